@@ -1,0 +1,91 @@
+"""Every deliberate error, in one tree.
+
+    MicrotomeError
+    ├── UsageError            the call was wrong: exit code 2
+    │   ├── UnknownName       a model, layer, analysis, class or option that does not exist (the nearest is named)
+    │   ├── BadOption         an option outside its range
+    │   └── MissingExtra      an optional package is not installed
+    ├── SpecimenError         the network could not be opened or run
+    │   ├── CheckpointError   a weights file is missing, corrupt, unsafe, or does not fit
+    │   └── NoNetwork         weights would have to be downloaded, and nothing answered
+    ├── ImagesError           images, masks or boxes could not be used
+    ├── FindingError          a saved finding is missing, incomplete or damaged
+    ├── Unmeasurable          this analysis cannot give a true answer here, and says why
+    └── WatchError            a layer was never reached, or its gradient is zero everywhere
+
+A message says what was given, what would do, the nearest name, and the command to type. `docs/errors.md` has a section for
+each class; a test holds the two together.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MicrotomeError(Exception):
+    """Something microtome refuses, in one clear sentence; never a bug of microtome itself."""
+
+
+class UsageError(MicrotomeError):
+    """The call itself was wrong (exit code 2)."""
+
+
+class UnknownName(UsageError):
+    """A name that does not exist; the nearest one is in the message."""
+
+
+class BadOption(UsageError):
+    """An option's value is outside what it accepts."""
+
+
+class MissingExtra(UsageError):
+    """An optional package is needed and not installed; the message has the pip line."""
+
+
+class SpecimenError(MicrotomeError):
+    """The network could not be opened or run."""
+
+
+class CheckpointError(SpecimenError):
+    """A weights file is missing, corrupt, unsafe to read, or does not fit the network."""
+
+
+class NoNetwork(SpecimenError):
+    """Weights would have to be downloaded and no server answered."""
+
+
+class ImagesError(MicrotomeError):
+    """Images, labels, masks or boxes could not be used."""
+
+
+class FindingError(MicrotomeError):
+    """A saved finding is missing, incomplete or damaged."""
+
+
+class Unmeasurable(MicrotomeError):
+    """The analysis cannot give a true answer here; the message says why."""
+
+
+class WatchError(MicrotomeError):
+    """A watched layer was never reached, or no gradient reaches it."""
+
+
+def nearest(given: str, choices: Iterable[str], count: int = 3) -> list[str]:
+    """The `count` choices spelt most like `given`, best first; empty where nothing comes near."""
+    pool = list(dict.fromkeys(choices))
+    lowered = {choice.lower(): choice for choice in reversed(pool)}
+    close = difflib.get_close_matches(given.lower(), lowered, n=count, cutoff=0.5)
+    found = [lowered[name] for name in close]
+    if not found and len(given) >= 3:
+        found = [name for name in pool if given.lower() in name.lower()][:count]
+    return found
+
+
+def did_you_mean(given: str, choices: Iterable[str]) -> str:
+    """A clause for the end of a message: ` Did you mean 'x'?`, or what exists when nothing is near."""
+    pool = list(choices)
+    close = nearest(given, pool)
+    if close:
+        return " Did you mean " + " or ".join(f"'{name}'" for name in close) + "?"
+    if 0 < len(pool) <= 12:
+        return " There are: " + ", ".join(pool) + "."
+    return ""

@@ -1,0 +1,252 @@
+"""A finding: named arrays, the panels that show them, one line that says what it means, and where it came from.
+
+On disk a finding is a folder: `arrays.safetensors` (numbers) and `finding.json` (all the rest, with the checksum of the arrays),
+written last and renamed into place: a folder without it does not count. Reading one needs numpy and xarray, never torch.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from safetensors.numpy import load_file, save
+
+from microtome.errors import FindingError, UnknownName, did_you_mean
+from microtome.panels import Panel, as_json, from_json
+
+FORMAT = 1
+ARRAYS = "arrays.safetensors"
+CARD = "finding.json"
+DIMENSIONS = frozenset(
+    "image layer unit row col rgb bin rank class severity corruption warp amount checkpoint block pair measure axis branch head "
+    "size clutter specimen criterion method part scale frequency source target repair stage".split()
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one analysis found on one specimen.
+
+    `arrays` maps names to `xarray.DataArray` whose dimensions are words of `DIMENSIONS` (a second axis of the same kind ends in
+    an underscore) and whose `attrs["unit"]` says what is counted. `origin` holds plain JSON values: specimen, images, options,
+    versions, device. `caveats` are printed beside the pictures.
+    """
+
+    analysis: str
+    arrays: Mapping[str, xr.DataArray]
+    panels: tuple[Panel, ...] = ()
+    line: str = ""
+    caveats: tuple[str, ...] = ()
+    title: str = ""
+    summary: str = ""
+    source: str = ""
+    question: str = "understand"
+    origin: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        for name, array in self.arrays.items():
+            _check(self.analysis, name, array)
+        for panel in self.panels:
+            for name in panel.arrays():
+                if name not in self.arrays:
+                    raise FindingError(
+                        f"{self.analysis}: panel '{panel.title}' wants the array '{name}'." + did_you_mean(name, self.arrays)
+                    )
+
+    def __getitem__(self, name: str) -> xr.DataArray:
+        """The array of that name.
+
+        Raises:
+            UnknownName: there is none; the nearest is named.
+        """
+        if name not in self.arrays:
+            raise UnknownName(f"The finding '{self.analysis}' has no array '{name}'." + did_you_mean(name, self.arrays))
+        return self.arrays[name]
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name}{tuple(array.sizes.values())}" for name, array in list(self.arrays.items())[:6])
+        return f"<Finding {self.analysis}: {self.line or 'no line'} [{shapes}]>"
+
+    @property
+    def specimen(self) -> str:
+        """The specimen's name, or an empty text for a finding over several."""
+        return str(self.origin.get("specimen", {}).get("name", ""))
+
+    def figure(self, panel: int | str | None = None) -> Any:
+        """A matplotlib Figure of one panel (by position or title) or, without an argument, of the first; for papers.
+
+        Raises:
+            UnknownName: no panel of that title or position.
+        """
+        from microtome.render.mpl import figure  # matplotlib only when a picture is asked for
+
+        return figure(self, panel)
+
+    def figures(self) -> dict[str, Any]:
+        """One matplotlib Figure for each panel, by title."""
+        return {panel.title: self.figure(place) for place, panel in enumerate(self.panels)}
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the finding as `folder`, atomically: either the whole of it is there afterwards or the old one still is."""
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        numbers = {name: _numeric(array) for name, array in self.arrays.items() if array.dtype.kind not in "UO"}
+        payload = save(numbers)
+        card = self._card() | {"files": {ARRAYS: {"sha256": hashlib.sha256(payload).hexdigest(), "bytes": len(payload)}}}
+        scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
+        try:
+            _write(scratch / ARRAYS, payload)
+            _write(scratch / CARD, (json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+            _replace(scratch, folder)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        return folder
+
+    def _card(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "analysis": self.analysis,
+            "title": self.title or self.analysis,
+            "summary": self.summary,
+            "source": self.source,
+            "question": self.question,
+            "line": self.line,
+            "caveats": list(self.caveats),
+            "panels": [as_json(panel) for panel in self.panels],
+            "arrays": {name: _described(array) for name, array in self.arrays.items()},
+            "origin": _plain(self.origin),
+        }
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> "Finding":
+        """Read a finding back.
+
+        Raises:
+            FindingError: the folder holds none, or its arrays do not match their checksum.
+        """
+        folder = Path(folder)
+        said = card(folder)
+        path = folder / ARRAYS
+        try:
+            payload = path.read_bytes()
+        except OSError as error:
+            raise FindingError(f"{path} cannot be read ({error.strerror}). Measure again: microtome rerun {folder}") from None
+        if hashlib.sha256(payload).hexdigest() != said["files"][ARRAYS]["sha256"]:
+            raise FindingError(f"{path} does not match its checksum: the file was damaged. Measure again: microtome rerun {folder}")
+        numbers = load_file(path)
+        arrays = {name: _restored(numbers.get(name), facts) for name, facts in said["arrays"].items()}
+        return cls(
+            analysis=said["analysis"],
+            arrays=arrays,
+            panels=tuple(from_json(one) for one in said["panels"]),
+            line=said["line"],
+            caveats=tuple(said["caveats"]),
+            title=said["title"],
+            summary=said["summary"],
+            source=said["source"],
+            question=said["question"],
+            origin=said["origin"],
+        )
+
+
+def array(
+    values: Any, dims: Iterable[str], unit: str, coords: Mapping[str, Any] | None = None, title: str = ""
+) -> xr.DataArray:
+    """A DataArray with a unit ("1" for pure numbers) and, where given, coordinates by dimension; `title` labels axes and columns."""
+    attrs = {"unit": unit} | ({"title": title} if title else {})
+    return xr.DataArray(np.asarray(values), dims=tuple(dims), coords=dict(coords or {}), attrs=attrs)
+
+
+def card(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `finding.json` in `folder` says, without touching the arrays.
+
+    Raises:
+        FindingError: the file is missing, not JSON, or of a newer format.
+    """
+    path = Path(folder) / CARD
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FindingError(f"{folder} holds no finding ({CARD} is missing). List what is there: microtome view DIR") from None
+    except (OSError, ValueError) as error:
+        raise FindingError(f"{path} cannot be read: {error}. Measure again: microtome rerun {folder}") from None
+    if said.get("format", 0) > FORMAT:
+        raise FindingError(f"{path} was written by a newer microtome (format {said['format']}, this one reads {FORMAT}).")
+    return said
+
+
+def _check(analysis: str, name: str, array: xr.DataArray) -> None:
+    for dim in map(str, array.dims):
+        if dim.rstrip("_") not in DIMENSIONS:
+            raise FindingError(f"{analysis}: array '{name}' has the dimension '{dim}'." + did_you_mean(dim, DIMENSIONS))
+    if "unit" not in array.attrs:
+        raise FindingError(f"{analysis}: array '{name}' does not say its unit (attrs['unit']; '1' for a pure number).")
+
+
+def _numeric(array: xr.DataArray) -> np.ndarray[Any, Any]:
+    return np.ascontiguousarray(array.values)
+
+
+def _described(array: xr.DataArray) -> dict[str, Any]:
+    coords = {str(dim): _plain(array.coords[dim].values) for dim in array.dims if dim in array.coords}
+    text = {"text": _plain(array.values)} if array.dtype.kind in "UO" else {}
+    return {
+        "dims": [str(dim) for dim in array.dims],
+        "shape": list(array.shape),
+        "dtype": "text" if text else str(array.dtype),
+        "unit": array.attrs["unit"],
+        "title": array.attrs.get("title", ""),
+        "coords": coords,
+        **text,
+    }
+
+
+def _restored(values: np.ndarray[Any, Any] | None, facts: dict[str, Any]) -> xr.DataArray:
+    if values is None:
+        values = np.array(facts.get("text", []), dtype=object).reshape(facts["shape"])
+    attrs = {"unit": facts["unit"]} | ({"title": facts["title"]} if facts["title"] else {})
+    return xr.DataArray(values, dims=facts["dims"], coords=facts["coords"], attrs=attrs)
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON values: numpy scalars and arrays unpacked, not-a-number as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)
+
+
+def _write(path: Path, payload: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(payload)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(scratch: Path, folder: Path) -> None:
+    """Put `scratch` where `folder` is; an older folder steps aside first and is removed last."""
+    os.chmod(scratch, 0o755)
+    aside = None
+    if folder.exists():
+        aside = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
+        os.rename(folder, aside / "was")
+    os.rename(scratch, folder)
+    if aside is not None:
+        shutil.rmtree(aside, ignore_errors=True)
