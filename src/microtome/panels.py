@@ -3,7 +3,7 @@
 Two renderers draw every kind: `render/mpl.py` (papers) and the page under `web/` (report and app). A panel never holds data.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal
 
 Question = Literal["choose", "understand", "slim", "repair", ""]
@@ -155,4 +155,4 @@ def from_json(said: dict[str, Any]) -> Panel:
     """
     kind = KINDS[said["kind"]]
     known = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
-    return kind(**{name: known[name] for name in kind.__dataclass_fields__ if name in known})
+    return kind(**{field.name: known[field.name] for field in fields(kind) if field.name in known})
