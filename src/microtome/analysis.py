@@ -1,0 +1,347 @@
+"""What an analysis is: frozen options, `measure`, `panels`, `line`; and the census, the kind that only watches a forward pass.
+
+A new analysis is one file under `analyses/` with one final class. Its fields, declared by `option`, become the Python call, the
+CLI verb, the form in the app, the docs page and the cache key.
+"""
+
+import dataclasses
+import hashlib
+import json
+import sys
+import time
+import types
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal, dataclass_transform, get_args, get_origin, get_type_hints
+
+import torch
+import xarray as xr
+
+from microtome import prose
+from microtome.errors import BadOption, Unmeasurable, UnknownName, did_you_mean
+from microtome.finding import Finding
+from microtome.images import Images
+from microtome.panels import Panel, Question
+from microtome.scan import Batch, Pace, forget, resolve, through
+from microtome.specimen import Specimen, watch
+from microtome.tally import Bundle, Tally
+
+Arrays = Mapping[str, xr.DataArray]
+Needs = Literal["weights", "images", "labels", "masks", "findings"]
+TWIN_COUNT = 128  # images shown to the untrained twin: enough for a baseline, at most half of the work of a long scan
+
+
+def option(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
+    """A field of an analysis: its default, one line of help, and the range of a number (both ends allowed)."""
+    if isinstance(default, list):
+        default = tuple(default)
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option,))
+class Analysis(ABC):
+    """One question asked of one specimen. Subclasses are final; the stem of their file is their name everywhere."""
+
+    needs: ClassVar[Needs] = "images"
+    question: ClassVar[Question] = "understand"
+    title: ClassVar[str] = ""
+    revision: ClassVar[int] = 1  # raised whenever the numbers change: older findings are then stale
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls.__annotations__ = dict(cls.__dict__.get("__annotations__", {}))
+        dataclass(frozen=True, kw_only=True)(cls)
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # every concrete subclass is a dataclass
+            value = _coerced(f"{self.name()}: option {field.name}", getattr(self, field.name), hints[field.name], field.metadata)
+            object.__setattr__(self, field.name, value)
+
+    @classmethod
+    def name(cls) -> str:
+        """The stem of the analysis' file."""
+        return cls.__module__.rsplit(".", 1)[-1]
+
+    @abstractmethod
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+        """The named arrays of the finding."""
+
+    @abstractmethod
+    def panels(self, found: Arrays) -> Sequence[Panel]:
+        """How to show them."""
+
+    @abstractmethod
+    def line(self, found: Arrays) -> str:
+        """One sentence, with numbers, that says what they mean."""
+
+    @abstractmethod
+    def caveats(self, found: Arrays) -> Sequence[str]:
+        """What a reader must know before believing the picture."""
+
+    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+        """Why this analysis cannot be made of these, or an empty text."""
+        return _lacking(self.needs, images)
+
+    def options(self) -> dict[str, Any]:
+        """The options by name, as plain values."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    def key(self, specimen: Specimen, images: Images | None, device: str) -> str:
+        """What decides whether a saved finding still answers: 16 hex digits over analysis, weights, images, options, numeric mode."""
+        data = images.digest() if images is not None and self.needs != "weights" else ""
+        said = [self.name(), self.revision, specimen.digest(), specimen.recipe.json(), data, self.options(), device, "float32"]
+        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+    def __call__(self, specimen: Specimen, images: Images | None = None, pace: Pace | None = None) -> Finding:
+        """Measure and conclude.
+
+        Raises:
+            Unmeasurable: the specimen or the images lack what the analysis needs.
+        """
+        if reason := self.unfit(specimen, images):
+            raise Unmeasurable(f"{self.name()} of {specimen.name}: {reason}")
+        pace = pace or Pace()
+        device = resolve(pace.device)
+        began = time.monotonic()
+        arrays = self.measure(specimen.on(device), images, pace.on(device))
+        return self.conclude(arrays, origin(self, specimen, images, device, began))
+
+    def conclude(self, arrays: Arrays, said: Mapping[str, Any]) -> Finding:
+        """The finding that `arrays` amount to, with its panels, line and caveats."""
+        told = prose.read(sys.modules[type(self).__module__].__doc__)
+        bare = Finding(
+            analysis=self.name(),
+            arrays=dict(arrays),
+            title=self.title or self.name().replace("_", " ").capitalize(),
+            summary=told.summary,
+            source=told.source,
+            question=self.question,
+            origin=said,
+        )
+        return replace(bare, panels=tuple(self.panels(arrays)), line=self.line(arrays), caveats=tuple(self.caveats(arrays)))
+
+
+class Census(Analysis):
+    """An analysis that only watches: many censuses share one forward pass over the images.
+
+    `with_twin` asks for the same watching on the untrained twin (at most `TWIN_COUNT` images), so that a finding which random
+    weights give as well can be told from one that training made.
+    """
+
+    with_twin: ClassVar[bool] = False
+
+    @abstractmethod
+    def watched(self, specimen: Specimen) -> list[str]:
+        """The layers whose values are wanted ("<name" for a layer's input)."""
+
+    @abstractmethod
+    def tally(self) -> Tally:
+        """An empty tally."""
+
+    @abstractmethod
+    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
+        """What to keep of one watched value, called inside the hook; `seen` holds what this batch gave so far, by name."""
+
+    @abstractmethod
+    def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
+        """Add one batch."""
+
+    @abstractmethod
+    def settle(self, specimen: Specimen, images: Images, tally: Tally, twin: Tally | None) -> Arrays:
+        """The arrays that the finished tallies amount to; `twin` is the untrained twin's."""
+
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+        assert images is not None  # `unfit` has refused before
+        (arrays,) = survey(specimen, images, [self], pace).values()
+        return arrays
+
+
+class Collation(Analysis):
+    """An analysis of findings instead of networks: many specimens side by side. Called by `of`."""
+
+    needs: ClassVar[Needs] = "findings"
+
+    @abstractmethod
+    def collate(self, findings: Sequence[Finding]) -> Arrays:
+        """The arrays that the findings amount to."""
+
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+        raise Unmeasurable(f"{self.name()} reads findings, not a network: {type(self).__name__}().of([finding, …]).")
+
+    def of(self, findings: Sequence[Finding]) -> Finding:
+        """The finding over these findings.
+
+        Raises:
+            Unmeasurable: the findings do not hold what is needed.
+        """
+        began = time.monotonic()
+        arrays = self.collate(findings)
+        return self.conclude(arrays, gathered(self, findings, began))
+
+
+def survey(specimen: Specimen, images: Images, censuses: Sequence[Census], pace: Pace) -> dict[Census, Arrays]:
+    """Every census' arrays from one shared forward pass over the images, and one over the twin where any census wants it."""
+    tallies = _watched(specimen, images, censuses, pace, "scan")
+    doubted = [census for census in censuses if census.with_twin]
+    baseline: Bundle | None = None
+    if doubted:
+        few = images if len(images) <= TWIN_COUNT else images.take(range(TWIN_COUNT))
+        baseline = _watched(specimen.twin(), few, doubted, pace, "scan of the untrained twin")
+    return {
+        census: census.settle(
+            specimen, images, tallies[census.name()], baseline[census.name()] if baseline is not None and census.with_twin else None
+        )
+        for census in censuses
+    }
+
+
+def survey_keys(specimen: Specimen, images: Images, censuses: Sequence[Census]) -> list[list[str]]:
+    """The keys under which a survey keeps its unfinished tallies (for `scan.forget`)."""
+    few = images if len(images) <= TWIN_COUNT else images.take(range(TWIN_COUNT))
+    doubted = [census for census in censuses if census.with_twin]
+    keys = [_survey_key(specimen, images, censuses)]
+    return [*keys, _survey_key(specimen.twin(), few, doubted)] if doubted else keys
+
+
+def _survey_key(specimen: Specimen, images: Images, censuses: Sequence[Census]) -> list[str]:
+    device = next((str(p.device) for p in specimen.net.parameters()), "cpu")
+    return [census.key(specimen, images, device) for census in censuses]
+
+
+def _watched(specimen: Specimen, images: Images, censuses: Sequence[Census], pace: Pace, what: str) -> Bundle:
+    wanted = {census: census.watched(specimen) for census in censuses}
+    tallies = Bundle({census.name(): census.tally() for census in censuses})
+    seen: dict[Census, dict[str, Any]] = {}
+
+    def arrived(name: str, value: torch.Tensor) -> None:
+        for census, names in wanted.items():
+            if name in names:
+                seen[census][name] = census.reduced(specimen, name, value, seen[census])
+
+    def visit(batch: Batch) -> None:
+        for census in censuses:
+            seen[census] = {}
+        logits = specimen.run(batch.x)
+        for census in censuses:
+            census.add(specimen, tallies[census.name()], batch, seen[census], logits)
+        seen.clear()
+
+    union = list(dict.fromkeys(name for names in wanted.values() for name in names))
+    key = _survey_key(specimen, images, censuses)
+    with watch(specimen, union, each=arrived):
+        through(specimen, images, tallies, pace, visit, what=f"{specimen.name}: {what}", key=key)
+    return tallies
+
+
+def origin(analysis: Analysis, specimen: Specimen, images: Images | None, device: str, began: float) -> dict[str, Any]:
+    """Where a finding came from, as plain JSON values."""
+    from microtome import __version__
+
+    return {
+        "specimen": specimen.json(),
+        "images": images.json() if images is not None and analysis.needs != "weights" else {},
+        "options": analysis.options(),
+        "revision": analysis.revision,
+        "key": analysis.key(specimen, images, device),
+        "device": device,
+        "dtype": "float32",
+        "threads": torch.get_num_threads(),
+        "seconds": round(time.monotonic() - began, 3),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "microtome": __version__,
+        "torch": torch.__version__,
+    }
+
+
+def gathered(analysis: Collation, findings: Sequence[Finding], began: float) -> dict[str, Any]:
+    """Where a finding over findings came from: the specimens, the images and the keys of what it read."""
+    from microtome import __version__
+
+    images = {str(f.origin.get("images", {}).get("digest", "")): f.origin.get("images", {}) for f in findings}
+    return {
+        "specimen": {},
+        "specimens": list(dict.fromkeys(finding.specimen for finding in findings)),
+        "images": next((said for digest, said in images.items() if digest), {}),
+        "options": analysis.options(),
+        "revision": analysis.revision,
+        "key": collation_key(analysis, findings),
+        "findings": sorted(str(finding.origin.get("key", "")) for finding in findings),
+        "seconds": round(time.monotonic() - began, 3),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "microtome": __version__,
+        "torch": torch.__version__,
+    }
+
+
+def collation_key(analysis: Collation, findings: Sequence[Finding]) -> str:
+    """What decides whether a saved collation still answers: 16 hex digits over its options and the keys of what it read."""
+    keys = sorted(str(finding.origin.get("key", "")) for finding in findings)
+    said = [analysis.name(), analysis.revision, analysis.options(), keys]
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _lacking(needs: Needs, images: Images | None) -> str:
+    if needs == "weights":
+        return ""
+    if images is None:
+        return "it needs images; name a folder or scenes:200"
+    if needs == "labels" and (images.labels is None or not (images.labels >= 0).any()):
+        return "it needs labelled images (class folders, or labels.csv beside them)"
+    if needs == "masks" and not images.has_masks:
+        return "it needs masks or boxes beside the images (masks/NAME.png, NAME_mask.png, COCO or VOC boxes)"
+    return ""
+
+
+def _coerced(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
+    """`value` as the option's type, checked against its choices or its range."""
+    origin_ = get_origin(hint)
+    if origin_ is Literal:
+        choices = get_args(hint)
+        if value not in choices:
+            raise BadOption(f"{where} is {value!r}; it takes {', '.join(map(str, choices))}.{did_you_mean(str(value), map(str, choices))}")
+        return value
+    if origin_ in (types.UnionType,):
+        inner = [one for one in get_args(hint) if one is not type(None)]
+        return None if value is None else _coerced(where, value, inner[0], metadata)
+    if origin_ is tuple:
+        parts = tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else tuple(value)
+        return tuple(_coerced(where, part, get_args(hint)[0], metadata) for part in parts)
+    try:
+        made = _boolean(value) if hint is bool else hint(value)
+    except (TypeError, ValueError):
+        raise BadOption(f"{where} is {value!r}; it takes a value of type {hint.__name__}.") from None
+    low, high = metadata.get("low"), metadata.get("high")
+    if hint in (int, float) and not ((low is None or made >= low) and (high is None or made <= high)):
+        raise BadOption(f"{where} is {made}; it takes {'any number' if low is None else low} to {'any' if high is None else high}.")
+    return made
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("true", "yes", "1", "on"):
+        return True
+    if str(value).lower() in ("false", "no", "0", "off"):
+        return False
+    raise ValueError(value)
+
+
+def made(kind: type[Analysis], said: Mapping[str, Any]) -> Analysis:
+    """An analysis from options by name, as texts or values.
+
+    Raises:
+        UnknownName: an option that it does not have.
+    """
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for name in said:
+        if name not in names:
+            raise UnknownName(f"{kind.name()} has no option '{name}'.{did_you_mean(name, names)}")
+    return kind(**said)
+
+
+__all__ = [
+    "TWIN_COUNT", "Analysis", "Arrays", "Census", "Collation", "Needs", "forget", "made", "option", "origin", "survey", "survey_keys",
+]  # fmt: skip

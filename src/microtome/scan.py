@@ -1,0 +1,186 @@
+"""The one loop over images: batches in a fixed order, tallies saved on the way, resumed where a killed run stopped.
+
+A batch holds the same images whatever happened before, so a resumed run adds the same numbers in the same order as one that was
+never interrupted: the results are identical to the bit (same machine, same number of threads).
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from microtome.errors import BadOption
+from microtome.images import Images
+from microtome.specimen import Specimen
+from microtome.tally import Tally
+
+
+@dataclass(frozen=True)
+class Step:
+    """A progress event: `done` of `total` images of `what`, `seconds` since this loop began; `resumed` images were done before."""
+
+    what: str
+    done: int
+    total: int
+    seconds: float
+    resumed: int = 0
+
+    @property
+    def remaining(self) -> float:
+        """Seconds still to go at the pace so far; infinite while nothing has been done."""
+        fresh = self.done - self.resumed
+        return self.seconds / fresh * (self.total - self.done) if fresh > 0 else float("inf")
+
+
+def silent(step: Step) -> None:
+    """The listener that says nothing."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How to go through the images: where, how many at once, who hears of progress, where unfinished sums are kept.
+
+    `keep=None` keeps nothing: an interrupted loop starts again. `shard=(i, n)` takes every n-th batch, from the i-th.
+    """
+
+    device: str = "auto"
+    batch: int = 32
+    listener: Callable[[Step], None] = silent
+    keep: Path | None = None
+    every: float = 15.0  # seconds between two savings
+    shard: tuple[int, int] = (0, 1)
+
+    def __post_init__(self) -> None:
+        if self.batch < 4:
+            raise BadOption(f"batch is {self.batch}; debiased similarity needs at least 4 images a batch. Try --batch 32.")
+        place, parts = self.shard
+        if not 0 <= place < parts:
+            raise BadOption(f"shard {place}/{parts} does not exist; with {parts} parts they are 0 to {parts - 1}.")
+
+    def on(self, device: str) -> "Pace":
+        """The same pace on another device."""
+        return replace(self, device=device)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images on their way through a network."""
+
+    index: np.ndarray[Any, Any]  # (image,) int64: places in the Images
+    x: torch.Tensor  # (image, rgb, row, col) float32, normalised, on the device
+    pixels: np.ndarray[Any, Any]  # (image, row, col, rgb) uint8, as the network sees them before normalisation
+    labels: np.ndarray[Any, Any] | None  # (image,) int64, -1 unknown
+
+
+def resolve(device: str) -> str:
+    """The torch device that `auto` stands for here, or `device` itself after checking that it exists.
+
+    Raises:
+        BadOption: the device does not exist on this machine.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = device.split(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind not in there:
+        raise BadOption(f"device '{device}' is not one of auto, cpu, cuda, mps.")
+    if not there[kind]:
+        raise BadOption(f"device '{device}' is not available here (torch {torch.__version__}). Try --device cpu.")
+    return device
+
+
+def batches(specimen: Specimen, images: Images, pace: Pace, start: int = 0) -> Iterator[Batch]:
+    """The batches of `images` in the specimen's own geometry from batch number `start` on, ready on the specimen's device."""
+    device = next((p.device for p in specimen.net.parameters()), torch.device("cpu"))
+    wide = any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in specimen.net.parameters())
+    for number, part in enumerate(images.batches(specimen.recipe, pace.batch, start=start * pace.batch), start):
+        if number % pace.shard[1] != pace.shard[0]:
+            continue
+        x = specimen.recipe.normalised(torch.from_numpy(part.pixels).to(device))
+        x = x.contiguous(memory_format=torch.channels_last) if wide else x.contiguous()
+        yield Batch(np.asarray(part.index), x, part.pixels, part.labels)
+
+
+def through(
+    specimen: Specimen, images: Images, tally: Tally, pace: Pace, visit: Callable[[Batch], None], *, what: str, key: Sequence[Any]
+) -> None:
+    """Call `visit` with every batch that `tally` has not counted yet; save the tally every few seconds when the pace keeps.
+
+    `key` names the work: a kept tally of another key is never resumed. The kept file goes away by `forget`, once the caller has
+    saved what it made of the tally.
+    """
+    kept = kept_file(pace, key)
+    done = _resume(kept, tally, pace) if kept else 0
+    began = saved = time.monotonic()
+    total = len(images)
+    resumed = min(done * pace.batch, total)
+    pace.listener(Step(what, resumed, total, 0.0, resumed))
+    for batch in batches(specimen, images, pace, start=done):
+        visit(batch)
+        done = int(batch.index[0]) // pace.batch + 1
+        now = time.monotonic()
+        pace.listener(Step(what, min(done * pace.batch, total), total, now - began, resumed))
+        if kept and now - saved >= pace.every:
+            _keep(kept, tally, done, pace)
+            saved = time.monotonic()
+    if kept and done:
+        _keep(kept, tally, done, pace)
+
+
+def kept_file(pace: Pace, key: Sequence[Any]) -> Path | None:
+    """Where the unfinished tally of that work is kept, or None when the pace keeps nothing."""
+    if pace.keep is None:
+        return None
+    name = hashlib.sha256(json.dumps([*key, pace.batch, *pace.shard], sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return pace.keep / f"{name}.{pace.shard[0]}-of-{pace.shard[1]}.safetensors"
+
+
+def forget(pace: Pace, key: Sequence[Any]) -> None:
+    """Remove the kept tally of finished work."""
+    kept = kept_file(pace, key)
+    if kept is not None:
+        kept.unlink(missing_ok=True)
+
+
+def _keep(path: Path, tally: Tally, done: int, pace: Pace) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {name: np.ascontiguousarray(one) for name, one in tally.state().items()}
+    payload = save(arrays | {"__done__": np.array([done], dtype=np.int64)}, metadata={"batch": str(pace.batch)})
+    handle, scratch = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def _resume(path: Path, tally: Tally, pace: Pace) -> int:
+    """How many batches `path` says are done, with `tally` restored to that point; 0 where there is nothing to resume."""
+    if not path.exists():
+        return 0
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+    except Exception as error:  # safetensors raises its own types; a damaged file only costs the work it held
+        path.unlink(missing_ok=True)
+        pace.listener(Step(f"kept work was damaged and is done again ({type(error).__name__})", 0, 0, 0.0))
+        return 0
+    done = int(arrays.pop("__done__")[0])
+    tally.restore(arrays)
+    return done

@@ -1,0 +1,140 @@
+"""Running sums over images that can be saved, resumed and merged.
+
+The law of every tally: adding a, then b, gives what adding a to one tally and b to another and merging them gives.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+import numpy as np
+
+State = dict[str, np.ndarray[Any, Any]]
+
+
+class Tally(ABC):
+    """A running sum: `state` gives it as named arrays, `restore` takes them back, `merge` adds another one of its kind."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """Everything the tally holds, as arrays that a file can keep."""
+
+    @abstractmethod
+    def restore(self, state: State) -> None:
+        """Become the tally that `state` was taken from."""
+
+    @abstractmethod
+    def merge(self, other: "Tally") -> None:
+        """Add what another tally of the same kind has seen."""
+
+
+@final
+class Total(Tally):
+    """Sums of named arrays in float64, with how many images went into them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sums: dict[str, np.ndarray[Any, Any]] = {}
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+        """The sum of that name (any shape, float64)."""
+        return self._sums[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._sums
+
+    def add(self, count: int, sums: Mapping[str, Any]) -> None:
+        """Add arrays to the sums of the same names; `count` says of how many images."""
+        self.count += count
+        for name, values in sums.items():
+            fresh = np.asarray(values, dtype=np.float64)
+            self._sums[name] = self._sums[name] + fresh if name in self._sums else fresh.copy()
+
+    def state(self) -> State:
+        return {"count": np.array([self.count], dtype=np.int64)} | {f"sum.{name}": one for name, one in self._sums.items()}
+
+    def restore(self, state: State) -> None:
+        self.count = int(state["count"][0])
+        self._sums = {name.removeprefix("sum."): one.copy() for name, one in state.items() if name.startswith("sum.")}
+
+    def merge(self, other: Tally) -> None:
+        if not isinstance(other, Total):
+            raise TypeError(f"a Total cannot merge a {type(other).__name__}")
+        self.add(other.count, other._sums)
+
+
+@final
+class Rows(Tally):
+    """One row for each image, of any number of named columns; `column` gives them back in the order of the images."""
+
+    def __init__(self) -> None:
+        self._index: list[np.ndarray[Any, Any]] = []
+        self._columns: dict[str, list[np.ndarray[Any, Any]]] = {}
+
+    @property
+    def count(self) -> int:
+        """How many images have a row."""
+        return sum(len(part) for part in self._index)
+
+    def add(self, index: Any, columns: Mapping[str, Any]) -> None:
+        """Add rows: `index` (image,) says which images, each column is (image, …)."""
+        self._index.append(np.asarray(index, dtype=np.int64))
+        for name, values in columns.items():
+            self._columns.setdefault(name, []).append(np.asarray(values))
+
+    @property
+    def index(self) -> np.ndarray[Any, Any]:
+        """The images that have a row, ascending, int64 (image,)."""
+        return np.sort(np.concatenate(self._index)) if self._index else np.zeros(0, dtype=np.int64)
+
+    def column(self, name: str) -> np.ndarray[Any, Any]:
+        """Column `name` (image, …), rows in ascending order of the image."""
+        order = np.argsort(np.concatenate(self._index), kind="stable")
+        return np.concatenate(self._columns[name])[order]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._columns
+
+    def state(self) -> State:
+        if not self._index:
+            return {}
+        columns = {f"column.{name}": np.concatenate(parts) for name, parts in self._columns.items()}
+        return {"index": np.concatenate(self._index)} | columns
+
+    def restore(self, state: State) -> None:
+        self._index = [state["index"].copy()] if "index" in state else []
+        self._columns = {name.removeprefix("column."): [one.copy()] for name, one in state.items() if name.startswith("column.")}
+
+    def merge(self, other: Tally) -> None:
+        if not isinstance(other, Rows):
+            raise TypeError(f"Rows cannot merge a {type(other).__name__}")
+        self._index.extend(other._index)
+        for name, parts in other._columns.items():
+            self._columns.setdefault(name, []).extend(parts)
+
+
+@final
+class Bundle(Tally):
+    """Several named tallies that travel as one: what one scan fills for many analyses."""
+
+    def __init__(self, parts: Mapping[str, Tally]) -> None:
+        self._parts = dict(parts)
+
+    def __getitem__(self, name: str) -> Tally:
+        return self._parts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def state(self) -> State:
+        return {f"{name}/{key}": one for name, part in self._parts.items() for key, one in part.state().items()}
+
+    def restore(self, state: State) -> None:
+        for name, part in self._parts.items():
+            part.restore({key.removeprefix(f"{name}/"): one for key, one in state.items() if key.startswith(f"{name}/")})
+
+    def merge(self, other: Tally) -> None:
+        if not isinstance(other, Bundle):
+            raise TypeError(f"a Bundle cannot merge a {type(other).__name__}")
+        for name, part in self._parts.items():
+            part.merge(other._parts[name])
