@@ -1,0 +1,28 @@
+"""A convolution or linear layer and the batch norm after it, as one layer."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def folded(
+    weight: Float[Tensor, "unit *inputs"],
+    bias: Float[Tensor, " unit"] | None,
+    gamma: Float[Tensor, " unit"] | None,
+    beta: Float[Tensor, " unit"] | None,
+    mean: Float[Tensor, " unit"],
+    var: Float[Tensor, " unit"],
+    eps: float,
+) -> tuple[Float[Tensor, "unit *inputs"], Float[Tensor, " unit"]]:
+    """Weight and bias of the one layer that computes norm(layer(x)) in evaluation mode.
+
+    Units are the first axis of the weight, whatever the groups. `gamma` and `beta` are None for a norm without its own scale.
+    Scales are formed in float64 and rounded once.
+    """
+    scale = 1 / (var.double() + eps).sqrt()
+    scale = scale if gamma is None else scale * gamma.double()
+    shift = torch.zeros_like(mean) if bias is None else bias
+    moved = (shift.double() - mean.double()) * scale
+    moved = moved if beta is None else moved + beta.double()
+    shape = (-1,) + (1,) * (weight.ndim - 1)
+    return (weight.double() * scale.view(shape)).to(weight.dtype), moved.to(weight.dtype)

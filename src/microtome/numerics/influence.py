@@ -1,0 +1,48 @@
+"""How much a block changes what passes through it: cosine and angle between its input and its output.
+
+Both compare directions only; a block can look idle here and still be needed, so measure its removal too.
+
+Source: block influence, Men et al. 2024 (ShortGPT), arXiv:2403.03853, eq. 1; angular distance, Gromov et al. 2024,
+arXiv:2403.17887, eq. 7.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+
+def block_influence(
+    x_in: Float[Tensor, "image position unit"], x_out: Float[Tensor, "image position unit"]
+) -> Float64[Tensor, " image"]:
+    """1 - cosine between input and output, averaged over positions; 0 where the block only rescales, 1 where it turns by 90°.
+
+    Positions where either side is all zeros have no direction and are left out; an image of only such is not a number.
+    """
+    apart, _ = _chords(x_in, x_out)
+    return (apart.square() / 2).nanmean(1)
+
+
+def angular_distance(
+    x_in: Float[Tensor, "image position unit"], x_out: Float[Tensor, "image position unit"]
+) -> Float64[Tensor, " image"]:
+    """arccos(cosine) / π, averaged over positions: 0 for the same direction, 1/2 for a right angle, 1 for opposite.
+
+    Positions where either side is all zeros have no direction and are left out; an image of only such is not a number.
+    """
+    apart, across = _chords(x_in, x_out)
+    return (2 / math.pi * torch.atan2(apart, across)).nanmean(1)
+
+
+def _chords(x_in: Tensor, x_out: Tensor) -> tuple[Tensor, Tensor]:
+    """|u - v| and |u + v| of the unit vectors at each position, in float64.
+
+    1 - cos = |u - v|² / 2 keeps its digits where the two nearly agree, which is the case of interest; 1 - u·v would not.
+    """
+    first, second = (one / one.norm(dim=-1, keepdim=True) for one in (_at_least_float(x_in), _at_least_float(x_out)))
+    return (first - second).norm(dim=-1).cpu().double(), (first + second).norm(dim=-1).cpu().double()
+
+
+def _at_least_float(values: Tensor) -> Tensor:
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

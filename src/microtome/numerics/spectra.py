@@ -1,0 +1,156 @@
+"""What one weight tensor looks like: singular values, moments, histogram, and the comb left by int8 storage."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from microtome.errors import Unmeasurable
+from microtome.numerics.arrays import Array
+
+LEVELS = 255  # the largest whole number between the zero point and the furthest int8 value
+SPARSE = 1e-3  # of a standard deviation
+FIT = 0.02  # of a step: further from the lattice than this and a value is not on it; float16 storage stays below 0.07 · k/255
+
+
+class Comb(NamedTuple):
+    """Evidence that weights are dequantised integers: every value is a whole multiple of a step."""
+
+    kind: Literal["", "per tensor", "per channel"]
+    share: float  # of the channels with any value other than zero: those on a lattice of their own
+    levels: int  # largest whole number needed, median over channels
+    step: float  # median over channels, in the unit of the weights
+    distinct: int  # different values in the tensor
+    count: int  # values in the tensor
+
+
+def matrix(weight: Float[Tensor, "unit *inputs"]) -> Float[Tensor, "unit input"]:
+    """A weight as the matrix it multiplies with: (unit, in · rows · cols)."""
+    return weight.reshape(weight.shape[0], -1)
+
+
+def singular_values(weight: Float[Tensor, "unit *inputs"]) -> Float64[Tensor, " rank"]:
+    """Singular values of the weight as a matrix, largest first, from the smaller Gram matrix in float64."""
+    flat = matrix(weight).detach().cpu().double()
+    product = flat @ flat.T if flat.shape[0] <= flat.shape[1] else flat.T @ flat
+    return torch.linalg.eigvalsh(product).clamp_min(0).sqrt().flip(0)
+
+
+def spectral_norm(weight: Float[Tensor, "unit *inputs"]) -> float:
+    """The largest singular value: the most that the weight can stretch an input."""
+    return float(singular_values(weight)[0])
+
+
+def stable_rank(weight: Float[Tensor, "unit *inputs"]) -> float:
+    """Squared Frobenius norm over squared spectral norm, between 1 and the rank; not a number for a weight of zeros."""
+    squares = singular_values(weight) ** 2
+    return float(squares.sum() / squares[0]) if squares[0] > 0 else float("nan")
+
+
+def statistics(weight: Float[Tensor, "*weight"]) -> dict[str, float]:
+    """Moments of all values: `mean`, `std`, `skew`, `kurtosis` (excess: 0 for a Gaussian), `sparsity`, `minimum`, `maximum`.
+
+    Sparsity is the share of values below a thousandth of the standard deviation. Skew and kurtosis of a constant are not numbers.
+
+    Raises:
+        Unmeasurable: the weight is empty or holds values that are not finite.
+    """
+    values = _finite(weight)
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        nan = float("nan")
+        return dict(mean=low, std=0.0, skew=nan, kurtosis=nan, sparsity=float(low == 0), minimum=low, maximum=high)
+    mean = values.mean()
+    std = values.std()
+    scores = (values - mean) / std
+    squares = scores * scores
+    return {
+        "mean": float(mean),
+        "std": float(std),
+        "skew": float((squares * scores).mean()),
+        "kurtosis": float(squares @ squares) / len(values) - 3,
+        "sparsity": float((np.abs(values) < SPARSE * std).mean()),
+        "minimum": low,
+        "maximum": high,
+    }
+
+
+def histogram(
+    weight: Float[Tensor, "*weight"], bins: int = 64, limits: tuple[float, float] | None = None
+) -> tuple[Float64[Array, " bin"], Float64[Array, " bin"]]:
+    """Density and bin centres over `limits` (default: smallest to largest value).
+
+    The density is a share of *all* values, so it integrates to the share that lies within the limits.
+
+    Raises:
+        Unmeasurable: the weight is empty or holds values that are not finite.
+    """
+    values = _finite(weight)
+    low, high = limits or (float(values.min()), float(values.max()))
+    if low == high:  # a constant still needs a bin with a width
+        low, high = low - 0.5, high + 0.5
+    counts, edges = np.histogram(values, bins=bins, range=(low, high))
+    return counts / (len(values) * np.diff(edges)), (edges[1:] + edges[:-1]) / 2
+
+
+def distinct_values(weight: Float[Tensor, "*weight"]) -> int:
+    """How many different values the weight has."""
+    return len(np.unique(weight.detach().float().cpu().numpy()))
+
+
+def comb(weight: Float[Tensor, "unit *inputs"]) -> Comb:
+    """Whether the weights are dequantised int8 values, with one step for the tensor or one for each channel.
+
+    Values w = step · q with whole q are looked for: the largest |w| is then step · k for some k up to 255, so those k are
+    tried. Weights stored as float16 or bfloat16 are no lattice, since their spacing halves with every power of two.
+    """
+    values = matrix(weight).detach().cpu().double().numpy()
+    distinct = distinct_values(weight)
+    whole = _lattice(values.reshape(1, -1))
+    if distinct < 3:  # constant or two-valued: any lattice fits
+        return Comb("", 0.0, 0, float("nan"), distinct, values.size)
+    if whole[0] > 0:
+        return Comb("per tensor", 1.0, int(whole[0]), float(np.abs(values).max() / whole[0]), distinct, values.size)
+    alive = np.abs(values).max(1) > 0
+    levels = _lattice(values[alive])
+    fits = levels > 0
+    share = float(fits.mean())
+    # Fewer values than this fit some lattice by chance; nearly all channels must agree.
+    per_channel = values.shape[1] >= 5 and share >= 0.99
+    if not fits.any():
+        return Comb("", share, 0, float("nan"), distinct, values.size)
+    steps = np.abs(values[alive]).max(1)[fits] / levels[fits]
+    kind = "per channel" if per_channel else ""
+    return Comb(kind, share, int(np.median(levels[fits])), float(np.median(steps)), distinct, values.size)
+
+
+def _lattice(values: Float64[Array, "channel value"]) -> Array:
+    """For each channel the smallest k such that all its values are whole multiples of max|w| / k; 0 where there is none."""
+    largest = np.abs(values).max(1, keepdims=True)
+    relative = values / np.where(largest > 0, largest, 1.0)
+    picks = np.linspace(0, values.shape[1] - 1, min(32, values.shape[1])).round().astype(int)
+    few = relative[:, picks]
+    found = np.zeros(len(values), dtype=np.int64)
+    for k in range(1, LEVELS + 1):
+        # A few values rule out nearly every k, so that all values are looked at once or twice only.
+        open_ = np.flatnonzero(found == 0)
+        likely = open_[_on(few[open_], k)]
+        if len(likely):
+            found[likely[_on(relative[likely], k)]] = k
+    return found
+
+
+def _on(relative: Array, k: int) -> Bool[Array, " channel"]:
+    scaled = relative * k
+    return np.abs(scaled - np.round(scaled)).max(axis=1, initial=0.0) < FIT
+
+
+def _finite(weight: Tensor) -> Float64[Array, " value"]:
+    values = weight.detach().cpu().double().flatten().numpy()
+    if values.size == 0 or not np.isfinite(values).all():
+        raise Unmeasurable(
+            f"A weight of shape {tuple(weight.shape)} is empty or holds values that are not finite; check the weights file."
+        )
+    return values

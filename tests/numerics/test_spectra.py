@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from microtome.errors import Unmeasurable
+from microtome.numerics.spectra import (
+    comb,
+    distinct_values,
+    histogram,
+    singular_values,
+    spectral_norm,
+    stable_rank,
+    statistics,
+)
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (40, 3, 2, 2), (16, 16), (8, 1, 3, 3), (1, 5)])
+def test_singular_values_are_those_of_the_matrix(shape):
+    weight = random(*shape)
+    flat = weight.flatten(1).double().numpy()
+    assert singular_values(weight).numpy() == pytest.approx(np.linalg.svd(flat, compute_uv=False), abs=1e-6)
+    assert spectral_norm(weight) == pytest.approx(np.linalg.norm(flat, 2), rel=1e-9)
+
+
+def test_stable_rank_by_hand():
+    assert stable_rank(torch.diag(torch.tensor([2.0, 1.0, 1.0]))) == pytest.approx(6 / 4)
+    assert stable_rank(torch.eye(5) * 3) == pytest.approx(5)
+    assert stable_rank(random(6, 1) @ random(1, 7, seed=1)) == pytest.approx(1, abs=1e-6)
+    assert np.isnan(stable_rank(torch.zeros(3, 4)))
+
+
+def test_spectral_norm_scales_and_does_not_turn():
+    weight = random(12, 3, 3, 3)
+    turn = torch.linalg.qr(random(12, 12, seed=2)).Q
+    assert spectral_norm(4 * weight) == pytest.approx(4 * spectral_norm(weight), rel=1e-6)
+    assert spectral_norm((turn @ weight.flatten(1)).view_as(weight)) == pytest.approx(spectral_norm(weight), rel=1e-5)
+
+
+def test_statistics_by_hand_and_by_scipy():
+    # -2, 0, 0, 2: variance 2, fourth moment 8, so kurtosis 8/4 - 3 = -1; two of four are zero.
+    found = statistics(torch.tensor([-2.0, 0, 0, 2]))
+    expected = dict(mean=0, std=2**0.5, skew=0, kurtosis=-1, sparsity=0.5, minimum=-2, maximum=2)
+    assert found == pytest.approx(expected)
+    weight = random(50, 40).exp()
+    found = statistics(weight)
+    values = weight.double().numpy().ravel()
+    assert found["skew"] == pytest.approx(stats.skew(values))
+    assert found["kurtosis"] == pytest.approx(stats.kurtosis(values))
+    assert found["std"] == pytest.approx(values.std())
+
+
+def test_a_constant_has_no_skew():
+    found = statistics(torch.full((9,), 0.1))
+    assert found["std"] == 0
+    assert np.isnan(found["skew"])
+    assert np.isnan(found["kurtosis"])
+    assert statistics(torch.zeros(4))["sparsity"] == 1
+
+
+def test_weights_that_are_not_finite_are_refused():
+    with pytest.raises(Unmeasurable, match="not finite"):
+        statistics(torch.tensor([1.0, torch.nan]))
+    with pytest.raises(Unmeasurable):
+        histogram(torch.tensor([]))
+
+
+def test_histogram_is_a_density_of_all_values():
+    density, centres = histogram(torch.tensor([0.0, 1, 1, 2, 4]), bins=4)
+    assert density.tolist() == pytest.approx([0.2, 0.4, 0.2, 0.2])
+    assert centres.tolist() == pytest.approx([0.5, 1.5, 2.5, 3.5])
+    within, _ = histogram(torch.tensor([0.0, 1, 1, 2, 4]), bins=4, limits=(0, 2))
+    assert within.sum() * 0.5 == pytest.approx(0.8)  # the 4 lies outside
+    constant, middle = histogram(torch.ones(3), bins=3)
+    assert constant.tolist() == pytest.approx([0, 3, 0])
+    assert middle[1] == pytest.approx(1)
+
+
+def quantised(weight, step):
+    return (weight / step).round().clamp(-127, 127) * step
+
+
+def test_one_step_for_the_tensor_is_found():
+    weight = random(32, 16, 3, 3) * 0.02
+    step = float(weight.abs().max() / 127)
+    found = comb(quantised(weight, step))
+    assert found.kind == "per tensor"
+    assert found.levels == 127
+    assert found.step == pytest.approx(step, rel=1e-5)
+    assert found.distinct == distinct_values(quantised(weight, step)) <= 255
+
+
+def test_one_step_for_each_channel_is_found():
+    weight = random(32, 16, 3, 3) * torch.logspace(-3, 0, 32)[:, None, None, None]
+    steps = weight.abs().amax((1, 2, 3), keepdim=True) / 127
+    found = comb(quantised(weight, steps))
+    assert found.kind == "per channel"
+    assert found.share == 1
+    assert found.levels == 127
+    assert found.distinct > 1000
+
+
+def test_an_unsigned_zero_point_and_a_dead_channel_are_still_a_lattice():
+    weight = random(8, 50).abs()  # all positive: q - zero point runs from 0 to 255
+    steps = weight.amax(1, keepdim=True) / 255
+    stored = (weight / steps).round() * steps
+    stored[3] = 0
+    found = comb(stored)
+    assert (found.kind, found.share, found.levels) == ("per channel", 1.0, 255)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_ordinary_weights_are_no_lattice_in_any_precision(dtype):
+    found = comb((random(64, 32, 3, 3) * 0.05).to(dtype).float())
+    assert (found.kind, found.share) == ("", 0)
+    assert comb((random(256, 1, 3, 3)).to(dtype).float()).kind == ""
+
+
+def test_half_of_the_channels_are_evidence_but_no_verdict():
+    weight = random(20, 60)
+    weight[:10] = quantised(weight[:10], weight[:10].abs().amax(1, keepdim=True) / 127)
+    found = comb(weight)
+    assert found.kind == ""
+    assert found.share == 0.5
+
+
+def test_constants_and_signs_are_not_called_quantised():
+    assert comb(torch.ones(16, 16)).kind == ""
+    assert comb(random(16, 16).sign()).kind == ""
