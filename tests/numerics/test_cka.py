@@ -54,7 +54,9 @@ def test_a_large_mean_does_not_drown_the_features():
     shifted = (x + 1000).float()
     assert float(debiased_cka(shifted, x.float())) == pytest.approx(1, abs=1e-4)
     naive = shifted @ shifted.T
-    assert (gram(shifted) - gram(x)).norm() < 1e-2 * (naive - naive.mean(0) - naive.mean(1)[:, None] + naive.mean() - gram(x)).norm()
+    assert (gram(shifted) - gram(x)).norm() < 1e-2 * (
+        naive - naive.mean(0) - naive.mean(1)[:, None] + naive.mean() - gram(x)
+    ).norm()
 
 
 def test_same_features_give_one_in_any_rotation_and_scale():
@@ -80,7 +82,9 @@ def test_a_whole_set_in_one_batch_is_the_sum_of_one_batch():
     sums = hsic_matrix(centered)
     for i in range(3):
         for j in range(3):
-            assert float(sums[i, j]) == pytest.approx(explicit_hsic1(*(f @ f.T for f in (features[i].numpy(), features[j].numpy()))), rel=1e-9)
+            assert float(sums[i, j]) == pytest.approx(
+                explicit_hsic1(*(f @ f.T for f in (features[i].numpy(), features[j].numpy()))), rel=1e-9
+            )
     assert torch.allclose(cka(sums, sums.diagonal(), sums.diagonal()).diagonal(), torch.ones(3, dtype=torch.float64))
 
 

@@ -46,9 +46,7 @@ def u_centered(gram: Float64[Tensor, "image image"]) -> Float64[Tensor, "image i
     return centered.fill_diagonal_(0.0)
 
 
-def hsic1(
-    first: Float64[Tensor, "image image"], second: Float64[Tensor, "image image"]
-) -> Float64[Tensor, ""]:
+def hsic1(first: Float64[Tensor, "image image"], second: Float64[Tensor, "image image"]) -> Float64[Tensor, ""]:
     """The unbiased Hilbert-Schmidt independence criterion of two Gram matrices; about zero for independent features.
 
     Raises:
@@ -81,9 +79,7 @@ def cka(
     return torch.where(scale > 0, cross / scale, torch.nan)
 
 
-def debiased_cka(
-    first: Float[Tensor, "image *feature"], second: Float[Tensor, "image *feature_"]
-) -> Float64[Tensor, ""]:
+def debiased_cka(first: Float[Tensor, "image *feature"], second: Float[Tensor, "image *feature_"]) -> Float64[Tensor, ""]:
     """Debiased linear CKA of two sets of features of the same images: 1 for equal, about 0 for unrelated.
 
     Raises:

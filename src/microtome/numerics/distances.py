@@ -90,7 +90,9 @@ def _sorted(sample: Array) -> Array:
         raise Unmeasurable("A distance between samples needs at least one value in each; one of them is empty.")
     if not np.isfinite(sample).all():
         wrong = int(np.count_nonzero(~np.isfinite(sample)))
-        raise Unmeasurable(f"{wrong} of {sample.size} values are not finite, so no distance to them exists; check the weights file.")
+        raise Unmeasurable(
+            f"{wrong} of {sample.size} values are not finite, so no distance to them exists; check the weights file."
+        )
     return np.sort(sample)
 
 

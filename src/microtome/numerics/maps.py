@@ -1,0 +1,156 @@
+"""Arithmetic of heat maps: Grad-CAM, where its energy lies, how wide it spreads, how well it fits a mask.
+
+Maps are (image, row, col) and raw, never stretched to [0, 1]. Only positive heat counts as energy; an image whose map has none
+gives not-a-number, not zero.
+
+Source: Selvaraju et al. 2017, arXiv:1610.02391, eq. 1-2; energy-based pointing game, Wang et al. 2020 (Score-CAM),
+arXiv:1910.01279, sec. 4.3; pointing game, Zhang et al. 2016, arXiv:1608.00507; best threshold, Choe et al. 2020,
+arXiv:2001.07437.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+Extent: TypeAlias = tuple[float, float, float, float]  # top, bottom, left, right edge of the map, as shares of the picture
+
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+
+
+def grad_cam(
+    activation: Float[Tensor, "image unit row col"], gradient: Float[Tensor, "image unit row col"]
+) -> Float[Tensor, "image row col"]:
+    """The positive part of the activations, each unit weighted by the mean of its gradient."""
+    weights = gradient.mean((2, 3))
+    return torch.einsum("iurc,iu->irc", activation, weights).relu()
+
+
+def area_resample(
+    heat: Float[Tensor, "image row col"], size: tuple[int, int], extent: Extent | None = None
+) -> Float64[Tensor, "image row_ col_"]:
+    """The map on a grid of `size` (rows, cols): each cell's heat goes to the cells it overlaps, by area, so the sum stays.
+
+    `extent` says where the map's outer edges lie in the picture (default: on the picture's own). The heat of a cell that reaches
+    over the picture's edge goes to its part inside; a cell wholly outside is lost.
+    """
+    top, bottom, left, right = extent or (0.0, 1.0, 0.0, 1.0)
+    down = _overlaps(heat.shape[1], size[0], top, bottom).to(heat.device)
+    across = _overlaps(heat.shape[2], size[1], left, right).to(heat.device)
+    return down @ heat.double() @ across.T
+
+
+def energy_in(
+    heat: Float[Tensor, "image row col"], mask: Bool[Tensor, "image row_ col_"], extent: Extent | None = None
+) -> tuple[Float64[Tensor, " image"], Float64[Tensor, " image"]]:
+    """The share of the heat inside the mask, and the share of the picture that the mask covers.
+
+    The first grows with the object even for a map that knows nothing: `lift` is the difference.
+    """
+    fine = area_resample(heat.relu(), (mask.shape[1], mask.shape[2]), extent)
+    inside = (fine * mask).sum((1, 2)) / fine.sum((1, 2))  # 0 / 0 is not a number: the map is empty
+    return inside, mask.double().mean((1, 2))
+
+
+def lift(energy: Float[Tensor, " image"], area: Float[Tensor, " image"]) -> Float[Tensor, " image"]:
+    """How much more of the heat lies in the mask than an even map would put there; 0 means it knows nothing."""
+    return energy - area
+
+
+def coverage(heat: Float[Tensor, "image row col"], share: float) -> Float64[Tensor, " image"]:
+    """The smallest share of the picture that holds `share` of the heat; the last cell counts in part.
+
+    Cells in part make the value the same on a finer grid of repeated cells, and `share` itself for an even map.
+    """
+    cells = heat.relu().double().flatten(1).sort(dim=1, descending=True).values
+    sums = cells.cumsum(1)
+    wanted = share * sums[:, -1:]
+    last = torch.searchsorted(sums, wanted).clamp_max(cells.shape[1] - 1)
+    before = sums.gather(1, last) - cells.gather(1, last)
+    part = (wanted - before) / cells.gather(1, last)
+    return ((last + part) / cells.shape[1])[:, 0].where(sums[:, -1] > 0, torch.nan)
+
+
+def entropy(heat: Float[Tensor, "image row col"]) -> Float64[Tensor, " image"]:
+    """Shannon entropy of the heat, in bits: 0 for one hot cell, log2(rows · cols) for an even map."""
+    cells = heat.relu().double().flatten(1)
+    total = cells.sum(1)
+    chance = cells / total[:, None]
+    return -torch.special.xlogy(chance, chance).sum(1).div(np.log(2)).where(total > 0, torch.nan)
+
+
+def centre_prior(rows: int, cols: int, sigma: float = 0.25) -> Float64[Tensor, "row col"]:
+    """A Gaussian blob in the middle, as a map to beat: photographers centre things. `sigma` is a share of each side; sum 1."""
+    down, across = (((torch.arange(count, dtype=torch.float64) + 0.5) / count - 0.5) / sigma for count in (rows, cols))
+    blob = torch.exp(-(down[:, None] ** 2 + across[None, :] ** 2) / 2)
+    return blob / blob.sum()
+
+
+def pointing(
+    heat: Float[Tensor, "image row col"], mask: Bool[Tensor, "image row_ col_"], tolerance: float = 15.0
+) -> Float64[Tensor, " image"]:
+    """1 where the middle of the hottest cell lies within `tolerance` px of the mask, else 0; not a number without heat or mask."""
+    hits = torch.full((len(heat),), torch.nan, dtype=torch.float64)
+    for place, (one, wanted) in enumerate(zip(heat.relu().cpu(), mask.cpu().numpy(), strict=True)):
+        if not (one.max() > 0 and wanted.any()):
+            continue
+        row, col = divmod(int(one.argmax()), one.shape[1])
+        spot = int((row + 0.5) * wanted.shape[0] / one.shape[0]), int((col + 0.5) * wanted.shape[1] / one.shape[1])
+        away = np.asarray(distance_transform_edt(~wanted))
+        hits[place] = float(away[spot] <= tolerance)
+    return hits
+
+
+def iou_best_threshold(
+    heat: Float[Tensor, "image row col"],
+    mask: Bool[Tensor, "image row_ col_"],
+    thresholds: tuple[float, ...] = THRESHOLDS,
+    extent: Extent | None = None,
+) -> tuple[float, Float64[Tensor, " image"]]:
+    """The threshold (share of each map's largest value) with the best mean overlap, and each image's overlap there.
+
+    One threshold serves all images: it belongs to the network and the method. Overlap is intersection over union of
+    {heat >= threshold · largest} and the mask; not a number for maps without heat. The threshold is NaN if all are.
+    """
+    fine = area_resample(heat.relu(), (mask.shape[1], mask.shape[2]), extent).flatten(1)
+    largest = fine.max(1, keepdim=True).values
+    wanted = mask.flatten(1)
+    overlaps = []
+    for threshold in thresholds:
+        hot = fine >= threshold * largest * (1 - 1e-9)  # rounding of equal cells must not split a plateau
+        overlaps.append((hot & wanted).sum(1).double() / (hot | wanted).sum(1))
+    ious = torch.stack(overlaps).where(largest[:, 0] > 0, torch.nan)
+    means = ious.nanmean(1)
+    best = int(means.nan_to_num(-1.0).argmax())
+    return (float("nan") if means[best].isnan() else thresholds[best]), ious[best]
+
+
+def rank_correlation(a: Float[Tensor, "*batch n"], b: Float[Tensor, "*batch n"]) -> Float64[Tensor, "*batch"]:
+    """Spearman's rank correlation along the last axis, equal values sharing their mean rank; not a number for a constant."""
+    first, second = (ranks - ranks.mean(-1, keepdim=True) for ranks in (_ranks(a), _ranks(b)))
+    return (first * second).sum(-1) / (first.square().sum(-1) * second.square().sum(-1)).sqrt()
+
+
+def _ranks(values: Tensor) -> Tensor:
+    ordered = values.contiguous().sort(dim=-1).values
+    below = torch.searchsorted(ordered, values.contiguous(), right=False)
+    upto = torch.searchsorted(ordered, values.contiguous(), right=True)
+    return (below + upto + 1).double() / 2
+
+
+def _overlaps(cells: int, bins: int, low: float, high: float) -> Float64[Tensor, "bin cell"]:
+    """The share of each of `cells` equal cells between `low` and `high` that lies in each of `bins` equal bins of [0, 1]."""
+    if not high > low:
+        raise ValueError(f"a map's far edge ({high}) must lie beyond its near edge ({low})")
+    # In units of one bin over `cells`, default edges are whole numbers: equal cells share their heat exactly.
+    at = torch.arange(cells + 1, dtype=torch.float64)
+    edges = (low * cells + at * (high - low)) * bins
+    sides = torch.arange(bins + 1, dtype=torch.float64) * cells
+    near = torch.maximum(edges[None, :-1], sides[:-1, None])
+    far = torch.minimum(edges[None, 1:], sides[1:, None])
+    shared = (far - near).clamp_min(0)
+    total = shared.sum(0)
+    return torch.where(total > 0, shared / total, 0.0)

@@ -1,0 +1,111 @@
+"""How well a linear read-out of features tells the classes apart: ridge regression in closed form, cross-validated.
+
+Source: Hoerl & Kennard 1970; generalised cross-validation, Golub, Heath & Wahba 1979, eq. 1.4.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int
+from scipy.linalg import eigh
+
+from microtome.errors import Unmeasurable
+from microtome.numerics.arrays import Array
+
+# Penalties tried, as multiples of the mean eigenvalue: the same range for any number of images, features and any scale.
+RANGE = tuple(float(one) for one in np.logspace(-5, 4, 19))
+
+
+class Probe(NamedTuple):
+    """What a cross-validated probe answered on images it was not fitted to."""
+
+    correct: Bool[Array, " image"]
+    predicted: Int[Array, " image"]
+    chance: float  # the share of the largest class: what always naming it would score
+    penalties: Float64[Array, " fold"]  # chosen on each training part
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images answered right."""
+        return float(self.correct.mean())
+
+
+def stratified_folds(labels: Int[Array, " image"], folds: int = 5, seed: int = 0) -> Int[Array, " image"]:
+    """The fold of each image: shuffled within its class, then dealt out, so that folds differ by at most one image of a class."""
+    random = np.random.default_rng(seed)
+    shuffled = random.permutation(len(labels))
+    # Dealing goes on from class to class, which keeps the folds of equal size too.
+    dealt = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    fold = np.empty(len(labels), dtype=np.int64)
+    fold[dealt] = np.arange(len(labels)) % folds
+    return fold
+
+
+def ridge_probe(
+    features: Float[Array, "image feature"],
+    labels: Int[Array, " image"],
+    folds: int = 5,
+    seed: int = 0,
+    penalties: Sequence[float] | None = None,
+) -> Probe:
+    """Out-of-fold answers of a ridge classifier (targets ±1, one column for each class) for every image.
+
+    Each training part alone decides the scaling of the features and, by generalised cross-validation, the penalty: one of
+    `penalties`, or by default 19 over nine decades about the mean eigenvalue. The cost is that of one eigendecomposition of
+    the smaller Gram matrix for each fold.
+
+    Raises:
+        Unmeasurable: fewer than two classes, fewer images than folds, or features that are not finite.
+    """
+    classes, coded = np.unique(labels, return_inverse=True)
+    if len(classes) < 2 or len(labels) < folds:
+        raise Unmeasurable(
+            f"A probe needs two classes and at least {folds} images, and was given {len(classes)} and {len(labels)}; "
+            "point it at a folder of class folders."
+        )
+    if not np.isfinite(features).all():
+        raise Unmeasurable("Some features are not finite, so no probe can be fitted; check the network in float32.")
+    targets = np.where(coded[:, None] == np.arange(len(classes)), 1.0, -1.0)
+    fold = stratified_folds(labels, folds, seed)
+    predicted = np.empty(len(labels), dtype=np.int64)
+    chosen = np.empty(folds)
+    for one in range(folds):
+        train, test = fold != one, fold == one
+        scores, chosen[one] = _fitted(features[train], targets[train], features[test], penalties)
+        predicted[test] = scores.argmax(axis=1)
+    chance = float(np.bincount(coded).max() / len(labels))
+    return Probe(predicted == coded, classes[predicted], chance, chosen)
+
+
+def _fitted(train: Array, targets: Array, test: Array, penalties: Sequence[float] | None) -> tuple[Array, float]:
+    """Scores of the test images, and the penalty with the lowest generalised cross-validation error."""
+    middle, spread = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
+    spread = np.where(spread > 1e-12 * np.abs(middle), spread, 1.0)  # features that never vary stay zero
+    train, test = (train - middle) / spread, (test - middle) / spread
+    offset = targets.mean(0)
+    targets = targets - offset
+    dual = len(train) <= train.shape[1]
+    values, vectors = eigh(train @ train.T if dual else train.T @ train, driver="evd")
+    kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
+    if not kept.any():  # no feature varies: the most frequent class is all there is to say
+        return np.tile(offset, (len(test), 1)), float("nan")
+    values, vectors = values[kept], vectors[:, kept]
+    # In both forms: rotated = U^T y for train = U S V^T.
+    rotated = vectors.T @ targets if dual else (vectors.T @ (train.T @ targets)) / np.sqrt(values)[:, None]
+    tried = np.asarray(penalties if penalties is not None else np.multiply(RANGE, values.mean()), dtype=np.float64)
+    best = float(tried[np.argmin([_validation_error(values, rotated, targets, one) for one in tried])])
+    # w = V S/(S²+λ) U^T y, and V = X^T U S^-1 in the dual form.
+    if dual:
+        weights = vectors @ (rotated / (values + best)[:, None])
+        return test @ (train.T @ weights) + offset, best
+    return test @ (vectors @ (rotated * (np.sqrt(values) / (values + best))[:, None])) + offset, best
+
+
+def _validation_error(values: Array, rotated: Array, targets: Array, penalty: float) -> float:
+    """Generalised cross-validation error, summed over classes; the intercept counts as one more fitted direction."""
+    left = penalty / (values + penalty)
+    outside = (targets**2).sum() - (rotated**2).sum()
+    residual = max(float(outside), 0.0) + float((left[:, None] ** 2 * rotated**2).sum())
+    free = len(targets) - 1 - float((1 - left).sum())
+    return residual / max(free, 1e-9) ** 2
