@@ -1,0 +1,387 @@
+"""Images: an ordered, countable set of pictures with what is known of them; the same order and the same digest every time."""
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from microtome.errors import BadOption, ImagesError
+from microtome.images.feeding import (
+    Batch,
+    Framing,
+    PixelCache,
+    Pixels,
+    ahead,
+    key,
+    mapped,
+)
+from microtome.images.labels import WORDNET
+from microtome.images.listing import Skipped
+from microtome.images.masks import Mask
+from microtome.images.opening import opened, spread
+from microtome.images.scenes import CLASSES
+from microtome.images.sources import Source, array_source, scene_source
+
+Places = Sequence[int] | npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture (RGB, as displayed), its name, its label or None, and its mask (row, col) or None.
+
+    `mask_kind` is "mask", or "box" where a rectangle stands for the object; `facts` are numbers known of it: rows, cols, objects,
+    area (share of the picture inside the mask), and for scenes their controls.
+    """
+
+    name: str
+    picture: Image.Image
+    label: int | None
+    mask: Mask | None
+    facts: dict[str, float]
+    mask_kind: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Images:
+    """An ordered set of pictures. Made by `folder`, `tensors`, `scenes` or `one`, narrowed by `take` and `limit`."""
+
+    name: str
+    source: Source
+    places: npt.NDArray[np.int64]  # (image,) into the source
+    classes: tuple[str, ...] | None = None
+    labels: npt.NDArray[np.int64] | None = None  # (image,), -1 unknown
+    titles: tuple[str, ...] | None = None  # readable names of the classes
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+    options: Mapping[str, Any]
+    cache: PixelCache
+
+    @classmethod
+    def folder(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        labels: str = "auto",
+        masks: str = "auto",
+        boxes: str = "auto",
+        limit: int | None = None,
+        seed: int = 0,
+        check: str = "auto",
+    ) -> "Images":
+        """The pictures of a folder (or a glob, or one file), sorted by their path below it.
+
+        `labels`: "auto" (a labels.csv/.tsv/.json, class folders, WordNet ids before file names), "none", or a table's path.
+        `masks`: "auto" (NAME_mask.png beside, a masks/ or label/ folder), "none", or a folder, with class numbers after a colon
+        for label maps ("label:8,9"). `boxes`: "auto" (COCO JSON, VOC XML, a table), "none", or a path. `limit`: at most so many,
+        evenly from the classes, drawn by `seed`. `check`: "full" decodes every file now, "header" only looks at it, "none".
+
+        Raises:
+            ImagesError: nothing usable is there, or a table, mask folder or annotation asked for is not.
+            BadOption: an option outside its range.
+        """
+        given = {"labels": str(labels), "masks": str(masks), "boxes": str(boxes)}
+        found = opened(Path(path) if not isinstance(path, str) else path, **given, limit=limit, seed=seed, check=check)
+        text = os.fspath(path)
+        return cls(
+            name=Path(text).expanduser().absolute().name or text,
+            source=found.files,
+            places=np.arange(len(found.files)),
+            classes=found.labels.classes if found.labels else None,
+            labels=found.labels.values if found.labels else None,
+            titles=found.labels.titles if found.labels else None,
+            skipped=found.skipped,
+            notes=found.notes,
+            options={"path": str(Path(text).expanduser().absolute()), **given, "limit": limit, "seed": seed},
+            cache=PixelCache(),
+        )
+
+    @classmethod
+    def one(cls, path: str | os.PathLike[str]) -> "Images":
+        """A single picture file.
+
+        Raises:
+            ImagesError: the file is not there or cannot be read.
+        """
+        if Path(path).is_dir():
+            raise ImagesError(f"'{os.fspath(path)}' is a folder; use Images.folder('{os.fspath(path)}').")
+        return cls.folder(path, check="full")
+
+    @classmethod
+    def tensors(cls, x: Any, labels: Any = None, classes: Sequence[str] | None = None, masks: Any = None) -> "Images":
+        """Pictures in memory: floats 0..1 (image, 3 | 1, row, col), kept at 8 bits, or uint8 in that layout or (image, row, col, 3).
+
+        `labels`: (image,) whole numbers, -1 unknown. `classes`: a name for each number. `masks`: (image, row, col), non-zero = object.
+
+        Raises:
+            ImagesError: other shapes, values that are not finite or outside the range, labels or masks that do not fit.
+        """
+        source = array_source(x, masks)
+        values, names = _labels_for(len(source), labels, classes)
+        return cls(
+            name="tensors",
+            source=source,
+            places=np.arange(len(source)),
+            labels=values,
+            classes=names,
+            options={},
+            cache=PixelCache(),
+        )
+
+    @classmethod
+    def scenes(cls, count: int, seed: int = 0, size: int | tuple[int, int] = 64, **controls: Any) -> "Images":
+        """Generated scenes: one object each, with its exact mask and known difficulty; drawn when asked for.
+
+        `size`: px, or (rows, cols). `controls`: ranges such as area=(0.1, 0.2), clutter=(0, 0); see `scenes.Controls`.
+
+        Raises:
+            BadOption: a count, size or control outside its range.
+            UnknownName: there is no such control.
+        """
+        source = scene_source(count, seed, size, controls)
+        options = {"count": len(source), "seed": seed, "size": size, **controls}
+        return cls(
+            name=f"scenes-{seed}",
+            source=source,
+            places=np.arange(len(source)),
+            labels=source.labels(),
+            classes=CLASSES,
+            options=options,
+            cache=PixelCache(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __repr__(self) -> str:
+        return f"<Images {self.describe()}>"
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self[at] for at in range(len(self)))
+
+    def __getitem__(self, at: int) -> Item:
+        """The picture at that place, in full size."""
+        place = int(self.places[at])
+        label = None if self.labels is None or self.labels[at] < 0 else int(self.labels[at])
+        mask = self.source.mask(place)
+        facts = self.source.facts(place)
+        if mask is not None:
+            facts.setdefault("area", float(mask.mean()))
+        kind = self.source.masked(place)
+        return Item(self.source.name(place), self.source.picture(place), label, mask, facts, kind)
+
+    @property
+    def kind(self) -> str:
+        """Where the pictures come from: folder, glob, file, tensors or scenes."""
+        return self.source.kind
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The pictures' names, in order."""
+        return tuple(self.source.name(int(place)) for place in self.places)
+
+    @property
+    def masked(self) -> npt.NDArray[np.bool_]:
+        """Which pictures (image,) have a mask or a box."""
+        return np.array([self.source.masked(int(place)) is not None for place in self.places], bool)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any picture has a mask or a box."""
+        return any(self.source.masked(int(place)) for place in self.places)
+
+    @property
+    def mask_kind(self) -> str | None:
+        """ "mask", "box" (rectangles stand for objects), "mixed", or None."""
+        kinds = {self.source.masked(int(place)) for place in self.places} - {None}
+        return None if not kinds else "mixed" if len(kinds) > 1 else kinds.pop()
+
+    @property
+    def classes_are_wordnet(self) -> bool:
+        """Whether the classes are WordNet ids (n01440764), as ImageNet's are."""
+        return bool(self.classes) and all(WORDNET.fullmatch(name) for name in self.classes or ())
+
+    def digest(self) -> str:
+        """sha256 over the names, contents, labels and masks in order: the same on every machine, whatever the folder's place."""
+        total = hashlib.sha256(json.dumps(["images", 1, self.classes]).encode())
+        identities = mapped(self.source.identity, [int(place) for place in self.places])
+        for at, identity in enumerate(identities):
+            label = None if self.labels is None else int(self.labels[at])
+            total.update(json.dumps([self.source.name(int(self.places[at])), identity, label]).encode())
+        return total.hexdigest()
+
+    def take(self, indices: Places) -> "Images":
+        """The pictures at those places, in that order; a bool array (image,) chooses where it is true.
+
+        Raises:
+            BadOption: a place that does not exist, or none at all.
+        """
+        chosen = self._checked(indices)
+        if len(chosen) == 0:
+            raise BadOption("take was given no place; name at least one image.")
+        labels = None if self.labels is None else self.labels[chosen]
+        return replace(self, places=self.places[chosen], labels=labels, options={**self.options, "taken": chosen.tolist()})
+
+    def limit(self, count: int | None, seed: int = 0) -> "Images":
+        """At most `count` pictures, evenly from the classes, drawn by `seed`, in their old order; all of them for None."""
+        if count is None or count >= len(self):
+            return self
+        return self.take(np.sort(spread(self.labels, len(self), count, seed)[:count]))
+
+    def facts(self, name: str) -> npt.NDArray[np.float64] | None:
+        """One number for each picture (image,), NaN where it is unknown; None where no picture has it. See `Item.facts`."""
+        found = [self._fact(int(place), name) for place in self.places]
+        return None if all(one is None for one in found) else np.array([np.nan if one is None else one for one in found])
+
+    def pixels(self, recipe: Framing, indices: Places | None = None) -> Pixels:
+        """Pixels uint8 (image, row, col, rgb) as a network with that recipe sees them; kept in memory up to the cache's limit.
+
+        Raises:
+            ImagesError: a file that passed the check cannot be read now.
+            BadOption: a place that does not exist.
+        """
+        return self._pixels(recipe, self._checked(indices), threading.Event())
+
+    def masks(self, recipe: Framing, indices: Places | None = None) -> Mask:
+        """Masks bool (image, row, col) in the recipe's geometry; all False for a picture without one (see `masked`).
+
+        Raises:
+            ImagesError: no picture has a mask or box, or a mask that passed the check cannot be read now.
+        """
+        if not self.has_masks:
+            raise ImagesError(
+                f"'{self.name}' has no masks or boxes; put NAME_mask.png beside each picture, or use Images.scenes({len(self)})."
+            )
+        which = key(recipe) + " masks"
+        places = [int(self.places[at]) for at in self._checked(indices)]
+        found = np.zeros((len(places), *recipe.size), bool)
+        for at, mask in enumerate(mapped(lambda place: self._mask(recipe, which, place), places)):
+            found[at] = mask
+        return found
+
+    def batches(self, recipe: Framing, size: int, start: int = 0, shard: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
+        """Batches of `size` consecutive pictures from place `start` on, the next decoded while the last is worked on.
+
+        `shard=(i, n)`: only every n-th batch, counted from place 0 and beginning with the i-th. Stopping early stops the decoding.
+
+        Raises:
+            BadOption: a size below one, or a negative start.
+            ImagesError: a file that passed the check cannot be read now.
+        """
+        if size < 1 or start < 0:
+            raise BadOption(f"batches of {size} from {start} do not exist; the size starts at 1, the start at 0.")
+        spans = [
+            np.arange(at, min(at + size, len(self)))
+            for at in range(start, len(self), size)
+            if at // size % shard[1] == shard[0]
+        ]
+
+        def made(index: npt.NDArray[np.int64], stop: threading.Event) -> Batch:
+            labels = None if self.labels is None else self.labels[index]
+            return Batch(index, self._pixels(recipe, index, stop), labels)
+
+        return ahead(made, spans)
+
+    def describe(self) -> str:
+        """One line: how many pictures, of how many classes, with what masks, how many skipped."""
+        parts = [f"{self.name}: {len(self)} image" + "s" * (len(self) != 1)]
+        if self.classes is not None and self.labels is not None:
+            present = len(np.unique(self.labels[self.labels >= 0]))
+            parts.append(f"{present} class" + "es" * (present != 1))
+            if unknown := int((self.labels < 0).sum()):
+                parts.append(f"{unknown} unlabelled")
+        if masked := int(self.masked.sum()):
+            word = {"mask": "masks", "box": "boxes"}.get(str(self.mask_kind), "masks or boxes")
+            parts.append(f"{word} for {'all' if masked == len(self) else masked}")
+        if self.skipped:
+            parts.append(f"{len(self.skipped)} skipped ({self.skipped[0].path}: {self.skipped[0].reason})")
+        return ", ".join(parts)
+
+    def json(self) -> dict[str, Any]:
+        """The set's facts as plain JSON values, for a finding's origin; the first hundred of the skipped by name."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "count": len(self),
+            "digest": self.digest(),
+            "classes": list(self.classes) if self.classes is not None else None,
+            "has_masks": self.has_masks,
+            "mask_kind": self.mask_kind,
+            "skipped": [{"path": one.path, "reason": one.reason} for one in self.skipped[:100]],
+            "skipped_count": len(self.skipped),
+            "notes": list(self.notes),
+            "options": json.loads(json.dumps(dict(self.options), default=str)),
+        }
+
+    def _checked(self, indices: Places | None) -> npt.NDArray[np.int64]:
+        if indices is None:
+            return np.arange(len(self))
+        given = np.asarray(indices)
+        if given.dtype == bool and given.shape == (len(self),):
+            return np.flatnonzero(given)
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+            raise BadOption(f"indices should be a list of whole numbers below {len(self)}, or {len(self)} truth values.")
+        if given.size and (given.min() < -len(self) or given.max() >= len(self)):
+            raise BadOption(
+                f"There is no image {given[np.abs(given).argmax()]}: there are {len(self)}, from 0 to {len(self) - 1}."
+            )
+        return given.astype(np.int64) % len(self)
+
+    def _fact(self, place: int, name: str) -> float | None:
+        facts = self.source.facts(place)
+        if name == "area" and name not in facts and (mask := self.source.mask(place)) is not None:
+            return float(mask.mean())
+        return facts.get(name)
+
+    def _pixels(self, recipe: Framing, index: npt.NDArray[np.int64], stop: threading.Event) -> Pixels:
+        which = key(recipe)
+        least = -(-2 * max(recipe.size) // float(getattr(recipe, "crop", 0.5)))
+
+        def made(place: int) -> Pixels:
+            found = self.cache.find(which, place)
+            if found is None and not stop.is_set():
+                found = np.asarray(recipe.pixels(self.source.picture(place, int(least))), np.uint8)
+                self.cache.keep(which, place, found)
+            return np.zeros((*recipe.size, 3), np.uint8) if found is None else found
+
+        found = np.empty((len(index), *recipe.size, 3), np.uint8)
+        for at, pixels in enumerate(mapped(made, [int(self.places[one]) for one in index])):
+            found[at] = pixels
+        return found
+
+    def _mask(self, recipe: Framing, which: str, place: int) -> Mask:
+        found = self.cache.find(which, place)
+        if found is None:
+            mask = self.source.mask(place)
+            found = np.zeros(recipe.size, bool) if mask is None else np.asarray(recipe.mask(mask), bool)
+            self.cache.keep(which, place, found)
+        return found
+
+
+def _labels_for(
+    count: int, labels: Any, classes: Sequence[str] | None
+) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...] | None]:
+    """Checked labels (image,) and their classes, named by their numbers where no names are given."""
+    if labels is None:
+        if classes is not None:
+            raise ImagesError("classes were given without labels; give labels=(a whole number for each image) as well.")
+        return None, None
+    given = np.asarray(labels.detach().cpu().numpy() if hasattr(labels, "detach") else labels)
+    if given.shape != (count,) or (given.dtype.kind not in "iu" and not np.array_equal(given, np.round(given))):
+        raise ImagesError(
+            f"labels have the shape {given.shape} and type {given.dtype}; give {count} whole numbers, one for each image."
+        )
+    values = given.astype(np.int64)
+    names = tuple(str(number) for number in range(int(values.max()) + 1)) if classes is None else tuple(map(str, classes))
+    if values.min() < -1 or values.max() >= len(names):
+        raise ImagesError(
+            f"labels go from {values.min()} to {values.max()}; for {len(names)} classes they are 0 to {len(names) - 1}, or -1."
+        )
+    return values, names

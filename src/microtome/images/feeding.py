@@ -1,0 +1,117 @@
+"""Decoding ahead: a pool of threads that keeps order, a cache with a limit, and batches made while the last one is worked on."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Pixels = npt.NDArray[np.uint8]
+MEMORY_LIMIT = 1_500_000_000  # bytes of decoded pixels kept by one set of images
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+class Framing(Protocol):
+    """What is asked of an input recipe: the size (rows, cols), pixels and masks in its geometry, and its facts as JSON."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    def pixels(self, picture: Image.Image) -> Pixels: ...
+
+    def mask(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]: ...
+
+    def json(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive images: their places (image,), pixels uint8 (image, row, col, rgb), and labels (image,) or None."""
+
+    index: npt.NDArray[np.int64]
+    pixels: Pixels
+    labels: npt.NDArray[np.int64] | None
+
+
+def threads() -> int:
+    """How many threads decode: the cores this process may use, at most four, for the network wants the rest."""
+    return max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+def mapped(work: Callable[[Given], Made], given: Sequence[Given]) -> Iterator[Made]:
+    """`work` of each, in order, done by several threads; what has not begun is dropped when the caller stops listening."""
+    if len(given) < 2 or threads() == 1:
+        yield from map(work, given)
+        return
+    pool = ThreadPoolExecutor(threads(), thread_name_prefix="microtome-decode")
+    try:
+        yield from pool.map(work, given)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def key(recipe: Framing) -> str:
+    """The text that two recipes share exactly when they give the same pixels."""
+    return json.dumps(recipe.json(), sort_keys=True, default=str)
+
+
+class PixelCache:
+    """Decoded arrays by recipe and place, up to a limit in bytes; the recipe unused for longest gives way first.
+
+    Within one recipe what is in stays in: going round in order through more than fits would otherwise hit nothing at all.
+    """
+
+    def __init__(self, limit: int = MEMORY_LIMIT) -> None:
+        self.limit = limit
+        self.used = 0
+        self._held: dict[str, dict[int, npt.NDArray[Any]]] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PixelCache, (self.limit,)  # a copy in another process starts empty
+
+    def find(self, recipe: str, place: int) -> npt.NDArray[Any] | None:
+        """The array kept for that place, or None."""
+        with self._lock:
+            return self._held.get(recipe, {}).get(place)
+
+    def keep(self, recipe: str, place: int, array: npt.NDArray[Any]) -> None:
+        """Keep the array if there is room, or can be made by dropping other recipes."""
+        with self._lock:
+            mine = self._held.pop(recipe, {})
+            self._held[recipe] = mine  # last in the order: used last
+            while self.used + array.nbytes > self.limit and len(self._held) > 1:
+                gone = self._held.pop(next(iter(self._held)))
+                self.used -= sum(one.nbytes for one in gone.values())
+            if place not in mine and self.used + array.nbytes <= self.limit:
+                mine[place] = array
+                self.used += array.nbytes
+
+
+def ahead(make: Callable[[Given, threading.Event], Made], given: Iterable[Given]) -> Iterator[Made]:
+    """`make` of each, in order, the next being made in a thread while the caller works on the last.
+
+    `make` is given an event that is set once nobody listens any more, so that it can stop in the middle.
+    """
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="microtome-batch")
+    waiting: Future[Made] | None = None
+    try:
+        for one in given:
+            following = pool.submit(make, one, stop)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)

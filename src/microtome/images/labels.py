@@ -1,0 +1,201 @@
+"""Which class each picture is of: by its folder, by a WordNet id in its file name, or by a table beside it."""
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from microtome.errors import ImagesError, UnknownName, did_you_mean
+from microtome.images.listing import Listed, by_name, top_folders
+
+WORDNET = re.compile(r"n\d{8}")
+TABLES = ("labels.csv", "labels.tsv", "labels.json", "annotations.tsv", "val_annotations.txt")
+FILE_COLUMNS = ("file", "filename", "file_name", "path", "image", "image_path", "img", "id", "name")
+LABEL_COLUMNS = ("wnid", "synset", "label", "class", "category", "class_name", "target", "index")
+LARGEST_NUMBER = 100_000
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Class names, one number for each picture (-1: unknown), readable names of the classes where a table has them, and whence."""
+
+    classes: tuple[str, ...]
+    values: npt.NDArray[np.int64]
+    titles: tuple[str, ...] | None = None
+    origin: str = ""
+
+    @property
+    def wordnet(self) -> bool:
+        """Whether the classes are WordNet ids (n01440764), as ImageNet's are."""
+        return bool(self.classes) and all(WORDNET.fullmatch(name) for name in self.classes)
+
+
+def labels_of(place: Listed, wanted: str) -> Labels | None:
+    """The labels of the listed pictures, or None where they have none.
+
+    `wanted`: "auto" (a table, else class folders, else WordNet prefixes), "none", or the path of a table.
+
+    Raises:
+        ImagesError: the table cannot be read, or names none of the pictures.
+    """
+    if wanted == "none":
+        return None
+    if wanted != "auto":
+        return _of_table(place, _table_at(place, wanted), must=True)
+    if place.kind != "file":
+        for folder in place.places:
+            for name in TABLES:
+                if (folder / name).is_file() and (found := _of_table(place, folder / name, must=False)):
+                    return found
+        tops = top_folders(place.names, place.base)
+        if len(tops) > 1:
+            return _of_folders(place, tops)
+    return _of_prefixes(place)
+
+
+def _table_at(place: Listed, wanted: str) -> Path:
+    for candidate in (Path(wanted).expanduser(), *(folder / wanted for folder in place.places)):
+        if candidate.is_file():
+            return candidate
+    near = [entry.name for entry in place.root.iterdir() if entry.suffix in (".csv", ".tsv", ".json", ".txt")]
+    raise ImagesError(
+        f"There is no table of labels at '{wanted}'; give labels='auto', 'none' or a .csv, .tsv or .json of file and label."
+        + did_you_mean(Path(wanted).name, near)
+    )
+
+
+def _of_folders(place: Listed, tops: Sequence[str]) -> Labels:
+    number = {top: at for at, top in enumerate(tops)}
+    inner = (name[len(place.base) :] for name in place.names)
+    values = [number[name.split("/", 1)[0]] if "/" in name else -1 for name in inner]
+    return Labels(tuple(tops), np.array(values, np.int64), origin="folders")
+
+
+def _of_prefixes(place: Listed) -> Labels | None:
+    found = [re.match(r"(n\d{8})(?=[_.-])", PurePosixPath(name).name) for name in place.names]
+    ids = [match.group(1) for match in found if match]
+    if len(ids) < len(place.names):
+        return None
+    classes = tuple(sorted(set(ids)))
+    return Labels(classes, np.array([classes.index(one) for one in ids], np.int64), _titles(place, ids, classes), "file names")
+
+
+def _titles(place: Listed, ids: Sequence[str], classes: Sequence[str]) -> tuple[str, ...] | None:
+    """Readable names of the classes, where file names go on after the id with the same words for all of a class."""
+    rest: dict[str, set[str]] = {}
+    for name, one in zip(place.names, ids, strict=True):
+        rest.setdefault(one, set()).add(PurePosixPath(name).stem[len(one) + 1 :])
+    words = [next(iter(rest[one])) if len(rest[one]) == 1 else "" for one in classes]
+    return tuple(word.replace("_", " ") for word in words) if all(re.search(r"[A-Za-z]{2}", word) for word in words) else None
+
+
+def _of_table(place: Listed, table: Path, *, must: bool) -> Labels | None:
+    rows, titles = table_rows(table)
+    known = {key: str(label).strip() for key, label in rows.items()}
+    given = matched(place, table.parent, known)
+    if not any(given):
+        if not must:
+            return None
+        first = next(iter(known), "nothing")
+        raise ImagesError(
+            f"The table '{table}' names none of the {len(place.names)} pictures: it has '{first}', "
+            f"the first picture is '{place.names[0]}'."
+        )
+    classes = _classes(set(filter(None, given)))
+    number = {name: at for at, name in enumerate(classes)}
+    values = np.array([number.get(one, -1) if one else -1 for one in given], np.int64)
+    readable = tuple(titles.get(name, name) for name in classes) if titles else None
+    return Labels(classes, values, readable, table.name)
+
+
+def _classes(given: set[str]) -> tuple[str, ...]:
+    """Sorted class names; whole numbers are kept as they are, so that they still point at a network's outputs."""
+    if all(re.fullmatch(r"-?\d+", one) for one in given):
+        numbers = [int(one) for one in given]
+        if max(numbers) < LARGEST_NUMBER:
+            return tuple(str(at) for at in range(max(numbers) + 1))
+    return tuple(sorted(given, key=by_name))
+
+
+def matched(place: Listed, beside: Path, known: Mapping[str, Any]) -> list[Any]:
+    """For each picture what a table says of it, or None; by path below the table or the root, then by name, then by stem."""
+    bare = Counter(PurePosixPath(name).name for name in place.names)
+    stems = Counter(PurePosixPath(name).stem for name in place.names)
+    keys = {str(PurePosixPath(key.replace("\\", "/"))): value for key, value in known.items()}
+    short = {PurePosixPath(key).name: value for key, value in keys.items()}
+    found: list[Any] = []
+    for name in place.names:
+        path = PurePosixPath(name)
+        candidates = [name, name[len(place.base) :]]
+        full = place.root / name
+        if full.is_relative_to(beside):
+            candidates.append(full.relative_to(beside).as_posix())
+        value = next((keys[one] for one in candidates if one in keys), None)
+        if value is None and bare[path.name] == 1:
+            value = short.get(path.name)
+        if value is None and stems[path.stem] == 1:
+            value = keys.get(path.stem)
+        found.append(value)
+    return found
+
+
+def table_rows(table: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """What a table says: file to label, and class to readable name (empty where it has none).
+
+    Raises:
+        ImagesError: the table is no table.
+    """
+    try:
+        text = table.read_text("utf-8-sig")
+        if table.suffix.lower() == ".json":
+            return _json_rows(json.loads(text), table)
+        return _text_rows(text, table)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        raise ImagesError(f"The table of labels '{table}' cannot be read ({error}).") from error
+
+
+def _json_rows(content: Any, table: Path) -> tuple[dict[str, str], dict[str, str]]:
+    if isinstance(content, dict):
+        pairs = cast(dict[str, Any], content)
+        if all(isinstance(value, (str, int)) for value in pairs.values()):
+            return {key: str(value) for key, value in pairs.items()}, {}
+    if isinstance(content, list) and content and all(isinstance(one, dict) for one in cast(list[Any], content)):
+        return _records(cast(list[dict[str, Any]], content), table)
+    raise ImagesError(
+        f"'{table}' is no table of labels: it should be {{file: label, …}} or a list of records with a file and a label."
+    )
+
+
+def _text_rows(text: str, table: Path) -> tuple[dict[str, str], dict[str, str]]:
+    first = text.split("\n", 1)[0]
+    separator = "\t" if "\t" in first else ";" if ";" in first and "," not in first else ","
+    rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]
+    if not rows or min(map(len, rows)) < 2:
+        raise ImagesError(f"'{table}' is no table of labels: every line should have a file and a label, separated by a comma.")
+    head = [cell.strip().lower() for cell in rows[0]]
+    if any(cell in FILE_COLUMNS for cell in head) and any(cell in LABEL_COLUMNS for cell in head):
+        return _records([dict(zip(head, row, strict=False)) for row in rows[1:]], table)
+    return {row[0].strip(): row[1].strip() for row in rows}, {}
+
+
+def _records(records: list[dict[str, Any]], table: Path) -> tuple[dict[str, str], dict[str, str]]:
+    columns = {key.lower(): key for key in records[0]} if records else {}
+    file = next((columns[name] for name in FILE_COLUMNS if name in columns), None)
+    label = next((columns[name] for name in LABEL_COLUMNS if name in columns), None)
+    if file is None or label is None:
+        missing = (
+            "a file (" + ", ".join(FILE_COLUMNS[:3]) + ")" if file is None else "a label (" + ", ".join(LABEL_COLUMNS[:4]) + ")"
+        )
+        raise UnknownName(f"The table '{table}' has the columns {', '.join(columns)}, and none of them is {missing}.")
+    rows = {str(one[file]): str(one[label]) for one in records if one.get(file) and one.get(label) not in (None, "")}
+    named = columns.get("name") if file != columns.get("name") else None
+    titles = {str(one[label]): str(one[named]) for one in records if one.get(label) and one.get(named)} if named else {}
+    return rows, titles

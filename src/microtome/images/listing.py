@@ -1,0 +1,279 @@
+"""Which files of a folder are pictures, in an order that is the same everywhere, and which folder they are classed by.
+
+Hidden files, `Thumbs.db` and files that are no pictures by their suffix are passed over in silence; pictures of formats that are
+not read here, broken links and folders that may not be entered are counted as skipped. Links to files are followed; links to
+folders too, unless what they lead to is read anyway or holds the folder itself (which would go round for ever).
+"""
+
+import glob
+import os
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from microtome.errors import ImagesError, did_you_mean
+from microtome.images.decoding import SUFFIXES, UNREADABLE
+
+PICTURE_FOLDERS = frozenset(["image", "images", "img", "imgs", "jpegimages", "pictures", "photos"])
+MASK_FOLDERS = frozenset(
+    [
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "annotation",
+        "annotations",
+        "groundtruth",
+        "ground_truth",
+        "gt",
+        "segmentation",
+        "segmentations",
+        "segmentationclass",
+        "segmentationobject",
+        "labelmaps",
+        "trimaps",
+    ]
+)
+BESIDE = ("_mask", "-mask")
+IN_MASK_FOLDER = ("_mask", "-mask", "_label", "_gt", "_seg", "_L", "_segmentation")
+SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "trainval"])
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that was passed over, by its path below the folder, and why in one line."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The pictures of a place: `names` are paths below `root`, sorted; `base` is the part below which class folders begin."""
+
+    root: Path
+    kind: str  # "folder", "file" or "glob"
+    names: tuple[str, ...]
+    base: str = ""
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Folders where labels, masks and boxes may lie, nearest to the pictures first."""
+        inner = self.root / self.base
+        found = [inner]
+        while inner != self.root:
+            inner = inner.parent
+            found.append(inner)
+        if self.root.name.lower() in PICTURE_FOLDERS or self.kind == "folder":
+            found.append(self.root.parent)
+        return tuple(dict.fromkeys(found))
+
+
+def by_name(name: str) -> tuple[str, str]:
+    """The key that sorts paths the same on every machine: composed Unicode, code point by code point."""
+    return unicodedata.normalize("NFC", name), name
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's suffix is one of a picture that is read here."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
+
+
+def listed(path: str | os.PathLike[str], *, labels: str = "auto", masks: str = "auto") -> Listed:
+    """The pictures at a path: a folder, one file, or a glob.
+
+    Raises:
+        ImagesError: nothing is there, or nothing that is a picture.
+    """
+    text = os.fspath(path)
+    if "://" in text:
+        raise ImagesError(f"'{text}' is a web address: download the pictures first and give the folder they are in.")
+    place = Path(text).expanduser()
+    if place.is_dir():
+        return _folder(place, text, labels=labels, masks=masks)
+    if place.exists():
+        return _one_file(place, text)
+    if glob.has_magic(text):
+        return _glob(str(place), text)
+    raise ImagesError(f"There is nothing at '{text}'; give a folder, a picture or a glob.{_neighbour(place)}")
+
+
+def _one_file(place: Path, text: str) -> Listed:
+    if not place.is_file():
+        raise ImagesError(f"'{text}' is neither a file nor a folder; give a folder, a picture or a glob.")
+    if not is_picture(place.name):
+        reason = UNREADABLE.get(place.suffix.lower(), "give a folder of pictures, or a picture such as a JPEG, PNG or TIFF")
+        raise ImagesError(f"'{text}' is not a picture that can be read: {reason}.")
+    return Listed(place.parent, "file", (place.name,))
+
+
+def _glob(pattern: str, text: str) -> Listed:
+    found = [one for one in glob.glob(pattern, recursive=True) if is_picture(one) and Path(one).is_file()]
+    fixed = pattern[: next(at for at, letter in enumerate(pattern) if letter in "*?[")]
+    root = Path(os.path.dirname(fixed) or ".")
+    names = [Path(os.path.relpath(one, root)).as_posix() for one in found]
+    kept = _without_masks(names)
+    if not kept:
+        raise ImagesError(f"The glob '{text}' matches no picture; try '{(root / '**' / '*.jpg').as_posix()}'.")
+    return Listed(root, "glob", tuple(sorted(kept, key=by_name)))
+
+
+def _folder(root: Path, text: str, *, labels: str, masks: str) -> Listed:
+    names, skipped = _walk(root)
+    kept = _without_masks(names, chosen=_chosen(root, masks))
+    if not kept:
+        raise ImagesError(_nothing_in(text, names, skipped))
+    base = _base(kept)
+    kept = [name for name in kept if name.startswith(base)]
+    tops = top_folders(kept, base)
+    if labels == "auto" and len(tops) > 1 and all(top.lower() in SPLITS for top in tops):
+        raise ImagesError(
+            f"'{text}' holds splits ({', '.join(tops)}), not classes; give one of them, such as '{root / base / tops[0]}', "
+            "or labels='none' to read them all."
+        )
+    return Listed(
+        root, "folder", tuple(sorted(kept, key=by_name)), base, tuple(sorted(skipped, key=lambda one: by_name(one.path)))
+    )
+
+
+def _walk(root: Path) -> tuple[list[str], list[Skipped]]:
+    """Paths of all pictures below `root`, and what was skipped on the way."""
+    names: list[str] = []
+    skipped: list[Skipped] = []
+    followed = [root.resolve()]
+    waiting = [""]
+    while waiting:
+        inner = waiting.pop()
+        try:
+            entries = sorted(os.scandir(root / inner), key=lambda entry: by_name(entry.name), reverse=True)
+        except OSError as error:
+            if not inner:
+                raise ImagesError(f"The folder '{root}' may not be read ({error.strerror}).") from error
+            skipped.append(Skipped(inner, f"folder not read: {error.strerror}"))
+            continue
+        for entry in entries:
+            name = f"{inner}/{entry.name}" if inner else entry.name
+            if entry.name.startswith(".") or entry.name == "__MACOSX":
+                continue
+            if not entry.is_dir():
+                _sort_in(entry, name, names, skipped)
+            elif not entry.is_symlink() or _leads_outside(Path(entry.path).resolve(), followed):
+                waiting.append(name)
+            else:
+                skipped.append(Skipped(name, "a link to a folder that is read already or holds this one"))
+    return names, skipped
+
+
+def _sort_in(entry: os.DirEntry[str], name: str, names: list[str], skipped: list[Skipped]) -> None:
+    suffix = PurePosixPath(entry.name).suffix.lower()
+    if suffix in UNREADABLE:
+        skipped.append(Skipped(name, UNREADABLE[suffix]))
+    elif suffix in SUFFIXES:
+        try:
+            regular = entry.is_file()
+        except OSError as error:
+            skipped.append(Skipped(name, f"not reachable: {error.strerror}"))
+            return
+        if regular:
+            names.append(name)
+        else:
+            skipped.append(Skipped(name, "a broken link" if entry.is_symlink() else "not a regular file"))
+
+
+def _leads_outside(target: Path, followed: list[Path]) -> bool:
+    """Whether a linked folder is new: not inside, nor around, anything that is walked already; it is then remembered."""
+    if any(target.is_relative_to(known) or known.is_relative_to(target) for known in followed):
+        return False
+    followed.append(target)
+    return True
+
+
+def _chosen(root: Path, masks: str) -> str:
+    """The path below `root` of the folder chosen for masks, or an empty text."""
+    if masks in ("auto", "none"):
+        return ""
+    place = Path(masks.rsplit(":", 1)[0] if not Path(masks).exists() else masks).expanduser()
+    for candidate in (place, root / place):
+        if candidate.is_dir() and candidate.resolve().is_relative_to(root.resolve()) and candidate.resolve() != root.resolve():
+            return candidate.resolve().relative_to(root.resolve()).as_posix()
+    return ""
+
+
+def _without_masks(names: Iterable[str], chosen: str = "") -> list[str]:
+    """The names that are pictures, not the masks of other pictures."""
+    names = [name for name in names if not (chosen and name.startswith(chosen + "/"))]
+    stems = {str(PurePosixPath(name).with_suffix("")) for name in names}
+    pictures = [
+        name
+        for name in names
+        if not any(
+            (stem := str(PurePosixPath(name).with_suffix(""))).endswith(ending) and stem[: -len(ending)] in stems
+            for ending in BESIDE
+        )
+    ]
+    apart: dict[str, list[str]] = {}
+    for name in pictures:
+        parts = name.split("/")[:-1]
+        named = [depth for depth, part in enumerate(parts) if part.lower() in MASK_FOLDERS]
+        if named:
+            apart.setdefault("/".join(parts[: named[0] + 1]), []).append(name)
+    held = {name for group in apart.values() for name in group}
+    outside = {PurePosixPath(name).stem for name in pictures if name not in held}
+    for group in apart.values():
+        if not any(unmasked(PurePosixPath(name).stem) & outside for name in group):
+            held.difference_update(group)  # a class that happens to be called "mask"
+    return [name for name in pictures if name not in held]
+
+
+def unmasked(stem: str) -> set[str]:
+    """The stems of pictures that a mask file of this stem may belong to."""
+    return {stem} | {stem[: -len(ending)] for ending in IN_MASK_FOLDER if stem.endswith(ending)}
+
+
+def _base(names: list[str]) -> str:
+    """The part of the paths below which the class folders, or the pictures themselves, lie: "" or "images/"."""
+    base = ""
+    while True:
+        inner = [name[len(base) :] for name in names if name.startswith(base)]
+        if any("/" not in name for name in inner):
+            return base
+        tops = sorted({name.split("/", 1)[0] for name in inner})
+        named = [top for top in tops if top.lower() in PICTURE_FOLDERS]
+        if len(tops) == 1:
+            base += tops[0] + "/"
+        elif len(named) == 1:
+            base += named[0] + "/"
+        else:
+            return base
+
+
+def top_folders(names: Iterable[str], base: str) -> list[str]:
+    """The folders right below `base` that hold pictures, sorted."""
+    inner = (name[len(base) :] for name in names)
+    return sorted({name.split("/", 1)[0] for name in inner if "/" in name}, key=by_name)
+
+
+def _nothing_in(text: str, names: list[str], skipped: list[Skipped]) -> str:
+    if names:
+        return f"'{text}' holds only masks ({names[0]}), no pictures; give the folder that holds both."
+    if skipped:
+        one = skipped[0]
+        return f"'{text}' holds no picture that can be read; the first of {len(skipped)} skipped is {one.path}: {one.reason}."
+    inside = sorted(entry.name for entry in os.scandir(text) if not entry.name.startswith("."))[:3]
+    what = f"only others, such as {', '.join(inside)}" if inside else "it is empty"
+    return f"'{text}' holds no pictures ({what}); give a folder with JPEG, PNG, TIFF, WebP, GIF or BMP files."
+
+
+def _neighbour(place: Path) -> str:
+    """Where a path stops existing, and what is there that is spelt most like it."""
+    parent = place.absolute()
+    while not parent.exists():
+        wanted, parent = parent.name, parent.parent
+    try:
+        names = sorted(entry.name for entry in os.scandir(parent) if not entry.name.startswith("."))
+    except OSError:
+        return ""
+    hint = did_you_mean(wanted, names) if names else ""
+    return hint if hint.startswith(" Did") else f" '{parent}' exists, but has no '{wanted}'."

@@ -1,0 +1,226 @@
+"""Masks that lie beside pictures as files: which one belongs to which picture, and where it says "object".
+
+What counts as object: any pixel that is not zero (and not transparent); in a JPEG, whose black is never quite black, any pixel of
+at least half brightness; in a palette file any index but 0, unless the palette paints index 0 bright. With class numbers (`masks="label:8,9"`) the file is a label map and the object is where the stored
+number, in a palette file the palette's index, is one of them.
+
+A mask is in the orientation of the picture as displayed. Where an EXIF turn swaps rows and columns and the mask has the size of the
+picture as stored, the mask is turned with the picture.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from microtome.errors import ImagesError, did_you_mean
+from microtome.images.decoding import TURNS, Header, plane
+from microtome.images.decoding import header as read_header
+from microtome.images.listing import (
+    BESIDE,
+    IN_MASK_FOLDER,
+    MASK_FOLDERS,
+    SUFFIXES,
+    Listed,
+    by_name,
+)
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask file, and the class numbers that are the object in it (None: all but black)."""
+
+    path: Path
+    ids: frozenset[int] | None = None
+
+    def mask(self, header: Header) -> Mask:
+        """The mask (row, col) of the picture with that header, as displayed.
+
+        Raises:
+            ImagesError: with the reason alone: the file cannot be read, or has another size than the picture.
+        """
+        try:
+            picture = plane(self.path)
+        except ImagesError as error:
+            raise ImagesError(f"its mask {self.path.name} cannot be used: {error}") from error
+        return fitted(self._object(picture), header, f"its mask {self.path.name}")
+
+    def fits(self, header: Header) -> None:
+        """Nothing, if the file's own header says that it has the size of the picture with that header.
+
+        Raises:
+            ImagesError: with the reason alone.
+        """
+        try:
+            own = read_header(self.path)
+        except ImagesError as error:
+            raise ImagesError(f"its mask {self.path.name} cannot be used: {error}") from error
+        if own.size not in (header.size, header.stored):
+            raise _misfit(own.size, header, f"its mask {self.path.name}")
+
+    def _object(self, picture: Image.Image) -> Mask:
+        if self.ids is not None:
+            values = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
+            if values.ndim != 2:
+                raise ImagesError(f"its mask {self.path.name} is a colour picture, not a label map of class numbers")
+            return np.isin(values // 255 if picture.mode == "1" else values, sorted(self.ids))
+        if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+            return np.asarray(picture) != 0
+        if picture.mode == "RGB" or picture.mode in ("L", "1") or picture.mode == "CMYK":
+            values = np.asarray(picture.convert("RGB") if picture.mode == "CMYK" else picture)
+            bright = values >= 128 if picture.format in ("JPEG", "MPO") else values != 0
+            return bright.any(axis=2) if bright.ndim == 3 else bright
+        if picture.mode == "P" and "transparency" not in picture.info:
+            return _of_palette(picture)
+        values = np.asarray(picture.convert("RGBA"))
+        opaque = values[..., 3] > 0
+        coloured = values[..., :3].any(axis=2)
+        return opaque & coloured if coloured.any() else opaque & ~opaque.all()
+
+
+def _of_palette(picture: Image.Image) -> Mask:
+    """All but index 0; where the palette paints index 0 bright, all that is not nearly black."""
+    indices = np.asarray(picture)
+    palette = np.array(picture.getpalette() or [], np.uint8).reshape(-1, 3)
+    if len(palette) == 0 or palette[0].max() < 128:
+        return indices != 0
+    return (palette.max(axis=1) >= 16)[indices]
+
+
+def fitted(mask: Mask, header: Header, what: str) -> Mask:
+    """The mask in the displayed orientation of its picture.
+
+    Raises:
+        ImagesError: with the reason alone: it has neither the displayed nor the stored size.
+    """
+    if mask.shape == header.size:
+        return mask
+    if mask.shape == header.stored:
+        return np.asarray(Image.fromarray(mask.astype(np.uint8)).transpose(TURNS[header.orientation])).astype(bool)
+    raise _misfit((mask.shape[0], mask.shape[1]), header, what)
+
+
+def _misfit(size: tuple[int, int], header: Header, what: str) -> ImagesError:
+    return ImagesError(f"{what} has {size[0]}×{size[1]} pixels (rows × columns), the picture {header.size[0]}×{header.size[1]}")
+
+
+def mask_files(place: Listed, wanted: str) -> list[MaskFile | None]:
+    """For each listed picture its mask file, or None.
+
+    `wanted`: "auto", "none", or the path of a folder (or of one file, for one picture), with class numbers after a colon if the
+    files are label maps: "label:8,9"; "auto:8,9" takes the folder found and these classes.
+
+    Raises:
+        ImagesError: the path is not there, or none of its files belongs to a picture.
+    """
+    if wanted == "none":
+        return [None] * len(place.names)
+    where, ids = _split(wanted)
+    if where == "auto":
+        found = _beside(place) if place.kind == "file" else _automatic(place)
+    else:
+        found = _at(place, where)
+    if wanted != "auto" and not any(found):
+        raise ImagesError(
+            f"No mask at '{where}' belongs to a picture of '{place.root}': a mask has the name of its picture, "
+            f"such as '{PurePosixPath(place.names[0]).stem}.png' or '{PurePosixPath(place.names[0]).stem}_mask.png'."
+        )
+    return [MaskFile(path, ids) if path else None for path in found]
+
+
+def _split(wanted: str) -> tuple[str, frozenset[int] | None]:
+    match = re.fullmatch(r"(.*):(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)", wanted)
+    if not match or Path(wanted).exists():
+        return wanted, None
+    ids: set[int] = set()
+    for part in match.group(2).split(","):
+        low, _, high = part.partition("-")
+        ids.update(range(int(low), int(high or low) + 1))
+    return match.group(1) or "auto", frozenset(ids)
+
+
+def _beside(place: Listed) -> list[Path | None]:
+    folders: dict[Path, dict[str, Path]] = {}
+    found: list[Path | None] = []
+    for name in place.names:
+        picture = place.root / name
+        if picture.parent not in folders:
+            folders[picture.parent] = _pictures_by_stem(picture.parent)
+        inside = folders[picture.parent]
+        found.append(next((inside[picture.stem + end] for end in BESIDE if picture.stem + end in inside), None))
+    return found
+
+
+def _pictures_by_stem(folder: Path) -> dict[str, Path]:
+    files = sorted((one for one in folder.iterdir() if one.suffix.lower() in SUFFIXES), key=lambda one: by_name(one.name))
+    return {one.stem: one for one in reversed(files)}
+
+
+def _automatic(place: Listed) -> list[Path | None]:
+    found = _beside(place)
+    parents = dict.fromkeys((*((place.root / name).parent for name in place.names), *place.places))
+    holding = {parent for name in place.names for parent in (place.root / name).parents}
+    for parent in parents:
+        for folder in sorted(parent.iterdir(), key=lambda one: by_name(one.name)):
+            if folder.name.lower() in MASK_FOLDERS and folder not in holding and folder.is_dir():
+                more = _from_folder(place, folder, parent, loose=False)
+                found = [one or other for one, other in zip(found, more, strict=True)]
+    return found
+
+
+def _at(place: Listed, where: str) -> list[Path | None]:
+    for candidate in (Path(where).expanduser(), *(folder / where for folder in place.places)):
+        if candidate.is_dir():
+            return _from_folder(place, candidate, candidate.parent, loose=True)
+        if candidate.is_file():
+            if len(place.names) == 1:
+                return [candidate]
+            raise ImagesError(f"'{where}' is one mask for {len(place.names)} pictures; give the folder that holds their masks.")
+    near = [entry.name for folder in place.places for entry in folder.iterdir() if entry.is_dir()]
+    raise ImagesError(
+        f"There are no masks at '{where}'; give masks='auto', 'none' or a folder of masks."
+        + did_you_mean(Path(where).name, near)
+    )
+
+
+def _from_folder(place: Listed, folder: Path, parent: Path, *, loose: bool) -> list[Path | None]:
+    """For each picture the file of a mask folder: same path below it, then same name; `loose`: then same first word (01_…)."""
+    files = sorted(
+        (one for one in folder.rglob("*") if one.suffix.lower() in SUFFIXES), key=lambda one: by_name(one.as_posix())
+    )
+    by_path: dict[str, Path] = {}
+    by_stem: dict[str, Path] = {}
+    for one in reversed(files):
+        inner = one.relative_to(folder).with_suffix("").as_posix()
+        for end in ("", *IN_MASK_FOLDER):
+            if inner.endswith(end):
+                by_path[inner.removesuffix(end)] = one
+                by_stem[PurePosixPath(inner).name.removesuffix(end)] = one
+    stems = Counter(PurePosixPath(name).stem for name in place.names)
+    words = Counter(_word(name) for name in place.names)
+    by_word = Counter(_word(one.name) for one in files)
+    first = {_word(one.name): one for one in files}
+    found: list[Path | None] = []
+    for name in place.names:
+        stem = PurePosixPath(name).stem
+        inner = [name[len(place.base) :], name]
+        full = place.root / name
+        if full.is_relative_to(parent):
+            inner.append(full.relative_to(parent).as_posix())
+        path = next((by_path[key] for one in inner if (key := str(PurePosixPath(one).with_suffix(""))) in by_path), None)
+        if path is None and stems[stem] == 1:
+            path = by_stem.get(stem)
+        if path is None and loose and words[_word(name)] == 1 and by_word[_word(name)] == 1:
+            path = first[_word(name)]
+        found.append(path)
+    return found
+
+
+def _word(name: str) -> str:
+    return re.split(r"[_.\s-]", PurePosixPath(name).name, maxsplit=1)[0]

@@ -1,0 +1,173 @@
+"""From a path to pictures that can be trusted: listed, labelled, matched with masks and boxes, and checked before anything runs.
+
+The check has three depths. "full" decodes every file and mask, so that no run ends on a broken file; it is the default up to
+`FULL_FILES` files and `FULL_BYTES` bytes (about 2 ms for a photograph of 500 × 375, 50 ms for one of 24 megapixels, per core).
+"header" reads only what files say of themselves (0.2 ms), the default beyond. "none" believes the names.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from microtome.errors import BadOption, ImagesError, did_you_mean
+from microtome.images import decoding
+from microtome.images.boxes import Regions, regions_of
+from microtome.images.decoding import Header
+from microtome.images.feeding import mapped
+from microtome.images.labels import Labels, labels_of
+from microtome.images.listing import Listed, Skipped, by_name, listed
+from microtome.images.masks import MaskFile, mask_files
+from microtome.images.sources import Files
+
+CHECKS = ("auto", "full", "header", "none")
+FULL_FILES = 2_000
+FULL_BYTES = 1_000_000_000
+
+_verdicts: dict[tuple[str, int, int, str], Header | str] = {}
+_judging = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The pictures of a path that can be used, their labels, what was skipped, and what is worth a note."""
+
+    files: Files
+    labels: Labels | None
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+
+
+def opened(path: str | Path, *, labels: str, masks: str, boxes: str, limit: int | None, seed: int, check: str) -> Opened:
+    """The usable pictures at a path, at most `limit` of them, drawn evenly from the classes.
+
+    Raises:
+        ImagesError: nothing usable is there, or a table, mask folder or annotation that was asked for is not.
+        BadOption: an option outside its range.
+    """
+    if check not in CHECKS:
+        raise BadOption(f"check is '{check}'; give one of {', '.join(CHECKS)}." + did_you_mean(check, CHECKS))
+    place = listed(path, labels=labels, masks=masks)
+    known = labels_of(place, labels)
+    from_files = mask_files(place, masks)
+    from_regions = regions_of(place, boxes)
+    marks = [one or other for one, other in zip(from_files, from_regions, strict=True)]
+    order = spread(known.values if known else None, len(place.names), limit, seed)
+    depth = _depth(place, order[: limit or len(order)], check)
+    headers, broken = _survey(place, marks, order, limit, depth)
+    kept = sorted(headers)
+    if not kept:
+        one = broken[0]
+        raise ImagesError(f"None of the {len(broken)} pictures at '{path}' can be read; the first is {one.path}: {one.reason}.")
+    files = Files(
+        place.kind, place.root, [place.names[at] for at in kept], [marks[at] for at in kept], [headers[at] for at in kept]
+    )
+    chosen = Labels(known.classes, known.values[kept], known.titles, known.origin) if known else None
+    skipped = tuple(sorted((*place.skipped, *broken), key=lambda one: by_name(one.path)))
+    return Opened(files, chosen, skipped, _notes([headers[at] for at in kept]))
+
+
+def spread(labels: npt.NDArray[np.int64] | None, count: int, limit: int | None, seed: int) -> npt.NDArray[np.int64]:
+    """All places 0 … count - 1 in an order whose every beginning holds the classes in proportion; as they are without a limit.
+
+    Raises:
+        BadOption: the limit is not a whole number from 1 on.
+    """
+    if limit is None:
+        return np.arange(count)
+    if isinstance(limit, bool) or int(limit) != limit or limit < 1:
+        raise BadOption(f"limit is {limit!r}; give a whole number of images from 1 on, or None for all.")
+    draws = np.random.default_rng(seed)
+    groups = np.zeros(count, np.int64) if labels is None else labels
+    rank = np.empty(count, float)
+    for group in np.unique(groups):
+        inside = np.flatnonzero(groups == group)
+        rank[draws.permutation(inside)] = (np.arange(len(inside)) + draws.random()) / len(inside)
+    return np.argsort(rank, kind="stable")
+
+
+def _depth(place: Listed, order: npt.NDArray[np.int64], check: str) -> str:
+    if check != "auto":
+        return check
+    if len(order) > FULL_FILES:
+        return "header"
+    total = 0
+    for at in order:
+        try:
+            total += (place.root / place.names[at]).stat().st_size
+        except OSError:
+            continue  # the check itself will say what is wrong with it
+    return "full" if total <= FULL_BYTES else "header"
+
+
+def _survey(
+    place: Listed, marks: Sequence[MaskFile | Regions | None], order: npt.NDArray[np.int64], limit: int | None, depth: str
+) -> tuple[dict[int, Header | None], list[Skipped]]:
+    """Headers of the pictures that stand the check, by place, and the others with their reasons.
+
+    With a limit, those next in order stand in for the broken ones: as many are looked at as it takes.
+    """
+    headers: dict[int, Header | None] = {}
+    broken: list[Skipped] = []
+    wanted = min(limit or len(order), len(order))
+    begun = 0
+    while len(headers) < wanted and begun < len(order):
+        these = [int(at) for at in order[begun : begun + wanted - len(headers)]]
+        begun += len(these)
+        for at, found in zip(
+            these, mapped(lambda at: _judged(place.root / place.names[at], marks[at], depth), these), strict=True
+        ):
+            if isinstance(found, str):
+                broken.append(Skipped(place.names[at], found))
+            else:
+                headers[at] = found
+    broken.sort(key=lambda one: by_name(one.path))
+    return headers, broken
+
+
+def _judged(path: Path, mark: MaskFile | Regions | None, depth: str) -> Header | str | None:
+    """The header of a picture that stands the check, else the reason why not; None where nothing is checked."""
+    if depth == "none":
+        return None
+    found = _remembered(path, depth)
+    if isinstance(found, str) or mark is None:
+        return found
+    try:
+        if depth == "full":
+            mark.mask(found)
+        elif isinstance(mark, MaskFile):
+            mark.fits(found)
+    except ImagesError as error:
+        return str(error)
+    return found
+
+
+def _remembered(path: Path, depth: str) -> Header | str:
+    """The verdict on one file, from memory as long as its size and time of change stay."""
+    try:
+        facts = path.stat()
+    except OSError as error:
+        return f"not reachable: {error.strerror}"
+    known = (str(path.absolute()), facts.st_size, facts.st_mtime_ns, depth)
+    with _judging:
+        if known in _verdicts:
+            return _verdicts[known]
+    try:
+        verdict: Header | str = decoding.header(path)
+        if depth == "full":
+            decoding.whole(path)
+    except ImagesError as error:
+        verdict = str(error)
+    with _judging:
+        _verdicts[known] = verdict
+    return verdict
+
+
+def _notes(headers: Sequence[Header | None]) -> tuple[str, ...]:
+    """What is worth knowing of the pictures, with how many it holds for."""
+    counted = Counter(note for header in headers if header for note in header.notes)
+    return tuple(f"{count} of {len(headers)} pictures are {note}" for note, count in sorted(counted.items()))

@@ -1,0 +1,325 @@
+"""Where pictures come from: files, arrays in memory, generated scenes; all asked in the same way, by their place in the order."""
+
+import hashlib
+import inspect
+import json
+import threading
+from abc import ABC, abstractmethod
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from microtome.errors import BadOption, ImagesError, UnknownName, did_you_mean
+from microtome.images import decoding, scenes
+from microtome.images.boxes import Regions
+from microtome.images.decoding import Header
+from microtome.images.masks import Mask, MaskFile
+
+_hashes: dict[tuple[str, int, int], str] = {}
+_hashing = threading.Lock()
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of a file's bytes, remembered in memory as long as its size and time of change stay.
+
+    Raises:
+        ImagesError: the file cannot be read any more.
+    """
+    try:
+        facts = path.stat()
+        known = (str(path.absolute()), facts.st_size, facts.st_mtime_ns)
+        with _hashing:
+            if known in _hashes:
+                return _hashes[known]
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ImagesError(
+            f"'{path}' was there when the folder was opened and cannot be read now ({error.strerror})."
+        ) from error
+    with _hashing:
+        _hashes[known] = found
+    return found
+
+
+class Source(ABC):
+    """Pictures by their place, with what is known of each."""
+
+    kind: str
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def name(self, place: int) -> str:
+        """The picture's name, the same on every machine."""
+
+    @abstractmethod
+    def picture(self, place: int, least: int | None = None) -> Image.Image:
+        """The RGB picture; `least` pixels of the short side suffice."""
+
+    @abstractmethod
+    def masked(self, place: int) -> str | None:
+        """ "mask", "box" (a rectangle stands for the object), or None where nothing is marked."""
+
+    @abstractmethod
+    def mask(self, place: int) -> Mask | None:
+        """The mask (row, col) of the picture as displayed, or None."""
+
+    @abstractmethod
+    def identity(self, place: int) -> str:
+        """A text that changes whenever the picture's content or its mask does."""
+
+    @abstractmethod
+    def facts(self, place: int) -> dict[str, float]:
+        """What is known of the picture in numbers, without its pixels where they are not needed."""
+
+
+class Files(Source):
+    """Picture files below a root, with the mask file or the marked regions of each."""
+
+    def __init__(
+        self, kind: str, root: Path, names: list[str], marks: list[MaskFile | Regions | None], headers: list[Header | None]
+    ):
+        self.kind = kind
+        self.root = root
+        self._names = names
+        self._marks = marks
+        self._headers = headers
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def path(self, place: int) -> Path:
+        """The file itself."""
+        return self.root / self._names[place]
+
+    def name(self, place: int) -> str:
+        return self._names[place].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+    def header(self, place: int) -> Header:
+        """What the file says of itself, read once."""
+        found = self._headers[place]
+        if found is None:
+            with _blamed(self, place):
+                found = self._headers[place] = decoding.header(self.path(place))
+        return found
+
+    def picture(self, place: int, least: int | None = None) -> Image.Image:
+        with _blamed(self, place):
+            return decoding.rgb(self.path(place), least)
+
+    def masked(self, place: int) -> str | None:
+        mark = self._marks[place]
+        if isinstance(mark, Regions):
+            return "box" if mark.boxes else "mask"
+        return "mask" if mark else None
+
+    def mask(self, place: int) -> Mask | None:
+        mark = self._marks[place]
+        if mark is None:
+            return None
+        header = self.header(place)
+        with _blamed(self, place):
+            return mark.mask(header)
+
+    def identity(self, place: int) -> str:
+        content = content_hash(self.path(place))
+        mark = self._marks[place]
+        if isinstance(mark, MaskFile):
+            return f"{content} mask {content_hash(mark.path)} {sorted(mark.ids) if mark.ids is not None else 'all'}"
+        return f"{content} {mark}" if mark else content
+
+    def facts(self, place: int) -> dict[str, float]:
+        rows, cols = self.header(place).size
+        mark = self._marks[place]
+        counted = {"objects": float(mark.objects)} if isinstance(mark, Regions) else {}
+        return {"rows": float(rows), "cols": float(cols), **counted}
+
+
+class _blamed:
+    """Turns the bare reason of a failed reading into a sentence that names the file and what to do."""
+
+    def __init__(self, files: Files, place: int) -> None:
+        self.files, self.place = files, place
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, ImagesError):
+            root = self.files.root
+            raise ImagesError(
+                f"'{self.files.path(self.place)}' cannot be read: {error}; open it again with "
+                f"Images.folder('{root}', check='full') to leave out all such files."
+            ) from error
+
+
+class Arrays(Source):
+    """Pixels uint8 (image, row, col, rgb) in memory, with masks bool (image, row, col) or None."""
+
+    kind = "tensors"
+
+    def __init__(self, pixels: npt.NDArray[np.uint8], masks: Mask | None) -> None:
+        self._pixels = pixels
+        self._masks = masks
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def name(self, place: int) -> str:
+        return f"{place:0{len(str(len(self._pixels) - 1))}d}"
+
+    def picture(self, place: int, least: int | None = None) -> Image.Image:
+        return Image.fromarray(self._pixels[place])
+
+    def masked(self, place: int) -> str | None:
+        return None if self._masks is None else "mask"
+
+    def mask(self, place: int) -> Mask | None:
+        return None if self._masks is None else self._masks[place].copy()
+
+    def identity(self, place: int) -> str:
+        content = hashlib.sha256(repr(self._pixels.shape[1:]).encode() + self._pixels[place].tobytes())
+        if self._masks is not None:
+            content.update(b"mask" + np.packbits(self._masks[place]).tobytes())
+        return content.hexdigest()
+
+    def facts(self, place: int) -> dict[str, float]:
+        return {"rows": float(self._pixels.shape[1]), "cols": float(self._pixels.shape[2])}
+
+
+class Scenes(Source):
+    """Generated scenes 0 … count - 1 of one seed, drawn when they are asked for."""
+
+    kind = "scenes"
+
+    def __init__(self, count: int, seed: int, size: int | tuple[int, int], controls: scenes.Controls) -> None:
+        self.count, self.seed, self.size, self.controls = count, seed, size, controls
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name(self, place: int) -> str:
+        return f"scene-{place:0{len(str(self.count - 1))}d}"
+
+    def drawn(self, place: int) -> scenes.Scene:
+        """The scene itself; the last few are remembered, for picture, mask and facts are asked one after the other."""
+        return _drawn(place, self.seed, self.size, self.controls)
+
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The class of each scene: classes take turns."""
+        turns = [scenes.CLASSES.index(name) for name in self.controls.classes]
+        return np.resize(np.array(turns, np.int64), self.count)
+
+    def picture(self, place: int, least: int | None = None) -> Image.Image:
+        return Image.fromarray(self.drawn(place).pixels)
+
+    def masked(self, place: int) -> str | None:
+        return "mask"
+
+    def mask(self, place: int) -> Mask | None:
+        return self.drawn(place).mask.copy()
+
+    def identity(self, place: int) -> str:
+        return json.dumps(["scene", _generator(), self.seed, self.size, repr(self.controls), place])
+
+    def facts(self, place: int) -> dict[str, float]:
+        rows, cols = self.drawn(place).mask.shape
+        return {"rows": float(rows), "cols": float(cols), "objects": 1.0, **self.drawn(place).facts}
+
+
+@lru_cache(maxsize=128)
+def _drawn(place: int, seed: int, size: int | tuple[int, int], controls: scenes.Controls) -> scenes.Scene:
+    return scenes.scene(place, seed=seed, size=size, controls=controls)
+
+
+@lru_cache(maxsize=1)
+def _generator() -> str:
+    """The hash of the generator's own source: a generator that draws differently can never pass for the old one."""
+    return hashlib.sha256(inspect.getsource(scenes).encode()).hexdigest()
+
+
+def scene_source(count: int, seed: int, size: int | tuple[int, int], controls: dict[str, Any]) -> Scenes:
+    """Generated scenes with their controls checked.
+
+    Raises:
+        BadOption: the count is below one, or a control outside its range.
+        UnknownName: there is no such control.
+    """
+    if isinstance(count, bool) or int(count) != count or count < 1:
+        raise BadOption(f"count is {count!r}; give a whole number of scenes from 1 on, such as Images.scenes(100).")
+    names = scenes.Controls.__dataclass_fields__
+    for name in controls:
+        if name not in names:
+            raise UnknownName(f"Scenes have no control '{name}'." + did_you_mean(name, names))
+    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in controls.items()}
+    source = Scenes(int(count), seed, tuple(size) if isinstance(size, list) else size, scenes.Controls(**frozen))
+    source.drawn(0)  # a size or seed that cannot be drawn is refused here, not at the first batch
+    return source
+
+
+def array_source(x: Any, masks: Any = None) -> Arrays:
+    """Pixels in memory from an array or tensor: floats 0..1 (image, 3 | 1, row, col), or bytes in that layout or (image, row, col, 3).
+
+    Raises:
+        ImagesError: other dimensions, other values, or masks that do not fit.
+    """
+    values = _numpy(x)
+    if values.ndim != 4 or 0 in values.shape:
+        raise ImagesError(
+            f"The tensor has the shape {values.shape}; give (image, 3, row, col) with at least one image, such as x[None] for one."
+        )
+    if values.dtype == np.uint8:
+        pixels = values if values.shape[3] == 3 else _channels_last(values)
+    elif values.dtype.kind == "f":
+        pixels = _from_floats(_channels_last(values))
+    else:
+        raise ImagesError(f"The tensor holds {values.dtype}; give floats in 0..1 or uint8 in 0..255.")
+    pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:3], 3)))
+    return Arrays(pixels.copy() if pixels is values or pixels.base is not None else pixels, _masks_for(pixels, masks))
+
+
+def _numpy(x: Any) -> npt.NDArray[Any]:
+    if hasattr(x, "detach"):  # a torch tensor; bfloat16 has no numpy twin
+        x = x.detach().cpu()
+        x = (x.float() if x.is_floating_point() else x).numpy()
+    return np.asarray(x)
+
+
+def _channels_last(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if values.shape[1] not in (1, 3):
+        turned = ", such as x.permute(0, 3, 1, 2)" if values.shape[3] in (1, 3) else ""
+        raise ImagesError(
+            f"The tensor has the shape {values.shape}; the second dimension should be 3 (rgb) or 1 (grey){turned}."
+        )
+    return values.transpose(0, 2, 3, 1)
+
+
+def _from_floats(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    if not np.isfinite(values).all():
+        raise ImagesError(f"The tensor holds {int((~np.isfinite(values)).sum())} values that are not finite (NaN or infinite).")
+    low, high = float(values.min()), float(values.max())
+    if low < -1e-4 or high > 1 + 1e-4:
+        hint = (
+            "it looks like 0..255: divide by 255" if low >= 0 and 1 < high <= 255 else "it looks normalised: undo mean and std"
+        )
+        raise ImagesError(f"The tensor's values go from {low:.3g} to {high:.3g}; floats should be in 0..1 ({hint}).")
+    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def _masks_for(pixels: npt.NDArray[np.uint8], masks: Any) -> Mask | None:
+    if masks is None:
+        return None
+    given = _numpy(masks)
+    if given.ndim == 4 and given.shape[1] == 1:
+        given = given[:, 0]
+    if given.shape != pixels.shape[:3]:
+        raise ImagesError(
+            f"The masks have the shape {given.shape}; for these images it should be {pixels.shape[:3]} (image, row, col)."
+        )
+    return given != 0
