@@ -44,7 +44,7 @@ def test_spectral_norm_scales_and_does_not_turn():
 def test_statistics_by_hand_and_by_scipy():
     # -2, 0, 0, 2: variance 2, fourth moment 8, so kurtosis 8/4 - 3 = -1; two of four are zero.
     found = statistics(torch.tensor([-2.0, 0, 0, 2]))
-    expected = dict(mean=0, std=2**0.5, skew=0, kurtosis=-1, sparsity=0.5, minimum=-2, maximum=2)
+    expected = {"mean": 0, "std": 2**0.5, "skew": 0, "kurtosis": -1, "sparsity": 0.5, "minimum": -2, "maximum": 2}
     assert found == pytest.approx(expected)
     weight = random(50, 40).exp()
     found = statistics(weight)

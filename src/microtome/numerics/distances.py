@@ -3,7 +3,8 @@
 Wasserstein-1 (in the samples' own unit, in standard deviations, and of the shapes alone), Kolmogorov-Smirnov, Jensen-Shannon.
 Statistics only, no p-values: with millions of weights every p-value is zero.
 
-Source: W1 = integral of |F_a^-1 - F_b^-1|, Vallender 1974; Lin 1991, "Divergence measures based on the Shannon entropy", eq. 4.1.
+Source: W1 = integral of |F_a^-1 - F_b^-1|, Vallender 1974; Lin 1991, "Divergence measures based on the Shannon
+entropy", eq. 4.1.
 """
 
 import numpy as np

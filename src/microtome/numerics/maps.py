@@ -34,8 +34,8 @@ def area_resample(
 ) -> Float64[Tensor, "image row_ col_"]:
     """The map on a grid of `size` (rows, cols): each cell's heat goes to the cells it overlaps, by area, so the sum stays.
 
-    `extent` says where the map's outer edges lie in the picture (default: on the picture's own). The heat of a cell that reaches
-    over the picture's edge goes to its part inside; a cell wholly outside is lost.
+    `extent` says where the map's outer edges lie in the picture (default: on the picture's own). The heat of a cell that
+    reaches over the picture's edge goes to its part inside; a cell wholly outside is lost.
     """
     top, bottom, left, right = extent or (0.0, 1.0, 0.0, 1.0)
     down = _overlaps(heat.shape[1], size[0], top, bottom).to(heat.device)
@@ -92,7 +92,7 @@ def centre_prior(rows: int, cols: int, sigma: float = 0.25) -> Float64[Tensor, "
 def pointing(
     heat: Float[Tensor, "image row col"], mask: Bool[Tensor, "image row_ col_"], tolerance: float = 15.0
 ) -> Float64[Tensor, " image"]:
-    """1 where the middle of the hottest cell lies within `tolerance` px of the mask, else 0; not a number without heat or mask."""
+    """1 where the middle of the hottest cell lies within `tolerance` px of the mask, else 0; NaN without heat or mask."""
     hits = torch.full((len(heat),), torch.nan, dtype=torch.float64)
     for place, (one, wanted) in enumerate(zip(heat.relu().cpu(), mask.cpu().numpy(), strict=True)):
         if not (one.max() > 0 and wanted.any()):

@@ -16,8 +16,8 @@ def pareto_front(points: Float[Array, "n criterion"], larger_is_better: Sequence
     if len(larger_is_better) != points.shape[1]:
         raise ValueError(f"{points.shape[1]} criteria need as many directions, not {len(larger_is_better)}")
     score = np.where(np.asarray(larger_is_better, dtype=bool), points, -points)
-    known = ~np.isnan(score).any(axis=1)
-    front = known.copy()
+    known = np.logical_not(np.isnan(score).any(axis=1, keepdims=True))[:, 0]
+    front = np.array(known)
     for place in np.flatnonzero(known):
         rivals = score[known]
         beaten = (rivals >= score[place]).all(axis=1) & (rivals > score[place]).any(axis=1)

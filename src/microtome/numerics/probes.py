@@ -32,7 +32,7 @@ class Probe(NamedTuple):
 
 
 def stratified_folds(labels: Int[Array, " image"], folds: int = 5, seed: int = 0) -> Int[Array, " image"]:
-    """The fold of each image: shuffled within its class, then dealt out, so that folds differ by at most one image of a class."""
+    """The fold of each image: shuffled within its class, then dealt out; folds differ by at most one image of a class."""
     random = np.random.default_rng(seed)
     shuffled = random.permutation(len(labels))
     # Dealing goes on from class to class, which keeps the folds of equal size too.

@@ -23,7 +23,7 @@ class Comb(NamedTuple):
     levels: int  # largest whole number needed, median over channels
     step: float  # median over channels, in the unit of the weights
     distinct: int  # different values in the tensor
-    count: int  # values in the tensor
+    size: int  # values in the tensor
 
 
 def matrix(weight: Float[Tensor, "unit *inputs"]) -> Float[Tensor, "unit input"]:
@@ -50,9 +50,10 @@ def stable_rank(weight: Float[Tensor, "unit *inputs"]) -> float:
 
 
 def statistics(weight: Float[Tensor, "*weight"]) -> dict[str, float]:
-    """Moments of all values: `mean`, `std`, `skew`, `kurtosis` (excess: 0 for a Gaussian), `sparsity`, `minimum`, `maximum`.
+    """Moments of all values: `mean`, `std`, `skew`, `kurtosis` (excess: a Gaussian has 0), `sparsity`, `minimum`,
+    `maximum`.
 
-    Sparsity is the share of values below a thousandth of the standard deviation. Skew and kurtosis of a constant are not numbers.
+    Sparsity is the share of values below a thousandth of the standard deviation. Skew and kurtosis of a constant are NaN.
 
     Raises:
         Unmeasurable: the weight is empty or holds values that are not finite.
@@ -61,7 +62,8 @@ def statistics(weight: Float[Tensor, "*weight"]) -> dict[str, float]:
     low, high = float(values.min()), float(values.max())
     if low == high:
         nan = float("nan")
-        return dict(mean=low, std=0.0, skew=nan, kurtosis=nan, sparsity=float(low == 0), minimum=low, maximum=high)
+        sparsity = float(low == 0)
+        return {"mean": low, "std": 0.0, "skew": nan, "kurtosis": nan, "sparsity": sparsity, "minimum": low, "maximum": high}
     mean = values.mean()
     std = values.std()
     scores = (values - mean) / std
