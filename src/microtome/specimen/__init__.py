@@ -1,0 +1,10 @@
+"""Opened networks: names, layers, blocks, input recipes, and looking without touching."""
+
+from microtome.specimen.blocks import Block
+from microtome.specimen.layers import Layer
+from microtome.specimen.opening import open  # noqa: A004
+from microtome.specimen.recipe import Recipe
+from microtome.specimen.specimen import Specimen
+from microtome.specimen.watching import Taps, first_tensor, tap, watch
+
+__all__ = ["Block", "Layer", "Recipe", "Specimen", "Taps", "first_tensor", "open", "tap", "watch"]

@@ -1,0 +1,219 @@
+"""The removable units of a network, found from its structure: residual blocks, inception modules, transformer blocks, conv groups.
+
+A composite is a module with at least two weight layers below it. A module made of a chain of composites of one class is a stage
+and is looked into; any other composite is a block. A plain network without composites is cut into groups of convolution,
+normalisation and activation.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from torch import nn
+
+from microtome.specimen.layers import Grid, Layer, is_norm, is_weight, kind_of, weight_layers
+from microtome.specimen.tracing import Call, Trace
+
+HEADS = frozenset("head heads head_dist pre_logits classifier fc last_linear mlp_head aux aux1 aux2 AuxLogits".split())
+Key = tuple[Grid | int | str | None, ...]
+LISTS = (nn.ModuleList, nn.ModuleDict)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A removable unit. `entry` and `exit` are the layers whose input and output bound it (the same for a composite module).
+
+    `name` is the module path of a composite, or of the convolution of a plain group; `keeps_shape` says that what goes in has the
+    shape of what comes out, so that the identity can take its place; `stage` counts the grids passed so far, from 0.
+    """
+
+    name: str
+    entry: str
+    exit: str
+    keeps_shape: bool
+    parameters: int
+    stage: int
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """A block before it is named: its module path, the calls that bound it, and its weights' count."""
+
+    path: str
+    entry: Call
+    exit: Call
+    parameters: int
+
+
+class _Structure:
+    """The module tree of a trace: children in execution order, composites, stages."""
+
+    def __init__(self, found: Trace, net: nn.Module) -> None:
+        self.modules = dict(net.named_modules())
+        self.calls: dict[str, Call] = {}
+        for call in found.calls:
+            self.calls.setdefault(call.path, call)
+        self.content: dict[str, list[str]] = {}
+        for call in found.calls:
+            parent = call.path.rpartition(".")[0]
+            while parent and parent not in self.calls:
+                parent = parent.rpartition(".")[0]
+            children = self.content.setdefault(parent, [])
+            if call.index == 0:
+                children.append(call.path)
+        self.branch_marks = {mark for call in found.calls if len(call.gives) > 1 for mark in call.gives}
+        self.stage_classes: set[type[nn.Module]] = set()
+
+    def parameters(self, path: str) -> int:
+        return sum(parameter.numel() for parameter in self.modules[path].parameters())
+
+    def is_container(self, path: str) -> bool:
+        module = self.modules[path]
+        plain = type(module).forward is nn.Sequential.forward if isinstance(module, nn.Sequential) else False
+        return plain or path not in self.calls
+
+    def is_composite(self, path: str) -> bool:
+        """Whether the module has two weight layers and works on a grid or tokens (a classifier head does not count)."""
+        if self.is_container(path) or path.rpartition(".")[2] in HEADS or path.split(".")[0] in HEADS:
+            return False
+        return len(weight_layers(self.modules[path])) + _hidden_weights(self.modules[path]) >= 2
+
+    def composites(self, path: str) -> list[str]:
+        """The composites in a module's content, looking through containers but not into composites."""
+        found: list[str] = []
+        for child in self.content.get(path, []):
+            if self.is_composite(child):
+                found.append(child)
+            elif self.is_container(child):
+                found += self.composites(child)
+        return found
+
+    def is_stage(self, path: str) -> bool:
+        """Whether a composite is a chain of smaller composites rather than a block."""
+        call, inner = self.calls[path], self.composites(path)
+        if len(inner) < 2 or sum(map(self.parameters, inner)) < 0.75 * self.parameters(path):
+            return False
+        if len(call.gives) > 1 and self.calls[inner[-1]].gives != call.gives:
+            return False
+        classes = [type(self.modules[child]) for child in inner]
+        common = max(classes.count(each) for each in classes)
+        chain = [self.calls[child] for child in inner]
+        linked = sum(bool(set(one.gives) & set(two.reads)) for one, two in zip(chain, chain[1:], strict=False))
+        if linked < (len(inner) - 1) / 2 or (common < 2 and len(inner) < 4):
+            return False
+        # two of a kind may be the halves of one block; then something is added after the second
+        return len(inner) > 2 or chain[-1].gives == call.gives or isinstance(self.modules[path], LISTS)
+
+    def learn_stages(self) -> None:
+        """Remember the classes of stages: a stage with a single block in it is known by its siblings."""
+        for path in self.calls:
+            if self.is_composite(path) and self.is_stage(path):
+                self.stage_classes.add(type(self.modules[path]))
+
+    def blocks(self, path: str) -> list[str]:
+        found: list[str] = []
+        children = self.content.get(path, [])
+        for child in children:
+            if not self.is_composite(child):
+                if self.is_container(child):
+                    found += self.blocks(child)
+            elif set(self.calls[child].reads) <= self.branch_marks and len(self.calls[child].reads) == 1:
+                continue  # reads one branch of several: part of a head that merges them
+            elif self.is_wrapper(child, children) or self.is_stage_by_class(child):
+                found += self.blocks(child)
+            else:
+                found.append(child)
+        return found
+
+    def is_stage_by_class(self, path: str) -> bool:
+        """Whether a composite is of a class that is a stage somewhere in this network."""
+        inner, gives = self.composites(path), self.calls[path].gives
+        joined = len(gives) > 1 and bool(inner) and self.calls[inner[-1]].gives != gives
+        return type(self.modules[path]) in self.stage_classes and bool(inner) and not joined
+
+    def is_wrapper(self, path: str, siblings: Sequence[str]) -> bool:
+        """Whether nearly everything is inside this one module: a network in a network."""
+        return "." not in path and self.parameters(path) > 0.9 * sum(map(self.parameters, siblings)) and len(weight_layers(self.modules[path])) > 8
+
+
+def _hidden_weights(module: nn.Module) -> int:
+    """Weights that are not modules of their own: the projections inside `nn.MultiheadAttention`."""
+    return sum(isinstance(part, nn.MultiheadAttention) for part in module.modules())
+
+
+def units(found: Trace, net: nn.Module) -> list[Unit]:
+    """The removable units in execution order."""
+    structure = _Structure(found, net)
+    structure.learn_stages()
+    paths = structure.blocks("")
+    covered = sum(map(structure.parameters, paths))
+    groups = plain_units(found)
+    trunk = covered + sum(unit.parameters for unit in groups if not unit.path.startswith(tuple(path + "." for path in paths)))
+    if not paths or covered < 0.25 * trunk:
+        return groups
+    paths.sort(key=lambda path: structure.calls[path].order)
+    return [Unit(path, structure.calls[path], structure.calls[path], structure.parameters(path)) for path in paths]
+
+
+def plain_units(found: Trace) -> list[Unit]:
+    """Groups of a convolution and the normalisation and activation that directly follow it; a head's convolutions are left out."""
+    leaves = [call for call in found.calls if next(call.module.children(), None) is None or is_norm(call.module)]
+    groups: list[Unit] = []
+    for place, call in enumerate(leaves):
+        if kind_of(call.module) != "conv" or call.path.split(".")[0] in HEADS or len(call.outputs[0]) != 4:
+            continue
+        members = [call]
+        for following in leaves[place + 1 :]:
+            if kind_of(following.module) not in ("norm", "act") or not set(members[-1].gives) & set(following.reads):
+                break
+            members.append(following)
+        counted = {id(parameter): parameter.numel() for member in members for parameter in member.module.parameters()}
+        groups.append(Unit(call.path, call, members[-1], sum(counted.values())))
+    last = next((call for call in reversed(leaves) if is_weight(call.module)), None)
+    return [group for group in groups if group.entry is not last or len(groups) == 1]
+
+
+def named_blocks(found: Sequence[Unit], layers: Sequence[Layer]) -> tuple[Block, ...]:
+    """The units as blocks, with the names of their layers and their stages."""
+    named: dict[tuple[str, int], list[Layer]] = {}
+    for layer in layers:
+        named.setdefault((layer.path, layer.call or 0), []).append(layer)
+    blocks: list[Block] = []
+    stage, before = -1, None
+    for unit, grids in zip(found, stage_keys(found, layers), strict=True):
+        if grids != before:
+            stage, before = stage + 1, grids
+        entry, leave = named[unit.entry.path, unit.entry.index][0].name, named[unit.exit.path, unit.exit.index][0].name
+        same = unit.entry.inputs == unit.exit.outputs
+        blocks.append(Block(unit.path, entry, leave, same, unit.parameters, stage))
+    return tuple(blocks)
+
+
+def stage_keys(found: Sequence[Unit], layers: Sequence[Layer]) -> list[Key]:
+    """One key per unit; neighbours with the same key are one stage: the grids of all branches.
+
+    Where there are fewer than three grids, the modules that hold the blocks divide them, or else they are cut into thirds.
+    """
+    named: dict[tuple[str, int], list[Layer]] = {}
+    for layer in layers:
+        named.setdefault((layer.path, layer.call or 0), []).append(layer)
+    keys: list[Key] = [
+        tuple(layer.grid for layer in named[unit.exit.path, unit.exit.index]) for unit in found
+    ]
+    gridded = [place for place, key in enumerate(keys) if key[0] is not None]
+    if len(gridded) < 3 or _runs(keys[place] for place in gridded) >= 3:
+        return keys
+    homes = [(found[place].path.rpartition(".")[0], *keys[place]) for place in gridded]
+    if 3 <= _runs(homes) <= len(gridded) / 2:  # dense blocks that share a grid
+        for place, home in zip(gridded, homes, strict=True):
+            keys[place] = home
+        return keys
+    thirds = [round(len(gridded) * part / 3) for part in (1, 2, 3)]
+    for rank, place in enumerate(gridded):
+        keys[place] = (next(third for third, end in enumerate(thirds) if rank < end),)
+    return keys
+
+
+def _runs(keys: Iterable[Key]) -> int:
+    """How many runs of equal neighbours there are."""
+    return sum(1 for _ in groupby(keys))

@@ -1,0 +1,233 @@
+"""Who can build a network: timm, torchvision, microtome's own, or a function of the user's."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from microtome._torchvision import timm, torchvision
+from microtome.errors import BadOption, CheckpointError, SpecimenError, UnknownName, did_you_mean
+from microtome.specimen.families import Family
+from microtome.specimen.twins import seeded
+
+SOURCES = ("microtome", "timm", "torchvision")
+
+
+@dataclass(frozen=True)
+class Factory:
+    """A named way to build one architecture. `source` is one of SOURCES or "code"; `call` takes keyword options."""
+
+    source: str
+    name: str
+    call: Callable[..., Any] = field(repr=False)
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def build(self, seed: int = 0, **more: Any) -> nn.Module:
+        """A network under `seed`, with the factory's options and `more`. Raises BadOption or SpecimenError."""
+        options = {**self.options, **more}
+        try:
+            with seeded(seed), warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                made = self.call(**options)
+        except TypeError as error:
+            if "argument" not in str(error):
+                raise SpecimenError(f"{self.name} could not be built ({_line(error)}).") from error
+            raise BadOption(f"{self.name} does not take these options ({_line(error)}).") from error
+        except (SpecimenError, BadOption):
+            raise
+        except Exception as error:  # user code and libraries raise anything
+            raise SpecimenError(f"{self.name} could not be built ({type(error).__name__}: {_line(error)}).") from error
+        if not isinstance(made, nn.Module):
+            raise SpecimenError(f"{self.name} gave {type(made).__name__}, not an nn.Module.")
+        return made
+
+    def fresh(self, seed: int) -> nn.Module:
+        """The architecture with new weights under `seed`; residual branches are not switched off where the factory can say so."""
+        if self.source == "timm":
+            try:
+                return self.build(seed, zero_init_last=False)
+            except BadOption:  # most architectures have no such option, and none is needed
+                return self.build(seed)
+        return self.build(seed)
+
+    def accepts(self, option: str) -> bool:
+        """Whether the factory takes a keyword option of that name."""
+        if self.source != "code":
+            return True
+        parameters = inspect.signature(self.call).parameters
+        return option in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+    def with_options(self, **more: Any) -> "Factory":
+        """The same factory with more options."""
+        return replace(self, options={**self.options, **more})
+
+
+def own_names() -> tuple[str, ...]:
+    """The names of microtome's own networks."""
+    return tuple(str(name) for name in _own().NAMES)
+
+
+def own_weights(name: str) -> Path:
+    """The weights file of one of microtome's own networks."""
+    return Path(_own().weights(name))
+
+
+@dataclass(frozen=True)
+class OwnFacts:
+    """What is known of one of microtome's own networks before it runs."""
+
+    family: Family | None
+    labels: tuple[str, ...] | None
+
+
+def own_facts(name: str) -> OwnFacts:
+    """Family and labels of one of microtome's own networks; labels only where its weights' card is installed."""
+    house = _own()
+    family = house.FAMILIES.get(name)
+    try:
+        labels = house.card(name).get("labels")
+    except CheckpointError:  # the architecture can be had without the weights
+        labels = None
+    return OwnFacts(family, tuple(str(label) for label in labels) if labels else None)
+
+
+def _own() -> Any:
+    return importlib.import_module("microtome.networks")
+
+
+def own(name: str, options: dict[str, Any]) -> Factory:
+    """The factory of one of microtome's own networks. Raises UnknownName."""
+    if name not in own_names():
+        raise UnknownName(f"microtome has no network '{name}'." + did_you_mean(name, own_names()))
+    return Factory("microtome", f"microtome:{name}", lambda **opts: _own().build(name, **opts), options)
+
+
+def of_timm(name: str, options: dict[str, Any]) -> Factory:
+    """The factory of a timm architecture, with or without a tag. Raises UnknownName for architecture or tag."""
+    library: Any = timm()
+    arch, _, tag = name.partition(".")
+    if not name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
+        if not library.is_model(arch):
+            raise UnknownName(f"timm has no architecture '{arch}'." + did_you_mean(arch, library.list_models()))
+        known = [str(full).partition(".")[2] for full in library.models.get_arch_pretrained_cfgs(arch)]
+        if tag and tag not in known:
+            raise UnknownName(f"timm's {arch} has no weights '{tag}'." + did_you_mean(tag, known))
+    return Factory("timm", f"timm:{name}", lambda **opts: library.create_model(name, **opts), options)
+
+
+def of_torchvision(name: str, options: dict[str, Any]) -> Factory:
+    """The factory of a torchvision architecture. Raises UnknownName."""
+    models: Any = torchvision().models
+    if name not in models.list_models():
+        raise UnknownName(f"torchvision has no architecture '{name}'." + did_you_mean(name, models.list_models()))
+    settings = dict(options)
+    if name in ("googlenet", "inception_v3") and "init_weights" not in settings:
+        settings["init_weights"] = True  # what is done anyway, without a warning
+    return Factory("torchvision", f"torchvision:{name}", lambda **opts: models.get_model(name, **opts), settings)
+
+
+def of_code(what: str, options: dict[str, Any]) -> Factory:
+    """The factory that "pkg.mod:name", "file.py:name" or "mod:name(key=value)" stands for; runs the user's code.
+
+    The working directory is on the import path only while the module is imported. Raises UnknownName, BadOption, SpecimenError.
+    """
+    place, _, rest = _split(what)
+    name, written = _arguments(rest, what)
+    torchvision()  # user code imports it directly, which only works once the door has been opened
+    module = _imported(place, what)
+    target: Any = module
+    for part in name.split("."):
+        if not hasattr(target, part):
+            public = [each for each in dir(target) if not each.startswith("_")]
+            raise UnknownName(f"'{place}' has no '{name}'." + did_you_mean(part, public))
+        target = getattr(target, part)
+    if isinstance(target, nn.Module):
+        return Factory("code", what, lambda: cast(nn.Module, target))
+    if not callable(target):
+        raise SpecimenError(f"'{what}' is {type(target).__name__}, neither a network nor something that makes one.")
+    return Factory("code", what, target, {**written, **options})
+
+
+def _split(what: str) -> tuple[str, str, str]:
+    """(module or file, ":", name): the last colon before any bracket."""
+    head, bracket, tail = what.partition("(")
+    place, colon, name = head.rpartition(":")
+    return place, colon, name + bracket + tail
+
+
+def _arguments(text: str, what: str) -> tuple[str, dict[str, Any]]:
+    """The name and the keyword arguments of "name" or "name(key=value, …)", values being Python literals."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        if isinstance(tree, ast.Call):
+            if tree.args or any(word.arg is None for word in tree.keywords):
+                raise BadOption(f"'{what}' has arguments without a name; write them as key=value.")
+            return ast.unparse(tree.func), {str(word.arg): ast.literal_eval(word.value) for word in tree.keywords}
+        if isinstance(tree, ast.Name | ast.Attribute):
+            return ast.unparse(tree), {}
+    except (SyntaxError, ValueError) as error:
+        raise BadOption(f"'{what}' cannot be read ({_line(error)}); write pkg.mod:factory or pkg.mod:factory(depth=20).") from error
+    raise BadOption(f"'{what}' cannot be read; write pkg.mod:factory or pkg.mod:factory(depth=20, option='A').")
+
+
+@contextmanager
+def _working_directory() -> Iterator[None]:
+    here = str(Path.cwd())
+    added = here not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)
+
+
+def _imported(place: str, what: str) -> Any:
+    try:
+        with _working_directory():
+            if place.endswith(".py"):
+                return _from_file(Path(place).expanduser())
+            return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name and (place == error.name or place.startswith(error.name + ".")):
+            files = [each.stem for each in Path.cwd().glob("*.py")]
+            near = did_you_mean(place, [*files, *SOURCES])
+            raise UnknownName(f"There is no module '{place}' for '{what}' on the path or in this folder.{near}") from error
+        raise SpecimenError(f"Importing '{place}' failed: {_line(error)}.") from error
+    except (UnknownName, SpecimenError):
+        raise
+    except Exception as error:  # whatever the user's module raises while it is imported
+        raise SpecimenError(f"Importing '{place}' failed ({type(error).__name__}: {_line(error)}).") from error
+
+
+def _from_file(path: Path) -> Any:
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else Path()
+        raise UnknownName(f"There is no file '{path}'." + did_you_mean(path.name, [each.name for each in folder.glob("*.py")]))
+    name = f"microtome_given_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise SpecimenError(f"'{path}' cannot be imported as Python code.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # pickling and deep copies look classes up here
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,87 @@
+"""Deeper, wider or attention: the family a network belongs to, by its name where it is known, else by its structure."""
+
+import re
+from collections import Counter
+from typing import Literal
+
+from torch import nn
+
+from microtome.specimen.blocks import Unit
+from microtome.specimen.layers import is_weight, kind_of, weight_layers
+from microtome.specimen.tracing import Mark, Trace
+
+Family = Literal["deeper", "wider", "attention"]
+FAMILIES: tuple[Family, ...] = ("deeper", "wider", "attention")
+# the first pattern that matches decides: attention before width before depth (seresnext is known for its gates)
+KNOWN: tuple[tuple[Family, str], ...] = (
+    (
+        "attention",
+        r"^(legacy_)?se(net|resnet|resnext|resnetaa)|^(skresn|ecaresnet|eca_|resnest|gcresn|lamhalobot|halonet|botnet|lambda)|cbam|^(gluon_)?se",
+    ),
+    ("attention", r"vit|deit|beit|^eva|swin|^cait|xcit|^pit|^tnt|twins|^pvt|^mvit|^coat|crossvit|levit|maxvit|coatnet|davit|focal|gcvit|nest"),
+    ("attention", r"efficientnet|mobilenetv?_?3|mobilenet_v3|mnasnet_se|semnasnet|regnety|regnet_y|efficientformer|edgenext|mobileone_s4|lcnet"),
+    ("wider", r"inception|googlenet|hrnet|resnext|wide_?resnet|squeezenet|nasnet|xception|res2ne|dpn|bit_.*x[2-4]$"),
+    ("deeper", r"vgg|alexnet|resnet|densenet|convnext|darknet|cspnet|dla|regnet|mobilenet|shufflenet|repvgg|zfnet|banding|plain"),
+)
+
+
+def family_of(name: str, found: Trace, units: list[Unit], net: nn.Module) -> tuple[Family, str]:
+    """(family, why) of a network: by its name, else by gates, self-attention and parallel branches in its blocks."""
+    known = known_family(name)
+    return known if known is not None else structural_family(found, units, net)
+
+
+def known_family(name: str) -> tuple[Family, str] | None:
+    """(family, why) for a name of the literature, None for others; "timm:resnet50.a1_in1k" is read as resnet50."""
+    source, _, rest = name.rpartition(":")
+    if source not in ("timm", "torchvision", "microtome"):
+        return None
+    plain = rest.split(".")[0].split("(")[0].lower().removeprefix("mini_").removeprefix("tf_").removeprefix("gluon_")
+    for family, pattern in KNOWN:
+        if re.search(pattern, plain):
+            return family, f"{rest.split('.')[0]} is a network of the '{family}' kind in the literature"
+    return None
+
+
+def structural_family(found: Trace, units: list[Unit], net: nn.Module) -> tuple[Family, str]:
+    """(family, why) from what the network is made of."""
+    attentions = sum(kind_of(module) == "attention" for module in net.modules())
+    gates = len(gated(found))
+    if attentions or gates:
+        what = f"{attentions} attention modules" if attentions else f"{gates} channel gates"
+        return "attention", f"it has {what}"
+    forked = [unit for unit in units if _forks(found, unit)]
+    if units and len(forked) >= len(units) / 2:
+        return "wider", f"{len(forked)} of its {len(units)} blocks work in parallel branches"
+    return "deeper", "it has neither attention, nor gates, nor parallel branches in most of its blocks"
+
+
+def gated(found: Trace) -> list[str]:
+    """Paths of channel gates: modules that give back the shape they took, and whose weights all work on pooled values."""
+    paths: list[str] = []
+    for call in found.calls:
+        if is_weight(call.module) or not weight_layers(call.module) or len(call.outputs) != 1 or call.inputs[:1] != call.outputs:
+            continue
+        shape = call.outputs[0]
+        if len(shape) != 4 or shape[2] * shape[3] == 1:
+            continue
+        inner = [other for other in found.calls if other.path.startswith(call.path + ".") and is_weight(other.module)]
+        if inner and all(len(o.outputs[0]) < 4 or o.outputs[0][2] * o.outputs[0][3] == 1 for o in inner):
+            paths.append(call.path)
+    return paths
+
+
+def _forks(found: Trace, unit: Unit) -> bool:
+    """Whether a block splits into parallel branches: several outputs, three readers of one tensor, or two beside the shortcut."""
+    if len(unit.exit.gives) > 1:
+        return True
+    readers: Counter[Mark] = Counter()
+    for call in found.calls:
+        if call.path.startswith(unit.path + ".") and is_weight(call.module):
+            readers.update(set(call.reads))
+            weight = call.module
+            groups = int(getattr(weight, "groups", 1))
+            if 1 < groups < int(getattr(weight, "in_channels", groups)):  # aggregated transformations are branches
+                return True
+    entry = set(unit.entry.reads)
+    return any(count > 2 or (count > 1 and mark not in entry) for mark, count in readers.items())

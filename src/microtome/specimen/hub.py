@@ -1,0 +1,103 @@
+"""Pretrained weights from the hubs of timm and torchvision: from the local cache if they are there, else one quick attempt."""
+
+import contextlib
+import io
+import os
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlparse
+
+import torch
+
+from microtome.errors import BadOption, MicrotomeError, NoNetwork
+
+PATIENCE = 5.0  # seconds until a silent server counts as absent
+Made = TypeVar("Made")
+
+
+def from_hub(name: str, make: Callable[[], Made], address: str | None = None) -> Made:
+    """What `make` gives, which loads weights from a hub. Raises NoNetwork at once where no server answers.
+
+    First without the network: a weights file in the Hugging Face or torch cache is enough. `address` is the server to look for.
+    """
+    import huggingface_hub.constants as settings
+
+    try:
+        with _offline(settings), _quiet():
+            return make()
+    except MicrotomeError as error:
+        if not _about_the_hub(error):
+            raise
+    host = urlparse(address or str(settings.ENDPOINT)).hostname or "huggingface.co"
+    if settings.HF_HUB_OFFLINE or not (urllib.request.getproxies() or _answers(host)):
+        raise NoNetwork(_advice(name, host))
+    try:
+        with _quiet():
+            return make()
+    except MicrotomeError as error:
+        if not _about_the_hub(error):
+            raise
+        raise NoNetwork(_advice(name, host)) from error
+
+
+def _advice(name: str, host: str) -> str:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return (
+        f"The pretrained weights of {name} are not on this machine and {host} does not answer; use --weights none for an untrained "
+        f"network, --weights FILE for a file you have, or copy them into the cache ({HF_HUB_CACHE}, {torch.hub.get_dir()})."
+    )
+
+
+def _about_the_hub(error: MicrotomeError) -> bool:
+    """Whether an error of building a network comes from fetching its weights rather than from its options."""
+    if isinstance(error, BadOption):
+        return False
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError | urllib.error.URLError | ConnectionError | TimeoutError):
+            return True
+        if type(cause).__module__.split(".")[0] in ("huggingface_hub", "requests", "httpx", "httpcore", "urllib3"):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _answers(host: str) -> bool:
+    try:
+        with socket.create_connection((host, 443), timeout=PATIENCE):
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def _offline(settings: Any) -> Iterator[None]:
+    """Nothing; meanwhile the Hugging Face client reads its cache only, and no other socket waits longer than `PATIENCE`."""
+    before, waiting = settings.HF_HUB_OFFLINE, socket.getdefaulttimeout()
+    settings.HF_HUB_OFFLINE = True
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    finally:
+        settings.HF_HUB_OFFLINE = before
+        socket.setdefaulttimeout(waiting)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing; meanwhile progress bars and notices of the hub clients go nowhere."""
+    before = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        if before is None:
+            del os.environ["HF_HUB_DISABLE_PROGRESS_BARS"]
+        else:
+            os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = before

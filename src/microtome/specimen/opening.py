@@ -1,0 +1,284 @@
+"""`open`: a network by name, by file, by factory or as a module, with its weights, recipe, labels and family."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from microtome._torchvision import timm, torchvision
+from microtome.errors import BadOption, CheckpointError, UnknownName, did_you_mean
+from microtome.specimen import checkpoints, factories, labels
+from microtome.specimen.factories import SOURCES, Factory
+from microtome.specimen.families import FAMILIES, Family
+from microtome.specimen.hub import from_hub
+from microtome.specimen.labels import Labels
+from microtome.specimen.layers import is_weight
+from microtome.specimen.recipe import NAMED, Recipe, from_timm, from_torchvision
+from microtome.specimen.specimen import Specimen
+from microtome.specimen.twins import quiet_branches
+
+Weights = str | Path | None
+
+
+@dataclass
+class _Opened:
+    """What is known of a network while it is being opened."""
+
+    net: nn.Module
+    name: str
+    weights: str
+    trained: bool | None
+    factory: Factory | None
+    notes: list[str] = field(default_factory=list[str])
+    recipe: Recipe | None = None
+    names: Labels | None = None
+    family: tuple[Family, str] | None = None
+
+
+def open(  # noqa: A001 — the public name of the package's first verb
+    what: str | Path | nn.Module,
+    weights: Weights = "pretrained",
+    *,
+    seed: int = 0,
+    recipe: Any = None,
+    labels: Any = None,
+    family: str | None = None,
+    device: str = "cpu",
+    **options: Any,
+) -> Specimen:
+    """The specimen that `what` names.
+
+    `what`: "timm:NAME[.TAG]", "torchvision:NAME", "microtome:NAME", a bare name (tried in that library order: microtome, timm,
+    torchvision), "pkg.mod:factory", "file.py:factory(depth=20)", or an `nn.Module`. `weights`: "pretrained", None or "none" for
+    untrained weights drawn under `seed`, or a file. `recipe`, `labels` and `family` replace what the network says of itself;
+    `options` go to the factory. Raises UnknownName, BadOption, CheckpointError, NoNetwork or SpecimenError.
+    """
+    if family is not None and family not in FAMILIES:
+        raise UnknownName(f"There is no family '{family}'." + did_you_mean(family, FAMILIES))
+    if isinstance(what, nn.Module):
+        opened = _module(what, weights, options)
+    else:
+        notes: list[str] = []
+        factory = _factory(str(what), options, notes)
+        opened = _built(factory, weights, seed)
+        opened.notes = [*notes, *opened.notes]
+    _describe(opened, recipe, labels)
+    opened.notes += quiet_branches(opened.net) + [
+        note for note in checkpoints.oddities(opened.net.state_dict()) if note not in opened.notes
+    ]
+    specimen = Specimen(
+        net=opened.net,
+        name=opened.name,
+        weights=opened.weights,
+        trained=opened.trained,
+        recipe=opened.recipe or NAMED["imagenet"],
+        names=opened.names,
+        remarks=tuple(opened.notes),
+        given_family=(cast(Family, family), "as given") if family is not None else opened.family,
+        maker=opened.factory,
+    )
+    return specimen if device == "cpu" else specimen.to(device)
+
+
+def _factory(what: str, options: dict[str, Any], notes: list[str]) -> Factory:
+    """The factory `what` names. Raises UnknownName."""
+    source, colon, name = what.partition(":")
+    if not colon and what.endswith(".py"):
+        raise BadOption(f"'{what}' is a file; say which function in it makes the network: {what}:NAME.")
+    if not colon:
+        return _bare(what, options, notes)
+    if not name:
+        raise UnknownName(f"'{what}' names no network; write for example {source}:resnet50.")
+    if source == "microtome":
+        return factories.own(name, options)
+    if source == "timm":
+        return factories.of_timm(name, options)
+    if source == "torchvision":
+        return factories.of_torchvision(name, options)
+    return factories.of_code(what, options)
+
+
+def _bare(name: str, options: dict[str, Any], notes: list[str]) -> Factory:
+    libraries: tuple[tuple[str, Callable[[str, dict[str, Any]], Factory]], ...] = (
+        ("microtome", factories.own),
+        ("timm", factories.of_timm),
+        ("torchvision", factories.of_torchvision),
+    )
+    hints: list[str] = []
+    for source, maker in libraries:
+        try:
+            factory = maker(name, options)
+        except UnknownName as error:
+            hints.append(str(error))
+            continue
+        notes.append(f"'{name}' was taken as {source}:{name}.")
+        return factory
+    tagged = [hint for hint in hints if "no weights" in hint]
+    if tagged:
+        raise UnknownName(tagged[0])
+    every = [*factories.own_names(), *cast(Any, timm()).list_models(), *cast(Any, torchvision()).models.list_models()]
+    raise UnknownName(
+        f"There is no network '{name}' in {', '.join(SOURCES)}." + did_you_mean(name, every) + " Your own: pkg.mod:factory."
+    )
+
+
+def _untrained(weights: Weights) -> bool:
+    return weights is None or str(weights).lower() in ("none", "untrained")
+
+
+def _module(given: nn.Module, weights: Weights, options: Mapping[str, Any]) -> _Opened:
+    """The user's own module: itself if it is in eval mode and keeps its weights, else a copy; never changed."""
+    if options:
+        raise BadOption(f"A module takes no options; leave out {', '.join(options)}.")
+    net, notes = given, list[str]()
+    while True:
+        inner = getattr(net, "_orig_mod", None) or (net.module if isinstance(net, nn.DataParallel) else None)
+        if not isinstance(inner, nn.Module):
+            break
+        notes.append(f"It is wrapped in {type(net).__name__}; the network inside is used, because hooks on the wrapper never fire.")
+        net = inner
+    name = type(net).__name__
+    if _untrained(weights):
+        raise BadOption("weights=None would have to redraw your module; open it as it is and take its .twin(seed) instead.")
+    if any(module.training for module in net.modules()):
+        net = copy.deepcopy(net).eval()
+        notes.append("The module was in training mode; a copy in eval mode is used.")
+    opened = _Opened(net, name, "as given", None, None, notes)
+    if str(weights) != "pretrained":
+        state = checkpoints.read(cast(str | Path, weights))
+        opened.net = copy.deepcopy(net) if net is given or net not in (given,) else net
+        _load(opened, state, cast(str | Path, weights))
+    return opened
+
+
+def _built(factory: Factory, weights: Weights, seed: int) -> _Opened:
+    """A network from its factory with the wanted weights."""
+    if _untrained(weights):
+        net = factory.build(seed).eval()
+        return _Opened(net, factory.name, f"untrained (seed {seed})", False, factory, [f"Its weights are random (seed {seed})."])
+    if str(weights) == "pretrained":
+        return _pretrained(factory, seed)
+    state = checkpoints.read(cast(str | Path, weights))
+    if factory.source == "torchvision" and factory.name.endswith(("googlenet", "inception_v3")):
+        if "aux_logits" not in factory.options and not any(key.startswith(("aux", "AuxLogits")) for key in state):
+            factory = factory.with_options(aux_logits=False)
+    opened = _Opened(factory.build(seed).eval(), factory.name, "", None, factory)
+    _load(opened, state, cast(str | Path, weights), seed)
+    return opened
+
+
+def _pretrained(factory: Factory, seed: int) -> _Opened:
+    if factory.source == "code":
+        net = factory.build(seed)
+        notes = [] if not any(module.training for module in net.modules()) else ["It was put in eval mode."]
+        return _Opened(net.eval(), factory.name, "as the factory made it", None, factory, notes)
+    if factory.source == "microtome":
+        name = factory.name.partition(":")[2]
+        path = factories.own_weights(name)
+        opened = _Opened(factory.build(seed).eval(), factory.name, "", None, factory)
+        _load(opened, checkpoints.read(path), path, seed)
+        opened.weights, opened.trained = f"pretrained {name}", True
+        return opened
+    if factory.source == "timm":
+        return _pretrained_timm(factory)
+    models: Any = torchvision().models
+    name = factory.name.partition(":")[2]
+    best = models.get_model_weights(name).DEFAULT
+    net = from_hub(factory.name, lambda: factory.build(weights=best, progress=False), str(best.url)).eval()
+    return _Opened(net, factory.name, f"pretrained {best.name}", True, factory)
+
+
+def _pretrained_timm(factory: Factory) -> _Opened:
+    library: Any = timm()
+    name = factory.name.partition(":")[2]
+    config = library.models.get_pretrained_cfg(name) if not name.startswith(("hf", "local")) else None
+    if config is not None and not (config.url or config.hf_hub_id or config.file):
+        tags = [full for full in library.list_pretrained(name.partition(".")[0] + "*")][:3]
+        raise UnknownName(
+            f"timm has no weights for '{name}'; use weights=None (--weights none) or a file." + (f" There are: {', '.join(tags)}." if tags else "")
+        )
+    address = None if config is None or config.hf_hub_id else config.url
+    net = from_hub(factory.name, lambda: factory.build(pretrained=True), address).eval()
+    tag = str((getattr(net, "pretrained_cfg", None) or {}).get("tag") or "")
+    full = factory.name if "." in name or not tag else f"{factory.name}.{tag}"
+    return _Opened(net, full, f"pretrained {tag}".strip(), True, factory)
+
+
+def _load(opened: _Opened, state: checkpoints.State, path: str | Path, seed: int = 0) -> None:
+    """Fit a file's tensors to the network, with another number of classes where only that differs. Raises CheckpointError."""
+    file = Path(path)
+    match = checkpoints.fit(state, opened.net)
+    classes = match.head_classes(opened.net)
+    if classes is not None and opened.factory is not None and opened.factory.accepts("num_classes"):
+        opened.factory = opened.factory.with_options(num_classes=classes)
+        opened.net = opened.factory.build(seed).eval()
+        match = checkpoints.fit(state, opened.net)
+        opened.notes.append(f"The file has {classes} classes; the network was built with as many.")
+    if match.missing or match.unexpected or match.reshaped:
+        raise CheckpointError(match.complaint(str(path), opened.name))
+    opened.notes += checkpoints.oddities({name: value for name, value in match.state.items() if value.dtype.itemsize < 4})
+    opened.net.load_state_dict(match.state)
+    opened.net.eval()
+    if match.stripped:
+        opened.notes.append(f"The names in the file begin with '{match.stripped}', which was taken off.")
+    opened.weights, opened.trained = f"file {file.name}", True
+
+
+def _describe(opened: _Opened, recipe: Any, wanted: Any) -> None:
+    """Fill in recipe and labels: what the caller gave, else what the network says of itself, else a default with a note."""
+    found, said = _own_recipe(opened)
+    if recipe is not None:
+        opened.recipe = Recipe.of(recipe, found)
+    else:
+        opened.recipe = found
+        opened.notes += said
+    if wanted is not None:
+        opened.names = labels.given(wanted)
+        return
+    opened.names, notes = _own_labels(opened)
+    opened.notes += notes
+
+
+def _own_recipe(opened: _Opened) -> tuple[Recipe, list[str]]:
+    source = opened.factory.source if opened.factory else ""
+    if source == "microtome":
+        return NAMED["mini"], []
+    if getattr(opened.net, "pretrained_cfg", None):
+        library: Any = timm()
+        return from_timm(library.data.resolve_model_data_config(opened.net))
+    if source == "torchvision" and opened.factory is not None:
+        models: Any = torchvision().models
+        return from_torchvision(models.get_model_weights(opened.factory.name.partition(":")[2]).DEFAULT.transforms())
+    default, note = NAMED["imagenet"], "Nothing says how it wants its input; ImageNet's recipe at 224 px is used (recipe=… changes it)."
+    first = next((module for module in opened.net.modules() if is_weight(module) and hasattr(module, "in_channels")), None)
+    if first is not None and int(cast(Any, first).in_channels) == 1:
+        return Recipe(channels=1), [note]
+    return default, [note]
+
+
+def _own_labels(opened: _Opened) -> tuple[Labels | None, list[str]]:
+    source = opened.factory.source if opened.factory else ""
+    if source == "microtome":
+        facts = factories.own_facts(opened.name.partition(":")[2])
+        names = facts.labels
+        opened.family = (facts.family, "it is of the mini zoo, which has its families by design") if facts.family else None
+        return ((names, None) if names and not _resized(opened) else None), []
+    if getattr(opened.net, "pretrained_cfg", None):
+        return labels.of_timm(opened.net)
+    if source == "torchvision" and opened.factory is not None:
+        models: Any = torchvision().models
+        meta = models.get_model_weights(opened.factory.name.partition(":")[2]).DEFAULT.meta
+        names = meta.get("categories")
+        if not names or _resized(opened):
+            return None, []
+        ids = labels.imagenet()[1] if len(names) == 1000 else None
+        return (tuple(str(name) for name in names), ids), []
+    return None, []
+
+
+def _resized(opened: _Opened) -> bool:
+    """Whether the network was built with another number of classes than its own."""
+    return opened.factory is not None and "num_classes" in opened.factory.options

@@ -1,0 +1,227 @@
+"""How a network wants its pictures: size, crop, interpolation, mean and standard deviation, and the same geometry for masks.
+
+Source: the evaluation transform of timm (`timm.data.create_transform(is_training=False, crop_mode="center")`), done with Pillow.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from microtome.errors import BadOption, UnknownName, did_you_mean
+
+Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
+Triple = tuple[float, float, float]
+RESAMPLING: dict[str, Image.Resampling] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "nearest": Image.Resampling.NEAREST,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The input recipe of one network.
+
+    `size` is (rows, cols) in pixels; `mean` and `std` are on the scale 0 to 1; `crop` is the share of the short side that the
+    centre crop keeps (timm's crop_pct); `channels` is 3 (red, green, blue) or 1 (luminance, with the first mean and std).
+    """
+
+    size: tuple[int, int] = (224, 224)
+    mean: Triple = IMAGENET_MEAN
+    std: Triple = IMAGENET_STD
+    interpolation: Interpolation = "bilinear"
+    crop: float = 0.875
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 2 or any(isinstance(side, bool) or int(side) != side or side < 1 for side in self.size):
+            raise BadOption(f"The recipe's size {self.size!r} is not (rows, cols) in whole pixels, for example (224, 224).")
+        for name, triple in (("mean", self.mean), ("std", self.std)):
+            if len(triple) != 3 or not all(math.isfinite(value) for value in triple):
+                raise BadOption(f"The recipe's {name} {triple!r} is not three numbers, one each for red, green and blue.")
+        if min(self.std) <= 0:
+            raise BadOption(f"The recipe's std {self.std!r} has a value that is not above 0.")
+        if self.interpolation not in RESAMPLING:
+            raise UnknownName(
+                f"The recipe's interpolation '{self.interpolation}' is unknown." + did_you_mean(str(self.interpolation), RESAMPLING)
+            )
+        if not 0 < self.crop <= 1:
+            raise BadOption(f"The recipe's crop {self.crop!r} is not a share of the short side: above 0, at most 1.")
+        if self.channels not in (1, 3):
+            raise BadOption(f"The recipe has {self.channels} channels; pictures can be given with 3 (RGB) or 1 (luminance).")
+
+    def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """The picture as the network sees it before normalisation: uint8 (row, col, rgb)."""
+        return np.array(self._framed(picture.convert("RGB"), RESAMPLING[self.interpolation]), dtype=np.uint8)
+
+    def tensor(self, picture: Image.Image) -> Tensor:
+        """The normalised picture: float32 (rgb, row, col), or (1, row, col) where the recipe has one channel."""
+        return self.normalised(torch.from_numpy(self.pixels(picture))[None])[0]
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Pixels uint8 (image, row, col, rgb) as float32 (image, rgb, row, col), mean taken off and divided by std."""
+        values = pixels.permute(0, 3, 1, 2).to(torch.float32).div(255.0)
+        mean = torch.tensor(self.mean, device=values.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=values.device).view(1, 3, 1, 1)
+        if self.channels == 1:  # the luminance weights of ITU-R BT.601, which Pillow's convert("L") uses
+            weights = torch.tensor((0.299, 0.587, 0.114), device=values.device).view(1, 3, 1, 1)
+            values, mean, std = (values * weights).sum(1, keepdim=True), mean[:, :1], std[:, :1]
+        return values.sub_(mean).div_(std).contiguous()
+
+    def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The mask (row, col) cut to what the network sees: bool (row, col) of `size`, nearest neighbour."""
+        picture = Image.fromarray(np.asarray(mask, dtype=bool).astype(np.uint8) * 255)
+        return np.array(self._framed(picture, Image.Resampling.NEAREST)) > 127
+
+    def box(self, box: Sequence[float], shape: tuple[int, int]) -> tuple[float, float, float, float]:
+        """The box (top, left, bottom, right) of a picture of `shape` (rows, cols), in pixels of the network's input, clipped.
+
+        Edges, not pixel centres: the whole picture is (0, 0, rows, cols). A box outside the crop comes back with no area.
+        """
+        (rows, cols), (top, left) = self.geometry(*shape)
+        scale = (rows / shape[0], cols / shape[1])
+        moved = [float(edge) * scale[axis % 2] - (top, left)[axis % 2] for axis, edge in enumerate(box)]
+        return cast(
+            tuple[float, float, float, float],
+            tuple(min(max(edge, 0.0), float(self.size[axis % 2])) for axis, edge in enumerate(moved)),
+        )
+
+    def geometry(self, rows: int, cols: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """((rows, cols) after resizing, (top, left) of the centre crop) for a picture of `rows` x `cols` pixels."""
+        # timm rounds down; the small addend keeps 224 / (224 / 232) from becoming 231
+        wanted = [math.floor(side / self.crop + 1e-9) for side in self.size]
+        if wanted[0] == wanted[1]:
+            short, long = min(rows, cols), max(rows, cols)
+            stretched = int(wanted[0] * long / short)
+            resized = (wanted[0], stretched) if rows <= cols else (stretched, wanted[0])
+        else:
+            ratio = min(rows / wanted[0], cols / wanted[1])
+            resized = (round(rows / ratio), round(cols / ratio))
+        offset = (round((resized[0] - self.size[0]) / 2.0), round((resized[1] - self.size[1]) / 2.0))
+        return resized, offset
+
+    def _framed(self, picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
+        (rows, cols), (top, left) = self.geometry(picture.height, picture.width)
+        if picture.size != (cols, rows):
+            picture = picture.resize((cols, rows), resampling)
+        return picture.crop((left, top, left + self.size[1], top + self.size[0]))
+
+    def json(self) -> dict[str, Any]:
+        """The recipe as plain JSON values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def of(cls, value: Any, start: "Recipe | None" = None) -> "Recipe":
+        """The recipe that `value` describes: a Recipe, a name of `NAMED`, a size, "224x320", JSON text, or a mapping.
+
+        What a mapping leaves out is taken from `start`. Raises BadOption or UnknownName.
+        """
+        start = start or cls()
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, int):
+            return replace(start, size=(value, value))
+        if isinstance(value, str):
+            return cls._spoken(value.strip(), start)
+        if isinstance(value, Mapping):
+            return cls._changed(cast(Mapping[str, Any], value), start)
+        raise BadOption(f"A recipe cannot be read from {value!r}; give a name such as 'imagenet', a size, or a dictionary.")
+
+    @classmethod
+    def _spoken(cls, text: str, start: "Recipe") -> "Recipe":
+        if text.lower() in NAMED:
+            return NAMED[text.lower()]
+        if text.startswith("{"):
+            try:
+                return cls._changed(json.loads(text), start)
+            except json.JSONDecodeError as error:
+                raise BadOption(f"The recipe {text!r} is not valid JSON: {error}.") from error
+        sides = text.lower().split("x")
+        if len(sides) in (1, 2) and all(side.strip().isdigit() for side in sides):
+            return replace(start, size=(int(sides[0]), int(sides[-1])))
+        raise UnknownName(f"There is no recipe '{text}'." + did_you_mean(text, NAMED))
+
+    @classmethod
+    def _changed(cls, given: Mapping[str, Any], start: "Recipe") -> "Recipe":
+        known = [field.name for field in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise UnknownName(f"A recipe has no entry '{name}'." + did_you_mean(name, known))
+        changes = dict(given)
+        try:
+            if "size" in changes:
+                size = changes["size"]
+                changes["size"] = (int(size), int(size)) if isinstance(size, int | float) else tuple(int(side) for side in size)
+            for name in ("mean", "std"):
+                if name in changes:
+                    value = changes[name]
+                    changes[name] = (float(value),) * 3 if isinstance(value, int | float) else tuple(float(part) for part in value)
+            if "crop" in changes:
+                changes["crop"] = float(changes["crop"])
+        except (TypeError, ValueError) as error:
+            raise BadOption(f"The recipe {dict(given)!r} cannot be read: {error}.") from error
+        return replace(start, **changes)
+
+
+NAMED: dict[str, Recipe] = {
+    "imagenet": Recipe(),
+    "inception": Recipe(size=(299, 299), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic"),
+    "half": Recipe(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    "plain": Recipe(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), crop=1.0),
+    "cifar": Recipe(size=(32, 32), mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616), crop=1.0),
+    "cifar100": Recipe(size=(32, 32), mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762), crop=1.0),
+    "mini": Recipe(size=(64, 64), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), crop=1.0),
+}
+
+
+def from_timm(config: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
+    """The recipe of a timm data configuration (`resolve_model_data_config`), and notes about what it cannot say."""
+    channels, rows, cols = (int(value) for value in config["input_size"])
+    notes: list[str] = []
+    interpolation = str(config.get("interpolation", "bilinear"))
+    if interpolation not in RESAMPLING:
+        notes.append(f"Its configuration asks for '{interpolation}' interpolation; bilinear is used.")
+        interpolation = "bilinear"
+    mode = str(config.get("crop_mode") or "center")
+    if mode != "center":
+        notes.append(f"Its configuration asks for crop mode '{mode}'; a centre crop is used, which keeps the aspect ratio.")
+    mean, std = (tuple(float(value) for value in config[name]) for name in ("mean", "std"))
+    mean, std = (part * 3 if len(part) == 1 else part for part in (mean, std))
+    recipe = Recipe(
+        size=(rows, cols),
+        mean=cast(Triple, mean),
+        std=cast(Triple, std),
+        interpolation=cast(Interpolation, interpolation),
+        crop=float(config.get("crop_pct") or 0.875),
+        channels=channels,
+    )
+    return recipe, notes
+
+
+def from_torchvision(preset: Any) -> tuple[Recipe, list[str]]:
+    """The recipe of a torchvision preset (`weights.transforms()`), and notes about what it cannot say."""
+    notes: list[str] = []
+    resize = list(getattr(preset, "resize_size", None) or [224])
+    crop = list(getattr(preset, "crop_size", None) or resize)
+    if not hasattr(preset, "crop_size"):
+        notes.append(f"Its preset resizes to {resize[0]} px without a crop; a square centre crop of that size is used.")
+    interpolation = str(getattr(getattr(preset, "interpolation", None), "value", "bilinear"))
+    recipe = Recipe(
+        size=(crop[0], crop[-1]),
+        mean=cast(Triple, tuple(float(value) for value in getattr(preset, "mean", IMAGENET_MEAN))),
+        std=cast(Triple, tuple(float(value) for value in getattr(preset, "std", IMAGENET_STD))),
+        interpolation=cast(Interpolation, interpolation if interpolation in RESAMPLING else "bilinear"),
+        crop=min(1.0, crop[0] / resize[0]),
+    )
+    return recipe, notes

@@ -1,0 +1,271 @@
+"""An opened network: module, layer names in execution order, input recipe, labels, and where its weights come from."""
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from microtome.errors import BadOption, SpecimenError, UnknownName, did_you_mean
+from microtome.specimen import aliases as naming
+from microtome.specimen.blocks import Block, Unit, named_blocks, units
+from microtome.specimen.families import Family, family_of, known_family
+from microtome.specimen.labels import Labels
+from microtome.specimen.layers import Layer, device_of, head_path, module_layers, named_layers, outputs_of
+from microtome.specimen.recipe import Recipe
+from microtome.specimen.tracing import Trace, trace
+from microtome.specimen.watching import first_tensor
+
+
+class Maker(Protocol):
+    """Whatever can build the same architecture again."""
+
+    def fresh(self, seed: int) -> nn.Module:
+        """The architecture with new weights drawn under `seed`, no residual branch switched off."""
+        ...
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What one traced forward pass told: layers, blocks, aliases."""
+
+    found: Trace
+    units: list[Unit]
+    layers: tuple[Layer, ...]
+    blocks: tuple[Block, ...]
+    aliases: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Specimen:
+    """An opened network, never changed by looking.
+
+    `net` is in eval mode; `trained` is False for untrained weights and None where nobody said; `names` are labels and WordNet ids.
+    """
+
+    net: nn.Module = field(repr=False)
+    name: str
+    weights: str
+    trained: bool | None
+    recipe: Recipe
+    names: Labels | None = field(default=None, repr=False)
+    remarks: tuple[str, ...] = ()
+    given_family: tuple[Family, str] | None = None  # and why
+    maker: Maker | None = field(default=None, repr=False)
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the outputs, None where nobody knows them."""
+        return self.names[0] if self.names else None
+
+    @property
+    def wordnet(self) -> tuple[str, ...] | None:
+        """The WordNet ids of the outputs, None where they are not ImageNet's classes."""
+        return self.names[1] if self.names else None
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        """Everything that one traced forward pass tells. Raises SpecimenError where the network does not run."""
+        found = trace(self.net, self.recipe)
+        members = units(found, self.net)
+        inner = frozenset(unit.path for unit in members if unit.entry is unit.exit)
+        layers = named_layers(found, self.net, inner)
+        blocks = named_blocks(members, layers)
+        return Anatomy(found, members, layers, blocks, naming.aliases(found, members, blocks, layers))
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers in execution order: a layer comes when its first output is there, so a container after its content."""
+        return self.anatomy.layers
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The removable units in execution order."""
+        return self.anatomy.blocks
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, ...]]:
+        """Alias -> layer names, for the aliases that mean something here."""
+        return self.anatomy.aliases
+
+    @cached_property
+    def outputs(self) -> int | None:
+        """How many numbers come out for one image, None for maps (segmentation)."""
+        return outputs_of(self.anatomy.found)
+
+    @cached_property
+    def head(self) -> str | None:
+        """The path of the layer that gives the class scores, None where there is none."""
+        return head_path(self.anatomy.found)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed about weights, recipe and structure, one sentence each."""
+        notes = list(self.remarks)
+        try:
+            anatomy = self.anatomy
+        except SpecimenError as error:
+            return (*notes, str(error))
+        silent = _tops(anatomy.found.silent)
+        if silent:
+            shown = ", ".join(silent[:6]) + (", …" if len(silent) > 6 else "")
+            notes.append(f"{len(silent)} modules never run in a forward pass and cannot be watched: {shown}.")
+        if not anatomy.layers:
+            notes.append("It has no submodules that run, so nothing inside it can be watched by name.")
+        if self.labels is not None and self.outputs is not None and len(self.labels) != self.outputs:
+            notes.append(f"There are {len(self.labels)} labels for {self.outputs} outputs; labels beyond that mean nothing.")
+        return tuple(notes)
+
+    @cached_property
+    def _family(self) -> tuple[Family, str]:
+        if self.given_family is not None:
+            return self.given_family
+        known = known_family(self.name)
+        return known if known is not None else family_of(self.name, self.anatomy.found, self.anatomy.units, self.net)
+
+    @property
+    def family(self) -> Family:
+        """"deeper", "wider" or "attention"."""
+        return self._family[0]
+
+    @property
+    def family_reason(self) -> str:
+        """Why it counts as that family."""
+        return self._family[1]
+
+    @property
+    def device(self) -> torch.device:
+        """The device the parameters are on."""
+        return device_of(self.net)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Layer]:
+        return {layer.name: layer for layer in self.layers}
+
+    def find(self, pattern: str | Sequence[str]) -> list[str]:
+        """Layer names in execution order for globs, comma-separated lists, module paths and aliases (`aliases`).
+
+        Raises UnknownName for a pattern that matches nothing.
+        """
+        patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+        parts = [part.strip() for each in patterns for part in each.split(",") if part.strip()]
+        if not parts:
+            raise UnknownName(f"No layer is named in {pattern!r}; try one of {', '.join(self.aliases)}.")
+        found = {name for part in parts for name in naming.matches(part, self.layers, self.aliases)}
+        return sorted(found, key=lambda name: self._by_name[name].order)
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name; a module path stands for its only or first output. Raises UnknownName."""
+        if name in self._by_name:
+            return self._by_name[name]
+        of_module = module_layers(self.layers).get(name)
+        if of_module:
+            return of_module[0]
+        raise UnknownName(f"No layer is called '{name}'." + did_you_mean(name, self._by_name))
+
+    def block(self, name: str) -> Block:
+        """The block of that name. Raises UnknownName."""
+        for block in self.blocks:
+            if block.name == name:
+                return block
+        raise UnknownName(f"No block is called '{name}'." + did_you_mean(name, [block.name for block in self.blocks]))
+
+    def run(self, x: Tensor) -> Any:
+        """What the network gives for `x`, without gradients."""
+        with torch.inference_mode():
+            return self.net(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Class scores (image, class) for inputs (image, rgb, row, col), with gradients if `x` or a tap wants them.
+
+        Raises SpecimenError where the network gives maps or nothing that is a tensor.
+        """
+        scores = first_tensor(self.net(x))
+        if scores is None:
+            raise SpecimenError(f"{self.name} gives no tensor, so there are no class scores.")
+        if scores.ndim > 2 and scores[0].numel() == scores.shape[1]:
+            scores = scores.flatten(1)
+        if scores.ndim != 2:
+            raise SpecimenError(f"{self.name} gives {tuple(scores.shape[1:])} for one image, not one score per class.")
+        return scores
+
+    def digest(self) -> str:
+        """SHA-256 hex digest over structure (paths and classes), parameters and buffers; computed once."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        total = hashlib.sha256()
+        for path, module in self.net.named_modules():
+            own = type(module).__name__ + ("" if next(module.children(), None) else module.extra_repr())
+            total.update(f"{path}:{own}\n".encode())
+        for name, value in sorted(self.net.state_dict().items()):
+            if isinstance(value, Tensor):
+                total.update(f"{name}:{value.dtype}:{tuple(value.shape)}\n".encode())
+                total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return total.hexdigest()
+
+    def with_net(self, net: nn.Module, *, name: str, weights: str | None = None, remarks: Sequence[str] = ()) -> "Specimen":
+        """A specimen of a changed network with this one's recipe, labels and family; `net` is put in eval mode."""
+        return replace(
+            self,
+            net=net.eval(),
+            name=name,
+            weights=self.weights if weights is None else weights,
+            remarks=(*self.remarks, *remarks),
+            given_family=self.given_family,
+            maker=None,
+        )
+
+    def to(self, device: str | torch.device) -> "Specimen":
+        """A copy of the specimen on `device`; this one stays where it is. Raises BadOption for a device that is not there."""
+        try:
+            net = copy.deepcopy(self.net).to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise BadOption(f"The device '{device}' cannot be used here ({str(error).splitlines()[0][:120]}); try 'cpu'.") from error
+        return replace(self, net=net)
+
+    def on(self, device: str | torch.device) -> "Specimen":
+        """The working copy that analyses run: on `device`, in channels-last memory where convolutions do most of the work.
+
+        The layout changes speed (1.3 to 1.4 times on CPUs), not results (2e-7 relative). The same name, digest and anatomy.
+        """
+        worker = self.to(device)
+        kernels = [p for p in worker.net.parameters() if p.dim() == 4 and p.shape[-1] > 1]
+        if len(kernels) > 1:  # a plain transformer has one, its patch embedding
+            worker.net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        for known in ("anatomy", "_digest"):
+            if known in self.__dict__:
+                worker.__dict__[known] = self.__dict__[known]
+        worker.__dict__["_digest"] = self.digest()
+        return worker
+
+    def json(self) -> dict[str, Any]:
+        """What a finding says of the specimen it was measured on, as plain JSON values."""
+        return {
+            "name": self.name,
+            "weights": self.weights,
+            "trained": self.trained,
+            "family": self.family,
+            "family_reason": self.family_reason,
+            "parameters": sum(p.numel() for p in self.net.parameters()),
+            "digest": self.digest(),
+            "recipe": self.recipe.json(),
+            "notes": list(self.notes),
+        }
+
+    def twin(self, seed: int = 0) -> "Specimen":
+        """The untrained twin: the same architecture with fresh weights drawn under `seed`, no residual branch switched off."""
+        from microtome.specimen.twins import twin
+
+        return twin(self, seed)
+
+
+def _tops(paths: Sequence[str]) -> list[str]:
+    """Paths without those that lie inside another of them."""
+    every = set(paths)
+    return [path for path in paths if not any(path.startswith(other + ".") for other in every)]

@@ -1,0 +1,147 @@
+"""One traced forward pass: what every module call took in and gave out, in order of completion.
+
+Tensors are told apart by the object itself and its version, so that "this container gives back the very tensor its last
+block gave" is a fact and not a guess from shapes. A batch of two shows which axis is the batch.
+"""
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from microtome.errors import SpecimenError
+from microtome.specimen.recipe import Recipe
+from microtome.specimen.watching import branches, first_tensor, slow_attention
+
+BATCH = 2
+Mark = tuple[int, int]  # which tensor object, and its version (in-place operations raise it)
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of one module: shapes are for the whole batch of `BATCH`."""
+
+    path: str
+    module: nn.Module
+    index: int  # which call of this module, from 0
+    order: int  # by completion
+    begun: int  # by beginning
+    inputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[int, ...], ...]
+    reads: tuple[Mark, ...]
+    gives: tuple[Mark, ...]
+
+
+@dataclass(eq=False)
+class Trace:
+    """All calls of one forward pass in order of completion, the shapes of the final outputs, and the modules never called."""
+
+    calls: list[Call] = field(default_factory=list[Call])
+    outputs: tuple[tuple[int, ...], ...] = ()
+    silent: tuple[str, ...] = ()
+    grid: tuple[int, int] = (1, 1)
+
+    def by_path(self) -> dict[str, list[Call]]:
+        """Module path -> its calls."""
+        found: dict[str, list[Call]] = {}
+        for call in self.calls:
+            found.setdefault(call.path, []).append(call)
+        return found
+
+
+class _Marks:
+    """Numbers for tensor objects; a number is not given twice while its tensor lives, nor to a later one at the same address."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self.next = 0
+
+    def of(self, tensor: Tensor) -> Mark:
+        entry = self.known.get(id(tensor))
+        if entry is None or entry[0]() is not tensor:
+            self.next += 1
+            entry = (weakref.ref(tensor), self.next)
+            self.known[id(tensor)] = entry
+        return entry[1], int(tensor._version)  # pyright: ignore[reportPrivateUsage]
+
+
+def deep_tensors(value: Any) -> list[Tensor]:
+    """Every tensor in nested lists and tuples of inputs, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [tensor for part in value for tensor in deep_tensors(part)]
+    found = first_tensor(value)
+    return [] if found is None else [found]
+
+
+def example(net: nn.Module, recipe: Recipe) -> Tensor:
+    """Noise of the recipe's size for `BATCH` images, on the network's device and in its dtype."""
+    noise = torch.randn(BATCH, recipe.channels, *recipe.size, generator=torch.Generator().manual_seed(0))
+    for parameter in net.parameters():
+        if parameter.is_floating_point():
+            return noise.to(parameter.device, parameter.dtype)
+    return noise
+
+
+def trace(net: nn.Module, recipe: Recipe) -> Trace:
+    """The traced forward pass of `net`; the network's parameters, buffers and hooks are as before afterwards.
+
+    Raises SpecimenError where the network does not run on an input of the recipe's size.
+    """
+    found, marks = Trace(grid=recipe.size), _Marks()
+    counts: dict[str, int] = {}
+    begun: list[tuple[int, tuple[tuple[int, ...], ...], tuple[Mark, ...]]] = []
+    started = 0
+
+    def before(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        nonlocal started
+        tensors = deep_tensors(inputs) or deep_tensors(list(named.values()))
+        begun.append((started, tuple(tuple(each.shape) for each in tensors), tuple(marks.of(each) for each in tensors)))
+        started += 1
+
+    def after(path: str) -> Any:
+        def hook(module: nn.Module, _inputs: Any, output: Any) -> None:
+            start, shapes, reads = begun.pop()
+            tensors = branches(output)
+            index = counts.get(path, 0)
+            counts[path] = index + 1
+            given = tuple(tuple(each.shape) for each in tensors)
+            done = tuple(marks.of(each) for each in tensors)
+            found.calls.append(Call(path, module, index, len(found.calls), start, shapes, given, reads, done))
+
+        return hook
+
+    handles: list[Any] = []
+    try:
+        for path, module in net.named_modules():
+            if path:
+                handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+                handles.append(module.register_forward_hook(after(path)))
+        with torch.no_grad(), slow_attention():
+            output = net(example(net, recipe))
+    except Exception as error:
+        rows, cols = recipe.size
+        raise SpecimenError(
+            f"The network does not run on a {rows} x {cols} picture with {recipe.channels} channels "
+            f"({type(error).__name__}: {_first_line(error)}); say what it wants, for example recipe={{'size': 32}}."
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    found.outputs = tuple(tuple(each.shape) for each in branches(output))
+    heard = {path[: place] for path in counts for place in (*(i for i, sign in enumerate(path) if sign == "."), len(path))}
+    found.silent = tuple(path for path, module in net.named_modules() if path not in heard and path and _runs(module))
+    return found
+
+
+def _runs(module: nn.Module) -> bool:
+    """Whether the module could be called at all: lists and dictionaries of modules cannot."""
+    return not isinstance(module, nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else "no message")[:200]

@@ -1,0 +1,110 @@
+"""The untrained twin of a network: the same architecture with fresh, seeded weights, as a null for every measurement."""
+
+import copy
+import inspect
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from microtome.specimen.layers import device_of, is_norm
+
+if TYPE_CHECKING:
+    from microtome.specimen.specimen import Specimen
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Nothing; meanwhile the global generators that constructors draw from start at `seed`, and afterwards stand where they stood."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
+
+
+def twin(specimen: "Specimen", seed: int) -> "Specimen":
+    """The untrained twin of a specimen; its notes say how the weights were drawn."""
+    if specimen.maker is not None:
+        net, notes = specimen.maker.fresh(seed), []
+    else:
+        net = copy.deepcopy(specimen.net).cpu()
+        notes = redrawn(net, seed)
+    net = net.eval().to(device_of(specimen.net))
+    notes += quiet_branches(net)
+    made = replace(
+        specimen,
+        net=net,
+        name=f"{specimen.name} (untrained twin)",
+        weights=f"untrained (seed {seed})",
+        trained=False,
+        remarks=(f"Untrained twin of {specimen.name}: the same architecture, fresh weights (seed {seed}).", *notes),
+        given_family=(specimen.family, specimen.family_reason),
+    )
+    if "anatomy" in specimen.__dict__:  # the same structure: no second trace
+        made.__dict__["anatomy"] = specimen.anatomy
+    return made
+
+
+def redrawn(net: nn.Module, seed: int) -> list[str]:
+    """Notes about how; changes `net` in place: every module's own initialisation, and single parameters from their own spread."""
+    drawn: set[int] = set()
+    single: list[str] = []
+    generator = torch.Generator().manual_seed(seed)
+    with seeded(seed), torch.no_grad():
+        for module in net.modules():
+            reset = _reset(module)
+            if reset is not None:
+                reset()
+                drawn |= {id(parameter) for parameter in module.parameters(recurse=isinstance(module, nn.MultiheadAttention))}
+        for name, parameter in net.named_parameters():
+            if id(parameter) in drawn or not parameter.is_floating_point():
+                continue
+            spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
+            noise = torch.randn(parameter.shape, generator=generator).mul_(spread).add_(float(parameter.mean()))
+            parameter.copy_(noise)
+            single.append(name)
+    if not single:
+        return []
+    shown = ", ".join(single[:6]) + (", …" if len(single) > 6 else "")
+    return [f"{len(single)} parameters without an initialisation of their own were drawn from their own mean and spread: {shown}."]
+
+
+def _reset(module: nn.Module) -> Any:
+    """The module's own way to initialise itself without arguments, None where it has none."""
+    reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+    if not callable(reset) or isinstance(module, nn.Transformer):
+        return None
+    wanted = inspect.signature(cast(Any, reset)).parameters.values()
+    return None if any(each.default is each.empty and each.kind in (0, 1, 3) for each in wanted) else reset
+
+
+def quiet_branches(net: nn.Module) -> list[str]:
+    """Notes about residual branches that are switched off: last norms whose weight is zero, layer scales near zero."""
+    norms = [(name, module) for name, module in net.named_modules() if is_norm(module) and getattr(module, "weight", None) is not None]
+    zero = [name for name, module in norms if not bool(cast(Any, module).weight.any())]
+    notes: list[str] = []
+    if zero:
+        notes.append(
+            f"{len(zero)} of {len(norms)} norms have a weight that is zero everywhere (first: {zero[0]}): what ends in them adds "
+            "nothing, so of those blocks only the shortcuts pass."
+        )
+    scales = [
+        name
+        for name, value in net.named_parameters()
+        if value.ndim <= 4 and name.rpartition(".")[2] in ("gamma", "gamma_1", "gamma_2", "layer_scale", "lambda1")
+        and 0 < float(value.detach().abs().max()) < 1e-3
+    ]
+    if scales:
+        notes.append(f"{len(scales)} layer scales are below 0.001 (first: {scales[0]}): those branches add nearly nothing.")
+    return notes

@@ -1,0 +1,251 @@
+"""Looking at what flows through a network: hooks that see a value before it is overwritten and that always go away.
+
+`watch` reads values; `tap` cuts the graph below the tapped layers and gives gradients, with the parameters frozen meanwhile.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from microtome.errors import WatchError
+
+if TYPE_CHECKING:
+    from microtome.specimen.specimen import Specimen
+
+Each = Callable[[str, Tensor], None]
+_Exchange = Callable[[str, Tensor], "Tensor | None"]  # sees a value and may hand on another in its place
+
+
+@contextmanager
+def watch(specimen: "Specimen", names: str | Sequence[str], each: Each | None = None) -> Iterator[dict[str, Tensor]]:
+    """A dictionary that fills as the network runs: layer name -> clone of its output, or nothing where `each` is given.
+
+    `each(name, tensor)` is called inside the hook, before an in-place operation downstream can overwrite the tensor; the tensor
+    is the network's own, so it must be cloned if kept. `names` are patterns as in `Specimen.find`, or "<name" for the first
+    tensor that goes into a layer. Raises WatchError on leaving if a watched layer never ran.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def look(name: str, value: Tensor) -> None:
+        if each is None:
+            seen[name] = value.detach().clone()
+        else:
+            each(name, value)
+
+    with slow_attention(), _Hooks(specimen, watched_names(specimen, names), look) as hooks:
+        yield seen
+        hooks.all_fired()
+
+
+@dataclass
+class Taps:
+    """What was tapped: `activations` by layer name, and `gradients(scalar)` of anything computed from them."""
+
+    activations: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    _names: tuple[str, ...] = ()
+    _last: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+    def gradients(self, target: Tensor, retain: bool = False) -> dict[str, tuple[Tensor, Tensor]]:
+        """name -> (activation, gradient of the sum of `target` by it), both of the layer's own shape.
+
+        `retain` keeps the graph for another call. A layer that does not influence `target` has a gradient of zeros. Raises
+        WatchError if a layer never ran, or if none of them leads to `target`.
+        """
+        for name in self._names:
+            if name not in self.activations:
+                raise WatchError(_never(name))
+        if not target.requires_grad:
+            raise WatchError(f"No gradient leads from the given value back to {', '.join(self._names)}.")
+        values = [self.activations[name] for name in self._names]
+        slopes = torch.autograd.grad(target.sum(), values, retain_graph=retain, allow_unused=True)
+        self._last = {
+            name: torch.zeros_like(value) if slope is None else slope
+            for name, value, slope in zip(self._names, values, slopes, strict=True)
+        }
+        return {name: (self.activations[name].detach(), self._last[name]) for name in self._names}
+
+    def check(self) -> None:
+        """Nothing; raises WatchError if the last gradient of some layer was zero everywhere."""
+        silent = [name for name, slope in self._last.items() if not bool(slope.any())]
+        if silent:
+            raise WatchError(f"The gradient is zero everywhere at {', '.join(silent)}: nothing after it reads those values.")
+
+
+@contextmanager
+def tap(specimen: "Specimen", names: str | Sequence[str]) -> Iterator[Taps]:
+    """Taps that hold the activations of the named layers and give gradients by them (`Taps.gradients`).
+
+    The first tapped layers become leaves of the graph, so nothing below them is stored; parameters do not require gradients
+    inside the block, and their flags and `.grad` are as before afterwards. Works on frozen networks and under `torch.no_grad`.
+    """
+    listed = watched_names(specimen, names)
+    taps = Taps(_names=listed)
+
+    def cut(name: str, value: Tensor) -> Tensor | None:
+        if not (value.is_floating_point() or value.is_complex()):
+            raise WatchError(f"'{name}' gives whole numbers ({value.dtype}), which have no gradient.")
+        kept = value if value.requires_grad else value.detach().requires_grad_()
+        taps.activations[name] = kept
+        return kept.clone()  # an in-place operation downstream then changes the clone, not what was recorded
+
+    thawed = [parameter for parameter in specimen.net.parameters() if parameter.requires_grad]
+    for parameter in thawed:
+        parameter.requires_grad_(False)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), slow_attention(), _Hooks(specimen, listed, cut):
+            yield taps
+    finally:
+        for parameter in thawed:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def slow_attention() -> Iterator[None]:
+    """Nothing; meanwhile `nn.TransformerEncoderLayer` runs its modules one by one, not a fused kernel that skips every hook."""
+    mha = cast(Any, torch.backends).mha
+    before = bool(mha.get_fastpath_enabled())
+    mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        mha.set_fastpath_enabled(before)
+
+
+def watched_names(specimen: "Specimen", names: str | Sequence[str]) -> tuple[str, ...]:
+    """The layer names that `names` stand for; a name that begins with "<" asks for the layer's input."""
+    found: list[str] = []
+    for name in [names] if isinstance(names, str) else names:
+        mark = "<" if name.startswith("<") else ""
+        found += [mark + layer for layer in specimen.find(name.removeprefix("<"))]
+    return tuple(dict.fromkeys(found))
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """The first tensor of whatever a module returned: tensor, list, tuple, dictionary, or an object with `logits`."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, Mapping):
+        mapping = cast(Mapping[str, Any], value)
+        return first_tensor(mapping["logits"]) if "logits" in mapping else first_tensor(list(mapping.values()))
+    if isinstance(value, list | tuple):
+        for part in cast(Sequence[Any], value):
+            found = first_tensor(part)
+            if found is not None:
+                return found
+        return None
+    return first_tensor(getattr(value, "logits", None)) if hasattr(value, "logits") else None
+
+
+def branches(value: Any) -> list[Tensor]:
+    """The tensors a module returned, in order: one for a tensor or dictionary, one for each element of a list or tuple."""
+    if isinstance(value, list | tuple) and not hasattr(value, "logits"):
+        found = [first_tensor(part) for part in cast(Sequence[Any], value)]
+        return [tensor for tensor in found if tensor is not None]
+    tensor = first_tensor(value)
+    return [] if tensor is None else [tensor]
+
+
+def _exchanged(value: Any, old: Tensor, new: Tensor) -> Any:
+    """`value` with `new` where `old` was; containers are rebuilt, tensors not."""
+    if value is old:
+        return new
+    if isinstance(value, Mapping):
+        mapping = cast(Mapping[str, Any], value)
+        changed = {key: _exchanged(part, old, new) for key, part in mapping.items()}
+        return changed if type(mapping) is dict else cast(Any, type(mapping))(**changed)
+    if isinstance(value, list):
+        return [_exchanged(part, old, new) for part in cast(list[Any], value)]
+    if isinstance(value, tuple):
+        parts = [_exchanged(part, old, new) for part in cast(tuple[Any, ...], value)]
+        return cast(Any, type(value))(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value
+
+
+def _never(name: str) -> str:
+    return f"The layer '{name.removeprefix('<')}' was watched but never ran: run the network inside the block, on a path that reaches it."
+
+
+class _Hooks:
+    """Hooks for the given layer names; they are gone when the block ends, however it ends."""
+
+    def __init__(self, specimen: "Specimen", names: Sequence[str], exchange: _Exchange) -> None:
+        self.specimen, self.names, self.exchange = specimen, names, exchange
+        self.fired: set[str] = set()
+        self.counts: dict[str, int] = {}
+        self.handles: list[Any] = []
+
+    def __enter__(self) -> "_Hooks":
+        modules = dict(self.specimen.net.named_modules(remove_duplicate=False))
+        inward: dict[str, list[str]] = {}
+        outward: dict[str, list[str]] = {}
+        for name in self.names:
+            side = inward if name.startswith("<") else outward
+            side.setdefault(self.specimen.layer(name.removeprefix("<")).path, []).append(name)
+        self.handles.append(self.specimen.net.register_forward_pre_hook(self._restart))
+        for path in dict.fromkeys((*inward, *outward)):
+            self.handles.append(modules[path].register_forward_pre_hook(self._before(path, inward.get(path, [])), with_kwargs=True))
+            if path in outward:
+                self.handles.append(modules[path].register_forward_hook(self._after(path, outward[path])))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def all_fired(self) -> None:
+        for name in self.names:
+            if name not in self.fired:
+                raise WatchError(_never(name))
+
+    def _restart(self, _module: nn.Module, _inputs: Any) -> None:
+        self.counts.clear()
+
+    def _wanted(self, path: str, names: list[str]) -> list[tuple[str, int | None]]:
+        """The names due at this call of `path`, each with its branch."""
+        due: list[tuple[str, int | None]] = []
+        for name in names:
+            layer = self.specimen.layer(name.removeprefix("<"))
+            # counted modulo the calls of one pass: somebody may run parts of the network, where no restart is seen
+            if layer.call is None or layer.call == (self.counts[path] - 1) % layer.calls:
+                due.append((name, layer.branch))
+        return due
+
+    def _handed_on(self, path: str, names: list[str], value: Any) -> tuple[Any, bool]:
+        changed = False
+        for name, branch in self._wanted(path, names):
+            tensors = branches(value)
+            if name.startswith("<"):
+                found = first_tensor(value)
+            else:
+                found = tensors[branch or 0] if len(tensors) > (branch or 0) else None
+            if found is None:
+                continue
+            self.fired.add(name)
+            new = self.exchange(name, found)
+            if new is not None:
+                value, changed = _exchanged(value, found, new), True
+        return value, changed
+
+    def _before(self, path: str, names: list[str]) -> Callable[..., Any]:
+        def hook(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            self.counts[path] = self.counts.get(path, 0) + 1
+            if not names:
+                return None
+            if first_tensor(inputs) is not None:
+                inputs, changed = self._handed_on(path, names, inputs)
+            else:
+                named, changed = self._handed_on(path, names, named)
+            return (inputs, named) if changed else None
+
+        return hook
+
+    def _after(self, path: str, names: list[str]) -> Callable[..., Any]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            value, changed = self._handed_on(path, names, output)
+            return value if changed else None
+
+        return hook
