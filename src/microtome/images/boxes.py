@@ -1,26 +1,23 @@
 """Boxes and outlines of objects, from COCO JSON, VOC XML or a table of boxes, and the masks (row, col) they stand for.
 
-A pixel belongs to a shape when its centre does. COCO boxes [left, top, width, height] count from the corner of the first pixel; VOC
-boxes name their first and last pixel, counted from 1; boxes in a table (tiny ImageNet) name them counted from 0.
+A pixel belongs to a shape when its centre does. COCO boxes [left, top, width, height] count from the corner of the first
+pixel; VOC boxes name their first and last pixel, counted from 1; boxes in a table (tiny ImageNet) name them counted from 0.
 
 Source: COCO data format, cocodataset.org/#format-data; Everingham et al. 2010, The PASCAL VOC challenge, development kit.
 """
 
 import csv
 import json
+import re
 import xml.etree.ElementTree as Xml
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
-import numpy as np
-
 from microtome.errors import ImagesError, did_you_mean
-from microtome.images.decoding import Header
 from microtome.images.labels import matched
-from microtome.images.listing import Listed
-from microtome.images.masks import Mask, fitted
+from microtome.images.listing import SPLITS, Listed
+from microtome.images.shapes import Regions, unpacked
 
 JSONS = (
     "annotations.json",
@@ -32,118 +29,11 @@ JSONS = (
 TABLES = ("annotations.tsv", "val_annotations.txt", "boxes.tsv")
 
 
-@dataclass(frozen=True)
-class Regions:
-    """The objects marked on one picture.
-
-    `boxes`: (top, left, bottom, right) in pixels from the corner of the first, bottom and right not included; `outlines`: for each
-    object its polygons (left, top, left, top, …); `runs`: for each object ((rows, cols), lengths of runs down the columns, the
-    first of background). `size`: (rows, cols) of the picture they were drawn on, if that is told.
-    """
-
-    boxes: tuple[tuple[float, float, float, float], ...] = ()
-    outlines: tuple[tuple[tuple[float, ...], ...], ...] = ()
-    runs: tuple[tuple[tuple[int, int], tuple[int, ...]], ...] = ()
-    size: tuple[int, int] | None = None
-
-    @property
-    def objects(self) -> int:
-        """How many objects are marked."""
-        return len(self.boxes) + len(self.outlines) + len(self.runs)
-
-    def mask(self, header: Header) -> Mask:
-        """The union (row, col) of all objects on the picture with that header, as displayed.
-
-        Raises:
-            ImagesError: with the reason alone: drawn on a picture of another size, or all outside the picture.
-        """
-        shape = self.size or (self.runs[0][0] if self.runs else header.size)
-        if shape not in (header.size, header.stored):
-            rows, cols = header.size
-            raise ImagesError(
-                f"its boxes were drawn on {shape[0]}×{shape[1]} pixels (rows × columns), the picture has {rows}×{cols}"
-            )
-        mask = np.zeros(shape, bool)
-        for box in self.boxes:
-            _fill_box(mask, box)
-        for polygons in self.outlines:
-            for polygon in polygons:
-                _fill_polygon(mask, polygon)
-        for size, lengths in self.runs:
-            if size != shape:
-                raise ImagesError(
-                    f"one of its run-length masks has {size[0]}×{size[1]} pixels, the picture {shape[0]}×{shape[1]}"
-                )
-            mask |= from_runs(size, lengths)
-        if not mask.any():
-            raise ImagesError("its boxes lie outside the picture")
-        return fitted(mask, header, "its boxes")
-
-
-def _fill_box(mask: Mask, box: tuple[float, float, float, float]) -> None:
-    top, left, bottom, right = box
-    rows, cols = _span(top, bottom), _span(left, right)
-    mask[max(rows[0], 0) : max(rows[1], 0), max(cols[0], 0) : max(cols[1], 0)] = True
-
-
-def _span(low: float, high: float) -> tuple[int, int]:
-    """First pixel and the one after the last whose centres lie between; of a sliver, the pixel it is in."""
-    first, last = int(np.ceil(low - 0.5)), int(np.ceil(high - 0.5))
-    return (first, last) if last > first else (int(np.floor((low + high) / 2)), int(np.floor((low + high) / 2)) + 1)
-
-
-def _fill_polygon(mask: Mask, polygon: Sequence[float]) -> None:
-    """Sets the pixels whose centres a polygon holds, by the even-odd rule, row by row."""
-    corners = np.asarray(polygon, float).reshape(-1, 2)
-    col, row = corners[:, 0], corners[:, 1]
-    next_col, next_row = np.roll(col, -1), np.roll(row, -1)
-    for line in range(max(int(np.floor(row.min())), 0), min(int(np.ceil(row.max())), mask.shape[0])):
-        centre = line + 0.5
-        crossing = (row <= centre) != (next_row <= centre)
-        share = (centre - row[crossing]) / (next_row[crossing] - row[crossing])
-        at = np.sort(col[crossing] + share * (next_col[crossing] - col[crossing]))
-        for left, right in zip(at[::2], at[1::2], strict=True):
-            mask[line, max(int(np.ceil(left - 0.5)), 0) : max(int(np.ceil(right - 0.5)), 0)] = True
-
-
-def from_runs(size: tuple[int, int], lengths: Iterable[int]) -> Mask:
-    """The mask (row, col) of runs down the columns, background first.
-
-    Raises:
-        ImagesError: with the reason alone: the runs do not fill the picture.
-    """
-    counts = np.fromiter(lengths, np.int64)
-    if counts.sum() != size[0] * size[1] or (counts < 0).any():
-        raise ImagesError(
-            f"its run-length mask holds {counts.sum()} pixels, not the {size[0] * size[1]} of {size[0]}×{size[1]}"
-        )
-    inside = np.arange(len(counts)) % 2 == 1
-    return np.repeat(inside, counts).reshape(size[1], size[0]).T.copy()
-
-
-def unpacked(text: str) -> tuple[int, ...]:
-    """The run lengths that COCO packs into a string: six bits a character, five of them a digit, each run from the third on as its
-    difference from the one before the last."""
-    lengths: list[int] = []
-    value = place = 0
-    for letter in text:
-        bits = ord(letter) - 48
-        value |= (bits & 31) << place
-        place += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << place
-        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-        value = place = 0
-    return tuple(lengths)
-
-
 def regions_of(place: Listed, wanted: str) -> list[Regions | None]:
     """For each listed picture the objects marked on it, or None.
 
-    `wanted`: "auto", "none", or the path of a COCO .json, of a folder of VOC .xml files, or of a table (file, class, first column,
-    first row, last column, last row).
+    `wanted`: "auto", "none", or the path of a COCO .json, of a folder of VOC .xml files, or of a table (file, class, first
+    column, first row, last column, last row).
 
     Raises:
         ImagesError: the file is not there, cannot be read, or names none of the pictures.
@@ -157,7 +47,7 @@ def regions_of(place: Listed, wanted: str) -> list[Regions | None]:
         found = matched(place, source.parent, known) if known else []
         if any(found):
             return cast(list[Regions | None], found)
-    for folder in place.places:
+    for folder in place.around:
         for name in TABLES:
             if (folder / name).is_file() and any(found := matched(place, folder, _table(folder / name))):
                 return cast(list[Regions | None], found)
@@ -165,22 +55,30 @@ def regions_of(place: Listed, wanted: str) -> list[Regions | None]:
 
 
 def _candidates(place: Listed) -> list[Path]:
-    """COCO files in reach; those named after the pictures' folder first, as instances_val2017.json is."""
-    found = [path for folder in place.places for pattern in JSONS for path in sorted(folder.glob(pattern))]
-    name = (place.root / place.base).name.lower()
-    return sorted(dict.fromkeys(found), key=lambda path: not path.stem.lower().endswith("_" + name))
+    """COCO files in reach but those of another split; those named after the pictures' folder first (instances_val2017.json)."""
+    found = [path for folder in place.around for pattern in JSONS for path in sorted(folder.glob(pattern))]
+    name = (place.root.resolve() / place.base).name.lower()
+    mine = _splits(name)
+    fitting = [path for path in dict.fromkeys(found) if not mine or not _splits(path.stem) or mine & _splits(path.stem)]
+    return sorted(fitting, key=lambda path: not path.stem.lower().endswith("_" + name))
+
+
+def _splits(name: str) -> set[str]:
+    """The splits that a name speaks of: {"val"} for instances_val2017."""
+    words = set(re.findall(r"[a-z]+", name.lower()))
+    return {split[:3] for split in SPLITS if split in words}
 
 
 def _at(place: Listed, wanted: str) -> list[Regions | None]:
-    for path in (Path(wanted).expanduser(), *(folder / wanted for folder in place.places)):
+    for path in (Path(wanted).expanduser(), *(folder / wanted for folder in place.around)):
         if path.is_dir():
             found: list[Regions | None] = [_voc_in(path, name, place) for name in place.names]
         elif path.is_file() and path.suffix.lower() == ".json":
             if (known := coco(path)) is None:
                 raise ImagesError(f'\'{path}\' is not in COCO\'s format: it has no "images" and "annotations".')
-            found = matched(place, path.parent, known)
+            found = matched(place, path.parent, known, loose=True)
         elif path.is_file():
-            found = matched(place, path.parent, _table(path))
+            found = matched(place, path.parent, _table(path), loose=True)
         else:
             continue
         if not any(found):
@@ -188,7 +86,7 @@ def _at(place: Listed, wanted: str) -> list[Regions | None]:
                 f"The boxes at '{path}' belong to none of the {len(place.names)} pictures, such as '{place.names[0]}'."
             )
         return found
-    near = [entry.name for folder in place.places for entry in folder.iterdir()]
+    near = [entry.name for folder in place.around for entry in folder.iterdir()]
     raise ImagesError(
         f"There are no boxes at '{wanted}'; give boxes='auto', 'none', a COCO .json or a folder of VOC .xml files."
         + did_you_mean(Path(wanted).name, near)
@@ -244,7 +142,7 @@ def _with(regions: Regions, one: dict[str, Any]) -> Regions:
 
 def _voc_beside(place: Listed) -> list[Regions | None]:
     folders = [
-        folder for parent in place.places for name in ("Annotations", "annotations") if (folder := parent / name).is_dir()
+        folder for parent in place.around for name in ("Annotations", "annotations") if (folder := parent / name).is_dir()
     ]
     found: list[Regions | None] = []
     for name in place.names:
@@ -284,7 +182,7 @@ def voc(path: Path) -> Regions | None:
 
 
 def _table(path: Path) -> dict[str, Regions]:
-    """Boxes of a table with one object a line: file, class, first column, first row, last column, last row; none if it is another."""
+    """Boxes by file of a table with one object a line (see `regions_of`); none where it is another kind of table."""
     gathered: dict[str, Regions] = {}
     try:
         text = path.read_text("utf-8-sig")

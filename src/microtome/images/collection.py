@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from microtome.errors import BadOption, ImagesError
+from microtome.images.arrays import array_source, labels_for
 from microtome.images.feeding import (
     Batch,
     Framing,
@@ -28,7 +29,7 @@ from microtome.images.listing import Skipped
 from microtome.images.masks import Mask
 from microtome.images.opening import opened, spread
 from microtome.images.scenes import CLASSES
-from microtome.images.sources import Source, array_source, scene_source
+from microtome.images.sources import Source, scene_source
 
 Places = Sequence[int] | npt.NDArray[Any]
 
@@ -37,8 +38,8 @@ Places = Sequence[int] | npt.NDArray[Any]
 class Item:
     """One picture (RGB, as displayed), its name, its label or None, and its mask (row, col) or None.
 
-    `mask_kind` is "mask", or "box" where a rectangle stands for the object; `facts` are numbers known of it: rows, cols, objects,
-    area (share of the picture inside the mask), and for scenes their controls.
+    `mask_kind` is "mask", or "box" where a rectangle stands for the object; `facts` are numbers known of it: rows, cols,
+    objects, area (share of the picture inside the mask), and for scenes their controls.
     """
 
     name: str
@@ -80,8 +81,8 @@ class Images:
 
         `labels`: "auto" (a labels.csv/.tsv/.json, class folders, WordNet ids before file names), "none", or a table's path.
         `masks`: "auto" (NAME_mask.png beside, a masks/ or label/ folder), "none", or a folder, with class numbers after a colon
-        for label maps ("label:8,9"). `boxes`: "auto" (COCO JSON, VOC XML, a table), "none", or a path. `limit`: at most so many,
-        evenly from the classes, drawn by `seed`. `check`: "full" decodes every file now, "header" only looks at it, "none".
+        for label maps ("label:8,9"). `boxes`: "auto" (COCO JSON, VOC XML, a table), "none", or a path. `limit`: at most so
+        many, evenly from the classes, drawn by `seed`. `check`: "full" decodes every file now, "header" only looks at it, "none".
 
         Raises:
             ImagesError: nothing usable is there, or a table, mask folder or annotation asked for is not.
@@ -116,15 +117,16 @@ class Images:
 
     @classmethod
     def tensors(cls, x: Any, labels: Any = None, classes: Sequence[str] | None = None, masks: Any = None) -> "Images":
-        """Pictures in memory: floats 0..1 (image, 3 | 1, row, col), kept at 8 bits, or uint8 in that layout or (image, row, col, 3).
+        """Pictures in memory: floats 0..1 (image, 3 | 1, row, col), kept at 8 bits, or uint8 so or (image, row, col, 3).
 
-        `labels`: (image,) whole numbers, -1 unknown. `classes`: a name for each number. `masks`: (image, row, col), non-zero = object.
+        `labels`: (image,) whole numbers, -1 unknown. `classes`: a name for each number. `masks`: (image, row, col), non-zero:
+        object.
 
         Raises:
             ImagesError: other shapes, values that are not finite or outside the range, labels or masks that do not fit.
         """
         source = array_source(x, masks)
-        values, names = _labels_for(len(source), labels, classes)
+        values, names = labels_for(len(source), labels, classes)
         return cls(
             name="tensors",
             source=source,
@@ -209,7 +211,7 @@ class Images:
         return bool(self.classes) and all(WORDNET.fullmatch(name) for name in self.classes or ())
 
     def digest(self) -> str:
-        """sha256 over the names, contents, labels and masks in order: the same on every machine, whatever the folder's place."""
+        """sha256 over names, contents, labels and masks in order: the same on every machine, wherever the folder lies."""
         total = hashlib.sha256(json.dumps(["images", 1, self.classes]).encode())
         identities = mapped(self.source.identity, [int(place) for place in self.places])
         for at, identity in enumerate(identities):
@@ -257,7 +259,7 @@ class Images:
         """
         if not self.has_masks:
             raise ImagesError(
-                f"'{self.name}' has no masks or boxes; put NAME_mask.png beside each picture, or use Images.scenes({len(self)})."
+                f"'{self.name}' has no masks or boxes; put NAME_mask.png beside each, or use Images.scenes({len(self)})."
             )
         which = key(recipe) + " masks"
         places = [int(self.places[at]) for at in self._checked(indices)]
@@ -269,7 +271,8 @@ class Images:
     def batches(self, recipe: Framing, size: int, start: int = 0, shard: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
         """Batches of `size` consecutive pictures from place `start` on, the next decoded while the last is worked on.
 
-        `shard=(i, n)`: only every n-th batch, counted from place 0 and beginning with the i-th. Stopping early stops the decoding.
+        `shard=(i, n)`: only every n-th batch, counted from place 0 and beginning with the i-th. Stopping early stops the
+        decoding.
 
         Raises:
             BadOption: a size below one, or a negative start.
@@ -363,25 +366,3 @@ class Images:
             found = np.zeros(recipe.size, bool) if mask is None else np.asarray(recipe.mask(mask), bool)
             self.cache.keep(which, place, found)
         return found
-
-
-def _labels_for(
-    count: int, labels: Any, classes: Sequence[str] | None
-) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...] | None]:
-    """Checked labels (image,) and their classes, named by their numbers where no names are given."""
-    if labels is None:
-        if classes is not None:
-            raise ImagesError("classes were given without labels; give labels=(a whole number for each image) as well.")
-        return None, None
-    given = np.asarray(labels.detach().cpu().numpy() if hasattr(labels, "detach") else labels)
-    if given.shape != (count,) or (given.dtype.kind not in "iu" and not np.array_equal(given, np.round(given))):
-        raise ImagesError(
-            f"labels have the shape {given.shape} and type {given.dtype}; give {count} whole numbers, one for each image."
-        )
-    values = given.astype(np.int64)
-    names = tuple(str(number) for number in range(int(values.max()) + 1)) if classes is None else tuple(map(str, classes))
-    if values.min() < -1 or values.max() >= len(names):
-        raise ImagesError(
-            f"labels go from {values.min()} to {values.max()}; for {len(names)} classes they are 0 to {len(names) - 1}, or -1."
-        )
-    return values, names

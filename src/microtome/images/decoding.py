@@ -5,92 +5,40 @@ What is decided here, and holds everywhere:
 - EXIF orientation is applied: rows and columns are those of the picture as displayed.
 - Transparency (palette, RGBA, LA, a transparent colour) is laid on white.
 - 16-bit grey is scaled by its full range, 65535, so that two files stay comparable; 16-bit colour by its high byte.
-- 32-bit integers and floats: 0..1 (floats) is stretched to 0..255, 0..255 stays, 0..65535 (integers) is read as 16-bit, anything
-  else is stretched from its own smallest to its own largest value; what is not finite becomes black.
+- 32-bit integers and floats: 0..1 (floats) is stretched to 0..255, 0..255 stays, 0..65535 (integers) is read as 16-bit;
+  anything else is stretched from its own smallest to its own largest value; what is not finite becomes black.
 - CMYK is converted without a colour profile; the inverted values of Adobe JPEGs are put right.
-- Of an animated file the first frame is used.
+- Of an animated file, or one of several pages, the first frame is used.
 - Up to `PIXEL_LIMIT` pixels are read; above it the file is refused with that reason.
 
 Only raster formats are tried: PostScript and the like, which start other programs, are never opened.
 """
 
+import struct
 import threading
-from collections.abc import Iterator
+import zlib
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from microtome.errors import ImagesError
+from microtome.images.colours import eight_bits, transparent
+from microtome.images.reasons import short, why
 
 PIXEL_LIMIT = 300_000_000
 LEAN = 16_000_000  # from this many pixels on, a picture wanted small is shrunk while it is decoded
 HUGE = 64_000_000  # pictures of this size are decoded one at a time
-FORMATS = [
-    "JPEG",
-    "MPO",
-    "PNG",
-    "GIF",
-    "BMP",
-    "DIB",
-    "TIFF",
-    "WEBP",
-    "AVIF",
-    "PPM",
-    "JPEG2000",
-    "TGA",
-    "PCX",
-    "ICO",
-    "QOI",
-    "SGI",
-]
+FORMATS = ["JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "TGA", "PCX", "QOI", "SGI"]
 SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".apng",
-        ".gif",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".avif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".jp2",
-        ".j2k",
-        ".jpx",
-        ".tga",
-        ".pcx",
-        ".qoi",
-        ".sgi",
-        ".mpo",
-    ]
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".avif"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".tga", ".pcx", ".qoi", ".sgi"),
+    )
 )
-UNREADABLE = {
-    ".heic": "HEIC is not read: save it as JPEG or PNG",
-    ".heif": "HEIF is not read: save it as JPEG or PNG",
-    ".jxl": "JPEG XL is not read: save it as PNG",
-    ".svg": "SVG is a drawing, not pixels: export it as PNG",
-    ".svgz": "SVG is a drawing, not pixels: export it as PNG",
-    ".psd": "Photoshop files are not read: export it as PNG",
-    ".exr": "OpenEXR is not read: save it as 32-bit TIFF",
-    ".dcm": "DICOM is not read: save it as 16-bit PNG",
-    **dict.fromkeys(
-        [".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2"], "camera raw files are not read: save it as JPEG or TIFF"
-    ),
-}
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -101,6 +49,20 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 ORIENTATION = 0x0112
+
+# What Pillow's readers raise on damaged bytes, beside its own errors (which are OSError and SyntaxError).
+DAMAGE: tuple[type[Exception], ...] = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    struct.error,
+    zlib.error,
+)
 
 _limit = threading.Lock()
 _inside = 0
@@ -138,8 +100,8 @@ def header(path: Path) -> Header:
 def rgb(path: Path, least: int | None = None) -> Image.Image:
     """The picture as displayed, RGB, 8 bits.
 
-    `least`: pixels that the short side must keep; a picture above `LEAN` pixels is then shrunk while it is decoded, which spares
-    most of the memory (exactly by powers of two for JPEG, by a whole-number box average for the others).
+    `least`: pixels that the short side must keep; a picture above `LEAN` pixels is then shrunk while it is decoded, which
+    spares most of the memory (exactly by powers of two for JPEG, by a whole-number box average for the others).
 
     Raises:
         ImagesError: with the reason alone, in a few words.
@@ -152,9 +114,9 @@ def rgb(path: Path, least: int | None = None) -> Image.Image:
         orientation = _orientation(picture, decoded=True)
         factor = min(picture.size) // least if large and least else 1
         try:
-            shown = _eight_bits(picture, max(factor, 1))
+            shown = eight_bits(picture, max(factor, 1))
         except Exception as error:
-            raise ImagesError(f"cannot be turned into RGB ({_short(error)})") from error
+            raise ImagesError(f"cannot be turned into RGB ({short(error)})") from error
     return shown.transpose(TURNS[orientation]) if orientation in TURNS else shown
 
 
@@ -188,17 +150,15 @@ def plane(path: Path) -> Image.Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+def _opened(path: Path) -> Generator[ImageFile.ImageFile]:
     with _own_pixel_limit():
         try:
             picture = Image.open(path, formats=_formats())
         except Exception as error:
-            raise ImagesError(_why(path, error)) from error
+            raise ImagesError(why(path, error)) from error
         with picture:
-            if picture.width * picture.height > PIXEL_LIMIT:
-                raise ImagesError(
-                    f"{picture.width * picture.height / 1e6:.0f} megapixels, above the limit of {PIXEL_LIMIT / 1e6:.0f}"
-                )
+            if (pixels := picture.width * picture.height) > PIXEL_LIMIT:
+                raise ImagesError(f"{pixels / 1e6:.0f} megapixels, above the limit of {PIXEL_LIMIT / 1e6:.0f}")
             yield picture
 
 
@@ -213,11 +173,11 @@ def _load(path: Path, picture: ImageFile.ImageFile) -> None:
     try:
         picture.load()
     except Exception as error:
-        raise ImagesError(_why(path, error)) from error
+        raise ImagesError(why(path, error)) from error
 
 
 @contextmanager
-def _own_pixel_limit() -> Iterator[None]:
+def _own_pixel_limit() -> Generator[None]:
     """Pillow's own limit is a variable of the whole process: put aside while any thread is in here, then put back."""
     global _inside, _given
     with _limit:
@@ -234,7 +194,7 @@ def _own_pixel_limit() -> Iterator[None]:
 
 
 @contextmanager
-def _alone(picture: ImageFile.ImageFile) -> Iterator[None]:
+def _alone(picture: ImageFile.ImageFile) -> Generator[None]:
     if picture.width * picture.height < HUGE:
         yield
         return
@@ -250,16 +210,16 @@ def _orientation(picture: ImageFile.ImageFile, *, decoded: bool) -> int:
         return 1  # Pillow has applied it
     try:
         given = picture.getexif().get(ORIENTATION, 1)
-    except Exception:
+    except DAMAGE:
         return 1
     return given if isinstance(given, int) and given in TURNS else 1
 
 
 def _notes(picture: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
     found: list[str] = []
-    if getattr(picture, "is_animated", False):
-        found.append("animated: the first frame is used")
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+    if _several(picture):
+        found.append("of several frames: the first is used")
+    if transparent(picture):
         found.append("transparent: laid on white")
     if picture.mode.startswith("I;16"):
         found.append("16-bit grey: scaled by 65535")
@@ -272,93 +232,9 @@ def _notes(picture: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _eight_bits(picture: Image.Image, factor: int) -> Image.Image:
-    """The loaded picture as RGB, `factor` times smaller."""
-    mode = picture.mode
-    if factor > 1 and mode in ("L", "RGB", "CMYK", "YCbCr"):
-        picture, factor = picture.reduce(factor), 1
-    if mode.startswith("I;16") or mode in ("I", "F"):
-        shown = Image.fromarray(grey(np.asarray(picture))).convert("RGB")
-    elif mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        shown = _on_white(picture)
-    elif mode == "RGB":
-        shown = picture.copy() if isinstance(picture, ImageFile.ImageFile) else picture
-    else:
-        shown = picture.convert("RGB")
-    return shown.reduce(factor) if factor > 1 else shown
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    if picture.mode in ("La", "RGBa"):
-        picture = picture.convert(picture.mode.replace("a", "A"))
-    clear = picture if picture.mode == "RGBA" else picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
-
-
-def grey(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Grey levels 0..255 (row, col) of 16-bit or 32-bit values (row, col), by the rule in this file's docstring."""
-    if values.dtype.kind in "iu" and values.dtype.itemsize == 2:
-        levels = (np.arange(65536, dtype=np.uint32) * 255 + 32767) // 65535
-        return levels.astype(np.uint8)[values.astype(np.uint16, copy=False)]
-    finite = np.isfinite(values)
-    inside = values[finite]
-    if inside.size == 0:
-        return np.zeros(values.shape, np.uint8)
-    low, high = float(inside.min()), float(inside.max())
-    if values.dtype.kind in "iu" and low >= 0 and 255 < high <= 65535:
-        low, high = 0.0, 65535.0
-    elif values.dtype.kind == "f" and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    elif low >= 0 and high <= 255:
-        low, high = 0.0, 255.0
-    span = (high - low) or 1.0
-    scaled = (np.where(finite, values, low).astype(np.float64) - low) / span
-    return np.rint(scaled * 255).astype(np.uint8)
-
-
-def _why(path: Path, error: Exception) -> str:
-    """A few words on why a file would not open or load."""
-    if isinstance(error, PermissionError):
-        return "permission denied"
-    if isinstance(error, FileNotFoundError):
-        return "the file has gone"
-    if isinstance(error, IsADirectoryError):
-        return "a folder, not a file"
+def _several(picture: ImageFile.ImageFile) -> bool:
+    """Whether there are further frames; a damaged second one is none, for only the first is wanted."""
     try:
-        with path.open("rb") as stream:
-            start = stream.read(512)
-    except OSError as refusal:
-        return _short(refusal)
-    return _by_its_start(start) or _short(error)
-
-
-def _by_its_start(start: bytes) -> str:
-    """What the first bytes betray, or an empty text."""
-    if not start:
-        return "an empty file (0 bytes)"
-    if start.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the picture itself: run git lfs pull"
-    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim"):
-        return UNREADABLE[".heic"]
-    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if b"<svg" in text:
-        return UNREADABLE[".svg"]
-    if text.startswith((b"<!doctype html", b"<html")):
-        return "a web page, not a picture"
-    if text and all(byte in b"\t\n\r" or 32 <= byte for byte in start) and start.isascii():
-        return "text, not a picture"
-    if not start.strip(b"\0"):
-        return "nothing but zero bytes"
-    return ""
-
-
-def _short(error: BaseException) -> str:
-    """The first line of an error, short, and without the path that the caller names anyway."""
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "not a picture of any format that is read here"
-    if isinstance(error, MemoryError):
-        return "too large for the memory"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    words = str(error).strip().splitlines()
-    return (words[0][:120] if words else type(error).__name__) or type(error).__name__
+        return bool(getattr(picture, "is_animated", False))
+    except DAMAGE:
+        return False

@@ -1,8 +1,9 @@
-"""Decoding ahead: a pool of threads that keeps order, a cache with a limit, and batches made while the last one is worked on."""
+"""Decoding ahead: threads that keep order, a cache with a limit, and batches made while the last one is worked on."""
 
 import json
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -53,7 +54,13 @@ def mapped(work: Callable[[Given], Made], given: Sequence[Given]) -> Iterator[Ma
         return
     pool = ThreadPoolExecutor(threads(), thread_name_prefix="microtome-decode")
     try:
-        yield from pool.map(work, given)
+        waiting: deque[Future[Made]] = deque()
+        for one in given:
+            waiting.append(pool.submit(work, one))
+            if len(waiting) >= 8 * threads():  # far enough ahead; the results of a million files need not be held at once
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ LARGEST_NUMBER = 100_000
 
 @dataclass(frozen=True)
 class Labels:
-    """Class names, one number for each picture (-1: unknown), readable names of the classes where a table has them, and whence."""
+    """Class names, a number for each picture (-1: unknown), readable names of the classes where known, and whence."""
 
     classes: tuple[str, ...]
     values: npt.NDArray[np.int64]
@@ -85,7 +86,8 @@ def _of_prefixes(place: Listed) -> Labels | None:
     if len(ids) < len(place.names):
         return None
     classes = tuple(sorted(set(ids)))
-    return Labels(classes, np.array([classes.index(one) for one in ids], np.int64), _titles(place, ids, classes), "file names")
+    number = {one: at for at, one in enumerate(classes)}
+    return Labels(classes, np.array([number[one] for one in ids], np.int64), _titles(place, ids, classes), "file names")
 
 
 def _titles(place: Listed, ids: Sequence[str], classes: Sequence[str]) -> tuple[str, ...] | None:
@@ -100,7 +102,7 @@ def _titles(place: Listed, ids: Sequence[str], classes: Sequence[str]) -> tuple[
 def _of_table(place: Listed, table: Path, *, must: bool) -> Labels | None:
     rows, titles = table_rows(table)
     known = {key: str(label).strip() for key, label in rows.items()}
-    given = matched(place, table.parent, known)
+    given = matched(place, table.parent, known, loose=must)
     if not any(given):
         if not must:
             return None
@@ -125,26 +127,38 @@ def _classes(given: set[str]) -> tuple[str, ...]:
     return tuple(sorted(given, key=by_name))
 
 
-def matched(place: Listed, beside: Path, known: Mapping[str, Any]) -> list[Any]:
-    """For each picture what a table says of it, or None; by path below the table or the root, then by name, then by stem."""
+def matched(place: Listed, beside: Path, known: Mapping[str, Any], *, loose: bool = False) -> list[Any]:
+    """For each picture what a table that lies in `beside` says of it, or None.
+
+    An entry is a picture's if the picture's whole path ends with it, or it with the picture's path from the root's name on;
+    an entry without a folder, if only one picture has that name, or that name without its suffix. `loose`, and where the
+    table lies inside the root: the folders of the entry need not agree as long as the name is the only one on both sides.
+    """
+    keys = {_composed(key): value for key, value in known.items()}
+    loose = loose or beside.resolve().is_relative_to(place.root.resolve())
+    root = place.root.resolve()
+    ends = {"/".join(parts[-length:]): key for key in keys for parts in [key.split("/")] for length in range(2, len(parts))}
     bare = Counter(PurePosixPath(name).name for name in place.names)
     stems = Counter(PurePosixPath(name).stem for name in place.names)
-    keys = {str(PurePosixPath(key.replace("\\", "/"))): value for key, value in known.items()}
-    short = {PurePosixPath(key).name: value for key, value in keys.items()}
+    last = Counter(key.rsplit("/", 1)[-1] for key in keys)
+    only = {name: key for key in keys if last[name := key.rsplit("/", 1)[-1]] == 1}
     found: list[Any] = []
     for name in place.names:
-        path = PurePosixPath(name)
-        candidates = [name, name[len(place.base) :]]
-        full = place.root / name
-        if full.is_relative_to(beside):
-            candidates.append(full.relative_to(beside).as_posix())
-        value = next((keys[one] for one in candidates if one in keys), None)
-        if value is None and bare[path.name] == 1:
-            value = short.get(path.name)
-        if value is None and stems[path.stem] == 1:
-            value = keys.get(path.stem)
-        found.append(value)
+        parts = _composed(f"{root.as_posix()}/{name}").split("/")
+        key = next((one for start in range(len(parts) - 1) if (one := "/".join(parts[start:])) in keys), None)
+        if key is None:
+            key = ends.get(_composed(f"{root.name}/{name}"))
+        if key is None and bare[PurePosixPath(name).name] == 1:
+            key = parts[-1] if parts[-1] in keys else only.get(parts[-1]) if loose else None
+        if key is None and stems[stem := PurePosixPath(name).stem] == 1 and (stem := _composed(stem)) in keys:
+            key = stem
+        found.append(None if key is None else keys[key])
     return found
+
+
+def _composed(path: str) -> str:
+    """A path as tables and folders of any machine can be compared: forward slashes, composed Unicode, no leading "./"."""
+    return unicodedata.normalize("NFC", path.replace("\\", "/")).removeprefix("./").strip("/")
 
 
 def table_rows(table: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -165,6 +179,8 @@ def table_rows(table: Path) -> tuple[dict[str, str], dict[str, str]]:
 def _json_rows(content: Any, table: Path) -> tuple[dict[str, str], dict[str, str]]:
     if isinstance(content, dict):
         pairs = cast(dict[str, Any], content)
+        if "images" in pairs and "annotations" in pairs:
+            return {}, {}  # boxes in COCO's format, which some tools call labels.json
         if all(isinstance(value, (str, int)) for value in pairs.values()):
             return {key: str(value) for key, value in pairs.items()}, {}
     if isinstance(content, list) and content and all(isinstance(one, dict) for one in cast(list[Any], content)):

@@ -1,8 +1,8 @@
 """Which files of a folder are pictures, in an order that is the same everywhere, and which folder they are classed by.
 
-Hidden files, `Thumbs.db` and files that are no pictures by their suffix are passed over in silence; pictures of formats that are
-not read here, broken links and folders that may not be entered are counted as skipped. Links to files are followed; links to
-folders too, unless what they lead to is read anyway or holds the folder itself (which would go round for ever).
+Hidden files, `Thumbs.db` and files that are no pictures by their suffix are passed over in silence; pictures of formats that
+are not read here, broken links and folders that may not be entered are counted as skipped. Links to files are followed; links
+to folders too, unless what they lead to is read anyway or holds the folder itself (which would go round for ever).
 """
 
 import glob
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from microtome.errors import ImagesError, did_you_mean
-from microtome.images.decoding import SUFFIXES, UNREADABLE
+from microtome.images.decoding import SUFFIXES
+from microtome.images.reasons import UNREADABLE
 
 PICTURE_FOLDERS = frozenset(["image", "images", "img", "imgs", "jpegimages", "pictures", "photos"])
 MASK_FOLDERS = frozenset(
@@ -60,15 +61,25 @@ class Listed:
 
     @property
     def places(self) -> tuple[Path, ...]:
-        """Folders where labels, masks and boxes may lie, nearest to the pictures first."""
+        """Folders where tables of labels may lie, nearest to the pictures first."""
         inner = self.root / self.base
         found = [inner]
         while inner != self.root:
             inner = inner.parent
             found.append(inner)
-        if self.root.name.lower() in PICTURE_FOLDERS or self.kind == "folder":
-            found.append(self.root.parent)
+        if self.root.resolve().name.lower() in PICTURE_FOLDERS:
+            found.append(self.root.resolve().parent)
         return tuple(dict.fromkeys(found))
+
+    @property
+    def around(self) -> tuple[Path, ...]:
+        """Folders where masks and boxes may lie: those of `places`, and the one that holds the root."""
+        return tuple(dict.fromkeys((*self.places, *((self.root.resolve().parent,) if self.kind == "folder" else ()))))
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders that hold pictures themselves."""
+        return tuple(self.root / inner for inner in dict.fromkeys(str(PurePosixPath(name).parent) for name in self.names))
 
 
 def by_name(name: str) -> tuple[str, str]:
@@ -88,6 +99,8 @@ def listed(path: str | os.PathLike[str], *, labels: str = "auto", masks: str = "
         ImagesError: nothing is there, or nothing that is a picture.
     """
     text = os.fspath(path)
+    if not text:
+        raise ImagesError("The path is empty; give a folder, a picture or a glob, '.' for the folder you are in.")
     if "://" in text:
         raise ImagesError(f"'{text}' is a web address: download the pictures first and give the folder they are in.")
     place = Path(text).expanduser()
@@ -104,7 +117,10 @@ def _one_file(place: Path, text: str) -> Listed:
     if not place.is_file():
         raise ImagesError(f"'{text}' is neither a file nor a folder; give a folder, a picture or a glob.")
     if not is_picture(place.name):
-        reason = UNREADABLE.get(place.suffix.lower(), "give a folder of pictures, or a picture such as a JPEG, PNG or TIFF")
+        packed = place.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".xz")
+        reason = UNREADABLE.get(place.suffix.lower(), "give a folder of pictures, or a JPEG, PNG, TIFF, WebP, GIF or BMP file")
+        if packed:
+            reason = "unpack it and give the folder"
         raise ImagesError(f"'{text}' is not a picture that can be read: {reason}.")
     return Listed(place.parent, "file", (place.name,))
 
@@ -268,7 +284,7 @@ def _nothing_in(text: str, names: list[str], skipped: list[Skipped]) -> str:
 
 def _neighbour(place: Path) -> str:
     """Where a path stops existing, and what is there that is spelt most like it."""
-    parent = place.absolute()
+    wanted, parent = place.name, place.absolute()
     while not parent.exists():
         wanted, parent = parent.name, parent.parent
     try:

@@ -1,11 +1,12 @@
 """Masks that lie beside pictures as files: which one belongs to which picture, and where it says "object".
 
-What counts as object: any pixel that is not zero (and not transparent); in a JPEG, whose black is never quite black, any pixel of
-at least half brightness; in a palette file any index but 0, unless the palette paints index 0 bright. With class numbers (`masks="label:8,9"`) the file is a label map and the object is where the stored
-number, in a palette file the palette's index, is one of them.
+What counts as object: any pixel that is not zero (and not transparent); in a JPEG, whose black is never quite black, any
+pixel of at least half brightness; in a palette file any index but 0, unless the palette paints index 0 bright. With class
+numbers (`masks="label:8,9"`) the file is a label map and the object is where the stored number, in a palette file the
+palette's index, is one of them.
 
-A mask is in the orientation of the picture as displayed. Where an EXIF turn swaps rows and columns and the mask has the size of the
-picture as stored, the mask is turned with the picture.
+A mask is in the orientation of the picture as displayed. Where an EXIF turn swaps rows and columns and the mask has the size
+of the picture as stored, the mask is turned with the picture.
 """
 
 import re
@@ -73,9 +74,9 @@ class MaskFile:
         if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
             return np.asarray(picture) != 0
         if picture.mode == "RGB" or picture.mode in ("L", "1") or picture.mode == "CMYK":
-            values = np.asarray(picture.convert("RGB") if picture.mode == "CMYK" else picture)
+            values: npt.NDArray[np.uint8] = np.asarray(picture.convert("RGB") if picture.mode == "CMYK" else picture)
             bright = values >= 128 if picture.format in ("JPEG", "MPO") else values != 0
-            return bright.any(axis=2) if bright.ndim == 3 else bright
+            return np.asarray(bright.any(axis=2) if bright.ndim == 3 else bright, bool)
         if picture.mode == "P" and "transparency" not in picture.info:
             return _of_palette(picture)
         values = np.asarray(picture.convert("RGBA"))
@@ -164,25 +165,25 @@ def _pictures_by_stem(folder: Path) -> dict[str, Path]:
 
 def _automatic(place: Listed) -> list[Path | None]:
     found = _beside(place)
-    parents = dict.fromkeys((*((place.root / name).parent for name in place.names), *place.places))
-    holding = {parent for name in place.names for parent in (place.root / name).parents}
+    parents = dict.fromkeys((*place.folders, *place.around))
+    holding = {above.resolve() for folder in place.folders for above in (folder, *folder.parents)}
     for parent in parents:
         for folder in sorted(parent.iterdir(), key=lambda one: by_name(one.name)):
-            if folder.name.lower() in MASK_FOLDERS and folder not in holding and folder.is_dir():
+            if folder.name.lower() in MASK_FOLDERS and folder.is_dir() and folder.resolve() not in holding:
                 more = _from_folder(place, folder, parent, loose=False)
                 found = [one or other for one, other in zip(found, more, strict=True)]
     return found
 
 
 def _at(place: Listed, where: str) -> list[Path | None]:
-    for candidate in (Path(where).expanduser(), *(folder / where for folder in place.places)):
+    for candidate in (Path(where).expanduser(), *(folder / where for folder in place.around)):
         if candidate.is_dir():
             return _from_folder(place, candidate, candidate.parent, loose=True)
         if candidate.is_file():
             if len(place.names) == 1:
                 return [candidate]
             raise ImagesError(f"'{where}' is one mask for {len(place.names)} pictures; give the folder that holds their masks.")
-    near = [entry.name for folder in place.places for entry in folder.iterdir() if entry.is_dir()]
+    near = [entry.name for folder in place.around for entry in folder.iterdir() if entry.is_dir()]
     raise ImagesError(
         f"There are no masks at '{where}'; give masks='auto', 'none' or a folder of masks."
         + did_you_mean(Path(where).name, near)

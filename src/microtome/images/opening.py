@@ -1,4 +1,4 @@
-"""From a path to pictures that can be trusted: listed, labelled, matched with masks and boxes, and checked before anything runs.
+"""From a path to pictures that can be trusted: listed, labelled, matched with masks and boxes, and checked.
 
 The check has three depths. "full" decodes every file and mask, so that no run ends on a broken file; it is the default up to
 `FULL_FILES` files and `FULL_BYTES` bytes (about 2 ms for a photograph of 500 × 375, 50 ms for one of 24 megapixels, per core).
@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from microtome.errors import BadOption, ImagesError, did_you_mean
 from microtome.images import decoding
-from microtome.images.boxes import Regions, regions_of
+from microtome.images.boxes import regions_of
 from microtome.images.decoding import Header
 from microtome.images.feeding import mapped
 from microtome.images.labels import Labels, labels_of
 from microtome.images.listing import Listed, Skipped, by_name, listed
 from microtome.images.masks import MaskFile, mask_files
+from microtome.images.shapes import Regions
 from microtome.images.sources import Files
 
 CHECKS = ("auto", "full", "header", "none")

@@ -1,4 +1,4 @@
-"""Where pictures come from: files, arrays in memory, generated scenes; all asked in the same way, by their place in the order."""
+"""Where pictures come from: files, arrays in memory, generated scenes; all asked in the same way, by their place."""
 
 import hashlib
 import inspect
@@ -16,9 +16,9 @@ from PIL import Image
 
 from microtome.errors import BadOption, ImagesError, UnknownName, did_you_mean
 from microtome.images import decoding, scenes
-from microtome.images.boxes import Regions
 from microtome.images.decoding import Header
 from microtome.images.masks import Mask, MaskFile
+from microtome.images.shapes import Regions
 
 _hashes: dict[tuple[str, int, int], str] = {}
 _hashing = threading.Lock()
@@ -106,12 +106,12 @@ class Files(Source):
         """What the file says of itself, read once."""
         found = self._headers[place]
         if found is None:
-            with _blamed(self, place):
+            with _Blamed(self, place):
                 found = self._headers[place] = decoding.header(self.path(place))
         return found
 
     def picture(self, place: int, least: int | None = None) -> Image.Image:
-        with _blamed(self, place):
+        with _Blamed(self, place):
             return decoding.rgb(self.path(place), least)
 
     def masked(self, place: int) -> str | None:
@@ -125,7 +125,7 @@ class Files(Source):
         if mark is None:
             return None
         header = self.header(place)
-        with _blamed(self, place):
+        with _Blamed(self, place):
             return mark.mask(header)
 
     def identity(self, place: int) -> str:
@@ -142,7 +142,7 @@ class Files(Source):
         return {"rows": float(rows), "cols": float(cols), **counted}
 
 
-class _blamed:
+class _Blamed:
     """Turns the bare reason of a failed reading into a sentence that names the file and what to do."""
 
     def __init__(self, files: Files, place: int) -> None:
@@ -157,40 +157,6 @@ class _blamed:
                 f"'{self.files.path(self.place)}' cannot be read: {error}; open it again with "
                 f"Images.folder('{root}', check='full') to leave out all such files."
             ) from error
-
-
-class Arrays(Source):
-    """Pixels uint8 (image, row, col, rgb) in memory, with masks bool (image, row, col) or None."""
-
-    kind = "tensors"
-
-    def __init__(self, pixels: npt.NDArray[np.uint8], masks: Mask | None) -> None:
-        self._pixels = pixels
-        self._masks = masks
-
-    def __len__(self) -> int:
-        return len(self._pixels)
-
-    def name(self, place: int) -> str:
-        return f"{place:0{len(str(len(self._pixels) - 1))}d}"
-
-    def picture(self, place: int, least: int | None = None) -> Image.Image:
-        return Image.fromarray(self._pixels[place])
-
-    def masked(self, place: int) -> str | None:
-        return None if self._masks is None else "mask"
-
-    def mask(self, place: int) -> Mask | None:
-        return None if self._masks is None else self._masks[place].copy()
-
-    def identity(self, place: int) -> str:
-        content = hashlib.sha256(repr(self._pixels.shape[1:]).encode() + self._pixels[place].tobytes())
-        if self._masks is not None:
-            content.update(b"mask" + np.packbits(self._masks[place]).tobytes())
-        return content.hexdigest()
-
-    def facts(self, place: int) -> dict[str, float]:
-        return {"rows": float(self._pixels.shape[1]), "cols": float(self._pixels.shape[2])}
 
 
 class Scenes(Source):
@@ -258,68 +224,6 @@ def scene_source(count: int, seed: int, size: int | tuple[int, int], controls: d
         if name not in names:
             raise UnknownName(f"Scenes have no control '{name}'." + did_you_mean(name, names))
     frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in controls.items()}
-    source = Scenes(int(count), seed, tuple(size) if isinstance(size, list) else size, scenes.Controls(**frozen))
+    source = Scenes(int(count), seed, size if isinstance(size, int) else (size[0], size[1]), scenes.Controls(**frozen))
     source.drawn(0)  # a size or seed that cannot be drawn is refused here, not at the first batch
     return source
-
-
-def array_source(x: Any, masks: Any = None) -> Arrays:
-    """Pixels in memory from an array or tensor: floats 0..1 (image, 3 | 1, row, col), or bytes in that layout or (image, row, col, 3).
-
-    Raises:
-        ImagesError: other dimensions, other values, or masks that do not fit.
-    """
-    values = _numpy(x)
-    if values.ndim != 4 or 0 in values.shape:
-        raise ImagesError(
-            f"The tensor has the shape {values.shape}; give (image, 3, row, col) with at least one image, such as x[None] for one."
-        )
-    if values.dtype == np.uint8:
-        pixels = values if values.shape[3] == 3 else _channels_last(values)
-    elif values.dtype.kind == "f":
-        pixels = _from_floats(_channels_last(values))
-    else:
-        raise ImagesError(f"The tensor holds {values.dtype}; give floats in 0..1 or uint8 in 0..255.")
-    pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:3], 3)))
-    return Arrays(pixels.copy() if pixels is values or pixels.base is not None else pixels, _masks_for(pixels, masks))
-
-
-def _numpy(x: Any) -> npt.NDArray[Any]:
-    if hasattr(x, "detach"):  # a torch tensor; bfloat16 has no numpy twin
-        x = x.detach().cpu()
-        x = (x.float() if x.is_floating_point() else x).numpy()
-    return np.asarray(x)
-
-
-def _channels_last(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if values.shape[1] not in (1, 3):
-        turned = ", such as x.permute(0, 3, 1, 2)" if values.shape[3] in (1, 3) else ""
-        raise ImagesError(
-            f"The tensor has the shape {values.shape}; the second dimension should be 3 (rgb) or 1 (grey){turned}."
-        )
-    return values.transpose(0, 2, 3, 1)
-
-
-def _from_floats(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    if not np.isfinite(values).all():
-        raise ImagesError(f"The tensor holds {int((~np.isfinite(values)).sum())} values that are not finite (NaN or infinite).")
-    low, high = float(values.min()), float(values.max())
-    if low < -1e-4 or high > 1 + 1e-4:
-        hint = (
-            "it looks like 0..255: divide by 255" if low >= 0 and 1 < high <= 255 else "it looks normalised: undo mean and std"
-        )
-        raise ImagesError(f"The tensor's values go from {low:.3g} to {high:.3g}; floats should be in 0..1 ({hint}).")
-    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-
-
-def _masks_for(pixels: npt.NDArray[np.uint8], masks: Any) -> Mask | None:
-    if masks is None:
-        return None
-    given = _numpy(masks)
-    if given.ndim == 4 and given.shape[1] == 1:
-        given = given[:, 0]
-    if given.shape != pixels.shape[:3]:
-        raise ImagesError(
-            f"The masks have the shape {given.shape}; for these images it should be {pixels.shape[:3]} (image, row, col)."
-        )
-    return given != 0
