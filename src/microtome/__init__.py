@@ -1,0 +1,57 @@
+"""microtome slices vision networks layer by layer and says, with numbers measured on your images, which to choose and where to cut.
+
+The public surface, imported lazily: `import microtome` costs nothing until a network is opened.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from microtome import analyses as analyses
+    from microtome.errors import MicrotomeError as MicrotomeError
+    from microtome.finding import Finding as Finding
+    from microtome.images import Images as Images
+    from microtome.runner import analyze as analyze
+    from microtome.scan import Pace as Pace
+    from microtome.specimen import Recipe as Recipe
+    from microtome.specimen import Specimen as Specimen
+    from microtome.specimen import open as open
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "open": "microtome.specimen",
+    "Specimen": "microtome.specimen",
+    "Recipe": "microtome.specimen",
+    "Images": "microtome.images",
+    "Finding": "microtome.finding",
+    "Pace": "microtome.scan",
+    "MicrotomeError": "microtome.errors",
+    "analyze": "microtome.runner",
+}
+_ROOMS = ("analyses", "networks", "numerics")
+__all__ = [
+    "Finding",
+    "Images",
+    "MicrotomeError",
+    "Pace",
+    "Recipe",
+    "Specimen",
+    "analyses",
+    "analyze",
+    "networks",
+    "numerics",
+    "open",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"microtome.{name}")
+    raise AttributeError(f"module 'microtome' has no attribute '{name}'; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -11,7 +11,7 @@ import sys
 import time
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, dataclass_transform, get_args, get_origin, get_type_hints
@@ -20,12 +20,12 @@ import torch
 import xarray as xr
 
 from microtome import prose
-from microtome.errors import BadOption, Unmeasurable, UnknownName, did_you_mean
+from microtome.errors import BadOption, UnknownName, Unmeasurable, did_you_mean
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.panels import Panel, Question
 from microtome.scan import Batch, Pace, forget, resolve, through
-from microtome.specimen import Specimen, watch
+from microtome.specimen import Specimen, first_tensor, watch
 from microtome.tally import Bundle, Tally
 
 Arrays = Mapping[str, xr.DataArray]
@@ -51,13 +51,14 @@ class Analysis(ABC):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        cls.__annotations__ = dict(cls.__dict__.get("__annotations__", {}))
         dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
         for field in dataclasses.fields(self):  # type: ignore[arg-type]  # every concrete subclass is a dataclass
-            value = _coerced(f"{self.name()}: option {field.name}", getattr(self, field.name), hints[field.name], field.metadata)
+            value = _coerced(
+                f"{self.name()}: option {field.name}", getattr(self, field.name), hints[field.name], field.metadata
+            )
             object.__setattr__(self, field.name, value)
 
     @classmethod
@@ -155,8 +156,8 @@ class Census(Analysis):
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         assert images is not None  # `unfit` has refused before
-        (arrays,) = survey(specimen, images, [self], pace).values()
-        return arrays
+        (settle,) = survey(specimen, images, [self], pace).values()
+        return settle()
 
 
 class Collation(Analysis):
@@ -182,36 +183,45 @@ class Collation(Analysis):
         return self.conclude(arrays, gathered(self, findings, began))
 
 
-def survey(specimen: Specimen, images: Images, censuses: Sequence[Census], pace: Pace) -> dict[Census, Arrays]:
-    """Every census' arrays from one shared forward pass over the images, and one over the twin where any census wants it."""
-    tallies = _watched(specimen, images, censuses, pace, "scan")
+def survey(specimen: Specimen, images: Images, censuses: Sequence[Census], pace: Pace) -> dict[Census, Callable[[], Arrays]]:
+    """For every census a function that gives its arrays, after one shared forward pass over the images and one over the twin.
+
+    Settling is left to the caller, so that one census which finds nothing to measure does not take the others' work with it.
+    """
+    tallies = watched_tallies(specimen, images, censuses, pace, "scan")
     doubted = [census for census in censuses if census.with_twin]
-    baseline: Bundle | None = None
+    twins: Bundle | None = None
     if doubted:
-        few = images if len(images) <= TWIN_COUNT else images.take(range(TWIN_COUNT))
-        baseline = _watched(specimen.twin(), few, doubted, pace, "scan of the untrained twin")
-    return {
-        census: census.settle(
-            specimen, images, tallies[census.name()], baseline[census.name()] if baseline is not None and census.with_twin else None
-        )
-        for census in censuses
-    }
+        twins = watched_tallies(specimen.twin(), images.take(few(len(images))), doubted, pace, "scan of the untrained twin")
+
+    def settled(census: Census) -> Callable[[], Arrays]:
+        twin = twins[census.name()] if twins is not None and census.with_twin else None
+        return lambda: census.settle(specimen, images, tallies[census.name()], twin)
+
+    return {census: settled(census) for census in censuses}
 
 
 def survey_keys(specimen: Specimen, images: Images, censuses: Sequence[Census]) -> list[list[str]]:
     """The keys under which a survey keeps its unfinished tallies (for `scan.forget`)."""
-    few = images if len(images) <= TWIN_COUNT else images.take(range(TWIN_COUNT))
     doubted = [census for census in censuses if census.with_twin]
     keys = [_survey_key(specimen, images, censuses)]
-    return [*keys, _survey_key(specimen.twin(), few, doubted)] if doubted else keys
+    return [*keys, _survey_key(specimen.twin(), images.take(few(len(images))), doubted)] if doubted else keys
+
+
+def few(count: int) -> list[int]:
+    """The places of the images that the untrained twin sees: all, or `TWIN_COUNT` of them spread evenly."""
+    if count <= TWIN_COUNT:
+        return list(range(count))
+    return [place * count // TWIN_COUNT for place in range(TWIN_COUNT)]
 
 
 def _survey_key(specimen: Specimen, images: Images, censuses: Sequence[Census]) -> list[str]:
-    device = next((str(p.device) for p in specimen.net.parameters()), "cpu")
+    device = str(specimen.device)
     return [census.key(specimen, images, device) for census in censuses]
 
 
-def _watched(specimen: Specimen, images: Images, censuses: Sequence[Census], pace: Pace, what: str) -> Bundle:
+def watched_tallies(specimen: Specimen, images: Images, censuses: Sequence[Census], pace: Pace, what: str) -> Bundle:
+    """Each census' tally, by name, after one forward pass over the images (or the pace's shard of them)."""
     wanted = {census: census.watched(specimen) for census in censuses}
     tallies = Bundle({census.name(): census.tally() for census in censuses})
     seen: dict[Census, dict[str, Any]] = {}
@@ -224,7 +234,9 @@ def _watched(specimen: Specimen, images: Images, censuses: Sequence[Census], pac
     def visit(batch: Batch) -> None:
         for census in censuses:
             seen[census] = {}
-        logits = specimen.run(batch.x)
+        logits = first_tensor(specimen.run(batch.x))
+        if logits is None:
+            raise Unmeasurable(f"{specimen.name} gives no tensor, so nothing can be measured by looking at its forward pass.")
         for census in censuses:
             census.add(specimen, tallies[census.name()], batch, seen[census], logits)
         seen.clear()
@@ -301,7 +313,9 @@ def _coerced(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> 
     if origin_ is Literal:
         choices = get_args(hint)
         if value not in choices:
-            raise BadOption(f"{where} is {value!r}; it takes {', '.join(map(str, choices))}.{did_you_mean(str(value), map(str, choices))}")
+            raise BadOption(
+                f"{where} is {value!r}; it takes {', '.join(map(str, choices))}.{did_you_mean(str(value), map(str, choices))}"
+            )
         return value
     if origin_ in (types.UnionType,):
         inner = [one for one in get_args(hint) if one is not type(None)]
@@ -315,7 +329,9 @@ def _coerced(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> 
         raise BadOption(f"{where} is {value!r}; it takes a value of type {hint.__name__}.") from None
     low, high = metadata.get("low"), metadata.get("high")
     if hint in (int, float) and not ((low is None or made >= low) and (high is None or made <= high)):
-        raise BadOption(f"{where} is {made}; it takes {'any number' if low is None else low} to {'any' if high is None else high}.")
+        raise BadOption(
+            f"{where} is {made}; it takes {'any number' if low is None else low} to {'any' if high is None else high}."
+        )
     return made
 
 
@@ -343,5 +359,5 @@ def made(kind: type[Analysis], said: Mapping[str, Any]) -> Analysis:
 
 
 __all__ = [
-    "TWIN_COUNT", "Analysis", "Arrays", "Census", "Collation", "Needs", "forget", "made", "option", "origin", "survey", "survey_keys",
+    "TWIN_COUNT", "Analysis", "Arrays", "Census", "Collation", "Needs", "few", "forget", "made", "option", "origin", "survey", "survey_keys",
 ]  # fmt: skip

@@ -25,8 +25,40 @@ FORMAT = 1
 ARRAYS = "arrays.safetensors"
 CARD = "finding.json"
 DIMENSIONS = frozenset(
-    "image layer unit row col rgb bin rank class severity corruption warp amount checkpoint block pair measure axis branch head "
-    "size clutter specimen criterion method part scale frequency source target repair stage".split()
+    [
+        "image",
+        "layer",
+        "unit",
+        "row",
+        "col",
+        "rgb",
+        "bin",
+        "rank",
+        "class",
+        "severity",
+        "corruption",
+        "warp",
+        "amount",
+        "checkpoint",
+        "block",
+        "pair",
+        "measure",
+        "axis",
+        "branch",
+        "head",
+        "size",
+        "clutter",
+        "specimen",
+        "criterion",
+        "method",
+        "part",
+        "scale",
+        "frequency",
+        "source",
+        "target",
+        "repair",
+        "stage",
+    ]
 )
 
 
@@ -140,7 +172,9 @@ class Finding:
         except OSError as error:
             raise FindingError(f"{path} cannot be read ({error.strerror}). Measure again: microtome rerun {folder}") from None
         if hashlib.sha256(payload).hexdigest() != said["files"][ARRAYS]["sha256"]:
-            raise FindingError(f"{path} does not match its checksum: the file was damaged. Measure again: microtome rerun {folder}")
+            raise FindingError(
+                f"{path} does not match its checksum: the file was damaged. Measure again: microtome rerun {folder}"
+            )
         numbers = load_file(path)
         arrays = {name: _restored(numbers.get(name), facts) for name, facts in said["arrays"].items()}
         return cls(

@@ -76,6 +76,7 @@ class Pace:
 class Batch:
     """Images on their way through a network."""
 
+    number: int  # of the batch, counted from 0 over the whole of the images
     index: np.ndarray[Any, Any]  # (image,) int64: places in the Images
     x: torch.Tensor  # (image, rgb, row, col) float32, normalised, on the device
     pixels: np.ndarray[Any, Any]  # (image, row, col, rgb) uint8, as the network sees them before normalisation
@@ -103,18 +104,23 @@ def resolve(device: str) -> str:
 
 def batches(specimen: Specimen, images: Images, pace: Pace, start: int = 0) -> Iterator[Batch]:
     """The batches of `images` in the specimen's own geometry from batch number `start` on, ready on the specimen's device."""
-    device = next((p.device for p in specimen.net.parameters()), torch.device("cpu"))
     wide = any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in specimen.net.parameters())
-    for number, part in enumerate(images.batches(specimen.recipe, pace.batch, start=start * pace.batch), start):
-        if number % pace.shard[1] != pace.shard[0]:
-            continue
-        x = specimen.recipe.normalised(torch.from_numpy(part.pixels).to(device))
+    for part in images.batches(specimen.recipe, pace.batch, start=start * pace.batch, shard=pace.shard):
+        number = int(part.index[0]) // pace.batch
+        x = specimen.recipe.normalised(torch.from_numpy(part.pixels).to(specimen.device))
         x = x.contiguous(memory_format=torch.channels_last) if wide else x.contiguous()
-        yield Batch(np.asarray(part.index), x, part.pixels, part.labels)
+        yield Batch(number, np.asarray(part.index), x, part.pixels, part.labels)
 
 
 def through(
-    specimen: Specimen, images: Images, tally: Tally, pace: Pace, visit: Callable[[Batch], None], *, what: str, key: Sequence[Any]
+    specimen: Specimen,
+    images: Images,
+    tally: Tally,
+    pace: Pace,
+    visit: Callable[[Batch], None],
+    *,
+    what: str,
+    key: Sequence[Any],
 ) -> None:
     """Call `visit` with every batch that `tally` has not counted yet; save the tally every few seconds when the pace keeps.
 

@@ -103,7 +103,9 @@ class Rows(Tally):
 
     def restore(self, state: State) -> None:
         self._index = [state["index"].copy()] if "index" in state else []
-        self._columns = {name.removeprefix("column."): [one.copy()] for name, one in state.items() if name.startswith("column.")}
+        self._columns = {
+            name.removeprefix("column."): [one.copy()] for name, one in state.items() if name.startswith("column.")
+        }
 
     def merge(self, other: Tally) -> None:
         if not isinstance(other, Rows):

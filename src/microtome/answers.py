@@ -1,0 +1,66 @@
+"""Which output of a network stands for which class of the images: by wordnet id, by name, or by order, and never by guess."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from microtome.errors import Unmeasurable
+from microtome.images import Images
+from microtome.specimen import Specimen
+
+
+@dataclass(frozen=True)
+class Answers:
+    """`output[c]` is the network's output for class c of the images (int64); `how` says what made the match."""
+
+    output: np.ndarray[Any, Any]
+    how: str
+
+    def wanted(self, labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The right output of each image (image,) int64; -1 where the label is unknown."""
+        return np.where(labels >= 0, self.output[np.maximum(labels, 0)], -1)
+
+
+def matched(specimen: Specimen, images: Images, outputs: int) -> Answers:
+    """The match between the images' classes and the network's `outputs`.
+
+    Raises:
+        Unmeasurable: the images have no labels, or their classes are not the network's; the message says which.
+    """
+    if images.labels is None or images.classes is None:
+        raise Unmeasurable(f"{images.name} has no labels; sort the images into one folder for each class.")
+    if specimen.wordnet is not None and (found := _places(images.classes, specimen.wordnet)) is not None:
+        return Answers(found, "by wordnet id")
+    if specimen.labels is not None:
+        found = _places([_word(name) for name in images.classes], [_word(name) for name in specimen.labels])
+        if found is not None:
+            return Answers(found, "by class name")
+        missing = [name for name in images.classes if _word(name) not in {_word(label) for label in specimen.labels}]
+        raise Unmeasurable(
+            f"{specimen.name} has no output for {len(missing)} of the {len(images.classes)} classes "
+            f"({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}), so its own answers cannot be scored; the probe can."
+        )
+    if len(images.classes) == outputs:
+        return Answers(np.arange(outputs, dtype=np.int64), f"by order: output 0 is taken for '{images.classes[0]}', and so on")
+    raise Unmeasurable(
+        f"{specimen.name} has {outputs} outputs of unknown meaning and the images have {len(images.classes)} classes, "
+        "so its own answers cannot be scored; the probe can."
+    )
+
+
+def _word(name: str) -> str:
+    """The first synonym of a class name, lower case, without punctuation: 'Great_white_shark, white shark' → 'great white shark'."""
+    return re.sub(r"[\W_]+", " ", name.split(",")[0]).strip().lower()
+
+
+def _places(wanted: Any, known: Any) -> np.ndarray[Any, Any] | None:
+    """Where each wanted name first stands among the known ones; None unless all do and no two share a place."""
+    place: dict[str, int] = {}
+    for number, name in enumerate(known):
+        place.setdefault(name, number)
+    if any(name not in place for name in wanted):
+        return None
+    found = np.array([place[name] for name in wanted], dtype=np.int64)
+    return found if len(set(found.tolist())) == len(found) else None

@@ -1,0 +1,68 @@
+"""What is installed, which devices there are, what works here and what does not."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import warnings
+from collections.abc import Iterator
+
+EXTRAS = {
+    "lightning-fabric": ("train", "microtome train"),
+    "scikit-learn": ("dev", "oracles of the tests"),
+    "captum": ("dev", "oracles of the tests"),
+}
+
+
+def diagnosis() -> Iterator[str]:
+    """One line for each thing looked at; lines that begin with '!' say what does not work and what would help."""
+    from microtome import __version__
+
+    yield f"microtome {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    import torch
+
+    yield f"torch {torch.__version__}, {torch.get_num_threads()} threads on {os.cpu_count()} cores"
+    yield from _devices()
+    yield from _models()
+    for name, (extra, use) in EXTRAS.items():
+        version = _version(name)
+        yield f"{name} {version} ({use})" if version else f"! {name} is not installed ({use}): pip install 'microtome[{extra}]'"
+    free = shutil.disk_usage(".").free / 1e9
+    yield f"{'! only ' if free < 1 else ''}{free:.1f} GB free on this disk"
+    from microtome import networks
+
+    there = [name for name in networks.NAMES if name.startswith("mini_") and networks.weights(name).is_file()]
+    yield f"mini zoo: {len(there)} networks with weights ({', '.join(there)})"
+
+
+def _devices() -> Iterator[str]:
+    import torch
+
+    yield "device cpu: yes"
+    if torch.cuda.is_available():
+        yield f"device cuda: {torch.cuda.get_device_name(0)}"
+    else:
+        yield "device cuda: no (this torch build or machine has none)"
+    yield f"device mps: {'yes' if torch.backends.mps.is_available() else 'no'}"
+
+
+def _models() -> Iterator[str]:
+    from microtome import _torchvision
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        vision, models = _torchvision.torchvision(), _torchvision.timm()
+    broken = any("operators" in str(one.message) for one in heard)
+    yield f"timm {models.__version__}: {len(models.list_models())} architectures"
+    yield f"{'! ' if broken else ''}torchvision {vision.__version__}" + (
+        ": its compiled operators do not match this torch; classification works, detection models do not" if broken else ""
+    )
+    home = os.environ.get("HF_HOME", os.path.expanduser("~/.cache/huggingface"))
+    yield f"pretrained weights are fetched by timm into {home} (nothing else ever leaves or enters this machine)"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,68 @@
+"""What a running command shows: a bar with a time estimate for people, JSON lines for machines, silence in pipes."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from microtome.runner import Event
+    from microtome.scan import Step
+
+Listeners = tuple[Callable[["Step"], None], Callable[["Event"], None]]
+
+
+@contextmanager
+def listeners(as_json: bool, quiet: bool) -> Iterator[Listeners]:
+    """Two functions, for steps and for events. Bars go to stderr, and only when it is a terminal."""
+    if as_json:
+        yield (
+            (lambda step: _line({"event": "step", **asdict(step)})),
+            (lambda event: _line({"event": event.kind, **asdict(event)})),
+        )
+        return
+    if quiet or not sys.stderr.isatty():
+        yield (lambda step: None), (_plain if not quiet else lambda event: None)
+        return
+    with _bar() as both:
+        yield both
+
+
+def _line(said: dict[str, Any]) -> None:
+    print(json.dumps(said, ensure_ascii=False, default=str), flush=True)
+
+
+def _plain(event: "Event") -> None:
+    where = f"{event.specimen}: " if event.specimen else ""
+    mark = {"measured": "", "reused": "(reused) ", "skipped": "skipped, ", "failed": "FAILED, "}.get(event.kind, "")
+    print(f"{where}{event.analysis}: {mark}{event.text}", flush=True)
+
+
+@contextmanager
+def _bar() -> Iterator[Listeners]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+    tasks: dict[str, Any] = {}
+    with Progress(*columns, console=console, transient=True) as progress:
+
+        def step(said: "Step") -> None:
+            if said.what not in tasks:
+                for old in tasks.values():
+                    progress.update(old, visible=False)
+                tasks[said.what] = progress.add_task(said.what, total=max(said.total, 1))
+            progress.update(tasks[said.what], completed=said.done, visible=said.done < said.total)
+
+        def event(said: "Event") -> None:
+            from rich.text import Text
+
+            style = {"failed": "bold red", "skipped": "yellow", "reused": "dim"}.get(said.kind, "")
+            name = f"{said.specimen}: {said.analysis}: " if said.specimen else f"{said.analysis}: "
+            word = "" if said.kind == "measured" else f"{said.kind}, " if said.kind != "reused" else "(reused) "
+            progress.console.print(Text.assemble((name, "bold"), (word + said.text, style)), soft_wrap=True)
+
+        yield step, event

@@ -1,0 +1,40 @@
+"""The end of a measuring command: the table, the recommendation, what was skipped or failed, where the report lies."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from microtome.cli.tables import comparison
+
+if TYPE_CHECKING:
+    from microtome.images import Images
+    from microtome.runner import Outcome
+
+
+def tell(outcome: "Outcome", images: "Images | None", wanted: bool, as_json: bool, seconds: float) -> int:
+    """Say how the run ended and return its exit code: 0, or 1 when anything failed."""
+    page = None
+    if wanted and outcome.findings:
+        from microtome.render.html import report
+
+        page = report(outcome.root)
+    code = 1 if outcome.failed else 0
+    if as_json:
+        said = {"event": "end", "out": str(outcome.root), "report": str(page) if page else None, "failed": outcome.failed,
+                "skipped": outcome.skipped, "reused": len(outcome.reused), "seconds": round(seconds, 1), "code": code}  # fmt: skip
+        click.echo(json.dumps(said, ensure_ascii=False))
+        return code
+    for finding in outcome.of("compare"):
+        if len(finding.origin["specimens"]) > 1:
+            click.echo("\n" + comparison(finding))
+    if images is not None and images.skipped:
+        click.echo(
+            f"\n{len(images.skipped)} files were not used; the first: {images.skipped[0].path}: {images.skipped[0].reason}"
+        )
+    for one in outcome.failed:
+        click.echo(f"FAILED {one['specimen']}: {one['analysis']}: {one['reason']}", err=True)
+    click.echo(f"\n{len(outcome.findings)} findings ({len(outcome.reused)} reused) in {outcome.root}, {seconds:.0f} s.")
+    if page is not None:
+        click.echo(f"Report: {page.resolve()}")
+    return code

@@ -1,0 +1,282 @@
+"""The verbs: analyze, one for each analysis, and those that read or show what is there."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from microtome import __version__, catalog
+from microtome.cli import arguments
+from microtome.cli.progress import listeners
+from microtome.errors import MicrotomeError, UnknownName, UsageError, did_you_mean
+
+QUESTIONS = {"choose": "Choose", "understand": "Understand", "slim": "Slim", "repair": "Repair"}
+
+
+class Verbs(click.Group):
+    """A group that names the nearest verb for a misspelt one, and the analyses after the other verbs."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise UnknownName(
+                f"There is no verb '{args[0]}'.{did_you_mean(args[0], self.commands)} See them all: microtome --help"
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        measured = set(catalog.entries())
+        for title, names in (
+            ("Verbs", [name for name in self.commands if name not in measured]),
+            ("Analyses, each a verb: microtome NAME SPECIMEN [IMAGES]", [name for name in self.commands if name in measured]),
+        ):
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(90)) for name in names])
+
+
+def group() -> click.Group:
+    """The whole command line."""
+    root = Verbs(
+        "microtome",
+        help="microtome slices vision networks layer by layer: which backbone to choose, where to cut it, what it sees.\n\n"
+        "Begin with: microtome analyze timm:resnet18 torchvision:vgg11 photos/ --out results",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    click.version_option(__version__, prog_name="microtome")(root)
+    for command in (analyze, demo, report, view, list_, layers, compare, rerun, train, doctor):
+        root.add_command(command)
+    for name, entry in catalog.entries().items():
+        if entry.kind != "Collation":
+            root.add_command(_verb(name, entry))
+    return root
+
+
+@click.command()
+@click.argument("specimens", nargs=-1, required=True, metavar="SPECIMEN… [IMAGES]")
+@click.option("--images", help="Images, when they are not the last argument: a folder, a glob, one file, or scenes:200.")
+@click.option("--only", default="", help="Only these analyses, comma-separated.")
+@click.option("--skip", default="", help="All but these analyses.")
+@click.option(
+    "--set", "pairs", multiple=True, metavar="ANALYSIS.OPTION=VALUE", help="An option of one analysis; may be repeated."
+)
+@click.option("--config", help="TOML file with one table of options for each analysis.")
+@click.option("--report/--no-report", "wanted", default=True, help="Write DIR/report.html at the end.")
+@arguments.shared
+def analyze(specimens: Sequence[str], images: str | None, only: str, skip: str, pairs: Sequence[str], config: str | None,
+            wanted: bool, **said: Any) -> int:  # fmt: skip
+    """Measure everything that fits on every specimen, compare them, and write the report."""
+    names, where = arguments.parted(specimens, images)
+    settings = arguments.settings(pairs, config)
+    return _measure(names, where, _words(only), _words(skip), settings, wanted, said)
+
+
+@click.command()
+@click.option("--out", default="demo", show_default=True, help="Folder for the findings and the report.")
+@click.option("--count", type=click.IntRange(min=32), default=240, show_default=True, help="Scenes to measure on.")
+def demo(out: str, count: int) -> int:
+    """Measure the seven networks of the mini zoo on generated scenes: the main job, on an embedded default."""
+    from microtome import networks
+
+    said: dict[str, Any] = {"out": out, "weights": (), "recipe": "", "labels": "auto", "masks": "auto", "limit": None,
+                            "device": "cpu", "batch": 32, "threads": None, "seed": 0, "as_json": False, "quiet": False}  # fmt: skip
+    names = [f"microtome:{name}" for name in networks.NAMES if name.startswith("mini_")]
+    return _measure(names, f"scenes:{count},seed=2026", [], [], {}, True, said)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--out", help="The HTML file to write; DIR/report.html by default.")
+@click.option("--title", help="The title on the page.")
+def report(folder: str, out: str | None, title: str | None) -> None:
+    """Write one self-contained HTML file from a folder of findings."""
+    from microtome.render.html import report as write
+
+    click.echo(f"Report: {write(folder, out, title)}")
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; a free one by default.")
+@click.option("--browser/--no-browser", default=False, help="Open the page in the default browser.")
+def view(folder: str, port: int, browser: bool) -> None:
+    """Show a folder of findings in the browser, on this machine only."""
+    from microtome.app.server import serve
+
+    serve(folder, port=port, open_browser=browser)
+
+
+@click.command(name="list")
+def list_() -> None:
+    """Every analysis: its name, the question it helps with, what it needs, what it tells."""
+    entries = catalog.entries().values()
+    for question, title in QUESTIONS.items():
+        click.echo(click.style(title, bold=True))
+        chosen = [entry for entry in entries if entry.question == question]
+        for entry in chosen:
+            click.echo(f"  {entry.name:<14} needs {entry.needs:<9} {entry.summary}")
+        if not chosen:
+            click.echo("  (no analysis of its own yet; panels of other analyses answer here)")
+
+
+@click.command()
+@click.argument("specimen")
+@click.argument("pattern", default="*")
+@click.option("--weights", default="none", show_default=True, help="pretrained, none, or a file; layer names need no weights.")
+@click.option("--all", "every", is_flag=True, help="Every module, not only those that matter for analyses.")
+def layers(specimen: str, pattern: str, weights: str, every: bool) -> None:
+    """The layers of a specimen in execution order, with shapes; PATTERN is a name, a glob or an alias such as blocks."""
+    said = {"weights": [weights], "seed": 0, "recipe": ""}
+    (opened,) = [one() for one in arguments.openers([specimen], said)]
+    from microtome.cli.tables import layer_table
+
+    click.echo(layer_table(opened, pattern, every))
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--set", "pairs", multiple=True, metavar="compare.OPTION=VALUE", help="An option of compare.")
+def compare(folder: str, pairs: Sequence[str]) -> None:
+    """Compare the specimens that a folder of findings holds, again."""
+    from microtome.analysis import made
+    from microtome.cli.tables import comparison
+    from microtome.finding import Finding
+    from microtome.store import Store
+
+    if not Path(folder).is_dir():
+        raise UsageError(
+            f"{folder} is not a folder of findings. Measure first: microtome analyze SPECIMEN… IMAGES --out {folder}"
+        )
+    store = Store.opened(folder)
+    findings = [Finding.load(one) for one in store.current()]
+    entry = catalog.entry("compare")
+    finding = made(entry.load(), arguments.settings(pairs, None).get("compare", {})).of(
+        [one for one in findings if one.specimen]
+    )
+    place = str(store.save(finding).relative_to(store.root))
+    run = store.run()
+    kept = [one for one in run.get("findings", []) if "/compare/" not in f"/{one}"]
+    store.write_run(
+        run | {"findings": [*kept, place]} if run else {"findings": [str(f.relative_to(store.root)) for f in store.current()]}
+    )
+    click.echo(comparison(finding))
+
+
+@click.command()
+@click.argument("folder", metavar="FINDING")
+def rerun(folder: str) -> int:
+    """Measure a saved finding again, with the options it was made with, into the same results folder."""
+    from microtome.finding import card
+
+    said = card(folder)
+    origin = said["origin"]
+    specimen, images = origin.get("specimen", {}), origin.get("images", {})
+    if not specimen.get("what"):
+        raise MicrotomeError(
+            f"{folder} was measured on a network handed over in Python, so its opening cannot be repeated from here; "
+            "open it again there and call the analysis."
+        )
+    words = {"out": str(Path(folder).resolve().parents[2]), "weights": (specimen.get("asked") or "none",), "recipe": "",
+             "labels": "auto", "masks": "auto", "limit": images.get("limit"), "device": origin.get("device", "auto"), "batch": 32,
+             "threads": None, "seed": specimen.get("seed", 0), "as_json": False, "quiet": False}  # fmt: skip
+    settings = {said["analysis"]: origin["options"]}
+    return _measure([specimen["what"]], images.get("spelt"), [said["analysis"]], [], settings, False, words)
+
+
+@click.command()
+@click.argument("network")
+@click.option("--out", default="training", show_default=True, help="Folder for the weights and the state of the training.")
+def train(network: str, out: str) -> None:
+    """Train a network of the mini zoo again by its recipe (an interrupted training goes on)."""
+    from microtome.training.loop import train as run
+    from microtome.training.recipes import recipe
+
+    click.echo(f"Weights: {run(recipe(network), Path(out), progress=click.echo)}")
+
+
+@click.command()
+def doctor() -> None:
+    """What is installed, which devices there are, what works here and what does not."""
+    from microtome.cli.doctor import diagnosis
+
+    for line in diagnosis():
+        click.echo(line)
+
+
+def _verb(name: str, entry: catalog.Entry) -> click.Command:
+    """The command of one analysis, made from its catalog entry."""
+
+    def run(specimen: str, images: str | None, wanted: bool, **said: Any) -> int:
+        own = {one.name: said.pop(f"own_{one.name}") for one in entry.options}
+        told = {key: value for key, value in own.items() if value is not None}
+        if name == "cost" and "batch" in told:
+            told["batch"] = int(told["batch"])
+        return _measure([specimen], images, [name], [], {name: told}, wanted, said)
+
+    command = click.command(
+        name=name, short_help=entry.summary, help=f"{entry.summary}\n\n{entry.body}\n\nSource: {entry.source}"
+    )(arguments.shared(run))
+    command.params.insert(0, click.Argument(["images"], required=False, metavar="[IMAGES]"))
+    command.params.insert(0, click.Argument(["specimen"]))
+    command.params.append(
+        click.Option(["--report/--no-report", "wanted"], default=False, help="Write DIR/report.html at the end.")
+    )
+    taken = {opt for param in command.params for opt in param.opts}
+    for one in entry.options:
+        flag = f"--{one.name.replace('_', '-')}"
+        flag = f"--{name}-{one.name}" if flag in taken else flag
+        command.params.append(click.Option([flag, f"own_{one.name}"], default=None, help=_help(one), type=_type(one)))
+    return command
+
+
+def _help(one: catalog.OptionCard) -> str:
+    shown = ",".join(map(str, one.default)) if isinstance(one.default, tuple | list) else str(one.default)
+    reach = (
+        ""
+        if one.low is None and one.high is None
+        else f", {'' if one.low is None else one.low} to {'' if one.high is None else one.high}"
+    )
+    return f"{one.help}  [default: {shown or 'none'}{reach}]"
+
+
+def _type(one: catalog.OptionCard) -> click.ParamType | None:
+    if one.choices and not one.type.startswith("tuple"):
+        return click.Choice(one.choices)
+    return {"int": click.INT, "float": click.FLOAT, "bool": click.BOOL}.get(one.type)
+
+
+def _measure(names: Sequence[str], where: str | None, only: Sequence[str], skip: Sequence[str], settings: dict[str, dict[str, Any]],
+             wanted: bool, said: dict[str, Any]) -> int:  # fmt: skip
+    """Open, measure, save, tell; the exit code."""
+    for name in (*only, *skip, *settings):
+        catalog.entry(name)  # a misspelt analysis is refused before anything is loaded
+    began = time.monotonic()
+    from microtome.cli.telling import tell
+    from microtome.runner import analyze as run
+    from microtome.runner import plan
+    from microtome.scan import Pace, resolve
+
+    _threads(said["threads"])
+    resolve(said["device"])
+    plan(only, skip, settings)
+    specimens = arguments.openers(names, said)
+    images = arguments.pictures(where, said)
+    with listeners(said["as_json"], said["quiet"]) as (step, event):
+        pace = Pace(device=said["device"], batch=said["batch"], listener=step)
+        told = {"command": " ".join(["microtome", *sys.argv[1:]]), "title": ", ".join(names)}
+        outcome = run(
+            specimens, images, said["out"], only=only, skip=skip, settings=settings, pace=pace, listener=event, said=told
+        )
+    return tell(outcome, images, wanted, said["as_json"], time.monotonic() - began)
+
+
+def _threads(count: int | None) -> None:
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -1,0 +1,234 @@
+"""Plan → reuse, run or skip with the reason → save: many specimens, many analyses, one folder of findings.
+
+Analyses that only watch share one scan; each finding is saved as soon as it exists; a finding that already answers (same
+analysis, revision, weights, images, options, numeric mode) is reused; a failure is named and the rest goes on.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from microtome import __version__, catalog
+from microtome.analysis import Analysis, Arrays, Census, Collation, collation_key, made, origin, survey, survey_keys
+from microtome.errors import MicrotomeError, Unmeasurable, UsageError
+from microtome.finding import Finding
+from microtome.images import Images
+from microtome.scan import Pace, forget, resolve
+from microtome.specimen import Specimen
+from microtome.store import Store
+
+
+@dataclass
+class Outcome:
+    """What a run came to: its findings by (specimen, analysis), and what was skipped, failed or reused, each with the reason."""
+
+    root: Path
+    findings: dict[tuple[str, str], Finding] = field(default_factory=dict[tuple[str, str], Finding])
+    skipped: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    failed: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    reused: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+
+    def of(self, analysis: str) -> list[Finding]:
+        """The findings of one analysis, in the order of the specimens."""
+        return [finding for (_, name), finding in self.findings.items() if name == analysis]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a listener may want to tell: a finding was saved, reused, skipped or failed."""
+
+    kind: str  # "measured" | "reused" | "skipped" | "failed"
+    specimen: str
+    analysis: str
+    text: str
+
+
+def unheard(event: Event) -> None:
+    """The listener that says nothing."""
+
+
+def plan(only: Sequence[str], skip: Sequence[str], settings: Mapping[str, Mapping[str, Any]]) -> list[Analysis]:
+    """The analyses to make, with their options.
+
+    Raises:
+        UnknownName: an analysis or option that does not exist.
+        BadOption: an option's value is out of range.
+    """
+    names = [catalog.entry(name).name for name in only] if only else list(catalog.entries())
+    left_out = {catalog.entry(name).name for name in skip}
+    for name in settings:
+        catalog.entry(name)
+    return [made(catalog.entry(name).load(), settings.get(name, {})) for name in names if name not in left_out]
+
+
+def analyze(
+    specimens: Sequence[Specimen | Callable[[], Specimen]],
+    images: Images | None,
+    out: str | Path,
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    pace: Pace | None = None,
+    listener: Callable[[Event], None] = unheard,
+    said: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Measure everything that fits on every specimen, then compare; findings and run.json lie in `out` afterwards.
+
+    A specimen may be given as a function that opens it: it is called when its turn comes and forgotten afterwards, so that many
+    large networks never stand in memory together. `settings` holds options by analysis and name; `said` goes into run.json.
+
+    Raises:
+        UnknownName, BadOption: an analysis, option or specimen that does not exist, before anything is measured.
+        FindingError: `out` cannot be written.
+    """
+    analyses = plan(only, skip, settings or {})
+    store = Store.opened(out)
+    run = _Run(store, replace(pace or Pace(), keep=store.kept), listener, Outcome(store.root), images)
+    began = time.monotonic()
+    names: list[str] = []
+    for one in specimens:
+        specimen = one if isinstance(one, Specimen) else run.opened(one)
+        if specimen is None:
+            continue
+        if alike := sum(name.split(" (")[0] == specimen.name for name in names):
+            specimen = replace(specimen, name=f"{specimen.name} ({alike + 1})")
+        names.append(specimen.name)
+        run.specimen(specimen, analyses)
+        run.write(names, began, said or {})
+    run.collations(analyses)
+    run.write(names, began, said or {})
+    return run.outcome
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run under way: where findings go, how images are gone through, who hears of it, what it came to so far."""
+
+    store: Store
+    pace: Pace
+    listener: Callable[[Event], None]
+    outcome: Outcome
+    images: Images | None
+
+    def opened(self, one: Callable[[], Specimen]) -> Specimen | None:
+        """The specimen that a function opens, or None after writing down why it could not be opened."""
+        try:
+            return one()
+        except UsageError:
+            raise  # a misspelt name is the caller's to correct before anything runs long
+        except MicrotomeError as error:
+            self.failed(str(getattr(one, "label", "")), "open", str(error))
+            return None
+
+    def specimen(self, specimen: Specimen, analyses: Sequence[Analysis]) -> None:
+        """Every analysis of one specimen: reuse what is fresh, share one scan among the censuses, measure the rest one by one."""
+        device = resolve(self.pace.device)
+        waiting: list[Analysis] = []
+        for analysis in analyses:
+            if isinstance(analysis, Collation):
+                continue
+            name = analysis.name()
+            if reason := analysis.unfit(specimen, self.images):
+                self.outcome.skipped.append({"specimen": specimen.name, "analysis": name, "reason": reason})
+                self.listener(Event("skipped", specimen.name, name, reason))
+            elif found := self.store.fresh(specimen.name, name, analysis.key(specimen, self.images, device)):
+                self.outcome.findings[specimen.name, name] = found
+                self.outcome.reused.append((specimen.name, name))
+                self.listener(Event("reused", specimen.name, name, found.line))
+            else:
+                waiting.append(analysis)
+        worker = specimen.on(device) if waiting else specimen
+        self.scan(worker, [analysis for analysis in waiting if isinstance(analysis, Census)])
+        for analysis in waiting:
+            if not isinstance(analysis, Census):
+                self.keep(analysis, worker, lambda one=analysis: one.measure(worker, self.images, self.pace))
+
+    def scan(self, worker: Specimen, censuses: Sequence[Census]) -> None:
+        """The shared scan; where one census is at fault, each is scanned alone and only that one fails."""
+        if not censuses or self.images is None:
+            return
+        began = time.monotonic()
+        try:
+            settled = survey(worker, self.images, censuses, self.pace)
+        except MicrotomeError as error:
+            if len(censuses) == 1:
+                self.refused(worker, censuses[0], error)
+                return
+            for census in censuses:
+                self.scan(worker, [census])
+            return
+        for census, settle in settled.items():
+            self.keep(census, worker, settle, began)
+        for key in survey_keys(worker, self.images, censuses):
+            forget(self.pace, key)
+
+    def keep(self, analysis: Analysis, worker: Specimen, arrays: Callable[[], Arrays], began: float | None = None) -> None:
+        """Measure, conclude and save one finding, or write down why it could not be."""
+        began = time.monotonic() if began is None else began
+        try:
+            made_of = arrays()
+            finding = analysis.conclude(made_of, origin(analysis, worker, self.images, resolve(self.pace.device), began))
+            self.store.save(finding)
+        except MicrotomeError as error:
+            self.refused(worker, analysis, error)
+            return
+        self.outcome.findings[worker.name, analysis.name()] = finding
+        self.listener(Event("measured", worker.name, analysis.name(), finding.line))
+
+    def collations(self, analyses: Sequence[Analysis]) -> None:
+        """Collations over everything found; they read findings, so they are cheap and made last."""
+        found = list(self.outcome.findings.values())
+        for analysis in analyses:
+            if not isinstance(analysis, Collation) or not found:
+                continue
+            finding = self.store.fresh("", analysis.name(), collation_key(analysis, found))
+            kind = "reused" if finding else "measured"
+            try:
+                if finding is None:
+                    finding = analysis.of(found)
+                    self.store.save(finding)
+            except MicrotomeError as error:
+                self.failed("", analysis.name(), str(error))
+                continue
+            self.outcome.findings["", analysis.name()] = finding
+            self.listener(Event(kind, "", analysis.name(), finding.line))
+
+    def refused(self, worker: Specimen, analysis: Analysis, error: MicrotomeError) -> None:
+        """Write down an analysis that gave no finding: skipped where it cannot be known here, failed otherwise."""
+        if isinstance(error, Unmeasurable):
+            self.outcome.skipped.append({"specimen": worker.name, "analysis": analysis.name(), "reason": str(error)})
+            self.listener(Event("skipped", worker.name, analysis.name(), str(error)))
+        else:
+            self.failed(worker.name, analysis.name(), str(error))
+
+    def failed(self, specimen: str, analysis: str, reason: str) -> None:
+        """Write down a failure, and go on."""
+        self.outcome.failed.append({"specimen": specimen, "analysis": analysis, "reason": reason})
+        self.listener(Event("failed", specimen, analysis, reason))
+
+    def write(self, names: Sequence[str], began: float, said: Mapping[str, Any]) -> None:
+        """run.json: which findings this run stands for, so that the report and the app need not guess."""
+        places = [
+            str(self.store.place(specimen, analysis, str(finding.origin["key"])).relative_to(self.store.root))
+            for (specimen, analysis), finding in self.outcome.findings.items()
+        ]
+        self.store.write_run(
+            {
+                **said,
+                "specimens": list(names),
+                "images": self.images.json() if self.images is not None else {},
+                "findings": places,
+                "skipped": self.outcome.skipped,
+                "failed": self.outcome.failed,
+                "reused": len(self.outcome.reused),
+                "seconds": round(time.monotonic() - began, 1),
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "versions": {"microtome": __version__, "torch": torch.__version__},
+            }
+        )

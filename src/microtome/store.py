@@ -1,0 +1,126 @@
+"""A folder of findings: DIR/<specimen>/<analysis>/<key>/, with `run.json` saying which of them the last run stands for.
+
+A finding whose key is there is fresh; another key under the same specimen and analysis is an older one, kept. No database: the
+folders are the truth, and whatever a killed run left half-written is swept away when the next one opens the store.
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from microtome.errors import FindingError
+from microtome.finding import CARD, Finding, card
+
+RUN = "run.json"
+TOGETHER = "_together"  # where findings over several specimens live
+
+
+def slug(name: str) -> str:
+    """`name` as a folder name: letters, digits, dot, dash and underscore; empty names become '_'."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "_"
+
+
+class Store:
+    """Findings below one folder, by specimen, analysis and key."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+
+    @classmethod
+    def opened(cls, root: str | os.PathLike[str]) -> "Store":
+        """The store at `root` for writing: made if missing, swept of half-written leftovers.
+
+        Raises:
+            FindingError: the folder cannot be made or written to.
+        """
+        store = cls(root)
+        try:
+            store.root.mkdir(parents=True, exist_ok=True)
+            for leftover in [*store.root.rglob(".writing-*"), *store.root.rglob(".old-*")]:
+                shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+            with tempfile.TemporaryFile(dir=store.root):
+                pass
+        except OSError as error:
+            raise FindingError(f"{root} cannot hold results ({error.strerror}). Name another folder: --out DIR") from None
+        return store
+
+    def place(self, specimen: str, analysis: str, key: str) -> Path:
+        """The folder of that finding, whether it exists or not."""
+        return self.root / (slug(specimen) if specimen else TOGETHER) / analysis / key
+
+    def fresh(self, specimen: str, analysis: str, key: str) -> Finding | None:
+        """The saved finding of that key, or None; a damaged one counts as missing."""
+        folder = self.place(specimen, analysis, key)
+        if not (folder / CARD).is_file():
+            return None
+        try:
+            return Finding.load(folder)
+        except FindingError:
+            return None
+
+    def save(self, finding: Finding) -> Path:
+        """Save under the finding's own specimen, analysis and key.
+
+        Raises:
+            FindingError: the disk is full or the folder is not writable; what was saved before is untouched.
+        """
+        folder = self.place(finding.specimen, finding.analysis, str(finding.origin["key"]))
+        try:
+            return finding.save(folder)
+        except OSError as error:
+            raise FindingError(
+                f"{folder} could not be written ({error.strerror}); earlier findings are safe. Free some space or name another --out."
+            ) from None
+
+    @property
+    def kept(self) -> Path:
+        """Where unfinished tallies live until their finding is saved."""
+        return self.root / ".unfinished"
+
+    def folders(self) -> Iterator[Path]:
+        """The folders of all complete findings, in a fixed order."""
+        for path in sorted(self.root.rglob(CARD)):
+            if not any(part.startswith(".") for part in path.relative_to(self.root).parts):
+                yield path.parent
+
+    def current(self) -> list[Path]:
+        """The findings that the last run stands for; without a run.json the newest of each specimen and analysis."""
+        listed = self.run().get("findings")
+        if listed is not None:
+            return [self.root / one for one in listed if (self.root / one / CARD).is_file()]
+        newest: dict[tuple[str, str], tuple[str, Path]] = {}
+        for folder in self.folders():
+            said = card(folder)
+            place = (str(said["origin"].get("specimen", {}).get("name", "")), said["analysis"])
+            began = str(said["origin"].get("started", ""))
+            if place not in newest or began >= newest[place][0]:
+                newest[place] = (began, folder)
+        return [folder for _, folder in newest.values()]
+
+    def run(self) -> dict[str, Any]:
+        """What run.json says, or an empty dict.
+
+        Raises:
+            FindingError: the file is there and is not JSON.
+        """
+        path = self.root / RUN
+        if not path.is_file():
+            return {}
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise FindingError(f"{path} cannot be read ({error}); delete it, the findings below it are not touched.") from None
+
+    def write_run(self, said: Mapping[str, Any]) -> None:
+        """Write run.json, atomically."""
+        handle, scratch = tempfile.mkstemp(prefix=".writing-", dir=self.root)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(said, file, indent=1, ensure_ascii=False, default=str)
+            file.write("\n")
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, self.root / RUN)

@@ -1,0 +1,171 @@
+"""The suite that every analysis must pass; published, so that an analysis of another package can be held to the same law.
+
+    from microtome import testing
+    def test_my_analysis(tmp_path): testing.check(MyAnalysis(), specimen, images, tmp_path)
+
+It checks that the specimen is untouched, that two runs agree to the bit, that a run killed in the middle and resumed agrees to the
+bit with one that was not, that shards merge to the whole, that the finding survives saving and loading, that every panel draws,
+and that the line is a sentence with a number in it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from microtome.analysis import Analysis, Arrays, Census, Collation, forget, survey_keys
+from microtome.errors import MicrotomeError
+from microtome.finding import Finding
+from microtome.images import Images
+from microtome.panels import as_json, from_json
+from microtome.scan import Pace, Step
+from microtome.specimen import Specimen
+
+UNTIMED = "cost"  # the one analysis whose numbers are times, which differ from run to run
+
+
+class Unlawful(MicrotomeError):
+    """An analysis broke a law that every analysis keeps."""
+
+
+class _Killed(Exception):  # noqa: N818  # not an error of ours: it stands for the end of the process
+    """Stands for a kill -9 in the middle of a scan."""
+
+
+def check(analysis: Analysis, specimen: Specimen, images: Images | None, folder: Path) -> Finding:
+    """The finding, after every law was checked on it.
+
+    Raises:
+        Unlawful: a law is broken; the message says which and how.
+    """
+    if isinstance(analysis, Collation):
+        raise Unlawful("a collation reads findings; check it with `check_finding` on what `of` gives.")
+    before = fingerprint(specimen.net)
+    finding = analysis(specimen, images)
+    if fingerprint(specimen.net) != before:
+        raise Unlawful(f"{analysis.name()} changed the specimen: {_changes(before, fingerprint(specimen.net))}")
+    if analysis.name() != UNTIMED:
+        equal(finding.arrays, analysis(specimen, images).arrays, f"{analysis.name()}: a second run")
+    check_finding(finding, folder / "finding")
+    if images is not None and analysis.needs != "weights":
+        equal(finding.arrays, _resumed(analysis, specimen, images, folder / "kept"), f"{analysis.name()}: a resumed run")
+    return finding
+
+
+def check_finding(finding: Finding, folder: Path) -> None:
+    """Saving, loading, panels, line.
+
+    Raises:
+        Unlawful: one of them does not hold.
+    """
+    loaded = Finding.load(finding.save(folder))
+    equal(finding.arrays, loaded.arrays, f"{finding.analysis}: what was saved and loaded")
+    again = (folder / "arrays.safetensors").read_bytes()
+    finding.save(folder)
+    if (folder / "arrays.safetensors").read_bytes() != again:
+        raise Unlawful(f"{finding.analysis}: the same arrays were saved as different bytes.")
+    for panel in finding.panels:
+        if from_json(as_json(panel)) != panel:
+            raise Unlawful(f"{finding.analysis}: panel '{panel.title}' does not survive being written down.")
+    if not finding.panels:
+        raise Unlawful(f"{finding.analysis} shows nothing: it has no panel.")
+    for title, figure in loaded.figures().items():
+        if not figure.axes:
+            raise Unlawful(f"{finding.analysis}: panel '{title}' draws nothing.")
+    if not any(sign.isdigit() for sign in finding.line) or not finding.line.rstrip().endswith((".", "?")):
+        raise Unlawful(f"{finding.analysis}: the line is no sentence with a number: {finding.line!r}")
+    if not finding.source or not finding.summary:
+        raise Unlawful(f"{finding.analysis}: its file says no summary or no Source.")
+
+
+def merged(census: Census, specimen: Specimen, images: Images, parts: int = 2, pace: Pace | None = None) -> Arrays:
+    """The census' arrays from tallies of `parts` shards, merged."""
+    from microtome.analysis import watched_tallies
+
+    pace = pace or Pace(batch=8, device="cpu")
+    worker = specimen.on("cpu")
+    whole = None
+    for part in range(parts):
+        tally = watched_tallies(worker, images, [census], replace(pace, shard=(part, parts)), "shard")[census.name()]
+        if whole is None:
+            whole = tally
+        else:
+            whole.merge(tally)
+    assert whole is not None
+    twin = watched_tallies(worker.twin(), images, [census], pace, "twin")[census.name()] if census.with_twin else None
+    return census.settle(worker, images, whole, twin)
+
+
+def _resumed(analysis: Analysis, specimen: Specimen, images: Images, keep: Path) -> Arrays:
+    """The arrays of a run that is killed after its second batch and started again, with the same batches as an unkilled one."""
+    seen = 0
+
+    def kill(step: Step) -> None:
+        nonlocal seen
+        seen += step.done > step.resumed
+        if seen == 2:
+            raise _Killed
+
+    worker = specimen.on("cpu")
+    pace = Pace(device="cpu", keep=keep, every=0.0)
+    size = max(4, -(-len(images) // 4))
+    small = replace(pace, batch=size)
+    whole = analysis.measure(worker, images, replace(small, keep=None))
+    try:
+        analysis.measure(worker, images, replace(small, listener=kill))
+    except _Killed:
+        pass
+    arrays = analysis.measure(worker, images, small)
+    equal(whole, arrays, f"{analysis.name()}: killed and resumed")
+    if isinstance(analysis, Census):
+        for key in survey_keys(worker, images, [analysis]):
+            forget(small, key)
+    return analysis.measure(worker, images, replace(pace, keep=None))
+
+
+def equal(one: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
+    """Nothing, where both hold the same arrays to the bit.
+
+    Raises:
+        Unlawful: a name, shape or value differs; the message says where and by how much.
+    """
+    if list(one) != list(other):
+        raise Unlawful(f"{what}: the arrays are {list(other)} instead of {list(one)}.")
+    for name, array in one.items():
+        left, right = np.asarray(array.values), np.asarray(other[name].values)
+        if left.shape != right.shape:
+            raise Unlawful(f"{what}: {name} has the shape {right.shape} instead of {left.shape}.")
+        same = (left == right) | ((left != left) & (right != right))
+        if not bool(np.all(same)):
+            gap = (
+                ""
+                if left.dtype.kind not in "fiu"
+                else f", by up to {np.nanmax(np.abs(left.astype(float) - right.astype(float))):.3g}"
+            )
+            raise Unlawful(f"{what}: {name} differs in {int((~same).sum())} of {left.size} places{gap}.")
+
+
+def fingerprint(net: torch.nn.Module) -> dict[str, Any]:
+    """Everything about a module that looking must not change: values, gradients, flags, hooks."""
+    hooks = sum(
+        len(getattr(module, name))
+        for module in net.modules()
+        for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    )
+    return {
+        "values": {
+            name: (float(value.double().sum()), float(value.double().abs().sum())) for name, value in net.state_dict().items()
+        },
+        "gradients": [name for name, p in net.named_parameters() if p.grad is not None],
+        "flags": [p.requires_grad for p in net.parameters()],
+        "training": [module.training for module in net.modules()],
+        "modules": [id(module) for module in net.modules()],
+        "hooks": hooks,
+    }
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> str:
+    return ", ".join(name for name in before if before[name] != after[name])
