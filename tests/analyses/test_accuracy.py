@@ -1,0 +1,98 @@
+"""Accuracy: counts by hand, and no score where outputs and classes cannot be matched."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import microtome as mt
+from microtome import testing
+from microtome.analyses.accuracy import Accuracy
+from microtome.answers import matched
+from microtome.errors import Unmeasurable
+from microtome.scan import Pace
+
+PACE = Pace(batch=16, device="cpu")
+
+
+class Brightest(nn.Module):
+    """Answers with the third of the picture (top, middle, bottom) that is brightest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d((3, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(x).mean(1).flatten(1)
+
+
+def bands(labels: list[int], bright: list[int], classes: tuple[str, ...]) -> mt.Images:
+    x = np.zeros((len(labels), 3, 12, 12), np.float32)
+    for place, third in enumerate(bright):
+        x[place, :, 4 * third : 4 * third + 4] = 1.0
+    return mt.Images.tensors(x, labels=labels, classes=classes)
+
+
+def test_counts_by_hand() -> None:
+    """Six images, four answered right; Wilson's interval for 4 of 6 from the formula: 0.3000 to 0.9032."""
+    images = bands([0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 2, 0], ("a", "b", "c"))
+    net = mt.open(Brightest().eval(), recipe={"size": 12, "crop": 1.0})
+    found = Accuracy()(net, images, PACE)
+    assert found["overall"].sel(measure="top-1").item() == pytest.approx(4 / 6)
+    assert found["overall_low"].sel(measure="top-1").item() == pytest.approx(0.3000, abs=5e-4)
+    assert found["overall_high"].sel(measure="top-1").item() == pytest.approx(0.9032, abs=5e-4)
+    assert found["overall"].sel(measure="chance").item() == pytest.approx(1 / 3)
+    assert found["correct"].values.tolist() == [1, 0, 1, 1, 1, 0]
+    assert found["by_class"].sel({"class": "b"}).item() == 1.0
+    assert "Right on 4 of 6 images" in found.line
+    assert "by order" in found["matched"].values[0]
+
+
+def test_unknown_labels_are_left_out() -> None:
+    images = bands([0, -1, 1, 2], [0, 1, 1, 2], ("a", "b", "c"))
+    found = Accuracy()(mt.open(Brightest().eval(), recipe={"size": 12, "crop": 1.0}), images, PACE)
+    assert "Right on 3 of 3 images" in found.line
+    assert np.isnan(found["correct"].values[1])
+
+
+def test_matched_by_name_whatever_the_order() -> None:
+    images = bands([0, 1, 2], [2, 0, 1], ("Low_one, floor", "upper", "MIDDLE part"))
+    net = mt.open(Brightest().eval(), recipe={"size": 12, "crop": 1.0}, labels=["upper", "middle part", "low one"])
+    found = Accuracy()(net, images, PACE)
+    assert "by class name" in found["matched"].values[0]
+    assert "Right on 3 of 3" in found.line
+
+
+def test_other_classes_are_refused() -> None:
+    images = bands([0, 1, 2], [2, 0, 1], ("cat", "dog", "cow"))
+    net = mt.open(Brightest().eval(), recipe={"size": 12, "crop": 1.0}, labels=["upper", "middle", "low"])
+    with pytest.raises(Unmeasurable, match="no output for 3 of the 3 classes.*the probe can"):
+        Accuracy()(net, images, PACE)
+
+
+def test_another_number_of_classes_is_refused() -> None:
+    images = bands([0, 1], [0, 1], ("cat", "dog"))
+    with pytest.raises(Unmeasurable, match="3 outputs of unknown meaning"):
+        Accuracy()(mt.open(Brightest().eval(), recipe={"size": 12, "crop": 1.0}), images, PACE)
+
+
+def test_two_classes_of_one_name_are_refused(net: mt.Specimen) -> None:
+    images = bands([0, 1], [0, 1], ("crane, bird", "crane, machine"))
+    doubled = replace(net, names=(tuple(f"x{n}" for n in range(9)) + ("crane",), None))
+    with pytest.raises(Unmeasurable):
+        matched(doubled, images, 10)
+
+
+def test_no_labels(net: mt.Specimen) -> None:
+    with pytest.raises(Unmeasurable, match="needs labelled images"):
+        Accuracy()(net, mt.Images.tensors(np.zeros((4, 3, 8, 8), np.float32)), PACE)
+
+
+def test_common_suite(tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path: Path) -> None:
+    assert pics.classes is not None
+    named = mt.open(tiny(), recipe={"size": 32}, labels=list(pics.classes))
+    testing.check(Accuracy(), named, pics, tmp_path)

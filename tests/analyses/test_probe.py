@@ -1,0 +1,88 @@
+"""Probe: scikit-learn on the same folds, features that know everything, features that know nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import microtome as mt
+from microtome import testing
+from microtome.analyses.probe import Probe
+from microtome.errors import Unmeasurable
+from microtome.scan import Pace
+
+PACE = Pace(batch=16, device="cpu")
+
+
+class Colours(nn.Module):
+    """Two layers: the picture itself, then noise that knows nothing of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.same = nn.Conv2d(3, 3, 1, bias=False)
+        self.blind = nn.Conv2d(3, 4, 1)
+        self.head = nn.Linear(4, 3)
+        with torch.no_grad():
+            self.same.weight.copy_(torch.eye(3)[:, :, None, None])
+            self.blind.weight.zero_()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.blind(self.same(x)).mean((2, 3)))
+
+
+def coloured(count: int = 60) -> mt.Images:
+    random = np.random.default_rng(0)
+    labels = np.arange(count) % 3
+    x = random.uniform(0, 0.3, (count, 3, 8, 8)).astype(np.float32)
+    x[np.arange(count), labels] += 0.5
+    return mt.Images.tensors(x, labels=labels, classes=("r", "g", "b"))
+
+
+def test_what_a_layer_knows() -> None:
+    net = mt.open(Colours().eval(), recipe={"size": 8, "crop": 1.0})
+    found = Probe(at=("same", "blind"))(net, coloured(), PACE)
+    assert found["accuracy"].sel(layer="same").item() == 1.0
+    assert found["accuracy"].sel(layer="blind").item() <= 0.5  # constant features: a guess at best
+    assert found["chance"].values[0] == pytest.approx(1 / 3)
+
+
+def test_agrees_with_scikit_learn(net: mt.Specimen, pics: mt.Images) -> None:
+    """The same pooled features, folds and penalties through RidgeClassifier give the same answers on at least 95 % of images."""
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.preprocessing import StandardScaler
+
+    from microtome.numerics.probes import ridge_probe, stratified_folds
+
+    found = Probe(at=("blocks.2",))(net, pics, PACE)
+    with torch.no_grad():
+        x = net.recipe.normalised(torch.from_numpy(pics.pixels(net.recipe)))
+        features = net.net.blocks(torch.relu(net.net.stem(x))).double().mean((2, 3)).numpy()
+    assert pics.labels is not None
+    fold = stratified_folds(pics.labels, 5, 0)
+    chosen = ridge_probe(features, pics.labels, 5, 0).penalties
+    right = np.zeros(len(pics), bool)
+    for one in range(5):
+        scale = StandardScaler().fit(features[fold != one])
+        model = RidgeClassifier(alpha=chosen[one]).fit(scale.transform(features[fold != one]), pics.labels[fold != one])
+        right[fold == one] = model.predict(scale.transform(features[fold == one])) == pics.labels[fold == one]
+    assert (right == found["correct"].values[0].astype(bool)).mean() >= 0.95
+
+
+def test_too_few(net: mt.Specimen, pics: mt.Images) -> None:
+    with pytest.raises(Unmeasurable, match="at least two classes and 10 labelled images"):
+        Probe()(net, pics.take(range(6)), PACE)
+
+
+def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None:
+    testing.check(Probe(), net, pics, tmp_path)
+
+
+def test_twin_sees_few_images_of_all_classes(tiny: Callable[..., nn.Module]) -> None:
+    """Beyond 128 images the twin sees 128 spread evenly, and the network's own probe on those stands beside it."""
+    many = mt.Images.scenes(140, seed=1, size=32)
+    found = Probe(at=("blocks.2",))(mt.open(tiny(), recipe={"size": 32}), many, Pace(batch=32, device="cpu"))
+    assert found["count"].values.tolist() == [140, 128]
+    assert np.isfinite(found["accuracy_few"].values).all()
