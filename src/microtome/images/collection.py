@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,8 @@ class Images:
         `labels`: "auto" (a labels.csv/.tsv/.json, class folders, WordNet ids before file names), "none", or a table's path.
         `masks`: "auto" (NAME_mask.png beside, a masks/ or label/ folder), "none", or a folder, with class numbers after a colon
         for label maps ("label:8,9"). `boxes`: "auto" (COCO JSON, VOC XML, a table), "none", or a path. `limit`: at most so
-        many, evenly from the classes, drawn by `seed`. `check`: "full" decodes every file now, "header" only looks at it, "none".
+        many, evenly from the classes, drawn by `seed`. `check`: "full" decodes every file now, "header" only looks at it,
+        "none" does neither.
 
         Raises:
             ImagesError: nothing usable is there, or a table, mask folder or annotation asked for is not.
@@ -212,12 +214,7 @@ class Images:
 
     def digest(self) -> str:
         """sha256 over names, contents, labels and masks in order: the same on every machine, wherever the folder lies."""
-        total = hashlib.sha256(json.dumps(["images", 1, self.classes]).encode())
-        identities = mapped(self.source.identity, [int(place) for place in self.places])
-        for at, identity in enumerate(identities):
-            label = None if self.labels is None else int(self.labels[at])
-            total.update(json.dumps([self.source.name(int(self.places[at])), identity, label]).encode())
-        return total.hexdigest()
+        return self._digest
 
     def take(self, indices: Places) -> "Images":
         """The pictures at those places, in that order; a bool array (image,) chooses where it is true.
@@ -322,6 +319,15 @@ class Images:
             "notes": list(self.notes),
             "options": json.loads(json.dumps(dict(self.options), default=str)),
         }
+
+    @cached_property
+    def _digest(self) -> str:
+        total = hashlib.sha256(json.dumps(["images", 1, self.classes]).encode())
+        identities = mapped(self.source.identity, [int(place) for place in self.places])
+        for at, identity in enumerate(identities):
+            label = None if self.labels is None else int(self.labels[at])
+            total.update(json.dumps([self.source.name(int(self.places[at])), identity, label]).encode())
+        return total.hexdigest()
 
     def _checked(self, indices: Places | None) -> npt.NDArray[np.int64]:
         if indices is None:

@@ -197,7 +197,9 @@ def _text_rows(text: str, table: Path) -> tuple[dict[str, str], dict[str, str]]:
     if not rows or min(map(len, rows)) < 2:
         raise ImagesError(f"'{table}' is no table of labels: every line should have a file and a label, separated by a comma.")
     head = [cell.strip().lower() for cell in rows[0]]
-    if any(cell in FILE_COLUMNS for cell in head) and any(cell in LABEL_COLUMNS for cell in head):
+    if len(head) == 2 and any(cell in FILE_COLUMNS for cell in head) and not any(cell in LABEL_COLUMNS for cell in head):
+        head = [cell if cell in FILE_COLUMNS else "label" for cell in head]  # file and one thing more: that is the label
+    if any(cell in FILE_COLUMNS for cell in head):
         return _records([dict(zip(head, row, strict=False)) for row in rows[1:]], table)
     return {row[0].strip(): row[1].strip() for row in rows}, {}
 

@@ -1,0 +1,231 @@
+"""Folders, globs and files: what is listed, in what order, by which classes, and what is said when nothing can be used."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microtome.errors import BadOption, ImagesError
+from microtome.images import Images, Skipped, opening
+from microtome.images.opening import spread
+
+Write = Callable[..., Path]
+
+
+def test_order_is_by_path_whatever_the_locale_and_the_moment(written: Write, tmp_path: Path) -> None:
+    for name in ("ä.png", "b.PNG", "a b.jpg", "Z.png", "in/a.png", "10.png", "9.png", "日本.png"):
+        written(name)
+    found = Images.folder(tmp_path)
+    assert found.names == ("10.png", "9.png", "Z.png", "a b.jpg", "b.PNG", "in/a.png", "ä.png", "日本.png")
+    assert found.labels is None
+    assert found.classes is None
+    assert [item.name for item in found] == list(found.names)
+
+
+def test_hidden_and_system_files_are_passed_over(written: Write, tmp_path: Path) -> None:
+    written("a.png")
+    for name in (".hidden.png", "Thumbs.db", ".DS_Store", "notes.txt", "__MACOSX/._a.png", ".git/x.png"):
+        written(name, b"not a picture")
+    found = Images.folder(tmp_path)
+    assert found.names == ("a.png",)
+    assert found.skipped == ()
+
+
+def test_class_folders(written: Write, tmp_path: Path) -> None:
+    for name in ("dog/1.png", "cat/deep/2.png", "cat/1.png", "stray.png", "emu/1.png"):
+        written(name)
+    found = Images.folder(tmp_path)
+    assert found.classes == ("cat", "dog", "emu")
+    assert dict(zip(found.names, found.labels.tolist(), strict=True)) == {
+        "cat/1.png": 0, "cat/deep/2.png": 0, "dog/1.png": 1, "emu/1.png": 2, "stray.png": -1
+    }  # fmt: skip
+    assert found[4].label is None
+    assert Images.folder(tmp_path, labels="none").labels is None
+    assert not found.classes_are_wordnet
+
+
+def test_a_single_folder_inside_is_looked_through(written: Write, tmp_path: Path) -> None:
+    for name in ("photos/cat/1.png", "photos/dog/1.png"):
+        written(name)
+    assert Images.folder(tmp_path).classes == ("cat", "dog")
+    assert Images.folder(tmp_path / "photos" / "cat").classes is None
+
+
+def test_splits_are_no_classes(written: Write, tmp_path: Path) -> None:
+    written("train/cat/1.png")
+    written("val/cat/1.png")
+    with pytest.raises(ImagesError, match=r"holds splits \(train, val\), not classes; give one of them, such as '.*train'"):
+        Images.folder(tmp_path)
+    assert len(Images.folder(tmp_path, labels="none")) == 2
+
+
+def test_a_class_called_mask_is_a_class(written: Write, tmp_path: Path) -> None:
+    for name in ("mask/m1.png", "no_mask/n1.png"):
+        written(name)
+    assert Images.folder(tmp_path).classes == ("mask", "no_mask")
+
+
+def test_globs_and_single_files(written: Write, tmp_path: Path) -> None:
+    for name in ("cat/1.jpg", "dog/1.jpg", "dog/2.png", "[odd] name.png"):
+        written(name)
+    found = Images.folder(f"{tmp_path}/*/*.jpg")
+    assert found.names == ("cat/1.jpg", "dog/1.jpg")
+    assert found.classes == ("cat", "dog")
+    assert found.kind == "glob"
+    assert Images.folder(tmp_path / "[odd] name.png").names == ("[odd] name.png",)
+    assert Images.one(tmp_path / "dog" / "2.png").kind == "file"
+    with pytest.raises(ImagesError, match="matches no picture"):
+        Images.folder(f"{tmp_path}/*/*.webp")
+    with pytest.raises(ImagesError, match=r"is a folder; use Images.folder"):
+        Images.one(tmp_path)
+
+
+def test_what_cannot_be_read_is_skipped_with_a_reason(written: Write, tmp_path: Path) -> None:
+    written("good.png")
+    written("zero.jpg", b"")
+    written("text.jpg", b"some words, no picture\n")
+    written("phone.HEIC", b"x")
+    cut = written("cut.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    cut.write_bytes(cut.read_bytes()[:3000])
+    (tmp_path / "broken link.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    found = Images.folder(tmp_path)
+    assert found.names == ("good.png",)
+    assert [one.path for one in found.skipped] == [
+        "broken link.png",
+        "cut.png",
+        "phone.HEIC",
+        "pipe.png",
+        "text.jpg",
+        "zero.jpg",
+    ]
+    assert found.skipped[0] == Skipped("broken link.png", "a broken link")
+    assert all(one.reason and "\n" not in one.reason for one in found.skipped)
+    assert "6 skipped" in found.describe()
+    assert found.json()["skipped"][5] == {"path": "zero.jpg", "reason": "an empty file (0 bytes)"}
+    assert Images.folder(tmp_path).skipped == found.skipped
+
+
+def test_depth_of_the_check(written: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written("a.png")
+    cut = written("cut.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    cut.write_bytes(cut.read_bytes()[:3000])
+    written("text.png", b"words")
+    assert Images.folder(tmp_path, check="full").names == ("a.png",)
+    assert Images.folder(tmp_path, check="header").names == ("a.png", "cut.png")
+    assert Images.folder(tmp_path, check="none").names == ("a.png", "cut.png", "text.png")
+    monkeypatch.setattr(opening, "FULL_FILES", 2)
+    assert Images.folder(tmp_path).names == ("a.png", "cut.png")
+    with pytest.raises(
+        ImagesError, match=r"cut.png' cannot be read: .*; open it again with Images.folder\('.*', check='full'\)"
+    ):
+        _ = Images.folder(tmp_path)[1]
+    with pytest.raises(BadOption, match=r"check is 'ful'.*Did you mean 'full'\?"):
+        Images.folder(tmp_path, check="ful")
+
+
+def test_a_file_that_goes_away_later_is_named(written: Write, tmp_path: Path, recipe) -> None:
+    written("a.png")
+    written("b.png")
+    found = Images.folder(tmp_path)
+    (tmp_path / "b.png").unlink()
+    with pytest.raises(ImagesError, match=r"b.png' cannot be read: the file has gone"):
+        found.pixels(recipe)
+
+
+def test_links_to_folders_are_followed_once(written: Write, tmp_path: Path) -> None:
+    written("elsewhere/cat/1.png")
+    written("set/dog/1.png")
+    (tmp_path / "set" / "cat").symlink_to(tmp_path / "elsewhere" / "cat")
+    (tmp_path / "set" / "dog" / "loop").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "up").symlink_to(tmp_path)
+    found = Images.folder(tmp_path / "set")
+    assert found.names == ("cat/1.png", "dog/1.png")
+    assert found.classes == ("cat", "dog")
+    assert [one.path for one in found.skipped] == ["dog/loop", "up"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("phots", r"There is nothing at '.*phots'.* Did you mean 'photos'\?"),
+        ("photos/deep/er", r"There is nothing at .* exists, but has no 'deep'\."),
+        ("empty", r"holds no pictures \(it is empty\)"),
+        ("texts", r"holds no pictures \(only others, such as a\.txt, b\.md\)"),
+        ("texts/a.txt", r"is not a picture that can be read: give a folder"),
+        ("set.zip", r"is not a picture that can be read: unpack it"),
+        ("heics", r"holds no picture that can be read; the first of 1 skipped is x\.heic: HEIC"),
+        ("bad", r"None of the 2 pictures at .* can be read; the first is a\.png: text, not a picture\."),
+    ],
+)
+def test_errors_say_what_would_do(written: Write, tmp_path: Path, given: str, said: str) -> None:
+    written("photos/a.png")
+    (tmp_path / "empty").mkdir()
+    for name in ("texts/a.txt", "texts/b.md", "heics/x.heic", "bad/a.png", "bad/b.png", "set.zip"):
+        written(name, b"words")
+    with pytest.raises(ImagesError, match=said) as caught:
+        Images.folder(tmp_path / given)
+    assert "\n" not in str(caught.value)
+
+
+def test_addresses_and_nothing() -> None:
+    with pytest.raises(ImagesError, match="is a web address"):
+        Images.folder("https://example.org/a.jpg")
+    with pytest.raises(ImagesError, match="The path is empty"):
+        Images.folder("")
+
+
+def test_a_limit_is_even_over_the_classes_and_the_same_every_time(written: Write, tmp_path: Path) -> None:
+    for number in range(20):
+        written(f"cat/{number:02d}.png", (number, 0, 0))
+        written(f"dog/{number:02d}.png", (0, number, 0))
+    found = Images.folder(tmp_path, limit=10)
+    assert np.bincount(found.labels).tolist() == [5, 5]
+    assert list(found.names) == sorted(found.names)
+    assert Images.folder(tmp_path, limit=10).digest() == found.digest()
+    assert Images.folder(tmp_path, limit=10, seed=1).names != found.names
+    assert Images.folder(tmp_path, limit=99).names == Images.folder(tmp_path).names
+    assert Images.folder(tmp_path).limit(10).names == found.names
+    with pytest.raises(BadOption, match="limit is 0"):
+        Images.folder(tmp_path, limit=0)
+
+
+def test_a_limit_is_kept_though_some_are_broken(written: Write, tmp_path: Path) -> None:
+    for number in range(10):
+        written(f"{number}.png", b"words" if number % 2 else (number, 0, 0))
+    found = Images.folder(tmp_path, limit=5)
+    assert found.names == ("0.png", "2.png", "4.png", "6.png", "8.png")
+    assert 0 < len(found.skipped) <= 5
+
+
+def test_every_beginning_of_the_spread_is_in_proportion() -> None:
+    labels = np.repeat([0, 1, 2], [10, 30, 60])
+    order = spread(labels, 100, 100, 3)
+    assert sorted(order) == list(range(100))
+    for count in (10, 20, 50):
+        assert np.abs(np.bincount(labels[order[:count]], minlength=3) - np.array([0.1, 0.3, 0.6]) * count).max() <= 1
+
+
+def test_the_digest_follows_content_and_nothing_else(written: Write, tmp_path: Path) -> None:
+    for name in ("set/cat/1.png", "set/dog/1.png", "set/dog/2.png"):
+        written(name)
+    before = Images.folder(tmp_path / "set").digest()
+    os.utime(tmp_path / "set" / "dog" / "1.png", (1, 1))
+    assert Images.folder(tmp_path / "set").digest() == before
+    (tmp_path / "set").rename(tmp_path / "moved")
+    assert Images.folder(tmp_path / "moved").digest() == before
+    assert Images.folder(tmp_path / "moved", labels="none").digest() != before
+    file = tmp_path / "moved" / "dog" / "1.png"
+    file.write_bytes(file.read_bytes() + b"\0")
+    changed = Images.folder(tmp_path / "moved").digest()
+    assert changed != before
+    file.rename(file.with_name("3.png"))
+    assert Images.folder(tmp_path / "moved").digest() not in (before, changed)
+
+
+def test_what_is_worth_a_note(tmp_path: Path, written: Write) -> None:
+    written("a.png")
+    written("b.png", np.zeros((3, 3), np.uint16))
+    assert Images.folder(tmp_path).notes == ("1 of 2 pictures are 16-bit grey: scaled by 65535",)
