@@ -2,7 +2,7 @@
 
 from microtome.specimen.blocks import Block
 from microtome.specimen.layers import Layer
-from microtome.specimen.opening import open  # noqa: A004
+from microtome.specimen.opening import open
 from microtome.specimen.recipe import Recipe
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.watching import Taps, first_tensor, tap, watch

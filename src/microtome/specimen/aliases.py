@@ -12,7 +12,9 @@ from microtome.specimen.tracing import Call, Trace
 ALIASES = ("convs", "stages", "blocks", "last", "last3", "shallow", "middle", "deep")
 
 
-def aliases(found: Trace, units: Sequence[Unit], blocks: Sequence[Block], layers: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
+def aliases(
+    found: Trace, units: Sequence[Unit], blocks: Sequence[Block], layers: Sequence[Layer]
+) -> dict[str, tuple[str, ...]]:
     """Alias -> layer names. An alias that has no layers here (no convolution, no blocks) is missing."""
     several: dict[tuple[str, int], tuple[str, ...]] = {}
     for layer in layers:
@@ -71,7 +73,11 @@ def _outermost(found: Trace, units: Sequence[Unit], members: set[int], place: in
         if not inside <= members:
             break
         call = calls.get(parent)
-        if call is not None and call.order > unit.exit.order and (call.gives == unit.exit.gives or _joins(call, unit, len(inside))):
+        if (
+            call is not None
+            and call.order > unit.exit.order
+            and (call.gives == unit.exit.gives or _joins(call, unit, len(inside)))
+        ):
             best = (parent, 0)
         parent = parent.rpartition(".")[0]
     return best
@@ -89,11 +95,13 @@ def _joins(call: Call, unit: Unit, count: int) -> bool:
     )
 
 
-def _viewpoint(found: Trace, units: Sequence[Unit], place: int, layers: Sequence[Layer], names: tuple[str, ...]) -> tuple[str, ...]:
+def _viewpoint(
+    found: Trace, units: Sequence[Unit], place: int, layers: Sequence[Layer], names: tuple[str, ...]
+) -> tuple[str, ...]:
     """Where to look at a stage for class evidence: its end, or with class tokens the last place whose patches are still read.
 
-    After the last attention no gradient reaches patch tokens, so the first LayerNorm in the block is taken if it comes before the
-    attention, else the output of the block before.
+    After the last attention no gradient reaches patch tokens, so the first LayerNorm in the block is taken if it comes before
+    the attention, else the output of the block before.
     """
     layer = next(layer for layer in layers if layer.name == names[0])
     if layer.prefix == 0:
@@ -107,14 +115,17 @@ def _viewpoint(found: Trace, units: Sequence[Unit], place: int, layers: Sequence
 
 
 def matches(pattern: str, layers: Sequence[Layer], table: dict[str, tuple[str, ...]]) -> list[str]:
-    """The layer names one pattern stands for: an exact name, a module path (all its calls and branches), an alias, or a glob.
+    """The layer names one pattern stands for: an alias, an exact name, a module path (all its calls and branches), or a glob.
+
+    An alias means the same in every network, so it comes before a module of that name; "=blocks" is the module called blocks.
 
     Raises UnknownName when nothing matches.
     """
+    if pattern in table:
+        return list(table[pattern])
+    pattern = pattern.removeprefix("=")
     exact = [layer.name for layer in layers if layer.name == pattern]
     found = exact or [layer.name for layer in layers if layer.path == pattern]
-    if not found and pattern in table:
-        found = list(table[pattern])
     if not found and not any(sign in pattern for sign in "*?"):  # "stage4.1#0" of a module with branches: all of them
         found = [layer.name for layer in layers if layer.name.partition("[")[0] == pattern]
     if not found:
@@ -123,5 +134,7 @@ def matches(pattern: str, layers: Sequence[Layer], table: dict[str, tuple[str, .
     if not found:
         if pattern in ALIASES:
             raise UnknownName(f"This network has nothing that '{pattern}' could mean; name a layer instead.")
-        raise UnknownName(f"No layer is called '{pattern}'." + did_you_mean(pattern, [layer.name for layer in layers] + list(ALIASES)))
+        raise UnknownName(
+            f"No layer is called '{pattern}'." + did_you_mean(pattern, [layer.name for layer in layers] + list(ALIASES))
+        )
     return found

@@ -1,4 +1,4 @@
-"""The removable units of a network, found from its structure: residual blocks, inception modules, transformer blocks, conv groups.
+"""The removable units of a network, found from its structure: residual, inception and transformer blocks, convolution groups.
 
 A composite is a module with at least two weight layers below it. A module made of a chain of composites of one class is a stage
 and is looked into; any other composite is a block. A plain network without composites is cut into groups of convolution,
@@ -7,14 +7,29 @@ normalisation and activation.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from torch import nn
 
 from microtome.specimen.layers import Grid, Layer, is_norm, is_weight, kind_of, weight_layers
 from microtome.specimen.tracing import Call, Trace
 
-HEADS = frozenset("head heads head_dist pre_logits classifier fc last_linear mlp_head aux aux1 aux2 AuxLogits".split())
+HEADS = frozenset(
+    [
+        "head",
+        "heads",
+        "head_dist",
+        "pre_logits",
+        "classifier",
+        "fc",
+        "last_linear",
+        "mlp_head",
+        "aux",
+        "aux1",
+        "aux2",
+        "AuxLogits",
+    ]
+)
 Key = tuple[Grid | int | str | None, ...]
 LISTS = (nn.ModuleList, nn.ModuleDict)
 
@@ -23,8 +38,8 @@ LISTS = (nn.ModuleList, nn.ModuleDict)
 class Block:
     """A removable unit. `entry` and `exit` are the layers whose input and output bound it (the same for a composite module).
 
-    `name` is the module path of a composite, or of the convolution of a plain group; `keeps_shape` says that what goes in has the
-    shape of what comes out, so that the identity can take its place; `stage` counts the grids passed so far, from 0.
+    `name` is the module path of a composite, or of the convolution of a plain group; `keeps_shape` says that what goes in has
+    the shape of what comes out, so that the identity can take its place; `stage` counts the grids passed so far, from 0.
     """
 
     name: str
@@ -98,7 +113,7 @@ class _Structure:
         classes = [type(self.modules[child]) for child in inner]
         common = max(classes.count(each) for each in classes)
         chain = [self.calls[child] for child in inner]
-        linked = sum(bool(set(one.gives) & set(two.reads)) for one, two in zip(chain, chain[1:], strict=False))
+        linked = sum(bool(set(one.gives) & set(two.reads)) for one, two in pairwise(chain))
         if linked < (len(inner) - 1) / 2 or (common < 2 and len(inner) < 4):
             return False
         # two of a kind may be the halves of one block; then something is added after the second
@@ -133,7 +148,11 @@ class _Structure:
 
     def is_wrapper(self, path: str, siblings: Sequence[str]) -> bool:
         """Whether nearly everything is inside this one module: a network in a network."""
-        return "." not in path and self.parameters(path) > 0.9 * sum(map(self.parameters, siblings)) and len(weight_layers(self.modules[path])) > 8
+        return (
+            "." not in path
+            and self.parameters(path) > 0.9 * sum(map(self.parameters, siblings))
+            and len(weight_layers(self.modules[path])) > 8
+        )
 
 
 def _hidden_weights(module: nn.Module) -> int:
@@ -156,7 +175,7 @@ def units(found: Trace, net: nn.Module) -> list[Unit]:
 
 
 def plain_units(found: Trace) -> list[Unit]:
-    """Groups of a convolution and the normalisation and activation that directly follow it; a head's convolutions are left out."""
+    """Groups of a convolution and the normalisation and activation that directly follow it; heads are left out."""
     leaves = [call for call in found.calls if next(call.module.children(), None) is None or is_norm(call.module)]
     groups: list[Unit] = []
     for place, call in enumerate(leaves):
@@ -197,14 +216,12 @@ def stage_keys(found: Sequence[Unit], layers: Sequence[Layer]) -> list[Key]:
     named: dict[tuple[str, int], list[Layer]] = {}
     for layer in layers:
         named.setdefault((layer.path, layer.call or 0), []).append(layer)
-    keys: list[Key] = [
-        tuple(layer.grid for layer in named[unit.exit.path, unit.exit.index]) for unit in found
-    ]
+    keys: list[Key] = [tuple(layer.grid for layer in named[unit.exit.path, unit.exit.index]) for unit in found]
     gridded = [place for place, key in enumerate(keys) if key[0] is not None]
     if len(gridded) < 3 or _runs(keys[place] for place in gridded) >= 3:
         return keys
     homes = [(found[place].path.rpartition(".")[0], *keys[place]) for place in gridded]
-    if 3 <= _runs(homes) <= len(gridded) / 2:  # dense blocks that share a grid
+    if 3 <= _runs(homes) < len(gridded):  # stages that share a grid
         for place, home in zip(gridded, homes, strict=True):
             keys[place] = home
         return keys

@@ -7,6 +7,7 @@ that needs more is refused with the names of what it wanted to run.
 import argparse
 import collections
 import json
+import pickle
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +36,9 @@ def read(path: str | Path) -> State:
         near = did_you_mean(file.name, [each.name for each in folder.iterdir() if each.is_file()])
         raise CheckpointError(f"There is no weights file '{path}'.{near}")
     if file.is_dir():
-        raise CheckpointError(f"'{path}' is a folder; give the weights file inside it, for example {file / 'model.safetensors'}.")
+        raise CheckpointError(
+            f"'{path}' is a folder; give the weights file inside it, for example {file / 'model.safetensors'}."
+        )
     size = file.stat().st_size
     with file.open("rb") as stream:
         start = stream.read(512)
@@ -54,7 +57,9 @@ def _refuse_impostors(path: str, start: bytes, size: int) -> None:
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise CheckpointError(f"'{path}' is a web page, not weights: the download gave an error page; download it again.")
     if start.startswith(b"\x89HDF"):
-        raise CheckpointError(f"'{path}' is an HDF5 file (Keras); convert it to safetensors with the names of the PyTorch network.")
+        raise CheckpointError(
+            f"'{path}' is an HDF5 file (Keras); convert it to safetensors with the names of the PyTorch network."
+        )
     if start.startswith(b"\x08") and b"onnx" in start[:64].lower():
         raise CheckpointError(f"'{path}' is an ONNX graph, not a state dict; save the PyTorch weights as safetensors.")
     printable = all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start)
@@ -75,7 +80,9 @@ def _read_pickle(file: Path, start: bytes) -> Any:
     if start.startswith(b"PK"):
         _refuse_archives(file)
     elif start[:1] != b"\x80" and start[:6] != b"\x93NUMPY":
-        raise CheckpointError(f"'{file}' is neither a safetensors nor a PyTorch file; give a .safetensors, .pth, .pt or .bin file.")
+        raise CheckpointError(
+            f"'{file}' is neither a safetensors nor a PyTorch file; give a .safetensors, .pth, .pt or .bin file."
+        )
     elif start[:6] == b"\x93NUMPY":
         raise CheckpointError(f"'{file}' is a NumPy array, not a state dict; save the weights by name as safetensors.")
     try:
@@ -85,8 +92,8 @@ def _read_pickle(file: Path, start: bytes) -> Any:
         unsafe = _unsafe(file, error)
         if unsafe:
             raise CheckpointError(
-                f"'{file}' cannot be read without running code from it: it asks for {', '.join(unsafe)}; save its state_dict as "
-                "safetensors where you trust it."
+                f"'{file}' cannot be read without running code from it: it asks for {', '.join(unsafe)}; "
+                "save its state_dict as safetensors where you trust it."
             ) from error
         raise CheckpointError(
             f"The weights file '{file}' is damaged or cut short ({_line(error)}); download or save it again."
@@ -98,7 +105,9 @@ def _refuse_archives(file: Path) -> None:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
     except zipfile.BadZipFile as error:
-        raise CheckpointError(f"The weights file '{file}' is damaged or cut short ({_line(error)}); download or save it again.") from error
+        raise CheckpointError(
+            f"The weights file '{file}' is damaged or cut short ({_line(error)}); download or save it again."
+        ) from error
     if any("/code/" in name for name in names) and any(name.endswith("constants.pkl") for name in names):
         raise CheckpointError(
             f"'{file}' is a TorchScript archive, which holds code; save its weights with "
@@ -122,7 +131,8 @@ def _unsafe(file: Path, error: Exception) -> list[str]:
     with torch.serialization.safe_globals(_harmless()):
         try:
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-        except Exception:  # files of the old format have no list; torch's own refusal names the first one
+        except (ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError):  # the old format has no such list
+            # but torch's own refusal names the first one
             words = str(error).split("GLOBAL ")
             return [words[1].split()[0].strip("`'\"")] if len(words) > 1 else []
 
@@ -218,7 +228,9 @@ def oddities(state: Mapping[str, Tensor]) -> list[str]:
     if broken:
         shown = ", ".join(broken[:SHOWN]) + (", …" if len(broken) > SHOWN else "")
         notes.append(f"{len(broken)} of {len(state)} tensors hold NaN or infinity: {shown}.")
-    low = sorted({str(value.dtype).removeprefix("torch.") for value in state.values() if value.dtype in (torch.float16, torch.bfloat16)})
+    low = sorted(
+        {str(value.dtype).removeprefix("torch.") for value in state.values() if value.dtype in (torch.float16, torch.bfloat16)}
+    )
     if low:
         notes.append(f"The weights are stored in {' and '.join(low)}; they are used in the network's own precision.")
     return notes

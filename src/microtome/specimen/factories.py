@@ -6,11 +6,11 @@ import importlib.util
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
@@ -51,7 +51,7 @@ class Factory:
         return made
 
     def fresh(self, seed: int) -> nn.Module:
-        """The architecture with new weights under `seed`; residual branches are not switched off where the factory can say so."""
+        """The architecture with new weights under `seed`, residual branches not switched off where the factory can say so."""
         if self.source == "timm":
             try:
                 return self.build(seed, zero_init_last=False)
@@ -120,7 +120,7 @@ def of_timm(name: str, options: dict[str, Any]) -> Factory:
             raise UnknownName(f"timm has no architecture '{arch}'." + did_you_mean(arch, library.list_models()))
         known = [str(full).partition(".")[2] for full in library.models.get_arch_pretrained_cfgs(arch)]
         if tag and tag not in known:
-            raise UnknownName(f"timm's {arch} has no weights '{tag}'." + did_you_mean(tag, known))
+            raise UnknownName(f"timm's {arch} has no weights '{tag}'." + (did_you_mean(tag, known) or _some(known)))
     return Factory("timm", f"timm:{name}", lambda **opts: library.create_model(name, **opts), options)
 
 
@@ -132,6 +132,11 @@ def of_torchvision(name: str, options: dict[str, Any]) -> Factory:
     settings = dict(options)
     if name in ("googlenet", "inception_v3") and "init_weights" not in settings:
         settings["init_weights"] = True  # what is done anyway, without a warning
+    if (
+        ".segmentation" in models.get_model_builder(name).__module__
+        or ".detection" in models.get_model_builder(name).__module__
+    ):
+        settings.setdefault("weights_backbone", None)  # would be downloaded even for an untrained network
     return Factory("torchvision", f"torchvision:{name}", lambda **opts: models.get_model(name, **opts), settings)
 
 
@@ -151,7 +156,7 @@ def of_code(what: str, options: dict[str, Any]) -> Factory:
             raise UnknownName(f"'{place}' has no '{name}'." + did_you_mean(part, public))
         target = getattr(target, part)
     if isinstance(target, nn.Module):
-        return Factory("code", what, lambda: cast(nn.Module, target))
+        return Factory("code", what, lambda: target)
     if not callable(target):
         raise SpecimenError(f"'{what}' is {type(target).__name__}, neither a network nor something that makes one.")
     return Factory("code", what, target, {**written, **options})
@@ -175,12 +180,14 @@ def _arguments(text: str, what: str) -> tuple[str, dict[str, Any]]:
         if isinstance(tree, ast.Name | ast.Attribute):
             return ast.unparse(tree), {}
     except (SyntaxError, ValueError) as error:
-        raise BadOption(f"'{what}' cannot be read ({_line(error)}); write pkg.mod:factory or pkg.mod:factory(depth=20).") from error
+        raise BadOption(
+            f"'{what}' cannot be read ({_line(error)}); write pkg.mod:factory or pkg.mod:factory(depth=20)."
+        ) from error
     raise BadOption(f"'{what}' cannot be read; write pkg.mod:factory or pkg.mod:factory(depth=20, option='A').")
 
 
 @contextmanager
-def _working_directory() -> Iterator[None]:
+def _working_directory() -> Generator[None]:
     here = str(Path.cwd())
     added = here not in sys.path
     if added:
@@ -226,6 +233,10 @@ def _from_file(path: Path) -> Any:
         del sys.modules[name]
         raise
     return module
+
+
+def _some(names: Sequence[str]) -> str:
+    return f" There are: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}."
 
 
 def _line(error: BaseException) -> str:

@@ -18,10 +18,19 @@ KNOWN: tuple[tuple[Family, str], ...] = (
         "attention",
         r"^(legacy_)?se(net|resnet|resnext|resnetaa)|^(skresn|ecaresnet|eca_|resnest|gcresn|lamhalobot|halonet|botnet|lambda)|cbam|^(gluon_)?se",
     ),
-    ("attention", r"vit|deit|beit|^eva|swin|^cait|xcit|^pit|^tnt|twins|^pvt|^mvit|^coat|crossvit|levit|maxvit|coatnet|davit|focal|gcvit|nest"),
-    ("attention", r"efficientnet|mobilenetv?_?3|mobilenet_v3|mnasnet_se|semnasnet|regnety|regnet_y|efficientformer|edgenext|mobileone_s4|lcnet"),
+    (
+        "attention",
+        r"vit|deit|beit|^eva|swin|^cait|xcit|^pit|^tnt|twins|^pvt|^mvit|^coat|crossvit|levit|maxvit|coatnet|davit|focal|gcvit|nest",
+    ),
+    (
+        "attention",
+        r"efficientnet|mobilenetv?_?3|mobilenet_v3|mnasnet_se|semnasnet|regnety|regnet_y|efficientformer|edgenext|mobileone_s4|lcnet",
+    ),
     ("wider", r"inception|googlenet|hrnet|resnext|wide_?resnet|squeezenet|nasnet|xception|res2ne|dpn|bit_.*x[2-4]$"),
-    ("deeper", r"vgg|alexnet|resnet|densenet|convnext|darknet|cspnet|dla|regnet|mobilenet|shufflenet|repvgg|zfnet|banding|plain"),
+    (
+        "deeper",
+        r"vgg|alexnet|resnet|densenet|convnext|darknet|cspnet|dla|regnet|mobilenet|shufflenet|repvgg|zfnet|banding|plain",
+    ),
 )
 
 
@@ -60,7 +69,12 @@ def gated(found: Trace) -> list[str]:
     """Paths of channel gates: modules that give back the shape they took, and whose weights all work on pooled values."""
     paths: list[str] = []
     for call in found.calls:
-        if is_weight(call.module) or not weight_layers(call.module) or len(call.outputs) != 1 or call.inputs[:1] != call.outputs:
+        if (
+            is_weight(call.module)
+            or not weight_layers(call.module)
+            or len(call.outputs) != 1
+            or call.inputs[:1] != call.outputs
+        ):
             continue
         shape = call.outputs[0]
         if len(shape) != 4 or shape[2] * shape[3] == 1:
@@ -72,7 +86,7 @@ def gated(found: Trace) -> list[str]:
 
 
 def _forks(found: Trace, unit: Unit) -> bool:
-    """Whether a block splits into parallel branches: several outputs, three readers of one tensor, or two beside the shortcut."""
+    """Whether a block has parallel branches: several outputs, three readers of one tensor, or two beside the shortcut."""
     if len(unit.exit.gives) > 1:
         return True
     readers: Counter[Mark] = Counter()

@@ -6,7 +6,7 @@ import os
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlparse
@@ -48,8 +48,9 @@ def _advice(name: str, host: str) -> str:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return (
-        f"The pretrained weights of {name} are not on this machine and {host} does not answer; use --weights none for an untrained "
-        f"network, --weights FILE for a file you have, or copy them into the cache ({HF_HUB_CACHE}, {torch.hub.get_dir()})."
+        f"The pretrained weights of {name} are not on this machine and {host} does not answer; "
+        "use --weights none for an untrained network, --weights FILE for a file you have, "
+        f"or copy them into the cache ({HF_HUB_CACHE}, {torch.hub.get_dir()})."
     )
 
 
@@ -76,7 +77,7 @@ def _answers(host: str) -> bool:
 
 
 @contextmanager
-def _offline(settings: Any) -> Iterator[None]:
+def _offline(settings: Any) -> Generator[None]:
     """Nothing; meanwhile the Hugging Face client reads its cache only, and no other socket waits longer than `PATIENCE`."""
     before, waiting = settings.HF_HUB_OFFLINE, socket.getdefaulttimeout()
     settings.HF_HUB_OFFLINE = True
@@ -89,12 +90,12 @@ def _offline(settings: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Nothing; meanwhile progress bars and notices of the hub clients go nowhere."""
     before = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         if before is None:

@@ -20,16 +20,16 @@ def imagenet(subset: str = "imagenet-1k") -> Labels:
 
 
 def of_timm(net: Any) -> tuple[Labels | None, list[str]]:
-    """Labels of a timm network with its own classifier, and notes; None where its classes are not ImageNet's or were changed."""
+    """Labels of a timm network, and notes; None where its classes are not ImageNet's or its classifier was changed."""
     library: Any = timm()
     config = cast(Mapping[str, Any], getattr(net, "pretrained_cfg", None) or {})
     outputs = int(getattr(net, "num_classes", 0) or 0)
     if outputs == 0 or outputs != int(config.get("num_classes") or 0):
         return None, []
     if outputs == 1001 or int(config.get("label_offset") or 0):
-        names, ids = imagenet()
+        names, ids = imagenet("imagenet-1k")
         note = "It has 1001 outputs: output 0 is 'background', ImageNet's classes begin at output 1."
-        return (("background", *names), ("", *ids)), [note]
+        return (("background", *names), ("", *(ids or ()))), [note]
     subset = library.data.infer_imagenet_subset(net)
     return (imagenet(subset), []) if subset else (None, [])
 

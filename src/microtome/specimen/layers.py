@@ -15,7 +15,9 @@ Kind = Literal["conv", "linear", "norm", "act", "pool", "attention", "block", "c
 Layout = Literal["nchw", "nhwc", "tokens", "vector", "other"]
 Grid = tuple[int, int]
 
-ATTENTION = re.compile(r"attention|attn|squeezeexcit|^se(module|layer|block|gate)?$|(^|_)eca|ecamodule|ceca|cbam|gatherexcite|effectivese", re.I)
+ATTENTION = re.compile(
+    r"attention|attn|squeezeexcit|^se(module|layer|block|gate)?$|(^|_)eca|ecamodule|ceca|cbam|gatherexcite|effectivese", re.I
+)
 ACTIVATION = re.compile(r"relu|gelu|silu|swish|mish|sigmoid|tanh|softmax|softplus|(^|[a-z])act(ivation)?$", re.I)
 
 
@@ -23,8 +25,8 @@ ACTIVATION = re.compile(r"relu|gelu|silu|swish|mish|sigmoid|tanh|softmax|softplu
 class Layer:
     """One output of one call of one module.
 
-    `shape` is for one image, without the batch axis. `layout` says which axes it has: "nchw" (unit, row, col), "nhwc" (row, col,
-    unit), "tokens" (token, unit; the first `prefix` tokens are class or register tokens, the rest fill `grid` row by row),
+    `shape` is for one image, without the batch axis. `layout` says which axes it has: "nchw" (unit, row, col), "nhwc" (row,
+    col, unit), "tokens" (token, unit; the first `prefix` tokens are class or register tokens, the rest fill `grid` row by row),
     "vector" (unit), "other". `units` counts channels or features; `order` is the place in execution order, by first output.
     """
 
@@ -173,7 +175,9 @@ class _Reader:
         self.layouts: dict[tuple[int, ...], Layout] = {}
         # within self-attention on tokens the heads are an axis: (head, token, feature) only looks like (unit, row, col)
         self.headed = tuple(
-            call.path + "." for call in found.calls if kind_of(call.module) == "attention" and any(len(s) == 3 for s in call.outputs)
+            call.path + "."
+            for call in found.calls
+            if kind_of(call.module) == "attention" and any(len(s) == 3 for s in call.outputs)
         )
 
     def read(self, call: Call, shape: tuple[int, ...]) -> tuple[Layout, tuple[int, ...], Grid | None, int, int]:

@@ -38,7 +38,7 @@ class _Opened:
     family: tuple[Family, str] | None = None
 
 
-def open(  # noqa: A001 — the public name of the package's first verb
+def open(
     what: str | Path | nn.Module,
     weights: Weights = "pretrained",
     *,
@@ -77,7 +77,7 @@ def open(  # noqa: A001 — the public name of the package's first verb
         recipe=opened.recipe or NAMED["imagenet"],
         names=opened.names,
         remarks=tuple(opened.notes),
-        given_family=(cast(Family, family), "as given") if family is not None else opened.family,
+        given_family=(family, "as given") if family is not None else opened.family,
         maker=opened.factory,
     )
     return specimen if device == "cpu" else specimen.to(device)
@@ -138,7 +138,9 @@ def _module(given: nn.Module, weights: Weights, options: Mapping[str, Any]) -> _
         inner = getattr(net, "_orig_mod", None) or (net.module if isinstance(net, nn.DataParallel) else None)
         if not isinstance(inner, nn.Module):
             break
-        notes.append(f"It is wrapped in {type(net).__name__}; the network inside is used, because hooks on the wrapper never fire.")
+        notes.append(
+            f"It is wrapped in {type(net).__name__}; the network inside is used, because hooks on the wrapper never fire."
+        )
         net = inner
     name = type(net).__name__
     if _untrained(weights):
@@ -158,7 +160,9 @@ def _built(factory: Factory, weights: Weights, seed: int) -> _Opened:
     """A network from its factory with the wanted weights."""
     if _untrained(weights):
         net = factory.build(seed).eval()
-        return _Opened(net, factory.name, f"untrained (seed {seed})", False, factory, [f"Its weights are random (seed {seed})."])
+        return _Opened(
+            net, factory.name, f"untrained (seed {seed})", False, factory, [f"Its weights are random (seed {seed})."]
+        )
     if str(weights) == "pretrained":
         return _pretrained(factory, seed)
     state = checkpoints.read(cast(str | Path, weights))
@@ -173,8 +177,7 @@ def _built(factory: Factory, weights: Weights, seed: int) -> _Opened:
 def _pretrained(factory: Factory, seed: int) -> _Opened:
     if factory.source == "code":
         net = factory.build(seed)
-        notes = [] if not any(module.training for module in net.modules()) else ["It was put in eval mode."]
-        return _Opened(net.eval(), factory.name, "as the factory made it", None, factory, notes)
+        return _Opened(net.eval(), factory.name, "as the factory made it", None, factory)
     if factory.source == "microtome":
         name = factory.name.partition(":")[2]
         path = factories.own_weights(name)
@@ -196,9 +199,10 @@ def _pretrained_timm(factory: Factory) -> _Opened:
     name = factory.name.partition(":")[2]
     config = library.models.get_pretrained_cfg(name) if not name.startswith(("hf", "local")) else None
     if config is not None and not (config.url or config.hf_hub_id or config.file):
-        tags = [full for full in library.list_pretrained(name.partition(".")[0] + "*")][:3]
+        tags = list(library.list_pretrained(name.partition(".")[0] + "*"))[:3]
         raise UnknownName(
-            f"timm has no weights for '{name}'; use weights=None (--weights none) or a file." + (f" There are: {', '.join(tags)}." if tags else "")
+            f"timm has no weights for '{name}'; use weights=None (--weights none) or a file."
+            + (f" There are: {', '.join(tags)}." if tags else "")
         )
     address = None if config is None or config.hf_hub_id else config.url
     net = from_hub(factory.name, lambda: factory.build(pretrained=True), address).eval()
@@ -252,7 +256,10 @@ def _own_recipe(opened: _Opened) -> tuple[Recipe, list[str]]:
     if source == "torchvision" and opened.factory is not None:
         models: Any = torchvision().models
         return from_torchvision(models.get_model_weights(opened.factory.name.partition(":")[2]).DEFAULT.transforms())
-    default, note = NAMED["imagenet"], "Nothing says how it wants its input; ImageNet's recipe at 224 px is used (recipe=… changes it)."
+    default, note = (
+        NAMED["imagenet"],
+        "Nothing says how it wants its input; ImageNet's recipe at 224 px is used (recipe=… changes it).",
+    )
     first = next((module for module in opened.net.modules() if is_weight(module) and hasattr(module, "in_channels")), None)
     if first is not None and int(cast(Any, first).in_channels) == 1:
         return Recipe(channels=1), [note]

@@ -1,6 +1,6 @@
 """How a network wants its pictures: size, crop, interpolation, mean and standard deviation, and the same geometry for masks.
 
-Source: the evaluation transform of timm (`timm.data.create_transform(is_training=False, crop_mode="center")`), done with Pillow.
+Source: the evaluation transform of timm (`create_transform(is_training=False, crop_mode="center")`), done with Pillow.
 """
 
 import json
@@ -54,7 +54,8 @@ class Recipe:
             raise BadOption(f"The recipe's std {self.std!r} has a value that is not above 0.")
         if self.interpolation not in RESAMPLING:
             raise UnknownName(
-                f"The recipe's interpolation '{self.interpolation}' is unknown." + did_you_mean(str(self.interpolation), RESAMPLING)
+                f"The recipe's interpolation '{self.interpolation}' is unknown."
+                + did_you_mean(str(self.interpolation), RESAMPLING)
             )
         if not 0 < self.crop <= 1:
             raise BadOption(f"The recipe's crop {self.crop!r} is not a share of the short side: above 0, at most 1.")
@@ -166,7 +167,9 @@ class Recipe:
             for name in ("mean", "std"):
                 if name in changes:
                     value = changes[name]
-                    changes[name] = (float(value),) * 3 if isinstance(value, int | float) else tuple(float(part) for part in value)
+                    changes[name] = (
+                        (float(value),) * 3 if isinstance(value, int | float) else tuple(float(part) for part in value)
+                    )
             if "crop" in changes:
                 changes["crop"] = float(changes["crop"])
         except (TypeError, ValueError) as error:

@@ -44,7 +44,7 @@ class Anatomy:
 class Specimen:
     """An opened network, never changed by looking.
 
-    `net` is in eval mode; `trained` is False for untrained weights and None where nobody said; `names` are labels and WordNet ids.
+    `net` is in eval mode; `trained` is False for untrained weights, None where nobody said; `names` are labels and WordNet ids.
     """
 
     net: nn.Module = field(repr=False)
@@ -112,8 +112,7 @@ class Specimen:
             return (*notes, str(error))
         silent = _tops(anatomy.found.silent)
         if silent:
-            shown = ", ".join(silent[:6]) + (", …" if len(silent) > 6 else "")
-            notes.append(f"{len(silent)} modules never run in a forward pass and cannot be watched: {shown}.")
+            notes.append(f"{len(silent)} modules never run in a forward pass and cannot be watched: {_gathered(silent)}.")
         if not anatomy.layers:
             notes.append("It has no submodules that run, so nothing inside it can be watched by name.")
         if self.labels is not None and self.outputs is not None and len(self.labels) != self.outputs:
@@ -129,7 +128,7 @@ class Specimen:
 
     @property
     def family(self) -> Family:
-        """"deeper", "wider" or "attention"."""
+        """ "deeper", "wider" or "attention"."""
         return self._family[0]
 
     @property
@@ -226,7 +225,9 @@ class Specimen:
         try:
             net = copy.deepcopy(self.net).to(device)
         except (RuntimeError, AssertionError) as error:
-            raise BadOption(f"The device '{device}' cannot be used here ({str(error).splitlines()[0][:120]}); try 'cpu'.") from error
+            raise BadOption(
+                f"The device '{device}' cannot be used here ({str(error).splitlines()[0][:120]}); try 'cpu'."
+            ) from error
         return replace(self, net=net)
 
     def on(self, device: str | torch.device) -> "Specimen":
@@ -258,8 +259,11 @@ class Specimen:
             "notes": list(self.notes),
         }
 
-    def twin(self, seed: int = 0) -> "Specimen":
-        """The untrained twin: the same architecture with fresh weights drawn under `seed`, no residual branch switched off."""
+    def twin(self, seed: int = 1) -> "Specimen":
+        """The untrained twin: the same architecture with fresh weights drawn under `seed`, no residual branch switched off.
+
+        The seed is 1 by default, since an untrained specimen is opened with 0 and must not be its own twin.
+        """
         from microtome.specimen.twins import twin
 
         return twin(self, seed)
@@ -269,3 +273,17 @@ def _tops(paths: Sequence[str]) -> list[str]:
     """Paths without those that lie inside another of them."""
     every = set(paths)
     return [path for path in paths if not any(path.startswith(other + ".") for other in every)]
+
+
+def _word(path: str) -> str:
+    """The last part of a path that is not a number."""
+    return next((part for part in reversed(path.split(".")) if not part.isdigit()), path)
+
+
+def _gathered(paths: Sequence[str]) -> str:
+    """Paths listed by their last name: "attn_drop (12, first blocks.0.attn.attn_drop)"."""
+    alike: dict[str, list[str]] = {}
+    for path in paths:
+        alike.setdefault(_word(path), []).append(path)
+    words = [group[0] if len(group) == 1 else f"{name} ({len(group)}, first {group[0]})" for name, group in alike.items()]
+    return ", ".join(words[:6]) + (", …" if len(words) > 6 else "")

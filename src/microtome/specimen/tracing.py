@@ -52,7 +52,7 @@ class Trace:
 
 
 class _Marks:
-    """Numbers for tensor objects; a number is not given twice while its tensor lives, nor to a later one at the same address."""
+    """Numbers for tensor objects; a later tensor at the same address gets another number."""
 
     def __init__(self) -> None:
         self.known: dict[int, tuple[weakref.ref[Tensor], int]] = {}
@@ -132,7 +132,7 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
         for handle in handles:
             handle.remove()
     found.outputs = tuple(tuple(each.shape) for each in branches(output))
-    heard = {path[: place] for path in counts for place in (*(i for i, sign in enumerate(path) if sign == "."), len(path))}
+    heard = {path[:place] for path in counts for place in (*(i for i, sign in enumerate(path) if sign == "."), len(path))}
     found.silent = tuple(path for path, module in net.named_modules() if path not in heard and path and _runs(module))
     return found
 

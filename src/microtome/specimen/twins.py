@@ -3,7 +3,7 @@
 import copy
 import inspect
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Nothing; meanwhile the global generators that constructors draw from start at `seed`, and afterwards stand where they stood."""
+def seeded(seed: int) -> Generator[None]:
+    """Nothing; meanwhile the global generators that constructors draw from start at `seed`; afterwards they are as before."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -57,7 +57,7 @@ def twin(specimen: "Specimen", seed: int) -> "Specimen":
 
 
 def redrawn(net: nn.Module, seed: int) -> list[str]:
-    """Notes about how; changes `net` in place: every module's own initialisation, and single parameters from their own spread."""
+    """Notes about how; changes `net` in place: each module's own initialisation, single parameters from their own spread."""
     drawn: set[int] = set()
     single: list[str] = []
     generator = torch.Generator().manual_seed(seed)
@@ -77,7 +77,9 @@ def redrawn(net: nn.Module, seed: int) -> list[str]:
     if not single:
         return []
     shown = ", ".join(single[:6]) + (", …" if len(single) > 6 else "")
-    return [f"{len(single)} parameters without an initialisation of their own were drawn from their own mean and spread: {shown}."]
+    return [
+        f"{len(single)} parameters without an initialisation of their own were drawn from their own mean and spread: {shown}."
+    ]
 
 
 def _reset(module: nn.Module) -> Any:
@@ -91,18 +93,23 @@ def _reset(module: nn.Module) -> Any:
 
 def quiet_branches(net: nn.Module) -> list[str]:
     """Notes about residual branches that are switched off: last norms whose weight is zero, layer scales near zero."""
-    norms = [(name, module) for name, module in net.named_modules() if is_norm(module) and getattr(module, "weight", None) is not None]
+    norms = [
+        (name, module)
+        for name, module in net.named_modules()
+        if is_norm(module) and getattr(module, "weight", None) is not None
+    ]
     zero = [name for name, module in norms if not bool(cast(Any, module).weight.any())]
     notes: list[str] = []
     if zero:
         notes.append(
-            f"{len(zero)} of {len(norms)} norms have a weight that is zero everywhere (first: {zero[0]}): what ends in them adds "
-            "nothing, so of those blocks only the shortcuts pass."
+            f"{len(zero)} of {len(norms)} norms have a weight that is zero everywhere (first: {zero[0]}): what ends in them "
+            "adds nothing, so of those blocks only the shortcuts pass."
         )
     scales = [
         name
         for name, value in net.named_parameters()
-        if value.ndim <= 4 and name.rpartition(".")[2] in ("gamma", "gamma_1", "gamma_2", "layer_scale", "lambda1")
+        if value.ndim <= 4
+        and name.rpartition(".")[2] in ("gamma", "gamma_1", "gamma_2", "layer_scale", "lambda1")
         and 0 < float(value.detach().abs().max()) < 1e-3
     ]
     if scales:

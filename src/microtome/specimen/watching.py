@@ -3,7 +3,7 @@
 `watch` reads values; `tap` cuts the graph below the tapped layers and gives gradients, with the parameters frozen meanwhile.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +21,7 @@ _Exchange = Callable[[str, Tensor], "Tensor | None"]  # sees a value and may han
 
 
 @contextmanager
-def watch(specimen: "Specimen", names: str | Sequence[str], each: Each | None = None) -> Iterator[dict[str, Tensor]]:
+def watch(specimen: "Specimen", names: str | Sequence[str], each: Each | None = None) -> Generator[dict[str, Tensor]]:
     """A dictionary that fills as the network runs: layer name -> clone of its output, or nothing where `each` is given.
 
     `each(name, tensor)` is called inside the hook, before an in-place operation downstream can overwrite the tensor; the tensor
@@ -76,7 +76,7 @@ class Taps:
 
 
 @contextmanager
-def tap(specimen: "Specimen", names: str | Sequence[str]) -> Iterator[Taps]:
+def tap(specimen: "Specimen", names: str | Sequence[str]) -> Generator[Taps]:
     """Taps that hold the activations of the named layers and give gradients by them (`Taps.gradients`).
 
     The first tapped layers become leaves of the graph, so nothing below them is stored; parameters do not require gradients
@@ -104,7 +104,7 @@ def tap(specimen: "Specimen", names: str | Sequence[str]) -> Iterator[Taps]:
 
 
 @contextmanager
-def slow_attention() -> Iterator[None]:
+def slow_attention() -> Generator[None]:
     """Nothing; meanwhile `nn.TransformerEncoderLayer` runs its modules one by one, not a fused kernel that skips every hook."""
     mha = cast(Any, torch.backends).mha
     before = bool(mha.get_fastpath_enabled())
@@ -165,8 +165,15 @@ def _exchanged(value: Any, old: Tensor, new: Tensor) -> Any:
     return value
 
 
+def _arguments(inputs: Any) -> list[Tensor]:
+    """The tensors that go into a module: those of the first argument that has any."""
+    parts: list[Any] = list(inputs.values()) if isinstance(inputs, dict) else list(inputs)
+    return next((found for found in map(branches, parts) if found), [])
+
+
 def _never(name: str) -> str:
-    return f"The layer '{name.removeprefix('<')}' was watched but never ran: run the network inside the block, on a path that reaches it."
+    plain = name.removeprefix("<")
+    return f"The layer '{plain}' was watched but never ran: run the network inside the block, on a path that reaches it."
 
 
 class _Hooks:
@@ -187,7 +194,9 @@ class _Hooks:
             side.setdefault(self.specimen.layer(name.removeprefix("<")).path, []).append(name)
         self.handles.append(self.specimen.net.register_forward_pre_hook(self._restart))
         for path in dict.fromkeys((*inward, *outward)):
-            self.handles.append(modules[path].register_forward_pre_hook(self._before(path, inward.get(path, [])), with_kwargs=True))
+            self.handles.append(
+                modules[path].register_forward_pre_hook(self._before(path, inward.get(path, [])), with_kwargs=True)
+            )
             if path in outward:
                 self.handles.append(modules[path].register_forward_hook(self._after(path, outward[path])))
         return self
@@ -217,11 +226,9 @@ class _Hooks:
     def _handed_on(self, path: str, names: list[str], value: Any) -> tuple[Any, bool]:
         changed = False
         for name, branch in self._wanted(path, names):
-            tensors = branches(value)
-            if name.startswith("<"):
-                found = first_tensor(value)
-            else:
-                found = tensors[branch or 0] if len(tensors) > (branch or 0) else None
+            inward = name.startswith("<")
+            tensors = _arguments(value) if inward else branches(value)
+            found = tensors[branch or 0] if len(tensors) > (branch or 0) else tensors[0] if tensors and inward else None
             if found is None:
                 continue
             self.fired.add(name)
