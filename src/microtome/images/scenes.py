@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from microtome.errors import BadOption, UnknownName, did_you_mean
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 Range = tuple[float, float]
 
 

@@ -1,0 +1,94 @@
+"""The documentation page of the mini zoo, written from the cards: `python -m microtome.networks.page > docs/networks.md`."""
+
+from typing import Any
+
+from microtome import networks
+
+_HEAD = """# The mini zoo
+
+Seven small networks ship with microtome, weights included, so that every analysis has something trained to look at without
+downloading anything. Open one as `microtome:mini_vgg`; `microtome.networks.card("mini_vgg")` is all of this page as a
+dictionary.
+
+All take 64 x 64 px images (mean 0.5, standard deviation 0.25 per colour, bilinear, whole image) and name one of ten objects:
+{classes}. They learnt from generated scenes (`microtome.images.scenes`, default
+controls, seed {learn}) and were judged on {judged} scenes of another seed ({judge}) that none of them had seen. Seeds that
+people type (0, 1, 2 …) show scenes that no network has learnt from.
+
+*This page is written from the cards of the weights by `python -m microtome.networks.page > docs/networks.md`; a test compares.*
+
+## What they are
+
+| network | family | parameters | multiply-adds (million) | built from |
+|---|---|---:|---:|---|
+"""
+_RIGHT = """## What they get right
+
+Per cent of unseen scenes named rightly, with the 95 % Wilson interval: of all, then by the share of the image that the object
+covers (how many scenes).
+
+"""
+_AGAIN = """## How to make them again
+
+On one machine with one thread the same command gives the same weights, byte for byte; a stopped run goes on where it was.
+No mask is ever shown to a network in training. A network with a teacher learns half of its answer, and hints for the maps of
+its patches, from the teacher named: when it is compared with that teacher, some of the likeness is inherited.
+
+| network | epochs x scenes | highest rate | teacher | seed | date | command |
+|---|---|---|---|---|---|---|
+"""
+_BUILT = {
+    "mini_vgg": "timm's VGG with batch norm, pooled head",
+    "mini_resnet": "timm's ResNet, basic blocks, stages of 1, 1, 2, 3",
+    "mini_densenet": "timm's DenseNet-BC, growth 12, blocks of 4, 6, 6",
+    "mini_inception": "own blocks of four branches after Inception-v3",
+    "mini_hrnet": "timm's high-resolution modules, 3 branches to the end",
+    "mini_seresnet": "mini_resnet with squeeze-and-excitation gates",
+    "mini_deit": "timm's vision transformer, 8 px patches, 6 blocks",
+}
+
+
+def page() -> str:
+    """The whole page as Markdown.
+
+    Raises: CheckpointError where a card is not installed.
+    """
+    cards = [networks.card(name) for name in networks.NAMES]
+    scenes = cards[0]["scenes"]
+    classes = ", ".join(cards[0]["labels"])
+    head = _HEAD.format(classes=classes, learn=scenes["learn_seed"], judge=scenes["judge_seed"], judged=cards[0]["judged"])
+    what = "\n".join(
+        f"| `{one['name']}` | {one['family']} | {one['parameters']:,} | {one['macs'] / 1e6:.1f} | {_BUILT[one['name']]} |"
+        for one in cards
+    )
+    return f"{head}{what}\n\n{_accuracy(cards)}\n{_recipes(cards)}"
+
+
+def _accuracy(cards: list[dict[str, Any]]) -> str:
+    sizes = cards[0]["by_area"]
+    spans = [(round(100 * low), round(100 * high)) for low, high in (one["area"] for one in sizes)]
+    names = [f"{low}–{high} % ({one['count']})" for (low, high), one in zip(spans, sizes, strict=True)]
+    rows = [
+        f"| `{one['name']}` | {_share(one['accuracy'], one['interval'])} | "
+        + " | ".join(_share(size["right"] / size["count"], size["interval"]) for size in one["by_area"])
+        + " |\n"
+        for one in cards
+    ]
+    return f"{_RIGHT}| network | all | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}\n{''.join(rows)}"
+
+
+def _share(share: float, span: list[float]) -> str:
+    return f"{100 * share:.1f} ({100 * span[0]:.1f}–{100 * span[1]:.1f})"
+
+
+def _recipes(cards: list[dict[str, Any]]) -> str:
+    rows: list[str] = []
+    for one in cards:
+        plan = one["recipe"]
+        learnt = f"{plan['epochs']} x {plan['count']:,} | {plan['lr']} | {plan['teacher'] or 'none'}"
+        rows.append(f"| `{one['name']}` | {learnt} | {one['seed']} | {one['date']} | `{one['command']}` |\n")
+    return _AGAIN + "".join(rows)
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,47 @@
+"""`python -m microtome.training NETWORK --out DIR`: train one of the mini networks by its recipe, judge it, write its card."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from microtome.errors import MicrotomeError
+from microtome.training.judging import write_card
+from microtome.training.loop import train
+from microtome.training.recipes import recipe
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 when the weights and their card are written, 2 when the call was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m microtome.training", description=(__doc__ or "").split(": ", 1)[1])
+    parser.add_argument("network", help="mini_vgg, mini_resnet, … (microtome.networks.NAMES)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the weights, the card and the state of the run")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes for the next run")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--count", type=int, help="scenes to learn from, instead of the recipe's")
+    parser.add_argument("--checkpoints", action="store_true", help="also keep the weights of epochs 0, 1, 2, 4, 8 …")
+    parser.add_argument("--threads", type=int, default=1, help="processor threads (the shipped weights: 1)")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    changes = {key: value for key in ("epochs", "count") if (value := getattr(given, key)) is not None}
+    try:
+        plan = replace(recipe(given.network), **changes)
+        path = train(plan, given.out, cache=given.cache, checkpoints=given.checkpoints, progress=_told)
+        card = write_card(path, plan, cache=given.cache)
+    except MicrotomeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    low, high = card["interval"]
+    print(f"{given.network}: {card['accuracy']:.1%} of {card['judged']} unseen scenes ({low:.1%} to {high:.1%})", flush=True)
+    return 0
+
+
+def _told(event: dict[str, Any]) -> None:
+    print(f"epoch {event['epoch']}/{event['epochs']}  loss {event['loss']:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""What a trained network can do on scenes it has never seen, and the card that says so.
+
+Source: Wilson 1927, J. Am. Stat. Assoc. 22, for the interval of a share.
+"""
+
+import itertools
+import json
+import math
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from microtome import networks
+from microtome.errors import CheckpointError
+from microtome.images.scenes import CLASSES
+from microtome.training.data import JUDGE, LEARN, Series, series
+from microtome.training.loop import normalised
+from microtome.training.recipes import Recipe
+
+JUDGED = 4_000
+AREAS = (0.0, 0.04, 0.08, 0.16, 0.32, 1.0)  # edges of the size bins: shares of the image
+
+
+def answers(net: nn.Module, data: Series, batch: int = 250) -> NDArray[np.int64]:
+    """The class that `net` (put into eval mode) gives to every image (image)."""
+    net.eval()
+    with torch.inference_mode():
+        parts = [
+            net(normalised(torch.from_numpy(data.pixels[start : start + batch]))).argmax(1).numpy()
+            for start in range(0, len(data), batch)
+        ]
+    return np.concatenate(parts)
+
+
+def interval(right: int, count: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of the share `right` / `count`; (0, 1) when nothing was counted."""
+    if count == 0:
+        return 0.0, 1.0
+    z = 1.959963984540054
+    share, spread = right / count, z * z / count
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def macs(net: nn.Module) -> int:
+    """Multiplications and additions, counted as one, of convolutions and matrix products for one 64 x 64 image."""
+    net.eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        net(torch.zeros(1, 3, *networks.SIZE))
+    return counter.get_total_flops() // 2
+
+
+def loaded(name: str, path: Path) -> nn.Module:
+    """The network called `name` with the weights of `path`, in eval mode.
+
+    Raises: CheckpointError where the file does not fit.
+    """
+    net = networks.build(name)
+    try:
+        net.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise CheckpointError(f"The weights in '{path}' do not fit {name}: {error}") from error
+    return net.eval()
+
+
+def card(path: Path, recipe: Recipe, *, cache: Path | None = None) -> dict[str, Any]:
+    """Everything worth knowing of the weights in `path`: sizes, recipe, command, accuracy on unseen scenes, by size too."""
+    data = series(JUDGED, JUDGE, cache=cache)
+    net = loaded(recipe.network, path)
+    right = answers(net, data) == data.labels
+    low, high = interval(int(right.sum()), len(data))
+    sizes = []
+    for least, most in itertools.pairwise(AREAS):
+        chosen = right[(data.areas >= least) & (data.areas < most)]
+        hits, count = int(chosen.sum()), len(chosen)
+        sizes.append({"area": [least, most], "count": count, "right": hits, "interval": list(interval(hits, count))})
+    return {
+        "name": recipe.network,
+        "family": networks.FAMILIES[recipe.network],
+        "labels": list(CLASSES),
+        "parameters": sum(one.numel() for one in net.parameters()),
+        "macs": macs(net),
+        "accuracy": float(right.mean()),
+        "right": int(right.sum()),
+        "judged": len(data),
+        "interval": [low, high],
+        "by_area": sizes,
+        "scenes": {"learn_seed": LEARN, "judge_seed": JUDGE, "controls": "default", "size": networks.SIZE[0]},
+        "recipe": recipe.json(),
+        "seed": recipe.seed,
+        "command": f"python -m microtome.training {recipe.network} --out DIR",
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def write_card(path: Path, recipe: Recipe, *, cache: Path | None = None) -> dict[str, Any]:
+    """The card of the weights in `path`, also written beside them as JSON."""
+    found = card(path, recipe, cache=cache)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as file:
+        json.dump(found, file, indent=2)
+        file.write("\n")
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path.with_suffix(".json"))
+    return found

@@ -1,0 +1,182 @@
+"""The training loop: AdamW, one cycle of the learning rate, light augmentation, resumable, the same result every time.
+
+Source: Loshchilov & Hutter 2019, arXiv:1711.05101 (AdamW); Smith & Topin 2018, arXiv:1708.07120 (one cycle); Szegedy et al.
+2016, arXiv:1512.00567 (label smoothing); Howard 2018, DAWNBench (half the side first, then the whole).
+"""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional
+
+from microtome import networks
+from microtome.errors import CheckpointError, MissingExtra
+from microtome.training.data import LEARN, Series, series
+from microtome.training.recipes import Recipe
+from microtome.training.teaching import Taught, Teacher
+
+Progress = Callable[[dict[str, Any]], None]
+_SHIFT = 4  # px: how far augmentation moves a batch
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    data: Series | None = None,
+    cache: Path | None = None,
+    checkpoints: bool = False,
+    progress: Progress | None = None,
+    stop_after: int | None = None,
+) -> Path:
+    """The safetensors file of the trained network, in `out`; a killed run resumes from its last whole epoch, bit for bit.
+
+    `data` replaces the scenes that the recipe asks for (kept in `cache` if one is given); `checkpoints` also keeps the weights
+    of epochs 0, 1, 2, 4, 8 …; `progress` is told epoch, loss and learning rate; `stop_after` leaves after so many epochs.
+    Raises: MissingExtra without lightning-fabric; CheckpointError where `out` holds the state of another recipe.
+    """
+    fabric = _fabric(recipe)
+    out.mkdir(parents=True, exist_ok=True)
+    data = series(recipe.count, LEARN, cache=cache) if data is None else data
+    pupil = fresh(recipe)
+    teacher = None if recipe.teacher is None else Teacher(recipe.teacher)
+    raw = pupil if teacher is None else Taught(pupil, teacher.units, recipe.seed)
+    optimizer = torch.optim.AdamW(_groups(raw, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98))
+    first = _resumed(out / "state.pt", recipe, raw, optimizer)
+    net, optimizer = fabric.setup(raw, optimizer)
+    last = recipe.epochs if stop_after is None else min(recipe.epochs, stop_after)
+    if checkpoints and first == 0:
+        _save_weights(pupil, out / "epoch-000.safetensors", recipe)
+    for epoch in range(first, last):
+        loss = _epoch(fabric, net, optimizer, teacher, data, recipe, epoch)
+        _save_state(out / "state.pt", recipe, raw, optimizer, epoch + 1)
+        if checkpoints and (epoch + 1).bit_count() == 1:
+            _save_weights(pupil, out / f"epoch-{epoch + 1:03d}.safetensors", recipe)
+        if progress is not None:
+            progress({"epoch": epoch + 1, "epochs": recipe.epochs, "loss": loss})
+    return _save_weights(pupil, out / f"{recipe.network}.safetensors", recipe)
+
+
+def fresh(recipe: Recipe) -> nn.Module:
+    """The recipe's network with its first weights; torch's own random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        net = networks.build(recipe.network)
+    return net.to(memory_format=torch.channels_last) if recipe.channels_last else net  # pyright: ignore[reportCallIssue]
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """Images as the mini networks take them (image, rgb, row, col) float32, from pixels uint8 (image, row, col, rgb)."""
+    mean, std = torch.tensor(networks.MEAN), torch.tensor(networks.STD)
+    return ((pixels / 255 - mean) / std).permute(0, 3, 1, 2)
+
+
+def augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """`pixels` (image, row, col, rgb) float 0..255, half mirrored, all shifted alike, each colour a little changed."""
+    count, rows, cols, _ = pixels.shape
+    flip = torch.rand(count, generator=generator) < 0.5
+    pixels = torch.where(flip[:, None, None, None], pixels.flip(2), pixels)
+    down, over = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=generator).tolist()
+    row = (torch.arange(rows) + down).clamp(0, rows - 1)
+    col = (torch.arange(cols) + over).clamp(0, cols - 1)
+    gain = 1 + 0.2 * (torch.rand(count, 1, 1, 3, generator=generator) - 0.5)
+    return (pixels[:, row][:, :, col] * gain).clamp(0, 255)
+
+
+def _fabric(recipe: Recipe) -> Any:
+    try:
+        from lightning_fabric import Fabric
+    except ImportError as error:
+        raise MissingExtra("Training needs Lightning Fabric; install it with: pip install 'microtome[train]'.") from error
+    return Fabric(accelerator="cpu", devices=1, precision=recipe.precision)
+
+
+def _groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters with weight decay (matrices and kernels) and without (norms, biases, tokens, positions)."""
+    decayed = [one for name, one in net.named_parameters() if one.ndim >= 2 and "token" not in name and "pos_embed" not in name]
+    known = {id(one) for one in decayed}
+    rest = [one for one in net.parameters() if id(one) not in known]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def _rate(recipe: Recipe, share: float) -> float:
+    """The learning rate after that share of all steps: a straight rise, then half a cosine down to nothing."""
+    if share < recipe.warmup:
+        return recipe.lr * (0.02 + 0.98 * share / recipe.warmup)
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (share - recipe.warmup) / (1 - recipe.warmup)))
+
+
+def _epoch(
+    fabric: Any, net: nn.Module, optimizer: Any, teacher: Teacher | None, data: Series, recipe: Recipe, epoch: int
+) -> float:
+    """The mean loss of one epoch; its order and augmentation come from (seed, epoch) alone, so that it can be run again."""
+    net.train()
+    generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
+    order = torch.randperm(len(data), generator=generator).numpy()
+    steps = max(1, len(data) // recipe.batch)
+    total = 0.0
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(recipe, (epoch * steps + step) / (recipe.epochs * steps))
+        chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
+        x = normalised(augmented(torch.from_numpy(data.pixels[chosen]).float(), generator))
+        x = x.contiguous(memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
+        if (epoch * steps + step) < recipe.halved * recipe.epochs * steps:
+            x = functional.avg_pool2d(x, 2)
+        loss = _loss(net, teacher, x, torch.from_numpy(data.labels[chosen]), recipe.smoothing)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        total += float(loss.detach())
+    return total / steps
+
+
+def _loss(net: nn.Module, teacher: Teacher | None, x: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy with the labels; with a teacher, half of it with the teacher's answer, and the distance to its maps."""
+    if teacher is None:
+        return functional.cross_entropy(net(x).float(), labels, label_smoothing=smoothing)
+    probabilities, maps = teacher(x)
+    logits, guessed = net(x)
+    right = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+    alike = functional.cross_entropy(logits.float(), probabilities)
+    return 0.5 * right + 0.5 * alike + functional.mse_loss(guessed.float(), maps)
+
+
+def _resumed(path: Path, recipe: Recipe, net: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """The number of epochs already done; network and optimizer are put where they were then."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["recipe"] != recipe.json():
+        raise CheckpointError(f"'{path}' belongs to another recipe; give another --out, or remove it to start again.")
+    net.load_state_dict(state["net"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["epoch"])
+
+
+def _save_state(path: Path, recipe: Recipe, net: nn.Module, optimizer: Any, epoch: int) -> None:
+    state = {"recipe": recipe.json(), "net": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".pt", delete=False) as file:
+        torch.save(state, file)
+    os.replace(file.name, path)
+
+
+def _save_weights(net: nn.Module, path: Path, recipe: Recipe) -> Path:
+    """`path`, holding the weights in float32 with the recipe as metadata; there whole or not at all."""
+    tensors = {name: one.detach().contiguous() for name, one in net.state_dict().items()}
+    # One key only: safetensors writes several in no fixed order, and equal runs must give equal bytes.
+    payload = save(tensors, metadata={"recipe": json.dumps(recipe.json(), sort_keys=True)})
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        file.write(payload)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+    return path

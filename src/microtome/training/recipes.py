@@ -1,0 +1,53 @@
+"""The recipes of the mini zoo: everything that decides what a trained network becomes, one frozen row per network."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from microtome.errors import UnknownName, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One training run: the same recipe on the same machine with the same thread count gives the same weights."""
+
+    network: str  # one of networks.NAMES
+    epochs: int
+    lr: float = 3e-3  # highest learning rate of the one cycle
+    warmup: float = 0.15  # share of all steps on which the learning rate rises
+    batch: int = 64
+    halved: float = 0.5  # share of all steps, from the first, seen at half the side: a quarter of the work
+    weight_decay: float = 0.05  # not on norms and biases
+    smoothing: float = 0.05  # share of each label spread over all classes
+    count: int = 40_000  # scenes to learn from
+    seed: int = 0  # first weights, order and augmentation
+    teacher: str | None = None  # a network of ours whose probabilities and last maps are part of the target
+    precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
+    channels_last: bool = True  # memory order: faster for convolutions, slower for plain vision transformers
+
+    def json(self) -> dict[str, Any]:
+        """All fields as plain values."""
+        return asdict(self)
+
+
+RECIPES: dict[str, Recipe] = {
+    one.network: one
+    for one in (
+        Recipe(network="mini_vgg", epochs=3),
+        Recipe(network="mini_resnet", epochs=3),
+        Recipe(network="mini_densenet", epochs=2),
+        Recipe(network="mini_inception", epochs=2),
+        Recipe(network="mini_hrnet", epochs=2),
+        Recipe(network="mini_seresnet", epochs=2),
+        Recipe(network="mini_deit", epochs=6, lr=2e-3, warmup=0.08, halved=0.0, teacher="mini_vgg", channels_last=False),
+    )
+}
+
+
+def recipe(network: str) -> Recipe:
+    """The recipe that the shipped weights of `network` were made by.
+
+    Raises: UnknownName.
+    """
+    if network not in RECIPES:
+        raise UnknownName(f"There is no recipe for '{network}'.{did_you_mean(network, RECIPES)}")
+    return RECIPES[network]

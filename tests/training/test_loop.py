@@ -1,0 +1,136 @@
+"""The training loop: it learns, it resumes bit for bit, and it leaves torch's random state alone."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+from microtome import networks
+from microtome.errors import CheckpointError, UnknownName
+from microtome.training.data import Series, series
+from microtome.training.judging import interval, loaded
+from microtome.training.loop import augmented, normalised, train
+from microtome.training.recipes import RECIPES, Recipe, recipe
+from microtome.training.teaching import Taught
+
+SMALL = Recipe(network="mini_inception", epochs=2, count=32, batch=16, warmup=0.0, lr=2e-3, precision="32-true", halved=0.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def few() -> Series:
+    return series(32, seed=77)
+
+
+def test_the_loss_falls_on_a_handful_of_scenes(few: Series, tmp_path: Path) -> None:
+    losses: list[float] = []
+    train(replace(SMALL, epochs=10, smoothing=0.0), tmp_path, data=few, progress=lambda event: losses.append(event["loss"]))
+    assert len(losses) == 10
+    assert losses[0] > 1.8  # ten classes: an answer without knowledge costs log 10 = 2.30
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_stopped_run_resumes_bit_for_bit(few: Series, tmp_path: Path) -> None:
+    plan = replace(SMALL, halved=0.5, precision="bf16-mixed")
+    whole = train(plan, tmp_path / "whole", data=few)
+    train(plan, tmp_path / "parts", data=few, stop_after=1)
+    assert (tmp_path / "parts" / whole.name).read_bytes() != whole.read_bytes()
+    parts = train(plan, tmp_path / "parts", data=few)
+    assert parts.read_bytes() == whole.read_bytes()
+
+
+def test_training_leaves_the_global_random_state_alone(few: Series, tmp_path: Path) -> None:
+    before = torch.random.get_rng_state()
+    train(replace(SMALL, epochs=1), tmp_path, data=few)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_checkpoints_stand_at_powers_of_two_and_load(few: Series, tmp_path: Path) -> None:
+    path = train(replace(SMALL, epochs=4), tmp_path, data=few, checkpoints=True)
+    kept = sorted(one.name for one in tmp_path.glob("epoch-*.safetensors"))
+    assert kept == [f"epoch-{number:03d}.safetensors" for number in (0, 1, 2, 4)]
+    assert (tmp_path / "epoch-004.safetensors").read_bytes() == path.read_bytes()
+    assert loaded("mini_inception", path).training is False
+    with safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["recipe"])["network"] == "mini_inception"
+    with pytest.raises(CheckpointError, match="do not fit mini_vgg"):
+        loaded("mini_vgg", path)
+
+
+def test_the_state_of_another_recipe_is_refused(few: Series, tmp_path: Path) -> None:
+    train(SMALL, tmp_path, data=few, stop_after=1)
+    with pytest.raises(CheckpointError, match="belongs to another recipe"):
+        train(replace(SMALL, lr=1e-3), tmp_path, data=few)
+
+
+def test_a_taught_transformer_is_saved_without_its_training_layer(few: Series, tmp_path: Path) -> None:
+    plan = replace(RECIPES["mini_deit"], epochs=1, count=32, batch=16)
+    path = train(plan, tmp_path, data=few)
+    assert set(load_file(path)) == set(networks.build("mini_deit").state_dict())
+
+
+def test_the_training_layer_adds_a_guess_for_every_patch() -> None:
+    logits, guess = Taught(networks.build("mini_deit"), 48, seed=0)(torch.zeros(2, 3, 64, 64))
+    assert logits.shape == (2, 10)
+    assert guess.shape == (2, 64, 48)  # 64 px / 8 px = 8 patches a side
+
+
+def test_norms_and_biases_do_not_decay(few: Series, tmp_path: Path) -> None:
+    from microtome.training.loop import _groups
+
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
+    decayed, rest = _groups(net, 0.1)
+    assert [one.ndim for one in decayed["params"]] == [4, 2]
+    assert [one.ndim for one in rest["params"]] == [1, 1, 1, 1]
+    assert (decayed["weight_decay"], rest["weight_decay"]) == (0.1, 0.0)
+
+
+def test_augmentation_mirrors_about_half_and_keeps_shape_and_range() -> None:
+    ramp = torch.arange(64.0).expand(400, 8, 64)[..., None].expand(400, 8, 64, 3) * 2 + 60
+    seen = augmented(ramp, torch.Generator().manual_seed(3))
+    assert seen.shape == ramp.shape
+    mirrored = (seen[:, 0, 10, 0] > seen[:, 0, 50, 0]).float().mean()
+    assert abs(float(mirrored) - 0.5) < 0.1  # 400 draws: standard deviation 0.025
+    assert seen.min() >= 0
+    assert seen.max() <= 255
+
+
+def test_normalised_puts_grey_at_nought_and_white_at_two() -> None:
+    pixels = torch.full((1, 2, 5, 3), 255, dtype=torch.uint8)
+    assert normalised(pixels).shape == (1, 3, 2, 5)
+    assert torch.equal(normalised(pixels), torch.full((1, 3, 2, 5), 2.0))  # (1 - 0.5) / 0.25
+
+
+def test_a_series_is_kept_and_read_again(tmp_path: Path) -> None:
+    drawn = series(12, seed=9, cache=tmp_path)
+    again = series(12, seed=9, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert np.array_equal(drawn.pixels, again.pixels)
+    assert np.array_equal(drawn.areas, again.areas)
+    assert again.labels.tolist() == [index % 10 for index in range(12)]
+
+
+def test_the_wilson_interval_agrees_with_its_formula_by_hand() -> None:
+    # 8 of 10, z = 1.96: centre (0.8 + 0.19207) / 1.38415 = 0.71674, half width 1.41603 * sqrt(0.016 + 0.0096036) = 0.22657
+    assert interval(8, 10) == pytest.approx((0.49016, 0.94331), abs=2e-4)
+    assert interval(0, 0) == (0.0, 1.0)
+
+
+def test_every_network_has_a_recipe_and_an_unknown_one_names_the_nearest() -> None:
+    assert set(RECIPES) == set(networks.NAMES)
+    with pytest.raises(UnknownName, match="Did you mean 'mini_vgg'"):
+        recipe("mini_vg")
