@@ -12,6 +12,7 @@ import time
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, dataclass_transform, get_args, get_origin, get_type_hints
@@ -232,6 +233,8 @@ def watched_tallies(specimen: Specimen, images: Images, censuses: Sequence[Censu
                 seen[census][name] = census.reduced(specimen, name, value, seen[census])
 
     def visit(batch: Batch) -> None:
+        if not started:  # a scan that was finished before has no batch left, and nothing to watch
+            started.append(hooks.enter_context(watch(specimen, union, each=arrived)))
         for census in censuses:
             seen[census] = {}
         logits = first_tensor(specimen.run(batch.x))
@@ -242,9 +245,9 @@ def watched_tallies(specimen: Specimen, images: Images, censuses: Sequence[Censu
         seen.clear()
 
     union = list(dict.fromkeys(name for names in wanted.values() for name in names))
-    key = _survey_key(specimen, images, censuses)
-    with watch(specimen, union, each=arrived):
-        through(specimen, images, tallies, pace, visit, what=f"{specimen.name}: {what}", key=key)
+    started: list[object] = []
+    with ExitStack() as hooks:
+        through(specimen, images, tallies, pace, visit, what=f"{specimen.name}: {what}", key=_survey_key(specimen, images, censuses))
     return tallies
 
 

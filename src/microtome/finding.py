@@ -226,7 +226,7 @@ def _check(analysis: str, name: str, array: xr.DataArray) -> None:
 
 
 def _numeric(array: xr.DataArray) -> np.ndarray[Any, Any]:
-    return np.ascontiguousarray(array.values)
+    return np.ascontiguousarray(array.values).reshape(array.shape)  # numpy makes a single number 1-D here
 
 
 def _described(array: xr.DataArray) -> dict[str, Any]:

@@ -144,9 +144,13 @@ class _Run:
             else:
                 waiting.append(analysis)
         worker = specimen.on(device) if waiting else specimen
+        alone = [analysis for analysis in waiting if not isinstance(analysis, Census)]
+        bare = [analysis for analysis in alone if analysis.needs == "weights"]
+        for analysis in bare:  # what needs no images is there soonest
+            self.keep(analysis, worker, lambda one=analysis: one.measure(worker, self.images, self.pace))
         self.scan(worker, [analysis for analysis in waiting if isinstance(analysis, Census)])
-        for analysis in waiting:
-            if not isinstance(analysis, Census):
+        for analysis in alone:
+            if analysis not in bare:
                 self.keep(analysis, worker, lambda one=analysis: one.measure(worker, self.images, self.pace))
 
     def scan(self, worker: Specimen, censuses: Sequence[Census]) -> None:
@@ -197,6 +201,8 @@ class _Run:
                 self.failed("", analysis.name(), str(error))
                 continue
             self.outcome.findings["", analysis.name()] = finding
+            if kind == "reused":
+                self.outcome.reused.append(("", analysis.name()))
             self.listener(Event(kind, "", analysis.name(), finding.line))
 
     def refused(self, worker: Specimen, analysis: Analysis, error: MicrotomeError) -> None:

@@ -102,11 +102,12 @@ class Compare(Collation):
     def panels(self, found: Arrays) -> Sequence[Panel]:
         panels: list[Panel] = [
             Table(title="All specimens", rows="specimen", columns=("rank", "family", "weights", "table", "wins", "front")),
-            Scatter(
+        ]
+        if not np.isnan(found["score"].values).all():
+            panels.append(Scatter(
                 title="Accuracy against price", x="price", y="score", front="front", group="family", low="score_low", high="score_high",
                 log="x", note="Ringed: no other specimen is both more accurate and cheaper. Bars: 95 % intervals.",
-            ),
-        ]  # fmt: skip
+            ))  # fmt: skip
         for name, title in (
             ("accuracy_by_size", "Accuracy by object size"),
             ("lift_by_size", "Localisation lift by object size"),
@@ -191,7 +192,7 @@ def _end(finding: Finding | None, name: str, place: int) -> float:
 
 
 def _idle(finding: Finding | None) -> float:
-    if finding is None:
+    if finding is None or finding.origin["specimen"].get("trained") is False:
         return float("nan")
     return float((finding["influence_high"].values < finding["twin_influence_low"].values).mean())
 

@@ -5,6 +5,7 @@ Exit codes: 0 all well; 1 something failed (said which); 2 the call was wrong; 1
 
 import os
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -16,6 +17,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; no deliberate error ever shows a traceback."""
     from microtome.cli.verbs import group
 
+    # `microtome doctor` says it; in front of every other answer it would only be noise.
+    warnings.filterwarnings("ignore", message="torchvision's compiled operators")
     try:
         code = group().main(args=arguments, prog_name="microtome", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

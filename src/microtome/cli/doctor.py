@@ -7,6 +7,8 @@ import shutil
 import warnings
 from collections.abc import Iterator
 
+from microtome.errors import MicrotomeError
+
 EXTRAS = {
     "lightning-fabric": ("train", "microtome train"),
     "scikit-learn": ("dev", "oracles of the tests"),
@@ -31,8 +33,13 @@ def diagnosis() -> Iterator[str]:
     yield f"{'! only ' if free < 1 else ''}{free:.1f} GB free on this disk"
     from microtome import networks
 
-    there = [name for name in networks.NAMES if name.startswith("mini_") and networks.weights(name).is_file()]
-    yield f"mini zoo: {len(there)} networks with weights ({', '.join(there)})"
+    for name in networks.NAMES:
+        try:
+            networks.weights(name)
+        except MicrotomeError as error:
+            yield f"! microtome:{name}: {error}"
+        else:
+            yield f"microtome:{name}: weights are there"
 
 
 def _devices() -> Iterator[str]:

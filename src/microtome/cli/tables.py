@@ -13,14 +13,28 @@ if TYPE_CHECKING:
     from microtome.specimen import Specimen
 
 
+SHORT = {
+    "own head, top-1 (share)": "own head",
+    "best probe (share)": "probe",
+    "localisation lift (share)": "lift",
+    "smallest objects (share)": "small objects",
+    "most clutter (share)": "most clutter",
+    "parameters (1)": "parameters",
+    "multiply-adds (M per image)": "M mult-adds",
+    "time of a batch (ms per image)": "ms/image",
+    "live memory (MB per image)": "MB live",
+    "blocks below their twin (share)": "idle blocks",
+}
+
+
 def comparison(finding: "Finding") -> str:
     """The comparison as a table, best rank first, followed by the recommendation."""
     table = Table(title="Comparison", title_justify="left")
     table.add_column("rank", justify="right")
-    table.add_column("specimen")
+    table.add_column("specimen", overflow="fold", min_width=14)
     table.add_column("family")
     for name in finding["table"].criterion.values:
-        table.add_column(str(name), justify="right", overflow="fold")
+        table.add_column(SHORT.get(str(name), str(name)), justify="right", overflow="fold")
     ranks = finding["rank"].values
     order = np.argsort(np.nan_to_num(ranks, nan=np.inf), kind="stable")
     for one in order:

@@ -35,9 +35,8 @@ def seeded(seed: int) -> Generator[None]:
 
 def twin(specimen: "Specimen", seed: int) -> "Specimen":
     """The untrained twin of a specimen; its notes say how the weights were drawn."""
-    if specimen.maker is not None:
-        net, notes = specimen.maker.fresh(seed), []
-    else:
+    net, notes = (specimen.maker.fresh(seed), list[str]()) if specimen.maker is not None else (None, [])
+    if net is None or _same_weights(net, specimen.net):  # a factory that seeds itself gives the same weights again
         net = copy.deepcopy(specimen.net).cpu()
         notes = redrawn(net, seed)
     net = net.eval().to(device_of(specimen.net))
@@ -56,6 +55,12 @@ def twin(specimen: "Specimen", seed: int) -> "Specimen":
     return made
 
 
+def _same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Whether both have parameters and all of them are equal."""
+    pairs = list(zip(one.parameters(), other.parameters(), strict=False))
+    return bool(pairs) and all(torch.equal(left.detach().cpu(), right.detach().cpu()) for left, right in pairs)
+
+
 def redrawn(net: nn.Module, seed: int) -> list[str]:
     """Notes about how; changes `net` in place: each module's own initialisation, single parameters from their own spread."""
     drawn: set[int] = set()
@@ -70,9 +75,9 @@ def redrawn(net: nn.Module, seed: int) -> list[str]:
         for name, parameter in net.named_parameters():
             if id(parameter) in drawn or not parameter.is_floating_point():
                 continue
-            spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
-            noise = torch.randn(parameter.shape, generator=generator).mul_(spread).add_(float(parameter.mean()))
-            parameter.copy_(noise)
+            if not bool((parameter == parameter.flatten()[0]).all()):  # a constant stays what it is
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.copy_(noise.mul_(float(parameter.std())).add_(float(parameter.mean())))
             single.append(name)
     if not single:
         return []

@@ -1,0 +1,189 @@
+"""The command line as a user meets it: verbs, exit codes, one sentence for every wrong call, resumption, reuse."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from microtome.cli import main
+
+ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+FACTORY = '''
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, outputs=10):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+        self.layers = nn.Sequential(*(nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1), nn.ReLU()) for _ in range(3)))
+        self.head = nn.Linear(8, outputs)
+
+    def forward(self, x):
+        return self.head(self.layers(torch.relu(self.stem(x))).mean((2, 3)))
+
+def make(outputs=10):
+    torch.manual_seed(0)
+    return Net(outputs)
+'''
+
+
+@dataclass
+class Said:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def call(*words: str, cwd: Path | None = None) -> Said:
+    """The command run in this process (importing torch anew for each call would take minutes); its exit code and what it said."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(cwd or Path.cwd()):
+        try:
+            main(list(words))
+        except SystemExit as end:
+            code = int(end.code or 0)
+        else:
+            raise AssertionError("main did not exit")
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """A folder with a factory file and eight labelled pictures."""
+    (tmp_path / "nets.py").write_text(FACTORY)
+    random = np.random.default_rng(0)
+    for place in range(8):
+        folder = tmp_path / "photos" / ("cat" if place % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (40, 48, 3), dtype=np.uint8)).save(folder / f"{place}.png")
+    return tmp_path
+
+
+def test_help_imports_no_torch() -> None:
+    code = "import sys; from microtome.cli.verbs import group; group().get_help(__import__('click').Context(group())); "
+    code += "sys.exit('torch' in sys.modules or 'xarray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_process_of_its_own_exits_with_the_code(work: Path) -> None:
+    command = [sys.executable, "-c", "from microtome.cli import main; main()", "analyse"]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=work, env=ENVIRONMENT, check=False)
+    assert said.returncode == 2
+    assert said.stderr.startswith("microtome: There is no verb 'analyse'. Did you mean 'analyze'?")
+    assert said.stderr.count("\n") == 1
+
+
+def test_every_analysis_is_a_verb() -> None:
+    from microtome.catalog import entries
+    from microtome.cli.verbs import group
+
+    assert set(entries()) <= set(group().commands)
+
+
+def test_list_names_every_analysis() -> None:
+    from microtome.catalog import entries
+
+    said = call("list")
+    assert said.returncode == 0
+    assert all(name in said.stdout for name in entries())
+
+
+def test_analyze_reuse_and_recompute(work: Path) -> None:
+    words = ["analyze", "nets.py:make", "photos", "--out", "out", "--only", "similarity,cost,compare", "--recipe", "size=32"]
+    first = call(*words, cwd=work)
+    assert first.returncode == 0, first.stderr
+    assert "(0 reused)" in first.stdout
+    assert (work / "out" / "report.html").is_file()
+    second = call(*words, cwd=work)
+    assert "3 findings (3 reused)" in second.stdout
+    third = call(*words, "--set", "similarity.at=convs", cwd=work)
+    assert "3 findings (1 reused)" in third.stdout, third.stdout  # cost stays; similarity and what reads it are made anew
+
+
+def test_one_analysis_as_a_verb_with_json(work: Path) -> None:
+    said = call("similarity", "nets.py:make", "photos", "--at", "convs", "--recipe", "size=32", "--out", "o", "--json", cwd=work)
+    assert said.returncode == 0, said.stderr
+    events = [json.loads(line) for line in said.stdout.splitlines()]
+    assert events[-1]["event"] == "end"
+    assert events[-1]["code"] == 0
+    assert any(event["event"] == "measured" and event["analysis"] == "similarity" for event in events)
+
+
+WRONG = {
+    "a misspelt verb": (["analyse", "x"], 2, "Did you mean 'analyze'"),
+    "a misspelt analysis": (["analyze", "nets.py:make", "photos", "--only", "similarty"], 2, "Did you mean 'similarity'"),
+    "a misspelt option": (["analyze", "nets.py:make", "photos", "--set", "similarity.att=x"], 2, "no option 'att'"),
+    "a misspelt layer": (["similarity", "nets.py:make", "photos", "--at", "layer.0", "--recipe", "size=32"], 1, "No layer is called"),
+    "an unknown model": (["cost", "timm:resnet5O", "--weights", "none"], 2, "resnet50"),
+    "a missing folder": (["similarity", "nets.py:make", "--batch", "8", "fotos/"], 1, "fotos"),
+    "a device that is not there": (["cost", "nets.py:make", "--device", "tpu"], 2, "auto, cpu, cuda, mps"),
+    "a number that is none": (["cost", "nets.py:make", "--repeats", "many"], 2, "many"),
+    "a number out of range": (["cost", "nets.py:make", "--repeats", "1"], 2, "3 to 1000"),
+    "no specimen": (["analyze", "photos"], 2, "name at least one specimen"),
+    "a folder that holds no findings": (["report", "photos"], 1, "photos"),
+    "no folder": (["view", "nowhere"], 1, "nowhere"),
+    "weights that do not exist": (["cost", "nets.py:make", "--weights", "missing.safetensors"], 1, "missing.safetensors"),
+    "a factory that is not there": (["cost", "nets.py:made"], 2, "make"),
+    "a recipe with nonsense": (["cost", "nets.py:make", "--recipe", "sise=3"], 2, "Did you mean 'size'"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_one_sentence_for_what_is_wrong(work: Path, what: str) -> None:
+    words, code, hint = WRONG[what]
+    said = call(*words, cwd=work)
+    text = said.stdout + said.stderr
+    assert "Traceback" not in text
+    assert hint in text, text
+    assert said.returncode == code, text
+
+
+def test_interrupted_keeps_its_work_and_goes_on(work: Path) -> None:
+    """Ctrl-C in the middle of a run: exit code 130, one sentence; the same command then reuses what was finished."""
+    words = ["analyze", "nets.py:make", "timm:resnet50", "scenes:2000,size=64", "--weights", "none", "--recipe", "size=64",
+             "--only", "cost,similarity", "--out", "out", "--no-report"]  # fmt: skip
+    command = [sys.executable, "-c", "from microtome.cli import main; main()", *words]
+    running = subprocess.Popen(command, cwd=work, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(work.glob("out/*/cost/*/finding.json")) and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, out + err
+    assert "Traceback" not in out + err
+    assert "interrupted" in err
+    again = call("cost", "nets.py:make", "--weights", "none", "--recipe", "size=64", "--out", "out", cwd=work)
+    assert "(1 reused)" in again.stdout, again.stdout + again.stderr
+
+
+def test_bad_weights_for_one_specimen_do_not_stop_the_others(work: Path) -> None:
+    (work / "broken.pth").write_bytes(b"not a checkpoint")
+    said = call("analyze", "nets.py:make", "nets.py:make(outputs=3)", "--weights", "broken.pth", "--weights", "none",
+                "--only", "cost", "--out", "out", "--no-report", cwd=work)  # fmt: skip
+    assert said.returncode == 1
+    assert "broken.pth" in said.stderr
+    assert len(list(work.glob("out/*/cost/*/finding.json"))) == 1
+
+
+def test_doctor_runs() -> None:
+    said = call("doctor")
+    assert said.returncode == 0, said.stderr
+    assert "torch" in said.stdout
+
+
+def test_layers(work: Path) -> None:
+    said = call("layers", "nets.py:make", "--weights", "none", cwd=work)
+    assert said.returncode == 0, said.stderr
+    assert "stem" in said.stdout
+    assert "last3" in said.stdout
