@@ -1,0 +1,1 @@
+"""Two renderers for panels: papers (`mpl`) and the page (`html`)."""

@@ -1,0 +1,105 @@
+"""Arrays as JSON: base64 of little-endian numbers, compressed where that is shorter, each distinct block written once.
+
+The page holds many findings, and the same pictures lie under several of them; so an array names a block by its hash, and blocks
+are kept apart. Compression is PNG's own (differences along the row, then zlib) without PNG's container, because a browser may
+alter what it reads back from a canvas, and these bytes are offered for download.
+"""
+
+import base64
+import hashlib
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+ROUNDED_FROM = 32_768  # values: from here on, maps of floats are written with eleven bits (float16 over a common scale)
+EXACT_UP_TO = 4_096  # values: up to here, float64 stays float64, so that counts in tables are exact
+UNDRAWN_LIMIT = 200_000  # characters of base64 for an array that no panel draws
+DRAWN_LIMIT = 6_000_000  # characters of base64 for one that a panel draws
+
+Numbers = np.ndarray[Any, Any]
+
+
+def packed(array: xr.DataArray, facts: Mapping[str, Any], blocks: dict[str, Any], drawn: bool) -> dict[str, Any]:
+    """`facts` (what the card says about the array) with the name of the block in `blocks` that holds its values.
+
+    An array too large for a page names no block and says so in `omitted`; one written with fewer digits says so in `rounded`.
+    """
+    said = dict(facts)
+    if said["dtype"] == "text":
+        return said
+    block = _block(array.values, _column(array))
+    limit = DRAWN_LIMIT if drawn else UNDRAWN_LIMIT
+    if len(block["data"]) > limit:
+        said["omitted"] = f"{len(block['data']) / 1e6:.1f} MB, too large for one page; all of it is in arrays.safetensors"
+        return said
+    if block["dtype"] == "f2":
+        said["rounded"] = "three digits here; all digits are in arrays.safetensors"
+    key = hashlib.sha256(repr(sorted(block.items())).encode()).hexdigest()[:16]
+    blocks[key] = block
+    return said | {"block": key}
+
+
+def _column(array: xr.DataArray) -> int:
+    """How many bytes make one picture row, for (…, row, col, rgb) of uint8; otherwise 0."""
+    dims = tuple(map(str, array.dims))
+    return int(array.sizes["col"]) * 3 if dims[-3:] == ("row", "col", "rgb") and array.dtype == np.uint8 else 0
+
+
+def _block(values: Numbers, picture_row: int) -> dict[str, Any]:
+    """The shortest of the ways to write `values`, with what a reader needs to undo it."""
+    plain, scale = _narrowed(values)
+    kind = f"{plain.dtype.kind}{plain.dtype.itemsize}"
+    ways = {"raw": plain.tobytes()}
+    if plain.nbytes > 256:
+        ways["zlib"] = zlib.compress(_by_byte(plain), 9)
+    if picture_row and plain.size:
+        ways["pixels"] = zlib.compress(_differences(plain, picture_row), 9)
+    best = min(ways, key=lambda way: len(ways[way]))
+    block: dict[str, Any] = {"dtype": kind, "packing": best, "data": base64.b64encode(ways[best]).decode()}
+    if scale != 1.0:
+        block["scale"] = scale
+    if best == "pixels":
+        block["width"] = picture_row // 3
+    return block
+
+
+def _narrowed(values: Numbers) -> tuple[Numbers, float]:
+    """`values` in the narrowest type the page reads (u1, i4, f2, f4, f8; little-endian), and the factor to multiply by."""
+    if values.dtype.kind == "b" or values.dtype == np.uint8:
+        return np.ascontiguousarray(values, dtype="<u1"), 1.0
+    if values.dtype.kind in "iu":
+        fits = values.size == 0 or (int(values.min()) >= -(2**31) and int(values.max()) < 2**31)
+        return np.ascontiguousarray(values, dtype="<i4" if fits else "<f8"), 1.0
+    with np.errstate(over="ignore"):
+        single = values.astype("<f4")
+    if values.dtype == np.float64 and _loses(single, values):
+        return np.ascontiguousarray(values, dtype="<f8"), 1.0
+    if values.size > ROUNDED_FROM and values.ndim > 2:
+        finite = np.abs(values[np.isfinite(values)])
+        largest = float(finite.max()) if finite.size else 0.0
+        scale = largest if largest > 0 else 1.0
+        return (values / scale).astype("<f2"), scale
+    return np.ascontiguousarray(single), 1.0
+
+
+def _loses(single: Numbers, values: Numbers) -> bool:
+    """Whether float32 is too coarse: in short arrays when any digit is lost, in long ones only when a value overflows."""
+    if values.size <= EXACT_UP_TO:
+        return not np.array_equal(single.astype("<f8"), values, equal_nan=True)
+    return bool((np.isinf(single) & ~np.isinf(values)).any())
+
+
+def _by_byte(plain: Numbers) -> bytes:
+    """All first bytes, then all second bytes, …: neighbours in exponent and sign compress far better side by side."""
+    return plain.reshape(-1).view(np.uint8).reshape(-1, plain.dtype.itemsize).T.tobytes()
+
+
+def _differences(pixels: Numbers, picture_row: int) -> bytes:
+    """Each pixel minus its left neighbour, modulo 256, row by row."""
+    rows = pixels.reshape(-1, picture_row // 3, 3)
+    left = np.zeros_like(rows)
+    left[:, 1:] = rows[:, :-1]
+    return (rows - left).tobytes()

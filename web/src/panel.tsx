@@ -1,0 +1,107 @@
+// One panel: title, the chart of one specimen or of several side by side, its table, its downloads.
+
+import type { ComponentChildren, JSX } from "preact";
+import { useContext, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { type Finding, type Panel, arr, extent, names, spoken } from "./data";
+import { slug } from "./format";
+import { csvOfTable, figure, save, savePng } from "./save";
+import { DataTable } from "./table";
+import { choices, tabled } from "./tabled";
+import { Bars } from "./charts/bars";
+import { type ChartProps, Curve } from "./charts/curve";
+import { Grid } from "./charts/grid";
+import { Heat } from "./charts/heat";
+import { Hist } from "./charts/hist";
+import { Printing } from "./charts/lines";
+import { Overlay } from "./charts/overlay";
+import { Scatter } from "./charts/scatter";
+import { plot, reach } from "./charts/series";
+
+const CHARTS: Record<string, (props: ChartProps) => JSX.Element> = { Curve, Bars, Hist, Heat, Grid, Scatter, Overlay };
+const TALL: Record<string, number> = { Curve: 320, Bars: 300, Hist: 340, Heat: 380, Grid: 420, Scatter: 380, Overlay: 460, Table: 220 };
+/** Kinds that need the whole width even when several specimens stand side by side. */
+const WIDE = new Set(["Grid", "Overlay", "Hist"]);
+/** Kinds so tall that a section with them begins with one specimen. */
+export const TALLEST = new Set(["Grid", "Overlay"]);
+
+export interface Shown { finding: Finding; panel: Panel; name: string; untrained: boolean }
+
+/** Draws its children only once they come near the screen; printing draws them all. */
+function Late({ height, children }: { height: number; children: () => ComponentChildren }) {
+  const printing = useContext(Printing);
+  const ref = useRef<HTMLDivElement>(null);
+  const [near, come] = useState(false);
+  useLayoutEffect(() => {
+    if (near || !ref.current) return;
+    const watcher = new IntersectionObserver((seen) => { if (seen.some((s) => s.isIntersecting)) { come(true); watcher.disconnect(); } }, { rootMargin: "900px 0px" });
+    watcher.observe(ref.current);
+    return () => watcher.disconnect();
+  }, [near]);
+  return near || printing ? <>{children()}</> : <div ref={ref} class="late" style={{ minHeight: `${height}px` }} />;
+}
+
+/** The common scale of charts that stand side by side; none when it would flatten one of them. */
+function common(shown: Shown[]): [number, number] | undefined {
+  if (shown.length < 2) return undefined;
+  const spans = shown.map(({ panel, finding }): [number, number] =>
+    panel.kind === "Curve" || panel.kind === "Bars" ? reach(plot(panel, finding)) : panel.kind === "Heat" ? extent(arr(finding, panel.z).values) : [NaN, NaN]);
+  if (spans.some(([a, b]) => !(b >= a))) return undefined;
+  const whole: [number, number] = [Math.min(...spans.map((s) => s[0])), Math.max(...spans.map((s) => s[1]))];
+  const size = (s: [number, number]) => s[1] - Math.min(0, s[0]);
+  return spans.every((s) => size(s) * 12 > size(whole)) ? whole : undefined;
+}
+
+export function PanelFigure({ shown, level = 4, marked, badge, bare }: { shown: Shown[]; level?: 3 | 4; bare?: boolean; marked?: string; badge?: (name: string) => string }) {
+  const first = shown[0].panel;
+  const range = useMemo(() => common(shown), [shown.map((s) => s.finding.id + s.panel.title).join()]);
+  const several = shown.length > 1;
+  const Head = `h${level}` as "h4";
+  const sameTitle = shown.every((s) => s.panel.title === first.title);
+  return (
+    <figure class="panel" data-kind={first.kind}>
+      <figcaption>
+        {bare ? null : <Head>{first.title}</Head>}
+        {first.note ? <p class="note">{first.note}</p> : null}
+        {range ? <p class="note soft">All specimens on the same scale.</p> : null}
+      </figcaption>
+      <div class={several ? `multiples ${first.kind === "Table" ? "tables" : WIDE.has(first.kind) ? "wide" : ""}` : ""}>
+        {shown.map((one) => (
+          <div class="multiple" key={one.finding.id}>
+            {several ? <p class="who"><span>{one.name}</span>{one.untrained ? <span class="badge">untrained</span> : null}{sameTitle ? null : <span class="soft"> {one.panel.title}</span>}</p> : null}
+            <Late height={TALL[first.kind]}>{() => <One {...one} range={range} marked={marked} badge={badge} few={several} />}</Late>
+          </div>
+        ))}
+      </div>
+    </figure>
+  );
+}
+
+function One({ finding, panel, name, range, marked, badge, few }: Shown & { range?: [number, number]; marked?: string; badge?: (name: string) => string; few: boolean }) {
+  const place = useRef<HTMLDivElement>(null);
+  const printing = useContext(Printing);
+  const [asTable, table] = useState(false);
+  const offered = useMemo(() => choices(panel, finding), [panel, finding]);
+  const [fixed, fix] = useState<Record<string, number>>({});
+  const missing = names(panel[panel.kind === "Table" ? "columns" : panel.kind === "Overlay" ? "heat" : panel.kind === "Hist" ? "density" : panel.kind === "Curve" || panel.kind === "Bars" || panel.kind === "Scatter" ? "y" : "z"]).map((n) => finding.arrays[n]).find((a) => !a || a.omitted);
+  if (missing !== undefined) return <p class="gone">Not drawn: the array {missing.name} is {missing.omitted}.</p>;
+  const Chart = CHARTS[panel.kind];
+  const file = `${slug(name)}_${finding.analysis}_${slug(panel.title)}`;
+  const svg = () => figure(panel, finding, fixed, place.current);
+  const label = `${panel.title}, ${name}`;
+  if (panel.kind !== "Table" && !Chart) return <p class="gone">This page does not know the panel kind {panel.kind}; a newer microtome wrote it.</p>;
+  return (
+    <div ref={place}>
+      {offered.map(({ dim, names: list }) => (
+        <label class="knobs">{spoken(dim)} <select value={fixed[dim] ?? 0} onChange={(e) => fix({ ...fixed, [dim]: Number(e.currentTarget.value) })}>{list.map((n, k) => <option value={k}>{n}</option>)}</select></label>
+      ))}
+      {panel.kind === "Table" ? <DataTable data={tabled(panel, finding, fixed)} label={label} marked={marked} badge={badge} most={printing ? Infinity : few ? 8 : 40} /> : <Chart panel={panel} finding={finding} fixed={fixed} range={range} />}
+      {asTable && panel.kind !== "Table" ? <DataTable data={tabled(panel, finding, fixed)} label={`${label}, as a table`} /> : null}
+      <div class="tools">
+        {panel.kind === "Table" ? null : <button type="button" aria-pressed={asTable} aria-label={`Show ${label} as a table`} onClick={() => table(!asTable)}>Table</button>}
+        {panel.kind === "Table" ? null : <button type="button" aria-label={`Download ${label} as SVG`} onClick={() => save(`${file}.svg`, svg(), "image/svg+xml")}>SVG</button>}
+        {panel.kind === "Table" ? null : <button type="button" aria-label={`Download ${label} as PNG`} onClick={() => savePng(`${file}.png`, svg())}>PNG</button>}
+        <button type="button" aria-label={`Download the numbers of ${label} as CSV`} onClick={() => save(`${file}.csv`, csvOfTable(tabled(panel, finding, fixed)), "text/csv")}>CSV</button>
+      </div>
+    </div>
+  );
+}
