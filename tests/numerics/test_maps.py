@@ -128,7 +128,8 @@ def test_entropy_by_hand():
 def test_centre_prior_is_a_symmetric_unit_blob():
     blob = centre_prior(6, 9, 0.25)
     assert blob.sum().item() == pytest.approx(1)
-    assert torch.allclose(blob, blob.flip(0)) and torch.allclose(blob, blob.flip(1))
+    assert torch.allclose(blob, blob.flip(0))
+    assert torch.allclose(blob, blob.flip(1))
     # Row 0 of 6 lies 5/12 of the height from the middle, row 2 lies 1/12: ratio exp(-(25 - 1)/144 / (2/16)).
     assert (blob[0, 0] / blob[2, 0]).item() == pytest.approx(math.exp(-24 / 144 * 8))
 

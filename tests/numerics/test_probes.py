@@ -7,7 +7,7 @@ from sklearn.preprocessing import StandardScaler
 from microtome.errors import Unmeasurable
 from microtome.numerics.probes import ridge_probe, stratified_folds
 
-SHAPES = [(120, 30), (60, 200)]  # more images than features, and fewer
+SHAPES = [(120, 30), (60, 90)]  # more images than features, and fewer
 
 
 def blobs(images, features, classes=3, gap=1.0, seed=0):

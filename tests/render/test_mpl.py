@@ -1,6 +1,7 @@
 import io
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -9,13 +10,13 @@ import pytest
 from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).parent))
-from findings import AT, FAMILIES, LAYERS, NETS, PICTURES, finding  # noqa: E402
+from findings import AT, FAMILIES, LAYERS, NETS, PICTURES, finding
 
-from microtome.errors import UnknownName  # noqa: E402
-from microtome.finding import Finding, array  # noqa: E402
-from microtome.panels import KINDS, Bars, Curve, Grid, Heat, Hist, Overlay, Table  # noqa: E402
-from microtome.render.mpl import DRAWN, figure  # noqa: E402
-from microtome.render.mpl.paper import GREY, short  # noqa: E402
+from microtome.errors import UnknownName
+from microtome.finding import Finding, array
+from microtome.panels import KINDS, Bars, Curve, Grid, Heat, Hist, Overlay, Table
+from microtome.render.mpl import DRAWN, figure
+from microtome.render.mpl.paper import GREY, short
 
 FOUND = finding()
 PLACES = {panel.title: place for place, panel in enumerate(FOUND.panels)}
@@ -163,7 +164,7 @@ def test_a_tall_name_does_not_eat_the_bars():
     (axes,) = drawn.axes
     assert axes.get_window_extent().height / drawn.dpi > 1.8
     boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
-    assert not any(left.overlaps(right) for left, right in zip(boxes, boxes[1:], strict=False))
+    assert not any(left.overlaps(right) for left, right in pairwise(boxes))
 
 
 def test_hist_has_one_axes_for_each_layer_with_its_twin():
@@ -206,7 +207,7 @@ def test_grid_lays_tiles_down_and_across_and_marks_empty_ones():
     (axes,) = drawn.axes
     assert len(axes.images) == 6 * 16
     assert texts(drawn) == ["empty"]
-    left, right, bottom, top = axes.images[16 * 2 + 3].get_extent()  # third row, fourth column
+    left, _, _, top = axes.images[16 * 2 + 3].get_extent()  # third row, fourth column
     assert (int(left), int(top)) == (3, 2)
     tile = FOUND["kernels"].values[1, 4]
     blue = mpl.colormaps["RdBu_r"](0.5 + 0.5 * tile / np.abs(tile).max())[..., :3]

@@ -1,5 +1,8 @@
 """Panels as matplotlib figures, for papers and notebooks: PNG, SVG or PDF, without pyplot and without a screen."""
 
+from collections.abc import Callable
+from typing import Any
+
 import matplotlib as mpl
 
 from microtome.errors import UnknownName, did_you_mean
@@ -8,7 +11,7 @@ from microtome.panels import Panel
 from microtome.render.mpl import charts, pictures, tables
 from microtome.render.mpl.paper import STYLE, Paper
 
-DRAWN = {
+DRAWN: dict[str, Callable[[Finding, Any], Paper]] = {
     "Curve": charts.curve,
     "Bars": charts.bars,
     "Hist": charts.hist,

@@ -140,7 +140,7 @@ def scatter(finding: Finding, panel: Scatter) -> Paper:
         axes.errorbar(across, up, spread, fmt="none", ecolor=GREY, elinewidth=0.8, zorder=2)
     if panel.front:
         ringed = finding[panel.front].values.astype(bool)
-        ring = {"s": 105, "facecolors": "none", "edgecolors": "#222222", "linewidths": 1.0, "zorder": 4}
+        ring: dict[str, Any] = {"s": 105, "facecolors": "none", "edgecolors": "#222222", "linewidths": 1.0, "zorder": 4}
         axes.scatter(across[ringed], up[ringed], label="on the front", **ring)
     axes.set_xlabel(label(x, panel.x))
     axes.set_ylabel(label(y, panel.y))

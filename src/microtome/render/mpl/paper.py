@@ -19,13 +19,13 @@ from microtome.panels import Panel
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#5B3A9E")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 STROKES = ("-", "-.", ":")  # dashes mean a baseline
-ORDERED = frozenset("layer block stage checkpoint severity rank size scale amount frequency bin".split())
+ORDERED = {"layer", "block", "stage", "checkpoint", "severity", "rank", "size", "scale", "amount", "frequency", "bin"}
 GREY = "#8A8A8A"
 PALE = "#E4E4E4"  # a value that is missing
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 LONGEST = 34  # characters of a name on an axis
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 8.0,
     "axes.labelsize": 8.0,
     "axes.titlesize": 8.0,
@@ -165,7 +165,7 @@ def named_ticks(axes: Axes, axis: str, names: np.ndarray[Any, Any], inches: floa
 
 
 def looks(count: int, dim: str = "") -> list[dict[str, Any]]:
-    """A colour and a stroke for each line: distinct colours, then the same with other strokes; many in order get an ordered scale."""
+    """A colour and a stroke for each line: distinct colours, then other strokes; many in order get an ordered scale."""
     if count > len(COLOURS) and dim.rstrip("_") in ORDERED:
         return [{"color": mpl.colormaps[SEQUENTIAL](share), "linestyle": "-"} for share in np.linspace(0, 0.9, count)]
     rounds = [divmod(number, len(COLOURS)) for number in range(count)]

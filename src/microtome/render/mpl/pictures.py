@@ -160,7 +160,7 @@ def _wall(panel: Grid | Overlay, rows: int, cols: int, aspect: float, side: list
     middle = (1 - GAP) / 2
     axes.set_yticks([row + middle for row in range(min(rows, len(side)))], [short(one, 22) for one in side[:rows]])
     axes.xaxis.tick_top()
-    turned = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if narrow else {}
+    turned: dict[str, Any] = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if narrow else {}
     axes.set_xticks([col + middle for col in range(min(cols, len(top)))], [short(one, 22) for one in top[:cols]], **turned)
     return paper, axes
 
@@ -238,7 +238,7 @@ def _extent(finding: Finding, panel: Overlay, image: int, place: int) -> tuple[f
 
 
 def _upsampled(heat: Values, size: tuple[int, int], extent: tuple[float, float, float, float]) -> Values:
-    """The positive heat at every pixel of the picture, linear between the middles of its cells, which lie where `extent` says."""
+    """The positive heat at every pixel of the picture, linear between the middles of its cells, placed by `extent`."""
     rows, cols = (
         _weights(cells, pixels, low, high)
         for cells, pixels, (low, high) in zip(heat.shape, size, (extent[:2], extent[2:]), strict=True)
