@@ -4,6 +4,7 @@
     python docs/generate.py --check         write nothing; exit with 1 and name the pages that are stale
     python docs/generate.py --arrays DIR    note in docs/arrays.json what the findings in DIR hold, then write the pages
     python docs/generate.py --figures DIR   draw docs/figures/NAME.png from the findings in DIR, then write the pages
+    python docs/generate.py --report DIR    photograph DIR/report.html as docs/figures/report.png, then write the pages
 
 Everything is read from the catalog, the commands and the errors themselves; torch is never imported.
 """
@@ -12,7 +13,9 @@ import argparse
 import inspect
 import io
 import json
+import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -272,12 +275,31 @@ def _noted(found: Any) -> dict[str, Any]:
 
 
 def draw_figures(folder: Path) -> None:
-    """Write docs/figures/NAME.png: the first panel of one finding of each analysis, small enough for a repository."""
+    """Write docs/figures/NAME.png: the first panel of one finding of each analysis that is no table, small enough to commit."""
     FIGURES.mkdir(exist_ok=True)
     ours = [entry.name for entry in entries()]
     for name, found in illustrations(folder).items():
         if name in ours and found.panels:
-            (FIGURES / f"{name}.png").write_bytes(picture(found.figure()))
+            drawn = next((place for place, panel in enumerate(found.panels) if panel.kind != "Table"), 0)
+            (FIGURES / f"{name}.png").write_bytes(picture(found.figure(drawn)))
+
+
+def photograph(folder: Path) -> None:
+    """Write docs/figures/report.png: the top of the report in `folder`, as a browser shows it."""
+    from PIL import Image
+    from playwright.sync_api import sync_playwright
+
+    browser = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu", "--no-first-run"])
+        page = chromium.new_page(viewport={"width": 1280, "height": 1400}, color_scheme="light")
+        page.goto((folder / "report.html").resolve().as_uri())
+        page.wait_for_load_state("networkidle")
+        taken = page.screenshot(animations="disabled")
+        chromium.close()
+    FIGURES.mkdir(exist_ok=True)
+    shot = Image.open(io.BytesIO(taken)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    shot.save(FIGURES / "report.png", optimize=True)
 
 
 def picture(figure: Any) -> bytes:
@@ -316,6 +338,7 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=re.split(r"\n\s*\n", __doc__ or "")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is stale")
     parser.add_argument("--arrays", type=Path, metavar="DIR", help="note what the findings in DIR hold")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="photograph the report in DIR (needs Chromium)")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw figures from the findings in DIR")
     said = parser.parse_args(words)
     if said.check:
@@ -326,6 +349,8 @@ def main(words: list[str] | None = None) -> int:
         note_arrays(said.arrays)
     if said.figures:
         draw_figures(said.figures)
+    if said.report:
+        photograph(said.report)
     write()
     return 0
 
