@@ -1,0 +1,222 @@
+"""What chosen layers make of the first pictures: feature maps of their strongest units, and how many units never fire.
+
+Units are ranked by the energy (mean square) of their activations over all images, so the same ones are shown for every picture.
+Tokens are laid out on their grid without class or register tokens; maps of more than 64 px a side are averaged down by area. A
+unit is dead when its output is exactly zero at every position of every image, which is told only of layers that never go below
+zero; the untrained twin says how many that would be by chance.
+
+Source: feature maps as in Zeiler & Fergus 2014, arXiv:1311.2901, sec. 3; dead units, Maas et al. 2013, "Rectifier
+nonlinearities improve neural network acoustic models".
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+from torch.nn.functional import adaptive_avg_pool2d
+
+from microtome.analysis import Arrays, Census, option
+from microtome.errors import Unmeasurable
+from microtome.finding import array
+from microtome.images import Images
+from microtome.panels import Bars, Grid, Panel
+from microtome.scan import Batch
+from microtome.specimen import Specimen
+from microtome.tally import Bundle, Rows, Tally, Total
+
+SIDE = 64  # px, the most that a shown map has
+DRAWN = 12  # layers with a picture; all have arrays
+DEFAULT = ("shallow", "middle", "deep", "last3")
+
+
+@final
+class Features(Census):
+    """Feature maps, strongest units, dead units."""
+
+    needs = "images"
+    question = "understand"
+    title = "Feature maps"
+    with_twin = True
+
+    at: tuple[str, ...] = option(("shallow", "middle", "deep", "last3"), "the layers to show: names, globs or aliases")
+    count: int = option(4, "images to show, the first of the set", low=1, high=64)
+    units: int = option(12, "units to show of each layer", low=1, high=4096)
+    sort: Literal["energy", "first"] = option("energy", "which units: the strongest over all images, or the first")
+
+    def watched(self, specimen: Specimen) -> list[str]:
+        known = [pattern for pattern in self.at if self.at != DEFAULT or pattern in specimen.aliases]
+        names = specimen.find(known) if known else []
+        shown = _distinct(specimen, [name for name in names if _mappable(specimen, name)])
+        if not shown:
+            raise Unmeasurable(
+                f"None of the layers {', '.join(names[:3] or self.at)} of {specimen.name} gives maps, tokens or a "
+                "vector; list the layers: microtome layers SPECIMEN"
+            )
+        return shown
+
+    def tally(self) -> Tally:
+        return Bundle({"sums": Total(), "shown": Rows()})
+
+    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
+        maps = specimen.layer(name).maps(value.detach()).float()
+        zero = maps == 0
+        sums = {
+            "energy": maps.square().mean((2, 3)).double().sum(0),
+            "fired": (~zero).flatten(2).any(2).double().sum(0),
+            "zero": zero.double().mean((1, 2, 3)).sum(),
+            "negative": (maps < 0).double().mean((1, 2, 3)).sum(),
+        }
+        return {key: one.cpu().numpy() for key, one in sums.items()}, _small(maps[: self.count]).cpu().numpy()
+
+    def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
+        assert isinstance(tally, Bundle)
+        sums, shown = tally["sums"], tally["shown"]
+        assert isinstance(sums, Total)
+        assert isinstance(shown, Rows)
+        told = {name: seen[name] for name in self.watched(specimen)}
+        sums.add(len(batch.index), {f"{key}/{name}": one for name, (parts, _) in told.items() for key, one in parts.items()})
+        few = int((batch.index < self.count).sum())  # places ascend, so the images to show come first in their batch
+        if few:
+            maps = {f"map/{name}": one[:few] for name, (_, one) in told.items()}
+            shown.add(batch.index[:few], maps | {"picture": batch.pixels[:few]})
+
+    def settle(self, specimen: Specimen, images: Images, tally: Tally, twin: Tally | None) -> Arrays:
+        assert isinstance(tally, Bundle)
+        assert isinstance(twin, Bundle)
+        names = self.watched(specimen)
+        sums, shown = tally["sums"], tally["shown"]
+        assert isinstance(sums, Total)
+        assert isinstance(shown, Rows)
+        titles = {"image": [images.names[place] for place in shown.index]}
+        arrays: dict[str, Any] = {
+            "picture": array(shown.column("picture"), ("image", "row", "col", "rgb"), "8-bit grey levels", titles)
+        }
+        for name in names:
+            strength = np.sqrt(sums[f"energy/{name}"] / sums.count)
+            order = (
+                np.argsort(-np.nan_to_num(strength, nan=-1.0), kind="stable")
+                if self.sort == "energy"
+                else np.arange(len(strength))
+            )
+            chosen = order[: self.units]
+            maps = shown.column(f"map/{name}")[:, chosen]
+            arrays[f"map/{name}"] = array(maps, ("image", "unit", "row", "col"), "activation", titles | {"unit": chosen})
+            arrays[f"strength/{name}"] = array(strength, ("unit",), "activation (root of the mean square)")
+        return arrays | _shares("", tally, names) | _shares("twin_", twin, names)
+
+    def panels(self, found: Arrays) -> Sequence[Panel]:
+        shown: list[Panel] = [Grid(title="The pictures", z="picture", across="image", each=False)]
+        negative = found["negative_share"].values
+        for name, below in list(zip(map(str, found["dead_share"].layer.values), negative, strict=True))[:DRAWN]:
+            shown.append(
+                Grid(
+                    title=f"Feature maps of {name}", z=f"map/{name}", across="unit", down="image",
+                    scale="diverging" if below > 0 else "sequential",
+                )
+            )  # fmt: skip
+        if np.isfinite(found["dead_share"].values).any():
+            shown.append(
+                Bars(title="Units that never fire", y=("dead_share",), x="layer", null=("twin_dead_share",), question="repair",
+                     note="Grey: the untrained twin. Layers that go below zero have no bar.")
+            )  # fmt: skip
+        shown.append(Bars(title="Zeros among the activations", y=("sparsity",), x="layer", null=("twin_sparsity",)))
+        return shown
+
+    def line(self, found: Arrays) -> str:
+        count, layers = int(found["seen"].values[0]), [str(name) for name in found["dead_share"].layer.values]
+        broken = [name for name in layers if not np.isfinite(found[f"strength/{name}"].values).all()]
+        if broken:
+            return (
+                f"{broken[0]} gives values that are not finite on {count} images ({len(broken)} of {len(layers)} layers do): "
+                "look at its weights."
+            )
+        dead, null = found["dead_share"].values, found["twin_dead_share"].values
+        if not np.isfinite(dead).any():
+            return (
+                f"{len(layers)} layers on {count} images: all of them go below zero, so none can be said to hold units "
+                f"that never fire; {_range(100 * found['sparsity'].values)} % of their values are exactly zero."
+            )
+        rectified, zeros = (
+            int(np.isfinite(dead).sum()),
+            f"{_range(100 * found['sparsity'].values)} % of a layer's values are zero.",
+        )
+        if not np.nanmax(dead):
+            return (
+                f"Every unit of {rectified} rectified layers fires on some of {count} images (in the untrained twin up to "
+                f"{100 * np.nanmax(null[np.isfinite(dead)]):.1f} % of a layer's never do); {zeros}"
+            )
+        worst = int(np.nanargmax(dead))
+        units = found[f"strength/{layers[worst]}"].size
+        return (
+            f"On {count} images {round(dead[worst] * units)} of {units} units of {layers[worst]} never fire, "
+            f"{100 * dead[worst]:.1f} % (untrained twin {100 * null[worst]:.1f} %), the largest share in {rectified} rectified "
+            f"layers; {zeros}"
+        )
+
+    def caveats(self, found: Arrays) -> Sequence[str]:
+        count, few = int(found["seen"].values[0]), int(found["twin_seen"].values[0])
+        told = [
+            f"A unit that never fires on {count} images may fire on others.",
+            "Each tile has a colour scale of its own: brightness cannot be compared between tiles.",
+            f"Maps of more than {SIDE} px a side are averaged down by area; energy and dead units are counted on full maps.",
+        ]
+        signed = [str(name) for name in found["dead_share"].layer.values[~np.isfinite(found["dead_share"].values)]]
+        if signed:
+            told.append(
+                f"These layers give values below zero, so a dead unit cannot be told by its silence: {', '.join(signed)}."
+            )
+        if few < count:
+            told.append(f"The untrained twin saw {few} of the {count} images, which makes more of its units look dead.")
+        if len(found["dead_share"]) > DRAWN:
+            told.append(f"Pictures of the first {DRAWN} of {len(found['dead_share'])} layers are shown; the arrays hold all.")
+        return told
+
+
+def _mappable(specimen: Specimen, name: str) -> bool:
+    layer = specimen.layer(name)
+    return layer.layout in ("nchw", "nhwc", "vector") or (layer.layout == "tokens" and layer.grid is not None)
+
+
+def _distinct(specimen: Specimen, names: Sequence[str]) -> list[str]:
+    """The layers without those that only hand on the very tensor of one before (a stage and its last block)."""
+    gives = {(call.path, call.index): call.gives for call in specimen.anatomy.found.calls}
+    kept: dict[Any, str] = {}
+    for name in names:
+        layer = specimen.layer(name)
+        kept.setdefault(gives[layer.path, layer.call or 0][layer.branch or 0], name)
+    return list(kept.values())
+
+
+def _small(maps: torch.Tensor) -> torch.Tensor:
+    """Maps of at most `SIDE` px a side, each cell the mean of what it covers."""
+    rows, cols = maps.shape[2:]
+    return maps.clone() if max(rows, cols) <= SIDE else adaptive_avg_pool2d(maps, (min(rows, SIDE), min(cols, SIDE)))
+
+
+def _shares(prefix: str, tally: Bundle, names: Sequence[str]) -> dict[str, Any]:
+    """Shares of dead units, zeros and negative values, each (layer,); that of dead units only where nothing is negative."""
+    sums = tally["sums"]
+    assert isinstance(sums, Total)
+    negative = np.array([float(sums[f"negative/{name}"]) / sums.count for name in names])
+    dead = np.array([float((sums[f"fired/{name}"] == 0).mean()) for name in names])
+    told = {"layer": list(names)}
+    return {
+        f"{prefix}dead_share": array(
+            np.where(negative > 0, np.nan, dead), ("layer",), "share of units", told, f"{prefix and 'twin: '}never fire"
+        ),
+        f"{prefix}sparsity": array(
+            [float(sums[f"zero/{name}"]) / sums.count for name in names],
+            ("layer",),
+            "share of values",
+            told,
+            f"{prefix and 'twin: '}zeros",
+        ),
+        f"{prefix}negative_share": array(negative, ("layer",), "share of values", told),
+        f"{prefix}seen": array([sums.count], ("criterion",), "images"),
+    }
+
+
+def _range(values: np.ndarray[Any, Any]) -> str:
+    low, high = f"{np.nanmin(values):.0f}", f"{np.nanmax(values):.0f}"
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,168 @@
+"""The weight tensors of a network, units first, and what can be afforded of large ones: samples, the top singular value.
+
+Source: Lanczos bidiagonalisation for the largest singular value, Golub & Kahan 1965, through scipy (ARPACK).
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.sparse.linalg import svds
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from microtome.numerics.arrays import Array
+from microtome.numerics.spectra import histogram, matrix, singular_values, statistics
+
+MOST = 5_000_000  # values of one tensor that are looked at one by one; of a larger tensor a strided sample
+QUANTILES = 131_072  # values that stand for a tensor in distances; with fewer it stands for itself
+EXACT = 256  # units or inputs up to which all singular values are computed
+TOLERANCE = 1e-2  # of the squared top singular value, as ARPACK estimates it; the errors seen are below 1e-6
+
+LIMIT = 4.0  # standard deviations that a histogram reaches to either side of the mean
+MOMENTS = {"mean": "mean", "std": "std", "skew": "skewness", "kurtosis": "excess kurtosis", "sparsity": "sparsity",
+           "minimum": "minimum", "maximum": "maximum"}  # fmt: skip
+STATISTICS = (
+    "weights",
+    "weights read",
+    *MOMENTS.values(),
+    "spectral norm",
+    "stable rank",
+    "unit norm, median",
+    "unit norm, spread",
+)
+
+
+class Stored(NamedTuple):
+    """A weight tensor with its units first, float32 on the CPU, and the dtype that it is stored in."""
+
+    values: Tensor
+    dtype: str
+
+
+def weight_tensors(net: nn.Module) -> dict[str, Stored]:
+    """Every `weight` with two or more axes, and other parameters with at least two axes longer than 1, by name.
+
+    The name is the module's path for a parameter called `weight` ("layer4.2.conv2"), else the parameter's own
+    ("attn.in_proj_weight", "pos_embed"). Units are the first axis, also of transposed convolutions. Under a parametrisation
+    it is the weight that the module computes with; a tensor shared by several modules is told once; complex ones are left out.
+    """
+    found: dict[str, Stored] = {}
+    seen: set[int] = set()
+    for path, module in net.named_modules():
+        if ".parametrizations" in f".{path}":
+            continue
+        own = dict(module.named_parameters(recurse=False))
+        if is_parametrized(module):
+            own |= {name: getattr(module, name) for name in module.parametrizations}  # type: ignore[union-attr, arg-type]
+        for leaf, value in own.items():
+            plain = leaf == "weight" and value.dim() > 1
+            if id(value) in seen or not (plain or sum(side > 1 for side in value.shape) > 1) or value.is_complex():
+                continue
+            seen.add(id(value))
+            name = path if leaf == "weight" and path else f"{path}.{leaf}".lstrip(".")
+            found[name] = Stored(_units_first(module, leaf, value.detach()), str(value.dtype).removeprefix("torch."))
+    return found
+
+
+def _units_first(module: nn.Module, leaf: str, value: Tensor) -> Tensor:
+    value = (value.dequantize() if value.is_quantized else value).to("cpu", torch.float32)
+    if leaf == "weight" and isinstance(module, nn.modules.conv._ConvTransposeNd):  # pyright: ignore[reportPrivateUsage]
+        split = value.unflatten(0, (module.groups, -1)).transpose(1, 2)
+        return split.flatten(0, 1)
+    if leaf == "weight" and type(module).__name__ == "Conv1D":  # the transposed linear map of GPT-2
+        return value.T
+    while value.shape[0] == 1 and value.dim() > 2:  # position embeddings carry an axis for the batch
+        value = value[0]
+    return value
+
+
+def described(values: Float[Tensor, "unit *inputs"]) -> dict[str, float]:
+    """The measures of `STATISTICS` by name; not numbers where a weight is not finite.
+
+    "weights read" says how many of the weights the moments are of; "unit norm, spread" is the standard deviation of the units'
+    norms over their mean.
+    """
+    read = sample(values)
+    told = dict.fromkeys(STATISTICS, float("nan")) | {"weights": float(values.numel()), "weights read": float(read.numel())}
+    if not bool(torch.isfinite(values).all()):
+        return told
+    told |= {MOMENTS[name]: value for name, value in statistics(read).items()}
+    told["spectral norm"], told["stable rank"] = spectral(values)
+    norms = torch.linalg.vector_norm(matrix(values), dim=1).double().numpy()
+    told["unit norm, median"] = float(np.median(norms))
+    told["unit norm, spread"] = float(norms.std() / norms.mean()) if norms.any() else float("nan")
+    return told
+
+
+def density(values: Float[Tensor, "*weight"], bins: int) -> tuple[Float[Array, " bin"], Float[Array, " bin"]]:
+    """Density (a share of all values per unit) and bin centres, to `LIMIT` standard deviations around the mean; NaN for NaN."""
+    read = sample(values)
+    if not bool(torch.isfinite(read).all()):
+        return np.full(bins, np.nan), np.full(bins, np.nan)
+    middle, reach = float(read.double().mean()), LIMIT * float(read.double().std(correction=0))
+    low, high = max(middle - reach, float(read.min())), min(middle + reach, float(read.max()))
+    return histogram(read, bins, (low, high))
+
+
+def sample(values: Float[Tensor, "*weight"], most: int = MOST) -> Float[Tensor, " value"]:
+    """All values, or of more than `most` every k-th, where k has no factor in common with any side of the tensor.
+
+    Such a stride passes through all rows, columns and kernel places alike, and gives the same values every time.
+    """
+    flat = values.flatten()
+    if flat.numel() <= most:
+        return flat
+    stride = math.ceil(flat.numel() / most)
+    while any(math.gcd(stride, side) > 1 for side in values.shape):
+        stride += 1
+    return flat[::stride]
+
+
+def quantiles(values: Float[Tensor, "*weight"], most: int = QUANTILES) -> Float[Array, " value"]:
+    """The values in ascending order, or of more than `most` the evenly spaced quantiles, each the middle of an equal share.
+
+    Wasserstein and Kolmogorov-Smirnov distances between such quantiles differ from those of all values by less than the width
+    of a share, here 2 / `most` of a distribution function.
+    """
+    ordered = np.sort(sample(values).numpy())
+    if len(ordered) <= most:
+        return ordered
+    return ordered[((np.arange(most) + 0.5) * len(ordered) / most).astype(np.int64)]
+
+
+def spread_rows(values: Float[Tensor, "unit *inputs"], rows: int = 32, columns: int = 2048) -> Float[Tensor, "few input"]:
+    """Some whole or thinned-out rows of a weight as a matrix: at most `rows` by `columns`, evenly spread."""
+    flat = matrix(values)
+    units, inputs = (
+        torch.linspace(0, side - 1, min(side, most)).round().long()
+        for side, most in zip(flat.shape, (rows, columns), strict=True)
+    )
+    return flat[units][:, inputs]
+
+
+def spectral(values: Float[Tensor, "unit *inputs"]) -> tuple[float, float]:
+    """Spectral norm and stable rank of a weight as a matrix; not numbers where a value is not finite or all are zero.
+
+    From all singular values where the smaller side is at most `EXACT`, else by Lanczos to a relative `TOLERANCE`.
+    """
+    flat = matrix(values)
+    if not bool(torch.isfinite(flat).all()) or not bool(flat.any()):
+        return float("nan"), float("nan")
+    if min(flat.shape) <= EXACT:
+        squares = singular_values(flat) ** 2
+        return float(squares[0].sqrt()), float(squares.sum() / squares[0])
+    top = _largest(flat.numpy())
+    return top, _square_sum(flat) / top**2
+
+
+def _largest(flat: Array) -> float:
+    start = np.random.default_rng(0).standard_normal(min(flat.shape)).astype(flat.dtype)
+    top: Any = svds(flat, k=1, tol=TOLERANCE, v0=start, return_singular_vectors=False, solver="arpack")  # type: ignore[arg-type]
+    return float(top[0])
+
+
+def _square_sum(flat: Tensor) -> float:
+    return sum(float(part.double().square().sum()) for part in flat.split(1024))
