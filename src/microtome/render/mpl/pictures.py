@@ -153,6 +153,7 @@ def _wall(panel: Grid | Overlay, rows: int, cols: int, aspect: float, side: list
     axes.set_xlim(-GAP, cols)
     axes.set_ylim(rows, -0.14 if not top and not side else -GAP)
     axes.set_aspect(aspect)
+    axes.set_anchor("E")  # what the fixed aspect leaves over goes to the names at the side
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
