@@ -11,7 +11,7 @@ from itertools import groupby, pairwise
 
 from torch import nn
 
-from microtome.specimen.layers import Grid, Layer, is_norm, is_weight, kind_of, weight_layers
+from microtome.specimen.layers import Grid, Layer, head_path, is_norm, kind_of, weight_layers
 from microtome.specimen.tracing import Call, Trace
 
 HEADS = frozenset(
@@ -89,7 +89,7 @@ class _Structure:
 
     def is_composite(self, path: str) -> bool:
         """Whether the module has two weight layers and works on a grid or tokens (a classifier head does not count)."""
-        if self.is_container(path) or path.rpartition(".")[2] in HEADS or path.split(".")[0] in HEADS:
+        if self.is_container(path) or in_head(path):
             return False
         return len(weight_layers(self.modules[path])) + _hidden_weights(self.modules[path]) >= 2
 
@@ -117,7 +117,7 @@ class _Structure:
         if linked < (len(inner) - 1) / 2 or (common < 2 and len(inner) < 4):
             return False
         # two of a kind may be the halves of one block; then something is added after the second
-        return len(inner) > 2 or chain[-1].gives == call.gives or isinstance(self.modules[path], LISTS)
+        return common > 2 or len(inner) > 3 or chain[-1].gives == call.gives or isinstance(self.modules[path], LISTS)
 
     def learn_stages(self) -> None:
         """Remember the classes of stages: a stage with a single block in it is known by its siblings."""
@@ -155,6 +155,11 @@ class _Structure:
         )
 
 
+def in_head(path: str) -> bool:
+    """Whether a path runs through a classifier head, by the names that heads have."""
+    return any(part in HEADS for part in path.split("."))
+
+
 def _hidden_weights(module: nn.Module) -> int:
     """Weights that are not modules of their own: the projections inside `nn.MultiheadAttention`."""
     return sum(isinstance(part, nn.MultiheadAttention) for part in module.modules())
@@ -179,7 +184,7 @@ def plain_units(found: Trace) -> list[Unit]:
     leaves = [call for call in found.calls if next(call.module.children(), None) is None or is_norm(call.module)]
     groups: list[Unit] = []
     for place, call in enumerate(leaves):
-        if kind_of(call.module) != "conv" or call.path.split(".")[0] in HEADS or len(call.outputs[0]) != 4:
+        if kind_of(call.module) != "conv" or in_head(call.path) or len(call.outputs[0]) != 4:
             continue
         members = [call]
         for following in leaves[place + 1 :]:
@@ -188,8 +193,8 @@ def plain_units(found: Trace) -> list[Unit]:
             members.append(following)
         counted = {id(parameter): parameter.numel() for member in members for parameter in member.module.parameters()}
         groups.append(Unit(call.path, call, members[-1], sum(counted.values())))
-    last = next((call for call in reversed(leaves) if is_weight(call.module)), None)
-    return [group for group in groups if group.entry is not last or len(groups) == 1]
+    head = head_path(found)
+    return [group for group in groups if group.path != head]
 
 
 def named_blocks(found: Sequence[Unit], layers: Sequence[Layer]) -> tuple[Block, ...]:

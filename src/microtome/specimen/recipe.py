@@ -57,8 +57,8 @@ class Recipe:
                 f"The recipe's interpolation '{self.interpolation}' is unknown."
                 + did_you_mean(str(self.interpolation), RESAMPLING)
             )
-        if not 0 < self.crop <= 1:
-            raise BadOption(f"The recipe's crop {self.crop!r} is not a share of the short side: above 0, at most 1.")
+        if not 0 < self.crop <= 2:
+            raise BadOption(f"The recipe's crop {self.crop!r} is not a share of the short side (above 0, at most 2).")
         if self.channels not in (1, 3):
             raise BadOption(f"The recipe has {self.channels} channels; pictures can be given with 3 (RGB) or 1 (luminance).")
 
@@ -109,8 +109,7 @@ class Recipe:
         else:
             ratio = min(rows / wanted[0], cols / wanted[1])
             resized = (round(rows / ratio), round(cols / ratio))
-        offset = (round((resized[0] - self.size[0]) / 2.0), round((resized[1] - self.size[1]) / 2.0))
-        return resized, offset
+        return resized, (_start(resized[0], self.size[0]), _start(resized[1], self.size[1]))
 
     def _framed(self, picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
         (rows, cols), (top, left) = self.geometry(picture.height, picture.width)
@@ -175,6 +174,11 @@ class Recipe:
         except (TypeError, ValueError) as error:
             raise BadOption(f"The recipe {dict(given)!r} cannot be read: {error}.") from error
         return replace(start, **changes)
+
+
+def _start(side: int, kept: int) -> int:
+    """Where the centre crop starts along one axis; negative where the picture is smaller and gets black rims (crop above 1)."""
+    return round((side - kept) / 2.0) if side >= kept else -((kept - side) // 2)
 
 
 NAMED: dict[str, Recipe] = {
