@@ -1,0 +1,184 @@
+"""Class evidence in one network: at which layers it can be seen, where their cells lie, and the maps of one batch.
+
+One forward pass and one backward pass serve all layers and images of a batch: the scores are summed, and in eval mode no image
+touches another. The graph is cut at the first layer, parameters get no gradients.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from microtome.errors import Unmeasurable, WatchError
+from microtome.numerics.following import Places
+from microtome.numerics.geometry import Where, plain, resampled
+from microtome.numerics.maps import grad_cam, rank_correlation
+from microtome.specimen import Layer, Specimen, tap, watch
+
+Method = Callable[[Tensor, Tensor], Tensor]  # activation and gradient (image, unit, row, col) -> map (image, row, col)
+LOOKED_BACK = 24  # layers before a silent one that are tried for the advice in its message
+
+
+@dataclass(frozen=True)
+class Sights:
+    """Layers whose maps mean something, where their cells lie, and why the others were left out."""
+
+    names: tuple[str, ...]
+    where: Mapping[str, Where]
+    dropped: Mapping[str, str]
+
+
+def signed_grad_cam(activation: Tensor, gradient: Tensor) -> Tensor:
+    """Grad-CAM before its ReLU: evidence for the class is positive, against it negative, (image, row, col)."""
+    return grad_cam(activation, gradient) - grad_cam(activation, -gradient)
+
+
+METHODS: dict[str, Method] = {"gradcam": signed_grad_cam}
+
+
+def scores_missing(specimen: Specimen) -> str:
+    """Why this network gives no class scores, or an empty text."""
+    if specimen.outputs is None:
+        return "it gives no single score for each class (a segmentation or detection network)"
+    if specimen.labels is None and not _scores(specimen):
+        return "it has no head: its outputs are features, not class scores; give it one, or name its outputs (labels=…)"
+    return "it has only one output, so there is no class to tell from another" if specimen.outputs < 2 else ""
+
+
+def _scores(specimen: Specimen) -> bool:
+    """Whether the last weight layer looks like a classifier: as many units as outputs, no window, no norm after it."""
+    if specimen.head is None or getattr(specimen.net, "num_classes", None) == 0:
+        return False
+    head = specimen.layer(specimen.head)
+    weight = specimen.net.get_submodule(head.path).weight
+    windowed = isinstance(weight, Tensor) and weight.dim() == 4 and weight.shape[-1] > 1
+    return not windowed and not any(layer.kind == "norm" and layer.order > head.order for layer in specimen.layers)
+
+
+def evidence(
+    specimen: Specimen, names: Sequence[str], x: Tensor, targets: Callable[[Tensor], Sequence[Tensor]], method: Method
+) -> tuple[Tensor, list[dict[str, Tensor]]]:
+    """The class scores (image, class), and for each of `targets(scores)` (image,) the maps (image, row, col) of every layer."""
+    found: list[dict[str, Tensor]] = []
+    with tap(specimen, names) as taps:
+        scores = specimen.logits(x)
+        wanted = list(targets(scores.detach()))
+        for number, classes in enumerate(wanted):
+            chosen = scores.gather(1, classes.to(scores.device)[:, None])
+            pairs = taps.gradients(chosen.sum(), retain=number + 1 < len(wanted))
+            found.append({name: _mapped(specimen.layer(name), pair, method) for name, pair in pairs.items()})
+    return scores.detach(), found
+
+
+def _mapped(layer: Layer, pair: tuple[Tensor, Tensor], method: Method) -> Tensor:
+    with torch.no_grad():
+        return method(layer.maps(pair[0]), layer.maps(pair[1]))
+
+
+def places(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str, Where]:
+    """Where the cells of each layer lie in the input of `x`'s size, from one forward pass of its first image."""
+    found: dict[str, Where | None] = {}
+    one = x[:1].clone()
+    follow = Places(one)
+
+    def look(name: str, value: Tensor) -> None:
+        found[name] = follow.of(value)
+
+    with torch.no_grad(), watch(specimen, names, each=look), follow:
+        specimen.net(one)
+    size = (int(one.shape[2]), int(one.shape[3]))
+    seated: dict[str, Where] = {}
+    for name in names:
+        grid = specimen.layer(name).grid
+        known = found[name]
+        assert grid is not None  # only layers with rows and columns come here
+        seated[name] = plain(size, grid) if known is None else known.regridded(grid)
+    return seated
+
+
+def sights(specimen: Specimen, at: Sequence[str], x: Tensor) -> Sights:
+    """The layers of the patterns `at` where the class gradient of `x` (image, rgb, row, col) is not zero everywhere.
+
+    A layer that repeats an earlier one's values (a stage and its last block) is left out without a word.
+
+    Raises:
+        WatchError: the gradient is zero at all of them; the layer to use instead is named.
+        Unmeasurable: none of them has rows and columns.
+    """
+    layers = [specimen.layer(name) for name in specimen.find(at)]
+    spatial = [layer.name for layer in layers if layer.grid is not None and layer.grid != (1, 1) and layer.layout != "vector"]
+    dropped = {layer.name: "it has no rows and columns" for layer in layers if layer.name not in spatial}
+    if not spatial:
+        raise Unmeasurable(
+            f"None of {', '.join(layer.name for layer in layers)} has rows and columns. "
+            f"List layers that do: microtome layers {specimen.name}"
+        )
+    pairs = _gradients(specimen, spatial, x)
+    silent = [name for name in spatial if not bool(pairs[name][1].any())]
+    for name in silent:
+        dropped[name] = (
+            f"the class gradient is zero everywhere, since nothing after it reads its cells{_instead(specimen, name, x)}"
+        )
+    if len(silent) == len(spatial):
+        raise WatchError("; ".join(f"{name}: {dropped[name]}" for name in silent) + ".")
+    kept = _distinct([name for name in spatial if name not in silent], pairs)
+    return Sights(tuple(kept), places(specimen, kept, x), dropped)
+
+
+def alike(
+    maps: Mapping[str, Tensor], others: Mapping[str, Tensor] | Tensor, shown: Sights, size: tuple[int, int], grid: int
+) -> list[float]:
+    """The mean rank correlation, for each layer, of maps with other maps of that layer, all on one grid.
+
+    `others` may also be one map (image, row, col) over the picture of `size` px, for all layers. Constant maps do not count.
+    """
+    found: list[float] = []
+    for name in shown.names:
+        first = resampled(maps[name], shown.where[name], size, (grid, grid))
+        if isinstance(others, Tensor):
+            second = resampled(others, plain(size, (int(others.shape[1]), int(others.shape[2]))), size, (grid, grid))
+        else:
+            second = resampled(others[name], shown.where[name], size, (grid, grid))
+        found.append(float(rank_correlation(first.flatten(1), second.flatten(1)).nanmean()))
+    return found
+
+
+def _gradients(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    with tap(specimen, names) as taps:
+        scores = specimen.logits(x)
+        pairs = taps.gradients(scores.max(1).values.sum())
+    # as maps: a class token's gradient says nothing of the patches
+    return {name: (specimen.layer(name).maps(a), specimen.layer(name).maps(b)) for name, (a, b) in pairs.items()}
+
+
+def _distinct(names: Sequence[str], pairs: Mapping[str, tuple[Tensor, Tensor]]) -> list[str]:
+    """`names` without those whose activation and gradient are another's; of such a pair the shorter name stays."""
+    kept: list[str] = []
+    for name in names:
+        same = next((one for one in kept if all(map(_equal, pairs[one], pairs[name]))), None)
+        if same is None:
+            kept.append(name)
+        elif len(name) < len(same):
+            kept[kept.index(same)] = name
+    return kept
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.equal(a, b)
+
+
+def _instead(specimen: Specimen, name: str, x: Tensor) -> str:
+    """The layer before `name` that is read, as the end of a sentence; empty where there is none near."""
+    order = specimen.layer(name).order
+    kinds = ("norm", "block", "conv", "container")
+    earlier = [
+        one.name for one in specimen.layers if one.order < order and one.grid and one.kind in kinds and one.grid != (1, 1)
+    ]
+    earlier = earlier[-LOOKED_BACK:]
+    pairs = _gradients(specimen, earlier, x[:1]) if earlier else {}
+    read = [one for one in earlier if bool(pairs[one][1].any())]
+    return f": take {read[-1]} instead" if read else ""
+
+
+__all__ = ["METHODS", "Method", "Sights", "alike", "evidence", "places", "scores_missing", "sights", "signed_grad_cam"]

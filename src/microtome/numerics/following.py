@@ -1,0 +1,227 @@
+"""Following the cells of a grid through the operations of a network: where each tensor's cells lie in the picture.
+
+Nothing is attached to the network: the operations themselves are seen as they run, functional or not, on any path.
+
+Source: Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks" (Distill), eq. 3-5.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from microtome.numerics.geometry import Axis, Where
+
+MOST_PATHS = 1e150  # paths double with every shortcut; beyond this only their ratio matters
+
+
+class Places(TorchDispatchMode):
+    """While this is entered, `of(tensor)` says where the cells of any tensor computed from `picture` lie.
+
+    Use it under `torch.no_grad` (in inference mode composite operations are not taken apart) and ask while the tensor lives,
+    that is inside a hook. `picture` is (image, channel, row, col).
+    """
+
+    def __init__(self, picture: Tensor) -> None:
+        super().__init__()
+        rows, cols = picture.shape[2:4]
+        self._known = cast("dict[Tensor, Where]", WeakTensorKeyDictionary())
+        self._known[picture] = Where(Axis(0.0, 1.0, rows), Axis(0.0, 1.0, cols))
+
+    def of(self, tensor: Tensor) -> Where | None:
+        """Where the tensor's cells lie, or None where it does not descend from the picture."""
+        return self._known.get(tensor)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # else the first operation imports the whole compiler (seconds) only to shield this mode from it
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        value = func(*args, **(kwargs or {}))
+        parents = [self._known[one] for one in _tensors((args, kwargs or {})) if one in self._known]
+        if parents:
+            joined = _joined(parents)
+            rule = _RULES.get(func.overloadpacket.__name__)
+            for made in _tensors(value):
+                self._known[made] = _seated(rule(joined, args, kwargs or {}, made) if rule else joined, made)
+        return value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _tensors(list(cast(Mapping[Any, Any], value).values()))
+    elif isinstance(value, list | tuple):
+        for part in cast(Sequence[Any], value):
+            yield from _tensors(part)
+
+
+def _joined(parents: list[Where]) -> Where:
+    """The mean of the finest parents over paths: where a gate of one cell meets a map, the map's cells are meant."""
+    finest = max(one.row.count * one.col.count for one in parents)
+    same = [one for one in parents if one.row.count * one.col.count == finest]
+    if len(same) == 1 or any(one.counts != same[0].counts for one in same):
+        return same[0]
+    weights = [one.paths for one in same]
+    rows, cols = _mean([one.row for one in same], weights), _mean([one.col for one in same], weights)
+    return Where(rows, cols, same[0].dims, min(sum(weights), MOST_PATHS))
+
+
+def _mean(axes: list[Axis], weights: list[float]) -> Axis:
+    first = axes[0]
+    if all(one == first for one in axes):
+        return first  # no rounding where nothing differs
+    shares = [weight / sum(weights) for weight in weights]
+    apart = max(float(np.abs(one.centres - first.centres).max()) for one in axes)
+    return Axis(
+        sum(one.start * share for one, share in zip(axes, shares, strict=True)),
+        sum(one.jump * share for one, share in zip(axes, shares, strict=True)),
+        first.count,
+        max(apart, *(one.spread for one in axes)),
+        all(one.exact for one in axes),
+    )
+
+
+def _seated(where: Where, made: Tensor) -> Where:
+    """`where` with the dimensions of `made` that hold its rows and columns."""
+    shape = tuple(made.shape)
+    fits = [dims for dims in ((2, 3), (1, 2)) if made.dim() == 4 and (shape[dims[0]], shape[dims[1]]) == where.counts]
+    if where.dims in fits:
+        return where
+    return replace(where, dims=fits[0] if fits else None)
+
+
+Rule = Callable[[Where, Sequence[Any], Mapping[str, Any], Tensor], Where]
+
+
+def _argument(args: Sequence[Any], kwargs: Mapping[str, Any], place: int, name: str, default: Any) -> Any:
+    return args[place] if len(args) > place else kwargs.get(name, default)
+
+
+def _two(value: Any) -> tuple[int, int]:
+    given = [int(one) for one in value] if isinstance(value, list | tuple) else [int(value)]
+    return given[0], given[-1]
+
+
+def _entering(where: Where, args: Sequence[Any]) -> Where:
+    """`where` on the grid that the operation really gets: reshaping may have merged or split cells before it."""
+    shape = cast(Tensor, args[0]).shape
+    return where.regridded((int(shape[-2]), int(shape[-1])))
+
+
+def _windowed(where: Where, made: Tensor, windows: tuple[tuple[int, int], ...]) -> Where:
+    """Cells after a sliding window; `windows` holds (kernel, stride, padding, dilation), each (rows, cols)."""
+    kernel, stride, padding, dilation = windows
+    axes: list[Axis] = []
+    for i, axis in enumerate((where.row, where.col)):
+        moved = axis.start + ((kernel[i] - 1) * dilation[i] / 2 - padding[i]) * axis.jump
+        axes.append(replace(axis, start=moved, jump=axis.jump * stride[i], count=int(made.shape[i - 2])))
+    return replace(where, row=axes[0], col=axes[1], dims=(2, 3))
+
+
+def _convolution(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+    weight = cast(Tensor, args[1])
+    if made.dim() != 4:
+        return where
+    where = _entering(where, args)
+    stride, padding, dilation = (
+        _two(_argument(args, kwargs, 3 + i, name, 1)) for i, name in enumerate(("stride", "padding", "dilation"))
+    )
+    kernel = (int(weight.shape[2]), int(weight.shape[3]))
+    if not _argument(args, kwargs, 6, "transposed", False):
+        return _windowed(where, made, (kernel, stride, padding, dilation))
+    axes: list[Axis] = []
+    for i, axis in enumerate((where.row, where.col)):
+        jump = axis.jump / stride[i]
+        moved = axis.start - ((kernel[i] - 1) * dilation[i] / 2 - padding[i]) * jump
+        axes.append(replace(axis, start=moved, jump=jump, count=int(made.shape[i - 2])))
+    return replace(where, row=axes[0], col=axes[1], dims=(2, 3))
+
+
+def _max_pool(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+    kernel = _two(args[1])
+    stride = _two(_argument(args, kwargs, 2, "stride", None) or kernel)
+    windows = (kernel, stride, _two(_argument(args, kwargs, 3, "padding", 0)), _two(_argument(args, kwargs, 4, "dilation", 1)))
+    return _windowed(_entering(where, args), made, windows)
+
+
+def _avg_pool(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+    kernel = _two(args[1])
+    stride = _two(_argument(args, kwargs, 2, "stride", None) or kernel)
+    return _windowed(_entering(where, args), made, (kernel, stride, _two(_argument(args, kwargs, 3, "padding", 0)), (1, 1)))
+
+
+def _adaptive(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+    return _entering(where, args).regridded((int(made.shape[-2]), int(made.shape[-1])))
+
+
+def _resized(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+    where = _entering(where, args)
+    corners = len(args) > 2 and args[2] is True  # upsample_bilinear2d(x, size, align_corners, …); nearest has a number there
+    axes: list[Axis] = []
+    for axis, count in zip((where.row, where.col), made.shape[-2:], strict=True):
+        if corners and count > 1:
+            axes.append(replace(axis, jump=axis.jump * (axis.count - 1) / (count - 1), count=int(count)))
+        else:
+            axes.append(replace(axis.regridded(int(count)), exact=axis.exact))
+    return replace(where, row=axes[0], col=axes[1], dims=(2, 3))
+
+
+def _padded(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+    """Padding is listed from the last dimension backwards: (left, right, top, bottom, …)."""
+    amounts = [int(one) for one in args[1]]
+    if where.dims is None:
+        return where
+    axes: list[Axis] = []
+    for axis, dim in zip((where.row, where.col), where.dims, strict=True):
+        place = 2 * (made.dim() - 1 - dim)
+        before, after = (amounts[place : place + 2] + [0, 0])[:2]
+        axes.append(replace(axis, start=axis.start - before * axis.jump, count=axis.count + before + after))
+    return replace(where, row=axes[0], col=axes[1])
+
+
+def _sliced(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+    dim = int(_argument(args, kwargs, 1, "dim", 0)) % made.dim()
+    if where.dims is None or dim not in where.dims:
+        return where
+    begin, step = int(_argument(args, kwargs, 2, "start", 0) or 0), int(_argument(args, kwargs, 4, "step", 1))
+    place = where.dims.index(dim)
+    axis = (where.row, where.col)[place]
+    begin = begin + axis.count if begin < 0 else begin
+    cut = replace(axis, start=axis.start + begin * axis.jump, jump=axis.jump * step, count=int(made.shape[dim]))
+    return replace(where, row=cut) if place == 0 else replace(where, col=cut)
+
+
+def _turned(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+    if where.dims is None:
+        return where
+    order = [int(one) % made.dim() for one in args[1]]
+    return replace(where, dims=(order.index(where.dims[0]), order.index(where.dims[1])))
+
+
+_RULES: dict[str, Rule] = {
+    "convolution": _convolution,
+    "_convolution": _convolution,
+    "max_pool2d_with_indices": _max_pool,
+    "max_pool2d": _max_pool,
+    "avg_pool2d": _avg_pool,
+    "_adaptive_avg_pool2d": _adaptive,
+    "adaptive_max_pool2d": _adaptive,
+    "upsample_nearest2d": _resized,
+    "_upsample_nearest_exact2d": _resized,
+    "upsample_bilinear2d": _resized,
+    "upsample_bicubic2d": _resized,
+    "constant_pad_nd": _padded,
+    "reflection_pad2d": _padded,
+    "replication_pad2d": _padded,
+    "slice": _sliced,
+    "permute": _turned,
+}  # fmt: skip
