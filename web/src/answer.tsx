@@ -33,7 +33,7 @@ export function Answer({ model, live }: { model: Model; live: boolean }) {
     );
   }
   const best = recommended(f);
-  const [lead, ...more] = f.line.split("\n").map((l) => l.trim()).filter(Boolean);
+  const [lead, ...more] = f.line.split(/\n|(?<=[.?!]) (?=[A-Z])/).map((l) => l.trim()).filter(Boolean);
   const own = f.panels.filter((p) => !p.question || p.question === f.question);
   const order = [...own].sort((a, b) => Number(b.kind === "Table") - Number(a.kind === "Table"));
   return (

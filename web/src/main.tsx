@@ -55,7 +55,7 @@ function Header({ m }: { m: Model }) {
       <div class="brand"><Mark /><span>microtome</span></div>
       <h1>{title}</h1>
       <ul class="specimens" aria-label="Specimens">{m.specimens.map((name) => <li><span>{name}</span>{m.untrained.has(name) ? <span class="badge">untrained</span> : null}</li>)}</ul>
-      <dl class="facts strip">{facts.filter(([, v]) => v).map(([k, v]) => <div><dt>{k}</dt><dd>{v}</dd></div>)}</dl>
+      <dl class="facts strip">{facts.filter(([, v]) => v).map(([k, v]) => <div><dt>{k}</dt><dd>{prose(v)}</dd></div>)}</dl>
       {run.command ? <p class="command"><code>{run.command}</code></p> : null}
       {notes.length ? <ul class="caveats" aria-label="Notes">{notes.map((n) => <li>{prose(n)}</li>)}</ul> : null}
     </header>

@@ -41,10 +41,10 @@ export function Overlay({ panel, finding, fixed }: ChartProps) {
   const [lined, outlined] = useState(true);
   const layout = useMemo(() => overlayLayout(panel, finding, fixed), [panel, finding, JSON.stringify(fixed)]);
   const columns = layout.across.length + 1;
-  const w = Math.max(72, Math.min(208, Math.floor((width - 12) / columns) - GAP));
+  const single = layout.across.length === 1; // then a picture and its map are a pair, and pairs stand side by side
+  const per = single ? Math.max(1, Math.floor((width - 8) / (2 * (160 + GAP) + 18))) : 1;
+  const w = single ? Math.min(208, Math.floor((width - 8) / per / 2) - GAP - 9) : Math.max(72, Math.min(208, Math.floor((width - 12) / columns) - GAP));
   const h = Math.round((w * layout.base.rows) / Math.max(1, layout.base.cols));
-  const single = layout.across.length === 1;
-  const per = single ? Math.max(1, Math.floor((width - 8) / (2 * (w + GAP) + 14))) : 1;
   const head = single && !layout.across[0] ? undefined : (
     <div class="heads" aria-hidden="true">{["picture", ...layout.across].map((name) => <span style={{ width: `${w}px` }} title={name}>{shorten(name, Math.floor(w / 6.6))}</span>)}</div>
   );

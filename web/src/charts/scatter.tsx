@@ -83,7 +83,7 @@ export function Scatter({ panel, finding, fixed }: ChartProps) {
         {list.map((p) => Number.isFinite(p.low) && Number.isFinite(p.high) ? <path d={`M${x.at(p.x)},${y.at(p.low)}V${y.at(p.high)}`} class="whisker" /> : null)}
         {front.map((p) => <circle cx={x.at(p.x)} cy={y.at(p.y)} r={8.5} class="halo" />)}
         {list.map((p) => Number.isFinite(x.at(p.x)) && Number.isFinite(y.at(p.y)) ? <circle cx={x.at(p.x)} cy={y.at(p.y)} r={5} class="point" style={{ fill: colour(p) }} /> : null)}
-        {tags(list, x, y, left, right, top, bottom).map((t) => <text x={t.x} y={t.y} text-anchor={t.anchor} class={list[t.k].front ? "label strong" : "label"}>{t.text}</text>)}
+        {tags(list, x, y, left, right, top, bottom).map((t) => <text x={t.x} y={t.y} text-anchor={t.anchor} class={list[t.k].front ? "label tag strong" : "label tag"}>{t.text}</text>)}
       </Drawing>
     </div>
   );
