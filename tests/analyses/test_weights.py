@@ -277,3 +277,9 @@ def test_the_8_bit_origin_of_a_real_network_is_found() -> None:
     # MANIFEST.json: uint8 weights dequantised, batch norm folded (identity and bias)
     assert (health.sel(measure="on an 8-bit lattice").values > 0).mean() > 0.9
     assert (health.sel(measure="placeholder norm").values[found["norm"].values != ""] == 1).all()
+
+
+def test_a_layer_inside_another_chosen_one_is_not_compared_with_itself(net: mt.Specimen) -> None:
+    found = Weights(at=("blocks.*",))(net)
+    assert found["group"].values.tolist() == ["blocks.0", "blocks.1", "blocks.2"]
+    assert (found["w1_over_sigma"].values > 0).all()

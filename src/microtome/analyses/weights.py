@@ -23,8 +23,18 @@ from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics.norms import merged, norm_of, norms_after
 from microtome.numerics.weight_health import HEALTH, ailments, health
-from microtome.numerics.weight_pairs import DISTANCES, LIKE, Match, distances, largest_roles, matches, neighbours, roles
-from microtome.numerics.weight_tensors import LIMIT, QUANTILES, STATISTICS, density, described, weight_tensors
+from microtome.numerics.weight_pairs import (
+    DISTANCES,
+    LIKE,
+    Match,
+    distances,
+    largest_roles,
+    matches,
+    neighbours,
+    outermost,
+    roles,
+)
+from microtome.numerics.weight_tensors import LIMIT, QUANTILES, STATISTICS, density, described, in_order, weight_tensors
 from microtome.numerics.weight_words import comparison, no_comparison
 from microtome.panels import Bars, Curve, Hist, Panel, Table
 from microtome.scan import Pace
@@ -151,20 +161,7 @@ def _ordered(specimen: Specimen) -> tuple[dict[str, Tensor], list[str]]:
     for layer in specimen.layers:
         orders.setdefault(layer.path, layer.order)
 
-    def order(name: str) -> int:
-        path = name
-        while path and path not in orders:
-            path = path.rpartition(".")[0]
-        return (
-            orders[path]
-            if path
-            else -1
-            if "." not in name and hasattr(specimen.net, name) and name not in silent
-            else len(orders)
-        )
-
-    silent = dict(specimen.net.named_children())
-    names = sorted(stored, key=order)
+    names = in_order(stored, orders, frozenset(name for name, _ in specimen.net.named_children()))
     return {name: stored[name].values for name in names}, [stored[name].dtype for name in names]
 
 
@@ -186,7 +183,7 @@ def _pairing(specimen: Specimen, weights: Mapping[str, Tensor], at: tuple[str, .
             paths = {one.path for one in specimen.layers[first : last + 1]} if block.entry != block.exit else {block.name}
         inside = [one for one in weights if any(one == path or one.startswith(path + ".") for path in paths)]
         groups[block.name if block else layer.path] = inside
-    filled = {name: inside for name, inside in groups.items() if inside}
+    filled = outermost(groups)
     if all(inside == [name] for name, inside in filled.items()) and not all(name in blocks for name in specimen.find(at)):
         return _Pairing(filled, neighbours(list(filled)), [])
     shapes = {name: tuple(values.shape) for name, values in weights.items()}
@@ -316,7 +313,7 @@ def _particulars(found: Arrays) -> list[str]:
     if near:
         told.append(f"{len(near)} pairs are of different roles, matched by kernel size and nearest name: {_some(near)}.")
     if found["alone"].size:
-        told.append(f"Without a partner of their role, so not compared: {_some(found['alone'].values)}.")
+        told.append(f"Without a partner of their role, so not compared: {_some(found['alone'].values.tolist())}.")
     if "folded_distance" in found:
         told.append(
             "The twins' batch norms have seen no images (mean 0, variance 1), so folding them in changes next to nothing."

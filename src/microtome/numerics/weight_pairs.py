@@ -71,6 +71,15 @@ def matches(first: Mapping[str, str], second: Mapping[str, str], shapes: Mapping
     return found, [*(first[role] for role in left), *(second[role] for role in right)]
 
 
+def outermost(groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The groups without the empty ones and those that lie inside another, so that no tensor meets itself."""
+    kept: dict[str, list[str]] = {}
+    for name, inside in sorted(groups.items(), key=lambda item: -len(item[1])):
+        if inside and not any(set(inside) <= set(other) for other in kept.values()):
+            kept[name] = list(inside)
+    return {name: kept[name] for name in groups if name in kept}
+
+
 def neighbours(names: Sequence[str]) -> list[Match]:
     """Each tensor with the next one, whatever their roles: for layers that were chosen one by one."""
     return [Match(a, b, "chosen", "neighbours") for a, b in pairwise(names)]

@@ -4,6 +4,7 @@ Source: Lanczos bidiagonalisation for the largest singular value, Golub & Kahan 
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,6 +66,22 @@ def weight_tensors(net: nn.Module) -> dict[str, Stored]:
             name = path if leaf == "weight" and path else f"{path}.{leaf}".lstrip(".")
             found[name] = Stored(_units_first(module, leaf, value.detach()), str(value.dtype).removeprefix("torch."))
     return found
+
+
+def in_order(names: Iterable[str], orders: Mapping[str, int], modules: frozenset[str]) -> list[str]:
+    """Weight names in order of execution; `orders` has the place of every module that runs, by path.
+
+    A weight without a module of its own goes by the nearest module around it. Those of the network itself (position embeddings)
+    come first; those below a top-level module (`modules`) that never runs come last.
+    """
+
+    def order(name: str) -> int:
+        path = name
+        while path and path not in orders:
+            path = path.rpartition(".")[0]
+        return orders[path] if path else len(orders) if name.split(".")[0] in modules else -1
+
+    return sorted(names, key=order)
 
 
 def _units_first(module: nn.Module, leaf: str, value: Tensor) -> Tensor:
