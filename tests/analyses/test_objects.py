@@ -76,6 +76,7 @@ def test_an_even_map_has_no_lift_at_any_size():
     found = measured(Bright(even=True))
     assert found["lift_by_size"].values == pytest.approx([0.0] * 4, abs=1e-12)
     assert float(found["overall"].sel(measure="lift")) == pytest.approx(0.0, abs=1e-12)
+    assert any("not above that of a blob" in one for one in found.caveats)
     assert float(found["overall"].sel(measure="ebpg")) == pytest.approx(float(found["overall"].sel(measure="area")))
 
 

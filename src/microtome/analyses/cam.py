@@ -110,9 +110,11 @@ class Cam(Analysis):
             )
         )
         for layer in found["heat"].coords["layer"].values:
-            note = "Cells as the network has them, where they really lie; not smoothed."
+            note = "The grid as the network has it, its cells where they really lie."
             heat, extent = f"heat/{layer}", f"extent/{layer}"
-            shown.append(Overlay(title=f"{layer}, cell by cell", note=note, base="image", heat=heat, mask=mask, extent=extent))
+            shown.append(
+                Overlay(title=f"{layer} on its own grid", note=note, base="image", heat=heat, mask=mask, extent=extent)
+            )
         return shown
 
     def line(self, found: Arrays) -> str:

@@ -188,6 +188,7 @@ class Objects(Analysis):
         if np.isnan(found["correct_count"].values) or int(found["correct_count"]) < LEAST:
             told.append("Coverage is over all images, since fewer than 10 are known to be recognised.")
         told += _thin(found)
+        told += _beaten(found)
         told += [f"{number} images {text}." for name, text in ODD.items() if (number := int(found[name]))]
         cells, common = found["cells"].values, int(found["common"])
         if min(cells) < common:
@@ -334,6 +335,13 @@ def _trends(columns: Columns, clutter_bin: Any, seed: int) -> dict[str, xr.DataA
 def _ends(values: xr.DataArray, first: str, last: str) -> list[str]:
     known = values.values[~np.isnan(values.values)]
     return [f", {known[0]:.0%} on the {first} to {known[-1]:.0%} on the {last}"] if len(known) > 1 else []
+
+
+def _beaten(found: Arrays) -> list[str]:
+    """The sizes at which the network's maps find the object no better than a blob in the middle of the picture."""
+    lift, blob = found["lift_by_size_low"], found["centre_lift_by_size"]
+    sizes = [str(size) for size in lift.coords["size"].values if float(lift.sel(size=size)) <= float(blob.sel(size=size))]
+    return [f"At object sizes of {', '.join(sizes)} the lift is not above that of a blob in the middle."] if sizes else []
 
 
 def _thin(found: Arrays) -> list[str]:
