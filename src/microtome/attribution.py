@@ -5,7 +5,7 @@ touches another. The graph is cut at the first layer, parameters get no gradient
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -144,6 +144,20 @@ def alike(
     return found
 
 
+def seated(shown: Sights, place: str, size: tuple[int, int]) -> Sights:
+    """`shown` with its cells where `place` puts them: "arithmetic" leaves them, "even" tiles the picture of `size` px."""
+    if place == "arithmetic":
+        return shown
+    return replace(shown, where={name: plain(size, where.counts) for name, where in shown.where.items()})
+
+
+def moved(where: Where, size: tuple[int, int]) -> float:
+    """By how many pixels the cells' centres lie off an even tiling of the picture, at most."""
+    even = plain(size, where.counts)
+    pairs = ((where.row, even.row), (where.col, even.col))
+    return max(abs(float((one.centres - other.centres).mean())) for one, other in pairs)
+
+
 def _gradients(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     with tap(specimen, names) as taps:
         scores = specimen.logits(x)
@@ -181,4 +195,16 @@ def _instead(specimen: Specimen, name: str, x: Tensor) -> str:
     return f": take {read[-1]} instead" if read else ""
 
 
-__all__ = ["METHODS", "Method", "Sights", "alike", "evidence", "places", "scores_missing", "sights", "signed_grad_cam"]
+__all__ = [
+    "METHODS",
+    "Method",
+    "Sights",
+    "alike",
+    "evidence",
+    "moved",
+    "places",
+    "scores_missing",
+    "seated",
+    "sights",
+    "signed_grad_cam",
+]

@@ -153,6 +153,17 @@ def test_cells_of_a_strided_net_are_told_where_they_lie():
     assert where.extent((224, 224))[0] == pytest.approx(-15.5 / 224)
 
 
+def test_cells_may_be_tiled_evenly_and_a_shift_is_said():
+    specimen = mt.open("timm:resnet18", weights=None, num_classes=5, recipe={"size": 96})
+    pictures = mt.Images.scenes(4, size=96)
+    shifted, even = (Cam(at="layer3", count=2, place=place)(specimen, pictures) for place in ("arithmetic", "even"))
+    assert even["extent/layer3"].values[0] == pytest.approx([0, 1, 0, 1])
+    assert shifted["extent/layer3"].values[0, 0] == pytest.approx(-7.5 / 96)  # stride 16: pixel 0 is the first cell's centre
+    assert np.array_equal(even["heat/layer3"].values, shifted["heat/layer3"].values)
+    assert any("7.5 px off an even tiling" in one for one in shifted.caveats)
+    assert not any("tiling" in one for one in even.caveats)
+
+
 def test_maps_stay_raw_and_empty_ones_are_said():
     net = Hand()
     with torch.no_grad():

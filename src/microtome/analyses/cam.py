@@ -20,7 +20,7 @@ from torch import Tensor
 
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.answers import matched
-from microtome.attribution import METHODS, Sights, alike, evidence, scores_missing, sights
+from microtome.attribution import METHODS, Sights, alike, evidence, moved, scores_missing, seated, sights
 from microtome.errors import BadOption, UnknownName, did_you_mean
 from microtome.finding import array
 from microtome.images import Images
@@ -62,6 +62,9 @@ class Cam(Analysis):
     only: tuple[str, ...] = option(
         (), "images to show, by name or place; empty: spread over object size and clutter, or evenly"
     )
+    place: Literal["arithmetic", "even"] = option(
+        "arithmetic", "where cells lie: by kernels, strides and padding, or evenly tiled"
+    )
     count: int = option(6, "how many images are shown", low=1, high=200)
     grid: int = option(7, "side of the common grid on which layers are compared, in cells", low=2, high=64)
 
@@ -82,7 +85,7 @@ class Cam(Analysis):
         seen: list[_Seen] = []
         shown: Sights | None = None
         for batch in batches(specimen, taken, pace):
-            shown = shown or sights(specimen, self.at, batch.x[:4])
+            shown = shown or seated(sights(specimen, self.at, batch.x[:4]), self.place, specimen.recipe.size)
             fixed = torch.from_numpy(labels[batch.index]) if self.target == "label" else None
             for one in wanted or [None]:
                 asked = fixed if one is None else torch.full((len(batch.x),), one)
@@ -188,7 +191,7 @@ def _settled(specimen: Specimen, taken: Images, shown: Sights, seen: list[_Seen]
     if masks is not None:
         found |= _inside(heats, {name: value.relu() for name, value in twin.items()}, shown, masks, both)
     found["trained"] = array(float("nan") if specimen.trained is None else float(specimen.trained), (), "1")
-    loose = {name: why for name in shown.names if (why := _loose(shown, name))}
+    loose = {name: why for name in shown.names if (why := _loose(shown, name, specimen.recipe.size))}
     for name, dim, told in (("dropped", "layer_", shown.dropped), ("placing", "layer__", loose)):
         if told:
             found[name] = array(np.array(list(told.values()), dtype=object), (dim,), "text", {dim: list(told)})
@@ -341,16 +344,17 @@ def _named(images: Images, index: Any, classes: Sequence[str]) -> list[str]:
     return [f"{names[at]} · {one}" if several else names[at] for at, one in zip(index, classes, strict=True)]
 
 
-def _loose(shown: Sights, name: str) -> str:
+def _loose(shown: Sights, name: str, size: tuple[int, int]) -> str:
     where = shown.where[name]
     if not where.exact:
         return "the places of its cells are assumed to tile the picture, since an operation on the way is not followed."
-    apart = max(where.row.spread, where.col.spread)
-    return (
-        f"paths that differ by {apart:.0f} px meet there; cells are drawn at their mean place."
-        if apart > where.row.jump / 2
-        else ""
-    )
+    apart, off = max(where.row.spread, where.col.spread), moved(where, size)
+    if apart > where.row.jump / 2:
+        return f"paths that differ by {apart:.0f} px meet there; cells are drawn at their mean place."
+    if off > where.row.jump / 4:
+        # measured on trained networks: what a cell answers to lies between the arithmetic and an even tiling, nearer to either
+        return f"its cells lie {off:.1f} px off an even tiling by kernels and padding; training may have drawn them back (--place even)."
+    return ""
 
 
 def _pairs(texts: xr.DataArray | None) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from microtome.analysis import Analysis, Arrays, Needs, few, option
 from microtome.answers import matched
-from microtome.attribution import METHODS, Sights, evidence, scores_missing, sights
+from microtome.attribution import METHODS, Sights, evidence, scores_missing, seated, sights
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
@@ -65,6 +65,9 @@ class Objects(Analysis):
     at: str = option("deep", "the layer whose maps are scored (the coarsest, where several are named)")
     kind: Literal["gradcam"] = option("gradcam", "how activations and gradients become a map")
     target: Literal["label", "predicted"] = option("label", "the class whose evidence is looked for")
+    place: Literal["arithmetic", "even"] = option(
+        "arithmetic", "where cells lie: by kernels, strides and padding, or evenly tiled"
+    )
     grid: int = option(7, "side of the common grid on which maps are scored, in cells", low=2, high=64)
     seed: int = option(0, "of the bootstrap over images", low=0)
 
@@ -77,6 +80,7 @@ class Objects(Analysis):
         answers, how = _answers(specimen, marked)
         first = torch.from_numpy(marked.pixels(specimen.recipe, range(min(4, len(marked)))))
         shown = sights(specimen, [self.at], specimen.recipe.normalised(first).to(specimen.device))
+        shown = seated(shown, self.place, specimen.recipe.size)
         name = min(reversed(shown.names), key=lambda one: shown.where[one].row.count * shown.where[one].col.count)
         own = self._rows(specimen, marked, answers, shown, name, pace, "own")
         some = marked.take(few(len(marked)))
