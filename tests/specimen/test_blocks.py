@@ -36,6 +36,11 @@ SMALL = (64, 64)
         ("torchvision:mobilenet_v2", SMALL, 17, "features.1", "features.17"),
         ("torchvision:shufflenet_v2_x0_5", SMALL, 16, "stage2.0", "stage4.3"),
         ("timm:ghostnet_050", SMALL, 16, "blocks.0.0", "blocks.8.3"),
+        # a stage with a closing norm, one that ends in a transition, blocks that are chains of three themselves, tokens in a block
+        ("timm:pvt_v2_b0", SMALL, 8, "stages.0.blocks.0", "stages.3.blocks.1"),
+        ("timm:cspdarknet53", SMALL, 23, "stages.0.blocks.0", "stages.4.blocks.3"),
+        ("timm:xception41", (96, 96), 13, "blocks.0", "blocks.12"),
+        ("timm:mobilevit_xxs", SMALL, 10, "stages.0.0", "stages.4.1"),
     ],
 )
 def test_blocks_of_known_networks(

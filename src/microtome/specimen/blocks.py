@@ -31,6 +31,7 @@ HEADS = frozenset(
     ]
 )
 Key = tuple[Grid | int | str | None, ...]
+STEMS = frozenset(("stem", "patch_embed"))
 LISTS = (nn.ModuleList, nn.ModuleDict)
 
 
@@ -78,6 +79,7 @@ class _Structure:
                 children.append(call.path)
         self.branch_marks = {mark for call in found.calls if len(call.gives) > 1 for mark in call.gives}
         self.stage_classes: set[type[nn.Module]] = set()
+        self.depths: dict[type[nn.Module], set[int]] = {}
 
     def parameters(self, path: str) -> int:
         return sum(parameter.numel() for parameter in self.modules[path].parameters())
@@ -89,7 +91,7 @@ class _Structure:
 
     def is_composite(self, path: str) -> bool:
         """Whether the module has two weight layers and works on a grid or tokens (a classifier head does not count)."""
-        if self.is_container(path) or in_head(path):
+        if self.is_container(path) or at_an_end(path):
             return False
         return len(weight_layers(self.modules[path])) + _hidden_weights(self.modules[path]) >= 2
 
@@ -106,24 +108,37 @@ class _Structure:
     def is_stage(self, path: str) -> bool:
         """Whether a composite is a chain of smaller composites rather than a block."""
         call, inner = self.calls[path], self.composites(path)
-        if len(inner) < 2 or sum(map(self.parameters, inner)) < 0.75 * self.parameters(path):
+        if len(inner) < 2 or sum(map(self.parameters, inner)) < 0.5 * self.parameters(path):
             return False
-        if len(call.gives) > 1 and self.calls[inner[-1]].gives != call.gives:
+        chain = [self.calls[child] for child in inner]
+        if chain[-1].gives != call.gives and (len(call.gives) > 1 or not _same_places(chain[-1], call)):
             return False
         classes = [type(self.modules[child]) for child in inner]
         common = max(classes.count(each) for each in classes)
-        chain = [self.calls[child] for child in inner]
         linked = sum(bool(set(one.gives) & set(two.reads)) for one, two in pairwise(chain))
         if linked < (len(inner) - 1) / 2 or (common < 2 and len(inner) < 4):
             return False
-        # two of a kind may be the halves of one block; then something is added after the second
-        return common > 2 or len(inner) > 3 or chain[-1].gives == call.gives or isinstance(self.modules[path], LISTS)
+        # a block that adds a shortcut after two or three parts of a kind is no stage: stages end with their last block, join
+        # their blocks' outputs, hold blocks that are composed themselves, or come in several depths
+        return (
+            chain[-1].gives == call.gives
+            or isinstance(self.modules[path], LISTS)
+            or any(map(self.composites, inner))
+            or (common > 2 and len(self.depths[type(self.modules[path])]) > 1)
+        )
 
     def learn_stages(self) -> None:
-        """Remember the classes of stages: a stage with a single block in it is known by its siblings."""
-        for path in self.calls:
-            if self.is_composite(path) and self.is_stage(path):
+        """Remember the classes of stages, by what most or the long ones of a class are: a single block in one is told by its siblings."""
+        composites = [path for path in self.calls if self.is_composite(path)]
+        for path in composites:
+            self.depths.setdefault(type(self.modules[path]), set()).add(len(self.composites(path)))
+        votes: dict[type[nn.Module], list[bool]] = {}
+        for path in composites:
+            if len(self.composites(path)) > 1:
+                votes.setdefault(type(self.modules[path]), []).append(self.is_stage(path))
+            if len(self.composites(path)) > 3 and self.is_stage(path):
                 self.stage_classes.add(type(self.modules[path]))
+        self.stage_classes |= {kind for kind, found in votes.items() if sum(found) >= len(found) / 2}
 
     def blocks(self, path: str) -> list[str]:
         found: list[str] = []
@@ -155,9 +170,18 @@ class _Structure:
         )
 
 
-def in_head(path: str) -> bool:
-    """Whether a path runs through a classifier head, by the names that heads have."""
-    return any(part in HEADS for part in path.split("."))
+def at_an_end(path: str) -> bool:
+    """Whether a path runs through a stem or a classifier head, by the names that they have."""
+    return any(part in HEADS or part in STEMS for part in path.split("."))
+
+
+def _same_places(inner: Call, outer: Call) -> bool:
+    """Whether a part works on the same places as the whole: the same batch and grid, or as many tokens."""
+    one, whole = inner.outputs[0], outer.outputs[0]
+    if len(one) == len(whole) == 4:
+        return one[0] == whole[0] and bool({one[2:], one[1:3]} & {whole[2:], whole[1:3]})
+    places = whole[2] * whole[3] if len(whole) == 4 else whole[1] if len(whole) > 1 else 0
+    return len(one) == 3 and one[:2] == (*whole[:1], places)
 
 
 def _hidden_weights(module: nn.Module) -> int:
@@ -184,7 +208,7 @@ def plain_units(found: Trace) -> list[Unit]:
     leaves = [call for call in found.calls if next(call.module.children(), None) is None or is_norm(call.module)]
     groups: list[Unit] = []
     for place, call in enumerate(leaves):
-        if kind_of(call.module) != "conv" or in_head(call.path) or len(call.outputs[0]) != 4:
+        if kind_of(call.module) != "conv" or at_an_end(call.path) or len(call.outputs[0]) != 4:
             continue
         members = [call]
         for following in leaves[place + 1 :]:

@@ -16,7 +16,7 @@ FAMILIES: tuple[Family, ...] = ("deeper", "wider", "attention")
 KNOWN: tuple[tuple[Family, str], ...] = (
     (
         "attention",
-        r"^(legacy_)?se(net|resnet|resnext|resnetaa)|^(skresn|ecaresnet|eca_|resnest|gcresn|lamhalobot|halonet|botnet|lambda)|cbam|^(gluon_)?se",
+        r"^(legacy_)?se(net|resnet|resnext|resnetaa)|^(skresn|ecaresnet|eca_|resnest|gcresn|lamhalobot|halonet|botnet|lambda)|cbam",
     ),
     (
         "attention",
@@ -24,9 +24,9 @@ KNOWN: tuple[tuple[Family, str], ...] = (
     ),
     (
         "attention",
-        r"efficientnet|mobilenetv?_?3|mobilenet_v3|mnasnet_se|semnasnet|regnety|regnet_y|efficientformer|edgenext|mobileone_s4|lcnet",
+        r"efficientnet|mobilenetv?_?3|mobilenet_v3|mnasnet_se|semnasnet|regnet_?[yz]|efficientformer|edgenext|mobileone_s4|lcnet",
     ),
-    ("wider", r"inception|googlenet|hrnet|resnext|wide_?resnet|squeezenet|nasnet|xception|res2ne|dpn|bit_.*x[2-4]$"),
+    ("wider", r"inception|googlenet|hrnet|resnext|wide_?resnet|squeezenet|(?<!m)nasnet|xception|res2ne|dpn|bit_.*x[2-4]$"),
     (
         "deeper",
         r"vgg|alexnet|resnet|densenet|convnext|darknet|cspnet|dla|regnet|mobilenet|shufflenet|repvgg|zfnet|banding|plain",
