@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from microtome import analyses as analyses
+    from microtome import networks as networks
+    from microtome import numerics as numerics
     from microtome.errors import MicrotomeError as MicrotomeError
     from microtome.finding import Finding as Finding
     from microtome.images import Images as Images

@@ -362,5 +362,6 @@ def made(kind: type[Analysis], said: Mapping[str, Any]) -> Analysis:
 
 
 __all__ = [
-    "TWIN_COUNT", "Analysis", "Arrays", "Census", "Collation", "Needs", "few", "forget", "made", "option", "origin", "survey", "survey_keys",
+    "TWIN_COUNT", "Analysis", "Arrays", "Census", "Collation", "Needs", "few", "forget", "made", "option", "origin",
+    "survey", "survey_keys",
 ]  # fmt: skip

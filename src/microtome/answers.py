@@ -9,6 +9,7 @@ import numpy as np
 from microtome.errors import Unmeasurable
 from microtome.images import Images
 from microtome.specimen import Specimen
+from microtome.specimen.labels import imagenet
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ def matched(specimen: Specimen, images: Images, outputs: int) -> Answers:
             f"{specimen.name} has no output for {len(missing)} of the {len(images.classes)} classes "
             f"({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}), so its own answers cannot be scored; the probe can."
         )
+    if outputs == 1000 and images.classes_are_wordnet and (found := _places(images.classes, imagenet()[1] or ())) is not None:
+        return Answers(found, "by order: its 1,000 outputs are taken for ImageNet-1k's classes in their usual order")
     if len(images.classes) == outputs:
         return Answers(np.arange(outputs, dtype=np.int64), f"by order: output 0 is taken for '{images.classes[0]}', and so on")
     raise Unmeasurable(
         f"{specimen.name} has {outputs} outputs of unknown meaning and the images have {len(images.classes)} classes, "
-        "so its own answers cannot be scored; the probe can."
+        "so its own answers cannot be scored; the probe can. Name the outputs: --outputs imagenet, or --outputs FILE."
     )
 
 

@@ -154,5 +154,5 @@ def from_json(said: dict[str, Any]) -> Panel:
         KeyError: the kind is not one of `KINDS`.
     """
     kind = KINDS[said["kind"]]
-    known = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
     return kind(**{field.name: known[field.name] for field in fields(kind) if field.name in known})

@@ -162,7 +162,7 @@ def forget(pace: Pace, key: Sequence[Any]) -> None:
 
 def _keep(path: Path, tally: Tally, done: int, pace: Pace) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {name: np.ascontiguousarray(one) for name, one in tally.state().items()}
+    arrays = {name: np.ascontiguousarray(one).reshape(one.shape) for name, one in tally.state().items()}
     payload = save(arrays | {"__done__": np.array([done], dtype=np.int64)}, metadata={"batch": str(pace.batch)})
     handle, scratch = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
     try:
@@ -182,7 +182,7 @@ def _resume(path: Path, tally: Tally, pace: Pace) -> int:
         return 0
     try:
         with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
+            arrays = {name: file.get_tensor(name) for name in list(file.keys())}
     except Exception as error:  # safetensors raises its own types; a damaged file only costs the work it held
         path.unlink(missing_ok=True)
         pace.listener(Step(f"kept work was damaged and is done again ({type(error).__name__})", 0, 0, 0.0))

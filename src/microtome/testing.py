@@ -9,6 +9,7 @@ and that the line is a sentence with a number in it.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ import numpy as np
 import torch
 
 from microtome.analysis import Analysis, Arrays, Census, Collation, forget, survey_keys
-from microtome.errors import MicrotomeError
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.panels import as_json, from_json
@@ -27,11 +27,11 @@ from microtome.specimen import Specimen
 UNTIMED = "cost"  # the one analysis whose numbers are times, which differ from run to run
 
 
-class Unlawful(MicrotomeError):
+class Unlawful(AssertionError):
     """An analysis broke a law that every analysis keeps."""
 
 
-class _Killed(Exception):  # noqa: N818  # not an error of ours: it stands for the end of the process
+class _Killed(Exception):  # not an error of ours: it stands for the end of the process
     """Stands for a kill -9 in the middle of a scan."""
 
 
@@ -114,10 +114,8 @@ def _resumed(analysis: Analysis, specimen: Specimen, images: Images, keep: Path)
     size = max(4, -(-len(images) // 4))
     small = replace(pace, batch=size)
     whole = analysis.measure(worker, images, replace(small, keep=None))
-    try:
+    with suppress(_Killed):
         analysis.measure(worker, images, replace(small, listener=kill))
-    except _Killed:
-        pass
     arrays = analysis.measure(worker, images, small)
     equal(whole, arrays, f"{analysis.name()}: killed and resumed")
     if isinstance(analysis, Census):

@@ -96,3 +96,25 @@ def test_common_suite(tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path:
     assert pics.classes is not None
     named = mt.open(tiny(), recipe={"size": 32}, labels=list(pics.classes))
     testing.check(Accuracy(), named, pics, tmp_path)
+
+
+def test_a_thousand_outputs_and_wordnet_classes_are_imagenet() -> None:
+    """n01440764 (tench) is ImageNet's class 0 and n01443537 (goldfish) its class 1."""
+
+    class Thousand(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool = nn.AdaptiveAvgPool2d(1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            scores = torch.zeros(len(x), 1000)
+            scores[:, 1] = self.pool(x).flatten(1)[:, 0]
+            scores[:, 0] = 0.1
+            return scores
+
+    x = np.stack([np.full((3, 8, 8), value, np.float32) for value in (0.9, 0.0)])
+    images = mt.Images.tensors(x, labels=[1, 0], classes=("n01440764", "n01443537"))
+    net = mt.open(Thousand().eval(), recipe={"size": 8, "crop": 1.0, "mean": (0.0,) * 3, "std": (1.0,) * 3})
+    found = Accuracy()(net, images, PACE)
+    assert "Right on 2 of 2" in found.line
+    assert "ImageNet-1k's classes" in found["matched"].values[0]

@@ -22,13 +22,24 @@ def accuracy(name: str, right: int, shift: int = 0, **said: object) -> Finding:
     correct = np.roll(np.arange(COUNT) < right, shift).astype(np.float64)
     told = {"measure": ["top-1"]}
     arrays = {"correct": array(correct, ("image",), "1")}
-    for word, value in (("overall", right / COUNT), ("overall_low", right / COUNT - 0.02), ("overall_high", right / COUNT + 0.02)):
+    for word, value in (
+        ("overall", right / COUNT),
+        ("overall_low", right / COUNT - 0.02),
+        ("overall_high", right / COUNT + 0.02),
+    ):
         arrays[word] = array([value], ("measure",), "share", told)
     return Finding(analysis="accuracy", arrays=arrays, origin=origin(name, **said))  # type: ignore[arg-type]
 
 
 def cost(name: str, milliseconds: float, **said: object) -> Finding:
-    told = {"measure": ["parameters (1)", "multiply-adds (M per image)", "time of a batch (ms per image)", "live memory (MB per image)"]}
+    told = {
+        "measure": [
+            "parameters (1)",
+            "multiply-adds (M per image)",
+            "time of a batch (ms per image)",
+            "live memory (MB per image)",
+        ]
+    }
     values = array([1e6 * milliseconds, 10.0, milliseconds, 1.0], ("measure",), "see measure", told)
     return Finding(analysis="cost", arrays={"cost": values}, origin=origin(name, **said))  # type: ignore[arg-type]
 
@@ -45,7 +56,7 @@ def test_of_equals_the_cheapest() -> None:
     """380 and 378 right of 400, errors on different images: the paired interval of the difference includes 0."""
     found = Compare().of([accuracy("a", 380), cost("a", 9.0), accuracy("b", 378, shift=50), cost("b", 1.0)])
     assert found.line.startswith("Choose b: its own head is right on 94.5 %, not told apart from the best, a (95.0 %")
-    assert "cheaper (1 against 9)" in found.line
+    assert "cheaper (1 against 9 ms per image)" in found.line
 
 
 def test_pairing_matters() -> None:
@@ -65,15 +76,30 @@ def test_price_is_an_option() -> None:
 def test_untrained_is_never_chosen() -> None:
     found = Compare().of([accuracy("a", 380, trained=False), cost("a", 1.0, trained=False)])
     assert found.line.startswith("No recommendation: none of the specimens is trained")
-    found = Compare().of([accuracy("a", 380, trained=False), accuracy("b", 300), cost("b", 1.0), accuracy("c", 200), cost("c", 1.0)])
+    found = Compare().of(
+        [accuracy("a", 380, trained=False), accuracy("b", 300), cost("b", 1.0), accuracy("c", 200), cost("c", 1.0)]
+    )
     assert found.line.startswith("Choose b")
     assert "Not judged: a" in found.line
 
 
 def test_no_evidence_no_choice() -> None:
     found = Compare().of([cost("a", 1.0), cost("b", 2.0)])
-    assert found.line.startswith("No recommendation: neither accuracy nor a probe")
+    assert found.line.startswith("No recommendation: no accuracy and no probe above chance")
     assert np.isnan(found["rank"].values).all()
+
+
+def test_answers_no_better_than_chance_are_no_evidence() -> None:
+    def blind(name: str) -> Finding:
+        finding = accuracy(name, 40)
+        told = {"measure": ["top-1", "chance"]}
+        arrays = dict(finding.arrays)
+        for word, values in (("overall", [0.1, 0.1]), ("overall_low", [0.08, np.nan]), ("overall_high", [0.12, np.nan])):
+            arrays[word] = array(values, ("measure",), "share", told)
+        return Finding(analysis="accuracy", arrays=arrays, origin=finding.origin)
+
+    found = Compare().of([blind("a"), cost("a", 1.0), blind("b"), cost("b", 2.0)])
+    assert found.line.startswith("No recommendation: no accuracy and no probe above chance")
 
 
 def test_one_alone_is_not_a_choice() -> None:
@@ -89,8 +115,15 @@ def test_other_images_are_refused() -> None:
 
 def test_redundancy_says_where_to_cut() -> None:
     blocks = {"block": ["x", "y"]}
-    values = {"influence": [0.1, 0.3], "influence_high": [0.12, 0.35], "twin_influence": [0.4, 0.2], "twin_influence_low": [0.38, 0.18]}
-    arrays = {name: array(one, ("block",), "1", blocks) for name, one in values.items()} | {"rank": array([1, 2], ("block",), "1", blocks)}
+    values = {
+        "influence": [0.1, 0.3],
+        "influence_high": [0.12, 0.35],
+        "twin_influence": [0.4, 0.2],
+        "twin_influence_low": [0.38, 0.18],
+    }
+    arrays = {name: array(one, ("block",), "1", blocks) for name, one in values.items()} | {
+        "rank": array([1, 2], ("block",), "1", blocks)
+    }
     redundancy = Finding(analysis="redundancy", arrays=arrays, origin=origin("a"))
     found = Compare().of([accuracy("a", 380), cost("a", 1.0), redundancy, accuracy("b", 100), cost("b", 1.0)])
     assert "try x first (block influence 0.100, twin 0.400); only removal proves it." in found.line

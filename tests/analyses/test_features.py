@@ -1,5 +1,6 @@
 """`features` against a plain forward pass with a hook, a planted dead unit, and in-place activations."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 import microtome as mt
+from microtome import testing
 from microtome.analyses.features import Features
 from microtome.errors import Unmeasurable
 from microtome.scan import Pace
@@ -111,3 +113,16 @@ def test_layers_without_maps_are_refused_in_a_sentence(pics: mt.Images) -> None:
     net: Any = nn.Sequential(nn.Conv2d(3, 3, 1), Odd(), nn.Flatten())
     with pytest.raises(Unmeasurable, match="maps, tokens or a vector"):
         Features(at=("1",))(mt.open(net, recipe=RECIPE), pics, BATCH)
+
+
+def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None:
+    testing.check(Features(), net, pics, tmp_path)
+
+
+def test_shards_merge(net: mt.Specimen, pics: mt.Images) -> None:
+    whole = Features().measure(net.on("cpu"), pics, Pace(batch=8, device="cpu"))
+    merged = testing.merged(Features(), net, pics)
+    assert list(merged) == list(whole)
+    for name, one in whole.items():
+        if one.dtype.kind == "f":
+            np.testing.assert_allclose(merged[name].values, one.values, rtol=1e-6, atol=1e-7)

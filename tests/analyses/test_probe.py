@@ -49,13 +49,14 @@ def test_what_a_layer_knows() -> None:
     assert found["chance"].values[0] == pytest.approx(1 / 3)
 
 
-def test_agrees_with_scikit_learn(net: mt.Specimen, pics: mt.Images) -> None:
+def test_agrees_with_scikit_learn(net: mt.Specimen) -> None:
     """The same pooled features, folds and penalties through RidgeClassifier give the same answers on at least 95 % of images."""
     from sklearn.linear_model import RidgeClassifier
     from sklearn.preprocessing import StandardScaler
 
     from microtome.numerics.probes import ridge_probe, stratified_folds
 
+    pics = mt.Images.scenes(60, seed=5, size=32)
     found = Probe(at=("blocks.2",))(net, pics, PACE)
     with torch.no_grad():
         x = net.recipe.normalised(torch.from_numpy(pics.pixels(net.recipe)))
@@ -72,11 +73,29 @@ def test_agrees_with_scikit_learn(net: mt.Specimen, pics: mt.Images) -> None:
 
 
 def test_too_few(net: mt.Specimen, pics: mt.Images) -> None:
-    with pytest.raises(Unmeasurable, match="at least two classes and 10 labelled images"):
+    with pytest.raises(Unmeasurable, match="two classes of at least 5 images each.*largest class has 1"):
         Probe()(net, pics.take(range(6)), PACE)
 
 
-def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None:
+def test_one_image_a_class_is_refused_though_many_in_all(net: mt.Specimen) -> None:
+    """A probe that never sees a held-out image's class is right on none: that is no finding about the network."""
+    lone = mt.Images.tensors(np.zeros((30, 3, 32, 32), np.float32), labels=np.arange(30), classes=[str(n) for n in range(30)])
+    with pytest.raises(Unmeasurable, match="largest class has 1"):
+        Probe()(net, lone, PACE)
+
+
+def test_rare_classes_are_left_out_and_counted(net: mt.Specimen) -> None:
+    random = np.random.default_rng(0)
+    labels = np.array([0] * 10 + [1] * 10 + [2] * 2)
+    images = mt.Images.tensors(random.uniform(size=(22, 3, 32, 32)).astype(np.float32), labels=labels, classes=("a", "b", "c"))
+    found = Probe(at=("blocks.2",))(net, images, PACE)
+    assert found["count"].values[0] == 20
+    assert found["left_out"].values[0] == 2
+    assert np.isnan(found["correct"].values[0, 20:]).all()
+
+
+def test_common_suite(net: mt.Specimen, tmp_path: Path) -> None:
+    pics = mt.Images.scenes(60, seed=5, size=32)
     testing.check(Probe(), net, pics, tmp_path)
 
 

@@ -69,14 +69,18 @@ def test_blocks_that_change_the_shape_are_named_not_judged(pics: mt.Images) -> N
 
 
 def test_no_block_keeps_its_shape(pics: mt.Images) -> None:
-    funnel = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 8, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10))
+    funnel = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 8, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10)
+    )
     with pytest.raises(Unmeasurable, match="no block whose output has the shape"):
         Redundancy()(mt.open(funnel.eval(), recipe={"size": 32}), pics, PACE)
 
 
 def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None:
     finding = testing.check(Redundancy(), net, pics, tmp_path)
-    assert "only removal proves" in " ".join(finding.caveats).lower() or "proves that it is not needed" in " ".join(finding.caveats)
+    assert "only removal proves" in " ".join(finding.caveats).lower() or "proves that it is not needed" in " ".join(
+        finding.caveats
+    )
 
 
 def test_shards_merge(net: mt.Specimen, pics: mt.Images) -> None:

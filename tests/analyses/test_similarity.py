@@ -26,7 +26,9 @@ def explicit_cka(x: np.ndarray, y: np.ndarray) -> float:
         np.fill_diagonal(k, 0)
         np.fill_diagonal(m, 0)
         one = np.ones(n)
-        return (np.trace(k @ m) + one @ k @ one * (one @ m @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * one @ k @ m @ one) / (n * (n - 3))
+        return (np.trace(k @ m) + one @ k @ one * (one @ m @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * one @ k @ m @ one) / (
+            n * (n - 3)
+        )
 
     x, y = x.astype(np.float64), y.astype(np.float64)
     return hsic(x, y) / np.sqrt(hsic(x, x) * hsic(y, y))

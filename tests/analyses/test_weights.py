@@ -11,6 +11,7 @@ from scipy import stats
 from torch import nn
 
 import microtome as mt
+from microtome import testing
 from microtome.analyses.weights import Weights
 from microtome.errors import Unmeasurable
 from microtome.numerics.norms import norms_after
@@ -283,3 +284,7 @@ def test_a_layer_inside_another_chosen_one_is_not_compared_with_itself(net: mt.S
     found = Weights(at=("blocks.*",))(net)
     assert found["group"].values.tolist() == ["blocks.0", "blocks.1", "blocks.2"]
     assert (found["w1_over_sigma"].values > 0).all()
+
+
+def test_common_suite(net: mt.Specimen, tmp_path: Path) -> None:
+    testing.check(Weights(), net, None, tmp_path)

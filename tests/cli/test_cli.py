@@ -18,7 +18,7 @@ from PIL import Image
 from microtome.cli import main
 
 ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
-FACTORY = '''
+FACTORY = """
 import torch
 from torch import nn
 
@@ -35,7 +35,7 @@ class Net(nn.Module):
 def make(outputs=10):
     torch.manual_seed(0)
     return Net(outputs)
-'''
+"""
 
 
 @dataclass
@@ -112,7 +112,9 @@ def test_analyze_reuse_and_recompute(work: Path) -> None:
 
 
 def test_one_analysis_as_a_verb_with_json(work: Path) -> None:
-    said = call("similarity", "nets.py:make", "photos", "--at", "convs", "--recipe", "size=32", "--out", "o", "--json", cwd=work)
+    said = call(
+        "similarity", "nets.py:make", "photos", "--at", "convs", "--recipe", "size=32", "--out", "o", "--json", cwd=work
+    )
     assert said.returncode == 0, said.stderr
     events = [json.loads(line) for line in said.stdout.splitlines()]
     assert events[-1]["event"] == "end"
@@ -124,7 +126,11 @@ WRONG = {
     "a misspelt verb": (["analyse", "x"], 2, "Did you mean 'analyze'"),
     "a misspelt analysis": (["analyze", "nets.py:make", "photos", "--only", "similarty"], 2, "Did you mean 'similarity'"),
     "a misspelt option": (["analyze", "nets.py:make", "photos", "--set", "similarity.att=x"], 2, "no option 'att'"),
-    "a misspelt layer": (["similarity", "nets.py:make", "photos", "--at", "layer.0", "--recipe", "size=32"], 1, "No layer is called"),
+    "a misspelt layer": (
+        ["similarity", "nets.py:make", "photos", "--at", "layer.0", "--recipe", "size=32"],
+        1,
+        "No layer is called",
+    ),
     "an unknown model": (["cost", "timm:resnet5O", "--weights", "none"], 2, "resnet50"),
     "a missing folder": (["similarity", "nets.py:make", "--batch", "8", "fotos/"], 1, "fotos"),
     "a device that is not there": (["cost", "nets.py:make", "--device", "tpu"], 2, "auto, cpu, cuda, mps"),
@@ -187,3 +193,24 @@ def test_layers(work: Path) -> None:
     assert said.returncode == 0, said.stderr
     assert "stem" in said.stdout
     assert "last3" in said.stdout
+
+
+def test_rerun_measures_the_same_again(work: Path) -> None:
+    words = [
+        "similarity",
+        "nets.py:make",
+        "scenes:24,size=32,seed=3",
+        "--weights",
+        "none",
+        "--recipe",
+        "size=32",
+        "--out",
+        "out",
+    ]
+    assert call(*words, cwd=work).returncode == 0
+    (folder,) = [path.parent for path in work.glob("out/*/similarity/*/finding.json")]
+    again = call("rerun", str(folder), "--out", "again", cwd=work)
+    assert again.returncode == 0, again.stderr
+    (other,) = [path.parent for path in work.glob("again/*/similarity/*/finding.json")]
+    assert other.name == folder.name
+    assert (other / "arrays.safetensors").read_bytes() == (folder / "arrays.safetensors").read_bytes()

@@ -14,6 +14,7 @@ from typing import Any, Literal, final
 import numpy as np
 import xarray as xr
 
+from microtome import sidebyside as side
 from microtome.analysis import Arrays, Collation, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
@@ -21,21 +22,6 @@ from microtome.numerics.choice import contest
 from microtome.numerics.pareto import pareto_front
 from microtome.panels import Curve, Overlay, Panel, Scatter, Table
 
-# criterion: (analysis, array, coordinate of its measure or "")
-CRITERIA: dict[str, tuple[str, str, str]] = {
-    "own head, top-1 (share)": ("accuracy", "overall", "top-1"),
-    "localisation lift (share)": ("objects", "overall", "lift"),
-    "parameters (1)": ("cost", "cost", "parameters (1)"),
-    "multiply-adds (M per image)": ("cost", "cost", "multiply-adds (M per image)"),
-    "time of a batch (ms per image)": ("cost", "cost", "time of a batch (ms per image)"),
-    "live memory (MB per image)": ("cost", "cost", "live memory (MB per image)"),
-}
-PROBE, IDLE, SMALL, CLUTTER = (
-    "best probe (share)",
-    "blocks below their twin (share)",
-    "smallest objects (share)",
-    "most clutter (share)",
-)
 PRICE = {"time": "time of a batch (ms per image)", "size": "parameters (1)", "operations": "multiply-adds (M per image)"}
 
 
@@ -51,7 +37,7 @@ class Compare(Collation):
     seed: int = option(0, "of the bootstrap over images", low=0)
 
     def collate(self, findings: Sequence[Finding]) -> Arrays:
-        byname = _by_specimen(findings)
+        byname = side.by_specimen(findings)
         names = list(byname)
         digests = {
             f.origin["images"]["digest"] for f in findings if f.origin.get("images") and f.analysis in ("accuracy", "probe")
@@ -61,12 +47,13 @@ class Compare(Collation):
         told = {"specimen": names}
         facts = [next(iter(found.values())).origin["specimen"] for found in byname.values()]
         trained = np.array([fact.get("trained") is not False for fact in facts])
-        columns = _columns(byname)
-        evidence, correct = _evidence(byname, trained)
+        columns = side.columns(byname)
+        evidence, correct = side.evidence(byname, trained)
         result = contest(correct[trained & evidence.known], seed=self.seed) if evidence.kind else None
         judged = np.flatnonzero(trained & evidence.known)
         price = columns.get(PRICE[self.price], np.full(len(names), np.nan))
-        told_rank, choice, why = _choice(names, judged, result, price, trained, evidence)
+        unit = PRICE[self.price].split("(")[1].rstrip(")")
+        told_rank, choice, why = _choice(names, judged, result, price, trained, evidence, unit)
         spread = {name: np.full(len(names), np.nan) for name in ("score", "behind", "behind_low", "behind_high", "wins")}
         if result is not None:
             for name in spread:
@@ -82,13 +69,11 @@ class Compare(Collation):
             "rank": array(told_rank, ("specimen",), "1", told, "rank"),
             "family": array([str(fact.get("family", "")) for fact in facts], ("specimen",), "text", told, "family"),
             "weights": array([str(fact.get("weights", "")) for fact in facts], ("specimen",), "text", told, "weights"),
-            "price": array(
-                price, ("specimen",), PRICE[self.price].split("(")[1].rstrip(")"), told, PRICE[self.price].split(" (")[0]
-            ),
+            "price": array(price, ("specimen",), unit, told, PRICE[self.price].split(" (")[0]),
             "front": array(front, ("specimen",), "1", told, "on the Pareto front"),
             "score": array(spread["score"], ("specimen",), "share", told, evidence.kind or "accuracy"),
-            "score_low": array(_bound(byname, evidence.kind, "low"), ("specimen",), "share", told),
-            "score_high": array(_bound(byname, evidence.kind, "high"), ("specimen",), "share", told),
+            "score_low": array(side.bounds(byname, evidence.kind, "low"), ("specimen",), "share", told),
+            "score_high": array(side.bounds(byname, evidence.kind, "high"), ("specimen",), "share", told),
             "behind": array(spread["behind"], ("specimen",), "share", told, "behind the best"),
             "behind_low": array(spread["behind_low"], ("specimen",), "share", told),
             "behind_high": array(spread["behind_high"], ("specimen",), "share", told),
@@ -97,7 +82,7 @@ class Compare(Collation):
                 [choice, why, _cut(byname.get(choice, {}))], ("criterion",), "text", {"criterion": ["choice", "reason", "cut"]}
             ),
         }
-        return arrays | _by_size(byname) | _attention(byname)
+        return arrays | side.by_size(byname) | side.attention(byname)
 
     def panels(self, found: Arrays) -> Sequence[Panel]:
         panels: list[Panel] = [
@@ -141,106 +126,9 @@ class Compare(Collation):
         return said + ([f"Not known for any specimen: {', '.join(missing)}."] if missing else [])
 
 
-class _Evidence:
-    """Which answers are compared: `kind` ("own head" or "probe", empty without any) and for which specimens they are known."""
-
-    def __init__(self, kind: str, known: np.ndarray[Any, Any]) -> None:
-        self.kind = kind
-        self.known = known
-
-
-def _by_specimen(findings: Sequence[Finding]) -> dict[str, dict[str, Finding]]:
-    byname: dict[str, dict[str, Finding]] = {}
-    for finding in findings:
-        if finding.specimen:
-            byname.setdefault(finding.specimen, {})[finding.analysis] = finding
-    if not byname:
-        raise Unmeasurable(
-            "compare needs findings of at least one specimen. Measure first: microtome analyze SPECIMEN IMAGES --out DIR"
-        )
-    return byname
-
-
-def _columns(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, np.ndarray[Any, Any]]:
-    """One number for each specimen by criterion; NaN where it was not measured; criteria known for nobody are left out."""
-    columns = {name: np.array([_value(found, *place) for found in byname.values()]) for name, place in CRITERIA.items()}
-    columns[PROBE] = np.array([_largest(found.get("probe")) for found in byname.values()])
-    columns[SMALL] = np.array([_end(found.get("objects"), "accuracy_by_size", 0) for found in byname.values()])
-    columns[CLUTTER] = np.array([_end(found.get("objects"), "accuracy_by_clutter", -1) for found in byname.values()])
-    columns[IDLE] = np.array([_idle(found.get("redundancy")) for found in byname.values()])
-    order = [*list(CRITERIA)[:1], PROBE, *list(CRITERIA)[1:2], SMALL, CLUTTER, *list(CRITERIA)[2:], IDLE]
-    kept = {name: columns[name] for name in order if not np.isnan(columns[name]).all()}
-    return kept or {"parameters (1)": columns["parameters (1)"]}
-
-
-def _value(found: Mapping[str, Finding], analysis: str, name: str, measure: str) -> float:
-    if analysis not in found or measure not in found[analysis][name].measure.values:
-        return float("nan")
-    return float(found[analysis][name].sel(measure=measure))
-
-
-def _largest(finding: Finding | None) -> float:
-    return float("nan") if finding is None else float(np.nanmax(finding["accuracy"].values))
-
-
-def _end(finding: Finding | None, name: str, place: int) -> float:
-    """The first (0) or last (-1) bin that has a number."""
-    if finding is None or name not in finding.arrays:
-        return float("nan")
-    known = finding[name].values[~np.isnan(finding[name].values)]
-    return float(known[place]) if len(known) else float("nan")
-
-
-def _idle(finding: Finding | None) -> float:
-    if finding is None or finding.origin["specimen"].get("trained") is False:
-        return float("nan")
-    return float((finding["influence_high"].values < finding["twin_influence_low"].values).mean())
-
-
-def _evidence(
-    byname: Mapping[str, Mapping[str, Finding]], trained: np.ndarray[Any, Any]
-) -> tuple[_Evidence, np.ndarray[Any, Any]]:
-    """The kind of answers that most trained specimens have, own head before probe, and the answers (specimen, image)."""
-    best: tuple[_Evidence, np.ndarray[Any, Any]] = (
-        _Evidence("", np.zeros(len(byname), dtype=bool)),
-        np.zeros((len(byname), 0)),
-    )
-    most = 0
-    for kind in ("own head", "probe"):
-        rows = [_answers(found, kind) for found in byname.values()]
-        known = np.array([row is not None for row in rows])
-        if (known & trained).sum() > most:
-            most = int((known & trained).sum())
-            width = next(len(row) for row in rows if row is not None)
-            best = _Evidence(kind, known), np.stack([row if row is not None else np.full(width, np.nan) for row in rows])
-    return best
-
-
-def _answers(found: Mapping[str, Finding], kind: str) -> np.ndarray[Any, Any] | None:
-    if kind == "own head":
-        return found["accuracy"]["correct"].values if "accuracy" in found else None
-    if "probe" not in found:
-        return None
-    return found["probe"]["correct"].values[int(np.nanargmax(found["probe"]["accuracy"].values))].astype(np.float64)
-
-
-def _bound(byname: Mapping[str, Mapping[str, Finding]], kind: str, end: str) -> np.ndarray[Any, Any]:
-    if kind == "own head":
-        return np.array([_value(found, "accuracy", f"overall_{end}", "top-1") for found in byname.values()])
-    told: list[float] = []
-    for found in byname.values():
-        probe = found.get("probe")
-        told.append(
-            float("nan")
-            if probe is None or not kind
-            else float(probe[f"accuracy_{end}"].values[int(np.nanargmax(probe["accuracy"].values))])
-        )
-    return np.array(told)
-
-
 def _choice(
-    names: Sequence[str], judged: np.ndarray[Any, Any], result: Any, price: np.ndarray[Any, Any], trained: np.ndarray[Any, Any],
-    evidence: _Evidence,
+    names: list[str], judged: np.ndarray[Any, Any], result: Any, price: np.ndarray[Any, Any], trained: np.ndarray[Any, Any],
+    evidence: side.Evidence, unit: str,
 ) -> tuple[np.ndarray[Any, Any], str, str]:  # fmt: skip
     """Ranks (NaN for those not judged), the chosen name or "", and the reason."""
     rank = np.full(len(names), np.nan)
@@ -250,7 +138,8 @@ def _choice(
         return (
             rank,
             "",
-            "neither accuracy nor a probe could be measured (labelled images are needed), and size alone is no reason.",
+            "no accuracy and no probe above chance could be measured (labelled images, several of each class, are needed), "
+            "and size alone is no reason.",
         )
     cost = np.nan_to_num(price[judged], nan=np.inf)
     order = np.lexsort((result.behind, cost, ~result.equal))
@@ -272,7 +161,7 @@ def _choice(
             f"its {evidence.kind} is right on {score}, not told apart from the best, {names[judged[best]]} "
             f"({100 * result.score[best]:.1f} %; behind by {100 * result.behind[first]:.1f} points, 95 % interval "
             f"{100 * result.behind_low[first]:.1f} to {100 * result.behind_high[first]:.1f}), and it is cheaper "
-            f"({price[judged[first]]:.3g} against {price[judged[best]]:.3g})"
+            f"({price[judged[first]]:.3g} against {price[judged[best]]:.3g} {unit})"
         )
     left = [names[one] for one in range(len(names)) if one not in judged]
     said = f"{reason}; it is the best in {100 * result.wins[first]:.0f} % of redrawn image sets."
@@ -292,41 +181,3 @@ def _cut(found: Mapping[str, Finding]) -> str:
         f"If it must be slimmed, try {finding['rank'].block.values[first]} first (block influence "
         f"{finding['influence'].values[first]:.3f}, twin {finding['twin_influence'].values[first]:.3f}); only removal proves it."
     )
-
-
-def _by_size(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, xr.DataArray]:
-    """Accuracy and lift by size and by clutter of all specimens that have them, when their bins agree."""
-    arrays: dict[str, xr.DataArray] = {}
-    having = {name: found["objects"] for name, found in byname.items() if "objects" in found}
-    for name, dim in (("accuracy_by_size", "size"), ("lift_by_size", "size"), ("accuracy_by_clutter", "clutter")):
-        bins = {tuple(finding[name].coords[dim].values) for finding in having.values() if name in finding.arrays}
-        if len(bins) == 1 and all(name in finding.arrays for finding in having.values()):
-            values = np.stack([finding[name].values for finding in having.values()])
-            if not np.isnan(values).all():
-                title = name.split("_")[0]
-                arrays[name] = array(
-                    values, ("specimen", dim), "share", {"specimen": list(having), dim: list(bins.pop())}, title
-                )
-    return arrays
-
-
-def _attention(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, xr.DataArray]:
-    """Class activation maps of all specimens at their deepest layer, on one grid, when they show the same pictures alike."""
-    having = {name: found["cam"] for name, found in byname.items() if "cam" in found}
-    if len(having) < 2:
-        return {}
-    first = next(iter(having.values()))
-    same = [finding for finding in having.values() if finding["heat"].sizes["row"] == first["heat"].sizes["row"]
-            and finding["image"].shape == first["image"].shape and (finding["image"].values == first["image"].values).all()]  # fmt: skip
-    if len(same) < len(having):
-        return {}  # differently cropped pictures cannot share one base
-    heat = np.stack([finding["heat"].values[:, -1] for finding in having.values()], axis=1)
-    images = [str(one) for one in first["image"].coords["image"].values] if "image" in first["image"].coords else None
-    told = {"image": images} if images else {}
-    arrays = {
-        "heat": array(heat, ("image", "specimen", "row", "col"), "1", told | {"specimen": list(having)}, "Grad-CAM"),
-        "picture": array(first["image"].values, ("image", "row", "col", "rgb"), "1", told),
-    }
-    if "mask" in first.arrays:
-        arrays["mask"] = array(first["mask"].values, ("image", "row", "col"), "1", told)
-    return arrays

@@ -63,12 +63,11 @@ class Probe(Census):
         assert twin is not None
         names = self.watched(specimen)
         rows = _rows(tally)
-        labels = rows.column("labels")
-        known = labels >= 0
-        if len(np.unique(labels[known])) < 2 or known.sum() < 2 * self.folds:
+        labels, known = rows.column("labels"), self._judged(rows)
+        if not known.any():
             raise Unmeasurable(
-                f"a probe with {self.folds} folds needs at least two classes and {2 * self.folds} labelled images; "
-                f"there are {len(np.unique(labels[known]))} and {int(known.sum())}."
+                f"a probe with {self.folds} folds needs two classes of at least {self.folds} images each, so that every part holds "
+                f"each class; here the largest class has {np.bincount(labels[labels >= 0], minlength=1).max()}."
             )
         correct = np.full((len(names), len(images)), np.nan)
         for place, name in enumerate(names):
@@ -77,10 +76,13 @@ class Probe(Census):
         told = {"layer": names}
         shared = np.zeros(len(images), dtype=bool)
         shared[few(len(images))] = True
-        twin_known = _rows(twin).column("labels") >= 0
-        enough = len(np.unique(_rows(twin).column("labels")[twin_known])) > 1 and twin_known.sum() >= 2 * self.folds
-        same = [float(self._correct(rows, name, known & shared[rows.index]).mean()) if enough else np.nan for name in names]
-        baseline = [float(self._correct(_rows(twin), name, twin_known).mean()) if enough else np.nan for name in names]
+        twin_known = self._judged(_rows(twin))
+        both = known & shared[rows.index]
+        both[both] = _kept(labels[both], self.folds)
+        same = [float(self._correct(rows, name, both).mean()) if both.any() else np.nan for name in names]
+        baseline = [
+            float(self._correct(_rows(twin), name, twin_known).mean()) if twin_known.any() else np.nan for name in names
+        ]
         chance = np.bincount(labels[known]).max() / known.sum()
         return {
             "accuracy": array([one.value for one in intervals], ("layer",), "share", told, "probe accuracy"),
@@ -94,7 +96,15 @@ class Probe(Census):
             "count": array(
                 [int(known.sum()), int(twin_known.sum())], ("source",), "images", {"source": ["network", "untrained twin"]}
             ),
+            "left_out": array([int((labels >= 0).sum() - known.sum())], ("measure",), "images"),
         }
+
+    def _judged(self, rows: Rows) -> np.ndarray[Any, Any]:
+        """Which images (image,) are of a class that every part of the cross-validation can hold; none with fewer than two such."""
+        labels = rows.column("labels")
+        kept = labels >= 0
+        kept[kept] = _kept(labels[kept], self.folds)
+        return kept
 
     def _correct(self, rows: Rows, name: str, known: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Right (True) or wrong for each known image, each answered by a probe not fitted to it."""
@@ -109,7 +119,10 @@ class Probe(Census):
                 title="Probe accuracy by depth", y=("accuracy",), x="layer", low="accuracy_low", high="accuracy_high",
                 null=("twin_accuracy",), note="A layer above the dashed line knows more about these classes than random weights do.",
             ),
-            Table(title="Probe accuracy", rows="layer", columns=("accuracy", "accuracy_low", "accuracy_high", "accuracy_few", "twin_accuracy", "width")),
+            Table(
+                title="Probe accuracy", rows="layer",
+                columns=("accuracy", "accuracy_low", "accuracy_high", "accuracy_few", "twin_accuracy", "width"),
+            ),
         ]  # fmt: skip
 
     def line(self, found: Arrays) -> str:
@@ -124,18 +137,29 @@ class Probe(Census):
         return (
             f"Best read-out at {found['accuracy'].layer.values[best]}: {100 * found['accuracy'].values[best]:.1f} % "
             f"({100 * low:.1f}–{100 * high:.1f}) of {count} images; the untrained twin gives "
-            f"{100 * found['twin_accuracy'].values[best]:.1f} % there{same}, the most frequent class {100 * found['chance'].values[0]:.1f} %."
+            f"{100 * found['twin_accuracy'].values[best]:.1f} % there{same}, "
+            f"the most frequent class {100 * found['chance'].values[0]:.1f} %."
         )
 
     def caveats(self, found: Arrays) -> Sequence[str]:
         count, twin_count = (int(one) for one in found["count"].values)
         said = ["Features are averaged over positions; a head that uses positions can do better.",
                 "The best layer was picked on the same images that scored it, so its accuracy is slightly too high."]  # fmt: skip
+        if left := int(found["left_out"].values[0]):
+            said.append(
+                f"{left} images were left out: their classes have too few images for every part of the cross-validation."
+            )
         if twin_count < count:
             said.append(
                 f"The twin's probe was fitted on {twin_count} of the {count} images; 'on the twin's images' is the fair comparison."
             )
         return said
+
+
+def _kept(labels: np.ndarray[Any, Any], folds: int) -> np.ndarray[Any, Any]:
+    """Which labels (image,) occur at least `folds` times; none where fewer than two classes do."""
+    frequent = np.bincount(labels)[labels] >= folds if len(labels) else np.zeros(0, dtype=bool)
+    return frequent if len(np.unique(labels[frequent])) > 1 else np.zeros(len(labels), dtype=bool)
 
 
 def _rows(tally: Tally) -> Rows:

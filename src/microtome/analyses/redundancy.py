@@ -9,6 +9,7 @@ CKA, Nguyen et al. 2021, arXiv:2010.15327; weight distance W1/σ and the compari
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, final
 
 import numpy as np
@@ -197,7 +198,7 @@ def _weight_distances(specimen: Specimen, blocks: Sequence[Block]) -> np.ndarray
         module = specimen.net.get_submodule(specimen.layer(block.entry).path)
         kernels.append({name: p.detach() for name, p in module.named_parameters() if p.dim() > 1})
     told = [np.nan]
-    for before, after in zip(kernels, kernels[1:], strict=False):
+    for before, after in pairwise(kernels):
         alike = [name for name, weight in after.items() if name in before and before[name].shape == weight.shape]
         pairs = [w1_over_sigma(*(one[name].flatten().float().cpu().numpy() for one in (before, after))) for name in alike]
         told.append(float(np.mean(pairs)) if pairs else np.nan)

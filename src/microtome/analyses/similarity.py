@@ -9,6 +9,7 @@ unbiased HSIC, Song et al. 2012. Interval: delete-a-group jackknife over batches
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, final
 
 import numpy as np
@@ -72,7 +73,7 @@ class Similarity(Census):
         value, error = _with_error(tally)
         twin_value, twin_error = _with_error(twin)
         square = {"layer": names, "layer_": names}
-        steps = {"pair": [f"{one} → {two}" for one, two in zip(names, names[1:], strict=False)]}
+        steps = {"pair": [f"{one} → {two}" for one, two in pairwise(names)]}
         return {
             "cka": array(value, ("layer", "layer_"), "1", square, "CKA"),
             "cka_error": array(error, ("layer", "layer_"), "1", square, "standard error"),

@@ -33,7 +33,13 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--labels", default="auto", show_default=True, help="Labels of the images: auto, none, or a labels file."
             ),
-            click.option("--masks", default="auto", show_default=True, help="Masks or boxes: auto, none, or where they are."),
+            click.option("--masks", default="auto", show_default=True, help="Masks: auto, none, or a folder."),
+            click.option(
+                "--boxes",
+                default="auto",
+                show_default=True,
+                help="Boxes: auto, none, or a COCO JSON file, VOC folder or table.",
+            ),
             click.option("--limit", type=click.IntRange(min=1), help="Use at most this many images, spread over the classes."),
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps."),
             click.option("--batch", type=click.IntRange(min=4), default=32, show_default=True, help="Images at a time."),
@@ -77,7 +83,9 @@ def pictures(word: str | None, said: dict[str, Any]) -> "Images | None":
 
     if word == "scenes" or word.startswith("scenes:"):
         return Images.scenes(**_scene_words(word))
-    return Images.folder(word, labels=said["labels"], masks=said["masks"], limit=said["limit"], seed=said["seed"])
+    return Images.folder(
+        word, labels=said["labels"], masks=said["masks"], boxes=said["boxes"], limit=said["limit"], seed=said["seed"]
+    )
 
 
 def _scene_words(word: str) -> dict[str, Any]:
@@ -114,7 +122,11 @@ def _opener(name: str, weights: str, said: dict[str, Any]) -> "Callable[[], Spec
         from microtome.specimen import open as open_specimen
 
         return open_specimen(
-            name, weights=None if weights.lower() == "none" else weights, seed=said["seed"], recipe=recipe(said["recipe"])
+            name,
+            weights=None if weights.lower() == "none" else weights,
+            seed=said["seed"],
+            recipe=recipe(said["recipe"]),
+            labels=said.get("outputs") or None,
         )
 
     opened.label = name  # type: ignore[attr-defined]  # the runner names it when opening fails

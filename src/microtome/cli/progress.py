@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ Listeners = tuple[Callable[["Step"], None], Callable[["Event"], None]]
 
 
 @contextmanager
-def listeners(as_json: bool, quiet: bool) -> Iterator[Listeners]:
+def listeners(as_json: bool, quiet: bool) -> Generator[Listeners]:
     """Two functions, for steps and for events. Bars go to stderr, and only when it is a terminal."""
     if as_json:
         yield (
@@ -41,7 +41,7 @@ def _plain(event: "Event") -> None:
 
 
 @contextmanager
-def _bar() -> Iterator[Listeners]:
+def _bar() -> Generator[Listeners]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

@@ -1,7 +1,5 @@
 """The verbs: analyze, one for each analysis, and those that read or show what is there."""
 
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +8,8 @@ import click
 
 from microtome import __version__, catalog
 from microtome.cli import arguments
-from microtome.cli.progress import listeners
-from microtome.errors import MicrotomeError, UnknownName, UsageError, did_you_mean
+from microtome.cli.measuring import measured, rerun, words
+from microtome.errors import UnknownName, UsageError, did_you_mean
 
 QUESTIONS = {"choose": "Choose", "understand": "Understand", "slim": "Slim", "repair": "Repair"}
 
@@ -69,7 +67,7 @@ def analyze(specimens: Sequence[str], images: str | None, only: str, skip: str, 
     """Measure everything that fits on every specimen, compare them, and write the report."""
     names, where = arguments.parted(specimens, images)
     settings = arguments.settings(pairs, config)
-    return _measure(names, where, _words(only), _words(skip), settings, wanted, said)
+    return measured(names, where, words(only), words(skip), settings, wanted, said)
 
 
 @click.command()
@@ -82,7 +80,7 @@ def demo(out: str, count: int) -> int:
     said: dict[str, Any] = {"out": out, "weights": (), "recipe": "", "labels": "auto", "masks": "auto", "limit": None,
                             "device": "cpu", "batch": 32, "threads": None, "seed": 0, "as_json": False, "quiet": False}  # fmt: skip
     names = [f"microtome:{name}" for name in networks.NAMES if name.startswith("mini_")]
-    return _measure(names, f"scenes:{count},seed=2026", [], [], {}, True, said)
+    return measured(names, f"scenes:{count},seed=2026", [], [], {}, True, said)
 
 
 @click.command()
@@ -139,7 +137,7 @@ def layers(specimen: str, pattern: str, weights: str, every: bool) -> None:
 @click.option("--set", "pairs", multiple=True, metavar="compare.OPTION=VALUE", help="An option of compare.")
 def compare(folder: str, pairs: Sequence[str]) -> None:
     """Compare the specimens that a folder of findings holds, again."""
-    from microtome.analysis import made
+    from microtome.analysis import Collation, made
     from microtome.cli.tables import comparison
     from microtome.finding import Finding
     from microtome.store import Store
@@ -150,10 +148,9 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
         )
     store = Store.opened(folder)
     findings = [Finding.load(one) for one in store.current()]
-    entry = catalog.entry("compare")
-    finding = made(entry.load(), arguments.settings(pairs, None).get("compare", {})).of(
-        [one for one in findings if one.specimen]
-    )
+    analysis = made(catalog.entry("compare").load(), arguments.settings(pairs, None).get("compare", {}))
+    assert isinstance(analysis, Collation)
+    finding = analysis.of([one for one in findings if one.specimen])
     place = str(store.save(finding).relative_to(store.root))
     run = store.run()
     kept = [one for one in run.get("findings", []) if "/compare/" not in f"/{one}"]
@@ -161,27 +158,6 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
         run | {"findings": [*kept, place]} if run else {"findings": [str(f.relative_to(store.root)) for f in store.current()]}
     )
     click.echo(comparison(finding))
-
-
-@click.command()
-@click.argument("folder", metavar="FINDING")
-def rerun(folder: str) -> int:
-    """Measure a saved finding again, with the options it was made with, into the same results folder."""
-    from microtome.finding import card
-
-    said = card(folder)
-    origin = said["origin"]
-    specimen, images = origin.get("specimen", {}), origin.get("images", {})
-    if not specimen.get("what"):
-        raise MicrotomeError(
-            f"{folder} was measured on a network handed over in Python, so its opening cannot be repeated from here; "
-            "open it again there and call the analysis."
-        )
-    words = {"out": str(Path(folder).resolve().parents[2]), "weights": (specimen.get("asked") or "none",), "recipe": "",
-             "labels": "auto", "masks": "auto", "limit": images.get("limit"), "device": origin.get("device", "auto"), "batch": 32,
-             "threads": None, "seed": specimen.get("seed", 0), "as_json": False, "quiet": False}  # fmt: skip
-    settings = {said["analysis"]: origin["options"]}
-    return _measure([specimen["what"]], images.get("spelt"), [said["analysis"]], [], settings, False, words)
 
 
 @click.command()
@@ -212,7 +188,7 @@ def _verb(name: str, entry: catalog.Entry) -> click.Command:
         told = {key: value for key, value in own.items() if value is not None}
         if name == "cost" and "batch" in told:
             told["batch"] = int(told["batch"])
-        return _measure([specimen], images, [name], [], {name: told}, wanted, said)
+        return measured([specimen], images, [name], [], {name: told}, wanted, said)
 
     command = click.command(
         name=name, short_help=entry.summary, help=f"{entry.summary}\n\n{entry.body}\n\nSource: {entry.source}"
@@ -240,43 +216,7 @@ def _help(one: catalog.OptionCard) -> str:
     return f"{one.help}  [default: {shown or 'none'}{reach}]"
 
 
-def _type(one: catalog.OptionCard) -> click.ParamType | None:
+def _type(one: catalog.OptionCard) -> click.ParamType[Any] | None:
     if one.choices and not one.type.startswith("tuple"):
         return click.Choice(one.choices)
     return {"int": click.INT, "float": click.FLOAT, "bool": click.BOOL}.get(one.type)
-
-
-def _measure(names: Sequence[str], where: str | None, only: Sequence[str], skip: Sequence[str], settings: dict[str, dict[str, Any]],
-             wanted: bool, said: dict[str, Any]) -> int:  # fmt: skip
-    """Open, measure, save, tell; the exit code."""
-    for name in (*only, *skip, *settings):
-        catalog.entry(name)  # a misspelt analysis is refused before anything is loaded
-    began = time.monotonic()
-    from microtome.cli.telling import tell
-    from microtome.runner import analyze as run
-    from microtome.runner import plan
-    from microtome.scan import Pace, resolve
-
-    _threads(said["threads"])
-    resolve(said["device"])
-    plan(only, skip, settings)
-    specimens = arguments.openers(names, said)
-    images = arguments.pictures(where, said)
-    with listeners(said["as_json"], said["quiet"]) as (step, event):
-        pace = Pace(device=said["device"], batch=said["batch"], listener=step)
-        told = {"command": " ".join(["microtome", *sys.argv[1:]]), "title": ", ".join(names)}
-        outcome = run(
-            specimens, images, said["out"], only=only, skip=skip, settings=settings, pace=pace, listener=event, said=told
-        )
-    return tell(outcome, images, wanted, said["as_json"], time.monotonic() - began)
-
-
-def _threads(count: int | None) -> None:
-    if count is not None:
-        import torch
-
-        torch.set_num_threads(count)
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]

@@ -52,7 +52,7 @@ class Factory:
 
     def fresh(self, seed: int) -> nn.Module:
         """The architecture with new weights under `seed`, residual branches not switched off where the factory can say so."""
-        if self.source == "timm":
+        if self.source in ("timm", "microtome"):
             try:
                 return self.build(seed, zero_init_last=False)
             except BadOption:  # most architectures have no such option, and none is needed

@@ -79,8 +79,25 @@ def open(
         remarks=tuple(opened.notes),
         given_family=(family, "as given") if family is not None else opened.family,
         maker=opened.factory,
+        opened_as=None if isinstance(what, nn.Module) else _said(what, weights, seed, labels, family, options),
     )
     return specimen if device == "cpu" else specimen.to(device)
+
+
+def _said(
+    what: str | Path, weights: Weights, seed: int, labels: Any, family: str | None, options: dict[str, Any]
+) -> dict[str, Any]:
+    """How the specimen was asked for, as plain JSON values: enough to ask for it again (files by their full paths)."""
+    path = None if weights is None else Path(weights).expanduser()
+    asked = None if weights is None else str(path.absolute()) if path is not None and path.is_file() else str(weights)
+    return {
+        "what": str(what),
+        "weights": asked,
+        "seed": seed,
+        "labels": labels if labels is None or isinstance(labels, str) else [str(label) for label in labels],
+        "family": family,
+        "options": options,
+    }
 
 
 def _factory(what: str, options: dict[str, Any], notes: list[str]) -> Factory:

@@ -54,6 +54,7 @@ class Specimen:
     recipe: Recipe
     names: Labels | None = field(default=None, repr=False)
     remarks: tuple[str, ...] = ()
+    opened_as: dict[str, Any] | None = field(default=None, repr=False)
     given_family: tuple[Family, str] | None = None  # and why
     maker: Maker | None = field(default=None, repr=False)
 
@@ -256,6 +257,7 @@ class Specimen:
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "digest": self.digest(),
             "recipe": self.recipe.json(),
+            "opened_as": self.opened_as,
             "notes": list(self.notes),
         }
 

@@ -1,0 +1,76 @@
+"""The catalog: what it reads without importing is what importing gives, and every analysis is tested by the common suite."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from microtome import catalog
+from microtome.analysis import made
+from microtome.errors import BadOption, UnknownName
+
+NAMES = list(catalog.entries())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_read_is_what_is_imported(name: str) -> None:
+    entry = catalog.entry(name)
+    kind = entry.load()
+    assert kind.name() == name
+    assert kind.__name__ == "".join(part.capitalize() for part in name.split("_"))
+    assert (entry.needs, entry.question, entry.title) == (kind.needs, kind.question, kind.title)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    assert [one.name for one in entry.options] == list(fields)
+    plain = kind()
+    for one in entry.options:
+        assert one.help
+        read = tuple(one.default) if isinstance(one.default, list) else one.default
+        assert made(kind, {one.name: read}) == plain
+        assert (one.low, one.high) == (fields[one.name].metadata["low"], fields[one.name].metadata["high"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_analysis_says_what_it_is(name: str) -> None:
+    entry = catalog.entry(name)
+    assert entry.summary.endswith(".")
+    assert entry.source
+    assert entry.title
+    assert entry.question in ("choose", "understand", "slim", "repair")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_analysis_has_a_test_that_runs_the_common_suite(name: str) -> None:
+    path = Path(__file__).parent / "analyses" / f"test_{name}.py"
+    assert path.is_file()
+    assert "testing.check" in path.read_text(encoding="utf-8")
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(UnknownName, match="'similarity'.*microtome list"):
+        catalog.entry("similarty")
+    with pytest.raises(UnknownName, match="no option 'att'.*'at'"):
+        made(catalog.entry("similarity").load(), {"att": "x"})
+
+
+def test_options_are_checked_and_coerced() -> None:
+    compare = catalog.entry("compare").load()
+    with pytest.raises(BadOption, match="price is 'tme'; it takes time, size, operations.*'time'"):
+        compare(price="tme")
+    cost = catalog.entry("cost").load()
+    with pytest.raises(BadOption, match="takes a value of type int"):
+        cost(batch="many")
+    with pytest.raises(BadOption, match="it takes 1 to 1024"):
+        cost(batch=0)
+    assert cost(batch="8").batch == 8
+    assert catalog.entry("similarity").load()(at="a, b").at == ("a", "b")
+
+
+def test_public_surface() -> None:
+    import microtome as mt
+
+    for name in mt.__all__:
+        assert getattr(mt, name) is not None
+    assert sorted(mt.__all__) == mt.__all__
+    assert mt.analyses.similarity.Similarity.name() == "similarity"
+    with pytest.raises(AttributeError, match="did you mean|Did you mean"):
+        _ = mt.analyses.similarty

@@ -1,0 +1,141 @@
+"""The runner: reuse, isolation of failures, resumption after a kill, to the bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+import microtome as mt
+from microtome.errors import BadOption, CheckpointError, UnknownName
+from microtome.finding import Finding
+from microtome.runner import Event, analyze
+from microtome.scan import Pace, Step
+from microtome.store import Store
+
+ONLY = ("similarity", "redundancy", "probe", "cost")
+
+
+@pytest.fixture(scope="module")
+def pics() -> mt.Images:
+    """Sixty scenes, six of each class: enough for a probe of five parts. Five batches of twelve."""
+    return mt.Images.scenes(60, seed=5, size=32)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing catches it."""
+
+
+def opened(tiny: Callable[..., nn.Module], **options: object) -> mt.Specimen:
+    return mt.open(tiny(**options), recipe={"size": 32})
+
+
+def arrays_of(root: Path) -> dict[str, bytes]:
+    return {path.parent.parent.name: path.read_bytes() for path in root.glob("*/*/*/arrays.safetensors") if "cost" not in path.parts}
+
+
+def test_second_run_reuses_everything(tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path: Path) -> None:
+    first = analyze([opened(tiny)], pics, tmp_path, only=[*ONLY, "compare"], pace=Pace(batch=12, device="cpu"))
+    assert not first.failed
+    assert not first.reused
+    second = analyze([opened(tiny)], pics, tmp_path, only=[*ONLY, "compare"], pace=Pace(batch=12, device="cpu"))
+    assert len(second.reused) == len(first.findings) == 5
+
+
+def test_other_weights_options_or_images_are_measured_anew(tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path: Path) -> None:
+    pace = Pace(batch=12, device="cpu")
+    analyze([opened(tiny)], pics, tmp_path, only=["similarity"], pace=pace)
+    assert not analyze([opened(tiny, seed=9)], pics, tmp_path, only=["similarity"], pace=pace).reused
+    assert not analyze([opened(tiny)], pics.take(range(20)), tmp_path, only=["similarity"], pace=pace).reused
+    assert not analyze([opened(tiny)], pics, tmp_path, only=["similarity"], settings={"similarity": {"at": "convs"}}, pace=pace).reused
+    assert analyze([opened(tiny)], pics, tmp_path, only=["similarity"], pace=pace).reused
+
+
+@pytest.mark.parametrize("stop", [2, 4, 8])
+def test_killed_and_resumed_is_the_same_to_the_bit(
+    tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path: Path, stop: int
+) -> None:
+    """Five batches of the network, then five of the twin: killed in the first scan, late in it, and in the twin's."""
+    steps = 0
+
+    def kill(step: Step) -> None:
+        nonlocal steps
+        steps += step.done > step.resumed
+        if steps == stop:
+            raise Killed
+
+    only = ["similarity", "redundancy", "probe"]
+    analyze([opened(tiny)], pics, tmp_path / "whole", only=only, pace=Pace(batch=12, device="cpu"))
+    with pytest.raises(Killed):
+        analyze([opened(tiny)], pics, tmp_path / "cut", only=only, pace=Pace(batch=12, device="cpu", every=0.0, listener=kill))
+    assert list((tmp_path / "cut" / ".unfinished").iterdir())
+    resumed: list[int] = []
+    pace = Pace(batch=12, device="cpu", every=0.0, listener=lambda step: resumed.append(step.resumed))
+    outcome = analyze([opened(tiny)], pics, tmp_path / "cut", only=only, pace=pace)
+    assert max(resumed) > 0
+    assert not outcome.failed
+    assert arrays_of(tmp_path / "cut") == arrays_of(tmp_path / "whole")
+    assert not list((tmp_path / "cut" / ".unfinished").iterdir())
+
+
+def test_kill_minus_nine(tmp_path: Path) -> None:
+    """A real process, really killed: what it had finished is there, complete, and a second process goes on and agrees."""
+    program = (
+        "import sys, torch; torch.set_num_threads(1); sys.path.insert(0, sys.argv[2]);"
+        "import microtome as mt; from conftest import tiny_net; from microtome.scan import Pace;"
+        "mt.analyze([mt.open(tiny_net(), recipe={'size': 32})], mt.Images.scenes(480, seed=5, size=32), sys.argv[1],"
+        "only=['similarity', 'cost'], pace=Pace(batch=4, device='cpu', every=0.0))"
+    )
+    words = [sys.executable, "-W", "ignore", "-c", program]
+    here = str(Path(__file__).parent)
+    running = subprocess.Popen([*words, str(tmp_path / "cut"), here], env=os.environ)
+    deadline = time.monotonic() + 240
+    while not list(tmp_path.glob("cut/.unfinished/*.safetensors")) and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(0.02)
+    assert running.poll() is None, "it finished before it could be killed"
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert [Finding.load(folder).analysis for folder in Store(tmp_path / "cut").folders()] == ["cost"]
+    for name in ("cut", "whole"):
+        subprocess.run([*words, str(tmp_path / name), here], check=True)
+    assert arrays_of(tmp_path / "cut") == arrays_of(tmp_path / "whole")
+
+
+def test_one_failure_does_not_stop_the_rest(tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path: Path) -> None:
+    def broken() -> mt.Specimen:
+        raise CheckpointError("this file is broken.")
+
+    heard: list[Event] = []
+    settings = {"similarity": {"at": "no_such_layer"}}
+    outcome = analyze([broken, opened(tiny)], pics, tmp_path, only=ONLY, settings=settings,
+                      pace=Pace(batch=12, device="cpu"), listener=heard.append)  # fmt: skip
+    assert {(one["analysis"], one["reason"].split(".")[0]) for one in outcome.failed} >= {("open", "this file is broken")}
+    assert any(one["analysis"] == "similarity" and "no_such_layer" in one["reason"] for one in outcome.failed)
+    assert {name for _, name in outcome.findings} == {"redundancy", "probe", "cost"}
+    assert {event.kind for event in heard} == {"failed", "measured"}
+    assert Store(tmp_path).run()["failed"] == outcome.failed
+
+
+def test_what_cannot_be_known_is_skipped_with_the_reason(tiny: Callable[..., nn.Module], tmp_path: Path) -> None:
+    outcome = analyze([opened(tiny)], None, tmp_path, only=ONLY, pace=Pace(device="cpu"))
+    assert {one["analysis"] for one in outcome.skipped} == {"similarity", "redundancy", "probe"}
+    assert all("needs images" in one["reason"] for one in outcome.skipped)
+    assert not outcome.failed
+
+
+def test_misspelt_things_are_refused_before_anything_runs(tiny: Callable[..., nn.Module], tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="'cost'"):
+        analyze([opened(tiny)], None, tmp_path / "a", only=["costs"])
+    with pytest.raises(BadOption):
+        analyze([opened(tiny)], None, tmp_path / "a", only=["cost"], settings={"cost": {"batch": 0}})
+    assert not (tmp_path / "a").exists()
+
+
+def test_two_of_the_same_name_are_kept_apart(tiny: Callable[..., nn.Module], tmp_path: Path) -> None:
+    outcome = analyze([opened(tiny), opened(tiny, seed=4)], None, tmp_path, only=["cost"], pace=Pace(device="cpu"))
+    assert [specimen for specimen, _ in outcome.findings] == ["Tiny", "Tiny (2)"]
