@@ -16,9 +16,9 @@ from microtome import networks
 from microtome.errors import CheckpointError, UnknownName
 from microtome.training.data import Series, series
 from microtome.training.judging import interval, loaded
-from microtome.training.loop import augmented, normalised, train
+from microtome.training.loop import _optimizers, augmented, normalised, train
 from microtome.training.recipes import RECIPES, Recipe, recipe
-from microtome.training.teaching import Taught
+from microtome.training.teaching import Taught, Teacher, _standardised, prepared
 
 SMALL = Recipe(network="mini_inception", epochs=2, count=32, batch=16, warmup=0.0, lr=2e-3, precision="32-true", halved=0.0)
 
@@ -83,20 +83,52 @@ def test_a_taught_transformer_is_saved_without_its_training_layer(few: Series, t
     assert set(load_file(path)) == set(networks.build("mini_deit").state_dict())
 
 
-def test_the_training_layer_adds_a_guess_for_every_patch() -> None:
-    logits, guess = Taught(networks.build("mini_deit"), 48, seed=0)(torch.zeros(2, 3, 64, 64))
-    assert logits.shape == (2, 10)
-    assert guess.shape == (2, 64, 48)  # 64 px / 8 px = 8 patches a side
+def test_the_training_layers_add_a_guess_for_every_patch_and_hint() -> None:
+    teacher = Teacher("mini_vgg")
+    images = normalised(torch.from_numpy(series(4, seed=5).pixels))
+    probabilities, hints = teacher(images)
+    logits, guesses = Taught(networks.build("mini_deit"), teacher.units, seed=0)(images)
+    assert logits.shape == probabilities.shape == (4, 10)
+    # 64 px / 8 px = 8 patches a side; 24 units on 16 x 16 places are 4 x 24 on 8 x 8; then 32 and 56 on 8 x 8
+    assert [one.shape for one in hints] == [one.shape for one in guesses] == [(4, 64, 96), (4, 64, 32), (4, 64, 56)]
+    assert hints[2].mean().abs() < 1e-3
 
 
-def test_norms_and_biases_do_not_decay(few: Series, tmp_path: Path) -> None:
-    from microtome.training.loop import _groups
+def test_a_hint_stands_at_the_place_of_its_patch() -> None:
+    maps = torch.zeros(1, 1, 16, 16)
+    maps[0, 0, 5, 12] = 1.0  # row 5, col 12 of 16: patch row 2, col 6 of 8
+    hint = _standardised(maps)
+    assert int(hint[0].amax(-1).argmax()) == 2 * 8 + 6
 
+
+def test_prepared_patches_enter_decorrelated() -> None:
+    images = normalised(torch.from_numpy(series(32, seed=5).pixels))
+    net = prepared(networks.build("mini_deit"), images)
+    with torch.no_grad():
+        tokens = net.patch_embed(images).flatten(0, 1).double()
+    spread = torch.cov(tokens.T)
+    assert spread.diagonal().max() < 1.02  # whitening: variance 1 where it is far above the floor of 0.001, less elsewhere
+    assert (spread - torch.diag(spread.diagonal())).abs().max() < 1e-3
+    assert tokens.mean(0).abs().max() < 1e-3
+
+
+def test_norms_and_biases_do_not_decay() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
-    decayed, rest = _groups(net, 0.1)
+    (adamw,) = _optimizers(net, replace(SMALL, weight_decay=0.1))
+    decayed, rest = adamw.param_groups
     assert [one.ndim for one in decayed["params"]] == [4, 2]
     assert [one.ndim for one in rest["params"]] == [1, 1, 1, 1]
     assert (decayed["weight_decay"], rest["weight_decay"]) == (0.1, 0.0)
+
+
+def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
+    net = Taught(networks.build("mini_deit"), [4], seed=0)
+    muon, adamw = _optimizers(net, RECIPES["mini_deit"])
+    assert len(muon.param_groups[0]["params"]) == 6 * 4  # six blocks of qkv, proj, fc1, fc2
+    taken = [one for group in (*muon.param_groups, *adamw.param_groups) for one in group["params"]]
+    assert len(taken) == len({id(one) for one in taken}) == len(list(net.parameters()))
+    still = {id(one) for one in adamw.param_groups[1]["params"]}
+    assert {id(net.net.cls_token), id(net.net.pos_embed)} <= still
 
 
 def test_augmentation_mirrors_about_half_and_keeps_shape_and_range() -> None:

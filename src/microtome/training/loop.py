@@ -1,7 +1,8 @@
 """The training loop: AdamW, one cycle of the learning rate, light augmentation, resumable, the same result every time.
 
 Source: Loshchilov & Hutter 2019, arXiv:1711.05101 (AdamW); Smith & Topin 2018, arXiv:1708.07120 (one cycle); Szegedy et al.
-2016, arXiv:1512.00567 (label smoothing); Howard 2018, DAWNBench (half the side first, then the whole).
+2016, arXiv:1512.00567 (label smoothing); Liu et al. 2025, arXiv:2502.16982 (Muon for the matrices of a transformer); Howard
+2018, DAWNBench (half the side first, then the whole).
 """
 
 import json
@@ -21,7 +22,7 @@ from microtome import networks
 from microtome.errors import CheckpointError, MissingExtra
 from microtome.training.data import LEARN, Series, series
 from microtome.training.recipes import Recipe
-from microtome.training.teaching import Taught, Teacher
+from microtome.training.teaching import Taught, Teacher, prepared
 
 Progress = Callable[[dict[str, Any]], None]
 _SHIFT = 4  # px: how far augmentation moves a batch
@@ -48,16 +49,18 @@ def train(
     data = series(recipe.count, LEARN, cache=cache) if data is None else data
     pupil = fresh(recipe)
     teacher = None if recipe.teacher is None else Teacher(recipe.teacher)
-    raw = pupil if teacher is None else Taught(pupil, teacher.units, recipe.seed)
-    optimizer = torch.optim.AdamW(_groups(raw, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98))
-    first = _resumed(out / "state.pt", recipe, raw, optimizer)
-    net, optimizer = fabric.setup(raw, optimizer)
+    raw: nn.Module = pupil
+    if teacher is not None:
+        raw = Taught(prepared(pupil, normalised(torch.from_numpy(data.pixels[:1000]))), teacher.units, recipe.seed)
+    optimizers = _optimizers(raw, recipe)
+    first = _resumed(out / "state.pt", recipe, raw, optimizers)
+    net, *running = fabric.setup(raw, *optimizers)
     last = recipe.epochs if stop_after is None else min(recipe.epochs, stop_after)
     if checkpoints and first == 0:
         _save_weights(pupil, out / "epoch-000.safetensors", recipe)
     for epoch in range(first, last):
-        loss = _epoch(fabric, net, optimizer, teacher, data, recipe, epoch)
-        _save_state(out / "state.pt", recipe, raw, optimizer, epoch + 1)
+        loss = _epoch(fabric, net, running, teacher, data, recipe, epoch)
+        _save_state(out / "state.pt", recipe, raw, optimizers, epoch + 1)
         if checkpoints and (epoch + 1).bit_count() == 1:
             _save_weights(pupil, out / f"epoch-{epoch + 1:03d}.safetensors", recipe)
         if progress is not None:
@@ -99,23 +102,41 @@ def _fabric(recipe: Recipe) -> Any:
     return Fabric(accelerator="cpu", devices=1, precision=recipe.precision)
 
 
-def _groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters with weight decay (matrices and kernels) and without (norms, biases, tokens, positions)."""
-    decayed = [one for name, one in net.named_parameters() if one.ndim >= 2 and "token" not in name and "pos_embed" not in name]
-    known = {id(one) for one in decayed}
-    rest = [one for one in net.parameters() if id(one) not in known]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+def _optimizers(net: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW, its decay only on kernels (not on norms, biases, tokens, positions); before it Muon, if the recipe wants it."""
+    named = dict(net.named_parameters())
+    matrices = [name for name, one in named.items() if recipe.muon is not None and one.ndim == 2 and ".blocks." in name]
+    decayed = [name for name, one in named.items() if one.ndim >= 2 and not name.endswith(("token", "pos_embed"))]
+    groups = [
+        {"params": [named[name] for name in decayed if name not in matrices], "weight_decay": recipe.weight_decay},
+        {"params": [one for name, one in named.items() if name not in decayed], "weight_decay": 0.0},
+    ]
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))]
+    if recipe.muon is not None:
+        if not hasattr(torch.optim, "Muon"):
+            raise MissingExtra(
+                "This recipe trains with Muon, which torch has since 2.9; install it with: pip install 'torch>=2.9'."
+            )
+        kernels = [named[name] for name in matrices]
+        found.insert(0, torch.optim.Muon(kernels, recipe.muon, recipe.weight_decay, adjust_lr_fn="match_rms_adamw"))
+    for group in _all_groups(found):
+        group["peak"] = group["lr"]
+    return found
+
+
+def _all_groups(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, Any]]:
+    return [group for one in optimizers for group in one.param_groups]
 
 
 def _rate(recipe: Recipe, share: float) -> float:
-    """The learning rate after that share of all steps: a straight rise, then half a cosine down to nothing."""
+    """The learning rate after that share of all steps, 1 at its peak: a straight rise, then half a cosine down to nothing."""
     if share < recipe.warmup:
-        return recipe.lr * (0.02 + 0.98 * share / recipe.warmup)
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (share - recipe.warmup) / (1 - recipe.warmup)))
+        return 0.02 + 0.98 * share / recipe.warmup
+    return 0.5 * (1 + math.cos(math.pi * (share - recipe.warmup) / (1 - recipe.warmup)))
 
 
 def _epoch(
-    fabric: Any, net: nn.Module, optimizer: Any, teacher: Teacher | None, data: Series, recipe: Recipe, epoch: int
+    fabric: Any, net: nn.Module, optimizers: list[Any], teacher: Teacher | None, data: Series, recipe: Recipe, epoch: int
 ) -> float:
     """The mean loss of one epoch; its order and augmentation come from (seed, epoch) alone, so that it can be run again."""
     net.train()
@@ -124,47 +145,50 @@ def _epoch(
     steps = max(1, len(data) // recipe.batch)
     total = 0.0
     for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = _rate(recipe, (epoch * steps + step) / (recipe.epochs * steps))
+        for group in _all_groups(optimizers):
+            group["lr"] = group["peak"] * _rate(recipe, (epoch * steps + step) / (recipe.epochs * steps))
         chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
         x = normalised(augmented(torch.from_numpy(data.pixels[chosen]).float(), generator))
         x = x.contiguous(memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
         if (epoch * steps + step) < recipe.halved * recipe.epochs * steps:
             x = functional.avg_pool2d(x, 2)
         loss = _loss(net, teacher, x, torch.from_numpy(data.labels[chosen]), recipe.smoothing)
-        optimizer.zero_grad()
+        net.zero_grad()
         fabric.backward(loss)
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         total += float(loss.detach())
     return total / steps
 
 
 def _loss(net: nn.Module, teacher: Teacher | None, x: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy with the labels; with a teacher, half of it with the teacher's answer, and the distance to its maps."""
+    """Cross-entropy with the labels; with a teacher, half of it with the teacher's answer, and the distances to its maps."""
     if teacher is None:
         return functional.cross_entropy(net(x).float(), labels, label_smoothing=smoothing)
-    probabilities, maps = teacher(x)
+    probabilities, hints = teacher(x)
     logits, guessed = net(x)
     right = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
     alike = functional.cross_entropy(logits.float(), probabilities)
-    return 0.5 * right + 0.5 * alike + functional.mse_loss(guessed.float(), maps)
+    return 0.5 * right + 0.5 * alike + sum(map(functional.mse_loss, guessed, hints), torch.zeros(()))
 
 
-def _resumed(path: Path, recipe: Recipe, net: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """The number of epochs already done; network and optimizer are put where they were then."""
+def _resumed(path: Path, recipe: Recipe, net: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
+    """The number of epochs already done; network and optimizers are put where they were then."""
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
     if state["recipe"] != recipe.json():
         raise CheckpointError(f"'{path}' belongs to another recipe; give another --out, or remove it to start again.")
     net.load_state_dict(state["net"])
-    optimizer.load_state_dict(state["optimizer"])
+    for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(kept)
     return int(state["epoch"])
 
 
-def _save_state(path: Path, recipe: Recipe, net: nn.Module, optimizer: Any, epoch: int) -> None:
-    state = {"recipe": recipe.json(), "net": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
+def _save_state(path: Path, recipe: Recipe, net: nn.Module, optimizers: list[torch.optim.Optimizer], epoch: int) -> None:
+    kept = [one.state_dict() for one in optimizers]
+    state = {"recipe": recipe.json(), "net": net.state_dict(), "optimizers": kept, "epoch": epoch}
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".pt", delete=False) as file:
         torch.save(state, file)
     os.replace(file.name, path)

@@ -20,6 +20,7 @@ class Recipe:
     smoothing: float = 0.05  # share of each label spread over all classes
     count: int = 40_000  # scenes to learn from
     seed: int = 0  # first weights, order and augmentation
+    muon: float | None = None  # highest rate of Muon on the matrices of the blocks; AdamW keeps all the rest
     teacher: str | None = None  # a network of ours whose probabilities and last maps are part of the target
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     channels_last: bool = True  # memory order: faster for convolutions, slower for plain vision transformers
@@ -38,7 +39,16 @@ RECIPES: dict[str, Recipe] = {
         Recipe(network="mini_inception", epochs=2),
         Recipe(network="mini_hrnet", epochs=2),
         Recipe(network="mini_seresnet", epochs=2),
-        Recipe(network="mini_deit", epochs=6, lr=2e-3, warmup=0.08, halved=0.0, teacher="mini_vgg", channels_last=False),
+        Recipe(
+            network="mini_deit",
+            epochs=5,
+            lr=2e-3,
+            warmup=0.02,
+            halved=0.0,
+            muon=5e-3,
+            teacher="mini_vgg",
+            channels_last=False,
+        ),
     )
 }
 
