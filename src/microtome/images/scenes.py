@@ -61,6 +61,9 @@ _PALETTES: Floats = np.array(
 )
 _DISTRACTORS = 22  # what clutter = 1 shows
 _FINE = 4  # sub-pixels along each axis in which the coverage of a pixel is counted
+_ANGLE = np.linspace(0, 2 * np.pi, 28, endpoint=False)[:, None]
+_STEPS = np.linspace(-1, 1, 9)[:, None]
+_TEETH = np.where(np.arange(9) % 2, 0.4, -0.4)[:, None]
 _DRAWS = {"area": 0, "clutter": 1, "contrast": 2, "row": 3, "col": 4, "horizon": 5, "colour": 6, "tilt": 7, "palette": 8}
 
 
@@ -204,9 +207,8 @@ def _cluttered(back: Floats, rng: np.random.Generator, clutter: float, palette: 
     draws = rng.random((_DISTRACTORS, 24))
     if not count:
         return back
-    sheet = Image.fromarray(np.clip(back * 255, 0, 255).astype(np.uint8)).resize(
-        (2 * cols, 2 * rows), Image.Resampling.BILINEAR
-    )
+    plain = np.clip(back * 255, 0, 255).astype(np.uint8)
+    sheet = Image.fromarray(plain).resize((2 * cols, 2 * rows), Image.Resampling.BILINEAR)
     pen = ImageDraw.Draw(sheet)
     for number, draw in enumerate(draws[:count]):
         tint = palette[int(draw[0] * 4)] * (0.55 + 0.8 * draw[1]) + 0.22 * (draw[2:5].astype(np.float32) - 0.5)
@@ -215,33 +217,30 @@ def _cluttered(back: Floats, rng: np.random.Generator, clutter: float, palette: 
         turn, reach = np.pi * draw[7], side * (0.05 + 0.09 * draw[8])
         along = np.array([np.cos(turn), np.sin(turn)])
         _drawn(pen, number % 5, fill, centre, along * reach, draw[9:], max(1, round(side * (0.006 + 0.010 * draw[9]))))
-    small = np.asarray(sheet.reduce(2), dtype=np.float32) / 255
-    blank = np.asarray(Image.fromarray(np.clip(back * 255, 0, 255).astype(np.uint8)), dtype=np.float32) / 255
-    return back + (small - blank)
+    drawn = np.asarray(sheet.reduce(2), dtype=np.float32) / 255
+    return back + (drawn - plain.astype(np.float32) / 255)
 
 
 def _drawn(pen: ImageDraw.ImageDraw, kind: int, fill: tuple[int, ...], centre: Any, along: Any, draw: Any, width: int) -> None:
     """One distractor onto the sheet; `along` is its half axis in sheet pixels."""
     across = np.array([-along[1], along[0]])
-    steps = np.linspace(-1, 1, 9)[:, None]
     if kind == 0:  # a blob at least twice as long as wide, with a wavy outline
-        angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)[:, None]
-        wave = 1 + 0.20 * np.sin(2 * angle + 6 * draw[1]) + 0.07 * np.sin(3 * angle + 6 * draw[2])
-        points = centre + wave * (1.2 * np.cos(angle) * along + (0.25 + 0.20 * draw[3]) * np.sin(angle) * across)
-        pen.polygon([tuple(point) for point in points], fill=fill)
+        wave = 1 + 0.20 * np.sin(2 * _ANGLE + 6 * draw[1]) + 0.07 * np.sin(3 * _ANGLE + 6 * draw[2])
+        points = centre + wave * (1.2 * np.cos(_ANGLE) * along + (0.25 + 0.20 * draw[3]) * np.sin(_ANGLE) * across)
+        pen.polygon(points.ravel().tolist(), fill=fill)
     elif kind == 1:  # hatching: parallel strokes of uneven length
-        for number, step in enumerate(np.linspace(-0.7, 0.7, 5)):
+        for number, step in enumerate((-0.7, -0.35, 0.0, 0.35, 0.7)):
             ends = [
                 centre + step * across - along * (0.3 + 0.7 * draw[1 + number]),
                 centre + step * across + along * draw[6 + number],
             ]
-            pen.line([tuple(end) for end in ends], fill=fill, width=max(1, width // 2))
+            pen.line([*ends[0].tolist(), *ends[1].tolist()], fill=fill, width=max(1, width // 2))
     elif kind == 2:  # one straight stroke
-        pen.line([tuple(centre - 1.6 * along), tuple(centre + 1.6 * along)], fill=fill, width=width)
+        pen.line([*(centre - 1.6 * along).tolist(), *(centre + 1.6 * along).tolist()], fill=fill, width=width)
     else:  # a zigzag, or an open bow
-        swing = np.where(np.arange(9) % 2, 0.4, -0.4)[:, None] if kind == 3 else 0.8 * (0.4 - steps**2)
-        points = centre + 1.3 * steps * along + swing * (0.5 + draw[1]) * across
-        pen.line([tuple(point) for point in points], fill=fill, width=width, joint="curve")
+        swing = _TEETH if kind == 3 else 0.8 * (0.4 - _STEPS**2)
+        points = centre + 1.3 * _STEPS * along + swing * (0.5 + draw[1]) * across
+        pen.line(points.ravel().tolist(), fill=fill, width=width, joint="curve")
 
 
 def _coverage(name: str, rows: int, cols: int, centre: Range, scale: float, tilt: float, half: Range) -> Floats:
