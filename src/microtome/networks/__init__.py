@@ -71,6 +71,7 @@ def _shipped(name: str, suffix: str) -> Path:
     path = Path(__file__).parent / "weights" / f"{name}.{suffix}"
     if not path.exists():
         raise CheckpointError(
-            f"The weights of '{name}' are not installed ({path} is missing); reinstall microtome, or train them."
+            f"The weights of '{name}' are not installed ({path} is missing); reinstall microtome, or train them: "
+            f"python -m microtome.training {name} --out DIR"
         )
     return path

@@ -37,7 +37,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(network="mini_resnet", epochs=3),
         Recipe(network="mini_densenet", epochs=2),
         Recipe(network="mini_inception", epochs=2),
-        Recipe(network="mini_hrnet", epochs=2),
+        Recipe(network="mini_hrnet", epochs=3),
         Recipe(network="mini_seresnet", epochs=2),
         Recipe(
             network="mini_deit",
