@@ -38,7 +38,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(network="mini_densenet", epochs=2),
         Recipe(network="mini_inception", epochs=2),
         Recipe(network="mini_hrnet", epochs=3),
-        Recipe(network="mini_seresnet", epochs=2),
+        Recipe(network="mini_seresnet", epochs=3),
         Recipe(
             network="mini_deit",
             epochs=5,
