@@ -13,7 +13,7 @@ STEPS = {
     "format": ["ruff", "format", "--check", "."],
     "types": ["basedpyright", "--warnings"],
     "import contracts": ["lint-imports"],
-    "tests": [sys.executable, "-m", "pytest", "-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile"],
+    "tests": [sys.executable, "-m", "pytest", "-n", str(min(2, os.cpu_count() or 1)), "--dist", "worksteal"],
 }
 
 

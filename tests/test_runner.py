@@ -36,7 +36,9 @@ def opened(tiny: Callable[..., nn.Module], **options: object) -> mt.Specimen:
 
 
 def arrays_of(root: Path) -> dict[str, bytes]:
-    return {path.parent.parent.name: path.read_bytes() for path in root.glob("*/*/*/arrays.safetensors") if "cost" not in path.parts}
+    return {
+        path.parent.parent.name: path.read_bytes() for path in root.glob("*/*/*/arrays.safetensors") if "cost" not in path.parts
+    }
 
 
 def test_second_run_reuses_everything(tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path: Path) -> None:
@@ -47,12 +49,16 @@ def test_second_run_reuses_everything(tiny: Callable[..., nn.Module], pics: mt.I
     assert len(second.reused) == len(first.findings) == 5
 
 
-def test_other_weights_options_or_images_are_measured_anew(tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path: Path) -> None:
+def test_other_weights_options_or_images_are_measured_anew(
+    tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path: Path
+) -> None:
     pace = Pace(batch=12, device="cpu")
     analyze([opened(tiny)], pics, tmp_path, only=["similarity"], pace=pace)
     assert not analyze([opened(tiny, seed=9)], pics, tmp_path, only=["similarity"], pace=pace).reused
     assert not analyze([opened(tiny)], pics.take(range(20)), tmp_path, only=["similarity"], pace=pace).reused
-    assert not analyze([opened(tiny)], pics, tmp_path, only=["similarity"], settings={"similarity": {"at": "convs"}}, pace=pace).reused
+    assert not analyze(
+        [opened(tiny)], pics, tmp_path, only=["similarity"], settings={"similarity": {"at": "convs"}}, pace=pace
+    ).reused
     assert analyze([opened(tiny)], pics, tmp_path, only=["similarity"], pace=pace).reused
 
 

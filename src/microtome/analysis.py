@@ -247,7 +247,9 @@ def watched_tallies(specimen: Specimen, images: Images, censuses: Sequence[Censu
     union = list(dict.fromkeys(name for names in wanted.values() for name in names))
     started: list[object] = []
     with ExitStack() as hooks:
-        through(specimen, images, tallies, pace, visit, what=f"{specimen.name}: {what}", key=_survey_key(specimen, images, censuses))
+        through(
+            specimen, images, tallies, pace, visit, what=f"{specimen.name}: {what}", key=_survey_key(specimen, images, censuses)
+        )
     return tallies
 
 

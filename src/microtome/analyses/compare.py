@@ -86,7 +86,7 @@ class Compare(Collation):
 
     def panels(self, found: Arrays) -> Sequence[Panel]:
         panels: list[Panel] = [
-            Table(title="All specimens", rows="specimen", columns=("rank", "family", "weights", "table", "wins", "front")),
+            Table(title="All specimens", rows="specimen", columns=("rank", "family", "table", "wins", "front")),
         ]
         if not np.isnan(found["score"].values).all():
             panels.append(Scatter(

@@ -107,6 +107,7 @@ class Redundancy(Census):
                 [_verdict(bool(one), specimen.trained) for one in less], ("block",), "text", told, "against the twin"
             ),
             "not_judged": array(passing or ["none"], ("criterion",), "text", title="blocks that change the shape"),
+            "exit": array([block.exit for block in blocks], ("block",), "text", told, "compared at"),
             "trained": array([specimen.trained is not False], ("criterion",), "1"),
         }
 
@@ -144,7 +145,16 @@ class Redundancy(Census):
         )
 
     def caveats(self, found: Arrays) -> Sequence[str]:
+        branched = [str(name) for name in found["exit"].values if str(name).endswith("]")]
+        said = (
+            [
+                f"Of blocks with several branches the first is compared ({', '.join(branched[:3])}{' …' if len(branched) > 3 else ''})."
+            ]
+            if branched
+            else []
+        )
         return [
+            *said,
             "Only removing a block and measuring the accuracy proves that it is not needed: a block can turn its input by a small angle "
             "and still be crucial.",
             "Residual networks bear the loss of one block far better than plain ones (Veit et al. 2016, arXiv:1605.06431).",

@@ -61,11 +61,17 @@ def _run(
         torch.set_num_threads(said["threads"])
     with listeners(said["as_json"], said["quiet"]) as (step, event):
         pace = Pace(device=said["device"], batch=said["batch"], listener=step)
-        told = {"command": " ".join(["microtome", *sys.argv[1:]]), "title": ", ".join(names)}
+        told = {"command": " ".join(["microtome", *sys.argv[1:]]), "title": said.get("title") or _title(names, images)}
         outcome = analyze(
             specimens, images, said["out"], only=only, skip=skip, settings=settings, pace=pace, listener=event, said=told
         )
     return tell(outcome, images, wanted, said["as_json"], time.monotonic() - began)
+
+
+def _title(names: Sequence[str], images: "Images | None") -> str:
+    """What the report is headed with, when nobody named it."""
+    what = " and ".join(names) if len(names) <= 2 else f"{len(names)} networks"
+    return what if images is None else f"{what} on {images.name}"
 
 
 @click.command()

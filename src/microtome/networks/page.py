@@ -11,9 +11,11 @@ downloading anything. Open one as `microtome:mini_vgg`; `microtome.networks.card
 dictionary.
 
 All take 64 x 64 px images (mean 0.5, standard deviation 0.25 per colour, bilinear, whole image) and name one of ten objects:
-{classes}. They learnt from generated scenes (`microtome.images.scenes`, default
-controls, seed {learn}) and were judged on {judged} scenes of another seed ({judge}) that none of them had seen. Seeds that
-people type (0, 1, 2 …) show scenes that no network has learnt from.
+{classes}.
+
+They learnt from generated scenes (`microtome.images.scenes`, default controls, seed {learn}) and were judged on {judged} scenes
+of another seed ({judge}) that none of them had seen. Seeds that people type (0, 1, 2 …) show scenes that no network has learnt
+from.
 
 *This page is written from the cards of the weights by `python -m microtome.networks.page > docs/networks.md`; a test compares.*
 
@@ -30,9 +32,10 @@ covers (how many scenes).
 """
 _AGAIN = """## How to make them again
 
-On one machine with one thread the same command gives the same weights, byte for byte; a stopped run goes on where it was.
+On one machine, with one thread and the same versions, the same command gives the same weights; a stopped run goes on where it was.
 No mask is ever shown to a network in training. A network with a teacher learns half of its answer, and hints for the maps of
-its patches, from the teacher named: when it is compared with that teacher, some of the likeness is inherited.
+its patches, from the teacher named: when it is compared with that teacher, some of the likeness is inherited. Its
+patches start decorrelated (from the first thousand scenes), and Muon trains the matrices of its blocks.
 
 | network | epochs x scenes | highest rate | teacher | seed | date | command |
 |---|---|---|---|---|---|---|

@@ -219,6 +219,7 @@ class Specimen:
             remarks=(*self.remarks, *remarks),
             given_family=self.given_family,
             maker=None,
+            opened_as=None,
         )
 
     def to(self, device: str | torch.device) -> "Specimen":

@@ -48,6 +48,7 @@ def twin(specimen: "Specimen", seed: int) -> "Specimen":
         weights=f"untrained (seed {seed})",
         trained=False,
         remarks=(f"Untrained twin of {specimen.name}: the same architecture, fresh weights (seed {seed}).", *notes),
+        opened_as=None,
         given_family=(specimen.family, specimen.family_reason),
     )
     if "anatomy" in specimen.__dict__:  # the same structure: no second trace

@@ -1,0 +1,23 @@
+"""The page of the mini zoo says what the cards say."""
+
+from pathlib import Path
+
+from microtome import networks
+from microtome.images.scenes import CLASSES
+from microtome.networks.page import page
+
+PAGE = Path(__file__).parents[2] / "docs" / "networks.md"
+
+
+def test_the_page_is_the_one_written_from_the_cards() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m microtome.networks.page > docs/networks.md"
+
+
+def test_the_page_names_every_network_with_its_accuracy() -> None:
+    text = page()
+    for name in networks.NAMES:
+        assert f"| `{name}` | {100 * networks.card(name)['accuracy']:.1f} (" in text
+
+
+def test_the_labels_on_the_cards_are_those_of_the_scenes() -> None:
+    assert all(networks.card(name)["labels"] == list(CLASSES) for name in networks.NAMES)

@@ -1,0 +1,55 @@
+"""Every analysis on one small network of every family of the study and its neighbours: a finding, or a true reason, never a crash."""
+
+from pathlib import Path
+
+import pytest
+
+import microtome as mt
+from microtome import testing
+from microtome.finding import Finding
+from microtome.runner import analyze
+from microtome.scan import Pace
+
+FAMILIES = {
+    "microtome:mini_vgg": {},
+    "timm:resnet10t": {"zero_init_last": False},
+    "timm:inception_v3": {"size": 128},
+    "timm:hrnet_w18_small_v2": {},
+    "timm:legacy_seresnet18": {},
+    "timm:deit_tiny_patch16_224": {"img_size": 64},
+    "timm:densenet121": {},
+    "timm:convnext_atto": {},
+    "timm:swin_tiny_patch4_window7_224": {"img_size": 64},
+    "timm:efficientnet_b0": {},
+    "timm:mobilenetv3_small_050": {},
+    "timm:regnetx_002": {},
+    "timm:vit_tiny_patch16_224": {"img_size": 64},
+    "torchvision:squeezenet1_1": {},
+}
+# What is skipped, and nothing else may be: an ImageNet head does not answer the scenes' classes, and dense layers keep no shape.
+SKIPPED = {name: {"accuracy"} for name in FAMILIES} | {
+    "microtome:mini_vgg": set(),
+    "timm:densenet121": {"accuracy", "redundancy"},
+}
+
+
+@pytest.fixture(scope="module")
+def few() -> mt.Images:
+    """Twenty scenes of 64 px, five of each of four classes."""
+    return mt.Images.scenes(20, seed=11, size=64, classes=("disc", "star", "cross", "heart"))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_analysis_finds_or_says_why_not(name: str, few: mt.Images, tmp_path: Path) -> None:
+    options = dict(FAMILIES[name])
+    net = mt.open(name, weights=None, recipe={"size": options.pop("size", 64)}, **options)
+    outcome = analyze([net], few, tmp_path, pace=Pace(batch=20, device="cpu"), settings={"cost": {"repeats": 3, "batch": 2}})
+    assert not outcome.failed
+    assert {one["analysis"] for one in outcome.skipped} == SKIPPED[name], outcome.skipped
+    for finding in outcome.findings.values():
+        assert "nan" not in finding.line.lower().replace("finance", ""), finding.line
+        if finding.analysis != "compare":
+            testing.check_finding(finding, tmp_path / "checked" / finding.analysis)
+        else:
+            assert finding.line.startswith("No recommendation: none of the specimens is trained")
+    assert isinstance(outcome.of("cam")[0], Finding)
