@@ -30,6 +30,7 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--recipe", default="", help="Input recipe: imagenet, cifar, or size=224,mean=.5/.5/.5,std=.5/.5/.5,crop=1."
             ),
+            click.option("--outputs", default="", help="What the outputs mean: imagenet, or a file with one name a line."),
             click.option(
                 "--labels", default="auto", show_default=True, help="Labels of the images: auto, none, or a labels file."
             ),

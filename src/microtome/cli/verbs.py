@@ -77,8 +77,10 @@ def demo(out: str, count: int) -> int:
     """Measure the seven networks of the mini zoo on generated scenes: the main job, on an embedded default."""
     from microtome import networks
 
-    said: dict[str, Any] = {"out": out, "weights": (), "recipe": "", "outputs": "", "boxes": "auto", "labels": "auto", "masks": "auto", "limit": None,
-                            "device": "cpu", "batch": 32, "threads": None, "seed": 0, "as_json": False, "quiet": False, "title": "The mini zoo on generated scenes"}  # fmt: skip
+    given: dict[str, Any] = {"out": out, "device": "cpu", "batch": 32, "seed": 0, "title": "The mini zoo on generated scenes"}
+    left: dict[str, Any] = dict.fromkeys(("limit", "threads")) | dict.fromkeys(("recipe", "outputs"), "")
+    left |= dict.fromkeys(("labels", "masks", "boxes"), "auto") | dict.fromkeys(("as_json", "quiet"), False) | {"weights": ()}
+    said = left | given
     names = [f"microtome:{name}" for name in networks.NAMES if name.startswith("mini_")]
     return measured(names, f"scenes:{count},seed=2026", [], [], {}, True, said)
 
