@@ -36,7 +36,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(network="mini_vgg", epochs=3),
         Recipe(network="mini_resnet", epochs=3),
         Recipe(network="mini_densenet", epochs=3),
-        Recipe(network="mini_inception", epochs=2),
+        Recipe(network="mini_inception", epochs=3),
         Recipe(network="mini_hrnet", epochs=3),
         Recipe(network="mini_seresnet", epochs=3),
         Recipe(
