@@ -59,6 +59,15 @@ def test_of_equals_the_cheapest() -> None:
     assert "cheaper (1 against 9 ms per image)" in found.line
 
 
+def test_prices_within_a_quarter_do_not_decide() -> None:
+    """Of equals at 1.0, 1.2 and 9 ms the most accurate of the first two is named, whichever the clock happened to favour."""
+    for cheap, near in ((1.0, 1.2), (1.2, 1.0)):
+        findings = [accuracy("a", 380), cost("a", near), accuracy("b", 378, shift=50), cost("b", cheap)]
+        found = Compare().of([*findings, accuracy("c", 379, shift=90), cost("c", 9.0)])
+        assert found.line.startswith("Choose a: its own head is right most often")
+        assert found["rank"].values.tolist() == [1, 2, 3]
+
+
 def test_pairing_matters() -> None:
     """b is right wherever c is and on 12 images more: few, but never the other way round, so the two are told apart."""
     found = Compare().of([accuracy("b", 372), cost("b", 9.0), accuracy("c", 360), cost("c", 1.0)])

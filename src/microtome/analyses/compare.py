@@ -1,8 +1,9 @@
 """Many specimens side by side: one table, the Pareto front, and which to choose, with the reasons and how sure they are.
 
 The recommendation is a rule, not a taste: among trained specimens measured on the same images, those whose accuracy cannot be told
-from the best one's (paired bootstrap over the images) count as equal, and of equals the cheapest is named. Without accuracy or
-probe, or with nothing trained, there is no recommendation and the reason is given.
+from the best one's (paired bootstrap over the images) count as equal, and of equals the cheapest is named; where several cost
+about the least (within a quarter of it), the most accurate of those. Without accuracy or probe, or with nothing trained, there is
+no recommendation and the reason is given.
 
 Source: paired bootstrap, Efron & Tibshirani 1993, ch. 16; the rule is ours. The study that asks these questions of six backbones:
 Wu & Lee 2022, "Weight Distribution of Neural Networks in Computer Vision".
@@ -23,6 +24,9 @@ from microtome.numerics.pareto import pareto_front
 from microtome.panels import Curve, Overlay, Panel, Scatter, Table
 
 PRICE = {"time": "time of a batch (ms per image)", "size": "parameters (1)", "operations": "multiply-adds (M per image)"}
+
+
+NEAR = 1.25  # prices within a quarter count as equal: times differ by that from run to run
 
 
 @final
@@ -142,10 +146,10 @@ def _choice(
             "and size alone is no reason.",
         )
     cost = np.nan_to_num(price[judged], nan=np.inf)
-    order = np.lexsort((result.behind, cost, ~result.equal))
-    order = np.concatenate(
-        [order[result.equal[order]], sorted(order[~result.equal[order]], key=lambda one: result.behind[one])]
-    ).astype(int)
+    near = cost <= NEAR * cost[result.equal].min()
+    # Equals that cost about the least, by accuracy; then the dearer equals, by cost; then the rest, by accuracy.
+    group = np.where(~result.equal, 2, np.where(near, 0, 1))
+    order = np.lexsort((np.where(group == 1, cost, result.behind), group))
     rank[judged[order]] = np.arange(1, len(order) + 1)
     if len(judged) < 2:
         return rank, "", f"only {names[judged[0]]} could be judged; a choice needs at least two."
@@ -155,7 +159,7 @@ def _choice(
     if first == best:
         reason = f"its {evidence.kind} is right most often ({score})"
         if rivals:
-            reason += f", and of those not told apart from it ({', '.join(rivals)}) it is the cheapest"
+            reason += f", and none of those not told apart from it ({', '.join(rivals)}) is more than a quarter cheaper"
     else:
         reason = (
             f"its {evidence.kind} is right on {score}, not told apart from the best, {names[judged[best]]} "
