@@ -214,3 +214,11 @@ def test_rerun_measures_the_same_again(work: Path) -> None:
     (other,) = [path.parent for path in work.glob("again/*/similarity/*/finding.json")]
     assert other.name == folder.name
     assert (other / "arrays.safetensors").read_bytes() == (folder / "arrays.safetensors").read_bytes()
+
+
+def test_train_by_its_recipe_in_small(tmp_path: Path) -> None:
+    said = call("train", "mini_vgg", "--out", str(tmp_path / "t"), "--epochs", "1", "--count", "128")
+    assert said.returncode == 0, said.stderr
+    assert "epoch 1/1" in said.stdout
+    assert (tmp_path / "t" / "mini_vgg.safetensors").is_file()
+    assert call("train", "mini_vg", "--out", str(tmp_path / "t")).returncode == 2

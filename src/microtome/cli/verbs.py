@@ -78,7 +78,7 @@ def demo(out: str, count: int) -> int:
     from microtome import networks
 
     given: dict[str, Any] = {"out": out, "device": "cpu", "batch": 32, "seed": 0, "title": "The mini zoo on generated scenes"}
-    left: dict[str, Any] = dict.fromkeys(("limit", "threads")) | dict.fromkeys(("recipe", "outputs"), "")
+    left: dict[str, Any] = {"limit": None, "threads": None, "recipe": "", "outputs": ""}
     left |= dict.fromkeys(("labels", "masks", "boxes"), "auto") | dict.fromkeys(("as_json", "quiet"), False) | {"weights": ()}
     said = left | given
     names = [f"microtome:{name}" for name in networks.NAMES if name.startswith("mini_")]
@@ -164,13 +164,20 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
 
 @click.command()
 @click.argument("network")
-@click.option("--out", default="training", show_default=True, help="Folder for the weights and the state of the training.")
-def train(network: str, out: str) -> None:
-    """Train a network of the mini zoo again by its recipe (an interrupted training goes on)."""
-    from microtome.training.loop import train as run
-    from microtome.training.recipes import recipe
+@click.option("--out", default="training", show_default=True, help="Folder for the weights, the card and the state of the run.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--count", type=click.IntRange(min=64), help="Scenes to learn from, instead of the recipe's.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads; the shipped weights: 1."
+)
+def train(network: str, out: str, epochs: int | None, count: int | None, threads: int) -> int:
+    """Train a network of the mini zoo again by its recipe and judge it (an interrupted training goes on)."""
+    from microtome.training.__main__ import main as run
 
-    click.echo(f"Weights: {run(recipe(network), Path(out), progress=click.echo)}")
+    words = [network, "--out", out, "--threads", str(threads)]
+    for flag, value in (("--epochs", epochs), ("--count", count)):
+        words += [flag, str(value)] if value is not None else []
+    return run(words)
 
 
 @click.command()
