@@ -28,7 +28,9 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="pretrained (default), none, or a file; once for all, or once for each specimen.",
             ),
             click.option(
-                "--recipe", default="", help="Input recipe: imagenet, cifar, or size=224,mean=.5/.5/.5,std=.5/.5/.5,crop=1."
+                "--recipe",
+                multiple=True,
+                help="Input recipe: imagenet, cifar, or size=224,mean=.5/.5/.5,std=.5/.5/.5,crop=1; for all, or once for each.",
             ),
             click.option("--outputs", default="", help="What the outputs mean: imagenet, or a file with one name a line."),
             click.option(
@@ -106,19 +108,23 @@ def openers(names: Sequence[str], said: dict[str, Any]) -> "list[Callable[[], Sp
     """One function for each specimen that opens it when called; names are checked for files at once.
 
     Raises:
-        UsageError: a number of --weights that fits neither one nor all specimens.
+        UsageError: a number of --weights or --recipe that fits neither one nor all specimens.
     """
-    weights = list(said["weights"]) or ["pretrained"]
-    if len(weights) not in (1, len(names)):
+    weights = _each("--weights", list(said["weights"]) or ["pretrained"], names)
+    recipes = _each("--recipe", list(said["recipe"]) or [""], names)
+    return [_opener(name, one, wanted, said) for name, one, wanted in zip(names, weights, recipes, strict=True)]
+
+
+def _each(flag: str, given: list[str], names: Sequence[str]) -> list[str]:
+    """One value for each specimen, from one for all or one for each."""
+    if len(given) not in (1, len(names)):
         raise UsageError(
-            f"{len(weights)} --weights for {len(names)} specimens: give one for all, or one for each in the same order."
+            f"{len(given)} {flag} for {len(names)} specimens: give one for all, or one for each in the same order."
         )
-    if len(weights) == 1:
-        weights = weights * len(names)
-    return [_opener(name, one, said) for name, one in zip(names, weights, strict=True)]
+    return given * len(names) if len(given) == 1 else given
 
 
-def _opener(name: str, weights: str, said: dict[str, Any]) -> "Callable[[], Specimen]":
+def _opener(name: str, weights: str, wanted: str, said: dict[str, Any]) -> "Callable[[], Specimen]":
     def opened() -> "Specimen":
         from microtome.specimen import open as open_specimen
 
@@ -126,7 +132,7 @@ def _opener(name: str, weights: str, said: dict[str, Any]) -> "Callable[[], Spec
             name,
             weights=None if weights.lower() == "none" else weights,
             seed=said["seed"],
-            recipe=recipe(said["recipe"]),
+            recipe=recipe(wanted),
             labels=said.get("outputs") or None,
         )
 

@@ -78,7 +78,7 @@ def demo(out: str, count: int) -> int:
     from microtome import networks
 
     given: dict[str, Any] = {"out": out, "device": "cpu", "batch": 32, "seed": 0, "title": "The mini zoo on generated scenes"}
-    left: dict[str, Any] = {"limit": None, "threads": None, "recipe": "", "outputs": ""}
+    left: dict[str, Any] = {"limit": None, "threads": None, "recipe": (), "outputs": ""}
     left |= dict.fromkeys(("labels", "masks", "boxes"), "auto") | dict.fromkeys(("as_json", "quiet"), False) | {"weights": ()}
     said = left | given
     names = [f"microtome:{name}" for name in networks.NAMES if name.startswith("mini_")]
@@ -127,7 +127,7 @@ def list_() -> None:
 @click.option("--all", "every", is_flag=True, help="Every module, not only those that matter for analyses.")
 def layers(specimen: str, pattern: str, weights: str, every: bool) -> None:
     """The layers of a specimen in execution order, with shapes; PATTERN is a name, a glob or an alias such as blocks."""
-    said = {"weights": [weights], "seed": 0, "recipe": ""}
+    said = {"weights": [weights], "seed": 0, "recipe": ()}
     (opened,) = [one() for one in arguments.openers([specimen], said)]
     from microtome.cli.tables import layer_table
 
