@@ -160,8 +160,15 @@ def test_interrupted_keeps_its_work_and_goes_on(work: Path) -> None:
     words = ["analyze", "nets.py:make", "timm:resnet50", "scenes:2000,size=64", "--weights", "none", "--recipe", "size=64",
              "--only", "cost,similarity", "--out", "out", "--no-report"]  # fmt: skip
     command = [sys.executable, "-c", "from microtome.cli import main; main()", *words]
-    running = subprocess.Popen(command, cwd=work, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a job in the background ignores it  # fmt: skip
+    running = subprocess.Popen(
+        command,
+        cwd=work,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background is started deaf to it
+    )
     deadline = time.monotonic() + 120
     while not list(work.glob("out/*/cost/*/finding.json")) and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.2)

@@ -34,7 +34,8 @@ def test_it_is_understood(where: str, words: list[str]) -> None:
             catalog.entry(name)
     for analysis, options in arguments.settings(said.get("pairs") or (), None).items():
         assert set(options) <= {one.name for one in catalog.entry(analysis).options}
-    arguments.recipe(said.get("recipe") or "")
+    for word in said.get("recipe") or ():
+        arguments.recipe(word)
     if said.get("specimens"):
         names, _ = arguments.parted(said["specimens"], said.get("images"))
         arguments.openers(names, said)
