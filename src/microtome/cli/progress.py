@@ -35,8 +35,10 @@ def _line(said: dict[str, Any]) -> None:
 
 
 def _plain(event: "Event") -> None:
+    if event.kind == "failed":  # told once, at the end and on stderr
+        return
     where = f"{event.specimen}: " if event.specimen else ""
-    mark = {"measured": "", "reused": "(reused) ", "skipped": "skipped, ", "failed": "FAILED, "}.get(event.kind, "")
+    mark = {"measured": "", "reused": "(reused) ", "skipped": "skipped, "}.get(event.kind, "")
     print(f"{where}{event.analysis}: {mark}{event.text}", flush=True)
 
 

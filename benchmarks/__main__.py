@@ -1,0 +1,100 @@
+"""Run the benchmarks, print their table, keep results: `python -m benchmarks [--only NAME] [--device cpu|cuda] [--rounds N]`."""
+
+import argparse
+import importlib
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import machine
+from benchmarks.timing import Disagreement, Plan
+
+NAMES = ("gradcam", "cka", "whole")
+RESULTS = Path(__file__).parent / "results"
+PAGE = machine.ROOT / "docs" / "benchmarks.md"
+MARKS = ("<!-- generated: results -->", "<!-- end of generated: results -->")
+
+
+def main(words: list[str] | None = None) -> int:
+    """The exit status: 0, or 1 where contenders do not agree."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Speed against named peers, as ratios in one run."
+    )
+    parser.add_argument("--only", choices=NAMES, action="append", help="this benchmark (may be given several times)")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--rounds", type=int, default=9, help="of Grad-CAM; a third of it for the longer ones, at least 3")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and images; nothing is written")
+    parser.add_argument("--page", action="store_true", help="only write the tables again from the results that are there")
+    said = parser.parse_args(words)
+    if said.page:
+        _pages()
+        return 0
+    if said.rounds < 1:
+        parser.error(f"--rounds is {said.rounds}; give 1 or more")
+    if said.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no such device here; try --device cpu")
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # peers warn of their own pasts
+    plan = Plan(said.device, said.rounds, said.quick)
+    status = 0
+    for name in said.only or NAMES:
+        facts = machine.described(plan.device)
+        try:
+            result = importlib.import_module(f"benchmarks.{name}").run(plan)
+        except Disagreement as error:
+            print(f"{name}: not timed. {error}", file=sys.stderr)
+            status = 1
+            continue
+        found = {
+            "name": name, "title": result.title, "timed": result.timed, "unit": plan.unit, "machine": facts, "rounds": plan.rounds,
+            "rows": [one.json() for one in result.rows], "notes": result.notes, "details": result.details,
+        }  # fmt: skip
+        print(_section(found), flush=True)
+        if not plan.quick:
+            RESULTS.mkdir(exist_ok=True)
+            place = RESULTS / (f"{name}.json" if plan.device == "cpu" else f"{name}-{plan.device}.json")
+            place.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            _pages()
+    return status
+
+
+def _section(found: dict[str, Any]) -> str:
+    """A benchmark's result as Markdown."""
+    unit = found["unit"]
+    lines = [
+        f"### {found['title']}\n",
+        f"| what | against | ours ({unit}) | it ({unit}) | ratio (range) | target | met |",
+        "|---|---|---:|---:|---:|---:|---|",
+    ]
+    for one in found["rows"]:
+        sign = "" if one["target"] is None else f"{'≤' if one['inverse'] else '≥'} {one['target']:g}"
+        met = {True: "yes", False: "**no**", None: ""}[one["met"]]
+        lines.append(
+            f"| {one['what']} | {one['peer']} | {one['ours_seconds']:.3g} | {one['peer_seconds']:.3g} | "
+            f"{one['ratio']:.2f} ({one['low']:.2f}–{one['high']:.2f}) | {sign} | {met} |"
+        )
+    told = "it / ours" if not any(one["inverse"] for one in found["rows"]) else "ours / it"
+    lines.append(f"\nRatio: {told}, median and range over rounds. {found['timed']}\n")
+    lines += [f"- {note}" for note in found["notes"]]
+    lines.append(f"\n{machine.sentence(found['machine'])}\n")
+    return "\n".join(lines)
+
+
+def _pages() -> None:
+    """Write results.md, and the generated part of docs/benchmarks.md, from the results that are there."""
+    order = {name: place for place, name in enumerate(NAMES)}
+    paths = sorted(RESULTS.glob("*.json"), key=lambda path: (order.get(path.stem.split("-")[0], 99), path.stem))
+    body = "\n".join(_section(json.loads(path.read_text(encoding="utf-8"))) for path in paths)
+    (RESULTS / "results.md").write_text(f"# Results\n\nWritten by `python -m benchmarks`.\n\n{body}", encoding="utf-8")
+    if PAGE.is_file():
+        text = PAGE.read_text(encoding="utf-8")
+        start, end = (text.index(mark) for mark in MARKS)
+        PAGE.write_text(text[: start + len(MARKS[0])] + "\n\n" + body + "\n" + text[end:], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
