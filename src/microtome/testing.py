@@ -8,6 +8,7 @@ bit with one that was not, that shards merge to the whole, that the finding surv
 and that the line is a sentence with a number in it.
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -77,6 +78,8 @@ def check_finding(finding: Finding, folder: Path) -> None:
             raise Unlawful(f"{finding.analysis}: panel '{title}' draws nothing.")
     if not any(sign.isdigit() for sign in finding.line) or not finding.line.rstrip().endswith((".", "?")):
         raise Unlawful(f"{finding.analysis}: the line is no sentence with a number: {finding.line!r}")
+    if re.search(r"\bnan\b", finding.line, re.IGNORECASE):
+        raise Unlawful(f"{finding.analysis}: the line tells a value that is not a number: {finding.line!r}")
     if not finding.source or not finding.summary:
         raise Unlawful(f"{finding.analysis}: its file says no summary or no Source.")
 

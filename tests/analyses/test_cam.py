@@ -227,3 +227,14 @@ def test_law(net, pics, tmp_path):
     assert found["image"].dtype == np.uint8
     small = Cam(at="deep,blocks.0", count=5)(net, pics, Pace(batch=4))
     assert small["heat"].values == pytest.approx(found["heat"].values, abs=1e-6)
+
+
+def test_maps_without_positive_evidence_are_told_in_words(net, pics):
+    """Random weights may speak against the class in every picture: then there is no share to tell, and no "nan" in the sentence."""
+    found = Cam(count=4)(net, pics)
+    emptied = dict(found.arrays)
+    for name in ("twin_energy", "twin_correlation"):
+        emptied[name] = emptied[name] * np.nan
+    line = Cam().line(emptied)
+    assert "untrained twin undefined, its maps being empty or even;" in line
+    assert "the untrained twin's undefined" in line

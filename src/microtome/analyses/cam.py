@@ -124,13 +124,15 @@ class Cam(Analysis):
         deep = str(found["heat"].coords["layer"].values[-1])
         at = {"layer": deep}
         count = found["image"].sizes["image"]
-        classes, twin = (float(found[name].sel(at)) for name in ("class_correlation", "twin_correlation"))
-        doubt = f"rank correlation with the runner-up class' map {classes:.2f}, with the untrained twin's {twin:.2f}"
+        rivals = {"the runner-up class' map": "class_correlation", "the untrained twin's": "twin_correlation"}
+        doubt = "rank correlation with " + ", with ".join(
+            f"{rival} {_said(float(found[name].sel(at)), '.2f')}" for rival, name in rivals.items()
+        )
         if "energy" in found:
             inside, chance, null = (float(found[name].sel(at)) for name in ("energy", "mean_area", "twin_energy"))
             return (
-                f"At {deep}, {inside:.0%} of the heat lies on objects that cover {chance:.0%} of the picture "
-                f"(untrained twin {null:.0%}; {count} maps); {doubt}."
+                f"At {deep}, {_said(inside, '.0%')} of the heat lies on objects that cover {chance:.0%} of the picture "
+                f"(untrained twin {_said(null, '.0%')}; {count} maps); {doubt}."
             )
         half = found["coverage50"].sel(at).values
         if np.isnan(half).all():
@@ -326,6 +328,11 @@ def _outputs(specimen: Specimen, classes: Sequence[str]) -> list[int]:
             )
             raise UnknownName(f"cam: {specimen.name} has no class '{one}'.{hint}")
     return [known[one.lower()] for one in classes]
+
+
+def _said(value: float, form: str) -> str:
+    """The number in words; maps without positive evidence anywhere have none."""
+    return "undefined, its maps being empty or even" if np.isnan(value) else format(value, form)
 
 
 def _masks(images: Images, specimen: Specimen, index: Any) -> Any:

@@ -1,0 +1,85 @@
+"""The published law can fail: each fault planted in an analysis is found and named.
+
+Source: none; the faults are planted.
+"""
+
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pytest
+
+import microtome as mt
+from microtome import testing
+from microtome.analysis import Analysis, option
+from microtome.finding import array
+from microtome.panels import Bars
+from microtome.testing import Unlawful
+
+
+@final
+class Faulty(Analysis):
+    """An analysis with the fault that its option names."""
+
+    needs = "images"
+    fault: str = option("", "what is wrong with it")
+
+    def measure(self, specimen: Any, images: Any, pace: Any) -> Any:
+        if self.fault == "changes the net":
+            next(specimen.net.parameters()).data.add_(1.0)
+        if self.fault == "leaves a hook":
+            next(specimen.net.children()).register_forward_hook(lambda *_: None)
+        number = np.random.default_rng().random() if self.fault == "is random" else 1.0
+        return {"value": array([number], ("layer",), "1", {"layer": ["one"]}, "value")}
+
+    def panels(self, found: Any) -> Any:
+        return [] if self.fault == "shows nothing" else [Bars(title="Value", y=("value",), x="layer")]
+
+    def line(self, found: Any) -> str:
+        return {"tells nan": "It is nan of 3.", "tells no number": "It is so."}.get(self.fault, "It is 1 of 1.")
+
+    def caveats(self, found: Any) -> Any:
+        return []
+
+
+def checked(fault: str, folder: Path) -> Any:
+    net = mt.open("microtome:mini_vgg")
+    plain = Faulty(fault=fault)
+    if fault in ("changes the net", "leaves a hook"):  # an analysis that goes round the working copy
+        plain = _OnTheOriginal(fault=fault, original=net)  # type: ignore[assignment]
+    return testing.check(plain, net, mt.Images.scenes(8), folder)
+
+
+class _OnTheOriginal:
+    """Calls the faulty measure on the very specimen, not on the copy that `Analysis` makes."""
+
+    def __init__(self, fault: str, original: Any) -> None:
+        self._inner, self._original = Faulty(fault=fault), original
+        self.needs = "images"
+
+    def name(self) -> str:
+        return "faulty"
+
+    def __call__(self, specimen: Any, images: Any) -> Any:
+        self._inner.measure(self._original, images, None)
+        return self._inner(specimen, images)
+
+
+def test_a_lawful_analysis_passes(tmp_path: Path) -> None:
+    assert checked("", tmp_path).line == "It is 1 of 1."
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("changes the net", "changed the specimen: values"),
+        ("leaves a hook", "changed the specimen: hooks"),
+        ("is random", "value differs in 1 of 1 places"),
+        ("shows nothing", "it has no panel"),
+        ("tells nan", "a value that is not a number"),
+        ("tells no number", "no sentence with a number"),
+    ],
+)
+def test_each_fault_is_named(fault: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(Unlawful, match=told):
+        checked(fault, tmp_path)
