@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import xarray as xr
 from torch import Tensor
 
@@ -26,14 +25,13 @@ from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics.geometry import interpolated, resampled
 from microtome.numerics.maps import coverage, energy_in
-from microtome.numerics.strata import clutter_of, edges, spread_over
+from microtome.numerics.strata import edges
 from microtome.panels import Bars, Overlay, Panel, Question, Table
 from microtome.scan import Batch, Pace, Step, batches
+from microtome.showing import called, chosen, pictures
 from microtome.specimen import Specimen
 
-SHOWN = 128  # px, longest side of the pictures kept
 FINE = 56  # cells, longest side of the maps drawn over them
-POOL = 512  # pictures looked at when choosing by object size and clutter
 
 
 @dataclass
@@ -73,7 +71,7 @@ class Cam(Analysis):
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         assert images is not None  # `unfit` has refused before
-        taken = images.take(_places(images, specimen, self.only, self.count))
+        taken = images.take(chosen(self.name(), specimen, images, self.only, self.count))
         wanted = _outputs(specimen, self.classes)
         labels = np.full(len(taken), -1, dtype=np.int64)
         if self.target == "label" and not wanted:
@@ -182,12 +180,12 @@ def _settled(specimen: Specimen, taken: Images, shown: Sights, seen: list[_Seen]
         {name: torch.cat([getattr(one, part)[name] for one in seen])[order] for name in shown.names}
         for part in ("maps", "other", "twin")
     )
-    names = _named(taken, index, [_called(specimen, int(one)) for one in target])
+    names = _named(taken, index, [called(specimen, int(one)) for one in target])
     images = {"image": names}
     both = images | {"layer": list(shown.names)}
     heats = {name: value.relu() for name, value in maps.items()}
     masks = _masks(taken, specimen, index)
-    found = _pictures(pixels, masks, images) | _asked(specimen, taken, index, scores, target, images)
+    found = pictures(pixels, masks, images) | _asked(specimen, taken, index, scores, target, images)
     found |= _maps(heats, shown, pixels.shape[1:3], grid, images, both)
     found |= _doubts(maps, other, twin, pixels, shown, grid)
     if masks is not None:
@@ -200,19 +198,6 @@ def _settled(specimen: Specimen, taken: Images, shown: Sights, seen: list[_Seen]
     return found
 
 
-def _pictures(pixels: Any, masks: Any, images: dict[str, Any]) -> dict[str, xr.DataArray]:
-    """The pictures as the network sees them, and their masks, at most `SHOWN` px a side."""
-    rows, cols = pixels.shape[1:3]
-    share = min(1.0, SHOWN / max(rows, cols))
-    size = (max(1, round(rows * share)), max(1, round(cols * share)))
-    small = F.interpolate(torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), size=size, mode="area")
-    found = {"image": array(small.round().byte().permute(0, 2, 3, 1).numpy(), ("image", "row", "col", "rgb"), "level", images)}
-    if masks is not None:
-        part = F.interpolate(torch.from_numpy(masks)[:, None].float(), size=size, mode="area")[:, 0]
-        found["mask"] = array((part >= 0.5).numpy(), ("image", "row", "col"), "1", images)
-    return found
-
-
 def _asked(
     specimen: Specimen, taken: Images, index: Any, scores: Tensor, target: Tensor, images: dict[str, Any]
 ) -> dict[str, xr.DataArray]:
@@ -221,8 +206,8 @@ def _asked(
     known = taken.labels[index] if taken.labels is not None else np.full(len(index), -1)
     texts = {
         "label": [words[one] if words and one >= 0 else "unknown" for one in known],
-        "predicted": [_called(specimen, int(one)) for one in scores.argmax(1)],
-        "target": [_called(specimen, int(one)) for one in target],
+        "predicted": [called(specimen, int(one)) for one in scores.argmax(1)],
+        "target": [called(specimen, int(one)) for one in target],
     }
     found = {name: array(np.array(text, dtype=object), ("image",), "text", images) for name, text in texts.items()}
     sure = chance.gather(1, target[:, None])[:, 0].numpy()
@@ -293,25 +278,6 @@ def _inside(heats: dict[str, Tensor], twin: dict[str, Tensor], shown: Sights, ma
     }
 
 
-def _places(images: Images, specimen: Specimen, only: Sequence[str], count: int) -> list[int]:
-    """Places of the images to show: those asked for, else spread over object size and clutter, else evenly spaced."""
-    if only:
-        names = list(images.names)
-        for one in only:
-            if one not in names and not (one.isdigit() and int(one) < len(images)):
-                raise UnknownName(f"cam: there is no image '{one}' among the {len(images)}.{did_you_mean(one, names)}")
-        return [names.index(one) if one in names else int(one) for one in only]
-    pool = np.flatnonzero(images.masked) if images.has_masks else np.arange(len(images))
-    if len(pool) > POOL:
-        pool = pool[np.linspace(0, len(pool) - 1, POOL).round().astype(int)]
-    if not images.has_masks:
-        return pool[np.unique(np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int))].tolist()
-    masks = images.masks(specimen.recipe, pool)
-    clutter = images.facts("clutter")
-    known = clutter[pool] if clutter is not None else clutter_of(images.pixels(specimen.recipe, pool), masks)
-    return pool[spread_over(masks.mean((1, 2)), known, min(count, len(pool)))].tolist()
-
-
 def _outputs(specimen: Specimen, classes: Sequence[str]) -> list[int]:
     """The outputs that `classes` name: by name (any of the synonyms), WordNet id, or number."""
     outputs = int(specimen.outputs or 0)
@@ -337,11 +303,6 @@ def _said(value: float, form: str) -> str:
 
 def _masks(images: Images, specimen: Specimen, index: Any) -> Any:
     return images.masks(specimen.recipe, index) if images.has_masks else None
-
-
-def _called(specimen: Specimen, output: int) -> str:
-    labels = specimen.labels
-    return labels[output].split(",")[0] if labels and output < len(labels) else f"output {output}"
 
 
 def _named(images: Images, index: Any, classes: Sequence[str]) -> list[str]:

@@ -1,0 +1,60 @@
+"""What stands beside maps of pictures: which pictures are chosen, their small copies, what their classes are called."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import xarray as xr
+
+from microtome.errors import UnknownName, did_you_mean
+from microtome.finding import array
+from microtome.images import Images
+from microtome.numerics.strata import clutter_of, spread_over
+from microtome.specimen import Specimen
+
+SHOWN = 128  # px, longest side of the pictures kept
+POOL = 512  # pictures looked at when choosing by object size and clutter
+
+
+def chosen(analysis: str, specimen: Specimen, images: Images, only: Sequence[str], count: int) -> list[int]:
+    """Places of the images to show: those asked for, else spread over object size and clutter, else evenly spaced.
+
+    Raises:
+        UnknownName: `only` names an image that is not there; the message begins with `analysis`.
+    """
+    if only:
+        names = list(images.names)
+        for one in only:
+            if one not in names and not (one.isdigit() and int(one) < len(images)):
+                raise UnknownName(f"{analysis}: there is no image '{one}' among the {len(images)}.{did_you_mean(one, names)}")
+        return [names.index(one) if one in names else int(one) for one in only]
+    pool = np.flatnonzero(images.masked) if images.has_masks else np.arange(len(images))
+    if len(pool) > POOL:
+        pool = pool[np.linspace(0, len(pool) - 1, POOL).round().astype(int)]
+    if not images.has_masks:
+        return pool[np.unique(np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int))].tolist()
+    masks = images.masks(specimen.recipe, pool)
+    clutter = images.facts("clutter")
+    known = clutter[pool] if clutter is not None else clutter_of(images.pixels(specimen.recipe, pool), masks)
+    return pool[spread_over(masks.mean((1, 2)), known, min(count, len(pool)))].tolist()
+
+
+def pictures(pixels: Any, masks: Any, images: dict[str, Any]) -> dict[str, xr.DataArray]:
+    """`image` (image, row, col, rgb), the pictures as the network sees them, and their `mask`, at most `SHOWN` px a side."""
+    rows, cols = pixels.shape[1:3]
+    share = min(1.0, SHOWN / max(rows, cols))
+    size = (max(1, round(rows * share)), max(1, round(cols * share)))
+    small = F.interpolate(torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), size=size, mode="area")
+    found = {"image": array(small.round().byte().permute(0, 2, 3, 1).numpy(), ("image", "row", "col", "rgb"), "level", images)}
+    if masks is not None:
+        part = F.interpolate(torch.from_numpy(masks)[:, None].float(), size=size, mode="area")[:, 0]
+        found["mask"] = array((part >= 0.5).numpy(), ("image", "row", "col"), "1", images)
+    return found
+
+
+def called(specimen: Specimen, output: int) -> str:
+    """The name of an output: its first synonym, or its number."""
+    labels = specimen.labels
+    return labels[output].split(",")[0] if labels and output < len(labels) else f"output {output}"
