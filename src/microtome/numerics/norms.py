@@ -1,7 +1,7 @@
 """Which batch norm may be folded into which weight, told from a traced forward pass, and the folding."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from microtome.numerics.folding import folded
 
 
+@runtime_checkable  # whatever checks types under test must be able to ask
 class Call(Protocol):
     """One call of one module: marks tell tensor objects (and their in-place versions) apart."""
 
