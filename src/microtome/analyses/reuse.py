@@ -1,0 +1,293 @@
+"""How a densely connected network reuses features: how strongly each layer reads each earlier one, in every dense block.
+
+For every dense block the mean absolute weight between each source (the block's input, each earlier layer) and each target (later
+layers, the transition, the classifier), as stored and multiplied with the |γ| of the norm in between: a norm before a layer may
+undo any scale of its weights, so both are shown. Who reads whom is found by following the channels through a forward pass,
+whatever the modules are called; with bottlenecks the 1×1 convolution is what reads. Then the four observations of the paper are
+put to the test, each beside the untrained twin: random weights read all sources alike.
+
+Source: Huang et al. 2017, arXiv:1608.06993, section 5 and figure 5. The paper gives no numbers to its observations and does not
+say how its colours were scaled: thresholds and scalings are ours, |γ| is ours too.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any, Literal, NamedTuple, final
+
+import numpy as np
+
+from microtome.analysis import Analysis, Arrays, option
+from microtome.errors import SpecimenError, Unmeasurable
+from microtome.finding import array
+from microtome.images import Images
+from microtome.numerics.reuse import Dense, Observed, dense_blocks, evenness, observed, row, scaled, strength
+from microtome.panels import Curve, Heat, Panel, Table
+from microtome.scan import Pace
+from microtome.specimen import Specimen
+from microtome.specimen.reading import Readings, readings
+
+OBSERVATIONS = (
+    "1. layers use all earlier ones of their block",
+    "2. transitions use the whole block before them",
+    "3. layers of later blocks read the transition's output least",
+    "4. the classifier leans to late layers",
+)
+HALF = 0.5  # of its sources, by entropy: a layer that uses more counts as spread over all (observations 1 and 2)
+MOST = 2 / 3  # of the layers: "consistently" in observation 3
+SURE = 0.05  # p of the rank correlation in observation 4
+
+
+class _Map(NamedTuple):
+    """One block: its name, the names of targets and sources, weights as stored and times |γ|, each (target, source)."""
+
+    name: str
+    targets: list[str]
+    sources: list[str]
+    raw: np.ndarray[Any, Any]
+    effective: np.ndarray[Any, Any]
+
+
+@final
+class Reuse(Analysis):
+    """Heat maps of feature reuse, and the paper's four observations."""
+
+    needs = "weights"
+    question = "understand"
+    title = "Feature reuse"
+
+    scaling: Literal["none", "target", "global"] = option(
+        "none", "how the maps are scaled: not, each target by its largest weight, all by the largest of the network"
+    )
+
+    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+        try:
+            found = readings(specimen)
+        except SpecimenError as error:
+            return str(error)
+        if dense_blocks(found.calls, found.parents):
+            return ""
+        return (
+            "it has no dense block: nowhere does one layer after another read, side by side, what all the layers before it gave"
+        )
+
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+        found = readings(specimen)
+        blocks = dense_blocks(found.calls, found.parents)
+        own, twin = _maps(specimen, blocks), _maps(specimen.twin(), blocks)
+        head = next((place for place, call in enumerate(found.calls) if call.path == specimen.head), None)
+        told = [
+            observed(blocks, rows, head)
+            for rows in ([one.raw for one in own], [one.effective for one in own], [one.raw for one in twin])
+        ]
+        arrays: dict[str, Any] = {}
+        for prefix, part, maps in (("reuse", "raw", own), ("effective", "effective", own), ("twin_reuse", "raw", twin)):
+            for one, values in zip(maps, scaled({m.name: getattr(m, part) for m in maps}, self.scaling).items(), strict=True):
+                unit = "weight units" if self.scaling == "none" else "1"
+                names = {"target": one.targets, "source": one.sources}
+                arrays[f"{prefix}/{one.name}"] = array(values[1], ("target", "source"), unit, names, "mean |weight|")
+        return arrays | _spread(found, blocks, own, twin) | _judged(told, specimen.trained)
+
+    def panels(self, found: Arrays) -> Sequence[Panel]:
+        shown: list[Panel] = [
+            Table(title="Four observations of the paper", rows="criterion", columns=("verdict", "seen", "untrained")),
+            Table(title="The four observations with |γ|", rows="criterion", columns=("verdict_effective", "seen_effective"),
+                  note="Every input channel's weights times the scale of the norm before them."),
+        ]  # fmt: skip
+        scale = {
+            "none": "Not scaled.",
+            "target": "Each row by its largest value.",
+            "global": "By the largest value of the network.",
+        }
+        for name in found:
+            kind, _, block = name.partition("/")
+            if kind == "reuse":
+                note = "Down: who reads. Across: what is read, the block's input first. " + scale[self.scaling]
+                shown.append(Heat(title=f"{block}: mean |weight|", z=name, low=0.0, note=note))
+                shown.append(
+                    Heat(
+                        title=f"{block}: mean |weight| times |γ|",
+                        z=f"effective/{block}",
+                        low=0.0,
+                        note="The same with the norm's scale.",
+                    )
+                )
+        shown.append(
+            Curve(title="Share of its sources that each layer uses", y=("evenness", "evenness_effective"), x="layer",
+                  null=("twin_evenness",), note="By entropy: 1 where all sources are read alike. Dashed: the untrained twin.")
+        )  # fmt: skip
+        return shown
+
+    def line(self, found: Arrays) -> str:
+        blocks = sum(name.startswith("reuse/") for name in found)
+        verdicts = [str(one) for one in found["verdict"].values]
+        seen = [str(one) for one in found["seen"].values]
+        start = f"{blocks} dense block{'s' if blocks > 1 else ''}, {found['evenness'].sizes['layer']} layers that read them. "
+        if not bool(found["trained"].values[0]):
+            return start + "The network is untrained, so its weights say nothing of reuse."
+        learnt = [number for number, one in enumerate(verdicts) if one == "holds"]
+        told = "; ".join(f"{OBSERVATIONS[number][3:]} ({seen[number]})" for number in learnt)
+        also = sum(one.startswith("holds, ") for one in verdicts)
+        return (
+            start
+            + f"Of the paper's four observations {len(learnt)} hold{'s' if len(learnt) == 1 else ''} beyond what random weights give"
+            + (f": {told}" if told else "")
+            + (f"; {also} hold{'s' if also == 1 else ''} in the untrained twin as well." if also else ".")
+        )
+
+    def caveats(self, found: Arrays) -> Sequence[str]:
+        said = [
+            "A small weight is no proof of little use: a norm before a layer, or the scale of the features where there is none, may "
+            "undo it. Times |γ| is nearer to what the layer receives, but norms see each channel alone.",
+            "Random weights read all sources alike, so spread-out weights (observations 1 and 2) are what training starts from.",
+            f"Our thresholds: more than {HALF:.0%} of the sources by entropy (1, 2); least of all in at least two thirds of the "
+            f"layers (3); a rising rank correlation with p < {SURE} (4).",
+            "Observation 3 has been reported not to replicate (issue 53 of liuzhuang13/DenseNet).",
+        ]
+        if bool(found["normless"].values[0]):
+            said.append("No norm with a scale stands between the sources and their readers, so both maps are the same.")
+        return said
+
+
+def _maps(specimen: Specimen, blocks: Sequence[Dense]) -> list[_Map]:
+    """Every block's weights, with the norms of this very specimen.
+
+    Raises:
+        Unmeasurable: weights or scales are not finite, or all weights are zero.
+    """
+    found = readings(specimen)
+    homes = [_home(found, block) for block in blocks]
+    maps: list[_Map] = []
+    for block, home in zip(blocks, homes, strict=True):
+        rows = [_row(specimen, found, block, place) for place in block.targets]
+        first = found.makers[block.sources[1].source]
+        name = first if not home or homes.count(home) > 1 else ".".join(home)
+        targets, sources = _named(found, block, home)
+        maps.append(_Map(name, targets, sources, np.stack([one for one, _ in rows]), np.stack([one for _, one in rows])))
+    if not any(np.nansum(one.raw) > 0 for one in maps):
+        raise Unmeasurable(f"all weights of the dense blocks of {specimen.name} are zero, so nothing is read.")
+    return maps
+
+
+def _row(specimen: Specimen, found: Readings, block: Dense, place: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """What one target reads of each source: as stored, and times |γ|."""
+    call = found.calls[place]
+    gain = call.gain.numpy()
+    weights = strength(specimen.net.get_submodule(call.path), len(gain))
+    for what, values in ((f"the weights of {call.path}", weights), (f"the norm before {call.path}", gain)):
+        if not np.isfinite(values).all():
+            raise Unmeasurable(
+                f"{what} hold NaN or infinity, so feature reuse cannot be told; `microtome weights` lists such layers."
+            )
+    return row(weights, call.runs, block.sources), row(weights * gain, call.runs, block.sources)
+
+
+def _home(found: Readings, block: Dense) -> list[str]:
+    """The path of the module that holds all layers of the block, part by part; empty where that is the network."""
+    makers = [found.makers[run.source].split(".") for run in block.sources[1:]]
+    depth = min(len(one) - 1 for one in makers)
+    steps = zip(*(one[:depth] for one in makers), strict=True)
+    return [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, steps)]
+
+
+def _named(found: Readings, block: Dense, home: list[str]) -> tuple[list[str], list[str]]:
+    """What the targets and the sources of a block are called: paths relative to `home`, or to what is around it."""
+    makers = [found.makers[run.source].split(".") for run in block.sources[1:]]
+    sources = ["input", *_short([one[len(home) :] for one in makers])]
+    for place, run in enumerate(block.sources):
+        if sources.count(sources[place]) > 1:
+            sources[place] += f"[{run.start}:{run.start + run.width}]"
+    paths = [found.calls[place].name.split(".") for place in block.targets]
+    short = _short(
+        [one[len(home) :] if one[: len(home)] == home else one for one, inner in zip(paths, block.inner, strict=True) if inner]
+    )
+    within, around = iter(short), home[:-1]
+    targets = [
+        next(within) if inner else ".".join(one[len(around) :] if one[: len(around)] == around else one)
+        for one, inner in zip(paths, block.inner, strict=True)
+    ]
+    return targets, sources
+
+
+def _short(paths: list[list[str]]) -> list[str]:
+    """Dotted paths, without their last part where all end alike."""
+    alike = len({one[-1] for one in paths}) == 1 and all(len(one) > 1 for one in paths)
+    return [".".join(one[:-1] if alike else one) for one in paths]
+
+
+def _spread(found: Readings, blocks: Sequence[Dense], own: Sequence[_Map], twin: Sequence[_Map]) -> dict[str, Any]:
+    """Evenness of every layer that reads at least two sources."""
+    kept = [
+        (block, place, found.calls[target].name)
+        for block, one in enumerate(blocks)
+        for place, target in enumerate(one.targets)
+        if len(found.calls[target].runs) > 1
+    ]
+    told = {"layer": [name for _, _, name in kept]}
+    rows = {"evenness": [one.raw for one in own], "evenness_effective": [one.effective for one in own],
+            "twin_evenness": [one.raw for one in twin]}  # fmt: skip
+    titles = {"evenness": "as stored", "evenness_effective": "times |γ|", "twin_evenness": "untrained twin"}
+    arrays = {
+        name: array([evenness(matrices[block][place]) for block, place, _ in kept], ("layer",), "share", told, titles[name])
+        for name, matrices in rows.items()
+    }
+    plain = all(bool((found.calls[target].gain == 1).all()) for one in blocks for target in one.targets)
+    return arrays | {"normless": array([plain], ("measure",), "1")}
+
+
+def _judged(told: Sequence[Observed], trained: bool | None) -> dict[str, Any]:
+    """The observations as words and numbers: as stored, times |γ|, untrained."""
+    own, effective, twin = told
+    names = {"criterion": list(OBSERVATIONS)}
+    numbers = {"measured": own, "measured_effective": effective, "measured_untrained": twin}
+    texts = {
+        "verdict": ("as stored", [_verdict(one, other) for one, other in zip(_holds(own), _holds(twin), strict=True)]),
+        "seen": ("seen", _seen(own)),
+        "verdict_effective": ("with |γ|", [_verdict(*both) for both in zip(_holds(effective), _holds(twin), strict=True)]),
+        "seen_effective": ("seen with |γ|", _seen(effective)),
+        "untrained": ("untrained twin", _seen(twin)),
+    }
+    return (
+        {name: array(values, ("criterion",), "text", names, title) for name, (title, values) in texts.items()}
+        | {name: array(_numbers(one), ("criterion",), "1", names) for name, one in numbers.items()}
+        | {"trained": array([trained is not False], ("measure",), "1")}
+    )
+
+
+def _numbers(told: Observed) -> list[float]:
+    share = told.least / told.layers if told.layers else math.nan
+    return [told.evenness, told.transitions, share, told.lean.ratio]
+
+
+def _holds(told: Observed) -> list[bool | None]:
+    """Whether each observation holds; None where there is no place for it."""
+    even, across, share, late = _numbers(told)
+    return [
+        None if math.isnan(even) else even > HALF,
+        None if math.isnan(across) else across > HALF,
+        None if math.isnan(share) else share >= MOST,
+        None if math.isnan(late) else told.lean.p < SURE and late > 1,
+    ]
+
+
+def _verdict(holds: bool | None, untrained: bool | None) -> str:
+    if holds is None:
+        return "has no place here"
+    return ("holds, as it does untrained" if untrained else "holds") if holds else "does not hold"
+
+
+def _seen(told: Observed) -> list[str]:
+    even, across, share, late = _numbers(told)
+    p = "no trend" if math.isnan(told.lean.p) else f"rank correlation {told.lean.correlation:.2f}, p = {told.lean.p:.2g}"
+    return [
+        "–"
+        if math.isnan(even)
+        else f"{even:.0%} of the sources; the least read gets {told.faint:.2f} of the mean weight (medians)",
+        "–"
+        if math.isnan(across)
+        else f"{across:.0%} of the sources; the least read gets {told.transitions_faint:.2f} of the mean weight (smallest)",
+        "–"
+        if math.isnan(share)
+        else f"{told.least} of {told.layers} layers; {told.ratio:.2f} of the mean weight on the others",
+        "–" if math.isnan(late) else f"late third {late:.2f} × early third; {p}",
+    ]

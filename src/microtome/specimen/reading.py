@@ -1,0 +1,104 @@
+"""What every weight layer of a network reads: whose channels lie side by side in its input, and what norms scaled them with."""
+
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from microtome.errors import SpecimenError
+from microtome.numerics.channels import Channels, Run
+from microtome.specimen.layers import is_weight
+from microtome.specimen.specimen import Specimen
+from microtome.specimen.tracing import example
+from microtome.specimen.watching import first_tensor, slow_attention
+
+
+class Reading(NamedTuple):
+    """One call of one weight layer: its module path, the source that its output is, what its input channels are.
+
+    `gain` (channel,) float64 is the product of |γ| of the norms between the sources and this layer, 1 where there are none.
+    """
+
+    name: str
+    path: str
+    source: int
+    runs: tuple[Run, ...]
+    gain: Tensor
+
+
+class Readings(NamedTuple):
+    """All readings of a forward pass in order, for every source the module that made it, and what it was made from."""
+
+    calls: tuple[Reading, ...]
+    makers: dict[int, str]
+    parents: tuple[frozenset[int], ...]
+
+
+_KNOWN: WeakKeyDictionary[Specimen, Readings] = WeakKeyDictionary()
+
+
+def readings(specimen: Specimen) -> Readings:
+    """What the weight layers of `specimen` read, from one forward pass of noise; followed once for each specimen.
+
+    Raises:
+        SpecimenError: the network does not run at its recipe's size.
+    """
+    if specimen not in _KNOWN:
+        _KNOWN[specimen] = _followed(specimen)
+    return _KNOWN[specimen]
+
+
+def _followed(specimen: Specimen) -> Readings:
+    x = example(specimen.net, specimen.recipe)
+    mode = Channels(x)
+    calls: list[Reading] = []
+    makers: dict[int, str] = {0: "picture"}
+    running: list[str] = []
+    entered: list[Any] = []
+    counts: dict[str, int] = {}
+
+    def label() -> None:
+        """Whatever became a source since the last look was made by the module that is running now."""
+        for number in range(len(makers), len(mode.parents)):
+            makers[number] = running[-1] if running else ""
+
+    def before(path: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            label()
+            running.append(path)
+            value = first_tensor(inputs) if inputs else first_tensor(named)
+            entered.append(mode.of(value) if is_weight(module) and value is not None else None)
+
+        return hook
+
+    def after(path: str) -> Any:
+        def hook(module: nn.Module, _inputs: Any, output: Any) -> None:
+            label()
+            running.pop()
+            read = entered.pop()
+            if read is None or not isinstance(output, Tensor):
+                return
+            number = mode.declare(output, frozenset(run.source for run in read.runs))
+            place = counts[path] = counts.get(path, -1) + 1
+            makers[number] = path if place == 0 else f"{path}#{place}"
+            calls.append(Reading(makers[number], path, number, read.runs, read.gain))
+
+        return hook
+
+    handles: list[Any] = []
+    try:
+        for path, module in specimen.net.named_modules():
+            if path:
+                handles.append(module.register_forward_pre_hook(before(path), with_kwargs=True))
+                handles.append(module.register_forward_hook(after(path)))
+        with torch.no_grad(), slow_attention(), mode:
+            specimen.net(x)
+    except RuntimeError as error:
+        rows, cols = specimen.recipe.size
+        raise SpecimenError(f"{specimen.name} does not run on a {rows} x {cols} picture: {str(error)[:200]}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    label()
+    return Readings(tuple(calls), makers, tuple(mode.parents))
