@@ -7,6 +7,7 @@ import pytest
 
 from microtome import catalog
 from microtome.analysis import made
+from microtome.edit import made as made_edit
 from microtome.errors import BadOption, UnknownName
 
 NAMES = list(catalog.entries())
@@ -45,9 +46,35 @@ def test_every_analysis_has_a_test_that_runs_the_common_suite(name: str) -> None
     assert "testing.check" in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", catalog.edits())
+def test_an_edit_read_is_the_edit_imported(name: str) -> None:
+    entry = catalog.edit(name)
+    kind = entry.load()
+    assert kind.name() == name
+    assert kind.__name__ == "".join(part.capitalize() for part in name.split("_"))
+    assert entry.title == kind.title
+    assert entry.summary.endswith(".") and entry.source
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    assert [one.name for one in entry.options] == list(fields)
+    for one in entry.options:
+        assert one.help
+        read = tuple(one.default) if isinstance(one.default, list) else one.default
+        assert made_edit(name, {one.name: read}) == kind()
+        assert (one.low, one.high) == (fields[one.name].metadata["low"], fields[one.name].metadata["high"])
+
+
+@pytest.mark.parametrize("name", catalog.edits())
+def test_every_edit_has_a_test_that_runs_the_law_of_edits(name: str) -> None:
+    path = Path(__file__).parent / "edits" / f"test_{name}.py"
+    assert path.is_file()
+    assert "testing.check_edit" in path.read_text(encoding="utf-8")
+
+
 def test_unknown_names() -> None:
     with pytest.raises(UnknownName, match="'similarity'.*microtome list"):
         catalog.entry("similarty")
+    with pytest.raises(UnknownName, match="no edit 'squeeze'.*'squeeze_excitation'.*microtome list"):
+        catalog.edit("squeeze")
     with pytest.raises(UnknownName, match="no option 'att'.*'at'"):
         made(catalog.entry("similarity").load(), {"att": "x"})
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from microtome import analyses as analyses
+    from microtome import edits as edits
     from microtome import networks as networks
     from microtome import numerics as numerics
     from microtome.errors import MicrotomeError as MicrotomeError
@@ -31,7 +32,7 @@ _PLACES = {
     "MicrotomeError": "microtome.errors",
     "analyze": "microtome.runner",
 }
-_ROOMS = ("analyses", "networks", "numerics")
+_ROOMS = ("analyses", "edits", "networks", "numerics")
 __all__ = [
     "Finding",
     "Images",
@@ -41,6 +42,7 @@ __all__ = [
     "Specimen",
     "analyses",
     "analyze",
+    "edits",
     "networks",
     "numerics",
     "open",

@@ -4,26 +4,25 @@ A new analysis is one file under `analyses/` with one final class. Its fields, d
 CLI verb, the form in the app, the docs page and the cache key.
 """
 
-import dataclasses
 import hashlib
 import json
 import sys
 import time
-import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, dataclass_transform
 
 import torch
 import xarray as xr
 
-from microtome import prose
-from microtome.errors import BadOption, UnknownName, Unmeasurable, did_you_mean
+from microtome import options, prose
+from microtome.errors import Unmeasurable
 from microtome.finding import Finding
 from microtome.images import Images
+from microtome.options import option
 from microtome.panels import Panel, Question
 from microtome.scan import Batch, Pace, forget, resolve, through
 from microtome.specimen import Specimen, first_tensor, watch
@@ -32,13 +31,6 @@ from microtome.tally import Bundle, Tally
 Arrays = Mapping[str, xr.DataArray]
 Needs = Literal["weights", "images", "labels", "masks", "findings"]
 TWIN_COUNT = 128  # images shown to the untrained twin: enough for a baseline, at most half of the work of a long scan
-
-
-def option(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
-    """A field of an analysis: its default, one line of help, and the range of a number (both ends allowed)."""
-    if isinstance(default, list):
-        default = tuple(default)
-    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option,))
@@ -55,12 +47,7 @@ class Analysis(ABC):
         dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # every concrete subclass is a dataclass
-            value = _coerced(
-                f"{self.name()}: option {field.name}", getattr(self, field.name), hints[field.name], field.metadata
-            )
-            object.__setattr__(self, field.name, value)
+        options.check(self, self.name())
 
     @classmethod
     def name(cls) -> str:
@@ -89,7 +76,7 @@ class Analysis(ABC):
 
     def options(self) -> dict[str, Any]:
         """The options by name, as plain values."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return options.values(self)
 
     def key(self, specimen: Specimen, images: Images | None, device: str) -> str:
         """What decides whether a saved finding still answers: 16 hex digits over analysis, weights, images, options, numeric mode."""
@@ -312,55 +299,13 @@ def _lacking(needs: Needs, images: Images | None) -> str:
     return ""
 
 
-def _coerced(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
-    """`value` as the option's type, checked against its choices or its range."""
-    origin_ = get_origin(hint)
-    if origin_ is Literal:
-        choices = get_args(hint)
-        if value not in choices:
-            raise BadOption(
-                f"{where} is {value!r}; it takes {', '.join(map(str, choices))}.{did_you_mean(str(value), map(str, choices))}"
-            )
-        return value
-    if origin_ in (types.UnionType,):
-        inner = [one for one in get_args(hint) if one is not type(None)]
-        return None if value is None else _coerced(where, value, inner[0], metadata)
-    if origin_ is tuple:
-        parts = tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else tuple(value)
-        return tuple(_coerced(where, part, get_args(hint)[0], metadata) for part in parts)
-    try:
-        made = _boolean(value) if hint is bool else hint(value)
-    except (TypeError, ValueError):
-        raise BadOption(f"{where} is {value!r}; it takes a value of type {hint.__name__}.") from None
-    low, high = metadata.get("low"), metadata.get("high")
-    if hint in (int, float) and not ((low is None or made >= low) and (high is None or made <= high)):
-        raise BadOption(
-            f"{where} is {made}; it takes {'any number' if low is None else low} to {'any' if high is None else high}."
-        )
-    return made
-
-
-def _boolean(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if str(value).lower() in ("true", "yes", "1", "on"):
-        return True
-    if str(value).lower() in ("false", "no", "0", "off"):
-        return False
-    raise ValueError(value)
-
-
 def made(kind: type[Analysis], said: Mapping[str, Any]) -> Analysis:
     """An analysis from options by name, as texts or values.
 
     Raises:
         UnknownName: an option that it does not have.
     """
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    for name in said:
-        if name not in names:
-            raise UnknownName(f"{kind.name()} has no option '{name}'.{did_you_mean(name, names)}")
-    return kind(**said)
+    return options.made(kind, kind.name(), said)
 
 
 __all__ = [

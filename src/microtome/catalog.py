@@ -1,7 +1,8 @@
-"""What exists, read without importing it: the analyses of this package by their syntax trees, others by their entry points.
+"""What exists, read without importing it: analyses and edits of this package by their syntax trees, others by their entry points.
 
 So `microtome --help`, the app's forms and the docs know every option without a second of torch. A third-party package adds an
-analysis with an entry point in the group `microtome.analyses`, written `stem = "package.module:Class"`.
+analysis or an edit with an entry point in the group `microtome.analyses` or `microtome.edits`, written
+`stem = "package.module:Class"`.
 """
 
 import ast
@@ -9,20 +10,23 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from microtome import prose
 from microtome.errors import UnknownName, did_you_mean
 
 GROUP = "microtome.analyses"
+EDITS = "microtome.edits"
 KINDS = ("Analysis", "Census", "Collation")
+E = TypeVar("E")
 
 
 @dataclass(frozen=True)
 class OptionCard:
-    """One option of an analysis: its name, type as written, default, help, range and choices."""
+    """One option of an analysis or edit: its name, type as written, default, help, range and choices."""
 
     name: str
     type: str
@@ -55,14 +59,43 @@ class Entry:
         return getattr(importlib.import_module(self.module), self.cls)
 
 
+@dataclass(frozen=True)
+class EditEntry:
+    """One edit, as far as it is known without importing it."""
+
+    name: str
+    module: str
+    cls: str
+    title: str
+    summary: str
+    body: str
+    source: str
+    options: tuple[OptionCard, ...]
+
+    def load(self) -> Any:
+        """The class itself (imports torch)."""
+        return getattr(importlib.import_module(self.module), self.cls)
+
+
 @functools.cache
 def entries() -> dict[str, Entry]:
     """Every analysis by name, our own first, then those of installed packages."""
-    folder = Path(__file__).parent / "analyses"
-    found = {path.stem: entry for path in sorted(folder.glob("[a-z]*.py")) if (entry := _read(path, f"{GROUP}.{path.stem}"))}
-    for point in importlib.metadata.entry_points(group=GROUP):
+    return _found(GROUP, _read)
+
+
+@functools.cache
+def edits() -> dict[str, EditEntry]:
+    """Every edit by name, our own first, then those of installed packages."""
+    return _found(EDITS, _read_edit)
+
+
+def _found(group: str, read: Callable[[Path, str], E | None]) -> dict[str, E]:
+    """What the files of one folder of ours hold, by stem, then what other packages announce for the group of that name."""
+    folder = Path(__file__).parent / group.rpartition(".")[2]
+    found = {path.stem: entry for path in sorted(folder.glob("[a-z]*.py")) if (entry := read(path, f"{group}.{path.stem}"))}
+    for point in importlib.metadata.entry_points(group=group):
         spec = importlib.util.find_spec(point.module)
-        if point.name not in found and spec is not None and spec.origin and (entry := _read(Path(spec.origin), point.module)):
+        if point.name not in found and spec is not None and spec.origin and (entry := read(Path(spec.origin), point.module)):
             found[point.name] = entry
     return found
 
@@ -77,6 +110,29 @@ def entry(name: str) -> Entry:
     if name not in known:
         raise UnknownName(f"There is no analysis '{name}'.{did_you_mean(name, known)} List them: microtome list")
     return known[name]
+
+
+def edit(name: str) -> EditEntry:
+    """The edit of that name.
+
+    Raises:
+        UnknownName: there is none; the nearest is named.
+    """
+    known = edits()
+    if name not in known:
+        raise UnknownName(f"There is no edit '{name}'.{did_you_mean(name, known)} List them: microtome list")
+    return known[name]
+
+
+def _read_edit(path: Path, module: str) -> EditEntry | None:
+    """The entry of one edit file, or None where the file holds no edit."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and any(isinstance(base, ast.Name) and base.id == "Edit" for base in node.bases):
+            told = prose.read(ast.get_docstring(tree, clean=False))
+            title = str(_constants(node).get("title") or path.stem.replace("_", " ").capitalize())
+            return EditEntry(path.stem, module, node.name, title, told.summary, told.body, told.source, tuple(_options(node)))
+    return None
 
 
 def _read(path: Path, module: str) -> Entry | None:

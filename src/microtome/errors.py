@@ -11,6 +11,7 @@
     ├── ImagesError           images, masks or boxes could not be used
     ├── FindingError          a saved finding is missing, incomplete or damaged
     ├── Unmeasurable          this analysis cannot give a true answer here, and says why
+    ├── Uneditable            this edit cannot be made of this network, and says why
     └── WatchError            a layer was never reached, or its gradient is zero everywhere
 
 A message says what was given, what would do, the nearest name, and the command to type. `docs/errors.md` has a section for
@@ -63,6 +64,10 @@ class FindingError(MicrotomeError):
 
 class Unmeasurable(MicrotomeError):
     """The analysis cannot give a true answer here; the message says why."""
+
+
+class Uneditable(MicrotomeError):
+    """The edit cannot be made of this network; the message says why."""
 
 
 class WatchError(MicrotomeError):

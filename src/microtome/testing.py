@@ -1,4 +1,4 @@
-"""The suite that every analysis must pass; published, so that an analysis of another package can be held to the same law.
+"""The suites that every analysis and every edit must pass; published, so that other packages can be held to the same law.
 
     from microtome import testing
     def test_my_analysis(tmp_path): testing.check(MyAnalysis(), specimen, images, tmp_path)
@@ -6,8 +6,11 @@
 It checks that the specimen is untouched, that two runs agree to the bit, that a run killed in the middle and resumed agrees to the
 bit with one that was not, that shards merge to the whole, that the finding survives saving and loading, that every panel draws,
 and that the line is a sentence with a number in it.
+
+`check_edit` holds an edit to its own: see there.
 """
 
+import copy
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,13 +20,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from microtome.analysis import Analysis, Arrays, Census, Collation, forget, survey_keys
+from microtome.edit import Edit
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.panels import as_json, from_json
 from microtome.scan import Pace, Step
-from microtome.specimen import Specimen
+from microtome.specimen import Specimen, first_tensor
+from microtome.specimen import open as open_specimen
 
 UNTIMED = "cost"  # the one analysis whose numbers are times, which differ from run to run
 
@@ -147,6 +153,110 @@ def equal(one: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
                 else f", by up to {np.nanmax(np.abs(left.astype(float) - right.astype(float))):.3g}"
             )
             raise Unlawful(f"{what}: {name} differs in {int((~same).sum())} of {left.size} places{gap}.")
+
+
+def check_edit(edit: Edit, specimen: Specimen, images: Images, folder: Path, steps: int = 3) -> Specimen:
+    """The changed copy, after every law of edits was checked on it.
+
+    The original is untouched and the copy shares no memory with it; the digest differs; the counts of the line are true; outputs
+    on `images` differ by no more than the edit promises; the same edit made twice gives the same bytes; the copy, trained for
+    `steps` steps of gradient descent, has a finite loss, and a gradient other than zero reached every parameter that the edit
+    brought; what is saved opens again with equal outputs, to the bit, and with the same digest; the untrained twin has the same
+    structure and other weights.
+
+    Raises:
+        Unlawful: a law is broken; the message says which and how.
+    """
+    before = fingerprint(specimen.net)
+    edited = edit(specimen)
+    if fingerprint(specimen.net) != before:
+        raise Unlawful(f"{edit.name()} changed the original: {_changes(before, fingerprint(specimen.net))}")
+    held = {tensor.data_ptr() for tensor in specimen.net.state_dict().values() if tensor.numel()}
+    if shared := [name for name, tensor in edited.net.state_dict().items() if tensor.numel() and tensor.data_ptr() in held]:
+        raise Unlawful(f"{edit.name()}: the copy shares memory with the original: {shared[0]}")
+    if edited.digest() == specimen.digest():
+        raise Unlawful(f"{edit.name()}: the digest is that of the original.")
+    if edit(specimen).digest() != edited.digest():
+        raise Unlawful(f"{edit.name()}: made twice, it gives different networks.")
+    x = torch.stack([edited.recipe.tensor(images[place].picture) for place in range(min(len(images), 8))])
+    _counted(edit, specimen, edited)
+    _preserved(edit, specimen, edited, images)
+    _kept(edit, edited, x, folder)
+    twin = edited.twin()
+    if [type(module) for module in twin.net.modules()] != [type(module) for module in edited.net.modules()]:
+        raise Unlawful(f"{edit.name()}: the untrained twin has another structure.")
+    if twin.digest() == edited.digest():
+        raise Unlawful(f"{edit.name()}: the untrained twin has the same weights.")
+    _trained(edit, specimen, edited, x, steps)
+    return edited
+
+
+def _counted(edit: Edit, specimen: Specimen, edited: Specimen) -> None:
+    """Raises Unlawful where the line does not hold what is counted here."""
+    change = edited.edits[-1]
+    for word, one in (("before", specimen), ("after", edited)):
+        count = sum(parameter.numel() for parameter in one.net.parameters())
+        zeros = torch.zeros(1, one.recipe.channels, *one.recipe.size)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            one.net(zeros)
+        work = counter.get_total_flops() / 2
+        place = 0 if word == "before" else 1
+        if (change.parameters[place], change.multiply_adds[place]) != (count, work):
+            raise Unlawful(f"{edit.name()} says {change.parameters}, {change.multiply_adds}; {word} there are {count}, {work}.")
+        if f"{count:,}" not in change.line or f"{work / 1e6:,.2f}" not in change.line:
+            raise Unlawful(f"{edit.name()}: the line does not say the counts {word} ({count:,}, {work / 1e6:,.2f} M).")
+    if not change.line.endswith(".") or f"Edited: {change.line}" not in edited.notes:
+        raise Unlawful(f"{edit.name()}: the line is no sentence, or not among the specimen's notes: {change.line!r}")
+
+
+def _preserved(edit: Edit, specimen: Specimen, edited: Specimen, images: Images) -> None:
+    """Raises Unlawful where outputs differ by more than the edit promises."""
+    promise = edit.settled(specimen).preserves(specimen)
+    if not promise.why or promise.how != edited.edits[-1].preserves:
+        raise Unlawful(f"{edit.name()} does not say why the function is, or is not, preserved.")
+    if promise.how == "no":
+        return
+    pictures = [images[place].picture for place in range(min(len(images), 8))]
+    one, two = (each.run(torch.stack([each.recipe.tensor(p) for p in pictures])) for each in (specimen, edited))
+    gap, spread = float((one - two).abs().max()), float(one.std())
+    if not gap <= promise.within * spread:
+        raise Unlawful(
+            f"{edit.name()} promises to preserve the function {promise.how}: outputs differ by {gap:.3g}, that is "
+            f"{gap / spread:.3g} of their spread, where {promise.within:.3g} is allowed."
+        )
+
+
+def _kept(edit: Edit, edited: Specimen, x: torch.Tensor, folder: Path) -> None:
+    """Raises Unlawful where what is saved and opened again is not the same network."""
+    again = open_specimen(edited.save(folder / f"{edit.name()}.safetensors"))
+    if again.digest() != edited.digest() or not torch.equal(again.run(x), edited.run(x)):
+        raise Unlawful(f"{edit.name()}: what was saved and opened again is another network.")
+    if (again.name, again.edits, again.recipe, again.labels) != (edited.name, edited.edits, edited.recipe, edited.labels):
+        raise Unlawful(f"{edit.name()}: what was saved and opened again says something else of itself.")
+
+
+def _trained(edit: Edit, specimen: Specimen, edited: Specimen, x: torch.Tensor, steps: int) -> None:
+    """Raises Unlawful where the copy cannot be trained, or no gradient reaches what the edit brought."""
+    net = copy.deepcopy(edited.net).train().requires_grad_(True)
+    old = {name: tuple(parameter.shape) for name, parameter in specimen.net.named_parameters()}
+    new = {name for name, parameter in net.named_parameters() if old.get(name) != tuple(parameter.shape)}
+    reached: set[str] = set()
+    for step in range(steps):
+        scores = first_tensor(net(x))
+        assert scores is not None
+        wanted = torch.arange(len(x)).add(step).remainder(scores.shape[1])
+        loss = torch.nn.functional.cross_entropy(scores.flatten(1), wanted)
+        if not bool(torch.isfinite(loss)):
+            raise Unlawful(f"{edit.name()}: the loss of step {step + 1} is {float(loss)}.")
+        named = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(loss, [parameter for _, parameter in named], allow_unused=True)
+        with torch.no_grad():
+            for (name, parameter), gradient in zip(named, gradients, strict=True):
+                if gradient is not None:
+                    reached |= {name} if bool(gradient.any()) else set()
+                    parameter -= 0.05 * gradient
+    if missed := sorted(new - reached):
+        raise Unlawful(f"{edit.name()}: no gradient reaches {', '.join(missed[:5])} within {steps} steps.")
 
 
 def fingerprint(net: torch.nn.Module) -> dict[str, Any]:

@@ -91,12 +91,49 @@ def test_every_analysis_is_a_verb() -> None:
     assert set(entries()) <= set(group().commands)
 
 
-def test_list_names_every_analysis() -> None:
-    from microtome.catalog import entries
+def test_list_names_every_analysis_and_edit() -> None:
+    from microtome.catalog import edits, entries
 
     said = call("list")
     assert said.returncode == 0
-    assert all(name in said.stdout for name in entries())
+    assert all(name in said.stdout for name in [*entries(), *edits()])
+
+
+def test_edit_writes_a_file_that_the_other_verbs_open(tmp_path: Path) -> None:
+    words = ["squeeze_excitation:stages=1", "squeeze_excitation:stages=2,3,ratio=4", "--weights", "none"]
+    said = call("edit", "microtome:mini_resnet", *words, "--out", "edited.safetensors", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    lines = said.stdout.splitlines()
+    assert lines[0].startswith(
+        "squeeze_excitation put 1 gates (ratio 16, sigmoid) at the end of the branches of stage 1: 208,706 →"
+    )
+    assert lines[1].startswith("squeeze_excitation put 3 gates (ratio 4, sigmoid) at the end of the branches of stage 2, 3:")
+    assert lines[2].startswith("Written: edited.safetensors")
+    told = call("layers", "edited.safetensors", "layer2.0.*", cwd=tmp_path)
+    assert "layer2.0.se.fc1" in told.stdout
+    assert "Note: Edited: squeeze_excitation put 1 gates" in told.stdout
+    measured = call("cost", "edited.safetensors", "--out", "o", cwd=tmp_path)
+    assert measured.returncode == 0, measured.stderr
+    (finding,) = (tmp_path / "o").rglob("finding.json")
+    again = call("rerun", str(finding.parent), "--out", "p", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "wanted"),
+    [
+        (["microtome:mini_vgg", "squeeze_excitation", "--out", "e.safetensors"], 1, "no residual blocks on maps"),
+        (["microtome:mini_resnet", "squeeze_exitation", "--out", "e.safetensors"], 2, "Did you mean 'squeeze_excitation'?"),
+        (["microtome:mini_resnet", "squeeze_excitation", "--out", "e.pt"], 2, "write for example e.safetensors"),
+        (["microtome:mini_resnet", "squeeze_excitation:ratio=x", "--out", "e.safetensors"], 2, "takes a value of type int"),
+        (["microtome:mini_resnet", "--out", "e.safetensors"], 2, "Missing argument 'EDIT…'"),
+    ],
+)
+def test_edits_that_are_refused(words: list[str], code: int, wanted: str, tmp_path: Path) -> None:
+    said = call("edit", *words, cwd=tmp_path)
+    assert (said.returncode, said.stderr.count("\n")) == (code, 1)
+    assert wanted in said.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_analyze_reuse_and_recompute(work: Path) -> None:

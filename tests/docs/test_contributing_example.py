@@ -19,7 +19,7 @@ GUIDE = ROOT / "CONTRIBUTING.md"
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The example's package on the path, with the entry point that its pyproject announces."""
-    analysis, _ = (block.text for block in blocks(GUIDE, "python"))
+    analysis, _, _ = (block.text for block in blocks(GUIDE, "python"))
     (announced,) = (block.text for block in blocks(GUIDE, "toml"))
     site = tmp_path / "site"
     package, facts = site / "microtome_silence", site / "microtome_silence-1.0.dist-info"
@@ -50,10 +50,31 @@ def test_the_catalog_and_the_command_line_know_it() -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_its_own_test_passes(tmp_path: Path) -> None:
-    _, test = (block.text for block in blocks(GUIDE, "python"))
+    _, test, _ = (block.text for block in blocks(GUIDE, "python"))
     names: dict[str, object] = {}
     exec(compile(test, str(GUIDE), "exec"), names)
     names["test_silence"](tmp_path / "kept")  # type: ignore[operator]
+
+
+def test_the_edit_keeps_the_law_and_changes_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, edit = (block.text for block in blocks(GUIDE, "python"))
+    site = tmp_path / "site"
+    facts = site / "microtome_unpooled-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (site / "unpooled.py").write_text(edit)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: microtome-unpooled\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[microtome.edits]\nunpooled = unpooled:Unpooled\n")
+    monkeypatch.syspath_prepend(str(site))
+    catalog.edits.cache_clear()
+    try:
+        made = catalog.edit("unpooled").load()(count=2)
+        net = mt.open("microtome:mini_vgg", weights=None)
+        edited = testing.check_edit(made, net, mt.Images.scenes(6), tmp_path)
+    finally:
+        catalog.edits.cache_clear()
+        sys.modules.pop("unpooled", None)
+    assert "took the stride out of 2 poolings" in edited.edits[-1].line
+    assert [part.stride for part in edited.net.modules() if isinstance(part, nn.MaxPool2d)] == [1, 1, 2]
 
 
 @pytest.mark.usefixtures("installed")

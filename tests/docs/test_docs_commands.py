@@ -4,7 +4,7 @@ import click
 import pytest
 from docs_reading import commands, files, shown
 
-from microtome import catalog
+from microtome import catalog, edit
 from microtome.cli import arguments
 from microtome.cli.verbs import group
 
@@ -34,6 +34,8 @@ def test_it_is_understood(where: str, words: list[str]) -> None:
             catalog.entry(name)
     for analysis, options in arguments.settings(said.get("pairs") or (), None).items():
         assert set(options) <= {one.name for one in catalog.entry(analysis).options}
+    for word in said.get("edits") or ():
+        edit.parsed(word)
     for word in said.get("recipe") or ():
         arguments.recipe(word)
     if said.get("specimens"):

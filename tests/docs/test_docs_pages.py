@@ -21,6 +21,7 @@ from microtome.store import Store
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 OURS = [entry for entry in catalog.entries().values() if entry.module.startswith("microtome.")]
+EDITS = [entry for entry in catalog.edits().values() if entry.module.startswith("microtome.")]
 
 
 def test_generated_pages_are_fresh() -> None:
@@ -95,6 +96,15 @@ def test_every_verb_and_analysis_is_documented() -> None:
         assert all(f"| `{one.name}` |" in page for one in entry.options)
 
 
+def test_every_edit_is_documented() -> None:
+    overview, help_page = (path.read_text(encoding="utf-8") for path in (ROOT / "README.md", DOCS / "cli.md"))
+    for entry in EDITS:
+        assert f"(docs/edits/{entry.name}.md)" in overview
+        page = (DOCS / "edits" / f"{entry.name}.md").read_text(encoding="utf-8")
+        assert all(f"| `{one.name}` |" in page for one in entry.options)
+        assert all(f"  {one.name}=" in help_page for one in entry.options)
+
+
 def test_verbs_named_in_prose_exist() -> None:
     known = {*group().commands, "VERB", "NAME"}
     for path in files():
@@ -110,7 +120,7 @@ def test_targets_of_make_exist() -> None:
 
 
 def test_glossary_has_every_option_and_no_other() -> None:
-    used = {one.name for entry in OURS for one in entry.options}
+    used = {one.name for entry in [*OURS, *EDITS] for one in entry.options}
     assert set(first_column(DOCS / "glossary.md", "Options")) == used
 
 

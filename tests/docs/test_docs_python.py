@@ -19,7 +19,7 @@ def test_it_compiles_and_names_what_exists(block: Block) -> None:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "mt":
             assert hasattr(mt, node.attr), f"{shown(block.path)} names mt.{node.attr}"
         made = node.func if isinstance(node, ast.Call) else None
-        if isinstance(made, ast.Attribute) and re.fullmatch(r"mt\.analyses\.\w+\.[A-Z]\w+", ast.unparse(made)):
+        if isinstance(made, ast.Attribute) and re.fullmatch(r"mt\.(analyses|edits)\.\w+\.[A-Z]\w+", ast.unparse(made)):
             eval(ast.unparse(node), {"mt": mt})  # the constructor checks every option
 
 

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from microtome.analysis import Analysis, Arrays, option
 from microtome.finding import array
 from microtome.images import Images
+from microtome.numerics.counts import multiply_adds
 from microtome.panels import Bars, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen
@@ -51,8 +51,14 @@ class Cost(Analysis):
         weights = sum(p.numel() for p in specimen.net.parameters())
         stored = sum(t.numel() * t.element_size() for t in (*specimen.net.parameters(), *specimen.net.buffers()))
         alone, together = self._times(specimen, one), self._times(specimen, many) / self.batch
-        operations = _operations(specimen, one)
-        told = [weights, stored / 1e6, operations / 2e6, alone.min(), together.min(), _live(specimen, one) / 1e6]
+        told = [
+            weights,
+            stored / 1e6,
+            multiply_adds(specimen.net, one) / 1e6,
+            alone.min(),
+            together.min(),
+            _live(specimen, one) / 1e6,
+        ]
         stages = _by_stage(specimen)
         return {
             "cost": array(
@@ -114,13 +120,6 @@ def _wait(x: torch.Tensor) -> None:
         torch.cuda.synchronize(x.device)
     elif x.device.type == "mps":
         torch.mps.synchronize()
-
-
-def _operations(specimen: Specimen, x: torch.Tensor) -> float:
-    """Floating-point operations of one forward pass, as torch counts them (a multiply-add is two)."""
-    with FlopCounterMode(display=False) as counter:
-        specimen.run(x)
-    return float(counter.get_total_flops())
 
 
 def _live(specimen: Specimen, x: torch.Tensor) -> float:

@@ -75,7 +75,7 @@ def is_images(word: str) -> bool:
     if word.startswith("scenes:") or word == "scenes":
         return True
     looks = any(sign in word for sign in "*?") or word.endswith(("/", ".jpg", ".jpeg", ".png", ".JPEG", ".JPG", ".PNG"))
-    return looks or (Path(word).exists() and ":" not in word and Path(word).suffix != ".py")
+    return looks or (Path(word).exists() and ":" not in word and Path(word).suffix not in (".py", ".safetensors"))
 
 
 def pictures(word: str | None, said: dict[str, Any]) -> "Images | None":

@@ -99,6 +99,7 @@ def rerun(folder: str, out: str | None, device: str) -> int:
         from microtome.specimen import open as open_specimen
 
         words = {name: asked[name] for name in ("seed", "labels", "family")}
+        words["edits"] = asked.get("edits", [])
         return open_specimen(asked["what"], asked["weights"], recipe=facts["recipe"], **words, **asked["options"])
 
     said = {"out": out or str(Path(folder).resolve().parents[2]), "device": device, "batch": 32, "threads": None,

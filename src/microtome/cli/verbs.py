@@ -8,6 +8,7 @@ import click
 
 from microtome import __version__, catalog
 from microtome.cli import arguments
+from microtome.cli.editing import edit
 from microtome.cli.measuring import measured, rerun, words
 from microtome.errors import UnknownName, UsageError, did_you_mean
 
@@ -43,7 +44,7 @@ def group() -> click.Group:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     click.version_option(__version__, prog_name="microtome")(root)
-    for command in (analyze, demo, report, view, list_, layers, compare, rerun, train, doctor):
+    for command in (analyze, demo, report, view, list_, layers, edit(), compare, rerun, train, doctor):
         root.add_command(command)
     for name, entry in catalog.entries().items():
         if entry.kind != "Collation":
@@ -109,7 +110,7 @@ def view(folder: str, port: int, browser: bool) -> None:
 
 @click.command(name="list")
 def list_() -> None:
-    """Every analysis: its name, the question it helps with, what it needs, what it tells."""
+    """Every analysis: its name, the question it helps with, what it needs, what it tells; and every edit."""
     entries = catalog.entries().values()
     for question, title in QUESTIONS.items():
         click.echo(click.style(title, bold=True))
@@ -118,6 +119,9 @@ def list_() -> None:
             click.echo(f"  {entry.name:<14} needs {entry.needs:<9} {entry.summary}")
         if not chosen:
             click.echo("  (no analysis of its own yet; panels of other analyses answer here)")
+    click.echo(click.style("Edits: microtome edit SPECIMEN EDIT… --out FILE", bold=True))
+    for entry in catalog.edits().values():
+        click.echo(f"  {entry.name:<20} {entry.summary}")
 
 
 @click.command()

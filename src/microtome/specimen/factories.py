@@ -59,6 +59,14 @@ class Factory:
                 return self.build(seed)
         return self.build(seed)
 
+    def json(self) -> dict[str, Any]:
+        """How to build it again: what to open (a file by its full path), and the options."""
+        what = self.name
+        if self.source == "code":
+            place, colon, rest = _split(self.name)
+            what = f"{Path(place).expanduser().absolute() if place.endswith('.py') else place}{colon}{rest}"
+        return {"what": what, "options": self.options}
+
     def accepts(self, option: str) -> bool:
         """Whether the factory takes a keyword option of that name."""
         if self.source != "code":

@@ -1,8 +1,8 @@
 """`open`: a network by name, by file, by factory or as a module, with its weights, recipe, labels and family."""
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,11 +10,12 @@ from torch import nn
 
 from microtome._torchvision import timm, torchvision
 from microtome.errors import BadOption, CheckpointError, UnknownName, did_you_mean
-from microtome.specimen import checkpoints, factories, labels
+from microtome.specimen import checkpoints, factories, keeping, labels
 from microtome.specimen.factories import SOURCES, Factory
 from microtome.specimen.families import FAMILIES, Family
 from microtome.specimen.hub import from_hub
 from microtome.specimen.labels import Labels
+from microtome.specimen.labels import given as given_labels
 from microtome.specimen.layers import is_weight
 from microtome.specimen.recipe import NAMED, Recipe, from_timm, from_torchvision
 from microtome.specimen.specimen import Specimen
@@ -47,17 +48,57 @@ def open(
     labels: Any = None,
     family: str | None = None,
     device: str = "cpu",
+    edits: Sequence[Any] = (),
     **options: Any,
 ) -> Specimen:
     """The specimen that `what` names.
 
     `what`: "timm:NAME[.TAG]", "torchvision:NAME", "microtome:NAME", a bare name (tried in that library order: microtome, timm,
-    torchvision), "pkg.mod:factory", "file.py:factory(depth=20)", or an `nn.Module`. `weights`: "pretrained", None or "none" for
-    untrained weights drawn under `seed`, or a file. `recipe`, `labels` and `family` replace what the network says of itself;
-    `options` go to the factory. Raises UnknownName, BadOption, CheckpointError, NoNetwork or SpecimenError.
+    torchvision), "pkg.mod:factory", "file.py:factory(depth=20)", a file that `Specimen.save` wrote, or an `nn.Module`.
+    `weights`: "pretrained", None or "none" for untrained weights drawn under `seed`, or a file. `recipe`, `labels` and `family`
+    replace what the network says of itself; `edits` are made in a row afterwards ("squeeze_excitation:ratio=8");
+    `options` go to the factory. Raises UnknownName, BadOption, CheckpointError, NoNetwork, SpecimenError or Uneditable.
     """
     if family is not None and family not in FAMILIES:
         raise UnknownName(f"There is no family '{family}'." + did_you_mean(family, FAMILIES))
+    if keeping.is_file_name(what):
+        specimen = _reopened(cast(str | Path, what), weights, seed, recipe, labels, family, options)
+    else:
+        specimen = _opened(what, weights, seed, recipe, labels, family, options)
+    if edits:
+        from microtome.edit import edited
+
+        specimen = edited(specimen, edits)
+    return specimen if device == "cpu" else specimen.to(device)
+
+
+def _reopened(
+    what: str | Path, weights: Weights, seed: int, recipe: Any, labels: Any, family: str | None, options: dict[str, Any]
+) -> Specimen:
+    """The specimen in a file that `Specimen.save` wrote, with what the caller says better."""
+    if options:
+        raise BadOption(f"'{what}' says itself how its network was built; leave out {', '.join(options)}.")
+    path = Path(what).expanduser().absolute()
+    specimen = keeping.reopened(path, open, None if _untrained(weights) else cast(str | Path, weights), seed)
+    return replace(
+        specimen,
+        recipe=specimen.recipe if recipe is None else Recipe.of(recipe, specimen.recipe),
+        names=specimen.names if labels is None else given_labels(labels),
+        given_family=specimen.given_family if family is None else (cast(Family, family), "as given"),
+        opened_as=_said(path, weights, seed, labels, family, options),
+    )
+
+
+def _opened(
+    what: str | Path | nn.Module,
+    weights: Weights,
+    seed: int,
+    recipe: Any,
+    labels: Any,
+    family: Any,
+    options: dict[str, Any],
+) -> Specimen:
+    """The specimen that a name, a factory or a module gives."""
     if isinstance(what, nn.Module):
         opened = _module(what, weights, options)
     else:
@@ -69,7 +110,7 @@ def open(
     opened.notes += quiet_branches(opened.net) + [
         note for note in checkpoints.oddities(opened.net.state_dict()) if note not in opened.notes
     ]
-    specimen = Specimen(
+    return Specimen(
         net=opened.net,
         name=opened.name,
         weights=opened.weights,
@@ -81,7 +122,6 @@ def open(
         maker=opened.factory,
         opened_as=None if isinstance(what, nn.Module) else _said(what, weights, seed, labels, family, options),
     )
-    return specimen if device == "cpu" else specimen.to(device)
 
 
 def _said(

@@ -3,8 +3,9 @@
 import copy
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,7 @@ from microtome.specimen.families import Family, family_of, known_family
 from microtome.specimen.labels import Labels
 from microtome.specimen.layers import Layer, device_of, head_path, module_layers, named_layers, outputs_of
 from microtome.specimen.recipe import Recipe
+from microtome.specimen.residuals import Residual, residual_blocks
 from microtome.specimen.tracing import Trace, trace
 from microtome.specimen.watching import first_tensor
 
@@ -27,6 +29,22 @@ class Maker(Protocol):
     def fresh(self, seed: int) -> nn.Module:
         """The architecture with new weights drawn under `seed`, no residual branch switched off."""
         ...
+
+    def json(self) -> dict[str, Any]:
+        """How to build the architecture again, as plain values: what to open, with which options, after which edits."""
+        ...
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one edit did to a specimen: its name, options and line; parameters and multiply-adds before and after."""
+
+    edit: str
+    options: dict[str, Any]
+    line: str
+    preserves: str
+    parameters: tuple[int, int]
+    multiply_adds: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -44,7 +62,8 @@ class Anatomy:
 class Specimen:
     """An opened network, never changed by looking.
 
-    `net` is in eval mode; `trained` is False for untrained weights, None where nobody said; `names` are labels and WordNet ids.
+    `net` is in eval mode; `trained` is False for untrained weights, None where nobody said; `names` are labels and WordNet ids;
+    `edits` are the edits that made it from what its library gives.
     """
 
     net: nn.Module = field(repr=False)
@@ -57,6 +76,7 @@ class Specimen:
     opened_as: dict[str, Any] | None = field(default=None, repr=False)
     given_family: tuple[Family, str] | None = None  # and why
     maker: Maker | None = field(default=None, repr=False)
+    edits: tuple[Change, ...] = field(default=(), repr=False)
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -87,6 +107,11 @@ class Specimen:
     def blocks(self) -> tuple[Block, ...]:
         """The removable units in execution order."""
         return self.anatomy.blocks
+
+    @cached_property
+    def residuals(self) -> tuple[Residual, ...]:
+        """The residual blocks on maps in execution order: where their branches begin and end, and their shortcuts."""
+        return residual_blocks(self)
 
     @property
     def aliases(self) -> dict[str, tuple[str, ...]]:
@@ -260,7 +285,17 @@ class Specimen:
             "recipe": self.recipe.json(),
             "opened_as": self.opened_as,
             "notes": list(self.notes),
+            "edits": [asdict(change) for change in self.edits],
         }
+
+    def save(self, path: str | Path) -> Path:
+        """The file that `open(path)` gives this specimen back from: safetensors that say how to build their network.
+
+        Raises BadOption for another suffix, SpecimenError where nobody could build the network again.
+        """
+        from microtome.specimen.keeping import keep
+
+        return keep(self, path)
 
     def twin(self, seed: int = 1) -> "Specimen":
         """The untrained twin: the same architecture with fresh weights drawn under `seed`, no residual branch switched off.

@@ -1,0 +1,67 @@
+"""The verb that changes a network and writes the changed copy."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from microtome import catalog
+from microtome.cli import arguments
+
+HELP = """Change a network and write the changed copy to a file that opens by its name.
+
+Several edits are made in a row. Options follow the edit's name: EDIT:option=value,option=value; a list goes on without a
+name, as in stages=3,4. The original is never touched. Each edit says in one line what it did, what it costs in parameters and
+multiply-adds, and whether the network still answers as before.
+
+\b
+  microtome edit timm:resnet50 squeeze_excitation:ratio=8,stages=3,4 --out se50.safetensors
+  microtome layers se50.safetensors
+  microtome analyze se50.safetensors timm:resnet50 photos/
+
+The edits and their options:
+
+"""
+
+
+def edit() -> click.Command:
+    """The command, its help made from the catalog of edits."""
+    short = "Change a network and write the changed copy to a file that opens by its name."
+    return click.Command("edit", callback=_edited, params=list(_parameters()), help=HELP + _edits(), short_help=short)
+
+
+def _parameters() -> Iterator[click.Parameter]:
+    yield click.Argument(["specimen"])
+    yield click.Argument(["edits"], nargs=-1, required=True, metavar="EDIT…")
+    yield click.Option(["--out"], required=True, metavar="FILE", help="The file to write; its name ends in .safetensors.")
+    yield click.Option(["--weights"], default="pretrained", show_default=True, help="pretrained, none, or a file.")
+    yield click.Option(["--recipe"], default="", help="Input recipe, as for analyze.")
+    yield click.Option(["--outputs"], default="", help="What the outputs mean: imagenet, or a file with one name a line.")
+    yield click.Option(["--seed"], type=int, default=0, show_default=True, help="Seed of untrained weights.")
+
+
+def _edits() -> str:
+    """What every edit takes, as paragraphs that are not wrapped."""
+    parts: list[str] = []
+    for entry in catalog.edits().values():
+        lines = ["\b", f"{entry.name}: {entry.summary}"]
+        for one in entry.options:
+            shown = ",".join(map(str, one.default)) if isinstance(one.default, tuple | list) else str(one.default)
+            takes = f" ({', '.join(one.choices)})" if one.choices else ""
+            lines.append(f"  {one.name}={(shown.lower() if one.type == 'bool' else shown) or '…'}  {one.help}{takes}")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _edited(specimen: str, edits: Sequence[str], out: str, **said: Any) -> None:
+    from microtome.edit import edited, parsed
+    from microtome.specimen.keeping import checked
+
+    checked(out)
+    wanted = [parsed(word) for word in edits]
+    told = {**said, "weights": [said["weights"]], "recipe": [said["recipe"]]}
+    (opened,) = [one() for one in arguments.openers([specimen], told)]
+    for one in wanted:
+        opened = edited(opened, [one])
+        click.echo(opened.edits[-1].line)
+    click.echo(f"Written: {opened.save(out)} ({opened.name}). Open it by its name: microtome analyze {out} IMAGES")

@@ -1,0 +1,286 @@
+"""What an edit is: frozen options, `unfit`, `operate`, `preserves`; it gives a changed copy and never touches the original.
+
+A new edit is one file under `edits/` with one final class. Its fields, declared by `option`, become the Python call, the words of
+`microtome edit` and the docs page. What it says in its line (parameters, multiply-adds, what is preserved) is counted here, and
+held true by `microtome.testing.check_edit`.
+"""
+
+import copy
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, cast, dataclass_transform, final
+
+import torch
+from torch import Tensor, nn
+
+from microtome import catalog, options
+from microtome.errors import BadOption, SpecimenError, Uneditable
+from microtome.numerics.counts import multiply_adds, parameters
+from microtome.options import option
+from microtome.specimen import Recipe, Specimen
+from microtome.specimen.families import structural_family
+from microtome.specimen.specimen import Change, Maker
+from microtome.specimen.twins import seeded
+
+SEED = 0  # where the random numbers of new layers start; the untrained twin has its own
+
+
+@dataclass(frozen=True)
+class Preservation:
+    """Whether an edited network answers as before, and why.
+
+    `within` is the largest difference of an output, as a share of the spread (standard deviation) of the original's outputs:
+    0 is to the bit; the default is what rounding in float32 makes of equal formulas.
+    """
+
+    how: Literal["exactly", "approximately", "no"]
+    why: str
+    within: float = 1e-4
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option,))
+class Edit(ABC):
+    """One surgery. Subclasses are final; the stem of their file is their name everywhere."""
+
+    title: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        dataclass(frozen=True, kw_only=True)(cls)
+
+    def __post_init__(self) -> None:
+        options.check(self, self.name())
+
+    @classmethod
+    def name(cls) -> str:
+        """The stem of the edit's file."""
+        return cls.__module__.rsplit(".", 1)[-1]
+
+    @abstractmethod
+    def operate(self, net: nn.Module, specimen: Specimen) -> str:
+        """Change `net`, a copy of the specimen's network with the same paths; what was done, in words without a full stop.
+
+        What it does to shapes and modules depends on structure and options, never on the values of weights: an edited network is
+        opened again by editing the same architecture with other weights, then loading (choices made by weights: see `settled`).
+        New layers may draw from torch's global generator, which is seeded meanwhile.
+        """
+
+    @abstractmethod
+    def preserves(self, specimen: Specimen) -> Preservation:
+        """Whether the copy answers as the specimen does."""
+
+    def unfit(self, specimen: Specimen) -> str:
+        """Why this edit cannot be made of the specimen, or an empty text."""
+        return ""
+
+    def settled(self, specimen: Specimen) -> "Edit":
+        """The same edit with every choice that depends on this specimen written out in its options."""
+        return self
+
+    def recipe(self, specimen: Specimen) -> Recipe:
+        """How the copy wants its input."""
+        return specimen.recipe
+
+    @final
+    def options(self) -> dict[str, Any]:
+        """The options by name, as plain values."""
+        return options.values(self)
+
+    @final
+    def spelt(self) -> str:
+        """The edit as it is written on the command line: NAME, or NAME:key=value,… with what differs from the defaults."""
+        own = [(field.name, getattr(self, field.name)) for field in fields(self) if getattr(self, field.name) != field.default]  # type: ignore[arg-type]
+        words = [f"{name}={_spelt(one)}" for name, one in own]
+        return f"{self.name()}:{','.join(words)}" if words else self.name()
+
+    @final
+    def __call__(self, specimen: Specimen) -> Specimen:
+        """The same as `apply`."""
+        return self.apply(specimen)
+
+    @final
+    def apply(self, specimen: Specimen) -> Specimen:
+        """A changed copy of the specimen; `copy.edits[-1]` says what was done, and what it costs.
+
+        Raises:
+            Uneditable: the edit does not fit this network, or leaves one that does not run or is no other than before.
+        """
+        if reason := self.unfit(specimen):
+            raise Uneditable(f"{self.name()} of {specimen.name}: {reason}")
+        chosen = self.settled(specimen)
+        preserved = chosen.preserves(specimen)
+        net, did = _operated(chosen, specimen, SEED)
+        edited = _specimen(chosen, specimen, net)
+        if edited.digest() == specimen.digest():
+            raise Uneditable(f"{self.name()} of {specimen.name} changes nothing.")
+        try:
+            after = multiply_adds(net, _grey(edited))
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:  # what a network raises that does not fit together
+            said = str(error).strip().splitlines()
+            raise Uneditable(
+                f"{self.name()} of {specimen.name} leaves a network that does not run: {said[0][:160] if said else error!r}."
+            ) from error
+        counts = (parameters(specimen.net), parameters(net)), (multiply_adds(specimen.net, _grey(specimen)), after)
+        change = Change(chosen.name(), _plain(chosen), _line(chosen, did, preserved, *counts), preserved.how, *counts)
+        return replace(edited, edits=(*specimen.edits, change), remarks=(*specimen.remarks, f"Edited: {change.line}"))
+
+
+@dataclass(frozen=True)
+class EditedMaker:
+    """Builds an edited architecture again: the original by its own maker, then the edit."""
+
+    base: Maker
+    facts: Specimen  # of the original, without its weights
+    edit: Edit
+
+    def fresh(self, seed: int) -> nn.Module:
+        """The edited architecture with new weights drawn under `seed`."""
+        return _operated(self.edit, replace(self.facts, net=self.base.fresh(seed).eval()), seed)[0]
+
+    def json(self) -> dict[str, Any]:
+        """How to build it, as plain JSON values."""
+        said = self.base.json()
+        return {
+            "recipe": self.facts.recipe.json(),
+            **said,
+            "edits": [*said.get("edits", []), {"edit": self.edit.name(), "options": _plain(self.edit)}],
+        }
+
+
+def parsed(word: str) -> Edit:
+    """The edit that NAME or NAME:key=value,key=value stands for; a part without "=" goes on with the list before it.
+
+    Raises:
+        UnknownName: no such edit or option.
+        BadOption: a value that it does not take.
+    """
+    name, _, rest = word.partition(":")
+    entry = catalog.edit(name.strip().replace("-", "_"))
+    told: dict[str, str] = {}
+    last = ""
+    for part in filter(None, (each.strip() for each in rest.split(","))):
+        key, sign, value = part.partition("=")
+        if not sign and not last:
+            raise BadOption(f"'{part}' in '{word}' is not understood; write {entry.name}:option=value,option=value.")
+        last, added = (key.strip().replace("-", "_"), value.strip()) if sign else (last, part)
+        told[last] = f"{told[last]},{added}" if last in told else added
+    return made(entry.name, told)
+
+
+def made(name: str, said: Mapping[str, Any]) -> Edit:
+    """The edit of that name with these options, as texts or values. Raises UnknownName or BadOption."""
+    kind = cast(type[Edit], catalog.edit(name).load())
+    return options.made(kind, kind.name(), said)
+
+
+def edited(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
+    """The specimen after several edits in a row, each an `Edit`, its spelling, or the record {"edit", "options"}.
+
+    Raises:
+        Uneditable, UnknownName, BadOption.
+    """
+    for one in edits:
+        edit = one if isinstance(one, Edit) else parsed(one) if isinstance(one, str) else made(one["edit"], one["options"])
+        specimen = edit.apply(specimen)
+    return specimen
+
+
+def restructured(specimen: Specimen, records: Sequence[Mapping[str, Any]]) -> Specimen:
+    """The specimen's architecture after edits that were made before, nothing counted or said: weights are yet to come."""
+    for record in records:
+        edit = made(record["edit"], record["options"])
+        specimen = _specimen(edit, specimen, _operated(edit, specimen, SEED)[0])
+    return specimen
+
+
+def put(net: nn.Module, path: str, module: nn.Module) -> None:
+    """Nothing; the module at `path` of `net` is replaced in place."""
+    parent, _, name = path.rpartition(".")
+    setattr(net.get_submodule(parent), name, module)
+
+
+def _operated(edit: Edit, specimen: Specimen, seed: int) -> tuple[nn.Module, str]:
+    """A changed copy of the specimen's network, in eval mode, and what was done."""
+    net = copy.deepcopy(specimen.net)
+    with seeded(seed):
+        did = edit.operate(net, specimen)
+    return net.to(specimen.device).eval(), did
+
+
+def _specimen(edit: Edit, original: Specimen, net: nn.Module) -> Specimen:
+    """The original's facts around a changed network: recipe, labels where there are as many outputs, family, how to open it."""
+    asked = original.opened_as
+    record = {"edit": edit.name(), "options": _plain(edit)}
+    made_again = None
+    if original.maker is not None:
+        made_again = EditedMaker(original.maker, replace(original, net=nn.Identity(), maker=None), edit)
+    changed = replace(
+        original,
+        net=net,
+        name=f"{original.name} + {edit.spelt()}",
+        weights=f"{original.weights}, edited" if not original.edits else original.weights,
+        recipe=edit.recipe(original),
+        maker=made_again,
+        opened_as=asked and {**asked, "edits": [*asked.get("edits", []), record]},
+    )
+    if original.names and _outputs(changed) not in (None, _outputs(original)):
+        changed = replace(changed, names=None)
+    return _placed(changed, original)
+
+
+def _plain(edit: Edit) -> dict[str, Any]:
+    """The options as JSON gives them back."""
+    return json.loads(json.dumps(edit.options()))
+
+
+def _spelt(value: Any) -> str:
+    """An option's value as it is written on the command line."""
+    if isinstance(value, tuple):
+        return ",".join(map(_spelt, cast(tuple[Any, ...], value)))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _outputs(specimen: Specimen) -> int | None:
+    try:
+        return specimen.outputs
+    except SpecimenError:
+        return None
+
+
+def _placed(changed: Specimen, original: Specimen) -> Specimen:
+    """The changed specimen with the original's family, unless the edit changed what the structure says."""
+    try:
+        before = structural_family(original.anatomy.found, original.anatomy.units, original.net)
+        now = structural_family(changed.anatomy.found, changed.anatomy.units, changed.net)
+    except SpecimenError:
+        return changed
+    told = (original.family, original.family_reason) if before[0] == now[0] else (now[0], f"{now[1]}, since it was edited")
+    found = replace(changed, given_family=told)
+    found.__dict__["anatomy"] = changed.anatomy
+    return found
+
+
+def _grey(specimen: Specimen) -> Tensor:
+    """One input of the specimen's size (1, rgb, row, col), of nothing but zeros: what is counted does not depend on it."""
+    dtype = next((p.dtype for p in specimen.net.parameters() if p.is_floating_point()), torch.float32)
+    return torch.zeros(1, specimen.recipe.channels, *specimen.recipe.size, device=specimen.device, dtype=dtype)
+
+
+def _line(edit: Edit, did: str, kept: Preservation, weights: tuple[int, int], macs: tuple[float, float]) -> str:
+    """One sentence: what was done, parameters and multiply-adds before and after, what became of the function."""
+    how = {
+        "exactly": "the function is preserved exactly",
+        "approximately": "the function is preserved approximately",
+        "no": "the function is not preserved",
+    }[kept.how]
+    more = f" ({100 * (weights[1] / weights[0] - 1):+.2f} %)" if weights[0] else ""
+    work = f" ({100 * (macs[1] / macs[0] - 1):+.2f} %)" if macs[0] else ""
+    return (
+        f"{edit.name()} {did}: {weights[0]:,} → {weights[1]:,} parameters{more}, {macs[0] / 1e6:,.2f} → {macs[1] / 1e6:,.2f} M "
+        f"multiply-adds{work}; {how}: {kept.why}."
+    )
+
+
+__all__ = ["Edit", "EditedMaker", "Preservation", "edited", "made", "option", "parsed", "put", "restructured"]

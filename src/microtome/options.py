@@ -1,0 +1,88 @@
+"""What an option is: a frozen field with a default, one line of help and a range, checked in one place.
+
+Analyses and edits declare their options with `option`; the catalog reads the same calls from the syntax tree.
+"""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from microtome.errors import BadOption, UnknownName, did_you_mean
+
+T = TypeVar("T")
+
+
+def option(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
+    """A field of an analysis or edit: its default, one line of help, and the range of a number (both ends allowed)."""
+    if isinstance(default, list):
+        default = tuple(default)
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
+
+
+def check(owner: Any, name: str) -> None:
+    """Turn every field of a frozen dataclass into the type it declares, in place; called once, when it is made.
+
+    Raises:
+        BadOption: a value that is none of the choices, outside its range, or of another type.
+    """
+    hints = get_type_hints(type(owner))
+    for field in dataclasses.fields(owner):
+        value = _coerced(f"{name}: option {field.name}", getattr(owner, field.name), hints[field.name], field.metadata)
+        object.__setattr__(owner, field.name, value)
+
+
+def values(owner: Any) -> dict[str, Any]:
+    """The options by name, as plain values."""
+    return {field.name: getattr(owner, field.name) for field in dataclasses.fields(owner)}
+
+
+def made(kind: type[T], name: str, said: Mapping[str, Any]) -> T:
+    """An analysis or edit of that kind from options by name, as texts or values.
+
+    Raises:
+        UnknownName: an option that it does not have.
+    """
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # every concrete one is a dataclass
+    for one in said:
+        if one not in names:
+            raise UnknownName(f"{name} has no option '{one}'.{did_you_mean(one, names)}")
+    return kind(**said)
+
+
+def _coerced(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
+    """`value` as the option's type, checked against its choices or its range."""
+    origin_ = get_origin(hint)
+    if origin_ is Literal:
+        choices = get_args(hint)
+        if value not in choices:
+            raise BadOption(
+                f"{where} is {value!r}; it takes {', '.join(map(str, choices))}.{did_you_mean(str(value), map(str, choices))}"
+            )
+        return value
+    if origin_ in (types.UnionType,):
+        inner = [one for one in get_args(hint) if one is not type(None)]
+        return None if value is None else _coerced(where, value, inner[0], metadata)
+    if origin_ is tuple:
+        parts = tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else tuple(value)
+        return tuple(_coerced(where, part, get_args(hint)[0], metadata) for part in parts)
+    try:
+        made = _boolean(value) if hint is bool else hint(value)
+    except (TypeError, ValueError):
+        raise BadOption(f"{where} is {value!r}; it takes a value of type {hint.__name__}.") from None
+    low, high = metadata.get("low"), metadata.get("high")
+    if hint in (int, float) and not ((low is None or made >= low) and (high is None or made <= high)):
+        raise BadOption(
+            f"{where} is {made}; it takes {'any number' if low is None else low} to {'any' if high is None else high}."
+        )
+    return made
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("true", "yes", "1", "on"):
+        return True
+    if str(value).lower() in ("false", "no", "0", "off"):
+        return False
+    raise ValueError(value)

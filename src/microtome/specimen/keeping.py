@@ -1,0 +1,160 @@
+"""A specimen in one file: its weights as safetensors, and in the header how to build the architecture they belong to.
+
+So an edited network can be opened again by the name of its file alone. Nothing in the file is code: the header names a network, its
+options and the edits, all of which microtome knows; whatever it does not know is refused by name.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from microtome.errors import BadOption, CheckpointError, SpecimenError, did_you_mean
+from microtome.specimen import checkpoints
+from microtome.specimen.labels import given
+from microtome.specimen.recipe import Recipe
+from microtome.specimen.specimen import Change, Specimen
+
+KEY = "microtome"
+SUFFIX = ".safetensors"
+
+
+def keep(specimen: Specimen, path: str | Path) -> Path:
+    """The file, written all or not at all: weights, and how to build their architecture.
+
+    Raises:
+        BadOption: a name that does not end in .safetensors.
+        SpecimenError: nobody can build the architecture again (it was handed over as a module), or its options are no plain values.
+    """
+    file = checked(path)
+    state = {name: value for name, value in specimen.net.state_dict().items() if isinstance(value, Tensor)}
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    header = {"format": "pt", KEY: json.dumps(_card(specimen), ensure_ascii=False, sort_keys=True)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.part")
+    save_file(tensors, str(part), metadata=header)
+    os.replace(part, file)
+    return file
+
+
+def checked(path: str | Path) -> Path:
+    """The path of a file to be written. Raises BadOption where its name does not end in .safetensors."""
+    file = Path(path).expanduser()
+    if file.suffix != SUFFIX:
+        raise BadOption(f"'{path}' does not end in {SUFFIX}; write for example {file.with_suffix(SUFFIX)}.")
+    return file
+
+
+def _card(specimen: Specimen) -> dict[str, Any]:
+    if specimen.maker is None:
+        raise SpecimenError(
+            f"{specimen.name} was handed over as a module, so nobody could build it again from a file; open it from a function "
+            "(pkg.mod:factory or file.py:factory), or save its state_dict yourself."
+        )
+    said = {
+        "built": specimen.maker.json(),
+        "name": specimen.name,
+        "weights": specimen.weights,
+        "trained": specimen.trained,
+        "recipe": specimen.recipe.json(),
+        "names": specimen.names,
+        "family": [specimen.family, specimen.family_reason],
+        "remarks": specimen.remarks,
+        "edits": [asdict(change) for change in specimen.edits],
+    }
+    try:
+        return json.loads(json.dumps(said))
+    except (TypeError, ValueError) as error:
+        raise SpecimenError(
+            f"{specimen.name} was built with options that are no plain values ({error}); give its factory numbers and texts."
+        ) from error
+
+
+def is_file_name(what: object) -> bool:
+    """Whether what is to be opened is spelt as a file of weights."""
+    return isinstance(what, str | Path) and str(what).endswith(SUFFIX)
+
+
+def card(path: str | Path) -> dict[str, Any]:
+    """What the header of a kept specimen says.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds weights without saying of which network.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        folder = file.parent if file.parent.is_dir() else Path()
+        near = did_you_mean(file.name, [each.name for each in folder.glob(f"*{SUFFIX}")])
+        raise CheckpointError(f"There is no file '{path}'.{near}")
+    try:
+        with safetensors.safe_open(str(file), "pt") as opened:
+            header = opened.metadata() or {}
+        return dict(json.loads(header[KEY]))
+    except KeyError:
+        raise CheckpointError(
+            f"'{path}' holds weights, but does not say of which network; name the network and give the file as its weights: "
+            f"--weights {path}"
+        ) from None
+    except (safetensors.SafetensorError, ValueError, OSError, TypeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise CheckpointError(f"'{path}' is damaged or cut short ({first}); write or download it again.") from error
+
+
+def reopened(path: str | Path, build: Callable[..., Specimen], weights: str | Path | None, seed: int) -> Specimen:
+    """The specimen that a file holds: `build` opens its architecture, the edits are made again, the weights loaded.
+
+    `weights` None leaves the edited architecture untrained, a file loads that instead. Raises CheckpointError, and whatever
+    opening the architecture raises.
+    """
+    from microtome.edit import restructured
+
+    said = card(path)
+    built = said["built"]
+    base = build(built["what"], None, seed=seed, recipe=built.get("recipe", said["recipe"]), **built["options"])
+    specimen = restructured(base, built.get("edits", []))
+    changes = tuple(_change(one) for one in said["edits"])
+    lines = [f"Edited: {change.line}" for change in changes]
+    specimen = replace(
+        specimen,
+        edits=changes,
+        name=str(said["name"]),
+        recipe=Recipe.of(said["recipe"]),
+        remarks=(*specimen.remarks, *lines),
+    )
+    if weights is None:
+        return specimen
+    own = str(weights) == "pretrained"
+    net = _filled(specimen.net, path if own else weights, specimen.name)
+    facts = replace(
+        specimen,
+        net=net,
+        weights=said["weights"] if own else f"file {Path(weights).name}",
+        trained=said["trained"] if own else True,
+        remarks=tuple(said["remarks"]),
+        names=given(said["names"][0]) if said["names"] else None,
+        given_family=(said["family"][0], str(said["family"][1])),
+    )
+    if facts.names is not None and said["names"][1]:
+        facts = replace(facts, names=(facts.names[0], tuple(said["names"][1])))
+    return facts
+
+
+def _filled(net: nn.Module, path: str | Path, name: str) -> nn.Module:
+    """The network with the tensors of a file, every one of which has to fit."""
+    match = checkpoints.fit(checkpoints.read(path), net)
+    if match.missing or match.unexpected or match.reshaped:
+        raise CheckpointError(match.complaint(str(path), name))
+    net.load_state_dict(match.state)
+    return net.eval()
+
+
+def _change(said: dict[str, Any]) -> Change:
+    before, after = said["parameters"]
+    fewer, more = said["multiply_adds"]
+    return Change(said["edit"], said["options"], said["line"], said["preserves"], (before, after), (fewer, more))
