@@ -45,23 +45,24 @@ class Places(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         value = func(*args, **(kwargs or {}))
-        parents = [self._known[one] for one in _tensors((args, kwargs or {})) if one in self._known]
+        parents = [self._known[one] for one in tensors_in((args, kwargs or {})) if one in self._known]
         if parents:
             joined = _joined(parents)
             rule = _RULES.get(func.overloadpacket.__name__)
-            for made in _tensors(value):
+            for made in tensors_in(value):
                 self._known[made] = _seated(rule(joined, args, kwargs or {}, made) if rule else joined, made)
         return value
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested lists, tuples and dictionaries, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
-        yield from _tensors(list(cast(Mapping[Any, Any], value).values()))
+        yield from tensors_in(list(cast(Mapping[Any, Any], value).values()))
     elif isinstance(value, list | tuple):
         for part in cast(Sequence[Any], value):
-            yield from _tensors(part)
+            yield from tensors_in(part)
 
 
 def _joined(parents: list[Where]) -> Where:
@@ -102,11 +103,13 @@ def _seated(where: Where, made: Tensor) -> Where:
 Rule = Callable[[Where, Sequence[Any], Mapping[str, Any], Tensor], Where]
 
 
-def _argument(args: Sequence[Any], kwargs: Mapping[str, Any], place: int, name: str, default: Any) -> Any:
+def argument(args: Sequence[Any], kwargs: Mapping[str, Any], place: int, name: str, default: Any) -> Any:
+    """The argument at `place`, or of that name, or its default."""
     return args[place] if len(args) > place else kwargs.get(name, default)
 
 
-def _two(value: Any) -> tuple[int, int]:
+def two(value: Any) -> tuple[int, int]:
+    """(rows, cols) of an argument that is one number or two."""
     given = [int(one) for one in value] if isinstance(value, list | tuple) else [int(value)]
     return given[0], given[-1]
 
@@ -133,10 +136,10 @@ def _convolution(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], m
         return where
     where = _entering(where, args)
     stride, padding, dilation = (
-        _two(_argument(args, kwargs, 3 + i, name, 1)) for i, name in enumerate(("stride", "padding", "dilation"))
+        two(argument(args, kwargs, 3 + i, name, 1)) for i, name in enumerate(("stride", "padding", "dilation"))
     )
     kernel = (int(weight.shape[2]), int(weight.shape[3]))
-    if not _argument(args, kwargs, 6, "transposed", False):
+    if not argument(args, kwargs, 6, "transposed", False):
         return _windowed(where, made, (kernel, stride, padding, dilation))
     axes: list[Axis] = []
     for i, axis in enumerate((where.row, where.col)):
@@ -147,16 +150,16 @@ def _convolution(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], m
 
 
 def _max_pool(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
-    kernel = _two(args[1])
-    stride = _two(_argument(args, kwargs, 2, "stride", None) or kernel)
-    windows = (kernel, stride, _two(_argument(args, kwargs, 3, "padding", 0)), _two(_argument(args, kwargs, 4, "dilation", 1)))
+    kernel = two(args[1])
+    stride = two(argument(args, kwargs, 2, "stride", None) or kernel)
+    windows = (kernel, stride, two(argument(args, kwargs, 3, "padding", 0)), two(argument(args, kwargs, 4, "dilation", 1)))
     return _windowed(_entering(where, args), made, windows)
 
 
 def _avg_pool(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
-    kernel = _two(args[1])
-    stride = _two(_argument(args, kwargs, 2, "stride", None) or kernel)
-    return _windowed(_entering(where, args), made, (kernel, stride, _two(_argument(args, kwargs, 3, "padding", 0)), (1, 1)))
+    kernel = two(args[1])
+    stride = two(argument(args, kwargs, 2, "stride", None) or kernel)
+    return _windowed(_entering(where, args), made, (kernel, stride, two(argument(args, kwargs, 3, "padding", 0)), (1, 1)))
 
 
 def _adaptive(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
@@ -189,10 +192,10 @@ def _padded(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: 
 
 
 def _sliced(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
-    dim = int(_argument(args, kwargs, 1, "dim", 0)) % made.dim()
+    dim = int(argument(args, kwargs, 1, "dim", 0)) % made.dim()
     if where.dims is None or dim not in where.dims:
         return where
-    begin, step = int(_argument(args, kwargs, 2, "start", 0) or 0), int(_argument(args, kwargs, 4, "step", 1))
+    begin, step = int(argument(args, kwargs, 2, "start", 0) or 0), int(argument(args, kwargs, 4, "step", 1))
     place = where.dims.index(dim)
     axis = (where.row, where.col)[place]
     begin = begin + axis.count if begin < 0 else begin

@@ -1,0 +1,183 @@
+"""Which input pixels every cell of every tensor in a network can depend on: theoretical receptive fields by interval arithmetic.
+
+Nothing is attached to the network: its operations are seen as they run, functional or not, on any path, and each is applied to
+the first and last pixels that its operands see. Moving data about (views, windows, rolls, joins) moves those numbers with it; a
+window takes the extremes under it; a matrix product, softmax or mean takes the extremes over what it sums. What sums over all
+cells of the picture (global pooling, attention over all tokens) sees the whole picture, and what follows it too.
+
+Two conventions of the literature are kept apart from the truth and told beside it. A *gate* (one number for the whole picture
+and channel, multiplied in: squeeze-excitation) and the statistics of group norms depend on every pixel, but are not counted:
+`gated` says that they were passed. `smallest` is the field along the shortest path, for networks with branches.
+
+Source: Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks" (Distill), eq. 1-5; smallest
+path, Richter et al. 2021, arXiv:2106.12307; intervals carried cell by cell, and the rule on gates, are ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from microtome.numerics.arrays import Array
+from microtome.numerics.following import Places, tensors_in
+from microtome.numerics.geometry import Where
+from microtome.numerics.receptive_rules import RULES
+from microtome.numerics.receptive_shades import WHOLE, Context, Shade, elementwise
+
+
+@dataclass(frozen=True)
+class Span:
+    """What the cells along one side of the picture see: cell j the pixels `first[j]` to `last[j]`, both counted in, unclipped.
+
+    `jump` is the distance of neighbouring cells and `start` the pixel on which cell 0 is centred (mean over paths); `smallest`
+    the length in px of the shortest path's field; `spread` how far apart, in px, the centres of joined paths lie (0: aligned).
+    `whole` cells see every pixel of the side, whatever its length.
+    """
+
+    first: Int[Array, " cell"]
+    last: Int[Array, " cell"]
+    whole: bool
+    jump: float
+    start: float
+    smallest: float
+    spread: float
+    side: int
+
+    @property
+    def size(self) -> float:
+        """The length in px of the largest field; infinite where the whole side is seen by construction."""
+        return float("inf") if self.whole else float((self.last - self.first).max() + 1)
+
+    def pixels(self, cell: int) -> tuple[int, int]:
+        """The first and the last pixel that a cell sees, beyond the picture's edge where the field reaches there."""
+        return (0, self.side - 1) if self.whole else (int(self.first[cell]), int(self.last[cell]))
+
+
+@dataclass(frozen=True)
+class Field:
+    """The theoretical receptive field of every cell of one layer.
+
+    `gated`: a gate or group statistics on the way depend on every pixel and are not counted in. `exact` is False where an
+    operation was met that is not followed; then the fields are taken as large as they could be. `unfollowed` names those.
+    """
+
+    row: Span
+    col: Span
+    gated: bool = False
+    exact: bool = True
+    unfollowed: tuple[str, ...] = ()
+
+    def rows(self, cell: int) -> tuple[int, int]:
+        """First and last row that the cells in row `cell` of the grid see, unclipped."""
+        return self.row.pixels(cell)
+
+    def cols(self, cell: int) -> tuple[int, int]:
+        """First and last column that the cells in column `cell` of the grid see, unclipped."""
+        return self.col.pixels(cell)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, cols) of cells."""
+        return len(self.row.first), len(self.col.first)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """(rows, cols) in px of the largest field; infinite where the whole side is seen by construction."""
+        return self.row.size, self.col.size
+
+    @property
+    def smallest(self) -> tuple[float, float]:
+        """(rows, cols) in px of the field along the shortest path."""
+        return self.row.smallest, self.col.smallest
+
+    @property
+    def jump(self) -> tuple[float, float]:
+        """Distance in px of neighbouring cells, (rows, cols)."""
+        return self.row.jump, self.col.jump
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """The (row, col) pixel on which cell (0, 0) is centred; cell j lies `jump · j` further."""
+        return self.row.start, self.col.start
+
+    @property
+    def whole(self) -> bool:
+        """Whether each cell sees the whole picture by construction (attention, global pooling)."""
+        return self.row.whole and self.col.whole
+
+
+class Reach(TorchDispatchMode):
+    """While this is entered, `of(tensor)` gives what each element of any tensor computed from `picture` sees.
+
+    Use it under `torch.no_grad` (in inference mode composite operations are not taken apart) and ask while the tensor lives,
+    that is inside a hook. `picture` is (image, channel, row, col); the network may be on the meta device.
+    """
+
+    def __init__(self, picture: Tensor) -> None:
+        super().__init__()
+        rows, cols = int(picture.shape[2]), int(picture.shape[3])
+        down, across = torch.arange(rows, dtype=torch.float32), torch.arange(cols, dtype=torch.float32)
+        down, across = down.reshape(1, 1, rows, 1), across.reshape(1, 1, 1, cols)
+        self.places = Places(picture)
+        self.size = (rows, cols)
+        self._known = cast("dict[Tensor, Shade]", WeakTensorKeyDictionary())
+        self._known[picture] = Shade((-down, down, -across, across))
+
+    def of(self, tensor: Tensor) -> tuple[Shade, Where] | None:
+        """What the elements of `tensor` see and where its cells lie, or None where it does not descend from the picture."""
+        shade, where = self._known.get(tensor), self.places.of(tensor)
+        return None if shade is None or where is None else (shade, where)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # else the first operation imports the whole compiler (seconds) only to shield this mode from it
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        given = [one for one in tensors_in((args, named)) if one in self._known]
+        # an in-place operation changes its first operand's entry, so both are read before it runs
+        before = [(one, self._known[one], self.places.of(one)) for one in given]
+        value = self.places.__torch_dispatch__(func, types, args, named)
+        made = list(tensors_in(value))
+        if before and made:
+            name = func.overloadpacket.__name__
+            context = Context(func, name, args, named, before, made, self.size)
+            rule = RULES.get(name) or RULES.get(name.rstrip("_")) or elementwise
+            for one, shade in zip(made, rule(context), strict=True):
+                self._known[one] = shade
+        return value
+
+
+def field_of(maps: Sequence[Tensor], shade: Shade, where: Where, size: tuple[int, int]) -> Field:
+    """The field that `maps`, the four parts of `shade` as (image, unit, row, col), amount to in a picture of `size` px."""
+    spans: list[Span] = []
+    for place, axis in enumerate((where.row, where.col)):
+        low, high = maps[2 * place], maps[2 * place + 1]
+        over = (0, 1, 3 - place)
+        first, last = -low.amax(over), high.amax(over)
+        whole = bool((first < -WHOLE / 2).all())
+        seen = first <= last  # cells that are constant see nothing; told as a field of no pixel
+        pair = [
+            np.asarray(torch.where(seen, one, 0).round().long() - shift * (~seen)) for one, shift in ((first, 0), (last, 1))
+        ]
+        axis = axis.regridded(len(pair[0]))
+        smallest = float("inf") if whole and shade.small[place] > WHOLE / 2 else shade.small[place]
+        spans.append(Span(pair[0], pair[1], whole, axis.jump, axis.start, smallest, axis.spread, size[place]))
+    return Field(spans[0], spans[1], shade.gated, shade.exact, shade.unfollowed)
+
+
+def expanded(shade: Shade, shape: Sequence[int]) -> list[Tensor]:
+    """The four parts of `shade` with the full shape of its tensor."""
+    return [part.expand(*shape) for part in shade.parts]
+
+
+__all__ = ["Field", "Reach", "Span", "expanded", "field_of"]

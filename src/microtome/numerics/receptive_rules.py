@@ -1,0 +1,118 @@
+"""How each operation of torch moves and joins receptive fields, by its name; norms and moves are here, the rest next door."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from microtome.numerics.following import tensors_in
+from microtome.numerics.receptive_shades import Context, Rule, Shade, joined, unknown
+from microtome.numerics.receptive_sums import attention, product, reduced, softmax
+from microtome.numerics.receptive_windows import adaptive, convolution, padded, pooled, resized
+from microtome.numerics.sliding import NOTHING
+
+
+def _layer_norm(context: Context) -> list[Shade]:
+    x = cast(Tensor, context.args[0])
+    shade = cast(Shade, context.shade(x))
+    if len(context.args[1]) > 1:  # over rows and columns as well
+        return _statistics(context)
+    parts = tuple(part.amax(-1, keepdim=True) for part in shade.parts)
+    return [replace(shade, parts=parts)] * len(context.made)
+
+
+def _statistics(context: Context) -> list[Shade]:
+    """Norms by the statistics of the picture itself: told as a gate."""
+    shade = cast(Shade, context.shade(context.args[0]))
+    several = context.where(context.args[0]).counts != (1, 1)
+    return [replace(shade, gated=shade.gated or several)] * len(context.made)
+
+
+def _batch_norm(context: Context) -> list[Shade]:
+    shade = cast(Shade, context.shade(context.args[0]))
+    training = len(context.args) > 5 and context.args[5] is True and "no_training" not in context.name
+    return _statistics(context) if training else [shade] * len(context.made)
+
+
+def _moved(context: Context) -> list[Shade]:
+    """Views, joins, cuts and shuffles: done to the fields as they were done to the values."""
+    listed = isinstance(context.args[0], list | tuple)
+    results: list[list[Tensor]] = []
+    for place in range(4):
+        if listed:
+            first: Any = [_full(one, context.shade(one), place) for one in context.args[0]]
+        else:
+            first = _full(context.args[0], context.shade(context.args[0]), place)
+        rest = [_here(one) for one in context.args[1:]]
+        if context.name in ("view", "_unsafe_view", "reshape", "_reshape_alias"):
+            value: Any = first.reshape(rest[0])
+        else:
+            value = context.func(first, *rest, **context.kwargs)
+        results.append([_slim(one) for one in tensors_in(value)])
+    shade = joined(context, ())
+    return [replace(shade, parts=tuple(one[number] for one in results)) for number in range(len(context.made))]
+
+
+def _full(tensor: Tensor, shade: Shade | None, place: int) -> Tensor:
+    part = torch.full([1] * tensor.dim(), NOTHING) if shade is None else shade.parts[place]
+    return part.expand(tensor.shape)
+
+
+def _here(value: Any) -> Any:
+    """Indices on the CPU, where the fields are."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    return [_here(one) for one in value] if isinstance(value, list) and any(isinstance(v, Tensor) for v in value) else value
+
+
+def _slim(part: Tensor) -> Tensor:
+    """The same with every axis along which nothing changes cut to length 1."""
+    for dim in range(part.dim()):
+        if part.shape[dim] > 1 and (part.stride(dim) == 0 or bool((part == part.narrow(dim, 0, 1)).all())):
+            part = part.narrow(dim, 0, 1)
+    return part
+
+
+_MOVES = (
+    "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "expand", "slice", "select",
+    "unsqueeze", "squeeze", "cat", "stack", "roll", "flip", "clone", "alias", "detach", "index", "index_select", "gather",
+    "split", "split_with_sizes", "unbind", "chunk", "narrow", "repeat", "repeat_interleave", "unfold", "pixel_shuffle",
+    "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "im2col", "movedim", "take_along_dim", "rot90",
+    "lift_fresh", "diagonal", "unsafe_split", "unsafe_chunk", "swapaxes", "flatten", "unflatten", "contiguous",
+)  # fmt: skip
+_REDUCTIONS = (
+    "mean", "sum", "amax", "amin", "var", "std", "max", "min", "logsumexp", "norm", "linalg_vector_norm", "prod", "any",
+    "all", "argmax", "argmin", "var_mean", "std_mean",
+)  # fmt: skip
+_ATTENTIONS = (
+    "scaled_dot_product_attention", "_scaled_dot_product_attention_math", "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention", "_scaled_dot_product_fused_attention_overrideable",
+)  # fmt: skip
+_UNKNOWN = (
+    "cumsum", "sort", "topk", "grid_sampler_2d", "deform_conv2d", "_fft_r2c", "_fft_c2c", "_fft_c2r", "scatter",
+    "scatter_add", "index_put", "cumprod", "col2im",
+)  # fmt: skip
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_MOVES, _moved),
+    **dict.fromkeys(_REDUCTIONS, reduced),
+    **dict.fromkeys(_ATTENTIONS, attention),
+    **dict.fromkeys(_UNKNOWN, unknown),
+    **dict.fromkeys(("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution"), convolution),
+    **dict.fromkeys(("max_pool2d_with_indices", "max_pool2d", "avg_pool2d"), pooled),
+    **dict.fromkeys(("_adaptive_avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"), adaptive),
+    **dict.fromkeys(
+        ("upsample_nearest2d", "_upsample_nearest_exact2d", "upsample_bilinear2d", "upsample_bicubic2d",
+         "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"), resized,
+    ),
+    **dict.fromkeys(("constant_pad_nd", "reflection_pad2d", "replication_pad2d"), padded),
+    **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm", "linear", "matmul"), product),
+    **dict.fromkeys(("_softmax", "softmax", "_log_softmax", "log_softmax"), softmax),
+    **dict.fromkeys(("native_group_norm", "_group_norm"), _statistics),
+    **dict.fromkeys(
+        ("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "_native_batch_norm_legit",
+         "_native_batch_norm_legit_no_training", "_batch_norm_impl_index"), _batch_norm,
+    ),
+    "native_layer_norm": _layer_norm,
+}  # fmt: skip

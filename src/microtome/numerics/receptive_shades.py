@@ -1,0 +1,136 @@
+"""What the elements of a tensor see, kept as four numbers that only grow, and how an operation's operands are joined.
+
+A field is minus the first row, the last row, minus the first column, the last column, for each element; all grow when fields
+are joined, so that every rule is a maximum over the elements that an operation reads.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from microtome.numerics.following import argument
+from microtome.numerics.geometry import Axis, Where
+
+WHOLE = float(2**22)  # the end of a field that is the whole picture by construction; far beyond any real pixel
+MASKED = -50.0  # logits at or below this are never attended to (Swin masks with -100, others with minus infinity)
+INFINITE = float("-inf")  # the ends of a masked element: not even its partner in a product is seen
+
+
+@dataclass(frozen=True)
+class Shade:
+    """What each element of a tensor sees. `parts` have the tensor's axes, each of its length or of length 1 (all alike).
+
+    `small`: (rows, cols) px along the shortest path. `single`: one value for the whole picture (and unit), as gates are made of.
+    """
+
+    parts: tuple[Tensor, ...]
+    small: tuple[float, float] = (1.0, 1.0)
+    gated: bool = False
+    single: bool = False
+    unfollowed: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether every operation on the way was followed."""
+        return not self.unfollowed
+
+
+@dataclass(frozen=True)
+class Context:
+    """One operation that ran: its operands with what they see, its results, and the picture's size."""
+
+    func: Any
+    name: str
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    before: Sequence[tuple[Tensor, Shade, Where | None]]
+    made: Sequence[Tensor]
+    size: tuple[int, int]
+
+    def shade(self, tensor: Any) -> Shade | None:
+        """What an operand sees, None for a constant."""
+        return next((shade for one, shade, _ in self.before if one is tensor), None)
+
+    def where(self, tensor: Any) -> Where:
+        """Where the cells of an operand lie; one cell where that is not known."""
+        found = next((where for one, _, where in self.before if one is tensor), None)
+        return found or Where(Axis(0.0, float(self.size[0]), 1), Axis(0.0, float(self.size[1]), 1))
+
+    def argument(self, place: int, name: str, default: Any = None) -> Any:
+        """An argument by place or name."""
+        return argument(self.args, self.kwargs, place, name, default)
+
+
+Rule = Callable[[Context], list[Shade]]
+
+
+def joined(context: Context, parts: Sequence[Tensor], small: tuple[float, float] | None = None) -> Shade:
+    """A shade with those parts and what all operands have in common: the shortest path, gates and unfollowed operations."""
+    shades = [shade for _, shade, _ in context.before]
+    paths = [shade.small for shade in shades]
+    shortest = small or (min(path[0] for path in paths), min(path[1] for path in paths))
+    missed = tuple(dict.fromkeys(name for shade in shades for name in shade.unfollowed))
+    single = all(shade.single for shade in shades)
+    return Shade(tuple(parts), shortest, any(shade.gated for shade in shades), single, missed)
+
+
+def elementwise(context: Context) -> list[Shade]:
+    """Each element sees what the elements at its place in all operands see."""
+    first = context.made[0]
+    shades = [shade for _, shade, _ in context.before]
+    if any(not _fits(one.shape, first.shape) for one, _, _ in context.before):
+        return unknown(context)
+    if context.name.rstrip("_") in ("mul", "div") and len({shade.single for shade in shades}) == 2:
+        kept = next(shade for shade in shades if not shade.single)  # a gate: what it sees is not counted, but told
+        return [replace(kept, parts=aligned(kept.parts, first), gated=True)] * len(context.made)
+    parts = [most([aligned(shade.parts, first)[place] for shade in shades]) for place in range(4)]
+    blocked = _blocked(context, first)
+    if blocked is not None:
+        parts = [torch.where(blocked, INFINITE, part) for part in parts]
+    return [joined(context, parts)] * len(context.made)
+
+
+def unknown(context: Context) -> list[Shade]:
+    """What an operation that is not followed can see at most: everything that any element of any operand sees."""
+    parts = [most([shade.parts[place].amax() for _, shade, _ in context.before]) for place in range(4)]
+    shade = joined(context, parts)
+    name = f"{context.name}"
+    return [
+        replace(shade, parts=tuple(part.reshape([1] * one.dim()) for part in parts), unfollowed=(*shade.unfollowed, name))
+        for one in context.made
+    ]
+
+
+def _fits(shape: Sequence[int], target: Sequence[int]) -> bool:
+    pairs = list(zip(reversed(shape), reversed(target), strict=False))
+    return len(shape) <= len(target) and all(side in (1, other) for side, other in pairs)
+
+
+def aligned(parts: Sequence[Tensor], like: Tensor) -> tuple[Tensor, ...]:
+    """`parts` with as many axes as `like`, new ones in front."""
+    return tuple(part.reshape([1] * (like.dim() - part.dim()) + list(part.shape)) for part in parts)
+
+
+def most(parts: Sequence[Tensor]) -> Tensor:
+    """The largest of several parts, element by element."""
+    largest = parts[0]
+    for part in parts[1:]:
+        largest = largest if part is largest else torch.maximum(largest, part)
+    return largest
+
+
+def _blocked(context: Context, made: Tensor) -> Tensor | None:
+    """Where an attention mask, added or filled in, keeps elements from ever being read."""
+    name = context.name.rstrip("_")
+    if name == "masked_fill" and not isinstance(context.args[2], Tensor) and float(context.args[2]) <= MASKED:
+        return None if context.args[1].device.type == "meta" else context.args[1].cpu()
+    if name != "add" or made.dim() < 3:
+        return None
+    for one in context.args[:2]:
+        if isinstance(one, Tensor) and context.shade(one) is None and one.is_floating_point() and one.device.type != "meta":
+            low = one.detach() <= MASKED
+            return low.cpu() if one.dim() >= 2 and bool(low.any()) else None
+    return None

@@ -1,0 +1,141 @@
+"""Receptive fields after sliding windows: convolutions, plain and transposed, pooling, interpolation, padding."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from microtome.numerics.following import two
+from microtome.numerics.geometry import Where
+from microtome.numerics.receptive_shades import Context, Shade, joined, unknown
+from microtome.numerics.receptive_sums import grown
+from microtome.numerics.sliding import NOTHING, binned, continued, slid, slid_back, tapped
+
+
+def _over(parts: Sequence[Tensor], where: Where, move: Callable[[Tensor, int, int, float], Tensor], sides: Any) -> list[Tensor]:
+    """`move(part, dim, axis, step)` along rows and columns of each part, wherever its values differ along them."""
+    steps = (-where.row.jump, where.row.jump, -where.col.jump, where.col.jump)
+    moved: list[Tensor] = []
+    for place, part in enumerate(parts):
+        for axis in (0, 1):
+            dim, own = part.dim() - 2 + axis, place // 2 == axis
+            if part.shape[dim] > 1 or (own and sides[axis] == 1):  # otherwise the same everywhere, so also in every window
+                part = move(part, dim, axis, steps[place] if own else 0.0)
+        moved.append(part)
+    return moved
+
+
+def _windowed(context: Context, parts: Sequence[Tensor], how: tuple[tuple[int, int], ...], back: bool = False) -> Shade:
+    """Parts under a sliding window: `how` holds (kernel, stride, padding, dilation), each (rows, cols)."""
+    x, made = cast(Tensor, context.args[0]), context.made[0]
+    where = context.where(x).regridded((int(x.shape[-2]), int(x.shape[-1])))
+    kernel, stride, padding, dilation = how
+    slide = slid_back if back else slid
+
+    def move(part: Tensor, dim: int, axis: int, step: float) -> Tensor:
+        return slide(
+            part, dim, int(made.shape[axis - 2]), kernel=kernel[axis], stride=stride[axis], before=padding[axis],
+            dilation=dilation[axis], step=step,
+        )  # fmt: skip
+
+    jumps = (where.row.jump, where.col.jump)
+    shade = cast(Shade, context.shade(x))
+    taps = [-(-k // s) - 1 if back else (k - 1) * d for k, s, d in zip(kernel, stride, dilation, strict=True)]
+    small = (shade.small[0] + taps[0] * jumps[0], shade.small[1] + taps[1] * jumps[1])
+    plain = kernel == (1, 1) and stride == (1, 1) and padding == (0, 0)
+    moved = parts if plain else _over(parts, where, move, (int(x.shape[-2]), int(x.shape[-1])))
+    return joined(context, moved, small)
+
+
+def convolution(context: Context) -> list[Shade]:
+    x, weight = cast(Tensor, context.args[0]), cast(Tensor, context.args[1])
+    shade = context.shade(x)
+    if shade is None or x.dim() > 4:
+        return unknown(context)
+    transposed, groups = bool(context.argument(6, "transposed", False)), int(context.argument(8, "groups", 1))
+    outputs = int(context.made[0].shape[1])
+    parts = [_grouped(part, groups, outputs) for part in shade.parts]
+    stride, padding, dilation = (context.argument(3 + i, name, 1) for i, name in enumerate(("stride", "padding", "dilation")))
+    if x.dim() == 3:  # along a sequence, such as the units of a gate
+        how = [int(one[0]) for one in (stride, padding, dilation)]
+        side = int(context.made[0].shape[2])
+        parts = [
+            slid(part, 2, side, kernel=int(weight.shape[2]), stride=how[0], before=how[1], dilation=how[2], step=0.0)
+            if part.shape[2] > 1 and not transposed else part.amax(2, keepdim=True) for part in parts
+        ]  # fmt: skip
+        made = joined(context, parts)
+    else:
+        kernel = (int(weight.shape[2]), int(weight.shape[3]))
+        made = _windowed(context, parts, (kernel, two(stride), two(padding), two(dilation)), back=transposed)
+    dynamic = context.shade(weight) is not None  # kernels mixed by the picture itself act like gates
+    return [replace(made, gated=made.gated or dynamic, single=shade.single)]
+
+
+def _grouped(part: Tensor, groups: int, outputs: int) -> Tensor:
+    """The largest ends over the units that each of `outputs` units reads."""
+    if part.shape[1] == 1:
+        return part
+    if groups == 1:
+        return part.amax(1, keepdim=True)
+    most = part.unflatten(1, (groups, part.shape[1] // groups)).amax(2)
+    return most.repeat_interleave(outputs // groups, 1)
+
+
+def pooled(context: Context) -> list[Shade]:
+    shade = cast(Shade, context.shade(context.args[0]))
+    kernel = two(context.args[1])
+    stride = two(context.argument(2, "stride", None) or kernel)
+    dilation = two(context.argument(4, "dilation", 1)) if "max" in context.name else (1, 1)
+    made = _windowed(context, shade.parts, (kernel, stride, two(context.argument(3, "padding", 0)), dilation))
+    return [replace(made, single=shade.single)] * len(context.made)
+
+
+def adaptive(context: Context) -> list[Shade]:
+    x, made = cast(Tensor, context.args[0]), context.made[0]
+    shade, where = cast(Shade, context.shade(x)), context.where(x)
+    out, sides = (int(made.shape[-2]), int(made.shape[-1])), (int(x.shape[-2]), int(x.shape[-1]))
+    ratios = [(side / count - 1) * axis.jump for side, count, axis in zip(sides, out, (where.row, where.col), strict=True)]
+    parts = _over(shade.parts, where, lambda part, dim, axis, step: binned(part, dim, out[axis]), (0, 0))
+    small = (shade.small[0] + max(0.0, ratios[0]), shade.small[1] + max(0.0, ratios[1]))
+    after = replace(shade, parts=tuple(parts), small=small)
+    after = grown(context, x, shade, after, (out[0] == 1, out[1] == 1))
+    return [replace(after, single=out == (1, 1))] * len(context.made)
+
+
+def resized(context: Context) -> list[Shade]:
+    x, made = cast(Tensor, context.args[0]), context.made[0]
+    shade, where = cast(Shade, context.shade(x)), context.where(x)
+    out = (int(made.shape[-2]), int(made.shape[-1]))
+    corners = len(context.args) > 2 and context.args[2] is True
+    name = context.name
+    mode = "exact" if "exact" in name else "nearest" if "nearest" in name else "bicubic" if "bicubic" in name else "bilinear"
+    parts = _over(shade.parts, where, lambda part, dim, axis, step: tapped(part, dim, out[axis], mode, corners), (0, 0))
+    return [replace(shade, parts=tuple(parts))]
+
+
+def padded(context: Context) -> list[Shade]:
+    """Padding continues the picture along rows and columns, and is nothing elsewhere; listed from the last axis backwards."""
+    x = cast(Tensor, context.args[0])
+    shade, where = cast(Shade, context.shade(x)), context.where(x)
+    amounts = [int(one) for one in context.args[1]]
+    jumps = (where.row.jump, where.col.jump)
+    parts: list[Tensor] = []
+    for place, part in enumerate(shade.parts):
+        for pair in range(len(amounts) // 2):
+            dim, before, after = x.dim() - 1 - pair, amounts[2 * pair], amounts[2 * pair + 1]
+            axis = where.dims.index(dim) if where.dims is not None and dim in where.dims else None
+            if (before, after) == (0, 0) or (axis is not None and part.shape[dim] == 1 and x.shape[dim] > 1):
+                continue
+            if axis is None:
+                wide = part.expand(*[x.shape[d] if d == dim else part.shape[d] for d in range(x.dim())])
+                kept = wide.narrow(dim, max(0, -before), wide.shape[dim] - max(0, -before) - max(0, -after))
+                edges = [torch.full_like(kept.narrow(dim, 0, 1), NOTHING)] * 2
+                repeated = [e.repeat_interleave(max(0, n), dim) for e, n in zip(edges, (before, after), strict=True)]
+                part = torch.cat([repeated[0], kept, repeated[1]], dim)
+            else:
+                step = (1 if place % 2 else -1) * jumps[axis] if place // 2 == axis else 0.0
+                part = continued(part, dim, before, after, step)
+        parts.append(part)
+    return [replace(shade, parts=tuple(parts))]

@@ -1,0 +1,94 @@
+"""Theoretical receptive fields of the layers of a specimen, by arithmetic on one forward pass, and the probe that checks them.
+
+    fields(specimen)["layer4"].rows(3)  # first and last row of pixels that the cells of row 3 can depend on
+
+The probe fills rows or columns of the input with NaN and watches which cells become NaN: it sees every structural dependence,
+gates and weights of zero included, and needs 2 · log2(size) forward passes for one cell.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from microtome.errors import Unmeasurable
+from microtome.numerics.geometry import Where
+from microtome.numerics.receptive import Field, Reach, expanded, field_of
+from microtome.numerics.receptive_shades import Shade
+from microtome.specimen import Specimen, watch
+
+
+def fields(specimen: Specimen, at: str | Sequence[str] | None = None, size: tuple[int, int] | None = None) -> dict[str, Field]:
+    """Layer name -> theoretical receptive field, for the layers `at` (all where None) that have cells and see the picture.
+
+    From one forward pass of a picture of `size` (rows, cols) px, the recipe's where None. Works on the meta device, except that
+    attention masks computed there are not known.
+
+    Raises UnknownName for a pattern that matches nothing.
+    """
+    names = [layer.name for layer in specimen.layers] if at is None else specimen.find(at)
+    names = [name for name in names if specimen.layer(name).layout != "other"]
+    rows, cols = size or specimen.recipe.size
+    picture = _blank(specimen, rows, cols)
+    reach = Reach(picture)
+    seen: dict[str, tuple[torch.Size, Shade, Where]] = {}
+
+    def look(name: str, value: Tensor) -> None:
+        known = reach.of(value)
+        if known is not None:
+            seen[name] = (value.shape, *known)
+
+    with torch.no_grad(), watch(specimen, names, each=look), reach:
+        specimen.net(picture)
+    found: dict[str, Field] = {}
+    for name in names:
+        if name in seen:
+            shape, shade, where = seen[name]
+            maps = [specimen.layer(name).maps(part) for part in expanded(shade, shape)]
+            found[name] = field_of(maps, shade, where, (rows, cols))
+    return found
+
+
+def _blank(specimen: Specimen, rows: int, cols: int) -> Tensor:
+    for parameter in specimen.net.parameters():
+        if parameter.is_floating_point():
+            return torch.zeros(1, specimen.recipe.channels, rows, cols, device=parameter.device, dtype=parameter.dtype)
+    return torch.zeros(1, specimen.recipe.channels, rows, cols)
+
+
+def probed(
+    specimen: Specimen, name: str, cell: tuple[int, int], size: tuple[int, int] | None = None
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """((first, last) row, (first, last) column) of the pixels that one cell of a layer depends on, found by NaN and bisection.
+
+    Clipped to the picture of `size` (rows, cols) px. Raises Unmeasurable where NaN in the whole picture does not reach the cell.
+    """
+    shape = size or specimen.recipe.size
+    picture = _blank(specimen, *shape) + 0.1
+
+    def hit(axis: int, first: int, last: int) -> bool:
+        ruined = picture.clone()
+        ruined.narrow(2 + axis, first, last - first).fill_(float("nan"))
+        turned: list[bool] = []
+
+        def look(_: str, value: Tensor) -> None:
+            turned.append(bool(specimen.layer(name).maps(value)[0, :, cell[0], cell[1]].isnan().any()))
+
+        with torch.no_grad(), watch(specimen, name, each=look):
+            specimen.net(ruined)
+        return any(turned)
+
+    found: list[tuple[int, int]] = []
+    for axis in (0, 1):
+        if not hit(axis, 0, shape[axis]):
+            raise Unmeasurable(f"{name}: NaN in the whole picture does not reach cell {cell}; its values hide or drop NaN.")
+        low, high = 0, shape[axis] - 1  # the first pixel is the largest r for which rows [0, r) leave the cell alone
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (low, middle - 1) if hit(axis, 0, middle) else (middle, high)
+        begin, low, high = low, 0, shape[axis] - 1
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if hit(axis, middle + 1, shape[axis]) else (low, middle)
+        found.append((begin, low))
+    return found[0], found[1]
