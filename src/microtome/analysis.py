@@ -180,7 +180,9 @@ def survey(specimen: Specimen, images: Images, censuses: Sequence[Census], pace:
     doubted = [census for census in censuses if census.with_twin]
     twins: Bundle | None = None
     if doubted:
-        twins = watched_tallies(specimen.twin(), images.take(few(len(images))), doubted, pace, "scan of the untrained twin")
+        twins = watched_tallies(
+            specimen.working_twin(), images.take(few(len(images))), doubted, pace, "scan of the untrained twin"
+        )
 
     def settled(census: Census) -> Callable[[], Arrays]:
         twin = twins[census.name()] if twins is not None and census.with_twin else None
@@ -193,7 +195,7 @@ def survey_keys(specimen: Specimen, images: Images, censuses: Sequence[Census]) 
     """The keys under which a survey keeps its unfinished tallies (for `scan.forget`)."""
     doubted = [census for census in censuses if census.with_twin]
     keys = [_survey_key(specimen, images, censuses)]
-    return [*keys, _survey_key(specimen.twin(), images.take(few(len(images))), doubted)] if doubted else keys
+    return [*keys, _survey_key(specimen.working_twin(), images.take(few(len(images))), doubted)] if doubted else keys
 
 
 def few(count: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def matched(specimen: Specimen, images: Images, outputs: int) -> Answers:
     )
 
 
+@lru_cache(maxsize=4096)
 def _word(name: str) -> str:
     """The first synonym of a class name, lower case, without punctuation: 'Great_white_shark, white shark' → 'great white shark'."""
     return re.sub(r"[\W_]+", " ", name.split(",")[0]).strip().lower()

@@ -118,6 +118,28 @@ def test_generated_scenes(plain) -> None:
     assert len({one.digest() for one in (found, *others)}) == 6
 
 
+def test_a_scene_is_drawn_once_however_often_it_is_asked_for(plain, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    plainly = scenes.scene
+
+    def noted(index: int, **given):
+        drawn.append(index)
+        return plainly(index, **given)
+
+    monkeypatch.setattr(scenes, "scene", noted)
+    count = 150  # more than are remembered whole
+    found = Images.scenes(count, seed=977, size=(9, 13))
+    found.pixels(plain((9, 13)))
+    masks, clutter, area = found.masks(plain((9, 13))), found.facts("clutter"), found.take([3, 140]).facts("area")
+    assert sorted(drawn) == list(range(count))
+    own = [plainly(at, seed=977, size=(9, 13)) for at in range(count)]
+    assert np.array_equal(masks, [one.mask for one in own])
+    assert clutter.tolist() == [one.facts["clutter"] for one in own]
+    assert area.tolist() == [own[at].mask.mean() for at in (3, 140)]
+    found[count - 1].mask[:] = True
+    assert np.array_equal(found[count - 1].mask, own[-1].mask)  # what is given out does not change what is remembered
+
+
 def test_scenes_of_some_classes() -> None:
     found = Images.scenes(5, classes=("star", "disc"))
     assert found.labels.tolist() == [

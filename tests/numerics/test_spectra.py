@@ -69,6 +69,16 @@ def test_weights_that_are_not_finite_are_refused():
         histogram(torch.tensor([]))
 
 
+def test_moments_of_more_values_than_are_looked_at_together():
+    values = np.random.default_rng(0).exponential(size=100_003).astype(np.float32)
+    found = statistics(torch.from_numpy(values))
+    exact = values.astype(np.float64)
+    assert found["std"] == pytest.approx(exact.std(), rel=1e-12)
+    assert found["skew"] == pytest.approx(stats.skew(exact), rel=1e-10)
+    assert found["kurtosis"] == pytest.approx(stats.kurtosis(exact), rel=1e-10)
+    assert found["sparsity"] == (exact < 1e-3 * exact.std()).mean() > 0
+
+
 def test_histogram_is_a_density_of_all_values():
     density, centres = histogram(torch.tensor([0.0, 1, 1, 2, 4]), bins=4)
     assert density.tolist() == pytest.approx([0.2, 0.4, 0.2, 0.2])

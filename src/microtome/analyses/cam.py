@@ -79,7 +79,7 @@ class Cam(Analysis):
             labels = answers.wanted(np.asarray(taken.labels))
             if (labels < 0).any():
                 raise BadOption("cam: target is label, but some images have none. Try --target predicted, or name --classes.")
-        twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
+        twin = specimen.working_twin(seed=1 if specimen.trained is False else 0)
         seen: list[_Seen] = []
         shown: Sights | None = None
         for batch in batches(specimen, taken, pace):

@@ -83,7 +83,7 @@ class Redundancy(Census):
         values: dict[str, np.ndarray[Any, Any]] = {}
         for prefix, source in (("", tally), ("twin_", twin)):
             values |= {f"{prefix}{name}": one for name, one in _summary(source).items()}
-        other = specimen.twin()
+        other = specimen.working_twin()
         values["weight_distance"] = _weight_distances(specimen, blocks)
         values["twin_weight_distance"] = _weight_distances(other, _judged(other))
         values["parameters"] = np.array([block.parameters for block in blocks])

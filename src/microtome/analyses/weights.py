@@ -41,6 +41,7 @@ from microtome.scan import Pace
 from microtome.specimen import Specimen
 
 TWINS = 3
+BASELINE = 1  # the seed of the twin that other analyses measure
 DRAWN = 12  # histograms in the picture
 DEFAULT = ("last3",)
 
@@ -60,6 +61,7 @@ class Weights(Analysis):
     needs = "weights"
     question = "slim"
     title = "Weight distributions"
+    revision = 2
 
     at: tuple[str, ...] = option(("last3",), "the layers whose neighbours are compared: names, globs or aliases")
     bins: int = option(64, "bins of each histogram", low=4, high=1024)
@@ -72,8 +74,9 @@ class Weights(Analysis):
         pairing = _pairing(specimen, own, self.at)
         raw: list[Any] = []
         arrays: dict[str, Any] = {}
-        for number in range(TWINS):
-            twin = specimen.twin(self.seed + number)
+        # the one that other analyses ask for comes last, so that it is at hand for them
+        for number in sorted(range(TWINS), key=lambda number: self.seed + number == BASELINE):
+            twin = specimen.working_twin(self.seed + number)
             other = {name: stored.values for name, stored in weight_tensors(twin.net).items()}
             raw.append(distances(other, pairing.pairs))
             if number == 0:

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from microtome.images import decoding, scenes
 from microtome.images.decoding import Header
 from microtome.images.masks import Mask, MaskFile
 from microtome.images.shapes import Regions
+
+KNOWN_LIMIT = 64_000_000  # bytes for masks and facts of scenes that were drawn: 10,000 scenes of 224 px
+FACTS_BYTES = 1_000  # one scene's facts, about
 
 _hashes: dict[tuple[str, int, int], str] = {}
 _hashing = threading.Lock()
@@ -159,6 +162,19 @@ class _Blamed:
             ) from error
 
 
+class _Known(NamedTuple):
+    """What is remembered of a scene that was drawn: eight pixels of its mask a byte, (rows, cols), and its facts."""
+
+    mask: npt.NDArray[np.uint8]
+    size: tuple[int, int]
+    facts: dict[str, float]
+
+    @classmethod
+    def of(cls, drawn: scenes.Scene) -> "_Known":
+        rows, cols = drawn.mask.shape
+        return cls(np.packbits(drawn.mask), (rows, cols), drawn.facts)
+
+
 class Scenes(Source):
     """Generated scenes 0 … count - 1 of one seed, drawn when they are asked for."""
 
@@ -166,6 +182,7 @@ class Scenes(Source):
 
     def __init__(self, count: int, seed: int, size: int | tuple[int, int], controls: scenes.Controls) -> None:
         self.count, self.seed, self.size, self.controls = count, seed, size, controls
+        self._known: dict[int, _Known] = {}
 
     def __len__(self) -> int:
         return self.count
@@ -175,7 +192,14 @@ class Scenes(Source):
 
     def drawn(self, place: int) -> scenes.Scene:
         """The scene itself; the last few are remembered, for picture, mask and facts are asked one after the other."""
-        return _drawn(place, self.seed, self.size, self.controls)
+        drawn = _drawn(place, self.seed, self.size, self.controls)
+        if place not in self._known and len(self._known) * (drawn.mask.size // 8 + FACTS_BYTES) < KNOWN_LIMIT:
+            self._known[place] = _Known.of(drawn)
+        return drawn
+
+    def _remembered(self, place: int) -> "_Known":
+        """Mask and facts of a scene; drawn again only where there was no room to remember them."""
+        return self._known.get(place) or _Known.of(self.drawn(place))
 
     def labels(self) -> npt.NDArray[np.int64]:
         """The class of each scene: classes take turns."""
@@ -189,14 +213,16 @@ class Scenes(Source):
         return "mask"
 
     def mask(self, place: int) -> Mask | None:
-        return self.drawn(place).mask.copy()
+        found = self._remembered(place)
+        rows, cols = found.size
+        return np.unpackbits(found.mask, count=rows * cols).reshape(rows, cols).view(bool)
 
     def identity(self, place: int) -> str:
         return json.dumps(["scene", _generator(), self.seed, self.size, repr(self.controls), place])
 
     def facts(self, place: int) -> dict[str, float]:
-        rows, cols = self.drawn(place).mask.shape
-        return {"rows": float(rows), "cols": float(cols), "objects": 1.0, **self.drawn(place).facts}
+        found = self._remembered(place)
+        return {"rows": float(found.size[0]), "cols": float(found.size[1]), "objects": 1.0, **found.facts}
 
 
 @lru_cache(maxsize=128)

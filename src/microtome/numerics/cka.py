@@ -10,7 +10,7 @@ from torch import Tensor
 
 from microtome.errors import Unmeasurable
 
-CHUNK = 1 << 16  # features multiplied at a time; partial products add up in float64
+CHUNK = 1 << 19  # values centred and multiplied at a time: 2 MB of float32 stay in the cache of one core meanwhile
 
 
 def gram(features: Float[Tensor, "image *feature"]) -> Float64[Tensor, "image image"]:
@@ -22,10 +22,10 @@ def gram(features: Float[Tensor, "image *feature"]) -> Float64[Tensor, "image im
     """
     flat = _flat(features)
     total = torch.zeros(len(flat), len(flat), dtype=torch.float64)
-    for part in flat.split(CHUNK, dim=1):
+    for part in flat.split(max(1, CHUNK // max(1, len(flat))), dim=1):
         part = part.float() if part.dtype in (torch.float16, torch.bfloat16) else part
         part = part - part[:1]  # first, so that features equal on all images become exact zeros
-        part = part - part.mean(0)
+        part -= part.mean(0)
         total += (part @ part.T).cpu().double()
     return total
 

@@ -94,7 +94,7 @@ def _sorted(sample: Array) -> Array:
         raise Unmeasurable(
             f"{wrong} of {sample.size} values are not finite, so no distance to them exists; check the weights file."
         )
-    return np.sort(sample)
+    return sample if bool((sample[1:] >= sample[:-1]).all()) else np.sort(sample)
 
 
 def _merged(first: Array, second: Array) -> tuple[Float64[Array, " both"], Float64[Array, " both"]]:

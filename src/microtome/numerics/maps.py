@@ -13,7 +13,6 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 Extent: TypeAlias = tuple[float, float, float, float]  # top, bottom, left, right edge of the map, as shares of the picture
@@ -99,8 +98,8 @@ def pointing(
             continue
         row, col = divmod(int(one.argmax()), one.shape[1])
         spot = int((row + 0.5) * wanted.shape[0] / one.shape[0]), int((col + 0.5) * wanted.shape[1] / one.shape[1])
-        away = np.asarray(distance_transform_edt(~wanted))
-        hits[place] = float(away[spot] <= tolerance)
+        rows, cols = np.nonzero(wanted)
+        hits[place] = float(np.hypot(rows - spot[0], cols - spot[1]).min() <= tolerance)
     return hits
 
 

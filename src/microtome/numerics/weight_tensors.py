@@ -18,6 +18,9 @@ from microtome.numerics.arrays import Array
 from microtome.numerics.spectra import histogram, matrix, singular_values, statistics
 
 MOST = 5_000_000  # values of one tensor that are looked at one by one; of a larger tensor a strided sample
+STEPS = 1 << 20  # equal steps from the smallest to the largest value, into which very many values are counted
+FINE = 4e-5  # of a standard deviation: the widest step; with far outliers the values are sorted instead
+FULL = 1e-4  # of all values: what the fullest step may hold
 QUANTILES = 131_072  # values that stand for a tensor in distances; with fewer it stands for itself
 EXACT = 256  # units or inputs up to which all singular values are computed
 TOLERANCE = 1e-2  # of the squared top singular value, as ARPACK estimates it; the errors seen are below 1e-6
@@ -107,8 +110,10 @@ def described(values: Float[Tensor, "unit *inputs"]) -> dict[str, float]:
     if not bool(torch.isfinite(values).all()):
         return told
     told |= {MOMENTS[name]: value for name, value in statistics(read).items()}
-    told["spectral norm"], told["stable rank"] = spectral(values)
-    norms = torch.linalg.vector_norm(matrix(values), dim=1).double().numpy()
+    flat = matrix(values)
+    norms = torch.linalg.vector_norm(flat, dim=1).double().numpy()
+    if norms.any():
+        told["spectral norm"], told["stable rank"] = _spectrum(flat, float(norms @ norms))
     told["unit norm, median"] = float(np.median(norms))
     told["unit norm, spread"] = float(norms.std() / norms.mean()) if norms.any() else float("nan")
     return told
@@ -119,7 +124,8 @@ def density(values: Float[Tensor, "*weight"], bins: int) -> tuple[Float[Array, "
     read = sample(values)
     if not bool(torch.isfinite(read).all()):
         return np.full(bins, np.nan), np.full(bins, np.nan)
-    middle, reach = float(read.double().mean()), LIMIT * float(read.double().std(correction=0))
+    read = read.double()
+    middle, reach = float(read.mean()), LIMIT * float(read.std(correction=0))
     low, high = max(middle - reach, float(read.min())), min(middle + reach, float(read.max()))
     return histogram(read, bins, (low, high))
 
@@ -141,13 +147,23 @@ def sample(values: Float[Tensor, "*weight"], most: int = MOST) -> Float[Tensor, 
 def quantiles(values: Float[Tensor, "*weight"], most: int = QUANTILES) -> Float[Array, " value"]:
     """The values in ascending order, or of more than `most` the evenly spaced quantiles, each the middle of an equal share.
 
-    Wasserstein and Kolmogorov-Smirnov distances between such quantiles differ from those of all values by less than the width
-    of a share, here 2 / `most` of a distribution function.
+    Distances between such quantiles differ from those of all values by less than the width of a share, 2 / `most` of a
+    distribution function. Very many values are counted into `STEPS` equal steps instead of sorted, where that moves no value by
+    more than `FINE` standard deviations and no step holds more than `FULL` of all values. Not numbers where a value is not finite.
     """
-    ordered = np.sort(sample(values).numpy())
-    if len(ordered) <= most:
-        return ordered
-    return ordered[((np.arange(most) + 0.5) * len(ordered) / most).astype(np.int64)]
+    read = sample(values).numpy()
+    if len(read) <= most:
+        return np.sort(read)
+    ranks = ((np.arange(most) + 0.5) * len(read) / most).astype(np.int64)
+    low, high = float(read.min()), float(read.max())
+    if not np.isfinite([low, high]).all():
+        return np.full(most, np.nan, dtype=read.dtype)
+    step = (high - low) / STEPS
+    if 0 < step <= FINE * float(read[::16].std()):
+        counts = np.bincount(((read - np.float32(low)) * np.float32(1 / step) + np.float32(0.5)).astype(np.int64))
+        if counts.max() <= FULL * len(read):  # values that occur often must keep their exact place: sort those
+            return (low + np.searchsorted(np.cumsum(counts), ranks, side="right") * step).astype(read.dtype)
+    return np.sort(read)[ranks]
 
 
 def spread_rows(values: Float[Tensor, "unit *inputs"], rows: int = 32, columns: int = 2048) -> Float[Tensor, "few input"]:
@@ -166,20 +182,15 @@ def spectral(values: Float[Tensor, "unit *inputs"]) -> tuple[float, float]:
     From all singular values where the smaller side is at most `EXACT`, else by Lanczos to a relative `TOLERANCE`.
     """
     flat = matrix(values)
-    if not bool(torch.isfinite(flat).all()) or not bool(flat.any()):
-        return float("nan"), float("nan")
+    total = float(torch.linalg.vector_norm(flat, dim=1).double().square().sum())
+    return _spectrum(flat, total) if 0 < total < math.inf else (float("nan"), float("nan"))
+
+
+def _spectrum(flat: Float[Tensor, "unit input"], total: float) -> tuple[float, float]:
+    """Spectral norm and stable rank of finite values whose squares add up to `total`."""
     if min(flat.shape) <= EXACT:
         squares = singular_values(flat) ** 2
         return float(squares[0].sqrt()), float(squares.sum() / squares[0])
-    top = _largest(flat.numpy())
-    return top, _square_sum(flat) / top**2
-
-
-def _largest(flat: Array) -> float:
-    start = np.random.default_rng(0).standard_normal(min(flat.shape)).astype(flat.dtype)
-    top: Any = svds(flat, k=1, tol=TOLERANCE, v0=start, return_singular_vectors=False, solver="arpack")  # type: ignore[arg-type]
-    return float(top[0])
-
-
-def _square_sum(flat: Tensor) -> float:
-    return sum(float(part.double().square().sum()) for part in flat.split(1024))
+    start = np.random.default_rng(0).standard_normal(min(flat.shape)).astype(np.float32)
+    top: Any = svds(flat.numpy(), k=1, tol=TOLERANCE, v0=start, return_singular_vectors=False, solver="arpack")  # type: ignore[arg-type]
+    return float(top[0]), total / float(top[0]) ** 2

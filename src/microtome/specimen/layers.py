@@ -253,6 +253,6 @@ def module_layers(layers: Sequence[Layer]) -> dict[str, list[Layer]]:
 
 def device_of(net: nn.Module) -> torch.device:
     """The device of the network's first parameter or buffer; the CPU where it has none."""
-    for tensor in (*net.parameters(), *net.buffers()):
-        return tensor.device
-    return torch.device("cpu")
+    first = next(net.parameters(), None)
+    first = next(net.buffers(), None) if first is None else first
+    return torch.device("cpu") if first is None else first.device

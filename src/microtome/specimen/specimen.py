@@ -262,10 +262,7 @@ class Specimen:
 
         The layout changes speed (1.3 to 1.4 times on CPUs), not results (2e-7 relative). The same name, digest and anatomy.
         """
-        worker = self.to(device)
-        kernels = [p for p in worker.net.parameters() if p.dim() == 4 and p.shape[-1] > 1]
-        if len(kernels) > 1:  # a plain transformer has one, its patch embedding
-            worker.net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        worker = _in_working_layout(self.to(device))
         for known in ("anatomy", "_digest"):
             if known in self.__dict__:
                 worker.__dict__[known] = self.__dict__[known]
@@ -305,6 +302,24 @@ class Specimen:
         from microtome.specimen.twins import twin
 
         return twin(self, seed)
+
+    def working_twin(self, seed: int = 1) -> "Specimen":
+        """The twin of that seed as analyses run it (on this device, laid out as by `on`), kept until another seed is asked for.
+
+        Most analyses of one run ask for the same one; it must be left as it is.
+        """
+        known: tuple[int, Specimen] | None = self.__dict__.get("_working_twin")
+        if known is None or known[0] != seed:
+            known = self.__dict__["_working_twin"] = (seed, _in_working_layout(self.twin(seed)))
+        return known[1]
+
+
+def _in_working_layout(specimen: Specimen) -> Specimen:
+    """The specimen itself, its network changed to channels-last memory where convolutions do most of the work."""
+    kernels = [p for p in specimen.net.parameters() if p.dim() == 4 and p.shape[-1] > 1]
+    if len(kernels) > 1:  # a plain transformer has one, its patch embedding
+        specimen.net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return specimen
 
 
 def _tops(paths: Sequence[str]) -> list[str]:
