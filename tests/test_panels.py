@@ -9,7 +9,7 @@ EXAMPLES: list[tuple[Panel, tuple[str, ...]]] = [
     (Bars(title="t", y=("a",), x="layer"), ("a",)),
     (Hist(title="t", density="d", value="v", null="n", null_value="w", only=("x",)), ("d", "v", "n", "w")),
     (Heat(title="t", z="z", low=0.0, high=1.0), ("z",)),
-    (Grid(title="t", z="z", across="unit"), ("z",)),
+    (Grid(title="t", z="z", across="unit", groups="g"), ("z", "g")),
     (Scatter(title="t", x="x", y="y", front="f", question="slim"), ("x", "y", "f")),
     (Table(title="t", columns=("a", "b"), rows="layer"), ("a", "b")),
     (Overlay(title="t", base="i", heat="h", mask="m"), ("i", "h", "m")),

@@ -58,6 +58,7 @@ DIMENSIONS = frozenset(
         "target",
         "repair",
         "stage",
+        "groups",
     ]
 )
 

@@ -86,13 +86,18 @@ class Heat(Panel):
 
 @dataclass(frozen=True, kw_only=True)
 class Grid(Panel):
-    """Tiles: `z` is (across…, row, col) or (across…, row, col, rgb); `down` is laid out downwards, `across` from left to right."""
+    """Tiles: `z` is (across…, row, col) or (across…, row, col, rgb); `down` is laid out downwards, `across` from left to right.
+
+    `groups` (for tiles over `across` alone) numbers the group of each tile from 0, as (groups, across): one grouping for each
+    coordinate of its first dimension. The page has a slider over them; on paper the first is drawn.
+    """
 
     kind: ClassVar[str] = "Grid"
-    _array_fields: ClassVar[tuple[str, ...]] = ("z",)
+    _array_fields: ClassVar[tuple[str, ...]] = ("z", "groups")
     z: str
     across: str
     down: str = ""
+    groups: str = ""
     scale: Literal["sequential", "diverging"] = "sequential"
     each: bool = True  # colour scale of its own for each tile; False: one for all
 

@@ -58,9 +58,9 @@ def heat(finding: Finding, panel: Heat) -> Paper:
 
 
 def grid(finding: Finding, panel: Grid) -> Paper:
-    """Tiles: `down` downwards, `across` to the right; without `down` they run on like lines of text."""
+    """Tiles: `down` downwards, `across` to the right; without `down` they run on like lines of text, group by group."""
     array = finding[panel.z]
-    tiles, side, top, inside = _tiles(array, panel)
+    tiles, side, top, inside = _grouped(finding, panel) if panel.groups else _tiles(array, panel)
     rows, cols = tiles.shape[:2]
     tiles = tiles[:MOST_DOWN, :MOST_ACROSS]
     paper, axes = _wall(panel, tiles.shape[0], tiles.shape[1], tiles.shape[2] / tiles.shape[3], side, top)
@@ -69,13 +69,13 @@ def grid(finding: Finding, panel: Grid) -> Paper:
     for row, col in np.ndindex(tiles.shape[:2]):
         tile = tiles[row, col]
         number = row * cols + col
-        if inside and number >= len(inside):
-            continue  # past the last tile of a wrapped wall
+        if inside and (number >= len(inside) or inside[number] is None):
+            continue  # past the last tile of a wrapped wall, or of a group
         picture = _coloured(tile, panel, common) if flat else _true_colours(tile, tiles if not panel.each else tile)
         _hang(axes, picture, row, col)
         if not np.isfinite(tile).any() or (flat and not np.nan_to_num(tile).any()):
             _empty(axes, row, col)
-        if inside and tiles.shape[1] <= NAMED:
+        if inside and tiles.shape[1] <= NAMED and not panel.groups:
             axes.text(col + (1 - GAP) / 2, row - 0.01, short(inside[number], 16), ha="center", va="bottom", fontsize=5)
     if flat and common is not None:
         bar = ScalarMappable(common, _colours(panel.scale))
@@ -113,7 +113,7 @@ def overlay(finding: Finding, panel: Overlay) -> Paper:
     return paper
 
 
-def _tiles(array: xr.DataArray, panel: Grid) -> tuple[Values, list[str], list[str], list[str]]:
+def _tiles(array: xr.DataArray, panel: Grid) -> tuple[Values, list[str], list[str], list[str | None]]:
     """Tiles as (down, across, row, col[, rgb]), names at the side, on top, and (for a wrapped wall) above each tile."""
     pixels = [dim for dim in ("row", "col", "rgb") if dim in array.dims]
     others = [str(dim) for dim in array.dims if str(dim) not in (*pixels, panel.across, panel.down)]
@@ -135,7 +135,28 @@ def _tiles(array: xr.DataArray, panel: Grid) -> tuple[Values, list[str], list[st
     high = -(-len(names) // wide)
     wall = np.full((high * wide, *shape), np.nan)
     wall[: len(names)] = values.reshape(len(names), *shape)
-    return wall.reshape(high, wide, *shape), [], [], names
+    return wall.reshape(high, wide, *shape), [], [], [*names]
+
+
+def _grouped(finding: Finding, panel: Grid) -> tuple[Values, list[str], list[str], list[str | None]]:
+    """Tiles in lines of text that break after each group of the first grouping, with the group's share at the side."""
+    array, grouping = finding[panel.z], finding[panel.groups]
+    pixels = [dim for dim in ("row", "col", "rgb") if dim in array.dims]
+    values = array.transpose(panel.across, *pixels).values.astype(float)
+    number = grouping.transpose(..., panel.across).values[0]
+    wide = min(MOST_ACROSS, max(4, int(np.ceil(np.sqrt(len(values) * 1.6)))))
+    lines: list[Values] = []
+    side: list[str] = []
+    for group in range(int(number.max(initial=-1)) + 1):
+        members = np.flatnonzero(number == group)
+        for start in range(0, len(members), wide):
+            lines.append(np.pad(members[start : start + wide], (0, max(0, wide - len(members[start:]))), constant_values=-1))
+            side.append("" if start else f"group {group + 1}: {100 * len(members) / len(values):.0f} % ({len(members)})")
+    places = np.concatenate(lines)
+    wall = np.full((len(places), *values.shape[1:]), np.nan)
+    wall[places >= 0] = values[places[places >= 0]]
+    inside = [None if place < 0 else str(place) for place in places]
+    return wall.reshape(len(lines), wide, *values.shape[1:]), side, [], inside
 
 
 def _joined(places: tuple[int, ...]) -> str:

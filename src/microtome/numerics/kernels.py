@@ -1,0 +1,58 @@
+"""The spatial kernels of weight layers: (unit, channel, row, col), or why a layer has none that rows and columns can be told of."""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Grid = tuple[int, int, int]  # channels, rows, cols
+
+
+class Kernel(NamedTuple):
+    """A layer's kernel, float32 on the CPU and units first; `reason` says why it is not judged, empty where it is."""
+
+    values: Float[Tensor, "unit channel row col"]
+    reason: str = ""
+
+
+def kernel(module: nn.Module, values: Float[Tensor, "unit *inputs"], sees: Grid | None = None) -> Kernel | None:
+    """The kernel of a convolution, or of a fully connected layer over the map (channel, row, col) that it `sees` flattened.
+
+    `values` are the weights with the units first. Grouped convolutions have the channels of one group; dilation only spreads the
+    positions. None for a layer that sees no map, which is no case for judging at all.
+    """
+    if isinstance(module, nn.Linear):
+        if sees is None or sees[1] * sees[2] < 2:
+            return None
+        values = values.reshape(len(values), *sees)
+    elif values.dim() != 4:
+        axes = values.dim() - 2
+        return Kernel(values.new_zeros(0, 1, 1, 1), f"its kernel has {axes} spatial {'axis' if axes == 1 else 'axes'}, not 2")
+    return Kernel(values, _reason(values, module))
+
+
+def stored(module: nn.Module) -> Tensor | None:
+    """The weights of a packed integer convolution, which keeps them behind a method, as float32; None for any other module."""
+    held: Any = getattr(module, "weight", None)
+    if isinstance(held, Tensor) or not callable(held):
+        return None
+    told = held()
+    return told.dequantize().float() if isinstance(told, Tensor) and told.is_quantized else None
+
+
+def _reason(values: Float[Tensor, "unit channel row col"], module: nn.Module) -> str:
+    _, channels, rows, cols = values.shape
+    if rows == cols == 1:
+        return "1×1: there is one position"
+    if rows != cols:
+        return f"{rows}×{cols}: rows and columns are not alike, so their shares cannot be compared"
+    if channels == 1:
+        deep = "depthwise" if int(getattr(module, "groups", 1)) > 1 else "one input channel"
+        return f"{deep}: with one channel for each unit chance alone gives large indices"
+    broken = int((~torch.isfinite(values)).sum())
+    if broken:
+        return f"{broken} of its weights {'is' if broken == 1 else 'are'} NaN or infinite"
+    if bool((values == values[:, :, :1, :1]).all()):
+        return "all its weights are zero" if not bool(values.any()) else "its weights do not vary over positions"
+    return ""
