@@ -1,10 +1,12 @@
-"""Networks of our own: the mini zoo, seven families small enough to ship with their weights, trained on generated scenes.
+"""Networks of our own: the mini zoo, small enough to ship with its weights, and networks of the literature without weights.
 
-Every one takes 64 x 64 images (mean 0.5, standard deviation 0.25 per colour) and answers with `scenes.CLASSES`.
+Every mini network takes 64 x 64 images (mean 0.5, standard deviation 0.25 per colour) and answers with `scenes.CLASSES`. The others
+are there where timm and torchvision have no such form: any depth, growth, ratio or pooling that their papers try.
 """
 
 import importlib
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,20 @@ _HOME = {
     "mini_deit": "deit",
 }
 NAMES: tuple[str, ...] = tuple(_HOME)
+_LITERATURE = {
+    "densenet121": "dense",
+    "densenet169": "dense",
+    "densenet201": "dense",
+    "densenet264": "dense",
+    "densenet_cifar": "dense",
+    "se_resnet18": "se",
+    "se_resnet34": "se",
+    "se_resnet50": "se",
+    "se_resnet101": "se",
+    "se_resnet152": "se",
+    "banding_net": "banding",
+}
+LITERATURE: tuple[str, ...] = tuple(_LITERATURE)  # without weights; their options are their factories' own
 FAMILIES: dict[str, str] = {
     "mini_vgg": "deeper",
     "mini_resnet": "deeper",
@@ -30,19 +46,43 @@ FAMILIES: dict[str, str] = {
     "mini_hrnet": "wider",
     "mini_seresnet": "attention",
     "mini_deit": "attention",
-}
+} | {name: "attention" if home == "se" else "deeper" for name, home in _LITERATURE.items()}
 SIZE = (64, 64)  # rows, cols in px
 MEAN = (0.5, 0.5, 0.5)  # of pixels in 0..1
 STD = (0.25, 0.25, 0.25)
 
 
-def build(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
+def build(name: str, num_classes: int | None = None, **options: Any) -> nn.Module:
     """The network called `name` with fresh weights from torch's current random state; options are its factory's own.
+
+    `num_classes` is 10 for the mini zoo, and what their papers have for the others.
+
+    Raises: UnknownName, BadOption.
+    """
+    _known(name)
+    factory = factory_of(name)
+    if num_classes is None and name in NAMES:
+        num_classes = 10
+    return factory(**options) if num_classes is None else factory(num_classes=num_classes, **options)
+
+
+def factory_of(name: str) -> Callable[..., nn.Module]:
+    """The function that makes the network called `name`; its docstring and parameters say what can be chosen.
 
     Raises: UnknownName.
     """
     _known(name)
-    return getattr(importlib.import_module(f"microtome.networks.{_HOME[name]}"), name)(num_classes, **options)
+    return getattr(importlib.import_module(f"microtome.networks.{(_HOME | _LITERATURE)[name]}"), name)
+
+
+def input_recipe(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """How a network wants its pictures: the name of a recipe, and its size where the options say one.
+
+    Raises: UnknownName.
+    """
+    _known(name)
+    kind = "mini" if name in NAMES else "cifar" if name == "densenet_cifar" else "imagenet"
+    return {"name": kind, "size": options.get("size")}
 
 
 def weights(name: str) -> Path:
@@ -62,12 +102,16 @@ def card(name: str) -> dict[str, Any]:
 
 
 def _known(name: str) -> None:
-    if name not in _HOME:
-        raise UnknownName(f"There is no network of ours called '{name}'.{did_you_mean(name, NAMES)}")
+    if name not in _HOME and name not in _LITERATURE:
+        raise UnknownName(f"There is no network of ours called '{name}'.{did_you_mean(name, [*NAMES, *LITERATURE])}")
 
 
 def _shipped(name: str, suffix: str) -> Path:
     _known(name)
+    if name in _LITERATURE:
+        raise CheckpointError(
+            f"'{name}' ships without weights: take it untrained (weights=None, --weights none) or give a file of your own."
+        )
     path = Path(__file__).parent / "weights" / f"{name}.{suffix}"
     if not path.exists():
         raise CheckpointError(

@@ -1,10 +1,13 @@
-"""The documentation page of the mini zoo, written from the cards: `python -m microtome.networks.page > docs/networks.md`."""
+"""The documentation page of our networks, written from cards and factories: `python -m microtome.networks.page > docs/networks.md`."""
 
+import inspect
 from typing import Any
+
+import torch
 
 from microtome import networks
 
-_HEAD = """# The mini zoo
+_HEAD = """# Networks of our own
 
 Seven small networks ship with microtome, weights included, so that every analysis has something trained to look at without
 downloading anything. Open one as `microtome:mini_vgg`; `microtome.networks.card("mini_vgg")` is all of this page as a
@@ -40,6 +43,31 @@ patches start decorrelated (from the first thousand scenes), and Muon trains the
 | network | epochs x scenes | highest rate | teacher | seed | date | command |
 |---|---|---|---|---|---|---|
 """
+_LITERATURE = """
+## Networks of the literature, without weights
+
+For the forms that other libraries lack: any depth, growth rate, compression, reduction ratio or pooling that the papers try.
+They open untrained, or with a weights file of yours; asking for pretrained weights is refused in one sentence. Options are written
+into the name, in quotes on the command line:
+
+```sh
+microtome layers "microtome:densenet_cifar(depth=40,growth=12)"
+microtome cost "microtome:se_resnet50(ratio=8)" --weights none
+microtome weights "microtome:banding_net(pooling='fc')" --weights none
+```
+
+Trained weights of timm's DenseNets fit `densenet121`, `169` and `201`; those of its `seresnet50` fit `se_resnet50`. Where timm has a
+network of the same name, a bare `densenet121` means timm's, which has weights; `microtome:densenet121` means this one.
+
+| network | parameters | options and their defaults | what it is |
+|---|---:|---|---|
+"""
+_PAPERS = """
+Sources, readings and formulas stand in the files: [dense.py](../src/microtome/networks/dense.py) (Huang et al. 2017),
+[se.py](../src/microtome/networks/se.py) (Hu et al. 2018), [banding.py](../src/microtome/networks/banding.py) (Petrov et al. 2021).
+Counts of forms that the papers tell in millions: DenseNet-BC of depth 100 and growth 12 (`bottleneck=4, compression=0.5`) {bc:,};
+SE-ResNet-50 at ratios 2, 4, 8, 16 and 32, with biases, {ratios}.
+"""
 _BUILT = {
     "mini_vgg": "timm's VGG with batch norm, pooled head",
     "mini_resnet": "timm's ResNet, basic blocks, stages of 1, 1, 2, 3",
@@ -64,7 +92,27 @@ def page() -> str:
         f"| `{one['name']}` | {one['family']} | {one['parameters']:,} | {one['macs'] / 1e6:.1f} | {_BUILT[one['name']]} |"
         for one in cards
     )
-    return f"{head}{what}\n\n{_accuracy(cards)}\n{_recipes(cards)}"
+    return f"{head}{what}\n\n{_accuracy(cards)}\n{_recipes(cards)}{_literature()}"
+
+
+def _literature() -> str:
+    rows: list[str] = []
+    for name in networks.LITERATURE:
+        factory = networks.factory_of(name)
+        named = [one for one in inspect.signature(factory).parameters.values() if one.default is not one.empty]
+        options = ", ".join(f"`{one.name}={one.default!r}`" for one in named)
+        told = inspect.cleandoc(factory.__doc__ or "").splitlines()[0]
+        rows.append(f"| `{name}` | {_size(name):,} | {options} | {told} |\n")
+    ratios = ", ".join(f"{_size('se_resnet50', ratio=ratio):,}" for ratio in (2, 4, 8, 16, 32))
+    bc = _size("densenet_cifar", depth=100, growth=12, bottleneck=4, compression=0.5)
+    return _LITERATURE + "".join(rows) + _PAPERS.format(bc=bc, ratios=ratios)
+
+
+def _size(name: str, **options: Any) -> int:
+    """Parameters of a network that is built without memory for them."""
+    with torch.device("meta"):
+        net = networks.build(name, **options)
+    return sum(one.numel() for one in net.parameters())
 
 
 def _accuracy(cards: list[dict[str, Any]]) -> str:

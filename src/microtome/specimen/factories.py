@@ -80,43 +80,64 @@ class Factory:
 
 
 def own_names() -> tuple[str, ...]:
-    """The names of microtome's own networks."""
-    return tuple(str(name) for name in _own().NAMES)
+    """The names of microtome's own networks, the mini zoo first."""
+    return tuple(str(name) for name in (*_own().NAMES, *_own().LITERATURE))
+
+
+def is_mini(name: str) -> bool:
+    """Whether a network of our own is one of the mini zoo, which has weights."""
+    return name in _own().NAMES
+
+
+def own_recipe(factory: "Factory") -> dict[str, Any]:
+    """The recipe's name, and its size where the network was built for one."""
+    return dict(_own().input_recipe(_bare_name(factory.name), factory.options))
 
 
 def own_weights(name: str) -> Path:
     """The weights file of one of microtome's own networks."""
-    return Path(_own().weights(name))
+    return Path(_own().weights(_bare_name(name)))
 
 
 @dataclass(frozen=True)
 class OwnFacts:
-    """What is known of one of microtome's own networks before it runs."""
+    """What is known of one of microtome's own networks before it runs; `reason` says why the family."""
 
     family: Family | None
+    reason: str
     labels: tuple[str, ...] | None
 
 
 def own_facts(name: str) -> OwnFacts:
     """Family and labels of one of microtome's own networks; labels only where its weights' card is installed."""
     house = _own()
+    name = _bare_name(name)
     family = house.FAMILIES.get(name)
+    mini = "it is of the mini zoo, which has its families by design"
+    reason = mini if is_mini(name) else f"{name} is a network of the '{family}' kind in the literature"
     try:
         labels = house.card(name).get("labels")
     except CheckpointError:  # the architecture can be had without the weights
         labels = None
-    return OwnFacts(family, tuple(str(label) for label in labels) if labels else None)
+    return OwnFacts(family, reason, tuple(str(label) for label in labels) if labels else None)
 
 
 def _own() -> Any:
     return importlib.import_module("microtome.networks")
 
 
+def _bare_name(name: str) -> str:
+    """The name without "microtome:" and without options."""
+    return name.removeprefix("microtome:").partition("(")[0]
+
+
 def own(name: str, options: dict[str, Any]) -> Factory:
-    """The factory of one of microtome's own networks. Raises UnknownName."""
-    if name not in own_names():
-        raise UnknownName(f"microtome has no network '{name}'." + did_you_mean(name, own_names()))
-    return Factory("microtome", f"microtome:{name}", lambda **opts: _own().build(name, **opts), options)
+    """The factory of one of microtome's own networks, "name" or "name(key=value)". Raises UnknownName or BadOption."""
+    bare = name.partition("(")[0]
+    if bare not in own_names():
+        raise UnknownName(f"microtome has no network '{bare}'." + did_you_mean(bare, own_names()))
+    written = _arguments(name, f"microtome:{name}")[1] if bare != name else {}
+    return Factory("microtome", f"microtome:{name}", lambda **opts: _own().build(bare, **opts), {**written, **options})
 
 
 def of_timm(name: str, options: dict[str, Any]) -> Factory:

@@ -53,8 +53,8 @@ def open(
 ) -> Specimen:
     """The specimen that `what` names.
 
-    `what`: "timm:NAME[.TAG]", "torchvision:NAME", "microtome:NAME", a bare name (tried in that library order: microtome, timm,
-    torchvision), "pkg.mod:factory", "file.py:factory(depth=20)", a file that `Specimen.save` wrote, or an `nn.Module`.
+    `what`: "timm:NAME[.TAG]", "torchvision:NAME", "microtome:NAME", "microtome:NAME(depth=40)", a bare name (the mini zoo, timm,
+    torchvision, microtome's others), "pkg.mod:factory", "file.py:factory(depth=20)", a file that `Specimen.save` wrote, or an `nn.Module`.
     `weights`: "pretrained", None or "none" for untrained weights drawn under `seed`, or a file. `recipe`, `labels` and `family`
     replace what the network says of itself; `edits` are made in a row afterwards ("squeeze_excitation:ratio=8");
     `options` go to the factory. Raises UnknownName, BadOption, CheckpointError, NoNetwork, SpecimenError or Uneditable.
@@ -159,10 +159,11 @@ def _factory(what: str, options: dict[str, Any], notes: list[str]) -> Factory:
 
 
 def _bare(name: str, options: dict[str, Any], notes: list[str]) -> Factory:
+    own = ("microtome", factories.own)
+    others = (("timm", factories.of_timm), ("torchvision", factories.of_torchvision))
+    # what has weights comes first: a network of the literature that timm has too is timm's
     libraries: tuple[tuple[str, Callable[[str, dict[str, Any]], Factory]], ...] = (
-        ("microtome", factories.own),
-        ("timm", factories.of_timm),
-        ("torchvision", factories.of_torchvision),
+        (own, *others) if factories.is_mini(name) else (*others, own)
     )
     hints: list[str] = []
     for source, maker in libraries:
@@ -305,8 +306,9 @@ def _describe(opened: _Opened, recipe: Any, wanted: Any) -> None:
 
 def _own_recipe(opened: _Opened) -> tuple[Recipe, list[str]]:
     source = opened.factory.source if opened.factory else ""
-    if source == "microtome":
-        return NAMED["mini"], []
+    if source == "microtome" and opened.factory is not None:
+        said = factories.own_recipe(opened.factory)
+        return Recipe.of(said["size"], NAMED[said["name"]]) if said["size"] else NAMED[said["name"]], []
     if getattr(opened.net, "pretrained_cfg", None):
         library: Any = timm()
         return from_timm(library.data.resolve_model_data_config(opened.net))
@@ -328,7 +330,7 @@ def _own_labels(opened: _Opened) -> tuple[Labels | None, list[str]]:
     if source == "microtome":
         facts = factories.own_facts(opened.name.partition(":")[2])
         names = facts.labels
-        opened.family = (facts.family, "it is of the mini zoo, which has its families by design") if facts.family else None
+        opened.family = (facts.family, facts.reason) if facts.family else None
         return ((names, None) if names and not _resized(opened) else None), []
     if getattr(opened.net, "pretrained_cfg", None):
         return labels.of_timm(opened.net)
