@@ -95,14 +95,14 @@ def pages() -> dict[Path, str]:
         (DOCS / "errors.md", "tree", error_tree()),
         (DOCS / "report.md", "panels", panel_table()),
     ):
-        made[path] = spliced(path, name, text)
+        made[path] = spliced(path, name, text, made.get(path))
     return made
 
 
-def spliced(path: Path, name: str, text: str) -> str:
-    """The file's own text with what stands between its two marks replaced."""
+def spliced(path: Path, name: str, text: str, said: str | None = None) -> str:
+    """The file's own text, or `said`, with what stands between its two marks replaced."""
     begin, end = f"<!-- generated: {name} -->", f"<!-- end of generated: {name} -->"
-    said = path.read_text(encoding="utf-8")
+    said = path.read_text(encoding="utf-8") if said is None else said
     if begin not in said or end not in said:
         raise SystemExit(f"{path.relative_to(ROOT)} has no marks '{begin}' and '{end}' for the generated part.")
     return said[: said.index(begin) + len(begin)] + "\n" + text + said[said.index(end) :]

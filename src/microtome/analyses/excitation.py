@@ -1,0 +1,273 @@
+"""What squeeze-and-excitation gates do, class by class: how far they open, and how much of that the class explains.
+
+A gate is one number per channel that multiplies a map. Gates are found by that, not by names: squeeze-and-excitation of any
+library, efficient channel attention, the channel part of CBAM, one's own modules. For every gate: mean and spread, the share of
+its variance over images that lies between classes (with what shuffled labels give, and the untrained twin), saturation, channels
+that are always or never open. For the last gate of each stage the curves of the paper: mean gate of some channels by class, and mean ±
+standard deviation within a class; and the gates of the first images one by one.
+
+Source: Hu et al. 2018, arXiv:1709.01507v4, section 7.2, figures 6 and 7; η² and its expectation under shuffled labels, Fisher 1925,
+Kelley 1935. The paper gives curves and no numbers; the shares are ours.
+"""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from microtome.analysis import Arrays, Census, option
+from microtome.errors import SpecimenError, UnknownName, Unmeasurable, did_you_mean
+from microtome.finding import array
+from microtome.images import Images
+from microtome.numerics.excitation import OPEN, SHUT, STILL, Explained, Gist, class_means, explained, gist, sums
+from microtome.panels import Curve, Heat, Panel, Table
+from microtome.scan import Batch
+from microtome.specimen import Specimen
+from microtome.specimen.gating import Gate, gates
+from microtome.tally import Bundle, Rows, Tally, Total
+
+SHOWN = 8  # images whose gates are shown one by one
+CLASSES = 4  # classes with a curve where none are named, as in the paper
+ALL = "all classes"
+
+
+@final
+class Excitation(Census):
+    """Channel gates by class and by depth."""
+
+    needs = "labels"
+    question = "understand"
+    title = "Channel gates"
+    with_twin = True
+
+    at: tuple[str, ...] = option(("stages",), "layers up to each of which the last gate gets curves: names, globs or aliases")
+    classes: tuple[str, ...] = option((), "classes with a curve, by name; empty: four, evenly spread")
+    units: int = option(50, "how many channels each curve shows, evenly spread", low=2, high=4096)
+
+    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+        try:
+            found, others = gates(specimen)
+        except SpecimenError as error:
+            return str(error)
+        if not found and others:
+            return f"the factors of its channels ({others[0]}{', …' if len(others) > 1 else ''}) come from no single layer's output"
+        if not found:
+            return "it has no gate: nowhere does one number per channel, computed from the image, multiply a map"
+        return Census.unfit(self, specimen, images)
+
+    def watched(self, specimen: Specimen) -> list[str]:
+        return list(dict.fromkeys(gate.watch for gate in gates(specimen)[0]))
+
+    def tally(self) -> Tally:
+        return Bundle({"sums": Total(), "first": Rows()})
+
+    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
+        return {
+            gate.name: gate.values(value.detach().clone()).float().cpu().numpy()
+            for gate in gates(specimen)[0]
+            if gate.watch == name
+        }
+
+    def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
+        total, first = _parts(tally)
+        labels = batch.labels if batch.labels is not None else np.full(len(batch.index), -1)
+        values = {name: one for each in seen.values() for name, one in each.items()}
+        for label in sorted(set(labels[labels >= 0].tolist())):
+            mine = labels == label
+            told = {f"{name}|{label}": sums(one[mine]) for name, one in values.items()}
+            total.add(int(mine.sum()), told | {f"count|{label}": [float(mine.sum())]})
+        early = batch.index < SHOWN
+        if early.any():
+            first.add(batch.index[early], {name: one[early] for name, one in values.items()})
+
+    def settle(self, specimen: Specimen, images: Images, tally: Tally, twin: Tally | None) -> Arrays:
+        assert images.classes is not None and twin is not None
+        found, others = gates(specimen)
+        total, first = _parts(tally)
+        labels = [label for label in range(len(images.classes)) if f"count|{label}" in total]
+        if not labels:
+            raise Unmeasurable("no image of the part that was looked at has a label, so gates cannot be told by class.")
+        totals, counts = _stacked(total, found, labels)
+        for gate in found:
+            if not np.isfinite(totals[gate.name]).all():
+                raise Unmeasurable(f"the gates of {gate.name} are not finite; `microtome weights` lists layers with NaN.")
+        names = [images.classes[label] for label in labels]
+        arrays = _by_layer(found, totals, counts) | _twin_by_layer(found, _parts(twin)[0], len(images.classes))
+        arrays |= {
+            f"gate/{gate.name}": array(class_means(totals[gate.name], counts)[0], ("class", "unit"), "gate", {"class": names})
+            for gate in found
+        }
+        drawn = self._drawn(specimen, found)
+        arrays |= self._curves(drawn, names, totals, counts)
+        shown = {"image": [images.names[place] for place in first.index]} if first.count else {}
+        for gate in drawn if first.count else []:
+            arrays[f"image_gate/{gate.name}"] = array(first.column(gate.name), ("image", "unit"), "gate", shown, "gate")
+        arrays["count"] = array(counts, ("class",), "images", {"class": names}, "images")
+        arrays["trained"] = array([specimen.trained is not False], ("measure",), "1")
+        arrays["left_out"] = array(list(others) or ["none"], ("criterion",), "text", title="factors that could not be followed")
+        return arrays
+
+    def _drawn(self, specimen: Specimen, found: Sequence[Gate]) -> list[Gate]:
+        """The gates that get curves: the last one up to each of the layers asked for, or the last of all before them."""
+        try:
+            ends = [specimen.layer(name).order for name in specimen.find(self.at)]
+        except UnknownName:
+            if self.at != ("stages",):
+                raise
+            ends = [gate.order for gate in found]  # a network without stages
+        last = [max((gate for gate in found if gate.order <= end), key=lambda gate: gate.order, default=None) for end in ends]
+        kept = {gate.name: gate for gate in last if gate is not None} or {found[-1].name: found[-1]}
+        return sorted(kept.values(), key=lambda gate: gate.order)
+
+    def _curves(self, drawn: Sequence[Gate], names: list[str], totals: Any, counts: Any) -> dict[str, Any]:
+        """Mean gates by class over a few channels, for the classes asked for and for all; mean ± deviation for two of them."""
+        for name in self.classes:
+            if name not in names:
+                raise UnknownName(f"excitation: the images have no class '{name}'.{did_you_mean(name, names)}")
+        spread = np.unique(np.linspace(0, len(names) - 1, min(CLASSES, len(names))).round().astype(int))
+        chosen = [names.index(name) for name in self.classes] or spread.tolist()
+        arrays: dict[str, Any] = {}
+        for gate in drawn:
+            units = np.unique(np.linspace(0, gate.units - 1, min(self.units, gate.units)).round().astype(int))
+            mean, deviation = class_means(totals[gate.name], counts)
+            whole = totals[gate.name][:, 0].sum(0) / counts.sum()
+            told = {"class": [*(names[one] for one in chosen), ALL], "unit": units}
+            curve = np.concatenate([mean[chosen], whole[None]])[:, units]
+            arrays[f"curve/{gate.name}"] = array(curve, ("class", "unit"), "gate", told, "mean gate")
+            pair = [chosen[0], chosen[-1]] if len(chosen) > 1 else chosen[:1]
+            told = {"class": [names[one] for one in pair], "unit": units}
+            for prefix, sign in (("within", 0), ("within_low", -1), ("within_high", 1)):
+                values = (mean[pair] + sign * deviation[pair])[:, units]
+                arrays[f"{prefix}/{gate.name}"] = array(values, ("class", "unit"), "gate", told, "mean gate")
+        return arrays
+
+    def panels(self, found: Arrays) -> Sequence[Panel]:
+        shown: list[Panel] = []
+        if not np.isnan(found["beyond_chance"].values).all():
+            shown.append(
+                Curve(title="Share of the gates' variance that the class explains", y=("beyond_chance",), x="layer",
+                      null=("twin_beyond_chance",),
+                      note="Beyond what shuffled labels give: 0 at chance, 1 where the class explains all. Dashed: the untrained twin.")
+            )  # fmt: skip
+        shown += [
+            Curve(title="Open and shut gates over depth", y=("open", "shut"), x="layer", null=("twin_open",),
+                  note=f"Shares of all gates above {OPEN} and below {SHUT}. Dashed: above {OPEN} in the untrained twin."),
+            Table(title="Gates by layer", rows="layer",
+                  columns=("form", "beyond_chance", "twin_beyond_chance", "telling", "mean", "open", "shut", "always_open",
+                           "never_open", "across_units", "across_images", "between_class", "chance"),
+                  note="Always open: above 0.9 for every image; never open: below 0.1 for every image."),
+        ]  # fmt: skip
+        for name in [one.partition("/")[2] for one in found if one.startswith("curve/")]:
+            images = f"image_gate/{name}"
+            shown += [
+                Curve(title=f"{name}: mean gate by class", y=(f"curve/{name}",), x="unit", by="class",
+                      note="Channels spread evenly, in no meaningful order. Where the lines part, the gate depends on the class."),
+                Curve(title=f"{name}: spread within a class", y=(f"within/{name}",), x="unit", by="class",
+                      low=f"within_low/{name}", high=f"within_high/{name}", note="Mean ± one standard deviation over the class' images."),
+            ]  # fmt: skip
+            if images in found:
+                shown.append(Heat(title=f"{name}: gates of the first images", z=images, note="Down: images. Across: channels."))
+        return shown
+
+    def line(self, found: Arrays) -> str:
+        layers, images = found["mean"].sizes["layer"], int(found["count"].sum())
+        opened, shut = (100 * float(found[name].mean()) for name in ("open", "shut"))
+        start = (
+            f"{layers} gate{'s' if layers > 1 else ''} over {images} images: {opened:.1f} % of their values are above {OPEN}, "
+            f"{shut:.1f} % below {SHUT}; "
+            f"{int(found['always_open'].sum())} of {int(found['width'].sum())} channels are always open, "
+            f"{int(found['never_open'].sum())} never. "
+        )
+        return start + _told(found) + ("" if bool(found["trained"].values[0]) else " The network is untrained.")
+
+    def caveats(self, found: Arrays) -> Sequence[str]:
+        count, classes = int(found["count"].sum()), found["count"].sizes["class"]
+        said = [
+            "Different images drive untrained gates differently too, and classes differ in colour and size: only what exceeds the "
+            "untrained twin was learnt.",
+            "A gate near 1 does not show that its channel matters, nor one near 0 that it does not: the next layer scales too.",
+        ]
+        outside = found["outside"]
+        if float(outside.max()) > 0:
+            loose = [str(one) for one in outside.layer.values[outside.values > 0]]
+            said.append(f"Not confined to 0 to 1, so that 'open' and 'shut' mean little there: {', '.join(loose[:3])}.")
+        if still := int(found["still"].sum()):
+            said.append(
+                f"{still} channels' gates never vary (standard deviation below {STILL:g}); they are left out of the shares."
+            )
+        if count < 5 * classes:
+            said.append(f"Only {count} images of {classes} classes: the shares beyond chance are uncertain.")
+        if str(found["left_out"].values[0]) != "none":
+            said.append(
+                f"Left out, since they come from no single layer's output: {', '.join(map(str, found['left_out'].values[:4]))}."
+            )
+        return said
+
+
+def _told(found: Arrays) -> str:
+    """What the class explains, in words."""
+    beyond, twin = found["beyond_chance"].values, found["twin_beyond_chance"].values
+    if np.isnan(beyond).all():
+        if found["count"].sizes["class"] < 2:
+            return "There is one class only, so nothing can differ between classes."
+        return "Nothing can be said of the classes: the gates never vary, or there are no more images than classes."
+    most, first = int(np.nanargmax(beyond)), int(np.flatnonzero(~np.isnan(beyond))[0])
+    null = "–" if np.isnan(twin[most]) else f"{100 * twin[most]:.0f} %"
+    rise = f" (first gate {100 * beyond[first]:.0f} %)" if most != first else ""
+    return (
+        f"Beyond chance the class explains most at {found['beyond_chance'].layer.values[most]}: {100 * beyond[most]:.0f} % of the "
+        f"variance{rise}; untrained twin there {null}."
+    )
+
+
+def _parts(tally: Tally) -> tuple[Total, Rows]:
+    assert isinstance(tally, Bundle)
+    total, first = tally["sums"], tally["first"]
+    assert isinstance(total, Total) and isinstance(first, Rows)
+    return total, first
+
+
+def _stacked(total: Total, found: Sequence[Gate], labels: Sequence[int]) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+    """For each gate the sums (class, kind, unit), and the number of images of each class."""
+    counts = np.array([float(total[f"count|{label}"][0]) for label in labels])
+    return {gate.name: np.stack([total[f"{gate.name}|{label}"] for label in labels]) for gate in found}, counts
+
+
+def _by_layer(found: Sequence[Gate], totals: dict[str, Any], counts: np.ndarray[Any, Any]) -> dict[str, Any]:
+    told = {"layer": [gate.name for gate in found]}
+    gists: list[Gist] = [gist(totals[gate.name], counts) for gate in found]
+    shares: list[Explained] = [explained(totals[gate.name], counts) for gate in found]
+    columns = {
+        "mean": ("gate", "mean", [one.mean for one in gists]),
+        "across_units": ("gate", "spread over channels", [one.across_units for one in gists]),
+        "across_images": ("gate", "spread over images", [one.across_images for one in gists]),
+        "open": ("share", f"above {OPEN}", [one.open for one in gists]),
+        "shut": ("share", f"below {SHUT}", [one.shut for one in gists]),
+        "always_open": ("channels", "always open", [one.always_open for one in gists]),
+        "never_open": ("channels", "never open", [one.never_open for one in gists]),
+        "outside": ("share", "outside 0 to 1", [one.outside for one in gists]),
+        "still": ("channels", "never vary", [one.still for one in gists]),
+        "between_class": ("share", "between classes (η²)", [one.share for one in shares]),
+        "chance": ("share", "shuffled labels", [one.chance for one in shares]),
+        "beyond_chance": ("share", "beyond chance (ε²)", [one.beyond for one in shares]),
+        "telling": ("share", "channels with p < 0.01", [one.telling for one in shares]),
+        "width": ("channels", "channels", [gate.units for gate in found]),
+        "form": ("text", "what gates", [gate.form for gate in found]),
+    }
+    return {name: array(values, ("layer",), unit, told, title) for name, (unit, title, values) in columns.items()}
+
+
+def _twin_by_layer(found: Sequence[Gate], total: Total, classes: int) -> dict[str, Any]:
+    told = {"layer": [gate.name for gate in found]}
+    labels = [label for label in range(classes) if f"count|{label}" in total]
+    nothing = [float("nan")] * len(found)
+    shares, opened = nothing, nothing
+    if labels:
+        totals, counts = _stacked(total, found, labels)
+        shares = [explained(totals[gate.name], counts).beyond for gate in found]
+        opened = [gist(totals[gate.name], counts).open for gate in found]
+    return {
+        "twin_beyond_chance": array(shares, ("layer",), "share", told, "untrained twin"),
+        "twin_open": array(opened, ("layer",), "share", told, "untrained twin, above 0.9"),
+    }

@@ -1,0 +1,144 @@
+"""Finding gates: factors of one number per channel that multiply a map, and how to compute them from a layer's output.
+
+Nothing is attached to the network: the multiplication itself is seen as it runs, so a gate is found by what it does and not by
+what its module is called, and a sigmoid that is a function in a forward method counts as well as one that is a module.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+VIEWS = frozenset(
+    ("_reshape_alias", "_to_copy", "_unsafe_view", "alias", "as_strided_", "clone", "contiguous", "detach", "expand", "reshape",
+     "squeeze", "transpose", "unsqueeze", "view")
+)  # fmt: skip
+
+
+class Step(NamedTuple):
+    """A pointwise operation with everything but its first tensor."""
+
+    function: Any
+    rest: tuple[Any, ...]
+    named: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One multiplication of a map by one number per channel.
+
+    `at` is where it was seen, `origin` the labelled tensor that the factor comes from by `steps` (None where it comes from several,
+    or from none), `channels` how many numbers it has for one image, `order` its place among the factors.
+    """
+
+    at: str
+    origin: str | None
+    steps: tuple[Step, ...]
+    channels: int
+    order: int
+
+
+class _Trail(NamedTuple):
+    origin: str | None
+    steps: tuple[Step, ...]
+
+
+class Factors(TorchDispatchMode):
+    """While this is entered, `found` gathers every factor that multiplies maps computed from `picture` (image, rgb, row, col).
+
+    `label(tensor, name)` names tensors that can be looked at later; `at` is written down with what is found.
+    """
+
+    def __init__(self, picture: Tensor) -> None:
+        super().__init__()
+        self.at = ""
+        self.found: list[Factor] = []
+        self._count = len(picture)
+        self._known = cast("dict[Tensor, _Trail]", WeakTensorKeyDictionary())
+        self._known[picture] = _Trail(None, ())
+
+    def label(self, tensor: Tensor, name: str) -> None:
+        """From now on `tensor` is what `name` gives, unless it already is what a module within it gave, unchanged since."""
+        trail = self._known.get(tensor)
+        if trail is not None and not (trail.origin is not None and not trail.steps):
+            self._known[tensor] = _Trail(name, ())
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # else the first operation imports the whole compiler (seconds) only to shield this mode from it
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        name = func.overloadpacket.__name__.rstrip("_")
+        if name == "mul" and isinstance(args[0], Tensor) and isinstance(args[1], Tensor):
+            self._multiplied(args[0], args[1])
+            self._multiplied(args[1], args[0])
+        given = [one for one in _tensors((args, kwargs or {})) if one in self._known]
+        trail = self._known[given[0]] if len(given) == 1 else _Trail(None, ())
+        value = func(*args, **(kwargs or {}))
+        if given:
+            followed = self._followed(func, name, args, kwargs or {}, trail, given)
+            for made in _tensors(value):
+                self._known[made] = followed
+        return value
+
+    def _followed(
+        self, func: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], trail: _Trail, given: Sequence[Tensor]
+    ) -> _Trail:
+        if trail.origin is None or len(given) != 1:
+            return _Trail(None, ())
+        if name in VIEWS or func.overloadpacket.__name__ in VIEWS:
+            return trail
+        if torch.Tag.pointwise in func.tags and args and args[0] is given[0]:
+            rest = tuple(one.detach().clone() if isinstance(one, Tensor) else one for one in args[1:])
+            return _Trail(trail.origin, (*trail.steps, Step(_not_in_place(func), rest, dict(kwargs))))
+        return _Trail(None, ())
+
+    def _multiplied(self, thing: Tensor, factor: Tensor) -> None:
+        """Note `factor` if it is one number per channel for a map of more than one cell."""
+        trail = self._known.get(factor)
+        if trail is None or thing not in self._known or thing.dim() != 4 or factor.dim() != 4 or len(factor) != self._count:
+            return
+        flat = all(side == 1 or stride == 0 for side, stride in zip(factor.shape[2:], factor.stride()[2:], strict=True))
+        if flat and factor.shape[:2] == thing.shape[:2] and thing.shape[2] * thing.shape[3] > 1 and not _flat(thing):
+            self.found.append(Factor(self.at, trail.origin, trail.steps, factor.shape[1], len(self.found)))
+
+
+def _flat(thing: Tensor) -> bool:
+    return all(side == 1 or stride == 0 for side, stride in zip(thing.shape[2:], thing.stride()[2:], strict=True))
+
+
+def _not_in_place(func: Any) -> Any:
+    """The operation that gives a new tensor, for one that overwrites its own."""
+    name = func.overloadpacket.__name__
+    if not name.endswith("_") or name.endswith("__"):
+        return func
+    return getattr(getattr(torch.ops.aten, name.rstrip("_")), func._overloadname)
+
+
+def replayed(value: Float[Tensor, "image *channel"], factor: Factor) -> Float[Tensor, "image channel"] | None:
+    """The factor (image, channel) from what its origin gave; None where that does not have the factor's channels."""
+    flat = value.flatten(1)
+    if flat.shape[1] != factor.channels:
+        return None
+    for step in factor.steps:
+        rest = [one.flatten() if isinstance(one, Tensor) and one.numel() > 1 else one for one in step.rest]
+        flat = step.function(flat, *rest, **step.named)
+    return flat
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _tensors(list(cast(Mapping[Any, Any], value).values()))
+    elif isinstance(value, list | tuple):
+        for part in cast(Sequence[Any], value):
+            yield from _tensors(part)
