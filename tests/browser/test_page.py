@@ -369,3 +369,79 @@ def test_a_damaged_finding_is_named_on_the_page(opened: Open, results: Path, tmp
     assert "does not match its checksum" in text
     assert "cone/broken.jpg" in text
     assert "reuse needs dense blocks" in text
+
+
+def grouped(folder: Path, units: int = 512) -> str:
+    """The address of a report with one wall of tiles in groups of two to five; unit u is in group u mod k."""
+    from microtome.panels import Grid
+
+    random = np.random.default_rng(0)
+    counts = [2, 3, 4, 5]
+    group = np.stack([np.sort(np.arange(units) % k)[np.argsort(np.arange(units) % k, kind="stable").argsort()] for k in counts])
+    named = {"unit": list(range(units))}
+    arrays = {
+        "factors/last": array(random.integers(1, 255, (units, 3, 3, 3), dtype=np.uint8), ("unit", "row", "col", "rgb"), "colour", named),
+        "group/last": array(group, ("groups", "unit"), "number of the group", named | {"groups": counts}),
+    }  # fmt: skip
+    Finding(
+        analysis="banding", arrays=arrays, line="A = +0.9.", title="Weight banding", origin={"specimen": {"name": "net"}},
+        panels=(Grid(title="Kernels", z="factors/last", across="unit", groups="group/last"),),
+    ).save(folder / "net" / "banding")  # fmt: skip
+    return report(folder).as_uri()
+
+
+@pytest.mark.parametrize("width", [1280, 380])
+def test_a_slider_regroups_tiles_by_keyboard(opened: Open, tmp_path: Path, width: int) -> None:
+    page = opened(grouped(tmp_path), width=width)
+    slider = page.locator("#banding input[type=range]")
+    heads = page.locator("#banding .lines .side, #banding .lines .above")
+    page.wait_for_selector("#banding .lines canvas")
+    assert slider.get_attribute("aria-valuetext") == "2 groups"
+    assert re.sub(r"\s+", " ", heads.first.inner_text()).replace(":", "") == "group 1 50 % · 256"
+    assert page.locator("#banding .chunk").first.locator("canvas").get_attribute("aria-label").startswith("Tiles 0 to ")
+    assert page.locator("#banding .caption").count() == 0  # a wall of tiles: no room for names
+    slider.focus()
+    page.keyboard.press("End")
+    until(page, "document.querySelector('#banding input[type=range]').getAttribute('aria-valuetext') === '5 groups'")
+    assert page.locator("#banding output").inner_text() == "5"
+    assert "5 groups" in page.inner_text("#banding .ramp")
+    assert re.sub(r"\s+", " ", heads.first.inner_text()).replace(":", "") == "group 1 20 % · 103"
+    page.keyboard.press("ArrowLeft")
+    until(page, "document.querySelector('#banding output').textContent === '4'")
+    grid = page.locator("#banding .lines")
+    grid.evaluate("g => { g.scrollTop = g.scrollHeight; }")
+    until(page, "[...document.querySelectorAll('#banding canvas')].some(c => c.ariaLabel.endsWith(' of group 4'))")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.click("#banding button:text-is('Table')")
+    row = page.locator("#banding table tbody tr").nth(6).locator("td").first
+    assert row.inner_text() == "3"  # unit 6 of four groups: 6 mod 4 = 2, the third
+    name, svg = taken(page, "#banding button:text-is('SVG')")
+    assert name == "net_banding_kernels.svg"
+    assert svg.decode().count("group ") == 4
+    assert "25 % · 128" in svg.decode()
+
+
+def test_tiles_stand_in_their_groups_in_their_own_colours(opened: Open, tmp_path: Path) -> None:
+    page = opened(grouped(tmp_path, units=10))
+    page.wait_for_selector("#banding .lines canvas")
+    captions = page.locator("#banding .caption").all_inner_texts()
+    assert captions == ["0", "2", "4", "6", "8", "1", "3", "5", "7", "9"]
+    seen = page.evaluate("""() => {
+        const c = [...document.querySelectorAll('#banding .chunk canvas')][1], fine = c.width / c.clientWidth;
+        const pen = c.getContext('2d'), w = document.querySelector('#banding .caption').offsetWidth;
+        return [...pen.getImageData(Math.round((w / 6) * fine), Math.round((w / 6) * fine), 1, 1).data].slice(0, 3);
+    }""")
+    held = Finding.load(tmp_path / "net" / "banding")["factors/last"].values
+    assert seen == held[1, 0, 0].tolist()  # the first tile of the second group is unit 1
+
+
+def test_findings_of_before_groups_are_drawn_as_before(opened: Open, tmp_path: Path) -> None:
+    grouped(tmp_path, units=10)
+    card = tmp_path / "net" / "banding" / "finding.json"
+    said = json.loads(card.read_text())
+    del said["panels"][0]["groups"]
+    card.write_text(json.dumps(said))
+    page = opened(report(tmp_path).as_uri())
+    page.wait_for_selector("#banding .lines canvas")
+    assert page.locator("#banding .caption").all_inner_texts() == [str(unit) for unit in range(10)]
+    assert page.locator("#banding input[type=range]").count() == 0

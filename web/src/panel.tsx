@@ -9,7 +9,7 @@ import { DataTable } from "./table";
 import { choices, tabled } from "./tabled";
 import { Bars } from "./charts/bars";
 import { type ChartProps, Curve } from "./charts/curve";
-import { Grid } from "./charts/grid";
+import { Grid, groupings } from "./charts/grid";
 import { Heat } from "./charts/heat";
 import { Hist } from "./charts/hist";
 import { Printing } from "./charts/lines";
@@ -81,6 +81,7 @@ function One({ finding, panel, name, range, marked, badge, few }: Shown & { rang
   const printing = useContext(Printing);
   const [asTable, table] = useState(false);
   const offered = useMemo(() => choices(panel, finding), [panel, finding]);
+  const groups = useMemo(() => (panel.kind === "Grid" ? groupings(panel, finding) : null), [panel, finding]);
   const [fixed, fix] = useState<Record<string, number>>({});
   const missing = names(panel[panel.kind === "Table" ? "columns" : panel.kind === "Overlay" ? "heat" : panel.kind === "Hist" ? "density" : panel.kind === "Curve" || panel.kind === "Bars" || panel.kind === "Scatter" ? "y" : "z"]).map((n) => finding.arrays[n]).find((a) => !a || a.omitted);
   if (missing !== undefined) return <p class="gone">Not drawn: the array {missing.name} is {missing.omitted}.</p>;
@@ -94,6 +95,9 @@ function One({ finding, panel, name, range, marked, badge, few }: Shown & { rang
       {offered.map(({ dim, names: list }) => (
         <label class="knobs">{spoken(dim)} <select value={fixed[dim] ?? 0} onChange={(e) => fix({ ...fixed, [dim]: Number(e.currentTarget.value) })}>{list.map((n, k) => <option value={k}>{n}</option>)}</select></label>
       ))}
+      {groups && groups.names.length > 1 ? (
+        <label class="knobs slide">{spoken(groups.dim)} <input type="range" min={0} max={groups.names.length - 1} step={1} value={fixed[groups.dim] ?? 0} aria-valuetext={`${groups.names[fixed[groups.dim] ?? 0]} ${spoken(groups.dim)}`} onInput={(e) => fix({ ...fixed, [groups.dim]: Number(e.currentTarget.value) })} /> <output>{groups.names[fixed[groups.dim] ?? 0]}</output></label>
+      ) : null}
       {panel.kind === "Table" ? <DataTable data={tabled(panel, finding, fixed)} label={label} marked={marked} badge={badge} most={printing ? Infinity : few ? 8 : 40} /> : <Chart panel={panel} finding={finding} fixed={fixed} range={range} />}
       {asTable && panel.kind !== "Table" ? <DataTable data={tabled(panel, finding, fixed)} label={`${label}, as a table`} /> : null}
       <div class="tools">

@@ -3,7 +3,7 @@
 import { type Arr, type Coord, type Finding, type Panel, cell, count, labels } from "./data";
 import { shorten, number } from "./format";
 import type { Tabled } from "./tabled";
-import { GridLayout, gridLayout } from "./charts/grid";
+import { type GridLayout, gridLayout, gridRows, nameAt, tileAt } from "./charts/grid";
 import { overlayLayout, paint } from "./charts/overlay";
 import { canvasOf, range } from "./charts/tiles";
 
@@ -82,25 +82,27 @@ const wrapped = (width: number, height: number, inside: string): string => `<svg
 /** All tiles of a Grid on one sheet. */
 function gridSheet(panel: Panel, finding: Finding, fixed: Record<string, number>): string {
   const layout: GridLayout = gridLayout(panel, finding, fixed);
-  const { t, across, down, two } = layout;
+  const { t, across, down, two, parts } = layout;
   const per = two ? across.length : Math.ceil(Math.sqrt(across.length * 1.6));
-  const lines = two ? down.length : Math.ceil(across.length / per);
+  const rows = gridRows(layout, per), lines = rows.length;
   const scale = Math.min(layout.scale, 8000 / (per * (t.cols + 2)), 8000 / (lines * (t.rows + 2)));
   const [w, h] = [t.cols * scale, t.rows * scale];
   const canvas = document.createElement("canvas");
-  const side = two ? 130 : 0, step = [w + 6, h + 20];
+  const side = two || parts ? 130 : 0, step = [w + 6, h + (layout.crowded ? 6 : 20)];
   canvas.width = Math.ceil(per * step[0]);
   canvas.height = Math.ceil(lines * step[1]);
   const pen = canvas.getContext("2d") as CanvasRenderingContext2D;
   pen.imageSmoothingEnabled = scale < 1;
   let text = "";
-  for (let k = 0; k < across.length * down.length; k++) {
-    const [line, place] = two ? [Math.floor(k / across.length), k % across.length] : [Math.floor(k / per), k % per];
-    const empty = range(t, k).empty && !t.colour;
-    if (!empty) pen.drawImage(canvasOf(t, k, layout.kind, layout.span), place * step[0], line * step[1], w, h);
-    text += words(side + place * step[0] + w / 2, line * step[1] + h + 12, empty ? "empty" : shorten(across[two ? place : k], Math.max(3, Math.floor(w / 6))), "middle");
-    if (two && place === 0) text += words(side - 8, line * step[1] + h / 2, shorten(down[line], 20), "end");
-  }
+  rows.forEach((row, line) => {
+    for (let k = row.from; k < row.to; k++) {
+      const place = k - row.from, tile = tileAt(layout, row, k);
+      const empty = range(t, tile).empty && !t.colour;
+      if (!empty) pen.drawImage(canvasOf(t, tile, layout.kind, layout.span), place * step[0], line * step[1], w, h);
+      if (!layout.crowded) text += words(side + place * step[0] + w / 2, line * step[1] + h + 12, empty ? "empty" : shorten(nameAt(layout, k), Math.max(3, Math.floor(w / 6))), "middle");
+    }
+    if (side && row.first) text += words(side - 8, line * step[1] + h / 2, row.part ? `${row.part.name}: ${row.part.told}` : shorten(down[row.down], 20), "end");
+  });
   return wrapped(side + canvas.width, canvas.height, `<image href="${canvas.toDataURL()}" x="${side}" y="0" width="${canvas.width}" height="${canvas.height}" style="image-rendering:pixelated"/>${text}`);
 }
 

@@ -1,6 +1,7 @@
 // Every panel as a plain table: for readers who hear the page, for printing, and for the CSV.
 
 import { type Coord, type Finding, type Panel, arr, arrange, arrs, cell, count, labels, length, short, spoken, unit } from "./data";
+import { groupOf } from "./charts/grid";
 import { smalls } from "./charts/hist";
 import { points } from "./charts/scatter";
 import { TWIN, plot } from "./charts/series";
@@ -59,21 +60,22 @@ function scattered(panel: Panel, f: Finding, fixed: Fixed): Tabled {
   return { columns, rows: list.map((p) => [p.name, gap(p.x), gap(p.y), ...(interval ? [gap(p.low), gap(p.high)] : []), ...(grouped ? [p.group] : []), ...(fronted ? [p.front] : [])]) };
 }
 
-/** Tiles as smallest, mean and largest value. */
-function tiles(panel: Panel, f: Finding): Tabled {
+/** Tiles as smallest, mean and largest value, with the group that each is in. */
+function tiles(panel: Panel, f: Finding, fixed: Fixed): Tabled {
   const raw = arr(f, panel.kind === "Overlay" ? panel.heat : panel.z);
   const outer = raw.dims.filter((d) => !["row", "col", "rgb"].includes(d));
   const a = arrange(raw, [...outer, ...raw.dims.filter((d) => !outer.includes(d))]);
   const n = outer.reduce((p, d) => p * length(a, d), 1), size = n ? count(a) / n : 0;
   const named = outer.map((d) => labels(a, d));
+  const group = panel.kind === "Grid" && outer.length === 1 ? groupOf(panel, f, fixed) : null;
   const rows = Array.from({ length: n }, (_, k): Coord[] => {
     let rest = k;
     const place = outer.map((_, d) => { const inner = outer.slice(d + 1).reduce((p, o) => p * length(a, o), 1); const at = Math.floor(rest / inner); rest %= inner; return named[d][at]; });
     let [low, high, sum, good] = [Infinity, -Infinity, 0, 0];
     for (let i = k * size; i < (k + 1) * size; i++) { const v = a.values[i]; if (Number.isFinite(v)) { low = Math.min(low, v); high = Math.max(high, v); sum += v; good++; } }
-    return [...place, ...(good ? [low, sum / good, high] : [null, null, null])];
+    return [...place, ...(group ? [group[k] + 1] : []), ...(good ? [low, sum / good, high] : [null, null, null])];
   });
-  return { columns: [...outer.map((d) => text(spoken(d))), digits("smallest", unit(a)), digits("mean", unit(a)), digits("largest", unit(a))], rows };
+  return { columns: [...outer.map((d) => text(spoken(d))), ...(group ? [digits("group")] : []), digits("smallest", unit(a)), digits("mean", unit(a)), digits("largest", unit(a))], rows };
 }
 
 export function tabled(panel: Panel, f: Finding, fixed: Fixed = {}): Tabled {
@@ -83,7 +85,7 @@ export function tabled(panel: Panel, f: Finding, fixed: Fixed = {}): Tabled {
     case "Heat": return matrix(panel, f, fixed);
     case "Hist": return densities(panel, f, fixed);
     case "Scatter": return scattered(panel, f, fixed);
-    default: return tiles(panel, f);
+    default: return tiles(panel, f, fixed);
   }
 }
 

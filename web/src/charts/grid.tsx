@@ -1,7 +1,7 @@
-// Grid: many small tiles, drawn pixel by pixel; wrapped when there is one dimension, laid out as a matrix when there are two.
+// Grid: many small tiles, drawn pixel by pixel; wrapped when there is one dimension (perhaps in groups), a matrix when there are two.
 
 import { useContext, useMemo, useState } from "preact/hooks";
-import { type Finding, type Panel, arr, axisTitle, extent, labels, spoken } from "../data";
+import { type Arr, type Finding, type Panel, arr, arrange, axisTitle, extent, labels, spoken } from "../data";
 import { type Ramp, bounds } from "../colours";
 import { exact, number, shorten } from "../format";
 import { Facts, tip } from "../tip";
@@ -10,9 +10,50 @@ import { type ChartProps, RampBar } from "./curve";
 import { Lines, PAPER, Printing, Sheet } from "./lines";
 import { type Tiles, canvasOf, range, tiles } from "./tiles";
 
-const GAP = 6, CAPTION = 17, CHUNK = 24;
+const GAP = 6, CAPTION = 17, CHUNK = 24, CROWD = 60;
 
-export interface GridLayout { t: Tiles; kind: Ramp; span?: [number, number]; across: string[]; down: string[]; two: boolean; scale: number; title: string }
+/** Neighbouring places in the order of drawing that belong together. */
+interface Part { name: string; told: string; from: number; to: number }
+/** `order` says which tile stands in which place, when that is not their own order; `crowded` tiles are small and have no captions. */
+export interface GridLayout { t: Tiles; kind: Ramp; span?: [number, number]; across: string[]; down: string[]; two: boolean; scale: number; title: string; order?: number[]; parts?: Part[]; crowded: boolean }
+
+/** The groupings of a Grid: the dimension that a slider goes over, and what its steps are called. */
+export function groupings(panel: Panel, finding: Finding): { dim: string; names: string[]; array: Arr } | null {
+  if (!panel.groups) return null;
+  const array = arr(finding, panel.groups);
+  const dim = array.dims.find((d) => d !== panel.across);
+  return dim && !array.omitted && array.values.length ? { dim, names: labels(array, dim), array } : null;
+}
+
+/** The group of each tile, under the grouping that is chosen. */
+export function groupOf(panel: Panel, finding: Finding, fixed: Record<string, number>): number[] | null {
+  const found = groupings(panel, finding);
+  return found && Array.from(arrange(found.array, [String(panel.across)], fixed).values);
+}
+
+function partsOf(group: number[]): { order: number[]; parts: Part[] } {
+  const order = group.map((_, k) => k).sort((a, b) => group[a] - group[b] || a - b);
+  const parts: Part[] = [];
+  order.forEach((tile, place) => {
+    if (!place || group[tile] !== group[order[place - 1]]) parts.push({ name: `group ${group[tile] + 1}`, told: "", from: place, to: place });
+    parts[parts.length - 1].to = place + 1;
+  });
+  for (const part of parts) part.told = `${number((100 * (part.to - part.from)) / order.length, 2)} % · ${part.to - part.from}`;
+  return { order, parts };
+}
+
+export interface Row { down: number; from: number; to: number; part?: Part; first: boolean }
+/** The lines of tiles when `per` of them stand side by side. */
+export function gridRows(layout: GridLayout, per: number): Row[] {
+  const cut = (down: number, from: number, to: number, part?: Part): Row[] =>
+    Array.from({ length: Math.ceil((to - from) / per) }, (_, k) => ({ down, from: from + k * per, to: Math.min(to, from + (k + 1) * per), part, first: k === 0 }));
+  return layout.parts ? layout.parts.flatMap((part) => cut(0, part.from, part.to, part)) : layout.down.flatMap((_, d) => cut(d, 0, layout.across.length));
+}
+
+/** The tile in a place of a row. */
+export const tileAt = (layout: GridLayout, row: Row, place: number): number => (layout.order ? layout.order[place] : row.down * layout.across.length + place);
+/** What that tile is called along `across`. */
+export const nameAt = (layout: GridLayout, place: number): string => layout.across[layout.order ? layout.order[place] : place];
 
 /** What a Grid panel lays out, before any width is known. */
 export function gridLayout(panel: Panel, finding: Finding, fixed: Record<string, number>): GridLayout {
@@ -23,8 +64,11 @@ export function gridLayout(panel: Panel, finding: Finding, fixed: Record<string,
   const kind: Ramp = panel.scale === "diverging" ? "diverging" : "sequential";
   const span = panel.each === false && !t.colour ? extent(t.a.values) : undefined;
   const side = Math.max(t.rows, t.cols, 1);
-  const scale = side > 96 ? 96 / side : Math.max(1, Math.round(68 / side));
-  return { t, kind, span, across: labels(t.a, String(panel.across)), down: two ? labels(t.a, String(panel.down)) : [""], two, scale, title: axisTitle(raw) };
+  const across = labels(t.a, String(panel.across));
+  const group = two ? null : groupOf(panel, finding, fixed);
+  const crowded = group !== null && across.length > CROWD;
+  const scale = side > 96 ? 96 / side : Math.max(1, Math.round((crowded ? 40 : 68) / side));
+  return { t, kind, span, across, down: two ? labels(t.a, String(panel.down)) : [""], two, scale, title: axisTitle(raw), crowded, ...(group ? partsOf(group) : {}) };
 }
 
 export function Grid({ panel, finding, fixed }: ChartProps) {
@@ -33,31 +77,32 @@ export function Grid({ panel, finding, fixed }: ChartProps) {
   const width = printing ? Math.min(measured, PAPER) : measured;
   const [zoom, magnify] = useState(1);
   const layout = useMemo(() => gridLayout(panel, finding, fixed), [panel, finding, JSON.stringify(fixed)]);
-  const { t, across, down, two } = layout;
+  const { t, across, down, two, parts } = layout;
   const [w, h] = [Math.round(t.cols * layout.scale * zoom), Math.round(t.rows * layout.scale * zoom)];
-  const side = two && width > 460 ? Math.min(150, 14 + Math.max(...down.map((d) => Math.min(d.length, 18))) * 7) : 0;
+  const side = parts ? (width > 460 ? 96 : 0) : two && width > 460 ? Math.min(150, 14 + Math.max(...down.map((d) => Math.min(d.length, 18))) * 7) : 0;
   const room = width - side - 14;
   // On the screen a line of a matrix of tiles scrolls sideways; paper cannot, so there it is folded.
   const per = two && !printing ? across.length : Math.max(1, Math.floor((room + GAP) / (w + GAP)));
-  const folds = Math.ceil(across.length / per);
-  const count = down.length * folds;
-  const above = two && !side ? 18 : 0;
+  const rows = gridRows(layout, per);
+  const above = (two || parts) && !side ? 18 : 0;
+  const below = layout.crowded ? 0 : CAPTION;
   return (
     <div ref={ref} class="grid">
       <div class="knobs">
-        <span class="ramp soft">{t.colour ? null : <svg width="72" height="8" aria-hidden="true"><RampBar kind={layout.kind} x={0} y={0} width={72} /></svg>}{layout.span ? `one colour scale: ${number(bounds(layout.kind, layout.span, null, null)[0], 3)} … ${number(bounds(layout.kind, layout.span, null, null)[1], 3)}` : t.colour ? `${layout.title}, in its own colours` : "each tile has its own colour scale"} · {t.rows} × {t.cols} px</span>
+        <span class="ramp soft">{t.colour ? null : <svg width="72" height="8" aria-hidden="true"><RampBar kind={layout.kind} x={0} y={0} width={72} /></svg>}{layout.span ? `one colour scale: ${number(bounds(layout.kind, layout.span, null, null)[0], 3)} … ${number(bounds(layout.kind, layout.span, null, null)[1], 3)}` : t.colour ? `${layout.title}, in its own colours` : "each tile has its own colour scale"} · {t.rows} × {t.cols} px{parts ? ` · ${parts.length} ${parts.length > 1 ? "groups" : "group"}` : null}</span>
         <span class="buttons"><button type="button" aria-label="Smaller tiles" disabled={zoom <= 0.5} onClick={() => magnify(zoom / 1.5)}>−</button><button type="button" aria-label="Larger tiles" disabled={zoom >= 3.3} onClick={() => magnify(zoom * 1.5)}>+</button></span>
       </div>
-      <Lines count={count} height={h + CAPTION + GAP + above} label={`${panel.title}: ${number(across.length * down.length)} tiles`}>
+      <Lines count={rows.length} height={h + below + GAP + above} label={`${panel.title}: ${number(across.length * down.length)} tiles`}>
         {(line) => {
-          const at = Math.floor(line / folds), from = (line % folds) * per, to = Math.min(across.length, from + per);
+          const row = rows[line], { from, to, part } = row;
+          const said = part ? (row.first ? `${part.name}\n${part.told}` : "") : row.first ? shorten(down[row.down], 18) : "";
           return (
             <>
-              {two ? <span class={side ? "side" : "above"} style={side ? { width: `${side}px`, height: `${h}px` } : undefined} title={down[at]}>{from ? "" : shorten(down[at], 18)}</span> : null}
+              {two || parts ? <span class={side ? "side" : "above"} style={side ? { width: `${side}px`, height: `${h}px` } : undefined} title={part ? `${part.name}: ${part.told}` : down[row.down]}>{side ? said : said.replace("\n", ": ")}</span> : null}
               <div class="chunks" style={{ left: `${side}px`, top: `${above}px` }}>
                 {Array.from({ length: Math.ceil((to - from) / CHUNK) }, (_, c) => {
                   const start = from + c * CHUNK;
-                  return <Chunk key={start} layout={layout} line={at} start={start} end={Math.min(start + CHUNK, to)} w={w} h={h} dims={[String(panel.down), String(panel.across)]} />;
+                  return <Chunk key={start} layout={layout} row={row} start={start} end={Math.min(start + CHUNK, to)} w={w} h={h} dims={[String(panel.down), String(panel.across)]} />;
                 })}
               </div>
             </>
@@ -68,9 +113,9 @@ export function Grid({ panel, finding, fixed }: ChartProps) {
   );
 }
 
-function Chunk({ layout, line, start, end, w, h, dims }: { layout: GridLayout; line: number; start: number; end: number; w: number; h: number; dims: string[] }) {
-  const { t, across, down, two } = layout;
-  const index = (k: number) => line * across.length + k;
+function Chunk({ layout, row, start, end, w, h, dims }: { layout: GridLayout; row: Row; start: number; end: number; w: number; h: number; dims: string[] }) {
+  const { t, down, two } = layout;
+  const index = (k: number) => tileAt(layout, row, k);
   const draw = (pen: CanvasRenderingContext2D) => {
     pen.imageSmoothingEnabled = layout.scale < 1;
     for (let k = start; k < end; k++) {
@@ -90,14 +135,15 @@ function Chunk({ layout, line, start, end, w, h, dims }: { layout: GridLayout; l
     const from = index(k) * t.size + (r * t.cols + c) * (t.colour ? 3 : 1);
     const value = t.colour ? Array.from(t.a.values.subarray(from, from + 3), (v) => exact(v)).join(", ") : exact(t.a.values[from]);
     const { low, high } = range(t, index(k));
-    tip(event, <Facts head={value} rows={[...(two ? [[spoken(dims[0]), down[line]] as [string, string]] : []), [spoken(dims[1]), across[k]], ["row, col", `${r}, ${c}`], ["tile", `${exact(low)} … ${exact(high)}`]]} />);
+    tip(event, <Facts head={value} rows={[...(two ? [[spoken(dims[0]), down[row.down]] as [string, string]] : row.part ? [["group", `${row.part.name.slice(6)}, ${row.part.told}`] as [string, string]] : []), [spoken(dims[1]), nameAt(layout, k)], ["row, col", `${r}, ${c}`], ["tile", `${exact(low)} … ${exact(high)}`]]} />);
   };
   return (
     <div class="chunk" style={{ width: `${(end - start) * (w + GAP)}px` }}>
-      <Sheet width={(end - start) * (w + GAP)} height={h} keys={[layout, line, start, end]} draw={draw} onPointerMove={move} onPointerLeave={() => tip(null)} role="img" aria-label={`Tiles ${across[start]} to ${across[end - 1]}${two ? ` of ${down[line]}` : ""}`} />
-      {across.slice(start, end).map((name, k) => (
-        <span class="caption" style={{ left: `${k * (w + GAP)}px`, width: `${w}px`, top: `${h}px` }} title={name}>{range(t, index(start + k)).empty && !t.colour ? "empty" : shorten(name, Math.max(3, Math.floor(w / 6.4)))}</span>
-      ))}
+      <Sheet width={(end - start) * (w + GAP)} height={h} keys={[layout, row.from, row.down, start, end]} draw={draw} onPointerMove={move} onPointerLeave={() => tip(null)} role="img" aria-label={`Tiles ${nameAt(layout, start)} to ${nameAt(layout, end - 1)}${two ? ` of ${down[row.down]}` : row.part ? ` of ${row.part.name}` : ""}`} />
+      {layout.crowded ? null : Array.from({ length: end - start }, (_, k) => {
+        const name = nameAt(layout, start + k);
+        return <span class="caption" style={{ left: `${k * (w + GAP)}px`, width: `${w}px`, top: `${h}px` }} title={name}>{range(t, index(start + k)).empty && !t.colour ? "empty" : shorten(name, Math.max(3, Math.floor(w / 6.4)))}</span>;
+      })}
     </div>
   );
 }
