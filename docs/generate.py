@@ -203,7 +203,13 @@ def _options(entry: Entry, command: click.Command) -> str:
     rows = ["| option | on the command line | type | default | takes | what it says |", "|---|---|---|---|---|---|"]
     for one in entry.options:
         flag = flags.get(f"own_{one.name}", f"--set {entry.name}.{one.name}=…")
-        kind = "one of several" if one.choices else one.type.replace("tuple[str, ...]", "names, comma-separated")
+        kind = (
+            "one of several"
+            if one.choices
+            else one.type.replace("tuple[str, ...]", "names, comma-separated").replace(
+                "tuple[int, ...]", "numbers, comma-separated"
+            )
+        )
         rows.append(f"| `{one.name}` | `{flag}` | {kind} | {_default(one)} | {_range(one)} | {one.help} |")
     return "\n".join(rows)
 

@@ -1,9 +1,13 @@
 """The law of tallies: add(a) then add(b) = add(a) merged with add(b), and a restored tally goes on where it stood."""
 
+import random
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from microtome.tally import Bundle, Rows, Total
+from microtome.tally import Bundle, Rows, Top, Total
 
 
 def totals(*parts: tuple[int, float]) -> Total:
@@ -76,3 +80,49 @@ def test_bundle_keeps_its_parts_apart() -> None:
 def test_unlike_tallies_do_not_merge(one: Total, other: Rows) -> None:
     with pytest.raises(TypeError, match="cannot merge"):
         one.merge(other)
+
+
+def tops(*parts: tuple[list[int], np.ndarray], k: int = 3) -> Top:
+    """A Top of candidates (images, values (image, unit)); the cell is the image's number times ten."""
+    tally = Top(k)
+    for index, values in parts:
+        tally.add("a", index, values, np.repeat(np.array(index)[:, None] * 10, values.shape[1], axis=1))
+    return tally
+
+
+def test_top_by_hand() -> None:
+    tally = tops(([0, 1], np.array([[1.0, 5.0], [3.0, 4.0]])), ([2, 3], np.array([[2.0, np.nan], [9.0, 6.0]])))
+    assert tally.values("a").T.tolist() == [[9.0, 3.0, 2.0], [6.0, 5.0, 4.0]]
+    assert tally.images("a").T.tolist() == [[3, 1, 2], [3, 0, 1]]
+    assert tally.positions("a").T.tolist() == [[30, 10, 20], [30, 0, 10]]
+
+
+def test_top_holds_nothing_where_too_few_are_numbers() -> None:
+    tally = tops(([4, 5], np.array([[np.nan, -1.0], [-2.0, np.nan]])))
+    np.testing.assert_array_equal(tally.values("a"), [[-2.0, -1.0], [np.nan, np.nan], [np.nan, np.nan]])
+    assert tally.images("a").tolist() == [[5, 4], [-1, -1], [-1, -1]]
+    assert tally.positions("a").tolist() == [[50, 40], [-1, -1], [-1, -1]]
+
+
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=24), st.integers(1, 6), st.randoms(use_true_random=False))
+def test_top_merges_to_the_bit_in_any_order(levels: list[int], k: int, dice: random.Random) -> None:
+    """Few levels make many ties; the slow twin sorts everything by value, image and cell."""
+    values = np.array(levels, dtype=np.float32)[:, None]
+    whole = tops((list(range(len(levels))), values), k=k)
+    slow = sorted(((-value, image) for image, value in enumerate(levels)))[:k]
+    assert whole.images("a")[: len(slow), 0].tolist() == [image for _, image in slow]
+    order = list(range(len(levels)))
+    dice.shuffle(order)
+    half = len(order) // 2
+    one, other = (tops((part, values[part]), k=k) for part in (order[:half], order[half:]))
+    again = Top(k)
+    again.restore(one.state())
+    again.merge(other)
+    assert {name: part.tobytes() for name, part in again.state().items()} == {
+        name: part.tobytes() for name, part in whole.state().items()
+    }
+
+
+def test_top_refuses_another_size() -> None:
+    with pytest.raises(TypeError, match="cannot merge"):
+        Top(3).merge(Top(4))

@@ -81,6 +81,7 @@ class Batch:
     x: torch.Tensor  # (image, rgb, row, col) float32, normalised, on the device
     pixels: np.ndarray[Any, Any]  # (image, row, col, rgb) uint8, as the network sees them before normalisation
     labels: np.ndarray[Any, Any] | None  # (image,) int64, -1 unknown
+    total: int  # images in the whole set
 
 
 def resolve(device: str) -> str:
@@ -109,7 +110,7 @@ def batches(specimen: Specimen, images: Images, pace: Pace, start: int = 0) -> I
         number = int(part.index[0]) // pace.batch
         x = specimen.recipe.normalised(torch.from_numpy(part.pixels).to(specimen.device))
         x = x.contiguous(memory_format=torch.channels_last) if wide else x.contiguous()
-        yield Batch(number, np.asarray(part.index), x, part.pixels, part.labels)
+        yield Batch(number, np.asarray(part.index), x, part.pixels, part.labels, len(images))
 
 
 def through(

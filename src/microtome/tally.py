@@ -5,7 +5,7 @@ The law of every tally: adding a, then b, gives what adding a to one tally and b
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
@@ -113,6 +113,83 @@ class Rows(Tally):
         self._index.extend(other._index)
         for name, parts in other._columns.items():
             self._columns.setdefault(name, []).extend(parts)
+
+
+class _Ranks(NamedTuple):
+    """What a Top holds of one name, each (rank, unit); a void entry has the value -inf and the places -1."""
+
+    value: np.ndarray[Any, Any]
+    image: np.ndarray[Any, Any]
+    position: np.ndarray[Any, Any]
+
+
+@final
+class Top(Tally):
+    """The `k` largest values of every unit, by name, with the image and the position (a cell counted row by row) of each.
+
+    Of equal values the one of the earlier image comes first, then that of the earlier position, so that shards merge to the
+    same bits in any order. What is not a number is never among them.
+    """
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self._held: dict[str, _Ranks] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._held
+
+    def values(self, name: str) -> np.ndarray[Any, Any]:
+        """The largest values of that name, descending, float32 (rank, unit); NaN where there are fewer than `k`."""
+        held = self._held[name]
+        return np.where(held.image < 0, np.float32(np.nan), held.value)
+
+    def images(self, name: str) -> np.ndarray[Any, Any]:
+        """Which images they come from, int64 (rank, unit); -1 where there are fewer than `k`."""
+        return self._held[name].image
+
+    def positions(self, name: str) -> np.ndarray[Any, Any]:
+        """Which cells of the layer's grid they come from, int64 (rank, unit); -1 where there are fewer than `k`."""
+        return self._held[name].position
+
+    def add(self, name: str, index: Any, values: Any, positions: Any) -> None:
+        """Add candidates: `index` (candidate,) says of which images, `values` and `positions` are (candidate, unit)."""
+        value = np.asarray(values, dtype=np.float32)
+        image = np.broadcast_to(np.asarray(index, dtype=np.int64)[:, None], value.shape)
+        position = np.asarray(positions, dtype=np.int64)
+        void = np.isnan(value)
+        fresh = _Ranks(np.where(void, -np.inf, value), np.where(void, -1, image), np.where(void, -1, position))
+        self._take(name, fresh)
+
+    def _take(self, name: str, fresh: _Ranks) -> None:
+        held = self._held.get(name)
+        if held is not None:
+            fresh = _Ranks(*(np.concatenate(pair) for pair in zip(held, fresh, strict=True)))
+        missing = self.k - len(fresh.value)
+        if missing > 0:
+            rim = ((0, missing), (0, 0))
+            fresh = _Ranks(
+                np.pad(fresh.value, rim, constant_values=-np.inf),
+                *(np.pad(one, rim, constant_values=-1) for one in fresh[1:]),
+            )
+        # by value, real entries before void ones, then the earlier image, then the earlier position
+        order = np.lexsort((fresh.position, fresh.image, fresh.image < 0, -fresh.value), axis=0)[: self.k]
+        self._held[name] = _Ranks(*(np.take_along_axis(one, order, axis=0) for one in fresh))
+
+    def state(self) -> State:
+        kinds = ("value", "image", "position")
+        return {f"{kind}.{name}": one for name, held in self._held.items() for kind, one in zip(kinds, held, strict=True)}
+
+    def restore(self, state: State) -> None:
+        names = [name.removeprefix("value.") for name in state if name.startswith("value.")]
+        self._held = {
+            name: _Ranks(*(state[f"{kind}.{name}"].copy() for kind in ("value", "image", "position"))) for name in names
+        }
+
+    def merge(self, other: Tally) -> None:
+        if not isinstance(other, Top) or other.k != self.k:
+            raise TypeError(f"a Top of {self.k} cannot merge a {type(other).__name__} of another size or kind")
+        for name, held in other._held.items():
+            self._take(name, held)
 
 
 @final

@@ -17,9 +17,9 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
 from microtome.analysis import Arrays, Census, option
-from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
+from microtome.mappable import mappable
 from microtome.panels import Bars, Grid, Panel
 from microtome.scan import Batch
 from microtome.specimen import Specimen
@@ -45,15 +45,7 @@ class Features(Census):
     sort: Literal["energy", "first"] = option("energy", "which units: the strongest over all images, or the first")
 
     def watched(self, specimen: Specimen) -> list[str]:
-        known = [pattern for pattern in self.at if self.at != DEFAULT or pattern in specimen.aliases]
-        names = specimen.find(known) if known else []
-        shown = _distinct(specimen, [name for name in names if _mappable(specimen, name)])
-        if not shown:
-            raise Unmeasurable(
-                f"None of the layers {', '.join(names[:3] or self.at)} of {specimen.name} gives maps, tokens or a "
-                "vector; list the layers: microtome layers SPECIMEN"
-            )
-        return shown
+        return mappable(specimen, [one for one in self.at if self.at != DEFAULT or one in specimen.aliases])
 
     def tally(self) -> Tally:
         return Bundle({"sums": Total(), "shown": Rows()})
@@ -171,21 +163,6 @@ class Features(Census):
         if len(found["dead_share"]) > DRAWN:
             told.append(f"Pictures of the first {DRAWN} of {len(found['dead_share'])} layers are shown; the arrays hold all.")
         return told
-
-
-def _mappable(specimen: Specimen, name: str) -> bool:
-    layer = specimen.layer(name)
-    return layer.layout in ("nchw", "nhwc", "vector") or (layer.layout == "tokens" and layer.grid is not None)
-
-
-def _distinct(specimen: Specimen, names: Sequence[str]) -> list[str]:
-    """The layers without those that only hand on the very tensor of one before (a stage and its last block)."""
-    gives = {(call.path, call.index): call.gives for call in specimen.anatomy.found.calls}
-    kept: dict[Any, str] = {}
-    for name in names:
-        layer = specimen.layer(name)
-        kept.setdefault(gives[layer.path, layer.call or 0][layer.branch or 0], name)
-    return list(kept.values())
 
 
 def _small(maps: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,199 @@
+"""The strongest places of units: found batch by batch, seated in the picture, and cut out of it.
+
+Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4 and fig. 2: the nine strongest activations of a unit over an image set,
+one for each picture, as patches of the unit's receptive field.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from microtome.images import Images
+from microtome.numerics.receptive import Field
+from microtome.numerics.selectivity import agreement
+from microtome.receptive import fields
+from microtome.specimen import Layer, Recipe, Specimen
+from microtome.tally import Top
+
+Values = np.ndarray[Any, Any]
+
+
+def peaks(layer: Layer, value: Tensor, per_image: int) -> tuple[Values, Values]:
+    """The `per_image` largest activations of every unit in every image, and their cells counted row by row.
+
+    Both are (per_image · image, unit), the images' largest first, then their second largest. NaN where a grid has fewer cells;
+    a value that is not a number is never among the largest.
+    """
+    flat = layer.maps(value.detach()).flatten(2).float()
+    flat = torch.where(flat.isnan(), -torch.inf, flat)
+    if per_image == 1:
+        largest, cells = flat.max(2)  # of equal cells torch gives the first
+        values, cells = largest[:, None], cells[:, None]
+    else:
+        ordered = flat.sort(dim=2, descending=True, stable=True)
+        values, cells = (one[:, :, :per_image].transpose(1, 2) for one in ordered)
+    values = torch.where(values == -torch.inf, torch.nan, values)
+    first, second = (one.transpose(0, 1).flatten(0, 1).cpu().numpy() for one in (values, cells))
+    return first, second
+
+
+def fired(top: Top, name: str) -> tuple[Values, Values, Values]:
+    """Values, images and cells (rank, unit) of what `top` holds of that layer, without exact zeros: NaN and -1 there.
+
+    An activation of exactly zero is what a rectifier gives where the unit did not answer, so its place means nothing.
+    """
+    value, image, cell = top.values(name), top.images(name), top.positions(name)
+    silent = value == 0
+    return np.where(silent, np.float32(np.nan), value), np.where(silent, -1, image), np.where(silent, -1, cell)
+
+
+def chosen_units(sort: str, count: int, value: Values, image: Values, labels: Values | None) -> Values:
+    """Which `count` units to show, as numbers: "spread" evenly over those that fire, "first", "strong" or "selective".
+
+    `value` and `image` are (rank, unit), void entries NaN and -1. "selective" goes by the agreement of classes, and is "spread"
+    where no labels say anything. Units that never fired come last.
+    """
+    live = np.flatnonzero((image >= 0).any(0))
+    if sort == "spread" or (sort == "selective" and labels is None):
+        chosen = (
+            live[np.unique(np.linspace(0, len(live) - 1, min(count, len(live))).round().astype(int))] if len(live) else live
+        )
+    elif sort == "selective":
+        assert labels is not None
+        chosen = live[np.argsort(-np.nan_to_num(agreement(image[:, live], labels), nan=-1.0), kind="stable")]
+    else:
+        chosen = live[np.argsort(-value[0, live], kind="stable")] if sort == "strong" else live
+    rest = np.setdiff1d(np.arange(image.shape[1]), chosen)
+    return np.concatenate([chosen, rest])[: min(count, image.shape[1])]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of the picture that a layer's units can see: `size` (rows, cols) px about each cell, its receptive field.
+
+    A side as long as the picture's is the picture's own side. `field` is None for a vector, and where the layer could not be
+    followed from the pixels (`exact` is False then); the whole picture stands for the receptive field there.
+    """
+
+    picture: tuple[int, int]
+    size: tuple[int, int]
+    grid: tuple[int, int]
+    field: Field | None
+    exact: bool = True
+
+    @property
+    def whole(self) -> bool:
+        """Whether the window is the whole picture."""
+        return self.size == self.picture
+
+    def box(self, row: int, col: int) -> tuple[int, int, int, int]:
+        """(top, bottom, left, right) of the window of cell (row, col), in pixels; it may leave the picture."""
+        spans = (self.field.rows(int(row)), self.field.cols(int(col))) if self.field is not None else ((0, 0), (0, 0))
+        found: list[int] = []
+        for (first, last), size, side in zip(spans, self.size, self.picture, strict=True):
+            near = 0 if size >= side else (first + last + 1 - size) // 2  # cells at a rim may see less than the largest field
+            found += [near, near + size]
+        return found[0], found[1], found[2], found[3]
+
+    def centre(self, row: int, col: int) -> tuple[float, float]:
+        """The pixel that cell (row, col) is centred on; the picture's middle for a vector."""
+        if self.field is None:
+            return (self.picture[0] - 1) / 2, (self.picture[1] - 1) / 2
+        (down, across), (tall, wide) = self.field.center, self.field.jump
+        return down + tall * row, across + wide * col
+
+    def cell(self, row: int, col: int) -> tuple[float, float, float, float]:
+        """(top, bottom, left, right) edges of the cell itself in pixels, within the picture: its share of an even tiling."""
+        assert self.field is not None
+        found: list[float] = []
+        for centre, jump, side in zip(self.centre(row, col), self.field.jump, self.picture, strict=True):
+            near = centre - jump / 2 + 0.5
+            found += [float(np.clip(near, 0, side - 1)), float(np.clip(near + jump, 1, side))]
+        return found[0], found[1], found[2], found[3]
+
+
+def windows(specimen: Specimen, names: Sequence[str]) -> dict[str, Window]:
+    """The window of each layer in a picture of the recipe's size, from one forward pass of an even picture."""
+    rows, cols = specimen.recipe.size
+    known = fields(specimen, names)
+    found: dict[str, Window] = {}
+    for name in names:
+        layer = specimen.layer(name)
+        field = known.get(name) if layer.grid is not None and layer.layout != "vector" else None
+        size = (rows, cols) if field is None else tuple(map(int, np.minimum(field.size, (rows, cols))))
+        exact = layer.layout == "vector" or (field is not None and field.exact)
+        found[name] = Window((rows, cols), (size[0], size[1]), layer.grid or (1, 1), field, exact)
+    return found
+
+
+def cut(pixels: Values, window: Window, row: int, col: int, fill: Sequence[float]) -> Values:
+    """The window of cell (row, col) cut out of `pixels` (row, col, rgb) of any type; `fill` where it leaves the picture."""
+    top, bottom, left, right = window.box(row, col)
+    patch = np.empty((bottom - top, right - left, pixels.shape[2]), pixels.dtype)
+    patch[:] = fill
+    rows, cols = window.picture
+    inside = np.s_[max(top, 0) : min(bottom, rows), max(left, 0) : min(right, cols)]
+    patch[max(-top, 0) : min(bottom, rows) - top, max(-left, 0) : min(right, cols) - left] = pixels[inside]
+    return patch
+
+
+def shrunk(size: tuple[int, int], most: int) -> tuple[int, int]:
+    """(rows, cols) in the same proportion, no side longer than `most`."""
+    share = min(1.0, most / max(size))
+    return max(1, round(size[0] * share)), max(1, round(size[1] * share))
+
+
+def mean_colour(recipe: Recipe) -> list[int]:
+    """The colour that is zero after normalisation, as uint8 rgb."""
+    return [int(np.clip(round(255 * one), 0, 255)) for one in recipe.mean]
+
+
+def crops(images: Images, recipe: Recipe, window: Window, image: Values, cell: Values, most: int) -> Values:
+    """The patches of units, uint8 (unit, rank, row, col, rgb), for places (rank, unit); mean colour where there is none.
+
+    Longer sides than `most` px are averaged down. Where the window is the whole picture, a frame marks the cell.
+    """
+    fill = mean_colour(recipe)
+    rows, cols = shrunk(window.size, most)
+    made = np.empty((image.shape[1], image.shape[0], rows, cols, 3), np.uint8)
+    made[:] = fill
+    for unit in range(image.shape[1]):
+        ranks = np.flatnonzero(image[:, unit] >= 0)
+        if not len(ranks):
+            continue
+        pixels = images.pixels(recipe, image[ranks, unit])
+        for rank, picture in zip(ranks, pixels, strict=True):
+            row, col = divmod(int(cell[rank, unit]), window.grid[1])
+            patch = Image.fromarray(cut(picture, window, row, col, fill))
+            if patch.size != (cols, rows):
+                patch = patch.resize((cols, rows), Image.Resampling.BOX)
+            made[unit, rank] = np.asarray(patch)
+            if window.whole and window.field is not None and window.grid != (1, 1):
+                _framed(made[unit, rank], window.cell(row, col), rows / window.picture[0], cols / window.picture[1])
+    return made
+
+
+def _framed(patch: Values, edges: tuple[float, float, float, float], tall: float, wide: float) -> None:
+    """Draws a frame along `edges` (top, bottom, left, right), white with black around it, so that it shows on any picture."""
+    top, bottom, left, right = (round(edge * scale) for edge, scale in zip(edges, (tall, tall, wide, wide), strict=True))
+    for away, colour in ((1, 0), (0, 255)):
+        rows = np.clip([top - away, bottom - 1 + away], 0, patch.shape[0] - 1)
+        cols = np.clip([left - away, right - 1 + away], 0, patch.shape[1] - 1)
+        patch[rows[0] : rows[1] + 1, cols] = colour
+        patch[rows, cols[0] : cols[1] + 1] = colour
+
+
+def grid_place(window: Window, cell: Values) -> tuple[Values, Values]:
+    """Rows and columns of cells counted row by row; -1 for none."""
+    across = window.grid[1]
+    return np.where(cell < 0, -1, cell // across), np.where(cell < 0, -1, cell % across)
+
+
+__all__ = [
+    "Window", "chosen_units", "crops", "cut", "fired", "grid_place", "mean_colour", "peaks", "shrunk", "windows",
+]  # fmt: skip
