@@ -21,7 +21,7 @@ from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics.cka import cka, gram, hsic_matrix, u_centered
 from microtome.numerics.distances import w1_over_sigma
-from microtome.numerics.influence import angular_distance, block_influence
+from microtome.numerics.influence import influence_and_angle
 from microtome.numerics.intervals import bootstrap
 from microtome.panels import Bars, Panel, Scatter, Table
 from microtome.scan import Batch
@@ -59,7 +59,7 @@ class Redundancy(Census):
             raise Unmeasurable(f"{block.name} was reached twice in one pass, so what entered it is not known.")
         before, after = _positions(specimen, name, entered), _positions(specimen, name, value)
         grams = [u_centered(gram(one)) for one in (entered, value)] if len(value) >= 4 else None
-        return block_influence(before, after), angular_distance(before, after), grams
+        return *influence_and_angle(before, after), grams
 
     def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
         assert isinstance(tally, Bundle)

@@ -20,8 +20,7 @@ def block_influence(
 
     Positions where either side is all zeros have no direction and are left out; an image of only such is not a number.
     """
-    apart, _ = _chords(x_in, x_out)
-    return (apart.square() / 2).nanmean(1)
+    return influence_and_angle(x_in, x_out)[0]
 
 
 def angular_distance(
@@ -31,8 +30,15 @@ def angular_distance(
 
     Positions where either side is all zeros have no direction and are left out; an image of only such is not a number.
     """
+    return influence_and_angle(x_in, x_out)[1]
+
+
+def influence_and_angle(
+    x_in: Float[Tensor, "image position unit"], x_out: Float[Tensor, "image position unit"]
+) -> tuple[Float64[Tensor, " image"], Float64[Tensor, " image"]]:
+    """Block influence and angular distance from one look at the features."""
     apart, across = _chords(x_in, x_out)
-    return (2 / math.pi * torch.atan2(apart, across)).nanmean(1)
+    return (apart.square() / 2).nanmean(1), (2 / math.pi * torch.atan2(apart, across)).nanmean(1)
 
 
 def _chords(x_in: Tensor, x_out: Tensor) -> tuple[Tensor, Tensor]:
