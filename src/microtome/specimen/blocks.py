@@ -11,6 +11,7 @@ from itertools import groupby, pairwise
 
 from torch import nn
 
+from microtome.networks.wiring import DenseSequential, Projection
 from microtome.specimen.layers import Grid, Layer, head_path, is_norm, kind_of, weight_layers
 from microtome.specimen.tracing import Call, Trace
 
@@ -86,7 +87,8 @@ class _Structure:
 
     def is_container(self, path: str) -> bool:
         module = self.modules[path]
-        plain = type(module).forward is nn.Sequential.forward if isinstance(module, nn.Sequential) else False
+        chains = (nn.Sequential.forward, DenseSequential.forward)
+        plain = type(module).forward in chains if isinstance(module, nn.Sequential) else False
         return plain or path not in self.calls
 
     def is_composite(self, path: str) -> bool:
@@ -208,7 +210,12 @@ def plain_units(found: Trace) -> list[Unit]:
     leaves = [call for call in found.calls if next(call.module.children(), None) is None or is_norm(call.module)]
     groups: list[Unit] = []
     for place, call in enumerate(leaves):
-        if kind_of(call.module) != "conv" or at_an_end(call.path) or len(call.outputs[0]) != 4:
+        if (
+            kind_of(call.module) != "conv"
+            or isinstance(call.module, Projection)
+            or at_an_end(call.path)
+            or len(call.outputs[0]) != 4
+        ):
             continue
         members = [call]
         for following in leaves[place + 1 :]:
