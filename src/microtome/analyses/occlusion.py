@@ -114,11 +114,13 @@ class Occlusion(Analysis):
         for batch in batches(specimen, taken, pace):
             wanted = torch.from_numpy(answers[batch.index]).to(batch.x.device)
             filler = self._filler(specimen, batch.x, places.size)
-            engine = Perturber(specimen, batch.x, layer)
+            engine = Perturber(specimen, batch.x, layer, count=places.count * len(batch.x))
             wanted = torch.where(wanted >= 0, wanted, engine.clean.scores.argmax(1))
             own.append(_looked(engine, batch.x, filler, places, wanted))
             pace.listener(Step(f"{specimen.name}: occlusion", int(batch.index[-1]) + 1, len(taken), 0.0))
-            null.append(_looked(Perturber(twin, batch.x, layer), batch.x, filler, places, wanted))
+            null.append(
+                _looked(Perturber(twin, batch.x, layer, count=places.count * len(batch.x)), batch.x, filler, places, wanted)
+            )
             pixels.append(batch.pixels)
             targets.append(wanted.cpu())
         masks = taken.masks(specimen.recipe) if taken.has_masks else None

@@ -1,0 +1,218 @@
+"""Writing a forward pass down: two passes, of one picture and of two, become a tape; norms are folded, what nothing reads left out.
+
+What ran is seen below modules and functions, so it does not matter how a network is written. A tape knows nothing of branches that
+depend on the data, of random numbers or of anything else it did not see: whoever uses one compares it with the network first.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from microtome.numerics.folding import folded
+from microtome.numerics.tape import INPUT, Grows, Node, Ref, Tape, layout, nested, norm_terms, tensors
+
+
+class Unrecorded(Exception):
+    """The pass cannot be written down so that it runs for other batches; the caller then runs the network itself."""
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes down what runs; `light` answers convolutions with zeros, where only sizes are wanted."""
+
+    def __init__(
+        self, picture: Tensor, light: Sequence[Node] | None = None, shapes: Mapping[int, tuple[int, ...]] | None = None
+    ) -> None:
+        super().__init__()
+        self.nodes: list[Node] = []
+        self.shapes: dict[int, tuple[int, ...]] = {INPUT: tuple(picture.shape)}
+        self.numbers: dict[int, int] = {id(picture): INPUT}
+        self.storages: dict[int, set[int]] = {}
+        self.alive: list[Tensor] = []  # keeps ids from being given again
+        self.light, self.known = light, shapes
+        self.paused = False
+        self._keep(picture)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # see following.Places
+
+    def number(self, tensor: Tensor) -> int | None:
+        return self.numbers.get(id(tensor))
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = dict(kwargs or {})
+        if self.paused:
+            return func(*args, **named)
+        said = (nested(tuple(args), self._noted), nested(named, self._noted))
+        written = _written(func, args, named)
+        value = self._light(func, args) if self.light is not None else None
+        value = func(*args, **named) if value is None else value
+        if any(id(one) not in self.numbers for one in written):
+            raise Unrecorded("it changes its own parameters or buffers")
+        overwrites = tuple(self.numbers[id(one)] for one in written)
+        aliased = any(len(self.storages.get(_storage(one), set())) > 1 for one in written)
+        gives = tuple(self._new(one) for one in tensors(value))
+        self.nodes.append(Node(func, said[0], said[1], gives, overwrites, aliased))
+        return value
+
+    def _light(self, func: Any, args: Sequence[Any]) -> Tensor | None:
+        place = len(self.nodes)
+        if (
+            self.light is None
+            or self.known is None
+            or func.overloadpacket.__name__ != "convolution"
+            or place >= len(self.light)
+        ):
+            return None
+        shape = self.known[self.light[place].gives[0]]
+        made = args[0].new_zeros((2 * shape[0], *shape[1:]))
+        wide = any(one.dim() == 4 and layout(one) is torch.channels_last for one in args[:2])  # as kernels choose
+        return made.contiguous(memory_format=torch.channels_last) if wide and made.dim() == 4 else made
+
+    def _noted(self, one: Any) -> Any:
+        if isinstance(one, Tensor) and id(one) in self.numbers:
+            return Ref(self.numbers[id(one)])
+        return one
+
+    def _new(self, tensor: Tensor) -> int:
+        number = len(self.shapes)
+        self.shapes[number] = tuple(tensor.shape)
+        self.numbers[id(tensor)] = number
+        self._keep(tensor)
+        return number
+
+    def _keep(self, tensor: Tensor) -> None:
+        self.alive.append(tensor)
+        self.storages.setdefault(_storage(tensor), set()).add(id(tensor))
+
+
+Each = Callable[[str, Tensor], None]
+Watching = Callable[[Each], AbstractContextManager[Any]]  # a context in which the given function is told of the watched values
+
+
+def recorded(net: Callable[[Tensor], Tensor], x: Tensor, watching: Watching, each: Each) -> tuple[Tape, Tensor]:
+    """The tape of `net` on one picture `x` (1, rgb, row, col), and what it gave; `each` sees the watched values on the way.
+
+    Raises:
+        Unrecorded: two passes differ in more than sizes, or a value wanted is not among what was seen.
+    """
+    first, seen, output = _pass(net, x, watching, each, None)
+    twice = torch.cat([x, x])
+    second, _, _ = _pass(net, twice.contiguous(memory_format=layout(x)), watching, lambda *_: None, first)
+    number = first.number(output)
+    if number is None:
+        raise Unrecorded("the output was not seen")
+    nodes = _with_folded_norms(_grown(first.nodes, second.nodes), {number, *seen.values()})
+    nodes = _needed(nodes, {number, *seen.values()})
+    last = {value: place for place, node in enumerate(nodes) for value in node.reads}
+    return Tape(tuple(nodes), first.shapes, number, seen, last), output
+
+
+def _pass(
+    net: Callable[[Tensor], Tensor], x: Tensor, watching: Watching, each: Each, like: _Recorder | None
+) -> tuple[_Recorder, dict[str, int], Tensor]:
+    picture = x.clone(memory_format=torch.preserve_format)
+    mode = _Recorder(picture, like.nodes if like else None, like.shapes if like else None)
+    seen: dict[str, int] = {}
+
+    def look(name: str, value: Tensor) -> None:
+        number = mode.number(value)
+        if number is None:
+            raise Unrecorded(f"the value of {name} was not seen")
+        seen[name] = number
+        mode.paused = True
+        each(name, value)
+        mode.paused = False
+
+    with torch.no_grad(), watching(look), mode:
+        output = net(picture)
+    return mode, seen, output
+
+
+def _grown(first: Sequence[Node], second: Sequence[Node]) -> list[Node]:
+    """The nodes of the first pass (of one picture), whole numbers that differ in the second (of two) growing with the batch."""
+    if len(first) != len(second):
+        raise Unrecorded("the number of operations depends on the batch")
+    found: list[Node] = []
+    for one, two in zip(first, second, strict=True):
+        if one.func is not two.func or one.gives != two.gives:
+            raise Unrecorded("the operations depend on the batch")
+        found.append(replace(one, args=_paired(one.args, two.args), kwargs=_paired(one.kwargs, two.kwargs)))
+    return found
+
+
+def _paired(one: Any, two: Any) -> Any:
+    if isinstance(one, Ref | Tensor):
+        same = one == two if isinstance(one, Ref) else one is two
+        if not same:
+            raise Unrecorded("a constant depends on the batch")
+        return one
+    if isinstance(one, Mapping):
+        other = cast(Mapping[str, Any], two)
+        return {key: _paired(value, other[key]) for key, value in cast(Mapping[str, Any], one).items()}
+    if isinstance(one, list | tuple):
+        parts, others = cast(Sequence[Any], one), cast(Sequence[Any], two)
+        if len(parts) != len(others):
+            raise Unrecorded("the number of arguments depends on the batch")
+        made = [_paired(*pair) for pair in zip(parts, others, strict=True)]
+        return tuple(made) if isinstance(one, tuple) else made
+    if type(one) is int and type(two) is int and one != two:
+        return Grows(2 * one - two, two - one)
+    if one is not two and one != two:
+        raise Unrecorded("an argument depends on the batch")
+    return one
+
+
+def _with_folded_norms(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
+    """The nodes with each batch norm in evaluation mode folded into the convolution whose output it alone reads."""
+    readers: dict[int, int] = {}
+    for node in nodes:
+        for value in node.reads:
+            readers[value] = readers.get(value, 0) + 1
+    makers = {node.gives[0]: place for place, node in enumerate(nodes) if node.name == "convolution"}
+    made = list(nodes)
+    for place, node in enumerate(nodes):
+        terms = norm_terms(node)
+        source = node.args[0].value if terms is not None and isinstance(node.args[0], Ref) else None
+        if terms is None or source not in makers or readers[source] > 1 or source in kept:
+            continue
+        conv = nodes[makers[source]]
+        weight, bias = conv.args[1:3]
+        if isinstance(weight, Ref) or isinstance(bias, Ref) or conv.args[6] is not False:
+            continue
+        with torch.no_grad():
+            both = folded(weight, bias, *terms[:4], terms[4])
+        fused = replace(conv, args=(conv.args[0], both[0].contiguous(memory_format=layout(weight)), both[1], *conv.args[3:]))
+        made[makers[source]] = replace(fused, gives=node.gives[:1])
+        made[place] = replace(node, gives=())  # nothing reads it any more
+    return [node for node in made if node.gives]
+
+
+def _needed(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
+    """The nodes without those that nothing reads."""
+    wanted, found = set(kept), list[Node]()
+    for node in reversed(nodes):
+        if node.overwrites or wanted & set(node.gives):
+            wanted |= set(node.reads)
+            found.append(node)
+    return found[::-1]
+
+
+def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """The tensors that the operation overwrites."""
+    found: list[Tensor] = []
+    for place, one in enumerate(func._schema.arguments):
+        if one.alias_info is not None and one.alias_info.is_write:
+            found += tensors(args[place] if place < len(args) else kwargs.get(one.name))
+    return found
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
