@@ -7,6 +7,8 @@ gates and weights of zero included, and needs 2 · log2(size) forward passes for
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from math import inf
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from torch import Tensor
 from microtome.errors import Unmeasurable
 from microtome.numerics.geometry import Where
 from microtome.numerics.receptive import Field, Reach, expanded, field_of
-from microtome.numerics.receptive_shades import Shade
+from microtome.numerics.receptive_shades import WHOLE, Shade
 from microtome.specimen import Specimen, watch
 
 
@@ -38,15 +40,21 @@ def fields(specimen: Specimen, at: str | Sequence[str] | None = None, size: tupl
         if known is not None:
             seen[name] = (value.shape, *known)
 
-    with torch.no_grad(), watch(specimen, names, each=look), reach:
+    with torch.no_grad(), watch(specimen, [*names, *(f"<{name}" for name in names)], each=look), reach:
         specimen.net(picture)
     found: dict[str, Field] = {}
     for name in names:
         if name in seen:
             shape, shade, where = seen[name]
             maps = [specimen.layer(name).maps(part) for part in expanded(shade, shape)]
-            found[name] = field_of(maps, shade, where, (rows, cols))
+            entered = seen.get(f"<{name}")
+            field = field_of(maps, shade, where, (rows, cols))
+            found[name] = field if entered is None else replace(field, entering=_told(entered[1].small))
     return found
+
+
+def _told(small: tuple[float, float]) -> tuple[float, float]:
+    return small[0] if small[0] < WHOLE / 2 else inf, small[1] if small[1] < WHOLE / 2 else inf
 
 
 def _blank(specimen: Specimen, rows: int, cols: int) -> Tensor:

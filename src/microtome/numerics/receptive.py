@@ -65,6 +65,7 @@ class Field:
 
     `gated`: a gate or group statistics on the way depend on every pixel and are not counted in. `exact` is False where an
     operation was met that is not followed; then the fields are taken as large as they could be. `unfollowed` names those.
+    `entering` is the (rows, cols) px of what the layer's input sees along the shortest path.
     """
 
     row: Span
@@ -72,6 +73,7 @@ class Field:
     gated: bool = False
     exact: bool = True
     unfollowed: tuple[str, ...] = ()
+    entering: tuple[float, float] = (1.0, 1.0)
 
     def rows(self, cell: int) -> tuple[int, int]:
         """First and last row that the cells in row `cell` of the grid see, unclipped."""
@@ -164,11 +166,12 @@ def field_of(maps: Sequence[Tensor], shade: Shade, where: Where, size: tuple[int
         low, high = maps[2 * place], maps[2 * place + 1]
         over = (0, 1, 3 - place)
         first, last = -low.amax(over), high.amax(over)
-        whole = bool((first < -WHOLE / 2).all())
+        every = first < -WHOLE / 2  # of some cells only, for example of those in windows that hold all others
+        first, last = torch.where(every, 0.0, first), torch.where(every, float(size[place] - 1), last)
         seen = first <= last  # cells that are constant see nothing; told as a field of no pixel
-        pair = [
-            np.asarray(torch.where(seen, one, 0).round().long() - shift * (~seen)) for one, shift in ((first, 0), (last, 1))
-        ]
+        begin = torch.where(seen, first, 0.0).round().long()
+        end = torch.where(seen, last, -1.0).round().long()
+        pair, whole = (np.asarray(begin), np.asarray(end)), bool(every.all())
         axis = axis.regridded(len(pair[0]))
         smallest = float("inf") if whole and shade.small[place] > WHOLE / 2 else shade.small[place]
         spans.append(Span(pair[0], pair[1], whole, axis.jump, axis.start, smallest, axis.spread, size[place]))

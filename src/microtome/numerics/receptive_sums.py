@@ -44,8 +44,10 @@ def grown(
         near = torch.full((), every[place])
         if mixing and axis.count > 1 and bool(real.min() < real.max()):
             reaches = (low >= -axis.jump) & (high >= context.size[place] - 1 - axis.jump)
-            slack = axis.jump if axis.count > 3 else 0.0  # every other cell, as in MobileViT, is as good as every cell
-            near = near | (reaches & (low >= top_low - slack) & (high >= top_high - slack))
+            every_other = reaches & (low >= top_low - axis.jump) & (high >= top_high - axis.jump)
+            # tokens of every other cell, as in MobileViT, are as good as all, if that holds everywhere; windows leave cells out
+            loose = axis.count > 3 and bool((every_other | (high < NOTHING / 2)).all())
+            near = near | (every_other if loose else reaches & (low >= top_low) & (high >= top_high))
         if bool(near.any()):
             parts[2 * place], parts[2 * place + 1] = torch.where(near, WHOLE, low), torch.where(near, WHOLE, high)
             small[place] = WHOLE if bool(near.all()) else small[place]

@@ -1,0 +1,208 @@
+"""Which pixels each layer can see at most: theoretical receptive field, stride and centre of its cells, and layers that see nothing new.
+
+Interval arithmetic on one forward pass, operation by operation and cell by cell: dilation, groups, transposed convolutions,
+windows, interpolation and branches are followed as they run. The largest and the shortest path are told apart; attention over all
+tokens and global pooling see the whole picture. Squeeze-excitation gates and group statistics depend on every pixel as well: by
+the custom of the literature they are not counted, but named. Where an operation is not followed, NaN is let loose in the picture
+and the layer watched. A *border layer* enlarges a field that already holds the whole picture on its shortest path: it has nothing
+new to see at this input size.
+
+Source: Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks" (Distill), eq. 1-5; border
+layers, Richter et al. 2021, arXiv:2106.12307; the rule on gates is ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from microtome.analysis import Analysis, Arrays, Needs, option
+from microtome.errors import BadOption, Unmeasurable
+from microtome.finding import array
+from microtome.images import Images
+from microtome.numerics.receptive import Field
+from microtome.panels import Curve, Panel, Question, Table
+from microtome.receptive import fields, probed
+from microtome.scan import Pace
+from microtome.specimen import Specimen
+
+DEFAULT = ("convs", "blocks")
+PROBED = 6  # layers behind operations that are not followed for which NaN is let loose; each costs some 30 forward passes
+AXES = ["row", "col"]
+
+
+@final
+class ReceptiveField(Analysis):
+    """Largest and smallest field, jump, centre, and border layers, per layer and axis."""
+
+    needs: ClassVar[Needs] = "weights"
+    question: ClassVar[Question] = "understand"
+    title: ClassVar[str] = "Theoretical receptive fields"
+
+    at: tuple[str, ...] = option(("convs", "blocks"), "the layers asked about: names, globs or aliases")
+    size: int = option(0, "side of the picture in px; 0: what the network is made for", low=0, high=8192)
+
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+        size = (self.size, self.size) if self.size else specimen.recipe.size
+        names = [name for name in self.at if self.at != DEFAULT or name in specimen.aliases]
+        asked = specimen.find(names or ["last"])
+        try:
+            found = fields(specimen, asked, size)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            if size == specimen.recipe.size:
+                raise
+            raise BadOption(
+                f"receptive_field: {specimen.name} does not run on {size[0]} x {size[1]} px; --size 0 takes {specimen.recipe.size}."
+            ) from error
+        if self.at == DEFAULT:  # the inside of gates is no layer that one asks about
+            found = {name: one for name, one in found.items() if not (one.whole and one.grid == (1, 1))}
+        if not found:
+            raise Unmeasurable(
+                f"None of {', '.join(asked[:4])} of {specimen.name} has rows and columns that come from the picture. "
+                f"List layers that do: microtome layers {specimen.name}"
+            )
+        return _settled(specimen, found, size)
+
+    def panels(self, found: Arrays) -> Sequence[Panel]:
+        rows, cols = found["side"].values
+        picture = f"{rows:.0f} px" if rows == cols else f"{rows:.0f} x {cols:.0f} px"
+        shown: list[Panel] = [
+            Curve(
+                title="Receptive field over depth", y=("largest", "shortest"), x="layer", null=("picture",), log="y",
+                note=f"Dashed: the picture, {picture}. What sees the whole picture by construction is drawn there.",
+            ),
+            Curve(title="Distance of neighbouring cells", y=("stride",), x="layer", log="y"),
+        ]  # fmt: skip
+        if bool(found["border"].any()):
+            note = "Their input already sees the whole picture on its shortest path, so they matter only for larger pictures."
+            shown.append(Table(title="Border layers", rows="part", columns=("border_layer", "matters"), note=note))
+        columns = ("size", "smallest", "jump", "center", "spread", "remark")
+        return [*shown, Table(title="All layers", rows="layer", columns=columns)]
+
+    def line(self, found: Arrays) -> str:
+        size, whole = found["size"], found["whole"].values
+        side = float(found["side"].values.min())
+        names = [str(name) for name in size.coords["layer"].values]
+        parts: list[str] = []
+        local = [place for place in range(len(names)) if not whole[place]]
+        if local:
+            most = max(local, key=lambda place: (float(size[place].max()), place))
+            numbers = (float(size[most].max()), float(found["smallest"][most].max()), float(found["jump"][most].max()))
+            parts.append(
+                f"{names[most]} sees {numbers[0]:.0f} px along its largest path, {numbers[1]:.0f} along its shortest, "
+                f"cells {numbers[2]:.4g} px apart, in a picture of {side:.0f}"
+            )
+        if whole.any():
+            parts.append(
+                f"{int(whole.sum())} of {len(names)} layers see the whole picture by construction, first {_first(names, whole)}"
+            )
+        border = found["border"].values
+        if border.any():
+            parts.append(
+                f"{int(border.sum())} of {len(names)} have nothing new to see (border layers), first {_first(names, border)}: "
+                f"it matters for pictures beyond {float(found['matters'].values[0]):.0f} px"
+            )
+        else:
+            parts.append("no layer sees the whole picture before it begins, so each has something new to see")
+        return "; ".join(parts) + "."
+
+    def caveats(self, found: Arrays) -> Sequence[str]:
+        told = [
+            "A theoretical field says which pixels can matter at all; trained and untrained networks use a small part of it (erf).",
+            "Fields are told unclipped: what lies beyond the edge is padding. Windows that are cut by the picture's edge count as cut.",
+        ]
+        if found["gated"].any():
+            first = _first([str(name) for name in found["gated"].coords["layer"].values], found["gated"].values)
+            told.append(
+                f"From {first} on, gates (squeeze-excitation and the like) or group statistics make every value depend on the "
+                "whole picture; as is the custom, the sizes do not count them."
+            )
+        if (found["spread"].values > 0).any():
+            told.append(
+                f"Joined branches are not aligned: their centres lie up to {float(found['spread'].max()):.3g} px apart; "
+                "center is their mean over paths."
+            )
+        missed = [str(text) for text in found["remark"].values if "not followed" in str(text)]
+        if missed:
+            told.append(f"{len(missed)} layers lie behind operations that are not followed: {missed[0]}.")
+        return told
+
+
+def _first(names: Sequence[str], marked: Any) -> str:
+    return next(name for name, mark in zip(names, marked, strict=True) if mark)
+
+
+def _settled(specimen: Specimen, found: Mapping[str, Field], size: tuple[int, int]) -> dict[str, Any]:
+    names = list(found)
+    both = {"layer": names, "axis": AXES}
+    inexact = [name for name, one in found.items() if not one.exact]
+    measured = {name: _measured(specimen, name, found[name], size) for name in inexact[:PROBED]}
+    sizes = np.array([measured.get(name, one.size) for name, one in found.items()])
+    border = np.array([_border(one, size) for one in found.values()])
+    whole = np.array([one.whole and name not in measured for name, one in found.items()])
+    arrays = {
+        "size": array(sizes, ("layer", "axis"), "px", both, "largest field"),
+        "smallest": array(np.array([one.smallest for one in found.values()]), ("layer", "axis"), "px", both, "shortest path"),
+        "jump": array(np.array([one.jump for one in found.values()]), ("layer", "axis"), "px", both),
+        "center": array(np.array([one.center for one in found.values()]), ("layer", "axis"), "px", both, "centre of cell 0"),
+        "spread": array(
+            np.array([(one.row.spread, one.col.spread) for one in found.values()]), ("layer", "axis"), "px", both,
+            "branches apart",
+        ),
+        "grid": array(np.array([one.grid for one in found.values()]), ("layer", "axis"), "cells", both),
+        "side": array(np.array(size), ("axis",), "px", {"axis": AXES}, "picture"),
+        "whole": array(whole, ("layer",), "yes or no", {"layer": names}),
+        "gated": array(np.array([one.gated for one in found.values()]), ("layer",), "yes or no", {"layer": names}),
+        "border": array(border, ("layer",), "yes or no", {"layer": names}),
+        "remark": array(
+            np.array([_remark(name, one, bool(mark), measured) for (name, one), mark in zip(found.items(), border, strict=True)],
+                     dtype=object), ("layer",), "text", {"layer": names}, "remark",
+        ),
+    }  # fmt: skip
+    arrays |= _drawn(found, sizes, size)
+    marked = [name for name, mark in zip(names, border, strict=True) if mark]
+    if marked:
+        arrays["border_layer"] = array(np.array(marked, dtype=object), ("part",), "text", title="layer")
+        beyond = [max(found[name].entering) for name in marked]
+        arrays["matters"] = array(np.array(beyond), ("part",), "px", title="matters for pictures beyond")
+    return arrays
+
+
+def _drawn(found: Mapping[str, Field], sizes: Any, size: tuple[int, int]) -> dict[str, Any]:
+    """Curves over depth: one number for each layer, that of the axis with the larger field."""
+    layers = {"layer": list(found)}
+    side = float(max(size))
+    small = np.array([one.smallest for one in found.values()]).max(1)
+    curves = {
+        "largest": (np.where(np.isfinite(sizes), sizes, side).max(1), "largest path"),
+        "shortest": (np.where(np.isfinite(small), small, side), "shortest path"),
+        "picture": (np.full(len(found), side), "the picture"),
+        "stride": (np.array([max(one.jump) for one in found.values()]), "distance of cells"),
+    }
+    return {name: array(values, ("layer",), "px", layers, title) for name, (values, title) in curves.items()}
+
+
+def _border(field: Field, size: tuple[int, int]) -> bool:
+    """Whether the shortest path into the layer already sees the whole picture, and the layer sees further yet."""
+    seen = all(np.isfinite(into) and into >= side for into, side in zip(field.entering, size, strict=True))
+    return seen and not field.whole and max(field.smallest) > max(field.entering)
+
+
+def _measured(specimen: Specimen, name: str, field: Field, size: tuple[int, int]) -> tuple[float, float]:
+    """(rows, cols) px that a cell in the middle depends on, by NaN; clipped to the picture."""
+    found = probed(specimen, name, (field.grid[0] // 2, field.grid[1] // 2), size)
+    return float(found[0][1] - found[0][0] + 1), float(found[1][1] - found[1][0] + 1)
+
+
+def _remark(name: str, field: Field, border: bool, measured: Mapping[str, Any]) -> str:
+    told: list[str] = []
+    if not field.exact:
+        how = "measured by NaN in a middle cell" if name in measured else "taken as large as they can be"
+        told.append(f"{', '.join(field.unfollowed)} not followed: sizes {how}")
+    elif field.whole:
+        told.append("whole picture")
+    elif field.row.whole or field.col.whole:
+        told.append(f"whole {'column' if field.row.whole else 'row'} of the picture")
+    if field.gated:
+        told.append("through gates: whole picture")
+    return "; ".join([*told, "border layer"] if border else told)
