@@ -60,7 +60,9 @@ microtome analyze edited.safetensors microtome:mini_resnet scenes:200 --only acc
 
 Options follow the name: `EDIT:option=value,option=value`; a list goes on without a name (`stages=3,4`). Several edits are made in a
 row. The file holds the weights (safetensors) and, in its header, which network it was made from, with which options and edits, so it
-opens by its name; nothing in it is code. Its specimen, its untrained twin, and every finding on it say what was edited.
+opens by its name. Nothing in it is code, and it cannot make code run: a network of your own factory is opened by naming the factory,
+`nets.py:make --weights edited.safetensors`; the edits are then made from the header. Its specimen and every finding on it say what was
+edited, and its untrained twin is edited too.
 
 From Python, `mt.open(name, edits=["squeeze_excitation:ratio=8"])` opens and edits, `edited.save(file)` writes, `edited.edits` lists
 what was done. An edit of your own is one file: see [CONTRIBUTING](../../CONTRIBUTING.md#an-edit-is-one-file-too).

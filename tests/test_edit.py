@@ -1,5 +1,7 @@
 """The noun Edit: how edits are spelt, made in a row, saved, opened again elsewhere, and what the published law catches."""
 
+import copy
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -140,21 +142,54 @@ def test_files_that_cannot_be_opened_or_written(tmp_path: Path, resnet: Specimen
         mt.open(tiny(), recipe={"size": 32}).save(tmp_path / "tiny.safetensors")
 
 
-def test_a_factory_file_is_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_never_runs_code_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "nets.py").write_text(
         "from torchvision.models.resnet import BasicBlock, ResNet\n\n\n"
         "def make(units=8):\n    return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=units)\n"
     )
     monkeypatch.chdir(tmp_path)
-    net = mt.open("nets.py:make(units=5)", weights=None, recipe={"size": 32})
-    edited = Gates(ratio=4)(net)
+    edited = Gates(ratio=4)(mt.open("nets.py:make(units=5)", weights=None, recipe={"size": 32}))
     edited.save("mine.safetensors")
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    again = mt.open("../mine.safetensors")
-    assert again.digest() == edited.digest()
-    assert again.recipe == edited.recipe
-    assert again.outputs == 5
+    with pytest.raises(SpecimenError, match=r"was made by .*nets.py:make.* Name it yourself, .* nets.py:make.* --weights "):
+        mt.open("mine.safetensors")
+    again = mt.open("nets.py:make", weights="mine.safetensors")  # named by the user: its edits and options are in the file
+    assert (again.digest(), again.recipe, again.outputs, again.name) == (edited.digest(), edited.recipe, 5, edited.name)
+    assert again.opened_as is not None and again.opened_as["weights"] == str(tmp_path / "mine.safetensors")
+
+
+@pytest.mark.parametrize(
+    "built",
+    [
+        {"what": "os:system", "options": {"command": "touch caught"}},
+        {"what": "timm:resnet18", "options": {"checkpoint_path": "evil.pth"}},
+        {"what": "torchvision:resnet18", "options": {"weights": "DEFAULT"}},
+    ],
+    ids=lambda said: said["what"],
+)
+def test_a_forged_header_is_refused(built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resnet: Specimen) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from microtome.specimen import keeping
+
+    monkeypatch.chdir(tmp_path)
+    said = keeping.card(resnet.save("whole.safetensors"))
+    forged = {"format": "pt", keeping.KEY: json.dumps({**said, "built": built})}
+    save_file(load_file("whole.safetensors"), "forged.safetensors", metadata=forged)
+    with pytest.raises(SpecimenError, match="a file cannot have"):
+        mt.open("forged.safetensors")
+    assert not (tmp_path / "caught").exists()
+
+
+def test_weights_of_an_edited_network_fit_its_original(tmp_path: Path, resnet: Specimen) -> None:
+    edited = Gates(ratio=8)(resnet)
+    file = edited.save(tmp_path / "edited.safetensors")
+    assert mt.open("microtome:mini_resnet", weights=file).digest() == edited.digest()
+
+
+def test_new_layers_have_the_dtype_of_the_old_ones(resnet: Specimen) -> None:
+    half = mt.open(copy.deepcopy(resnet.net).to(torch.bfloat16), recipe=resnet.recipe)
+    edited = Gates()(half)
+    assert {parameter.dtype for parameter in edited.net.parameters()} == {torch.bfloat16}
 
 
 def test_an_edited_module_has_no_file_but_a_twin(tiny, pics: mt.Images) -> None:

@@ -206,7 +206,11 @@ def _operated(edit: Edit, specimen: Specimen, seed: int) -> tuple[nn.Module, str
     net = copy.deepcopy(specimen.net)
     with seeded(seed):
         did = edit.operate(net, specimen)
-    return net.to(specimen.device).eval(), did
+    kinds = {parameter.dtype for parameter in specimen.net.parameters() if parameter.is_floating_point()}
+    net = (
+        net.to(specimen.device, kinds.pop()) if len(kinds) == 1 else net.to(specimen.device)
+    )  # new layers are like the old ones
+    return net.eval(), did
 
 
 def _specimen(edit: Edit, original: Specimen, net: nn.Module) -> Specimen:

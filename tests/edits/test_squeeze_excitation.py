@@ -10,6 +10,7 @@ from microtome import testing
 from microtome._torchvision import timm
 from microtome.errors import Uneditable
 from microtome.networks.gates import SqueezeExciteGate
+from microtome.numerics.counts import multiply_adds
 
 Gates = mt.edits.squeeze_excitation.SqueezeExcitation
 CASES = [
@@ -74,7 +75,8 @@ def test_parameters_of_the_ratio_table(ratio: int, paper: float, resnet50) -> No
         assert abs(count / 1e6 - paper) < 0.15
 
 
-# the same paper, section 6.5: SE on one stage (its stages 2, 3, 4 are our 1, 2, 3), and the gate inside, after the 3 x 3
+# the same paper, section 6.5: SE on one stage (its stages 2, 3, 4 are our 1, 2, 3), and the gate inside, after the 3 x 3; for
+# pre the paper prints no count, so the number is ours alone
 @pytest.mark.parametrize(
     ("options", "added", "paper"),
     [
@@ -82,6 +84,7 @@ def test_parameters_of_the_ratio_table(ratio: int, paper: float, resnet50) -> No
         ({"stages": (2,)}, 131_072, 25.7),
         ({"stages": (3,)}, 786_432, 26.4),
         ({"position": "inside"}, 157_184, 25.8),
+        ({"position": "pre"}, 1_991_168, 27.6),  # 64² + 2 · 256² + 256² + 3 · 512² + 512² + 5 · 1024² + 1024² + 2 · 2048², / 8
         ({"position": "identity"}, 2_514_944, 28.1),
         ({"position": "post"}, 2_514_944, 28.1),
     ],
@@ -93,6 +96,18 @@ def test_parameters_of_the_variants(options, added: int, paper: float, resnet50)
     after = sum(p.numel() for p in net.parameters())
     assert after - 25_557_032 == added
     assert abs(after / 1e6 - paper) < 0.15
+
+
+# section 7.1: without the squeeze 4.27 instead of 3.86 billion multiply-adds; 2 · C · C / 16 for each of the places
+def test_multiply_adds_without_squeeze(resnet50) -> None:
+    added = sum(n * 2 * c * c // 16 * side**2 for n, c, side in ((3, 256, 56), (4, 512, 28), (6, 1024, 14), (3, 2048, 7)))
+    counts = []
+    for squeeze in ("avg", "none"):
+        net = copy.deepcopy(resnet50.net)
+        Gates(bias=False, squeeze=squeeze).operate(net, resnet50)
+        counts.append(multiply_adds(net.to("meta"), torch.zeros(1, 3, 224, 224, device="meta")))
+    assert counts[1] - counts[0] == added - 2_514_944  # a gate with squeeze works on one place
+    assert added / 1e9 == pytest.approx(4.27 - 3.86, abs=0.01)
 
 
 def test_it_is_the_se_network_of_timm(resnet50) -> None:

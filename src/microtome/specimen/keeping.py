@@ -1,12 +1,12 @@
 """A specimen in one file: its weights as safetensors, and in the header how to build the architecture they belong to.
 
-So an edited network can be opened again by the name of its file alone. Nothing in the file is code: the header names a network, its
-options and the edits, all of which microtome knows; whatever it does not know is refused by name.
+So an edited network can be opened again by the name of its file alone. Nothing in the file is code, and nothing in it makes code
+run that is not part of microtome, timm or torchvision: a network that somebody's own factory made is opened by naming that factory
+oneself, with the file as its weights.
 """
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from microtome.specimen.specimen import Change, Specimen
 
 KEY = "microtome"
 SUFFIX = ".safetensors"
+LIBRARIES = ("microtome", "timm", "torchvision")
+REFUSED = ("checkpoint_path", "pretrained", "weights", "cache_dir")  # options of factories that read or fetch other files
 
 
 def keep(specimen: Specimen, path: str | Path) -> Path:
@@ -106,18 +108,47 @@ def card(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"'{path}' is damaged or cut short ({first}); write or download it again.") from error
 
 
-def reopened(path: str | Path, build: Callable[..., Specimen], weights: str | Path | None, seed: int) -> Specimen:
-    """The specimen that a file holds: `build` opens its architecture, the edits are made again, the weights loaded.
+def is_edited(weights: object) -> bool:
+    """Whether a file given as weights is that of an edited specimen, so that its network has to be edited before they fit."""
+    if not is_file_name(weights) or not Path(str(weights)).expanduser().is_file():
+        return False
+    try:
+        return bool(card(Path(str(weights)))["edits"])
+    except CheckpointError:  # plain weights; what is damaged is said where they are read
+        return False
 
-    `weights` None leaves the edited architecture untrained, a file loads that instead. Raises CheckpointError, and whatever
-    opening the architecture raises.
+
+def architecture(path: str | Path) -> dict[str, Any]:
+    """What to open for the network in a file, and how: {"what", "options", "recipe"}.
+
+    Raises:
+        CheckpointError: see `card`.
+        SpecimenError: opening it would run somebody's own code, or read other files, because the file says so.
+    """
+    said = card(path)
+    built = said["built"]
+    what, options = str(built["what"]), dict(built["options"])
+    if what.partition(":")[0] not in LIBRARIES:
+        raise SpecimenError(
+            f"The network in '{path}' was made by {what}, which is code of its own; a file cannot have it run. Name it yourself, "
+            f"with the file as its weights: {Path(what).name if '.py:' in what else what} --weights {path}"
+        )
+    if refused := [name for name in options if name in REFUSED]:
+        raise SpecimenError(
+            f"'{path}' wants its network built with {refused[0]}={options[refused[0]]!r}, which a file cannot have."
+        )
+    return {"what": what, "options": options, "recipe": built.get("recipe", said["recipe"])}
+
+
+def reopened(path: str | Path, base: Specimen, weights: str | Path | None = "pretrained") -> Specimen:
+    """The specimen that a file holds: the edits made again on `base`, its untrained architecture, and the weights loaded.
+
+    `weights` None leaves the edited architecture untrained, a file loads that instead. Raises CheckpointError where they do not fit.
     """
     from microtome.edit import restructured
 
     said = card(path)
-    built = said["built"]
-    base = build(built["what"], None, seed=seed, recipe=built.get("recipe", said["recipe"]), **built["options"])
-    specimen = restructured(base, built.get("edits", []))
+    specimen = restructured(base, said["built"].get("edits", []))
     changes = tuple(_change(one) for one in said["edits"])
     lines = [f"Edited: {change.line}" for change in changes]
     specimen = replace(

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,33 +10,17 @@ from torch import nn
 
 from microtome._torchvision import timm, torchvision
 from microtome.errors import BadOption, CheckpointError, UnknownName, did_you_mean
-from microtome.specimen import checkpoints, factories, keeping, labels
+from microtome.specimen import checkpoints, factories, keeping
+from microtome.specimen.describing import Opened, describe
 from microtome.specimen.factories import SOURCES, Factory
 from microtome.specimen.families import FAMILIES, Family
 from microtome.specimen.hub import from_hub
-from microtome.specimen.labels import Labels
 from microtome.specimen.labels import given as given_labels
-from microtome.specimen.layers import is_weight
-from microtome.specimen.recipe import NAMED, Recipe, from_timm, from_torchvision
+from microtome.specimen.recipe import NAMED, Recipe
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.twins import quiet_branches
 
 Weights = str | Path | None
-
-
-@dataclass
-class _Opened:
-    """What is known of a network while it is being opened."""
-
-    net: nn.Module
-    name: str
-    weights: str
-    trained: bool | None
-    factory: Factory | None
-    notes: list[str] = field(default_factory=list[str])
-    recipe: Recipe | None = None
-    names: Labels | None = None
-    family: tuple[Family, str] | None = None
 
 
 def open(
@@ -63,6 +47,8 @@ def open(
         raise UnknownName(f"There is no family '{family}'." + did_you_mean(family, FAMILIES))
     if keeping.is_file_name(what):
         specimen = _reopened(cast(str | Path, what), weights, seed, recipe, labels, family, options)
+    elif keeping.is_edited(weights) and not isinstance(what, nn.Module):
+        specimen = _refilled(what, cast(str | Path, weights), seed, recipe, labels, family, options)
     else:
         specimen = _opened(what, weights, seed, recipe, labels, family, options)
     if edits:
@@ -79,13 +65,31 @@ def _reopened(
     if options:
         raise BadOption(f"'{what}' says itself how its network was built; leave out {', '.join(options)}.")
     path = Path(what).expanduser().absolute()
-    specimen = keeping.reopened(path, open, None if _untrained(weights) else cast(str | Path, weights), seed)
+    said = keeping.architecture(path)
+    base = _opened(said["what"], None, seed, said["recipe"], None, None, said["options"])
+    specimen = keeping.reopened(path, base, None if _untrained(weights) else cast(str | Path, weights))
+    return _better(specimen, recipe, labels, family, _said(path, weights, seed, labels, family, options))
+
+
+def _refilled(
+    what: str | Path, weights: str | Path, seed: int, recipe: Any, labels: Any, family: str | None, options: dict[str, Any]
+) -> Specimen:
+    """The named architecture, edited as the file of weights says it was, with those weights."""
+    card = keeping.card(weights)
+    wanted = {**card["built"]["options"], **options}
+    base = _opened(what, None, seed, card["built"].get("recipe", card["recipe"]), None, None, wanted)
+    specimen = keeping.reopened(weights, base)
+    return _better(specimen, recipe, labels, family, _said(what, weights, seed, labels, family, options))
+
+
+def _better(specimen: Specimen, recipe: Any, labels: Any, family: str | None, asked: dict[str, Any]) -> Specimen:
+    """The specimen with what the caller says instead of what its file says."""
     return replace(
         specimen,
         recipe=specimen.recipe if recipe is None else Recipe.of(recipe, specimen.recipe),
         names=specimen.names if labels is None else given_labels(labels),
         given_family=specimen.given_family if family is None else (cast(Family, family), "as given"),
-        opened_as=_said(path, weights, seed, labels, family, options),
+        opened_as=asked,
     )
 
 
@@ -106,7 +110,7 @@ def _opened(
         factory = _factory(str(what), options, notes)
         opened = _built(factory, weights, seed)
         opened.notes = [*notes, *opened.notes]
-    _describe(opened, recipe, labels)
+    describe(opened, recipe, labels)
     opened.notes += quiet_branches(opened.net) + [
         note for note in checkpoints.oddities(opened.net.state_dict()) if note not in opened.notes
     ]
@@ -187,7 +191,7 @@ def _untrained(weights: Weights) -> bool:
     return weights is None or str(weights).lower() in ("none", "untrained")
 
 
-def _module(given: nn.Module, weights: Weights, options: Mapping[str, Any]) -> _Opened:
+def _module(given: nn.Module, weights: Weights, options: Mapping[str, Any]) -> Opened:
     """The user's own module: itself if it is in eval mode and keeps its weights, else a copy; never changed."""
     if options:
         raise BadOption(f"A module takes no options; leave out {', '.join(options)}.")
@@ -206,7 +210,7 @@ def _module(given: nn.Module, weights: Weights, options: Mapping[str, Any]) -> _
     if any(module.training for module in net.modules()):
         net = copy.deepcopy(net).eval()
         notes.append("The module was in training mode; a copy in eval mode is used.")
-    opened = _Opened(net, name, "as given", None, None, notes)
+    opened = Opened(net, name, "as given", None, None, notes)
     if str(weights) != "pretrained":
         state = checkpoints.read(cast(str | Path, weights))
         opened.net = copy.deepcopy(net) if net is given or net not in (given,) else net
@@ -214,32 +218,30 @@ def _module(given: nn.Module, weights: Weights, options: Mapping[str, Any]) -> _
     return opened
 
 
-def _built(factory: Factory, weights: Weights, seed: int) -> _Opened:
+def _built(factory: Factory, weights: Weights, seed: int) -> Opened:
     """A network from its factory with the wanted weights."""
     if _untrained(weights):
         net = factory.build(seed).eval()
-        return _Opened(
-            net, factory.name, f"untrained (seed {seed})", False, factory, [f"Its weights are random (seed {seed})."]
-        )
+        return Opened(net, factory.name, f"untrained (seed {seed})", False, factory, [f"Its weights are random (seed {seed})."])
     if str(weights) == "pretrained":
         return _pretrained(factory, seed)
     state = checkpoints.read(cast(str | Path, weights))
     if factory.source == "torchvision" and factory.name.endswith(("googlenet", "inception_v3")):
         if "aux_logits" not in factory.options and not any(key.startswith(("aux", "AuxLogits")) for key in state):
             factory = factory.with_options(aux_logits=False)
-    opened = _Opened(factory.build(seed).eval(), factory.name, "", None, factory)
+    opened = Opened(factory.build(seed).eval(), factory.name, "", None, factory)
     _load(opened, state, cast(str | Path, weights), seed)
     return opened
 
 
-def _pretrained(factory: Factory, seed: int) -> _Opened:
+def _pretrained(factory: Factory, seed: int) -> Opened:
     if factory.source == "code":
         net = factory.build(seed)
-        return _Opened(net.eval(), factory.name, "as the factory made it", None, factory)
+        return Opened(net.eval(), factory.name, "as the factory made it", None, factory)
     if factory.source == "microtome":
         name = factory.name.partition(":")[2]
         path = factories.own_weights(name)
-        opened = _Opened(factory.build(seed).eval(), factory.name, "", None, factory)
+        opened = Opened(factory.build(seed).eval(), factory.name, "", None, factory)
         _load(opened, checkpoints.read(path), path, seed)
         opened.weights, opened.trained = f"pretrained {name}", True
         return opened
@@ -249,10 +251,10 @@ def _pretrained(factory: Factory, seed: int) -> _Opened:
     name = factory.name.partition(":")[2]
     best = models.get_model_weights(name).DEFAULT
     net = from_hub(factory.name, lambda: factory.build(weights=best, progress=False), str(best.url)).eval()
-    return _Opened(net, factory.name, f"pretrained {best.name}", True, factory)
+    return Opened(net, factory.name, f"pretrained {best.name}", True, factory)
 
 
-def _pretrained_timm(factory: Factory) -> _Opened:
+def _pretrained_timm(factory: Factory) -> Opened:
     library: Any = timm()
     name = factory.name.partition(":")[2]
     config = library.models.get_pretrained_cfg(name) if not name.startswith(("hf", "local")) else None
@@ -266,10 +268,10 @@ def _pretrained_timm(factory: Factory) -> _Opened:
     net = from_hub(factory.name, lambda: factory.build(pretrained=True), address).eval()
     tag = str((getattr(net, "pretrained_cfg", None) or {}).get("tag") or "")
     full = factory.name if "." in name or not tag else f"{factory.name}.{tag}"
-    return _Opened(net, full, f"pretrained {tag}".strip(), True, factory)
+    return Opened(net, full, f"pretrained {tag}".strip(), True, factory)
 
 
-def _load(opened: _Opened, state: checkpoints.State, path: str | Path, seed: int = 0) -> None:
+def _load(opened: Opened, state: checkpoints.State, path: str | Path, seed: int = 0) -> None:
     """Fit a file's tensors to the network, with another number of classes where only that differs. Raises CheckpointError."""
     file = Path(path)
     match = checkpoints.fit(state, opened.net)
@@ -287,64 +289,3 @@ def _load(opened: _Opened, state: checkpoints.State, path: str | Path, seed: int
     if match.stripped:
         opened.notes.append(f"The names in the file begin with '{match.stripped}', which was taken off.")
     opened.weights, opened.trained = f"file {file.name}", True
-
-
-def _describe(opened: _Opened, recipe: Any, wanted: Any) -> None:
-    """Fill in recipe and labels: what the caller gave, else what the network says of itself, else a default with a note."""
-    found, said = _own_recipe(opened)
-    if recipe is not None:
-        opened.recipe = Recipe.of(recipe, found)
-    else:
-        opened.recipe = found
-        opened.notes += said
-    if wanted is not None:
-        opened.names = labels.given(wanted)
-        return
-    opened.names, notes = _own_labels(opened)
-    opened.notes += notes
-
-
-def _own_recipe(opened: _Opened) -> tuple[Recipe, list[str]]:
-    source = opened.factory.source if opened.factory else ""
-    if source == "microtome" and opened.factory is not None:
-        said = factories.own_recipe(opened.factory)
-        return Recipe.of(said["size"], NAMED[said["name"]]) if said["size"] else NAMED[said["name"]], []
-    if getattr(opened.net, "pretrained_cfg", None):
-        library: Any = timm()
-        return from_timm(library.data.resolve_model_data_config(opened.net))
-    if source == "torchvision" and opened.factory is not None:
-        models: Any = torchvision().models
-        return from_torchvision(models.get_model_weights(opened.factory.name.partition(":")[2]).DEFAULT.transforms())
-    default, note = (
-        NAMED["imagenet"],
-        "Nothing says how it wants its input; ImageNet's recipe at 224 px is used (recipe=… changes it).",
-    )
-    first = next((module for module in opened.net.modules() if is_weight(module) and hasattr(module, "in_channels")), None)
-    if first is not None and int(cast(Any, first).in_channels) == 1:
-        return Recipe(channels=1), [note]
-    return default, [note]
-
-
-def _own_labels(opened: _Opened) -> tuple[Labels | None, list[str]]:
-    source = opened.factory.source if opened.factory else ""
-    if source == "microtome":
-        facts = factories.own_facts(opened.name.partition(":")[2])
-        names = facts.labels
-        opened.family = (facts.family, facts.reason) if facts.family else None
-        return ((names, None) if names and not _resized(opened) else None), []
-    if getattr(opened.net, "pretrained_cfg", None):
-        return labels.of_timm(opened.net)
-    if source == "torchvision" and opened.factory is not None:
-        models: Any = torchvision().models
-        meta = models.get_model_weights(opened.factory.name.partition(":")[2]).DEFAULT.meta
-        names = meta.get("categories")
-        if not names or _resized(opened):
-            return None, []
-        ids = labels.imagenet()[1] if len(names) == 1000 else None
-        return (tuple(str(name) for name in names), ids), []
-    return None, []
-
-
-def _resized(opened: _Opened) -> bool:
-    """Whether the network was built with another number of classes than its own."""
-    return opened.factory is not None and "num_classes" in opened.factory.options
