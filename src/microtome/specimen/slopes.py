@@ -1,0 +1,77 @@
+"""Gradients of chosen cells by the input: one forward pass of a batch, one backward pass for each layer."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from microtome.specimen.specimen import Specimen
+from microtome.specimen.watching import first_tensor, watch
+
+ROUNDING = 1e-5  # of a mean over units, as a share of their mean size
+Target = Callable[[Tensor], Tensor]  # what a layer gave (as maps image, unit, row, col) -> one number for each image
+
+
+@contextmanager
+def frozen(specimen: Specimen) -> Generator[None]:
+    """Nothing; meanwhile no parameter requires a gradient, and gradients are recorded whatever was set outside."""
+    thawed = [parameter for parameter in specimen.net.parameters() if parameter.requires_grad]
+    for parameter in thawed:
+        parameter.requires_grad_(False)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for parameter in thawed:
+            parameter.requires_grad_(True)
+
+
+def input_slopes(
+    specimen: Specimen,
+    x: Tensor,
+    targets: Mapping[str, Target],
+    each: Callable[[str, Tensor], None],
+    answer: Target | None = None,
+) -> None:
+    """Calls `each(layer, gradient (image, rgb, row, col) of its target by x)`; "answer" is the target of what the network gives.
+
+    In eval mode no image touches another, so the gradient of the sum over images is each image's own. A gradient that is zero
+    everywhere is given as such.
+    """
+    x = x.clone().requires_grad_()
+    kept: dict[str, Tensor] = {}
+
+    def look(name: str, value: Tensor) -> None:
+        # taken inside the hook, before an operation in place can change the value
+        kept[name] = targets[name](specimen.layer(name).maps(value)).sum()
+
+    with frozen(specimen):
+        with watch(specimen, list(targets), each=look):
+            given = first_tensor(specimen.net(x))
+        if answer is not None and given is not None:
+            kept["answer"] = answer(given).sum()
+        names = list(kept)
+        for place, name in enumerate(names):
+            (slope,) = torch.autograd.grad(kept[name], x, retain_graph=place + 1 < len(names), allow_unused=True)
+            each(name, torch.zeros_like(x) if slope is None else slope)
+
+
+def middle(grid: tuple[int, int]) -> tuple[int, int]:
+    """The middle (row, col) of a grid; of the four middle ones of an even grid, the upper left."""
+    return (grid[0] - 1) // 2, (grid[1] - 1) // 2
+
+
+def mean_at(cell: tuple[int, int], units: Sequence[int] = ()) -> Target:
+    """The mean over units (all, or those named) at one cell of a layer's maps.
+
+    Where that mean is rounding error, as after a LayerNorm without weights, it counts as constant: no gradient is given.
+    """
+
+    def target(maps: Tensor) -> Tensor:
+        at = maps[:, :, cell[0], cell[1]]
+        at = at[:, list(units)] if units else at
+        mean = at.mean(1)
+        return torch.where(mean.detach().abs() > ROUNDING * at.detach().abs().mean(1), mean, 0.0)
+
+    return target
