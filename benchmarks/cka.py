@@ -118,7 +118,7 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
         bound = float(np.median([peer / bare for peer, bare in zip(taken[PEER], taken[WIDE], strict=True)]))
         result.notes.append(
             f"{what}: if CKA cost nothing at all on top of one bare channels-last forward pass, the ratio would be {bound:.1f}; "
-            "no implementation that runs the network once in float32 can exceed that here."
+            "that is the bound for running the network once, with these kernels."
         )
         result.notes.append(f"{what}, taken apart: {_shares({name: float(np.median(one)) for name, one in taken.items()})}")
     result.details[f"{what}: seconds"] = taken
