@@ -209,6 +209,7 @@ def test_an_edited_module_has_no_file_but_a_twin(tiny, pics: mt.Images) -> None:
     ],
 )
 def test_the_law_catches(fault: str, said: str, scenes: mt.Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("microtome.edit._broken", lambda *_: "")  # which would catch it before
     monkeypatch.setattr("microtome.testing._kept", lambda *_: None)  # Shouting is in no catalog, so it cannot be opened again
     with pytest.raises(testing.Unlawful, match=said):
         testing.check_edit(Shouting(times=2.0, fault=fault), mt.open("microtome:mini_resnet"), scenes, tmp_path)
@@ -217,6 +218,8 @@ def test_the_law_catches(fault: str, said: str, scenes: mt.Images, tmp_path: Pat
 def test_what_changes_nothing_or_does_not_run_is_refused(resnet: Specimen) -> None:
     with pytest.raises(Uneditable, match="changes nothing"):
         Shouting()(resnet)
+    with pytest.raises(Uneditable, match="should preserve the function exactly, but outputs for noise differ by"):
+        Shouting(times=2.0, fault="promise")(resnet)
     with pytest.raises(Uneditable, match="leaves a network that does not run: .*shapes"):
         Shouting(fault="crash")(resnet)
 

@@ -19,9 +19,10 @@ from microtome import catalog, options
 from microtome.errors import BadOption, SpecimenError, Uneditable
 from microtome.numerics.counts import multiply_adds, parameters
 from microtome.options import option
-from microtome.specimen import Recipe, Specimen
+from microtome.specimen import Recipe, Specimen, first_tensor
 from microtome.specimen.families import structural_family
 from microtome.specimen.specimen import Change, Maker
+from microtome.specimen.tracing import example
 from microtome.specimen.twins import seeded
 
 SEED = 0  # where the random numbers of new layers start; the untrained twin has its own
@@ -105,7 +106,8 @@ class Edit(ABC):
         """A changed copy of the specimen; `copy.edits[-1]` says what was done, and what it costs.
 
         Raises:
-            Uneditable: the edit does not fit this network, or leaves one that does not run or is no other than before.
+            Uneditable: the edit does not fit this network, leaves one that does not run or is no other than before, or breaks its own
+                promise to preserve the function, which is tried on noise each time.
         """
         if reason := self.unfit(specimen):
             raise Uneditable(f"{self.name()} of {specimen.name}: {reason}")
@@ -122,6 +124,8 @@ class Edit(ABC):
             raise Uneditable(
                 f"{self.name()} of {specimen.name} leaves a network that does not run: {said[0][:160] if said else error!r}."
             ) from error
+        if broken := _broken(preserved, specimen, edited):
+            raise Uneditable(f"{self.name()} of {specimen.name} {broken}")
         counts = (parameters(specimen.net), parameters(net)), (multiply_adds(specimen.net, _grey(specimen)), after)
         change = Change(chosen.name(), _plain(chosen), _line(chosen, did, preserved, *counts), preserved.how, *counts)
         return replace(edited, edits=(*specimen.edits, change), remarks=(*specimen.remarks, f"Edited: {change.line}"))
@@ -270,6 +274,23 @@ def _grey(specimen: Specimen) -> Tensor:
     """One input of the specimen's size (1, rgb, row, col), of nothing but zeros: what is counted does not depend on it."""
     dtype = next((p.dtype for p in specimen.net.parameters() if p.is_floating_point()), torch.float32)
     return torch.zeros(1, specimen.recipe.channels, *specimen.recipe.size, device=specimen.device, dtype=dtype)
+
+
+def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
+    """In what the copy breaks the promise to preserve the function, on two pictures of noise; empty where it keeps it."""
+    if kept.how == "no" or specimen.recipe.size != edited.recipe.size:
+        return ""
+    x = example(specimen.net, specimen.recipe)
+    one, two = (first_tensor(each.run(x)) for each in (specimen, edited))
+    if one is None or two is None or one.shape != two.shape or not bool(torch.isfinite(one).all()):
+        return (
+            "" if one is not None and two is not None and one.shape == two.shape else "does not give what the original gives."
+        )
+    gap, spread = float((one.double() - two.double()).abs().max()), float(one.double().std())
+    finest = 0.0 if kept.within == 0 else max(kept.within, 8 * torch.finfo(one.dtype).eps)
+    if gap <= finest * max(spread, float(one.abs().max())):
+        return ""
+    return f"should preserve the function {kept.how}, but outputs for noise differ by {gap:.3g}: a fault of this edit, please report it."
 
 
 def _line(edit: Edit, did: str, kept: Preservation, weights: tuple[int, int], macs: tuple[float, float]) -> str:

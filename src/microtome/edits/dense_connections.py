@@ -85,8 +85,8 @@ class DenseConnections(Edit):
         every = _chains(specimen)
         if not every:
             return (
-                "no stage of it is a chain of blocks on one grid in which an earlier map is left unread (three blocks, or two "
-                "where what enters the stage lies on their grid)"
+                "no stage of it is a chain of blocks, in one nn.Sequential and on one grid, that leaves an earlier map unread "
+                "(three blocks, or two where what enters the stage lies on their grid)"
             )
         known = sorted({chain.stage for chain in every})
         if missing := [stage for stage in self.stages if stage not in known]:

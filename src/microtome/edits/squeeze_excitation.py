@@ -19,8 +19,10 @@ Source: Hu et al. 2018, arXiv:1709.01507 (v4), sec. 3 and 6: positions 6.5, sque
 preserving starts are ours.
 """
 
+import copy
 from typing import Literal, final
 
+import torch
 from torch import nn
 
 from microtome.edit import Edit, Preservation, option, put
@@ -68,9 +70,9 @@ class SqueezeExcitation(Edit):
         if self.start == "bias" and self.excitation != "sigmoid":
             return "start=bias is for sigmoid gates, which no other start opens with the paper's own formula; take start=open"
         if self.position == "identity":
-            hidden = [b.block for b in chosen if b.shortcut is None and not _has_place(specimen.net.get_submodule(b.block))]
+            hidden = [b.block for b in chosen if b.shortcut is None and not _has_place(specimen, b)]
             if hidden:
-                return f"the shortcut of {hidden[0]} has no module of its own that could be replaced (no `downsample`)"
+                return f"the shortcut of {hidden[0]} has no place of its own where a gate could stand (an unused `downsample`)"
         if self.position == "inside" and any(block.spatial is None for block in chosen):
             return "one of its blocks has no convolution wider than 1 x 1, so nothing stands inside"
         return ""
@@ -135,9 +137,30 @@ class SqueezeExcitation(Edit):
         return gate
 
 
-def _has_place(block: nn.Module) -> bool:
-    """Whether a block keeps a place for a module on its shortcut, as timm's and torchvision's do."""
-    return getattr(block, "downsample", 0) is None
+def _has_place(specimen: Specimen, block: Residual) -> bool:
+    """Whether a block keeps an empty place `downsample` through which its shortcut, and nothing else, would pass."""
+    module = specimen.net.get_submodule(block.block)
+    if getattr(module, "downsample", 0) is not None:
+        return False
+    trial = copy.deepcopy(module).eval()
+    like = next(module.parameters())
+    x = torch.randn(1, block.inputs, 8, 8, generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
+    passed = _Passing()
+    with torch.no_grad():
+        before = trial(x.clone())
+        trial.downsample = passed
+        return bool(torch.equal(trial(x.clone()), before)) and passed.seen is not None and torch.equal(passed.seen, x)
+
+
+class _Passing(nn.Module):
+    """Gives what it takes, and remembers it."""
+
+    seen: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The same."""
+        self.seen = x.clone()
+        return x
 
 
 def _chain(**parts: nn.Module) -> nn.Sequential:
