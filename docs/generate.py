@@ -232,7 +232,8 @@ def _range(one: OptionCard) -> str:
 
 
 def _calls(entry: Entry, command: click.Command) -> str:
-    given = ", ".join(f"{one.name}={_literal(one)}" for one in entry.options[:2])
+    short = [f"{one.name}={_literal(one)}" for one in entry.options[:2] if len(_literal(one)) < 60]  # a line is a line
+    given = ", ".join(short)
     call = f"mt.analyses.{entry.name}.{entry.cls}({given})"
     words = [f"microtome {entry.name}"]
     if entry.kind == "Collation":
@@ -348,9 +349,10 @@ def note_arrays(folder: Path) -> None:
 
 def _noted(found: Any) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
+    warps = {str(one) for array in found.arrays.values() if "warp" in array.coords for one in array.coords["warp"].values}
     for name, array in found.arrays.items():
-        stem, slash, _ = name.partition("/")
-        spelt = f"{stem}/LAYER" if slash else stem  # one row for all layers
+        stem, slash, rest = name.partition("/")
+        spelt = f"{stem}/{'WARP' if rest in warps else 'LAYER'}" if slash else stem  # one row for all layers
         facts = {"dims": list(map(str, array.dims)), "unit": array.attrs["unit"], "title": array.attrs.get("title", "")}
         arrays.setdefault(spelt, facts)
     images = found.origin.get("images") or {}

@@ -1,0 +1,63 @@
+"""How far a representation moves when its picture does: relative distances, and maps against their own shifted copies.
+
+Source: the distance of Zeiler & Fergus 2014, arXiv:1311.2901, fig. 5; division by the norm, and by the distance between
+different pictures, are ours. Shifts by whole and by broken strides: Zhang 2019, arXiv:1904.11486, sec. 4.
+"""
+
+from itertools import combinations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from microtome.numerics.arrays import Array
+
+EDGE = 1  # cells left out on every side: they see the padding first
+
+
+def relative_distance(
+    moved: Float[Tensor, "view image *rest"], still: Float[Tensor, "image *rest"]
+) -> Float64[Tensor, "view image"]:
+    """‖moved - still‖ / ‖still‖ over everything behind the image axis.
+
+    Where `still` is zero everywhere it is 0 for what does not move, else infinite.
+    """
+    gap = (moved - still).flatten(2).double().norm(dim=2)
+    return torch.where(gap > 0, gap / still.flatten(1).double().norm(dim=1), 0.0)
+
+
+def distance_between(still: Float[Tensor, "image *rest"]) -> Float64[Tensor, " image"]:
+    """The mean of ‖f(x) - f(y)‖ / ‖f(x)‖ over the other images y of the batch; not a number for a single image."""
+    flat = still.flatten(1).double()
+    gaps = torch.cdist(flat[None], flat[None], compute_mode="donot_use_mm_for_euclid_dist")[0]
+    others = len(flat) - 1
+    return gaps.sum(1) / others / flat.norm(dim=1) if others else torch.full((1,), torch.nan, dtype=torch.float64)
+
+
+def equivariance_error(
+    moved: Float[Tensor, "image unit row col"], still: Float[Tensor, "image unit row col"], cells: float
+) -> Float64[Tensor, " image"]:
+    """‖moved - S still‖ / ‖S still‖, where S moves maps down by `cells` (≥ 0), between cells linearly.
+
+    Only cells that S fills from inside, `EDGE` cells away from every side, are compared; not numbers where fewer than two rows
+    or columns are left.
+    """
+    whole = int(np.floor(cells))
+    part = cells - whole
+    first, last = int(np.ceil(cells)) + EDGE, still.shape[2] - EDGE
+    if last - first < 2 or still.shape[3] - 2 * EDGE < 2:
+        return torch.full((len(still),), torch.nan, dtype=torch.float64)
+    inner = slice(EDGE, still.shape[3] - EDGE)
+    expected = still[:, :, first - whole : last - whole, inner]
+    if part:
+        expected = (1 - part) * expected + part * still[:, :, first - whole - 1 : last - whole - 1, inner]
+    return relative_distance(moved[None, :, :, first:last, inner], expected)[0]
+
+
+def agreement(classes: Int64[Array, "image view"]) -> Float64[Array, " image"]:
+    """For each image the share of pairs of views that are given the same class; not numbers for a single view."""
+    pairs = list(combinations(range(classes.shape[1]), 2))
+    if not pairs:
+        return np.full(len(classes), np.nan)
+    return np.mean([classes[:, one] == classes[:, two] for one, two in pairs], axis=0)

@@ -1,0 +1,179 @@
+"""One network looking at warped pictures: which views of them there are, and what each view does to each layer.
+
+The maps of the unmoved pictures are kept, those of the moved ones compared inside the hook and let go.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from microtome.errors import BadOption, Unmeasurable
+from microtome.images.warps import WARPS, Border, Warp, moved
+from microtome.numerics.equivariance import distance_between, equivariance_error, relative_distance
+from microtome.specimen import Specimen, first_tensor, watch
+
+SCORES = "output"  # what the network answers, as the last layer
+TOGETHER = 32  # pictures in one forward pass
+CHUNK = 8  # pictures warped at a time: their maps are kept for comparison
+MOST = 200  # amounts of one warp
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured. `views` is every warp and amount that changes something; `amounts` also holds what changes nothing.
+
+    `strides` is how many px apart the cells of each layer lie (0: no grid, or none with a whole stride below half the side).
+    `target` (image,) is the output whose probability is told, -1 the predicted one; `said` says which that is.
+    """
+
+    names: tuple[str, ...]
+    strides: tuple[int, ...]
+    views: tuple[tuple[Warp, float], ...]
+    amounts: Mapping[Warp, tuple[float, ...]]
+    size: tuple[int, int]
+    target: np.ndarray[Any, Any]
+    said: str
+
+    def steps(self, place: int) -> tuple[int, ...]:
+        """(1 px, half a stride, one stride) of the layer at that place, in px; nothing for a stride of 0."""
+        stride = self.strides[place]
+        return (1, max(stride // 2, 1), stride) if stride else ()
+
+
+class Seen:
+    """What the views of some pictures did: filled by `look`, given as one row for each picture by `columns`."""
+
+    def __init__(self, specimen: Specimen, plan: Plan, count: int) -> None:
+        self.specimen, self.plan = specimen, plan
+        views, layers = len(plan.views), len(plan.names)
+        self.distance = np.full((count, views, layers), np.nan)
+        self.pooled = np.full((count, layers, 3), np.nan)
+        self.misfit = np.full((count, layers, 3), np.nan)
+        self.apart = np.full((count, layers), np.nan)
+        self.scores: list[Tensor | None] = [None] * (views + 2)  # of every view, then of the unmoved pictures, then crops
+        self._still: dict[str, Tensor] = {}
+
+    def look(self, x: Tensor, views: Sequence[int], border: Border, crops: bool) -> None:
+        """Show the pictures `x` unmoved, then under the views at those places; `crops` says that they belong to the crops."""
+        layers = self.plan.names[:-1]
+        group = max(1, TOGETHER // len(self.distance))
+        with watch(self.specimen, layers, each=self._keep):
+            still = self._run(_central(x, self.plan, border))
+        self.scores[-1 if crops else -2] = still
+        self._keep(SCORES, still)
+        if not crops or not np.isfinite(self.apart).any():
+            for place, name in enumerate(self.plan.names):
+                self.apart[:, place] = distance_between(self._still[name]).cpu().numpy()
+        for start in range(0, len(views), group):
+            some = views[start : start + group]
+            turned = torch.cat([moved(x, *self.plan.views[one], border, self.plan.size) for one in some])
+
+            def compare(name: str, value: Tensor, some: Sequence[int] = some) -> None:
+                self._compare(name, value, some)
+
+            with watch(self.specimen, layers, each=compare):
+                answered = self._run(turned)
+            self._compare(SCORES, answered, some)
+            for one, part in zip(some, answered.chunk(len(some)), strict=True):
+                self.scores[one] = part
+
+    def _run(self, x: Tensor) -> Tensor:
+        answered = first_tensor(self.specimen.run(x))
+        if answered is None or answered.shape[0] != len(x):
+            raise Unmeasurable(
+                f"{self.specimen.name} gives no tensor with one row for each picture, so nothing can be compared."
+            )
+        return answered
+
+    def _keep(self, name: str, value: Tensor) -> None:
+        if name != SCORES and value.shape[0] != len(self.distance):
+            raise Unmeasurable(
+                f"{name} gives {tuple(value.shape)} for {len(self.distance)} pictures, not one row for each; leave it out of --at."
+            )
+        self._still[name] = value.detach().clone()
+
+    def _compare(self, name: str, value: Tensor, some: Sequence[int]) -> None:
+        place, still = self.plan.names.index(name), self._still[name]
+        turned = value.reshape(len(some), *still.shape)
+        self.distance[:, some, place] = relative_distance(turned, still).T.cpu().numpy()
+        steps = self.plan.steps(place)
+        for number, one in enumerate(some):
+            warp, amount = self.plan.views[one]
+            for step in [step for step, px in enumerate(steps) if warp == "row_shift" and amount == px]:
+                layer = self.specimen.layer(name)
+                after, before = layer.maps(turned[number]), layer.maps(still)
+                pooled = relative_distance(after.mean((2, 3))[None], before.mean((2, 3)))[0]
+                self.pooled[:, place, step] = pooled.cpu().numpy()
+                self.misfit[:, place, step] = equivariance_error(after, before, amount / steps[2]).cpu().numpy()
+
+    def columns(self, index: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+        """Rows (image, …) of everything seen; `index` are the pictures' places in the plan's target.
+
+        `chance` and `answer` are (image, view): probability of the target and the predicted class, the unmoved pictures last but
+        one, the unmoved crops last; NaN and -1 where the network gives no class scores or a view was not shown.
+        """
+        rows = {"distance": self.distance, "pooled": self.pooled, "misfit": self.misfit, "apart": self.apart}
+        chance = np.full((len(index), len(self.scores)), np.nan)
+        answer = np.full(chance.shape, -1, dtype=np.int64)
+        for place, scores in enumerate(self.scores):
+            flat = None if scores is None else scores.flatten(1)
+            own = self.scores[-1 if place == len(self.scores) - 1 or self._crop(place) else -2]
+            if flat is None or own is None or self.specimen.outputs is None or flat.shape[1] < 2:
+                continue
+            asked = torch.from_numpy(self.plan.target[index]).to(flat.device)
+            target = torch.where(asked >= 0, asked, own.flatten(1).argmax(1))
+            chance[:, place] = flat.double().softmax(1).gather(1, target[:, None])[:, 0].cpu().numpy()
+            answer[:, place] = flat.argmax(1).cpu().numpy()
+        return rows | {"chance": chance, "answer": answer}
+
+    def _crop(self, place: int) -> bool:
+        return place < len(self.plan.views) and self.plan.views[place][0] == "crop_shift"
+
+
+def _central(x: Tensor, plan: Plan, border: Border) -> Tensor:
+    """The unmoved pictures: the middle of what was given."""
+    return moved(x, "row_shift", 0.0, border, plan.size)
+
+
+def comparable(specimen: Specimen, name: str) -> bool:
+    """Whether the layer gives one map, row of tokens, or vector for each picture."""
+    layer = specimen.layer(name)
+    return layer.layout in ("nchw", "nhwc", "vector") or (layer.layout == "tokens" and layer.grid is not None)
+
+
+def numbers(option: str, given: Iterable[str], low: float, high: float) -> list[float]:
+    """Numbers written one by one or as first:last:step, ascending.
+
+    Raises:
+        BadOption: something is not a number, lies outside `low` to `high`, or there are too many.
+    """
+    found: set[float] = set()
+    for text in given:
+        try:
+            parts = [float(part) for part in text.split(":")]
+            first, last, step = parts if len(parts) == 3 else (parts[0], parts[-1], 1.0)
+            if len(parts) == 2 or not step > 0 or last < first or (last - first) / step > MOST:
+                raise ValueError(text)
+        except ValueError:
+            raise BadOption(
+                f"invariance: option {option} has '{text}'; give numbers, or first:last:step such as -16:16:4 "
+                f"(at most {MOST} steps)."
+            ) from None
+        found |= {round(first + one * step, 9) for one in range(int((last - first) / step + 1e-9) + 1)}
+    if outside := [one for one in sorted(found) if not low <= one <= high]:
+        raise BadOption(f"invariance: option {option} has {outside[0]:g}; here it takes {low:g} to {high:g}.")
+    return sorted(found)
+
+
+def doubled(most: float) -> list[float]:
+    """1, 2, 4, … up to `most`; at least the 1."""
+    return [float(2**power) for power in range(max(int(most), 1).bit_length())]
+
+
+def with_none(warp: Warp, amounts: Iterable[float]) -> tuple[float, ...]:
+    """The amounts in ascending order, with the one that changes nothing among them."""
+    return tuple(sorted({*amounts, WARPS[warp][1]}))
