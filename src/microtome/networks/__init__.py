@@ -36,6 +36,8 @@ _LITERATURE = {
     "se_resnet101": "se",
     "se_resnet152": "se",
     "banding_net": "banding",
+    "alexnet_zf": "zeiler",
+    "zfnet": "zeiler",
 }
 LITERATURE: tuple[str, ...] = tuple(_LITERATURE)  # without weights; their options are their factories' own
 FAMILIES: dict[str, str] = {

@@ -22,6 +22,7 @@ from microtome import networks
 from microtome.errors import CheckpointError, MissingExtra
 from microtome.training.data import LEARN, Series, series
 from microtome.training.recipes import Recipe
+from microtome.training.renormalising import renormalise
 from microtome.training.teaching import Taught, Teacher, prepared
 
 Progress = Callable[[dict[str, Any]], None]
@@ -158,6 +159,8 @@ def _epoch(
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
+        if recipe.radius is not None:
+            renormalise(net, recipe.radius)
         total += float(loss.detach())
     return total / steps
 
