@@ -213,12 +213,16 @@ def _told(found: Arrays) -> str:
             return "There is one class only, so nothing can differ between classes."
         return "Nothing can be said of the classes: the gates never vary, or there are no more images than classes."
     most, first = int(np.nanargmax(beyond)), int(np.flatnonzero(~np.isnan(beyond))[0])
-    null = "–" if np.isnan(twin[most]) else f"{100 * twin[most]:.0f} %"
-    rise = f" (first gate {100 * beyond[first]:.0f} %)" if most != first else ""
+    rise = f" (first gate {_percent(beyond[first])})" if most != first else ""
     return (
-        f"Beyond chance the class explains most at {found['beyond_chance'].layer.values[most]}: {100 * beyond[most]:.0f} % of the "
-        f"variance{rise}; untrained twin there {null}."
+        f"Beyond chance the class explains most at {found['beyond_chance'].layer.values[most]}: {_percent(beyond[most])} of the "
+        f"variance{rise}; untrained twin there {_percent(twin[most])}."
     )
+
+
+def _percent(share: float) -> str:
+    """A share beyond chance in words: below chance there is nothing to explain."""
+    return "unknown" if np.isnan(share) else f"{100 * share:.0f} %" if share >= 0.005 else "nothing"
 
 
 def _parts(tally: Tally) -> tuple[Total, Rows]:
