@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
 from microtome.numerics.cutting import Clean, Plan, Sums, planned, windows
+from microtome.numerics.occluders import blurred
 from microtome.numerics.recording import Each, Unrecorded, recorded
 from microtome.numerics.tape import INPUT, Tape, layout
 from microtome.numerics.windows import Box, Spans, reachable
@@ -276,6 +277,19 @@ def pasted(x: Tensor, patches: Sequence[Patch]) -> Tensor:
     return made.contiguous(memory_format=layout(x))
 
 
+def filled(specimen: Specimen, x: Tensor, colour: str, size: int) -> Tensor:
+    """What covers the pictures `x`, as pictures of their shape: mid-"grey", each one's "mean" colour, or itself under a "blur".
+
+    The blur's standard deviation is a third of `size` px, the side of what covers.
+    """
+    if colour == "blur":
+        return blurred(x, size / 3)
+    if colour == "mean":
+        return x.mean((2, 3), keepdim=True).expand_as(x)
+    grey = torch.full((1, *x.shape[2:], 3), 128, dtype=torch.uint8, device=x.device)
+    return specimen.recipe.normalised(grey).expand_as(x)
+
+
 def _spans(patches: Sequence[Patch]) -> tuple[Spans, Spans]:
     """Rows and cols that each patch covers (patch, side)."""
     rows = np.array([(one.top, one.top + one.pixels.shape[1]) for one in patches])
@@ -301,4 +315,4 @@ def _near(one: Tensor, other: Tensor, scale: Tensor) -> bool:
     return bool((one - other).abs().max() <= CLOSE * max(float(scale.abs().max()), float(other.abs().max())))
 
 
-__all__ = ["Patch", "Perturber", "Response", "pasted"]
+__all__ = ["Patch", "Perturber", "Response", "filled", "pasted"]

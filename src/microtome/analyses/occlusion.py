@@ -26,9 +26,9 @@ from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics.intervals import Interval, bootstrap
 from microtome.numerics.maps import rank_correlation
-from microtome.numerics.occluders import blurred, contrast, covered, starts
+from microtome.numerics.occluders import contrast, covered, starts
 from microtome.panels import Bars, Grid, Overlay, Panel, Question, Table
-from microtome.perturbing import Patch, Perturber
+from microtome.perturbing import Patch, Perturber, filled
 from microtome.scan import Pace, Step, batches
 from microtome.showing import called, chosen, pictures
 from microtome.specimen import Specimen
@@ -113,7 +113,7 @@ class Occlusion(Analysis):
         targets: list[Tensor] = []
         for batch in batches(specimen, taken, pace):
             wanted = torch.from_numpy(answers[batch.index]).to(batch.x.device)
-            filler = self._filler(specimen, batch.x, places.size)
+            filler = filled(specimen, batch.x, self.colour, places.size)
             engine = Perturber(specimen, batch.x, layer, count=places.count * len(batch.x))
             wanted = torch.where(wanted >= 0, wanted, engine.clean.scores.argmax(1))
             own.append(_looked(engine, batch.x, filler, places, wanted))
@@ -148,15 +148,6 @@ class Occlusion(Analysis):
             )
         rows, cols = (starts(side, size, self._stride(size)) for side in shape)
         return _Places(rows, cols, size)
-
-    def _filler(self, specimen: Specimen, x: Tensor, size: int) -> Tensor:
-        """The pictures (image, rgb, row, col) that the squares are cut from."""
-        if self.colour == "blur":
-            return blurred(x, size / 3)
-        if self.colour == "mean":
-            return x.mean((2, 3), keepdim=True).expand_as(x)
-        grey = torch.full((1, *x.shape[2:], 3), 128, dtype=torch.uint8, device=x.device)
-        return specimen.recipe.normalised(grey).expand_as(x)
 
     def panels(self, found: Arrays) -> Sequence[Panel]:
         mask = "mask" if "mask" in found else ""

@@ -1,0 +1,45 @@
+"""Which way features move when part of a picture is masked, and whether they move the same way in several pictures.
+
+Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4.3: Δ = Σ H(sign ε_i, sign ε_j) over pairs of pictures. The sign has three
+values, and the numbers of their table 1 are below 0.11, so they must be means over dimensions and pairs; that reading is taken. The
+correction for chance is Cohen's 1960 ("A coefficient of agreement for nominal scales", eq. 1), which is ours here.
+"""
+
+import torch
+from jaxtyping import Float, Float64, Int8
+from torch import Tensor
+
+NOISE = 1e-5  # of the features' root mean square: less is no change, only rounding
+
+
+def signs(change: Float[Tensor, "image feature"], whole: Float[Tensor, "image feature"]) -> Int8[Tensor, "image feature"]:
+    """-1, 0 or 1 for each feature of each picture; `whole` are the features of the pictures as they are."""
+    floor = NOISE * whole.double().square().mean(1, keepdim=True).sqrt()
+    return (torch.sign(change.double()) * (change.double().abs() > floor)).to(torch.int8)
+
+
+def disagreement(found: Int8[Tensor, "image feature"]) -> Float64[Tensor, " pair"]:
+    """The share of features whose signs differ, for each pair of pictures."""
+    first, second = torch.triu_indices(len(found), len(found), 1)
+    return (found[first] != found[second]).double().mean(1)
+
+
+def expected(found: Int8[Tensor, "image feature"]) -> Float64[Tensor, " pair"]:
+    """The disagreement of each pair if each kept its number of -1, 0 and 1 but had them at features drawn at random."""
+    share = torch.stack([(found == sign).double().mean(1) for sign in (-1, 0, 1)], 1)
+    first, second = torch.triu_indices(len(found), len(found), 1)
+    return 1 - (share[first] * share[second]).sum(1)
+
+
+def agreement(found: Int8[Tensor, "image feature"]) -> Float64[Tensor, " pair"]:
+    """Cohen's kappa of each pair: 1 where all signs are equal, 0 where they agree as by chance; NaN where none could differ.
+
+    A weak change leaves many features at zero, which lowers the disagreement by itself, but not this.
+    """
+    chance = expected(found)
+    return (1 - disagreement(found) / chance).where(chance > 0, torch.nan)
+
+
+def strength(change: Float[Tensor, "image feature"], whole: Float[Tensor, "image feature"]) -> Float64[Tensor, " image"]:
+    """How far the features moved, as a share of their length."""
+    return change.double().norm(dim=1) / whole.double().norm(dim=1)

@@ -1,0 +1,115 @@
+"""Correspondence: a network whose features are known, the finding on scenes, marks by hand, the laws."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import microtome as mt
+from microtome import testing
+from microtome.analyses.correspondence import Correspondence
+from microtome.errors import BadOption, UnknownName, Unmeasurable
+
+PLAIN = {"size": 16, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
+
+
+class Colours(nn.Module):
+    """Features: mean red, green, blue, and grey minus each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 1, bias=False)
+        self.head = nn.Linear(6, 2)
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.cat([torch.eye(3), -torch.eye(3)])[:, :, None, None])
+
+    def forward(self, x):
+        return self.head(self.conv(x).mean((2, 3)))
+
+
+def coloured(count=6):
+    """White squares of 4 px on pictures whose upper half is black and whose lower half is of random colours, and their masks."""
+    drawn = torch.Generator().manual_seed(0)
+    x, masks = torch.zeros(count, 3, 16, 16), torch.zeros(count, 16, 16, dtype=torch.bool)
+    for i in range(count):
+        x[i, :, 8:] = torch.randint(0, 2, (3, 1, 1), generator=drawn).float()
+        row, col = i % 4, 2 * i
+        x[i, :, row : row + 4, col : col + 4] = 1
+        masks[i, row : row + 4, col : col + 4] = True
+    return x, masks
+
+
+def test_by_hand():
+    """Greying a white square darkens every colour in every picture: no sign differs. Elsewhere it may darken or lighten each."""
+    x, masks = coloured()
+    pics = mt.Images.tensors(x, labels=[0] * 6, classes=["square"], masks=masks)
+    found = Correspondence(at="conv", count=6, repeats=8)(mt.open(Colours(), recipe=PLAIN), pics)
+    own = found["delta"].sel(layer="conv")
+    assert own.values.tolist() == [0, 0, 0]
+    assert (found["random"].sel(layer="conv").values > 0.1).all()
+    assert (found["kappa"].values == 1).all()
+    assert (found["random_kappa"].values < 0.9).all()
+    assert found["table"].sel(part_="object", layer="conv").item() == "0.000 ± 0.000"
+    assert found["examples"].dims == ("part", "image", "row", "col", "rgb")
+    share = 16 * (1 - 128 / 255) / 256  # of each colour's mean
+    whole = x.mean((2, 3)).norm(dim=1).numpy()
+    wanted = (share * 3**0.5 / whole).mean()
+    assert float(found["strength"].sel(layer="conv", part="object")) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_every_place_of_the_maps_counts_where_pictures_are_aligned():
+    x, masks = coloured(3)
+    masks[:] = masks[0]
+    x[:, :, 0:4, 0:4] = 1
+    pics = mt.Images.tensors(x, labels=[0] * 3, classes=["square"], masks=masks)
+    found = Correspondence(at="conv", kind="map", parts="object")(mt.open(Colours(), recipe=PLAIN), pics)
+    assert float(found["delta"].mean()) == 0  # 16 places of 6 features move alike, the others not at all
+    assert 0 < float(found["random"].mean()) <= 2 * 16 / 256
+    assert not any("means over each map" in one for one in found.caveats)
+
+
+def test_parts_of_scenes_correspond_in_a_trained_network_and_not_in_its_twin():
+    found = Correspondence(at="deep")(mt.open("microtome:mini_inception"), mt.Images.scenes(60, seed=3))
+    own, elsewhere, twin, null = (
+        float(found[name].mean()) for name in ("kappa", "random_kappa", "twin_kappa", "twin_random_kappa")
+    )
+    assert own - elsewhere > 0.1
+    assert own - elsewhere > 2 * (twin - null)
+    assert float(found["delta"].mean()) < float(found["matched"].mean()) < 0.7
+    assert "more alike" in found.line and "no more alike" not in found.line
+
+
+def test_marks_by_hand_are_boxes_and_points(net):
+    bare = mt.Images.tensors(torch.rand(4, 3, 64, 32, generator=torch.Generator().manual_seed(0)))
+    marks = [f"{i}:nose:{20 + i}:10" for i in range(4)] + [f"{i}:ear:8:4:16:8" for i in range(4)]
+    specimen = mt.open(net.net, recipe={"size": (32, 16), "crop": 1.0, "mean": (0.5,) * 3, "std": (0.25,) * 3})
+    found = Correspondence(at="blocks", marks=marks, size=4)(specimen, bare)
+    assert found["delta"].coords["part"].values.tolist() == ["nose", "ear"]
+    shown = (found["examples"].values == 128).all(-1)
+    rows, cols = np.nonzero(shown[1, 0])
+    assert (rows.min(), rows.max() + 1, cols.min(), cols.max() + 1) == (4, 12, 2, 6)  # half of 8:24 and 4:12
+    assert shown[0].sum((1, 2)).max() <= 25  # a square of about 4 px
+    with pytest.raises(BadOption, match="is not image:part:row:col"):
+        Correspondence(marks=("0:nose:1",))(specimen, bare)
+    with pytest.raises(UnknownName, match="no image 'tensor'"):
+        Correspondence(marks=("tensor:nose:1:1",))(specimen, bare)
+    with pytest.raises(BadOption, match="2 pictures have every part"):
+        Correspondence(marks=("0:nose:9:9", "1:nose:9:9"))(specimen, bare)
+    with pytest.raises(BadOption, match="outside of what the network sees"):
+        Correspondence(marks=("0:nose:900:9",))(specimen, bare)
+    with pytest.raises(Unmeasurable, match="masks"):
+        Correspondence()(specimen, bare)
+
+
+def test_bad_input_is_refused(net, pics):
+    with pytest.raises(UnknownName, match="no part 'uper'.*Did you mean 'upper'"):
+        Correspondence(parts="uper")(net, pics)
+    with pytest.raises(UnknownName, match="no class"):
+        Correspondence(classes="discs")(net, pics)
+    with pytest.raises(Unmeasurable, match="No class has 3 pictures"):
+        Correspondence()(net, pics.take([0, 1]))
+
+
+def test_law(net, pics, tmp_path):
+    found = testing.check(Correspondence(at="blocks.0,blocks.2", repeats=2), net, pics, tmp_path)
+    assert found["delta"].dims == ("layer", "part")
