@@ -1,5 +1,7 @@
 """Occlusion: numbers by hand on a network that adds pixels up, captum's and a plain loop's maps, the laws."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -155,3 +157,14 @@ def test_a_trained_network_loses_more_on_the_object_than_its_twin():
     assert float(found["inside"].sel(measure="probability")) > 3 * float(found["outside"].sel(measure="probability"))
     assert float(found["gain_low"].sel(measure="probability")) > 0
     assert abs(float(found["twin_inside"].sel(measure="probability"))) < 0.02
+
+
+def test_maps_of_next_to_nothing_are_said(net, pics):
+    quiet = mt.open(copy.deepcopy(net.net), recipe=net.recipe)
+    with torch.no_grad():
+        quiet.net.head.weight.mul_(1e-4)
+    found = Occlusion(count=2, size=16)(quiet, pics)
+    assert any("In 2 of 2 images no position costs a whole point" in one for one in found.caveats)
+    loud = Occlusion(count=2, size=12)(mt.open("microtome:mini_inception"), mt.Images.scenes(8, seed=3))
+    all_cost = bool((loud["clean_probability"] - loud["lowest"] >= 0.01).all())
+    assert all_cost != any("no position costs" in one for one in loud.caveats)

@@ -36,6 +36,7 @@ from microtome.specimen import Specimen
 MEASURES = ("activity", "probability")
 PARTS = ("inside", "outside", "energy", "area", "lift")
 LEAST = 10  # images: with fewer there is no interval
+QUIET = 0.01  # of probability: less is not worth a map
 # Okabe & Ito's colours, which most colour-blind people tell apart, and two more; the last is for all labels beyond
 COLOURS = {
     "orange": (230, 159, 0), "sky blue": (86, 180, 233), "green": (0, 158, 115), "yellow": (240, 228, 66), "blue": (0, 114, 178),
@@ -151,7 +152,7 @@ class Occlusion(Analysis):
 
     def panels(self, found: Arrays) -> Sequence[Panel]:
         mask = "mask" if "mask" in found else ""
-        note = "Bright where covering costs most; each map has a colour scale of its own." + (
+        note = "How much is lost by covering each place; each map has a colour scale of its own." + (
             " The outline is the object's mask." if mask else ""
         )
         shown: list[Panel] = [
@@ -176,7 +177,8 @@ class Occlusion(Analysis):
             ))  # fmt: skip
         columns = ("target", "target_from", "clean_label", "clean_probability", "lowest", "changed", "twin_changed")
         shown.append(Table(title="By picture", rows="image", columns=columns))
-        twins = "Random weights under the same squares: what looks like this is no merit of training."
+        most = float(found["twin_lost"].sel(measure="probability").max())
+        twins = f"Random weights under the same squares; each map has its own scale. Their largest loss of probability is {_points(most)}."
         shown.append(
             Overlay(
                 title="The untrained twin",
@@ -229,6 +231,11 @@ class Occlusion(Analysis):
             )
         if said["labels"].startswith("by order"):
             told.append(f"Outputs were matched to classes {said['labels']}.")
+        if quiet := int((found["clean_probability"] - found["lowest"] < QUIET).sum()):
+            told.append(
+                f"In {quiet} of {found['image'].sizes['image']} images no position costs a whole point of probability: their "
+                "probability maps, each on its own scale, show next to nothing."
+            )
         if "lift" in found:
             low = float(found["gain_low"].sel(measure="probability"))
             if np.isnan(low):
@@ -368,7 +375,7 @@ def _legend(label: Tensor, at: dict[str, Any], specimen: Specimen) -> dict[str, 
         "label_colour": array(shades[colour.numpy()], ("image", "row", "col", "rgb"), "level", at),
         "legend": array(np.array(texts, dtype=object), ("rank",), "text", coords, "label"),
         "legend_colour": array(np.array(shown, dtype=object), ("rank",), "text", coords, "colour"),
-        "legend_share": array(share, ("rank",), "share of positions", coords, "share of positions"),
+        "legend_share": array(share, ("rank",), "share of positions", coords, "of all"),
     }
 
 
