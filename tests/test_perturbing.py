@@ -30,6 +30,7 @@ NETS = {
 @pytest.fixture(autouse=True)
 def _always(monkeypatch):
     monkeypatch.setattr(perturbing, "PREPARED", 1e-9)
+    monkeypatch.setattr(perturbing, "PASSES", -1e9)
 
 
 def given(specimen, size, images=2, seed=0):
@@ -200,6 +201,17 @@ def test_small_work_is_not_prepared(net, monkeypatch):
     worker = net.on("cpu")
     engine = Perturber(worker, given(worker, 32), count=20)
     assert engine.tape is None and engine.why == "the network is small or the patches are few"
+
+
+def test_where_too_little_is_left_out_the_network_runs_as_it_is(net, monkeypatch):
+    monkeypatch.setattr(perturbing, "PASSES", 5.0)
+    worker = net.on("cpu")
+    x = given(worker, 32)
+    engine = Perturber(worker, x, count=100)
+    assert engine.tape is not None
+    large = [Patch(0, 0, 0, torch.zeros(3, 31, 31))] * 9
+    equal(engine.responses(large), Perturber(worker, x, count=0).responses(large))
+    assert engine.why == "too little can be left out" and engine.plan is None
 
 
 def test_pictures_are_shared_out_where_clean_maps_need_much_memory(net, monkeypatch):

@@ -16,6 +16,7 @@ from microtome.numerics.occluders import blurred, contrast, covered, starts
         (5, 5, 1, [0]),
         (224, 32, 16, list(range(0, 193, 16))),
         (7, 2, 3, [0, 3, 6]),
+        (9, 2, 5, [0, 5]),  # 10 would lie outside
     ],
 )
 def test_starts(side, size, stride, wanted):

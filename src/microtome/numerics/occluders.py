@@ -13,11 +13,12 @@ from microtome.numerics.arrays import Array
 
 
 def starts(side: int, size: int, stride: int) -> Int[Array, " place"]:
-    """First pixels of the occluder's places along a side: every `stride` px, until every pixel was covered.
+    """First pixels of the occluder's places along a side: every `stride` px, until the edge is reached.
 
-    The last occluder is cut at the picture's edge where it does not fit.
+    The last occluder is cut at the picture's edge where it does not fit. A stride above the size leaves gaps.
     """
-    return stride * np.arange(-(-max(side - size, 0) // stride) + 1)
+    first = stride * np.arange(-(-max(side - size, 0) // stride) + 1)
+    return first[first < side]
 
 
 def blurred(x: Float[Tensor, "image rgb row col"], sigma: float) -> Float[Tensor, "image rgb row col"]:

@@ -109,10 +109,11 @@ def recorded(net: Callable[[Tensor], Tensor], x: Tensor, watching: Watching, eac
     number = first.number(output)
     if number is None:
         raise Unrecorded("the output was not seen")
-    nodes = _with_folded_norms(_grown(first.nodes, second.nodes), {number, *seen.values()})
-    nodes = _needed(nodes, {number, *seen.values()})
+    kept = {number, *seen.values()}
+    whole = _needed(_grown(first.nodes, second.nodes), kept)
+    nodes = _needed(_with_folded_norms(whole, kept), kept)
     last = {value: place for place, node in enumerate(nodes) for value in node.reads}
-    return Tape(tuple(nodes), first.shapes, number, seen, last), output
+    return Tape(tuple(nodes), first.shapes, number, seen, len(nodes) < len(whole), last), output
 
 
 def _pass(

@@ -67,6 +67,7 @@ class Tape:
     shapes: Mapping[int, tuple[int, ...]]
     output: int
     watched: Mapping[str, int]
+    folded: bool = False  # whether norms were folded into convolutions
     last: Mapping[int, int] = field(default_factory=dict[int, int])  # value -> the last node that reads it
 
     @cached_property
