@@ -131,3 +131,12 @@ def test_probing_says_when_nothing_arrives(tiny):
     net = mt.open(Deaf(), recipe={"size": 32})
     with pytest.raises(Unmeasurable, match="ear: NaN in the whole picture does not reach"):
         probed(net, "ear", (3, 3))
+
+
+def test_local_response_norm_looks_at_units_not_at_pixels():
+    parts = [nn.Conv2d(3, 6, 3, stride=2), nn.LocalResponseNorm(5), nn.Conv2d(6, 4, 3)]
+    net = mt.open(nn.Sequential(*parts).eval(), recipe={"size": 24})
+    field = fields(net, "2")["2"]
+    assert field.exact
+    assert field.size == (7, 7)
+    assert probed(net, "2", (3, 4)) == (field.rows(3), field.cols(4))

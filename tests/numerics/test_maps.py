@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 from microtome.numerics.maps import (
     area_resample,
@@ -16,6 +16,7 @@ from microtome.numerics.maps import (
     grad_cam,
     iou_best_threshold,
     lift,
+    partial_rank_correlation,
     pointing,
     rank_correlation,
 )
@@ -170,3 +171,13 @@ def test_rank_correlation_runs_over_a_batch_and_ignores_monotone_maps():
     assert found.shape == (3, 2)
     assert found[2, 1].item() == pytest.approx(spearmanr(a[2, 1], b[2, 1]).statistic)
     assert torch.allclose(rank_correlation(a.exp(), -b), -found)
+
+
+def test_partial_rank_correlation_is_that_of_what_a_line_through_the_ranks_leaves():
+    a, b, given = random(60), random(60, seed=1), random(60, seed=2)
+    a, b = a + 2 * given, b + 2 * given  # alike by what both owe to the third
+    ranks = [rankdata(one.numpy()) for one in (a, b, given)]
+    left = [one - np.polyval(np.polyfit(ranks[2], one, 1), ranks[2]) for one in ranks[:2]]
+    found = partial_rank_correlation(a, b, given).item()
+    assert found == pytest.approx(np.corrcoef(left)[0, 1])
+    assert abs(found) < 0.3 < rank_correlation(a, b).item()

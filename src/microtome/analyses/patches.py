@@ -53,7 +53,7 @@ class Patches(Census):
     )
     numbers: tuple[int, ...] = option((), "units to show, by number from 0; empty: as sort says")
     per_image: int = option(1, "how many patches of a unit may come from one image", low=1, high=100)
-    size: int = option(96, "px, the longest side that a patch is kept with", low=8, high=2048)
+    size: int = option(72, "px, the longest side that a patch is kept with", low=8, high=2048)
 
     def watched(self, specimen: Specimen) -> list[str]:
         return mappable(specimen, [one for one in self.at if self.at != DEFAULT or one in specimen.aliases])

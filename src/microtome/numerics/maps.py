@@ -129,15 +129,32 @@ def iou_best_threshold(
 
 def rank_correlation(a: Float[Tensor, "*batch n"], b: Float[Tensor, "*batch n"]) -> Float64[Tensor, "*batch"]:
     """Spearman's rank correlation along the last axis, equal values sharing their mean rank; not a number for a constant."""
-    first, second = (ranks - ranks.mean(-1, keepdim=True) for ranks in (_ranks(a), _ranks(b)))
-    return (first * second).sum(-1) / (first.square().sum(-1) * second.square().sum(-1)).sqrt()
+    return _correlation(_ranks(a), _ranks(b))
+
+
+def partial_rank_correlation(
+    a: Float[Tensor, "*batch n"], b: Float[Tensor, "*batch n"], given: Float[Tensor, "*batch n"]
+) -> Float64[Tensor, "*batch"]:
+    """Spearman's rank correlation of `a` and `b` along the last axis beyond what both owe to `given`; not a number for a constant.
+
+    (r_ab - r_ac·r_bc) / √((1 - r_ac²)(1 - r_bc²)) with c the third (Kendall & Stuart, The Advanced Theory of Statistics II, ch. 27).
+    """
+    first, second, third = _ranks(a), _ranks(b), _ranks(given)
+    ab, ac, bc = _correlation(first, second), _correlation(first, third), _correlation(second, third)
+    return (ab - ac * bc) / ((1 - ac.square()) * (1 - bc.square())).sqrt()
 
 
 def _ranks(values: Tensor) -> Tensor:
+    """Ranks along the last axis about their mean, equal values sharing theirs."""
     ordered = values.contiguous().sort(dim=-1).values
     below = torch.searchsorted(ordered, values.contiguous(), right=False)
     upto = torch.searchsorted(ordered, values.contiguous(), right=True)
-    return (below + upto + 1).double() / 2
+    ranks = (below + upto + 1).double() / 2
+    return ranks - ranks.mean(-1, keepdim=True)
+
+
+def _correlation(first: Tensor, second: Tensor) -> Tensor:
+    return (first * second).sum(-1) / (first.square().sum(-1) * second.square().sum(-1)).sqrt()
 
 
 def _overlaps(cells: int, bins: int, low: float, high: float) -> Float64[Tensor, "bin cell"]:

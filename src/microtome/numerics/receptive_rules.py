@@ -35,6 +35,17 @@ def _batch_norm(context: Context) -> list[Shade]:
     return _statistics(context) if training else [shade] * len(context.made)
 
 
+def _over_units(context: Context) -> list[Shade]:
+    """Pooling over neighbouring units alone, as in local response normalisation: the extremes over those units, cell by cell."""
+    kernel, stride = context.args[1], context.argument(2, "stride") or context.args[1]
+    shade = cast(Shade, context.shade(context.args[0]))
+    if list(kernel[1:]) != [1, 1] or set(stride) != {1} or any(context.argument(3, "padding", [0])):
+        return unknown(context)
+    dim = context.made[0].dim() - 3
+    parts = [one if one.shape[dim] == 1 else one.unfold(dim, int(kernel[0]), 1).amax(-1) for one in shade.parts]
+    return [replace(shade, parts=tuple(parts))] * len(context.made)
+
+
 def _moved(context: Context) -> list[Shade]:
     """Views, joins, cuts and shuffles: done to the fields as they were done to the values."""
     listed = isinstance(context.args[0], list | tuple)
@@ -115,4 +126,5 @@ RULES: dict[str, Rule] = {
          "_native_batch_norm_legit_no_training", "_batch_norm_impl_index"), _batch_norm,
     ),
     "native_layer_norm": _layer_norm,
+    "avg_pool3d": _over_units,
 }  # fmt: skip

@@ -1,0 +1,142 @@
+"""Single activations carried back to the pixels: one forward pass up to the layer, one backward pass under a rule.
+
+Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 2.1: all other activations of the layer are zero, the chosen one keeps its value.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from microtome.errors import Unmeasurable
+from microtome.numerics.rectifiers import Rectified, Rewritten, Rule
+from microtome.specimen import Specimen, tap, watch
+
+RECTIFIER = re.compile(r"(Relu|Threshold|Hardtanh)Backward\d+")
+OWN = re.compile(r"\w+Backward\d+|torch::autograd::AccumulateGrad")  # torch's own operations; others are somebody's Function
+AT_ONCE = 12  # pictures in one pass: the graph of a large network takes some 50 MB for each
+
+
+@dataclass
+class Passage:
+    """What the signal of a layer went through on its way to the pixels, counted over one pass."""
+
+    rectifiers: int = 0
+    gates: int = 0  # and divisors of response norms: what was held constant
+    curved: Counter[str] = field(default_factory=Counter[str])
+
+
+@dataclass(frozen=True)
+class Projected:
+    """Projections (slot, rgb, row, col) on the CPU; the same of the strongest other unit of the cell, where asked for."""
+
+    pixels: Tensor
+    other: Tensor | None
+    passage: Passage
+
+
+class _Reached(BaseException):
+    """Ends a forward pass at the layer that was waited for; no error, and none of the network's own handlers may take it for one."""
+
+
+def projected(
+    specimen: Specimen, name: str, x: Tensor, unit: Tensor, cell: Tensor, rule: Rule, *,
+    quantile: float = 0.98, rival: bool = False, even: bool = False,
+) -> Projected:  # fmt: skip
+    """For each slot the activation of `unit` (slot,) at `cell` (slot,), row by row, of layer `name` on `x` (slot, rgb, row, col).
+
+    The signal starts with the activation's size (its sign would only turn the picture over), or with 1 where `even`. `rival` asks for
+    the strongest other unit of the same cell as well. Under rule "gradient" the result is the plain gradient times that start.
+
+    Raises:
+        Unmeasurable: a rectifier on the way was not seen, or the network is compiled or scripted and hides them.
+    """
+    own: list[Tensor] = []
+    others: list[Tensor] = []
+    passage = Passage()
+    for start in range(0, len(x), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        passage = Passage()
+        mine, other = _pass(specimen, name, (x[part], unit[part], cell[part]), (rule, quantile), (rival, even), passage)
+        own.append(mine)
+        others += other
+    return Projected(torch.cat(own), torch.cat(others) if others else None, passage)
+
+
+def _pass(
+    specimen: Specimen, name: str, slots: tuple[Tensor, Tensor, Tensor], how: tuple[Rule, float], wish: tuple[bool, bool],
+    passage: Passage,
+) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
+    x, unit, cell = slots
+    layer, (rule, quantile), (rival, even) = specimen.layer(name), how, wish
+    with torch.inference_mode(False):
+        x = x.detach().clone().requires_grad_()
+
+    def stop(_name: str, _value: Tensor) -> None:
+        raise _Reached
+
+    rewritten = Rewritten()
+    with tap(specimen, [name]) as taps:
+        with ExitStack() as stack:
+            stack.enter_context(suppress(_Reached))
+            stack.enter_context(watch(specimen, [name], each=stop))
+            if rule != "gradient":
+                stack.enter_context(rewritten)
+            specimen.net(x)
+        maps = layer.maps(taps.activations[name]).flatten(2)
+        slot = torch.arange(len(x), device=x.device)
+        here = maps[slot, :, cell.to(x.device)]
+        chosen = [unit.to(x.device)]
+        if rival:
+            chosen.append(here.detach().scatter(1, chosen[0][:, None], -torch.inf).argmax(1))
+        found: list[Tensor] = []
+        for place, one in enumerate(chosen):
+            value = here.gather(1, one[:, None])[:, 0]
+            expected, opaque = _expected(value)
+            start = torch.ones_like(value) if even else value.detach().abs()
+            with Rectified(rule, quantile) as seen:
+                (slope,) = torch.autograd.grad(value, x, start, retain_graph=place + 1 < len(chosen))
+            _all_seen(specimen, name, expected, opaque, seen.rectifiers)
+            found.append(slope.detach().cpu())
+            if not place:
+                passage.rectifiers, passage.curved = seen.rectifiers, seen.curved + opaque
+    passage.gates = rewritten.gates
+    return found[0], found[1:]
+
+
+def _expected(value: Tensor) -> tuple[int, Counter[str]]:
+    """How many rectifiers the graph behind `value` holds, and the operations in it whose inside cannot be seen, by name."""
+    waiting: list[Any] = [value.grad_fn]
+    known: set[Any] = set()
+    rectifiers, opaque = 0, Counter[str]()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in known:
+            continue
+        known.add(node)
+        name = str(node.name())
+        rectifiers += RECTIFIER.fullmatch(name) is not None and (not name.startswith("Hardtanh") or node._saved_min_val == 0)
+        if OWN.fullmatch(name) is None:
+            opaque[name.rpartition(":")[2].removesuffix("Backward")] += 1
+        waiting += [one for one, _ in node.next_functions]
+    return rectifiers, opaque
+
+
+def _all_seen(specimen: Specimen, name: str, expected: int, opaque: Mapping[str, int], seen: int) -> None:
+    hidden = next((one for one in opaque if "Compiled" in one or "Graph" in one), "")
+    if hidden or seen != expected:
+        raise Unmeasurable(
+            f"Of {expected} rectifiers before {name} of {specimen.name} the backward pass showed {seen}"
+            + (f", and {hidden} hides what is in it" if hidden else "")
+            + ", so no rule can be applied at all of them. Open the plain module, neither compiled nor scripted."
+        )
+
+
+def told(passages: Sequence[Passage]) -> list[str]:
+    """What the signal of each layer passed that no rule is defined for, in words; empty where there is none."""
+    return [", ".join(f"{count} {name}" for name, count in sorted(one.curved.items())) for one in passages]
