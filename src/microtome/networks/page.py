@@ -38,7 +38,8 @@ _AGAIN = """## How to make them again
 On one machine, with one thread and the same versions, the same command gives the same weights; a stopped run goes on where it was.
 No mask is ever shown to a network in training. A network with a teacher learns half of its answer, and hints for the maps of
 its patches, from the teacher named: when it is compared with that teacher, some of the likeness is inherited. Its
-patches start decorrelated (from the first thousand scenes), and Muon trains the matrices of its blocks.
+patches start decorrelated (from the first thousand scenes), and Muon trains the matrices of its blocks. `--radius R` scales every
+convolution's filter whose root mean square exceeds R back to it after each update (Zeiler & Fergus 2014); no shipped network needed it.
 
 | network | epochs x scenes | highest rate | teacher | seed | date | command |
 |---|---|---|---|---|---|---|

@@ -57,7 +57,7 @@ def distances(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
         both = {"warp": warps, "layer": layers}
         for at, name in enumerate(("change", "change_low", "change_high")):
             values = [[one[at] for one in row] for row in change]
-            title = f"{twin}distance" if not at else ""
+            title = "" if at else "twin's distance" if prefix else "distance"
             found[prefix + name] = array(values, ("warp", "layer"), "1: another picture", both, title)
         found[f"{prefix}apart"] = array(
             _mean(_finite(rows.column("apart"))), ("layer",), "share of the norm", {"layer": layers}, f"{twin}between pictures"
