@@ -25,11 +25,9 @@ from microtome.numerics import banding as bands_of
 from microtome.numerics.banding import BANDED, Bands
 from microtome.numerics.banding_words import judgement
 from microtome.numerics.intervals import bootstrap
-from microtome.numerics.kernels import Grid as Sees
-from microtome.numerics.kernels import Kernel, kernel, stored
+from microtome.numerics.kernels import Kernel, kernels
 from microtome.numerics.nmf import factorised
 from microtome.numerics.unit_colours import aligned, by_likeness, coloured, groups, tree
-from microtome.numerics.weight_tensors import weight_tensors
 from microtome.panels import Curve, Grid, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen
@@ -215,24 +213,7 @@ class Banding(Analysis):
 
 
 def _kernels(specimen: Specimen) -> dict[str, Kernel]:
-    """Every convolution, and every fully connected layer that sees a map, by path in order of execution."""
-    weights = weight_tensors(specimen.net)
-    found: dict[str, Kernel] = {}
-    maps: dict[int, Sees] = {}  # flattened size -> the last map of that size
-    for layer in specimen.layers:
-        if layer.layout == "nchw":
-            maps[int(np.prod(layer.shape))] = (layer.shape[0], layer.shape[1], layer.shape[2])
-        module = specimen.net.get_submodule(layer.path)
-        spatial = isinstance(module, torch.nn.modules.conv._ConvNd | torch.nn.Linear)  # pyright: ignore[reportPrivateUsage]
-        values = weights[layer.path].values if layer.path in weights else stored(module)
-        if values is None or layer.path in found or not (spatial or values.dim() > 2):
-            continue
-        if isinstance(module, torch.nn.modules.conv._ConvNd):  # pyright: ignore[reportPrivateUsage]
-            values = values.reshape(module.out_channels, -1, *module.kernel_size)  # also where there is one unit
-        one = kernel(module, values, maps.get(values.shape[-1]) if values.dim() == 2 else None)
-        if one is not None:
-            found[layer.path] = one
-    return found
+    return kernels(specimen.net, specimen.layers)
 
 
 def _maps(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:

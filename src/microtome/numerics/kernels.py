@@ -1,10 +1,14 @@
 """The spatial kernels of weight layers: (unit, channel, row, col), or why a layer has none that rows and columns can be told of."""
 
-from typing import Any, NamedTuple
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from microtome.numerics.weight_tensors import weight_tensors
 
 Grid = tuple[int, int, int]  # channels, rows, cols
 
@@ -14,6 +18,42 @@ class Kernel(NamedTuple):
 
     values: Float[Tensor, "unit channel row col"]
     reason: str = ""
+
+
+@runtime_checkable
+class Layer(Protocol):
+    """One output of a module: where it lies, and its shape for one image with the layout that says which axes these are."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def layout(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+def kernels(net: nn.Module, layers: Iterable[Layer]) -> dict[str, Kernel]:
+    """Every convolution, and every fully connected layer that sees a flattened map, by path in the order of `layers`.
+
+    A fully connected layer sees the last map before it that has as many values as the layer has inputs.
+    """
+    weights = weight_tensors(net)
+    found: dict[str, Kernel] = {}
+    maps: dict[int, Grid] = {}  # number of values -> the last map of that size
+    for layer in layers:
+        if layer.layout == "nchw":
+            maps[math.prod(layer.shape)] = (layer.shape[0], layer.shape[1], layer.shape[2])
+        module = net.get_submodule(layer.path)
+        convolution = isinstance(module, nn.modules.conv._ConvNd)  # pyright: ignore[reportPrivateUsage]
+        values = weights[layer.path].values if layer.path in weights else packed(module)
+        if values is None or layer.path in found or not (convolution or isinstance(module, nn.Linear) or values.dim() > 2):
+            continue
+        if convolution:
+            values = values.reshape(module.out_channels, -1, *module.kernel_size)  # also where there is one unit
+        one = kernel(module, values, maps.get(values.shape[-1]) if values.dim() == 2 else None)
+        if one is not None:
+            found[layer.path] = one
+    return found
 
 
 def kernel(module: nn.Module, values: Float[Tensor, "unit *inputs"], sees: Grid | None = None) -> Kernel | None:
@@ -32,7 +72,7 @@ def kernel(module: nn.Module, values: Float[Tensor, "unit *inputs"], sees: Grid 
     return Kernel(values, _reason(values, module))
 
 
-def stored(module: nn.Module) -> Tensor | None:
+def packed(module: nn.Module) -> Tensor | None:
     """The weights of a packed integer convolution, which keeps them behind a method, as float32; None for any other module."""
     held: Any = getattr(module, "weight", None)
     if isinstance(held, Tensor) or not callable(held):
