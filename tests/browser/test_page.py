@@ -105,6 +105,24 @@ def test_the_header_says_what_was_measured(opened: Open, address: str) -> None:
     assert page.locator("header.top .badge").all_inner_texts() == ["untrained"]
 
 
+def unfold(page: Any) -> None:
+    """Open all that is folded, and what was folded inside it."""
+    while page.evaluate("document.querySelectorAll('details:not([open])').length"):
+        page.evaluate("document.querySelectorAll('details:not([open])').forEach(d => { d.open = true; })")
+        page.wait_for_timeout(50)
+
+
+def test_all_but_the_first_pictures_of_a_section_wait_behind_one_line(opened: Open, address: str) -> None:
+    page = opened(address)
+    shut = page.locator("#features .panel").count()
+    more = page.locator("#features details.more > summary").first
+    assert re.match(r"2 more: .+ · .+", more.inner_text())
+    more.focus()
+    page.keyboard.press("Enter")
+    until(page, f"document.querySelectorAll('#features .panel').length === {shut + 2}")
+    assert page.locator("#probe details.more > summary").all_inner_texts() == ["Provenance and arrays of 3 findings"]
+
+
 def test_every_panel_of_every_specimen_is_drawn(opened: Open, address: str) -> None:
     page = opened(address)
     page.emulate_media(media="print")
@@ -213,7 +231,7 @@ def test_dark_by_preference_and_by_hand(opened: Open, address: str) -> None:
 def test_nothing_sticks_out_sideways(opened: Open, address: str, width: int) -> None:
     page = opened(address, width=width)
     whole(page)
-    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    unfold(page)
     page.evaluate("scrollTo(0, 4000)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -294,7 +312,7 @@ def test_figures_can_be_taken_away(opened: Open, address: str) -> None:
 
 def test_arrays_can_be_taken_away(opened: Open, address: str, results: Path) -> None:
     page = opened(address)
-    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    unfold(page)
     folder = results / "timm-resnet50.a1_in1k"
     for section, name in (
         ("probe", "accuracy"),
@@ -319,7 +337,7 @@ def test_axe_finds_nothing(opened: Open, address: str, scheme: str) -> None:
         pytest.skip("axe-core is not installed (cd web && npm ci)")
     page = opened(address, color_scheme=scheme)
     whole(page)
-    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    unfold(page)
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate(
         "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 200), v.nodes[0].failureSummary]))"
@@ -346,7 +364,7 @@ def test_the_served_page_follows_the_folder(opened: Open, live: tuple[str, Path]
     page = opened(address)
     assert page.locator(".panel").count() > 10
     with page.expect_download() as caught:
-        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+        unfold(page)
         page.locator("a:text('All arrays as safetensors')").first.click()
     assert caught.value.suggested_filename.endswith(".safetensors")
     Finding(

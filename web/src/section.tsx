@@ -1,5 +1,6 @@
 // One analysis: what it tells, a sentence for each specimen, its panels with a tab for each specimen, its sources.
 
+import type { ComponentChildren } from "preact";
 import { useContext, useRef, useState } from "preact/hooks";
 import { keep, kept } from "./keep";
 import type { Item, Part } from "./model";
@@ -9,6 +10,8 @@ import { Printing } from "./charts/lines";
 import { prose, shorten } from "./format";
 
 const ALL = "all specimens";
+/** Panels that a section shows at once; the rest waits behind one line, so that the page stays a page. */
+const FIRST = 2;
 
 /** Tabs with arrow keys, Home and End, as the ARIA practices describe them. */
 function Tabs({ id, label, tabs, chosen, choose }: { id: string; label: string; tabs: { name: string; untrained: boolean }[]; chosen: string; choose: (name: string) => void }) {
@@ -33,11 +36,34 @@ function Tabs({ id, label, tabs, chosen, choose }: { id: string; label: string; 
   );
 }
 
+/** What is drawn only when somebody asks for it, or prints; what was opened once stays open in this browser. */
+function More({ id, said, children }: { id: string; said: string; children: () => ComponentChildren }) {
+  const printing = useContext(Printing);
+  const [open, show] = useState(kept(id) === "open");
+  if (printing) return <>{children()}</>;
+  return (
+    <details class="more" open={open} onToggle={(e) => { const now = e.currentTarget.open; show(now); keep(id, now ? "open" : "shut"); }}>
+      <summary>{said}</summary>
+      {open ? children() : null}
+    </details>
+  );
+}
+
 /** Panels of several specimens, those of the same place and kind together; null when specimens have different panels. */
 function together(items: Item[]): Shown[][] | null {
   const first = items[0].panels;
   const alike = items.every((i) => i.panels.length === first.length && i.panels.every((p, k) => p.kind === first[k].kind));
   return alike ? first.map((_, k) => items.map((i) => ({ ...i, panel: i.panels[k] }))) : null;
+}
+
+/** The first panels, and the others behind one line that names them; one alone is not worth hiding. */
+function Figures({ id, panels, bare }: { id: string; panels: Shown[][]; bare: string }) {
+  const figures = (some: Shown[][], from: number) => some.map((row, k) => <PanelFigure key={row[0].finding.id + (from + k)} shown={row} bare={row[0].panel.title === bare} />);
+  const at = panels.length > FIRST + 1 ? FIRST : panels.length;
+  const rest = panels.slice(at);
+  const titles = rest.map((row) => row[0].panel.title);
+  const said = `${rest.length} more: ${titles.slice(0, 4).join(" · ")}${titles.length > 4 ? " · …" : ""}`;
+  return <>{figures(panels.slice(0, at), 0)}{rest.length ? <More id={`more:${id}`} said={said}>{() => figures(rest, at)}</More> : null}</>;
 }
 
 export function Section({ part, live }: { part: Part; live: boolean }) {
@@ -66,10 +92,10 @@ export function Section({ part, live }: { part: Part; live: boolean }) {
       ) : null}
       {several && !printing ? <Tabs id={part.id} label={`Specimens of ${part.title}`} tabs={[{ name: ALL, untrained: false }, ...items]} chosen={chosen} choose={(name) => { choose(name); keep(`tab:${part.id}`, name); }} /> : null}
       <div id={`${part.id}-panel`} {...(several && !printing ? { role: "tabpanel", "aria-labelledby": `${part.id}-tab-${at}` } : {})} class="panels">
-        {rows ? rows.map((row, k) => <PanelFigure key={`row${k}`} shown={row} bare={row[0].panel.title === part.title} />) : shown.map((item) => (
+        {rows ? <Figures id={part.id} panels={rows} bare={part.title} /> : shown.map((item) => (
           <>
             {shown.length > 1 ? <p class="who big"><span>{item.name}</span>{item.untrained ? <span class="badge">untrained</span> : null}</p> : null}
-            {item.panels.map((panel, k) => <PanelFigure key={item.finding.id + k} shown={[{ ...item, panel }]} bare={panel.title === part.title} />)}
+            <Figures id={`${part.id}:${item.name}`} panels={item.panels.map((panel) => [{ ...item, panel }])} bare={part.title} />
           </>
         ))}
       </div>
@@ -77,7 +103,9 @@ export function Section({ part, live }: { part: Part; live: boolean }) {
         <footer>
           {caveats.length ? <ul class="caveats" aria-label="Caveats">{caveats.map((c) => <li>{prose(c)}</li>)}</ul> : null}
           {sources.map((s) => <p class="source"><span>Source</span> {s}</p>)}
-          {shown.map((i) => <Provenance key={i.finding.id} finding={i.finding} name={i.name} live={live} />)}
+          {shown.length > 2
+            ? <More id={`origins:${part.id}`} said={`Provenance and arrays of ${shown.length} findings`}>{() => shown.map((i) => <Provenance key={i.finding.id} finding={i.finding} name={i.name} live={live} />)}</More>
+            : shown.map((i) => <Provenance key={i.finding.id} finding={i.finding} name={i.name} live={live} />)}
         </footer>
       ) : null}
     </section>
