@@ -105,3 +105,38 @@ def test_twin_sees_few_images_of_all_classes(tiny: Callable[..., nn.Module]) -> 
     found = Probe(at=("blocks.2",))(mt.open(tiny(), recipe={"size": 32}), many, Pace(batch=32, device="cpu"))
     assert found["count"].values.tolist() == [140, 128]
     assert np.isfinite(found["accuracy_few"].values).all()
+
+
+def test_logistic_stands_beside_ridge_on_the_same_images() -> None:
+    net = mt.open(Colours().eval(), recipe={"size": 8, "crop": 1.0})
+    images = coloured()
+    found = Probe(at=("same", "blind"), logistic=True)(net, images, PACE)
+    assert found["logistic"].sel(layer="same").item() == 1.0
+    assert found["logistic"].sel(layer="blind").item() <= 0.5
+    plain = Probe(at=("same", "blind"))(net, images, PACE)
+    assert "logistic" not in plain.arrays
+    testing.equal(plain.arrays, {name: found[name] for name in plain.arrays}, "with and without")
+    assert "logistic" in found.line
+    assert "logistic" in found.panels[1].columns  # type: ignore[attr-defined]
+
+
+def test_a_new_head_needs_one_image_a_class_where_the_features_are_the_classes() -> None:
+    net = mt.open(Colours().eval(), recipe={"size": 8, "crop": 1.0})
+    found = Probe(at=("same",), per_class=(8, 1))(net, coloured(), PACE)
+    assert found["head"].amount.values.tolist() == [1, 8]
+    assert found["head"].values[1] == 1.0
+    assert found["head"].values[0] > 2 * found["chance_head"].values[0]
+    blind = Probe(at=("blind",))(net, coloured(), PACE)
+    assert blind["head"].amount.values.tolist() == [2, 4, 8, 16]  # of 20 images a class 16 are left to learn from
+    assert (blind["head"].values <= 0.5).all()
+    with pytest.raises(Unmeasurable, match="17 images a class: with 5 parts the rarest class leaves 16"):
+        Probe(at=("same",), per_class=(17,))(net, coloured(), PACE)
+
+
+def test_where_the_twin_has_too_few_images_its_head_is_unknown(tiny: Callable[..., nn.Module]) -> None:
+    many = mt.Images.scenes(200, seed=1, size=32)
+    found = Probe(at=("blocks.2",))(mt.open(tiny(), recipe={"size": 32}), many, Pace(batch=50, device="cpu"))
+    assert found["head"].amount.values.tolist() == [2, 4, 8, 16]
+    assert np.isfinite(found["twin_head"].values[:3]).all()
+    assert np.isnan(found["twin_head"].values[3])
+    assert "nan" not in found.line

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
+from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.probes import ridge_probe, stratified_folds
+from microtome.numerics.probes import learning_curve, ridge_probe, ridge_scores, smallest_class, stratified_folds
 
 SHAPES = [(120, 30), (60, 90)]  # more images than features, and fewer
 
@@ -109,3 +109,50 @@ def test_what_cannot_be_probed_is_refused():
         ridge_probe(np.ones((4, 2)), np.arange(4))
     with pytest.raises(Unmeasurable, match="not finite"):
         ridge_probe(np.full((9, 2), np.nan), np.arange(9) % 2)
+
+
+@pytest.mark.parametrize("form", ["primal", "dual", "auto"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("penalty", [0.5, 300.0])
+def test_scores_are_scikit_learns_in_both_forms(shape, form, penalty):
+    features, labels = blobs(*shape)
+    targets = np.where(labels[:, None] == np.arange(3), 1.0, -1.0)
+    shown = blobs(25, shape[1], seed=1)[0]
+    found, chosen = ridge_scores(features, targets, shown, [penalty], form)
+    model = make_pipeline(StandardScaler(), Ridge(alpha=penalty, solver="svd")).fit(features, targets)
+    assert chosen == penalty
+    np.testing.assert_allclose(found, model.predict(shown), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_both_forms_choose_the_same_penalty_and_scores(shape):
+    features, labels = blobs(*shape, gap=0.6)
+    targets = np.where(labels[:, None] == np.arange(3), 1.0, -1.0)
+    (primal, one), (dual, two) = (ridge_scores(features, targets, features, None, form) for form in ("primal", "dual"))
+    assert one == pytest.approx(two, rel=1e-9)
+    np.testing.assert_allclose(primal, dual, rtol=0, atol=1e-8)
+
+
+def test_a_learning_curve_is_what_scikit_learn_gives_image_by_image():
+    """The slow twin: the first images of each class, in one shuffled order, through RidgeClassifier at the same penalty."""
+    features, labels = blobs(90, 12, gap=0.8)
+    sizes = [2, 8, 20]
+    found = learning_curve(features, labels, sizes)
+    fold, order = stratified_folds(labels), np.random.default_rng(1).permutation(90)
+    for row, size in zip(found, sizes, strict=True):
+        for one in range(5):
+            some = np.concatenate([[i for i in order if fold[i] != one and labels[i] == c][:size] for c in range(3)])
+            targets = np.where(labels[some][:, None] == np.arange(3), 1.0, -1.0)
+            penalty = ridge_scores(features[some], targets, features[:1])[1]
+            model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=penalty)).fit(features[some], labels[some])
+            expected = model.predict(features[fold == one]) == labels[fold == one]
+            assert (row[fold == one] == expected).all()
+    assert found.mean(axis=1)[2] > found.mean(axis=1)[0]
+
+
+def test_a_head_cannot_learn_from_more_images_than_there_are():
+    labels = np.repeat([0, 1], [10, 30])
+    assert smallest_class(labels) == 8
+    assert smallest_class(np.repeat([0, 1], [1, 9])) == 0  # the part that holds the only image of a class out knows none
+    with pytest.raises(Unmeasurable, match="the rarest class leaves 8; ask for 8 or fewer"):
+        learning_curve(np.random.default_rng(0).normal(size=(40, 3)), labels, [4, 9])

@@ -1,11 +1,14 @@
 """What a linear read-out of each layer knows about the classes: a cross-validated ridge probe on pooled features.
 
 Each layer's features are averaged over positions (class and register tokens are averaged in), standardised, and read out by ridge
-regression in closed form; every image is answered by a probe that was not fitted to it. A probe needs only labels, not a head with
-the right classes, so it compares backbones on a task that none of them was trained for.
+regression in closed form, and by logistic regression if asked; every image is answered by a probe that was not fitted to it. A
+probe needs only labels, not a head with the right classes, so it compares backbones on a task that none was trained for.
+Transfer by training only a new head stands below: ridge on the frozen features of the last layer looked at, by the number of images
+of each class that it learnt from, beside the untrained twin and chance.
 
-Source: probes, Alain & Bengio 2016, arXiv:1610.01644; layer by layer as in Zeiler & Fergus 2013, arXiv:1311.2901, table 7; ridge,
-Hoerl & Kennard 1970. Closed-form ridge in place of a linear SVM is our choice.
+Source: probes, Alain & Bengio 2016, arXiv:1610.01644; layer by layer as in Zeiler & Fergus 2013, arXiv:1311.2901, table 7, and new
+heads as in their sec. 5.2; ridge, Hoerl & Kennard 1970; logistic regression, Cox 1958. Closed-form ridge in place of their linear SVM,
+averaging over positions, and cross-validation in place of random splits are our choices.
 """
 
 from collections.abc import Sequence
@@ -19,11 +22,14 @@ from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics.intervals import wilson
-from microtome.numerics.probes import ridge_probe
+from microtome.numerics.logistic import logistic_probe
+from microtome.numerics.probes import learning_curve, ridge_probe, smallest_class
 from microtome.panels import Curve, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Bundle, Rows, Tally
+
+Part = tuple[Rows, np.ndarray[Any, Any]]  # features and labels of images, and which of them (image,) are meant
 
 
 @final
@@ -33,11 +39,16 @@ class Probe(Census):
     needs = "labels"
     question = "choose"
     title = "What a linear probe reads out"
+    revision = 2
     with_twin = True
 
     at: tuple[str, ...] = option(("stages", "last"), "the layers to probe: names, globs or aliases")
     folds: int = option(5, "parts of the cross-validation", low=2, high=50)
     seed: int = option(0, "how images are dealt to the parts", low=0)
+    logistic: bool = option(False, "a logistic probe beside the ridge probe, on the same parts")
+    per_class: tuple[int, ...] = option(
+        (), "images of each class that a new head learns from; empty: up to four powers of two", low=1
+    )
 
     def watched(self, specimen: Specimen) -> list[str]:
         return sorted(dict.fromkeys(specimen.find(self.at)), key=lambda name: specimen.layer(name).order)
@@ -62,41 +73,83 @@ class Probe(Census):
     def settle(self, specimen: Specimen, images: Images, tally: Tally, twin: Tally | None) -> Arrays:
         assert twin is not None
         names = self.watched(specimen)
-        rows = _rows(tally)
+        rows, twin_rows = _rows(tally), _rows(twin)
         labels, known = rows.column("labels"), self._judged(rows)
         if not known.any():
             raise Unmeasurable(
                 f"a probe with {self.folds} folds needs two classes of at least {self.folds} images each, so that every part holds "
                 f"each class; here the largest class has {np.bincount(labels[labels >= 0], minlength=1).max()}."
             )
-        correct = np.full((len(names), len(images)), np.nan)
-        for place, name in enumerate(names):
-            correct[place, rows.index[known]] = self._correct(rows, name, known)
-        intervals = [wilson(int(np.nansum(row)), int(known.sum())) for row in correct]
-        told = {"layer": names}
         shared = np.zeros(len(images), dtype=bool)
         shared[few(len(images))] = True
-        twin_known = self._judged(_rows(twin))
         both = known & shared[rows.index]
         both[both] = _kept(labels[both], self.folds)
-        same = [float(self._correct(rows, name, both).mean()) if both.any() else np.nan for name in names]
-        baseline = [
-            float(self._correct(_rows(twin), name, twin_known).mean()) if twin_known.any() else np.nan for name in names
-        ]
-        chance = np.bincount(labels[known]).max() / known.sum()
+        correct, arrays = self._classifier(
+            names, ridge_probe, (rows, known), (rows, both), twin_rows, "accuracy", "ridge regression"
+        )
+        if self.logistic:
+            arrays |= self._classifier(
+                names, logistic_probe, (rows, known), (rows, both), twin_rows, "logistic", "logistic regression"
+            )[1]
+        told = {"layer": names}
+        everywhere = np.full((len(names), len(images)), np.nan, dtype=np.float32)
+        everywhere[:, rows.index[known]] = correct
+        twin_known = self._judged(twin_rows)
         return {
-            "accuracy": array([one.value for one in intervals], ("layer",), "share", told, "probe accuracy"),
-            "accuracy_low": array([one.low for one in intervals], ("layer",), "share", told),
-            "accuracy_high": array([one.high for one in intervals], ("layer",), "share", told),
-            "accuracy_few": array(same, ("layer",), "share", told, "on the twin's images"),
-            "twin_accuracy": array(baseline, ("layer",), "share", told, "untrained twin"),
-            "width": array([_rows(tally).column(name).shape[1] for name in names], ("layer",), "features", told, "features"),
-            "correct": array(correct.astype(np.float32), ("layer", "image"), "1", told),
-            "chance": array([chance], ("measure",), "share"),
+            **arrays,
+            "width": array([rows.column(name).shape[1] for name in names], ("layer",), "features", told, "features"),
+            "correct": array(everywhere, ("layer", "image"), "1", told),
+            "chance": array([np.bincount(labels[known]).max() / known.sum()], ("measure",), "share"),
             "count": array(
                 [int(known.sum()), int(twin_known.sum())], ("source",), "images", {"source": ["network", "untrained twin"]}
             ),
             "left_out": array([int((labels >= 0).sum() - known.sum())], ("measure",), "images"),
+            **self._heads(names[-1], (rows, known), (twin_rows, twin_known)),
+        }
+
+    def _classifier(
+        self, names: Sequence[str], probe: Any, own: Part, some: Part, twin: Rows, word: str, title: str
+    ) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
+        """Right or wrong (layer, image) of one kind of probe, and its accuracies with intervals, beside the untrained twin's."""
+        correct = np.stack([self._correct(probe, own, name) for name in names])
+        intervals = [wilson(int(row.sum()), len(row)) for row in correct]
+        null = (twin, self._judged(twin))
+        told = {"layer": list(names)}
+        beside = {
+            f"{word}_few": (some, "on the twin's images"),
+            f"twin_{word}": (null, "untrained twin" if word == "accuracy" else f"{title}, untrained twin"),
+        }
+        arrays = {
+            word: array([one.value for one in intervals], ("layer",), "share", told, title),
+            f"{word}_low": array([one.low for one in intervals], ("layer",), "share", told),
+            f"{word}_high": array([one.high for one in intervals], ("layer",), "share", told),
+        }
+        for name, (part, words) in beside.items():
+            share = [float(self._correct(probe, part, one).mean()) if part[1].any() else np.nan for one in names]
+            arrays[name] = array(share, ("layer",), "share", told, words)
+        return correct, arrays
+
+    def _heads(self, name: str, own: Part, twin: Part) -> dict[str, Any]:
+        """A new head on the frozen features of the last layer, by how many images of each class it learnt from."""
+        features, labels = self._features(own, name)
+        most = smallest_class(labels, self.folds, self.seed)
+        sizes = sorted(set(self.per_class)) or [2**power for power in range(most.bit_length())][-4:]
+        correct = learning_curve(features, labels, sizes, self.folds, self.seed)
+        intervals = [wilson(int(row.sum()), len(row)) for row in correct]
+        null = np.full(len(sizes), np.nan)
+        if twin[1].any():
+            features, twin_labels = self._features(twin, name)
+            enough = [size <= smallest_class(twin_labels, self.folds, self.seed) for size in sizes]
+            known = [size for size, there in zip(sizes, enough, strict=True) if there]
+            null[enough] = learning_curve(features, twin_labels, known, self.folds, self.seed).mean(axis=1)
+        told = {"amount": sizes}
+        chance = np.bincount(labels).max() / len(labels)
+        return {
+            "head": array([one.value for one in intervals], ("amount",), "share", told, f"new head on {name}"),
+            "head_low": array([one.low for one in intervals], ("amount",), "share", told),
+            "head_high": array([one.high for one in intervals], ("amount",), "share", told),
+            "twin_head": array(null, ("amount",), "share", told, "untrained twin"),
+            "chance_head": array([chance] * len(sizes), ("amount",), "share", told, "most frequent class"),
         }
 
     def _judged(self, rows: Rows) -> np.ndarray[Any, Any]:
@@ -106,22 +159,38 @@ class Probe(Census):
         kept[kept] = _kept(labels[kept], self.folds)
         return kept
 
-    def _correct(self, rows: Rows, name: str, known: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Right (True) or wrong for each known image, each answered by a probe not fitted to it."""
-        features, labels = rows.column(name)[known], rows.column("labels")[known]
+    def _features(self, part: Part, name: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Features (image, feature) of a layer and labels (image,), of the part's images."""
+        rows, known = part
+        features = rows.column(name)[known]
         if not np.isfinite(features).all():
             raise Unmeasurable(f"the features of {name} hold NaN or infinity, so no probe can be fitted there.")
-        return ridge_probe(features.astype(np.float64), labels, self.folds, self.seed).correct
+        return features.astype(np.float64), rows.column("labels")[known]
+
+    def _correct(self, probe: Any, part: Part, name: str) -> np.ndarray[Any, Any]:
+        """Right (True) or wrong for each image of the part, each answered by a probe not fitted to it."""
+        return probe(*self._features(part, name), self.folds, self.seed).correct
 
     def panels(self, found: Arrays) -> Sequence[Panel]:
+        columns = ["accuracy", "accuracy_low", "accuracy_high", "accuracy_few", "twin_accuracy"]
+        curves, nulls, both = ("accuracy",), ("twin_accuracy",), ""
+        if "logistic" in found:
+            columns += ["logistic", "logistic_low", "logistic_high", "logistic_few", "twin_logistic"]
+            curves, nulls = (*curves, "logistic"), (*nulls, "twin_logistic")
+            both = " The shaded interval is that of ridge."
         return [
             Curve(
-                title="Probe accuracy by depth", y=("accuracy",), x="layer", low="accuracy_low", high="accuracy_high",
-                null=("twin_accuracy",), note="A layer above the dashed line knows more about these classes than random weights do.",
+                title="Probe accuracy by depth", y=curves, x="layer", low="accuracy_low", high="accuracy_high", null=nulls,
+                note="A layer above the dashed line knows more about these classes than random weights do." + both,
             ),
             Table(
-                title="Probe accuracy", rows="layer",
-                columns=("accuracy", "accuracy_low", "accuracy_high", "accuracy_few", "twin_accuracy", "width"),
+                title="Probe accuracy, layer by layer", rows="layer", columns=(*columns, "width"),
+                note="95 % Wilson intervals over images. Compare the twin with the column of its own images.",
+            ),
+            Curve(
+                title="A new head on the frozen last layer", y=("head",), x="amount", low="head_low", high="head_high",
+                null=("twin_head", "chance_head"), log="x",
+                note="By images of each class that the head learnt from. Grey: the untrained twin's features, and chance.",
             ),
         ]  # fmt: skip
 
@@ -134,17 +203,28 @@ class Probe(Census):
             if twin_count < count
             else ""
         )
+        by_softmax = f" (logistic {100 * found['logistic'].values[best]:.1f} %)" if "logistic" in found else ""
+        twin = found["twin_accuracy"].values[best]
+        null = (
+            f"the untrained twin gives {100 * twin:.1f} % there{same}"
+            if np.isfinite(twin)
+            else "of the untrained twin too little is known"
+        )
+        amount, score, twin_score = (float(one[0]) for one in (found["head"].amount, found["head"], found["twin_head"]))
+        beside = f" (untrained twin {100 * twin_score:.1f} %)" if np.isfinite(twin_score) else ""
+        head = f"with {amount:.0f} image{'s' * (amount > 1)} a class a new head gets {100 * score:.1f} %{beside}"
         return (
             f"Best read-out at {found['accuracy'].layer.values[best]}: {100 * found['accuracy'].values[best]:.1f} % "
-            f"({100 * low:.1f}–{100 * high:.1f}) of {count} images; the untrained twin gives "
-            f"{100 * found['twin_accuracy'].values[best]:.1f} % there{same}, "
-            f"the most frequent class {100 * found['chance'].values[0]:.1f} %."
+            f"({100 * low:.1f}–{100 * high:.1f}) of {count} images{by_softmax}; {null}, "
+            f"the most frequent class {100 * found['chance'].values[0]:.1f} %; {head}."
         )
 
     def caveats(self, found: Arrays) -> Sequence[str]:
         count, twin_count = (int(one) for one in found["count"].values)
         said = ["Features are averaged over positions; a head that uses positions can do better.",
-                "The best layer was picked on the same images that scored it, so its accuracy is slightly too high."]  # fmt: skip
+                "The best layer was picked on the same images that scored it, so its accuracy is slightly too high.",
+                "A new head for classes that the network was trained on is no test of transfer; other classes are.",
+                "The intervals are over the images answered; that a new head would learn from other images is not in them."]  # fmt: skip
         if left := int(found["left_out"].values[0]):
             said.append(
                 f"{left} images were left out: their classes have too few images for every part of the cross-validation."

@@ -3,8 +3,8 @@
 Source: Hoerl & Kennard 1970; generalised cross-validation, Golub, Heath & Wahba 1979, eq. 1.4.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
@@ -15,6 +15,11 @@ from microtome.numerics.arrays import Array
 
 # Penalties tried, as multiples of the mean eigenvalue: the same range for any number of images, features and any scale.
 RANGE = tuple(float(one) for one in np.logspace(-5, 4, 19))
+
+
+# Scores (image, class) of the images that are not in the training part (image,), and the penalty chosen; from the part, the
+# labels coded from 0 (image,), and how many classes there are.
+Fitted = Callable[[Array, Array, int], tuple[Array, float]]
 
 
 class Probe(NamedTuple):
@@ -58,6 +63,19 @@ def ridge_probe(
     Raises:
         Unmeasurable: fewer than two classes, fewer images than folds, or features that are not finite.
     """
+
+    def fitted(train: Array, coded: Array, classes: int) -> tuple[Array, float]:
+        return ridge_scores(features[train], _targets(coded[train], classes), features[~train], penalties)
+
+    return out_of_fold(features, labels, folds, seed, fitted)
+
+
+def out_of_fold(features: Array, labels: Array, folds: int, seed: int, fitted: Fitted) -> Probe:
+    """The answers of any classifier for every image, each by one that was fitted without the image's fold.
+
+    Raises:
+        Unmeasurable: fewer than two classes, fewer images than folds, or features that are not finite.
+    """
     classes, coded = np.unique(labels, return_inverse=True)
     if len(classes) < 2 or len(labels) < folds:
         raise Unmeasurable(
@@ -66,26 +84,81 @@ def ridge_probe(
         )
     if not np.isfinite(features).all():
         raise Unmeasurable("Some features are not finite, so no probe can be fitted; check the network in float32.")
-    targets = np.where(coded[:, None] == np.arange(len(classes)), 1.0, -1.0)
     fold = stratified_folds(labels, folds, seed)
     predicted = np.empty(len(labels), dtype=np.int64)
     chosen = np.empty(folds)
     for one in range(folds):
-        train, test = fold != one, fold == one
-        scores, chosen[one] = _fitted(features[train], targets[train], features[test], penalties)
-        predicted[test] = scores.argmax(axis=1)
+        scores, chosen[one] = fitted(fold != one, coded, len(classes))
+        predicted[fold == one] = scores.argmax(axis=1)
     chance = float(np.bincount(coded).max() / len(labels))
     return Probe(predicted == coded, classes[predicted], chance, chosen)
 
 
-def _fitted(train: Array, targets: Array, test: Array, penalties: Sequence[float] | None) -> tuple[Array, float]:
-    """Scores of the test images, and the penalty with the lowest generalised cross-validation error."""
+def smallest_class(labels: Int[Array, " image"], folds: int = 5, seed: int = 0) -> int:
+    """How many images of its rarest class the poorest training part of the cross-validation has."""
+    coded, fold = np.unique(labels, return_inverse=True)[1], stratified_folds(labels, folds, seed)
+    return min(int(np.bincount(coded[fold != one], minlength=coded.max() + 1).min()) for one in range(folds))
+
+
+def learning_curve(
+    features: Float[Array, "image feature"],
+    labels: Int[Array, " image"],
+    sizes: Sequence[int],
+    folds: int = 5,
+    seed: int = 0,
+) -> Bool[Array, "amount image"]:
+    """Whether a ridge classifier fitted to that many images of each class, of the other folds, answers each image rightly.
+
+    What a smaller number is fitted to is part of what a larger one is. Folds are those of `ridge_probe`.
+
+    Raises:
+        Unmeasurable: as `ridge_probe`, or a size is larger than what a training part has of its rarest class.
+    """
+    if sizes and max(sizes) > (most := smallest_class(labels, folds, seed)):
+        raise Unmeasurable(
+            f"A head cannot be fitted to {max(sizes)} images a class: with {folds} parts the rarest class leaves {most}; "
+            f"ask for {most} or fewer, or give more images."
+        )
+    order = np.random.default_rng(seed + 1).permutation(len(labels))
+
+    def correct(size: int) -> Array:
+        def fitted(train: Array, coded: Array, classes: int) -> tuple[Array, float]:
+            shuffled = order[train[order]]
+            some = np.concatenate([shuffled[coded[shuffled] == one][:size] for one in range(classes)])
+            return ridge_scores(features[some], _targets(coded[some], classes), features[~train])
+
+        return out_of_fold(features, labels, folds, seed, fitted).correct
+
+    return np.array([correct(size) for size in sizes]).reshape(len(sizes), len(labels))
+
+
+def _targets(coded: Array, classes: int) -> Array:
+    return np.where(coded[:, None] == np.arange(classes), 1.0, -1.0)
+
+
+def standardised(train: Array, test: Array) -> tuple[Array, Array]:
+    """Both (image, feature) with the mean and spread of `train` taken off; features that never vary there are zero."""
     middle, spread = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
-    spread = np.where(spread > 1e-12 * np.abs(middle), spread, 1.0)  # features that never vary stay zero
-    train, test = (train - middle) / spread, (test - middle) / spread
+    spread = np.where(spread > 1e-12 * np.abs(middle), spread, 1.0)
+    return (train - middle) / spread, (test - middle) / spread
+
+
+def ridge_scores(
+    train: Float[Array, "image feature"],
+    targets: Float[Array, "image class"],
+    test: Float[Array, "image_ feature"],
+    penalties: Sequence[float] | None = None,
+    form: Literal["auto", "primal", "dual"] = "auto",
+) -> tuple[Float64[Array, "image_ class"], float]:
+    """Scores of the test images, and the penalty with the lowest generalised cross-validation error.
+
+    `form` says which Gram matrix is decomposed: that of the features (primal) or that of the images (dual). Both give the same
+    scores; "auto" takes the smaller one.
+    """
+    train, test = standardised(train, test)
     offset = targets.mean(0)
     targets = targets - offset
-    dual = len(train) <= train.shape[1]
+    dual = form == "dual" or (form == "auto" and len(train) <= train.shape[1])
     values, vectors = eigh(train @ train.T if dual else train.T @ train, driver="evd")
     kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
     if not kept.any():  # no feature varies: the most frequent class is all there is to say
