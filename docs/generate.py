@@ -33,6 +33,7 @@ ARRAYS = DOCS / "arrays.json"
 FIGURES = DOCS / "figures"
 WIDTH = 100  # characters of a help text
 LARGEST = 120_000  # bytes of a figure
+STAND_INS = {"checkpoints": "runs/mini_resnet"}  # in the example of an analysis that needs this option
 FAVOURITES = ("microtome:mini_resnet", "microtome:mini_deit")  # whose finding illustrates a page, if it is there
 QUESTIONS = {
     "choose": "Choose a backbone",
@@ -255,11 +256,13 @@ def _calls(entry: Entry, command: click.Command) -> str:
 
 
 def _word(one: OptionCard) -> str:
+    if one.name in STAND_INS:
+        return STAND_INS[one.name]
     return ",".join(map(str, one.default)) if isinstance(one.default, tuple | list) else str(one.default)
 
 
 def _literal(one: OptionCard) -> str:
-    return repr(one.default).replace("'", '"')
+    return repr(STAND_INS.get(one.name, one.default)).replace("'", '"')
 
 
 def _arrays(arrays: dict[str, Any]) -> str:

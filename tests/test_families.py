@@ -28,9 +28,9 @@ FAMILIES = {
 }
 # What is skipped, and nothing else may be: an ImageNet head does not answer the scenes' classes, dense layers keep no shape, and
 # only they reuse features; gates are where the list of the gated says so.
-SKIPPED = {name: {"accuracy", "reuse"} for name in FAMILIES} | {
-    "microtome:mini_vgg": {"reuse"},
-    "timm:densenet121": {"accuracy", "redundancy"},
+SKIPPED = {name: {"accuracy", "evolution", "reuse"} for name in FAMILIES} | {
+    "microtome:mini_vgg": {"evolution", "reuse"},
+    "timm:densenet121": {"accuracy", "evolution", "redundancy"},
 }
 GATED = {"timm:legacy_seresnet18", "timm:efficientnet_b0", "timm:mobilenetv3_small_050"}
 SKIPPED = {name: skipped if name in GATED else skipped | {"excitation"} for name, skipped in SKIPPED.items()}

@@ -74,6 +74,10 @@ class Analysis(ABC):
         """Why this analysis cannot be made of these, or an empty text."""
         return _lacking(self.needs, images)
 
+    def further(self) -> str:
+        """A digest of what else the finding rests on, such as files that an option names; empty where there is nothing else."""
+        return ""
+
     def options(self) -> dict[str, Any]:
         """The options by name, as plain values."""
         return options.values(self)
@@ -82,6 +86,7 @@ class Analysis(ABC):
         """What decides whether a saved finding still answers: 16 hex digits over analysis, weights, images, options, numeric mode."""
         data = images.digest() if images is not None and self.needs != "weights" else ""
         said = [self.name(), self.revision, specimen.digest(), specimen.recipe.json(), data, self.options(), device, "float32"]
+        said += [further] if (further := self.further()) else []  # so that keys without it stay what they were
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def __call__(self, specimen: Specimen, images: Images | None = None, pace: Pace | None = None) -> Finding:

@@ -1,0 +1,343 @@
+"""How features settle while a network learns, layer by layer, over checkpoints of one training.
+
+For every layer: how far its features at each checkpoint are from those of the last one (one minus debiased CKA), how far from one
+checkpoint to the next, and in which share of its units the strongest picture is another one at the next checkpoint. All distances to
+the end fall to zero there by construction, and early layers of random networks are alike anyway, so each stands beside the distance
+of an untrained twin to the same end: "settled" is for good within half of that. Where the head names the images' classes, its accuracy
+stands beside it.
+
+The checkpoints are files of the specimen's architecture: a folder that `python -m microtome.training … --checkpoints` filled, or
+one's own. Of the specimen only the architecture is used.
+
+Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4.1 and fig. 4 (features of lower layers settle first; sudden jumps of the
+strongest image); CKA, Kornblith et al. 2019, arXiv:1905.00414. Measuring both, their nulls, and the half are ours.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, ClassVar, final
+
+import numpy as np
+from scipy.stats import rankdata
+
+from microtome.analysis import Analysis, Arrays, option
+from microtome.answers import matched
+from microtome.errors import CheckpointError, Unmeasurable
+from microtome.finding import array
+from microtome.images import Images
+from microtome.mappable import mappable
+from microtome.numerics.cka import gram, u_centered
+from microtome.numerics.drift import distance, jumps, settled
+from microtome.numerics.intervals import Interval, mean, wilson
+from microtome.panels import Curve, Grid, Panel, Question, Table
+from microtome.scan import Batch, Pace, forget, through
+from microtome.specimen import Specimen, first_tensor, watch
+from microtome.specimen.series import Moment, at_moment, digest, series
+from microtome.strongest import chosen_units, crops, fired, grid_place, peaks, windows
+from microtome.tally import Bundle, Rows, Top
+
+WITHIN = 0.5  # of the untrained twin's distance to the end: what counts as settled, more than half way
+APART = 0.25  # 1 − CKA: where the untrained twin is nearer to the end than this, there is hardly anything to settle
+DRAWN = 4  # layers with pictures; all have values and places
+AXES = {"axis": ["image", "row", "col"]}
+Values = np.ndarray[Any, Any]
+Told = tuple[Top, Values]  # of one checkpoint: every unit's strongest place, and which images are named rightly (NaN: unknown)
+
+
+@final
+class Evolution(Analysis):
+    """Features over a training."""
+
+    question: ClassVar[Question] = "understand"
+    title: ClassVar[str] = "Features over training"
+
+    checkpoints: str = option("", "weight files of one training: their folder, or a glob in quotes")
+    at: tuple[str, ...] = option(("blocks",), "the layers to follow: names, globs or aliases")
+    units: int = option(4, "units to show of each layer; the arrays of places hold all", low=1, high=4096)
+    size: int = option(96, "px, the longest side that a patch is kept with", low=8, high=2048)
+
+    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+        if not self.checkpoints:
+            return "it needs checkpoints of one training; name their folder, for example --checkpoints runs/mini_vgg"
+        try:
+            series(self.checkpoints)
+        except CheckpointError as error:
+            return str(error)
+        return Analysis.unfit(self, specimen, images)
+
+    def further(self) -> str:
+        return digest(series(self.checkpoints)) if self.checkpoints else ""
+
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+        assert images is not None  # `unfit` has refused before
+        if len(images) < 4:
+            raise Unmeasurable(f"evolution needs at least 4 images and was given {len(images)}.")
+        moments = series(self.checkpoints)
+        names = mappable(specimen, self.at)
+        answers = _answers(specimen, images)
+        last = self._seen(at_moment(specimen, moments[-1]), images, names, answers, pace, len(moments) - 1)
+        if not any(np.isfinite(_rows(last).column(name)).all() for name in names):
+            raise Unmeasurable(
+                f"the features of the last checkpoint, {moments[-1].path}, are not finite, so nothing leads there."
+            )
+        twin = self._seen(specimen.working_twin(), images, names, answers, pace, -1)
+        null = [_distance(twin, last, name, pace) for name in names]
+        told: list[Told] = []
+        to_end: list[list[Interval]] = []
+        step: list[list[Interval]] = []
+        before: Bundle | None = None
+        for place, moment in enumerate(moments):
+            ended = place == len(moments) - 1
+            now = last if ended else self._seen(at_moment(specimen, moment), images, names, answers, pace, place)
+            to_end.append([_distance(now, last, name, pace) for name in names])
+            if before is not None:
+                step.append([_distance(before, now, name, pace) for name in names])
+            told.append((_top(now), _rows(now).column("right")))  # without the rows, which are long
+            before = now
+        found = _distances(names, moments, to_end, step, null)
+        found |= _jumped(names, moments, told) | _scored(moments, told, answers, images)
+        found |= self._pictures(specimen, images, names, moments, told)
+        found["count"] = array(len(images), (), "images")
+        for place in range(-1, len(moments)):
+            forget(pace, self._key(specimen, images, place))
+        return found
+
+    def _key(self, specimen: Specimen, images: Images, place: int) -> list[str]:
+        return [self.key(specimen, images, str(specimen.device)), str(place)]
+
+    def _seen(
+        self, specimen: Specimen, images: Images, names: Sequence[str], answers: Values | None, pace: Pace, place: int
+    ) -> Bundle:
+        """Per layer the rows of U-centred Gram matrices (image, image of the batch) and the strongest place of every unit."""
+        rows, top = Rows(), Top(1)
+
+        def visit(batch: Batch) -> None:
+            columns: dict[str, Values] = {}
+
+            def look(name: str, value: Any) -> None:
+                if name in columns:  # of a layer that runs more than once the first is its own
+                    return
+                centred = np.zeros((len(batch.index), pace.batch))
+                if len(batch.index) >= 4:  # the unbiased estimate does not exist for fewer
+                    centred[:, : len(batch.index)] = u_centered(gram(value.flatten(1) if value.dim() < 4 else value)).numpy()
+                columns[name] = centred
+                top.add(name, batch.index, *peaks(specimen.layer(name), value, 1))
+
+            with watch(specimen, names, each=look):
+                scores = first_tensor(specimen.run(batch.x))
+            right = np.full(len(batch.index), np.nan)
+            if answers is not None and scores is not None:
+                wanted = answers[batch.index]
+                right = np.where(wanted >= 0, scores.flatten(1).argmax(1).cpu().numpy() == wanted, np.nan)
+            rows.add(batch.index, columns | {"right": right})
+
+        tally = Bundle({"rows": rows, "top": top})
+        through(specimen, images, tally, pace, visit, what=specimen.name, key=self._key(specimen, images, place))
+        return tally
+
+    def _pictures(
+        self, specimen: Specimen, images: Images, names: Sequence[str], moments: Sequence[Moment], told: Sequence[Told]
+    ) -> dict[str, Any]:
+        """Value and place (checkpoint, unit) of every unit's strongest activation; patches of some, of layers spread over depth."""
+        seats = windows(specimen, names)
+        drawn = {names[place] for place in np.linspace(0, len(names) - 1, min(DRAWN, len(names))).round().astype(int)}
+        moment = {"checkpoint": [one.name for one in moments]}
+        found: dict[str, Any] = {}
+        for name in names:
+            value, image, cell = (np.concatenate(each) for each in zip(*(fired(top, name) for top, _ in told), strict=True))
+            row, col = grid_place(seats[name], cell)
+            every = moment | {"unit": np.arange(value.shape[1])}
+            place = np.stack([image, row, col], 2)
+            found[f"value/{name}"] = array(value, ("checkpoint", "unit"), "activation", every)
+            found[f"place/{name}"] = array(place, ("checkpoint", "unit", "axis"), "place among the images, cell", every | AXES)
+            if name in drawn:
+                shown = chosen_units("spread", self.units, value[-1:], image[-1:], None)
+                patches = crops(images, specimen.recipe, seats[name], image[:, shown], cell[:, shown], self.size)
+                found[f"crop/{name}"] = array(
+                    patches, ("unit", "checkpoint", "row", "col", "rgb"), "8-bit grey levels", moment | {"unit": shown}
+                )
+        return found
+
+    def panels(self, found: Arrays) -> Sequence[Panel]:
+        shown: list[Panel] = [
+            Curve(
+                title="How far each layer is from where it ends", y=("drift",), x="checkpoint", by="layer",
+                note="1 − CKA with the last checkpoint, whole features on the same images.",
+            ),
+            Curve(
+                title="The same, as a share of what random weights lie apart", y=("share",), x="checkpoint", by="layer",
+                note=f"1: as far from the end as the untrained twin. Without layers whose twin is within {APART} of it.",
+            ),
+            Curve(
+                title="From one checkpoint to the next", y=("step",), x="pair", by="layer",
+                note="1 − CKA between neighbours. 0: the same features up to rotation and scale.",
+            ),
+            Curve(
+                title="Units whose strongest picture is another one", y=("jump",), x="pair", by="layer",
+                note="Sudden jumps, as in Zeiler & Fergus' figure 4.",
+            ),
+        ]  # fmt: skip
+        if "accuracy" in found:
+            shown.append(
+                Curve(title="Accuracy of the head", y=("accuracy",), x="checkpoint", low="accuracy_low", high="accuracy_high",
+                      null=("chance",), note="95 % Wilson interval. Dashed: always naming the most frequent class.")
+            )  # fmt: skip
+        for name in found:
+            if name.startswith("crop/"):
+                note = "One row for each unit, oldest checkpoint first: what it answers to most strongly at that moment."
+                title = f"Strongest patch over training, {name.removeprefix('crop/')}"
+                shown.append(Grid(title=title, z=name, across="checkpoint", down="unit", note=note))
+        shown.append(
+            Table(
+                title="Layer by layer",
+                rows="layer",
+                columns=("settled", "travel", "twin_drift", "last_jump", "chance_last_jump"),
+            )
+        )
+        return shown
+
+    def line(self, found: Arrays) -> str:
+        names, moments = found["share"].layer.values, [str(one) for one in found["share"].checkpoint.values]
+        where = found["settled_at"].values
+        over = f"Over {len(moments)} checkpoints, {moments[0]} to {moments[-1]}"
+        if not (found["drift"].values > 0).any():
+            return f"{over}, no layer moves: every distance to the end is 0 or unknown."
+        known = np.flatnonzero(where >= 0)
+        if not len(known):
+            return f"{over}, every layer is within {APART} of the end, as random weights are, so nothing is said of when it settles."
+        first, last = known[np.argmin(where[known])], known[len(known) - 1 - np.argmax(where[known][::-1])]
+        soonest, latest = moments[int(where[first])], moments[int(where[last])]
+        if soonest == latest:
+            settles = f"in all {len(known)} layers that can say it only at {latest}"
+        else:
+            settles = f"soonest in {names[first]} ({soonest}) and last in {names[last]} ({latest})"
+        said = [f"{over}, features come for good within half the untrained twin's distance to the end {settles}"]
+        rank = float(found["depth_rank"])
+        if np.isfinite(rank):
+            said.append(f"depth and mean distance to the end have a rank correlation of {rank:+.2f} over {len(known)} layers")
+        jump = found["last_jump"].values
+        if np.isfinite(jump[-1]):
+            said.append(f"in the last step {jump[-1]:.0%} of the units of {names[-1]} still change their strongest picture")
+        if "accuracy" in found:
+            accuracy = found["accuracy"].values
+            said.append(f"accuracy {100 * accuracy[0]:.1f} % to {100 * accuracy[-1]:.1f} %")
+        return "; ".join(said) + "."
+
+    def caveats(self, found: Arrays) -> Sequence[str]:
+        near = [str(one) for one in found["twin_drift"].layer.values[found["twin_drift"].values < APART]]
+        said = [
+            "Every distance to the end is zero at the end; that it falls is no finding, which layer falls first is one.",
+            "Settled is said in checkpoints: between two of them nothing is known, and the last one may not be the end of learning.",
+            "The strongest picture is one extreme: it may jump between two pictures to which the unit answers nearly alike.",
+            "Only the architecture of the specimen is used; its own weights are looked at where they are among the files.",
+        ]
+        count, layers = int(found["count"]), int(np.isfinite(found["travel"].values).sum())
+        if near:
+            said.append(
+                f"Even random weights give features like those of the end in {', '.join(near)} (1 − CKA below {APART}), so nothing "
+                "is said of when they settle."
+            )
+        if layers < 6:
+            said.append(f"A rank correlation over {layers} layers is easily large by chance.")
+        if count < 64:
+            said.append(f"Only {count} images: distances are uncertain, and the strongest of few pictures changes rarely.")
+        broken = [str(one) for one in found["drift"].checkpoint.values[np.isnan(found["drift"].values).all(axis=0)]]
+        if broken:
+            said.append(f"At {', '.join(broken)} no layer has finite features that vary; nothing is known there.")
+        return said
+
+
+def _answers(specimen: Specimen, images: Images) -> Values | None:
+    """The right output for each image (image,), -1 where unknown; None where the head does not name the images' classes."""
+    if images.labels is None or specimen.outputs is None:
+        return None
+    try:
+        return matched(specimen, images, specimen.outputs).wanted(np.asarray(images.labels))
+    except Unmeasurable:
+        return None
+
+
+def _distance(first: Bundle, second: Bundle, name: str, pace: Pace) -> Interval:
+    rows = _rows(first)
+    return distance(rows.column(name), _rows(second).column(name), rows.index // pace.batch)
+
+
+def _distances(
+    names: Sequence[str],
+    moments: Sequence[Moment],
+    to_end: Sequence[Sequence[Interval]],
+    step: Sequence[Sequence[Interval]],
+    null: Sequence[Interval],
+) -> dict[str, Any]:
+    """What lies between checkpoints, layer by layer; shares are of the untrained twin's distance to the end."""
+    ends, steps = np.array(to_end).transpose(2, 1, 0), np.array(step).transpose(2, 1, 0)
+    twin = np.array([one.value for one in null])
+    share = ends[0] / np.where(twin >= APART, twin, np.nan)[:, None]
+    travel = np.array([mean(row) for row in share[:, :-1]])
+    known = np.isfinite(travel)
+    where = np.where(known, [settled(row, WITHIN) for row in share], -1)
+    enough = int(known.sum()) > 2 and np.ptp(travel[known]) > 0
+    rank = float(np.corrcoef(np.arange(int(known.sum())), rankdata(travel[known]))[0, 1]) if enough else float("nan")
+    layers, at_all = {"layer": list(names)}, {"checkpoint": [one.name for one in moments]}
+    ended, between = ("layer", "checkpoint"), ("layer", "pair")
+    told, stepped = layers | at_all, layers | {"pair": _pairs(moments)}
+    at = np.array([moments[place].name if place >= 0 else "unknown" for place in where], dtype=object)
+    return {
+        "drift": array(ends[0], ended, "1 − CKA", told, "distance to the last checkpoint"),
+        "drift_low": array(ends[1], ended, "1 − CKA", told),
+        "drift_high": array(ends[2], ended, "1 − CKA", told),
+        "twin_drift": array(twin, ("layer",), "1 − CKA", layers, "untrained twin to the last checkpoint"),
+        "share": array(share, ended, "share of the twin's", told, "distance to the end"),
+        "travel": array(travel, ("layer",), "share of the twin's", layers, "mean distance to the end before it"),
+        "settled_at": array(where, ("layer",), "place among the checkpoints", layers),
+        "settled": array(at, ("layer",), "text", layers, "settled at"),
+        "depth_rank": array(rank, (), "1"),
+        "step": array(steps[0], between, "1 − CKA", stepped, "distance to the next"),
+        "step_low": array(steps[1], between, "1 − CKA", stepped),
+        "step_high": array(steps[2], between, "1 − CKA", stepped),
+    }
+
+
+def _jumped(names: Sequence[str], moments: Sequence[Moment], told: Sequence[Told]) -> dict[str, Any]:
+    """The share of units whose strongest image is another one at the next checkpoint, and chance."""
+    image = [[fired(top, name)[1][0] for top, _ in told] for name in names]
+    both = np.array([[jumps(*pair) for pair in pairwise(row)] for row in image])
+    layers = {"layer": list(names)}
+    said = layers | {"pair": _pairs(moments)}
+    return {
+        "jump": array(both[:, :, 0], ("layer", "pair"), "share of units", said, "another picture"),
+        "chance_jump": array(both[:, :, 1], ("layer", "pair"), "share of units", said, "units paired by chance"),
+        "last_jump": array(both[:, -1, 0], ("layer",), "share of units", layers, "jump in the last step"),
+        "chance_last_jump": array(both[:, -1, 1], ("layer",), "share of units", layers, "by chance"),
+    }
+
+
+def _scored(moments: Sequence[Moment], told: Sequence[Told], answers: Values | None, images: Images) -> dict[str, Any]:
+    """Accuracy by checkpoint with its interval; nothing where the head does not name the images' classes."""
+    if answers is None or not (answers >= 0).any():
+        return {}
+    scores = [wilson(int(np.nansum(right)), int((~np.isnan(right)).sum())) for _, right in told]
+    chance = np.bincount(answers[answers >= 0]).max() / (answers >= 0).sum()
+    said = {"checkpoint": [one.name for one in moments]}
+    return {
+        "accuracy": array([one.value for one in scores], ("checkpoint",), "share", said, "accuracy"),
+        "accuracy_low": array([one.low for one in scores], ("checkpoint",), "share", said),
+        "accuracy_high": array([one.high for one in scores], ("checkpoint",), "share", said),
+        "chance": array([chance] * len(moments), ("checkpoint",), "share", said, "most frequent class"),
+    }
+
+
+def _pairs(moments: Sequence[Moment]) -> list[str]:
+    return [f"{one.name} → {two.name}" for one, two in pairwise(moments)]
+
+
+def _rows(tally: Bundle) -> Rows:
+    rows = tally["rows"]
+    assert isinstance(rows, Rows)
+    return rows
+
+
+def _top(tally: Bundle) -> Top:
+    top = tally["top"]
+    assert isinstance(top, Top)
+    return top
