@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from microtome import edits as edits
     from microtome import networks as networks
     from microtome import numerics as numerics
+    from microtome.auditing import param_groups as param_groups
     from microtome.errors import MicrotomeError as MicrotomeError
     from microtome.finding import Finding as Finding
     from microtome.images import Images as Images
@@ -31,6 +32,7 @@ _PLACES = {
     "Pace": "microtome.scan",
     "MicrotomeError": "microtome.errors",
     "analyze": "microtome.runner",
+    "param_groups": "microtome.auditing",
 }
 _ROOMS = ("analyses", "edits", "networks", "numerics")
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "networks",
     "numerics",
     "open",
+    "param_groups",
 ]
 
 

@@ -59,6 +59,7 @@ DIMENSIONS = frozenset(
         "repair",
         "stage",
         "groups",
+        "finding",
     ]
 )
 

@@ -8,6 +8,7 @@ import click
 
 from microtome import __version__, catalog
 from microtome.cli import arguments
+from microtome.cli.auditing import extended
 from microtome.cli.editing import edit
 from microtome.cli.measuring import measured, rerun, words
 from microtome.errors import UnknownName, UsageError, did_you_mean
@@ -48,7 +49,7 @@ def group() -> click.Group:
         root.add_command(command)
     for name, entry in catalog.entries().items():
         if entry.kind != "Collation":
-            root.add_command(_verb(name, entry))
+            root.add_command(extended(_verb(name, entry)) if name == "audit" else _verb(name, entry))
     return root
 
 

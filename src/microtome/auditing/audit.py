@@ -1,0 +1,74 @@
+"""All rules on one specimen: what each found, which were muted, which could not be checked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from microtome.auditing import broken_weights, dropout, heads, normalisation, receptive_fields
+from microtome.auditing.rule import SEVERITIES, Fault, Rule, Severity, Subject
+from microtome.errors import UnknownName, did_you_mean
+from microtome.specimen import Specimen
+
+FAMILIES = (broken_weights, receptive_fields, normalisation, dropout, heads)
+RULES: tuple[Rule, ...] = tuple(rule for family in FAMILIES for rule in family.RULES)
+BROKEN = "MT001"  # with such weights nothing that is measured means anything
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one rule: its fault or none; `muted` layers were left out as asked; `unchecked` says why it was not checked."""
+
+    rule: Rule
+    fault: Fault | None = None
+    muted: int = 0
+    unchecked: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        """The fault's own severity, or the rule's."""
+        return (self.fault.severity if self.fault else None) or self.rule.severity
+
+
+def audited(specimen: Specimen, ignore: Sequence[str] = ()) -> tuple[Outcome, ...]:
+    """The outcome of every rule, in the order of their ids; `ignore` names rules, or rules and layers ("MT101:layer2.*").
+
+    Raises:
+        UnknownName: `ignore` names a rule that there is not.
+        SpecimenError: the network does not run.
+    """
+    told = [_word(word) for word in ignore]
+    subject = Subject(specimen)
+    found: list[Outcome] = []
+    for rule in sorted(RULES, key=lambda rule: rule.id):
+        globs = [glob for id, glob in told if id == rule.id]
+        broken = bool(found) and found[0].rule.id == BROKEN and (found[0].fault is not None or found[0].muted > 0)
+        if "*" in globs:
+            found.append(Outcome(rule, unchecked="left out as asked"))
+        elif broken and rule.id[2] in "34":
+            found.append(Outcome(rule, unchecked="some weights are not finite, so nothing can be measured"))
+        else:
+            found.append(_muted(rule, rule.check(subject), globs))
+    return tuple(found)
+
+
+def order(severity: Severity) -> int:
+    """How bad a severity is: 0 for a note."""
+    return SEVERITIES.index(severity)
+
+
+def _muted(rule: Rule, answer: Fault | str | None, globs: Sequence[str]) -> Outcome:
+    if answer is None:
+        return Outcome(rule)
+    if isinstance(answer, str):
+        return Outcome(rule, unchecked=answer)
+    kept = tuple(layer for layer in answer.layers if not any(fnmatchcase(layer, glob) for glob in globs))
+    left = len(answer.layers) - len(kept)
+    return Outcome(rule, replace(answer, layers=kept) if kept else None, left)
+
+
+def _word(word: str) -> tuple[str, str]:
+    id, _, glob = word.partition(":")
+    known = [rule.id for rule in RULES]
+    if id not in known:
+        raise UnknownName(f"audit: there is no rule '{id}'.{did_you_mean(id, known)} Rules: {', '.join(sorted(known))}.")
+    return id, glob or "*"

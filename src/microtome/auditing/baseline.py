@@ -1,0 +1,40 @@
+"""The baseline file: which (rule, layer) pairs of a network are known and need no second telling."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from microtome.auditing.sarif import Place, places
+from microtome.errors import BadOption
+from microtome.finding import Finding
+
+FORMAT = 1
+
+
+def known(path: str | Path) -> frozenset[Place]:
+    """The pairs that a baseline file holds.
+
+    Raises:
+        BadOption: it cannot be read, or is no baseline file.
+    """
+    try:
+        said: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        if said["format"] != FORMAT:
+            raise BadOption(f"--baseline {path} has format {said['format']}; this microtome reads {FORMAT}.")
+        return frozenset((str(one["rule"]), str(one["layer"])) for one in said["known"])
+    except OSError as error:
+        raise BadOption(f"--baseline {path} cannot be read ({error.strerror}). Write one: --write-baseline {path}") from None
+    except (ValueError, KeyError, TypeError):
+        raise BadOption(f"--baseline {path} is no baseline file. Write one: --write-baseline {path}") from None
+
+
+def write(path: str | Path, finding: Finding) -> Path:
+    """The file written, with all that the audit found."""
+    said = {
+        "format": FORMAT,
+        "specimen": finding.specimen,
+        "known": [{"rule": rule, "layer": layer} for rule, layer in places(finding)],
+    }
+    path = Path(path)
+    path.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,119 @@
+"""MT0xx: weights that are broken. Exact, from the weights alone."""
+
+import torch
+from torch import Tensor, nn
+
+from microtome.auditing.rule import Fault, Rule, Subject, listed
+from microtome.specimen.layers import is_norm, is_weight
+
+
+def not_finite(subject: Subject) -> Fault | None:
+    """Parameters and buffers with NaN or infinity."""
+    counts: dict[str, int] = {}
+    state: dict[str, Tensor] = dict(subject.specimen.net.state_dict())
+    for name, value in state.items():
+        if value.is_floating_point() and (bad := int((~torch.isfinite(value)).sum())):
+            path = name.rpartition(".")[0] or name
+            counts[path] = counts.get(path, 0) + bad
+    if not counts:
+        return None
+    return Fault(tuple(counts), f"{sum(counts.values())} values are NaN or infinite, in {listed(list(counts))}")
+
+
+def dead_units(subject: Subject) -> Fault | None:
+    """Units of convolutions and linear maps whose weights are all zero."""
+    found = {path: int((rows == 0).all(1).sum()) for path, rows in _rows(subject)}
+    return _units(subject, found, "have only zero weights: they give their bias wherever they look")
+
+
+def constant_units(subject: Subject) -> Fault | None:
+    """Units whose weights all have one value other than zero."""
+    found = {
+        path: int(((rows.amin(1) == rows.amax(1)) & (rows[:, 0] != 0)).sum())
+        for path, rows in _rows(subject)
+        if rows.shape[1] > 1
+    }
+    return _units(subject, found, "have one value for all their weights: they compute a plain sum")
+
+
+def switched_off(subject: Subject) -> Fault | str | None:
+    """Norms that multiply units by exactly zero."""
+    if subject.specimen.trained is False:
+        return "the weights are untrained, and norms at the end of branches often begin at zero"
+    found: dict[str, int] = {}
+    for path, module in subject.specimen.net.named_modules():
+        scale = getattr(module, "weight", None)
+        if is_norm(module) and isinstance(scale, Tensor) and (zero := int((scale == 0).sum())):
+            found[path] = zero
+    if not found:
+        return None
+    return Fault(tuple(found), f"{sum(found.values())} units are multiplied by zero, in {listed(list(found))}")
+
+
+def _rows(subject: Subject) -> list[tuple[str, Tensor]]:
+    """Path and weights (unit, inputs) of every convolution and linear map that runs and is finite."""
+    ran = {call.path for call in subject.calls}
+    found: list[tuple[str, Tensor]] = []
+    for path, module in subject.specimen.net.named_modules():
+        weight = getattr(module, "weight", None)
+        if path in ran and is_weight(module) and isinstance(weight, Tensor) and weight.ndim >= 2 and weight.is_floating_point():
+            turned = isinstance(module, nn.modules.conv._ConvTransposeNd) and module.groups == 1  # pyright: ignore[reportPrivateUsage]
+            rows = (weight.transpose(0, 1) if turned else weight).detach().flatten(1)
+            if bool(torch.isfinite(rows).all()):
+                found.append((path, rows))
+    return found
+
+
+def _units(subject: Subject, found: dict[str, int], what: str) -> Fault | None:
+    hit = {path: count for path, count in found.items() if count}
+    if not hit:
+        return None
+    worst = max(hit, key=lambda path: hit[path])
+    return Fault(tuple(hit), f"{sum(hit.values())} units in {len(hit)} layers {what}; most, {hit[worst]}, in {worst}")
+
+
+RULES = (
+    Rule(
+        id="MT001",
+        title="Weights that are not finite",
+        severity="error",
+        check=not_finite,
+        reason="Every output that depends on a NaN is NaN; training does not recover from it.",
+        source="IEEE 754.",
+        cost="The last sound checkpoint.",
+        fix="Load an earlier checkpoint; look for a learning rate or a mixed precision that overflowed.",
+    ),
+    Rule(
+        id="MT002",
+        title="Dead units",
+        severity="warning",
+        check=dead_units,
+        reason="A unit without weights answers the same to every input; it costs time and memory and carries nothing.",
+        source="Exact; pruned or shrunk by weight decay, e.g. Mehta et al. 2019, arXiv:1811.12495.",
+        cost="None: the function stays.",
+        fix="Remove the units and the inputs that read them.",
+    ),
+    Rule(
+        id="MT003",
+        title="Constant units",
+        severity="warning",
+        check=constant_units,
+        reason=(
+            "All taps are alike, so no gradient of the input's pattern was ever learnt; an initialisation by a "
+            "constant, or a placeholder."
+        ),
+        source="Ours, exact.",
+        cost="Training.",
+        fix="Draw these weights anew and train them, or load the file that holds them.",
+    ),
+    Rule(
+        id="MT004",
+        title="Units that a norm switches off",
+        severity="warning",
+        check=switched_off,
+        reason="A scale of zero makes a unit constant whatever the layer before it computes.",
+        source="Exact; Liu et al. 2017, arXiv:1708.06519, prune by it.",
+        cost="None: the function stays.",
+        fix="Remove the units, or train without weight decay on this scale (microtome.param_groups).",
+    ),
+)

@@ -1,0 +1,156 @@
+"""MT4xx: positions, patch embeddings and gates. Measured on noise and flat colours."""
+
+import torch
+from torch import Tensor, nn
+
+from microtome.auditing.rule import Fault, Rule, Subject, listed
+from microtome.errors import SpecimenError
+from microtome.specimen import Specimen, watch
+from microtome.specimen.gating import gates
+from microtome.specimen.tracing import Call
+
+FACTORS = (0.25, 1.0, 4.0)  # contrast, as factors on the normalised input
+PREFIX = 8  # class and register tokens at most
+
+
+def colour_scale(subject: Subject) -> Fault | None:
+    """A learnt position added to patches whose size follows the contrast: its share of the tokens' power follows it too."""
+    found = _embedding(subject)
+    if found is None:
+        return None
+    path, position = found
+    powers = [_output(subject.specimen, path, factor).double() for factor in FACTORS]
+    gap = float((powers[2] - powers[1]).norm() / powers[1].norm())
+    still = float(position.double().square().mean())
+    if gap < 1e-3 or still == 0:
+        return None
+    shares = [still / (still + float(power.square().mean())) for power in powers]
+    told = " / ".join(f"{share:.2g}" for share in shares)
+    return Fault(
+        (path,),
+        f"the position's share of the tokens' power at contrast 0.25 / 1 / 4 is {told} on noise; the embedding changes by "
+        f"{100 * gap:.0f} % when contrast is multiplied by 4",
+    )
+
+
+def stuck_gates(subject: Subject) -> Fault | str | None:
+    """Gates that are the same, to the last bit, for pictures that have nothing in common."""
+    specimen = subject.specimen
+    if specimen.trained is False:
+        return "the weights are untrained, and branches that begin at zero hold their gates still"
+    try:
+        found, _ = gates(specimen)
+    except SpecimenError as error:
+        return str(error)
+    if not found:
+        return None
+    pictures = _contrasts(specimen)
+    values: dict[str, Tensor] = {}
+
+    def look(name: str, value: Tensor) -> None:
+        for gate in found:
+            if gate.watch == name:
+                values[gate.name] = gate.values(value.detach().clone()).double()
+
+    with torch.no_grad(), watch(specimen, list(dict.fromkeys(gate.watch for gate in found)), each=look):
+        specimen.net(pictures)
+    stuck = {name: int((one == one[:1]).all(0).sum()) for name, one in values.items() if one.ndim == 2}
+    stuck = {name: count for name, count in stuck.items() if count}
+    if not stuck:
+        return None
+    total = sum(one.shape[1] for one in values.values() if one.ndim == 2)
+    return Fault(
+        tuple(stuck),
+        f"{sum(stuck.values())} of {total} gates give the same number for {len(pictures)} pictures of noise and flat colour, "
+        f"in {listed(list(stuck))}",
+    )
+
+
+def _contrasts(specimen: Specimen) -> Tensor:
+    """Noise of four strengths and four flat colours."""
+    generator = torch.Generator().manual_seed(2)
+    shape = (specimen.recipe.channels, *specimen.recipe.size)
+    noise = [factor * torch.randn(shape, generator=generator) for factor in (0.25, 0.5, 1.0, 2.0)]
+    flat = [torch.randn((shape[0], 1, 1), generator=generator).expand(shape) for _ in range(4)]
+    return _like(specimen, torch.stack([*noise, *flat]))
+
+
+def _like(specimen: Specimen, x: Tensor) -> Tensor:
+    first = next((p for p in specimen.net.parameters() if p.is_floating_point()), None)
+    return x if first is None else x.to(first.device, first.dtype)
+
+
+def _embedding(subject: Subject) -> tuple[str, Tensor] | None:
+    """The module that gives the patches and the learnt positions of equal shape that are added to them; None where there are none."""
+    conv = next((call for call in subject.leaves if isinstance(call.module, nn.Conv2d) and len(call.outputs[0]) == 4), None)
+    if conv is None:
+        return None
+    for call in (call for call in subject.calls if isinstance(call.module, nn.Conv2d) and len(call.outputs[0]) == 4):
+        _, units, rows, cols = call.outputs[0]
+        for parameter in subject.specimen.net.parameters():
+            shape = tuple(parameter.shape)
+            if (
+                len(shape) == 3
+                and shape[0] == 1
+                and shape[2] == units
+                and 0 <= shape[1] - rows * cols <= PREFIX
+                and rows * cols > 1
+            ):
+                position = parameter.detach()[0, shape[1] - rows * cols :]
+                return _outermost(subject.calls, call, rows * cols, units), position
+    return None
+
+
+def _outermost(calls: list[Call], conv: Call, cells: int, units: int) -> str:
+    """The largest module around the convolution that still gives patches of the same shape."""
+    around = [
+        call.path
+        for call in calls
+        if conv.path.startswith(f"{call.path}.")
+        and len(call.outputs) == 1
+        and call.outputs[0][0] == conv.outputs[0][0]
+        and call.outputs[0][1:] in ((cells, units), (*conv.outputs[0][2:], units), conv.outputs[0][1:])
+    ]
+    return min(around, key=len, default=conv.path)
+
+
+def _output(specimen: Specimen, path: str, factor: float) -> Tensor:
+    kept: list[Tensor] = []
+    noise = torch.randn(4, specimen.recipe.channels, *specimen.recipe.size, generator=torch.Generator().manual_seed(3))
+
+    def look(_name: str, value: Tensor) -> None:
+        kept.append(value.detach().clone())
+
+    with torch.no_grad(), watch(specimen, specimen.layer(path).name, each=look):
+        specimen.net(_like(specimen, noise * factor))
+    return kept[0]
+
+
+RULES = (
+    Rule(
+        id="MT401",
+        title="Patch embedding that follows the colour scale",
+        severity="note",
+        check=colour_scale,
+        reason=(
+            "Positions are added to embedded patches whose size is that of the contrast: strong contrast drowns "
+            "them, weak contrast leaves little else."
+        ),
+        source="Kim et al. 2023, arXiv:2111.08413; the share of power is our measure.",
+        cost="Another function: it has to be trained.",
+        fix=(
+            "Normalise the embedded patches before positions are added, with a projection without bias (timm: "
+            "embed_norm_layer)."
+        ),
+    ),
+    Rule(
+        id="MT402",
+        title="Gates that are stuck",
+        severity="warning",
+        check=stuck_gates,
+        reason="A gate that does not depend on the picture is a constant factor; its weights and its time are wasted.",
+        source="Hu et al. 2018, arXiv:1709.01507v4, section 7.2, see such gates in the last stage; the test is ours.",
+        cost="None for gates that are stuck on all images.",
+        fix="Fold the factor into the next weights and remove the gate; `microtome excitation` looks at real images.",
+    ),
+)

@@ -1,0 +1,138 @@
+"""Which parameters a network's function does not depend on, told by one gradient at random weights instead of by names.
+
+If scaling a norm's scale and shift together never changes the output, the derivative along that direction is zero everywhere
+(Euler), and at random weights it is zero for no other reason. The same gradient tells biases that what follows removes.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from microtome.errors import SpecimenError
+from microtome.specimen import Recipe
+from microtome.specimen.layers import is_norm, is_weight
+from microtome.specimen.tracing import deep_tensors
+from microtome.specimen.watching import slow_attention
+
+IMAGES = 4  # with fewer, statistics over a batch of single cells would be degenerate
+SIDE = 96  # px; structure does not depend on the size, and double precision is slow
+ZERO = 1e-7  # share below which a sum that cancels counts as zero; rounding leaves about 1e-12
+
+
+@dataclass(frozen=True)
+class Invariance:
+    """`scales`: norms whose scale and shift may be multiplied by a number without changing any output. `norms`: all norms with a
+    scale that takes part. `biases`: layers whose bias changes no output. All by path, in the order of the network's modules.
+    """
+
+    norms: tuple[str, ...]
+    scales: tuple[str, ...]
+    biases: tuple[str, ...]
+
+
+def invariance(net: nn.Module, recipe: Recipe) -> Invariance:
+    """The invariances of `net` in training mode (batch statistics), which is never touched: a copy in double precision is.
+
+    Raises:
+        SpecimenError: the copy does not run, or no gradient passes through it.
+    """
+    trial = copy.deepcopy(net).cpu().double().eval().requires_grad_(True)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        scramble(trial, generator)
+    for module in trial.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
+            module.training = True
+        if is_norm(module) and isinstance(getattr(module, "eps", None), float):
+            setattr(module, "eps", 1e-12)  # noqa: B010  # with it statistics do not scale exactly
+    value = _value(trial, recipe, generator)
+    named = dict(trial.named_parameters())
+    try:
+        found = torch.autograd.grad(value, list(named.values()), allow_unused=True)
+    except RuntimeError as error:
+        raise SpecimenError(f"No gradient passes through the network: {str(error).splitlines()[0][:120]}") from error
+    pairs: dict[int, Tensor | None] = {
+        id(parameter): gradient for parameter, gradient in zip(named.values(), found, strict=True)
+    }
+    norms: list[str] = []
+    scales: list[str] = []
+    biases: list[str] = []
+    for path, module in trial.named_modules():
+        slope = _products(module, pairs)
+        if slope is not None and is_norm(module):
+            norms.append(path)
+            scales += [path] if abs(float(slope.sum())) <= ZERO * float(slope.abs().sum()) else []
+        elif is_weight(module) and _idle(module, pairs):
+            biases.append(path)
+    return Invariance(tuple(norms), tuple(scales), tuple(biases))
+
+
+def scramble(net: nn.Module, generator: torch.Generator) -> None:
+    """Draw every parameter anew: kernels as He et al., scales around one, all the rest small; statistics are left alone."""
+    for path, module in net.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            if parameter.ndim >= 2 and is_weight(module):
+                parameter.copy_(noise * (2 / max(1, parameter[0].numel())) ** 0.5)
+            elif name in ("weight", "gamma", "scale") or "gamma" in path:
+                parameter.copy_(0.5 + torch.rand(parameter.shape, generator=generator, dtype=parameter.dtype))
+            else:
+                parameter.copy_(0.3 * noise)
+
+
+def _value(trial: nn.Module, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """One number that depends on all outputs, for a picture of noise as small as the network takes."""
+    sizes = [(min(SIDE, recipe.size[0]), min(SIDE, recipe.size[1])), recipe.size]
+    for size in dict.fromkeys(sizes):
+        x = torch.randn(IMAGES, recipe.channels, *size, generator=generator, dtype=torch.float64)
+        try:
+            with torch.enable_grad(), slow_attention():
+                outputs = [out for out in deep_tensors(_plain(trial(x))) if out.is_floating_point() and out.requires_grad]
+            break
+        except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
+            if size == sizes[-1]:
+                raise SpecimenError(
+                    f"The network does not run in double precision ({str(error).strip().splitlines()[0][:120]})."
+                ) from error
+    else:
+        raise AssertionError("the last size is tried")
+    if not outputs:
+        raise SpecimenError("No gradient passes through the network.")
+    return torch.stack([(out * torch.randn(out.shape, generator=generator, dtype=out.dtype)).sum() for out in outputs]).sum()
+
+
+def _plain(output: Any) -> Any:
+    return list(output.values()) if isinstance(output, dict) else output
+
+
+def _products(module: nn.Module, pairs: dict[int, Tensor | None]) -> Tensor | None:
+    """Parameter times gradient for scale and shift of a norm; None where its scale takes no part."""
+    parts: list[Tensor] = []
+    for name in ("weight", "bias"):
+        parameter = getattr(module, name, None)
+        gradient = pairs.get(id(parameter))
+        if isinstance(parameter, nn.Parameter) and gradient is not None:
+            parts.append((parameter.detach() * gradient).flatten())
+        elif name == "weight":
+            return None
+    told = torch.cat(parts)
+    return told if bool(told.any()) else None
+
+
+def _idle(module: nn.Module, pairs: dict[int, Tensor | None]) -> bool:
+    """Whether a layer's bias moves nothing while its weight does."""
+    weight, bias = pairs.get(id(getattr(module, "weight", None))), pairs.get(id(getattr(module, "bias", None)))
+    if weight is None or bias is None or not bool(weight.any()):
+        return False
+    return float(bias.abs().max()) <= ZERO * float(weight.abs().max())
+
+
+def norm_paths(net: nn.Module) -> Iterator[str]:
+    """The paths of all norms with a learnable scale, used or not."""
+    for path, module in net.named_modules():
+        if is_norm(module) and isinstance(getattr(module, "weight", None), nn.Parameter):
+            yield path

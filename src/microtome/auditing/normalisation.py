@@ -1,0 +1,139 @@
+"""MT2xx: normalisation. Told by the scale-invariance test, not by names."""
+
+from typing import Literal
+
+from torch import nn
+
+from microtome.auditing.invariance import Invariance
+from microtome.auditing.rule import Fault, Rule, Subject, listed
+from microtome.specimen import Specimen
+
+Role = Literal["internal", "branch end", "shortcut", "free"]
+ROLES: tuple[Role, ...] = ("internal", "branch end", "shortcut", "free")
+
+
+def roles(specimen: Specimen, told: Invariance) -> dict[str, Role]:
+    """The role of every norm whose scale takes part.
+
+    internal: scaling it changes no output. branch end: it is the last of a residual branch. shortcut: it lies on a shortcut.
+    free: neither; its scale is one of the logits or of the stream.
+    """
+    ends = {block.end for block in specimen.residuals}
+    shortcuts = [block.shortcut for block in specimen.residuals if block.shortcut]
+
+    def role(path: str) -> Role:
+        if path in told.scales:
+            return "internal"
+        if path in ends:
+            return "branch end"
+        on = any(path == shortcut or path.startswith(f"{shortcut}.") for shortcut in shortcuts)
+        return "shortcut" if on else "free"
+
+    return {path: role(path) for path in told.norms}
+
+
+def idle_biases(subject: Subject) -> Fault | str | None:
+    """Biases that a norm, or a softmax over keys, takes out again."""
+    told = subject.invariance
+    if isinstance(told, str):
+        return told
+    if not told.biases:
+        return None
+    net = subject.specimen.net
+    count = sum(_bias(net.get_submodule(path)) for path in told.biases)
+    return Fault(told.biases, f"{count} bias values of {len(told.biases)} layers change no output: {listed(told.biases)}")
+
+
+def decayed_scales(subject: Subject) -> Fault | str | None:
+    """Norm scales for which one weight decay for all is wrong: some pull a branch towards identity, some a shortcut to zero."""
+    told = subject.invariance
+    if isinstance(told, str):
+        return told
+    found = roles(subject.specimen, told)
+    counts = {role: sum(one == role for one in found.values()) for role in ROLES}
+    if not counts["branch end"] or not counts["shortcut"] + counts["free"]:
+        return None
+    against = tuple(path for path, role in found.items() if role in ("shortcut", "free"))
+    return Fault(
+        against,
+        f"of {len(found)} norms {counts['internal']} are internal (decay changes no function), {counts['branch end']} end a branch "
+        f"(decay draws the block towards identity), {counts['shortcut']} lie on a shortcut and {counts['free']} scale stream or logits",
+    )
+
+
+def few_channels(subject: Subject) -> Fault | None:
+    """Group norms whose groups hold so few values that they say little or nothing."""
+    void: list[str] = []
+    steep: dict[str, float] = {}
+    for call in subject.leaves:
+        if not isinstance(call.module, nn.GroupNorm) or not call.inputs:
+            continue
+        shape = call.inputs[0]
+        group = shape[1] // call.module.num_groups
+        cells = 1
+        for side in shape[2:]:
+            cells *= side
+        if group * cells <= 2:
+            void.append(call.path)
+        elif cells == 1 and group < 8:
+            steep[call.path] = float("inf") if group <= 3 else (group - 2) / (group - 3)
+    if not void and not steep:
+        return None
+    said: list[str] = []
+    if void:
+        said.append(
+            f"{len(void)} group norms see one or two values a group, so that nothing or only a sign is left: {listed(void)}"
+        )
+    if steep:
+        path, gain = next(iter(steep.items()))
+        grows = "without bound" if gain == float("inf") else f"{gain:.3g} times"
+        said.append(f"{len(steep)} see fewer than eight: {path} multiplies the gradient's power {grows}")
+    return Fault((*void, *steep), "; ".join(said), severity="error" if void else "warning")
+
+
+def _bias(module: nn.Module) -> int:
+    bias = getattr(module, "bias", None)
+    return bias.numel() if isinstance(bias, nn.Parameter) else 0
+
+
+RULES = (
+    Rule(
+        id="MT201",
+        title="Biases that do nothing",
+        severity="note",
+        check=idle_biases,
+        reason=(
+            "What follows subtracts the mean of each channel (or is a softmax over keys), so the bias never "
+            "reaches the output; it only costs memory and is blown about by the optimiser."
+        ),
+        source="Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.2; found by the gradient at random weights, ours.",
+        cost="None: the function in training stays; in evaluation fold it into the running mean.",
+        fix="Build these layers with bias=False.",
+    ),
+    Rule(
+        id="MT202",
+        title="One weight decay for all norm scales",
+        severity="note",
+        check=decayed_scales,
+        reason=(
+            "Decay on the scale at a branch's end regularises the block towards identity; on a shortcut or on the "
+            "stream it does the opposite, and on internal scales it only changes the effective learning rate."
+        ),
+        source="After Kim et al. 2024, arXiv:2205.07260; the classes by invariance and the advice on each are ours.",
+        cost="A training setting.",
+        fix="optimizer = AdamW(microtome.param_groups(net, weight_decay))",
+    ),
+    Rule(
+        id="MT203",
+        title="Group norms with too few values",
+        severity="warning",
+        check=few_channels,
+        reason=(
+            "On single cells the backward pass of a group of c values multiplies the gradient's power by (c − 2) / "
+            "(c − 3): it diverges at three; a group of one gives zero."
+        ),
+        source="Our closed form, checked by simulation; not the formula of Kim et al. 2023, arXiv:2302.03193.",
+        cost="Training.",
+        fix="Fewer groups: at least eight values in each.",
+    ),
+)

@@ -1,0 +1,84 @@
+"""What a rule is, what it finds, and the network as rules see it: measured once, shared by all of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from microtome.auditing.invariance import Invariance, invariance
+from microtome.errors import SpecimenError
+from microtome.numerics.receptive import Field
+from microtome.receptive import fields
+from microtome.specimen import Specimen
+from microtome.specimen.tracing import Call
+
+Severity = Literal["note", "warning", "error"]
+SEVERITIES: tuple[Severity, ...] = ("note", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What one rule found in one network: the layers by path, what was measured there, and what mends it here.
+
+    `severity` and `fix` replace the rule's where they differ from case to case; `edit` is written as for `microtome edit`.
+    """
+
+    layers: tuple[str, ...]
+    evidence: str
+    severity: Severity | None = None
+    fix: str = ""
+    edit: str = ""
+
+
+class Subject:
+    """A specimen and what several rules want to know of it."""
+
+    def __init__(self, specimen: Specimen) -> None:
+        self.specimen = specimen
+
+    @cached_property
+    def calls(self) -> list[Call]:
+        """Every call of every module in one forward pass."""
+        return self.specimen.anatomy.found.calls
+
+    @cached_property
+    def leaves(self) -> list[Call]:
+        """The first calls of the modules without children, in order of execution."""
+        return [call for call in self.calls if call.index == 0 and next(call.module.children(), None) is None]
+
+    @cached_property
+    def invariance(self) -> Invariance | str:
+        """Which parameters the function does not depend on, or why that cannot be told."""
+        try:
+            return invariance(self.specimen.net, self.specimen.recipe)
+        except SpecimenError as error:
+            return str(error)
+
+    @cached_property
+    def fields(self) -> dict[str, Field]:
+        """The theoretical receptive fields of all convolutions."""
+        names = self.specimen.aliases.get("convs", ())
+        return fields(self.specimen, list(names)) if names else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One rule. `check` gives what it found, None where all is well, or a text that says why it could not be checked.
+
+    `reason` says why it matters, `source` who says so (ours where we derived it), `cost` what the repair costs, `fix` what to do.
+    """
+
+    id: str
+    title: str
+    severity: Severity
+    reason: str
+    source: str
+    cost: str
+    fix: str
+    check: Callable[[Subject], Fault | str | None]
+
+
+def listed(names: tuple[str, ...] | list[str], most: int = 3) -> str:
+    """The first few names and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

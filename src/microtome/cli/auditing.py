@@ -1,0 +1,144 @@
+"""The verb `audit`: what is found as text, JSON or SARIF; a baseline; an exit code for CI; the repair."""
+
+import json
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from microtome import __version__, catalog
+from microtome.cli import arguments
+
+if TYPE_CHECKING:
+    from microtome.finding import Finding
+    from microtome.specimen import Specimen
+
+LEVELS = ("note", "warning", "error")
+CODES = (
+    "\n\nExit codes: 0 nothing new at or above --fail-on; 1 something is, or the audit failed; 2 the call was wrong. Weights, a "
+    "baseline and --ignore decide what is new: microtome audit NET --write-baseline known.json, then --baseline known.json."
+)
+
+
+def extended(command: click.Command) -> click.Command:
+    """The command of the analysis with the options of an audit."""
+    command.callback = _audit
+    command.help = (command.help or "") + CODES
+    command.params += [
+        click.Option(["--format", "form"], type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True,
+                     help="What is written: for people, for scripts, for code scanning (SARIF 2.1.0)."),
+        click.Option(["--output"], metavar="FILE", help="Write it there instead of to the terminal."),
+        click.Option(["--fail-on"], type=click.Choice(["never", *LEVELS]), default="error", show_default=True,
+                     help="The least severity at which a new finding makes the exit code 1."),
+        click.Option(["--baseline"], metavar="FILE", help="What is known already, and not new."),
+        click.Option(["--write-baseline"], metavar="FILE", help="Write what is found as a baseline."),
+        click.Option(["--fix"], metavar="FILE", help="Make the edits that mend what was found, and write the network (.safetensors)."),
+    ]  # fmt: skip
+    return command
+
+
+def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: str | None, fail_on: str, baseline: str | None,
+           write_baseline: str | None, fix: str | None, own_ignore: str | None, **said: Any) -> int:  # fmt: skip
+    from microtome.auditing import baseline as lists
+    from microtome.auditing import sarif
+
+    known = lists.known(baseline) if baseline else frozenset[sarif.Place]()
+    if fix:
+        from microtome.specimen.keeping import checked
+
+        checked(fix)
+    opened = arguments.openers([specimen], said)[0]()
+    finding = _measured(opened, {} if own_ignore is None else {"ignore": own_ignore}, wanted, said)
+    if finding is None:
+        return 1
+    form = "json" if said["as_json"] else form
+    if form == "text":
+        text = _told(finding, known)
+    else:
+        value = sarif.plain(finding, known) if form == "json" else sarif.log(finding, __version__, known)
+        text = json.dumps(value, indent=1, ensure_ascii=False)
+    if output:
+        Path(output).write_text(text + "\n", encoding="utf-8")
+    else:
+        click.echo(text)
+    if write_baseline:
+        lists.write(write_baseline, finding)
+    if fix:
+        _mended(opened, finding, fix)
+    return int(fail_on != "never" and any(_counts(one, fail_on) for one in sarif.entries(finding, known)))
+
+
+def _counts(one: dict[str, Any], least: str) -> bool:
+    return bool(one["new"]) and LEVELS.index(one["severity"]) >= LEVELS.index(least)
+
+
+def _measured(specimen: "Specimen", options: dict[str, Any], wanted: bool, said: dict[str, Any]) -> "Finding | None":
+    """The finding, kept in the folder of findings like every other; None where it failed, which is said."""
+    from microtome.runner import analyze
+    from microtome.scan import Pace
+
+    told = {"command": " ".join(["microtome", *sys.argv[1:]]), "title": specimen.name}
+    pace = Pace(device=said["device"], batch=said["batch"])
+    outcome = analyze([specimen], None, said["out"], only=["audit"], settings={"audit": options}, pace=pace, said=told)
+    for one in outcome.failed:
+        click.echo(f"FAILED {one['specimen']}: {one['reason']}", err=True)
+    if outcome.failed:
+        return None
+    if wanted:
+        from microtome.render.html import report
+
+        report(outcome.root)
+    return outcome.of("audit")[0]
+
+
+def _told(finding: "Finding", known: Collection[tuple[str, str]]) -> str:
+    """The audit for people: each finding with its layers, evidence, reason and repair; the line last."""
+    from microtome.auditing.sarif import entries
+
+    lines: list[str] = []
+    for one in entries(finding, known):
+        mark = "" if one["new"] else " (known)"
+        lines += [
+            f"{one['severity']} {one['rule']} {one['title']}{mark}",
+            f"  where     {_few(one['layers'])}",
+            f"  evidence  {one['evidence']}.",
+            f"  why       {one['reason']} ({one['source'].rstrip('.')})",
+            f"  repair    {one['fix']} Cost: {one['cost']}",
+            "",
+        ]
+    rules = finding["outcome"].coords["criterion"].values
+    lines += [
+        f"{id} {text}" for id, text in zip(rules, finding["outcome"].values, strict=True) if str(text).startswith("not checked")
+    ]
+    return "\n".join([*lines, finding.line])
+
+
+def _few(layers: Sequence[str]) -> str:
+    return ", ".join(layers[:6]) + (f" and {len(layers) - 6} more" if len(layers) > 6 else "")
+
+
+def _mended(specimen: "Specimen", finding: "Finding", path: str) -> None:
+    """Write the network with every edit that mends a finding, and say what is left to training settings or to hands."""
+    from microtome.auditing.sarif import entries
+    from microtome.edit import edited, parsed
+
+    left: list[str] = []
+    changed = specimen
+    done: set[str] = set()
+    for one in entries(finding):
+        if one["edit"] in done:
+            continue
+        if one["edit"] and one["edit"].partition(":")[0] in catalog.edits():
+            changed = edited(changed, [parsed(one["edit"])])
+            done.add(one["edit"])
+            click.echo(f"{one['rule']}: {changed.edits[-1].line}", err=True)
+        else:
+            left.append(f"{one['rule']}: no edit; {one['fix']}")
+    for line in left:
+        click.echo(line, err=True)
+    if changed is specimen:
+        click.echo(f"Nothing was found that an edit mends; {path} was not written.", err=True)
+    else:
+        click.echo(f"Written: {changed.save(path)}", err=True)

@@ -1,0 +1,113 @@
+"""Parameter groups: the oracle counts of internal norms, timm's own groups, and that decaying internal scales changes no function."""
+
+import copy
+
+import pytest
+import torch
+
+import microtome as mt
+from microtome._torchvision import timm
+from microtome.auditing.invariance import invariance
+from microtome.auditing.normalisation import roles
+from microtome.errors import BadOption
+
+
+@pytest.mark.parametrize(
+    ("name", "internal", "norms", "stem"),
+    [("resnet18", 8, 20, "bn1"), ("resnet50", 33, 53, "bn1"), ("resnetv2_50", 28, 49, "norm")],
+)
+def test_internal_norms_are_those_of_one_forward_pass_each(name: str, internal: int, norms: int, stem: str) -> None:
+    """8 of 20, 33 of 53, 28 of 49, found before by scaling each norm by three and looking whether the output changes."""
+    net = mt.open(f"timm:{name}", weights=None, recipe={"size": 64})
+    told = invariance(net.net, net.recipe)
+    assert (len(told.scales), len(told.norms)) == (internal, norms)
+    assert (stem in told.scales) == (name == "resnet50")
+
+
+def test_the_slow_twin_agrees(tiny_resnet: mt.Specimen) -> None:
+    """Scaling (γ, β) of each norm by three in double precision, batch statistics: the output changes exactly where we say so."""
+    told = invariance(tiny_resnet.net, tiny_resnet.recipe)
+    net = copy.deepcopy(tiny_resnet.net).double().train()
+    with torch.no_grad():
+        for part in net.modules():
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.eps = 1e-14
+                part.weight.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(1))
+                part.bias.normal_(generator=torch.Generator().manual_seed(2))
+        x = torch.randn(4, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+        before = net(x)
+        changed: dict[str, bool] = {}
+        for path in told.norms:
+            part = net.get_submodule(path)
+            part.weight *= 3
+            part.bias *= 3
+            changed[path] = float((net(x) - before).abs().max()) > 1e-6 * float(before.std())
+            part.weight /= 3
+            part.bias /= 3
+    assert tuple(path for path, moved in changed.items() if not moved) == told.scales
+    assert {True, False} == set(changed.values())
+
+
+@pytest.fixture(scope="module")
+def tiny_resnet() -> mt.Specimen:
+    return mt.open("microtome:mini_resnet", weights=None)
+
+
+@pytest.mark.parametrize("name", ["timm:resnet18", "timm:vit_tiny_patch16_224"])
+def test_the_policy_timm_gives_timms_groups(name: str) -> None:
+    from timm.optim import param_groups_weight_decay  # noqa: TID251
+
+    assert timm() is not None
+    net = mt.open(name, weights=None).net
+    skip = net.no_weight_decay() if hasattr(net, "no_weight_decay") else ()
+    theirs = param_groups_weight_decay(net, 0.05, no_weight_decay_list=skip)
+    ours = mt.param_groups(net, 0.05, "timm")
+    for one, two in zip(theirs, ours, strict=True):
+        assert one["weight_decay"] == two["weight_decay"]
+        assert [id(p) for p in one["params"]] == [id(p) for p in two["params"]]
+
+
+def test_groups_partition_and_move_exactly_the_scales_that_decay_is_for(tiny_resnet: mt.Specimen) -> None:
+    told = roles(tiny_resnet, invariance(tiny_resnet.net, tiny_resnet.recipe))
+    assert {role: sum(one == role for one in told.values()) for role in set(told.values())} == {
+        "internal": 10, "branch end": 7, "shortcut": 4,
+    }  # fmt: skip
+    names = {id(p): name for name, p in tiny_resnet.net.named_parameters()}
+    plain, decayed = mt.param_groups(tiny_resnet, 0.1)
+    ids = [id(p) for group in (plain, decayed) for p in group["params"]]
+    assert sorted(ids) == sorted(names)
+    extra = {names[id(p)] for p in decayed["params"] if p.ndim == 1}
+    wanted = {f"{path}.weight" for path, role in told.items() if role in ("internal", "branch end")}
+    assert extra == wanted | {f"{path}.bias" for path, role in told.items() if role == "internal"}
+
+
+def test_decaying_internal_scales_changes_no_output(tiny_resnet: mt.Specimen) -> None:
+    """And decaying a shortcut's scale does: the two classes differ in what they are said to differ in."""
+    told = roles(tiny_resnet, invariance(tiny_resnet.net, tiny_resnet.recipe))
+    x = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    def after(role: str) -> float:
+        net = copy.deepcopy(tiny_resnet.net).train()
+        with torch.no_grad():
+            before = net(x)
+            for path in (path for path, one in told.items() if one == role):
+                net.get_submodule(path).weight *= 0.5
+                net.get_submodule(path).bias *= 0.5
+            return float((net(x) - before).abs().max() / before.std())
+
+    assert after("internal") < 1e-2  # eps in the norms
+    assert after("shortcut") > 0.1
+
+
+def test_a_module_is_taken_as_it_is_and_left_as_it_was() -> None:
+    net = mt.open("microtome:mini_resnet", weights=None).net.train()
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    groups = mt.param_groups(net, recipe={"size": 64})
+    assert net.training
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    torch.optim.SGD(groups, lr=0.1)
+    assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in net.parameters()}
+    every = mt.param_groups(net, policy="all", no_weight_decay_list={next(iter(state))})
+    assert len(every[0]["params"]) == 1
+    with pytest.raises(BadOption, match="no policy 'tim'.*'timm'"):
+        mt.param_groups(net, policy="tim")  # type: ignore[arg-type]
