@@ -1,0 +1,172 @@
+"""Attention maps: which modules have them, what grid their tokens lie on, and how to see them.
+
+A fused kernel never forms the map. While one looks, modules with a switch for it (timm's `fused_attn`) run it written out, and
+`nn.MultiheadAttention` is asked for its weights; afterwards everything is as it was.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from microtome.specimen.fronts import first_convolution
+from microtome.specimen.specimen import Specimen
+from microtome.specimen.watching import slow_attention
+
+PREFIX = 16  # at most so many class, distillation and register tokens stand before the grid
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The grid (rows, cols) that a layer's tokens lie on, one cell's size (rows, cols) in px, and how many tokens precede it.
+
+    `windows` says that the grid is that of one window among several.
+    """
+
+    grid: tuple[int, int]
+    cell: tuple[float, float]
+    prefix: int
+    windows: bool
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Learned positions (token, unit) of the grid's tokens, and the path of what turns a picture into the tokens they go to."""
+
+    name: str
+    front: str
+    values: Tensor
+
+
+def attention_paths(net: nn.Module) -> list[str]:
+    """Paths of the modules whose attention maps can be seen, in the order they are registered."""
+    return [name for name, module in net.named_modules() if isinstance(module, nn.MultiheadAttention) or _written_out(module)]
+
+
+def tokens_of(specimen: Specimen, path: str, count: int) -> Tokens | None:
+    """Where the `count` tokens of the attention module at `path` lie; None where they are on no grid that is known."""
+    module = specimen.net.get_submodule(path)
+    size = specimen.recipe.size
+    window: Any = getattr(module, "window_size", None)
+    if isinstance(window, tuple | list) and prod(cast(Sequence[int], window)) == count:
+        parent = specimen.net.get_submodule(path.rpartition(".")[0])
+        whole: Any = getattr(parent, "input_resolution", None)
+        if whole is None:
+            return None
+        cell = (size[0] / whole[0], size[1] / whole[1])
+        return Tokens((window[0], window[1]), cell, 0, tuple(window) != tuple(whole))
+    grid = patch_grid(specimen)
+    if grid is None or not 0 <= count - prod(grid) <= PREFIX:
+        return None
+    return Tokens(grid, (size[0] / grid[0], size[1] / grid[1]), count - prod(grid), False)
+
+
+def patch_grid(specimen: Specimen) -> tuple[int, int] | None:
+    """The grid of patches that the first convolution cuts the picture into; None where it cuts none."""
+    path = first_convolution(specimen)
+    if not path:
+        return None
+    conv = cast(nn.Conv2d, specimen.net.get_submodule(path))
+    rows, cols = (side // step for side, step in zip(specimen.recipe.size, conv.stride, strict=True))
+    return (rows, cols) if tuple(conv.kernel_size) == tuple(conv.stride) else None
+
+
+def positions(specimen: Specimen) -> Positions | None:
+    """The positions that are added to the patches right after they were embedded; None where there are none."""
+    grid = patch_grid(specimen)
+    for name in ("pos_embed", "encoder.pos_embedding"):
+        found = specimen.net
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if grid is None or not isinstance(found, Tensor) or found.dim() != 3:
+            continue
+        if 0 <= found.shape[1] - prod(grid) <= PREFIX:
+            front = "patch_embed" if isinstance(getattr(specimen.net, "patch_embed", None), nn.Module) else ""
+            return Positions(name, front or first_convolution(specimen), found.detach()[0, -prod(grid) :])
+    return None
+
+
+def relative_bias(module: nn.Module) -> tuple[Tensor, tuple[int, int]] | None:
+    """The learned bias (head, token, token) of an attention module over the pairs of its grid, and the grid (rows, cols).
+
+    Read from `_get_rel_pos_bias` or `rel_pos.get_bias` (timm's names), prefix tokens left out; None where it has none.
+    """
+    window: Any = getattr(module, "window_size", None)
+    rule: Any = getattr(module, "_get_rel_pos_bias", None)
+    inner: Any = getattr(module, "rel_pos", None)
+    if rule is None and inner is not None and hasattr(inner, "get_bias"):
+        window, rule = inner.window_size, inner.get_bias
+    if rule is None or window is None:
+        return None
+    bias = cast(Tensor, rule()).detach()
+    bias = bias[0] if bias.dim() == 4 else bias
+    count = window[0] * window[1]
+    return bias[:, -count:, -count:], (int(window[0]), int(window[1]))
+
+
+def allowed_pairs(net: nn.Module, path: str, count: int) -> Tensor:
+    """Which of `count` tokens may look at which, as 1 or 0 (window, 1, token, token): all, or what the block's mask allows.
+
+    The mask is timm's `attn_mask` of shifted windows, which adds -100 to the logits of forbidden pairs.
+    """
+    mask: Any = getattr(net.get_submodule(path.rpartition(".")[0]), "attn_mask", None)
+    if not isinstance(mask, Tensor) or mask.shape[-1] != count:
+        return torch.ones(1, 1, count, count)
+    return (mask >= 0).float().cpu().reshape(-1, 1, count, count)
+
+
+@contextmanager
+def attending(net: nn.Module, paths: Sequence[str], each: Callable[[str, Tensor], None]) -> Generator[None]:
+    """Nothing; inside, `each(path, map)` is called with every attention map (image × window, head, query, key) as it is made."""
+    modules = {path: net.get_submodule(path) for path in paths}
+    switched = [module for module in modules.values() if getattr(module, "fused_attn", False)]
+    handles: list[Any] = []
+    try:
+        for module in switched:
+            cast(Any, module).fused_attn = False
+        for path, module in modules.items():
+            if isinstance(module, nn.MultiheadAttention):
+                handles += _asked(path, module, each)
+            else:
+                drop = cast(nn.Module, module.attn_drop)
+                handles.append(drop.register_forward_pre_hook(_taking(path, each)))
+        with slow_attention():
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module in switched:
+            cast(Any, module).fused_attn = True
+
+
+def _written_out(module: nn.Module) -> bool:
+    """Whether a module hands its map of attention to a dropout of its own, which can be watched."""
+    return isinstance(getattr(module, "attn_drop", None), nn.Module) and hasattr(module, "num_heads")
+
+
+def _taking(path: str, each: Callable[[str, Tensor], None]) -> Callable[..., None]:
+    def take(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        each(path, inputs[0])
+
+    return take
+
+
+def _asked(path: str, module: nn.MultiheadAttention, each: Callable[[str, Tensor], None]) -> list[Any]:
+    """Hooks that make torch's own attention form its weights, and hand on what the caller had asked for."""
+
+    def ask(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        given = dict(zip(("key_padding_mask", "need_weights", "attn_mask"), inputs[3:], strict=False))
+        return inputs[:3], given | named | {"need_weights": True, "average_attn_weights": False}
+
+    def take(_module: nn.Module, _inputs: Any, named: dict[str, Any], output: Any) -> Any:
+        each(path, output[1])
+        return output[0], output[1].mean(1)
+
+    return [
+        module.register_forward_pre_hook(ask, with_kwargs=True),
+        module.register_forward_hook(take, with_kwargs=True),
+    ]
