@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from microtome.specimen import Specimen, tap, watch
 
 RECTIFIER = re.compile(r"(Relu|Threshold|Hardtanh)Backward\d+")
 OWN = re.compile(r"\w+Backward\d+|torch::autograd::AccumulateGrad")  # torch's own operations; others are somebody's Function
+BRIGHT = 0.995  # quantile of a projection's size, where it is not zero, that is drawn in full colour
 AT_ONCE = 12  # pictures in one pass: the graph of a large network takes some 50 MB for each
 
 
@@ -140,3 +142,16 @@ def _all_seen(specimen: Specimen, name: str, expected: int, opaque: Mapping[str,
 def told(passages: Sequence[Passage]) -> list[str]:
     """What the signal of each layer passed that no rule is defined for, in words; empty where there is none."""
     return [", ".join(f"{count} {name}" for name, count in sorted(one.curved.items())) for one in passages]
+
+
+def visible(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Signed projections (unit, rank, row, col, rgb) as colours, uint8: zero in middle grey, each on its own scale.
+
+    Where there is none (not a number), middle grey.
+    """
+    flat = np.abs(pixels).reshape(*pixels.shape[:2], -1)
+    known = np.where(flat > 0, flat, np.nan)  # where the window is much larger than what is reached, most of it is zero
+    known[np.isnan(known).all(2)] = 0.0
+    most = np.nanquantile(known, BRIGHT, axis=2)[..., None, None, None]
+    share = np.divide(np.nan_to_num(pixels), most, out=np.zeros_like(pixels), where=most > 0)
+    return np.clip(np.round(127.5 + 127.5 * share), 0, 255).astype(np.uint8)

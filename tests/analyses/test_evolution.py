@@ -13,6 +13,7 @@ from microtome import testing
 from microtome.analyses.evolution import Evolution
 from microtome.errors import CheckpointError, Unmeasurable
 from microtome.numerics.cka import debiased_cka
+from microtome.projection import projected
 from microtome.runner import analyze
 from microtome.scan import Pace
 from microtome.specimen import watch
@@ -50,6 +51,7 @@ def test_common_suite_and_exact_ends(run: Path, vgg: mt.Specimen, scenes: mt.Ima
     assert (found["drift"].values[:, :-1] > 0).all()
     np.testing.assert_array_equal(found["step"].values[:, -1], found["drift"].values[:, -2])
     assert found["place/features.2"].sizes["checkpoint"] == 4
+    assert (found["rectifiers"].values > 0).all()
 
 
 def test_distances_and_accuracy_are_what_each_file_gives_when_opened_alone(
@@ -74,6 +76,25 @@ def test_distances_and_accuracy_are_what_each_file_gives_when_opened_alone(
     assert scenes.labels is not None
     right = [float((one.argmax(1).numpy() == scenes.labels).mean()) for one in logits]
     assert found["accuracy"].values[[1, 3]].tolist() == pytest.approx(right)
+
+
+def test_projections_are_those_of_the_network_of_their_moment(run: Path, vgg: mt.Specimen, scenes: mt.Images) -> None:
+    found = Evolution(checkpoints=str(run), at=("features.6",), units=2, size=64)(vgg, scenes, PACE)
+    opened = mt.open("microtome:mini_vgg", weights=run / "epoch-002.safetensors")
+    unit = int(found["projection/features.6"].unit.values[0])
+    image, row, col = found["place/features.6"].sel(checkpoint="epoch-002", unit=unit).values.astype(int).tolist()
+    assert image >= 0
+    x = vgg.recipe.normalised(torch.from_numpy(scenes.pixels(vgg.recipe, [image])))
+    cell = torch.tensor([row * vgg.layer("features.6").grid[1] + col])  # type: ignore[index]
+    whole = projected(opened, "features.6", x, torch.tensor([unit]), cell, "deconvnet").pixels[0]
+    shown = found["projection/features.6"].sel(checkpoint="epoch-002", unit=unit).values
+    assert shown.shape[0] < 64
+    # all of the signal lies in the unit's window, and only there
+    assert np.abs(shown).sum() == pytest.approx(float(whole.abs().sum()), rel=1e-4)
+    assert (
+        found["pair/features.6"].unit.values
+        == [f"{u} {w}" for u in found["projection/features.6"].unit.values for w in ("patch", "projection")]
+    ).all()
 
 
 def test_the_same_file_again_has_not_moved(run: Path, vgg: mt.Specimen, scenes: mt.Images, tmp_path: Path) -> None:

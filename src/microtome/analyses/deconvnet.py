@@ -33,7 +33,7 @@ from microtome.mappable import mappable
 from microtome.numerics.maps import partial_rank_correlation
 from microtome.numerics.strata import edges
 from microtome.panels import Bars, Grid, Panel, Table
-from microtome.projection import AT_ONCE, Passage, projected, told
+from microtome.projection import AT_ONCE, Passage, projected, told, visible
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.strongest import Window, chosen_units, crops, cut, fired, grid_place, peaks, shrunk, windows
@@ -43,7 +43,6 @@ DEFAULT = ("shallow", "middle", "deep")
 DRAWN = 12  # layers with a picture
 DOUBTED = 2  # strongest activations of each unit whose projections are compared with what they should differ from
 RIVALS = ("another unit", "random weights", "edges of the picture")
-BRIGHT = 0.995  # quantile of a projection's size, where it is not zero, that is drawn in full colour
 SAME = 0.5  # rank correlation above which a projection is called another's rather than its own
 
 
@@ -121,7 +120,7 @@ class Deconvnet(Census):
         patches = crops(images, specimen.recipe, window, image, cell, self.size)
         drawn = {"unit": shown, "rank": np.arange(1, len(value) + 1)}
         pairs = {"unit": [f"{one} {what}" for one in shown for what in ("patch", "projection")], "rank": drawn["rank"]}
-        both = np.stack([patches, _visible(pixels)], 1).reshape(-1, *patches.shape[1:])
+        both = np.stack([patches, visible(pixels)], 1).reshape(-1, *patches.shape[1:])
         row, col = grid_place(window, cell)
         told_at = {"axis": ["image", "row", "col"]}
         dims = ("unit", "rank", "row", "col", "rgb")
@@ -289,13 +288,3 @@ def _ruled(found: Arrays, name: str) -> str:
 def _doubts(found: Arrays, name: str) -> str:
     unit, random, mere = (float(found["likeness"].sel(layer=name, measure=one)) for one in RIVALS)
     return f"A projection looks like another unit's by {unit:.2f}, like random weights' by {random:.2f}, like mere edges by {mere:.2f}"
-
-
-def _visible(pixels: Any) -> Any:
-    """Signed projections as colours, uint8: zero in middle grey, each on its own scale; where there is none, middle grey."""
-    flat = np.abs(pixels).reshape(*pixels.shape[:2], -1)
-    known = np.where(flat > 0, flat, np.nan)  # where the window is much larger than what is reached, most of it is zero
-    known[np.isnan(known).all(2)] = 0.0
-    most = np.nanquantile(known, BRIGHT, axis=2)[..., None, None, None]
-    share = np.divide(np.nan_to_num(pixels), most, out=np.zeros_like(pixels), where=most > 0)
-    return np.clip(np.round(127.5 + 127.5 * share), 0, 255).astype(np.uint8)

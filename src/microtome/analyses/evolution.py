@@ -1,10 +1,10 @@
 """How features settle while a network learns, layer by layer, over checkpoints of one training.
 
 For every layer: how far its features at each checkpoint are from those of the last one (one minus debiased CKA), how far from one
-checkpoint to the next, and in which share of its units the strongest picture is another one at the next checkpoint. All distances to
-the end fall to zero there by construction, and early layers of random networks are alike anyway, so each stands beside the distance
-of an untrained twin to the same end: "settled" is for good within half of that. Where the head names the images' classes, its accuracy
-stands beside it.
+checkpoint to the next, in which share of its units the strongest picture is another one at the next checkpoint, and that picture's
+patch with its projection back to the pixels. All distances to the end fall to zero there by construction, and early layers of
+random networks are alike anyway, so each stands beside the distance of an untrained twin to the same end: "settled" is for good
+within half of that. Where the head names the images' classes, its accuracy stands beside it.
 
 The checkpoints are files of the specimen's architecture: a folder that `python -m microtome.training … --checkpoints` filled, or
 one's own. Of the specimen only the architecture is used.
@@ -23,6 +23,7 @@ from scipy.stats import rankdata
 from microtome.analysis import Analysis, Arrays, option
 from microtome.answers import matched
 from microtome.errors import CheckpointError, Unmeasurable
+from microtome.evolving import portraits
 from microtome.finding import array
 from microtome.images import Images
 from microtome.mappable import mappable
@@ -33,13 +34,11 @@ from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, forget, through
 from microtome.specimen import Specimen, first_tensor, watch
 from microtome.specimen.series import Moment, at_moment, digest, series
-from microtome.strongest import chosen_units, crops, fired, grid_place, peaks, windows
+from microtome.strongest import fired, peaks
 from microtome.tally import Bundle, Rows, Top
 
 WITHIN = 0.5  # of the untrained twin's distance to the end: what counts as settled, more than half way
 APART = 0.25  # 1 − CKA: where the untrained twin is nearer to the end than this, there is hardly anything to settle
-DRAWN = 4  # layers with pictures; all have values and places
-AXES = {"axis": ["image", "row", "col"]}
 Values = np.ndarray[Any, Any]
 Told = tuple[Top, Values]  # of one checkpoint: every unit's strongest place, and which images are named rightly (NaN: unknown)
 
@@ -96,7 +95,7 @@ class Evolution(Analysis):
             before = now
         found = _distances(names, moments, to_end, step, null)
         found |= _jumped(names, moments, told) | _scored(moments, told, answers, images)
-        found |= self._pictures(specimen, images, names, moments, told)
+        found |= portraits(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
         found["count"] = array(len(images), (), "images")
         for place in range(-1, len(moments)):
             forget(pace, self._key(specimen, images, place))
@@ -135,29 +134,6 @@ class Evolution(Analysis):
         through(specimen, images, tally, pace, visit, what=specimen.name, key=self._key(specimen, images, place))
         return tally
 
-    def _pictures(
-        self, specimen: Specimen, images: Images, names: Sequence[str], moments: Sequence[Moment], told: Sequence[Told]
-    ) -> dict[str, Any]:
-        """Value and place (checkpoint, unit) of every unit's strongest activation; patches of some, of layers spread over depth."""
-        seats = windows(specimen, names)
-        drawn = {names[place] for place in np.linspace(0, len(names) - 1, min(DRAWN, len(names))).round().astype(int)}
-        moment = {"checkpoint": [one.name for one in moments]}
-        found: dict[str, Any] = {}
-        for name in names:
-            value, image, cell = (np.concatenate(each) for each in zip(*(fired(top, name) for top, _ in told), strict=True))
-            row, col = grid_place(seats[name], cell)
-            every = moment | {"unit": np.arange(value.shape[1])}
-            place = np.stack([image, row, col], 2)
-            found[f"value/{name}"] = array(value, ("checkpoint", "unit"), "activation", every)
-            found[f"place/{name}"] = array(place, ("checkpoint", "unit", "axis"), "place among the images, cell", every | AXES)
-            if name in drawn:
-                shown = chosen_units("spread", self.units, value[-1:], image[-1:], None)
-                patches = crops(images, specimen.recipe, seats[name], image[:, shown], cell[:, shown], self.size)
-                found[f"crop/{name}"] = array(
-                    patches, ("unit", "checkpoint", "row", "col", "rgb"), "8-bit grey levels", moment | {"unit": shown}
-                )
-        return found
-
     def panels(self, found: Arrays) -> Sequence[Panel]:
         shown: list[Panel] = [
             Curve(
@@ -182,11 +158,19 @@ class Evolution(Analysis):
                 Curve(title="Accuracy of the head", y=("accuracy",), x="checkpoint", low="accuracy_low", high="accuracy_high",
                       null=("chance",), note="95 % Wilson interval. Dashed: always naming the most frequent class.")
             )  # fmt: skip
-        for name in found:
-            if name.startswith("crop/"):
-                note = "One row for each unit, oldest checkpoint first: what it answers to most strongly at that moment."
-                title = f"Strongest patch over training, {name.removeprefix('crop/')}"
-                shown.append(Grid(title=title, z=name, across="checkpoint", down="unit", note=note))
+        for one in found["rectifiers"]:
+            name = str(one.part.values)
+            back = "the plain gradient" if float(one) == 0 else "projected back under the deconvnet rule"
+            note = f"What the unit answers to most strongly at that moment, and the same {back} by the network of that moment."
+            shown.append(
+                Grid(
+                    title=f"Strongest patch over training, {name}",
+                    z=f"pair/{name}",
+                    across="checkpoint",
+                    down="unit",
+                    note=note,
+                )
+            )
         shown.append(
             Table(
                 title="Layer by layer",
@@ -231,6 +215,9 @@ class Evolution(Analysis):
             "The strongest picture is one extreme: it may jump between two pictures to which the unit answers nearly alike.",
             "Only the architecture of the specimen is used; its own weights are looked at where they are among the files.",
         ]
+        if unseen := found["rectifiers"].part.values[np.isnan(found["rectifiers"].values)].tolist():
+            said.append(f"The projections of {', '.join(unseen)} are missing: rectifiers on the way could not be followed.")
+        said.append("Projections bring the picture's edges back even from random weights; see the doubts of deconvnet.")
         count, layers = int(found["count"]), int(np.isfinite(found["travel"].values).sum())
         if near:
             said.append(
