@@ -111,3 +111,13 @@ def test_a_module_is_taken_as_it_is_and_left_as_it_was() -> None:
     assert len(every[0]["params"]) == 1
     with pytest.raises(BadOption, match="no policy 'tim'.*'timm'"):
         mt.param_groups(net, policy="tim")  # type: ignore[arg-type]
+
+
+def test_branches_inside_parallel_branches_are_found() -> None:
+    """HRNet's residual blocks lie inside its parallel branches: counted in its code, 7 modules of blocks as named below."""
+    net = mt.open("microtome:mini_hrnet", weights=None)
+    told = roles(net, invariance(net.net, net.recipe))
+    ends = [path for path, role in told.items() if role == "branch end"]
+    blocks = [path for path, part in net.net.named_modules() if type(part).__name__ in ("BasicBlock", "Bottleneck")]
+    assert len(ends) == len(blocks) == 12
+    assert {path.rpartition(".")[0] for path in ends} == set(blocks)

@@ -289,3 +289,24 @@ def test_what_is_ignored_is_not_told() -> None:
     assert [one.rule.id for one in audited(net, ["MT002:norm*"]) if one.fault] == ["MT002"]
     with pytest.raises(UnknownName, match="no rule 'MT02'.*MT002"):
         audited(net, ["MT02"])
+
+
+def test_misplaced_dropout_names_the_edit_where_the_block_has_a_place() -> None:
+    """A pre-activation branch has one, after its last norm; the audit of the edited network finds no shift in the branch."""
+    from microtome.edits.dropout import Dropout
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm1, self.conv1, self.drop = nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.Dropout(0.5)
+            self.norm2, self.conv2 = nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, padding=1, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.conv2(torch.relu(self.norm2(self.drop(self.conv1(torch.relu(self.norm1(x)))))))
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 8, 4, 2, 1), Block(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)).eval()
+    fault = faults_all(net)["MT301"].fault
+    assert fault is not None and fault.edit == "dropout:p=0.5" and "right before its last weights (1.conv2)" in fault.fix
+    assert "MT301" not in {one.rule.id for one in audited(Dropout(p=0.5)(opened(net))) if one.fault}

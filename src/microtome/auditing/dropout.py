@@ -38,7 +38,8 @@ def before_norm(subject: Subject) -> Fault | None:
         tuple(hit),
         f"with {worst} (p = {p:g}) the variance at {norm} in evaluation is {hit[worst][norm]:.2f} times that in training, on noise; "
         f"{len(hit)} dropouts shift some batch norm below {SHIFTED}",
-        fix=_slot(subject.specimen, tuple(hit)),
+        fix=(fix := _slot(subject.specimen, tuple(hit))),
+        edit=f"dropout:p={p:g}" if fix.startswith("One") else "",
     )
 
 
@@ -58,6 +59,7 @@ def after_pooling(subject: Subject) -> Fault | None:
                 (call.path,),
                 f"{call.path} (p = {p:g}) follows the mean over the {cells} cells of {source}; before it the variance of the logits "
                 f"would be {ratio:.3f} times as large, on noise",
+                edit="head_dropout",
             )
     return None
 

@@ -7,6 +7,7 @@ from torch import nn
 from microtome.auditing.invariance import Invariance
 from microtome.auditing.rule import Fault, Rule, Subject, listed
 from microtome.specimen import Specimen
+from microtome.specimen.residuals import branch_ends
 
 Role = Literal["internal", "branch end", "shortcut", "free"]
 ROLES: tuple[Role, ...] = ("internal", "branch end", "shortcut", "free")
@@ -18,8 +19,8 @@ def roles(specimen: Specimen, told: Invariance) -> dict[str, Role]:
     internal: scaling it changes no output. branch end: it is the last of a residual branch. shortcut: it lies on a shortcut.
     free: neither; its scale is one of the logits or of the stream.
     """
-    ends = {block.end for block in specimen.residuals}
-    shortcuts = [block.shortcut for block in specimen.residuals if block.shortcut]
+    ends = branch_ends(specimen)
+    shortcuts = [shortcut for shortcut in ends.values() if shortcut]
 
     def role(path: str) -> Role:
         if path in told.scales:

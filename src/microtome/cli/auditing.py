@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microtome import __version__, catalog
+from microtome import __version__
 from microtome.cli import arguments
+from microtome.errors import Uneditable
 
 if TYPE_CHECKING:
     from microtome.finding import Finding
@@ -130,12 +131,16 @@ def _mended(specimen: "Specimen", finding: "Finding", path: str) -> None:
     for one in entries(finding):
         if one["edit"] in done:
             continue
-        if one["edit"] and one["edit"].partition(":")[0] in catalog.edits():
-            changed = edited(changed, [parsed(one["edit"])])
-            done.add(one["edit"])
-            click.echo(f"{one['rule']}: {changed.edits[-1].line}", err=True)
-        else:
-            left.append(f"{one['rule']}: no edit; {one['fix']}")
+        why = "no edit"
+        if one["edit"]:
+            try:
+                changed = edited(changed, [parsed(one["edit"])])
+                done.add(one["edit"])
+                click.echo(f"{one['rule']}: {changed.edits[-1].line}", err=True)
+                continue
+            except Uneditable as error:
+                why = str(error)
+        left.append(f"{one['rule']}: {why}; {one['fix']}")
     for line in left:
         click.echo(line, err=True)
     if changed is specimen:

@@ -19,6 +19,8 @@ from microtome.specimen.watching import first_tensor
 if TYPE_CHECKING:
     from microtome.specimen.specimen import Specimen
 
+INSIDE = 8  # weight layers at most in a block that is no named one; what holds more is a stage
+
 
 @dataclass(frozen=True)
 class Residual:
@@ -55,6 +57,28 @@ def residual_blocks(specimen: "Specimen") -> tuple[Residual, ...]:
             inputs, units = own[0].inputs[0][1], own[0].outputs[0][1]
             found.append(Residual(block.name, start, end, spatial, shortcut, inputs, units, inner, block.stage))
     return tuple(found)
+
+
+def branch_ends(specimen: "Specimen") -> dict[str, str | None]:
+    """The last layer of every residual branch on maps, with the module on its shortcut: also of blocks inside parallel branches.
+
+    Those of HRNet are no removable blocks of the network, so `residual_blocks` has none of them.
+    """
+    found: dict[str, str | None] = {block.end: block.shortcut for block in specimen.residuals}
+    known = [block.block for block in specimen.residuals]
+    calls = specimen.anatomy.found.by_path()
+    for path, many in sorted(calls.items(), key=lambda item: (-item[0].count("."), item[0])):
+        module = many[0].module
+        if any(f"{block}.".startswith(f"{path}.") or path.startswith(f"{block}.") for block in known):
+            continue
+        if len(many) != 1 or not _on_a_grid(many[0]) or not 2 <= len(weight_layers(module)) <= INSIDE or is_weight(module):
+            continue
+        inside = [call for other, some in calls.items() if other.startswith(path + ".") for call in some]
+        told = _told(module, many[0], sorted(inside, key=lambda call: call.begun))
+        if told is not None:
+            found[told[1]] = told[3]
+            known.append(path)
+    return found
 
 
 def _on_a_grid(call: Call) -> bool:

@@ -1,0 +1,75 @@
+"""Replaces batch norms by group norms, which need no batch: scales and shifts are kept, statistics are taken from each image.
+
+Each layer gets the number of groups that divides its units and is nearest to `groups` by ratio (ties to fewer groups); 1 is layer
+norm, as many as units instance norm. `least` keeps at least so many units in a group: with few, the backward pass multiplies the
+gradient (`microtome audit`, MT203). Few groups keep the gradient's size over depth, many keep spatial detail: our closed form for one
+convolution from n_in to n_out units, group norm and rectifier is (n_out / n_in) / (1 - G / (pi n_out)), which grows with the groups G.
+
+Source: Wu & He 2018, "Group Normalization", arXiv:1803.08494; the closed form and the rounding are ours, not the formula of Kim et
+al. 2023, arXiv:2302.03193, which we had not at hand.
+"""
+
+from math import log
+from typing import Any, final
+
+from torch import nn
+
+from microtome.edit import Edit, Preservation, option, put
+from microtome.specimen import Specimen
+
+
+@final
+class GroupNorm(Edit):
+    """Group norms for batch norms."""
+
+    title = "Group norm for batch norm"
+
+    at: tuple[str, ...] = option((), "the batch norms to replace: names, globs or aliases; all by default")
+    groups: int = option(32, "how many groups, or the nearest number that divides the units", low=1, high=65536)
+    least: int = option(2, "units in a group at least, where a layer has so many", low=1, high=65536)
+
+    def unfit(self, specimen: Specimen) -> str:
+        if self._chosen(specimen):
+            return ""
+        where = f" among {', '.join(self.at)}" if self.at else ""
+        return f"there is no batch norm on maps{where} that runs"
+
+    def settled(self, specimen: Specimen) -> "GroupNorm":
+        return GroupNorm(at=tuple(self._chosen(specimen)), groups=self.groups, least=self.least) if self.at else self
+
+    def operate(self, net: nn.Module, specimen: Specimen) -> str:
+        made: dict[int, int] = {}
+        for path in self._chosen(specimen):
+            old: Any = net.get_submodule(path)
+            groups = nearest(old.num_features, self.groups, self.least)
+            put(net, path, _replaced(old, groups))
+            made[groups] = made.get(groups, 0) + 1
+        told = ", ".join(f"{count} of {groups}" for groups, count in sorted(made.items()))
+        return f"put {sum(made.values())} group norms in place of batch norms (groups: {told})"
+
+    def preserves(self, specimen: Specimen) -> Preservation:
+        return Preservation(
+            "no", "statistics come from each image and group instead of from the training set, so it has to be trained"
+        )
+
+    def _chosen(self, specimen: Specimen) -> list[str]:
+        names = specimen.find(self.at) if self.at else [layer.name for layer in specimen.layers]
+        paths = dict.fromkeys(specimen.layer(name).path for name in names)
+        return [path for path in paths if isinstance(specimen.net.get_submodule(path), nn.BatchNorm2d)]
+
+
+def nearest(units: int, groups: int, least: int) -> int:
+    """The divisor of `units` nearest to `groups` by ratio, with at least `least` units in a group where that can be."""
+    fitting = [one for one in range(1, units + 1) if units % one == 0 and (units // one >= least or one == 1)]
+    return min(fitting, key=lambda one: (abs(log(one / groups)), one))
+
+
+def _replaced(old: nn.BatchNorm2d, groups: int) -> nn.Module:
+    """A group norm with the scale and shift of the batch norm, and with what else the module did: its dropout and activation."""
+    new = nn.GroupNorm(groups, old.num_features, eps=old.eps, affine=old.affine)
+    if old.affine:
+        new.weight, new.bias = old.weight, old.bias
+    more = [
+        part for name in ("drop", "act") if (part := getattr(old, name, None)) is not None and not isinstance(part, nn.Identity)
+    ]
+    return nn.Sequential(new, *more) if more else new

@@ -1,0 +1,95 @@
+"""Moves a head's dropout before the pooling, or puts one there: the same expectation with less noise.
+
+Behind the mean over positions a dropped unit is gone whole; before it each position is dropped by itself. For features that are not
+negative the variance of the logits is never larger so, and about pi / N of it for N positions with rectified normal features. So the
+noise is weaker, and `p` wants to be tuned again. In evaluation dropout does nothing, wherever it is: the answers stay to the bit.
+
+The pooling has to be a module, and no weights may lie between it and the dropout. Dropout that a forward method calls as a function
+is not seen, and stays.
+
+Source: Kim et al. 2023, "How to Use Dropout Correctly on Residual Networks with Batch Normalization", arXiv:2302.06112; the ratio by
+our formula (`microtome audit`, MT302).
+"""
+
+from typing import final
+
+from torch import nn
+
+from microtome.edit import Edit, Preservation, option, put
+from microtome.specimen import Specimen
+from microtome.specimen.layers import is_weight, kind_of
+from microtome.specimen.tracing import Call
+
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+@final
+class HeadDropout(Edit):
+    """Dropout before the pooling of the head."""
+
+    title = "Head dropout before pooling"
+
+    p: float = option(0.0, "share that is dropped; 0: that of the dropout which is moved", low=0.0, high=0.99)
+
+    def unfit(self, specimen: Specimen) -> str:
+        if _pool(specimen) is None:
+            return "no module pools its maps to one cell before the head, so there is no place before it"
+        if not self.p and not any(_share(call) for call in _dropouts(specimen)):
+            return "it has no dropout module with p above 0 between pooling and head; p=0.2 puts one before the pooling"
+        return ""
+
+    def operate(self, net: nn.Module, specimen: Specimen) -> str:
+        pool = _pool(specimen)
+        assert pool is not None  # `unfit` has refused before
+        moved = [call for call in _dropouts(specimen) if _share(call)]
+        p = self.p or _share(moved[0])
+        put(net, pool.path, nn.Sequential(nn.Dropout(p), net.get_submodule(pool.path)))
+        for call in moved:
+            put(net, call.path, nn.Identity())
+        took = f" in place of {', '.join(call.path for call in moved)}" if moved else ""
+        return f"put dropout (p = {p:g}) before {pool.path}{took}"
+
+    def preserves(self, specimen: Specimen) -> Preservation:
+        return Preservation(
+            "exactly", "dropout does nothing in evaluation, and with mean pooling the expected logits stay in training", 0.0
+        )
+
+
+def _share(call: Call) -> float:
+    return float(call.module.p) if isinstance(call.module, DROPOUTS) else 0.0
+
+
+def _pool(specimen: Specimen) -> Call | None:
+    """The last call that makes one cell of a map without weights; the outermost module of those."""
+    found = [
+        call for call in specimen.anatomy.found.calls if kind_of(call.module) == "pool" and _pools(call) and call.index == 0
+    ]
+    last = specimen.anatomy.found.by_path().get(specimen.head or "", [])
+    found = [call for call in found if not last or call.begun < last[0].begun]
+    if not found:
+        return None
+    deepest = found[-1]
+    around = [call for call in found if deepest.path == call.path or deepest.path.startswith(f"{call.path}.")]
+    return min(around, key=lambda call: len(call.path))
+
+
+def _pools(call: Call) -> bool:
+    if not call.inputs or len(call.outputs) != 1 or len(call.inputs[0]) != 4:
+        return False
+    given = call.outputs[0]
+    cells = call.inputs[0][2] * call.inputs[0][3]
+    return cells > 1 and given[:2] == call.inputs[0][:2] and all(side == 1 for side in given[2:])
+
+
+def _dropouts(specimen: Specimen) -> list[Call]:
+    """The dropouts behind the pooling, up to the next weights."""
+    pool = _pool(specimen)
+    found: list[Call] = []
+    for call in sorted(specimen.anatomy.found.calls, key=lambda call: call.begun):
+        if pool is None or call.begun <= pool.begun:
+            continue
+        if is_weight(call.module):
+            break
+        if isinstance(call.module, DROPOUTS):
+            found.append(call)
+    return found

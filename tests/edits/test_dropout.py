@@ -1,0 +1,66 @@
+"""Dropout in residual branches: the law of edits, the place by hand, no batch norm deceived, and blocks that have no place."""
+
+import pytest
+import torch
+from torch import nn
+
+import microtome as mt
+from microtome import testing
+from microtome.auditing.dropout import _ratios, _variances
+from microtome.edits.dropout import Dropout
+from microtome.errors import Uneditable
+
+
+class PreActivation(nn.Module):
+    """BN-ReLU-conv1-[drop]-BN-ReLU-conv2, added: the dropout lies before the last norm, where it should not."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = nn.BatchNorm2d(units), nn.Conv2d(units, units, 3, padding=1, bias=False)
+        self.drop = nn.Dropout(0.5)
+        self.norm2, self.conv2 = nn.BatchNorm2d(units), nn.Conv2d(units, units, 3, padding=1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.conv2(torch.relu(self.norm2(self.drop(self.conv1(torch.relu(self.norm1(x)))))))
+
+
+@pytest.fixture(scope="module")
+def net() -> mt.Specimen:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        blocks = [PreActivation(8), PreActivation(8)]
+        made = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    return mt.open(made.eval(), recipe={"size": 32})
+
+
+def test_the_law_of_edits(tmp_path) -> None:
+    net = mt.open("timm:resnetv2_18", weights=None, recipe={"size": 64})
+    edited = testing.check_edit(Dropout(p=0.3, stages=(3, 4)), net, mt.Images.scenes(4, seed=4, size=64), tmp_path)
+    assert sum(isinstance(part, nn.Dropout) and part.p == 0.3 for part in edited.net.modules()) == 4
+    assert edited.edits[-1].preserves == "exactly"
+
+
+def test_the_place_is_before_the_last_weights_and_only_there(net: mt.Specimen) -> None:
+    edited = Dropout(p=0.5)(net)
+    drops = [path for path, part in edited.net.named_modules() if isinstance(part, nn.Dropout)]
+    assert drops == ["1.conv2.0", "2.conv2.0"]
+    assert "took 2 others out" in edited.edits[-1].line
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(edited.run(x), net.run(x))
+
+
+def test_no_norm_of_the_branch_is_deceived_any_more(net: mt.Specimen) -> None:
+    """Before: norm2 sees Var / (Var + …) well below one. After: norm2 sees what it saw; the next block's norm1 is diluted only."""
+    before = _ratios(_variances(net, ()), _variances(net, ("1.drop",)))
+    assert before["1.norm2"] < 0.6
+    edited = Dropout(p=0.5)(net)
+    after = _ratios(_variances(edited, ()), _variances(edited, ("1.conv2.0",)))
+    assert after["1.norm2"] == 1.0
+    assert before["1.norm2"] < after["2.norm1"] < 1.0
+
+
+def test_blocks_that_end_with_a_norm_have_no_place() -> None:
+    with pytest.raises(Uneditable, match="end with a norm .*no place in them"):
+        Dropout()(mt.open("microtome:mini_resnet", weights=None))
+    with pytest.raises(Uneditable, match="no residual blocks"):
+        Dropout()(mt.open("microtome:mini_vgg", weights=None))
