@@ -53,8 +53,7 @@ def tokens_of(specimen: Specimen, path: str, count: int) -> Tokens | None:
     size = specimen.recipe.size
     window: Any = getattr(module, "window_size", None)
     if isinstance(window, tuple | list) and prod(cast(Sequence[int], window)) == count:
-        parent = specimen.net.get_submodule(path.rpartition(".")[0])
-        whole: Any = getattr(parent, "input_resolution", None)
+        whole: Any = _above(specimen.net, path, "input_resolution")
         if whole is None:
             return None
         cell = (size[0] / whole[0], size[1] / whole[1])
@@ -78,15 +77,15 @@ def patch_grid(specimen: Specimen) -> tuple[int, int] | None:
 def positions(specimen: Specimen) -> Positions | None:
     """The positions that are added to the patches right after they were embedded; None where there are none."""
     grid = patch_grid(specimen)
-    for name in ("pos_embed", "encoder.pos_embedding"):
+    for name, front in (("pos_embed", "patch_embed"), ("encoder.pos_embedding", "conv_proj")):
         found = specimen.net
         for part in name.split("."):
             found = getattr(found, part, None)
         if grid is None or not isinstance(found, Tensor) or found.dim() != 3:
             continue
         if 0 <= found.shape[1] - prod(grid) <= PREFIX:
-            front = "patch_embed" if isinstance(getattr(specimen.net, "patch_embed", None), nn.Module) else ""
-            return Positions(name, front or first_convolution(specimen), found.detach()[0, -prod(grid) :])
+            known = isinstance(getattr(specimen.net, front, None), nn.Module)
+            return Positions(name, front if known else first_convolution(specimen), found.detach()[0, -prod(grid) :])
     return None
 
 
@@ -113,7 +112,7 @@ def allowed_pairs(net: nn.Module, path: str, count: int) -> Tensor:
 
     The mask is timm's `attn_mask` of shifted windows, which adds -100 to the logits of forbidden pairs.
     """
-    mask: Any = getattr(net.get_submodule(path.rpartition(".")[0]), "attn_mask", None)
+    mask = _above(net, path, "attn_mask")
     if not isinstance(mask, Tensor) or mask.shape[-1] != count:
         return torch.ones(1, 1, count, count)
     return (mask >= 0).float().cpu().reshape(-1, 1, count, count)
@@ -141,6 +140,16 @@ def attending(net: nn.Module, paths: Sequence[str], each: Callable[[str, Tensor]
             handle.remove()
         for module in switched:
             cast(Any, module).fused_attn = True
+
+
+def _above(net: nn.Module, path: str, name: str) -> Any:
+    """What the nearest module above `path` that has something of that name calls so; None where none has."""
+    while path:
+        path = path.rpartition(".")[0]
+        found: Any = getattr(net.get_submodule(path), name, None)
+        if found is not None:
+            return found
+    return None
 
 
 def _written_out(module: nn.Module) -> bool:
