@@ -22,6 +22,7 @@ from microtome import networks
 from microtome.errors import CheckpointError, MissingExtra
 from microtome.training.data import LEARN, Series, series
 from microtome.training.recipes import Recipe
+from microtome.training.removal import without
 from microtome.training.renormalising import renormalise
 from microtome.training.teaching import Taught, Teacher, prepared
 
@@ -70,10 +71,15 @@ def train(
 
 
 def fresh(recipe: Recipe) -> nn.Module:
-    """The recipe's network with its first weights; torch's own random state is left as it was."""
+    """The recipe's network with its first weights; torch's own random state is left as it was.
+
+    What stays when blocks are taken out begins with the weights that it has in the whole network.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         net = networks.build(recipe.network)
+    if recipe.without:
+        net = without(net, recipe.without)
     return net.to(memory_format=torch.channels_last) if recipe.channels_last else net  # pyright: ignore[reportCallIssue]
 
 

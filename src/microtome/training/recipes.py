@@ -22,13 +22,15 @@ class Recipe:
     seed: int = 0  # first weights, order and augmentation
     muon: float | None = None  # highest rate of Muon on the matrices of the blocks; AdamW keeps all the rest
     radius: float | None = None  # largest RMS of a convolution's filter after each update; what is usual depends on the inputs
+    without: tuple[str, ...] = ()  # blocks taken out before training
     teacher: str | None = None  # a network of ours whose probabilities and last maps are part of the target
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     channels_last: bool = True  # memory order: faster for convolutions, slower for plain vision transformers
 
     def json(self) -> dict[str, Any]:
-        """All fields as plain values; without the radius where there is none, so that older runs and cards stay what they were."""
-        return {name: value for name, value in asdict(self).items() if name != "radius" or value is not None}
+        """All fields as plain values; radius and blocks only where there are some, so that older runs and cards stay what they were."""
+        said = asdict(self) | {"without": list(self.without)}
+        return {name: value for name, value in said.items() if name not in ("radius", "without") or value not in (None, [])}
 
 
 RECIPES: dict[str, Recipe] = {
