@@ -121,3 +121,23 @@ def test_branches_inside_parallel_branches_are_found() -> None:
     blocks = [path for path, part in net.net.named_modules() if type(part).__name__ in ("BasicBlock", "Bottleneck")]
     assert len(ends) == len(blocks) == 12
     assert {path.rpartition(".")[0] for path in ends} == set(blocks)
+
+
+def test_a_module_whose_train_gives_nothing_back_is_no_obstacle() -> None:
+    """As in timm's EfficientFormer: `train` is overridden without a return, so `.eval()` is None."""
+
+    class Silent(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.norm1 = torch.nn.Conv2d(3, 3, 3, padding=1), torch.nn.BatchNorm2d(3)
+            self.conv2, self.norm2 = torch.nn.Conv2d(3, 3, 3, padding=1), torch.nn.BatchNorm2d(3)
+
+        def train(self, mode: bool = True) -> None:  # type: ignore[override]
+            super().train(mode)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.norm2(self.conv2(torch.relu(self.norm1(self.conv1(x)))))
+
+    whole = torch.nn.Sequential(Silent(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4))
+    net = mt.open(whole, recipe={"size": 16})
+    assert roles(net, invariance(net.net, net.recipe)) == {"0.norm1": "internal", "0.norm2": "branch end"}

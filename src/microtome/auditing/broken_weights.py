@@ -20,14 +20,18 @@ def not_finite(subject: Subject) -> Fault | None:
     return Fault(tuple(counts), f"{sum(counts.values())} values are NaN or infinite, in {listed(list(counts))}")
 
 
-def dead_units(subject: Subject) -> Fault | None:
+def dead_units(subject: Subject) -> Fault | str | None:
     """Units of convolutions and linear maps whose weights are all zero."""
+    if subject.specimen.trained is False:
+        return "the weights are untrained, and heads often begin at zero"
     found = {path: int((rows == 0).all(1).sum()) for path, rows in _rows(subject)}
     return _units(subject, found, "have only zero weights: they give their bias wherever they look")
 
 
-def constant_units(subject: Subject) -> Fault | None:
+def constant_units(subject: Subject) -> Fault | str | None:
     """Units whose weights all have one value other than zero."""
+    if subject.specimen.trained is False:
+        return "the weights are untrained, and some begin as constants"
     found = {
         path: int(((rows.amin(1) == rows.amax(1)) & (rows[:, 0] != 0)).sum())
         for path, rows in _rows(subject)

@@ -76,7 +76,8 @@ def _noise(specimen: Specimen, count: int) -> Tensor:
 
 def _variances(specimen: Specimen, on: tuple[str, ...]) -> dict[str, float]:
     """Mean variance of what enters every batch norm, with the dropouts `on` at work."""
-    trial = copy.deepcopy(specimen.net).eval()
+    trial = copy.deepcopy(specimen.net)
+    trial.eval()
     found: dict[str, float] = {}
 
     def keeper(path: str) -> Any:
@@ -113,7 +114,8 @@ def _slot(specimen: Specimen, dropouts: tuple[str, ...]) -> str:
 
 def _dilution(specimen: Specimen, drop: Call, units: int) -> tuple[float, str, int] | None:
     """(variance before pooling / after, the layer that is pooled, its cells), or None where the dropout's input is no mean of a map."""
-    trial = copy.deepcopy(specimen.net).eval()
+    trial = copy.deepcopy(specimen.net)
+    trial.eval()
     maps: dict[str, Tensor] = {}
     entered: list[Tensor] = []
 
@@ -133,8 +135,13 @@ def _dilution(specimen: Specimen, drop: Call, units: int) -> tuple[float, str, i
     trial.get_submodule(drop.path).register_forward_pre_hook(lambda _module, inputs: entered.append(inputs[0].flatten(1)))
     with torch.no_grad(), slow_attention():
         trial(_noise(specimen, 4))
-    for path, cells in reversed(maps.items()):
-        if entered and cells.shape[1] > 1 and torch.allclose(cells.mean(1), entered[0], rtol=1e-3, atol=1e-5):
+    for path, cells in reversed(maps.items()):  # windows are no images, so they may be more
+        if (
+            entered
+            and len(cells) == len(entered[0])
+            and cells.shape[1] > 1
+            and torch.allclose(cells.mean(1), entered[0], rtol=1e-3, atol=1e-5)
+        ):
             weight = _readers(specimen, units).to(cells)
             after = (weight * cells.mean(1).square()).sum()
             before = (weight * cells.square().mean(1) / cells.shape[1]).sum()

@@ -40,7 +40,8 @@ def invariance(net: nn.Module, recipe: Recipe) -> Invariance:
     Raises:
         SpecimenError: the copy does not run, or no gradient passes through it.
     """
-    trial = copy.deepcopy(net).cpu().double().eval().requires_grad_(True)
+    trial = copy.deepcopy(net).cpu().double().requires_grad_(True)
+    trial.eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         scramble(trial, generator)

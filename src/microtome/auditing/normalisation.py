@@ -104,7 +104,7 @@ RULES = (
         severity="note",
         check=idle_biases,
         reason=(
-            "What follows subtracts the mean of each channel (or is a softmax over keys), so the bias never "
+            "What follows subtracts a mean that holds the bias (or is a softmax over keys), so it never "
             "reaches the output; it only costs memory and is blown about by the optimiser."
         ),
         source="Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.2; found by the gradient at random weights, ours.",

@@ -89,7 +89,8 @@ def _on_a_grid(call: Call) -> bool:
 def _told(block: nn.Module, whole: Call, inside: list[Call]) -> tuple[str, str, str | None, str | None, int] | None:
     """(start, end, spatial, shortcut, channels after spatial), or None where the block adds no shortcut."""
     x = torch.randn(1, *whole.inputs[0][1:], generator=torch.Generator().manual_seed(0))
-    trial = copy.deepcopy(block).cpu().float().eval()
+    trial = copy.deepcopy(block).cpu().float()
+    trial.eval()  # some networks' own `train` gives nothing back
     ends = [call for call in inside if _may_end(call, whole)]
     for call in reversed(ends):
         path = call.path.removeprefix(whole.path + ".")
