@@ -344,9 +344,11 @@ def _favour(found: Any) -> int:
 
 
 def note_arrays(folder: Path) -> None:
-    """Write docs/arrays.json: what one finding of each analysis holds and says."""
+    """Write into docs/arrays.json what one finding of each analysis in `folder` holds and says; others keep what is known of them."""
     ours = [entry.name for entry in entries()]
-    noted = {name: _noted(found) for name, found in sorted(illustrations(folder).items()) if name in ours}
+    known: dict[str, Any] = json.loads(ARRAYS.read_text(encoding="utf-8")) if ARRAYS.is_file() else {}
+    fresh = {name: _noted(found) for name, found in illustrations(folder).items()}
+    noted = {name: said for name, said in sorted((known | fresh).items()) if name in ours}  # DIR may hold a few analyses only
     ARRAYS.write_text(json.dumps(noted, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
