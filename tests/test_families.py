@@ -53,7 +53,14 @@ def few() -> mt.Images:
 def test_every_analysis_finds_or_says_why_not(name: str, few: mt.Images, tmp_path: Path) -> None:
     options = dict(FAMILIES[name])
     net = mt.open(name, weights=None, recipe={"size": options.pop("size", 64)}, **options)
-    settings = {"cost": {"repeats": 3, "batch": 2}, "deconvnet": {"units": 2, "k": 2}}  # fewer, where only the fit is asked
+    settings = {  # fewer, where only the fit is asked
+        "cost": {"repeats": 3, "batch": 2},
+        "deconvnet": {"units": 2, "k": 2},
+        "occlusion": {"count": 1, "stride": 16},
+        "invariance": {"count": 4},
+        "erf": {"count": 4},
+        "dead_pixels": {"count": 4},
+    }
     outcome = analyze([net], few, tmp_path, pace=Pace(batch=20, device="cpu"), settings=settings)
     assert not outcome.failed
     assert {one["analysis"] for one in outcome.skipped} == SKIPPED[name], outcome.skipped

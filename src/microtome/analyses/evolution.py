@@ -10,7 +10,9 @@ The checkpoints are files of the specimen's architecture: a folder that `python 
 one's own. Of the specimen only the architecture is used.
 
 Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4.1 and fig. 4 (features of lower layers settle first; sudden jumps of the
-strongest image); CKA, Kornblith et al. 2019, arXiv:1905.00414. Measuring both, their nulls, and the half are ours.
+strongest image); CKA, Kornblith et al. 2019, arXiv:1905.00414. Measuring both, their nulls, and the half are ours. The half, and
+the quarter below which a layer is left out because its twin is that near to the end, were set while looking at one training of
+mini_vgg: a rank correlation of depth with settling from that training is an illustration, and wants another training to hold.
 """
 
 from collections.abc import Sequence
