@@ -1,9 +1,23 @@
-"""Small networks and images that many tests share. Nothing here needs a download."""
+"""Small networks and images that many tests share; types and shapes of `microtome.numerics` checked. Nothing needs a download."""
 
 import os
+import sys
 from collections.abc import Callable
+from types import ModuleType
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from beartype import BeartypeConf, beartype
+from jaxtyping import install_import_hook
+
+# The hook wants its checker by dotted name; this module exists in memory only, whatever pytest's import mode. It is set before
+# anything of the package is imported: modules imported again later would have classes that are not those of their users.
+NAME = "microtome_shape_checker"
+if NAME not in sys.modules:
+    checker = ModuleType(NAME)
+    checker.checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]
+    sys.modules[NAME] = checker
+    install_import_hook("microtome.numerics", f"{NAME}.checked")
 
 import pytest
 import torch
