@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from microtome.numerics.evenness import coverage, even_kernel, folded, forecast, ratio, roughness
+from microtome.numerics.evenness import Surrogate, coverage, even_kernel, folded, forecast, ratio, roughness
 
 
 @pytest.mark.parametrize("kernel", range(1, 9))
@@ -94,3 +94,14 @@ def test_roughness_by_hand():
     field = np.array([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
     assert roughness(field) == (0.5, 1.0)
     assert roughness(np.outer(np.arange(4.0), np.ones(5))) == (0.5, 0.0)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_attention_with_fewer_heads_of_values_keeps_the_shape_of_the_queries(heads):
+    """Multi-query (one head of values) and grouped-query attention; the mean over places is the same for all queries."""
+    q, k, v = torch.rand(1, 4, 9, 8), torch.rand(1, heads, 9, 8), torch.rand(1, heads, 9, 6)
+    with Surrogate():
+        given = torch.nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=heads not in (1, 4))
+    assert given.shape == (1, 4, 9, 6)
+    for head in range(4):
+        torch.testing.assert_close(given[0, head], v[0, head * heads // 4].mean(0).expand(9, 6))

@@ -127,7 +127,10 @@ def _uniform(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
 
 def _even_attention(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
     q, value = args[0], args[2] if len(args) > 2 else named["value"]
-    return value.mean(-2, keepdim=True).expand(*value.shape[:-2], q.shape[-2], value.shape[-1])
+    mean = value.mean(-2, keepdim=True)
+    if value.dim() > 3 and value.shape[-3] > 1:  # grouped queries: each head of the values answers several of the queries'
+        mean = mean.repeat_interleave(q.shape[-3] // value.shape[-3], dim=-3)
+    return mean.expand(*q.shape[:-1], value.shape[-1])  # one head of values for all queries is spread by the expansion
 
 
 _SURROGATES: dict[str, Callable[[Any, Sequence[Any], dict[str, Any]], Any]] = {
