@@ -4,13 +4,14 @@ Nothing is attached to the network: the operations themselves are seen as they r
 written, in a module of its own or in the middle of a forward method.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from microtome.numerics.dispatching import Dispatching, tensors_in
 
 SAME = frozenset(
     ("_adaptive_avg_pool2d", "_fused_dropout", "_to_copy", "_upsample_nearest_exact2d", "adaptive_max_pool2d", "alias", "amax",
@@ -41,7 +42,7 @@ class Stream(NamedTuple):
     gain: Tensor
 
 
-class Channels(TorchDispatchMode):
+class Channels(Dispatching):
     """While this is entered, `of(tensor)` says whose channels lie along axis 1 of any tensor computed from `picture`.
 
     A tensor computed by anything else than pointwise operations, norms, pools, cuts and concatenations is a source of its own,
@@ -66,19 +67,14 @@ class Channels(TorchDispatchMode):
         self._known[tensor] = Stream((Run(len(self.parents) - 1, 0, width),), torch.ones(width, dtype=torch.float64))
         return len(self.parents) - 1
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # else the first operation imports the whole compiler (seconds) only to shield this mode from it
-        return False
-
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         value = func(*args, **(kwargs or {}))
-        given = [one for one in _tensors((args, kwargs or {})) if one in self._known]
+        given = [one for one in tensors_in((args, kwargs or {})) if one in self._known]
         if given:
             before = frozenset(run.source for one in given for run in self._known[one].runs)
-            for made in _tensors(value):
+            for made in tensors_in(value):
                 stream = self._followed(func, args, kwargs or {}, given, made)
                 if stream is None:
                     self.declare(made, before)
@@ -142,16 +138,6 @@ class Channels(TorchDispatchMode):
         if made.dim() != whole.dim() or made.untyped_storage().data_ptr() != whole.untyped_storage().data_ptr():
             return None
         return _between(stream, (made.storage_offset() - whole.storage_offset()) // whole.stride(1), made.shape[1])
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from _tensors(list(cast(Mapping[Any, Any], value).values()))
-    elif isinstance(value, list | tuple):
-        for part in cast(Sequence[Any], value):
-            yield from _tensors(part)
 
 
 def _over_channels(name: str, args: Sequence[Any]) -> bool:

@@ -5,21 +5,21 @@ Nothing is attached to the network: the operations themselves are seen as they r
 Source: Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks" (Distill), eq. 3-5.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from microtome.numerics.dispatching import Dispatching, tensors_in
 from microtome.numerics.geometry import Axis, Where
 
 MOST_PATHS = 1e150  # paths double with every shortcut; beyond this only their ratio matters
 
 
-class Places(TorchDispatchMode):
+class Places(Dispatching):
     """While this is entered, `of(tensor)` says where the cells of any tensor computed from `picture` lie.
 
     Use it under `torch.no_grad` (in inference mode composite operations are not taken apart) and ask while the tensor lives,
@@ -36,11 +36,6 @@ class Places(TorchDispatchMode):
         """Where the tensor's cells lie, or None where it does not descend from the picture."""
         return self._known.get(tensor)
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # else the first operation imports the whole compiler (seconds) only to shield this mode from it
-        return False
-
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
@@ -52,17 +47,6 @@ class Places(TorchDispatchMode):
             for made in tensors_in(value):
                 self._known[made] = _seated(rule(joined, args, kwargs or {}, made) if rule else joined, made)
         return value
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested lists, tuples and dictionaries, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from tensors_in(list(cast(Mapping[Any, Any], value).values()))
-    elif isinstance(value, list | tuple):
-        for part in cast(Sequence[Any], value):
-            yield from tensors_in(part)
 
 
 def _joined(parents: list[Where]) -> Where:

@@ -4,15 +4,16 @@ Nothing is attached to the network: the multiplication itself is seen as it runs
 what its module is called, and a sigmoid that is a function in a forward method counts as well as one that is a module.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from microtome.numerics.dispatching import Dispatching, tensors_in
 
 VIEWS = frozenset(
     ("_reshape_alias", "_to_copy", "_unsafe_view", "alias", "as_strided_", "clone", "contiguous", "detach", "expand", "reshape",
@@ -48,7 +49,7 @@ class _Trail(NamedTuple):
     steps: tuple[Step, ...]
 
 
-class Factors(TorchDispatchMode):
+class Factors(Dispatching):
     """While this is entered, `found` gathers every factor that multiplies maps computed from `picture` (image, rgb, row, col).
 
     `label(tensor, name)` names tensors that can be looked at later; `at` is written down with what is found.
@@ -68,11 +69,6 @@ class Factors(TorchDispatchMode):
         if trail is not None and not (trail.origin is not None and not trail.steps):
             self._known[tensor] = _Trail(name, ())
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # else the first operation imports the whole compiler (seconds) only to shield this mode from it
-        return False
-
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
@@ -80,12 +76,12 @@ class Factors(TorchDispatchMode):
         if name == "mul" and isinstance(args[0], Tensor) and isinstance(args[1], Tensor):
             self._multiplied(args[0], args[1])
             self._multiplied(args[1], args[0])
-        given = [one for one in _tensors((args, kwargs or {})) if one in self._known]
+        given = [one for one in tensors_in((args, kwargs or {})) if one in self._known]
         trail = self._known[given[0]] if len(given) == 1 else _Trail(None, ())
         value = func(*args, **(kwargs or {}))
         if given:
             followed = self._followed(func, name, args, kwargs or {}, trail, given)
-            for made in _tensors(value):
+            for made in tensors_in(value):
                 self._known[made] = followed
         return value
 
@@ -132,13 +128,3 @@ def replayed(value: Float[Tensor, "image *channel"], factor: Factor) -> Float[Te
         rest = [one.flatten() if isinstance(one, Tensor) and one.numel() > 1 else one for one in step.rest]
         flat = step.function(flat, *rest, **step.named)
     return flat
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from _tensors(list(cast(Mapping[Any, Any], value).values()))
-    elif isinstance(value, list | tuple):
-        for part in cast(Sequence[Any], value):
-            yield from _tensors(part)

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.following import Places, tensors_in
+from microtome.numerics.dispatching import Dispatching, tensors_in
+from microtome.numerics.following import Places
 from microtome.numerics.geometry import Where
 from microtome.numerics.receptive_rules import RULES
 from microtome.numerics.receptive_shades import WHOLE, Context, Shade, elementwise
@@ -114,7 +114,7 @@ class Field:
         return self.row.whole and self.col.whole
 
 
-class Reach(TorchDispatchMode):
+class Reach(Dispatching):
     """While this is entered, `of(tensor)` gives what each element of any tensor computed from `picture` sees.
 
     Use it under `torch.no_grad` (in inference mode composite operations are not taken apart) and ask while the tensor lives,
@@ -135,11 +135,6 @@ class Reach(TorchDispatchMode):
         """What the elements of `tensor` see and where its cells lie, or None where it does not descend from the picture."""
         shade, where = self._known.get(tensor), self.places.of(tensor)
         return None if shade is None or where is None else (shade, where)
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # else the first operation imports the whole compiler (seconds) only to shield this mode from it
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from microtome.numerics.dispatching import Dispatching
 from microtome.numerics.folding import folded
 from microtome.numerics.tape import INPUT, Grows, Node, Ref, Tape, layout, nested, norm_terms, tensors
 
@@ -21,7 +21,7 @@ class Unrecorded(Exception):
     """The pass cannot be written down so that it runs for other batches; the caller then runs the network itself."""
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(Dispatching):
     """Writes down what runs; `light` answers convolutions with zeros, where only sizes are wanted."""
 
     def __init__(
@@ -36,10 +36,6 @@ class _Recorder(TorchDispatchMode):
         self.light, self.known = light, shapes
         self.paused = False
         self._keep(picture)
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # see following.Places
 
     def number(self, tensor: Tensor) -> int | None:
         return self.numbers.get(id(tensor))

@@ -24,7 +24,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from microtome.numerics.dispatching import Dispatching
 
 Rule = Literal["gradient", "deconvnet", "guided", "rectgrad"]
 
@@ -68,7 +69,7 @@ def passed(rule: Rule, g: Tensor, x: Tensor, ceiling: float = torch.inf, quantil
     return g * open_ if rule == "gradient" else g.clamp(min=0) * open_
 
 
-class Rectified(TorchDispatchMode):
+class Rectified(Dispatching):
     """While this is entered, backward passes go through rectifiers by `rule`.
 
     `rectifiers` counts those that were passed, `curved` other operations that are not linear, by name: their derivative was taken.
@@ -80,11 +81,6 @@ class Rectified(TorchDispatchMode):
         self.quantile = quantile
         self.rectifiers = 0
         self.curved: Counter[str] = Counter()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # else the first operation imports the whole compiler (seconds) only to shield this mode from it
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
