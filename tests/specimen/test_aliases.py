@@ -55,6 +55,18 @@ def test_convolutions_and_globs(opened: Callable[..., Specimen]) -> None:
     assert net.find("last, layer1") == ["layer1", "layer4.2"]
 
 
+def test_distinct_keeps_one_of_those_that_give_the_same_tensor(opened: Callable[..., Specimen]) -> None:
+    resnet, densenet = opened("timm:resnet50", SMALL), opened("timm:densenet121", SMALL)
+    assert resnet.find(("stages", "last")) == ["layer1", "layer2", "layer3", "layer4.2", "layer4"]
+    assert resnet.distinct(("stages", "last")) == ["layer1", "layer2", "layer3", "layer4"]
+    assert resnet.distinct("layer4.2,layer4") == ["layer4.2", "layer4"]  # named one by one
+    # The last dense layer gives its own 32 maps, the block all of them: not the same.
+    assert densenet.distinct(("stages", "last"))[-2:] == ["features.denseblock4.denselayer16", "features.denseblock4"]
+    hrnet = opened("timm:hrnet_w18", SMALL).distinct(("stages", "last"))
+    assert hrnet[-4:] == [f"stage4[{branch}]" for branch in range(4)]
+    assert not any(name.startswith("stage4.") for name in hrnet)
+
+
 def test_unknown_names_name_the_nearest(opened: Callable[..., Specimen]) -> None:
     net = opened("timm:resnet50", SMALL)
     with pytest.raises(UnknownName, match="'layer4'"):

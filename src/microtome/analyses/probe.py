@@ -39,7 +39,7 @@ class Probe(Census):
     needs = "labels"
     question = "choose"
     title = "What a linear probe reads out"
-    revision = 2
+    revision = 3
     with_twin = True
 
     at: tuple[str, ...] = option(("stages", "last"), "the layers to probe: names, globs or aliases")
@@ -51,7 +51,7 @@ class Probe(Census):
     )
 
     def watched(self, specimen: Specimen) -> list[str]:
-        return sorted(dict.fromkeys(specimen.find(self.at)), key=lambda name: specimen.layer(name).order)
+        return specimen.distinct(self.at)
 
     def tally(self) -> Tally:
         return Bundle({"rows": Rows()})

@@ -183,6 +183,20 @@ class Specimen:
         found = {name for part in parts for name in naming.matches(part, self.layers, self.aliases)}
         return sorted(found, key=lambda name: self._by_name[name].order)
 
+    def distinct(self, pattern: str | Sequence[str]) -> list[str]:
+        """As `find`, but where modules give back the very same tensor (a stage, and the last block in it) only the outermost stays.
+
+        Layers named one by one stay in any case. Raises UnknownName for a pattern that matches nothing.
+        """
+        patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+        named = {part.strip() for each in patterns for part in each.split(",")}
+        given = {(call.path, call.index): call.gives for call in self.anatomy.found.calls}
+        kept: dict[tuple[int, int], str] = {}
+        for name in self.find(pattern):
+            layer = self.layer(name)
+            kept[given[layer.path, layer.call or 0][layer.branch or 0]] = name
+        return [name for name in self.find(pattern) if name in named or name in kept.values()]
+
     def layer(self, name: str) -> Layer:
         """The layer of that name; a module path stands for its only or first output. Raises UnknownName."""
         if name in self._by_name:
