@@ -33,7 +33,7 @@ def diagnosis() -> Iterator[str]:
     yield f"{'! only ' if free < 1 else ''}{free:.1f} GB free on this disk"
     from microtome import networks
 
-    for name in networks.NAMES:
+    for name in networks.SHIPPED:
         try:
             networks.weights(name)
         except MicrotomeError as error:

@@ -1,7 +1,8 @@
 """Networks of our own: the mini zoo, small enough to ship with its weights, and networks of the literature without weights.
 
-Every mini network takes 64 x 64 images (mean 0.5, standard deviation 0.25 per colour) and answers with `scenes.CLASSES`. The others
-are there where timm and torchvision have no such form: any depth, growth, ratio or pooling that their papers try.
+Every mini network takes 64 x 64 images (mean 0.5, standard deviation 0.25 per colour) and answers with `scenes.CLASSES`; those that
+segment answer for every pixel, with the background as class 0. The others are there where timm and torchvision have no such form:
+any depth, growth, ratio or pooling that their papers try.
 """
 
 import importlib
@@ -23,7 +24,10 @@ _HOME = {
     "mini_seresnet": "resnet",
     "mini_deit": "deit",
 }
-NAMES: tuple[str, ...] = tuple(_HOME)
+NAMES: tuple[str, ...] = tuple(_HOME)  # the mini zoo: one class for one image
+_SEGMENTING = {"mini_deeplab": "deeplab"}
+SEGMENTING: tuple[str, ...] = tuple(_SEGMENTING)  # one class for every pixel; background first, then `scenes.CLASSES`
+SHIPPED: tuple[str, ...] = (*NAMES, *SEGMENTING)  # what has weights here
 _LITERATURE = {
     "densenet121": "dense",
     "densenet169": "dense",
@@ -39,6 +43,7 @@ _LITERATURE = {
     "alexnet_zf": "zeiler",
     "zfnet": "zeiler",
 }
+_FILES = _HOME | _SEGMENTING | _LITERATURE
 LITERATURE: tuple[str, ...] = tuple(_LITERATURE)  # without weights; their options are their factories' own
 FAMILIES: dict[str, str] = {
     "mini_vgg": "deeper",
@@ -48,6 +53,7 @@ FAMILIES: dict[str, str] = {
     "mini_hrnet": "wider",
     "mini_seresnet": "attention",
     "mini_deit": "attention",
+    "mini_deeplab": "deeper",
 } | {name: "attention" if home == "se" else "deeper" for name, home in _LITERATURE.items()}
 SIZE = (64, 64)  # rows, cols in px
 MEAN = (0.5, 0.5, 0.5)  # of pixels in 0..1
@@ -57,7 +63,7 @@ STD = (0.25, 0.25, 0.25)
 def build(name: str, num_classes: int | None = None, **options: Any) -> nn.Module:
     """The network called `name` with fresh weights from torch's current random state; options are its factory's own.
 
-    `num_classes` is 10 for the mini zoo, and what their papers have for the others.
+    `num_classes` is 10 for the mini zoo, 11 for networks that segment, and what their papers have for the others.
 
     Raises: UnknownName, BadOption.
     """
@@ -74,7 +80,7 @@ def factory_of(name: str) -> Callable[..., nn.Module]:
     Raises: UnknownName.
     """
     _known(name)
-    return getattr(importlib.import_module(f"microtome.networks.{(_HOME | _LITERATURE)[name]}"), name)
+    return getattr(importlib.import_module(f"microtome.networks.{_FILES[name]}"), name)
 
 
 def input_recipe(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +89,7 @@ def input_recipe(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises: UnknownName.
     """
     _known(name)
-    kind = "mini" if name in NAMES else "cifar" if name == "densenet_cifar" else "imagenet"
+    kind = "mini" if name in SHIPPED else "cifar" if name == "densenet_cifar" else "imagenet"
     return {"name": kind, "size": options.get("size")}
 
 
@@ -104,8 +110,8 @@ def card(name: str) -> dict[str, Any]:
 
 
 def _known(name: str) -> None:
-    if name not in _HOME and name not in _LITERATURE:
-        raise UnknownName(f"There is no network of ours called '{name}'.{did_you_mean(name, [*NAMES, *LITERATURE])}")
+    if name not in _FILES:
+        raise UnknownName(f"There is no network of ours called '{name}'.{did_you_mean(name, _FILES)}")
 
 
 def _shipped(name: str, suffix: str) -> Path:

@@ -1,6 +1,7 @@
 """The documentation page of our networks, written from cards and factories: `python -m microtome.networks.page > docs/networks.md`."""
 
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -26,6 +27,15 @@ from.
 
 | network | family | parameters | multiply-adds (million) | built from |
 |---|---|---:|---:|---|
+"""
+_SEGMENTING = """
+## A network that segments
+
+One class for every pixel: 0 is the background, 1 to 10 are the objects above. For what networks with maps as answers can be asked,
+and for atrous rates. Options are written into the name: `"microtome:mini_deeplab(rates=(6,12,18))"`.
+
+| network | parameters | options and their defaults | what it is |
+|---|---:|---|---|
 """
 _RIGHT = """## What they get right
 
@@ -94,20 +104,24 @@ def page() -> str:
         f"| `{one['name']}` | {one['family']} | {one['parameters']:,} | {one['macs'] / 1e6:.1f} | {_BUILT[one['name']]} |"
         for one in cards
     )
-    return f"{head}{what}\n\n{_accuracy(cards)}\n{_recipes(cards)}{_literature()}"
+    return f"{head}{what}\n\n{_accuracy(cards)}\n{_recipes(cards)}{_SEGMENTING}{_options(networks.SEGMENTING)}{_literature()}"
 
 
 def _literature() -> str:
+    ratios = ", ".join(f"{_size('se_resnet50', ratio=ratio):,}" for ratio in (2, 4, 8, 16, 32))
+    bc = _size("densenet_cifar", depth=100, growth=12, bottleneck=4, compression=0.5)
+    return _LITERATURE + _options(networks.LITERATURE) + _PAPERS.format(bc=bc, ratios=ratios)
+
+
+def _options(names: Iterable[str]) -> str:
     rows: list[str] = []
-    for name in networks.LITERATURE:
+    for name in names:
         factory = networks.factory_of(name)
         named = [one for one in inspect.signature(factory).parameters.values() if one.default is not one.empty]
         options = ", ".join(f"`{one.name}={one.default!r}`" for one in named)
         told = inspect.cleandoc(factory.__doc__ or "").splitlines()[0]
         rows.append(f"| `{name}` | {_size(name):,} | {options} | {told} |\n")
-    ratios = ", ".join(f"{_size('se_resnet50', ratio=ratio):,}" for ratio in (2, 4, 8, 16, 32))
-    bc = _size("densenet_cifar", depth=100, growth=12, bottleneck=4, compression=0.5)
-    return _LITERATURE + "".join(rows) + _PAPERS.format(bc=bc, ratios=ratios)
+    return "".join(rows)
 
 
 def _size(name: str, **options: Any) -> int:

@@ -81,12 +81,12 @@ class Factory:
 
 def own_names() -> tuple[str, ...]:
     """The names of microtome's own networks, the mini zoo first."""
-    return tuple(str(name) for name in (*_own().NAMES, *_own().LITERATURE))
+    return tuple(str(name) for name in (*_own().SHIPPED, *_own().LITERATURE))
 
 
 def is_mini(name: str) -> bool:
-    """Whether a network of our own is one of the mini zoo, which has weights."""
-    return name in _own().NAMES
+    """Whether a network of our own is one of the small ones that have weights."""
+    return name in _own().SHIPPED
 
 
 def own_recipe(factory: "Factory") -> dict[str, Any]:
