@@ -253,6 +253,7 @@ def test_units_come_first_and_shared_weights_once() -> None:
     assert torch.equal(told[4, 0], up.weight[2, 1])
     linear = nn.Linear(4, 4)
     assert list(weight_tensors(nn.Sequential(linear, linear))) == ["0"]
+    assert tuple(weight_tensors(nn.Sequential(nn.Conv2d(4, 1, 3)))["0"].values.shape) == (1, 4, 3, 3)  # one unit, not four
 
 
 def test_large_tensors_are_thinned_evenly_and_the_same_every_time() -> None:

@@ -61,7 +61,7 @@ class Weights(Analysis):
     needs = "weights"
     question = "slim"
     title = "Weight distributions"
-    revision = 2
+    revision = 3
 
     at: tuple[str, ...] = option(("last3",), "the layers whose neighbours are compared: names, globs or aliases")
     bins: int = option(64, "bins of each histogram", low=4, high=1024)

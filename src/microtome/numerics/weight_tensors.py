@@ -94,6 +94,8 @@ def _units_first(module: nn.Module, leaf: str, value: Tensor) -> Tensor:
         return split.flatten(0, 1)
     if leaf == "weight" and type(module).__name__ == "Conv1D":  # the transposed linear map of GPT-2
         return value.T
+    if leaf == "weight" and isinstance(module, nn.Linear | nn.modules.conv._ConvNd):  # pyright: ignore[reportPrivateUsage]
+        return value
     while value.shape[0] == 1 and value.dim() > 2:  # position embeddings carry an axis for the batch
         value = value[0]
     return value
