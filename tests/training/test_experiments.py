@@ -15,7 +15,7 @@ from microtome.training import experiments
 from microtome.training.data import Series, series
 from microtome.training.experiments import Budget, removal, table, variants
 from microtome.training.loop import fresh
-from microtome.training.recipes import RECIPES, recipe
+from microtome.training.recipes import recipe
 from microtome.training.removal import removable, without
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -85,7 +85,7 @@ def test_every_variant_of_every_network_runs() -> None:
 
 def test_recipes_without_blocks_say_what_they_always_said() -> None:
     assert "without" not in recipe("mini_vgg").json()
-    assert all(networks.card(name)["recipe"].items() <= recipe(name).json().items() for name in RECIPES)
+    assert all(networks.card(name)["recipe"].items() <= recipe(name).json().items() for name in networks.NAMES)
     assert TINY.recipe("mini_vgg", ("features.11",), 0).json()["without"] == ["features.11"]
 
 

@@ -16,7 +16,7 @@ from microtome import networks
 from microtome.errors import CheckpointError, UnknownName
 from microtome.training.data import Series, series
 from microtome.training.judging import interval, loaded
-from microtome.training.loop import _optimizers, augmented, normalised, train
+from microtome.training.loop import Motion, _optimizers, normalised, tinted, train
 from microtome.training.recipes import RECIPES, Recipe, recipe
 from microtome.training.teaching import Taught, Teacher, _standardised, prepared
 
@@ -133,7 +133,8 @@ def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
 
 def test_augmentation_mirrors_about_half_and_keeps_shape_and_range() -> None:
     ramp = torch.arange(64.0).expand(400, 8, 64)[..., None].expand(400, 8, 64, 3) * 2 + 60
-    seen = augmented(ramp, torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    seen = tinted(Motion.drawn(400, generator)(ramp), generator)
     assert seen.shape == ramp.shape
     mirrored = (seen[:, 0, 10, 0] > seen[:, 0, 50, 0]).float().mean()
     assert abs(float(mirrored) - 0.5) < 0.1  # 400 draws: standard deviation 0.025
@@ -163,6 +164,6 @@ def test_the_wilson_interval_agrees_with_its_formula_by_hand() -> None:
 
 
 def test_every_network_has_a_recipe_and_an_unknown_one_names_the_nearest() -> None:
-    assert set(RECIPES) == set(networks.NAMES)
+    assert set(RECIPES) == set(networks.SHIPPED)
     with pytest.raises(UnknownName, match="Did you mean 'mini_vgg'"):
         recipe("mini_vg")

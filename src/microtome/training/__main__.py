@@ -17,7 +17,7 @@ from microtome.training.recipes import recipe
 def main(arguments: list[str] | None = None) -> int:
     """0 when the weights and their card are written, 2 when the call was wrong."""
     parser = argparse.ArgumentParser(prog="python -m microtome.training", description=(__doc__ or "").split(": ", 1)[1])
-    parser.add_argument("network", help="mini_vgg, mini_resnet, … (microtome.networks.NAMES)")
+    parser.add_argument("network", help="mini_vgg, mini_resnet, … (microtome.networks.SHIPPED)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights, the card and the state of the run")
     parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes for the next run")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
@@ -35,9 +35,18 @@ def main(arguments: list[str] | None = None) -> int:
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    low, high = card["interval"]
-    print(f"{given.network}: {card['accuracy']:.1%} of {card['judged']} unseen scenes ({low:.1%} to {high:.1%})", flush=True)
+    print(f"{given.network}: {_result(card)}", flush=True)
     return 0
+
+
+def _result(card: dict[str, Any]) -> str:
+    low, high = card["interval"]
+    if "accuracy" in card:
+        return f"{card['accuracy']:.1%} of {card['judged']} unseen scenes ({low:.1%} to {high:.1%})"
+    return (
+        f"mean IoU {card['mean_iou']:.1%} ({low:.1%} to {high:.1%}) over {card['judged']} unseen scenes; "
+        f"{card['pixel_accuracy']:.1%} of their pixels, of which {card['background']:.1%} are background"
+    )
 
 
 def _told(event: dict[str, Any]) -> None:

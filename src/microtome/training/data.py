@@ -24,39 +24,50 @@ _CHUNK = 500
 
 @dataclass(frozen=True)
 class Series:
-    """The first scenes of one seed at 64 px: pixels uint8 (image, row, col, rgb), labels (image), object shares (image)."""
+    """The first scenes of one seed at 64 px: pixels uint8 (image, row, col, rgb), labels (image), object shares (image).
+
+    Where pixels have classes of their own, `targets` uint8 (image, row, col): 0 for background, label + 1 on the object.
+    """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     areas: NDArray[np.float64]
+    targets: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-def series(count: int, seed: int, *, cache: Path | None = None, workers: int = 1) -> Series:
-    """The first `count` default scenes of `seed`; read from `cache` (a folder) if they are there, else drawn and kept there."""
-    kept = None if cache is None else cache / f"scenes-{seed}-{count}.npz"
+def series(count: int, seed: int, *, masks: bool = False, cache: Path | None = None, workers: int = 1) -> Series:
+    """The first `count` default scenes of `seed`, with targets if `masks` are wanted.
+
+    Read from `cache` (a folder) if they are there, else drawn and kept there.
+    """
+    kept = None if cache is None else cache / f"scenes-{seed}-{count}{'-masks' if masks else ''}.npz"
     if kept is not None and kept.exists():
         with np.load(kept) as file:
-            return Series(file["pixels"], file["labels"], file["areas"])
-    jobs = [(start, min(start + _CHUNK, count), seed) for start in range(0, count, _CHUNK)]
+            return Series(**file)
+    jobs = [(start, min(start + _CHUNK, count), seed, masks) for start in range(0, count, _CHUNK)]
     if workers > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             parts = list(pool.map(_drawn, jobs))
     else:
         parts = [_drawn(job) for job in jobs]
-    pixels, labels, areas = (np.concatenate([part[axis] for part in parts]) for axis in range(3))
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=kept.parent, suffix=".npz", delete=False) as file:
-            np.savez(file, pixels=pixels, labels=labels, areas=areas)
+            np.savez(file, allow_pickle=False, **found)
         os.replace(file.name, kept)
-    return Series(pixels, labels, areas)
+    return Series(**found)
 
 
-def _drawn(job: tuple[int, int, int]) -> tuple[Any, Any, Any]:
-    start, stop, seed = job
+def _drawn(job: tuple[int, int, int, bool]) -> dict[str, Any]:
+    start, stop, seed, masks = job
     scenes = [scene(index, seed=seed) for index in range(start, stop)]
-    areas = np.array([one.facts["area"] for one in scenes])
-    return np.stack([one.pixels for one in scenes]), np.array([one.label for one in scenes], dtype=np.int64), areas
+    found = {
+        "pixels": np.stack([one.pixels for one in scenes]),
+        "labels": np.array([one.label for one in scenes], dtype=np.int64),
+        "areas": np.array([one.facts["area"] for one in scenes]),
+    }
+    return found | ({"targets": np.stack([(one.label + 1) * one.mask.astype(np.uint8) for one in scenes])} if masks else {})

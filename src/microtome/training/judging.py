@@ -1,6 +1,6 @@
 """What a trained network can do on scenes it has never seen, and the card that says so.
 
-Source: Wilson 1927, J. Am. Stat. Assoc. 22, for the interval of a share.
+Source: Wilson 1927, J. Am. Stat. Assoc. 22, for the interval of a share; overlaps as in `numerics.segmentation`.
 """
 
 import itertools
@@ -20,18 +20,20 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from microtome import networks
-from microtome.errors import CheckpointError
+from microtome.errors import BadOption, CheckpointError
 from microtome.images.scenes import CLASSES
+from microtome.numerics.segmentation import confusions, mean_overlap, overlaps, pixel_accuracy, resampled
 from microtome.training.data import JUDGE, LEARN, Series, series
 from microtome.training.loop import normalised
 from microtome.training.recipes import Recipe
 
 JUDGED = 4_000
+BACKGROUND = "background"
 AREAS = (0.0, 0.04, 0.08, 0.16, 0.32, 1.0)  # edges of the size bins: shares of the image
 
 
 def answers(net: nn.Module, data: Series, batch: int = 250) -> NDArray[np.int64]:
-    """The class that `net` (put into eval mode) gives to every image (image)."""
+    """The class that `net` (put into eval mode) gives to every image (image), or to every pixel (image, row, col)."""
     net.eval()
     with torch.inference_mode():
         parts = [
@@ -74,9 +76,27 @@ def loaded(name: str, path: Path) -> nn.Module:
 
 
 def card(path: Path, recipe: Recipe, *, cache: Path | None = None) -> dict[str, Any]:
-    """Everything worth knowing of the weights in `path`: sizes, recipe, command, accuracy on unseen scenes, by size too."""
-    data = series(JUDGED, JUDGE, cache=cache)
+    """Everything worth knowing of the weights in `path`: sizes, recipe, command, what they get right on unseen scenes."""
+    data = series(JUDGED, JUDGE, masks=recipe.segments, cache=cache)
     net = loaded(recipe.network, path)
+    return {
+        "name": recipe.network,
+        "family": networks.FAMILIES[recipe.network],
+        "labels": [BACKGROUND, *CLASSES] if recipe.segments else list(CLASSES),
+        "parameters": sum(one.numel() for one in net.parameters()),
+        "macs": macs(net),
+        **(by_pixel(net, data) if recipe.segments else by_image(net, data)),
+        "scenes": {"learn_seed": LEARN, "judge_seed": JUDGE, "controls": "default", "size": networks.SIZE[0]},
+        "recipe": recipe.json(),
+        "seed": recipe.seed,
+        "command": f"python -m microtome.training {recipe.network} --out DIR",
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def by_image(net: nn.Module, data: Series) -> dict[str, Any]:
+    """Which share of the scenes is named rightly, with its interval, and by the object's size."""
     right = answers(net, data) == data.labels
     low, high = interval(int(right.sum()), len(data))
     sizes = []
@@ -85,22 +105,40 @@ def card(path: Path, recipe: Recipe, *, cache: Path | None = None) -> dict[str, 
         hits, count = int(chosen.sum()), len(chosen)
         sizes.append({"area": [least, most], "count": count, "right": hits, "interval": list(interval(hits, count))})
     return {
-        "name": recipe.network,
-        "family": networks.FAMILIES[recipe.network],
-        "labels": list(CLASSES),
-        "parameters": sum(one.numel() for one in net.parameters()),
-        "macs": macs(net),
         "accuracy": float(right.mean()),
         "right": int(right.sum()),
         "judged": len(data),
         "interval": [low, high],
         "by_area": sizes,
-        "scenes": {"learn_seed": LEARN, "judge_seed": JUDGE, "controls": "default", "size": networks.SIZE[0]},
-        "recipe": recipe.json(),
-        "seed": recipe.seed,
-        "command": f"python -m microtome.training {recipe.network} --out DIR",
-        "torch": torch.__version__,
-        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def by_pixel(net: nn.Module, data: Series) -> dict[str, Any]:
+    """Mean intersection over union and pixel accuracy, each with its interval over scenes, and the overlap by class and by size.
+
+    The overlap is None of a class that is nowhere, and of a size that no scene has. `background` is the accuracy of an answer that
+    never sees an object.
+
+    Raises: BadOption for scenes without targets.
+    """
+    if data.targets is None:
+        raise BadOption("These scenes have no class for their pixels, so a network that segments cannot be judged on them.")
+    counts = confusions(data.targets.astype(np.int64), answers(net, data), len(CLASSES) + 1)
+    pixel, mean = resampled(counts, pixel_accuracy), resampled(counts, mean_overlap)
+    sizes = []
+    for least, most in itertools.pairwise(AREAS):
+        some = counts[(data.areas >= least) & (data.areas < most)]
+        inside = resampled(some, mean_overlap) if len(some) else (None, 0.0, 1.0)
+        sizes.append({"area": [least, most], "count": len(some), "mean_iou": inside[0], "interval": list(inside[1:])})
+    return {
+        "pixel_accuracy": pixel.value,
+        "pixel_interval": list(pixel[1:]),
+        "mean_iou": mean.value,
+        "interval": list(mean[1:]),
+        "iou": [None if np.isnan(one) else float(one) for one in overlaps(counts.sum(0))],
+        "background": float((data.targets == 0).mean()),
+        "judged": len(data),
+        "by_area": sizes,
     }
 
 

@@ -10,6 +10,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from microtome import networks
-from microtome.errors import CheckpointError, MissingExtra
+from microtome.errors import BadOption, CheckpointError, MissingExtra
 from microtome.training.data import LEARN, Series, series
 from microtome.training.recipes import Recipe
 from microtome.training.removal import without
@@ -44,11 +45,16 @@ def train(
 
     `data` replaces the scenes that the recipe asks for (kept in `cache` if one is given); `checkpoints` also keeps the weights
     of epochs 0, 1, 2, 4, 8 …; `progress` is told epoch, loss and learning rate; `stop_after` leaves after so many epochs.
-    Raises: MissingExtra without lightning-fabric; CheckpointError where `out` holds the state of another recipe.
+    Raises: MissingExtra without lightning-fabric; CheckpointError where `out` holds the state of another recipe; BadOption for
+    a network that segments without targets to learn from.
     """
     fabric = _fabric(recipe)
     out.mkdir(parents=True, exist_ok=True)
-    data = series(recipe.count, LEARN, cache=cache) if data is None else data
+    data = series(recipe.count, LEARN, masks=recipe.segments, cache=cache) if data is None else data
+    if recipe.segments and (data.targets is None or recipe.halved):
+        raise BadOption(
+            f"{recipe.network} learns a class for every pixel: it needs scenes with targets, and none of them halved."
+        )
     pupil = fresh(recipe)
     teacher = None if recipe.teacher is None else Teacher(recipe.teacher)
     raw: nn.Module = pupil
@@ -77,7 +83,7 @@ def fresh(recipe: Recipe) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        net = networks.build(recipe.network)
+        net = networks.build(recipe.network, **recipe.options)
     if recipe.without:
         net = without(net, recipe.without)
     return net.to(memory_format=torch.channels_last) if recipe.channels_last else net  # pyright: ignore[reportCallIssue]
@@ -89,16 +95,34 @@ def normalised(pixels: Tensor) -> Tensor:
     return ((pixels / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
-def augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """`pixels` (image, row, col, rgb) float 0..255, half mirrored, all shifted alike, each colour a little changed."""
-    count, rows, cols, _ = pixels.shape
-    flip = torch.rand(count, generator=generator) < 0.5
-    pixels = torch.where(flip[:, None, None, None], pixels.flip(2), pixels)
-    down, over = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=generator).tolist()
-    row = (torch.arange(rows) + down).clamp(0, rows - 1)
-    col = (torch.arange(cols) + over).clamp(0, cols - 1)
-    gain = 1 + 0.2 * (torch.rand(count, 1, 1, 3, generator=generator) - 0.5)
-    return (pixels[:, row][:, :, col] * gain).clamp(0, 255)
+@dataclass(frozen=True)
+class Motion:
+    """Where augmentation moves a batch, so that what belongs to its pixels can be moved with them."""
+
+    flip: Tensor  # (image) bool
+    down: int
+    over: int
+
+    @classmethod
+    def drawn(cls, count: int, generator: torch.Generator) -> "Motion":
+        """A motion of `count` images: half of them mirrored, all shifted alike."""
+        flip = torch.rand(count, generator=generator) < 0.5
+        down, over = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=generator).tolist()
+        return cls(flip, int(down), int(over))
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """The moved values (image, row, col, …); what comes in at a border repeats it."""
+        flip = self.flip.reshape(-1, *[1] * (values.ndim - 1))
+        values = torch.where(flip, values.flip(2), values)
+        row = (torch.arange(values.shape[1]) + self.down).clamp(0, values.shape[1] - 1)
+        col = (torch.arange(values.shape[2]) + self.over).clamp(0, values.shape[2] - 1)
+        return values[:, row][:, :, col]
+
+
+def tinted(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """`pixels` (image, row, col, rgb) float 0..255, each colour of each image a little stronger or weaker."""
+    gain = 1 + 0.2 * (torch.rand(len(pixels), 1, 1, 3, generator=generator) - 0.5)
+    return (pixels * gain).clamp(0, 255)
 
 
 def _fabric(recipe: Recipe) -> Any:
@@ -155,11 +179,10 @@ def _epoch(
         for group in _all_groups(optimizers):
             group["lr"] = group["peak"] * _rate(recipe, (epoch * steps + step) / (recipe.epochs * steps))
         chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
-        x = normalised(augmented(torch.from_numpy(data.pixels[chosen]).float(), generator))
-        x = x.contiguous(memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
+        x, wanted = _batch(data, chosen, recipe, generator)
         if (epoch * steps + step) < recipe.halved * recipe.epochs * steps:
             x = functional.avg_pool2d(x, 2)
-        loss = _loss(net, teacher, x, torch.from_numpy(data.labels[chosen]), recipe.smoothing)
+        loss = _loss(net, teacher, x, wanted, recipe.smoothing)
         net.zero_grad()
         fabric.backward(loss)
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -169,6 +192,17 @@ def _epoch(
             renormalise(net, recipe.radius)
         total += float(loss.detach())
     return total / steps
+
+
+def _batch(data: Series, chosen: Any, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Augmented images (image, rgb, row, col) and what is wanted of them: a class each, or one for each pixel (image, row, col)."""
+    motion = Motion.drawn(len(chosen), generator)
+    x = normalised(tinted(motion(torch.from_numpy(data.pixels[chosen]).float()), generator))
+    x = x.contiguous(memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
+    if not recipe.segments:
+        return x, torch.from_numpy(data.labels[chosen])
+    assert data.targets is not None  # `train` has refused before
+    return x, motion(torch.from_numpy(data.targets[chosen])).long()
 
 
 def _loss(net: nn.Module, teacher: Teacher | None, x: Tensor, labels: Tensor, smoothing: float) -> Tensor:

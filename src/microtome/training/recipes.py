@@ -1,8 +1,10 @@
 """The recipes of the mini zoo: everything that decides what a trained network becomes, one frozen row per network."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from microtome import networks
 from microtome.errors import UnknownName, did_you_mean
 
 
@@ -10,7 +12,7 @@ from microtome.errors import UnknownName, did_you_mean
 class Recipe:
     """One training run: the same recipe on the same machine with the same thread count gives the same weights."""
 
-    network: str  # one of networks.NAMES
+    network: str  # one of networks.SHIPPED
     epochs: int
     lr: float = 3e-3  # highest learning rate of the one cycle
     warmup: float = 0.15  # share of all steps on which the learning rate rises
@@ -24,14 +26,23 @@ class Recipe:
     radius: float | None = None  # largest RMS of a convolution's filter after each update; what is usual depends on the inputs
     without: tuple[str, ...] = ()  # blocks taken out before training
     teacher: str | None = None  # a network of ours whose probabilities and last maps are part of the target
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])  # of the network's factory
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     channels_last: bool = True  # memory order: faster for convolutions, slower for plain vision transformers
 
-    def json(self) -> dict[str, Any]:
-        """All fields as plain values; radius and blocks only where there are some, so that older runs and cards stay what they were."""
-        said = asdict(self) | {"without": list(self.without)}
-        return {name: value for name, value in said.items() if name not in ("radius", "without") or value not in (None, [])}
+    @property
+    def segments(self) -> bool:
+        """Whether the network learns a class for every pixel."""
+        return self.network in networks.SEGMENTING
 
+    def json(self) -> dict[str, Any]:
+        """All fields as plain values; `_LATER` ones only where they say something, so that older runs and cards stay what they were."""
+        options = {name: list(value) if isinstance(value, tuple) else value for name, value in self.options.items()}
+        said = asdict(self) | {"without": list(self.without), "options": options}
+        return {name: value for name, value in said.items() if name not in _LATER or value not in (None, [], {})}
+
+
+_LATER = ("radius", "without", "options")
 
 RECIPES: dict[str, Recipe] = {
     one.network: one
@@ -52,6 +63,7 @@ RECIPES: dict[str, Recipe] = {
             teacher="mini_vgg",
             channels_last=False,
         ),
+        Recipe(network="mini_deeplab", epochs=4, halved=0.0),  # on half the side its rates would reach beyond the border
     )
 }
 
