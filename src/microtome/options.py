@@ -5,8 +5,8 @@ Analyses and edits declare their options with `option`; the catalog reads the sa
 
 import dataclasses
 import types
-from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from microtome.errors import BadOption, UnknownName, did_you_mean
 
@@ -64,8 +64,10 @@ def _coerced(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> 
         inner = [one for one in get_args(hint) if one is not type(None)]
         return None if value is None else _coerced(where, value, inner[0], metadata)
     if origin_ is tuple:
-        parts = tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else tuple(value)
-        return tuple(_coerced(where, part, get_args(hint)[0], metadata) for part in parts)
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        parts = tuple(value) if isinstance(value, Iterable) else (value,)  # one alone stands for a list of one
+        return tuple(_coerced(where, part, get_args(hint)[0], metadata) for part in cast(tuple[Any, ...], parts))
     try:
         made = _boolean(value) if hint is bool else hint(value)
     except (TypeError, ValueError):

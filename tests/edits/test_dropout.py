@@ -6,9 +6,10 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.auditing.dropout import _ratios, _variances
+from microtome.auditing.dropout import shifts, variances
 from microtome.edits.dropout import Dropout
 from microtome.errors import Uneditable
+from microtome.specimen.dropping import drops
 
 
 class PreActivation(nn.Module):
@@ -51,10 +52,15 @@ def test_the_place_is_before_the_last_weights_and_only_there(net: mt.Specimen) -
 
 def test_no_norm_of_the_branch_is_deceived_any_more(net: mt.Specimen) -> None:
     """Before: norm2 sees Var / (Var + …) well below one. After: norm2 sees what it saw; the next block's norm1 is diluted only."""
-    before = _ratios(_variances(net, ()), _variances(net, ("1.drop",)))
+
+    def told(one: mt.Specimen, path: str) -> dict[str, float]:
+        sites = drops(one.net, one.recipe).sites
+        return shifts(variances(one, sites, ()), variances(one, sites, ((path, 0),)))
+
+    before = told(net, "1.drop")
     assert before["1.norm2"] < 0.6
     edited = Dropout(p=0.5)(net)
-    after = _ratios(_variances(edited, ()), _variances(edited, ("1.conv2.0",)))
+    after = told(edited, "1.conv2.0")
     assert after["1.norm2"] == 1.0
     assert before["1.norm2"] < after["2.norm1"] < 1.0
 

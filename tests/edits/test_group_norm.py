@@ -30,6 +30,21 @@ def test_scales_activations_and_paths_are_kept(tmp_path: Path) -> None:
         GroupNorm()(mt.open("timm:vit_tiny_patch16_224", weights=None, img_size=64, depth=1, recipe={"size": 64}))
 
 
+def test_a_number_for_each_layer_and_group_norms_regrouped(tmp_path: Path) -> None:
+    net = mt.open("microtome:mini_resnet", weights=None)
+    chosen = ("layer3.0.bn1", "layer1.0.bn1")  # not in the order of execution: numbers follow `at`
+    edited = GroupNorm(at=chosen, groups=(4, 8))(net)
+    assert [edited.net.get_submodule(path).num_groups for path in chosen] == [4, 8]
+    assert isinstance(edited.net.layer2[0].bn1, nn.BatchNorm2d)
+    again = testing.check_edit(GroupNorm(at=chosen, groups=(2, 1)), edited, mt.Images.scenes(8, seed=4, size=64), tmp_path)
+    assert [again.net.get_submodule(path).num_groups for path in chosen] == [2, 1]
+    assert "gave 2 group norms other groups (groups: 1 of 1, 1 of 2)" in again.edits[-1].line
+    assert torch.equal(again.net.layer3[0].bn1.weight, net.net.layer3[0].bn1.weight)
+    with pytest.raises(Uneditable, match="3 numbers of groups are given for 2 norms"):
+        GroupNorm(at=chosen, groups=(1, 2, 4))(net)
+    assert GroupNorm(groups=8) == GroupNorm(groups=(8,)) == GroupNorm(groups="8")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("units", "groups", "least", "wanted"),
     [

@@ -3,7 +3,9 @@
 Rules with stable ids are checked one by one: MT0xx broken weights, MT1xx receptive fields, MT2xx normalisation, MT3xx regularisation,
 MT4xx heads, positions and gates. Most are exact, from shapes, from weights, or from a gradient at random weights; those that measure
 do so on noise. What a rule finds is told once for all layers, with the evidence, the reason, the source, what the repair costs and
-the edit or training setting that makes it. Rules are muted by --ignore MT101 or, for some layers, --ignore "MT101:layer2.*".
+the edit or training setting that makes it. Where MT204 finds something, `gain(layer, amount)` holds its curves over the number of
+groups, `groups_now`, `gain_now`, `groups_best` and `gain_best` what is and what is suggested. Rules are muted by --ignore MT101 or, for
+some layers, --ignore "MT101:layer2.*".
 
 Source: the rules name theirs one by one: among them Kim et al., arXiv:2302.06112 (dropout), 2108.13576 (dead pixels), 2205.07260
 (norm scales), 2111.08413 (colour scale), Richter et al., arXiv:2106.12307 (border layers); thresholds and what says "ours" are ours.
@@ -16,13 +18,15 @@ import numpy as np
 
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.auditing import Outcome, audited
+from microtome.auditing.gains import GainCurve
 from microtome.auditing.rule import listed
 from microtome.finding import array
 from microtome.images import Images
-from microtome.panels import Bars, Panel, Question, Table
+from microtome.panels import Bars, Curve, Panel, Question, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 
+DRAWN = 6  # curves in one picture at most
 TEXTS = ("severity", "evidence", "reason", "fix", "cost", "source", "edit")
 
 
@@ -60,7 +64,8 @@ class Audit(Analysis):
         arrays["muted"] = array(
             np.array([one.muted for one in outcomes], dtype=int), ("criterion",), "layers", ids, "muted layers"
         )
-        return arrays
+        curves = [curve for one in outcomes if one.fault for curve in one.fault.gains]
+        return arrays | (_gains(curves) if curves else {})
 
     def panels(self, found: Arrays) -> Sequence[Panel]:
         shown: list[Panel] = []
@@ -71,6 +76,18 @@ class Audit(Analysis):
                 Bars(title="Layers by finding", y=("count",), x="finding", note="How many layers each finding concerns."),
                 Table(title="What to do", rows="finding", columns=("fix", "cost", "reason", "source")),
             ]  # fmt: skip
+        if "gain" in found:
+            whole = found["gain"].sizes["layer"] == found["gain_now"].size
+            note = (
+                "By how much layer, group norm and activation together multiply the gradient's power on its way back, for each "
+                f"number of groups (amount), on noise; 1 keeps it. {'All' if whole else 'The worst'} layers of MT204."
+            )
+            shown += [
+                Curve(title="Gradient gain by number of groups", y=("gain",), x="amount", by="layer", log="xy", note=note),
+                Table(
+                    title="Groups of each layer", rows="layer", columns=("groups_now", "gain_now", "groups_best", "gain_best")
+                ),
+            ]
         return [*shown, Table(title="All rules", rows="criterion", columns=("about", "outcome"))]
 
     def line(self, found: Arrays) -> str:
@@ -96,6 +113,22 @@ class Audit(Analysis):
         if muted := int(found["muted"].sum()):
             said.append(f"{muted} layers were left out as asked (ignore).")
         return said
+
+
+def _gains(curves: Sequence[GainCurve]) -> dict[str, Any]:
+    """The gain over the number of groups of the worst layers; now and at best of all of them."""
+    worst = sorted(curves, key=lambda one: one.gap, reverse=True)[:DRAWN]
+    amounts = sorted({groups for one in worst for groups in one.gains})
+    values = np.array([[one.gains.get(groups, np.nan) for groups in amounts] for one in worst])
+    coords = {"layer": [one.layer for one in worst], "amount": amounts}
+    layers = {"layer": [one.layer for one in curves]}
+    pairs = {"now": [one.now for one in curves], "best": [one.best for one in curves]}
+    arrays = {"gain": array(values, ("layer", "amount"), "1", coords, "gradient gain")}
+    for when, groups in pairs.items():
+        arrays[f"groups_{when}"] = array(np.array(groups, dtype=int), ("layer",), "groups", layers, f"groups {when}")
+        gains = np.array([one.gains[count] for one, count in zip(curves, groups, strict=True)])
+        arrays[f"gain_{when}"] = array(gains, ("layer",), "1", layers, f"gain {when}")
+    return arrays
 
 
 def _texts(values: Sequence[str]) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from microtome.auditing import broken_weights, dropout, heads, normalisation, receptive_fields
+from microtome.auditing.gains import regrouping
 from microtome.auditing.rule import SEVERITIES, Fault, Rule, Severity, Subject
 from microtome.errors import UnknownName, did_you_mean
 from microtome.specimen import Specimen
@@ -63,7 +64,9 @@ def _muted(rule: Rule, answer: Fault | str | None, globs: Sequence[str]) -> Outc
         return Outcome(rule, unchecked=answer)
     kept = tuple(layer for layer in answer.layers if not any(fnmatchcase(layer, glob) for glob in globs))
     left = len(answer.layers) - len(kept)
-    return Outcome(rule, replace(answer, layers=kept) if kept else None, left)
+    gains = tuple(one for one in answer.gains if one.layer in kept)
+    edit = regrouping(gains) if left and gains else answer.edit
+    return Outcome(rule, replace(answer, layers=kept, gains=gains, edit=edit) if kept else None, left)
 
 
 def _word(word: str) -> tuple[str, str]:

@@ -1,140 +1,125 @@
-"""MT3xx: dropout. Measured on noise: what batch norms see with dropout on against off, and how a head's dropout is diluted."""
+"""MT3xx: dropout. Measured on noise: what batch norms see with dropout on against off, and how a head's dropout is diluted.
 
-import copy
-from typing import Any, cast
+Dropout is found by what runs (`microtome.specimen.dropping`): modules, functions that forward methods call, and that of attention.
+"""
+
+from collections.abc import Collection
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
-from microtome.auditing.rule import Fault, Rule, Subject
+from microtome.auditing.rule import Fault, Rule, Subject, listed
 from microtome.specimen import Specimen
-from microtome.specimen.tracing import Call
-from microtome.specimen.twins import seeded
-from microtome.specimen.watching import first_tensor, slow_attention
+from microtome.specimen.dropping import Dropping, Key, Look, Site, noise, ran
+from microtome.specimen.layers import is_weight
 
 IMAGES = 16
 SHIFTED = 0.9  # ratio of variances below which a batch norm counts as deceived; sampling leaves about 0.98
 DILUTED = 0.5  # a head's dropout whose noise before pooling would be at most half as strong
 
-Dropout = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
-
 
 def before_norm(subject: Subject) -> Fault | None:
     """Dropout before batch norms: the variance that they learn in training is not the one they meet in evaluation."""
-    drops = [call for call in subject.leaves if _drops(call)]
-    last = max((call.begun for call in subject.leaves if isinstance(call.module, nn.modules.batchnorm._BatchNorm)), default=-1)  # pyright: ignore[reportPrivateUsage]
-    early = [call for call in drops if call.begun < last]
+    specimen, told = subject.specimen, subject.drops
+    norms = [path for path, part in specimen.net.named_modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]  # pyright: ignore[reportPrivateUsage]
+    last = max((told.begun.get(path, -1) for path in norms), default=-1)
+    early = [site for site in told.sites if site.begun <= last]
     if not early:
         return None
-    off = _variances(subject.specimen, ())
-    ratios = {call.path: _ratios(off, _variances(subject.specimen, (call.path,))) for call in early}
-    hit = {path: told for path, told in ratios.items() if min(told.values(), default=1.0) < SHIFTED}
+    off = variances(specimen, early, ())
+    ratios = {site.key: shifts(off, variances(specimen, early, (site.key,))) for site in early}
+    hit = [site for site in early if min(ratios[site.key].values(), default=1.0) < SHIFTED]
     if not hit:
         return None
-    worst = min(hit, key=lambda path: min(hit[path].values()))
-    norm = min(hit[worst], key=lambda path: hit[worst][path])
-    p = float(cast(Any, subject.specimen.net.get_submodule(worst)).p)
+    worst = min(hit, key=lambda site: min(ratios[site.key].values()))
+    norm = min(ratios[worst.key], key=lambda path: ratios[worst.key][path])
     return Fault(
-        tuple(hit),
-        f"with {worst} (p = {p:g}) the variance at {norm} in evaluation is {hit[worst][norm]:.2f} times that in training, on noise; "
+        tuple(dict.fromkeys(site.layer for site in hit)),
+        f"with {worst.said} the variance at {norm} in evaluation is {ratios[worst.key][norm]:.2f} times that in training, on noise; "
         f"{len(hit)} dropouts shift some batch norm below {SHIFTED}",
-        fix=(fix := _slot(subject.specimen, tuple(hit))),
-        edit=f"dropout:p={p:g}" if fix.startswith("One") else "",
+        fix=(fix := _slot(specimen, hit)),
+        edit=f"dropout:p={worst.p:g}" if fix.startswith("One") else "",
     )
 
 
 def after_pooling(subject: Subject) -> Fault | None:
     """Dropout on pooled features: before pooling the same expectation comes with less noise."""
-    for call in subject.leaves:
-        if not _drops(call) or not call.inputs:
+    for site in subject.drops.sites:
+        if site.form == "attention" or len(site.shape) < 2 or prod(site.shape[2:]) != 1:
             continue
-        shape = call.inputs[0]
-        if len(shape) < 2 or any(side != 1 for side in shape[2:]):
-            continue
-        told = _dilution(subject.specimen, call, shape[1])
+        told = _dilution(subject.specimen, site)
         if told is not None and told[0] < DILUTED:
             ratio, source, cells = told
-            p = float(cast(Any, call.module).p)
             return Fault(
-                (call.path,),
-                f"{call.path} (p = {p:g}) follows the mean over the {cells} cells of {source}; before it the variance of the logits "
+                (site.layer,),
+                f"{site.said} follows the mean over the {cells} cells of {source}; before it the variance of the logits "
                 f"would be {ratio:.3f} times as large, on noise",
                 edit="head_dropout",
             )
     return None
 
 
-def _drops(call: Call) -> bool:
-    return isinstance(call.module, Dropout) and float(call.module.p) > 0
+def always(subject: Subject) -> Fault | None:
+    """Dropout that is at work in evaluation too."""
+    hit = [site for site in subject.drops.sites if site.always]
+    if not hit:
+        return None
+    return Fault(
+        tuple(dict.fromkeys(site.layer for site in hit)),
+        f"{len(hit)} dropouts drop in evaluation too, so that the same picture gets another answer each time: "
+        f"{listed([site.said for site in hit])}",
+    )
 
 
-def _noise(specimen: Specimen, count: int) -> Tensor:
-    x = torch.randn(count, specimen.recipe.channels, *specimen.recipe.size, generator=torch.Generator().manual_seed(1))
-    first = next((p for p in specimen.net.parameters() if p.is_floating_point()), None)
-    return x if first is None else x.to(first.device, first.dtype)
-
-
-def _variances(specimen: Specimen, on: tuple[str, ...]) -> dict[str, float]:
-    """Mean variance of what enters every batch norm, with the dropouts `on` at work."""
-    trial = copy.deepcopy(specimen.net)
-    trial.eval()
+def variances(specimen: Specimen, sites: Collection[Site], on: Collection[Key]) -> dict[str, float]:
+    """Mean variance of what enters every batch norm on noise, with the dropouts `on` at work of the `sites`."""
     found: dict[str, float] = {}
 
-    def keeper(path: str) -> Any:
-        def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            x = first_tensor(inputs[0])
-            if x is not None:
-                found.setdefault(path, float(x.double().transpose(0, 1).flatten(1).var(1).mean()))
+    def look(way: str, path: str, x: Tensor) -> None:
+        if way == "in" and isinstance(specimen.net.get_submodule(path), nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
+            found.setdefault(path, float(x.double().transpose(0, 1).flatten(1).var(1).mean()))
 
-        return hook
-
-    for path, module in trial.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
-            module.register_forward_pre_hook(keeper(path))
-        module.training = path in on
-    with seeded(0), torch.no_grad(), slow_attention():
-        trial(_noise(specimen, IMAGES))
+    _run(specimen, sites, Dropping(on), look, IMAGES)
     return found
 
 
-def _ratios(off: dict[str, float], on: dict[str, float]) -> dict[str, float]:
+def shifts(off: dict[str, float], on: dict[str, float]) -> dict[str, float]:
+    """Variance without dropout over that with it, by path."""
     return {path: off[path] / on[path] for path in off if path in on and on[path] > 0}
 
 
-def _slot(specimen: Specimen, dropouts: tuple[str, ...]) -> str:
+def _run(specimen: Specimen, sites: Collection[Site], mode: Dropping, look: Look, count: int) -> None:
+    """One run at the recipe's size, with the modules that drop in training mode."""
+    ran(specimen.net, noise(specimen.net, specimen.recipe, count), {site.path for site in sites}, mode, look)
+
+
+def _slot(specimen: Specimen, sites: Collection[Site]) -> str:
     """Where dropout belongs in these blocks: after the last norm and before the last weights, if there is such a place."""
     for block in specimen.residuals:
-        if any(path.startswith(f"{block.block}.") for path in dropouts):
-            end = specimen.net.get_submodule(block.end)
-            if isinstance(end, nn.modules.conv._ConvNd | nn.Linear):  # pyright: ignore[reportPrivateUsage]
+        if any(f"{site.path}.".startswith(f"{block.block}.") for site in sites):
+            if is_weight(specimen.net.get_submodule(block.end)):
                 return f"One dropout for each branch, right before its last weights ({block.end}), after the last norm."
             return "These blocks end with a norm, so no place in them is right: drop the dropout there, or use it in the head only."
     return "Move it behind the last batch norm."
 
 
-def _dilution(specimen: Specimen, drop: Call, units: int) -> tuple[float, str, int] | None:
+def _dilution(specimen: Specimen, site: Site) -> tuple[float, str, int] | None:
     """(variance before pooling / after, the layer that is pooled, its cells), or None where the dropout's input is no mean of a map."""
-    trial = copy.deepcopy(specimen.net)
-    trial.eval()
+    units = site.shape[1]
     maps: dict[str, Tensor] = {}
     entered: list[Tensor] = []
 
-    def keep(path: str) -> Any:
-        def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            for name, value in ((f"the input of {path}", inputs[0] if inputs else None), (path, output)):
-                tensor = first_tensor(value)
-                cells = None if tensor is None else _cells(tensor, units)
-                if cells is not None:
-                    maps[name] = cells
+    def dropped(key: Key, x: Tensor) -> None:
+        if key == site.key:
+            entered.append(x.flatten(1).clone())
 
-        return hook
+    def look(way: str, path: str, x: Tensor) -> None:
+        cells = _cells(x, units) if path != site.path and not entered else None
+        if cells is not None:
+            maps[f"the input of {path}" if way == "in" else path] = cells
 
-    for path, module in trial.named_modules():
-        if path and path != drop.path:
-            module.register_forward_hook(keep(path))
-    trial.get_submodule(drop.path).register_forward_pre_hook(lambda _module, inputs: entered.append(inputs[0].flatten(1)))
-    with torch.no_grad(), slow_attention():
-        trial(_noise(specimen, 4))
+    _run(specimen, [site], Dropping(dropped=dropped), look, 4)
     for path, cells in reversed(maps.items()):  # windows are no images, so they may be more
         if (
             entered
@@ -192,5 +177,15 @@ RULES = (
         source="Kim et al. 2023, arXiv:2302.06112; the ratio by our formula.",
         cost="Evaluation stays; p wants to be tuned again, for the noise is weaker.",
         fix="Put the dropout before the pooling.",
+    ),
+    Rule(
+        id="MT303",
+        title="Dropout in evaluation",
+        severity="warning",
+        check=always,
+        reason="Functions drop by default, also in evaluation: answers then hang on chance, and accuracy is that of a noisy network.",
+        source="torch.nn.functional.dropout, whose training=True is the default; the test is ours.",
+        cost="Evaluation changes, to what was meant; training stays.",
+        fix="Pass training=self.training, or use a module. For Monte Carlo dropout this is meant: --ignore MT303.",
     ),
 )

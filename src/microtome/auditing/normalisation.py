@@ -1,14 +1,17 @@
 """MT2xx: normalisation. Told by the scale-invariance test, not by names."""
 
+from math import log
 from typing import Literal
 
 from torch import nn
 
+from microtome.auditing.gains import curves, regrouping
 from microtome.auditing.invariance import Invariance
 from microtome.auditing.rule import Fault, Rule, Subject, listed
 from microtome.specimen import Specimen
 from microtome.specimen.residuals import branch_ends
 
+NEARER = 1.1  # by what ratio another number of groups has to be nearer to a gain of 1
 Role = Literal["internal", "branch end", "shortcut", "free"]
 ROLES: tuple[Role, ...] = ("internal", "branch end", "shortcut", "free")
 
@@ -66,8 +69,8 @@ def few_channels(subject: Subject) -> Fault | None:
     """Group norms whose groups hold so few values that they say little or nothing."""
     void: list[str] = []
     steep: dict[str, float] = {}
-    for call in subject.leaves:
-        if not isinstance(call.module, nn.GroupNorm) or not call.inputs:
+    for call in subject.calls:
+        if not isinstance(call.module, nn.GroupNorm) or call.index or not call.inputs:
             continue
         shape = call.inputs[0]
         group = shape[1] // call.module.num_groups
@@ -90,6 +93,28 @@ def few_channels(subject: Subject) -> Fault | None:
         grows = "without bound" if gain == float("inf") else f"{gain:.3g} times"
         said.append(f"{len(steep)} see fewer than eight: {path} multiplies the gradient's power {grows}")
     return Fault((*void, *steep), "; ".join(said), severity="error" if void else "warning")
+
+
+def uneven_gradient(subject: Subject) -> Fault | None:
+    """Group norms for which another number of groups keeps the gradient's size better."""
+    found, others = curves(subject.specimen)
+    hit = [one for one in found if one.gap > log(NEARER)]
+    if not hit:
+        return None
+    worst = max(hit, key=lambda one: one.gap)
+    left = f"; {len(others)} more read no layer's output and were not measured" if others else ""
+    return Fault(
+        tuple(one.layer for one in hit),
+        f"{len(hit)} of {len(found)} group norms that follow a layer could be nearer to a gain of 1, on noise; most, {worst.layer}: "
+        f"{_groups(worst.now)} multiply the gradient's power by {worst.gains[worst.now]:.3g}, {_groups(worst.best)} by "
+        f"{worst.gains[worst.best]:.3g}{left}",
+        edit=regrouping(hit),
+        gains=tuple(hit),
+    )
+
+
+def _groups(count: int) -> str:
+    return f"{count} group{'s' if count > 1 else ''}"
 
 
 def _bias(module: nn.Module) -> int:
@@ -136,5 +161,24 @@ RULES = (
         source="Our closed form, checked by simulation; not the formula of Kim et al. 2023, arXiv:2302.03193.",
         cost="Training.",
         fix="Fewer groups: at least eight values in each.",
+    ),
+    Rule(
+        id="MT204",
+        title="Groups that change the gradient's size",
+        severity="note",
+        check=uneven_gradient,
+        reason=(
+            "Through a layer, group norm and activation the gradient's power is multiplied by a gain that grows with the number of "
+            "groups, and over many layers by its power. Few groups keep its size, many keep spatial detail: a trade, not a law."
+        ),
+        source=(
+            "Our gradient-isometry advisor: the gain measured for every number of groups, and our closed form; that the number of "
+            "groups decides it is of Kim et al. 2023, arXiv:2302.03193, whose formula this is not."
+        ),
+        cost="Another function: it has to be trained.",
+        fix=(
+            "Give these layers the number of groups with the gain nearest to 1: the edit group_norm, with a number for each layer; "
+            "then audit again, for later layers get something else."
+        ),
     ),
 )

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from microtome.auditing.gains import GainCurve
 from microtome.auditing.invariance import Invariance, invariance
 from microtome.errors import SpecimenError
 from microtome.numerics.receptive import Field
 from microtome.receptive import fields
 from microtome.specimen import Specimen
+from microtome.specimen.dropping import Drops, drops
 from microtome.specimen.tracing import Call
 
 Severity = Literal["note", "warning", "error"]
@@ -20,7 +22,8 @@ SEVERITIES: tuple[Severity, ...] = ("note", "warning", "error")
 class Fault:
     """What one rule found in one network: the layers by path, what was measured there, and what mends it here.
 
-    `severity` and `fix` replace the rule's where they differ from case to case; `edit` is written as for `microtome edit`.
+    `severity` and `fix` replace the rule's where they differ from case to case; `edit` is written as for `microtome edit`. `gains`
+    are curves that the evidence is taken from.
     """
 
     layers: tuple[str, ...]
@@ -28,6 +31,7 @@ class Fault:
     severity: Severity | None = None
     fix: str = ""
     edit: str = ""
+    gains: tuple[GainCurve, ...] = ()
 
 
 class Subject:
@@ -53,6 +57,11 @@ class Subject:
             return invariance(self.specimen.net, self.specimen.recipe)
         except SpecimenError as error:
             return str(error)
+
+    @cached_property
+    def drops(self) -> Drops:
+        """The dropouts that run, however they are called."""
+        return drops(self.specimen.net, self.specimen.recipe)
 
     @cached_property
     def fields(self) -> dict[str, Field]:

@@ -4,16 +4,21 @@ There the variance that dropout adds in training reaches no batch norm of the br
 dilutes it. Blocks that end with a norm (post-activation ResNets) have no such place and are refused: whatever dropout goes in there
 shifts the variance that the last norm sees. In evaluation dropout does nothing: the answers stay to the bit.
 
+Dropout that a forward method calls as a function goes out by setting the number it reads (such as `drop_rate`) to 0; where no one
+number of the block is that share, the edit refuses.
+
 Source: Kim et al. 2023, "How to Use Dropout Correctly on Residual Networks with Batch Normalization", arXiv:2302.06112. That an
 activation between dropout and norm makes no difference (a rectifier and dropout commute) is exact.
 """
 
+import copy
 from typing import final
 
 from torch import nn
 
 from microtome.edit import Edit, Preservation, option, put
 from microtome.specimen import Specimen
+from microtome.specimen.dropping import Site, drops, quieted
 from microtome.specimen.layers import is_weight
 from microtome.specimen.residuals import Residual
 
@@ -37,10 +42,14 @@ class Dropout(Edit):
             return (
                 f"its residual branches end with a norm ({blocks[0].end}), so no place in them is after it and before weights"
             )
-        return ""
+        deaf = [site.said for site in self._called(specimen) if not quieted(copy.deepcopy(specimen.net), site)]
+        return f"{deaf[0]} cannot be taken out from outside; change its code" if deaf else ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
-        removed = 0
+        called = self._called(specimen)
+        for site in called:
+            quieted(net, site)
+        removed = len(called)
         chosen = self._chosen(specimen)
         for block in chosen:
             parts = net.get_submodule(block.block).named_modules()
@@ -54,6 +63,12 @@ class Dropout(Edit):
 
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation("exactly", "dropout does nothing in evaluation", 0.0)
+
+    def _called(self, specimen: Specimen) -> list[Site]:
+        """The dropouts of those blocks that are called as functions."""
+        blocks = [f"{block.block}." for block in self._chosen(specimen)]
+        sites = drops(specimen.net, specimen.recipe).sites
+        return [site for site in sites if site.form == "function" and f"{site.path}.".startswith(tuple(blocks))]
 
     def _chosen(self, specimen: Specimen) -> list[Residual]:
         """The blocks whose branch ends with weights."""

@@ -1,9 +1,12 @@
 """Replaces batch norms by group norms, which need no batch: scales and shifts are kept, statistics are taken from each image.
 
 Each layer gets the number of groups that divides its units and is nearest to `groups` by ratio (ties to fewer groups); 1 is layer
-norm, as many as units instance norm. `least` keeps at least so many units in a group: with few, the backward pass multiplies the
-gradient (`microtome audit`, MT203). Few groups keep the gradient's size over depth, many keep spatial detail: our closed form for one
-convolution from n_in to n_out units, group norm and rectifier is (n_out / n_in) / (1 - G / (pi n_out)), which grows with the groups G.
+norm, as many as units instance norm. Several numbers are for as many layers of `at`, in that order; group norms that `at` names get
+another number of groups. `microtome audit` suggests such lists (MT204), with the gain measured for every number of groups.
+
+`least` keeps at least so many units in a group: with few, the backward pass multiplies the gradient (MT203). Few groups keep the
+gradient's size over depth, many keep spatial detail: our closed form for one convolution from n_in to n_out units, group norm and
+rectifier is (n_out / n_in) / (1 - G / (pi n_out)), which grows with the groups G.
 
 Source: Wu & He 2018, "Group Normalization", arXiv:1803.08494; the closed form and the rounding are ours, not the formula of Kim et
 al. 2023, arXiv:2302.03193, which we had not at hand.
@@ -24,38 +27,59 @@ class GroupNorm(Edit):
 
     title = "Group norm for batch norm"
 
-    at: tuple[str, ...] = option((), "the batch norms to replace: names, globs or aliases; all by default")
-    groups: int = option(32, "how many groups, or the nearest number that divides the units", low=1, high=65536)
+    at: tuple[str, ...] = option((), "the norms to replace: names, globs or aliases; by default all batch norms")
+    groups: tuple[int, ...] = option(
+        (32,),
+        "how many groups, or the nearest number that divides the units; several: one for each layer of `at`",
+        low=1,
+        high=65536,
+    )
     least: int = option(2, "units in a group at least, where a layer has so many", low=1, high=65536)
 
     def unfit(self, specimen: Specimen) -> str:
-        if self._chosen(specimen):
-            return ""
-        where = f" among {', '.join(self.at)}" if self.at else ""
-        return f"there is no batch norm on maps{where} that runs"
+        chosen = self._chosen(specimen)
+        if not chosen:
+            where = f" among {', '.join(self.at)}" if self.at else ""
+            return f"there is no batch norm on maps{where} that runs"
+        if len(self.groups) not in (1, len(chosen)):
+            return (
+                f"{len(self.groups)} numbers of groups are given for {len(chosen)} norms; give one, or one for each layer of at"
+            )
+        return "" if self.groups else "no number of groups is given; groups=32 is the default"
 
     def settled(self, specimen: Specimen) -> "GroupNorm":
         return GroupNorm(at=tuple(self._chosen(specimen)), groups=self.groups, least=self.least) if self.at else self
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         made: dict[int, int] = {}
-        for path in self._chosen(specimen):
+        regrouped = 0
+        chosen = self._chosen(specimen)
+        wanted = self.groups if len(self.groups) > 1 else self.groups * len(chosen)
+        for path, count in zip(chosen, wanted, strict=True):
             old: Any = net.get_submodule(path)
-            groups = nearest(old.num_features, self.groups, self.least)
-            put(net, path, _replaced(old, groups))
+            given = isinstance(old, nn.GroupNorm)
+            groups = nearest(old.num_channels if given else old.num_features, count, self.least)
+            if given:
+                old.num_groups = groups
+            else:
+                put(net, path, _replaced(old, groups))
+            regrouped += given
             made[groups] = made.get(groups, 0) + 1
         told = ", ".join(f"{count} of {groups}" for groups, count in sorted(made.items()))
-        return f"put {sum(made.values())} group norms in place of batch norms (groups: {told})"
+        replaced = len(chosen) - regrouped
+        did = [f"put {replaced} group norms in place of batch norms"] if replaced else []
+        did += [f"gave {regrouped} group norms other groups"] if regrouped else []
+        return f"{' and '.join(did)} (groups: {told})"
 
     def preserves(self, specimen: Specimen) -> Preservation:
-        return Preservation(
-            "no", "statistics come from each image and group instead of from the training set, so it has to be trained"
-        )
+        return Preservation("no", "statistics come from other values than before, so it has to be trained")
 
     def _chosen(self, specimen: Specimen) -> list[str]:
-        names = specimen.find(self.at) if self.at else [layer.name for layer in specimen.layers]
+        """The paths of batch norms, and of group norms where they are named, in the order of `at`."""
+        names = [name for one in self.at for name in specimen.find(one)] or [layer.name for layer in specimen.layers]
+        kinds = (nn.BatchNorm2d, nn.GroupNorm) if self.at else nn.BatchNorm2d
         paths = dict.fromkeys(specimen.layer(name).path for name in names)
-        return [path for path in paths if isinstance(specimen.net.get_submodule(path), nn.BatchNorm2d)]
+        return [path for path in paths if isinstance(specimen.net.get_submodule(path), kinds)]
 
 
 def nearest(units: int, groups: int, least: int) -> int:

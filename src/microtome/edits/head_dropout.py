@@ -5,22 +5,22 @@ negative the variance of the logits is never larger so, and about pi / N of it f
 noise is weaker, and `p` wants to be tuned again. In evaluation dropout does nothing, wherever it is: the answers stay to the bit.
 
 The pooling has to be a module, and no weights may lie between it and the dropout. Dropout that a forward method calls as a function
-is not seen, and stays.
+goes out by setting the number it reads (timm: `drop_rate`) to 0; where no one number of that module is the share, the edit refuses.
 
 Source: Kim et al. 2023, "How to Use Dropout Correctly on Residual Networks with Batch Normalization", arXiv:2302.06112; the ratio by
 our formula (`microtome audit`, MT302).
 """
 
+import copy
 from typing import final
 
 from torch import nn
 
 from microtome.edit import Edit, Preservation, option, put
 from microtome.specimen import Specimen
+from microtome.specimen.dropping import Site, drops, quieted
 from microtome.specimen.layers import is_weight, kind_of
 from microtome.specimen.tracing import Call
-
-DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 @final
@@ -34,29 +34,26 @@ class HeadDropout(Edit):
     def unfit(self, specimen: Specimen) -> str:
         if _pool(specimen) is None:
             return "no module pools its maps to one cell before the head, so there is no place before it"
-        if not self.p and not any(_share(call) for call in _dropouts(specimen)):
-            return "it has no dropout module with p above 0 between pooling and head; p=0.2 puts one before the pooling"
-        return ""
+        found = _dropouts(specimen)
+        if not self.p and not found:
+            return "it has no dropout with p above 0 between pooling and head; p=0.2 puts one before the pooling"
+        deaf = [site.said for site in found if not quieted(copy.deepcopy(specimen.net), site)]
+        return f"{deaf[0]} cannot be taken out from outside; change its code" if deaf else ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         pool = _pool(specimen)
         assert pool is not None  # `unfit` has refused before
-        moved = [call for call in _dropouts(specimen) if _share(call)]
-        p = self.p or _share(moved[0])
+        moved = _dropouts(specimen)
+        p = self.p or moved[0].p
+        gone = [quieted(net, site) for site in moved]
         put(net, pool.path, nn.Sequential(nn.Dropout(p), net.get_submodule(pool.path)))
-        for call in moved:
-            put(net, call.path, nn.Identity())
-        took = f" in place of {', '.join(call.path for call in moved)}" if moved else ""
+        took = f" in place of {', '.join(gone)}" if gone else ""
         return f"put dropout (p = {p:g}) before {pool.path}{took}"
 
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation(
             "exactly", "dropout does nothing in evaluation, and with mean pooling the expected logits stay in training", 0.0
         )
-
-
-def _share(call: Call) -> float:
-    return float(call.module.p) if isinstance(call.module, DROPOUTS) else 0.0
 
 
 def _pool(specimen: Specimen) -> Call | None:
@@ -81,15 +78,12 @@ def _pools(call: Call) -> bool:
     return cells > 1 and given[:2] == call.inputs[0][:2] and all(side == 1 for side in given[2:])
 
 
-def _dropouts(specimen: Specimen) -> list[Call]:
+def _dropouts(specimen: Specimen) -> list[Site]:
     """The dropouts behind the pooling, up to the next weights."""
     pool = _pool(specimen)
-    found: list[Call] = []
-    for call in sorted(specimen.anatomy.found.calls, key=lambda call: call.begun):
-        if pool is None or call.begun <= pool.begun:
-            continue
-        if is_weight(call.module):
-            break
-        if isinstance(call.module, DROPOUTS):
-            found.append(call)
-    return found
+    if pool is None:
+        return []
+    told = drops(specimen.net, specimen.recipe)
+    start = told.begun.get(pool.path, 0)
+    weights = [begun for path, begun in told.begun.items() if begun > start and is_weight(specimen.net.get_submodule(path))]
+    return [site for site in told.sites if site.form != "attention" and start < site.begun <= min(weights, default=site.begun)]

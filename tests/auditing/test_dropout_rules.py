@@ -1,0 +1,193 @@
+"""Dropout called as a function, by timm's options and inside attention, is found as the same dropout as a module is."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import microtome as mt
+from microtome.auditing import audited
+from microtome.auditing.audit import Outcome
+from microtome.edits.dropout import Dropout
+from microtome.edits.head_dropout import HeadDropout
+from microtome.errors import Uneditable
+from microtome.specimen.dropping import drops
+
+RECIPE = {"size": 32, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
+
+
+class Plain(nn.Module):
+    """Clean without dropout; `slot` and `drop` are modules, `early` and `late` shares of dropout called as functions."""
+
+    def __init__(self, slot: float = 0.0, drop: float = 0.0, early: float = 0.0, late: float = 0.0, hard: float = 0.0) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(3, 8, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.slot, self.early, self.late, self.hard = nn.Dropout(slot), early, late, hard
+        self.conv2, self.norm2 = nn.Conv2d(8, 16, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(16)
+        self.pool, self.drop, self.head = nn.AdaptiveAvgPool2d(1), nn.Dropout(drop), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.slot(torch.relu(self.norm1(self.conv1(x))))
+        if self.training:  # as many networks do: evaluation never comes here
+            x = functional.dropout(x, self.early)
+        x = torch.relu(self.norm2(self.conv2(x)))
+        x = self.drop(self.pool(x).flatten(1))
+        x = functional.dropout(x, p=self.late, training=self.training)
+        return self.head(functional.dropout(x, self.hard))
+
+
+def made(**shares: float) -> mt.Specimen:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return mt.open(Plain(**shares).eval(), recipe=RECIPE)
+
+
+def found(net: mt.Specimen) -> dict[str, Outcome]:
+    return {one.rule.id: one for one in audited(net) if one.fault}
+
+
+def evidence(net: mt.Specimen, id: str) -> str:
+    fault = found(net)[id].fault
+    assert fault is not None
+    return fault.evidence
+
+
+def test_none_is_found_where_none_is() -> None:
+    assert found(made()) == {}
+
+
+@pytest.mark.parametrize(
+    ("share", "id", "layers", "said"),
+    [
+        ("slot", "MT301", ("slot",), "with slot (p = 0.5) the variance at norm2"),
+        ("early", "MT301", ("slot",), "with dropout called as a function behind slot (p = 0.5) the variance at norm2"),
+        ("drop", "MT302", ("drop",), "drop (p = 0.5) follows the mean over the 64 cells of"),
+        (
+            "late",
+            "MT302",
+            ("drop",),
+            "dropout called as a function behind drop (p = 0.5) follows the mean over the 64 cells of",
+        ),
+    ],
+)
+def test_as_a_module_and_as_a_function_it_is_found_and_nothing_else(
+    share: str, id: str, layers: tuple[str, ...], said: str
+) -> None:
+    outcomes = found(made(**{share: 0.5}))
+    assert set(outcomes) == {id}
+    fault = outcomes[id].fault
+    assert fault is not None and fault.layers == layers and fault.evidence.startswith(said)
+
+
+def test_module_and_function_give_the_same_numbers() -> None:
+    """The same dropout at the same place: the same draws, so the same ratios to the digits shown."""
+    for one, two, id in (("slot", "early", "MT301"), ("drop", "late", "MT302")):
+        told = [evidence(made(**{share: 0.4}), id).partition("(p = 0.4)")[2] for share in (one, two)]
+        assert told[0] == told[1]
+
+
+def test_dropout_that_evaluation_does_not_switch_off() -> None:
+    net = made(hard=0.3)
+    outcomes = found(net)
+    assert set(outcomes) == {"MT302", "MT303"}  # it lies behind the pooling, too
+    assert "dropout called as a function behind drop (p = 0.3)" in evidence(net, "MT303")
+    x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert not torch.equal(net.net(x), net.net(x))
+    assert [site.always for site in drops(net.net, net.recipe).sites] == [True]
+    assert [site.always for site in drops(made(late=0.3).net, net.recipe).sites] == [False]
+
+
+def test_timms_drop_rate_is_found_and_moved() -> None:
+    """timm's ResNet calls dropout as a function of its `drop_rate` behind the pooling."""
+    net = mt.open("timm:resnet10t", weights=None, recipe={"size": 64}, drop_rate=0.2)
+    assert "dropout called as a function behind global_pool (p = 0.2) follows the mean over the 4 cells" in evidence(
+        net, "MT302"
+    )
+    edited = HeadDropout()(net)
+    assert "put dropout (p = 0.2) before global_pool in place of drop_rate" in edited.edits[-1].line
+    assert edited.net.drop_rate == 0.0 and net.net.drop_rate == 0.2
+    assert "MT302" not in found(edited)
+    assert [site.path for site in drops(edited.net, edited.recipe).sites] == ["global_pool.0"]
+
+
+class Attending(nn.Module):
+    """Self-attention over the cells of a map, with dropout of its weights, before a batch norm."""
+
+    def __init__(self, p: float, fused: bool) -> None:
+        super().__init__()
+        self.p, self.fused, self.conv = p, fused, nn.Conv2d(3, 8, 4, 4, bias=False)
+        self.attn = nn.MultiheadAttention(8, 2, dropout=p, batch_first=True)
+        self.norm, self.head = nn.BatchNorm1d(8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).flatten(2).transpose(1, 2)
+        if self.fused:
+            x = functional.scaled_dot_product_attention(x, x, x, dropout_p=self.p if self.training else 0.0)
+        else:
+            x = self.attn(x, x, x, need_weights=False)[0]
+        return self.head(torch.relu(self.norm(x.transpose(1, 2))).mean(2))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_dropout_inside_attention_is_found(fused: bool) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        clean, planted = Attending(0.0, fused), Attending(0.9, fused)
+    assert "MT301" not in found(mt.open(clean.eval(), recipe=RECIPE))
+    said = evidence(mt.open(planted.eval(), recipe=RECIPE), "MT301")
+    assert said.startswith(f"with the attention dropout of {'conv' if fused else 'attn'} (p = 0.9) the variance at norm")
+
+
+def test_a_vision_transformers_dropouts_are_all_seen() -> None:
+    """timm's: attention, its projection, two in the MLP, the head's; the share of each as it was asked for."""
+    net = mt.open("timm:vit_tiny_patch16_224", weights=None, recipe={"size": 32}, img_size=32, depth=1, drop_rate=0.1,
+                  attn_drop_rate=0.3, proj_drop_rate=0.2)  # fmt: skip
+    told = [(site.path, site.form, site.p) for site in drops(net.net, net.recipe).sites]
+    assert told == [
+        ("blocks.0.attn", "attention", 0.3), ("blocks.0.attn.proj_drop", "module", 0.2), ("blocks.0.mlp.drop1", "module", 0.2),
+        ("blocks.0.mlp.drop2", "module", 0.2), ("head_drop", "module", 0.1),
+    ]  # fmt: skip
+
+
+class Called(nn.Module):
+    """A pre-activation block that drops by a function, with a share that one number decides, or none."""
+
+    def __init__(self, p: float, number: bool) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.norm2, self.conv2 = nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.share = p if number else (p,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        p = self.share[0] if isinstance(self.share, tuple) else self.share
+        inner = functional.dropout(self.conv1(torch.relu(self.norm1(x))), p, self.training)
+        return x + self.conv2(torch.relu(self.norm2(inner)))
+
+
+def residual(number: bool) -> mt.Specimen:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(3, 8, 4, 2, 1), Called(0.5, number), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)
+        )
+    return mt.open(net.eval(), recipe=RECIPE)
+
+
+def test_the_edit_takes_the_function_out_of_the_branch_or_says_that_it_cannot() -> None:
+    net = residual(number=True)
+    fault = found(net)["MT301"].fault
+    assert fault is not None and fault.edit == "dropout:p=0.5" and fault.layers == ("1",)
+    edited = Dropout(p=0.5)(net)
+    assert [site.path for site in drops(edited.net, edited.recipe).sites] == ["1.conv2.0"]
+    assert "took 1 others out" in edited.edits[-1].line
+    with pytest.raises(Uneditable, match="called as a function in 1 .*cannot be taken out from outside"):
+        Dropout(p=0.5)(residual(number=False))
+
+
+def test_looking_leaves_the_network_and_the_random_state_alone() -> None:
+    net = made(slot=0.5, early=0.5, late=0.5)
+    before, state = net.digest(), torch.random.get_rng_state()
+    assert len(drops(net.net, net.recipe).sites) == 3
+    assert net.digest() == before and torch.equal(torch.random.get_rng_state(), state)
+    assert not any(part.training for part in net.net.modules())
