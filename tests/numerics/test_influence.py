@@ -48,3 +48,13 @@ def test_positions_without_direction_are_left_out():
 def test_half_precision_is_measured_in_float32():
     x_in, x_out = random(2, 5, 64), random(2, 5, 64, seed=1)
     assert torch.allclose(block_influence(x_in.bfloat16(), x_out.bfloat16()), block_influence(x_in, x_out), atol=1e-2)
+
+
+@pytest.mark.parametrize("shape", [(3, 50, 7), (2, 70, 4), (5, 3, 2), (2, 3, 600)])
+def test_pieces_do_not_show(monkeypatch, shape):
+    # 3 x 50 x 7 and the like are no whole number of pieces of 256 values, in images and in positions
+    x_in, x_out = random(*shape), random(*shape, seed=1)
+    whole = block_influence(x_in, x_out), angular_distance(x_in, x_out)
+    monkeypatch.setattr("microtome.numerics.positions.PIECE", 256)
+    assert torch.equal(block_influence(x_in, x_out), whole[0])
+    assert torch.equal(angular_distance(x_in, x_out), whole[1])

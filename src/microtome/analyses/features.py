@@ -20,6 +20,7 @@ from microtome.analysis import Arrays, Census, option
 from microtome.finding import array
 from microtome.images import Images
 from microtome.mappable import mappable
+from microtome.numerics.positions import firing
 from microtome.panels import Bars, Grid, Panel
 from microtome.scan import Batch
 from microtome.specimen import Specimen
@@ -51,15 +52,9 @@ class Features(Census):
         return Bundle({"sums": Total(), "shown": Rows()})
 
     def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
-        maps = specimen.layer(name).maps(value.detach()).float()
-        zero = maps == 0
-        sums = {
-            "energy": maps.square().mean((2, 3)).double().sum(0),
-            "fired": (~zero).flatten(2).any(2).double().sum(0),
-            "zero": zero.double().mean((1, 2, 3)).sum(),
-            "negative": (maps < 0).double().mean((1, 2, 3)).sum(),
-        }
-        return {key: one.cpu().numpy() for key, one in sums.items()}, _small(maps[: self.count]).cpu().numpy()
+        maps = specimen.layer(name).maps(value.detach())
+        sums = firing(maps.flatten(2))
+        return sums, _small(maps[: self.count].float()).cpu().numpy()
 
     def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
         assert isinstance(tally, Bundle)
@@ -67,7 +62,10 @@ class Features(Census):
         assert isinstance(sums, Total)
         assert isinstance(shown, Rows)
         told = {name: seen[name] for name in self.watched(specimen)}
-        sums.add(len(batch.index), {f"{key}/{name}": one for name, (parts, _) in told.items() for key, one in parts.items()})
+        sums.add(
+            len(batch.index),
+            {f"{key}/{name}": one for name, (parts, _) in told.items() for key, one in parts._asdict().items()},
+        )
         few = int((batch.index < self.count).sum())  # places ascend, so the images to show come first in their batch
         if few:
             maps = {f"map/{name}": one[:few] for name, (_, one) in told.items()}

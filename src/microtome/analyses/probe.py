@@ -23,6 +23,7 @@ from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics.intervals import wilson
 from microtome.numerics.logistic import logistic_probe
+from microtome.numerics.positions import means
 from microtome.numerics.probes import learning_curve, ridge_probe, smallest_class
 from microtome.panels import Curve, Panel, Table
 from microtome.scan import Batch
@@ -57,13 +58,10 @@ class Probe(Census):
         return Bundle({"rows": Rows()})
 
     def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
-        if specimen.layer(name).layout == "nchw":
-            return value.double().mean(dim=tuple(range(2, value.dim()))).float().cpu().numpy()
-        return (
-            value.double().flatten(1, -2).mean(dim=1).float().cpu().numpy()
-            if value.dim() > 2
-            else value.float().cpu().numpy().copy()
-        )
+        if value.dim() < 3:
+            return value.float().cpu().numpy().copy()
+        units_first = specimen.layer(name).layout == "nchw"
+        return means(value.flatten(2) if units_first else value.flatten(1, -2).transpose(1, 2)).float().numpy()
 
     def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
         rows = _rows(tally)

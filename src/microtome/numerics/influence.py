@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from microtome.numerics.positions import pieces
+
 
 def block_influence(
     x_in: Float[Tensor, "image position unit"], x_out: Float[Tensor, "image position unit"]
@@ -46,9 +48,18 @@ def _chords(x_in: Tensor, x_out: Tensor) -> tuple[Tensor, Tensor]:
 
     1 - cos = |u - v|² / 2 keeps its digits where the two nearly agree, which is the case of interest; 1 - u·v would not.
     """
-    first, second = (one / one.norm(dim=-1, keepdim=True) for one in (_at_least_float(x_in), _at_least_float(x_out)))
-    return (first - second).norm(dim=-1).cpu().double(), (first + second).norm(dim=-1).cpu().double()
+    images, positions, units = x_in.shape
+    kind = torch.float64 if x_in.dtype == torch.float64 else torch.float32
+    apart = torch.empty(images, positions, dtype=kind, device=x_in.device)
+    across = torch.empty_like(apart)
+    for at in pieces(images, positions, units, x_in.device):
+        first, second = (_directions(one[at]) for one in (x_in, x_out))
+        apart[at] = (first - second).norm(dim=-1)
+        across[at] = first.add_(second).norm(dim=-1)
+    return apart.cpu().double(), across.cpu().double()
 
 
-def _at_least_float(values: Tensor) -> Tensor:
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+def _directions(values: Tensor) -> Tensor:
+    """The unit vector at each position, at least in float32."""
+    values = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+    return values / values.norm(dim=-1, keepdim=True)
