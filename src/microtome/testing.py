@@ -245,7 +245,10 @@ def _trained(edit: Edit, specimen: Specimen, edited: Specimen, x: torch.Tensor, 
         scores = first_tensor(net(x))
         assert scores is not None
         wanted = torch.arange(len(x)).add(step).remainder(scores.shape[1])
-        loss = torch.nn.functional.cross_entropy(scores.flatten(1), wanted)
+        each = wanted.reshape(-1, *[1] * (scores.dim() - 2)).expand(
+            -1, *scores.shape[2:]
+        )  # of every pixel, where maps are given
+        loss = torch.nn.functional.cross_entropy(scores, each)
         if not bool(torch.isfinite(loss)):
             raise Unlawful(f"{edit.name()}: the loss of step {step + 1} is {float(loss)}.")
         named = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]

@@ -52,6 +52,15 @@ def test_counts_by_hand() -> None:
     assert "by order" in found["matched"].values[0]
 
 
+def test_a_class_for_every_pixel_is_no_class_for_the_image() -> None:
+    images = mt.Images.scenes(4, seed=0)
+    net = mt.open("microtome:mini_deeplab", weights=None)
+    assert "so no image is right or wrong" in Accuracy().unfit(net, images)
+    assert Accuracy().unfit(mt.open("microtome:mini_vgg", weights=None), images) == ""
+    with pytest.raises(Unmeasurable, match="no single score for each class"):
+        Accuracy()(net, images, PACE)
+
+
 def test_unknown_labels_are_left_out() -> None:
     images = bands([0, -1, 1, 2], [0, 1, 1, 2], ("a", "b", "c"))
     found = Accuracy()(mt.open(Brightest().eval(), recipe={"size": 12, "crop": 1.0}), images, PACE)

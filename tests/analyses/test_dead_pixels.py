@@ -108,6 +108,9 @@ def test_networks_that_give_maps(pics: mt.Images) -> None:
     found = DeadPixels(count=2, probes=1)(mt.open(Segments(), recipe={"size": 32, **PLAIN}), pics)
     assert found["evenness"].values[0] == pytest.approx(0.25)
     assert found["r2"].item() == pytest.approx(1.0, abs=1e-3)
+    assert found.line.endswith("how far changing a single pixel moves the mean score.")
+    # one step on all colours moves the mean of 4 x 16 x 16 scores by the step times the weights that read the pixel
+    assert found["moved"].attrs["unit"] == found["expected"].attrs["unit"] == "mean score"
 
 
 def test_bad_input(pics: mt.Images, tiny: Callable[..., nn.Module]) -> None:

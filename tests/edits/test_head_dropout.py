@@ -78,3 +78,5 @@ def test_it_mends_what_the_audit_finds() -> None:
 def test_what_does_not_fit() -> None:
     with pytest.raises(Uneditable, match="no module pools its maps"):
         HeadDropout(p=0.1)(mt.open("microtome:mini_deit", weights=None))
+    with pytest.raises(Uneditable, match="gives maps, not one score for each class"):
+        HeadDropout(p=0.1)(mt.open("microtome:mini_deeplab", weights=None))  # whose pooling is a branch of its pyramid

@@ -1,14 +1,19 @@
 """The network that segments: its size by hand, its strides and rates, its branches against plain convolutions."""
 
 import itertools
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 import microtome as mt
-from microtome import networks
+from microtome import networks, testing
+from microtome.analyses.erf import Erf
+from microtome.analyses.receptive_field import ReceptiveField
+from microtome.edits.kernel_padding import KernelPadding
 from microtome.errors import BadOption
 
 
@@ -120,3 +125,37 @@ def test_it_opens_by_name_as_a_network_of_maps() -> None:
     assert mt.open("mini_deeplab", weights=None).name == "microtome:mini_deeplab"
     assert "mini_deeplab" not in networks.NAMES  # which `microtome demo` measures
     assert (*networks.NAMES, "mini_deeplab") == networks.SHIPPED
+
+
+def test_the_field_of_its_answer_is_the_gradient_at_the_middle_pixel() -> None:
+    images = mt.Images.scenes(2, seed=5)
+    net = mt.open("microtome:mini_deeplab", weights=None)
+    found = Erf(kind="segmentation", count=2)(net, images)
+    slow = np.zeros((64, 64))
+    for one in net.recipe.normalised(torch.from_numpy(images.pixels(net.recipe, range(2)))):
+        x = one[None].clone().requires_grad_()
+        (slope,) = torch.autograd.grad(net.net(x)[0, :, 31, 31].mean(), x)  # 64 is even: upper left of the four in the middle
+        slow += slope[0].double().mean(0).clamp_min(0).numpy()
+    np.testing.assert_allclose(found["field"].sel(layer="answer").values, slow / slow.sum(), atol=1e-7)
+
+
+def test_theory_follows_the_largest_path_through_backbone_and_branch() -> None:
+    net = mt.open("microtome:mini_deeplab", weights=None)
+    found = ReceptiveField(at=("backbone", "aspp.branches.0.conv", "aspp.branches.3.conv"))(net)
+    # stem 3; strided 3 x 3 + 2 * 2, then 4 px apart + 8; rates 1 2, 2 2, 2 4 on cells of 4 px: + 24 + 32 + 48; rate 7: + 56
+    assert found["size"].sel(axis="row").values.tolist() == [119.0, 119.0, 175.0]
+    assert found["jump"].sel(axis="row").values.tolist() == [4.0, 4.0, 4.0]
+
+
+def test_edits_are_trained_on_a_class_for_every_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[tuple[int, ...], ...]] = []
+    plain = functional.cross_entropy
+
+    def recorded(scores: Tensor, wanted: Tensor) -> Tensor:
+        seen.append((tuple(scores.shape), tuple(wanted.shape)))
+        return plain(scores, wanted)
+
+    monkeypatch.setattr(functional, "cross_entropy", recorded)
+    net = mt.open("microtome:mini_deeplab", weights=None)
+    testing.check_edit(KernelPadding(), net, mt.Images.scenes(3, seed=3), tmp_path, steps=1)
+    assert seen == [((3, 11, 64, 64), (3, 64, 64))]

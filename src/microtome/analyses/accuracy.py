@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from microtome.analysis import Arrays, Census
+from microtome.analysis import Analysis, Arrays, Census
 from microtome.answers import matched
 from microtome.errors import Unmeasurable
 from microtome.finding import array
@@ -33,6 +33,10 @@ class Accuracy(Census):
     needs = "labels"
     question = "choose"
     title = "Accuracy of the network's own head"
+
+    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+        single = "it gives no single score for each class (a segmentation or detection network), so no image is right or wrong"
+        return Analysis.unfit(self, specimen, images) or ("" if specimen.outputs is not None else single)
 
     def watched(self, specimen: Specimen) -> list[str]:
         return []

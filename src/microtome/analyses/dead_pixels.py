@@ -141,8 +141,8 @@ class DeadPixels(Analysis):
         )
         tested = ""
         if "r2" in found:
-            r2 = float(found["r2"])
-            tested = f"; the gradient explains R² {r2:.2f} of how far changing a single pixel moves the logit"
+            r2, asked = float(found["r2"]), found["moved"].attrs["unit"]
+            tested = f"; the gradient explains R² {r2:.2f} of how far changing a single pixel moves the {asked}"
         return f"{first}; {measured}{tested}."
 
     def caveats(self, found: Arrays) -> Sequence[str]:
@@ -167,9 +167,14 @@ def _given(specimen: Specimen, x: Tensor) -> Tensor:
     return out
 
 
+def _mapped_answer(given: Tensor) -> bool:
+    """Whether the network gives maps (image, class, row, col) instead of one score for each class."""
+    return given.dim() > 2 and given[0].numel() != given.shape[1]
+
+
 def _answer(given: Tensor) -> Tensor:
-    """The predicted class' logit, or for maps the sum of all."""
-    if given.dim() > 2 and given[0].numel() != given.shape[1]:
+    """The predicted class' logit, or for maps the mean of all scores."""
+    if _mapped_answer(given):
         return given.flatten(1).mean(1)
     scores = given.flatten(1)
     return scores.gather(1, scores.detach().argmax(1, keepdim=True))[:, 0]
@@ -234,7 +239,7 @@ def _perturbed(
     side = min(SIDE, rows, cols)
     top, left = (rows - side) // 2, (cols - side) // 2
     pixels = [(top + row, left + col) for row in range(side) for col in range(side)]
-    moved = np.zeros(len(pixels))
+    moved, asked = np.zeros(len(pixels)), "logit"
     for batch in batches(specimen, taken, pace):
         for one in batch.x:
             raised = one[None].repeat(len(pixels) + 1, 1, 1, 1)
@@ -242,6 +247,7 @@ def _perturbed(
                 raised[place + 1, :, row, col] += STEP
             with torch.no_grad():
                 given = _given(specimen, raised)
+            asked = "mean score" if _mapped_answer(given) else "logit"
             answers = _alike(given).double().cpu().numpy()
             moved += np.abs(answers[1:] - answers[0])
         pace.listener(Step(f"{specimen.name}: changed pixels", int(batch.index[-1]) + 1, len(taken), 0.0))
@@ -250,8 +256,8 @@ def _perturbed(
     expected = STEP * slope[at]
     parts = {"part": [f"row {row}, col {col}" for row, col in pixels]}
     return {
-        "expected": array(expected, ("part",), "logit", parts, f"change by the gradient, {STEP} x its mean size"),
-        "moved": array(moved, ("part",), "logit", parts, f"mean change of the logit for a step of {STEP}"),
+        "expected": array(expected, ("part",), asked, parts, f"change by the gradient, {STEP} x its mean size"),
+        "moved": array(moved, ("part",), asked, parts, f"mean change of the {asked} for a step of {STEP}"),
         "r2": array(_explained(expected, moved), (), "1", title="R² of gradient and change"),
         "r2_field": array(_explained(field[at], moved), (), "1", title="R² of output field and change"),
     }
@@ -265,7 +271,7 @@ def _explained(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
 
 def _alike(given: Tensor) -> Tensor:
     """The answer to each changed picture, of the class that the unchanged one (the first) was given."""
-    if given.dim() > 2 and given[0].numel() != given.shape[1]:
+    if _mapped_answer(given):
         return given.flatten(1).mean(1)
     scores = given.flatten(1)
     return scores[:, int(scores[0].argmax())]

@@ -32,6 +32,8 @@ class HeadDropout(Edit):
     p: float = option(0.0, "share that is dropped; 0: that of the dropout which is moved", low=0.0, high=0.99)
 
     def unfit(self, specimen: Specimen) -> str:
+        if specimen.outputs is None:
+            return "it gives maps, not one score for each class, so what it pools does not lead to a head"
         if _pool(specimen) is None:
             return "no module pools its maps to one cell before the head, so there is no place before it"
         found = _dropouts(specimen)

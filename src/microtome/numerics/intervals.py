@@ -1,14 +1,14 @@
-"""How sure a number is: Wilson intervals of shares, bootstrap intervals over images.
+"""How sure a number is: Wilson intervals of shares, bootstrap intervals over images, Student's over repetitions.
 
-Source: Wilson 1927, "Probable inference"; Efron 1979 (percentile bootstrap).
+Source: Wilson 1927, "Probable inference"; Efron 1979 (percentile bootstrap); Student 1908.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Shaped
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from microtome.numerics.arrays import Array
 
@@ -43,6 +43,16 @@ def wilson(successes: int, count: int, level: float = 0.95) -> Interval:
     low = 0.0 if successes == 0 else float(middle - half)
     high = 1.0 if successes == count else float(middle + half)
     return Interval(share, low, high)
+
+
+def student(values: Sequence[float], level: float = 0.95) -> Interval:
+    """The mean of a few repetitions with Student's interval; one repetition has no bounds (not numbers)."""
+    few = np.asarray(values, dtype=np.float64)
+    value = float(few.mean())
+    if len(few) < 2:
+        return Interval(value, float("nan"), float("nan"))
+    half = float(t.ppf((1 + level) / 2, len(few) - 1) * few.std(ddof=1) / np.sqrt(len(few)))
+    return Interval(value, value - half, value + half)
 
 
 def bootstrap_weights(images: int, draws: int = 1000, seed: int = 0) -> Int[Array, "draw image"]:
