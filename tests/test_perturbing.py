@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import nn
 
 import microtome as mt
-from microtome import perturbing, testing
+from microtome import testing
 from microtome.numerics.cutting import planned
 from microtome.numerics.windows import reachable
-from microtome.perturbing import Patch, Perturber
+from microtome.perturbing import Patch, Perturber, perturber
+from microtome.perturbing.patches import spans
 
 NETS = {
     "microtome:mini_vgg": (64, {}, "windows"),
@@ -29,8 +30,8 @@ NETS = {
 
 @pytest.fixture(autouse=True)
 def _always(monkeypatch):
-    monkeypatch.setattr(perturbing, "PREPARED", 1e-9)
-    monkeypatch.setattr(perturbing, "PASSES", -1e9)
+    monkeypatch.setattr(perturber, "PREPARED", 1e-9)
+    monkeypatch.setattr(perturber, "PASSES", -1e9)
 
 
 def given(specimen, size, images=2, seed=0):
@@ -95,7 +96,7 @@ def test_equals_the_plain_loop(name):
     assert (reachable(engine.tape) > 0) == (how == "windows")
     for cut in {1, reachable(engine.tape) // 2, reachable(engine.tape)} - {0}:  # wherever it might have cut
         if how == "windows":
-            plan = planned(engine.tape, cut, perturbing._spans(asked), cut)
+            plan = planned(engine.tape, cut, spans(asked), cut)
             assert plan.cut == cut and plan.groups
             equal(engine._swept(engine.tape, plan, asked, units), loop.responses(asked, units))
 
@@ -140,7 +141,7 @@ def test_every_cut_of_an_awkward_network():
     assert names[last] == "mean"  # all before it can be cut
     assert "native_batch_norm" not in names  # folded
     for cut in range(1, last + 1):
-        plan = planned(engine.tape, last, perturbing._spans(asked), cut)
+        plan = planned(engine.tape, last, spans(asked), cut)
         equal(engine._swept(engine.tape, plan, asked, units), known)
     again = engine.responses(asked, units)
     assert torch.equal(again.scores, engine.responses(asked, units).scores)
@@ -204,7 +205,7 @@ def test_small_work_is_not_prepared(net, monkeypatch):
 
 
 def test_where_too_little_is_left_out_the_network_runs_as_it_is(net, monkeypatch):
-    monkeypatch.setattr(perturbing, "PASSES", 5.0)
+    monkeypatch.setattr(perturber, "PASSES", 5.0)
     worker = net.on("cpu")
     x = given(worker, 32)
     engine = Perturber(worker, x, count=100)
@@ -219,7 +220,7 @@ def test_pictures_are_shared_out_where_clean_maps_need_much_memory(net, monkeypa
     x = given(worker, 32, images=3)
     asked, units = patches(x, count=9), torch.tensor([0, 3, 5])
     whole = Perturber(worker, x, "blocks.0", count=100).responses(asked, units)
-    monkeypatch.setattr(perturbing, "KEPT", 1.0)
+    monkeypatch.setattr(perturber, "KEPT", 1.0)
     shared = Perturber(worker, x, "blocks.0", count=100)
     assert [len(one) for one in shared._shares(asked)] == [3, 3, 3]
     equal(shared.responses(asked, units), whole, 1e-6)

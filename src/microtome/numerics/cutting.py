@@ -24,6 +24,7 @@ MOVED = 16.0  # one number moved
 CALLED = 2e6  # one operation called
 LOADED = 50.0  # one weight brought into the order that a kernel wants, at each call
 MOST_JOBS = 64  # in one batch
+PARTS = (1, 3, 5, 8)
 # Bytes of the largest maps of one batch: beyond about 32 MB each allocation comes from the system anew, at ten times the cost.
 BUDGET = 16e6
 Boxes = dict[int, Box]
@@ -87,7 +88,7 @@ def planned(tape: Tape, stop: int, spans: tuple[Spans, Spans], cut: int | None =
     reached = _reached(tape, stop, spans)
     alive = np.array([sum(float(np.prod(tape.shapes[value])) for value in living(tape, cut)) for cut in range(stop + 1)])
     best, found = count * rest[0], (0, 1, 1.0)
-    for parts in (1, 3, 5, 8) if cut is None else (1,):
+    for parts in PARTS if cut is None else (1,):
         spent, used = _spent(tape, stop, reached, _both_classes(reached, parts))
         total = spent + count * (rest[: stop + 1] + 2 * MOVED * alive)
         least = cut if cut is not None else 1 + int(total[1:].argmin()) if stop else 0
@@ -279,9 +280,10 @@ def _window(node: Node, target: Box, around: Callable[[int, Box, float], Tensor]
         pooled = name.startswith("max_pool")
         inner = around(origin, Box(rows, cols, (high, wide)), -torch.inf if pooled else 0.0)
         if name == "convolution":
-            return torch.ops.aten.convolution(
-                inner, *node.args[1:3], slide.stride, (0, 0), slide.dilation, False, (0, 0), node.args[8]
-            )
+            then = node.args[9:]  # what is added, and whether a ReLU follows
+            if then and then[0] is not None:
+                then = (around(then[0].value, target, 0.0), *then[1:])
+            return node.func(inner, *node.args[1:3], slide.stride, (0, 0), slide.dilation, False, (0, 0), node.args[8], *then)
         if pooled:
             return F.max_pool2d(inner, slide.kernel, slide.stride, 0, slide.dilation)
         return F.avg_pool2d(inner, slide.kernel, slide.stride)

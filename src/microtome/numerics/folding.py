@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+PART = 32768  # weights in float64 at a time: so many stay in the cache
+
 
 def folded(
     weight: Float[Tensor, "unit *inputs"],
@@ -25,4 +27,8 @@ def folded(
     moved = (shift.double() - mean.double()) * scale
     moved = moved if beta is None else moved + beta.double()
     shape = (-1,) + (1,) * (weight.ndim - 1)
-    return (weight.double() * scale.view(shape)).to(weight.dtype), moved.to(weight.dtype)
+    made = torch.empty_like(weight)
+    units = max(1, PART * len(weight) // max(1, weight.numel()))
+    for into, part, own in zip(made.split(units), weight.split(units), scale.view(shape).split(units), strict=True):
+        into.copy_(part.double() * own)
+    return made, moved.to(weight.dtype)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from microtome.numerics.dispatching import Dispatching
 from microtome.numerics.folding import folded
+from microtome.numerics.fusing import fused
 from microtome.numerics.tape import INPUT, Grows, Node, Ref, Tape, layout, nested, norm_terms, tensors
 
 
@@ -107,9 +108,10 @@ def recorded(net: Callable[[Tensor], Tensor], x: Tensor, watching: Watching, eac
         raise Unrecorded("the output was not seen")
     kept = {number, *seen.values()}
     whole = _needed(_grown(first.nodes, second.nodes), kept)
-    nodes = _needed(_with_folded_norms(whole, kept), kept)
+    plain = _needed(_with_folded_norms(whole, kept), kept)
+    nodes = fused(plain, first.shapes, kept)
     last = {value: place for place, node in enumerate(nodes) for value in node.reads}
-    return Tape(tuple(nodes), first.shapes, number, seen, len(nodes) < len(whole), last), output
+    return Tape(tuple(nodes), first.shapes, number, seen, len(plain) < len(whole), last), output
 
 
 def _pass(

@@ -37,11 +37,12 @@ class Node:
     gives: tuple[int, ...]
     overwrites: tuple[int, ...] = ()  # values whose memory now holds one of `gives`
     aliased: bool = False  # it overwrites memory that another value sees too
+    label: str = ""  # its name, where `func` is none of torch's
 
     @property
     def name(self) -> str:
         """The operation's name without its overload: "convolution", "relu_"."""
-        return str(self.func.overloadpacket.__name__)
+        return self.label or str(self.func.overloadpacket.__name__)
 
     @cached_property
     def reads(self) -> list[int]:

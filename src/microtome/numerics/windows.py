@@ -145,19 +145,17 @@ def reachable(tape: Tape) -> int:
 
 def spans_after(node: Node, spans: Mapping[int, tuple[Spans, Spans]], shape: tuple[int, ...]) -> tuple[Spans, Spans]:
     """Which rows and which cols of the node's output each job can change, from those of its inputs; `shape` is the output's."""
-    read = [spans[value] for value in node.reads]
     slide = sliding(node)
     made: list[Spans] = []
     for axis in (0, 1):
-        first = np.min([one[axis][:, 0] for one in read], axis=0)
-        past = np.max([one[axis][:, 1] for one in read], axis=0)
-        both = np.stack([first, past], 1)
-        if slide is not None:
-            both = slide.reached(both, axis, shape[2 + axis])
+        read = [spans[value][axis] for value in node.reads]
+        if slide is not None:  # what is added behind it comes as it is
+            read[0] = slide.reached(read[0], axis, shape[2 + axis])
         elif node.name == "constant_pad_nd":
             shift = before(node)[axis]
-            both = _inside(both[:, 0] + shift, both[:, 1] + shift, shape[2 + axis])
-        made.append(both)
+            read[0] = _inside(read[0][:, 0] + shift, read[0][:, 1] + shift, shape[2 + axis])
+        first, past = np.min([one[:, 0] for one in read], axis=0), np.max([one[:, 1] for one in read], axis=0)
+        made.append(np.stack([first, past], 1))
     return made[0], made[1]
 
 

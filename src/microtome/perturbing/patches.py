@@ -1,0 +1,77 @@
+"""Boxes of pixels that are replaced, the pictures with them, and what a network says of those."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from microtome.numerics.occluders import blurred
+from microtome.numerics.tape import layout
+from microtome.numerics.windows import Spans
+from microtome.specimen import Specimen
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A box whose pixels are replaced: in which picture, its upper left corner, and what stands there instead.
+
+    `pixels` is (rgb, row, col), normalised as the network wants its input; a mask is the box around it with old and new pixels
+    mixed. The box lies inside the picture.
+    """
+
+    image: int
+    top: int
+    left: int
+    pixels: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """What the network gave: `scores` (image, class), and of the watched layer the sum over rows and cols of each map.
+
+    `activity` is (image, unit) float64 for whole pictures, (patch,) of one chosen map for patches, None where nothing was watched.
+    """
+
+    scores: Tensor
+    activity: Tensor | None = None
+
+
+def flat(scores: Tensor) -> Tensor:
+    """(image, class), where some networks give (image, class, 1, 1)."""
+    return scores.flatten(1) if scores.ndim > 2 else scores
+
+
+def pasted(x: Tensor, patches: Sequence[Patch]) -> Tensor:
+    """The pictures (patch, rgb, row, col) with one patch each, in the memory layout of `x`."""
+    made = x[[one.image for one in patches]]
+    for place, one in enumerate(patches):
+        rows, cols = one.pixels.shape[1:]
+        made[place, :, one.top : one.top + rows, one.left : one.left + cols] = one.pixels
+    return made.contiguous(memory_format=layout(x))
+
+
+def filled(specimen: Specimen, x: Tensor, colour: str, size: int) -> Tensor:
+    """What covers the pictures `x`, as pictures of their shape: mid-"grey", each one's "mean" colour, or itself under a "blur".
+
+    The blur's standard deviation is a third of `size` px, the side of what covers.
+    """
+    if colour == "blur":
+        return blurred(x, size / 3)
+    if colour == "mean":
+        return x.mean((2, 3), keepdim=True).expand_as(x)
+    grey = torch.full((1, *x.shape[2:], 3), 128, dtype=torch.uint8, device=x.device)
+    return specimen.recipe.normalised(grey).expand_as(x)
+
+
+def spans(patches: Sequence[Patch]) -> tuple[Spans, Spans]:
+    """Rows and cols that each patch covers (patch, side)."""
+    rows = np.array([(one.top, one.top + one.pixels.shape[1]) for one in patches])
+    cols = np.array([(one.left, one.left + one.pixels.shape[2]) for one in patches])
+    return rows, cols
+
+
+def joined(parts: Sequence[Response]) -> Response:
+    sums = [one.activity for one in parts if one.activity is not None]
+    return Response(torch.cat([one.scores for one in parts]), torch.cat(sums) if sums else None)

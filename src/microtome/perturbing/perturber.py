@@ -1,0 +1,177 @@
+"""The engine under every method that perturbs: what a network says of pictures in which a box of pixels was replaced.
+
+Where it pays, only what the box can touch is computed in the early layers (`numerics.windows`), batch norms are folded and the rest
+runs batched. That is exact but for rounding, and compared with the network itself before it is used; whatever cannot be cut so
+(attention, gates that look at the whole picture, operations not understood) runs whole, and a network that cannot be written down
+at all runs as it is, in a plain loop.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from microtome.errors import SpecimenError
+from microtome.numerics.cutting import Plan, planned
+from microtome.numerics.recording import Each, Unrecorded, recorded
+from microtome.numerics.tape import Tape
+from microtome.numerics.windows import reachable
+from microtome.perturbing.patches import Patch, Response, flat, joined, pasted, spans
+from microtome.perturbing.sweep import Sweep
+from microtome.specimen import Specimen, first_tensor, watch
+
+BATCH = 64  # perturbed pictures in one forward pass of the plain loop, at most
+BUDGET = 64e6  # bytes of input in one such pass, at most
+KEPT = 512e6  # bytes of clean maps kept at a time
+PREPARED = 1.5e8  # multiply-adds for each layer in all patches together: with fewer, preparing costs more than it saves
+PASSES = 5.0  # forward passes that preparing takes: what is saved has to be more
+FOLDED = 1.1  # how many times faster a network is whose norms are folded, at least
+CLOSE = 1e-5  # largest difference from the network itself, as a share of its largest score
+
+
+class Perturber:
+    """Answers of one network about boxes in the pictures `x` (image, rgb, row, col); `at` names a layer whose maps are summed.
+
+    `count` says about how many patches will be asked about: for few of them, or a small network, nothing is prepared. `clean` is the
+    response to the pictures themselves. `plan` says after `responses` what was cut; `why` says why the plain loop is used, and is
+    empty where it is not.
+
+    Raises:
+        SpecimenError: the network gives no class scores.
+    """
+
+    def __init__(self, specimen: Specimen, x: Tensor, at: str = "", *, count: int) -> None:
+        self.specimen, self.x, self.at = specimen, x, at
+        self.plan: Plan | None = None
+        self.tape: Tape | None = None
+        self.why = self._unpaid(count)
+        self._trusted: set[int] = set()
+        found: list[Response] = []
+        if not self.why:
+            try:
+                found.append(self._record())
+            except Unrecorded as error:
+                self.why = str(error)
+        found += [self._run(part, None) for part in x[len(found) :].split(self._batch()) if len(part)]
+        self.clean = joined(found)
+
+    def responses(self, patches: Sequence[Patch], units: Tensor | None = None) -> Response:
+        """The response to each patch, in order; `units` (image,) chooses the map of the watched layer that is summed."""
+        found: list[Response] = []
+        shares = self._shares(patches)
+        for places in shares:
+            part = [patches[place] for place in places]
+            answer = self._cut(self.tape, part, units) if self.tape is not None else None
+            found.append(self._looped(part, units) if answer is None else answer)
+        order = torch.tensor([place for places in shares for place in places]).argsort()
+        answers = joined(found)
+        return Response(answers.scores[order], None if answers.activity is None else answers.activity[order])
+
+    def _unpaid(self, count: int) -> str:
+        """Why it would not pay to prepare anything, or an empty text."""
+        layers = self.specimen.layers
+        kernels = [one for one in layers if isinstance(self.specimen.net.get_submodule(one.path), nn.Conv2d)]
+        if len(kernels) < 2:
+            return "it has no convolutions to cut between"
+        cells = [(one.grid or (1, 1))[0] * (one.grid or (1, 1))[1] for one in kernels]
+        whole = sum(one.parameters * many for one, many in zip(kernels, cells, strict=True))
+        grown = self.x[0, 0].numel() / (self.specimen.recipe.size[0] * self.specimen.recipe.size[1])
+        return "" if count * whole * grown >= PREPARED * len(layers) else "the network is small or the patches are few"
+
+    def _shares(self, patches: Sequence[Patch]) -> list[list[int]]:
+        """Places of the patches that are worked on together: those of as many pictures as the clean maps leave room for."""
+        images = sorted({one.image for one in patches})
+        many = len(images)
+        if self.tape is not None:
+            each = sum(4.0 * float(np.prod(self.tape.shapes[value])) for value in self.tape.moving)
+            many = max(1, int(KEPT // each))
+        groups = [set(images[start : start + many]) for start in range(0, len(images), many)]
+        return [[place for place, one in enumerate(patches) if one.image in group] for group in groups]
+
+    def _record(self) -> Response:
+        """The response to the first picture, written down on the way."""
+        sums: list[Tensor] = []
+        self.tape, scores = recorded(
+            self._scores, self.x[:1], self._watching, lambda _, value: sums.append(self.summed(value, None))
+        )
+        return Response(flat(scores), sums[0] if sums else None)
+
+    def _cut(self, tape: Tape, patches: Sequence[Patch], units: Tensor | None) -> Response | None:
+        """The responses by the cheapest plan, or None where they are not those of the network itself."""
+        plan = planned(tape, reachable(tape), spans(patches))
+        gain = plan.saved * (FOLDED if tape.folded else 1.0)
+        if not self._trusted and len(patches) * (1 - 1 / gain) < PASSES:
+            self.why, self.tape = "too little can be left out", None
+            return None
+        found = self._swept(tape, plan, patches, units)
+        if found is None:
+            self.why, self.tape = "cut so, it gives other scores than the network itself", None
+            return None
+        self._trusted.add(plan.cut)
+        self.plan = plan
+        return found
+
+    def _swept(self, tape: Tape, plan: Plan, patches: Sequence[Patch], units: Tensor | None) -> Response | None:
+        """The responses by that plan; where it is new, None if the network itself gives another one."""
+
+        def alike(job: int, tried: Response) -> bool:
+            return _alike(tried, self._looped([patches[job]], units), self.clean)
+
+        sweep = Sweep(tape, plan, patches, self.x, units, self.summed)
+        return sweep.response(None if plan.cut in self._trusted else alike)
+
+    def _looped(self, patches: Sequence[Patch], units: Tensor | None) -> Response:
+        """The responses by the plain loop."""
+        found: list[Response] = []
+        size = self._batch()
+        for start in range(0, len(patches), size):
+            part = patches[start : start + size]
+            chosen = None if units is None else units[[one.image for one in part]]
+            found.append(self._run(pasted(self.x, part), chosen))
+        return joined(found)
+
+    def _run(self, x: Tensor, units: Tensor | None) -> Response:
+        sums: list[Tensor] = []
+
+        def look(name: str, value: Tensor) -> None:
+            sums.append(self.summed(value, units))
+
+        with torch.no_grad(), self._watching(look):
+            scores = self.specimen.logits(x)
+        return Response(scores, sums[0] if sums else None)
+
+    def summed(self, value: Tensor, units: Tensor | None) -> Tensor:
+        """The sums over rows and cols of the watched layer's maps, (image, unit), or (image,) for one unit of each image."""
+        maps = self.specimen.layer(self.specimen.find(self.at)[0]).maps(value)
+        if units is None:
+            return maps.sum((2, 3), dtype=torch.float64)
+        at = torch.arange(len(maps), device=maps.device)
+        return maps[at, units.to(maps.device)].sum((1, 2), dtype=torch.float64)
+
+    def _scores(self, x: Tensor) -> Tensor:
+        scores = first_tensor(self.specimen.net(x))
+        if scores is None:
+            raise SpecimenError(f"{self.specimen.name} gives no tensor, so there are no class scores.")
+        return scores
+
+    def _watching(self, each: Each) -> AbstractContextManager[Any]:
+        return watch(self.specimen, [self.at] if self.at else [], each=each)
+
+    def _batch(self) -> int:
+        return max(1, min(BATCH, int(BUDGET // (self.x[0].numel() * self.x.element_size()))))
+
+
+def _alike(tried: Response, known: Response, clean: Response) -> bool:
+    """Whether one response is what the network itself gave."""
+    same = _near(tried.scores[0], known.scores[0], clean.scores)
+    if known.activity is None or tried.activity is None:
+        return same and known.activity is tried.activity
+    assert clean.activity is not None
+    return same and _near(tried.activity[0], known.activity[0], clean.activity)
+
+
+def _near(one: Tensor, other: Tensor, scale: Tensor) -> bool:
+    return bool((one - other).abs().max() <= CLOSE * max(float(scale.abs().max()), float(other.abs().max())))
