@@ -24,8 +24,8 @@ from microtome.finding import Finding
 from microtome.images import Images
 from microtome.options import option
 from microtome.panels import Panel, Question
-from microtome.scan import Batch, Pace, forget, resolve, through
-from microtome.specimen import Specimen, first_tensor, watch
+from microtome.scan import Batch, Pace, Seen, forget, resolve, through
+from microtome.specimen import Specimen, first_tensor, same_values, watch
 from microtome.tally import Bundle, Tally
 
 Arrays = Mapping[str, xr.DataArray]
@@ -136,7 +136,7 @@ class Census(Analysis):
         """An empty tally."""
 
     @abstractmethod
-    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
+    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: Seen) -> Any:
         """What to keep of one watched value, called inside the hook; `seen` holds what this batch gave so far, by name."""
 
     @abstractmethod
@@ -219,7 +219,7 @@ def watched_tallies(specimen: Specimen, images: Images, censuses: Sequence[Censu
     """Each census' tally, by name, after one forward pass over the images (or the pace's shard of them)."""
     wanted = {census: census.watched(specimen) for census in censuses}
     tallies = Bundle({census.name(): census.tally() for census in censuses})
-    seen: dict[Census, dict[str, Any]] = {}
+    seen: dict[Census, Seen] = {}
 
     def arrived(name: str, value: torch.Tensor) -> None:
         for census, names in wanted.items():
@@ -229,8 +229,9 @@ def watched_tallies(specimen: Specimen, images: Images, censuses: Sequence[Censu
     def visit(batch: Batch) -> None:
         if not started:  # a scan that was finished before has no batch left, and nothing to watch
             started.append(hooks.enter_context(watch(specimen, union, each=arrived)))
+        made: dict[Any, Any] = {}
         for census in censuses:
-            seen[census] = {}
+            seen[census] = Seen(same, made)
         logits = first_tensor(specimen.run(batch.x))
         if logits is None:
             raise Unmeasurable(f"{specimen.name} gives no tensor, so nothing can be measured by looking at its forward pass.")
@@ -239,6 +240,7 @@ def watched_tallies(specimen: Specimen, images: Images, censuses: Sequence[Censu
         seen.clear()
 
     union = list(dict.fromkeys(name for names in wanted.values() for name in names))
+    same = same_values(specimen, union)
     started: list[object] = []
     with ExitStack() as hooks:
         through(
@@ -316,6 +318,6 @@ def made(kind: type[Analysis], said: Mapping[str, Any]) -> Analysis:
 
 
 __all__ = [
-    "TWIN_COUNT", "Analysis", "Arrays", "Census", "Collation", "Needs", "few", "forget", "made", "option", "origin",
+    "TWIN_COUNT", "Analysis", "Arrays", "Census", "Collation", "Needs", "Seen", "few", "forget", "made", "option", "origin",
     "survey", "survey_keys",
 ]  # fmt: skip

@@ -9,10 +9,10 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from microtome.errors import BadOption
 from microtome.images import Images
 from microtome.specimen import Specimen
 from microtome.tally import Tally
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,24 @@ class Batch:
     pixels: np.ndarray[Any, Any]  # (image, row, col, rgb) uint8, as the network sees them before normalisation
     labels: np.ndarray[Any, Any] | None  # (image,) int64, -1 unknown
     total: int  # images in the whole set
+
+
+class Seen(dict[str, Any]):
+    """What one analysis kept of a batch so far, by layer name; `once` shares with the others what is made of the same value.
+
+    `same` says which names stand for the same tensor; `made` is one for all analyses of a batch.
+    """
+
+    def __init__(self, same: Mapping[str, str], made: dict[tuple[Callable[..., Any], str], Any]) -> None:
+        super().__init__()
+        self._same, self._made = same, made
+
+    def once(self, make: Callable[[torch.Tensor], Made], name: str, value: torch.Tensor) -> Made:
+        """`make(value)`, the value of layer `name`, computed at the first call for this tensor in this batch."""
+        key = make, self._same.get(name, name)
+        if key not in self._made:
+            self._made[key] = make(value)
+        return self._made[key]
 
 
 def resolve(device: str) -> str:

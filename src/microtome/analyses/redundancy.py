@@ -15,11 +15,11 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from microtome.analysis import Arrays, Census
+from microtome.analysis import Arrays, Census, Seen
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics.cka import cka, gram, hsic_matrix, u_centered
+from microtome.numerics.cka import centered_gram, cka, hsic_matrix
 from microtome.numerics.distances import w1_over_sigma
 from microtome.numerics.influence import influence_and_angle
 from microtome.numerics.intervals import bootstrap
@@ -49,17 +49,16 @@ class Redundancy(Census):
     def tally(self) -> Tally:
         return Bundle({"rows": Rows(), "sums": Total()})
 
-    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
-        if name.startswith("<"):
-            return value.clone()  # a residual branch may begin with an in-place activation
+    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: Seen) -> Any:
+        if name.startswith("<"):  # cloned, since a residual branch may begin with an in-place activation
+            return value.clone(), seen.once(centered_gram, name, value)
         block = next(block for block in _judged(specimen) if block.exit == name)
-        entered = seen[f"<{block.entry}"]
+        entry = seen[f"<{block.entry}"]
         seen[f"<{block.entry}"] = None
-        if entered is None or entered.shape != value.shape:
+        if entry is None or entry[0].shape != value.shape:
             raise Unmeasurable(f"{block.name} was reached twice in one pass, so what entered it is not known.")
-        before, after = _positions(specimen, name, entered), _positions(specimen, name, value)
-        grams = [u_centered(gram(one)) for one in (entered, value)] if len(value) >= 4 else None
-        return *influence_and_angle(before, after), grams
+        before, after = (_positions(specimen, name, one) for one in (entry[0], value))
+        return *influence_and_angle(before, after), (entry[1], seen.once(centered_gram, name, value))
 
     def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
         assert isinstance(tally, Bundle)

@@ -15,11 +15,11 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from microtome.analysis import Arrays, Census, option
+from microtome.analysis import Arrays, Census, Seen, option
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics.cka import cka, gram, hsic_matrix, u_centered
+from microtome.numerics.cka import centered_gram, cka, hsic_matrix
 from microtome.panels import Curve, Heat, Panel
 from microtome.scan import Batch
 from microtome.specimen import Specimen
@@ -50,8 +50,8 @@ class Similarity(Census):
     def tally(self) -> Tally:
         return Total()
 
-    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
-        return u_centered(gram(value.flatten(1) if value.dim() < 4 else value)) if len(value) >= 4 else None
+    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: Seen) -> Any:
+        return seen.once(centered_gram, name, value)
 
     def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
         assert isinstance(tally, Total)

@@ -46,6 +46,11 @@ def u_centered(gram: Float64[Tensor, "image image"]) -> Float64[Tensor, "image i
     return centered.fill_diagonal_(0.0)
 
 
+def centered_gram(features: Float[Tensor, "image *feature"]) -> Float64[Tensor, "image image"] | None:
+    """The U-centred Gram matrix of the features, on the CPU; None for fewer than 4 images, for which there is none."""
+    return u_centered(gram(features)) if len(features) >= 4 else None
+
+
 def hsic1(first: Float64[Tensor, "image image"], second: Float64[Tensor, "image image"]) -> Float64[Tensor, ""]:
     """The unbiased Hilbert-Schmidt independence criterion of two Gram matrices; about zero for independent features.
 

@@ -4,7 +4,8 @@ from microtome.specimen.blocks import Block
 from microtome.specimen.layers import Layer
 from microtome.specimen.opening import open
 from microtome.specimen.recipe import Recipe
+from microtome.specimen.sameness import same_values
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.watching import Taps, first_tensor, tap, watch
 
-__all__ = ["Block", "Layer", "Recipe", "Specimen", "Taps", "first_tensor", "open", "tap", "watch"]
+__all__ = ["Block", "Layer", "Recipe", "Specimen", "Taps", "first_tensor", "open", "same_values", "tap", "watch"]

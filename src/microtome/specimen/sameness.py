@@ -1,0 +1,27 @@
+"""Which watched names stand for the very same tensor: what one block gives and the next one takes in, a stage and its last block."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from microtome.specimen.tracing import Mark
+
+if TYPE_CHECKING:
+    from microtome.specimen.specimen import Specimen
+
+
+def same_values(specimen: "Specimen", names: Sequence[str]) -> dict[str, str]:
+    """Each of the layer names ("<name": the layer's input) -> the first of them that stands for the same tensor, or itself.
+
+    The same object, at the same version: what an in-place operation changed in between counts as another tensor.
+    """
+    calls = {(call.path, call.index): call for call in specimen.anatomy.found.calls}
+    first: dict[Mark, str] = {}
+    found: dict[str, str] = {}
+    for name in names:
+        layer = specimen.layer(name.removeprefix("<"))
+        call = calls[layer.path, layer.call or 0]
+        inward, branch = name.startswith("<"), layer.branch or 0
+        marks = call.reads if inward else call.gives
+        known = branch < len(marks) and not (inward and branch)  # which input belongs to a later branch is not told here
+        found[name] = first.setdefault(marks[branch], name) if known else name
+    return found

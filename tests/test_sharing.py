@@ -1,0 +1,83 @@
+"""One scan for several analyses: what they make of the same tensor is made once, and each finds what it would find alone."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import microtome as mt
+from microtome.analyses.redundancy import Redundancy
+from microtome.analyses.similarity import Similarity
+from microtome.analysis import survey
+from microtome.scan import Pace, Seen
+
+PACE = Pace(batch=20, device="cpu")
+
+
+class InPlace(nn.Module):
+    """Three convolutions, each behind a rectifier that overwrites what the one before gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.blocks = nn.ModuleList(nn.Conv2d(8, 8, 3, padding=1) for _ in range(3))
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x.relu_())
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.fixture
+def grams(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with every Gram matrix that is made."""
+    from microtome.numerics import cka
+
+    made: list[int] = []
+    plain = cka.gram
+
+    def counted(features: torch.Tensor) -> torch.Tensor:
+        made.append(len(features))
+        return plain(features)
+
+    monkeypatch.setattr(cka, "gram", counted)
+    return made
+
+
+def test_a_tensor_seen_by_several_has_one_gram_matrix(net: mt.Specimen, pics: mt.Images, grams: list[int]) -> None:
+    survey(net, pics, [Similarity(), Redundancy()], PACE)
+    # three blocks in a row have four values; two batches; the network and its untrained twin
+    assert len(grams) == 4 * 2 * 2
+
+
+@pytest.mark.parametrize("kind", ["tiny", "in place"])
+def test_together_as_alone_to_the_bit(tiny: Callable[..., nn.Module], pics: mt.Images, kind: str, grams: list[int]) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        specimen = mt.open(tiny() if kind == "tiny" else InPlace().eval(), recipe={"size": 32})
+    censuses = [Similarity(), Redundancy()]
+    together = {census: settle() for census, settle in survey(specimen, pics, censuses, PACE).items()}
+    # overwritten in between: what three blocks take in and what they give are six values
+    assert len(grams) == (4 if kind == "tiny" else 6) * 2 * 2
+    for census, arrays in together.items():
+        alone = census.measure(specimen, pics, PACE)
+        assert arrays.keys() == alone.keys()
+        for name, values in arrays.items():
+            if values.dtype != object:
+                np.testing.assert_array_equal(values.values, alone[name].values, err_msg=name)
+
+
+def test_once_is_by_what_is_made_and_by_tensor() -> None:
+    made: dict[object, object] = {}
+    one, other = Seen({"<b": "a"}, made), Seen({"<b": "a"}, made)  # type: ignore[arg-type]
+    first, second = torch.ones(2), torch.zeros(2)
+    total = torch.sum
+    assert one.once(total, "a", first) == 2
+    assert other.once(total, "<b", second) == 2  # said to be the same as "a": not looked at again
+    assert other.once(total, "b", second) == 0
+    assert other.once(torch.mean, "a", first) == 1
+    assert not one and not other  # what an analysis keeps is its own
