@@ -18,6 +18,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ FIGURES = DOCS / "figures"
 WIDTH = 100  # characters of a help text
 LARGEST = 120_000  # bytes of a figure
 STAND_INS = {"checkpoints": "runs/mini_resnet"}  # in the example of an analysis that needs this option
+EXAMPLES = {  # whose network the example opens, where mini_resnet has not what is asked about
+    "atrous": "microtome:mini_deeplab",
+    "atrous_rates": "microtome:mini_deeplab",
+    "excitation": "microtome:mini_seresnet",
+    "gaussian_attention_bias": "microtome:mini_deit",
+    "position": "microtome:mini_deit",
+    "prelayernorm": "microtome:mini_deit",
+    "reuse": "microtome:mini_densenet",
+}
+SPELT = {"atrous_rates": {"at": ("aspp",), "rates": (1, 3, 6)}}  # options of an example whose defaults would change nothing
 FAVOURITES = ("microtome:mini_resnet", "microtome:mini_deit")  # whose finding illustrates a page, if it is there
 QUESTIONS = {
     "choose": "Choose a backbone",
@@ -171,22 +182,23 @@ def _edit_options(entry: EditEntry) -> str:
 
 
 def _edit_calls(entry: EditEntry) -> str:
-    given = ", ".join(f"{one.name}={_literal(one)}" for one in entry.options[:2])
-    words = ",".join(
-        f"{one.name}={_word(one).lower() if one.type == 'bool' else _word(one)}" for one in entry.options[:2] if _word(one)
-    )
+    told = SPELT.get(entry.name, {})
+    shown = [replace(one, default=told[one.name]) for one in entry.options if one.name in told] or entry.options[:2]
+    given = ", ".join(f"{one.name}={_literal(one)}" for one in shown)
+    words = ",".join(f"{one.name}={_word(one).lower() if one.type == 'bool' else _word(one)}" for one in shown if _word(one))
     spelt = f"{entry.name}:{words}" if words else entry.name
+    network = EXAMPLES.get(entry.name, "microtome:mini_resnet")
     lines = [
         "import microtome as mt",
         "",
-        'net = mt.open("microtome:mini_resnet")',
+        f'net = mt.open("{network}")',
         f"edited = mt.edits.{entry.name}.{entry.cls}({given})(net)",
         "print(edited.edits[-1].line)",
         'edited.save("edited.safetensors")',
         'again = mt.open("edited.safetensors")',
     ]
     code = "\n".join(lines)
-    return f"```python\n{code}\n```\n\n```sh\nmicrotome edit microtome:mini_resnet {spelt} --out edited.safetensors\n```"
+    return f"```python\n{code}\n```\n\n```sh\nmicrotome edit {network} {spelt} --out edited.safetensors\n```"
 
 
 def _facts(entry: Entry) -> Iterator[str]:
@@ -246,9 +258,10 @@ def _calls(entry: Entry, command: click.Command) -> str:
         words += ["results", *(f"--set {entry.name}.{one.name}={one.default}" for one in entry.options[:1])]
     else:
         given = "" if entry.needs == "weights" else ", pics"
-        code = ['net = mt.open("microtome:mini_resnet")', *(["pics = mt.Images.scenes(200)"] if given else [])]
+        network = EXAMPLES.get(entry.name, "microtome:mini_resnet")
+        code = [f'net = mt.open("{network}")', *(["pics = mt.Images.scenes(200)"] if given else [])]
         code.append(f"found = {call}(net{given})")
-        words += ["microtome:mini_resnet"] if entry.needs == "weights" else ["microtome:mini_resnet", "scenes:200"]
+        words += [network] if entry.needs == "weights" else [network, "scenes:200"]
         own = [parameter for parameter in command.params if (parameter.name or "").startswith("own_")]
         words += [f"{flag.opts[0]} {_word(one)}" for flag, one in zip(own[:1], entry.options, strict=False) if _word(one)]
     lines = "\n".join(["import microtome as mt", "", *code, "print(found.line)"])

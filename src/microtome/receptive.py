@@ -31,17 +31,7 @@ def fields(specimen: Specimen, at: str | Sequence[str] | None = None, size: tupl
     names = [layer.name for layer in specimen.layers] if at is None else specimen.find(at)
     names = [name for name in names if specimen.layer(name).layout != "other"]
     rows, cols = size or specimen.recipe.size
-    picture = _blank(specimen, rows, cols)
-    reach = Reach(picture)
-    seen: dict[str, tuple[torch.Size, Shade, Where]] = {}
-
-    def look(name: str, value: Tensor) -> None:
-        known = reach.of(value)
-        if known is not None:
-            seen[name] = (value.shape, *known)
-
-    with torch.no_grad(), watch(specimen, [*names, *(f"<{name}" for name in names)], each=look), reach:
-        specimen.net(picture)
+    seen = _walked(specimen, [*names, *(f"<{name}" for name in names)], (rows, cols))
     found: dict[str, Field] = {}
     for name in names:
         if name in seen:
@@ -51,6 +41,34 @@ def fields(specimen: Specimen, at: str | Sequence[str] | None = None, size: tupl
             field = field_of(maps, shade, where, (rows, cols))
             found[name] = field if entered is None else replace(field, entering=_told(entered[1].small))
     return found
+
+
+def entered(specimen: Specimen, names: Sequence[str]) -> dict[str, Field]:
+    """Convolution name -> theoretical receptive field of what goes into it, (image, unit, row, col), for a picture of the recipe's size.
+
+    Layers whose input does not come from the picture are left out.
+    """
+    seen = _walked(specimen, [f"<{name}" for name in names], specimen.recipe.size)
+    return {
+        name.removeprefix("<"): field_of(expanded(shade, shape), shade, where, specimen.recipe.size)
+        for name, (shape, shade, where) in seen.items()
+    }
+
+
+def _walked(specimen: Specimen, watched: Sequence[str], size: tuple[int, int]) -> dict[str, tuple[torch.Size, Shade, Where]]:
+    """What is watched -> its shape, what its elements see and where its cells lie, where it comes from the picture."""
+    picture = _blank(specimen, *size)
+    reach = Reach(picture)
+    seen: dict[str, tuple[torch.Size, Shade, Where]] = {}
+
+    def look(name: str, value: Tensor) -> None:
+        known = reach.of(value)
+        if known is not None:
+            seen[name] = (value.shape, *known)
+
+    with torch.no_grad(), watch(specimen, watched, each=look), reach:
+        specimen.net(picture)
+    return seen
 
 
 def _told(small: tuple[float, float]) -> tuple[float, float]:
@@ -100,3 +118,23 @@ def probed(
             low, high = (middle + 1, high) if hit(axis, middle + 1, shape[axis]) else (low, middle)
         found.append((begin, low))
     return found[0], found[1]
+
+
+def inner(specimen: Specimen, names: Sequence[str]) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:
+    """Convolution name -> (first, end) rows and columns of its input that depend on the picture: the map without padding put on it.
+
+    Found with a picture of NaN: what stays finite around what does not is padding. Where NaN does not get through, all counts as map.
+    """
+    found: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
+
+    def look(name: str, value: Tensor) -> None:
+        reached = value[0].isnan().any(0)
+        if bool(reached.any()):
+            lines = [reached.any(1 - axis).nonzero().flatten() for axis in (0, 1)]
+            rows, cols = ((int(one[0]), int(one[-1]) + 1) for one in lines)
+            found[name.removeprefix("<")] = rows, cols
+
+    picture = torch.full_like(_blank(specimen, *specimen.recipe.size), float("nan"))
+    with torch.no_grad(), watch(specimen, [f"<{name}" for name in names], each=look):
+        specimen.net(picture)
+    return found

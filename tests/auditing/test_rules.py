@@ -93,6 +93,29 @@ def rates(net: nn.Module) -> None:
     net.conv3 = nn.Conv2d(16, 16, 3, padding=9, dilation=9, bias=False)
 
 
+class Parallel(nn.Module):
+    """Branches of 3 x 3 at several rates and a 1 x 1, added up: atrous spatial pyramid pooling without its norms."""
+
+    def __init__(self, units: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        self.point = nn.Conv2d(units, units, 1, bias=False)
+        self.branches = nn.ModuleList(nn.Conv2d(units, units, 3, padding=r, dilation=r, bias=False) for r in rates)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.point(x) + sum(branch(x) for branch in self.branches)
+
+
+def parallel(*rates: int) -> Callable[[nn.Module], None]:
+    def change(net: nn.Module) -> None:
+        net.conv1, net.conv2, net.conv3 = nn.Conv2d(3, 8, 1, bias=False), nn.Conv2d(8, 16, 1, bias=False), Parallel(16, rates)
+
+    return change
+
+
+def wide(net: nn.Module) -> None:
+    net.conv3 = nn.Conv2d(16, 16, 3, padding=5, dilation=5, bias=False)
+
+
 def biased(net: nn.Module) -> None:
     net.conv2 = nn.Conv2d(8, 16, 4, stride=2, padding=1)
 
@@ -121,6 +144,7 @@ PLANTS = {
     "MT101": (skipped, ("conv2",), "warning"),
     "MT102": (odd, ("conv2",), "note"),
     "MT104": (rates, ("conv3",), "warning"),
+    "MT105": (parallel(2, 4), ("conv3.branches.0", "conv3.branches.1"), "note"),
     "MT201": (biased, ("conv2",), "note"),
     "MT203": (grouped, ("drop",), "error"),
     "MT204": (many_groups, ("norm3",), "note"),
@@ -174,6 +198,59 @@ def faults_all(net: nn.Module) -> dict[str, Outcome]:
 def test_a_dilation_that_meets_the_stride_reads_a_quarter() -> None:
     """3 x 3 at stride 2 and dilation 2 reads every second row and column: coverage 3, 0, 3, 0."""
     assert "conv2 reads 25 % of them" in faults_of("MT101", met)
+
+
+def test_dilated_kernels_that_never_lie_on_the_map_whole() -> None:
+    """Rate 5 on 8 cells: ((1 + 2 · 3/8) / 3)² = 34 % of the taps, 10 of 8 cells from the first to the last; a note, no warning."""
+    outcome = faults(planted(wide))["MT104"]
+    assert outcome.severity == "note" and outcome.fault is not None and outcome.fault.edit == "atrous_rates"
+    assert "1 never have all taps on the map: conv3 has rate 5 on 8 cells, 34 % of its taps read it" in outcome.fault.evidence
+
+
+def test_dead_taps_are_counted_not_guessed() -> None:
+    """Rate 9 on 8 cells without padding on 26 cells is alive; with mirrored padding the taps read the map again."""
+
+    def mirrored(net: nn.Module) -> None:
+        net.conv3 = nn.Conv2d(16, 16, 3, padding=7, dilation=7, bias=False, padding_mode="reflect")
+
+    def whole(net: nn.Module) -> None:
+        net.conv1, net.conv2 = nn.Conv2d(3, 8, 1, bias=False), nn.Conv2d(8, 16, 1, bias=False)
+        net.conv3 = nn.Conv2d(16, 16, 3, dilation=15, bias=False)  # from 32 cells 2 are left, each with all its taps
+
+    def along_rows(net: nn.Module) -> None:
+        net.conv3 = nn.Conv2d(16, 16, 3, padding=(9, 1), dilation=(9, 1), bias=False)
+
+    assert faults(planted(mirrored)) == faults(planted(whole)) == {}
+    fault = faults(planted(along_rows))["MT104"].fault
+    assert fault is not None and "read only one tap along an axis: conv3 has rate 9 on 8 cells, 31 % of" in fault.evidence
+
+
+@pytest.mark.parametrize("rates", [(5, 10, 15), (7, 15), (8,)])
+def test_parallel_branches_that_reach_the_border_are_no_fault(rates: tuple[int, ...]) -> None:
+    assert faults(planted(parallel(*rates))) == {}
+
+
+def test_parallel_branches_for_smaller_maps() -> None:
+    """Rates 2 and 4 on 32 cells reach 4 / 32 = 0.12 of the side; r_max = 15, so 8 and 15. At 8 px the same rates are too large."""
+    fault = faults(planted(parallel(2, 4)))["MT105"].fault
+    assert fault is not None and fault.edit == "atrous_rates"
+    assert "widest of conv3, conv3.branches.1, has rate 4 on 32 cells: it reaches 0.12 of the side" in fault.evidence
+    assert "on 32 cells: 8, 15 (rule" in fault.fix
+    assert set(faults(planted(parallel(2, 4)), size=16)) == set()  # 0.25 of the side
+    small = faults(planted(parallel(2, 4)), size=8)["MT104"]
+    assert small.fault is not None and small.fault.layers == ("conv3.branches.1",) and small.severity == "note"
+
+
+@pytest.mark.parametrize(
+    ("plant", "id"), [(rates, "MT104"), (wide, "MT104"), (parallel(2, 4), "MT105"), (parallel(9, 33), "MT104")]
+)
+def test_the_edit_mends_what_is_said_of_rates(plant: Callable[[nn.Module], None], id: str) -> None:
+    from microtome.edit import edited
+
+    net = opened(planted(plant))
+    (found,) = [one.fault for one in audited(net) if one.rule.id == id]
+    assert found is not None
+    assert not [one.rule.id for one in audited(edited(net, [found.edit])) if one.fault]
 
 
 def test_border_layers_begin_where_the_field_holds_the_picture() -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from microtome.auditing.rule import Fault, Rule, Subject
+from microtome.dilating import Dilated, suggested
 from microtome.numerics.evenness import folded, forecast, ratio
 from microtome.numerics.receptive import Field
 from microtome.specimen import first_tensor
@@ -15,6 +16,7 @@ from microtome.specimen.tracing import Call
 
 PERIODS = range(2, 9)  # px over which unevenness is folded; longer ones leave too few places
 EVEN, WEAK = 0.98, 0.5  # share of the weakest phase from which on all pixels count alike, and below which some count little
+NARROW = 0.25  # reach of the widest parallel branch over the side of its map: half the way to the border
 
 
 def unread(subject: Subject) -> Fault | None:
@@ -84,41 +86,54 @@ def border(subject: Subject) -> Fault | str | None:
 
 def atrous(subject: Subject) -> Fault | None:
     """Dilated kernels whose outer taps read padding only (rate at least the side), or never all at once."""
-    dead: dict[str, tuple[int, int]] = {}
-    wide: dict[str, tuple[int, int]] = {}
-    for call in _convs(subject):
-        conv = cast(nn.Conv2d, call.module)
-        for axis in (0, 1):
-            kernel, rate, side = conv.kernel_size[axis], conv.dilation[axis], call.inputs[0][2 + axis]
-            if rate < 2 or kernel < 2:
-                continue
-            if rate >= side:
-                dead[call.path] = (rate, side)
-            elif kernel == 3 and 2 * rate >= side:
-                wide[call.path] = (rate, side)
-    wide = {path: told for path, told in wide.items() if path not in dead}
+    found = [one for one in subject.dilated if one.readings and one.edges == "zeros"]
+    dead = [one for one in found if one.dead]
+    wide = [one for one in found if not one.dead and one.whole == 0]
     if not dead and not wide:
         return None
     said: list[str] = []
     if dead:
-        path, (rate, side) = next(iter(dead.items()))
-        said.append(f"{len(dead)} dilated convolutions read only their middle tap: {path} has rate {rate} on {side} cells")
-    if wide:
-        path, (rate, side) = next(iter(wide.items()))
-        share = ((1 + 2 * (1 - rate / side)) / 3) ** 2
+        first = dead[0]
+        axis = first.dead[0]
         said.append(
-            f"{len(wide)} never have all taps on the map: {path} has rate {rate} on {side} cells, {100 * share:.0f} % of its taps read it"
+            f"{len(dead)} dilated convolutions read only one tap along an axis: {first.path} has rate {first.rate[axis]} on "
+            f"{first.side[axis]} cells, {100 * first.valid:.0f} % of its taps read it"
         )
-    side = next(iter((dead or wide).values()))[1]
-    most = (side - 1) // 2
-    rates = sorted({max(1, round(most * part / 3)) for part in (1, 2, 3)})
+    if wide:
+        first = min(wide, key=lambda one: one.valid)
+        said.append(
+            f"{len(wide)} never have all taps on the map: {first.path} has rate {first.main} on {min(first.side)} cells, "
+            f"{100 * first.valid:.0f} % of its taps read it"
+        )
     return Fault(
-        (*dead, *wide), "; ".join(said), severity="warning" if dead else "note",
-        fix=(
-            f"Rates that reach the border and no further on {side} cells: {', '.join(map(str, rates))} (rule: "
-            "(cells − 1) / 2, ours); or a larger picture."
-        ),
+        tuple(dict.fromkeys(one.path for one in (*dead, *wide))), "; ".join(said), severity="warning" if dead else "note",
+        fix=f"{_better(subject, [*dead, *wide])} The edit atrous_rates, then train; or a larger picture.", edit="atrous_rates",
     )  # fmt: skip
+
+
+def narrow(subject: Subject) -> Fault | None:
+    """Parallel dilated branches whose widest, seen from the middle, ends well before the border."""
+    hit = [group for group in subject.pyramids if max(one.reach for one in group.members) < NARROW]
+    if not hit:
+        return None
+    group = hit[0]
+    widest = max(group.members, key=lambda one: one.reach)
+    members = [one for each in hit for one in each.members]
+    return Fault(
+        tuple(dict.fromkeys(one.path for one in members)),
+        f"{len(hit)} groups of parallel branches; the widest of {group.title}, {widest.path}, has rate {widest.main} on "
+        f"{min(widest.side)} cells: it reaches {widest.reach:.2f} of the side from the middle, where 0.5 is the border",
+        fix=f"{_better(subject, members)} The edit atrous_rates, then train; or a smaller picture.",
+        edit="atrous_rates",
+    )
+
+
+def _better(subject: Subject, found: list[Dilated]) -> str:
+    """The rates by the rule of the groups in which these lie, or of the first of them."""
+    best = suggested(subject.dilated, subject.pyramids)
+    group = next((each.members for each in subject.pyramids if found[0] in each.members), (found[0],))
+    rates = ", ".join(map(str, sorted({best[one.name] for one in group})))
+    return f"Rates that reach the border and no further on {min(found[0].side)} cells: {rates} (rule: (cells − 1) / 2, ours)."
 
 
 def _convs(subject: Subject) -> list[Call]:
@@ -202,6 +217,19 @@ RULES = (
         ),
         source="Chen et al. 2017, arXiv:1706.05587, section 3.3; the suggested rates are ours, not those of Kim et al. 2023.",
         cost="Other rates want training.",
-        fix="Choose rates by the size of the map.",
+        fix="Choose rates by the size of the map: the edit atrous_rates.",
+    ),
+    Rule(
+        id="MT105",
+        title="Parallel branches that do not reach the border",
+        severity="note",
+        check=narrow,
+        reason=(
+            "Rates that were chosen for smaller maps leave the widest branch far from the border, so that only pooling, if there "
+            "is any, knows what lies there."
+        ),
+        source="Kim et al. 2023, arXiv:2307.14179 (rates by the size of the picture); the rule and its threshold are ours.",
+        cost="Other rates want training.",
+        fix="Choose rates by the size of the map: the edit atrous_rates.",
     ),
 )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from microtome.auditing.gains import GainCurve
 from microtome.auditing.invariance import Invariance, invariance
+from microtome.dilating import Dilated, Pyramid, dilated, pyramids
 from microtome.errors import SpecimenError
 from microtome.numerics.receptive import Field
 from microtome.receptive import fields
@@ -62,6 +63,16 @@ class Subject:
     def drops(self) -> Drops:
         """The dropouts that run, however they are called."""
         return drops(self.specimen.net, self.specimen.recipe)
+
+    @cached_property
+    def dilated(self) -> list[Dilated]:
+        """The dilated convolutions, each as it reads its map."""
+        return dilated(self.specimen)
+
+    @cached_property
+    def pyramids(self) -> list[Pyramid]:
+        """Those of them that are parallel branches, by group."""
+        return pyramids(self.specimen, self.dilated)
 
     @cached_property
     def fields(self) -> dict[str, Field]:

@@ -11,13 +11,14 @@ smaller kernel loses its rim, another stride gives all that follows another grid
 Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4.1, who went from 11 x 11 / 4 to 7 x 7 / 2 and trained anew; keeping weights is ours.
 """
 
-from typing import Any, Literal, cast, final
+from typing import Literal, cast, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from microtome.edit import Edit, Preservation, option
+from microtome.networks.padded import repadded
 from microtome.specimen import Specimen
 from microtome.specimen.fronts import first_convolution
 
@@ -59,9 +60,7 @@ class FrontEnd(Edit):
         conv.kernel_size, conv.stride = (side, side), (stride, stride)
         if not isinstance(conv.padding, str):
             more = [(side - old) // 2 * each for each in conv.dilation]
-            conv.padding = (max(0, conv.padding[0] + more[0]), max(0, conv.padding[1] + more[1]))
-            rows, cols = conv.padding
-            cast(Any, conv)._reversed_padding_repeated_twice = [cols, cols, rows, rows]  # what other modes than zeros pad by
+            repadded(conv, (max(0, conv.padding[0] + more[0]), max(0, conv.padding[1] + more[1])))
         return f"made the first convolution {path} {side} x {side} / {stride}, which was {old} x {old} / {step}"
 
     def preserves(self, specimen: Specimen) -> Preservation:

@@ -1,6 +1,6 @@
-"""Convolutions and max pools with a larger window than they had, and an input that is padded to match."""
+"""Convolutions and max pools with a larger window than they had, and padding that matches."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -64,3 +64,16 @@ class PaddedMaxPool2d(nn.MaxPool2d):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, margin={self.margin}"
+
+
+def repadded(conv: nn.Conv2d, padding: tuple[int, int] | None) -> None:
+    """Nothing; `conv` pads by (rows, cols) cells from now on, in whatever mode; None: by its own rule, for its present dilation."""
+    if padding is not None:
+        conv.padding = padding
+    if conv.padding == "same":
+        total = [rate * (side - 1) for rate, side in zip(conv.dilation, conv.kernel_size, strict=True)]
+        both = [(one // 2, one - one // 2) for one in total]
+    else:
+        both = [(0, 0) if conv.padding == "valid" else (int(one), int(one)) for one in conv.padding]
+    # what other modes than zeros pad by: columns first
+    cast(Any, conv)._reversed_padding_repeated_twice = [*both[1], *both[0]]

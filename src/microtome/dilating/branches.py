@@ -1,0 +1,97 @@
+"""Dilated convolutions that read the same map side by side, and the rates that fit the map.
+
+A branch begins with its dilated convolution: what stands before it there has no weights (a rectifier, a norm, padding).
+
+Source: atrous spatial pyramid pooling, Chen et al. 2017, arXiv:1706.05587; the search for branches, and what is taken for one, are ours.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from microtome.dilating.convolutions import Dilated, is_dilated
+from microtome.numerics.dilations import shared
+from microtome.specimen import Specimen
+from microtome.specimen.layers import is_weight
+from microtome.specimen.tracing import Call, Mark
+
+
+@dataclass(frozen=True, eq=False)
+class Pyramid:
+    """Dilated convolutions of different rates that read the same map side by side, in execution order.
+
+    `holder` is the layer that takes that map and gives the joined branches on the same grid; empty where no module does just that.
+    """
+
+    members: tuple[Dilated, ...]
+    holder: str
+
+    @property
+    def title(self) -> str:
+        """The holder's name, else what the paths of the branches have in common, else that of the first."""
+        if self.holder:
+            return self.holder
+        parts = [one.path.split(".") for one in self.members]
+        same = takewhile(lambda words: len(set(words)) == 1, zip(*parts, strict=False))
+        return ".".join(words[0] for words in same) or f"{self.members[0].path} and others"
+
+
+def pyramids(specimen: Specimen, found: Sequence[Dilated]) -> list[Pyramid]:
+    """The groups of parallel branches among `found`: two or more dilated convolutions of different rates that read the same map."""
+    calls = specimen.anatomy.found.calls
+    readers: dict[Mark, list[Dilated]] = defaultdict(list)
+    for one in found:
+        for mark, shape in _origins(one, calls).items():
+            if tuple(shape[2:]) == one.side:
+                readers[mark].append(one)
+    groups: list[Pyramid] = []
+    taken: set[str] = set()
+    for mark, members in sorted(readers.items(), key=lambda pair: -len(pair[1])):
+        members = [one for one in members if one.name not in taken]
+        if len({one.rate for one in members}) > 1 and len({one.positions for one in members}) == 1:
+            groups.append(Pyramid(tuple(members), _holder(specimen, members, mark)))
+            taken |= {one.name for one in members}
+    order = {one.name: place for place, one in enumerate(found)}
+    return sorted(groups, key=lambda group: order[group.members[0].name])
+
+
+def _origins(one: Dilated, calls: Sequence[Call]) -> dict[Mark, tuple[int, ...]]:
+    """The maps at which a branch with this convolution can begin, with their shapes.
+
+    Its own input, and that of every module around it in which no weights come before it and no other dilated convolution lies.
+    """
+    made = {one.call.reads[0]: (0, 0, *one.side)}
+    for call in _around(one.call, calls):
+        within = [each for each in calls if call.begun <= each.begun and each.order <= call.order]
+        first = min((each.begun for each in within if is_weight(each.module)), default=one.call.begun)
+        if first < one.call.begun or sum(map(is_dilated, within)) > 1:
+            break
+        if call.reads and len(call.inputs[0]) == 4:
+            made[call.reads[0]] = call.inputs[0]
+    return made
+
+
+def _around(inner: Call, calls: Sequence[Call]) -> list[Call]:
+    """The calls within which a call was made, the innermost first."""
+    return [call for call in calls[inner.order + 1 :] if call.begun < inner.begun and inner.path.startswith(call.path + ".")]
+
+
+def _holder(specimen: Specimen, members: Sequence[Dilated], mark: Mark) -> str:
+    calls = specimen.anatomy.found.calls
+    around = [{call.order for call in _around(one.call, calls)} for one in members]
+    for order in sorted(set[int].intersection(*around)):
+        call = calls[order]
+        if call.reads[:1] == (mark,) and len(call.outputs) == 1 and call.outputs[0][2:] == tuple(members[0].positions):
+            return next(layer.name for layer in specimen.layers if layer.path == call.path and (layer.call or 0) == call.index)
+    return ""
+
+
+def suggested(found: Sequence[Dilated], groups: Sequence[Pyramid]) -> dict[str, int]:
+    """Name -> main rate by the rule: parallel branches share the largest rate that reaches the border; others stay at most there."""
+    made = {one.name: min(one.main, one.most) for one in found}
+    for group in groups:
+        steps = sorted({one.main for one in group.members})
+        rates = shared(min(one.most for one in group.members), len(steps))
+        made |= {one.name: rates[steps.index(one.main)] for one in group.members}
+    return made

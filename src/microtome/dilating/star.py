@@ -1,0 +1,37 @@
+"""What the middle cell of joined branches answers to on the map that they read, and the star that their taps make there.
+
+The star is the middle and eight points for each rate of 3 x 3 branches, on eight rays; points beyond the map are left out.
+
+Source: ours.
+"""
+
+import torch
+from torch import Tensor
+
+from microtome.dilating.branches import Pyramid
+from microtome.numerics.arrays import Array
+from microtome.numerics.dilations import cross
+from microtome.specimen import Specimen, tap
+from microtome.specimen.slopes import mean_at, middle
+
+
+def star(group: Pyramid) -> Array:
+    """The cells (row, col) of the map that the branches read for the middle cell of their output, and the one it is centred on."""
+    at = middle(group.members[0].positions)
+    return cross(group.members[0].side, [one.places(at) for one in group.members])
+
+
+def answered(specimen: Specimen, group: Pyramid, x: Tensor) -> Tensor:
+    """The gradient (image, unit, row, col) of the middle cell's mean over units by the map that the branches read, for inputs `x`.
+
+    The middle cell is that of the joined branches where a module joins them, else the sum over the branches' own convolutions.
+    """
+    ends = [group.holder] if group.holder else [one.name for one in group.members]
+    at = mean_at(middle(group.members[0].positions))
+    with tap(specimen, [mark + name for name in ends for mark in ("<", "")]) as taps:
+        specimen.net(x)
+        slopes = taps.gradients(torch.stack([at(taps.activations[name]).sum() for name in ends]))
+    if group.holder:
+        return slopes[f"<{group.holder}"][1]
+    cut = [slopes[f"<{one.name}"][1][:, :, slice(*one.cells[0]), slice(*one.cells[1])] for one in group.members]
+    return torch.stack(cut).sum(0)

@@ -1,0 +1,148 @@
+"""Gives dilated convolutions other rates, with the padding that keeps their maps as large as they were; the weights stay.
+
+Without `rates` they are set by the size of the map: parallel branches (atrous spatial pyramid pooling) share the largest rate whose
+outermost tap reaches the border from the middle of the map, r_max · (1/n, 2/n, …, 1) with r_max = floor((M - 1) / 2) for 3 x 3; other
+dilated convolutions come down to r_max where they are above it, and stay otherwise. `size` sets them for pictures of another size
+than the network's own. With `rates` there is one for each convolution named by `at`, in the order in which they run, or one for each
+branch of every group, or one for all.
+
+A kernel that reads other cells computes another function, so nothing is preserved but shapes and weights: train the copy. Only a
+branch whose rate stays answers as before, to the bit. Kernels dilated by two different rates keep their proportion: the larger one
+is set. Padding that depends on the input (TensorFlow's "same") follows by itself.
+
+Source: ours; see `atrous` for the rule and what is known of that of Kim et al. 2023, arXiv:2307.14179.
+"""
+
+from typing import cast, final
+
+from torch import nn
+
+from microtome.auditing.rule import listed
+from microtome.dilating import Dilated, Pyramid, dilated, pyramids, resized, suggested
+from microtome.edit import Edit, Preservation, option
+from microtome.networks.padded import repadded
+from microtome.specimen import Specimen
+
+
+@final
+class AtrousRates(Edit):
+    """Other dilation, the same maps."""
+
+    title = "Atrous rates"
+
+    at: tuple[str, ...] = option(
+        (), "the dilated convolutions, or layers that hold them: names, globs or aliases; all by default"
+    )
+    rates: tuple[int, ...] = option((), "the rates, in the order in which the branches run; by the size of the map by default")
+    size: int = option(0, "side of the picture for which rates are set, in px; 0: the network's own", low=0, high=8192)
+
+    def unfit(self, specimen: Specimen) -> str:
+        found = dilated(specimen)
+        if not found:
+            return "none of its convolutions is dilated"
+        chosen = self._chosen(specimen, found)
+        if not chosen:
+            return f"no dilated convolution among {', '.join(self.at)}; there are {listed([one.path for one in found])}"
+        if any(rate < 1 for rate in self.rates):
+            return f"rates are {', '.join(map(str, self.rates))}; a rate is 1 or more"
+        wanted = self._wanted(specimen, chosen)
+        if isinstance(wanted, str):
+            return wanted
+        for one in chosen:
+            if reason := _stuck(one, one.scaled(wanted[one.path])):
+                return reason
+        if all(one.scaled(wanted[one.path]) == one.rate for one in chosen):
+            kept = listed(list(dict.fromkeys(str(one.main) for one in chosen)))
+            return f"its rates are what they would be set to ({kept}); name others: rates=…"
+        return ""
+
+    def settled(self, specimen: Specimen) -> "AtrousRates":
+        chosen = self._chosen(specimen, dilated(specimen))
+        wanted = self._wanted(specimen, chosen)
+        assert not isinstance(wanted, str)  # `unfit` has refused before
+        changed = [one for one in chosen if one.scaled(wanted[one.path]) != one.rate]
+        return AtrousRates(at=tuple(one.path for one in changed), rates=tuple(wanted[one.path] for one in changed), size=0)
+
+    def operate(self, net: nn.Module, specimen: Specimen) -> str:
+        chosen = self._chosen(specimen, dilated(specimen))
+        wanted = self._wanted(specimen, chosen)
+        assert not isinstance(wanted, str)  # `unfit` has refused before
+        told: list[str] = []
+        for one in chosen:
+            conv = cast(nn.Conv2d, net.get_submodule(one.path))
+            rate = one.scaled(wanted[one.path])
+            padding = _padding(one, rate)
+            conv.dilation = rate
+            repadded(conv, padding)
+            told.append(f"{one.path} {_by(one.rate)} to {_by(rate)}")
+        return f"set the rates of {len(told)} convolutions ({listed(told, 6)})"
+
+    def preserves(self, specimen: Specimen) -> Preservation:
+        return Preservation("no", "the weights stay, but read other cells, except in branches whose rate stays")
+
+    def _chosen(self, specimen: Specimen, found: list[Dilated]) -> list[Dilated]:
+        """The first call of each dilated convolution that is named, in execution order."""
+        first = {one.path: one for one in reversed(found)}
+        calls = [one for one in found if first[one.path] is one]
+        if not self.at:
+            return calls
+        named = {specimen.layer(name).path for name in specimen.find(self.at)}
+        return [one for one in calls if any(one.path == path or one.path.startswith(f"{path}.") for path in named)]
+
+    def _wanted(self, specimen: Specimen, chosen: list[Dilated]) -> dict[str, int] | str:
+        """Path -> main rate, or why the rates given do not fit."""
+        if not self.rates:
+            sized = resized(specimen, self.size, self.name())
+            found = dilated(sized)
+            rates = suggested(found, pyramids(sized, found))
+            return {one.path: rates[one.name] for one in chosen}
+        count = len(self.rates)
+        if count in (1, len(chosen)):
+            return dict(zip([one.path for one in chosen], self.rates * (len(chosen) if count == 1 else 1), strict=True))
+        groups = [group for group in pyramids(specimen, chosen) if len(group.members) == count]
+        return _by_group(groups, self.rates) if _all_in(groups, chosen) else _misfit(specimen, chosen, self.rates)
+
+
+def _all_in(groups: list[Pyramid], chosen: list[Dilated]) -> bool:
+    return sum(len(group.members) for group in groups) == len(chosen)
+
+
+def _by_group(groups: list[Pyramid], rates: tuple[int, ...]) -> dict[str, int]:
+    return {one.path: rate for group in groups for one, rate in zip(group.members, rates, strict=True)}
+
+
+def _misfit(specimen: Specimen, chosen: list[Dilated], rates: tuple[int, ...]) -> str:
+    groups = pyramids(specimen, chosen)
+    near = f"; name one group of branches, as at={groups[0].title}" if groups and len(groups[0].members) == len(rates) else ""
+    paths = listed([one.path for one in chosen])
+    return f"{len(rates)} rates for {len(chosen)} convolutions ({paths}): give one for each, or one for all{near}"
+
+
+def _padding(one: Dilated, rate: tuple[int, int]) -> tuple[int, int] | None:
+    """The padding (rows, cols) with which `rate` gives a map of the same size; None where the module pads by itself."""
+    conv = cast(nn.Conv2d, one.call.module)
+    if isinstance(conv.padding, str) or tuple(conv.padding) != one.before:
+        return None
+    more = [(k - 1) * (new - old) for k, new, old in zip(one.kernel, rate, one.rate, strict=True)]
+    return conv.padding[0] + more[0] // 2, conv.padding[1] + more[1] // 2
+
+
+def _stuck(one: Dilated, rate: tuple[int, int]) -> str:
+    """Why no padding keeps the map of a convolution as large as it is, or an empty text."""
+    conv = cast(nn.Conv2d, one.call.module)
+    if conv.padding == "valid":
+        return f"{one.path} does not pad (padding='valid'), so another rate gives a map of another size"
+    if one.before is None:
+        return f"how {one.path} pads its input is not known, so its map could not be kept as large as it is"
+    padding = _padding(one, rate)
+    if padding is None:
+        return ""
+    if min(padding) < 0:
+        return f"{one.path} pads too little for rate {_by(rate)}: its map would grow; give {_by(one.rate)} or more"
+    if any((k - 1) * (new - old) % 2 for k, new, old in zip(one.kernel, rate, one.rate, strict=True)):
+        return f"{one.path} has an even kernel, whose map cannot be kept as large by equal padding on both sides at rate {_by(rate)}"
+    return ""
+
+
+def _by(rate: tuple[int, int]) -> str:
+    return str(rate[0]) if rate[0] == rate[1] else f"{rate[0]} x {rate[1]}"
