@@ -9,7 +9,7 @@ import microtome as mt
 from microtome._torchvision import timm
 from microtome.auditing.invariance import invariance
 from microtome.auditing.normalisation import roles
-from microtome.errors import BadOption
+from microtome.errors import BadOption, SpecimenError
 
 
 @pytest.mark.parametrize(
@@ -141,3 +141,36 @@ def test_a_module_whose_train_gives_nothing_back_is_no_obstacle() -> None:
     whole = torch.nn.Sequential(Silent(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4))
     net = mt.open(whole, recipe={"size": 16})
     assert roles(net, invariance(net.net, net.recipe)) == {"0.norm1": "internal", "0.norm2": "branch end"}
+
+
+@pytest.mark.parametrize("size", [64, (32, 96)])
+def test_the_size_and_channels_that_a_network_declares_are_taken(size: int | tuple[int, int]) -> None:
+    """timm's vision transformer of another picture size, and a network for luminance: a drop-in needs no recipe for them."""
+    create = timm().create_model
+    vit = create("vit_tiny_patch16_224", pretrained=False, img_size=size, depth=1)
+    plain = create("vit_tiny_patch16_224", pretrained=False, img_size=size, depth=1)
+    wanted = mt.param_groups(plain, 0.05, recipe={"size": size})
+    assert [len(group["params"]) for group in mt.param_groups(vit, 0.05)] == [len(group["params"]) for group in wanted]
+    grey = mt.param_groups(create("resnet10t", pretrained=False, in_chans=1), 0.05)
+    colour = mt.param_groups(create("resnet10t", pretrained=False), 0.05)
+    assert [len(group["params"]) for group in grey] == [len(group["params"]) for group in colour]
+
+
+def test_a_network_of_unknown_size_says_how_to_name_it() -> None:
+    class Fixed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.head = (
+                torch.nn.Conv2d(3, 4, 3, 2, 1),
+                torch.nn.BatchNorm2d(4),
+                torch.nn.Linear(4 * 20 * 20, 5),
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.relu(self.norm(self.conv(x))).flatten(1))
+
+    said = r"did not run on a picture of 224 x 224 px with 3 channels. Say what it takes, as in .*recipe=\{'size': 64.*policy='timm'"
+    with pytest.raises(SpecimenError, match=said):
+        mt.param_groups(Fixed(), 0.05)
+    assert len(mt.param_groups(Fixed(), 0.05, recipe={"size": 40})) == 2
+    assert len(mt.param_groups(Fixed(), 0.05, "timm")) == 2

@@ -13,9 +13,9 @@ from microtome.cli import main
 NET = "microtome:mini_resnet"
 
 
-def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, *words: str) -> tuple[int, str, str]:
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, *words: str, net: str = NET) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as stop:
-        main(["audit", NET, "--out", str(tmp_path / "out"), *words])
+        main(["audit", net, "--out", str(tmp_path / "out"), *words])
     told = capsys.readouterr()
     assert isinstance(stop.value.code, int)
     return stop.value.code, told.out, told.err
@@ -25,7 +25,11 @@ def test_text_and_the_exit_code_by_severity(capsys: pytest.CaptureFixture[str], 
     code, text, _ = run(capsys, tmp_path)
     assert code == 0
     assert "warning MT101 Positions that no kernel reads\n  where     layer2.0.downsample.0\n" in text
+<<<<<<< HEAD
     assert text.rstrip().splitlines()[-1].startswith(f"3 findings of {len(RULES)} rules checked")
+=======
+    assert text.rstrip().splitlines()[-1].startswith("3 findings of 17 rules checked")
+>>>>>>> 72b6811 (Edits: batch_norm_gamma; the audit's --fix keeps what was learnt; param_groups takes the size that a network declares)
     assert run(capsys, tmp_path, "--fail-on", "warning")[0] == 1
     assert run(capsys, tmp_path, "--fail-on", "warning", "--ignore", "MT101,MT102")[0] == 0
     assert run(capsys, tmp_path, "--fail-on", "note", "--ignore", "MT101")[0] == 1
@@ -74,3 +78,25 @@ def test_the_repair_mends_what_was_found(capsys: pytest.CaptureFixture[str], tmp
     assert "MT101" not in finding["rule"].values
     (left,) = [layers for rule, layers in zip(finding["rule"].values, finding["layers"].values, strict=True) if rule == "MT102"]
     assert left == "maxpool"  # the edit leaves max pools alone, for that would change the function
+
+
+def test_what_would_undo_training_is_not_made_but_told_as_a_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A layer norm in the patch embedding is another function: the command does it, and then the finding is gone."""
+    file, net = tmp_path / "mended.safetensors", "microtome:mini_deit"
+    code, text, said = run(capsys, tmp_path, "--fix", str(file), net=net)
+    assert code == 0 and "note MT401" in text and "  edit      prelayernorm\n" in text
+    assert "MT401: not made, for prelayernorm changes the function of trained weights: it has to be trained after." in said
+    assert not file.exists() and "was not written" in said
+    command = said.split("Ask for it: microtome ")[1].splitlines()[0].replace("edited.safetensors", str(file)).split()
+    with pytest.raises(SystemExit, match="^0$"):
+        main(command)
+    capsys.readouterr()
+    assert "MT401" not in Audit()(mt.open(file))["rule"].values
+
+
+def test_of_untrained_weights_nothing_is_lost_so_it_is_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "mended.safetensors"
+    code, _, said = run(capsys, tmp_path, "--fix", str(file), "--weights", "none", net="microtome:mini_deit")
+    assert code == 0 and "MT401: prelayernorm put a layer norm after patch_embed.proj" in said
+    assert "the function is not preserved" in said
+    assert "MT401" not in Audit()(mt.open(file))["rule"].values

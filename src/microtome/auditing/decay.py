@@ -3,13 +3,13 @@
 import copy
 from collections.abc import Collection
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from torch import nn
 
 from microtome.auditing.invariance import invariance
 from microtome.auditing.normalisation import Role, roles
-from microtome.errors import BadOption, did_you_mean
+from microtome.errors import BadOption, SpecimenError, did_you_mean
 from microtome.specimen import Specimen
 from microtome.specimen import open as open_specimen
 
@@ -32,7 +32,7 @@ def param_groups(
     "all": only what is named is not. "invariance": as "timm", but norm scales are decayed at the end of residual branches (towards
     identity), and, together with their shifts, where scaling both changes no output (only the effective learning rate); not on
     shortcuts, nor where they scale a stream or the logits. The classes are told by a gradient at random weights, in a copy
-    (`recipe` says which input it is fed, as in `microtome.open`).
+    (`recipe` says which input it is fed, as in `microtome.open`; without it what the network declares: timm's image size, its channels).
 
     Source: after Kim et al. 2024, arXiv:2205.07260, whose guidelines' wording was not at hand: classes and advice are ours.
 
@@ -58,7 +58,33 @@ def param_groups(
 
 def _decayed_norms(net: nn.Module | Specimen, recipe: Any) -> frozenset[str]:
     """The names of scales and shifts of norms that decay is for."""
-    specimen = net if isinstance(net, Specimen) else open_specimen(copy.deepcopy(net), recipe=recipe)
-    told = roles(specimen, invariance(specimen.net, specimen.recipe))
+    told = _roles(net, recipe)
     scales = {f"{path}.weight" for path, role in told.items() if role in DECAYED}
     return frozenset(scales | {f"{path}.bias" for path, role in told.items() if role == "internal"})
+
+
+def _roles(net: nn.Module | Specimen, recipe: Any) -> dict[str, Role]:
+    """The role of each norm; raises SpecimenError that says which input was tried and how to name another."""
+    specimen = net if isinstance(net, Specimen) else open_specimen(copy.deepcopy(net), recipe=recipe or _declared(net))
+    try:
+        return roles(specimen, invariance(specimen.net, specimen.recipe))
+    except SpecimenError as error:
+        rows, cols = specimen.recipe.size
+        raise SpecimenError(
+            f"param_groups: the policy 'invariance' runs a copy of the network once, and it did not run on a picture of {rows} x {cols} px "
+            f"with {specimen.recipe.channels} channels. Say what it takes, as in param_groups(net, 0.05, recipe={{'size': 64, "
+            f"'channels': 3}}); or take policy='timm', which runs nothing. ({error})"
+        ) from error
+
+
+def _declared(net: nn.Module) -> dict[str, Any] | None:
+    """The input that a network built for one size says it takes (timm's patch embeddings, torchvision's ViT), and its channels."""
+    embedding: Any = getattr(net, "patch_embed", None)
+    size: Any = getattr(embedding, "img_size", None) or getattr(net, "image_size", None)
+    first = next((part for part in net.modules() if isinstance(part, nn.Conv2d)), None)
+    told: dict[str, Any] = {}
+    if isinstance(size, int) or (isinstance(size, tuple) and len(cast(tuple[Any, ...], size)) == 2):
+        told["size"] = size
+    if first is not None and first.groups == 1 and first.in_channels in (1, 3):
+        told["channels"] = first.in_channels
+    return told or None

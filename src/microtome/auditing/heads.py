@@ -1,5 +1,7 @@
 """MT4xx: positions, patch embeddings and gates. Measured on noise and flat colours."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ def colour_scale(subject: Subject) -> Fault | None:
     found = _embedding(subject)
     if found is None:
         return None
-    path, position = found
+    conv, path, position = found
     powers = [_output(subject.specimen, path, factor).double() for factor in FACTORS]
     gap = float((powers[2] - powers[1]).norm() / powers[1].norm())
     still = float(position.double().square().mean())
@@ -26,11 +28,24 @@ def colour_scale(subject: Subject) -> Fault | None:
         return None
     shares = [still / (still + float(power.square().mean())) for power in powers]
     told = " / ".join(f"{share:.2g}" for share in shares)
+    cure = _cure(subject.specimen, conv)
     return Fault(
         (path,),
         f"the position's share of the tokens' power at contrast 0.25 / 1 / 4 is {told} on noise; the embedding changes by "
         f"{100 * gap:.0f} % when contrast is multiplied by 4",
+        fix=cure[0],
+        edit=cure[1],
     )
+
+
+def _cure(specimen: Specimen, path: str) -> tuple[str, str]:
+    """What mends the embedding by the convolution at `path`: words where they differ from the rule's, and the edit where one fits."""
+    conv = cast(nn.Conv2d, specimen.net.get_submodule(path))
+    parent = specimen.net.get_submodule(path.rpartition(".")[0])
+    if parent is not specimen.net and any(isinstance(part, nn.LayerNorm) for part in parent.children()):
+        return f"The embedded patches are normalised, but {path} has a bias, which spoils it: build it with bias=False.", ""
+    apart = conv.kernel_size == conv.stride and not any(conv.padding) and conv.groups == 1 and set(conv.dilation) == {1}
+    return "", "prelayernorm" if apart else ""
 
 
 def stuck_gates(subject: Subject) -> Fault | str | None:
@@ -80,8 +95,11 @@ def _like(specimen: Specimen, x: Tensor) -> Tensor:
     return x if first is None else x.to(first.device, first.dtype)
 
 
-def _embedding(subject: Subject) -> tuple[str, Tensor] | None:
-    """The module that gives the patches and the learnt positions of equal shape that are added to them; None where there are none."""
+def _embedding(subject: Subject) -> tuple[str, str, Tensor] | None:
+    """The convolution that cuts patches, the module that gives them, and the learnt positions of equal shape that are added to them.
+
+    None where there are none.
+    """
     conv = next((call for call in subject.leaves if isinstance(call.module, nn.Conv2d) and len(call.outputs[0]) == 4), None)
     if conv is None:
         return None
@@ -97,7 +115,7 @@ def _embedding(subject: Subject) -> tuple[str, Tensor] | None:
                 and rows * cols > 1
             ):
                 position = parameter.detach()[0, shape[1] - rows * cols :]
-                return _outermost(subject.calls, call, rows * cols, units), position
+                return call.path, _outermost(subject.calls, call, rows * cols, units), position
     return None
 
 
@@ -139,8 +157,8 @@ RULES = (
         source="Kim et al. 2023, arXiv:2111.08413; the share of power is our measure.",
         cost="Another function: it has to be trained.",
         fix=(
-            "Normalise the embedded patches before positions are added, with a projection without bias (timm: "
-            "embed_norm_layer)."
+            "Normalise the embedded patches before positions are added, with a projection without bias: the edit prelayernorm, then "
+            "train (timm: embed_norm_layer, whose projection keeps its bias)."
         ),
     ),
     Rule(

@@ -40,20 +40,12 @@ def invariance(net: nn.Module, recipe: Recipe) -> Invariance:
     Raises:
         SpecimenError: the copy does not run, or no gradient passes through it.
     """
-    trial = copy.deepcopy(net).cpu().double().requires_grad_(True)
-    trial.eval()
     generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        scramble(trial, generator)
-    for module in trial.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
-            module.training = True
-        if is_norm(module) and isinstance(getattr(module, "eps", None), float):
-            setattr(module, "eps", 1e-12)  # noqa: B010  # with it statistics do not scale exactly
-    value = _value(trial, recipe, generator)
+    trial = prepared(copy.deepcopy(net), generator)
+    whole = value(trial, recipe, generator)
     named = dict(trial.named_parameters())
     try:
-        found = torch.autograd.grad(value, list(named.values()), allow_unused=True)
+        found = torch.autograd.grad(whole, list(named.values()), allow_unused=True)
     except RuntimeError as error:
         raise SpecimenError(f"No gradient passes through the network: {str(error).splitlines()[0][:120]}") from error
     pairs: dict[int, Tensor | None] = {
@@ -72,6 +64,20 @@ def invariance(net: nn.Module, recipe: Recipe) -> Invariance:
     return Invariance(tuple(norms), tuple(scales), tuple(biases))
 
 
+def prepared(trial: nn.Module, generator: torch.Generator) -> nn.Module:
+    """`trial` itself in double precision with random weights, its batch norms in training mode, all norms without their epsilon."""
+    trial = trial.cpu().double().requires_grad_(True)
+    trial.eval()
+    with torch.no_grad():
+        scramble(trial, generator)
+    for module in trial.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
+            module.training = True
+        if is_norm(module) and isinstance(getattr(module, "eps", None), float):
+            setattr(module, "eps", 1e-12)  # noqa: B010  # with it statistics do not scale exactly
+    return trial
+
+
 def scramble(net: nn.Module, generator: torch.Generator) -> None:
     """Draw every parameter anew: kernels as He et al., scales around one, all the rest small; statistics are left alone."""
     for path, module in net.named_modules():
@@ -85,8 +91,12 @@ def scramble(net: nn.Module, generator: torch.Generator) -> None:
                 parameter.copy_(0.3 * noise)
 
 
-def _value(trial: nn.Module, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """One number that depends on all outputs, for a picture of noise as small as the network takes."""
+def value(trial: nn.Module, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """One number that depends on all outputs, for a picture of noise as small as the network takes.
+
+    Raises:
+        SpecimenError: it does not run, or no gradient passes.
+    """
     sizes = [(min(SIDE, recipe.size[0]), min(SIDE, recipe.size[1])), recipe.size]
     for size in dict.fromkeys(sizes):
         x = torch.randn(IMAGES, recipe.channels, *size, generator=generator, dtype=torch.float64)

@@ -1,6 +1,7 @@
 """The verb `audit`: what is found as text, JSON or SARIF; a baseline; an exit code for CI; the repair."""
 
 import json
+import shlex
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from microtome.cli import arguments
 from microtome.errors import Uneditable
 
 if TYPE_CHECKING:
+    from microtome.edit import Edit
     from microtome.finding import Finding
     from microtome.specimen import Specimen
 
@@ -35,7 +37,8 @@ def extended(command: click.Command) -> click.Command:
                      help="The least severity at which a new finding makes the exit code 1."),
         click.Option(["--baseline"], metavar="FILE", help="What is known already, and not new."),
         click.Option(["--write-baseline"], metavar="FILE", help="Write what is found as a baseline."),
-        click.Option(["--fix"], metavar="FILE", help="Make the edits that mend what was found, and write the network (.safetensors)."),
+        click.Option(["--fix"], metavar="FILE",
+                     help="Make the edits that mend what was found and keep what was learnt; write the network (.safetensors)."),
     ]  # fmt: skip
     return command
 
@@ -67,7 +70,7 @@ def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: s
     if write_baseline:
         lists.write(write_baseline, finding)
     if fix:
-        _mended(opened, finding, fix)
+        _mended(opened, finding, fix, _asked(specimen, said))
     return int(fail_on != "never" and any(_counts(one, fail_on) for one in sarif.entries(finding, known)))
 
 
@@ -107,6 +110,7 @@ def _told(finding: "Finding", known: Collection[tuple[str, str]]) -> str:
             f"  evidence  {one['evidence']}.",
             f"  why       {one['reason']} ({one['source'].rstrip('.')})",
             f"  repair    {one['fix']} Cost: {one['cost']}",
+            *([f"  edit      {_short(one['edit'])}"] if one["edit"] else []),
             "",
         ]
     rules = finding["outcome"].coords["criterion"].values
@@ -116,12 +120,26 @@ def _told(finding: "Finding", known: Collection[tuple[str, str]]) -> str:
     return "\n".join([*lines, finding.line])
 
 
+def _short(edit: str, most: int = 100) -> str:
+    return edit if len(edit) <= most else f"{edit[:most]}… (whole in --format json)"
+
+
 def _few(layers: Sequence[str]) -> str:
     return ", ".join(layers[:6]) + (f" and {len(layers) - 6} more" if len(layers) > 6 else "")
 
 
-def _mended(specimen: "Specimen", finding: "Finding", path: str) -> None:
-    """Write the network with every edit that mends a finding, and say what is left to training settings or to hands."""
+def _asked(specimen: str, said: dict[str, Any]) -> str:
+    """The network as it was asked for, as words of another command."""
+    more = [f"--{name} {shlex.quote(one)}" for name in ("weights", "recipe") for one in said[name]]
+    return " ".join([shlex.quote(specimen), *more])
+
+
+def _mended(specimen: "Specimen", finding: "Finding", path: str, asked: str) -> None:
+    """Write the network with every edit that mends a finding and may be made unasked; say what is left to commands and hands.
+
+    Edits that keep the function are made. Those that change it are made where the weights are untrained, for nothing is lost; of
+    trained ones (or unknown: a module of one's own) they would undo what was learnt, so the command is printed instead.
+    """
     from microtome.auditing.sarif import entries
     from microtome.edit import edited, parsed
 
@@ -131,19 +149,31 @@ def _mended(specimen: "Specimen", finding: "Finding", path: str) -> None:
     for one in entries(finding):
         if one["edit"] in done:
             continue
-        why = "no edit"
-        if one["edit"]:
-            try:
-                changed = edited(changed, [parsed(one["edit"])])
-                done.add(one["edit"])
-                click.echo(f"{one['rule']}: {changed.edits[-1].line}", err=True)
+        if not one["edit"]:
+            left.append(f"{one['rule']}: no edit; {one['fix']}")
+            continue
+        edit = parsed(one["edit"])
+        try:
+            if specimen.trained is not False and not edit.unfit(changed) and edit.preserves(changed).how == "no":
+                left.append(f"{one['rule']}: not made, for {_unasked(edit, asked)}")
                 continue
-            except Uneditable as error:
-                why = str(error)
-        left.append(f"{one['rule']}: {why}; {one['fix']}")
+            changed = edited(changed, [edit])
+        except Uneditable as error:
+            left.append(f"{one['rule']}: {error} {one['fix']}")
+            continue
+        done.add(one["edit"])
+        click.echo(f"{one['rule']}: {changed.edits[-1].line}", err=True)
     for line in left:
         click.echo(line, err=True)
     if changed is specimen:
-        click.echo(f"Nothing was found that an edit mends; {path} was not written.", err=True)
+        click.echo(f"Nothing was found that --fix may mend; {path} was not written.", err=True)
     else:
         click.echo(f"Written: {changed.save(path)}", err=True)
+
+
+def _unasked(edit: "Edit", asked: str) -> str:
+    """Why an edit is not made unasked, and how to ask for it."""
+    return (
+        f"{edit.name()} changes the function of trained weights: it has to be trained after. Ask for it: "
+        f"microtome edit {asked} {shlex.quote(edit.spelt())} --out edited.safetensors"
+    )

@@ -1,0 +1,146 @@
+"""Which weights read what a batch norm scales, through functions that let a positive factor of each unit pass: told by one gradient.
+
+If a unit's (γ, β) can be multiplied by any v > 0 and the weights that read the unit divided by it without changing any output, then
+γ ∂f/∂γ + β ∂f/∂β equals the sum of W ∂f/∂W over those weights, unit by unit (Euler). At random weights that holds for no other reason.
+Rectifiers, max and average pools, dropout and flattening let factors pass; GELU, SiLU, clipping at six and sums with other units do not.
+
+Source: ours, after the test of scale invariance in `microtome.auditing.invariance`.
+"""
+
+import copy
+from itertools import combinations
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from microtome.auditing.invariance import prepared, value
+from microtome.errors import SpecimenError
+from microtome.specimen import Recipe, Specimen
+from microtome.specimen.layers import is_weight
+
+LARGE = 8.0  # scales are drawn so large that clipping activations (ReLU6) are seen to clip
+SAME = 1e-6  # share of the largest value up to which two sums are equal; rounding leaves about 1e-12
+NEAR = 12  # layers that come next are asked; what reads a norm is among them
+MOST = 3  # layers that read one norm at most
+
+
+def scale_readers(specimen: Specimen) -> dict[str, tuple[str, ...]]:
+    """Path of a batch norm -> the paths of all weights that read it, for the norms whose scale can be moved there exactly.
+
+    Asked once for each specimen: it depends on structure alone.
+
+    Raises:
+        SpecimenError: no gradient passes through the network.
+    """
+    if specimen not in _KNOWN:
+        _KNOWN[specimen] = _found(specimen)
+    return _KNOWN[specimen]
+
+
+_KNOWN: WeakKeyDictionary[Specimen, dict[str, tuple[str, ...]]] = WeakKeyDictionary()
+
+
+def _found(specimen: Specimen) -> dict[str, tuple[str, ...]]:
+    scales, weights = _products(specimen.net, specimen.recipe)
+    begun = {call.path: call.begun for call in reversed(specimen.anatomy.found.calls)}
+    order = sorted((path for path in weights if path in begun), key=lambda path: begun[path])
+    found: dict[str, tuple[str, ...]] = {}
+    for path, wanted in scales.items():
+        later = [other for other in order if begun[other] > begun.get(path, -1) and len(weights[other]) % len(wanted) == 0]
+        parts = {other: weights[other].reshape(len(wanted), -1).sum(1) for other in later[:NEAR]}
+        hit = _sum(wanted, parts)
+        if hit:
+            found[path] = hit
+    return found
+
+
+def moved(net: nn.Module, readers: dict[str, tuple[str, ...]]) -> int:
+    """How many units had a scale other than 0, 1 and -1; it is 1 or -1 now, and in the weights that read the unit instead."""
+    count = 0
+    with torch.no_grad():
+        for path, others in readers.items():
+            norm = net.get_submodule(path)
+            assert isinstance(norm, nn.modules.batchnorm._BatchNorm)  # pyright: ignore[reportPrivateUsage]
+            size = norm.weight.abs()
+            factor = torch.where(size > 0, size, torch.ones_like(size))
+            count += int((factor != 1).sum())
+            norm.weight.div_(factor)
+            if isinstance(norm.bias, Tensor):
+                norm.bias.div_(factor)
+            for other in others:
+                _scale_inputs(net.get_submodule(other), factor)
+    return count
+
+
+def _products(net: nn.Module, recipe: Recipe) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Parameter times gradient: of each batch norm's scale and shift by unit, of each layer's weights summed by input."""
+    generator = torch.Generator().manual_seed(0)
+    trial = prepared(copy.deepcopy(net), generator)
+    norms = _norms(trial)
+    with torch.no_grad():
+        for part in norms.values():
+            part.weight.mul_(LARGE)
+            part.momentum = 1.0
+    value(trial, recipe, generator)  # now running statistics are those of noise
+    trial.eval()  # with those of the batch, a norm behind a depthwise convolution would hide what its units are multiplied by
+    layers = {path: part for path, part in trial.named_modules() if is_weight(part) and isinstance(part.weight, nn.Parameter)}
+    named: dict[int, nn.Parameter] = {
+        id(p): p for part in [*norms.values(), *layers.values()] for p in part.parameters(recurse=False)
+    }
+    result = value(trial, recipe, generator)
+    try:
+        slopes = torch.autograd.grad(result, list(named.values()), allow_unused=True)
+    except RuntimeError as error:
+        raise SpecimenError(f"No gradient passes through the network: {str(error).splitlines()[0][:120]}") from error
+    pairs = {
+        key: parameter.detach() * slope
+        for (key, parameter), slope in zip(named.items(), slopes, strict=True)
+        if slope is not None
+    }
+    scales: dict[str, Tensor] = {}
+    for path, part in norms.items():
+        own = [pairs[id(p)] for p in (part.weight, part.bias) if id(p) in pairs]
+        if own and bool(torch.stack(own).any()):
+            scales[path] = torch.stack(own).sum(0)
+    return scales, {path: _by_input(part, pairs[id(part.weight)]) for path, part in layers.items() if id(part.weight) in pairs}
+
+
+def _norms(net: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:  # pyright: ignore[reportPrivateUsage]
+    """The batch norms with a scale, by path."""
+    kind = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
+    return {
+        path: part for path, part in net.named_modules() if isinstance(part, kind) and isinstance(part.weight, nn.Parameter)
+    }
+
+
+def _by_input(layer: nn.Module, product: Tensor) -> Tensor:
+    """The sum of something shaped as the layer's weights, for each of its inputs."""
+    if isinstance(layer, nn.modules.conv._ConvTransposeNd):  # pyright: ignore[reportPrivateUsage]
+        return product.flatten(1).sum(1)
+    groups = getattr(layer, "groups", 1)
+    shaped = product.reshape(groups, product.shape[0] // groups, product.shape[1], -1)
+    return shaped.sum((1, 3)).flatten()
+
+
+def _scale_inputs(layer: nn.Module, factor: Tensor) -> None:
+    """Nothing; the weights that read each unit are multiplied by its factor."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    if isinstance(layer, nn.modules.conv._ConvTransposeNd):  # pyright: ignore[reportPrivateUsage]
+        weight.mul_(factor.reshape(-1, *[1] * (weight.ndim - 1)))
+        return
+    groups = getattr(layer, "groups", 1)
+    inputs = factor.repeat_interleave(groups * weight.shape[1] // len(factor))  # flattened maps: unit by unit
+    shaped = weight.view(groups, weight.shape[0] // groups, weight.shape[1], -1)
+    shaped.mul_(inputs.reshape(groups, 1, -1, 1))
+
+
+def _sum(wanted: Tensor, parts: dict[str, Tensor]) -> tuple[str, ...]:
+    """The fewest of the parts that add up to what is wanted; empty where none do."""
+    for count in range(1, MOST + 1):
+        for names in combinations(parts, count):
+            gap = wanted - torch.stack([parts[name] for name in names]).sum(0)
+            if float(gap.abs().max()) <= SAME * float(wanted.abs().max()):
+                return names
+    return ()
