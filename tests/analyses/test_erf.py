@@ -190,3 +190,28 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
     assert finding["field"].dims == ("layer", "row", "col")
     assert finding["sigma"].dims == ("layer", "axis")
     assert "untrained twin σ" in finding.line
+
+
+def test_what_was_published_stands_beside_what_is_measured() -> None:
+    """The table of Kim et al. 2021; untrained weights differ, and that is said. At another size nothing is said."""
+    from microtome.numerics.published_fields import PUBLISHED, published, same_weights
+
+    net = mt.open("torchvision:resnet18", weights=None)
+    found = Erf(at=("layer4",), count=1)(net, mt.Images.scenes(1, seed=1, size=224))
+    assert found["published"].values.tolist() == [73.7, 76.5]
+    (said,) = [one for one in found.caveats if "Published" in one]
+    here = found["sigma"].values[0]
+    assert f"73.7 x 76.5 px; here {here[0]:.1f} x {here[1]:.1f} px: those were ImageNet weights, not these" in said
+    small = mt.open("torchvision:resnet18", weights=None, recipe={"size": 64})
+    assert "published" not in Erf(at=("layer4",), count=1)(small, mt.Images.scenes(1, seed=1, size=64)).arrays
+    row = published("timm:resnet50.tv_in1k")
+    assert row is not None and row[0] == "resnet50" and published("timm:resnet50d") is None and published("resnet50") is None
+    assert same_weights("torchvision:resnet50", "pretrained IMAGENET1K_V1") and same_weights(
+        "timm:resnet50.tv_in1k", "pretrained tv_in1k"
+    )
+    assert not same_weights("torchvision:resnet50", "pretrained IMAGENET1K_V2")
+    assert not same_weights("timm:resnet50.a1_in1k", "pretrained a1_in1k")
+    grouped = mt.open("torchvision:resnext50_32x4d", weights=None, recipe={"size": 64})
+    assert (
+        max(fields(grouped, ["layer4"])["layer4"].size) == PUBLISHED["resnext50_32x4d"].theory
+    )  # the others: tests/test_receptive.py

@@ -5,6 +5,11 @@ image by image, and images are added up. One forward pass serves all layers, eac
 its Gaussian fit, the mass around the cell's centre, the area that holds it, where it is centred against where arithmetic puts the
 cell, what theory allows, and the field of an untrained network of the same architecture. Units are px of the input.
 
+Where a width was published for the network (torchvision's and timm's ResNets at 224 px), it stands beside: for torchvision's first
+ImageNet weights layer4 has σ (rows x columns) 73.7 x 76.5 px in ResNet-18, 97.2 x 96.1 in 34, 62.2 x 64.8 in 50, 60.7 x 60.1 in 101,
+58.7 x 60.6 in 152, 67.7 x 70.9 in ResNeXt-50, 77.0 x 77.7 in ResNeXt-101, 60.7 x 58.4 and 59.9 x 56.9 in Wide-ResNet-50-2 and 101-2. Other
+weights, and untrained ones, have other fields; we had none of those weights, so that none of these numbers was measured again here.
+
 Source: Luo et al. 2016, arXiv:1701.04128, sec. 2; Kim et al. 2021, arXiv:2108.13576, alg. 1 (rule relu, colour mean first, free
 centre); rule replknet, area ratio, Ding et al. 2022, arXiv:2203.06717, app. C. Rules abs, square, signed, and the segmentation
 target (mean over classes at the middle of the answer) are ours.
@@ -29,6 +34,7 @@ from microtome.numerics.effective import (
     mass_within,
     replknet_scaled,
 )
+from microtome.numerics.published_fields import SIZE, beside, published, same_weights
 from microtome.numerics.receptive import Field
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.receptive import fields
@@ -83,6 +89,8 @@ class Erf(Analysis):
         names = [name for name in own if name not in silent]
         arrays = _settled(specimen, names, own, null, theory, cells, self.rule)
         arrays["count"] = array([len(taken)], ("specimen",), "images")
+        if self.kind == "mean" and self.rule == "relu" and not self.cell and not self.channels:
+            arrays |= _published(specimen, names)
         if silent:
             arrays["silent_layer"] = array(np.array(silent, dtype=object), ("part",), "text")
         return arrays
@@ -211,6 +219,11 @@ class Erf(Analysis):
                 f"No gradient leads from {', '.join(map(str, found['silent_layer'].values))} to the picture (the mean over units of a "
                 "LayerNorm is constant, for example); those are left out."
             )
+        if "published" in found:
+            name, alike = (str(one) for one in found["published_of"].values)
+            layer = name.partition(" ")[0]
+            here = found["sigma"].sel(layer=layer).values.tolist()
+            told.append(beside(name, alike == "same", found["published"].values.tolist(), here))
         lost = [
             str(one)
             for one in found["twin_sigma"].coords["layer"].values
@@ -219,6 +232,22 @@ class Erf(Analysis):
         if lost:
             told.append(f"The untrained twin has no field to fit at {', '.join(lost)}.")
         return told
+
+
+def _published(specimen: Specimen, names: Sequence[str]) -> dict[str, Any]:
+    """What was published of this network's last map at this size, and for which weights; nothing where nothing was."""
+    known = published(specimen.name)
+    if known is None or known[1].layer not in names or specimen.recipe.size != SIZE:
+        return {}
+    name, row = known
+    told = [f"{row.layer} of {name}", "same" if same_weights(specimen.name, specimen.weights) else "other"]
+    axes = {"axis": ["row", "col"]}
+    return {
+        "published": array(np.array(row.sigma), ("axis",), "px", axes, f"published σ of {told[0]}"),
+        "published_of": array(
+            np.array(told, dtype=object), ("part",), "text", title="network, and whether its weights are the same"
+        ),
+    }
 
 
 def _step(specimen: Specimen, what: str, batch: Batch, total: int) -> Step:
