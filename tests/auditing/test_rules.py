@@ -168,11 +168,11 @@ def test_a_planted_fault_is_found_and_nothing_else(id: str) -> None:
     assert found[id].fault is not None and found[id].fault.layers == layers
     assert found[id].severity == severity
     unchecked = {one.rule.id for one in outcomes if one.unchecked}
-    assert unchecked == ({"MT301", "MT302", "MT303", "MT401", "MT402"} if id == "MT001" else set())
+    assert unchecked == ({"MT301", "MT302", "MT303", "MT401", "MT402", "MT403"} if id == "MT001" else set())
 
 
 def test_every_rule_is_planted_somewhere() -> None:
-    elsewhere = {"MT103", "MT202", "MT303", "MT401", "MT402"}  # below, on networks that have such parts
+    elsewhere = {"MT103", "MT202", "MT303", "MT401", "MT402", "MT403"}  # below, on networks that have such parts
     assert set(PLANTS) | elsewhere == {rule.id for rule in RULES}
     assert len({rule.id for rule in RULES}) == len(RULES)
 
@@ -364,6 +364,45 @@ def test_a_gate_without_weights_is_stuck() -> None:
         net.net.get_submodule(gate).weight[:2] = 0
     fault = {o.rule.id: o.fault for o in audited(net)}["MT402"]
     assert fault is not None and fault.evidence.startswith("2 of ")
+
+
+class Gated(nn.Module):
+    """The clean network with a gate for each unit of its last maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = Clean()
+        self.shut, self.open = nn.Linear(16, 4), nn.Linear(4, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        body = self.body
+        x = torch.relu(body.norm1(body.conv1(x)))
+        x = torch.relu(body.norm2(body.conv2(x)))
+        x = torch.relu(body.norm3(body.conv3(x)))
+        gate = torch.sigmoid(self.open(torch.relu(self.shut(x.mean((2, 3))))))
+        return body.head(body.pool(x * gate[:, :, None, None]).flatten(1))
+
+
+@pytest.mark.parametrize(("plant", "id", "said"), [
+    ("", "", ""),
+    ("stuck", "MT402", "2 of 16 gates give the same number for 8 pictures"),
+    ("saturated", "MT403", "1 of 16 gates stay below 0.001 and 2 above 0.999 for 8 pictures"),
+])  # fmt: skip
+def test_gates_that_are_stuck_or_saturated(plant: str, id: str, said: str) -> None:
+    """Biases of 8 and -8: sigmoids of 0.9997 and 0.0003 that still move; weights of 1e-13 move nothing."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = Gated().eval()
+        net.open.weight.mul_(0.5)
+        if plant == "stuck":
+            net.open.weight[:2] *= 1e-12
+        if plant == "saturated":
+            net.open.bias[[1, 4]], net.open.bias[7] = 8.0, -8.0
+    found = {one.rule.id: one.fault for one in audited(opened(net)) if one.fault}
+    assert set(found) == ({id} if id else set())
+    if id:
+        fault = found[id]
+        assert fault is not None and fault.evidence.startswith(said)
 
 
 def test_what_is_ignored_is_not_told() -> None:

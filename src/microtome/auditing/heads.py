@@ -12,6 +12,8 @@ from microtome.specimen.gating import gates
 from microtome.specimen.tracing import Call
 
 FACTORS = (0.25, 1.0, 4.0)  # contrast, as factors on the normalised input
+PICTURES = 8  # of noise and flat colour
+SATURATED = 1e-3  # from an end: the slope of a sigmoid is at most that there
 PREFIX = 8  # class and register tokens at most
 
 
@@ -50,6 +52,39 @@ def _cure(specimen: Specimen, path: str) -> tuple[str, str]:
 
 def stuck_gates(subject: Subject) -> Fault | str | None:
     """Gates that are the same, to the last bit, for pictures that have nothing in common."""
+    values = _gates(subject)
+    if isinstance(values, str):
+        return values
+    stuck = {name: count for name, one in values.items() if (count := int(_same(one).sum()))}
+    if not stuck:
+        return None
+    return Fault(
+        tuple(stuck),
+        f"{sum(stuck.values())} of {_total(values)} gates give the same number for {PICTURES} pictures of noise and flat colour, "
+        f"in {listed(list(stuck))}",
+    )
+
+
+def saturated_gates(subject: Subject) -> Fault | str | None:
+    """Gates between 0 and 1 that move, but stay at one end for pictures that have nothing in common."""
+    values = _gates(subject)
+    if isinstance(values, str):
+        return values
+    values = {name: one for name, one in values.items() if bool(((one >= 0) & (one <= 1)).all())}
+    shut = {name: int(((one.amax(0) < SATURATED) & ~_same(one)).sum()) for name, one in values.items()}
+    open_ = {name: int(((one.amin(0) > 1 - SATURATED) & ~_same(one)).sum()) for name, one in values.items()}
+    hit = [name for name in values if shut[name] + open_[name]]
+    if not hit:
+        return None
+    return Fault(
+        tuple(hit),
+        f"{sum(shut.values())} of {_total(values)} gates stay below {SATURATED} and {sum(open_.values())} above {1 - SATURATED} for "
+        f"{PICTURES} pictures of noise and flat colour, in {listed(hit)}",
+    )
+
+
+def _gates(subject: Subject) -> dict[str, Tensor] | str:
+    """The gates (picture, unit) of pictures that have nothing in common, by name; or why they cannot be told."""
     specimen = subject.specimen
     if specimen.trained is False:
         return "the weights are untrained, and branches that begin at zero hold their gates still"
@@ -57,9 +92,6 @@ def stuck_gates(subject: Subject) -> Fault | str | None:
         found, _ = gates(specimen)
     except SpecimenError as error:
         return str(error)
-    if not found:
-        return None
-    pictures = _contrasts(specimen)
     values: dict[str, Tensor] = {}
 
     def look(name: str, value: Tensor) -> None:
@@ -67,18 +99,19 @@ def stuck_gates(subject: Subject) -> Fault | str | None:
             if gate.watch == name:
                 values[gate.name] = gate.values(value.detach().clone()).double()
 
-    with torch.no_grad(), watch(specimen, list(dict.fromkeys(gate.watch for gate in found)), each=look):
-        specimen.net(pictures)
-    stuck = {name: int((one == one[:1]).all(0).sum()) for name, one in values.items() if one.ndim == 2}
-    stuck = {name: count for name, count in stuck.items() if count}
-    if not stuck:
-        return None
-    total = sum(one.shape[1] for one in values.values() if one.ndim == 2)
-    return Fault(
-        tuple(stuck),
-        f"{sum(stuck.values())} of {total} gates give the same number for {len(pictures)} pictures of noise and flat colour, "
-        f"in {listed(list(stuck))}",
-    )
+    if found:
+        with torch.no_grad(), watch(specimen, list(dict.fromkeys(gate.watch for gate in found)), each=look):
+            specimen.net(_contrasts(specimen))
+    return {name: one for name, one in values.items() if one.ndim == 2}
+
+
+def _same(values: Tensor) -> Tensor:
+    """Which gates (unit) give one number for all pictures."""
+    return (values == values[:1]).all(0)
+
+
+def _total(values: dict[str, Tensor]) -> int:
+    return sum(one.shape[1] for one in values.values())
 
 
 def _contrasts(specimen: Specimen) -> Tensor:
@@ -170,5 +203,15 @@ RULES = (
         source="Hu et al. 2018, arXiv:1709.01507v4, section 7.2, see such gates in the last stage; the test is ours.",
         cost="None for gates that are stuck on all images.",
         fix="Fold the factor into the next weights and remove the gate; `microtome excitation` looks at real images.",
+    ),
+    Rule(
+        id="MT403",
+        title="Gates that are saturated",
+        severity="note",
+        check=saturated_gates,
+        reason="At the end of a sigmoid hardly any gradient passes: a gate that is there for all pictures is a factor of 0 or 1.",
+        source="Hu et al. 2018, arXiv:1709.01507v4, section 7.2, see the last stage's gates near 1; threshold and test are ours.",
+        cost="Little: answers change by about a thousandth of these units.",
+        fix="See whether real images move them (`microtome excitation`); if not, leave the gate out there, or train it less hard.",
     ),
 )
