@@ -1,5 +1,7 @@
 """Dropout called as a function, by timm's options and inside attention, is found as the same dropout as a module is."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,8 +10,10 @@ from torch.nn import functional
 import microtome as mt
 from microtome.auditing import audited
 from microtome.auditing.audit import Outcome
+from microtome.edit import Preservation, _broken
 from microtome.edits.dropout import Dropout
 from microtome.edits.head_dropout import HeadDropout
+from microtome.edits.kernel_padding import KernelPadding
 from microtome.errors import Uneditable
 from microtome.specimen.dropping import drops
 
@@ -191,3 +195,46 @@ def test_looking_leaves_the_network_and_the_random_state_alone() -> None:
     assert len(drops(net.net, net.recipe).sites) == 3
     assert net.digest() == before and torch.equal(torch.random.get_rng_state(), state)
     assert not any(part.training for part in net.net.modules())
+
+
+class Averaged(Plain):
+    """Maps that no module gives, averaged by a method."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.norm2(self.conv2(torch.relu(self.norm1(self.conv1(x))))))
+        return self.head(functional.dropout(x.mean((2, 3)), self.late, self.training))
+
+
+def test_a_mean_without_a_module_is_seen_and_no_edit_is_named() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = mt.open(Averaged(late=0.3).eval(), recipe=RECIPE)
+        module = made(late=0.3)
+    fault, other = found(net)["MT302"].fault, found(module)["MT302"].fault
+    assert fault is not None and other is not None
+    assert "follows the mean over the 64 cells of what is averaged behind norm2" in fault.evidence
+    assert fault.edit == "" and other.edit == "head_dropout"
+    assert fault.evidence.split("would be")[1] == other.evidence.split("would be")[1]  # the same weights, the same ratio
+
+
+def test_a_network_that_answers_by_chance_is_edited_under_the_same_chance() -> None:
+    """Its answers differ from call to call, so promises are tried under one seed; where draws differ, the reason is named."""
+
+    class Odd(Plain):
+        def forward(self, x: Tensor) -> Tensor:
+            x = functional.dropout(torch.relu(self.norm1(self.conv1(x))), 0.5)
+            return self.head(self.pool(torch.relu(self.norm2(self.conv2(x)))).flatten(1))
+
+    net = Odd()
+    net.conv1 = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False)
+    opened = mt.open(net.eval(), recipe=RECIPE)
+    assert "the function is preserved exactly" in KernelPadding()(opened).edits[-1].line
+    assert "put dropout" in HeadDropout(p=0.2)(opened).edits[-1].line
+    other = copy.deepcopy(opened.net)
+    with torch.no_grad():
+        other.conv1.weight.mul_(2)
+        other.norm1.weight.mul_(2)
+    kept = Preservation("exactly", "")
+    assert "answers by chance" in _broken(kept, opened, opened.with_net(other, name="other"))
+    assert _broken(kept, opened, opened) == ""
+    assert "a fault of this edit" in _broken(kept, made(), made().with_net(Plain().eval(), name="other"))

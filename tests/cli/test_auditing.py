@@ -95,3 +95,17 @@ def test_of_untrained_weights_nothing_is_lost_so_it_is_made(capsys: pytest.Captu
     assert code == 0 and "MT401: prelayernorm put a layer norm after patch_embed.proj" in said
     assert "the function is not preserved" in said
     assert "MT401" not in Audit()(mt.open(file))["rule"].values
+
+
+def test_wrong_calls_are_told_before_anything_is_measured(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for option in ("--output", "--write-baseline"):
+        code, _, said = run(capsys, tmp_path, option, str(tmp_path))
+        assert code == 2 and "cannot be written: it is a folder" in said
+        (tmp_path / "file").write_text("")
+        code, _, said = run(capsys, tmp_path, option, str(tmp_path / "file" / "audit.json"))
+        assert code == 2 and "cannot be written" in said and "fault of microtome" not in said
+    code, _, said = run(capsys, tmp_path, "--ignore", "MT101,MT9")
+    assert code == 2 and "there is no rule 'MT9'" in said
+    assert not list((tmp_path / "out").rglob("finding.json"))
+    assert run(capsys, tmp_path, "--output", str(tmp_path / "new" / "folder" / "audit.txt"))[0] == 0
+    assert (tmp_path / "new" / "folder" / "audit.txt").read_text().startswith("warning MT101")

@@ -7,6 +7,10 @@ the edit or training setting that makes it. Where MT204 finds something, `gain(l
 groups, `groups_now`, `gain_now`, `groups_best` and `gain_best` what is and what is suggested. Rules are muted by --ignore MT101 or, for
 some layers, --ignore "MT101:layer2.*".
 
+`microtome audit NET --fix FILE` writes a copy with the edits that mend what was found and keep the function. What changes it (prelayernorm,
+group_norm) is made where the weights are untrained, for nothing is lost; of trained weights the command is printed instead, since
+they have to be trained after. Training settings are printed.
+
 Source: the rules name theirs one by one: among them Kim et al., arXiv:2302.06112 (dropout), 2108.13576 (dead pixels), 2205.07260
 (norm scales), 2111.08413 (colour scale), Richter et al., arXiv:2106.12307 (border layers); thresholds and what says "ours" are ours.
 """

@@ -37,7 +37,7 @@ def audited(specimen: Specimen, ignore: Sequence[str] = ()) -> tuple[Outcome, ..
         UnknownName: `ignore` names a rule that there is not.
         SpecimenError: the network does not run.
     """
-    told = [_word(word) for word in ignore]
+    told = ignored(ignore)
     subject = Subject(specimen)
     found: list[Outcome] = []
     for rule in sorted(RULES, key=lambda rule: rule.id):
@@ -50,6 +50,11 @@ def audited(specimen: Specimen, ignore: Sequence[str] = ()) -> tuple[Outcome, ..
         else:
             found.append(_muted(rule, rule.check(subject), globs))
     return tuple(found)
+
+
+def ignored(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Rule and glob of layers of each word, such as MT101 or MT101:layer2.*; raises UnknownName for a rule that there is not."""
+    return [_word(word) for word in words]
 
 
 def order(severity: Severity) -> int:

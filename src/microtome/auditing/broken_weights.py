@@ -103,8 +103,8 @@ RULES = (
         severity="warning",
         check=constant_units,
         reason=(
-            "All taps are alike, so no gradient of the input's pattern was ever learnt; an initialisation by a "
-            "constant, or a placeholder."
+            "All taps are alike, so no pattern of the input was learnt: an initialisation by a constant, a placeholder, "
+            "or what 8-bit rounding left of small kernels."
         ),
         source="Ours, exact.",
         cost="Training.",

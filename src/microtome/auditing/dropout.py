@@ -16,6 +16,7 @@ from microtome.specimen.layers import is_weight
 
 IMAGES = 16
 SHIFTED = 0.9  # ratio of variances below which a batch norm counts as deceived; sampling leaves about 0.98
+AVERAGED = "what is averaged behind"  # by a function: no module pools, before which an edit could put something
 DILUTED = 0.5  # a head's dropout whose noise before pooling would be at most half as strong
 
 
@@ -55,7 +56,7 @@ def after_pooling(subject: Subject) -> Fault | None:
                 (site.layer,),
                 f"{site.said} follows the mean over the {cells} cells of {source}; before it the variance of the logits "
                 f"would be {ratio:.3f} times as large, on noise",
-                edit="head_dropout",
+                edit="" if source.startswith(AVERAGED) else "head_dropout",
             )
     return None
 
@@ -119,8 +120,14 @@ def _dilution(specimen: Specimen, site: Site) -> tuple[float, str, int] | None:
         if cells is not None:
             maps[f"the input of {path}" if way == "in" else path] = cells
 
-    _run(specimen, [site], Dropping(dropped=dropped), look, 4)
-    for path, cells in reversed(maps.items()):  # windows are no images, so they may be more
+    def averaged(layer: str, x: Tensor) -> None:
+        cells = _cells(x, units) if not entered else None
+        if cells is not None:
+            maps.setdefault(f"{AVERAGED} {layer}", cells)
+
+    _run(specimen, [site], Dropping(dropped=dropped, averaged=averaged), look, 4)
+    named = [one for one in reversed(maps.items()) if not one[0].startswith(AVERAGED)]
+    for path, cells in [*named, *maps.items()]:  # windows are no images, so they may be more
         if (
             entered
             and len(cells) == len(entered[0])

@@ -1,6 +1,7 @@
 """The verb `audit`: what is found as text, JSON or SARIF; a baseline; an exit code for CI; the repair."""
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Collection, Sequence
@@ -11,7 +12,7 @@ import click
 
 from microtome import __version__
 from microtome.cli import arguments
-from microtome.errors import Uneditable
+from microtome.errors import BadOption, Uneditable
 
 if TYPE_CHECKING:
     from microtome.edit import Edit
@@ -49,6 +50,12 @@ def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: s
     from microtome.auditing import sarif
 
     known = lists.known(baseline) if baseline else frozenset[sarif.Place]()
+    for path in filter(None, (output, write_baseline)):
+        _writable(path)
+    if own_ignore:
+        from microtome.auditing.audit import ignored
+
+        ignored([word.strip() for word in own_ignore.split(",") if word.strip()])
     if fix:
         from microtome.specimen.keeping import checked
 
@@ -72,6 +79,22 @@ def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: s
     if fix:
         _mended(opened, finding, fix, _asked(specimen, said))
     return int(fail_on != "never" and any(_counts(one, fail_on) for one in sarif.entries(finding, known)))
+
+
+def _writable(path: str) -> None:
+    """Nothing, the folder of the file is there now; said before anything is measured.
+
+    Raises:
+        BadOption: it cannot be made, or the file cannot be written.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadOption(f"'{path}' cannot be written ({error.strerror}).") from None
+    if Path(path).is_dir() or not os.access(Path(path).parent, os.W_OK):
+        raise BadOption(
+            f"'{path}' cannot be written: {'it is a folder' if Path(path).is_dir() else 'its folder is read-only'}."
+        )
 
 
 def _counts(one: dict[str, Any], least: str) -> bool:

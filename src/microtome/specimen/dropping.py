@@ -27,6 +27,7 @@ ATTENTION = {
     "scaled_dot_product_attention": (4, None),
     "multi_head_attention_forward": (10, 13),
 }  # places of dropout_p, training
+POOLS = frozenset(("mean", "adaptive_avg_pool2d", "avg_pool2d", "adaptive_avg_pool1d", "avg_pool1d"))
 SIDE = 96  # px: what is dropped does not depend on the picture's size
 
 
@@ -73,11 +74,20 @@ class Drops:
 
 
 class Dropping(TorchFunctionMode):
-    """While it is entered, only the dropouts `on` drop; `sites` fills. `dropped(key, value)` is told what goes into each."""
+    """While it is entered, only the dropouts `on` drop; `sites` fills.
 
-    def __init__(self, on: Collection[Key] = (), dropped: Callable[[Key, Tensor], None] | None = None) -> None:
+    `dropped(key, value)` is told what goes into each, `averaged(layer, value)` what goes into a mean or mean pooling, and behind which
+    layer.
+    """
+
+    def __init__(
+        self,
+        on: Collection[Key] = (),
+        dropped: Callable[[Key, Tensor], None] | None = None,
+        averaged: Callable[[str, Tensor], None] | None = None,
+    ) -> None:
         super().__init__()
-        self.on, self.dropped = on, dropped
+        self.on, self.dropped, self.averaged = on, dropped, averaged
         self.sites: list[Site] = []
         self.running: list[str] = [""]
         self.counts: dict[str, int] = {}
@@ -93,6 +103,8 @@ class Dropping(TorchFunctionMode):
             return self._plain(func, name, args, given)
         if name in ATTENTION:
             return self._attention(func, name, args, given)
+        if self.averaged is not None and name in POOLS and isinstance(x := args[0] if args else given.get("input"), Tensor):
+            self.averaged(self.last, x)
         return func(*args, **given)
 
     def _plain(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], given: dict[str, Any]) -> Any:
