@@ -15,6 +15,10 @@ from microtome.analyses.erf import Erf
 from microtome.analyses.receptive_field import ReceptiveField
 from microtome.edits.kernel_padding import KernelPadding
 from microtome.errors import BadOption
+from microtome.images.scenes import CLASSES
+from microtome.training.data import series
+from microtome.training.judging import by_pixel, loaded, macs
+from microtome.training.recipes import RECIPES
 
 
 def built(**options: object) -> nn.Module:
@@ -159,3 +163,37 @@ def test_edits_are_trained_on_a_class_for_every_pixel(tmp_path: Path, monkeypatc
     net = mt.open("microtome:mini_deeplab", weights=None)
     testing.check_edit(KernelPadding(), net, mt.Images.scenes(3, seed=3), tmp_path, steps=1)
     assert seen == [((3, 11, 64, 64), (3, 64, 64))]
+
+
+def test_the_card_agrees_with_the_weights_and_with_itself() -> None:
+    card = networks.card("mini_deeplab")
+    net = loaded("mini_deeplab", networks.weights("mini_deeplab"))
+    assert networks.weights("mini_deeplab").stat().st_size <= 2_000_000
+    assert all(torch.isfinite(one).all() for one in net.state_dict().values())
+    assert card["labels"] == ["background", *CLASSES]
+    assert card["parameters"] == sum(one.numel() for one in net.parameters())
+    assert card["macs"] == macs(net)
+    assert card["recipe"] == RECIPES["mini_deeplab"].json()
+    assert card["mean_iou"] == pytest.approx(np.mean(card["iou"]))
+    assert card["interval"][0] < card["mean_iou"] < card["interval"][1]
+    assert card["pixel_interval"][0] < card["pixel_accuracy"] < card["pixel_interval"][1]
+    assert card["pixel_accuracy"] > card["background"] + 0.05  # better than never seeing an object
+    assert sum(one["count"] for one in card["by_area"]) == card["judged"] >= 2_000
+    assert card["scenes"]["learn_seed"] != card["scenes"]["judge_seed"]
+
+
+def test_the_shipped_weights_know_unseen_scenes() -> None:
+    unseen = series(150, seed=3_000_017, masks=True)  # neither the seed that it learnt from nor the one its card is made on
+    found, card = by_pixel(loaded("mini_deeplab", networks.weights("mini_deeplab")), unseen), networks.card("mini_deeplab")
+    low, high = found["interval"]  # of 150 scenes: wide
+    assert low <= card["mean_iou"] <= high
+    assert found["mean_iou"] > 0.5
+
+
+def test_the_specimen_knows_the_background_and_the_objects() -> None:
+    net = mt.open("microtome:mini_deeplab")
+    assert net.trained and net.labels == ("background", *CLASSES)
+    scene = mt.Images.scenes(1, seed=12, classes=("ring",))
+    scores = net.run(net.recipe.normalised(torch.from_numpy(scene.pixels(net.recipe, range(1)))))
+    right = (scores[0].argmax(0).numpy() == 6)[scene.masks(net.recipe, range(1))[0]]  # ring is the sixth of the objects
+    assert right.mean() > 0.5

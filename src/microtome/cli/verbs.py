@@ -176,7 +176,7 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
     "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads; the shipped weights: 1."
 )
 def train(network: str, out: str, epochs: int | None, count: int | None, threads: int) -> int:
-    """Train a network of the mini zoo again by its recipe and judge it (an interrupted training goes on)."""
+    """Train a shipped network again by its recipe and judge it (an interrupted training goes on)."""
     from microtome.training.__main__ import main as run
 
     words = [network, "--out", out, "--threads", str(threads)]

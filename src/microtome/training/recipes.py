@@ -1,4 +1,4 @@
-"""The recipes of the mini zoo: everything that decides what a trained network becomes, one frozen row per network."""
+"""The recipes of the shipped networks: everything that decides what a trained network becomes, one frozen row per network."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
