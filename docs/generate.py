@@ -10,6 +10,7 @@ Everything is read from the catalog, the commands and the errors themselves; tor
 """
 
 import argparse
+import fnmatch
 import inspect
 import io
 import json
@@ -34,6 +35,7 @@ ARRAYS = DOCS / "arrays.json"
 FIGURES = DOCS / "figures"
 WIDTH = 100  # characters of a help text
 LARGEST = 120_000  # bytes of a figure
+RESOLUTIONS = (140, 110, 90, 70, 50, 35)  # dots per inch, the first that is small enough
 STAND_INS = {"checkpoints": "runs/mini_resnet"}  # in the example of an analysis that needs this option
 EXAMPLES = {  # whose network the example opens, where mini_resnet has not what is asked about
     "atrous": "microtome:mini_deeplab",
@@ -46,6 +48,15 @@ EXAMPLES = {  # whose network the example opens, where mini_resnet has not what 
 }
 SPELT = {"atrous_rates": {"at": ("aspp",), "rates": (1, 3, 6)}}  # options of an example whose defaults would change nothing
 FAVOURITES = ("microtome:mini_resnet", "microtome:mini_deit")  # whose finding illustrates a page, if it is there
+# Panels that a page shows beside the first, by title; of several in one tuple the first stands left of the others.
+FURTHER = {
+    "invariance": tuple(
+        tuple(title.format(warp) for title in ("Pictures by {}", "Picture by picture: distance at * by {}",
+                                               "Picture by picture: probability by {}"))
+        for warp in ("row shift", "scale", "rotation")
+    ),
+    "evolution": (("Strongest patch over training, *",),),
+}  # fmt: skip
 QUESTIONS = {
     "choose": "Choose a backbone",
     "understand": "Understand what it sees",
@@ -138,6 +149,9 @@ def analysis_page(entry: Entry, noted: dict[str, Any]) -> str:
     parts = [f"# {entry.name}: {entry.title}", entry.summary]
     if (FIGURES / f"{entry.name}.png").is_file():
         parts.append(f"![{entry.title}](../figures/{entry.name}.png)")
+    parts += [
+        f"![{', '.join(titles)}](../figures/{path.name})" for path, titles in further(entry.name).items() if path.is_file()
+    ]
     if noted:
         whose = f" of `{noted['specimen']}`" if noted["specimen"] else ""
         parts.append(f"What it said{whose} on {noted['images']}:\n\n> {noted['line']}")
@@ -386,6 +400,40 @@ def draw_figures(folder: Path) -> None:
         if name in ours and found.panels:
             drawn = next((place for place, panel in enumerate(found.panels) if panel.kind != "Table"), 0)
             (FIGURES / f"{name}.png").write_bytes(picture(found.figure(drawn)))
+            draw_further(name, found)
+
+
+def further(name: str) -> dict[Path, tuple[str, ...]]:
+    """The figures of an analysis beside the first, and the titles of their panels."""
+    return {FIGURES / f"{name}_{place}.png": titles for place, titles in enumerate(FURTHER.get(name, ()), start=2)}
+
+
+def draw_further(name: str, found: Any) -> None:
+    """Write the figures of an analysis beside the first; of layers the deepest, where a title stands for several."""
+    for path, patterns in further(name).items():
+        titles = [panel.title for panel in found.panels]
+        chosen: list[str] = []
+        for pattern in patterns:
+            fitting = fnmatch.filter(titles, pattern)
+            chosen += fitting if len(patterns) > 1 else fitting[-1:]
+        if chosen:
+            path.write_bytes(beside([found.figure(title) for title in chosen]))
+
+
+def beside(figures: list[Any]) -> bytes:
+    """One PNG, as `picture` makes them: the first figure, and right of it the others, one below the other."""
+    from PIL import Image
+
+    for dpi in RESOLUTIONS:
+        left, *column = [_drawn(figure, dpi) for figure in figures]
+        wide = left.width + max((one.width for one in column), default=0)
+        sheet = Image.new("RGB", (wide, max(left.height, sum(one.height for one in column))), "white")
+        sheet.paste(left, (0, 0))
+        for place, one in enumerate(column):
+            sheet.paste(one, (left.width, sum(before.height for before in column[:place])))
+        if len(made := _small(sheet)) <= LARGEST:
+            break
+    return made
 
 
 def photograph(folder: Path) -> None:
@@ -408,15 +456,21 @@ def photograph(folder: Path) -> None:
 
 def picture(figure: Any) -> bytes:
     """A figure as PNG of at most `LARGEST` bytes: as sharp as that allows, in a palette of 256 colours."""
+    return beside([figure])
+
+
+def _drawn(figure: Any, dpi: int) -> Any:
     from PIL import Image
 
-    for dpi in (140, 110, 90, 70, 50, 35):
-        full, small = io.BytesIO(), io.BytesIO()
-        figure.savefig(full, format="png", dpi=dpi, metadata={"Software": None})
-        Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
-        if len(small.getvalue()) <= LARGEST:
-            break
-    return small.getvalue()
+    held = io.BytesIO()
+    figure.savefig(held, format="png", dpi=dpi, metadata={"Software": None})
+    return Image.open(held).convert("RGB")
+
+
+def _small(sheet: Any) -> bytes:
+    held = io.BytesIO()
+    sheet.quantize(256, dither=0).save(held, format="png", optimize=True)
+    return held.getvalue()
 
 
 def stale() -> list[Path]:

@@ -126,7 +126,13 @@ def test_against_plain_loops(net: mt.Specimen, pics: mt.Images) -> None:
         for name, value in moved.items():
             gaps = [float((value[i] - still[name][i]).norm() / still[name][i].norm()) for i in range(5)]
             assert found["distance/col_shift"].sel(layer=name, amount=amount).item() == pytest.approx(np.mean(gaps), rel=1e-4)
-        chance = moved["output"].softmax(1)[range(5), labels].mean().item()
+            told = {"stem": "shallow", "blocks.1": "deep"}.get(name)
+            if told:  # picture by picture: five of five
+                np.testing.assert_allclose(found[f"each_{told}/col_shift"].sel(amount=amount), gaps, rtol=1e-4)
+                assert found[f"mean_{told}/col_shift"].sel(amount=amount).item() == pytest.approx(np.mean(gaps), rel=1e-4)
+        each = moved["output"].softmax(1)[range(5), labels]
+        np.testing.assert_allclose(found["each_probability/col_shift"].sel(amount=amount), each, rtol=1e-4)
+        chance = each.mean().item()
         assert found["probability/col_shift"].sel(amount=amount).item() == pytest.approx(chance, rel=1e-4)
     assert found["probability/col_shift"].sel(amount=0).item() == pytest.approx(
         still["output"].softmax(1)[range(5), labels].mean().item(), rel=1e-5
@@ -140,6 +146,28 @@ def test_against_plain_loops(net: mt.Specimen, pics: mt.Images) -> None:
     ]
     gaps = found["distance/col_shift"].sel(layer="stem", amount=[-2, 5]).values.mean()
     assert found["change"].sel(layer="stem").item() == pytest.approx(gaps / np.mean(apart), rel=1e-4)
+
+
+def test_pictures_are_followed_one_by_one(net: mt.Specimen, pics: mt.Images) -> None:
+    asked = Invariance(at=("stem", "blocks"), warps=("row_shift", "rotation", "flip"), shifts=("0:8:2",), count=8)
+    found = asked(net, pics, PACE)
+    # 8 of 40, evenly: 0, 6, 11, 17, 22, 28, 33, 39; five of those 8, evenly: the places 0, 2, 4 (3.5 to even), 5, 7
+    names = [pics.names[one] for one in (0, 11, 22, 28, 39)]
+    assert found["pictures/row_shift"].image.values.tolist() == names
+    assert {name for name in found.arrays if name.startswith("pictures/")} == {"pictures/row_shift", "pictures/rotation"}
+    assert found["followed"].values.tolist() == ["stem", "blocks.2"]
+    pixels = pics.pixels(net.recipe, [0, 11, 22, 28, 39])
+    tiles = found["pictures/row_shift"]
+    assert tiles.amount.values.tolist() == [0, 2, 4, 6, 8]
+    assert np.array_equal(tiles.sel(amount=0).values, pixels)  # 32 px: not made smaller
+    assert np.array_equal(tiles.sel(amount=6).values[:, 6:], pixels[:, :-6])
+    # the mean over all eight is the one told by layer
+    for end, layer in (("shallow", "stem"), ("deep", "blocks.2")):
+        np.testing.assert_allclose(found[f"mean_{end}/rotation"], found["distance/rotation"].sel(layer=layer), rtol=1e-6)
+        assert found[f"each_{end}/rotation"].sel(amount=0).values.tolist() == [0] * 5
+    titles = [panel.title for panel in found.panels]
+    assert {"Pictures by row shift", "Picture by picture: distance at blocks.2 by rotation",
+            "Picture by picture: probability by row shift"} <= set(titles)  # fmt: skip
 
 
 def test_crops_come_from_the_picture_where_the_recipe_leaves_room(tiny: Any) -> None:

@@ -19,21 +19,20 @@ import torch
 import xarray as xr
 
 from microtome.analysis import Analysis, Arrays, Needs, option
-from microtome.answers import matched
 from microtome.attribution import places
-from microtome.errors import BadOption, Unmeasurable
+from microtome.errors import BadOption
 from microtome.finding import array
 from microtome.images import Images
-from microtome.images.warps import WARPS, Border, Warp, moved, reach
-from microtome.numerics.geometry import Where
+from microtome.images.warps import WARPS, Border, Warp, reach
 from microtome.panels import Bars, Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, forget, through
 from microtome.specimen import Recipe, Specimen
 from microtome.tally import Rows
-from microtome.warping.looking import CHUNK, SCORES, Plan, Seen, comparable, doubled, numbers, with_none
+from microtome.warping.looking import CHUNK, Seen
+from microtome.warping.picturing import amounts_shown, few, followed, one_by_one, picture_panels, small
+from microtome.warping.planning import SCORES, Plan, comparable, doubled, numbers, stride_of, target_of, with_none
 from microtome.warping.telling import answers, distances, still_amount, strides
 
-SHOWN, SIDE = 5, 64  # amounts shown of each warp, px of the longest side
 OPTIONS = {"row_shift": "shifts", "col_shift": "shifts", "crop_shift": "crops", "scale": "scales", "rotation": "rotations"}
 BORDERS = {
     "reflect": "mirrored",
@@ -50,6 +49,7 @@ class Invariance(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Invariance"
+    revision: ClassVar[int] = 2
 
     at: tuple[str, ...] = option(("stages",), "the layers to measure: names, globs or aliases; the output is always told")
     warps: tuple[Literal["row_shift", "col_shift", "crop_shift", "scale", "rotation", "flip"], ...] = option(
@@ -79,7 +79,7 @@ class Invariance(Analysis):
             ),
         }
         found = distances(plan, runs) | answers(plan, runs) | strides(plan, runs)
-        found |= self._shown(specimen, taken, plan)
+        found |= one_by_one(plan, runs[""], taken) | self._shown(specimen, taken, plan)
         larger = {name: self._larger(specimen.recipe, plan, crops)[1] for name, crops in (("border", False), ("crop", True))}
         found["enlarged"] = array(list(larger.values()), ("part",), "times", {"part": list(larger)})
         found["said"] = array([plan.said, self.border], ("criterion",), "text", {"criterion": ["class", "border"]})
@@ -101,14 +101,14 @@ class Invariance(Analysis):
         gridded = [name for name in names if specimen.layer(name).grid not in (None, (1, 1))]
         x = specimen.recipe.normalised(torch.from_numpy(images.pixels(specimen.recipe, [0])).to(specimen.device))
         where = places(specimen, gridded, x) if gridded else {}
-        strides = [_stride(where.get(name), size[0]) for name in names]
+        strides = [stride_of(where.get(name), size[0]) for name in names]
         views: list[tuple[Warp, float]] = [
             (warp, amount) for warp, some in amounts.items() for amount in some if amount != WARPS[warp][1]
         ]
         aligned = sorted({shift for stride in strides if stride for shift in (1, stride // 2 or 1, stride)})
         for shift in aligned:
             views.append(("row_shift", float(shift)))
-        target, said = _target(specimen, images)
+        target, said = target_of(specimen, images)
         return Plan((*names, SCORES), (*strides, 0), tuple(dict.fromkeys(views)), amounts, size, target, said)
 
     def _known(self, specimen: Specimen) -> Sequence[str]:
@@ -163,22 +163,20 @@ class Invariance(Analysis):
         return rows
 
     def _shown(self, specimen: Specimen, images: Images, plan: Plan) -> dict[str, xr.DataArray]:
-        """The first picture under some amounts of every warp."""
-        tiles: list[Any] = []
-        for warp, amounts in plan.amounts.items():
+        """The first picture under some amounts of every warp, and a few pictures under those that they are followed through."""
+        first: list[Any] = []
+        found: dict[str, xr.DataArray] = {}
+        for warp in plan.amounts:
             crops = warp == "crop_shift"
-            border = "crop" if crops else self.border
-            recipe, _ = self._larger(specimen.recipe, plan, crops)
-            x = torch.from_numpy(images.pixels(recipe, [0])).permute(0, 3, 1, 2).float()
-            grey = 255 * torch.tensor(recipe.mean)[None, :, None, None]
-            some = np.linspace(0, len(amounts) - 1, SHOWN).round().astype(int)
-            views = [moved(x - grey, warp, amounts[one], border, plan.size) + grey for one in some]
-            small = min(1.0, SIDE / max(plan.size))
-            size = [max(1, round(side * small)) for side in plan.size]
-            few = torch.nn.functional.interpolate(torch.cat(views), size=size, mode="area")
-            tiles.append(few.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
+            larger, _ = self._larger(specimen.recipe, plan, crops)
+            some = few(len(images)) if warp in followed(plan) else [0]
+            tiles = small(plan, specimen.recipe, larger, images, warp, "crop" if crops else self.border, some)
+            first.append(tiles[0])
+            if warp in followed(plan):
+                told = {"image": [images.names[one] for one in some], "amount": amounts_shown(plan, warp)}
+                found[f"pictures/{warp}"] = array(tiles, ("image", "amount", "row", "col", "rgb"), "8-bit grey levels", told)
         told = {"warp": list(plan.amounts)}
-        return {"picture": array(np.stack(tiles), ("warp", "amount", "row", "col", "rgb"), "8-bit grey levels", told)}
+        return found | {"picture": array(np.stack(first), ("warp", "amount", "row", "col", "rgb"), "8-bit grey levels", told)}
 
     def panels(self, found: Arrays) -> Sequence[Panel]:
         note = "0: nothing moved; 1: as far as another picture. Mean over the amounts of each warp."
@@ -188,6 +186,7 @@ class Invariance(Analysis):
             Grid(title="The first picture, warped", z="picture", across="amount", down="warp", each=False,
                  note=f"From the smallest to the largest amount; border: {found['said'].values[1]}."),
         ]  # fmt: skip
+        shown += picture_panels(found)
         told = str(found["said"].values[0])
         for warp in map(str, found["change"].warp.values):
             unit = WARPS[cast(Warp, warp)][0]
@@ -260,29 +259,6 @@ class Invariance(Analysis):
         if float(found["trained"]) == 0:
             said.append("These weights are untrained.")
         return said
-
-
-def _stride(where: Where | None, side: int) -> int:
-    """How many px apart the cells of a grid lie; 0 where that is no whole number, or half of the side and more.
-
-    Where an operation on the way is not followed (circular padding), cells that divide the side evenly are taken to tile it.
-    """
-    if where is None:
-        return 0
-    jump = where.row.jump if where.exact else side / where.row.count
-    return int(jump) if jump == int(jump) and jump < side / 2 else 0
-
-
-def _target(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, Any], str]:
-    """The output whose probability is told for each image (-1: the predicted one), and in words which that is."""
-    unknown = np.full(len(images), -1, dtype=np.int64)
-    if images.labels is None or specimen.outputs is None:
-        return unknown, "the predicted class"
-    try:
-        wanted = matched(specimen, images, specimen.outputs).wanted(images.labels)
-    except Unmeasurable:  # said by the name of the class whose probability is told
-        return unknown, "the predicted class"
-    return wanted, "the true class" + (" (the predicted one where there is no label)" if (wanted < 0).any() else "")
 
 
 def _once(warps: Sequence[Warp]) -> list[Warp]:

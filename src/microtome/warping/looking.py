@@ -1,47 +1,23 @@
-"""One network looking at warped pictures: which views of them there are, and what each view does to each layer.
+"""One network looking at warped pictures: what each view does to each layer.
 
 The maps of the unmoved pictures are kept, those of the moved ones compared inside the hook and let go.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from microtome.errors import BadOption, Unmeasurable
-from microtome.images.warps import WARPS, Border, Warp, moved
+from microtome.errors import Unmeasurable
+from microtome.images.warps import Border, moved
 from microtome.numerics.equivariance import distance_between, equivariance_error, relative_distance
 from microtome.specimen import Specimen, first_tensor, watch
+from microtome.warping.planning import SCORES, Plan
 
-SCORES = "output"  # what the network answers, as the last layer
 TOGETHER = 32  # pictures in one forward pass
 CHUNK = 8  # pictures warped at a time: their maps are kept for comparison
-MOST = 200  # amounts of one warp
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is measured. `views` is every warp and amount that changes something; `amounts` also holds what changes nothing.
-
-    `strides` is how many px apart the cells of each layer lie (0: no grid, or none with a whole stride below half the side).
-    `target` (image,) is the output whose probability is told, -1 the predicted one; `said` says which that is.
-    """
-
-    names: tuple[str, ...]
-    strides: tuple[int, ...]
-    views: tuple[tuple[Warp, float], ...]
-    amounts: Mapping[Warp, tuple[float, ...]]
-    size: tuple[int, int]
-    target: np.ndarray[Any, Any]
-    said: str
-
-    def steps(self, place: int) -> tuple[int, ...]:
-        """(1 px, half a stride, one stride) of the layer at that place, in px; nothing for a stride of 0."""
-        stride = self.strides[place]
-        return (1, max(stride // 2, 1), stride) if stride else ()
 
 
 class Seen:
@@ -137,43 +113,3 @@ class Seen:
 def _central(x: Tensor, plan: Plan, border: Border) -> Tensor:
     """The unmoved pictures: the middle of what was given."""
     return moved(x, "row_shift", 0.0, border, plan.size)
-
-
-def comparable(specimen: Specimen, name: str) -> bool:
-    """Whether the layer gives one map, row of tokens, or vector for each picture."""
-    layer = specimen.layer(name)
-    return layer.layout in ("nchw", "nhwc", "vector") or (layer.layout == "tokens" and layer.grid is not None)
-
-
-def numbers(option: str, given: Iterable[str], low: float, high: float) -> list[float]:
-    """Numbers written one by one or as first:last:step, ascending.
-
-    Raises:
-        BadOption: something is not a number, lies outside `low` to `high`, or there are too many.
-    """
-    found: set[float] = set()
-    for text in given:
-        try:
-            parts = [float(part) for part in text.split(":")]
-            first, last, step = parts if len(parts) == 3 else (parts[0], parts[-1], 1.0)
-            if len(parts) == 2 or not step > 0 or last < first or (last - first) / step > MOST:
-                raise ValueError(text)
-        except ValueError:
-            raise BadOption(
-                f"invariance: option {option} has '{text}'; give numbers, or first:last:step such as -16:16:4 "
-                f"(at most {MOST} steps)."
-            ) from None
-        found |= {round(first + one * step, 9) for one in range(int((last - first) / step + 1e-9) + 1)}
-    if outside := [one for one in sorted(found) if not low <= one <= high]:
-        raise BadOption(f"invariance: option {option} has {outside[0]:g}; here it takes {low:g} to {high:g}.")
-    return sorted(found)
-
-
-def doubled(most: float) -> list[float]:
-    """1, 2, 4, … up to `most`; at least the 1."""
-    return [float(2**power) for power in range(max(int(most), 1).bit_length())]
-
-
-def with_none(warp: Warp, amounts: Iterable[float]) -> tuple[float, ...]:
-    """The amounts in ascending order, with the one that changes nothing among them."""
-    return tuple(sorted({*amounts, WARPS[warp][1]}))

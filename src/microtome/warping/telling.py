@@ -14,7 +14,7 @@ from microtome.images.warps import WARPS, Warp
 from microtome.numerics.equivariance import agreement
 from microtome.numerics.intervals import Interval, bootstrap, bootstrap_weights, mean
 from microtome.tally import Rows
-from microtome.warping.looking import Plan
+from microtome.warping.planning import Plan
 
 STRIDES = ("1 px", "half a stride", "one stride")
 FLIPS = {0: "none", 1: "left and right", 2: "top and bottom"}
@@ -35,7 +35,7 @@ def distances(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
         every = np.full((*value.shape, len(layers)), np.nan)
         change: list[list[Interval]] = []
         for place, warp in enumerate(warps):
-            own = [_of(plan, told, warp, amount) for amount in plan.amounts[warp]]
+            own = [column_of(plan, told, warp, amount) for amount in plan.amounts[warp]]
             every[place, : len(own)] = means = np.stack([_mean(one) for one in own])
             drawn = slice(1, None) if warp == "flip" else slice(None)  # bars of nothing say nothing
             amounts = _coordinate(plan, warp)[drawn]
@@ -72,7 +72,7 @@ def answers(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
     warps = list(plan.amounts)
     found: dict[str, xr.DataArray] = {}
     chance = runs[""].column("chance")
-    told = [[bootstrap(_of(plan, chance, warp, amount)) for amount in plan.amounts[warp]] for warp in warps]
+    told = [[bootstrap(column_of(plan, chance, warp, amount)) for amount in plan.amounts[warp]] for warp in warps]
     longest = max(map(len, told))
     for at, name in enumerate(("probability", "probability_low", "probability_high")):
         padded = np.array([[*(one[at] for one in row), *[np.nan] * (longest - len(row))] for row in told])
@@ -94,7 +94,7 @@ def answers(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
         for prefix, rows in runs.items():
             answer = rows.column("answer")
             stay = [
-                bootstrap(agreement(np.stack([_of(plan, answer, warp, one) for one in some], axis=1)))
+                bootstrap(agreement(np.stack([column_of(plan, answer, warp, one) for one in some], axis=1)))
                 for warp, some in small.items()
             ]
             for at, name in enumerate(("consistency", "consistency_low", "consistency_high")):
@@ -127,7 +127,7 @@ def strides(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
     return found
 
 
-def _of(plan: Plan, column: Any, warp: Warp, amount: float) -> Any:
+def column_of(plan: Plan, column: Any, warp: Warp, amount: float) -> Any:
     """One view's part of a column (image, view, …); where nothing is changed, that of the unmoved pictures, or no distance."""
     if amount != still_amount(warp):
         return column[:, plan.views.index((warp, amount))]

@@ -124,12 +124,12 @@ def _tiles(array: xr.DataArray, panel: Grid) -> tuple[Values, list[str], list[st
     named = any(dim in array.coords for dim in right)
     if named:
         names = [
-            " ".join(str(coordinates(array, dim)[place]) for dim, place in zip(right, one, strict=True))
+            " ".join(_said(coordinates(array, dim)[place]) for dim, place in zip(right, one, strict=True))
             for one in np.ndindex(*(array.sizes[dim] for dim in right))
         ]
     shape = values.shape[-len(pixels) :]
     if panel.down:
-        side = [str(one) for one in coordinates(array, panel.down)]
+        side = [_said(one) for one in coordinates(array, panel.down)]
         return values.reshape(len(side), -1, *shape), side, names, []
     wide = min(MOST_ACROSS, max(1, int(np.ceil(np.sqrt(len(names) * 1.6)))))
     high = -(-len(names) // wide)
@@ -157,6 +157,10 @@ def _grouped(finding: Finding, panel: Grid) -> tuple[Values, list[str], list[str
     wall[places >= 0] = values[places[places >= 0]]
     inside = [None if place < 0 else str(place) for place in places]
     return wall.reshape(len(lines), wide, *values.shape[1:]), side, [], inside
+
+
+def _said(coordinate: object) -> str:
+    return f"{coordinate:g}" if isinstance(coordinate, float | np.floating) else str(coordinate)
 
 
 def _joined(places: tuple[int, ...]) -> str:
