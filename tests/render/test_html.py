@@ -17,11 +17,14 @@ from microtome.errors import FindingError
 from microtome.finding import Finding, array
 from microtome.panels import KINDS, Table
 from microtome.render.html import asset, bundle, report
-from microtome.render.packing import DRAWN_LIMIT, EXACT_UP_TO, ROUNDED_FROM, UNDRAWN_LIMIT, packed
+from microtome.render.packing import DRAWN_LIMIT, EXACT_UP_TO, PART, ROUNDED_FROM, UNDRAWN_LIMIT, packed
 
 
 def unpacked(said: dict[str, Any], blocks: dict[str, Any]) -> np.ndarray[Any, Any]:
     """What the page makes of a packed array: the same steps as web/src/source.ts, written again."""
+    if isinstance(said["block"], list):  # pictures, place by place
+        parts = [unpacked({"block": one, "shape": [-1]}, blocks) for one in said["block"]]
+        return np.concatenate(parts).reshape(said["shape"])
     block = blocks[said["block"]]
     raw = base64.b64decode(block["data"])
     kind = np.dtype("<" + block["dtype"]) if block["dtype"] != "u1" else np.dtype("u1")
@@ -116,8 +119,21 @@ def test_every_finding_is_there_with_every_array(results: Path) -> None:
 
 
 def test_the_same_pictures_are_written_once(results: Path) -> None:
-    keys = {one["arrays"]["image"]["block"] for one in bundle(results)["findings"] if one["analysis"] == "cam"}
+    keys = {str(one["arrays"]["image"]["block"]) for one in bundle(results)["findings"] if one["analysis"] == "cam"}
     assert len(keys) == 1
+
+
+def test_pictures_that_stand_in_two_arrays_are_written_once() -> None:
+    patches = np.random.default_rng(0).integers(0, 256, (3, 9, 20, 20, 3), dtype=np.uint8)
+    others = np.random.default_rng(1).integers(0, 256, (3, 9, 20, 20, 3), dtype=np.uint8)
+    both = np.stack([patches, others], 1).reshape(6, *patches.shape[1:])  # patch, projection, patch, …
+    blocks: dict[str, Any] = {}
+    dims = ("unit", "rank", "row", "col", "rgb")
+    one, two = (packed(array(values, dims, "1"), facts(values), blocks, True) for values in (patches, both))
+    assert patches[0].nbytes >= PART
+    assert one["block"] == two["block"][::2]
+    assert len(blocks) == 6
+    np.testing.assert_array_equal(unpacked(two, blocks), both)
 
 
 def simple(started: str, value: float, name: str = "net") -> Finding:

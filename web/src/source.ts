@@ -55,7 +55,17 @@ async function numbers(block: Block): Promise<Numbers> {
 
 const flat = (text: unknown): string[] => (Array.isArray(text) ? text.flatMap(flat) : [text === null || text === undefined ? "" : String(text)]);
 
-type Written = Omit<Bundle, "findings"> & { findings: (Omit<Finding, "arrays"> & { arrays: Record<string, Arr & { block?: string }> })[]; blocks: Record<string, Block> };
+type Written = Omit<Bundle, "findings"> & { findings: (Omit<Finding, "arrays"> & { arrays: Record<string, Arr & { block?: string | string[] }> })[]; blocks: Record<string, Block> };
+
+/** The values of one block, or of several in a row. */
+function joined(block: string | string[] | undefined, values: Map<string, Numbers>): Numbers | undefined {
+  if (!Array.isArray(block)) return block ? values.get(block) : undefined;
+  const parts = block.map((key) => values.get(key) as Uint8Array);
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) { out.set(part, at); at += part.length; }
+  return out;
+}
 
 async function opened(said: Written): Promise<Bundle> {
   if (typeof DecompressionStream === "undefined") throw new Error("This page needs a browser of 2023 or later (Chrome 103, Firefox 113, Safari 16.4).");
@@ -64,7 +74,7 @@ async function opened(said: Written): Promise<Bundle> {
   for (const finding of said.findings) {
     for (const [name, a] of Object.entries(finding.arrays)) {
       a.name = name;
-      a.values = (a.block && values.get(a.block)) || new Float32Array(0);
+      a.values = joined(a.block, values) ?? new Float32Array(0);
       a.text = a.dtype === "text" ? flat(a.text) : undefined;
       a.coords = a.coords ?? {};
     }

@@ -53,18 +53,19 @@ class Deconvnet(Census):
     needs = "images"
     question = "understand"
     title = "Projections to the pixels"
+    revision = 2
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "the layers to look at: names, globs or aliases")
     rule: Literal["deconvnet", "guided", "gradient", "rectgrad"] = option(
         "deconvnet", "what a rectifier lets through on the way back"
     )
     k: int = option(9, "how many of the strongest activations of each unit", low=2, high=100)
-    units: int = option(4, "units to show of each layer", low=1, high=4096)
+    units: int = option(3, "units to show of each layer", low=1, high=4096)
     sort: Literal["spread", "first", "strong", "selective"] = option(
         "spread", "which units: evenly from those that fire, the first, the strongest, those whose pictures share a class"
     )
     numbers: tuple[int, ...] = option((), "units to show, by number from 0; empty: as sort says")
-    size: int = option(72, "px, the longest side that a projection is kept with", low=8, high=2048)
+    size: int = option(112, "px, the longest side that a projection is kept with", low=8, high=2048)
     quantile: float = option(0.98, "rectgrad: the share of a rectifier's signals that is stopped", low=0.0, high=1.0)
 
     def watched(self, specimen: Specimen) -> list[str]:
@@ -125,7 +126,7 @@ class Deconvnet(Census):
         told_at = {"axis": ["image", "row", "col"]}
         dims = ("unit", "rank", "row", "col", "rgb")
         arrays = {
-            f"pair/{name}": array(both, dims, "8-bit grey levels", pairs, "patch, and its projection"),
+            f"pair/{name}": array(both, dims, "8-bit grey levels", pairs, "patch, and its projection in steps of four levels"),
             f"projection/{name}": array(pixels, dims, "activation · slope by normalised pixel", drawn),
             f"value/{name}": array(value.T, ("unit", "rank"), "activation", drawn),
             f"place/{name}": array(

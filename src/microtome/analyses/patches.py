@@ -47,13 +47,13 @@ class Patches(Census):
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "the layers to look at: names, globs or aliases")
     k: int = option(9, "how many of the strongest patches of each unit", low=2, high=100)
-    units: int = option(4, "units to show of each layer; the arrays of values hold all", low=1, high=4096)
+    units: int = option(3, "units to show of each layer; the arrays of values hold all", low=1, high=4096)
     sort: Literal["spread", "first", "strong", "selective"] = option(
         "spread", "which units: evenly from those that fire, the first, the strongest, those whose pictures share a class"
     )
     numbers: tuple[int, ...] = option((), "units to show, by number from 0; empty: as sort says")
     per_image: int = option(1, "how many patches of a unit may come from one image", low=1, high=100)
-    size: int = option(72, "px, the longest side that a patch is kept with", low=8, high=2048)
+    size: int = option(112, "px, the longest side that a patch is kept with", low=8, high=2048)
 
     def watched(self, specimen: Specimen) -> list[str]:
         return mappable(specimen, [one for one in self.at if self.at != DEFAULT or one in specimen.aliases])

@@ -1,7 +1,8 @@
 """Arrays as JSON: base64 of little-endian numbers, compressed where that is shorter, each distinct block written once.
 
 The page holds many findings, and the same pictures lie under several of them; so an array names a block by its hash, and blocks
-are kept apart. Compression is PNG's own (differences along the row, then zlib) without PNG's container, because a browser may
+are kept apart; large pictures are several blocks, one for each place of their first dimension, so that the same patches in two
+findings are written once. Compression is PNG's own (differences along the row, then zlib) without PNG's container, because a browser may
 alter what it reads back from a canvas, and these bytes are offered for download.
 """
 
@@ -16,30 +17,39 @@ import xarray as xr
 
 ROUNDED_FROM = 32_768  # values: from here on, maps of floats are written with eleven bits (float16 over a common scale)
 EXACT_UP_TO = 4_096  # values: up to here, float64 stays float64, so that counts in tables are exact
-UNDRAWN_LIMIT = 200_000  # characters of base64 for an array that no panel draws
+UNDRAWN_LIMIT = 60_000  # characters of base64 for an array that no panel draws
 DRAWN_LIMIT = 6_000_000  # characters of base64 for one that a panel draws
+PART = 8_192  # bytes of pixels along the first dimension, from where on each of its places is a block of its own
 
 Numbers = np.ndarray[Any, Any]
 
 
 def packed(array: xr.DataArray, facts: Mapping[str, Any], blocks: dict[str, Any], drawn: bool) -> dict[str, Any]:
-    """`facts` (what the card says about the array) with the name of the block in `blocks` that holds its values.
+    """`facts` (what the card says about the array) with the name of the block, or blocks, of `blocks` that hold its values.
 
     An array too large for a page names no block and says so in `omitted`; one written with fewer digits says so in `rounded`.
     """
     said = dict(facts)
     if said["dtype"] == "text":
         return said
-    block = _block(array.values, _column(array))
+    made = _blocks(array)
     limit = DRAWN_LIMIT if drawn else UNDRAWN_LIMIT
-    if len(block["data"]) > limit:
-        said["omitted"] = f"{len(block['data']) / 1e6:.1f} MB, too large for one page; all of it is in arrays.safetensors"
+    if (size := sum(len(block["data"]) for block in made)) > limit:
+        said["omitted"] = f"{size / 1e6:.1f} MB, too large for one page; all of it is in arrays.safetensors"
         return said
-    if block["dtype"] == "f2":
+    if made[0]["dtype"] == "f2":
         said["rounded"] = "three digits here; all digits are in arrays.safetensors"
-    key = hashlib.sha256(repr(sorted(block.items())).encode()).hexdigest()[:16]
-    blocks[key] = block
-    return said | {"block": key}
+    keys = [hashlib.sha256(repr(sorted(block.items())).encode()).hexdigest()[:16] for block in made]
+    blocks |= dict(zip(keys, made, strict=True))
+    return said | {"block": keys[0] if len(keys) == 1 else keys}
+
+
+def _blocks(array: xr.DataArray) -> list[dict[str, Any]]:
+    """The whole array as one block, or large pictures place by place of the first dimension: others may show some of them, too."""
+    values, width = array.values, _column(array)
+    if width and values.ndim > 3 and len(values) > 1 and values[0].nbytes >= PART:
+        return [_block(one, width) for one in values]
+    return [_block(values, width)]
 
 
 def _column(array: xr.DataArray) -> int:
@@ -54,9 +64,9 @@ def _block(values: Numbers, picture_row: int) -> dict[str, Any]:
     kind = f"{plain.dtype.kind}{plain.dtype.itemsize}"
     ways = {"raw": plain.tobytes()}
     if plain.nbytes > 256:
-        ways["zlib"] = zlib.compress(_by_byte(plain), 9)
+        ways["zlib"] = _deflated(_by_byte(plain))
     if picture_row and plain.size:
-        ways["pixels"] = zlib.compress(_differences(plain, picture_row), 9)
+        ways["pixels"] = _deflated(_differences(plain, picture_row))
     best = min(ways, key=lambda way: len(ways[way]))
     block: dict[str, Any] = {"dtype": kind, "packing": best, "data": base64.b64encode(ways[best]).decode()}
     if scale != 1.0:
@@ -64,6 +74,13 @@ def _block(values: Numbers, picture_row: int) -> dict[str, Any]:
     if best == "pixels":
         block["width"] = picture_row // 3
     return block
+
+
+def _deflated(data: bytes) -> bytes:
+    """zlib's shortest: with its usual search for repeats, or with the one that spares short ones, better for noise."""
+    usual = zlib.compress(data, 9)
+    filtered = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_FILTERED)
+    return min(usual, filtered.compress(data) + filtered.flush(), key=len)
 
 
 def _narrowed(values: Numbers) -> tuple[Numbers, float]:
