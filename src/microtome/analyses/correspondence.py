@@ -10,8 +10,7 @@ means over features and pairs, which is the reading taken. The control for the s
 each map (theirs are maps of aligned photographs) and the untrained twin are ours.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, final
 
 import numpy as np
@@ -20,11 +19,12 @@ import xarray as xr
 from torch import Tensor
 
 from microtome.analysis import Analysis, Arrays, Needs, option
-from microtome.errors import BadOption, UnknownName, Unmeasurable, did_you_mean
+from microtome.corresponding.choosing import Group, groups
+from microtome.corresponding.telling import Row, add, settled
+from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics.parts import GENERATED, elsewhere, part_of
-from microtome.numerics.signs import agreement, disagreement, signs, strength
+from microtome.numerics.parts import elsewhere
 from microtome.panels import Bars, Grid, Panel, Question, Table
 from microtome.perturbing import filled
 from microtome.scan import Pace, Step, batches
@@ -32,37 +32,8 @@ from microtome.showing import pictures
 from microtome.specimen import Specimen, watch
 
 BATCH = 64  # masked pictures in one forward pass
-GROUPS = 3  # classes looked at where none is named
-LARGEST = 0.4  # of the picture: a larger part has no other place to go
-LEAST = 3  # pictures of a class with the part
-LAST = {
-    "kappa": "the same part", "random_kappa": "the same shapes elsewhere", "twin_kappa": "untrained twin, same part",
-    "twin_random_kappa": "untrained twin, elsewhere", "strength": "the same part", "random_strength": "the same shapes elsewhere",
-}  # fmt: skip
 SHAPES = ("nchw", "nhwc", "tokens", "vector")
 Values = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class _Group:
-    """Pictures of one class, with the masks of each part (image, row, col)."""
-
-    title: str
-    places: Values
-    masks: Mapping[str, Values]
-
-
-@dataclass
-class _Row:
-    """What one network said of one part at one layer; for the random places (draw, …) numbers first."""
-
-    pairs: list[Values]
-    kappa: list[Values]
-    strength: list[Values]
-    random: list[Values]
-    random_kappa: list[Values]
-    random_strength: list[Values]
-    matched: list[Values]
 
 
 @final
@@ -99,12 +70,12 @@ class Correspondence(Analysis):
         layers = [name for name in specimen.find(self.at) if specimen.layer(name).layout in SHAPES]
         if not layers:
             raise Unmeasurable(f"None of {', '.join(specimen.find(self.at))} gives features with a unit axis.")
-        groups = self._groups(specimen, images)
-        names = list(dict.fromkeys(part for group in groups for part in group.masks))
+        chosen = groups(specimen, images, self.parts, self.marks, self.size, self.classes, self.count)
+        names = list(dict.fromkeys(part for group in chosen for part in group.masks))
         twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
-        rows, null = ({(layer, part): _Row([], [], [], [], [], [], []) for layer in layers for part in names} for _ in range(2))
+        rows, null = ({(layer, part): Row() for layer in layers for part in names} for _ in range(2))
         shown: list[tuple[Any, Any]] = []
-        for number, group in enumerate(groups):
+        for number, group in enumerate(chosen):
             x, pixels = _seen(specimen, images, group.places, pace)
             filler = filled(specimen, x, self.colour, round(min(x.shape[2:]) / 7))
             draws = np.random.default_rng([self.seed, number])
@@ -113,40 +84,15 @@ class Correspondence(Analysis):
                 for worker, table in ((specimen, rows), (twin, null)):
                     found = _moves(worker, layers, x, filler, [masks, *moved], self.kind)
                     for layer in layers:
-                        _add(table[layer, part], [one[layer] for one in found])
-            pace.listener(Step(f"{specimen.name}: correspondence", number + 1, len(groups), 0.0))
+                        add(table[layer, part], [one[layer] for one in found])
+            pace.listener(Step(f"{specimen.name}: correspondence", number + 1, len(chosen), 0.0))
             shown.append((pixels, group))
-        found = _settled(rows, null, layers, names) | _examples(shown, names, images)
-        found["pictures"] = array(sum(len(group.places) for group in groups), (), "images")
+        found = settled(rows, null, layers, names) | _examples(shown, names, images)
+        found["pictures"] = array(sum(len(group.places) for group in chosen), (), "images")
         found["trained"] = array(float("nan") if specimen.trained is None else float(specimen.trained), (), "1")
-        said = {"features": self.kind, "classes": ", ".join(group.title for group in groups), "colour": self.colour}
+        said = {"features": self.kind, "classes": ", ".join(group.title for group in chosen), "colour": self.colour}
         told = {"criterion": list(said)}
         found["said"] = array(np.array(list(said.values()), dtype=object), ("criterion",), "text", told)
-        return found
-
-    def _groups(self, specimen: Specimen, images: Images) -> list[_Group]:
-        if self.marks:
-            return [_marked(specimen, images, self.marks, self.size)]
-        for part in self.parts:
-            if part not in GENERATED:
-                raise UnknownName(
-                    f"correspondence: there is no part '{part}'; masks have {', '.join(GENERATED)}.{did_you_mean(part, GENERATED)}"
-                )
-        found: list[_Group] = []
-        for title, places in _by_class(images, self.classes):
-            masks = images.masks(specimen.recipe, places)
-            area = masks.mean((1, 2))
-            fit = np.flatnonzero((area > 0) & (area <= LARGEST) & (masks.sum((1, 2)) >= 8))[: self.count]
-            if len(fit) >= LEAST:
-                halves = {part: np.stack([part_of(mask, part) for mask in masks[fit]]) for part in self.parts}
-                found.append(_Group(title, places[fit], halves))
-            if len(found) == GROUPS and not self.classes:
-                break
-        if not found:
-            raise Unmeasurable(
-                f"No class has {LEAST} pictures whose mask covers at most {LARGEST:.0%} of what the network sees; "
-                "name parts by hand (--marks), or other images."
-            )
         return found
 
     def panels(self, found: Arrays) -> Sequence[Panel]:
@@ -204,61 +150,6 @@ class Correspondence(Analysis):
         return told
 
 
-def _by_class(images: Images, wanted: Sequence[str]) -> list[tuple[str, Values]]:
-    """Name and places of the masked pictures of each class: those wanted, or all, the most frequent first."""
-    masked = np.flatnonzero(images.masked)
-    if images.labels is None or images.classes is None or not (images.labels[masked] >= 0).any():
-        if wanted:
-            raise BadOption("correspondence: classes are named, but the images have no labels.")
-        return [("no class known", masked)]
-    for one in wanted:
-        if one not in images.classes:
-            raise UnknownName(f"correspondence: the images have no class '{one}'.{did_you_mean(one, images.classes)}")
-    labels = images.labels[masked]
-    numbers = [images.classes.index(one) for one in wanted] or list(
-        np.argsort(-np.bincount(labels[labels >= 0]), kind="stable")
-    )
-    words = images.titles or images.classes
-    return [(words[int(one)], masked[labels == one]) for one in numbers]
-
-
-def _marked(specimen: Specimen, images: Images, marks: Sequence[str], size: int) -> _Group:
-    """The pictures that have every part marked, with boxes as masks."""
-    boxes: dict[str, dict[int, Values]] = {}
-    names = list(images.names)
-    for mark in marks:
-        words = mark.split(":")
-        if len(words) not in (4, 6) or not all(one.lstrip("-").isdigit() for one in words[2:]):
-            raise BadOption(f"correspondence: the mark '{mark}' is not image:part:row:col or image:part:row:col:height:width.")
-        if words[0] not in names and not (words[0].isdigit() and int(words[0]) < len(images)):
-            raise UnknownName(f"correspondence: there is no image '{words[0]}'.{did_you_mean(words[0], names)}")
-        place = names.index(words[0]) if words[0] in names else int(words[0])
-        boxes.setdefault(words[1], {})[place] = _box(specimen, images, place, mark, [int(one) for one in words[2:]], size)
-    places = sorted(set.intersection(*(set(one) for one in boxes.values())))
-    if len(places) < LEAST:
-        raise BadOption(f"correspondence: {len(places)} pictures have every part marked; at least {LEAST} are needed.")
-    return _Group("the marked", np.array(places), {part: np.stack([one[at] for at in places]) for part, one in boxes.items()})
-
-
-def _box(specimen: Specimen, images: Images, place: int, mark: str, numbers: Sequence[int], size: int) -> Values:
-    cols, rows = images[place].picture.size
-    row, col = numbers[:2]
-    if len(numbers) == 2:  # a point: a square around it
-        side = size or round(min(specimen.recipe.size) / 7)
-        wide = max(1, round(side * min(rows, cols) * specimen.recipe.crop / min(specimen.recipe.size)))
-        row, col, height, width = row - wide // 2, col - wide // 2, wide, wide
-    else:
-        height, width = numbers[2:]
-    mask = np.zeros((rows, cols), dtype=bool)
-    mask[max(row, 0) : max(row + height, 0), max(col, 0) : max(col + width, 0)] = True
-    made = np.asarray(specimen.recipe.mask(mask), dtype=bool)
-    if not made.any():
-        raise BadOption(
-            f"correspondence: the mark '{mark}' lies outside of what the network sees of the picture ({rows} x {cols} px)."
-        )
-    return made
-
-
 def _seen(specimen: Specimen, images: Images, places: Values, pace: Pace) -> tuple[Tensor, Any]:
     parts = list(batches(specimen, images.take(places), pace))
     return torch.cat([one.x for one in parts]), np.concatenate([one.pixels for one in parts])
@@ -286,74 +177,7 @@ def _moves(
     return found
 
 
-def _add(row: _Row, moves: Sequence[tuple[Tensor, Tensor]]) -> None:
-    """Numbers of one class: `moves` of the part, then of each draw of random places."""
-    own, *others = [signs(*one) for one in moves]
-    far, *away = [strength(*one) for one in moves]
-    row.pairs.append(disagreement(own).numpy())
-    row.kappa.append(agreement(own).numpy())
-    row.strength.append(far.numpy())
-    row.random.append(np.stack([disagreement(one).numpy() for one in others]))
-    row.random_kappa.append(np.stack([agreement(one).numpy() for one in others]))
-    row.random_strength.append(torch.stack(away).numpy())
-    nearest = (torch.stack(away) - far).abs().argmin(0)
-    like = torch.stack([others[int(draw)][image] for image, draw in enumerate(nearest)])
-    row.matched.append(disagreement(like).numpy())
-
-
-def _settled(
-    own: dict[tuple[str, str], _Row], null: dict[tuple[str, str], _Row], layers: list[str], parts: list[str]
-) -> dict[str, xr.DataArray]:
-    coords = {"layer": layers, "part": parts}
-    found: dict[str, xr.DataArray] = {}
-    for prefix, table in (("", own), ("twin_", null)):
-        columns: dict[str, list[list[float]]] = {}
-        texts: list[list[str]] = []
-        for layer in layers:
-            told = [_numbers(table[layer, part]) for part in parts]
-            for name in told[0]:
-                columns.setdefault(name, []).append([one[name] for one in told])
-            texts.append(
-                [f"{one[name]:.3f} ± {one[name + '_sd']:.3f}" for one in told for name in ("delta", "random", "matched")]
-            )
-        for name, values in columns.items():
-            unit = "draws" if name == "wins" else "share" if "kappa" not in name else "1"
-            found[prefix + name] = array(np.array(values), ("layer", "part"), unit, coords)
-        rows = [f"{part}{suffix}" for part in parts for suffix in ("", ", elsewhere", ", elsewhere, as strong")]
-        both = {"part_": rows, "layer": layers}
-        found[f"{prefix}table"] = array(np.array(texts, dtype=object).T, ("part_", "layer"), "text", both)
-    for name, title in LAST.items():
-        found[f"{name}_last"] = found[name].isel(layer=-1, drop=True).assign_attrs(title=title)
-    found["repeats"] = array(len(own[layers[0], parts[0]].random[0]), (), "draws")
-    return found
-
-
-def _numbers(row: _Row) -> dict[str, float]:
-    pairs, matched = np.concatenate(row.pairs), np.concatenate(row.matched)
-    random = np.concatenate(row.random, axis=1)  # (draw, pair)
-    kappa = np.concatenate(row.random_kappa, axis=1)
-    mine = _mean(np.concatenate(row.kappa))
-    return {
-        "delta": float(pairs.mean()),
-        "delta_sd": float(pairs.std()),
-        "random": float(random.mean()),
-        "random_sd": float(random.std()),
-        "matched": float(matched.mean()),
-        "matched_sd": float(matched.std()),
-        "kappa": mine,
-        "random_kappa": _mean(kappa),
-        "wins": float(sum(_mean(one) < mine for one in kappa)),
-        "strength": float(np.concatenate(row.strength).mean()),
-        "random_strength": float(np.concatenate(row.random_strength, axis=1).mean()),
-    }
-
-
-def _mean(values: Values) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
-
-
-def _examples(shown: Sequence[tuple[Any, _Group]], parts: Sequence[str], images: Images) -> dict[str, xr.DataArray]:
+def _examples(shown: Sequence[tuple[Any, Group]], parts: Sequence[str], images: Images) -> dict[str, xr.DataArray]:
     """The pictures of the first class with each part greyed out (part, image, row, col, rgb)."""
     pixels, group = shown[0]
     names = [images.names[int(place)] for place in group.places]

@@ -1,0 +1,99 @@
+"""What masking a part does to the features, in numbers: signs that differ, kappa, how far they move, and the paper's table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from microtome.finding import array
+from microtome.numerics.signs import agreement, disagreement, signs, strength
+
+LAST = {
+    "kappa": "the same part", "random_kappa": "the same shapes elsewhere", "twin_kappa": "untrained twin, same part",
+    "twin_random_kappa": "untrained twin, elsewhere", "strength": "the same part", "random_strength": "the same shapes elsewhere",
+}  # fmt: skip
+Values = np.ndarray[Any, Any]
+
+
+@dataclass
+class Row:
+    """What one network said of one part at one layer; for the random places (draw, …) numbers first."""
+
+    pairs: list[Values] = field(default_factory=list[Values])
+    kappa: list[Values] = field(default_factory=list[Values])
+    strength: list[Values] = field(default_factory=list[Values])
+    random: list[Values] = field(default_factory=list[Values])
+    random_kappa: list[Values] = field(default_factory=list[Values])
+    random_strength: list[Values] = field(default_factory=list[Values])
+    matched: list[Values] = field(default_factory=list[Values])
+
+
+def add(row: Row, moves: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Numbers of one class: `moves` of the part, then of each draw of random places."""
+    own, *others = [signs(*one) for one in moves]
+    far, *away = [strength(*one) for one in moves]
+    row.pairs.append(disagreement(own).numpy())
+    row.kappa.append(agreement(own).numpy())
+    row.strength.append(far.numpy())
+    row.random.append(np.stack([disagreement(one).numpy() for one in others]))
+    row.random_kappa.append(np.stack([agreement(one).numpy() for one in others]))
+    row.random_strength.append(torch.stack(away).numpy())
+    nearest = (torch.stack(away) - far).abs().argmin(0)
+    like = torch.stack([others[int(draw)][image] for image, draw in enumerate(nearest)])
+    row.matched.append(disagreement(like).numpy())
+
+
+def settled(
+    own: dict[tuple[str, str], Row], null: dict[tuple[str, str], Row], layers: list[str], parts: list[str]
+) -> dict[str, xr.DataArray]:
+    coords = {"layer": layers, "part": parts}
+    found: dict[str, xr.DataArray] = {}
+    for prefix, table in (("", own), ("twin_", null)):
+        columns: dict[str, list[list[float]]] = {}
+        texts: list[list[str]] = []
+        for layer in layers:
+            told = [_numbers(table[layer, part]) for part in parts]
+            for name in told[0]:
+                columns.setdefault(name, []).append([one[name] for one in told])
+            texts.append(
+                [f"{one[name]:.3f} ± {one[name + '_sd']:.3f}" for one in told for name in ("delta", "random", "matched")]
+            )
+        for name, values in columns.items():
+            unit = "draws" if name == "wins" else "share" if "kappa" not in name else "1"
+            found[prefix + name] = array(np.array(values), ("layer", "part"), unit, coords)
+        rows = [f"{part}{suffix}" for part in parts for suffix in ("", ", elsewhere", ", elsewhere, as strong")]
+        both = {"part_": rows, "layer": layers}
+        found[f"{prefix}table"] = array(np.array(texts, dtype=object).T, ("part_", "layer"), "text", both)
+    for name, title in LAST.items():
+        found[f"{name}_last"] = found[name].isel(layer=-1, drop=True).assign_attrs(title=title)
+    found["repeats"] = array(len(own[layers[0], parts[0]].random[0]), (), "draws")
+    return found
+
+
+def _numbers(row: Row) -> dict[str, float]:
+    pairs, matched = np.concatenate(row.pairs), np.concatenate(row.matched)
+    random = np.concatenate(row.random, axis=1)  # (draw, pair)
+    kappa = np.concatenate(row.random_kappa, axis=1)
+    mine = _mean(np.concatenate(row.kappa))
+    return {
+        "delta": float(pairs.mean()),
+        "delta_sd": float(pairs.std()),
+        "random": float(random.mean()),
+        "random_sd": float(random.std()),
+        "matched": float(matched.mean()),
+        "matched_sd": float(matched.std()),
+        "kappa": mine,
+        "random_kappa": _mean(kappa),
+        "wins": float(sum(_mean(one) < mine for one in kappa)),
+        "strength": float(np.concatenate(row.strength).mean()),
+        "random_strength": float(np.concatenate(row.random_strength, axis=1).mean()),
+    }
+
+
+def _mean(values: Values) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
