@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-ROUNDED_FROM = 32_768  # values: from here on, maps of floats are written with eleven bits (float16 over a common scale)
+ROUNDED_FROM = 8_192  # values: from here on, maps of floats are written with eleven bits (float16 over a common scale)
 EXACT_UP_TO = 4_096  # values: up to here, float64 stays float64, so that counts in tables are exact
 UNDRAWN_LIMIT = 60_000  # characters of base64 for an array that no panel draws
 DRAWN_LIMIT = 6_000_000  # characters of base64 for one that a panel draws
