@@ -117,7 +117,9 @@ def test_every_finding_is_there_with_every_array(results: Path) -> None:
             else:
                 exact = values.values.astype(float)
                 # rounded: eleven bits, and near zero those of the largest value
-                rounded = {"rtol": 2**-11, "atol": 2**-24 * np.abs(exact).max(initial=0)} if "rounded" in said else {"rtol": 6e-8}
+                rounded = (
+                    {"rtol": 2**-11, "atol": 2**-24 * np.abs(exact).max(initial=0)} if "rounded" in said else {"rtol": 6e-8}
+                )
                 np.testing.assert_allclose(unpacked(said, data["blocks"]), exact, **rounded)
 
 

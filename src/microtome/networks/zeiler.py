@@ -28,6 +28,7 @@ class _Begin(NamedTuple):
     padding: int
 
 
+WIDTHS = (96, 256, 384, 384, 256)  # of conv1 to conv5
 BEGINNINGS = {"zfnet": (_Begin(7, 2, 1), _Begin(5, 2, 0)), "alexnet_zf": (_Begin(11, 4, 2), _Begin(5, 1, 2))}
 
 
@@ -93,20 +94,31 @@ class ZeilerNet(nn.Module):
 
 
 def zfnet(
-    num_classes: int = 1000, size: int = 224, norm: Normalisation = "response", width: float = 1.0, hidden: int = 4096
+    num_classes: int = 1000,
+    size: int = 224,
+    norm: Normalisation = "response",
+    width: float = 1.0,
+    hidden: int = 4096,
+    widths: tuple[int, ...] = WIDTHS,
 ) -> nn.Module:
     """Zeiler & Fergus' network: 7 x 7 / 2 in front; receptive fields 7, 27, 75, 107, 139 px.
 
-    `size` is the side of the picture in px (47 or more; `alexnet_zf` 35), `norm` what follows the first two poolings, `width` scales
-    the widths 96, 256, 384, 384, 256, and `hidden` is that of fc6 and fc7 (for small runs; both ours).
+    `size` is the side of the picture in px (47 or more; `alexnet_zf` 35), `norm` what follows the first two poolings, `hidden` the
+    width of fc6 and fc7, `widths` those of the five convolutions (512, 1024, 512 for the last three is the paper's wider one), and
+    `width` scales them all (for small runs; ours).
 
     Raises: BadOption.
     """
-    return _made("zfnet", num_classes, size, norm, width, hidden)
+    return _made("zfnet", num_classes, size, norm, width, hidden, widths)
 
 
 def alexnet_zf(
-    num_classes: int = 1000, size: int = 224, norm: Normalisation = "response", width: float = 1.0, hidden: int = 4096
+    num_classes: int = 1000,
+    size: int = 224,
+    norm: Normalisation = "response",
+    width: float = 1.0,
+    hidden: int = 4096,
+    widths: tuple[int, ...] = WIDTHS,
 ) -> nn.Module:
     """Krizhevsky's network as Zeiler & Fergus rebuilt it, on one card: 11 x 11 / 4 in front.
 
@@ -114,10 +126,12 @@ def alexnet_zf(
 
     Raises: BadOption.
     """
-    return _made("alexnet_zf", num_classes, size, norm, width, hidden)
+    return _made("alexnet_zf", num_classes, size, norm, width, hidden, widths)
 
 
-def _made(name: str, num_classes: int, size: int, norm: Normalisation, width: float, hidden: int) -> nn.Module:
+def _made(
+    name: str, num_classes: int, size: int, norm: Normalisation, width: float, hidden: int, widths: tuple[int, ...]
+) -> nn.Module:
     if norm not in get_args(Normalisation):
         raise BadOption(f"{name} has no norm '{norm}'.{did_you_mean(str(norm), get_args(Normalisation))}")
     side = _side(BEGINNINGS[name], size)
@@ -126,8 +140,10 @@ def _made(name: str, num_classes: int, size: int, norm: Normalisation, width: fl
         raise BadOption(
             f"{name} takes size of {least} px or more, width above 0, hidden of 1 or more; given were {size}, {width}, {hidden}."
         )
-    widths = tuple(max(1, round(units * width)) for units in (96, 256, 384, 384, 256))
-    return ZeilerNet(BEGINNINGS[name], num_classes, norm, widths, hidden, side)
+    if len(widths) != len(WIDTHS) or any(units < 1 for units in widths):
+        raise BadOption(f"{name} takes five widths of 1 or more, such as {WIDTHS}; given were {tuple(widths)}.")
+    scaled = tuple(max(1, round(units * width)) for units in widths)
+    return ZeilerNet(BEGINNINGS[name], num_classes, norm, scaled, hidden, side)
 
 
 def _side(begin: tuple[_Begin, _Begin], size: int) -> int:

@@ -22,12 +22,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes for the next run")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--count", type=int, help="scenes to learn from, instead of the recipe's")
+    parser.add_argument(
+        "--seed", type=int, help="of the first weights, the order and the augmentation, instead of the recipe's"
+    )
     parser.add_argument("--radius", type=float, help="largest RMS of a filter after each update; off by default")
     parser.add_argument("--checkpoints", action="store_true", help="also keep the weights of epochs 0, 1, 2, 4, 8 …")
     parser.add_argument("--threads", type=int, default=1, help="processor threads (the shipped weights: 1)")
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
-    changes = {key: value for key in ("epochs", "count", "radius") if (value := getattr(given, key)) is not None}
+    changes = {key: value for key in ("epochs", "count", "seed", "radius") if (value := getattr(given, key)) is not None}
     try:
         plan = replace(recipe(given.network), **changes)
         path = train(plan, given.out, cache=given.cache, checkpoints=given.checkpoints, progress=_told)

@@ -197,8 +197,8 @@ def page(said: dict[str, Any]) -> str:
 _HEAD = """# Experiments: taking blocks out
 
 What does a block do for what a network can learn? As in table 3 of Zeiler & Fergus (2014), whole layers are removed and what is left is
-trained **from scratch**, here with the same budget for all. Blocks are those of `microtome layers`; only those can go whose output has
-the shape of their input.
+trained **from scratch**, here with the same budget for all. Blocks are those of `microtome layers`; where the next one then gets another
+number of units, it is made anew for them.
 
 *This page is written from [experiments.json](experiments.json) by `python -m microtome.training.experiments --page`; a test compares.*"""
 
@@ -208,7 +208,8 @@ _TAIL = """## What this says, and what not
   and still end lower; only a full training would tell.
 - Intervals are over the judged scenes. A few seeds say little about other first weights: where the seeds of one row lie further
   apart than two rows do, the rows are not told apart, whatever the last column says.
-- Blocks that change the shape cannot be taken out, so the early layers, which double the units, are not asked about at all.
+- The rows here are blocks whose output has the shape of their input. Those that change the number of units can go too
+  (`--without`), unless a shortcut goes around them or they change the sides of the maps: then all after them would see larger ones.
 - Zeiler & Fergus saw 40.5 % top-1 error with all layers (validation), 45.4 % without layers 3 and 4, 44.8 % without 6 and 7, 71.3 %
   without all four: either pair costs 4 to 5 points, all four together 31. Their networks, pictures and budgets are others; the
   numbers here are not comparable with theirs, the question is."""

@@ -67,7 +67,9 @@ def train(
     if checkpoints and first == 0:
         _save_weights(pupil, out / "epoch-000.safetensors", recipe)
     for epoch in range(first, last):
-        loss = _epoch(fabric, net, running, teacher, data, recipe, epoch)
+        with torch.random.fork_rng(devices=[]):  # dropout draws from torch's own state; it is left as it was
+            torch.manual_seed(recipe.seed * 100_003 + epoch)
+            loss = _epoch(fabric, net, running, teacher, data, recipe, epoch)
         _save_state(out / "state.pt", recipe, raw, optimizers, epoch + 1)
         if checkpoints and (epoch + 1).bit_count() == 1:
             _save_weights(pupil, out / f"epoch-{epoch + 1:03d}.safetensors", recipe)
@@ -85,7 +87,7 @@ def fresh(recipe: Recipe) -> nn.Module:
         torch.manual_seed(recipe.seed)
         net = networks.build(recipe.network, **recipe.options)
     if recipe.without:
-        net = without(net, recipe.without)
+        net = without(net, recipe.without, recipe.seed)
     return net.to(memory_format=torch.channels_last) if recipe.channels_last else net  # pyright: ignore[reportCallIssue]
 
 

@@ -24,7 +24,7 @@ class Recipe:
     seed: int = 0  # first weights, order and augmentation
     muon: float | None = None  # highest rate of Muon on the matrices of the blocks; AdamW keeps all the rest
     radius: float | None = None  # largest RMS of a convolution's filter after each update; what is usual depends on the inputs
-    without: tuple[str, ...] = ()  # blocks taken out before training
+    without: tuple[str, ...] = ()  # layers taken out before training
     teacher: str | None = None  # a network of ours whose probabilities and last maps are part of the target
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])  # of the network's factory
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"

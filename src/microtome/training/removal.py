@@ -1,44 +1,43 @@
-"""A network with some of its blocks taken out, each replaced by the identity."""
+"""A network with some of its layers taken out: each replaced by the identity, and what follows made anew where the units change."""
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from microtome import networks
 from microtome.edit import put
-from microtome.errors import Uneditable
+from microtome.errors import Uneditable, UnknownName, did_you_mean
 from microtome.specimen import Specimen
 from microtome.specimen import open as open_specimen
 from microtome.specimen.blocks import Unit
+from microtome.specimen.layers import head_path, kind_of
+from microtome.specimen.tracing import Call
+from microtome.training.remaking import remade
 
 
 def removable(net: nn.Module) -> list[str]:
-    """The names of the blocks of a mini network whose output has the shape of their input, in execution order."""
+    """The names of the blocks of a small network whose output has the shape of their input, in execution order."""
     return [block.name for block in _opened(net).blocks if block.keeps_shape]
 
 
-def without(net: nn.Module, blocks: Sequence[str]) -> nn.Module:
-    """`net` itself, after the named blocks were replaced in place by the identity; what is left keeps its weights.
+def without(net: nn.Module, names: Sequence[str], seed: int = 0) -> nn.Module:
+    """`net` itself, after the named layers were replaced in place by the identity; what is left keeps its weights.
 
-    A block of a plain network is a convolution with the norm and activation that follow it.
+    A name is a block, or a fully connected layer between the last block and the one that answers. A block of a plain network is a
+    convolution with the norm and activation that follow it; a fully connected layer goes with its activation and dropout. Where
+    the number of units changes, the next layers are made anew for the units that they now get, with first weights drawn from `seed`.
 
     Raises:
-        UnknownName: a name that is no block.
-        Uneditable: a block that changes the shape of what goes through it, so that nothing could stand in for it.
+        UnknownName: a name that is neither.
+        Uneditable: it changes the sides of the maps, or what is left cannot be joined.
     """
     specimen = _opened(net)
-    paths: list[str] = []
-    for name in blocks:
-        block = specimen.block(name)
-        if not block.keeps_shape:
-            can = [one.name for one in specimen.blocks if one.keeps_shape]
-            raise Uneditable(
-                f"'{name}' cannot be taken out: what leaves it has another shape than what enters it; "
-                f"{', '.join(can) if can else 'no block'} of this network can."
-            )
-        paths += _members(specimen, specimen.anatomy.units[specimen.blocks.index(block)])
+    paths = [path for name in names for path in _members(specimen, _unit(specimen, name))]
     for path in dict.fromkeys(paths):
         put(net, path, nn.Identity())
+    if paths:
+        remade(net, torch.zeros(2, 3, *networks.SIZE), torch.Generator().manual_seed(seed))
     return net
 
 
@@ -51,8 +50,49 @@ def _opened(net: nn.Module) -> Specimen:
     return specimen
 
 
+def _unit(specimen: Specimen, name: str) -> Unit:
+    """The block or fully connected layer of that name, if it can go."""
+    connected = _connected(specimen)
+    units = {unit.path: unit for unit in (*specimen.anatomy.units, *connected)}
+    if name not in units:
+        raise UnknownName(
+            f"There is no block or fully connected layer '{name}' that could go.{did_you_mean(name, list(units))}"
+        )
+    unit = units[name]
+    if unit not in connected and unit.entry.inputs[0][2:] != unit.exit.outputs[0][2:]:
+        can = [one for one, held in units.items() if held in connected or held.entry.inputs[0][2:] == held.exit.outputs[0][2:]]
+        raise Uneditable(
+            f"'{name}' cannot be taken out: it changes the sides of the maps, so that all after it would see larger ones; "
+            f"{', '.join(can) if can else 'no layer'} of this network can."
+        )
+    return unit
+
+
+def _connected(specimen: Specimen) -> list[Unit]:
+    """Fully connected layers before the one that answers, each with the activation and dropout that follow it."""
+    found = specimen.anatomy.found
+    leaves = [call for call in found.calls if next(call.module.children(), None) is None]
+    head = head_path(found)
+    inside = tuple(f"{unit.path}." for unit in specimen.anatomy.units if unit.entry is unit.exit)
+    units: list[Unit] = []
+    for place, call in enumerate(leaves):
+        if not isinstance(call.module, nn.Linear) or call.path == head or call.path.startswith(inside):
+            continue
+        if len(call.inputs[0]) != 2:  # of tokens, not of whole pictures
+            continue
+        last = place
+        while last + 1 < len(leaves) and _follows(leaves[last + 1]):
+            last += 1
+        units.append(Unit(call.path, call, leaves[last], sum(one.numel() for one in call.module.parameters())))
+    return units
+
+
+def _follows(call: Call) -> bool:
+    return kind_of(call.module) == "act" or isinstance(call.module, nn.Dropout)
+
+
 def _members(specimen: Specimen, unit: Unit) -> list[str]:
-    """The paths of the modules that make up a block: one, or those from a convolution to the last that follows it."""
+    """The paths of the modules that make up a block: one, or those from the first layer to the last that follows it."""
     if unit.entry is unit.exit:
         return [unit.path]
     calls = specimen.anatomy.found.calls
