@@ -20,7 +20,7 @@ from microtome.specimen import Specimen, tap, watch
 
 RECTIFIER = re.compile(r"(Relu|Threshold|Hardtanh)Backward\d+")
 OWN = re.compile(r"\w+Backward\d+|torch::autograd::AccumulateGrad")  # torch's own operations; others are somebody's Function
-STEP = 4  # grey levels from one shade of a drawn projection to the next
+STEP = 8  # grey levels from one shade of a drawn projection to the next
 BRIGHT = 0.995  # quantile of a projection's size, where it is not zero, that is drawn in full colour
 AT_ONCE = 12  # pictures in one pass: the graph of a large network takes some 50 MB for each
 
@@ -148,7 +148,7 @@ def told(passages: Sequence[Passage]) -> list[str]:
 def visible(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Signed projections (unit, rank, row, col, rgb) as colours, uint8: zero in middle grey, each on its own scale.
 
-    Where there is none (not a number), middle grey. Levels are in steps of `STEP`, four of a screen: a projection is half
+    Where there is none (not a number), middle grey. Levels are in steps of `STEP`, a thirty-second of the scale: a projection is half
     noise, and finer levels would be most of what a report weighs.
     """
     flat = np.abs(pixels).reshape(*pixels.shape[:2], -1)

@@ -49,7 +49,7 @@ def test_a_spot_comes_back_where_it_is() -> None:
     expected[:, 2, 2, 0] = values  # the unit passes red by 1 · 1, and the signal starts with the activation
     np.testing.assert_allclose(shown.values, expected, atol=1e-7)
     pair = found["pair/3"].values
-    assert pair[1, 0, 2, 2].tolist() == [252, 128, 128]  # red above in steps of 4, grey elsewhere
+    assert pair[1, 0, 2, 2].tolist() == [248, 128, 128]  # red above in steps of 8, grey elsewhere
     assert (np.delete(pair[1, 0].reshape(-1, 3), 12, axis=0) == 128).all()
 
 

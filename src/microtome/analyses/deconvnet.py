@@ -126,7 +126,7 @@ class Deconvnet(Census):
         told_at = {"axis": ["image", "row", "col"]}
         dims = ("unit", "rank", "row", "col", "rgb")
         arrays = {
-            f"pair/{name}": array(both, dims, "8-bit grey levels", pairs, "patch, and its projection in steps of four levels"),
+            f"pair/{name}": array(both, dims, "8-bit grey levels", pairs, "patch, and its projection in steps of eight levels"),
             f"projection/{name}": array(pixels, dims, "activation · slope by normalised pixel", drawn),
             f"value/{name}": array(value.T, ("unit", "rank"), "activation", drawn),
             f"place/{name}": array(

@@ -51,6 +51,7 @@ class Evolution(Analysis):
 
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Features over training"
+    revision: ClassVar[int] = 2
 
     checkpoints: str = option("", "weight files of one training: their folder, or a glob in quotes")
     at: tuple[str, ...] = option(("blocks",), "the layers to follow: names, globs or aliases")
