@@ -63,7 +63,10 @@ class Correspondence(Analysis):
     def unfit(self, specimen: Specimen, images: Images | None) -> str:
         if self.marks and images is not None:
             return ""
-        return Analysis.unfit(self, specimen, images)
+        reason = Analysis.unfit(self, specimen, images)
+        if reason and images is not None and not images.has_masks:
+            reason += ", or parts marked by hand: --marks IMAGE:nose:ROW:COL,…"
+        return reason
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         assert images is not None  # `unfit` has refused before

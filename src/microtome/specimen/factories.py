@@ -210,7 +210,7 @@ def _arguments(text: str, what: str) -> tuple[str, dict[str, Any]]:
             return ast.unparse(tree), {}
     except (SyntaxError, ValueError) as error:
         raise BadOption(
-            f"'{what}' cannot be read ({_line(error)}); write pkg.mod:factory or pkg.mod:factory(depth=20)."
+            f"'{what}' cannot be read; write pkg.mod:factory or pkg.mod:factory(depth=20, option='A'), texts in quotes."
         ) from error
     raise BadOption(f"'{what}' cannot be read; write pkg.mod:factory or pkg.mod:factory(depth=20, option='A').")
 
