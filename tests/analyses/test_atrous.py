@@ -74,6 +74,16 @@ def test_the_star_stands_above_the_floor_of_the_pooling_branch() -> None:
     np.testing.assert_allclose(rest, 1, rtol=1e-4)  # star above the floor and floor are all there is
 
 
+def test_on_large_maps_the_outline_leaves_room_for_the_field() -> None:
+    """Of 32 cells on, squares of 3 x 3 cells, 6 px a cell, around the points; those at the border are cut."""
+    found = Atrous(count=1, size=128)(deeplab())  # M = 32, rates 2, 5, 7: a star within 7 cells of cell (15, 15)
+    outline = found["star/aspp"].values[0]
+    assert outline.shape == (192, 192) and found["points"].item() == 25
+    rows = np.flatnonzero(outline[:, 15 * 6])
+    assert (rows[0], rows[-1]) == (6 * (15 - 7 - 1), 6 * (15 + 7 + 2) - 1)
+    assert "an even field has 2.4 % on the star" in found.line  # 25 / 1024
+
+
 class Bare(nn.Module):
     """Two linear branches on the picture itself, added up: the field is that of the two kernels."""
 

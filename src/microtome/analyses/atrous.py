@@ -27,7 +27,7 @@ from microtome.dilating import Dilated, Pyramid, answered, dilated, is_dilated, 
 from microtome.errors import SpecimenError, Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics.dilations import Dilations, Mass, mass
+from microtome.numerics.dilations import Dilations, Mass, mass, widened
 from microtome.numerics.effective import added
 from microtome.panels import Bars, Overlay, Panel, Question, Table
 from microtome.scan import Pace, Step, batches
@@ -255,7 +255,8 @@ def _pictures(
     one = {"image": [title]}
     dims = ("image", "specimen", "row", "col")
     base = np.where(shape[..., None], 200, 60).repeat(3, -1).astype(np.uint8)[None]
-    outline = np.kron(shape, np.ones((DRAWN, DRAWN), dtype=bool))[None]
+    wide = max(shape.shape) // 32  # on large maps, so that the field is seen inside the outline
+    outline = np.kron(widened(shape, wide), np.ones((DRAWN, DRAWN), dtype=bool))[None]
     return {
         f"field/{title}": array(relative.astype(np.float32)[None], dims, "share of the sum", one | drawn),
         f"shown/{title}": array(np.sqrt(relative).astype(np.float32)[None], dims, "square root of the share", one | drawn),
@@ -292,5 +293,5 @@ def _star(found: Arrays) -> str:
     return (
         f" Of what its middle cell answers to there {100 * own:.0f} % lies on the star of {int(found['points'][0])} cells and "
         f"{100 * floor:.0f} % is an even floor under all cells (untrained twin {100 * twin:.0f} and {100 * other:.0f} %; an even field has "
-        f"{100 * float(found['even'][0]):.0f} % on the star)."
+        f"{100 * float(found['even'][0]):.2g} % on the star)."
     )

@@ -105,8 +105,9 @@ def atrous(subject: Subject) -> Fault | None:
             f"{len(wide)} never have all taps on the map: {first.path} has rate {first.main} on {min(first.side)} cells, "
             f"{100 * first.valid:.0f} % of its taps read it"
         )
+    layers = dict.fromkeys(one.path for one in found if one in dead or one in wide)
     return Fault(
-        tuple(dict.fromkeys(one.path for one in (*dead, *wide))), "; ".join(said), severity="warning" if dead else "note",
+        tuple(layers), "; ".join(said), severity="warning" if dead else "note",
         fix=f"{_better(subject, [*dead, *wide])} The edit atrous_rates, then train; or a larger picture.", edit="atrous_rates",
     )  # fmt: skip
 

@@ -73,6 +73,14 @@ def cross(
     return found
 
 
+def widened(on: Bool[Array, "row col"], by: int) -> Bool[Array, "row col"]:
+    """`on` with every point as a square that goes `by` cells further on all sides, cut at the border."""
+    found = np.zeros_like(on)
+    for row, col in np.argwhere(on):
+        found[max(0, row - by) : row + by + 1, max(0, col - by) : col + by + 1] = True
+    return found
+
+
 class Mass(NamedTuple):
     """Where a field lies, as shares of its sum; NaN for a field of zeros.
 
