@@ -1,0 +1,132 @@
+"""The arrays of a finding from the maps of all pictures: losses, labels in colours, loss on the object and elsewhere."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from microtome.finding import array
+from microtome.images import Images
+from microtome.numerics.intervals import Interval, bootstrap
+from microtome.numerics.maps import rank_correlation
+from microtome.numerics.occluders import contrast, covered
+from microtome.occluding.maps import MEASURES, Maps, Places
+from microtome.showing import called, pictures
+from microtome.specimen import Specimen
+
+LEAST = 10  # images: with fewer there is no interval
+# Okabe & Ito's colours, which most colour-blind people tell apart, and two more; the last is for all labels beyond
+COLOURS = {
+    "orange": (230, 159, 0), "sky blue": (86, 180, 233), "green": (0, 158, 115), "yellow": (240, 228, 66), "blue": (0, 114, 178),
+    "red": (213, 94, 0), "pink": (204, 121, 167), "black": (30, 30, 30), "brown": (140, 86, 75), "light grey": (210, 210, 210),
+}  # fmt: skip
+
+
+def settled(
+    own: Maps, null: Maps, places: Places, masks: Any, specimen: Specimen, taken: Images, pixels: Any
+) -> dict[str, xr.DataArray]:
+    images = {"image": list(taken.names)}
+    shape = (int(pixels.shape[1]), int(pixels.shape[2]))
+    at = images | {"row": places.rows + (places.size - 1) / 2, "col": places.cols + (places.size - 1) / 2}
+    dims = ("image", "row", "col")
+    measures = {"measure": list(MEASURES)}
+    found = {
+        "activity": array(own.activity.numpy(), dims, "activation", at, "sum of the strongest map"),
+        "probability": array(own.probability.numpy(), dims, "1", at, "probability of the class asked about"),
+        "label": array(own.label.numpy(), dims, "output number", at, "most probable label"),
+    }
+    found |= pictures(pixels, masks, images)
+    for prefix, one in (("", own), ("twin_", null)):
+        lost = one.lost()
+        found[f"{prefix}lost"] = array(lost.float().numpy(), ("image", "measure", "row", "col"), "share", at | measures)
+        moved = (one.label != one.clean_label[:, None, None]).double().mean((1, 2))
+        title = "label changes" + (" (untrained twin)" if prefix else "")
+        found[f"{prefix}changed"] = array(moved.numpy(), ("image",), "share of positions", images, title)
+    likeness = [
+        float(rank_correlation(own.lost()[:, m].flatten(1), null.lost()[:, m].flatten(1)).nanmean())
+        for m in range(len(MEASURES))
+    ]
+    found["twin_correlation"] = array(likeness, ("measure",), "rank correlation", measures, "with the untrained twin's map")
+    words = np.array([called(specimen, int(one)) for one in own.clean_label], dtype=object)
+    found["clean_label"] = array(words, ("image",), "text", images, "uncovered: most probable")
+    found["clean_probability"] = array(own.clean_probability.numpy(), ("image",), "1", images, "uncovered: probability")
+    found["clean_activity"] = array(own.clean_activity.numpy(), ("image",), "activation", images)
+    found["lowest"] = array(own.probability.amin((1, 2)).numpy(), ("image",), "1", images, "at the worst position")
+    found["extent"] = array(_extent(places, shape, len(pixels)), ("image", "axis"), "share of the picture", images | {
+        "axis": ["top", "bottom", "left", "right"]
+    })  # fmt: skip
+    found |= _legend(own.label, at, specimen)
+    return found if masks is None else found | _on_objects(own, null, places, torch.from_numpy(masks), images | measures)
+
+
+def _extent(places: Places, shape: tuple[int, int], count: int) -> np.ndarray[Any, Any]:
+    """Outer edges of the maps, whose cells are centred on the squares, as shares of the picture (image, axis)."""
+    edges: list[float] = []
+    for first, side in ((places.rows, shape[0]), (places.cols, shape[1])):
+        step = float(first[1] - first[0]) if len(first) > 1 else float(places.size)
+        near = (places.size - step) / 2
+        edges += [near / side, (near + step * len(first)) / side]
+    return np.tile(np.array(edges), (count, 1))
+
+
+def _legend(label: Tensor, at: dict[str, Any], specimen: Specimen) -> dict[str, xr.DataArray]:
+    """The label maps in few colours, and what they stand for: the commonest labels first."""
+    values, counts = label.unique(return_counts=True)
+    order = counts.argsort(descending=True, stable=True)[: len(COLOURS) - 1]
+    names, shades = list(COLOURS), np.array(list(COLOURS.values()), dtype=np.uint8)
+    colour = torch.full_like(label, len(COLOURS) - 1)
+    for rank, place in enumerate(order):
+        colour[label == values[place]] = rank
+    texts = [called(specimen, int(values[place])) for place in order]
+    share = [float((colour == rank).double().mean()) for rank in range(len(texts))]
+    if len(values) > len(texts):
+        texts.append(f"{len(values) - len(texts)} others")
+        share.append(float((colour == len(COLOURS) - 1).double().mean()))
+        shown = [*names[: len(texts) - 1], names[-1]]
+    else:
+        shown = names[: len(texts)]
+    coords = {"rank": list(range(1, len(texts) + 1))}
+    return {
+        "label_colour": array(shades[colour.numpy()], ("image", "row", "col", "rgb"), "level", at),
+        "legend": array(np.array(texts, dtype=object), ("rank",), "text", coords, "label"),
+        "legend_colour": array(np.array(shown, dtype=object), ("rank",), "text", coords, "colour"),
+        "legend_share": array(share, ("rank",), "share of positions", coords, "of all"),
+    }
+
+
+def _on_objects(own: Maps, null: Maps, places: Places, masks: Tensor, coords: dict[str, Any]) -> dict[str, xr.DataArray]:
+    """Means over images of the loss on the object and elsewhere, by measure; `gain` is the lift less the twin's, paired."""
+    share = covered(masks, places.rows, places.cols, places.size)
+    rows: dict[str, list[np.ndarray[Any, Any]]] = {}
+    for prefix, one in (("", own), ("twin_", null)):
+        lost = one.lost()
+        for m in range(len(MEASURES)):
+            for name, values in contrast(lost[:, m], share).items():
+                rows.setdefault(prefix + name, []).append(values.numpy())
+    each = {name: np.stack(values) for name, values in rows.items()}  # (measure, image)
+    measures = {"measure": coords["measure"]}
+    titles = {"inside": "on the object", "outside": "elsewhere"}
+    found: dict[str, xr.DataArray] = {}
+    for name, values in each.items():
+        title = titles.get(name.removeprefix("twin_"), name) + (" (untrained twin)" if name.startswith("twin_") else "")
+        found[name] = array([_mean(one) for one in values], ("measure",), "share", measures, title)
+    gain = each["lift"] - each["twin_lift"]
+    booted = [_interval(one) for one in gain]
+    for part, suffix in enumerate(("", "_low", "_high")):
+        found[f"gain{suffix}"] = array([one[part] for one in booted], ("measure",), "share", measures)
+    found["wins"] = array((gain > 0).sum(1), ("measure",), "images", measures)
+    found["known"] = array((~np.isnan(gain)).sum(1), ("measure",), "images", measures)
+    found["each_lift"] = array(each["lift"].T, ("image", "measure"), "share", coords)
+    return found
+
+
+def _mean(values: np.ndarray[Any, Any]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _interval(values: np.ndarray[Any, Any]) -> Interval:
+    known = values[~np.isnan(values)]
+    return bootstrap(known) if len(known) >= LEAST else Interval(_mean(values), float("nan"), float("nan"))
