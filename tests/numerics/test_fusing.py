@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from microtome.numerics.recording import recorded
+from microtome.numerics.recording import Recording
 from microtome.numerics.tape import INPUT
 
 
@@ -60,7 +60,7 @@ def taped(net, x):
     def watching(_):
         return contextlib.nullcontext()
 
-    return recorded(net, x, watching, lambda *_: None)[0]
+    return Recording(net, x, watching, lambda *_: None).tape()
 
 
 @pytest.mark.parametrize("wide", [False, True])

@@ -23,7 +23,7 @@ class Unrecorded(Exception):
 
 
 class _Recorder(Dispatching):
-    """Writes down what runs; `light` answers convolutions with zeros, where only sizes are wanted."""
+    """Writes down what runs; `light` answers convolutions and matrix products with zeros, where only sizes are wanted."""
 
     def __init__(
         self, picture: Tensor, light: Sequence[Node] | None = None, shapes: Mapping[int, tuple[int, ...]] | None = None
@@ -61,12 +61,12 @@ class _Recorder(Dispatching):
 
     def _light(self, func: Any, args: Sequence[Any]) -> Tensor | None:
         place = len(self.nodes)
-        if (
-            self.light is None
-            or self.known is None
-            or func.overloadpacket.__name__ != "convolution"
-            or place >= len(self.light)
-        ):
+        if self.light is None or self.known is None or place >= len(self.light):
+            return None
+        name = func.overloadpacket.__name__
+        if name == "addmm":  # rows are pictures, or tokens of them: as many times more as there are pictures
+            return args[1].new_zeros((len(args[1]), args[2].shape[1]))
+        if name != "convolution":
             return None
         shape = self.known[self.light[place].gives[0]]
         made = args[0].new_zeros((2 * shape[0], *shape[1:]))
@@ -94,24 +94,39 @@ Each = Callable[[str, Tensor], None]
 Watching = Callable[[Each], AbstractContextManager[Any]]  # a context in which the given function is told of the watched values
 
 
-def recorded(net: Callable[[Tensor], Tensor], x: Tensor, watching: Watching, each: Each) -> tuple[Tape, Tensor]:
-    """The tape of `net` on one picture `x` (1, rgb, row, col), and what it gave; `each` sees the watched values on the way.
+class Recording:
+    """The pass of `net` on one picture `x` (1, rgb, row, col) written down; `each` sees the watched values on the way.
+
+    `output` is what the network gave, `draft` a tape that runs for one picture only.
 
     Raises:
-        Unrecorded: two passes differ in more than sizes, or a value wanted is not among what was seen.
+        Unrecorded: a value wanted is not among what was seen, or the network changes its own parameters or buffers.
     """
-    first, seen, output = _pass(net, x, watching, each, None)
-    twice = torch.cat([x, x])
-    second, _, _ = _pass(net, twice.contiguous(memory_format=layout(x)), watching, lambda *_: None, first)
-    number = first.number(output)
-    if number is None:
-        raise Unrecorded("the output was not seen")
-    kept = {number, *seen.values()}
-    whole = _needed(_grown(first.nodes, second.nodes), kept)
-    plain = _needed(_with_folded_norms(whole, kept), kept)
-    nodes = fused(plain, first.shapes, kept)
-    last = {value: place for place, node in enumerate(nodes) for value in node.reads}
-    return Tape(tuple(nodes), first.shapes, number, seen, len(plain) < len(whole), last), output
+
+    def __init__(self, net: Callable[[Tensor], Tensor], x: Tensor, watching: Watching, each: Each) -> None:
+        self.net, self.x, self.watching = net, x, watching
+        self.first, self.seen, self.output = _pass(net, x, watching, each, None)
+        number = self.first.number(self.output)
+        if number is None:
+            raise Unrecorded("the output was not seen")
+        self.number, self.kept = number, {number, *self.seen.values()}
+        self.draft = self._taped(_needed(self.first.nodes, self.kept))
+
+    def tape(self) -> Tape:
+        """The tape for any number of pictures, told by a second pass, of two; norms are folded, sums and ReLUs joined.
+
+        Raises:
+            Unrecorded: the two passes differ in more than sizes.
+        """
+        twice = torch.cat([self.x, self.x]).contiguous(memory_format=layout(self.x))
+        second, _, _ = _pass(self.net, twice, self.watching, lambda *_: None, self.first)
+        whole = _needed(_grown(self.first.nodes, second.nodes), self.kept)
+        plain = _needed(_with_folded_norms(whole, self.kept), self.kept)
+        return self._taped(fused(plain, self.first.shapes, self.kept), len(plain) < len(whole))
+
+    def _taped(self, nodes: Sequence[Node], lighter: bool = False) -> Tape:
+        last = {value: place for place, node in enumerate(nodes) for value in node.reads}
+        return Tape(tuple(nodes), self.first.shapes, self.number, self.seen, lighter, last)
 
 
 def _pass(

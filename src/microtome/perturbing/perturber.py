@@ -15,20 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
-from microtome.numerics.cutting import Plan, planned
-from microtome.numerics.recording import Each, Unrecorded, recorded
+from microtome.numerics.planning import BUDGET, Plan, planned
+from microtome.numerics.recording import Each, Recording, Unrecorded
 from microtome.numerics.tape import Tape
 from microtome.numerics.windows import reachable
 from microtome.perturbing.patches import Patch, Response, flat, joined, pasted, spans
 from microtome.perturbing.sweep import Sweep
 from microtome.specimen import Specimen, first_tensor, watch
 
-BATCH = 64  # perturbed pictures in one forward pass of the plain loop, at most
-BUDGET = 64e6  # bytes of input in one such pass, at most
+BATCH = (3, 64)  # perturbed pictures in one forward pass of the plain loop, at least and at most
 KEPT = 512e6  # bytes of clean maps kept at a time
 PREPARED = 1.5e8  # multiply-adds for each layer in all patches together: with fewer, preparing costs more than it saves
-PASSES = 5.0  # forward passes that preparing takes: what is saved has to be more
-FOLDED = 1.1  # how many times faster a network is whose norms are folded, at least
+PASSES = 5.0  # forward passes that preparing takes, and some to spare: what is saved has to be more
 CLOSE = 1e-5  # largest difference from the network itself, as a share of its largest score
 
 
@@ -49,6 +47,7 @@ class Perturber:
         self.tape: Tape | None = None
         self.why = self._unpaid(count)
         self._trusted: set[int] = set()
+        self._recording: Recording | None = None
         found: list[Response] = []
         if not self.why:
             try:
@@ -61,6 +60,7 @@ class Perturber:
     def responses(self, patches: Sequence[Patch], units: Tensor | None = None) -> Response:
         """The response to each patch, in order; `units` (image,) chooses the map of the watched layer that is summed."""
         found: list[Response] = []
+        self._decide(patches)
         shares = self._shares(patches)
         for places in shares:
             part = [patches[place] for place in places]
@@ -78,8 +78,7 @@ class Perturber:
             return "it has no convolutions to cut between"
         cells = [(one.grid or (1, 1))[0] * (one.grid or (1, 1))[1] for one in kernels]
         whole = sum(one.parameters * many for one, many in zip(kernels, cells, strict=True))
-        grown = self.x[0, 0].numel() / (self.specimen.recipe.size[0] * self.specimen.recipe.size[1])
-        return "" if count * whole * grown >= PREPARED * len(layers) else "the network is small or the patches are few"
+        return "" if count * whole * self._grown() >= PREPARED * len(layers) else "the network is small or the patches are few"
 
     def _shares(self, patches: Sequence[Patch]) -> list[list[int]]:
         """Places of the patches that are worked on together: those of as many pictures as the clean maps leave room for."""
@@ -94,18 +93,28 @@ class Perturber:
     def _record(self) -> Response:
         """The response to the first picture, written down on the way."""
         sums: list[Tensor] = []
-        self.tape, scores = recorded(
+        self._recording = Recording(
             self._scores, self.x[:1], self._watching, lambda _, value: sums.append(self.summed(value, None))
         )
-        return Response(flat(scores), sums[0] if sums else None)
+        return Response(flat(self._recording.output), sums[0] if sums else None)
+
+    def _decide(self, patches: Sequence[Patch]) -> None:
+        """Make the tape, where the patches first asked about leave enough out to pay for it."""
+        recording, self._recording = self._recording, None
+        if recording is None:
+            return
+        try:
+            plan = planned(recording.draft, reachable(recording.draft), spans(patches), parts=(3,))
+            if len(patches) * (1 - 1 / plan.gain) >= PASSES:
+                self.tape = recording.tape()
+            else:
+                self.why = "too little can be left out"
+        except Unrecorded as error:
+            self.why = str(error)
 
     def _cut(self, tape: Tape, patches: Sequence[Patch], units: Tensor | None) -> Response | None:
         """The responses by the cheapest plan, or None where they are not those of the network itself."""
         plan = planned(tape, reachable(tape), spans(patches))
-        gain = plan.saved * (FOLDED if tape.folded else 1.0)
-        if not self._trusted and len(patches) * (1 - 1 / gain) < PASSES:
-            self.why, self.tape = "too little can be left out", None
-            return None
         found = self._swept(tape, plan, patches, units)
         if found is None:
             self.why, self.tape = "cut so, it gives other scores than the network itself", None
@@ -161,7 +170,13 @@ class Perturber:
         return watch(self.specimen, [self.at] if self.at else [], each=each)
 
     def _batch(self) -> int:
-        return max(1, min(BATCH, int(BUDGET // (self.x[0].numel() * self.x.element_size()))))
+        """Pictures in one pass of the plain loop: so many that the largest map stays in the cache, or nearly so."""
+        largest = max(4 * float(np.prod(one.shape)) for one in self.specimen.layers)
+        return int(np.clip(BUDGET // (largest * self._grown()), *BATCH))
+
+    def _grown(self) -> float:
+        """How many times more pixels the pictures have than the recipe's."""
+        return self.x[0, 0].numel() / (self.specimen.recipe.size[0] * self.specimen.recipe.size[1])
 
 
 def _alike(tried: Response, known: Response, clean: Response) -> bool:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microtome.numerics.cutting import Clean, Group, Plan, Sums, windows
+from microtome.numerics.cutting import Clean, Sums, windows
+from microtome.numerics.planning import Group, Plan
 from microtome.numerics.tape import INPUT, Tape, layout
 from microtome.numerics.windows import Box
 from microtome.perturbing.patches import Patch, Response, flat, pasted
