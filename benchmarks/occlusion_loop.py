@@ -1,0 +1,106 @@
+"""Occlusion by the engine against the plain loop over the same network, for networks of many kinds: it must never be slower."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import microtome
+from benchmarks.timing import Disagreement, Plan, Result, interleaved, row
+from microtome.numerics.occluders import starts
+from microtome.numerics.planning import planned
+from microtome.numerics.recording import Recording, Unrecorded
+from microtome.numerics.windows import reachable
+from microtome.perturbing import Patch, Perturber, pasted
+from microtome.perturbing.patches import spans
+from microtome.specimen import watch
+
+LOOP = "our plain loop at its best batch"
+BATCHES = (2, 4, 8, 16, 64)
+TUNED = 16  # pictures, to find the best batch
+CLOSE = 1e-5  # largest difference of a score, as a share of the largest
+LEAST = 0.97  # of the loop's speed: not slower, within the noise of one round
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    network: str
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    side: int = 224
+    across: int = 7  # positions of the square along each side
+
+
+CASES = (
+    Case("VGG-19", "torchvision:vgg19"),
+    Case("ResNet-50", "timm:resnet50", {"zero_init_last": False}),
+    Case("DenseNet-121", "timm:densenet121"),
+    Case("EfficientNet-B0", "timm:efficientnet_b0"),
+    Case("MobileNetV3 small", "timm:mobilenetv3_small_100"),
+    Case("ConvNeXt atto", "timm:convnext_atto"),
+    Case("ViT tiny", "timm:vit_tiny_patch16_224"),
+    Case("Swin tiny", "timm:swin_tiny_patch4_window7_224"),
+    Case("mini_vgg", "microtome:mini_vgg", side=64, across=15),
+    Case("mini_resnet", "microtome:mini_resnet", side=64, across=15),
+    Case("mini_densenet", "microtome:mini_densenet", side=64, across=15),
+)
+
+
+def rows(plan: Plan, result: Result) -> None:
+    """A row for each network, with what the arithmetic allows."""
+    for case in CASES:
+        _case(case, plan, result)
+
+
+def _case(case: Case, plan: Plan, result: Result) -> None:
+    specimen = microtome.open(case.network, weights=None, **case.options)
+    assert len(specimen.layers) > 0  # traced here, timed for nobody
+    worker = specimen.on(plan.device)
+    x = torch.randn(1, 3, case.side, case.side, generator=torch.Generator().manual_seed(0)).to(plan.device)
+    x = x.contiguous(memory_format=torch.channels_last)
+    size = case.side // 7
+    places = starts(case.side, size, -(-(case.side - size) // (case.across - 1)))
+    patches = [
+        Patch(0, int(r), int(c), torch.zeros(3, min(size, case.side - int(r)), min(size, case.side - int(c)), device=x.device))
+        for r in places
+        for c in places
+    ]
+    some = (patches * TUNED)[:TUNED]
+    tried = interleaved(plan, {str(one): lambda one=one: looped(worker, x, some, one) for one in BATCHES}, 1, warm=True)
+    best = min(BATCHES, key=lambda one: min(tried[str(one)]))
+    engines: list[Perturber] = []
+
+    def ours() -> Tensor:
+        engines.append(Perturber(worker, x, count=len(patches)))
+        return engines[-1].responses(patches).scores
+
+    known, found = looped(worker, x, patches, best), ours()
+    apart = float((known - found).abs().max() / known.abs().max())
+    if not apart <= CLOSE:
+        raise Disagreement(f"Occlusion of {case.name} differs from the plain loop's by {apart:.2g} of the largest score.")
+    contenders = {"microtome": ours, LOOP: lambda: looped(worker, x, patches, best)}
+    taken = interleaved(plan, contenders, 1 if plan.quick else 2, warm=False)
+    what = f"Occlusion, {case.name}, {case.side} px, {len(patches)} positions, limit {limit(worker, x, patches):.2f}"
+    result.rows.append(row(what, taken, "microtome", LOOP, LEAST))
+    how = engines[-1].why
+    told = f"it runs the plain loop, since {how}" if how else "the engine cuts it"
+    result.notes.append(f"{case.name}: {told}; scores lie {apart:.1e} of the largest apart; the loop's best batch is {best}.")
+    result.details[f"{case.name} against the loop: seconds"] = taken
+
+
+def looped(worker: microtome.Specimen, x: Tensor, patches: list[Patch], batch: int) -> Tensor:
+    """The scores (position, class) by the plain loop, and the uncovered picture's before them."""
+    worker.logits(x)
+    with torch.no_grad():
+        parts = [patches[start : start + batch] for start in range(0, len(patches), batch)]
+        return torch.cat([worker.logits(pasted(x, part)) for part in parts])
+
+
+def limit(worker: microtome.Specimen, x: Tensor, patches: list[Patch]) -> float:
+    """How many times fewer multiply-adds would do, by receptive-field arithmetic; 1 where nothing can be left out."""
+    try:
+        tape = Recording(worker.net, x, lambda each: watch(worker, [], each=each), lambda *_: None).draft
+    except Unrecorded:
+        return 1.0
+    return planned(tape, reachable(tape), spans(patches)).limit
