@@ -22,7 +22,7 @@ MOVED = 16.0  # one number moved
 CALLED = 2e6  # one operation called
 LOADED = 50.0  # one weight brought into the order that a kernel wants, at each call
 MOST_JOBS = 64  # in one batch
-PARTS = (1, 3, 5, 8)
+PARTS = (1, 4)  # classes of jobs along each axis: with more, the smallest groups are too small to be fast
 # Bytes of the largest maps of one batch: beyond about 32 MB each allocation comes from the system anew, at ten times the cost.
 BUDGET = 16e6
 Boxes = dict[int, Box]

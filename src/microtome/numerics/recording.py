@@ -23,7 +23,7 @@ class Unrecorded(Exception):
 
 
 class _Recorder(Dispatching):
-    """Writes down what runs; `light` answers convolutions and matrix products with zeros, where only sizes are wanted."""
+    """Writes down what runs; `light` computes next to nothing, where only sizes are wanted."""
 
     def __init__(
         self, picture: Tensor, light: Sequence[Node] | None = None, shapes: Mapping[int, tuple[int, ...]] | None = None
@@ -59,13 +59,19 @@ class _Recorder(Dispatching):
         self.nodes.append(Node(func, said[0], said[1], gives, overwrites, aliased))
         return value
 
-    def _light(self, func: Any, args: Sequence[Any]) -> Tensor | None:
+    def _light(self, func: Any, args: Sequence[Any]) -> Any:
+        """Something of the right sizes, None where only the operation itself can tell them."""
         place = len(self.nodes)
         if self.light is None or self.known is None or place >= len(self.light):
             return None
         name = func.overloadpacket.__name__
         if name == "addmm":  # rows are pictures, or tokens of them: as many times more as there are pictures
             return args[1].new_zeros((len(args[1]), args[2].shape[1]))
+        if name in ("relu_", "add_"):
+            return args[0]
+        if name in ("relu", "native_batch_norm") or (name == "add" and _like(*args[:2])):
+            one = torch.ops.aten.alias(args[0])
+            return (one, one.new_empty(0), one.new_empty(0)) if name == "native_batch_norm" else one
         if name != "convolution":
             return None
         shape = self.known[self.light[place].gives[0]]
@@ -226,6 +232,10 @@ def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[
         if one.alias_info is not None and one.alias_info.is_write:
             found += tensors(args[place] if place < len(args) else kwargs.get(one.name))
     return found
+
+
+def _like(one: Any, other: Any) -> bool:
+    return isinstance(one, Tensor) and (not isinstance(other, Tensor) or one.shape == other.shape)
 
 
 def _storage(tensor: Tensor) -> int:

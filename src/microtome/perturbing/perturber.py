@@ -23,7 +23,7 @@ from microtome.perturbing.patches import Patch, Response, flat, joined, pasted, 
 from microtome.perturbing.sweep import Sweep
 from microtome.specimen import Specimen, first_tensor, watch
 
-BATCH = (3, 64)  # perturbed pictures in one forward pass of the plain loop, at least and at most
+BATCH = (3, 32)  # perturbed pictures in one forward pass of the plain loop, at least and at most
 KEPT = 512e6  # bytes of clean maps kept at a time
 PREPARED = 1.5e8  # multiply-adds for each layer in all patches together: with fewer, preparing costs more than it saves
 PASSES = 5.0  # forward passes that preparing takes, and some to spare: what is saved has to be more
@@ -104,7 +104,7 @@ class Perturber:
         if recording is None:
             return
         try:
-            plan = planned(recording.draft, reachable(recording.draft), spans(patches), parts=(3,))
+            plan = planned(recording.draft, reachable(recording.draft), spans(patches), parts=(4,))
             if len(patches) * (1 - 1 / plan.gain) >= PASSES:
                 self.tape = recording.tape()
             else:
