@@ -215,6 +215,18 @@ def test_where_too_little_is_left_out_the_network_runs_as_it_is(net, monkeypatch
     assert engine.why == "too little can be left out" and engine.plan is None
 
 
+def test_one_pass_tells_that_nothing_can_be_left_out(net, monkeypatch):
+    monkeypatch.setattr(perturber, "PASSES", 5.0)
+    worker = net.on("cpu")
+    assert worker.layers  # traced before
+    passed = []
+    hook = worker.net.register_forward_pre_hook(lambda _, args: passed.append(len(args[0])))
+    engine = Perturber(worker, given(worker, 32, images=1), count=100)
+    engine.responses([Patch(0, 0, 0, torch.zeros(3, 31, 31))] * 9)
+    hook.remove()
+    assert passed[0] == 1 and sum(passed[1:]) == 9  # the picture itself, then the plain loop: no second recording
+
+
 def test_pictures_are_shared_out_where_clean_maps_need_much_memory(net, monkeypatch):
     worker = net.on("cpu")
     x = given(worker, 32, images=3)
