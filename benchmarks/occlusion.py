@@ -60,7 +60,7 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
     specimen = microtome.open(case.network, weights=None, **case.options)
     assert len(specimen.layers) > 0  # traced here, timed for nobody
     worker = specimen.on(plan.device)
-    stride = 64 if plan.quick else STRIDE
+    stride = SIZE if plan.quick else STRIDE
     x = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(plan.device)
     target = int(worker.run(wide(x)).argmax())
     what = f"{case.name}, {len(starts(SIDE, SIZE, stride)) ** 2} positions"

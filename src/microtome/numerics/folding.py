@@ -27,8 +27,7 @@ def folded(
     moved = (shift.double() - mean.double()) * scale
     moved = moved if beta is None else moved + beta.double()
     shape = (-1,) + (1,) * (weight.ndim - 1)
-    made = torch.empty_like(weight)
     units = max(1, PART * len(weight) // max(1, weight.numel()))
-    for into, part, own in zip(made.split(units), weight.split(units), scale.view(shape).split(units), strict=True):
-        into.copy_(part.double() * own)
+    both = zip(weight.split(units), scale.view(shape).split(units), strict=True)
+    made = torch.cat([(part.double() * own).to(weight.dtype) for part, own in both])
     return made, moved.to(weight.dtype)
