@@ -81,10 +81,9 @@ class Audit(Analysis):
                 Table(title="What to do", rows="finding", columns=("fix", "cost", "reason", "source")),
             ]  # fmt: skip
         if "gain" in found:
-            whole = found["gain"].sizes["layer"] == found["gain_now"].size
             note = (
                 "By how much layer, group norm and activation together multiply the gradient's power on its way back, for each "
-                f"number of groups (amount), on noise; 1 keeps it. {'All' if whole else 'The worst'} layers of MT204."
+                "number of groups (amount), on noise; 1 keeps it. The worst layer of MT204, and others with as many units."
             )
             shown += [
                 Curve(title="Gradient gain by number of groups", y=("gain",), x="amount", by="layer", log="xy", note=note),
@@ -111,19 +110,24 @@ class Audit(Analysis):
 
     def caveats(self, found: Arrays) -> Sequence[str]:
         said = [
-            "MT1xx and MT2xx find the same in the untrained network: they speak of the design, not of what was learnt.",
+            "MT1xx and MT201 to MT203 find the same in the untrained network: they speak of the design, not of what was learnt.",
             "A finding says that something can be better by the named source, not that mending it will raise your accuracy.",
         ]
+        if "gain" in found:
+            said.append(
+                "MT204 is measured with these weights, the scales of the norms among them: trained ones may have other gains."
+            )
         if muted := int(found["muted"].sum()):
             said.append(f"{muted} layers were left out as asked (ignore).")
         return said
 
 
 def _gains(curves: Sequence[GainCurve]) -> dict[str, Any]:
-    """The gain over the number of groups of the worst layers; now and at best of all of them."""
-    worst = sorted(curves, key=lambda one: one.gap, reverse=True)[:DRAWN]
-    amounts = sorted({groups for one in worst for groups in one.gains})
-    values = np.array([[one.gains.get(groups, np.nan) for groups in amounts] for one in worst])
+    """The gain over the number of groups, of the worst layer and others with as many units; now and at best of all of them."""
+    ranked = sorted(curves, key=lambda one: one.gap, reverse=True)
+    amounts = sorted(ranked[0].gains)
+    worst = [one for one in ranked if sorted(one.gains) == amounts][:DRAWN]  # the same divisors, so that lines have no holes
+    values = np.array([[one.gains[groups] for groups in amounts] for one in worst])
     coords = {"layer": [one.layer for one in worst], "amount": amounts}
     layers = {"layer": [one.layer for one in curves]}
     pairs = {"now": [one.now for one in curves], "best": [one.best for one in curves]}
