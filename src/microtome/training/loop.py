@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from microtome import networks
+from microtome.edit import edited
 from microtome.errors import BadOption, CheckpointError, MissingExtra
+from microtome.specimen import open as open_specimen
 from microtome.training.data import LEARN, Series, series
 from microtome.training.recipes import Recipe
 from microtome.training.removal import without
@@ -55,7 +57,8 @@ def train(
         raise BadOption(
             f"{recipe.network} learns a class for every pixel: it needs scenes with targets, and none of them halved."
         )
-    pupil = fresh(recipe)
+    some = normalised(torch.from_numpy(data.pixels[:1000])) if recipe.decorrelated else None
+    pupil = fresh(recipe, some)
     teacher = None if recipe.teacher is None else Teacher(recipe.teacher)
     raw: nn.Module = pupil
     if teacher is not None:
@@ -78,14 +81,19 @@ def train(
     return _save_weights(pupil, out / f"{recipe.network}.safetensors", recipe)
 
 
-def fresh(recipe: Recipe) -> nn.Module:
+def fresh(recipe: Recipe, some: Tensor | None = None) -> nn.Module:
     """The recipe's network with its first weights; torch's own random state is left as it was.
 
-    What stays when blocks are taken out begins with the weights that it has in the whole network.
+    What stays when blocks are taken out or edits made begins with the weights that it has in the whole network. `some` images
+    (image, rgb, row, col) decorrelate the patches of a transformer.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         net = networks.build(recipe.network, **recipe.options)
+    if some is not None:
+        net = prepared(net, some)
+    if recipe.edits:
+        net = edited(open_specimen(net.eval(), recipe={"size": networks.SIZE}), recipe.edits).net.train()
     if recipe.without:
         net = without(net, recipe.without, recipe.seed)
     return net.to(memory_format=torch.channels_last) if recipe.channels_last else net  # pyright: ignore[reportCallIssue]
@@ -138,7 +146,7 @@ def _fabric(recipe: Recipe) -> Any:
 def _optimizers(net: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """AdamW, its decay only on kernels (not on norms, biases, tokens, positions); before it Muon, if the recipe wants it."""
     named = dict(net.named_parameters())
-    matrices = [name for name, one in named.items() if recipe.muon is not None and one.ndim == 2 and ".blocks." in name]
+    matrices = [name for name, one in named.items() if recipe.muon is not None and one.ndim == 2 and ".blocks." in f".{name}"]
     decayed = [name for name, one in named.items() if one.ndim >= 2 and not name.endswith(("token", "pos_embed"))]
     groups = [
         {"params": [named[name] for name in decayed if name not in matrices], "weight_decay": recipe.weight_decay},

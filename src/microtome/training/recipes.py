@@ -25,6 +25,8 @@ class Recipe:
     muon: float | None = None  # highest rate of Muon on the matrices of the blocks; AdamW keeps all the rest
     radius: float | None = None  # largest RMS of a convolution's filter after each update; what is usual depends on the inputs
     without: tuple[str, ...] = ()  # layers taken out before training
+    edits: tuple[str, ...] = ()  # edits made before training, as for `microtome edit`
+    decorrelated: bool = False  # a transformer's patches enter decorrelated, its positions start as waves, as under a teacher
     teacher: str | None = None  # a network of ours whose probabilities and last maps are part of the target
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])  # of the network's factory
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
@@ -38,11 +40,11 @@ class Recipe:
     def json(self) -> dict[str, Any]:
         """All fields as plain values; `_LATER` ones only where they say something, so that older runs and cards stay what they were."""
         options = {name: list(value) if isinstance(value, tuple) else value for name, value in self.options.items()}
-        said = asdict(self) | {"without": list(self.without), "options": options}
-        return {name: value for name, value in said.items() if name not in _LATER or value not in (None, [], {})}
+        said = asdict(self) | {"without": list(self.without), "edits": list(self.edits), "options": options}
+        return {name: value for name, value in said.items() if name not in _LATER or value not in (None, [], {}, False)}
 
 
-_LATER = ("radius", "without", "options")
+_LATER = ("radius", "without", "edits", "decorrelated", "options")
 
 RECIPES: dict[str, Recipe] = {
     one.network: one
