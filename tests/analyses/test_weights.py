@@ -16,7 +16,7 @@ from microtome.analyses.weights import Weights
 from microtome.errors import Unmeasurable
 from microtome.numerics.norms import norms_after
 from microtome.numerics.weight_pairs import matches, roles
-from microtome.numerics.weight_tensors import FINE, quantiles, sample, spectral, weight_tensors
+from microtome.numerics.weight_tensors import quantiles, sample, spectral, weight_tensors
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data"))
 RECIPE = {"size": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
@@ -263,19 +263,14 @@ def test_large_tensors_are_thinned_evenly_and_the_same_every_time() -> None:
     assert np.array_equal(quantiles(values, most=6), [50, 150, 250, 350, 450, 550])  # middles of six equal shares of 0…599
 
 
-def test_counted_quantiles_lie_where_the_sorted_ones_do() -> None:
-    values = torch.randn(300_000, generator=torch.Generator().manual_seed(0))
+def test_quantiles_of_what_occurs_often_and_of_what_is_not_a_number() -> None:
+    values = torch.randn(30_000, generator=torch.Generator().manual_seed(0))
     most = 1000
-    exact = np.sort(values.numpy())[((np.arange(most) + 0.5) * len(values) / most).astype(np.int64)]
-    counted = quantiles(values, most)
-    assert 0 < np.abs(counted - exact).max() < FINE  # counted, not sorted, and near enough
-    values[::3] = 0.0  # a value that occurs often must stay exactly where it is, or two such tensors would differ there
-    held = quantiles(values, most)
-    assert np.count_nonzero(held == 0) == pytest.approx(most / 3, abs=1)
-    values[0] = 1e4  # one outlier would make every step too wide
-    assert quantiles(values, most)[-2] < 5
-    values[1] = torch.nan
-    assert np.isnan(quantiles(values, most)).all()
+    values[::3] = 0.0
+    assert np.count_nonzero(quantiles(values, most) == 0) == pytest.approx(most / 3, abs=1)
+    for odd in (torch.nan, torch.inf, -torch.inf):
+        values[1] = odd
+        assert np.isnan(quantiles(values, most)).all()
 
 
 def test_the_top_singular_value_of_a_large_weight_is_that_of_the_full_decomposition() -> None:

@@ -7,7 +7,9 @@ from microtome.errors import Unmeasurable
 from microtome.numerics.spectra import (
     comb,
     distinct_values,
+    finite,
     histogram,
+    moments,
     singular_values,
     spectral_norm,
     stable_rank,
@@ -77,6 +79,25 @@ def test_moments_of_more_values_than_are_looked_at_together():
     assert found["skew"] == pytest.approx(stats.skew(exact), rel=1e-10)
     assert found["kurtosis"] == pytest.approx(stats.kurtosis(exact), rel=1e-10)
     assert found["sparsity"] == (exact < 1e-3 * exact.std()).mean() > 0
+    assert moments(torch.from_numpy(values)) == pytest.approx((exact.mean(), exact.std()), rel=1e-12)
+
+
+def test_what_is_finite():
+    assert finite(torch.zeros(0)) and finite(random(3, 4)) and finite(torch.tensor([3e38, -3e38]))
+    for odd in (torch.nan, torch.inf, -torch.inf):
+        for place in (0, 5, 11):
+            values = random(12)
+            values[place] = odd
+            assert not finite(values.view(3, 4))
+
+
+def test_histogram_counts_as_numpy_does():
+    values = torch.cat([random(4000), torch.linspace(-2, 2, 17).repeat(5)])  # many on the very edges
+    for limits in (None, (-2.0, 2.0), (-0.1, 0.7)):
+        counts, edges = np.histogram(values.double().numpy(), bins=16, range=limits)
+        density, centres = histogram(values, 16, limits)
+        assert np.array_equal(density, counts / (len(values) * np.diff(edges)))
+        assert np.array_equal(centres, (edges[1:] + edges[:-1]) / 2)
 
 
 def test_histogram_is_a_density_of_all_values():

@@ -1,6 +1,7 @@
 """What one weight tensor looks like: singular values, moments, histogram, and the comb left by int8 storage."""
 
 import math
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -67,11 +68,9 @@ def statistics(weight: Float[Tensor, "*weight"]) -> dict[str, float]:
         nan = float("nan")
         sparsity = float(low == 0)
         return {"mean": low, "std": 0.0, "skew": nan, "kurtosis": nan, "sparsity": sparsity, "minimum": low, "maximum": high}
-    count, mean = len(values), float(values.mean())
-    parts = [values[start : start + CACHED] for start in range(0, count, CACHED)]  # what a core keeps at hand
-    std = math.sqrt(sum(float(np.square(part - mean).sum()) for part in parts) / count)
+    count, (mean, std) = len(values), moments(weight)
     cubes = fourths = small = 0.0
-    for part in parts:
+    for part in _parts(values):
         scores = (part - mean) / std
         squares = scores * scores
         cubes, fourths = cubes + float(squares @ scores), fourths + float(squares @ squares)
@@ -85,6 +84,22 @@ def statistics(weight: Float[Tensor, "*weight"]) -> dict[str, float]:
         "minimum": low,
         "maximum": high,
     }
+
+
+def moments(weight: Float[Tensor, "*weight"]) -> tuple[float, float]:
+    """Mean and standard deviation of all values.
+
+    Raises:
+        Unmeasurable: the weight is empty or holds values that are not finite.
+    """
+    values = _finite(weight)
+    mean = sum(float(part.sum()) for part in _parts(values)) / len(values)
+    return mean, math.sqrt(sum(float((away := part - mean) @ away) for part in _parts(values)) / len(values))
+
+
+def finite(weight: Float[Tensor, "*weight"]) -> bool:
+    """Whether every value is finite: the smallest and the largest are not where one is not a number."""
+    return weight.numel() == 0 or all(bool(end.isfinite()) for end in weight.aminmax())
 
 
 def histogram(
@@ -101,8 +116,11 @@ def histogram(
     low, high = limits or (float(values.min()), float(values.max()))
     if low == high:  # a constant still needs a bin with a width
         low, high = low - 0.5, high + 0.5
-    counts, edges = np.histogram(values, bins=bins, range=(low, high))
-    return counts / (len(values) * np.diff(edges)), (edges[1:] + edges[:-1]) / 2
+    edges = np.linspace(low, high, bins + 1)
+    ordered = np.sort(values).astype(np.float64)
+    below = np.searchsorted(ordered, edges, side="left")
+    below[-1] = np.searchsorted(ordered, edges[-1], side="right")  # the last bin holds its upper edge too
+    return np.diff(below) / (len(values) * np.diff(edges)), (edges[1:] + edges[:-1]) / 2
 
 
 def distinct_values(weight: Float[Tensor, "*weight"]) -> int:
@@ -157,10 +175,17 @@ def _on(relative: Array, k: int) -> Bool[Array, "*channel"]:
     return np.abs(scaled - np.round(scaled)).max(axis=-1, initial=0.0) < FIT
 
 
-def _finite(weight: Tensor) -> Float64[Array, " value"]:
-    values = weight.detach().cpu().double().flatten().numpy()
-    if values.size == 0 or not np.isfinite(values).all():
+def _finite(weight: Tensor) -> Float[Array, " value"]:
+    """All values of a weight as float32, or float64 where they are."""
+    values = weight.detach().cpu().flatten()
+    values = values if values.dtype == torch.float64 else values.float()
+    if values.numel() == 0 or not finite(values):
         raise Unmeasurable(
             f"A weight of shape {tuple(weight.shape)} is empty or holds values that are not finite; check the weights file."
         )
-    return values
+    return values.numpy()
+
+
+def _parts(values: Float[Array, " value"]) -> Iterator[Float64[Array, " few"]]:
+    """The values in float64, as many at a time as a core keeps at hand."""
+    return (values[start : start + CACHED].astype(np.float64) for start in range(0, len(values), CACHED))

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from microtome.numerics.norms import Norm
-from microtome.numerics.spectra import comb, matrix
+from microtome.numerics.spectra import comb, finite, matrix
 from microtome.numerics.weight_tensors import spread_rows
 
 HEALTH = (
@@ -30,17 +30,16 @@ def health(values: Float[Tensor, "unit *inputs"], norm: Norm | None = None) -> d
     selection of rows. A placeholder norm multiplies by one and subtracts nothing: untrained, or folded into the weights before.
     """
     flat = matrix(values)
-    finite = torch.isfinite(flat)
-    whole = bool(finite.all())
-    same = flat.amin(1) == flat.amax(1)
-    zero = (flat == 0).all(1)
+    low, high = flat.amin(1), flat.amax(1)  # of a row with NaN, NaN
+    whole = finite(torch.stack([low, high]))
+    same, zero = low == high, (low == 0) & (high == 0)
     found = comb(spread_rows(values)) if whole else None
     lattice = found is not None and found.kind != "" and found.size >= ENOUGH
     nan = float("nan")
     return {
         "zero units": float(zero.double().mean()),
         "constant units": float((same & ~zero).double().mean()) if flat.shape[1] > 1 else 0.0,
-        "not finite": float((~finite).sum()),
+        "not finite": 0.0 if whole else float((~torch.isfinite(flat)).sum()),
         "distinct values": float(found.distinct) if found else nan,
         "values looked at": float(found.size) if found else nan,
         "on an 8-bit lattice": (found.share if lattice and found else 0.0) if whole else nan,

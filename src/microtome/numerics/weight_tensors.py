@@ -15,12 +15,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.spectra import histogram, matrix, singular_values, statistics
+from microtome.numerics.spectra import finite, histogram, matrix, moments, singular_values, statistics
 
 MOST = 5_000_000  # values of one tensor that are looked at one by one; of a larger tensor a strided sample
-STEPS = 1 << 20  # equal steps from the smallest to the largest value, into which very many values are counted
-FINE = 4e-5  # of a standard deviation: the widest step; with far outliers the values are sorted instead
-FULL = 1e-4  # of all values: what the fullest step may hold
 QUANTILES = 131_072  # values that stand for a tensor in distances; with fewer it stands for itself
 EXACT = 256  # units or inputs up to which all singular values are computed
 TOLERANCE = 1e-2  # of the squared top singular value, as ARPACK estimates it; the errors seen are below 1e-6
@@ -40,7 +37,7 @@ STATISTICS = (
 
 
 class Stored(NamedTuple):
-    """A weight tensor with its units first, float32 on the CPU, and the dtype that it is stored in."""
+    """A weight tensor with its units first, float32 in plain layout on the CPU, and the dtype that it is stored in."""
 
     values: Tensor
     dtype: str
@@ -67,7 +64,8 @@ def weight_tensors(net: nn.Module) -> dict[str, Stored]:
                 continue
             seen.add(id(value))
             name = path if leaf == "weight" and path else f"{path}.{leaf}".lstrip(".")
-            found[name] = Stored(_units_first(module, leaf, value.detach()), str(value.dtype).removeprefix("torch."))
+            plainly = _units_first(module, leaf, value.detach()).contiguous()  # once: channels-last kernels are read many times
+            found[name] = Stored(plainly, str(value.dtype).removeprefix("torch."))
     return found
 
 
@@ -109,7 +107,7 @@ def described(values: Float[Tensor, "unit *inputs"]) -> dict[str, float]:
     """
     read = sample(values)
     told = dict.fromkeys(STATISTICS, float("nan")) | {"weights": float(values.numel()), "weights read": float(read.numel())}
-    if not bool(torch.isfinite(values).all()):
+    if not finite(values):
         return told
     told |= {MOMENTS[name]: value for name, value in statistics(read).items()}
     flat = matrix(values)
@@ -124,12 +122,11 @@ def described(values: Float[Tensor, "unit *inputs"]) -> dict[str, float]:
 def density(values: Float[Tensor, "*weight"], bins: int) -> tuple[Float[Array, " bin"], Float[Array, " bin"]]:
     """Density (a share of all values per unit) and bin centres, to `LIMIT` standard deviations around the mean; NaN for NaN."""
     read = sample(values)
-    if not bool(torch.isfinite(read).all()):
+    if not finite(read):
         return np.full(bins, np.nan), np.full(bins, np.nan)
-    read = read.double()
-    middle, reach = float(read.mean()), LIMIT * float(read.std(correction=0))
-    low, high = max(middle - reach, float(read.min())), min(middle + reach, float(read.max()))
-    return histogram(read, bins, (low, high))
+    middle, spread = moments(read)
+    low, high = (float(end) for end in read.aminmax())
+    return histogram(read, bins, (max(middle - LIMIT * spread, low), min(middle + LIMIT * spread, high)))
 
 
 def sample(values: Float[Tensor, "*weight"], most: int = MOST) -> Float[Tensor, " value"]:
@@ -150,22 +147,13 @@ def quantiles(values: Float[Tensor, "*weight"], most: int = QUANTILES) -> Float[
     """The values in ascending order, or of more than `most` the evenly spaced quantiles, each the middle of an equal share.
 
     Distances between such quantiles differ from those of all values by less than the width of a share, 2 / `most` of a
-    distribution function. Very many values are counted into `STEPS` equal steps instead of sorted, where that moves no value by
-    more than `FINE` standard deviations and no step holds more than `FULL` of all values. Not numbers where a value is not finite.
+    distribution function. Not numbers where a value is not finite.
     """
-    read = sample(values).numpy()
+    read = np.sort(sample(values).numpy())
     if len(read) <= most:
-        return np.sort(read)
+        return read
     ranks = ((np.arange(most) + 0.5) * len(read) / most).astype(np.int64)
-    low, high = float(read.min()), float(read.max())
-    if not np.isfinite([low, high]).all():
-        return np.full(most, np.nan, dtype=read.dtype)
-    step = (high - low) / STEPS
-    if 0 < step <= FINE * float(read[::16].std()):
-        counts = np.bincount(((read - np.float32(low)) * np.float32(1 / step) + np.float32(0.5)).astype(np.int64))
-        if counts.max() <= FULL * len(read):  # values that occur often must keep their exact place: sort those
-            return (low + np.searchsorted(np.cumsum(counts), ranks, side="right") * step).astype(read.dtype)
-    return np.sort(read)[ranks]
+    return read[ranks] if np.isfinite(read[[0, -1]]).all() else np.full(most, np.nan, dtype=read.dtype)
 
 
 def spread_rows(values: Float[Tensor, "unit *inputs"], rows: int = 32, columns: int = 2048) -> Float[Tensor, "few input"]:
