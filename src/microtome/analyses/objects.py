@@ -28,7 +28,7 @@ from microtome.numerics.intervals import Interval, bootstrap, wilson
 from microtome.numerics.localisation import localisation
 from microtome.numerics.maps import THRESHOLDS
 from microtome.numerics.strata import clutter_of
-from microtome.numerics.trends import ranks, relative_loss, slope
+from microtome.numerics.trends import median, ranks, relative_loss, slope
 from microtome.panels import Bars, Heat, Panel, Question, Table
 from microtome.scan import Batch, Pace, forget, through
 from microtome.specimen import Specimen
@@ -295,16 +295,9 @@ def _share(right: np.ndarray[Any, Any]) -> Interval:
     return wilson(int(known.sum()), len(known)) if len(known) >= LEAST else Interval(*[float("nan")] * 3)
 
 
-def _booted(values: np.ndarray[Any, Any], seed: int, statistic: Callable[[Any], float] | None = None) -> Interval:
+def _booted(values: np.ndarray[Any, Any], seed: int, of: Callable[..., Interval] = bootstrap) -> Interval:
     known = values[~np.isnan(values)]
-    return bootstrap(known, statistic, seed=seed) if len(known) >= LEAST else Interval(*[float("nan")] * 3)
-
-
-def _median(values: np.ndarray[Any, Any]) -> float:
-    """The median; five times faster than numpy's for a few hundred values."""
-    below, above = (len(values) - 1) // 2, len(values) // 2
-    parted = np.partition(values, (below, above))
-    return float((parted[below] + parted[above]) / 2)
+    return of(known, seed=seed) if len(known) >= LEAST else Interval(*[float("nan")] * 3)
 
 
 def _overall(columns: Columns, seed: int) -> dict[str, xr.DataArray]:
@@ -316,7 +309,7 @@ def _overall(columns: Columns, seed: int) -> dict[str, xr.DataArray]:
         if name == "accuracy":
             rows.append(_share(columns["correct"][columns["seen"]]))
         elif name.startswith("coverage"):
-            rows.append(_booted(columns[name][kept], seed, _median))
+            rows.append(_booted(columns[name][kept], seed, median))
         else:
             rows.append(_booted(columns[name], seed))
     told = {"measure": list(OVERALL)}

@@ -92,6 +92,24 @@ def bootstrap(
     return Interval(value, float(low), float(high))
 
 
+def weighted_bootstrap(
+    images: int,
+    statistic: Callable[[Float64[Array, "draw image"]], Float64[Array, " draw"]],
+    count: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """The statistic and its percentile interval over resampled images, all samples at once.
+
+    `statistic` gives a value for each row of weights, which say how often each image is drawn; the rows are those of
+    `bootstrap_weights`. Draws whose value is not a number are left out.
+    """
+    value = float(statistic(np.ones((1, images)))[0])
+    draws = np.concatenate([statistic(batch.astype(np.float64)) for batch in _weights(images, count, seed)])
+    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
 def _weights(images: int, draws: int, seed: int) -> Iterator[Array]:
     random = np.random.default_rng(seed)
     rows = max(1, BLOCK // max(images, 1))

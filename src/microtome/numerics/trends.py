@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.intervals import Interval, bootstrap
+from microtome.numerics.intervals import Interval, weighted_bootstrap
 
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 
@@ -28,13 +28,17 @@ def slope(values: Float[Array, " image"], against: Float[Array, " image"], least
     if len(y) < max(2, least) or np.ptp(x) == 0:
         return UNKNOWN
 
-    def line(places: Array) -> float:
-        at = places.astype(np.int64)
-        away = x[at] - x[at].mean()
-        spread = float(away @ away)
-        return float(away @ y[at]) / spread if spread > 0 else float("nan")
+    x, y = x - x.mean(), y - y.mean()  # the slope stays; sums of squares keep their digits
 
-    return bootstrap(np.arange(len(y)), line, seed=seed)
+    def line(weights: Array) -> Array:
+        drawn = weights > 0
+        level = np.where(drawn, x, np.inf).min(1) == np.where(drawn, x, -np.inf).max(1)  # all of one `against`: no line
+        total = weights.sum(1)
+        across, up = weights @ x, weights @ y
+        spread, shared = weights @ (x * x) - across * across / total, weights @ (x * y) - across * up / total
+        return np.divide(shared, spread, out=np.full_like(total, np.nan), where=~level)
+
+    return weighted_bootstrap(len(y), line, seed=seed)
 
 
 def relative_loss(
@@ -49,10 +53,24 @@ def relative_loss(
     if min(int((~end).sum()), int(end.sum())) < max(1, least) or y[~end].mean() <= 0:
         return UNKNOWN
 
-    def loss(places: Array) -> float:
-        at = places.astype(np.int64)
-        early, late = y[at][~end[at]], y[at][end[at]]
+    def loss(weights: Array) -> Array:
+        sides = [(weights @ (y * side), weights @ side.astype(np.float64)) for side in (~end, end)]
+        drawn = (sides[0][1] > 0) & (sides[1][1] > 0)
+        early, late = (np.divide(total, count, out=np.full_like(total, np.nan), where=drawn) for total, count in sides)
         # a draw whose first mean is not positive has no relative loss
-        return 1 - float(late.mean() / early.mean()) if len(early) and len(late) and early.mean() > 0 else float("nan")
+        return 1 - np.divide(late, early, out=np.full_like(late, np.nan), where=early > 0)
 
-    return bootstrap(np.arange(len(y)), loss, seed=seed)
+    return weighted_bootstrap(len(y), loss, seed=seed)
+
+
+def median(values: Float[Array, " image"], seed: int = 0) -> Interval:
+    """The median of values without NaN, and its interval."""
+    order = np.argsort(values)
+    ordered = np.asarray(values, dtype=np.float64)[order]
+    middle = (len(values) - 1) // 2, len(values) // 2
+
+    def halved(weights: Array) -> Array:
+        upto = weights[:, order].cumsum(1)
+        return np.mean([ordered[(upto <= rank).sum(1)] for rank in middle], axis=0)
+
+    return weighted_bootstrap(len(values), halved, seed=seed)
