@@ -60,7 +60,7 @@ class Case:
 CASES = (
     Case("the blocks of ResNet-18", "timm:resnet18", "blocks", 256, 64, apart=True),
     Case("the blocks of ResNet-18", "timm:resnet18", "blocks", 256, 256),
-    Case("the blocks of ResNet-50", "timm:resnet50", "blocks", 64, 64),
+    Case("the blocks of ResNet-50", "timm:resnet50", "blocks", 256, 64),
     Case("the convolutions of ResNet-18", "timm:resnet18", "convs", 64, 64, target=None),
 )
 MEMORY = Case("the blocks of ResNet-18", "timm:resnet18", "blocks", 64, 32, size=96)

@@ -126,10 +126,10 @@ def resolve(device: str) -> str:
 def batches(specimen: Specimen, images: Images, pace: Pace, start: int = 0) -> Iterator[Batch]:
     """The batches of `images` in the specimen's own geometry from batch number `start` on, ready on the specimen's device."""
     wide = any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in specimen.net.parameters())
+    layout = torch.channels_last if wide else torch.contiguous_format
     for part in images.batches(specimen.recipe, pace.batch, start=start * pace.batch, shard=pace.shard):
         number = int(part.index[0]) // pace.batch
-        x = specimen.recipe.normalised(torch.from_numpy(part.pixels).to(specimen.device))
-        x = x.contiguous(memory_format=torch.channels_last) if wide else x.contiguous()
+        x = specimen.recipe.normalised(torch.from_numpy(part.pixels).to(specimen.device), layout)
         yield Batch(number, np.asarray(part.index), x, part.pixels, part.labels, len(images))
 
 

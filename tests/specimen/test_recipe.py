@@ -77,6 +77,8 @@ def test_pixels_are_what_is_normalised() -> None:
     assert pixels.dtype == np.uint8
     batch = recipe.normalised(torch.from_numpy(np.stack([pixels, pixels])))
     assert torch.equal(batch[1], recipe.tensor(picture(260, 300)))
+    wide = recipe.normalised(torch.from_numpy(np.stack([pixels, pixels])), torch.channels_last)
+    assert batch.is_contiguous() and wide.is_contiguous(memory_format=torch.channels_last) and torch.equal(batch, wide)
     # by hand: (value / 255 - mean) / std of the red channel of the first pixel
     assert batch[0, 0, 0, 0].item() == pytest.approx((pixels[0, 0, 0] / 255 - 0.485) / 0.229, abs=1e-6)
 

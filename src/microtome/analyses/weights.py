@@ -76,7 +76,8 @@ class Weights(Analysis):
         arrays: dict[str, Any] = {}
         # the one that other analyses ask for comes last, so that it is at hand for them
         for number in sorted(range(TWINS), key=lambda number: self.seed + number == BASELINE):
-            twin = specimen.working_twin(self.seed + number)
+            kept = self.seed + number == BASELINE
+            twin = specimen.working_twin(BASELINE) if kept else specimen.twin(self.seed + number)
             other = {name: stored.values for name, stored in weight_tensors(twin.net).items()}
             raw.append(distances(other, pairing.pairs))
             if number == 0:

@@ -70,15 +70,18 @@ class Recipe:
         """The normalised picture: float32 (rgb, row, col), or (1, row, col) where the recipe has one channel."""
         return self.normalised(torch.from_numpy(self.pixels(picture))[None])[0]
 
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """Pixels uint8 (image, row, col, rgb) as float32 (image, rgb, row, col), mean taken off and divided by std."""
+    def normalised(self, pixels: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
+        """Pixels uint8 (image, row, col, rgb) as float32 (image, rgb, row, col), mean taken off and divided by std.
+
+        `layout` is that of the memory: of pixels that lie side by side, channels-last needs no copy.
+        """
         values = pixels.permute(0, 3, 1, 2).to(torch.float32).div(255.0)
         mean = torch.tensor(self.mean, device=values.device).view(1, 3, 1, 1)
         std = torch.tensor(self.std, device=values.device).view(1, 3, 1, 1)
         if self.channels == 1:  # the luminance weights of ITU-R BT.601, which Pillow's convert("L") uses
             weights = torch.tensor((0.299, 0.587, 0.114), device=values.device).view(1, 3, 1, 1)
             values, mean, std = (values * weights).sum(1, keepdim=True), mean[:, :1], std[:, :1]
-        return values.sub_(mean).div_(std).contiguous()
+        return values.sub_(mean).div_(std).contiguous(memory_format=layout)
 
     def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The mask (row, col) cut to what the network sees: bool (row, col) of `size`, nearest neighbour."""
