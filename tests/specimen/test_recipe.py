@@ -167,3 +167,17 @@ def test_unusual_configurations_are_said() -> None:
     recipe, notes = from_timm(config)
     assert recipe.interpolation == "bilinear"
     assert len(notes) == 2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_normalising_by_the_plain_formula(channels: int) -> None:
+    pixels = torch.randint(0, 256, (2, 5, 7, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    recipe = Recipe(size=(5, 7), channels=channels)
+    values = pixels.double() / 255
+    mean, std = (torch.tensor(one[:channels], dtype=torch.float64) for one in (recipe.mean, recipe.std))
+    if channels == 1:
+        values = values @ torch.tensor([[0.299], [0.587], [0.114]], dtype=torch.float64)
+    torch.testing.assert_close(
+        recipe.normalised(pixels), ((values - mean) / std).permute(0, 3, 1, 2).float(), atol=1e-6, rtol=0
+    )
+    assert torch.equal(recipe.normalised(pixels.transpose(1, 2)), recipe.normalised(pixels).transpose(2, 3))

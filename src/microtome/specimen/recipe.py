@@ -75,13 +75,15 @@ class Recipe:
 
         `layout` is that of the memory: of pixels that lie side by side, channels-last needs no copy.
         """
-        values = pixels.permute(0, 3, 1, 2).to(torch.float32).div(255.0)
-        mean = torch.tensor(self.mean, device=values.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=values.device).view(1, 3, 1, 1)
+        values = pixels.to(torch.float32).div(255.0)
         if self.channels == 1:  # the luminance weights of ITU-R BT.601, which Pillow's convert("L") uses
-            weights = torch.tensor((0.299, 0.587, 0.114), device=values.device).view(1, 3, 1, 1)
-            values, mean, std = (values * weights).sum(1, keepdim=True), mean[:, :1], std[:, :1]
-        return values.sub_(mean).div_(std).contiguous(memory_format=layout)
+            values = (values * torch.tensor((0.299, 0.587, 0.114), device=values.device)).sum(-1, keepdim=True)
+        # one row of pixels at a time: three values at a time would be slow
+        mean, std = (
+            torch.tensor(one[: values.shape[3]], device=values.device).repeat(values.shape[2]) for one in (self.mean, self.std)
+        )
+        even = values.flatten(2).sub_(mean).div_(std).view(values.shape)
+        return even.permute(0, 3, 1, 2).contiguous(memory_format=layout)
 
     def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The mask (row, col) cut to what the network sees: bool (row, col) of `size`, nearest neighbour."""
