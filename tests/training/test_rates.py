@@ -11,7 +11,10 @@ from microtome.networks.deeplab import Backbone
 from microtome.numerics.intervals import student
 from microtome.training import rates as sweeping
 from microtome.training.cues import COLOURS, SIDE, SQUARE, distant_cues
-from microtome.training.rates import TASKS, Task, finding, page, rates, sweep, table
+from microtome.training.judging import answers
+from microtome.training.loop import fresh
+from microtome.training.rates import TASKS, Task, rates, sweep, without_branches
+from microtome.training.rates_page import finding, page, table
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TINY = Task(
@@ -82,11 +85,27 @@ def test_a_sweep_gives_the_same_numbers_twice_and_resumes(tmp_path: Path) -> Non
     assert one == two
     assert sweep("cues", tmp_path / "one", task=TINY, judged=32) == one
     assert [row["rates"] for row in one["rows"]] == [[1, 1, 1], [5, 11, 16]]
-    assert all(len(row["mean_iou"]) == 2 for row in one["rows"])
+    assert all(len(row["mean_iou"]) == 2 and np.shape(row["without"]) == (2, 3) for row in one["rows"])
     assert "| 1/16 | 1, 1, 1 | – |" in table(one)
     assert "| 1 | 5, 11, 16 | 1 |" in table(one)
     with pytest.raises(BadOption, match="Did you mean 'scenes'"):
         sweep("scene", tmp_path)
+
+
+def test_a_branch_left_out_is_a_branch_whose_kernel_is_zero() -> None:
+    judge = distant_cues(6, seed=9)
+    assert judge.targets is not None
+    net = fresh(TINY.recipe((2, 3), 0))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    found = without_branches(net, judge, 5)
+    assert all(value.equal(before[name]) for name, value in net.state_dict().items())
+    asked = judge.targets > 0
+    for number, one in enumerate(found, start=1):  # branch 0 is the 1 x 1
+        net = fresh(TINY.recipe((2, 3), 0))
+        net.get_submodule(f"aspp.branches.{number}.conv").weight.data.zero_()
+        assert one == pytest.approx((answers(net, judge) == judge.targets)[asked].mean())
+    assert len(found) == 2
+    assert judge.first(2).targets is not None and len(judge.first(2)) == 2
 
 
 def test_student_s_interval_by_its_table() -> None:
@@ -115,7 +134,12 @@ def test_the_page_says_what_was_measured() -> None:
     assert (DOCS / "experiments_rates.md").read_text(encoding="utf-8") == page(said)
     for found in said["sweeps"]:
         task = TASKS[found["task"]]
-        assert (found["epochs"], found["count"], found["seeds"]) == (task.epochs, task.count, task.seeds)
+        assert [found[name] for name in ("epochs", "count", "batch", "seeds")] == [
+            task.epochs,
+            task.count,
+            task.batch,
+            task.seeds,
+        ]
         assert [row["rates"] for row in found["rows"]] == [list(rates(share, found["side"])) for share in task.shares]
         assert all(0 <= one <= 1 for row in found["rows"] for one in row["mean_iou"] + row["objects"])
         assert (DOCS / "figures" / f"rates_{found['task']}.png").is_file()

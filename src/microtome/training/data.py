@@ -37,6 +37,11 @@ class Series:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first(self, count: int) -> "Series":
+        """The first `count` of them, or all where there are fewer."""
+        targets = None if self.targets is None else self.targets[:count]
+        return Series(self.pixels[:count], self.labels[:count], self.areas[:count], targets)
+
 
 def series(count: int, seed: int, *, masks: bool = False, cache: Path | None = None, workers: int = 1) -> Series:
     """The first `count` default scenes of `seed`, with targets if `masks` are wanted.
