@@ -10,6 +10,7 @@ import microtome as mt
 from microtome import testing
 from microtome.numerics.planning import planned
 from microtome.numerics.windows import reachable
+from microtome.numerics.winograd import UNITS
 from microtome.perturbing import Patch, Perturber, perturber
 from microtome.perturbing.patches import spans
 
@@ -145,6 +146,32 @@ def test_every_cut_of_an_awkward_network():
         equal(engine._swept(engine.tape, plan, asked, units), known)
     again = engine.responses(asked, units)
     assert torch.equal(again.scores, engine.responses(asked, units).scores)
+
+
+class Wide(nn.Module):
+    """Enough units for kernels by fewer multiplications, with a shortcut around them, at even and odd sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, UNITS, 3, padding=1)
+        self.one, self.two = nn.Conv2d(UNITS, UNITS, 3, padding=1), nn.Conv2d(UNITS, UNITS, 3)
+        self.head = nn.Linear(UNITS, 5)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        x = F.relu(self.one(x) + x)
+        return self.head(F.relu(self.two(x)).mean((2, 3)))
+
+
+def test_kernels_by_fewer_multiplications_give_the_same():
+    specimen = mt.open(Wide(), recipe={"size": (19, 22)}).on("cpu")
+    x = given(specimen, (19, 22))
+    asked, units = patches(x, count=10), torch.tensor([3, 300])
+    loop, engine = Perturber(specimen, x, "one", count=0), Perturber(specimen, x, "one", count=100)
+    equal(engine.responses(asked, units), loop.responses(asked, units))
+    assert engine.plan is not None and engine.plan.cut > 0
+    tiled = [node.func.tiled is not None for node in engine.tape.nodes if node.name == "convolution"]
+    assert tiled == [False, True, True]
 
 
 def test_little_that_changes_saves_operations_and_the_limit_is_never_below():
