@@ -23,8 +23,9 @@ TIMED = (
     "occlusion analysis calls it for each batch of pictures: writing the network down, planning, comparing with the network itself "
     "and the uncovered picture are in it. captum: `Occlusion(net).attribute(...)` under no_grad, on its own copy of the network, "
     "with the `perturbations_per_eval` in which the network was fastest just before on 16 pictures. Limit: how many times fewer "
-    "multiply-adds would do, were only what each position can reach computed again (receptive-field arithmetic). The plain loop is the same network over "
-    "batches of covered pictures, of the size that was fastest just before, and once the uncovered one; where nothing is gained the "
+    "multiply-adds would do, were only what each position can reach computed again (receptive-field arithmetic). "
+    "The plain loop is the same network over batches of covered pictures, of the size that was fastest just before, and once the "
+    "uncovered one; where nothing is gained the "
     "engine runs such a loop itself, and 3 % below 1 count as noise."
 )
 SIZE, STRIDE, SIDE = 32, 16, 224
