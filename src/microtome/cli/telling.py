@@ -34,7 +34,8 @@ def tell(outcome: "Outcome", images: "Images | None", wanted: bool, as_json: boo
         )
     for one in outcome.failed:
         click.echo(f"FAILED {one['specimen']}: {one['analysis']}: {one['reason']}", err=True)
-    click.echo(f"\n{len(outcome.findings)} findings ({len(outcome.reused)} reused) in {outcome.root}, {seconds:.0f} s.")
+    made = len(outcome.findings)
+    click.echo(f"\n{made} finding{'s' if made != 1 else ''} ({len(outcome.reused)} reused) in {outcome.root}, {seconds:.0f} s.")
     if page is not None:
         click.echo(f"Report: {page.resolve()}")
     return code
