@@ -40,13 +40,18 @@ STAND_INS = {"checkpoints": "runs/mini_resnet"}  # in the example of an analysis
 EXAMPLES = {  # whose network the example opens, where mini_resnet has not what is asked about
     "atrous": "microtome:mini_deeplab",
     "atrous_rates": "microtome:mini_deeplab",
+    "dropout": "timm:resnetv2_50",
     "excitation": "microtome:mini_seresnet",
     "gaussian_attention_bias": "microtome:mini_deit",
     "position": "microtome:mini_deit",
     "prelayernorm": "microtome:mini_deit",
     "reuse": "microtome:mini_densenet",
 }
-SPELT = {"atrous_rates": {"at": ("aspp",), "rates": (1, 3, 6)}}  # options of an example whose defaults would change nothing
+SPELT = {
+    "atrous_rates": {"at": ("aspp",), "rates": (1, 3, 6)},
+    "front_end": {"kernel": 7, "stride": 2},
+    "head_dropout": {"p": 0.2},
+}  # options of an example whose defaults would change nothing
 FAVOURITES = ("microtome:mini_resnet", "microtome:mini_deit")  # whose finding illustrates a page, if it is there
 # Panels that a page shows beside the first, by title; of several in one tuple the first stands left of the others.
 FURTHER = {
