@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from microtome import networks
+from microtome.numerics.counts import parameters
 
 _HEAD = """# Networks of our own
 
@@ -164,7 +165,7 @@ def _size(name: str, **options: Any) -> int:
     """Parameters of a network that is built without memory for them."""
     with torch.device("meta"):
         net = networks.build(name, **options)
-    return sum(one.numel() for one in net.parameters())
+    return parameters(net)
 
 
 def _accuracy(cards: list[dict[str, Any]]) -> str:

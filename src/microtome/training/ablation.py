@@ -10,23 +10,22 @@ intervals are ours.
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from scipy.stats import rankdata
 
 from microtome.errors import BadOption, MicrotomeError, UnknownName, did_you_mean
-from microtome.numerics.intervals import bootstrap, wilson
+from microtome.numerics.counts import parameters
 from microtome.training.data import JUDGE, LEARN, Series, series
+from microtome.training.experimenting import Told, keep, lost, lost_points, right_share, say, trained
 from microtome.training.judging import JUDGED, answers, macs
-from microtome.training.loop import fresh, train
+from microtome.training.loop import fresh
 from microtome.training.recipes import Recipe
 
 HIDDEN = 256  # units of fc6 and fc7: 4096 in the paper
@@ -40,7 +39,6 @@ NETWORK = Recipe(
     options={"num_classes": 10, "size": 64, "norm": "batch", "width": 0.25, "hidden": HIDDEN},
 )
 WIDER = (96, 256, 512, 1024, 512)  # the paper's wider layers 3, 4, 5
-Told = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +103,12 @@ def ablation(
         learnt: list[int] = []
         for seed in range(seeds):
             plan = variant.recipe(network, seed)
-            net = fresh(plan)
-            net.load_state_dict(load_file(train(plan, out / variant.title.replace(" ", "-") / f"seed-{seed}", data=learn)))
+            net = trained(plan, out / variant.title.replace(" ", "-") / f"seed-{seed}", learn)
             runs.append(answers(net, judge) == judge.labels)
             learnt.append(int((answers(net, learn) == learn.labels).sum()))
             if told is not None:
                 told(f"{variant.title}, seed {seed}: {runs[-1].mean():.1%}, of the learnt {learnt[-1] / len(learn):.1%}")
-        right = np.stack(runs).astype(float)
+        right = np.stack(runs)
         first = right if first is None else first
         net = fresh(variant.recipe(network, 0))
         rows.append(
@@ -119,11 +116,11 @@ def ablation(
                 "title": variant.title,
                 "without": list(variant.without),
                 "changed": {name: list(one) if isinstance(one, tuple) else one for name, one in variant.changed},
-                "parameters": sum(one.numel() for one in net.parameters()),
+                "parameters": parameters(net),
                 "macs": macs(net),
                 "right": [int(one.sum()) for one in runs],
                 "learnt": learnt,
-                "lost": [float(one) for one in bootstrap((first - right).mean(axis=0))],
+                "lost": lost(first, right),
             }
         )
     facts = {"network": network.network, "options": network.json()["options"], "epochs": network.epochs}
@@ -136,10 +133,9 @@ def table(found: dict[str, Any]) -> str:
     lines = [f"| {' | '.join(head)} |", "|---|---:|---:|---|---|---|"]
     for place, row in enumerate(found["rows"]):
         learnt = ", ".join(f"{100 * one / found['count']:.1f}" for one in row["learnt"])
-        scores = [wilson(one, found["judged"]) for one in row["right"]]
-        shares = ", ".join(f"{100 * one.value:.1f} ({100 * one.low:.1f}–{100 * one.high:.1f})" for one in scores)
-        lost = "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * one for one in row["lost"])) if place else "–"
-        cells = [row["title"], f"{row['parameters']:,}", f"{row['macs'] / 1e6:.1f}", learnt, shares, lost]
+        shares = ", ".join(right_share(one, found["judged"]) for one in row["right"])
+        less = lost_points(row["lost"]) if place else "–"
+        cells = [row["title"], f"{row['parameters']:,}", f"{row['macs'] / 1e6:.1f}", learnt, shares, less]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -209,12 +205,11 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(1)  # more would change the last bits of what is learnt
         network = replace(NETWORK, epochs=given.epochs, count=given.count)
         chosen = _rows(given.rows)
-        found = ablation(network, given.out, given.seeds, variants=chosen, cache=given.cache, told=_said)
+        found = ablation(network, given.out, given.seeds, variants=chosen, cache=given.cache, told=say)
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    said = {"date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__, "ablation": found}
-    (given.out / "ablation.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    keep(given.out / "ablation.json", ablation=found)
     print(table(found))
     return 0
 
@@ -227,10 +222,6 @@ def _rows(text: str | None) -> list[Variant]:
         if one not in names:
             raise UnknownName(f"There is no row '{one}'; rows are 0 to {len(VARIANTS) - 1}.{did_you_mean(one, names)}")
     return [VARIANTS[place] for place in sorted({0, *map(int, text.split(","))})]
-
-
-def _said(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

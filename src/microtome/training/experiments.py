@@ -10,27 +10,25 @@ blocks that keep the shape alone, the equal budget, several seeds and intervals 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from microtome.errors import BadOption, MicrotomeError, Uneditable
-from microtome.numerics.intervals import bootstrap, wilson
+from microtome.numerics.counts import parameters
 from microtome.training.data import JUDGE, LEARN, Series, series
+from microtome.training.experimenting import Told, keep, lost, lost_points, right_share, say, trained
 from microtome.training.judging import JUDGED, answers, macs
-from microtome.training.loop import fresh, train
+from microtome.training.loop import fresh
 from microtome.training.recipes import Recipe, recipe
 from microtome.training.removal import removable
 
 Blocks = tuple[str, ...]
-Told = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +88,7 @@ def removal(
         for seed in range(budget.seeds):
             plan = budget.recipe(network, blocks, seed)
             folder = out / network / ("+".join(blocks) or "whole") / f"seed-{seed}"
-            net = fresh(plan)
-            net.load_state_dict(load_file(train(plan, folder, data=learn)))
-            runs.append(answers(net, judge) == judge.labels)
+            runs.append(answers(trained(plan, folder, learn), judge) == judge.labels)
             if told is not None:
                 told(f"{network} without {', '.join(blocks) or 'nothing'}, seed {seed}: {runs[-1].mean():.1%}")
         right[blocks] = np.stack(runs)
@@ -100,10 +96,10 @@ def removal(
         rows.append(
             {
                 "without": list(blocks),
-                "parameters": sum(one.numel() for one in net.parameters()),
+                "parameters": parameters(net),
                 "macs": macs(net),
                 "right": [int(one.sum()) for one in runs],
-                "lost": _lost(right[()], right[blocks]),
+                "lost": lost(right[()], right[blocks]),
             }
         )
     return {
@@ -116,27 +112,21 @@ def removal(
     }
 
 
-def _lost(whole: NDArray[np.bool_], cut: NDArray[np.bool_]) -> list[float]:
-    """How much accuracy (seed, image) the cut network lost: the mean over seeds, and its 95 % interval over the scenes."""
-    return [float(one) for one in bootstrap((whole.astype(float) - cut.astype(float)).mean(axis=0))]
-
-
 def table(found: dict[str, Any]) -> str:
     """The rows as a Markdown table: per cent right of each seed with its Wilson interval, and what was lost."""
     seeds = range(found["seeds"])
     head = ["taken out", "parameters", "multiply-adds (million)", *(f"right, seed {seed}" for seed in seeds), "lost (points)"]
     lines = [f"| {' | '.join(head)} |", "|---|---:|---:|" + "---|" * (found["seeds"] + 1)]
     for row in found["rows"]:
-        scores = [wilson(count, found["judged"]) for count in row["right"]]
-        shares = [f"{100 * one.value:.1f} ({100 * one.low:.1f}–{100 * one.high:.1f})" for one in scores]
-        lost = "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * one for one in row["lost"])) if row["without"] else "–"
+        shares = [right_share(count, found["judged"]) for count in row["right"]]
+        less = lost_points(row["lost"]) if row["without"] else "–"
         if row["without"] and found["seeds"] > 1:
             gone = [
                 100 * (one - two) / found["judged"] for one, two in zip(found["rows"][0]["right"], row["right"], strict=True)
             ]
-            lost += f"; by seed {', '.join(f'{one:+.1f}' for one in gone)}"
+            less += f"; by seed {', '.join(f'{one:+.1f}' for one in gone)}"
         name = ", ".join(f"`{one}`" for one in row["without"]) or "nothing"
-        cells = [name, f"{row['parameters']:,}", f"{row['macs'] / 1e6:.1f}", *shares, lost]
+        cells = [name, f"{row['parameters']:,}", f"{row['macs'] / 1e6:.1f}", *shares, less]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -163,12 +153,11 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(1)  # more would change the last bits of what is learnt
         budget = Budget(epochs=given.epochs, count=given.count, seeds=given.seeds)
         chosen = None if given.without is None else [tuple(one.split(",")) for one in given.without]
-        found = [removal(one, given.out, budget, chosen=chosen, cache=given.cache, told=_said) for one in given.networks]
+        found = [removal(one, given.out, budget, chosen=chosen, cache=given.cache, told=say) for one in given.networks]
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    said = {"date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__, "removal": found}
-    (given.out / "removal.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    keep(given.out / "removal.json", removal=found)
     print("\n\n".join(table(one) for one in found))
     return 0
 
@@ -213,10 +202,6 @@ _TAIL = """## What this says, and what not
 - Zeiler & Fergus saw 40.5 % top-1 error with all layers (validation), 45.4 % without layers 3 and 4, 44.8 % without 6 and 7, 71.3 %
   without all four: either pair costs 4 to 5 points, all four together 31. Their networks, pictures and budgets are others; the
   numbers here are not comparable with theirs, the question is."""
-
-
-def _said(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from microtome import networks
 from microtome.errors import BadOption, CheckpointError
 from microtome.images.scenes import CLASSES
+from microtome.numerics.counts import operations, parameters
 from microtome.numerics.segmentation import confusions, mean_overlap, overlaps, pixel_accuracy, resampled
 from microtome.training.data import JUDGE, LEARN, Series, series
 from microtome.training.loop import normalised
@@ -57,9 +57,7 @@ def interval(right: int, count: int) -> tuple[float, float]:
 def macs(net: nn.Module) -> int:
     """Multiplications and additions, counted as one, of convolutions and matrix products for one 64 x 64 image."""
     net.eval()
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        net(torch.zeros(1, 3, *networks.SIZE))
-    return counter.get_total_flops() // 2
+    return operations(net, torch.zeros(1, 3, *networks.SIZE)) // 2
 
 
 def loaded(name: str, path: Path) -> nn.Module:
@@ -83,7 +81,7 @@ def card(path: Path, recipe: Recipe, *, cache: Path | None = None) -> dict[str, 
         "name": recipe.network,
         "family": networks.FAMILIES[recipe.network],
         "labels": [BACKGROUND, *CLASSES] if recipe.segments else list(CLASSES),
-        "parameters": sum(one.numel() for one in net.parameters()),
+        "parameters": parameters(net),
         "macs": macs(net),
         **(by_pixel(net, data) if recipe.segments else by_image(net, data)),
         "scenes": {"learn_seed": LEARN, "judge_seed": JUDGE, "controls": "default", "size": networks.SIZE[0]},

@@ -16,27 +16,24 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from microtome.errors import BadOption, MicrotomeError, did_you_mean
 from microtome.numerics.segmentation import confusions, mean_overlap
 from microtome.training.cues import COLOURS, distant_cues
 from microtome.training.data import JUDGE, LEARN, Series, series
+from microtome.training.experimenting import Told, keep, say, trained
 from microtome.training.judging import answers
-from microtome.training.loop import fresh, train
 from microtome.training.rates_page import FEW, draw, page, table
 from microtome.training.recipes import Recipe
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 7 / 16, 1 / 2, 3 / 4, 1.0)  # 7/16 is the rule's own at M = 16
 JUDGED = 1000
-Told = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +108,7 @@ def sweep(
         row: dict[str, Any] = {"share": share, "rates": list(branches), "mean_iou": [], "objects": [], "without": []}
         for seed in range(task.seeds):
             plan = task.recipe(branches, seed)
-            net = fresh(plan)
-            net.load_state_dict(load_file(train(plan, out / name / f"rate-{branches[-1]}" / f"seed-{seed}", data=learn)))
+            net = trained(plan, out / name / f"rate-{branches[-1]}" / f"seed-{seed}", learn)
             counts = confusions(wanted, answers(net, judge), task.classes).sum(0)
             row["mean_iou"].append(float(mean_overlap(counts)))
             row["objects"].append(_objects(counts))
@@ -169,18 +165,13 @@ def main(arguments: list[str] | None = None) -> int:
         found: list[dict[str, Any]] = []
         for name in given.tasks or list(TASKS):
             task = TASKS.get(name) if given.seeds is None or name not in TASKS else replace(TASKS[name], seeds=given.seeds)
-            found.append(sweep(name, given.out, task=task, judged=JUDGED, cache=given.cache, told=_said))
+            found.append(sweep(name, given.out, task=task, judged=JUDGED, cache=given.cache, told=say))
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    kept = {"date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__, "sweeps": found}
-    (given.out / "rates.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    keep(given.out / "rates.json", sweeps=found)
     print("\n\n".join(table(one) for one in found))
     return 0
-
-
-def _said(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

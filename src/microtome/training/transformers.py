@@ -10,23 +10,22 @@ arXiv:2305.04722 (Gaussian attention bias); network, scenes, budget and both way
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from microtome import networks
 from microtome.errors import BadOption, MicrotomeError
 from microtome.images.scenes import Controls, scene
-from microtome.numerics.intervals import wilson
+from microtome.numerics.counts import parameters
 from microtome.training.data import JUDGE, LEARN, Series
-from microtome.training.loop import fresh, normalised, train
+from microtome.training.experimenting import Told, keep, right_share, say, trained
+from microtome.training.loop import fresh, normalised
 from microtome.training.recipes import Recipe, recipe
 
 Edits = tuple[str, ...]
@@ -88,7 +87,7 @@ def experiment(
     variants: Sequence[Edits] = VARIANTS,
     learn: Series | None = None,
     judge: Series | None = None,
-    told: Callable[[str], None] | None = None,
+    told: Told | None = None,
 ) -> dict[str, Any]:
     """What the plain transformer and its edited selves can do after the same training, as plain JSON values.
 
@@ -103,13 +102,12 @@ def experiment(
         scores: dict[str, list[list[int]]] = {way: [] for way in WAYS}
         for seed in range(budget.seeds):
             plan = budget.recipe(edits, seed)
-            net = fresh(plan)
-            net.load_state_dict(load_file(train(plan, out / ("+".join(edits) or "plain") / f"seed-{seed}", data=learn)))
+            net = trained(plan, out / ("+".join(edits) or "plain") / f"seed-{seed}", learn)
             for way in WAYS:
                 scores[way].append([right(net, judge, factor, way) for factor in FACTORS])
             if told is not None:
                 told(f"{' + '.join(edits) or 'plain'}, seed {seed}: {scores['free'][-1]} of {len(judge)} right at {FACTORS}")
-        size = sum(one.numel() for one in fresh(budget.recipe(edits, 0)).parameters())
+        size = parameters(fresh(budget.recipe(edits, 0)))
         rows.append({"edits": list(edits), "parameters": size, "right": scores})
     return {
         "epochs": budget.epochs,
@@ -139,8 +137,7 @@ def seeds_table(found: dict[str, Any]) -> str:
     place = found["factors"].index(1.0)
     for row in found["rows"]:
         counts = [one[place] for one in row["right"]["free"]]
-        scores = [wilson(one, found["judged"]) for one in counts]
-        cells = [f"{100 * one.value:.1f} ({100 * one.low:.1f}–{100 * one.high:.1f})" for one in scores]
+        cells = [right_share(one, found["judged"]) for one in counts]
         mean = 100 * sum(counts) / found["seeds"] / found["judged"]
         lines.append(f"| {_name(row)} | {row['parameters']:,} | {' | '.join(cells)} | {mean:.1f} |")
     return "\n".join(lines)
@@ -194,22 +191,17 @@ def main(arguments: list[str] | None = None) -> int:
         if given.out is None or min(vars(budget).values()) < 1:
             raise BadOption("Name --out DIR, and at least one epoch, scene and seed: --out runs/transformers.")
         torch.set_num_threads(1)  # more would change the last bits of what is learnt
-        found = experiment(given.out, budget, told=_said)
+        found = experiment(given.out, budget, told=say)
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    said = {"date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__, "transformers": found}
-    (given.out / "transformers.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    keep(given.out / "transformers.json", transformers=found)
     print("\n\n".join([seeds_table(found), *(table(found, way) for way in WAYS)]))
     return 0
 
 
 def _name(row: dict[str, Any]) -> str:
     return " + ".join(f"`{one}`" for one in row["edits"]) or "plain"
-
-
-def _said(text: str) -> None:
-    print(text, flush=True)
 
 
 _HEAD = """# Experiments: a transformer and two edits
