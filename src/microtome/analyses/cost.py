@@ -24,6 +24,7 @@ from microtome.numerics.counts import multiply_adds
 from microtome.panels import Bars, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen
+from microtome.specimen.tracing import noise
 
 MEASURES = {
     "parameters": "1",
@@ -108,9 +109,7 @@ class Cost(Analysis):
 
 def _noise(specimen: Specimen, count: int) -> torch.Tensor:
     """Random images of the specimen's size, seeded: time does not depend on what is in them."""
-    first = next(specimen.net.parameters(), torch.zeros(1))
-    x = torch.randn(count, specimen.recipe.channels, *specimen.recipe.size, generator=torch.Generator().manual_seed(0))
-    x = x.to(first.device, first.dtype)
+    x = noise(specimen.net, specimen.recipe, count)
     wide = any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in specimen.net.parameters())
     return x.contiguous(memory_format=torch.channels_last) if wide else x
 

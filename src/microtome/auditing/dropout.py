@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from microtome.auditing.rule import Fault, Rule, Subject, listed
 from microtome.specimen import Specimen
-from microtome.specimen.dropping import Dropping, Key, Look, Site, noise, ran
+from microtome.specimen.dropping import Dropping, Key, Look, Site, ran
 from microtome.specimen.layers import is_weight
+from microtome.specimen.tracing import noise
 
 IMAGES = 16
 SHIFTED = 0.9  # ratio of variances below which a batch norm counts as deceived; sampling leaves about 0.98
@@ -92,7 +93,7 @@ def shifts(off: dict[str, float], on: dict[str, float]) -> dict[str, float]:
 
 def _run(specimen: Specimen, sites: Collection[Site], mode: Dropping, look: Look, count: int) -> None:
     """One run at the recipe's size, with the modules that drop in training mode."""
-    ran(specimen.net, noise(specimen.net, specimen.recipe, count), {site.path for site in sites}, mode, look)
+    ran(specimen.net, noise(specimen.net, specimen.recipe, count, seed=1), {site.path for site in sites}, mode, look)
 
 
 def _slot(specimen: Specimen, sites: Collection[Site]) -> str:

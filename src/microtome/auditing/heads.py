@@ -9,7 +9,7 @@ from microtome.auditing.rule import Fault, Rule, Subject, listed
 from microtome.errors import SpecimenError
 from microtome.specimen import Specimen, watch
 from microtome.specimen.gating import gates
-from microtome.specimen.tracing import Call
+from microtome.specimen.tracing import Call, like, noise
 
 FACTORS = (0.25, 1.0, 4.0)  # contrast, as factors on the normalised input
 PICTURES = 8  # of noise and flat colour
@@ -118,14 +118,9 @@ def _contrasts(specimen: Specimen) -> Tensor:
     """Noise of four strengths and four flat colours."""
     generator = torch.Generator().manual_seed(2)
     shape = (specimen.recipe.channels, *specimen.recipe.size)
-    noise = [factor * torch.randn(shape, generator=generator) for factor in (0.25, 0.5, 1.0, 2.0)]
+    rough = [factor * torch.randn(shape, generator=generator) for factor in (0.25, 0.5, 1.0, 2.0)]
     flat = [torch.randn((shape[0], 1, 1), generator=generator).expand(shape) for _ in range(4)]
-    return _like(specimen, torch.stack([*noise, *flat]))
-
-
-def _like(specimen: Specimen, x: Tensor) -> Tensor:
-    first = next((p for p in specimen.net.parameters() if p.is_floating_point()), None)
-    return x if first is None else x.to(first.device, first.dtype)
+    return like(specimen.net, torch.stack([*rough, *flat]))
 
 
 def _embedding(subject: Subject) -> tuple[str, str, Tensor] | None:
@@ -167,13 +162,12 @@ def _outermost(calls: list[Call], conv: Call, cells: int, units: int) -> str:
 
 def _output(specimen: Specimen, path: str, factor: float) -> Tensor:
     kept: list[Tensor] = []
-    noise = torch.randn(4, specimen.recipe.channels, *specimen.recipe.size, generator=torch.Generator().manual_seed(3))
 
     def look(_name: str, value: Tensor) -> None:
         kept.append(value.detach().clone())
 
     with torch.no_grad(), watch(specimen, specimen.layer(path).name, each=look):
-        specimen.net(_like(specimen, noise * factor))
+        specimen.net(factor * noise(specimen.net, specimen.recipe, 4, seed=3))
     return kept[0]
 
 

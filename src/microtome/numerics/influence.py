@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from microtome.numerics.positions import pieces
+from microtome.numerics.positions import at_least_float, pieces
 
 
 def block_influence(
@@ -61,5 +61,5 @@ def _chords(x_in: Tensor, x_out: Tensor) -> tuple[Tensor, Tensor]:
 
 def _directions(values: Tensor) -> Tensor:
     """The unit vector at each position, at least in float32."""
-    values = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+    values = at_least_float(values)
     return values / values.norm(dim=-1, keepdim=True)

@@ -36,7 +36,7 @@ def means(values: Float[Tensor, "image unit position"]) -> Float64[Tensor, "imag
     images, units, positions = values.shape
     total = torch.zeros(images, units, dtype=torch.float64)
     for some, few in pieces(images, positions, units, values.device):
-        total[some] += _at_least_float(values[some, :, few]).sum(2).cpu()
+        total[some] += at_least_float(values[some, :, few]).sum(2).cpu()
     return total / positions
 
 
@@ -45,7 +45,7 @@ def firing(values: Float[Tensor, "image unit position"]) -> Firing:
     images, units, positions = values.shape
     energy, alive, below = torch.zeros(3, images, units, dtype=torch.float64)
     for some, few in pieces(images, positions, units, values.device):
-        part = _at_least_float(values[some, :, few])
+        part = at_least_float(values[some, :, few])
         mark = torch.empty_like(part)  # counts are summed as floats: sums of booleans are slow
         energy[some] += part.square().sum(2).cpu()
         alive[some] += torch.ne(part, 0, out=mark).sum(2).cpu()
@@ -57,5 +57,6 @@ def firing(values: Float[Tensor, "image unit position"]) -> Firing:
     )
 
 
-def _at_least_float(values: Tensor) -> Tensor:
+def at_least_float(values: Tensor) -> Tensor:
+    """The values in float32 where they are of half precision, else as they are."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

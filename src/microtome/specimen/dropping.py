@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from microtome.specimen.layers import is_norm
 from microtome.specimen.recipe import Recipe
+from microtome.specimen.tracing import noise
 from microtome.specimen.twins import seeded
 from microtome.specimen.watching import first_tensor, slow_attention
 
@@ -167,14 +168,6 @@ def ran(net: nn.Module, x: Tensor, owners: Collection[str], mode: Dropping, look
         trial(x)
 
 
-def noise(net: nn.Module, recipe: Recipe, count: int, side: int | None = None) -> Tensor:
-    """Seeded noise for `count` images of at most `side` px, on the network's device and in its dtype."""
-    size = recipe.size if side is None else (min(side, recipe.size[0]), min(side, recipe.size[1]))
-    x = torch.randn(count, recipe.channels, *size, generator=torch.Generator().manual_seed(1))
-    first = next((p for p in net.parameters() if p.is_floating_point()), None)
-    return x if first is None else x.to(first.device, first.dtype)
-
-
 def quieted(net: nn.Module, site: Site) -> str:
     """What was done in words: `net` does not drop there any more. Empty where that is not possible from outside.
 
@@ -198,7 +191,7 @@ def _tried(net: nn.Module, recipe: Recipe, training: bool) -> Dropping | None:
     for side in (SIDE, None):
         mode = Dropping()
         try:
-            ran(net, noise(net, recipe, 2, side), owners, mode)
+            ran(net, noise(net, recipe, 2, seed=1, side=side), owners, mode)
         except (RuntimeError, ValueError, AssertionError, TypeError, IndexError, KeyError, AttributeError):
             continue  # some want their own size, some more than a picture while they train
         return mode

@@ -19,6 +19,7 @@ from microtome.specimen.labels import Labels
 from microtome.specimen.layers import Layer, device_of, head_path, module_layers, named_layers, outputs_of
 from microtome.specimen.recipe import Recipe
 from microtome.specimen.residuals import Residual, residual_blocks
+from microtome.specimen.sameness import same_values
 from microtome.specimen.tracing import Trace, trace
 from microtome.specimen.watching import first_tensor
 
@@ -190,12 +191,9 @@ class Specimen:
         """
         patterns = [pattern] if isinstance(pattern, str) else list(pattern)
         named = {part.strip() for each in patterns for part in each.split(",")}
-        given = {(call.path, call.index): call.gives for call in self.anatomy.found.calls}
-        kept: dict[tuple[int, int], str] = {}
-        for name in self.find(pattern):
-            layer = self.layer(name)
-            kept[given[layer.path, layer.call or 0][layer.branch or 0]] = name
-        return [name for name in self.find(pattern) if name in named or name in kept.values()]
+        first = same_values(self, found := self.find(pattern))
+        outermost = {first[name]: name for name in found}
+        return [name for name in found if name in named or outermost[first[name]] == name]
 
     def layer(self, name: str) -> Layer:
         """The layer of that name; a module path stands for its only or first output. Raises UnknownName."""

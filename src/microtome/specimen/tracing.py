@@ -79,11 +79,19 @@ def deep_tensors(value: Any) -> list[Tensor]:
 
 def example(net: nn.Module, recipe: Recipe) -> Tensor:
     """Noise of the recipe's size for `BATCH` images, on the network's device and in its dtype."""
-    noise = torch.randn(BATCH, recipe.channels, *recipe.size, generator=torch.Generator().manual_seed(0))
-    for parameter in net.parameters():
-        if parameter.is_floating_point():
-            return noise.to(parameter.device, parameter.dtype)
-    return noise
+    return noise(net, recipe, BATCH)
+
+
+def noise(net: nn.Module, recipe: Recipe, count: int, *, seed: int = 0, side: int | None = None) -> Tensor:
+    """Seeded noise for `count` images of at most `side` px, on the network's device and in its dtype."""
+    size = recipe.size if side is None else (min(side, recipe.size[0]), min(side, recipe.size[1]))
+    return like(net, torch.randn(count, recipe.channels, *size, generator=torch.Generator().manual_seed(seed)))
+
+
+def like(net: nn.Module, x: Tensor) -> Tensor:
+    """The same values on the network's device and in its dtype."""
+    first = next((p for p in net.parameters() if p.is_floating_point()), None)
+    return x if first is None else x.to(first.device, first.dtype)
 
 
 def trace(net: nn.Module, recipe: Recipe) -> Trace:
