@@ -273,8 +273,10 @@ def test_quantiles_of_what_occurs_often_and_of_what_is_not_a_number() -> None:
         assert np.isnan(quantiles(values, most)).all()
 
 
-def test_the_top_singular_value_of_a_large_weight_is_that_of_the_full_decomposition() -> None:
-    weight = torch.randn(300, 400, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(("rows", "cols"), [(300, 400), (400, 300), (1030, 1100)])  # Gram of rows, of inputs, none
+@pytest.mark.parametrize("scale", [1.0, 1e-18, 1e15])  # squares and their sums of squares pass the ends of float32
+def test_the_top_singular_value_of_a_large_weight_is_that_of_the_full_decomposition(rows: int, cols: int, scale: float) -> None:
+    weight = torch.randn(rows, cols, generator=torch.Generator().manual_seed(0)) * scale
     exact = torch.linalg.svdvals(weight.double())
     norm, rank = spectral(weight)
     assert norm == pytest.approx(float(exact[0]), rel=1e-4)

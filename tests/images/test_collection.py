@@ -12,7 +12,7 @@ import torch
 
 from microtome.errors import BadOption, ImagesError, UnknownName
 from microtome.images import Images, scenes
-from microtome.images.feeding import PixelCache, ahead, mapped
+from microtome.images.feeding import PixelCache, ahead, mapped, threads
 
 Write = Callable[..., Path]
 
@@ -264,6 +264,18 @@ def test_an_error_in_the_thread_reaches_the_caller(written: Write, tmp_path: Pat
     assert next(stream).index.tolist() == [0, 1]
     with pytest.raises(ImagesError, match=r"3.png' cannot be read: text, not a picture"):
         next(stream)
+
+
+def test_mapped_works_in_no_more_threads_than_asked_for() -> None:
+    def worker(_: int) -> str:
+        return threading.current_thread().name
+
+    assert set(mapped(worker, range(50), most=1)) == {threading.current_thread().name}
+    assert threading.current_thread().name not in set(mapped(worker, range(50), most=2)) or threads() == 1
+
+
+def test_small_scenes_are_drawn_in_one_thread_and_large_ones_in_several() -> None:
+    assert (Images.scenes(1, size=(128, 128)).source.most_threads, Images.scenes(1, size=224).source.most_threads) == (1, None)
 
 
 def test_mapped_keeps_the_order_of_many() -> None:

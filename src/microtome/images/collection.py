@@ -261,7 +261,7 @@ class Images:
         which = key(recipe) + " masks"
         places = [int(self.places[at]) for at in self._checked(indices)]
         found = np.zeros((len(places), *recipe.size), bool)
-        for at, mask in enumerate(mapped(lambda place: self._mask(recipe, which, place), places)):
+        for at, mask in enumerate(mapped(lambda place: self._mask(recipe, which, place), places, self.source.most_threads)):
             found[at] = mask
         return found
 
@@ -323,7 +323,7 @@ class Images:
     @cached_property
     def _digest(self) -> str:
         total = hashlib.sha256(json.dumps(["images", 1, self.classes]).encode())
-        identities = mapped(self.source.identity, [int(place) for place in self.places])
+        identities = mapped(self.source.identity, [int(place) for place in self.places], self.source.most_threads)
         for at, identity in enumerate(identities):
             label = None if self.labels is None else int(self.labels[at])
             total.update(json.dumps([self.source.name(int(self.places[at])), identity, label]).encode())
@@ -361,7 +361,8 @@ class Images:
             return np.zeros((*recipe.size, 3), np.uint8) if found is None else found
 
         found = np.empty((len(index), *recipe.size, 3), np.uint8)
-        for at, pixels in enumerate(mapped(made, [int(self.places[one]) for one in index])):
+        places = [int(self.places[one]) for one in index]
+        for at, pixels in enumerate(mapped(made, places, self.source.most_threads)):
             found[at] = pixels
         return found
 

@@ -47,17 +47,18 @@ def threads() -> int:
     return max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
 
-def mapped(work: Callable[[Given], Made], given: Sequence[Given]) -> Iterator[Made]:
-    """`work` of each, in order, done by several threads; what has not begun is dropped when the caller stops listening."""
-    if len(given) < 2 or threads() == 1:
+def mapped(work: Callable[[Given], Made], given: Sequence[Given], most: int | None = None) -> Iterator[Made]:
+    """`work` of each, in order, done by several threads, at most `most`; what has not begun when the caller stops is dropped."""
+    several = min(most or threads(), threads())
+    if len(given) < 2 or several == 1:
         yield from map(work, given)
         return
-    pool = ThreadPoolExecutor(threads(), thread_name_prefix="microtome-decode")
+    pool = ThreadPoolExecutor(several, thread_name_prefix="microtome-decode")
     try:
         waiting: deque[Future[Made]] = deque()
         for one in given:
             waiting.append(pool.submit(work, one))
-            if len(waiting) >= 8 * threads():  # far enough ahead; the results of a million files need not be held at once
+            if len(waiting) >= 8 * several:  # far enough ahead; the results of a million files need not be held at once
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

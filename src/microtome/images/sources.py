@@ -22,6 +22,7 @@ from microtome.images.shapes import Regions
 
 KNOWN_LIMIT = 64_000_000  # bytes for masks and facts of scenes that were drawn: 10,000 scenes of 224 px
 FACTS_BYTES = 1_000  # one scene's facts, about
+SHARED = 128 * 128  # pixels of a scene up to which threads that draw cost more in waiting for each other than they gain
 
 _hashes: dict[tuple[str, int, int], str] = {}
 _hashing = threading.Lock()
@@ -54,6 +55,7 @@ class Source(ABC):
     """Pictures by their place, with what is known of each."""
 
     kind: str
+    most_threads: int | None = None  # that are worth having for its pictures; None for as many as there are
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -182,6 +184,7 @@ class Scenes(Source):
 
     def __init__(self, count: int, seed: int, size: int | tuple[int, int], controls: scenes.Controls) -> None:
         self.count, self.seed, self.size, self.controls = count, seed, size, controls
+        self.most_threads = 1 if int(np.prod(np.broadcast_to(size, 2))) <= SHARED else None
         self._known: dict[int, _Known] = {}
 
     def __len__(self) -> int:
