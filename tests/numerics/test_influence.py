@@ -40,6 +40,12 @@ def test_a_small_turn_keeps_its_digits():
     assert float(angular_distance(x_in, x_out)) == pytest.approx(1e-3 / math.pi, rel=1e-4)
 
 
+def test_a_small_turn_from_the_opposite_keeps_its_digits():
+    x_in = torch.tensor([[[1.0, 0]]])
+    x_out = torch.tensor([[[-3 * math.cos(1e-3), 3 * math.sin(1e-3)]]])
+    assert 1 - float(angular_distance(x_in, x_out)) == pytest.approx(1e-3 / math.pi, rel=1e-4)
+
+
 def test_positions_without_direction_are_left_out():
     x_in, x_out = torch.tensor([[[1.0, 0], [0, 0]], [[0.0, 0], [0, 0]]]), torch.tensor([[[0.0, 1], [1, 1]]]).repeat(2, 1, 1)
     assert block_influence(x_in, x_out).tolist() == pytest.approx([1, math.nan], nan_ok=True)

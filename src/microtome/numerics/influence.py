@@ -14,6 +14,8 @@ from torch import Tensor
 
 from microtome.numerics.positions import at_least_float, pieces
 
+OPPOSED = 1.9  # chord between unit vectors from which on the other chord is too short to follow from it
+
 
 def block_influence(
     x_in: Float[Tensor, "image position unit"], x_out: Float[Tensor, "image position unit"]
@@ -46,20 +48,20 @@ def influence_and_angle(
 def _chords(x_in: Tensor, x_out: Tensor) -> tuple[Tensor, Tensor]:
     """|u - v| and |u + v| of the unit vectors at each position, in float64.
 
-    1 - cos = |u - v|² / 2 keeps its digits where the two nearly agree, which is the case of interest; 1 - u·v would not.
+    1 - cos = |u - v|² / 2 keeps its digits where the two nearly agree, which is the case of interest; 1 - u·v would not. The other
+    chord follows from |u - v|² + |u + v|² = 4, except where the two nearly oppose each other.
     """
     images, positions, units = x_in.shape
     kind = torch.float64 if x_in.dtype == torch.float64 else torch.float32
     apart = torch.empty(images, positions, dtype=kind, device=x_in.device)
     across = torch.empty_like(apart)
     for at in pieces(images, positions, units, x_in.device):
-        first, second = (_directions(one[at]) for one in (x_in, x_out))
-        apart[at] = (first - second).norm(dim=-1)
-        across[at] = first.add_(second).norm(dim=-1)
+        first, second = (at_least_float(one[at]) for one in (x_in, x_out))
+        length = first.norm(dim=-1)
+        scale = (length / second.norm(dim=-1)).unsqueeze(-1)  # makes the output as long as the input
+        apart[at] = torch.addcmul(first, second, scale, value=-1).norm(dim=-1) / length
+        opposed = apart[at] > OPPOSED
+        across[at] = (4 - apart[at].square()).clamp_min(0).sqrt()
+        if bool(opposed.any()):
+            across[at] = torch.where(opposed, torch.addcmul(first, second, scale).norm(dim=-1) / length, across[at])
     return apart.cpu().double(), across.cpu().double()
-
-
-def _directions(values: Tensor) -> Tensor:
-    """The unit vector at each position, at least in float32."""
-    values = at_least_float(values)
-    return values / values.norm(dim=-1, keepdim=True)
