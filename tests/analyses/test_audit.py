@@ -70,7 +70,7 @@ def test_broken_weights_are_told_once_for_all_layers(broken: mt.Specimen) -> Non
     assert finding["rule"].values.tolist() == ["MT002", "MT101", "MT102", "MT202"]
     (one,) = [one for one in sarif.entries(finding) if one["rule"] == "MT002"]
     assert one["layers"] == ["layer1.0.conv1", "layer3.0.conv1"]
-    assert one["evidence"].startswith("3 units in 2 layers have only zero weights")
+    assert one["evidence"].startswith("3 units in 2 layers with only zero weights")
 
 
 def test_an_unknown_rule_is_refused(net: mt.Specimen) -> None:

@@ -78,10 +78,8 @@ def test_what_is_suggested_mends_it_and_says_the_gains_of_both() -> None:
     fault = uneven_gradient(Subject(net))
     assert fault is not None
     worst = next(one for one in fault.gains if one.layer in fault.evidence)
-    assert (
-        f"16 groups multiply the gradient's power by {worst.gains[16]:.3g}, 2 groups by {worst.gains[2]:.3g}" in fault.evidence
-    )
-    assert "1 more read no layer's output" in fault.evidence
+    assert f"is multiplied by {worst.gains[16]:.3g} with 16 groups, with 2 groups by {worst.gains[2]:.3g}" in fault.evidence
+    assert "1 more reads no layer's output" in fault.evidence
     mended = edited(net, [parsed(fault.edit)])
     assert mended.net.norms[2].num_groups == worst.best == 2 and mended.net.norms[4].num_groups == 16
     left = uneven_gradient(Subject(mended))  # the last norm gets something else now, so it may be told again

@@ -12,7 +12,7 @@ from microtome.auditing import audited
 from microtome.auditing.audit import RULES, Outcome
 from microtome.auditing.dropout import before_norm
 from microtome.auditing.normalisation import few_channels
-from microtome.auditing.rule import Subject
+from microtome.auditing.rule import Subject, counted
 from microtome.edits.prelayernorm import Prelayernorm
 from microtome.errors import UnknownName
 
@@ -179,9 +179,9 @@ def test_every_rule_is_planted_somewhere() -> None:
 
 def test_counts_in_the_evidence() -> None:
     assert faults_of("MT001", nan).startswith("2 values")
-    assert faults_of("MT002", dead).startswith("2 units in 1 layers")
+    assert faults_of("MT002", dead).startswith("2 units in 1 layer with only zero weights")
     assert "reads 25 % of them" in faults_of("MT101", skipped)
-    assert "16 bias values of 1 layers" in faults_of("MT201", biased)
+    assert "16 bias values of 1 layer" in faults_of("MT201", biased)
     assert "3 units are multiplied by zero" in faults_of("MT004", off)
     assert "rate 9 on 8 cells" in faults_of("MT104", rates)
 
@@ -205,7 +205,7 @@ def test_dilated_kernels_that_never_lie_on_the_map_whole() -> None:
     """Rate 5 on 8 cells: ((1 + 2 · 3/8) / 3)² = 34 % of the taps, 10 of 8 cells from the first to the last; a note, no warning."""
     outcome = faults(planted(wide))["MT104"]
     assert outcome.severity == "note" and outcome.fault is not None and outcome.fault.edit == "atrous_rates"
-    assert "1 never have all taps on the map: conv3 has rate 5 on 8 cells, 34 % of its taps read it" in outcome.fault.evidence
+    assert "1 never has all taps on the map: conv3 has rate 5 on 8 cells, 34 % of its taps read it" in outcome.fault.evidence
 
 
 def test_dead_taps_are_counted_not_guessed() -> None:
@@ -223,7 +223,7 @@ def test_dead_taps_are_counted_not_guessed() -> None:
 
     assert faults(planted(mirrored)) == faults(planted(whole)) == {}
     fault = faults(planted(along_rows))["MT104"].fault
-    assert fault is not None and "read only one tap along an axis: conv3 has rate 9 on 8 cells, 31 % of" in fault.evidence
+    assert fault is not None and "reads only one tap along an axis: conv3 has rate 9 on 8 cells, 31 % of" in fault.evidence
 
 
 @pytest.mark.parametrize("rates", [(5, 10, 15), (7, 15), (8,)])
@@ -397,3 +397,8 @@ def test_misplaced_dropout_names_the_edit_where_the_block_has_a_place() -> None:
     fault = faults_all(net)["MT301"].fault
     assert fault is not None and fault.edit == "dropout:p=0.5" and "right before its last weights (1.conv2)" in fault.fix
     assert "MT301" not in {one.rule.id for one in audited(Dropout(p=0.5)(opened(net))) if one.fault}
+
+
+def test_one_is_singular() -> None:
+    assert (counted(1, "layer"), counted(2, "layer"), counted(0, "layer")) == ("1 layer", "2 layers", "0 layers")
+    assert counted(1, "never has", "never have") == "1 never has"

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from microtome.auditing.rule import Fault, Rule, Subject, listed
+from microtome.auditing.rule import Fault, Rule, Subject, counted, listed
 from microtome.specimen.layers import is_norm, is_weight
 
 
@@ -17,7 +17,9 @@ def not_finite(subject: Subject) -> Fault | None:
             counts[path] = counts.get(path, 0) + bad
     if not counts:
         return None
-    return Fault(tuple(counts), f"{sum(counts.values())} values are NaN or infinite, in {listed(list(counts))}")
+    return Fault(
+        tuple(counts), f"{counted(sum(counts.values()), 'value is', 'values are')} NaN or infinite, in {listed(list(counts))}"
+    )
 
 
 def dead_units(subject: Subject) -> Fault | str | None:
@@ -25,7 +27,7 @@ def dead_units(subject: Subject) -> Fault | str | None:
     if subject.specimen.trained is False:
         return "the weights are untrained, and heads often begin at zero"
     found = {path: int((rows == 0).all(1).sum()) for path, rows in _rows(subject)}
-    return _units(subject, found, "have only zero weights: they give their bias wherever they look")
+    return _units(subject, found, "with only zero weights, which give their bias wherever they look")
 
 
 def constant_units(subject: Subject) -> Fault | str | None:
@@ -37,7 +39,7 @@ def constant_units(subject: Subject) -> Fault | str | None:
         for path, rows in _rows(subject)
         if rows.shape[1] > 1
     }
-    return _units(subject, found, "have one value for all their weights: they compute a plain sum")
+    return _units(subject, found, "with one value for all their weights, which compute a plain sum")
 
 
 def switched_off(subject: Subject) -> Fault | str | None:
@@ -51,7 +53,9 @@ def switched_off(subject: Subject) -> Fault | str | None:
             found[path] = zero
     if not found:
         return None
-    return Fault(tuple(found), f"{sum(found.values())} units are multiplied by zero, in {listed(list(found))}")
+    return Fault(
+        tuple(found), f"{counted(sum(found.values()), 'unit is', 'units are')} multiplied by zero, in {listed(list(found))}"
+    )
 
 
 def _rows(subject: Subject) -> list[tuple[str, Tensor]]:
@@ -73,7 +77,8 @@ def _units(subject: Subject, found: dict[str, int], what: str) -> Fault | None:
     if not hit:
         return None
     worst = max(hit, key=lambda path: hit[path])
-    return Fault(tuple(hit), f"{sum(hit.values())} units in {len(hit)} layers {what}; most, {hit[worst]}, in {worst}")
+    where = f"{counted(sum(hit.values()), 'unit')} in {counted(len(hit), 'layer')}"
+    return Fault(tuple(hit), f"{where} {what}; most, {hit[worst]}, in {worst}")
 
 
 RULES = (

@@ -60,7 +60,7 @@ def stuck_gates(subject: Subject) -> Fault | str | None:
         return None
     return Fault(
         tuple(stuck),
-        f"{sum(stuck.values())} of {_total(values)} gates give the same number for {PICTURES} pictures of noise and flat colour, "
+        f"{sum(stuck.values())} of {_total(values)} gates without a change over {PICTURES} pictures of noise and flat colour, "
         f"in {listed(list(stuck))}",
     )
 
@@ -78,8 +78,8 @@ def saturated_gates(subject: Subject) -> Fault | str | None:
         return None
     return Fault(
         tuple(hit),
-        f"{sum(shut.values())} of {_total(values)} gates stay below {SATURATED} and {sum(open_.values())} above {1 - SATURATED} for "
-        f"{PICTURES} pictures of noise and flat colour, in {listed(hit)}",
+        f"{sum(shut.values())} of {_total(values)} gates always below {SATURATED} and {sum(open_.values())} always above "
+        f"{1 - SATURATED} for {PICTURES} pictures of noise and flat colour, in {listed(hit)}",
     )
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from microtome.auditing.gains import curves, regrouping
 from microtome.auditing.invariance import Invariance
-from microtome.auditing.rule import Fault, Rule, Subject, listed
+from microtome.auditing.rule import Fault, Rule, Subject, counted, listed
 from microtome.specimen import Specimen
 from microtome.specimen.residuals import branch_ends
 
@@ -45,7 +45,8 @@ def idle_biases(subject: Subject) -> Fault | str | None:
         return None
     net = subject.specimen.net
     count = sum(_bias(net.get_submodule(path)) for path in told.biases)
-    return Fault(told.biases, f"{count} bias values of {len(told.biases)} layers change no output: {listed(told.biases)}")
+    said = f"{counted(count, 'bias value')} of {counted(len(told.biases), 'layer')}"
+    return Fault(told.biases, f"{said} without an effect on any output: {listed(told.biases)}")
 
 
 def decayed_scales(subject: Subject) -> Fault | str | None:
@@ -86,12 +87,13 @@ def few_channels(subject: Subject) -> Fault | None:
     said: list[str] = []
     if void:
         said.append(
-            f"{len(void)} group norms see one or two values a group, so that nothing or only a sign is left: {listed(void)}"
+            f"{counted(len(void), 'group norm sees', 'group norms see')} one or two values a group, so that nothing or only a sign "
+            f"is left: {listed(void)}"
         )
     if steep:
         path, gain = next(iter(steep.items()))
         grows = "without bound" if gain == float("inf") else f"{gain:.3g} times"
-        said.append(f"{len(steep)} see fewer than eight: {path} multiplies the gradient's power {grows}")
+        said.append(f"{counted(len(steep), 'sees', 'see')} fewer than eight: {path} multiplies the gradient's power {grows}")
     return Fault((*void, *steep), "; ".join(said), severity="error" if void else "warning")
 
 
@@ -102,11 +104,11 @@ def uneven_gradient(subject: Subject) -> Fault | None:
     if not hit:
         return None
     worst = max(hit, key=lambda one: one.gap)
-    left = f"; {len(others)} more read no layer's output and were not measured" if others else ""
+    left = f"; {counted(len(others), 'more reads', 'more read')} no layer's output, not measured" if others else ""
     return Fault(
         tuple(one.layer for one in hit),
         f"{len(hit)} of {len(found)} group norms that follow a layer could be nearer to a gain of 1, on noise; most, {worst.layer}: "
-        f"{_groups(worst.now)} multiply the gradient's power by {worst.gains[worst.now]:.3g}, {_groups(worst.best)} by "
+        f"the gradient's power is multiplied by {worst.gains[worst.now]:.3g} with {_groups(worst.now)}, with {_groups(worst.best)} by "
         f"{worst.gains[worst.best]:.3g}{left}",
         edit=regrouping(hit),
         gains=tuple(hit),
@@ -114,7 +116,7 @@ def uneven_gradient(subject: Subject) -> Fault | None:
 
 
 def _groups(count: int) -> str:
-    return f"{count} group{'s' if count > 1 else ''}"
+    return counted(count, "group")
 
 
 def _bias(module: nn.Module) -> int:

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from microtome.auditing.rule import Fault, Rule, Subject
+from microtome.auditing.rule import Fault, Rule, Subject, counted
 from microtome.dilating import Dilated, suggested
 from microtome.numerics.evenness import folded, forecast, ratio
 from microtome.numerics.receptive import Field
@@ -29,7 +29,8 @@ def unread(subject: Subject) -> Fault | None:
     pointwise = sum(max(cast(nn.Conv2d, call.module).kernel_size) == 1 for call in _convs(subject) if call.path in hit)
     return Fault(
         tuple(hit),
-        f"{len(hit)} convolutions ({pointwise} of them 1 x 1) never read some positions; {worst} reads {100 * hit[worst]:.0f} % of them",
+        f"{counted(len(hit), 'convolution')} ({pointwise} of 1 x 1) with positions never read; "
+        f"{worst} reads {100 * hit[worst]:.0f} % of them",
         edit="kernel_padding",
     )
 
@@ -57,8 +58,9 @@ def uneven(subject: Subject) -> Fault | str | None:
     first = readers[0]
     return Fault(
         tuple(dict.fromkeys(specimen.layer(one.name).path for one in readers)),
-        f"by kernels and strides alone the weakest pixels count {worst:.2f} of the strongest; {len(readers)} layers ({pools} of "
-        f"them pools) read unevenly, first {first.name}: {first.kernel[0]} x {first.kernel[1]} at stride {first.stride[0]}",
+        f"by kernels and strides alone the weakest pixels count {worst:.2f} of the strongest; "
+        f"{counted(len(readers), 'layer reads', 'layers read')} unevenly ({counted(pools, 'pool')}), first "
+        f"{first.name}: {first.kernel[0]} x {first.kernel[1]} at stride {first.stride[0]}",
         severity="warning" if worst < WEAK else "note",
         edit="kernel_padding" if len(readers) > pools else "",
     )
@@ -78,7 +80,7 @@ def border(subject: Subject) -> Fault | str | None:
     matters = max(hit[first].entering)
     return Fault(
         paths,
-        f"{len(hit)} convolutions see the whole picture of {size[0]} x {size[1]} px before they begin, from {first} on; "
+        f"{counted(len(hit), 'convolution')} given the whole picture of {size[0]} x {size[1]} px before they begin, from {first} on; "
         f"that one has something new to see beyond {matters:.0f} px",
         fix=f"Feed pictures beyond {matters:.0f} px, leave these layers out, or take strides out of earlier ones.",
     )
@@ -96,14 +98,14 @@ def atrous(subject: Subject) -> Fault | None:
         first = dead[0]
         axis = first.dead[0]
         said.append(
-            f"{len(dead)} dilated convolutions read only one tap along an axis: {first.path} has rate {first.rate[axis]} on "
-            f"{first.side[axis]} cells, {100 * first.valid:.0f} % of its taps read it"
+            f"{counted(len(dead), 'dilated convolution reads', 'dilated convolutions read')} only one tap along an "
+            f"axis: {first.path} has rate {first.rate[axis]} on {first.side[axis]} cells, {100 * first.valid:.0f} % of its taps read it"
         )
     if wide:
         first = min(wide, key=lambda one: one.valid)
         said.append(
-            f"{len(wide)} never have all taps on the map: {first.path} has rate {first.main} on {min(first.side)} cells, "
-            f"{100 * first.valid:.0f} % of its taps read it"
+            f"{counted(len(wide), 'never has', 'never have')} all taps on the map: {first.path} has rate {first.main} on "
+            f"{min(first.side)} cells, {100 * first.valid:.0f} % of its taps read it"
         )
     layers = dict.fromkeys(one.path for one in found if one in dead or one in wide)
     return Fault(
@@ -122,7 +124,7 @@ def narrow(subject: Subject) -> Fault | None:
     members = [one for each in hit for one in each.members]
     return Fault(
         tuple(dict.fromkeys(one.path for one in members)),
-        f"{len(hit)} groups of parallel branches; the widest of {group.title}, {widest.path}, has rate {widest.main} on "
+        f"{counted(len(hit), 'group')} of parallel branches; the widest of {group.title}, {widest.path}, has rate {widest.main} on "
         f"{min(widest.side)} cells: it reaches {widest.reach:.2f} of the side from the middle, where 0.5 is the border",
         fix=f"{_better(subject, members)} The edit atrous_rates, then train; or a smaller picture.",
         edit="atrous_rates",

@@ -98,6 +98,11 @@ class Rule:
     check: Callable[[Subject], Fault | str | None]
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """The number with its noun: "1 layer", "2 layers"; `many` where the plural is not `one` with an s."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def listed(names: tuple[str, ...] | list[str], most: int = 3) -> str:
     """The first few names and how many more there are."""
     more = len(names) - most
