@@ -263,3 +263,19 @@ def test_pictures_are_shared_out_where_clean_maps_need_much_memory(net, monkeypa
     shared = Perturber(worker, x, "blocks.0", count=100)
     equal(shared.responses(asked, units), whole, 1e-6)
     assert [len(one) for one in shared._shares(asked)] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("units", "side", "batch"),
+    # float32 maps of 64 x 64 px for 32 units are 0.5 MiB: 64 of them in 32 MiB. 100 units at 64 px: 21.0 of them, so 16.
+    [(32, 64, 64), (2, 64, 64), (100, 64, 16), (100, 128, 4), (100, 256, 4)],
+)
+def test_the_plain_loop_takes_as_many_as_keep_the_largest_map_within_32_mib(units, side, batch):
+    plain = nn.Sequential(nn.Conv2d(3, units, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(units, 2))
+    specimen = mt.open(plain, recipe={"size": 64}).on("cpu")
+    taken = []
+    x = torch.zeros(1, 3, side, side)
+    engine = Perturber(specimen, x, count=0)
+    specimen.net.register_forward_pre_hook(lambda _, given: taken.append(len(given[0])))
+    engine.responses([Patch(0, 0, 0, torch.zeros(3, 1, 1))] * 67)
+    assert taken == [batch] * (67 // batch) + [67 % batch]

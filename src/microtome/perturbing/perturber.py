@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
-from microtome.numerics.planning import BUDGET, Plan, planned
+from microtome.numerics.planning import Plan, planned
 from microtome.numerics.recording import Each, Recording, Unrecorded
 from microtome.numerics.tape import Tape
 from microtome.numerics.windows import reachable
@@ -23,7 +23,8 @@ from microtome.perturbing.patches import Patch, Response, flat, joined, pasted, 
 from microtome.perturbing.sweep import Sweep
 from microtome.specimen import Specimen, first_tensor, watch
 
-BATCH = (3, 32)  # perturbed pictures in one forward pass of the plain loop, at least and at most
+BATCH = (4, 64)  # perturbed pictures in one forward pass of the plain loop, at least and at most
+AT_ONCE = 2**25  # bytes of the largest map of such a pass: beyond it each allocation comes from the system anew, and is slow
 KEPT = 512e6  # bytes of clean maps kept at a time
 PREPARED = 1.5e8  # multiply-adds for each layer in all patches together: with fewer, preparing costs more than it saves
 PASSES = 5.0  # forward passes that preparing takes, and some to spare: what is saved has to be more
@@ -170,9 +171,10 @@ class Perturber:
         return watch(self.specimen, [self.at] if self.at else [], each=each)
 
     def _batch(self) -> int:
-        """Pictures in one pass of the plain loop: so many that the largest map stays in the cache, or nearly so."""
+        """Pictures in one pass of the plain loop: a power of two, so many that the largest map stays within `AT_ONCE`."""
         largest = max(4 * float(np.prod(one.shape)) for one in self.specimen.layers)
-        return int(np.clip(BUDGET // (largest * self._grown()), *BATCH))
+        room = max(AT_ONCE / (largest * self._grown()), 1.0)
+        return int(np.clip(2 ** int(np.log2(room)), *BATCH))
 
     def _grown(self) -> float:
         """How many times more pixels the pictures have than the recipe's."""
