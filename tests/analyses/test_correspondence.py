@@ -68,6 +68,21 @@ def test_every_place_of_the_maps_counts_where_pictures_are_aligned():
     assert not any("means over each map" in one for one in found.caveats)
 
 
+def test_maps_are_taken_before_they_are_overwritten_in_place():
+    x, masks = coloured()
+    pics = mt.Images.tensors(x, labels=[0] * 6, classes=["square"], masks=masks)
+
+    def found(inplace):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(inplace), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2))
+        return Correspondence(at="0", kind="map", repeats=2)(mt.open(net, recipe=PLAIN), pics)
+
+    apart, over = found(False), found(True)
+    for name in ("delta", "random", "matched", "kappa", "strength"):
+        assert np.array_equal(apart[name].values, over[name].values), name
+
+
 def test_parts_of_scenes_correspond_in_a_trained_network_and_not_in_its_twin():
     found = Correspondence(at="deep")(mt.open("microtome:mini_inception"), mt.Images.scenes(60, seed=3))
     own, elsewhere, twin, null = (

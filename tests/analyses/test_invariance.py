@@ -206,6 +206,14 @@ def test_unlabelled_pictures_are_asked_for_the_predicted_class(net: mt.Specimen,
     assert found["probability/scale"].sel(amount=1).item() == pytest.approx(best, rel=1e-4)
 
 
+def test_one_number_for_each_picture_is_an_output_too(pics: mt.Images) -> None:
+    flat = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1)))
+    bare = nn.Sequential(*flat, nn.Flatten(0))  # (image,) instead of (image, 1)
+    asked = Invariance(at=("0",), warps=("rotation",))
+    one, same = (asked(mt.open(net, recipe=RECIPE), pics, PACE)["distance/rotation"].values for net in (bare, flat))
+    assert one[-1].max() > 0 and np.array_equal(one, same)
+
+
 def test_networks_without_scores_still_have_distances(pics: mt.Images) -> None:
     maps = mt.open(seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())), recipe=RECIPE)
     found = Invariance(at=("0",), warps=("rotation",))(maps, pics, PACE)

@@ -32,6 +32,13 @@ def test_quarter_turns_are_exact_copies(side: int, quarters: int) -> None:
     assert torch.equal(rotated(x, 90 * quarters, "mean"), x.rot90(quarters, (2, 3)))  # both counter-clockwise
 
 
+def test_what_is_not_moved_is_a_copy_all_the_same(x: torch.Tensor) -> None:
+    before = x.clone()
+    for still in (shifted(x, 0, 0, "reflect"), scaled(x, 1, "reflect")):
+        still.zero_()
+    assert torch.equal(x, before)
+
+
 def test_mirrors_and_amounts_that_change_nothing(x: torch.Tensor) -> None:
     assert torch.equal(flipped(x, cols=True), x.flip(3))
     assert torch.equal(moved(x, "flip", 2, "reflect"), x.flip(2))

@@ -23,6 +23,17 @@ def test_disagreement_by_hand():
     assert float(expected(found)[0]) == pytest.approx(1 - 3 / 8)
 
 
+def test_several_looks_at_once_are_told_as_one_by_one():
+    draws = torch.Generator().manual_seed(0)
+    change, whole = torch.randn(3, 4, 30, generator=draws), torch.randn(4, 30, generator=draws)
+    change[:, :, ::3] = 0
+    found = signs(change, whole)
+    for one in (disagreement, expected, agreement):
+        assert torch.equal(one(found), torch.stack([one(look) for look in found]))
+    assert torch.equal(found, torch.stack([signs(look, whole) for look in change]))
+    assert torch.equal(strength(change, whole), torch.stack([strength(look, whole) for look in change]))
+
+
 def test_kappa_is_cohens_and_nought_by_chance():
     drawn = np.random.default_rng(0).choice([-1, 0, 1], (4, 400), p=[0.1, 0.7, 0.2])
     drawn[1, :200] = drawn[0, :200]

@@ -75,19 +75,19 @@ class Correspondence(Analysis):
             raise Unmeasurable(f"None of {', '.join(specimen.find(self.at))} gives features with a unit axis.")
         chosen = groups(specimen, images, self.parts, self.marks, self.size, self.classes, self.count)
         names = list(dict.fromkeys(part for group in chosen for part in group.masks))
-        twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
+        twin = specimen.working_twin(seed=1 if specimen.trained is False else 0)
         rows, null = ({(layer, part): Row() for layer in layers for part in names} for _ in range(2))
         shown: list[tuple[Any, Any]] = []
         for number, group in enumerate(chosen):
             x, pixels = _seen(specimen, images, group.places, pace)
             filler = filled(specimen, x, self.colour, round(min(x.shape[2:]) / 7))
             draws = np.random.default_rng([self.seed, number])
-            for part, masks in group.masks.items():
-                moved = [np.stack([elsewhere(mask, draws) for mask in masks]) for _ in range(self.repeats)]
-                for worker, table in ((specimen, rows), (twin, null)):
-                    found = _moves(worker, layers, x, filler, [masks, *moved], self.kind)
-                    for layer in layers:
-                        add(table[layer, part], [one[layer] for one in found])
+            masks = np.concatenate([self._drawn(own, draws) for own in group.masks.values()])
+            for worker, table in ((specimen, rows), (twin, null)):
+                for layer, (clean, *covered) in _features(worker, layers, x, filler, masks, self.kind).items():
+                    for place, part in enumerate(group.masks):
+                        looks = covered[place * (1 + self.repeats) : (place + 1) * (1 + self.repeats)]
+                        add(table[layer, part], torch.stack(looks), clean)
             pace.listener(Step(f"{specimen.name}: correspondence", number + 1, len(chosen), 0.0))
             shown.append((pixels, group))
         found = settled(rows, null, layers, names) | _examples(shown, names, images)
@@ -97,6 +97,11 @@ class Correspondence(Analysis):
         told = {"criterion": list(said)}
         found["said"] = array(np.array(list(said.values()), dtype=object), ("criterion",), "text", told)
         return found
+
+    def _drawn(self, masks: Values, draws: np.random.Generator) -> Values:
+        """The masks of one part, then the same shapes at random places (look, image, row, col)."""
+        moved = [np.stack([elsewhere(mask, draws) for mask in masks]) for _ in range(self.repeats)]
+        return np.stack([masks, *moved])
 
     def panels(self, found: Arrays) -> Sequence[Panel]:
         note = (
@@ -158,26 +163,22 @@ def _seen(specimen: Specimen, images: Images, places: Values, pace: Pace) -> tup
     return torch.cat([one.x for one in parts]), np.concatenate([one.pixels for one in parts])
 
 
-def _moves(
-    specimen: Specimen, layers: Sequence[str], x: Tensor, filler: Tensor, masks: Sequence[Values], kind: str
-) -> list[dict[str, tuple[Tensor, Tensor]]]:
-    """For each set of masks, layer by layer the change of the features (image, feature), and the features as they were."""
-    covered = [torch.where(torch.from_numpy(one).to(x.device)[:, None], filler, x) for one in masks]
+def _features(
+    specimen: Specimen, layers: Sequence[str], x: Tensor, filler: Tensor, masks: Values, kind: str
+) -> dict[str, Tensor]:
+    """Layer by layer the features (look, image, feature): of the pictures as they are, then under masks (look, image, row, col)."""
+    covers = torch.from_numpy(np.concatenate([np.zeros_like(masks[:1]), masks])).flatten(0, 1)
     features: dict[str, list[Tensor]] = {layer: [] for layer in layers}
 
     def look(name: str, value: Tensor) -> None:
-        maps = specimen.layer(name).maps(value).double()
-        features[name].append(maps.mean((2, 3)) if kind == "mean" else maps.flatten(1))
+        maps = specimen.layer(name).maps(value)
+        features[name].append((maps.double().mean((2, 3)) if kind == "mean" else maps.flatten(1)).to("cpu", copy=True))
 
     with torch.no_grad(), watch(specimen, layers, each=look):
-        for part in torch.cat([x, *covered]).split(BATCH):
-            specimen.net(part)
-    found: list[dict[str, tuple[Tensor, Tensor]]] = [{} for _ in masks]
-    for layer, values in features.items():
-        clean, *rest = torch.cat(values).cpu().split(len(x))
-        for place, one in enumerate(rest):
-            found[place][layer] = (one - clean, clean)
-    return found
+        for places in torch.arange(len(covers)).split(BATCH):
+            image, cover = (places % len(x)).to(x.device), covers[places, None].to(x.device)
+            specimen.net(torch.where(cover, filler[image], x[image]))
+    return {layer: torch.cat(values).unflatten(0, (-1, len(x))) for layer, values in features.items()}
 
 
 def _examples(shown: Sequence[tuple[Any, Group]], parts: Sequence[str], images: Images) -> dict[str, xr.DataArray]:

@@ -71,7 +71,7 @@ class Invariance(Analysis):
         evenly = np.unique(np.linspace(0, len(images) - 1, min(self.count, len(images))).round().astype(int))
         taken = images.take(evenly)
         plan = self._plan(specimen, taken)
-        twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
+        twin = specimen.working_twin(seed=1 if specimen.trained is False else 0)
         runs = {
             "": self._rows(specimen, taken, plan, pace, "warps"),
             "twin_": self._rows(

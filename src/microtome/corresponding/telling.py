@@ -1,6 +1,5 @@
 """What masking a part does to the features, in numbers: signs that differ, kappa, how far they move, and the paper's table."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,19 +31,19 @@ class Row:
     matched: list[Values] = field(default_factory=list[Values])
 
 
-def add(row: Row, moves: Sequence[tuple[Tensor, Tensor]]) -> None:
-    """Numbers of one class: `moves` of the part, then of each draw of random places."""
-    own, *others = [signs(*one) for one in moves]
-    far, *away = [strength(*one) for one in moves]
-    row.pairs.append(disagreement(own).numpy())
-    row.kappa.append(agreement(own).numpy())
-    row.strength.append(far.numpy())
-    row.random.append(np.stack([disagreement(one).numpy() for one in others]))
-    row.random_kappa.append(np.stack([agreement(one).numpy() for one in others]))
-    row.random_strength.append(torch.stack(away).numpy())
-    nearest = (torch.stack(away) - far).abs().argmin(0)
-    like = torch.stack([others[int(draw)][image] for image, draw in enumerate(nearest)])
-    row.matched.append(disagreement(like).numpy())
+def add(row: Row, masked: Tensor, clean: Tensor) -> None:
+    """Numbers of one class: features `masked` (look, image, feature) under the part, then under each draw; `clean` as they were."""
+    change = masked.double() - clean.double()
+    found, far = signs(change, clean), strength(change, clean)
+    differ, kappa = disagreement(found).numpy(), agreement(found).numpy()
+    row.pairs.append(differ[0])
+    row.kappa.append(kappa[0])
+    row.strength.append(far[0].numpy())
+    row.random.append(differ[1:])
+    row.random_kappa.append(kappa[1:])
+    row.random_strength.append(far[1:].numpy())
+    nearest = (far[1:] - far[0]).abs().argmin(0)
+    row.matched.append(disagreement(found[1 + nearest, torch.arange(len(nearest))]).numpy())
 
 
 def settled(

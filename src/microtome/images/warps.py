@@ -72,7 +72,8 @@ def sampled(
     down, across = (np.arange(count) - (count - 1) / 2 for count in out)
     middle = ((high - 1) / 2 - shift[0], (wide - 1) / 2 - shift[1])
     if matrix[0][1] == 0 and matrix[1][0] == 0:  # one side after the other: the same, and faster
-        return _along(_along(x, matrix[0][0] * down + middle[0], 2, border), matrix[1][1] * across + middle[1], 3, border)
+        made = _along(_along(x, matrix[0][0] * down + middle[0], 2, border), matrix[1][1] * across + middle[1], 3, border)
+        return made.clone() if made is x else made  # what is done to the copy must not reach the picture
     rows = matrix[0][0] * down[:, None] + matrix[0][1] * across + middle[0]
     cols = matrix[1][0] * down[:, None] + matrix[1][1] * across + middle[1]
     made = torch.zeros((*x.shape[:2], *out), dtype=x.dtype, device=x.device)
@@ -85,7 +86,9 @@ def sampled(
 
 
 def _along(x: Tensor, at: Float64[Array, " place"], dim: int, border: Border) -> Tensor:
-    """`x` at the places `at` of one of its sides, linearly."""
+    """`x` at the places `at` of one of its sides, linearly; `x` itself where these are its own."""
+    if np.array_equal(np.round(at, DIGITS), np.arange(x.shape[dim])):
+        return x
     parts: list[Tensor] = []
     for place, share in _neighbours(at, int(x.shape[dim]), border):
         if share.any():

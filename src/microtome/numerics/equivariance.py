@@ -23,8 +23,13 @@ def relative_distance(
 
     Where `still` is zero everywhere it is 0 for what does not move, else infinite.
     """
-    gap = (moved - still).flatten(2).double().norm(dim=2)
-    return torch.where(gap > 0, gap / still.flatten(1).double().norm(dim=1), 0.0)
+    gap = _length(moved - still, 2)
+    return torch.where(gap > 0, gap / _length(still, 1), 0.0)
+
+
+def _length(value: Tensor, first: int) -> Tensor:
+    """The norm over all axes from `first` on, summed in double precision; in whatever order they lie in memory, without a copy."""
+    return torch.linalg.vector_norm(value, dim=tuple(range(first, value.ndim)), dtype=torch.float64)
 
 
 def distance_between(still: Float[Tensor, "image *rest"]) -> Float64[Tensor, " image"]:

@@ -63,7 +63,7 @@ class Seen:
             raise Unmeasurable(
                 f"{self.specimen.name} gives no tensor with one row for each picture, so nothing can be compared."
             )
-        return answered
+        return answered if answered.ndim > 1 else answered[:, None]
 
     def _keep(self, name: str, value: Tensor) -> None:
         if name != SCORES and value.shape[0] != len(self.distance):
