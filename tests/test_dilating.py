@@ -94,6 +94,31 @@ def test_branches_of_a_pyramid_and_what_they_see(wrapped) -> None:
     assert suggested(found, [group]) == dict(zip([one.name for one in found], (3, 5, 8), strict=True))
 
 
+@pytest.mark.parametrize(("kernel", "joined"), [(1, True), (3, False)])
+def test_a_branch_may_begin_with_a_pointwise_convolution(kernel, joined) -> None:
+    """Each cell by itself leaves the star of the taps as it is; a 3 x 3 kernel in front would blur it."""
+
+    class Reduced(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.branches = nn.ModuleList(
+                nn.Sequential(nn.Conv2d(3, 2, kernel, padding="same"), nn.ReLU(), nn.Conv2d(2, 4, 3, padding=r, dilation=r))
+                for r in (2, 4)
+            )
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([branch(x) for branch in self.branches], 1)
+
+    net = opened(seeded(Reduced), 17)
+    found = dilated(net)
+    groups = pyramids(net, found)
+    assert [[one.name for one in group.members] for group in groups] == ([["branches.0.2", "branches.1.2"]] if joined else [])
+    if joined:
+        slope = answered(net, groups[0], torch.randn(2, 3, 17, 17)).abs().sum(0).sum(0)
+        assert torch.equal(slope > 0, torch.from_numpy(star(groups[0])))
+        assert int(star(groups[0]).sum()) == 17  # the middle, and eight points for each rate
+
+
 class Same(nn.Conv2d):
     """A convolution that pads by the size of its input, as TensorFlow does; it says that it pads nothing."""
 

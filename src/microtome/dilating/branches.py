@@ -1,6 +1,7 @@
 """Dilated convolutions that read the same map side by side, and the rates that fit the map.
 
-A branch begins with its dilated convolution: what stands before it there has no weights (a rectifier, a norm, padding).
+A branch begins with its dilated convolution, or with what looks at each cell by itself before it: a 1 x 1 convolution, a rectifier,
+a norm; padding too. A larger kernel in front would blur the star that the taps draw, so such branches are not joined.
 
 Source: atrous spatial pyramid pooling, Chen et al. 2017, arXiv:1706.05587; the search for branches, and what is taken for one, are ours.
 """
@@ -9,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+
+from torch import nn
 
 from microtome.dilating.convolutions import Dilated, is_dilated
 from microtome.numerics.dilations import shared
@@ -59,17 +62,29 @@ def pyramids(specimen: Specimen, found: Sequence[Dilated]) -> list[Pyramid]:
 def _origins(one: Dilated, calls: Sequence[Call]) -> dict[Mark, tuple[int, ...]]:
     """The maps at which a branch with this convolution can begin, with their shapes.
 
-    Its own input, and that of every module around it in which no weights come before it and no other dilated convolution lies.
+    Its own input, and that of every module around it in which nothing but 1 x 1 convolutions comes before it and no other dilated
+    convolution lies.
     """
     made = {one.call.reads[0]: (0, 0, *one.side)}
     for call in _around(one.call, calls):
         within = [each for each in calls if call.begun <= each.begun and each.order <= call.order]
-        first = min((each.begun for each in within if is_weight(each.module)), default=one.call.begun)
+        first = min(
+            (each.begun for each in within if is_weight(each.module) and not _pointwise(each.module)), default=one.call.begun
+        )
         if first < one.call.begun or sum(map(is_dilated, within)) > 1:
             break
         if call.reads and len(call.inputs[0]) == 4:
             made[call.reads[0]] = call.inputs[0]
     return made
+
+
+def _pointwise(module: nn.Module) -> bool:
+    """Whether the module looks at each cell of the map by itself and leaves none out."""
+    return (
+        isinstance(module, nn.Conv2d)
+        and {*module.kernel_size, *module.stride} == {1}
+        and module.padding in ((0, 0), "same", "valid")
+    )
 
 
 def _around(inner: Call, calls: Sequence[Call]) -> list[Call]:
