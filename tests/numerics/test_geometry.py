@@ -25,6 +25,12 @@ def weight(kernel, inputs=3, units=4):
     return torch.full((units, inputs, kernel, kernel), 1.0)
 
 
+def written_into_zeros(x, before):
+    whole = x.new_zeros(*x.shape[:2], x.shape[2] + before + 1, x.shape[3] + before + 1)
+    whole[:, :, before:-1, before:-1] = x
+    return whole
+
+
 @pytest.mark.parametrize(
     ("make", "start", "jump"),
     [
@@ -44,6 +50,9 @@ def weight(kernel, inputs=3, units=4):
         (lambda x: F.pad(x, (1, 2, 1, 2)), -1.0, 1.0),
         (lambda x: F.pad(x, (-1, 0, -1, 0)), 1.0, 1.0),
         (lambda x: F.pad(x, (2, 2, 2, 2), mode="reflect"), -2.0, 1.0),
+        (lambda x: F.pad(x, (2, 1, 2, 1), mode="circular"), -2.0, 1.0),
+        (lambda x: F.conv2d(F.pad(x[:, :, ::2, ::2], (1, 1, 1, 1), mode="circular"), weight(3), stride=2), 0.0, 4.0),
+        (lambda x: written_into_zeros(x, 3), -3.0, 1.0),
         (lambda x: x[:, :, ::2, ::2], 0.0, 2.0),
         (lambda x: x[:, :, 3:, 3:], 3.0, 1.0),
         (lambda x: x.permute(0, 2, 3, 1)[:, 1::2, 1::2], 1.0, 2.0),

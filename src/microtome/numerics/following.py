@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
+from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 from microtome.numerics.dispatching import Dispatching, tensors_in
 from microtome.numerics.geometry import Axis, Where
@@ -31,6 +31,9 @@ class Places(Dispatching):
         rows, cols = picture.shape[2:4]
         self._known = cast("dict[Tensor, Where]", WeakTensorKeyDictionary())
         self._known[picture] = Where(Axis(0.0, 1.0, rows), Axis(0.0, 1.0, cols))
+        self._blank: dict[
+            int, tuple[TensorWeakRef, int]
+        ] = {}  # storage -> what was made empty, and the most cells written into it
 
     def of(self, tensor: Tensor) -> Where | None:
         """Where the tensor's cells lie, or None where it does not descend from the picture."""
@@ -46,7 +49,36 @@ class Places(Dispatching):
             rule = _RULES.get(func.overloadpacket.__name__)
             for made in tensors_in(value):
                 self._known[made] = _seated(rule(joined, args, kwargs or {}, made) if rule else joined, made)
+            self._filled(func.overloadpacket.__name__, args, value)
         return value
+
+    def _filled(self, name: str, args: Sequence[Any], value: Any) -> None:
+        """Maps written into a part of an empty tensor, as circular padding does: the largest part says where its cells lie."""
+        if name in _EMPTY and isinstance(value, Tensor):
+            self._blank[value.untyped_storage()._cdata] = (TensorWeakRef(value), 0)
+        if name != "copy_" or not (isinstance(args[0], Tensor) and isinstance(args[1], Tensor)):
+            return
+        part, where = args[0], self._known.get(args[1])
+        ref, most = self._blank.get(part.untyped_storage()._cdata, (None, 0))
+        whole = cast("Tensor | None", ref() if ref is not None else None)  # type: ignore[misc]
+        if whole is None or where is None or where.dims != (2, 3) or part.dim() != 4 or part.stride() != whole.stride():
+            return
+        if whole.numel() > part.numel() > most:
+            self._blank[part.untyped_storage()._cdata] = (cast(TensorWeakRef, ref), part.numel())
+            self._known[whole] = _within(where, part, whole)
+
+
+def _within(where: Where, part: Tensor, whole: Tensor) -> Where:
+    """Where the cells of `whole` lie, in which `part`, a view of it, holds the cells of `where`."""
+    left = int(part.storage_offset()) - int(whole.storage_offset())
+    begins = [0] * whole.dim()
+    for dim in sorted(range(whole.dim()), key=lambda dim: -whole.stride(dim)):
+        begins[dim], left = divmod(left, int(whole.stride(dim)))
+    axes = [
+        replace(axis, start=axis.start - begins[dim] * axis.jump, count=int(whole.shape[dim]))
+        for dim, axis in ((2, where.row), (3, where.col))
+    ]
+    return replace(where, row=axes[0], col=axes[1], dims=(2, 3))
 
 
 def _joined(parents: list[Where]) -> Where:
@@ -194,6 +226,7 @@ def _turned(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: 
     return replace(where, dims=(order.index(where.dims[0]), order.index(where.dims[1])))
 
 
+_EMPTY = ("new_empty", "new_zeros", "new_ones", "new_full", "empty_like", "zeros_like", "ones_like", "full_like")
 _RULES: dict[str, Rule] = {
     "convolution": _convolution,
     "_convolution": _convolution,

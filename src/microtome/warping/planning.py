@@ -42,7 +42,7 @@ class Plan:
 def stride_of(where: Where | None, side: int) -> int:
     """How many px apart the cells of a grid lie; 0 where that is no whole number, or half of the side and more.
 
-    Where an operation on the way is not followed (circular padding), cells that divide the side evenly are taken to tile it.
+    Where an operation on the way is not followed, cells that divide the side evenly are taken to tile it.
     """
     if where is None:
         return 0
