@@ -118,7 +118,10 @@ def similarity(name: str, rng: np.random.Generator) -> Finding:
         "similarity", _origin(name, rng), arrays, panels, title="Similarity of layers", question="understand",
         summary="Which layers say the same thing, measured by centred kernel alignment.",
         line=f"The representation changes most between {names[4]} and {names[5]} (CKA {cka[4, 5]:.2f}).",
-        caveats=("Debiased CKA on 480 images; below 0.05 it is not told apart from zero.",), source="Kornblith et al. 2019, arXiv:1905.00414, eq. 3.",
+        caveats=(
+            "Debiased CKA on 480 images; below 0.05 it is not told apart from zero.",
+            *(() if SPECIMENS[name]["trained"] else ("Similar untrained layers are what depth alone gives.",)),
+        ), source="Kornblith et al. 2019, arXiv:1905.00414, eq. 3.",
     )  # fmt: skip
 
 
@@ -389,11 +392,8 @@ def build(folder: Path) -> Path:
         | {"skipped": [{"path": "cone/broken.jpg", "reason": "not an image: truncated after 4096 bytes"}], "skipped_count": 1},
         "findings": listed,
         "skipped": [
-            {
-                "specimen": "torchvision:vgg16_bn",
-                "analysis": "reuse",
-                "reason": "reuse needs dense blocks; this network has none.",
-            }
+            {"specimen": name, "analysis": "reuse", "reason": "reuse needs dense blocks; this network has none."}
+            for name in ("timm:resnet50.a1_in1k", "torchvision:vgg16_bn")
         ],
         "failed": [
             {

@@ -21,6 +21,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 
 from microtome.app.server import _listening, application
 from microtome.finding import Finding, array
+from microtome.panels import Table
 from microtome.render.html import report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -387,6 +388,58 @@ def test_a_damaged_finding_is_named_on_the_page(opened: Open, results: Path, tmp
     assert "does not match its checksum" in text
     assert "cone/broken.jpg" in text
     assert "reuse needs dense blocks" in text
+
+
+def test_what_holds_for_several_specimens_is_told_once(opened: Open, address: str) -> None:
+    page = opened(address)
+    assert page.locator("#similarity .caveats li").all_inner_texts() == [
+        "Debiased CKA on 480 images; below 0.05 it is not told apart from zero.",
+        "timm:deit_tiny_patch16_224: Similar untrained layers are what depth alone gives.",
+    ]
+    row = page.locator("#left-out tr", has_text="reuse needs dense blocks")
+    assert row.count() == 1
+    assert row.locator("td.names span").all_inner_texts() == ["timm:resnet50.a1_in1k", "torchvision:vgg16_bn"]
+
+
+@pytest.mark.parametrize(("title", "said"), [("", "Outline of the object"), ("star of taps", "Outline of the star of taps")])
+def test_an_outline_is_called_what_it_shows(opened: Open, tmp_path: Path, title: str, said: str) -> None:
+    from microtome.panels import Overlay
+
+    named = {"image": ["one"]}
+    arrays = {
+        "base": array(np.zeros((1, 8, 8, 3), dtype=np.uint8), ("image", "row", "col", "rgb"), "colour", named),
+        "heat": array(np.ones((1, 8, 8), dtype=np.float32), ("image", "row", "col"), "1", named),
+        "star": array(np.eye(8, dtype=bool)[None], ("image", "row", "col"), "yes or no", named, title),
+    }
+    Finding(
+        analysis="atrous", arrays=arrays, line="Rates fit.", title="Atrous rates", origin={"specimen": {"name": "net"}},
+        panels=(Overlay(title="The star", base="base", heat="heat", across="", mask="star"),),
+    ).save(tmp_path / "net" / "atrous")  # fmt: skip
+    page = opened(report(tmp_path).as_uri())
+    whole(page)
+    assert page.locator("#atrous label", has=page.locator("[type=checkbox]")).inner_text().strip() == said
+
+
+@pytest.mark.parametrize("width", [1280, 1000])
+def test_tables_of_text_need_no_scrolling(opened: Open, tmp_path: Path, width: int) -> None:
+    said = {
+        "finding": ["MT101 Positions that no kernel reads", "MT202 One weight decay for all norm scales"],
+        "fix": "Average before the projection, or pad the kernels to the stride: the edit kernel_padding, then train.",
+        "cost": "With kernel_padding the function stays, multiply-adds of these layers rise; some training.",
+        "reason": "A kernel whose stride does not divide it reads some pixels more often than others, a grid of weak pixels.",
+        "source": "Kim et al. 2023, arXiv:2111.08413; the share of power is our measure.",
+    }
+    told = {"finding": said.pop("finding")}
+    for name in ("first", "second"):
+        Finding(
+            analysis="audit", arrays={key: array([text, text], ("finding",), "text", told) for key, text in said.items()},
+            line="2 findings.", title="Design audit", origin={"specimen": {"name": name}},
+            panels=(Table(title="What to do", rows="finding", columns=tuple(said)),),
+        ).save(tmp_path / name / "audit")  # fmt: skip
+    page = opened(report(tmp_path).as_uri(), width=width)
+    whole(page)
+    wide = "[...document.querySelectorAll('#audit .table')].map(t => t.scrollWidth - t.clientWidth)"
+    assert page.evaluate(wide)[:2] == [0, 0]
 
 
 def grouped(folder: Path, units: int = 512) -> str:

@@ -89,14 +89,25 @@ function Nav({ m, left }: { m: Model; left: boolean }) {
   );
 }
 
+/** Each reason of an analysis once, with the specimens it holds for; in the order of the analyses. */
+function grouped(list: Reason[]): { analysis: string; reason: string; who: string[] }[] {
+  const rows = new Map<string, { analysis: string; reason: string; who: string[] }>();
+  for (const { specimen, analysis, reason } of list) {
+    const key = `${analysis ?? ""}\n${reason}`, row = rows.get(key) ?? { analysis: analysis ?? "", reason, who: [] };
+    row.who.push(specimen || "all");
+    rows.set(key, row);
+  }
+  return [...rows.values()].sort((a, b) => a.analysis.localeCompare(b.analysis));
+}
+
 function Reasons({ title, list }: { title: string; list: Reason[] | undefined }) {
   if (!list?.length) return null;
   return (
     <>
       <h3>{title}</h3>
       <div class="table" tabIndex={0} role="region" aria-label={title}>
-        <table><thead><tr><th scope="col">Specimen</th><th scope="col">Analysis</th><th scope="col">Reason</th></tr></thead>
-          <tbody>{list.map((r) => <tr><th scope="row">{r.specimen || "all"}</th><td>{r.analysis}</td><td class="prose">{prose(r.reason)}</td></tr>)}</tbody></table>
+        <table><thead><tr><th scope="col">Analysis</th><th scope="col">Specimens</th><th scope="col">Reason</th></tr></thead>
+          <tbody>{grouped(list).map((r) => <tr><th scope="row">{r.analysis}</th><td class="names">{r.who.map((name) => <span>{name}</span>)}</td><td class="prose">{prose(r.reason)}</td></tr>)}</tbody></table>
       </div>
     </>
   );

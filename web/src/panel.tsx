@@ -24,6 +24,12 @@ const WIDE = new Set(["Grid", "Overlay", "Hist"]);
 /** Kinds so tall that a section with them begins with one specimen. */
 export const TALLEST = new Set(["Grid", "Overlay"]);
 
+/** Whether a table has too many columns, or too long texts, to stand beside another. */
+function broad({ panel, finding }: Shown): boolean {
+  const columns = names(panel.columns).map((n) => finding.arrays[n]).filter(Boolean);
+  return columns.length > 3 || columns.some((a) => a.dims.length > 1 || a.text?.some((t) => t.length > 28));
+}
+
 export interface Shown { finding: Finding; panel: Panel; name: string; untrained: boolean }
 
 /** Draws its children only once they come near the screen; printing draws them all. */
@@ -56,6 +62,7 @@ export function PanelFigure({ shown, level = 4, marked, badge, bare }: { shown: 
   const range = useMemo(() => common(shown), [shown.map((s) => s.finding.id + s.panel.title).join()]);
   const several = shown.length > 1;
   const Head = `h${level}` as "h4";
+  const side = first.kind === "Table" ? (shown.some(broad) ? "wide" : "tables") : WIDE.has(first.kind) ? "wide" : "";
   const sameTitle = shown.every((s) => s.panel.title === first.title);
   return (
     <figure class="panel" data-kind={first.kind}>
@@ -64,7 +71,7 @@ export function PanelFigure({ shown, level = 4, marked, badge, bare }: { shown: 
         {first.note ? <p class="note">{first.note}</p> : null}
         {range ? <p class="note soft">All specimens on the same scale.</p> : null}
       </figcaption>
-      <div class={several ? `multiples ${first.kind === "Table" ? "tables" : WIDE.has(first.kind) ? "wide" : ""}` : ""}>
+      <div class={several ? `multiples ${side}` : ""}>
         {shown.map((one) => (
           <div class="multiple" key={one.finding.id}>
             {several ? <p class="who"><span>{one.name}</span>{one.untrained ? <span class="badge">untrained</span> : null}{sameTitle ? null : <span class="soft"> {one.panel.title}</span>}</p> : null}

@@ -56,6 +56,14 @@ function together(items: Item[]): Shown[][] | null {
   return alike ? first.map((_, k) => items.map((i) => ({ ...i, panel: i.panels[k] }))) : null;
 }
 
+/** Each caveat once: first those of all specimens, then the others with the names of those they are about. */
+function caveatsOf(items: Item[]): { caveat: string; who: string[] }[] {
+  const about = new Map<string, string[]>();
+  for (const { finding, name } of items) for (const caveat of new Set(finding.caveats)) about.set(caveat, [...(about.get(caveat) ?? []), name]);
+  const told = [...about].map(([caveat, who]) => ({ caveat, who: who.length === items.length ? [] : who }));
+  return told.sort((a, b) => Number(a.who.length > 0) - Number(b.who.length > 0));
+}
+
 /** The first panels, and the others behind one line that names them; one alone is not worth hiding. */
 function Figures({ id, panels, bare }: { id: string; panels: Shown[][]; bare: string }) {
   const figures = (some: Shown[][], from: number) => some.map((row, k) => <PanelFigure key={row[0].finding.id + (from + k)} shown={row} bare={row[0].panel.title === bare} />);
@@ -78,7 +86,7 @@ export function Section({ part, live }: { part: Part; live: boolean }) {
   const chosen = several && (choice === ALL || names.includes(choice)) ? choice : several && small ? ALL : names[0];
   const shown = printing || chosen === ALL ? items : items.filter((i) => i.name === chosen);
   const rows = shown.length > 1 ? together(shown) : null;
-  const caveats = [...new Set(items.flatMap((i) => i.finding.caveats))];
+  const caveats = caveatsOf(items);
   const sources = [...new Set(items.map((i) => i.finding.source).filter(Boolean))];
   const at = chosen === ALL ? 0 : names.indexOf(chosen) + 1;
   return (
@@ -101,7 +109,7 @@ export function Section({ part, live }: { part: Part; live: boolean }) {
       </div>
       {part.main ? (
         <footer>
-          {caveats.length ? <ul class="caveats" aria-label="Caveats">{caveats.map((c) => <li>{prose(c)}</li>)}</ul> : null}
+          {caveats.length ? <ul class="caveats" aria-label="Caveats">{caveats.map((c) => <li>{c.who.length ? <span class="mono">{c.who.join(", ")}: </span> : null}{prose(c.caveat)}</li>)}</ul> : null}
           {sources.map((s) => <p class="source"><span>Source</span> {s}</p>)}
           {shown.length > 2
             ? <More id={`origins:${part.id}`} said={`Provenance and arrays of ${shown.length} findings`}>{() => shown.map((i) => <Provenance key={i.finding.id} finding={i.finding} name={i.name} live={live} />)}</More>

@@ -11,6 +11,9 @@ function compare(a: Coord, b: Coord): number {
   return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
+/** How a text may be broken into lines: long ones freely, short ones not into a word a line. */
+const wrapped = (v: Coord): string => (typeof v !== "string" || !v.includes(" ") ? "" : v.length > 28 ? "prose" : "phrase");
+
 /** `marked` is the name in the first column of a row to recommend; at most `most` rows show before a button is pressed. */
 export function DataTable({ data, label, marked, badge, most = 40 }: { data: Tabled; label: string; marked?: string; badge?: (name: string) => string; most?: number }) {
   const [sort, by] = useState<{ column: number; down: boolean } | null>(null);
@@ -36,8 +39,8 @@ export function DataTable({ data, label, marked, badge, most = 40 }: { data: Tab
         </thead>
         <tbody>{shown.map((row) => (
           <tr class={marked !== undefined && row[0] === marked ? "marked" : ""}>{row.map((v, k) => k === 0
-            ? <th scope="row">{number(v)}{marked !== undefined && v === marked ? <span class="badge pick">recommended</span> : null}{badge && badge(String(v)) ? <span class="badge">{badge(String(v))}</span> : null}</th>
-            : <td class={data.columns[k].number ? "number" : typeof v === "string" && v.length > 28 ? "prose" : ""} title={typeof v === "number" ? exact(v) : undefined}>{number(v)}</td>)}</tr>
+            ? <th scope="row" class={wrapped(v)}>{number(v)}{marked !== undefined && v === marked ? <span class="badge pick">recommended</span> : null}{badge && badge(String(v)) ? <span class="badge">{badge(String(v))}</span> : null}</th>
+            : <td class={data.columns[k].number ? "number" : wrapped(v)} title={typeof v === "number" ? exact(v) : undefined}>{number(v)}</td>)}</tr>
         ))}</tbody>
       </table>
       {rows.length > shown.length ? <button type="button" class="more" onClick={() => open(true)}>Show all {plural(rows.length, "row")}</button> : null}

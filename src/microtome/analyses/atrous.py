@@ -261,7 +261,7 @@ def _pictures(
         f"field/{title}": array(relative.astype(np.float32)[None], dims, "share of the sum", one | drawn),
         f"shown/{title}": array(np.sqrt(relative).astype(np.float32)[None], dims, "square root of the share", one | drawn),
         f"base/{title}": array(base, ("image", "row", "col", "rgb"), "colour", one),
-        f"star/{title}": array(outline, ("image", "row", "col"), "yes or no", one),
+        f"star/{title}": array(outline, ("image", "row", "col"), "yes or no", one, "star of taps"),
     }
 
 

@@ -96,9 +96,8 @@ class Redundancy(Census):
             "cka": "CKA in to out",
             "weight_distance": "W1/σ to the block before",
         }
-        arrays = {
-            name: array(one, ("block",), "1", told, titles.get(name.removeprefix("twin_"), "")) for name, one in values.items()
-        }
+        titles |= {f"twin_{name}": f"{title}, untrained twin" for name, title in titles.items()}
+        arrays = {name: array(one, ("block",), "1", told, titles.get(name, "")) for name, one in values.items()}
         passing = [f"{block.name}: {_shape(specimen, block)}" for block in specimen.blocks if not block.keeps_shape]
         return arrays | {
             "rank": array(rank, ("block",), "1", told, "rank (1: changes least)"),

@@ -12,7 +12,7 @@ import { type Edges, type Tiles, canvasOf, heatCanvas, outline, range, tiles, va
 
 const GAP = 10, CAPTION = 20;
 
-export interface OverlayLayout { base: Tiles; heat: Tiles; mask?: Tiles; images: string[]; across: string[]; edges: (image: number, k: number) => Edges; signed: boolean; unit: string; over: string }
+export interface OverlayLayout { base: Tiles; heat: Tiles; mask?: Tiles; outlined: string; images: string[]; across: string[]; edges: (image: number, k: number) => Edges; signed: boolean; unit: string; over: string }
 
 const within = (a: Arr, dim: string, k: number): number => Math.min(k, length(a, dim) - 1);
 
@@ -23,6 +23,7 @@ export function overlayLayout(panel: Panel, finding: Finding, fixed: Record<stri
   const heat = tiles(rawHeat, ["image", over], fixed);
   const base = tiles(arr(finding, panel.base), ["image"], fixed);
   const mask = listed(panel.mask).length ? tiles(arr(finding, panel.mask), ["image"], fixed) : undefined;
+  const outlined = arr(finding, panel.mask).title || "object";
   const rawEdges = listed(panel.extent).length ? arr(finding, panel.extent) : undefined;
   const laid = rawEdges ? arrange(rawEdges, ["image", over, "axis"], fixed) : undefined;
   const edges = (image: number, k: number): Edges => {
@@ -31,14 +32,14 @@ export function overlayLayout(panel: Panel, finding: Finding, fixed: Record<stri
     return [0, 1, 2, 3].map((e) => Number(cell(laid, from + e) ?? (e % 2))) as Edges;
   };
   const images = labels(rawHeat.coords.image ? rawHeat : { ...arr(finding, panel.base) }, "image");
-  return { base, heat, mask, images, across: over && rawHeat.dims.includes(over) ? labels(rawHeat, over) : [""], edges, signed: heat.a.values.some((v) => v < 0), unit: unit(rawHeat), over };
+  return { base, heat, mask, outlined, images, across: over && rawHeat.dims.includes(over) ? labels(rawHeat, over) : [""], edges, signed: heat.a.values.some((v) => v < 0), unit: unit(rawHeat), over };
 }
 
 export function Overlay({ panel, finding, fixed }: ChartProps) {
   const [ref, measured] = useWidth();
   const width = useContext(Printing) ? Math.min(measured, PAPER) : measured;
   const [opacity, fade] = useState(0.75);
-  const [lined, outlined] = useState(true);
+  const [lined, draw] = useState(true);
   const layout = useMemo(() => overlayLayout(panel, finding, fixed), [panel, finding, JSON.stringify(fixed)]);
   const columns = layout.across.length + 1;
   const single = layout.across.length === 1; // then a picture and its map are a pair, and pairs stand side by side
@@ -52,7 +53,7 @@ export function Overlay({ panel, finding, fixed }: ChartProps) {
     <div ref={ref} class="overlay">
       <div class="knobs">
         <label>Opacity <input type="range" min="0" max="1" step="0.05" value={opacity} onInput={(e) => fade(Number(e.currentTarget.value))} /></label>
-        {layout.mask ? <label><input type="checkbox" checked={lined} onChange={(e) => outlined(e.currentTarget.checked)} /> Object outline</label> : null}
+        {layout.mask ? <label><input type="checkbox" checked={lined} onChange={(e) => draw(e.currentTarget.checked)} /> Outline of the {layout.outlined}</label> : null}
         <span class="ramp"><span class="soft">{layout.signed ? "−max" : "0"}</span><svg width="96" height="8" aria-hidden="true"><RampBar kind={layout.signed ? "diverging" : "sequential"} x={0} y={0} width={96} /></svg><span class="soft">{layout.signed ? "+max" : "each map's own max"}</span></span>
       </div>
       <Lines count={Math.ceil(layout.images.length / per)} height={h + CAPTION + GAP + 18} label={`${panel.title}: ${layout.images.length} pictures`} head={per === 1 ? head : undefined}>
