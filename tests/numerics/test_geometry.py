@@ -21,6 +21,12 @@ def where_of(make, size=(33, 33)) -> Where:
     return found
 
 
+def written(into, x, cells):
+    """`into` with `x` written in place into some of its rows and columns."""
+    into[:, :, cells, cells] = x
+    return into
+
+
 def weight(kernel, inputs=3, units=4):
     return torch.full((units, inputs, kernel, kernel), 1.0)
 
@@ -60,6 +66,11 @@ def written_into_zeros(x, before):
         (lambda x: F.relu_(x.clone()).flatten(2).transpose(1, 2), 0.0, 1.0),
         (lambda x: x * torch.sigmoid(x.mean((2, 3), keepdim=True)), 0.0, 1.0),
         (lambda x: torch.cat([x, x], 1), 0.0, 1.0),
+        (lambda x: F.pad(x, (2, 3, 2, 3), mode="circular"), -2.0, 1.0),
+        (lambda x: F.conv2d(F.pad(F.avg_pool2d(x, 4), (4, 4, 4, 4), mode="circular"), weight(3)), 1.5 - 3 * 4, 4.0),  # 8 -> 16
+        (lambda x: written(torch.zeros(1, 3, 33, 33), x[:, :, :-4, :-4], slice(4, None)), -4.0, 1.0),
+        (lambda x: written(x.new_zeros(1, 3, 66, 66), x, slice(None, None, 2)), 0.0, 0.5),
+        (lambda x: written(x.clone(), 0.0, slice(0, 5)), 0.0, 1.0),
     ],
 )
 def test_arithmetic_by_hand(make, start, jump):
@@ -67,6 +78,26 @@ def test_arithmetic_by_hand(make, start, jump):
     assert (found.row.start, found.row.jump) == (start, jump)
     assert found.row == found.col
     assert found.exact
+
+
+@pytest.mark.parametrize("rows", [30, 3])
+@pytest.mark.parametrize("add", [False, True])
+def test_parts_that_lie_elsewhere_leave_no_one_place(rows, add):
+    """Rows from 3 px further down take the place of some: the larger part says where the cells lie, and that it is not sure."""
+
+    def make(x):
+        value = x.clone()
+        if add:
+            value[:, :, :rows] += x[:, :, 3 : 3 + rows]
+        else:
+            value[:, :, :rows] = x[:, :, 3 : 3 + rows]
+        return F.max_pool2d(value, 1)
+
+    found = where_of(make)
+    assert not found.exact
+    assert found.row.start == 0.0
+    halves = where_of(lambda x: torch.cat([written(torch.zeros(1, 3, 33, 33), x, slice(None))] * 2, 1))
+    assert halves.exact
 
 
 def test_rows_and_columns_are_not_mixed_up():

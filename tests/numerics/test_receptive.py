@@ -47,6 +47,15 @@ def windows(x, side=4):
     return back.reshape(image, rows, cols, unit).permute(0, 3, 1, 2)
 
 
+def put(into, x, rows, *, add=False):
+    """`into` with `x` written or added in place into some of its rows."""
+    if add:
+        into[:, :, rows] += x
+    else:
+        into[:, :, rows] = x
+    return into
+
+
 MAKERS = {
     "stride": lambda x: F.conv2d(x, kernel(3), stride=2, padding=1),
     "dilation": lambda x: F.conv2d(x, kernel(3), dilation=3, padding=3),
@@ -69,6 +78,10 @@ MAKERS = {
     "sum of branches": lambda x: F.conv2d(x, kernel(3), padding=1) + F.conv2d(x, kernel(5), padding=2),
     "roll": lambda x: torch.roll(F.conv2d(x, kernel(3), padding=1), 5, 2),
     "strips": lambda x: x + x.mean(3, keepdim=True),
+    "written into zeros": lambda x: F.conv2d(put(torch.zeros(1, 3, 33, 33), x[:, :, :-2], slice(2, None)), kernel(3)),
+    "every second row written": lambda x: F.conv2d(put(x.new_zeros(1, 3, 65, 33), x, slice(None, None, 2)), kernel(2)),
+    "written over": lambda x: put(F.conv2d(x, kernel(3), padding=1), F.avg_pool2d(x, 5, 1, 2)[:, :1, 9:20], slice(9, 20)),
+    "added to a part": lambda x: put(F.conv2d(x, kernel(3), padding=1), x[:, :1, 14:21], slice(20, 27), add=True),
 }  # fmt: skip
 
 

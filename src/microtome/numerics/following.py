@@ -11,10 +11,11 @@ from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
-from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from microtome.numerics.dispatching import Dispatching, tensors_in
 from microtome.numerics.geometry import Axis, Where
+from microtome.numerics.views import FACTORIES, owner, region
 
 MOST_PATHS = 1e150  # paths double with every shortcut; beyond this only their ratio matters
 
@@ -23,7 +24,8 @@ class Places(Dispatching):
     """While this is entered, `of(tensor)` says where the cells of any tensor computed from `picture` lie.
 
     Use it under `torch.no_grad` (in inference mode composite operations are not taken apart) and ask while the tensor lives,
-    that is inside a hook. `picture` is (image, channel, row, col).
+    that is inside a hook. `picture` is (image, channel, row, col). What is written into a part of a tensor in place is followed
+    into that tensor; views of it that were taken before keep what they had.
     """
 
     def __init__(self, picture: Tensor) -> None:
@@ -31,9 +33,7 @@ class Places(Dispatching):
         rows, cols = picture.shape[2:4]
         self._known = cast("dict[Tensor, Where]", WeakTensorKeyDictionary())
         self._known[picture] = Where(Axis(0.0, 1.0, rows), Axis(0.0, 1.0, cols))
-        self._blank: dict[
-            int, tuple[TensorWeakRef, int]
-        ] = {}  # storage -> what was made empty, and the most cells written into it
+        self._written = cast("dict[Tensor, int]", WeakTensorKeyDictionary())  # elements of the write that its place is from
 
     def of(self, tensor: Tensor) -> Where | None:
         """Where the tensor's cells lie, or None where it does not descend from the picture."""
@@ -44,41 +44,41 @@ class Places(Dispatching):
     ) -> Any:
         value = func(*args, **(kwargs or {}))
         parents = [self._known[one] for one in tensors_in((args, kwargs or {})) if one in self._known]
-        if parents:
+        name = func.overloadpacket.__name__
+        if parents and name not in FACTORIES | {"new_empty"}:
             joined = _joined(parents)
-            rule = _RULES.get(func.overloadpacket.__name__)
+            rule = _RULES.get(name)
+            if name == "copy_":
+                self._write(args[0], self._known.get(args[1]), args[1])
+                return value
             for made in tensors_in(value):
                 self._known[made] = _seated(rule(joined, args, kwargs or {}, made) if rule else joined, made)
-            self._filled(func.overloadpacket.__name__, args, value)
+            if name.endswith("_"):
+                self._write(args[0], joined)
         return value
 
-    def _filled(self, name: str, args: Sequence[Any], value: Any) -> None:
-        """Maps written into a part of an empty tensor, as circular padding does: the largest part says where its cells lie."""
-        if name in _EMPTY and isinstance(value, Tensor):
-            self._blank[value.untyped_storage()._cdata] = (TensorWeakRef(value), 0)
-        if name != "copy_" or not (isinstance(args[0], Tensor) and isinstance(args[1], Tensor)):
-            return
-        part, where = args[0], self._known.get(args[1])
-        ref, most = self._blank.get(part.untyped_storage()._cdata, (None, 0))
-        whole = cast("Tensor | None", ref() if ref is not None else None)  # type: ignore[misc]
-        if whole is None or where is None or where.dims != (2, 3) or part.dim() != 4 or part.stride() != whole.stride():
-            return
-        if whole.numel() > part.numel() > most:
-            self._blank[part.untyped_storage()._cdata] = (cast(TensorWeakRef, ref), part.numel())
-            self._known[whole] = _within(where, part, whole)
+    def _write(self, target: Tensor, where: Where | None, source: Tensor | None = None) -> None:
+        """What lies at `where` is written into `target`, which may be a part of a larger tensor.
 
-
-def _within(where: Where, part: Tensor, whole: Tensor) -> Where:
-    """Where the cells of `whole` lie, in which `part`, a view of it, holds the cells of `where`."""
-    left = int(part.storage_offset()) - int(whole.storage_offset())
-    begins = [0] * whole.dim()
-    for dim in sorted(range(whole.dim()), key=lambda dim: -whole.stride(dim)):
-        begins[dim], left = divmod(left, int(whole.stride(dim)))
-    axes = [
-        replace(axis, start=axis.start - begins[dim] * axis.jump, count=int(whole.shape[dim]))
-        for dim, axis in ((2, where.row), (3, where.col))
-    ]
-    return replace(where, row=axes[0], col=axes[1], dims=(2, 3))
+        That tensor's cells then lie as the largest part says; where another part lies elsewhere, they have no one place. A part
+        copied within one tensor (as circular padding does) continues what is there and moves nothing.
+        """
+        base = owner(target)
+        if where is None or (source is not None and base is not None and base is owner(source)):
+            return
+        where = _seated(where, target)
+        if base is None:
+            self._known[target] = where
+            return
+        known = self._known.get(base)
+        placed = _extended(where, target, base)
+        if placed is None:
+            self._known[base] = _unsure(known or where)
+        elif known is None or known.row.count * known.col.count == 1:
+            self._known[base], self._written[base] = placed, target.numel()
+        elif (placed.row, placed.col) != (known.row, known.col):
+            larger = target.numel() > self._written.get(base, base.numel())
+            self._known[base] = _unsure(placed if larger else known)
 
 
 def _joined(parents: list[Where]) -> Where:
@@ -114,6 +114,22 @@ def _seated(where: Where, made: Tensor) -> Where:
     if where.dims in fits:
         return where
     return replace(where, dims=fits[0] if fits else None)
+
+
+def _extended(where: Where, part: Tensor, base: Tensor) -> Where | None:
+    """Where the cells of `base` lie if those of its `part` lie at `where`; None where that is not known."""
+    spot = region(part, base)
+    if spot is None or where.dims is None:
+        return None
+    axes: list[Axis] = []
+    for axis, dim in zip((where.row, where.col), where.dims, strict=True):
+        jump = axis.jump / spot.step[dim]
+        axes.append(replace(axis, start=axis.start - spot.first[dim] * jump, jump=jump, count=int(base.shape[dim])))
+    return replace(where, row=axes[0], col=axes[1])
+
+
+def _unsure(where: Where) -> Where:
+    return replace(where, row=replace(where.row, exact=False), col=replace(where.col, exact=False))
 
 
 Rule = Callable[[Where, Sequence[Any], Mapping[str, Any], Tensor], Where]
@@ -226,7 +242,6 @@ def _turned(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: 
     return replace(where, dims=(order.index(where.dims[0]), order.index(where.dims[1])))
 
 
-_EMPTY = ("new_empty", "new_zeros", "new_ones", "new_full", "empty_like", "zeros_like", "ones_like", "full_like")
 _RULES: dict[str, Rule] = {
     "convolution": _convolution,
     "_convolution": _convolution,

@@ -28,7 +28,8 @@ from microtome.numerics.dispatching import Dispatching, tensors_in
 from microtome.numerics.following import Places
 from microtome.numerics.geometry import Where
 from microtome.numerics.receptive_rules import RULES
-from microtome.numerics.receptive_shades import WHOLE, Context, Shade, elementwise
+from microtome.numerics.receptive_shades import WHOLE, Context, Shade, elementwise, written
+from microtome.numerics.views import FACTORIES, owner
 
 
 @dataclass(frozen=True)
@@ -145,12 +146,17 @@ class Reach(Dispatching):
         before = [(one, self._known[one], self.places.of(one)) for one in given]
         value = self.places.__torch_dispatch__(func, types, args, named)
         made = list(tensors_in(value))
-        if before and made:
-            name = func.overloadpacket.__name__
+        name = func.overloadpacket.__name__
+        if name == "copy_" and any(one is args[1] for one, _, _ in before):
+            before = [part for part in before if part[0] is not args[0] or args[0] is args[1]]  # what was there is gone
+        if before and made and name not in FACTORIES:
             context = Context(func, name, args, named, before, made, self.size)
             rule = RULES.get(name) or RULES.get(name.rstrip("_")) or elementwise
             for one, shade in zip(made, rule(context), strict=True):
                 self._known[one] = shade
+            base = owner(args[0]) if name.endswith("_") and args and isinstance(args[0], Tensor) else None
+            if base is not None and args[0] in self._known:
+                self._known[base] = written(self._known.get(base), base, args[0], self._known[args[0]])
         return value
 
 

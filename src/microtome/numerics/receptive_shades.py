@@ -13,6 +13,8 @@ from torch import Tensor
 
 from microtome.numerics.following import argument
 from microtome.numerics.geometry import Axis, Where
+from microtome.numerics.sliding import NOTHING
+from microtome.numerics.views import region
 
 WHOLE = float(2**22)  # the end of a field that is the whole picture by construction; far beyond any real pixel
 MASKED = -50.0  # logits at or below this are never attended to (Swin masks with -100, others with minus infinity)
@@ -102,6 +104,29 @@ def unknown(context: Context) -> list[Shade]:
         replace(shade, parts=tuple(part.reshape([1] * one.dim()) for part in parts), unfollowed=(*shade.unfollowed, name))
         for one in context.made
     ]
+
+
+def written(known: Shade | None, base: Tensor, part: Tensor, shade: Shade) -> Shade:
+    """What the elements of `base` see after those of its `part`, a view, have been set to what sees `shade`; `known` before that."""
+    shades = [shade] if known is None else [known, shade]
+    small = min(one.small[0] for one in shades), min(one.small[1] for one in shades)
+    missed = tuple(dict.fromkeys(name for one in shades for name in one.unfollowed))
+    gated, single = any(one.gated for one in shades), all(one.single for one in shades)
+    spot = region(part, base)
+    if spot is None:  # every element may be one of those
+        parts = [most([one.parts[place].amax() for one in shades]).reshape([1] * base.dim()) for place in range(4)]
+        return Shade(tuple(parts), small, gated, single, (*missed, "writing into a part"))
+    index = tuple(
+        slice(first, first + (length - 1) * step + 1, step)
+        for first, step, length in zip(spot.first, spot.step, part.shape, strict=True)
+    )
+    parts: list[Tensor] = []
+    for place in range(4):
+        whole = torch.full([1] * base.dim(), NOTHING) if known is None else known.parts[place]
+        whole = whole.expand(base.shape).clone()
+        whole[index] = shade.parts[place]
+        parts.append(whole)
+    return Shade(tuple(parts), small, gated, single, missed)
 
 
 def _fits(shape: Sequence[int], target: Sequence[int]) -> bool:
