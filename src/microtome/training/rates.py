@@ -69,7 +69,7 @@ def _cues(count: int, seed: int, _: Path | None) -> Series:
 _SMALL: dict[str, Any] = {"units": (16,), "width": 16, "output_stride": 2, "pooling": False}
 _CUES: dict[str, Any] = {"draw": _cues, "classes": 1 + len(COLOURS), "side": 16, "epochs": 6, "count": 3000}
 TASKS = {
-    "scenes": Task(draw=_scenes, classes=11, side=16, epochs=3, count=2500, batch=16, lr=5e-3, shares=(1 / 16, 7 / 16, 1.0)),
+    "scenes": Task(draw=_scenes, classes=11, side=16, epochs=8, count=4000, batch=16, lr=5e-3),
     "cues": Task(**_CUES, options=_SMALL),
     "cues_seen": Task(**_CUES, options=_SMALL | {"units": (16, 24)}, shares=(1 / 16, 1 / 4, 1 / 2), seeds=2),
 }
