@@ -95,6 +95,11 @@ def test_unknown_devices(device: str, message: str) -> None:
         resolve(device)
 
 
+def test_a_shard_alone_is_no_finding(net: mt.Specimen, pics: mt.Images) -> None:
+    with pytest.raises(BadOption, match=r"features: a finding is of all images, and shard 1/2 sees a part.*Merge the tallies"):
+        mt.analyses.features.Features()(net, pics, Pace(shard=(1, 2)))
+
+
 def test_bad_paces() -> None:
     with pytest.raises(BadOption, match="at least 4"):
         Pace(batch=2)

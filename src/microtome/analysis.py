@@ -19,7 +19,7 @@ import torch
 import xarray as xr
 
 from microtome import options, prose
-from microtome.errors import Unmeasurable
+from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.options import option
@@ -94,7 +94,13 @@ class Analysis(ABC):
 
         Raises:
             Unmeasurable: the specimen or the images lack what the analysis needs.
+            BadOption: the pace is that of a shard.
         """
+        if pace and pace.shard[1] > 1:
+            raise BadOption(
+                f"{self.name()}: a finding is of all images, and shard {pace.shard[0]}/{pace.shard[1]} sees a part of them. Merge the "
+                "tallies of all shards first (docs/python.md, in parts), or leave shard out of the pace."
+            )
         if reason := self.unfit(specimen, images):
             raise Unmeasurable(f"{self.name()} of {specimen.name}: {reason}")
         pace = pace or Pace()

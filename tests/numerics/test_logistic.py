@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.logistic import _scores, _spanned, logistic_probe, logistic_weights
+from microtome.numerics.logistic import RANGE, _chosen, _scores, _spanned, logistic_probe, logistic_weights
 from microtome.numerics.probes import stratified_folds
 
 
@@ -70,6 +71,40 @@ def test_the_penalty_is_chosen_by_what_it_answers():
     assert found.accuracy >= logistic_probe(noisy, labels, penalties=[1e-4 * 80]).accuracy
     clear = noisy[:, :1] * 3 + labels[:, None] * 40
     assert logistic_probe(clear, labels).accuracy == 1
+
+
+@pytest.mark.parametrize(("gap", "features"), [(0.4, 60), (0.7, 30), (1.5, 30)])
+def test_the_search_ends_where_a_search_of_all_penalties_would(gap, features):
+    """The slow twin: scikit-learn at all five penalties, on the same held-out fifth."""
+    x, labels = blobs(120, features, gap=gap)
+    tried = [one * len(labels) for one in RANGE]
+    held = stratified_folds(labels, 5, 1) == 0
+    losses = []
+    for penalty in tried:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=1 / (penalty * (~held).mean()), tol=1e-8, max_iter=5000))
+        likely = model.fit(x[~held], labels[~held]).predict_proba(x[held])
+        losses.append(-np.log(likely[np.arange(held.sum()), labels[held]]).sum())
+    assert _chosen(x, labels, 3, tried, 0) == tried[int(np.argmin(losses))]
+
+
+def test_axes_that_are_stretched_do_not_lengthen_the_search(monkeypatch):
+    """Features that go together nearly wholly: on their own axes the search would take hundreds of steps."""
+    import microtome.numerics.logistic as module
+
+    steps = []
+
+    def counted(*given, **how):
+        found = minimize(*given, **how)
+        steps.append(found.nit)
+        return found
+
+    monkeypatch.setattr(module, "minimize", counted)
+    x, labels = blobs(200, 30, gap=0.7)
+    alike = StandardScaler().fit_transform(x)
+    alike = StandardScaler().fit_transform(alike[:, :1] * 10 + alike)
+    logistic_weights(alike, labels, 3, 0.02)
+    logistic_weights(_spanned(alike, alike)[0], labels, 3, 0.02)
+    assert steps[1] < steps[0] / 2
 
 
 def test_a_class_without_images_is_never_the_answer():

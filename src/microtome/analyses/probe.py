@@ -40,7 +40,7 @@ class Probe(Census):
     needs = "labels"
     question = "choose"
     title = "What a linear probe reads out"
-    revision = 3
+    revision = 4
     with_twin = True
 
     at: tuple[str, ...] = option(("stages", "last"), "the layers to probe: names, globs or aliases")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
+from scipy.linalg import eigh
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
@@ -17,7 +18,7 @@ from microtome.numerics.probes import Probe, out_of_fold, standardised, stratifi
 
 # Penalties tried, for each training image: from nearly none to one that leaves little but the shares of the classes.
 RANGE = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
-FLAT = 1e-3  # the largest slope left at what counts as a minimum, as a share of the loss for each image
+FLAT = 1e-3  # the largest slope left at what counts as a minimum: loss for each image, by weight in units of its curvature
 
 
 def logistic_probe(
@@ -30,8 +31,8 @@ def logistic_probe(
     """Out-of-fold answers of multinomial logistic regression for every image, on the folds that `ridge_probe` deals.
 
     Each training part alone decides the scaling of the features and the penalty λ of the loss Σ −log p + λ/2·‖w‖² (offsets are not
-    punished): one of `penalties`, or by default one of five over five decades of the number of images. The one with the smallest
-    loss on a fifth of the training part, held out meanwhile, is taken; then all of the part is fitted.
+    punished): one of `penalties`, or by default one of five over five decades of the number of images. From the strongest down, the
+    last one before the loss rises on a fifth of the training part, held out meanwhile, is taken; then all of the part is fitted.
 
     Raises:
         Unmeasurable: fewer than two classes, fewer images than folds, features that are not finite, or no minimum was reached.
@@ -61,20 +62,28 @@ def logistic_weights(
         Unmeasurable: L-BFGS stopped where the slope is not zero.
     """
     count, width = features.shape
-    present = np.unique(coded)
-    targets = (coded[:, None] == present).astype(np.float64)
+    present, places = np.unique(coded, return_inverse=True)
+    rows = np.arange(count)
     first = np.zeros((width + 1, len(present))) if start is None else start[:, present]
 
+    # Each weight in units of its curvature where all classes are as likely, which on principal axes takes the stretch out.
+    scale = 1 / np.sqrt(np.append((features**2).sum(0) / classes + penalty, count / classes)[:, None] / count)
+
     def loss(flat: Array) -> tuple[float, Array]:
-        weights = flat.reshape(width + 1, len(present))
-        likelihood = log_softmax(features @ weights[:-1] + weights[-1], axis=1)
-        apart = np.exp(likelihood) - targets
+        weights = flat.reshape(width + 1, len(present)) * scale
+        scores = features @ weights[:-1] + weights[-1]
+        scores -= scores.max(1, keepdims=True)
+        value = -float(scores[rows, places].sum())
+        apart = np.exp(scores, out=scores)
+        totals = apart.sum(1, keepdims=True)
+        value += float(np.log(totals).sum()) + 0.5 * penalty * float((weights[:-1] ** 2).sum())
+        apart /= totals
+        apart[rows, places] -= 1
         slope = np.vstack([features.T @ apart + penalty * weights[:-1], apart.sum(0)])
-        value = -(targets * likelihood).sum() + 0.5 * penalty * (weights[:-1] ** 2).sum()
-        return float(value) / count, slope.ravel() / count
+        return value / count, (slope * scale).ravel() / count
 
     limits = {"maxiter": 2000, "maxfun": 4000, "maxcor": 20, "ftol": 1e-14, "gtol": 1e-7}
-    found = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=limits)
+    found = minimize(loss, (first / scale).ravel(), jac=True, method="L-BFGS-B", options=limits)
     if not np.abs(found.jac).max() <= FLAT:
         raise Unmeasurable(
             f"The logistic probe found no minimum after {found.nit} steps (slope {np.abs(found.jac).max():.2g}); "
@@ -82,12 +91,16 @@ def logistic_weights(
         )
     weights = np.zeros((width + 1, classes))
     weights[-1] = -np.inf
-    weights[:, present] = found.x.reshape(width + 1, len(present))
+    weights[:, present] = found.x.reshape(width + 1, len(present)) * scale
     return weights
 
 
 def _chosen(train: Array, coded: Array, classes: int, tried: Sequence[float], seed: int) -> float:
-    """The penalty with the smallest loss on a held-out fifth of the training part, each fit started from the last."""
+    """The penalty with the smallest loss on a held-out fifth of the training part, each fit started from the last.
+
+    The search goes from the strongest penalty down and ends with the first that answers worse than the one before: the weaker ones
+    learn more by heart, and take longest.
+    """
     held = stratified_folds(coded, 5, seed + 1) == 0
     narrow, shown = _spanned(*standardised(train[~held], train[held]))
     share = (~held).mean()  # the same penalty for each image
@@ -97,13 +110,19 @@ def _chosen(train: Array, coded: Array, classes: int, tried: Sequence[float], se
         known = np.isin(coded[held], coded[~held])
         scores = log_softmax(_scores(shown[known], weights), axis=1)
         losses.append(-float(scores[np.arange(int(known.sum())), coded[held][known]].sum()))
+        if len(losses) > 1 and losses[-1] > losses[-2]:
+            break
     return float(tried[int(np.argmin(losses))])
 
 
 def _spanned(train: Array, test: Array) -> tuple[Array, Array]:
-    """Both in coordinates of the span of `train` where that is narrower; the minimum lies in it, since other directions only cost."""
+    """Both on the principal axes of `train`, where the search is short; directions that it lacks only cost, so they are left out.
+
+    A penalty on the length of the weights is the same on any axes.
+    """
     if train.shape[1] <= len(train):
-        return train, test
+        axes = eigh(train.T @ train, driver="evd")[1]
+        return train @ axes, test @ axes
     left, values, axes = np.linalg.svd(train, full_matrices=False)
     return left * values, test @ axes.T
 
