@@ -119,6 +119,71 @@ def test_a_branch_may_begin_with_a_pointwise_convolution(kernel, joined) -> None
         assert int(star(groups[0]).sum()) == 17  # the middle, and eight points for each rate
 
 
+def test_the_star_behind_pointwise_convolutions_of_unlike_widths_lies_on_the_map_they_share() -> None:
+    class Held(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.aspp = nn.ModuleList(
+                nn.Sequential(nn.Conv2d(3, units, 1, bias=False), nn.Conv2d(units, 4, 3, padding=r, dilation=r))
+                for units, r in ((4, 2), (6, 5))
+            )
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.aspp[0](x) + self.aspp[1](x)
+
+    net = opened(seeded(Held), 13)
+    (group,) = pyramids(net, dilated(net))
+    assert (group.title, group.begins) == ("aspp", ("aspp.0", "aspp.1"))
+    slope = answered(net, group, torch.randn(1, 3, 13, 13, generator=torch.Generator().manual_seed(0)))[0]
+    points = [branch[0].weight[:, :, 0, 0] for branch in net.net.aspp]  # type: ignore[union-attr]
+    taps = [branch[1].weight.mean(0) for branch in net.net.aspp]  # type: ignore[union-attr]
+    corner = [points[i].T @ taps[i][:, 0, 2] for i in (0, 1)]  # by hand: the tap up and to the right, through the 1 x 1
+    assert torch.allclose(slope[:, 4, 8], corner[0], atol=1e-6) and torch.allclose(slope[:, 1, 11], corner[1], atol=1e-6)
+
+
+class Narrow(nn.Module):
+    """A 1 x 1 convolution and a dilated one; takes one map or a list of maps."""
+
+    def __init__(self, inputs: int, rate: int) -> None:
+        super().__init__()
+        self.point, self.conv = nn.Conv2d(inputs, 4, 1), nn.Conv2d(4, 4, 3, padding=rate, dilation=rate)
+
+    def forward(self, x: Tensor | list[Tensor]) -> Tensor:
+        return self.conv(self.point(torch.cat(x, 1) if isinstance(x, list) else x))
+
+
+class Dense(nn.Module):
+    """Layers that read all maps before them: one behind the other, though all get the first map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Narrow(3 + 4 * place, rate) for place, rate in enumerate((2, 4, 6)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = [x]
+        for layer in self.layers:
+            made.append(layer(made))
+        return torch.cat(made, 1)
+
+
+class Beside(nn.Module):
+    """A bottleneck of a backbone and a head on the same map, which nothing joins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block, self.head = Narrow(3, 2), Narrow(3, 5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.block(x), self.head(x)
+
+
+@pytest.mark.parametrize("make", [Dense, Beside])
+def test_what_is_dense_or_lies_in_different_parts_is_no_pyramid(make) -> None:
+    net = opened(seeded(make), 17)
+    found = dilated(net)
+    assert len(found) > 1 and pyramids(net, found) == []
+
+
 class Same(nn.Conv2d):
     """A convolution that pads by the size of its input, as TensorFlow does; it says that it pads nothing."""
 

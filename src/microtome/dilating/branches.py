@@ -1,7 +1,9 @@
 """Dilated convolutions that read the same map side by side, and the rates that fit the map.
 
 A branch begins with its dilated convolution, or with what looks at each cell by itself before it: a 1 x 1 convolution, a rectifier,
-a norm; padding too. A larger kernel in front would blur the star that the taps draw, so such branches are not joined.
+a norm; padding too. A larger kernel in front would blur the star that the taps draw, so such branches are not joined. Behind 1 x 1
+convolutions they count as branches only within one module (that takes the map and joins them, or holds them): a bottleneck of the
+backbone and a head beside it are none.
 
 Source: atrous spatial pyramid pooling, Chen et al. 2017, arXiv:1706.05587; the search for branches, and what is taken for one, are ours.
 """
@@ -25,47 +27,58 @@ class Pyramid:
     """Dilated convolutions of different rates that read the same map side by side, in execution order.
 
     `holder` is the layer that takes that map and gives the joined branches on the same grid; empty where no module does just that.
+    `begins` is the layer that each branch begins with: the convolution itself where no weights stand before it.
     """
 
     members: tuple[Dilated, ...]
     holder: str
+    begins: tuple[str, ...]
 
     @property
     def title(self) -> str:
         """The holder's name, else what the paths of the branches have in common, else that of the first."""
         if self.holder:
             return self.holder
-        parts = [one.path.split(".") for one in self.members]
-        same = takewhile(lambda words: len(set(words)) == 1, zip(*parts, strict=False))
-        return ".".join(words[0] for words in same) or f"{self.members[0].path} and others"
+        return _common(self.members) or f"{self.members[0].path} and others"
+
+
+def _common(members: Sequence[Dilated]) -> str:
+    """What the paths of all have in common from the start; empty where only the network holds them all."""
+    same = takewhile(lambda words: len(set(words)) == 1, zip(*(one.path.split(".") for one in members), strict=False))
+    return ".".join(words[0] for words in same)
 
 
 def pyramids(specimen: Specimen, found: Sequence[Dilated]) -> list[Pyramid]:
     """The groups of parallel branches among `found`: two or more dilated convolutions of different rates that read the same map."""
     calls = specimen.anatomy.found.calls
     readers: dict[Mark, list[Dilated]] = defaultdict(list)
+    begins: dict[Mark, dict[str, str]] = defaultdict(dict)
     for one in found:
-        for mark, shape in _origins(one, calls).items():
-            if tuple(shape[2:]) == one.side:
+        for mark, (shape, call) in _origins(one, calls).items():
+            if shape[2:] == one.side:
                 readers[mark].append(one)
+                begins[mark][one.name] = one.name if call is one.call else _named(specimen, call)
     groups: list[Pyramid] = []
     taken: set[str] = set()
     for mark, members in sorted(readers.items(), key=lambda pair: -len(pair[1])):
         members = [one for one in members if one.name not in taken]
+        if members and not _holder(specimen, members, mark) and not _common(members):
+            members = [one for one in members if begins[mark][one.name] == one.name]
         if len({one.rate for one in members}) > 1 and len({one.positions for one in members}) == 1:
-            groups.append(Pyramid(tuple(members), _holder(specimen, members, mark)))
+            starts = tuple(begins[mark][one.name] for one in members)
+            groups.append(Pyramid(tuple(members), _holder(specimen, members, mark), starts))
             taken |= {one.name for one in members}
     order = {one.name: place for place, one in enumerate(found)}
     return sorted(groups, key=lambda group: order[group.members[0].name])
 
 
-def _origins(one: Dilated, calls: Sequence[Call]) -> dict[Mark, tuple[int, ...]]:
-    """The maps at which a branch with this convolution can begin, with their shapes.
+def _origins(one: Dilated, calls: Sequence[Call]) -> dict[Mark, tuple[tuple[int, ...], Call]]:
+    """The maps at which a branch with this convolution can begin, with their shapes, and the call it begins with.
 
     Its own input, and that of every module around it in which nothing but 1 x 1 convolutions comes before it and no other dilated
-    convolution lies.
+    convolution lies; a module that reads several maps (as the layers of dense blocks do) begins at none of them.
     """
-    made = {one.call.reads[0]: (0, 0, *one.side)}
+    made: dict[Mark, tuple[tuple[int, ...], Call]] = {one.call.reads[0]: ((0, 0, *one.side), one.call)}
     for call in _around(one.call, calls):
         within = [each for each in calls if call.begun <= each.begun and each.order <= call.order]
         first = min(
@@ -73,8 +86,9 @@ def _origins(one: Dilated, calls: Sequence[Call]) -> dict[Mark, tuple[int, ...]]
         )
         if first < one.call.begun or sum(map(is_dilated, within)) > 1:
             break
-        if call.reads and len(call.inputs[0]) == 4:
-            made[call.reads[0]] = call.inputs[0]
+        if len(call.reads) == 1 and len(call.inputs[0]) == 4:
+            weights = any(is_weight(each.module) and each.begun < one.call.begun for each in within)
+            made.setdefault(call.reads[0], (call.inputs[0], call if weights else one.call))
     return made
 
 
@@ -98,8 +112,12 @@ def _holder(specimen: Specimen, members: Sequence[Dilated], mark: Mark) -> str:
     for order in sorted(set[int].intersection(*around)):
         call = calls[order]
         if call.reads[:1] == (mark,) and len(call.outputs) == 1 and call.outputs[0][2:] == tuple(members[0].positions):
-            return next(layer.name for layer in specimen.layers if layer.path == call.path and (layer.call or 0) == call.index)
+            return _named(specimen, call)
     return ""
+
+
+def _named(specimen: Specimen, call: Call) -> str:
+    return next(layer.name for layer in specimen.layers if layer.path == call.path and (layer.call or 0) == call.index)
 
 
 def suggested(found: Sequence[Dilated], groups: Sequence[Pyramid]) -> dict[str, int]:

@@ -28,10 +28,15 @@ def answered(specimen: Specimen, group: Pyramid, x: Tensor) -> Tensor:
     """
     ends = [group.holder] if group.holder else [one.name for one in group.members]
     at = mean_at(middle(group.members[0].positions))
-    with tap(specimen, [mark + name for name in ends for mark in ("<", "")]) as taps:
+    fronts = [group.holder] if group.holder else group.begins
+    with tap(specimen, list(dict.fromkeys([*(f"<{name}" for name in fronts), *ends]))) as taps:
         specimen.net(x)
         slopes = taps.gradients(torch.stack([at(taps.activations[name]).sum() for name in ends]))
     if group.holder:
         return slopes[f"<{group.holder}"][1]
-    cut = [slopes[f"<{one.name}"][1][:, :, slice(*one.cells[0]), slice(*one.cells[1])] for one in group.members]
+    found = [slopes[f"<{name}"][1] for name in group.begins]
+    cut = [  # padding put on before a convolution that begins its branch is no map
+        slope[:, :, slice(*one.cells[0]), slice(*one.cells[1])] if name == one.name else slope
+        for slope, name, one in zip(found, group.begins, group.members, strict=True)
+    ]
     return torch.stack(cut).sum(0)
