@@ -187,7 +187,7 @@ def _spectrum(flat: Float[Tensor, "unit input"], total: float) -> tuple[float, f
     scaled = flat / math.sqrt(total)  # so that squares of float32 neither overflow nor vanish
     if len(start) <= GRAM:
         product = scaled @ scaled.T if flat.shape[0] <= flat.shape[1] else scaled.T @ scaled
-        square: Any = eigsh(product.numpy(), k=1, tol=TOLERANCE**2, v0=start, return_eigenvectors=False)
+        square: Any = eigsh(product.numpy(), k=1, tol=TOLERANCE**2, v0=start, return_eigenvectors=False)  # type: ignore[arg-type]
         share = float(square[0])
     else:
         top: Any = svds(scaled.numpy(), k=1, tol=TOLERANCE, v0=start, return_singular_vectors=False, solver="arpack")  # type: ignore[arg-type]
