@@ -79,12 +79,27 @@ def test_what_is_suggested_mends_it_and_says_the_gains_of_both() -> None:
     assert fault is not None
     worst = next(one for one in fault.gains if one.layer in fault.evidence)
     assert f"is multiplied by {worst.gains[16]:.3g} with 16 groups, with 2 groups by {worst.gains[2]:.3g}" in fault.evidence
-    assert "1 more reads no layer's output" in fault.evidence
+    assert "1 more reads no layer's output but a sum, a norm or the like, so there is no gain of a layer" in fault.evidence
     mended = edited(net, [parsed(fault.edit)])
     assert mended.net.norms[2].num_groups == worst.best == 2 and mended.net.norms[4].num_groups == 16
     left = uneven_gradient(Subject(mended))  # the last norm gets something else now, so it may be told again
     assert {"norms.1", "norms.2"} <= set(fault.layers)
     assert left is None or left.layers == ("norms.3",)
+
+
+def test_norms_that_only_read_sums_are_not_called_sound() -> None:
+    class Sums(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.norm, self.head = nn.Conv2d(3, 16, 3), nn.GroupNorm(16, 16), nn.Conv2d(16, 4, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.relu(self.norm(self.stem(x) + 1))).mean((2, 3))
+
+    net = mt.open(Sums().eval(), recipe={"size": 16})
+    assert uneven_gradient(Subject(net)) == (
+        "no group norm reads a layer's output (norm): the gain is that of a layer, its norm and its activation"
+    )
 
 
 def test_the_edit_of_muted_layers_leaves_them_alone() -> None:

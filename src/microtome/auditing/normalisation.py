@@ -97,14 +97,23 @@ def few_channels(subject: Subject) -> Fault | None:
     return Fault((*void, *steep), "; ".join(said), severity="error" if void else "warning")
 
 
-def uneven_gradient(subject: Subject) -> Fault | None:
+def uneven_gradient(subject: Subject) -> Fault | str | None:
     """Group norms for which another number of groups keeps the gradient's size better."""
     found, others = curves(subject.specimen)
+    if others and not found:
+        return (
+            f"no group norm reads a layer's output ({listed(others)}): the gain is that of a layer, its norm and its activation"
+        )
     hit = [one for one in found if one.gap > log(NEARER)]
     if not hit:
         return None
     worst = max(hit, key=lambda one: one.gap)
-    left = f"; {counted(len(others), 'more reads', 'more read')} no layer's output, not measured" if others else ""
+    more = counted(len(others), "more reads", "more read")
+    left = (
+        f"; {more} no layer's output but a sum, a norm or the like, so there is no gain of a layer and no edit"
+        if others
+        else ""
+    )
     return Fault(
         tuple(one.layer for one in hit),
         f"{len(hit)} of {len(found)} group norms that follow a layer could be nearer to a gain of 1, on noise; most, {worst.layer}: "
