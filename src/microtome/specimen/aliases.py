@@ -135,6 +135,10 @@ def matches(pattern: str, layers: Sequence[Layer], table: dict[str, tuple[str, .
         if pattern in ALIASES:
             raise UnknownName(f"This network has nothing that '{pattern}' could mean; name a layer instead.")
         raise UnknownName(
-            f"No layer is called '{pattern}'." + did_you_mean(pattern, [layer.name for layer in layers] + list(ALIASES))
+            f"No layer is called '{pattern}'."
+            + (
+                did_you_mean(pattern, [layer.name for layer in layers] + list(ALIASES))
+                or " List them: microtome layers SPECIMEN"
+            )
         )
     return found
