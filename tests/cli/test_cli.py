@@ -192,6 +192,13 @@ def test_one_sentence_for_what_is_wrong(work: Path, what: str) -> None:
     assert said.returncode == code, text
 
 
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)], ids=["aloud", "quiet"])
+def test_a_verb_that_found_nothing_to_measure_says_why_once(work: Path, quiet: tuple[str, ...]) -> None:
+    said = call("atrous", "nets.py:make", "photos", "--recipe", "size=32", *quiet, cwd=work)
+    assert said.returncode == 0
+    assert (said.stdout + said.stderr).count("none of its convolutions is dilated") == 1
+
+
 def test_interrupted_keeps_its_work_and_goes_on(work: Path) -> None:
     """Ctrl-C in the middle of a run: exit code 130, one sentence; the same command then reuses what was finished."""
     words = ["analyze", "nets.py:make", "timm:resnet50", "scenes:2000,size=64", "--weights", "none", "--recipe", "size=64",

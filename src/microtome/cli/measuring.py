@@ -65,7 +65,7 @@ def _run(
         outcome = analyze(
             specimens, images, said["out"], only=only, skip=skip, settings=settings, pace=pace, listener=event, said=told
         )
-    return tell(outcome, images, wanted, said["as_json"], time.monotonic() - began)
+    return tell(outcome, images, wanted, said["as_json"], said["quiet"], time.monotonic() - began)
 
 
 def _title(names: Sequence[str], images: "Images | None") -> str:

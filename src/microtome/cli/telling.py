@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from microtome.runner import Outcome
 
 
-def tell(outcome: "Outcome", images: "Images | None", wanted: bool, as_json: bool, seconds: float) -> int:
+def tell(outcome: "Outcome", images: "Images | None", wanted: bool, as_json: bool, quiet: bool, seconds: float) -> int:
     """Say how the run ended and return its exit code: 0, or 1 when anything failed."""
     page = None
     if wanted and outcome.findings:
@@ -35,6 +35,8 @@ def tell(outcome: "Outcome", images: "Images | None", wanted: bool, as_json: boo
     for one in outcome.failed:
         click.echo(f"FAILED {one['specimen']}: {one['analysis']}: {one['reason']}", err=True)
     made = len(outcome.findings)
+    for one in outcome.skipped if quiet and not made else ():  # whoever did not see it pass learns why there is nothing
+        click.echo(f"{one['specimen']}: {one['analysis']}: skipped, {one['reason']}", err=True)
     click.echo(f"\n{made} finding{'s' if made != 1 else ''} ({len(outcome.reused)} reused) in {outcome.root}, {seconds:.0f} s.")
     if page is not None:
         click.echo(f"Report: {page.resolve()}")
