@@ -1,4 +1,4 @@
-"""Occlusion of one picture at 224 px by a square of 32 px, 16 px at a time, against captum; and of many networks against a loop."""
+"""Occlusion of one picture at 224 px by a square of 32 px, 16 px at a time, against captum."""
 
 import copy
 import importlib.util
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 import microtome
-from benchmarks import occlusion_loop
 from benchmarks.gradcam import wide
 from benchmarks.timing import INSTALL, Disagreement, Plan, Result, interleaved, row
 from microtome.numerics.occluders import starts
@@ -23,10 +22,7 @@ TIMED = (
     "occlusion analysis calls it for each batch of pictures: writing the network down, planning, comparing with the network itself "
     "and the uncovered picture are in it. captum: `Occlusion(net).attribute(...)` under no_grad, on its own copy of the network, "
     "with the `perturbations_per_eval` in which the network was fastest just before on 16 pictures. Limit: how many times fewer "
-    "multiply-adds would do, were only what each position can reach computed again (receptive-field arithmetic). "
-    "The plain loop is the same network over batches of covered pictures, of the size that was fastest just before, and once the "
-    "uncovered one; where nothing is gained the "
-    "engine runs such a loop itself, and 3 % below 1 count as noise."
+    "multiply-adds would do, were only what each position can reach computed again (receptive-field arithmetic)."
 )
 SIZE, STRIDE, SIDE = 32, 16, 224
 LIMIT = 1e-4  # largest difference of the drop from captum's, as a share of the largest score
@@ -54,7 +50,6 @@ def run(plan: Plan) -> Result:
     result = Result("occlusion", TITLE, TIMED)
     for case in CASES:
         _case(case, plan, result)
-    occlusion_loop.rows(plan, result)
     return result
 
 

@@ -142,6 +142,18 @@ def test_misspelt_things_are_refused_before_anything_runs(tiny: Callable[..., nn
     assert not (tmp_path / "a").exists()
 
 
+def test_one_alone_is_measured_and_what_is_no_specimen_is_refused(
+    tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path: Path
+) -> None:
+    one = mt.open(tiny(), recipe={"size": 16})
+    assert [name for name, _ in mt.analyze(one, pics, tmp_path, only=["weights"]).findings] == [one.name]
+    for given, shown in (("timm:resnet18", "'timm:resnet18'"), ([one, 3], "3"), (tiny(), "a Tiny"), ([tiny()], "a Tiny")):
+        with pytest.raises(BadOption, match=f"takes specimens, or functions that open one, and was given {shown}"):
+            mt.analyze(given, pics, tmp_path)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(BadOption, match=r"writes into a folder and was given \['weights'\]"):
+        mt.analyze([one], pics, ["weights"])  # pyright: ignore[reportArgumentType]
+
+
 def test_two_of_the_same_name_are_kept_apart(tiny: Callable[..., nn.Module], tmp_path: Path) -> None:
     outcome = analyze([opened(tiny), opened(tiny, seed=4)], None, tmp_path, only=["cost"], pace=Pace(device="cpu"))
     assert [specimen for specimen, _ in outcome.findings] == ["Tiny", "Tiny (2)"]

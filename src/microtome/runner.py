@@ -15,7 +15,7 @@ import torch
 
 from microtome import __version__, catalog
 from microtome.analysis import Analysis, Arrays, Census, Collation, collation_key, made, origin, survey, survey_keys
-from microtome.errors import MicrotomeError, Unmeasurable, UsageError
+from microtome.errors import BadOption, MicrotomeError, Unmeasurable, UsageError
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.scan import Pace, forget, resolve
@@ -67,7 +67,7 @@ def plan(only: Sequence[str], skip: Sequence[str], settings: Mapping[str, Mappin
 
 
 def analyze(
-    specimens: Sequence[Specimen | Callable[[], Specimen]],
+    specimens: Specimen | Sequence[Specimen | Callable[[], Specimen]],
     images: Images | None,
     out: str | Path,
     *,
@@ -81,12 +81,19 @@ def analyze(
     """Measure everything that fits on every specimen, then compare; findings and run.json lie in `out` afterwards.
 
     A specimen may be given as a function that opens it: it is called when its turn comes and forgotten afterwards, so that many
-    large networks never stand in memory together. `settings` holds options by analysis and name; `said` goes into run.json.
+    large networks never stand in memory together. One alone need not be in a list. `settings` holds options by analysis and name;
+    `said` goes into run.json.
 
     Raises:
-        UnknownName, BadOption: an analysis, option or specimen that does not exist, before anything is measured.
+        UnknownName, BadOption: an analysis, option or specimen that does not exist, or something else in its place, before anything
+            is measured.
         FindingError: `out` cannot be written.
     """
+    specimens = _specimens(specimens)
+    if not isinstance(out, str | Path):
+        raise BadOption(
+            f"analyze writes into a folder and was given {_shown(out)} for it: mt.analyze(specimens, images, 'results')."
+        )
     analyses = plan(only, skip, settings or {})
     store = Store.opened(out)
     run = _Run(store, replace(pace or Pace(), keep=store.kept), listener, Outcome(store.root), images)
@@ -104,6 +111,21 @@ def analyze(
     run.collations(analyses)
     run.write(names, began, said or {})
     return run.outcome
+
+
+def _specimens(given: Specimen | Sequence[Specimen | Callable[[], Specimen]]) -> list[Specimen | Callable[[], Specimen]]:
+    listed = [given] if isinstance(given, Specimen | str) or callable(given) else list(given)
+    for one in listed:
+        if not isinstance(one, Specimen) and (not callable(one) or isinstance(one, torch.nn.Module)):
+            raise BadOption(
+                f"analyze takes specimens, or functions that open one, and was given {_shown(one)}; open it: mt.open(…)."
+            )
+    return listed
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 60 and "\n" not in text else f"a {type(value).__name__}"
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ def decayed_scales(subject: Subject) -> Fault | str | None:
     return Fault(
         against,
         f"of {len(found)} norms {counts['internal']} are internal (decay changes no function), {counts['branch end']} end a branch "
-        f"(decay draws the block towards identity), {counts['shortcut']} lie on a shortcut and {counts['free']} scale stream or logits",
+        f"(decay draws the block towards identity), {counts['shortcut']} lie on a shortcut and {counts['free']} scale the stream, the "
+        "logits or the input of an activation that is no plain rectifier",
     )
 
 

@@ -28,6 +28,7 @@ AT_ONCE = 2**25  # bytes of the largest map of such a pass: beyond it each alloc
 KEPT = 512e6  # bytes of clean maps kept at a time
 PREPARED = 1.5e8  # multiply-adds for each layer in all patches together: with fewer, preparing costs more than it saves
 PASSES = 5.0  # forward passes that preparing takes, and some to spare: what is saved has to be more
+NEVER_CUT = (nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)  # what comes after one of these is computed whole
 CLOSE = 1e-5  # largest difference from the network itself, as a share of its largest score
 
 
@@ -78,8 +79,14 @@ class Perturber:
         if len(kernels) < 2:
             return "it has no convolutions to cut between"
         cells = [(one.grid or (1, 1))[0] * (one.grid or (1, 1))[1] for one in kernels]
-        whole = sum(one.parameters * many for one, many in zip(kernels, cells, strict=True))
-        return "" if count * whole * self._grown() >= PREPARED * len(layers) else "the network is small or the patches are few"
+        costs = [one.parameters * many for one, many in zip(kernels, cells, strict=True)]
+        if count * sum(costs) * self._grown() < PREPARED * len(layers):
+            return "the network is small or the patches are few"
+        end = min(
+            (one.order for one in layers if isinstance(self.specimen.net.get_submodule(one.path), NEVER_CUT)), default=None
+        )
+        early = sum(cost for one, cost in zip(kernels, costs, strict=True) if end is None or one.order < end)
+        return "" if count * early >= PASSES * sum(costs) else "too little can be left out"
 
     def _shares(self, patches: Sequence[Patch]) -> list[list[int]]:
         """Places of the patches that are worked on together: those of as many pictures as the clean maps leave room for."""
