@@ -90,7 +90,7 @@ def analyze(
         FindingError: `out` cannot be written.
     """
     specimens = _specimens(specimens)
-    if not isinstance(out, str | Path):
+    if not isinstance(out, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise BadOption(
             f"analyze writes into a folder and was given {_shown(out)} for it: mt.analyze(specimens, images, 'results')."
         )
@@ -113,8 +113,9 @@ def analyze(
     return run.outcome
 
 
-def _specimens(given: Specimen | Sequence[Specimen | Callable[[], Specimen]]) -> list[Specimen | Callable[[], Specimen]]:
-    listed = [given] if isinstance(given, Specimen | str) or callable(given) else list(given)
+def _specimens(given: Any) -> list[Specimen | Callable[[], Specimen]]:
+    """What `analyze` was given for its specimens, as a list. Raises BadOption where something else is in it."""
+    listed: list[Any] = [given] if isinstance(given, Specimen | str) or callable(given) else list(given)
     for one in listed:
         if not isinstance(one, Specimen) and (not callable(one) or isinstance(one, torch.nn.Module)):
             raise BadOption(
