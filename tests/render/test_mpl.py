@@ -149,6 +149,16 @@ def test_bars_have_the_heights_whiskers_and_ticks_of_the_arrays():
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["noise", "blur", "weather", "digital"]
 
 
+@pytest.mark.parametrize("title", ["Accuracy by corruption", "How much each block changes"])
+def test_a_legend_of_a_few_hides_nothing_and_stays_on_the_paper(title):
+    drawn = FOUND.figure(title)
+    drawn.draw_without_rendering()
+    (axes,) = drawn.axes
+    box = axes.get_legend().get_window_extent()
+    assert box.y0 >= axes.get_window_extent().y1
+    assert box.x0 >= 0 and box.x1 <= drawn.bbox.x1 and box.y1 <= drawn.bbox.y1
+
+
 def test_bars_are_grouped():
     (axes,) = FOUND.figure("How much each block changes").axes
     assert [len(group) for group in axes.containers] == [60, 60]

@@ -173,12 +173,14 @@ def looks(count: int, dim: str = "") -> list[dict[str, Any]]:
 
 
 def legend(paper: Figure, axes: Axes) -> None:
-    """Name the lines: inside where there are few, beside the axes where there are many; every k-th beyond thirty."""
+    """Name the lines: above the axes where there are few, beside them where there are many; every k-th beyond thirty."""
     handles, labels = axes.get_legend_handles_labels()
     if not handles or (len(handles) == 1 and not labels[0]):
         return
     if len(handles) <= 3:
-        axes.legend(loc="best")
+        # above the axes: inside, even the best place hides what is drawn where bars fill the height
+        beside = len(labels) if sum(map(len, labels)) <= 48 else 1
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=beside, borderaxespad=0.2)
         return
     step = int(np.ceil(len(handles) / 30))
     paper.legend(handles[::step], [short(one) for one in labels[::step]], loc="outside right upper")
