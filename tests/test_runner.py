@@ -147,7 +147,13 @@ def test_one_alone_is_measured_and_what_is_no_specimen_is_refused(
 ) -> None:
     one = mt.open(tiny(), recipe={"size": 16})
     assert [name for name, _ in mt.analyze(one, pics, tmp_path, only=["weights"]).findings] == [one.name]
-    for given, shown in (("timm:resnet18", "'timm:resnet18'"), ([one, 3], "3"), (tiny(), "a Tiny"), ([tiny()], "a Tiny")):
+    for given, shown in (
+        ("timm:resnet18", "'timm:resnet18'"),
+        ([one, 3], "3"),
+        (None, "None"),
+        (tiny(), "a Tiny"),
+        ([tiny()], "a Tiny"),
+    ):
         with pytest.raises(BadOption, match=f"takes specimens, or functions that open one, and was given {shown}"):
             mt.analyze(given, pics, tmp_path)  # pyright: ignore[reportArgumentType]
     with pytest.raises(BadOption, match=r"writes into a folder and was given \['weights'\]"):

@@ -5,11 +5,11 @@ analysis, revision, weights, images, options, numeric mode) is reused; a failure
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -115,7 +115,8 @@ def analyze(
 
 def _specimens(given: Any) -> list[Specimen | Callable[[], Specimen]]:
     """What `analyze` was given for its specimens, as a list. Raises BadOption where something else is in it."""
-    listed: list[Any] = [given] if isinstance(given, Specimen | str) or callable(given) else list(given)
+    several = isinstance(given, Iterable) and not (isinstance(given, Specimen | str) or callable(given))
+    listed: list[Any] = list(cast("Iterable[Any]", given)) if several else [given]
     for one in listed:
         if not isinstance(one, Specimen) and (not callable(one) or isinstance(one, torch.nn.Module)):
             raise BadOption(
