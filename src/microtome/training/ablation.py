@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from microtome.errors import BadOption, MicrotomeError, UnknownName, did_you_mean
+from microtome.errors import MicrotomeError, UnknownName, did_you_mean
 from microtome.numerics.counts import parameters
 from microtome.training.data import JUDGE, LEARN, Series, series
-from microtome.training.experimenting import Told, keep, lost, lost_points, right_share, say, trained
+from microtome.training.experimenting import Told, budgeted, keep, lost, lost_points, right_share, say, trained, within
 from microtome.training.judging import JUDGED, answers, macs
 from microtome.training.loop import fresh
 from microtome.training.recipes import Recipe
@@ -187,23 +186,17 @@ def main(arguments: list[str] | None = None) -> int:
     """0 when all networks are trained and judged, or the section is written; 2 when the call was wrong."""
     parser = argparse.ArgumentParser(prog="python -m microtome.training.ablation", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, help="folder for the trained networks and ablation.json")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes for the next run")
     parser.add_argument(
         "--section", type=Path, metavar="JSON", help="print the section about that ablation.json, and train nothing"
     )
     parser.add_argument("--rows", help="numbers of the rows, from 0, comma-separated; all by default")
-    parser.add_argument("--epochs", type=int, default=NETWORK.epochs, help=f"default {NETWORK.epochs}")
-    parser.add_argument("--count", type=int, default=NETWORK.count, help=f"scenes to learn from; default {NETWORK.count}")
-    parser.add_argument("--seeds", type=int, default=2, help="default 2")
+    budgeted(parser, NETWORK)
     given = parser.parse_args(arguments)
     try:
         if given.section is not None:
             print(section(json.loads(given.section.read_text(encoding="utf-8"))))
             return 0
-        if given.out is None or min(given.epochs, given.count, given.seeds) < 1:
-            raise BadOption("Name --out DIR, and at least one epoch, scene and seed: --out runs/ablation.")
-        torch.set_num_threads(1)  # more would change the last bits of what is learnt
-        network = replace(NETWORK, epochs=given.epochs, count=given.count)
+        network = within(given, NETWORK, "runs/ablation")
         chosen = _rows(given.rows)
         found = ablation(network, given.out, given.seeds, variants=chosen, cache=given.cache, told=say)
     except MicrotomeError as error:

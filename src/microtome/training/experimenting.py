@@ -1,7 +1,9 @@
 """What every experiment does alike: a network as its training left it, results kept with their date, accuracies told with intervals."""
 
+import argparse
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,32 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
+from microtome.errors import BadOption
 from microtome.numerics.intervals import bootstrap, wilson
 from microtome.training.data import Series
 from microtome.training.loop import fresh, train
 from microtome.training.recipes import Recipe
 
 Told = Callable[[str], None]
+
+
+def budgeted(parser: argparse.ArgumentParser, plan: Recipe) -> None:
+    """The options of every experiment that trains variants of one network; `plan` says what is trained by default."""
+    parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes for the next run")
+    parser.add_argument("--epochs", type=int, default=plan.epochs, help=f"default {plan.epochs}")
+    parser.add_argument("--count", type=int, default=plan.count, help=f"scenes to learn from; default {plan.count}")
+    parser.add_argument("--seeds", type=int, default=2, help="default 2")
+
+
+def within(given: argparse.Namespace, plan: Recipe, example: str) -> Recipe:
+    """The plan within the budget asked for, on one thread from here on; `example` is a folder to name.
+
+    Raises: BadOption where no folder, or nothing to train, is asked for.
+    """
+    if given.out is None or min(given.epochs, given.count, given.seeds) < 1:
+        raise BadOption(f"Name --out DIR, and at least one epoch, scene and seed: --out {example}.")
+    torch.set_num_threads(1)  # more would change the last bits of what is learnt
+    return replace(plan, epochs=given.epochs, count=given.count)
 
 
 def trained(recipe: Recipe, folder: Path, learn: Series) -> nn.Module:

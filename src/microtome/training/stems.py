@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import microtome
 from microtome import catalog
-from microtome.errors import BadOption, MicrotomeError
+from microtome.analysis import made
+from microtome.errors import MicrotomeError
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.numerics.filter_words import ABOVE, DEAD, HALVED, MIDDLE, NATURAL
 from microtome.specimen import Specimen
 from microtome.training.data import JUDGE, LEARN, Series, series
-from microtome.training.experimenting import Told, keep, right_share, say, trained
+from microtome.training.experimenting import Told, budgeted, keep, right_share, say, trained, within
 from microtome.training.judging import JUDGED, answers, macs
 from microtome.training.loop import fresh
 from microtome.training.recipes import Recipe
@@ -95,7 +95,7 @@ def stems(
     """
     learn = series(plan.count, LEARN, cache=cache) if learn is None else learn
     judge = series(JUDGED, JUDGE, cache=cache) if judge is None else judge
-    made: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
     for number, row in enumerate(rows):
         right: list[int] = []
         own: list[list[float]] = []
@@ -117,15 +117,14 @@ def stems(
                 told(f"{row.title}, seed {seed}: {right[-1] / len(judge):.1%} right; {found.line}")
         net = fresh(row.recipe(plan, 0))
         facts = {"title": row.title, "network": row.network, "weight_decay": row.weight_decay, "radius": row.radius}
-        made.append(facts | {"macs": macs(net), "right": right, "numbers": own, "twin": np.mean(twin, 0).tolist()})
+        measured.append(facts | {"macs": macs(net), "right": right, "numbers": own, "twin": np.mean(twin, 0).tolist()})
     budget = {"epochs": plan.epochs, "count": len(learn), "judged": len(judge), "seeds": seeds}
-    return budget | {"options": plan.json()["options"], "measures": list(NUMBERS), "rows": made}
+    return budget | {"options": plan.json()["options"], "measures": list(NUMBERS), "rows": measured}
 
 
 def analysed(name: str, specimen: Specimen, images: Images | None = None, **options: Any) -> Finding:
     """What the analysis of that name finds."""
-    made: Any = catalog.entry(name).load()
-    return made(**options)(specimen, images)
+    return made(catalog.entry(name).load(), options)(specimen, images)
 
 
 def draw(found: Finding, path: Path) -> None:
@@ -215,23 +214,17 @@ def main(arguments: list[str] | None = None) -> int:
     """0 when all networks are trained and judged, or the page is written; 2 when the call was wrong."""
     parser = argparse.ArgumentParser(prog="python -m microtome.training.stems", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, help="folder for the trained networks and stems.json")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes for the next run")
     parser.add_argument(
         "--figures", type=Path, metavar="FOLDER", help="draw the filters of the first two rows into that folder"
     )
     parser.add_argument("--page", type=Path, metavar="JSON", help="print the page about that stems.json, and train nothing")
-    parser.add_argument("--epochs", type=int, default=NETWORK.epochs, help=f"default {NETWORK.epochs}")
-    parser.add_argument("--count", type=int, default=NETWORK.count, help=f"scenes to learn from; default {NETWORK.count}")
-    parser.add_argument("--seeds", type=int, default=2, help="default 2")
+    budgeted(parser, NETWORK)
     given = parser.parse_args(arguments)
     try:
         if given.page is not None:
             print(page(json.loads(given.page.read_text(encoding="utf-8"))), end="")
             return 0
-        if given.out is None or min(given.epochs, given.count, given.seeds) < 1:
-            raise BadOption("Name --out DIR, and at least one epoch, scene and seed: --out runs/stems.")
-        torch.set_num_threads(1)  # more would change the last bits of what is learnt
-        plan = replace(NETWORK, epochs=given.epochs, count=given.count)
+        plan = within(given, NETWORK, "runs/stems")
         found = stems(plan, given.out, given.seeds, rows=STEMS, cache=given.cache, figures=given.figures, told=say)
     except MicrotomeError as error:
         print(error, file=sys.stderr)
