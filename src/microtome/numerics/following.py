@@ -17,6 +17,7 @@ from microtome.numerics.dispatching import Dispatching, tensors_in
 from microtome.numerics.geometry import Axis, Where
 from microtome.numerics.views import FACTORIES, owner, region
 
+_UNREAD = FACTORIES | {"new_empty"}  # operations that take only sizes from what they are given
 MOST_PATHS = 1e150  # paths double with every shortcut; beyond this only their ratio matters
 
 
@@ -45,7 +46,7 @@ class Places(Dispatching):
         value = func(*args, **(kwargs or {}))
         parents = [self._known[one] for one in tensors_in((args, kwargs or {})) if one in self._known]
         name = func.overloadpacket.__name__
-        if parents and name not in FACTORIES | {"new_empty"}:
+        if parents and name not in _UNREAD:
             joined = _joined(parents)
             rule = _RULES.get(name)
             if name == "copy_":
