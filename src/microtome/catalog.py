@@ -92,7 +92,11 @@ def edits() -> dict[str, EditEntry]:
 def _found(group: str, read: Callable[[Path, str], E | None]) -> dict[str, E]:
     """What the files of one folder of ours hold, by stem, then what other packages announce for the group of that name."""
     folder = Path(__file__).parent / group.rpartition(".")[2]
-    found = {path.stem: entry for path in sorted(folder.glob("[a-z]*.py")) if (entry := read(path, f"{group}.{path.stem}"))}
+    files = {path.stem: (path, f"{group}.{path.stem}") for path in folder.glob("[a-z]*.py")}
+    files |= {
+        path.stem: (path, f"{group}.{path.stem}.{path.stem}") for path in folder.glob("*/*.py") if path.stem == path.parent.name
+    }
+    found = {name: entry for name, place in sorted(files.items()) if (entry := read(*place))}
     for point in importlib.metadata.entry_points(group=group):
         spec = importlib.util.find_spec(point.module)
         if point.name not in found and spec is not None and spec.origin and (entry := read(Path(spec.origin), point.module)):

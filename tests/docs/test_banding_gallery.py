@@ -6,7 +6,7 @@ import pytest
 from docs_reading import DOCS
 
 import microtome as mt
-from microtome.analyses.banding import Banding
+from microtome.analyses.banding.banding import Banding
 from microtome.networks import NAMES
 from microtome.numerics.banding import BANDED
 

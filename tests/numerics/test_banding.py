@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from microtome.analyses.banding.wording import judgement
 from microtome.numerics.banding import (
     BANDED,
     adjusted,
@@ -20,7 +21,6 @@ from microtome.numerics.banding import (
     strong_share,
     structure,
 )
-from microtome.numerics.banding_words import judgement
 from microtome.numerics.nmf import factorised
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data"))

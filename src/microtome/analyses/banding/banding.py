@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from microtome.analyses.banding.wording import judgement
 from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics import banding as bands_of
 from microtome.numerics.banding import BANDED, Bands
-from microtome.numerics.banding_words import judgement
 from microtome.numerics.intervals import bootstrap
 from microtome.numerics.kernels import Kernel, kernels
 from microtome.numerics.nmf import factorised

@@ -11,7 +11,7 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.banding import Banding
+from microtome.analyses.banding.banding import Banding
 from microtome.errors import Unmeasurable
 from microtome.numerics.banding import bands
 
