@@ -15,7 +15,7 @@ from typing import Any, Literal, final
 import numpy as np
 import xarray as xr
 
-from microtome import sidebyside as side
+from microtome.analyses.compare import criteria as side
 from microtome.analysis import Arrays, Collation, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array

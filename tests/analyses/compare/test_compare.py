@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from microtome import testing
-from microtome.analyses.compare import Compare
+from microtome.analyses.compare.compare import Compare
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 
