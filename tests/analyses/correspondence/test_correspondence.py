@@ -7,7 +7,7 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.correspondence import Correspondence
+from microtome.analyses.correspondence.correspondence import Correspondence
 from microtome.errors import BadOption, UnknownName, Unmeasurable
 
 PLAIN = {"size": 16, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}

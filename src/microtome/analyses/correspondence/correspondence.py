@@ -18,9 +18,9 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from microtome.analyses.correspondence.groups import Group, groups
+from microtome.analyses.correspondence.summary import Row, add, settled
 from microtome.analysis import Analysis, Arrays, Needs, option
-from microtome.corresponding.choosing import Group, groups
-from microtome.corresponding.telling import Row, add, settled
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
