@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import microtome as mt
 from microtome import networks, testing
-from microtome.analyses.erf import Erf
+from microtome.analyses.erf.erf import Erf
 from microtome.analyses.receptive_field import ReceptiveField
 from microtome.edits.kernel_padding import KernelPadding
 from microtome.errors import BadOption

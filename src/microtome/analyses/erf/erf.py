@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal, final
 import numpy as np
 from torch import Tensor
 
+from microtome.analyses.erf.published_fields import SIZE, beside, published, same_weights
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, Unmeasurable, WatchError
 from microtome.finding import array
@@ -34,7 +35,6 @@ from microtome.numerics.effective import (
     mass_within,
     replknet_scaled,
 )
-from microtome.numerics.published_fields import SIZE, beside, published, same_weights
 from microtome.numerics.receptive import Field
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.receptive import fields

@@ -10,7 +10,7 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.erf import Erf
+from microtome.analyses.erf.erf import Erf
 from microtome.errors import BadOption, Unmeasurable, WatchError
 from microtome.receptive import fields
 from microtome.scan import Pace
@@ -194,7 +194,7 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
 
 def test_what_was_published_stands_beside_what_is_measured() -> None:
     """The table of Kim et al. 2021; untrained weights differ, and that is said. At another size nothing is said."""
-    from microtome.numerics.published_fields import PUBLISHED, published, same_weights
+    from microtome.analyses.erf.published_fields import PUBLISHED, published, same_weights
 
     net = mt.open("torchvision:resnet18", weights=None)
     found = Erf(at=("layer4",), count=1)(net, mt.Images.scenes(1, seed=1, size=224))
