@@ -25,11 +25,12 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
+from microtome.analyses.evolution.checkpoints import at_moment, digest, series
+from microtome.analyses.evolution.summary import APART, Told, between, distances, jumped, scored
+from microtome.analyses.evolution.units_over_training import portraits
 from microtome.analysis import Analysis, Arrays, option
 from microtome.answers import matched
 from microtome.errors import CheckpointError, Unmeasurable
-from microtome.evolving.portraits import portraits
-from microtome.evolving.telling import APART, Told, between, distances, jumped, scored
 from microtome.finding import array
 from microtome.images import Images
 from microtome.mappable import mappable
@@ -38,7 +39,6 @@ from microtome.numerics.intervals import Interval
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, forget, through
 from microtome.specimen import Specimen, first_tensor, watch
-from microtome.specimen.series import at_moment, digest, series
 from microtome.strongest import peaks
 from microtome.tally import Bundle, Rows, Top
 

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import microtome as mt
+from microtome.analyses.evolution.checkpoints import Moment, at_moment, digest, series
 from microtome.errors import CheckpointError
-from microtome.specimen.series import Moment, at_moment, digest, series
 
 
 def net(width: int = 4) -> nn.Module:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from microtome.analyses.evolution.checkpoints import Moment, at_moment
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
 from microtome.projection import projected, visible
 from microtome.specimen import Specimen
-from microtome.specimen.series import Moment, at_moment
 from microtome.strongest import Window, chosen_units, crops, cut, fired, grid_place, shrunk, windows
 from microtome.tally import Top
 

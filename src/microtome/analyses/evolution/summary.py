@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from microtome.analyses.evolution.checkpoints import Moment
 from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics.drift import distance, jumps, settled
 from microtome.numerics.intervals import Interval, mean, wilson
-from microtome.specimen.series import Moment
 from microtome.strongest import fired
 from microtome.tally import Rows, Top
 

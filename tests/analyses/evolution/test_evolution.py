@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.evolution import Evolution
+from microtome.analyses.evolution.evolution import Evolution
 from microtome.errors import CheckpointError, Unmeasurable
 from microtome.numerics.cka import debiased_cka
 from microtome.projection import projected
