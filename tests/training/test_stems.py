@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from microtome.numerics.filter_words import ABOVE, MIDDLE
+from microtome.analyses.frontend.wording import ABOVE, MIDDLE
 from microtome.training import stems as module
 from microtome.training.data import Series, series
 from microtome.training.stems import NETWORK, NUMBERS, STEMS, page, stems, table

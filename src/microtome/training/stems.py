@@ -20,11 +20,11 @@ import numpy as np
 
 import microtome
 from microtome import catalog
+from microtome.analyses.frontend.wording import ABOVE, DEAD, HALVED, MIDDLE, NATURAL
 from microtome.analysis import made
 from microtome.errors import MicrotomeError
 from microtome.finding import Finding
 from microtome.images import Images
-from microtome.numerics.filter_words import ABOVE, DEAD, HALVED, MIDDLE, NATURAL
 from microtome.specimen import Specimen
 from microtome.training.data import JUDGE, LEARN, Series, series
 from microtome.training.experimenting import Told, budgeted, keep, right_share, say, trained, within

@@ -10,9 +10,9 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.frontend import Frontend
+from microtome.analyses.frontend.frontend import Frontend
+from microtome.analyses.frontend.wording import judged, smaller
 from microtome.errors import Unmeasurable
-from microtome.numerics.filter_words import judged, smaller
 
 
 def opened(weight: torch.Tensor, stride: int = 2, norm: nn.Module | None = None) -> mt.Specimen:

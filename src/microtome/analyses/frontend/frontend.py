@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from microtome.analyses.frontend.wording import ABOVE, DEAD, GREYS, HALVED, INNER, LARGEST, MIDDLE, NATURAL, judged, smaller
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics import filters
-from microtome.numerics.filter_words import ABOVE, DEAD, GREYS, HALVED, INNER, LARGEST, MIDDLE, NATURAL, judged, smaller
 from microtome.numerics.norms import norm_of, norms_after
 from microtome.panels import Curve, Grid, Heat, Panel, Question, Scatter, Table
 from microtome.scan import Pace
