@@ -12,7 +12,7 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.invariance import Invariance
+from microtome.analyses.invariance.invariance import Invariance
 from microtome.errors import BadOption
 from microtome.scan import Pace
 

@@ -8,15 +8,15 @@ import torch
 import xarray as xr
 from torch.nn.functional import interpolate
 
+from microtome.analyses.invariance.plan import Plan
+from microtome.analyses.invariance.summary import column_of, still_amount
+from microtome.analyses.invariance.warps import WARPS, Border, Warp, moved
 from microtome.finding import array
 from microtome.images import Images
-from microtome.images.warps import WARPS, Border, Warp, moved
 from microtome.numerics.intervals import mean
 from microtome.panels import Curve, Grid, Panel
 from microtome.specimen import Recipe
 from microtome.tally import Rows
-from microtome.warping.planning import Plan
-from microtome.warping.telling import column_of, still_amount
 
 SHOWN, SIDE = 5, 64  # amounts shown of each warp, px of the longest side
 PICTURES = 5  # told one by one

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
-from microtome.images.warps import flipped, moved, reach, rotated, sampled, scaled, shifted
+from microtome.analyses.invariance.warps import flipped, moved, reach, rotated, sampled, scaled, shifted
 
 MODES = {"reflect": "mirror", "wrap": "grid-wrap", "mean": "grid-constant"}  # what scipy calls them
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from microtome.analyses.invariance.plan import SCORES, Plan
+from microtome.analyses.invariance.warps import Border, moved
 from microtome.errors import Unmeasurable
-from microtome.images.warps import Border, moved
 from microtome.numerics.equivariance import distance_between, equivariance_error, relative_distance
 from microtome.specimen import Specimen, first_tensor, watch
-from microtome.warping.planning import SCORES, Plan
 
 TOGETHER = 32  # pictures in one forward pass
 CHUNK = 8  # pictures warped at a time: their maps are kept for comparison

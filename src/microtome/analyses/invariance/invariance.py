@@ -18,20 +18,20 @@ import numpy as np
 import torch
 import xarray as xr
 
+from microtome.analyses.invariance.examples import amounts_shown, few, followed, one_by_one, picture_panels, small
+from microtome.analyses.invariance.plan import SCORES, Plan, comparable, doubled, numbers, stride_of, target_of, with_none
+from microtome.analyses.invariance.summary import answers, distances, still_amount, strides
+from microtome.analyses.invariance.views import CHUNK, Seen
+from microtome.analyses.invariance.warps import WARPS, Border, Warp, reach
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.attribution import places
 from microtome.errors import BadOption
 from microtome.finding import array
 from microtome.images import Images
-from microtome.images.warps import WARPS, Border, Warp, reach
 from microtome.panels import Bars, Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, forget, through
 from microtome.specimen import Recipe, Specimen
 from microtome.tally import Rows
-from microtome.warping.looking import CHUNK, Seen
-from microtome.warping.picturing import amounts_shown, few, followed, one_by_one, picture_panels, small
-from microtome.warping.planning import SCORES, Plan, comparable, doubled, numbers, stride_of, target_of, with_none
-from microtome.warping.telling import answers, distances, still_amount, strides
 
 OPTIONS = {"row_shift": "shifts", "col_shift": "shifts", "crop_shift": "crops", "scale": "scales", "rotation": "rotations"}
 BORDERS = {

@@ -9,12 +9,12 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
+from microtome.analyses.invariance.plan import Plan
+from microtome.analyses.invariance.warps import WARPS, Warp
 from microtome.finding import array
-from microtome.images.warps import WARPS, Warp
 from microtome.numerics.equivariance import agreement
 from microtome.numerics.intervals import Interval, bootstrap, bootstrap_weights, mean
 from microtome.tally import Rows
-from microtome.warping.planning import Plan
 
 STRIDES = ("1 px", "half a stride", "one stride")
 FLIPS = {0: "none", 1: "left and right", 2: "top and bottom"}

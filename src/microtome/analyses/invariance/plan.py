@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from microtome.analyses.invariance.warps import WARPS, Warp
 from microtome.answers import matched
 from microtome.errors import BadOption, Unmeasurable
 from microtome.images import Images
-from microtome.images.warps import WARPS, Warp
 from microtome.numerics.geometry import Where
 from microtome.specimen import Specimen
 

@@ -1,1 +1,0 @@
-"""One network looking at warped pictures: what each view does to each layer, and what that amounts to."""
