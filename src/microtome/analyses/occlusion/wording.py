@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from microtome.occluding.arrays import LEAST
+from microtome.analyses.occlusion.arrays import LEAST
 
 QUIET = 0.01  # of probability: less is not worth a map
 Found = Mapping[str, xr.DataArray]

@@ -10,10 +10,10 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.occlusion import Occlusion
+from microtome.analyses.occlusion.arrays import COLOURS
+from microtome.analyses.occlusion.occlusion import Occlusion
 from microtome.errors import BadOption, Unmeasurable
 from microtome.numerics.occluders import blurred
-from microtome.occluding import COLOURS
 
 PLAIN = {"size": 8, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
 GREY = 128 / 255

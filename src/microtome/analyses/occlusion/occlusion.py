@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from microtome.analyses.occlusion import wording
+from microtome.analyses.occlusion.arrays import settled
+from microtome.analyses.occlusion.maps import Maps, Places, joined, looked
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.answers import matched
 from microtome.attribution import scores_missing
@@ -23,7 +26,6 @@ from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics.occluders import starts
-from microtome.occluding import Maps, Places, joined, looked, settled, wording
 from microtome.panels import Bars, Grid, Overlay, Panel, Question, Table
 from microtome.perturbing import Perturber, filled
 from microtome.scan import Pace, Step, batches

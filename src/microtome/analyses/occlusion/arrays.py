@@ -7,12 +7,12 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from microtome.analyses.occlusion.maps import MEASURES, Maps, Places
 from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics.intervals import Interval, bootstrap
 from microtome.numerics.maps import rank_correlation
 from microtome.numerics.occluders import contrast, covered
-from microtome.occluding.maps import MEASURES, Maps, Places
 from microtome.showing import called, pictures
 from microtome.specimen import Specimen
 
