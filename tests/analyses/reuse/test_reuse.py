@@ -11,10 +11,10 @@ from torch import Tensor, nn
 import microtome as mt
 from microtome import testing
 from microtome._torchvision import timm, torchvision
-from microtome.analyses.reuse import OBSERVATIONS, Reuse
+from microtome.analyses.reuse.reading import readings
+from microtome.analyses.reuse.reuse import OBSERVATIONS, Reuse
 from microtome.errors import Unmeasurable
 from microtome.scan import Pace
-from microtome.specimen.reading import readings
 
 RECIPE = {"size": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
 

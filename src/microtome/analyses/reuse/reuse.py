@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 
+from microtome.analyses.reuse.reading import Readings, readings
 from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import SpecimenError, Unmeasurable
 from microtome.finding import array
@@ -25,7 +26,6 @@ from microtome.numerics.reuse import Dense, Observed, dense_blocks, evenness, ob
 from microtome.panels import Curve, Heat, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen
-from microtome.specimen.reading import Readings, readings
 
 OBSERVATIONS = (
     "1. layers use all earlier ones of their block",
