@@ -17,12 +17,13 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from torch import Tensor
 
+from microtome.analyses.weights.health import HEALTH, ailments, health
+from microtome.analyses.weights.wording import comparison, no_comparison
 from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics.norms import merged, norm_of, norms_after
-from microtome.numerics.weight_health import HEALTH, ailments, health
 from microtome.numerics.weight_pairs import (
     DISTANCES,
     LIKE,
@@ -35,7 +36,6 @@ from microtome.numerics.weight_pairs import (
     roles,
 )
 from microtome.numerics.weight_tensors import LIMIT, QUANTILES, STATISTICS, density, described, in_order, weight_tensors
-from microtome.numerics.weight_words import comparison, no_comparison
 from microtome.panels import Bars, Curve, Hist, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen

@@ -12,7 +12,7 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.weights import Weights
+from microtome.analyses.weights.weights import Weights
 from microtome.errors import Unmeasurable
 from microtome.numerics.norms import norms_after
 from microtome.numerics.weight_pairs import matches, roles
