@@ -79,7 +79,7 @@ def large(name: str) -> bool:
 def told(name: str, size: int) -> dict[str, Any]:
     """What the audit finds in a network at about `size` px, or what stood in its way."""
     import microtome as mt
-    from microtome.auditing import audited
+    from microtome.analyses.audit.run import audited
 
     began = time.monotonic()
     tries: list[dict[str, Any]] = [{"recipe": {"size": size}}, {"recipe": {"size": size}, "img_size": size}, {}]

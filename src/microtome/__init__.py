@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from microtome import edits as edits
     from microtome import networks as networks
     from microtome import numerics as numerics
-    from microtome.auditing import param_groups as param_groups
     from microtome.errors import MicrotomeError as MicrotomeError
     from microtome.finding import Finding as Finding
     from microtome.images import Images as Images
+    from microtome.instruments.weight_decay import param_groups as param_groups
     from microtome.runner import analyze as analyze
     from microtome.scan import Pace as Pace
     from microtome.specimen import Recipe as Recipe
@@ -32,7 +32,7 @@ _PLACES = {
     "Pace": "microtome.scan",
     "MicrotomeError": "microtome.errors",
     "analyze": "microtome.runner",
-    "param_groups": "microtome.auditing",
+    "param_groups": "microtome.instruments.weight_decay",
 }
 _ROOMS = ("analyses", "edits", "networks", "numerics")
 __all__ = [

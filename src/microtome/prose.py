@@ -22,3 +22,14 @@ def read(docstring: str | None) -> Prose:
     source = " ".join(found.group(1).split()) if found else ""
     body = (rest[: found.start()] + rest[found.end() :] if found else rest).strip()
     return Prose(summary.strip(), body, source)
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """The number with its noun: "1 layer", "2 layers"; `many` where the plural is not the noun with an s."""
+    return f"{count} {noun if count == 1 else many or noun + 's'}"
+
+
+def name_list(names: tuple[str, ...] | list[str], most: int = 3) -> str:
+    """The first few names and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

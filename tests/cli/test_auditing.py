@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import microtome as mt
-from microtome.analyses.audit import Audit
-from microtome.auditing.audit import RULES
+from microtome.analyses.audit.audit import Audit
+from microtome.analyses.audit.run import RULES
 from microtome.cli import main
 
 NET = "microtome:mini_resnet"

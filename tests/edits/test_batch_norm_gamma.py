@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 import microtome as mt
 from microtome import testing
-from microtome.auditing.invariance import invariance
-from microtome.auditing.scale_readers import scale_readers
 from microtome.edits.batch_norm_gamma import BatchNormGamma
 from microtome.errors import Uneditable
+from microtome.instruments.scale_invariance import invariance
+from microtome.instruments.scale_readers import scale_readers
 
 
 @pytest.fixture(scope="module")

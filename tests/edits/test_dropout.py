@@ -6,7 +6,7 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.auditing.dropout import shifts, variances
+from microtome.analyses.audit.dropout import shifts, variances
 from microtome.edits.dropout import Dropout
 from microtome.errors import Uneditable
 from microtome.specimen.dropping import drops

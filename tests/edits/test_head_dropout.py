@@ -8,7 +8,7 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.auditing import audited
+from microtome.analyses.audit.run import audited
 from microtome.edits.head_dropout import HeadDropout
 from microtome.errors import Uneditable
 

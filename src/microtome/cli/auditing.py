@@ -46,14 +46,14 @@ def extended(command: click.Command) -> click.Command:
 
 def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: str | None, fail_on: str, baseline: str | None,
            write_baseline: str | None, fix: str | None, own_ignore: str | None, **said: Any) -> int:  # fmt: skip
-    from microtome.auditing import baseline as lists
-    from microtome.auditing import sarif
+    from microtome.analyses.audit import baseline as lists
+    from microtome.analyses.audit import sarif
 
     known = lists.known(baseline) if baseline else frozenset[sarif.Place]()
     for path in filter(None, (output, write_baseline)):
         _writable(path)
     if own_ignore:
-        from microtome.auditing.audit import ignored
+        from microtome.analyses.audit.run import ignored
 
         ignored([word.strip() for word in own_ignore.split(",") if word.strip()])
     if fix:
@@ -122,7 +122,7 @@ def _measured(specimen: "Specimen", options: dict[str, Any], wanted: bool, said:
 
 def _told(finding: "Finding", known: Collection[tuple[str, str]]) -> str:
     """The audit for people: each finding with its layers, evidence, reason and repair; the line last."""
-    from microtome.auditing.sarif import entries
+    from microtome.analyses.audit.sarif import entries
 
     lines: list[str] = []
     for one in entries(finding, known):
@@ -163,7 +163,7 @@ def _mended(specimen: "Specimen", finding: "Finding", path: str, asked: str) -> 
     Edits that keep the function are made. Those that change it are made where the weights are untrained, for nothing is lost; of
     trained ones (or unknown: a module of one's own) they would undo what was learnt, so the command is printed instead.
     """
-    from microtome.auditing.sarif import entries
+    from microtome.analyses.audit.sarif import entries
     from microtome.edit import edited, parsed
 
     left: list[str] = []

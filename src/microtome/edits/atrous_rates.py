@@ -17,10 +17,10 @@ from typing import cast, final
 
 from torch import nn
 
-from microtome.auditing.rule import listed
 from microtome.dilating import Dilated, Pyramid, dilated, pyramids, resized, suggested
 from microtome.edit import Edit, Preservation, option
 from microtome.networks.padded import repadded
+from microtome.prose import name_list
 from microtome.specimen import Specimen
 
 
@@ -42,7 +42,7 @@ class AtrousRates(Edit):
             return "none of its convolutions is dilated"
         chosen = self._chosen(specimen, found)
         if not chosen:
-            return f"no dilated convolution among {', '.join(self.at)}; there are {listed([one.path for one in found])}"
+            return f"no dilated convolution among {', '.join(self.at)}; there are {name_list([one.path for one in found])}"
         if any(rate < 1 for rate in self.rates):
             return f"rates are {', '.join(map(str, self.rates))}; a rate is 1 or more"
         wanted = self._wanted(specimen, chosen)
@@ -52,7 +52,7 @@ class AtrousRates(Edit):
             if reason := _stuck(one, one.scaled(wanted[one.path])):
                 return reason
         if all(one.scaled(wanted[one.path]) == one.rate for one in chosen):
-            kept = listed(list(dict.fromkeys(str(one.main) for one in chosen)))
+            kept = name_list(list(dict.fromkeys(str(one.main) for one in chosen)))
             return f"its rates are what they would be set to ({kept}); name others: rates=…"
         return ""
 
@@ -75,7 +75,7 @@ class AtrousRates(Edit):
             conv.dilation = rate
             repadded(conv, padding)
             told.append(f"{one.path} {_by(one.rate)} to {_by(rate)}")
-        return f"set the rates of {len(told)} convolutions ({listed(told, 6)})"
+        return f"set the rates of {len(told)} convolutions ({name_list(told, 6)})"
 
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation("no", "the weights stay, but read other cells, except in branches whose rate stays")
@@ -114,7 +114,7 @@ def _by_group(groups: list[Pyramid], rates: tuple[int, ...]) -> dict[str, int]:
 def _misfit(specimen: Specimen, chosen: list[Dilated], rates: tuple[int, ...]) -> str:
     groups = pyramids(specimen, chosen)
     near = f"; name one group of branches, as at={groups[0].title}" if groups and len(groups[0].members) == len(rates) else ""
-    paths = listed([one.path for one in chosen])
+    paths = name_list([one.path for one in chosen])
     return f"{len(rates)} rates for {len(chosen)} convolutions ({paths}): give one for each, or one for all{near}"
 
 

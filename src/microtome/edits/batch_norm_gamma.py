@@ -22,11 +22,11 @@ from typing import Literal, final
 import torch
 from torch import nn
 
-from microtome.auditing.invariance import invariance
-from microtome.auditing.normalisation import roles
-from microtome.auditing.scale_readers import moved, scale_readers
 from microtome.edit import Edit, Preservation, option
 from microtome.errors import SpecimenError
+from microtome.instruments.norm_roles import norm_roles
+from microtome.instruments.scale_invariance import invariance
+from microtome.instruments.scale_readers import moved, scale_readers
 from microtome.specimen import Specimen
 
 
@@ -81,7 +81,7 @@ class BatchNormGamma(Edit):
 
 def _ends(specimen: Specimen) -> list[str]:
     """The batch norms with a scale that end a residual branch."""
-    told = roles(specimen, invariance(specimen.net, specimen.recipe))
+    told = norm_roles(specimen, invariance(specimen.net, specimen.recipe))
     kind = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
     return [path for path, role in told.items() if role == "branch end" and isinstance(specimen.net.get_submodule(path), kind)]
 

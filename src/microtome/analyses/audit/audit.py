@@ -20,13 +20,13 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
+from microtome.analyses.audit.gains import GainCurve
+from microtome.analyses.audit.run import Outcome, audited
 from microtome.analysis import Analysis, Arrays, Needs, option
-from microtome.auditing import Outcome, audited
-from microtome.auditing.gains import GainCurve
-from microtome.auditing.rule import listed
 from microtome.finding import array
 from microtome.images import Images
 from microtome.panels import Bars, Curve, Panel, Question, Table
+from microtome.prose import name_list
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 
@@ -54,7 +54,7 @@ class Audit(Analysis):
         for name in TEXTS:
             arrays[name] = array(_texts([_text(one, name) for one in found]), ("finding",), "text", told, name)
         layers = [one.fault.layers if one.fault else () for one in found]
-        arrays["layers"] = array(_texts([listed(one) for one in layers]), ("finding",), "text", told, "layers")
+        arrays["layers"] = array(_texts([name_list(one) for one in layers]), ("finding",), "text", told, "layers")
         arrays["count"] = array(
             np.array([len(one) for one in layers], dtype=int), ("finding",), "layers", told, "number of layers"
         )

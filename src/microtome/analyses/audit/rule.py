@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from microtome.auditing.gains import GainCurve
-from microtome.auditing.invariance import Invariance, invariance
+from microtome.analyses.audit.gains import GainCurve
 from microtome.dilating import Dilated, Pyramid, dilated, pyramids
 from microtome.errors import SpecimenError
+from microtome.instruments.scale_invariance import Invariance, invariance
 from microtome.numerics.receptive import Field
 from microtome.receptive import fields
 from microtome.specimen import Specimen
@@ -96,14 +96,3 @@ class Rule:
     cost: str
     fix: str
     check: Callable[[Subject], Fault | str | None]
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """The number with its noun: "1 layer", "2 layers"; `many` where the plural is not `one` with an s."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
-
-
-def listed(names: tuple[str, ...] | list[str], most: int = 3) -> str:
-    """The first few names and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 import microtome as mt
-from microtome.auditing import audited
-from microtome.auditing.rule import Fault
+from microtome.analyses.audit.rule import Fault
+from microtome.analyses.audit.run import audited
 
 RECIPE = {"size": 32, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
 

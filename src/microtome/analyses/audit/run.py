@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from microtome.auditing import broken_weights, dropout, heads, normalisation, receptive_fields
-from microtome.auditing.gains import regrouping
-from microtome.auditing.rule import SEVERITIES, Fault, Rule, Severity, Subject
+from microtome.analyses.audit import broken_weights, dropout, heads, normalisation, receptive_fields
+from microtome.analyses.audit.gains import regrouping
+from microtome.analyses.audit.rule import SEVERITIES, Fault, Rule, Severity, Subject
 from microtome.errors import UnknownName, did_you_mean
 from microtome.specimen import Specimen
 

@@ -7,9 +7,9 @@ from typing import Any, Literal, cast
 
 from torch import nn
 
-from microtome.auditing.invariance import invariance
-from microtome.auditing.normalisation import Role, roles
 from microtome.errors import BadOption, SpecimenError, did_you_mean
+from microtome.instruments.norm_roles import Role, norm_roles
+from microtome.instruments.scale_invariance import invariance
 from microtome.specimen import Specimen
 from microtome.specimen import open as open_specimen
 
@@ -67,7 +67,7 @@ def _roles(net: nn.Module | Specimen, recipe: Any) -> dict[str, Role]:
     """The role of each norm; raises SpecimenError that says which input was tried and how to name another."""
     specimen = net if isinstance(net, Specimen) else open_specimen(copy.deepcopy(net), recipe=recipe or _declared(net))
     try:
-        return roles(specimen, invariance(specimen.net, specimen.recipe))
+        return norm_roles(specimen, invariance(specimen.net, specimen.recipe))
     except SpecimenError as error:
         rows, cols = specimen.recipe.size
         raise SpecimenError(

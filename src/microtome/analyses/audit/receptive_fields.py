@@ -6,10 +6,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from microtome.auditing.rule import Fault, Rule, Subject, counted
+from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.dilating import Dilated, suggested
 from microtome.numerics.evenness import folded, forecast, ratio
 from microtome.numerics.receptive import Field
+from microtome.prose import plural
 from microtome.specimen import first_tensor
 from microtome.specimen.strides import uneven_readers
 from microtome.specimen.tracing import Call
@@ -29,7 +30,7 @@ def unread(subject: Subject) -> Fault | None:
     pointwise = sum(max(cast(nn.Conv2d, call.module).kernel_size) == 1 for call in _convs(subject) if call.path in hit)
     return Fault(
         tuple(hit),
-        f"{counted(len(hit), 'convolution')} ({pointwise} of 1 x 1) with positions never read; "
+        f"{plural(len(hit), 'convolution')} ({pointwise} of 1 x 1) with positions never read; "
         f"{worst} reads {100 * hit[worst]:.0f} % of them",
         edit="kernel_padding",
     )
@@ -59,7 +60,7 @@ def uneven(subject: Subject) -> Fault | str | None:
     return Fault(
         tuple(dict.fromkeys(specimen.layer(one.name).path for one in readers)),
         f"by kernels and strides alone the weakest pixels count {worst:.2f} of the strongest; "
-        f"{counted(len(readers), 'layer reads', 'layers read')} unevenly ({counted(pools, 'pool')}), first "
+        f"{plural(len(readers), 'layer reads', 'layers read')} unevenly ({plural(pools, 'pool')}), first "
         f"{first.name}: {first.kernel[0]} x {first.kernel[1]} at stride {first.stride[0]}",
         severity="warning" if worst < WEAK else "note",
         edit="kernel_padding" if len(readers) > pools else "",
@@ -80,7 +81,7 @@ def border(subject: Subject) -> Fault | str | None:
     matters = max(hit[first].entering)
     return Fault(
         paths,
-        f"{counted(len(hit), 'convolution')} given the whole picture of {size[0]} x {size[1]} px before they begin, from {first} on; "
+        f"{plural(len(hit), 'convolution')} given the whole picture of {size[0]} x {size[1]} px before they begin, from {first} on; "
         f"that one has something new to see beyond {matters:.0f} px",
         fix=f"Feed pictures beyond {matters:.0f} px, leave these layers out, or take strides out of earlier ones.",
     )
@@ -98,13 +99,13 @@ def atrous(subject: Subject) -> Fault | None:
         first = dead[0]
         axis = first.dead[0]
         said.append(
-            f"{counted(len(dead), 'dilated convolution reads', 'dilated convolutions read')} only one tap along an "
+            f"{plural(len(dead), 'dilated convolution reads', 'dilated convolutions read')} only one tap along an "
             f"axis: {first.path} has rate {first.rate[axis]} on {first.side[axis]} cells, {100 * first.valid:.0f} % of its taps read it"
         )
     if wide:
         first = min(wide, key=lambda one: one.valid)
         said.append(
-            f"{counted(len(wide), 'never has', 'never have')} all taps on the map: {first.path} has rate {first.main} on "
+            f"{plural(len(wide), 'never has', 'never have')} all taps on the map: {first.path} has rate {first.main} on "
             f"{min(first.side)} cells, {100 * first.valid:.0f} % of its taps read it"
         )
     layers = dict.fromkeys(one.path for one in found if one in dead or one in wide)
@@ -124,7 +125,7 @@ def narrow(subject: Subject) -> Fault | None:
     members = [one for each in hit for one in each.members]
     return Fault(
         tuple(dict.fromkeys(one.path for one in members)),
-        f"{counted(len(hit), 'group')} of parallel branches; the widest of {group.title}, {widest.path}, has rate {widest.main} on "
+        f"{plural(len(hit), 'group')} of parallel branches; the widest of {group.title}, {widest.path}, has rate {widest.main} on "
         f"{min(widest.side)} cells: it reaches {widest.reach:.2f} of the side from the middle, where 0.5 is the border",
         fix=f"{_better(subject, members)} The edit atrous_rates, then train; or a smaller picture.",
         edit="atrous_rates",

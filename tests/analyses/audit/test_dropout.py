@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import microtome as mt
-from microtome.auditing import audited
-from microtome.auditing.audit import Outcome
+from microtome.analyses.audit.run import Outcome, audited
 from microtome.edit import Preservation, _broken
 from microtome.edits.dropout import Dropout
 from microtome.edits.head_dropout import HeadDropout

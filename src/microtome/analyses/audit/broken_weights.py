@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from microtome.auditing.rule import Fault, Rule, Subject, counted, listed
+from microtome.analyses.audit.rule import Fault, Rule, Subject
+from microtome.prose import name_list, plural
 from microtome.specimen.layers import is_norm, is_weight
 
 
@@ -18,7 +19,7 @@ def not_finite(subject: Subject) -> Fault | None:
     if not counts:
         return None
     return Fault(
-        tuple(counts), f"{counted(sum(counts.values()), 'value is', 'values are')} NaN or infinite, in {listed(list(counts))}"
+        tuple(counts), f"{plural(sum(counts.values()), 'value is', 'values are')} NaN or infinite, in {name_list(list(counts))}"
     )
 
 
@@ -54,7 +55,7 @@ def switched_off(subject: Subject) -> Fault | str | None:
     if not found:
         return None
     return Fault(
-        tuple(found), f"{counted(sum(found.values()), 'unit is', 'units are')} multiplied by zero, in {listed(list(found))}"
+        tuple(found), f"{plural(sum(found.values()), 'unit is', 'units are')} multiplied by zero, in {name_list(list(found))}"
     )
 
 
@@ -77,7 +78,7 @@ def _units(subject: Subject, found: dict[str, int], what: str) -> Fault | None:
     if not hit:
         return None
     worst = max(hit, key=lambda path: hit[path])
-    where = f"{counted(sum(hit.values()), 'unit')} in {counted(len(hit), 'layer')}"
+    where = f"{plural(sum(hit.values()), 'unit')} in {plural(len(hit), 'layer')}"
     return Fault(tuple(hit), f"{where} {what}; most, {hit[worst]}, in {worst}")
 
 

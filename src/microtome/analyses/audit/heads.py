@@ -5,8 +5,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from microtome.auditing.rule import Fault, Rule, Subject, listed
+from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.errors import SpecimenError
+from microtome.prose import name_list
 from microtome.specimen import Specimen, watch
 from microtome.specimen.gating import gates
 from microtome.specimen.tracing import Call, like, noise
@@ -61,7 +62,7 @@ def stuck_gates(subject: Subject) -> Fault | str | None:
     return Fault(
         tuple(stuck),
         f"{sum(stuck.values())} of {_total(values)} gates without a change over {PICTURES} pictures of noise and flat colour, "
-        f"in {listed(list(stuck))}",
+        f"in {name_list(list(stuck))}",
     )
 
 
@@ -79,7 +80,7 @@ def saturated_gates(subject: Subject) -> Fault | str | None:
     return Fault(
         tuple(hit),
         f"{sum(shut.values())} of {_total(values)} gates always below {SATURATED} and {sum(open_.values())} always above "
-        f"{1 - SATURATED} for {PICTURES} pictures of noise and flat colour, in {listed(hit)}",
+        f"{1 - SATURATED} for {PICTURES} pictures of noise and flat colour, in {name_list(hit)}",
     )
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from microtome.auditing.sarif import Place, places
+from microtome.analyses.audit.sarif import Place, places
 from microtome.errors import BadOption
 from microtome.finding import Finding
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 import microtome as mt
-from microtome.auditing import audited
-from microtome.auditing.audit import RULES, Outcome
-from microtome.auditing.dropout import before_norm
-from microtome.auditing.normalisation import few_channels
-from microtome.auditing.rule import Subject, counted
+from microtome.analyses.audit.dropout import before_norm
+from microtome.analyses.audit.normalisation import few_channels
+from microtome.analyses.audit.rule import Subject
+from microtome.analyses.audit.run import RULES, Outcome, audited
 from microtome.edits.prelayernorm import Prelayernorm
 from microtome.errors import UnknownName
+from microtome.prose import plural
 
 RECIPE = {"size": 32, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
 
@@ -401,5 +401,5 @@ def test_misplaced_dropout_names_the_edit_where_the_block_has_a_place() -> None:
 
 
 def test_one_is_singular() -> None:
-    assert (counted(1, "layer"), counted(2, "layer"), counted(0, "layer")) == ("1 layer", "2 layers", "0 layers")
-    assert counted(1, "never has", "never have") == "1 never has"
+    assert (plural(1, "layer"), plural(2, "layer"), plural(0, "layer")) == ("1 layer", "2 layers", "0 layers")
+    assert plural(1, "never has", "never have") == "1 never has"

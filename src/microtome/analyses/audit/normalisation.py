@@ -1,39 +1,15 @@
 """MT2xx: normalisation. Told by the scale-invariance test, not by names."""
 
 from math import log
-from typing import Literal
 
 from torch import nn
 
-from microtome.auditing.gains import curves, regrouping
-from microtome.auditing.invariance import Invariance
-from microtome.auditing.rule import Fault, Rule, Subject, counted, listed
-from microtome.specimen import Specimen
-from microtome.specimen.residuals import branch_ends
+from microtome.analyses.audit.gains import curves, regrouping
+from microtome.analyses.audit.rule import Fault, Rule, Subject
+from microtome.instruments.norm_roles import norm_roles
+from microtome.prose import name_list, plural
 
 NEARER = 1.1  # by what ratio another number of groups has to be nearer to a gain of 1
-Role = Literal["internal", "branch end", "shortcut", "free"]
-ROLES: tuple[Role, ...] = ("internal", "branch end", "shortcut", "free")
-
-
-def roles(specimen: Specimen, told: Invariance) -> dict[str, Role]:
-    """The role of every norm whose scale takes part.
-
-    internal: scaling it changes no output. branch end: it is the last of a residual branch. shortcut: it lies on a shortcut.
-    free: neither; its scale is one of the logits or of the stream.
-    """
-    ends = branch_ends(specimen)
-    shortcuts = [shortcut for shortcut in ends.values() if shortcut]
-
-    def role(path: str) -> Role:
-        if path in told.scales:
-            return "internal"
-        if path in ends:
-            return "branch end"
-        on = any(path == shortcut or path.startswith(f"{shortcut}.") for shortcut in shortcuts)
-        return "shortcut" if on else "free"
-
-    return {path: role(path) for path in told.norms}
 
 
 def idle_biases(subject: Subject) -> Fault | str | None:
@@ -45,8 +21,8 @@ def idle_biases(subject: Subject) -> Fault | str | None:
         return None
     net = subject.specimen.net
     count = sum(_bias(net.get_submodule(path)) for path in told.biases)
-    said = f"{counted(count, 'bias value')} of {counted(len(told.biases), 'layer')}"
-    return Fault(told.biases, f"{said} without an effect on any output: {listed(told.biases)}")
+    said = f"{plural(count, 'bias value')} of {plural(len(told.biases), 'layer')}"
+    return Fault(told.biases, f"{said} without an effect on any output: {name_list(told.biases)}")
 
 
 def decayed_scales(subject: Subject) -> Fault | str | None:
@@ -54,7 +30,7 @@ def decayed_scales(subject: Subject) -> Fault | str | None:
     told = subject.invariance
     if isinstance(told, str):
         return told
-    found = roles(subject.specimen, told)
+    found = norm_roles(subject.specimen, told)
     counts = {role: sum(one == role for one in found.values()) for role in ROLES}
     if not counts["branch end"] or not counts["shortcut"] + counts["free"]:
         return None
@@ -88,13 +64,13 @@ def few_channels(subject: Subject) -> Fault | None:
     said: list[str] = []
     if void:
         said.append(
-            f"{counted(len(void), 'group norm sees', 'group norms see')} one or two values a group, so that nothing or only a sign "
-            f"is left: {listed(void)}"
+            f"{plural(len(void), 'group norm sees', 'group norms see')} one or two values a group, so that nothing or only a sign "
+            f"is left: {name_list(void)}"
         )
     if steep:
         path, gain = next(iter(steep.items()))
         grows = "without bound" if gain == float("inf") else f"{gain:.3g} times"
-        said.append(f"{counted(len(steep), 'sees', 'see')} fewer than eight: {path} multiplies the gradient's power {grows}")
+        said.append(f"{plural(len(steep), 'sees', 'see')} fewer than eight: {path} multiplies the gradient's power {grows}")
     return Fault((*void, *steep), "; ".join(said), severity="error" if void else "warning")
 
 
@@ -102,14 +78,12 @@ def uneven_gradient(subject: Subject) -> Fault | str | None:
     """Group norms for which another number of groups keeps the gradient's size better."""
     found, others = curves(subject.specimen)
     if others and not found:
-        return (
-            f"no group norm reads a layer's output ({listed(others)}): the gain is that of a layer, its norm and its activation"
-        )
+        return f"no group norm reads a layer's output ({name_list(others)}): the gain is that of a layer, its norm and its activation"
     hit = [one for one in found if one.gap > log(NEARER)]
     if not hit:
         return None
     worst = max(hit, key=lambda one: one.gap)
-    more = counted(len(others), "more reads", "more read")
+    more = plural(len(others), "more reads", "more read")
     left = (
         f"; {more} no layer's output but a sum, a norm or the like, so there is no gain of a layer and no edit"
         if others
@@ -126,7 +100,7 @@ def uneven_gradient(subject: Subject) -> Fault | str | None:
 
 
 def _groups(count: int) -> str:
-    return counted(count, "group")
+    return plural(count, "group")
 
 
 def _bias(module: nn.Module) -> int:

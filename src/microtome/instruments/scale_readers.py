@@ -4,7 +4,7 @@ If a unit's (γ, β) can be multiplied by any v > 0 and the weights that read th
 γ ∂f/∂γ + β ∂f/∂β equals the sum of W ∂f/∂W over those weights, unit by unit (Euler). At random weights that holds for no other reason.
 Rectifiers, max and average pools, dropout and flattening let factors pass; GELU, SiLU, clipping at six and sums with other units do not.
 
-Source: ours, after the test of scale invariance in `microtome.auditing.invariance`.
+Source: ours, after the test of scale invariance in `microtome.instruments.scale_invariance`.
 """
 
 import copy
@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from microtome.auditing.invariance import prepared, value
 from microtome.errors import SpecimenError
+from microtome.instruments.scale_invariance import prepared, value
 from microtome.specimen import Recipe, Specimen
 from microtome.specimen.layers import is_weight
 

@@ -10,9 +10,9 @@ import torch
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.audit import Audit
-from microtome.auditing import audited, baseline, sarif
-from microtome.auditing.audit import RULES
+from microtome.analyses.audit import baseline, sarif
+from microtome.analyses.audit.audit import Audit
+from microtome.analyses.audit.run import RULES, audited
 from microtome.errors import BadOption, UnknownName
 from microtome.finding import Finding
 

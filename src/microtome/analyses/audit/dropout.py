@@ -9,7 +9,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from microtome.auditing.rule import Fault, Rule, Subject, counted, listed
+from microtome.analyses.audit.rule import Fault, Rule, Subject
+from microtome.prose import name_list, plural
 from microtome.specimen import Specimen
 from microtome.specimen.dropping import Dropping, Key, Look, Site, ran
 from microtome.specimen.layers import is_weight
@@ -39,7 +40,7 @@ def before_norm(subject: Subject) -> Fault | None:
     return Fault(
         tuple(dict.fromkeys(site.layer for site in hit)),
         f"with {worst.said} the variance at {norm} in evaluation is {ratios[worst.key][norm]:.2f} times that in training, on noise; "
-        f"{counted(len(hit), 'dropout shifts', 'dropouts shift')} some batch norm below {SHIFTED}",
+        f"{plural(len(hit), 'dropout shifts', 'dropouts shift')} some batch norm below {SHIFTED}",
         fix=(fix := _slot(specimen, hit)),
         edit=f"dropout:p={worst.p:g}" if fix.startswith("One") else "",
     )
@@ -69,8 +70,8 @@ def always(subject: Subject) -> Fault | None:
         return None
     return Fault(
         tuple(dict.fromkeys(site.layer for site in hit)),
-        f"{counted(len(hit), 'dropout drops', 'dropouts drop')} in evaluation too, so that the same picture gets another answer each time: "
-        f"{listed([site.said for site in hit])}",
+        f"{plural(len(hit), 'dropout drops', 'dropouts drop')} in evaluation too, so that the same picture gets another answer each time: "
+        f"{name_list([site.said for site in hit])}",
     )
 
 

@@ -8,11 +8,11 @@ from torch.nn.functional import gelu
 import microtome as mt
 from microtome import testing
 from microtome._torchvision import timm
-from microtome.analyses.audit import DRAWN, Audit
-from microtome.auditing import audited
-from microtome.auditing.gains import curves
-from microtome.auditing.normalisation import uneven_gradient
-from microtome.auditing.rule import Subject
+from microtome.analyses.audit.audit import DRAWN, Audit
+from microtome.analyses.audit.gains import curves
+from microtome.analyses.audit.normalisation import uneven_gradient
+from microtome.analyses.audit.rule import Subject
+from microtome.analyses.audit.run import audited
 from microtome.edit import edited, parsed
 from microtome.edits.group_norm import GroupNorm
 

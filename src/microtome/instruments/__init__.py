@@ -1,0 +1,1 @@
+"""Measuring tools that several analyses share; each knows a Specimen."""
