@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import microtome
 from benchmarks.timing import INSTALL, Disagreement, Plan, Result, interleaved, row
-from microtome.attribution import METHODS, evidence
+from microtome.instruments.attribution import METHODS, evidence
 
 TITLE = "Grad-CAM, ResNet-50, layer4, 224 px, 8 images"
 TIMED = (

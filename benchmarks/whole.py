@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 import microtome
 from benchmarks.timing import Plan, Result, Row, interleaved, row
-from microtome import attribution, catalog
+from microtome import catalog
 from microtome.images import Images
+from microtome.instruments import attribution
 from microtome.runner import Event, analyze
 from microtome.scan import Pace
 from microtome.specimen import Specimen, tap

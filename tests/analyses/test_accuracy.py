@@ -12,8 +12,8 @@ from torch import nn
 import microtome as mt
 from microtome import testing
 from microtome.analyses.accuracy import Accuracy
-from microtome.answers import matched
 from microtome.errors import Unmeasurable
+from microtome.instruments.class_matching import matched
 from microtome.scan import Pace
 
 PACE = Pace(batch=16, device="cpu")

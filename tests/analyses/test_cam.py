@@ -9,8 +9,8 @@ from torch import nn
 import microtome as mt
 from microtome import testing
 from microtome.analyses.cam import Cam
-from microtome.attribution import evidence, sights, signed_grad_cam
 from microtome.errors import BadOption, UnknownName, Unmeasurable, WatchError
+from microtome.instruments.attribution import evidence, sights, signed_grad_cam
 from microtome.scan import Pace
 
 PLAIN = {"size": (6, 6), "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}

@@ -12,7 +12,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.dead_pixels import DeadPixels
 from microtome.errors import Unmeasurable, WatchError
-from microtome.specimen.strides import uneven_readers
+from microtome.instruments.strides import uneven_readers
 
 PLAIN = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
 

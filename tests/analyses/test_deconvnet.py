@@ -12,7 +12,7 @@ from microtome import testing
 from microtome.analyses.deconvnet import Deconvnet
 from microtome.analyses.patches import Patches
 from microtome.errors import BadOption
-from microtome.projection import projected
+from microtome.instruments.projection import projected
 from microtome.scan import Pace
 
 BATCH = Pace(batch=16, device="cpu")

@@ -11,8 +11,8 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.excitation import ALL, Excitation
 from microtome.errors import UnknownName, Unmeasurable
+from microtome.instruments.gates import gates
 from microtome.scan import Pace
-from microtome.specimen.gating import gates
 
 RECIPE = {"size": 16, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
 PACE = Pace(batch=8, device="cpu")

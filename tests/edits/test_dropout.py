@@ -9,7 +9,7 @@ from microtome import testing
 from microtome.analyses.audit.dropout import shifts, variances
 from microtome.edits.dropout import Dropout
 from microtome.errors import Uneditable
-from microtome.specimen.dropping import drops
+from microtome.instruments.dropouts import drops
 
 
 class PreActivation(nn.Module):

@@ -9,8 +9,8 @@ from torch import nn
 import microtome as mt
 from microtome import networks
 from microtome.errors import BadOption
+from microtome.instruments.receptive_fields import fields
 from microtome.networks.zeiler import ResponseNorm
-from microtome.receptive import fields
 
 
 def built(name: str, **options: Any) -> nn.Module:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import microtome as mt
-from microtome.attribution import places
+from microtome.instruments.attribution import places
 from microtome.numerics.following import Places
 from microtome.numerics.geometry import Axis, Where, interpolated, plain, resampled, tiled
 from microtome.numerics.maps import area_resample

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from microtome.analysis import Analysis, Arrays, Census
-from microtome.answers import matched
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.class_matching import matched
 from microtome.numerics.intervals import wilson
 from microtome.panels import Bars, Panel, Table
 from microtome.scan import Batch

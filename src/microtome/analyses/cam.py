@@ -18,17 +18,17 @@ import xarray as xr
 from torch import Tensor
 
 from microtome.analysis import Analysis, Arrays, Needs, option
-from microtome.answers import matched
-from microtome.attribution import METHODS, Sights, alike, evidence, moved, scores_missing, seated, sights
 from microtome.errors import BadOption, UnknownName, did_you_mean
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.attribution import METHODS, Sights, alike, evidence, moved, seated, sights
+from microtome.instruments.class_matching import matched, scores_missing
+from microtome.instruments.shown_images import called, chosen, pictures
 from microtome.numerics.geometry import interpolated, resampled
 from microtome.numerics.maps import coverage, energy_in
 from microtome.numerics.strata import edges
 from microtome.panels import Bars, Overlay, Panel, Question, Table
 from microtome.scan import Batch, Pace, Step, batches
-from microtome.showing import called, chosen, pictures
 from microtome.specimen import Specimen
 
 FINE = 56  # cells, longest side of the maps drawn over them

@@ -27,14 +27,14 @@ from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import Unmeasurable, WatchError
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.input_gradients import input_slopes
+from microtome.instruments.receptive_fields import fields
+from microtome.instruments.strides import Reader, uneven_readers
 from microtome.numerics.effective import added
 from microtome.numerics.evenness import even_kernel, folded, forecast, ratio, roughness
 from microtome.panels import Bars, Grid, Panel, Question, Scatter, Table
-from microtome.receptive import fields
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen, first_tensor
-from microtome.specimen.slopes import input_slopes
-from microtome.specimen.strides import Reader, uneven_readers
 
 PERIOD = 8  # px, the longest period that is folded; longer ones leave too few places to average over
 EVEN = 0.98  # from this share on, the weakest phase counts as much as the strongest

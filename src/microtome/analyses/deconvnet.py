@@ -29,14 +29,14 @@ from microtome.analysis import Arrays, Census, option
 from microtome.errors import BadOption
 from microtome.finding import array
 from microtome.images import Images
-from microtome.mappable import mappable
+from microtome.instruments.layer_choice import mappable
+from microtome.instruments.projection import AT_ONCE, Passage, projected, told, visible
+from microtome.instruments.strongest_patches import Window, chosen_units, crops, cut, fired, grid_place, peaks, shrunk, windows
 from microtome.numerics.maps import partial_rank_correlation
 from microtome.numerics.strata import edges
 from microtome.panels import Bars, Grid, Panel, Table
-from microtome.projection import AT_ONCE, Passage, projected, told, visible
 from microtome.scan import Batch
 from microtome.specimen import Specimen
-from microtome.strongest import Window, chosen_units, crops, cut, fired, grid_place, peaks, shrunk, windows
 from microtome.tally import Tally, Top
 
 DEFAULT = ("shallow", "middle", "deep")

@@ -20,11 +20,11 @@ from microtome.analysis import Arrays, Census, option
 from microtome.errors import SpecimenError, UnknownName, Unmeasurable, did_you_mean
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.gates import Gate, gates
 from microtome.numerics.excitation import OPEN, SHUT, STILL, Explained, Gist, class_means, explained, gist, sums
 from microtome.panels import Curve, Heat, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
-from microtome.specimen.gating import Gate, gates
 from microtome.tally import Bundle, Rows, Tally, Total
 
 SHOWN = 8  # images whose gates are shown one by one

@@ -19,7 +19,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from microtome.analysis import Arrays, Census, option
 from microtome.finding import array
 from microtome.images import Images
-from microtome.mappable import mappable
+from microtome.instruments.layer_choice import mappable
 from microtome.numerics.positions import firing
 from microtome.panels import Bars, Grid, Panel
 from microtome.scan import Batch

@@ -18,11 +18,11 @@ import xarray as xr
 from torch import Tensor
 
 from microtome.analysis import Analysis, Arrays, Needs, few, option
-from microtome.answers import matched
-from microtome.attribution import METHODS, Sights, evidence, scores_missing, seated, sights
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.attribution import METHODS, Sights, evidence, seated, sights
+from microtome.instruments.class_matching import matched, scores_missing
 from microtome.numerics.geometry import resampled
 from microtome.numerics.intervals import Interval, bootstrap, wilson
 from microtome.numerics.localisation import localisation

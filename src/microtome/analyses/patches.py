@@ -23,12 +23,12 @@ from microtome.analysis import TWIN_COUNT, Arrays, Census, few, option
 from microtome.errors import BadOption
 from microtome.finding import array
 from microtome.images import Images
-from microtome.mappable import mappable
+from microtome.instruments.layer_choice import mappable
+from microtome.instruments.strongest_patches import Window, chosen_units, crops, fired, grid_place, peaks, windows
 from microtome.numerics.selectivity import agreement, chance_agreement, shared
 from microtome.panels import Bars, Grid, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
-from microtome.strongest import Window, chosen_units, crops, fired, grid_place, peaks, windows
 from microtome.tally import Bundle, Tally, Top
 
 DEFAULT = ("shallow", "middle", "deep")

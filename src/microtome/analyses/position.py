@@ -22,11 +22,19 @@ from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.attention import (
+    Tokens,
+    allowed_pairs,
+    attending,
+    attention_paths,
+    positions,
+    relative_bias,
+    tokens_of,
+)
 from microtome.numerics.attention import Hill, attention_distances, cell_distances, hill, offsets, to_the_grid
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, forget, through
 from microtome.specimen import Specimen
-from microtome.specimen.attending import Tokens, allowed_pairs, attending, attention_paths, positions, relative_bias, tokens_of
 from microtome.specimen.layers import kind_of
 from microtome.tally import Rows
 

@@ -20,9 +20,9 @@ from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.receptive_fields import fields, probed
 from microtome.numerics.receptive import Field
 from microtome.panels import Curve, Panel, Question, Table
-from microtome.receptive import fields, probed
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 

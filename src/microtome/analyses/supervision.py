@@ -22,11 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from microtome.analysis import Analysis, Arrays, option
-from microtome.answers import matched
-from microtome.attribution import scores_missing
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.class_matching import matched, scores_missing
 from microtome.numerics.paths import Length, evened, lengths, profile
 from microtome.panels import Curve, Panel, Table
 from microtome.scan import Pace, Step, batches

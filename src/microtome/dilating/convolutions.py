@@ -9,9 +9,9 @@ from typing import Any, cast
 from torch import nn
 
 from microtome.errors import BadOption, SpecimenError
+from microtome.instruments.receptive_fields import entered, inner
 from microtome.numerics.dilations import Dilations, Reading, reaching, reading, taps
 from microtome.numerics.receptive import Field
-from microtome.receptive import entered, inner
 from microtome.specimen import Specimen
 from microtome.specimen.tracing import Call
 

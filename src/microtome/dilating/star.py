@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from microtome.dilating.branches import Pyramid
+from microtome.instruments.input_gradients import mean_at, middle
 from microtome.numerics.arrays import Array
 from microtome.numerics.dilations import cross
 from microtome.specimen import Specimen, tap
-from microtome.specimen.slopes import mean_at, middle
 
 
 def star(group: Pyramid) -> Array:

@@ -22,9 +22,9 @@ from typing import Any, Literal, final
 from torch import nn
 
 from microtome.edit import Edit, Preservation, option, put
+from microtome.instruments.attention import attention_paths, tokens_of
 from microtome.networks.attention_bias import BiasedAttention, BiasedTable, GaussianBias
 from microtome.specimen import Specimen
-from microtome.specimen.attending import attention_paths, tokens_of
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from typing import final
 from torch import nn
 
 from microtome.edit import Edit, Preservation, option, put
+from microtome.instruments.dropouts import Site, drops, quieted
 from microtome.specimen import Specimen
-from microtome.specimen.dropping import Site, drops, quieted
 from microtome.specimen.layers import is_weight, kind_of
 from microtome.specimen.tracing import Call
 

@@ -20,9 +20,9 @@ from typing import Any, Literal, cast, final
 from torch import nn
 
 from microtome.edit import Edit, Preservation, option, put
+from microtome.instruments.attention import attention_paths, patch_grid
 from microtome.networks.patches import NormedPatches, NormedPixels
 from microtome.specimen import Specimen
-from microtome.specimen.attending import attention_paths, patch_grid
 from microtome.specimen.fronts import first_convolution
 
 

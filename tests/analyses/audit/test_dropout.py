@@ -14,7 +14,7 @@ from microtome.edits.dropout import Dropout
 from microtome.edits.head_dropout import HeadDropout
 from microtome.edits.kernel_padding import KernelPadding
 from microtome.errors import Uneditable
-from microtome.specimen.dropping import drops
+from microtome.instruments.dropouts import drops
 
 RECIPE = {"size": 32, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
 

@@ -12,7 +12,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.erf.erf import Erf
 from microtome.errors import BadOption, Unmeasurable, WatchError
-from microtome.receptive import fields
+from microtome.instruments.receptive_fields import fields
 from microtome.scan import Pace
 
 PLAIN = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}

@@ -1,6 +1,6 @@
 """MT3xx: dropout. Measured on noise: what batch norms see with dropout on against off, and how a head's dropout is diluted.
 
-Dropout is found by what runs (`microtome.specimen.dropping`): modules, functions that forward methods call, and that of attention.
+Dropout is found by what runs (`microtome.instruments.dropouts`): modules, functions that forward methods call, and that of attention.
 """
 
 from collections.abc import Collection
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from microtome.analyses.audit.rule import Fault, Rule, Subject
+from microtome.instruments.dropouts import Dropping, Key, Look, Site, ran
 from microtome.prose import name_list, plural
 from microtome.specimen import Specimen
-from microtome.specimen.dropping import Dropping, Key, Look, Site, ran
 from microtome.specimen.layers import is_weight
 from microtome.specimen.tracing import noise
 

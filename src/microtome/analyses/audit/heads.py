@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.errors import SpecimenError
+from microtome.instruments.gates import gates
 from microtome.prose import name_list
 from microtome.specimen import Specimen, watch
-from microtome.specimen.gating import gates
 from microtome.specimen.tracing import Call, like, noise
 
 FACTORS = (0.25, 1.0, 4.0)  # contrast, as factors on the normalised input

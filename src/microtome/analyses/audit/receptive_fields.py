@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.dilating import Dilated, suggested
+from microtome.instruments.strides import uneven_readers
 from microtome.numerics.evenness import folded, forecast, ratio
 from microtome.numerics.receptive import Field
 from microtome.prose import plural
 from microtome.specimen import first_tensor
-from microtome.specimen.strides import uneven_readers
 from microtome.specimen.tracing import Call
 
 PERIODS = range(2, 9)  # px over which unevenness is folded; longer ones leave too few places

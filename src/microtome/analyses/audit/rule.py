@@ -8,11 +8,11 @@ from typing import Literal
 from microtome.analyses.audit.gains import GainCurve
 from microtome.dilating import Dilated, Pyramid, dilated, pyramids
 from microtome.errors import SpecimenError
+from microtome.instruments.dropouts import Drops, drops
+from microtome.instruments.receptive_fields import fields
 from microtome.instruments.scale_invariance import Invariance, invariance
 from microtome.numerics.receptive import Field
-from microtome.receptive import fields
 from microtome.specimen import Specimen
-from microtome.specimen.dropping import Drops, drops
 from microtome.specimen.tracing import Call
 
 Severity = Literal["note", "warning", "error"]

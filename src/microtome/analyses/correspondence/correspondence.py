@@ -24,11 +24,11 @@ from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.shown_images import pictures
 from microtome.numerics.parts import elsewhere
 from microtome.panels import Bars, Grid, Panel, Question, Table
 from microtome.perturbing import filled
 from microtome.scan import Pace, Step, batches
-from microtome.showing import pictures
 from microtome.specimen import Specimen, watch
 
 BATCH = 64  # masked pictures in one forward pass

@@ -26,6 +26,8 @@ from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, Unmeasurable, WatchError
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.input_gradients import Target, input_slopes, mean_at, middle
+from microtome.instruments.receptive_fields import fields
 from microtome.numerics.effective import (
     added,
     area_ratio,
@@ -37,10 +39,8 @@ from microtome.numerics.effective import (
 )
 from microtome.numerics.receptive import Field
 from microtome.panels import Curve, Grid, Panel, Question, Table
-from microtome.receptive import fields
 from microtome.scan import Batch, Pace, Step, batches
 from microtome.specimen import Specimen
-from microtome.specimen.slopes import Target, input_slopes, mean_at, middle
 
 RADII = (5, 10, 20, 30, 40, 60, 80)  # px
 SHARES = (0.2, 0.3, 0.5, 0.99)

@@ -29,17 +29,17 @@ from microtome.analyses.evolution.checkpoints import at_moment, digest, series
 from microtome.analyses.evolution.summary import APART, Told, between, distances, jumped, scored
 from microtome.analyses.evolution.units_over_training import portraits
 from microtome.analysis import Analysis, Arrays, option
-from microtome.answers import matched
 from microtome.errors import CheckpointError, Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.mappable import mappable
+from microtome.instruments.class_matching import matched
+from microtome.instruments.layer_choice import mappable
+from microtome.instruments.strongest_patches import peaks
 from microtome.numerics.cka import gram, u_centered
 from microtome.numerics.intervals import Interval
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, forget, through
 from microtome.specimen import Specimen, first_tensor, watch
-from microtome.strongest import peaks
 from microtome.tally import Bundle, Rows, Top
 
 Values = np.ndarray[Any, Any]

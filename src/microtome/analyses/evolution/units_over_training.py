@@ -14,9 +14,9 @@ from microtome.analyses.evolution.checkpoints import Moment, at_moment
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.projection import projected, visible
+from microtome.instruments.projection import projected, visible
+from microtome.instruments.strongest_patches import Window, chosen_units, crops, cut, fired, grid_place, shrunk, windows
 from microtome.specimen import Specimen
-from microtome.strongest import Window, chosen_units, crops, cut, fired, grid_place, shrunk, windows
 from microtome.tally import Top
 
 DRAWN = 4  # layers with pictures; all have values and places

@@ -24,10 +24,10 @@ from microtome.analyses.invariance.summary import answers, distances, still_amou
 from microtome.analyses.invariance.views import CHUNK, Seen
 from microtome.analyses.invariance.warps import WARPS, Border, Warp, reach
 from microtome.analysis import Analysis, Arrays, Needs, option
-from microtome.attribution import places
 from microtome.errors import BadOption
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.attribution import places
 from microtome.panels import Bars, Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, forget, through
 from microtome.specimen import Recipe, Specimen

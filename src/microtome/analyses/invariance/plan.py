@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from microtome.analyses.invariance.warps import WARPS, Warp
-from microtome.answers import matched
 from microtome.errors import BadOption, Unmeasurable
 from microtome.images import Images
+from microtome.instruments.class_matching import matched
 from microtome.numerics.geometry import Where
 from microtome.specimen import Specimen
 

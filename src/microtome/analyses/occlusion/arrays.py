@@ -10,10 +10,10 @@ from torch import Tensor
 from microtome.analyses.occlusion.maps import MEASURES, Maps, Places
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.shown_images import called, pictures
 from microtome.numerics.intervals import Interval, bootstrap
 from microtome.numerics.maps import rank_correlation
 from microtome.numerics.occluders import contrast, covered
-from microtome.showing import called, pictures
 from microtome.specimen import Specimen
 
 LEAST = 10  # images: with fewer there is no interval

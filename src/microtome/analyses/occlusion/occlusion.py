@@ -20,16 +20,15 @@ from microtome.analyses.occlusion import wording
 from microtome.analyses.occlusion.arrays import settled
 from microtome.analyses.occlusion.maps import Maps, Places, joined, looked
 from microtome.analysis import Analysis, Arrays, Needs, option
-from microtome.answers import matched
-from microtome.attribution import scores_missing
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.class_matching import matched, scores_missing
+from microtome.instruments.shown_images import called, chosen
 from microtome.numerics.occluders import starts
 from microtome.panels import Bars, Grid, Overlay, Panel, Question, Table
 from microtome.perturbing import Perturber, filled
 from microtome.scan import Pace, Step, batches
-from microtome.showing import called, chosen
 from microtome.specimen import Specimen
 
 

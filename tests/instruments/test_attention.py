@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import microtome as mt
-from microtome.specimen.attending import attending, attention_paths, positions, relative_bias, tokens_of
+from microtome.instruments.attention import attending, attention_paths, positions, relative_bias, tokens_of
 
 SMALL: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import microtome as mt
 from microtome import testing
 from microtome.errors import Unmeasurable
-from microtome.projection import projected
+from microtome.instruments.projection import projected
 from microtome.specimen import tap
 
 POOLS = {"2 × 2": {"kernel_size": 2}, "3 × 3, overlapping": {"kernel_size": 3, "stride": 2}}

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from microtome.errors import Unmeasurable
 from microtome.images import Images
@@ -69,3 +70,22 @@ def _places(wanted: Any, known: Any) -> np.ndarray[Any, Any] | None:
         return None
     found = np.array([place[name] for name in wanted], dtype=np.int64)
     return found if len(set(found.tolist())) == len(found) else None
+
+
+def scores_missing(specimen: Specimen) -> str:
+    """Why this network gives no class scores, or an empty text."""
+    if specimen.outputs is None:
+        return "it gives no single score for each class (a segmentation or detection network)"
+    if specimen.labels is None and not _looks_like_classifier(specimen):
+        return "it has no head: its outputs are features, not class scores; give it one, or name its outputs (labels=…)"
+    return "it has only one output, so there is no class to tell from another" if specimen.outputs < 2 else ""
+
+
+def _looks_like_classifier(specimen: Specimen) -> bool:
+    """Whether the last weight layer looks like a classifier: as many units as outputs, no window, no norm after it."""
+    if specimen.head is None or getattr(specimen.net, "num_classes", None) == 0:
+        return False
+    head = specimen.layer(specimen.head)
+    weight = specimen.net.get_submodule(head.path).weight
+    windowed = isinstance(weight, Tensor) and weight.dim() == 4 and weight.shape[-1] > 1
+    return not windowed and not any(layer.kind == "norm" and layer.order > head.order for layer in specimen.layers)

@@ -37,25 +37,6 @@ def signed_grad_cam(activation: Tensor, gradient: Tensor) -> Tensor:
 METHODS: dict[str, Method] = {"gradcam": signed_grad_cam}
 
 
-def scores_missing(specimen: Specimen) -> str:
-    """Why this network gives no class scores, or an empty text."""
-    if specimen.outputs is None:
-        return "it gives no single score for each class (a segmentation or detection network)"
-    if specimen.labels is None and not _scores(specimen):
-        return "it has no head: its outputs are features, not class scores; give it one, or name its outputs (labels=…)"
-    return "it has only one output, so there is no class to tell from another" if specimen.outputs < 2 else ""
-
-
-def _scores(specimen: Specimen) -> bool:
-    """Whether the last weight layer looks like a classifier: as many units as outputs, no window, no norm after it."""
-    if specimen.head is None or getattr(specimen.net, "num_classes", None) == 0:
-        return False
-    head = specimen.layer(specimen.head)
-    weight = specimen.net.get_submodule(head.path).weight
-    windowed = isinstance(weight, Tensor) and weight.dim() == 4 and weight.shape[-1] > 1
-    return not windowed and not any(layer.kind == "norm" and layer.order > head.order for layer in specimen.layers)
-
-
 def evidence(
     specimen: Specimen, names: Sequence[str], x: Tensor, targets: Callable[[Tensor], Sequence[Tensor]], method: Method
 ) -> tuple[Tensor, list[dict[str, Tensor]]]:
@@ -203,7 +184,6 @@ __all__ = [
     "evidence",
     "moved",
     "places",
-    "scores_missing",
     "seated",
     "sights",
     "signed_grad_cam",

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from microtome.images import Images
+from microtome.instruments.receptive_fields import fields
 from microtome.numerics.receptive import Field
 from microtome.numerics.selectivity import agreement
-from microtome.receptive import fields
 from microtome.specimen import Layer, Recipe, Specimen
 from microtome.tally import Top
 

@@ -11,10 +11,10 @@ from torch import nn
 
 import microtome as mt
 from microtome._torchvision import timm
-from microtome.attribution import places
 from microtome.errors import Unmeasurable
+from microtome.instruments.attribution import places
+from microtome.instruments.receptive_fields import fields, probed
 from microtome.numerics.receptive import Reach, expanded, field_of
-from microtome.receptive import fields, probed
 
 
 def on_meta(name, layer, size, **options):
