@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import microtome as mt
-from microtome.dilating import Dilated, answered, dilated, pyramids, resized, star, suggested
 from microtome.errors import BadOption
+from microtome.instruments.dilated import star
+from microtome.instruments.dilated.branches import pyramids, suggested
+from microtome.instruments.dilated.convolutions import Dilated, dilated, resized
+from microtome.instruments.dilated.star import answered
 from microtome.numerics.dilations import Dilations
 
 PLAIN = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}

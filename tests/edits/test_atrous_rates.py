@@ -77,7 +77,7 @@ def test_only_branches_whose_rate_stays_answer_as_before(wide) -> None:
 
 def test_dead_taps_come_alive() -> None:
     """A dead branch is its middle tap; with a rate that fits, its outer weights change the answer."""
-    from microtome.dilating import dilated
+    from microtome.instruments.dilated.convolutions import dilated
 
     net = mt.open("microtome:mini_deeplab", weights=None, rates=(6, 12, 18))
     assert [bool(one.dead) for one in dilated(net)][-3:] == [False, False, True]

@@ -23,10 +23,13 @@ import numpy as np
 from torch import Tensor
 
 from microtome.analysis import Analysis, Arrays, Needs, option
-from microtome.dilating import Dilated, Pyramid, answered, dilated, is_dilated, pyramids, resized, star, suggested
 from microtome.errors import SpecimenError, Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.dilated import star
+from microtome.instruments.dilated.branches import Pyramid, pyramids, suggested
+from microtome.instruments.dilated.convolutions import Dilated, dilated, is_dilated, resized
+from microtome.instruments.dilated.star import answered
 from microtome.numerics.dilations import Dilations, Mass, mass, widened
 from microtome.numerics.effective import added
 from microtome.panels import Bars, Overlay, Panel, Question, Table

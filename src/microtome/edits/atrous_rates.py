@@ -17,8 +17,9 @@ from typing import cast, final
 
 from torch import nn
 
-from microtome.dilating import Dilated, Pyramid, dilated, pyramids, resized, suggested
 from microtome.edit import Edit, Preservation, option
+from microtome.instruments.dilated.branches import Pyramid, pyramids, suggested
+from microtome.instruments.dilated.convolutions import Dilated, dilated, resized
 from microtome.networks.padded import repadded
 from microtome.prose import name_list
 from microtome.specimen import Specimen

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from microtome.analyses.audit.rule import Fault, Rule, Subject
-from microtome.dilating import Dilated, suggested
+from microtome.instruments.dilated.branches import suggested
+from microtome.instruments.dilated.convolutions import Dilated
 from microtome.instruments.strides import uneven_readers
 from microtome.numerics.evenness import folded, forecast, ratio
 from microtome.numerics.receptive import Field

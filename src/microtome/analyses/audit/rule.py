@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import Literal
 
 from microtome.analyses.audit.gains import GainCurve
-from microtome.dilating import Dilated, Pyramid, dilated, pyramids
 from microtome.errors import SpecimenError
+from microtome.instruments.dilated.branches import Pyramid, pyramids
+from microtome.instruments.dilated.convolutions import Dilated, dilated
 from microtome.instruments.dropouts import Drops, drops
 from microtome.instruments.receptive_fields import fields
 from microtome.instruments.scale_invariance import Invariance, invariance

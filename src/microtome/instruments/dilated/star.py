@@ -8,7 +8,7 @@ Source: ours.
 import torch
 from torch import Tensor
 
-from microtome.dilating.branches import Pyramid
+from microtome.instruments.dilated.branches import Pyramid
 from microtome.instruments.input_gradients import mean_at, middle
 from microtome.numerics.arrays import Array
 from microtome.numerics.dilations import cross
