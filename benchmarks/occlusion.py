@@ -12,9 +12,10 @@ from torch import Tensor, nn
 import microtome
 from benchmarks.gradcam import wide
 from benchmarks.timing import INSTALL, Disagreement, Plan, Result, interleaved, row
+from microtome.instruments.perturbation.patches import Patch
+from microtome.instruments.perturbation.perturber import Perturber
+from microtome.instruments.perturbation.tape import layout
 from microtome.numerics.occluders import starts
-from microtome.numerics.tape import layout
-from microtome.perturbing import Patch, Perturber
 
 TITLE = "Occlusion, 224 px, square 32 px, stride 16 px"
 TIMED = (

@@ -8,12 +8,12 @@ from torch import Tensor
 
 import microtome
 from benchmarks.timing import Disagreement, Plan, Result, interleaved, row
+from microtome.instruments.perturbation.patches import Patch, pasted, spans
+from microtome.instruments.perturbation.perturber import Perturber
+from microtome.instruments.perturbation.planning import planned
+from microtome.instruments.perturbation.recording import Recording, Unrecorded
+from microtome.instruments.perturbation.windows import reachable
 from microtome.numerics.occluders import starts
-from microtome.numerics.planning import planned
-from microtome.numerics.recording import Recording, Unrecorded
-from microtome.numerics.windows import reachable
-from microtome.perturbing import Patch, Perturber, pasted
-from microtome.perturbing.patches import spans
 from microtome.specimen import watch
 
 LOOP = "our plain loop at its best batch"

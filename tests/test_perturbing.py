@@ -10,11 +10,12 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.numerics.planning import planned
-from microtome.numerics.windows import reachable
-from microtome.numerics.winograd import UNITS
-from microtome.perturbing import Patch, Perturber, perturber
-from microtome.perturbing.patches import spans
+from microtome.instruments.perturbation import perturber
+from microtome.instruments.perturbation.patches import Patch, spans
+from microtome.instruments.perturbation.perturber import Perturber
+from microtome.instruments.perturbation.planning import planned
+from microtome.instruments.perturbation.windows import reachable
+from microtome.instruments.perturbation.winograd import UNITS
 
 NETS = {
     "microtome:mini_vgg": (64, {}, "windows"),

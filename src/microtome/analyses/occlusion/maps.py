@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microtome.perturbing import Patch, Perturber
+from microtome.instruments.perturbation.patches import Patch
+from microtome.instruments.perturbation.perturber import Perturber
 
 MEASURES = ("activity", "probability")
 

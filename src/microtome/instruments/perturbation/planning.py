@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float64, Int
 from torch import Tensor
 
+from microtome.instruments.perturbation.tape import INPUT, Node, Tape
+from microtome.instruments.perturbation.windows import Box, Spans, box, sliding, spans_after
 from microtome.numerics.arrays import Array
-from microtome.numerics.tape import INPUT, Node, Tape
-from microtome.numerics.windows import Box, Spans, box, sliding, spans_after
 
 # What else costs time, in multiply-adds of a convolution; measured on one core of a server CPU, and only the order matters.
 MOVED = 16.0  # one number moved

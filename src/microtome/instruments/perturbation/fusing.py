@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from microtome.numerics import winograd
-from microtome.numerics.tape import Node, Ref, layout
+from microtome.instruments.perturbation import winograd
+from microtome.instruments.perturbation.tape import Node, Ref, layout
 
 RELUS = ("relu", "relu_")
 SUMS = ("add", "add_")

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from microtome.numerics.recording import Recording
-from microtome.numerics.tape import INPUT
+from microtome.instruments.perturbation.recording import Recording
+from microtome.instruments.perturbation.tape import INPUT
 
 
 class Blocks(nn.Module):

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microtome.numerics.cutting import Clean, Sums, windows
-from microtome.numerics.planning import Group, Plan
-from microtome.numerics.tape import INPUT, Tape, layout
-from microtome.numerics.windows import Box
-from microtome.perturbing.patches import Patch, Response, flat, pasted
+from microtome.instruments.perturbation.cutting import Clean, Sums, windows
+from microtome.instruments.perturbation.patches import Patch, Response, flat, pasted
+from microtome.instruments.perturbation.planning import Group, Plan
+from microtome.instruments.perturbation.tape import INPUT, Tape, layout
+from microtome.instruments.perturbation.windows import Box
 
 Summed = Callable[[Tensor, Tensor | None], Tensor]
 Check = Callable[[int, Response], bool]

@@ -12,10 +12,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from microtome.instruments.perturbation.fusing import fused
+from microtome.instruments.perturbation.tape import INPUT, Grows, Node, Ref, Tape, layout, nested, norm_terms, tensors
 from microtome.numerics.dispatching import Dispatching
 from microtome.numerics.folding import folded
-from microtome.numerics.fusing import fused
-from microtome.numerics.tape import INPUT, Grows, Node, Ref, Tape, layout, nested, norm_terms, tensors
 
 
 class Unrecorded(Exception):

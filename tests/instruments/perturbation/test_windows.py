@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from microtome.numerics.windows import Box, Maps, Sliding, laid
+from microtome.instruments.perturbation.windows import Box, Maps, Sliding, laid
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])

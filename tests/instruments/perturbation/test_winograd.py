@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from microtome.numerics.winograd import UNITS, convolved, pays, transformed
+from microtome.instruments.perturbation.winograd import UNITS, convolved, pays, transformed
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 3), (3, 6, 8), (2, 7, 5), (5, 4, 9)])

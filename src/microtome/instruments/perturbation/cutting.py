@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
+from microtome.instruments.perturbation.planning import Group, living
+from microtome.instruments.perturbation.tape import INPUT, Node, Tape, kept_apart, run_node
+from microtome.instruments.perturbation.windows import Box, Maps, before, laid, sliding, source
 from microtome.numerics.arrays import Array
-from microtome.numerics.planning import Group, living
-from microtome.numerics.tape import INPUT, Node, Tape, kept_apart, run_node
-from microtome.numerics.windows import Box, Maps, before, laid, sliding, source
 
 
 class Clean:

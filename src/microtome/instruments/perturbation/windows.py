@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from microtome.instruments.perturbation.tape import INPUT, Node, Ref, Tape, apart, norm_terms
 from microtome.numerics.arrays import Array
-from microtome.numerics.tape import INPUT, Node, Ref, Tape, apart, norm_terms
 
 POINTWISE = frozenset((
     "relu", "silu", "gelu", "sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu", "mish", "softplus",

@@ -7,10 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microtome.numerics.occluders import blurred
-from microtome.numerics.tape import layout
-from microtome.numerics.windows import Spans
-from microtome.specimen import Specimen
+from microtome.instruments.perturbation.tape import layout
+from microtome.instruments.perturbation.windows import Spans
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +48,6 @@ def pasted(x: Tensor, patches: Sequence[Patch]) -> Tensor:
         rows, cols = one.pixels.shape[1:]
         made[place, :, one.top : one.top + rows, one.left : one.left + cols] = one.pixels
     return made.contiguous(memory_format=layout(x))
-
-
-def filled(specimen: Specimen, x: Tensor, colour: str, size: int) -> Tensor:
-    """What covers the pictures `x`, as pictures of their shape: mid-"grey", each one's "mean" colour, or itself under a "blur".
-
-    The blur's standard deviation is a third of `size` px, the side of what covers.
-    """
-    if colour == "blur":
-        return blurred(x, size / 3)
-    if colour == "mean":
-        return x.mean((2, 3), keepdim=True).expand_as(x)
-    grey = torch.full((1, *x.shape[2:], 3), 128, dtype=torch.uint8, device=x.device)
-    return specimen.recipe.normalised(grey).expand_as(x)
 
 
 def spans(patches: Sequence[Patch]) -> tuple[Spans, Spans]:

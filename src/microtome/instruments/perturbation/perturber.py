@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
-from microtome.numerics.planning import Plan, planned
-from microtome.numerics.recording import Each, Recording, Unrecorded
-from microtome.numerics.tape import Tape
-from microtome.numerics.windows import reachable
-from microtome.perturbing.patches import Patch, Response, flat, joined, pasted, spans
-from microtome.perturbing.sweep import Sweep
+from microtome.instruments.perturbation.patches import Patch, Response, flat, joined, pasted, spans
+from microtome.instruments.perturbation.planning import Plan, planned
+from microtome.instruments.perturbation.recording import Each, Recording, Unrecorded
+from microtome.instruments.perturbation.sweep import Sweep
+from microtome.instruments.perturbation.tape import Tape
+from microtome.instruments.perturbation.windows import reachable
 from microtome.specimen import Specimen, first_tensor, watch
 
 BATCH = (4, 64)  # perturbed pictures in one forward pass of the plain loop, at least and at most
