@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from microtome import catalog, options
 from microtome.errors import BadOption, SpecimenError, Uneditable
-from microtome.numerics.counts import multiply_adds, parameters
+from microtome.numerics.graph.counts import multiply_adds, parameters
 from microtome.options import option
 from microtome.specimen import Recipe, Specimen, first_tensor
 from microtome.specimen.families import structural_family

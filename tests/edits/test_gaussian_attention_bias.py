@@ -13,7 +13,7 @@ from microtome import testing
 from microtome.errors import Uneditable
 from microtome.instruments.attention import attending
 from microtome.networks.attention_bias import GaussianBias
-from microtome.numerics.attention import attention_distances, cell_distances
+from microtome.numerics.graph.attention import attention_distances, cell_distances
 
 GaussianAttentionBias = mt.edits.gaussian_attention_bias.GaussianAttentionBias
 SMALL: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 10}

@@ -10,7 +10,7 @@ from microtome import testing
 from microtome._torchvision import timm
 from microtome.errors import Uneditable
 from microtome.networks.gates import SqueezeExciteGate
-from microtome.numerics.counts import multiply_adds
+from microtome.numerics.graph.counts import multiply_adds
 
 Gates = mt.edits.squeeze_excitation.SqueezeExcitation
 CASES = [

@@ -189,7 +189,7 @@ def test_rectifiers_that_hide_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
     compiled = mt.open(nn.Sequential(net, Wrapped(CompiledFunction.apply)).eval(), recipe={"size": 40})
     with pytest.raises(Unmeasurable, match="CompiledFunction hides what is in it"):
         projected(compiled, "1", x, unit, cell, "deconvnet")
-    monkeypatch.setattr("microtome.numerics.rectifiers.ZERO", 1.0)  # as if a new torch named its thresholds otherwise
+    monkeypatch.setattr("microtome.numerics.graph.rectifiers.ZERO", 1.0)  # as if a new torch named its thresholds otherwise
     with pytest.raises(Unmeasurable, match="Of 3 rectifiers before 10 of Sequential the backward pass showed 0"):
         projected(specimen, "10", x, unit, cell, "deconvnet")
 

@@ -11,7 +11,7 @@ from microtome import networks
 from microtome._torchvision import timm
 from microtome.errors import BadOption, CheckpointError, UnknownName
 from microtome.networks.banding import Coordinates, L2Pool, SpatialMasks
-from microtome.numerics.counts import multiply_adds
+from microtome.numerics.graph.counts import multiply_adds
 
 BC = {"bottleneck": 4, "compression": 0.5}
 

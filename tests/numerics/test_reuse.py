@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from microtome.numerics.channels import Run
+from microtome.numerics.graph.channels import Run
 from microtome.numerics.reuse import evenness, faintest, lean, least_read, row, scaled, strength
 
 

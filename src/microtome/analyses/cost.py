@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from microtome.analysis import Analysis, Arrays, option
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics.counts import multiply_adds
+from microtome.numerics.graph.counts import multiply_adds
 from microtome.panels import Bars, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen

@@ -21,7 +21,7 @@ from microtome.errors import SpecimenError, UnknownName, Unmeasurable, did_you_m
 from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.gates import Gate, gates
-from microtome.numerics.excitation import OPEN, SHUT, STILL, Explained, Gist, class_means, explained, gist, sums
+from microtome.numerics.graph.excitation import OPEN, SHUT, STILL, Explained, Gist, class_means, explained, gist, sums
 from microtome.panels import Curve, Heat, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen

@@ -22,8 +22,8 @@ from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
+from microtome.numerics.graph.linearised import Linearised, central
 from microtome.numerics.kernels import kernels
-from microtome.numerics.linearised import Linearised, central
 from microtome.panels import Grid, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen, tap

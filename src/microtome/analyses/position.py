@@ -31,7 +31,7 @@ from microtome.instruments.attention import (
     relative_bias,
     tokens_of,
 )
-from microtome.numerics.attention import Hill, attention_distances, cell_distances, hill, offsets, to_the_grid
+from microtome.numerics.graph.attention import Hill, attention_distances, cell_distances, hill, offsets, to_the_grid
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, forget, through
 from microtome.specimen import Specimen

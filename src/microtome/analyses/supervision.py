@@ -26,7 +26,7 @@ from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.class_matching import matched, scores_missing
-from microtome.numerics.paths import Length, evened, lengths, profile
+from microtome.numerics.graph.paths import Length, evened, lengths, profile
 from microtome.panels import Curve, Panel, Table
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen, tap

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
-from microtome.numerics.gating import Factor, Factors, replayed
+from microtome.numerics.graph.gating import Factor, Factors, replayed
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.tracing import example
 from microtome.specimen.watching import slow_attention

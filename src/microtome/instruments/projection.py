@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.rectifiers import Rectified, Rewritten, Rule
+from microtome.numerics.graph.rectifiers import Rectified, Rewritten, Rule
 from microtome.specimen import Specimen, tap, watch
 
 RECTIFIER = re.compile(r"(Relu|Threshold|Hardtanh)Backward\d+")

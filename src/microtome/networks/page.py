@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from microtome import networks
-from microtome.numerics.counts import parameters
+from microtome.numerics.graph.counts import parameters
 
 _HEAD = """# Networks of our own
 

@@ -13,8 +13,8 @@ import numpy as np
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from microtome.numerics.dispatching import Dispatching, tensors_in
 from microtome.numerics.geometry import Axis, Where
+from microtome.numerics.graph.dispatching import Dispatching, tensors_in
 from microtome.numerics.views import FACTORIES, owner, region
 
 _UNREAD = FACTORIES | {"new_empty"}  # operations that take only sizes from what they are given

@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.dispatching import Dispatching, tensors_in
 from microtome.numerics.following import Places
 from microtome.numerics.geometry import Where
+from microtome.numerics.graph.dispatching import Dispatching, tensors_in
 from microtome.numerics.receptive_rules import RULES
 from microtome.numerics.receptive_shades import WHOLE, Context, Shade, elementwise, written
 from microtome.numerics.views import FACTORIES, owner

@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from microtome.numerics.dispatching import tensors_in
+from microtome.numerics.graph.dispatching import tensors_in
 from microtome.numerics.receptive_shades import Context, Rule, Shade, joined, unknown
 from microtome.numerics.receptive_sums import attention, product, reduced, softmax
 from microtome.numerics.receptive_windows import adaptive, convolution, padded, pooled, resized

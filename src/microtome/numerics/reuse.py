@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.channels import Run
+from microtome.numerics.graph.channels import Run
 
 GROWTHS = 2  # how often a block must grow to count as dense: one concatenation with one's own input is a shortcut
 

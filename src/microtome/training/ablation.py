@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from microtome.errors import MicrotomeError, UnknownName, did_you_mean
-from microtome.numerics.counts import parameters
+from microtome.numerics.graph.counts import parameters
 from microtome.training.data import JUDGE, LEARN, Series, series
 from microtome.training.experimenting import Told, budgeted, keep, lost, lost_points, right_share, say, trained, within
 from microtome.training.judging import JUDGED, answers, macs

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from microtome.errors import BadOption, MicrotomeError, Uneditable
-from microtome.numerics.counts import parameters
+from microtome.numerics.graph.counts import parameters
 from microtome.training.data import JUDGE, LEARN, Series, series
 from microtome.training.experimenting import Told, keep, lost, lost_points, right_share, say, trained
 from microtome.training.judging import JUDGED, answers, macs

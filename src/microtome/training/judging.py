@@ -21,7 +21,7 @@ from torch import nn
 from microtome import networks
 from microtome.errors import BadOption, CheckpointError
 from microtome.images.scenes import CLASSES
-from microtome.numerics.counts import operations, parameters
+from microtome.numerics.graph.counts import operations, parameters
 from microtome.numerics.segmentation import confusions, mean_overlap, overlaps, pixel_accuracy, resampled
 from microtome.training.data import JUDGE, LEARN, Series, series
 from microtome.training.loop import normalised

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from microtome import networks
 from microtome.errors import BadOption, MicrotomeError
 from microtome.images.scenes import Controls, scene
-from microtome.numerics.counts import parameters
+from microtome.numerics.graph.counts import parameters
 from microtome.training.data import JUDGE, LEARN, Series
 from microtome.training.experimenting import Told, keep, right_share, say, trained
 from microtome.training.loop import fresh, normalised

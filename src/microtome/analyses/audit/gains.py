@@ -1,6 +1,6 @@
 """The group norms of a network that follow a layer, with what they do to the size of the gradient at every number of groups.
 
-Measured in the network, on what its layers really get from noise, with its own weights. Ours: see `microtome.numerics.gradient_gain`.
+Measured in the network, on what its layers really get from noise, with its own weights. Ours: see `microtome.numerics.graph.gradient_gain`.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from microtome.numerics.gradient_gain import best, divisors, evenness, gains
-from microtome.numerics.linearised import GATES, RECTIFIERS
+from microtome.numerics.graph.gradient_gain import best, divisors, evenness, gains
+from microtome.numerics.graph.linearised import GATES, RECTIFIERS
 from microtome.specimen import Specimen
 from microtome.specimen.layers import is_weight
 from microtome.specimen.tracing import noise

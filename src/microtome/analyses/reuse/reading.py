@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
-from microtome.numerics.channels import Channels, Run
+from microtome.numerics.graph.channels import Channels, Run
 from microtome.specimen.layers import is_weight
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.tracing import example

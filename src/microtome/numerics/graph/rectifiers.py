@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from microtome.numerics.dispatching import Dispatching
+from microtome.numerics.graph.dispatching import Dispatching
 
 Rule = Literal["gradient", "deconvnet", "guided", "rectgrad"]
 

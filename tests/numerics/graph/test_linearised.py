@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.linearised import Linearised, central
+from microtome.numerics.graph.linearised import Linearised, central
 
 X = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from microtome.numerics.channels import Channels, Run, Stream
+from microtome.numerics.graph.channels import Channels, Run, Stream
 
 WEIGHT = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
 

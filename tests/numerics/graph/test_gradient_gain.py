@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, linear, pad
 
-from microtome.numerics.gradient_gain import best, divisors, evenness, gains
+from microtome.numerics.graph.gradient_gain import best, divisors, evenness, gains
 
 
 def convolved(n_in: int, n_out: int, kernel: int, generator: torch.Generator, stride: int = 1, size: float = 0.05):

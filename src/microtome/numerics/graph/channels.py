@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from microtome.numerics.dispatching import Dispatching, tensors_in
+from microtome.numerics.graph.dispatching import Dispatching, tensors_in
 
 SAME = frozenset(
     ("_adaptive_avg_pool2d", "_fused_dropout", "_to_copy", "_upsample_nearest_exact2d", "adaptive_max_pool2d", "alias", "amax",

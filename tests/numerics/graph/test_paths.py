@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from microtome.numerics.paths import Length, evened, lengths, profile
+from microtome.numerics.graph.paths import Length, evened, lengths, profile
 
 DRAW = torch.Generator().manual_seed(0)
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from microtome.numerics.rectifiers import Rectified, Rewritten, Rule, passed
+from microtome.numerics.graph.rectifiers import Rectified, Rewritten, Rule, passed
 
 RULES: tuple[Rule, ...] = ("gradient", "deconvnet", "guided", "rectgrad")
 X = torch.tensor([[-1.0, 2.0, 3.0, 0.5, 4.0]])

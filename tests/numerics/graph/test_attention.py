@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from microtome.numerics.attention import attention_distances, cell_distances, hill, offsets, to_the_grid
+from microtome.numerics.graph.attention import attention_distances, cell_distances, hill, offsets, to_the_grid
 
 
 def test_distances_of_a_grid_by_hand() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import f_oneway
 
-from microtome.numerics.excitation import class_means, explained, gist, sums
+from microtome.numerics.graph.excitation import class_means, explained, gist, sums
 
 
 def stacked(gates: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from microtome.numerics.gating import Factor, Factors, replayed
+from microtome.numerics.graph.gating import Factor, Factors, replayed
 
 SCALE = torch.tensor([1.0, -2.0, 0.5]).view(1, 3, 1, 1)
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from microtome.numerics.dispatching import Dispatching, tensors_in
+from microtome.numerics.graph.dispatching import Dispatching, tensors_in
 
 VIEWS = frozenset(
     ("_reshape_alias", "_to_copy", "_unsafe_view", "alias", "as_strided_", "clone", "contiguous", "detach", "expand", "reshape",

@@ -1,0 +1,1 @@
+"""What runs in a network: operations, channels, gates, paths, counts."""
