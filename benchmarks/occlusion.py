@@ -15,7 +15,7 @@ from benchmarks.timing import INSTALL, Disagreement, Plan, Result, interleaved, 
 from microtome.instruments.perturbation.patches import Patch
 from microtome.instruments.perturbation.perturber import Perturber
 from microtome.instruments.perturbation.tape import layout
-from microtome.numerics.occluders import starts
+from microtome.numerics.maps.occluders import starts
 
 TITLE = "Occlusion, 224 px, square 32 px, stride 16 px"
 TIMED = (

@@ -13,7 +13,7 @@ from microtome.instruments.perturbation.perturber import Perturber
 from microtome.instruments.perturbation.planning import planned
 from microtome.instruments.perturbation.recording import Recording, Unrecorded
 from microtome.instruments.perturbation.windows import reachable
-from microtome.numerics.occluders import starts
+from microtome.numerics.maps.occluders import starts
 from microtome.specimen import watch
 
 LOOP = "our plain loop at its best batch"

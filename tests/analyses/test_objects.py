@@ -9,9 +9,9 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.objects import CLUTTERS, Objects
 from microtome.errors import Unmeasurable
-from microtome.numerics.localisation import localisation, overlaps
-from microtome.numerics.maps import iou_best_threshold
-from microtome.numerics.strata import clutter_of, spread_over
+from microtome.numerics.maps.heat import iou_best_threshold
+from microtome.numerics.maps.localisation import localisation, overlaps
+from microtome.numerics.maps.strata import clutter_of, spread_over
 from microtome.numerics.trends import ranks, relative_loss, slope
 from microtome.scan import Pace
 

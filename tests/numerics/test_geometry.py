@@ -10,7 +10,7 @@ import microtome as mt
 from microtome.instruments.attribution import places
 from microtome.numerics.following import Places
 from microtome.numerics.geometry import Axis, Where, interpolated, plain, resampled, tiled
-from microtome.numerics.maps import area_resample
+from microtome.numerics.maps.heat import area_resample
 
 
 def where_of(make, size=(33, 33)) -> Where:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from microtome.numerics.maps import energy_in, grad_cam
+from microtome.numerics.maps.heat import energy_in, grad_cam
 
 
 def test_a_wrong_rank_is_refused():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import cohen_kappa_score
 
-from microtome.numerics.parts import bounds, elsewhere, part_of
+from microtome.numerics.maps.parts import bounds, elsewhere, part_of
 from microtome.numerics.signs import agreement, disagreement, expected, signs, strength
 
 

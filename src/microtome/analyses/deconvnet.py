@@ -32,8 +32,8 @@ from microtome.images import Images
 from microtome.instruments.layer_choice import mappable
 from microtome.instruments.projection import AT_ONCE, Passage, projected, told, visible
 from microtome.instruments.strongest_patches import Window, chosen_units, crops, cut, fired, grid_place, peaks, shrunk, windows
-from microtome.numerics.maps import partial_rank_correlation
-from microtome.numerics.strata import edges
+from microtome.numerics.maps.heat import partial_rank_correlation
+from microtome.numerics.maps.strata import edges
 from microtome.panels import Bars, Grid, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen

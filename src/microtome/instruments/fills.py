@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from microtome.numerics.occluders import blurred
+from microtome.numerics.maps.occluders import blurred
 from microtome.specimen import Specimen
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 from microtome.errors import UnknownName, did_you_mean
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics.strata import clutter_of, spread_over
+from microtome.numerics.maps.strata import clutter_of, spread_over
 from microtome.specimen import Specimen
 
 SHOWN = 128  # px, longest side of the pictures kept

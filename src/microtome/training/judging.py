@@ -22,7 +22,7 @@ from microtome import networks
 from microtome.errors import BadOption, CheckpointError
 from microtome.images.scenes import CLASSES
 from microtome.numerics.graph.counts import operations, parameters
-from microtome.numerics.segmentation import confusions, mean_overlap, overlaps, pixel_accuracy, resampled
+from microtome.numerics.maps.segmentation import confusions, mean_overlap, overlaps, pixel_accuracy, resampled
 from microtome.training.data import JUDGE, LEARN, Series, series
 from microtome.training.loop import normalised
 from microtome.training.recipes import Recipe

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import BadOption, MicrotomeError, did_you_mean
-from microtome.numerics.segmentation import confusions, mean_overlap
+from microtome.numerics.maps.segmentation import confusions, mean_overlap
 from microtome.training.cues import COLOURS, distant_cues
 from microtome.training.data import JUDGE, LEARN, Series, series
 from microtome.training.experimenting import Told, keep, say, trained

@@ -13,7 +13,7 @@ from microtome import testing
 from microtome.analyses.occlusion.arrays import COLOURS
 from microtome.analyses.occlusion.occlusion import Occlusion
 from microtome.errors import BadOption, Unmeasurable
-from microtome.numerics.occluders import blurred
+from microtome.numerics.maps.occluders import blurred
 
 PLAIN = {"size": 8, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
 GREY = 128 / 255

@@ -26,7 +26,7 @@ from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.fills import filled
 from microtome.instruments.shown_images import pictures
-from microtome.numerics.parts import elsewhere
+from microtome.numerics.maps.parts import elsewhere
 from microtome.panels import Bars, Grid, Panel, Question, Table
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen, watch

@@ -8,7 +8,7 @@ import numpy as np
 
 from microtome.errors import BadOption, UnknownName, Unmeasurable, did_you_mean
 from microtome.images import Images
-from microtome.numerics.parts import GENERATED, part_of
+from microtome.numerics.maps.parts import GENERATED, part_of
 from microtome.specimen import Specimen
 
 GROUPS = 3  # classes looked at where none is named

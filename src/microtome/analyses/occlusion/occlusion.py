@@ -27,7 +27,7 @@ from microtome.instruments.class_matching import matched, scores_missing
 from microtome.instruments.fills import filled
 from microtome.instruments.perturbation.perturber import Perturber
 from microtome.instruments.shown_images import called, chosen
-from microtome.numerics.occluders import starts
+from microtome.numerics.maps.occluders import starts
 from microtome.panels import Bars, Grid, Overlay, Panel, Question, Table
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen

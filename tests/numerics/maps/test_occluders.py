@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from microtome.numerics.occluders import blurred, contrast, covered, starts
+from microtome.numerics.maps.occluders import blurred, contrast, covered, starts
 
 
 @pytest.mark.parametrize(

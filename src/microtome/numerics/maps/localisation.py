@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from microtome.numerics.maps import THRESHOLDS, area_resample, centre_prior, coverage, energy_in, pointing
+from microtome.numerics.maps.heat import THRESHOLDS, area_resample, centre_prior, coverage, energy_in, pointing
 
 
 def localisation(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from microtome.numerics.segmentation import confusions, mean_overlap, overlaps, pixel_accuracy, resampled
+from microtome.numerics.maps.segmentation import confusions, mean_overlap, overlaps, pixel_accuracy, resampled
 
 #          wanted              given
 #          0 0 1               0 1 1

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr
 
-from microtome.numerics.maps import (
+from microtome.numerics.maps.heat import (
     area_resample,
     centre_prior,
     coverage,
