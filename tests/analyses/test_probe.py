@@ -54,7 +54,7 @@ def test_agrees_with_scikit_learn(net: mt.Specimen) -> None:
     from sklearn.linear_model import RidgeClassifier
     from sklearn.preprocessing import StandardScaler
 
-    from microtome.numerics.probes import ridge_probe, stratified_folds
+    from microtome.numerics.probes.ridge import ridge_probe, stratified_folds
 
     pics = mt.Images.scenes(60, seed=5, size=32)
     found = Probe(at=("blocks.2",))(net, pics, PACE)

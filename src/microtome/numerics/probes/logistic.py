@@ -14,7 +14,7 @@ from scipy.special import log_softmax
 
 from microtome.errors import Unmeasurable
 from microtome.numerics.arrays import Array
-from microtome.numerics.probes import Probe, out_of_fold, standardised, stratified_folds
+from microtome.numerics.probes.ridge import Probe, out_of_fold, standardised, stratified_folds
 
 # Penalties tried, for each training image: from nearly none to one that leaves little but the shares of the classes.
 RANGE = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)

@@ -9,8 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.logistic import RANGE, _chosen, _scores, _spanned, logistic_probe, logistic_weights
-from microtome.numerics.probes import stratified_folds
+from microtome.numerics.probes.logistic import RANGE, _chosen, _scores, _spanned, logistic_probe, logistic_weights
+from microtome.numerics.probes.ridge import stratified_folds
 
 
 def blobs(images, features, classes=3, gap=1.0):
@@ -89,7 +89,7 @@ def test_the_search_ends_where_a_search_of_all_penalties_would(gap, features):
 
 def test_axes_that_are_stretched_do_not_lengthen_the_search(monkeypatch):
     """Features that go together nearly wholly: on their own axes the search would take hundreds of steps."""
-    import microtome.numerics.logistic as module
+    import microtome.numerics.probes.logistic as module
 
     steps = []
 

@@ -5,7 +5,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.probes import learning_curve, ridge_probe, ridge_scores, smallest_class, stratified_folds
+from microtome.numerics.probes.ridge import learning_curve, ridge_probe, ridge_scores, smallest_class, stratified_folds
 
 SHAPES = [(120, 30), (60, 90)]  # more images than features, and fewer
 

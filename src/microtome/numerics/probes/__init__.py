@@ -1,0 +1,1 @@
+"""Linear read-outs of features."""
