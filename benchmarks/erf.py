@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import microtome
 from benchmarks.timing import Disagreement, Plan, Result, interleaved, row
 from microtome.instruments.input_gradients import input_slopes, mean_at
-from microtome.numerics.effective import added
+from microtome.numerics.receptive.effective import added
 
 TITLE = "Effective receptive field, ResNet-50, 224 px, 8 images"
 TIMED = (

@@ -15,7 +15,7 @@ from microtome.instruments.dilated import star
 from microtome.instruments.dilated.branches import pyramids, suggested
 from microtome.instruments.dilated.convolutions import Dilated, dilated, resized
 from microtome.instruments.dilated.star import answered
-from microtome.numerics.dilations import Dilations
+from microtome.numerics.receptive.dilations import Dilations
 
 PLAIN = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import microtome as mt
 from microtome import testing
 from microtome.errors import BadOption, Uneditable
-from microtome.numerics.following import two
+from microtome.numerics.receptive.positions import two
 from microtome.specimen import watch
 
 Rates = mt.edits.atrous_rates.AtrousRates

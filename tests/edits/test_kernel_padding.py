@@ -9,7 +9,7 @@ import microtome as mt
 from microtome import testing
 from microtome.errors import Uneditable
 from microtome.networks.padded import PaddedConv2d, PaddedMaxPool2d
-from microtome.numerics.evenness import folded, forecast, ratio
+from microtome.numerics.receptive.evenness import folded, forecast, ratio
 
 Padding = mt.edits.kernel_padding.KernelPadding
 

@@ -14,7 +14,7 @@ from microtome._torchvision import timm
 from microtome.errors import Unmeasurable
 from microtome.instruments.attribution import places
 from microtome.instruments.receptive_fields import fields, probed
-from microtome.numerics.receptive import Reach, expanded, field_of
+from microtome.numerics.receptive.field import Reach, expanded, field_of
 
 
 def on_meta(name, layer, size, **options):

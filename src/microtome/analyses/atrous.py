@@ -30,8 +30,8 @@ from microtome.instruments.dilated import star
 from microtome.instruments.dilated.branches import Pyramid, pyramids, suggested
 from microtome.instruments.dilated.convolutions import Dilated, dilated, is_dilated, resized
 from microtome.instruments.dilated.star import answered
-from microtome.numerics.dilations import Dilations, Mass, mass, widened
-from microtome.numerics.effective import added
+from microtome.numerics.receptive.dilations import Dilations, Mass, mass, widened
+from microtome.numerics.receptive.effective import added
 from microtome.panels import Bars, Overlay, Panel, Question, Table
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen

@@ -24,9 +24,9 @@ from microtome.images import Images
 from microtome.instruments.attribution import METHODS, Sights, alike, evidence, moved, seated, sights
 from microtome.instruments.class_matching import matched, scores_missing
 from microtome.instruments.shown_images import called, chosen, pictures
-from microtome.numerics.geometry import interpolated, resampled
 from microtome.numerics.maps.heat import coverage, energy_in
 from microtome.numerics.maps.strata import edges
+from microtome.numerics.receptive.geometry import interpolated, resampled
 from microtome.panels import Bars, Overlay, Panel, Question, Table
 from microtome.scan import Batch, Pace, Step, batches
 from microtome.specimen import Specimen

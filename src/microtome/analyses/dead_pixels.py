@@ -30,8 +30,8 @@ from microtome.images import Images
 from microtome.instruments.input_gradients import input_slopes
 from microtome.instruments.receptive_fields import fields
 from microtome.instruments.strides import Reader, uneven_readers
-from microtome.numerics.effective import added
-from microtome.numerics.evenness import even_kernel, folded, forecast, ratio, roughness
+from microtome.numerics.receptive.effective import added
+from microtome.numerics.receptive.evenness import even_kernel, folded, forecast, ratio, roughness
 from microtome.panels import Bars, Grid, Panel, Question, Scatter, Table
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen, first_tensor

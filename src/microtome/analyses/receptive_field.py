@@ -21,7 +21,7 @@ from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.receptive_fields import fields, probed
-from microtome.numerics.receptive import Field
+from microtome.numerics.receptive.field import Field
 from microtome.panels import Curve, Panel, Question, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen

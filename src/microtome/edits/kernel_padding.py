@@ -21,8 +21,8 @@ from torch import nn
 
 from microtome.edit import Edit, Preservation, option, put
 from microtome.networks.padded import PaddedConv2d, PaddedMaxPool2d
-from microtome.numerics.evenness import even_kernel
-from microtome.numerics.following import two
+from microtome.numerics.receptive.evenness import even_kernel
+from microtome.numerics.receptive.positions import two
 from microtome.specimen import Specimen
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from microtome.errors import Unmeasurable, WatchError
-from microtome.numerics.following import Places
-from microtome.numerics.geometry import Where, plain, resampled
 from microtome.numerics.maps.heat import grad_cam, rank_correlation
+from microtome.numerics.receptive.geometry import Where, plain, resampled
+from microtome.numerics.receptive.positions import Places
 from microtome.specimen import Layer, Specimen, tap, watch
 
 Method = Callable[[Tensor, Tensor], Tensor]  # activation and gradient (image, unit, row, col) -> map (image, row, col)

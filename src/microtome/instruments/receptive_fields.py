@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.geometry import Where
-from microtome.numerics.receptive import Field, Reach, expanded, field_of
-from microtome.numerics.receptive_shades import WHOLE, Shade
+from microtome.numerics.receptive.field import Field, Reach, expanded, field_of
+from microtome.numerics.receptive.geometry import Where
+from microtome.numerics.receptive.reach import WHOLE, Shade
 from microtome.specimen import Specimen, watch
 
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from torch import nn
 
-from microtome.numerics.evenness import coverage
-from microtome.numerics.following import two
+from microtome.numerics.receptive.evenness import coverage
+from microtome.numerics.receptive.positions import two
 from microtome.specimen.specimen import Specimen
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from microtome.numerics.following import two
+from microtome.numerics.receptive.positions import two
 
 
 class PaddedConv2d(nn.Conv2d):

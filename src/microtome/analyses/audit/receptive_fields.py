@@ -10,8 +10,8 @@ from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.instruments.dilated.branches import suggested
 from microtome.instruments.dilated.convolutions import Dilated
 from microtome.instruments.strides import uneven_readers
-from microtome.numerics.evenness import folded, forecast, ratio
-from microtome.numerics.receptive import Field
+from microtome.numerics.receptive.evenness import folded, forecast, ratio
+from microtome.numerics.receptive.field import Field
 from microtome.prose import plural
 from microtome.specimen import first_tensor
 from microtome.specimen.tracing import Call

@@ -12,7 +12,7 @@ from microtome.instruments.dilated.convolutions import Dilated, dilated
 from microtome.instruments.dropouts import Drops, drops
 from microtome.instruments.receptive_fields import fields
 from microtome.instruments.scale_invariance import Invariance, invariance
-from microtome.numerics.receptive import Field
+from microtome.numerics.receptive.field import Field
 from microtome.specimen import Specimen
 from microtome.specimen.tracing import Call
 

@@ -28,7 +28,7 @@ from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.input_gradients import Target, input_slopes, mean_at, middle
 from microtome.instruments.receptive_fields import fields
-from microtome.numerics.effective import (
+from microtome.numerics.receptive.effective import (
     added,
     area_ratio,
     center_of_mass,
@@ -37,7 +37,7 @@ from microtome.numerics.effective import (
     mass_within,
     replknet_scaled,
 )
-from microtome.numerics.receptive import Field
+from microtome.numerics.receptive.field import Field
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, Step, batches
 from microtome.specimen import Specimen

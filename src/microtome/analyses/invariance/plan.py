@@ -10,7 +10,7 @@ from microtome.analyses.invariance.warps import WARPS, Warp
 from microtome.errors import BadOption, Unmeasurable
 from microtome.images import Images
 from microtome.instruments.class_matching import matched
-from microtome.numerics.geometry import Where
+from microtome.numerics.receptive.geometry import Where
 from microtome.specimen import Specimen
 
 SCORES = "output"  # what the network answers, as the last layer

@@ -16,7 +16,7 @@ from itertools import takewhile
 from torch import nn
 
 from microtome.instruments.dilated.convolutions import Dilated, is_dilated
-from microtome.numerics.dilations import shared
+from microtome.numerics.receptive.dilations import shared
 from microtome.specimen import Specimen
 from microtome.specimen.layers import is_weight
 from microtome.specimen.tracing import Call, Mark

@@ -10,8 +10,8 @@ from torch import nn
 
 from microtome.errors import BadOption, SpecimenError
 from microtome.instruments.receptive_fields import entered, inner
-from microtome.numerics.dilations import Dilations, Reading, reaching, reading, taps
-from microtome.numerics.receptive import Field
+from microtome.numerics.receptive.dilations import Dilations, Reading, reaching, reading, taps
+from microtome.numerics.receptive.field import Field
 from microtome.specimen import Specimen
 from microtome.specimen.tracing import Call
 

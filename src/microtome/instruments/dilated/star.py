@@ -11,7 +11,7 @@ from torch import Tensor
 from microtome.instruments.dilated.branches import Pyramid
 from microtome.instruments.input_gradients import mean_at, middle
 from microtome.numerics.arrays import Array
-from microtome.numerics.dilations import cross
+from microtome.numerics.receptive.dilations import cross
 from microtome.specimen import Specimen, tap
 
 

@@ -24,12 +24,12 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.following import Places
-from microtome.numerics.geometry import Where
 from microtome.numerics.graph.dispatching import Dispatching, tensors_in
-from microtome.numerics.receptive_rules import RULES
-from microtome.numerics.receptive_shades import WHOLE, Context, Shade, elementwise, written
-from microtome.numerics.views import FACTORIES, owner
+from microtome.numerics.receptive.geometry import Where
+from microtome.numerics.receptive.positions import Places
+from microtome.numerics.receptive.reach import WHOLE, Context, Shade, elementwise, written
+from microtome.numerics.receptive.rules import RULES
+from microtome.numerics.receptive.views import FACTORIES, owner
 
 
 @dataclass(frozen=True)

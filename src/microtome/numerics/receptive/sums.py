@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from microtome.numerics.receptive_shades import (
+from microtome.numerics.receptive.reach import (
     INFINITE,
     MASKED,
     WHOLE,
@@ -22,7 +22,7 @@ from microtome.numerics.receptive_shades import (
     most,
     unknown,
 )
-from microtome.numerics.sliding import NOTHING
+from microtome.numerics.receptive.sliding import NOTHING
 
 
 def grown(

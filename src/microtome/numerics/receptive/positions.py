@@ -13,9 +13,9 @@ import numpy as np
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from microtome.numerics.geometry import Axis, Where
 from microtome.numerics.graph.dispatching import Dispatching, tensors_in
-from microtome.numerics.views import FACTORIES, owner, region
+from microtome.numerics.receptive.geometry import Axis, Where
+from microtome.numerics.receptive.views import FACTORIES, owner, region
 
 _UNREAD = FACTORIES | {"new_empty"}  # operations that take only sizes from what they are given
 MOST_PATHS = 1e150  # paths double with every shortcut; beyond this only their ratio matters

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from microtome.numerics.graph.dispatching import tensors_in
-from microtome.numerics.receptive_shades import Context, Rule, Shade, joined, unknown
-from microtome.numerics.receptive_sums import attention, product, reduced, softmax
-from microtome.numerics.receptive_windows import adaptive, convolution, padded, pooled, resized
-from microtome.numerics.sliding import NOTHING
+from microtome.numerics.receptive.reach import Context, Rule, Shade, joined, unknown
+from microtome.numerics.receptive.sliding import NOTHING
+from microtome.numerics.receptive.sums import attention, product, reduced, softmax
+from microtome.numerics.receptive.windows import adaptive, convolution, padded, pooled, resized
 
 
 def _layer_norm(context: Context) -> list[Shade]:

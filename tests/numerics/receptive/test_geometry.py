@@ -8,9 +8,9 @@ from torch import nn
 
 import microtome as mt
 from microtome.instruments.attribution import places
-from microtome.numerics.following import Places
-from microtome.numerics.geometry import Axis, Where, interpolated, plain, resampled, tiled
 from microtome.numerics.maps.heat import area_resample
+from microtome.numerics.receptive.geometry import Axis, Where, interpolated, plain, resampled, tiled
+from microtome.numerics.receptive.positions import Places
 
 
 def where_of(make, size=(33, 33)) -> Where:

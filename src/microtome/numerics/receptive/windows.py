@@ -7,11 +7,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from microtome.numerics.following import two
-from microtome.numerics.geometry import Where
-from microtome.numerics.receptive_shades import Context, Shade, joined, unknown
-from microtome.numerics.receptive_sums import grown
-from microtome.numerics.sliding import NOTHING, binned, continued, slid, slid_back, tapped
+from microtome.numerics.receptive.geometry import Where
+from microtome.numerics.receptive.positions import two
+from microtome.numerics.receptive.reach import Context, Shade, joined, unknown
+from microtome.numerics.receptive.sliding import NOTHING, binned, continued, slid, slid_back, tapped
+from microtome.numerics.receptive.sums import grown
 
 
 def _over(parts: Sequence[Tensor], where: Where, move: Callable[[Tensor, int, int, float], Tensor], sides: Any) -> list[Tensor]:

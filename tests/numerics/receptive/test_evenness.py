@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from microtome.numerics.evenness import Surrogate, coverage, even_kernel, folded, forecast, ratio, roughness
+from microtome.numerics.receptive.evenness import Surrogate, coverage, even_kernel, folded, forecast, ratio, roughness
 
 
 @pytest.mark.parametrize("kernel", range(1, 9))

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from microtome.numerics.receptive import Reach, expanded, field_of
+from microtome.numerics.receptive.field import Reach, expanded, field_of
 
 
 def field(make, size=(33, 33), shaped=lambda value: value):

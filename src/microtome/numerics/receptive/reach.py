@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from microtome.numerics.following import argument
-from microtome.numerics.geometry import Axis, Where
-from microtome.numerics.sliding import NOTHING
-from microtome.numerics.views import region
+from microtome.numerics.receptive.geometry import Axis, Where
+from microtome.numerics.receptive.positions import argument
+from microtome.numerics.receptive.sliding import NOTHING
+from microtome.numerics.receptive.views import region
 
 WHOLE = float(2**22)  # the end of a field that is the whole picture by construction; far beyond any real pixel
 MASKED = -50.0  # logits at or below this are never attended to (Swin masks with -100, others with minus infinity)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from microtome.numerics.dilations import Dilations, cross, mass, reaching, reading, shared
+from microtome.numerics.receptive.dilations import Dilations, cross, mass, reaching, reading, shared
 
 CASES = [
     (kernel, rate, stride, before, side)

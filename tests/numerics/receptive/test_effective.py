@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from microtome.numerics.effective import added, area_ratio, center_of_mass, fewest, gaussian, mass_within, replknet_scaled
+from microtome.numerics.receptive.effective import (
+    added,
+    area_ratio,
+    center_of_mass,
+    fewest,
+    gaussian,
+    mass_within,
+    replknet_scaled,
+)
 
 
 def planted(shape, center, sigma):

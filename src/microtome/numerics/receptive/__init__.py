@@ -1,0 +1,1 @@
+"""Receptive fields and where the positions of a feature map lie."""
