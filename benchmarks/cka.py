@@ -24,7 +24,7 @@ from benchmarks.timing import INSTALL, Disagreement, Plan, Result, interleaved, 
 from microtome.analyses.similarity import Similarity
 from microtome.analysis import watched_tallies
 from microtome.images import Images
-from microtome.numerics.cka import cka
+from microtome.numerics.statistics.cka import cka
 from microtome.scan import Pace
 from microtome.tally import Total
 

@@ -35,7 +35,7 @@ class InPlace(nn.Module):
 @pytest.fixture
 def grams(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every Gram matrix that is made."""
-    from microtome.numerics import cka
+    from microtome.numerics.statistics import cka
 
     made: list[int] = []
     plain = cka.gram

@@ -12,7 +12,7 @@ from microtome.errors import Unmeasurable
 from microtome.numerics.maps.heat import iou_best_threshold
 from microtome.numerics.maps.localisation import localisation, overlaps
 from microtome.numerics.maps.strata import clutter_of, spread_over
-from microtome.numerics.trends import ranks, relative_loss, slope
+from microtome.numerics.statistics.trends import ranks, relative_loss, slope
 from microtome.scan import Pace
 
 SIZE = 14  # px: each cell of the common 7 x 7 grid is 2 x 2 pixels

@@ -10,7 +10,7 @@ from torch import nn
 
 from microtome import networks
 from microtome.errors import BadOption, Uneditable, UnknownName
-from microtome.numerics.intervals import wilson
+from microtome.numerics.statistics.intervals import wilson
 from microtome.training import experiments
 from microtome.training.data import Series, series
 from microtome.training.experiments import Budget, removal, table, variants

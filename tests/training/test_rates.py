@@ -8,7 +8,7 @@ import pytest
 
 from microtome.errors import BadOption
 from microtome.networks.deeplab import Backbone
-from microtome.numerics.intervals import student
+from microtome.numerics.statistics.intervals import student
 from microtome.training import rates as sweeping
 from microtome.training.cues import COLOURS, SIDE, SQUARE, distant_cues
 from microtome.training.judging import answers

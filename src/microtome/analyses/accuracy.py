@@ -17,7 +17,7 @@ from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.class_matching import matched
-from microtome.numerics.intervals import wilson
+from microtome.numerics.statistics.intervals import wilson
 from microtome.panels import Bars, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen

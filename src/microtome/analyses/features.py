@@ -20,7 +20,7 @@ from microtome.analysis import Arrays, Census, option
 from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.layer_choice import mappable
-from microtome.numerics.positions import firing
+from microtome.numerics.statistics.positions import firing
 from microtome.panels import Bars, Grid, Panel
 from microtome.scan import Batch
 from microtome.specimen import Specimen

@@ -23,12 +23,12 @@ from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.attribution import METHODS, Sights, evidence, seated, sights
 from microtome.instruments.class_matching import matched, scores_missing
-from microtome.numerics.intervals import Interval, bootstrap, wilson
 from microtome.numerics.maps.heat import THRESHOLDS
 from microtome.numerics.maps.localisation import localisation
 from microtome.numerics.maps.strata import clutter_of
 from microtome.numerics.receptive.geometry import resampled
-from microtome.numerics.trends import median, ranks, relative_loss, slope
+from microtome.numerics.statistics.intervals import Interval, bootstrap, wilson
+from microtome.numerics.statistics.trends import median, ranks, relative_loss, slope
 from microtome.panels import Bars, Heat, Panel, Question, Table
 from microtome.scan import Batch, Pace, forget, through
 from microtome.specimen import Specimen

@@ -25,7 +25,7 @@ from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.layer_choice import mappable
 from microtome.instruments.strongest_patches import Window, chosen_units, crops, fired, grid_place, peaks, windows
-from microtome.numerics.selectivity import agreement, chance_agreement, shared
+from microtome.numerics.statistics.selectivity import agreement, chance_agreement, shared
 from microtome.panels import Bars, Grid, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen

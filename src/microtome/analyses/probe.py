@@ -21,10 +21,10 @@ from microtome.analysis import Arrays, Census, few, option
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics.intervals import wilson
-from microtome.numerics.positions import means
 from microtome.numerics.probes.logistic import logistic_probe
 from microtome.numerics.probes.ridge import learning_curve, ridge_probe, smallest_class
+from microtome.numerics.statistics.intervals import wilson
+from microtome.numerics.statistics.positions import means
 from microtome.panels import Curve, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen

@@ -19,10 +19,10 @@ from microtome.analysis import Arrays, Census, Seen
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics.cka import centered_gram, cka, hsic_matrix
-from microtome.numerics.distances import w1_over_sigma
-from microtome.numerics.influence import influence_and_angle
-from microtome.numerics.intervals import bootstrap
+from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
+from microtome.numerics.statistics.distances import w1_over_sigma
+from microtome.numerics.statistics.influence import influence_and_angle
+from microtome.numerics.statistics.intervals import bootstrap
 from microtome.panels import Bars, Panel, Scatter, Table
 from microtome.scan import Batch
 from microtome.specimen import Block, Specimen

@@ -19,7 +19,7 @@ from microtome.analysis import Arrays, Census, Seen, option
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics.cka import centered_gram, cka, hsic_matrix
+from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.panels import Curve, Heat, Panel
 from microtome.scan import Batch
 from microtome.specimen import Specimen

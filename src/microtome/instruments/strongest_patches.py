@@ -16,7 +16,7 @@ from torch import Tensor
 from microtome.images import Images
 from microtome.instruments.receptive_fields import fields
 from microtome.numerics.receptive.field import Field
-from microtome.numerics.selectivity import agreement
+from microtome.numerics.statistics.selectivity import agreement
 from microtome.specimen import Layer, Recipe, Specimen
 from microtome.tally import Top
 

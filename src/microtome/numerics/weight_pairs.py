@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.distances import all_distances
+from microtome.numerics.statistics.distances import all_distances
 from microtome.numerics.weight_tensors import quantiles
 
 Shape = tuple[int, ...]

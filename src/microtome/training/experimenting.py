@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from microtome.errors import BadOption
-from microtome.numerics.intervals import bootstrap, wilson
+from microtome.numerics.statistics.intervals import bootstrap, wilson
 from microtome.training.data import Series
 from microtome.training.loop import fresh, train
 from microtome.training.recipes import Recipe

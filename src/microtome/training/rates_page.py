@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from microtome.finding import Finding, array
-from microtome.numerics.intervals import Interval, student
+from microtome.numerics.statistics.intervals import Interval, student
 from microtome.panels import Curve
 from microtome.training.data import JUDGE, LEARN
 

@@ -13,7 +13,7 @@ from microtome import testing
 from microtome.analyses.evolution.evolution import Evolution
 from microtome.errors import CheckpointError, Unmeasurable
 from microtome.instruments.projection import projected
-from microtome.numerics.cka import debiased_cka
+from microtome.numerics.statistics.cka import debiased_cka
 from microtome.runner import analyze
 from microtome.scan import Pace
 from microtome.specimen import watch

@@ -24,9 +24,9 @@ from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics import banding as bands_of
 from microtome.numerics.banding import BANDED, Bands
-from microtome.numerics.intervals import bootstrap
 from microtome.numerics.kernels import Kernel, kernels
 from microtome.numerics.nmf import factorised
+from microtome.numerics.statistics.intervals import bootstrap
 from microtome.numerics.unit_colours import aligned, by_likeness, coloured, groups, tree
 from microtome.panels import Curve, Grid, Panel, Table
 from microtome.scan import Pace

@@ -19,8 +19,8 @@ from microtome.analyses.compare import criteria as side
 from microtome.analysis import Arrays, Collation, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
-from microtome.numerics.choice import contest
-from microtome.numerics.pareto import pareto_front
+from microtome.numerics.statistics.choice import contest
+from microtome.numerics.statistics.pareto import pareto_front
 from microtome.panels import Curve, Overlay, Panel, Scatter, Table
 
 PRICE = {"time": "time of a batch (ms per image)", "size": "parameters (1)", "operations": "multiply-adds (M per image)"}

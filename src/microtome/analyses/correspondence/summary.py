@@ -9,7 +9,7 @@ import xarray as xr
 from torch import Tensor
 
 from microtome.finding import array
-from microtome.numerics.signs import agreement, disagreement, signs, strength
+from microtome.numerics.statistics.signs import agreement, disagreement, signs, strength
 
 LAST = {
     "kappa": "the same part", "random_kappa": "the same shapes elsewhere", "twin_kappa": "untrained twin, same part",

@@ -35,8 +35,8 @@ from microtome.images import Images
 from microtome.instruments.class_matching import matched
 from microtome.instruments.layer_choice import mappable
 from microtome.instruments.strongest_patches import peaks
-from microtome.numerics.cka import gram, u_centered
-from microtome.numerics.intervals import Interval
+from microtome.numerics.statistics.cka import gram, u_centered
+from microtome.numerics.statistics.intervals import Interval
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, forget, through
 from microtome.specimen import Specimen, first_tensor, watch

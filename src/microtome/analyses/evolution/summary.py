@@ -14,8 +14,8 @@ from microtome.analyses.evolution.checkpoints import Moment
 from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.strongest_patches import fired
-from microtome.numerics.drift import distance, jumps, settled
-from microtome.numerics.intervals import Interval, mean, wilson
+from microtome.numerics.statistics.drift import distance, jumps, settled
+from microtome.numerics.statistics.intervals import Interval, mean, wilson
 from microtome.tally import Rows, Top
 
 WITHIN = 0.5  # of the untrained twin's distance to the end: what counts as settled, more than half way

@@ -13,7 +13,7 @@ from microtome.analyses.invariance.summary import column_of, still_amount
 from microtome.analyses.invariance.warps import WARPS, Border, Warp, moved
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics.intervals import mean
+from microtome.numerics.statistics.intervals import mean
 from microtome.panels import Curve, Grid, Panel
 from microtome.specimen import Recipe
 from microtome.tally import Rows

@@ -12,8 +12,8 @@ import xarray as xr
 from microtome.analyses.invariance.plan import Plan
 from microtome.analyses.invariance.warps import WARPS, Warp
 from microtome.finding import array
-from microtome.numerics.equivariance import agreement
-from microtome.numerics.intervals import Interval, bootstrap, bootstrap_weights, mean
+from microtome.numerics.statistics.equivariance import agreement
+from microtome.numerics.statistics.intervals import Interval, bootstrap, bootstrap_weights, mean
 from microtome.tally import Rows
 
 STRIDES = ("1 px", "half a stride", "one stride")

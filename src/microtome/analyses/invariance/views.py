@@ -13,7 +13,7 @@ from torch import Tensor
 from microtome.analyses.invariance.plan import SCORES, Plan
 from microtome.analyses.invariance.warps import Border, moved
 from microtome.errors import Unmeasurable
-from microtome.numerics.equivariance import distance_between, equivariance_error, relative_distance
+from microtome.numerics.statistics.equivariance import distance_between, equivariance_error, relative_distance
 from microtome.specimen import Specimen, first_tensor, watch
 
 TOGETHER = 32  # pictures in one forward pass

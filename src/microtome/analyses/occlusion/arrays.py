@@ -11,9 +11,9 @@ from microtome.analyses.occlusion.maps import MEASURES, Maps, Places
 from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.shown_images import called, pictures
-from microtome.numerics.intervals import Interval, bootstrap
 from microtome.numerics.maps.heat import rank_correlation
 from microtome.numerics.maps.occluders import contrast, covered
+from microtome.numerics.statistics.intervals import Interval, bootstrap
 from microtome.specimen import Specimen
 
 LEAST = 10  # images: with fewer there is no interval

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int, Int64, Shaped
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.intervals import Interval, bootstrap_weights
+from microtome.numerics.statistics.intervals import Interval, bootstrap_weights
 
 
 def confusions(

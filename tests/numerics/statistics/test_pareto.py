@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from microtome.numerics.pareto import pareto_front
+from microtome.numerics.statistics.pareto import pareto_front
 
 
 def test_by_hand():

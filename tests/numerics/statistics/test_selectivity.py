@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from microtome.numerics.selectivity import agreement, chance_agreement, shared
+from microtome.numerics.statistics.selectivity import agreement, chance_agreement, shared
 
 
 def pairs_that_agree(labels: list[int]) -> float:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from microtome.numerics.intervals import bootstrap, bootstrap_weights, mean, wilson
+from microtome.numerics.statistics.intervals import bootstrap, bootstrap_weights, mean, wilson
 
 
 @settings(max_examples=100, deadline=None)

@@ -7,7 +7,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp, wasserstein_distance
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.distances import (
+from microtome.numerics.statistics.distances import (
     all_distances,
     jensen_shannon,
     kolmogorov_smirnov,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from microtome.numerics.intervals import bootstrap
-from microtome.numerics.trends import median, relative_loss, slope
+from microtome.numerics.statistics.intervals import bootstrap
+from microtome.numerics.statistics.trends import median, relative_loss, slope
 
 
 def looped(count, statistic, seed):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from microtome.numerics.cka import debiased_cka, gram, u_centered
-from microtome.numerics.drift import distance, jumps, settled
+from microtome.numerics.statistics.cka import debiased_cka, gram, u_centered
+from microtome.numerics.statistics.drift import distance, jumps, settled
 
 
 def centred(features: np.ndarray, batch: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from microtome.numerics.positions import PIECE, firing, means, pieces
+from microtome.numerics.statistics.positions import PIECE, firing, means, pieces
 
 # images, units, rows, columns: several images a piece, several pieces an image, a vector
 SHAPES = [(5, 3, 4, 6), (3, 8, 9, 9), (4, 300, 1, 1)]
@@ -17,7 +17,7 @@ def maps(shape, wide, rectified=True):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr("microtome.numerics.positions.PIECE", 256)
+    monkeypatch.setattr("microtome.numerics.statistics.positions.PIECE", 256)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -66,7 +66,7 @@ def test_what_is_not_a_number_is_neither_zero_nor_negative():
 
 def test_sums_keep_their_digits(monkeypatch):
     # 0.1 in float32 is 0.100000001490116; a running float32 sum of a million of them is 1 % off.
-    monkeypatch.setattr("microtome.numerics.positions.PIECE", PIECE)
+    monkeypatch.setattr("microtome.numerics.statistics.positions.PIECE", PIECE)
     assert means(torch.full((1, 1, 1 << 20), 0.1)).item() == pytest.approx(0.100000001490116, rel=1e-6)
 
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from microtome.numerics.positions import at_least_float, pieces
+from microtome.numerics.statistics.positions import at_least_float, pieces
 
 OPPOSED = 1.9  # chord between unit vectors from which on the other chord is too short to follow from it
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.cka import cka, debiased_cka, gram, hsic1, hsic_matrix, u_centered, without_top
+from microtome.numerics.statistics.cka import cka, debiased_cka, gram, hsic1, hsic_matrix, u_centered, without_top
 
 
 def random(*shape, seed=0, dtype=torch.float32):

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.intervals import Interval
+from microtome.numerics.statistics.intervals import Interval
 
 
 def distance(

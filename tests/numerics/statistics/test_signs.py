@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import cohen_kappa_score
 
 from microtome.numerics.maps.parts import bounds, elsewhere, part_of
-from microtome.numerics.signs import agreement, disagreement, expected, signs, strength
+from microtome.numerics.statistics.signs import agreement, disagreement, expected, signs, strength
 
 
 def test_signs_have_three_values_and_rounding_is_none():

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.intervals import bootstrap_weights, mean
+from microtome.numerics.statistics.intervals import bootstrap_weights, mean
 
 
 class Contest(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from microtome.numerics.equivariance import agreement, distance_between, equivariance_error, relative_distance
+from microtome.numerics.statistics.equivariance import agreement, distance_between, equivariance_error, relative_distance
 
 
 def test_relative_distance_by_hand() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.intervals import Interval, weighted_bootstrap
+from microtome.numerics.statistics.intervals import Interval, weighted_bootstrap
 
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 

@@ -1,0 +1,1 @@
+"""Intervals, distances, ranks and choices."""
