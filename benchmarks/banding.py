@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import Disagreement, Plan, Result, interleaved, row
-from microtome.numerics.nmf import factorised, split
+from microtome.numerics.weights.nmf import factorised, split
 
 TITLE = "Factorising the kernels of a layer, 512 units"
 TIMED = (

@@ -16,7 +16,7 @@ from generate import FIGURES, picture
 
 import microtome as mt
 from microtome.networks import NAMES
-from microtome.numerics.banding import BANDED
+from microtome.numerics.weights.banding import BANDED
 
 PAGE = Path(__file__).resolve().parent / "banding_gallery.md"
 MARKS = ("<!-- measured: googlenet -->", "<!-- end of measured: googlenet -->")

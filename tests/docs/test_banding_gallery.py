@@ -8,7 +8,7 @@ from docs_reading import DOCS
 import microtome as mt
 from microtome.analyses.banding.banding import Banding
 from microtome.networks import NAMES
-from microtome.numerics.banding import BANDED
+from microtome.numerics.weights.banding import BANDED
 
 NUMBER = r"[+-]\d\.\d\d"
 PAGE = (DOCS / "banding_gallery.md").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics.graph.linearised import Linearised, central
-from microtome.numerics.kernels import kernels
+from microtome.numerics.weights.kernels import kernels
 from microtome.panels import Grid, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen, tap

@@ -13,7 +13,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.banding.banding import Banding
 from microtome.errors import Unmeasurable
-from microtome.numerics.banding import bands
+from microtome.numerics.weights.banding import bands
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data"))
 RECIPE = {"size": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}

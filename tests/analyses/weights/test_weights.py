@@ -14,9 +14,9 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.weights.weights import Weights
 from microtome.errors import Unmeasurable
-from microtome.numerics.norms import norms_after
-from microtome.numerics.weight_pairs import matches, roles
-from microtome.numerics.weight_tensors import quantiles, sample, spectral, weight_tensors
+from microtome.numerics.weights.norms import norms_after
+from microtome.numerics.weights.pairs import matches, roles
+from microtome.numerics.weights.tensors import quantiles, sample, spectral, weight_tensors
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data"))
 RECIPE = {"size": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}

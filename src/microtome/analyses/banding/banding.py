@@ -22,12 +22,12 @@ from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics import banding as bands_of
-from microtome.numerics.banding import BANDED, Bands
-from microtome.numerics.kernels import Kernel, kernels
-from microtome.numerics.nmf import factorised
 from microtome.numerics.statistics.intervals import bootstrap
-from microtome.numerics.unit_colours import aligned, by_likeness, coloured, groups, tree
+from microtome.numerics.weights import banding as bands_of
+from microtome.numerics.weights.banding import BANDED, Bands
+from microtome.numerics.weights.kernels import Kernel, kernels
+from microtome.numerics.weights.nmf import factorised
+from microtome.numerics.weights.unit_colours import aligned, by_likeness, coloured, groups, tree
 from microtome.panels import Curve, Grid, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen

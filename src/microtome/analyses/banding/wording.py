@@ -2,7 +2,7 @@
 
 import math
 
-from microtome.numerics.banding import BANDED
+from microtome.numerics.weights.banding import BANDED
 
 
 def judgement(maps: float, raw: float, low: float, high: float, twin_maps: float, reach: float) -> str:

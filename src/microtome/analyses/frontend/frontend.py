@@ -21,8 +21,8 @@ from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics import filters
-from microtome.numerics.norms import norm_of, norms_after
+from microtome.numerics.weights import filters
+from microtome.numerics.weights.norms import norm_of, norms_after
 from microtome.panels import Curve, Grid, Heat, Panel, Question, Scatter, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen

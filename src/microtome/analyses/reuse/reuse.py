@@ -22,7 +22,7 @@ from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import SpecimenError, Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics.reuse import Dense, Observed, dense_blocks, evenness, observed, row, scaled, strength
+from microtome.numerics.weights.dense_reuse import Dense, Observed, dense_blocks, evenness, observed, row, scaled, strength
 from microtome.panels import Curve, Heat, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen

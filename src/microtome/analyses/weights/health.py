@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from microtome.numerics.norms import Norm
-from microtome.numerics.spectra import comb, finite, matrix
-from microtome.numerics.weight_tensors import spread_rows
+from microtome.numerics.weights.norms import Norm
+from microtome.numerics.weights.spectra import comb, finite, matrix
+from microtome.numerics.weights.tensors import spread_rows
 
 HEALTH = (
     "zero units",

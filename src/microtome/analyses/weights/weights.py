@@ -23,8 +23,8 @@ from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics.norms import merged, norm_of, norms_after
-from microtome.numerics.weight_pairs import (
+from microtome.numerics.weights.norms import merged, norm_of, norms_after
+from microtome.numerics.weights.pairs import (
     DISTANCES,
     LIKE,
     Match,
@@ -35,7 +35,7 @@ from microtome.numerics.weight_pairs import (
     outermost,
     roles,
 )
-from microtome.numerics.weight_tensors import LIMIT, QUANTILES, STATISTICS, density, described, in_order, weight_tensors
+from microtome.numerics.weights.tensors import LIMIT, QUANTILES, STATISTICS, density, described, in_order, weight_tensors
 from microtome.panels import Bars, Curve, Hist, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen

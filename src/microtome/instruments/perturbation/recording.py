@@ -14,8 +14,8 @@ from torch import Tensor
 
 from microtome.instruments.perturbation.fusing import fused
 from microtome.instruments.perturbation.tape import INPUT, Grows, Node, Ref, Tape, layout, nested, norm_terms, tensors
-from microtome.numerics.folding import folded
 from microtome.numerics.graph.dispatching import Dispatching
+from microtome.numerics.weights.folding import folded
 
 
 class Unrecorded(Exception):

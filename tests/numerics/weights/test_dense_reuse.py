@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from microtome.numerics.graph.channels import Run
-from microtome.numerics.reuse import evenness, faintest, lean, least_read, row, scaled, strength
+from microtome.numerics.weights.dense_reuse import evenness, faintest, lean, least_read, row, scaled, strength
 
 
 def test_evenness() -> None:

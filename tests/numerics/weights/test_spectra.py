@@ -4,7 +4,7 @@ import torch
 from scipy import stats
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.spectra import (
+from microtome.numerics.weights.spectra import (
     comb,
     distinct_values,
     finite,

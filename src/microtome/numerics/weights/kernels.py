@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from microtome.numerics.weight_tensors import weight_tensors
+from microtome.numerics.weights.tensors import weight_tensors
 
 Grid = tuple[int, int, int]  # channels, rows, cols
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 
-from microtome.numerics.unit_colours import aligned, by_likeness, coloured, groups, tree
+from microtome.numerics.weights.unit_colours import aligned, by_likeness, coloured, groups, tree
 
 RANDOM = np.random.default_rng(0)
 

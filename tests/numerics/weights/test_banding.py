@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from microtome.analyses.banding.wording import judgement
-from microtome.numerics.banding import (
+from microtome.numerics.weights.banding import (
     BANDED,
     adjusted,
     bands,
@@ -21,7 +21,7 @@ from microtome.numerics.banding import (
     strong_share,
     structure,
 )
-from microtome.numerics.nmf import factorised
+from microtome.numerics.weights.nmf import factorised
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data"))
 PUBLISHED = DATA / "weight_banding_published_nmf_uint8.npz"

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from microtome.numerics.folding import folded
+from microtome.numerics.weights.folding import folded
 
 
 def seeded(*shape, seed):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.spectra import finite, histogram, matrix, moments, singular_values, statistics
+from microtome.numerics.weights.spectra import finite, histogram, matrix, moments, singular_values, statistics
 
 MOST = 5_000_000  # values of one tensor that are looked at one by one; of a larger tensor a strided sample
 QUANTILES = 131_072  # values that stand for a tensor in distances; with fewer it stands for itself

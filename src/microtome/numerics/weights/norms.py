@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from microtome.numerics.folding import folded
+from microtome.numerics.weights.folding import folded
 
 
 @runtime_checkable  # whatever checks types under test must be able to ask

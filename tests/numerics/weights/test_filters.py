@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from microtome.numerics import filters
+from microtome.numerics.weights import filters
 
 
 def noise(*shape: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from microtome.numerics.arrays import Array
 from microtome.numerics.statistics.distances import all_distances
-from microtome.numerics.weight_tensors import quantiles
+from microtome.numerics.weights.tensors import quantiles
 
 Shape = tuple[int, ...]
 LIKE = "same role, same shape"

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from sklearn.decomposition import NMF
 
-from microtome.numerics import nmf
-from microtome.numerics.nmf import factorised, split
+from microtome.numerics.weights import nmf
+from microtome.numerics.weights.nmf import factorised, split
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data"))
 

@@ -1,0 +1,1 @@
+"""Weight tensors: norms, spectra, filters, banding."""
