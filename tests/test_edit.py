@@ -169,7 +169,7 @@ def test_a_file_never_runs_code_of_its_own(tmp_path: Path, monkeypatch: pytest.M
 def test_a_forged_header_is_refused(built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resnet: Specimen) -> None:
     from safetensors.torch import load_file, save_file
 
-    from microtome.specimen import keeping
+    from microtome.opening import saved as keeping
 
     monkeypatch.chdir(tmp_path)
     said = keeping.card(resnet.save("whole.safetensors"))

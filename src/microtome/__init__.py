@@ -6,6 +6,8 @@ The public surface, imported lazily: `import microtome` costs nothing until a ne
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from microtome._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from microtome import analyses as analyses
     from microtome import edits as edits
@@ -15,16 +17,15 @@ if TYPE_CHECKING:
     from microtome.finding import Finding as Finding
     from microtome.images import Images as Images
     from microtome.instruments.weight_decay import param_groups as param_groups
+    from microtome.opening.opening import open as open
     from microtome.runner import analyze as analyze
     from microtome.scan import Pace as Pace
     from microtome.specimen import Recipe as Recipe
     from microtome.specimen import Specimen as Specimen
-    from microtome.specimen import open as open
 
-__version__ = "0.1.0"
 
 _PLACES = {
-    "open": "microtome.specimen",
+    "open": "microtome.opening.opening",
     "Specimen": "microtome.specimen",
     "Recipe": "microtome.specimen",
     "Images": "microtome.images",

@@ -257,7 +257,7 @@ def watched_tallies(specimen: Specimen, images: Images, censuses: Sequence[Censu
 
 def origin(analysis: Analysis, specimen: Specimen, images: Images | None, device: str, began: float) -> dict[str, Any]:
     """Where a finding came from, as plain JSON values."""
-    from microtome import __version__
+    from microtome._version import __version__
 
     return {
         "specimen": specimen.json(),
@@ -277,7 +277,7 @@ def origin(analysis: Analysis, specimen: Specimen, images: Images | None, device
 
 def gathered(analysis: Collation, findings: Sequence[Finding], began: float) -> dict[str, Any]:
     """Where a finding over findings came from: the specimens, the images and the keys of what it read."""
-    from microtome import __version__
+    from microtome._version import __version__
 
     images = {str(f.origin.get("images", {}).get("digest", "")): f.origin.get("images", {}) for f in findings}
     return {

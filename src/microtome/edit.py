@@ -21,9 +21,9 @@ from microtome.numerics.graph.counts import multiply_adds, parameters
 from microtome.options import option
 from microtome.specimen import Recipe, Specimen, first_tensor
 from microtome.specimen.families import structural_family
-from microtome.specimen.specimen import Change, Maker
+from microtome.specimen.specimen import Change
 from microtome.specimen.tracing import example
-from microtome.specimen.twins import seeded
+from microtome.specimen.twins import Maker, seeded
 
 SEED = 0  # where the random numbers of new layers start; the untrained twin has its own
 

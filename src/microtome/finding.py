@@ -119,9 +119,28 @@ class Finding:
         Raises:
             UnknownName: no panel of that title or position.
         """
-        from microtome.render.mpl import figure  # matplotlib only when a picture is asked for
+        from microtome.figures import draw  # matplotlib only when a figure is asked for
 
-        return figure(self, panel)
+        return draw(self.arrays, self._panel(panel))
+
+    def _panel(self, wanted: int | str | None) -> Panel:
+        """The panel of that position or title, the first by default."""
+        if not self.panels:
+            raise UnknownName(
+                f"The finding '{self.analysis}' has no panels to draw; read its arrays: {', '.join(self.arrays)}."
+            )
+        titles = [panel.title for panel in self.panels]
+        if isinstance(wanted, str):
+            if wanted not in titles:
+                raise UnknownName(f"The finding '{self.analysis}' has no panel '{wanted}'." + did_you_mean(wanted, titles))
+            return self.panels[titles.index(wanted)]
+        position = wanted or 0
+        if not -len(titles) <= position < len(titles):
+            raise UnknownName(
+                f"The finding '{self.analysis}' has no panel {position}: give a number from 0 to {len(titles) - 1}, or a title."
+                + did_you_mean(str(position), titles)
+            )
+        return self.panels[position]
 
     def figures(self) -> dict[str, Any]:
         """One matplotlib Figure for each panel, by title."""

@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import torch
 
-from microtome import __version__, catalog
+from microtome import catalog
+from microtome._version import __version__
 from microtome.analysis import Analysis, Arrays, Census, Collation, collation_key, made, origin, survey, survey_keys
 from microtome.errors import BadOption, MicrotomeError, Unmeasurable, UsageError
 from microtome.finding import Finding

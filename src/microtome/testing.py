@@ -26,10 +26,10 @@ from microtome.analysis import Analysis, Arrays, Census, Collation, forget, surv
 from microtome.edit import Edit
 from microtome.finding import Finding
 from microtome.images import Images
+from microtome.opening.opening import open as open_specimen
 from microtome.panels import as_json, from_json
 from microtome.scan import Pace, Step
 from microtome.specimen import Specimen, first_tensor
-from microtome.specimen import open as open_specimen
 
 UNTIMED = "cost"  # the one analysis whose numbers are times, which differ from run to run
 

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from microtome.app.server import application, serve, state
 from microtome.errors import BadOption, FindingError, MicrotomeError
 from microtome.finding import Finding, array
-from microtome.render.html import asset, bundle
+from microtome.report.html import asset, bundle
 
 
 def client(folder: Path, host: str = "127.0.0.1:8123") -> TestClient:

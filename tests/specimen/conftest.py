@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen
-from microtome.specimen import open as open_specimen
 
 QUICK = {"timm:vgg19": {"mlp_ratio": 0.02}}  # a narrow head: its 124 million weights would take seconds to draw
 

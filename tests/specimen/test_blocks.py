@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
+from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen
-from microtome.specimen import open as open_specimen
 
 SMALL = (64, 64)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen
-from microtome.specimen import open as open_specimen
 from microtome.specimen.families import gated, known_family
 
 

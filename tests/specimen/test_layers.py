@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError, UnknownName
+from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen, watch
-from microtome.specimen import open as open_specimen
 
 
 class Odd(nn.Module):

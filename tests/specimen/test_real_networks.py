@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen
-from microtome.specimen import open as open_specimen
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data"))
 pytestmark = pytest.mark.skipif(

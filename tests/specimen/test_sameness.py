@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from microtome.specimen import open as open_specimen
+from microtome.opening.opening import open as open_specimen
 from microtome.specimen import same_values, watch
 
 

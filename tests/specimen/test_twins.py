@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen
-from microtome.specimen import open as open_specimen
 from microtome.specimen.twins import seeded
 
 SMALL = (64, 64)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import UnknownName, WatchError
+from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen, tap, watch
-from microtome.specimen import open as open_specimen
 
 SMALL = (64, 64)
 

@@ -31,8 +31,8 @@ from microtome.panels import Curve, Panel, Table
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen, tap
 from microtome.specimen.layers import is_weight
+from microtome.specimen.outputs import slow_attention
 from microtome.specimen.tracing import example
-from microtome.specimen.watching import slow_attention
 
 BATCH = 8  # images at once: the outputs of all layers and their gradients are kept
 LEVEL = 0.5  # decades between first and last third below which a profile is called level: a factor of about 3

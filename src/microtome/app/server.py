@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from microtome.errors import BadOption, FindingError
 from microtome.finding import ARRAYS, CARD
-from microtome.render.html import RUN, asset, bundle, places, said_of_run
+from microtome.report.html import RUN, asset, bundle, places, said_of_run
 
 HOST = "127.0.0.1"
 # Names a browser may call this server by. Any other name means that a foreign page pointed its own domain at this machine.

@@ -126,7 +126,7 @@ def _each(flag: str, given: list[str], names: Sequence[str]) -> list[str]:
 
 def _opener(name: str, weights: str, wanted: str, said: dict[str, Any]) -> "Callable[[], Specimen]":
     def opened() -> "Specimen":
-        from microtome.specimen import open as open_specimen
+        from microtome.opening.opening import open as open_specimen
 
         return open_specimen(
             name,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microtome import __version__
+from microtome._version import __version__
 from microtome.cli import arguments
 from microtome.errors import BadOption, Uneditable
 
@@ -57,9 +57,9 @@ def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: s
 
         ignored([word.strip() for word in own_ignore.split(",") if word.strip()])
     if fix:
-        from microtome.specimen.keeping import checked
+        from microtome.specimen.saving import weights_path
 
-        checked(fix)
+        weights_path(fix)
     opened = arguments.openers([specimen], said)[0]()
     finding = _measured(opened, {} if own_ignore is None else {"ignore": own_ignore}, wanted, said)
     if finding is None:
@@ -114,7 +114,7 @@ def _measured(specimen: "Specimen", options: dict[str, Any], wanted: bool, said:
     if outcome.failed:
         return None
     if wanted:
-        from microtome.render.html import report
+        from microtome.report.html import report
 
         report(outcome.root)
     return outcome.of("audit")[0]

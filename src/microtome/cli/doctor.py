@@ -18,7 +18,7 @@ EXTRAS = {
 
 def diagnosis() -> Iterator[str]:
     """One line for each thing looked at; lines that begin with '!' say what does not work and what would help."""
-    from microtome import __version__
+    from microtome._version import __version__
 
     yield f"microtome {__version__}, Python {platform.python_version()}, {platform.platform()}"
     import torch

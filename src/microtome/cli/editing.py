@@ -55,9 +55,9 @@ def _edits() -> str:
 
 def _edited(specimen: str, edits: Sequence[str], out: str, **said: Any) -> None:
     from microtome.edit import edited, parsed
-    from microtome.specimen.keeping import checked
+    from microtome.specimen.saving import weights_path
 
-    checked(out)
+    weights_path(out)
     wanted = [parsed(word) for word in edits]
     told = {**said, "weights": [said["weights"]], "recipe": [said["recipe"]]}
     (opened,) = [one() for one in arguments.openers([specimen], told)]

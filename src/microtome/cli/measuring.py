@@ -96,7 +96,7 @@ def rerun(folder: str, out: str | None, device: str) -> int:
         )
 
     def opened() -> "Specimen":
-        from microtome.specimen import open as open_specimen
+        from microtome.opening.opening import open as open_specimen
 
         words = {name: asked[name] for name in ("seed", "labels", "family")}
         words["edits"] = asked.get("edits", [])

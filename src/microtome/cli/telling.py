@@ -16,7 +16,7 @@ def tell(outcome: "Outcome", images: "Images | None", wanted: bool, as_json: boo
     """Say how the run ended and return its exit code: 0, or 1 when anything failed."""
     page = None
     if wanted and outcome.findings:
-        from microtome.render.html import report
+        from microtome.report.html import report
 
         page = report(outcome.root)
     code = 1 if outcome.failed else 0

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from microtome import __version__, catalog
+from microtome import catalog
+from microtome._version import __version__
 from microtome.cli import arguments
 from microtome.cli.auditing import extended
 from microtome.cli.editing import edit
@@ -93,7 +94,7 @@ def demo(out: str, count: int) -> int:
 @click.option("--title", help="The title on the page.")
 def report(folder: str, out: str | None, title: str | None) -> None:
     """Write one self-contained HTML file from a folder of findings."""
-    from microtome.render.html import report as write
+    from microtome.report.html import report as write
 
     click.echo(f"Report: {write(folder, out, title)}")
 

@@ -20,7 +20,7 @@ from torch.nn.functional import interpolate, pad
 from microtome.edit import Edit, Preservation, option
 from microtome.networks.padded import repadded
 from microtome.specimen import Specimen
-from microtome.specimen.fronts import first_convolution
+from microtome.specimen.anatomy import first_convolution
 
 
 @final

@@ -23,7 +23,7 @@ from microtome.edit import Edit, Preservation, option, put
 from microtome.instruments.attention import attention_paths, patch_grid
 from microtome.networks.patches import NormedPatches, NormedPixels
 from microtome.specimen import Specimen
-from microtome.specimen.fronts import first_convolution
+from microtome.specimen.anatomy import first_convolution
 
 
 @final

@@ -13,9 +13,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from microtome.specimen.fronts import first_convolution
+from microtome.specimen.anatomy import first_convolution
+from microtome.specimen.outputs import slow_attention
 from microtome.specimen.specimen import Specimen
-from microtome.specimen.watching import slow_attention
 
 PREFIX = 16  # at most so many class, distillation and register tokens stand before the grid
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from microtome.specimen.layers import is_norm
+from microtome.specimen.outputs import first_tensor, slow_attention
 from microtome.specimen.recipe import Recipe
 from microtome.specimen.tracing import noise
 from microtome.specimen.twins import seeded
-from microtome.specimen.watching import first_tensor, slow_attention
 
 Form = Literal["module", "function", "attention"]
 Key = tuple[str, int]

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
 from microtome.numerics.graph.gating import Factor, Factors, replayed
+from microtome.specimen.outputs import slow_attention
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.tracing import example
-from microtome.specimen.watching import slow_attention
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from microtome.specimen.outputs import first_tensor
 from microtome.specimen.specimen import Specimen
-from microtome.specimen.watching import first_tensor, watch
+from microtome.specimen.watching import watch
 
 ROUNDING = 1e-5  # of a mean over units, as a share of their mean size
 Target = Callable[[Tensor], Tensor]  # what a layer gave (as maps image, unit, row, col) -> one number for each image

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from microtome.errors import SpecimenError
 from microtome.specimen import Recipe
 from microtome.specimen.layers import is_norm, is_weight
+from microtome.specimen.outputs import slow_attention
 from microtome.specimen.tracing import deep_tensors
-from microtome.specimen.watching import slow_attention
 
 IMAGES = 4  # with fewer, statistics over a batch of single cells would be degenerate
 SIDE = 96  # px; structure does not depend on the size, and double precision is slow

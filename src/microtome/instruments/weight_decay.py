@@ -10,8 +10,8 @@ from torch import nn
 from microtome.errors import BadOption, SpecimenError, did_you_mean
 from microtome.instruments.norm_roles import Role, norm_roles
 from microtome.instruments.scale_invariance import invariance
+from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen
-from microtome.specimen import open as open_specimen
 
 Policy = Literal["invariance", "timm", "all"]
 POLICIES: tuple[Policy, ...] = ("invariance", "timm", "all")

@@ -2,10 +2,10 @@
 
 from microtome.specimen.blocks import Block
 from microtome.specimen.layers import Layer
-from microtome.specimen.opening import open
+from microtome.specimen.outputs import first_tensor
 from microtome.specimen.recipe import Recipe
 from microtome.specimen.sameness import same_values
 from microtome.specimen.specimen import Specimen
-from microtome.specimen.watching import Taps, first_tensor, tap, watch
+from microtome.specimen.watching import Taps, tap, watch
 
-__all__ = ["Block", "Layer", "Recipe", "Specimen", "Taps", "first_tensor", "open", "same_values", "tap", "watch"]
+__all__ = ["Block", "Layer", "Recipe", "Specimen", "Taps", "first_tensor", "same_values", "tap", "watch"]

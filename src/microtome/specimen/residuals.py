@@ -7,17 +7,15 @@ whatever the weights are.
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from microtome.specimen.anatomy import OpenedNetwork
 from microtome.specimen.layers import is_norm, is_weight, weight_layers
+from microtome.specimen.outputs import first_tensor
 from microtome.specimen.tracing import Call
-from microtome.specimen.watching import first_tensor
-
-if TYPE_CHECKING:
-    from microtome.specimen.specimen import Specimen
 
 INSIDE = 8  # weight layers at most in a block that is no named one; what holds more is a stage
 
@@ -42,7 +40,7 @@ class Residual:
     stage: int
 
 
-def residual_blocks(specimen: "Specimen") -> tuple[Residual, ...]:
+def residual_blocks(specimen: OpenedNetwork) -> tuple[Residual, ...]:
     """The residual blocks of a specimen in execution order; empty where there are none."""
     found: list[Residual] = []
     calls = specimen.anatomy.found.by_path()
@@ -59,7 +57,7 @@ def residual_blocks(specimen: "Specimen") -> tuple[Residual, ...]:
     return tuple(found)
 
 
-def branch_ends(specimen: "Specimen") -> dict[str, str | None]:
+def branch_ends(specimen: OpenedNetwork) -> dict[str, str | None]:
     """The last layer of every residual branch on maps, with the module on its shortcut: also of blocks inside parallel branches.
 
     Those of HRNet are no removable blocks of the network, so `residual_blocks` has none of them.

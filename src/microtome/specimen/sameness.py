@@ -1,15 +1,12 @@
 """Which watched names stand for the very same tensor: what one block gives and the next one takes in, a stage and its last block."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from microtome.specimen.anatomy import OpenedNetwork
 from microtome.specimen.tracing import Mark
 
-if TYPE_CHECKING:
-    from microtome.specimen.specimen import Specimen
 
-
-def same_values(specimen: "Specimen", names: Sequence[str]) -> dict[str, str]:
+def same_values(specimen: OpenedNetwork, names: Sequence[str]) -> dict[str, str]:
     """Each of the layer names ("<name": the layer's input) -> the first of them that stands for the same tensor, or itself.
 
     The same object, at the same version: what an in-place operation changed in between counts as another tensor.

@@ -6,34 +6,25 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from microtome.errors import BadOption, SpecimenError, UnknownName, did_you_mean
 from microtome.specimen import aliases as naming
-from microtome.specimen.blocks import Block, Unit, named_blocks, units
+from microtome.specimen.anatomy import Anatomy
+from microtome.specimen.blocks import Block, named_blocks, units
 from microtome.specimen.families import Family, family_of, known_family
 from microtome.specimen.labels import Labels
 from microtome.specimen.layers import Layer, device_of, head_path, module_layers, named_layers, outputs_of
+from microtome.specimen.outputs import first_tensor
 from microtome.specimen.recipe import Recipe
 from microtome.specimen.residuals import Residual, residual_blocks
 from microtome.specimen.sameness import same_values
-from microtome.specimen.tracing import Trace, trace
-from microtome.specimen.watching import first_tensor
-
-
-class Maker(Protocol):
-    """Whatever can build the same architecture again."""
-
-    def fresh(self, seed: int) -> nn.Module:
-        """The architecture with new weights drawn under `seed`, no residual branch switched off."""
-        ...
-
-    def json(self) -> dict[str, Any]:
-        """How to build the architecture again, as plain values: what to open, with which options, after which edits."""
-        ...
+from microtome.specimen.saving import save_network
+from microtome.specimen.tracing import trace
+from microtome.specimen.twins import Maker, fresh_network
 
 
 @dataclass(frozen=True)
@@ -46,17 +37,6 @@ class Change:
     preserves: str
     parameters: tuple[int, int]
     multiply_adds: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """What one traced forward pass told: layers, blocks, aliases."""
-
-    found: Trace
-    units: list[Unit]
-    layers: tuple[Layer, ...]
-    blocks: tuple[Block, ...]
-    aliases: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -298,22 +278,50 @@ class Specimen:
         }
 
     def save(self, path: str | Path) -> Path:
-        """The file that `open(path)` gives this specimen back from: safetensors that say how to build their network.
+        """Write the specimen to a safetensors file that `open(path)` reads back; the path of the file comes back.
 
-        Raises BadOption for another suffix, SpecimenError where nobody could build the network again.
+        Raises BadOption for another suffix, SpecimenError where the network cannot be built again.
         """
-        from microtome.specimen.keeping import keep
+        return save_network(self.net, self._header(), path)
 
-        return keep(self, path)
+    def _header(self) -> dict[str, Any]:
+        """What the saved file holds beside the weights: how to build the network, and the facts about it."""
+        if self.maker is None:
+            raise SpecimenError(
+                f"{self.name} was handed over as a module, so nobody could build it again from a file; open it from a function "
+                "(pkg.mod:factory or file.py:factory), or save its state_dict yourself."
+            )
+        return {
+            "built": self.maker.json(),
+            "name": self.name,
+            "weights": self.weights,
+            "trained": self.trained,
+            "recipe": self.recipe.json(),
+            "names": self.names,
+            "family": [self.family, self.family_reason],
+            "remarks": self.remarks,
+            "edits": [asdict(change) for change in self.edits],
+        }
 
     def twin(self, seed: int = 1) -> "Specimen":
         """The untrained twin: the same architecture with fresh weights drawn under `seed`, no residual branch switched off.
 
         The seed is 1 by default, since an untrained specimen is opened with 0 and must not be its own twin.
         """
-        from microtome.specimen.twins import twin
-
-        return twin(self, seed)
+        net, notes = fresh_network(self.net, self.maker, seed)
+        made = replace(
+            self,
+            net=net,
+            name=f"{self.name} (untrained twin)",
+            weights=f"untrained (seed {seed})",
+            trained=False,
+            remarks=(f"Untrained twin of {self.name}: the same architecture, fresh weights (seed {seed}).", *notes),
+            opened_as=None,
+            given_family=(self.family, self.family_reason),
+        )
+        if "anatomy" in self.__dict__:  # the same structure: no second trace
+            made.__dict__["anatomy"] = self.anatomy
+        return made
 
     def working_twin(self, seed: int = 1) -> "Specimen":
         """The twin of that seed as analyses run it (on this device, laid out as by `on`), kept until another seed is asked for.

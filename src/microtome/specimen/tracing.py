@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
+from microtome.specimen.outputs import branches, first_tensor, slow_attention
 from microtome.specimen.recipe import Recipe
-from microtome.specimen.watching import branches, first_tensor, slow_attention
 
 BATCH = 2
 Mark = tuple[int, int]  # which tensor object, and its version (in-place operations raise it)

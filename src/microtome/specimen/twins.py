@@ -5,17 +5,13 @@ import inspect
 import random
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from microtome.specimen.layers import device_of, is_norm
-
-if TYPE_CHECKING:
-    from microtome.specimen.specimen import Specimen
 
 
 @contextmanager
@@ -33,27 +29,26 @@ def seeded(seed: int) -> Generator[None]:
             random.setstate(python_state)
 
 
-def twin(specimen: "Specimen", seed: int) -> "Specimen":
-    """The untrained twin of a specimen; its notes say how the weights were drawn."""
-    net, notes = (specimen.maker.fresh(seed), list[str]()) if specimen.maker is not None else (None, [])
-    if net is None or _same_weights(net, specimen.net):  # a factory that seeds itself gives the same weights again
-        net = copy.deepcopy(specimen.net).cpu()
-        notes = redrawn(net, seed)
-    net = net.eval().to(device_of(specimen.net))
-    notes += quiet_branches(net)
-    made = replace(
-        specimen,
-        net=net,
-        name=f"{specimen.name} (untrained twin)",
-        weights=f"untrained (seed {seed})",
-        trained=False,
-        remarks=(f"Untrained twin of {specimen.name}: the same architecture, fresh weights (seed {seed}).", *notes),
-        opened_as=None,
-        given_family=(specimen.family, specimen.family_reason),
-    )
-    if "anatomy" in specimen.__dict__:  # the same structure: no second trace
-        made.__dict__["anatomy"] = specimen.anatomy
-    return made
+class Maker(Protocol):
+    """Whatever can build the same architecture again."""
+
+    def fresh(self, seed: int) -> nn.Module:
+        """The architecture with new weights drawn under `seed`, no residual branch switched off."""
+        ...
+
+    def json(self) -> dict[str, Any]:
+        """How to build the architecture again, as plain values: what to open, with which options, after which edits."""
+        ...
+
+
+def fresh_network(net: nn.Module, maker: Maker | None, seed: int) -> tuple[nn.Module, list[str]]:
+    """The same architecture with fresh weights, on the same device, and notes about how the weights were drawn."""
+    fresh, notes = (maker.fresh(seed), list[str]()) if maker is not None else (None, [])
+    if fresh is None or _same_weights(fresh, net):  # a factory that seeds itself gives the same weights again
+        fresh = copy.deepcopy(net).cpu()
+        notes = redrawn(fresh, seed)
+    fresh = fresh.eval().to(device_of(net))
+    return fresh, notes + quiet_branches(fresh)
 
 
 def _same_weights(one: nn.Module, other: nn.Module) -> bool:

@@ -6,22 +6,21 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from microtome.errors import WatchError
-
-if TYPE_CHECKING:
-    from microtome.specimen.specimen import Specimen
+from microtome.specimen.anatomy import OpenedNetwork
+from microtome.specimen.outputs import branches, first_tensor, slow_attention
 
 Each = Callable[[str, Tensor], None]
 _Exchange = Callable[[str, Tensor], "Tensor | None"]  # sees a value and may hand on another in its place
 
 
 @contextmanager
-def watch(specimen: "Specimen", names: str | Sequence[str], each: Each | None = None) -> Generator[dict[str, Tensor]]:
+def watch(specimen: OpenedNetwork, names: str | Sequence[str], each: Each | None = None) -> Generator[dict[str, Tensor]]:
     """A dictionary that fills as the network runs: layer name -> clone of its output, or nothing where `each` is given.
 
     `each(name, tensor)` is called inside the hook, before an in-place operation downstream can overwrite the tensor; the tensor
@@ -76,7 +75,7 @@ class Taps:
 
 
 @contextmanager
-def tap(specimen: "Specimen", names: str | Sequence[str]) -> Generator[Taps]:
+def tap(specimen: OpenedNetwork, names: str | Sequence[str]) -> Generator[Taps]:
     """Taps that hold the activations of the named layers and give gradients by them (`Taps.gradients`).
 
     The first tapped layers become leaves of the graph, so nothing below them is stored; parameters do not require gradients
@@ -103,50 +102,13 @@ def tap(specimen: "Specimen", names: str | Sequence[str]) -> Generator[Taps]:
             parameter.requires_grad_(True)
 
 
-@contextmanager
-def slow_attention() -> Generator[None]:
-    """Nothing; meanwhile `nn.TransformerEncoderLayer` runs its modules one by one, not a fused kernel that skips every hook."""
-    mha = cast(Any, torch.backends).mha
-    before = bool(mha.get_fastpath_enabled())
-    mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        mha.set_fastpath_enabled(before)
-
-
-def watched_names(specimen: "Specimen", names: str | Sequence[str]) -> tuple[str, ...]:
+def watched_names(specimen: OpenedNetwork, names: str | Sequence[str]) -> tuple[str, ...]:
     """The layer names that `names` stand for; a name that begins with "<" asks for the layer's input."""
     found: list[str] = []
     for name in [names] if isinstance(names, str) else names:
         mark = "<" if name.startswith("<") else ""
         found += [mark + layer for layer in specimen.find(name.removeprefix("<"))]
     return tuple(dict.fromkeys(found))
-
-
-def first_tensor(value: Any) -> Tensor | None:
-    """The first tensor of whatever a module returned: tensor, list, tuple, dictionary, or an object with `logits`."""
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, Mapping):
-        mapping = cast(Mapping[str, Any], value)
-        return first_tensor(mapping["logits"]) if "logits" in mapping else first_tensor(list(mapping.values()))
-    if isinstance(value, list | tuple):
-        for part in cast(Sequence[Any], value):
-            found = first_tensor(part)
-            if found is not None:
-                return found
-        return None
-    return first_tensor(getattr(value, "logits", None)) if hasattr(value, "logits") else None
-
-
-def branches(value: Any) -> list[Tensor]:
-    """The tensors a module returned, in order: one for a tensor or dictionary, one for each element of a list or tuple."""
-    if isinstance(value, list | tuple) and not hasattr(value, "logits"):
-        found = [first_tensor(part) for part in cast(Sequence[Any], value)]
-        return [tensor for tensor in found if tensor is not None]
-    tensor = first_tensor(value)
-    return [] if tensor is None else [tensor]
 
 
 def _exchanged(value: Any, old: Tensor, new: Tensor) -> Any:
@@ -179,7 +141,7 @@ def _never(name: str) -> str:
 class _Hooks:
     """Hooks for the given layer names; they are gone when the block ends, however it ends."""
 
-    def __init__(self, specimen: "Specimen", names: Sequence[str], exchange: _Exchange) -> None:
+    def __init__(self, specimen: OpenedNetwork, names: Sequence[str], exchange: _Exchange) -> None:
         self.specimen, self.names, self.exchange = specimen, names, exchange
         self.fired: set[str] = set()
         self.counts: dict[str, int] = {}

@@ -22,7 +22,7 @@ from torch.nn import functional
 from microtome import networks
 from microtome.edit import edited
 from microtome.errors import BadOption, CheckpointError, MissingExtra
-from microtome.specimen import open as open_specimen
+from microtome.opening.opening import open as open_specimen
 from microtome.training.data import LEARN, Series, series
 from microtome.training.recipes import Recipe
 from microtome.training.removal import without

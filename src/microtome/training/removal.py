@@ -8,8 +8,8 @@ from torch import nn
 from microtome import networks
 from microtome.edit import put
 from microtome.errors import Uneditable, UnknownName, did_you_mean
+from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen
-from microtome.specimen import open as open_specimen
 from microtome.specimen.blocks import Unit
 from microtome.specimen.layers import head_path, kind_of
 from microtome.specimen.tracing import Call

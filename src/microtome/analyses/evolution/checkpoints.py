@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from microtome.errors import CheckpointError
-from microtome.specimen.checkpoints import fit, read
+from microtome.opening.checkpoints import fit, read
 from microtome.specimen.specimen import Specimen
 
 SUFFIXES = frozenset((".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar"))

@@ -26,7 +26,7 @@ from microtome.numerics.weights.norms import norm_of, norms_after
 from microtome.panels import Curve, Grid, Heat, Panel, Question, Scatter, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen
-from microtome.specimen.fronts import first_convolution
+from microtome.specimen.anatomy import first_convolution
 
 LOW, HIGH = 1 / 8, 1 / 4  # cycles per pixel: below is low, above is high, between is the middle
 USUAL = 0.75  # the quantile of all filters' RMS that counts as usual: with many dead filters the median is none

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from microtome.errors import SpecimenError
 from microtome.numerics.graph.channels import Channels, Run
 from microtome.specimen.layers import is_weight
+from microtome.specimen.outputs import first_tensor, slow_attention
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.tracing import example
-from microtome.specimen.watching import first_tensor, slow_attention
 
 
 class Reading(NamedTuple):

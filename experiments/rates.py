@@ -1,0 +1,178 @@
+"""How far atrous branches should reach: networks trained from scratch with rates r_max · (1/3, 2/3, 1), over r_max as a share of M.
+
+    python -m experiments.rates --out DIR                  train, judge, write DIR/rates.json
+    python -m experiments.rates --page DIR/rates.json --figures FOLDER > docs/experiments_rates.md
+
+M is the feature side: picture side / output stride. Three tasks: `scenes` with masks, on the network that ships; `cues`, where what
+decides lies half a picture away, on a backbone that sees less than that and without the branch that sees the mean of the image;
+`cues_seen`, the same on a backbone that sees far enough by itself.
+
+Source: r_max = floor((M - 1) / 2), the rule that this puts to the test, is ours. That rates should follow the size of the picture:
+Kim et al. 2023, arXiv:2307.14179, of which we know the abstract, not the rule.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from experiments.cues import COLOURS, distant_cues
+from experiments.rates_page import FEW, draw, page, table
+from experiments.runs import Told, keep, say, trained
+from microtome.errors import BadOption, MicrotomeError, did_you_mean
+from microtome.numerics.maps.segmentation import confusions, mean_overlap
+from microtome.training.data import JUDGE, LEARN, Series, series
+from microtome.training.judging import answers
+from microtome.training.recipes import Recipe
+
+SHARES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 7 / 16, 1 / 2, 3 / 4, 1.0)  # 7/16 is the rule's own at M = 16
+JUDGED = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What networks learn in the sweep, from how much, and all of their form but the rates."""
+
+    draw: Callable[[int, int, Path | None], Series]  # count, seed, cache
+    classes: int  # with background
+    side: int  # of the feature map
+    epochs: int
+    count: int
+    batch: int = 64
+    lr: float = 1e-2
+    shares: tuple[float, ...] = SHARES
+    seeds: int = 3
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def recipe(self, branches: Sequence[int], seed: int) -> Recipe:
+        """The network with branches of these rates, within the budget that all share."""
+        options = {"num_classes": self.classes, "rates": tuple(branches), **self.options}
+        budget: dict[str, Any] = {"epochs": self.epochs, "count": self.count, "batch": self.batch, "lr": self.lr, "seed": seed}
+        return Recipe(network="mini_deeplab", halved=0.0, smoothing=0.0, options=options, **budget)
+
+
+def _scenes(count: int, seed: int, cache: Path | None) -> Series:
+    return series(count, seed, masks=True, cache=cache)
+
+
+def _cues(count: int, seed: int, _: Path | None) -> Series:
+    return distant_cues(count, seed)
+
+
+_SMALL: dict[str, Any] = {"units": (16,), "width": 16, "output_stride": 2, "pooling": False}
+_CUES: dict[str, Any] = {"draw": _cues, "classes": 1 + len(COLOURS), "side": 16, "epochs": 6, "count": 3000}
+TASKS = {
+    "scenes": Task(draw=_scenes, classes=11, side=16, epochs=8, count=4000, batch=16, lr=5e-3),
+    "cues": Task(**_CUES, options=_SMALL),
+    "cues_seen": Task(**_CUES, options=_SMALL | {"units": (16, 24)}, shares=(1 / 16, 1 / 4, 1 / 2), seeds=2),
+}
+
+
+def rates(share: float, side: int) -> tuple[int, ...]:
+    """r_max · (1/3, 2/3, 1) in whole places of at least 1, r_max being that share of the feature side."""
+    most = max(1, round(share * side))
+    return tuple(max(1, round(most * part / 3)) for part in (1, 2, 3))
+
+
+def sweep(
+    name: str,
+    out: Path,
+    *,
+    task: Task | None = None,
+    judged: int = JUDGED,
+    cache: Path | None = None,
+    told: Told | None = None,
+) -> dict[str, Any]:
+    """Mean overlap, and the share of the objects' pixels named rightly, for every share and seed, as plain JSON values.
+
+    `name` is one of `TASKS`, unless `task` says another. A killed run goes on where it was.
+
+    Raises: BadOption for a task that does not exist, CheckpointError, MissingExtra.
+    """
+    if task is None and name not in TASKS:
+        raise BadOption(f"There is no task '{name}' for the sweep.{did_you_mean(name, TASKS)}")
+    task = TASKS[name] if task is None else task
+    learn, judge = task.draw(task.count, LEARN, cache), task.draw(judged, JUDGE, cache)
+    assert judge.targets is not None
+    wanted, first = judge.targets.astype(np.int64), judge.first(FEW)
+    rows: list[dict[str, Any]] = []
+    for share in task.shares:
+        branches = rates(share, task.side)
+        row: dict[str, Any] = {"share": share, "rates": list(branches), "mean_iou": [], "objects": [], "without": []}
+        for seed in range(task.seeds):
+            plan = task.recipe(branches, seed)
+            net = trained(plan, out / name / f"rate-{branches[-1]}" / f"seed-{seed}", learn)
+            counts = confusions(wanted, answers(net, judge), task.classes).sum(0)
+            row["mean_iou"].append(float(mean_overlap(counts)))
+            row["objects"].append(_objects(counts))
+            row["without"].append(without_branches(net, first, task.classes))
+            if told is not None:
+                told(
+                    f"{name}, rates {branches}, seed {seed}: mean IoU {row['mean_iou'][-1]:.3f}, objects {row['objects'][-1]:.3f}"
+                )
+        rows.append(row)
+    budget = {"epochs": task.epochs, "count": task.count, "batch": task.batch, "judged": judged, "seeds": task.seeds}
+    return {"task": name, "side": task.side, **budget, "rows": rows}
+
+
+def without_branches(net: nn.Module, judge: Series, classes: int) -> list[float]:
+    """The share of the objects' pixels named rightly without each atrous branch in turn: its kernel set to zero, and then restored."""
+    assert judge.targets is not None
+    found: list[float] = []
+    pyramid: Any = net.get_submodule("aspp")
+    for branch in pyramid.branches[1:]:  # the first is 1 x 1
+        weight: Tensor = branch.conv.weight
+        kept = weight.detach().clone()
+        with torch.no_grad():
+            weight.zero_()
+            found.append(_objects(confusions(judge.targets.astype(np.int64), answers(net, judge), classes).sum(0)))
+            weight.copy_(kept)
+    return found
+
+
+def _objects(counts: Any) -> float:
+    """The share of the pixels that are no background whose class is right, of counts (class, class_)."""
+    return float(np.trace(counts[1:, 1:]) / counts[1:].sum())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 when all networks are trained and judged, or the page is written; 2 when the call was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.rates", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("tasks", nargs="*", help=f"{', '.join(TASKS)}; all by default")
+    parser.add_argument("--out", type=Path, help="folder for the trained networks and rates.json")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes for the next run")
+    parser.add_argument("--seeds", type=int, help="first weights of each network, instead of the task's own number")
+    parser.add_argument("--page", type=Path, metavar="JSON", help="print the page about that rates.json, and train nothing")
+    parser.add_argument("--figures", type=Path, metavar="FOLDER", help="with --page: draw the curves into that folder")
+    given = parser.parse_args(arguments)
+    try:
+        if given.page is not None:
+            said = json.loads(given.page.read_text(encoding="utf-8"))
+            if given.figures is not None:
+                draw(said, given.figures)
+            print(page(said), end="")
+            return 0
+        if given.out is None or (given.seeds is not None and given.seeds < 1):
+            raise BadOption("Name --out DIR, and at least one seed: python -m experiments.rates --out runs/rates.")
+        torch.set_num_threads(1)  # more would change the last bits of what is learnt
+        found: list[dict[str, Any]] = []
+        for name in given.tasks or list(TASKS):
+            task = TASKS.get(name) if given.seeds is None or name not in TASKS else replace(TASKS[name], seeds=given.seeds)
+            found.append(sweep(name, given.out, task=task, judged=JUDGED, cache=given.cache, told=say))
+    except MicrotomeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    keep(given.out / "rates.json", sweeps=found)
+    print("\n\n".join(table(one) for one in found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

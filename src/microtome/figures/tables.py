@@ -1,0 +1,95 @@
+"""The Table panel: ruled above and below as in print, numbers to the right, names to the left."""
+
+import textwrap
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from microtome.figures.paper import Arrays, Paper, coordinates, label, plain, sheet, short
+from microtome.panels import Table
+
+ROWS = 60  # on one page
+LINE = 0.19  # inches
+LETTER = 0.068  # inches, about the mean width of a letter at 7 pt
+
+
+class Column(NamedTuple):
+    """A column's heading in lines, its cells as text, and whether they are numbers."""
+
+    heading: list[str]
+    cells: list[str]
+    numbers: bool
+
+    @property
+    def inches(self) -> float:
+        """The room it needs."""
+        return LETTER * max(len(one) for one in [*self.heading, *self.cells]) + 0.22
+
+
+def table(arrays: Arrays, panel: Table) -> Paper:
+    """Rows along one dimension, cut at sixty with a line that says so."""
+    columns = _columns(arrays, panel)
+    count = len(columns[0].cells)
+    head = max(len(column.heading) for column in columns)
+    width = sum(column.inches for column in columns)
+    rows = min(count, ROWS)
+    height = LINE * (rows + 0.72 * head + 1 + (count > ROWS))
+    paper = sheet(panel, max(width, 3.0) + 0.2, height)
+    axes = paper.add_subplot()
+    axes.set_axis_off()
+    axes.set_xlim(0, max(width, 3.0))
+    axes.set_ylim(height / LINE, 0)
+    top = 0.72 * head + 0.3
+    left = 0.0
+    for column in columns:
+        at, ha = (left + column.inches - 0.12, "right") if column.numbers else (left + 0.04, "left")
+        axes.text(at, top - 0.15, "\n".join(column.heading), ha=ha, va="bottom", fontsize=7, fontweight="bold", linespacing=1.0)
+        for place, cell in enumerate(column.cells[:ROWS]):
+            axes.text(at, top + 0.62 + place, cell, ha=ha, va="center", fontsize=7)
+        left += column.inches
+    for at, weight in ((0.05, 1.0), (top, 0.6), (top + rows + 0.2, 1.0)):
+        axes.plot([0, width], [at, at], color="black", linewidth=weight, clip_on=False)
+    if count > ROWS:
+        axes.text(
+            0.04, top + rows + 0.8, f"the first {ROWS} of {count} rows", ha="left", va="center", fontsize=6.5, style="italic"
+        )
+    return paper
+
+
+def _columns(arrays: Arrays, panel: Table) -> list[Column]:
+    names = coordinates(arrays[panel.columns[0]], panel.rows)
+    found = [Column([plain(panel.rows.rstrip("_"))], [short(name, 40) for name in names], numbers=False)]
+    for name in panel.columns:
+        array = arrays[name]
+        others = [str(dim) for dim in array.dims if str(dim) != panel.rows]
+        if not others:
+            found.append(_column(label(array, name), array.values))
+            continue
+        spread = array.transpose(panel.rows, *others)
+        for place, coordinate in enumerate(coordinates(array, others[0])):
+            found.append(_column(plain(coordinate), spread.values[:, place]))
+    return found
+
+
+def _column(heading: str, values: np.ndarray[Any, Any]) -> Column:
+    numbers = values.dtype.kind in "iuf"
+    return Column(textwrap.wrap(heading, 16) or [""], [_cell(value) for value in values.tolist()], numbers)
+
+
+def _cell(value: object) -> str:
+    """A value as a reader wants it: three digits that count, thousands apart, a dash for what is missing."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return _apart(f"{value:,}")
+    if isinstance(value, float):
+        if not np.isfinite(value):
+            return "–" if np.isnan(value) else ("∞" if value > 0 else "−∞")
+        if abs(value) >= 1000:
+            return _apart(f"{value:,.0f}")
+        return f"{value:.3g}".replace("-", "−")
+    return short(value, 60)
+
+
+def _apart(digits: str) -> str:
+    return digits.replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "−")

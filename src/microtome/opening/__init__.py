@@ -1,0 +1,1 @@
+"""From a name, a function or a file to a Specimen."""

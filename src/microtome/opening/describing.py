@@ -1,0 +1,91 @@
+"""What a network says of itself while it is being opened: input recipe, labels, family; each with a note where nobody says."""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from torch import nn
+
+from microtome._torchvision import timm, torchvision
+from microtome.opening import factories
+from microtome.opening.factories import Factory
+from microtome.specimen import labels
+from microtome.specimen.families import Family
+from microtome.specimen.labels import Labels
+from microtome.specimen.layers import is_weight
+from microtome.specimen.recipe import NAMED, Recipe, from_timm, from_torchvision
+
+
+@dataclass
+class Opened:
+    """What is known of a network while it is being opened."""
+
+    net: nn.Module
+    name: str
+    weights: str
+    trained: bool | None
+    factory: Factory | None
+    notes: list[str] = field(default_factory=list[str])
+    recipe: Recipe | None = None
+    names: Labels | None = None
+    family: tuple[Family, str] | None = None
+
+
+def describe(opened: Opened, recipe: Any, wanted: Any) -> None:
+    """Nothing; fills in recipe and labels: what the caller gave, else what the network says of itself, else a default with a note."""
+    found, said = _own_recipe(opened)
+    if recipe is not None:
+        opened.recipe = Recipe.of(recipe, found)
+    else:
+        opened.recipe = found
+        opened.notes += said
+    if wanted is not None:
+        opened.names = labels.given(wanted)
+        return
+    opened.names, notes = _own_labels(opened)
+    opened.notes += notes
+
+
+def _own_recipe(opened: Opened) -> tuple[Recipe, list[str]]:
+    source = opened.factory.source if opened.factory else ""
+    if source == "microtome" and opened.factory is not None:
+        said = factories.own_recipe(opened.factory)
+        return Recipe.of(said["size"], NAMED[said["name"]]) if said["size"] else NAMED[said["name"]], []
+    if getattr(opened.net, "pretrained_cfg", None):
+        library: Any = timm()
+        return from_timm(library.data.resolve_model_data_config(opened.net))
+    if source == "torchvision" and opened.factory is not None:
+        models: Any = torchvision().models
+        return from_torchvision(models.get_model_weights(opened.factory.name.partition(":")[2]).DEFAULT.transforms())
+    default, note = (
+        NAMED["imagenet"],
+        "Nothing says how it wants its input; ImageNet's recipe at 224 px is used (recipe=… changes it).",
+    )
+    first = next((module for module in opened.net.modules() if is_weight(module) and hasattr(module, "in_channels")), None)
+    if first is not None and int(cast(Any, first).in_channels) == 1:
+        return Recipe(channels=1), [note]
+    return default, [note]
+
+
+def _own_labels(opened: Opened) -> tuple[Labels | None, list[str]]:
+    source = opened.factory.source if opened.factory else ""
+    if source == "microtome":
+        facts = factories.own_facts(opened.name.partition(":")[2])
+        names = facts.labels
+        opened.family = (facts.family, facts.reason) if facts.family else None
+        return ((names, None) if names and not _resized(opened) else None), []
+    if getattr(opened.net, "pretrained_cfg", None):
+        return labels.of_timm(opened.net)
+    if source == "torchvision" and opened.factory is not None:
+        models: Any = torchvision().models
+        meta = models.get_model_weights(opened.factory.name.partition(":")[2]).DEFAULT.meta
+        names = meta.get("categories")
+        if not names or _resized(opened):
+            return None, []
+        ids = labels.imagenet()[1] if len(names) == 1000 else None
+        return (tuple(str(name) for name in names), ids), []
+    return None, []
+
+
+def _resized(opened: Opened) -> bool:
+    """Whether the network was built with another number of classes than its own."""
+    return opened.factory is not None and "num_classes" in opened.factory.options

@@ -1,0 +1,136 @@
+"""A specimen in one file: its weights as safetensors, and in the header how to build the architecture they belong to.
+
+So an edited network can be opened again by the name of its file alone. Nothing in the file is code, and nothing in it makes code
+run that is not part of microtome, timm or torchvision: a network that somebody's own factory made is opened by naming that factory
+oneself, with the file as its weights.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from torch import nn
+
+from microtome.edit import restructured
+from microtome.errors import CheckpointError, SpecimenError, did_you_mean
+from microtome.opening import checkpoints
+from microtome.specimen.labels import given
+from microtome.specimen.recipe import Recipe
+from microtome.specimen.saving import KEY, SUFFIX
+from microtome.specimen.specimen import Change, Specimen
+
+LIBRARIES = ("microtome", "timm", "torchvision")
+REFUSED = ("checkpoint_path", "pretrained", "weights", "cache_dir")  # options of factories that read or fetch other files
+
+
+def is_file_name(what: object) -> bool:
+    """Whether what is to be opened is spelt as a file of weights."""
+    return isinstance(what, str | Path) and str(what).endswith(SUFFIX)
+
+
+def card(path: str | Path) -> dict[str, Any]:
+    """What the header of a kept specimen says.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds weights without saying of which network.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        folder = file.parent if file.parent.is_dir() else Path()
+        near = did_you_mean(file.name, [each.name for each in folder.glob(f"*{SUFFIX}")])
+        raise CheckpointError(f"There is no file '{path}'.{near}")
+    try:
+        with safetensors.safe_open(str(file), "pt") as opened:
+            header = opened.metadata() or {}
+        return dict(json.loads(header[KEY]))
+    except KeyError:
+        raise CheckpointError(
+            f"'{path}' holds weights, but does not say of which network; name the network and give the file as its weights: "
+            f"--weights {path}"
+        ) from None
+    except (safetensors.SafetensorError, ValueError, OSError, TypeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise CheckpointError(f"'{path}' is damaged or cut short ({first}); write or download it again.") from error
+
+
+def is_edited(weights: object) -> bool:
+    """Whether a file given as weights is that of an edited specimen, so that its network has to be edited before they fit."""
+    if not is_file_name(weights) or not Path(str(weights)).expanduser().is_file():
+        return False
+    try:
+        return bool(card(Path(str(weights)))["edits"])
+    except CheckpointError:  # plain weights; what is damaged is said where they are read
+        return False
+
+
+def architecture(path: str | Path) -> dict[str, Any]:
+    """What to open for the network in a file, and how: {"what", "options", "recipe"}.
+
+    Raises:
+        CheckpointError: see `card`.
+        SpecimenError: opening it would run somebody's own code, or read other files, because the file says so.
+    """
+    said = card(path)
+    built = said["built"]
+    what, options = str(built["what"]), dict(built["options"])
+    if what.partition(":")[0] not in LIBRARIES:
+        raise SpecimenError(
+            f"The network in '{path}' was made by {what}, which is code of its own; a file cannot have it run. Name it yourself, "
+            f"with the file as its weights: {Path(what).name if '.py:' in what else what} --weights {path}"
+        )
+    if refused := [name for name in options if name in REFUSED]:
+        raise SpecimenError(
+            f"'{path}' wants its network built with {refused[0]}={options[refused[0]]!r}, which a file cannot have."
+        )
+    return {"what": what, "options": options, "recipe": built.get("recipe", said["recipe"])}
+
+
+def reopened(path: str | Path, base: Specimen, weights: str | Path | None = "pretrained") -> Specimen:
+    """The specimen that a file holds: the edits made again on `base`, its untrained architecture, and the weights loaded.
+
+    `weights` None leaves the edited architecture untrained, a file loads that instead. Raises CheckpointError where they do not fit.
+    """
+    said = card(path)
+    specimen = restructured(base, said["built"].get("edits", []))
+    changes = tuple(_change(one) for one in said["edits"])
+    lines = [f"Edited: {change.line}" for change in changes]
+    specimen = replace(
+        specimen,
+        edits=changes,
+        name=str(said["name"]),
+        recipe=Recipe.of(said["recipe"]),
+        remarks=(*specimen.remarks, *lines),
+    )
+    if weights is None:
+        return specimen
+    own = str(weights) == "pretrained"
+    net = _filled(specimen.net, path if own else weights, specimen.name)
+    facts = replace(
+        specimen,
+        net=net,
+        weights=said["weights"] if own else f"file {Path(weights).name}",
+        trained=said["trained"] if own else True,
+        remarks=tuple(said["remarks"]),
+        names=given(said["names"][0]) if said["names"] else None,
+        given_family=(said["family"][0], str(said["family"][1])),
+    )
+    if facts.names is not None and said["names"][1]:
+        facts = replace(facts, names=(facts.names[0], tuple(said["names"][1])))
+    return facts
+
+
+def _filled(net: nn.Module, path: str | Path, name: str) -> nn.Module:
+    """The network with the tensors of a file, every one of which has to fit."""
+    match = checkpoints.fit(checkpoints.read(path), net)
+    if match.missing or match.unexpected or match.reshaped:
+        raise CheckpointError(match.complaint(str(path), name))
+    net.load_state_dict(match.state)
+    return net.eval()
+
+
+def _change(said: dict[str, Any]) -> Change:
+    before, after = said["parameters"]
+    fewer, more = said["multiply_adds"]
+    return Change(said["edit"], said["options"], said["line"], said["preserves"], (before, after), (fewer, more))

@@ -1,1 +1,0 @@
-"""Two renderers for panels: papers (`mpl`) and the page (`html`)."""

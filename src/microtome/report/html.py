@@ -1,0 +1,247 @@
+"""The report: the app's page with its data inside, one HTML file that opens from disk and asks nothing of the network.
+
+`bundle` is the data of that page; `microtome.app.server` sends the same. Neither needs torch.
+"""
+
+import html
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from microtome.errors import FindingError
+from microtome.finding import CARD, Finding, card
+from microtome.report.packing import packed
+
+FORMAT = 1
+RUN = "run.json"
+# The page may draw what is inside it and nothing else: even a finding with hostile text could not reach the network.
+POLICY = (
+    "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a finding lies below the result folder, and what its card says; `reason` is set when the card cannot be read."""
+
+    folder: Path
+    path: str  # relative to the result folder, with forward slashes
+    card: dict[str, Any]
+    reason: str = ""
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits that name the finding in addresses."""
+        return sha256(self.path.encode()).hexdigest()[:12]
+
+
+def bundle(folder: str | os.PathLike[str], title: str | None = None) -> dict[str, Any]:
+    """All that the page shows of a result folder, as JSON values: the run, every finding with its arrays, what was damaged.
+
+    Raises:
+        FindingError: the folder does not exist or holds no finding that can be read.
+    """
+    folder = Path(folder)
+    run = said_of_run(folder)
+    blocks: dict[str, Any] = {}
+    findings: list[dict[str, Any]] = []
+    damaged: list[dict[str, str]] = []
+    for place in shown(folder, run):
+        try:
+            findings.append(_opened(place, blocks))
+        except FindingError as error:
+            damaged.append({"folder": place.path, "analysis": str(place.card.get("analysis", "")), "reason": str(error)})
+    if not findings:
+        reason = damaged[0]["reason"] if damaged else "Measure something first: microtome analyze SPECIMEN IMAGES --out DIR"
+        raise FindingError(f"{folder} holds no finding that can be shown. {reason}")
+    return {
+        "format": FORMAT,
+        "title": title or str(run.get("title") or "") or folder.resolve().name,
+        "run": run,
+        "findings": findings,
+        "blocks": blocks,
+        "damaged": damaged,
+    }
+
+
+def report(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, title: str | None = None) -> Path:
+    """Write the page with all findings below `folder` inside it, atomically, and return its path (`folder/report.html`).
+
+    Raises:
+        FindingError: nothing to show, or the file cannot be written.
+    """
+    folder = Path(folder)
+    page = document(bundle(folder, title))
+    out = Path(out) if out is not None else folder / "report.html"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(prefix=".writing-", suffix=".html", dir=out.parent)
+    except OSError as error:
+        raise FindingError(
+            f"{out} cannot be written: {error.strerror}. Name another file: microtome report {folder} --out FILE"
+        ) from None
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(page)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, out)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+    return out
+
+
+def document(data: dict[str, Any]) -> str:
+    """The page as one HTML text with `data` (see `bundle`) inside it."""
+    style = asset("page.css").replace("</style", "<\\/style")
+    script = asset("page.js").replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    island = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    page = asset("index.html")
+    inside = {
+        "<!-- policy -->": f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+        "<title>microtome</title>": f"<title>{html.escape(data['title'])}</title>",
+        '<link rel="stylesheet" href="page.css">': f"<style>{style}</style>",
+        "<!-- lines -->": _lines(data),
+        '<script src="page.js"></script>': (
+            f'<script type="application/json" id="bundle">{island}</script>\n<script>{script}</script>'
+        ),
+    }
+    for mark, text in inside.items():
+        if page.count(mark) != 1:
+            raise FindingError(f"The page's template lacks '{mark}'. Build it again: make web")
+        page = page.replace(mark, text)
+    return page
+
+
+def asset(name: str) -> str:
+    """The text of one file of the built page.
+
+    Raises:
+        FindingError: the page was not built.
+    """
+    try:
+        return (files("microtome.app") / "static" / name).read_text(encoding="utf-8")
+    except OSError:
+        raise FindingError(f"The page's file {name} is not installed. Build it: make web") from None
+
+
+def said_of_run(folder: Path) -> dict[str, Any]:
+    """What `run.json` says, or an empty dict where there is none.
+
+    Raises:
+        FindingError: the folder does not exist, or the file is not JSON.
+    """
+    if not folder.is_dir():
+        raise FindingError(f"{folder} is not a folder. Give one with results: microtome analyze SPECIMEN IMAGES --out {folder}")
+    path = folder / RUN
+    if not path.exists():
+        return {}
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+    except (OSError, ValueError) as error:
+        raise FindingError(f"{path} cannot be read: {error}. Remove it, or measure again: microtome analyze") from None
+    return said if isinstance(said, dict) else {}
+
+
+def places(folder: Path) -> Iterator[Place]:
+    """Every finding below `folder`, sorted by path; folders that begin with a dot are scratch and not entered."""
+    for root, below, names in os.walk(folder):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        if CARD in names:
+            here = Path(root)
+            path = here.relative_to(folder).as_posix()
+            try:
+                said = card(here)
+                _ = said["analysis"], said["origin"]  # what the choice between keys needs; their lack is damage
+            except FindingError as error:
+                yield Place(here, path, {}, str(error))
+            except (AttributeError, KeyError, TypeError) as error:
+                yield Place(
+                    here,
+                    path,
+                    {},
+                    f"{here / CARD} is not what microtome writes ({error!r}). Measure again: microtome rerun {here}",
+                )
+            else:
+                yield Place(here, path, said)
+
+
+def shown(folder: Path, run: dict[str, Any]) -> list[Place]:
+    """One finding for each specimen and analysis: the one the run names, else the newest; unreadable ones are all kept."""
+    named = [str(one.get("folder", "")) if isinstance(one, dict) else str(one) for one in run.get("findings") or ()]
+    rank = {path.strip("/"): place for place, path in enumerate(named)}
+    chosen: dict[tuple[str, str], Place] = {}
+    damaged: list[Place] = []
+    for place in places(folder):
+        if place.reason:
+            damaged.append(place)
+            continue
+        key = (str(place.card.get("analysis")), _subject(place.card))
+        rival = chosen.get(key)
+        if rival is None or _preference(place, rank) > _preference(rival, rank):
+            chosen[key] = place
+    order = {str(name): at for at, name in enumerate(run.get("specimens") or ())}
+    last = len(order)
+    return sorted(chosen.values(), key=lambda one: (order.get(_subject(one.card), last), one.path)) + damaged
+
+
+def _subject(said: dict[str, Any]) -> str:
+    """The specimen of a finding; several joined; empty for a comparison, of which only one is shown."""
+    origin = said.get("origin") or {}
+    name = str((origin.get("specimen") or {}).get("name", ""))
+    if name or said.get("analysis") == "compare":
+        return name
+    return " + ".join(map(str, origin.get("specimens") or ()))
+
+
+def _preference(place: Place, rank: dict[str, int]) -> tuple[bool, float, str]:
+    started = (place.card.get("origin") or {}).get("started")
+    moment = 0.0
+    if isinstance(started, int | float):
+        moment = float(started)
+    elif isinstance(started, str) and started:
+        try:
+            moment = datetime.fromisoformat(started).timestamp()
+        except ValueError:
+            moment = 0.0  # a date nobody can read is older than any other
+    return place.path in rank, moment, place.path
+
+
+def _opened(place: Place, blocks: dict[str, Any]) -> dict[str, Any]:
+    """The card of a finding with its arrays packed into `blocks`.
+
+    Raises:
+        FindingError: the card or the arrays are damaged.
+    """
+    if place.reason:
+        raise FindingError(place.reason)
+    try:
+        found = Finding.load(place.folder)
+        drawn = {name for panel in found.panels for name in panel.arrays()}
+        arrays = {
+            name: packed(array, place.card["arrays"][name], blocks, name in drawn) for name, array in found.arrays.items()
+        }
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise FindingError(
+            f"{place.folder} is not a finding that can be read ({error!r}). Measure again: microtome rerun {place.folder}"
+        ) from None
+    said = {name: value for name, value in place.card.items() if name != "files"}
+    return said | {"id": place.id, "folder": place.path, "arrays": arrays}
+
+
+def _lines(data: dict[str, Any]) -> str:
+    """The sentences of all findings as HTML, for readers whose browser runs no script."""
+    rows = (f"<li>{html.escape(str(one['title']))}: {html.escape(str(one['line']))}</li>" for one in data["findings"])
+    return f"<h1>{html.escape(data['title'])}</h1><ul>{''.join(rows)}</ul>"

@@ -1,0 +1,42 @@
+"""What one traced forward pass shows of a network, and the little of a specimen that its tools need."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import nn
+
+from microtome.specimen.blocks import Block, Unit
+from microtome.specimen.layers import Layer
+from microtome.specimen.tracing import Trace
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What one traced forward pass told: layers, blocks, aliases."""
+
+    found: Trace
+    units: list[Unit]
+    layers: tuple[Layer, ...]
+    blocks: tuple[Block, ...]
+    aliases: dict[str, tuple[str, ...]]
+
+
+class OpenedNetwork(Protocol):
+    """What watching, residual branches and shared tensors need of a specimen; `Specimen` has it all."""
+
+    @property
+    def net(self) -> nn.Module: ...
+    @property
+    def anatomy(self) -> Anatomy: ...
+    @property
+    def blocks(self) -> tuple[Block, ...]: ...
+    @property
+    def residuals(self) -> tuple[Any, ...]: ...
+    def find(self, pattern: str | Sequence[str]) -> list[str]: ...
+    def layer(self, name: str) -> Layer: ...
+
+
+def first_convolution(specimen: OpenedNetwork) -> str:
+    """The path of the first two-dimensional convolution to run, or an empty text."""
+    return next((call.path for call in specimen.anatomy.found.calls if isinstance(call.module, nn.Conv2d)), "")

@@ -1,0 +1,44 @@
+"""The tensors in whatever a module returns, and attention that shows its parts while it is watched."""
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+from torch import Tensor
+
+
+@contextmanager
+def slow_attention() -> Generator[None]:
+    """Nothing; meanwhile `nn.TransformerEncoderLayer` runs its modules one by one, not a fused kernel that skips every hook."""
+    mha = cast(Any, torch.backends).mha
+    before = bool(mha.get_fastpath_enabled())
+    mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        mha.set_fastpath_enabled(before)
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """The first tensor of whatever a module returned: tensor, list, tuple, dictionary, or an object with `logits`."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, Mapping):
+        mapping = cast(Mapping[str, Any], value)
+        return first_tensor(mapping["logits"]) if "logits" in mapping else first_tensor(list(mapping.values()))
+    if isinstance(value, list | tuple):
+        for part in cast(Sequence[Any], value):
+            found = first_tensor(part)
+            if found is not None:
+                return found
+        return None
+    return first_tensor(getattr(value, "logits", None)) if hasattr(value, "logits") else None
+
+
+def branches(value: Any) -> list[Tensor]:
+    """The tensors a module returned, in order: one for a tensor or dictionary, one for each element of a list or tuple."""
+    if isinstance(value, list | tuple) and not hasattr(value, "logits"):
+        found = [first_tensor(part) for part in cast(Sequence[Any], value)]
+        return [tensor for tensor in found if tensor is not None]
+    tensor = first_tensor(value)
+    return [] if tensor is None else [tensor]

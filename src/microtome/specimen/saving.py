@@ -1,0 +1,49 @@
+"""A specimen in one file: weights as safetensors, and in the header how to build the network they belong to.
+
+Nothing in the file is code; `microtome.opening.saved` reads it back.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from microtome.errors import BadOption, SpecimenError
+
+KEY = "microtome"
+SUFFIX = ".safetensors"
+
+
+def save_network(net: nn.Module, header: Mapping[str, Any], path: str | Path) -> Path:
+    """Write the weights of `net` and the header, all or nothing; the path of the file comes back.
+
+    Raises:
+        BadOption: a name that does not end in .safetensors.
+        SpecimenError: the header holds values that JSON cannot hold.
+    """
+    file = weights_path(path)
+    try:
+        text = json.dumps(header, ensure_ascii=False, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise SpecimenError(
+            f"{header.get('name')} was built with options that are no plain values ({error}); give its factory numbers and texts."
+        ) from error
+    state = {name: value for name, value in net.state_dict().items() if isinstance(value, Tensor)}
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.part")
+    save_file(tensors, str(part), metadata={"format": "pt", KEY: text})
+    os.replace(part, file)
+    return file
+
+
+def weights_path(path: str | Path) -> Path:
+    """The path of a file to be written. Raises BadOption where its name does not end in .safetensors."""
+    file = Path(path).expanduser()
+    if file.suffix != SUFFIX:
+        raise BadOption(f"'{path}' does not end in {SUFFIX}; write for example {file.with_suffix(SUFFIX)}.")
+    return file

@@ -1,0 +1,274 @@
+"""The bundle gives back every array, the report is one file that asks nothing, and damage is named while the rest is shown."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from microtome.errors import FindingError
+from microtome.finding import Finding, array
+from microtome.panels import KINDS, Table
+from microtome.report.html import asset, bundle, report
+from microtome.report.packing import DRAWN_LIMIT, EXACT_UP_TO, PART, ROUNDED_FROM, UNDRAWN_LIMIT, packed
+
+
+def unpacked(said: dict[str, Any], blocks: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """What the page makes of a packed array: the same steps as web/src/source.ts, written again."""
+    if isinstance(said["block"], list):  # pictures, place by place
+        parts = [unpacked({"block": one, "shape": [-1]}, blocks) for one in said["block"]]
+        return np.concatenate(parts).reshape(said["shape"])
+    block = blocks[said["block"]]
+    raw = base64.b64decode(block["data"])
+    kind = np.dtype("<" + block["dtype"]) if block["dtype"] != "u1" else np.dtype("u1")
+    if block["packing"] != "raw":
+        raw = zlib.decompress(raw)
+    if block["packing"] == "zlib":
+        raw = np.frombuffer(raw, np.uint8).reshape(kind.itemsize, -1).T.tobytes()
+    if block["packing"] == "pixels":
+        steps = np.frombuffer(raw, np.uint8).reshape(-1, block["width"], 3)
+        raw = np.cumsum(steps, axis=1, dtype=np.uint8).tobytes()
+    values = np.frombuffer(raw, kind).reshape(said["shape"])
+    return values.astype(float) * block["scale"] if "scale" in block else values
+
+
+def facts(values: np.ndarray[Any, Any]) -> dict[str, Any]:
+    return {"dims": [], "shape": list(values.shape), "dtype": str(values.dtype), "unit": "1", "title": "", "coords": {}}
+
+
+def through(values: np.ndarray[Any, Any], dims: tuple[str, ...], drawn: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
+    blocks: dict[str, Any] = {}
+    return packed(array(values, dims, "1"), facts(values), blocks, drawn), blocks
+
+
+@pytest.mark.parametrize(
+    ("values", "dims"),
+    [
+        (np.array([True, False, True]), ("unit",)),
+        (np.arange(-5, 700, dtype=np.int64), ("unit",)),
+        (np.array([2**40, -1], dtype=np.int64), ("unit",)),
+        (np.array([0.1, np.nan, np.inf, -1e300]), ("unit",)),
+        (np.linspace(0, 1, 900, dtype=np.float32).reshape(30, 30), ("row", "col")),
+        (np.zeros((0, 4), dtype=np.float32), ("row", "col")),
+        (np.arange(255, dtype=np.uint8)[:240].reshape(2, 5, 8, 3), ("image", "row", "col", "rgb")),
+        (np.tile(np.arange(48, dtype=np.uint8).repeat(3).reshape(1, 48, 3), (3, 40, 1, 1)), ("image", "row", "col", "rgb")),
+        (np.random.default_rng(0).integers(0, 256, (2, 9, 7, 3), dtype=np.uint8), ("image", "row", "col", "rgb")),
+    ],
+)
+def test_an_array_comes_back_to_the_bit(values: np.ndarray[Any, Any], dims: tuple[str, ...]) -> None:
+    said, blocks = through(values, dims)
+    assert "rounded" not in said
+    np.testing.assert_array_equal(unpacked(said, blocks), values)
+
+
+def test_smooth_pictures_take_the_differences_and_noise_stays_raw() -> None:
+    ramp = (
+        np.arange(64, dtype=np.uint8)[None, :, None] * 3 + np.arange(64, dtype=np.uint8)[:, None, None] + np.zeros(3, np.uint8)
+    ).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for values, packing in ((ramp, "pixels"), (noise, "raw")):
+        _, blocks = through(values[None], ("image", "row", "col", "rgb"))
+        assert [block["packing"] for block in blocks.values()] == [packing]
+
+
+def test_large_maps_keep_three_digits_and_say_so() -> None:
+    values = (np.random.default_rng(0).normal(0, 1e-6, (1, 200, 200))).astype(np.float32)
+    assert values.size > ROUNDED_FROM
+    said, blocks = through(values, ("layer", "row", "col"))
+    assert "safetensors" in said["rounded"]
+    # float16 has 11 significant bits: half a unit in the last place is 2^-12 of the value, and 2^-25 of the largest near zero
+    assert np.all(np.abs(unpacked(said, blocks) - values) <= np.abs(values) * 2**-11 + np.abs(values).max() * 2**-24)
+
+
+def test_a_long_column_of_floats_is_float32() -> None:
+    values = np.linspace(0, 1, EXACT_UP_TO + 1)
+    said, blocks = through(values, ("unit",))
+    np.testing.assert_array_equal(unpacked(said, blocks), values.astype(np.float32))
+
+
+def test_what_is_too_large_is_left_out_with_the_reason() -> None:
+    noise = np.random.default_rng(0).normal(size=(UNDRAWN_LIMIT // 4,)).astype(np.float32)
+    assert "block" in through(noise, ("unit",), drawn=True)[0]
+    said, blocks = through(noise, ("unit",), drawn=False)
+    assert "arrays.safetensors" in said["omitted"]
+    assert blocks == {}
+    said, _ = through(np.random.default_rng(0).normal(size=DRAWN_LIMIT // 4).astype(np.float32), ("unit",), drawn=True)
+    assert "arrays.safetensors" in said["omitted"]
+
+
+def test_every_finding_is_there_with_every_array(results: Path) -> None:
+    data = bundle(results)
+    assert len(data["findings"]) == 19  # 3 specimens x 6 analyses + the comparison
+    assert {panel["kind"] for one in data["findings"] for panel in one["panels"]} == set(KINDS)
+    assert data["damaged"] == []
+    for one in data["findings"]:
+        whole = Finding.load(results / one["folder"])
+        for name, values in whole.arrays.items():
+            said = one["arrays"][name]
+            if said["dtype"] == "text":
+                assert said["text"] == values.values.tolist()
+            else:
+                exact = values.values.astype(float)
+                # rounded: eleven bits, and near zero those of the largest value
+                rounded = (
+                    {"rtol": 2**-11, "atol": 2**-24 * np.abs(exact).max(initial=0)} if "rounded" in said else {"rtol": 6e-8}
+                )
+                np.testing.assert_allclose(unpacked(said, data["blocks"]), exact, **rounded)
+
+
+def test_the_same_pictures_are_written_once(results: Path) -> None:
+    keys = {str(one["arrays"]["image"]["block"]) for one in bundle(results)["findings"] if one["analysis"] == "cam"}
+    assert len(keys) == 1
+
+
+def test_pictures_that_stand_in_two_arrays_are_written_once() -> None:
+    patches = np.random.default_rng(0).integers(0, 256, (3, 9, 20, 20, 3), dtype=np.uint8)
+    others = np.random.default_rng(1).integers(0, 256, (3, 9, 20, 20, 3), dtype=np.uint8)
+    both = np.stack([patches, others], 1).reshape(6, *patches.shape[1:])  # patch, projection, patch, …
+    blocks: dict[str, Any] = {}
+    dims = ("unit", "rank", "row", "col", "rgb")
+    one, two = (packed(array(values, dims, "1"), facts(values), blocks, True) for values in (patches, both))
+    assert patches[0].nbytes >= PART
+    assert one["block"] == two["block"][::2]
+    assert len(blocks) == 6
+    np.testing.assert_array_equal(unpacked(two, blocks), both)
+
+
+def simple(started: str, value: float, name: str = "net") -> Finding:
+    return Finding(
+        analysis="probe",
+        arrays={"accuracy": array([value], ("layer",), "share", {"layer": ["a"]})},
+        panels=(Table(title="t", columns=("accuracy",), rows="layer"),),
+        line=f"It is {value}.",
+        origin={"specimen": {"name": name}, "started": started},
+    )
+
+
+def test_of_two_keys_the_newest_is_shown_unless_the_run_names_one(tmp_path: Path) -> None:
+    simple("2026-01-01T00:00:00+00:00", 1.0).save(tmp_path / "net" / "probe" / "bbb")
+    simple("2026-02-01T00:00:00+01:00", 2.0).save(tmp_path / "net" / "probe" / "aaa")
+    assert [one["line"] for one in bundle(tmp_path)["findings"]] == ["It is 2.0."]
+    (tmp_path / "run.json").write_text(json.dumps({"findings": ["net/probe/bbb"]}))
+    assert [one["line"] for one in bundle(tmp_path)["findings"]] == ["It is 1.0."]
+
+
+def test_specimens_come_in_the_order_of_the_run(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        simple("", 1.0, name).save(tmp_path / name)
+    (tmp_path / "run.json").write_text(json.dumps({"specimens": ["c", "a", "b"]}))
+    assert [one["origin"]["specimen"]["name"] for one in bundle(tmp_path)["findings"]] == ["c", "a", "b"]
+
+
+def test_scratch_folders_do_not_count(tmp_path: Path) -> None:
+    simple("", 1.0).save(tmp_path / "net")
+    shutil.copytree(tmp_path / "net", tmp_path / ".writing-1")
+    assert len(bundle(tmp_path)["findings"]) == 1
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "card", "list", "gone"])
+def test_a_damaged_finding_is_named_and_the_rest_is_shown(tmp_path: Path, damage: str) -> None:
+    simple("", 1.0, "good").save(tmp_path / "good")
+    bad = simple("", 2.0, "bad").save(tmp_path / "bad")
+    arrays, said = bad / "arrays.safetensors", bad / "finding.json"
+    payload = bytearray(arrays.read_bytes())
+    if damage == "flip":
+        payload[-1] ^= 1
+        arrays.write_bytes(payload)
+    elif damage == "cut":
+        arrays.write_bytes(payload[:5])
+    elif damage == "card":
+        said.write_text('{"format": 1, "analysis"')
+    elif damage == "list":
+        said.write_text("[]")
+    else:
+        arrays.unlink()
+    data = bundle(tmp_path)
+    assert [one["line"] for one in data["findings"]] == ["It is 1.0."]
+    assert [one["folder"] for one in data["damaged"]] == ["bad"]
+    assert str(bad) in data["damaged"][0]["reason"]
+    assert json.loads(island(report(tmp_path)))["damaged"] == data["damaged"]
+
+
+def test_a_missing_or_empty_folder_is_one_clear_sentence(tmp_path: Path) -> None:
+    with pytest.raises(FindingError, match=r"nowhere is not a folder.*microtome analyze"):
+        report(tmp_path / "nowhere")
+    with pytest.raises(FindingError, match=r"holds no finding.*microtome analyze"):
+        report(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(FindingError, match=r"run\.json cannot be read"):
+        report(tmp_path)
+
+
+def test_when_all_are_damaged_the_first_reason_is_given(tmp_path: Path) -> None:
+    simple("", 1.0).save(tmp_path / "net")
+    (tmp_path / "net" / "arrays.safetensors").write_bytes(b"")
+    with pytest.raises(FindingError, match="does not match its checksum"):
+        bundle(tmp_path)
+
+
+def island(path: Path) -> str:
+    found = re.search(
+        r'<script type="application/json" id="bundle">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert found
+    return found.group(1)
+
+
+def test_the_report_is_one_file_with_the_bundle_inside(results: Path, tmp_path: Path) -> None:
+    out = report(results, tmp_path / "deep" / "r.html", title="Shells & <friends>")
+    assert out == tmp_path / "deep" / "r.html"
+    text = out.read_text(encoding="utf-8")
+    assert "<title>Shells &amp; &lt;friends&gt;</title>" in text
+    assert json.loads(island(out)) == json.loads(json.dumps(bundle(results, "Shells & <friends>")))
+    assert "src=" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    assert out.stat().st_size < 10e6
+    assert [path.name for path in out.parent.iterdir()] == ["r.html"]  # no scratch file left
+
+
+def test_the_same_findings_give_the_same_bytes(results: Path, tmp_path: Path) -> None:
+    assert report(results, tmp_path / "a.html").read_bytes() == report(results, tmp_path / "b.html").read_bytes()
+
+
+def test_hostile_text_cannot_leave_its_island(tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script><!--<script>"
+    Finding(
+        analysis="probe", arrays={"a": array([evil], ("layer",), "text", {"layer": [evil]})}, line=evil, title=evil,
+        panels=(Table(title=evil, columns=("a",), rows="layer"),), origin={"specimen": {"name": evil}},
+    ).save(tmp_path / "f")  # fmt: skip
+    out = report(tmp_path, title=evil)
+    assert json.loads(island(out))["findings"][0]["line"] == evil
+    assert "<script>alert" not in out.read_text(encoding="utf-8")
+
+
+NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml", "http://www.w3.org/1998/Math/MathML"}
+
+
+def test_no_address_outside_in_the_page_or_the_report(results: Path, tmp_path: Path) -> None:
+    texts = [asset(name) for name in ("page.js", "page.css", "index.html")]
+    texts.append(report(results, tmp_path / "r.html").read_text(encoding="utf-8"))
+    for text in texts:
+        assert set(re.findall(r"""https?://[^\s"'`<>)\\]+""", text)) <= NAMESPACES
+        assert not re.findall(r"""(?:src|href)=["']//""", text)
+
+
+def test_the_page_is_small() -> None:
+    assert len(asset("page.js")) + len(asset("page.css")) < 150_000
+
+
+def test_an_unwritable_place_is_one_clear_sentence(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FindingError, match="cannot be written"):
+        report(results, tmp_path / "file" / "r.html")
+
+
+@pytest.mark.parametrize("module", ["microtome.app.server", "microtome.report.html", "microtome.finding"])
+def test_neither_report_nor_server_loads_torch(module: str) -> None:
+    code = f"import {module}, sys; print([m for m in ('torch', 'timm', 'torchvision', 'matplotlib') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
