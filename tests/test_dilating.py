@@ -11,10 +11,9 @@ from torch.nn import functional as F
 
 import microtome as mt
 from microtome.errors import BadOption
-from microtome.instruments.dilated import star
 from microtome.instruments.dilated.branches import pyramids, suggested
 from microtome.instruments.dilated.convolutions import Dilated, dilated, resized
-from microtome.instruments.dilated.star import answered
+from microtome.instruments.dilated.star import answered, star
 from microtome.numerics.receptive.dilations import Dilations
 
 PLAIN = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}

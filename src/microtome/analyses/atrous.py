@@ -26,10 +26,9 @@ from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import SpecimenError, Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.instruments.dilated import star
 from microtome.instruments.dilated.branches import Pyramid, pyramids, suggested
 from microtome.instruments.dilated.convolutions import Dilated, dilated, is_dilated, resized
-from microtome.instruments.dilated.star import answered
+from microtome.instruments.dilated.star import answered, star
 from microtome.numerics.receptive.dilations import Dilations, Mass, mass, widened
 from microtome.numerics.receptive.effective import added
 from microtome.panels import Bars, Overlay, Panel, Question, Table

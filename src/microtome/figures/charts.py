@@ -214,10 +214,10 @@ def _x_axis(axes: Axes, dim: str, array: xr.DataArray, at: np.ndarray[Any, Any],
 
 def _shared_label(arrays: Arrays, names: tuple[str, ...]) -> str:
     """The axis' label: that of the only array, else the unit that all share."""
-    arrays = [arrays[name] for name in names]
-    if len(arrays) == 1:
-        return label(arrays[0], names[0])
-    units = {unit(array) for array in arrays}
+    shown = [arrays[name] for name in names]
+    if len(shown) == 1:
+        return label(shown[0], names[0])
+    units = {unit(array) for array in shown}
     return plain(units.pop().strip(" []")) if len(units) == 1 else ""
 
 

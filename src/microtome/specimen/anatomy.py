@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from torch import nn
@@ -27,11 +28,11 @@ class OpenedNetwork(Protocol):
 
     @property
     def net(self) -> nn.Module: ...
-    @property
+    @cached_property
     def anatomy(self) -> Anatomy: ...
     @property
     def blocks(self) -> tuple[Block, ...]: ...
-    @property
+    @cached_property
     def residuals(self) -> tuple[Any, ...]: ...
     def find(self, pattern: str | Sequence[str]) -> list[str]: ...
     def layer(self, name: str) -> Layer: ...

@@ -6,7 +6,7 @@ from torch import nn
 
 from microtome.analyses.audit.gains import curves, regrouping
 from microtome.analyses.audit.rule import Fault, Rule, Subject
-from microtome.instruments.norm_roles import norm_roles
+from microtome.instruments.norm_roles import ROLES, norm_roles
 from microtome.prose import name_list, plural
 
 NEARER = 1.1  # by what ratio another number of groups has to be nearer to a gain of 1
