@@ -22,7 +22,7 @@ import microtome
 from benchmarks.gradcam import forward
 from benchmarks.timing import INSTALL, Disagreement, Plan, Result, interleaved, row
 from microtome.analyses.similarity import Similarity
-from microtome.analysis import watched_tallies
+from microtome.analysis import collect_tallies
 from microtome.images import Images
 from microtome.numerics.statistics.cka import cka
 from microtome.scan import Pace
@@ -135,7 +135,7 @@ def given(case: Case) -> tuple[microtome.Specimen, Images, Tensor]:
 
 def ours(worker: microtome.Specimen, images: Images, pace: Pace, at: str) -> Tensor:
     census = Similarity(at=(at,))
-    tally = watched_tallies(worker, images, [census], pace, "scan")[census.name()]
+    tally = collect_tallies(worker, images, [census], pace, "scan")[census.name()]
     assert isinstance(tally, Total)
     sums = torch.from_numpy(tally["hsic"].sum(axis=0))
     return cka(sums, sums.diagonal(), sums.diagonal())

@@ -52,7 +52,7 @@ def section(name: str, found: mt.Finding) -> str:
     refused = found.arrays.get("unjudged")
     parts = [
         f"## {name}",
-        f"> {found.line}",
+        f"> {found.headline}",
         f"![Kernels of {layers[-1]}](figures/banding_{name}.png)",
         told(found, layers[-SHOWN:]),
     ]

@@ -22,7 +22,7 @@ import microtome
 from experiments.runs import Told, budgeted, keep, right_share, say, trained, within
 from microtome import catalog
 from microtome.analyses.frontend.wording import ABOVE, DEAD, HALVED, MIDDLE, NATURAL
-from microtome.analysis import made
+from microtome.analysis import build
 from microtome.errors import MicrotomeError
 from microtome.finding import Finding
 from microtome.images import Images
@@ -114,7 +114,7 @@ def stems(
                 )
                 draw(second, figures / f"stems_{row.network}_2.png")
             if told is not None:
-                told(f"{row.title}, seed {seed}: {right[-1] / len(judge):.1%} right; {found.line}")
+                told(f"{row.title}, seed {seed}: {right[-1] / len(judge):.1%} right; {found.headline}")
         net = fresh(row.recipe(plan, 0))
         facts = {"title": row.title, "network": row.network, "weight_decay": row.weight_decay, "radius": row.radius}
         measured.append(facts | {"macs": macs(net), "right": right, "numbers": own, "twin": np.mean(twin, 0).tolist()})
@@ -124,7 +124,7 @@ def stems(
 
 def analysed(name: str, specimen: Specimen, images: Images | None = None, **options: Any) -> Finding:
     """What the analysis of that name finds."""
-    return made(catalog.entry(name).load(), options)(specimen, images)
+    return build(catalog.entry(name).load(), options)(specimen, images)
 
 
 def draw(found: Finding, path: Path) -> None:

@@ -92,7 +92,7 @@ def probe(name: str, rng: np.random.Generator) -> Finding:
     return _finding(
         "probe", _origin(name, rng), arrays, panels, question="choose", title="Linear probe",
         summary="How much of the classes can be read off each layer by a straight cut.",
-        line=f"Best read-out at {DEEP[best]}: {100 * accuracy[best]:.1f} % right on held-out images, against {100 * twin[best]:.1f} % from random weights.",
+        headline=f"Best read-out at {DEEP[best]}: {100 * accuracy[best]:.1f} % right on held-out images, against {100 * twin[best]:.1f} % from random weights.",
         source="Alain & Bengio 2016, arXiv:1610.01644, sec. 3.",
     )  # fmt: skip
 
@@ -117,7 +117,7 @@ def similarity(name: str, rng: np.random.Generator) -> Finding:
     return _finding(
         "similarity", _origin(name, rng), arrays, panels, title="Similarity of layers", question="understand",
         summary="Which layers say the same thing, measured by centred kernel alignment.",
-        line=f"The representation changes most between {names[4]} and {names[5]} (CKA {cka[4, 5]:.2f}).",
+        headline=f"The representation changes most between {names[4]} and {names[5]} (CKA {cka[4, 5]:.2f}).",
         caveats=(
             "Debiased CKA on 480 images; below 0.05 it is not told apart from zero.",
             *(() if SPECIMENS[name]["trained"] else ("Similar untrained layers are what depth alone gives.",)),
@@ -166,7 +166,7 @@ def weights(name: str, rng: np.random.Generator) -> Finding:
     return _finding(
         "weights", _origin(name, rng), arrays, panels, title="Weight distributions", question="understand",
         summary="How the weights of each layer are spread, beside the untrained twin.",
-        line="2 of 54 weight tensors have something to repair or explain; the spread falls by a factor of 6 with depth.",
+        headline="2 of 54 weight tensors have something to repair or explain; the spread falls by a factor of 6 with depth.",
         source="Gavrikov & Keuper 2022, arXiv:2203.15331.",
     )  # fmt: skip
 
@@ -209,7 +209,7 @@ def redundancy(name: str, rng: np.random.Generator) -> Finding:
     return _finding(
         "redundancy", _origin(name, rng), arrays, panels, title="Redundant blocks", question="slim",
         summary="Which blocks change nearly nothing of what passes through them.",
-        line=f"{blocks[-1]} changes least (block influence {influence[-1]:.3f}, twin {twin[-1]:.3f}) and holds 4.46 M parameters.",
+        headline=f"{blocks[-1]} changes least (block influence {influence[-1]:.3f}, twin {twin[-1]:.3f}) and holds 4.46 M parameters.",
         caveats=("Only removal proves that a block is not needed.",), source="Men et al. 2024, arXiv:2403.03853, eq. 1.",
     )  # fmt: skip
 
@@ -274,7 +274,7 @@ def cam(name: str, rng: np.random.Generator) -> Finding:
     return _finding(
         "cam", _origin(name, rng), arrays, panels, title="Class activation maps", question="understand",
         summary="Which places of a picture speak for the predicted class.",
-        line="At layer4.2, 61 % of the evidence falls on the object, which covers 12 % of the picture.",
+        headline="At layer4.2, 61 % of the evidence falls on the object, which covers 12 % of the picture.",
         source="Selvaraju et al. 2017, arXiv:1610.02391, eq. 1 and 2.",
     )  # fmt: skip
 
@@ -317,7 +317,7 @@ def features(name: str, rng: np.random.Generator) -> Finding:
     )
     return _finding(
         "features", _origin(name, rng), arrays, panels, title="Kernels and feature maps", question="understand",
-        summary="What the first layers filter for.", line="Of 300 kernels, 21 are nearly flat; 1 of 12 maps of layer1 never answers.",
+        summary="What the first layers filter for.", headline="Of 300 kernels, 21 are nearly flat; 1 of 12 maps of layer1 never answers.",
         source="Zeiler & Fergus 2014, arXiv:1311.2901, fig. 2.",
     )  # fmt: skip
 
@@ -362,7 +362,7 @@ def compare(rng: np.random.Generator) -> Finding:
     }
     return _finding(
         "compare", origin, arrays, panels, title="Which to choose", question="choose", summary="Many specimens side by side.",
-        line=f"Choose {name}: its probe is right most often (88.4 %), and it is the best in 97 % of redrawn image sets. Not judged: timm:deit_tiny_patch16_224.\n"
+        headline=f"Choose {name}: its probe is right most often (88.4 %), and it is the best in 97 % of redrawn image sets. Not judged: timm:deit_tiny_patch16_224.\n"
              "If it must be slimmed, try layer3.4 first (block influence 0.041, twin 0.066); only removal proves it.",
         caveats=("Two networks of a family do not make a law about the family.",), source="Efron & Tibshirani 1993, ch. 16.",
     )  # fmt: skip

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from microtome import catalog
-from microtome.analysis import made
-from microtome.edit import made as made_edit
+from microtome.analysis import build
+from microtome.edit import build as made_edit
 from microtome.errors import BadOption, UnknownName
 
 NAMES = list(catalog.entries())
@@ -26,7 +26,7 @@ def test_read_is_what_is_imported(name: str) -> None:
     for one in entry.options:
         assert one.help
         read = tuple(one.default) if isinstance(one.default, list) else one.default
-        assert made(kind, {one.name: read}) == plain
+        assert build(kind, {one.name: read}) == plain
         assert (one.low, one.high) == (fields[one.name].metadata["low"], fields[one.name].metadata["high"])
 
 
@@ -41,8 +41,8 @@ def test_every_analysis_says_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_analysis_has_a_test_that_runs_the_common_suite(name: str) -> None:
-    path = Path(__file__).parent / "analyses" / f"test_{name}.py"
-    assert path.is_file()
+    folder = Path(__file__).parent / "analyses"
+    path = next(path for path in (folder / f"test_{name}.py", folder / name / f"test_{name}.py") if path.is_file())
     assert "testing.check" in path.read_text(encoding="utf-8")
 
 
@@ -76,7 +76,7 @@ def test_unknown_names() -> None:
     with pytest.raises(UnknownName, match="no edit 'squeeze'.*'squeeze_excitation'.*microtome list"):
         catalog.edit("squeeze")
     with pytest.raises(UnknownName, match="no option 'att'.*'at'"):
-        made(catalog.entry("similarity").load(), {"att": "x"})
+        build(catalog.entry("similarity").load(), {"att": "x"})
 
 
 def test_options_are_checked_and_coerced() -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 import microtome as mt
 from microtome import edit, testing
-from microtome.edit import Edit, Preservation, option, parsed, put
+from microtome.edit import Edit, Preservation, option, parse, replace_module
 from microtome.errors import BadOption, CheckpointError, SpecimenError, Uneditable, UnknownName
 from microtome.finding import Finding
 from microtome.specimen import Specimen
@@ -35,12 +35,12 @@ class Shouting(Edit):
             if self.fault == "original":
                 specimen.net.get_submodule(specimen.head).weight.mul_(3.0)  # type: ignore[operator]
         if self.fault == "memory":
-            put(net, specimen.head, specimen.net.get_submodule(specimen.head))
+            replace_module(net, specimen.head, specimen.net.get_submodule(specimen.head))
             net.extra = nn.Parameter(torch.zeros(3))
         if self.fault == "gradient":
             net.extra = nn.Parameter(torch.zeros(3))
         if self.fault == "crash":
-            put(net, specimen.head, nn.Linear(3, 3))
+            replace_module(net, specimen.head, nn.Linear(3, 3))
         return "shouts"
 
     def preserves(self, specimen: Specimen) -> Preservation:
@@ -58,19 +58,19 @@ def scenes() -> mt.Images:
 
 
 def test_spellings() -> None:
-    assert parsed("squeeze_excitation") == Gates()
-    made = parsed("squeeze-excitation:ratio=8,stages=3,4,bias=no")
+    assert parse("squeeze_excitation") == Gates()
+    made = parse("squeeze-excitation:ratio=8,stages=3,4,bias=no")
     assert made == Gates(ratio=8, stages=(3, 4), bias=False)
-    assert made.spelt() == "squeeze_excitation:ratio=8,stages=3,4,bias=false"
-    assert parsed(made.spelt()) == made
+    assert made.to_cli() == "squeeze_excitation:ratio=8,stages=3,4,bias=false"
+    assert parse(made.to_cli()) == made
     with pytest.raises(UnknownName, match="no edit 'squeze_excitation'.*'squeeze_excitation'"):
-        parsed("squeze_excitation")
+        parse("squeze_excitation")
     with pytest.raises(UnknownName, match="no option 'ration'.*'ratio'"):
-        parsed("squeeze_excitation:ration=4")
+        parse("squeeze_excitation:ration=4")
     with pytest.raises(BadOption, match="it takes 1 to 4096"):
-        parsed("squeeze_excitation:ratio=0")
+        parse("squeeze_excitation:ratio=0")
     with pytest.raises(BadOption, match="'8' in .* not understood; write squeeze_excitation:option=value"):
-        parsed("squeeze_excitation:8")
+        parse("squeeze_excitation:8")
 
 
 def test_it_opens_again_in_a_fresh_process_and_is_measured_there(tmp_path: Path, resnet: Specimen) -> None:
@@ -211,7 +211,7 @@ def test_an_edited_module_has_no_file_but_a_twin(tiny, pics: mt.Images) -> None:
 def test_the_law_catches(fault: str, said: str, scenes: mt.Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("microtome.edit._broken", lambda *_: "")  # which would catch it before
     monkeypatch.setattr("microtome.testing._kept", lambda *_: None)  # Shouting is in no catalog, so it cannot be opened again
-    with pytest.raises(testing.Unlawful, match=said):
+    with pytest.raises(testing.BrokenContract, match=said):
         testing.check_edit(Shouting(times=2.0, fault=fault), mt.open("microtome:mini_resnet"), scenes, tmp_path)
 
 
@@ -228,4 +228,4 @@ def test_edit_room() -> None:
     assert "squeeze_excitation" in dir(mt.edits)
     with pytest.raises(AttributeError, match="There is no edit 'squeeze'.*'squeeze_excitation'"):
         _ = mt.edits.squeeze
-    assert edit.made("squeeze_excitation", {"ratio": "4"}) == Gates(ratio=4)
+    assert edit.build("squeeze_excitation", {"ratio": "4"}) == Gates(ratio=4)

@@ -69,9 +69,9 @@ def test_every_analysis_finds_or_says_why_not(name: str, few: mt.Images, tmp_pat
     assert not outcome.failed
     assert {one["analysis"] for one in outcome.skipped} == SKIPPED[name], outcome.skipped
     for finding in outcome.findings.values():
-        assert "nan" not in finding.line.lower().replace("finance", ""), finding.line
+        assert "nan" not in finding.headline.lower().replace("finance", ""), finding.headline
         if finding.analysis != "compare":
             testing.check_finding(finding, tmp_path / "checked" / finding.analysis)
         else:
-            assert finding.line.startswith("No recommendation: none of the specimens is trained")
+            assert finding.headline.startswith("No recommendation: none of the specimens is trained")
     assert len(outcome.of("cam")) == ("cam" not in SKIPPED[name])

@@ -24,7 +24,7 @@ def example() -> Finding:
             "hit": array([True, False], ("layer",), "1"),
         },
         panels=(Heat(title="H", z="cka"), Table(title="T", columns=("name", "hit"), rows="layer")),
-        line="CKA is 5.",
+        headline="CKA is 5.",
         caveats=("One.",),
         origin={"specimen": {"name": "n"}, "options": {"at": ("a", "b")}, "nothing": float("nan"), "count": np.int64(3)},
     )
@@ -40,7 +40,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
         assert loaded[name].dtype == values.dtype or values.dtype.kind == "U"
     assert loaded["cka"].sel(layer="b", layer_="e").item() == 5.0
     assert loaded.panels == finding.panels
-    assert (loaded.line, loaded.caveats) == (finding.line, finding.caveats)
+    assert (loaded.headline, loaded.caveats) == (finding.headline, finding.caveats)
     assert loaded.origin == {"specimen": {"name": "n"}, "options": {"at": ["a", "b"]}, "nothing": None, "count": 3}
 
 
@@ -65,7 +65,7 @@ def test_a_failed_save_leaves_the_old_finding(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("microtome.finding._write", full)
     with pytest.raises(OSError, match="No space left"):
         example().save(tmp_path / "f")
-    assert Finding.load(tmp_path / "f").line == "CKA is 5."
+    assert Finding.load(tmp_path / "f").headline == "CKA is 5."
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import microtome as mt
 from microtome.errors import BadOption
-from microtome.scan import Batch, Pace, Step, batches, forget, kept_file, resolve, through
+from microtome.scan import Batch, Pace, Step, batches, discard_tally, kept_file, resolve_device, scan_batches
 from microtome.tally import Rows
 
 
@@ -24,7 +24,7 @@ def collect(net: mt.Specimen, pics: mt.Images, pace: Pace, stop_after: int | Non
         visited.append(batch.number)
         tally.add(batch.index, {"mean": batch.x.double().mean((1, 2, 3)).numpy()})
 
-    through(net, pics, tally, pace, visit, what="test", key=["k"])
+    scan_batches(net, pics, tally, pace, visit, what="test", key=["k"])
     return tally, visited
 
 
@@ -54,7 +54,7 @@ def test_finished_work_is_not_done_again_until_forgotten(net: mt.Specimen, pics:
     pace = Pace(batch=8, keep=tmp_path)
     collect(net, pics, pace)
     assert collect(net, pics, pace)[1] == []
-    forget(pace, ["k"])
+    discard_tally(pace, ["k"])
     assert len(collect(net, pics, pace)[1]) == 5
 
 
@@ -92,7 +92,7 @@ def test_progress_counts_and_estimates(net: mt.Specimen, pics: mt.Images) -> Non
 @pytest.mark.parametrize(("device", "message"), [("gpu", "is not one of"), ("tpu:0", "is not one of")])
 def test_unknown_devices(device: str, message: str) -> None:
     with pytest.raises(BadOption, match=message):
-        resolve(device)
+        resolve_device(device)
 
 
 def test_a_shard_alone_is_no_finding(net: mt.Specimen, pics: mt.Images) -> None:

@@ -11,7 +11,7 @@ import microtome as mt
 from microtome.analyses.redundancy import Redundancy
 from microtome.analyses.similarity import Similarity
 from microtome.analysis import survey
-from microtome.scan import Pace, Seen
+from microtome.scan import BatchValues, Pace
 
 PACE = Pace(batch=20, device="cpu")
 
@@ -73,7 +73,7 @@ def test_together_as_alone_to_the_bit(tiny: Callable[..., nn.Module], pics: mt.I
 
 def test_once_is_by_what_is_made_and_by_tensor() -> None:
     made: dict[object, object] = {}
-    one, other = Seen({"<b": "a"}, made), Seen({"<b": "a"}, made)  # type: ignore[arg-type]
+    one, other = BatchValues({"<b": "a"}, made), BatchValues({"<b": "a"}, made)  # type: ignore[arg-type]
     first, second = torch.ones(2), torch.zeros(2)
     total = torch.sum
     assert one.once(total, "a", first) == 2

@@ -12,7 +12,7 @@ from microtome.store import Store, slug
 
 def finding(key: str, started: str = "2026-01-01", specimen: str = "timm:net/1") -> Finding:
     origin = {"specimen": {"name": specimen}, "key": key, "started": started}
-    return Finding(analysis="cost", arrays={"cost": array([1.0], ("measure",), "1")}, line="1.", origin=origin)
+    return Finding(analysis="cost", arrays={"cost": array([1.0], ("measure",), "1")}, headline="1.", origin=origin)
 
 
 def test_slug() -> None:

@@ -14,7 +14,7 @@ from microtome import testing
 from microtome.analysis import Analysis, option
 from microtome.finding import array
 from microtome.panels import Bars
-from microtome.testing import Unlawful
+from microtome.testing import BrokenContract
 
 
 @final
@@ -66,7 +66,7 @@ class _OnTheOriginal:
 
 
 def test_a_lawful_analysis_passes(tmp_path: Path) -> None:
-    assert checked("", tmp_path).line == "It is 1 of 1."
+    assert checked("", tmp_path).headline == "It is 1 of 1."
 
 
 @pytest.mark.parametrize(
@@ -81,5 +81,5 @@ def test_a_lawful_analysis_passes(tmp_path: Path) -> None:
     ],
 )
 def test_each_fault_is_named(fault: str, told: str, tmp_path: Path) -> None:
-    with pytest.raises(Unlawful, match=told):
+    with pytest.raises(BrokenContract, match=told):
         checked(fault, tmp_path)

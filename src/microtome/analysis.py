@@ -1,4 +1,4 @@
-"""What an analysis is: frozen options, `measure`, `panels`, `line`; and the census, the kind that only watches a forward pass.
+"""What an analysis is: frozen options, `measure`, `key_numbers`, `headline`, `panels`, `caveats`; and the census, which only observes.
 
 A new analysis is one file under `analyses/` with one final class. Its fields, declared by `option`, become the Python call, the
 CLI verb, the form in the app, the docs page and the cache key.
@@ -11,26 +11,37 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal, dataclass_transform
+from typing import Any, ClassVar, Generic, Literal, TypeVar, dataclass_transform
 
 import torch
 import xarray as xr
 
 from microtome import options, prose
+from microtome._version import __version__
 from microtome.errors import BadOption, Unmeasurable
-from microtome.finding import Finding
+from microtome.finding import Finding, plain
 from microtome.images import Images
+from microtome.key_numbers import KeyNumber
 from microtome.options import option
 from microtome.panels import Panel, Question
-from microtome.scan import Batch, Pace, Seen, forget, resolve, through
+from microtome.scan import Batch, BatchValues, Pace, discard_tally, resolve_device, scan_batches
 from microtome.specimen import Specimen, first_tensor, same_values, watch
 from microtome.tally import Bundle, Tally
 
 Arrays = Mapping[str, xr.DataArray]
+T = TypeVar("T", bound=Tally)
 Needs = Literal["weights", "images", "labels", "masks", "findings"]
 TWIN_COUNT = 128  # images shown to the untrained twin: enough for a baseline, at most half of the work of a long scan
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Named arrays, and plain facts found while measuring (the layer chosen, the class asked about, what was left out and why)."""
+
+    arrays: Arrays
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option,))
@@ -41,6 +52,7 @@ class Analysis(ABC):
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = ""
     revision: ClassVar[int] = 1  # raised whenever the numbers change: older findings are then stale
+    reproducible: ClassVar[bool] = True  # False where the numbers are times, which differ from run to run
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -55,26 +67,30 @@ class Analysis(ABC):
         return cls.__module__.rsplit(".", 1)[-1]
 
     @abstractmethod
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
-        """The named arrays of the finding."""
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> "Arrays | Measurement":
+        """Measure: named arrays, or a `Measurement` that holds facts beside them."""
+
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        """The 2 to 6 quantities that a reader compares between networks, the leading one first."""
+        return ()
 
     @abstractmethod
-    def panels(self, found: Arrays) -> Sequence[Panel]:
-        """How to show them."""
+    def headline(self, finding: Finding) -> str:
+        """One sentence of at most 20 words: one claim, one number, one comparison. `finding.key_numbers` are there already."""
 
     @abstractmethod
-    def line(self, found: Arrays) -> str:
-        """One sentence, with numbers, that says what they mean."""
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        """The figures."""
 
     @abstractmethod
-    def caveats(self, found: Arrays) -> Sequence[str]:
-        """What a reader must know before believing the picture."""
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        """What limits the interpretation, one sentence each."""
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
-        """Why this analysis cannot be made of these, or an empty text."""
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
+        """Why this analysis cannot be run on these, or an empty text."""
         return _lacking(self.needs, images)
 
-    def further(self) -> str:
+    def extra_key(self) -> str:
         """A digest of what else the finding rests on, such as files that an option names; empty where there is nothing else."""
         return ""
 
@@ -86,7 +102,7 @@ class Analysis(ABC):
         """What decides whether a saved finding still answers: 16 hex digits over analysis, weights, images, options, numeric mode."""
         data = images.digest() if images is not None and self.needs != "weights" else ""
         said = [self.name(), self.revision, specimen.digest(), specimen.recipe.json(), data, self.options(), device, "float32"]
-        said += [further] if (further := self.further()) else []  # so that keys without it stay what they were
+        said += [further] if (further := self.extra_key()) else []  # so that keys without it stay what they were
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def __call__(self, specimen: Specimen, images: Images | None = None, pace: Pace | None = None) -> Finding:
@@ -101,31 +117,38 @@ class Analysis(ABC):
                 f"{self.name()}: a finding is of all images, and shard {pace.shard[0]}/{pace.shard[1]} sees a part of them. Merge the "
                 "tallies of all shards first (docs/python.md, in parts), or leave shard out of the pace."
             )
-        if reason := self.unfit(specimen, images):
+        if reason := self.refusal(specimen, images):
             raise Unmeasurable(f"{self.name()} of {specimen.name}: {reason}")
         pace = pace or Pace()
-        device = resolve(pace.device)
+        device = resolve_device(pace.device)
         began = time.monotonic()
         arrays = self.measure(specimen.on(device), images, pace.on(device))
         return self.conclude(arrays, origin(self, specimen, images, device, began))
 
-    def conclude(self, arrays: Arrays, said: Mapping[str, Any]) -> Finding:
-        """The finding that `arrays` amount to, with its panels, line and caveats."""
-        told = prose.read(sys.modules[type(self).__module__].__doc__)
+    def conclude(self, measured: "Arrays | Measurement", source: Mapping[str, Any]) -> Finding:
+        """The finding of a measurement, with its key numbers, headline, panels and caveats; `source` is its origin."""
+        measurement = measured if isinstance(measured, Measurement) else Measurement(measured)
+        text = prose.read(sys.modules[type(self).__module__].__doc__)
         bare = Finding(
             analysis=self.name(),
-            arrays=dict(arrays),
+            arrays=dict(measurement.arrays),
             title=self.title or self.name().replace("_", " ").capitalize(),
-            summary=told.summary,
-            source=told.source,
+            summary=text.summary,
+            source=text.source,
             question=self.question,
-            origin=said,
+            origin={**source, "facts": plain(measurement.facts)},
         )
-        return replace(bare, panels=tuple(self.panels(arrays)), line=self.line(arrays), caveats=tuple(self.caveats(arrays)))
+        numbered = replace(bare, key_numbers=tuple(self.key_numbers(bare)))
+        return replace(
+            numbered,
+            panels=tuple(self.panels(numbered)),
+            headline=self.headline(numbered),
+            caveats=tuple(self.caveats(numbered)),
+        )
 
 
-class Census(Analysis):
-    """An analysis that only watches: many censuses share one forward pass over the images.
+class Census(Analysis, Generic[T]):
+    """An analysis that only observes: many censuses share one forward pass over the images. `T` is the kind of its tally.
 
     `with_twin` asks for the same watching on the untrained twin (at most `TWIN_COUNT` images), so that a finding which random
     weights give as well can be told from one that training made.
@@ -134,29 +157,32 @@ class Census(Analysis):
     with_twin: ClassVar[bool] = False
 
     @abstractmethod
-    def watched(self, specimen: Specimen) -> list[str]:
+    def layers_to_watch(self, specimen: Specimen) -> list[str]:
         """The layers whose values are wanted ("<name" for a layer's input)."""
 
     @abstractmethod
-    def tally(self) -> Tally:
+    def empty_tally(self) -> T:
         """An empty tally."""
 
     @abstractmethod
-    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: Seen) -> Any:
+    def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         """What to keep of one watched value, called inside the hook; `seen` holds what this batch gave so far, by name."""
 
     @abstractmethod
-    def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
+    def add(self, specimen: Specimen, tally: T, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         """Add one batch."""
 
     @abstractmethod
-    def settle(self, specimen: Specimen, images: Images, tally: Tally, twin: Tally | None) -> Arrays:
+    def to_arrays(self, specimen: Specimen, images: Images, tally: T, twin: T | None) -> "Arrays | Measurement":
         """The arrays that the finished tallies amount to; `twin` is the untrained twin's."""
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
-        assert images is not None  # `unfit` has refused before
-        (settle,) = survey(specimen, images, [self], pace).values()
-        return settle()
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> "Arrays | Measurement":
+        assert images is not None  # `refusal` has refused before
+        (conclusion,) = survey(specimen, images, [self], pace).values()
+        return conclusion()
+
+
+AnyCensus = Census[Any]
 
 
 class Collation(Analysis):
@@ -165,10 +191,10 @@ class Collation(Analysis):
     needs: ClassVar[Needs] = "findings"
 
     @abstractmethod
-    def collate(self, findings: Sequence[Finding]) -> Arrays:
+    def collate(self, findings: Sequence[Finding]) -> "Arrays | Measurement":
         """The arrays that the findings amount to."""
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> "Arrays | Measurement":
         raise Unmeasurable(f"{self.name()} reads findings, not a network: {type(self).__name__}().of([finding, …]).")
 
     def of(self, findings: Sequence[Finding]) -> Finding:
@@ -179,65 +205,67 @@ class Collation(Analysis):
         """
         began = time.monotonic()
         arrays = self.collate(findings)
-        return self.conclude(arrays, gathered(self, findings, began))
+        return self.conclude(arrays, collation_origin(self, findings, began))
 
 
-def survey(specimen: Specimen, images: Images, censuses: Sequence[Census], pace: Pace) -> dict[Census, Callable[[], Arrays]]:
+def survey(
+    specimen: Specimen, images: Images, censuses: Sequence[AnyCensus], pace: Pace
+) -> dict[AnyCensus, "Callable[[], Arrays | Measurement]"]:
     """For every census a function that gives its arrays, after one shared forward pass over the images and one over the twin.
 
-    Settling is left to the caller, so that one census which finds nothing to measure does not take the others' work with it.
+    Concluding is left to the caller, so that one census which finds nothing to measure does not take the others' work with it.
     """
-    tallies = watched_tallies(specimen, images, censuses, pace, "scan")
+    tallies = collect_tallies(specimen, images, censuses, pace, "scan")
     doubted = [census for census in censuses if census.with_twin]
     twins: Bundle | None = None
     if doubted:
-        twins = watched_tallies(
-            specimen.working_twin(), images.take(few(len(images))), doubted, pace, "scan of the untrained twin"
+        twins = collect_tallies(
+            specimen.working_twin(), images.take(twin_indices(len(images))), doubted, pace, "scan of the untrained twin"
         )
 
-    def settled(census: Census) -> Callable[[], Arrays]:
+    def conclusion(census: AnyCensus) -> "Callable[[], Arrays | Measurement]":
         twin = twins[census.name()] if twins is not None and census.with_twin else None
-        return lambda: census.settle(specimen, images, tallies[census.name()], twin)
+        return lambda: census.to_arrays(specimen, images, tallies[census.name()], twin)
 
-    return {census: settled(census) for census in censuses}
+    return {census: conclusion(census) for census in censuses}
 
 
-def survey_keys(specimen: Specimen, images: Images, censuses: Sequence[Census]) -> list[list[str]]:
+def survey_keys(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus]) -> list[list[str]]:
     """The keys under which a survey keeps its unfinished tallies (for `scan.forget`)."""
     doubted = [census for census in censuses if census.with_twin]
     keys = [_survey_key(specimen, images, censuses)]
-    return [*keys, _survey_key(specimen.working_twin(), images.take(few(len(images))), doubted)] if doubted else keys
+    return [*keys, _survey_key(specimen.working_twin(), images.take(twin_indices(len(images))), doubted)] if doubted else keys
 
 
-def few(count: int) -> list[int]:
+def twin_indices(count: int) -> list[int]:
     """The places of the images that the untrained twin sees: all, or `TWIN_COUNT` of them spread evenly."""
     if count <= TWIN_COUNT:
         return list(range(count))
     return [place * count // TWIN_COUNT for place in range(TWIN_COUNT)]
 
 
-def _survey_key(specimen: Specimen, images: Images, censuses: Sequence[Census]) -> list[str]:
+def _survey_key(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus]) -> list[str]:
     device = str(specimen.device)
     return [census.key(specimen, images, device) for census in censuses]
 
 
-def watched_tallies(specimen: Specimen, images: Images, censuses: Sequence[Census], pace: Pace, what: str) -> Bundle:
+def collect_tallies(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus], pace: Pace, what: str) -> Bundle:
     """Each census' tally, by name, after one forward pass over the images (or the pace's shard of them)."""
-    wanted = {census: census.watched(specimen) for census in censuses}
-    tallies = Bundle({census.name(): census.tally() for census in censuses})
-    seen: dict[Census, Seen] = {}
+    wanted = {census: census.layers_to_watch(specimen) for census in censuses}
+    tallies = Bundle({census.name(): census.empty_tally() for census in censuses})
+    seen: dict[AnyCensus, BatchValues] = {}
 
     def arrived(name: str, value: torch.Tensor) -> None:
         for census, names in wanted.items():
             if name in names:
-                seen[census][name] = census.reduced(specimen, name, value, seen[census])
+                seen[census][name] = census.reduce(specimen, name, value, seen[census])
 
     def visit(batch: Batch) -> None:
         if not started:  # a scan that was finished before has no batch left, and nothing to watch
             started.append(hooks.enter_context(watch(specimen, union, each=arrived)))
         made: dict[Any, Any] = {}
         for census in censuses:
-            seen[census] = Seen(same, made)
+            seen[census] = BatchValues(same, made)
         logits = first_tensor(specimen.run(batch.x))
         if logits is None:
             raise Unmeasurable(f"{specimen.name} gives no tensor, so nothing can be measured by looking at its forward pass.")
@@ -249,7 +277,7 @@ def watched_tallies(specimen: Specimen, images: Images, censuses: Sequence[Censu
     same = same_values(specimen, union)
     started: list[object] = []
     with ExitStack() as hooks:
-        through(
+        scan_batches(
             specimen, images, tallies, pace, visit, what=f"{specimen.name}: {what}", key=_survey_key(specimen, images, censuses)
         )
     return tallies
@@ -257,8 +285,6 @@ def watched_tallies(specimen: Specimen, images: Images, censuses: Sequence[Censu
 
 def origin(analysis: Analysis, specimen: Specimen, images: Images | None, device: str, began: float) -> dict[str, Any]:
     """Where a finding came from, as plain JSON values."""
-    from microtome._version import __version__
-
     return {
         "specimen": specimen.json(),
         "images": images.json() if images is not None and analysis.needs != "weights" else {},
@@ -275,10 +301,8 @@ def origin(analysis: Analysis, specimen: Specimen, images: Images | None, device
     }
 
 
-def gathered(analysis: Collation, findings: Sequence[Finding], began: float) -> dict[str, Any]:
+def collation_origin(analysis: Collation, findings: Sequence[Finding], began: float) -> dict[str, Any]:
     """Where a finding over findings came from: the specimens, the images and the keys of what it read."""
-    from microtome._version import __version__
-
     images = {str(f.origin.get("images", {}).get("digest", "")): f.origin.get("images", {}) for f in findings}
     return {
         "specimen": {},
@@ -314,16 +338,30 @@ def _lacking(needs: Needs, images: Images | None) -> str:
     return ""
 
 
-def made(kind: type[Analysis], said: Mapping[str, Any]) -> Analysis:
+def build(kind: type[Analysis], said: Mapping[str, Any]) -> Analysis:
     """An analysis from options by name, as texts or values.
 
     Raises:
         UnknownName: an option that it does not have.
     """
-    return options.made(kind, kind.name(), said)
+    return options.build(kind, kind.name(), said)
 
 
 __all__ = [
-    "TWIN_COUNT", "Analysis", "Arrays", "Census", "Collation", "Needs", "Seen", "few", "forget", "made", "option", "origin",
-    "survey", "survey_keys",
-]  # fmt: skip
+    "Analysis",
+    "AnyCensus",
+    "Arrays",
+    "BatchValues",
+    "Census",
+    "Collation",
+    "Measurement",
+    "Needs",
+    "TWIN_COUNT",
+    "build",
+    "discard_tally",
+    "option",
+    "origin",
+    "survey",
+    "survey_keys",
+    "twin_indices",
+]

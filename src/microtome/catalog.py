@@ -132,7 +132,7 @@ def _read_edit(path: Path, module: str) -> EditEntry | None:
     """The entry of one edit file, or None where the file holds no edit."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and any(isinstance(base, ast.Name) and base.id == "Edit" for base in node.bases):
+        if isinstance(node, ast.ClassDef) and any(_base_name(base) == "Edit" for base in node.bases):
             told = prose.read(ast.get_docstring(tree, clean=False))
             title = str(_constants(node).get("title") or path.stem.replace("_", " ").capitalize())
             return EditEntry(path.stem, module, node.name, title, told.summary, told.body, told.source, tuple(_options(node)))
@@ -143,7 +143,7 @@ def _read(path: Path, module: str) -> Entry | None:
     """The entry of one analysis file, or None where the file holds no analysis."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
-        kind = next((base.id for base in getattr(node, "bases", ()) if isinstance(base, ast.Name) and base.id in KINDS), None)
+        kind = next((name for base in getattr(node, "bases", ()) if (name := _base_name(base)) in KINDS), None)
         if isinstance(node, ast.ClassDef) and kind:
             told = prose.read(ast.get_docstring(tree, clean=False))
             said = _constants(node)
@@ -162,6 +162,13 @@ def _read(path: Path, module: str) -> Entry | None:
                 options=tuple(_options(node)),
             )
     return None
+
+
+def _base_name(base: ast.expr) -> str:
+    """The last word of a base class: `Census` for `Census`, `analysis.Census` and `Census[Rows]`."""
+    if isinstance(base, ast.Subscript):
+        return _base_name(base.value)
+    return base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
 
 
 def _constants(node: ast.ClassDef) -> dict[str, Any]:

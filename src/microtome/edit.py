@@ -72,11 +72,11 @@ class Edit(ABC):
     def preserves(self, specimen: Specimen) -> Preservation:
         """Whether the copy answers as the specimen does."""
 
-    def unfit(self, specimen: Specimen) -> str:
+    def refusal(self, specimen: Specimen) -> str:
         """Why this edit cannot be made of the specimen, or an empty text."""
         return ""
 
-    def settled(self, specimen: Specimen) -> "Edit":
+    def with_choices(self, specimen: Specimen) -> "Edit":
         """The same edit with every choice that depends on this specimen written out in its options."""
         return self
 
@@ -90,7 +90,7 @@ class Edit(ABC):
         return options.values(self)
 
     @final
-    def spelt(self) -> str:
+    def to_cli(self) -> str:
         """The edit as it is written on the command line: NAME, or NAME:key=value,… with what differs from the defaults."""
         own = [(field.name, getattr(self, field.name)) for field in fields(self) if getattr(self, field.name) != field.default]  # type: ignore[arg-type]
         words = [f"{name}={_spelt(one)}" for name, one in own]
@@ -109,9 +109,9 @@ class Edit(ABC):
             Uneditable: the edit does not fit this network, leaves one that does not run or is no other than before, or breaks its own
                 promise to preserve the function, which is tried on noise each time.
         """
-        if reason := self.unfit(specimen):
+        if reason := self.refusal(specimen):
             raise Uneditable(f"{self.name()} of {specimen.name}: {reason}")
-        chosen = self.settled(specimen)
+        chosen = self.with_choices(specimen)
         preserved = chosen.preserves(specimen)
         net, did = _operated(chosen, specimen, SEED)
         edited = _specimen(chosen, specimen, net)
@@ -153,7 +153,7 @@ class EditedMaker:
         }
 
 
-def parsed(word: str) -> Edit:
+def parse(word: str) -> Edit:
     """The edit that NAME or NAME:key=value,key=value stands for; a part without "=" goes on with the list before it.
 
     Raises:
@@ -170,36 +170,36 @@ def parsed(word: str) -> Edit:
             raise BadOption(f"'{part}' in '{word}' is not understood; write {entry.name}:option=value,option=value.")
         last, added = (key.strip().replace("-", "_"), value.strip()) if sign else (last, part)
         told[last] = f"{told[last]},{added}" if last in told else added
-    return made(entry.name, told)
+    return build(entry.name, told)
 
 
-def made(name: str, said: Mapping[str, Any]) -> Edit:
+def build(name: str, said: Mapping[str, Any]) -> Edit:
     """The edit of that name with these options, as texts or values. Raises UnknownName or BadOption."""
     kind = cast(type[Edit], catalog.edit(name).load())
-    return options.made(kind, kind.name(), said)
+    return options.build(kind, kind.name(), said)
 
 
-def edited(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
+def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
     """The specimen after several edits in a row, each an `Edit`, its spelling, or the record {"edit", "options"}.
 
     Raises:
         Uneditable, UnknownName, BadOption.
     """
     for one in edits:
-        edit = one if isinstance(one, Edit) else parsed(one) if isinstance(one, str) else made(one["edit"], one["options"])
+        edit = one if isinstance(one, Edit) else parse(one) if isinstance(one, str) else build(one["edit"], one["options"])
         specimen = edit.apply(specimen)
     return specimen
 
 
-def restructured(specimen: Specimen, records: Sequence[Mapping[str, Any]]) -> Specimen:
+def rebuild(specimen: Specimen, records: Sequence[Mapping[str, Any]]) -> Specimen:
     """The specimen's architecture after edits that were made before, nothing counted or said: weights are yet to come."""
     for record in records:
-        edit = made(record["edit"], record["options"])
+        edit = build(record["edit"], record["options"])
         specimen = _specimen(edit, specimen, _operated(edit, specimen, SEED)[0])
     return specimen
 
 
-def put(net: nn.Module, path: str, module: nn.Module) -> None:
+def replace_module(net: nn.Module, path: str, module: nn.Module) -> None:
     """Nothing; the module at `path` of `net` is replaced in place."""
     parent, _, name = path.rpartition(".")
     setattr(net.get_submodule(parent), name, module)
@@ -227,7 +227,7 @@ def _specimen(edit: Edit, original: Specimen, net: nn.Module) -> Specimen:
     changed = replace(
         original,
         net=net,
-        name=f"{original.name} + {edit.spelt()}",
+        name=f"{original.name} + {edit.to_cli()}",
         weights=f"{original.weights}, edited" if not original.edits else original.weights,
         recipe=edit.recipe(original),
         maker=made_again,
@@ -319,4 +319,4 @@ def _line(edit: Edit, did: str, kept: Preservation, weights: tuple[int, int], ma
     )
 
 
-__all__ = ["Edit", "EditedMaker", "Preservation", "edited", "made", "option", "parsed", "put", "restructured"]
+__all__ = ["Edit", "EditedMaker", "Preservation", "apply_edits", "build", "option", "parse", "replace_module", "rebuild"]

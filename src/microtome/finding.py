@@ -1,4 +1,4 @@
-"""A finding: named arrays, the panels that show them, one line that says what it means, and where it came from.
+"""A finding: named arrays, key numbers, panels that show them, one headline, and where it came from.
 
 On disk a finding is a folder: `arrays.safetensors` (numbers) and `finding.json` (all the rest, with the checksum of the arrays),
 written last and renamed into place: a folder without it does not count. Reading one needs numpy and xarray, never torch.
@@ -19,9 +19,10 @@ import xarray as xr
 from safetensors.numpy import load_file, save
 
 from microtome.errors import FindingError, UnknownName, did_you_mean
+from microtome.key_numbers import KeyNumber
 from microtome.panels import Panel, as_json, from_json
 
-FORMAT = 1
+FORMAT = 2  # 1 had a "line" instead of the headline, and no key numbers
 ARRAYS = "arrays.safetensors"
 CARD = "finding.json"
 DIMENSIONS = frozenset(
@@ -61,7 +62,24 @@ DIMENSIONS = frozenset(
         "groups",
         "finding",
     ]
-)
+)  # docs/glossary.md says what each stands for
+_registered: set[str] = set()  # by plug-ins
+
+
+def register_dimension(name: str) -> None:
+    """Let arrays have a dimension of that name; for plug-ins whose axes the glossary has no word for.
+
+    Raises:
+        FindingError: the name is not lower-case letters, or ends in an underscore.
+    """
+    if not (name.isascii() and name.replace("_", "").isalpha() and name.islower() and not name.endswith("_")):
+        raise FindingError(f"'{name}' cannot name a dimension; use lower-case letters, for example 'keypoint'.")
+    _registered.add(name)
+
+
+def known_dimensions() -> frozenset[str]:
+    """The dimension names that arrays may have: those of the glossary and the registered ones."""
+    return DIMENSIONS | _registered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +87,16 @@ class Finding:
     """What one analysis found on one specimen.
 
     `arrays` maps names to `xarray.DataArray` whose dimensions are words of `DIMENSIONS` (a second axis of the same kind ends in
-    an underscore) and whose `attrs["unit"]` says what is counted. `origin` holds plain JSON values: specimen, images, options,
-    versions, device. `caveats` are printed beside the pictures.
+    an underscore) and whose `attrs["unit"]` says what is counted. `key_numbers` are what a reader compares between networks, the
+    leading one first. `origin` holds plain JSON values: specimen, images, options, facts found while measuring, versions, device.
+    `caveats` are printed beside the figures.
     """
 
     analysis: str
     arrays: Mapping[str, xr.DataArray]
     panels: tuple[Panel, ...] = ()
-    line: str = ""
+    key_numbers: tuple[KeyNumber, ...] = ()
+    headline: str = ""
     caveats: tuple[str, ...] = ()
     title: str = ""
     summary: str = ""
@@ -104,14 +124,43 @@ class Finding:
             raise UnknownName(f"The finding '{self.analysis}' has no array '{name}'." + did_you_mean(name, self.arrays))
         return self.arrays[name]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self.arrays
+
+    def key(self, name: str) -> KeyNumber:
+        """The key number of that name.
+
+        Raises:
+            UnknownName: there is none; the nearest is named.
+        """
+        known = {number.name: number for number in self.key_numbers}
+        if name not in known:
+            raise UnknownName(f"The finding '{self.analysis}' has no key number '{name}'." + did_you_mean(name, known))
+        return known[name]
+
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name}{tuple(array.sizes.values())}" for name, array in list(self.arrays.items())[:6])
-        return f"<Finding {self.analysis}: {self.line or 'no line'} [{shapes}]>"
+        return f"<Finding {self.analysis}: {self.headline or 'no headline'} [{shapes}]>"
 
     @property
     def specimen(self) -> str:
         """The specimen's name, or an empty text for a finding over several."""
         return str(self.origin.get("specimen", {}).get("name", ""))
+
+    @property
+    def trained(self) -> bool | None:
+        """Whether the weights are trained; None where nobody said."""
+        return self.origin.get("specimen", {}).get("trained")
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Plain values found while measuring: which layer was chosen, which class was asked about, what was left out and why."""
+        return self.origin.get("facts", {})
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options that the analysis was made with."""
+        return self.origin.get("options", {})
 
     def figure(self, panel: int | str | None = None) -> Any:
         """A matplotlib Figure of one panel (by position or title) or, without an argument, of the first; for papers.
@@ -171,11 +220,13 @@ class Finding:
             "summary": self.summary,
             "source": self.source,
             "question": self.question,
-            "line": self.line,
+            "headline": self.headline,
+            "key_numbers": [number.json() for number in self.key_numbers],
             "caveats": list(self.caveats),
             "panels": [as_json(panel) for panel in self.panels],
             "arrays": {name: _described(array) for name, array in self.arrays.items()},
-            "origin": _plain(self.origin),
+            "origin": plain(self.origin),
+            "dimensions": sorted({str(dim).rstrip("_") for array in self.arrays.values() for dim in array.dims} - DIMENSIONS),
         }
 
     @classmethod
@@ -196,13 +247,16 @@ class Finding:
             raise FindingError(
                 f"{path} does not match its checksum: the file was damaged. Measure again: microtome rerun {folder}"
             )
+        for name in said.get("dimensions", ()):
+            register_dimension(str(name))
         numbers = load_file(path)
         arrays = {name: _restored(numbers.get(name), facts) for name, facts in said["arrays"].items()}
         return cls(
             analysis=said["analysis"],
             arrays=arrays,
             panels=tuple(from_json(one) for one in said["panels"]),
-            line=said["line"],
+            key_numbers=tuple(KeyNumber.from_json(number) for number in said.get("key_numbers", ())),
+            headline=said["headline"] if "headline" in said else said["line"],
             caveats=tuple(said["caveats"]),
             title=said["title"],
             summary=said["summary"],
@@ -240,8 +294,11 @@ def card(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _check(analysis: str, name: str, array: xr.DataArray) -> None:
     for dim in map(str, array.dims):
-        if dim.rstrip("_") not in DIMENSIONS:
-            raise FindingError(f"{analysis}: array '{name}' has the dimension '{dim}'." + did_you_mean(dim, DIMENSIONS))
+        if dim.rstrip("_") not in known_dimensions():
+            raise FindingError(
+                f"{analysis}: array '{name}' has the dimension '{dim}'.{did_you_mean(dim, known_dimensions())} Plug-ins name new "
+                f"ones by microtome.finding.register_dimension('{dim.rstrip('_')}')."
+            )
     if "unit" not in array.attrs:
         raise FindingError(f"{analysis}: array '{name}' does not say its unit (attrs['unit']; '1' for a pure number).")
 
@@ -251,8 +308,8 @@ def _numeric(array: xr.DataArray) -> np.ndarray[Any, Any]:
 
 
 def _described(array: xr.DataArray) -> dict[str, Any]:
-    coords = {str(dim): _plain(array.coords[dim].values) for dim in array.dims if dim in array.coords}
-    text = {"text": _plain(array.values)} if array.dtype.kind in "UO" else {}
+    coords = {str(dim): plain(array.coords[dim].values) for dim in array.dims if dim in array.coords}
+    text = {"text": plain(array.values)} if array.dtype.kind in "UO" else {}
     return {
         "dims": [str(dim) for dim in array.dims],
         "shape": list(array.shape),
@@ -271,14 +328,14 @@ def _restored(values: np.ndarray[Any, Any] | None, facts: dict[str, Any]) -> xr.
     return xr.DataArray(values, dims=facts["dims"], coords=facts["coords"], attrs=attrs)
 
 
-def _plain(value: Any) -> Any:
-    """`value` as JSON values: numpy scalars and arrays unpacked, not-a-number as null."""
+def plain(value: Any) -> Any:
+    """`value` as plain JSON values: numpy scalars and arrays unpacked, not-a-number as null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value):

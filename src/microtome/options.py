@@ -37,7 +37,7 @@ def values(owner: Any) -> dict[str, Any]:
     return {field.name: getattr(owner, field.name) for field in dataclasses.fields(owner)}
 
 
-def made(kind: type[T], name: str, said: Mapping[str, Any]) -> T:
+def build(kind: type[T], name: str, said: Mapping[str, Any]) -> T:
     """An analysis or edit of that kind from options by name, as texts or values.
 
     Raises:

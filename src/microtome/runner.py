@@ -15,11 +15,23 @@ import torch
 
 from microtome import catalog
 from microtome._version import __version__
-from microtome.analysis import Analysis, Arrays, Census, Collation, collation_key, made, origin, survey, survey_keys
+from microtome.analysis import (
+    Analysis,
+    AnyCensus,
+    Arrays,
+    Census,
+    Collation,
+    Measurement,
+    build,
+    collation_key,
+    origin,
+    survey,
+    survey_keys,
+)
 from microtome.errors import BadOption, MicrotomeError, Unmeasurable, UsageError
 from microtome.finding import Finding
 from microtome.images import Images
-from microtome.scan import Pace, forget, resolve
+from microtome.scan import Pace, discard_tally, resolve_device
 from microtome.specimen import Specimen
 from microtome.store import Store
 
@@ -49,7 +61,7 @@ class Event:
     text: str
 
 
-def unheard(event: Event) -> None:
+def ignore(event: Event) -> None:
     """The listener that says nothing."""
 
 
@@ -64,7 +76,7 @@ def plan(only: Sequence[str], skip: Sequence[str], settings: Mapping[str, Mappin
     left_out = {catalog.entry(name).name for name in skip}
     for name in settings:
         catalog.entry(name)
-    return [made(catalog.entry(name).load(), settings.get(name, {})) for name in names if name not in left_out]
+    return [build(catalog.entry(name).load(), settings.get(name, {})) for name in names if name not in left_out]
 
 
 def analyze(
@@ -76,7 +88,7 @@ def analyze(
     skip: Sequence[str] = (),
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     pace: Pace | None = None,
-    listener: Callable[[Event], None] = unheard,
+    listener: Callable[[Event], None] = ignore,
     said: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Measure everything that fits on every specimen, then compare; findings and run.json lie in `out` afterwards.
@@ -153,19 +165,19 @@ class _Run:
 
     def specimen(self, specimen: Specimen, analyses: Sequence[Analysis]) -> None:
         """Every analysis of one specimen: reuse what is fresh, share one scan among the censuses, measure the rest one by one."""
-        device = resolve(self.pace.device)
+        device = resolve_device(self.pace.device)
         waiting: list[Analysis] = []
         for analysis in analyses:
             if isinstance(analysis, Collation):
                 continue
             name = analysis.name()
-            if reason := analysis.unfit(specimen, self.images):
+            if reason := analysis.refusal(specimen, self.images):
                 self.outcome.skipped.append({"specimen": specimen.name, "analysis": name, "reason": reason})
                 self.listener(Event("skipped", specimen.name, name, reason))
             elif found := self.store.fresh(specimen.name, name, analysis.key(specimen, self.images, device)):
                 self.outcome.findings[specimen.name, name] = found
                 self.outcome.reused.append((specimen.name, name))
-                self.listener(Event("reused", specimen.name, name, found.line))
+                self.listener(Event("reused", specimen.name, name, found.headline))
             else:
                 waiting.append(analysis)
         worker = specimen.on(device) if waiting else specimen
@@ -173,12 +185,12 @@ class _Run:
         bare = [analysis for analysis in alone if analysis.needs == "weights"]
         for analysis in bare:  # what needs no images is there soonest
             self.keep(analysis, worker, lambda one=analysis: one.measure(worker, self.images, self.pace))
-        self.scan(worker, [analysis for analysis in waiting if isinstance(analysis, Census)])
+        self.scan(worker, [cast(AnyCensus, analysis) for analysis in waiting if isinstance(analysis, Census)])
         for analysis in alone:
             if analysis not in bare:
                 self.keep(analysis, worker, lambda one=analysis: one.measure(worker, self.images, self.pace))
 
-    def scan(self, worker: Specimen, censuses: Sequence[Census]) -> None:
+    def scan(self, worker: Specimen, censuses: Sequence[AnyCensus]) -> None:
         """The shared scan; where one census is at fault, each is scanned alone and only that one fails."""
         if not censuses or self.images is None:
             return
@@ -195,20 +207,22 @@ class _Run:
         for census, settle in settled.items():
             self.keep(census, worker, settle, began)
         for key in survey_keys(worker, self.images, censuses):
-            forget(self.pace, key)
+            discard_tally(self.pace, key)
 
-    def keep(self, analysis: Analysis, worker: Specimen, arrays: Callable[[], Arrays], began: float | None = None) -> None:
+    def keep(
+        self, analysis: Analysis, worker: Specimen, arrays: "Callable[[], Arrays | Measurement]", began: float | None = None
+    ) -> None:
         """Measure, conclude and save one finding, or write down why it could not be."""
         began = time.monotonic() if began is None else began
         try:
             made_of = arrays()
-            finding = analysis.conclude(made_of, origin(analysis, worker, self.images, resolve(self.pace.device), began))
+            finding = analysis.conclude(made_of, origin(analysis, worker, self.images, resolve_device(self.pace.device), began))
             self.store.save(finding)
         except MicrotomeError as error:
             self.refused(worker, analysis, error)
             return
         self.outcome.findings[worker.name, analysis.name()] = finding
-        self.listener(Event("measured", worker.name, analysis.name(), finding.line))
+        self.listener(Event("measured", worker.name, analysis.name(), finding.headline))
 
     def collations(self, analyses: Sequence[Analysis]) -> None:
         """Collations over everything found; they read findings, so they are cheap and made last."""
@@ -228,7 +242,7 @@ class _Run:
             self.outcome.findings["", analysis.name()] = finding
             if kind == "reused":
                 self.outcome.reused.append(("", analysis.name()))
-            self.listener(Event(kind, "", analysis.name(), finding.line))
+            self.listener(Event(kind, "", analysis.name(), finding.headline))
 
     def refused(self, worker: Specimen, analysis: Analysis, error: MicrotomeError) -> None:
         """Write down an analysis that gave no finding: skipped where it cannot be known here, failed otherwise."""

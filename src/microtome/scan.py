@@ -44,7 +44,7 @@ class Step:
         return self.seconds / fresh * (self.total - self.done) if fresh > 0 else float("inf")
 
 
-def silent(step: Step) -> None:
+def ignore(step: Step) -> None:
     """The listener that says nothing."""
 
 
@@ -57,7 +57,7 @@ class Pace:
 
     device: str = "auto"
     batch: int = 32
-    listener: Callable[[Step], None] = silent
+    listener: Callable[[Step], None] = ignore
     keep: Path | None = None
     every: float = 15.0  # seconds between two savings
     shard: tuple[int, int] = (0, 1)
@@ -86,7 +86,7 @@ class Batch:
     total: int  # images in the whole set
 
 
-class Seen(dict[str, Any]):
+class BatchValues(dict[str, Any]):
     """What one analysis kept of a batch so far, by layer name; `once` shares with the others what is made of the same value.
 
     `same` says which names stand for the same tensor; `made` is one for all analyses of a batch.
@@ -104,7 +104,7 @@ class Seen(dict[str, Any]):
         return self._made[key]
 
 
-def resolve(device: str) -> str:
+def resolve_device(device: str) -> str:
     """The torch device that `auto` stands for here, or `device` itself after checking that it exists.
 
     Raises:
@@ -133,7 +133,7 @@ def batches(specimen: Specimen, images: Images, pace: Pace, start: int = 0) -> I
         yield Batch(number, np.asarray(part.index), x, part.pixels, part.labels, len(images))
 
 
-def through(
+def scan_batches(
     specimen: Specimen,
     images: Images,
     tally: Tally,
@@ -174,7 +174,7 @@ def kept_file(pace: Pace, key: Sequence[Any]) -> Path | None:
     return pace.keep / f"{name}.{pace.shard[0]}-of-{pace.shard[1]}.safetensors"
 
 
-def forget(pace: Pace, key: Sequence[Any]) -> None:
+def discard_tally(pace: Pace, key: Sequence[Any]) -> None:
     """Remove the kept tally of finished work."""
     kept = kept_file(pace, key)
     if kept is not None:

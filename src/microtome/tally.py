@@ -5,11 +5,12 @@ The law of every tally: adding a, then b, gives what adding a to one tally and b
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, TypeVar, final
 
 import numpy as np
 
 State = dict[str, np.ndarray[Any, Any]]
+K = TypeVar("K", bound="Tally")
 
 
 class Tally(ABC):
@@ -192,6 +193,12 @@ class Top(Tally):
             self._take(name, held)
 
 
+def _of_kind(part: Tally, kind: type[K]) -> K:
+    if not isinstance(part, kind):
+        raise TypeError(f"the part is a {type(part).__name__}, not a {kind.__name__}")
+    return part
+
+
 @final
 class Bundle(Tally):
     """Several named tallies that travel as one: what one scan fills for many analyses."""
@@ -204,6 +211,18 @@ class Bundle(Tally):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)
+
+    def rows(self, name: str) -> Rows:
+        """The part of that name, which holds rows."""
+        return _of_kind(self._parts[name], Rows)
+
+    def total(self, name: str) -> Total:
+        """The part of that name, which holds sums."""
+        return _of_kind(self._parts[name], Total)
+
+    def top(self, name: str) -> Top:
+        """The part of that name, which holds the strongest values."""
+        return _of_kind(self._parts[name], Top)
 
     def state(self) -> State:
         return {f"{name}/{key}": one for name, part in self._parts.items() for key, one in part.state().items()}

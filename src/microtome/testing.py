@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from microtome.analysis import Analysis, Arrays, Census, Collation, forget, survey_keys
+from microtome.analysis import Analysis, AnyCensus, Arrays, Census, Collation, Measurement, discard_tally, survey_keys
 from microtome.edit import Edit
 from microtome.finding import Finding
 from microtome.images import Images
@@ -31,10 +31,8 @@ from microtome.panels import as_json, from_json
 from microtome.scan import Pace, Step
 from microtome.specimen import Specimen, first_tensor
 
-UNTIMED = "cost"  # the one analysis whose numbers are times, which differ from run to run
 
-
-class Unlawful(AssertionError):
+class BrokenContract(AssertionError):
     """An analysis broke a law that every analysis keeps."""
 
 
@@ -49,16 +47,19 @@ def check(analysis: Analysis, specimen: Specimen, images: Images | None, folder:
         Unlawful: a law is broken; the message says which and how.
     """
     if isinstance(analysis, Collation):
-        raise Unlawful("a collation reads findings; check it with `check_finding` on what `of` gives.")
+        raise BrokenContract("a collation reads findings; check it with `check_finding` on what `of` gives.")
     before = fingerprint(specimen.net)
     finding = analysis(specimen, images)
     if fingerprint(specimen.net) != before:
-        raise Unlawful(f"{analysis.name()} changed the specimen: {_changes(before, fingerprint(specimen.net))}")
-    if analysis.name() != UNTIMED:
-        equal(finding.arrays, analysis(specimen, images).arrays, f"{analysis.name()}: a second run")
+        raise BrokenContract(f"{analysis.name()} changed the specimen: {_changes(before, fingerprint(specimen.net))}")
+    if analysis.reproducible:
+        again = analysis(specimen, images)
+        check_equal(finding.arrays, again.arrays, f"{analysis.name()}: a second run")
+        if finding.facts != again.facts:
+            raise BrokenContract(f"{analysis.name()}: a second run states other facts: {again.facts}, not {finding.facts}.")
     check_finding(finding, folder / "finding")
     if images is not None and analysis.needs != "weights":
-        equal(finding.arrays, _resumed(analysis, specimen, images, folder / "kept"), f"{analysis.name()}: a resumed run")
+        check_equal(finding.arrays, _resumed(analysis, specimen, images, folder / "kept"), f"{analysis.name()}: a resumed run")
     return finding
 
 
@@ -69,43 +70,49 @@ def check_finding(finding: Finding, folder: Path) -> None:
         Unlawful: one of them does not hold.
     """
     loaded = Finding.load(finding.save(folder))
-    equal(finding.arrays, loaded.arrays, f"{finding.analysis}: what was saved and loaded")
+    check_equal(finding.arrays, loaded.arrays, f"{finding.analysis}: what was saved and loaded")
     again = (folder / "arrays.safetensors").read_bytes()
     finding.save(folder)
     if (folder / "arrays.safetensors").read_bytes() != again:
-        raise Unlawful(f"{finding.analysis}: the same arrays were saved as different bytes.")
+        raise BrokenContract(f"{finding.analysis}: the same arrays were saved as different bytes.")
     for panel in finding.panels:
         if from_json(as_json(panel)) != panel:
-            raise Unlawful(f"{finding.analysis}: panel '{panel.title}' does not survive being written down.")
+            raise BrokenContract(f"{finding.analysis}: panel '{panel.title}' does not survive being written down.")
     if not finding.panels:
-        raise Unlawful(f"{finding.analysis} shows nothing: it has no panel.")
+        raise BrokenContract(f"{finding.analysis} shows nothing: it has no panel.")
     for title, figure in loaded.figures().items():
         if not figure.axes:
-            raise Unlawful(f"{finding.analysis}: panel '{title}' draws nothing.")
-    if not any(sign.isdigit() for sign in finding.line) or not finding.line.rstrip().endswith((".", "?")):
-        raise Unlawful(f"{finding.analysis}: the line is no sentence with a number: {finding.line!r}")
-    if re.search(r"\bnan\b", finding.line, re.IGNORECASE):
-        raise Unlawful(f"{finding.analysis}: the line tells a value that is not a number: {finding.line!r}")
+            raise BrokenContract(f"{finding.analysis}: panel '{title}' draws nothing.")
+    if finding.key_numbers != loaded.key_numbers and str(finding.key_numbers) != str(loaded.key_numbers):
+        raise BrokenContract(f"{finding.analysis}: key numbers do not survive saving.")
+    if not any(sign.isdigit() for sign in finding.headline) or not finding.headline.rstrip().endswith((".", "?")):
+        raise BrokenContract(f"{finding.analysis}: the headline is no sentence with a number: {finding.headline!r}")
+    if re.search(r"\bnan\b", finding.headline, re.IGNORECASE):
+        raise BrokenContract(f"{finding.analysis}: the headline shows a value that is not a number: {finding.headline!r}")
     if not finding.source or not finding.summary:
-        raise Unlawful(f"{finding.analysis}: its file says no summary or no Source.")
+        raise BrokenContract(f"{finding.analysis}: its file says no summary or no Source.")
 
 
-def merged(census: Census, specimen: Specimen, images: Images, parts: int = 2, pace: Pace | None = None) -> Arrays:
+def merge_shards(census: AnyCensus, specimen: Specimen, images: Images, parts: int = 2, pace: Pace | None = None) -> Arrays:
     """The census' arrays from tallies of `parts` shards, merged."""
-    from microtome.analysis import watched_tallies
+    from microtome.analysis import collect_tallies
 
     pace = pace or Pace(batch=8, device="cpu")
     worker = specimen.on("cpu")
     whole = None
     for part in range(parts):
-        tally = watched_tallies(worker, images, [census], replace(pace, shard=(part, parts)), "shard")[census.name()]
+        tally = collect_tallies(worker, images, [census], replace(pace, shard=(part, parts)), "shard")[census.name()]
         if whole is None:
             whole = tally
         else:
             whole.merge(tally)
     assert whole is not None
-    twin = watched_tallies(worker.twin(), images, [census], pace, "twin")[census.name()] if census.with_twin else None
-    return census.settle(worker, images, whole, twin)
+    twin = collect_tallies(worker.twin(), images, [census], pace, "twin")[census.name()] if census.with_twin else None
+    return _arrays(census.to_arrays(worker, images, whole, twin))
+
+
+def _arrays(measured: Arrays | Measurement) -> Arrays:
+    return measured.arrays if isinstance(measured, Measurement) else measured
 
 
 def _resumed(analysis: Analysis, specimen: Specimen, images: Images, keep: Path) -> Arrays:
@@ -122,29 +129,29 @@ def _resumed(analysis: Analysis, specimen: Specimen, images: Images, keep: Path)
     pace = Pace(device="cpu", keep=keep, every=0.0)
     size = max(4, -(-len(images) // 4))
     small = replace(pace, batch=size)
-    whole = analysis.measure(worker, images, replace(small, keep=None))
+    whole = _arrays(analysis.measure(worker, images, replace(small, keep=None)))
     with suppress(_Killed):
         analysis.measure(worker, images, replace(small, listener=kill))
-    arrays = analysis.measure(worker, images, small)
-    equal(whole, arrays, f"{analysis.name()}: killed and resumed")
+    arrays = _arrays(analysis.measure(worker, images, small))
+    check_equal(whole, arrays, f"{analysis.name()}: killed and resumed")
     if isinstance(analysis, Census):
         for key in survey_keys(worker, images, [analysis]):
-            forget(small, key)
-    return analysis.measure(worker, images, replace(pace, keep=None))
+            discard_tally(small, key)
+    return _arrays(analysis.measure(worker, images, replace(pace, keep=None)))
 
 
-def equal(one: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
+def check_equal(one: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
     """Nothing, where both hold the same arrays to the bit.
 
     Raises:
         Unlawful: a name, shape or value differs; the message says where and by how much.
     """
     if list(one) != list(other):
-        raise Unlawful(f"{what}: the arrays are {list(other)} instead of {list(one)}.")
+        raise BrokenContract(f"{what}: the arrays are {list(other)} instead of {list(one)}.")
     for name, array in one.items():
         left, right = np.asarray(array.values), np.asarray(other[name].values)
         if left.shape != right.shape:
-            raise Unlawful(f"{what}: {name} has the shape {right.shape} instead of {left.shape}.")
+            raise BrokenContract(f"{what}: {name} has the shape {right.shape} instead of {left.shape}.")
         same = (left == right) | ((left != left) & (right != right))
         if not bool(np.all(same)):
             gap = (
@@ -152,7 +159,7 @@ def equal(one: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
                 if left.dtype.kind not in "fiu"
                 else f", by up to {np.nanmax(np.abs(left.astype(float) - right.astype(float))):.3g}"
             )
-            raise Unlawful(f"{what}: {name} differs in {int((~same).sum())} of {left.size} places{gap}.")
+            raise BrokenContract(f"{what}: {name} differs in {int((~same).sum())} of {left.size} places{gap}.")
 
 
 def check_edit(edit: Edit, specimen: Specimen, images: Images, folder: Path, steps: int = 3) -> Specimen:
@@ -170,23 +177,23 @@ def check_edit(edit: Edit, specimen: Specimen, images: Images, folder: Path, ste
     before = fingerprint(specimen.net)
     edited = edit(specimen)
     if fingerprint(specimen.net) != before:
-        raise Unlawful(f"{edit.name()} changed the original: {_changes(before, fingerprint(specimen.net))}")
+        raise BrokenContract(f"{edit.name()} changed the original: {_changes(before, fingerprint(specimen.net))}")
     held = {tensor.data_ptr() for tensor in specimen.net.state_dict().values() if tensor.numel()}
     if shared := [name for name, tensor in edited.net.state_dict().items() if tensor.numel() and tensor.data_ptr() in held]:
-        raise Unlawful(f"{edit.name()}: the copy shares memory with the original: {shared[0]}")
+        raise BrokenContract(f"{edit.name()}: the copy shares memory with the original: {shared[0]}")
     if edited.digest() == specimen.digest():
-        raise Unlawful(f"{edit.name()}: the digest is that of the original.")
+        raise BrokenContract(f"{edit.name()}: the digest is that of the original.")
     if edit(specimen).digest() != edited.digest():
-        raise Unlawful(f"{edit.name()}: made twice, it gives different networks.")
+        raise BrokenContract(f"{edit.name()}: made twice, it gives different networks.")
     x = torch.stack([edited.recipe.tensor(images[place].picture) for place in range(min(len(images), 8))])
     _counted(edit, specimen, edited)
     _preserved(edit, specimen, edited, images)
     _kept(edit, edited, x, folder)
     twin = edited.twin()
     if [type(module) for module in twin.net.modules()] != [type(module) for module in edited.net.modules()]:
-        raise Unlawful(f"{edit.name()}: the untrained twin has another structure.")
+        raise BrokenContract(f"{edit.name()}: the untrained twin has another structure.")
     if twin.digest() == edited.digest():
-        raise Unlawful(f"{edit.name()}: the untrained twin has the same weights.")
+        raise BrokenContract(f"{edit.name()}: the untrained twin has the same weights.")
     _trained(edit, specimen, edited, x, steps)
     return edited
 
@@ -202,25 +209,27 @@ def _counted(edit: Edit, specimen: Specimen, edited: Specimen) -> None:
         work = counter.get_total_flops() / 2
         place = 0 if word == "before" else 1
         if (change.parameters[place], change.multiply_adds[place]) != (count, work):
-            raise Unlawful(f"{edit.name()} says {change.parameters}, {change.multiply_adds}; {word} there are {count}, {work}.")
+            raise BrokenContract(
+                f"{edit.name()} says {change.parameters}, {change.multiply_adds}; {word} there are {count}, {work}."
+            )
         if f"{count:,}" not in change.line or f"{work / 1e6:,.2f}" not in change.line:
-            raise Unlawful(f"{edit.name()}: the line does not say the counts {word} ({count:,}, {work / 1e6:,.2f} M).")
+            raise BrokenContract(f"{edit.name()}: the line does not say the counts {word} ({count:,}, {work / 1e6:,.2f} M).")
     if not change.line.endswith(".") or f"Edited: {change.line}" not in edited.notes:
-        raise Unlawful(f"{edit.name()}: the line is no sentence, or not among the specimen's notes: {change.line!r}")
+        raise BrokenContract(f"{edit.name()}: the line is no sentence, or not among the specimen's notes: {change.line!r}")
 
 
 def _preserved(edit: Edit, specimen: Specimen, edited: Specimen, images: Images) -> None:
     """Raises Unlawful where outputs differ by more than the edit promises."""
-    promise = edit.settled(specimen).preserves(specimen)
+    promise = edit.with_choices(specimen).preserves(specimen)
     if not promise.why or promise.how != edited.edits[-1].preserves:
-        raise Unlawful(f"{edit.name()} does not say why the function is, or is not, preserved.")
+        raise BrokenContract(f"{edit.name()} does not say why the function is, or is not, preserved.")
     if promise.how == "no":
         return
     pictures = [images[place].picture for place in range(min(len(images), 8))]
     one, two = (each.run(torch.stack([each.recipe.tensor(p) for p in pictures])) for each in (specimen, edited))
     gap, spread = float((one - two).abs().max()), float(one.std())
     if not gap <= promise.within * spread:
-        raise Unlawful(
+        raise BrokenContract(
             f"{edit.name()} promises to preserve the function {promise.how}: outputs differ by {gap:.3g}, that is "
             f"{gap / spread:.3g} of their spread, where {promise.within:.3g} is allowed."
         )
@@ -230,9 +239,9 @@ def _kept(edit: Edit, edited: Specimen, x: torch.Tensor, folder: Path) -> None:
     """Raises Unlawful where what is saved and opened again is not the same network."""
     again = open_specimen(edited.save(folder / f"{edit.name()}.safetensors"))
     if again.digest() != edited.digest() or not torch.equal(again.run(x), edited.run(x)):
-        raise Unlawful(f"{edit.name()}: what was saved and opened again is another network.")
+        raise BrokenContract(f"{edit.name()}: what was saved and opened again is another network.")
     if (again.name, again.edits, again.recipe, again.labels) != (edited.name, edited.edits, edited.recipe, edited.labels):
-        raise Unlawful(f"{edit.name()}: what was saved and opened again says something else of itself.")
+        raise BrokenContract(f"{edit.name()}: what was saved and opened again says something else of itself.")
 
 
 def _trained(edit: Edit, specimen: Specimen, edited: Specimen, x: torch.Tensor, steps: int) -> None:
@@ -250,7 +259,7 @@ def _trained(edit: Edit, specimen: Specimen, edited: Specimen, x: torch.Tensor, 
         )  # of every pixel, where maps are given
         loss = torch.nn.functional.cross_entropy(scores, each)
         if not bool(torch.isfinite(loss)):
-            raise Unlawful(f"{edit.name()}: the loss of step {step + 1} is {float(loss)}.")
+            raise BrokenContract(f"{edit.name()}: the loss of step {step + 1} is {float(loss)}.")
         named = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
         gradients = torch.autograd.grad(loss, [parameter for _, parameter in named], allow_unused=True)
         with torch.no_grad():
@@ -259,7 +268,7 @@ def _trained(edit: Edit, specimen: Specimen, edited: Specimen, x: torch.Tensor, 
                     reached |= {name} if bool(gradient.any()) else set()
                     parameter -= 0.05 * gradient
     if missed := sorted(new - reached):
-        raise Unlawful(f"{edit.name()}: no gradient reaches {', '.join(missed[:5])} within {steps} steps.")
+        raise BrokenContract(f"{edit.name()}: no gradient reaches {', '.join(missed[:5])} within {steps} steps.")
 
 
 def fingerprint(net: torch.nn.Module) -> dict[str, Any]:

@@ -48,15 +48,15 @@ def test_counts_by_hand() -> None:
     assert found["overall"].sel(measure="chance").item() == pytest.approx(1 / 3)
     assert found["correct"].values.tolist() == [1, 0, 1, 1, 1, 0]
     assert found["by_class"].sel({"class": "b"}).item() == 1.0
-    assert "Right on 4 of 6 images" in found.line
-    assert "by order" in found["matched"].values[0]
+    assert "on 6 images" in found.headline
+    assert "by order" in found.facts["matched"]
 
 
 def test_a_class_for_every_pixel_is_no_class_for_the_image() -> None:
     images = mt.Images.scenes(4, seed=0)
     net = mt.open("microtome:mini_deeplab", weights=None)
-    assert "so no image is right or wrong" in Accuracy().unfit(net, images)
-    assert Accuracy().unfit(mt.open("microtome:mini_vgg", weights=None), images) == ""
+    assert "so no image is right or wrong" in Accuracy().refusal(net, images)
+    assert Accuracy().refusal(mt.open("microtome:mini_vgg", weights=None), images) == ""
     with pytest.raises(Unmeasurable, match="no single score for each class"):
         Accuracy()(net, images, PACE)
 
@@ -64,7 +64,7 @@ def test_a_class_for_every_pixel_is_no_class_for_the_image() -> None:
 def test_unknown_labels_are_left_out() -> None:
     images = bands([0, -1, 1, 2], [0, 1, 1, 2], ("a", "b", "c"))
     found = Accuracy()(mt.open(Brightest().eval(), recipe={"size": 12, "crop": 1.0}), images, PACE)
-    assert "Right on 3 of 3 images" in found.line
+    assert found.key("top-1 accuracy").value == 1
     assert np.isnan(found["correct"].values[1])
 
 
@@ -72,8 +72,8 @@ def test_matched_by_name_whatever_the_order() -> None:
     images = bands([0, 1, 2], [2, 0, 1], ("Low_one, floor", "upper", "MIDDLE part"))
     net = mt.open(Brightest().eval(), recipe={"size": 12, "crop": 1.0}, labels=["upper", "middle part", "low one"])
     found = Accuracy()(net, images, PACE)
-    assert "by class name" in found["matched"].values[0]
-    assert "Right on 3 of 3" in found.line
+    assert "by class name" in found.facts["matched"]
+    assert found.key("top-1 accuracy").value == 1
 
 
 def test_other_classes_are_refused() -> None:
@@ -125,5 +125,5 @@ def test_a_thousand_outputs_and_wordnet_classes_are_imagenet() -> None:
     images = mt.Images.tensors(x, labels=[1, 0], classes=("n01440764", "n01443537"))
     net = mt.open(Thousand().eval(), recipe={"size": 8, "crop": 1.0, "mean": (0.0,) * 3, "std": (1.0,) * 3})
     found = Accuracy()(net, images, PACE)
-    assert "Right on 2 of 2" in found.line
-    assert "ImageNet-1k's classes" in found["matched"].values[0]
+    assert found.key("top-1 accuracy").value == 1
+    assert "ImageNet-1k's classes" in found.facts["matched"]

@@ -37,7 +37,7 @@ def test_the_mini_deeplab_is_what_the_rule_makes_it() -> None:
     assert (found["side"].values == 16).all() and (found["jump"].values == 4).all()
     assert found["view_px"].values[mine].tolist() == [[20, 20], [44, 44], [60, 60]]  # (2 r + 1) · 4 px
     assert found["points"].values.tolist() == [25] and found["even"].item() == 25 / 256
-    assert found.line.startswith(
+    assert found.headline.startswith(
         "aspp: branches at rates 2, 5, 7 on a map of 16 x 16 cells (64 x 64 px), with 84, 63, 50 % of their taps on it; rates that "
         "reach the border: 2, 5, 7 (design: the untrained twin has the same). Of what its middle cell answers to there"
     )
@@ -52,7 +52,7 @@ def test_rates_of_other_sizes() -> None:
         "branch of aspp", "branch of aspp; nowhere all taps on the map", "branch of aspp; dead: one tap is left",
     ]  # fmt: skip
     assert small["valid"].sel(pick).values[-1] == pytest.approx(1 / 9)
-    assert "; dead along an axis: 1 of all 8 dilated convolutions; rates that reach the border: 2, 5, 7" in small.line
+    assert "; dead along an axis: 1 of all 8 dilated convolutions; rates that reach the border: 2, 5, 7" in small.headline
     assert small["points"].item() == 9  # from cell (7, 7) only rate 6 stays on the map
     assert large["suggested"].sel(pick).values.tolist() == [5, 10, 15] and not large["dead"].any()
     assert large["picture"].values.tolist() == [128, 128]
@@ -81,7 +81,7 @@ def test_on_large_maps_the_outline_leaves_room_for_the_field() -> None:
     assert outline.shape == (192, 192) and found["points"].item() == 25
     rows = np.flatnonzero(outline[:, 15 * 6])
     assert (rows[0], rows[-1]) == (6 * (15 - 7 - 1), 6 * (15 + 7 + 2) - 1)
-    assert "an even field has 2.4 % on the star" in found.line  # 25 / 1024
+    assert "an even field has 2.4 % on the star" in found.headline  # 25 / 1024
 
 
 class Bare(nn.Module):
@@ -111,7 +111,7 @@ def test_the_field_of_linear_branches_is_their_kernels(rule) -> None:
 def test_a_dilated_stage_without_branches() -> None:
     found = Atrous()(mt.open("timm:resnet18", weights=None, output_stride=8, recipe={"size": 64}))
     assert "points" not in found.arrays and [panel.kind for panel in found.panels] == ["Bars", "Table"]
-    assert found.line == (
+    assert found.headline == (
         "7 dilated convolutions at 64 x 64 px, none side by side: layer4.0.conv2 has the largest rate for its map, 4 on 8 x 8 cells, "
         "with 44 % of its taps on it (design: the untrained twin has the same)."
     )
@@ -132,7 +132,7 @@ def test_a_dilated_stage_without_branches() -> None:
 def test_families_with_dilated_stages(name, options, size, side, count, tmp_path) -> None:
     net = mt.open(name, weights=None, recipe={"size": size}, **options)
     if not count:
-        assert Atrous().unfit(net, None) == "none of its convolutions is dilated"
+        assert Atrous().refusal(net, None) == "none of its convolutions is dilated"
         return
     found = Atrous()(net)
     assert len(found["valid"]) == count and (found["side"].values == side).all()
@@ -160,7 +160,7 @@ def test_what_cannot_be_told_is_said() -> None:
             return torch.conv2d(self.conv(x), torch.ones(2, 4, 3, 3), dilation=2)
 
     found = Atrous()(mt.open(Mixed().eval(), recipe={"size": (12, 20), **PLAIN}))
-    assert "2 x 3 on 12 x 20 cells" in found.line
+    assert "2 x 3 on 12 x 20 cells" in found.headline
     assert any(caveat.startswith("1 dilated convolutions run that are functions") for caveat in found.caveats)
 
 
@@ -169,7 +169,7 @@ def test_no_gradient_no_star() -> None:
     with torch.no_grad():
         net.net.aspp.project.conv.weight.zero_()
     found = Atrous(count=1)(mt.open(net.net, recipe={"size": 64, **PLAIN}))
-    assert np.isnan(found["on_star"].values[0, 0]) and "answers" not in found.line
+    assert np.isnan(found["on_star"].values[0, 0]) and "answers" not in found.headline
     assert any(caveat.startswith("No gradient leads from aspp") for caveat in found.caveats)
 
 

@@ -235,6 +235,6 @@ def test_maps_without_positive_evidence_are_told_in_words(net, pics):
     emptied = dict(found.arrays)
     for name in ("twin_energy", "twin_correlation"):
         emptied[name] = emptied[name] * np.nan
-    line = Cam().line(emptied)
+    line = Cam().headline(emptied)
     assert "untrained twin undefined, its maps being empty or even;" in line
     assert "the untrained twin's undefined" in line

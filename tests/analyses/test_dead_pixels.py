@@ -36,7 +36,7 @@ def test_pixels_that_nobody_reads_are_dead(pics: mt.Images) -> None:
     assert found["uneven"].values.tolist() == ["0", "2"]
     assert found["reads"].values.tolist() == ["0 to 1", "0 to 1"]
     assert found["remedy"].values.tolist() == ["2 x 2", "2 x 2"]
-    assert "the weakest pixels count 0.00 of the strongest, by 0, 2" in found.line
+    assert "the weakest pixels count 0.00 of the strongest, by 0, 2" in found.headline
 
 
 def test_forecast_by_hand_and_even_kernels(pics: mt.Images) -> None:
@@ -47,7 +47,7 @@ def test_forecast_by_hand_and_even_kernels(pics: mt.Images) -> None:
     even = DeadPixels(count=4)(strided(2, depth=1), pics)
     assert even["evenness"].values[0] == pytest.approx(1.0)
     assert "uneven" not in even.arrays
-    assert even.line.startswith("Strides and kernels read all pixels alike (weakest phase 1.00 of the strongest)")
+    assert even.headline.startswith("Strides and kernels read all pixels alike (weakest phase 1.00 of the strongest)")
 
 
 def test_theorem_1_is_exact_on_a_linear_network(pics: mt.Images) -> None:
@@ -108,7 +108,7 @@ def test_networks_that_give_maps(pics: mt.Images) -> None:
     found = DeadPixels(count=2, probes=1)(mt.open(Segments(), recipe={"size": 32, **PLAIN}), pics)
     assert found["evenness"].values[0] == pytest.approx(0.25)
     assert found["r2"].item() == pytest.approx(1.0, abs=1e-3)
-    assert found.line.endswith("how far changing a single pixel moves the mean score.")
+    assert found.headline.endswith("how far changing a single pixel moves the mean score.")
     # one step on all colours moves the mean of 4 x 16 x 16 scores by the step times the weights that read the pixel
     assert found["moved"].attrs["unit"] == found["expected"].attrs["unit"] == "mean score"
 

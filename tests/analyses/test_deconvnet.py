@@ -85,13 +85,13 @@ def test_an_untrained_network_s_projections_are_not_its_own(pics: mt.Images) -> 
     gradient = Deconvnet(at=("deep",), k=2, units=3, rule="gradient")(plain, mt.Images.scenes(20, seed=3), BATCH)
     assert found["likeness"].sel(measure="another unit").item() > 0.5
     assert gradient["signed_likeness"].values[0, 0] < found["signed_likeness"].values[0, 0]
-    assert "it says little of the unit" in found.line
+    assert "it says little of the unit" in found.headline
 
 
 def test_where_no_rule_is_defined_the_gradient_is_called_so() -> None:
     tokens = mt.open("microtome:mini_deit")
     found = Deconvnet(at=("blocks.1",), k=2, units=1)(tokens, mt.Images.scenes(6, seed=1), BATCH)
-    assert found.line.startswith("Plain gradient (deconvnet was asked for, but there are 0 rectifiers) below blocks.1.")
+    assert found.headline.startswith("Plain gradient (deconvnet was asked for, but there are 0 rectifiers) below blocks.1.")
     assert any("2 GELU, 4 layer norm, 2 softmax" in one for one in found.caveats)
     plain = Deconvnet(at=("blocks.1",), k=2, units=1, rule="gradient")(tokens, mt.Images.scenes(6, seed=1), BATCH)
     np.testing.assert_array_equal(plain["projection/blocks.1"].values, found["projection/blocks.1"].values)
@@ -109,4 +109,4 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
 
 def test_shards_merge_to_the_bit(net: mt.Specimen, pics: mt.Images) -> None:
     whole = Deconvnet(k=3, units=2).measure(net.on("cpu"), pics, Pace(batch=8, device="cpu"))
-    testing.equal(whole, testing.merged(Deconvnet(k=3, units=2), net, pics), "merged")
+    testing.check_equal(whole, testing.merge_shards(Deconvnet(k=3, units=2), net, pics), "merged")

@@ -134,9 +134,9 @@ def test_one_strong_channel_is_told_from_the_twin() -> None:
     found = ExpandedWeights(k=1)(opened(*parts))
     assert found["share"].sel(measure="own inputs").item() > 0.95
     assert found["twin_share"].sel(measure="own inputs").item() < 0.5
-    assert found.line.startswith("1 of 6 input channels hold ")
+    assert found.headline.startswith("1 of 6 input channels hold ")
     untrained = ExpandedWeights()(mt.open("microtome:mini_vgg", weights=None))
-    assert "no more than" in untrained.line
+    assert "no more than" in untrained.headline
 
 
 def test_what_is_not_affine_is_said() -> None:

@@ -64,7 +64,7 @@ def test_a_planted_dead_unit_is_found(pics: mt.Images) -> None:
     assert (np.delete(found["strength/1"].values, 3) > 0).all()
     assert np.isnan(found["dead_share"].sel(layer="0").item())  # below zero: silence is no sign there
     assert found["twin_dead_share"].sel(layer="1").item() == 0
-    assert "1 of 8 units of 1 never fire" in found.line
+    assert "1 of 8 units of 1 never fire" in found.headline
 
 
 def test_first_units_and_first_images(pics: mt.Images) -> None:
@@ -102,7 +102,7 @@ def test_values_that_are_not_finite_are_said(pics: mt.Images) -> None:
     with torch.no_grad():
         net[0].weight[0, 0, 0, 0] = float("nan")
     found = Features(at=("0",))(mt.open(net, recipe=RECIPE), pics, BATCH)
-    assert "not finite" in found.line
+    assert "not finite" in found.headline
 
 
 def test_layers_without_maps_are_refused_in_a_sentence(pics: mt.Images) -> None:
@@ -121,7 +121,7 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
 
 def test_shards_merge(net: mt.Specimen, pics: mt.Images) -> None:
     whole = Features().measure(net.on("cpu"), pics, Pace(batch=8, device="cpu"))
-    merged = testing.merged(Features(), net, pics)
+    merged = testing.merge_shards(Features(), net, pics)
     assert list(merged) == list(whole)
     for name, one in whole.items():
         if one.dtype.kind == "f":

@@ -69,7 +69,7 @@ def test_a_network_that_sees_exactly_the_object():
     assert (told["ebpg"], told["pointing_game"], told["iou"], told["accuracy"]) == pytest.approx((1, 1, 1, 1))
     assert told["coverage50"] == pytest.approx(np.median(areas) / 2)
     assert found["count_by_size"].values.tolist() == [12] * 4
-    assert "n = 48" in found.line
+    assert "n = 48" in found.headline
 
 
 def test_an_even_map_has_no_lift_at_any_size():
@@ -115,7 +115,7 @@ def test_unknown_classes_leave_localisation():
     assert np.isnan(found["accuracy"].values).all()
     assert float(found["overall"].sel(measure="lift")) > 0.7
     assert any("no accuracy" in one for one in found.caveats)
-    assert "not scored" in found.line
+    assert "not scored" in found.headline
 
 
 def test_images_without_masks_are_refused(net):

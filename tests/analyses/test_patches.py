@@ -121,14 +121,14 @@ def test_units_that_know_a_class_are_told_from_random_ones(pics: mt.Images) -> N
     assert found["agreement"].item() == 1.0
     assert found["shared"].item() == 0.0
     assert found["chance_agreement"].item() == pytest.approx(3 * 13 * 12 / (39 * 38))
-    assert "share a class with probability 1.00 (untrained twin 0" in found.line
+    assert "share a class with probability 1.00 (untrained twin 0" in found.headline
 
 
 def test_an_untrained_network_is_no_finding(pics: mt.Images) -> None:
     plain = mt.open("microtome:mini_resnet", weights=None)
     found = Patches(at=("deep",))(plain, mt.Images.scenes(60, seed=3), Pace(batch=30, device="cpu"))
     assert found["agreement"].item() == pytest.approx(found["chance_agreement"].item(), abs=0.06)
-    assert "no more particular than random filters" in found.line
+    assert "no more particular than random filters" in found.headline
 
 
 def test_tokens_and_vectors_show_the_whole_picture(pics: mt.Images) -> None:
@@ -158,5 +158,5 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
 
 def test_shards_merge_to_the_bit(net: mt.Specimen, pics: mt.Images) -> None:
     whole = Patches().measure(net.on("cpu"), pics, Pace(batch=8, device="cpu"))
-    testing.equal(whole, testing.merged(Patches(), net, pics), "merged")
-    testing.equal(whole, testing.merged(Patches(), net, pics, parts=3), "merged")
+    testing.check_equal(whole, testing.merge_shards(Patches(), net, pics), "merged")
+    testing.check_equal(whole, testing.merge_shards(Patches(), net, pics, parts=3), "merged")

@@ -63,7 +63,7 @@ def test_tokens_that_find_themselves_look_nowhere(pics: mt.Images) -> None:
         net.blocks[0].attn.qkv.weight[:102] = torch.eye(17, 51).repeat(6, 1)
     found = Position(count=3)(specimen, pics, PACE)
     assert found.arrays["attention_distance"].sel(layer="blocks.0.attn").values == pytest.approx([0.0] * 3, abs=1e-3)
-    assert "blocks.0.attn looks nearest: 0.0 px" in found.line
+    assert "blocks.0.attn looks nearest: 0.0 px" in found.headline
 
 
 def test_share_is_what_powers_by_hand_say(vit: mt.Specimen, pics: mt.Images) -> None:
@@ -129,7 +129,7 @@ def test_windows_masks_and_a_planted_hill(swin: mt.Specimen, pics: mt.Images, tm
         table.copy_(before)
     assert finding.arrays["bias_sigma"].values[0] == pytest.approx(1.5, rel=1e-3)
     assert finding.arrays["bias_height"].values[0] == pytest.approx(3.0, rel=1e-3)
-    assert "in 2 of 10 heads (untrained twin 0)" in finding.line
+    assert "in 2 of 10 heads (untrained twin 0)" in finding.headline
     assert any("window" in one for one in finding.caveats)
 
 

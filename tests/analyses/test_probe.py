@@ -115,8 +115,8 @@ def test_logistic_stands_beside_ridge_on_the_same_images() -> None:
     assert found["logistic"].sel(layer="blind").item() <= 0.5
     plain = Probe(at=("same", "blind"))(net, images, PACE)
     assert "logistic" not in plain.arrays
-    testing.equal(plain.arrays, {name: found[name] for name in plain.arrays}, "with and without")
-    assert "logistic" in found.line
+    testing.check_equal(plain.arrays, {name: found[name] for name in plain.arrays}, "with and without")
+    assert "logistic" in found.headline
     assert "logistic" in found.panels[1].columns  # type: ignore[attr-defined]
 
 
@@ -139,4 +139,4 @@ def test_where_the_twin_has_too_few_images_its_head_is_unknown(tiny: Callable[..
     assert found["head"].amount.values.tolist() == [2, 4, 8, 16]
     assert np.isfinite(found["twin_head"].values[:3]).all()
     assert np.isnan(found["twin_head"].values[3])
-    assert "nan" not in found.line
+    assert "nan" not in found.headline

@@ -38,8 +38,8 @@ def test_chain_is_the_recursion() -> None:
     assert found["jump"].sel(axis="col").values.tolist() == [jump for _, jump in expected]
     assert found["smallest"].values.tolist() == found["size"].values.tolist()
     assert (found["center"].values == 0).all()  # odd kernels, half of them as padding
-    assert f"sees {expected[-1][0]} px" in found.line
-    assert "no layer sees the whole picture before it begins" in found.line
+    assert f"sees {expected[-1][0]} px" in found.headline
+    assert "no layer sees the whole picture before it begins" in found.headline
 
 
 def test_border_layers_are_those_whose_input_sees_it_all() -> None:
@@ -51,7 +51,7 @@ def test_border_layers_are_those_whose_input_sees_it_all() -> None:
     assert found["border"].values.tolist() == [False, False, False, False, True]
     assert found["border_layer"].values.tolist() == ["4"]
     assert found["matters"].values.tolist() == [31.0]
-    assert "1 of 5 have nothing new to see (border layers), first 4: it matters for pictures beyond 31 px" in found.line
+    assert "1 of 5 have nothing new to see (border layers), first 4: it matters for pictures beyond 31 px" in found.headline
     assert not ReceptiveField(at=("blocks",), size=32)(net)["border"].any()
     assert ReceptiveField(at=("blocks",), size=31)(net)["border"].values.tolist() == [False] * 4 + [True]
 
@@ -69,7 +69,8 @@ def test_published_sizes_of_resnet18() -> None:
     assert found["size"].values.tolist() == [[435.0, 435.0]]
     assert found["smallest"].values.tolist() == [[11.0, 11.0]]
     assert (
-        "layer4 sees 435 px along its largest path, 11 along its shortest, cells 32 px apart, in a picture of 224" in found.line
+        "layer4 sees 435 px along its largest path, 11 along its shortest, cells 32 px apart, in a picture of 224"
+        in found.headline
     )
 
 
@@ -82,7 +83,7 @@ def test_gates_and_attention_are_told() -> None:
     attending = ReceptiveField()(mt.open("microtome:mini_deit", weights=None))
     assert attending["whole"].sel(layer="blocks.0")
     assert np.isinf(attending["size"].sel(layer="blocks.0").values).all()
-    assert "6 of 7 layers see the whole picture by construction, first blocks.0" in attending.line
+    assert "6 of 7 layers see the whole picture by construction, first blocks.0" in attending.headline
 
 
 class Summing(nn.Module):
@@ -110,7 +111,7 @@ def test_what_is_not_followed_is_measured_by_nan() -> None:
 
 def test_a_property_of_the_architecture(net: mt.Specimen) -> None:
     """The untrained twin has the same fields: nothing here is learnt."""
-    testing.equal(ReceptiveField()(net).arrays, ReceptiveField()(net.twin()).arrays, "the twin")
+    testing.check_equal(ReceptiveField()(net).arrays, ReceptiveField()(net.twin()).arrays, "the twin")
 
 
 def test_bad_input(net: mt.Specimen, tiny: Callable[..., nn.Module]) -> None:

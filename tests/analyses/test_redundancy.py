@@ -56,8 +56,8 @@ def test_weight_distance_against_scipy(net: mt.Specimen, pics: mt.Images) -> Non
 def test_untrained_network_gives_no_evidence(pics: mt.Images) -> None:
     plain = mt.open("timm:resnet18", weights=None, zero_init_last=False, recipe={"size": 64})
     found = Redundancy()(plain, pics.take(range(20)), PACE)
-    assert "untrained" in found.line
-    assert "only removal" not in found.line
+    assert "untrained" in found.headline
+    assert "only removal" not in found.headline
     assert set(found["verdict"].values) == {"untrained"}
 
 
@@ -85,6 +85,6 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
 
 def test_shards_merge(net: mt.Specimen, pics: mt.Images) -> None:
     whole = Redundancy().measure(net.on("cpu"), pics, Pace(batch=8, device="cpu"))
-    merged = testing.merged(Redundancy(), net, pics)
+    merged = testing.merge_shards(Redundancy(), net, pics)
     for name in ("influence", "angle", "cka"):
         np.testing.assert_allclose(merged[name].values, whole[name].values, rtol=1e-10)

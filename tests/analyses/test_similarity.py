@@ -91,5 +91,5 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
 
 def test_shards_merge(net: mt.Specimen, pics: mt.Images) -> None:
     whole = Similarity().measure(net.on("cpu"), pics, Pace(batch=8, device="cpu"))
-    merged = testing.merged(Similarity(), net, pics)
+    merged = testing.merge_shards(Similarity(), net, pics)
     np.testing.assert_allclose(merged["cka"].values, whole["cka"].values, rtol=1e-12)

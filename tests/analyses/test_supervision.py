@@ -58,7 +58,7 @@ def test_the_mini_networks_by_hand(name: str, furthest: int) -> None:
     net = mt.open(f"microtome:{name}", weights=None, **({"zero_init_last": False} if name == "mini_resnet" else {}))
     found = Supervision(count=4)(net, mt.Images.scenes(4), PACE)
     assert found["shortest"].max().item() == furthest
-    assert f"further than {furthest} weight layers" in found.line and "The network is untrained." in found.line
+    assert f"further than {furthest} weight layers" in found.headline and "The network is untrained." in found.headline
 
 
 class Chain(nn.Module):
@@ -132,14 +132,14 @@ def test_broken_weights() -> None:
     with pytest.raises(Unmeasurable, match="gives NaN or infinity"):
         Supervision()(net, coloured(), PACE)
     zero = Supervision()(chain(0.0), coloured(), PACE)  # the paths are there, and nothing flows along them
-    assert "the gradient cannot be followed (it is zero" in zero.line and zero["shortest"].max().item() == 7
+    assert "the gradient cannot be followed (it is zero" in zero.headline and zero["shortest"].max().item() == 7
 
 
 def test_too_shallow_or_without_scores() -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(192, 2)).eval()
-    assert "fewer than two layers" in Supervision().unfit(mt.open(flat, recipe={"size": 8}), coloured())
+    assert "fewer than two layers" in Supervision().refusal(mt.open(flat, recipe={"size": 8}), coloured())
     maps = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)).eval()
-    assert "no single score" in Supervision().unfit(mt.open(maps, recipe={"size": 8}), coloured())
+    assert "no single score" in Supervision().refusal(mt.open(maps, recipe={"size": 8}), coloured())
 
 
 def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_pixels_of_a_matrix_have_the_colours_of_its_values(opened: Open, tmp_pat
 
     values = np.array([[0.0, 1.0], [np.nan, 0.0]])
     Finding(
-        analysis="similarity", arrays={"cka": array(values, ("layer", "layer_"), "1")}, line="It is 1.",
+        analysis="similarity", arrays={"cka": array(values, ("layer", "layer_"), "1")}, headline="It is 1.",
         panels=(Heat(title="h", z="cka"), Table(title="t", rows="layer", columns=("cka",))), origin={"specimen": {"name": "net"}},
     ).save(tmp_path / "net" / "similarity")  # fmt: skip
     page = opened(report(tmp_path).as_uri())
@@ -369,7 +369,7 @@ def test_the_served_page_follows_the_folder(opened: Open, live: tuple[str, Path]
         page.locator("a:text('All arrays as safetensors')").first.click()
     assert caught.value.suggested_filename.endswith(".safetensors")
     Finding(
-        analysis="cost", arrays={"a": array([1], ("layer",), "1")}, line="It costs 7 ms.", title="Cost", question="slim",
+        analysis="cost", arrays={"a": array([1], ("layer",), "1")}, headline="It costs 7 ms.", title="Cost", question="slim",
         origin={"specimen": {"name": "timm:resnet50.a1_in1k"}},
     ).save(folder / "new" / "cost")  # fmt: skip
     page.wait_for_selector("#cost", timeout=20_000)
@@ -412,7 +412,7 @@ def test_an_outline_is_called_what_it_shows(opened: Open, tmp_path: Path, title:
         "star": array(np.eye(8, dtype=bool)[None], ("image", "row", "col"), "yes or no", named, title),
     }
     Finding(
-        analysis="atrous", arrays=arrays, line="Rates fit.", title="Atrous rates", origin={"specimen": {"name": "net"}},
+        analysis="atrous", arrays=arrays, headline="Rates fit.", title="Atrous rates", origin={"specimen": {"name": "net"}},
         panels=(Overlay(title="The star", base="base", heat="heat", across="", mask="star"),),
     ).save(tmp_path / "net" / "atrous")  # fmt: skip
     page = opened(report(tmp_path).as_uri())
@@ -433,7 +433,7 @@ def test_tables_of_text_need_no_scrolling(opened: Open, tmp_path: Path, width: i
     for name in ("first", "second"):
         Finding(
             analysis="audit", arrays={key: array([text, text], ("finding",), "text", told) for key, text in said.items()},
-            line="2 findings.", title="Design audit", origin={"specimen": {"name": name}},
+            headline="2 findings.", title="Design audit", origin={"specimen": {"name": name}},
             panels=(Table(title="What to do", rows="finding", columns=tuple(said)),),
         ).save(tmp_path / name / "audit")  # fmt: skip
     page = opened(report(tmp_path).as_uri(), width=width)
@@ -455,7 +455,7 @@ def grouped(folder: Path, units: int = 512) -> str:
         "group/last": array(group, ("groups", "unit"), "number of the group", named | {"groups": counts}),
     }  # fmt: skip
     Finding(
-        analysis="banding", arrays=arrays, line="A = +0.9.", title="Weight banding", origin={"specimen": {"name": "net"}},
+        analysis="banding", arrays=arrays, headline="A = +0.9.", title="Weight banding", origin={"specimen": {"name": "net"}},
         panels=(Grid(title="Kernels", z="factors/last", across="unit", groups="group/last"),),
     ).save(folder / "net" / "banding")  # fmt: skip
     return report(folder).as_uri()

@@ -20,8 +20,8 @@ def test_its_sentences_are_measured_again(name: str) -> None:
     found = Banding()(mt.open(f"microtome:{name}"))
     said = PAGE.split(f"## {name}\n\n> ")[1].split("\n")[0]
     words, numbers = (re.sub(NUMBER, "…", said), [float(one) for one in re.findall(NUMBER, said)])
-    assert words == re.sub(NUMBER, "…", found.line), "run python docs/banding_gallery.py"
-    assert numbers == pytest.approx([float(one) for one in re.findall(NUMBER, found.line)], abs=0.02)
+    assert words == re.sub(NUMBER, "…", found.headline), "run python docs/banding_gallery.py"
+    assert numbers == pytest.approx([float(one) for one in re.findall(NUMBER, found.headline)], abs=0.02)
     assert (abs(found["index_nmf"].values) < BANDED).all(), "the page says that no mini network is banded"
 
 

@@ -35,7 +35,7 @@ def test_it_is_understood(where: str, words: list[str]) -> None:
     for analysis, options in arguments.settings(said.get("pairs") or (), None).items():
         assert set(options) <= {one.name for one in catalog.entry(analysis).options}
     for word in said.get("edits") or ():
-        edit.parsed(word)
+        edit.parse(word)
     for word in said.get("recipe") or ():
         arguments.recipe(word)
     if said.get("specimens"):

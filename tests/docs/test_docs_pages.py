@@ -15,6 +15,7 @@ from docs_reading import DOCS, ROOT, anchors, files, first_column, links, prose,
 from microtome import catalog
 from microtome.cli.verbs import group
 from microtome.finding import DIMENSIONS, Finding, array
+from microtome.key_numbers import KeyNumber
 from microtome.panels import Heat
 from microtome.store import Store
 
@@ -42,7 +43,7 @@ def test_a_stale_page_is_named(generate, monkeypatch, capsys) -> None:
     assert capsys.readouterr().out == "stale: docs/cli.md (make docs)\n"
 
 
-def finding(specimen: str, line: str) -> Finding:
+def finding(specimen: str, headline: str) -> Finding:
     """A finding of cost with a picture too rich for a small file, and two arrays that belong to layers."""
     noise = np.random.default_rng(0).random((400, 400))
     arrays = {
@@ -51,8 +52,17 @@ def finding(specimen: str, line: str) -> Finding:
         "map/layer2": array([1.0], ("unit",), "px"),
     }
     panels = (Heat(title="Noise", z="noise"),)
+    number = KeyNumber(name="latency", value=1.5, unit="ms", baseline=2)
     origin = {"specimen": {"name": specimen}, "images": {"name": "photos", "count": 7}, "key": "00"}
-    return Finding(analysis="cost", arrays=arrays, panels=panels, line=line, caveats=("One caveat.",), origin=origin)
+    return Finding(
+        analysis="cost",
+        arrays=arrays,
+        panels=panels,
+        headline=headline,
+        key_numbers=(number,),
+        caveats=("One caveat.",),
+        origin=origin,
+    )
 
 
 def test_pages_show_what_findings_hold(generate, tmp_path, monkeypatch) -> None:
@@ -64,8 +74,9 @@ def test_pages_show_what_findings_hold(generate, tmp_path, monkeypatch) -> None:
     generate.note_arrays(store.root)
     generate.draw_figures(store.root)
     page = next(text for path, text in generate.pages().items() if path.name == "cost.md")
-    assert "What it said of `microtome:mini_resnet` on 7 images of `photos`:\n\n> Line 2." in page
-    assert "| `noise` | row, col | 1 | noise |\n| `map/LAYER` | unit | px |  |\n\n## Before" in page
+    assert "Result for `microtome:mini_resnet` on 7 images of `photos`:\n\n> Line 2." in page
+    assert "| latency | 1.50 ms | 2 ms (untrained twin) |  |" in page
+    assert "| `noise` | row, col | 1 | noise |\n| `map/LAYER` | unit | px |  |\n\n## Interpretation" in page
     assert "- One caveat." in page
     assert "](../figures/cost.png)" in page
     assert 0 < (tmp_path / "figures" / "cost.png").stat().st_size <= generate.LARGEST
@@ -156,7 +167,7 @@ def test_every_dependency_has_its_reason_and_licence() -> None:
 
 
 def test_the_layers_told_are_the_layers_enforced() -> None:
-    text = (DOCS / "decisions" / "0010-layers.md").read_text(encoding="utf-8")
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
     told = re.search(r"```text\n(.*?)\n```", text, re.DOTALL)
     assert told is not None
     assert told.group(1).splitlines() == PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]

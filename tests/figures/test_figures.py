@@ -22,7 +22,7 @@ PLACES = {panel.title: place for place, panel in enumerate(FOUND.panels)}
 
 
 def one(panel, **arrays):
-    return figure(Finding(analysis="one", arrays=arrays, panels=(panel,)))
+    return Finding(analysis="one", arrays=arrays, panels=(panel,)).figure()
 
 
 def texts(drawn):
@@ -64,7 +64,7 @@ def test_drawing_needs_neither_pyplot_nor_torch():
         "print(sorted({'matplotlib.pyplot', 'torch', 'timm'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(Path(__file__).parent)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, str(Path(__file__).parents[1])], capture_output=True, text=True, check=False
     )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
@@ -92,7 +92,7 @@ def test_panels_are_chosen_by_place_or_title():
     with pytest.raises(UnknownName, match="a number from 0 to 11"):
         FOUND.figure(12)
     with pytest.raises(UnknownName, match="no panels to draw"):
-        figure(Finding(analysis="bare", arrays={}))
+        Finding(analysis="bare", arrays={}).figure()
 
 
 def test_curve_shows_values_interval_and_baseline():

@@ -146,7 +146,7 @@ def simple(started: str, value: float, name: str = "net") -> Finding:
         analysis="probe",
         arrays={"accuracy": array([value], ("layer",), "share", {"layer": ["a"]})},
         panels=(Table(title="t", columns=("accuracy",), rows="layer"),),
-        line=f"It is {value}.",
+        headline=f"It is {value}.",
         origin={"specimen": {"name": name}, "started": started},
     )
 

@@ -1,54 +1,55 @@
-"""How often the network's own head is right on these images, over all and by class.
+"""Top-1 and top-5 accuracy of the network's own head, overall and by class.
 
-The head is scored only where its outputs are the images' classes: matched by wordnet id, by name or, when the network does not say
-what its outputs mean, by order (which is then said). Where they do not match the answer is refused; the probe answers instead.
+The head is scored only where its outputs are the classes of the images: matched by WordNet id, by name or, when the network does not
+name its outputs, by order (a caveat then says so). Where they do not match, the analysis is skipped; use `probe` instead.
 
 Source: top-1 and top-5 accuracy, Russakovsky et al. 2015, arXiv:1409.0575, sec. 4.1; interval: Wilson 1927.
 """
 
 from collections.abc import Sequence
+from math import nan
 from typing import Any, final
 
 import numpy as np
 import torch
 
-from microtome.analysis import Analysis, Arrays, Census
+from microtome.analysis import Analysis, BatchValues, Census, Measurement
 from microtome.errors import Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import matched
+from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.intervals import wilson
 from microtome.panels import Bars, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
-from microtome.tally import Rows, Tally
+from microtome.tally import Rows
 
 MEASURES = ("top-1", "top-5", "chance")
 
 
 @final
-class Accuracy(Census):
+class Accuracy(Census[Rows]):
     """Top-1 and top-5 accuracy with intervals."""
 
     needs = "labels"
     question = "choose"
-    title = "Accuracy of the network's own head"
+    title = "Accuracy"
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
         single = "it gives no single score for each class (a segmentation or detection network), so no image is right or wrong"
-        return Analysis.unfit(self, specimen, images) or ("" if specimen.outputs is not None else single)
+        return Analysis.refusal(self, specimen, images) or ("" if specimen.outputs is not None else single)
 
-    def watched(self, specimen: Specimen) -> list[str]:
+    def layers_to_watch(self, specimen: Specimen) -> list[str]:
         return []
 
-    def tally(self) -> Tally:
+    def empty_tally(self) -> Rows:
         return Rows()
 
-    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
+    def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         raise AssertionError("accuracy watches no layer")
 
-    def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
-        assert isinstance(tally, Rows)
+    def add(self, specimen: Specimen, tally: Rows, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         if logits.dim() != 2:
             raise Unmeasurable(f"{specimen.name} gives {tuple(logits.shape[1:])} for one image, not one score per class.")
         top = logits.topk(min(5, logits.shape[1]), dim=1).indices.cpu().numpy()
@@ -56,8 +57,8 @@ class Accuracy(Census):
         outputs = np.full(len(top), logits.shape[1], dtype=np.int64)
         tally.add(batch.index, {"top": top.astype(np.int64), "sure": sure, "outputs": outputs})
 
-    def settle(self, specimen: Specimen, images: Images, tally: Tally, twin: Tally | None) -> Arrays:
-        assert isinstance(tally, Rows) and images.labels is not None and images.classes is not None
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Rows, twin: Rows | None) -> Measurement:
+        assert images.labels is not None and images.classes is not None
         answers = matched(specimen, images, int(tally.column("outputs")[0]))
         top, wanted = tally.column("top"), answers.wanted(images.labels[tally.index])
         known = wanted >= 0
@@ -70,45 +71,58 @@ class Accuracy(Census):
         names = [images.classes[c] for c in classes]
         correct = np.full(len(images), np.nan)
         correct[tally.index[known]] = first
-        told = {"measure": list(MEASURES)}
-        return {
-            "overall": array([one[0] for one in overall], ("measure",), "share", told, "share of images"),
-            "overall_low": array([one[1] for one in overall], ("measure",), "share", told),
-            "overall_high": array([one[2] for one in overall], ("measure",), "share", told),
-            "by_class": array([one.value for one in by_class], ("class",), "share", {"class": names}, "top-1"),
-            "by_class_low": array([one.low for one in by_class], ("class",), "share", {"class": names}),
-            "by_class_high": array([one.high for one in by_class], ("class",), "share", {"class": names}),
-            "count": array([int((labels == c).sum()) for c in classes], ("class",), "images", {"class": names}, "images"),
+        measures, by_name = {"measure": list(MEASURES)}, {"class": names}
+        arrays = {
+            "overall": array([each[0] for each in overall], ("measure",), "fraction", measures, "fraction of images"),
+            "overall_low": array([each[1] for each in overall], ("measure",), "fraction", measures),
+            "overall_high": array([each[2] for each in overall], ("measure",), "fraction", measures),
+            "by_class": array([each.value for each in by_class], ("class",), "fraction", by_name, "top-1 accuracy"),
+            "by_class_low": array([each.low for each in by_class], ("class",), "fraction", by_name),
+            "by_class_high": array([each.high for each in by_class], ("class",), "fraction", by_name),
+            "count": array([int((labels == c).sum()) for c in classes], ("class",), "images", by_name, "images"),
             "correct": array(correct, ("image",), "1", title="right (1) or wrong (0)"),
             "confidence": array(tally.column("sure"), ("image",), "probability", title="largest probability"),
-            "matched": array([answers.how], ("criterion",), "text", title="outputs matched to classes"),
         }
+        return Measurement(arrays, {"matched": answers.how})
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        value, low, high = (finding[name] for name in ("overall", "overall_low", "overall_high"))
+        chance = float(value.sel(measure="chance"))
+
+        def top(measure: str) -> KeyNumber:
+            at = {"measure": measure}
+            return KeyNumber(
+                name=f"{measure} accuracy", value=float(value.sel(at)), unit=FRACTION, low=float(low.sel(at)), high=float(high.sel(at)),
+                baseline=chance if measure == "top-1" else nan, baseline_name="most frequent class", better="higher",
+            )  # fmt: skip
+
+        by_class = finding["by_class"]
+        worst = by_class.isel({"class": int(np.argmin(by_class.values))})
+        return [
+            top("top-1"),
+            *([top("top-5")] if by_class.sizes["class"] > 5 else []),
+            KeyNumber(name="worst class", value=float(worst), unit=FRACTION, better="higher", at=str(worst["class"].values)),
+            KeyNumber(name="images", value=float(finding["count"].sum()), unit="1"),
+        ]
+
+    def headline(self, finding: Finding) -> str:
+        top = finding.key("top-1 accuracy")
+        count = int(finding["count"].sum())
+        return f"Top-1 accuracy {top.text} on {count} images; the most frequent class alone gives {top.baseline_text}."
+
+    def panels(self, finding: Finding) -> Sequence[Panel]:
         columns = ("by_class", "by_class_low", "by_class_high", "count")
-        if found["by_class"].sizes["class"] > 40:
+        if finding["by_class"].sizes["class"] > 40:
             return [Table(title="Accuracy by class", columns=columns, rows="class")]
         return [
             Bars(title="Accuracy by class", y=("by_class",), x="class", low="by_class_low", high="by_class_high"),
             Table(title="Accuracy by class, as numbers", columns=columns, rows="class"),
         ]
 
-    def line(self, found: Arrays) -> str:
-        top, low, high = (found[name].sel(measure="top-1").item() for name in ("overall", "overall_low", "overall_high"))
-        right = int(np.nansum(found["correct"].values))
-        count = int((~np.isnan(found["correct"].values)).sum())
-        five = found["overall"].sel(measure="top-5").item()
-        chance = found["overall"].sel(measure="chance").item()
-        return (
-            f"Right on {right} of {count} images: top-1 {100 * top:.1f} % (95 % interval {100 * low:.1f}–{100 * high:.1f}), "
-            f"top-5 {100 * five:.1f} %; always naming the most frequent class gives {100 * chance:.1f} %."
-        )
-
-    def caveats(self, found: Arrays) -> Sequence[str]:
-        said = [f"The network's outputs were matched to the classes {found['matched'].values[0]}."]
-        if found["by_class"].sizes["class"] < 5:
-            said.append("With fewer than five classes top-5 is always right.")
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        few = ["With five classes or fewer, top-5 accuracy is always 100%."] if finding["by_class"].sizes["class"] <= 5 else []
         return [
-            *said,
-            "Images that the network was trained on make this number too high; microtome cannot see which those are.",
+            f"Outputs were matched to the classes {finding.facts['matched']}.",
+            *few,
+            "Accuracy is too high on images the network was trained on; microtome cannot detect those.",
         ]

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import SpecimenError, Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.dilated.branches import Pyramid, pyramids, suggested
 from microtome.instruments.dilated.convolutions import Dilated, dilated, is_dilated, resized
@@ -54,7 +54,7 @@ class Atrous(Analysis):
     count: int = option(8, "how many generated scenes the star is measured on", low=1, high=10000)
     seed: int = option(0, "which scenes", low=0, high=1000000)
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
         try:
             calls = specimen.anatomy.found.calls
         except SpecimenError as error:
@@ -117,7 +117,8 @@ class Atrous(Analysis):
             )
         return field
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         names = [name.partition("/")[2] for name in found if name.startswith("shown/")]
         shown: list[Panel] = [
             Overlay(
@@ -136,7 +137,8 @@ class Atrous(Analysis):
             shown.append(Table(title="Parallel branches: the star and the floor", rows="part", columns=columns))
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         names = [str(one) for one in found["valid"].coords["branch"].values]
         dead = int(found["dead"].sum())
         size = " x ".join(f"{side:.0f}" for side in found["picture"].values)
@@ -157,7 +159,8 @@ class Atrous(Analysis):
             f"{_read(found, mine)}{lost}; rates that reach the border: {best} ({same}).{_star(found)}"
         )
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         told = [
             "The suggested rates are a rule of ours, r_max = floor((M - 1) / 2), shared evenly. The published formula "
             "(arXiv:2307.14179) is not known to us, and that a network trained with these rates is more accurate is not promised.",

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, UnknownName, did_you_mean
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.attribution import METHODS, Sights, alike, evidence, moved, seated, sights
 from microtome.instruments.class_matching import matched, scores_missing
@@ -66,8 +66,8 @@ class Cam(Analysis):
     count: int = option(6, "how many images are shown", low=1, high=200)
     grid: int = option(7, "side of the common grid on which layers are compared, in cells", low=2, high=64)
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
-        return Analysis.unfit(self, specimen, images) or scores_missing(specimen)
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
+        return Analysis.refusal(self, specimen, images) or scores_missing(specimen)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         assert images is not None  # `unfit` has refused before
@@ -92,7 +92,8 @@ class Cam(Analysis):
         assert shown is not None  # `take` refuses an empty choice
         return _settled(specimen, taken, shown, seen, self.grid)
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         mask = "mask" if "mask" in found else ""
         own = "Each map has a colour scale of its own." + (" The outline is the object's mask." if mask else "")
         shown: list[Panel] = [
@@ -118,7 +119,8 @@ class Cam(Analysis):
             )
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         deep = str(found["heat"].coords["layer"].values[-1])
         at = {"layer": deep}
         count = found["image"].sizes["image"]
@@ -138,7 +140,8 @@ class Cam(Analysis):
         middle = float(np.nanmedian(half))
         return f"At {deep}, half of the heat fits in {middle:.0%} of the picture (median of {count} maps; even: 50%); {doubt}."
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         said = [f"Left out {name}: {why}." for name, why in _pairs(found.get("dropped"))]
         said += [f"{name}: {why}" for name, why in _pairs(found.get("placing"))]
         empty = found["empty"]

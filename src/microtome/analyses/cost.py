@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from microtome.analysis import Analysis, Arrays, option
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.numerics.graph.counts import multiply_adds
 from microtome.panels import Bars, Panel, Table
@@ -42,6 +42,7 @@ class Cost(Analysis):
 
     needs = "weights"
     question = "choose"
+    reproducible = False  # times differ from run to run
     title = "Size, time, memory"
 
     batch: int = option(16, "images in the batch that is timed", low=1, high=1024)
@@ -84,13 +85,14 @@ class Cost(Analysis):
             taken.append(1e3 * (time.perf_counter() - began))
         return np.array(taken[2:])
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
         return [
             Table(title="Costs", columns=("cost",), rows="measure"),
             Bars(title="Where the parameters are", y=("parameters",), x="stage"),
         ]
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         parameters, stored, operations, alone, together, live = found["cost"].values
         heaviest = int(np.argmax(found["parameters"].values))
         share = 100 * found["parameters"].values[heaviest] / max(parameters, 1)
@@ -100,7 +102,8 @@ class Cost(Analysis):
             f"{found['parameters'].stage.values[heaviest]} holds {share:.0f} % of the parameters."
         )
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         return [
             f"Times hold for this machine, {int(found['threads'].values[0])} threads, in float32, while it did whatever else it did.",
             "Operations of kernels that torch's counter does not know (pooling, normalisation, activation) are not in the count.",

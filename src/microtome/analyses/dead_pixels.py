@@ -25,7 +25,7 @@ from torch import Tensor
 
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import Unmeasurable, WatchError
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.input_gradients import input_slopes
 from microtome.instruments.receptive_fields import fields
@@ -95,7 +95,8 @@ class DeadPixels(Analysis):
             pace.listener(Step(f"{specimen.name}: {what}", int(batch.index[-1]) + 1, len(taken), 0.0))
         return torch.stack(total).sum(0).numpy() / len(taken)
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         period = found["phase"].sizes["row"]
         shown: list[Panel] = [
             Grid(
@@ -126,7 +127,8 @@ class DeadPixels(Analysis):
             )
         return [*shown, Table(title="Smoothness of the output field", rows="method", columns=("smoothness",))]
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         even = {leg: float(found["evenness"].sel({"method": leg})) for leg in LEGS}
         if even["forecast"] >= EVEN:
             first = f"Strides and kernels read all pixels alike (weakest phase {even['forecast']:.2f} of the strongest)"
@@ -145,7 +147,8 @@ class DeadPixels(Analysis):
             tested = f"; the gradient explains R² {r2:.2f} of how far changing a single pixel moves the {asked}"
         return f"{first}; {measured}{tested}."
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         told = [
             f"Measured fields are noisy with {int(found['count'].values[0])} images: an even network shows a weakest phase below 1 "
             "as well. Compare with chance, the forecast and the twin, and raise --count before believing a small difference.",

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from microtome.analysis import Arrays, Census, option
+from microtome.analysis import Arrays, BatchValues, Census, option
 from microtome.errors import BadOption
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.layer_choice import mappable
 from microtome.instruments.projection import AT_ONCE, Passage, projected, told, visible
@@ -37,7 +37,7 @@ from microtome.numerics.maps.strata import edges
 from microtome.panels import Bars, Grid, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
-from microtome.tally import Tally, Top
+from microtome.tally import Top
 
 DEFAULT = ("shallow", "middle", "deep")
 DRAWN = 12  # layers with a picture
@@ -47,7 +47,7 @@ SAME = 0.5  # rank correlation above which a projection is called another's rath
 
 
 @final
-class Deconvnet(Census):
+class Deconvnet(Census[Top]):
     """Projections of the strongest activations, beside their patches."""
 
     needs = "images"
@@ -68,7 +68,7 @@ class Deconvnet(Census):
     size: int = option(112, "px, the longest side that a projection is kept with", low=8, high=2048)
     quantile: float = option(0.98, "rectgrad: the share of a rectifier's signals that is stopped", low=0.0, high=1.0)
 
-    def watched(self, specimen: Specimen) -> list[str]:
+    def layers_to_watch(self, specimen: Specimen) -> list[str]:
         if self.at != DEFAULT:
             return mappable(specimen, self.at)
         ends = [
@@ -76,20 +76,18 @@ class Deconvnet(Census):
         ]  # one branch of several is enough to begin with
         return mappable(specimen, ends)
 
-    def tally(self) -> Tally:
+    def empty_tally(self) -> Top:
         return Top(self.k)
 
-    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
+    def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         return peaks(specimen.layer(name), value, 1)
 
-    def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
-        assert isinstance(tally, Top)
+    def add(self, specimen: Specimen, tally: Top, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         for name, (values, cells) in seen.items():
             tally.add(name, batch.index, values, cells)
 
-    def settle(self, specimen: Specimen, images: Images, tally: Tally, twin: Tally | None) -> Arrays:
-        assert isinstance(tally, Top)
-        names = self.watched(specimen)
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Top, twin: Top | None) -> Arrays:
+        names = self.layers_to_watch(specimen)
         seats = windows(specimen, names)
         null = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
         arrays: dict[str, Any] = {}
@@ -135,7 +133,8 @@ class Deconvnet(Census):
         }
         return arrays, maker.passage, maker.doubt()
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         names = [str(name) for name in found["rectifiers"].layer.values]
         shown: list[Panel] = []
         for name in names[:DRAWN]:
@@ -158,7 +157,8 @@ class Deconvnet(Census):
         )
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         deep = str(found["rectifiers"].layer.values[-1])
         unit, random, _ = (float(found["likeness"].sel(layer=deep, measure=one)) for one in RIVALS)
         if not np.isfinite(unit):
@@ -171,7 +171,8 @@ class Deconvnet(Census):
             verdict = "and with untrained weights nothing of it was learnt" if not little else verdict
         return f"{_ruled(found, deep)} below {deep}. {_doubts(found, deep)} (rank correlation), {verdict}."
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         said = [
             "Projections by the deconvnet and guided rules are partial image recovery: their detail comes from the rule and the local "
             "connections, hardly from the class or the weights (Nie et al. 2018). Read them beside the three numbers, not alone.",

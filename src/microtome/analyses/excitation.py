@@ -16,16 +16,16 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from microtome.analysis import Arrays, Census, option
+from microtome.analysis import Arrays, BatchValues, Census, option
 from microtome.errors import SpecimenError, UnknownName, Unmeasurable, did_you_mean
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.gates import Gate, gates
 from microtome.numerics.graph.excitation import OPEN, SHUT, STILL, Explained, Gist, class_means, explained, gist, sums
 from microtome.panels import Curve, Heat, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
-from microtome.tally import Bundle, Rows, Tally, Total
+from microtome.tally import Bundle, Rows, Total
 
 SHOWN = 8  # images whose gates are shown one by one
 CLASSES = 4  # classes with a curve where none are named, as in the paper
@@ -33,7 +33,7 @@ ALL = "all classes"
 
 
 @final
-class Excitation(Census):
+class Excitation(Census[Bundle]):
     """Channel gates by class and by depth."""
 
     needs = "labels"
@@ -45,7 +45,7 @@ class Excitation(Census):
     classes: tuple[str, ...] = option((), "classes with a curve, by name; empty: four, evenly spread")
     units: int = option(50, "how many channels each curve shows, evenly spread", low=2, high=4096)
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
         try:
             found, others = gates(specimen)
         except SpecimenError as error:
@@ -54,22 +54,22 @@ class Excitation(Census):
             return f"the factors of its channels ({others[0]}{', …' if len(others) > 1 else ''}) come from no single layer's output"
         if not found:
             return "it has no gate: nowhere does one number per channel, computed from the image, multiply a map"
-        return Census.unfit(self, specimen, images)
+        return Census.refusal(self, specimen, images)
 
-    def watched(self, specimen: Specimen) -> list[str]:
+    def layers_to_watch(self, specimen: Specimen) -> list[str]:
         return list(dict.fromkeys(gate.watch for gate in gates(specimen)[0]))
 
-    def tally(self) -> Tally:
+    def empty_tally(self) -> Bundle:
         return Bundle({"sums": Total(), "first": Rows()})
 
-    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
+    def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         return {
             gate.name: gate.values(value.detach().clone()).float().cpu().numpy()
             for gate in gates(specimen)[0]
             if gate.watch == name
         }
 
-    def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
+    def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         total, first = _parts(tally)
         labels = batch.labels if batch.labels is not None else np.full(len(batch.index), -1)
         values = {name: one for each in seen.values() for name, one in each.items()}
@@ -81,7 +81,7 @@ class Excitation(Census):
         if early.any():
             first.add(batch.index[early], {name: one[early] for name, one in values.items()})
 
-    def settle(self, specimen: Specimen, images: Images, tally: Tally, twin: Tally | None) -> Arrays:
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Arrays:
         assert images.classes is not None and twin is not None
         found, others = gates(specimen)
         total, first = _parts(tally)
@@ -142,7 +142,8 @@ class Excitation(Census):
                 arrays[f"{prefix}/{gate.name}"] = array(values, ("class", "unit"), "gate", told, "mean gate")
         return arrays
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         shown: list[Panel] = []
         if not np.isnan(found["beyond_chance"].values).all():
             shown.append(
@@ -170,7 +171,8 @@ class Excitation(Census):
                 shown.append(Heat(title=f"{name}: gates of the first images", z=images, note="Down: images. Across: channels."))
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         layers, images = found["mean"].sizes["layer"], int(found["count"].sum())
         opened, shut = (100 * float(found[name].mean()) for name in ("open", "shut"))
         start = (
@@ -181,7 +183,8 @@ class Excitation(Census):
         )
         return start + _told(found) + ("" if bool(found["trained"].values[0]) else " The network is untrained.")
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         count, classes = int(found["count"].sum()), found["count"].sizes["class"]
         said = [
             "Different images drive untrained gates differently too, and classes differ in colour and size: only what exceeds the "
@@ -225,11 +228,8 @@ def _percent(share: float) -> str:
     return "unknown" if np.isnan(share) else f"{100 * share:.0f} %" if share >= 0.005 else "nothing"
 
 
-def _parts(tally: Tally) -> tuple[Total, Rows]:
-    assert isinstance(tally, Bundle)
-    total, first = tally["sums"], tally["first"]
-    assert isinstance(total, Total) and isinstance(first, Rows)
-    return total, first
+def _parts(tally: Bundle) -> tuple[Total, Rows]:
+    return tally.total("sums"), tally.rows("first")
 
 
 def _stacked(total: Total, found: Sequence[Gate], labels: Sequence[int]) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:

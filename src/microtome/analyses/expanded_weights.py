@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.numerics.graph.linearised import Linearised, central
 from microtome.numerics.weights.kernels import kernels
@@ -68,7 +68,7 @@ class ExpandedWeights(Analysis):
     k: int = option(6, "how many of the strongest input channels of each", low=1, high=64)
     grid: int = option(9, "largest side of the cropped expanded weights, in cells of the earlier layer", low=1, high=65)
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
         """Why there are no two convolutions to look between, or an empty text."""
         found = _convolutions(specimen)
         if len(found) < 2:
@@ -128,7 +128,8 @@ class ExpandedWeights(Analysis):
             )
         return inside[-1]
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         target, source = str(found["inside"].target.values[0]), str(found["source"].values[0])
         colours = "Red excites, blue inhibits, white is nothing."
         return [
@@ -140,7 +141,8 @@ class ExpandedWeights(Analysis):
             Table(title=f"Which channels of {source}", rows="unit", columns=("expanded_channel", "expanded_strength")),
         ]  # fmt: skip
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         target, source = str(found["inside"].target.values[0]), str(found["source"].values[0])
         own, twin = found["share"].values, found["twin_share"].values
         ranks = [found[name].sizes["rank"] for name in ("channel", "expanded_channel")]
@@ -152,7 +154,8 @@ class ExpandedWeights(Analysis):
             f"{100 * twin[1]:.0f} % untrained."
         )
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         inside, bend = float(found["inside"].values[0]), float(found["bend"].values[0])
         told = [
             "Expanded weights leave out which rectifiers are open, so they say what could reach a unit, not what does in a picture.",

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from microtome.analysis import Arrays, Census, option
-from microtome.finding import array
+from microtome.analysis import Arrays, BatchValues, Census, option
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.layer_choice import mappable
 from microtome.numerics.statistics.positions import firing
 from microtome.panels import Bars, Grid, Panel
 from microtome.scan import Batch
 from microtome.specimen import Specimen
-from microtome.tally import Bundle, Rows, Tally, Total
+from microtome.tally import Bundle, Rows, Total
 
 SIDE = 64  # px, the most that a shown map has
 DRAWN = 12  # layers with a picture; all have arrays
@@ -32,7 +32,7 @@ DEFAULT = ("shallow", "middle", "deep", "last3")
 
 
 @final
-class Features(Census):
+class Features(Census[Bundle]):
     """Feature maps, strongest units, dead units."""
 
     needs = "images"
@@ -45,23 +45,20 @@ class Features(Census):
     units: int = option(12, "units to show of each layer", low=1, high=4096)
     sort: Literal["energy", "first"] = option("energy", "which units: the strongest over all images, or the first")
 
-    def watched(self, specimen: Specimen) -> list[str]:
+    def layers_to_watch(self, specimen: Specimen) -> list[str]:
         return mappable(specimen, [one for one in self.at if self.at != DEFAULT or one in specimen.aliases])
 
-    def tally(self) -> Tally:
+    def empty_tally(self) -> Bundle:
         return Bundle({"sums": Total(), "shown": Rows()})
 
-    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
+    def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         maps = specimen.layer(name).maps(value.detach())
         sums = firing(maps.flatten(2))
         return sums, _small(maps[: self.count].float()).cpu().numpy()
 
-    def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
-        assert isinstance(tally, Bundle)
-        sums, shown = tally["sums"], tally["shown"]
-        assert isinstance(sums, Total)
-        assert isinstance(shown, Rows)
-        told = {name: seen[name] for name in self.watched(specimen)}
+    def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
+        sums, shown = tally.total("sums"), tally.rows("shown")
+        told = {name: seen[name] for name in self.layers_to_watch(specimen)}
         sums.add(
             len(batch.index),
             {f"{key}/{name}": one for name, (parts, _) in told.items() for key, one in parts._asdict().items()},
@@ -71,13 +68,10 @@ class Features(Census):
             maps = {f"map/{name}": one[:few] for name, (_, one) in told.items()}
             shown.add(batch.index[:few], maps | {"picture": batch.pixels[:few]})
 
-    def settle(self, specimen: Specimen, images: Images, tally: Tally, twin: Tally | None) -> Arrays:
-        assert isinstance(tally, Bundle)
-        assert isinstance(twin, Bundle)
-        names = self.watched(specimen)
-        sums, shown = tally["sums"], tally["shown"]
-        assert isinstance(sums, Total)
-        assert isinstance(shown, Rows)
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Arrays:
+        assert twin is not None  # `with_twin` asks for it
+        names = self.layers_to_watch(specimen)
+        sums, shown = tally.total("sums"), tally.rows("shown")
         titles = {"image": [images.names[place] for place in shown.index]}
         arrays: dict[str, Any] = {
             "picture": array(shown.column("picture"), ("image", "row", "col", "rgb"), "8-bit grey levels", titles)
@@ -95,7 +89,8 @@ class Features(Census):
             arrays[f"strength/{name}"] = array(strength, ("unit",), "activation (root of the mean square)")
         return arrays | _shares("", tally, names) | _shares("twin_", twin, names)
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         shown: list[Panel] = [Grid(title="The pictures", z="picture", across="image", each=False)]
         negative = found["negative_share"].values
         for name, below in list(zip(map(str, found["dead_share"].layer.values), negative, strict=True))[:DRAWN]:
@@ -113,7 +108,8 @@ class Features(Census):
         shown.append(Bars(title="Zeros among the activations", y=("sparsity",), x="layer", null=("twin_sparsity",)))
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         count, layers = int(found["seen"].values[0]), [str(name) for name in found["dead_share"].layer.values]
         broken = [name for name in layers if not np.isfinite(found[f"strength/{name}"].values).all()]
         if broken:
@@ -144,7 +140,8 @@ class Features(Census):
             f"layers; {zeros}"
         )
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         count, few = int(found["seen"].values[0]), int(found["twin_seen"].values[0])
         told = [
             f"A unit that never fires on {count} images may fire on others.",
@@ -171,8 +168,7 @@ def _small(maps: torch.Tensor) -> torch.Tensor:
 
 def _shares(prefix: str, tally: Bundle, names: Sequence[str]) -> dict[str, Any]:
     """Shares of dead units, zeros and negative values, each (layer,); that of dead units only where nothing is negative."""
-    sums = tally["sums"]
-    assert isinstance(sums, Total)
+    sums = tally.total("sums")
     negative = np.array([float(sums[f"negative/{name}"]) / sums.count for name in names])
     dead = np.array([float((sums[f"fired/{name}"] == 0).mean()) for name in names])
     told = {"layer": list(names)}

@@ -17,9 +17,9 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from microtome.analysis import Analysis, Arrays, Needs, few, option
+from microtome.analysis import Analysis, Arrays, Needs, option, twin_indices
 from microtome.errors import Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.attribution import METHODS, Sights, evidence, seated, sights
 from microtome.instruments.class_matching import matched, scores_missing
@@ -30,7 +30,7 @@ from microtome.numerics.receptive.geometry import resampled
 from microtome.numerics.statistics.intervals import Interval, bootstrap, wilson
 from microtome.numerics.statistics.trends import median, ranks, relative_loss, slope
 from microtome.panels import Bars, Heat, Panel, Question, Table
-from microtome.scan import Batch, Pace, forget, through
+from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen
 from microtome.tally import Rows
 
@@ -71,8 +71,8 @@ class Objects(Analysis):
     grid: int = option(7, "side of the common grid on which maps are scored, in cells", low=2, high=64)
     seed: int = option(0, "of the bootstrap over images", low=0)
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
-        return Analysis.unfit(self, specimen, images) or scores_missing(specimen)
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
+        return Analysis.refusal(self, specimen, images) or scores_missing(specimen)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         assert images is not None  # `unfit` has refused before
@@ -83,10 +83,10 @@ class Objects(Analysis):
         shown = seated(shown, self.place, specimen.recipe.size)
         name = min(reversed(shown.names), key=lambda one: shown.where[one].row.count * shown.where[one].col.count)
         own = self._rows(specimen, marked, answers, shown, name, pace, "own")
-        some = marked.take(few(len(marked)))
+        some = marked.take(twin_indices(len(marked)))
         twin = specimen.working_twin(seed=1 if specimen.trained is False else 0)
-        null = self._rows(twin, some, answers[few(len(marked))], shown, name, pace, "twin")
-        columns = _columns(own, null, np.asarray(few(len(marked))))
+        null = self._rows(twin, some, answers[twin_indices(len(marked))], shown, name, pace, "twin")
+        columns = _columns(own, null, np.asarray(twin_indices(len(marked))))
         known = marked.facts("clutter")
         if known is not None and not np.isnan(known).any():
             columns["clutter"] = known
@@ -100,7 +100,7 @@ class Objects(Analysis):
         found["unmarked"] = array(len(images) - len(marked), (), "images")
         found["trained"] = array(float("nan") if specimen.trained is None else float(specimen.trained), (), "1")
         for run in ("own", "twin"):
-            forget(pace, self._key(specimen, marked if run == "own" else some, run))
+            discard_tally(pace, self._key(specimen, marked if run == "own" else some, run))
         return found
 
     def _asked(self, how: str) -> str:
@@ -132,10 +132,11 @@ class Objects(Analysis):
             rows.add(batch.index, {name: one.numpy() for name, one in scored.items()} | judged)
 
         what = f"{specimen.name}: objects" + (" of the untrained twin" if run == "twin" else "")
-        through(specimen, images, rows, pace, visit, what=what, key=self._key(specimen, images, run))
+        scan_batches(specimen, images, rows, pace, visit, what=what, key=self._key(specimen, images, run))
         return rows
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         scored = not np.isnan(found["accuracy"].values).all()
         note = "Grey: a blob in the middle of the picture, and the untrained twin. 0 is an even map."
         shown: list[Panel] = []
@@ -156,7 +157,9 @@ class Objects(Analysis):
         shown.append(Table(title="Trends", rows="pair", columns=("slope", "slope_low", "slope_high")))
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
+
         def value(name: str) -> tuple[float, float, float]:
             value, low, high = (float(found[part].sel(measure=name)) for part in ("overall", "overall_low", "overall_high"))
             return value, low, high
@@ -176,7 +179,8 @@ class Objects(Analysis):
         ends += _ends(found["accuracy_by_clutter"], "plainest", "most cluttered")
         return f"{text}. Accuracy {right[0]:.0%} ({right[1]:.0%} to {right[2]:.0%}){''.join(ends)}."
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         said = {str(key): str(value) for key, value in zip(found["said"].criterion.values, found["said"].values, strict=True)}
         told = [
             "One network says nothing about its family: compare at least two of each before blaming width, depth or attention."

@@ -19,9 +19,9 @@ from typing import Any, Literal, final
 import numpy as np
 import torch
 
-from microtome.analysis import TWIN_COUNT, Arrays, Census, few, option
+from microtome.analysis import TWIN_COUNT, Arrays, BatchValues, Census, option, twin_indices
 from microtome.errors import BadOption
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.layer_choice import mappable
 from microtome.instruments.strongest_patches import Window, chosen_units, crops, fired, grid_place, peaks, windows
@@ -29,7 +29,7 @@ from microtome.numerics.statistics.selectivity import agreement, chance_agreemen
 from microtome.panels import Bars, Grid, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
-from microtome.tally import Bundle, Tally, Top
+from microtome.tally import Bundle, Top
 
 DEFAULT = ("shallow", "middle", "deep")
 DRAWN = 12  # layers with a picture; all have values and places
@@ -37,7 +37,7 @@ AXES = {"axis": ["image", "row", "col"]}
 
 
 @final
-class Patches(Census):
+class Patches(Census[Bundle]):
     """The k strongest patches of every unit."""
 
     needs = "images"
@@ -55,40 +55,33 @@ class Patches(Census):
     per_image: int = option(1, "how many patches of a unit may come from one image", low=1, high=100)
     size: int = option(112, "px, the longest side that a patch is kept with", low=8, high=2048)
 
-    def watched(self, specimen: Specimen) -> list[str]:
+    def layers_to_watch(self, specimen: Specimen) -> list[str]:
         return mappable(specimen, [one for one in self.at if self.at != DEFAULT or one in specimen.aliases])
 
-    def tally(self) -> Tally:
+    def empty_tally(self) -> Bundle:
         return Bundle({"all": Top(self.k), "few": Top(self.k)})
 
-    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
+    def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         return peaks(specimen.layer(name), value, self.per_image)
 
-    def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
-        assert isinstance(tally, Bundle)
-        every, some = tally["all"], tally["few"]
-        assert isinstance(every, Top)
-        assert isinstance(some, Top)
+    def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
+        every, some = tally.top("all"), tally.top("few")
         index = np.tile(batch.index, len(next(iter(seen.values()))[0]) // len(batch.index))
-        known = np.isin(index, few(batch.total))  # the images that the untrained twin sees too
+        known = np.isin(index, twin_indices(batch.total))  # the images that the untrained twin sees too
         for name, (values, cells) in seen.items():
             every.add(name, index, values, cells)
             if batch.total > TWIN_COUNT and known.any():
                 some.add(name, index[known], values[known], cells[known])
 
-    def settle(self, specimen: Specimen, images: Images, tally: Tally, twin: Tally | None) -> Arrays:
-        assert isinstance(tally, Bundle)
-        assert isinstance(twin, Bundle)
-        top, some, null = tally["all"], tally["few"], twin["all"]
-        assert isinstance(top, Top)
-        assert isinstance(some, Top)
-        assert isinstance(null, Top)
-        names = self.watched(specimen)
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Arrays:
+        assert twin is not None  # `with_twin` asks for it
+        top, some, null = tally.top("all"), tally.top("few"), twin.top("all")
+        names = self.layers_to_watch(specimen)
         seats = windows(specimen, names)
         arrays: dict[str, Any] = {}
         for name in names:
             arrays |= self._layer(specimen, images, name, top, seats[name])
-        watched = few(len(images))
+        watched = twin_indices(len(images))
         labels = None if images.labels is None else np.asarray(images.labels)
         own = [fired(some if len(images) > TWIN_COUNT else top, name)[1] for name in names]
         twins = [fired(null, name)[1] for name in names]
@@ -141,7 +134,8 @@ class Patches(Census):
         told = labels is not None and np.isfinite(chance_agreement(labels))
         return chosen_units(self.sort, self.units, value, image, labels if told else None)
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         names = [str(name) for name in found["extent"].layer.values]
         shown: list[Panel] = []
         for name in names[:DRAWN]:
@@ -166,7 +160,8 @@ class Patches(Census):
         )
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         names = [str(name) for name in found["extent"].layer.values]
         deep, k = {"layer": names[-1]}, found[f"value/{names[-1]}"].sizes["rank"]
         if float(found["silent"].sel(deep)) == 1:
@@ -184,7 +179,8 @@ class Patches(Census):
             f"{null:.2f}, chance {even:.2f}); {above:.0%} of its units are above 95% of the twin's, so {told}; {others}."
         )
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         names = [str(name) for name in found["extent"].layer.values]
         count, watched = (int(one) for one in found["seen"].values)
         told = [

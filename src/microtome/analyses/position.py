@@ -20,7 +20,7 @@ from torch import Tensor
 
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.attention import (
     Tokens,
@@ -33,7 +33,7 @@ from microtome.instruments.attention import (
 )
 from microtome.numerics.graph.attention import Hill, attention_distances, cell_distances, hill, offsets, to_the_grid
 from microtome.panels import Curve, Grid, Panel, Question, Table
-from microtome.scan import Batch, Pace, forget, through
+from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen
 from microtome.specimen.layers import kind_of
 from microtome.tally import Rows
@@ -52,14 +52,14 @@ class Position(Analysis):
     scales: tuple[float, ...] = option((0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "what the normalised colours are multiplied by")
     count: int = option(16, "how many images, evenly from the set", low=1, high=100_000)
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if not attention_paths(specimen.net):
             among = [part for part in specimen.net.modules() if hasattr(part, "num_heads")]
             hidden = [type(part).__name__ for part in among if kind_of(part) == "attention"]
             if hidden:
                 return f"its attention ({hidden[0]}) has no map over positions that could be seen"
             return "it has no attention over positions"
-        return Analysis.unfit(self, specimen, images)
+        return Analysis.refusal(self, specimen, images)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         assert images is not None  # `unfit` has refused before
@@ -82,7 +82,7 @@ class Position(Analysis):
             "trained": array(float("nan") if specimen.trained is None else float(specimen.trained), (), "1"),
         }
         for one, run in ((specimen, "attention"), (twin, "attention of the untrained twin")):
-            forget(pace, self._key(one, taken, run))
+            discard_tally(pace, self._key(one, taken, run))
         return found
 
     def _key(self, specimen: Specimen, images: Images, run: str) -> list[str]:
@@ -108,7 +108,7 @@ class Position(Analysis):
             rows.add(batch.index, columns | self._content(specimen, batch.x))
 
         distances = {path: cell_distances(one.grid, one.cell).to(specimen.device) for path, one in tokens.items()}
-        through(specimen, images, rows, pace, visit, what=f"{specimen.name}: {run}", key=self._key(specimen, images, run))
+        scan_batches(specimen, images, rows, pace, visit, what=f"{specimen.name}: {run}", key=self._key(specimen, images, run))
         return rows
 
     def _content(self, specimen: Specimen, x: Tensor) -> dict[str, Any]:
@@ -133,7 +133,8 @@ class Position(Analysis):
         told, title = {"scale": list(self.scales)}, "untrained twin" if prefix else "share of positional power"
         return {f"{prefix}share": array(share, ("scale",), "share", told, title)}
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         shown: list[Panel] = []
         if found["mean_distance"].sizes["layer"] > 1:
             shown.append(
@@ -161,7 +162,8 @@ class Position(Analysis):
             ]  # fmt: skip
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         mean, twin, even = (found[name].values for name in ("mean_distance", "twin_mean_distance", "uniform_distance"))
         names = found["mean_distance"].layer.values
         ratio = mean / even
@@ -188,7 +190,8 @@ class Position(Analysis):
         end = " The network is untrained." if float(found["trained"]) == 0 else ""
         return "; ".join(said) + "." + end
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         said = [
             "Distances are between centres of patches; attention to class and register tokens is left out, and what remains is made "
             "to sum to one ('to the grid' says how much remains).",

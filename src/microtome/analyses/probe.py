@@ -17,9 +17,9 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from microtome.analysis import Arrays, Census, few, option
+from microtome.analysis import Arrays, BatchValues, Census, option, twin_indices
 from microtome.errors import Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.numerics.probes.logistic import logistic_probe
 from microtome.numerics.probes.ridge import learning_curve, ridge_probe, smallest_class
@@ -28,13 +28,13 @@ from microtome.numerics.statistics.positions import means
 from microtome.panels import Curve, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
-from microtome.tally import Bundle, Rows, Tally
+from microtome.tally import Bundle, Rows
 
 Part = tuple[Rows, np.ndarray[Any, Any]]  # features and labels of images, and which of them (image,) are meant
 
 
 @final
-class Probe(Census):
+class Probe(Census[Bundle]):
     """Linear probe at every chosen layer."""
 
     needs = "labels"
@@ -51,27 +51,27 @@ class Probe(Census):
         (), "images of each class that a new head learns from; empty: up to four powers of two", low=1
     )
 
-    def watched(self, specimen: Specimen) -> list[str]:
+    def layers_to_watch(self, specimen: Specimen) -> list[str]:
         return specimen.distinct(self.at)
 
-    def tally(self) -> Tally:
+    def empty_tally(self) -> Bundle:
         return Bundle({"rows": Rows()})
 
-    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: dict[str, Any]) -> Any:
+    def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         if value.dim() < 3:
             return value.float().cpu().numpy().copy()
         units_first = specimen.layer(name).layout == "nchw"
         return means(value.flatten(2) if units_first else value.flatten(1, -2).transpose(1, 2)).float().numpy()
 
-    def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
-        rows = _rows(tally)
+    def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
+        rows = tally.rows("rows")
         labels = batch.labels if batch.labels is not None else np.full(len(batch.index), -1)
         rows.add(batch.index, {"labels": labels, **seen})
 
-    def settle(self, specimen: Specimen, images: Images, tally: Tally, twin: Tally | None) -> Arrays:
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Arrays:
         assert twin is not None
-        names = self.watched(specimen)
-        rows, twin_rows = _rows(tally), _rows(twin)
+        names = self.layers_to_watch(specimen)
+        rows, twin_rows = tally.rows("rows"), twin.rows("rows")
         labels, known = rows.column("labels"), self._judged(rows)
         if not known.any():
             raise Unmeasurable(
@@ -79,7 +79,7 @@ class Probe(Census):
                 f"each class; here the largest class has {np.bincount(labels[labels >= 0], minlength=1).max()}."
             )
         shared = np.zeros(len(images), dtype=bool)
-        shared[few(len(images))] = True
+        shared[twin_indices(len(images))] = True
         both = known & shared[rows.index]
         both[both] = _kept(labels[both], self.folds)
         correct, arrays = self._classifier(
@@ -169,7 +169,8 @@ class Probe(Census):
         """Right (True) or wrong for each image of the part, each answered by a probe not fitted to it."""
         return probe(*self._features(part, name), self.folds, self.seed).correct
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         columns = ["accuracy", "accuracy_low", "accuracy_high", "accuracy_few", "twin_accuracy"]
         curves, nulls, both = ("accuracy",), ("twin_accuracy",), ""
         if "logistic" in found:
@@ -192,7 +193,8 @@ class Probe(Census):
             ),
         ]  # fmt: skip
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         best = int(np.argmax(found["accuracy"].values))
         low, high = found["accuracy_low"].values[best], found["accuracy_high"].values[best]
         count, twin_count = (int(one) for one in found["count"].values)
@@ -217,7 +219,8 @@ class Probe(Census):
             f"the most frequent class {100 * found['chance'].values[0]:.1f} %; {head}."
         )
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         count, twin_count = (int(one) for one in found["count"].values)
         said = ["Features are averaged over positions; a head that uses positions can do better.",
                 "The best layer was picked on the same images that scored it, so its accuracy is slightly too high.",
@@ -238,10 +241,3 @@ def _kept(labels: np.ndarray[Any, Any], folds: int) -> np.ndarray[Any, Any]:
     """Which labels (image,) occur at least `folds` times; none where fewer than two classes do."""
     frequent = np.bincount(labels)[labels] >= folds if len(labels) else np.zeros(0, dtype=bool)
     return frequent if len(np.unique(labels[frequent])) > 1 else np.zeros(len(labels), dtype=bool)
-
-
-def _rows(tally: Tally) -> Rows:
-    assert isinstance(tally, Bundle)
-    rows = tally["rows"]
-    assert isinstance(rows, Rows)
-    return rows

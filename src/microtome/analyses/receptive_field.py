@@ -18,7 +18,7 @@ import numpy as np
 
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.receptive_fields import fields, probed
 from microtome.numerics.receptive.field import Field
@@ -63,7 +63,8 @@ class ReceptiveField(Analysis):
             )
         return _settled(specimen, found, size)
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         rows, cols = found["side"].values
         picture = f"{rows:.0f} px" if rows == cols else f"{rows:.0f} x {cols:.0f} px"
         shown: list[Panel] = [
@@ -79,7 +80,8 @@ class ReceptiveField(Analysis):
         columns = ("size", "smallest", "jump", "center", "spread", "remark")
         return [*shown, Table(title="All layers", rows="layer", columns=columns)]
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         size, whole = found["size"], found["whole"].values
         side = float(found["side"].values.min())
         names = [str(name) for name in size.coords["layer"].values]
@@ -106,7 +108,8 @@ class ReceptiveField(Analysis):
             parts.append("no layer sees the whole picture before it begins, so each has something new to see")
         return "; ".join(parts) + "."
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         told = [
             "A theoretical field says which pixels can matter at all; trained and untrained networks use a small part of it (erf).",
             "Fields are told unclipped: what lies beyond the edge is padding. Windows that are cut by the picture's edge count as cut.",

@@ -15,9 +15,9 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from microtome.analysis import Arrays, Census, Seen
+from microtome.analysis import Arrays, BatchValues, Census
 from microtome.errors import Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.numerics.statistics.distances import w1_over_sigma
@@ -26,11 +26,11 @@ from microtome.numerics.statistics.intervals import bootstrap
 from microtome.panels import Bars, Panel, Scatter, Table
 from microtome.scan import Batch
 from microtome.specimen import Block, Specimen
-from microtome.tally import Bundle, Rows, Tally, Total
+from microtome.tally import Bundle, Rows, Total
 
 
 @final
-class Redundancy(Census):
+class Redundancy(Census[Bundle]):
     """Blocks ranked by how little they do."""
 
     needs = "images"
@@ -38,7 +38,7 @@ class Redundancy(Census):
     title = "Blocks that change little"
     with_twin = True
 
-    def watched(self, specimen: Specimen) -> list[str]:
+    def layers_to_watch(self, specimen: Specimen) -> list[str]:
         blocks = _judged(specimen)
         if not blocks:
             raise Unmeasurable(
@@ -46,10 +46,10 @@ class Redundancy(Census):
             )
         return [name for block in blocks for name in (f"<{block.entry}", block.exit)]
 
-    def tally(self) -> Tally:
+    def empty_tally(self) -> Bundle:
         return Bundle({"rows": Rows(), "sums": Total()})
 
-    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: Seen) -> Any:
+    def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         if name.startswith("<"):  # cloned, since a residual branch may begin with an in-place activation
             return value.clone(), seen.once(centered_gram, name, value)
         block = next(block for block in _judged(specimen) if block.exit == name)
@@ -60,10 +60,8 @@ class Redundancy(Census):
         before, after = (_positions(specimen, name, one) for one in (entry[0], value))
         return *influence_and_angle(before, after), (entry[1], seen.once(centered_gram, name, value))
 
-    def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
-        assert isinstance(tally, Bundle)
-        rows, sums = tally["rows"], tally["sums"]
-        assert isinstance(rows, Rows) and isinstance(sums, Total)
+    def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
+        rows, sums = tally.rows("rows"), tally.total("sums")
         told = [seen[block.exit] for block in _judged(specimen)]
         rows.add(
             batch.index,
@@ -75,8 +73,8 @@ class Redundancy(Census):
         if len(batch.index) >= 4:
             sums.add(len(batch.index), {"hsic": torch.stack([hsic_matrix(torch.stack(one[2])) for one in told]).numpy()})
 
-    def settle(self, specimen: Specimen, images: Images, tally: Tally, twin: Tally | None) -> Arrays:
-        assert isinstance(tally, Bundle) and isinstance(twin, Bundle)
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Arrays:
+        assert twin is not None
         blocks = _judged(specimen)
         told = {"block": [block.name for block in blocks]}
         values: dict[str, np.ndarray[Any, Any]] = {}
@@ -109,7 +107,7 @@ class Redundancy(Census):
             "trained": array([specimen.trained is not False], ("criterion",), "1"),
         }
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
         return [
             Bars(
                 title="How much each block changes", y=("influence",), x="block", low="influence_low", high="influence_high",
@@ -125,7 +123,8 @@ class Redundancy(Census):
             ),
         ]  # fmt: skip
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         first = int(np.argmin(found["rank"].values))
         name, value = found["rank"].block.values[first], found["influence"].values[first]
         low, high = found["influence_low"].values[first], found["influence_high"].values[first]
@@ -142,7 +141,8 @@ class Redundancy(Census):
             else "No block changes less than random weights make it, so this is no evidence of redundancy."
         )
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         branched = [str(name) for name in found["exit"].values if str(name).endswith("]")]
         said = (
             [
@@ -186,8 +186,7 @@ def _positions(specimen: Specimen, name: str, value: torch.Tensor) -> torch.Tens
 
 def _summary(tally: Bundle) -> dict[str, np.ndarray[Any, Any]]:
     """Means over images with bootstrap intervals, and CKA from the sums, each (block,)."""
-    rows, sums = tally["rows"], tally["sums"]
-    assert isinstance(rows, Rows) and isinstance(sums, Total)
+    rows, sums = tally.rows("rows"), tally.total("sums")
     influence = [bootstrap(one) for one in rows.column("influence").T]
     hsic = torch.from_numpy(sums["hsic"]) if "hsic" in sums else torch.full((len(influence), 2, 2), torch.nan).double()
     return {

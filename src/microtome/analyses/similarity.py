@@ -15,21 +15,21 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from microtome.analysis import Arrays, Census, Seen, option
+from microtome.analysis import Arrays, BatchValues, Census, option
 from microtome.errors import Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.panels import Curve, Heat, Panel
 from microtome.scan import Batch
 from microtome.specimen import Specimen
-from microtome.tally import Tally, Total
+from microtome.tally import Total
 
 GROUPS = 20  # batches are dealt into this many groups for the jackknife
 
 
 @final
-class Similarity(Census):
+class Similarity(Census[Total]):
     """CKA between all pairs of layers."""
 
     needs = "images"
@@ -39,7 +39,7 @@ class Similarity(Census):
 
     at: tuple[str, ...] = option(("blocks",), "the layers to compare: names, globs or aliases")
 
-    def watched(self, specimen: Specimen) -> list[str]:
+    def layers_to_watch(self, specimen: Specimen) -> list[str]:
         names = specimen.find(self.at)
         if len(names) < 2:
             raise Unmeasurable(
@@ -47,14 +47,13 @@ class Similarity(Census):
             )
         return names
 
-    def tally(self) -> Tally:
+    def empty_tally(self) -> Total:
         return Total()
 
-    def reduced(self, specimen: Specimen, name: str, value: torch.Tensor, seen: Seen) -> Any:
+    def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         return seen.once(centered_gram, name, value)
 
-    def add(self, specimen: Specimen, tally: Tally, batch: Batch, seen: dict[str, Any], logits: torch.Tensor) -> None:
-        assert isinstance(tally, Total)
+    def add(self, specimen: Specimen, tally: Total, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         if len(batch.index) < 4:  # the unbiased estimate does not exist for fewer
             tally.add(0, {"left_out": [float(len(batch.index))]})
             return
@@ -65,11 +64,11 @@ class Similarity(Census):
         sums[batch.number % GROUPS] = matrix[np.ix_(order, order)]
         tally.add(len(batch.index), {"hsic": sums, "batches": np.eye(GROUPS)[batch.number % GROUPS]})
 
-    def settle(self, specimen: Specimen, images: Images, tally: Tally, twin: Tally | None) -> Arrays:
-        assert isinstance(tally, Total) and isinstance(twin, Total)
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Total, twin: Total | None) -> Arrays:
+        assert twin is not None
         if "hsic" not in tally or "hsic" not in twin:
             raise Unmeasurable(f"similarity needs at least 4 images and was given {len(images)}.")
-        names = sorted(self.watched(specimen), key=lambda name: specimen.layer(name).order)
+        names = sorted(self.layers_to_watch(specimen), key=lambda name: specimen.layer(name).order)
         value, error = _with_error(tally)
         twin_value, twin_error = _with_error(twin)
         square = {"layer": names, "layer_": names}
@@ -86,7 +85,7 @@ class Similarity(Census):
             "count": array([tally.count, twin.count], ("source",), "images", {"source": ["network", "untrained twin"]}),
         }
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
         return [
             Heat(title="CKA between all layers", z="cka", low=0.0, high=1.0, note="1: the same up to rotation and scale."),
             Heat(title="CKA of the untrained twin", z="twin_cka", low=0.0, high=1.0, note="What random weights give."),
@@ -96,7 +95,8 @@ class Similarity(Census):
             ),
         ]  # fmt: skip
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         step, twin = found["step"].values, found["twin_step"].values
         if np.isnan(step).all():
             return "No layer varies between these images, so there is nothing to compare."
@@ -108,7 +108,8 @@ class Similarity(Census):
             f"{above} of {len(step)} steps are more alike than random weights make them."
         )
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         said = [
             "CKA follows the strongest directions of the features and can be moved by a few outliers without any change of function "
             "(Davari et al. 2022, arXiv:2210.16156).",

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import matched, scores_missing
 from microtome.numerics.graph.paths import Length, evened, lengths, profile
@@ -48,8 +48,8 @@ class Supervision(Analysis):
 
     count: int = option(32, "how many images the gradient is averaged over, evenly spread", low=1, high=10_000)
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
-        if reason := Analysis.unfit(self, specimen, images) or scores_missing(specimen):
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
+        if reason := Analysis.refusal(self, specimen, images) or scores_missing(specimen):
             return reason
         return "" if len(_layers(specimen)) > 1 else "it has fewer than two layers with weights, so there is no depth"
 
@@ -74,7 +74,7 @@ class Supervision(Analysis):
             pace.listener(Step(f"{specimen.name}: gradients", int(batch.index[-1]) + 1, len(taken), 0.0))
         return _settled(names, far, sums, loss, len(taken), asked, specimen.trained)
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
         return [
             Curve(title="Weight layers between each layer and the loss", y=("shortest",), x="layer",
                   note="The shortest path, on the graph that was executed; 0 for the classifier."),
@@ -85,7 +85,8 @@ class Supervision(Analysis):
                   columns=("shortest", "mean_length", "paths", "strength", "twin_strength", "gradient", "twin_gradient")),
         ]  # fmt: skip
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         short = found["shortest"].values
         known = short[np.isfinite(short)]
         own, twin = (float(found["decades"].sel(source=one)) for one in ("network", "untrained twin"))
@@ -96,7 +97,8 @@ class Supervision(Analysis):
             + ("" if bool(found["trained"].values[0]) else " The network is untrained.")
         )
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         said = [
             f"The loss is the cross entropy {found['asked'].values[0]}.",
             "Short paths are a property of the architecture: they say how directly a layer could be supervised, not that this is why "

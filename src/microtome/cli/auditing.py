@@ -140,7 +140,7 @@ def _told(finding: "Finding", known: Collection[tuple[str, str]]) -> str:
     lines += [
         f"{id} {text}" for id, text in zip(rules, finding["outcome"].values, strict=True) if str(text).startswith("not checked")
     ]
-    return "\n".join([*lines, finding.line])
+    return "\n".join([*lines, finding.headline])
 
 
 def _short(edit: str, most: int = 100) -> str:
@@ -164,7 +164,7 @@ def _mended(specimen: "Specimen", finding: "Finding", path: str, asked: str) -> 
     trained ones (or unknown: a module of one's own) they would undo what was learnt, so the command is printed instead.
     """
     from microtome.analyses.audit.sarif import entries
-    from microtome.edit import edited, parsed
+    from microtome.edit import apply_edits, parse
 
     left: list[str] = []
     changed = specimen
@@ -175,12 +175,12 @@ def _mended(specimen: "Specimen", finding: "Finding", path: str, asked: str) -> 
         if not one["edit"]:
             left.append(f"{one['rule']}: no edit; {one['fix']}")
             continue
-        edit = parsed(one["edit"])
+        edit = parse(one["edit"])
         try:
-            if specimen.trained is not False and not edit.unfit(changed) and edit.preserves(changed).how == "no":
+            if specimen.trained is not False and not edit.refusal(changed) and edit.preserves(changed).how == "no":
                 left.append(f"{one['rule']}: not made, for {_unasked(edit, asked)}")
                 continue
-            changed = edited(changed, [edit])
+            changed = apply_edits(changed, [edit])
         except Uneditable as error:
             left.append(f"{one['rule']}: {error} {one['fix']}")
             continue
@@ -198,5 +198,5 @@ def _unasked(edit: "Edit", asked: str) -> str:
     """Why an edit is not made unasked, and how to ask for it."""
     return (
         f"{edit.name()} changes the function of trained weights: it has to be trained after. Ask for it: "
-        f"microtome edit {asked} {shlex.quote(edit.spelt())} --out edited.safetensors"
+        f"microtome edit {asked} {shlex.quote(edit.to_cli())} --out edited.safetensors"
     )

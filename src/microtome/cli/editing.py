@@ -54,14 +54,14 @@ def _edits() -> str:
 
 
 def _edited(specimen: str, edits: Sequence[str], out: str, **said: Any) -> None:
-    from microtome.edit import edited, parsed
+    from microtome.edit import apply_edits, parse
     from microtome.specimen.saving import weights_path
 
     weights_path(out)
-    wanted = [parsed(word) for word in edits]
+    wanted = [parse(word) for word in edits]
     told = {**said, "weights": [said["weights"]], "recipe": [said["recipe"]]}
     (opened,) = [one() for one in arguments.openers([specimen], told)]
     for one in wanted:
-        opened = edited(opened, [one])
+        opened = apply_edits(opened, [one])
         click.echo(opened.edits[-1].line)
     click.echo(f"Written: {opened.save(out)} ({opened.name}). Open it by its name: microtome analyze {out} IMAGES")

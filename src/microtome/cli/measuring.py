@@ -33,9 +33,9 @@ def measured(
     for name in (*only, *skip, *settings):
         catalog.entry(name)
     from microtome.runner import plan
-    from microtome.scan import resolve
+    from microtome.scan import resolve_device
 
-    resolve(said["device"])
+    resolve_device(said["device"])
     plan(only, skip, settings)
     return _run(arguments.openers(names, said), arguments.pictures(where, said), only, skip, settings, wanted, said, names)
 

@@ -44,7 +44,7 @@ def comparison(finding: "Finding") -> str:
         ]
         rank = "–" if np.isnan(ranks[one]) else f"{ranks[one]:.0f}"
         table.add_row(rank, str(finding["rank"].specimen.values[one]), str(finding["family"].values[one]), *values)
-    return _drawn(table) + "\n" + finding.line
+    return _drawn(table) + "\n" + finding.headline
 
 
 def layer_table(specimen: "Specimen", pattern: str, every: bool) -> str:

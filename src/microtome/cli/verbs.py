@@ -145,7 +145,7 @@ def layers(specimen: str, pattern: str, weights: str, every: bool) -> None:
 @click.option("--set", "pairs", multiple=True, metavar="compare.OPTION=VALUE", help="An option of compare.")
 def compare(folder: str, pairs: Sequence[str]) -> None:
     """Compare the specimens that a folder of findings holds, again."""
-    from microtome.analysis import Collation, made
+    from microtome.analysis import Collation, build
     from microtome.cli.tables import comparison
     from microtome.finding import Finding
     from microtome.store import Store
@@ -156,7 +156,7 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
         )
     store = Store.opened(folder)
     findings = [Finding.load(one) for one in store.current()]
-    analysis = made(catalog.entry("compare").load(), arguments.settings(pairs, None).get("compare", {}))
+    analysis = build(catalog.entry("compare").load(), arguments.settings(pairs, None).get("compare", {}))
     assert isinstance(analysis, Collation)
     finding = analysis.of([one for one in findings if one.specimen])
     place = str(store.save(finding).relative_to(store.root))

@@ -37,7 +37,7 @@ class AtrousRates(Edit):
     rates: tuple[int, ...] = option((), "the rates, in the order in which the branches run; by the size of the map by default")
     size: int = option(0, "side of the picture for which rates are set, in px; 0: the network's own", low=0, high=8192)
 
-    def unfit(self, specimen: Specimen) -> str:
+    def refusal(self, specimen: Specimen) -> str:
         found = dilated(specimen)
         if not found:
             return "none of its convolutions is dilated"
@@ -57,7 +57,7 @@ class AtrousRates(Edit):
             return f"its rates are what they would be set to ({kept}); name others: rates=…"
         return ""
 
-    def settled(self, specimen: Specimen) -> "AtrousRates":
+    def with_choices(self, specimen: Specimen) -> "AtrousRates":
         chosen = self._chosen(specimen, dilated(specimen))
         wanted = self._wanted(specimen, chosen)
         assert not isinstance(wanted, str)  # `unfit` has refused before

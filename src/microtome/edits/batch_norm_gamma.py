@@ -40,7 +40,7 @@ class BatchNormGamma(Edit):
         "unit", "unit: |γ| moves into the weights that read it; zero: γ = 0 at branch ends"
     )
 
-    def unfit(self, specimen: Specimen) -> str:
+    def refusal(self, specimen: Specimen) -> str:
         norms = [part for part in specimen.net.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]  # pyright: ignore[reportPrivateUsage]
         if not norms:
             return "it has no batch norm"

@@ -24,7 +24,7 @@ from typing import Literal, final
 
 from torch import nn
 
-from microtome.edit import Edit, Preservation, option, put
+from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.networks.wiring import DenseSequential, Projection, Shelf, WideConv2d
 from microtome.specimen import Specimen
 from microtome.specimen.blocks import Unit
@@ -81,7 +81,7 @@ class DenseConnections(Edit):
     way: Literal["concat", "add"] = option("concat", "how earlier maps come in: stacked into the first convolution, or added")
     stages: tuple[int, ...] = option((), "stages whose blocks are connected, from 1; all by default")
 
-    def unfit(self, specimen: Specimen) -> str:
+    def refusal(self, specimen: Specimen) -> str:
         every = _chains(specimen)
         if not every:
             return (
@@ -131,10 +131,10 @@ class DenseConnections(Edit):
                 if sources and self.way == "concat":
                     narrow = net.get_submodule(member.reader)
                     assert isinstance(narrow, nn.Conv2d)  # `unfit` has refused before
-                    put(net, member.reader, WideConv2d(narrow, list(sources), sum(sources.values()), shelf))
+                    replace_module(net, member.reader, WideConv2d(narrow, list(sources), sum(sources.values()), shelf))
                 elif sources:
                     added[member.begin] = {name: Projection(units, member.inputs, like) for name, units in sources.items()}
-        put(net, path, DenseSequential(sequence, kept, shelf, added))
+        replace_module(net, path, DenseSequential(sequence, kept, shelf, added))
 
 
 def _chains(specimen: Specimen) -> list[_Chain]:

@@ -16,7 +16,7 @@ from typing import final
 
 from torch import nn
 
-from microtome.edit import Edit, Preservation, option, put
+from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.instruments.dropouts import Site, drops, quieted
 from microtome.specimen import Specimen
 from microtome.specimen.layers import is_weight
@@ -32,7 +32,7 @@ class Dropout(Edit):
     p: float = option(0.2, "share that is dropped", low=0.01, high=0.99)
     stages: tuple[int, ...] = option((), "only in blocks of these stages, counted from 1; all by default")
 
-    def unfit(self, specimen: Specimen) -> str:
+    def refusal(self, specimen: Specimen) -> str:
         blocks = [block for block in specimen.residuals if not self.stages or block.stage + 1 in self.stages]
         if not blocks:
             return "it has no residual blocks on maps" + (
@@ -55,9 +55,9 @@ class Dropout(Edit):
             parts = net.get_submodule(block.block).named_modules()
             inside = [path for path, part in parts if isinstance(part, nn.Dropout | nn.Dropout2d)]
             for path in inside:
-                put(net, f"{block.block}.{path}", nn.Identity())
+                replace_module(net, f"{block.block}.{path}", nn.Identity())
             removed += len(inside)
-            put(net, block.end, nn.Sequential(nn.Dropout(self.p), net.get_submodule(block.end)))
+            replace_module(net, block.end, nn.Sequential(nn.Dropout(self.p), net.get_submodule(block.end)))
         more = f", and took {removed} others out of them" if removed else ""
         return f"put dropout (p = {self.p:g}) before the last weights of {len(chosen)} residual branches{more}"
 

@@ -33,7 +33,7 @@ class FrontEnd(Edit):
     stride: int = option(0, "from one cell to the next, in px; 0: as it is", low=0, high=64)
     weights: Literal["crop", "resample"] = option("crop", "what becomes of the weights: middle kept, or stretched")
 
-    def unfit(self, specimen: Specimen) -> str:
+    def refusal(self, specimen: Specimen) -> str:
         path = first_convolution(specimen)
         if not path:
             return "it has no convolution, so there is no front end of this kind"

@@ -21,7 +21,7 @@ from typing import Any, Literal, final
 
 from torch import nn
 
-from microtome.edit import Edit, Preservation, option, put
+from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.instruments.attention import attention_paths, tokens_of
 from microtome.networks.attention_bias import BiasedAttention, BiasedTable, GaussianBias
 from microtome.specimen import Specimen
@@ -47,7 +47,7 @@ class GaussianAttentionBias(Edit):
     sigma: float = option(5.0, "what σ starts at, in patches", low=0.1, high=1000.0)
     form: Literal["squared", "plain"] = option("squared", "height of the hill: A² (never a pit), or A itself")
 
-    def unfit(self, specimen: Specimen) -> str:
+    def refusal(self, specimen: Specimen) -> str:
         if not attention_paths(specimen.net):
             return "it has no attention over positions"
         if getattr(specimen.net, "dynamic_img_size", False):
@@ -61,7 +61,7 @@ class GaussianAttentionBias(Edit):
         for place in places:
             module = net.get_submodule(place.path)
             bias = GaussianBias(place.grid, place.prefix, self.amplitude, self.sigma, self.form)
-            put(
+            replace_module(
                 net,
                 place.path,
                 BiasedTable(module, bias) if place.word == "rel_pos" else BiasedAttention(module, bias, place.word),

@@ -17,7 +17,7 @@ from typing import Any, final
 
 from torch import nn
 
-from microtome.edit import Edit, Preservation, option, put
+from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.specimen import Specimen
 
 
@@ -36,7 +36,7 @@ class GroupNorm(Edit):
     )
     least: int = option(2, "units in a group at least, where a layer has so many", low=1, high=65536)
 
-    def unfit(self, specimen: Specimen) -> str:
+    def refusal(self, specimen: Specimen) -> str:
         chosen = self._chosen(specimen)
         if not chosen:
             where = f" among {', '.join(self.at)}" if self.at else ""
@@ -47,7 +47,7 @@ class GroupNorm(Edit):
             )
         return "" if self.groups else "no number of groups is given; groups=32 is the default"
 
-    def settled(self, specimen: Specimen) -> "GroupNorm":
+    def with_choices(self, specimen: Specimen) -> "GroupNorm":
         return GroupNorm(at=tuple(self._chosen(specimen)), groups=self.groups, least=self.least) if self.at else self
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
@@ -62,7 +62,7 @@ class GroupNorm(Edit):
             if given:
                 old.num_groups = groups
             else:
-                put(net, path, _replaced(old, groups))
+                replace_module(net, path, _replaced(old, groups))
             regrouped += given
             made[groups] = made.get(groups, 0) + 1
         told = ", ".join(f"{count} of {groups}" for groups, count in sorted(made.items()))

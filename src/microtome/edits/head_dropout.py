@@ -16,7 +16,7 @@ from typing import final
 
 from torch import nn
 
-from microtome.edit import Edit, Preservation, option, put
+from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.instruments.dropouts import Site, drops, quieted
 from microtome.specimen import Specimen
 from microtome.specimen.layers import is_weight, kind_of
@@ -31,7 +31,7 @@ class HeadDropout(Edit):
 
     p: float = option(0.0, "share that is dropped; 0: that of the dropout which is moved", low=0.0, high=0.99)
 
-    def unfit(self, specimen: Specimen) -> str:
+    def refusal(self, specimen: Specimen) -> str:
         if specimen.outputs is None:
             return "it gives maps, not one score for each class, so what it pools does not lead to a head"
         if _pool(specimen) is None:
@@ -48,7 +48,7 @@ class HeadDropout(Edit):
         moved = _dropouts(specimen)
         p = self.p or moved[0].p
         gone = [quieted(net, site) for site in moved]
-        put(net, pool.path, nn.Sequential(nn.Dropout(p), net.get_submodule(pool.path)))
+        replace_module(net, pool.path, nn.Sequential(nn.Dropout(p), net.get_submodule(pool.path)))
         took = f" in place of {', '.join(gone)}" if gone else ""
         return f"put dropout (p = {p:g}) before {pool.path}{took}"
 

@@ -19,7 +19,7 @@ from typing import final
 
 from torch import nn
 
-from microtome.edit import Edit, Preservation, option, put
+from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.networks.padded import PaddedConv2d, PaddedMaxPool2d
 from microtome.numerics.receptive.evenness import even_kernel
 from microtome.numerics.receptive.positions import two
@@ -35,7 +35,7 @@ class KernelPadding(Edit):
     at: tuple[str, ...] = option((), "the convolutions and pools to pad: names, globs or aliases; all by default")
     pools: bool = option(False, "enlarge max pools as well, which changes the function")
 
-    def unfit(self, specimen: Specimen) -> str:
+    def refusal(self, specimen: Specimen) -> str:
         if self._chosen(specimen):
             return ""
         pools = not self.pools and any(isinstance(part, nn.MaxPool2d) and _uneven(part) for part in specimen.net.modules())
@@ -43,7 +43,7 @@ class KernelPadding(Edit):
         where = f" among {', '.join(self.at)}" if self.at else ""
         return f"no convolution{where} reads its pixels unevenly: the stride of each divides its kernel{more}"
 
-    def settled(self, specimen: Specimen) -> "KernelPadding":
+    def with_choices(self, specimen: Specimen) -> "KernelPadding":
         return KernelPadding(at=tuple(self._chosen(specimen)), pools=self.pools) if self.at else self
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
@@ -53,9 +53,9 @@ class KernelPadding(Edit):
             kernel, stride = two(module.kernel_size), two(module.stride)
             larger = even_kernel(kernel[0], stride[0]), even_kernel(kernel[1], stride[1])
             if isinstance(module, nn.Conv2d):
-                put(net, path, PaddedConv2d.of(module, larger))
+                replace_module(net, path, PaddedConv2d.of(module, larger))
             elif isinstance(module, nn.MaxPool2d):
-                put(net, path, PaddedMaxPool2d.of(module, larger))
+                replace_module(net, path, PaddedMaxPool2d.of(module, larger))
             what = "max pool " if isinstance(module, nn.MaxPool2d) else ""
             words = f"{what}{kernel[0]} x {kernel[1]} to {larger[0]} x {larger[1]}"
             grown[words] = grown.get(words, 0) + 1

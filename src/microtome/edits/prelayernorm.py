@@ -19,7 +19,7 @@ from typing import Any, Literal, cast, final
 
 from torch import nn
 
-from microtome.edit import Edit, Preservation, option, put
+from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.instruments.attention import attention_paths, patch_grid
 from microtome.networks.patches import NormedPatches, NormedPixels
 from microtome.specimen import Specimen
@@ -35,7 +35,7 @@ class Prelayernorm(Edit):
     reading: Literal["tokens", "pixels"] = option("tokens", "what is normalised: projected patches, or their raw pixels")
     bias: bool = option(False, "keep the projection's bias, which spoils the invariance of reading=tokens")
 
-    def unfit(self, specimen: Specimen) -> str:
+    def refusal(self, specimen: Specimen) -> str:
         if not attention_paths(specimen.net) or patch_grid(specimen) is None:
             return "it is no transformer whose first convolution cuts the picture into patches"
         path = first_convolution(specimen)
@@ -52,12 +52,12 @@ class Prelayernorm(Edit):
         path = first_convolution(specimen)
         conv = cast(nn.Conv2d, net.get_submodule(path))
         if self.reading == "pixels":
-            put(net, path, NormedPixels(conv))
+            replace_module(net, path, NormedPixels(conv))
             return f"put a layer norm over the raw pixels of each patch before {path}"
         loses = conv.bias is not None and not self.bias
         if loses:
             conv.register_parameter("bias", None)
-        put(net, path, NormedPatches(conv))
+        replace_module(net, path, NormedPatches(conv))
         return f"put a layer norm after {path}, before the positions{', and took the bias of the projection' if loses else ''}"
 
     def preserves(self, specimen: Specimen) -> Preservation:

@@ -25,7 +25,7 @@ from typing import Literal, final
 import torch
 from torch import nn
 
-from microtome.edit import Edit, Preservation, option, put
+from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.networks.gates import SqueezeExciteGate
 from microtome.specimen import Specimen
 from microtome.specimen.families import gated
@@ -49,7 +49,7 @@ class SqueezeExcitation(Edit):
     bias: bool = option(True, "whether the gate's two layers have biases")
     start: Literal["open", "bias", "random"] = option("open", "gates before training: exactly 1, nearly 1, or random")
 
-    def unfit(self, specimen: Specimen) -> str:
+    def refusal(self, specimen: Specimen) -> str:
         found = specimen.residuals
         if not found:
             return (
@@ -114,16 +114,16 @@ class SqueezeExcitation(Edit):
             if type(module).__module__ == "timm.models.resnet" and getattr(module, "se", 0) is None:
                 module.se = gate  # the place that timm keeps for it, so that names are those of its own SE networks
             else:
-                put(net, block.end, _chain(layer=net.get_submodule(block.end), se=gate))
+                replace_module(net, block.end, _chain(layer=net.get_submodule(block.end), se=gate))
         elif self.position == "pre":
-            put(net, block.start, _chain(se=gate, layer=net.get_submodule(block.start)))
+            replace_module(net, block.start, _chain(se=gate, layer=net.get_submodule(block.start)))
         elif self.position == "post":
-            put(net, block.block, _chain(layer=module, se=gate))
+            replace_module(net, block.block, _chain(layer=module, se=gate))
         elif self.position == "inside":
             assert block.spatial is not None  # `unfit` has refused before
-            put(net, block.spatial, _chain(layer=net.get_submodule(block.spatial), se=gate))
+            replace_module(net, block.spatial, _chain(layer=net.get_submodule(block.spatial), se=gate))
         elif block.shortcut is not None:
-            put(net, block.shortcut, _chain(layer=net.get_submodule(block.shortcut), se=gate))
+            replace_module(net, block.shortcut, _chain(layer=net.get_submodule(block.shortcut), se=gate))
         else:
             module.downsample = gate
 

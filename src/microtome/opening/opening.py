@@ -9,7 +9,7 @@ from typing import Any, cast
 from torch import nn
 
 from microtome._torchvision import timm, torchvision
-from microtome.edit import edited
+from microtome.edit import apply_edits
 from microtome.errors import BadOption, CheckpointError, UnknownName, did_you_mean
 from microtome.opening import checkpoints, factories, saved
 from microtome.opening.describing import Opened, describe
@@ -53,7 +53,7 @@ def open(
     else:
         specimen = _opened(what, weights, seed, recipe, labels, family, options)
     if edits:
-        specimen = edited(specimen, edits)
+        specimen = apply_edits(specimen, edits)
     return specimen if device == "cpu" else specimen.to(device)
 
 

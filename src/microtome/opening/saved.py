@@ -13,7 +13,7 @@ from typing import Any
 import safetensors
 from torch import nn
 
-from microtome.edit import restructured
+from microtome.edit import rebuild
 from microtome.errors import CheckpointError, SpecimenError, did_you_mean
 from microtome.opening import checkpoints
 from microtome.specimen.labels import given
@@ -93,7 +93,7 @@ def reopened(path: str | Path, base: Specimen, weights: str | Path | None = "pre
     `weights` None leaves the edited architecture untrained, a file loads that instead. Raises CheckpointError where they do not fit.
     """
     said = card(path)
-    specimen = restructured(base, said["built"].get("edits", []))
+    specimen = rebuild(base, said["built"].get("edits", []))
     changes = tuple(_change(one) for one in said["edits"])
     lines = [f"Edited: {change.line}" for change in changes]
     specimen = replace(

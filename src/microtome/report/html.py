@@ -243,5 +243,8 @@ def _opened(place: Place, blocks: dict[str, Any]) -> dict[str, Any]:
 
 def _lines(data: dict[str, Any]) -> str:
     """The sentences of all findings as HTML, for readers whose browser runs no script."""
-    rows = (f"<li>{html.escape(str(one['title']))}: {html.escape(str(one['line']))}</li>" for one in data["findings"])
+    rows = (
+        f"<li>{html.escape(str(one['title']))}: {html.escape(str(one.get('headline', one.get('line', ''))))}</li>"
+        for one in data["findings"]
+    )
     return f"<h1>{html.escape(data['title'])}</h1><ul>{''.join(rows)}</ul>"

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from microtome import networks
-from microtome.edit import edited
+from microtome.edit import apply_edits
 from microtome.errors import BadOption, CheckpointError, MissingExtra
 from microtome.opening.opening import open as open_specimen
 from microtome.training.data import LEARN, Series, series
@@ -93,7 +93,7 @@ def fresh(recipe: Recipe, some: Tensor | None = None) -> nn.Module:
     if some is not None:
         net = prepared(net, some)
     if recipe.edits:
-        net = edited(open_specimen(net.eval(), recipe={"size": networks.SIZE}), recipe.edits).net.train()
+        net = apply_edits(open_specimen(net.eval(), recipe={"size": networks.SIZE}), recipe.edits).net.train()
     if recipe.without:
         net = without(net, recipe.without, recipe.seed)
     return net.to(memory_format=torch.channels_last) if recipe.channels_last else net  # pyright: ignore[reportCallIssue]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from microtome.edit import put
+from microtome.edit import replace_module
 from microtome.errors import Uneditable
 
 WITH_UNITS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
@@ -33,7 +33,7 @@ def remade(net: nn.Module, example: Tensor, generator: torch.Generator) -> list[
     while (misfit := _first_misfit(net, example)) is not None:
         if misfit.path in found:
             raise Uneditable(f"'{misfit.path}' is called with several numbers of units, so that no new layer fits all.")
-        put(net, misfit.path, _another(net.get_submodule(misfit.path), misfit, generator))
+        replace_module(net, misfit.path, _another(net.get_submodule(misfit.path), misfit, generator))
         found.append(misfit.path)
     return found
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from microtome import networks
-from microtome.edit import put
+from microtome.edit import replace_module
 from microtome.errors import Uneditable, UnknownName, did_you_mean
 from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen
@@ -35,7 +35,7 @@ def without(net: nn.Module, names: Sequence[str], seed: int = 0) -> nn.Module:
     specimen = _opened(net)
     paths = [path for name in names for path in _members(specimen, _unit(specimen, name))]
     for path in dict.fromkeys(paths):
-        put(net, path, nn.Identity())
+        replace_module(net, path, nn.Identity())
     if paths:
         remade(net, torch.zeros(2, 3, *networks.SIZE), torch.Generator().manual_seed(seed))
     return net

@@ -49,14 +49,14 @@ def test_the_common_suite(net: mt.Specimen, tmp_path: Path) -> None:
     finding = testing.check(Audit(), net, None, tmp_path)
     assert finding["rule"].values.tolist() == ["MT101", "MT102", "MT202"]
     assert finding["severity"].values.tolist() == ["warning", "warning", "note"]
-    assert finding.line.startswith(
+    assert finding.headline.startswith(
         f"3 findings of {len(RULES)} rules checked: MT101 Positions that no kernel reads (warning, 1 layer)"
     )
 
 
 def test_nothing_wrong_is_said_and_drawn(net: mt.Specimen, tmp_path: Path) -> None:
     finding = testing.check(Audit(ignore=("MT101", "MT102", "MT202:*")), net, None, tmp_path)
-    assert finding.line == f"0 findings of {len(RULES) - 3} rules checked (3 could not be): nothing wrong."
+    assert finding.headline == f"0 findings of {len(RULES) - 3} rules checked (3 could not be): nothing wrong."
     assert [panel.title for panel in finding.panels] == ["All rules"]
 
 

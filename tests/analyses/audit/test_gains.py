@@ -13,7 +13,7 @@ from microtome.analyses.audit.gains import curves
 from microtome.analyses.audit.normalisation import uneven_gradient
 from microtome.analyses.audit.rule import Subject
 from microtome.analyses.audit.run import audited
-from microtome.edit import edited, parsed
+from microtome.edit import apply_edits, parse
 from microtome.edits.group_norm import GroupNorm
 
 
@@ -80,7 +80,7 @@ def test_what_is_suggested_mends_it_and_says_the_gains_of_both() -> None:
     worst = next(one for one in fault.gains if one.layer in fault.evidence)
     assert f"is multiplied by {worst.gains[16]:.3g} with 16 groups, with 2 groups by {worst.gains[2]:.3g}" in fault.evidence
     assert "1 more reads no layer's output but a sum, a norm or the like, so there is no gain of a layer" in fault.evidence
-    mended = edited(net, [parsed(fault.edit)])
+    mended = apply_edits(net, [parse(fault.edit)])
     assert mended.net.norms[2].num_groups == worst.best == 2 and mended.net.norms[4].num_groups == 16
     left = uneven_gradient(Subject(mended))  # the last norm gets something else now, so it may be told again
     assert {"norms.1", "norms.2"} <= set(fault.layers)

@@ -247,12 +247,12 @@ def test_parallel_branches_for_smaller_maps() -> None:
     ("plant", "id"), [(rates, "MT104"), (wide, "MT104"), (parallel(2, 4), "MT105"), (parallel(9, 33), "MT104")]
 )
 def test_the_edit_mends_what_is_said_of_rates(plant: Callable[[nn.Module], None], id: str) -> None:
-    from microtome.edit import edited
+    from microtome.edit import apply_edits
 
     net = opened(planted(plant))
     (found,) = [one.fault for one in audited(net) if one.rule.id == id]
     assert found is not None
-    assert not [one.rule.id for one in audited(edited(net, [found.edit])) if one.fault]
+    assert not [one.rule.id for one in audited(apply_edits(net, [found.edit])) if one.fault]
 
 
 def test_border_layers_begin_where_the_field_holds_the_picture() -> None:

@@ -56,9 +56,9 @@ def test_stripes_are_found_and_told_from_the_twin() -> None:
     assert found["band_row"].sel(layer="2").item() == pytest.approx(1, abs=1e-6)
     assert found["band_col"].sel(layer="2").item() == pytest.approx((0 - 1 / 6) / (1 - 1 / 6), abs=1e-6)
     assert abs(found["twin_index"].sel(layer="2").item()) < 0.1
-    assert found.line.startswith("A = +1.00 (raw weights +1.00, 95 % +1.00 to +1.00; untrained twin ")
-    assert "horizontal bands in 2, the last of 2 kernels judged" in found.line
-    assert "Nobody said whether" in found.line
+    assert found.headline.startswith("A = +1.00 (raw weights +1.00, 95 % +1.00 to +1.00; untrained twin ")
+    assert "horizontal bands in 2, the last of 2 kernels judged" in found.headline
+    assert "Nobody said whether" in found.headline
 
 
 def test_transposed_kernels_turn_the_sign_the_words_and_the_colours() -> None:
@@ -70,7 +70,7 @@ def test_transposed_kernels_turn_the_sign_the_words_and_the_colours() -> None:
     other = Banding()(opened(net))
     assert other["index"].sel(layer="2").item() == pytest.approx(-one["index"].sel(layer="2").item(), abs=1e-12)
     assert other["angle"].sel(layer="2").item() == pytest.approx(90)
-    assert "vertical bands in 2" in other.line
+    assert "vertical bands in 2" in other.headline
     assert "Red is left" in other.panels[0].note
     # top to bottom becomes left to right, unit by unit
     there = {int(unit): other["factors/2"].sel(unit=unit).values for unit in other["factors/2"].unit.values}
@@ -99,8 +99,8 @@ def test_colours_mean_the_same_in_every_unit() -> None:
 def test_an_untrained_network_shows_no_bands_and_is_told_so() -> None:
     found = Banding()(mt.open("microtome:mini_vgg", weights=None))
     assert np.abs(found["index_nmf"].values[1:]).max() < 0.2
-    assert "no bands" in found.line
-    assert "These weights are untrained: this is what chance gives." in found.line
+    assert "no bands" in found.headline
+    assert "These weights are untrained: this is what chance gives." in found.headline
 
 
 def test_bands_that_the_twin_has_too_are_no_finding() -> None:
@@ -113,7 +113,7 @@ def test_bands_that_the_twin_has_too_are_no_finding() -> None:
 
     found = Banding()(opened(seeded(lambda: plain(nn.Conv2d(3, 8, 3), Built(8, 24, 3)))))
     assert found["twin_index"].sel(layer="2").item() == pytest.approx(1, abs=1e-6)
-    assert "no more than random weights give in 2" in found.line
+    assert "no more than random weights give in 2" in found.headline
 
 
 def test_every_unit_and_its_numbers_are_kept() -> None:
@@ -179,7 +179,7 @@ def test_broken_layers_are_named_and_the_others_judged(value: float, word: str) 
     assert found["index"].layer.values.tolist() == ["0"]
     assert found["index"].item() == whole
     assert word in found["unjudged"].sel(layer="2").item()
-    assert "nan" not in found.line
+    assert "nan" not in found.headline
     with pytest.raises(Unmeasurable, match=word):
         Banding(at=("2",))(opened(net))
 
@@ -200,7 +200,7 @@ def test_one_unit_says_nothing_about_others() -> None:
     assert np.isnan(found["index_low"].item())
     assert found["flip_p"].item() == 1
     assert found["group/0"].values.tolist() == [[0]]
-    assert "nan" not in found.line
+    assert "nan" not in found.headline
     assert "Fewer than 16 units" in " ".join(found.caveats)
 
 
@@ -262,7 +262,7 @@ def test_a_fully_connected_layer_is_judged_over_the_map_it_sees() -> None:
     assert found["index"].layer.values.tolist() == ["conv", "fc1"]
     assert found["kernel"].sel(layer="fc1").item() == "6 × 8×8"
     assert found["index"].sel(layer="fc1").item() == pytest.approx(1, abs=1e-6)
-    assert "horizontal bands in fc1" in found.line
+    assert "horizontal bands in fc1" in found.headline
 
 
 def test_chosen_layers_are_drawn_and_wrong_ones_refused(net: mt.Specimen) -> None:
@@ -286,7 +286,7 @@ def test_a_trained_googlenet_is_banded_late_and_not_early() -> None:
     assert abs(told.sel(layer="conv3.0.conv").item()) < 0.1
     assert abs(told.sel(layer="inception3a.branch3.1.conv").item()) < 0.2
     assert np.abs(found["twin_index_nmf"].values[1:]).max() < 0.1
-    assert "horizontal bands in inception5b.branch3.1.conv" in found.line
+    assert "horizontal bands in inception5b.branch3.1.conv" in found.headline
 
 
 def test_common_suite(net: mt.Specimen, tmp_path: Path) -> None:

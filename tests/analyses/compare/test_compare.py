@@ -46,7 +46,7 @@ def cost(name: str, milliseconds: float, **said: object) -> Finding:
 
 def test_the_clearly_best_is_chosen_though_dear() -> None:
     found = Compare().of([accuracy("a", 380), cost("a", 9.0), accuracy("b", 300), cost("b", 1.0)])
-    assert found.line.startswith("Choose a: its own head is right most often (95.0 %)")
+    assert found.headline.startswith("Choose a: its own head is right most often (95.0 %)")
     assert found["rank"].values.tolist() == [1, 2]
     assert found["wins"].values.tolist() == [1.0, 0.0]
     assert found["front"].values.tolist() == [True, True]
@@ -55,8 +55,8 @@ def test_the_clearly_best_is_chosen_though_dear() -> None:
 def test_of_equals_the_cheapest() -> None:
     """380 and 378 right of 400, errors on different images: the paired interval of the difference includes 0."""
     found = Compare().of([accuracy("a", 380), cost("a", 9.0), accuracy("b", 378, shift=50), cost("b", 1.0)])
-    assert found.line.startswith("Choose b: its own head is right on 94.5 %, not told apart from the best, a (95.0 %")
-    assert "cheaper (1 against 9 ms per image)" in found.line
+    assert found.headline.startswith("Choose b: its own head is right on 94.5 %, not told apart from the best, a (95.0 %")
+    assert "cheaper (1 against 9 ms per image)" in found.headline
 
 
 def test_prices_within_a_quarter_do_not_decide() -> None:
@@ -64,14 +64,14 @@ def test_prices_within_a_quarter_do_not_decide() -> None:
     for cheap, near in ((1.0, 1.2), (1.2, 1.0)):
         findings = [accuracy("a", 380), cost("a", near), accuracy("b", 378, shift=50), cost("b", cheap)]
         found = Compare().of([*findings, accuracy("c", 379, shift=90), cost("c", 9.0)])
-        assert found.line.startswith("Choose a: its own head is right most often")
+        assert found.headline.startswith("Choose a: its own head is right most often")
         assert found["rank"].values.tolist() == [1, 2, 3]
 
 
 def test_pairing_matters() -> None:
     """b is right wherever c is and on 12 images more: few, but never the other way round, so the two are told apart."""
     found = Compare().of([accuracy("b", 372), cost("b", 9.0), accuracy("c", 360), cost("c", 1.0)])
-    assert found.line.startswith("Choose b:")
+    assert found.headline.startswith("Choose b:")
     assert found["behind_low"].sel(specimen="c").item() > 0
 
 
@@ -84,17 +84,17 @@ def test_price_is_an_option() -> None:
 
 def test_untrained_is_never_chosen() -> None:
     found = Compare().of([accuracy("a", 380, trained=False), cost("a", 1.0, trained=False)])
-    assert found.line.startswith("No recommendation: none of the specimens is trained")
+    assert found.headline.startswith("No recommendation: none of the specimens is trained")
     found = Compare().of(
         [accuracy("a", 380, trained=False), accuracy("b", 300), cost("b", 1.0), accuracy("c", 200), cost("c", 1.0)]
     )
-    assert found.line.startswith("Choose b")
-    assert "Not judged: a" in found.line
+    assert found.headline.startswith("Choose b")
+    assert "Not judged: a" in found.headline
 
 
 def test_no_evidence_no_choice() -> None:
     found = Compare().of([cost("a", 1.0), cost("b", 2.0)])
-    assert found.line.startswith("No recommendation: no accuracy and no probe above chance")
+    assert found.headline.startswith("No recommendation: no accuracy and no probe above chance")
     assert np.isnan(found["rank"].values).all()
 
 
@@ -108,11 +108,11 @@ def test_answers_no_better_than_chance_are_no_evidence() -> None:
         return Finding(analysis="accuracy", arrays=arrays, origin=finding.origin)
 
     found = Compare().of([blind("a"), cost("a", 1.0), blind("b"), cost("b", 2.0)])
-    assert found.line.startswith("No recommendation: no accuracy and no probe above chance")
+    assert found.headline.startswith("No recommendation: no accuracy and no probe above chance")
 
 
 def test_one_alone_is_not_a_choice() -> None:
-    assert "a choice needs at least two" in Compare().of([accuracy("a", 380), cost("a", 1.0)]).line
+    assert "a choice needs at least two" in Compare().of([accuracy("a", 380), cost("a", 1.0)]).headline
 
 
 def test_other_images_are_refused() -> None:
@@ -135,7 +135,7 @@ def test_redundancy_says_where_to_cut() -> None:
     }
     redundancy = Finding(analysis="redundancy", arrays=arrays, origin=origin("a"))
     found = Compare().of([accuracy("a", 380), cost("a", 1.0), redundancy, accuracy("b", 100), cost("b", 1.0)])
-    assert "try x first (block influence 0.100, twin 0.400); only removal proves it." in found.line
+    assert "try x first (block influence 0.100, twin 0.400); only removal proves it." in found.headline
     assert found["table"].sel(specimen="a", criterion="blocks below their twin (share)").item() == 0.5
 
 

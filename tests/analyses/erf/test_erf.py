@@ -189,7 +189,7 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
     finding = testing.check(Erf(at=("blocks",), count=9), net, pics, tmp_path)
     assert finding["field"].dims == ("layer", "row", "col")
     assert finding["sigma"].dims == ("layer", "axis")
-    assert "untrained twin σ" in finding.line
+    assert "untrained twin σ" in finding.headline
 
 
 def test_what_was_published_stands_beside_what_is_measured() -> None:

@@ -49,7 +49,7 @@ def test_planted_dead_filters_are_found() -> None:
     assert sorted(dead.unit.values[dead.values].tolist()) == [2, 5, 9]
     assert found["value"].sel(criterion="dead filters").item() == 0.25
     assert not found["twin_dead"].values.any()
-    assert "3 of 12 filters see nothing (2, 5, 9)" in found.line
+    assert "3 of 12 filters see nothing (2, 5, 9)" in found.headline
     assert found["colour"].sel(unit=5).item() == "dead"
     assert found["spectrum"].unit.values[-1] == 5  # no frequency: shown last
     # half of the filters may be dead and the rest is still told from them
@@ -80,8 +80,8 @@ def test_a_planted_grating_shows_in_spectrum_and_order() -> None:
     above = found["above"]
     assert above.sel(unit=[0, 1, 2, 3]).values.min() > 0.9
     assert above.sel(unit=[4, 5, 6, 7]).values.max() < 0.35
-    assert "Stride 4 folds" in found.line
-    assert "stride 2 would fold" in found.line
+    assert "Stride 4 folds" in found.headline
+    assert "stride 2 would fold" in found.headline
 
 
 def test_extremes_without_the_middle_are_told_apart_from_the_middle() -> None:
@@ -89,7 +89,7 @@ def test_extremes_without_the_middle_are_told_apart_from_the_middle() -> None:
     found = Frontend()(opened(gap, stride=4))
     assert found["value"].sel(criterion="middle to extremes").item() < 0.8
     assert bool(found["finding"].sel(criterion="middle to extremes"))
-    assert "7 x 7 / 2" in found.line
+    assert "7 x 7 / 2" in found.headline
     whole = Frontend()(opened(torch.cat([wave(11, 0.19, 8), gap]), stride=4))
     assert not bool(whole["finding"].sel(criterion="middle to extremes"))
 
@@ -99,7 +99,7 @@ def test_an_empty_rim_is_advised_away() -> None:
     weight[:, :, 2:9, 2:9] = noise(8, 3, 7, 7)
     found = Frontend()(opened(weight))
     assert found["value"].sel(criterion="inner kernel").item() == pytest.approx(1)
-    assert "The inner 7 x 7 weights hold 100% of the energy" in found.line
+    assert "The inner 7 x 7 weights hold 100% of the energy" in found.headline
 
 
 def test_one_filter_that_dominates() -> None:
@@ -107,7 +107,7 @@ def test_one_filter_that_dominates() -> None:
     weight[3] *= 10
     found = Frontend()(opened(weight))
     assert found["value"].sel(criterion="largest filter").item() == pytest.approx(16 * 100 / 115, rel=0.15)
-    assert "One filter holds" in found.line
+    assert "One filter holds" in found.headline
     assert not found["dead"].values.any()  # the others are as usual
 
 
@@ -117,12 +117,12 @@ def test_random_filters_are_flat_and_no_finding() -> None:
     assert found["value"].sel(criterion="above Nyquist").item() == pytest.approx(1 - 1 / 16, abs=0.02)
     assert not found["finding"].values.any()
     assert "as flat as random filters" in found["verdict"].sel(criterion="above Nyquist").item()
-    assert "Nothing to repair." in found.line
+    assert "Nothing to repair." in found.headline
 
 
 def test_untrained_weights_have_no_findings() -> None:
     found = Frontend()(mt.open("microtome:mini_vgg", weights=None))
-    assert "Untrained weights: no finding." in found.line
+    assert "Untrained weights: no finding." in found.headline
     assert set(found["verdict"].values) == {"untrained: no finding"}
 
 
@@ -173,9 +173,9 @@ def test_broken_or_missing_first_layers_are_told() -> None:
 
 def test_a_layer_of_nothing_but_zeros() -> None:
     found = Frontend()(opened(torch.zeros(8, 3, 5, 5)))
-    assert "8 dead" in found.line
-    assert "8 of 8 filters see nothing" in found.line
-    assert "nan" not in found.line
+    assert "8 dead" in found.headline
+    assert "8 of 8 filters see nothing" in found.headline
+    assert "nan" not in found.headline
 
 
 def test_the_verdict_needs_more_than_the_twin_shows() -> None:

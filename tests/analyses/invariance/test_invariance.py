@@ -200,7 +200,7 @@ def test_a_border_cut_from_a_larger_picture_is_said(net: mt.Specimen, pics: mt.I
 def test_unlabelled_pictures_are_asked_for_the_predicted_class(net: mt.Specimen, pics: mt.Images) -> None:
     bare = replace(pics, labels=None, classes=None)
     found = Invariance(at=("stem",), warps=("scale",), scales=("1.5",))(net, bare, PACE)
-    assert "of the predicted class falls from" in found.line
+    assert "of the predicted class falls from" in found.headline
     x = net.recipe.normalised(torch.from_numpy(bare.pixels(net.recipe, np.linspace(0, 39, 8).round().astype(int))))
     best = net.run(x).softmax(1).max(1).values.mean().item()
     assert found["probability/scale"].sel(amount=1).item() == pytest.approx(best, rel=1e-4)
@@ -243,7 +243,7 @@ def test_wrong_options_are_told(net: mt.Specimen, pics: mt.Images, options: Any,
 def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None:
     found = testing.check(Invariance(at=("stem", "blocks"), count=20), net, pics, tmp_path)
     assert set(found["distance"].dims) == {"warp", "amount", "layer"}
-    assert len(json.dumps(found.line)) < 500
+    assert len(json.dumps(found.headline)) < 500
 
 
 def test_shards_merge_to_the_whole(net: mt.Specimen, pics: mt.Images) -> None:

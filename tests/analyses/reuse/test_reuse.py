@@ -154,12 +154,12 @@ def test_equal_weights_are_no_finding() -> None:
     found = Reuse()(opened(net))
     assert found["evenness"].values == pytest.approx(1.0)
     assert found["verdict"].values.tolist()[2:] == ["does not hold", "does not hold"]
-    assert "0 hold beyond" in found.line and "2 hold in the untrained twin" in found.line
+    assert "0 hold beyond" in found.headline and "2 hold in the untrained twin" in found.headline
 
 
 def test_an_untrained_network_says_nothing() -> None:
     found = Reuse()(mt.open("microtome:mini_densenet", weights=None))
-    assert "untrained" in found.line and "holds" not in found.line
+    assert "untrained" in found.headline and "holds" not in found.headline
     assert "holds" not in found["verdict"].values  # nothing beyond what the twin has
 
 
@@ -217,7 +217,7 @@ def test_other_concatenations_are_not_dense() -> None:
 
 @pytest.mark.parametrize("name", ["mini_vgg", "mini_resnet", "mini_inception", "mini_hrnet", "mini_deit"])
 def test_networks_without_dense_blocks_are_skipped(name: str) -> None:
-    assert "no dense block" in Reuse().unfit(mt.open(f"microtome:{name}", weights=None), None)
+    assert "no dense block" in Reuse().refusal(mt.open(f"microtome:{name}", weights=None), None)
 
 
 def test_zero_and_broken_weights() -> None:
@@ -225,7 +225,7 @@ def test_zero_and_broken_weights() -> None:
     net.parts["b2"][2].weight.data.zero_()
     found = Reuse(scaling="target")(opened(net))
     second = [name for name in found.arrays if name.startswith("reuse/")][1]
-    assert np.isnan(found[second].values[2]).all() and "nan" not in found.line
+    assert np.isnan(found[second].values[2]).all() and "nan" not in found.headline
     net.parts["a1"][0].weight.data[1] = float("nan")
     with pytest.raises(Unmeasurable, match=r"norm before parts\.a1\.2 hold NaN"):
         Reuse()(opened(net))
@@ -253,7 +253,7 @@ def test_the_working_copy_gives_the_same(tmp_path: Path) -> None:
     specimen = mt.open("microtome:mini_densenet")
     worker = Reuse().measure(specimen.on("cpu"), None, Pace(device="cpu"))
     plain = Reuse().measure(specimen, None, Pace(device="cpu"))
-    testing.equal(plain, worker, "reuse on the working copy")
+    testing.check_equal(plain, worker, "reuse on the working copy")
     assert worker["measured"].sel(criterion=OBSERVATIONS[3]).item() > 1  # the classifier is found behind its pool
 
 

@@ -173,8 +173,8 @@ def test_roles_are_paired_by_name_and_then_by_nearest_name_of_the_same_kernel() 
 def test_an_untrained_network_gets_no_verdict_of_redundancy() -> None:
     specimen = mt.open("timm:resnet18", weights=None, recipe={"size": 64})
     found = Weights()(specimen)
-    assert "untrained: this is what chance gives" in found.line
-    assert "redundan" not in found.line
+    assert "untrained: this is what chance gives" in found.headline
+    assert "redundan" not in found.headline
     assert [str(pair).split(" → ")[0].rpartition(".")[2] for pair in found["distance"].pair.values] == [
         str(pair).rpartition(".")[2] for pair in found["distance"].pair.values
     ]
@@ -193,8 +193,8 @@ def test_training_that_sets_neighbours_apart_is_told_from_chance() -> None:
     assert found["trained"].item() == "unknown"
     far = found["distance"].sel(pair="4 → 6", measure="W1/σ").item()
     assert far > found["twin_largest"].sel(pair="4 → 6", measure="W1/σ").item()
-    assert "of 2 are further apart than in every twin" in found.line
-    assert "only removal tells" in found.line
+    assert "of 2 are further apart than in every twin" in found.headline
+    assert "only removal tells" in found.headline
 
 
 def test_broken_weights_are_reported_and_never_averaged_away() -> None:
@@ -219,7 +219,7 @@ def test_a_healthy_network_has_no_repair_table() -> None:
     found = Weights()(opened(seeded(plain)))
     assert "ailing" not in found.arrays
     assert all(panel.question != "repair" for panel in found.panels)
-    assert "no unit is zero, constant or not finite" in found.line
+    assert "no unit is zero, constant or not finite" in found.headline
 
 
 def test_one_unit_layers_linear_nets_and_half_precision_are_read() -> None:

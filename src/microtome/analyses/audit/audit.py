@@ -23,7 +23,7 @@ import numpy as np
 from microtome.analyses.audit.gains import GainCurve
 from microtome.analyses.audit.run import Outcome, audited
 from microtome.analysis import Analysis, Arrays, Needs, option
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.panels import Bars, Curve, Panel, Question, Table
 from microtome.prose import name_list
@@ -71,7 +71,8 @@ class Audit(Analysis):
         curves = [curve for one in outcomes if one.fault for curve in one.fault.gains]
         return arrays | (_gains(curves) if curves else {})
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         shown: list[Panel] = []
         if found["rule"].size:
             shown += [
@@ -93,7 +94,8 @@ class Audit(Analysis):
             ]
         return [*shown, Table(title="All rules", rows="criterion", columns=("about", "outcome"))]
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         checked, count = int(found["checked"].sum()), found["rule"].size
         rules = f"{checked} rules checked" + (
             "" if bool(found["checked"].all()) else f" ({found['checked'].size - checked} could not be)"
@@ -108,7 +110,8 @@ class Audit(Analysis):
         ]
         return f"{count} finding{'s' if count > 1 else ''} of {rules}: {'; '.join(parts)}."
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         said = [
             "MT1xx and MT201 to MT203 find the same in the untrained network: they speak of the design, not of what was learnt.",
             "A finding says that something can be better by the named source, not that mending it will raise your accuracy.",

@@ -35,7 +35,7 @@ def plain(finding: Finding, known: Collection[Place] = ()) -> dict[str, Any]:
         str(id): str(text)
         for id, text in zip(finding["outcome"].coords["criterion"].values, finding["outcome"].values, strict=True)
     }
-    return {"specimen": finding.specimen, "line": finding.line, "findings": entries(finding, known), "rules": checked}
+    return {"specimen": finding.specimen, "line": finding.headline, "findings": entries(finding, known), "rules": checked}
 
 
 def log(finding: Finding, version: str, known: Collection[Place] = ()) -> dict[str, Any]:

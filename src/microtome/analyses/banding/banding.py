@@ -20,7 +20,7 @@ from torch import Tensor
 from microtome.analyses.banding.wording import judgement
 from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.numerics.statistics.intervals import bootstrap
 from microtome.numerics.weights import banding as bands_of
@@ -66,7 +66,7 @@ class Banding(Analysis):
     groups: int = option(19, "the largest number of groups that units are put in", low=1, high=64)
     seed: int = option(0, "seed of the untrained twin, of resampled units and of random transpositions", low=0)
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
         """Why no kernel of the network can be judged, or an empty text."""
         found = _kernels(specimen)
         if any(not one.reason for one in found.values()):
@@ -80,7 +80,7 @@ class Banding(Analysis):
         found = _kernels(specimen)
         own = {name: one.values for name, one in found.items() if not one.reason}
         if not own:
-            raise Unmeasurable(f"banding() of {specimen.name}: {self.unfit(specimen, images)}")
+            raise Unmeasurable(f"banding() of {specimen.name}: {self.refusal(specimen, images)}")
         drawn = self._drawn(specimen, list(own), {name: one.reason for name, one in found.items() if one.reason})
         twin = {name: one.values for name, one in _kernels(specimen.twin(self.seed + 1)).items() if name in own}
         maps = _maps(own)
@@ -157,7 +157,8 @@ class Banding(Analysis):
             f"group_share/{name}": array(sizes, ("groups", "part"), "share of units", numbered, "units in each group"),
         }
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         drawn = [name.removeprefix("factors/") for name in found if name.startswith("factors/")]
         shown: list[Panel] = [
             Grid(
@@ -184,7 +185,8 @@ class Banding(Analysis):
             shown.append(Table(title="Kernels that are not judged, and why", rows="layer", columns=("unjudged",)))
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         layers = [str(name) for name in found["index"].layer.values]
         values = np.nan_to_num(found["index_nmf"].values)
         last = len(layers) - 1
@@ -195,7 +197,8 @@ class Banding(Analysis):
             told += f"; strongest in {layers[strongest]}: {_said(found, strongest)}"
         return told + "." + _trained(found)
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         few = [str(name) for name, units in zip(found["units"].layer.values, found["units"].values, strict=True) if units < 16]
         told = [
             f"The words follow |A| ≥ {BANDED} of the maps. That rule was chosen on 18 published layers, none held out, with a "

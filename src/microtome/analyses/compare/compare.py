@@ -88,7 +88,8 @@ class Compare(Collation):
         }
         return arrays | side.by_size(byname) | side.attention(byname)
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         panels: list[Panel] = [
             Table(title="All specimens", rows="specimen", columns=("rank", "family", "table", "wins", "front")),
         ]
@@ -115,12 +116,14 @@ class Compare(Collation):
             )  # fmt: skip
         return panels
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         choice, why, cut = found["choice"].values
         start = f"Choose {choice}: {why}" if choice else f"No recommendation: {why}"
         return f"{start} {cut}".strip()
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         said = [
             "Two networks of a family do not make a law about the family: differences here are between these specimens on these images.",
             "Where specimens were trained on other data than these images resemble, their order can change with the task; "

@@ -22,7 +22,7 @@ from microtome.analyses.correspondence.groups import Group, groups
 from microtome.analyses.correspondence.summary import Row, add, settled
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.fills import filled
 from microtome.instruments.shown_images import pictures
@@ -60,10 +60,10 @@ class Correspondence(Analysis):
     repeats: int = option(5, "random places for each part of each picture", low=2, high=100)
     seed: int = option(0, "where the random places start", low=0)
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if self.marks and images is not None:
             return ""
-        reason = Analysis.unfit(self, specimen, images)
+        reason = Analysis.refusal(self, specimen, images)
         if reason and images is not None and not images.has_masks:
             reason += ", or parts marked by hand: --marks IMAGE:nose:ROW:COL,…"
         return reason
@@ -103,7 +103,8 @@ class Correspondence(Analysis):
         moved = [np.stack([elsewhere(mask, draws) for mask in masks]) for _ in range(self.repeats)]
         return np.stack([masks, *moved])
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         note = (
             "Mean ± standard deviation over pairs of pictures, as in table 1 of the paper. Lower: the features move more alike."
         )
@@ -122,7 +123,8 @@ class Correspondence(Analysis):
             Table(title="Δ of the untrained twin", rows="part_", columns=("twin_table",), note=note),
         ]  # fmt: skip
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         last = str(found["delta"].coords["layer"].values[-1])
 
         def value(name: str) -> float:
@@ -138,7 +140,8 @@ class Correspondence(Analysis):
             f"untrained twin {value('twin_kappa'):.2f} against {value('twin_random_kappa'):.2f}."
         )
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         said = {str(key): str(value) for key, value in zip(found["said"].criterion.values, found["said"].values, strict=True)}
         told = [
             f"{int(found['pictures'])} pictures of {said['classes']}; pairs of one picture are not independent, so the ± is no interval."

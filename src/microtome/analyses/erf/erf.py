@@ -24,7 +24,7 @@ from torch import Tensor
 from microtome.analyses.erf.published_fields import SIZE, beside, published, same_weights
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, Unmeasurable, WatchError
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.input_gradients import Target, input_slopes, mean_at, middle
 from microtome.instruments.receptive_fields import fields
@@ -160,7 +160,8 @@ class Erf(Analysis):
 
         return logit if self.kind == "logit" else center
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         note = "Square root of the field, each tile on its own scale; below, the untrained twin on the same pictures."
         shown: list[Panel] = [
             Grid(title="What the middle cell answers to", z="shown", across="layer", down="specimen", note=note)
@@ -176,7 +177,8 @@ class Erf(Analysis):
         columns = ("sigma", "r2", "twin_sigma", "twin_r2", "theory", "center_fit", "center", "used", "area")
         return [*shown, Table(title="All layers", rows="layer", columns=columns)]
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         name = str(found["field"].coords["layer"].values[-1])
         at = {"layer": name}
         sigma, r2 = found["sigma"].sel(at).values, float(found["r2"].sel(at))
@@ -193,7 +195,8 @@ class Erf(Analysis):
         twin = f"{null[0]:.1f} x {null[1]:.1f} px" if np.isfinite(null).all() else "not to be told"
         return f"{spot}; {allowed}; untrained twin σ = {twin}; {int(found['count'].values[0])} images."
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         told = [
             "A field describes one cell on these images, not all cells on all images; its width is no measure of quality.",
         ]

@@ -30,7 +30,7 @@ from microtome.analyses.evolution.summary import APART, Told, between, distances
 from microtome.analyses.evolution.units_over_training import portraits
 from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import CheckpointError, Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import matched
 from microtome.instruments.layer_choice import mappable
@@ -38,7 +38,7 @@ from microtome.instruments.strongest_patches import peaks
 from microtome.numerics.statistics.cka import gram, u_centered
 from microtome.numerics.statistics.intervals import Interval
 from microtome.panels import Curve, Grid, Panel, Question, Table
-from microtome.scan import Batch, Pace, forget, through
+from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen, first_tensor, watch
 from microtome.tally import Bundle, Rows, Top
 
@@ -58,16 +58,16 @@ class Evolution(Analysis):
     units: int = option(4, "units to show of each layer; the arrays of places hold all", low=1, high=4096)
     size: int = option(96, "px, the longest side that a patch is kept with", low=8, high=2048)
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if not self.checkpoints:
             return "it needs checkpoints of one training; name their folder, for example --checkpoints runs/mini_vgg"
         try:
             series(self.checkpoints)
         except CheckpointError as error:
             return str(error)
-        return Analysis.unfit(self, specimen, images)
+        return Analysis.refusal(self, specimen, images)
 
-    def further(self) -> str:
+    def extra_key(self) -> str:
         return digest(series(self.checkpoints)) if self.checkpoints else ""
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
@@ -78,12 +78,12 @@ class Evolution(Analysis):
         names = mappable(specimen, self.at)
         answers = _answers(specimen, images)
         last = self._seen(at_moment(specimen, moments[-1]), images, names, answers, pace, len(moments) - 1)
-        if not any(np.isfinite(_rows(last).column(name)).all() for name in names):
+        if not any(np.isfinite(last.rows("rows").column(name)).all() for name in names):
             raise Unmeasurable(
                 f"the features of the last checkpoint, {moments[-1].path}, are not finite, so nothing leads there."
             )
         twin = self._seen(specimen.working_twin(), images, names, answers, pace, -1)
-        null = [between(_rows(twin), _rows(last), name, pace.batch) for name in names]
+        null = [between(twin.rows("rows"), last.rows("rows"), name, pace.batch) for name in names]
         told: list[Told] = []
         to_end: list[list[Interval]] = []
         step: list[list[Interval]] = []
@@ -91,17 +91,17 @@ class Evolution(Analysis):
         for place, moment in enumerate(moments):
             ended = place == len(moments) - 1
             now = last if ended else self._seen(at_moment(specimen, moment), images, names, answers, pace, place)
-            to_end.append([between(_rows(now), _rows(last), name, pace.batch) for name in names])
+            to_end.append([between(now.rows("rows"), last.rows("rows"), name, pace.batch) for name in names])
             if before is not None:
-                step.append([between(_rows(before), _rows(now), name, pace.batch) for name in names])
-            told.append((_top(now), _rows(now).column("right")))  # without the rows, which are long
+                step.append([between(before.rows("rows"), now.rows("rows"), name, pace.batch) for name in names])
+            told.append((now.top("top"), now.rows("rows").column("right")))  # without the rows, which are long
             before = now
         found = distances(names, moments, to_end, step, null)
         found |= jumped(names, moments, told) | scored(moments, told, answers, images)
         found |= portraits(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
         found["count"] = array(len(images), (), "images")
         for place in range(-1, len(moments)):
-            forget(pace, self._key(specimen, images, place))
+            discard_tally(pace, self._key(specimen, images, place))
         return found
 
     def _key(self, specimen: Specimen, images: Images, place: int) -> list[str]:
@@ -134,10 +134,11 @@ class Evolution(Analysis):
             rows.add(batch.index, columns | {"right": right})
 
         tally = Bundle({"rows": rows, "top": top})
-        through(specimen, images, tally, pace, visit, what=specimen.name, key=self._key(specimen, images, place))
+        scan_batches(specimen, images, tally, pace, visit, what=specimen.name, key=self._key(specimen, images, place))
         return tally
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         shown: list[Panel] = [
             Curve(
                 title="How far each layer is from where it ends", y=("drift",), x="checkpoint", by="layer",
@@ -183,7 +184,8 @@ class Evolution(Analysis):
         )
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         names, moments = found["share"].layer.values, [str(one) for one in found["share"].checkpoint.values]
         where = found["settled_at"].values
         over = f"Over {len(moments)} checkpoints, {moments[0]} to {moments[-1]}"
@@ -210,7 +212,8 @@ class Evolution(Analysis):
             said.append(f"accuracy {100 * accuracy[0]:.1f} % to {100 * accuracy[-1]:.1f} %")
         return "; ".join(said) + "."
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         near = [str(one) for one in found["twin_drift"].layer.values[found["twin_drift"].values < APART]]
         said = [
             "Every distance to the end is zero at the end; that it falls is no finding, which layer falls first is one.",
@@ -245,15 +248,3 @@ def _answers(specimen: Specimen, images: Images) -> Values | None:
         return matched(specimen, images, specimen.outputs).wanted(np.asarray(images.labels))
     except Unmeasurable:
         return None
-
-
-def _rows(tally: Bundle) -> Rows:
-    rows = tally["rows"]
-    assert isinstance(rows, Rows)
-    return rows
-
-
-def _top(tally: Bundle) -> Top:
-    top = tally["top"]
-    assert isinstance(top, Top)
-    return top

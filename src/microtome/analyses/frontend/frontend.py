@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from microtome.analyses.frontend.wording import ABOVE, DEAD, GREYS, HALVED, INNER, LARGEST, MIDDLE, NATURAL, judged, smaller
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.numerics.weights import filters
 from microtome.numerics.weights.norms import norm_of, norms_after
@@ -54,7 +54,7 @@ class Frontend(Analysis):
     below: float = option(0.05, "share of the usual RMS below which a filter counts as dead", low=0.0, high=1.0)
     sort: Literal["frequency", "norm", "first"] = option("frequency", "the order of the filters")
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
         return "" if self.at or first_convolution(specimen) else "it has no convolution, so no filters that look at the picture"
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
@@ -94,7 +94,8 @@ class Frontend(Analysis):
         by = found["centre"].values if self.sort == "frequency" else -found["rms"].values
         return np.argsort(np.where(np.isfinite(by), by, np.inf), kind="stable")
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         shown: list[Panel] = []
         if found["filter"].sizes["row"] > 1:
             shown.append(
@@ -114,7 +115,8 @@ class Frontend(Analysis):
             Table(title="Diagnosis", rows="criterion", columns=("value", "twin_value", "flat", "verdict")),
         ]  # fmt: skip
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         value, twin = found["value"], found["twin_value"]
 
         def both(name: str, form: str = ".0%") -> str:
@@ -133,7 +135,8 @@ class Frontend(Analysis):
             return f"{said}. {' '.join(advice)}"
         return f"{said}. " + ("Untrained weights: no finding." if float(found["trained"]) == 0 else "Nothing to repair.")
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         said = [
             "Spectra are of the filters alone: what the activation after them adds, and what a blur before the stride takes away, is "
             "not in them.",

@@ -25,11 +25,11 @@ from microtome.analyses.invariance.views import CHUNK, Seen
 from microtome.analyses.invariance.warps import WARPS, Border, Warp, reach
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.attribution import places
 from microtome.panels import Bars, Curve, Grid, Panel, Question, Table
-from microtome.scan import Batch, Pace, forget, through
+from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Recipe, Specimen
 from microtome.tally import Rows
 
@@ -86,7 +86,7 @@ class Invariance(Analysis):
         found["count"] = array(len(taken), (), "images")
         found["trained"] = array(float("nan") if specimen.trained is None else float(specimen.trained), (), "1")
         for one, run in ((specimen, "warps"), (twin, "warps of the untrained twin")):
-            forget(pace, self._key(one, taken, run))
+            discard_tally(pace, self._key(one, taken, run))
         return found
 
     def _plan(self, specimen: Specimen, images: Images) -> Plan:
@@ -159,7 +159,7 @@ class Invariance(Analysis):
                 rows.add(batch.index[part], seen.columns(batch.index[part]))
 
         what = f"{specimen.name.removesuffix(' (untrained twin)')}: {run}"
-        through(specimen, images, rows, pace, visit, what=what, key=self._key(specimen, images, run))
+        scan_batches(specimen, images, rows, pace, visit, what=what, key=self._key(specimen, images, run))
         return rows
 
     def _shown(self, specimen: Specimen, images: Images, plan: Plan) -> dict[str, xr.DataArray]:
@@ -178,7 +178,8 @@ class Invariance(Analysis):
         told = {"warp": list(plan.amounts)}
         return found | {"picture": array(np.stack(first), ("warp", "amount", "row", "col", "rgb"), "8-bit grey levels", told)}
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         note = "0: nothing moved; 1: as far as another picture. Mean over the amounts of each warp."
         shown: list[Panel] = [
             Curve(title="How far each layer moves", y=("change",), x="layer", by="warp", note=note),
@@ -213,7 +214,8 @@ class Invariance(Analysis):
             shown.append(Table(title="Shift consistency", rows="warp", columns=columns, note=_few_classes(found)))
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         at = max(found["change"].sizes["layer"] - 2, 0)  # the deepest layer before the output
         change, twin = found["change"].values[:, at], found["twin_change"].values[:, at]
         count, deep, warps = int(found["count"]), str(found["change"].layer.values[at]), found["change"].warp.values
@@ -238,7 +240,8 @@ class Invariance(Analysis):
             start += f"; shifts up to {small:g} px leave {share:.0%} of answers the same (untrained twin {null:.0%})"
         return start + "."
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         said = [
             f"The border is {BORDERS[str(found['said'].values[1])]}: what comes in there moves the features as well.",
             "Enlarging, turning and shifts by broken pixels are bilinear, which blurs; that too is part of the distance.",

@@ -21,7 +21,7 @@ from microtome.analyses.occlusion.arrays import settled
 from microtome.analyses.occlusion.maps import Maps, Places, joined, looked
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import matched, scores_missing
 from microtome.instruments.fills import filled
@@ -51,8 +51,8 @@ class Occlusion(Analysis):
     )
     count: int = option(3, "how many images are shown", low=1, high=1000)
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
-        return Analysis.unfit(self, specimen, images) or scores_missing(specimen)
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
+        return Analysis.refusal(self, specimen, images) or scores_missing(specimen)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         assert images is not None  # `unfit` has refused before
@@ -103,7 +103,8 @@ class Occlusion(Analysis):
         rows, cols = (starts(side, size, self._stride(size)) for side in shape)
         return Places(rows, cols, size)
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         mask = "mask" if "mask" in found else ""
         note = "How much is lost by covering each place; each map has a colour scale of its own." + (
             " The outline is the object's mask." if mask else ""
@@ -148,10 +149,12 @@ class Occlusion(Analysis):
         )
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         return wording.line(found)
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         return wording.caveats(found)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from microtome.analyses.reuse.reading import Readings, readings
 from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import SpecimenError, Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.numerics.weights.dense_reuse import Dense, Observed, dense_blocks, evenness, observed, row, scaled, strength
 from microtome.panels import Curve, Heat, Panel, Table
@@ -60,7 +60,7 @@ class Reuse(Analysis):
         "none", "how the maps are scaled: not, each target by its largest weight, all by the largest of the network"
     )
 
-    def unfit(self, specimen: Specimen, images: Images | None) -> str:
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
         try:
             found = readings(specimen)
         except SpecimenError as error:
@@ -88,7 +88,8 @@ class Reuse(Analysis):
                 arrays[f"{prefix}/{one.name}"] = array(values[1], ("target", "source"), unit, names, "mean |weight|")
         return arrays | _spread(found, blocks, own, twin) | _judged(told, specimen.trained)
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         shown: list[Panel] = [
             Table(title="Four observations of the paper", rows="criterion", columns=("verdict", "seen", "untrained")),
             Table(title="The four observations with |γ|", rows="criterion", columns=("verdict_effective", "seen_effective"),
@@ -118,7 +119,8 @@ class Reuse(Analysis):
         )  # fmt: skip
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         blocks = sum(name.startswith("reuse/") for name in found)
         verdicts = [str(one) for one in found["verdict"].values]
         seen = [str(one) for one in found["seen"].values]
@@ -135,7 +137,8 @@ class Reuse(Analysis):
             + (f"; {also} hold{'s' if also == 1 else ''} in the untrained twin as well." if also else ".")
         )
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         said = [
             "A small weight is no proof of little use: a norm before a layer, or the scale of the features where there is none, may "
             "undo it. Times |γ| is nearer to what the layer receives, but norms see each channel alone.",

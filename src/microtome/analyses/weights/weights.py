@@ -21,7 +21,7 @@ from microtome.analyses.weights.health import HEALTH, ailments, health
 from microtome.analyses.weights.wording import comparison, no_comparison
 from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.numerics.weights.norms import merged, norm_of, norms_after
 from microtome.numerics.weights.pairs import (
@@ -107,7 +107,8 @@ class Weights(Analysis):
             for measure, unit in curves.items()
         }
 
-    def panels(self, found: Arrays) -> Sequence[Panel]:
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        found = finding.arrays
         drawn = _drawn(found)
         shown: list[Panel] = []
         if drawn:
@@ -131,7 +132,8 @@ class Weights(Analysis):
             shown.append(Table(title="Weights to repair or explain", rows="layer", columns=("ailing",), question="repair"))
         return shown
 
-    def line(self, found: Arrays) -> str:
+    def headline(self, finding: Finding) -> str:
+        found = finding.arrays
         total = found["density"].sizes["layer"]
         if "ailing" in found:
             worst = found["ailing"]
@@ -141,7 +143,8 @@ class Weights(Analysis):
             end = f"In {total} weight tensors no unit is zero, constant or not finite, and none is of 8-bit origin."
         return f"{_comparison(found)} {end}"
 
-    def caveats(self, found: Arrays) -> Sequence[str]:
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        found = finding.arrays
         return [
             "Neighbours in untrained networks have nearly equal histograms too: alike weights are no evidence that a block can "
             "go. Only removing it and measuring the accuracy proves that.",

@@ -1,0 +1,131 @@
+"""Key numbers: the quantities a reader compares between networks, and the one way in which numbers are written.
+
+Every number that a person reads goes through `format_value`, whether on the command line, in the report or in a headline.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+FRACTION = "fraction"  # a value from 0 to 1 that is written in per cent
+LARGE = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyNumber:
+    """One quantity of a finding.
+
+    `value`, `low`, `high` and `baseline` are in `unit` ("fraction" is written in per cent, "1" is a pure number); NaN stands for
+    what is not known. `low` and `high` are a 95% interval. `baseline` is what the untrained twin or chance gives, as
+    `baseline_name` says. `better` says which direction a user wants, "" where there is none. `at` is where the number was taken.
+    """
+
+    name: str
+    value: float
+    unit: str = "1"
+    low: float = math.nan
+    high: float = math.nan
+    baseline: float = math.nan
+    baseline_name: str = "untrained twin"
+    better: Literal["higher", "lower", ""] = ""
+    at: str = ""
+
+    @property
+    def text(self) -> str:
+        """The value with its unit and, where there is one, its interval."""
+        return format_interval(self.value, self.low, self.high, self.unit)
+
+    @property
+    def baseline_text(self) -> str:
+        """The baseline in the same unit, or an empty text."""
+        return "" if math.isnan(self.baseline) else format_value(self.baseline, self.unit)
+
+    def json(self) -> dict[str, Any]:
+        """The key number as plain JSON values, not-a-number as null, with its texts."""
+        values = {key: _finite(value) if isinstance(value, float | int) else value for key, value in asdict(self).items()}
+        return values | {"text": self.text, "baseline_text": self.baseline_text}
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> "KeyNumber":
+        """The key number that `json` wrote."""
+        numbers = {name: math.nan if said[name] is None else said[name] for name in ("value", "low", "high", "baseline")}
+        values: dict[str, Any] = numbers | {name: said[name] for name in ("name", "unit", "baseline_name", "better", "at")}
+        return cls(**values)
+
+
+def format_value(value: float, unit: str = "1") -> str:
+    """A number with its unit: `99.2%`, `0.753`, `62 px`, `11.7 M`; "unknown" for not-a-number."""
+    number, sign = _digits(float(value), unit, None)
+    return _with_unit(number, sign, unit)
+
+
+def format_interval(value: float, low: float, high: float, unit: str = "1") -> str:
+    """A number with its interval: `0.753 [0.748, 0.758]`; without the brackets where no interval is known."""
+    if math.isnan(value) or math.isnan(low) or math.isnan(high):
+        return format_value(value, unit)
+    decimals = max(_decimals(end, unit) for end in (value, low, high) if math.isfinite(end)) if math.isfinite(value) else None
+    scale = _scale(value, unit)
+    middle, below, above = (_digits(each, unit, decimals, scale)[0] for each in (value, low, high))
+    if unit == FRACTION:
+        return f"{middle}% [{below}%, {above}%]"
+    return f"{_with_unit(middle, scale[1], unit)} [{below}, {above}]"
+
+
+def format_difference(value: float, unit: str = "1") -> str:
+    """A difference with its sign; of two fractions in percentage points: `+1.2 points`."""
+    if math.isnan(value):
+        return UNKNOWN
+    if unit == FRACTION:
+        number = _plain_zero(f"{100 * value:+.1f}")
+        return f"{number} points"
+    text = format_value(value, unit)
+    return text if text.startswith("-") or value == 0 else f"+{text}"
+
+
+def _digits(value: float, unit: str, decimals: int | None, scale: tuple[float, str] | None = None) -> tuple[str, str]:
+    """The digits of a value, and the prefix (M, G …) that they are scaled by."""
+    if math.isnan(value):
+        return UNKNOWN, ""
+    if math.isinf(value):
+        return "unbounded" if value > 0 else "-unbounded", ""
+    factor, sign = scale or _scale(value, unit)
+    shown = value / factor * (100 if unit == FRACTION else 1)
+    if shown and abs(shown) < 1e-3:
+        return f"{shown:.2e}", sign
+    places = decimals if decimals is not None else _decimals(value, unit)
+    return _plain_zero(f"{shown:,.{places}f}"), sign
+
+
+def _decimals(value: float, unit: str) -> int:
+    """How many decimals show three significant digits; none for whole numbers, one for per cent."""
+    shown = abs(value) / _scale(value, unit)[0] * (100 if unit == FRACTION else 1)
+    if unit == FRACTION:
+        return 0 if shown in (0, 100) else 1 if shown >= 1 else 2
+    if float(shown).is_integer():
+        return 0
+    return max(0, 2 - math.floor(math.log10(shown))) if shown >= 1e-3 else 3
+
+
+def _scale(value: float, unit: str) -> tuple[float, str]:
+    if unit == FRACTION or not math.isfinite(value):
+        return 1.0, ""
+    return next(((factor, sign) for factor, sign in LARGE if abs(value) >= factor), (1.0, ""))
+
+
+def _with_unit(number: str, sign: str, unit: str) -> str:
+    if number in (UNKNOWN, "unbounded", "-unbounded"):
+        return number
+    if unit == FRACTION:
+        return f"{number}%"
+    return " ".join(part for part in (number, sign, "" if unit == "1" else unit) if part)
+
+
+def _plain_zero(text: str) -> str:
+    """The text without the sign of a zero."""
+    return text[1:] if text[:1] in "+-" and not any(sign in "123456789" for sign in text) else text
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
