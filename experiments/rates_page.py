@@ -103,7 +103,7 @@ _TOLD = {
     "scenes": "The network that ships, `microtome:mini_deeplab`, on generated scenes. Its backbone sees 119 px at a picture side of 64, "
     "and one branch of its pyramid sees the mean of the whole image.",
     "cues": "White squares in noise are to be given the colour of the square 16 px, 8 places, above or below them in a picture of 32 px "
-    "([cues.py](../src/microtome/training/cues.py)). The backbone sees 15 px, so less than that; the branch that sees the mean of the "
+    "([cues.py](../experiments/cues.py)). The backbone sees 15 px, so less than that; the branch that sees the mean of the "
     "image is left out. A guess among four colours is right on 25 % of the squares' pixels.",
     "cues_seen": "The same pictures and the same pyramid behind a backbone with one dilated block more, which sees 39 px.",
 }

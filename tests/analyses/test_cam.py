@@ -1,5 +1,7 @@
 """Grad-CAM by hand, against captum, on every kind of layout, and the doubts that are measured with it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -235,6 +237,6 @@ def test_maps_without_positive_evidence_are_told_in_words(net, pics):
     emptied = dict(found.arrays)
     for name in ("twin_energy", "twin_correlation"):
         emptied[name] = emptied[name] * np.nan
-    line = Cam().headline(emptied)
+    line = Cam().headline(replace(found, arrays=emptied))
     assert "untrained twin undefined, its maps being empty or even;" in line
     assert "the untrained twin's undefined" in line

@@ -154,9 +154,9 @@ def simple(started: str, value: float, name: str = "net") -> Finding:
 def test_of_two_keys_the_newest_is_shown_unless_the_run_names_one(tmp_path: Path) -> None:
     simple("2026-01-01T00:00:00+00:00", 1.0).save(tmp_path / "net" / "probe" / "bbb")
     simple("2026-02-01T00:00:00+01:00", 2.0).save(tmp_path / "net" / "probe" / "aaa")
-    assert [one["line"] for one in bundle(tmp_path)["findings"]] == ["It is 2.0."]
+    assert [one["headline"] for one in bundle(tmp_path)["findings"]] == ["It is 2.0."]
     (tmp_path / "run.json").write_text(json.dumps({"findings": ["net/probe/bbb"]}))
-    assert [one["line"] for one in bundle(tmp_path)["findings"]] == ["It is 1.0."]
+    assert [one["headline"] for one in bundle(tmp_path)["findings"]] == ["It is 1.0."]
 
 
 def test_specimens_come_in_the_order_of_the_run(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_damaged_finding_is_named_and_the_rest_is_shown(tmp_path: Path, damage
     else:
         arrays.unlink()
     data = bundle(tmp_path)
-    assert [one["line"] for one in data["findings"]] == ["It is 1.0."]
+    assert [one["headline"] for one in data["findings"]] == ["It is 1.0."]
     assert [one["folder"] for one in data["damaged"]] == ["bad"]
     assert str(bad) in data["damaged"][0]["reason"]
     assert json.loads(island(report(tmp_path)))["damaged"] == data["damaged"]
@@ -239,11 +239,11 @@ def test_the_same_findings_give_the_same_bytes(results: Path, tmp_path: Path) ->
 def test_hostile_text_cannot_leave_its_island(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><!--<script>"
     Finding(
-        analysis="probe", arrays={"a": array([evil], ("layer",), "text", {"layer": [evil]})}, line=evil, title=evil,
+        analysis="probe", arrays={"a": array([evil], ("layer",), "text", {"layer": [evil]})}, headline=evil, title=evil,
         panels=(Table(title=evil, columns=("a",), rows="layer"),), origin={"specimen": {"name": evil}},
     ).save(tmp_path / "f")  # fmt: skip
     out = report(tmp_path, title=evil)
-    assert json.loads(island(out))["findings"][0]["line"] == evil
+    assert json.loads(island(out))["findings"][0]["headline"] == evil
     assert "<script>alert" not in out.read_text(encoding="utf-8")
 
 

@@ -49,14 +49,16 @@ def test_the_common_suite(net: mt.Specimen, tmp_path: Path) -> None:
     finding = testing.check(Audit(), net, None, tmp_path)
     assert finding["rule"].values.tolist() == ["MT101", "MT102", "MT202"]
     assert finding["severity"].values.tolist() == ["warning", "warning", "note"]
-    assert finding.headline.startswith(
-        f"3 findings of {len(RULES)} rules checked: MT101 Positions that no kernel reads (warning, 1 layer)"
+    assert finding.headline == (
+        f"3 findings from {len(RULES)} rules; most severe: MT101 Positions that no kernel reads (1 layer)."
     )
+    assert [finding.key(name).value for name in ("findings", "errors", "warnings")] == [3, 0, 2]
 
 
 def test_nothing_wrong_is_said_and_drawn(net: mt.Specimen, tmp_path: Path) -> None:
     finding = testing.check(Audit(ignore=("MT101", "MT102", "MT202:*")), net, None, tmp_path)
-    assert finding.headline == f"0 findings of {len(RULES) - 3} rules checked (3 could not be): nothing wrong."
+    assert finding.headline == f"0 findings from {len(RULES) - 3} rules checked."
+    assert finding.key("rules not checked").value == 3
     assert [panel.title for panel in finding.panels] == ["All rules"]
 
 
