@@ -105,7 +105,7 @@ def test_the_same_file_again_has_not_moved(run: Path, vgg: mt.Specimen, scenes: 
     assert (found["step"].values == 0).all()
     assert np.nanmax(found["jump"].values) == 0
     assert (found["twin_drift"].values > 0).all()
-    assert "no layer moves" in found.headline
+    assert found.headline == "No layer changes over 3 checkpoints."
 
 
 def test_only_what_lies_behind_a_changed_layer_moves(run: Path, vgg: mt.Specimen, scenes: mt.Images, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ Values = np.ndarray[Any, Any]
 
 @dataclass
 class Row:
-    """What one network said of one part at one layer; for the random places (draw, …) numbers first."""
+    """What one network said of one part at one layer; for the random positions (draw, …) numbers first."""
 
     pairs: list[Values] = field(default_factory=list[Values])
     kappa: list[Values] = field(default_factory=list[Values])
@@ -62,14 +62,13 @@ def settled(
                 [f"{one[name]:.3f} ± {one[name + '_sd']:.3f}" for one in told for name in ("delta", "random", "matched")]
             )
         for name, values in columns.items():
-            unit = "draws" if name == "wins" else "share" if "kappa" not in name else "1"
+            unit = "draws" if name == "wins" else "fraction" if "kappa" not in name else "1"
             found[prefix + name] = array(np.array(values), ("layer", "part"), unit, coords)
         rows = [f"{part}{suffix}" for part in parts for suffix in ("", ", elsewhere", ", elsewhere, as strong")]
         both = {"part_": rows, "layer": layers}
         found[f"{prefix}table"] = array(np.array(texts, dtype=object).T, ("part_", "layer"), "text", both)
     for name, title in LAST.items():
         found[f"{name}_last"] = found[name].isel(layer=-1, drop=True).assign_attrs(title=title)
-    found["repeats"] = array(len(own[layers[0], parts[0]].random[0]), (), "draws")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What checkpoints amount to: distances to the end and to the next, when a layer settles, jumps of the strongest picture, accuracy.
+"""What checkpoints amount to: distances to the end and to the next, when a layer settles, jumps of the strongest image, accuracy.
 
 The two limits were set while looking at one training of mini_vgg, and held for others since.
 """
@@ -54,8 +54,8 @@ def distances(
         "drift_low": array(ends[1], ended, "1 − CKA", told),
         "drift_high": array(ends[2], ended, "1 − CKA", told),
         "twin_drift": array(twin, ("layer",), "1 − CKA", layers, "untrained twin to the last checkpoint"),
-        "share": array(share, ended, "share of the twin's", told, "distance to the end"),
-        "travel": array(travel, ("layer",), "share of the twin's", layers, "mean distance to the end before it"),
+        "share": array(share, ended, "fraction of the twin's", told, "distance to the end"),
+        "travel": array(travel, ("layer",), "fraction of the twin's", layers, "mean distance to the end before it"),
         "settled_at": array(where, ("layer",), "place among the checkpoints", layers),
         "settled": array(at, ("layer",), "text", layers, "settled at"),
         "depth_rank": array(rank, (), "1"),
@@ -72,10 +72,10 @@ def jumped(names: Sequence[str], moments: Sequence[Moment], told: Sequence[Told]
     layers = {"layer": list(names)}
     said = layers | {"pair": _pairs(moments)}
     return {
-        "jump": array(both[:, :, 0], ("layer", "pair"), "share of units", said, "another picture"),
-        "chance_jump": array(both[:, :, 1], ("layer", "pair"), "share of units", said, "units paired by chance"),
-        "last_jump": array(both[:, -1, 0], ("layer",), "share of units", layers, "jump in the last step"),
-        "chance_last_jump": array(both[:, -1, 1], ("layer",), "share of units", layers, "by chance"),
+        "jump": array(both[:, :, 0], ("layer", "pair"), "fraction of units", said, "another image"),
+        "chance_jump": array(both[:, :, 1], ("layer", "pair"), "fraction of units", said, "units paired by chance"),
+        "last_jump": array(both[:, -1, 0], ("layer",), "fraction of units", layers, "jump in the last step"),
+        "chance_last_jump": array(both[:, -1, 1], ("layer",), "fraction of units", layers, "by chance"),
     }
 
 
@@ -87,10 +87,10 @@ def scored(moments: Sequence[Moment], told: Sequence[Told], answers: Values | No
     chance = np.bincount(answers[answers >= 0]).max() / (answers >= 0).sum()
     said = {"checkpoint": [one.name for one in moments]}
     return {
-        "accuracy": array([one.value for one in scores], ("checkpoint",), "share", said, "accuracy"),
-        "accuracy_low": array([one.low for one in scores], ("checkpoint",), "share", said),
-        "accuracy_high": array([one.high for one in scores], ("checkpoint",), "share", said),
-        "chance": array([chance] * len(moments), ("checkpoint",), "share", said, "most frequent class"),
+        "accuracy": array([one.value for one in scores], ("checkpoint",), "fraction", said, "accuracy"),
+        "accuracy_low": array([one.low for one in scores], ("checkpoint",), "fraction", said),
+        "accuracy_high": array([one.high for one in scores], ("checkpoint",), "fraction", said),
+        "chance": array([chance] * len(moments), ("checkpoint",), "fraction", said, "most frequent class"),
     }
 
 

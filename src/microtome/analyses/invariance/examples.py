@@ -1,6 +1,6 @@
 """The warped pictures themselves, and a few of them one by one beside their mean, as figure 5 of Zeiler & Fergus has them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 from microtome.analyses.invariance.plan import Plan
 from microtome.analyses.invariance.summary import column_of, still_amount
 from microtome.analyses.invariance.warps import WARPS, Border, Warp, moved
-from microtome.finding import array
+from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.numerics.statistics.intervals import mean
 from microtome.panels import Curve, Grid, Panel
@@ -87,26 +87,26 @@ def amounts_shown(plan: Plan, warp: Warp) -> list[float]:
     return [amounts[one] for one in np.linspace(0, len(amounts) - 1, SHOWN).round().astype(int)]
 
 
-def picture_panels(found: Mapping[str, xr.DataArray]) -> list[Panel]:
-    """For each warp that pictures are followed through: they themselves, the two distances, the probability."""
-    told = str(found["said"].values[0])
-    drawn: list[Panel] = []
-    ends = dict(zip(ENDS, map(str, found["followed"].values), strict=True))
-    for warp in [name.split("/")[1] for name in found if name.startswith("pictures/")]:
+def picture_panels(finding: Finding) -> list[Panel]:
+    """For each warp that images are followed through: the images, the two distances, the probability."""
+    title = finding.facts["class"]
+    panels: list[Panel] = []
+    ends = dict(zip(ENDS, map(str, finding["followed"].values), strict=True))
+    for warp in [name.split("/")[1] for name in finding.arrays if name.startswith("pictures/")]:
         word, unit = warp.replace("_", " "), WARPS[cast(Warp, warp)][0]
-        drawn.append(
-            Grid(title=f"Pictures by {word}", z=f"pictures/{warp}", across="amount", down="image", note=f"Amount: {unit}.")
+        panels.append(
+            Grid(title=f"Images by {word}", z=f"pictures/{warp}", across="amount", down="image", note=f"Amount: {unit}.")
         )
         for end, layer in ends.items():
             if end == "deep" and layer == ends["shallow"]:
                 continue
-            drawn.append(
-                Curve(title=f"Picture by picture: distance at {layer} by {word}", y=(f"each_{end}/{warp}",), x="amount", by="image",
-                      null=(f"mean_{end}/{warp}",), note=f"Amount: {unit}. Dashed: the mean over all pictures.")
+            panels.append(
+                Curve(title=f"Image by image: distance at {layer} by {word}", y=(f"each_{end}/{warp}",), x="amount", by="image",
+                      null=(f"mean_{end}/{warp}",), note=f"Amount: {unit}. Dashed: the mean over all images.")
             )  # fmt: skip
-        if f"each_probability/{warp}" in found:
-            drawn.append(
-                Curve(title=f"Picture by picture: probability by {word}", y=(f"each_probability/{warp}",), x="amount", by="image",
-                      null=(f"mean_probability/{warp}",), note=f"Of {told}; amount: {unit}. Dashed: the mean over all pictures.")
+        if f"each_probability/{warp}" in finding:
+            panels.append(
+                Curve(title=f"Image by image: probability by {word}", y=(f"each_probability/{warp}",), x="amount", by="image",
+                      null=(f"mean_probability/{warp}",), note=f"Of {title}; amount: {unit}. Dashed: the mean over all images.")
             )  # fmt: skip
-    return drawn
+    return panels
