@@ -1,12 +1,13 @@
-"""Weights in context: the strongest inputs of a layer's units, and what leads to those units from several convolutions before.
+"""Strongest input channels of a layer's units, and their expanded weights from earlier convolutions.
 
-Of the units with the largest weights the strongest input channels are drawn, one kernel slice for each (red excites, blue inhibits).
-The expanded weights do the same with a layer several convolutions earlier: the gradient of the unit in the middle of the map by that
-layer's outputs, with rectifiers removed, maximum pools averaged and gates half open, cropped around the middle. Where all that is
-left between the two layers is affine, as with convolutions and batch norm, this is the composed kernel, for any picture; otherwise
-it is the slope at a picture of noise. How much the strongest inputs hold is set against the untrained twin.
+For the units with the largest weights, the strongest input channels are shown, one kernel slice each (red excites, blue inhibits).
+The expanded weights do the same with a layer several convolutions earlier: the gradient of the unit in the middle of the map with
+respect to that layer's outputs, with rectifiers removed, maximum pools averaged and gates half open, cropped around the middle. Where
+everything that remains between the two layers is affine, as with convolutions and batch norm, this is the composed kernel, for any
+image; otherwise it is the gradient at an image of noise. The concentration in the strongest inputs is compared with the untrained
+twin.
 
-Source: Voss et al. 2021, "Visualizing Weights", Distill, doi:10.23915/distill.00024.007; the shares, the twin, and half-open
+Source: Voss et al. 2021, "Visualizing Weights", Distill, doi:10.23915/distill.00024.007; the fractions, the twin, and half-open
 gates are ours.
 """
 
@@ -18,13 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from microtome.analysis import Analysis, Arrays, option
+from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.graph.linearised import Linearised, central
 from microtome.numerics.weights.kernels import kernels
 from microtome.panels import Grid, Panel, Table
+from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen, tap
 
@@ -55,18 +58,18 @@ class _Enough(Exception):  # not an error: the layers above the target need not 
 
 @final
 class ExpandedWeights(Analysis):
-    """Strongest input channels of a layer as small kernels; the same from several convolutions before."""
+    """Strongest input channels of a layer as small kernels, and from several convolutions before."""
 
     needs = "weights"
     question = "understand"
     title = "Weights in context"
 
-    at: tuple[str, ...] = option(("last",), "the layer whose units are asked; of several the last convolution in them")
-    source: str = option("", "the layer that the expanded weights lead from; none: `steps` convolutions before")
-    steps: int = option(2, "how many spatial convolutions before, along the way to the units", low=1, high=50)
-    units: int = option(6, "how many units, those with the largest weights", low=1, high=64)
-    k: int = option(6, "how many of the strongest input channels of each", low=1, high=64)
-    grid: int = option(9, "largest side of the cropped expanded weights, in cells of the earlier layer", low=1, high=65)
+    at: tuple[str, ...] = option(("last",), "layer whose units are shown; of several the last convolution in them")
+    source: str = option("", "layer that the expanded weights start from; none: `steps` convolutions before")
+    steps: int = option(2, "spatial convolutions before, on the path to the units", low=1, high=50)
+    units: int = option(6, "units shown, those with the largest weights", low=1, high=64)
+    k: int = option(6, "strongest input channels shown of each unit", low=1, high=64)
+    grid: int = option(9, "largest side of the cropped expanded weights, positions of the earlier layer", low=1, high=65)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         """Why there are no two convolutions to look between, or an empty text."""
@@ -75,7 +78,7 @@ class ExpandedWeights(Analysis):
             return f"it takes two spatial convolutions with whole, varying weights one after the other, and it has {len(found)}"
         return ""
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         found = _convolutions(specimen)
         target = self._target(specimen, list(found))
         kernel = found[target]
@@ -92,29 +95,37 @@ class ExpandedWeights(Analysis):
         shares = np.array([[float(one.shares.sum(1).mean()) for one in pair] for pair in (
             (near, far), (_strongest(other[strongest], self.k), _strongest(random.weights, self.k)))])  # fmt: skip
         both = {"measure": ["own inputs", "expanded"]}
-        return {
+        arrays = {
             "slice": array(near.slices, ("unit", "rank", "row", "col"), "weight", units | ranks[0], "weight"),
             "channel": array(
                 near.channels.numpy(), ("unit", "rank"), "number of the channel", units | ranks[0], "input channel"
             ),
-            "strength": array(near.shares.numpy(), ("unit", "rank"), "share of squared weights", units | ranks[0], "share"),
+            "strength": array(
+                near.shares.numpy(), ("unit", "rank"), "fraction of squared weights", units | ranks[0], "fraction"
+            ),
             "expanded": array(cropped, ("unit", "rank", "row", "col"), "output by output", units | ranks[1], "expanded weight"),
             "expanded_channel": array(
                 far.channels.numpy(), ("unit", "rank"), "number of the channel", units | ranks[1], "channel"
             ),
             "expanded_strength": array(
-                far.shares.numpy(), ("unit", "rank"), "share of squared weights", units | ranks[1], "share"
+                far.shares.numpy(), ("unit", "rank"), "fraction of squared weights", units | ranks[1], "share"
             ),
-            "share": array(shares[0], ("measure",), "share of squared weights", both, "in the strongest channels"),
+            "share": array(shares[0], ("measure",), "fraction of squared weights", both, "in the strongest channels"),
             "twin_share": array(
-                shares[1], ("measure",), "share of squared weights", both, "in the strongest channels, untrained twin"
+                shares[1], ("measure",), "fraction of squared weights", both, "in the strongest channels, untrained twin"
             ),
             "inputs": array([kernel.shape[1], own.weights.shape[1]], ("measure",), "channels", both, "channels"),
-            "inside": array([inside], ("target",), "share of squared weights", {"target": [target]}, "inside the crop"),
-            "bend": array([own.bend], ("target",), "share of the slope", {"target": [target]}, "change between two pictures"),
-            "left_out": array(own.left_out, ("part",), "calls", {"part": ["rectifiers", "maximum pools", "gates"]}, "left out"),
-            "source": array([own.source], ("target",), "text", {"target": [target]}, "expanded from"),
+            "inside": array([inside], ("target",), "fraction of squared weights", {"target": [target]}, "inside the crop"),
+            "bend": array(
+                [own.bend], ("target",), "fraction of the gradient", {"target": [target]}, "change between two images"
+            ),
         }
+        facts = {
+            "target": target,
+            "source": own.source,
+            "left out": dict(zip(("rectifiers", "maximum pools", "gates"), own.left_out, strict=True)),
+        }
+        return Measurement(arrays, facts)
 
     def _target(self, specimen: Specimen, found: list[str]) -> str:
         if self.at == ("last",):
@@ -128,49 +139,56 @@ class ExpandedWeights(Analysis):
             )
         return inside[-1]
 
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        expanded, own = finding.facts["source"], finding.facts["target"]
+        numbers: list[KeyNumber] = []
+        for place, name, at in ((1, "expanded", f"{expanded} to {own}"), (0, "channel", own)):
+            prefix = "expanded_" if name == "expanded" else ""
+            count, inputs = finding[f"{prefix}channel"].sizes["rank"], int(finding["inputs"].values[place])
+            numbers.append(
+                KeyNumber(
+                    name=f"weights in {count} of {inputs} {'expanded ' if prefix else ''}channels",
+                    value=float(finding["share"].values[place]), baseline=float(finding["twin_share"].values[place]), unit=FRACTION, at=at,
+                )
+            )  # fmt: skip
+        return [*numbers, KeyNumber(name="inside the crop", value=float(finding["inside"].values[0]), unit=FRACTION, at=own)]
+
+    def headline(self, finding: Finding) -> str:
+        expanded = finding.key_numbers[0]
+        count = finding["expanded_channel"].sizes["rank"]
+        return (
+            f"{count} channels of {finding.facts['source']} hold {expanded.text} of the expanded weights of {finding.facts['target']} "
+            f"(untrained twin {expanded.baseline_text})."
+        )
+
     def panels(self, finding: Finding) -> Sequence[Panel]:
-        found = finding.arrays
-        target, source = str(found["inside"].target.values[0]), str(found["source"].values[0])
-        colours = "Red excites, blue inhibits, white is nothing."
+        target, source = finding.facts["target"], finding.facts["source"]
+        colours = "Red excites, blue inhibits, white is zero."
         return [
             Grid(title=f"Expanded weights, {source} to {target}", z="expanded", across="rank", down="unit", scale="diverging",
                  each=False, note=f"From left to right the strongest channels of {source} for each unit of {target}. {colours}"),
             Grid(title=f"Strongest inputs of {target}", z="slice", across="rank", down="unit", scale="diverging", each=False,
-                 note=f"One kernel slice for each of the strongest input channels, the units with the largest weights. {colours}"),
-            Table(title="Which channels these are", rows="unit", columns=("channel", "strength")),
-            Table(title=f"Which channels of {source}", rows="unit", columns=("expanded_channel", "expanded_strength")),
+                 note=f"One kernel slice for each of the strongest input channels; units with the largest weights. {colours}"),
+            Table(title="Strongest channels", rows="unit", columns=("channel", "strength")),
+            Table(title=f"Strongest channels of {source}", rows="unit", columns=("expanded_channel", "expanded_strength")),
         ]  # fmt: skip
 
-    def headline(self, finding: Finding) -> str:
-        found = finding.arrays
-        target, source = str(found["inside"].target.values[0]), str(found["source"].values[0])
-        own, twin = found["share"].values, found["twin_share"].values
-        ranks = [found[name].sizes["rank"] for name in ("channel", "expanded_channel")]
-        inputs = found["inputs"].values
-        more = "no more than" if own[1] <= 1.1 * twin[1] else "against"
-        return (
-            f"{ranks[0]} of {inputs[0]} input channels hold {100 * own[0]:.0f} % of the weights of {target} (untrained twin "
-            f"{100 * twin[0]:.0f} %); expanded to {source}, {ranks[1]} of {inputs[1]} channels hold {100 * own[1]:.0f} %, {more} "
-            f"{100 * twin[1]:.0f} % untrained."
-        )
-
     def caveats(self, finding: Finding) -> Sequence[str]:
-        found = finding.arrays
-        inside, bend = float(found["inside"].values[0]), float(found["bend"].values[0])
-        told = [
-            "Expanded weights leave out which rectifiers are open, so they say what could reach a unit, not what does in a picture.",
-            "Up to the units, {} rectifiers were removed, {} maximum pools averaged and {} gates held half open.".format(
-                *found["left_out"].values
-            ),
+        inside, bend = float(finding["inside"].values[0]), float(finding["bend"].values[0])
+        left_out = finding.facts["left out"]
+        lines = [
+            "Expanded weights ignore which rectifiers are open: they show what could reach a unit, not what does on an image.",
+            f"Up to the units, {plural(left_out['rectifiers'], 'rectifier')} removed, {plural(left_out['maximum pools'], 'maximum pool')} "
+            f"averaged and {plural(left_out['gates'], 'gate')} held half open.",
         ]
         if bend > ALIKE:
-            told.append(
-                "Something between the two layers is not affine (a norm over the picture, attention): the slope changes by "
-                f"{100 * bend:.0f} % from one picture of noise to another, and what is shown is for one of them."
+            lines.append(
+                "Something between the two layers is not affine (a norm over the image, attention): the gradient changes by "
+                f"{format_value(bend, FRACTION)} from one image of noise to another, and one of them is shown."
             )
         if inside < 0.99:
-            told.append(f"The crop holds {100 * inside:.0f} % of the squared weights of what is drawn.")
-        return told
+            lines.append(f"The crop holds {format_value(inside, FRACTION)} of the squared weights of the channels shown.")
+        return lines
 
 
 def _convolutions(specimen: Specimen) -> dict[str, Tensor]:
