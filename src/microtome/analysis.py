@@ -52,6 +52,9 @@ class Analysis(ABC):
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = ""
     revision: ClassVar[int] = 1  # raised whenever the numbers change: older findings are then stale
+    command: ClassVar[str] = (
+        ""  # "module:function" that changes the command of this analysis, where it has more than its options
+    )
     reproducible: ClassVar[bool] = True  # False where the numbers are times, which differ from run to run
 
     def __init_subclass__(cls, **keywords: Any) -> None:

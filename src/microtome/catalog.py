@@ -8,14 +8,12 @@ analysis or an edit with an entry point in the group `microtome.analyses` or `mi
 import ast
 import functools
 import importlib
-import importlib.metadata
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from microtome import prose
+from microtome import plugins, prose
 from microtome.errors import UnknownName, did_you_mean
 
 GROUP = "microtome.analyses"
@@ -52,6 +50,7 @@ class Entry:
     needs: str
     question: str
     with_twin: bool
+    command: str
     options: tuple[OptionCard, ...]
 
     def load(self) -> Any:
@@ -79,29 +78,37 @@ class EditEntry:
 
 @functools.cache
 def entries() -> dict[str, Entry]:
-    """Every analysis by name, our own first, then those of installed packages."""
-    return _found(GROUP, _read)
+    """Every analysis by name, our own first, then those of installed packages that can be read."""
+    return _own(GROUP, _read) | plugins.read(GROUP, _read, set(_own(GROUP, _read)))[0]
 
 
 @functools.cache
 def edits() -> dict[str, EditEntry]:
-    """Every edit by name, our own first, then those of installed packages."""
-    return _found(EDITS, _read_edit)
+    """Every edit by name, our own first, then those of installed packages that can be read."""
+    return _own(EDITS, _read_edit) | plugins.read(EDITS, _read_edit, set(_own(EDITS, _read_edit)))[0]
 
 
-def _found(group: str, read: Callable[[Path, str], E | None]) -> dict[str, E]:
-    """What the files of one folder of ours hold, by stem, then what other packages announce for the group of that name."""
+@functools.cache
+def broken() -> tuple[plugins.Broken, ...]:
+    """The plug-ins that cannot be read, each with its package, the reason and the remedy."""
+    analyses = plugins.read(GROUP, _read, set(_own(GROUP, _read)))[1]
+    return (*analyses, *plugins.read(EDITS, _read_edit, set(_own(EDITS, _read_edit)))[1])
+
+
+def plugin_names() -> list[str]:
+    """The names of the analyses and edits of other packages."""
+    own = set(_own(GROUP, _read)) | set(_own(EDITS, _read_edit))
+    return [name for name in (*entries(), *edits()) if name not in own]
+
+
+def _own(group: str, read: Callable[[Path, str], E | None]) -> dict[str, E]:
+    """What the files of one folder of ours hold, by stem: NAME.py, or NAME/NAME.py."""
     folder = Path(__file__).parent / group.rpartition(".")[2]
     files = {path.stem: (path, f"{group}.{path.stem}") for path in folder.glob("[a-z]*.py")}
     files |= {
         path.stem: (path, f"{group}.{path.stem}.{path.stem}") for path in folder.glob("*/*.py") if path.stem == path.parent.name
     }
-    found = {name: entry for name, place in sorted(files.items()) if (entry := read(*place))}
-    for point in importlib.metadata.entry_points(group=group):
-        spec = importlib.util.find_spec(point.module)
-        if point.name not in found and spec is not None and spec.origin and (entry := read(Path(spec.origin), point.module)):
-            found[point.name] = entry
-    return found
+    return {name: entry for name, place in sorted(files.items()) if (entry := read(*place))}
 
 
 def entry(name: str) -> Entry:
@@ -112,7 +119,9 @@ def entry(name: str) -> Entry:
     """
     known = entries()
     if name not in known:
-        raise UnknownName(f"There is no analysis '{name}'.{did_you_mean(name, known)} List them: microtome list")
+        raise UnknownName(
+            f"There is no analysis '{name}'.{_refused(name)}{did_you_mean(name, known)} List them: microtome list"
+        )
     return known[name]
 
 
@@ -124,8 +133,13 @@ def edit(name: str) -> EditEntry:
     """
     known = edits()
     if name not in known:
-        raise UnknownName(f"There is no edit '{name}'.{did_you_mean(name, known)} List them: microtome list")
+        raise UnknownName(f"There is no edit '{name}'.{_refused(name)}{did_you_mean(name, known)} List them: microtome list")
     return known[name]
+
+
+def _refused(name: str) -> str:
+    """A clause about a plug-in of that name that cannot be read, or an empty text."""
+    return next((f" {plugin.text}" for plugin in broken() if plugin.name == name), "")
 
 
 def _read_edit(path: Path, module: str) -> EditEntry | None:
@@ -135,13 +149,15 @@ def _read_edit(path: Path, module: str) -> EditEntry | None:
         if isinstance(node, ast.ClassDef) and any(_base_name(base) == "Edit" for base in node.bases):
             told = prose.read(ast.get_docstring(tree, clean=False))
             title = str(_constants(node).get("title") or path.stem.replace("_", " ").capitalize())
-            return EditEntry(path.stem, module, node.name, title, told.summary, told.body, told.source, tuple(_options(node)))
+            options = tuple(_options(node, _constants(tree)))
+            return EditEntry(path.stem, module, node.name, title, told.summary, told.body, told.source, options)
     return None
 
 
 def _read(path: Path, module: str) -> Entry | None:
     """The entry of one analysis file, or None where the file holds no analysis."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    constants = _constants(tree)
     for node in tree.body:
         kind = next((name for base in getattr(node, "bases", ()) if (name := _base_name(base)) in KINDS), None)
         if isinstance(node, ast.ClassDef) and kind:
@@ -159,7 +175,8 @@ def _read(path: Path, module: str) -> Entry | None:
                 needs=str(said.get("needs", "findings" if kind == "Collation" else "images")),
                 question=str(said.get("question", "understand")),
                 with_twin=bool(said.get("with_twin", False)),
-                options=tuple(_options(node)),
+                command=str(said.get("command", "")),
+                options=tuple(_options(node, constants)),
             )
     return None
 
@@ -171,8 +188,8 @@ def _base_name(base: ast.expr) -> str:
     return base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
 
 
-def _constants(node: ast.ClassDef) -> dict[str, Any]:
-    """Class variables whose values are literals."""
+def _constants(node: ast.ClassDef | ast.Module) -> dict[str, Any]:
+    """Variables of a class or module whose values are literals."""
     said: dict[str, Any] = {}
     for line in node.body:
         targets = [line.target] if isinstance(line, ast.AnnAssign) else line.targets if isinstance(line, ast.Assign) else []
@@ -182,17 +199,21 @@ def _constants(node: ast.ClassDef) -> dict[str, Any]:
     return said
 
 
-def _options(node: ast.ClassDef) -> list[OptionCard]:
-    """The fields declared by `option(default, help, low=…, high=…)`."""
+def _options(node: ast.ClassDef, constants: dict[str, Any]) -> list[OptionCard]:
+    """The fields declared by `option(default, help, low=…, high=…)`; `constants` are those of the module.
+
+    Raises:
+        ValueError: a value that is neither a literal nor a constant of the module.
+    """
     cards: list[OptionCard] = []
     for line in node.body:
         if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(line.value, ast.Call)):
             continue
         call = line.value
-        if not (isinstance(call.func, ast.Name) and call.func.id == "option"):
+        if _base_name(call.func) != "option":
             continue
-        words = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
-        values = [ast.literal_eval(value) for value in call.args]
+        words = {word.arg: _literal(word.value, constants) for word in call.keywords if word.arg}
+        values = [_literal(value, constants) for value in call.args]
         default = values[0] if values else words.get("default")
         help_ = values[1] if len(values) > 1 else words.get("help", "")
         written = ast.unparse(line.annotation)
@@ -200,6 +221,12 @@ def _options(node: ast.ClassDef) -> list[OptionCard]:
             OptionCard(line.target.id, written, default, help_, words.get("low"), words.get("high"), _choices(line.annotation))
         )
     return cards
+
+
+def _literal(node: ast.expr, constants: dict[str, Any]) -> Any:
+    if isinstance(node, ast.Name) and node.id in constants:
+        return constants[node.id]
+    return ast.literal_eval(node)
 
 
 def _choices(annotation: ast.expr) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The verbs: analyze, one for each analysis, and those that read or show what is there."""
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ import click
 from microtome import catalog
 from microtome._version import __version__
 from microtome.cli import arguments
-from microtome.cli.auditing import extended
 from microtome.cli.editing import edit
 from microtome.cli.measuring import measured, rerun, words
 from microtome.errors import UnknownName, UsageError, did_you_mean
@@ -50,7 +50,7 @@ def group() -> click.Group:
         root.add_command(command)
     for name, entry in catalog.entries().items():
         if entry.kind != "Collation":
-            root.add_command(extended(_verb(name, entry)) if name == "audit" else _verb(name, entry))
+            root.add_command(_extend(_verb(name, entry), entry.command))
     return root
 
 
@@ -195,14 +195,20 @@ def doctor() -> None:
         click.echo(line)
 
 
+def _extend(command: click.Command, place: str) -> click.Command:
+    """The command as the function at `place` ("module:function") changes it; unchanged where there is none."""
+    if not place:
+        return command
+    module, _, function = place.partition(":")
+    return getattr(importlib.import_module(module), function)(command)
+
+
 def _verb(name: str, entry: catalog.Entry) -> click.Command:
     """The command of one analysis, made from its catalog entry."""
 
     def run(specimen: str, images: str | None, wanted: bool, **said: Any) -> int:
         own = {one.name: said.pop(f"own_{one.name}") for one in entry.options}
         told = {key: value for key, value in own.items() if value is not None}
-        if name == "cost" and "batch" in told:
-            told["batch"] = int(told["batch"])
         return measured([specimen], images, [name], [], {name: told}, wanted, said)
 
     command = click.command(

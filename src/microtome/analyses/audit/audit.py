@@ -42,6 +42,7 @@ class Audit(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Design audit"
+    command: ClassVar[str] = "microtome.cli.auditing:extended"  # its command has outputs of its own
 
     ignore: tuple[str, ...] = option((), "rules to ignore, by id, or for some layers only: MT101:layer2.*")
 
