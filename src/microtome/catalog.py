@@ -95,6 +95,19 @@ def broken() -> tuple[plugins.Broken, ...]:
     return (*analyses, *plugins.read(EDITS, _read_edit, set(_own(EDITS, _read_edit)))[1])
 
 
+def unusable() -> list[plugins.Broken]:
+    """The plug-ins that cannot be read, imported or made with their defaults; imports those of other packages."""
+    listed = list(broken())
+    for name in plugin_names():
+        found = entries().get(name) or edits()[name]
+        try:
+            found.load()()
+        except Exception as error:  # whatever a foreign module does when it is imported
+            package, reason = plugins.package_named(name), plugins.describe(error)
+            listed.append(plugins.Broken(name, package, reason, f"Mend {found.module}, or uninstall the package."))
+    return listed
+
+
 def plugin_names() -> list[str]:
     """The names of the analyses and edits of other packages."""
     own = set(_own(GROUP, _read)) | set(_own(EDITS, _read_edit))
@@ -226,7 +239,13 @@ def _options(node: ast.ClassDef, constants: dict[str, Any]) -> list[OptionCard]:
 def _literal(node: ast.expr, constants: dict[str, Any]) -> Any:
     if isinstance(node, ast.Name) and node.id in constants:
         return constants[node.id]
-    return ast.literal_eval(node)
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        written = ast.unparse(node)
+        raise ValueError(
+            f"'{written}' is neither a literal nor a constant of the file, which an option's default must be"
+        ) from None
 
 
 def _choices(annotation: ast.expr) -> tuple[str, ...]:

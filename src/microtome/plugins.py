@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 E = TypeVar("E")
+GROUPS = ("microtome.analyses", "microtome.edits")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ def read(group: str, parse: Callable[[Path, str], E | None], taken: set[str]) ->
 def package_of(point: importlib.metadata.EntryPoint) -> str:
     """The package that announces an entry point, with its version where it is known."""
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.module.partition(".")[0]
+
+
+def package_named(name: str) -> str:
+    """The package that announces the analysis or edit of that name."""
+    points = [point for group in GROUPS for point in importlib.metadata.entry_points(group=group, name=name)]
+    return package_of(points[0]) if points else "an unknown package"
 
 
 def describe(error: BaseException) -> str:

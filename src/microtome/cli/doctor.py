@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 
+from microtome import catalog, plugins
 from microtome.errors import MicrotomeError
 
 EXTRAS = {
@@ -29,6 +30,10 @@ def diagnosis() -> Iterator[str]:
     for name, (extra, use) in EXTRAS.items():
         version = _version(name)
         yield f"{name} {version} ({use})" if version else f"! {name} is not installed ({use}): pip install 'microtome[{extra}]'"
+    unusable = catalog.unusable()
+    yield from (f"! {plugin.text}" for plugin in unusable)
+    for name in set(catalog.plugin_names()) - {plugin.name for plugin in unusable}:
+        yield f"plug-in {name}: of {plugins.package_named(name)}"
     free = shutil.disk_usage(".").free / 1e9
     yield f"{'! only ' if free < 1 else ''}{free:.1f} GB free on this disk"
     from microtome import networks

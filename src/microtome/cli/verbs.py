@@ -124,6 +124,8 @@ def list_() -> None:
     click.echo(click.style("Edits: microtome edit SPECIMEN EDIT… --out FILE", bold=True))
     for entry in catalog.edits().values():
         click.echo(f"  {entry.name:<20} {entry.summary}")
+    for plugin in catalog.unusable():
+        click.echo(plugin.text)
 
 
 @click.command()
