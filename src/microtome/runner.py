@@ -72,11 +72,11 @@ def plan(only: Sequence[str], skip: Sequence[str], settings: Mapping[str, Mappin
         UnknownName: an analysis or option that does not exist.
         BadOption: an option's value is out of range.
     """
-    names = [catalog.entry(name).name for name in only] if only else list(catalog.entries())
-    left_out = {catalog.entry(name).name for name in skip}
+    names = [catalog.analysis_entry(name).name for name in only] if only else list(catalog.analysis_entries())
+    left_out = {catalog.analysis_entry(name).name for name in skip}
     for name in settings:
-        catalog.entry(name)
-    return [build(catalog.entry(name).load(), settings.get(name, {})) for name in names if name not in left_out]
+        catalog.analysis_entry(name)
+    return [build(catalog.analysis_entry(name).load(), settings.get(name, {})) for name in names if name not in left_out]
 
 
 def analyze(
@@ -108,8 +108,8 @@ def analyze(
             f"analyze writes into a folder and was given {_shown(out)} for it: mt.analyze(specimens, images, 'results')."
         )
     analyses = plan(only, skip, settings or {})
-    store = Store.opened(out)
-    run = _Run(store, replace(pace or Pace(), keep=store.kept), listener, Outcome(store.root), images)
+    store = Store.create(out)
+    run = _Run(store, replace(pace or Pace(), keep=store.unfinished), listener, Outcome(store.root), images)
     began = time.monotonic()
     names: list[str] = []
     for one in specimens:
