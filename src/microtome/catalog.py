@@ -79,32 +79,29 @@ class EditEntry:
 @functools.cache
 def analysis_entries() -> dict[str, Entry]:
     """Every analysis by name, our own first, then those of installed packages that can be read."""
-    return (
-        _own(ENTRY_POINT_GROUP, _read_analysis_file)
-        | plugins.read(ENTRY_POINT_GROUP, _read_analysis_file, set(_own(ENTRY_POINT_GROUP, _read_analysis_file)))[0]
-    )
+    own = _own(ENTRY_POINT_GROUP, _read_analysis_file)
+    return own | plugins.read(ENTRY_POINT_GROUP, _read_analysis_file, set(own))[0]
 
 
 @functools.cache
 def edit_entries() -> dict[str, EditEntry]:
     """Every edit by name, our own first, then those of installed packages that can be read."""
-    return (
-        _own(EDIT_GROUP, _read_edit_file) | plugins.read(EDIT_GROUP, _read_edit_file, set(_own(EDIT_GROUP, _read_edit_file)))[0]
-    )
+    own = _own(EDIT_GROUP, _read_edit_file)
+    return own | plugins.read(EDIT_GROUP, _read_edit_file, set(own))[0]
 
 
 @functools.cache
-def broken() -> tuple[plugins.Broken, ...]:
+def broken_plugins() -> tuple[plugins.Broken, ...]:
     """The plug-ins that cannot be read, each with its package, the reason and the remedy."""
     analyses = plugins.read(ENTRY_POINT_GROUP, _read_analysis_file, set(_own(ENTRY_POINT_GROUP, _read_analysis_file)))[1]
     return (*analyses, *plugins.read(EDIT_GROUP, _read_edit_file, set(_own(EDIT_GROUP, _read_edit_file)))[1])
 
 
-def unusable() -> list[plugins.Broken]:
+def unusable_plugins() -> list[plugins.Broken]:
     """The plug-ins that cannot be read, imported or made with their defaults; imports those of other packages."""
-    listed = list(broken())
+    listed = list(broken_plugins())
     for name in plugin_names():
-        found = entries().get(name) or edits()[name]
+        found = analysis_entries().get(name) or edit_entries()[name]
         try:
             found.load()()
         except Exception as error:  # whatever a foreign module does when it is imported
@@ -157,7 +154,7 @@ def edit_entry(name: str) -> EditEntry:
 
 def _refused(name: str) -> str:
     """A clause about a plug-in of that name that cannot be read, or an empty text."""
-    return next((f" {plugin.text}" for plugin in broken() if plugin.name == name), "")
+    return next((f" {plugin.text}" for plugin in broken_plugins() if plugin.name == name), "")
 
 
 def _read_edit_file(path: Path, module: str) -> EditEntry | None:

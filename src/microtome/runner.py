@@ -70,7 +70,8 @@ def whose(analysis: str) -> str:
     """Whom to tell of a fault in an analysis: its package."""
     if analysis not in catalog.plugin_names():
         return "a fault of microtome; please report it"
-    return f"a fault of the plug-in {catalog.analysis_entry(analysis).module.partition('.')[0]}; report it there, or leave it out: --skip {analysis}"
+    package = catalog.analysis_entry(analysis).module.partition(".")[0]
+    return f"a fault of the plug-in {package}; report it there, or leave it out: --skip {analysis}"
 
 
 def ignore(event: Event) -> None:
@@ -134,7 +135,7 @@ def analyze(
         )
     analyses, unloaded = plan(only, skip, settings or {})
     store = Store.create(out)
-    run = _Run(store, replace(pace or Pace(), keep=store.kept), listener, Outcome(store.root), images)
+    run = _Run(store, replace(pace or Pace(), keep=store.unfinished), listener, Outcome(store.root), images)
     for name, error in unloaded:
         run.crashed("", name, error)
     began = time.monotonic()

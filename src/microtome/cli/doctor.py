@@ -30,7 +30,7 @@ def diagnosis_lines() -> Iterator[str]:
     for name, (extra, use) in EXTRAS.items():
         version = _installed_version(name)
         yield f"{name} {version} ({use})" if version else f"! {name} is not installed ({use}): pip install 'microtome[{extra}]'"
-    unusable = catalog.unusable()
+    unusable = catalog.unusable_plugins()
     yield from (f"! {plugin.text}" for plugin in unusable)
     for name in set(catalog.plugin_names()) - {plugin.name for plugin in unusable}:
         yield f"plug-in {name}: of {plugins.package_named(name)}"

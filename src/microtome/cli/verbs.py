@@ -124,7 +124,7 @@ def list_() -> None:
     click.echo(click.style("Edits: microtome edit SPECIMEN EDIT… --out FILE", bold=True))
     for entry in catalog.edit_entries().values():
         click.echo(f"  {entry.name:<20} {entry.summary}")
-    for plugin in catalog.unusable():
+    for plugin in catalog.unusable_plugins():
         click.echo(plugin.text)
 
 
