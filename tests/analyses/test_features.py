@@ -64,7 +64,8 @@ def test_a_planted_dead_unit_is_found(pics: mt.Images) -> None:
     assert (np.delete(found["strength/1"].values, 3) > 0).all()
     assert np.isnan(found["dead_share"].sel(layer="0").item())  # below zero: silence is no sign there
     assert found["twin_dead_share"].sel(layer="1").item() == 0
-    assert "1 of 8 units of 1 never fire" in found.headline
+    assert found.headline.startswith("1 of 8 units of 1 are zero on all ")
+    assert found.key("dead units, worst layer").value == 1 / 8
 
 
 def test_first_units_and_first_images(pics: mt.Images) -> None:
@@ -120,7 +121,7 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
 
 
 def test_shards_merge(net: mt.Specimen, pics: mt.Images) -> None:
-    whole = Features().measure(net.on("cpu"), pics, Pace(batch=8, device="cpu"))
+    whole = Features().measure(net.on("cpu"), pics, Pace(batch=8, device="cpu")).arrays
     merged = testing.merge_shards(Features(), net, pics)
     assert list(merged) == list(whole)
     for name, one in whole.items():
