@@ -16,7 +16,7 @@ from generate import FIGURES, picture
 
 import microtome as mt
 from microtome.networks import NAMES
-from microtome.numerics.weights.banding import BANDED
+from microtome.numerics.weights.banding import BANDED_A
 
 PAGE = Path(__file__).resolve().parent / "banding_gallery.md"
 MARKS = ("<!-- measured: googlenet -->", "<!-- end of measured: googlenet -->")
@@ -70,7 +70,7 @@ def verdict(name: str, found: mt.Finding) -> str:
     maps = np.nan_to_num(found["index_nmf"].values)
     place = int(np.abs(maps).argmax())
     layer = str(found["index"].layer.values[place])
-    banded = int((np.abs(maps) >= BANDED).sum())
+    banded = int((np.abs(maps) >= BANDED_A).sum())
     twin = float(np.abs(np.nan_to_num(found["twin_index_nmf"].values)).max())
     word = "none" if not banded else f"{banded} layers"
     return f"| [`{name}`](#{name}) | {maps[-1]:+.2f} | {maps[place]:+.2f} in `{layer}` | {twin:.2f} | {word} |"
@@ -89,7 +89,7 @@ Written by `python docs/banding_gallery.py`; a test measures the sentences again
 
 Every tile is one unit: its kernel, factorised into three maps, as red, green and blue; red is the map that lies on top (or left), blue
 the one below (or right). Horizontal stripes in most tiles are weight banding as [Petrov et al. 2021](https://distill.pub/2020/circuits/weight-banding)
-describe it. A is +1 for horizontal stripes, -1 for vertical ones and 0 for neither; published layers look banded from ±{BANDED} on.
+describe it. A is +1 for horizontal stripes, -1 for vertical ones and 0 for neither; published layers look banded from ±{BANDED_A} on.
 Since colours are put in order, red is above more often than not in random weights too: look for stripes, and read A.
 
 ## In short

@@ -91,7 +91,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         forget()
 
     def forget() -> None:
-        for cached in (catalog.entries, catalog.broken):
+        for cached in (catalog.analysis_entries, catalog.broken_plugins):
             cached.cache_clear()
         sys.modules.pop("plug", None)
 

@@ -131,7 +131,7 @@ class Analysis(ABC):
     def conclude(self, measured: "Arrays | Measurement", source: Mapping[str, Any]) -> Finding:
         """The finding of a measurement, with its key numbers, headline, panels and caveats; `source` is its origin."""
         measurement = measured if isinstance(measured, Measurement) else Measurement(measured)
-        text = prose.read(sys.modules[type(self).__module__].__doc__)
+        text = prose.read_docstring(sys.modules[type(self).__module__].__doc__)
         bare = Finding(
             analysis=self.name(),
             arrays=dict(measurement.arrays),

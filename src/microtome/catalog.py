@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 from microtome import plugins, prose
 from microtome.errors import UnknownName, did_you_mean
 
-GROUP = "microtome.analyses"
-EDITS = "microtome.edits"
-KINDS = ("Analysis", "Census", "Collation")
-E = TypeVar("E")
+ENTRY_POINT_GROUP = "microtome.analyses"
+EDIT_GROUP = "microtome.edits"
+BASE_CLASSES = ("Analysis", "Census", "Collation")
+AnyEntry = TypeVar("AnyEntry")
 
 
 @dataclass(frozen=True)
@@ -77,44 +77,52 @@ class EditEntry:
 
 
 @functools.cache
-def entries() -> dict[str, Entry]:
+def analysis_entries() -> dict[str, Entry]:
     """Every analysis by name, our own first, then those of installed packages that can be read."""
-    return _own(GROUP, _read) | plugins.read(GROUP, _read, set(_own(GROUP, _read)))[0]
+    return (
+        _own(ENTRY_POINT_GROUP, _read_analysis_file)
+        | plugins.read_plugins(ENTRY_POINT_GROUP, _read_analysis_file, set(_own(ENTRY_POINT_GROUP, _read_analysis_file)))[0]
+    )
 
 
 @functools.cache
-def edits() -> dict[str, EditEntry]:
+def edit_entries() -> dict[str, EditEntry]:
     """Every edit by name, our own first, then those of installed packages that can be read."""
-    return _own(EDITS, _read_edit) | plugins.read(EDITS, _read_edit, set(_own(EDITS, _read_edit)))[0]
+    return (
+        _own(EDIT_GROUP, _read_edit_file)
+        | plugins.read_plugins(EDIT_GROUP, _read_edit_file, set(_own(EDIT_GROUP, _read_edit_file)))[0]
+    )
 
 
 @functools.cache
-def broken() -> tuple[plugins.Broken, ...]:
+def broken_plugins() -> tuple[plugins.BrokenPlugin, ...]:
     """The plug-ins that cannot be read, each with its package, the reason and the remedy."""
-    analyses = plugins.read(GROUP, _read, set(_own(GROUP, _read)))[1]
-    return (*analyses, *plugins.read(EDITS, _read_edit, set(_own(EDITS, _read_edit)))[1])
+    analyses = plugins.read_plugins(ENTRY_POINT_GROUP, _read_analysis_file, set(_own(ENTRY_POINT_GROUP, _read_analysis_file)))[
+        1
+    ]
+    return (*analyses, *plugins.read_plugins(EDIT_GROUP, _read_edit_file, set(_own(EDIT_GROUP, _read_edit_file)))[1])
 
 
-def unusable() -> list[plugins.Broken]:
+def unusable() -> list[plugins.BrokenPlugin]:
     """The plug-ins that cannot be read, imported or made with their defaults; imports those of other packages."""
-    listed = list(broken())
+    listed = list(broken_plugins())
     for name in plugin_names():
-        found = entries().get(name) or edits()[name]
+        found = analysis_entries().get(name) or edit_entries()[name]
         try:
             found.load()()
         except Exception as error:  # whatever a foreign module does when it is imported
-            package, reason = plugins.package_named(name), plugins.describe(error)
-            listed.append(plugins.Broken(name, package, reason, f"Mend {found.module}, or uninstall the package."))
+            package, reason = plugins.package_named(name), plugins.describe_error(error)
+            listed.append(plugins.BrokenPlugin(name, package, reason, f"Mend {found.module}, or uninstall the package."))
     return listed
 
 
 def plugin_names() -> list[str]:
     """The names of the analyses and edits of other packages."""
-    own = set(_own(GROUP, _read)) | set(_own(EDITS, _read_edit))
-    return [name for name in (*entries(), *edits()) if name not in own]
+    own = set(_own(ENTRY_POINT_GROUP, _read_analysis_file)) | set(_own(EDIT_GROUP, _read_edit_file))
+    return [name for name in (*analysis_entries(), *edit_entries()) if name not in own]
 
 
-def _own(group: str, read: Callable[[Path, str], E | None]) -> dict[str, E]:
+def _own(group: str, read: Callable[[Path, str], AnyEntry | None]) -> dict[str, AnyEntry]:
     """What the files of one folder of ours hold, by stem: NAME.py, or NAME/NAME.py."""
     folder = Path(__file__).parent / group.rpartition(".")[2]
     files = {path.stem: (path, f"{group}.{path.stem}") for path in folder.glob("[a-z]*.py")}
@@ -124,13 +132,13 @@ def _own(group: str, read: Callable[[Path, str], E | None]) -> dict[str, E]:
     return {name: entry for name, place in sorted(files.items()) if (entry := read(*place))}
 
 
-def entry(name: str) -> Entry:
+def analysis_entry(name: str) -> Entry:
     """The analysis of that name.
 
     Raises:
         UnknownName: there is none; the nearest is named.
     """
-    known = entries()
+    known = analysis_entries()
     if name not in known:
         raise UnknownName(
             f"There is no analysis '{name}'.{_refused(name)}{did_you_mean(name, known)} List them: microtome list"
@@ -138,13 +146,13 @@ def entry(name: str) -> Entry:
     return known[name]
 
 
-def edit(name: str) -> EditEntry:
+def edit_entry(name: str) -> EditEntry:
     """The edit of that name.
 
     Raises:
         UnknownName: there is none; the nearest is named.
     """
-    known = edits()
+    known = edit_entries()
     if name not in known:
         raise UnknownName(f"There is no edit '{name}'.{_refused(name)}{did_you_mean(name, known)} List them: microtome list")
     return known[name]
@@ -152,30 +160,30 @@ def edit(name: str) -> EditEntry:
 
 def _refused(name: str) -> str:
     """A clause about a plug-in of that name that cannot be read, or an empty text."""
-    return next((f" {plugin.text}" for plugin in broken() if plugin.name == name), "")
+    return next((f" {plugin.text}" for plugin in broken_plugins() if plugin.name == name), "")
 
 
-def _read_edit(path: Path, module: str) -> EditEntry | None:
+def _read_edit_file(path: Path, module: str) -> EditEntry | None:
     """The entry of one edit file, or None where the file holds no edit."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and any(_base_name(base) == "Edit" for base in node.bases):
-            told = prose.read(ast.get_docstring(tree, clean=False))
-            title = str(_constants(node).get("title") or path.stem.replace("_", " ").capitalize())
-            options = tuple(_options(node, _constants(tree)))
+            told = prose.read_docstring(ast.get_docstring(tree, clean=False))
+            title = str(_class_constants(node).get("title") or path.stem.replace("_", " ").capitalize())
+            options = tuple(_option_cards(node, _class_constants(tree)))
             return EditEntry(path.stem, module, node.name, title, told.summary, told.body, told.source, options)
     return None
 
 
-def _read(path: Path, module: str) -> Entry | None:
+def _read_analysis_file(path: Path, module: str) -> Entry | None:
     """The entry of one analysis file, or None where the file holds no analysis."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    constants = _constants(tree)
+    constants = _class_constants(tree)
     for node in tree.body:
-        kind = next((name for base in getattr(node, "bases", ()) if (name := _base_name(base)) in KINDS), None)
+        kind = next((name for base in getattr(node, "bases", ()) if (name := _base_name(base)) in BASE_CLASSES), None)
         if isinstance(node, ast.ClassDef) and kind:
-            told = prose.read(ast.get_docstring(tree, clean=False))
-            said = _constants(node)
+            told = prose.read_docstring(ast.get_docstring(tree, clean=False))
+            said = _class_constants(node)
             return Entry(
                 name=path.stem,
                 module=module,
@@ -189,7 +197,7 @@ def _read(path: Path, module: str) -> Entry | None:
                 question=str(said.get("question", "understand")),
                 with_twin=bool(said.get("with_twin", False)),
                 command=str(said.get("command", "")),
-                options=tuple(_options(node, constants)),
+                options=tuple(_option_cards(node, constants)),
             )
     return None
 
@@ -201,7 +209,7 @@ def _base_name(base: ast.expr) -> str:
     return base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
 
 
-def _constants(node: ast.ClassDef | ast.Module) -> dict[str, Any]:
+def _class_constants(node: ast.ClassDef | ast.Module) -> dict[str, Any]:
     """Variables of a class or module whose values are literals."""
     said: dict[str, Any] = {}
     for line in node.body:
@@ -212,7 +220,7 @@ def _constants(node: ast.ClassDef | ast.Module) -> dict[str, Any]:
     return said
 
 
-def _options(node: ast.ClassDef, constants: dict[str, Any]) -> list[OptionCard]:
+def _option_cards(node: ast.ClassDef, constants: dict[str, Any]) -> list[OptionCard]:
     """The fields declared by `option(default, help, low=…, high=…)`; `constants` are those of the module.
 
     Raises:
@@ -231,7 +239,9 @@ def _options(node: ast.ClassDef, constants: dict[str, Any]) -> list[OptionCard]:
         help_ = values[1] if len(values) > 1 else words.get("help", "")
         written = ast.unparse(line.annotation)
         cards.append(
-            OptionCard(line.target.id, written, default, help_, words.get("low"), words.get("high"), _choices(line.annotation))
+            OptionCard(
+                line.target.id, written, default, help_, words.get("low"), words.get("high"), _literal_choices(line.annotation)
+            )
         )
     return cards
 
@@ -248,7 +258,7 @@ def _literal(node: ast.expr, constants: dict[str, Any]) -> Any:
         ) from None
 
 
-def _choices(annotation: ast.expr) -> tuple[str, ...]:
+def _literal_choices(annotation: ast.expr) -> tuple[str, ...]:
     """What a `Literal[...]` annotation, alone or inside a tuple, allows."""
     for node in ast.walk(annotation):
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal":

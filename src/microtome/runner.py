@@ -32,7 +32,7 @@ from microtome.analysis import (
 from microtome.errors import BadOption, MicrotomeError, Unmeasurable, UsageError
 from microtome.finding import Finding
 from microtome.images import Images
-from microtome.plugins import describe
+from microtome.plugins import describe_error
 from microtome.scan import Pace, discard_tally, resolve_device
 from microtome.specimen import Specimen
 from microtome.store import Store
@@ -70,7 +70,7 @@ def whose(analysis: str) -> str:
     """Whom to tell of a fault in an analysis: its package."""
     if analysis not in catalog.plugin_names():
         return "a fault of microtome; please report it"
-    return f"a fault of the plug-in {catalog.entry(analysis).module.partition('.')[0]}; report it there, or leave it out: --skip {analysis}"
+    return f"a fault of the plug-in {catalog.analysis_entry(analysis).module.partition('.')[0]}; report it there, or leave it out: --skip {analysis}"
 
 
 def ignore(event: Event) -> None:
@@ -86,17 +86,17 @@ def plan(
         UnknownName: an analysis or option that does not exist.
         BadOption: an option's value is out of range.
     """
-    names = [catalog.entry(name).name for name in only] if only else list(catalog.entries())
-    left_out = {catalog.entry(name).name for name in skip}
+    names = [catalog.analysis_entry(name).name for name in only] if only else list(catalog.analysis_entries())
+    left_out = {catalog.analysis_entry(name).name for name in skip}
     for name in settings:
-        catalog.entry(name)
+        catalog.analysis_entry(name)
     analyses: list[Analysis] = []
     failed: list[tuple[str, Exception]] = []
     for name in names:
         if name in left_out:
             continue
         try:
-            analyses.append(build(catalog.entry(name).load(), settings.get(name, {})))
+            analyses.append(build(catalog.analysis_entry(name).load(), settings.get(name, {})))
         except MicrotomeError:
             raise
         except Exception as error:
@@ -133,8 +133,8 @@ def analyze(
             f"analyze writes into a folder and was given {_shown(out)} for it: mt.analyze(specimens, images, 'results')."
         )
     analyses, unloaded = plan(only, skip, settings or {})
-    store = Store.opened(out)
-    run = _Run(store, replace(pace or Pace(), keep=store.kept), listener, Outcome(store.root), images)
+    store = Store.create(out)
+    run = _Run(store, replace(pace or Pace(), keep=store.tally_folder), listener, Outcome(store.root), images)
     for name, error in unloaded:
         run.crashed("", name, error)
     began = time.monotonic()
@@ -303,7 +303,7 @@ class _Run:
         trace = "".join(traceback.format_exception(error))
         with log.open("a", encoding="utf-8") as file:
             file.write(f"{moment} {analysis} of {specimen or 'all specimens'}\n{trace}\n")
-        self.failed(specimen, analysis, f"{describe(error)} ({whose(analysis)}; traceback in {log})")
+        self.failed(specimen, analysis, f"{describe_error(error)} ({whose(analysis)}; traceback in {log})")
 
     def failed(self, specimen: str, analysis: str, reason: str) -> None:
         """Write down a failure, and go on."""

@@ -27,7 +27,7 @@ from microtome.edit import Edit
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.opening.opening import open as open_specimen
-from microtome.panels import as_json, from_json
+from microtome.panels import panel_from_json, panel_to_json
 from microtome.scan import Pace, Step
 from microtome.specimen import Specimen, first_tensor
 
@@ -76,7 +76,7 @@ def check_finding(finding: Finding, folder: Path) -> None:
     if (folder / "arrays.safetensors").read_bytes() != again:
         raise BrokenContract(f"{finding.analysis}: the same arrays were saved as different bytes.")
     for panel in finding.panels:
-        if from_json(as_json(panel)) != panel:
+        if panel_from_json(panel_to_json(panel)) != panel:
             raise BrokenContract(f"{finding.analysis}: panel '{panel.title}' does not survive being written down.")
     if not finding.panels:
         raise BrokenContract(f"{finding.analysis} shows nothing: it has no panel.")

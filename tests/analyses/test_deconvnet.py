@@ -12,7 +12,7 @@ from microtome import testing
 from microtome.analyses.deconvnet import Deconvnet
 from microtome.analyses.patches import Patches
 from microtome.errors import BadOption
-from microtome.instruments.projection import projected
+from microtome.instruments.projection import project_units
 from microtome.scan import Pace
 
 BATCH = Pace(batch=16, device="cpu")
@@ -56,12 +56,12 @@ def test_a_spot_comes_back_where_it_is() -> None:
 @pytest.mark.parametrize("rule", ["deconvnet", "guided", "gradient", "rectgrad"])
 def test_projections_are_those_of_single_activations_cut_to_the_window(net: mt.Specimen, pics: mt.Images, rule: str) -> None:
     found = Deconvnet(at=("blocks.0",), k=3, units=2, rule=rule, quantile=0.9)(net, pics, BATCH)
-    x = net.recipe.normalised(torch.from_numpy(np.asarray(pics.pixels(net.recipe))))
+    x = net.recipe.normalise(torch.from_numpy(np.asarray(pics.pixels(net.recipe))))
     window = 11  # stem 3 px with stride 2, then two 3 × 3 convolutions at jump 2: 3 + 4 + 4
     for unit in found["projection/blocks.0"].unit.values:
         for rank in (1, 3):
             image, row, col = found["place/blocks.0"].sel(unit=unit, rank=rank).values.tolist()
-            whole = projected(
+            whole = project_units(
                 net, "blocks.0", x[image : image + 1], torch.tensor([unit]), torch.tensor([16 * row + col]), rule, quantile=0.9
             ).pixels[0]
             padded = torch.nn.functional.pad(whole, (window,) * 4)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.excitation import ALL, Excitation
+from microtome.analyses.excitation import ALL_CLASSES, Excitation
 from microtome.errors import UnknownName, Unmeasurable
-from microtome.instruments.gates import gates
+from microtome.instruments.gates import find_gates
 from microtome.scan import Pace
 
 RECIPE = {"size": 16, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
@@ -55,7 +55,7 @@ def test_gates_by_class_against_the_networks_own() -> None:
     net, pics = made(), coloured()
     specimen = mt.open(net, recipe=RECIPE)
     found = Excitation()(specimen, pics, PACE)
-    x = specimen.recipe.normalised(torch.from_numpy(pics.pixels(specimen.recipe)))
+    x = specimen.recipe.normalise(torch.from_numpy(pics.pixels(specimen.recipe)))
     with torch.no_grad():
         gate = net.gate(x).double().numpy()
     assert pics.labels is not None
@@ -66,7 +66,7 @@ def test_gates_by_class_against_the_networks_own() -> None:
         np.testing.assert_allclose(
             found[f"within_high/{name}"].values[0] - found[f"within/{name}"].values[0], gate[pics.labels == 0].std(0), rtol=1e-3, atol=1e-6
         )  # fmt: skip
-    np.testing.assert_allclose(found[f"curve/{name}"].sel({"class": ALL}).values, gate.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(found[f"curve/{name}"].sel({"class": ALL_CLASSES}).values, gate.mean(0), rtol=1e-5)
     np.testing.assert_allclose(found[f"image_gate/{name}"].values, gate[:8], rtol=1e-5)
     assert found["form"].values[0] == "sigmoid"
 
@@ -146,7 +146,7 @@ KINDS = {
 def test_every_gate_of_a_library_is_found(name: str) -> None:
     """As many as the network has modules of that kind, each as wide as what it multiplies."""
     net = mt.open(name, weights=None, recipe={"size": 64})
-    told, others = gates(net)
+    told, others = find_gates(net)
     count, form, first = KINDS[name]
     assert (len(told), told[0].form, told[0].name, others) == (count, form, first, ())
     assert all(net.layer(gate.watch).order == gate.order for gate in told)
@@ -155,7 +155,7 @@ def test_every_gate_of_a_library_is_found(name: str) -> None:
 
 def test_the_channel_part_of_cbam() -> None:
     net = mt.open("timm:resnet10t", weights=None, block_args={"attn_layer": "cbam"}, recipe={"size": 64})
-    told, _ = gates(net)
+    told, _ = find_gates(net)
     assert len(told) == 4 and all(gate.name.endswith("se.channel") for gate in told)
 
 

@@ -34,7 +34,7 @@ def by_hook(specimen: mt.Specimen, pics: mt.Images, path: str) -> torch.Tensor:
     handle = specimen.net.get_submodule(path).register_forward_hook(
         lambda _module, _inputs, out: kept.append(out.detach().clone())
     )
-    x = specimen.recipe.normalised(torch.from_numpy(np.asarray(pics.pixels(specimen.recipe, range(len(pics))))))
+    x = specimen.recipe.normalise(torch.from_numpy(np.asarray(pics.pixels(specimen.recipe, range(len(pics))))))
     with torch.no_grad():
         specimen.net(x)
     handle.remove()

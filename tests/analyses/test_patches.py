@@ -22,7 +22,7 @@ def by_hook(specimen: mt.Specimen, pics: mt.Images, path: str) -> torch.Tensor:
     """What the module at `path` gives for all pictures, batch by batch as the scan does, taken by a hook of our own."""
     kept: list[torch.Tensor] = []
     handle = specimen.net.get_submodule(path).register_forward_hook(lambda _m, _i, out: kept.append(out.detach().clone()))
-    x = specimen.recipe.normalised(torch.from_numpy(np.asarray(pics.pixels(specimen.recipe, range(len(pics))))))
+    x = specimen.recipe.normalise(torch.from_numpy(np.asarray(pics.pixels(specimen.recipe, range(len(pics))))))
     with torch.no_grad():
         for part in x.split(16):
             specimen.net(part)

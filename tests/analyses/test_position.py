@@ -72,7 +72,7 @@ def test_share_is_what_powers_by_hand_say(vit: mt.Specimen, pics: mt.Images) -> 
         net.pos_embed.normal_(0, 0.3, generator=torch.Generator().manual_seed(0))
         net.patch_embed.proj.bias.normal_(0, 0.1, generator=torch.Generator().manual_seed(1))
     found = Position(scales=(0.5, 1.0, 4.0), count=12)(vit, pics, PACE).arrays["share"]
-    x = vit.recipe.normalised(torch.from_numpy(pics.pixels(vit.recipe)))
+    x = vit.recipe.normalise(torch.from_numpy(pics.pixels(vit.recipe)))
     kernel, bias = net.patch_embed.proj.weight.detach().double(), net.patch_embed.proj.bias.detach().double()
     patches = x.double().unfold(2, 8, 8).unfold(3, 8, 8)  # image, rgb, row, col, row in patch, col in patch
     linear = torch.einsum("icrxhw,uchw->irxu", patches, kernel)

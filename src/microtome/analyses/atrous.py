@@ -26,19 +26,19 @@ from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import SpecimenError, Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.dilated.branches import Pyramid, pyramids, suggested
-from microtome.instruments.dilated.convolutions import Dilated, dilated, is_dilated, resized
-from microtome.instruments.dilated.star import answered, star
-from microtome.numerics.receptive.dilations import Dilations, Mass, mass, widened
-from microtome.numerics.receptive.effective import added
+from microtome.instruments.dilated.branches import BranchGroup, branch_groups, suggested_rates
+from microtome.instruments.dilated.convolutions import DilatedConv, dilated_convolutions, is_dilated, with_image_size
+from microtome.instruments.dilated.star import star_gradient, star_mask
+from microtome.numerics.receptive.dilations import DilationMode, StarMass, dilate_mask, star_mass
+from microtome.numerics.receptive.effective import sum_gradients
 from microtome.panels import Bars, Overlay, Panel, Question, Table
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen
 
 AXES = ["row", "col"]
-SHOWN = 3  # stars drawn, of networks with many groups of branches
-SMALLEST = 8  # px of a scene
-DRAWN = 6  # px for each cell of the star's outline
+MAX_STARS = 3  # stars drawn, of networks with many groups of branches
+MIN_SCENE_SIDE = 8  # px of a scene
+STAR_CELL_PX = 6  # px for each cell of the star's outline
 
 
 @final
@@ -62,34 +62,34 @@ class Atrous(Analysis):
         return "" if any(is_dilated(call) for call in calls) else "none of its convolutions is dilated"
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
-        specimen = resized(specimen, self.size, self.name())
-        counted = Dilations()
-        found = dilated(specimen, counted)
-        groups = pyramids(specimen, found)
-        arrays = _branches(found, groups)
+        specimen = with_image_size(specimen, self.size, self.name())
+        counted = DilationMode()
+        found = dilated_convolutions(specimen, counted)
+        groups = branch_groups(specimen, found)
+        arrays = _branch_arrays(found, groups)
         arrays |= {
             "picture": array(np.array(specimen.recipe.size), ("axis",), "px", {"axis": AXES}, "picture"),
             "missed": array(max(0, counted.count - len(found)), (), "convolutions", title="dilated, but not told"),
             "count": array(self.count, (), "images", title="generated scenes"),
         }
         if groups:
-            arrays |= self._stars(specimen, groups, pace)
+            arrays |= self._star_arrays_by_group(specimen, groups, pace)
         return arrays
 
-    def _stars(self, specimen: Specimen, groups: Sequence[Pyramid], pace: Pace) -> dict[str, Any]:
+    def _star_arrays_by_group(self, specimen: Specimen, groups: Sequence[BranchGroup], pace: Pace) -> dict[str, Any]:
         """What each group's middle cell answers to, of the network and of its untrained twin, against the star."""
-        rows, cols = (max(SMALLEST, side) for side in specimen.recipe.size)
+        rows, cols = (max(MIN_SCENE_SIDE, side) for side in specimen.recipe.size)
         scenes = Images.scenes(self.count, seed=self.seed, size=(rows, cols))
         twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
         drawn = {"specimen": ["trained" if specimen.trained else "this network", "untrained twin"]}
         parts = {"part": [group.title for group in groups]}
         arrays: dict[str, Any] = {}
-        told: list[list[Mass]] = []
-        stars = [star(group) for group in groups]
+        told: list[list[StarMass]] = []
+        stars = [star_mask(group) for group in groups]
         for group, shape in zip(groups, stars, strict=True):
-            fields = [self._field(one, group, scenes, pace) for one in (specimen, twin)]
-            arrays |= _pictures(group.title, np.stack(fields), shape, drawn)
-            told.append([mass(field, shape) for field in fields])
+            fields = [self._star_field(one, group, scenes, pace) for one in (specimen, twin)]
+            arrays |= _star_arrays(group.title, np.stack(fields), shape, drawn)
+            told.append([star_mass(field, shape) for field in fields])
         held = np.array(told)
         for place, title in enumerate(("on the star", "even floor", "on the star above the floor")):
             name = ("on_star", "floor", "above")[place]
@@ -100,12 +100,14 @@ class Atrous(Analysis):
         )
         return arrays
 
-    def _field(self, specimen: Specimen, group: Pyramid, scenes: Images, pace: Pace) -> np.ndarray[Any, Any]:
+    def _star_field(self, specimen: Specimen, group: BranchGroup, scenes: Images, pace: Pace) -> np.ndarray[Any, Any]:
         """The gradient of the middle cell by the map that the branches read, units and images added up, (row, col)."""
         total: Tensor | None = None
         for batch in batches(specimen, scenes, pace):
-            slope = answered(specimen, group, batch.x)
-            new = added(slope.flatten(0, 1)[:, None], self.rule).cpu()  # each unit for itself, as a picture of one colour
+            slope = star_gradient(specimen, group, batch.x)
+            new = sum_gradients(
+                slope.flatten(0, 1)[:, None], self.rule
+            ).cpu()  # each unit for itself, as a picture of one colour
             total = new if total is None else total + new
             pace.listener(Step(f"{specimen.name}: {group.title}", int(batch.index[-1]) + 1, len(scenes), 0.0))
         assert total is not None  # there is one scene at least
@@ -126,7 +128,7 @@ class Atrous(Analysis):
                 mask=f"star/{name}",
                 note="On the map that the branches read: left the star of their taps; then the root of the field, the star outlined.",
             )
-            for name in names[:SHOWN]
+            for name in names[:MAX_STARS]
         ]  # fmt: skip
         note = "Over all positions: taps that lie on the map, and positions that have all of them there."
         shown.append(Bars(title="How much of the kernel reads the map", y=("valid", "whole"), x="branch", note=note))
@@ -148,15 +150,15 @@ class Atrous(Analysis):
             worst = int(found["ratio"].values.argmax())
             return (
                 f"{len(names)} dilated convolutions at {size} px, none side by side: {names[worst]} has the largest rate for its map, "
-                f"{_rates(found, [worst])} on {_side(found, worst)} cells{_read(found, [worst])}{lost} ({same})."
+                f"{_rates_text(found, [worst])} on {_side_text(found, worst)} cells{_valid_taps_text(found, [worst])}{lost} ({same})."
             )
         title = str(found["points"].coords["part"].values[0])
         mine = [place for place, group in enumerate(found["group"].values) if str(group) == title]
         best = ", ".join(map(str, sorted({int(one) for one in found["suggested"].values[mine]})))
         first = f"{title}, first of {found['points'].size} groups" if found["points"].size > 1 else title
         return (
-            f"{first}: branches at rates {_rates(found, mine)} on a map of {_side(found, mine[0])} cells ({size} px)"
-            f"{_read(found, mine)}{lost}; rates that reach the border: {best} ({same}).{_star(found)}"
+            f"{first}: branches at rates {_rates_text(found, mine)} on a map of {_side_text(found, mine[0])} cells ({size} px)"
+            f"{_valid_taps_text(found, mine)}{lost}; rates that reach the border: {best} ({same}).{_star_text(found)}"
         )
 
     def caveats(self, finding: Finding) -> Sequence[str]:
@@ -193,10 +195,10 @@ class Atrous(Analysis):
         return told
 
 
-def _branches(found: Sequence[Dilated], groups: Sequence[Pyramid]) -> dict[str, Any]:
+def _branch_arrays(found: Sequence[DilatedConv], groups: Sequence[BranchGroup]) -> dict[str, Any]:
     """What is told of each dilated convolution, from shapes alone."""
     group = {one.name: each.title for each in groups for one in each.members}
-    best = suggested(found, groups)
+    best = suggested_rates(found, groups)
     names = {"branch": [one.name for one in found]}
     both = names | {"axis": AXES}
 
@@ -222,12 +224,12 @@ def _branches(found: Sequence[Dilated], groups: Sequence[Pyramid]) -> dict[str, 
         "jump": pairs([one.jump for one in found], "px", "output stride"),
         "view": pairs([one.view for one in found], "cells", "field of view"),
         "view_px": pairs([np.multiply(one.view, one.jump) for one in found], "px", "field of view"),
-        "seen": pairs([one.seen for one in found], "px", "with the layers before"),
-        "reads": each([f"{_pair(one.kernel, ' x ')} at rate {_pair(one.rate)}" for one in found], "text", "kernel"),
-        "map": each([f"{_pair(one.side, ' x ')} cells, {_pair(one.jump)} px apart" for one in found], "text", "map"),
+        "seen": pairs([one.field_of_view for one in found], "px", "with the layers before"),
+        "reads": each([f"{_pair_text(one.kernel, ' x ')} at rate {_pair_text(one.rate)}" for one in found], "text", "kernel"),
+        "map": each([f"{_pair_text(one.side, ' x ')} cells, {_pair_text(one.jump)} px apart" for one in found], "text", "map"),
         "sees": each(
             [
-                f"{_pair(one.view)} cells, {_pair(np.multiply(one.view, one.jump))} px; {_pair(one.seen)} px in all"
+                f"{_pair_text(one.view)} cells, {_pair_text(np.multiply(one.view, one.jump))} px; {_pair_text(one.field_of_view)} px in all"
                 for one in found
             ],
             "text",
@@ -237,7 +239,7 @@ def _branches(found: Sequence[Dilated], groups: Sequence[Pyramid]) -> dict[str, 
     }
 
 
-def _remark(one: Dilated, group: str) -> str:
+def _remark(one: DilatedConv, group: str) -> str:
     told = [f"branch of {group}"] if group else []
     if one.readings is None:
         told.append("padding not known")
@@ -251,7 +253,7 @@ def _remark(one: Dilated, group: str) -> str:
     return "; ".join(told)
 
 
-def _pictures(
+def _star_arrays(
     title: str, fields: np.ndarray[Any, Any], shape: np.ndarray[Any, Any], drawn: dict[str, list[str]]
 ) -> dict[str, Any]:
     """Both fields as they are and as they are drawn, the star as a picture and as an outline."""
@@ -261,7 +263,7 @@ def _pictures(
     dims = ("image", "specimen", "row", "col")
     base = np.where(shape[..., None], 200, 60).repeat(3, -1).astype(np.uint8)[None]
     wide = max(shape.shape) // 32  # on large maps, so that the field is seen inside the outline
-    outline = np.kron(widened(shape, wide), np.ones((DRAWN, DRAWN), dtype=bool))[None]
+    outline = np.kron(dilate_mask(shape, wide), np.ones((STAR_CELL_PX, STAR_CELL_PX), dtype=bool))[None]
     return {
         f"field/{title}": array(relative.astype(np.float32)[None], dims, "share of the sum", one | drawn),
         f"shown/{title}": array(np.sqrt(relative).astype(np.float32)[None], dims, "square root of the share", one | drawn),
@@ -270,27 +272,27 @@ def _pictures(
     }
 
 
-def _pair(pair: Any, always: str = "") -> str:
+def _pair_text(pair: Any, always: str = "") -> str:
     """Rows and columns as one number where they are equal, unless `always` says what stands between them."""
     rows, cols = ("?" if np.isnan(one) else "all" if np.isinf(one) else f"{one:.4g}" for one in pair)
     return rows if rows == cols and not always else f"{rows}{always or ' x '}{cols}"
 
 
-def _rates(found: Arrays, places: Sequence[int]) -> str:
-    return ", ".join(_pair(found["rate"].values[place]) for place in places)
+def _rates_text(found: Arrays, places: Sequence[int]) -> str:
+    return ", ".join(_pair_text(found["rate"].values[place]) for place in places)
 
 
-def _side(found: Arrays, place: int) -> str:
-    return _pair(found["side"].values[place], " x ")
+def _side_text(found: Arrays, place: int) -> str:
+    return _pair_text(found["side"].values[place], " x ")
 
 
-def _read(found: Arrays, places: Sequence[int]) -> str:
+def _valid_taps_text(found: Arrays, places: Sequence[int]) -> str:
     valid = found["valid"].values[list(places)]
     told = ", ".join(f"{100 * one:.0f}" for one in valid)
     return f", with {told} % of {'their' if len(places) > 1 else 'its'} taps on it" if np.isfinite(valid).all() else ""
 
 
-def _star(found: Arrays) -> str:
+def _star_text(found: Arrays) -> str:
     own, twin = found["on_star"].values[0]
     if not np.isfinite([own, twin]).all():
         return ""

@@ -20,13 +20,13 @@ from microtome.analysis import Analysis, Measurement, option
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.key_numbers import KeyNumber, format_value
-from microtome.numerics.graph.counts import multiply_adds
+from microtome.numerics.graph.counts import count_multiply_adds
 from microtome.numerics.statistics.medians import median_interval
 from microtome.panels import Bars, Panel, Table
 from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
-from microtome.specimen.tracing import noise
+from microtome.specimen.tracing import noise_images
 
 MEASURES = {
     "parameters": "1",
@@ -52,19 +52,19 @@ class Cost(Analysis):
     repeats: int = option(7, "timed runs; their median is reported", low=3, high=1000)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
-        one, many = (_noise(specimen, count) for count in (1, self.batch))
+        one, many = (_noise_images(specimen, count) for count in (1, self.batch))
         weights = sum(p.numel() for p in specimen.net.parameters())
         stored = sum(t.numel() * t.element_size() for t in (*specimen.net.parameters(), *specimen.net.buffers()))
         single, batched = self._times(specimen, one), self._times(specimen, many) / self.batch
         values = [
             weights,
             stored / 1e6,
-            multiply_adds(specimen.net, one) / 1e6,
+            count_multiply_adds(specimen.net, one) / 1e6,
             float(np.median(single)),
             float(np.median(batched)),
-            _live(specimen, one) / 1e6,
+            _peak_live_bytes(specimen, one) / 1e6,
         ]
-        stages = _by_stage(specimen)
+        stages = _parameters_by_stage(specimen)
         measures, runs = [f"{name} ({unit})" for name, unit in MEASURES.items()], ["one image", "in a batch"]
         arrays = {
             "cost": array(values, ("measure",), "see measure", {"measure": measures}, "cost"),
@@ -79,10 +79,10 @@ class Cost(Analysis):
         """Milliseconds of each timed forward pass, after two that warm up."""
         taken: list[float] = []
         for _ in range(self.repeats + 2):
-            _wait(x)
+            _synchronise(x)
             began = time.perf_counter()
             specimen.run(x)
-            _wait(x)
+            _synchronise(x)
             taken.append(1e3 * (time.perf_counter() - began))
         return np.array(taken[2:])
 
@@ -119,29 +119,29 @@ class Cost(Analysis):
         ]
 
 
-def _noise(specimen: Specimen, count: int) -> torch.Tensor:
+def _noise_images(specimen: Specimen, count: int) -> torch.Tensor:
     """Random images of the specimen's size, seeded: time does not depend on what is in them."""
-    x = noise(specimen.net, specimen.recipe, count)
+    x = noise_images(specimen.net, specimen.recipe, count)
     wide = any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in specimen.net.parameters())
     return x.contiguous(memory_format=torch.channels_last) if wide else x
 
 
-def _wait(x: torch.Tensor) -> None:
+def _synchronise(x: torch.Tensor) -> None:
     if x.device.type == "cuda":
         torch.cuda.synchronize(x.device)
     elif x.device.type == "mps":
         torch.mps.synchronize()
 
 
-def _live(specimen: Specimen, x: torch.Tensor) -> float:
+def _peak_live_bytes(specimen: Specimen, x: torch.Tensor) -> float:
     """The most bytes that the tensors made in one forward pass hold at once."""
-    follower = _Follower()
+    follower = _MemoryTracer()
     with torch.inference_mode(False), torch.no_grad(), follower:
         specimen.net(x)
     return float(follower.most)
 
 
-class _Follower(TorchDispatchMode):
+class _MemoryTracer(TorchDispatchMode):
     """Counts the bytes of storages made while it is on, from their making to the moment nobody holds them."""
 
     def __init__(self) -> None:
@@ -173,7 +173,7 @@ class _Follower(TorchDispatchMode):
             self.now -= size
 
 
-def _by_stage(specimen: Specimen) -> dict[str, int]:
+def _parameters_by_stage(specimen: Specimen) -> dict[str, int]:
     """Parameters under each top-level module, in order; a single wrapper is opened."""
     module = specimen.net
     while len(children := [c for c in module.named_children() if any(True for _ in c[1].parameters())]) == 1:

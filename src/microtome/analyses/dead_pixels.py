@@ -27,20 +27,20 @@ from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import Unmeasurable, WatchError
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.input_gradients import input_slopes
-from microtome.instruments.receptive_fields import fields
-from microtome.instruments.strides import Reader, uneven_readers
-from microtome.numerics.receptive.effective import added
-from microtome.numerics.receptive.evenness import even_kernel, folded, forecast, ratio, roughness
+from microtome.instruments.input_gradients import input_gradients
+from microtome.instruments.receptive_fields import receptive_fields
+from microtome.instruments.strides import UnevenReader, uneven_readers
+from microtome.numerics.receptive.effective import sum_gradients
+from microtome.numerics.receptive.evenness import even_kernel, fold_phases, forecast_phases, phase_ratio, roughness
 from microtome.panels import Bars, Grid, Panel, Question, Scatter, Table
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen, first_tensor
 
-PERIOD = 8  # px, the longest period that is folded; longer ones leave too few places to average over
-EVEN = 0.98  # from this share on, the weakest phase counts as much as the strongest
-STEP = 0.1  # of the perturbation, in normalised units
-SIDE = 5  # of the square of pixels that are perturbed one by one, in the middle of the picture
-LEGS = ("forecast", "output", "twin")
+MAX_PERIOD = 8  # px, the longest period that is folded; longer ones leave too few places to average over
+EVEN_RATIO = 0.98  # from this share on, the weakest phase counts as much as the strongest
+PERTURBATION = 0.1  # of the perturbation, in normalised units
+PROBED_SIDE = 5  # of the square of pixels that are perturbed one by one, in the middle of the picture
+FIELD_NAMES = ("forecast", "output", "twin")
 
 
 @final
@@ -59,10 +59,10 @@ class DeadPixels(Analysis):
         taken = images.take(np.unique(np.linspace(0, len(images) - 1, min(self.count, len(images))).round().astype(int)))
         twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
         rows, cols = specimen.recipe.size
-        period, margin = _period(specimen), min(rows, cols) // 8
+        period, margin = _phase_period(specimen), min(rows, cols) // 8
         blank = next(iter(batches(specimen, taken.take([0]), pace))).x
         maps = {
-            "forecast": forecast(lambda x: _given(specimen, x), blank),
+            "forecast": forecast_phases(lambda x: _network_output(specimen, x), blank),
             "output": self._field(specimen, taken, pace, "gradients"),
             "twin": self._field(twin, taken, pace, "gradients of the untrained twin"),
         }
@@ -73,15 +73,15 @@ class DeadPixels(Analysis):
             )
         if not maps["output"].any():
             raise WatchError("dead_pixels: the gradient of the answer is zero everywhere: it does not depend on the picture.")
-        phases = {name: folded(one, period, margin) for name, one in maps.items()}
+        phases = {name: fold_phases(one, period, margin) for name, one in maps.items()}
         # a period that shares no divisor with the grid shows what chance alone makes of as many places
-        noise = [ratio(folded(maps[name], period + 1, margin)) for name in LEGS]
-        arrays = _mapped(maps, phases, noise, period)
+        noise = [phase_ratio(fold_phases(maps[name], period + 1, margin)) for name in FIELD_NAMES]
+        arrays = _field_arrays(maps, phases, noise, period)
         if self.probes:
             chosen = taken.take(range(min(self.probes, len(taken))))
             same = self._field(specimen, chosen, pace, "gradients at the changed pixels", "abs")
-            arrays |= _perturbed(specimen, chosen, pace, maps["output"], 3 * same)  # a step of all three colours
-        arrays |= _causes(specimen)
+            arrays |= _perturbation_arrays(specimen, chosen, pace, maps["output"], 3 * same)  # a step of all three colours
+        arrays |= _cause_arrays(specimen)
         arrays["count"] = array([len(taken)], ("specimen",), "images")
         return arrays
 
@@ -91,7 +91,9 @@ class DeadPixels(Analysis):
         """The output field: positive parts (or sizes) of the colour means of the answer's gradient, mean over images."""
         total: list[Tensor] = []
         for batch in batches(specimen, taken, pace):
-            input_slopes(specimen, batch.x, {}, lambda _, slope: total.append(added(slope, rule).cpu()), _answer)
+            input_gradients(
+                specimen, batch.x, {}, lambda _, slope: total.append(sum_gradients(slope, rule).cpu()), _predicted_score
+            )
             pace.listener(Step(f"{specimen.name}: {what}", int(batch.index[-1]) + 1, len(taken), 0.0))
         return torch.stack(total).sum(0).numpy() / len(taken)
 
@@ -113,7 +115,7 @@ class DeadPixels(Analysis):
             shown.append(
                 Scatter(
                     title="Does a weak pixel matter less?", x="expected", y="moved",
-                    note=f"{SIDE} x {SIDE} pixels in the middle, changed one by one, against what their gradient promises.",
+                    note=f"{PROBED_SIDE} x {PROBED_SIDE} pixels in the middle, changed one by one, against what their gradient promises.",
                 )
             )  # fmt: skip
         if "kernel" in found:
@@ -129,14 +131,14 @@ class DeadPixels(Analysis):
 
     def headline(self, finding: Finding) -> str:
         found = finding.arrays
-        even = {leg: float(found["evenness"].sel({"method": leg})) for leg in LEGS}
-        if even["forecast"] >= EVEN:
+        even = {leg: float(found["evenness"].sel({"method": leg})) for leg in FIELD_NAMES}
+        if even["forecast"] >= EVEN_RATIO:
             first = f"Strides and kernels read all pixels alike (weakest phase {even['forecast']:.2f} of the strongest)"
         else:
             layers = [str(one) for one in found["uneven"].values] if "uneven" in found else []
             by = f", by {', '.join(layers[:3])}{', …' if len(layers) > 3 else ''}" if layers else ""
             first = f"By strides and kernels alone the weakest pixels count {even['forecast']:.2f} of the strongest{by}"
-        chance = {leg: float(found["noise"].sel({"method": leg})) for leg in LEGS}
+        chance = {leg: float(found["noise"].sel({"method": leg})) for leg in FIELD_NAMES}
         measured = ", ".join(
             f"{word} {even[leg]:.2f} ({chance[leg]:.2f} by chance)" if np.isfinite(even[leg]) else f"{word} not to be told"
             for leg, word in (("output", "gradients on the images say"), ("twin", "the untrained twin"))
@@ -164,44 +166,47 @@ class DeadPixels(Analysis):
         return told
 
 
-def _given(specimen: Specimen, x: Tensor) -> Tensor:
+def _network_output(specimen: Specimen, x: Tensor) -> Tensor:
     out = first_tensor(specimen.net(x))
     assert out is not None  # `survey`'s tracing has refused such networks before
     return out
 
 
-def _mapped_answer(given: Tensor) -> bool:
+def _gives_maps(given: Tensor) -> bool:
     """Whether the network gives maps (image, class, row, col) instead of one score for each class."""
     return given.dim() > 2 and given[0].numel() != given.shape[1]
 
 
-def _answer(given: Tensor) -> Tensor:
+def _predicted_score(given: Tensor) -> Tensor:
     """The predicted class' logit, or for maps the mean of all scores."""
-    if _mapped_answer(given):
+    if _gives_maps(given):
         return given.flatten(1).mean(1)
     scores = given.flatten(1)
     return scores.gather(1, scores.detach().argmax(1, keepdim=True))[:, 0]
 
 
-def _period(specimen: Specimen) -> int:
+def _phase_period(specimen: Specimen) -> int:
     """The distance of the cells at the end, at most PERIOD px, over which unevenness repeats; 2 where it is not whole."""
-    found = fields(specimen, [name for name in ("stages", "blocks", "last") if name in specimen.aliases][:1] or None)
+    found = receptive_fields(specimen, [name for name in ("stages", "blocks", "last") if name in specimen.aliases][:1] or None)
     jumps = [max(field.jump) for field in found.values() if not field.whole or field.grid != (1, 1)]
     longest = int(max(jumps)) if jumps else 2
-    return next((period for period in range(min(longest, PERIOD), 1, -1) if longest % period == 0), 2)
+    return next((period for period in range(min(longest, MAX_PERIOD), 1, -1) if longest % period == 0), 2)
 
 
-def _mapped(
+def _field_arrays(
     maps: Mapping[str, np.ndarray[Any, Any]], phases: Mapping[str, Any], noise: Sequence[float], period: int
 ) -> dict[str, Any]:
     side = ("row", "col")
     relative = {name: one / one.mean() if one.mean() else one for name, one in maps.items()}
-    rough = {name: roughness(maps[name]) for name in LEGS}
-    means = {name: max(float(maps[name].mean()), 1e-300) for name in LEGS}
-    numbers = [[*rough[name], *(one / means[name] for one in rough[name])] for name in LEGS]
-    legs = {"method": list(LEGS)}
+    rough = {name: roughness(maps[name]) for name in FIELD_NAMES}
+    means = {name: max(float(maps[name].mean()), 1e-300) for name in FIELD_NAMES}
+    numbers = [[*rough[name], *(one / means[name] for one in rough[name])] for name in FIELD_NAMES]
+    legs = {"method": list(FIELD_NAMES)}
     width = 4 * period
-    tiles = [[_middle(relative[name], width) for name in LEGS], [np.tile(phases[name], (4, 4)) for name in LEGS]]
+    tiles = [
+        [_central_square(relative[name], width) for name in FIELD_NAMES],
+        [np.tile(phases[name], (4, 4)) for name in FIELD_NAMES],
+    ]
     drawn = legs | {"part": ["as it is", "folded"]}
     return {
         "forecast": array(relative["forecast"].astype(np.float32), side, "share of the mean pixel"),
@@ -211,7 +216,9 @@ def _mapped(
         "phase_forecast": array(phases["forecast"], side, "share of the mean pixel"),
         "twin_phase": array(phases["twin"], side, "share of the mean pixel"),
         "shown": array(np.array(tiles, dtype=np.float32), ("part", "method", *side), "share of the mean pixel", drawn),
-        "evenness": array([ratio(phases[name]) for name in LEGS], ("method",), "1", legs, "weakest over strongest phase"),
+        "evenness": array(
+            [phase_ratio(phases[name]) for name in FIELD_NAMES], ("method",), "1", legs, "weakest over strongest phase"
+        ),
         "noise": array(noise, ("method",), "1", legs, "by chance"),
         "smoothness": array(
             np.array(numbers),
@@ -222,7 +229,7 @@ def _mapped(
     }
 
 
-def _middle(field: np.ndarray[Any, Any], side: int) -> np.ndarray[Any, Any]:
+def _central_square(field: np.ndarray[Any, Any], side: int) -> np.ndarray[Any, Any]:
     """The square of `side` px in the middle, NaN where the picture is smaller."""
     found = np.full((side, side), np.nan)
     rows, cols = (max(0, (one - side) // 2) for one in field.shape)
@@ -231,7 +238,7 @@ def _middle(field: np.ndarray[Any, Any], side: int) -> np.ndarray[Any, Any]:
     return found
 
 
-def _perturbed(
+def _perturbation_arrays(
     specimen: Specimen, taken: Images, pace: Pace, field: np.ndarray[Any, Any], slope: np.ndarray[Any, Any]
 ) -> dict[str, Any]:
     """Theorem 1: how far the logit moves when all colours of one pixel are raised by STEP, against STEP · `slope` there.
@@ -239,7 +246,7 @@ def _perturbed(
     `slope` is the mean size of the gradient on these very images, `field` the output field on all.
     """
     rows, cols = field.shape
-    side = min(SIDE, rows, cols)
+    side = min(PROBED_SIDE, rows, cols)
     top, left = (rows - side) // 2, (cols - side) // 2
     pixels = [(top + row, left + col) for row in range(side) for col in range(side)]
     moved, asked = np.zeros(len(pixels)), "logit"
@@ -247,63 +254,64 @@ def _perturbed(
         for one in batch.x:
             raised = one[None].repeat(len(pixels) + 1, 1, 1, 1)
             for place, (row, col) in enumerate(pixels):
-                raised[place + 1, :, row, col] += STEP
+                raised[place + 1, :, row, col] += PERTURBATION
             with torch.no_grad():
-                given = _given(specimen, raised)
-            asked = "mean score" if _mapped_answer(given) else "logit"
-            answers = _alike(given).double().cpu().numpy()
+                given = _network_output(specimen, raised)
+            asked = "mean score" if _gives_maps(given) else "logit"
+            answers = _same_class_score(given).double().cpu().numpy()
             moved += np.abs(answers[1:] - answers[0])
         pace.listener(Step(f"{specimen.name}: changed pixels", int(batch.index[-1]) + 1, len(taken), 0.0))
     moved /= len(taken)
     at = tuple(np.array(pixels).T)
-    expected = STEP * slope[at]
+    expected = PERTURBATION * slope[at]
     parts = {"part": [f"row {row}, col {col}" for row, col in pixels]}
     return {
-        "expected": array(expected, ("part",), asked, parts, f"change by the gradient, {STEP} x its mean size"),
-        "moved": array(moved, ("part",), asked, parts, f"mean change of the {asked} for a step of {STEP}"),
-        "r2": array(_explained(expected, moved), (), "1", title="R² of gradient and change"),
-        "r2_field": array(_explained(field[at], moved), (), "1", title="R² of output field and change"),
+        "expected": array(expected, ("part",), asked, parts, f"change by the gradient, {PERTURBATION} x its mean size"),
+        "moved": array(moved, ("part",), asked, parts, f"mean change of the {asked} for a step of {PERTURBATION}"),
+        "r2": array(_r_squared(expected, moved), (), "1", title="R² of gradient and change"),
+        "r2_field": array(_r_squared(field[at], moved), (), "1", title="R² of output field and change"),
     }
 
 
-def _explained(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
+def _r_squared(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
     """The squared correlation; 0 where one of both is constant."""
     spread = float(one.std() * other.std())
     return float(((one - one.mean()) * (other - other.mean())).mean() / spread) ** 2 if spread > 0 else 0.0
 
 
-def _alike(given: Tensor) -> Tensor:
+def _same_class_score(given: Tensor) -> Tensor:
     """The answer to each changed picture, of the class that the unchanged one (the first) was given."""
-    if _mapped_answer(given):
+    if _gives_maps(given):
         return given.flatten(1).mean(1)
     scores = given.flatten(1)
     return scores[:, int(scores[0].argmax())]
 
 
-def _causes(specimen: Specimen) -> dict[str, Any]:
+def _cause_arrays(specimen: Specimen) -> dict[str, Any]:
     """The modules that read unevenly, with the kernel that would not; nothing where none does."""
     found = uneven_readers(specimen)
     if not found:
         return {}
     parts = {"part": [one.name for one in found]}
 
-    def told(text: Callable[[Reader], str], title: str) -> Any:
+    def told(text: Callable[[UnevenReader], str], title: str) -> Any:
         return array(np.array([text(one) for one in found], dtype=object), ("part",), "text", parts, title)
 
     return {
         "uneven": told(lambda one: one.name, "layer"),
         "kernel": told(
-            lambda one: f"{'pool' if one.pool else 'kernel'} {_by(one.kernel)}, stride {_by(one.stride)}", "reads with"
+            lambda one: f"{'pool' if one.pool else 'kernel'} {_times_text(one.kernel)}, stride {_times_text(one.stride)}",
+            "reads with",
         ),
         "reads": told(lambda one: " and ".join(f"{a} to {b}" for a, b in dict.fromkeys(one.reads)), "times it reads a pixel"),
-        "remedy": told(_remedy, "even kernel"),
+        "remedy": told(_remedy_text, "even kernel"),
     }
 
 
-def _remedy(one: Reader) -> str:
+def _remedy_text(one: UnevenReader) -> str:
     larger = even_kernel(one.kernel[0], one.stride[0]), even_kernel(one.kernel[1], one.stride[1])
-    return _by(larger) + (" (changes the function)" if one.pool else "")
+    return _times_text(larger) + (" (changes the function)" if one.pool else "")
 
 
-def _by(pair: tuple[int, int]) -> str:
+def _times_text(pair: tuple[int, int]) -> str:
     return f"{pair[0]} x {pair[1]}"

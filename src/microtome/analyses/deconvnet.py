@@ -29,21 +29,31 @@ from microtome.analysis import Arrays, BatchValues, Census, option
 from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.layer_choice import mappable
-from microtome.instruments.projection import AT_ONCE, Passage, projected, told, visible
-from microtome.instruments.strongest_patches import Window, chosen_units, crops, cut, fired, grid_place, peaks, shrunk, windows
+from microtome.instruments.layer_choice import layers_with_maps
+from microtome.instruments.projection import BATCH, BackwardTrace, project_units, projection_colours, unruled_layers
+from microtome.instruments.strongest_patches import (
+    PatchWindow,
+    choose_units,
+    crop_patch,
+    crop_patches,
+    grid_position,
+    nonzero_peaks,
+    patch_windows,
+    shrunk_size,
+    strongest_activations,
+)
 from microtome.numerics.maps.heat import partial_rank_correlation
-from microtome.numerics.maps.strata import edges
+from microtome.numerics.maps.strata import edge_strength
 from microtome.panels import Bars, Grid, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Top
 
 DEFAULT = ("shallow", "middle", "deep")
-DRAWN = 12  # layers with a picture
-DOUBTED = 2  # strongest activations of each unit whose projections are compared with what they should differ from
-RIVALS = ("another unit", "random weights", "edges of the picture")
-SAME = 0.5  # rank correlation above which a projection is called another's rather than its own
+MAX_LAYERS = 12  # layers with a picture
+COMPARED_RANKS = 2  # strongest activations of each unit whose projections are compared with what they should differ from
+CONTROLS = ("another unit", "random weights", "edges of the picture")
+SAME_CORRELATION = 0.5  # rank correlation above which a projection is called another's rather than its own
 
 
 @final
@@ -70,17 +80,17 @@ class Deconvnet(Census[Top]):
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
         if self.at != DEFAULT:
-            return mappable(specimen, self.at)
+            return layers_with_maps(specimen, self.at)
         ends = [
             specimen.find(one)[-1] for one in self.at if one in specimen.aliases
         ]  # one branch of several is enough to begin with
-        return mappable(specimen, ends)
+        return layers_with_maps(specimen, ends)
 
     def empty_tally(self) -> Top:
         return Top(self.k)
 
     def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
-        return peaks(specimen.layer(name), value, 1)
+        return strongest_activations(specimen.layer(name), value, 1)
 
     def add(self, specimen: Specimen, tally: Top, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         for name, (values, cells) in seen.items():
@@ -88,39 +98,39 @@ class Deconvnet(Census[Top]):
 
     def to_arrays(self, specimen: Specimen, images: Images, tally: Top, twin: Top | None) -> Arrays:
         names = self.layers_to_watch(specimen)
-        seats = windows(specimen, names)
+        seats = patch_windows(specimen, names)
         null = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
         arrays: dict[str, Any] = {}
-        passages: list[Passage] = []
+        passages: list[BackwardTrace] = []
         doubts: list[dict[str, float]] = []
         for name in names:
             found, passage, doubt = self._layer(specimen, null, images, name, tally, seats[name])
             arrays |= found
             passages.append(passage)
             doubts.append(doubt)
-        arrays |= _facts(names, passages, doubts, self.rule)
+        arrays |= _fact_arrays(names, passages, doubts, self.rule)
         arrays["trained"] = array(float("nan") if specimen.trained is None else float(specimen.trained), (), "1")
         return arrays
 
     def _layer(
-        self, specimen: Specimen, null: Specimen, images: Images, name: str, top: Top, window: Window
-    ) -> tuple[dict[str, Any], Passage, dict[str, float]]:
+        self, specimen: Specimen, null: Specimen, images: Images, name: str, top: Top, window: PatchWindow
+    ) -> tuple[dict[str, Any], BackwardTrace, dict[str, float]]:
         """The arrays of one layer, what its signal went through, and how much its projections look like what they should not."""
-        value, image, cell = fired(top, name)
+        value, image, cell = nonzero_peaks(top, name)
         if wrong := [one for one in self.numbers if not 0 <= one < value.shape[1]]:
             raise BadOption(
                 f"deconvnet: {name} of {specimen.name} has no unit {wrong[0]}; its units are 0 to {value.shape[1] - 1}."
             )
         labels = None if images.labels is None else np.asarray(images.labels)
-        shown = np.array(self.numbers or chosen_units(self.sort, self.units, value, image, labels))
+        shown = np.array(self.numbers or choose_units(self.sort, self.units, value, image, labels))
         value, image, cell = value[:, shown], image[:, shown], cell[:, shown]
-        maker = _Maker(specimen, null, images, name, window, self)
-        pixels = maker.made(shown, image, cell)
-        patches = crops(images, specimen.recipe, window, image, cell, self.size)
+        maker = _ProjectionMaker(specimen, null, images, name, window, self)
+        pixels = maker.project(shown, image, cell)
+        patches = crop_patches(images, specimen.recipe, window, image, cell, self.size)
         drawn = {"unit": shown, "rank": np.arange(1, len(value) + 1)}
         pairs = {"unit": [f"{one} {what}" for one in shown for what in ("patch", "projection")], "rank": drawn["rank"]}
-        both = np.stack([patches, visible(pixels)], 1).reshape(-1, *patches.shape[1:])
-        row, col = grid_place(window, cell)
+        both = np.stack([patches, projection_colours(pixels)], 1).reshape(-1, *patches.shape[1:])
+        row, col = grid_position(window, cell)
         told_at = {"axis": ["image", "row", "col"]}
         dims = ("unit", "rank", "row", "col", "rgb")
         arrays = {
@@ -131,15 +141,15 @@ class Deconvnet(Census[Top]):
                 np.stack([image.T, row.T, col.T], 2), ("unit", "rank", "axis"), "place among the images, cell", drawn | told_at
             ),
         }
-        return arrays, maker.passage, maker.doubt()
+        return arrays, maker.passage, maker.control_similarity()
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         found = finding.arrays
         names = [str(name) for name in found["rectifiers"].layer.values]
         shown: list[Panel] = []
-        for name in names[:DRAWN]:
-            own = f"{_ruled(found, name)}; grey is zero, each on its own scale."
-            said = f"{own} {_doubts(found, name)} (rank correlation; near 1 it is not its own)."
+        for name in names[:MAX_LAYERS]:
+            own = f"{_rule_text(found, name)}; grey is zero, each on its own scale."
+            said = f"{own} {_doubt_text(found, name)} (rank correlation; near 1 it is not its own)."
             shown.append(
                 Grid(
                     title=f"Patches and projections of {name}", z=f"pair/{name}", across="rank", down="unit",
@@ -160,16 +170,16 @@ class Deconvnet(Census[Top]):
     def headline(self, finding: Finding) -> str:
         found = finding.arrays
         deep = str(found["rectifiers"].layer.values[-1])
-        unit, random, _ = (float(found["likeness"].sel(layer=deep, measure=one)) for one in RIVALS)
+        unit, random, _ = (float(found["likeness"].sel(layer=deep, measure=one)) for one in CONTROLS)
         if not np.isfinite(unit):
             return f"No unit of {deep} can be projected: none of 1 or more shown gives an activation whose signal reaches the pixels."
-        little = [what for what, like in (("unit", unit), ("weights", random)) if like > SAME]
+        little = [what for what, like in (("unit", unit), ("weights", random)) if like > SAME_CORRELATION]
         verdict = (
             f"so it says little of the {' or the '.join(little)}" if little else "so it is the unit's own for the greater part"
         )
         if float(found["trained"]) == 0:
             verdict = "and with untrained weights nothing of it was learnt" if not little else verdict
-        return f"{_ruled(found, deep)} below {deep}. {_doubts(found, deep)} (rank correlation), {verdict}."
+        return f"{_rule_text(found, deep)} below {deep}. {_doubt_text(found, deep)} (rank correlation), {verdict}."
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         found = finding.arrays
@@ -187,96 +197,100 @@ class Deconvnet(Census[Top]):
         return said
 
 
-class _Maker:
+class _ProjectionMaker:
     """Makes the projections of one layer, chunk by chunk, and gathers how much they look like what they should differ from."""
 
-    def __init__(self, specimen: Specimen, null: Specimen, images: Images, name: str, window: Window, how: Deconvnet) -> None:
+    def __init__(
+        self, specimen: Specimen, null: Specimen, images: Images, name: str, window: PatchWindow, how: Deconvnet
+    ) -> None:
         self.specimen, self.null, self.images, self.name, self.window, self.how = specimen, null, images, name, window, how
-        self.passage = Passage()
-        self._alike: dict[str, list[float]] = {name: [] for name in (*RIVALS, "signed unit", "signed random")}
+        self.passage = BackwardTrace()
+        self._alike: dict[str, list[float]] = {name: [] for name in (*CONTROLS, "signed unit", "signed random")}
 
-    def made(self, units: Any, image: Any, cell: Any) -> Any:
+    def project(self, units: Any, image: Any, cell: Any) -> Any:
         """Projections float32 (unit, rank, row, col, rgb) of the places (rank, unit); not a number where there is none."""
-        rows, cols = shrunk(self.window.size, self.how.size)
+        rows, cols = shrunk_size(self.window.size, self.how.size)
         found = np.full((image.shape[1], image.shape[0], rows, cols, 3), np.nan, np.float32)
         slots = np.argwhere(image.T >= 0)  # (unit's place, rank)
         for doubted in (True, False):
-            some = slots[(slots[:, 1] < DOUBTED) == doubted]
-            for start in range(0, len(some), AT_ONCE):
-                self._chunk(found, some[start : start + AT_ONCE], units, image, cell, doubted)
+            some = slots[(slots[:, 1] < COMPARED_RANKS) == doubted]
+            for start in range(0, len(some), BATCH):
+                self._chunk(found, some[start : start + BATCH], units, image, cell, doubted)
         return found
 
     def _chunk(self, found: Any, slots: Any, units: Any, image: Any, cell: Any, doubted: bool) -> None:
         places, ranks = slots.T
         pixels = self.images.pixels(self.specimen.recipe, image[ranks, places])
-        x = self.specimen.recipe.normalised(torch.from_numpy(pixels).to(self.specimen.device))
+        x = self.specimen.recipe.normalise(torch.from_numpy(pixels).to(self.specimen.device))
         unit, cells = torch.from_numpy(units[places]), torch.from_numpy(cell[ranks, places])
-        own = projected(self.specimen, self.name, x, unit, cells, self.how.rule, quantile=self.how.quantile, rival=doubted)
+        own = project_units(self.specimen, self.name, x, unit, cells, self.how.rule, quantile=self.how.quantile, rival=doubted)
         self.passage = own.passage
-        cut_out = [self._seen(one, int(at)) for one, at in zip(own.pixels, cells, strict=True)]
+        cut_out = [self._project_chunk(one, int(at)) for one, at in zip(own.pixels, cells, strict=True)]
         size = found.shape[2:4]
         for (place, rank), one in zip(slots, cut_out, strict=True):
             small = F.interpolate(one.permute(2, 0, 1)[None], size=size, mode="area")[0]
             found[place, rank] = small.permute(1, 2, 0).numpy()
         if doubted:
-            random = projected(
+            random = project_units(
                 self.null, self.name, x, unit, cells, self.how.rule, quantile=self.how.quantile, even=True
             ).pixels  # fmt: skip
             assert own.other is not None
-            picture = torch.from_numpy(edges(pixels))[:, None].expand(-1, 3, -1, -1)
+            picture = torch.from_numpy(edge_strength(pixels))[:, None].expand(-1, 3, -1, -1)
             for place, at in enumerate(cells):
                 rivals = (own.other[place], random[place], picture[place])
-                self._compare(cut_out[place], [self._seen(one, int(at)) for one in rivals], self._away(int(at)))
+                self._compare(
+                    cut_out[place], [self._project_chunk(one, int(at)) for one in rivals], self._control_projections(int(at))
+                )
 
-    def _seen(self, pixels: torch.Tensor, at: int) -> torch.Tensor:
+    def _project_chunk(self, pixels: torch.Tensor, at: int) -> torch.Tensor:
         """The window of a cell cut out of `pixels` (rgb, row, col), as (row, col, rgb); zero outside the picture."""
-        row, col = grid_place(self.window, np.array(at))
+        row, col = grid_position(self.window, np.array(at))
         shown = pixels if len(pixels) == 3 else pixels.expand(3, -1, -1)  # a network of one channel
-        return torch.from_numpy(cut(shown.permute(1, 2, 0).numpy(), self.window, int(row), int(col), (0, 0, 0)))
+        return torch.from_numpy(crop_patch(shown.permute(1, 2, 0).numpy(), self.window, int(row), int(col), (0, 0, 0)))
 
-    def _away(self, at: int) -> torch.Tensor:
+    def _control_projections(self, at: int) -> torch.Tensor:
         """How far each pixel of a cell's window lies from the cell's centre, px (row, col); not a number outside the picture."""
-        row, col = grid_place(self.window, np.array(at))
+        row, col = grid_position(self.window, np.array(at))
         down, across = self.window.centre(int(row), int(col))
         rows, cols = self.window.picture
         away = np.hypot(np.arange(rows)[:, None] - down, np.arange(cols)[None] - across)
-        return torch.from_numpy(cut(away[..., None], self.window, int(row), int(col), (np.nan,)))[..., 0]
+        return torch.from_numpy(crop_patch(away[..., None], self.window, int(row), int(col), (np.nan,)))[..., 0]
 
     def _compare(self, own: torch.Tensor, rivals: Sequence[torch.Tensor], away: torch.Tensor) -> None:
         inside = ~away.isnan()
         mine, *others = (one[inside].double() for one in (own, *rivals))
         sizes = [one.abs().sum(1) for one in (mine, *others)]
-        for name, size in zip(RIVALS, sizes[1:], strict=True):
+        for name, size in zip(CONTROLS, sizes[1:], strict=True):
             self._alike[name].append(float(partial_rank_correlation(sizes[0], size, away[inside])))
         for name, other in zip(("signed unit", "signed random"), others, strict=False):
             norms = mine.norm() * other.norm()
             self._alike[name].append(float((mine * other).sum() / norms) if norms > 0 else float("nan"))
 
-    def doubt(self) -> dict[str, float]:
+    def control_similarity(self) -> dict[str, float]:
         """Mean likeness by rival; not a number where nothing could be compared."""
         known = {name: [one for one in values if np.isfinite(one)] for name, values in self._alike.items()}
         return {name: float(np.mean(values)) if values else float("nan") for name, values in known.items()}
 
 
-def _facts(
-    names: Sequence[str], passages: Sequence[Passage], doubts: Sequence[Mapping[str, float]], rule: str
+def _fact_arrays(
+    names: Sequence[str], passages: Sequence[BackwardTrace], doubts: Sequence[Mapping[str, float]], rule: str
 ) -> dict[str, Any]:
     layers = {"layer": list(names)}
-    likeness = [[doubt[rival] for rival in RIVALS] for doubt in doubts]
+    likeness = [[doubt[rival] for rival in CONTROLS] for doubt in doubts]
     signed = [[doubt[one] for one in ("signed unit", "signed random")] for doubt in doubts]
     return {
-        "likeness": array(np.array(likeness), ("layer", "measure"), "rank correlation", layers | {"measure": list(RIVALS)}),
+        "likeness": array(np.array(likeness), ("layer", "measure"), "rank correlation", layers | {"measure": list(CONTROLS)}),
         "signed_likeness": array(
-            np.array(signed), ("layer", "measure"), "cosine", layers | {"measure": list(RIVALS[:2])}, "cosine with"
+            np.array(signed), ("layer", "measure"), "cosine", layers | {"measure": list(CONTROLS[:2])}, "cosine with"
         ),
         "rectifiers": array([one.rectifiers for one in passages], ("layer",), "operations", layers, "rectifiers"),
         "gates": array([one.gates for one in passages], ("layer",), "operations", layers, "gates and divisors held constant"),
-        "curved": array(np.array(told(passages), dtype=object), ("layer",), "text", layers, "differentiated"),
+        "curved": array(np.array(unruled_layers(passages), dtype=object), ("layer",), "text", layers, "differentiated"),
         "rule": array(np.array([rule] * len(names), dtype=object), ("layer",), "text", layers),
     }
 
 
-def _ruled(found: Arrays, name: str) -> str:
+def _rule_text(found: Arrays, name: str) -> str:
     """Which rule really made the layer's projections."""
     rule, count = str(found["rule"].sel(layer=name).item()), int(found["rectifiers"].sel(layer=name))
     curved = str(found["curved"].sel(layer=name).item())
@@ -287,6 +301,6 @@ def _ruled(found: Arrays, name: str) -> str:
     return f"Rule {rule} at {count} rectifier{'s' * (count > 1)}" + (f", derivatives at {curved}" if curved else "")
 
 
-def _doubts(found: Arrays, name: str) -> str:
-    unit, random, mere = (float(found["likeness"].sel(layer=name, measure=one)) for one in RIVALS)
+def _doubt_text(found: Arrays, name: str) -> str:
+    unit, random, mere = (float(found["likeness"].sel(layer=name, measure=one)) for one in CONTROLS)
     return f"A projection looks like another unit's by {unit:.2f}, like random weights' by {random:.2f}, like mere edges by {mere:.2f}"

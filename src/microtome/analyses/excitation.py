@@ -20,16 +20,26 @@ from microtome.analysis import Arrays, BatchValues, Census, option
 from microtome.errors import SpecimenError, UnknownName, Unmeasurable, did_you_mean
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.gates import Gate, gates
-from microtome.numerics.graph.excitation import OPEN, SHUT, STILL, Explained, Gist, class_means, explained, gist, sums
+from microtome.instruments.gates import Gate, find_gates
+from microtome.numerics.graph.excitation import (
+    CONSTANT_STD,
+    OPEN_ABOVE,
+    SHUT_BELOW,
+    ExplainedVariance,
+    GateSummary,
+    class_means,
+    explained_variance,
+    gate_sums,
+    summarise_gates,
+)
 from microtome.panels import Curve, Heat, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Bundle, Rows, Total
 
-SHOWN = 8  # images whose gates are shown one by one
-CLASSES = 4  # classes with a curve where none are named, as in the paper
-ALL = "all classes"
+MAX_IMAGES = 8  # images whose gates are shown one by one
+MAX_CLASSES = 4  # classes with a curve where none are named, as in the paper
+ALL_CLASSES = "all classes"
 
 
 @final
@@ -47,7 +57,7 @@ class Excitation(Census[Bundle]):
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         try:
-            found, others = gates(specimen)
+            found, others = find_gates(specimen)
         except SpecimenError as error:
             return str(error)
         if not found and others:
@@ -57,7 +67,7 @@ class Excitation(Census[Bundle]):
         return Census.refusal(self, specimen, images)
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
-        return list(dict.fromkeys(gate.watch for gate in gates(specimen)[0]))
+        return list(dict.fromkeys(gate.watch for gate in find_gates(specimen)[0]))
 
     def empty_tally(self) -> Bundle:
         return Bundle({"sums": Total(), "first": Rows()})
@@ -65,40 +75,40 @@ class Excitation(Census[Bundle]):
     def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         return {
             gate.name: gate.values(value.detach().clone()).float().cpu().numpy()
-            for gate in gates(specimen)[0]
+            for gate in find_gates(specimen)[0]
             if gate.watch == name
         }
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
-        total, first = _parts(tally)
+        total, first = _split_tally(tally)
         labels = batch.labels if batch.labels is not None else np.full(len(batch.index), -1)
         values = {name: one for each in seen.values() for name, one in each.items()}
         for label in sorted(set(labels[labels >= 0].tolist())):
             mine = labels == label
-            told = {f"{name}|{label}": sums(one[mine]) for name, one in values.items()}
+            told = {f"{name}|{label}": gate_sums(one[mine]) for name, one in values.items()}
             total.add(int(mine.sum()), told | {f"count|{label}": [float(mine.sum())]})
-        early = batch.index < SHOWN
+        early = batch.index < MAX_IMAGES
         if early.any():
             first.add(batch.index[early], {name: one[early] for name, one in values.items()})
 
     def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Arrays:
         assert images.classes is not None and twin is not None
-        found, others = gates(specimen)
-        total, first = _parts(tally)
+        found, others = find_gates(specimen)
+        total, first = _split_tally(tally)
         labels = [label for label in range(len(images.classes)) if f"count|{label}" in total]
         if not labels:
             raise Unmeasurable("no image of the part that was looked at has a label, so gates cannot be told by class.")
-        totals, counts = _stacked(total, found, labels)
+        totals, counts = _stack_sums(total, found, labels)
         for gate in found:
             if not np.isfinite(totals[gate.name]).all():
                 raise Unmeasurable(f"the gates of {gate.name} are not finite; `microtome weights` lists layers with NaN.")
         names = [images.classes[label] for label in labels]
-        arrays = _by_layer(found, totals, counts) | _twin_by_layer(found, _parts(twin)[0], len(images.classes))
+        arrays = _layer_arrays(found, totals, counts) | _twin_arrays(found, _split_tally(twin)[0], len(images.classes))
         arrays |= {
             f"gate/{gate.name}": array(class_means(totals[gate.name], counts)[0], ("class", "unit"), "gate", {"class": names})
             for gate in found
         }
-        drawn = self._drawn(specimen, found)
+        drawn = self._plotted_gates(specimen, found)
         arrays |= self._curves(drawn, names, totals, counts)
         shown = {"image": [images.names[place] for place in first.index]} if first.count else {}
         for gate in drawn if first.count else []:
@@ -108,7 +118,7 @@ class Excitation(Census[Bundle]):
         arrays["left_out"] = array(list(others) or ["none"], ("criterion",), "text", title="factors that could not be followed")
         return arrays
 
-    def _drawn(self, specimen: Specimen, found: Sequence[Gate]) -> list[Gate]:
+    def _plotted_gates(self, specimen: Specimen, found: Sequence[Gate]) -> list[Gate]:
         """The gates that get curves: the last one up to each of the layers asked for, or the last of all before them."""
         try:
             ends = [specimen.layer(name).order for name in specimen.find(self.at)]
@@ -125,14 +135,14 @@ class Excitation(Census[Bundle]):
         for name in self.classes:
             if name not in names:
                 raise UnknownName(f"excitation: the images have no class '{name}'.{did_you_mean(name, names)}")
-        spread = np.unique(np.linspace(0, len(names) - 1, min(CLASSES, len(names))).round().astype(int))
+        spread = np.unique(np.linspace(0, len(names) - 1, min(MAX_CLASSES, len(names))).round().astype(int))
         chosen = [names.index(name) for name in self.classes] or spread.tolist()
         arrays: dict[str, Any] = {}
         for gate in drawn:
             units = np.unique(np.linspace(0, gate.units - 1, min(self.units, gate.units)).round().astype(int))
             mean, deviation = class_means(totals[gate.name], counts)
             whole = totals[gate.name][:, 0].sum(0) / counts.sum()
-            told = {"class": [*(names[one] for one in chosen), ALL], "unit": units}
+            told = {"class": [*(names[one] for one in chosen), ALL_CLASSES], "unit": units}
             curve = np.concatenate([mean[chosen], whole[None]])[:, units]
             arrays[f"curve/{gate.name}"] = array(curve, ("class", "unit"), "gate", told, "mean gate")
             pair = [chosen[0], chosen[-1]] if len(chosen) > 1 else chosen[:1]
@@ -153,7 +163,7 @@ class Excitation(Census[Bundle]):
             )  # fmt: skip
         shown += [
             Curve(title="Open and shut gates over depth", y=("open", "shut"), x="layer", null=("twin_open",),
-                  note=f"Shares of all gates above {OPEN} and below {SHUT}. Dashed: above {OPEN} in the untrained twin."),
+                  note=f"Shares of all gates above {OPEN_ABOVE} and below {SHUT_BELOW}. Dashed: above {OPEN_ABOVE} in the untrained twin."),
             Table(title="Gates by layer", rows="layer",
                   columns=("form", "beyond_chance", "twin_beyond_chance", "telling", "mean", "open", "shut", "always_open",
                            "never_open", "across_units", "across_images", "between_class", "chance"),
@@ -176,12 +186,12 @@ class Excitation(Census[Bundle]):
         layers, images = found["mean"].sizes["layer"], int(found["count"].sum())
         opened, shut = (100 * float(found[name].mean()) for name in ("open", "shut"))
         start = (
-            f"{layers} gate{'s' if layers > 1 else ''} over {images} images: {opened:.1f} % of their values are above {OPEN}, "
-            f"{shut:.1f} % below {SHUT}; "
+            f"{layers} gate{'s' if layers > 1 else ''} over {images} images: {opened:.1f} % of their values are above {OPEN_ABOVE}, "
+            f"{shut:.1f} % below {SHUT_BELOW}; "
             f"{int(found['always_open'].sum())} of {int(found['width'].sum())} channels are always open, "
             f"{int(found['never_open'].sum())} never. "
         )
-        return start + _told(found) + ("" if bool(found["trained"].values[0]) else " The network is untrained.")
+        return start + _explained_text(found) + ("" if bool(found["trained"].values[0]) else " The network is untrained.")
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         found = finding.arrays
@@ -197,7 +207,7 @@ class Excitation(Census[Bundle]):
             said.append(f"Not confined to 0 to 1, so that 'open' and 'shut' mean little there: {', '.join(loose[:3])}.")
         if still := int(found["still"].sum()):
             said.append(
-                f"{still} channels' gates never vary (standard deviation below {STILL:g}); they are left out of the shares."
+                f"{still} channels' gates never vary (standard deviation below {CONSTANT_STD:g}); they are left out of the shares."
             )
         if count < 5 * classes:
             said.append(f"Only {count} images of {classes} classes: the shares beyond chance are uncertain.")
@@ -208,7 +218,7 @@ class Excitation(Census[Bundle]):
         return said
 
 
-def _told(found: Arrays) -> str:
+def _explained_text(found: Arrays) -> str:
     """What the class explains, in words."""
     beyond, twin = found["beyond_chance"].values, found["twin_beyond_chance"].values
     if np.isnan(beyond).all():
@@ -216,38 +226,38 @@ def _told(found: Arrays) -> str:
             return "There is one class only, so nothing can differ between classes."
         return "Nothing can be said of the classes: the gates never vary, or there are no more images than classes."
     most, first = int(np.nanargmax(beyond)), int(np.flatnonzero(~np.isnan(beyond))[0])
-    rise = f" (first gate {_percent(beyond[first])})" if most != first else ""
+    rise = f" (first gate {_percent_text(beyond[first])})" if most != first else ""
     return (
-        f"Beyond chance the class explains most at {found['beyond_chance'].layer.values[most]}: {_percent(beyond[most])} of the "
-        f"variance{rise}; untrained twin there {_percent(twin[most])}."
+        f"Beyond chance the class explains most at {found['beyond_chance'].layer.values[most]}: {_percent_text(beyond[most])} of the "
+        f"variance{rise}; untrained twin there {_percent_text(twin[most])}."
     )
 
 
-def _percent(share: float) -> str:
+def _percent_text(share: float) -> str:
     """A share beyond chance in words: below chance there is nothing to explain."""
     return "unknown" if np.isnan(share) else f"{100 * share:.0f} %" if share >= 0.005 else "nothing"
 
 
-def _parts(tally: Bundle) -> tuple[Total, Rows]:
+def _split_tally(tally: Bundle) -> tuple[Total, Rows]:
     return tally.total("sums"), tally.rows("first")
 
 
-def _stacked(total: Total, found: Sequence[Gate], labels: Sequence[int]) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+def _stack_sums(total: Total, found: Sequence[Gate], labels: Sequence[int]) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
     """For each gate the sums (class, kind, unit), and the number of images of each class."""
     counts = np.array([float(total[f"count|{label}"][0]) for label in labels])
     return {gate.name: np.stack([total[f"{gate.name}|{label}"] for label in labels]) for gate in found}, counts
 
 
-def _by_layer(found: Sequence[Gate], totals: dict[str, Any], counts: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _layer_arrays(found: Sequence[Gate], totals: dict[str, Any], counts: np.ndarray[Any, Any]) -> dict[str, Any]:
     told = {"layer": [gate.name for gate in found]}
-    gists: list[Gist] = [gist(totals[gate.name], counts) for gate in found]
-    shares: list[Explained] = [explained(totals[gate.name], counts) for gate in found]
+    gists: list[GateSummary] = [summarise_gates(totals[gate.name], counts) for gate in found]
+    shares: list[ExplainedVariance] = [explained_variance(totals[gate.name], counts) for gate in found]
     columns = {
         "mean": ("gate", "mean", [one.mean for one in gists]),
         "across_units": ("gate", "spread over channels", [one.across_units for one in gists]),
         "across_images": ("gate", "spread over images", [one.across_images for one in gists]),
-        "open": ("share", f"above {OPEN}", [one.open for one in gists]),
-        "shut": ("share", f"below {SHUT}", [one.shut for one in gists]),
+        "open": ("share", f"above {OPEN_ABOVE}", [one.open for one in gists]),
+        "shut": ("share", f"below {SHUT_BELOW}", [one.shut for one in gists]),
         "always_open": ("channels", "always open", [one.always_open for one in gists]),
         "never_open": ("channels", "never open", [one.never_open for one in gists]),
         "outside": ("share", "outside 0 to 1", [one.outside for one in gists]),
@@ -262,15 +272,15 @@ def _by_layer(found: Sequence[Gate], totals: dict[str, Any], counts: np.ndarray[
     return {name: array(values, ("layer",), unit, told, title) for name, (unit, title, values) in columns.items()}
 
 
-def _twin_by_layer(found: Sequence[Gate], total: Total, classes: int) -> dict[str, Any]:
+def _twin_arrays(found: Sequence[Gate], total: Total, classes: int) -> dict[str, Any]:
     told = {"layer": [gate.name for gate in found]}
     labels = [label for label in range(classes) if f"count|{label}" in total]
     nothing = [float("nan")] * len(found)
     shares, opened = nothing, nothing
     if labels:
-        totals, counts = _stacked(total, found, labels)
-        shares = [explained(totals[gate.name], counts).beyond for gate in found]
-        opened = [gist(totals[gate.name], counts).open for gate in found]
+        totals, counts = _stack_sums(total, found, labels)
+        shares = [explained_variance(totals[gate.name], counts).beyond for gate in found]
+        opened = [summarise_gates(totals[gate.name], counts).open for gate in found]
     return {
         "twin_beyond_chance": array(shares, ("layer",), "share", told, "untrained twin"),
         "twin_open": array(opened, ("layer",), "share", told, "untrained twin, above 0.9"),

@@ -24,18 +24,18 @@ from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
-from microtome.numerics.graph.linearised import Linearised, central
-from microtome.numerics.weights.kernels import kernels
+from microtome.numerics.graph.linearised import LineariseMode, central_crop
+from microtome.numerics.weights.kernels import find_kernels
 from microtome.panels import Grid, Panel, Table
 from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen, tap
 
-CELLS = 15  # that the target's map should have along its shorter side, so that its middle lies far from the border
-ALIKE = 1e-3  # relative difference of slopes at two pictures up to which the way between two layers counts as affine
+TARGET_GRID = 15  # that the target's map should have along its shorter side, so that its middle lies far from the border
+AFFINE_TOLERANCE = 1e-3  # relative difference of slopes at two pictures up to which the way between two layers counts as affine
 
 
-class _Strongest(NamedTuple):
+class _StrongestSlices(NamedTuple):
     """The k strongest input channels of some units: slices (unit, rank, row, col), channels and shares of energy (unit, rank)."""
 
     slices: Tensor
@@ -43,7 +43,7 @@ class _Strongest(NamedTuple):
     shares: Tensor
 
 
-class _Expanded(NamedTuple):
+class _ExpandedKernel(NamedTuple):
     """Slopes (unit, channel, row, col) of the target's middle by the source, where that is, and how far it is affine."""
 
     weights: Tensor
@@ -52,7 +52,7 @@ class _Expanded(NamedTuple):
     left_out: tuple[int, int, int]
 
 
-class _Enough(Exception):  # not an error: the layers above the target need not run
+class _TargetReached(Exception):  # not an error: the layers above the target need not run
     """Ends a forward pass once the target has its value."""
 
 
@@ -73,27 +73,27 @@ class ExpandedWeights(Analysis):
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         """Why there are no two convolutions to look between, or an empty text."""
-        found = _convolutions(specimen)
+        found = _convolution_kernels(specimen)
         if len(found) < 2:
             return f"it takes two spatial convolutions with whole, varying weights one after the other, and it has {len(found)}"
         return ""
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
-        found = _convolutions(specimen)
+        found = _convolution_kernels(specimen)
         target = self._target(specimen, list(found))
         kernel = found[target]
         order = torch.argsort(kernel.flatten(1).norm(dim=1), descending=True, stable=True)[: self.units]
-        own = _expanded(specimen, target, order.tolist(), list(found), self.source, self.steps)
+        own = _expand_kernel(specimen, target, order.tolist(), list(found), self.source, self.steps)
         twin = specimen.twin()
-        other = _convolutions(twin)[target]
+        other = _convolution_kernels(twin)[target]
         strongest = torch.argsort(other.flatten(1).norm(dim=1), descending=True, stable=True)[: self.units]
-        random = _expanded(twin, target, strongest.tolist(), list(found), own.source, 1)
-        near, far = _strongest(kernel[order], self.k), _strongest(own.weights, self.k)
-        cropped, inside = central(far.slices, self.grid)
+        random = _expand_kernel(twin, target, strongest.tolist(), list(found), own.source, 1)
+        near, far = _strongest_slices(kernel[order], self.k), _strongest_slices(own.weights, self.k)
+        cropped, inside = central_crop(far.slices, self.grid)
         units = {"unit": [f"unit {int(one)}" for one in order]}
         ranks = [{"rank": [f"strongest {rank + 1}" for rank in range(one.channels.shape[1])]} for one in (near, far)]
         shares = np.array([[float(one.shares.sum(1).mean()) for one in pair] for pair in (
-            (near, far), (_strongest(other[strongest], self.k), _strongest(random.weights, self.k)))])  # fmt: skip
+            (near, far), (_strongest_slices(other[strongest], self.k), _strongest_slices(random.weights, self.k)))])  # fmt: skip
         both = {"measure": ["own inputs", "expanded"]}
         arrays = {
             "slice": array(near.slices, ("unit", "rank", "row", "col"), "weight", units | ranks[0], "weight"),
@@ -181,7 +181,7 @@ class ExpandedWeights(Analysis):
             f"Up to the units, {plural(left_out['rectifiers'], 'rectifier')} removed, {plural(left_out['maximum pools'], 'maximum pool')} "
             f"averaged and {plural(left_out['gates'], 'gate')} held half open.",
         ]
-        if bend > ALIKE:
+        if bend > AFFINE_TOLERANCE:
             lines.append(
                 "Something between the two layers is not affine (a norm over the image, attention): the gradient changes by "
                 f"{format_value(bend, FRACTION)} from one image of noise to another, and one of them is shown."
@@ -191,24 +191,26 @@ class ExpandedWeights(Analysis):
         return lines
 
 
-def _convolutions(specimen: Specimen) -> dict[str, Tensor]:
+def _convolution_kernels(specimen: Specimen) -> dict[str, Tensor]:
     """The kernels of spatial convolutions with weights that are finite and vary, by path in order of execution."""
     modules = dict(specimen.net.named_modules())
     conv = nn.modules.conv._ConvNd  # pyright: ignore[reportPrivateUsage]
-    told = kernels(specimen.net, specimen.layers)
+    told = find_kernels(specimen.net, specimen.layers)
     return {name: one.values for name, one in told.items() if not one.reason and isinstance(modules[name], conv)}
 
 
-def _strongest(weights: Tensor, k: int) -> _Strongest:
+def _strongest_slices(weights: Tensor, k: int) -> _StrongestSlices:
     """By L2 norm of the slices."""
     energy = weights.double().square().sum((2, 3))
     best = torch.argsort(energy, dim=1, descending=True, stable=True)[:, :k]
     slices = torch.take_along_dim(weights, best[:, :, None, None], 1)
     shares = torch.take_along_dim(energy, best, 1) / energy.sum(1, keepdim=True).clamp(min=1e-300)
-    return _Strongest(slices, best, shares)
+    return _StrongestSlices(slices, best, shares)
 
 
-def _expanded(specimen: Specimen, target: str, units: list[int], convolutions: list[str], source: str, steps: int) -> _Expanded:
+def _expand_kernel(
+    specimen: Specimen, target: str, units: list[int], convolutions: list[str], source: str, steps: int
+) -> _ExpandedKernel:
     """The slopes of the target's middle. Where the network does not take a larger picture, at its own size."""
     before = convolutions[: convolutions.index(target)]
     if source:
@@ -218,25 +220,25 @@ def _expanded(specimen: Specimen, target: str, units: list[int], convolutions: l
             f"expanded_weights() of {specimen.name}: no spatial convolution comes before {target}; name another with --at."
         )
     names = [specimen.layer(name).name for name in before]
-    size = -(-CELLS // min(specimen.layer(target).grid or (CELLS, CELLS)))
-    with Linearised() as mode:
+    size = -(-TARGET_GRID // min(specimen.layer(target).grid or (TARGET_GRID, TARGET_GRID)))
+    with LineariseMode() as mode:
         try:
-            slopes, name = _slopes(specimen, target, units, names, steps, size)
+            slopes, name = _target_gradients(specimen, target, units, names, steps, size)
         except (RuntimeError, AssertionError, ValueError):  # a network for one size of picture only
-            slopes, name = _slopes(specimen, target, units, names, steps, 1)
+            slopes, name = _target_gradients(specimen, target, units, names, steps, 1)
             size = 1
         left_out = (mode.removed, mode.averaged, mode.held)
-        other, _ = _slopes(specimen, target, units[:1], [name], 1, size, seed=1)
+        other, _ = _target_gradients(specimen, target, units[:1], [name], 1, size, seed=1)
     if not bool(torch.isfinite(slopes).all()):
         raise Unmeasurable(
             f"expanded_weights() of {specimen.name}: what leads from {name} to {target} is NaN or infinite, since weights between them "
             "are; name layers before or behind those with --source and --at (microtome weights lists them)."
         )
     bend = float((other - slopes[:1]).norm() / slopes[:1].norm().clamp(min=1e-30))
-    return _Expanded(slopes, name, bend, left_out)
+    return _ExpandedKernel(slopes, name, bend, left_out)
 
 
-def _slopes(
+def _target_gradients(
     specimen: Specimen, target: str, units: list[int], names: list[str], steps: int, size: int, seed: int = 0
 ) -> tuple[Tensor, str]:
     """Slopes (unit, channel, row, col) by the layer `steps` connected layers back among `names`, and that layer."""
@@ -248,12 +250,12 @@ def _slopes(
 
     def enough(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
         seen.append(output)
-        raise _Enough
+        raise _TargetReached
 
     handle = specimen.net.get_submodule(target).register_forward_hook(enough)
     try:
         with tap(specimen, names) as taps:
-            with suppress(_Enough):
+            with suppress(_TargetReached):
                 specimen.net(x)
             if not seen:
                 raise Unmeasurable(f"expanded_weights() of {specimen.name}: {target} never ran.")

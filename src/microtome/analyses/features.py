@@ -19,15 +19,15 @@ from torch.nn.functional import adaptive_avg_pool2d
 from microtome.analysis import Arrays, BatchValues, Census, option
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.layer_choice import mappable
-from microtome.numerics.statistics.positions import firing
+from microtome.instruments.layer_choice import layers_with_maps
+from microtome.numerics.statistics.positions import firing_rates
 from microtome.panels import Bars, Grid, Panel
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Bundle, Rows, Total
 
-SIDE = 64  # px, the most that a shown map has
-DRAWN = 12  # layers with a picture; all have arrays
+MAX_MAP_SIDE = 64  # px, the most that a shown map has
+MAX_LAYERS = 12  # layers with a picture; all have arrays
 DEFAULT = ("shallow", "middle", "deep", "last3")
 
 
@@ -46,15 +46,15 @@ class Features(Census[Bundle]):
     sort: Literal["energy", "first"] = option("energy", "which units: the strongest over all images, or the first")
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
-        return mappable(specimen, [one for one in self.at if self.at != DEFAULT or one in specimen.aliases])
+        return layers_with_maps(specimen, [one for one in self.at if self.at != DEFAULT or one in specimen.aliases])
 
     def empty_tally(self) -> Bundle:
         return Bundle({"sums": Total(), "shown": Rows()})
 
     def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         maps = specimen.layer(name).maps(value.detach())
-        sums = firing(maps.flatten(2))
-        return sums, _small(maps[: self.count].float()).cpu().numpy()
+        sums = firing_rates(maps.flatten(2))
+        return sums, _shrink_maps(maps[: self.count].float()).cpu().numpy()
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         sums, shown = tally.total("sums"), tally.rows("shown")
@@ -87,13 +87,13 @@ class Features(Census[Bundle]):
             maps = shown.column(f"map/{name}")[:, chosen]
             arrays[f"map/{name}"] = array(maps, ("image", "unit", "row", "col"), "activation", titles | {"unit": chosen})
             arrays[f"strength/{name}"] = array(strength, ("unit",), "activation (root of the mean square)")
-        return arrays | _shares("", tally, names) | _shares("twin_", twin, names)
+        return arrays | _sparsity_arrays("", tally, names) | _sparsity_arrays("twin_", twin, names)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         found = finding.arrays
         shown: list[Panel] = [Grid(title="The pictures", z="picture", across="image", each=False)]
         negative = found["negative_share"].values
-        for name, below in list(zip(map(str, found["dead_share"].layer.values), negative, strict=True))[:DRAWN]:
+        for name, below in list(zip(map(str, found["dead_share"].layer.values), negative, strict=True))[:MAX_LAYERS]:
             shown.append(
                 Grid(
                     title=f"Feature maps of {name}", z=f"map/{name}", across="unit", down="image",
@@ -121,11 +121,11 @@ class Features(Census[Bundle]):
         if not np.isfinite(dead).any():
             return (
                 f"{len(layers)} layers on {count} images: all of them go below zero, so none can be said to hold units "
-                f"that never fire; {_range(100 * found['sparsity'].values)} % of their values are exactly zero."
+                f"that never fire; {_range_text(100 * found['sparsity'].values)} % of their values are exactly zero."
             )
         rectified, zeros = (
             int(np.isfinite(dead).sum()),
-            f"{_range(100 * found['sparsity'].values)} % of a layer's values are zero.",
+            f"{_range_text(100 * found['sparsity'].values)} % of a layer's values are zero.",
         )
         if not np.nanmax(dead):
             return (
@@ -146,7 +146,7 @@ class Features(Census[Bundle]):
         told = [
             f"A unit that never fires on {count} images may fire on others.",
             "Each tile has a colour scale of its own: brightness cannot be compared between tiles.",
-            f"Maps of more than {SIDE} px a side are averaged down by area; energy and dead units are counted on full maps.",
+            f"Maps of more than {MAX_MAP_SIDE} px a side are averaged down by area; energy and dead units are counted on full maps.",
         ]
         signed = [str(name) for name in found["dead_share"].layer.values[~np.isfinite(found["dead_share"].values)]]
         if signed:
@@ -155,18 +155,24 @@ class Features(Census[Bundle]):
             )
         if few < count:
             told.append(f"The untrained twin saw {few} of the {count} images, which makes more of its units look dead.")
-        if len(found["dead_share"]) > DRAWN:
-            told.append(f"Pictures of the first {DRAWN} of {len(found['dead_share'])} layers are shown; the arrays hold all.")
+        if len(found["dead_share"]) > MAX_LAYERS:
+            told.append(
+                f"Pictures of the first {MAX_LAYERS} of {len(found['dead_share'])} layers are shown; the arrays hold all."
+            )
         return told
 
 
-def _small(maps: torch.Tensor) -> torch.Tensor:
-    """Maps of at most `SIDE` px a side, each cell the mean of what it covers."""
+def _shrink_maps(maps: torch.Tensor) -> torch.Tensor:
+    """Maps of at most `MAX_MAP_SIDE` px a side, each cell the mean of what it covers."""
     rows, cols = maps.shape[2:]
-    return maps.clone() if max(rows, cols) <= SIDE else adaptive_avg_pool2d(maps, (min(rows, SIDE), min(cols, SIDE)))
+    return (
+        maps.clone()
+        if max(rows, cols) <= MAX_MAP_SIDE
+        else adaptive_avg_pool2d(maps, (min(rows, MAX_MAP_SIDE), min(cols, MAX_MAP_SIDE)))
+    )
 
 
-def _shares(prefix: str, tally: Bundle, names: Sequence[str]) -> dict[str, Any]:
+def _sparsity_arrays(prefix: str, tally: Bundle, names: Sequence[str]) -> dict[str, Any]:
     """Shares of dead units, zeros and negative values, each (layer,); that of dead units only where nothing is negative."""
     sums = tally.total("sums")
     negative = np.array([float(sums[f"negative/{name}"]) / sums.count for name in names])
@@ -188,6 +194,6 @@ def _shares(prefix: str, tally: Bundle, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _range(values: np.ndarray[Any, Any]) -> str:
+def _range_text(values: np.ndarray[Any, Any]) -> str:
     low, high = f"{np.nanmin(values):.0f}", f"{np.nanmax(values):.0f}"
     return low if low == high else f"{low} to {high}"

@@ -23,22 +23,29 @@ from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.attention import (
-    Tokens,
+    TokenGrid,
     allowed_pairs,
-    attending,
     attention_paths,
-    positions,
+    position_embedding,
     relative_bias,
-    tokens_of,
+    token_grid,
+    watch_attention,
 )
-from microtome.numerics.graph.attention import Hill, attention_distances, cell_distances, hill, offsets, to_the_grid
+from microtome.numerics.graph.attention import (
+    GaussianHill,
+    attention_distances,
+    cell_distances,
+    fit_hill,
+    grid_attention,
+    offset_table,
+)
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen
 from microtome.specimen.layers import kind_of
 from microtome.tally import Rows
 
-GOOD = 0.7  # the R² above which the paper calls a bias Gaussian
+MIN_GAUSSIAN_R2 = 0.7  # the R² above which the paper calls a bias Gaussian
 
 
 @final
@@ -68,13 +75,13 @@ class Position(Analysis):
         evenly = np.unique(np.linspace(0, len(images) - 1, min(self.count, len(images))).round().astype(int))
         taken = images.take(evenly)
         twin = specimen.working_twin()
-        tokens, even = _grids(specimen)
+        tokens, even = _token_grids(specimen)
         own = self._rows(specimen, taken, pace, tokens, "attention")
         other = self._rows(twin, taken, pace, tokens, "attention of the untrained twin")
-        found = _attention(tokens, even, own, other)
+        found = _attention_arrays(tokens, even, own, other)
         if "content" in own:
             found |= self._share(specimen, own, "") | self._share(twin, other, "twin_")
-        found |= _biases(specimen, twin)
+        found |= _bias_arrays(specimen, twin)
         skipped = [path for path in attention_paths(specimen.net) if path not in tokens]
         found |= {
             "left_out": array(skipped or ["none"], ("criterion",), "text", title="attention on no known grid"),
@@ -88,7 +95,7 @@ class Position(Analysis):
     def _key(self, specimen: Specimen, images: Images, run: str) -> list[str]:
         return [self.key(specimen, images, str(specimen.device)), run]
 
-    def _rows(self, specimen: Specimen, images: Images, pace: Pace, tokens: dict[str, Tokens], run: str) -> Rows:
+    def _rows(self, specimen: Specimen, images: Images, pace: Pace, tokens: dict[str, TokenGrid], run: str) -> Rows:
         """What every image gave: distances and attention to the grid by layer (image, head), powers (image, scale)."""
         rows = Rows()
 
@@ -98,13 +105,13 @@ class Position(Analysis):
 
             def look(path: str, maps: Tensor) -> None:
                 seen[path] = attention_distances(maps, distances[path])
-                kept[path] = to_the_grid(maps, len(distances[path]))
+                kept[path] = grid_attention(maps, len(distances[path]))
 
-            with attending(specimen.net, list(tokens), look):
+            with watch_attention(specimen.net, list(tokens), look):
                 specimen.run(batch.x)
             count = len(batch.index)
-            columns = {f"distance/{path}": _by_image(values, count) for path, values in seen.items()}
-            columns |= {f"kept/{path}": _by_image(values, count) for path, values in kept.items()}
+            columns = {f"distance/{path}": _mean_by_image(values, count) for path, values in seen.items()}
+            columns |= {f"kept/{path}": _mean_by_image(values, count) for path, values in kept.items()}
             rows.add(batch.index, columns | self._content(specimen, batch.x))
 
         distances = {path: cell_distances(one.grid, one.cell).to(specimen.device) for path, one in tokens.items()}
@@ -113,7 +120,7 @@ class Position(Analysis):
 
     def _content(self, specimen: Specimen, x: Tensor) -> dict[str, Any]:
         """Mean squared length of the patches' embeddings before positions are added, at every scale of the input (image, scale)."""
-        place = positions(specimen)
+        place = position_embedding(specimen)
         if place is None:
             return {}
         front, units = specimen.net.get_submodule(place.front), place.values.shape[1]
@@ -126,7 +133,7 @@ class Position(Analysis):
         return {"content": torch.stack(powers, 1).cpu().numpy()}
 
     def _share(self, specimen: Specimen, rows: Rows, prefix: str) -> dict[str, Any]:
-        place = positions(specimen)
+        place = position_embedding(specimen)
         assert place is not None
         power = float(place.values.double().square().sum(1).mean())
         share = power / (power + rows.column("content").mean(0))
@@ -175,15 +182,15 @@ class Position(Analysis):
         if "share" in found:
             share = found["share"]
             first, last = min(share.scale.values, key=lambda scale: abs(np.log(scale))), share.scale.values.max()
-            own = f"positions are {_percent(share.sel(scale=first))} of the tokens' power"
-            more = f", {_percent(share.sel(scale=last))} at {last:g} times the contrast" if last != first else ""
-            said.append(f"{own}{more} (untrained twin {_percent(found['twin_share'].sel(scale=first))})")
+            own = f"positions are {_percent_text(share.sel(scale=first))} of the tokens' power"
+            more = f", {_percent_text(share.sel(scale=last))} at {last:g} times the contrast" if last != first else ""
+            said.append(f"{own}{more} (untrained twin {_percent_text(found['twin_share'].sel(scale=first))})")
         if "bias_r2_by_head" in found:
             fits, others = (found[name].values for name in ("bias_r2_by_head", "twin_bias_r2_by_head"))
             known = ~np.isnan(fits)
             said.append(
-                f"a Gaussian explains more than {100 * GOOD:.0f} % of the learned bias in {int((fits > GOOD).sum())} of "
-                f"{int(known.sum())} heads (untrained twin {int((others > GOOD).sum())})"
+                f"a Gaussian explains more than {100 * MIN_GAUSSIAN_R2:.0f} % of the learned bias in {int((fits > MIN_GAUSSIAN_R2).sum())} of "
+                f"{int(known.sum())} heads (untrained twin {int((others > MIN_GAUSSIAN_R2).sum())})"
                 if known.any()
                 else f"the learned biases of its {fits.shape[0]} layers are flat, or their windows too small for a fit"
             )
@@ -214,7 +221,7 @@ class Position(Analysis):
         return said
 
 
-def _grids(specimen: Specimen) -> tuple[dict[str, Tokens], dict[str, float]]:
+def _token_grids(specimen: Specimen) -> tuple[dict[str, TokenGrid], dict[str, float]]:
     """By path, in the order they run: the tokens of every attention on a known grid, and how far even attention would look, in px.
 
     Even attention goes to all that the network's masks allow: in shifted windows that is less than the window.
@@ -227,9 +234,9 @@ def _grids(specimen: Specimen) -> tuple[dict[str, Tokens], dict[str, float]]:
 
     like = next(specimen.net.parameters())
     x = torch.zeros(1, specimen.recipe.channels, *specimen.recipe.size, device=like.device, dtype=like.dtype)
-    with attending(specimen.net, attention_paths(specimen.net), note):
+    with watch_attention(specimen.net, attention_paths(specimen.net), note):
         specimen.run(x)
-    placed = {path: tokens_of(specimen, path, count) for path, count in counts.items()}
+    placed = {path: token_grid(specimen, path, count) for path, count in counts.items()}
     known = {path: tokens for path, tokens in placed.items() if tokens is not None}
     if not known:
         raise Unmeasurable(
@@ -244,12 +251,12 @@ def _grids(specimen: Specimen) -> tuple[dict[str, Tokens], dict[str, float]]:
     return known, even
 
 
-def _by_image(values: Tensor, images: int) -> np.ndarray[Any, Any]:
+def _mean_by_image(values: Tensor, images: int) -> np.ndarray[Any, Any]:
     """Values (image × window, head) as means over each image's windows (image, head)."""
     return values.reshape(images, -1, values.shape[-1]).mean(1).cpu().numpy()
 
 
-def _attention(tokens: dict[str, Tokens], even: dict[str, float], own: Rows, other: Rows) -> dict[str, Any]:
+def _attention_arrays(tokens: dict[str, TokenGrid], even: dict[str, float], own: Rows, other: Rows) -> dict[str, Any]:
     heads = max(own.column(f"distance/{path}").shape[1] for path in tokens)
 
     def table(rows: Rows, kind: str) -> np.ndarray[Any, Any]:
@@ -280,47 +287,47 @@ def _attention(tokens: dict[str, Tokens], even: dict[str, float], own: Rows, oth
     }
 
 
-def _biases(specimen: Specimen, twin: Specimen) -> dict[str, Any]:
+def _bias_arrays(specimen: Specimen, twin: Specimen) -> dict[str, Any]:
     """Learned relative biases over offsets and their Gaussians, beside the twin's."""
-    tables, others = _tables(specimen), _tables(twin)
+    tables, others = _bias_tables(specimen), _bias_tables(twin)
     if not tables:
         return {}
     layers = {"layer": list(tables)}
-    fits, twins = ({name: [hill(one) for one in heads] for name, heads in group.items()} for group in (tables, others))
+    fits, twins = ({name: [fit_hill(one) for one in heads] for name, heads in group.items()} for group in (tables, others))
     widest = max(table.shape[1:] for table in tables.values())
     drawn = [name for name, table in tables.items() if table.shape[1:] == widest]
     shown = np.stack([tables[name].mean(0) - tables[name].mean() for name in drawn])
-    middle = [_median(one) for one in fits.values()]
+    middle = [_median_fit(one) for one in fits.values()]
     return {
         "bias": array(shown, ("layer", "row", "col"), "logits", {"layer": drawn}, "learned bias, about its mean"),
-        "bias_r2_by_head": _padded(fits, layers, "R² by head"),
-        "twin_bias_r2_by_head": _padded(twins, layers, "untrained twin"),
+        "bias_r2_by_head": _pad_tables(fits, layers, "R² by head"),
+        "twin_bias_r2_by_head": _pad_tables(twins, layers, "untrained twin"),
         "bias_r2": array([one.r2 for one in middle], ("layer",), "share", layers, "R²"),
-        "twin_bias_r2": array([_median(one).r2 for one in twins.values()], ("layer",), "share", layers, "untrained twin"),
+        "twin_bias_r2": array([_median_fit(one).r2 for one in twins.values()], ("layer",), "share", layers, "untrained twin"),
         "bias_sigma": array([one.sigma for one in middle], ("layer",), "cells", layers, "sigma"),
         "bias_height": array([one.height for one in middle], ("layer",), "logits", layers, "height"),
     }
 
 
-def _tables(specimen: Specimen) -> dict[str, np.ndarray[Any, Any]]:
+def _bias_tables(specimen: Specimen) -> dict[str, np.ndarray[Any, Any]]:
     """By path, the learned bias of an attention module over offsets (head, row, col)."""
     found = {path: relative_bias(specimen.net.get_submodule(path)) for path in attention_paths(specimen.net)}
-    return {path: offsets(*one) for path, one in found.items() if one is not None}
+    return {path: offset_table(*one) for path, one in found.items() if one is not None}
 
 
-def _padded(fits: dict[str, list[Hill]], layers: dict[str, Any], title: str) -> Any:
+def _pad_tables(fits: dict[str, list[GaussianHill]], layers: dict[str, Any], title: str) -> Any:
     filled = np.full((len(fits), max(len(one) for one in fits.values())), np.nan)
     for place, heads in enumerate(fits.values()):
         filled[place, : len(heads)] = [one.r2 for one in heads]
     return array(filled, ("layer", "head"), "share", layers, title)
 
 
-def _median(fits: Sequence[Hill]) -> Hill:
+def _median_fit(fits: Sequence[GaussianHill]) -> GaussianHill:
     """The fit with the (lower) median R²; one of NaN where none was made."""
     known = sorted((one for one in fits if not np.isnan(one.r2)), key=lambda one: one.r2)
     return known[(len(known) - 1) // 2] if known else fits[0]
 
 
-def _percent(share: Any) -> str:
+def _percent_text(share: Any) -> str:
     value = 100 * float(share)
     return f"{value:.0f} %" if value >= 10 else f"{value:.1f} %" if value >= 0.05 else "under 0.1 %"

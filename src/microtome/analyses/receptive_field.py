@@ -20,14 +20,16 @@ from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.receptive_fields import fields, probed
+from microtome.instruments.receptive_fields import probe_pixels, receptive_fields
 from microtome.numerics.receptive.field import Field
 from microtome.panels import Curve, Panel, Question, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 
 DEFAULT = ("convs", "blocks")
-PROBED = 6  # layers behind operations that are not followed for which NaN is let loose; each costs some 30 forward passes
+MAX_PROBED_LAYERS = (
+    6  # layers behind operations that are not followed for which NaN is let loose; each costs some 30 forward passes
+)
 AXES = ["row", "col"]
 
 
@@ -47,7 +49,7 @@ class ReceptiveField(Analysis):
         names = [name for name in self.at if self.at != DEFAULT or name in specimen.aliases]
         asked = specimen.find(names or ["last"])
         try:
-            found = fields(specimen, asked, size)
+            found = receptive_fields(specimen, asked, size)
         except (RuntimeError, AssertionError, ValueError) as error:
             if size == specimen.recipe.size:
                 raise
@@ -61,7 +63,7 @@ class ReceptiveField(Analysis):
                 f"None of {', '.join(asked[:4])} of {specimen.name} has rows and columns that come from the picture. "
                 f"List layers that do: microtome layers {specimen.name}"
             )
-        return _settled(specimen, found, size)
+        return _to_arrays(specimen, found, size)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         found = finding.arrays
@@ -96,12 +98,12 @@ class ReceptiveField(Analysis):
             )
         if whole.any():
             parts.append(
-                f"{int(whole.sum())} of {len(names)} layers see the whole picture by construction, first {_first(names, whole)}"
+                f"{int(whole.sum())} of {len(names)} layers see the whole picture by construction, first {_first_marked(names, whole)}"
             )
         border = found["border"].values
         if border.any():
             parts.append(
-                f"{int(border.sum())} of {len(names)} have nothing new to see (border layers), first {_first(names, border)}: "
+                f"{int(border.sum())} of {len(names)} have nothing new to see (border layers), first {_first_marked(names, border)}: "
                 f"it matters for pictures beyond {float(found['matters'].values[0]):.0f} px"
             )
         else:
@@ -115,7 +117,7 @@ class ReceptiveField(Analysis):
             "Fields are told unclipped: what lies beyond the edge is padding. Windows that are cut by the picture's edge count as cut.",
         ]
         if found["gated"].any():
-            first = _first([str(name) for name in found["gated"].coords["layer"].values], found["gated"].values)
+            first = _first_marked([str(name) for name in found["gated"].coords["layer"].values], found["gated"].values)
             told.append(
                 f"From {first} on, gates (squeeze-excitation and the like) or group statistics make every value depend on the "
                 "whole picture; as is the custom, the sizes do not count them."
@@ -131,17 +133,17 @@ class ReceptiveField(Analysis):
         return told
 
 
-def _first(names: Sequence[str], marked: Any) -> str:
+def _first_marked(names: Sequence[str], marked: Any) -> str:
     return next(name for name, mark in zip(names, marked, strict=True) if mark)
 
 
-def _settled(specimen: Specimen, found: Mapping[str, Field], size: tuple[int, int]) -> dict[str, Any]:
+def _to_arrays(specimen: Specimen, found: Mapping[str, Field], size: tuple[int, int]) -> dict[str, Any]:
     names = list(found)
     both = {"layer": names, "axis": AXES}
     inexact = [name for name, one in found.items() if not one.exact]
-    measured = {name: _measured(specimen, name, found[name], size) for name in inexact[:PROBED]}
+    measured = {name: _measure_field(specimen, name, found[name], size) for name in inexact[:MAX_PROBED_LAYERS]}
     sizes = np.array([measured.get(name, one.size) for name, one in found.items()])
-    border = np.array([_border(one, size) for one in found.values()])
+    border = np.array([_exceeds_image(one, size) for one in found.values()])
     whole = np.array([one.whole and name not in measured for name, one in found.items()])
     arrays = {
         "size": array(sizes, ("layer", "axis"), "px", both, "largest field"),
@@ -162,7 +164,7 @@ def _settled(specimen: Specimen, found: Mapping[str, Field], size: tuple[int, in
                      dtype=object), ("layer",), "text", {"layer": names}, "remark",
         ),
     }  # fmt: skip
-    arrays |= _drawn(found, sizes, size)
+    arrays |= _depth_arrays(found, sizes, size)
     marked = [name for name, mark in zip(names, border, strict=True) if mark]
     if marked:
         arrays["border_layer"] = array(np.array(marked, dtype=object), ("part",), "text", title="layer")
@@ -171,7 +173,7 @@ def _settled(specimen: Specimen, found: Mapping[str, Field], size: tuple[int, in
     return arrays
 
 
-def _drawn(found: Mapping[str, Field], sizes: Any, size: tuple[int, int]) -> dict[str, Any]:
+def _depth_arrays(found: Mapping[str, Field], sizes: Any, size: tuple[int, int]) -> dict[str, Any]:
     """Curves over depth: one number for each layer, that of the axis with the larger field."""
     layers = {"layer": list(found)}
     side = float(max(size))
@@ -185,15 +187,15 @@ def _drawn(found: Mapping[str, Field], sizes: Any, size: tuple[int, int]) -> dic
     return {name: array(values, ("layer",), "px", layers, title) for name, (values, title) in curves.items()}
 
 
-def _border(field: Field, size: tuple[int, int]) -> bool:
+def _exceeds_image(field: Field, size: tuple[int, int]) -> bool:
     """Whether the shortest path into the layer already sees the whole picture, and the layer sees further yet."""
     seen = all(np.isfinite(into) and into >= side for into, side in zip(field.entering, size, strict=True))
     return seen and not field.whole and max(field.smallest) > max(field.entering)
 
 
-def _measured(specimen: Specimen, name: str, field: Field, size: tuple[int, int]) -> tuple[float, float]:
+def _measure_field(specimen: Specimen, name: str, field: Field, size: tuple[int, int]) -> tuple[float, float]:
     """(rows, cols) px that a cell in the middle depends on, by NaN; clipped to the picture."""
-    found = probed(specimen, name, (field.grid[0] // 2, field.grid[1] // 2), size)
+    found = probe_pixels(specimen, name, (field.grid[0] // 2, field.grid[1] // 2), size)
     return float(found[0][1] - found[0][0] + 1), float(found[1][1] - found[1][0] + 1)
 
 

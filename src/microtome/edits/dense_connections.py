@@ -93,7 +93,7 @@ class DenseConnections(Edit):
             return (
                 f"stage {missing[0]} has no chain that could be connected; those that have one are {', '.join(map(str, known))}"
             )
-        for chain in self._chosen(specimen):
+        for chain in self._target_chains(specimen):
             closed = [one.begin for place, one in enumerate(chain.members) if chain.sources(place) and not one.reader]
             if self.way == "concat" and closed:
                 where = ".".join(filter(None, (chain.path, closed[0])))
@@ -101,7 +101,7 @@ class DenseConnections(Edit):
         return ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
-        chosen = self._chosen(specimen)
+        chosen = self._target_chains(specimen)
         for path in dict.fromkeys(chain.path for chain in chosen):
             self._connect(net, path, [chain for chain in chosen if chain.path == path])
         blocks = sum(bool(chain.sources(place)) for chain in chosen for place in range(len(chain.members)))
@@ -114,7 +114,7 @@ class DenseConnections(Edit):
             return Preservation("exactly", "what is added starts as zero", 0.0)
         return Preservation("exactly", "the weights that read the new maps start as zero, up to the order of sums")
 
-    def _chosen(self, specimen: Specimen) -> list[_Chain]:
+    def _target_chains(self, specimen: Specimen) -> list[_Chain]:
         return [chain for chain in _chains(specimen) if not self.stages or chain.stage in self.stages]
 
     def _connect(self, net: nn.Module, path: str, chains: list[_Chain]) -> None:
@@ -151,7 +151,7 @@ def _chains(specimen: Specimen) -> list[_Chain]:
             continue
         reader = starts.get(block.name, unit.path if unit.entry is not unit.exit else "")
         member = _member(unit, _widenable(reader, unit.entry, calls), block.stage)
-        if before is not None and runs[-1][0] == home and _follows(before, unit):
+        if before is not None and runs[-1][0] == home and _continues(before, unit):
             runs[-1][1].append(member)
         else:
             runs.append((home, [member]))
@@ -168,7 +168,7 @@ def _in_sequence(home: nn.Module | None, unit: Unit, calls: Mapping[str, list[Ca
     return plain and once and len(taken) == len(given) == 1 and len(taken[0]) == len(given[0]) == 4
 
 
-def _follows(before: Unit, unit: Unit) -> bool:
+def _continues(before: Unit, unit: Unit) -> bool:
     """Whether a unit reads just what the one before gives, and both give maps on one grid."""
     return unit.entry.reads == before.exit.gives and unit.exit.outputs[0][2:] == before.exit.outputs[0][2:]
 

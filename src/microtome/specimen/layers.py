@@ -76,7 +76,7 @@ def fitted_grid(count: int, like: Grid) -> Grid:
 def named_layers(found: Trace, net: nn.Module, blocks: frozenset[str]) -> tuple[Layer, ...]:
     """The layers of a trace in execution order; `blocks` are the module paths that are removable units."""
     by_path = found.by_path()
-    reader = _Reader(found, net)
+    reader = _LayoutReader(found, net)
     head = head_path(found)
     sizes = {path: sum(parameter.numel() for parameter in calls[0].module.parameters()) for path, calls in by_path.items()}
     layers: list[Layer] = []
@@ -147,7 +147,7 @@ def weight_layers(module: nn.Module) -> list[nn.Module]:
     return [part for part in module.modules() if is_weight(part)]
 
 
-def outputs_of(found: Trace) -> int | None:
+def output_count(found: Trace) -> int | None:
     """How many numbers the network gives for one image, None where its first output is not a vector."""
     shape = found.outputs[0] if found.outputs else ()
     shape = shape[: max((axis + 1 for axis, side in enumerate(shape) if axis < 2 or side != 1), default=0)]
@@ -156,7 +156,7 @@ def outputs_of(found: Trace) -> int | None:
 
 def head_path(found: Trace) -> str | None:
     """The path of the last weight layer, if it has as many units as the network has outputs."""
-    outputs = outputs_of(found)
+    outputs = output_count(found)
     last = next((call for call in reversed(found.calls) if is_weight(call.module)), None)
     if last is None or outputs is None or not last.outputs:
         return None
@@ -164,7 +164,7 @@ def head_path(found: Trace) -> str | None:
     return last.path if isinstance(weight, Tensor) and outputs in weight.shape[:2] else None
 
 
-class _Reader:
+class _LayoutReader:
     """Tells which axes of an output are rows, columns, units and tokens; remembers grids as the trace is read in order."""
 
     def __init__(self, found: Trace, net: nn.Module) -> None:

@@ -13,7 +13,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.banding.banding import Banding
 from microtome.errors import Unmeasurable
-from microtome.numerics.weights.banding import bands
+from microtome.numerics.weights.banding import band_indices
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data"))
 RECIPE = {"size": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
@@ -120,7 +120,7 @@ def test_every_unit_and_its_numbers_are_kept() -> None:
     net = pair()
     found = Banding()(opened(net))
     told = found["bands/2"]
-    direct = bands(net[2].weight.detach())
+    direct = band_indices(net[2].weight.detach())
     assert told.sizes["unit"] == 24
     np.testing.assert_allclose(told.sel(measure="D").values, direct.direction)
     np.testing.assert_allclose(told.sel(measure="η row").values, direct.rows)
@@ -162,7 +162,7 @@ def test_kernels_that_cannot_be_judged_are_named_with_the_reason() -> None:
     assert why["2"].startswith("1×1")
     assert why["4"].startswith("1×3")
     assert why["6"].startswith("depthwise")
-    direct = bands(net[8].weight.detach())
+    direct = band_indices(net[8].weight.detach())
     assert found["index"].sel(layer="8").item() == pytest.approx(direct.direction.mean())
 
 

@@ -12,7 +12,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.erf.erf import Erf
 from microtome.errors import BadOption, Unmeasurable, WatchError
-from microtome.instruments.receptive_fields import fields
+from microtome.instruments.receptive_fields import receptive_fields
 from microtome.scan import Pace
 
 PLAIN = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
@@ -86,7 +86,7 @@ def naive(net: mt.Specimen, layer: str, cell: tuple[int, int], x: torch.Tensor) 
 def test_agrees_with_a_loop_over_single_images(net: mt.Specimen, pics: mt.Images) -> None:
     five = pics.take(range(5))
     found = Erf(at=("blocks.0", "blocks.2"), cell=(5, 9), count=5)(net, five, Pace(batch=4, device="cpu"))
-    x = net.recipe.normalised(torch.from_numpy(five.pixels(net.recipe)))
+    x = net.recipe.normalise(torch.from_numpy(five.pixels(net.recipe)))
     for layer in ("blocks.0", "blocks.2"):
         np.testing.assert_allclose(found["field"].sel(layer=layer).values, naive(net, layer, (5, 9), x), atol=2e-6)
 
@@ -95,7 +95,7 @@ def test_zero_outside_theory_and_the_same_for_repeated_images(pics: mt.Images) -
     net = mt.open("microtome:mini_vgg", weights=None)
     names = ("features.2", "features.6", "features.13")
     found = Erf(at=names, count=4, rule="abs")(net, pics)
-    for name, theory in fields(net, names).items():
+    for name, theory in receptive_fields(net, names).items():
         cell = [(side - 1) // 2 for side in theory.grid]
         (top, bottom), (left, right) = theory.rows(cell[0]), theory.cols(cell[1])
         field = found["field"].sel(layer=name).values.copy()
@@ -194,7 +194,7 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
 
 def test_what_was_published_stands_beside_what_is_measured() -> None:
     """The table of Kim et al. 2021; untrained weights differ, and that is said. At another size nothing is said."""
-    from microtome.analyses.erf.published_fields import PUBLISHED, published, same_weights
+    from microtome.analyses.erf.published_fields import PUBLISHED, has_published_weights, published_field
 
     net = mt.open("torchvision:resnet18", weights=None)
     found = Erf(at=("layer4",), count=1)(net, mt.Images.scenes(1, seed=1, size=224))
@@ -204,14 +204,19 @@ def test_what_was_published_stands_beside_what_is_measured() -> None:
     assert f"73.7 x 76.5 px; here {here[0]:.1f} x {here[1]:.1f} px: those were ImageNet weights, not these" in said
     small = mt.open("torchvision:resnet18", weights=None, recipe={"size": 64})
     assert "published" not in Erf(at=("layer4",), count=1)(small, mt.Images.scenes(1, seed=1, size=64)).arrays
-    row = published("timm:resnet50.tv_in1k")
-    assert row is not None and row[0] == "resnet50" and published("timm:resnet50d") is None and published("resnet50") is None
-    assert same_weights("torchvision:resnet50", "pretrained IMAGENET1K_V1") and same_weights(
+    row = published_field("timm:resnet50.tv_in1k")
+    assert (
+        row is not None
+        and row[0] == "resnet50"
+        and published_field("timm:resnet50d") is None
+        and published_field("resnet50") is None
+    )
+    assert has_published_weights("torchvision:resnet50", "pretrained IMAGENET1K_V1") and has_published_weights(
         "timm:resnet50.tv_in1k", "pretrained tv_in1k"
     )
-    assert not same_weights("torchvision:resnet50", "pretrained IMAGENET1K_V2")
-    assert not same_weights("timm:resnet50.a1_in1k", "pretrained a1_in1k")
+    assert not has_published_weights("torchvision:resnet50", "pretrained IMAGENET1K_V2")
+    assert not has_published_weights("timm:resnet50.a1_in1k", "pretrained a1_in1k")
     grouped = mt.open("torchvision:resnext50_32x4d", weights=None, recipe={"size": 64})
     assert (
-        max(fields(grouped, ["layer4"])["layer4"].size) == PUBLISHED["resnext50_32x4d"].theory
+        max(receptive_fields(grouped, ["layer4"])["layer4"].size) == PUBLISHED["resnext50_32x4d"].theory
     )  # the others: tests/test_receptive.py

@@ -81,7 +81,7 @@ def test_whole_strides_of_a_strided_network(pics: mt.Images) -> None:
     asked = Invariance(at=("1",), warps=("row_shift",), shifts=("4",), border="wrap", count=len(pics))
     found = asked(mt.open(net, recipe=RECIPE), pics, PACE)
     recipe = mt.open(net, recipe=RECIPE).recipe
-    x = recipe.normalised(torch.from_numpy(pics.pixels(recipe)))
+    x = recipe.normalise(torch.from_numpy(pics.pixels(recipe)))
     with torch.no_grad():
         still, half = (net[1](net[0](one)).mean((2, 3)) for one in (x, x.roll(2, 2)))
     by_hand = [float((half[i] - still[i]).norm() / still[i].norm()) for i in range(len(x))]
@@ -109,7 +109,7 @@ def test_a_symmetric_kernel_does_not_see_a_mirror_image(pics: mt.Images) -> None
 def test_against_plain_loops(net: mt.Specimen, pics: mt.Images) -> None:
     few = pics.take(range(5))
     found = Invariance(at=("stem", "blocks.1"), warps=("col_shift",), shifts=("-2", "5"), count=5)(net, few, PACE)
-    x = net.recipe.normalised(torch.from_numpy(few.pixels(net.recipe)))
+    x = net.recipe.normalise(torch.from_numpy(few.pixels(net.recipe)))
     padded = torch.nn.functional.pad(x, (8, 8, 0, 0), mode="reflect")
     inner: Any = net.net
 
@@ -184,7 +184,7 @@ def test_crops_come_from_the_picture_where_the_recipe_leaves_room(tiny: Any) -> 
     assert np.array_equal(inner, pics.pixels(specimen.recipe))
     found = asked(specimen, pics, PACE)
     assert found.facts["enlarged"] == {}
-    x = specimen.recipe.normalised(torch.from_numpy(pics.pixels(larger)))
+    x = specimen.recipe.normalise(torch.from_numpy(pics.pixels(larger)))
     with torch.no_grad():
         moved, still = (specimen.net.stem(x[:, :, at : at + 32, at : at + 32]) for at in (6, 4))
     gaps = ((moved - still).flatten(1).norm(dim=1) / still.flatten(1).norm(dim=1)).mean().item()
@@ -201,7 +201,7 @@ def test_unlabelled_pictures_are_asked_for_the_predicted_class(net: mt.Specimen,
     bare = replace(pics, labels=None, classes=None)
     found = Invariance(at=("stem",), warps=("scale",), scales=("1.5",))(net, bare, PACE)
     assert "predicted" in found.facts["class"]
-    x = net.recipe.normalised(torch.from_numpy(bare.pixels(net.recipe, np.linspace(0, 39, 8).round().astype(int))))
+    x = net.recipe.normalise(torch.from_numpy(bare.pixels(net.recipe, np.linspace(0, 39, 8).round().astype(int))))
     best = net.run(x).softmax(1).max(1).values.mean().item()
     assert found["probability/scale"].sel(amount=1).item() == pytest.approx(best, rel=1e-4)
     lowest = found.key("lowest probability")

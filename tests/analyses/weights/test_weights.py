@@ -15,8 +15,8 @@ from microtome import testing
 from microtome.analyses.weights.weights import Weights
 from microtome.errors import Unmeasurable
 from microtome.numerics.weights.norms import norms_after
-from microtome.numerics.weights.pairs import matches, roles
-from microtome.numerics.weights.tensors import quantiles, sample, spectral, weight_tensors
+from microtome.numerics.weights.pairs import match_roles, tensor_roles
+from microtome.numerics.weights.tensors import sample_values, sorted_quantiles, spectral_measures, weight_tensors
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data"))
 RECIPE = {"size": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
@@ -162,7 +162,7 @@ def test_folding_is_the_kernel_times_gamma_over_sigma() -> None:
 def test_roles_are_paired_by_name_and_then_by_nearest_name_of_the_same_kernel() -> None:
     names = ["a.branch1x1", "a.branch3x3_2", "a.pool", "b.branch1x1", "b.branch3x3dbl_2", "b.branch7x7"]
     shapes = dict(zip(names, [(4, 4, 1, 1), (4, 4, 3, 3), (4, 4, 1, 1), (8, 4, 1, 1), (4, 4, 3, 3), (4, 4, 7, 7)], strict=True))
-    pairs, alone = matches(roles(names[:3], "a"), roles(names[3:], "b"), shapes)
+    pairs, alone = match_roles(tensor_roles(names[:3], "a"), tensor_roles(names[3:], "b"), shapes)
     assert [(pair.first, pair.second, pair.kind) for pair in pairs] == [
         ("a.branch1x1", "b.branch1x1", "same role, other shape"),
         ("a.branch3x3_2", "b.branch3x3dbl_2", "nearest name"),
@@ -258,19 +258,21 @@ def test_units_come_first_and_shared_weights_once() -> None:
 
 def test_large_tensors_are_thinned_evenly_and_the_same_every_time() -> None:
     values = torch.arange(600.0).view(20, 30)
-    thin = sample(values, most=100)
+    thin = sample_values(values, most=100)
     assert torch.equal(thin, values.flatten()[::7])  # 6 = 600/100 shares a factor with 20 and 30; 7 does not
-    assert np.array_equal(quantiles(values, most=6), [50, 150, 250, 350, 450, 550])  # middles of six equal shares of 0…599
+    assert np.array_equal(
+        sorted_quantiles(values, most=6), [50, 150, 250, 350, 450, 550]
+    )  # middles of six equal shares of 0…599
 
 
 def test_quantiles_of_what_occurs_often_and_of_what_is_not_a_number() -> None:
     values = torch.randn(30_000, generator=torch.Generator().manual_seed(0))
     most = 1000
     values[::3] = 0.0
-    assert np.count_nonzero(quantiles(values, most) == 0) == pytest.approx(most / 3, abs=1)
+    assert np.count_nonzero(sorted_quantiles(values, most) == 0) == pytest.approx(most / 3, abs=1)
     for odd in (torch.nan, torch.inf, -torch.inf):
         values[1] = odd
-        assert np.isnan(quantiles(values, most)).all()
+        assert np.isnan(sorted_quantiles(values, most)).all()
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(300, 400), (400, 300), (1030, 1100)])  # Gram of rows, of inputs, none
@@ -278,7 +280,7 @@ def test_quantiles_of_what_occurs_often_and_of_what_is_not_a_number() -> None:
 def test_the_top_singular_value_of_a_large_weight_is_that_of_the_full_decomposition(rows: int, cols: int, scale: float) -> None:
     weight = torch.randn(rows, cols, generator=torch.Generator().manual_seed(0)) * scale
     exact = torch.linalg.svdvals(weight.double())
-    norm, rank = spectral(weight)
+    norm, rank = spectral_measures(weight)
     assert norm == pytest.approx(float(exact[0]), rel=1e-4)
     assert rank == pytest.approx(float((exact**2).sum() / exact[0] ** 2), rel=2e-4)
 

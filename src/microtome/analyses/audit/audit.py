@@ -21,7 +21,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from microtome.analyses.audit.gains import GainCurve
-from microtome.analyses.audit.run import Outcome, audited
+from microtome.analyses.audit.run import RuleOutcome, run_audit
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.finding import Finding, array
 from microtome.images import Images
@@ -42,30 +42,30 @@ class Audit(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Design audit"
-    command: ClassVar[str] = "microtome.cli.auditing:extended"  # its command has outputs of its own
+    command: ClassVar[str] = "microtome.cli.auditing:with_audit_options"  # its command has outputs of its own
 
     ignore: tuple[str, ...] = option((), "rules to ignore, by id, or for some layers only: MT101:layer2.*")
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
-        outcomes = audited(specimen, self.ignore)
+        outcomes = run_audit(specimen, self.ignore)
         found = sorted(
             (one for one in outcomes if one.fault), key=lambda one: -["note", "warning", "error"].index(one.severity)
         )
         told = {"finding": [f"{one.rule.id} {one.rule.title}" for one in found]}
-        arrays = {"rule": array(_texts([one.rule.id for one in found]), ("finding",), "text", told, "rule")}
+        arrays = {"rule": array(_text_array([one.rule.id for one in found]), ("finding",), "text", told, "rule")}
         for name in TEXTS:
-            arrays[name] = array(_texts([_text(one, name) for one in found]), ("finding",), "text", told, name)
+            arrays[name] = array(_text_array([_text(one, name) for one in found]), ("finding",), "text", told, name)
         layers = [one.fault.layers if one.fault else () for one in found]
-        arrays["layers"] = array(_texts([name_list(one) for one in layers]), ("finding",), "text", told, "layers")
+        arrays["layers"] = array(_text_array([name_list(one) for one in layers]), ("finding",), "text", told, "layers")
         arrays["count"] = array(
             np.array([len(one) for one in layers], dtype=int), ("finding",), "layers", told, "number of layers"
         )
         places = [(one.rule.id, layer) for one, many in zip(found, layers, strict=True) for layer in many]
-        arrays["place"] = array(_texts([layer for _, layer in places]), ("part",), "text", title="layer")
-        arrays["place_rule"] = array(_texts([id for id, _ in places]), ("part",), "text", title="rule")
+        arrays["place"] = array(_text_array([layer for _, layer in places]), ("part",), "text", title="layer")
+        arrays["place_rule"] = array(_text_array([id for id, _ in places]), ("part",), "text", title="rule")
         ids = {"criterion": [one.rule.id for one in outcomes]}
-        arrays["about"] = array(_texts([one.rule.title for one in outcomes]), ("criterion",), "text", ids, "rule")
-        arrays["outcome"] = array(_texts([_outcome(one) for one in outcomes]), ("criterion",), "text", ids, "outcome")
+        arrays["about"] = array(_text_array([one.rule.title for one in outcomes]), ("criterion",), "text", ids, "rule")
+        arrays["outcome"] = array(_text_array([_outcome_text(one) for one in outcomes]), ("criterion",), "text", ids, "outcome")
         arrays["checked"] = array([not one.unchecked for one in outcomes], ("criterion",), "yes or no", ids, "checked")
         arrays["muted"] = array(
             np.array([one.muted for one in outcomes], dtype=int), ("criterion",), "layers", ids, "muted layers"
@@ -147,11 +147,11 @@ def _gains(curves: Sequence[GainCurve]) -> dict[str, Any]:
     return arrays
 
 
-def _texts(values: Sequence[str]) -> Any:
+def _text_array(values: Sequence[str]) -> Any:
     return np.array(values, dtype=object)
 
 
-def _text(one: Outcome, name: str) -> str:
+def _text(one: RuleOutcome, name: str) -> str:
     assert one.fault is not None
     if name == "severity":
         return one.severity
@@ -159,7 +159,7 @@ def _text(one: Outcome, name: str) -> str:
     return own or str(getattr(one.rule, name, ""))
 
 
-def _outcome(one: Outcome) -> str:
+def _outcome_text(one: RuleOutcome) -> str:
     if one.unchecked:
         return f"not checked: {one.unchecked}"
     if one.fault is None:

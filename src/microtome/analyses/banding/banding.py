@@ -17,23 +17,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microtome.analyses.banding.wording import judgement
+from microtome.analyses.banding.wording import judgement_text
 from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.numerics.statistics.intervals import bootstrap
+from microtome.numerics.statistics.intervals import bootstrap_interval
 from microtome.numerics.weights import banding as bands_of
-from microtome.numerics.weights.banding import BANDED, Bands
-from microtome.numerics.weights.kernels import Kernel, kernels
-from microtome.numerics.weights.nmf import factorised
-from microtome.numerics.weights.unit_colours import aligned, by_likeness, coloured, groups, tree
+from microtome.numerics.weights.banding import BANDED_A, Bands
+from microtome.numerics.weights.kernels import Kernel, find_kernels
+from microtome.numerics.weights.nmf import factorise
+from microtome.numerics.weights.unit_colours import align_factors, cluster_units, leaf_order, to_colours, ward_tree
 from microtome.panels import Curve, Grid, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 
 DEFAULT = ("last3",)
-FEWEST = 4  # groups that the slider begins with, as in the article
+MIN_GROUPS = 4  # groups that the slider begins with, as in the article
 TWIN_UNITS = 128  # units of each layer of the twin whose maps are made: any are as good as others
 MEASURES = ("η row", "η col", "B row", "B col", "D", "D of maps")
 COLUMNS = {"index": "A, raw", "index_nmf": "A, maps", "share": "share with D beyond ±0.5, maps",
@@ -45,7 +45,7 @@ UNITS = {"angle": "degrees, 0 horizontal, 90 vertical", "share": "share of units
          "structure_z": "standard deviations", "units": "units", "unvaried": "units"}  # fmt: skip
 
 
-class _Judged(NamedTuple):
+class _LayerJudgement(NamedTuple):
     """What one layer amounts to: a number for each of COLUMNS, intervals of both indices, η and D of each unit."""
 
     told: dict[str, float]
@@ -68,7 +68,7 @@ class Banding(Analysis):
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         """Why no kernel of the network can be judged, or an empty text."""
-        found = _kernels(specimen)
+        found = _spatial_kernels(specimen)
         if any(not one.reason for one in found.values()):
             return ""
         if not found:
@@ -77,14 +77,14 @@ class Banding(Analysis):
         return f"none of its {len(found)} kernels can be judged ({first}: {found[first].reason})"
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
-        found = _kernels(specimen)
+        found = _spatial_kernels(specimen)
         own = {name: one.values for name, one in found.items() if not one.reason}
         if not own:
             raise Unmeasurable(f"banding() of {specimen.name}: {self.refusal(specimen, images)}")
-        drawn = self._drawn(specimen, list(own), {name: one.reason for name, one in found.items() if one.reason})
-        twin = {name: one.values for name, one in _kernels(specimen.twin(self.seed + 1)).items() if name in own}
-        maps = _maps(own)
-        judged = {name: self._judged(own[name], maps[name]) for name in own}
+        drawn = self._plotted_layers(specimen, list(own), {name: one.reason for name, one in found.items() if one.reason})
+        twin = {name: one.values for name, one in _spatial_kernels(specimen.twin(self.seed + 1)).items() if name in own}
+        maps = _nmf_maps(own)
+        judged = {name: self._judge_layers(own[name], maps[name]) for name in own}
         layers = {"layer": list(own)}
         arrays: dict[str, Any] = {}
         for column, title in COLUMNS.items():
@@ -95,17 +95,17 @@ class Banding(Analysis):
                 values = [one.low_high[place][end] for one in judged.values()]
                 arrays[f"{column}_{side}"] = array(values, ("layer",), "1", layers, f"{COLUMNS[column]}, {side} end of 95 %")
         arrays["kernel"] = array(
-            [_shape(values) for values in own.values()], ("layer",), "text", layers, "channels, rows × cols"
+            [_shape_text(values) for values in own.values()], ("layer",), "text", layers, "channels, rows × cols"
         )
-        arrays |= _twin_arrays(own, twin) | _refused(found, specimen)
+        arrays |= _twin_arrays(own, twin) | _skipped_arrays(found, specimen)
         for name, one in judged.items():
-            columns = np.stack([*one.raw[:2], *_both_adjusted(own[name], one.raw), one.raw.direction, one.seen.direction], 1)
+            columns = np.stack([*one.raw[:2], *_adjusted_pair(own[name], one.raw), one.raw.direction, one.seen.direction], 1)
             arrays[f"bands/{name}"] = array(columns, ("unit", "measure"), "1", {"measure": list(MEASURES)})
         for name in drawn:
-            arrays |= self._pictures(name, maps[name], judged[name].told["index_nmf"])
+            arrays |= self._map_images(name, maps[name], judged[name].told["index_nmf"])
         return arrays
 
-    def _drawn(self, specimen: Specimen, judged: list[str], refused: Mapping[str, str]) -> list[str]:
+    def _plotted_layers(self, specimen: Specimen, judged: list[str], refused: Mapping[str, str]) -> list[str]:
         if self.at == DEFAULT:
             return judged[-3:]
         paths = [specimen.layer(name).path for name in specimen.find(self.at)]
@@ -118,38 +118,38 @@ class Banding(Analysis):
             )
         return chosen
 
-    def _judged(self, values: Tensor, maps: Tensor) -> _Judged:
-        raw, seen = bands_of.bands(values), bands_of.bands(maps)
-        rows, cols = _both_adjusted(values, raw)
-        structure, angle = bands_of.structure(values), bands_of.orientation(values)
+    def _judge_layers(self, values: Tensor, maps: Tensor) -> _LayerJudgement:
+        raw, seen = bands_of.band_indices(values), bands_of.band_indices(maps)
+        rows, cols = _adjusted_pair(values, raw)
+        structure, angle = bands_of.structure_test(values), bands_of.stripe_orientation(values)
         told = {
-            "index": bands_of.index(raw.direction), "index_nmf": bands_of.index(seen.direction),
+            "index": bands_of.banding_index(raw.direction), "index_nmf": bands_of.banding_index(seen.direction),
             "share": bands_of.strong_share(seen.direction), "share_raw": bands_of.strong_share(raw.direction),
-            "band_row": bands_of.index(rows), "band_col": bands_of.index(cols), "angle": angle.angle,
+            "band_row": bands_of.banding_index(rows), "band_col": bands_of.banding_index(cols), "angle": angle.angle,
             "coherence": angle.coherence, "structure_z": structure.z, "structure_p": structure.p,
-            "flip_p": bands_of.flipped(raw.direction, seed=self.seed), "units": float(len(values)),
+            "flip_p": bands_of.sign_flip_p(raw.direction, seed=self.seed), "units": float(len(values)),
             "unvaried": float(np.isnan(raw.direction).sum()),
         }  # fmt: skip
-        return _Judged(told, raw, seen, (self._interval(raw.direction), self._interval(seen.direction)))
+        return _LayerJudgement(told, raw, seen, (self._interval(raw.direction), self._interval(seen.direction)))
 
     def _interval(self, direction: Any) -> tuple[float, float]:
         known = direction[~np.isnan(direction)]
         if len(known) < 2:  # one unit says nothing about others
             return float("nan"), float("nan")
-        found = bootstrap(known, seed=self.seed)
+        found = bootstrap_interval(known, seed=self.seed)
         return found.low, found.high
 
-    def _pictures(self, name: str, maps: Tensor, ruling: float) -> dict[str, Any]:
+    def _map_images(self, name: str, maps: Tensor, ruling: float) -> dict[str, Any]:
         """Colours of every unit in order of likeness, the group of each for every number of groups, and the groups' shares."""
-        matched = aligned(maps.permute(0, 2, 3, 1).numpy(), horizontal=not ruling < 0)
+        matched = align_factors(maps.permute(0, 2, 3, 1).numpy(), horizontal=not ruling < 0)
         units = len(matched)
-        counts = list(range(min(FEWEST, units, self.groups), min(self.groups, units) + 1))
-        leaves = tree(matched) if units > 1 else None
-        order = by_likeness(leaves) if leaves is not None else np.arange(units)
-        found = np.stack([groups(matched, leaves, k) if leaves is not None else np.zeros(units, int) for k in counts])
+        counts = list(range(min(MIN_GROUPS, units, self.groups), min(self.groups, units) + 1))
+        leaves = ward_tree(matched) if units > 1 else None
+        order = leaf_order(leaves) if leaves is not None else np.arange(units)
+        found = np.stack([cluster_units(matched, leaves, k) if leaves is not None else np.zeros(units, int) for k in counts])
         sizes = np.stack([np.bincount(one, minlength=counts[-1])[: counts[-1]] for one in found]) / units
         sizes[np.arange(counts[-1])[None] >= np.array(counts)[:, None]] = np.nan
-        pictures = np.rint(255 * np.nan_to_num(coloured(matched))).astype(np.uint8)[order]
+        pictures = np.rint(255 * np.nan_to_num(to_colours(matched))).astype(np.uint8)[order]
         told, numbered = {"unit": [int(one) for one in order]}, {"groups": counts}
         return {
             f"factors/{name}": array(pictures, ("unit", "row", "col", "rgb"), "colour, 0 to 255", told, "spatial factors"),
@@ -162,14 +162,18 @@ class Banding(Analysis):
         drawn = [name.removeprefix("factors/") for name in found if name.startswith("factors/")]
         shown: list[Panel] = [
             Grid(
-                title=f"Kernels of {name}", z=f"factors/{name}", across="unit", groups=f"group/{name}", note=_note(found, name)
+                title=f"Kernels of {name}",
+                z=f"factors/{name}",
+                across="unit",
+                groups=f"group/{name}",
+                note=_layer_note(found, name),
             )
             for name in reversed(drawn)
         ]
         shown += [
             Curve(
                 title="Bands by depth, of the maps", y=("index_nmf",), x="layer", low="index_nmf_low", high="index_nmf_high",
-                null=("twin_index_nmf",), note=f"1 horizontal, -1 vertical. From about ±{BANDED} a published layer looks banded.",
+                null=("twin_index_nmf",), note=f"1 horizontal, -1 vertical. From about ±{BANDED_A} a published layer looks banded.",
             ),
             Curve(
                 title="Bands by depth, of the raw weights", y=("index",), x="layer", low="index_low", high="index_high",
@@ -192,16 +196,16 @@ class Banding(Analysis):
         last = len(layers) - 1
         strongest = int(np.argmax(np.abs(values)))
         among = f"the last of {last + 1} kernels judged" if last else "the only kernel judged"
-        told = f"{_said(found, last)} in {layers[last]}, {among}"
+        told = f"{_layer_text(found, last)} in {layers[last]}, {among}"
         if strongest != last:
-            told += f"; strongest in {layers[strongest]}: {_said(found, strongest)}"
-        return told + "." + _trained(found)
+            told += f"; strongest in {layers[strongest]}: {_layer_text(found, strongest)}"
+        return told + "." + _trained_text(found)
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         found = finding.arrays
         few = [str(name) for name, units in zip(found["units"].layer.values, found["units"].values, strict=True) if units < 16]
         told = [
-            f"The words follow |A| ≥ {BANDED} of the maps. That rule was chosen on 18 published layers, none held out, with a "
+            f"The words follow |A| ≥ {BANDED_A} of the maps. That rule was chosen on 18 published layers, none held out, with a "
             "thin margin, and is for large trained layers: read A itself, its interval, and the twin's.",
             "Factorising lifts faint bands: stripes with a tenth of the noise's variance give A = 0.08 raw and about 0.4 of the maps.",
             "Colours are matched and put in order from top to bottom or left to right, so that red is above more often than not even in "
@@ -215,11 +219,11 @@ class Banding(Analysis):
         return told
 
 
-def _kernels(specimen: Specimen) -> dict[str, Kernel]:
-    return kernels(specimen.net, specimen.layers)
+def _spatial_kernels(specimen: Specimen) -> dict[str, Kernel]:
+    return find_kernels(specimen.net, specimen.layers)
 
 
-def _maps(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _nmf_maps(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Three maps (unit, factor, row, col) for every unit; layers of one shape are factorised together."""
     alike: dict[tuple[int, ...], list[str]] = {}
     for name, values in kernels.items():
@@ -227,24 +231,30 @@ def _maps(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for (_, rows, cols), names in alike.items():
         together = kernels[names[0]] if len(names) == 1 else torch.cat([kernels[name] for name in names])
-        maps = factorised(together.flatten(2)).maps.mT.unflatten(2, (rows, cols))
+        maps = factorise(together.flatten(2)).maps.mT.unflatten(2, (rows, cols))
         found |= dict(zip(names, maps.split([len(kernels[name]) for name in names]), strict=True))
     return {name: found[name] for name in kernels}
 
 
-def _both_adjusted(values: Tensor, found: Bands) -> tuple[Any, Any]:
-    rows, cols = bands_of.chance(values.shape[2], values.shape[3])
-    return bands_of.adjusted(found.rows, rows), bands_of.adjusted(found.cols, cols)
+def _adjusted_pair(values: Tensor, found: Bands) -> tuple[Any, Any]:
+    rows, cols = bands_of.chance_bands(values.shape[2], values.shape[3])
+    return bands_of.adjust_for_chance(found.rows, rows), bands_of.adjust_for_chance(found.cols, cols)
 
 
 def _twin_arrays(own: Mapping[str, Tensor], twin: Mapping[str, Tensor]) -> dict[str, Any]:
     """Both indices and the share of the twin, whose maps are made of evenly spread units."""
     few = {name: values[:: -(-len(values) // TWIN_UNITS)] for name, values in twin.items()}
-    maps = _maps(few)
+    maps = _nmf_maps(few)
     rows = []
     for name in own:
-        seen = bands_of.bands(maps[name]).direction
-        rows.append((bands_of.index(bands_of.bands(twin[name]).direction), bands_of.index(seen), bands_of.strong_share(seen)))
+        seen = bands_of.band_indices(maps[name]).direction
+        rows.append(
+            (
+                bands_of.banding_index(bands_of.band_indices(twin[name]).direction),
+                bands_of.banding_index(seen),
+                bands_of.strong_share(seen),
+            )
+        )
     titles = {
         "index": "A, raw, untrained twin",
         "index_nmf": "A, maps, untrained twin",
@@ -255,7 +265,7 @@ def _twin_arrays(own: Mapping[str, Tensor], twin: Mapping[str, Tensor]) -> dict[
     return {f"twin_{name}": array(values, ("layer",), UNITS.get(name, "1"), layers, title) for (name, title), values in columns}
 
 
-def _refused(found: Mapping[str, Kernel], specimen: Specimen) -> dict[str, Any]:
+def _skipped_arrays(found: Mapping[str, Kernel], specimen: Specimen) -> dict[str, Any]:
     trained = {True: "trained", False: "untrained", None: "unknown"}[specimen.trained]
     arrays = {"trained": array([trained], ("specimen",), "text", {"specimen": [specimen.name]})}
     refused = {name: one.reason for name, one in found.items() if one.reason}
@@ -264,18 +274,18 @@ def _refused(found: Mapping[str, Kernel], specimen: Specimen) -> dict[str, Any]:
     return arrays
 
 
-def _shape(values: Tensor) -> str:
+def _shape_text(values: Tensor) -> str:
     return f"{values.shape[1]} × {values.shape[2]}×{values.shape[3]}"
 
 
-def _said(found: Arrays, place: int) -> str:
+def _layer_text(found: Arrays, place: int) -> str:
     names = ("index_nmf", "index", "index_low", "index_high", "twin_index_nmf")
     maps, raw, low, high, twin = (float(found[name].values[place]) for name in names)
     reach = float(np.abs(np.nan_to_num(found["twin_index_nmf"].values)).max())
-    return judgement(maps, raw, low, high, twin, reach)
+    return judgement_text(maps, raw, low, high, twin, reach)
 
 
-def _trained(found: Arrays) -> str:
+def _trained_text(found: Arrays) -> str:
     told = {
         "untrained": " These weights are untrained: this is what chance gives.",
         "unknown": " Nobody said whether these weights are trained.",
@@ -283,8 +293,8 @@ def _trained(found: Arrays) -> str:
     return told.get(str(found["trained"].values[0]), "")
 
 
-def _note(found: Arrays, name: str) -> str:
+def _layer_note(found: Arrays, name: str) -> str:
     place = [str(one) for one in found["index"].layer.values].index(name)
     vertical = float(found["index_nmf"].values[place]) < 0
     where = "left, green between, blue right" if vertical else "top, green between, blue below"
-    return f"{_said(found, place)}. Red is {where}; each unit over its own largest value."
+    return f"{_layer_text(found, place)}. Red is {where}; each unit over its own largest value."

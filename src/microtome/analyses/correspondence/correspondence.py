@@ -18,16 +18,16 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from microtome.analyses.correspondence.groups import Group, groups
-from microtome.analyses.correspondence.summary import Row, add, settled
+from microtome.analyses.correspondence.groups import ClassGroup, class_groups
+from microtome.analyses.correspondence.summary import ClassRow, add_class, to_arrays
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.fills import filled
-from microtome.instruments.shown_images import pictures
+from microtome.instruments.fills import fill_images
+from microtome.instruments.shown_images import image_arrays
 from microtome.key_numbers import FRACTION, KeyNumber
-from microtome.numerics.maps.parts import elsewhere
+from microtome.numerics.maps.parts import random_position
 from microtome.panels import Bars, Grid, Panel, Question, Table
 from microtome.prose import plural
 from microtome.scan import Pace, Step, batches
@@ -77,24 +77,24 @@ class Correspondence(Analysis):
         layers = [name for name in specimen.find(self.at) if specimen.layer(name).layout in SHAPES]
         if not layers:
             raise Unmeasurable(f"None of {', '.join(specimen.find(self.at))} gives features with a unit axis.")
-        chosen = groups(specimen, images, self.parts, self.marks, self.size, self.classes, self.count)
+        chosen = class_groups(specimen, images, self.parts, self.marks, self.size, self.classes, self.count)
         names = list(dict.fromkeys(part for group in chosen for part in group.masks))
         twin = specimen.working_twin(seed=1 if specimen.trained is False else 0)
-        rows, null = ({(layer, part): Row() for layer in layers for part in names} for _ in range(2))
+        rows, null = ({(layer, part): ClassRow() for layer in layers for part in names} for _ in range(2))
         shown: list[tuple[Any, Any]] = []
         for number, group in enumerate(chosen):
-            x, pixels = _seen(specimen, images, group.places, pace)
-            filler = filled(specimen, x, self.colour, round(min(x.shape[2:]) / 7))
+            x, pixels = _load_images(specimen, images, group.places, pace)
+            filler = fill_images(specimen, x, self.colour, round(min(x.shape[2:]) / 7))
             draws = np.random.default_rng([self.seed, number])
-            masks = np.concatenate([self._drawn(own, draws) for own in group.masks.values()])
+            masks = np.concatenate([self._plotted_layers(own, draws) for own in group.masks.values()])
             for worker, table in ((specimen, rows), (twin, null)):
-                for layer, (clean, *covered) in _features(worker, layers, x, filler, masks, self.kind).items():
+                for layer, (clean, *covered) in _layer_features(worker, layers, x, filler, masks, self.kind).items():
                     for place, part in enumerate(group.masks):
                         looks = covered[place * (1 + self.repeats) : (place + 1) * (1 + self.repeats)]
-                        add(table[layer, part], torch.stack(looks), clean)
+                        add_class(table[layer, part], torch.stack(looks), clean)
             pace.listener(Step(f"{specimen.name}: correspondence", number + 1, len(chosen), 0.0))
             shown.append((pixels, group))
-        arrays = settled(rows, null, layers, names) | _examples(shown, names, images)
+        arrays = to_arrays(rows, null, layers, names) | _example_arrays(shown, names, images)
         facts = {
             "images": sum(len(group.places) for group in chosen),
             "classes": [group.title for group in chosen],
@@ -102,9 +102,9 @@ class Correspondence(Analysis):
         }
         return Measurement(arrays, facts)
 
-    def _drawn(self, masks: Values, draws: np.random.Generator) -> Values:
+    def _plotted_layers(self, masks: Values, draws: np.random.Generator) -> Values:
         """The masks of one part, then the same shapes at random places (look, image, row, col)."""
-        moved = [np.stack([elsewhere(mask, draws) for mask in masks]) for _ in range(self.repeats)]
+        moved = [np.stack([random_position(mask, draws) for mask in masks]) for _ in range(self.repeats)]
         return np.stack([masks, *moved])
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
@@ -167,12 +167,12 @@ class Correspondence(Analysis):
         return lines
 
 
-def _seen(specimen: Specimen, images: Images, places: Values, pace: Pace) -> tuple[Tensor, Any]:
+def _load_images(specimen: Specimen, images: Images, places: Values, pace: Pace) -> tuple[Tensor, Any]:
     parts = list(batches(specimen, images.take(places), pace))
     return torch.cat([one.x for one in parts]), np.concatenate([one.pixels for one in parts])
 
 
-def _features(
+def _layer_features(
     specimen: Specimen, layers: Sequence[str], x: Tensor, filler: Tensor, masks: Values, kind: str
 ) -> dict[str, Tensor]:
     """Layer by layer the features (look, image, feature): of the images as they are, then under masks (look, image, row, col)."""
@@ -190,13 +190,13 @@ def _features(
     return {layer: torch.cat(values).unflatten(0, (-1, len(x))) for layer, values in features.items()}
 
 
-def _examples(shown: Sequence[tuple[Any, Group]], parts: Sequence[str], images: Images) -> dict[str, xr.DataArray]:
+def _example_arrays(shown: Sequence[tuple[Any, ClassGroup]], parts: Sequence[str], images: Images) -> dict[str, xr.DataArray]:
     """The images of the first class with each part greyed out (part, image, row, col, rgb)."""
     pixels, group = shown[0]
     names = [images.names[int(place)] for place in group.places]
     rows: list[Any] = []
     for part in parts:
         masked = np.where(group.masks[part][..., None], np.uint8(128), pixels)
-        rows.append(pictures(masked, None, {"image": names})["image"].values)
+        rows.append(image_arrays(masked, None, {"image": names})["image"].values)
     coords = {"part": list(parts), "image": names}
     return {"examples": array(np.stack(rows), ("part", "image", "row", "col", "rgb"), "level", coords)}

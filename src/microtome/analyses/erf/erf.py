@@ -21,21 +21,21 @@ from typing import Any, ClassVar, Literal, final
 import numpy as np
 from torch import Tensor
 
-from microtome.analyses.erf.published_fields import SIZE, beside, published, same_weights
+from microtome.analyses.erf.published_fields import SIZE, compare_with_published, has_published_weights, published_field
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, Unmeasurable, WatchError
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.input_gradients import Target, input_slopes, mean_at, middle
-from microtome.instruments.receptive_fields import fields
+from microtome.instruments.input_gradients import Target, input_gradients, mean_over_units, middle_cell
+from microtome.instruments.receptive_fields import receptive_fields
 from microtome.numerics.receptive.effective import (
-    added,
     area_ratio,
     center_of_mass,
-    fewest,
-    gaussian,
-    mass_within,
-    replknet_scaled,
+    fit_gaussian,
+    fraction_holding,
+    mass_within_radius,
+    replknet_scale,
+    sum_gradients,
 )
 from microtome.numerics.receptive.field import Field
 from microtome.panels import Curve, Grid, Panel, Question, Table
@@ -43,9 +43,9 @@ from microtome.scan import Batch, Pace, Step, batches
 from microtome.specimen import Specimen
 
 RADII = (5, 10, 20, 30, 40, 60, 80)  # px
-SHARES = (0.2, 0.3, 0.5, 0.99)
-ANSWER = "answer"
-FITS = 0.5  # R² below which a Gaussian describes little of the field
+AREA_FRACTIONS = (0.2, 0.3, 0.5, 0.99)
+ANSWER_LAYER = "answer"
+MIN_FIT_R2 = 0.5  # R² below which a Gaussian describes little of the field
 
 
 @final
@@ -87,10 +87,10 @@ class Erf(Analysis):
         twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
         null = self._maps(twin, taken, pace, cells, "gradients of the untrained twin")
         names = [name for name in own if name not in silent]
-        arrays = _settled(specimen, names, own, null, theory, cells, self.rule)
+        arrays = _to_arrays(specimen, names, own, null, theory, cells, self.rule)
         arrays["count"] = array([len(taken)], ("specimen",), "images")
         if self.kind == "mean" and self.rule == "relu" and not self.cell and not self.channels:
-            arrays |= _published(specimen, names)
+            arrays |= _published_arrays(specimen, names)
         if silent:
             arrays["silent_layer"] = array(np.array(silent, dtype=object), ("part",), "text")
         return arrays
@@ -106,7 +106,7 @@ class Erf(Analysis):
                 raise Unmeasurable(f"erf: {specimen.name} gives one score per class, not maps; try --kind logit.")
             return {}
         asked = specimen.find([name for name in self.at if name != "stages" or "stages" in specimen.aliases] or ["last"])
-        found = fields(specimen, asked)
+        found = receptive_fields(specimen, asked)
         found = {name: field for name, field in found.items() if field.grid != (1, 1) or specimen.layer(name).grid}
         if not found:
             raise Unmeasurable(
@@ -116,7 +116,7 @@ class Erf(Analysis):
 
     def _cell(self, name: str, grid: tuple[int, int]) -> tuple[int, int]:
         if not self.cell:
-            return middle(grid)
+            return middle_cell(grid)
         if len(self.cell) != 2 or not all(0 <= at < side for at, side in zip(self.cell, grid, strict=True)):
             raise BadOption(
                 f"erf: cell is {','.join(map(str, self.cell))}; {name} has {grid[0]} rows and {grid[1]} columns of cells, "
@@ -131,14 +131,14 @@ class Erf(Analysis):
         sums: dict[str, Tensor] = {}
 
         def each(name: str, slope: Tensor) -> None:
-            new = added(slope, self.rule).cpu()
+            new = sum_gradients(slope, self.rule).cpu()
             sums[name] = sums[name] + new if name in sums else new
 
         targets = {name: self._target(specimen, name, cell) for name, cell in cells.items()}
         answer = None if self.kind == "mean" else self._answer(specimen)
         for batch in batches(specimen, taken, pace):
-            input_slopes(specimen, batch.x, targets, each, answer)
-            pace.listener(_step(specimen, what, batch, len(taken)))
+            input_gradients(specimen, batch.x, targets, each, answer)
+            pace.listener(_batch_step(specimen, what, batch, len(taken)))
         return {name: one.numpy() / len(taken) for name, one in sums.items()}
 
     def _target(self, specimen: Specimen, name: str, cell: tuple[int, int]) -> Target:
@@ -146,7 +146,7 @@ class Erf(Analysis):
         if any(not 0 <= unit < units for unit in self.channels):
             raise BadOption(f"erf: channels {','.join(map(str, self.channels))}; {name} has units 0 to {units - 1}.")
         if self.rule != "replknet":
-            return mean_at(cell, self.channels)
+            return mean_over_units(cell, self.channels)
         return lambda maps: maps[:, :, cell[0], cell[1]].clamp_min(0).sum(1)
 
     def _answer(self, specimen: Specimen) -> Target:
@@ -155,7 +155,7 @@ class Erf(Analysis):
             return scores.gather(1, scores.detach().argmax(1, keepdim=True))[:, 0]
 
         def center(given: Tensor) -> Tensor:
-            row, col = middle((int(given.shape[-2]), int(given.shape[-1])))
+            row, col = middle_cell((int(given.shape[-2]), int(given.shape[-1])))
             return given[:, :, row, col].mean(1)
 
         return logit if self.kind == "logit" else center
@@ -185,7 +185,7 @@ class Erf(Analysis):
         null = found["twin_sigma"].sel(at).values
         theory = found["theory"].sel(at).values
         allowed = "theory allows the whole picture" if not np.isfinite(theory).all() else f"theory allows {theory.max():.0f} px"
-        if np.isfinite(r2) and r2 >= FITS:
+        if np.isfinite(r2) and r2 >= MIN_FIT_R2:
             spot = f"{name} answers to a spot of σ = {sigma[0]:.1f} x {sigma[1]:.1f} px (rows x columns, R² {r2:.2f})"
         else:
             spot = (
@@ -212,10 +212,12 @@ class Erf(Analysis):
                 + ", ".join(off)
                 + "."
             )
-        poor = [str(name) for name in found["r2"].coords["layer"].values if not float(found["r2"].sel(layer=name)) >= FITS]
+        poor = [
+            str(name) for name in found["r2"].coords["layer"].values if not float(found["r2"].sel(layer=name)) >= MIN_FIT_R2
+        ]
         if poor:
             told.append(
-                f"A Gaussian describes little of the field of {', '.join(poor)} (R² below {FITS}); its σ means little there."
+                f"A Gaussian describes little of the field of {', '.join(poor)} (R² below {MIN_FIT_R2}); its σ means little there."
             )
         if "silent_layer" in found:
             told.append(
@@ -226,7 +228,7 @@ class Erf(Analysis):
             name, alike = (str(one) for one in found["published_of"].values)
             layer = name.partition(" ")[0]
             here = found["sigma"].sel(layer=layer).values.tolist()
-            told.append(beside(name, alike == "same", found["published"].values.tolist(), here))
+            told.append(compare_with_published(name, alike == "same", found["published"].values.tolist(), here))
         lost = [
             str(one)
             for one in found["twin_sigma"].coords["layer"].values
@@ -237,13 +239,13 @@ class Erf(Analysis):
         return told
 
 
-def _published(specimen: Specimen, names: Sequence[str]) -> dict[str, Any]:
+def _published_arrays(specimen: Specimen, names: Sequence[str]) -> dict[str, Any]:
     """What was published of this network's last map at this size, and for which weights; nothing where nothing was."""
-    known = published(specimen.name)
+    known = published_field(specimen.name)
     if known is None or known[1].layer not in names or specimen.recipe.size != SIZE:
         return {}
     name, row = known
-    told = [f"{row.layer} of {name}", "same" if same_weights(specimen.name, specimen.weights) else "other"]
+    told = [f"{row.layer} of {name}", "same" if has_published_weights(specimen.name, specimen.weights) else "other"]
     axes = {"axis": ["row", "col"]}
     return {
         "published": array(np.array(row.sigma), ("axis",), "px", axes, f"published σ of {told[0]}"),
@@ -253,11 +255,11 @@ def _published(specimen: Specimen, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _step(specimen: Specimen, what: str, batch: Batch, total: int) -> Step:
+def _batch_step(specimen: Specimen, what: str, batch: Batch, total: int) -> Step:
     return Step(f"{specimen.name}: {what}", int(batch.index[-1]) + 1, total, 0.0)
 
 
-def _settled(
+def _to_arrays(
     specimen: Specimen,
     names: Sequence[str],
     own: Mapping[str, np.ndarray[Any, Any]],
@@ -270,16 +272,16 @@ def _settled(
     layers, axes = {"layer": list(names)}, {"axis": ["row", "col"]}
     both = layers | axes
     half = ((size[0] - 1) / 2, (size[1] - 1) / 2)
-    places = {name: _place(theory[name], cells[name]) if name in theory else half for name in names}
+    places = {name: _cell_centre(theory[name], cells[name]) if name in theory else half for name in names}
     center = np.array([places[name] for name in names])
-    fits, others = [gaussian(own[name]) for name in names], [gaussian(null[name]) for name in names]
+    fits, others = [fit_gaussian(own[name]) for name in names], [fit_gaussian(null[name]) for name in names]
     whole = (float("inf"), float("inf"))
     radii = [radius for radius in RADII if radius <= max(size) / 2] or [RADII[0]]
     scales = {"scale": [f"{radius} px" for radius in radii]}
-    shares = {"measure": [f"{100 * share:.0f} %" for share in SHARES]}
-    mass = np.array([mass_within(own[name], places[name], radii) for name in names])
-    ratios = np.array([_areas(own[name], size, rule) for name in names])
-    field, twin_field = (np.stack([_unit(one[name]) for name in names]) for one in (own, null))
+    shares = {"measure": [f"{100 * share:.0f} %" for share in AREA_FRACTIONS]}
+    mass = np.array([mass_within_radius(own[name], places[name], radii) for name in names])
+    ratios = np.array([_area_ratios(own[name], size, rule) for name in names])
+    field, twin_field = (np.stack([_unit_mass(one[name]) for name in names]) for one in (own, null))
     shown = np.stack([np.sqrt(np.abs(field)), np.sqrt(np.abs(twin_field))])
     drawn = {"specimen": ["trained" if specimen.trained else "this network", "untrained twin"]} | layers
     dims = ("layer", "row", "col")
@@ -299,7 +301,7 @@ def _settled(
         "theory": array(np.array([theory[n].size if n in theory else whole for n in names]), ("layer", "axis"), "px", both, "theory"),
         "mass": array(mass, ("layer", "scale"), "share of the field", layers | scales, "mass within"),
         "area": array(ratios, ("layer", "measure"), "share of the picture", layers | shares, "square that holds"),
-        "used": array(np.array([fewest(own[n], 0.95) for n in names]), ("layer",), "share of the picture", layers, "pixels with 95 %"),
+        "used": array(np.array([fraction_holding(own[n], 0.95) for n in names]), ("layer",), "share of the picture", layers, "pixels with 95 %"),
         "zero": array(np.array([float((own[n] == 0).mean()) for n in names]), ("layer",), "share of the picture", layers),
         "total": array(np.array([float(np.abs(own[n]).sum()) for n in names]), ("layer",), "target per input", layers),
     }  # fmt: skip
@@ -312,17 +314,17 @@ def _settled(
     return arrays
 
 
-def _place(field: Field, cell: tuple[int, int]) -> tuple[float, float]:
+def _cell_centre(field: Field, cell: tuple[int, int]) -> tuple[float, float]:
     """The (row, col) pixel on which a cell is centred by arithmetic."""
     return field.center[0] + field.jump[0] * cell[0], field.center[1] + field.jump[1] * cell[1]
 
 
-def _areas(field: np.ndarray[Any, Any], size: tuple[int, int], rule: str) -> np.ndarray[Any, Any]:
-    scaled = replknet_scaled(field) if rule == "replknet" else field
-    return area_ratio(scaled, (size[0] // 2, size[1] // 2), SHARES)
+def _area_ratios(field: np.ndarray[Any, Any], size: tuple[int, int], rule: str) -> np.ndarray[Any, Any]:
+    scaled = replknet_scale(field) if rule == "replknet" else field
+    return area_ratio(scaled, (size[0] // 2, size[1] // 2), AREA_FRACTIONS)
 
 
-def _unit(field: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _unit_mass(field: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The field with absolute values that sum to 1; zeros stay zeros."""
     total = np.abs(field).sum()
     return field / total if total else field

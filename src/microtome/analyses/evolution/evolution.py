@@ -25,18 +25,25 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from microtome.analyses.evolution.checkpoints import at_moment, digest, series
-from microtome.analyses.evolution.summary import APART, Told, between, distances, jumped, scored
-from microtome.analyses.evolution.units_over_training import portraits
+from microtome.analyses.evolution.checkpoints import list_checkpoints, load_checkpoint, series_digest
+from microtome.analyses.evolution.summary import (
+    MIN_DISTANCE,
+    CheckpointTallies,
+    accuracy_arrays,
+    cka_distance,
+    distance_arrays,
+    jump_arrays,
+)
+from microtome.analyses.evolution.units_over_training import units_over_training
 from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import CheckpointError, Unmeasurable
 from microtome.finding import Finding
 from microtome.images import Images
-from microtome.instruments.class_matching import matched
-from microtome.instruments.layer_choice import mappable
-from microtome.instruments.strongest_patches import peaks
+from microtome.instruments.class_matching import match_classes
+from microtome.instruments.layer_choice import layers_with_maps
+from microtome.instruments.strongest_patches import strongest_activations
 from microtome.key_numbers import FRACTION, KeyNumber
-from microtome.numerics.statistics.cka import gram, u_centered
+from microtome.numerics.statistics.cka import gram_matrix, u_centered
 from microtome.numerics.statistics.intervals import Interval
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.prose import plural
@@ -64,43 +71,45 @@ class Evolution(Analysis):
         if not self.checkpoints:
             return "it needs checkpoints of one training; name their folder, for example --checkpoints runs/mini_vgg"
         try:
-            series(self.checkpoints)
+            list_checkpoints(self.checkpoints)
         except CheckpointError as error:
             return str(error)
         return Analysis.refusal(self, specimen, images)
 
     def extra_key(self) -> str:
-        return digest(series(self.checkpoints)) if self.checkpoints else ""
+        return series_digest(list_checkpoints(self.checkpoints)) if self.checkpoints else ""
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         assert images is not None  # `refusal` has refused before
         if len(images) < 4:
             raise Unmeasurable(f"evolution needs at least 4 images and was given {len(images)}.")
-        moments = series(self.checkpoints)
-        names = mappable(specimen, self.at)
-        answers = _answers(specimen, images)
-        last = self._seen(at_moment(specimen, moments[-1]), images, names, answers, pace, len(moments) - 1)
+        moments = list_checkpoints(self.checkpoints)
+        names = layers_with_maps(specimen, self.at)
+        answers = _target_outputs(specimen, images)
+        last = self._see_checkpoint(load_checkpoint(specimen, moments[-1]), images, names, answers, pace, len(moments) - 1)
         if not any(np.isfinite(last.rows("rows").column(name)).all() for name in names):
             raise Unmeasurable(
                 f"the features of the last checkpoint, {moments[-1].path}, are not finite, so nothing leads there."
             )
-        twin = self._seen(specimen.working_twin(), images, names, answers, pace, -1)
-        null = [between(twin.rows("rows"), last.rows("rows"), name, pace.batch) for name in names]
-        told: list[Told] = []
+        twin = self._see_checkpoint(specimen.working_twin(), images, names, answers, pace, -1)
+        null = [cka_distance(twin.rows("rows"), last.rows("rows"), name, pace.batch) for name in names]
+        told: list[CheckpointTallies] = []
         to_end: list[list[Interval]] = []
         step: list[list[Interval]] = []
         before: Bundle | None = None
         for place, moment in enumerate(moments):
             ended = place == len(moments) - 1
-            now = last if ended else self._seen(at_moment(specimen, moment), images, names, answers, pace, place)
-            to_end.append([between(now.rows("rows"), last.rows("rows"), name, pace.batch) for name in names])
+            now = (
+                last if ended else self._see_checkpoint(load_checkpoint(specimen, moment), images, names, answers, pace, place)
+            )
+            to_end.append([cka_distance(now.rows("rows"), last.rows("rows"), name, pace.batch) for name in names])
             if before is not None:
-                step.append([between(before.rows("rows"), now.rows("rows"), name, pace.batch) for name in names])
+                step.append([cka_distance(before.rows("rows"), now.rows("rows"), name, pace.batch) for name in names])
             told.append((now.top("top"), now.rows("rows").column("right")))  # without the rows, which are long
             before = now
-        found = distances(names, moments, to_end, step, null)
-        found |= jumped(names, moments, told) | scored(moments, told, answers, images)
-        found |= portraits(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
+        found = distance_arrays(names, moments, to_end, step, null)
+        found |= jump_arrays(names, moments, told) | accuracy_arrays(moments, told, answers, images)
+        found |= units_over_training(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
         for place in range(-1, len(moments)):
             discard_tally(pace, self._key(specimen, images, place))
         return found
@@ -108,7 +117,7 @@ class Evolution(Analysis):
     def _key(self, specimen: Specimen, images: Images, place: int) -> list[str]:
         return [self.key(specimen, images, str(specimen.device)), str(place)]
 
-    def _seen(
+    def _see_checkpoint(
         self, specimen: Specimen, images: Images, names: Sequence[str], answers: Values | None, pace: Pace, place: int
     ) -> Bundle:
         """Per layer the rows of U-centred Gram matrices (image, image of the batch) and the strongest place of every unit."""
@@ -122,9 +131,11 @@ class Evolution(Analysis):
                     return
                 centred = np.zeros((len(batch.index), pace.batch))
                 if len(batch.index) >= 4:  # the unbiased estimate does not exist for fewer
-                    centred[:, : len(batch.index)] = u_centered(gram(value.flatten(1) if value.dim() < 4 else value)).numpy()
+                    centred[:, : len(batch.index)] = u_centered(
+                        gram_matrix(value.flatten(1) if value.dim() < 4 else value)
+                    ).numpy()
                 columns[name] = centred
-                top.add(name, batch.index, *peaks(specimen.layer(name), value, 1))
+                top.add(name, batch.index, *strongest_activations(specimen.layer(name), value, 1))
 
             with watch(specimen, names, each=look):
                 scores = first_tensor(specimen.run(batch.x))
@@ -191,7 +202,7 @@ class Evolution(Analysis):
             ),
             Curve(
                 title="Distance to the end, as a fraction of the untrained twin's", y=("share",), x="checkpoint", by="layer",
-                note=f"100%: as far from the end as the untrained twin. Without layers whose twin is within {APART} of it.",
+                note=f"100%: as far from the end as the untrained twin. Without layers whose twin is within {MIN_DISTANCE} of it.",
             ),
             Curve(
                 title="From one checkpoint to the next", y=("step",), x="pair", by="layer",
@@ -220,7 +231,7 @@ class Evolution(Analysis):
         return [*panels, Table(title="Layer by layer", rows="layer", columns=columns)]
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        near = [str(name) for name in finding["twin_drift"].layer.values[finding["twin_drift"].values < APART]]
+        near = [str(name) for name in finding["twin_drift"].layer.values[finding["twin_drift"].values < MIN_DISTANCE]]
         lines = [
             "Every distance to the end is zero at the end by construction; only which layer falls first is a result.",
             "Times are checkpoints: nothing is known between two of them, and the last one may not be the end of learning.",
@@ -233,7 +244,7 @@ class Evolution(Analysis):
         count, layers = int(finding.origin["images"]["count"]), int(np.isfinite(finding["travel"].values).sum())
         if near:
             lines.append(
-                f"Even random weights give features like those of the end in {', '.join(near)} (1 − CKA below {APART}), so no "
+                f"Even random weights give features like those of the end in {', '.join(near)} (1 − CKA below {MIN_DISTANCE}), so no "
                 "time is given for them."
             )
         if layers < 6:
@@ -246,11 +257,11 @@ class Evolution(Analysis):
         return lines
 
 
-def _answers(specimen: Specimen, images: Images) -> Values | None:
+def _target_outputs(specimen: Specimen, images: Images) -> Values | None:
     """The right output for each image (image,), -1 where unknown; None where the head does not name the images' classes."""
     if images.labels is None or specimen.outputs is None:
         return None
     try:
-        return matched(specimen, images, specimen.outputs).wanted(np.asarray(images.labels))
+        return match_classes(specimen, images, specimen.outputs).targets(np.asarray(images.labels))
     except Unmeasurable:
         return None

@@ -16,7 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from microtome.analyses.frontend.wording import ABOVE, DEAD, GREYS, HALVED, INNER, LARGEST, MIDDLE, NATURAL, judged, smaller
+from microtome.analyses.frontend.wording import (
+    ABOVE_NYQUIST,
+    ABOVE_NYQUIST_NATURAL,
+    DEAD_FILTERS,
+    GREY_FILTERS,
+    HALVED_STRIDE,
+    INNER_KERNEL,
+    LARGEST_ENERGY,
+    MIDDLE_TO_EXTREMES,
+    judge_filters,
+    smaller_kernel,
+)
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
@@ -28,9 +39,9 @@ from microtome.scan import Pace
 from microtome.specimen import Specimen
 from microtome.specimen.anatomy import first_convolution
 
-LOW, HIGH = 1 / 8, 1 / 4  # cycles per pixel: below is low, above is high, between is the middle
-USUAL = 0.75  # the quantile of all filters' RMS that counts as usual: with many dead filters the median is none
-GREY = 0.5  # share of the energy that sees all colours alike, above which a filter is grey
+LOW_FREQUENCY, HIGH_FREQUENCY = 1 / 8, 1 / 4  # cycles per pixel: below is low, above is high, between is the middle
+RMS_QUANTILE = 0.75  # the quantile of all filters' RMS that counts as usual: with many dead filters the median is none
+GREY_ENERGY = 0.5  # share of the energy that sees all colours alike, above which a filter is grey
 
 
 class _Stem(NamedTuple):
@@ -58,19 +69,21 @@ class Frontend(Analysis):
         return "" if self.at or first_convolution(specimen) else "it has no convolution, so no filters that look at the picture"
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
-        own = _stem(specimen, self.at)
-        null = _stem(specimen.twin(seed=1 if specimen.trained is False else 0), own.name)
+        own = _first_layer(specimen, self.at)
+        null = _first_layer(specimen.twin(seed=1 if specimen.trained is False else 0), own.name)
         if not bool(torch.isfinite(own.weight).all()):
             raise Unmeasurable(
                 f"{own.name} of {specimen.name} has weights that are NaN or infinite; look at them: microtome weights"
             )
-        found = _described("", own, self.below) | _described("twin_", null, self.below)
+        found = _filter_arrays("", own, self.below) | _filter_arrays("twin_", null, self.below)
         order = self._order(found)
         for name, one in found.items():
             found[name] = one.isel(unit=order).assign_coords(unit=order) if "unit" in one.dims else one
-        found["filter"] = array(_pictures(own.weight)[order], ("unit", "row", "col", "rgb"), "1/2 is zero", {"unit": order})
-        found["stem"] = array([*own.weight.shape, *own.stride], ("part",), "filters, channels, px", {"part": list(_PARTS)})
-        found["name"] = array([own.name, _kind(own)], ("part",), "text", {"part": ["layer", "kind"]})
+        found["filter"] = array(
+            _filter_images(own.weight)[order], ("unit", "row", "col", "rgb"), "1/2 is zero", {"unit": order}
+        )
+        found["stem"] = array([*own.weight.shape, *own.stride], ("part",), "filters, channels, px", {"part": list(_BANDS)})
+        found["name"] = array([own.name, _kind_text(own)], ("part",), "text", {"part": ["layer", "kind"]})
         found["trained"] = array(float("nan") if specimen.trained is None else float(specimen.trained), (), "1")
         said = {
             name: dict(zip(map(str, one.criterion.values), one.values, strict=True))
@@ -79,7 +92,7 @@ class Frontend(Analysis):
         }
         dead = [int(one) for one in found["dead"].unit.values[found["dead"].values]]
         side = min(own.weight.shape[2], own.weight.shape[3])
-        verdicts = judged(
+        verdicts = judge_filters(
             said["value"], said["twin_value"], sorted(dead), len(own.weight), side, max(own.stride), specimen.trained
         )
         told = {"criterion": list(verdicts)}
@@ -109,7 +122,7 @@ class Frontend(Analysis):
         return [
             *shown,
             Curve(title="What the filters see", y=("density",), x="frequency", null=("twin_density",), log="y",
-                  note=f"Mean over live filters; 1 is a flat spectrum. The next grid carries {_nyquist(found):.3g} cycles/px."),
+                  note=f"Mean over live filters; 1 is a flat spectrum. The next grid carries {_nyquist_frequency(found):.3g} cycles/px."),
             Heat(title="Spectrum of every filter", z="spectrum", note="Each row is one filter; the rings' shares sum to 1."),
             Scatter(title="Frequency and strength", x="centre", y="relative", group="colour", log="y"),
             Table(title="Diagnosis", rows="criterion", columns=("value", "twin_value", "flat", "verdict")),
@@ -125,11 +138,9 @@ class Frontend(Analysis):
         name, kind = map(str, found["name"].values)
         said = f"{name}, {kind} of {found['dead'].size} filters: {int(found['dead'].values.sum())} dead (untrained twin "
         said += f"{int(found['twin_dead'].values.sum())})"
-        if float(value.sel(criterion=ABOVE)) > 0:
-            said += (
-                f"; {both(ABOVE)} of a filter's energy lies above the {_nyquist(found):.3g} cycles/px that its stride carries, "
-            )
-            said += f"and {both(NATURAL)} of its answer to natural pictures"
+        if float(value.sel(criterion=ABOVE_NYQUIST)) > 0:
+            said += f"; {both(ABOVE_NYQUIST)} of a filter's energy lies above the {_nyquist_frequency(found):.3g} cycles/px that its stride carries, "
+            said += f"and {both(ABOVE_NYQUIST_NATURAL)} of its answer to natural pictures"
         advice = [str(text) for text, flagged in zip(found["verdict"].values, found["finding"].values, strict=True) if flagged]
         if advice:
             return f"{said}. {' '.join(advice)}"
@@ -141,7 +152,7 @@ class Frontend(Analysis):
             "Spectra are of the filters alone: what the activation after them adds, and what a blur before the stride takes away, is "
             "not in them.",
             "Kernels of a few pixels see frequencies coarsely: a 3 x 3 filter cannot tell neighbouring frequencies apart.",
-            f"Low is up to {LOW:.3g} cycles/px, high from {HIGH:.3g}; a filter is dead below a share of the RMS that three quarters of "
+            f"Low is up to {LOW_FREQUENCY:.3g} cycles/px, high from {HIGH_FREQUENCY:.3g}; a filter is dead below a share of the RMS that three quarters of "
             "all filters stay under, with the batch norm after it as well where there is one.",
         ]
         if found["stem"].sel(part="channels").item() not in (1, 3):
@@ -153,10 +164,10 @@ class Frontend(Analysis):
         return said
 
 
-_PARTS = ("filters", "channels", "kernel rows", "kernel cols", "row stride", "col stride")
+_BANDS = ("filters", "channels", "kernel rows", "kernel cols", "row stride", "col stride")
 
 
-def _stem(specimen: Specimen, at: str) -> _Stem:
+def _first_layer(specimen: Specimen, at: str) -> _Stem:
     path = specimen.layer(at).path if at else first_convolution(specimen)
     module = specimen.net.get_submodule(path)
     if not isinstance(module, nn.Conv2d):
@@ -165,13 +176,13 @@ def _stem(specimen: Specimen, at: str) -> _Stem:
         )
     weight = module.weight.detach().cpu().float()
     for axis, step in enumerate(module.dilation):
-        weight = _spread(weight, axis + 2, step)
+        weight = _dilate_kernel(weight, axis + 2, step)
     norms = norms_after(specimen.anatomy.found.calls)
     norm = norm_of(specimen.net.get_submodule(norms[path])) if path in norms else None
     return _Stem(path, weight, (module.stride[0], module.stride[1]), None if norm is None else norm.scale().abs())
 
 
-def _spread(weight: Tensor, axis: int, step: int) -> Tensor:
+def _dilate_kernel(weight: Tensor, axis: int, step: int) -> Tensor:
     """The kernel with the holes of its dilation along one side filled with zeros."""
     if step == 1:
         return weight
@@ -182,22 +193,22 @@ def _spread(weight: Tensor, axis: int, step: int) -> Tensor:
     return made
 
 
-def _described(prefix: str, stem: _Stem, below: float) -> dict[str, Any]:
+def _filter_arrays(prefix: str, stem: _Stem, below: float) -> dict[str, Any]:
     """Everything measured of each filter, and of all live ones together."""
-    power = filters.power(stem.weight)
-    strength = filters.rms(stem.weight)
-    relative = _relative(strength)
+    power = filters.power_spectrum(stem.weight)
+    strength = filters.filter_rms(stem.weight)
+    relative = _relative_strength(strength)
     alive = relative >= below
     if stem.scale is not None:  # a filter may be small and its norm large
-        alive |= _relative(strength * stem.scale.double().numpy()) >= below
-    spectrum, found = filters.radial(power), filters.rings(power.shape[1])
-    grey = filters.grey_share(stem.weight)
-    kinds = np.where(~alive, "dead", np.where(grey > GREY, "grey", "colour"))
+        alive |= _relative_strength(strength * stem.scale.double().numpy()) >= below
+    spectrum, found = filters.radial_spectrum(power), filters.frequency_rings(power.shape[1])
+    grey = filters.grey_energy(stem.weight)
+    kinds = np.where(~alive, "dead", np.where(grey > GREY_ENERGY, "grey", "colour"))
     frequency = {"frequency": found.middle.round(3)}
     unit = ("unit",)
     density = _mean(spectrum[alive]) / found.share
     twin = "untrained twin" if prefix else ""
-    values, flat = _summary(stem, power, alive, strength, grey)
+    values, flat = _diagnose(stem, power, alive, strength, grey)
     told = {"criterion": list(values)}
     made = {
         "spectrum": array(spectrum, ("unit", "frequency"), "share of the energy", frequency),
@@ -207,7 +218,7 @@ def _described(prefix: str, stem: _Stem, below: float) -> dict[str, Any]:
         "relative": array(relative, unit, "usual = 1", title="RMS against the usual"),
         "centre": array(filters.centre_frequency(power), unit, "cycles/px", title="mean frequency"),
         "peak": array(filters.peak_frequency(power), unit, "cycles/px", title="frequency passed best"),
-        "above": array(filters.above_nyquist(power, stem.stride), unit, "share of the energy", title="above Nyquist"),
+        "above": array(filters.energy_above_nyquist(power, stem.stride), unit, "share of the energy", title="above Nyquist"),
         "grey": array(grey, unit, "share of the energy", title="sees all colours alike"),
         "colour": array(kinds.astype(object), unit, "text"),
         "value": array(list(values.values()), ("criterion",), "share or times", told, twin or "this network"),
@@ -216,50 +227,64 @@ def _described(prefix: str, stem: _Stem, below: float) -> dict[str, Any]:
     return {prefix + name: one for name, one in made.items()} | plain
 
 
-def _summary(
+def _diagnose(
     stem: _Stem, power: Tensor, alive: np.ndarray[Any, Any], strength: np.ndarray[Any, Any], grey: np.ndarray[Any, Any]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The numbers of the diagnosis, and what filters with a flat spectrum would give."""
     nan = float("nan")
     if not alive.any():
-        values = dict.fromkeys((LARGEST, ABOVE, NATURAL, HALVED, MIDDLE, INNER, GREYS), nan)
-        return {DEAD: 1.0} | values, {DEAD: 0.0} | values
+        values = dict.fromkeys(
+            (
+                LARGEST_ENERGY,
+                ABOVE_NYQUIST,
+                ABOVE_NYQUIST_NATURAL,
+                HALVED_STRIDE,
+                MIDDLE_TO_EXTREMES,
+                INNER_KERNEL,
+                GREY_FILTERS,
+            ),
+            nan,
+        )
+        return {DEAD_FILTERS: 1.0} | values, {DEAD_FILTERS: 0.0} | values
     white = torch.ones(1, *power.shape[1:], dtype=torch.float64)
     half = (-(-stem.stride[0] // 2), -(-stem.stride[1] // 2))
-    inner = smaller(min(stem.weight.shape[2], stem.weight.shape[3]))
+    inner = smaller_kernel(min(stem.weight.shape[2], stem.weight.shape[3]))
 
     def told(power: Tensor) -> dict[str, float]:
-        share, plane = filters.bands(power, LOW, HIGH)
+        share, plane = filters.band_energy(power, LOW_FREQUENCY, HIGH_FREQUENCY)
         low, middle, high = _mean(share) / plane
         return {
-            ABOVE: float(np.mean(filters.above_nyquist(power, stem.stride))),
-            NATURAL: float(np.mean(filters.above_nyquist(power, stem.stride, natural=True))),
-            HALVED: float(np.mean(filters.above_nyquist(power, half))),
-            MIDDLE: float(middle / max(min(low, high), 1e-12)),
+            ABOVE_NYQUIST: float(np.mean(filters.energy_above_nyquist(power, stem.stride))),
+            ABOVE_NYQUIST_NATURAL: float(np.mean(filters.energy_above_nyquist(power, stem.stride, natural=True))),
+            HALVED_STRIDE: float(np.mean(filters.energy_above_nyquist(power, half))),
+            MIDDLE_TO_EXTREMES: float(middle / max(min(low, high), 1e-12)),
         }
 
     energy = strength**2
     live = torch.from_numpy(alive)
-    own = {DEAD: float((~alive).mean()), LARGEST: float(energy.max() / energy.mean())} | told(power[live])
+    own = {DEAD_FILTERS: float((~alive).mean()), LARGEST_ENERGY: float(energy.max() / energy.mean())} | told(power[live])
     kernel = stem.weight.shape[2] * stem.weight.shape[3]
-    own |= {INNER: filters.inner_share(stem.weight[live], inner), GREYS: float((grey[alive] > GREY).mean())}
-    return own, {DEAD: 0.0, LARGEST: 1.0} | told(white) | {INNER: inner**2 / kernel, GREYS: nan}
+    own |= {
+        INNER_KERNEL: filters.inner_energy(stem.weight[live], inner),
+        GREY_FILTERS: float((grey[alive] > GREY_ENERGY).mean()),
+    }
+    return own, {DEAD_FILTERS: 0.0, LARGEST_ENERGY: 1.0} | told(white) | {INNER_KERNEL: inner**2 / kernel, GREY_FILTERS: nan}
 
 
-def _kind(stem: _Stem) -> str:
+def _kind_text(stem: _Stem) -> str:
     rows, cols = stem.weight.shape[2:]
     if (rows, cols) == stem.stride and rows > 1:
         return f"a patch embedding of {rows} x {cols} px"
     return f"a {rows} x {cols} / {max(stem.stride)} stem"
 
 
-def _nyquist(found: Arrays) -> float:
+def _nyquist_frequency(found: Arrays) -> float:
     return 0.5 / float(found["stem"].sel(part="row stride"))
 
 
-def _relative(strength: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _relative_strength(strength: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Against what three quarters of the filters stay under; zero where all are zero."""
-    usual = float(np.quantile(strength, USUAL))
+    usual = float(np.quantile(strength, RMS_QUANTILE))
     return strength / usual if usual else np.where(strength > 0, np.inf, 0.0)
 
 
@@ -267,7 +292,7 @@ def _mean(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return rows.mean(0) if len(rows) else np.full(rows.shape[1], np.nan)
 
 
-def _pictures(weight: Tensor) -> np.ndarray[Any, Any]:
+def _filter_images(weight: Tensor) -> np.ndarray[Any, Any]:
     """Filters (unit, row, col, rgb) between 0 and 1, zero at one half, each stretched by its own largest weight."""
     shown = weight if weight.shape[1] == 3 else weight.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     largest = shown.abs().amax((1, 2, 3), keepdim=True)

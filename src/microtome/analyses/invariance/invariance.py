@@ -18,16 +18,32 @@ import numpy as np
 import torch
 import xarray as xr
 
-from microtome.analyses.invariance.examples import amounts_shown, few, followed, one_by_one, picture_panels, small
-from microtome.analyses.invariance.plan import SCORES, Plan, comparable, doubled, numbers, stride_of, target_of, with_none
-from microtome.analyses.invariance.summary import answers, distances, still_amount, strides
-from microtome.analyses.invariance.views import CHUNK, Seen
-from microtome.analyses.invariance.warps import WARPS, Border, Warp, reach
+from microtome.analyses.invariance.examples import (
+    example_arrays,
+    example_indices,
+    followed_warps,
+    image_panels,
+    shown_amounts,
+    thumbnails,
+)
+from microtome.analyses.invariance.plan import (
+    CLASS_SCORES,
+    WarpPlan,
+    grid_stride,
+    is_comparable,
+    parse_numbers,
+    powers_of_two,
+    target_outputs,
+    with_identity,
+)
+from microtome.analyses.invariance.summary import answer_arrays, distance_arrays, identity_amount, stride_arrays
+from microtome.analyses.invariance.views import WARP_CHUNK, ViewRunner
+from microtome.analyses.invariance.warps import WARPS, Border, Warp, warp_margin
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.attribution import places
+from microtome.instruments.attribution import cell_positions
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.panels import Bars, Curve, Grid, Panel, Question, Table
 from microtome.prose import plural
@@ -80,103 +96,103 @@ class Invariance(Analysis):
                 twin, taken, replace(plan, target=np.full(len(taken), -1)), pace, "warps of the untrained twin"
             ),
         }
-        found = distances(plan, runs) | answers(plan, runs) | strides(plan, runs)
-        found |= one_by_one(plan, runs[""], taken) | self._shown(specimen, taken, plan)
+        found = distance_arrays(plan, runs) | answer_arrays(plan, runs) | stride_arrays(plan, runs)
+        found |= example_arrays(plan, runs[""], taken) | self._example_images(specimen, taken, plan)
         larger = {name: self._larger(specimen.recipe, plan, crops)[1] for name, crops in (("border", False), ("crop", True))}
         facts = {
             "images": len(taken),
-            "class": plan.said,
+            "class": plan.description,
             "enlarged": {name: factor for name, factor in larger.items() if factor > 1},
         }
         for one, run in ((specimen, "warps"), (twin, "warps of the untrained twin")):
             discard_tally(pace, self._key(one, taken, run))
         return Measurement(found, facts)
 
-    def _plan(self, specimen: Specimen, images: Images) -> Plan:
-        names = [name for name in specimen.find(self._known(specimen)) if comparable(specimen, name)]
+    def _plan(self, specimen: Specimen, images: Images) -> WarpPlan:
+        names = [name for name in specimen.find(self._layer_patterns(specimen)) if is_comparable(specimen, name)]
         size = specimen.recipe.size
         amounts: dict[Warp, tuple[float, ...]] = {
-            warp: with_none(warp, self._amounts(warp, specimen.recipe)) for warp in _once(self.warps)
+            warp: with_identity(warp, self._amounts(warp, specimen.recipe)) for warp in _unique_warps(self.warps)
         }
         idle = next((warp for warp, some in amounts.items() if len(some) < 2), "warps" if not amounts else "")
         if idle:
             raise BadOption(f"invariance: option {OPTIONS.get(idle, idle)} names nothing that changes an image.")
         gridded = [name for name in names if specimen.layer(name).grid not in (None, (1, 1))]
-        x = specimen.recipe.normalised(torch.from_numpy(images.pixels(specimen.recipe, [0])).to(specimen.device))
-        where = places(specimen, gridded, x) if gridded else {}
-        strides = [stride_of(where.get(name), size[0]) for name in names]
+        x = specimen.recipe.normalise(torch.from_numpy(images.pixels(specimen.recipe, [0])).to(specimen.device))
+        where = cell_positions(specimen, gridded, x) if gridded else {}
+        strides = [grid_stride(where.get(name), size[0]) for name in names]
         views: list[tuple[Warp, float]] = [
             (warp, amount) for warp, some in amounts.items() for amount in some if amount != WARPS[warp][1]
         ]
         aligned = sorted({shift for stride in strides if stride for shift in (1, stride // 2 or 1, stride)})
         for shift in aligned:
             views.append(("row_shift", float(shift)))
-        target, said = target_of(specimen, images)
-        return Plan((*names, SCORES), (*strides, 0), tuple(dict.fromkeys(views)), amounts, size, target, said)
+        target, said = target_outputs(specimen, images)
+        return WarpPlan((*names, CLASS_SCORES), (*strides, 0), tuple(dict.fromkeys(views)), amounts, size, target, said)
 
-    def _known(self, specimen: Specimen) -> Sequence[str]:
+    def _layer_patterns(self, specimen: Specimen) -> Sequence[str]:
         return ("last3",) if self.at == ("stages",) and "stages" not in specimen.aliases else self.at
 
     def _amounts(self, warp: Warp, recipe: Recipe) -> list[float]:
         if warp == "flip":
             return [1.0, 2.0]
         if warp == "scale":
-            return numbers("scales", self.scales, 0.1, 10.0)
+            return parse_numbers("scales", self.scales, 0.1, 10.0)
         if warp == "rotation":
-            return numbers("rotations", self.rotations, -360.0, 360.0)
+            return parse_numbers("rotations", self.rotations, -360.0, 360.0)
         side = min(recipe.size)
         if warp == "crop_shift":
             room = max(4.0, side * (1 / recipe.crop - 1) / 2)
-            return numbers("crops", self.crops, 0.0, side / 2) if self.crops else doubled(min(room, side / 4))
-        given = numbers("shifts", self.shifts, -side / 2, side / 2)
-        return given if self.shifts else [sign * shift for sign in (-1, 1) for shift in doubled(side / 4)]
+            return parse_numbers("crops", self.crops, 0.0, side / 2) if self.crops else powers_of_two(min(room, side / 4))
+        given = parse_numbers("shifts", self.shifts, -side / 2, side / 2)
+        return given if self.shifts else [sign * shift for sign in (-1, 1) for shift in powers_of_two(side / 4)]
 
     def _key(self, specimen: Specimen, images: Images, run: str) -> list[str]:
         return [self.key(specimen, images, str(specimen.device)), run]
 
-    def _larger(self, recipe: Recipe, plan: Plan, crops: bool) -> tuple[Recipe, float]:
+    def _larger(self, recipe: Recipe, plan: WarpPlan, crops: bool) -> tuple[Recipe, float]:
         """The recipe of the larger image that crops, or all other warps, are cut from, and how many times it is enlarged."""
         if not crops and self.border != "crop":
             return recipe, 1.0
         chosen: list[tuple[Warp, float]] = [(warp, amount) for warp, amount in plan.views if (warp == "crop_shift") == crops]
-        margin = max((reach(one, amount, recipe.size) for one, amount in chosen), default=0)
+        margin = max((warp_margin(one, amount, recipe.size) for one, amount in chosen), default=0)
         size = (recipe.size[0] + 2 * margin, recipe.size[1] + 2 * margin)
         enlarged = recipe.crop * min(size[0] / recipe.size[0], size[1] / recipe.size[1])
         return replace(recipe, size=size, crop=min(1.0, enlarged)), max(1.0, enlarged)
 
-    def _rows(self, specimen: Specimen, images: Images, plan: Plan, pace: Pace, run: str) -> Rows:
+    def _rows(self, specimen: Specimen, images: Images, plan: WarpPlan, pace: Pace, run: str) -> Rows:
         """One row for each image: what every view did to every layer; kept while unfinished."""
         rows = Rows()
 
         borders: tuple[tuple[bool, Border], ...] = ((False, self.border), (True, "crop"))
 
         def visit(batch: Batch) -> None:
-            for part in np.array_split(np.arange(len(batch.index)), -(-len(batch.index) // CHUNK)):
-                seen = Seen(specimen, plan, len(part))
+            for part in np.array_split(np.arange(len(batch.index)), -(-len(batch.index) // WARP_CHUNK)):
+                seen = ViewRunner(specimen, plan, len(part))
                 for crops, border in borders:
                     views = [place for place, (warp, _) in enumerate(plan.views) if (warp == "crop_shift") == crops]
                     if views:
                         recipe, _ = self._larger(specimen.recipe, plan, crops)
                         pixels = torch.from_numpy(images.pixels(recipe, batch.index[part])).to(specimen.device)
-                        seen.look(recipe.normalised(pixels), views, border, crops)
+                        seen.look(recipe.normalise(pixels), views, border, crops)
                 rows.add(batch.index[part], seen.columns(batch.index[part]))
 
         what = f"{specimen.name.removesuffix(' (untrained twin)')}: {run}"
         scan_batches(specimen, images, rows, pace, visit, what=what, key=self._key(specimen, images, run))
         return rows
 
-    def _shown(self, specimen: Specimen, images: Images, plan: Plan) -> dict[str, xr.DataArray]:
+    def _example_images(self, specimen: Specimen, images: Images, plan: WarpPlan) -> dict[str, xr.DataArray]:
         """The first image under some amounts of every warp, and a few images under those that they are followed through."""
         first: list[Any] = []
         found: dict[str, xr.DataArray] = {}
         for warp in plan.amounts:
             crops = warp == "crop_shift"
             larger, _ = self._larger(specimen.recipe, plan, crops)
-            some = few(len(images)) if warp in followed(plan) else [0]
-            tiles = small(plan, specimen.recipe, larger, images, warp, "crop" if crops else self.border, some)
+            some = example_indices(len(images)) if warp in followed_warps(plan) else [0]
+            tiles = thumbnails(plan, specimen.recipe, larger, images, warp, "crop" if crops else self.border, some)
             first.append(tiles[0])
-            if warp in followed(plan):
-                told = {"image": [images.names[one] for one in some], "amount": amounts_shown(plan, warp)}
+            if warp in followed_warps(plan):
+                told = {"image": [images.names[one] for one in some], "amount": shown_amounts(plan, warp)}
                 found[f"pictures/{warp}"] = array(tiles, ("image", "amount", "row", "col", "rgb"), "8-bit grey levels", told)
         told = {"warp": list(plan.amounts)}
         return found | {"picture": array(np.stack(first), ("warp", "amount", "row", "col", "rgb"), "8-bit grey levels", told)}
@@ -198,7 +214,7 @@ class Invariance(Analysis):
         for name, index in (("largest change", np.argmax), ("smallest change", np.argmin)):
             place = int(known[index(change[known])]) if len(known) else 0
             numbers.append(KeyNumber(name=name, value=float(change[place]), unit=FRACTION, baseline=float(twin[place]), better="lower",
-                                     at=f"{layer}, {_word(str(warps[place]))}"))  # fmt: skip
+                                     at=f"{layer}, {_warp_text(str(warps[place]))}"))  # fmt: skip
         if lowest := _lowest_probability(finding):
             numbers.append(lowest)
         return numbers
@@ -220,7 +236,7 @@ class Invariance(Analysis):
             Grid(title="The first image, warped", z="picture", across="amount", down="warp", each=False,
                  note=f"From the smallest to the largest amount; border: {BORDERS[finding.options['border']]}."),
         ]  # fmt: skip
-        panels += picture_panels(finding)
+        panels += image_panels(finding)
         for warp in map(str, finding["change"].warp.values):
             panels += _warp_panels(finding, warp)
         if "pooled" in finding:
@@ -261,12 +277,12 @@ def _warp_panels(finding: Finding, warp: str) -> list[Panel]:
         return [Bars(title="Distance by flip", y=("distance/flip",), x="layer", by="amount", null=("twin_distance/flip",))]
     unit = WARPS[cast(Warp, warp)][0]
     panels: list[Panel] = [
-        Curve(title=f"Distance by {_word(warp)}", note=f"Amount: {unit}.", y=(f"distance/{warp}",), x="amount", by="layer")
+        Curve(title=f"Distance by {_warp_text(warp)}", note=f"Amount: {unit}.", y=(f"distance/{warp}",), x="amount", by="layer")
     ]
     if f"probability/{warp}" in finding:
         panels.append(
             Curve(
-                title=f"Probability by {_word(warp)}", note=f"Of {finding.facts['class']}; amount: {unit}.", x="amount",
+                title=f"Probability by {_warp_text(warp)}", note=f"Of {finding.facts['class']}; amount: {unit}.", x="amount",
                 y=(f"probability/{warp}",), low=f"probability_low/{warp}", high=f"probability_high/{warp}",
             )
         )  # fmt: skip
@@ -281,23 +297,23 @@ def _lowest_probability(finding: Finding) -> KeyNumber | None:
         return None
     warp = min(curves, key=lambda name: float(curves[name].min()))
     values, amounts = curves[warp].values, curves[warp].amount.values
-    unwarped = values[list(finding["amount_value"].sel(warp=warp).values).index(still_amount(warp))]
+    unwarped = values[list(finding["amount_value"].sel(warp=warp).values).index(identity_amount(warp))]
     unit = "" if warp == "flip" else WARPS[cast(Warp, warp)][0].split()[0]
     return KeyNumber(
         name="lowest probability", value=float(values.min()), baseline=float(unwarped), baseline_name="unwarped", better="higher",
-        at=f"{_word(warp)} {_amount(amounts[values.argmin()])} {unit}".rstrip(),
+        at=f"{_warp_text(warp)} {_amount_text(amounts[values.argmin()])} {unit}".rstrip(),
     )  # fmt: skip
 
 
-def _once(warps: Sequence[Warp]) -> list[Warp]:
+def _unique_warps(warps: Sequence[Warp]) -> list[Warp]:
     return [warp for place, warp in enumerate(warps) if warp not in warps[:place]]
 
 
-def _word(warp: str) -> str:
+def _warp_text(warp: str) -> str:
     return warp.replace("_", " ")
 
 
-def _amount(value: Any) -> str:
+def _amount_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

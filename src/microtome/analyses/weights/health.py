@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from microtome.numerics.weights.norms import Norm
-from microtome.numerics.weights.spectra import comb, finite, matrix
-from microtome.numerics.weights.tensors import spread_rows
+from microtome.numerics.weights.norms import BatchNormTerms
+from microtome.numerics.weights.spectra import find_comb, is_finite, weight_matrix
+from microtome.numerics.weights.tensors import thin_matrix
 
-HEALTH = (
+HEALTH_MEASURES = (
     "zero units",
     "constant units",
     "not finite",
@@ -20,21 +20,21 @@ HEALTH = (
     "placeholder norm",
     "zero norm scale",
 )
-ENOUGH = 8  # with fewer values some lattice fits by chance
+MIN_VALUES = 8  # with fewer values some lattice fits by chance
 
 
-def health(values: Float[Tensor, "unit *inputs"], norm: Norm | None = None) -> dict[str, float]:
-    """The measures of `HEALTH` by name: shares of units in [0, 1], counts, and 1 or 0 for yes and no.
+def health_measures(values: Float[Tensor, "unit *inputs"], norm: BatchNormTerms | None = None) -> dict[str, float]:
+    """The measures of `HEALTH_MEASURES` by name: shares of units in [0, 1], counts, and 1 or 0 for yes and no.
 
     Constant units are those whose weights are all the same and not zero. Lattice and distinct values are sought in an even
     selection of rows. A placeholder norm multiplies by one and subtracts nothing: untrained, or folded into the weights before.
     """
-    flat = matrix(values)
+    flat = weight_matrix(values)
     low, high = flat.amin(1), flat.amax(1)  # of a row with NaN, NaN
-    whole = finite(torch.stack([low, high]))
+    whole = is_finite(torch.stack([low, high]))
     same, zero = low == high, (low == 0) & (high == 0)
-    found = comb(spread_rows(values)) if whole else None
-    lattice = found is not None and found.kind != "" and found.size >= ENOUGH
+    found = find_comb(thin_matrix(values)) if whole else None
+    lattice = found is not None and found.kind != "" and found.size >= MIN_VALUES
     nan = float("nan")
     return {
         "zero units": float(zero.double().mean()),
@@ -43,12 +43,12 @@ def health(values: Float[Tensor, "unit *inputs"], norm: Norm | None = None) -> d
         "distinct values": float(found.distinct) if found else nan,
         "values looked at": float(found.size) if found else nan,
         "on an 8-bit lattice": (found.share if lattice and found else 0.0) if whole else nan,
-        "placeholder norm": float(_does_nothing(norm)) if norm else 0.0,
+        "placeholder norm": float(_is_identity(norm)) if norm else 0.0,
         "zero norm scale": float((norm.gamma == 0).double().mean()) if norm and norm.gamma is not None else 0.0,
     }
 
 
-def ailments(told: Mapping[str, float], units: int, trained: bool | None) -> list[str]:
+def weight_problems(told: Mapping[str, float], units: int, trained: bool | None) -> list[str]:
     """What there is to report of one tensor, in plain words; nothing for a healthy one."""
     said: list[str] = []
     if told["not finite"]:
@@ -68,5 +68,5 @@ def ailments(told: Mapping[str, float], units: int, trained: bool | None) -> lis
     return said
 
 
-def _does_nothing(norm: Norm) -> bool:
+def _is_identity(norm: BatchNormTerms) -> bool:
     return bool((norm.scale() - 1).abs().max() < 1e-3) and not bool(norm.mean.any())

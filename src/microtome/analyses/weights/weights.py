@@ -17,40 +17,48 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from torch import Tensor
 
-from microtome.analyses.weights.health import HEALTH, ailments, health
-from microtome.analyses.weights.wording import comparison, no_comparison
+from microtome.analyses.weights.health import HEALTH_MEASURES, health_measures, weight_problems
+from microtome.analyses.weights.wording import comparison_text, no_comparison_text
 from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.numerics.weights.norms import merged, norm_of, norms_after
+from microtome.numerics.weights.norms import merge_norms, norm_of, norms_after
 from microtome.numerics.weights.pairs import (
     DISTANCES,
-    LIKE,
-    Match,
-    distances,
+    LIKE_ROLE,
+    TensorPair,
     largest_roles,
-    matches,
-    neighbours,
-    outermost,
-    roles,
+    match_roles,
+    outermost_groups,
+    pair_distances,
+    pair_neighbours,
+    tensor_roles,
 )
-from microtome.numerics.weights.tensors import LIMIT, QUANTILES, STATISTICS, density, described, in_order, weight_tensors
+from microtome.numerics.weights.tensors import (
+    HISTOGRAM_STDS,
+    QUANTILES,
+    STATISTICS,
+    describe_values,
+    execution_order,
+    value_density,
+    weight_tensors,
+)
 from microtome.panels import Bars, Curve, Hist, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 
-TWINS = 3
+TWIN_COUNT = 3
 BASELINE = 1  # the seed of the twin that other analyses measure
-DRAWN = 12  # histograms in the picture
+MAX_HISTOGRAMS = 12  # histograms in the picture
 DEFAULT = ("last3",)
 
 
-class _Pairing(NamedTuple):
+class _TensorPairs(NamedTuple):
     """Which tensors are compared: the groups they come from, the pairs, and what found no partner."""
 
     groups: dict[str, list[str]]
-    pairs: list[Match]
+    pairs: list[TensorPair]
     alone: list[str]
 
 
@@ -69,34 +77,38 @@ class Weights(Analysis):
     seed: int = option(0, "seed of the first of three untrained twins", low=0)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
-        own, dtypes = _ordered(specimen)
+        own, dtypes = _weights_in_order(specimen)
         norms = {name: path for name, path in norms_after(specimen.anatomy.found.calls).items() if name in own}
-        pairing = _pairing(specimen, own, self.at)
+        pairing = _pair_tensors(specimen, own, self.at)
         raw: list[Any] = []
         arrays: dict[str, Any] = {}
         # the one that other analyses ask for comes last, so that it is at hand for them
-        for number in sorted(range(TWINS), key=lambda number: self.seed + number == BASELINE):
+        for number in sorted(range(TWIN_COUNT), key=lambda number: self.seed + number == BASELINE):
             kept = self.seed + number == BASELINE
             twin = specimen.working_twin(BASELINE) if kept else specimen.twin(self.seed + number)
             other = {name: stored.values for name, stored in weight_tensors(twin.net).items()}
-            raw.append(distances(other, pairing.pairs))
+            raw.append(pair_distances(other, pairing.pairs))
             if number == 0:
-                arrays |= self._described("twin_", {name: other[name] for name in own})
+                arrays |= self._measure_tensors("twin_", {name: other[name] for name in own})
                 if self.fold and norms:
-                    arrays |= _apart("twin_folded_", pairing.pairs, [distances(merged(twin.net, other, norms), pairing.pairs)])
-        arrays |= self._described("", own) | _facts(specimen, own, dtypes, norms, pairing)
-        arrays |= _apart("", pairing.pairs, [distances(own, pairing.pairs)]) | _apart("twin_", pairing.pairs, raw)
+                    arrays |= _distance_arrays(
+                        "twin_folded_", pairing.pairs, [pair_distances(merge_norms(twin.net, other, norms), pairing.pairs)]
+                    )
+        arrays |= self._measure_tensors("", own) | _fact_arrays(specimen, own, dtypes, norms, pairing)
+        arrays |= _distance_arrays("", pairing.pairs, [pair_distances(own, pairing.pairs)]) | _distance_arrays(
+            "twin_", pairing.pairs, raw
+        )
         if self.fold and norms:
-            kernels = merged(specimen.net, own, norms)
-            arrays["folded_statistic"] = _statistic({name: kernels.get(name) for name in own})
-            arrays |= _apart("folded_", pairing.pairs, [distances(kernels, pairing.pairs)])
+            kernels = merge_norms(specimen.net, own, norms)
+            arrays["folded_statistic"] = _layer_statistics({name: kernels.get(name) for name in own})
+            arrays |= _distance_arrays("folded_", pairing.pairs, [pair_distances(kernels, pairing.pairs)])
         return arrays
 
-    def _described(self, prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    def _measure_tensors(self, prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Any]:
         """Histograms and statistics of every tensor; what the curves show also as arrays of their own."""
-        shown = [density(values, self.bins) for values in weights.values()]
+        shown = [value_density(values, self.bins) for values in weights.values()]
         told = {"layer": list(weights)}
-        statistic = _statistic(weights)
+        statistic = _layer_statistics(weights)
         curves = {"std": "weight units", "excess kurtosis": "1", "stable rank": "1"}
         return {
             f"{prefix}density": array([one[0] for one in shown], ("layer", "bin"), "share per weight unit", told),
@@ -109,7 +121,7 @@ class Weights(Analysis):
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         found = finding.arrays
-        drawn = _drawn(found)
+        drawn = _plotted_tensors(found)
         shown: list[Panel] = []
         if drawn:
             shown.append(
@@ -141,7 +153,7 @@ class Weights(Analysis):
             end = f"{worst.size} of {total} weight tensors want repair or explanation ({first})."
         else:
             end = f"In {total} weight tensors no unit is zero, constant or not finite, and none is of 8-bit origin."
-        return f"{_comparison(found)} {end}"
+        return f"{_comparison_text(found)} {end}"
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         found = finding.arrays
@@ -150,13 +162,13 @@ class Weights(Analysis):
             "go. Only removing it and measuring the accuracy proves that.",
             f"Of tensors with more than {QUANTILES:,} weights the distances are between that many evenly spaced quantiles. "
             "JS is in bits, over 64 bins of equal share.",
-            f"Histograms reach {LIMIT:.0f} standard deviations to either side of the mean; densities are shares of all "
+            f"Histograms reach {HISTOGRAM_STDS:.0f} standard deviations to either side of the mean; densities are shares of all "
             "weights. Tensors are never pooled.",
-            *_particulars(found),
+            *_network_caveats(found),
         ]
 
 
-def _ordered(specimen: Specimen) -> tuple[dict[str, Tensor], list[str]]:
+def _weights_in_order(specimen: Specimen) -> tuple[dict[str, Tensor], list[str]]:
     """All weight tensors by name in execution order (what never runs comes last), and the dtypes they are stored in."""
     stored = weight_tensors(specimen.net)
     if not stored:
@@ -168,15 +180,15 @@ def _ordered(specimen: Specimen) -> tuple[dict[str, Tensor], list[str]]:
     for layer in specimen.layers:
         orders.setdefault(layer.path, layer.order)
 
-    names = in_order(stored, orders, frozenset(name for name, _ in specimen.net.named_children()))
+    names = execution_order(stored, orders, frozenset(name for name, _ in specimen.net.named_children()))
     return {name: stored[name].values for name in names}, [stored[name].dtype for name in names]
 
 
-def _pairing(specimen: Specimen, weights: Mapping[str, Tensor], at: tuple[str, ...]) -> _Pairing:
+def _pair_tensors(specimen: Specimen, weights: Mapping[str, Tensor], at: tuple[str, ...]) -> _TensorPairs:
     """The tensors in each chosen layer or block, and the pairs of like role between consecutive ones."""
     if at == DEFAULT and "last3" not in specimen.aliases:  # no convolutions, no blocks: the last three weights stand in
         chosen = list(weights)[-3:]
-        return _Pairing({name: [name] for name in chosen}, neighbours(chosen), [])
+        return _TensorPairs({name: [name] for name in chosen}, pair_neighbours(chosen), [])
     blocks = {block.exit.partition("[")[0]: block for block in specimen.blocks}
     groups: dict[str, list[str]] = {}
     for name in specimen.find(at):
@@ -190,25 +202,25 @@ def _pairing(specimen: Specimen, weights: Mapping[str, Tensor], at: tuple[str, .
             paths = {one.path for one in specimen.layers[first : last + 1]} if block.entry != block.exit else {block.name}
         inside = [one for one in weights if any(one == path or one.startswith(path + ".") for path in paths)]
         groups[block.name if block else layer.path] = inside
-    filled = outermost(groups)
+    filled = outermost_groups(groups)
     if all(inside == [name] for name, inside in filled.items()) and not all(name in blocks for name in specimen.find(at)):
-        return _Pairing(filled, neighbours(list(filled)), [])
+        return _TensorPairs(filled, pair_neighbours(list(filled)), [])
     shapes = {name: tuple(values.shape) for name, values in weights.items()}
-    known = [roles(inside, name) for name, inside in filled.items()]
-    found = [matches(one, two, shapes) for one, two in pairwise(known)]
+    known = [tensor_roles(inside, name) for name, inside in filled.items()]
+    found = [match_roles(one, two, shapes) for one, two in pairwise(known)]
     pairs = [pair for paired, _ in found for pair in paired]
     partnered = {name for pair in pairs for name in (pair.first, pair.second)}
     alone = [name for _, left in found for name in left if name not in partnered]
-    return _Pairing(filled, pairs, list(dict.fromkeys(alone)))
+    return _TensorPairs(filled, pairs, list(dict.fromkeys(alone)))
 
 
-def _statistic(weights: Mapping[str, Tensor | None]) -> Any:
-    rows = [dict.fromkeys(STATISTICS, np.nan) if values is None else described(values) for values in weights.values()]
+def _layer_statistics(weights: Mapping[str, Tensor | None]) -> Any:
+    rows = [dict.fromkeys(STATISTICS, np.nan) if values is None else describe_values(values) for values in weights.values()]
     values = np.array([[row[measure] for measure in STATISTICS] for row in rows])
     return array(values, ("layer", "measure"), "as each measure says", {"layer": list(weights), "measure": list(STATISTICS)})
 
 
-def _apart(prefix: str, pairs: Sequence[Match], told: Sequence[Any]) -> dict[str, Any]:
+def _distance_arrays(prefix: str, pairs: Sequence[TensorPair], told: Sequence[Any]) -> dict[str, Any]:
     """Distances of the pairs, for twins their mean over the seeds, standard deviation, and largest."""
     stacked = np.array(told).reshape(len(told), len(pairs), len(DISTANCES))
     names = [f"{pair.first} → {pair.second}" for pair in pairs]
@@ -225,24 +237,24 @@ def _apart(prefix: str, pairs: Sequence[Match], told: Sequence[Any]) -> dict[str
     return arrays
 
 
-def _facts(
-    specimen: Specimen, weights: Mapping[str, Tensor], dtypes: list[str], norms: Mapping[str, str], pairing: _Pairing
+def _fact_arrays(
+    specimen: Specimen, weights: Mapping[str, Tensor], dtypes: list[str], norms: Mapping[str, str], pairing: _TensorPairs
 ) -> dict[str, Any]:
     """Health of every tensor, and what the comparison is made of."""
     layers = {"layer": list(weights)}
     pairs = {"pair": [f"{pair.first} → {pair.second}" for pair in pairing.pairs]}
     told = {
-        name: health(values, norm_of(specimen.net.get_submodule(norms[name])) if name in norms else None)
+        name: health_measures(values, norm_of(specimen.net.get_submodule(norms[name])) if name in norms else None)
         for name, values in weights.items()
     }
-    said = {name: "; ".join(ailments(one, len(weights[name]), specimen.trained)) for name, one in told.items()}
+    said = {name: "; ".join(weight_problems(one, len(weights[name]), specimen.trained)) for name, one in told.items()}
     said = {name: text for name, text in said.items() if text}
-    values = np.array([[one[measure] for measure in HEALTH] for one in told.values()])
+    values = np.array([[one[measure] for measure in HEALTH_MEASURES] for one in told.values()])
     trained = {True: "trained", False: "untrained", None: "unknown"}[specimen.trained]
     members = {name for inside in pairing.groups.values() for name in inside}
     arrays = {
         "health": array(
-            values, ("layer", "measure"), "shares of units, counts, yes 1 or no 0", layers | {"measure": list(HEALTH)}
+            values, ("layer", "measure"), "shares of units, counts, yes 1 or no 0", layers | {"measure": list(HEALTH_MEASURES)}
         ),
         "dtype": array(dtypes, ("layer",), "text", layers, "stored as"),
         "norm": array([norms.get(name, "") for name in weights], ("layer",), "text", layers, "batch norm after it"),
@@ -258,14 +270,14 @@ def _facts(
     )
 
 
-def _drawn(found: Arrays) -> tuple[str, ...]:
-    """Up to `DRAWN` compared tensors: all, or whole roles, those with most weights first."""
+def _plotted_tensors(found: Arrays) -> tuple[str, ...]:
+    """Up to `MAX_HISTOGRAMS` compared tensors: all, or whole roles, those with most weights first."""
     layers = [str(name) for name in found["compared"].layer.values[found["compared"].values]]
     sizes = dict(zip(map(str, found["density"].layer.values), found["statistic"].sel(measure="weights").values, strict=True))
     families: dict[str, list[str]] = {}
     for role, pair in zip(found["role"].values, found["role"].pair.values, strict=True):
         families.setdefault(str(role), []).extend(str(pair).split(" → "))
-    return largest_roles(layers, list(families.values()), sizes, DRAWN)
+    return largest_roles(layers, list(families.values()), sizes, MAX_HISTOGRAMS)
 
 
 def _distance_panels(found: Arrays) -> list[Panel]:
@@ -289,21 +301,21 @@ def _distance_panels(found: Arrays) -> list[Panel]:
     return [*shown, Table(title="Pairs that were compared", rows="pair", columns=tuple(columns))]
 
 
-def _comparison(found: Arrays) -> str:
+def _comparison_text(found: Arrays) -> str:
     """What the distances between neighbours amount to, told from the pairs of one role and shape where there are any."""
     groups = [str(name) for name in found["group"].values]
     usable = np.isfinite(found["w1_over_sigma"].values)
-    like = usable & (found["match"].values == LIKE)
+    like = usable & (found["match"].values == LIKE_ROLE)
     chosen = like if like.any() else usable
     if not chosen.any():
-        return no_comparison(groups)
+        return no_comparison_text(groups)
     measured = {"": "distance", "twin": "twin_distance", "spread": "twin_spread", "largest": "twin_largest"}
     measured |= {"folded": "folded_distance", "twin folded": "twin_folded_distance"}
     told = {short: found[name].sel(measure="W1/σ").values[chosen] for short, name in measured.items() if name in found}
-    return comparison(groups, told, like=bool(like.any()), trained=str(found["trained"].values[0]), twins=TWINS)
+    return comparison_text(groups, told, like=bool(like.any()), trained=str(found["trained"].values[0]), twins=TWIN_COUNT)
 
 
-def _particulars(found: Arrays) -> list[str]:
+def _network_caveats(found: Arrays) -> list[str]:
     """Caveats that hold for this network only."""
     told: list[str] = []
     whole, read = (found["statistic"].sel(measure=measure) for measure in ("weights", "weights read"))
@@ -318,9 +330,9 @@ def _particulars(found: Arrays) -> list[str]:
         if kind == "nearest name"
     ]
     if near:
-        told.append(f"{len(near)} pairs are of different roles, matched by kernel size and nearest name: {_some(near)}.")
+        told.append(f"{len(near)} pairs are of different roles, matched by kernel size and nearest name: {_some_names(near)}.")
     if found["alone"].size:
-        told.append(f"Without a partner of their role, so not compared: {_some(found['alone'].values.tolist())}.")
+        told.append(f"Without a partner of their role, so not compared: {_some_names(found['alone'].values.tolist())}.")
     if "folded_distance" in found:
         told.append(
             "The twins' batch norms have seen no images (mean 0, variance 1), so folding them in changes next to nothing."
@@ -333,9 +345,9 @@ def _particulars(found: Arrays) -> list[str]:
         if dtype != "float32"
     ]
     if odd:
-        told.append(f"Not stored as float32 but read as such, whole numbers without their scales: {_some(odd)}.")
+        told.append(f"Not stored as float32 but read as such, whole numbers without their scales: {_some_names(odd)}.")
     return told
 
 
-def _some(names: Sequence[Any]) -> str:
+def _some_names(names: Sequence[Any]) -> str:
     return ", ".join(map(str, names[:6])) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -7,10 +7,10 @@ from jaxtyping import Float
 
 from microtome.numerics.arrays import Array
 
-SIMILAR = 0.1  # W1/σ below which two histograms are called similar
+SIMILAR_DISTANCE = 0.1  # W1/σ below which two histograms are called similar
 
 
-def comparison(
+def comparison_text(
     groups: Sequence[str], told: Mapping[str, Float[Array, " pair"]], *, like: bool, trained: str, twins: int
 ) -> str:
     """One sentence over W1/σ of the pairs.
@@ -31,24 +31,24 @@ def comparison(
         start += (
             f"; with batch norm folded in by {np.nanmedian(told['folded']):.2g} (twin {np.nanmedian(told['twin folded']):.2g})"
         )
-    return start + _verdict(trained, int((own > told["largest"]).sum()), count, middle)
+    return start + _verdict_text(trained, int((own > told["largest"]).sum()), count, middle)
 
 
-def no_comparison(groups: Sequence[str]) -> str:
+def no_comparison_text(groups: Sequence[str]) -> str:
     """The sentence where nothing could be compared."""
     if len(groups) < 2:
         return "Fewer than two layers with weights were chosen, so there is no distance to tell."
     return f"No two neighbours of {', '.join(groups[:3])} hold finite weights of one role, so there is no distance to tell."
 
 
-def _verdict(trained: str, over: int, count: int, middle: float) -> str:
+def _verdict_text(trained: str, over: int, count: int, middle: float) -> str:
     if trained == "untrained":
         return ". These weights are untrained: this is what chance gives, and it says nothing about what could be removed."
     if not over:
         told = (
             "; no pair is further apart than in the twins: likeness comes with the architecture and is no sign of redundancy."
         )
-    elif middle < SIMILAR:
+    elif middle < SIMILAR_DISTANCE:
         told = (
             f"; {over} of {count} are further apart than in every twin: the histograms are similar all the same, which says "
             "little about redundancy; only removal proves it."

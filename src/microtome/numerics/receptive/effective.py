@@ -18,7 +18,7 @@ from microtome.numerics.arrays import Array
 Rule = Literal["relu", "abs", "square", "signed", "replknet"]
 
 
-class Gaussian(NamedTuple):
+class GaussianFit(NamedTuple):
     """A fitted Gaussian: its centre and standard deviations in px, (row, col), and the share of the variance it explains."""
 
     center: tuple[float, float]
@@ -26,7 +26,7 @@ class Gaussian(NamedTuple):
     r2: float
 
 
-def added(slope: Float[Tensor, "image rgb row col"], rule: Rule) -> Float64[Tensor, "row col"]:
+def sum_gradients(slope: Float[Tensor, "image rgb row col"], rule: Rule) -> Float64[Tensor, "row col"]:
     """Input gradients summed over images: the colour mean first, then the rule, image by image.
 
     "replknet" takes the positive part of each colour before the sum over colours: its maps are not comparable with the others.
@@ -49,7 +49,7 @@ def center_of_mass(field: Float64[Array, "row col"]) -> tuple[float, float]:
     return float(weight.sum(1) @ rows / total), float(weight.sum(0) @ cols / total)
 
 
-def mass_within(
+def mass_within_radius(
     field: Float64[Array, "row col"], center: tuple[float, float], radii: Sequence[float]
 ) -> Float64[Array, " radius"]:
     """The share of the absolute mass whose pixels lie within each radius (px) of `center`."""
@@ -79,13 +79,13 @@ def area_ratio(field: Float64[Array, "row col"], center: tuple[int, int], shares
     return np.array([areas[min(int((held <= share).sum()), len(areas) - 1)] for share in shares], dtype=np.float64)
 
 
-def replknet_scaled(field: Float64[Array, "row col"]) -> Float64[Array, "row col"]:
+def replknet_scale(field: Float64[Array, "row col"]) -> Float64[Array, "row col"]:
     """log10(field + 1), stretched to a maximum of 1: the scale on which RepLKNet takes its area ratios."""
     scaled = np.log10(np.maximum(field, 0.0) + 1.0)
     return scaled / max(float(scaled.max()), 1e-300)
 
 
-def fewest(field: Float64[Array, "row col"], share: float) -> float:
+def fraction_holding(field: Float64[Array, "row col"], share: float) -> float:
     """The smallest share of all pixels that together hold `share` of the absolute mass; NaN for a field of zeros."""
     ranked = np.sort(np.abs(field).ravel())[::-1].cumsum()
     if ranked[-1] == 0:
@@ -93,11 +93,11 @@ def fewest(field: Float64[Array, "row col"], share: float) -> float:
     return (int((ranked < share * ranked[-1]).sum()) + 1) / field.size
 
 
-def gaussian(field: Float64[Array, "row col"]) -> Gaussian:
+def fit_gaussian(field: Float64[Array, "row col"]) -> GaussianFit:
     """The Gaussian amp · exp(-(r - rc)² / 2σr² - (c - cc)² / 2σc²) with the least squared error, from two starts; NaN where none is."""
     peak = float(field.max())
     if not np.isfinite(field).all() or peak <= 0:
-        return Gaussian((np.nan, np.nan), (np.nan, np.nan), np.nan)
+        return GaussianFit((np.nan, np.nan), (np.nan, np.nan), np.nan)
     rows, cols = np.arange(field.shape[0], dtype=np.float64), np.arange(field.shape[1], dtype=np.float64)
     scaled = field / peak
 
@@ -117,18 +117,18 @@ def gaussian(field: Float64[Array, "row col"]) -> Gaussian:
         ]  # fmt: skip
         return np.stack([one.ravel() for one in made], 1)
 
-    best: Gaussian | None = None
+    best: GaussianFit | None = None
     middle = center_of_mass(np.maximum(field, 0.0))
     top = np.unravel_index(int(field.argmax()), field.shape)
-    for center, sigma in ((middle, _spread(field, middle)), ((float(top[0]), float(top[1])), _narrow(field.shape))):
+    for center, sigma in ((middle, _spread(field, middle)), ((float(top[0]), float(top[1])), _delta_sigma(field.shape))):
         start = np.array([1.0, *center, *sigma])
         found = least_squares(residual, start, jac=slope, method="lm", max_nfev=60)  # pyright: ignore[reportArgumentType]
         left = residual(found.x)
         r2 = 1 - float(left.var()) / max(float(scaled.var()), 1e-300)
-        made = Gaussian((float(found.x[1]), float(found.x[2])), (abs(float(found.x[3])), abs(float(found.x[4]))), r2)
+        made = GaussianFit((float(found.x[1]), float(found.x[2])), (abs(float(found.x[3])), abs(float(found.x[4]))), r2)
         if np.isfinite(r2) and (best is None or r2 > best.r2):
             best = made
-    return best or Gaussian((np.nan, np.nan), (np.nan, np.nan), np.nan)
+    return best or GaussianFit((np.nan, np.nan), (np.nan, np.nan), np.nan)
 
 
 def _spread(field: Float64[Array, "row col"], center: tuple[float, float]) -> tuple[float, float]:
@@ -138,5 +138,5 @@ def _spread(field: Float64[Array, "row col"], center: tuple[float, float]) -> tu
     return max(1.0, float(weight.sum(1) @ rows**2 / total) ** 0.5), max(1.0, float(weight.sum(0) @ cols**2 / total) ** 0.5)
 
 
-def _narrow(shape: tuple[int, ...]) -> tuple[float, float]:
+def _delta_sigma(shape: tuple[int, ...]) -> tuple[float, float]:
     return max(1.0, shape[0] / 15), max(1.0, shape[1] / 15)

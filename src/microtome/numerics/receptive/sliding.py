@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-NOTHING = -1e9  # the "last pixel" of what does not depend on the picture at all
+NOT_SEEN = -1e9  # the "last pixel" of what does not depend on the picture at all
 
 
-def continued(ends: Float[Tensor, "..."], dim: int, before: int, after: int, step: float) -> Float[Tensor, "..."]:
+def extend_ends(ends: Float[Tensor, "..."], dim: int, before: int, after: int, step: float) -> Float[Tensor, "..."]:
     """`ends` with `before` and `after` more cells along `dim`, `step` pixels apart; negative numbers cut cells off.
 
     Fractions of a pixel are rounded down, so that a field never grows by more than what is seen.
@@ -25,29 +25,29 @@ def continued(ends: Float[Tensor, "..."], dim: int, before: int, after: int, ste
     cut = ends.narrow(dim, max(0, -before), count - max(0, -before) - max(0, -after))
     parts = [cut]
     if before > 0:
-        parts.insert(0, ends.narrow(dim, 0, 1) - _steps(ends, dim, before, step).flip(dim))
+        parts.insert(0, ends.narrow(dim, 0, 1) - _pixel_steps(ends, dim, before, step).flip(dim))
     if after > 0:
-        parts.append(ends.narrow(dim, count - 1, 1) + _steps(ends, dim, after, step))
+        parts.append(ends.narrow(dim, count - 1, 1) + _pixel_steps(ends, dim, after, step))
     return torch.cat(parts, dim).floor() if len(parts) > 1 else cut
 
 
-def _steps(ends: Tensor, dim: int, count: int, step: float) -> Tensor:
+def _pixel_steps(ends: Tensor, dim: int, count: int, step: float) -> Tensor:
     shape = [1] * ends.dim()
     shape[dim] = count
     return (torch.arange(1, count + 1, dtype=ends.dtype) * step).reshape(shape)
 
 
-def slid(
+def slide_windows(
     ends: Float[Tensor, "..."], dim: int, out: int, *, kernel: int, stride: int, before: int, dilation: int, step: float
 ) -> Float[Tensor, "..."]:
     """The largest end under each of `out` windows of `kernel` cells, the first of which begins `before` cells early."""
     span = (kernel - 1) * dilation + 1
     after = (out - 1) * stride + span - before - ends.shape[dim]
-    wide = continued(ends, dim, before, after, step)
+    wide = extend_ends(ends, dim, before, after, step)
     return wide.unfold(dim, span, stride)[..., ::dilation].amax(-1)
 
 
-def slid_back(
+def slide_transposed(
     ends: Float[Tensor, "..."], dim: int, out: int, *, kernel: int, stride: int, before: int, dilation: int, step: float
 ) -> Float[Tensor, "..."]:
     """The largest end among the cells that reach each of `out` cells of a transposed window; NOTHING where none does.
@@ -57,16 +57,16 @@ def slid_back(
     span = (kernel - 1) * dilation + 1
     more = math.ceil(span / stride) + 1
     tail = max(0, math.ceil((out + span) / stride) - ends.shape[dim]) + 1
-    wide = continued(ends, dim, more, tail, step)
+    wide = extend_ends(ends, dim, more, tail, step)
     shape = list(wide.shape)
     shape[dim] = (wide.shape[dim] - 1) * stride + 1
-    spread = wide.new_full(shape, NOTHING)
+    spread = wide.new_full(shape, NOT_SEEN)
     spread.index_copy_(dim, torch.arange(wide.shape[dim]) * stride, wide)
     start = before - (span - 1) + more * stride
     return spread.narrow(dim, start, out - 1 + span).unfold(dim, span, 1)[..., ::dilation].amax(-1)
 
 
-def tapped(ends: Float[Tensor, "..."], dim: int, out: int, mode: str, corners: bool) -> Float[Tensor, "..."]:
+def interpolation_taps(ends: Float[Tensor, "..."], dim: int, out: int, mode: str, corners: bool) -> Float[Tensor, "..."]:
     """The largest end among the cells from which each of `out` cells is interpolated; taps of weight zero do not count.
 
     `mode` is nearest, exact, bilinear or bicubic, as torch defines them.
@@ -86,7 +86,7 @@ def tapped(ends: Float[Tensor, "..."], dim: int, out: int, mode: str, corners: b
     return torch.stack(chosen).amax(0)
 
 
-def binned(ends: Float[Tensor, "..."], dim: int, out: int) -> Float[Tensor, "..."]:
+def adaptive_bins(ends: Float[Tensor, "..."], dim: int, out: int) -> Float[Tensor, "..."]:
     """The largest end in each of `out` bins of an adaptive pooling, which overlap where the cells do not divide evenly."""
     count = ends.shape[dim]
     bins = [(place * count // out, -(-(place + 1) * count // out)) for place in range(out)]
