@@ -13,7 +13,8 @@ from microtome.numerics.receptive.effective import sum_gradients
 
 TITLE = "Effective receptive field, ResNet-50, 224 px, 8 images"
 TIMED = (
-    "From 8 normalised images to the summed field. Ours: `input_gradients` and `sum_gradients` on `specimen.on(device)`, what the erf analysis "
+    "From 8 normalised images to the summed field. Ours: `input_gradients` and `sum_gradients` on "
+    "`specimen.on(device)`, what the erf analysis "
     "calls for each batch. Bare: the network's own forward pass with one hook and `torch.autograd.grad` of the same cell by the "
     "input, in the same memory layout, parameters frozen, nothing else. Building and copying the network is timed for nobody."
 )

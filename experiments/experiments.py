@@ -166,7 +166,8 @@ def docs_page(said: dict[str, Any]) -> str:
     """The page of the documentation that tells of a removal.json."""
     parts = [
         _HEAD,
-        f"Measured on {said['date']} with torch {said['torch']}, one thread, learning from scenes of seed {TRAINING_SEED} and judged on others "
+        f"Measured on {said['date']} with torch {said['torch']}, one thread, learning from scenes of seed "
+        f"{TRAINING_SEED} and judged on others "
         f"(seed {TEST_SEED}). In brackets: 95 % Wilson intervals. *Lost* is the mean over the seeds of what the whole network got right "
         "and the cut one did not, with a bootstrap interval over the scenes.",
     ]

@@ -67,7 +67,8 @@ def docs_page(said: dict[str, Any]) -> str:
     parts = [
         _HEAD,
         f"Measured on {said['date']} with torch {said['torch']}, one thread; judged on {said['sweeps'][0]['judged']:,} pictures of another "
-        f"seed ({TEST_SEED}) than those learnt from ({TRAINING_SEED}). Per cent; in brackets the 95 % interval of Student over the seeds, which are "
+        f"seed ({TEST_SEED}) than those learnt from ({TRAINING_SEED}). Per cent; in brackets the 95 % interval of "
+        "Student over the seeds, which are "
         "first weights, order and augmentation. *Without each branch*: how many of the objects' pixels are right, mean over seeds, when "
         "the kernel of one atrous branch is set to zero in the trained networks, in the order of the rates, on the first "
         f"{BRANCH_TEST_COUNT} pictures.",

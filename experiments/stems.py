@@ -172,8 +172,10 @@ def docs_page(said: dict[str, Any]) -> str:
         "\n\n".join(
             [
                 _HEAD,
-                f"Networks with the options {options}; {found['epochs']} epochs over {found['count']:,} scenes (seed {TRAINING_SEED}), judged on "
-                f"{found['judged']:,} others (seed {TEST_SEED}), {found['seeds']} seeds side by side; measured on {said['date']} with torch "
+                f"Networks with the options {options}; {found['epochs']} epochs over {found['count']:,} scenes (seed "
+                f"{TRAINING_SEED}), judged on "
+                f"{found['judged']:,} others (seed {TEST_SEED}), {found['seeds']} seeds side by side; measured on "
+                f"{said['date']} with torch "
                 f"{said['torch']}, one thread. In brackets: 95 % Wilson intervals over the scenes; the untrained twins' mean.",
                 result_table(found),
                 "```sh\npython -m experiments.stems --out runs/stems --figures docs/figures\n```",

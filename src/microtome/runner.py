@@ -70,7 +70,10 @@ def whose(analysis: str) -> str:
     """Whom to tell of a fault in an analysis: its package."""
     if analysis not in catalog.plugin_names():
         return "a fault of microtome; please report it"
-    return f"a fault of the plug-in {catalog.analysis_entry(analysis).module.partition('.')[0]}; report it there, or leave it out: --skip {analysis}"
+    return (
+        f"a fault of the plug-in {catalog.analysis_entry(analysis).module.partition('.')[0]}; "
+        f"report it there, or leave it out: --skip {analysis}"
+    )
 
 
 def ignore(event: Event) -> None:

@@ -189,7 +189,8 @@ class Position(Analysis):
             fits, others = (found[name].values for name in ("bias_r2_by_head", "twin_bias_r2_by_head"))
             known = ~np.isnan(fits)
             said.append(
-                f"a Gaussian explains more than {100 * MIN_GAUSSIAN_R2:.0f} % of the learned bias in {int((fits > MIN_GAUSSIAN_R2).sum())} of "
+                f"a Gaussian explains more than {100 * MIN_GAUSSIAN_R2:.0f} % of the learned bias in "
+                f"{int((fits > MIN_GAUSSIAN_R2).sum())} of "
                 f"{int(known.sum())} heads (untrained twin {int((others > MIN_GAUSSIAN_R2).sum())})"
                 if known.any()
                 else f"the learned biases of its {fits.shape[0]} layers are flat, or their windows too small for a fit"

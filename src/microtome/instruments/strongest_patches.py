@@ -195,5 +195,14 @@ def grid_position(window: PatchWindow, cell: Values) -> tuple[Values, Values]:
 
 
 __all__ = [
-    "PatchWindow", "choose_units", "crop_patches", "crop_patch", "nonzero_peaks", "grid_position", "mean_colour", "strongest_activations", "shrunk_size", "patch_windows",
-]  # fmt: skip
+    "PatchWindow",
+    "choose_units",
+    "crop_patch",
+    "crop_patches",
+    "grid_position",
+    "mean_colour",
+    "nonzero_peaks",
+    "patch_windows",
+    "shrunk_size",
+    "strongest_activations",
+]

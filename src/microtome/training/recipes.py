@@ -38,7 +38,7 @@ class TrainingRecipe:
         return self.network in networks.SEGMENTING
 
     def json(self) -> dict[str, Any]:
-        """All fields as plain values; `_LATER_RECIPES` ones only where they say something, so that older runs and cards stay what they were."""
+        """All fields as plain values; those of `_LATER_RECIPES` only where set, so that older runs and cards stay what they were."""
         options = {name: list(value) if isinstance(value, tuple) else value for name, value in self.options.items()}
         said = asdict(self) | {"without": list(self.without), "edits": list(self.edits), "options": options}
         return {name: value for name, value in said.items() if name not in _LATER_RECIPES or value not in (None, [], {}, False)}

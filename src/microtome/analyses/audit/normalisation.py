@@ -92,7 +92,8 @@ def check_uneven_gradient(subject: Subject) -> Fault | str | None:
     return Fault(
         tuple(one.layer for one in hit),
         f"{len(hit)} of {len(found)} group norms that follow a layer could be nearer to a gain of 1, on noise; most, {worst.layer}: "
-        f"the gradient's power is multiplied by {worst.gains[worst.now]:.3g} with {_groups_text(worst.now)}, with {_groups_text(worst.best)} by "
+        f"the gradient's power is multiplied by {worst.gains[worst.now]:.3g} with {_groups_text(worst.now)}, with "
+        f"{_groups_text(worst.best)} by "
         f"{worst.gains[worst.best]:.3g}{left}",
         edit=regroup_edit(hit),
         gains=tuple(hit),

@@ -301,7 +301,9 @@ def _to_arrays(
         "theory": array(np.array([theory[n].size if n in theory else whole for n in names]), ("layer", "axis"), "px", both, "theory"),
         "mass": array(mass, ("layer", "scale"), "share of the field", layers | scales, "mass within"),
         "area": array(ratios, ("layer", "measure"), "share of the picture", layers | shares, "square that holds"),
-        "used": array(np.array([fraction_holding(own[n], 0.95) for n in names]), ("layer",), "share of the picture", layers, "pixels with 95 %"),
+        "used": array(
+            np.array([fraction_holding(own[n], 0.95) for n in names]), ("layer",), "share of the picture", layers, "pixels with 95 %"
+        ),
         "zero": array(np.array([float((own[n] == 0).mean()) for n in names]), ("layer",), "share of the picture", layers),
         "total": array(np.array([float(np.abs(own[n]).sum()) for n in names]), ("layer",), "target per input", layers),
     }  # fmt: skip

@@ -139,7 +139,10 @@ class Frontend(Analysis):
         said = f"{name}, {kind} of {found['dead'].size} filters: {int(found['dead'].values.sum())} dead (untrained twin "
         said += f"{int(found['twin_dead'].values.sum())})"
         if float(value.sel(criterion=ABOVE_NYQUIST)) > 0:
-            said += f"; {both(ABOVE_NYQUIST)} of a filter's energy lies above the {_nyquist_frequency(found):.3g} cycles/px that its stride carries, "
+            said += (
+                f"; {both(ABOVE_NYQUIST)} of a filter's energy lies above the {_nyquist_frequency(found):.3g} cycles/px "
+                "that its stride carries, "
+            )
             said += f"and {both(ABOVE_NYQUIST_NATURAL)} of its answer to natural pictures"
         advice = [str(text) for text, flagged in zip(found["verdict"].values, found["finding"].values, strict=True) if flagged]
         if advice:
@@ -152,7 +155,8 @@ class Frontend(Analysis):
             "Spectra are of the filters alone: what the activation after them adds, and what a blur before the stride takes away, is "
             "not in them.",
             "Kernels of a few pixels see frequencies coarsely: a 3 x 3 filter cannot tell neighbouring frequencies apart.",
-            f"Low is up to {LOW_FREQUENCY:.3g} cycles/px, high from {HIGH_FREQUENCY:.3g}; a filter is dead below a share of the RMS that three quarters of "
+            f"Low is up to {LOW_FREQUENCY:.3g} cycles/px, high from {HIGH_FREQUENCY:.3g}; a filter is dead below a "
+            "share of the RMS that three quarters of "
             "all filters stay under, with the batch norm after it as well where there is one.",
         ]
         if found["stem"].sel(part="channels").item() not in (1, 3):

@@ -75,7 +75,8 @@ def _judge_aliasing(value: Numbers, twin: Numbers, side: int, stride: int) -> Ve
     if stride < 3 or value[ABOVE_NYQUIST] - value[HALVED_STRIDE] < 0.1:
         return False, "random filters fold more"
     return True, (
-        f"Stride {stride} folds {value[ABOVE_NYQUIST]:.0%} of a filter's energy, stride {-(-stride // 2)} would fold {value[HALVED_STRIDE]:.0%}: "
+        f"Stride {stride} folds {value[ABOVE_NYQUIST]:.0%} of a filter's energy, stride {-(-stride // 2)} would fold "
+        f"{value[HALVED_STRIDE]:.0%}: "
         f"halve the stride and train anew (microtome edit SPECIMEN front_end:stride={-(-stride // 2)}), or blur before it."
     )
 
@@ -84,7 +85,8 @@ def _judge_rim(value: Numbers, twin: Numbers, side: int) -> Verdict:
     inner = smaller_kernel(side)
     if side > 3 and value[INNER_KERNEL] > 0.95 > twin[INNER_KERNEL]:
         return True, (
-            f"The inner {inner} x {inner} weights hold {value[INNER_KERNEL]:.0%} of the energy (untrained twin {twin[INNER_KERNEL]:.0%}): a kernel "
+            f"The inner {inner} x {inner} weights hold {value[INNER_KERNEL]:.0%} of the energy (untrained twin "
+            f"{twin[INNER_KERNEL]:.0%}): a kernel "
             f"of that size would do (front_end:kernel={inner})."
         )
     return False, f"of the inner {inner} x {inner}" + (": the whole kernel is used" if side > 1 else "")

@@ -55,8 +55,11 @@ def dense_blocks(readers: Sequence[ReaderLike], parents: Sequence[frozenset[int]
         smaller = [
             other
             for other in byset
-            if other < one and all(_derives_from(run.source, {readers[place].source for place in byset[other]}, parents) for run in one - other)
-        ]  # fmt: skip
+            if other < one
+            and all(
+                _derives_from(run.source, {readers[place].source for place in byset[other]}, parents) for run in one - other
+            )
+        ]
         if smaller:
             before[one] = max(smaller, key=len)
     chains: dict[frozenset[ChannelRun], list[frozenset[ChannelRun]]] = {}
