@@ -105,8 +105,8 @@ def unusable_plugins() -> list[plugins.Broken]:
         try:
             found.load()()
         except Exception as error:  # whatever a foreign module does when it is imported
-            package, reason = plugins.package_named(name), plugins.describe(error)
-            listed.append(plugins.Broken(name, package, reason, f"Mend {found.module}, or uninstall the package."))
+            package, reason = plugins.package_named(name), plugins.describe_error(error)
+            listed.append(plugins.BrokenPlugin(name, package, reason, f"Mend {found.module}, or uninstall the package."))
     return listed
 
 

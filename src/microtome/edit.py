@@ -203,7 +203,7 @@ def rebuild(specimen: Specimen, records: Sequence[Mapping[str, Any]]) -> Specime
 
 
 def replace_module(net: nn.Module, path: str, module: nn.Module) -> None:
-    """Nothing; the module at `path` of `net` is replaced in place."""
+    """Replace the module at `path` of `net` in place."""
     parent, _, name = path.rpartition(".")
     setattr(net.get_submodule(parent), name, module)
 

@@ -16,7 +16,7 @@ GROUPS = ("microtome.analyses", "microtome.edits")
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenPlugin:
     """A plug-in that cannot be used: its name, the package it comes from, why, and what would help."""
 
     name: str
@@ -30,20 +30,24 @@ class Broken:
         return f"The plug-in '{self.name}' of {self.package} cannot be used: {self.reason}. {self.remedy}"
 
 
-def read(group: str, parse: Callable[[Path, str], E | None], taken: set[str]) -> tuple[dict[str, E], list[Broken]]:
+def read_plugins(
+    group: str, parse: Callable[[Path, str], E | None], taken: set[str]
+) -> tuple[dict[str, E], list[BrokenPlugin]]:
     """What the entry points of one group hold, by name, and those that cannot be read; names that are `taken` are refused."""
     entries: dict[str, E] = {}
-    broken: list[Broken] = []
+    broken: list[BrokenPlugin] = []
     for point in sorted(importlib.metadata.entry_points(group=group), key=lambda point: point.name):
         try:
             if point.name in taken or point.name in entries:
                 raise _Refused("the name is taken", "Give the file and its entry point another name.")
             entries[point.name] = _read_point(point, parse)
         except _Refused as refused:
-            broken.append(Broken(point.name, package_of(point), refused.reason, refused.remedy))
+            broken.append(BrokenPlugin(point.name, package_of(point), refused.reason, refused.remedy))
         except Exception as error:  # whatever a foreign file does while it is found and parsed
             broken.append(
-                Broken(point.name, package_of(point), describe(error), f"Mend {point.module}, or uninstall the package.")
+                BrokenPlugin(
+                    point.name, package_of(point), describe_error(error), f"Mend {point.module}, or uninstall the package."
+                )
             )
     return entries, broken
 
@@ -59,7 +63,7 @@ def package_named(name: str) -> str:
     return package_of(points[0]) if points else "an unknown package"
 
 
-def describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An exception in one line: its class and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -32,7 +32,7 @@ from microtome.analysis import (
 from microtome.errors import BadOption, MicrotomeError, Unmeasurable, UsageError
 from microtome.finding import Finding
 from microtome.images import Images
-from microtome.plugins import describe
+from microtome.plugins import describe_error
 from microtome.scan import Pace, discard_tally, resolve_device
 from microtome.specimen import Specimen
 from microtome.store import Store
@@ -304,7 +304,7 @@ class _Run:
         trace = "".join(traceback.format_exception(error))
         with log.open("a", encoding="utf-8") as file:
             file.write(f"{moment} {analysis} of {specimen or 'all specimens'}\n{trace}\n")
-        self.failed(specimen, analysis, f"{describe(error)} ({whose(analysis)}; traceback in {log})")
+        self.failed(specimen, analysis, f"{describe_error(error)} ({whose(analysis)}; traceback in {log})")
 
     def failed(self, specimen: str, analysis: str, reason: str) -> None:
         """Write down a failure, and go on."""

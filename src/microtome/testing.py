@@ -141,7 +141,7 @@ def _resumed(analysis: Analysis, specimen: Specimen, images: Images, keep: Path)
 
 
 def check_equal(one: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
-    """Nothing, where both hold the same arrays to the bit.
+    """Check that both hold the same arrays to the bit.
 
     Raises:
         Unlawful: a name, shape or value differs; the message says where and by how much.

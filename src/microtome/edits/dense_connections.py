@@ -118,7 +118,7 @@ class DenseConnections(Edit):
         return [chain for chain in _chains(specimen) if not self.stages or chain.stage in self.stages]
 
     def _connect(self, net: nn.Module, path: str, chains: list[_Chain]) -> None:
-        """Nothing; the sequence at `path` becomes one that keeps its maps and hands them on."""
+        """Replace the sequence at `path` by one that keeps its maps and hands them on."""
         sequence = net.get_submodule(path)
         assert isinstance(sequence, nn.Sequential)
         shelf, like = Shelf(), next(net.parameters())

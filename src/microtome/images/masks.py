@@ -53,7 +53,7 @@ class MaskFile:
         return orient_mask(self._object(picture), header, f"its mask {self.path.name}")
 
     def fits(self, header: Header) -> None:
-        """Nothing, if the file's own header says that it has the size of the picture with that header.
+        """Check that the file's own header gives the size of the image with that header.
 
         Raises:
             ImagesError: with the reason alone.

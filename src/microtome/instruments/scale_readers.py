@@ -124,7 +124,7 @@ def _by_input(layer: nn.Module, product: Tensor) -> Tensor:
 
 
 def _scale_inputs(layer: nn.Module, factor: Tensor) -> None:
-    """Nothing; the weights that read each unit are multiplied by its factor."""
+    """Multiply the weights that read each unit by its factor, in place."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     if isinstance(layer, nn.modules.conv._ConvTransposeNd):  # pyright: ignore[reportPrivateUsage]

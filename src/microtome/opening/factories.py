@@ -116,7 +116,7 @@ def own_facts(name: str) -> OwnFacts:
     mini = "it is of the mini zoo, which has its families by design"
     reason = mini if is_mini(name) else f"{name} is a network of the '{family}' kind in the literature"
     try:
-        labels = house.card(name).get("labels")
+        labels = house.weights_card(name).get("labels")
     except CheckpointError:  # the architecture can be had without the weights
         labels = None
     return OwnFacts(family, reason, tuple(str(label) for label in labels) if labels else None)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @contextmanager
 def slow_attention() -> Generator[None]:
-    """Nothing; meanwhile `nn.TransformerEncoderLayer` runs its modules one by one, not a fused kernel that skips every hook."""
+    """Inside, `nn.TransformerEncoderLayer` runs its modules one by one, not a fused kernel that skips every hook."""
     mha = cast(Any, torch.backends).mha
     before = bool(mha.get_fastpath_enabled())
     mha.set_fastpath_enabled(False)

@@ -68,7 +68,7 @@ class Taps:
         return {name: (self.activations[name].detach(), self._last[name]) for name in self._names}
 
     def check(self) -> None:
-        """Nothing; raises WatchError if the last gradient of some layer was zero everywhere."""
+        """Raise WatchError if the last gradient of some layer was zero everywhere."""
         silent = [name for name, slope in self._last.items() if not bool(slope.any())]
         if silent:
             raise WatchError(f"The gradient is zero everywhere at {', '.join(silent)}: nothing after it reads those values.")
