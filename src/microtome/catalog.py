@@ -80,24 +80,25 @@ class EditEntry:
 def analysis_entries() -> dict[str, Entry]:
     """Every analysis by name, our own first, then those of installed packages that can be read."""
     own = _own(ENTRY_POINT_GROUP, _read_analysis_file)
-    return own | plugins.read(ENTRY_POINT_GROUP, _read_analysis_file, set(own))[0]
+    return own | plugins.read_plugins(ENTRY_POINT_GROUP, _read_analysis_file, set(own))[0]
 
 
 @functools.cache
 def edit_entries() -> dict[str, EditEntry]:
     """Every edit by name, our own first, then those of installed packages that can be read."""
     own = _own(EDIT_GROUP, _read_edit_file)
-    return own | plugins.read(EDIT_GROUP, _read_edit_file, set(own))[0]
+    return own | plugins.read_plugins(EDIT_GROUP, _read_edit_file, set(own))[0]
 
 
 @functools.cache
-def broken_plugins() -> tuple[plugins.Broken, ...]:
+def broken_plugins() -> tuple[plugins.BrokenPlugin, ...]:
     """The plug-ins that cannot be read, each with its package, the reason and the remedy."""
-    analyses = plugins.read(ENTRY_POINT_GROUP, _read_analysis_file, set(_own(ENTRY_POINT_GROUP, _read_analysis_file)))[1]
-    return (*analyses, *plugins.read(EDIT_GROUP, _read_edit_file, set(_own(EDIT_GROUP, _read_edit_file)))[1])
+    analyses = plugins.read_plugins(ENTRY_POINT_GROUP, _read_analysis_file, set(_own(ENTRY_POINT_GROUP, _read_analysis_file)))
+    edits = plugins.read_plugins(EDIT_GROUP, _read_edit_file, set(_own(EDIT_GROUP, _read_edit_file)))
+    return (*analyses[1], *edits[1])
 
 
-def unusable_plugins() -> list[plugins.Broken]:
+def unusable_plugins() -> list[plugins.BrokenPlugin]:
     """The plug-ins that cannot be read, imported or made with their defaults; imports those of other packages."""
     listed = list(broken_plugins())
     for name in plugin_names():
