@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import nn
 
+from microtome import networks
 from microtome._torchvision import timm, torchvision
 from microtome.errors import BadOption, CheckpointError, SpecimenError, UnknownName, did_you_mean
 from microtome.specimen.families import Family
@@ -81,22 +82,22 @@ class Factory:
 
 def own_names() -> tuple[str, ...]:
     """The names of microtome's own networks, the mini zoo first."""
-    return tuple(str(name) for name in (*_networks().SHIPPED, *_networks().LITERATURE))
+    return tuple(str(name) for name in (*networks.SHIPPED, *networks.LITERATURE))
 
 
 def is_mini(name: str) -> bool:
     """Whether a network of our own is one of the small ones that have weights."""
-    return name in _networks().SHIPPED
+    return name in networks.SHIPPED
 
 
 def own_recipe(factory: "Factory") -> dict[str, Any]:
     """The recipe's name, and its size where the network was built for one."""
-    return dict(_networks().input_recipe(_bare_name(factory.name), factory.options))
+    return dict(networks.input_recipe(_bare_name(factory.name), factory.options))
 
 
 def own_weights(name: str) -> Path:
     """The weights file of one of microtome's own networks."""
-    return Path(_networks().weights(_bare_name(name)))
+    return Path(networks.weights_file(_bare_name(name)))
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class OwnFacts:
 
 def own_facts(name: str) -> OwnFacts:
     """Family and labels of one of microtome's own networks; labels only where its weights' card is installed."""
-    house = _networks()
+    house = networks
     name = _bare_name(name)
     family = house.FAMILIES.get(name)
     mini = "it is of the mini zoo, which has its families by design"
@@ -120,10 +121,6 @@ def own_facts(name: str) -> OwnFacts:
     except CheckpointError:  # the architecture can be had without the weights
         labels = None
     return OwnFacts(family, reason, tuple(str(label) for label in labels) if labels else None)
-
-
-def _networks() -> Any:
-    return importlib.import_module("microtome.networks")
 
 
 def _bare_name(name: str) -> str:
@@ -137,7 +134,7 @@ def own_factory(name: str, options: dict[str, Any]) -> Factory:
     if bare not in own_names():
         raise UnknownName(f"microtome has no network '{bare}'." + did_you_mean(bare, own_names()))
     written = _parse_arguments(name, f"microtome:{name}")[1] if bare != name else {}
-    return Factory("microtome", f"microtome:{name}", lambda **opts: _networks().build(bare, **opts), {**written, **options})
+    return Factory("microtome", f"microtome:{name}", lambda **opts: networks.build(bare, **opts), {**written, **options})
 
 
 def timm_factory(name: str, options: dict[str, Any]) -> Factory:
