@@ -111,13 +111,12 @@ class OwnFacts:
 
 def own_facts(name: str) -> OwnFacts:
     """Family and labels of one of microtome's own networks; labels only where its weights' card is installed."""
-    house = networks
     name = _bare_name(name)
-    family = house.FAMILIES.get(name)
+    family = cast("Family | None", networks.FAMILIES.get(name))
     mini = "it is of the mini zoo, which has its families by design"
     reason = mini if is_mini(name) else f"{name} is a network of the '{family}' kind in the literature"
     try:
-        labels = house.weights_card(name).get("labels")
+        labels = networks.weights_card(name).get("labels")
     except CheckpointError:  # the architecture can be had without the weights
         labels = None
     return OwnFacts(family, reason, tuple(str(label) for label in labels) if labels else None)
