@@ -216,12 +216,16 @@ def _cluttered(back: Floats, rng: np.random.Generator, clutter: float, palette: 
         centre = np.array([draw[5] * 2 * cols, draw[6] * 2 * rows])
         turn, reach = np.pi * draw[7], side * (0.05 + 0.09 * draw[8])
         along = np.array([np.cos(turn), np.sin(turn)])
-        _drawn(pen, number % 5, fill, centre, along * reach, draw[9:], max(1, round(side * (0.006 + 0.010 * draw[9]))))
+        _plotted_tensors(
+            pen, number % 5, fill, centre, along * reach, draw[9:], max(1, round(side * (0.006 + 0.010 * draw[9])))
+        )
     drawn = np.asarray(sheet.reduce(2), dtype=np.float32) / 255
     return back + (drawn - plain.astype(np.float32) / 255)
 
 
-def _drawn(pen: ImageDraw.ImageDraw, kind: int, fill: tuple[int, ...], centre: Any, along: Any, draw: Any, width: int) -> None:
+def _plotted_tensors(
+    pen: ImageDraw.ImageDraw, kind: int, fill: tuple[int, ...], centre: Any, along: Any, draw: Any, width: int
+) -> None:
     """One distractor onto the sheet; `along` is its half axis in sheet pixels."""
     across = np.array([-along[1], along[0]])
     if kind == 0:  # a blob at least twice as long as wide, with a wavy outline
