@@ -2,7 +2,8 @@
 
 Source: Kim et al. 2021, "Dead Pixel Test Using Effective Receptive Field", arXiv:2108.13576: torchvision's networks with their first
 ImageNet weights (IMAGENET1K_V1, identified by their top-5 accuracies), 224 px, 1,000 validation images, the middle position of the
-last map (counted from 1: 4, 4 of 7 x 7), mean over units, positive part; a Gaussian with free centre by least squares. There x runs along columns.
+last map (counted from 1: 4, 4 of 7 x 7), mean over units, positive part; a Gaussian with free centre by least squares. There x runs
+along columns.
 """
 
 from collections.abc import Sequence
