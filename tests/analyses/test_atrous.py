@@ -41,9 +41,7 @@ def test_the_mini_deeplab_is_what_the_rule_makes_it() -> None:
     assert (taps.value, taps.at) == (found["valid"].values[mine][2], "aspp.branches.3.conv")
     assert found.key("rate over map side").value == 7 / 16 and found.key("suggested rate").value == 7
     assert [star.value, star.baseline] == found["on_star"].values[0].tolist() and star.at == "aspp"
-    assert found.headline == (
-        "The largest rate, 7 (aspp.branches.3.conv), has 50.2% of its taps on the 16 x 16 map; suggested rate 7."
-    )
+    assert found.headline == "aspp.branches.3.conv at rate 7 has 50.2% of its taps on the 16 x 16 map; suggested rate 7."
 
 
 def test_rates_of_other_sizes() -> None:
@@ -116,7 +114,7 @@ def test_a_dilated_stage_without_branches() -> None:
     found = Atrous()(mt.open("timm:resnet18", weights=None, output_stride=8, recipe={"size": 64}))
     assert "points" not in found.arrays and [panel.kind for panel in found.panels] == ["Bars", "Table"]
     assert found.key("dilated convolutions").value == 7 and found["picture"].values.tolist() == [64, 64]
-    assert found.headline == "The largest rate, 4 (layer4.0.conv2), has 44.4% of its taps on the 8 x 8 map; suggested rate 3."
+    assert found.headline == "layer4.0.conv2 at rate 4 has 44.4% of its taps on the 8 x 8 map; suggested rate 3."
     assert "Rates, taps and fields of view are design: the untrained twin has the same." in found.caveats
     assert any("no parallel branches" in caveat for caveat in found.caveats)
 
@@ -163,7 +161,7 @@ def test_what_is_not_listed_is_counted() -> None:
             return torch.conv2d(self.conv(x), torch.ones(2, 4, 3, 3), dilation=2)
 
     found = Atrous()(mt.open(Mixed().eval(), recipe={"size": (12, 20), **PLAIN}))
-    assert found.headline.startswith("The largest rate, 2 x 3 (conv), has ") and "on the 12 x 20 map" in found.headline
+    assert found.headline.startswith("conv at rate 2 x 3 has ") and "on the 12 x 20 map" in found.headline
     assert found.facts["not_listed"] == 1
     assert any(caveat.startswith("Not listed: 1 dilated convolution (called as functions") for caveat in found.caveats)
 

@@ -137,10 +137,8 @@ class Atrous(Analysis):
         taps, suggestion = finding.key("taps on the map"), finding.key("suggested rate").text
         rate, side = _pair_text(finding["rate"].values[index]), _pair_text(finding["side"].values[index], " x ")
         if isnan(taps.value):
-            return f"The largest rate, {rate} ({taps.at}), is for a {side} map; suggested rate {suggestion}."
-        return (
-            f"The largest rate, {rate} ({taps.at}), has {taps.text} of its taps on the {side} map; suggested rate {suggestion}."
-        )
+            return f"{taps.at} has rate {rate} on a {side} map; suggested rate {suggestion}."
+        return f"{taps.at} at rate {rate} has {taps.text} of its taps on the {side} map; suggested rate {suggestion}."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         names = [name.partition("/")[2] for name in finding.arrays if name.startswith("shown/")]
@@ -199,7 +197,7 @@ def _star_caveats(finding: Finding) -> list[str]:
 
 
 def _largest(finding: Finding) -> int:
-    """The index of the dilated convolution with the largest rate for its map, of the first group of branches if there is conv."""
+    """The index of the dilated convolution with the largest rate for its map, of the first group of branches if there is one."""
     ratio = finding["ratio"].values.copy()
     if "points" in finding:
         ratio[finding["group"].values != str(finding["points"].coords["part"].values[0])] = -1

@@ -1,4 +1,4 @@
-"""Pixels with weaker gradients than their neighbours, with a forecast from strides and the layers responsible.
+"""Pixels with weaker gradients than their neighbours, and the layers responsible for them.
 
 A kernel whose size its stride does not divide reads some pixels more often than others (3 x 3 at stride 2: once, twice, once, twice;
 1 x 1 at stride 2: every other one never). Through a stack of layers this becomes a grid of weak, or even dead, pixels. Three

@@ -1,4 +1,4 @@
-"""Spatial kernels as colours, and the fraction of them that is horizontal or vertical bands.
+"""Horizontal or vertical bands in spatial kernels, as colours and as an index.
 
 The kernel of every unit is factorised into three spatial maps, shown as red, green and blue; colours mean the same in every unit
 of a layer (red on top or left, green between, blue below or right), units are sorted by similarity and grouped. The index A is

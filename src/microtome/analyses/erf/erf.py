@@ -1,4 +1,4 @@
-"""Effective receptive fields on your images, with a Gaussian fit, theory and the untrained twin.
+"""Effective receptive fields on your images, with Gaussian fit, theory and untrained twin.
 
 The mean over units at one position is differentiated by the input; colours are averaged, the rule (positive part by default) is
 applied image by image, and images are summed. One forward pass serves all layers, each costs one backward pass. Beside the field:
@@ -180,13 +180,13 @@ class Erf(Analysis):
 
     def headline(self, finding: Finding) -> str:
         rows, columns, r2, used = finding.key_numbers[:4]
-        start = f"Untrained weights: {rows.at}" if finding.trained is False else rows.at
+        start = "Untrained weights, effective" if finding.trained is False else "Effective"
         if not r2.value >= MIN_R2:
-            return f"{start} has no Gaussian field (R² {r2.text}); {used.text} of the pixels hold 95% of it."
+            return f"{start} receptive field of {rows.at} is not Gaussian (R² {r2.text}); {used.text} of the pixels hold 95%."
         twin = ""
         if rows.baseline_text and columns.baseline_text:
             twin = f" (untrained twin {format_value(rows.baseline)} × {columns.baseline_text})"
-        return f"{start} has an effective receptive field of σ = {format_value(rows.value)} × {columns.text}{twin}."
+        return f"{start} receptive field of {rows.at}: σ {format_value(rows.value)} × {columns.text}{twin}."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         note = "Square root of the field, each tile on its own scale; below, the untrained twin on the same images."
