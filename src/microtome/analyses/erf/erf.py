@@ -182,7 +182,7 @@ class Erf(Analysis):
         rows, columns, r2, used = finding.key_numbers[:4]
         start = "Untrained weights, effective" if finding.trained is False else "Effective"
         if not r2.value >= MIN_R2:
-            return f"{start} receptive field of {rows.at} is not Gaussian (R² {r2.text}); {used.text} of the pixels hold 95%."
+            return f"{start} receptive field of {rows.at} is not Gaussian (R² {r2.text}); {used.text} of the pixels hold 95% of it."
         twin = ""
         if rows.baseline_text and columns.baseline_text:
             twin = f" (untrained twin {format_value(rows.baseline)} × {columns.baseline_text})"
