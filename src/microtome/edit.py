@@ -284,7 +284,7 @@ def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
     if kept.how == "no" or specimen.recipe.size != edited.recipe.size:
         return ""
     x = example_input(specimen.net, specimen.recipe)
-    one, two = (_answer(each, x, 0) for each in (specimen, edited))
+    one, two = (_predicted_score(each, x, 0) for each in (specimen, edited))
     if one is None or two is None or one.shape != two.shape or not bool(torch.isfinite(one).all()):
         return (
             "" if one is not None and two is not None and one.shape == two.shape else "does not give what the original gives."
@@ -293,7 +293,7 @@ def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
     finest = 0.0 if kept.within == 0 else max(kept.within, 8 * torch.finfo(one.dtype).eps)
     if gap <= finest * max(spread, float(one.abs().max())):
         return ""
-    again = _answer(specimen, x, 1)
+    again = _predicted_score(specimen, x, 1)
     if again is not None and not torch.equal(one, again):
         return (
             "cannot be held to its promise: the network answers by chance, for the same picture each time otherwise (MT303?)."
@@ -301,7 +301,7 @@ def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
     return f"should preserve the function {kept.how}, but outputs for noise differ by {gap:.3g}: a fault of this edit, please report it."
 
 
-def _answer(specimen: Specimen, x: Tensor, seed: int) -> Tensor | None:
+def _predicted_score(specimen: Specimen, x: Tensor, seed: int) -> Tensor | None:
     """What the network gives, with chance under a seed: some drop in evaluation as well."""
     with seed_generators(seed):
         return first_tensor(specimen.run(x))

@@ -194,7 +194,7 @@ def check_edit(edit: Edit, specimen: Specimen, images: Images, folder: Path, ste
         raise BrokenContract(f"{edit.name()}: the untrained twin has another structure.")
     if twin.digest() == edited.digest():
         raise BrokenContract(f"{edit.name()}: the untrained twin has the same weights.")
-    _trained(edit, specimen, edited, x, steps)
+    _trained_text(edit, specimen, edited, x, steps)
     return edited
 
 
@@ -244,7 +244,7 @@ def _kept(edit: Edit, edited: Specimen, x: torch.Tensor, folder: Path) -> None:
         raise BrokenContract(f"{edit.name()}: what was saved and opened again says something else of itself.")
 
 
-def _trained(edit: Edit, specimen: Specimen, edited: Specimen, x: torch.Tensor, steps: int) -> None:
+def _trained_text(edit: Edit, specimen: Specimen, edited: Specimen, x: torch.Tensor, steps: int) -> None:
     """Raises Unlawful where the copy cannot be trained, or no gradient reaches what the edit brought."""
     net = copy.deepcopy(edited.net).train().requires_grad_(True)
     old = {name: tuple(parameter.shape) for name, parameter in specimen.net.named_parameters()}

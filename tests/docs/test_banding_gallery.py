@@ -1,4 +1,4 @@
-"""The gallery of weight banding says what the mini networks give today."""
+"""The gallery of weight banding shows what the mini networks give today."""
 
 import re
 
@@ -10,7 +10,7 @@ from microtome.analyses.banding.banding import Banding
 from microtome.networks import NAMES
 from microtome.numerics.weights.banding import BANDED_A
 
-NUMBER = r"[+-]\d\.\d\d"
+NUMBER = r"-?\d+\.\d+"
 PAGE = (DOCS / "banding_gallery.md").read_text(encoding="utf-8")
 
 

@@ -78,7 +78,7 @@ def test_statistics_of_weights_set_by_hand() -> None:
     assert told.sel(measure="unit norm, spread").item() == pytest.approx(0)
 
 
-def test_density_integrates_to_the_share_it_shows() -> None:
+def test_density_integrates_to_the_fraction_it_shows() -> None:
     found = Weights(bins=16)(opened(seeded(plain)))
     width = np.diff(found["value"].values, axis=1)[:, :1]
     share = (found["density"].values * width).sum(1)
@@ -173,8 +173,11 @@ def test_roles_are_paired_by_name_and_then_by_nearest_name_of_the_same_kernel() 
 def test_an_untrained_network_gets_no_verdict_of_redundancy() -> None:
     specimen = mt.open("timm:resnet18", weights=None, recipe={"size": 64})
     found = Weights()(specimen)
-    assert "untrained: this is what chance gives" in found.headline
+    assert found.headline.startswith("Untrained: ")
     assert "redundan" not in found.headline
+    assert "These weights are untrained: the distances are what chance gives." in found.caveats
+    distance = found.key("W1/σ between neighbours")
+    assert distance.value < 0.02 and distance.baseline < 0.02
     assert [str(pair).split(" → ")[0].rpartition(".")[2] for pair in found["distance"].pair.values] == [
         str(pair).rpartition(".")[2] for pair in found["distance"].pair.values
     ]
@@ -190,11 +193,14 @@ def test_training_that_sets_neighbours_apart_is_told_from_chance() -> None:
     with torch.no_grad():
         net[6].weight.mul_(2)
     found = Weights()(opened(net))
-    assert found["trained"].item() == "unknown"
+    assert found.trained is None
+    assert "It is not known whether these weights are trained." in found.caveats
     far = found["distance"].sel(pair="4 → 6", measure="W1/σ").item()
     assert far > found["twin_largest"].sel(pair="4 → 6", measure="W1/σ").item()
-    assert "of 2 are further apart than in every twin" in found.headline
-    assert "only removal tells" in found.headline
+    pairs = found["distance"].sel(measure="W1/σ").values
+    assert found.key("W1/σ between neighbours").value == np.median(pairs)
+    over = (pairs > found["twin_largest"].sel(measure="W1/σ").values).sum()
+    assert found.key("pairs further apart than in every twin").value == over / 2 > 0
 
 
 def test_broken_weights_are_reported_and_never_averaged_away() -> None:
@@ -212,6 +218,10 @@ def test_broken_weights_are_reported_and_never_averaged_away() -> None:
     assert np.isnan(found["density"].sel(layer="2").values).all()
     assert np.isnan(found["distance"].sel(pair="2 → 4").values).all()
     assert set(found["ailing"].layer.values) == {"2", "4", "6"}
+    assert found.key("weight tensors with problems").value == 3
+    assert any(line.startswith("3 weight tensors with problems, the first being 2: ") for line in found.caveats)
+    alone = Weights(at=("6",))(opened(net))
+    assert alone.headline == "3 of 5 weight tensors with problems; no two neighbouring tensors could be compared."
     assert any(panel.question == "repair" for panel in found.panels)
 
 
@@ -219,7 +229,8 @@ def test_a_healthy_network_has_no_repair_table() -> None:
     found = Weights()(opened(seeded(plain)))
     assert "ailing" not in found.arrays
     assert all(panel.question != "repair" for panel in found.panels)
-    assert "no unit is zero, constant or not finite" in found.headline
+    assert found.key("weight tensors with problems").value == 0
+    assert found.key("weight tensors").value == 5
 
 
 def test_one_unit_layers_linear_nets_and_half_precision_are_read() -> None:
@@ -297,7 +308,7 @@ def test_the_8_bit_origin_of_a_real_network_is_found() -> None:
 
 def test_a_layer_inside_another_chosen_one_is_not_compared_with_itself(net: mt.Specimen) -> None:
     found = Weights(at=("blocks.*",))(net)
-    assert found["group"].values.tolist() == ["blocks.0", "blocks.1", "blocks.2"]
+    assert found.facts["groups"] == ["blocks.0", "blocks.1", "blocks.2"]
     assert (found["w1_over_sigma"].values > 0).all()
 
 

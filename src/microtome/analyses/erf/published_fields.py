@@ -1,8 +1,9 @@
-"""Widths of effective receptive fields that were published, to stand beside what is measured.
+"""Published widths of effective receptive fields, for comparison.
 
 Source: Kim et al. 2021, "Dead Pixel Test Using Effective Receptive Field", arXiv:2108.13576: torchvision's networks with their first
-ImageNet weights (IMAGENET1K_V1, told by their top-5 accuracies), 224 px, 1,000 validation images, the last map's middle cell (counted
-from 1: 4, 4 of 7 x 7), mean over units, positive part; a Gaussian with free centre by least squares. There x runs along columns.
+ImageNet weights (IMAGENET1K_V1, identified by their top-5 accuracies), 224 px, 1,000 validation images, the middle position of the
+last map (counted from 1: 4, 4 of 7 x 7), mean over units, positive part; a Gaussian with free centre by least squares. There x runs
+along columns.
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ PUBLISHED: dict[str, PublishedField] = {
 }
 
 
-def published_field(name: str) -> tuple[str, PublishedField] | None:
+def published_row(name: str) -> tuple[str, PublishedField] | None:
     """The row for a network by its name in torchvision or timm ("timm:resnet50.tv_in1k"), with the row's own name; None for others."""
     library, _, rest = name.partition(":")
     stem = rest.partition(".")[0]
@@ -42,7 +43,7 @@ def published_field(name: str) -> tuple[str, PublishedField] | None:
 
 
 def has_published_weights(name: str, weights: str) -> bool:
-    """Whether a network that `published_field` knows has the weights that were measured there, as far as names tell."""
+    """Whether a network that `published_row` knows has the weights measured there, judged by the names."""
     library, _, rest = name.partition(":")
     return (
         WEIGHTS in weights
@@ -51,9 +52,13 @@ def has_published_weights(name: str, weights: str) -> bool:
     )
 
 
-def compare_with_published(name: str, same: bool, there: Sequence[float], here: Sequence[float]) -> str:
-    """The published σ (row, col) beside the measured one, and whether they should agree."""
-    why = "the same weights, other pictures" if same else "those were ImageNet weights, not these, so they need not agree"
+def compare_with_published(name: str, weights: str, there: Sequence[float], here: Sequence[float]) -> str:
+    """The published σ (row, col) beside the measured one; `weights` is "same" or "other"."""
+    why = (
+        "the same weights, other images"
+        if weights == "same"
+        else "those were ImageNet weights, not these, so they need not agree"
+    )
     return (
         f"Published σ of {name} (Kim et al. 2021, torchvision's first ImageNet weights, 1,000 validation images): "
         f"{there[0]:.1f} x {there[1]:.1f} px; here {here[0]:.1f} x {here[1]:.1f} px: {why}."
