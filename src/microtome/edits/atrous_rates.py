@@ -1,4 +1,4 @@
-"""Gives dilated convolutions other rates, with the padding that keeps their maps as large as they were; the weights stay.
+"""Sets the rates of dilated convolutions to fit the map; weights and shapes stay.
 
 Without `rates` they are set by the size of the map: parallel branches (atrous spatial pyramid pooling) share the largest rate whose
 outermost tap reaches the border from the middle of the map, r_max · (1/n, 2/n, …, 1) with r_max = floor((M - 1) / 2) for 3 x 3; other
@@ -35,7 +35,7 @@ class AtrousRates(Edit):
         (), "the dilated convolutions, or layers that hold them: names, globs or aliases; all by default"
     )
     rates: tuple[int, ...] = option((), "the rates, in the order in which the branches run; by the size of the map by default")
-    size: int = option(0, "side of the picture for which rates are set, in px; 0: the network's own", low=0, high=8192)
+    size: int = option(0, "side of the image for which rates are set, px; 0: the network's own", low=0, high=8192)
 
     def refusal(self, specimen: Specimen) -> str:
         found = dilated_convolutions(specimen)

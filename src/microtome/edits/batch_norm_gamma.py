@@ -1,4 +1,4 @@
-"""Sets the scales γ of batch norms by a policy: moved into the weights that read them, or zero at the end of residual branches.
+"""Moves batch-norm scales into the next weights, or zeroes them at branch ends.
 
 `policy=unit`: where nothing but rectifiers, pools and the like stands between a norm and the weights that read it, each unit's |γ| goes
 into those weights and leaves 1 or -1 behind (β is divided by it, too). The function stays, in training as in evaluation; a γ of 0

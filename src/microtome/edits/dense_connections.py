@@ -1,4 +1,4 @@
-"""Lets every block of a stage read all earlier maps of that stage, as in a DenseNet, without changing what the network computes.
+"""Connects every block to all earlier maps of its stage, preserving the function.
 
 A stage is a chain of blocks on one grid, side by side in one `nn.Sequential`: the residual blocks of a ResNet, the convolutions of a
 VGG between two poolings. Block l of it, which read only x_{l-1}, reads x_0 … x_{l-2} too (x_0, what enters the stage, where it lies on
@@ -78,8 +78,8 @@ class DenseConnections(Edit):
 
     title = "Dense connections"
 
-    way: Literal["concat", "add"] = option("concat", "how earlier maps come in: stacked into the first convolution, or added")
-    stages: tuple[int, ...] = option((), "stages whose blocks are connected, from 1; all by default")
+    way: Literal["concat", "add"] = option("concat", "how earlier maps enter: concatenated at the first convolution, or added")
+    stages: tuple[int, ...] = option((), "stages to connect, counted from 1; all by default")
 
     def refusal(self, specimen: Specimen) -> str:
         every = _chains(specimen)

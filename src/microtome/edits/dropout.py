@@ -1,4 +1,4 @@
-"""Puts one dropout into each residual branch, after its last norm and right before its last weights, and takes others out of it.
+"""Puts one dropout into each residual branch, after its last norm.
 
 There the variance that dropout adds in training reaches no batch norm of the branch, and the shortcut's stream, which gets no dropout,
 dilutes it. Blocks that end with a norm (post-activation ResNets) have no such place and are refused: whatever dropout goes in there
@@ -29,8 +29,8 @@ class Dropout(Edit):
 
     title = "Dropout before a branch's last weights"
 
-    p: float = option(0.2, "share that is dropped", low=0.01, high=0.99)
-    stages: tuple[int, ...] = option((), "only in blocks of these stages, counted from 1; all by default")
+    p: float = option(0.2, "dropout probability", low=0.01, high=0.99)
+    stages: tuple[int, ...] = option((), "stages to change, counted from 1; all by default")
 
     def refusal(self, specimen: Specimen) -> str:
         blocks = [block for block in specimen.residuals if not self.stages or block.stage + 1 in self.stages]

@@ -1,4 +1,4 @@
-"""Gives the first convolution another kernel and stride, its weights kept where they can be.
+"""Changes kernel size and stride of the first convolution, keeping weights where possible.
 
 `weights=crop` keeps the middle of a larger kernel, or puts zeros around a smaller one; `resample` stretches the kernel to the new
 size (bilinearly) and divides it by what its area grew, so that smooth pictures are answered as before. The padding grows or shrinks
@@ -29,9 +29,11 @@ class FrontEnd(Edit):
 
     title = "Another front end"
 
-    kernel: int = option(0, "side of the new kernel, in px; 0: as it is", low=0, high=64)
-    stride: int = option(0, "from one cell to the next, in px; 0: as it is", low=0, high=64)
-    weights: Literal["crop", "resample"] = option("crop", "what becomes of the weights: middle kept, or stretched")
+    kernel: int = option(0, "side of the new kernel, px; 0: unchanged", low=0, high=64)
+    stride: int = option(0, "new stride, px; 0: unchanged", low=0, high=64)
+    weights: Literal["crop", "resample"] = option(
+        "crop", "new weights: the middle of the old kernel, or the old kernel resampled"
+    )
 
     def refusal(self, specimen: Specimen) -> str:
         path = first_convolution(specimen)

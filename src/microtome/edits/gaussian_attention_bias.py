@@ -1,4 +1,4 @@
-"""Adds a Gaussian hill to the logits of every self-attention: near tokens are looked at more, how much and how far is learnt.
+"""Adds a learned Gaussian distance bias to the logits of every self-attention.
 
 A² · exp(-d² / 2σ²), d in patches, with one A and one σ for each layer, shared over heads, beside a learned relative bias where there is
 one. It starts at A = 2 and σ = 5, as in the paper, which changes what the network computes: train afterwards. Neither A nor σ has an
@@ -43,9 +43,9 @@ class GaussianAttentionBias(Edit):
 
     title = "Gaussian attention bias"
 
-    amplitude: float = option(2.0, "what A starts at", low=0.0, high=100.0)
-    sigma: float = option(5.0, "what σ starts at, in patches", low=0.1, high=1000.0)
-    form: Literal["squared", "plain"] = option("squared", "height of the hill: A² (never a pit), or A itself")
+    amplitude: float = option(2.0, "initial A", low=0.0, high=100.0)
+    sigma: float = option(5.0, "initial σ, patches", low=0.1, high=1000.0)
+    form: Literal["squared", "plain"] = option("squared", "amplitude of the bias: A² (never negative), or A itself")
 
     def refusal(self, specimen: Specimen) -> str:
         if not attention_paths(specimen.net):

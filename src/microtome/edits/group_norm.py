@@ -1,4 +1,4 @@
-"""Replaces batch norms by group norms, which need no batch: scales and shifts are kept, statistics are taken from each image.
+"""Replaces batch norms by group norms, keeping scales and shifts.
 
 Each layer gets the number of groups that divides its units and is nearest to `groups` by ratio (ties to fewer groups); 1 is layer
 norm, as many as units instance norm. Several numbers are for as many layers of `at`, in that order; group norms that `at` names get
@@ -27,14 +27,14 @@ class GroupNorm(Edit):
 
     title = "Group norm for batch norm"
 
-    at: tuple[str, ...] = option((), "the norms to replace: names, globs or aliases; by default all batch norms")
+    at: tuple[str, ...] = option((), "norms to replace: names, globs or aliases; all batch norms by default")
     groups: tuple[int, ...] = option(
         (32,),
         "how many groups, or the nearest number that divides the units; several: one for each layer of `at`",
         low=1,
         high=65536,
     )
-    least: int = option(2, "units in a group at least, where a layer has so many", low=1, high=65536)
+    least: int = option(2, "fewest units per group, where a layer has as many", low=1, high=65536)
 
     def refusal(self, specimen: Specimen) -> str:
         chosen = self._target_norms(specimen)

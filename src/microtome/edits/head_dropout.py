@@ -1,4 +1,4 @@
-"""Moves a head's dropout before the pooling, or puts one there: the same expectation with less noise.
+"""Puts the dropout of a head before its pooling, which lowers its noise.
 
 Behind the mean over positions a dropped unit is gone whole; before it each position is dropped by itself. For features that are not
 negative the variance of the logits is never larger so, and about pi / N of it for N positions with rectified normal features. So the
@@ -29,7 +29,7 @@ class HeadDropout(Edit):
 
     title = "Head dropout before pooling"
 
-    p: float = option(0.0, "share that is dropped; 0: that of the dropout which is moved", low=0.0, high=0.99)
+    p: float = option(0.0, "dropout probability; 0: that of the dropout that is moved", low=0.0, high=0.99)
 
     def refusal(self, specimen: Specimen) -> str:
         if specimen.outputs is None:

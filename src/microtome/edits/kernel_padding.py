@@ -1,4 +1,4 @@
-"""Pads the kernels of strided layers with zeros until their stride divides them, so that every pixel can be read equally often.
+"""Pads kernels of strided layers with zeros until their stride divides them.
 
 A 3 x 3 kernel at stride 2 becomes 4 x 4, 7 x 7 becomes 8 x 8, and the 1 x 1 of a strided shortcut 2 x 2: zeros at the bottom and the
 right. The answers stay as they are: zeros read nothing. So do the weak pixels (`dead_pixels`) until the network is trained on and
@@ -32,7 +32,7 @@ class KernelPadding(Edit):
 
     title = "Kernel padding"
 
-    at: tuple[str, ...] = option((), "the convolutions and pools to pad: names, globs or aliases; all by default")
+    at: tuple[str, ...] = option((), "convolutions and pools to pad: names, globs or aliases; all by default")
     pools: bool = option(False, "enlarge max pools as well, which changes the function")
 
     def refusal(self, specimen: Specimen) -> str:
