@@ -76,7 +76,7 @@ def _report_title(names: Sequence[str], images: "Images | None") -> str:
     return what if images is None else f"{what} on {images.name}"
 
 
-@click.command()
+@click.command(name="rerun")
 @click.argument("folder", metavar="FINDING")
 @click.option("--out", help="Folder for the findings; the one that FINDING lies in by default.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
