@@ -11,7 +11,7 @@ from microtome import catalog
 from microtome._version import __version__
 from microtome.cli import arguments
 from microtome.cli.editing import edit_command
-from microtome.cli.measuring import measure, rerun_finding, split_list
+from microtome.cli.measuring import measure, rerun, split_list
 from microtome.errors import UnknownName, UsageError, did_you_mean
 
 QUESTION_TITLES = {"choose": "Choose", "understand": "Understand", "slim": "Slim", "repair": "Repair"}
@@ -46,7 +46,7 @@ def build_group() -> click.Group:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     click.version_option(__version__, prog_name="microtome")(root)
-    for command in (analyze, demo, report, view, list_, layers, edit_command(), compare, rerun_finding, train, doctor):
+    for command in (analyze, demo, report, view, list_, layers, edit_command(), compare, rerun, train, doctor):
         root.add_command(command)
     for name, entry in catalog.analysis_entries().items():
         if entry.kind != "Collation":
