@@ -121,7 +121,7 @@ class Banding(Analysis):
     def _judge_layers(self, values: Tensor, maps: Tensor) -> _LayerJudgement:
         raw, seen = bands_of.band_indices(values), bands_of.band_indices(maps)
         rows, cols = _adjusted_pair(values, raw)
-        structure, angle = bands_of.test_structure(values), bands_of.stripe_orientation(values)
+        structure, angle = bands_of.structure_test(values), bands_of.stripe_orientation(values)
         told = {
             "index": bands_of.banding_index(raw.direction), "index_nmf": bands_of.banding_index(seen.direction),
             "share": bands_of.strong_share(seen.direction), "share_raw": bands_of.strong_share(raw.direction),
