@@ -135,7 +135,7 @@ def analyze(
         )
     analyses, unloaded = plan(only, skip, settings or {})
     store = Store.create(out)
-    run = _Run(store, replace(pace or Pace(), keep=store.unfinished), listener, Outcome(store.root), images)
+    run = _Run(store, replace(pace or Pace(), keep=store.tally_folder), listener, Outcome(store.root), images)
     for name, error in unloaded:
         run.crashed("", name, error)
     began = time.monotonic()

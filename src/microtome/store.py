@@ -78,7 +78,7 @@ class Store:
             ) from None
 
     @property
-    def unfinished(self) -> Path:
+    def tally_folder(self) -> Path:
         """Where unfinished tallies live until their finding is saved."""
         return self.root / ".unfinished"
 

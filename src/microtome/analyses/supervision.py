@@ -119,7 +119,7 @@ def _weight_layers(specimen: Specimen) -> list[str]:
 
 @contextmanager
 def _require_gradients(net: torch.nn.Module) -> Generator[None]:
-    """Nothing; meanwhile parameters require gradients, so that the graph shows where weights come in; none is ever computed."""
+    """Inside, parameters require gradients, so that the graph shows where weights come in; none is ever computed."""
     frozen = [one for one in net.parameters() if one.is_floating_point() and not one.requires_grad]
     for one in frozen:
         one.requires_grad_(True)

@@ -82,7 +82,7 @@ def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: s
 
 
 def _make_folder(path: str) -> None:
-    """Nothing, the folder of the file is there now; said before anything is measured.
+    """Make the folder of the file and check that it can be written, before anything is measured.
 
     Raises:
         BadOption: it cannot be made, or the file cannot be written.

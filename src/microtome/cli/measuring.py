@@ -76,11 +76,11 @@ def _report_title(names: Sequence[str], images: "Images | None") -> str:
     return what if images is None else f"{what} on {images.name}"
 
 
-@click.command(name="rerun")
+@click.command()
 @click.argument("folder", metavar="FINDING")
 @click.option("--out", help="Folder for the findings; the one that FINDING lies in by default.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
-def rerun_finding(folder: str, out: str | None, device: str) -> int:
+def rerun(folder: str, out: str | None, device: str) -> int:
     """Measure a saved finding again: the same network, images and options."""
     from microtome.finding import card
 

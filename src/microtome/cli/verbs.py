@@ -12,7 +12,7 @@ from microtome._version import __version__
 from microtome.cli import arguments
 from microtome.cli.editing import edit_command
 from microtome.cli.key_table import table
-from microtome.cli.measuring import measure, rerun_finding, split_list
+from microtome.cli.measuring import measure, rerun, split_list
 from microtome.errors import UnknownName, UsageError, did_you_mean
 
 QUESTION_TITLES = {"choose": "Choose", "understand": "Understand", "slim": "Slim", "repair": "Repair"}
@@ -47,7 +47,7 @@ def build_group() -> click.Group:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     click.version_option(__version__, prog_name="microtome")(root)
-    for command in (analyze, demo, report, view, list_, layers, edit_command(), compare, table, rerun_finding, train, doctor):
+    for command in (analyze, demo, report, view, list_, layers, edit_command(), compare, table, rerun, train, doctor):
         root.add_command(command)
     for name, entry in catalog.analysis_entries().items():
         if entry.kind != "Collation":

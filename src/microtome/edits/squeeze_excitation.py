@@ -106,7 +106,7 @@ class SqueezeExcitation(Edit):
         return [block for block in specimen.residuals if not self.stages or block.stage + 1 in self.stages]
 
     def _insert_gate(self, net: nn.Module, block: Residual) -> None:
-        """Nothing; puts one gate into one block."""
+        """Insert one gate into one block."""
         units = {"pre": block.inputs, "inside": block.inner}.get(self.position, block.units)
         gate = self._build_gate(units)
         module = net.get_submodule(block.block)

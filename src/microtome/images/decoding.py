@@ -121,7 +121,7 @@ def read_rgb(path: Path, least: int | None = None) -> Image.Image:
 
 
 def verify_whole(path: Path) -> None:
-    """Nothing, once every byte of the file has been decoded (JPEG at an eighth of its size, which reads all of it and is fast).
+    """Decode every byte of the file (JPEG at an eighth of its size, which reads all of it and is fast).
 
     Raises:
         ImagesError: with the reason alone, in a few words.

@@ -124,7 +124,7 @@ def allowed_pairs(net: nn.Module, path: str, count: int) -> Tensor:
 
 @contextmanager
 def watch_attention(net: nn.Module, paths: Sequence[str], each: Callable[[str, Tensor], None]) -> Generator[None]:
-    """Nothing; inside, `each(path, map)` is called with every attention map (image × window, head, query, key) as it is made."""
+    """Inside, `each(path, map)` is called with every attention map (image × window, head, query, key) as it is made."""
     modules = {path: net.get_submodule(path) for path in paths}
     switched = [module for module in modules.values() if getattr(module, "fused_attn", False)]
     handles: list[Any] = []

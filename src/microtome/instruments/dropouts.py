@@ -157,7 +157,7 @@ def find_dropouts(net: nn.Module, recipe: Recipe) -> DropoutReport:
 def run_with_dropout(
     net: nn.Module, x: Tensor, owners: Collection[str], mode: DropoutMode, look: InputHook | None = None
 ) -> None:
-    """Nothing; a copy of `net` has run on `x` within `mode`, the modules `owners` with the training flag on, under a fixed seed.
+    """Run a copy of `net` on `x` within `mode`, the modules `owners` with the training flag on, under a fixed seed.
 
     `look` sees the first tensor that goes into ("in") and comes out of ("out") every module.
     """

@@ -16,7 +16,7 @@ Target = Callable[[Tensor], Tensor]  # what a layer gave (as maps image, unit, r
 
 @contextmanager
 def freeze_parameters(specimen: Specimen) -> Generator[None]:
-    """Nothing; meanwhile no parameter requires a gradient, and gradients are recorded whatever was set outside."""
+    """Inside, no parameter requires a gradient, and gradients are recorded whatever was set outside."""
     thawed = [parameter for parameter in specimen.net.parameters() if parameter.requires_grad]
     for parameter in thawed:
         parameter.requires_grad_(False)

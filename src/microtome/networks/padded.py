@@ -67,7 +67,7 @@ class PaddedMaxPool2d(nn.MaxPool2d):
 
 
 def set_padding(conv: nn.Conv2d, padding: tuple[int, int] | None) -> None:
-    """Nothing; `conv` pads by (rows, cols) cells from now on, in whatever mode; None: by its own rule, for its present dilation."""
+    """Let `conv` pad by (rows, cols) positions, whatever its mode; None: by its own rule, for its present dilation."""
     if padding is not None:
         conv.padding = padding
     if conv.padding == "same":

@@ -31,7 +31,7 @@ class OpenedModel:
 
 
 def fill_description(opened: OpenedModel, recipe: Any, wanted: Any) -> None:
-    """Nothing; fills in recipe and labels: what the caller gave, else what the network says of itself, else a default with a note."""
+    """Fill in recipe and labels: what the caller gave, else what the network declares, else a default with a note."""
     found, said = _own_recipe(opened)
     if recipe is not None:
         opened.recipe = Recipe.of(recipe, found)

@@ -78,7 +78,7 @@ def _is_reachable(host: str) -> bool:
 
 @contextmanager
 def _offline(settings: Any) -> Generator[None]:
-    """Nothing; meanwhile the Hugging Face client reads its cache only, and no other socket waits longer than `CONNECT_TIMEOUT_S`."""
+    """Inside, the Hugging Face client reads its cache only, and no other socket waits longer than `CONNECT_TIMEOUT_S`."""
     before, waiting = settings.HF_HUB_OFFLINE, socket.getdefaulttimeout()
     settings.HF_HUB_OFFLINE = True
     socket.setdefaulttimeout(CONNECT_TIMEOUT_S)
@@ -91,7 +91,7 @@ def _offline(settings: Any) -> Generator[None]:
 
 @contextmanager
 def _without_progress() -> Generator[None]:
-    """Nothing; meanwhile progress bars and notices of the hub clients go nowhere."""
+    """Inside, progress bars and notices of the hub clients are discarded."""
     before = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     try:

@@ -16,7 +16,7 @@ from microtome.specimen.layers import device_of, is_norm
 
 @contextmanager
 def seed_generators(seed: int) -> Generator[None]:
-    """Nothing; meanwhile the global generators that constructors draw from start at `seed`; afterwards they are as before."""
+    """Inside, the global generators that constructors draw from start at `seed`; afterwards they are as before."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -19,7 +19,7 @@ from microtome.numerics.weights.banding import (
     sign_flip_p,
     stripe_orientation,
     strong_share,
-    test_structure,
+    structure_test,
 )
 from microtome.numerics.weights.nmf import factorise
 
@@ -88,7 +88,7 @@ def test_transposing_flips_the_sign_and_nothing_else():
     one, other = band_indices(kernels), band_indices(kernels.mT.contiguous())
     assert other.direction == pytest.approx(-one.direction, abs=1e-14)
     assert other.rows == pytest.approx(one.cols, abs=1e-14)
-    assert test_structure(kernels.mT.contiguous()).z == pytest.approx(test_structure(kernels).z)
+    assert structure_test(kernels.mT.contiguous()).z == pytest.approx(structure_test(kernels).z)
     assert stripe_orientation(kernels.mT.contiguous()).angle == pytest.approx(90 - stripe_orientation(kernels).angle)
     assert seen(kernels.mT.contiguous()) == pytest.approx(-seen(kernels), abs=0.01)
 
@@ -125,8 +125,8 @@ def test_smooth_kernels_have_structure_but_no_bands():
     assert abs(banding_index(found.direction)) < 0.03
     assert adjust_for_chance(found.rows, rows).mean() > 0.2  # B alone would call this banded
     assert adjust_for_chance(found.cols, cols).mean() > 0.2
-    assert test_structure(smooth).z > 20
-    assert abs(test_structure(noise()).z) < 4
+    assert structure_test(smooth).z > 20
+    assert abs(structure_test(noise()).z) < 4
 
 
 @pytest.mark.parametrize("side", [3, 5])
@@ -147,9 +147,9 @@ def test_mean_and_variance_over_shufflings_are_those_of_all_of_them():
     every = torch.cat([flat[:, :, list(order)] for order in itertools.permutations(range(4))]).unflatten(2, (2, 2))
     sums = band_indices(every).rows + band_indices(every).cols
     own = band_indices(kernel).rows + band_indices(kernel).cols
-    assert test_structure(kernel).z == pytest.approx(float((own[0] - sums.mean()) / sums.std()), rel=1e-9)
+    assert structure_test(kernel).z == pytest.approx(float((own[0] - sums.mean()) / sums.std()), rel=1e-9)
     two = torch.cat([kernel, random(1, 3, 2, 2, seed=6)])
-    assert test_structure(two).z != test_structure(kernel).z
+    assert structure_test(two).z != structure_test(kernel).z
 
 
 def test_random_transposition_by_hand_and_by_size():
@@ -182,7 +182,7 @@ def test_units_that_do_not_vary_are_left_out_and_all_of_them_give_nothing():
     nothing = band_indices(torch.full((2, 3, 3, 3), 0.3))
     assert math.isnan(banding_index(nothing.direction))
     assert math.isnan(strong_share(nothing.direction))
-    assert math.isnan(test_structure(torch.zeros(2, 3, 3, 3)).z)
+    assert math.isnan(structure_test(torch.zeros(2, 3, 3, 3)).z)
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,7 @@ class Banding(Analysis):
     def _layer_bands(self, values: Tensor, maps: Tensor) -> _LayerBands:
         raw, of_maps = bands_of.band_indices(values), bands_of.band_indices(maps)
         rows, cols = _adjusted_pair(values, raw)
-        structure, angle = bands_of.test_structure(values), bands_of.stripe_orientation(values)
+        structure, angle = bands_of.structure_test(values), bands_of.stripe_orientation(values)
         columns = {
             "index": bands_of.banding_index(raw.direction), "index_nmf": bands_of.banding_index(of_maps.direction),
             "share": bands_of.strong_share(of_maps.direction), "share_raw": bands_of.strong_share(raw.direction),

@@ -85,7 +85,7 @@ def strong_share(direction: Float[Array, " unit"]) -> float:
     return float((np.abs(known) > STRONG_D).mean()) if len(known) else math.nan
 
 
-def test_structure(kernels: Float[Tensor, "unit channel row col"]) -> StructureTest:
+def structure_test(kernels: Float[Tensor, "unit channel row col"]) -> StructureTest:
     """Whether positions matter at all: η_row + η_col, summed over units, against every shuffling of each unit's positions.
 
     Mean and variance over all shufflings are exact; p takes their sum over units for Gaussian, which wants a dozen units or more.
