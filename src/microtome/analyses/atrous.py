@@ -244,7 +244,8 @@ def _branch_arrays(convolutions: Sequence[DilatedConv], groups: Sequence[BranchG
         ),
         "sees": each(
             [
-                f"{_pair_text(conv.view)} positions, {_pair_text(np.multiply(conv.view, conv.jump))} px; {_pair_text(conv.field_of_view)} px in all"
+                f"{_pair_text(conv.view)} positions, {_pair_text(np.multiply(conv.view, conv.jump))} px; "
+                f"{_pair_text(conv.field_of_view)} px in all"
                 for conv in convolutions
             ],
             "text",

@@ -136,7 +136,8 @@ class DeadPixels(Analysis):
             shown.append(
                 Scatter(
                     title="Change of the output by pixel", x="expected", y="moved",
-                    note=f"{PROBED_SIDE} x {PROBED_SIDE} pixels in the middle, changed one by one, against the change expected from the gradient.",
+                    note=f"{PROBED_SIDE} x {PROBED_SIDE} pixels in the middle, changed one by one, against the change "
+                    "expected from the gradient.",
                 )
             )  # fmt: skip
         if "kernel" in finding:
