@@ -58,6 +58,7 @@ class Specimen:
     given_family: tuple[Family, str] | None = None  # and why
     maker: Maker | None = field(default=None, repr=False)
     edits: tuple[Change, ...] = field(default=(), repr=False)
+    unchanged: tuple[str, ...] = field(default=(), repr=False)  # of a twin: the learnt tensors that could not be drawn anew
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -308,14 +309,15 @@ class Specimen:
 
         The seed is 1 by default, since an untrained specimen is opened with 0 and must not be its own twin.
         """
-        net, notes = fresh_network(self.net, self.maker, seed)
+        fresh = fresh_network(self.net, self.maker, seed)
         made = replace(
             self,
-            net=net,
+            net=fresh.net,
             name=f"{self.name} (untrained twin)",
             weights=f"untrained (seed {seed})",
             trained=False,
-            remarks=(f"Untrained twin of {self.name}: the same architecture, fresh weights (seed {seed}).", *notes),
+            remarks=(f"Untrained twin of {self.name}: the same architecture, fresh weights (seed {seed}).", *fresh.notes),
+            unchanged=fresh.unchanged,
             opened_as=None,
             given_family=(self.family, self.family_reason),
         )
