@@ -223,7 +223,7 @@ def survey(
     twins: Bundle | None = None
     if doubted:
         twins = collect_tallies(
-            specimen.working_twin(), images.take(twin_indices(len(images))), doubted, pace, "scan of the untrained twin"
+            specimen.working_twin(images), images.take(twin_indices(len(images))), doubted, pace, "scan of the untrained twin"
         )
 
     def conclusion(census: AnyCensus) -> "Callable[[], Arrays | Measurement]":
@@ -237,7 +237,11 @@ def survey_keys(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus
     """The keys under which a survey keeps its unfinished tallies (for `scan.forget`)."""
     doubted = [census for census in censuses if census.with_twin]
     keys = [_survey_key(specimen, images, censuses)]
-    return [*keys, _survey_key(specimen.working_twin(), images.take(twin_indices(len(images))), doubted)] if doubted else keys
+    return (
+        [*keys, _survey_key(specimen.working_twin(images), images.take(twin_indices(len(images))), doubted)]
+        if doubted
+        else keys
+    )
 
 
 def twin_indices(count: int) -> list[int]:

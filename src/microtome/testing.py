@@ -107,7 +107,11 @@ def merge_shards(census: AnyCensus, specimen: Specimen, images: Images, parts: i
         else:
             whole.merge(tally)
     assert whole is not None
-    twin = collect_tallies(worker.twin(), images, [census], pace, "twin")[census.name()] if census.with_twin else None
+    twin = (
+        collect_tallies(worker.working_twin(images), images, [census], pace, "twin")[census.name()]
+        if census.with_twin
+        else None
+    )
     return _arrays(census.to_arrays(worker, images, whole, twin))
 
 

@@ -54,12 +54,12 @@ def test_every_drawn_parameter_is_fresh_and_seeded() -> None:
 
 def test_the_working_twin_is_the_twin_and_is_made_once() -> None:
     net = open_specimen("microtome:mini_resnet")
-    kept = net.working_twin(3)
-    assert net.working_twin(3) is kept
+    kept = net.working_twin(None, 3)
+    assert net.working_twin(None, 3) is kept
     assert kept.digest() == net.twin(3).digest()
     assert net.twin(3) is not kept
     assert any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in kept.net.parameters())
-    assert net.working_twin().digest() == net.twin().digest() != kept.digest()
+    assert net.working_twin(None).digest() == net.twin().digest() != kept.digest()
 
 
 def test_twins_of_factories_are_built_anew_with_live_branches() -> None:

@@ -41,6 +41,7 @@ class Features(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Feature maps"
+    revision = 2
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep", "last3"), "layers to show: names, globs or aliases")

@@ -54,6 +54,7 @@ class Patches(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Strongest patches"
+    revision = 2
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "layers to show: names, globs or aliases")

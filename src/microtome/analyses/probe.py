@@ -40,7 +40,7 @@ class Probe(Census[Bundle]):
     needs = "labels"
     question = "choose"
     title = "What a linear probe reads out"
-    revision = 4
+    revision = 5
     with_twin = True
 
     at: tuple[str, ...] = option(("stages", "last"), "the layers to probe: names, globs or aliases")

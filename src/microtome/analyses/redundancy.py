@@ -36,6 +36,7 @@ class Redundancy(Census[Bundle]):
     needs = "images"
     question = "slim"
     title = "Blocks that change little"
+    revision = 2
     with_twin = True
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
@@ -80,7 +81,7 @@ class Redundancy(Census[Bundle]):
         values: dict[str, np.ndarray[Any, Any]] = {}
         for prefix, source in (("", tally), ("twin_", twin)):
             values |= {f"{prefix}{name}": one for name, one in _summary_arrays(source).items()}
-        other = specimen.working_twin()
+        other = specimen.working_twin(images)
         values["weight_distance"] = _weight_distances(specimen, blocks)
         values["twin_weight_distance"] = _weight_distances(other, _comparable_blocks(other))
         values["parameters"] = np.array([block.parameters for block in blocks])

@@ -35,6 +35,7 @@ class Similarity(Census[Total]):
     needs = "images"
     question = "understand"
     title = "Similarity between layers"
+    revision = 2
     with_twin = True
 
     at: tuple[str, ...] = option(("blocks",), "the layers to compare: names, globs or aliases")

@@ -45,6 +45,7 @@ class Supervision(Analysis):
     needs = "images"
     question = "understand"
     title = "Implicit deep supervision"
+    revision = 2
 
     count: int = option(32, "how many images the gradient is averaged over, evenly spread", low=1, high=10_000)
 
@@ -60,7 +61,7 @@ class Supervision(Analysis):
         few = min(self.count, len(images))
         taken = images.take([place * len(images) // few for place in range(few)])
         wanted, asked = _target_outputs(specimen, taken)
-        twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
+        twin = specimen.working_twin(images)
         sums = {source: np.zeros((2, len(names))) for source in ("own", "twin")}
         loss = {"own": 0.0, "twin": 0.0}
         for batch in batches(specimen, taken, replace(pace, batch=min(pace.batch, BATCH))):

@@ -60,7 +60,7 @@ class Evolution(Analysis):
 
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Features over training"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     checkpoints: str = option("", "weight files of one training: their folder, or a glob in quotes")
     at: tuple[str, ...] = option(("blocks",), "layers to follow: names, globs or aliases")
@@ -91,7 +91,7 @@ class Evolution(Analysis):
             raise Unmeasurable(
                 f"the features of the last checkpoint, {moments[-1].path}, are not finite, so nothing leads there."
             )
-        twin = self._see_checkpoint(specimen.working_twin(), images, names, answers, pace, -1)
+        twin = self._see_checkpoint(specimen.working_twin(images), images, names, answers, pace, -1)
         null = [cka_distance(twin.rows("rows"), last.rows("rows"), name, pace.batch) for name in names]
         told: list[CheckpointTallies] = []
         to_end: list[list[Interval]] = []

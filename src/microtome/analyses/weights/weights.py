@@ -50,7 +50,7 @@ class Weights(Analysis):
     needs = "weights"
     question = "slim"
     title = "Weight distributions"
-    revision = 3
+    revision = 4
 
     at: tuple[str, ...] = option(("last3",), "layers whose neighbours are compared: names, globs or aliases")
     bins: int = option(64, "bins of each histogram", low=4, high=1024)
@@ -66,7 +66,7 @@ class Weights(Analysis):
         # the twin that other analyses ask for comes last, so that it is still in memory for them
         for number in sorted(range(TWIN_COUNT), key=lambda number: self.seed + number == BASELINE):
             kept = self.seed + number == BASELINE
-            twin = specimen.working_twin(BASELINE) if kept else specimen.twin(self.seed + number)
+            twin = specimen.working_twin(None, BASELINE) if kept else specimen.twin(self.seed + number)
             weights = {name: stored.values for name, stored in weight_tensors(twin.net).items()}
             twin_distances.append(pair_distances(weights, pairing.pairs))
             if number == 0:
