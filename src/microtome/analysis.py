@@ -23,6 +23,7 @@ from microtome._version import __version__
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import Finding, plain
 from microtome.images import Images
+from microtome.instruments.untrained_twins import TWIN_COUNT, TWIN_IMAGES, untrained_twins
 from microtome.key_numbers import KeyNumber
 from microtome.options import option
 from microtome.panels import Panel, Question
@@ -33,7 +34,6 @@ from microtome.tally import Bundle, Tally
 Arrays = Mapping[str, xr.DataArray]
 T = TypeVar("T", bound=Tally)
 Needs = Literal["weights", "images", "labels", "masks", "findings"]
-TWIN_COUNT = 128  # images shown to the untrained twin: enough for a baseline, at most half of the work of a long scan
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,8 @@ class Analysis(ABC):
 class Census(Analysis, Generic[T]):
     """An analysis that only observes: many censuses share one forward pass over the images. `T` is the kind of its tally.
 
-    `with_twin` asks for the same watching on the untrained twin (at most `TWIN_COUNT` images), so that a finding which random
-    weights give as well can be told from one that training made.
+    `with_twin` asks for the same watching on `TWIN_COUNT` untrained twins (at most `TWIN_IMAGES` images each), so that a finding which
+    random weights give as well can be told from one that training made.
     """
 
     with_twin: ClassVar[bool] = False
@@ -176,8 +176,8 @@ class Census(Analysis, Generic[T]):
         """Add one batch."""
 
     @abstractmethod
-    def to_arrays(self, specimen: Specimen, images: Images, tally: T, twin: T | None) -> "Arrays | Measurement":
-        """The arrays that the finished tallies amount to; `twin` is the untrained twin's."""
+    def to_arrays(self, specimen: Specimen, images: Images, tally: T, twins: Sequence[T]) -> "Arrays | Measurement":
+        """The arrays that the finished tallies amount to; `twins` are the untrained twins', empty without `with_twin`."""
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> "Arrays | Measurement":
         assert images is not None  # `refusal` has refused before
@@ -214,21 +214,22 @@ class Collation(Analysis):
 def survey(
     specimen: Specimen, images: Images, censuses: Sequence[AnyCensus], pace: Pace
 ) -> dict[AnyCensus, "Callable[[], Arrays | Measurement]"]:
-    """For every census a function that gives its arrays, after one shared forward pass over the images and one over the twin.
+    """For every census a function that gives its arrays, after one shared forward pass over the images and one over each twin.
 
     Concluding is left to the caller, so that one census which finds nothing to measure does not take the others' work with it.
     """
     tallies = collect_tallies(specimen, images, censuses, pace, "scan")
     doubted = [census for census in censuses if census.with_twin]
-    twins: Bundle | None = None
+    twins: list[Bundle] = []
     if doubted:
-        twins = collect_tallies(
-            specimen.working_twin(images), images.take(twin_indices(len(images))), doubted, pace, "scan of the untrained twin"
-        )
+        some = images.take(twin_indices(len(images)))
+        for number, twin in enumerate(untrained_twins(specimen, images), 1):
+            what = f"scan of untrained twin {number} of {TWIN_COUNT}"
+            twins.append(collect_tallies(twin, some, doubted, pace, what))
 
     def conclusion(census: AnyCensus) -> "Callable[[], Arrays | Measurement]":
-        twin = twins[census.name()] if twins is not None and census.with_twin else None
-        return lambda: census.to_arrays(specimen, images, tallies[census.name()], twin)
+        own = [tallied[census.name()] for tallied in twins] if census.with_twin else []
+        return lambda: census.to_arrays(specimen, images, tallies[census.name()], own)
 
     return {census: conclusion(census) for census in censuses}
 
@@ -237,18 +238,17 @@ def survey_keys(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus
     """The keys under which a survey keeps its unfinished tallies (for `scan.forget`)."""
     doubted = [census for census in censuses if census.with_twin]
     keys = [_survey_key(specimen, images, censuses)]
-    return (
-        [*keys, _survey_key(specimen.working_twin(images), images.take(twin_indices(len(images))), doubted)]
-        if doubted
-        else keys
-    )
+    if doubted:
+        some = images.take(twin_indices(len(images)))
+        keys += [_survey_key(twin, some, doubted) for twin in untrained_twins(specimen, images)]
+    return keys
 
 
 def twin_indices(count: int) -> list[int]:
-    """The places of the images that the untrained twin sees: all, or `TWIN_COUNT` of them spread evenly."""
-    if count <= TWIN_COUNT:
+    """The places of the images that every untrained twin sees: all, or `TWIN_IMAGES` of them spread evenly."""
+    if count <= TWIN_IMAGES:
         return list(range(count))
-    return [place * count // TWIN_COUNT for place in range(TWIN_COUNT)]
+    return [place * count // TWIN_IMAGES for place in range(TWIN_IMAGES)]
 
 
 def _survey_key(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus]) -> list[str]:
@@ -363,7 +363,7 @@ __all__ = [
     "Collation",
     "Measurement",
     "Needs",
-    "TWIN_COUNT",
+    "TWIN_IMAGES",
     "build",
     "discard_tally",
     "option",

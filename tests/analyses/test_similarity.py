@@ -77,11 +77,10 @@ def test_too_few(net: mt.Specimen, pics: mt.Images) -> None:
 
 
 def test_an_untrained_network_is_no_finding(pics: mt.Images) -> None:
-    """Against its own kind of twin an untrained network must not be called more alike at every step."""
+    """Against its own kind of twins an untrained network is called apart at few steps: nominally one in twenty."""
     plain = mt.open("timm:resnet18", weights=None, zero_init_last=False, recipe={"size": 64})
     found = Similarity()(plain, pics, PACE)
-    above = (found["step_low"].values > found["twin_step"].values + 1.96 * found["twin_step_error"].values).sum()
-    assert above <= len(found["step"]) // 2
+    assert (found["against_twins"].values != "within the twins' range").sum() <= len(found["step"]) // 4
 
 
 def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Running statistics of a twin's norms: what torch itself estimates in training, by every kind of norm, and nothing else changed."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 import microtome as mt
 from microtome._torchvision import torchvision
 from microtome.opening.opening import open as open_specimen
-from microtome.specimen.calibration import CALIBRATION_IMAGES, calibrate, estimate_statistics, has_statistics
+from microtome.specimen.calibration import CALIBRATION_IMAGES, calibrate, estimate_statistics, has_statistics, saw_no_image
 from microtome.testing import fingerprint
 
 RECIPE = {"size": 16, "mean": 0.5, "std": 0.5, "crop": 1}
@@ -89,6 +90,7 @@ def test_frozen_norms_are_estimated_too() -> None:
 def test_a_twin_is_calibrated_on_the_images_and_says_so(pics: mt.Images) -> None:
     torch.manual_seed(0)
     net = Norms().eval()
+    nn.init.uniform_(net.bn1.running_var, 0.5, 2.0)
     specimen = open_specimen(net, recipe=RECIPE)
     before = fingerprint(net)
     plain, twin, again = specimen.twin(1), specimen.twin(1, pics), specimen.twin(1, pics)
@@ -117,6 +119,21 @@ def test_large_images_come_in_several_batches(pics: mt.Images) -> None:
     net.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     calibrate(net, specimen.recipe, pics)
     assert seen == [6, 6, 6, 6, 6, 2]
+
+
+def test_beside_a_network_that_saw_no_image_twins_see_none(pics: mt.Images) -> None:
+    """Against twins with statistics a network just made would look unlike random weights; a trained one with folded norms has twins."""
+    torch.manual_seed(0)
+    fresh = open_specimen(Norms().eval(), recipe=RECIPE)
+    assert saw_no_image(fresh.net)
+    twin = fresh.twin(1, pics)
+    assert twin.digest() == fresh.twin(1).digest() and fresh.working_twin(pics) is fresh.working_twin(None)
+    assert any("never saw an image, so its twin's are left as they were made" in note for note in twin.notes)
+    folded = replace(fresh, trained=True)
+    assert folded.twin(1, pics).digest() != twin.digest()
+    shifted = copy.deepcopy(fresh.net)
+    shifted.bn1.bias.data[0] = 0.1
+    assert not saw_no_image(shifted)
 
 
 def test_networks_without_statistics_are_left_alone(net: mt.Specimen, pics: mt.Images) -> None:

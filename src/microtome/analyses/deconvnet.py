@@ -98,7 +98,7 @@ class Deconvnet(Census[Top]):
         for name, (values, cells) in seen.items():
             tally.add(name, batch.index, values, cells)
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Top, twin: Top | None) -> Arrays:
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Top, twins: Sequence[Top]) -> Arrays:
         names = self.layers_to_watch(specimen)
         windows = patch_windows(specimen, names)
         null = specimen.working_twin(images)

@@ -111,8 +111,8 @@ class Objects(Analysis):
         found["common"] = array(self.grid, (), "cells")
         found["unmarked"] = array(len(images) - len(marked), (), "images")
         found["trained"] = array(float("nan") if specimen.trained is None else float(specimen.trained), (), "1")
-        for run in ("own", "twin"):
-            discard_tally(pace, self._key(specimen, marked if run == "own" else some, run))
+        for one, seen, run in ((specimen, marked, "own"), (twin, some, "twin")):
+            discard_tally(pace, self._key(one, seen, run))
         return found
 
     def _asked_layers(self, how: str) -> str:

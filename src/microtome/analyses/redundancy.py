@@ -2,7 +2,7 @@
 
 For every block that keeps its shape: block influence (one minus the cosine between what enters and what leaves), angular distance,
 and the debiased CKA between the two; and for neighbours with kernels of the same shape, how far their weight distributions lie
-apart. Random networks of the same architecture can look just as redundant, so every number stands beside the untrained twin's.
+apart. Random networks of the same architecture can look just as redundant, so every number stands beside those of untrained twins.
 
 Source: block influence, Men et al. 2024, arXiv:2403.03853, eq. 1; angular distance, Gromov et al. 2024, arXiv:2403.17887; debiased
 CKA, Nguyen et al. 2021, arXiv:2010.15327; weight distance W1/σ and the comparison with the twin are ours.
@@ -15,18 +15,29 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from microtome.analysis import Arrays, BatchValues, Census
+from microtome.analysis import BatchValues, Census, Measurement
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.untrained_twins import (
+    TWIN_COUNT,
+    VERDICTS,
+    over_twins,
+    reason_for_no_verdict,
+    stacked,
+    untrained_twins,
+    verdicts,
+)
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.numerics.statistics.distances import w1_over_sigma
 from microtome.numerics.statistics.influence import influence_and_angle
-from microtome.numerics.statistics.intervals import bootstrap_interval
+from microtome.numerics.statistics.intervals import bootstrap_interval, nan_mean
 from microtome.panels import Bars, Panel, Scatter, Table
 from microtome.scan import Batch
 from microtome.specimen import Block, Specimen
 from microtome.tally import Bundle, Rows, Total
+
+BELOW = VERDICTS[-1]
 
 
 @final
@@ -74,51 +85,60 @@ class Redundancy(Census[Bundle]):
         if len(batch.index) >= 4:
             sums.add(len(batch.index), {"hsic": torch.stack([hsic_matrix(torch.stack(one[2])) for one in told]).numpy()})
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Arrays:
-        assert twin is not None
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twins: Sequence[Bundle]) -> Measurement:
         blocks = _comparable_blocks(specimen)
         told = {"block": [block.name for block in blocks]}
-        values: dict[str, np.ndarray[Any, Any]] = {}
-        for prefix, source in (("", tally), ("twin_", twin)):
-            values |= {f"{prefix}{name}": one for name, one in _summary_arrays(source).items()}
-        other = specimen.working_twin(images)
-        values["weight_distance"] = _weight_distances(specimen, blocks)
-        values["twin_weight_distance"] = _weight_distances(other, _comparable_blocks(other))
-        values["parameters"] = np.array([block.parameters for block in blocks])
-        less = values["influence_high"] < values["twin_influence_low"]
-        order = np.lexsort((values["influence"], ~less))
+        values = _means(tally) | {
+            "weight_distance": _weight_distances(specimen, blocks),
+            "parameters": np.array([block.parameters for block in blocks]),
+        }
+        intervals = [bootstrap_interval(one) for one in tally.rows("rows").column("influence").T]
+        values |= {f"influence_{end}": np.array([getattr(one, end) for one in intervals]) for end in ("low", "high")}
+        drawn = [_weight_distances(twin, _comparable_blocks(twin)) for twin in untrained_twins(specimen, images)]
+        null = [_means(twin) | {"weight_distance": one} for twin, one in zip(twins, drawn, strict=True)]
+        reason = reason_for_no_verdict(specimen, images)
+        against = verdicts(values["influence_low"], values["influence_high"], stacked(null, "influence"), reason, ratio=True)
         rank = np.empty(len(blocks), dtype=np.int64)
-        rank[order] = np.arange(1, len(blocks) + 1)
+        rank[np.argsort(values["influence"], kind="stable")] = np.arange(1, len(blocks) + 1)
         titles = {
             "influence": "block influence",
             "angle": "angular distance",
             "cka": "CKA in to out",
             "weight_distance": "W1/σ to the block before",
         }
-        titles |= {f"twin_{name}": f"{title}, untrained twin" for name, title in titles.items()}
+        beside = [
+            {
+                f"twin_{name}": array(one, ("block",), "1", told, f"{titles[name]}, untrained twins")
+                for name, one in twin.items()
+            }
+            for twin in null
+        ]
         arrays = {name: array(one, ("block",), "1", told, titles.get(name, "")) for name, one in values.items()}
         passing = [f"{block.name}: {_shape_text(specimen, block)}" for block in specimen.blocks if not block.keeps_shape]
-        return arrays | {
+        found = arrays | over_twins(beside) | {
             "rank": array(rank, ("block",), "1", told, "rank (1: changes least)"),
             "verdict": array(
-                [_verdict_text(bool(one), specimen.trained) for one in less], ("block",), "text", told, "against the twin"
+                against if specimen.trained is not False else ["untrained"] * len(blocks),
+                ("block",), "text", told, "against the untrained twins",
             ),
             "not_judged": array(passing or ["none"], ("criterion",), "text", title="blocks that change the shape"),
             "exit": array([block.exit for block in blocks], ("block",), "text", told, "compared at"),
             "trained": array([specimen.trained is not False], ("criterion",), "1"),
-        }
+        }  # fmt: skip
+        return Measurement(found, {"no_verdict": reason})
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         return [
             Bars(
                 title="How much each block changes", y=("influence",), x="block", low="influence_low", high="influence_high",
-                null=("twin_influence",), note="0: what leaves points the way that what entered did. Grey: the untrained twin.",
+                null=("twin_influence",), note="0: what leaves points the way that what entered did. Grey: mean of the untrained twins.",
             ),
             Scatter(title="Little change against parameters saved", x="parameters", y="influence", low="influence_low",
                     high="influence_high", log="x", note="Candidates stand low and to the right."),
             Table(
                 title="Candidates for removal", rows="block",
-                columns=("rank", "influence", "twin_influence", "angle", "twin_angle", "cka", "twin_cka", "weight_distance",
+                columns=("rank", "influence", "twin_influence", "twin_influence_low", "twin_influence_high", "angle", "twin_angle", "cka",
+                         "twin_cka", "weight_distance",
                          "twin_weight_distance", "parameters", "verdict"),
                 note="Only removal proves that a block is not needed.",
             ),
@@ -129,17 +149,20 @@ class Redundancy(Census[Bundle]):
         first = int(np.argmin(found["rank"].values))
         name, value = found["rank"].block.values[first], found["influence"].values[first]
         low, high = found["influence_low"].values[first], found["influence_high"].values[first]
-        less = int((found["influence_high"].values < found["twin_influence_low"].values).sum())
+        least, most = (found[f"twin_influence_{end}"].values[first] for end in ("low", "high"))
         start = (
-            f"{name} changes least: block influence {value:.3f} ({low:.3f}–{high:.3f}; untrained twin "
-            f"{found['twin_influence'].values[first]:.3f}). "
+            f"{name} changes least: block influence {value:.3f} [{low:.3f}, {high:.3f}] ({TWIN_COUNT} untrained twins {least:.3f} to "
+            f"{most:.3f}). "
         )
         if not bool(found["trained"].values[0]):
             return start + "The network is untrained, so this says nothing about what could be removed."
+        if reason := finding.facts.get("no_verdict", ""):
+            return start + f"No verdict: {reason}."
+        less = found["verdict"].values == BELOW
+        if not less.any():
+            return start + "No block changes less than in all twins, so this is no evidence of redundancy."
         return start + (
-            f"{less} of {len(found['rank'])} blocks change less than random weights make them; only removal proves that one is not needed."
-            if less
-            else "No block changes less than random weights make it, so this is no evidence of redundancy."
+            f"{int(less.sum())} of {len(less)} blocks change less than in all twins; only removal proves that one is not needed."
         )
 
     def caveats(self, finding: Finding) -> Sequence[str]:
@@ -157,7 +180,9 @@ class Redundancy(Census[Bundle]):
             "Only removing a block and measuring the accuracy proves that it is not needed: a block can turn its input by a small angle "
             "and still be crucial.",
             "Residual networks bear the loss of one block far better than plain ones (Veit et al. 2016, arXiv:1605.06431).",
-            "The untrained twin's last norm of each residual branch is not set to zero where the network's recipe would do so: "
+            f"Below all {TWIN_COUNT} twins: the interval lies under the smallest twin and under what Student's prediction interval (95%) "
+            "leaves for one more set of random weights.",
+            "The untrained twins' last norm of each residual branch is not set to zero where the network's recipe would do so: "
             "with zero, every block of an untrained network has influence 0.",
             f"Not judged, since they change the shape: {', '.join(found['not_judged'].values[:8])}"
             f"{' …' if len(found['not_judged']) > 8 else ''}.",
@@ -172,12 +197,6 @@ def _shape_text(specimen: Specimen, block: Block) -> str:
     return "×".join(map(str, specimen.layer(block.exit).shape))
 
 
-def _verdict_text(less: bool, trained: bool | None) -> str:
-    if trained is False:
-        return "untrained"
-    return "changes less than random weights" if less else "no less than random weights"
-
-
 def _positions(specimen: Specimen, name: str, value: torch.Tensor) -> torch.Tensor:
     """`value` as (image, position, unit)."""
     if specimen.layer(name).layout == "nchw":
@@ -185,16 +204,14 @@ def _positions(specimen: Specimen, name: str, value: torch.Tensor) -> torch.Tens
     return value.flatten(1, -2) if value.dim() > 2 else value[:, None]
 
 
-def _summary_arrays(tally: Bundle) -> dict[str, np.ndarray[Any, Any]]:
-    """Means over images with bootstrap intervals, and CKA from the sums, each (block,)."""
+def _means(tally: Bundle) -> dict[str, np.ndarray[Any, Any]]:
+    """Means over images, and CKA from the sums, each (block,)."""
     rows, sums = tally.rows("rows"), tally.total("sums")
-    influence = [bootstrap_interval(one) for one in rows.column("influence").T]
+    influence = nan_mean(rows.column("influence").T)
     hsic = torch.from_numpy(sums["hsic"]) if "hsic" in sums else torch.full((len(influence), 2, 2), torch.nan).double()
     return {
-        "influence": np.array([one.value for one in influence]),
-        "influence_low": np.array([one.low for one in influence]),
-        "influence_high": np.array([one.high for one in influence]),
-        "angle": np.nanmean(rows.column("angle"), axis=0),
+        "influence": influence,
+        "angle": nan_mean(rows.column("angle").T),
         "cka": np.array([cka(one, one.diagonal(), one.diagonal())[0, 1].item() for one in hsic]),
     }
 

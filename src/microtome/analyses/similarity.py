@@ -19,6 +19,7 @@ from microtome.analysis import Arrays, BatchValues, Census, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.untrained_twins import over_twins, reason_for_no_verdict, stacked, verdicts
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.panels import Curve, Heat, Panel
 from microtome.scan import Batch
@@ -65,31 +66,31 @@ class Similarity(Census[Total]):
         sums[batch.number % GROUPS] = matrix[np.ix_(order, order)]
         tally.add(len(batch.index), {"hsic": sums, "batches": np.eye(GROUPS)[batch.number % GROUPS]})
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Total, twin: Total | None) -> Arrays:
-        assert twin is not None
-        if "hsic" not in tally or "hsic" not in twin:
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Total, twins: Sequence[Total]) -> Arrays:
+        if "hsic" not in tally or any("hsic" not in twin for twin in twins):
             raise Unmeasurable(f"similarity needs at least 4 images and was given {len(images)}.")
         names = sorted(self.layers_to_watch(specimen), key=lambda name: specimen.layer(name).order)
         value, error = _cka_with_error(tally)
-        twin_value, twin_error = _cka_with_error(twin)
         square = {"layer": names, "layer_": names}
         steps = {"pair": [f"{one} → {two}" for one, two in pairwise(names)]}
+        low, high = (np.diagonal(value + side * 1.96 * error, 1) for side in (-1, 1))
+        null = [_twin(_cka_with_error(twin)[0], square, steps) for twin in twins]
+        against = verdicts(low, high, stacked(null, "twin_step"), reason_for_no_verdict(specimen, images))
         return {
             "cka": array(value, ("layer", "layer_"), "1", square, "CKA"),
             "cka_error": array(error, ("layer", "layer_"), "1", square, "standard error"),
-            "twin_cka": array(twin_value, ("layer", "layer_"), "1", square, "CKA of the untrained twin"),
             "step": array(np.diagonal(value, 1), ("pair",), "1", steps, "CKA"),
-            "step_low": array(np.diagonal(value - 1.96 * error, 1), ("pair",), "1", steps),
-            "step_high": array(np.diagonal(value + 1.96 * error, 1), ("pair",), "1", steps),
-            "twin_step": array(np.diagonal(twin_value, 1), ("pair",), "1", steps, "untrained twin"),
-            "twin_step_error": array(np.diagonal(twin_error, 1), ("pair",), "1", steps),
-            "count": array([tally.count, twin.count], ("source",), "images", {"source": ["network", "untrained twin"]}),
+            "step_low": array(low, ("pair",), "1", steps),
+            "step_high": array(high, ("pair",), "1", steps),
+            **over_twins(null),
+            "against_twins": array(against, ("pair",), "text", steps, "against the untrained twins"),
+            "count": array([tally.count, twins[0].count], ("source",), "images", {"source": ["network", "untrained twin"]}),
         }
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         return [
             Heat(title="CKA between all layers", z="cka", low=0.0, high=1.0, note="1: the same up to rotation and scale."),
-            Heat(title="CKA of the untrained twin", z="twin_cka", low=0.0, high=1.0, note="What random weights give."),
+            Heat(title="CKA of the untrained twins", z="twin_cka", low=0.0, high=1.0, note="What random weights give, mean of five."),
             Curve(
                 title="From each layer to the next", y=("step",), x="pair", low="step_low", high="step_high", null=("twin_step",),
                 note="A dip is a place where the representation changes; above the dashed line the layers agree more than random ones.",
@@ -102,11 +103,11 @@ class Similarity(Census[Total]):
         if np.isnan(step).all():
             return "No layer varies between these images, so there is nothing to compare."
         low = int(np.nanargmin(step))
-        above = int((found["step_low"].values > twin + 1.96 * found["twin_step_error"].values).sum())
+        above = int((found["against_twins"].values == "above all twins").sum())
         return (
-            f"One layer to the next: mean CKA {np.nanmean(step):.3f} (untrained twin {np.nanmean(twin):.3f}) over "
+            f"One layer to the next: mean CKA {np.nanmean(step):.3f} (untrained twins {np.nanmean(twin):.3f}) over "
             f"{int(found['count'].values[0])} images; the sharpest change is {found['step'].pair.values[low]} ({step[low]:.3f}); "
-            f"{above} of {len(step)} steps are more alike than random weights make them."
+            f"{above} of {len(step)} steps are more alike than in all untrained twins."
         )
 
     def caveats(self, finding: Finding) -> Sequence[str]:
@@ -118,10 +119,18 @@ class Similarity(Census[Total]):
         ]
         count, twin_count = (int(one) for one in found["count"].values)
         if twin_count < count:
-            said.append(f"The untrained twin saw {twin_count} of the {count} images, evenly spread.")
+            said.append(f"Each untrained twin saw {twin_count} of the {count} images, evenly spread.")
         if count < 64:
             said.append(f"Only {count} images: the intervals are wide.")
         return said
+
+
+def _twin(value: np.ndarray[Any, Any], square: dict[str, Any], steps: dict[str, Any]) -> dict[str, Any]:
+    """What one untrained twin gives."""
+    return {
+        "twin_cka": array(value, ("layer", "layer_"), "1", square, "CKA of the untrained twins"),
+        "twin_step": array(np.diagonal(value, 1), ("pair",), "1", steps, "untrained twins"),
+    }
 
 
 def _cka_with_error(tally: Total) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

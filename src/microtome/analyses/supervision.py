@@ -14,18 +14,19 @@ path lengths, gradient profile and their reading are ours.
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from microtome.analysis import Analysis, Arrays, option
+from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import match_classes, why_no_scores
+from microtome.instruments.untrained_twins import over_twins, reason_for_no_verdict, stacked, untrained_twins, verdicts
 from microtome.numerics.graph.paths import PathLength, centre_profile, depth_profile, path_lengths
 from microtome.panels import Curve, Panel, Table
 from microtome.scan import Pace, Step, batches
@@ -36,6 +37,14 @@ from microtome.specimen.tracing import example_input
 
 BATCH = 8  # images at once: the outputs of all layers and their gradients are kept
 LEVEL_DECADES = 0.5  # decades between first and last third below which a profile is called level: a factor of about 3
+
+
+class _Profile(NamedTuple):
+    """Of one network: ‖gradient‖·‖output‖ and ‖gradient‖ (2, layer), the loss, and the class asked of each image."""
+
+    strengths: np.ndarray[Any, Any]
+    loss: float
+    classes: np.ndarray[Any, Any]
 
 
 @final
@@ -54,26 +63,36 @@ class Supervision(Analysis):
             return reason
         return "" if len(_weight_layers(specimen)) > 1 else "it has fewer than two layers with weights, so there is no depth"
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `unfit` has refused before
         names = _weight_layers(specimen)
         far = _path_lengths(specimen, names)
         few = min(self.count, len(images))
         taken = images.take([place * len(images) // few for place in range(few)])
         wanted, asked = _target_outputs(specimen, taken)
-        twin = specimen.working_twin(images)
-        sums = {source: np.zeros((2, len(names))) for source in ("own", "twin")}
-        loss = {"own": 0.0, "twin": 0.0}
-        for batch in batches(specimen, taken, replace(pace, batch=min(pace.batch, BATCH))):
+        own = self._profile(specimen, names, taken, wanted, pace)
+        few = min(BATCH, len(taken))
+        some = [place * len(taken) // few for place in range(few)]
+        null = [
+            self._profile(twin, names, taken.take(some), own.classes[some], pace) for twin in untrained_twins(specimen, images)
+        ]
+        found = _to_arrays(names, far, own, null, asked, specimen.trained, len(taken))
+        return Measurement(found, {"no_verdict": reason_for_no_verdict(specimen, images)})
+
+    def _profile(
+        self, specimen: Specimen, names: Sequence[str], images: Images, wanted: np.ndarray[Any, Any], pace: Pace
+    ) -> _Profile:
+        """Mean ‖gradient‖·‖output‖ and ‖gradient‖ of each layer, and the loss; of the predicted class where none is wanted (-1)."""
+        sums, loss, asked = np.zeros((2, len(names))), 0.0, wanted.copy()
+        for batch in batches(specimen, images, replace(pace, batch=min(pace.batch, BATCH))):
             classes = torch.from_numpy(wanted[batch.index]).to(batch.x.device)
             if (classes < 0).any():
                 classes = torch.where(classes < 0, specimen.logits(batch.x).detach().argmax(1), classes)
-            for source, one in (("own", specimen), ("twin", twin)):
-                values, lost = _gradient_sums(one, names, batch.x, classes)
-                sums[source] += values
-                loss[source] += lost
-            pace.listener(Step(f"{specimen.name}: gradients", int(batch.index[-1]) + 1, len(taken), 0.0))
-        return _to_arrays(names, far, sums, loss, len(taken), asked, specimen.trained)
+            values, lost = _gradient_sums(specimen, names, batch.x, classes)
+            sums, loss = sums + values, loss + lost
+            asked[batch.index] = classes.cpu().numpy()
+            pace.listener(Step(f"{specimen.name}: gradients", int(batch.index[-1]) + 1, len(images), 0.0))
+        return _Profile(sums / len(images), loss / len(images), asked)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         return [
@@ -90,11 +109,13 @@ class Supervision(Analysis):
         found = finding.arrays
         short = found["shortest"].values
         known = short[np.isfinite(short)]
-        own, twin = (float(found["decades"].sel(source=one)) for one in ("network", "untrained twin"))
+        own = float(found["decades"].sel(source="network"))
+        low, high = (10 ** float(found[f"twin_decades_{end}"]) for end in ("low", "high"))
+        twins = f"× {low:.2g} to {high:.2g}" if np.isfinite(low) else "unknown"
         return (
             f"No layer of {len(known)} is further than {int(known.max())} weight layers from the loss (median {np.median(known):.0f}; "
             f"the mean path to the first layer passes {found['mean_length'].values[0]:.0f}). From the last third of the layers to "
-            f"the first the gradient {_change_text(own)}; in the untrained twin it {_change_text(twin)}."
+            f"the first the gradient {_change_text(own)}; untrained twins {twins}."
             + ("" if bool(found["trained"].values[0]) else " The network is untrained.")
         )
 
@@ -200,34 +221,48 @@ def _image_rows(value: Tensor, images: int) -> Tensor:
 def _to_arrays(
     names: Sequence[str],
     far: Sequence[PathLength | None],
-    sums: dict[str, Any],
-    loss: dict[str, float],
-    count: int,
+    own: _Profile,
+    twins: Sequence[_Profile],
     asked: str,
     trained: bool | None,
+    count: int,
 ) -> dict[str, Any]:
     told = {"layer": list(names)}
     nothing = PathLength(0, float("nan"), float("nan"))
     short = [float("nan") if one is None else one.shortest for one in far]
-    arrays: dict[str, Any] = {
+    null = [_arrays(names, one, "twin_", "untrained twins") for one in twins]
+    sources = {"source": ["network", "untrained twins"]}
+    means = [np.mean([float(one[f"twin_{name}"]) for one in null]) for name in ("decades", "spread", "loss")]
+    mine = _arrays(names, own, "", "network")
+    decades = np.atleast_1d(float(mine["decades"]))
+    return {
         "shortest": array(short, ("layer",), "weight layers", told, "shortest path"),
         "mean_length": array([(one or nothing).mean for one in far], ("layer",), "weight layers", told, "mean over paths"),
         "paths": array([(one or nothing).paths for one in far], ("layer",), "log10", told, "paths (powers of ten)"),
-    }
-    for prefix, source, title in (("", "own", "network"), ("twin_", "twin", "untrained twin")):
-        strength, steep = sums[source] / count
-        arrays[f"{prefix}strength"] = array(strength, ("layer",), "nats", told, f"‖gradient‖·‖output‖, {title}")
-        arrays[f"{prefix}gradient"] = array(steep, ("layer",), "nats per unit", told, f"‖gradient‖, {title}")
-        arrays[f"{prefix}profile"] = array(centre_profile(strength), ("layer",), "1", told, title)
-    sources = {"source": ["network", "untrained twin"]}
-    shapes = [depth_profile(sums[source][0]) for source in ("own", "twin")]
-    return arrays | {
-        "decades": array([one.decades for one in shapes], ("source",), "decades", sources, "last third to first"),
-        "spread": array([one.spread for one in shapes], ("source",), "decades", sources, "standard deviation over layers"),
-        "loss": array([loss["own"] / count, loss["twin"] / count], ("source",), "nats", sources, "mean loss"),
+        **{name: mine[name] for name in ("strength", "gradient", "profile")},
+        **over_twins(null),
+        "decades": array([decades[0], means[0]], ("source",), "decades", sources, "last third to first"),
+        "spread": array([float(mine["spread"]), means[1]], ("source",), "decades", sources, "standard deviation over layers"),
+        "loss": array([own.loss, means[2]], ("source",), "nats", sources, "mean loss"),
+        "against_twins": array(verdicts(decades, decades, stacked(null, "twin_decades")[:, None]), ("measure",), "text"),
         "asked": array([asked], ("measure",), "text"),
         "count": array([count], ("measure",), "images"),
         "trained": array([trained is not False], ("measure",), "1"),
+    }
+
+
+def _arrays(names: Sequence[str], one: _Profile, prefix: str, title: str) -> dict[str, Any]:
+    """What one network gives: strength, gradient and profile by layer, and the shape of the profile."""
+    told = {"layer": list(names)}
+    strength, steep = one.strengths
+    shape = depth_profile(strength)
+    return {
+        f"{prefix}strength": array(strength, ("layer",), "nats", told, f"‖gradient‖·‖output‖, {title}"),
+        f"{prefix}gradient": array(steep, ("layer",), "nats per unit", told, f"‖gradient‖, {title}"),
+        f"{prefix}profile": array(centre_profile(strength), ("layer",), "1", told, title),
+        f"{prefix}decades": array(shape.decades, (), "decades", title="last third to first"),
+        f"{prefix}spread": array(shape.spread, (), "decades", title="standard deviation over layers"),
+        f"{prefix}loss": array(one.loss, (), "nats", title="mean loss"),
     }
 
 

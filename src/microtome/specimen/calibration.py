@@ -43,6 +43,18 @@ def has_statistics(net: nn.Module) -> bool:
     return any(_keeps_statistics(module) for module in net.modules())
 
 
+def saw_no_image(net: nn.Module) -> bool:
+    """Whether every norm with running statistics is as it was made: mean 0, variance 1, nothing shifted. False where there is none."""
+    start = {"running_mean": (0.0,), "running_var": (1.0,), "weight": (0.0, 1.0), "bias": (0.0,)}
+    norms = [module for module in net.modules() if _keeps_statistics(module)]
+    return bool(norms) and all(
+        any(bool((value == constant).all()) for constant in constants)
+        for norm in norms
+        for name, constants in start.items()
+        if isinstance(value := getattr(norm, name, None), Tensor)
+    )
+
+
 def calibrate(net: nn.Module, recipe: Recipe, images: ImageSet) -> str:
     """Estimate the running statistics of all norms on some of the images, in place; what was done, as a note, or an empty text."""
     if not has_statistics(net) or not len(images):

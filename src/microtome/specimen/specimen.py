@@ -15,7 +15,7 @@ from microtome.errors import BadOption, SpecimenError, UnknownName, did_you_mean
 from microtome.specimen import aliases as naming
 from microtome.specimen.anatomy import Anatomy
 from microtome.specimen.blocks import Block, named_blocks, removable_units
-from microtome.specimen.calibration import ImageSet, calibrate, has_statistics
+from microtome.specimen.calibration import ImageSet, calibrate, has_statistics, saw_no_image
 from microtome.specimen.families import Family, known_family, network_family
 from microtome.specimen.labels import Labels
 from microtome.specimen.layers import Layer, device_of, head_path, module_layers, named_layers, output_count
@@ -311,11 +311,14 @@ class Specimen:
         """The untrained twin: the same architecture with fresh weights drawn under `seed`, no residual branch switched off.
 
         With `images`, the running statistics of its norms are estimated on some of them, without labels; without, they are those of
-        a network that never saw one (mean 0, variance 1), which is right for looking at weights only.
+        a network that never saw one (mean 0, variance 1), which is right for looking at weights only, and beside a network whose
+        own norms never saw one.
         """
         fresh = fresh_network(self.net, self.maker, seed)
         notes = [f"Untrained twin of {self.name}: the same architecture, fresh weights (seed {seed}).", *fresh.notes]
-        if images is not None and (note := calibrate(fresh.net, self.recipe, images)):
+        if self._wants_bare_twins:
+            notes.append("The network's own norms never saw an image, so its twin's are left as they were made.")
+        elif images is not None and (note := calibrate(fresh.net, self.recipe, images)):
             notes.append(note)
         made = replace(
             self,
@@ -332,13 +335,19 @@ class Specimen:
             made.__dict__["anatomy"] = self.anatomy
         return made
 
+    @cached_property
+    def _wants_bare_twins(self) -> bool:
+        """Whether its twins' statistics stay as they were made: its own are, and nobody said that it is trained (folded norms)."""
+        return self.trained is not True and saw_no_image(self.net)
+
     def working_twin(self, images: ImageSet | None, seed: int = 1) -> "Specimen":
         """The twin of that seed and these images as analyses run it: on this device, laid out as by `on`.
 
         Twins are kept, up to `TWIN_BYTES`, since most analyses of one run ask for the same ones; they must be left as they are.
         """
         known: dict[tuple[int, str], Specimen] = self.__dict__.setdefault("_twins", {})
-        key = seed, images.digest() if images is not None and has_statistics(self.net) else ""
+        estimated = images is not None and has_statistics(self.net) and not self._wants_bare_twins
+        key = seed, images.digest() if images is not None and estimated else ""
         if key not in known:
             made = _to_working_layout(self.twin(seed, images))
             room = max(1, TWIN_BYTES // max(1, sum(p.numel() * p.element_size() for p in self.net.parameters())))
