@@ -23,7 +23,7 @@ from microtome._version import __version__
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import Finding, plain
 from microtome.images import Images
-from microtome.instruments.untrained_twins import TWIN_COUNT, TWIN_IMAGES, untrained_twins
+from microtome.instruments.untrained_twins import TWIN_COUNT, TWIN_IMAGES, doubts_about_twins, facts_of_twins, untrained_twins
 from microtome.key_numbers import KeyNumber
 from microtome.options import option
 from microtome.panels import Panel, Question
@@ -125,8 +125,9 @@ class Analysis(ABC):
         pace = pace or Pace()
         device = resolve_device(pace.device)
         began = time.monotonic()
-        arrays = self.measure(specimen.on(device), images, pace.on(device))
-        return self.conclude(arrays, origin(self, specimen, images, device, began))
+        worker = specimen.on(device)
+        arrays = self.measure(worker, images, pace.on(device))
+        return self.conclude(arrays, origin(self, worker, images, device, began))
 
     def conclude(self, measured: "Arrays | Measurement", source: Mapping[str, Any]) -> Finding:
         """The finding of a measurement, with its key numbers, headline, panels and caveats; `source` is its origin."""
@@ -141,12 +142,13 @@ class Analysis(ABC):
             question=self.question,
             origin={**source, "facts": plain(measurement.facts)},
         )
+        doubts = doubts_about_twins(source.get("twins")) if any("twin" in name for name in measurement.arrays) else []
         numbered = replace(bare, key_numbers=tuple(self.key_numbers(bare)))
         return replace(
             numbered,
             panels=tuple(self.panels(numbered)),
             headline=self.headline(numbered),
-            caveats=tuple(self.caveats(numbered)),
+            caveats=(*doubts, *self.caveats(numbered)),
         )
 
 
@@ -294,6 +296,7 @@ def origin(analysis: Analysis, specimen: Specimen, images: Images | None, device
     """Where a finding came from, as plain JSON values."""
     return {
         "specimen": specimen.json(),
+        "twins": facts_of_twins(specimen),
         "images": images.json() if images is not None and analysis.needs != "weights" else {},
         "options": analysis.options(),
         "revision": analysis.revision,

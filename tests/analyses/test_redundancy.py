@@ -141,3 +141,4 @@ def test_no_verdict_where_the_twins_keep_trained_weights(pics: mt.Images) -> Non
     found = Redundancy()(mt.open(Packed(10).eval(), recipe={"size": 32}), pics, PACE)
     assert "No verdict: 90% of the untrained twins' weights could not be drawn anew (packed)" in found.headline
     assert set(found["verdict"].values) == {"no verdict"}
+    assert found.caveats[0].startswith("90% of the untrained twins' weights could not be drawn anew and are the network's own")

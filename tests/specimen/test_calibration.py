@@ -141,3 +141,15 @@ def test_networks_without_statistics_are_left_alone(net: mt.Specimen, pics: mt.I
     assert net.twin(1, pics).digest() == net.twin(1).digest()
     assert net.working_twin(pics) is net.working_twin(None)
     assert calibrate(net.net, net.recipe, pics) == ""
+
+
+def test_findings_say_how_their_twins_were_made(pics: mt.Images) -> None:
+    from microtome.analyses.features import Features
+
+    net = Norms().eval()
+    nn.init.uniform_(net.bn1.running_var, 0.5, 2.0)
+    found = Features(at=("bn1",))(open_specimen(net, recipe=RECIPE), pics)
+    notes = found.origin["twins"]["notes"]
+    assert any("4 norm layers were estimated on 32 images" in note for note in notes)
+    assert found.origin["twins"]["unchanged"] == 0.0
+    assert not any("no evidence" in one for one in found.caveats)

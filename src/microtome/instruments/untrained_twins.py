@@ -23,6 +23,25 @@ def untrained_twins(specimen: Specimen, images: Images | None, count: int = TWIN
         yield specimen.working_twin(images, seed)
 
 
+def facts_of_twins(specimen: Specimen) -> dict[str, Any]:
+    """What a finding says of the twins that were made of this specimen so far: their notes, and how much of them is still trained."""
+    twin = next(iter(specimen.known_twins), None)
+    if twin is None:
+        return {}
+    return {"notes": list(twin.remarks), "unchanged": fraction_of_weights(twin.net, twin.unchanged)}
+
+
+def doubts_about_twins(facts: Mapping[str, Any] | None) -> list[str]:
+    """A caveat where more of the twins' weights are trained than a comparison bears."""
+    held = float((facts or {}).get("unchanged", 0.0))
+    if held <= MAX_UNCHANGED:
+        return []
+    return [
+        f"{100 * held:.2g}% of the untrained twins' weights could not be drawn anew and are the network's own, so what is set against "
+        "the twins here is no evidence."
+    ]
+
+
 def reason_for_no_verdict(specimen: Specimen, images: Images | None) -> str:
     """Why nothing may be concluded from the specimen's twins, as a clause; empty where it may."""
     twin = specimen.working_twin(images)

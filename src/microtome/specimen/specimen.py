@@ -335,6 +335,11 @@ class Specimen:
             made.__dict__["anatomy"] = self.anatomy
         return made
 
+    @property
+    def known_twins(self) -> tuple["Specimen", ...]:
+        """The untrained twins that are kept at the moment, oldest first."""
+        return tuple(self.__dict__.get("_twins", {}).values())
+
     @cached_property
     def _wants_bare_twins(self) -> bool:
         """Whether its twins' statistics stay as they were made: its own are, and nobody said that it is trained (folded norms)."""
