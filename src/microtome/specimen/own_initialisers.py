@@ -47,6 +47,9 @@ def without_trained_weights(call: Callable[..., Any], options: dict[str, Any]) -
 
 def initialise(net: nn.Module) -> list[str]:
     """Draw fresh weights in place from the global generators; the modules whose own initialiser failed, with the reason."""
+    if _is_of_timm(net) and (donor := _another(net)) is not None:  # all that the constructor does, layer scales too
+        _take(net, donor)
+        return []
     failed: list[str] = []
     for path, module in reversed(list(net.named_modules())):  # a module comes after all that is inside it
         for draw in _resets(module):
@@ -80,14 +83,13 @@ def _own(module: nn.Module) -> Iterator[Initialiser]:
         return
     whole = getattr(module, "init_weights", None)
     each = getattr(module, "_init_weights", None)
-    by_timm = _is_of_timm(module)
     if hasattr(module, "base_model_prefix") and callable(each):  # of transformers, whose `init_weights` skips what was loaded
         yield lambda: _everywhere(module, each)
     elif callable(whole) and not _needed(whole) and not hasattr(module, "init_cfg"):  # mm libraries load files there
         yield lambda: whole(**_live(whole))
     elif callable(each) and len(_needed(each)) == 1:
         yield lambda: _everywhere(module, each)
-    elif by_timm and (function := _of_model_file(module)) is not None:
+    elif _is_of_timm(module) and (function := _of_model_file(module)) is not None:
         yield lambda: _everywhere(module, function)
     elif (donor := _another(module)) is not None:
         yield lambda: _take(module, donor)
@@ -136,7 +138,10 @@ def _another(module: nn.Module) -> nn.Module | None:
     if _is_of_timm(module):
         name = str(dict(getattr(module, "pretrained_cfg", None) or {}).get("architecture", ""))
         known = cast(Any, timm())
-        return _built(module, lambda **more: known.create_model(name, **more)) if known.is_model(name) else None
+        if not known.is_model(name):
+            return None
+        live = _built(module, lambda **more: known.create_model(name, zero_init_last=False, **more))
+        return live if live is not None else _built(module, lambda **more: known.create_model(name, **more))
     if library in BUILT or _needed(type(module)):
         return None
     return _built(module, lambda **_: type(module)(**without_trained_weights(type(module), {})))
