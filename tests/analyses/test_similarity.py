@@ -56,6 +56,20 @@ def test_sums_over_batches_by_hand(net: mt.Specimen, pics: mt.Images) -> None:
     np.testing.assert_allclose(np.diagonal(both["cka"].values), 1.0, atol=1e-12)
     np.testing.assert_allclose(both["cka"].values, both["cka"].values.T, atol=1e-12)
     assert np.isfinite(both["cka_error"].values).all()
+    smallest = both.key("smallest CKA of neighbouring layers")
+    assert smallest.value == both["step"].min().item() and smallest.low < smallest.value < smallest.high
+    assert smallest.baseline == both["twin_step"].sel(pair=smallest.at).item()
+    assert both.key("CKA of the first and the last layer").value == both["cka"].sel(layer="blocks.0", layer_="blocks.2").item()
+    assert both.key("images").value == 40
+
+
+def test_layers_that_never_vary_have_no_number(tiny: Callable[..., nn.Module], pics: mt.Images) -> None:
+    still = tiny()
+    for parameter in still.parameters():
+        nn.init.zeros_(parameter)
+    found = Similarity()(mt.open(still, recipe={"size": 32}), pics, PACE)
+    assert np.isnan(found.key("smallest CKA of neighbouring layers").value)
+    assert found.headline == "No layer varies between these 40 images, so there is nothing to compare."
 
 
 def test_idle_block_is_the_same_as_its_input(tiny: Callable[..., nn.Module], pics: mt.Images) -> None:
@@ -91,4 +105,4 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
 def test_shards_merge(net: mt.Specimen, pics: mt.Images) -> None:
     whole = Similarity().measure(net.on("cpu"), pics, Pace(batch=8, device="cpu"))
     merged = testing.merge_shards(Similarity(), net, pics)
-    np.testing.assert_allclose(merged["cka"].values, whole["cka"].values, rtol=1e-12)
+    np.testing.assert_allclose(merged["cka"].values, whole.arrays["cka"].values, rtol=1e-12)
