@@ -35,11 +35,11 @@ export function line(k: number, n: number): string {
 }
 
 /** `v` on a scale from low to high as 0…1. */
-export const share = (v: number, low: number, high: number): number => (high > low ? (v - low) / (high - low) : v === 0 ? 0 : 0.5);
+export const fraction = (v: number, low: number, high: number): number => (high > low ? (v - low) / (high - low) : v === 0 ? 0 : 0.5);
 
 /** The scale of a matrix: diverging ones are symmetric about zero unless fixed. */
-export function bounds(kind: Ramp, found: [number, number], low: number | null, high: number | null): [number, number] {
-  let [a, b] = found;
+export function bounds(kind: Ramp, span: [number, number], low: number | null, high: number | null): [number, number] {
+  let [a, b] = span;
   if (!(b >= a)) [a, b] = [0, 1];
   if (kind === "diverging" && low === null && high === null) { const m = Math.max(Math.abs(a), Math.abs(b)) || 1; return [-m, m]; }
   return [low ?? a, high ?? b];

@@ -1,4 +1,7 @@
-// What the page shows: the bundle written by microtome.render.html, and arrays with named dimensions.
+// What the page shows: the bundle written by microtome.report.html, and arrays with named dimensions.
+
+import { isFraction, unitText } from "./format";
+import { displayName } from "./networks";
 
 export type Numbers = Uint8Array | Int32Array | Float32Array | Float64Array;
 export type Coord = string | number | boolean | null;
@@ -51,6 +54,21 @@ export interface Origin {
   [other: string]: unknown;
 }
 
+/** One quantity that is compared between networks; its texts come from Python and are shown as they are. */
+export interface KeyNumber {
+  name: string;
+  value: number | null;
+  unit: string;
+  low: number | null;
+  high: number | null;
+  baseline: number | null;
+  baseline_name: string;
+  better: "higher" | "lower" | "";
+  at: string;
+  text: string;
+  baseline_text: string;
+}
+
 export interface Finding {
   id: string;
   folder: string;
@@ -59,7 +77,8 @@ export interface Finding {
   summary: string;
   source: string;
   question: string;
-  line: string;
+  headline: string;
+  key_numbers: KeyNumber[];
   caveats: string[];
   panels: Panel[];
   arrays: Record<string, Arr>;
@@ -161,7 +180,7 @@ export function labels(a: Arr, dim: string): string[] {
   const coords = a.coords[dim];
   return Array.from({ length: length(a, dim) }, (_, k) => {
     const c = coords?.[k];
-    return c === undefined || c === null ? `${spoken(dim)} ${k}` : String(c).replace(/ \(1\)$/, "");
+    return c === undefined || c === null ? `${spoken(dim)} ${k}` : displayName(String(c).replace(/ \(1\)$/, ""));
   });
 }
 
@@ -174,11 +193,15 @@ export function numeric(a: Arr, dim: string): number[] | undefined {
 }
 
 /** A dimension as a word to print. */
-export const spoken = (dim: string): string => dim.replace(/_+$/, "").replace(/_/g, " ");
-/** A unit in brackets, or nothing for pure numbers. */
-export const unit = (a: Arr): string => (["", "1", "text", "name", "see criterion"].includes(a.unit) ? "" : a.unit);
+export const spoken = (dim: string): string => (dim === "specimen" ? "network" : dim.replace(/_+$/, "").replace(/_/g, " "));
+/** A unit to print after a name, or nothing for pure numbers and per cent. */
+export const unit = (a: Arr): string => unitText(a.unit);
 /** What an axis that shows this array is called. */
-export const axisTitle = (a: Arr): string => (a.title || a.name.split("/")[0].replace(/_/g, " ")) + (unit(a) ? ` (${unit(a)})` : "");
+export function axisTitle(a: Arr): string {
+  const title = a.title || a.name.split("/")[0].replace(/_/g, " ");
+  const behind = isFraction(a.unit) && unit(a) ? `% ${unit(a)}` : unit(a);
+  return behind && behind !== title ? `${title} (${behind})` : title;
+}
 export const short = (a: Arr): string => a.title || a.name.replace(/_/g, " ");
 
 /** Names that a panel field holds: one or several. */

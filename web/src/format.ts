@@ -1,26 +1,64 @@
-// Numbers, names and times as people write them.
+// Numbers, names and times as people write them; numbers exactly as microtome.key_numbers.format_value writes them.
 
-/** A number with about four digits; a dash for a gap. */
-export function number(v: unknown, digits = 4): string {
+const LARGE: [number, string][] = [[1e12, "T"], [1e9, "G"], [1e6, "M"]];
+
+/** Whether values of a unit are fractions, written in per cent; what they are a fraction of is the rest of the unit. */
+export const isFraction = (unit: string): boolean => /^(share|fraction)(?: of .+)?$/.test(unit);
+/** A unit as people read it after a number or in the head of a column; nothing for pure numbers and plain fractions. */
+export function unitText(unit: string): string {
+  if (["", "1", "text", "name", "share", "fraction"].includes(unit) || /^(see|as each) /.test(unit)) return ""; // "see criterion": another column says
+  return isFraction(unit) ? unit.replace(/^(share|fraction) /, "") : unit;
+}
+
+const plainZero = (text: string): string => (/^-/.test(text) && !/[1-9]/.test(text) ? text.slice(1) : text);
+
+/** `shown` with so many decimals and commas between thousands; exact halves go to the even digit, as in Python. */
+function fixed(shown: number, places: number): string {
+  let text = shown.toFixed(places);
+  if (new RegExp(`^-?\\d+\\.\\d{${places}}50*$`).test(shown.toFixed(60)) && /[13579]$/.test(text)) text = text.slice(0, -1) + String(Number(text.slice(-1)) - 1);
+  const [whole, part] = text.split(".");
+  return whole.replace(/\B(?=(\d{3})+$)/g, ",") + (part ? `.${part}` : "");
+}
+
+function decimals(shown: number, fraction: boolean): number {
+  if (fraction) return shown === 0 || shown === 100 ? 0 : shown >= 1 ? 1 : 2;
+  if (Number.isInteger(shown)) return 0;
+  return shown >= 1e-3 ? Math.max(0, 2 - Math.floor(Math.log10(shown))) : 3;
+}
+
+/** A number with three significant digits, `99.2%` for fractions, `25.6 M` for large ones; a dash for a gap. */
+export function number(v: unknown, unit = "1"): string {
   if (v === null || v === undefined || v === "") return "–";
   if (typeof v === "boolean") return v ? "yes" : "no";
   if (typeof v === "string") return v;
-  const x = Number(v);
+  const x = Number(v), fraction = isFraction(unit);
   if (Number.isNaN(x)) return "–";
-  if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
-  const size = Math.abs(x);
-  if (size === 0) return "0";
-  if (size >= 1e6) return minus(trim((x / (size >= 1e9 ? 1e9 : 1e6)).toPrecision(digits))) + (size >= 1e9 ? " G" : " M");
-  if (Number.isInteger(x)) return minus(size >= 10000 ? x.toLocaleString("en-US").replace(/,/g, "\u202f") : String(x));
-  if (size < 1e-4) { const [m, e] = x.toExponential(Math.max(0, digits - 2)).split("e"); return `${minus(trim(m))}·10${raised(Number(e))}`; }
-  return minus(trim(x.toPrecision(digits)));
+  if (!Number.isFinite(x)) return x > 0 ? "∞" : "-∞";
+  const [factor, sign] = fraction ? [1, ""] : LARGE.find(([size]) => Math.abs(x) >= size) ?? [1, ""];
+  const shown = (x / factor) * (fraction ? 100 : 1);
+  if (shown && Math.abs(shown) < 1e-3) return exponent(shown.toExponential(2)) + (fraction ? "%" : "");
+  const places = decimals(Math.abs(shown), fraction);
+  const digits = plainZero(fixed(shown, places));
+  return fraction ? `${digits}%` : sign ? `${digits} ${sign}` : digits;
 }
 
-/** The number in full, for tooltips. */
-export const exact = (v: unknown): string => (typeof v === "number" ? number(Number.isInteger(v) ? v : Number(v.toPrecision(6)), 6) : number(v));
-const trim = (text: string): string => (text.includes(".") && !text.includes("e") ? text.replace(/\.?0+$/, "") : text.includes("e") ? String(Number(text)) : text);
-const minus = (text: string): string => text.replace("-", "−");
-const raised = (n: number): string => String(n).replace(/./g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(c)]));
+/** An exponent of two digits at least, as Python writes it. */
+const exponent = (text: string): string => text.replace(/e([+-])(\d)$/, "e$10$2");
+
+/** A number of a scale: without the decimals that the whole scale does not need. */
+export function tick(v: number, unit = "1"): string {
+  const text = number(Number(v.toPrecision(6)), unit);
+  return text.replace(/(\.\d*?)0+(?=$|%| )/, "$1").replace(/\.(?=$|%| )/, "");
+}
+
+/** A number with its unit behind it. */
+export const withUnit = (v: unknown, unit: string): string => [number(v, unit), unitText(unit)].filter(Boolean).join(" ");
+/** An interval in square brackets after its number, or nothing where none is known. */
+export const interval = (low: number | undefined, high: number | undefined, unit: string): string =>
+  Number.isFinite(low) && Number.isFinite(high) ? ` [${number(low, unit)}, ${number(high, unit)}]` : "";
+
+/** The number with all its digits, for titles of cells. */
+export const exact = (v: unknown): string => (typeof v === "number" && Number.isFinite(v) ? (Number.isInteger(v) ? v.toLocaleString("en-US") : String(Number(v.toPrecision(7)))) : number(v));
 
 /** A long name shortened in the middle. */
 export function shorten(name: string, most = 18): string {

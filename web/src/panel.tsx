@@ -1,15 +1,15 @@
-// One panel: title, the chart of one specimen or of several side by side, its table, its downloads.
+// One panel: title, the chart of one network or of several side by side, its table, its downloads.
 
 import type { ComponentChildren, JSX } from "preact";
 import { useContext, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { type Finding, type Panel, arr, extent, names, spoken } from "./data";
+import { type Finding, type Panel, arr, extent, length, names, spoken } from "./data";
 import { slug } from "./format";
 import { csvOfTable, figure, save, savePng } from "./save";
 import { DataTable } from "./table";
 import { choices, tabled } from "./tabled";
 import { Bars } from "./charts/bars";
 import { type ChartProps, Curve } from "./charts/curve";
-import { Grid, groupings } from "./charts/grid";
+import { Grid, gridLayout, groupings } from "./charts/grid";
 import { Heat } from "./charts/heat";
 import { Hist } from "./charts/hist";
 import { Printing } from "./charts/lines";
@@ -19,18 +19,30 @@ import { plot, reach } from "./charts/series";
 
 const CHARTS: Record<string, (props: ChartProps) => JSX.Element> = { Curve, Bars, Hist, Heat, Grid, Scatter, Overlay };
 const TALL: Record<string, number> = { Curve: 320, Bars: 300, Hist: 340, Heat: 380, Grid: 420, Scatter: 380, Overlay: 460, Table: 220 };
-/** Kinds that need the whole width even when several specimens stand side by side. */
+/** Kinds that need the whole width even when several networks stand side by side. */
 const WIDE = new Set(["Grid", "Overlay", "Hist"]);
-/** Kinds so tall that a section with them begins with one specimen. */
-export const TALLEST = new Set(["Grid", "Overlay"]);
-
-/** Whether a table has too many columns, or too long texts, to stand beside another. */
+/** Whether a table is too wide, or has too long texts, to stand beside another figure. */
 function broad({ panel, finding }: Shown): boolean {
-  const columns = names(panel.columns).map((n) => finding.arrays[n]).filter(Boolean);
-  return columns.length > 3 || columns.some((a) => a.dims.length > 1 || a.text?.some((t) => t.length > 28));
+  const { columns, rows } = tabled(panel, finding);
+  const widths = columns.map((c, k) => {
+    const head = Math.max(...`${c.title} ${c.unit ?? ""}`.split(/[\s-]+/).map((word) => word.length)) + 2;
+    return 22 + 6.8 * Math.max(head, ...rows.map((r) => (typeof r[k] === "string" ? (r[k] as string).length : 6)));
+  });
+  return widths.reduce((sum, w) => sum + w, 0) > 430;
 }
 
-export interface Shown { finding: Finding; panel: Panel; name: string; untrained: boolean }
+export interface Shown { finding: Finding; panel: Panel; name: string; label: string; untrained: boolean }
+/** Whether a figure takes the whole width of a section. */
+export function isWide(one: Shown): boolean {
+  const { panel, finding } = one;
+  switch (panel.kind) {
+    case "Table": return broad(one);
+    case "Grid": { const { across, two, scale, t, parts } = gridLayout(panel, finding, {}); return Boolean(parts) || (two ? 110 : 0) + (two ? across.length : Math.ceil(across.length / 2)) * (t.cols * scale + 6) > 430; }
+    case "Overlay": return length(arr(finding, panel.heat), String(panel.across)) > 2;
+    case "Hist": return length(arr(finding, panel.density), String(panel.by || "layer")) > 6;
+    default: return false;
+  }
+}
 
 /** Draws its children only once they come near the screen; printing draws them all. */
 function Late({ height, children }: { height: number; children: () => ComponentChildren }) {
@@ -57,7 +69,9 @@ function common(shown: Shown[]): [number, number] | undefined {
   return spans.every((s) => size(s) * 12 > size(whole)) ? whole : undefined;
 }
 
-export function PanelFigure({ shown, level = 4, marked, badge, bare }: { shown: Shown[]; level?: 3 | 4; bare?: boolean; marked?: string; badge?: (name: string) => string }) {
+interface Marks { marked?: string; badge?: (name: string) => string; bars?: boolean }
+
+export function PanelFigure({ shown, level = 4, bare, lone, ...marks }: { shown: Shown[]; level?: 3 | 4; bare?: boolean; lone?: boolean } & Marks) {
   const first = shown[0].panel;
   const range = useMemo(() => common(shown), [shown.map((s) => s.finding.id + s.panel.title).join()]);
   const several = shown.length > 1;
@@ -65,17 +79,17 @@ export function PanelFigure({ shown, level = 4, marked, badge, bare }: { shown: 
   const side = first.kind === "Table" ? (shown.some(broad) ? "wide" : "tables") : WIDE.has(first.kind) ? "wide" : "";
   const sameTitle = shown.every((s) => s.panel.title === first.title);
   return (
-    <figure class="panel" data-kind={first.kind}>
+    <figure class={several || isWide(shown[0]) ? "panel whole" : lone ? "panel lone" : "panel"} data-kind={first.kind}>
       <figcaption>
         {bare ? null : <Head>{first.title}</Head>}
         {first.note ? <p class="note">{first.note}</p> : null}
-        {range ? <p class="note soft">All specimens on the same scale.</p> : null}
+        {range ? <p class="note soft">All networks on the same scale.</p> : null}
       </figcaption>
       <div class={several ? `multiples ${side}` : ""}>
         {shown.map((one) => (
           <div class="multiple" key={one.finding.id}>
-            {several ? <p class="who"><span>{one.name}</span>{one.untrained ? <span class="badge">untrained</span> : null}{sameTitle ? null : <span class="soft"> {one.panel.title}</span>}</p> : null}
-            <Late height={TALL[first.kind]}>{() => <One {...one} range={range} marked={marked} badge={badge} few={several} />}</Late>
+            {several ? <p class="who"><span title={one.name}>{one.label}</span>{one.untrained ? <span class="badge">untrained</span> : null}{sameTitle ? null : <span class="soft">{one.panel.title}</span>}</p> : null}
+            <Late height={TALL[first.kind]}>{() => <One {...one} range={range} few={several} {...marks} />}</Late>
           </div>
         ))}
       </div>
@@ -83,7 +97,7 @@ export function PanelFigure({ shown, level = 4, marked, badge, bare }: { shown: 
   );
 }
 
-function One({ finding, panel, name, range, marked, badge, few }: Shown & { range?: [number, number]; marked?: string; badge?: (name: string) => string; few: boolean }) {
+function One({ finding, panel, name, label: shownName, range, few, ...marks }: Shown & Marks & { range?: [number, number]; few: boolean }) {
   const place = useRef<HTMLDivElement>(null);
   const printing = useContext(Printing);
   const [asTable, table] = useState(false);
@@ -95,7 +109,7 @@ function One({ finding, panel, name, range, marked, badge, few }: Shown & { rang
   const Chart = CHARTS[panel.kind];
   const file = `${slug(name)}_${finding.analysis}_${slug(panel.title)}`;
   const svg = () => figure(panel, finding, fixed, place.current);
-  const label = `${panel.title}, ${name}`;
+  const label = `${panel.title}, ${shownName}`;
   if (panel.kind !== "Table" && !Chart) return <p class="gone">This page does not know the panel kind {panel.kind}; a newer microtome wrote it.</p>;
   return (
     <div ref={place}>
@@ -105,7 +119,7 @@ function One({ finding, panel, name, range, marked, badge, few }: Shown & { rang
       {groups && groups.names.length > 1 ? (
         <label class="knobs slide">{spoken(groups.dim)} <input type="range" min={0} max={groups.names.length - 1} step={1} value={fixed[groups.dim] ?? 0} aria-valuetext={`${groups.names[fixed[groups.dim] ?? 0]} ${spoken(groups.dim)}`} onInput={(e) => fix({ ...fixed, [groups.dim]: Number(e.currentTarget.value) })} /> <output>{groups.names[fixed[groups.dim] ?? 0]}</output></label>
       ) : null}
-      {panel.kind === "Table" ? <DataTable data={tabled(panel, finding, fixed)} label={label} marked={marked} badge={badge} most={printing ? Infinity : few ? 8 : 40} /> : <Chart panel={panel} finding={finding} fixed={fixed} range={range} />}
+      {panel.kind === "Table" ? <DataTable data={tabled(panel, finding, fixed)} label={label} {...marks} most={printing ? Infinity : few ? 8 : 40} /> : <Chart panel={panel} finding={finding} fixed={fixed} range={range} />}
       {asTable && panel.kind !== "Table" ? <DataTable data={tabled(panel, finding, fixed)} label={`${label}, as a table`} /> : null}
       <div class="tools">
         {panel.kind === "Table" ? null : <button type="button" aria-pressed={asTable} aria-label={`Show ${label} as a table`} onClick={() => table(!asTable)}>Table</button>}

@@ -16,9 +16,9 @@ function facts(f: Finding): [string, string][] {
     ["weights", specimen.weights], ["weights digest", brief(specimen.digest)],
     ["parameters", specimen.parameters ? number(specimen.parameters) : ""],
     ["family", specimen.family ? `${specimen.family}${specimen.family_reason ? ` (${specimen.family_reason})` : ""}` : ""],
-    ["noticed", specimen.notes?.join(" ")],
+    ["notes", specimen.notes?.join(" ")],
     ["images", images.name ? `${images.name}${images.count !== undefined ? ` (${images.count})` : ""}` : ""], ["images digest", brief(images.digest)],
-    ["options", said || "all as by default"], ["seed", o.seed === undefined || o.seed === null ? "" : String(o.seed)],
+    ["options", said || "all defaults"], ["seed", o.seed === undefined || o.seed === null ? "" : String(o.seed)],
     ["device", [o.device, o.dtype].filter(Boolean).join(", ")],
     ["versions", [o.microtome && `microtome ${o.microtome}`, o.torch && `torch ${o.torch}`].filter(Boolean).join(", ")],
     ["started", moment(o.started)], ["took", seconds(o.seconds)], ["folder", f.folder],
@@ -31,8 +31,9 @@ const shape = (a: Arr): string => a.dims.map((d, k) => `${spoken(d)} ${a.shape[k
 export function Provenance({ finding, name, live }: { finding: Finding; name: string; live: boolean }) {
   const printing = useContext(Printing);
   const stem = `${slug(name)}_${finding.analysis}`;
+  if (printing) return <p class="source"><span>Finding</span> <span class="mono">{finding.folder}</span></p>;
   return (
-    <details open={printing}>
+    <details>
       <summary>Provenance and arrays{name ? <>: <span class="mono">{name}</span></> : null}</summary>
       <dl class="facts">{facts(finding).map(([k, v]) => <div><dt>{k}</dt><dd class={k.includes("digest") || k === "folder" ? "mono" : ""}>{v}</dd></div>)}</dl>
       <div class="table" tabIndex={0} role="region" aria-label={`Arrays of ${finding.title}, ${name}`}>

@@ -24,7 +24,7 @@ const escaped = (v: Coord | undefined): string => {
 };
 
 export const csvOfTable = ({ columns, rows }: Tabled): string =>
-  [columns.map((c) => escaped(c.unit ? `${c.title} (${c.unit})` : c.title)), ...rows.map((r) => r.map(escaped))].map((r) => r.join(",")).join("\n") + "\n";
+  [columns.map((c) => escaped(c.unit && c.unit !== "1" ? `${c.title} (${c.unit})` : c.title)), ...rows.map((r) => r.map(escaped))].map((r) => r.join(",")).join("\n") + "\n";
 
 /** One line for each value: its coordinate along every dimension, then the value. */
 export function csvOfArray(a: Arr): string {
@@ -101,18 +101,18 @@ function gridSheet(panel: Panel, finding: Finding, fixed: Record<string, number>
       if (!empty) pen.drawImage(canvasOf(t, tile, layout.kind, layout.span), place * step[0], line * step[1], w, h);
       if (!layout.crowded) text += words(side + place * step[0] + w / 2, line * step[1] + h + 12, empty ? "empty" : shorten(nameAt(layout, k), Math.max(3, Math.floor(w / 6))), "middle");
     }
-    if (side && row.first) text += words(side - 8, line * step[1] + h / 2, row.part ? `${row.part.name}: ${row.part.told}` : shorten(down[row.down], 20), "end");
+    if (side && row.first) text += words(side - 8, line * step[1] + h / 2, row.part ? `${row.part.name}: ${row.part.size}` : shorten(down[row.down], 20), "end");
   });
   return wrapped(side + canvas.width, canvas.height, `<image href="${canvas.toDataURL()}" x="${side}" y="0" width="${canvas.width}" height="${canvas.height}" style="image-rendering:pixelated"/>${text}`);
 }
 
-/** All pictures of an Overlay on one sheet. */
+/** All images of an Overlay on one sheet. */
 function overlaySheet(panel: Panel, finding: Finding, fixed: Record<string, number>): string {
   const layout = overlayLayout(panel, finding, fixed);
   const w = 160, h = Math.round((160 * layout.base.rows) / layout.base.cols), fine = 2;
   const [columns, lines] = [layout.across.length + 1, layout.images.length];
   const step = [w + 10, h + 40];
-  let inside = ["picture", ...layout.across].map((name, k) => words(k * step[0] + w / 2, 14, shorten(name, 24), "middle")).join("");
+  let inside = ["image", ...layout.across].map((name, k) => words(k * step[0] + w / 2, 14, shorten(name, 24), "middle")).join("");
   for (let i = 0; i < lines; i++) for (let k = -1; k < columns - 1; k++) {
     const [x, y] = [(k + 1) * step[0], 24 + i * step[1]];
     const reach = k >= 0 ? range(layout.heat, i * layout.across.length + k) : { low: 0, high: 0, empty: false };
@@ -124,7 +124,7 @@ function overlaySheet(panel: Panel, finding: Finding, fixed: Record<string, numb
     pen.scale(fine, fine);
     paint(pen, layout, i, k, 0, 0, w, h, 0.75, true);
     inside += `<image href="${canvas.toDataURL()}" x="${x}" y="${y}" width="${w}" height="${h}"/>`;
-    inside += words(x + w / 2, y + h + 14, k < 0 ? shorten(layout.images[i], 26) : layout.signed ? `±${number(Math.max(-reach.low, reach.high), 3)}` : `max ${number(reach.high, 3)}`, "middle");
+    inside += words(x + w / 2, y + h + 14, k < 0 ? shorten(layout.images[i], 26) : layout.signed ? `±${number(Math.max(-reach.low, reach.high))}` : `max ${number(reach.high)}`, "middle");
   }
   return wrapped(columns * step[0], 24 + lines * step[1], inside);
 }

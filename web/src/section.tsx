@@ -1,121 +1,131 @@
-// One analysis: what it tells, a sentence for each specimen, its panels with a tab for each specimen, its sources.
+// One analysis: one headline, one table of key numbers, the figures of the chosen network, then limits and sources.
 
 import type { ComponentChildren } from "preact";
-import { useContext, useRef, useState } from "preact/hooks";
+import { useContext, useState } from "preact/hooks";
+import { headlineOf } from "./answer";
+import { Caveats } from "./caveats";
+import { ALL, Chooser, asTabs } from "./chooser";
 import { keep, kept } from "./keep";
+import { KeyNumbers } from "./keytable";
 import type { Item, Part } from "./model";
-import { PanelFigure, type Shown, TALLEST } from "./panel";
+import { PanelFigure, type Shown, isWide } from "./panel";
 import { Provenance } from "./provenance";
 import { Printing } from "./charts/lines";
-import { prose, shorten } from "./format";
+import { plural, prose } from "./format";
 
-const ALL = "all specimens";
-/** Panels that a section shows at once; the rest waits behind one line, so that the page stays a page. */
-const FIRST = 2;
+/** Figures that a section shows at once: one row of them; the rest waits behind one line, so that the page stays a page. */
+const atOnce = (): number => (innerWidth >= 2100 ? 4 : innerWidth >= 1500 ? 3 : 2);
 
-/** Tabs with arrow keys, Home and End, as the ARIA practices describe them. */
-function Tabs({ id, label, tabs, chosen, choose }: { id: string; label: string; tabs: { name: string; untrained: boolean }[]; chosen: string; choose: (name: string) => void }) {
-  const list = useRef<HTMLDivElement>(null);
-  const key = (event: KeyboardEvent) => {
-    const at = tabs.findIndex((t) => t.name === chosen);
-    const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
-    if (to === undefined) return;
-    event.preventDefault();
-    const next = (to + tabs.length) % tabs.length;
-    choose(tabs[next].name);
-    list.current?.querySelectorAll<HTMLButtonElement>("[role=tab]")[next]?.focus();
-  };
-  return (
-    <div class="tabs" role="tablist" aria-label={label} ref={list} onKeyDown={key}>
-      {tabs.map((t, k) => (
-        <button type="button" role="tab" id={`${id}-tab-${k}`} aria-selected={t.name === chosen} aria-controls={`${id}-panel`} tabIndex={t.name === chosen ? 0 : -1} onClick={() => choose(t.name)} title={t.name}>
-          {shorten(t.name, 34)}{t.untrained ? <span class="badge">untrained</span> : null}
-        </button>
-      ))}
-    </div>
-  );
-}
-
-/** What is drawn only when somebody asks for it, or prints; what was opened once stays open in this browser. */
-function More({ id, said, children }: { id: string; said: string; children: () => ComponentChildren }) {
-  const printing = useContext(Printing);
+/** What is drawn only when somebody asks for it; what was opened once stays open in this browser. */
+function More({ id, label, children }: { id: string; label: string; children: () => ComponentChildren }) {
   const [open, show] = useState(kept(id) === "open");
-  if (printing) return <>{children()}</>;
   return (
     <details class="more" open={open} onToggle={(e) => { const now = e.currentTarget.open; show(now); keep(id, now ? "open" : "shut"); }}>
-      <summary>{said}</summary>
+      <summary>{label}</summary>
       {open ? children() : null}
     </details>
   );
 }
 
-/** Panels of several specimens, those of the same place and kind together; null when specimens have different panels. */
+/** Panels of several networks, those of the same place and kind together; null when networks have different panels. */
 function together(items: Item[]): Shown[][] | null {
   const first = items[0].panels;
   const alike = items.every((i) => i.panels.length === first.length && i.panels.every((p, k) => p.kind === first[k].kind));
   return alike ? first.map((_, k) => items.map((i) => ({ ...i, panel: i.panels[k] }))) : null;
 }
 
-/** Each caveat once: first those of all specimens, then the others with the names of those they are about. */
-function caveatsOf(items: Item[]): { caveat: string; who: string[] }[] {
-  const about = new Map<string, string[]>();
-  for (const { finding, name } of items) for (const caveat of new Set(finding.caveats)) about.set(caveat, [...(about.get(caveat) ?? []), name]);
-  const told = [...about].map(([caveat, who]) => ({ caveat, who: who.length === items.length ? [] : who }));
-  return told.sort((a, b) => Number(a.who.length > 0) - Number(b.who.length > 0));
-}
-
-/** The first panels, and the others behind one line that names them; one alone is not worth hiding. */
+/** The first figures, and the others behind one line that names them; one alone is not worth hiding. */
 function Figures({ id, panels, bare }: { id: string; panels: Shown[][]; bare: string }) {
-  const figures = (some: Shown[][], from: number) => some.map((row, k) => <PanelFigure key={row[0].finding.id + (from + k)} shown={row} bare={row[0].panel.title === bare} />);
-  const at = panels.length > FIRST + 1 ? FIRST : panels.length;
+  const figures = (some: Shown[][], from: number) => {
+    const lone = some.filter((row) => row.length === 1 && !isWide(row[0])).length === 1;
+    return <div class="columns">{some.map((row, k) => <PanelFigure key={row[0].finding.id + (from + k)} shown={row} bare={row[0].panel.title === bare} lone={lone} />)}</div>;
+  };
+  const most = panels.findIndex((_, k) => panels.slice(0, k + 1).reduce((n, [one]) => n + (isWide(one) ? atOnce() / 2 : 1), 0) >= atOnce()) + 1 || panels.length;
+  const at = panels.length > most + 1 ? most : panels.length;
   const rest = panels.slice(at);
   const titles = rest.map((row) => row[0].panel.title);
-  const said = `${rest.length} more: ${titles.slice(0, 4).join(" · ")}${titles.length > 4 ? " · …" : ""}`;
-  return <>{figures(panels.slice(0, at), 0)}{rest.length ? <More id={`more:${id}`} said={said}>{() => figures(rest, at)}</More> : null}</>;
+  const label = `${plural(rest.length, "more figure")}: ${titles.slice(0, 4).join(" · ")}${titles.length > 4 ? " · …" : ""}`;
+  return <>{figures(panels.slice(0, at), 0)}{rest.length ? <More id={`more:${id}`} label={label}>{() => figures(rest, at)}</More> : null}</>;
 }
 
-export function Section({ part, live }: { part: Part; live: boolean }) {
-  const printing = useContext(Printing);
+/** The network whose figures a section shows, kept in this browser; at first the recommended one. */
+function useChoice(part: Part, preferred: string | undefined): [string, (name: string) => void] {
+  const names = part.items.map((i) => i.name);
+  const valid = (name: string | null | undefined): name is string => Boolean(name) && (name === ALL || names.includes(name as string));
+  const stored = kept(`network:${part.id}`);
+  const [choice, set] = useState(stored);
+  const chosen = names.length > 1 && valid(choice) ? choice : valid(preferred) ? preferred : names[0];
+  return [chosen, (name) => { set(name); keep(`network:${part.id}`, name); }];
+}
+
+/** Over all networks where there are key numbers to compare, else that of the chosen one. */
+function Headlines({ part, shown }: { part: Part; shown: Item[] }) {
+  const overall = headlineOf(part);
+  const one = shown.length === 1 ? shown[0] : part.items[0];
+  const text = overall || one.finding.headline;
+  const whose = !overall && part.items.length > 1;
+  return (
+    <>
+      <p class="headline">{whose ? <span class="soft">{one.label}: </span> : null}{text ? prose(text) : <span class="soft">This analysis wrote no headline.</span>}</p>
+      {part.summary ? <p class="summary">{prose(part.summary)}</p> : null}
+    </>
+  );
+}
+
+export function Section({ part, live, preferred }: { part: Part; live: boolean; preferred?: string }) {
   const { items } = part;
+  const [chosen, choose] = useChoice(part, preferred);
   const several = items.length > 1;
-  // Tall kinds side by side make a page of a hundred screens, so those begin with one specimen.
-  const small = innerWidth >= 640 && items.every((i) => i.panels.every((p) => !TALLEST.has(p.kind)));
-  const remembered = kept(`tab:${part.id}`);
-  const names = items.map((i) => i.name);
-  const [choice, choose] = useState(remembered ?? (small ? ALL : names[0]));
-  const chosen = several && (choice === ALL || names.includes(choice)) ? choice : several && small ? ALL : names[0];
-  const shown = printing || chosen === ALL ? items : items.filter((i) => i.name === chosen);
-  const rows = shown.length > 1 ? together(shown) : null;
-  const caveats = caveatsOf(items);
-  const sources = [...new Set(items.map((i) => i.finding.source).filter(Boolean))];
-  const at = chosen === ALL ? 0 : names.indexOf(chosen) + 1;
+  const shown = several && chosen === ALL ? items : items.filter((i) => i.name === chosen).slice(0, 1);
+  const keyed = items.some((i) => i.finding.key_numbers.length);
   return (
     <section class="part" id={part.id} aria-labelledby={`${part.id}-title`}>
       <h3 id={`${part.id}-title`}>{part.title}</h3>
-      {part.summary ? <p class="summary">{prose(part.summary)}{part.main ? null : <> Measured by <a href={part.analysis === "compare" ? "#answer" : `#${part.analysis}`}>{items[0].finding.title}</a>.</>}</p> : null}
-      {part.main ? (
-        <ul class="lines-said">{items.map((i) => (
-          <li>{several || i.finding.origin.specimen?.name ? <span class="who"><span>{i.name}</span>{i.untrained ? <span class="badge">untrained</span> : null}</span> : null}<span class="said">{prose(i.finding.line) || "This analysis wrote no sentence."}</span></li>
-        ))}</ul>
-      ) : null}
-      {several && !printing ? <Tabs id={part.id} label={`Specimens of ${part.title}`} tabs={[{ name: ALL, untrained: false }, ...items]} chosen={chosen} choose={(name) => { choose(name); keep(`tab:${part.id}`, name); }} /> : null}
-      <div id={`${part.id}-panel`} {...(several && !printing ? { role: "tabpanel", "aria-labelledby": `${part.id}-tab-${at}` } : {})} class="panels">
+      {part.main
+        ? part.analysis === "compare" ? <p class="summary">{prose(part.summary)}</p> : <Headlines part={part} shown={shown} />
+        : <p class="summary">{prose(part.summary)} Measured by <a href={part.analysis === "compare" ? "#answer" : `#${part.analysis}`}>{items[0].finding.title}</a>.</p>}
+      {part.main && keyed ? <KeyNumbers items={items} label={`Key numbers of ${part.title}`} chosen={chosen} choose={several ? choose : null} /> : null}
+      {items.some((i) => i.panels.length) ? <Panels part={part} shown={shown} chosen={chosen} choose={choose} keyed={keyed} /> : null}
+      {part.main ? <Footer part={part} shown={shown} live={live} /> : null}
+    </section>
+  );
+}
+
+function Panels({ part, shown, chosen, choose, keyed }: { part: Part; shown: Item[]; chosen: string; choose: (name: string) => void; keyed: boolean }) {
+  const printing = useContext(Printing);
+  const { items } = part;
+  const several = items.length > 1;
+  const choices = [...items, { name: ALL, label: ALL, untrained: false }];
+  const tabbed = several && !printing && asTabs(choices);
+  const rows = together(shown);
+  const own = several && keyed && shown.length === 1 && part.main ? shown[0].finding.headline : "";
+  return (
+    <>
+      {several && !printing ? <Chooser id={part.id} label={`Figures of ${part.title}, by network`} choices={choices} chosen={chosen} choose={choose} /> : null}
+      {several && printing ? <p class="who big">Figures of {shown.map((i) => i.label).join(", ")}</p> : null}
+      <div id={`${part.id}-panel`} class="panels" {...(tabbed ? { role: "tabpanel", "aria-labelledby": `${part.id}-tab-${choices.findIndex((c) => c.name === chosen)}` } : {})}>
+        {own ? <p class="own">{prose(own)}</p> : null}
         {rows ? <Figures id={part.id} panels={rows} bare={part.title} /> : shown.map((item) => (
           <>
-            {shown.length > 1 ? <p class="who big"><span>{item.name}</span>{item.untrained ? <span class="badge">untrained</span> : null}</p> : null}
+            <p class="who big"><span>{item.label}</span>{item.untrained ? <span class="badge">untrained</span> : null}</p>
             <Figures id={`${part.id}:${item.name}`} panels={item.panels.map((panel) => [{ ...item, panel }])} bare={part.title} />
           </>
         ))}
       </div>
-      {part.main ? (
-        <footer>
-          {caveats.length ? <ul class="caveats" aria-label="Caveats">{caveats.map((c) => <li>{c.who.length ? <span class="mono">{c.who.join(", ")}: </span> : null}{prose(c.caveat)}</li>)}</ul> : null}
-          {sources.map((s) => <p class="source"><span>Source</span> {s}</p>)}
-          {shown.length > 2
-            ? <More id={`origins:${part.id}`} said={`Provenance and arrays of ${shown.length} findings`}>{() => shown.map((i) => <Provenance key={i.finding.id} finding={i.finding} name={i.name} live={live} />)}</More>
-            : shown.map((i) => <Provenance key={i.finding.id} finding={i.finding} name={i.name} live={live} />)}
-        </footer>
-      ) : null}
-    </section>
+    </>
+  );
+}
+
+function Footer({ part, shown, live }: { part: Part; shown: Item[]; live: boolean }) {
+  const { items } = part;
+  const sources = [...new Set(items.map((i) => i.finding.source).filter(Boolean))];
+  return (
+    <footer>
+      <Caveats items={items} shown={shown} />
+      {sources.map((s) => <p class="source"><span>Source</span> {s}</p>)}
+      {shown.length > 2
+        ? <More id={`origins:${part.id}`} label={`Provenance and arrays of ${shown.length} findings`}>{() => shown.map((i) => <Provenance key={i.finding.id} finding={i.finding} name={i.name} live={live} />)}</More>
+        : shown.map((i) => <Provenance key={i.finding.id} finding={i.finding} name={items.length > 1 ? i.name : ""} live={live} />)}
+    </footer>
   );
 }

@@ -55,7 +55,7 @@ async function numbers(block: Block): Promise<Numbers> {
 
 const flat = (text: unknown): string[] => (Array.isArray(text) ? text.flatMap(flat) : [text === null || text === undefined ? "" : String(text)]);
 
-type Written = Omit<Bundle, "findings"> & { findings: (Omit<Finding, "arrays"> & { arrays: Record<string, Arr & { block?: string | string[] }> })[]; blocks: Record<string, Block> };
+type Written = Omit<Bundle, "findings"> & { findings: (Omit<Finding, "arrays"> & { line?: string; arrays: Record<string, Arr & { block?: string | string[] }> })[]; blocks: Record<string, Block> };
 
 /** The values of one block, or of several in a row. */
 function joined(block: string | string[] | undefined, values: Map<string, Numbers>): Numbers | undefined {
@@ -72,6 +72,8 @@ async function opened(said: Written): Promise<Bundle> {
   const keys = Object.keys(said.blocks);
   const values = new Map((await Promise.all(keys.map((key) => numbers(said.blocks[key])))).map((v, k) => [keys[k], v]));
   for (const finding of said.findings) {
+    finding.headline ??= finding.line ?? ""; // findings of format 1 have a line and no key numbers
+    finding.key_numbers ??= [];
     for (const [name, a] of Object.entries(finding.arrays)) {
       a.name = name;
       a.values = joined(a.block, values) ?? new Float32Array(0);

@@ -1,49 +1,65 @@
 // A table whose columns sort when their heading is pressed.
 
-import { useMemo, useState } from "preact/hooks";
+import { useContext, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Coord } from "./data";
-import { exact, number, plural } from "./format";
+import { exact, isFraction, number, plural, unitText } from "./format";
+import { Bar, Head, barSpan, sorted, useSorting } from "./sorting";
 import type { Tabled } from "./tabled";
-
-function compare(a: Coord, b: Coord): number {
-  if (a === null || a === undefined) return b === null || b === undefined ? 0 : 1;
-  if (b === null || b === undefined) return -1;
-  return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
-}
+import { Printing } from "./charts/lines";
 
 /** How a text may be broken into lines: long ones freely, short ones not into a word a line. */
-const wrapped = (v: Coord): string => (typeof v !== "string" || !v.includes(" ") ? "" : v.length > 28 ? "prose" : "phrase");
+const breaks = (v: Coord): string => (typeof v !== "string" || !v.includes(" ") ? "" : v.length > 28 ? "prose" : "phrase");
+
+/** How many columns fit into the width; the rest waits for a press. On paper there are all of them. */
+function useFit(count: number, wanted: boolean) {
+  const printing = useContext(Printing);
+  const ref = useRef<HTMLDivElement>(null);
+  const [columns, take] = useState(count);
+  const [all, free] = useState(!wanted);
+  useLayoutEffect(() => { take(count); }, [count]);
+  useLayoutEffect(() => {
+    const place = ref.current;
+    if (!place || all || printing) return;
+    if (place.scrollWidth > place.clientWidth + 1 && columns > 3) take(columns - 1);
+  });
+  useLayoutEffect(() => {
+    if (all || !ref.current) return;
+    let before = ref.current.clientWidth;
+    const watcher = new ResizeObserver(() => { const now = ref.current?.clientWidth ?? before; if (now !== before) { before = now; take(count); } });
+    watcher.observe(ref.current);
+    return () => watcher.disconnect();
+  }, [all, count]);
+  return [ref, all || printing ? count : columns, () => free(true)] as const;
+}
+
+interface Props { data: Tabled; label: string; marked?: string; badge?: (name: string) => string; most?: number; bars?: boolean }
 
 /** `marked` is the name in the first column of a row to recommend; at most `most` rows show before a button is pressed. */
-export function DataTable({ data, label, marked, badge, most = 40 }: { data: Tabled; label: string; marked?: string; badge?: (name: string) => string; most?: number }) {
-  const [sort, by] = useState<{ column: number; down: boolean } | null>(null);
+export function DataTable({ data, label, marked, badge, most = 40, bars }: Props) {
+  const [sort, press] = useSorting();
   const [whole, open] = useState(false);
-  const rows = useMemo(() => {
-    if (!sort) return data.rows;
-    const sorted = [...data.rows].sort((a, b) => compare(a[sort.column], b[sort.column]));
-    if (!sort.down) return sorted;
-    const gaps = sorted.filter((r) => r[sort.column] === null);
-    return [...sorted.filter((r) => r[sort.column] !== null).reverse(), ...gaps];
-  }, [data, sort]);
-  const shown = whole || rows.length <= most + 2 ? rows : rows.slice(0, most);
-  const press = (column: number) => by(sort?.column === column ? (sort.down === data.columns[column].number ? { column, down: !sort.down } : null) : { column, down: data.columns[column].number });
+  const rows = useMemo(() => sorted(data.rows, sort, (row, column) => row[column]), [data, sort]);
+  const spans = useMemo(() => data.columns.map((c, k) => (bars && k && c.number && c.title !== "rank" ? barSpan(data.rows.map((r) => r[k] as number | null), isFraction(c.unit ?? "")) : null)), [data, bars]);
+  const [ref, columns, all] = useFit(data.columns.length, bars === true);
+  const visible = whole || rows.length <= most + 2 ? rows : rows.slice(0, most);
   return (
-    <div class="table" tabIndex={0} role="region" aria-label={label}>
+    <div ref={ref} class={data.columns.length > 8 ? "table dense" : "table"} tabIndex={0} role="region" aria-label={label}>
       <table>
         <thead>
-          <tr>{data.columns.map((c, k) => (
-            <th scope="col" class={c.number ? "number" : ""} aria-sort={sort?.column === k ? (sort.down ? "descending" : "ascending") : "none"}>
-              <button type="button" onClick={() => press(k)}>{c.title}{c.unit ? <small> {c.unit}</small> : null}<span class="arrow" aria-hidden="true">{sort?.column === k ? (sort.down ? "↓" : "↑") : "↕"}</span></button>
-            </th>
+          <tr>{data.columns.slice(0, columns).map((c, k) => (
+            <Head column={k} sort={sort} press={press} down={c.number} number={c.number} aside={unitText(c.unit ?? "") === c.title ? "" : unitText(c.unit ?? "")}>{c.title}</Head>
           ))}</tr>
         </thead>
-        <tbody>{shown.map((row) => (
-          <tr class={marked !== undefined && row[0] === marked ? "marked" : ""}>{row.map((v, k) => k === 0
-            ? <th scope="row" class={wrapped(v)}>{number(v)}{marked !== undefined && v === marked ? <span class="badge pick">recommended</span> : null}{badge && badge(String(v)) ? <span class="badge">{badge(String(v))}</span> : null}</th>
-            : <td class={data.columns[k].number ? "number" : wrapped(v)} title={typeof v === "number" ? exact(v) : undefined}>{number(v)}</td>)}</tr>
+        <tbody>{visible.map((row) => (
+          <tr class={marked !== undefined && row[0] === marked ? "marked" : ""}>{row.slice(0, columns).map((v, k) => {
+            const column = data.columns[k], span = spans[k];
+            if (k === 0) return <th scope="row" class={breaks(v)}>{number(v)}{marked !== undefined && v === marked ? <span class="badge pick">recommended</span> : null}{badge?.(String(v)) ? <span class="badge">{badge(String(v))}</span> : null}</th>;
+            return <td class={column.number ? "number" : breaks(v)} title={typeof v === "number" ? exact(v) : undefined}>{number(v, column.unit)}{span && typeof v === "number" ? <Bar span={span} value={v} /> : null}</td>;
+          })}</tr>
         ))}</tbody>
       </table>
-      {rows.length > shown.length ? <button type="button" class="more" onClick={() => open(true)}>Show all {plural(rows.length, "row")}</button> : null}
+      {columns < data.columns.length ? <button type="button" class="more" onClick={all}>Show {plural(data.columns.length - columns, "more column")}</button> : null}
+      {rows.length > visible.length ? <button type="button" class="more" onClick={() => open(true)}>Show all {plural(rows.length, "row")}</button> : null}
     </div>
   );
 }

@@ -1,11 +1,12 @@
 // Every panel as a plain table: for readers who hear the page, for printing, and for the CSV.
 
-import { type Coord, type Finding, type Panel, arr, arrange, arrs, cell, count, labels, length, short, spoken, unit } from "./data";
+import { type Coord, type Finding, type Panel, arr, arrange, arrs, cell, count, labels, length, short, spoken } from "./data";
 import { groupOf } from "./charts/grid";
 import { smalls } from "./charts/hist";
 import { points } from "./charts/scatter";
 import { TWIN, plot } from "./charts/series";
 
+/** A column; `unit` as the array has it. */
 export interface Column { title: string; unit?: string; number: boolean }
 export interface Tabled { columns: Column[]; rows: Coord[][] }
 type Fixed = Record<string, number>;
@@ -13,6 +14,12 @@ type Fixed = Record<string, number>;
 const gap = (v: number): Coord => (Number.isFinite(v) ? v : null);
 const text = (title: string): Column => ({ title, number: false });
 const digits = (title: string, u = ""): Column => ({ title, unit: u, number: true });
+
+/** The unit of a column; where each column has its own, it stands in brackets at the end of the title. */
+function unitOf(title: string, unit: string): { title: string; unit: string } {
+  const own = unit === "see criterion" ? /^(.+) \(([^()]+)\)$/.exec(title) : null;
+  return own ? { title: own[1], unit: own[2] } : { title, unit };
+}
 
 function table(panel: Panel, f: Finding, fixed: Fixed): Tabled {
   const dim = String(panel.rows);
@@ -25,7 +32,7 @@ function table(panel: Panel, f: Finding, fixed: Fixed): Tabled {
     if (!names.length || a.coords[dim]?.length) names = labels(a, dim);
     const n = length(a, dim);
     (other ? labels(a, other) : [short(a)]).forEach((title, c) => {
-      columns.push({ title, unit: unit(a), number: !a.text && a.dtype !== "bool" });
+      columns.push({ ...unitOf(title, a.unit), number: !a.text && a.dtype !== "bool" });
       cells.push(Array.from({ length: n }, (_, k) => cell(a, c * n + k)));
     });
   }
@@ -35,7 +42,7 @@ function table(panel: Panel, f: Finding, fixed: Fixed): Tabled {
 function lines(panel: Panel, f: Finding, fixed: Fixed): Tabled {
   const p = plot(panel, f, fixed);
   const interval = p.series[0]?.low && p.series[0]?.high;
-  const columns = [{ title: p.xTitle, number: Boolean(p.numbers) }, ...p.series.flatMap((s) => [digits(s.label, unit(s.array)), ...(interval && s.low ? [digits(`${s.label}, low`), digits(`${s.label}, high`)] : [])])];
+  const columns = [{ title: p.xTitle, number: Boolean(p.numbers) }, ...p.series.flatMap((s) => [digits(s.label, s.array.unit), ...(interval && s.low ? [digits(`${s.label}, low`, s.array.unit), digits(`${s.label}, high`, s.array.unit)] : [])])];
   return { columns, rows: p.x.map((name, k) => [p.numbers ? p.numbers[k] : name, ...p.series.flatMap((s) => [gap(s.values[k]), ...(interval && s.low && s.high ? [gap(s.low[k]), gap(s.high[k])] : [])])]) };
 }
 
@@ -43,12 +50,12 @@ function matrix(panel: Panel, f: Finding, fixed: Fixed): Tabled {
   const raw = arr(f, panel.z);
   const a = arrange(raw, raw.dims.slice(0, 2), fixed);
   const over = labels(a, a.dims[1] ?? "");
-  return { columns: [text(spoken(a.dims[0] ?? "")), ...over.map((name) => digits(name, unit(a)))], rows: labels(a, a.dims[0] ?? "").map((name, r) => [name, ...over.map((_, c) => cell(a, r * over.length + c))]) };
+  return { columns: [text(spoken(a.dims[0] ?? "")), ...over.map((name) => digits(name, a.unit))], rows: labels(a, a.dims[0] ?? "").map((name, r) => [name, ...over.map((_, c) => cell(a, r * over.length + c))]) };
 }
 
 function densities(panel: Panel, f: Finding, fixed: Fixed): Tabled {
   const all = smalls(panel, f, fixed), twin = all.some((s) => s.twin);
-  const columns = [text(spoken(String(panel.by || "layer"))), digits("value", unit(arr(f, panel.value))), digits("density"), ...(twin ? [digits(`${TWIN}: value`), digits(`${TWIN}: density`)] : [])];
+  const columns = [text(spoken(String(panel.by || "layer"))), digits("value", arr(f, panel.value).unit), digits("density"), ...(twin ? [digits(`${TWIN}: value`), digits(`${TWIN}: density`)] : [])];
   return { columns, rows: all.flatMap((s) => s.value.map((v, k) => [s.name, gap(v), gap(s.density[k]), ...(twin ? [gap(s.twinValue?.[k] ?? NaN), gap(s.twin?.[k] ?? NaN)] : [])])) };
 }
 
@@ -56,7 +63,7 @@ function scattered(panel: Panel, f: Finding, fixed: Fixed): Tabled {
   const list = points(panel, f, fixed);
   const [x, y] = [arr(f, panel.x), arr(f, panel.y)];
   const [grouped, fronted, interval] = [list.some((p) => p.group), list.some((p) => p.front), list.some((p) => Number.isFinite(p.low))];
-  const columns = [text(spoken(x.dims[0] ?? "")), digits(short(x), unit(x)), digits(short(y), unit(y)), ...(interval ? [digits("low"), digits("high")] : []), ...(grouped ? [text("group")] : []), ...(fronted ? [text("Pareto front")] : [])];
+  const columns = [text(spoken(x.dims[0] ?? "")), digits(short(x), x.unit), digits(short(y), y.unit), ...(interval ? [digits("low", y.unit), digits("high", y.unit)] : []), ...(grouped ? [text("group")] : []), ...(fronted ? [text("Pareto front")] : [])];
   return { columns, rows: list.map((p) => [p.name, gap(p.x), gap(p.y), ...(interval ? [gap(p.low), gap(p.high)] : []), ...(grouped ? [p.group] : []), ...(fronted ? [p.front] : [])]) };
 }
 
@@ -75,7 +82,7 @@ function tiles(panel: Panel, f: Finding, fixed: Fixed): Tabled {
     for (let i = k * size; i < (k + 1) * size; i++) { const v = a.values[i]; if (Number.isFinite(v)) { low = Math.min(low, v); high = Math.max(high, v); sum += v; good++; } }
     return [...place, ...(group ? [group[k] + 1] : []), ...(good ? [low, sum / good, high] : [null, null, null])];
   });
-  return { columns: [...outer.map((d) => text(spoken(d))), ...(group ? [digits("group")] : []), digits("smallest", unit(a)), digits("mean", unit(a)), digits("largest", unit(a))], rows };
+  return { columns: [...outer.map((d) => text(spoken(d))), ...(group ? [digits("group")] : []), digits("smallest", a.unit), digits("mean", a.unit), digits("largest", a.unit)], rows };
 }
 
 export function tabled(panel: Panel, f: Finding, fixed: Fixed = {}): Tabled {

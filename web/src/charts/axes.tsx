@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
-import { number, shorten, shortenAll } from "../format";
+import { shorten, shortenAll, tick } from "../format";
 
 export interface Scale { at: (v: number) => number; ticks: number[]; log: boolean }
 
@@ -94,13 +94,13 @@ export function Legend({ entries, left, width }: { entries: Entry[]; left: numbe
 }
 
 /** Horizontal lines and numbers at the left. */
-export function AxisY({ scale, left, right, format = number }: { scale: Scale; left: number; right: number; format?: (v: number) => string }) {
+export function AxisY({ scale, left, right, unit }: { scale: Scale; left: number; right: number; unit?: string }) {
   return (
     <g class="axis">
       {scale.ticks.map((v) => (
         <g transform={`translate(0,${scale.at(v).toFixed(1)})`}>
           <line x1={left} x2={right} class={v === 0 ? "zero" : "grid"} />
-          <text x={left - 7} dy="0.32em" text-anchor="end">{format(v)}</text>
+          <text x={left - 7} dy="0.32em" text-anchor="end">{tick(v, unit)}</text>
         </g>
       ))}
     </g>
@@ -108,12 +108,12 @@ export function AxisY({ scale, left, right, format = number }: { scale: Scale; l
 }
 
 /** Numbers along the bottom. */
-export function AxisX({ scale, bottom, top }: { scale: Scale; bottom: number; top?: number }) {
+export function AxisX({ scale, bottom, top, unit }: { scale: Scale; bottom: number; top?: number; unit?: string }) {
   let last = -Infinity;
   return (
     <g class="axis">
       {scale.ticks.map((v) => {
-        const x = scale.at(v), text = number(v), half = wide(text) / 2;
+        const x = scale.at(v), text = tick(v, unit), half = wide(text) / 2;
         const fits = x - half > last + 6;
         if (fits) last = x + half;
         return (

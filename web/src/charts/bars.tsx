@@ -1,6 +1,6 @@
 // Bars: upright for a few short names, lying down for many long ones; the untrained twin is a grey tick beside each bar.
 
-import { exact, number, shorten, shortenAll } from "../format";
+import { interval, number, shorten, shortenAll, tick } from "../format";
 import { Facts, tip } from "../tip";
 import { AxisX, AxisY, Drawing, Legend, Names, type Scale, legend, linear, logarithmic, names, pointer, positive, useWidth, wide } from "./axes";
 import { type ChartProps, entries } from "./curve";
@@ -24,15 +24,14 @@ export function Bars({ panel, finding, fixed, range }: ChartProps) {
 }
 
 const rows = (p: Plot, k: number): [string, string, string?][] => p.series.map((s) => {
-  const interval = s.low && s.high && Number.isFinite(s.low[k]) ? ` (${exact(s.low[k])} … ${exact(s.high[k])})` : "";
-  return [shorten(s.label, 40), exact(s.values[k]) + interval, s.colour];
+  return [shorten(s.label, 40), number(s.values[k], s.array.unit) + interval(s.low?.[k], s.high?.[k], s.array.unit), s.colour];
 });
 
 function Upright(layout: Layout) {
   const { p, width, title } = layout;
   const key = entries(p, true);
   const top = legend(key, width - 12).height + (p.yTitle ? 20 : 6);
-  const left = Math.max(30, ...scale(layout, 0, 1, 5).ticks.map((v) => wide(number(v)) + 14));
+  const left = Math.max(30, ...scale(layout, 0, 1, 5).ticks.map((v) => wide(tick(v, p.unit)) + 14));
   const right = width - 10;
   const step = (right - left) / Math.max(1, p.x.length);
   const under = names(p.x, step);
@@ -52,7 +51,7 @@ function Upright(layout: Layout) {
     <Drawing width={width} height={height} label={`${title}: bars of ${p.yTitle || "values"} over ${p.xTitle}`} onPointerMove={move} onPointerLeave={() => tip(null)}>
       <Legend entries={key} left={4} width={width - 12} />
       {p.yTitle ? <text x={4} y={top - 9} class="title">{shorten(p.yTitle, Math.floor(width / 6.4))}</text> : null}
-      <AxisY scale={y} left={left} right={right} />
+      <AxisY scale={y} left={left} right={right} unit={p.unit} />
       <Names texts={p.x} place={place} bottom={bottom} step={step} />
       <text x={right} y={height - 4} text-anchor="end" class="title">{p.xTitle}</text>
       {own.map((s, g) => p.x.map((_, k) => {
@@ -82,9 +81,9 @@ function Lying(layout: Layout) {
   const top = legend(key, width - 12).height + 4;
   const own = p.series.filter((s) => !s.twin), twins = p.series.filter((s) => s.twin);
   const most = Math.max(10, Math.floor(width / 22));
-  const told = shortenAll(p.x, most);
-  const left = Math.max(...told.map((t) => wide(t))) + 14;
-  const right = width - 44;
+  const rowNames = shortenAll(p.x, most);
+  const left = Math.max(...rowNames.map((t) => wide(t))) + 14;
+  const right = width - 56;
   const thick = Math.max(6, Math.min(15, 26 / own.length));
   const step = thick * own.length + 7;
   const bottom = top + step * p.x.length;
@@ -99,8 +98,8 @@ function Lying(layout: Layout) {
   return (
     <Drawing width={width} height={height} label={`${title}: bars of ${p.yTitle || "values"} over ${p.xTitle}`} onPointerMove={move} onPointerLeave={() => tip(null)}>
       <Legend entries={key} left={4} width={width - 12} />
-      <AxisX scale={x} bottom={bottom} top={top} />
-      {p.x.map((name, k) => <text x={left - 8} y={top + (k + 0.5) * step} dy="0.32em" text-anchor="end" class="label">{told[k]}<title>{name}</title></text>)}
+      <AxisX scale={x} bottom={bottom} top={top} unit={p.unit} />
+      {p.x.map((name, k) => <text x={left - 8} y={top + (k + 0.5) * step} dy="0.32em" text-anchor="end" class="label">{rowNames[k]}<title>{name}</title></text>)}
       <text x={right} y={height - 4} text-anchor="end" class="title">{p.yTitle}</text>
       {own.map((s, g) => s.values.map((v, k) => {
         const end = x.at(v), y = top + k * step + 3.5 + g * thick;
@@ -109,7 +108,7 @@ function Lying(layout: Layout) {
           <g>
             <rect x={Math.min(base, end)} y={y + 0.5} width={Math.max(0.8, Math.abs(end - base))} height={thick - 1} rx={1.5} style={{ fill: s.colour }} />
             {s.low && s.high && Number.isFinite(s.low[k]) ? <path d={`M${x.at(s.low[k])},${y + thick / 2}H${x.at(s.high[k])}`} class="whisker" /> : null}
-            {own.length === 1 ? <text x={Math.max(end, base, s.high && Number.isFinite(s.high[k]) ? x.at(s.high[k]) : 0, ...twins.map((t) => x.at(t.values[k])).filter(Number.isFinite)) + 5} y={y + thick / 2} dy="0.34em" class="value">{number(v, 3)}</text> : null}
+            {own.length === 1 ? <text x={Math.max(end, base, s.high && Number.isFinite(s.high[k]) ? x.at(s.high[k]) : 0, ...twins.map((t) => x.at(t.values[k])).filter(Number.isFinite)) + 5} y={y + thick / 2} dy="0.34em" class="value">{number(v, p.unit)}</text> : null}
           </g>
         );
       }))}

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import type { Finding, Panel } from "../data";
 import { css, ramp } from "../colours";
-import { exact, number, shorten } from "../format";
+import { interval, number, shorten, tick } from "../format";
 import { Facts, tip } from "../tip";
 import { AxisX, AxisY, Drawing, type Entry, Legend, Names, legend, linear, logarithmic, names, pointer, positive, useWidth, wide } from "./axes";
 import { type Plot, type Series, plot, reach } from "./series";
@@ -52,7 +52,7 @@ export function Curve({ panel, finding, fixed, range }: ChartProps) {
   const span = range ?? reach(p);
   const all = p.series.flatMap((s) => s.values);
   const y0 = log.includes("y") ? logarithmic([Math.max(positive(all), 0), span[1]], 0, 1) : linear(span, 0, 1);
-  const left = Math.max(30, ...y0.ticks.map((v) => wide(number(v)) + 14));
+  const left = Math.max(30, ...y0.ticks.map((v) => wide(tick(v, p.unit)) + 14));
   const right = width - 14;
   const slanted = p.numbers ? null : names(p.x, (right - left) / Math.max(1, p.x.length - 1));
   const inset = slanted && slanted.overhang > left ? slanted.overhang - left : 0;
@@ -71,14 +71,14 @@ export function Curve({ panel, finding, fixed, range }: ChartProps) {
     let best = -1;
     places.forEach((v, k) => { if (Number.isFinite(v) && (best < 0 || Math.abs(v - x) < Math.abs(places[best] - x))) best = k; });
     point(best);
-    if (best >= 0) tip(event, <Facts head={p.numbers ? `${p.xTitle} ${p.x[best]}` : p.x[best]} rows={told(p.series, best)} />);
+    if (best >= 0) tip(event, <Facts head={p.numbers ? `${p.xTitle} ${p.x[best]}` : p.x[best]} rows={rowsAt(p.series, best)} />);
   };
   return (
     <div ref={ref}>
       <Drawing width={width} height={height} label={`${panel.title}: lines of ${p.yTitle || "values"} over ${p.xTitle}`} onPointerMove={move} onPointerLeave={() => { point(-1); tip(null); }}>
         <Legend entries={key} left={4} width={width - 12} />
         {p.yTitle ? <text x={4} y={top - 9} class="title">{shorten(p.yTitle, Math.floor(width / 6.4))}</text> : null}
-        <AxisY scale={ys} left={left} right={right} />
+        <AxisY scale={ys} left={left} right={right} unit={p.unit} />
         {p.numbers ? <AxisX scale={xs} bottom={bottom} /> : <Names texts={p.x} place={(k) => places[k]} bottom={bottom} step={(right - start) / Math.max(1, p.x.length - 1)} />}
         <text x={right} y={height - 4} text-anchor="end" class="title">{p.xTitle}</text>
         {p.series.map((s) => s.low && s.high ? <path d={band(places, s.low.map(ys.at), s.high.map(ys.at))} class="band" style={{ fill: s.colour }} /> : null)}
@@ -97,11 +97,10 @@ export function Curve({ panel, finding, fixed, range }: ChartProps) {
 }
 
 /** Rows of the tooltip: all lines at one x, at most sixteen of them, spread over the order. */
-export function told(series: Series[], at: number): [string, string, string?][] {
+export function rowsAt(series: Series[], at: number): [string, string, string?][] {
   const every = Math.ceil(series.length / 16);
   return series.filter((_, k) => k % every === 0 || k === series.length - 1).map((s) => {
-    const interval = s.low && s.high && Number.isFinite(s.low[at]) ? ` (${exact(s.low[at])} … ${exact(s.high[at])})` : "";
-    return [shorten(s.label, 40), exact(s.values[at]) + interval, s.colour];
+    return [shorten(s.label, 40), number(s.values[at], s.array.unit) + interval(s.low?.[at], s.high?.[at], s.array.unit), s.colour];
   });
 }
 

@@ -3,7 +3,7 @@
 import { useContext, useMemo, useState } from "preact/hooks";
 import { type Arr, type Finding, type Panel, arr, arrange, axisTitle, extent, labels, spoken } from "../data";
 import { type Ramp, bounds } from "../colours";
-import { exact, number, shorten } from "../format";
+import { number, shorten } from "../format";
 import { Facts, tip } from "../tip";
 import { useWidth } from "./axes";
 import { type ChartProps, RampBar } from "./curve";
@@ -13,7 +13,7 @@ import { type Tiles, canvasOf, range, tiles } from "./tiles";
 const GAP = 6, CAPTION = 17, CHUNK = 24, CROWD = 60;
 
 /** Neighbouring places in the order of drawing that belong together. */
-interface Part { name: string; told: string; from: number; to: number }
+interface Part { name: string; size: string; from: number; to: number }
 /** `order` says which tile stands in which place, when that is not their own order; `crowded` tiles are small and have no captions. */
 export interface GridLayout { t: Tiles; kind: Ramp; span?: [number, number]; across: string[]; down: string[]; two: boolean; scale: number; title: string; order?: number[]; parts?: Part[]; crowded: boolean }
 
@@ -35,10 +35,10 @@ function partsOf(group: number[]): { order: number[]; parts: Part[] } {
   const order = group.map((_, k) => k).sort((a, b) => group[a] - group[b] || a - b);
   const parts: Part[] = [];
   order.forEach((tile, place) => {
-    if (!place || group[tile] !== group[order[place - 1]]) parts.push({ name: `group ${group[tile] + 1}`, told: "", from: place, to: place });
+    if (!place || group[tile] !== group[order[place - 1]]) parts.push({ name: `group ${group[tile] + 1}`, size: "", from: place, to: place });
     parts[parts.length - 1].to = place + 1;
   });
-  for (const part of parts) part.told = `${number((100 * (part.to - part.from)) / order.length, 2)} % · ${part.to - part.from}`;
+  for (const part of parts) part.size = `${number((part.to - part.from) / order.length, "fraction")} · ${part.to - part.from}`;
   return { order, parts };
 }
 
@@ -89,16 +89,16 @@ export function Grid({ panel, finding, fixed }: ChartProps) {
   return (
     <div ref={ref} class="grid">
       <div class="knobs">
-        <span class="ramp soft">{t.colour ? null : <svg width="72" height="8" aria-hidden="true"><RampBar kind={layout.kind} x={0} y={0} width={72} /></svg>}{layout.span ? `one colour scale: ${number(bounds(layout.kind, layout.span, null, null)[0], 3)} … ${number(bounds(layout.kind, layout.span, null, null)[1], 3)}` : t.colour ? `${layout.title}, in its own colours` : "each tile has its own colour scale"} · {t.rows} × {t.cols} px{parts ? ` · ${parts.length} ${parts.length > 1 ? "groups" : "group"}` : null}</span>
+        <span class="ramp soft">{t.colour ? null : <svg width="72" height="8" aria-hidden="true"><RampBar kind={layout.kind} x={0} y={0} width={72} /></svg>}{layout.span ? `one colour scale: ${number(bounds(layout.kind, layout.span, null, null)[0])} … ${number(bounds(layout.kind, layout.span, null, null)[1])}` : t.colour ? `${layout.title}, in its own colours` : "each tile has its own colour scale"} · {t.rows} × {t.cols} px{parts ? ` · ${parts.length} ${parts.length > 1 ? "groups" : "group"}` : null}</span>
         <span class="buttons"><button type="button" aria-label="Smaller tiles" disabled={zoom <= 0.5} onClick={() => magnify(zoom / 1.5)}>−</button><button type="button" aria-label="Larger tiles" disabled={zoom >= 3.3} onClick={() => magnify(zoom * 1.5)}>+</button></span>
       </div>
       <Lines count={rows.length} height={h + below + GAP + above} label={`${panel.title}: ${number(across.length * down.length)} tiles`}>
         {(line) => {
           const row = rows[line], { from, to, part } = row;
-          const said = part ? (row.first ? `${part.name}\n${part.told}` : "") : row.first ? shorten(down[row.down], 18) : "";
+          const said = part ? (row.first ? `${part.name}\n${part.size}` : "") : row.first ? shorten(down[row.down], 18) : "";
           return (
             <>
-              {two || parts ? <span class={side ? "side" : "above"} style={side ? { width: `${side}px`, height: `${h}px` } : undefined} title={part ? `${part.name}: ${part.told}` : down[row.down]}>{side ? said : said.replace("\n", ": ")}</span> : null}
+              {two || parts ? <span class={side ? "side" : "above"} style={side ? { width: `${side}px`, height: `${h}px` } : undefined} title={part ? `${part.name}: ${part.size}` : down[row.down]}>{side ? said : said.replace("\n", ": ")}</span> : null}
               <div class="chunks" style={{ left: `${side}px`, top: `${above}px` }}>
                 {Array.from({ length: Math.ceil((to - from) / CHUNK) }, (_, c) => {
                   const start = from + c * CHUNK;
@@ -133,9 +133,9 @@ function Chunk({ layout, row, start, end, w, h, dims }: { layout: GridLayout; ro
     const c = Math.floor(((x - (k - start) * (w + GAP)) / w) * t.cols), r = Math.floor((y / h) * t.rows);
     if (k >= end || c < 0 || c >= t.cols || r < 0 || r >= t.rows) return tip(null);
     const from = index(k) * t.size + (r * t.cols + c) * (t.colour ? 3 : 1);
-    const value = t.colour ? Array.from(t.a.values.subarray(from, from + 3), (v) => exact(v)).join(", ") : exact(t.a.values[from]);
+    const value = t.colour ? Array.from(t.a.values.subarray(from, from + 3), (v) => number(v)).join(", ") : number(t.a.values[from]);
     const { low, high } = range(t, index(k));
-    tip(event, <Facts head={value} rows={[...(two ? [[spoken(dims[0]), down[row.down]] as [string, string]] : row.part ? [["group", `${row.part.name.slice(6)}, ${row.part.told}`] as [string, string]] : []), [spoken(dims[1]), nameAt(layout, k)], ["row, col", `${r}, ${c}`], ["tile", `${exact(low)} … ${exact(high)}`]]} />);
+    tip(event, <Facts head={value} rows={[...(two ? [[spoken(dims[0]), down[row.down]] as [string, string]] : row.part ? [["group", `${row.part.name.slice(6)}, ${row.part.size}`] as [string, string]] : []), [spoken(dims[1]), nameAt(layout, k)], ["row, col", `${r}, ${c}`], ["tile", `${number(low)} … ${number(high)}`]]} />);
   };
   return (
     <div class="chunk" style={{ width: `${(end - start) * (w + GAP)}px` }}>

@@ -1,8 +1,8 @@
 // Hist: one small density for each layer (or other dimension), with the untrained twin as an outline.
 
-import { type Arr, type Finding, type Panel, arr, arrange, axisTitle, extent, labels, names as listed, row, unit } from "../data";
+import { type Arr, type Finding, type Panel, arr, arrange, axisTitle, extent, labels, names as listed, row } from "../data";
 import { line } from "../colours";
-import { exact, number, shorten } from "../format";
+import { number, shorten, tick, withUnit } from "../format";
 import { Facts, tip } from "../tip";
 import { Drawing, Legend, legend, linear, pointer, useWidth } from "./axes";
 import type { ChartProps } from "./curve";
@@ -48,7 +48,7 @@ export function Hist({ panel, finding, fixed }: ChartProps) {
     const v = low + ((x - Math.floor(x / w) * w - 8) / (w - 16)) * (high - low);
     let near = 0;
     s.value.forEach((u, b) => { if (Math.abs(u - v) < Math.abs(s.value[near] - v)) near = b; });
-    tip(event, <Facts head={s.name || panel.title} rows={[[value.title || "value", `${exact(s.value[near])} ${unit(value)}`], ["density", exact(s.density[near])], ...(s.twin && s.twinValue ? [[TWIN, exact(s.twin[nearest(s.twinValue, s.value[near])])] as [string, string]] : [])]} />);
+    tip(event, <Facts head={s.name || panel.title} rows={[[value.title || "value", withUnit(s.value[near], value.unit)], ["density", number(s.density[near])], ...(s.twin && s.twinValue ? [[TWIN, number(s.twin[nearest(s.twinValue, s.value[near])])] as [string, string]] : [])]} />);
   };
   return (
     <div ref={ref}>
@@ -83,7 +83,7 @@ function One({ s, x, y, w, h, log, colour }: { s: Small; x: number; y: number; w
       {s.twin && s.twinValue ? <path d={`M${path(s.twinValue, s.twin).join("L")}`} class="curve twin" style={{ stroke: "var(--twin)" }} stroke-dasharray="4 3" /> : null}
       <line x1={left} x2={right} y1={bottom} y2={bottom} class="tick" />
       {low < 0 && high > 0 ? <line x1={sx.at(0)} x2={sx.at(0)} y1={bottom} y2={bottom + 4} class="tick" /> : null}
-      {Number.isFinite(low) ? ends.map(([v, anchor]) => v === 0 && Math.min(sx.at(0) - left, right - sx.at(0)) < 38 ? null : <text x={sx.at(v)} y={bottom + 14} text-anchor={anchor}>{number(v, 2)}</text>) : null}
+      {Number.isFinite(low) ? ends.map(([v, anchor]) => v === 0 && Math.min(sx.at(0) - left, right - sx.at(0)) < 38 ? null : <text x={sx.at(v)} y={bottom + 14} text-anchor={anchor}>{tick(Number(v.toPrecision(2)))}</text>) : null}
     </g>
   );
 }

@@ -1,8 +1,8 @@
-// Overlay: heat maps over their pictures, each on its own colour scale with its largest value written under it.
+// Overlay: heat maps over their images, each on its own colour scale with its largest value written under it.
 
 import { useContext, useMemo, useState } from "preact/hooks";
-import { type Arr, type Finding, type Panel, arr, arrange, cell, labels, length, names as listed, spoken, unit } from "../data";
-import { exact, number, shorten } from "../format";
+import { type Arr, type Finding, type Panel, arr, arrange, cell, labels, length, names as listed, spoken } from "../data";
+import { number, shorten, withUnit } from "../format";
 import { Facts, tip } from "../tip";
 import { useWidth } from "./axes";
 import type { ChartProps } from "./curve";
@@ -32,7 +32,7 @@ export function overlayLayout(panel: Panel, finding: Finding, fixed: Record<stri
     return [0, 1, 2, 3].map((e) => Number(cell(laid, from + e) ?? (e % 2))) as Edges;
   };
   const images = labels(rawHeat.coords.image ? rawHeat : { ...arr(finding, panel.base) }, "image");
-  return { base, heat, mask, outlined, images, across: over && rawHeat.dims.includes(over) ? labels(rawHeat, over) : [""], edges, signed: heat.a.values.some((v) => v < 0), unit: unit(rawHeat), over };
+  return { base, heat, mask, outlined, images, across: over && rawHeat.dims.includes(over) ? labels(rawHeat, over) : [""], edges, signed: heat.a.values.some((v) => v < 0), unit: rawHeat.unit, over };
 }
 
 export function Overlay({ panel, finding, fixed }: ChartProps) {
@@ -42,12 +42,12 @@ export function Overlay({ panel, finding, fixed }: ChartProps) {
   const [lined, draw] = useState(true);
   const layout = useMemo(() => overlayLayout(panel, finding, fixed), [panel, finding, JSON.stringify(fixed)]);
   const columns = layout.across.length + 1;
-  const single = layout.across.length === 1; // then a picture and its map are a pair, and pairs stand side by side
+  const single = layout.across.length === 1; // then an image and its map are a pair, and pairs stand side by side
   const per = single ? Math.max(1, Math.floor((width - 8) / (2 * (160 + GAP) + 18))) : 1;
   const w = single ? Math.min(208, Math.floor((width - 8) / per / 2) - GAP - 9) : Math.max(72, Math.min(208, Math.floor((width - 12) / columns) - GAP));
   const h = Math.round((w * layout.base.rows) / Math.max(1, layout.base.cols));
   const head = single && !layout.across[0] ? undefined : (
-    <div class="heads" aria-hidden="true">{["picture", ...layout.across].map((name) => <span style={{ width: `${w}px` }} title={name}>{shorten(name, Math.floor(w / 6.6))}</span>)}</div>
+    <div class="heads" aria-hidden="true">{["image", ...layout.across].map((name) => <span style={{ width: `${w}px` }} title={name}>{shorten(name, Math.floor(w / 6.6))}</span>)}</div>
   );
   return (
     <div ref={ref} class="overlay">
@@ -56,12 +56,12 @@ export function Overlay({ panel, finding, fixed }: ChartProps) {
         {layout.mask ? <label><input type="checkbox" checked={lined} onChange={(e) => draw(e.currentTarget.checked)} /> Outline of the {layout.outlined}</label> : null}
         <span class="ramp"><span class="soft">{layout.signed ? "−max" : "0"}</span><svg width="96" height="8" aria-hidden="true"><RampBar kind={layout.signed ? "diverging" : "sequential"} x={0} y={0} width={96} /></svg><span class="soft">{layout.signed ? "+max" : "each map's own max"}</span></span>
       </div>
-      <Lines count={Math.ceil(layout.images.length / per)} height={h + CAPTION + GAP + 18} label={`${panel.title}: ${layout.images.length} pictures`} head={per === 1 ? head : undefined}>
+      <Lines count={Math.ceil(layout.images.length / per)} height={h + CAPTION + GAP + 18} label={`${panel.title}: ${layout.images.length} images`} head={per === 1 ? head : undefined}>
         {(line) => layout.images.slice(line * per, (line + 1) * per).map((name, j) => (
           <div class="strip" key={name}>
             <span class="above" title={name}>{shorten(name, 40)}</span>
             <div class="row">
-              <Picture layout={layout} image={line * per + j} w={w} h={h} lined={lined} />
+              <BaseImage layout={layout} image={line * per + j} w={w} h={h} lined={lined} />
               {layout.across.map((_, k) => <Map layout={layout} image={line * per + j} k={k} w={w} h={h} opacity={opacity} lined={lined} />)}
             </div>
           </div>
@@ -73,9 +73,9 @@ export function Overlay({ panel, finding, fixed }: ChartProps) {
 
 interface Tile { layout: OverlayLayout; image: number; w: number; h: number; lined: boolean }
 
-function Picture({ layout, image, w, h, lined }: Tile) {
+function BaseImage({ layout, image, w, h, lined }: Tile) {
   const draw = (pen: CanvasRenderingContext2D) => paint(pen, layout, image, -1, 0, 0, w, h, 0, lined);
-  return <div class="tile"><Sheet width={w} height={h} keys={[layout, image, lined]} draw={draw} role="img" aria-label={`Picture ${layout.images[image]}`} /></div>;
+  return <div class="tile"><Sheet width={w} height={h} keys={[layout, image, lined]} draw={draw} role="img" aria-label={`Image ${layout.images[image]}`} /></div>;
 }
 
 function Map({ layout, image, k, w, h, opacity, lined }: Tile & { k: number; opacity: number }) {
@@ -88,17 +88,17 @@ function Map({ layout, image, k, w, h, opacity, lined }: Tile & { k: number; opa
   const move = (event: MouseEvent) => {
     const box = (event.currentTarget as Element).getBoundingClientRect();
     const v = valueAt(heat, at, layout.edges(image, k), (event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width);
-    tip(event, <Facts head={v === null ? "outside the map" : `${exact(v)} ${layout.unit}`} rows={[["image", images[image]], ...(across[k] ? [[spoken(over), across[k]] as [string, string]] : []), ["map", `${exact(low)} … ${exact(high)}`]]} />);
+    tip(event, <Facts head={v === null ? "outside the map" : withUnit(v, layout.unit)} rows={[["image", images[image]], ...(across[k] ? [[spoken(over), across[k]] as [string, string]] : []), ["map", `${number(low)} … ${number(high)}`]]} />);
   };
   return (
     <div class="tile">
-      <Sheet width={w} height={h} keys={[layout, image, k, opacity, lined]} draw={draw} onPointerMove={move} onPointerLeave={() => tip(null)} role="img" aria-label={`Heat map of ${name}, largest value ${number(high, 3)}`} />
-      <span class="caption">{layout.signed ? `±${number(Math.max(-low, high), 3)}` : `max ${number(high, 3)}`}</span>
+      <Sheet width={w} height={h} keys={[layout, image, k, opacity, lined]} draw={draw} onPointerMove={move} onPointerLeave={() => tip(null)} role="img" aria-label={`Heat map of ${name}, largest value ${number(high)}`} />
+      <span class="caption">{layout.signed ? `±${number(Math.max(-low, high))}` : `max ${number(high)}`}</span>
     </div>
   );
 }
 
-/** The picture, its heat map (none for k = -1) and the outline, at a place of a canvas. */
+/** The image, its heat map (none for k = -1) and the outline, at a place of a canvas. */
 export function paint(pen: CanvasRenderingContext2D, layout: OverlayLayout, image: number, k: number, x: number, y: number, w: number, h: number, opacity: number, lined: boolean): void {
   const { base, heat, mask, across } = layout;
   pen.imageSmoothingEnabled = true;

@@ -2,7 +2,7 @@
 
 import { type Finding, type Panel, arr, arrange, axisTitle, cell, extent, labels, names as listed, row, short } from "../data";
 import { line } from "../colours";
-import { exact, number, shorten } from "../format";
+import { interval, shorten, tick, withUnit } from "../format";
 import { Facts, tip } from "../tip";
 import { AxisX, AxisY, Drawing, type Entry, Legend, type Scale, legend, linear, logarithmic, pointer, positive, useWidth, wide } from "./axes";
 import type { ChartProps } from "./curve";
@@ -58,7 +58,7 @@ export function Scatter({ panel, finding, fixed }: ChartProps) {
   const xs = list.map((p) => p.x), ys = list.map((p) => p.y);
   const xr = extent(xs), yr = extent(list.map((p) => p.high), extent(list.map((p) => p.low), extent(ys)));
   const y = log.includes("y") ? logarithmic([positive(ys), yr[1]], bottom, top) : linear(yr, bottom, top);
-  const left = Math.max(30, ...y.ticks.map((v) => wide(number(v)) + 14)), right = width - 16;
+  const left = Math.max(30, ...y.ticks.map((v) => wide(tick(v, ay.unit)) + 14)), right = width - 16;
   const room = Math.max(3, Math.round(width / 100));
   const x = log.includes("x") ? logarithmic([positive(xs), xr[1]], left + 12, right, room) : linear(xr, left + 12, right, room);
   const front = list.filter((p) => p.front).sort((a, b) => a.x - b.x);
@@ -69,15 +69,15 @@ export function Scatter({ panel, finding, fixed }: ChartProps) {
     const far = (p: Point) => Math.hypot(x.at(p.x) - px, y.at(p.y) - py);
     const near = list.filter((p) => Number.isFinite(far(p))).sort((a, b) => far(a) - far(b))[0];
     if (!near || far(near) > 40) return tip(null);
-    tip(event, <Facts head={near.name} rows={[[short(ax), exact(near.x)], [short(ay), exact(near.y) + (Number.isFinite(near.low) ? ` (${exact(near.low)} … ${exact(near.high)})` : "")], ...(near.group ? [["group", near.group] as [string, string]] : []), ...(fronted ? [["Pareto front", near.front ? "yes" : "no"] as [string, string]] : [])]} />);
+    tip(event, <Facts head={near.name} rows={[[short(ax), withUnit(near.x, ax.unit)], [short(ay), withUnit(near.y, ay.unit) + interval(near.low, near.high, ay.unit)], ...(near.group ? [["group", near.group] as [string, string]] : []), ...(fronted ? [["Pareto front", near.front ? "yes" : "no"] as [string, string]] : [])]} />);
   };
   return (
     <div ref={ref}>
       <Drawing width={width} height={height} label={`${panel.title}: ${axisTitle(ay)} against ${axisTitle(ax)}`} onPointerMove={move} onPointerLeave={() => tip(null)}>
         <Legend entries={key} left={4} width={width - 12} />
         <text x={4} y={top - 10} class="title">{shorten(axisTitle(ay), Math.floor(width / 6.4))}</text>
-        <AxisY scale={y} left={left} right={right} />
-        <AxisX scale={x} bottom={bottom} />
+        <AxisY scale={y} left={left} right={right} unit={ay.unit} />
+        <AxisX scale={x} bottom={bottom} unit={ax.unit} />
         <text x={right} y={height - 4} text-anchor="end" class="title">{shorten(axisTitle(ax), Math.floor(width / 6.4))}</text>
         {fronted ? <path d={path} class="curve front" /> : null}
         {list.map((p) => Number.isFinite(p.low) && Number.isFinite(p.high) ? <path d={`M${x.at(p.x)},${y.at(p.low)}V${y.at(p.high)}`} class="whisker" /> : null)}

@@ -4,7 +4,7 @@ import { type Arr, type Finding, type Panel, arr, arrange, arrs, axisTitle, exte
 import { line } from "../colours";
 
 export interface Series { label: string; values: number[]; low?: number[]; high?: number[]; colour: string; dash?: string; twin: boolean; array: Arr }
-export interface Plot { series: Series[]; x: string[]; numbers?: number[]; xTitle: string; yTitle: string; ordered: boolean }
+export interface Plot { series: Series[]; x: string[]; numbers?: number[]; xTitle: string; yTitle: string; unit: string; ordered: boolean }
 
 export const TWIN = "untrained twin";
 
@@ -33,9 +33,9 @@ export function plot(panel: Panel, finding: Finding, fixed: Record<string, numbe
     const rows = a.dims.length === 2 ? labels(a, by) : [""];
     rows.forEach((name, k) => series.push({ label: name ? `${named}: ${name}` : named, values: row(a, k), colour: "var(--twin)", dash: "5 4", twin: true, array: a }));
   }
-  const units = new Set(ys.map(unit));
+  const units = new Set(ys.map((a) => a.unit));
   const yTitle = ys.length === 1 ? axisTitle(first) : units.size === 1 ? unit(first) : "";
-  return { series, x: labels(first, x), numbers: numeric(first, x), xTitle: spoken(x), yTitle, ordered: lines.length > 8 || series.filter((s) => !s.twin).length > 8 };
+  return { series, x: labels(first, x), numbers: numeric(first, x), xTitle: spoken(x), yTitle, unit: units.size === 1 ? first.unit : "1", ordered: lines.length > 8 || series.filter((s) => !s.twin).length > 8 };
 }
 
 /** Smallest and largest of all that a panel draws on y. */

@@ -1,7 +1,7 @@
-// Tiles as pixels: matrices through a colour scale, pictures as they are, heat maps over pictures.
+// Tiles as pixels: matrices through a colour scale, images as they are, heat maps over images.
 
 import { type Arr, arrange, extent } from "../data";
-import { type Ramp, bounds, share, table } from "../colours";
+import { type Ramp, bounds, fraction, table } from "../colours";
 
 const RAMPS = { sequential: table("sequential"), diverging: table("diverging") };
 
@@ -38,12 +38,12 @@ export function canvasOf(t: Tiles, at: number, kind: Ramp, span?: [number, numbe
   const colours = RAMPS[kind];
   for (let k = 0; k < n; k++) {
     if (t.colour) {
-      for (let c = 0; c < 3; c++) image.data[k * 4 + c] = Math.round(share(values[from + k * 3 + c], low, high) * 255);
+      for (let c = 0; c < 3; c++) image.data[k * 4 + c] = Math.round(fraction(values[from + k * 3 + c], low, high) * 255);
       image.data[k * 4 + 3] = Number.isNaN(values[from + k * 3]) ? 0 : 255;
     } else {
       const v = values[from + k];
       if (Number.isNaN(v)) continue;
-      const p = Math.max(0, Math.min(255, Math.round(share(v, low, high) * 255))) * 3;
+      const p = Math.max(0, Math.min(255, Math.round(fraction(v, low, high) * 255))) * 3;
       image.data[k * 4] = colours[p]; image.data[k * 4 + 1] = colours[p + 1]; image.data[k * 4 + 2] = colours[p + 2]; image.data[k * 4 + 3] = 255;
     }
   }
@@ -59,10 +59,10 @@ function spanOfColour(t: Tiles, [low, high]: [number, number], kind: Ramp): [num
   return [low, high];
 }
 
-/** Outer edges of a heat map in its picture, as shares: top, bottom, left, right. */
+/** Outer edges of a heat map in its image, as fractions: top, bottom, left, right. */
 export type Edges = [number, number, number, number];
 
-/** One heat map, `width` by `height` pixels: bilinear between the centres of its cells, transparent outside its edges. */
+/** One heat map, `width` by `height` pixels: bilinear between the centres of its positions, transparent outside its edges. */
 export function heatCanvas(t: Tiles, at: number, edges: Edges, width: number, height: number): HTMLCanvasElement {
   const [canvas, pen] = blankCanvas(width, height);
   const image = pen.createImageData(width, height);
@@ -85,7 +85,7 @@ export function heatCanvas(t: Tiles, at: number, edges: Edges, width: number, he
         if (!Number.isNaN(v)) { sum += v * weight; whole += weight; }
       }
       if (whole < 0.5) continue;
-      const s = Math.max(0, Math.min(1, share(sum / whole, a, b)));
+      const s = Math.max(0, Math.min(1, fraction(sum / whole, a, b)));
       const p = Math.round(s * 255) * 3, o = (y * width + x) * 4;
       const strength = kind === "diverging" ? Math.abs(s - 0.5) * 2 : s;
       image.data[o] = colours[p]; image.data[o + 1] = colours[p + 1]; image.data[o + 2] = colours[p + 2];
@@ -100,15 +100,15 @@ interface Mix { a: number; b: number; w: number }
 /** For each of `pixels`, between which two of `cells` it lies, and how far; null outside the edges. */
 function mixing(start: number, end: number, pixels: number, cells: number): (Mix | null)[] {
   return Array.from({ length: pixels }, (_, p) => {
-    const share = (p + 0.5) / pixels;
-    if (share < start || share > end || end <= start) return null;
-    const place = Math.max(0, Math.min(cells - 1, ((share - start) / (end - start)) * cells - 0.5));
+    const across = (p + 0.5) / pixels;
+    if (across < start || across > end || end <= start) return null;
+    const place = Math.max(0, Math.min(cells - 1, ((across - start) / (end - start)) * cells - 0.5));
     const a = Math.floor(place);
     return { a, b: Math.min(cells - 1, a + 1), w: place - a };
   });
 }
 
-/** The value of a heat map under a point of the picture (shares of height and width), as drawn; null outside. */
+/** The value of a heat map under a point of the image (fractions of height and width), as drawn; null outside. */
 export function valueAt(t: Tiles, at: number, edges: Edges, down: number, across: number): number | null {
   const r = Math.floor(((down - edges[0]) / (edges[1] - edges[0])) * t.rows), c = Math.floor(((across - edges[2]) / (edges[3] - edges[2])) * t.cols);
   if (r < 0 || c < 0 || r >= t.rows || c >= t.cols) return null;
@@ -116,7 +116,7 @@ export function valueAt(t: Tiles, at: number, edges: Edges, down: number, across
   return Number.isNaN(v) ? null : v;
 }
 
-/** Outline of a mask, drawn light over dark so that it shows on any picture. */
+/** Outline of a mask, drawn light over dark so that it shows on any image. */
 export function outline(pen: CanvasRenderingContext2D, t: Tiles, at: number, x: number, y: number, width: number, height: number): void {
   const on = (r: number, c: number) => r >= 0 && c >= 0 && r < t.rows && c < t.cols && t.a.values[at * t.size + r * t.cols + c] > 0;
   const [h, w] = [height / t.rows, width / t.cols];
