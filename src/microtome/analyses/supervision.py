@@ -108,7 +108,10 @@ class Supervision(Analysis):
                 name="largest distance from the loss", value=float(short[furthest]), unit="weight layers", better="lower",
                 at=str(short.layer.values[furthest]),
             ),
-            KeyNumber(name="median distance from the loss", value=float(np.median(short[known])) if known.any() else nan, unit="weight layers", better="lower"),
+            KeyNumber(
+                name="median distance from the loss", value=float(np.median(short[known])) if known.any() else nan,
+                unit="weight layers", better="lower",
+            ),
             KeyNumber(name="mean path to the first layer", value=float(finding["mean_length"][0]), unit="weight layers"),
             KeyNumber(
                 name="gradient, first third over last third", value=change, baseline=twins, baseline_name="untrained twins",

@@ -8,23 +8,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from microtome.key_numbers import format_value
+
 if TYPE_CHECKING:
     from microtome.finding import Finding
     from microtome.specimen import Specimen
-
-
-SHORT_UNITS = {
-    "own head, top-1 (share)": "own head",
-    "best probe (share)": "probe",
-    "localisation lift (share)": "lift",
-    "smallest objects (share)": "small objects",
-    "most clutter (share)": "most clutter",
-    "parameters (1)": "parameters",
-    "multiply-adds (M per image)": "M mult-adds",
-    "time of a batch (ms per image)": "ms/image",
-    "live memory (MB per image)": "MB live",
-    "blocks below their twin (share)": "idle blocks",
-}
 
 
 def comparison_table(finding: "Finding") -> str:
@@ -34,7 +22,7 @@ def comparison_table(finding: "Finding") -> str:
     table.add_column("specimen", overflow="fold", min_width=14)
     table.add_column("family")
     for name in finding["table"].criterion.values:
-        table.add_column(SHORT_UNITS.get(str(name), str(name)), justify="right", overflow="fold")
+        table.add_column(str(name).rpartition(" (")[0], justify="right", overflow="fold")
     ranks = finding["rank"].values
     order = np.argsort(np.nan_to_num(ranks, nan=np.inf), kind="stable")
     for one in order:
@@ -67,11 +55,8 @@ def layer_table(specimen: "Specimen", pattern: str, every: bool) -> str:
 
 
 def _format_criterion(criterion: str, value: float) -> str:
-    if np.isnan(value):
-        return "–"
-    if "(share)" in criterion:
-        return f"{100 * value:.1f} %"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    """The value in the unit that the criterion names in brackets; a dash where it is not known."""
+    return "–" if np.isnan(value) else format_value(float(value), criterion.rpartition(" (")[2].rstrip(")"))
 
 
 def _render_table(table: Table) -> str:

@@ -9,6 +9,7 @@ from microtome import testing
 from microtome.analyses.compare.compare import Compare
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
+from microtome.key_numbers import KeyNumber
 
 COUNT = 400
 
@@ -18,101 +19,107 @@ def origin(name: str, trained: bool | None = True, images: str = "d") -> dict[st
     return {"specimen": specimen, "images": {"digest": images, "count": COUNT}, "key": f"{name}-{images}"}
 
 
-def accuracy(name: str, right: int, shift: int = 0, **said: object) -> Finding:
+def accuracy(name: str, right: int, shift: int = 0, chance: float = 0.1, **said: object) -> Finding:
     correct = np.roll(np.arange(COUNT) < right, shift).astype(np.float64)
-    told = {"measure": ["top-1"]}
+    value = right / COUNT
+    number = KeyNumber(
+        name="top-1 accuracy",
+        value=value,
+        unit="fraction",
+        low=value - 0.02,
+        high=value + 0.02,
+        baseline=chance,
+        better="higher",
+    )
     arrays = {"correct": array(correct, ("image",), "1")}
-    for word, value in (
-        ("overall", right / COUNT),
-        ("overall_low", right / COUNT - 0.02),
-        ("overall_high", right / COUNT + 0.02),
-    ):
-        arrays[word] = array([value], ("measure",), "share", told)
-    return Finding(analysis="accuracy", arrays=arrays, origin=origin(name, **said))  # type: ignore[arg-type]
+    return Finding(analysis="accuracy", arrays=arrays, key_numbers=(number,), origin=origin(name, **said))  # type: ignore[arg-type]
 
 
 def cost(name: str, milliseconds: float, **said: object) -> Finding:
-    told = {
-        "measure": [
-            "parameters (1)",
-            "multiply-adds (M per image)",
-            "time of a batch (ms per image)",
-            "live memory (MB per image)",
-        ]
-    }
-    values = array([1e6 * milliseconds, 10.0, milliseconds, 1.0], ("measure",), "see measure", told)
-    return Finding(analysis="cost", arrays={"cost": values}, origin=origin(name, **said))  # type: ignore[arg-type]
+    numbers = (
+        KeyNumber(name="parameters", value=1e6 * milliseconds),
+        KeyNumber(name="multiply-adds", value=1e7, unit="per image"),
+        KeyNumber(name="latency per image, batch 16", value=milliseconds, unit="ms"),
+    )
+    arrays = {"runs": array([1.0], ("rank",), "ms")}
+    return Finding(analysis="cost", arrays=arrays, key_numbers=numbers, origin=origin(name, **said))  # type: ignore[arg-type]
 
 
 def test_the_clearly_best_is_chosen_though_dear() -> None:
     found = Compare().of([accuracy("a", 380), cost("a", 9.0), accuracy("b", 300), cost("b", 1.0)])
-    assert found.headline.startswith("Choose a: its own head is right most often (95.0 %)")
+    assert found.headline == "Choose a: 95.0% on 400 images, significantly more accurate than every cheaper network."
     assert found["rank"].values.tolist() == [1, 2]
     assert found["wins"].values.tolist() == [1.0, 0.0]
     assert found["front"].values.tolist() == [True, True]
+    assert found.key("accuracy of the choice").value == 0.95
 
 
-def test_of_equals_the_cheapest() -> None:
-    """380 and 378 right of 400, errors on different images: the paired interval of the difference includes 0."""
+def test_not_significant_is_not_equal() -> None:
+    """380 and 378 right of 400, errors on different images: 0.5 points apart, and the interval reaches far beyond the margin of 1."""
     found = Compare().of([accuracy("a", 380), cost("a", 9.0), accuracy("b", 378, shift=50), cost("b", 1.0)])
-    assert found.headline.startswith("Choose b: its own head is right on 94.5 %, not told apart from the best, a (95.0 %")
-    assert "cheaper (1 against 9 ms per image)" in found.headline
+    assert found.facts["choice"] == "a"
+    assert found.headline.startswith("Not enough evidence for a cheaper network than a (95.0% on 400 images); for b, about ")
+    assert found["behind_high"].sel(specimen="b").item() > 0.01
 
 
-def test_prices_within_a_quarter_do_not_decide() -> None:
-    """Of equals at 1.0, 1.2 and 9 ms the most accurate of the first two is named, whichever the clock happened to favour."""
+def test_a_cheaper_one_within_a_margin_that_the_interval_shows_is_recommended() -> None:
+    findings = [accuracy("a", 380), cost("a", 9.0), accuracy("b", 378, shift=50), cost("b", 1.0)]
+    found = Compare(margin=0.1).of(findings)
+    assert found.facts["choice"] == "b"
+    high = found["behind_high"].sel(specimen="b").item()
+    assert 0.005 < high <= 0.1
+    assert f"at most {high:.1%} less accurate than a" in found.headline
+
+
+def test_costs_within_a_quarter_do_not_decide() -> None:
+    """At 1.0 and 1.2 ms the more accurate of the two is named, whichever the clock happened to favour."""
     for cheap, near in ((1.0, 1.2), (1.2, 1.0)):
         findings = [accuracy("a", 380), cost("a", near), accuracy("b", 378, shift=50), cost("b", cheap)]
-        found = Compare().of([*findings, accuracy("c", 379, shift=90), cost("c", 9.0)])
-        assert found.headline.startswith("Choose a: its own head is right most often")
-        assert found["rank"].values.tolist() == [1, 2, 3]
+        found = Compare(margin=0.1).of([*findings, accuracy("c", 379, shift=90), cost("c", 9.0)])
+        assert found.facts["choice"] == "a"
+        assert found["rank"].sel(specimen="a").item() == 1
 
 
 def test_pairing_matters() -> None:
-    """b is right wherever c is and on 12 images more: few, but never the other way round, so the two are told apart."""
-    found = Compare().of([accuracy("b", 372), cost("b", 9.0), accuracy("c", 360), cost("c", 1.0)])
-    assert found.headline.startswith("Choose b:")
+    """b is right wherever c is and on 20 images more: few, but never the other way round, so c is significantly worse."""
+    found = Compare().of([accuracy("b", 380), cost("b", 9.0), accuracy("c", 360), cost("c", 1.0)])
+    assert found.facts["choice"] == "b"
     assert found["behind_low"].sel(specimen="c").item() > 0
+    assert "significantly" in found.headline
 
 
 def test_price_is_an_option() -> None:
     cheap_small = cost("a", 9.0)
     findings = [accuracy("a", 380), cheap_small, accuracy("b", 380), cost("b", 1.0)]
-    assert Compare(price="operations").of(findings)["price"].values.tolist() == [10.0, 10.0]
+    assert Compare(price="operations").of(findings)["price"].values.tolist() == [1e7, 1e7]
     assert Compare(price="size").of(findings)["price"].values.tolist() == [9e6, 1e6]
 
 
 def test_untrained_is_never_chosen() -> None:
     found = Compare().of([accuracy("a", 380, trained=False), cost("a", 1.0, trained=False)])
-    assert found.headline.startswith("No recommendation: none of the specimens is trained")
+    assert found.headline == "No recommendation: 0 of these networks are trained."
     found = Compare().of(
         [accuracy("a", 380, trained=False), accuracy("b", 300), cost("b", 1.0), accuracy("c", 200), cost("c", 1.0)]
     )
-    assert found.headline.startswith("Choose b")
-    assert "Not judged: a" in found.headline
+    assert found.facts["choice"] == "b"
+    assert found.facts["not judged"] == ["a"]
 
 
 def test_no_evidence_no_choice() -> None:
     found = Compare().of([cost("a", 1.0), cost("b", 2.0)])
-    assert found.headline.startswith("No recommendation: no accuracy and no probe above chance")
+    assert found.headline.startswith("No recommendation: 0 networks have an accuracy or a probe above chance")
     assert np.isnan(found["rank"].values).all()
 
 
 def test_answers_no_better_than_chance_are_no_evidence() -> None:
-    def blind(name: str) -> Finding:
-        finding = accuracy(name, 40)
-        told = {"measure": ["top-1", "chance"]}
-        arrays = dict(finding.arrays)
-        for word, values in (("overall", [0.1, 0.1]), ("overall_low", [0.08, np.nan]), ("overall_high", [0.12, np.nan])):
-            arrays[word] = array(values, ("measure",), "share", told)
-        return Finding(analysis="accuracy", arrays=arrays, origin=finding.origin)
-
-    found = Compare().of([blind("a"), cost("a", 1.0), blind("b"), cost("b", 2.0)])
-    assert found.headline.startswith("No recommendation: no accuracy and no probe above chance")
+    blind = [accuracy(name, 40, chance=0.1) for name in ("a", "b")]
+    found = Compare().of([*blind, cost("a", 1.0), cost("b", 2.0)])
+    assert found.facts["choice"] == ""
+    assert found.headline.startswith("No recommendation: 0 networks have")
 
 
 def test_one_alone_is_not_a_choice() -> None:
-    assert "a choice needs at least two" in Compare().of([accuracy("a", 380), cost("a", 1.0)]).headline
+    assert "a choice needs two" in Compare().of([accuracy("a", 380), cost("a", 1.0)]).headline
 
 
 def test_other_images_are_refused() -> None:
@@ -129,10 +136,11 @@ def test_redundancy_says_where_to_cut() -> None:
     below, within = "below all twins", "within the twins' range"
     arrays = {name: array(one, ("block",), "1", blocks) for name, one in values.items()}
     arrays["verdict"] = array([below, below, within, within], ("block",), "text", blocks)
-    redundancy = Finding(analysis="redundancy", arrays=arrays, origin=origin("a"))
+    number = KeyNumber(name="blocks below all untrained twins", value=0.5, unit="fraction")
+    redundancy = Finding(analysis="redundancy", arrays=arrays, key_numbers=(number,), origin=origin("a"))
     found = Compare().of([accuracy("a", 380), cost("a", 1.0), redundancy, accuracy("b", 100), cost("b", 1.0)])
-    assert "try x first (block influence 0.100, untrained twins 0.400); only removal proves it." in found.headline
-    assert found["table"].sel(specimen="a", criterion="blocks below their twin (share)").item() == 0.5
+    assert "Candidate for removal: x (block influence 0.100, untrained twins 0.400); only removal proves it." in found.caveats
+    assert found["table"].sel(specimen="a", criterion="blocks below all untrained twins (fraction)").item() == 0.5
 
 
 def test_laws_of_findings(tmp_path: Path) -> None:

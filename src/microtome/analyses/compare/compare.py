@@ -1,193 +1,173 @@
-"""Many specimens side by side: one table, the Pareto front, and which to choose, with the reasons and how sure they are.
+"""Networks side by side: one table, the Pareto front, and a recommendation with its evidence.
 
-The recommendation is a rule, not a taste: among trained specimens measured on the same images, those whose accuracy cannot be told
-from the best one's (paired bootstrap over the images) count as equal, and of equals the cheapest is named; where several cost
-about the least (within a quarter of it), the most accurate of those. Without accuracy or probe, or with nothing trained, there is
-no recommendation and the reason is given.
+The recommendation is a rule. Among trained networks measured on the same images, a cheaper one is recommended only where the interval
+of its loss shows it at most `margin` less accurate than every other network (paired differences, simultaneous over all pairs);
+where several cost about the least (within a quarter of it), the most accurate of those. Otherwise the most accurate one is named: as
+significantly better, or with the statement that the evidence is not enough and the number of images that would decide. Without
+accuracy or probe, or with no trained network, there is no recommendation.
 
-Source: paired bootstrap, Efron & Tibshirani 1993, ch. 16; the rule is ours. The study that asks these questions of six backbones:
-Wu & Lee 2022, "Weight Distribution of Neural Networks in Computer Vision".
+Source: simultaneous intervals, Hsu 1996, "Multiple Comparisons", ch. 5; the rule is ours. The study that asks these questions of six
+backbones: Wu & Lee 2022, "Weight Distribution of Neural Networks in Computer Vision".
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, final
+from math import nan
+from typing import Literal, final
 
 import numpy as np
 import xarray as xr
 
 from microtome.analyses.compare import criteria as side
-from microtome.analysis import Arrays, Collation, option
+from microtome.analyses.compare.decision import decide
+from microtome.analysis import Collation, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
+from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.statistics.choice import run_contest
+from microtome.numerics.statistics.equivalence import compare_paired
 from microtome.numerics.statistics.pareto import pareto_front
 from microtome.panels import Curve, Overlay, Panel, Scatter, Table
-
-COST = {"time": "time of a batch (ms per image)", "size": "parameters (1)", "operations": "multiply-adds (M per image)"}
-
-
-EQUAL_COST_RATIO = 1.25  # prices within a quarter count as equal: times differ by that from run to run
+from microtome.prose import name_list
 
 
 @final
 class Compare(Collation):
-    """One table, one front, one recommendation."""
+    """One table, one Pareto front, one recommendation."""
 
     needs = "findings"
     question = "choose"
-    title = "Which to choose"
+    title = "Which network to choose"
+    revision = 2
 
-    price: Literal["time", "size", "operations"] = option("time", "what makes one of several equals the cheapest")
-    seed: int = option(0, "of the bootstrap over images", low=0)
+    price: Literal["time", "size", "operations"] = option("time", "cost that decides between networks of similar accuracy")
+    margin: float = option(0.01, "largest loss of accuracy accepted for a cheaper network, fraction", low=0.0, high=0.5)
+    seed: int = option(0, "seed of the bootstrap over images", low=0)
 
-    def collate(self, findings: Sequence[Finding]) -> Arrays:
+    def collate(self, findings: Sequence[Finding]) -> Measurement:
         byname = side.group_by_specimen(findings)
         names = list(byname)
         digests = {
             f.origin["images"]["digest"] for f in findings if f.origin.get("images") and f.analysis in ("accuracy", "probe")
         }
         if len(digests) > 1:
-            raise Unmeasurable("compare needs specimens measured on the same images; these findings come from different ones.")
-        told = {"specimen": names}
-        facts = [next(iter(found.values())).origin["specimen"] for found in byname.values()]
-        trained = np.array([fact.get("trained") is not False for fact in facts])
+            raise Unmeasurable("compare needs networks measured on the same images; these findings come from different ones.")
+        coords = {"specimen": names}
+        origins = [next(iter(own.values())).origin["specimen"] for own in byname.values()]
+        trained = np.array([origin.get("trained") is not False for origin in origins])
         columns = side.criterion_columns(byname)
         evidence, correct = side.gather_evidence(byname, trained)
-        result = run_contest(correct[trained & evidence.known], seed=self.seed) if evidence.kind else None
         judged = np.flatnonzero(trained & evidence.known)
-        price = columns.get(COST[self.price], np.full(len(names), np.nan))
-        unit = COST[self.price].split("(")[1].rstrip(")")
-        told_rank, choice, why = _recommend(names, judged, result, price, trained, evidence, unit)
+        contest = run_contest(correct[judged], seed=self.seed) if evidence.kind else None
+        paired = compare_paired(correct[judged], seed=self.seed) if evidence.kind else None
+        price, price_name, unit = side.costs(byname, self.price)
+        decision = decide(names, judged, paired, price, trained, self.margin)
         spread = {name: np.full(len(names), np.nan) for name in ("score", "behind", "behind_low", "behind_high", "wins")}
-        if result is not None:
-            for name in spread:
-                spread[name][judged] = getattr(result, name)
+        if contest is not None and paired is not None:
+            best = int(np.argmax(paired.accuracy))
+            values = {"score": paired.accuracy, "wins": contest.wins, "behind": paired.loss[:, best],
+                      "behind_low": paired.low[:, best], "behind_high": paired.high[:, best]}  # fmt: skip
+            for name, value in values.items():
+                spread[name][judged] = value
         front = pareto_front(np.stack([spread["score"], price], axis=1), [True, False])
+        table = np.stack(list(columns.values()), 1)
         arrays: dict[str, xr.DataArray] = {
-            "table": array(
-                np.stack(list(columns.values()), 1),
-                ("specimen", "criterion"),
-                "see criterion",
-                told | {"criterion": list(columns)},
-            ),
-            "rank": array(told_rank, ("specimen",), "1", told, "rank"),
-            "family": array([str(fact.get("family", "")) for fact in facts], ("specimen",), "text", told, "family"),
-            "weights": array([str(fact.get("weights", "")) for fact in facts], ("specimen",), "text", told, "weights"),
-            "price": array(price, ("specimen",), unit, told, COST[self.price].split(" (")[0]),
-            "front": array(front, ("specimen",), "1", told, "on the Pareto front"),
-            "score": array(spread["score"], ("specimen",), "share", told, evidence.kind or "accuracy"),
-            "score_low": array(side.accuracy_bounds(byname, evidence.kind, "low"), ("specimen",), "share", told),
-            "score_high": array(side.accuracy_bounds(byname, evidence.kind, "high"), ("specimen",), "share", told),
-            "behind": array(spread["behind"], ("specimen",), "share", told, "behind the best"),
-            "behind_low": array(spread["behind_low"], ("specimen",), "share", told),
-            "behind_high": array(spread["behind_high"], ("specimen",), "share", told),
-            "wins": array(spread["wins"], ("specimen",), "share", told, "best in this share of redrawn image sets"),
-            "choice": array(
-                [choice, why, _cut_advice(byname.get(choice, {}))],
-                ("criterion",),
-                "text",
-                {"criterion": ["choice", "reason", "cut"]},
-            ),
+            "table": array(table, ("specimen", "criterion"), "see criterion", coords | {"criterion": list(columns)}),
+            "rank": array(decision.rank, ("specimen",), "1", coords, "rank"),
+            "family": array([str(origin.get("family", "")) for origin in origins], ("specimen",), "text", coords, "family"),
+            "weights": array([str(origin.get("weights", "")) for origin in origins], ("specimen",), "text", coords, "weights"),
+            "price": array(price, ("specimen",), unit, coords, price_name),
+            "front": array(front, ("specimen",), "1", coords, "on the Pareto front"),
+            "score": array(spread["score"], ("specimen",), "fraction", coords, evidence.kind or "accuracy"),
+            "score_low": array(side.accuracy_bounds(byname, evidence.kind, "low"), ("specimen",), "fraction", coords),
+            "score_high": array(side.accuracy_bounds(byname, evidence.kind, "high"), ("specimen",), "fraction", coords),
+            "behind": array(spread["behind"], ("specimen",), "fraction", coords, "loss against the most accurate"),
+            "behind_low": array(spread["behind_low"], ("specimen",), "fraction", coords),
+            "behind_high": array(spread["behind_high"], ("specimen",), "fraction", coords),
+            "wins": array(spread["wins"], ("specimen",), "fraction", coords, "ranked first in bootstrap resamples"),
         }
-        return arrays | side.size_arrays(byname) | side.attention_arrays(byname)
+        facts = {
+            "choice": decision.choice,
+            "reason": decision.reason,
+            "cut": _cut_advice(byname.get(decision.choice, {})),
+            "evidence": evidence.kind,
+            "images": paired.images if paired is not None else 0,
+            "not judged": [name for place, name in enumerate(names) if place not in judged],
+        }
+        arrays |= side.size_arrays(byname) | side.attention_arrays(byname)
+        return Measurement(arrays, facts)
+
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        scores = finding["score"]
+        choice = finding.facts["choice"] or (str(scores.idxmax("specimen").item()) if scores.notnull().any() else "")
+        at = {"specimen": choice} if choice else None
+
+        def value(name: str) -> float:
+            return nan if at is None else float(finding[name].sel(at))
+
+        return [
+            KeyNumber(name="accuracy of the choice", value=value("score"), low=value("score_low"), high=value("score_high"),
+                      unit=FRACTION, better="higher", at=choice),
+            KeyNumber(name="loss against the most accurate", value=value("behind"), low=value("behind_low"), high=value("behind_high"),
+                      unit=FRACTION, better="lower", at=choice),
+            KeyNumber(name="ranked first in bootstrap resamples", value=value("wins"), unit=FRACTION, better="higher", at=choice),
+            KeyNumber(name="images", value=finding.facts["images"]),
+            KeyNumber(name="networks compared", value=int(np.isfinite(scores.values).sum())),
+        ]  # fmt: skip
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
-        found = finding.arrays
         panels: list[Panel] = [
-            Table(title="All specimens", rows="specimen", columns=("rank", "family", "table", "wins", "front")),
+            Table(title="All networks", rows="specimen", columns=("rank", "family", "table", "wins", "front")),
         ]
-        if not np.isnan(found["score"].values).all():
+        if not np.isnan(finding["score"].values).all():
             panels.append(Scatter(
-                title="Accuracy against price", x="price", y="score", front="front", group="family", low="score_low", high="score_high",
-                log="x", note="Ringed: no other specimen is both more accurate and cheaper. Bars: 95 % intervals.",
+                title="Accuracy against cost", x="price", y="score", front="front", group="family", low="score_low", high="score_high",
+                log="x", note="Ringed: no other network is both more accurate and cheaper. Bars: 95% intervals.",
             ))  # fmt: skip
         for name, title in (
             ("accuracy_by_size", "Accuracy by object size"),
             ("lift_by_size", "Localisation lift by object size"),
         ):
-            if name in found:
-                note = "Object area as a share of the image. Lift: energy of the map inside the object beyond its area share."
+            if name in finding:
+                note = "Object area as a fraction of the image. Lift: energy of the map inside the object beyond its area."
                 panels.append(Curve(title=title, y=(name,), x="size", by="specimen", note=note))
-        if "accuracy_by_clutter" in found:
+        if "accuracy_by_clutter" in finding:
             panels.append(Curve(title="Accuracy by clutter", y=("accuracy_by_clutter",), x="clutter", by="specimen"))
-        if "heat" in found:
+        if "heat" in finding:
             panels.append(
                 Overlay(
-                    title="What each looks at", base="picture", heat="heat", across="specimen", mask="mask" if "mask" in found else "",
+                    title="Grad-CAM of all networks", base="picture", heat="heat", across="specimen",
+                    mask="mask" if "mask" in finding else "",
                     note="Grad-CAM of the predicted class at the deepest layer that can be judged, all on one grid.", question="understand",
                 )
             )  # fmt: skip
         return panels
 
     def headline(self, finding: Finding) -> str:
-        found = finding.arrays
-        choice, why, cut = found["choice"].values
-        start = f"Choose {choice}: {why}" if choice else f"No recommendation: {why}"
-        return f"{start} {cut}".strip()
+        return str(finding.facts["reason"])
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        found = finding.arrays
-        said = [
-            "Two networks of a family do not make a law about the family: differences here are between these specimens on these images.",
-            "Where specimens were trained on other data than these images resemble, their order can change with the task; "
-            "measure on images of the task.",
+        lines = [
+            "Differences are between these networks on these images; two networks of a family make no law about the family.",
+            "The order can change with the task: measure on images of the task.",
         ]
-        missing = [str(c) for c in found["table"].criterion.values if np.isnan(found["table"].sel(criterion=c).values).all()]
-        return said + ([f"Not known for any specimen: {', '.join(missing)}."] if missing else [])
+        if cut := finding.facts["cut"]:
+            lines.append(cut)
+        if left := finding.facts["not judged"]:
+            lines.append(f"Not compared, being untrained or without an accuracy above chance: {name_list(left, 6)}.")
+        return lines
 
 
-def _recommend(
-    names: list[str], judged: np.ndarray[Any, Any], result: Any, price: np.ndarray[Any, Any], trained: np.ndarray[Any, Any],
-    evidence: side.Evidence, unit: str,
-) -> tuple[np.ndarray[Any, Any], str, str]:  # fmt: skip
-    """Ranks (NaN for those not judged), the chosen name or "", and the reason."""
-    rank = np.full(len(names), np.nan)
-    if not trained.any():
-        return rank, "", "none of the specimens is trained, and what random weights do says nothing about a backbone."
-    if result is None or np.isnan(result.score).all():
-        return (
-            rank,
-            "",
-            "no accuracy and no probe above chance could be measured (labelled images, several of each class, are needed), "
-            "and size alone is no reason.",
-        )
-    cost = np.nan_to_num(price[judged], nan=np.inf)
-    near = cost <= EQUAL_COST_RATIO * cost[result.equal].min()
-    # Equals that cost about the least, by accuracy; then the dearer equals, by cost; then the rest, by accuracy.
-    group = np.where(~result.equal, 2, np.where(near, 0, 1))
-    order = np.lexsort((np.where(group == 1, cost, result.behind), group))
-    rank[judged[order]] = np.arange(1, len(order) + 1)
-    if len(judged) < 2:
-        return rank, "", f"only {names[judged[0]]} could be judged; a choice needs at least two."
-    first, best = int(order[0]), int(np.argmax(result.score))
-    name, score = names[judged[first]], f"{100 * result.score[first]:.1f} %"
-    rivals = [names[judged[one]] for one in range(len(judged)) if result.equal[one] and one != first]
-    if first == best:
-        reason = f"its {evidence.kind} is right most often ({score})"
-        if rivals:
-            reason += f", and none of those not told apart from it ({', '.join(rivals)}) is more than a quarter cheaper"
-    else:
-        reason = (
-            f"its {evidence.kind} is right on {score}, not told apart from the best, {names[judged[best]]} "
-            f"({100 * result.score[best]:.1f} %; behind by {100 * result.behind[first]:.1f} points, 95 % interval "
-            f"{100 * result.behind_low[first]:.1f} to {100 * result.behind_high[first]:.1f}), and it is cheaper "
-            f"({price[judged[first]]:.3g} against {price[judged[best]]:.3g} {unit})"
-        )
-    left = [names[one] for one in range(len(names)) if one not in judged]
-    said = f"{reason}; it is the best in {100 * result.wins[first]:.0f} % of redrawn image sets."
-    return rank, name, said + (f" Not judged: {', '.join(left)}." if left else "")
-
-
-def _cut_advice(found: Mapping[str, Finding]) -> str:
-    """Where the chosen one might be cut, from its redundancy finding."""
-    if "redundancy" not in found:
+def _cut_advice(findings: Mapping[str, Finding]) -> str:
+    """Which block of the chosen network changes its input least, from its redundancy finding."""
+    if "redundancy" not in findings:
         return ""
-    finding = found["redundancy"]
-    less = np.flatnonzero(side.below_twins(finding))
-    if not len(less):
-        return "Nowhere to cut is shown: none of its blocks changes less than in all of its untrained twins."
-    first = int(less[np.argmin(finding["influence"].values[less])])
+    finding = findings["redundancy"]
+    below = np.flatnonzero(side.below_twins(finding))
+    if not len(below):
+        return "No block of it changes its input less than in every untrained twin, so no candidate for removal is named."
+    first = int(below[np.argmin(finding["influence"].values[below])])
+    influence, twins = (format_value(float(finding[name].values[first])) for name in ("influence", "twin_influence"))
     return (
-        f"If it must be slimmed, try {finding['rank'].block.values[first]} first (block influence "
-        f"{finding['influence'].values[first]:.3f}, untrained twins {finding['twin_influence'].values[first]:.3f}); only removal proves it."
+        f"Candidate for removal: {finding['rank'].block.values[first]} (block influence {influence}, untrained twins {twins}); only "
+        "removal proves it."
     )

@@ -1,9 +1,10 @@
-"""What the findings of several specimens say, laid side by side: one number by criterion, one row of answers by image.
+"""Findings of several specimens side by side: one number per criterion, one row of answers per image.
 
 Only reads findings; what it cannot find is not a number, never a guess.
 """
 
 from collections.abc import Mapping, Sequence
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -11,22 +12,26 @@ import xarray as xr
 
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
+from microtome.key_numbers import KeyNumber
 
-# criterion: (analysis, array, coordinate of its measure or "")
-CRITERIA: dict[str, tuple[str, str, str]] = {
-    "own head, top-1 (share)": ("accuracy", "overall", "top-1"),
-    "localisation lift (share)": ("objects", "overall", "lift"),
-    "parameters (1)": ("cost", "cost", "parameters (1)"),
-    "multiply-adds (M per image)": ("cost", "cost", "multiply-adds (M per image)"),
-    "time of a batch (ms per image)": ("cost", "cost", "time of a batch (ms per image)"),
-    "live memory (MB per image)": ("cost", "cost", "live memory (MB per image)"),
-}
-PROBE_CRITERION, IDLE_CRITERION, SMALL_CRITERION, CLUTTER_CRITERION = (
-    "best probe (share)",
-    "blocks below their twin (share)",
-    "smallest objects (share)",
-    "most clutter (share)",
+# (analysis, key number or the words it begins with): the columns of the comparison, in this order
+CRITERIA = (
+    ("accuracy", "top-1 accuracy"),
+    ("probe", "probe accuracy"),
+    ("objects", "localisation lift"),
+    ("objects", "accuracy on the smallest objects"),
+    ("objects", "accuracy in the most clutter"),
+    ("cost", "parameters"),
+    ("cost", "multiply-adds"),
+    ("cost", "latency, batch 1"),
+    ("cost", "latency per image"),
+    ("cost", "live memory"),
+    ("redundancy", "blocks below all untrained twins"),
 )
+COSTS = {"time": "latency per image", "size": "parameters", "operations": "multiply-adds"}
+
+
+EVIDENCE = {"own head": ("accuracy", "top-1 accuracy"), "probe": ("probe", "probe accuracy")}
 
 
 class Evidence:
@@ -50,51 +55,30 @@ def group_by_specimen(findings: Sequence[Finding]) -> dict[str, dict[str, Findin
 
 
 def criterion_columns(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, np.ndarray[Any, Any]]:
-    """One number for each specimen by criterion; NaN where it was not measured; criteria known for nobody are left out."""
-    columns = {
-        name: np.array([_criterion_value(found, *place) for found in byname.values()]) for name, place in CRITERIA.items()
-    }
-    columns[PROBE_CRITERION] = np.array([_largest_distance(found.get("probe")) for found in byname.values()])
-    columns[SMALL_CRITERION] = np.array([_outer_bin(found.get("objects"), "accuracy_by_size", 0) for found in byname.values()])
-    columns[CLUTTER_CRITERION] = np.array(
-        [_outer_bin(found.get("objects"), "accuracy_by_clutter", -1) for found in byname.values()]
-    )
-    columns[IDLE_CRITERION] = np.array([_idle_fraction(found.get("redundancy")) for found in byname.values()])
-    order = [
-        *list(CRITERIA)[:1],
-        PROBE_CRITERION,
-        *list(CRITERIA)[1:2],
-        SMALL_CRITERION,
-        CLUTTER_CRITERION,
-        *list(CRITERIA)[2:],
-        IDLE_CRITERION,
-    ]
-    kept = {name: columns[name] for name in order if not np.isnan(columns[name]).all()}
-    return kept or {"parameters (1)": columns["parameters (1)"]}
+    """One number for each specimen by criterion, with its unit; NaN where it was not measured; all-unknown criteria are left out."""
+    columns: dict[str, np.ndarray[Any, Any]] = {}
+    for analysis, name in CRITERIA:
+        numbers = [find_number(findings.get(analysis), name) for findings in byname.values()]
+        known = next((number for number in numbers if number is not None), None)
+        values = np.array([nan if number is None else number.value for number in numbers])
+        if known is not None and not np.isnan(values).all():
+            columns[f"{known.name} ({known.unit})"] = values
+    return columns or {"parameters (1)": np.full(len(byname), nan)}
 
 
-def _criterion_value(found: Mapping[str, Finding], analysis: str, name: str, measure: str) -> float:
-    if analysis not in found or measure not in found[analysis][name].measure.values:
-        return float("nan")
-    return float(found[analysis][name].sel(measure=measure))
+def costs(byname: Mapping[str, Mapping[str, Finding]], price: str) -> tuple[np.ndarray[Any, Any], str, str]:
+    """What each specimen costs (specimen,), the name of that key number, and its unit."""
+    numbers = [find_number(findings.get("cost"), COSTS[price]) for findings in byname.values()]
+    known = next((number for number in numbers if number is not None), None)
+    values = np.array([nan if number is None else number.value for number in numbers])
+    return values, known.name if known else COSTS[price], known.unit if known else "1"
 
 
-def _largest_distance(finding: Finding | None) -> float:
-    return float("nan") if finding is None else float(np.nanmax(finding["accuracy"].values))
-
-
-def _outer_bin(finding: Finding | None, name: str, place: int) -> float:
-    """The first (0) or last (-1) bin that has a number."""
-    if finding is None or name not in finding.arrays:
-        return float("nan")
-    known = finding[name].values[~np.isnan(finding[name].values)]
-    return float(known[place]) if len(known) else float("nan")
-
-
-def _idle_fraction(finding: Finding | None) -> float:
-    if finding is None or finding.origin["specimen"].get("trained") is False:
-        return float("nan")
-    return float(below_twins(finding).mean())
+def find_number(finding: Finding | None, name: str) -> KeyNumber | None:
+    """The key number of that name, or whose name begins with it; None where there is none."""
+    if finding is None:
+        return None
+    return next((number for number in finding.key_numbers if number.name.startswith(name)), None)
 
 
 def below_twins(finding: Finding) -> np.ndarray[Any, Any]:
@@ -121,31 +105,30 @@ def gather_evidence(
     return best
 
 
-def _correct_answers(found: Mapping[str, Finding], kind: str) -> np.ndarray[Any, Any] | None:
-    """Right or wrong for each image (image,), or None where they were not measured or are no better than naming one class."""
-    if kind == "own head":
-        chance = _criterion_value(found, "accuracy", "overall", "chance")
-        known = "accuracy" in found and not _criterion_value(found, "accuracy", "overall_low", "top-1") <= chance
-        return found["accuracy"]["correct"].values if known else None
-    if "probe" not in found or float(np.nanmax(found["probe"]["accuracy_low"].values)) <= float(
-        found["probe"]["chance"].values[0]
-    ):
+def _correct_answers(findings: Mapping[str, Finding], kind: str) -> np.ndarray[Any, Any] | None:
+    """Right or wrong for each image (image,), or None where they were not measured or are no better than the most frequent class."""
+    analysis, name = EVIDENCE[kind]
+    number = find_number(findings.get(analysis), name)
+    if number is None or number.low <= _chance(findings[analysis]):
         return None
-    return found["probe"]["correct"].values[int(np.nanargmax(found["probe"]["accuracy"].values))].astype(np.float64)
+    correct = findings[analysis]["correct"]
+    if kind == "own head":
+        return correct.values
+    return correct.values[int(np.nanargmax(findings[analysis]["accuracy"].values))].astype(np.float64)
+
+
+def _chance(finding: Finding) -> float:
+    """The accuracy of always predicting the most frequent class."""
+    if finding.analysis == "probe":
+        return float(finding["chance"].values[0])
+    return finding.key("top-1 accuracy").baseline
 
 
 def accuracy_bounds(byname: Mapping[str, Mapping[str, Finding]], kind: str, end: str) -> np.ndarray[Any, Any]:
-    if kind == "own head":
-        return np.array([_criterion_value(found, "accuracy", f"overall_{end}", "top-1") for found in byname.values()])
-    told: list[float] = []
-    for found in byname.values():
-        probe = found.get("probe")
-        told.append(
-            float("nan")
-            if probe is None or not kind
-            else float(probe[f"accuracy_{end}"].values[int(np.nanargmax(probe["accuracy"].values))])
-        )
-    return np.array(told)
+    """The lower ("low") or upper ("high") end of each specimen's accuracy; NaN where it is not known."""
+    analysis, name = EVIDENCE.get(kind, ("", ""))
+    numbers = [find_number(findings.get(analysis), name) for findings in byname.values()]
+    return np.array([nan if number is None else getattr(number, end) for number in numbers])
 
 
 def size_arrays(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, xr.DataArray]:
@@ -159,13 +142,13 @@ def size_arrays(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, xr.Dat
             if not np.isnan(values).all():
                 title = name.split("_")[0]
                 arrays[name] = array(
-                    values, ("specimen", dim), "share", {"specimen": list(having), dim: list(bins.pop())}, title
+                    values, ("specimen", dim), "fraction", {"specimen": list(having), dim: list(bins.pop())}, title
                 )
     return arrays
 
 
 def attention_arrays(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, xr.DataArray]:
-    """Class activation maps of all specimens at their deepest layer, on one grid, when they show the same pictures alike."""
+    """Class activation maps of all specimens at their deepest layer, on one grid, when they show the same images alike."""
     having = {name: found["cam"] for name, found in byname.items() if "cam" in found}
     if len(having) < 2:
         return {}
@@ -173,7 +156,7 @@ def attention_arrays(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, x
     same = [finding for finding in having.values() if finding["heat"].sizes["row"] == first["heat"].sizes["row"]
             and finding["image"].shape == first["image"].shape and (finding["image"].values == first["image"].values).all()]  # fmt: skip
     if len(same) < len(having):
-        return {}  # differently cropped pictures cannot share one base
+        return {}  # differently cropped images cannot share one base
     heat = np.stack([finding["heat"].values[:, -1] for finding in having.values()], axis=1)
     images = [str(one) for one in first["image"].coords["image"].values] if "image" in first["image"].coords else None
     told = {"image": images} if images else {}
