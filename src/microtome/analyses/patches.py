@@ -43,6 +43,7 @@ class Patches(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Strongest patches"
+    revision = 2
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "the layers to look at: names, globs or aliases")

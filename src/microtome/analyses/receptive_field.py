@@ -38,6 +38,7 @@ class ReceptiveField(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Theoretical receptive fields"
+    revision: ClassVar[int] = 2  # 2: interpolation, unfold and repeats behind transposed convolutions; rows and columns apart
 
     at: tuple[str, ...] = option(("convs", "blocks"), "the layers asked about: names, globs or aliases")
     size: int = option(0, "side of the picture in px; 0: what the network is made for", low=0, high=8192)
@@ -67,12 +68,13 @@ class ReceptiveField(Analysis):
         found = finding.arrays
         rows, cols = found["side"].values
         picture = f"{rows:.0f} px" if rows == cols else f"{rows:.0f} x {cols:.0f} px"
+        by = "" if rows == cols else "axis"
         shown: list[Panel] = [
             Curve(
-                title="Receptive field over depth", y=("largest", "shortest"), x="layer", null=("picture",), log="y",
+                title="Receptive field over depth", y=("largest", "shortest"), x="layer", by=by, null=("picture",), log="y",
                 note=f"Dashed: the picture, {picture}. What sees the whole picture by construction is drawn there.",
             ),
-            Curve(title="Distance of neighbouring cells", y=("stride",), x="layer", log="y"),
+            Curve(title="Distance of neighbouring cells", y=("stride",), x="layer", by=by, log="y"),
         ]  # fmt: skip
         if bool(found["border"].any()):
             note = "Their input already sees the whole picture on its shortest path, so they matter only for larger pictures."
@@ -83,16 +85,18 @@ class ReceptiveField(Analysis):
     def headline(self, finding: Finding) -> str:
         found = finding.arrays
         size, whole = found["size"], found["whole"].values
-        side = float(found["side"].values.min())
+        sides = found["side"].values
         names = [str(name) for name in size.coords["layer"].values]
         parts: list[str] = []
         local = [place for place in range(len(names)) if not whole[place]]
         if local:
-            most = max(local, key=lambda place: (float(size[place].max()), place))
-            numbers = (float(size[most].max()), float(found["smallest"][most].max()), float(found["jump"][most].max()))
+            most = max(local, key=lambda place: (float((size.values[place] / sides).max()), place))
+            axis = int((size.values[most] / sides).argmax())
+            numbers = [float(found[name][most][axis]) for name in ("size", "smallest", "jump")]
+            along = "" if sides[0] == sides[1] else f" {('rows', 'columns')[axis]}"
             parts.append(
                 f"{names[most]} sees {numbers[0]:.0f} px along its largest path, {numbers[1]:.0f} along its shortest, "
-                f"cells {numbers[2]:.4g} px apart, in a picture of {side:.0f}"
+                f"cells {numbers[2]:.4g} px apart, in a picture of {sides[axis]:.0f}{along}"
             )
         if whole.any():
             parts.append(
@@ -100,9 +104,11 @@ class ReceptiveField(Analysis):
             )
         border = found["border"].values
         if border.any():
+            beyond = found["matters"].values[0]
+            size_px = f"{beyond[0]:.0f}" if beyond[0] == beyond[1] else f"{beyond[0]:.0f} x {beyond[1]:.0f}"
             parts.append(
                 f"{int(border.sum())} of {len(names)} have nothing new to see (border layers), first {_first(names, border)}: "
-                f"it matters for pictures beyond {float(found['matters'].values[0]):.0f} px"
+                f"it matters for pictures beyond {size_px} px"
             )
         else:
             parts.append("no layer sees the whole picture before it begins, so each has something new to see")
@@ -141,7 +147,7 @@ def _settled(specimen: Specimen, found: Mapping[str, Field], size: tuple[int, in
     inexact = [name for name, one in found.items() if not one.exact]
     measured = {name: _measured(specimen, name, found[name], size) for name in inexact[:PROBED]}
     sizes = np.array([measured.get(name, one.size) for name, one in found.items()])
-    border = np.array([_border(one, size) for one in found.values()])
+    border = np.array([one.sees_nothing_new(size) for one in found.values()])
     whole = np.array([one.whole and name not in measured for name, one in found.items()])
     arrays = {
         "size": array(sizes, ("layer", "axis"), "px", both, "largest field"),
@@ -166,29 +172,29 @@ def _settled(specimen: Specimen, found: Mapping[str, Field], size: tuple[int, in
     marked = [name for name, mark in zip(names, border, strict=True) if mark]
     if marked:
         arrays["border_layer"] = array(np.array(marked, dtype=object), ("part",), "text", title="layer")
-        beyond = [max(found[name].entering) for name in marked]
-        arrays["matters"] = array(np.array(beyond), ("part",), "px", title="matters for pictures beyond")
+        beyond = np.array([found[name].entering for name in marked])
+        arrays["matters"] = array(beyond, ("part", "axis"), "px", {"axis": AXES}, "matters for pictures beyond")
     return arrays
 
 
 def _drawn(found: Mapping[str, Field], sizes: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """Curves over depth: one number for each layer, that of the axis with the larger field."""
-    layers = {"layer": list(found)}
-    side = float(max(size))
-    small = np.array([one.smallest for one in found.values()]).max(1)
+    """Curves over depth: one number for each layer, that of the axis with the larger field; on a picture that is no square one for
+    each axis, since a field is held against the side that it lies along.
+    """
+    square, side = size[0] == size[1], np.array(size, dtype=float)
+    small = np.array([one.smallest for one in found.values()])
     curves = {
-        "largest": (np.where(np.isfinite(sizes), sizes, side).max(1), "largest path"),
+        "largest": (np.where(np.isfinite(sizes), sizes, side), "largest path"),
         "shortest": (np.where(np.isfinite(small), small, side), "shortest path"),
-        "picture": (np.full(len(found), side), "the picture"),
-        "stride": (np.array([max(one.jump) for one in found.values()]), "distance of cells"),
+        "picture": (np.tile(side, (len(found), 1)), "the picture"),
+        "stride": (np.array([one.jump for one in found.values()]), "distance of cells"),
     }
-    return {name: array(values, ("layer",), "px", layers, title) for name, (values, title) in curves.items()}
-
-
-def _border(field: Field, size: tuple[int, int]) -> bool:
-    """Whether the shortest path into the layer already sees the whole picture, and the layer sees further yet."""
-    seen = all(np.isfinite(into) and into >= side for into, side in zip(field.entering, size, strict=True))
-    return seen and not field.whole and max(field.smallest) > max(field.entering)
+    dims = ("layer",) if square else ("axis", "layer")
+    coords = {"layer": list(found)} if square else {"axis": AXES, "layer": list(found)}
+    return {
+        name: array(values.max(1) if square else values.T, dims, "px", coords, title)
+        for name, (values, title) in curves.items()
+    }
 
 
 def _measured(specimen: Specimen, name: str, field: Field, size: tuple[int, int]) -> tuple[float, float]:

@@ -41,6 +41,7 @@ class Audit(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Design audit"
+    revision: ClassVar[int] = 2
 
     ignore: tuple[str, ...] = option((), "rules that are not told, by id, or for some layers only, as MT101:layer2.*")
 
