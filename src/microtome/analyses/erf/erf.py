@@ -5,6 +5,10 @@ image by image, and images are added up. One forward pass serves all layers, eac
 its Gaussian fit, the mass around the cell's centre, the area that holds it, where it is centred against where arithmetic puts the
 cell, what theory allows, and the field of an untrained network of the same architecture. Units are px of the input.
 
+A Gaussian describes a field where it leaves little of its variance (R² = 1 - SSE / SST at least 0.5) and at least half of the mass
+lies within 3 σ of its centre. The R² that was published, 1 - var(residual) / var(field), stands beside: it forgives a constant, so that a
+spike on a flat field fits by it. `--offset true` fits that constant as well.
+
 Where a width was published for the network (torchvision's and timm's ResNets at 224 px), it stands beside: for torchvision's first
 ImageNet weights layer4 has σ (rows x columns) 73.7 x 76.5 px in ResNet-18, 97.2 x 96.1 in 34, 62.2 x 64.8 in 50, 60.7 x 60.1 in 101,
 58.7 x 60.6 in 152, 67.7 x 70.9 in ResNeXt-50, 77.0 x 77.7 in ResNeXt-101, 60.7 x 58.4 and 59.9 x 56.9 in Wide-ResNet-50-2 and 101-2. Other
@@ -21,31 +25,23 @@ from typing import Any, ClassVar, Literal, final
 import numpy as np
 from torch import Tensor
 
-from microtome.analyses.erf.published_fields import SIZE, beside, published, same_weights
+from microtome.analyses.erf.arrays import field_arrays, published_arrays
+from microtome.analyses.erf.published_fields import beside
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, Unmeasurable, WatchError
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.input_gradients import Target, input_slopes, mean_at, middle
 from microtome.instruments.receptive_fields import fields
-from microtome.numerics.receptive.effective import (
-    added,
-    area_ratio,
-    center_of_mass,
-    fewest,
-    gaussian,
-    mass_within,
-    replknet_scaled,
-)
+from microtome.numerics.receptive.effective import added
 from microtome.numerics.receptive.field import Field
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, Step, batches
 from microtome.specimen import Specimen
 
-RADII = (5, 10, 20, 30, 40, 60, 80)  # px
-SHARES = (0.2, 0.3, 0.5, 0.99)
 ANSWER = "answer"
 FITS = 0.5  # R² below which a Gaussian describes little of the field
+INSIDE = 0.5  # fraction of the mass within 3 σ below which it describes a small part of the field
 
 
 @final
@@ -55,6 +51,7 @@ class Erf(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Effective receptive fields"
+    revision: ClassVar[int] = 2  # 2: the fit is chosen and judged by 1 - SSE / SST
 
     at: tuple[str, ...] = option(("stages",), "the layers whose cell is asked: names, globs or aliases")
     kind: Literal["mean", "logit", "segmentation"] = option(
@@ -63,6 +60,7 @@ class Erf(Analysis):
     rule: Literal["relu", "abs", "square", "signed", "replknet"] = option("relu", "how gradients of different sign add up")
     cell: tuple[int, ...] = option((), "row and column of the cell; empty: the middle of the grid (upper left of four)")
     channels: tuple[int, ...] = option((), "the units asked about, by number; empty: the mean of all")
+    offset: bool = option(False, "whether a constant under the Gaussian is fitted as well")
     count: int = option(20, "how many images, evenly spread", low=1, high=100000)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
@@ -87,10 +85,10 @@ class Erf(Analysis):
         twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
         null = self._maps(twin, taken, pace, cells, "gradients of the untrained twin")
         names = [name for name in own if name not in silent]
-        arrays = _settled(specimen, names, own, null, theory, cells, self.rule)
+        arrays = field_arrays(specimen, names, own, null, theory, cells, self.rule, self.offset)
         arrays["count"] = array([len(taken)], ("specimen",), "images")
         if self.kind == "mean" and self.rule == "relu" and not self.cell and not self.channels:
-            arrays |= _published(specimen, names)
+            arrays |= published_arrays(specimen, names)
         if silent:
             arrays["silent_layer"] = array(np.array(silent, dtype=object), ("part",), "text")
         return arrays
@@ -174,7 +172,19 @@ class Erf(Analysis):
                 )
             )  # fmt: skip
             shown.append(Curve(title="Mass around the cell's centre", y=("mass",), x="scale", by="layer"))
-        columns = ("sigma", "r2", "twin_sigma", "twin_r2", "theory", "center_fit", "center", "used", "area")
+        columns = (
+            "sigma",
+            "r2",
+            "inside",
+            "r2_published",
+            "twin_sigma",
+            "twin_r2",
+            "theory",
+            "center_fit",
+            "center",
+            "used",
+            "area",
+        )
         return [*shown, Table(title="All layers", rows="layer", columns=columns)]
 
     def headline(self, finding: Finding) -> str:
@@ -185,14 +195,16 @@ class Erf(Analysis):
         null = found["twin_sigma"].sel(at).values
         theory = found["theory"].sel(at).values
         allowed = "theory allows the whole picture" if not np.isfinite(theory).all() else f"theory allows {theory.max():.0f} px"
-        if np.isfinite(r2) and r2 >= FITS:
-            spot = f"{name} answers to a spot of σ = {sigma[0]:.1f} x {sigma[1]:.1f} px (rows x columns, R² {r2:.2f})"
+        inside = f"R² {r2:.2f}, {100 * float(found['inside'].sel(at)):.0f} % of the mass within 3 σ"
+        if _fitting(found, name):
+            spot = f"{name} answers to a spot of σ = {sigma[0]:.1f} x {sigma[1]:.1f} px (rows x columns, {inside})"
         else:
             spot = (
-                f"No Gaussian fits {name} (R² {r2:.2f}); {100 * float(found['used'].sel(at)):.0f} % of the pixels hold "
+                f"No Gaussian fits {name} ({inside}); {100 * float(found['used'].sel(at)):.0f} % of the pixels hold "
                 "95 % of what it answers to"
             )
         twin = f"{null[0]:.1f} x {null[1]:.1f} px" if np.isfinite(null).all() else "not to be told"
+        twin += "" if _fitting(found, name, "twin_") else " (a Gaussian fits it badly)"
         return f"{spot}; {allowed}; untrained twin σ = {twin}; {int(found['count'].values[0])} images."
 
     def caveats(self, finding: Finding) -> Sequence[str]:
@@ -212,10 +224,11 @@ class Erf(Analysis):
                 + ", ".join(off)
                 + "."
             )
-        poor = [str(name) for name in found["r2"].coords["layer"].values if not float(found["r2"].sel(layer=name)) >= FITS]
+        poor = [str(name) for name in found["r2"].coords["layer"].values if not _fitting(found, str(name))]
         if poor:
             told.append(
-                f"A Gaussian describes little of the field of {', '.join(poor)} (R² below {FITS}); its σ means little there."
+                f"A Gaussian describes little of the field of {', '.join(poor)} (R² = 1 − SSE/SST below {FITS}, or less than "
+                f"{100 * INSIDE:.0f} % of the mass within 3 σ); its σ means little there."
             )
         if "silent_layer" in found:
             told.append(
@@ -237,92 +250,11 @@ class Erf(Analysis):
         return told
 
 
-def _published(specimen: Specimen, names: Sequence[str]) -> dict[str, Any]:
-    """What was published of this network's last map at this size, and for which weights; nothing where nothing was."""
-    known = published(specimen.name)
-    if known is None or known[1].layer not in names or specimen.recipe.size != SIZE:
-        return {}
-    name, row = known
-    told = [f"{row.layer} of {name}", "same" if same_weights(specimen.name, specimen.weights) else "other"]
-    axes = {"axis": ["row", "col"]}
-    return {
-        "published": array(np.array(row.sigma), ("axis",), "px", axes, f"published σ of {told[0]}"),
-        "published_of": array(
-            np.array(told, dtype=object), ("part",), "text", title="network, and whether its weights are the same"
-        ),
-    }
+def _fitting(found: Arrays, name: str, mark: str = "") -> bool:
+    """Whether the Gaussian of a layer (of its twin where `mark` says so) describes the field; not where none was fitted."""
+    r2, inside = (float(found[f"{mark}{what}"].sel(layer=name)) for what in ("r2", "inside"))
+    return r2 >= FITS and inside >= INSIDE
 
 
 def _step(specimen: Specimen, what: str, batch: Batch, total: int) -> Step:
     return Step(f"{specimen.name}: {what}", int(batch.index[-1]) + 1, total, 0.0)
-
-
-def _settled(
-    specimen: Specimen,
-    names: Sequence[str],
-    own: Mapping[str, np.ndarray[Any, Any]],
-    null: Mapping[str, np.ndarray[Any, Any]],
-    theory: Mapping[str, Field],
-    cells: Mapping[str, tuple[int, int]],
-    rule: str,
-) -> dict[str, Any]:
-    size = specimen.recipe.size
-    layers, axes = {"layer": list(names)}, {"axis": ["row", "col"]}
-    both = layers | axes
-    half = ((size[0] - 1) / 2, (size[1] - 1) / 2)
-    places = {name: _place(theory[name], cells[name]) if name in theory else half for name in names}
-    center = np.array([places[name] for name in names])
-    fits, others = [gaussian(own[name]) for name in names], [gaussian(null[name]) for name in names]
-    whole = (float("inf"), float("inf"))
-    radii = [radius for radius in RADII if radius <= max(size) / 2] or [RADII[0]]
-    scales = {"scale": [f"{radius} px" for radius in radii]}
-    shares = {"measure": [f"{100 * share:.0f} %" for share in SHARES]}
-    mass = np.array([mass_within(own[name], places[name], radii) for name in names])
-    ratios = np.array([_areas(own[name], size, rule) for name in names])
-    field, twin_field = (np.stack([_unit(one[name]) for name in names]) for one in (own, null))
-    shown = np.stack([np.sqrt(np.abs(field)), np.sqrt(np.abs(twin_field))])
-    drawn = {"specimen": ["trained" if specimen.trained else "this network", "untrained twin"]} | layers
-    dims = ("layer", "row", "col")
-    arrays = {
-        "field": array(field.astype(np.float32), dims, "share of the sum", layers),
-        "twin_field": array(twin_field.astype(np.float32), dims, "share of the sum", layers),
-        "shown": array(shown.astype(np.float32), ("specimen", *dims), "square root of the share", drawn),
-        "sigma": array(np.array([one.sigma for one in fits]), ("layer", "axis"), "px", both, "σ"),
-        "twin_sigma": array(np.array([one.sigma for one in others]), ("layer", "axis"), "px", both, "σ, untrained"),
-        "r2": array(np.array([one.r2 for one in fits]), ("layer",), "1", layers, "R²"),
-        "twin_r2": array(np.array([one.r2 for one in others]), ("layer",), "1", layers, "R², untrained"),
-        "center_fit": array(np.array([one.center for one in fits]), ("layer", "axis"), "px", both, "fitted centre"),
-        "center_mass": array(np.array([center_of_mass(own[name]) for name in names]), ("layer", "axis"), "px", both),
-        "twin_center_mass": array(np.array([center_of_mass(null[name]) for name in names]), ("layer", "axis"), "px", both),
-        "center": array(center, ("layer", "axis"), "px", both, "centre by arithmetic"),
-        "jump": array(np.array([theory[n].jump if n in theory else size for n in names], dtype=float), ("layer", "axis"), "px", both),
-        "theory": array(np.array([theory[n].size if n in theory else whole for n in names]), ("layer", "axis"), "px", both, "theory"),
-        "mass": array(mass, ("layer", "scale"), "share of the field", layers | scales, "mass within"),
-        "area": array(ratios, ("layer", "measure"), "share of the picture", layers | shares, "square that holds"),
-        "used": array(np.array([fewest(own[n], 0.95) for n in names]), ("layer",), "share of the picture", layers, "pixels with 95 %"),
-        "zero": array(np.array([float((own[n] == 0).mean()) for n in names]), ("layer",), "share of the picture", layers),
-        "total": array(np.array([float(np.abs(own[n]).sum()) for n in names]), ("layer",), "target per input", layers),
-    }  # fmt: skip
-    for axis in ("row", "col"):
-        for mark in ("", "twin_"):
-            values = arrays[f"{mark}sigma"].sel(axis=axis).values
-            arrays[f"{mark}sigma_{axis}"] = array(
-                values, ("layer",), "px", layers, f"{'untrained ' if mark else ''}σ along {axis}s"
-            )
-    return arrays
-
-
-def _place(field: Field, cell: tuple[int, int]) -> tuple[float, float]:
-    """The (row, col) pixel on which a cell is centred by arithmetic."""
-    return field.center[0] + field.jump[0] * cell[0], field.center[1] + field.jump[1] * cell[1]
-
-
-def _areas(field: np.ndarray[Any, Any], size: tuple[int, int], rule: str) -> np.ndarray[Any, Any]:
-    scaled = replknet_scaled(field) if rule == "replknet" else field
-    return area_ratio(scaled, (size[0] // 2, size[1] // 2), SHARES)
-
-
-def _unit(field: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The field with absolute values that sum to 1; zeros stay zeros."""
-    total = np.abs(field).sum()
-    return field / total if total else field
