@@ -12,7 +12,7 @@ arXiv:2305.04722; that positions drown in contrast, Kim et al. 2021, arXiv:2111.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from microtome.instruments.attention import (
     relative_bias,
     tokens_of,
 )
+from microtome.instruments.embedded_patches import embedded_patches
 from microtome.numerics.graph.attention import Hill, attention_distances, cell_distances, hill, offsets, to_the_grid
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
@@ -48,6 +49,7 @@ class Position(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Positions and attention"
+    revision: ClassVar[int] = 2  # 2: patches are taken where the positions are added to them
 
     scales: tuple[float, ...] = option((0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "what the normalised colours are multiplied by")
     count: int = option(16, "how many images, evenly from the set", low=1, high=100_000)
@@ -72,9 +74,12 @@ class Position(Analysis):
         own = self._rows(specimen, taken, pace, tokens, "attention")
         other = self._rows(twin, taken, pace, tokens, "attention of the untrained twin")
         found = _attention(tokens, even, own, other)
-        if "content" in own:
+        if "content" in own and "content" in other:
             found |= self._share(specimen, own, "") | self._share(twin, other, "twin_")
         found |= _biases(specimen, twin)
+        place = positions(specimen)
+        if place is not None and "share" not in found:
+            found["positions_unseen"] = array([place.name], ("criterion",), "text", title="positions whose sum was not seen")
         skipped = [path for path in attention_paths(specimen.net) if path not in tokens]
         found |= {
             "left_out": array(skipped or ["none"], ("criterion",), "text", title="attention on no known grid"),
@@ -116,13 +121,12 @@ class Position(Analysis):
         place = positions(specimen)
         if place is None:
             return {}
-        front, units = specimen.net.get_submodule(place.front), place.values.shape[1]
         powers: list[Tensor] = []
-        with torch.inference_mode():
-            for scale in self.scales:
-                given = cast(Tensor, front(scale * x)).double()
-                axis = -1 if given.shape[-1] == units else 1
-                powers.append(given.square().sum(axis).flatten(1).mean(1))
+        for scale in self.scales:
+            given = embedded_patches(specimen.net, place.tensor, scale * x, *place.values.shape)
+            if given is None:
+                return {}
+            powers.append(given.double().square().sum(2).mean(1))
         return {"content": torch.stack(powers, 1).cpu().numpy()}
 
     def _share(self, specimen: Specimen, rows: Rows, prefix: str) -> dict[str, Any]:
@@ -176,8 +180,9 @@ class Position(Analysis):
             share = found["share"]
             first, last = min(share.scale.values, key=lambda scale: abs(np.log(scale))), share.scale.values.max()
             own = f"positions are {_percent(share.sel(scale=first))} of the tokens' power"
-            more = f", {_percent(share.sel(scale=last))} at {last:g} times the contrast" if last != first else ""
-            said.append(f"{own}{more} (untrained twin {_percent(found['twin_share'].sel(scale=first))})")
+            twins = [_percent(found["twin_share"].sel(scale=scale)) for scale in (first, last)]
+            more = f", {_percent(share.sel(scale=last))} at {last:g} times the contrast (untrained twin {twins[1]})"
+            said.append(f"{own} (untrained twin {twins[0]}){more if last != first else ''}")
         if "bias_r2_by_head" in found:
             fits, others = (found[name].values for name in ("bias_r2_by_head", "twin_bias_r2_by_head"))
             known = ~np.isnan(fits)
@@ -201,6 +206,11 @@ class Position(Analysis):
             said.append(
                 "Power is the mean squared length of a token, its mean over units included; layer norm removes that mean later. "
                 "Scaling is of the normalised input, about the recipe's mean colour."
+            )
+        if "positions_unseen" in found:
+            said.append(
+                f"{found['positions_unseen'].values[0]} holds positions, but no sum of them with the embedded patches was seen: their "
+                "share of the power is not measured."
             )
         if bool(found["windows"].values.any()):
             said.append(
