@@ -164,7 +164,7 @@ def test_each_share_has_its_twin_behind_it(vit: mt.Specimen, pics: mt.Images) ->
 
     pairs = [f"{told(mine)} {between}(untrained twin {told(theirs)})" for mine, theirs, between in zip(
         own, twin, ("of the tokens' power ", "at 16 times the contrast "), strict=True)]  # fmt: skip
-    assert all(one in found.line for one in pairs), (pairs, found.line)
+    assert all(one in found.headline for one in pairs), (pairs, found.line)
 
 
 def test_windows_masks_and_a_planted_hill(swin: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None:
