@@ -12,7 +12,6 @@ and that the line is a sentence with a number in it.
 
 import copy
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -142,12 +141,13 @@ def _resumed(analysis: Analysis, specimen: Specimen, images: Images, keep: Path)
     return _arrays(analysis.measure(worker, images, replace(pace, keep=None)))
 
 
-def check_equal(one: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
-    """Nothing, where both hold the same arrays to the bit.
+def check_equal(one: Arrays | Measurement, other: Arrays | Measurement, what: str) -> None:
+    """Compare two measurements: the same arrays to the bit.
 
     Raises:
         Unlawful: a name, shape or value differs; the message says where and by how much.
     """
+    one, other = _arrays(one), _arrays(other)
     if list(one) != list(other):
         raise BrokenContract(f"{what}: the arrays are {list(other)} instead of {list(one)}.")
     for name, array in one.items():

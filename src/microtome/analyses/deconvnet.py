@@ -25,11 +25,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from microtome.analysis import Arrays, BatchValues, Census, option
+from microtome.analysis import Arrays, BatchValues, Census, Measurement, option
 from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.layer_choice import mappable
+from microtome.instruments.layer_choice import mappable, unmeasured
 from microtome.instruments.projection import AT_ONCE, Passage, projected, told, visible
 from microtome.instruments.strongest_patches import Window, chosen_units, crops, cut, fired, grid_place, peaks, shrunk, windows
 from microtome.numerics.maps.heat import partial_rank_correlation
@@ -53,7 +53,7 @@ class Deconvnet(Census[Top]):
     needs = "images"
     question = "understand"
     title = "Projections to the pixels"
-    revision = 2
+    revision = 3
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "the layers to look at: names, globs or aliases")
     rule: Literal["deconvnet", "guided", "gradient", "rectgrad"] = option(
@@ -69,12 +69,13 @@ class Deconvnet(Census[Top]):
     quantile: float = option(0.98, "rectgrad: the share of a rectifier's signals that is stopped", low=0.0, high=1.0)
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
+        return mappable(specimen, self._asked(specimen))
+
+    def _asked(self, specimen: Specimen) -> Sequence[str]:
         if self.at != DEFAULT:
-            return mappable(specimen, self.at)
-        ends = [
-            specimen.find(one)[-1] for one in self.at if one in specimen.aliases
-        ]  # one branch of several is enough to begin with
-        return mappable(specimen, ends)
+            return self.at
+        # one branch of several is enough to begin with
+        return [specimen.find(one)[-1] for one in self.at if one in specimen.aliases]
 
     def empty_tally(self) -> Top:
         return Top(self.k)
@@ -86,7 +87,7 @@ class Deconvnet(Census[Top]):
         for name, (values, cells) in seen.items():
             tally.add(name, batch.index, values, cells)
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Top, twin: Top | None) -> Arrays:
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Top, twin: Top | None) -> Measurement:
         names = self.layers_to_watch(specimen)
         seats = windows(specimen, names)
         null = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
@@ -100,7 +101,7 @@ class Deconvnet(Census[Top]):
             doubts.append(doubt)
         arrays |= _facts(names, passages, doubts, self.rule)
         arrays["trained"] = array(float("nan") if specimen.trained is None else float(specimen.trained), (), "1")
-        return arrays
+        return Measurement(arrays, {"unmeasured": unmeasured(specimen, self._asked(specimen), names)})
 
     def _layer(
         self, specimen: Specimen, null: Specimen, images: Images, name: str, top: Top, window: Window

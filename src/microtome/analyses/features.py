@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from microtome.analysis import Arrays, BatchValues, Census, option
+from microtome.analysis import BatchValues, Census, Measurement, option
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.layer_choice import mappable
+from microtome.instruments.layer_choice import mappable, unmeasured
 from microtome.numerics.statistics.positions import firing
 from microtome.panels import Bars, Grid, Panel
 from microtome.scan import Batch
@@ -38,6 +38,7 @@ class Features(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Feature maps"
+    revision = 2
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep", "last3"), "the layers to show: names, globs or aliases")
@@ -46,7 +47,10 @@ class Features(Census[Bundle]):
     sort: Literal["energy", "first"] = option("energy", "which units: the strongest over all images, or the first")
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
-        return mappable(specimen, [one for one in self.at if self.at != DEFAULT or one in specimen.aliases])
+        return mappable(specimen, self._asked(specimen))
+
+    def _asked(self, specimen: Specimen) -> list[str]:
+        return [one for one in self.at if self.at != DEFAULT or one in specimen.aliases]
 
     def empty_tally(self) -> Bundle:
         return Bundle({"sums": Total(), "shown": Rows()})
@@ -68,7 +72,7 @@ class Features(Census[Bundle]):
             maps = {f"map/{name}": one[:few] for name, (_, one) in told.items()}
             shown.add(batch.index[:few], maps | {"picture": batch.pixels[:few]})
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Arrays:
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Measurement:
         assert twin is not None  # `with_twin` asks for it
         names = self.layers_to_watch(specimen)
         sums, shown = tally.total("sums"), tally.rows("shown")
@@ -87,7 +91,8 @@ class Features(Census[Bundle]):
             maps = shown.column(f"map/{name}")[:, chosen]
             arrays[f"map/{name}"] = array(maps, ("image", "unit", "row", "col"), "activation", titles | {"unit": chosen})
             arrays[f"strength/{name}"] = array(strength, ("unit",), "activation (root of the mean square)")
-        return arrays | _shares("", tally, names) | _shares("twin_", twin, names)
+        arrays |= _shares("", tally, names) | _shares("twin_", twin, names)
+        return Measurement(arrays, {"unmeasured": unmeasured(specimen, self._asked(specimen), names)})
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         found = finding.arrays

@@ -19,11 +19,11 @@ from typing import Any, Literal, final
 import numpy as np
 import torch
 
-from microtome.analysis import TWIN_COUNT, Arrays, BatchValues, Census, option, twin_indices
+from microtome.analysis import TWIN_COUNT, Arrays, BatchValues, Census, Measurement, option, twin_indices
 from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.layer_choice import mappable
+from microtome.instruments.layer_choice import mappable, unmeasured
 from microtome.instruments.strongest_patches import Window, chosen_units, crops, fired, grid_place, peaks, windows
 from microtome.numerics.statistics.selectivity import agreement, chance_agreement, shared
 from microtome.panels import Bars, Grid, Panel, Table
@@ -57,7 +57,10 @@ class Patches(Census[Bundle]):
     size: int = option(112, "px, the longest side that a patch is kept with", low=8, high=2048)
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
-        return mappable(specimen, [one for one in self.at if self.at != DEFAULT or one in specimen.aliases])
+        return mappable(specimen, self._asked(specimen))
+
+    def _asked(self, specimen: Specimen) -> list[str]:
+        return [one for one in self.at if self.at != DEFAULT or one in specimen.aliases]
 
     def empty_tally(self) -> Bundle:
         return Bundle({"all": Top(self.k), "few": Top(self.k)})
@@ -74,7 +77,7 @@ class Patches(Census[Bundle]):
             if batch.total > TWIN_COUNT and known.any():
                 some.add(name, index[known], values[known], cells[known])
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Arrays:
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Measurement:
         assert twin is not None  # `with_twin` asks for it
         top, some, null = tally.top("all"), tally.top("few"), twin.top("all")
         names = self.layers_to_watch(specimen)
@@ -95,7 +98,7 @@ class Patches(Census[Bundle]):
         )
         arrays["followed"] = array([float(seats[name].exact) for name in names], ("layer",), "1", {"layer": names})
         arrays["seen"] = array([len(images), len(watched)], ("part",), "images", {"part": ["network", "untrained twin"]})
-        return arrays
+        return Measurement(arrays, {"unmeasured": unmeasured(specimen, self._asked(specimen), names)})
 
     def _layer(self, specimen: Specimen, images: Images, name: str, top: Top, window: Window) -> dict[str, Any]:
         """The arrays of one layer: values and places of all units, patches of those shown."""

@@ -16,10 +16,11 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from microtome.analysis import Analysis, Arrays, Needs, option
+from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.layer_choice import unmeasured
 from microtome.instruments.receptive_fields import fields, probed
 from microtome.numerics.receptive.field import Field
 from microtome.panels import Curve, Panel, Question, Table
@@ -43,7 +44,7 @@ class ReceptiveField(Analysis):
     at: tuple[str, ...] = option(("convs", "blocks"), "the layers asked about: names, globs or aliases")
     size: int = option(0, "side of the picture in px; 0: what the network is made for", low=0, high=8192)
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         size = (self.size, self.size) if self.size else specimen.recipe.size
         names = [name for name in self.at if self.at != DEFAULT or name in specimen.aliases]
         asked = specimen.find(names or ["last"])
@@ -55,14 +56,22 @@ class ReceptiveField(Analysis):
             raise BadOption(
                 f"receptive_field: {specimen.name} does not run on {size[0]} x {size[1]} px; --size 0 takes {specimen.recipe.size}."
             ) from error
+        gated: dict[str, str] = {}
         if self.at == DEFAULT:  # the inside of gates is no layer that one asks about
-            found = {name: one for name, one in found.items() if not (one.whole and one.grid == (1, 1))}
+            gated = {
+                name: "they lie inside gates: one value for the whole picture"
+                for name, one in found.items()
+                if one.whole and one.grid == (1, 1)
+            }
+            found = {name: one for name, one in found.items() if name not in gated}
         if not found:
             raise Unmeasurable(
                 f"None of {', '.join(asked[:4])} of {specimen.name} has rows and columns that come from the picture. "
                 f"List layers that do: microtome layers {specimen.name}"
             )
-        return _settled(specimen, found, size)
+        return Measurement(
+            _settled(specimen, found, size), {"unmeasured": unmeasured(specimen, names or ["last"], found, gated)}
+        )
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         found = finding.arrays

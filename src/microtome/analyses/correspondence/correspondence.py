@@ -20,11 +20,12 @@ from torch import Tensor
 
 from microtome.analyses.correspondence.groups import Group, groups
 from microtome.analyses.correspondence.summary import Row, add, settled
-from microtome.analysis import Analysis, Arrays, Needs, option
+from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.fills import filled
+from microtome.instruments.layer_choice import unmeasured
 from microtome.instruments.shown_images import pictures
 from microtome.numerics.maps.parts import elsewhere
 from microtome.panels import Bars, Grid, Panel, Question, Table
@@ -41,6 +42,7 @@ class Correspondence(Analysis):
     needs: ClassVar[Needs] = "masks"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Correspondence of parts"
+    revision: ClassVar[int] = 2
 
     at: tuple[str, ...] = option("shallow,middle,deep", "the layers to look at: names, globs or aliases")
     parts: tuple[str, ...] = option("object,upper,lower", "parts of each mask: object, upper, lower, left, right (halves)")
@@ -68,7 +70,7 @@ class Correspondence(Analysis):
             reason += ", or parts marked by hand: --marks IMAGE:nose:ROW:COL,…"
         return reason
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `unfit` has refused before
         layers = [name for name in specimen.find(self.at) if specimen.layer(name).layout in SHAPES]
         if not layers:
@@ -96,7 +98,7 @@ class Correspondence(Analysis):
         said = {"features": self.kind, "classes": ", ".join(group.title for group in chosen), "colour": self.colour}
         told = {"criterion": list(said)}
         found["said"] = array(np.array(list(said.values()), dtype=object), ("criterion",), "text", told)
-        return found
+        return Measurement(found, {"unmeasured": unmeasured(specimen, self.at, layers)})
 
     def _drawn(self, masks: Values, draws: np.random.Generator) -> Values:
         """The masks of one part, then the same shapes at random places (look, image, row, col)."""

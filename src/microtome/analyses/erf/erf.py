@@ -27,11 +27,12 @@ from torch import Tensor
 
 from microtome.analyses.erf.arrays import field_arrays, published_arrays
 from microtome.analyses.erf.published_fields import beside
-from microtome.analysis import Analysis, Arrays, Needs, option
+from microtome.analysis import Analysis, Arrays, Measurement, Needs, option
 from microtome.errors import BadOption, Unmeasurable, WatchError
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.input_gradients import Target, input_slopes, mean_at, middle
+from microtome.instruments.layer_choice import unmeasured
 from microtome.instruments.receptive_fields import fields
 from microtome.numerics.receptive.effective import added
 from microtome.numerics.receptive.field import Field
@@ -63,7 +64,7 @@ class Erf(Analysis):
     offset: bool = option(False, "whether a constant under the Gaussian is fitted as well")
     count: int = option(20, "how many images, evenly spread", low=1, high=100000)
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `unfit` has refused before
         places = np.unique(np.linspace(0, len(images) - 1, min(self.count, len(images))).round().astype(int))
         taken = images.take(places)
@@ -91,7 +92,11 @@ class Erf(Analysis):
             arrays |= published_arrays(specimen, names)
         if silent:
             arrays["silent_layer"] = array(np.array(silent, dtype=object), ("part",), "text")
-        return arrays
+        asked = self._asked(specimen) if self.kind == "mean" else []
+        return Measurement(arrays, {"unmeasured": unmeasured(specimen, asked, [*names, *silent])})
+
+    def _asked(self, specimen: Specimen) -> Sequence[str]:
+        return [name for name in self.at if name != "stages" or "stages" in specimen.aliases] or ["last"]
 
     def _theory(self, specimen: Specimen) -> dict[str, Field]:
         """The theoretical field of each layer asked about; empty where the answer itself is asked."""
@@ -103,7 +108,7 @@ class Erf(Analysis):
             if specimen.outputs is not None:
                 raise Unmeasurable(f"erf: {specimen.name} gives one score per class, not maps; try --kind logit.")
             return {}
-        asked = specimen.find([name for name in self.at if name != "stages" or "stages" in specimen.aliases] or ["last"])
+        asked = specimen.find(self._asked(specimen))
         found = fields(specimen, asked)
         found = {name: field for name, field in found.items() if field.grid != (1, 1) or specimen.layer(name).grid}
         if not found:

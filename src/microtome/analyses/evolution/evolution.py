@@ -28,12 +28,12 @@ import numpy as np
 from microtome.analyses.evolution.checkpoints import at_moment, digest, series
 from microtome.analyses.evolution.summary import APART, Told, between, distances, jumped, scored
 from microtome.analyses.evolution.units_over_training import portraits
-from microtome.analysis import Analysis, Arrays, option
+from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import CheckpointError, Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import matched
-from microtome.instruments.layer_choice import mappable
+from microtome.instruments.layer_choice import mappable, unmeasured
 from microtome.instruments.strongest_patches import peaks
 from microtome.numerics.statistics.cka import gram, u_centered
 from microtome.numerics.statistics.intervals import Interval
@@ -51,7 +51,7 @@ class Evolution(Analysis):
 
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Features over training"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     checkpoints: str = option("", "weight files of one training: their folder, or a glob in quotes")
     at: tuple[str, ...] = option(("blocks",), "the layers to follow: names, globs or aliases")
@@ -70,7 +70,7 @@ class Evolution(Analysis):
     def extra_key(self) -> str:
         return digest(series(self.checkpoints)) if self.checkpoints else ""
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `unfit` has refused before
         if len(images) < 4:
             raise Unmeasurable(f"evolution needs at least 4 images and was given {len(images)}.")
@@ -102,7 +102,7 @@ class Evolution(Analysis):
         found["count"] = array(len(images), (), "images")
         for place in range(-1, len(moments)):
             discard_tally(pace, self._key(specimen, images, place))
-        return found
+        return Measurement(found, {"unmeasured": unmeasured(specimen, self.at, names)})
 
     def _key(self, specimen: Specimen, images: Images, place: int) -> list[str]:
         return [self.key(specimen, images, str(specimen.device)), str(place)]

@@ -23,11 +23,12 @@ from microtome.analyses.invariance.plan import SCORES, Plan, comparable, doubled
 from microtome.analyses.invariance.summary import answers, distances, still_amount, strides
 from microtome.analyses.invariance.views import CHUNK, Seen
 from microtome.analyses.invariance.warps import WARPS, Border, Warp, reach
-from microtome.analysis import Analysis, Arrays, Needs, option
+from microtome.analysis import Analysis, Arrays, Measurement, Needs, option
 from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.attribution import places
+from microtome.instruments.layer_choice import unmeasured
 from microtome.panels import Bars, Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Recipe, Specimen
@@ -49,7 +50,7 @@ class Invariance(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Invariance"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     at: tuple[str, ...] = option(("stages",), "the layers to measure: names, globs or aliases; the output is always told")
     warps: tuple[Literal["row_shift", "col_shift", "crop_shift", "scale", "rotation", "flip"], ...] = option(
@@ -66,7 +67,7 @@ class Invariance(Analysis):
     )
     count: int = option(8, "how many images, evenly from the set", low=1, high=100_000)
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `unfit` has refused before
         evenly = np.unique(np.linspace(0, len(images) - 1, min(self.count, len(images))).round().astype(int))
         taken = images.take(evenly)
@@ -87,7 +88,7 @@ class Invariance(Analysis):
         found["trained"] = array(float("nan") if specimen.trained is None else float(specimen.trained), (), "1")
         for one, run in ((specimen, "warps"), (twin, "warps of the untrained twin")):
             discard_tally(pace, self._key(one, taken, run))
-        return found
+        return Measurement(found, {"unmeasured": unmeasured(specimen, self._known(specimen), plan.names)})
 
     def _plan(self, specimen: Specimen, images: Images) -> Plan:
         names = [name for name in specimen.find(self._known(specimen)) if comparable(specimen, name)]

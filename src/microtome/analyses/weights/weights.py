@@ -19,7 +19,7 @@ from torch import Tensor
 
 from microtome.analyses.weights.health import HEALTH, ailments, health
 from microtome.analyses.weights.wording import comparison, no_comparison
-from microtome.analysis import Analysis, Arrays, option
+from microtome.analysis import Analysis, Arrays, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
@@ -47,11 +47,12 @@ DEFAULT = ("last3",)
 
 
 class _Pairing(NamedTuple):
-    """Which tensors are compared: the groups they come from, the pairs, and what found no partner."""
+    """Which tensors are compared: the groups they come from, the pairs, what found no partner, and chosen layers without weights."""
 
     groups: dict[str, list[str]]
     pairs: list[Match]
     alone: list[str]
+    empty: tuple[str, ...] = ()
 
 
 @final
@@ -68,7 +69,7 @@ class Weights(Analysis):
     fold: bool = option(True, "compare the kernels with their batch norm folded in as well")
     seed: int = option(0, "seed of the first of three untrained twins", low=0)
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         own, dtypes = _ordered(specimen)
         norms = {name: path for name, path in norms_after(specimen.anatomy.found.calls).items() if name in own}
         pairing = _pairing(specimen, own, self.at)
@@ -90,7 +91,7 @@ class Weights(Analysis):
             kernels = merged(specimen.net, own, norms)
             arrays["folded_statistic"] = _statistic({name: kernels.get(name) for name in own})
             arrays |= _apart("folded_", pairing.pairs, [distances(kernels, pairing.pairs)])
-        return arrays
+        return Measurement(arrays, {"unmeasured": dict.fromkeys(pairing.empty, "it has no weights")})
 
     def _described(self, prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Any]:
         """Histograms and statistics of every tensor; what the curves show also as arrays of their own."""
@@ -190,16 +191,16 @@ def _pairing(specimen: Specimen, weights: Mapping[str, Tensor], at: tuple[str, .
             paths = {one.path for one in specimen.layers[first : last + 1]} if block.entry != block.exit else {block.name}
         inside = [one for one in weights if any(one == path or one.startswith(path + ".") for path in paths)]
         groups[block.name if block else layer.path] = inside
-    filled = outermost(groups)
+    filled, empty = outermost(groups), tuple(name for name, inside in groups.items() if not inside)
     if all(inside == [name] for name, inside in filled.items()) and not all(name in blocks for name in specimen.find(at)):
-        return _Pairing(filled, neighbours(list(filled)), [])
+        return _Pairing(filled, neighbours(list(filled)), [], empty)
     shapes = {name: tuple(values.shape) for name, values in weights.items()}
     known = [roles(inside, name) for name, inside in filled.items()]
     found = [matches(one, two, shapes) for one, two in pairwise(known)]
     pairs = [pair for paired, _ in found for pair in paired]
     partnered = {name for pair in pairs for name in (pair.first, pair.second)}
     alone = [name for _, left in found for name in left if name not in partnered]
-    return _Pairing(filled, pairs, list(dict.fromkeys(alone)))
+    return _Pairing(filled, pairs, list(dict.fromkeys(alone)), empty)
 
 
 def _statistic(weights: Mapping[str, Tensor | None]) -> Any:
