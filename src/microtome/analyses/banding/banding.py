@@ -4,7 +4,7 @@ The kernel of every unit is factorised into three spatial maps, shown as red, gr
 of a layer (red on top or left, green between, blue below or right), units stand in order of likeness and in groups. The index A is
 the mean over units of η_row - η_col, the shares of spatial energy that the means over rows and over columns keep: 1 for
 horizontal bands, -1 for vertical ones, 0 for neither. Of the raw weights it is an honest size; of the maps it is what the eye sees.
-Fully connected layers that see a map are judged over its positions.
+Fully connected layers that read a flattened map are judged over its positions; those that read a pooled vector see no map.
 
 Source: Petrov et al. 2021, "Weight Banding", Distill, doi:10.23915/distill.00024.009, for the pictures; the index, its nulls, and
 the way in which colours are matched across units are ours.
@@ -22,6 +22,7 @@ from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.flattened_maps import flattened_maps
 from microtome.numerics.statistics.intervals import bootstrap
 from microtome.numerics.weights import banding as bands_of
 from microtome.numerics.weights.banding import BANDED, Bands
@@ -61,6 +62,7 @@ class Banding(Analysis):
     needs = "weights"
     question = "understand"
     title = "Weight banding"
+    revision = 2  # 2: maps that linear layers see are followed through the reshape
 
     at: tuple[str, ...] = option(("last3",), "the layers whose kernels are drawn; last3: the last three that are judged")
     groups: int = option(19, "the largest number of groups that units are put in", low=1, high=64)
@@ -216,7 +218,7 @@ class Banding(Analysis):
 
 
 def _kernels(specimen: Specimen) -> dict[str, Kernel]:
-    return kernels(specimen.net, specimen.layers)
+    return kernels(specimen.net, specimen.layers, flattened_maps(specimen))
 
 
 def _maps(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
