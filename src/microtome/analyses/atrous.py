@@ -48,7 +48,7 @@ class Atrous(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Atrous rates"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 2  # 2: another reader of a map does not break up its branches; receptive fields
 
     size: int = option(0, "side of the picture in px; 0: what the network is made for", low=0, high=8192)
     rule: Literal["relu", "abs", "square"] = option("abs", "how gradients of different sign add up")
