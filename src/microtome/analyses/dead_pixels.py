@@ -8,8 +8,10 @@ layers that read unevenly are named, with the kernel that would not.
 
 The forecast is our derivation. A cell's gradient reaches the pixels that its window reads, and for independent random weights the
 expected squares add up: tap by tap the same share, whatever the weights. So the network is run with all kernels even, means for
-maxima, without activations and norms, and its summed output differentiated: the expected squared input gradient of an untrained
-network, up to a factor (three strided layers, 400 draws: correlation 0.9986 by phase). Branches add with their shares.
+maxima, without activations and norms, and its summed output differentiated. In a chain of layers that is, up to a factor, the expected
+squared input gradient at initialisation (three strided layers, 400 draws: correlation 0.9986 by phase). Where branches join it is so
+for He initialisation only, which passes the same through each branch; with other initialisations (torch's default, residual branches
+that begin at zero) branches count otherwise, and the forecast is no longer the untrained network's.
 
 Source: Kim et al. 2021, "Dead Pixel Test Using Effective Receptive Field", arXiv:2108.13576: output field and remedy (kernel
 padding), sec. 4; L1 and L2, eq. 3-4; perturbation, theorem 1 and sec. 4.3. Coverage, forecast and folding are ours, and so is
@@ -102,7 +104,7 @@ class DeadPixels(Analysis):
             Grid(
                 title="Which pixels count", z="shown", across="method", down="part",
                 note=f"The middle of the picture, and its mean over equal places modulo {period} px; each tile on its own scale. "
-                "Forecast: from kernels and strides alone.",
+                "Forecast: from kernels and strides alone (with branches: for He initialisation).",
             ),
             Bars(
                 title="Weakest phase as a share of the strongest", y=("evenness",), x="method", null=("noise",),
@@ -152,6 +154,8 @@ class DeadPixels(Analysis):
         told = [
             f"Measured fields are noisy with {int(found['count'].values[0])} images: an even network shows a weakest phase below 1 "
             "as well. Compare with chance, the forecast and the twin, and raise --count before believing a small difference.",
+            "The forecast is the expected squared gradient of an untrained network for chains of layers, and with branches for He "
+            "initialisation only; the untrained twin here has the network's own initialisation.",
             "Where kernels do not overlap (patch embeddings), the phases of a measured field are those of the learned kernel.",
             "L1 and L2 as published depend on the scale of the logits and on the number of images; the values divided by the mean "
             "do not.",

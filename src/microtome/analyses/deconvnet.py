@@ -1,13 +1,14 @@
 """What in each picture a unit answered to: its strongest activations carried back to the pixels, beside the patches.
 
-All other activations of the layer are set to zero, the chosen one keeps its value, and the signal goes back through the network:
+All other activations of the layer are set to zero, the chosen one keeps its size, and the signal goes back through the network:
 max pooling puts it at the switches (and adds up where windows overlap), every rectifier lets it through by `rule`, convolutions
 are transposed. Rectifiers are found however they are written, and the number found is held against the graph's. Batch norm,
 average pooling, residual sums and concatenations pass it as the linear maps they are; squeeze-and-excitation gates are held
 constant; biases play no part. The activations are found in the shared scan; the backward passes are made afterwards, for those
-alone. For local response normalisation the paper gives no inverse: its divisor is held constant, too. GELU, SiLU, softmax and
-layer norm, for which no rule is defined, are differentiated; where those are all there is, the picture is the plain gradient, and
-called so.
+alone. An activation below zero starts with its size, not its sign, so that its projection shows what would raise it: the
+paper's layers end in a ReLU and have none. Only for rule gradient the sign would merely turn the image over. For local response
+normalisation the paper gives no inverse: its divisor is held constant, too. GELU, SiLU, softmax and layer norm, for which no
+rule is defined, are differentiated; where those are all there is, the picture is the plain gradient, and called so.
 
 Such pictures look like the objects in them even where the network knows nothing: the rule and the local connections alone bring the
 picture's edges back (Nie et al. 2018). So three numbers stand beside them: how much a projection looks like that of another unit
@@ -180,6 +181,12 @@ class Deconvnet(Census[Top]):
             "A projection is of one activation in one picture; it does not show what the unit looks for in general.",
             "Contrast is stretched for each projection: brightness cannot be compared between them.",
         ]
+        below = [name.partition("/")[2] for name in found if name.startswith("value/") and bool((found[name].values < 0).any())]
+        if below:
+            said.append(
+                f"Some of the activations shown of {', '.join(below[:3])}{' and others' if len(below) > 3 else ''} are below zero: their "
+                "projections start with their size and show what would raise them."
+            )
         if float(found["trained"]) == 0:
             said.append("These weights are untrained: the projections show the architecture and the pictures, not knowledge.")
         for name, curved in zip(map(str, found["curved"].layer.values), found["curved"].values, strict=True):
