@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import Disagreement, Plan, Result, interleaved, row
-from microtome.numerics.weights.nmf import factorised, split
+from microtome.numerics.weights.nmf import factorise, split_signs
 
 TITLE = "Factorising the kernels of a layer, 512 units"
 TIMED = (
-    "Ours: `factorised(kernels)` from the raw weights. scikit-learn: `NMF(n_components=3).fit_transform` at its defaults, unit after "
+    "Ours: `factorise(kernels)` from the raw weights. scikit-learn: `NMF(n_components=3).fit_transform` at its defaults, unit after "
     "unit, on the split kernels, which are made beforehand and for it alone."
 )
 LIMIT = 1.01  # of scikit-learn's squared error, summed over units
@@ -26,12 +26,12 @@ def run(plan: Plan) -> Result:
     """Rows for random kernels of two sizes and, where there are any, real ones; all contenders on the CPU."""
     result = Result("banding", TITLE, TIMED)
     for what, kernels in given(plan).items():
-        parts = split(kernels).numpy()
-        apart = float(factorised(kernels).error.sum()) / float(sum(error for _, error in map(theirs, parts)))
+        parts = split_signs(kernels).numpy()
+        apart = float(factorise(kernels).error.sum()) / float(sum(error for _, error in map(theirs, parts)))
         if apart > LIMIT:
             raise Disagreement(f"{what}: our squared error is {apart:.3f} of scikit-learn's (allowed: {LIMIT}).")
         contenders = {
-            OURS: lambda kernels=kernels: factorised(kernels),
+            OURS: lambda kernels=kernels: factorise(kernels),
             PEER: lambda parts=parts: [theirs(part) for part in parts],
         }
         taken = interleaved(plan, contenders, 1 if plan.quick else max(3, plan.rounds // 3))

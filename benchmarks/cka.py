@@ -130,7 +130,7 @@ def given(case: Case) -> tuple[microtome.Specimen, Images, Tensor]:
     images = Images.scenes(case.images, seed=0, size=case.size)
     pixels = torch.from_numpy(images.pixels(specimen.recipe))
     assert len(specimen.layers) > 0  # traced here, timed for nobody
-    return specimen, images, specimen.recipe.normalised(pixels).contiguous()
+    return specimen, images, specimen.recipe.normalise(pixels).contiguous()
 
 
 def ours(worker: microtome.Specimen, images: Images, pace: Pace, at: str) -> Tensor:
@@ -187,7 +187,7 @@ def noisy(case: Case, specimen: microtome.Specimen, worker: microtome.Specimen, 
     """How far the values lie apart on noise, where all images look alike to the network, in words."""
     pixels = np.random.default_rng(0).integers(0, 256, (case.batch, case.size, case.size, 3), dtype=np.uint8)
     images = Images.tensors(pixels)
-    x = specimen.recipe.normalised(torch.from_numpy(images.pixels(specimen.recipe))).contiguous().to(worker.device)
+    x = specimen.recipe.normalise(torch.from_numpy(images.pixels(specimen.recipe))).contiguous().to(worker.device)
     own = ours(worker, images, Pace(device=str(worker.device), batch=case.batch), case.layers)
     exact, single = checked(case, own, plain, names, x)
     return (

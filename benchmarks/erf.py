@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 import microtome
 from benchmarks.timing import Disagreement, Plan, Result, interleaved, row
-from microtome.instruments.input_gradients import input_slopes, mean_at
-from microtome.numerics.receptive.effective import added
+from microtome.instruments.input_gradients import input_gradients, mean_over_units
+from microtome.numerics.receptive.effective import sum_gradients
 
 TITLE = "Effective receptive field, ResNet-50, 224 px, 8 images"
 TIMED = (
-    "From 8 normalised images to the summed field. Ours: `input_slopes` and `added` on `specimen.on(device)`, what the erf analysis "
+    "From 8 normalised images to the summed field. Ours: `input_gradients` and `sum_gradients` on "
+    "`specimen.on(device)`, what the erf analysis "
     "calls for each batch. Bare: the network's own forward pass with one hook and `torch.autograd.grad` of the same cell by the "
     "input, in the same memory layout, parameters frozen, nothing else. Building and copying the network is timed for nobody."
 )
@@ -57,9 +58,9 @@ def ours(worker: microtome.Specimen, x: Tensor, names: tuple[str, ...]) -> dict[
     found: dict[str, Tensor] = {}
 
     def each(name: str, slope: Tensor) -> None:
-        found[name] = added(slope, "relu")
+        found[name] = sum_gradients(slope, "relu")
 
-    input_slopes(worker, x, {name: mean_at(CELLS[name]) for name in names}, each)
+    input_gradients(worker, x, {name: mean_over_units(CELLS[name]) for name in names}, each)
     return found
 
 

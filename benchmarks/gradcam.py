@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 import microtome
 from benchmarks.timing import INSTALL, Disagreement, Plan, Result, interleaved, row
-from microtome.instruments.attribution import METHODS, evidence
+from microtome.instruments.attribution import METHODS, attribution_maps
 
 TITLE = "Grad-CAM, ResNet-50, layer4, 224 px, 8 images"
 TIMED = (
-    "From 8 normalised images and one class for each to 8 maps at 224 px, stretched to 0..1. Ours: `attribution.evidence` on "
+    "From 8 normalised images and one class for each to 8 maps at 224 px, stretched to 0..1. Ours: `attribution.attribution_maps` on "
     "`specimen.on(device)`, what the cam and objects analyses call for each batch, then ReLU, stretching and bilinear "
     "interpolation. Peers: their documented call on their own copy of the same network, hooks already attached; captum's and "
     "torchcam's 7 x 7 maps are interpolated and stretched as ours are. Building and copying the network is timed for nobody."
@@ -84,7 +84,7 @@ def checked(contenders: dict[str, Maps]) -> dict[str, float]:
 
 
 def ours(worker: microtome.Specimen, x: Tensor, classes: Tensor) -> Tensor:
-    _, (maps,) = evidence(worker, ["layer4"], wide(x), lambda scores: [classes], METHODS["gradcam"])
+    _, (maps,) = attribution_maps(worker, ["layer4"], wide(x), lambda scores: [classes], METHODS["gradcam"])
     return enlarged(maps["layer4"].relu())
 
 

@@ -14,8 +14,8 @@ from benchmarks.gradcam import wide
 from benchmarks.timing import INSTALL, Disagreement, Plan, Result, interleaved, row
 from microtome.instruments.perturbation.patches import Patch
 from microtome.instruments.perturbation.perturber import Perturber
-from microtome.instruments.perturbation.tape import layout
-from microtome.numerics.maps.occluders import starts
+from microtome.instruments.perturbation.tape import memory_layout
+from microtome.numerics.maps.occluders import occluder_starts
 
 TITLE = "Occlusion, 224 px, square 32 px, stride 16 px"
 TIMED = (
@@ -61,7 +61,7 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
     stride = SIZE if plan.quick else STRIDE
     x = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(plan.device)
     target = int(worker.run(wide(x)).argmax())
-    what = f"{case.name}, {len(starts(SIDE, SIZE, stride)) ** 2} positions"
+    what = f"{case.name}, {len(occluder_starts(SIDE, SIZE, stride)) ** 2} positions"
     engines: list[Perturber] = []
     contenders: dict[str, Callable[[], object]] = {
         OURS: lambda: engines.append(ours(worker, wide(x), stride)[1]),
@@ -94,7 +94,7 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
 
 def ours(worker: microtome.Specimen, x: Tensor, stride: int) -> tuple[Tensor, Perturber]:
     """The scores (position, class), and the engine that gave them."""
-    places = starts(SIDE, SIZE, stride)
+    places = occluder_starts(SIDE, SIZE, stride)
     square = torch.zeros(3, SIZE, SIZE, device=x.device)
     patches = [Patch(0, int(r), int(c), square) for r in places for c in places]
     engine = Perturber(worker, x, count=len(patches))
@@ -114,7 +114,7 @@ def _tuned(plan: Plan, net: nn.Module, x: Tensor) -> int:
     """The batch in which the network is fastest, which is all that captum leaves to choose."""
 
     def passes(batch: int) -> None:
-        pictures = torch.cat([x] * batch).contiguous(memory_format=layout(x))
+        pictures = torch.cat([x] * batch).contiguous(memory_format=memory_layout(x))
         with torch.no_grad():
             for _ in range(max(EVALS) // batch):
                 net(pictures)
@@ -129,7 +129,7 @@ def _checked(case: Case, worker: microtome.Specimen, x: Tensor, target: int, str
     Raises:
         Disagreement: it is above LIMIT.
     """
-    places = starts(SIDE, SIZE, SIZE)
+    places = occluder_starts(SIDE, SIZE, SIZE)
     found, engine = ours(worker, wide(x), SIZE)
     scale = float(engine.clean.scores.abs().max())
     drop = (engine.clean.scores[0, target] - found[:, target]).reshape(len(places), len(places))

@@ -8,12 +8,12 @@ from torch import Tensor
 
 import microtome
 from benchmarks.timing import Disagreement, Plan, Result, interleaved, row
-from microtome.instruments.perturbation.patches import Patch, pasted, spans
+from microtome.instruments.perturbation.patches import Patch, paste_patches, patch_spans
 from microtome.instruments.perturbation.perturber import Perturber
-from microtome.instruments.perturbation.planning import planned
-from microtome.instruments.perturbation.recording import Recording, Unrecorded
-from microtome.instruments.perturbation.windows import reachable
-from microtome.numerics.maps.occluders import starts
+from microtome.instruments.perturbation.planning import cheapest_plan
+from microtome.instruments.perturbation.recording import Recording, RecordingFailed
+from microtome.instruments.perturbation.windows import reachable_nodes
+from microtome.numerics.maps.occluders import occluder_starts
 from microtome.specimen import watch
 
 LOOP = "our plain loop at its best batch"
@@ -72,7 +72,7 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
     x = torch.randn(1, 3, case.side, case.side, generator=torch.Generator().manual_seed(0)).to(plan.device)
     x = x.contiguous(memory_format=torch.channels_last)
     size = case.side // 7
-    places = starts(case.side, size, -(-(case.side - size) // (case.across - 1)))
+    places = occluder_starts(case.side, size, -(-(case.side - size) // (case.across - 1)))
     patches = [
         Patch(0, int(r), int(c), torch.zeros(3, min(size, case.side - int(r)), min(size, case.side - int(c)), device=x.device))
         for r in places
@@ -109,13 +109,13 @@ def looped(worker: microtome.Specimen, x: Tensor, patches: list[Patch], batch: i
     worker.logits(x)
     with torch.no_grad():
         parts = [patches[start : start + batch] for start in range(0, len(patches), batch)]
-        return torch.cat([worker.logits(pasted(x, part)) for part in parts])
+        return torch.cat([worker.logits(paste_patches(x, part)) for part in parts])
 
 
 def limit(worker: microtome.Specimen, x: Tensor, patches: list[Patch]) -> float:
     """How many times fewer multiply-adds would do, by receptive-field arithmetic; 1 where nothing can be left out."""
     try:
         tape = Recording(worker.net, x, lambda each: watch(worker, [], each=each), lambda *_: None).draft
-    except Unrecorded:
+    except RecordingFailed:
         return 1.0
-    return planned(tape, reachable(tape), spans(patches)).limit
+    return cheapest_plan(tape, reachable_nodes(tape), patch_spans(patches)).limit

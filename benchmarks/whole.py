@@ -64,7 +64,7 @@ def run(plan: Plan) -> Result:
     """For each case the ratio of the whole run, and of the run without weight statistics, to the bare passes."""
     result = Result("whole", TITLE, TIMED)
     for name in ANALYSES:
-        catalog.entry(name).load()
+        catalog.analysis_entry(name).load()
     for name, (open_, make) in CASES.items():
         specimen = open_()
         parts = recorded(specimen, make(), plan)

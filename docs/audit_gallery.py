@@ -79,7 +79,7 @@ def large(name: str) -> bool:
 def told(name: str, size: int) -> dict[str, Any]:
     """What the audit finds in a network at about `size` px, or what stood in its way."""
     import microtome as mt
-    from microtome.analyses.audit.run import audited
+    from microtome.analyses.audit.run import run_audit
 
     began = time.monotonic()
     tries: list[dict[str, Any]] = [{"recipe": {"size": size}}, {"recipe": {"size": size}, "img_size": size}, {}]
@@ -90,7 +90,7 @@ def told(name: str, size: int) -> dict[str, Any]:
     for options in tries:
         try:
             net = mt.open(name, weights=None, **options)
-            outcomes = audited(net)
+            outcomes = run_audit(net)
             break
         except mt.MicrotomeError as error:
             last = str(error)

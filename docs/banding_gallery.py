@@ -1,4 +1,4 @@
-"""Weight banding of every mini network, and of a trained GoogLeNet where its weights are: docs/banding_gallery.md and its pictures.
+"""Weight banding of every mini network, and of a trained GoogLeNet where its weights are: docs/banding_gallery.md and its figures.
 
     python docs/banding_gallery.py                       measure, draw, write
     python docs/banding_gallery.py --googlenet DIR       the same, with the part about GoogLeNet measured anew from DIR
@@ -15,8 +15,9 @@ import numpy as np
 from generate import FIGURES, picture
 
 import microtome as mt
+from microtome.key_numbers import FRACTION, format_interval, format_value
 from microtome.networks import NAMES
-from microtome.numerics.weights.banding import BANDED
+from microtome.numerics.weights.banding import BANDED_A
 
 PAGE = Path(__file__).resolve().parent / "banding_gallery.md"
 MARKS = ("<!-- measured: googlenet -->", "<!-- end of measured: googlenet -->")
@@ -27,27 +28,24 @@ REAL = ("conv1.conv", "conv3.0.conv", "inception3a.branch2.1.conv", "inception3a
 
 
 def told(found: mt.Finding, layers: list[str]) -> str:
-    """A table of these layers: kernel, units, A of maps with its interval, of the raw weights with its own, of the twin, share."""
-    rows = ["| layer | channels, kernel | units | A of maps (95 %) | A of raw weights (95 %) | maps of the twin | units beyond ±0.5 |",
+    """A table of these layers: kernel, units, A of maps with its interval, of the raw weights with its own, of the twin, banded units."""
+    rows = ["| layer | channels, kernel | units | A of maps (95% interval) | A of raw weights (95% interval) | maps of the twin | units beyond ±0.5 |",
             "|---|---|---:|---|---|---:|---:|"]  # fmt: skip
     for name in layers:
 
         def number(array: str, name: str = name) -> float:
             return float(found[array].sel(layer=name))
 
-        spans = [
-            f"{number(one):+.2f} ({number(f'{one}_low'):+.2f} to {number(f'{one}_high'):+.2f})"
-            for one in ("index_nmf", "index")
-        ]
+        spans = [format_interval(*(number(column + end) for end in ("", "_low", "_high"))) for column in ("index_nmf", "index")]
         rows.append(
             f"| `{name}` | {found['kernel'].sel(layer=name).item()} | {number('units'):.0f} | {spans[0]} | {spans[1]} | "
-            f"{number('twin_index_nmf'):+.2f} | {100 * number('share'):.0f} % |"
+            f"{format_value(number('twin_index_nmf'))} | {format_value(number('share'), FRACTION)} |"
         )
     return "\n".join(rows)
 
 
 def section(name: str, found: mt.Finding) -> str:
-    """One mini network: the sentence, the picture of its last kernel, the numbers of its last layers."""
+    """One mini network: the headline, the figure of its last kernel, the numbers of its last layers."""
     layers = [str(layer) for layer in found["index"].layer.values]
     refused = found.arrays.get("unjudged")
     parts = [
@@ -61,19 +59,19 @@ def section(name: str, found: mt.Finding) -> str:
         for reason in refused.values:
             kinds[str(reason).split(":")[0]] = kinds.get(str(reason).split(":")[0], 0) + 1
         counted = ", ".join(f"{count} of {kind}" for kind, count in kinds.items())
-        parts.append(f"Judged: {len(layers)} kernels. Not judged: {counted}.")
+        parts.append(f"Measured: {len(layers)} kernels. Not measured: {counted}.")
     return "\n\n".join(parts)
 
 
 def verdict(name: str, found: mt.Finding) -> str:
-    """One line of the summary: the last layer's A, the strongest, and what to call it."""
+    """One line of the summary: the last layer's A, the strongest, and how many are banded."""
     maps = np.nan_to_num(found["index_nmf"].values)
-    place = int(np.abs(maps).argmax())
-    layer = str(found["index"].layer.values[place])
-    banded = int((np.abs(maps) >= BANDED).sum())
+    index = int(np.abs(maps).argmax())
+    layer = str(found["index"].layer.values[index])
+    banded = int((np.abs(maps) >= BANDED_A).sum())
     twin = float(np.abs(np.nan_to_num(found["twin_index_nmf"].values)).max())
     word = "none" if not banded else f"{banded} layers"
-    return f"| [`{name}`](#{name}) | {maps[-1]:+.2f} | {maps[place]:+.2f} in `{layer}` | {twin:.2f} | {word} |"
+    return f"| [`{name}`](#{name}) | {format_value(maps[-1])} | {format_value(maps[index])} in `{layer}` | {format_value(twin)} | {word} |"
 
 
 def googlenet(folder: Path) -> str:
@@ -85,18 +83,18 @@ def googlenet(folder: Path) -> str:
 INTRODUCTION = f"""# Weight banding: a gallery
 
 What [`banding`](analyses/banding.md) finds in each network of the [mini zoo](networks.md), and in one network trained on photographs.
-Written by `python docs/banding_gallery.py`; a test measures the sentences again.
+Written by `python docs/banding_gallery.py`; a test measures the headlines again.
 
 Every tile is one unit: its kernel, factorised into three maps, as red, green and blue; red is the map that lies on top (or left), blue
 the one below (or right). Horizontal stripes in most tiles are weight banding as [Petrov et al. 2021](https://distill.pub/2020/circuits/weight-banding)
-describe it. A is +1 for horizontal stripes, -1 for vertical ones and 0 for neither; published layers look banded from ±{BANDED} on.
-Since colours are put in order, red is above more often than not in random weights too: look for stripes, and read A.
+describe it. A is +1 for horizontal stripes, -1 for vertical ones and 0 for neither; published layers look banded from ±{BANDED_A} on.
+Colours are sorted, so red is often above in random weights too: look for stripes, and compare A with the untrained twin.
 
 ## In short
 
 **None of the mini networks is banded.** They are small (mostly 3 × 3 kernels, at most 56 units), and see 64 px scenes in which
-objects lie anywhere. Some lean to horizontal stripes further than any layer of their untrained twin; that
-is a leaning, not the phenomenon. The GoogLeNet below is, unmistakably.
+objects lie anywhere. Some have an index above that of any layer of their untrained twin, far below that of banded layers.
+The GoogLeNet below is banded.
 
 | network | A of maps, last layer | strongest | largest in the untrained twin | banded |
 |---|---:|---|---:|---|
@@ -110,11 +108,11 @@ project. All units of every layer; intervals are over units (bootstrap, 1000 dra
 fresh weights (seed 1), its maps are of at most 128 units of a layer.
 """
 
-REAL_WORDS = """Banding is there, and it is horizontal: in the last block in every unit of the 3 × 3 branch and in most of the
-5 × 5 branch. It rises with depth from nothing in the stem and in block 3a, earlier and further in the 3 × 3 kernels than in the 5 × 5 ones
-of the same block. Drawn by that command, the 384 tiles of the last 3 × 3 kernel are red, green and blue stripes without exception; those
-of 4a's 5 × 5 kernel are spots, edges and crosses. Random weights of the same architecture show none of it. The article's two InceptionV1
-have A = +0.92 and +0.58 in their last 5 × 5 kernels (its published pictures, scored in the same way); this one lies between them.
+REAL_WORDS = """The bands are horizontal: in the last block in every unit of the 3 × 3 branch and in most of the
+5 × 5 branch. The index rises with depth from zero in the stem and in block 3a, earlier and further in the 3 × 3 kernels than in the 5 × 5
+ones of the same block. In the figure of that command, all 384 tiles of the last 3 × 3 kernel are red, green and blue stripes; those
+of 4a's 5 × 5 kernel are spots, edges and crosses. Random weights of the same architecture show no bands. The article's two InceptionV1
+have A = +0.92 and +0.58 in their last 5 × 5 kernels (its published figures, measured in the same way); this one lies between them.
 """
 
 

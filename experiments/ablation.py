@@ -19,25 +19,35 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from experiments.runs import Told, budgeted, keep, lost, lost_points, right_share, say, trained, within
+from experiments.runs import (
+    Reporter,
+    accuracy_loss,
+    accuracy_text,
+    add_budget_options,
+    loss_text,
+    print_now,
+    recipe_within_budget,
+    train_network,
+    write_result,
+)
 from microtome.errors import MicrotomeError, UnknownName, did_you_mean
-from microtome.numerics.graph.counts import parameters
-from microtome.training.data import JUDGE, LEARN, Series, series
-from microtome.training.judging import JUDGED, answers, macs
-from microtome.training.loop import fresh
-from microtome.training.recipes import Recipe
+from microtome.numerics.graph.counts import count_parameters
+from microtome.training.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
+from microtome.training.judging import TEST_COUNT, multiply_adds, predict_classes
+from microtome.training.loop import fresh_network
+from microtome.training.recipes import TrainingRecipe
 
-HIDDEN = 256  # units of fc6 and fc7: 4096 in the paper
+HIDDEN_UNITS = 256  # units of fc6 and fc7: 4096 in the paper
 # The rate was chosen for the row of all layers, of 5e-4 and 2e-3, over 8 epochs of a seed that the table does not use.
-NETWORK = Recipe(
+NETWORK = TrainingRecipe(
     network="alexnet_zf",
     epochs=20,
     count=4000,
     lr=2e-3,
     halved=0.0,  # fully connected layers want pictures of one size
-    options={"num_classes": 10, "size": 64, "norm": "batch", "width": 0.25, "hidden": HIDDEN},
+    options={"num_classes": 10, "size": 64, "norm": "batch", "width": 0.25, "hidden": HIDDEN_UNITS},
 )
-WIDER = (96, 256, 512, 1024, 512)  # the paper's wider layers 3, 4, 5
+WIDER_LAYERS = (96, 256, 512, 1024, 512)  # the paper's wider layers 3, 4, 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,42 +58,42 @@ class Variant:
     without: tuple[str, ...] = ()
     changed: tuple[tuple[str, Any], ...] = ()
 
-    def recipe(self, network: Recipe, seed: int) -> Recipe:
+    def recipe(self, network: TrainingRecipe, seed: int) -> TrainingRecipe:
         """The network's recipe for this row and seed."""
         return replace(network, seed=seed, without=self.without, options={**network.options, **dict(self.changed)})
 
 
-PAPER = {  # per cent wrong, validation, top-1
+PAPER_ERRORS = {  # per cent wrong, validation, top-1
     "all layers": 40.5,
     "without layers 3, 4": 45.4,
     "without layer 7": 40.0,
     "without layers 6, 7": 44.8,
     "without layers 3, 4, 6, 7": 71.3,
 }
-MIDDLE, FULL = ("features.conv3", "features.conv4"), ("classifier.fc6", "classifier.fc7")
+MIDDLE_LAYERS, FULL_LAYERS = ("features.conv3", "features.conv4"), ("classifier.fc6", "classifier.fc7")
 VARIANTS = (
     Variant(title="all layers"),
-    Variant(title="without layers 3, 4", without=MIDDLE),
-    Variant(title="without layer 7", without=FULL[1:]),
-    Variant(title="without layers 6, 7", without=FULL),
-    Variant(title="without layers 3, 4, 6, 7", without=MIDDLE + FULL),
-    Variant(title="layers 6, 7 half as wide", changed=(("hidden", HIDDEN // 2),)),
-    Variant(title="layers 6, 7 twice as wide", changed=(("hidden", 2 * HIDDEN),)),
-    Variant(title="layers 3, 4, 5 wider", changed=(("widths", WIDER),)),
-    Variant(title="layers 3, 4, 5 wider, 6, 7 twice", changed=(("widths", WIDER), ("hidden", 2 * HIDDEN))),
+    Variant(title="without layers 3, 4", without=MIDDLE_LAYERS),
+    Variant(title="without layer 7", without=FULL_LAYERS[1:]),
+    Variant(title="without layers 6, 7", without=FULL_LAYERS),
+    Variant(title="without layers 3, 4, 6, 7", without=MIDDLE_LAYERS + FULL_LAYERS),
+    Variant(title="layers 6, 7 half as wide", changed=(("hidden", HIDDEN_UNITS // 2),)),
+    Variant(title="layers 6, 7 twice as wide", changed=(("hidden", 2 * HIDDEN_UNITS),)),
+    Variant(title="layers 3, 4, 5 wider", changed=(("widths", WIDER_LAYERS),)),
+    Variant(title="layers 3, 4, 5 wider, 6, 7 twice", changed=(("widths", WIDER_LAYERS), ("hidden", 2 * HIDDEN_UNITS))),
 )
 
 
-def ablation(
-    network: Recipe,
+def run_ablation(
+    network: TrainingRecipe,
     out: Path,
     seeds: int,
     *,
     variants: Sequence[Variant] = VARIANTS,
-    learn: Series | None = None,
-    judge: Series | None = None,
+    learn: SceneSeries | None = None,
+    judge: SceneSeries | None = None,
     cache: Path | None = None,
-    told: Told | None = None,
+    told: Reporter | None = None,
 ) -> dict[str, Any]:
     """What each variant of `network` can do after the same training, as plain JSON values; the first is what the others are held to.
 
@@ -92,9 +102,9 @@ def ablation(
     Raises: UnknownName, BadOption, Uneditable, CheckpointError, MissingExtra.
     """
     for variant in variants:  # what cannot be made is refused before anything is trained
-        fresh(variant.recipe(network, 0))
-    learn = series(network.count, LEARN, cache=cache) if learn is None else learn
-    judge = series(JUDGED, JUDGE, cache=cache) if judge is None else judge
+        fresh_network(variant.recipe(network, 0))
+    learn = scene_series(network.count, TRAINING_SEED, cache=cache) if learn is None else learn
+    judge = scene_series(TEST_COUNT, TEST_SEED, cache=cache) if judge is None else judge
     first: NDArray[np.bool_] | None = None
     rows: list[dict[str, Any]] = []
     for variant in variants:
@@ -102,44 +112,44 @@ def ablation(
         learnt: list[int] = []
         for seed in range(seeds):
             plan = variant.recipe(network, seed)
-            net = trained(plan, out / variant.title.replace(" ", "-") / f"seed-{seed}", learn)
-            runs.append(answers(net, judge) == judge.labels)
-            learnt.append(int((answers(net, learn) == learn.labels).sum()))
+            net = train_network(plan, out / variant.title.replace(" ", "-") / f"seed-{seed}", learn)
+            runs.append(predict_classes(net, judge) == judge.labels)
+            learnt.append(int((predict_classes(net, learn) == learn.labels).sum()))
             if told is not None:
                 told(f"{variant.title}, seed {seed}: {runs[-1].mean():.1%}, of the learnt {learnt[-1] / len(learn):.1%}")
         right = np.stack(runs)
         first = right if first is None else first
-        net = fresh(variant.recipe(network, 0))
+        net = fresh_network(variant.recipe(network, 0))
         rows.append(
             {
                 "title": variant.title,
                 "without": list(variant.without),
                 "changed": {name: list(one) if isinstance(one, tuple) else one for name, one in variant.changed},
-                "parameters": parameters(net),
-                "macs": macs(net),
+                "parameters": count_parameters(net),
+                "macs": multiply_adds(net),
                 "right": [int(one.sum()) for one in runs],
                 "learnt": learnt,
-                "lost": lost(first, right),
+                "lost": accuracy_loss(first, right),
             }
         )
     facts = {"network": network.network, "options": network.json()["options"], "epochs": network.epochs}
     return facts | {"count": len(learn), "judged": len(judge), "seeds": seeds, "rows": rows}
 
 
-def table(found: dict[str, Any]) -> str:
+def result_table(found: dict[str, Any]) -> str:
     """The rows as a Markdown table: per cent right on scenes learnt from and on others, by seed, and what was lost."""
     head = ["", "parameters", "multiply-adds (million)", "right, learnt scenes", "right, other scenes", "lost (points)"]
     lines = [f"| {' | '.join(head)} |", "|---|---:|---:|---|---|---|"]
     for place, row in enumerate(found["rows"]):
         learnt = ", ".join(f"{100 * one / found['count']:.1f}" for one in row["learnt"])
-        shares = ", ".join(right_share(one, found["judged"]) for one in row["right"])
-        less = lost_points(row["lost"]) if place else "–"
+        shares = ", ".join(accuracy_text(one, found["judged"]) for one in row["right"])
+        less = loss_text(row["lost"]) if place else "–"
         cells = [row["title"], f"{row['parameters']:,}", f"{row['macs'] / 1e6:.1f}", learnt, shares, less]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def section(said: dict[str, Any]) -> str:
+def docs_section(said: dict[str, Any]) -> str:
     """The section of the documentation's page of experiments that tells of an ablation.json."""
     found = said["ablation"]
     options = ", ".join(f"{name} {value}" for name, value in found["options"].items() if name != "num_classes")
@@ -152,7 +162,7 @@ def section(said: dict[str, Any]) -> str:
             f"Given {found['epochs']} epochs over {found['count']:,} scenes, judged on {found['judged']:,} others, {seeds}; measured on "
             f"{said['date']} with torch {said['torch']}, one thread. In brackets: 95 % Wilson intervals over the scenes; *lost* is against "
             "all layers, the mean over seeds, with a bootstrap interval over scenes.",
-            table(found),
+            result_table(found),
             f"```sh\npython -m experiments.ablation {budget} --out runs/ablation\n```",
             _TAIL.format(rank=_against_the_paper(found)),
         ]
@@ -162,10 +172,10 @@ def section(said: dict[str, Any]) -> str:
 def _against_the_paper(found: dict[str, Any]) -> str:
     """What came of the paper's order of rows, in words."""
     rows = {row["title"]: sum(row["right"]) for row in found["rows"]}
-    shared = [title for title in PAPER if title in rows]
+    shared = [title for title in PAPER_ERRORS if title in rows]
     if len(shared) < 3:
         return "too few rows are here to compare orders"
-    theirs, ours = ([-PAPER[title] for title in shared], [rows[title] for title in shared])
+    theirs, ours = ([-PAPER_ERRORS[title] for title in shared], [rows[title] for title in shared])
     order = float(np.corrcoef(rankdata(theirs), rankdata(ours))[0, 1])
     return f"over the {len(shared)} rows that both have, the order of accuracies has a rank correlation of {order:+.2f} with theirs"
 
@@ -190,24 +200,24 @@ def main(arguments: list[str] | None = None) -> int:
         "--section", type=Path, metavar="JSON", help="print the section about that ablation.json, and train nothing"
     )
     parser.add_argument("--rows", help="numbers of the rows, from 0, comma-separated; all by default")
-    budgeted(parser, NETWORK)
+    add_budget_options(parser, NETWORK)
     given = parser.parse_args(arguments)
     try:
         if given.section is not None:
-            print(section(json.loads(given.section.read_text(encoding="utf-8"))))
+            print(docs_section(json.loads(given.section.read_text(encoding="utf-8"))))
             return 0
-        network = within(given, NETWORK, "runs/ablation")
-        chosen = _rows(given.rows)
-        found = ablation(network, given.out, given.seeds, variants=chosen, cache=given.cache, told=say)
+        network = recipe_within_budget(given, NETWORK, "runs/ablation")
+        chosen = _select_variants(given.rows)
+        found = run_ablation(network, given.out, given.seeds, variants=chosen, cache=given.cache, told=print_now)
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    keep(given.out / "ablation.json", ablation=found)
-    print(table(found))
+    write_result(given.out / "ablation.json", ablation=found)
+    print(result_table(found))
     return 0
 
 
-def _rows(text: str | None) -> list[Variant]:
+def _select_variants(text: str | None) -> list[Variant]:
     if text is None:
         return list(VARIANTS)
     names = [str(place) for place in range(len(VARIANTS))]

@@ -8,7 +8,7 @@ atrous rates: what has to be seen lies at one known distance.
 
 import numpy as np
 
-from microtome.training.data import Series
+from microtome.training.data import SceneSeries
 
 SIDE = 32  # px; what decides lies SIDE / 2 away
 SQUARE = 4  # px
@@ -16,10 +16,10 @@ COLOURS = np.array([(220, 40, 40), (40, 200, 60), (50, 70, 230), (230, 200, 40)]
 WHITE = 255
 _COLUMNS = (4, 9, 14, 19, 24)  # the left edges of the squares, which leave 4 px at each border for augmentation to move them
 _ROWS = (4, 9)  # the first rows that the upper square of a column may begin at, the last not included
-_ASKED = 0.6  # the share of columns with a white square; the others have two coloured ones
+_CUE_CELLS = 0.6  # the share of columns with a white square; the others have two coloured ones
 
 
-def distant_cues(count: int, seed: int) -> Series:
+def draw_distant_cues(count: int, seed: int) -> SceneSeries:
     """`count` pictures; `targets` are 0 for background and 1 + the colour for the pixels of white squares.
 
     `labels` are zeros, since no picture as a whole has a class; `areas` are the shares of pixels with one.
@@ -35,9 +35,9 @@ def distant_cues(count: int, seed: int) -> Series:
             here, there = halves if draw.random() < 0.5 else halves[::-1]
             across = slice(left, left + SQUARE)
             picture[there, across] = COLOURS[colour]
-            if draw.random() < _ASKED:
+            if draw.random() < _CUE_CELLS:
                 picture[here, across] = WHITE
                 target[here, across] = 1 + colour
             else:
                 picture[here, across] = COLOURS[other]
-    return Series(pixels, np.zeros(count, np.int64), (targets > 0).mean((1, 2)), targets)
+    return SceneSeries(pixels, np.zeros(count, np.int64), (targets > 0).mean((1, 2)), targets)

@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from experiments.runs import Told, keep, lost, lost_points, right_share, say, trained
+from experiments.runs import Reporter, accuracy_loss, accuracy_text, loss_text, print_now, train_network, write_result
 from microtome.errors import BadOption, MicrotomeError, Uneditable
-from microtome.numerics.graph.counts import parameters
-from microtome.training.data import JUDGE, LEARN, Series, series
-from microtome.training.judging import JUDGED, answers, macs
-from microtome.training.loop import fresh
-from microtome.training.recipes import Recipe, recipe
-from microtome.training.removal import removable
+from microtome.numerics.graph.counts import count_parameters
+from microtome.training.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
+from microtome.training.judging import TEST_COUNT, multiply_adds, predict_classes
+from microtome.training.loop import fresh_network
+from microtome.training.recipes import TrainingRecipe, training_recipe
+from microtome.training.removal import removable_blocks
 
 Blocks = tuple[str, ...]
 
@@ -39,9 +39,9 @@ class Budget:
     count: int = 4000
     seeds: int = 2
 
-    def recipe(self, network: str, blocks: Blocks, seed: int) -> Recipe:
+    def recipe(self, network: str, blocks: Blocks, seed: int) -> TrainingRecipe:
         """The network's own recipe within this budget. Raises UnknownName, and BadOption for a network that learns from a teacher."""
-        plan = recipe(network)
+        plan = training_recipe(network)
         if plan.teacher is not None:
             raise BadOption(
                 f"{network} learns from the maps of {plan.teacher}, block by block, so blocks cannot be taken out of its training; "
@@ -50,25 +50,25 @@ class Budget:
         return replace(plan, epochs=self.epochs, count=self.count, seed=seed, without=blocks)
 
 
-def variants(network: str) -> list[Blocks]:
+def block_variants(network: str) -> list[Blocks]:
     """The whole network, each of its removable blocks gone alone, and all of them gone. Raises UnknownName, BadOption, Uneditable."""
-    names = removable(fresh(Budget().recipe(network, (), 0)))
+    names = removable_blocks(fresh_network(Budget().recipe(network, (), 0)))
     if not names:
         raise Uneditable(f"{network} has no block whose output has the shape of its input, so none could be taken out.")
     alone: list[Blocks] = [(name,) for name in names]
     return [(), *alone, *([tuple(names)] if len(names) > 1 else [])]
 
 
-def removal(
+def run_removal(
     network: str,
     out: Path,
     budget: Budget,
     *,
     chosen: Sequence[Blocks] | None = None,
-    learn: Series | None = None,
-    judge: Series | None = None,
+    learn: SceneSeries | None = None,
+    judge: SceneSeries | None = None,
     cache: Path | None = None,
-    told: Told | None = None,
+    told: Reporter | None = None,
 ) -> dict[str, Any]:
     """What each variant of `network` can do after the same training, as plain JSON values; the whole network comes first.
 
@@ -76,11 +76,11 @@ def removal(
 
     Raises: UnknownName, BadOption, Uneditable, CheckpointError, MissingExtra.
     """
-    wanted = list(dict.fromkeys([(), *(variants(network) if chosen is None else chosen)]))
+    wanted = list(dict.fromkeys([(), *(block_variants(network) if chosen is None else chosen)]))
     for blocks in wanted:  # what cannot be made is refused before anything is trained
-        fresh(budget.recipe(network, blocks, 0))
-    learn = series(budget.count, LEARN, cache=cache) if learn is None else learn
-    judge = series(JUDGED, JUDGE, cache=cache) if judge is None else judge
+        fresh_network(budget.recipe(network, blocks, 0))
+    learn = scene_series(budget.count, TRAINING_SEED, cache=cache) if learn is None else learn
+    judge = scene_series(TEST_COUNT, TEST_SEED, cache=cache) if judge is None else judge
     right: dict[Blocks, NDArray[np.bool_]] = {}
     rows: list[dict[str, Any]] = []
     for blocks in wanted:
@@ -88,18 +88,18 @@ def removal(
         for seed in range(budget.seeds):
             plan = budget.recipe(network, blocks, seed)
             folder = out / network / ("+".join(blocks) or "whole") / f"seed-{seed}"
-            runs.append(answers(trained(plan, folder, learn), judge) == judge.labels)
+            runs.append(predict_classes(train_network(plan, folder, learn), judge) == judge.labels)
             if told is not None:
                 told(f"{network} without {', '.join(blocks) or 'nothing'}, seed {seed}: {runs[-1].mean():.1%}")
         right[blocks] = np.stack(runs)
-        net = fresh(budget.recipe(network, blocks, 0))
+        net = fresh_network(budget.recipe(network, blocks, 0))
         rows.append(
             {
                 "without": list(blocks),
-                "parameters": parameters(net),
-                "macs": macs(net),
+                "parameters": count_parameters(net),
+                "macs": multiply_adds(net),
                 "right": [int(one.sum()) for one in runs],
-                "lost": lost(right[()], right[blocks]),
+                "lost": accuracy_loss(right[()], right[blocks]),
             }
         )
     return {
@@ -112,14 +112,14 @@ def removal(
     }
 
 
-def table(found: dict[str, Any]) -> str:
+def result_table(found: dict[str, Any]) -> str:
     """The rows as a Markdown table: per cent right of each seed with its Wilson interval, and what was lost."""
     seeds = range(found["seeds"])
     head = ["taken out", "parameters", "multiply-adds (million)", *(f"right, seed {seed}" for seed in seeds), "lost (points)"]
     lines = [f"| {' | '.join(head)} |", "|---|---:|---:|" + "---|" * (found["seeds"] + 1)]
     for row in found["rows"]:
-        shares = [right_share(count, found["judged"]) for count in row["right"]]
-        less = lost_points(row["lost"]) if row["without"] else "–"
+        shares = [accuracy_text(count, found["judged"]) for count in row["right"]]
+        less = loss_text(row["lost"]) if row["without"] else "–"
         if row["without"] and found["seeds"] > 1:
             gone = [
                 100 * (one - two) / found["judged"] for one, two in zip(found["rows"][0]["right"], row["right"], strict=True)
@@ -144,28 +144,31 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         if given.page is not None:
-            print(page(json.loads(given.page.read_text(encoding="utf-8"))), end="")
+            print(docs_page(json.loads(given.page.read_text(encoding="utf-8"))), end="")
             return 0
         if not given.networks or given.out is None or min(given.epochs, given.count, given.seeds) < 1:
             raise BadOption("Name networks, --out DIR, and at least one epoch, scene and seed: mini_vgg --out runs/removal.")
         torch.set_num_threads(1)  # more would change the last bits of what is learnt
         budget = Budget(epochs=given.epochs, count=given.count, seeds=given.seeds)
         chosen = None if given.without is None else [tuple(one.split(",")) for one in given.without]
-        found = [removal(one, given.out, budget, chosen=chosen, cache=given.cache, told=say) for one in given.networks]
+        found = [
+            run_removal(one, given.out, budget, chosen=chosen, cache=given.cache, told=print_now) for one in given.networks
+        ]
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    keep(given.out / "removal.json", removal=found)
-    print("\n\n".join(table(one) for one in found))
+    write_result(given.out / "removal.json", removal=found)
+    print("\n\n".join(result_table(one) for one in found))
     return 0
 
 
-def page(said: dict[str, Any]) -> str:
+def docs_page(said: dict[str, Any]) -> str:
     """The page of the documentation that tells of a removal.json."""
     parts = [
         _HEAD,
-        f"Measured on {said['date']} with torch {said['torch']}, one thread, learning from scenes of seed {LEARN} and judged on others "
-        f"(seed {JUDGE}). In brackets: 95 % Wilson intervals. *Lost* is the mean over the seeds of what the whole network got right "
+        f"Measured on {said['date']} with torch {said['torch']}, one thread, learning from scenes of seed "
+        f"{TRAINING_SEED} and judged on others "
+        f"(seed {TEST_SEED}). In brackets: 95 % Wilson intervals. *Lost* is the mean over the seeds of what the whole network got right "
         "and the cut one did not, with a bootstrap interval over the scenes.",
     ]
     for one in said["removal"]:
@@ -175,7 +178,7 @@ def page(said: dict[str, Any]) -> str:
         parts += [
             f"## {one['network']}",
             f"Given {one['epochs']} epochs over {one['count']:,} scenes, judged on {one['judged']:,} others.",
-            table(one),
+            result_table(one),
             f"```sh\npython -m experiments.experiments {' '.join(words)} --out runs/removal\n```",
         ]
     return "\n\n".join([*parts, _TAIL]) + "\n"

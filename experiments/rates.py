@@ -23,47 +23,47 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from experiments.cues import COLOURS, distant_cues
-from experiments.rates_page import FEW, draw, page, table
-from experiments.runs import Told, keep, say, trained
+from experiments.cues import COLOURS, draw_distant_cues
+from experiments.rates_page import BRANCH_TEST_COUNT, docs_page, plot_sweeps, result_table
+from experiments.runs import Reporter, print_now, train_network, write_result
 from microtome.errors import BadOption, MicrotomeError, did_you_mean
-from microtome.numerics.maps.segmentation import confusions, mean_overlap
-from microtome.training.data import JUDGE, LEARN, Series, series
-from microtome.training.judging import answers
-from microtome.training.recipes import Recipe
+from microtome.numerics.maps.segmentation import confusion_matrices, mean_iou
+from microtome.training.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
+from microtome.training.judging import predict_classes
+from microtome.training.recipes import TrainingRecipe
 
-SHARES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 7 / 16, 1 / 2, 3 / 4, 1.0)  # 7/16 is the rule's own at M = 16
-JUDGED = 1000
+RATE_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 7 / 16, 1 / 2, 3 / 4, 1.0)  # 7/16 is the rule's own at M = 16
+TEST_COUNT = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What networks learn in the sweep, from how much, and all of their form but the rates."""
 
-    draw: Callable[[int, int, Path | None], Series]  # count, seed, cache
+    draw: Callable[[int, int, Path | None], SceneSeries]  # count, seed, cache
     classes: int  # with background
     side: int  # of the feature map
     epochs: int
     count: int
     batch: int = 64
     lr: float = 1e-2
-    shares: tuple[float, ...] = SHARES
+    shares: tuple[float, ...] = RATE_FRACTIONS
     seeds: int = 3
     options: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def recipe(self, branches: Sequence[int], seed: int) -> Recipe:
+    def recipe(self, branches: Sequence[int], seed: int) -> TrainingRecipe:
         """The network with branches of these rates, within the budget that all share."""
         options = {"num_classes": self.classes, "rates": tuple(branches), **self.options}
         budget: dict[str, Any] = {"epochs": self.epochs, "count": self.count, "batch": self.batch, "lr": self.lr, "seed": seed}
-        return Recipe(network="mini_deeplab", halved=0.0, smoothing=0.0, options=options, **budget)
+        return TrainingRecipe(network="mini_deeplab", halved=0.0, smoothing=0.0, options=options, **budget)
 
 
-def _scenes(count: int, seed: int, cache: Path | None) -> Series:
-    return series(count, seed, masks=True, cache=cache)
+def _scenes(count: int, seed: int, cache: Path | None) -> SceneSeries:
+    return scene_series(count, seed, masks=True, cache=cache)
 
 
-def _cues(count: int, seed: int, _: Path | None) -> Series:
-    return distant_cues(count, seed)
+def _cues(count: int, seed: int, _: Path | None) -> SceneSeries:
+    return draw_distant_cues(count, seed)
 
 
 _SMALL: dict[str, Any] = {"units": (16,), "width": 16, "output_stride": 2, "pooling": False}
@@ -75,20 +75,20 @@ TASKS = {
 }
 
 
-def rates(share: float, side: int) -> tuple[int, ...]:
+def atrous_rates(share: float, side: int) -> tuple[int, ...]:
     """r_max · (1/3, 2/3, 1) in whole places of at least 1, r_max being that share of the feature side."""
     most = max(1, round(share * side))
     return tuple(max(1, round(most * part / 3)) for part in (1, 2, 3))
 
 
-def sweep(
+def run_sweep(
     name: str,
     out: Path,
     *,
     task: Task | None = None,
-    judged: int = JUDGED,
+    judged: int = TEST_COUNT,
     cache: Path | None = None,
-    told: Told | None = None,
+    told: Reporter | None = None,
 ) -> dict[str, Any]:
     """Mean overlap, and the share of the objects' pixels named rightly, for every share and seed, as plain JSON values.
 
@@ -99,20 +99,20 @@ def sweep(
     if task is None and name not in TASKS:
         raise BadOption(f"There is no task '{name}' for the sweep.{did_you_mean(name, TASKS)}")
     task = TASKS[name] if task is None else task
-    learn, judge = task.draw(task.count, LEARN, cache), task.draw(judged, JUDGE, cache)
+    learn, judge = task.draw(task.count, TRAINING_SEED, cache), task.draw(judged, TEST_SEED, cache)
     assert judge.targets is not None
-    wanted, first = judge.targets.astype(np.int64), judge.first(FEW)
+    wanted, first = judge.targets.astype(np.int64), judge.first(BRANCH_TEST_COUNT)
     rows: list[dict[str, Any]] = []
     for share in task.shares:
-        branches = rates(share, task.side)
+        branches = atrous_rates(share, task.side)
         row: dict[str, Any] = {"share": share, "rates": list(branches), "mean_iou": [], "objects": [], "without": []}
         for seed in range(task.seeds):
             plan = task.recipe(branches, seed)
-            net = trained(plan, out / name / f"rate-{branches[-1]}" / f"seed-{seed}", learn)
-            counts = confusions(wanted, answers(net, judge), task.classes).sum(0)
-            row["mean_iou"].append(float(mean_overlap(counts)))
-            row["objects"].append(_objects(counts))
-            row["without"].append(without_branches(net, first, task.classes))
+            net = train_network(plan, out / name / f"rate-{branches[-1]}" / f"seed-{seed}", learn)
+            counts = confusion_matrices(wanted, predict_classes(net, judge), task.classes).sum(0)
+            row["mean_iou"].append(float(mean_iou(counts)))
+            row["objects"].append(_object_accuracy(counts))
+            row["without"].append(accuracy_without_branches(net, first, task.classes))
             if told is not None:
                 told(
                     f"{name}, rates {branches}, seed {seed}: mean IoU {row['mean_iou'][-1]:.3f}, objects {row['objects'][-1]:.3f}"
@@ -122,7 +122,7 @@ def sweep(
     return {"task": name, "side": task.side, **budget, "rows": rows}
 
 
-def without_branches(net: nn.Module, judge: Series, classes: int) -> list[float]:
+def accuracy_without_branches(net: nn.Module, judge: SceneSeries, classes: int) -> list[float]:
     """The share of the objects' pixels named rightly without each atrous branch in turn: its kernel set to zero, and then restored."""
     assert judge.targets is not None
     found: list[float] = []
@@ -132,12 +132,16 @@ def without_branches(net: nn.Module, judge: Series, classes: int) -> list[float]
         kept = weight.detach().clone()
         with torch.no_grad():
             weight.zero_()
-            found.append(_objects(confusions(judge.targets.astype(np.int64), answers(net, judge), classes).sum(0)))
+            found.append(
+                _object_accuracy(
+                    confusion_matrices(judge.targets.astype(np.int64), predict_classes(net, judge), classes).sum(0)
+                )
+            )
             weight.copy_(kept)
     return found
 
 
-def _objects(counts: Any) -> float:
+def _object_accuracy(counts: Any) -> float:
     """The share of the pixels that are no background whose class is right, of counts (class, class_)."""
     return float(np.trace(counts[1:, 1:]) / counts[1:].sum())
 
@@ -156,8 +160,8 @@ def main(arguments: list[str] | None = None) -> int:
         if given.page is not None:
             said = json.loads(given.page.read_text(encoding="utf-8"))
             if given.figures is not None:
-                draw(said, given.figures)
-            print(page(said), end="")
+                plot_sweeps(said, given.figures)
+            print(docs_page(said), end="")
             return 0
         if given.out is None or (given.seeds is not None and given.seeds < 1):
             raise BadOption("Name --out DIR, and at least one seed: python -m experiments.rates --out runs/rates.")
@@ -165,12 +169,12 @@ def main(arguments: list[str] | None = None) -> int:
         found: list[dict[str, Any]] = []
         for name in given.tasks or list(TASKS):
             task = TASKS.get(name) if given.seeds is None or name not in TASKS else replace(TASKS[name], seeds=given.seeds)
-            found.append(sweep(name, given.out, task=task, judged=JUDGED, cache=given.cache, told=say))
+            found.append(run_sweep(name, given.out, task=task, judged=TEST_COUNT, cache=given.cache, told=print_now))
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    keep(given.out / "rates.json", sweeps=found)
-    print("\n\n".join(table(one) for one in found))
+    write_result(given.out / "rates.json", sweeps=found)
+    print("\n\n".join(result_table(one) for one in found))
     return 0
 
 

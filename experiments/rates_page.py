@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 
 from microtome.finding import Finding, array
-from microtome.numerics.statistics.intervals import Interval, student
+from microtome.numerics.statistics.intervals import Interval, student_interval
 from microtome.panels import Curve
-from microtome.training.data import JUDGE, LEARN
+from microtome.training.data import TEST_SEED, TRAINING_SEED
 
-FEW = 200  # pictures judged without each branch
+BRANCH_TEST_COUNT = 200  # pictures judged without each branch
 
 
-def table(found: dict[str, Any]) -> str:
+def result_table(found: dict[str, Any]) -> str:
     """The rows as a Markdown table: mean over seeds with its interval, and each seed."""
     lines = [
         "| r_max / M | rates | dead branches | mean IoU (95 % over seeds) | each seed | objects' pixels right | without each branch |",
         "|---:|---|---:|---|---|---|---|",
     ]
     for row in found["rows"]:
-        mean, objects = (_points(student(row[name])) for name in ("mean_iou", "objects"))
+        mean, objects = (_points_text(student_interval(row[name])) for name in ("mean_iou", "objects"))
         each = ", ".join(f"{100 * one:.1f}" for one in row["mean_iou"])
         less = ", ".join(f"{100 * one:.0f}" for one in np.mean(row["without"], axis=0))
         dead = sum(rate >= found["side"] for rate in row["rates"])
@@ -31,19 +31,19 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _points(one: Interval) -> str:
+def _points_text(one: Interval) -> str:
     """Per cent with its interval, which a few seeds can push beyond what a share can be."""
     span = f" ({max(0.0, 100 * one.low):.1f}–{min(100.0, 100 * one.high):.1f})" if np.isfinite(one.low) else ""
     return f"{100 * one.value:.1f}{span}"
 
 
-def finding(said: dict[str, Any]) -> Finding:
+def sweep_finding(said: dict[str, Any]) -> Finding:
     """The sweeps as a finding with one curve each, to be drawn."""
     arrays: dict[str, Any] = {}
     panels: list[Curve] = []
     for one in said["sweeps"]:
         at = {"amount": [str(Fraction(row["share"])) for row in one["rows"]]}
-        found = np.array([student(row["mean_iou"]) for row in one["rows"]]).clip(0, 1)
+        found = np.array([student_interval(row["mean_iou"]) for row in one["rows"]]).clip(0, 1)
         names = tuple(f"{one['task']}{part}" for part in ("", "_low", "_high"))
         arrays |= {name: array(found[:, part], ("amount",), "share", at, "mean IoU") for part, name in enumerate(names)}
         note = "Mean over seeds and its 95 % interval."
@@ -55,31 +55,32 @@ def finding(said: dict[str, Any]) -> Finding:
     return Finding(analysis="rates", arrays=arrays, panels=tuple(panels), title="Atrous rates")
 
 
-def draw(said: dict[str, Any], folder: Path) -> None:
+def plot_sweeps(said: dict[str, Any], folder: Path) -> None:
     """Write rates_TASK.png of every sweep into `folder`."""
-    found = finding(said)
+    found = sweep_finding(said)
     for number, one in enumerate(said["sweeps"]):
         found.figure(number).savefig(folder / f"rates_{one['task']}.png", dpi=110, metadata={"Software": None})
 
 
-def page(said: dict[str, Any]) -> str:
+def docs_page(said: dict[str, Any]) -> str:
     """The page of the documentation that tells of a rates.json."""
     parts = [
         _HEAD,
         f"Measured on {said['date']} with torch {said['torch']}, one thread; judged on {said['sweeps'][0]['judged']:,} pictures of another "
-        f"seed ({JUDGE}) than those learnt from ({LEARN}). Per cent; in brackets the 95 % interval of Student over the seeds, which are "
+        f"seed ({TEST_SEED}) than those learnt from ({TRAINING_SEED}). Per cent; in brackets the 95 % interval of "
+        "Student over the seeds, which are "
         "first weights, order and augmentation. *Without each branch*: how many of the objects' pixels are right, mean over seeds, when "
         "the kernel of one atrous branch is set to zero in the trained networks, in the order of the rates, on the first "
-        f"{FEW} pictures.",
+        f"{BRANCH_TEST_COUNT} pictures.",
         "```sh\npython -m experiments.rates --out runs/rates\n```",
     ]
     for one in said["sweeps"]:
         parts += [
             f"## {_TITLES[one['task']]}",
-            _TOLD[one["task"]],
+            _DESCRIPTIONS[one["task"]],
             f"{one['epochs']} epochs over {one['count']:,} pictures in batches of {one['batch']}, {one['seeds']} seeds, M = {one['side']}.",
             f"![Mean IoU over the reach of the widest branch](figures/rates_{one['task']}.png)",
-            table(one),
+            result_table(one),
         ]
     return "\n\n".join([*parts, _TAIL]) + "\n"
 
@@ -99,11 +100,11 @@ _TITLES = {
     "cues": "cues: what decides lies half a picture away",
     "cues_seen": "cues_seen: the same, when the backbone sees that far itself",
 }
-_TOLD = {
+_DESCRIPTIONS = {
     "scenes": "The network that ships, `microtome:mini_deeplab`, on generated scenes. Its backbone sees 119 px at a picture side of 64, "
     "and one branch of its pyramid sees the mean of the whole image.",
     "cues": "White squares in noise are to be given the colour of the square 16 px, 8 places, above or below them in a picture of 32 px "
-    "([cues.py](../src/microtome/training/cues.py)). The backbone sees 15 px, so less than that; the branch that sees the mean of the "
+    "([cues.py](../experiments/cues.py)). The backbone sees 15 px, so less than that; the branch that sees the mean of the "
     "image is left out. A guess among four colours is right on 25 % of the squares' pixels.",
     "cues_seen": "The same pictures and the same pyramid behind a backbone with one dilated block more, which sees 39 px.",
 }

@@ -14,15 +14,15 @@ from safetensors.torch import load_file
 from torch import nn
 
 from microtome.errors import BadOption
-from microtome.numerics.statistics.intervals import bootstrap, wilson
-from microtome.training.data import Series
-from microtome.training.loop import fresh, train
-from microtome.training.recipes import Recipe
+from microtome.numerics.statistics.intervals import bootstrap_interval, wilson_interval
+from microtome.training.data import SceneSeries
+from microtome.training.loop import fresh_network, train
+from microtome.training.recipes import TrainingRecipe
 
-Told = Callable[[str], None]
+Reporter = Callable[[str], None]
 
 
-def budgeted(parser: argparse.ArgumentParser, plan: Recipe) -> None:
+def add_budget_options(parser: argparse.ArgumentParser, plan: TrainingRecipe) -> None:
     """The options of every experiment that trains variants of one network; `plan` says what is trained by default."""
     parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes for the next run")
     parser.add_argument("--epochs", type=int, default=plan.epochs, help=f"default {plan.epochs}")
@@ -30,7 +30,7 @@ def budgeted(parser: argparse.ArgumentParser, plan: Recipe) -> None:
     parser.add_argument("--seeds", type=int, default=2, help="default 2")
 
 
-def within(given: argparse.Namespace, plan: Recipe, example: str) -> Recipe:
+def recipe_within_budget(given: argparse.Namespace, plan: TrainingRecipe, example: str) -> TrainingRecipe:
     """The plan within the budget asked for, on one thread from here on; `example` is a folder to name.
 
     Raises: BadOption where no folder, or nothing to train, is asked for.
@@ -41,38 +41,38 @@ def within(given: argparse.Namespace, plan: Recipe, example: str) -> Recipe:
     return replace(plan, epochs=given.epochs, count=given.count)
 
 
-def trained(recipe: Recipe, folder: Path, learn: Series) -> nn.Module:
+def train_network(recipe: TrainingRecipe, folder: Path, learn: SceneSeries) -> nn.Module:
     """The network of that recipe after its training on `learn`; a killed training goes on where it was.
 
     Raises: UnknownName, Uneditable, CheckpointError, MissingExtra.
     """
-    net = fresh(recipe)
+    net = fresh_network(recipe)
     net.load_state_dict(load_file(train(recipe, folder, data=learn)))
     return net
 
 
-def lost(whole: NDArray[Any], cut: NDArray[Any]) -> list[float]:
+def accuracy_loss(whole: NDArray[Any], cut: NDArray[Any]) -> list[float]:
     """How much accuracy (seed, image) the cut network lost: the mean over seeds, and its 95 % interval over the scenes."""
-    return [float(one) for one in bootstrap((whole.astype(float) - cut.astype(float)).mean(axis=0))]
+    return [float(one) for one in bootstrap_interval((whole.astype(float) - cut.astype(float)).mean(axis=0))]
 
 
-def lost_points(told: list[float]) -> str:
+def loss_text(told: list[float]) -> str:
     """What was lost in points, with its interval."""
     return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * one for one in told))
 
 
-def right_share(right: int, judged: int) -> str:
+def accuracy_text(right: int, judged: int) -> str:
     """Per cent right, with its 95 % Wilson interval."""
-    one = wilson(right, judged)
+    one = wilson_interval(right, judged)
     return f"{100 * one.value:.1f} ({100 * one.low:.1f}–{100 * one.high:.1f})"
 
 
-def keep(path: Path, **found: Any) -> None:
+def write_result(path: Path, **found: Any) -> None:
     """Write what was found as JSON, beside the date and torch's version."""
     said = {"date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__, **found}
     path.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
-def say(text: str) -> None:
+def print_now(text: str) -> None:
     """Print a line at once, also into a pipe."""
     print(text, flush=True)

@@ -19,21 +19,35 @@ from typing import Any
 import numpy as np
 
 import microtome
-from experiments.runs import Told, budgeted, keep, right_share, say, trained, within
+from experiments.runs import (
+    Reporter,
+    accuracy_text,
+    add_budget_options,
+    print_now,
+    recipe_within_budget,
+    train_network,
+    write_result,
+)
 from microtome import catalog
-from microtome.analyses.frontend.wording import ABOVE, DEAD, HALVED, MIDDLE, NATURAL
+from microtome.analyses.frontend.wording import (
+    ABOVE_NYQUIST,
+    ABOVE_NYQUIST_NATURAL,
+    DEAD_FILTERS,
+    HALVED_STRIDE,
+    MIDDLE_TO_EXTREMES,
+)
 from microtome.analysis import build
 from microtome.errors import MicrotomeError
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.specimen import Specimen
-from microtome.training.data import JUDGE, LEARN, Series, series
-from microtome.training.judging import JUDGED, answers, macs
-from microtome.training.loop import fresh
-from microtome.training.recipes import Recipe
+from microtome.training.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
+from microtome.training.judging import TEST_COUNT, multiply_adds, predict_classes
+from microtome.training.loop import fresh_network
+from microtome.training.recipes import TrainingRecipe
 
 # Decay was chosen for its filters, of 0.05 and 2, by a seed of a shorter training; at 0.05 what is drawn is mostly the first weights.
-NETWORK = Recipe(
+NETWORK = TrainingRecipe(
     network="alexnet_zf",
     epochs=40,
     count=4000,
@@ -42,8 +56,8 @@ NETWORK = Recipe(
     weight_decay=2.0,
     options={"num_classes": 10, "size": 64, "norm": "batch", "width": 0.25, "hidden": 256},
 )
-LAYER, SHOWN, SEED = "features.conv2", 400, 5  # whose strongest patches are drawn, from how many scenes of which seed
-NUMBERS = (DEAD, ABOVE, NATURAL, HALVED, MIDDLE)
+LAYER, SHOWN_LAYER, SEED = "features.conv2", 400, 5  # whose strongest patches are drawn, from how many scenes of which seed
+NUMBERS = (DEAD_FILTERS, ABOVE_NYQUIST, ABOVE_NYQUIST_NATURAL, HALVED_STRIDE, MIDDLE_TO_EXTREMES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +69,7 @@ class Stem:
     weight_decay: float = NETWORK.weight_decay
     radius: float | None = None
 
-    def recipe(self, plan: Recipe, seed: int) -> Recipe:
+    def recipe(self, plan: TrainingRecipe, seed: int) -> TrainingRecipe:
         """The training of this row and seed."""
         return replace(plan, network=self.network, weight_decay=self.weight_decay, radius=self.radius, seed=seed)
 
@@ -74,17 +88,17 @@ STEMS = (
 )
 
 
-def stems(
-    plan: Recipe,
+def run_stems(
+    plan: TrainingRecipe,
     out: Path,
     seeds: int,
     *,
     rows: Sequence[Stem] = STEMS,
-    learn: Series | None = None,
-    judge: Series | None = None,
+    learn: SceneSeries | None = None,
+    judge: SceneSeries | None = None,
     cache: Path | None = None,
     figures: Path | None = None,
-    told: Told | None = None,
+    told: Reporter | None = None,
 ) -> dict[str, Any]:
     """Accuracy and the numbers of the first layer for each row and seed, as plain JSON values; the twin's are means over seeds.
 
@@ -93,60 +107,64 @@ def stems(
 
     Raises: UnknownName, BadOption, CheckpointError, MissingExtra.
     """
-    learn = series(plan.count, LEARN, cache=cache) if learn is None else learn
-    judge = series(JUDGED, JUDGE, cache=cache) if judge is None else judge
+    learn = scene_series(plan.count, TRAINING_SEED, cache=cache) if learn is None else learn
+    judge = scene_series(TEST_COUNT, TEST_SEED, cache=cache) if judge is None else judge
     measured: list[dict[str, Any]] = []
     for number, row in enumerate(rows):
         right: list[int] = []
         own: list[list[float]] = []
         twin: list[list[float]] = []
         for seed in range(seeds):
-            net = trained(row.recipe(plan, seed), out / row.folder / f"seed-{seed}", learn)
-            right.append(int((answers(net, judge) == judge.labels).sum()))
+            net = train_network(row.recipe(plan, seed), out / row.folder / f"seed-{seed}", learn)
+            right.append(int((predict_classes(net, judge) == judge.labels).sum()))
             specimen = microtome.open(net, recipe={"size": plan.options["size"]})
-            found = analysed("frontend", specimen)
+            found = run_analysis("frontend", specimen)
             for kept, name in ((own, "value"), (twin, "twin_value")):
                 kept.append([float(found[name].sel(criterion=one)) for one in NUMBERS])
             if figures is not None and seed == 0 and number < 2:
-                draw(found, figures / f"stems_{row.network}.png")
-                second = analysed(
-                    "deconvnet", specimen, Images.scenes(SHOWN, seed=SEED, size=specimen.recipe.size), at=(LAYER,)
+                plot_first(found, figures / f"stems_{row.network}.png")
+                second = run_analysis(
+                    "deconvnet", specimen, Images.scenes(SHOWN_LAYER, seed=SEED, size=specimen.recipe.size), at=(LAYER,)
                 )
-                draw(second, figures / f"stems_{row.network}_2.png")
+                plot_first(second, figures / f"stems_{row.network}_2.png")
             if told is not None:
                 told(f"{row.title}, seed {seed}: {right[-1] / len(judge):.1%} right; {found.headline}")
-        net = fresh(row.recipe(plan, 0))
+        net = fresh_network(row.recipe(plan, 0))
         facts = {"title": row.title, "network": row.network, "weight_decay": row.weight_decay, "radius": row.radius}
-        measured.append(facts | {"macs": macs(net), "right": right, "numbers": own, "twin": np.mean(twin, 0).tolist()})
+        measured.append(facts | {"macs": multiply_adds(net), "right": right, "numbers": own, "twin": np.mean(twin, 0).tolist()})
     budget = {"epochs": plan.epochs, "count": len(learn), "judged": len(judge), "seeds": seeds}
     return budget | {"options": plan.json()["options"], "measures": list(NUMBERS), "rows": measured}
 
 
-def analysed(name: str, specimen: Specimen, images: Images | None = None, **options: Any) -> Finding:
+def run_analysis(name: str, specimen: Specimen, images: Images | None = None, **options: Any) -> Finding:
     """What the analysis of that name finds."""
-    return build(catalog.entry(name).load(), options)(specimen, images)
+    return build(catalog.analysis_entry(name).load(), options)(specimen, images)
 
 
-def draw(found: Finding, path: Path) -> None:
+def plot_first(found: Finding, path: Path) -> None:
     """Write its first picture."""
     found.figure().savefig(path, dpi=80, metadata={"Software": None})
 
 
-def table(said: dict[str, Any]) -> str:
+def result_table(said: dict[str, Any]) -> str:
     """The rows as a Markdown table; of each number every seed, and the untrained twins' mean."""
     heads = ["first layer", "multiply-adds (million)", "right, other scenes", *said["measures"]]
     lines = [f"| {' | '.join(heads)} |", "|---|---:|" + "---|" * (len(heads) - 2)]
     for row in said["rows"]:
-        cells = [row["title"], f"{row['macs'] / 1e6:.1f}", ", ".join(right_share(one, said["judged"]) for one in row["right"])]
+        cells = [
+            row["title"],
+            f"{row['macs'] / 1e6:.1f}",
+            ", ".join(accuracy_text(one, said["judged"]) for one in row["right"]),
+        ]
         for place, name in enumerate(said["measures"]):
-            form = "{:.2f}" if name == MIDDLE else "{:.0%}"
+            form = "{:.2f}" if name == MIDDLE_TO_EXTREMES else "{:.0%}"
             each = ", ".join(form.format(one[place]) for one in row["numbers"])
             cells.append(f"{each} (twin {form.format(row['twin'][place])})")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def page(said: dict[str, Any]) -> str:
+def docs_page(said: dict[str, Any]) -> str:
     """The page of the documentation that tells of a stems.json."""
     found = said["stems"]
     options = ", ".join(f"{name} {value}" for name, value in found["options"].items() if name != "num_classes")
@@ -154,12 +172,14 @@ def page(said: dict[str, Any]) -> str:
         "\n\n".join(
             [
                 _HEAD,
-                f"Networks with the options {options}; {found['epochs']} epochs over {found['count']:,} scenes (seed {LEARN}), judged on "
-                f"{found['judged']:,} others (seed {JUDGE}), {found['seeds']} seeds side by side; measured on {said['date']} with torch "
+                f"Networks with the options {options}; {found['epochs']} epochs over {found['count']:,} scenes (seed "
+                f"{TRAINING_SEED}), judged on "
+                f"{found['judged']:,} others (seed {TEST_SEED}), {found['seeds']} seeds side by side; measured on "
+                f"{said['date']} with torch "
                 f"{said['torch']}, one thread. In brackets: 95 % Wilson intervals over the scenes; the untrained twins' mean.",
-                table(found),
+                result_table(found),
                 "```sh\npython -m experiments.stems --out runs/stems --figures docs/figures\n```",
-                _FIGURES.format(shown=SHOWN, seed=SEED),
+                _FIGURES.format(shown=SHOWN_LAYER, seed=SEED),
                 _TAIL,
             ]
         )
@@ -199,7 +219,7 @@ Behind 7 x 7 / 2:
 _TAIL = """## What this says, and what not
 
 - **Aliasing** is what the paper saw, and it is there: of an 11 x 11 / 4 filter half the energy lies above what the next grid carries,
-  of a 7 x 7 / 2 filter a fifth; of the answer to natural pictures 20 % and 5 %. At half the stride the large filters would fold 11 %.
+  of a 7 x 7 / 2 filter a fifth; of the answer to natural images 20 % and 5 %. At half the stride the large filters would fold 11 %.
 - 7 x 7 / 2 is right on 9 to 10 points more of the scenes, for 0.7 million multiply-adds more in the whole network. Kernel and stride
   changed together, as in the paper, so which of the two it is is not told.
 - **Dead filters** there are none, and the middle frequencies are not missing: both first layers hold far more energy there than in the
@@ -218,19 +238,19 @@ def main(arguments: list[str] | None = None) -> int:
         "--figures", type=Path, metavar="FOLDER", help="draw the filters of the first two rows into that folder"
     )
     parser.add_argument("--page", type=Path, metavar="JSON", help="print the page about that stems.json, and train nothing")
-    budgeted(parser, NETWORK)
+    add_budget_options(parser, NETWORK)
     given = parser.parse_args(arguments)
     try:
         if given.page is not None:
-            print(page(json.loads(given.page.read_text(encoding="utf-8"))), end="")
+            print(docs_page(json.loads(given.page.read_text(encoding="utf-8"))), end="")
             return 0
-        plan = within(given, NETWORK, "runs/stems")
-        found = stems(plan, given.out, given.seeds, rows=STEMS, cache=given.cache, figures=given.figures, told=say)
+        plan = recipe_within_budget(given, NETWORK, "runs/stems")
+        found = run_stems(plan, given.out, given.seeds, rows=STEMS, cache=given.cache, figures=given.figures, told=print_now)
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    keep(given.out / "stems.json", stems=found)
-    print(table(found))
+    write_result(given.out / "stems.json", stems=found)
+    print(result_table(found))
     return 0
 
 

@@ -19,21 +19,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from experiments.runs import Told, keep, right_share, say, trained
+from experiments.runs import Reporter, accuracy_text, print_now, train_network, write_result
 from microtome import networks
 from microtome.errors import BadOption, MicrotomeError
 from microtome.images.scenes import Controls, scene
-from microtome.numerics.graph.counts import parameters
-from microtome.training.data import JUDGE, LEARN, Series
-from microtome.training.loop import fresh, normalised
-from microtome.training.recipes import Recipe, recipe
+from microtome.numerics.graph.counts import count_parameters
+from microtome.training.data import TEST_SEED, TRAINING_SEED, SceneSeries
+from microtome.training.loop import fresh_network, normalise
+from microtome.training.recipes import TrainingRecipe, training_recipe
 
 Edits = tuple[str, ...]
-Way = Literal["free", "clipped"]
-WAYS: tuple[Way, ...] = ("free", "clipped")
+ContrastMode = Literal["free", "clipped"]
+CONTRAST_MODES: tuple[ContrastMode, ...] = ("free", "clipped")
 VARIANTS: tuple[Edits, ...] = ((), ("prelayernorm",), ("prelayernorm:reading=pixels",), ("gaussian_attention_bias",))
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-EASY = Controls(area=(0.15, 0.4), clutter=(0.0, 0.3))  # so little training teaches nothing on the usual scenes
+EASY_CONTROLS = Controls(area=(0.15, 0.4), clutter=(0.0, 0.3))  # so little training teaches nothing on the usual scenes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,20 +45,22 @@ class Budget:
     judged: int = 1000
     seeds: int = 3
 
-    def recipe(self, edits: Edits, seed: int) -> Recipe:
+    def recipe(self, edits: Edits, seed: int) -> TrainingRecipe:
         """The transformer's recipe without its teacher, within this budget."""
-        plain = replace(recipe("mini_deit"), teacher=None, batch=32, warmup=0.05, precision="32-true", decorrelated=True)
+        plain = replace(
+            training_recipe("mini_deit"), teacher=None, batch=32, warmup=0.05, precision="32-true", decorrelated=True
+        )
         return replace(plain, epochs=self.epochs, count=self.count, seed=seed, edits=edits)
 
 
-def easy(count: int, seed: int) -> Series:
+def easy_scenes(count: int, seed: int) -> SceneSeries:
     """The first `count` easy scenes of a seed: large objects, little clutter."""
-    drawn = [scene(index, seed=seed, controls=EASY) for index in range(count)]
+    drawn = [scene(index, seed=seed, controls=EASY_CONTROLS) for index in range(count)]
     labels = np.array([one.label for one in drawn], dtype=np.int64)
-    return Series(np.stack([one.pixels for one in drawn]), labels, np.array([one.facts["area"] for one in drawn]))
+    return SceneSeries(np.stack([one.pixels for one in drawn]), labels, np.array([one.facts["area"] for one in drawn]))
 
 
-def contrasted(x: Tensor, factor: float, way: Way) -> Tensor:
+def change_contrast(x: Tensor, factor: float, way: ContrastMode) -> Tensor:
     """Normalised pictures (image, rgb, row, col) with `factor` times the contrast about the mean colour.
 
     "free": as numbers go; "clipped": as a picture of 0 to 255 can show it.
@@ -69,25 +71,25 @@ def contrasted(x: Tensor, factor: float, way: Way) -> Tensor:
     return torch.minimum(torch.maximum(factor * x, -mean / std), (1 - mean) / std)
 
 
-def right(net: nn.Module, data: Series, factor: float, way: Way, batch: int = 250) -> int:
+def count_correct(net: nn.Module, data: SceneSeries, factor: float, way: ContrastMode, batch: int = 250) -> int:
     """How many of the scenes `net` (put into eval mode) names at that contrast."""
     net.eval()
     hits = 0
     with torch.inference_mode():
         for start in range(0, len(data), batch):
-            x = contrasted(normalised(torch.from_numpy(data.pixels[start : start + batch])), factor, way)
+            x = change_contrast(normalise(torch.from_numpy(data.pixels[start : start + batch])), factor, way)
             hits += int((net(x).argmax(1) == torch.from_numpy(data.labels[start : start + batch])).sum())
     return hits
 
 
-def experiment(
+def run_experiment(
     out: Path,
     budget: Budget,
     *,
     variants: Sequence[Edits] = VARIANTS,
-    learn: Series | None = None,
-    judge: Series | None = None,
-    told: Told | None = None,
+    learn: SceneSeries | None = None,
+    judge: SceneSeries | None = None,
+    told: Reporter | None = None,
 ) -> dict[str, Any]:
     """What the plain transformer and its edited selves can do after the same training, as plain JSON values.
 
@@ -95,19 +97,19 @@ def experiment(
 
     Raises: UnknownName, BadOption, Uneditable, CheckpointError, MissingExtra.
     """
-    learn = easy(budget.count, LEARN) if learn is None else learn
-    judge = easy(budget.judged, JUDGE) if judge is None else judge
+    learn = easy_scenes(budget.count, TRAINING_SEED) if learn is None else learn
+    judge = easy_scenes(budget.judged, TEST_SEED) if judge is None else judge
     rows: list[dict[str, Any]] = []
     for edits in variants:
-        scores: dict[str, list[list[int]]] = {way: [] for way in WAYS}
+        scores: dict[str, list[list[int]]] = {way: [] for way in CONTRAST_MODES}
         for seed in range(budget.seeds):
             plan = budget.recipe(edits, seed)
-            net = trained(plan, out / ("+".join(edits) or "plain") / f"seed-{seed}", learn)
-            for way in WAYS:
-                scores[way].append([right(net, judge, factor, way) for factor in FACTORS])
+            net = train_network(plan, out / ("+".join(edits) or "plain") / f"seed-{seed}", learn)
+            for way in CONTRAST_MODES:
+                scores[way].append([count_correct(net, judge, factor, way) for factor in FACTORS])
             if told is not None:
                 told(f"{' + '.join(edits) or 'plain'}, seed {seed}: {scores['free'][-1]} of {len(judge)} right at {FACTORS}")
-        size = parameters(fresh(budget.recipe(edits, 0)))
+        size = count_parameters(fresh_network(budget.recipe(edits, 0)))
         rows.append({"edits": list(edits), "parameters": size, "right": scores})
     return {
         "epochs": budget.epochs,
@@ -119,14 +121,14 @@ def experiment(
     }
 
 
-def table(found: dict[str, Any], way: Way) -> str:
+def result_table(found: dict[str, Any], way: ContrastMode) -> str:
     """Per cent right by contrast as a Markdown table: the mean over seeds, the lowest and highest seed behind it."""
     lines = ["| network | " + " | ".join(f"x {one:g}" for one in found["factors"]) + " |"]
     lines.append("|---|" + "---|" * len(found["factors"]))
     for row in found["rows"]:
         shares = 100 * np.array(row["right"][way], dtype=float) / found["judged"]  # (seed, factor)
         cells = [f"{one.mean():.1f} ({one.min():.1f}–{one.max():.1f})" for one in shares.T]
-        lines.append(f"| {_name(row)} | {' | '.join(cells)} |")
+        lines.append(f"| {_row_name(row)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -137,19 +139,19 @@ def seeds_table(found: dict[str, Any]) -> str:
     place = found["factors"].index(1.0)
     for row in found["rows"]:
         counts = [one[place] for one in row["right"]["free"]]
-        cells = [right_share(one, found["judged"]) for one in counts]
+        cells = [accuracy_text(one, found["judged"]) for one in counts]
         mean = 100 * sum(counts) / found["seeds"] / found["judged"]
-        lines.append(f"| {_name(row)} | {row['parameters']:,} | {' | '.join(cells)} | {mean:.1f} |")
+        lines.append(f"| {_row_name(row)} | {row['parameters']:,} | {' | '.join(cells)} | {mean:.1f} |")
     return "\n".join(lines)
 
 
-def page(said: dict[str, Any]) -> str:
+def docs_page(said: dict[str, Any]) -> str:
     """The page of the documentation that tells of a transformers.json."""
     found = said["transformers"]
     given = (
         f"Measured on {said['date']} with torch {said['torch']}, one thread: `mini_deit` without its teacher, {found['epochs']} epochs "
-        f"over {found['count']:,} easy scenes (large objects, little clutter; seed {LEARN}), {found['seeds']} seeds, judged on "
-        f"{found['judged']:,} others (seed {JUDGE})."
+        f"over {found['count']:,} easy scenes (large objects, little clutter; seed {TRAINING_SEED}), {found['seeds']} seeds, judged on "
+        f"{found['judged']:,} others (seed {TEST_SEED})."
     )
     call = f"--epochs {found['epochs']} --count {found['count']} --judged {found['judged']} --seeds {found['seeds']}"
     return "\n\n".join(
@@ -161,10 +163,10 @@ def page(said: dict[str, Any]) -> str:
             seeds_table(found),
             "## Contrast as numbers",
             "Normalised pictures multiplied by the factor, beyond 0 to 255 where they go there. Mean over the seeds (lowest–highest).",
-            table(found, "free"),
+            result_table(found, "free"),
             "## Contrast as pictures",
             "The same, clipped to 0 to 255, as a camera or a file would.",
-            table(found, "clipped"),
+            result_table(found, "clipped"),
             f"```sh\npython -m experiments.transformers {call} --out runs/transformers\n```",
             _TAIL,
         ]
@@ -183,22 +185,22 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         if given.page is not None:
-            print(page(json.loads(given.page.read_text(encoding="utf-8"))), end="")
+            print(docs_page(json.loads(given.page.read_text(encoding="utf-8"))), end="")
             return 0
         budget = Budget(epochs=given.epochs, count=given.count, judged=given.judged, seeds=given.seeds)
         if given.out is None or min(vars(budget).values()) < 1:
             raise BadOption("Name --out DIR, and at least one epoch, scene and seed: --out runs/transformers.")
         torch.set_num_threads(1)  # more would change the last bits of what is learnt
-        found = experiment(given.out, budget, told=say)
+        found = run_experiment(given.out, budget, told=print_now)
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    keep(given.out / "transformers.json", transformers=found)
-    print("\n\n".join([seeds_table(found), *(table(found, way) for way in WAYS)]))
+    write_result(given.out / "transformers.json", transformers=found)
+    print("\n\n".join([seeds_table(found), *(result_table(found, way) for way in CONTRAST_MODES)]))
     return 0
 
 
-def _name(row: dict[str, Any]) -> str:
+def _row_name(row: dict[str, Any]) -> str:
     return " + ".join(f"`{one}`" for one in row["edits"]) or "plain"
 
 

@@ -10,12 +10,12 @@ from microtome.analysis import build
 from microtome.edit import build as made_edit
 from microtome.errors import BadOption, UnknownName
 
-NAMES = list(catalog.entries())
+NAMES = list(catalog.analysis_entries())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_read_is_what_is_imported(name: str) -> None:
-    entry = catalog.entry(name)
+    entry = catalog.analysis_entry(name)
     kind = entry.load()
     assert kind.name() == name
     assert kind.__name__ == "".join(part.capitalize() for part in name.split("_"))
@@ -32,7 +32,7 @@ def test_read_is_what_is_imported(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_analysis_says_what_it_is(name: str) -> None:
-    entry = catalog.entry(name)
+    entry = catalog.analysis_entry(name)
     assert entry.summary.endswith(".")
     assert entry.source
     assert entry.title
@@ -46,9 +46,9 @@ def test_every_analysis_has_a_test_that_runs_the_common_suite(name: str) -> None
     assert "testing.check" in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", catalog.edits())
+@pytest.mark.parametrize("name", catalog.edit_entries())
 def test_an_edit_read_is_the_edit_imported(name: str) -> None:
-    entry = catalog.edit(name)
+    entry = catalog.edit_entry(name)
     kind = entry.load()
     assert kind.name() == name
     assert kind.__name__ == "".join(part.capitalize() for part in name.split("_"))
@@ -63,7 +63,7 @@ def test_an_edit_read_is_the_edit_imported(name: str) -> None:
         assert (one.low, one.high) == (fields[one.name].metadata["low"], fields[one.name].metadata["high"])
 
 
-@pytest.mark.parametrize("name", catalog.edits())
+@pytest.mark.parametrize("name", catalog.edit_entries())
 def test_every_edit_has_a_test_that_runs_the_law_of_edits(name: str) -> None:
     path = Path(__file__).parent / "edits" / f"test_{name}.py"
     assert path.is_file()
@@ -72,24 +72,24 @@ def test_every_edit_has_a_test_that_runs_the_law_of_edits(name: str) -> None:
 
 def test_unknown_names() -> None:
     with pytest.raises(UnknownName, match="'similarity'.*microtome list"):
-        catalog.entry("similarty")
+        catalog.analysis_entry("similarty")
     with pytest.raises(UnknownName, match="no edit 'squeeze'.*'squeeze_excitation'.*microtome list"):
-        catalog.edit("squeeze")
+        catalog.edit_entry("squeeze")
     with pytest.raises(UnknownName, match="no option 'att'.*'at'"):
-        build(catalog.entry("similarity").load(), {"att": "x"})
+        build(catalog.analysis_entry("similarity").load(), {"att": "x"})
 
 
 def test_options_are_checked_and_coerced() -> None:
-    compare = catalog.entry("compare").load()
+    compare = catalog.analysis_entry("compare").load()
     with pytest.raises(BadOption, match="price is 'tme'; it takes time, size, operations.*'time'"):
         compare(price="tme")
-    cost = catalog.entry("cost").load()
+    cost = catalog.analysis_entry("cost").load()
     with pytest.raises(BadOption, match="takes a value of type int"):
         cost(batch="many")
     with pytest.raises(BadOption, match="it takes 1 to 1024"):
         cost(batch=0)
     assert cost(batch="8").batch == 8
-    assert catalog.entry("similarity").load()(at="a, b").at == ("a", "b")
+    assert catalog.analysis_entry("similarity").load()(at="a, b").at == ("a", "b")
 
 
 def test_public_surface() -> None:

@@ -12,9 +12,9 @@ def test_the_drawn_tree_is_the_real_one() -> None:
 
 
 def test_nearest() -> None:
-    assert errors.nearest("resnet5O", ["resnet50", "vgg19", "resnet18"])[0] == "resnet50"
-    assert errors.nearest("LAYER4", ["layer4", "layer3"])[0] == "layer4"
-    assert errors.nearest("zzzz", ["layer4"]) == []
+    assert errors.nearest_names("resnet5O", ["resnet50", "vgg19", "resnet18"])[0] == "resnet50"
+    assert errors.nearest_names("LAYER4", ["layer4", "layer3"])[0] == "layer4"
+    assert errors.nearest_names("zzzz", ["layer4"]) == []
 
 
 def test_did_you_mean() -> None:

@@ -11,11 +11,11 @@ from torch import nn
 import microtome as mt
 from microtome import testing
 from microtome.instruments.perturbation import perturber
-from microtome.instruments.perturbation.patches import Patch, spans
+from microtome.instruments.perturbation.patches import Patch, patch_spans
 from microtome.instruments.perturbation.perturber import Perturber
-from microtome.instruments.perturbation.planning import planned
-from microtome.instruments.perturbation.windows import reachable
-from microtome.instruments.perturbation.winograd import UNITS
+from microtome.instruments.perturbation.planning import cheapest_plan
+from microtome.instruments.perturbation.windows import reachable_nodes
+from microtome.instruments.perturbation.winograd import MIN_UNITS
 
 NETS = {
     "microtome:mini_vgg": (64, {}, "windows"),
@@ -34,8 +34,8 @@ NETS = {
 
 @pytest.fixture(autouse=True)
 def _always(monkeypatch):
-    monkeypatch.setattr(perturber, "PREPARED", 1e-9)
-    monkeypatch.setattr(perturber, "PASSES", -1e9)
+    monkeypatch.setattr(perturber, "MIN_PREPARED_COST", 1e-9)
+    monkeypatch.setattr(perturber, "PREPARATION_PASSES", -1e9)
 
 
 def given(specimen, size, images=2, seed=0):
@@ -97,12 +97,12 @@ def test_equals_the_plain_loop(name):
         assert engine.why and engine.plan is None
         return
     assert engine.why == "" and engine.plan is not None and engine.tape is not None
-    assert (reachable(engine.tape) > 0) == (how == "windows")
-    for cut in {1, reachable(engine.tape) // 2, reachable(engine.tape)} - {0}:  # wherever it might have cut
+    assert (reachable_nodes(engine.tape) > 0) == (how == "windows")
+    for cut in {1, reachable_nodes(engine.tape) // 2, reachable_nodes(engine.tape)} - {0}:  # wherever it might have cut
         if how == "windows":
-            plan = planned(engine.tape, cut, spans(asked), cut)
+            plan = cheapest_plan(engine.tape, cut, patch_spans(asked), cut)
             assert plan.cut == cut and plan.groups
-            equal(engine._swept(engine.tape, plan, asked, units), loop.responses(asked, units))
+            equal(engine._sweep(engine.tape, plan, asked, units), loop.responses(asked, units))
 
 
 class Awkward(nn.Module):
@@ -140,13 +140,13 @@ def test_every_cut_of_an_awkward_network():
     asked, units = patches(x, seed=2, count=11), torch.tensor([1, 0, 7])
     known = loop.responses(asked, units)
     equal(engine.responses(asked, units), known)
-    last = reachable(engine.tape)
+    last = reachable_nodes(engine.tape)
     names = [node.name for node in engine.tape.nodes]
     assert names[last] == "mean"  # all before it can be cut
     assert "native_batch_norm" not in names  # folded
     for cut in range(1, last + 1):
-        plan = planned(engine.tape, last, spans(asked), cut)
-        equal(engine._swept(engine.tape, plan, asked, units), known)
+        plan = cheapest_plan(engine.tape, last, patch_spans(asked), cut)
+        equal(engine._sweep(engine.tape, plan, asked, units), known)
     again = engine.responses(asked, units)
     assert torch.equal(again.scores, engine.responses(asked, units).scores)
 
@@ -156,9 +156,9 @@ class Wide(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, UNITS, 3, padding=1)
-        self.one, self.two = nn.Conv2d(UNITS, UNITS, 3, padding=1), nn.Conv2d(UNITS, UNITS, 3)
-        self.head = nn.Linear(UNITS, 5)
+        self.stem = nn.Conv2d(3, MIN_UNITS, 3, padding=1)
+        self.one, self.two = nn.Conv2d(MIN_UNITS, MIN_UNITS, 3, padding=1), nn.Conv2d(MIN_UNITS, MIN_UNITS, 3)
+        self.head = nn.Linear(MIN_UNITS, 5)
 
     def forward(self, x):
         x = F.relu(self.stem(x))
@@ -235,7 +235,7 @@ def test_small_work_is_not_prepared(net, monkeypatch):
 
 
 def test_where_too_little_is_left_out_the_network_runs_as_it_is(net, monkeypatch):
-    monkeypatch.setattr(perturber, "PASSES", 5.0)
+    monkeypatch.setattr(perturber, "PREPARATION_PASSES", 5.0)
     worker = net.on("cpu")
     x = given(worker, 32)
     engine = Perturber(worker, x, count=100)
@@ -246,7 +246,7 @@ def test_where_too_little_is_left_out_the_network_runs_as_it_is(net, monkeypatch
 
 
 def test_one_pass_tells_that_nothing_can_be_left_out(net, monkeypatch):
-    monkeypatch.setattr(perturber, "PASSES", 5.0)
+    monkeypatch.setattr(perturber, "PREPARATION_PASSES", 5.0)
     worker = net.on("cpu")
     assert worker.layers  # traced before
     passed = []
@@ -259,14 +259,14 @@ def test_one_pass_tells_that_nothing_can_be_left_out(net, monkeypatch):
 
 def test_what_comes_after_a_layer_norm_is_never_cut_so_nothing_is_written_down(monkeypatch):
     """The stem before the norm holds under 1 % of the work; behind a batch norm, which is no hindrance, the rest is there to be cut."""
-    monkeypatch.setattr(perturber, "PASSES", 5.0)
+    monkeypatch.setattr(perturber, "PREPARATION_PASSES", 5.0)
     stem, rest = nn.Conv2d(3, 4, 4, 4), [nn.Conv2d(4, 64, 3, padding=1), nn.Conv2d(64, 64, 3, padding=1)]
     end = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2)]
     for norm, why in ((nn.GroupNorm(1, 4), "too little can be left out"), (nn.BatchNorm2d(4), "")):
         specimen = mt.open(nn.Sequential(stem, norm, *rest, *end), recipe={"size": 32}).on("cpu")
         assert Perturber(specimen, torch.zeros(1, 3, 32, 32), count=49).why == why
     with pytest.raises(AssertionError):  # the layers of its kind that are named are those that windows do not pass
-        assert reachable(
+        assert reachable_nodes(
             perturber.Recording(nn.GroupNorm(1, 3), torch.zeros(1, 3, 4, 4), lambda each: nullcontext(), print).draft
         )
 
@@ -276,7 +276,7 @@ def test_pictures_are_shared_out_where_clean_maps_need_much_memory(net, monkeypa
     x = given(worker, 32, images=3)
     asked, units = patches(x, count=9), torch.tensor([0, 3, 5])
     whole = Perturber(worker, x, "blocks.0", count=100).responses(asked, units)
-    monkeypatch.setattr(perturber, "KEPT", 1.0)
+    monkeypatch.setattr(perturber, "MAX_CLEAN_BYTES", 1.0)
     shared = Perturber(worker, x, "blocks.0", count=100)
     equal(shared.responses(asked, units), whole, 1e-6)
     assert [len(one) for one in shared._shares(asked)] == [3, 3, 3]

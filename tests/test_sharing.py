@@ -38,13 +38,13 @@ def grams(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     from microtome.numerics.statistics import cka
 
     made: list[int] = []
-    plain = cka.gram
+    plain = cka.gram_matrix
 
     def counted(features: torch.Tensor) -> torch.Tensor:
         made.append(len(features))
         return plain(features)
 
-    monkeypatch.setattr(cka, "gram", counted)
+    monkeypatch.setattr(cka, "gram_matrix", counted)
     return made
 
 

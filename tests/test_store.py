@@ -22,7 +22,7 @@ def test_slug() -> None:
 
 
 def test_fresh_only_for_the_same_key(tmp_path: Path) -> None:
-    store = Store.opened(tmp_path)
+    store = Store.create(tmp_path)
     store.save(finding("k1"))
     assert store.fresh("timm:net/1", "cost", "k1") is not None
     assert store.fresh("timm:net/1", "cost", "k2") is None
@@ -30,14 +30,14 @@ def test_fresh_only_for_the_same_key(tmp_path: Path) -> None:
 
 
 def test_a_damaged_finding_is_not_fresh(tmp_path: Path) -> None:
-    store = Store.opened(tmp_path)
+    store = Store.create(tmp_path)
     folder = store.save(finding("k1"))
     (folder / ARRAYS).write_bytes(b"")
     assert store.fresh("timm:net/1", "cost", "k1") is None
 
 
 def test_current_is_what_the_run_says_or_else_the_newest(tmp_path: Path) -> None:
-    store = Store.opened(tmp_path)
+    store = Store.create(tmp_path)
     old, new = store.save(finding("k1", "2026-01-01")), store.save(finding("k2", "2026-02-01"))
     assert store.current() == [new]
     store.write_run({"findings": [str(old.relative_to(tmp_path)), "gone/away/k"]})
@@ -45,9 +45,9 @@ def test_current_is_what_the_run_says_or_else_the_newest(tmp_path: Path) -> None
 
 
 def test_leftovers_are_swept_when_opened_for_writing(tmp_path: Path) -> None:
-    Store.opened(tmp_path).save(finding("k1"))
+    Store.create(tmp_path).save(finding("k1"))
     (tmp_path / "timm-net-1" / "cost" / ".writing-abc").mkdir()
-    store = Store.opened(tmp_path)
+    store = Store.create(tmp_path)
     assert not (tmp_path / "timm-net-1" / "cost" / ".writing-abc").exists()
     assert len(list(store.folders())) == 1
 
@@ -55,11 +55,11 @@ def test_leftovers_are_swept_when_opened_for_writing(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(FindingError, match="cannot hold results.*--out DIR"):
-        Store.opened(tmp_path / "file")
+        Store.create(tmp_path / "file")
 
 
 def test_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store.opened(tmp_path)
+    store = Store.create(tmp_path)
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, os.strerror(28))
@@ -70,7 +70,7 @@ def test_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_broken_run_json(tmp_path: Path) -> None:
-    store = Store.opened(tmp_path)
+    store = Store.create(tmp_path)
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(FindingError, match="delete it"):
         store.run()

@@ -13,6 +13,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analysis import Analysis, option
 from microtome.finding import array
+from microtome.key_numbers import KeyNumber
 from microtome.panels import Bars
 from microtome.testing import BrokenContract
 
@@ -32,13 +33,19 @@ class Faulty(Analysis):
         number = np.random.default_rng().random() if self.fault == "is random" else 1.0
         return {"value": array([number], ("layer",), "1", {"layer": ["one"]}, "value")}
 
-    def panels(self, found: Any) -> Any:
+    def key_numbers(self, finding: Any) -> Any:
+        names = ["value"] if self.fault == "has one key number" else ["value", "value again"]
+        return [KeyNumber(name=name, value=float(finding["value"].values[0])) for name in names]
+
+    def panels(self, finding: Any) -> Any:
         return [] if self.fault == "shows nothing" else [Bars(title="Value", y=("value",), x="layer")]
 
-    def line(self, found: Any) -> str:
-        return {"tells nan": "It is nan of 3.", "tells no number": "It is so."}.get(self.fault, "It is 1 of 1.")
+    def headline(self, finding: Any) -> str:
+        return {"tells nan": "It is nan of 3.", "tells no number": "It is so.", "talks": f"{20 * 'So '}it is 1."}.get(
+            self.fault, "It is 1 of 1."
+        )
 
-    def caveats(self, found: Any) -> Any:
+    def caveats(self, finding: Any) -> Any:
         return []
 
 
@@ -55,7 +62,7 @@ class _OnTheOriginal:
 
     def __init__(self, fault: str, original: Any) -> None:
         self._inner, self._original = Faulty(fault=fault), original
-        self.needs = "images"
+        self.needs, self.reproducible = "images", True
 
     def name(self) -> str:
         return "faulty"

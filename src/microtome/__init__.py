@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from microtome.specimen import Specimen as Specimen
 
 
-_PLACES = {
+_HOMES = {
     "open": "microtome.opening.opening",
     "Specimen": "microtome.specimen",
     "Recipe": "microtome.specimen",
@@ -35,7 +35,7 @@ _PLACES = {
     "analyze": "microtome.runner",
     "param_groups": "microtome.instruments.weight_decay",
 }
-_ROOMS = ("analyses", "edits", "networks", "numerics")
+_SUBPACKAGES = ("analyses", "edits", "networks", "numerics")
 __all__ = [
     "Finding",
     "Images",
@@ -54,9 +54,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return getattr(importlib.import_module(_PLACES[name]), name)
-    if name in _ROOMS:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _SUBPACKAGES:
         return importlib.import_module(f"microtome.{name}")
     raise AttributeError(f"module 'microtome' has no attribute '{name}'; it has {', '.join(__all__)}")
 

@@ -53,6 +53,9 @@ class Analysis(ABC):
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = ""
     revision: ClassVar[int] = 1  # raised whenever the numbers change: older findings are then stale
+    command: ClassVar[str] = (
+        ""  # "module:function" that changes the command of this analysis, where it has more than its options
+    )
     reproducible: ClassVar[bool] = True  # False where the numbers are times, which differ from run to run
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -129,7 +132,7 @@ class Analysis(ABC):
     def conclude(self, measured: "Arrays | Measurement", source: Mapping[str, Any]) -> Finding:
         """The finding of a measurement, with its key numbers, headline, panels and caveats; `source` is its origin."""
         measurement = measured if isinstance(measured, Measurement) else Measurement(measured)
-        text = prose.read(sys.modules[type(self).__module__].__doc__)
+        text = prose.read_docstring(sys.modules[type(self).__module__].__doc__)
         bare = Finding(
             analysis=self.name(),
             arrays=dict(measurement.arrays),

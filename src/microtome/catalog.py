@@ -8,20 +8,18 @@ analysis or an edit with an entry point in the group `microtome.analyses` or `mi
 import ast
 import functools
 import importlib
-import importlib.metadata
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from microtome import prose
+from microtome import plugins, prose
 from microtome.errors import UnknownName, did_you_mean
 
-GROUP = "microtome.analyses"
-EDITS = "microtome.edits"
-KINDS = ("Analysis", "Census", "Collation")
-E = TypeVar("E")
+ENTRY_POINT_GROUP = "microtome.analyses"
+EDIT_GROUP = "microtome.edits"
+BASE_CLASSES = ("Analysis", "Census", "Collation")
+AnyEntry = TypeVar("AnyEntry")
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ class Entry:
     needs: str
     question: str
     with_twin: bool
+    command: str
     options: tuple[OptionCard, ...]
 
     def load(self) -> Any:
@@ -78,75 +77,108 @@ class EditEntry:
 
 
 @functools.cache
-def entries() -> dict[str, Entry]:
-    """Every analysis by name, our own first, then those of installed packages."""
-    return _found(GROUP, _read)
+def analysis_entries() -> dict[str, Entry]:
+    """Every analysis by name, our own first, then those of installed packages that can be read."""
+    own = _own(ENTRY_POINT_GROUP, _read_analysis_file)
+    return own | plugins.read_plugins(ENTRY_POINT_GROUP, _read_analysis_file, set(own))[0]
 
 
 @functools.cache
-def edits() -> dict[str, EditEntry]:
-    """Every edit by name, our own first, then those of installed packages."""
-    return _found(EDITS, _read_edit)
+def edit_entries() -> dict[str, EditEntry]:
+    """Every edit by name, our own first, then those of installed packages that can be read."""
+    own = _own(EDIT_GROUP, _read_edit_file)
+    return own | plugins.read_plugins(EDIT_GROUP, _read_edit_file, set(own))[0]
 
 
-def _found(group: str, read: Callable[[Path, str], E | None]) -> dict[str, E]:
-    """What the files of one folder of ours hold, by stem, then what other packages announce for the group of that name."""
+@functools.cache
+def broken_plugins() -> tuple[plugins.BrokenPlugin, ...]:
+    """The plug-ins that cannot be read, each with its package, the reason and the remedy."""
+    analyses = plugins.read_plugins(ENTRY_POINT_GROUP, _read_analysis_file, set(_own(ENTRY_POINT_GROUP, _read_analysis_file)))
+    edits = plugins.read_plugins(EDIT_GROUP, _read_edit_file, set(_own(EDIT_GROUP, _read_edit_file)))
+    return (*analyses[1], *edits[1])
+
+
+def unusable_plugins() -> list[plugins.BrokenPlugin]:
+    """The plug-ins that cannot be read, imported or made with their defaults; imports those of other packages."""
+    listed = list(broken_plugins())
+    for name in plugin_names():
+        found = analysis_entries().get(name) or edit_entries()[name]
+        try:
+            found.load()()
+        except Exception as error:  # whatever a foreign module does when it is imported
+            package, reason = plugins.package_named(name), plugins.describe_error(error)
+            listed.append(plugins.BrokenPlugin(name, package, reason, f"Mend {found.module}, or uninstall the package."))
+    return listed
+
+
+def plugin_names() -> list[str]:
+    """The names of the analyses and edits of other packages."""
+    own = set(_own(ENTRY_POINT_GROUP, _read_analysis_file)) | set(_own(EDIT_GROUP, _read_edit_file))
+    return [name for name in (*analysis_entries(), *edit_entries()) if name not in own]
+
+
+def _own(group: str, read: Callable[[Path, str], AnyEntry | None]) -> dict[str, AnyEntry]:
+    """What the files of one folder of ours hold, by stem: NAME.py, or NAME/NAME.py."""
     folder = Path(__file__).parent / group.rpartition(".")[2]
     files = {path.stem: (path, f"{group}.{path.stem}") for path in folder.glob("[a-z]*.py")}
     files |= {
         path.stem: (path, f"{group}.{path.stem}.{path.stem}") for path in folder.glob("*/*.py") if path.stem == path.parent.name
     }
-    found = {name: entry for name, place in sorted(files.items()) if (entry := read(*place))}
-    for point in importlib.metadata.entry_points(group=group):
-        spec = importlib.util.find_spec(point.module)
-        if point.name not in found and spec is not None and spec.origin and (entry := read(Path(spec.origin), point.module)):
-            found[point.name] = entry
-    return found
+    return {name: entry for name, place in sorted(files.items()) if (entry := read(*place))}
 
 
-def entry(name: str) -> Entry:
+def analysis_entry(name: str) -> Entry:
     """The analysis of that name.
 
     Raises:
         UnknownName: there is none; the nearest is named.
     """
-    known = entries()
+    known = analysis_entries()
     if name not in known:
-        raise UnknownName(f"There is no analysis '{name}'.{did_you_mean(name, known)} List them: microtome list")
+        raise UnknownName(
+            f"There is no analysis '{name}'.{_refused(name)}{did_you_mean(name, known)} List them: microtome list"
+        )
     return known[name]
 
 
-def edit(name: str) -> EditEntry:
+def edit_entry(name: str) -> EditEntry:
     """The edit of that name.
 
     Raises:
         UnknownName: there is none; the nearest is named.
     """
-    known = edits()
+    known = edit_entries()
     if name not in known:
-        raise UnknownName(f"There is no edit '{name}'.{did_you_mean(name, known)} List them: microtome list")
+        raise UnknownName(f"There is no edit '{name}'.{_refused(name)}{did_you_mean(name, known)} List them: microtome list")
     return known[name]
 
 
-def _read_edit(path: Path, module: str) -> EditEntry | None:
+def _refused(name: str) -> str:
+    """A clause about a plug-in of that name that cannot be read, or an empty text."""
+    return next((f" {plugin.text}" for plugin in broken_plugins() if plugin.name == name), "")
+
+
+def _read_edit_file(path: Path, module: str) -> EditEntry | None:
     """The entry of one edit file, or None where the file holds no edit."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and any(_base_name(base) == "Edit" for base in node.bases):
-            told = prose.read(ast.get_docstring(tree, clean=False))
-            title = str(_constants(node).get("title") or path.stem.replace("_", " ").capitalize())
-            return EditEntry(path.stem, module, node.name, title, told.summary, told.body, told.source, tuple(_options(node)))
+            told = prose.read_docstring(ast.get_docstring(tree, clean=False))
+            title = str(_class_constants(node).get("title") or path.stem.replace("_", " ").capitalize())
+            options = tuple(_option_cards(node, _class_constants(tree)))
+            return EditEntry(path.stem, module, node.name, title, told.summary, told.body, told.source, options)
     return None
 
 
-def _read(path: Path, module: str) -> Entry | None:
+def _read_analysis_file(path: Path, module: str) -> Entry | None:
     """The entry of one analysis file, or None where the file holds no analysis."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    constants = _class_constants(tree)
     for node in tree.body:
-        kind = next((name for base in getattr(node, "bases", ()) if (name := _base_name(base)) in KINDS), None)
+        kind = next((name for base in getattr(node, "bases", ()) if (name := _base_name(base)) in BASE_CLASSES), None)
         if isinstance(node, ast.ClassDef) and kind:
-            told = prose.read(ast.get_docstring(tree, clean=False))
-            said = _constants(node)
+            told = prose.read_docstring(ast.get_docstring(tree, clean=False))
+            said = _class_constants(node)
             return Entry(
                 name=path.stem,
                 module=module,
@@ -159,7 +191,8 @@ def _read(path: Path, module: str) -> Entry | None:
                 needs=str(said.get("needs", "findings" if kind == "Collation" else "images")),
                 question=str(said.get("question", "understand")),
                 with_twin=bool(said.get("with_twin", False)),
-                options=tuple(_options(node)),
+                command=str(said.get("command", "")),
+                options=tuple(_option_cards(node, constants)),
             )
     return None
 
@@ -171,8 +204,8 @@ def _base_name(base: ast.expr) -> str:
     return base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
 
 
-def _constants(node: ast.ClassDef) -> dict[str, Any]:
-    """Class variables whose values are literals."""
+def _class_constants(node: ast.ClassDef | ast.Module) -> dict[str, Any]:
+    """Variables of a class or module whose values are literals."""
     said: dict[str, Any] = {}
     for line in node.body:
         targets = [line.target] if isinstance(line, ast.AnnAssign) else line.targets if isinstance(line, ast.Assign) else []
@@ -182,27 +215,45 @@ def _constants(node: ast.ClassDef) -> dict[str, Any]:
     return said
 
 
-def _options(node: ast.ClassDef) -> list[OptionCard]:
-    """The fields declared by `option(default, help, low=…, high=…)`."""
+def _option_cards(node: ast.ClassDef, constants: dict[str, Any]) -> list[OptionCard]:
+    """The fields declared by `option(default, help, low=…, high=…)`; `constants` are those of the module.
+
+    Raises:
+        ValueError: a value that is neither a literal nor a constant of the module.
+    """
     cards: list[OptionCard] = []
     for line in node.body:
         if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(line.value, ast.Call)):
             continue
         call = line.value
-        if not (isinstance(call.func, ast.Name) and call.func.id == "option"):
+        if _base_name(call.func) != "option":
             continue
-        words = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
-        values = [ast.literal_eval(value) for value in call.args]
+        words = {word.arg: _literal(word.value, constants) for word in call.keywords if word.arg}
+        values = [_literal(value, constants) for value in call.args]
         default = values[0] if values else words.get("default")
         help_ = values[1] if len(values) > 1 else words.get("help", "")
         written = ast.unparse(line.annotation)
         cards.append(
-            OptionCard(line.target.id, written, default, help_, words.get("low"), words.get("high"), _choices(line.annotation))
+            OptionCard(
+                line.target.id, written, default, help_, words.get("low"), words.get("high"), _literal_choices(line.annotation)
+            )
         )
     return cards
 
 
-def _choices(annotation: ast.expr) -> tuple[str, ...]:
+def _literal(node: ast.expr, constants: dict[str, Any]) -> Any:
+    if isinstance(node, ast.Name) and node.id in constants:
+        return constants[node.id]
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        written = ast.unparse(node)
+        raise ValueError(
+            f"'{written}' is neither a literal nor a constant of the file, which an option's default must be"
+        ) from None
+
+
+def _literal_choices(annotation: ast.expr) -> tuple[str, ...]:
     """What a `Literal[...]` annotation, alone or inside a tuple, allows."""
     for node in ast.walk(annotation):
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal":

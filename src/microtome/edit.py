@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from microtome import catalog, options
 from microtome.errors import BadOption, SpecimenError, Uneditable
-from microtome.numerics.graph.counts import multiply_adds, parameters
+from microtome.numerics.graph.counts import count_multiply_adds, count_parameters
 from microtome.options import option
 from microtome.specimen import Recipe, Specimen, first_tensor
 from microtome.specimen.families import structural_family
 from microtome.specimen.specimen import Change
-from microtome.specimen.tracing import example
-from microtome.specimen.twins import Maker, seeded
+from microtome.specimen.tracing import example_input
+from microtome.specimen.twins import Maker, seed_generators
 
 SEED = 0  # where the random numbers of new layers start; the untrained twin has its own
 
@@ -118,7 +118,7 @@ class Edit(ABC):
         if edited.digest() == specimen.digest():
             raise Uneditable(f"{self.name()} of {specimen.name} changes nothing.")
         try:
-            after = multiply_adds(net, _grey(edited))
+            after = count_multiply_adds(net, _grey(edited))
         except (RuntimeError, ValueError, TypeError, IndexError) as error:  # what a network raises that does not fit together
             said = str(error).strip().splitlines()
             raise Uneditable(
@@ -126,7 +126,10 @@ class Edit(ABC):
             ) from error
         if broken := _broken(preserved, specimen, edited):
             raise Uneditable(f"{self.name()} of {specimen.name} {broken}")
-        counts = (parameters(specimen.net), parameters(net)), (multiply_adds(specimen.net, _grey(specimen)), after)
+        counts = (
+            (count_parameters(specimen.net), count_parameters(net)),
+            (count_multiply_adds(specimen.net, _grey(specimen)), after),
+        )
         change = Change(chosen.name(), _plain(chosen), _line(chosen, did, preserved, *counts), preserved.how, *counts)
         return replace(edited, edits=(*specimen.edits, change), remarks=(*specimen.remarks, f"Edited: {change.line}"))
 
@@ -161,7 +164,7 @@ def parse(word: str) -> Edit:
         BadOption: a value that it does not take.
     """
     name, _, rest = word.partition(":")
-    entry = catalog.edit(name.strip().replace("-", "_"))
+    entry = catalog.edit_entry(name.strip().replace("-", "_"))
     told: dict[str, str] = {}
     last = ""
     for part in filter(None, (each.strip() for each in rest.split(","))):
@@ -175,7 +178,7 @@ def parse(word: str) -> Edit:
 
 def build(name: str, said: Mapping[str, Any]) -> Edit:
     """The edit of that name with these options, as texts or values. Raises UnknownName or BadOption."""
-    kind = cast(type[Edit], catalog.edit(name).load())
+    kind = cast(type[Edit], catalog.edit_entry(name).load())
     return options.build(kind, kind.name(), said)
 
 
@@ -200,7 +203,7 @@ def rebuild(specimen: Specimen, records: Sequence[Mapping[str, Any]]) -> Specime
 
 
 def replace_module(net: nn.Module, path: str, module: nn.Module) -> None:
-    """Nothing; the module at `path` of `net` is replaced in place."""
+    """Replace the module at `path` of `net` in place."""
     parent, _, name = path.rpartition(".")
     setattr(net.get_submodule(parent), name, module)
 
@@ -208,7 +211,7 @@ def replace_module(net: nn.Module, path: str, module: nn.Module) -> None:
 def _operated(edit: Edit, specimen: Specimen, seed: int) -> tuple[nn.Module, str]:
     """A changed copy of the specimen's network, in eval mode, and what was done."""
     net = copy.deepcopy(specimen.net)
-    with seeded(seed):
+    with seed_generators(seed):
         did = edit.operate(net, specimen)
     kinds = {parameter.dtype for parameter in specimen.net.parameters() if parameter.is_floating_point()}
     net = (
@@ -280,8 +283,8 @@ def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
     """In what the copy breaks the promise to preserve the function, on two pictures of noise; empty where it keeps it."""
     if kept.how == "no" or specimen.recipe.size != edited.recipe.size:
         return ""
-    x = example(specimen.net, specimen.recipe)
-    one, two = (_answer(each, x, 0) for each in (specimen, edited))
+    x = example_input(specimen.net, specimen.recipe)
+    one, two = (_predicted_score(each, x, 0) for each in (specimen, edited))
     if one is None or two is None or one.shape != two.shape or not bool(torch.isfinite(one).all()):
         return (
             "" if one is not None and two is not None and one.shape == two.shape else "does not give what the original gives."
@@ -290,7 +293,7 @@ def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
     finest = 0.0 if kept.within == 0 else max(kept.within, 8 * torch.finfo(one.dtype).eps)
     if gap <= finest * max(spread, float(one.abs().max())):
         return ""
-    again = _answer(specimen, x, 1)
+    again = _predicted_score(specimen, x, 1)
     if again is not None and not torch.equal(one, again):
         return (
             "cannot be held to its promise: the network answers by chance, for the same picture each time otherwise (MT303?)."
@@ -298,9 +301,9 @@ def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
     return f"should preserve the function {kept.how}, but outputs for noise differ by {gap:.3g}: a fault of this edit, please report it."
 
 
-def _answer(specimen: Specimen, x: Tensor, seed: int) -> Tensor | None:
+def _predicted_score(specimen: Specimen, x: Tensor, seed: int) -> Tensor | None:
     """What the network gives, with chance under a seed: some drop in evaluation as well."""
-    with seeded(seed):
+    with seed_generators(seed):
         return first_tensor(specimen.run(x))
 
 

@@ -74,7 +74,7 @@ class WatchError(MicrotomeError):
     """A watched layer was never reached, or no gradient reaches it."""
 
 
-def nearest(given: str, choices: Iterable[str], count: int = 3) -> list[str]:
+def nearest_names(given: str, choices: Iterable[str], count: int = 3) -> list[str]:
     """The `count` choices spelt most like `given`, best first; empty where nothing comes near."""
     pool = list(dict.fromkeys(choices))
     lowered = {choice.lower(): choice for choice in reversed(pool)}
@@ -88,7 +88,7 @@ def nearest(given: str, choices: Iterable[str], count: int = 3) -> list[str]:
 def did_you_mean(given: str, choices: Iterable[str]) -> str:
     """A clause for the end of a message: ` Did you mean 'x'?`, or what exists when nothing is near."""
     pool = list(choices)
-    close = nearest(given, pool)
+    close = nearest_names(given, pool)
     if close:
         return " Did you mean " + " or ".join(f"'{name}'" for name in close) + "?"
     if 0 < len(pool) <= 12:

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save
 
 from microtome.errors import FindingError, UnknownName, did_you_mean
 from microtome.key_numbers import KeyNumber
-from microtome.panels import Panel, as_json, from_json
+from microtome.panels import Panel, panel_from_json, panel_to_json
 
 FORMAT = 2  # 1 had a "line" instead of the headline, and no key numbers
 ARRAYS = "arrays.safetensors"
@@ -168,9 +168,9 @@ class Finding:
         Raises:
             UnknownName: no panel of that title or position.
         """
-        from microtome.figures import draw  # matplotlib only when a figure is asked for
+        from microtome.figures import draw_panel  # matplotlib only when a figure is asked for
 
-        return draw(self.arrays, self._panel(panel))
+        return draw_panel(self.arrays, self._panel(panel))
 
     def _panel(self, wanted: int | str | None) -> Panel:
         """The panel of that position or title, the first by default."""
@@ -223,7 +223,7 @@ class Finding:
             "headline": self.headline,
             "key_numbers": [number.json() for number in self.key_numbers],
             "caveats": list(self.caveats),
-            "panels": [as_json(panel) for panel in self.panels],
+            "panels": [panel_to_json(panel) for panel in self.panels],
             "arrays": {name: _described(array) for name, array in self.arrays.items()},
             "origin": plain(self.origin),
             "dimensions": sorted({str(dim).rstrip("_") for array in self.arrays.values() for dim in array.dims} - DIMENSIONS),
@@ -254,7 +254,7 @@ class Finding:
         return cls(
             analysis=said["analysis"],
             arrays=arrays,
-            panels=tuple(from_json(one) for one in said["panels"]),
+            panels=tuple(panel_from_json(one) for one in said["panels"]),
             key_numbers=tuple(KeyNumber.from_json(number) for number in said.get("key_numbers", ())),
             headline=said["headline"] if "headline" in said else said["line"],
             caveats=tuple(said["caveats"]),

@@ -144,20 +144,20 @@ class Overlay(Panel):
     extent: str = ""
 
 
-KINDS: dict[str, type[Panel]] = {kind.kind: kind for kind in (Curve, Bars, Hist, Heat, Grid, Scatter, Table, Overlay)}
+PANEL_KINDS: dict[str, type[Panel]] = {kind.kind: kind for kind in (Curve, Bars, Hist, Heat, Grid, Scatter, Table, Overlay)}
 
 
-def as_json(panel: Panel) -> dict[str, Any]:
+def panel_to_json(panel: Panel) -> dict[str, Any]:
     """The panel as plain JSON values, with its kind."""
     return {"kind": panel.kind, **asdict(panel)}
 
 
-def from_json(said: dict[str, Any]) -> Panel:
-    """The panel that `as_json` wrote; unknown fields of newer versions are ignored.
+def panel_from_json(said: dict[str, Any]) -> Panel:
+    """The panel that `panel_to_json` wrote; unknown fields of newer versions are ignored.
 
     Raises:
-        KeyError: the kind is not one of `KINDS`.
+        KeyError: the kind is not one of `PANEL_KINDS`.
     """
-    kind = KINDS[said["kind"]]
+    kind = PANEL_KINDS[said["kind"]]
     known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
     return kind(**{field.name: known[field.name] for field in fields(kind) if field.name in known})

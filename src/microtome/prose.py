@@ -14,7 +14,7 @@ class Prose:
     source: str
 
 
-def read(docstring: str | None) -> Prose:
+def read_docstring(docstring: str | None) -> Prose:
     """The first line, what stands between, and the paragraph that begins with `Source:` (joined to one line)."""
     text = inspect.cleandoc(docstring or "")
     summary, _, rest = text.partition("\n")

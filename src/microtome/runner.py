@@ -5,6 +5,7 @@ analysis, revision, weights, images, options, numeric mode) is reused; a failure
 """
 
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from microtome.analysis import (
 from microtome.errors import BadOption, MicrotomeError, Unmeasurable, UsageError
 from microtome.finding import Finding
 from microtome.images import Images
+from microtome.plugins import describe_error
 from microtome.scan import Pace, discard_tally, resolve_device
 from microtome.specimen import Specimen
 from microtome.store import Store
@@ -61,22 +63,46 @@ class Event:
     text: str
 
 
+LOG = "run.log"  # tracebacks, in the folder of the findings
+
+
+def whose(analysis: str) -> str:
+    """Whom to tell of a fault in an analysis: its package."""
+    if analysis not in catalog.plugin_names():
+        return "a fault of microtome; please report it"
+    package = catalog.analysis_entry(analysis).module.partition(".")[0]
+    return f"a fault of the plug-in {package}; report it there, or leave it out: --skip {analysis}"
+
+
 def ignore(event: Event) -> None:
     """The listener that says nothing."""
 
 
-def plan(only: Sequence[str], skip: Sequence[str], settings: Mapping[str, Mapping[str, Any]]) -> list[Analysis]:
-    """The analyses to make, with their options.
+def plan(
+    only: Sequence[str], skip: Sequence[str], settings: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[Analysis], list[tuple[str, Exception]]]:
+    """The analyses to make, with their options; and the plug-ins whose code cannot be loaded, each with its exception.
 
     Raises:
         UnknownName: an analysis or option that does not exist.
         BadOption: an option's value is out of range.
     """
-    names = [catalog.entry(name).name for name in only] if only else list(catalog.entries())
-    left_out = {catalog.entry(name).name for name in skip}
+    names = [catalog.analysis_entry(name).name for name in only] if only else list(catalog.analysis_entries())
+    left_out = {catalog.analysis_entry(name).name for name in skip}
     for name in settings:
-        catalog.entry(name)
-    return [build(catalog.entry(name).load(), settings.get(name, {})) for name in names if name not in left_out]
+        catalog.analysis_entry(name)
+    analyses: list[Analysis] = []
+    failed: list[tuple[str, Exception]] = []
+    for name in names:
+        if name in left_out:
+            continue
+        try:
+            analyses.append(build(catalog.analysis_entry(name).load(), settings.get(name, {})))
+        except MicrotomeError:
+            raise
+        except Exception as error:
+            failed.append((name, error))
+    return analyses, failed
 
 
 def analyze(
@@ -107,9 +133,11 @@ def analyze(
         raise BadOption(
             f"analyze writes into a folder and was given {_shown(out)} for it: mt.analyze(specimens, images, 'results')."
         )
-    analyses = plan(only, skip, settings or {})
-    store = Store.opened(out)
-    run = _Run(store, replace(pace or Pace(), keep=store.kept), listener, Outcome(store.root), images)
+    analyses, unloaded = plan(only, skip, settings or {})
+    store = Store.create(out)
+    run = _Run(store, replace(pace or Pace(), keep=store.tally_folder), listener, Outcome(store.root), images)
+    for name, error in unloaded:
+        run.crashed("", name, error)
     began = time.monotonic()
     names: list[str] = []
     for one in specimens:
@@ -166,20 +194,9 @@ class _Run:
     def specimen(self, specimen: Specimen, analyses: Sequence[Analysis]) -> None:
         """Every analysis of one specimen: reuse what is fresh, share one scan among the censuses, measure the rest one by one."""
         device = resolve_device(self.pace.device)
-        waiting: list[Analysis] = []
-        for analysis in analyses:
-            if isinstance(analysis, Collation):
-                continue
-            name = analysis.name()
-            if reason := analysis.refusal(specimen, self.images):
-                self.outcome.skipped.append({"specimen": specimen.name, "analysis": name, "reason": reason})
-                self.listener(Event("skipped", specimen.name, name, reason))
-            elif found := self.store.fresh(specimen.name, name, analysis.key(specimen, self.images, device)):
-                self.outcome.findings[specimen.name, name] = found
-                self.outcome.reused.append((specimen.name, name))
-                self.listener(Event("reused", specimen.name, name, found.headline))
-            else:
-                waiting.append(analysis)
+        waiting = [
+            analysis for analysis in analyses if not isinstance(analysis, Collation) and self.is_due(analysis, specimen, device)
+        ]
         worker = specimen.on(device) if waiting else specimen
         alone = [analysis for analysis in waiting if not isinstance(analysis, Census)]
         bare = [analysis for analysis in alone if analysis.needs == "weights"]
@@ -190,67 +207,104 @@ class _Run:
             if analysis not in bare:
                 self.keep(analysis, worker, lambda one=analysis: one.measure(worker, self.images, self.pace))
 
+    def is_due(self, analysis: Analysis, specimen: Specimen, device: str) -> bool:
+        """Whether an analysis has to be measured: it applies, and no saved finding answers already."""
+        name = analysis.name()
+        try:
+            reason = analysis.refusal(specimen, self.images)
+            finding = None if reason else self.store.fresh(specimen.name, name, analysis.key(specimen, self.images, device))
+        except Exception as error:
+            self.refused(specimen.name, name, error)
+            return False
+        if reason:
+            self.outcome.skipped.append({"specimen": specimen.name, "analysis": name, "reason": reason})
+            self.listener(Event("skipped", specimen.name, name, reason))
+        elif finding:
+            self.outcome.findings[specimen.name, name] = finding
+            self.outcome.reused.append((specimen.name, name))
+            self.listener(Event("reused", specimen.name, name, finding.headline))
+        return not reason and finding is None
+
     def scan(self, worker: Specimen, censuses: Sequence[AnyCensus]) -> None:
         """The shared scan; where one census is at fault, each is scanned alone and only that one fails."""
         if not censuses or self.images is None:
             return
         began = time.monotonic()
         try:
-            settled = survey(worker, self.images, censuses, self.pace)
-        except MicrotomeError as error:
+            conclusions = survey(worker, self.images, censuses, self.pace)
+        except Exception as error:
             if len(censuses) == 1:
-                self.refused(worker, censuses[0], error)
+                self.refused(worker.name, censuses[0].name(), error)
                 return
             for census in censuses:
                 self.scan(worker, [census])
             return
-        for census, settle in settled.items():
-            self.keep(census, worker, settle, began)
+        for census, conclusion in conclusions.items():
+            self.keep(census, worker, conclusion, began)
         for key in survey_keys(worker, self.images, censuses):
             discard_tally(self.pace, key)
 
     def keep(
-        self, analysis: Analysis, worker: Specimen, arrays: "Callable[[], Arrays | Measurement]", began: float | None = None
+        self,
+        analysis: Analysis,
+        worker: Specimen,
+        measure: "Callable[[], Arrays | Measurement]",
+        began: float | None = None,
     ) -> None:
         """Measure, conclude and save one finding, or write down why it could not be."""
         began = time.monotonic() if began is None else began
         try:
-            made_of = arrays()
-            finding = analysis.conclude(made_of, origin(analysis, worker, self.images, resolve_device(self.pace.device), began))
+            measured = measure()
+            source = origin(analysis, worker, self.images, resolve_device(self.pace.device), began)
+            finding = analysis.conclude(measured, source)
             self.store.save(finding)
-        except MicrotomeError as error:
-            self.refused(worker, analysis, error)
+        except Exception as error:
+            self.refused(worker.name, analysis.name(), error)
             return
         self.outcome.findings[worker.name, analysis.name()] = finding
         self.listener(Event("measured", worker.name, analysis.name(), finding.headline))
 
     def collations(self, analyses: Sequence[Analysis]) -> None:
-        """Collations over everything found; they read findings, so they are cheap and made last."""
-        found = list(self.outcome.findings.values())
+        """Collations over all findings; they read findings, so they are cheap and made last."""
+        findings = list(self.outcome.findings.values())
         for analysis in analyses:
-            if not isinstance(analysis, Collation) or not found:
+            if not isinstance(analysis, Collation) or not findings:
                 continue
-            finding = self.store.fresh("", analysis.name(), collation_key(analysis, found))
-            kind = "reused" if finding else "measured"
             try:
+                finding = self.store.fresh("", analysis.name(), collation_key(analysis, findings))
+                kind = "reused" if finding else "measured"
                 if finding is None:
-                    finding = analysis.of(found)
+                    finding = analysis.of(findings)
                     self.store.save(finding)
             except MicrotomeError as error:
                 self.failed("", analysis.name(), str(error))
+                continue
+            except Exception as error:
+                self.crashed("", analysis.name(), error)
                 continue
             self.outcome.findings["", analysis.name()] = finding
             if kind == "reused":
                 self.outcome.reused.append(("", analysis.name()))
             self.listener(Event(kind, "", analysis.name(), finding.headline))
 
-    def refused(self, worker: Specimen, analysis: Analysis, error: MicrotomeError) -> None:
+    def refused(self, specimen: str, analysis: str, error: Exception) -> None:
         """Write down an analysis that gave no finding: skipped where it cannot be known here, failed otherwise."""
         if isinstance(error, Unmeasurable):
-            self.outcome.skipped.append({"specimen": worker.name, "analysis": analysis.name(), "reason": str(error)})
-            self.listener(Event("skipped", worker.name, analysis.name(), str(error)))
+            self.outcome.skipped.append({"specimen": specimen, "analysis": analysis, "reason": str(error)})
+            self.listener(Event("skipped", specimen, analysis, str(error)))
+        elif isinstance(error, MicrotomeError):
+            self.failed(specimen, analysis, str(error))
         else:
-            self.failed(worker.name, analysis.name(), str(error))
+            self.crashed(specimen, analysis, error)
+
+    def crashed(self, specimen: str, analysis: str, error: Exception) -> None:
+        """Write down an exception that no analysis should raise; its traceback goes into the log of the run."""
+        log = self.store.root / LOG
+        moment = datetime.now(UTC).isoformat(timespec="seconds")
+        trace = "".join(traceback.format_exception(error))
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{moment} {analysis} of {specimen or 'all specimens'}\n{trace}\n")
+        self.failed(specimen, analysis, f"{describe_error(error)} ({whose(analysis)}; traceback in {log})")
 
     def failed(self, specimen: str, analysis: str, reason: str) -> None:
         """Write down a failure, and go on."""

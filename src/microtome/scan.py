@@ -129,7 +129,7 @@ def batches(specimen: Specimen, images: Images, pace: Pace, start: int = 0) -> I
     layout = torch.channels_last if wide else torch.contiguous_format
     for part in images.batches(specimen.recipe, pace.batch, start=start * pace.batch, shard=pace.shard):
         number = int(part.index[0]) // pace.batch
-        x = specimen.recipe.normalised(torch.from_numpy(part.pixels).to(specimen.device), layout)
+        x = specimen.recipe.normalise(torch.from_numpy(part.pixels).to(specimen.device), layout)
         yield Batch(number, np.asarray(part.index), x, part.pixels, part.labels, len(images))
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from microtome.errors import FindingError
 from microtome.finding import CARD, Finding, card
 
-RUN = "run.json"
-TOGETHER = "_together"  # where findings over several specimens live
+RUN_FILE = "run.json"
+COLLATIONS_FOLDER = "_together"  # where findings over several specimens live
 
 
 def slug(name: str) -> str:
@@ -32,7 +32,7 @@ class Store:
         self.root = Path(root)
 
     @classmethod
-    def opened(cls, root: str | os.PathLike[str]) -> "Store":
+    def create(cls, root: str | os.PathLike[str]) -> "Store":
         """The store at `root` for writing: made if missing, swept of half-written leftovers.
 
         Raises:
@@ -51,7 +51,7 @@ class Store:
 
     def place(self, specimen: str, analysis: str, key: str) -> Path:
         """The folder of that finding, whether it exists or not."""
-        return self.root / (slug(specimen) if specimen else TOGETHER) / analysis / key
+        return self.root / (slug(specimen) if specimen else COLLATIONS_FOLDER) / analysis / key
 
     def fresh(self, specimen: str, analysis: str, key: str) -> Finding | None:
         """The saved finding of that key, or None; a damaged one counts as missing."""
@@ -78,7 +78,7 @@ class Store:
             ) from None
 
     @property
-    def kept(self) -> Path:
+    def tally_folder(self) -> Path:
         """Where unfinished tallies live until their finding is saved."""
         return self.root / ".unfinished"
 
@@ -108,7 +108,7 @@ class Store:
         Raises:
             FindingError: the file is there and is not JSON.
         """
-        path = self.root / RUN
+        path = self.root / RUN_FILE
         if not path.is_file():
             return {}
         try:
@@ -123,4 +123,4 @@ class Store:
             json.dump(said, file, indent=1, ensure_ascii=False, default=str)
             file.write("\n")
         os.chmod(scratch, 0o644)
-        os.replace(scratch, self.root / RUN)
+        os.replace(scratch, self.root / RUN_FILE)

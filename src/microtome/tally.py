@@ -193,7 +193,7 @@ class Top(Tally):
             self._take(name, held)
 
 
-def _of_kind(part: Tally, kind: type[K]) -> K:
+def _checked_kind(part: Tally, kind: type[K]) -> K:
     if not isinstance(part, kind):
         raise TypeError(f"the part is a {type(part).__name__}, not a {kind.__name__}")
     return part
@@ -214,15 +214,15 @@ class Bundle(Tally):
 
     def rows(self, name: str) -> Rows:
         """The part of that name, which holds rows."""
-        return _of_kind(self._parts[name], Rows)
+        return _checked_kind(self._parts[name], Rows)
 
     def total(self, name: str) -> Total:
         """The part of that name, which holds sums."""
-        return _of_kind(self._parts[name], Total)
+        return _checked_kind(self._parts[name], Total)
 
     def top(self, name: str) -> Top:
         """The part of that name, which holds the strongest values."""
-        return _of_kind(self._parts[name], Top)
+        return _checked_kind(self._parts[name], Top)
 
     def state(self) -> State:
         return {f"{name}/{key}": one for name, part in self._parts.items() for key, one in part.state().items()}

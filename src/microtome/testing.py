@@ -28,7 +28,7 @@ from microtome.finding import Finding
 from microtome.images import Images
 from microtome.numerics.graph.dispatching import slow_attention
 from microtome.opening.opening import open as open_specimen
-from microtome.panels import as_json, from_json
+from microtome.panels import panel_from_json, panel_to_json
 from microtome.scan import Pace, Step
 from microtome.specimen import Specimen, first_tensor
 
@@ -77,7 +77,7 @@ def check_finding(finding: Finding, folder: Path) -> None:
     if (folder / "arrays.safetensors").read_bytes() != again:
         raise BrokenContract(f"{finding.analysis}: the same arrays were saved as different bytes.")
     for panel in finding.panels:
-        if from_json(as_json(panel)) != panel:
+        if panel_from_json(panel_to_json(panel)) != panel:
             raise BrokenContract(f"{finding.analysis}: panel '{panel.title}' does not survive being written down.")
     if not finding.panels:
         raise BrokenContract(f"{finding.analysis} shows nothing: it has no panel.")
@@ -196,7 +196,7 @@ def check_edit(edit: Edit, specimen: Specimen, images: Images, folder: Path, ste
         raise BrokenContract(f"{edit.name()}: the untrained twin has another structure.")
     if twin.digest() == edited.digest():
         raise BrokenContract(f"{edit.name()}: the untrained twin has the same weights.")
-    _trained(edit, specimen, edited, x, steps)
+    _trained_text(edit, specimen, edited, x, steps)
     return edited
 
 
@@ -247,7 +247,7 @@ def _kept(edit: Edit, edited: Specimen, x: torch.Tensor, folder: Path) -> None:
         raise BrokenContract(f"{edit.name()}: what was saved and opened again says something else of itself.")
 
 
-def _trained(edit: Edit, specimen: Specimen, edited: Specimen, x: torch.Tensor, steps: int) -> None:
+def _trained_text(edit: Edit, specimen: Specimen, edited: Specimen, x: torch.Tensor, steps: int) -> None:
     """Raises Unlawful where the copy cannot be trained, or no gradient reaches what the edit brought."""
     net = copy.deepcopy(edited.net).train().requires_grad_(True)
     old = {name: tuple(parameter.shape) for name, parameter in specimen.net.named_parameters()}

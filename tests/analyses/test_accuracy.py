@@ -13,7 +13,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.accuracy import Accuracy
 from microtome.errors import Unmeasurable
-from microtome.instruments.class_matching import matched
+from microtome.instruments.class_matching import match_classes
 from microtome.scan import Pace
 
 PACE = Pace(batch=16, device="cpu")
@@ -93,7 +93,7 @@ def test_two_classes_of_one_name_are_refused(net: mt.Specimen) -> None:
     images = bands([0, 1], [0, 1], ("crane, bird", "crane, machine"))
     doubled = replace(net, names=(tuple(f"x{n}" for n in range(9)) + ("crane",), None))
     with pytest.raises(Unmeasurable):
-        matched(doubled, images, 10)
+        match_classes(doubled, images, 10)
 
 
 def test_no_labels(net: mt.Specimen) -> None:

@@ -26,7 +26,7 @@ def test_common_suite(tmp_path: Path) -> None:
 
 
 def test_the_mini_deeplab_is_what_the_rule_makes_it() -> None:
-    """64 px at stride 4: M = 16, r_max = 7, rates 2, 5, 7; shares by the closed forms, and 1 + 3 · 8 points about cell (7, 7)."""
+    """64 px at stride 4: M = 16, r_max = 7, rates 2, 5, 7; fractions by the closed forms, and 1 + 3 · 8 points about position (7, 7)."""
     found = Atrous(count=2)(deeplab())
     mine = found["group"].values == "aspp"
     assert found["rate"].values[mine].tolist() == [[2, 2], [5, 5], [7, 7]]
@@ -37,10 +37,11 @@ def test_the_mini_deeplab_is_what_the_rule_makes_it() -> None:
     assert (found["side"].values == 16).all() and (found["jump"].values == 4).all()
     assert found["view_px"].values[mine].tolist() == [[20, 20], [44, 44], [60, 60]]  # (2 r + 1) · 4 px
     assert found["points"].values.tolist() == [25] and found["even"].item() == 25 / 256
-    assert found.headline.startswith(
-        "aspp: branches at rates 2, 5, 7 on a map of 16 x 16 cells (64 x 64 px), with 84, 63, 50 % of their taps on it; rates that "
-        "reach the border: 2, 5, 7 (design: the untrained twin has the same). Of what its middle cell answers to there"
-    )
+    taps, star = found.key("taps on the map"), found.key("gradient on the star")
+    assert (taps.value, taps.at) == (found["valid"].values[mine][2], "aspp.branches.3.conv")
+    assert found.key("rate over map side").value == 7 / 16 and found.key("suggested rate").value == 7
+    assert [star.value, star.baseline] == found["on_star"].values[0].tolist() and star.at == "aspp"
+    assert found.headline == "aspp.branches.3.conv at rate 7 has 50.2% of its taps on the 16 x 16 map; suggested rate 7."
 
 
 def test_rates_of_other_sizes() -> None:
@@ -49,14 +50,15 @@ def test_rates_of_other_sizes() -> None:
     names = [f"aspp.branches.{place}.conv" for place in (1, 2, 3)]
     pick = {"branch": names}
     assert small["remark"].sel(pick).values.tolist() == [
-        "branch of aspp", "branch of aspp; nowhere all taps on the map", "branch of aspp; dead: one tap is left",
+        "branch of aspp", "branch of aspp; no position has all taps on the map", "branch of aspp; dead: one tap remains",
     ]  # fmt: skip
     assert small["valid"].sel(pick).values[-1] == pytest.approx(1 / 9)
-    assert "; dead along an axis: 1 of all 8 dilated convolutions; rates that reach the border: 2, 5, 7" in small.headline
-    assert small["points"].item() == 9  # from cell (7, 7) only rate 6 stays on the map
+    assert small.key("convolutions with dead taps").value == 1 and small.key("dilated convolutions").value == 8
+    assert small["suggested"].sel(pick).values.tolist() == [2, 5, 7] and small.headline.endswith("; suggested rate 7.")
+    assert small["points"].item() == 9  # from position (7, 7) only rate 6 stays on the map
     assert large["suggested"].sel(pick).values.tolist() == [5, 10, 15] and not large["dead"].any()
     assert large["picture"].values.tolist() == [128, 128]
-    tiny = Atrous(count=1, size=3)(deeplab())  # smaller than any scene: one cell, which every branch reads with one tap
+    tiny = Atrous(count=1, size=3)(deeplab())  # smaller than any scene: one position, which every branch reads with one tap
     assert tiny["dead"].all() and tiny["points"].item() == 1 and (tiny["suggested"].values == 1).all()
 
 
@@ -64,7 +66,7 @@ def test_the_star_stands_above_the_floor_of_the_pooling_branch() -> None:
     with_pool, without = (Atrous(count=2)(deeplab(pooling=pooling)) for pooling in (True, False))
     assert without["on_star"].values.min() == pytest.approx(1) and without["floor"].values.max() == 0
     field = without["field/aspp"].values[0]
-    star = without["star/aspp"].values[0][3::6, 3::6]  # the middle of every cell of the outline
+    star = without["star/aspp"].values[0][3::6, 3::6]  # the middle of every position of the outline
     assert star.sum() == 25 and ((field > 0) == star).all()
     assert (with_pool["on_star"].values < 1).all() and (with_pool["floor"].values > 0).all()
     floor = with_pool["field/aspp"].values[0][:, ~star]
@@ -75,13 +77,13 @@ def test_the_star_stands_above_the_floor_of_the_pooling_branch() -> None:
 
 
 def test_on_large_maps_the_outline_leaves_room_for_the_field() -> None:
-    """Of 32 cells on, squares of 3 x 3 cells, 6 px a cell, around the points; those at the border are cut."""
-    found = Atrous(count=1, size=128)(deeplab())  # M = 32, rates 2, 5, 7: a star within 7 cells of cell (15, 15)
+    """From 32 positions on, squares of 3 x 3 positions, 6 px each, around the points; those at the border are cut."""
+    found = Atrous(count=1, size=128)(deeplab())  # M = 32, rates 2, 5, 7: a star within 7 positions of (15, 15)
     outline = found["star/aspp"].values[0]
     assert outline.shape == (192, 192) and found["points"].item() == 25
     rows = np.flatnonzero(outline[:, 15 * 6])
     assert (rows[0], rows[-1]) == (6 * (15 - 7 - 1), 6 * (15 + 7 + 2) - 1)
-    assert "an even field has 2.4 % on the star" in found.headline  # 25 / 1024
+    assert found["even"].item() == 25 / 1024
 
 
 class Beside(nn.Module):
@@ -131,7 +133,7 @@ def test_another_reader_of_the_map_does_not_break_up_the_pyramid(front: bool, fo
 
 
 class Bare(nn.Module):
-    """Two linear branches on the picture itself, added up: the field is that of the two kernels."""
+    """Two linear branches on the image itself, summed: the field is that of the two kernels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,10 +159,9 @@ def test_the_field_of_linear_branches_is_their_kernels(rule) -> None:
 def test_a_dilated_stage_without_branches() -> None:
     found = Atrous()(mt.open("timm:resnet18", weights=None, output_stride=8, recipe={"size": 64}))
     assert "points" not in found.arrays and [panel.kind for panel in found.panels] == ["Bars", "Table"]
-    assert found.headline == (
-        "7 dilated convolutions at 64 x 64 px, none side by side: layer4.0.conv2 has the largest rate for its map, 4 on 8 x 8 cells, "
-        "with 44 % of its taps on it (design: the untrained twin has the same)."
-    )
+    assert found.key("dilated convolutions").value == 7 and found["picture"].values.tolist() == [64, 64]
+    assert found.headline == "layer4.0.conv2 at rate 4 has 44.4% of its taps on the 8 x 8 map; suggested rate 3."
+    assert "Rates, taps and fields of view are design: the untrained twin has the same." in found.caveats
     assert any("no parallel branches" in caveat for caveat in found.caveats)
 
 
@@ -187,7 +188,7 @@ def test_families_with_dilated_stages(name, options, size, side, count, tmp_path
 
 
 def test_the_pyramid_of_torchvision() -> None:
-    """DeepLabV3 at 97 px and stride 16: rates 12, 24, 36 on 7 cells are all dead, so the star is its middle."""
+    """DeepLabV3 at 97 px and stride 16: rates 12, 24, 36 on 7 positions are all dead, so the star is its middle."""
     name = "torchvision.models.segmentation:deeplabv3_mobilenet_v3_large(weights=None,weights_backbone=None)"
     found = Atrous(count=1)(mt.open(name, weights=None, recipe={"size": 97}))
     assert found["points"].coords["part"].values.tolist() == ["classifier.0"]
@@ -196,7 +197,7 @@ def test_the_pyramid_of_torchvision() -> None:
     assert found["suggested"].values[mine].tolist() == [1, 2, 3] and found["points"].item() == 1
 
 
-def test_what_cannot_be_told_is_said() -> None:
+def test_what_is_not_listed_is_counted() -> None:
     class Mixed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -206,8 +207,9 @@ def test_what_cannot_be_told_is_said() -> None:
             return torch.conv2d(self.conv(x), torch.ones(2, 4, 3, 3), dilation=2)
 
     found = Atrous()(mt.open(Mixed().eval(), recipe={"size": (12, 20), **PLAIN}))
-    assert "2 x 3 on 12 x 20 cells" in found.headline
-    assert any(caveat.startswith("1 dilated convolutions run that are functions") for caveat in found.caveats)
+    assert found.headline.startswith("conv at rate 2 x 3 has ") and "on the 12 x 20 map" in found.headline
+    assert found.facts["not_listed"] == 1
+    assert any(caveat.startswith("Not listed: 1 dilated convolution (called as functions") for caveat in found.caveats)
 
 
 def test_no_gradient_no_star() -> None:
@@ -215,8 +217,8 @@ def test_no_gradient_no_star() -> None:
     with torch.no_grad():
         net.net.aspp.project.conv.weight.zero_()
     found = Atrous(count=1)(mt.open(net.net, recipe={"size": 64, **PLAIN}))
-    assert np.isnan(found["on_star"].values[0, 0]) and "answers" not in found.headline
-    assert any(caveat.startswith("No gradient leads from aspp") for caveat in found.caveats)
+    assert np.isnan(found["on_star"].values[0, 0]) and np.isnan(found.key("gradient on the star").value)
+    assert any(caveat.startswith("No gradient reaches the map from aspp") for caveat in found.caveats)
 
 
 def test_bad_input() -> None:

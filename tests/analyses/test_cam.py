@@ -1,5 +1,7 @@
 """Grad-CAM by hand, against captum, on every kind of layout, and the doubts that are measured with it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.cam import Cam
 from microtome.errors import BadOption, UnknownName, Unmeasurable, WatchError
-from microtome.instruments.attribution import evidence, sights, signed_grad_cam
+from microtome.instruments.attribution import attribution_maps, signed_grad_cam, visible_layers
 from microtome.scan import Pace
 
 PLAIN = {"size": (6, 6), "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
@@ -103,7 +105,7 @@ def test_equals_captum(name, layers, options):
     specimen = mt.open(name(), recipe={"size": 96}) if callable(name) else mt.open(name, weights=None, num_classes=7, **options)
     x = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     target = torch.tensor([3, 5])
-    _, (found,) = evidence(specimen.on("cpu"), layers, x, lambda _: [target], signed_grad_cam)
+    _, (found,) = attribution_maps(specimen.on("cpu"), layers, x, lambda _: [target], signed_grad_cam)
     for layer in layers:
         oracle = LayerGradCam(specimen.net, specimen.net.get_submodule(layer))
         wanted = oracle.attribute(x, target=target, relu_attributions=True)[:, 0].detach()
@@ -112,10 +114,10 @@ def test_equals_captum(name, layers, options):
 
 
 def test_one_pass_for_a_batch_is_the_same_as_one_for_each_image(net, pics):
-    x = net.recipe.normalised(torch.from_numpy(pics.pixels(net.recipe, range(4))))
-    _, (batch,) = evidence(net, ["blocks.1"], x, lambda scores: [scores.argmax(1)], signed_grad_cam)
+    x = net.recipe.normalise(torch.from_numpy(pics.pixels(net.recipe, range(4))))
+    _, (batch,) = attribution_maps(net, ["blocks.1"], x, lambda scores: [scores.argmax(1)], signed_grad_cam)
     for i in range(4):
-        _, (single,) = evidence(net, ["blocks.1"], x[i : i + 1], lambda scores: [scores.argmax(1)], signed_grad_cam)
+        _, (single,) = attribution_maps(net, ["blocks.1"], x[i : i + 1], lambda scores: [scores.argmax(1)], signed_grad_cam)
         assert torch.allclose(batch["blocks.1"][i], single["blocks.1"][0], atol=1e-6)
 
 
@@ -148,7 +150,7 @@ def test_channels_last_maps_and_branches(name, at, grids, options):
 def test_cells_of_a_strided_net_are_told_where_they_lie():
     specimen = mt.open("timm:resnet18", weights=None, num_classes=5)
     x = torch.randn(1, 3, 224, 224)
-    where = sights(specimen, ["layer4"], x).where["layer4"]
+    where = visible_layers(specimen, ["layer4"], x).where["layer4"]
     assert where.row.centres.tolist() == [32.0 * j for j in range(7)]
     assert where.extent((224, 224))[0] == pytest.approx(-15.5 / 224)
 
@@ -235,6 +237,6 @@ def test_maps_without_positive_evidence_are_told_in_words(net, pics):
     emptied = dict(found.arrays)
     for name in ("twin_energy", "twin_correlation"):
         emptied[name] = emptied[name] * np.nan
-    line = Cam().headline(emptied)
+    line = Cam().headline(replace(found, arrays=emptied))
     assert "untrained twin undefined, its maps being empty or even;" in line
     assert "the untrained twin's undefined" in line

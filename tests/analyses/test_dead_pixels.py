@@ -26,17 +26,19 @@ def strided(kernel: int, size: int = 32, depth: int = 2, act: type[nn.Module] = 
     return mt.open(net, recipe={"size": size, **PLAIN})
 
 
-def test_pixels_that_nobody_reads_are_dead(pics: mt.Images) -> None:
+def test_pixels_that_no_kernel_reads_are_dead(pics: mt.Images) -> None:
     found = DeadPixels(count=6)(strided(1), pics)
     alive = np.zeros((32, 32), dtype=bool)
-    alive[::4, ::4] = True  # two strides of 2 by kernels of one cell
+    alive[::4, ::4] = True  # two strides of 2 by kernels of one pixel
     assert (found["forecast"].values > 0).tolist() == alive.tolist()
     assert not found["output"].values[~alive].any()
     assert found["evenness"].values.tolist() == [0.0, 0.0, 0.0]
     assert found["uneven"].values.tolist() == ["0", "2"]
     assert found["reads"].values.tolist() == ["0 to 1", "0 to 1"]
     assert found["remedy"].values.tolist() == ["2 x 2", "2 x 2"]
-    assert "the weakest pixels count 0.00 of the strongest, by 0, 2" in found.headline
+    assert [found.key(name).value for name in ("weakest phase", "weakest phase, forecast")] == [0, 0]
+    assert (found.key("layers with uneven strides").value, found.key("layers with uneven strides").at) == (2, "0, 2")
+    assert found.headline.startswith("The weakest pixels have 0% of the gradient of the strongest (chance ")
 
 
 def test_forecast_by_hand_and_even_kernels(pics: mt.Images) -> None:
@@ -47,7 +49,9 @@ def test_forecast_by_hand_and_even_kernels(pics: mt.Images) -> None:
     even = DeadPixels(count=4)(strided(2, depth=1), pics)
     assert even["evenness"].values[0] == pytest.approx(1.0)
     assert "uneven" not in even.arrays
-    assert even.headline.startswith("Strides and kernels read all pixels alike (weakest phase 1.00 of the strongest)")
+    assert even.key("weakest phase, forecast").value == pytest.approx(1.0)
+    assert even.key("layers with uneven strides").value == 0
+    assert even.key("weakest phase").baseline == even["noise"].values[1]
 
 
 def test_theorem_1_is_exact_on_a_linear_network(pics: mt.Images) -> None:
@@ -108,7 +112,7 @@ def test_networks_that_give_maps(pics: mt.Images) -> None:
     found = DeadPixels(count=2, probes=1)(mt.open(Segments(), recipe={"size": 32, **PLAIN}), pics)
     assert found["evenness"].values[0] == pytest.approx(0.25)
     assert found["r2"].item() == pytest.approx(1.0, abs=1e-3)
-    assert found.headline.endswith("how far changing a single pixel moves the mean score.")
+    assert found.key("R² of gradient and change").value == found["r2"].item()
     # one step on all colours moves the mean of 4 x 16 x 16 scores by the step times the weights that read the pixel
     assert found["moved"].attrs["unit"] == found["expected"].attrs["unit"] == "mean score"
 
@@ -120,7 +124,7 @@ def test_bad_input(pics: mt.Images, tiny: Callable[..., nn.Module]) -> None:
         dead.stem.weight.zero_()  # type: ignore[operator,union-attr]
     with pytest.raises(Unmeasurable, match=r"not finite.*microtome weights"):
         DeadPixels()(mt.open(broken, recipe={"size": 32, **PLAIN}), pics)
-    with pytest.raises(WatchError, match="it does not depend on the picture"):
+    with pytest.raises(WatchError, match="it does not depend on the image"):
         DeadPixels()(mt.open(dead, recipe={"size": 32, **PLAIN}), pics)
 
 
@@ -128,3 +132,4 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
     finding = testing.check(DeadPixels(count=9, probes=2), net, pics, tmp_path)
     assert finding["forecast"].dims == finding["output"].dims == finding["phase"].dims == ("row", "col")
     assert finding["uneven"].values.tolist() == ["stem"]
+    assert finding.facts["images"] == 9

@@ -1,4 +1,4 @@
-"""`deconvnet`: a spot that must come back where it is, the plain gradient where no rule is defined, and doubts that can fail."""
+"""`deconvnet`: a spot that must come back where it is, the plain gradient where no rule is defined, and controls that can fail."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from microtome import testing
 from microtome.analyses.deconvnet import Deconvnet
 from microtome.analyses.patches import Patches
 from microtome.errors import BadOption
-from microtome.instruments.projection import projected
+from microtome.instruments.projection import project_units
 from microtome.scan import Pace
 
 BATCH = Pace(batch=16, device="cpu")
@@ -20,7 +20,7 @@ RECIPE = {"size": 16, "mean": (0.5,) * 3, "std": (1.0,) * 3, "crop": 1.0}
 
 
 def spots() -> mt.Images:
-    """Eight grey pictures of 16 px, each with one bright red pixel on the diagonal."""
+    """Eight grey images of 16 px, each with one bright red pixel on the diagonal."""
     x = np.full((8, 16, 16, 3), 128, np.uint8)
     for place in range(8):
         x[place, 2 * place, 2 * place, 0] = 180 + 10 * place
@@ -28,7 +28,7 @@ def spots() -> mt.Images:
 
 
 def spot_net() -> nn.Module:
-    """One unit that answers to a red pixel and two to nothing in particular, over two convolutions."""
+    """One unit that responds to a red pixel and two with random weights, over two convolutions."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1), nn.ReLU())
@@ -56,12 +56,12 @@ def test_a_spot_comes_back_where_it_is() -> None:
 @pytest.mark.parametrize("rule", ["deconvnet", "guided", "gradient", "rectgrad"])
 def test_projections_are_those_of_single_activations_cut_to_the_window(net: mt.Specimen, pics: mt.Images, rule: str) -> None:
     found = Deconvnet(at=("blocks.0",), k=3, units=2, rule=rule, quantile=0.9)(net, pics, BATCH)
-    x = net.recipe.normalised(torch.from_numpy(np.asarray(pics.pixels(net.recipe))))
+    x = net.recipe.normalise(torch.from_numpy(np.asarray(pics.pixels(net.recipe))))
     window = 11  # stem 3 px with stride 2, then two 3 × 3 convolutions at jump 2: 3 + 4 + 4
     for unit in found["projection/blocks.0"].unit.values:
         for rank in (1, 3):
             image, row, col = found["place/blocks.0"].sel(unit=unit, rank=rank).values.tolist()
-            whole = projected(
+            whole = project_units(
                 net, "blocks.0", x[image : image + 1], torch.tensor([unit]), torch.tensor([16 * row + col]), rule, quantile=0.9
             ).pixels[0]
             padded = torch.nn.functional.pad(whole, (window,) * 4)
@@ -79,19 +79,23 @@ def test_the_same_activations_as_patches_shows(net: mt.Specimen, pics: mt.Images
 
 
 def test_an_untrained_network_s_projections_are_not_its_own(pics: mt.Images) -> None:
-    """Few weights between the pixels and the layer: what comes back is the picture's, whichever unit is asked."""
+    """Few weights between the pixels and the layer: what comes back is the image's, whichever unit is projected."""
     plain = mt.open("microtome:mini_vgg", weights=None)
     found = Deconvnet(at=("deep",), k=2, units=3)(plain, mt.Images.scenes(20, seed=3), BATCH)
     gradient = Deconvnet(at=("deep",), k=2, units=3, rule="gradient")(plain, mt.Images.scenes(20, seed=3), BATCH)
     assert found["likeness"].sel(measure="another unit").item() > 0.5
     assert gradient["signed_likeness"].values[0, 0] < found["signed_likeness"].values[0, 0]
-    assert "it says little of the unit" in found.headline
+    unit = found.key("similarity to another unit")
+    assert unit.value == found["likeness"].sel(measure="another unit").item() and unit.at == found["likeness"].layer.item()
+    assert found.headline.startswith("Untrained weights: projections of ")
+    assert any(line.startswith(f"Projections of {unit.at} are not specific to the unit") for line in found.caveats)
 
 
 def test_where_no_rule_is_defined_the_gradient_is_called_so() -> None:
     tokens = mt.open("microtome:mini_deit")
     found = Deconvnet(at=("blocks.1",), k=2, units=1)(tokens, mt.Images.scenes(6, seed=1), BATCH)
-    assert found.headline.startswith("Plain gradient (deconvnet was asked for, but there are 0 rectifiers) below blocks.1.")
+    assert found.caveats[0] == "At blocks.1: Plain gradient (deconvnet was asked for, but there are 0 rectifiers)."
+    assert found.key("rectifiers").value == 0
     assert any("2 GELU, 4 layer norm, 2 softmax" in one for one in found.caveats)
     plain = Deconvnet(at=("blocks.1",), k=2, units=1, rule="gradient")(tokens, mt.Images.scenes(6, seed=1), BATCH)
     np.testing.assert_array_equal(plain["projection/blocks.1"].values, found["projection/blocks.1"].values)

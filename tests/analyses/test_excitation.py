@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.excitation import ALL, Excitation
+from microtome.analyses.excitation import ALL_CLASSES, Excitation
 from microtome.errors import UnknownName, Unmeasurable
-from microtome.instruments.gates import gates
+from microtome.instruments.gates import find_gates
 from microtome.scan import Pace
 
 RECIPE = {"size": 16, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
@@ -55,7 +55,7 @@ def test_gates_by_class_against_the_networks_own() -> None:
     net, pics = made(), coloured()
     specimen = mt.open(net, recipe=RECIPE)
     found = Excitation()(specimen, pics, PACE)
-    x = specimen.recipe.normalised(torch.from_numpy(pics.pixels(specimen.recipe)))
+    x = specimen.recipe.normalise(torch.from_numpy(pics.pixels(specimen.recipe)))
     with torch.no_grad():
         gate = net.gate(x).double().numpy()
     assert pics.labels is not None
@@ -66,7 +66,7 @@ def test_gates_by_class_against_the_networks_own() -> None:
         np.testing.assert_allclose(
             found[f"within_high/{name}"].values[0] - found[f"within/{name}"].values[0], gate[pics.labels == 0].std(0), rtol=1e-3, atol=1e-6
         )  # fmt: skip
-    np.testing.assert_allclose(found[f"curve/{name}"].sel({"class": ALL}).values, gate.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(found[f"curve/{name}"].sel({"class": ALL_CLASSES}).values, gate.mean(0), rtol=1e-5)
     np.testing.assert_allclose(found[f"image_gate/{name}"].values, gate[:8], rtol=1e-5)
     assert found["form"].values[0] == "sigmoid"
 
@@ -82,7 +82,8 @@ def test_a_planted_class_gate_explains_all_and_a_blind_one_nothing() -> None:
     net.excite.bias.data.fill_(-4.0)
     found = Excitation()(mt.open(net, recipe=RECIPE), coloured(), PACE)
     assert found["beyond_chance"].values[0] > 0.98 and found["still"].values[0] == 1
-    assert "the class explains most at excite" in found.headline
+    assert found.key_numbers[0].at == "excite"
+    assert found.key_numbers[0].value == found["beyond_chance"].values[0]
     shuffled = coloured()
     labels = np.random.default_rng(3).permutation(np.asarray(shuffled.labels))
     x = torch.from_numpy(shuffled.pixels(mt.open(net, recipe=RECIPE).recipe)).permute(0, 3, 1, 2).float() / 255
@@ -103,10 +104,10 @@ def test_always_and_never_open() -> None:
 def test_one_class_and_too_few_images() -> None:
     net = mt.open(made(), recipe=RECIPE)
     single = Excitation()(net, coloured(8, classes=1), PACE)
-    assert "one class only" in single.headline and np.isnan(single["beyond_chance"].item())
+    assert "of one class" in single.headline and np.isnan(single["beyond_chance"].item())
     assert not any("variance" in panel.title for panel in single.panels)
     alone = Excitation()(net, coloured(3), PACE)  # one image of each class
-    assert np.isnan(alone["beyond_chance"].item()) and "no more images than classes" in alone.headline
+    assert np.isnan(alone["beyond_chance"].item()) and "images are too few" in alone.headline
 
 
 def test_broken_weights_and_names() -> None:
@@ -146,7 +147,7 @@ KINDS = {
 def test_every_gate_of_a_library_is_found(name: str) -> None:
     """As many as the network has modules of that kind, each as wide as what it multiplies."""
     net = mt.open(name, weights=None, recipe={"size": 64})
-    told, others = gates(net)
+    told, others = find_gates(net)
     count, form, first = KINDS[name]
     assert (len(told), told[0].form, told[0].name, others) == (count, form, first, ())
     assert all(net.layer(gate.watch).order == gate.order for gate in told)
@@ -155,7 +156,7 @@ def test_every_gate_of_a_library_is_found(name: str) -> None:
 
 def test_the_channel_part_of_cbam() -> None:
     net = mt.open("timm:resnet10t", weights=None, block_args={"attn_layer": "cbam"}, recipe={"size": 64})
-    told, _ = gates(net)
+    told, _ = find_gates(net)
     assert len(told) == 4 and all(gate.name.endswith("se.channel") for gate in told)
 
 
@@ -171,7 +172,7 @@ def test_labels_are_needed() -> None:
 
 def test_an_untrained_network_is_no_finding(pics: mt.Images) -> None:
     found = Excitation()(mt.open("microtome:mini_seresnet", weights=None, zero_init_last=False), pics, PACE)
-    assert found.headline.endswith("The network is untrained.")
+    assert "These weights are untrained." in found.caveats
     gap = found["beyond_chance"].values - found["twin_beyond_chance"].values
     assert np.nanmax(gap) < 0.3  # trained weights reach .7 where untrained ones give 0
 
@@ -180,7 +181,8 @@ def test_switched_off_branches_have_still_gates(pics: mt.Images) -> None:
     """timm sets the last norm of every untrained branch to zero, so what is squeezed is zero for every image."""
     found = Excitation()(mt.open("microtome:mini_seresnet", weights=None), pics, PACE)
     assert found["still"].values.tolist() == found["width"].values.tolist()
-    assert "never vary" in found.headline and found.headline.endswith("The network is untrained.")
+    assert "never vary" in found.headline
+    assert "These weights are untrained." in found.caveats
 
 
 def test_trained_gates_tell_classes_apart_with_depth() -> None:
@@ -201,7 +203,7 @@ def test_common_suite(pics: mt.Images, tmp_path: Path) -> None:
 
 def test_shards_merge(pics: mt.Images) -> None:
     net = mt.open(made(), recipe=RECIPE)
-    whole = Excitation().measure(net.on("cpu"), coloured(), PACE)
+    whole = Excitation().measure(net.on("cpu"), coloured(), PACE).arrays
     merged = testing.merge_shards(Excitation(), net, coloured())
     np.testing.assert_allclose(merged["between_class"].values, whole["between_class"].values, rtol=1e-12)
     np.testing.assert_array_equal(merged["image_gate/excite"].values, whole["image_gate/excite"].values)

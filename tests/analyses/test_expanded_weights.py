@@ -63,20 +63,20 @@ WHOLE = {"units": 64, "k": 64}
 def test_two_convolutions_without_their_relu_are_the_composed_kernel() -> None:
     parts = three(nn.ReLU(inplace=True))
     found = ExpandedWeights(**WHOLE)(opened(*parts))
-    assert found["source"].item() == "0"
+    assert found.facts["source"] == "0"
     # from the outputs of layer 0 through layers 2 and 4: the kernel of both, 5 × 5 over the 4 channels of layer 0
     expected = composed(parts[4].weight.detach(), parts[2].weight.detach())
     assert torch.allclose(all_of(found, "expanded"), expected, atol=1e-6)
     assert torch.equal(all_of(found, "slice"), parts[4].weight.detach())
     assert found["inside"].item() == pytest.approx(1)
     assert found["bend"].item() == pytest.approx(0, abs=1e-5)
-    assert found["left_out"].values.tolist() == [2, 0, 0]
+    assert list(found.facts["left out"].values()) == [2, 0, 0]
 
 
 def test_one_step_is_the_kernel_itself() -> None:
     parts = three(nn.ReLU())
     found = ExpandedWeights(**WHOLE, steps=1)(opened(*parts))
-    assert found["source"].item() == "2"
+    assert found.facts["source"] == "2"
     assert torch.allclose(all_of(found, "expanded"), parts[4].weight.detach(), atol=1e-6)
 
 
@@ -99,7 +99,7 @@ def test_a_maximum_pool_counts_as_the_average_of_its_window() -> None:
     # one step of the last kernel is two cells of the layer before the pool, each cell a quarter of the window
     spread = parts[5].weight.detach().repeat_interleave(2, 2).repeat_interleave(2, 3) / 4
     assert torch.allclose(all_of(found, "expanded"), composed(spread, parts[2].weight.detach()), atol=1e-6)
-    assert found["left_out"].values.tolist() == [2, 1, 0]
+    assert list(found.facts["left out"].values()) == [2, 1, 0]
 
 
 def test_a_shortcut_adds_its_own_path(net: mt.Specimen) -> None:
@@ -134,9 +134,11 @@ def test_one_strong_channel_is_told_from_the_twin() -> None:
     found = ExpandedWeights(k=1)(opened(*parts))
     assert found["share"].sel(measure="own inputs").item() > 0.95
     assert found["twin_share"].sel(measure="own inputs").item() < 0.5
-    assert found.headline.startswith("1 of 6 input channels hold ")
-    untrained = ExpandedWeights()(mt.open("microtome:mini_vgg", weights=None))
-    assert "no more than" in untrained.headline
+    own = found.key("weights in 1 of 6 channels")
+    assert own.value > 0.95
+    assert own.baseline < 0.5
+    untrained = ExpandedWeights()(mt.open("microtome:mini_vgg", weights=None)).key_numbers[0]
+    assert untrained.value <= 1.1 * untrained.baseline
 
 
 def test_what_is_not_affine_is_said() -> None:

@@ -34,7 +34,7 @@ def by_hook(specimen: mt.Specimen, pics: mt.Images, path: str) -> torch.Tensor:
     handle = specimen.net.get_submodule(path).register_forward_hook(
         lambda _module, _inputs, out: kept.append(out.detach().clone())
     )
-    x = specimen.recipe.normalised(torch.from_numpy(np.asarray(pics.pixels(specimen.recipe, range(len(pics))))))
+    x = specimen.recipe.normalise(torch.from_numpy(np.asarray(pics.pixels(specimen.recipe, range(len(pics))))))
     with torch.no_grad():
         specimen.net(x)
     handle.remove()
@@ -64,7 +64,8 @@ def test_a_planted_dead_unit_is_found(pics: mt.Images) -> None:
     assert (np.delete(found["strength/1"].values, 3) > 0).all()
     assert np.isnan(found["dead_share"].sel(layer="0").item())  # below zero: silence is no sign there
     assert found["twin_dead_share"].sel(layer="1").item() == 0
-    assert "1 of 8 units of 1 never fire" in found.headline
+    assert found.headline.startswith("1 of 8 units of 1 are zero on all ")
+    assert found.key("dead units, worst layer").value == 1 / 8
 
 
 def test_first_units_and_first_images(pics: mt.Images) -> None:

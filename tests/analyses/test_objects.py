@@ -10,9 +10,9 @@ from microtome import testing
 from microtome.analyses.objects import CLUTTERS, Objects
 from microtome.errors import Unmeasurable
 from microtome.numerics.maps.heat import iou_best_threshold
-from microtome.numerics.maps.localisation import localisation, overlaps
-from microtome.numerics.maps.strata import clutter_of, spread_over
-from microtome.numerics.statistics.trends import ranks, relative_loss, slope
+from microtome.numerics.maps.localisation import localisation_scores, threshold_iou
+from microtome.numerics.maps.strata import clutter_fraction, spread_over
+from microtome.numerics.statistics.trends import relative_loss, relative_ranks, slope_interval
 from microtome.scan import Pace
 
 SIZE = 14  # px: each cell of the common 7 x 7 grid is 2 x 2 pixels
@@ -158,13 +158,13 @@ def test_overlaps_are_those_of_the_painted_cells():
     mask = torch.rand(5, 28, 28, generator=generator) > 0.7
     for threshold in (0.2, 0.5, 0.9):
         _, painted = iou_best_threshold(heat, mask, (threshold,))
-        assert overlaps(heat, mask, (threshold,))[:, 0].tolist() == pytest.approx(painted.tolist())
+        assert threshold_iou(heat, mask, (threshold,))[:, 0].tolist() == pytest.approx(painted.tolist())
 
 
 def test_scores_of_an_empty_map_or_mask_are_unknown():
     heat = torch.stack([torch.zeros(7, 7), torch.ones(7, 7)])
     masks = torch.stack([torch.ones(14, 14), torch.zeros(14, 14)]).bool()
-    found = localisation(heat, masks, 1.0)
+    found = localisation_scores(heat, masks, 1.0)
     for name in ("ebpg", "centre_ebpg", "pointing_game", "iou", "coverage50", "coverage90"):
         assert found[name][1].isnan().all()  # no mask
         assert found[name][0].isnan().all() or name == "centre_ebpg"  # no heat; the blob has some
@@ -173,24 +173,24 @@ def test_scores_of_an_empty_map_or_mask_are_unknown():
 
 def test_trends_by_hand():
     x = np.arange(20.0)
-    found = slope(3 * x + 1, x)
+    found = slope_interval(3 * x + 1, x)
     assert (found.value, found.low, found.high) == pytest.approx((3, 3, 3))
-    assert np.isnan(slope(x[:9], x[:9]).value)
-    assert np.isnan(slope(x, np.ones(20)).value)
+    assert np.isnan(slope_interval(x[:9], x[:9]).value)
+    assert np.isnan(slope_interval(x, np.ones(20)).value)
     values = np.r_[np.full(10, 0.8), np.full(10, 0.6)]
     ends = np.arange(20) < 10, np.arange(20) >= 10
     assert relative_loss(values, *ends).value == pytest.approx(0.25)
     assert np.isnan(relative_loss(-values, *ends).value)
-    assert ranks(np.array([5.0, 1, np.nan, 5, 9])).tolist()[:2] == pytest.approx([1 / 3, 0])
+    assert relative_ranks(np.array([5.0, 1, np.nan, 5, 9])).tolist()[:2] == pytest.approx([1 / 3, 0])
 
 
 def test_clutter_is_the_share_of_edges_outside_the_mask():
     picture = np.zeros((2, 6, 6, 3), np.uint8)
     picture[0, :, 3:] = 255  # one vertical edge, seen by the two columns beside it
     masks = np.zeros((2, 6, 6), bool)
-    assert clutter_of(picture, masks).tolist() == pytest.approx([1 / 3, 0])
+    assert clutter_fraction(picture, masks).tolist() == pytest.approx([1 / 3, 0])
     masks[0, :, 2:4] = True
-    assert clutter_of(picture, masks).tolist() == [0, 0]
+    assert clutter_fraction(picture, masks).tolist() == [0, 0]
 
 
 def test_a_choice_shows_every_size_plain_and_cluttered():

@@ -1,4 +1,4 @@
-"""`patches` against all activations held in memory, a picture planted where it must be found, and the untrained twin."""
+"""`patches` against all activations held in memory, an image planted where it must be found, and the untrained twin."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from torch import nn
 import microtome as mt
 from microtome import testing
 from microtome.analyses.patches import Patches
+from microtome.analysis import Measurement
 from microtome.errors import BadOption
 from microtome.scan import Pace
 
@@ -19,10 +20,10 @@ BATCH = Pace(batch=16, device="cpu")
 
 
 def by_hook(specimen: mt.Specimen, pics: mt.Images, path: str) -> torch.Tensor:
-    """What the module at `path` gives for all pictures, batch by batch as the scan does, taken by a hook of our own."""
+    """What the module at `path` gives for all images, batch by batch as the scan does, taken by a hook of our own."""
     kept: list[torch.Tensor] = []
     handle = specimen.net.get_submodule(path).register_forward_hook(lambda _m, _i, out: kept.append(out.detach().clone()))
-    x = specimen.recipe.normalised(torch.from_numpy(np.asarray(pics.pixels(specimen.recipe, range(len(pics))))))
+    x = specimen.recipe.normalise(torch.from_numpy(np.asarray(pics.pixels(specimen.recipe, range(len(pics))))))
     with torch.no_grad():
         for part in x.split(16):
             specimen.net(part)
@@ -49,7 +50,7 @@ def test_same_as_sorting_all_activations_in_memory(net: mt.Specimen, pics: mt.Im
 
 
 def spot_net(broken: bool) -> nn.Module:
-    """Unit 0 answers to red pixels, unit 1 never, unit 2 with no number if `broken`; cells see 3 px, then 5 px."""
+    """Unit 0 responds to red pixels, unit 1 never, unit 2 with NaN if `broken`; receptive fields of 3 px, then 5 px."""
     first, second = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, stride=2, padding=1)
     with torch.no_grad():
         for conv in (first, second):
@@ -63,7 +64,7 @@ def spot_net(broken: bool) -> nn.Module:
 
 
 def spots() -> mt.Images:
-    """Eight grey pictures of 16 px, each with one red pixel, brighter from picture to picture."""
+    """Eight grey images of 16 px, each with one red pixel, brighter from image to image."""
     x = np.full((8, 16, 16, 3), 128, np.uint8)
     for place in range(8):
         x[place, 2 * place, 14 - 2 * place] = (160 + 10 * place, 128, 128)
@@ -83,31 +84,33 @@ def test_a_planted_spot_is_found_and_cut_out_at_its_centre() -> None:
         half = size // 2
         assert crop[:, half, half].tolist() == [[230, 128, 128], [220, 128, 128], [210, 128, 128]]
         assert (np.delete(crop.reshape(3, -1, 3), half * size + half, axis=1) == 128).all()  # the rim is mean colour, too
-    assert found["box/3"].sel(unit=0, rank=1).values.tolist() == [12, 17, -2, 3]  # leaves the picture on the left and below
+    assert found["box/3"].sel(unit=0, rank=1).values.tolist() == [12, 17, -2, 3]  # leaves the image on the left and below
 
 
-def test_what_never_answers_has_no_patch_and_is_told() -> None:
+def test_units_that_never_respond_have_no_patch() -> None:
     recipe = {"size": 16, "mean": (128 / 255,) * 3, "std": (1.0,) * 3, "crop": 1.0}
     found = Patches(at=("1",), k=3)(mt.open(spot_net(True), recipe=recipe), spots(), Pace(batch=4, device="cpu"))
     assert (found["place/1"].sel(unit=[1, 2]) == -1).all()
     assert np.isnan(found["value/1"].sel(unit=[1, 2])).all()
     assert found["silent"].item() == pytest.approx(2 / 3)
     assert found["crop/1"].unit.values[0] == 0  # units that fire are shown first
-    assert any("67% of the units" in one for one in found.caveats)
+    assert found.key("units without a patch").value == pytest.approx(2 / 3)
+    assert found.headline.startswith("At 1, 66.7% of the units have no patch, too many for a comparison")
+    assert any("66.7% of the units" in one for one in found.caveats)
 
 
-def test_equal_values_go_to_the_first_image_and_are_told(pics: mt.Images) -> None:
+def test_equal_values_go_to_the_first_image_and_are_named(pics: mt.Images) -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU6())
     with torch.no_grad():
         net[0].weight.zero_()
         net[0].bias[:] = torch.tensor([9.0, 1.0])
     found = Patches(at=("1",), k=4)(mt.open(net, recipe=RECIPE), pics, BATCH)
     assert found["place/1"].sel(unit=0).values.tolist() == [[0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0]]
-    assert any("decided by the order" in one for one in found.caveats)
+    assert any("the order of the images decides" in one for one in found.caveats)
 
 
 def test_units_that_know_a_class_are_told_from_random_ones(pics: mt.Images) -> None:
-    """A colour that shows the label: two pictures of a unit that answers to it share a class; of random filters by chance."""
+    """A colour that shows the label: two images of a unit that responds to it share a class; of random filters by chance."""
     labels = np.arange(39) % 3
     x = np.random.default_rng(0).integers(0, 120, (39, 8, 8, 3), np.uint8)
     for place, label in enumerate(labels):
@@ -121,17 +124,23 @@ def test_units_that_know_a_class_are_told_from_random_ones(pics: mt.Images) -> N
     assert found["agreement"].item() == 1.0
     assert found["shared"].item() == 0.0
     assert found["chance_agreement"].item() == pytest.approx(3 * 13 * 12 / (39 * 38))
-    assert "share a class with probability 1.00 (untrained twin 0" in found.headline
+    agreement, chance = found.key("class agreement"), found.key("class agreement, chance")
+    assert (agreement.value, agreement.baseline, chance.value) == (
+        1, found["twin_agreement"].item(), found["chance_agreement"].item(),
+    )  # fmt: skip
+    assert agreement.baseline < 1
+    assert found.headline.startswith("At 1, 100% of pairs of a unit's strongest images share a class (untrained twin ")
 
 
 def test_an_untrained_network_is_no_finding(pics: mt.Images) -> None:
     plain = mt.open("microtome:mini_resnet", weights=None)
     found = Patches(at=("deep",))(plain, mt.Images.scenes(60, seed=3), Pace(batch=30, device="cpu"))
     assert found["agreement"].item() == pytest.approx(found["chance_agreement"].item(), abs=0.06)
-    assert "no more particular than random filters" in found.headline
+    assert found.headline.startswith("Untrained weights, ")
+    assert any(line.endswith(" are not clearly more specific than random filters.") for line in found.caveats)
 
 
-def test_tokens_and_vectors_show_the_whole_picture(pics: mt.Images) -> None:
+def test_tokens_and_vectors_show_the_whole_image(pics: mt.Images) -> None:
     specimen = mt.open("timm:deit_tiny_patch16_224", weights=None, recipe={"size": 64}, img_size=64)
     found = Patches(at=("blocks.5", "fc_norm"), k=2, units=1, size=64)(
         specimen, pics.take(range(6)), Pace(batch=6, device="cpu")
@@ -157,6 +166,8 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
 
 
 def test_shards_merge_to_the_bit(net: mt.Specimen, pics: mt.Images) -> None:
-    whole = Patches().measure(net.on("cpu"), pics, Pace(batch=8, device="cpu"))
+    measured = Patches().measure(net.on("cpu"), pics, Pace(batch=8, device="cpu"))
+    assert isinstance(measured, Measurement)
+    whole = measured.arrays
     testing.check_equal(whole, testing.merge_shards(Patches(), net, pics), "merged")
     testing.check_equal(whole, testing.merge_shards(Patches(), net, pics, parts=3), "merged")

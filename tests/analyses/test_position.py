@@ -38,7 +38,7 @@ def swin() -> mt.Specimen:
     )  # fmt: skip
 
 
-def test_without_queries_attention_is_even(vit: mt.Specimen, pics: mt.Images) -> None:
+def test_without_queries_attention_is_uniform(vit: mt.Specimen, pics: mt.Images) -> None:
     attn = cast(Any, vit.net).blocks[1].attn
     with torch.no_grad():
         attn.qkv.weight[:24] = 0
@@ -52,7 +52,7 @@ def test_without_queries_attention_is_even(vit: mt.Specimen, pics: mt.Images) ->
     assert float(found.arrays["to_the_grid"].sel(layer="blocks.1.attn")) == pytest.approx(16 / 17, rel=1e-5)
 
 
-def test_tokens_that_find_themselves_look_nowhere(pics: mt.Images) -> None:
+def test_tokens_that_attend_to_themselves_have_no_distance(pics: mt.Images) -> None:
     """Positions in 17 directions of their own, queries and keys that read just these: every token attends to itself."""
     options: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 51, "depth": 2, "num_heads": 3}
     specimen = mt.open("timm:vit_tiny_patch16_224", weights=None, recipe={"size": 32}, **options)
@@ -63,16 +63,17 @@ def test_tokens_that_find_themselves_look_nowhere(pics: mt.Images) -> None:
         net.blocks[0].attn.qkv.weight[:102] = torch.eye(17, 51).repeat(6, 1)
     found = Position(count=3)(specimen, pics, PACE)
     assert found.arrays["attention_distance"].sel(layer="blocks.0.attn").values == pytest.approx([0.0] * 3, abs=1e-3)
-    assert "blocks.0.attn looks nearest: 0.0 px" in found.headline
+    assert found.key("attention distance").at == "blocks.0.attn"
+    assert found.key("attention distance").value == pytest.approx(0, abs=1e-3)
 
 
-def test_share_is_what_powers_by_hand_say(vit: mt.Specimen, pics: mt.Images) -> None:
+def test_positional_power_by_hand(vit: mt.Specimen, pics: mt.Images) -> None:
     net = cast(Any, vit.net)
     with torch.no_grad():
         net.pos_embed.normal_(0, 0.3, generator=torch.Generator().manual_seed(0))
         net.patch_embed.proj.bias.normal_(0, 0.1, generator=torch.Generator().manual_seed(1))
     found = Position(scales=(0.5, 1.0, 4.0), count=12)(vit, pics, PACE).arrays["share"]
-    x = vit.recipe.normalised(torch.from_numpy(pics.pixels(vit.recipe)))
+    x = vit.recipe.normalise(torch.from_numpy(pics.pixels(vit.recipe)))
     kernel, bias = net.patch_embed.proj.weight.detach().double(), net.patch_embed.proj.bias.detach().double()
     patches = x.double().unfold(2, 8, 8).unfold(3, 8, 8)  # image, rgb, row, col, row in patch, col in patch
     linear = torch.einsum("icrxhw,uchw->irxu", patches, kernel)
@@ -82,8 +83,8 @@ def test_share_is_what_powers_by_hand_say(vit: mt.Specimen, pics: mt.Images) -> 
         assert float(found.sel(scale=scale)) == pytest.approx(position / (position + content), rel=1e-5)
 
 
-def test_share_without_a_bias_follows_one_number(vit: mt.Specimen, pics: mt.Images) -> None:
-    """With no bias the content's power goes with the square of the scale, so 1 / share - 1 does."""
+def test_positional_power_without_a_bias_follows_one_number(vit: mt.Specimen, pics: mt.Images) -> None:
+    """With no bias the content's power goes with the square of the scale, so 1 / fraction - 1 does."""
     with torch.no_grad():
         cast(Any, vit.net).patch_embed.proj.bias.zero_()
     found = Position(scales=(0.25, 1.0, 8.0), count=6)(vit, pics, PACE).arrays["share"].values
@@ -91,7 +92,7 @@ def test_share_without_a_bias_follows_one_number(vit: mt.Specimen, pics: mt.Imag
     assert odds / odds[1] == pytest.approx([0.25**2, 1, 64], rel=1e-5)
 
 
-def test_norm_before_the_positions_keeps_the_share(pics: mt.Images) -> None:
+def test_norm_before_the_positions_keeps_the_positional_power(pics: mt.Images) -> None:
     specimen = mt.open(
         "timm:vit_tiny_patch16_224", weights=None, recipe={"size": 32}, img_size=32, patch_size=8, embed_dim=24, depth=1,
         num_heads=3, embed_norm_layer=torch.nn.LayerNorm,
@@ -173,7 +174,7 @@ def test_windows_masks_and_a_planted_hill(swin: mt.Specimen, pics: mt.Images, tm
     plain, shifted = (float(even.sel(layer=f"layers.0.blocks.{place}.attn")) for place in (0, 1))
     apart = np.array([[math.hypot(a // 4 - b // 4, a % 4 - b % 4) for b in range(16)] for a in range(16)])
     assert plain == pytest.approx(4 * apart.mean(), rel=1e-6)
-    # shifted by two cells of eight: a quarter of the windows is whole, half are two halves, a quarter four quarters
+    # shifted by two positions of eight: a quarter of the windows is whole, half are two halves, a quarter four quarters
     token = np.arange(16)
     half, upper = token % 4 < 2, token < 8
     same_half = half[:, None] == half[None]
@@ -193,17 +194,18 @@ def test_windows_masks_and_a_planted_hill(swin: mt.Specimen, pics: mt.Images, tm
         table.copy_(before)
     assert finding.arrays["bias_sigma"].values[0] == pytest.approx(1.5, rel=1e-3)
     assert finding.arrays["bias_height"].values[0] == pytest.approx(3.0, rel=1e-3)
-    assert "in 2 of 10 heads (untrained twin 0)" in finding.headline
+    heads = finding.key("heads with a Gaussian bias")
+    assert (heads.value, heads.baseline) == (0.2, 0)  # 2 of 10
     assert any("window" in one for one in finding.caveats)
 
 
-def test_the_trained_mini_looks_nearer_than_its_twin(tmp_path: Path) -> None:
+def test_the_trained_mini_attends_more_locally_than_its_twin(tmp_path: Path) -> None:
     specimen = mt.open("microtome:mini_deit")
     finding = testing.check(Position(count=8), specimen, mt.Images.scenes(8, seed=5, size=64), tmp_path)
     own, twin, even = (finding.arrays[name].values for name in ("mean_distance", "twin_mean_distance", "uniform_distance"))
     assert (own < even).all() and own.min() < 0.6 * even[0] and twin == pytest.approx(even, rel=0.03)
     assert float(finding.arrays["share"].sel(scale=1.0)) > 10 * float(finding.arrays["twin_share"].sel(scale=1.0))
-    assert {panel.title for panel in finding.panels} >= {"Share of positional power over contrast"}
+    assert {panel.title for panel in finding.panels} >= {"Positional power by contrast"}
     assert finding.arrays["attention_distance"].dims == ("layer", "head")
 
 

@@ -59,7 +59,7 @@ def test_agrees_with_scikit_learn(net: mt.Specimen) -> None:
     pics = mt.Images.scenes(60, seed=5, size=32)
     found = Probe(at=("blocks.2",))(net, pics, PACE)
     with torch.no_grad():
-        x = net.recipe.normalised(torch.from_numpy(pics.pixels(net.recipe)))
+        x = net.recipe.normalise(torch.from_numpy(pics.pixels(net.recipe)))
         features = net.net.blocks(torch.relu(net.net.stem(x))).double().mean((2, 3)).numpy()
     assert pics.labels is not None
     fold = stratified_folds(pics.labels, 5, 0)

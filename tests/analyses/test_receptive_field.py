@@ -38,12 +38,13 @@ def test_chain_is_the_recursion() -> None:
     assert found["jump"].sel(axis="col").values.tolist() == [jump for _, jump in expected]
     assert found["smallest"].values.tolist() == found["size"].values.tolist()
     assert (found["center"].values == 0).all()  # odd kernels, half of them as padding
-    assert f"sees {expected[-1][0]} px" in found.headline
-    assert "no layer sees the whole picture before it begins" in found.headline
+    assert found.key("receptive field").value == expected[-1][0]
+    assert found.key("border layers").value == 0
+    assert f"is {expected[-1][0]} px (" in found.headline
 
 
 def test_border_layers_are_those_whose_input_sees_it_all() -> None:
-    """Fields 3, 7, 15, 31, 63: on 16 px the layer after 31 is the first that begins with more than the picture; 31 to 63 and on."""
+    """Fields 3, 7, 15, 31, 63: on 16 px the layer after 31 is the first that begins with more than the image; 31 to 63 and on."""
     layers = ((3, 2, 1),) * 5
     net = mt.open(chain(*layers), recipe={"size": 16})
     found = ReceptiveField(at=("blocks",))(net)
@@ -51,7 +52,9 @@ def test_border_layers_are_those_whose_input_sees_it_all() -> None:
     assert found["border"].values.tolist() == [False, False, False, False, True]
     assert found["border_layer"].values.tolist() == ["4"]
     assert found["matters"].values.tolist() == [[31.0, 31.0]]
-    assert "1 of 5 have nothing new to see (border layers), first 4: it matters for pictures beyond 31 px" in found.headline
+    assert (found.key("border layers").value, found.key("border layers").at, found.key("layers").value) == (1, "4", 5)
+    assert found.headline == "The largest receptive field is 63 px (4) in an image of 16 px, with 1 border layer."
+    assert "4, the first border layer, adds information only for images larger than 31 px." in found.caveats
     assert not ReceptiveField(at=("blocks",), size=32)(net)["border"].any()
     assert ReceptiveField(at=("blocks",), size=31)(net)["border"].values.tolist() == [False] * 4 + [True]
 
@@ -93,13 +96,12 @@ def test_published_sizes_of_resnet18() -> None:
     found = ReceptiveField(at=("layer4",))(mt.open("timm:resnet18", weights=None))
     assert found["size"].values.tolist() == [[435.0, 435.0]]
     assert found["smallest"].values.tolist() == [[11.0, 11.0]]
-    assert (
-        "layer4 sees 435 px along its largest path, 11 along its shortest, cells 32 px apart, in a picture of 224"
-        in found.headline
-    )
+    assert found.key("receptive field").text == "435 px" and found.key("receptive field").baseline_text == "224 px"
+    assert (found.key("receptive field").at, found.key("receptive field").value) == ("layer4", 435)
+    assert (found.key("receptive field, shortest path").value, found.key("stride").value) == (11, 32)
 
 
-def test_gates_and_attention_are_told() -> None:
+def test_gates_and_attention_are_named() -> None:
     gated = ReceptiveField()(mt.open("microtome:mini_seresnet", weights=None))
     assert gated["gated"].sel(layer="layer4.2")
     assert not gated["whole"].any()
@@ -108,7 +110,8 @@ def test_gates_and_attention_are_told() -> None:
     attending = ReceptiveField()(mt.open("microtome:mini_deit", weights=None))
     assert attending["whole"].sel(layer="blocks.0")
     assert np.isinf(attending["size"].sel(layer="blocks.0").values).all()
-    assert "6 of 7 layers see the whole picture by construction, first blocks.0" in attending.headline
+    whole = attending.key("layers that cover the whole image")
+    assert (whole.value, whole.at, attending.key("layers").value) == (6, "blocks.0", 7)
 
 
 class Summing(nn.Module):
@@ -129,9 +132,12 @@ class Cumulative(nn.Module):
 
 def test_what_is_not_followed_is_measured_by_nan() -> None:
     found = ReceptiveField(at=("conv", "sums"))(mt.open(Summing(), recipe={"size": 16}))
-    assert found["size"].sel(layer="sums").values.tolist() == [9.0, 1.0]  # the middle cell, row 8: rows 0 to 8, its own column
-    assert found["remark"].values.tolist() == ["", "cumsum not followed: sizes measured by NaN in a middle cell"]
-    assert any("1 layers lie behind operations that are not followed" in text for text in found.caveats)
+    assert found["size"].sel(layer="sums").values.tolist() == [
+        9.0,
+        1.0,
+    ]  # the middle position, row 8: rows 0 to 8, its own column
+    assert found["remark"].values.tolist() == ["", "cumsum not followed: sizes measured by NaN at a middle position"]
+    assert any("1 layer behind operations that are not followed" in text for text in found.caveats)
 
 
 def test_a_property_of_the_architecture(net: mt.Specimen) -> None:
@@ -142,7 +148,7 @@ def test_a_property_of_the_architecture(net: mt.Specimen) -> None:
 def test_bad_input(net: mt.Specimen, tiny: Callable[..., nn.Module]) -> None:
     with pytest.raises(UnknownName, match="No layer is called 'blok'"):
         ReceptiveField(at=("blok",))(net)
-    with pytest.raises(Unmeasurable, match="has rows and columns that come from the picture"):
+    with pytest.raises(Unmeasurable, match="has rows and columns that derive from the image"):
         ReceptiveField(at=("blocks.1.attn.q_norm",))(mt.open("microtome:mini_deit", weights=None))
     with pytest.raises(BadOption, match="does not run on 30 x 30 px; --size 0 takes"):
         ReceptiveField(size=30)(mt.open("microtome:mini_deit", weights=None))

@@ -29,7 +29,7 @@ def test_planted_idle_block_is_ranked_first(tiny: Callable[..., nn.Module], pics
 
 def test_influence_is_one_minus_the_mean_cosine(net: mt.Specimen, pics: mt.Images) -> None:
     found = Redundancy()(net, pics, PACE)
-    x = net.recipe.normalised(torch.from_numpy(pics.pixels(net.recipe)))
+    x = net.recipe.normalise(torch.from_numpy(pics.pixels(net.recipe)))
     with torch.no_grad():
         before = torch.relu(net.net.stem(x))
         after = net.net.blocks[0](before)

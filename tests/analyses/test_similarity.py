@@ -37,7 +37,7 @@ def explicit_cka(x: np.ndarray, y: np.ndarray) -> float:
 def test_agrees_with_the_formula_on_the_same_features(net: mt.Specimen, pics: mt.Images) -> None:
     twenty = pics.take(range(20))
     found = Similarity()(net, twenty, PACE)
-    x = net.recipe.normalised(torch.from_numpy(twenty.pixels(net.recipe)))
+    x = net.recipe.normalise(torch.from_numpy(twenty.pixels(net.recipe)))
     seen: dict[str, np.ndarray] = {}
     with torch.no_grad():
         value = torch.relu(net.net.stem(x))

@@ -21,7 +21,7 @@ def test_gradients_against_autograd(net: mt.Specimen, pics: mt.Images) -> None:
     """‖∂L/∂h‖·‖h‖ of the last convolution, one image after the other."""
     few = pics.take(range(6))
     found = Supervision()(net, few, PACE)
-    x = net.recipe.normalised(torch.from_numpy(few.pixels(net.recipe)))
+    x = net.recipe.normalise(torch.from_numpy(few.pixels(net.recipe)))
     told: list[float] = []
     steep: list[float] = []
     assert few.labels is not None

@@ -14,21 +14,21 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from microtome.app.server import application, serve, state
+from microtome.app.server import build_application, folder_state, serve
 from microtome.errors import BadOption, FindingError, MicrotomeError
 from microtome.finding import Finding, array
-from microtome.report.html import asset, bundle
+from microtome.report.html import page_asset, report_bundle
 
 
 def client(folder: Path, host: str = "127.0.0.1:8123") -> TestClient:
-    return TestClient(application(folder), base_url=f"http://{host}")
+    return TestClient(build_application(folder), base_url=f"http://{host}")
 
 
 def test_the_page_and_its_parts(results: Path) -> None:
     with client(results) as web:
         for path, name in (("/", "index.html"), ("/page.js", "page.js"), ("/page.css", "page.css")):
             answer = web.get(path)
-            assert (answer.status_code, answer.text) == (200, asset(name))
+            assert (answer.status_code, answer.text) == (200, page_asset(name))
             assert "default-src 'self'" in answer.headers["content-security-policy"]
 
 
@@ -36,8 +36,8 @@ def test_the_bundle_is_the_reports_bundle(results: Path) -> None:
     with client(results) as web:
         said = web.get("/api/bundle").json()
     assert said.pop("live") is True
-    assert said.pop("state") == state(results)
-    assert said == json.loads(json.dumps(bundle(results)))
+    assert said.pop("state") == folder_state(results)
+    assert said == json.loads(json.dumps(report_bundle(results)))
 
 
 def test_the_folder_is_read_again_when_it_changes(results: Path, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_an_empty_folder_says_what_to_do_and_a_missing_one_is_refused(tmp_path: 
         assert answer.status_code == 404
         assert "microtome analyze" in answer.json()["error"]
     with pytest.raises(FindingError, match="is not a folder"):
-        application(tmp_path / "nowhere")
+        build_application(tmp_path / "nowhere")
 
 
 def test_a_port_in_use_is_one_clear_sentence(results: Path) -> None:

@@ -19,10 +19,10 @@ import uvicorn
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install -e '.[dev]')")
 
-from microtome.app.server import _listening, application
+from microtome.app.server import _listening_socket, build_application
 from microtome.finding import Finding, array
 from microtome.panels import Table
-from microtome.report.html import report
+from microtome.report.html import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -47,7 +47,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def address(results: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return report(results, tmp_path_factory.mktemp("report") / "report.html").as_uri()
+    return write_report(results, tmp_path_factory.mktemp("report") / "report.html").as_uri()
 
 
 Open = Callable[..., Any]
@@ -152,7 +152,7 @@ def test_pixels_of_a_matrix_have_the_colours_of_its_values(opened: Open, tmp_pat
         analysis="similarity", arrays={"cka": array(values, ("layer", "layer_"), "1")}, headline="It is 1.",
         panels=(Heat(title="h", z="cka"), Table(title="t", rows="layer", columns=("cka",))), origin={"specimen": {"name": "net"}},
     ).save(tmp_path / "net" / "similarity")  # fmt: skip
-    page = opened(report(tmp_path).as_uri())
+    page = opened(write_report(tmp_path).as_uri())
     page.wait_for_selector("svg.drawing image")
     colours = page.evaluate("""async () => {
         const image = new Image(); image.src = document.querySelector('svg.drawing image').getAttribute('href'); await image.decode();
@@ -350,8 +350,8 @@ def test_axe_finds_nothing(opened: Open, address: str, scheme: str) -> None:
 def live(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     folder = tmp_path_factory.mktemp("live") / "results"
     shutil.copytree(results, folder)
-    listener = _listening(folder, 0)
-    server = uvicorn.Server(uvicorn.Config(application(folder), log_level="error", lifespan="off"))
+    listener = _listening_socket(folder, 0)
+    server = uvicorn.Server(uvicorn.Config(build_application(folder), log_level="error", lifespan="off"))
     thread = threading.Thread(target=functools.partial(server.run, sockets=[listener]), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}/", folder
@@ -382,7 +382,7 @@ def test_a_damaged_finding_is_named_on_the_page(opened: Open, results: Path, tmp
     said = json.loads((folder / "run.json").read_text())
     broken = folder / said["findings"][0]
     (broken / "arrays.safetensors").write_bytes(b"")
-    page = opened(report(folder).as_uri())
+    page = opened(write_report(folder).as_uri())
     text = page.inner_text("#left-out")
     assert "Damaged on disk" in text
     assert "does not match its checksum" in text
@@ -415,7 +415,7 @@ def test_an_outline_is_called_what_it_shows(opened: Open, tmp_path: Path, title:
         analysis="atrous", arrays=arrays, headline="Rates fit.", title="Atrous rates", origin={"specimen": {"name": "net"}},
         panels=(Overlay(title="The star", base="base", heat="heat", across="", mask="star"),),
     ).save(tmp_path / "net" / "atrous")  # fmt: skip
-    page = opened(report(tmp_path).as_uri())
+    page = opened(write_report(tmp_path).as_uri())
     whole(page)
     assert page.locator("#atrous label", has=page.locator("[type=checkbox]")).inner_text().strip() == said
 
@@ -436,7 +436,7 @@ def test_tables_of_text_need_no_scrolling(opened: Open, tmp_path: Path, width: i
             headline="2 findings.", title="Design audit", origin={"specimen": {"name": name}},
             panels=(Table(title="What to do", rows="finding", columns=tuple(said)),),
         ).save(tmp_path / name / "audit")  # fmt: skip
-    page = opened(report(tmp_path).as_uri(), width=width)
+    page = opened(write_report(tmp_path).as_uri(), width=width)
     whole(page)
     wide = "[...document.querySelectorAll('#audit .table')].map(t => t.scrollWidth - t.clientWidth)"
     assert page.evaluate(wide)[:2] == [0, 0]
@@ -458,7 +458,7 @@ def grouped(folder: Path, units: int = 512) -> str:
         analysis="banding", arrays=arrays, headline="A = +0.9.", title="Weight banding", origin={"specimen": {"name": "net"}},
         panels=(Grid(title="Kernels", z="factors/last", across="unit", groups="group/last"),),
     ).save(folder / "net" / "banding")  # fmt: skip
-    return report(folder).as_uri()
+    return write_report(folder).as_uri()
 
 
 @pytest.mark.parametrize("width", [1280, 380])
@@ -512,7 +512,7 @@ def test_findings_of_before_groups_are_drawn_as_before(opened: Open, tmp_path: P
     said = json.loads(card.read_text())
     del said["panels"][0]["groups"]
     card.write_text(json.dumps(said))
-    page = opened(report(tmp_path).as_uri())
+    page = opened(write_report(tmp_path).as_uri())
     page.wait_for_selector("#banding .lines canvas")
     assert page.locator("#banding .caption").all_inner_texts() == [str(unit) for unit in range(10)]
     assert page.locator("#banding input[type=range]").count() == 0

@@ -25,7 +25,7 @@ def test_text_and_the_exit_code_by_severity(capsys: pytest.CaptureFixture[str], 
     code, text, _ = run(capsys, tmp_path)
     assert code == 0
     assert "warning MT101 Positions that no kernel reads\n  where     layer2.0.downsample.0\n" in text
-    assert text.rstrip().splitlines()[-1].startswith(f"3 findings of {len(RULES)} rules checked")
+    assert text.rstrip().splitlines()[-1].startswith(f"3 findings from {len(RULES)} rules")
     assert run(capsys, tmp_path, "--fail-on", "warning")[0] == 1
     assert run(capsys, tmp_path, "--fail-on", "warning", "--ignore", "MT101,MT102")[0] == 0
     assert run(capsys, tmp_path, "--fail-on", "note", "--ignore", "MT101")[0] == 1

@@ -85,18 +85,18 @@ def test_a_process_of_its_own_exits_with_the_code(work: Path) -> None:
 
 
 def test_every_analysis_is_a_verb() -> None:
-    from microtome.catalog import entries
-    from microtome.cli.verbs import group
+    from microtome.catalog import analysis_entries
+    from microtome.cli.verbs import build_group
 
-    assert set(entries()) <= set(group().commands)
+    assert set(analysis_entries()) <= set(build_group().commands)
 
 
 def test_list_names_every_analysis_and_edit() -> None:
-    from microtome.catalog import edits, entries
+    from microtome.catalog import analysis_entries, edit_entries
 
     said = call("list")
     assert said.returncode == 0
-    assert all(name in said.stdout for name in [*entries(), *edits()])
+    assert all(name in said.stdout for name in [*analysis_entries(), *edit_entries()])
 
 
 def test_edit_writes_a_file_that_the_other_verbs_open(tmp_path: Path) -> None:

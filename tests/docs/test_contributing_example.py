@@ -31,21 +31,21 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     name, _, place = announced.splitlines()[1].partition(" = ")
     (facts / "entry_points.txt").write_text(f"[microtome.analyses]\n{name} = {place.strip(chr(34))}\n")
     monkeypatch.syspath_prepend(str(site))
-    catalog.entries.cache_clear()
+    catalog.analysis_entries.cache_clear()
     yield
-    catalog.entries.cache_clear()
+    catalog.analysis_entries.cache_clear()
     for module in [name for name in sys.modules if name.startswith("microtome_silence")]:
         del sys.modules[module]
 
 
 @pytest.mark.usefixtures("installed")
 def test_the_catalog_and_the_command_line_know_it() -> None:
-    from microtome.cli.verbs import group
+    from microtome.cli.verbs import build_group
 
-    entry = catalog.entry("silence")
+    entry = catalog.analysis_entry("silence")
     assert (entry.kind, entry.needs, [one.name for one in entry.options]) == ("Census", "images", ["at"])
     assert entry.source.startswith("sparse rectifier networks")
-    assert "silence" in group().commands
+    assert "silence" in build_group().commands
 
 
 @pytest.mark.usefixtures("installed")
@@ -65,13 +65,13 @@ def test_the_edit_keeps_the_law_and_changes_what_it_says(tmp_path: Path, monkeyp
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: microtome-unpooled\nVersion: 1.0\n")
     (facts / "entry_points.txt").write_text("[microtome.edits]\nunpooled = unpooled:Unpooled\n")
     monkeypatch.syspath_prepend(str(site))
-    catalog.edits.cache_clear()
+    catalog.edit_entries.cache_clear()
     try:
-        made = catalog.edit("unpooled").load()(count=2)
+        made = catalog.edit_entry("unpooled").load()(count=2)
         net = mt.open("microtome:mini_vgg", weights=None)
         edited = testing.check_edit(made, net, mt.Images.scenes(6), tmp_path)
     finally:
-        catalog.edits.cache_clear()
+        catalog.edit_entries.cache_clear()
         sys.modules.pop("unpooled", None)
     assert "took the stride out of 2 poolings" in edited.edits[-1].line
     assert [part.stride for part in edited.net.modules() if isinstance(part, nn.MaxPool2d)] == [1, 1, 2]
@@ -85,5 +85,5 @@ def test_it_counts_zeros(tmp_path: Path) -> None:
         layer.weight.copy_(torch.tensor([1.0, 1.0, 0.0, 0.0]).view(4, 1, 1, 1).expand(4, 3, 1, 1))
     net = mt.open(nn.Sequential(layer, nn.Flatten(), nn.Linear(4 * 16, 2)), recipe={"size": 4, "crop": 1.0, "mean": (0.0,) * 3})
     pics = mt.Images.tensors(torch.rand(12, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.5)
-    found = testing.check(catalog.entry("silence").load()(at=("0",)), net, pics, tmp_path)
+    found = testing.check(catalog.analysis_entry("silence").load()(at=("0",)), net, pics, tmp_path)
     np.testing.assert_allclose(found["zeros"].values, [0.5])

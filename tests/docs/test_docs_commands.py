@@ -6,7 +6,7 @@ from docs_reading import commands, files, shown
 
 from microtome import catalog, edit
 from microtome.cli import arguments
-from microtome.cli.verbs import group
+from microtome.cli.verbs import build_group
 
 SHOWN = [(shown(path), words) for path in files() for words in commands(path)]
 
@@ -16,7 +16,7 @@ def parsed(words: list[str]) -> click.Context:
 
     Raises: click.UsageError or UnknownName where the command line would refuse them.
     """
-    root = group()
+    root = build_group()
     outer = root.make_context("microtome", list(words))
     name, command, rest = root.resolve_command(outer, [*outer._protected_args, *outer.args])
     assert command is not None
@@ -31,16 +31,16 @@ def test_it_is_understood(where: str, words: list[str]) -> None:
         return
     for name in f"{said.get('only') or ''},{said.get('skip') or ''}".split(","):
         if name:
-            catalog.entry(name)
-    for analysis, options in arguments.settings(said.get("pairs") or (), None).items():
-        assert set(options) <= {one.name for one in catalog.entry(analysis).options}
+            catalog.analysis_entry(name)
+    for analysis, options in arguments.parse_settings(said.get("pairs") or (), None).items():
+        assert set(options) <= {one.name for one in catalog.analysis_entry(analysis).options}
     for word in said.get("edits") or ():
         edit.parse(word)
     for word in said.get("recipe") or ():
-        arguments.recipe(word)
+        arguments.parse_recipe(word)
     if said.get("specimens"):
-        names, _ = arguments.parted(said["specimens"], said.get("images"))
-        arguments.openers(names, said)
+        names, _ = arguments.split_words(said["specimens"], said.get("images"))
+        arguments.specimen_openers(names, said)
 
 
 def test_there_are_many_and_wrong_ones_are_refused() -> None:

@@ -13,7 +13,7 @@ import pytest
 from docs_reading import DOCS, ROOT, anchors, files, first_column, links, prose, shown
 
 from microtome import catalog
-from microtome.cli.verbs import group
+from microtome.cli.verbs import build_group
 from microtome.finding import DIMENSIONS, Finding, array
 from microtome.key_numbers import KeyNumber
 from microtome.panels import Heat
@@ -21,8 +21,8 @@ from microtome.store import Store
 
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-OURS = [entry for entry in catalog.entries().values() if entry.module.startswith("microtome.")]
-EDITS = [entry for entry in catalog.edits().values() if entry.module.startswith("microtome.")]
+OURS = [entry for entry in catalog.analysis_entries().values() if entry.module.startswith("microtome.")]
+EDITS = [entry for entry in catalog.edit_entries().values() if entry.module.startswith("microtome.")]
 
 
 def test_generated_pages_are_fresh() -> None:
@@ -66,7 +66,7 @@ def finding(specimen: str, headline: str) -> Finding:
 
 
 def test_pages_show_what_findings_hold(generate, tmp_path, monkeypatch) -> None:
-    store = Store.opened(tmp_path / "results")
+    store = Store.create(tmp_path / "results")
     store.save(finding("microtome:mini_vgg", "Line 1."))
     store.save(finding("microtome:mini_resnet", "Line 2."))  # a favourite, so it is the one shown
     monkeypatch.setattr(generate, "ARRAYS", tmp_path / "arrays.json")
@@ -99,7 +99,7 @@ def test_every_link_leads_somewhere(path) -> None:
 def test_every_verb_and_analysis_is_documented() -> None:
     help_page = (DOCS / "cli.md").read_text(encoding="utf-8")
     overview = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in group().commands:
+    for name in build_group().commands:
         assert f"## microtome {name}\n" in help_page
     for entry in OURS:
         assert f"(docs/analyses/{entry.name}.md)" in overview
@@ -117,7 +117,7 @@ def test_every_edit_is_documented() -> None:
 
 
 def test_verbs_named_in_prose_exist() -> None:
-    known = {*group().commands, "VERB", "NAME"}
+    known = {*build_group().commands, "VERB", "NAME"}
     for path in files():
         for word in re.findall(r"`microtome (\S+?)[ `]", prose(path)):
             assert word in known or word.startswith("-"), f"{shown(path)} names the verb '{word}'"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import microtome as mt
 from microtome import testing
 from microtome.errors import BadOption, Uneditable
-from microtome.numerics.receptive.positions import two
+from microtome.numerics.receptive.positions import as_pair
 from microtome.specimen import watch
 
 Rates = mt.edits.atrous_rates.AtrousRates
@@ -23,7 +23,7 @@ def wide() -> mt.Specimen:
 
 
 def rates(net: mt.Specimen, paths: list[str] = BRANCHES) -> list[tuple[int, int]]:
-    return [two(net.net.get_submodule(path).dilation) for path in paths]
+    return [as_pair(net.net.get_submodule(path).dilation) for path in paths]
 
 
 class Pooled(nn.Module):
@@ -77,11 +77,11 @@ def test_only_branches_whose_rate_stays_answer_as_before(wide) -> None:
 
 def test_dead_taps_come_alive() -> None:
     """A dead branch is its middle tap; with a rate that fits, its outer weights change the answer."""
-    from microtome.instruments.dilated.convolutions import dilated
+    from microtome.instruments.dilated.convolutions import dilated_convolutions
 
     net = mt.open("microtome:mini_deeplab", weights=None, rates=(6, 12, 18))
-    assert [bool(one.dead) for one in dilated(net)][-3:] == [False, False, True]
-    assert not any(one.dead for one in dilated(Rates()(net)))
+    assert [bool(one.dead) for one in dilated_convolutions(net)][-3:] == [False, False, True]
+    assert not any(one.dead for one in dilated_convolutions(Rates()(net)))
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
@@ -114,7 +114,7 @@ def test_asymmetric_rates_keep_their_proportion_and_dynamic_padding_follows() ->
     assert [edited.net.across.dilation, edited.net.across.padding] == [(1, 2), (0, 4)]
     same = mt.open("timm:tf_efficientnet_b0", weights=None, output_stride=16, recipe={"size": 64})
     five = Rates(at=("blocks.5.1.conv_dw",), rates=(1,))(same)
-    assert two(five.net.get_submodule("blocks.5.1.conv_dw").dilation) == (1, 1)
+    assert as_pair(five.net.get_submodule("blocks.5.1.conv_dw").dilation) == (1, 1)
 
 
 def test_rates_for_every_group_at_once() -> None:

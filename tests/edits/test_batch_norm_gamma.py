@@ -11,7 +11,7 @@ import microtome as mt
 from microtome import testing
 from microtome.edits.batch_norm_gamma import BatchNormGamma
 from microtome.errors import Uneditable
-from microtome.instruments.scale_invariance import invariance
+from microtome.instruments.scale_invariance import scale_invariance
 from microtome.instruments.scale_readers import scale_readers
 
 
@@ -38,7 +38,7 @@ def test_the_law_of_edits(policy: str, pics: mt.Images, tmp_path: Path) -> None:
 def test_all_internal_scales_can_be_moved(name: str, internal: int, moved: int, norms: int) -> None:
     """Internal: 8 of 20, 33 of 53, 28 of 49. A pre-activation network's other norms are read by weights alone, too."""
     net = mt.open(f"timm:{name}", weights=None, recipe={"size": 64})
-    found, told = scale_readers(net), invariance(net.net, net.recipe)
+    found, told = scale_readers(net), scale_invariance(net.net, net.recipe)
     assert (len(told.scales), len(found), len(gammas(net.net))) == (internal, moved, norms)
     assert set(told.scales) <= set(found)
     if name == "resnet50":  # its stem is read by the first branch and by the projection beside it

@@ -6,10 +6,10 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.audit.dropout import shifts, variances
+from microtome.analyses.audit.dropout import norm_input_variances, variance_shifts
 from microtome.edits.dropout import Dropout
 from microtome.errors import Uneditable
-from microtome.instruments.dropouts import drops
+from microtome.instruments.dropouts import find_dropouts
 
 
 class PreActivation(nn.Module):
@@ -54,8 +54,8 @@ def test_no_norm_of_the_branch_is_deceived_any_more(net: mt.Specimen) -> None:
     """Before: norm2 sees Var / (Var + …) well below one. After: norm2 sees what it saw; the next block's norm1 is diluted only."""
 
     def told(one: mt.Specimen, path: str) -> dict[str, float]:
-        sites = drops(one.net, one.recipe).sites
-        return shifts(variances(one, sites, ()), variances(one, sites, ((path, 0),)))
+        sites = find_dropouts(one.net, one.recipe).sites
+        return variance_shifts(norm_input_variances(one, sites, ()), norm_input_variances(one, sites, ((path, 0),)))
 
     before = told(net, "1.drop")
     assert before["1.norm2"] < 0.6

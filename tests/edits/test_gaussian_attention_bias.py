@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import microtome as mt
 from microtome import testing
 from microtome.errors import Uneditable
-from microtome.instruments.attention import attending
+from microtome.instruments.attention import watch_attention
 from microtome.networks.attention_bias import GaussianBias
 from microtome.numerics.graph.attention import attention_distances, cell_distances
 
@@ -106,7 +106,7 @@ def test_logits_differ_by_the_hill_and_nothing_else(kind: str) -> None:
             cast(Any, edited.net).layers[0].blocks[0].attn.bias.amplitude.zero_()
     seen: list[Tensor] = []
     for one, path in ((specimen, first), (edited, inner)):
-        with attending(one.net, [path], lambda _, maps: seen.append(maps.clone())):
+        with watch_attention(one.net, [path], lambda _, maps: seen.append(maps.clone())):
             one.run(x)
     prefix = seen[0].shape[-1] - 16
     apart = cell_distances((4, 4)).square()

@@ -9,7 +9,7 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.edits.group_norm import GroupNorm, nearest
+from microtome.edits.group_norm import GroupNorm, nearest_groups
 from microtome.errors import Uneditable
 
 
@@ -60,7 +60,7 @@ def test_a_number_for_each_layer_and_group_norms_regrouped(tmp_path: Path) -> No
 )
 def test_the_nearest_divisor_by_ratio(units: int, groups: int, least: int, wanted: int) -> None:
     """By hand; of 24 for 7: log(7/6) = .154 and log(8/7) = .134, so 8."""
-    assert nearest(units, groups, least) == wanted
+    assert nearest_groups(units, groups, least) == wanted
 
 
 def test_one_group_is_layer_norm_and_one_for_each_unit_is_instance_norm() -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.audit.run import audited
+from microtome.analyses.audit.run import run_audit
 from microtome.edits.head_dropout import HeadDropout
 from microtome.errors import Uneditable
 
@@ -70,9 +70,9 @@ def test_the_noise_falls_to_pi_over_n_and_the_mean_stays() -> None:
 
 def test_it_mends_what_the_audit_finds() -> None:
     net = mt.open(Head().eval(), recipe={"size": 32})
-    (found,) = [one.fault for one in audited(net) if one.fault]
+    (found,) = [one.fault for one in run_audit(net) if one.fault]
     assert found.edit == "head_dropout"
-    assert not [one for one in audited(mt.open(HeadDropout()(net).net, recipe={"size": 32})) if one.fault]
+    assert not [one for one in run_audit(mt.open(HeadDropout()(net).net, recipe={"size": 32})) if one.fault]
 
 
 def test_what_does_not_fit() -> None:

@@ -9,7 +9,7 @@ import microtome as mt
 from microtome import testing
 from microtome.errors import Uneditable
 from microtome.networks.padded import PaddedConv2d, PaddedMaxPool2d
-from microtome.numerics.receptive.evenness import folded, forecast, ratio
+from microtome.numerics.receptive.evenness import fold_phases, forecast_phases, phase_ratio
 
 Padding = mt.edits.kernel_padding.KernelPadding
 
@@ -62,7 +62,7 @@ def test_resnet18_keeps_its_logits_and_its_forecast_becomes_even(size: int) -> N
     assert pools.edits[-1].preserves == "no"
     if size == 64:
         blank = torch.zeros(1, 3, 224, 224)
-        told = [ratio(folded(forecast(one.net, blank), 8, 64)) for one in (net, edited, pools)]
+        told = [phase_ratio(fold_phases(forecast_phases(one.net, blank), 8, 64)) for one in (net, edited, pools)]
         assert told[0] < told[1] < told[2]
         assert told[0] == pytest.approx(0.35, abs=0.1)
         assert told[2] == pytest.approx(1.0, abs=0.02)

@@ -9,22 +9,22 @@ import torch
 from torch import nn
 
 from experiments import experiments
-from experiments.experiments import Budget, removal, table, variants
+from experiments.experiments import Budget, block_variants, result_table, run_removal
 from microtome import networks
 from microtome.errors import BadOption, Uneditable, UnknownName
-from microtome.numerics.statistics.intervals import wilson
-from microtome.training.data import Series, series
-from microtome.training.loop import fresh
-from microtome.training.recipes import recipe
-from microtome.training.removal import removable, without
+from microtome.numerics.statistics.intervals import wilson_interval
+from microtome.training.data import SceneSeries, scene_series
+from microtome.training.loop import fresh_network
+from microtome.training.recipes import training_recipe
+from microtome.training.removal import removable_blocks, remove_blocks
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TINY = Budget(epochs=1, count=16, seeds=2)
 
 
 @pytest.fixture(scope="module")
-def few() -> Series:
-    return series(16, seed=77)
+def few() -> SceneSeries:
+    return scene_series(16, seed=77)
 
 
 def parameters(net: nn.Module) -> int:
@@ -35,18 +35,18 @@ def test_what_is_left_has_the_parameters_that_arithmetic_says() -> None:
     whole = networks.build("mini_vgg")
     # a 3 x 3 convolution from 56 to 56 units with offsets, and a norm's scale and shift
     block = 56 * 56 * 9 + 56 + 2 * 56
-    cut = without(networks.build("mini_vgg"), ["features.18"])
+    cut = remove_blocks(networks.build("mini_vgg"), ["features.18"])
     assert parameters(cut) == parameters(whole) - block
     assert [type(one) for one in cut.features[18:21]] == [nn.Identity] * 3
     # two 3 x 3 convolutions from 48 to 48 units without offsets, and two norms
-    cut = without(networks.build("mini_resnet"), ["layer4.1", "layer4.2"])
+    cut = remove_blocks(networks.build("mini_resnet"), ["layer4.1", "layer4.2"])
     assert parameters(cut) == parameters(networks.build("mini_resnet")) - 2 * (2 * 48 * 48 * 9 + 4 * 48)
 
 
 def test_what_stays_answers_as_if_the_block_handed_on_its_input() -> None:
     whole, cut = networks.build("mini_resnet").eval(), networks.build("mini_resnet").eval()
     cut.load_state_dict(whole.state_dict())
-    without(cut, ["layer4.1"])
+    remove_blocks(cut, ["layer4.1"])
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     whole.layer4[1].register_forward_hook(lambda _module, given, _gave: given[0])
     with torch.no_grad():
@@ -55,8 +55,8 @@ def test_what_stays_answers_as_if_the_block_handed_on_its_input() -> None:
 
 def test_the_cut_network_begins_with_the_weights_of_the_whole_and_leaves_random_states_alone() -> None:
     before = torch.random.get_rng_state()
-    whole = fresh(TINY.recipe("mini_vgg", (), 3)).state_dict()
-    net = fresh(TINY.recipe("mini_vgg", ("features.11",), 3))
+    whole = fresh_network(TINY.recipe("mini_vgg", (), 3)).state_dict()
+    net = fresh_network(TINY.recipe("mini_vgg", ("features.11",), 3))
     assert net.training
     cut = net.state_dict()
     assert set(cut) == {name for name in whole if not name.startswith(("features.11.", "features.12."))}
@@ -65,36 +65,38 @@ def test_the_cut_network_begins_with_the_weights_of_the_whole_and_leaves_random_
 
 
 def test_a_block_that_changes_the_sides_is_refused() -> None:
-    assert removable(networks.build("mini_vgg")) == ["features.11", "features.18", "features.21"]
+    assert removable_blocks(networks.build("mini_vgg")) == ["features.11", "features.18", "features.21"]
     with pytest.raises(Uneditable, match=r"'layer2.0' cannot be taken out: .*sides of the maps.*layer3.1, layer4.0, layer4.1"):
-        without(networks.build("mini_resnet"), ["layer4.1", "layer2.0"])
+        remove_blocks(networks.build("mini_resnet"), ["layer4.1", "layer2.0"])
     with pytest.raises(UnknownName, match=r"Did you mean 'layer4\.[12]'"):
-        without(networks.build("mini_resnet"), ["layer4.3"])
+        remove_blocks(networks.build("mini_resnet"), ["layer4.3"])
     with pytest.raises(BadOption, match="learns from the maps of mini_vgg"):
-        variants("mini_deit")
+        block_variants("mini_deit")
 
 
 def test_every_variant_of_every_network_runs() -> None:
     with pytest.raises(Uneditable, match="mini_densenet has no block"):
-        variants("mini_densenet")
+        block_variants("mini_densenet")
     for name in ("mini_inception", "mini_hrnet", "mini_seresnet"):
-        for blocks in variants(name):
-            net = fresh(TINY.recipe(name, blocks, 0)).eval()
+        for blocks in block_variants(name):
+            net = fresh_network(TINY.recipe(name, blocks, 0)).eval()
             assert net(torch.zeros(1, 3, 64, 64)).shape == (1, 10)
 
 
 def test_recipes_without_blocks_say_what_they_always_said() -> None:
-    assert "without" not in recipe("mini_vgg").json()
-    assert all(networks.card(name)["recipe"].items() <= recipe(name).json().items() for name in networks.SHIPPED)
+    assert "without" not in training_recipe("mini_vgg").json()
+    assert all(
+        networks.weights_card(name)["recipe"].items() <= training_recipe(name).json().items() for name in networks.SHIPPED
+    )
     assert TINY.recipe("mini_vgg", ("features.11",), 0).json()["without"] == ["features.11"]
 
 
-def test_an_experiment_gives_the_same_numbers_twice_and_resumes(few: Series, tmp_path: Path) -> None:
+def test_an_experiment_gives_the_same_numbers_twice_and_resumes(few: SceneSeries, tmp_path: Path) -> None:
     chosen = [("features.18", "features.21")]
-    one = removal("mini_vgg", tmp_path / "one", TINY, chosen=chosen, learn=few, judge=few)
-    two = removal("mini_vgg", tmp_path / "two", TINY, chosen=chosen, learn=few, judge=few)
+    one = run_removal("mini_vgg", tmp_path / "one", TINY, chosen=chosen, learn=few, judge=few)
+    two = run_removal("mini_vgg", tmp_path / "two", TINY, chosen=chosen, learn=few, judge=few)
     assert one == two
-    assert removal("mini_vgg", tmp_path / "one", TINY, chosen=chosen, learn=few, judge=few) == one
+    assert run_removal("mini_vgg", tmp_path / "one", TINY, chosen=chosen, learn=few, judge=few) == one
     files = [sorted((tmp_path / name).rglob("*.safetensors")) for name in ("one", "two")]
     assert len(files[0]) == 4
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*files, strict=True))
@@ -103,14 +105,14 @@ def test_an_experiment_gives_the_same_numbers_twice_and_resumes(few: Series, tmp
     assert whole["lost"] == [0.0, 0.0, 0.0]
     assert cut["lost"][0] == pytest.approx((sum(whole["right"]) - sum(cut["right"])) / 32)
     assert cut["lost"][1] <= cut["lost"][0] <= cut["lost"][2]
-    low, high = wilson(whole["right"][0], 16)[1:]
-    assert f"({100 * low:.1f}–{100 * high:.1f})" in table(one)
+    low, high = wilson_interval(whole["right"][0], 16)[1:]
+    assert f"({100 * low:.1f}–{100 * high:.1f})" in result_table(one)
 
 
 def test_the_command_trains_judges_and_writes(
-    few: Series, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    few: SceneSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(experiments, "JUDGED", 16)
+    monkeypatch.setattr(experiments, "TEST_COUNT", 16)
     words = ["mini_vgg", "--out", str(tmp_path), "--epochs", "1", "--count", "16", "--seeds", "1", "--without", "features.18"]
     assert experiments.main(words) == 0
     assert "| `features.18` | 64,602 |" in capsys.readouterr().out
@@ -125,10 +127,10 @@ def test_the_command_trains_judges_and_writes(
 
 def test_the_page_says_what_was_measured() -> None:
     said = json.loads((DOCS / "experiments.json").read_text(encoding="utf-8"))
-    assert (DOCS / "experiments.md").read_text(encoding="utf-8").startswith(experiments.page(said))
+    assert (DOCS / "experiments.md").read_text(encoding="utf-8").startswith(experiments.docs_page(said))
     for found in said["removal"]:
         for row in found["rows"]:
-            net = fresh(Budget().recipe(found["network"], tuple(row["without"]), 0))
+            net = fresh_network(Budget().recipe(found["network"], tuple(row["without"]), 0))
             assert parameters(net) == row["parameters"]
             assert all(0 <= one <= found["judged"] for one in row["right"])
     assert np.isfinite([row["lost"] for found in said["removal"] for row in found["rows"]]).all()

@@ -9,27 +9,37 @@ import torch
 from safetensors.torch import load_file
 
 from experiments import transformers
-from experiments.transformers import FACTORS, VARIANTS, WAYS, Budget, contrasted, easy, experiment, page, right
+from experiments.transformers import (
+    CONTRAST_MODES,
+    FACTORS,
+    VARIANTS,
+    Budget,
+    change_contrast,
+    count_correct,
+    docs_page,
+    easy_scenes,
+    run_experiment,
+)
 from microtome import networks
-from microtome.training.data import Series
-from microtome.training.loop import fresh, normalised
-from microtome.training.recipes import recipe
+from microtome.training.data import SceneSeries
+from microtome.training.loop import fresh_network, normalise
+from microtome.training.recipes import training_recipe
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TINY = Budget(epochs=1, count=32, judged=24, seeds=1)
 
 
 @pytest.fixture(scope="module")
-def few() -> Series:
-    return easy(32, seed=77)
+def few() -> SceneSeries:
+    return easy_scenes(32, seed=77)
 
 
-def test_variants_begin_with_the_weights_of_the_plain_network(few: Series) -> None:
+def test_variants_begin_with_the_weights_of_the_plain_network(few: SceneSeries) -> None:
     """But for the projection's bias, which a norm of tokens takes; decorrelated patches are white on what they were made from."""
-    some = normalised(torch.from_numpy(few.pixels))
-    plain = fresh(TINY.recipe((), 0), some).state_dict()
+    some = normalise(torch.from_numpy(few.pixels))
+    plain = fresh_network(TINY.recipe((), 0), some).state_dict()
     for edits in VARIANTS[1:]:
-        net = fresh(TINY.recipe(edits, 0), some)
+        net = fresh_network(TINY.recipe(edits, 0), some)
         assert net.training
         own = {
             name.replace(".proj.conv.", ".proj.").replace(".attn.attn.", ".attn."): one
@@ -38,15 +48,17 @@ def test_variants_begin_with_the_weights_of_the_plain_network(few: Series) -> No
         shared = set(plain) & set(own)
         assert len(set(plain) - shared) == (edits == ("prelayernorm",))
         assert all(torch.equal(plain[name], own[name]) for name in shared)
-    other = fresh(TINY.recipe((), 1), some).state_dict()
+    other = fresh_network(TINY.recipe((), 1), some).state_dict()
     assert any(not torch.equal(plain[name], other[name]) for name in plain)
-    assert not torch.equal(fresh(TINY.recipe((), 0)).state_dict()["patch_embed.proj.weight"], plain["patch_embed.proj.weight"])
+    assert not torch.equal(
+        fresh_network(TINY.recipe((), 0)).state_dict()["patch_embed.proj.weight"], plain["patch_embed.proj.weight"]
+    )
 
 
 def test_recipes_without_edits_say_what_they_always_said() -> None:
-    said = recipe("mini_deit").json()
+    said = training_recipe("mini_deit").json()
     assert "edits" not in said and "decorrelated" not in said
-    assert networks.card("mini_deit")["recipe"].items() <= said.items()
+    assert networks.weights_card("mini_deit")["recipe"].items() <= said.items()
     assert TINY.recipe(("prelayernorm",), 0).json()["edits"] == ["prelayernorm"]
 
 
@@ -60,34 +72,37 @@ def test_contrast_by_hand() -> None:
 
     for factor in (0.25, 1.0, 2.0, 8.0):
         wanted = (mean + factor * (0.6 - mean)).expand(1, 3, 2, 2)
-        torch.testing.assert_close(pixel(contrasted(x, factor, "free")), wanted)
-        torch.testing.assert_close(pixel(contrasted(x, factor, "clipped")), wanted.clamp(0, 1))
+        torch.testing.assert_close(pixel(change_contrast(x, factor, "free")), wanted)
+        torch.testing.assert_close(pixel(change_contrast(x, factor, "clipped")), wanted.clamp(0, 1))
 
 
-def test_an_experiment_gives_the_same_numbers_twice_and_normed_tokens_do_not_see_contrast(few: Series, tmp_path: Path) -> None:
+def test_an_experiment_gives_the_same_numbers_twice_and_normed_tokens_do_not_see_contrast(
+    few: SceneSeries, tmp_path: Path
+) -> None:
     chosen = [("prelayernorm",), ("gaussian_attention_bias",)]
-    one = experiment(tmp_path / "one", TINY, variants=chosen, learn=few, judge=few)
-    assert one == experiment(tmp_path / "two", TINY, variants=chosen, learn=few, judge=few)
-    assert one == experiment(tmp_path / "one", TINY, variants=chosen, learn=few, judge=few)  # resumed
+    one = run_experiment(tmp_path / "one", TINY, variants=chosen, learn=few, judge=few)
+    assert one == run_experiment(tmp_path / "two", TINY, variants=chosen, learn=few, judge=few)
+    assert one == run_experiment(tmp_path / "one", TINY, variants=chosen, learn=few, judge=few)  # resumed
     (free,) = one["rows"][0]["right"]["free"]
     assert len(free) == len(FACTORS) and len(set(free)) == 1
     plan = TINY.recipe(("prelayernorm",), 0)
-    net = fresh(plan).eval()
+    net = fresh_network(plan).eval()
     net.load_state_dict(load_file(tmp_path / "one" / "prelayernorm" / "seed-0" / "mini_deit.safetensors"))
-    x = normalised(torch.from_numpy(few.pixels[:4]))
+    x = normalise(torch.from_numpy(few.pixels[:4]))
     with torch.no_grad():
         torch.testing.assert_close(net(8 * x), net(x), rtol=0, atol=1e-4)
-    assert right(net, few, 1.0, "free") == free[0]
+    assert count_correct(net, few, 1.0, "free") == free[0]
     plain, hill = (
-        sum(p.numel() for p in fresh(TINY.recipe(edits, 0)).parameters()) for edits in ((), ("gaussian_attention_bias",))
+        sum(p.numel() for p in fresh_network(TINY.recipe(edits, 0)).parameters())
+        for edits in ((), ("gaussian_attention_bias",))
     )
     assert hill - plain == 10  # A and σ of five blocks; the last one's patches are not read
 
 
 def test_the_command_trains_judges_and_writes(
-    few: Series, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    few: SceneSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(transformers, "easy", lambda count, seed: few)
+    monkeypatch.setattr(transformers, "easy_scenes", lambda count, seed: few)
     words = ["--out", str(tmp_path), "--epochs", "1", "--count", "32", "--judged", "32", "--seeds", "1"]
     assert transformers.main(words) == 0
     assert "| `prelayernorm` | 267,786 |" in capsys.readouterr().out
@@ -101,10 +116,11 @@ def test_the_command_trains_judges_and_writes(
 
 def test_the_page_says_what_was_measured_and_what_it_says_is_so() -> None:
     said = json.loads((DOCS / "experiments_transformers.json").read_text(encoding="utf-8"))
-    assert (DOCS / "experiments_transformers.md").read_text(encoding="utf-8") == page(said)
+    assert (DOCS / "experiments_transformers.md").read_text(encoding="utf-8") == docs_page(said)
     found = said["transformers"]
     shares = {
-        tuple(row["edits"]): {way: np.array(row["right"][way]) / found["judged"] for way in WAYS} for row in found["rows"]
+        tuple(row["edits"]): {way: np.array(row["right"][way]) / found["judged"] for way in CONTRAST_MODES}
+        for row in found["rows"]
     }
     assert set(shares) == set(VARIANTS) and found["seeds"] == 2
     plain, tokens, pixels, hill = (shares[edits]["free"] for edits in VARIANTS)
@@ -118,5 +134,5 @@ def test_the_page_says_what_was_measured_and_what_it_says_is_so() -> None:
     assert normed.min() < plain[:, usual].min() and normed.max() > plain[:, usual].max()  # below and above
     assert np.ptp(plain[:, usual]) > abs(hill[:, usual].mean() - plain[:, usual].mean())  # not told apart
     for row in found["rows"]:
-        net = fresh(Budget().recipe(tuple(row["edits"]), 0))
+        net = fresh_network(Budget().recipe(tuple(row["edits"]), 0))
         assert sum(one.numel() for one in net.parameters()) == row["parameters"]

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).parent))
 from microtome.errors import UnknownName
 from microtome.figures import RENDERERS
-from microtome.figures.paper import GREY, short
+from microtome.figures.paper import GREY, shorten
 from microtome.finding import Finding, array
-from microtome.panels import KINDS, Bars, Curve, Grid, Heat, Hist, Overlay, Table
+from microtome.panels import PANEL_KINDS, Bars, Curve, Grid, Heat, Hist, Overlay, Table
 from sample_findings import AT, FAMILIES, LAYERS, NETS, PICTURES, finding
 
 FOUND = finding()
@@ -36,7 +36,7 @@ def saved(drawn, kind):
 
 
 def test_every_kind_has_a_drawing_and_the_fixture_has_every_kind():
-    assert set(RENDERERS) == set(KINDS) == {panel.kind for panel in FOUND.panels}
+    assert set(RENDERERS) == set(PANEL_KINDS) == {panel.kind for panel in FOUND.panels}
 
 
 @pytest.mark.parametrize("title", list(PLACES))
@@ -108,7 +108,7 @@ def test_curve_shows_values_interval_and_baseline():
     )
     assert axes.get_ylabel() == "probe accuracy [share]"
     assert axes.get_xlabel() == "layer"
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == [short(name) for name in LAYERS]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == [shorten(name) for name in LAYERS]
 
 
 def test_curve_draws_one_line_for_each_of_by_at_its_numbers():
@@ -120,7 +120,7 @@ def test_curve_draws_one_line_for_each_of_by_at_its_numbers():
         assert line.get_xdata() == pytest.approx([1, 4, 16, 36, 100])
     assert axes.get_xscale() == "log"
     assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == len(NETS)
-    assert [text.get_text() for text in drawn.legends[0].get_texts()] == [short(name) for name in NETS]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == [shorten(name) for name in NETS]
 
 
 def test_curve_takes_arrays_with_their_dimensions_in_any_order():
@@ -178,7 +178,7 @@ def test_a_tall_name_does_not_eat_the_bars():
 
 def test_hist_has_one_axes_for_each_layer_with_its_twin():
     drawn = FOUND.figure("Weights of the last layers")
-    assert [axes.get_title() for axes in drawn.axes] == [short(name, 30) for name in LAYERS[:7]]
+    assert [axes.get_title() for axes in drawn.axes] == [shorten(name, 30) for name in LAYERS[:7]]
     for axes, twin in zip(drawn.axes, FOUND["twin_density"].values, strict=True):
         (null,) = axes.lines
         assert null.get_ydata() == pytest.approx(twin)
@@ -190,7 +190,7 @@ def test_hist_draws_only_what_is_asked():
     arrays = {name: FOUND[name] for name in ("density", "value")}
     drawn = one(Hist(title="t", density="density", value="value", only=(LAYERS[2],), log="y"), **arrays)
     (axes,) = drawn.axes
-    assert axes.get_title() == short(LAYERS[2], 30)
+    assert axes.get_title() == shorten(LAYERS[2], 30)
     assert axes.get_yscale() == "log"
 
 
@@ -201,7 +201,7 @@ def test_heat_shows_the_matrix_first_dimension_downwards():
     assert image.get_clim() == (0, 1)
     assert image.origin == "upper"
     assert bar.get_ylabel() == "CKA"
-    assert axes.get_yticklabels()[0].get_text() == short(LAYERS[0])
+    assert axes.get_yticklabels()[0].get_text() == shorten(LAYERS[0])
 
 
 def test_a_small_heat_writes_its_numbers_and_a_diverging_scale_has_zero_in_the_middle():
@@ -254,7 +254,7 @@ def test_scatter_places_points_names_and_rings():
         some = np.array(FAMILIES) == family
         assert np.asarray(by[family]) == pytest.approx(np.stack([price[some], score[some]], 1))
     assert np.asarray(by["on the front"]) == pytest.approx(np.stack([price[front], score[front]], 1))
-    assert {text.get_text() for text in axes.texts} == {short(name) for name in NETS}
+    assert {text.get_text() for text in axes.texts} == {shorten(name) for name in NETS}
     boxes = [text.get_window_extent() for text in axes.texts]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
     assert axes.get_xlabel() == "parameters [M]"
@@ -286,7 +286,7 @@ def test_overlay_shows_picture_maps_and_masks():
     (axes,) = drawn.axes
     assert len(axes.images) == 3 * 4
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["picture", *AT]
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == [short(name, 22) for name in PICTURES]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [shorten(name, 22) for name in PICTURES]
     assert np.asarray(axes.images[4].get_array()) == pytest.approx(np.clip(FOUND["picture"].values[1], 0, 1))
     assert texts(drawn) == ["empty", "empty"]  # one map of zeros, one of missing values
     assert len(axes.collections) == 3 * 4 * 2  # each outline twice: black below white

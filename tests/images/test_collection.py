@@ -12,7 +12,7 @@ import torch
 
 from microtome.errors import BadOption, ImagesError, UnknownName
 from microtome.images import Images, scenes
-from microtome.images.feeding import PixelCache, ahead, mapped, threads
+from microtome.images.feeding import PixelCache, map_in_threads, prefetch, thread_count
 
 Write = Callable[..., Path]
 
@@ -249,7 +249,7 @@ def test_the_next_is_made_while_the_last_is_used() -> None:
         begun[number].set()
         return number
 
-    stream = ahead(made, range(3))
+    stream = prefetch(made, range(3))
     assert next(stream) == 0
     assert begun[1].wait(10)
     assert list(stream) == [1, 2]
@@ -270,8 +270,8 @@ def test_mapped_works_in_no_more_threads_than_asked_for() -> None:
     def worker(_: int) -> str:
         return threading.current_thread().name
 
-    assert set(mapped(worker, range(50), most=1)) == {threading.current_thread().name}
-    assert threading.current_thread().name not in set(mapped(worker, range(50), most=2)) or threads() == 1
+    assert set(map_in_threads(worker, range(50), most=1)) == {threading.current_thread().name}
+    assert threading.current_thread().name not in set(map_in_threads(worker, range(50), most=2)) or thread_count() == 1
 
 
 def test_small_scenes_are_drawn_in_one_thread_and_large_ones_in_several() -> None:
@@ -279,7 +279,7 @@ def test_small_scenes_are_drawn_in_one_thread_and_large_ones_in_several() -> Non
 
 
 def test_mapped_keeps_the_order_of_many() -> None:
-    assert list(mapped(lambda number: number * 2, range(500))) == list(range(0, 1000, 2))
+    assert list(map_in_threads(lambda number: number * 2, range(500))) == list(range(0, 1000, 2))
 
 
 def test_facts_for_a_finding(written: Write, tmp_path: Path) -> None:

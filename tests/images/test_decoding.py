@@ -14,7 +14,7 @@ from PIL import Image
 
 from microtome.errors import ImagesError
 from microtome.images import decoding
-from microtome.images.decoding import ORIENTATION, header, plane, rgb, whole
+from microtome.images.decoding import ORIENTATION, read_header, read_plane, read_rgb, verify_whole
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -60,10 +60,10 @@ SHOWN = {
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 def test_exif_orientation(tmp_path: Path, orientation: int, suffix: str) -> None:
     path = turned(tmp_path / f"turned{suffix}", orientation)
-    picture = rgb(path)
+    picture = read_rgb(path)
     assert corners(picture) == SHOWN[orientation]
-    assert header(path).size == (picture.height, picture.width) == ((32, 48) if orientation < 5 else (48, 32))
-    assert header(path).stored == (32, 48)
+    assert read_header(path).size == (picture.height, picture.width) == ((32, 48) if orientation < 5 else (48, 32))
+    assert read_header(path).stored == (32, 48)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
@@ -72,15 +72,15 @@ def test_a_damaged_or_absurd_exif_block_is_no_reason_to_lose_the_picture(tmp_pat
     exif = Image.Exif()
     exif[ORIENTATION] = 77
     Image.fromarray(quadrants()).save(tmp_path / "b.jpg", exif=exif)
-    assert corners(rgb(tmp_path / "a.jpg")) == corners(rgb(tmp_path / "b.jpg")) == SHOWN[1]
-    assert header(tmp_path / "b.jpg").size == (32, 48)
+    assert corners(read_rgb(tmp_path / "a.jpg")) == corners(read_rgb(tmp_path / "b.jpg")) == SHOWN[1]
+    assert read_header(tmp_path / "b.jpg").size == (32, 48)
 
 
 def test_grey_and_one_bit(tmp_path: Path) -> None:
     Image.new("L", (3, 2), 77).save(tmp_path / "grey.png")
     Image.fromarray(np.array([[True, False]])).save(tmp_path / "bit.png")
-    assert np.asarray(rgb(tmp_path / "grey.png")).tolist() == [[[77] * 3] * 3] * 2
-    assert np.asarray(rgb(tmp_path / "bit.png")).tolist() == [[[255] * 3, [0] * 3]]
+    assert np.asarray(read_rgb(tmp_path / "grey.png")).tolist() == [[[77] * 3] * 3] * 2
+    assert np.asarray(read_rgb(tmp_path / "bit.png")).tolist() == [[[255] * 3, [0] * 3]]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -88,12 +88,12 @@ def test_sixteen_bit_grey_is_scaled_and_not_clipped(tmp_path: Path, suffix: str)
     values = np.array([[0, 257, 32768, 65535]], np.uint16)
     Image.fromarray(values).save(tmp_path / f"deep{suffix}")
     # 65535 / 255 = 257, and 32768 / 257 = 127.5, rounded to 128
-    assert np.asarray(rgb(tmp_path / f"deep{suffix}"))[0, :, 0].tolist() == [0, 1, 128, 255]
+    assert np.asarray(read_rgb(tmp_path / f"deep{suffix}"))[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
 def test_sixteen_bit_big_endian_tiff(tmp_path: Path) -> None:
     Image.frombytes("I;16B", (2, 1), struct.pack(">2H", 32768, 65535)).save(tmp_path / "big.tif")
-    assert np.asarray(rgb(tmp_path / "big.tif"))[0, :, 0].tolist() == [128, 255]
+    assert np.asarray(read_rgb(tmp_path / "big.tif"))[0, :, 0].tolist() == [128, 255]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_sixteen_bit_big_endian_tiff(tmp_path: Path) -> None:
 )
 def test_thirty_two_bits(tmp_path: Path, values: np.ndarray, shown: list[int]) -> None:
     Image.fromarray(values).save(tmp_path / "wide.tif")
-    assert np.asarray(rgb(tmp_path / "wide.tif"))[0, :, 1].tolist() == shown
+    assert np.asarray(read_rgb(tmp_path / "wide.tif"))[0, :, 1].tolist() == shown
 
 
 def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
@@ -121,34 +121,34 @@ def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
     picture.save(tmp_path / "opaque.png")
     picture.save(tmp_path / "one.png", transparency=1)
     picture.save(tmp_path / "table.png", transparency=bytes([255, 255, 128]))
-    assert np.asarray(rgb(tmp_path / "opaque.png"))[0].tolist() == [[*RED], [*GREEN], [*BLUE]]
-    assert np.asarray(rgb(tmp_path / "one.png"))[0].tolist() == [[*RED], [*WHITE], [*BLUE]]
-    half = np.asarray(rgb(tmp_path / "table.png"))[0, 2].tolist()
+    assert np.asarray(read_rgb(tmp_path / "opaque.png"))[0].tolist() == [[*RED], [*GREEN], [*BLUE]]
+    assert np.asarray(read_rgb(tmp_path / "one.png"))[0].tolist() == [[*RED], [*WHITE], [*BLUE]]
+    half = np.asarray(read_rgb(tmp_path / "table.png"))[0, 2].tolist()
     assert half == [127, 127, 255]  # blue at 128 / 255 over white
-    assert "transparent: laid on white" in header(tmp_path / "one.png").notes
+    assert "transparent: laid on white" in read_header(tmp_path / "one.png").notes
 
 
 def test_alpha_is_laid_on_white(tmp_path: Path) -> None:
     Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(tmp_path / "clear.png")
     Image.new("LA", (2, 2), (0, 51)).save(tmp_path / "grey.png")
     Image.new("RGBA", (2, 2), (255, 0, 0, 255)).save(tmp_path / "solid.webp", lossless=True)
-    assert np.asarray(rgb(tmp_path / "clear.png")).min() == 255
-    assert np.asarray(rgb(tmp_path / "grey.png"))[0, 0].tolist() == [204] * 3  # 255 · (1 - 51 / 255)
-    assert np.asarray(rgb(tmp_path / "solid.webp"))[0, 0].tolist() == [*RED]
+    assert np.asarray(read_rgb(tmp_path / "clear.png")).min() == 255
+    assert np.asarray(read_rgb(tmp_path / "grey.png"))[0, 0].tolist() == [204] * 3  # 255 · (1 - 51 / 255)
+    assert np.asarray(read_rgb(tmp_path / "solid.webp"))[0, 0].tolist() == [*RED]
 
 
 def test_a_transparent_colour_of_rgb_and_grey(tmp_path: Path) -> None:
     Image.fromarray(np.array([[RED, GREEN]], np.uint8)).save(tmp_path / "rgb.png", transparency=RED)
     Image.fromarray(np.array([[9, 10]], np.uint8)).save(tmp_path / "grey.png", transparency=9)
-    assert np.asarray(rgb(tmp_path / "rgb.png"))[0].tolist() == [[*WHITE], [*GREEN]]
-    assert np.asarray(rgb(tmp_path / "grey.png"))[0].tolist() == [[255] * 3, [10] * 3]
+    assert np.asarray(read_rgb(tmp_path / "rgb.png"))[0].tolist() == [[*WHITE], [*GREEN]]
+    assert np.asarray(read_rgb(tmp_path / "grey.png"))[0].tolist() == [[255] * 3, [10] * 3]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
 def test_cmyk_red_is_red(tmp_path: Path, suffix: str) -> None:
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / f"ink{suffix}", quality=95)
-    assert np.abs(np.asarray(rgb(tmp_path / f"ink{suffix}")).astype(int) - RED).max() <= 4
-    assert any("CMYK" in note for note in header(tmp_path / f"ink{suffix}").notes)
+    assert np.abs(np.asarray(read_rgb(tmp_path / f"ink{suffix}")).astype(int) - RED).max() <= 4
+    assert any("CMYK" in note for note in read_header(tmp_path / f"ink{suffix}").notes)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
@@ -161,20 +161,20 @@ def test_the_first_of_several_frames(tmp_path: Path, suffix: str) -> None:
         duration=50,
         **({"lossless": True} if suffix == ".webp" else {}),
     )
-    assert np.asarray(rgb(tmp_path / f"film{suffix}"))[4, 4].tolist() == [*RED]
-    assert any("first is used" in note for note in header(tmp_path / f"film{suffix}").notes)
+    assert np.asarray(read_rgb(tmp_path / f"film{suffix}"))[4, 4].tolist() == [*RED]
+    assert any("first is used" in note for note in read_header(tmp_path / f"film{suffix}").notes)
 
 
 def test_one_pixel(tmp_path: Path) -> None:
     Image.new("RGB", (1, 1), (9, 8, 7)).save(tmp_path / "dot.png")
-    assert np.asarray(rgb(tmp_path / "dot.png")).tolist() == [[[9, 8, 7]]]
-    assert header(tmp_path / "dot.png").size == (1, 1)
+    assert np.asarray(read_rgb(tmp_path / "dot.png")).tolist() == [[[9, 8, 7]]]
+    assert read_header(tmp_path / "dot.png").size == (1, 1)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "I;16", "1", "F"])
 def test_large_pictures_are_shrunk_by_whole_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-    monkeypatch.setattr(decoding, "LEAN", 1000)
-    monkeypatch.setattr("microtome.images.colours.STRIP", 400)
+    monkeypatch.setattr(decoding, "SHRINK_FROM", 1000)
+    monkeypatch.setattr("microtome.images.colours.STRIP_PIXELS", 400)
     ramp = np.repeat(np.repeat(np.arange(12, dtype=np.uint8).reshape(3, 4) * 20, 20, 0), 20, 1)
     grey = Image.fromarray(ramp)
     if mode == "I;16":
@@ -182,19 +182,19 @@ def test_large_pictures_are_shrunk_by_whole_numbers(tmp_path: Path, monkeypatch:
     elif mode != "L":
         grey = grey.point(lambda value: 255 if value > 99 else 0, "1") if mode == "1" else grey.convert(mode)
     grey.save(tmp_path / "big.tif")
-    found = rgb(tmp_path / "big.tif", least=6)  # 60 rows: 10 times smaller
+    found = read_rgb(tmp_path / "big.tif", least=6)  # 60 rows: 10 times smaller
     assert found.size == (8, 6)
-    expected = np.asarray(rgb(tmp_path / "big.tif"))[5::10, 5::10]
+    expected = np.asarray(read_rgb(tmp_path / "big.tif"))[5::10, 5::10]
     assert np.array_equal(np.asarray(found), expected)
-    assert rgb(tmp_path / "big.tif").size == (80, 60)
+    assert read_rgb(tmp_path / "big.tif").size == (80, 60)
 
 
 def test_large_jpegs_are_shrunk_while_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "LEAN", 1000)
+    monkeypatch.setattr(decoding, "SHRINK_FROM", 1000)
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     Image.fromarray(quadrants(320, 480)).save(tmp_path / "big.jpg", quality=95, exif=exif)
-    found = rgb(tmp_path / "big.jpg", least=40)
+    found = read_rgb(tmp_path / "big.jpg", least=40)
     assert found.size == (40, 60)
     assert corners(found) == SHOWN[6]
 
@@ -215,8 +215,8 @@ def test_two_hundred_megapixels_are_read_and_pillows_own_limit_is_left_as_it_was
     (tmp_path / "wide.png").write_bytes(png_header(20_000, 10_000))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert header(tmp_path / "wide.png").size == (10_000, 20_000)
-        small = rgb(tmp_path / "wide.png", least=100)
+        assert read_header(tmp_path / "wide.png").size == (10_000, 20_000)
+        small = read_rgb(tmp_path / "wide.png", least=100)
     assert small.size == (200, 100)
     assert np.asarray(small).min() == 255
     assert before == Image.MAX_IMAGE_PIXELS
@@ -231,13 +231,13 @@ def test_above_the_limit_there_is_a_reason(tmp_path: Path) -> None:
     data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
     (tmp_path / "huge.png").write_bytes(bytes(data))
     with pytest.raises(ImagesError, match="400 megapixels, above the limit of 300"):
-        header(tmp_path / "huge.png")
+        read_header(tmp_path / "huge.png")
 
 
 def test_pillows_limit_comes_back_when_threads_overlap(tmp_path: Path) -> None:
     before = Image.MAX_IMAGE_PIXELS
     Image.fromarray(quadrants()).save(tmp_path / "a.png")
-    workers = [threading.Thread(target=lambda: [rgb(tmp_path / "a.png") for _ in range(20)]) for _ in range(4)]
+    workers = [threading.Thread(target=lambda: [read_rgb(tmp_path / "a.png") for _ in range(20)]) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -262,7 +262,7 @@ BROKEN = {
 def test_what_is_no_picture_has_a_reason(tmp_path: Path, name: str) -> None:
     content, reason = BROKEN[name]
     (tmp_path / name).write_bytes(content)
-    for reading in (header, rgb, whole, plane):
+    for reading in (read_header, read_rgb, verify_whole, read_plane):
         with pytest.raises(ImagesError, match=reason) as caught:
             reading(tmp_path / name)
         assert "\n" not in str(caught.value)
@@ -273,12 +273,12 @@ def test_truncated_files(tmp_path: Path, suffix: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / f"whole{suffix}")
     data = (tmp_path / f"whole{suffix}").read_bytes()
-    whole(tmp_path / f"whole{suffix}")
+    verify_whole(tmp_path / f"whole{suffix}")
     (tmp_path / f"cut{suffix}").write_bytes(data[: len(data) // 2])
     with pytest.raises(ImagesError):
-        whole(tmp_path / f"cut{suffix}")
+        verify_whole(tmp_path / f"cut{suffix}")
     with pytest.raises(ImagesError):
-        rgb(tmp_path / f"cut{suffix}")
+        read_rgb(tmp_path / f"cut{suffix}")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -293,17 +293,17 @@ def test_random_damage_never_raises_anything_else(tmp_path: Path) -> None:
             for at in draws.integers(0, len(data) if trial % 2 else min(len(data), 64), 4):
                 damaged[at] = draws.integers(0, 256)
             (tmp_path / f"b{suffix}").write_bytes(damaged)
-            for reading in (header, rgb, whole):
+            for reading in (read_header, read_rgb, verify_whole):
                 with contextlib.suppress(ImagesError):
                     reading(tmp_path / f"b{suffix}")
 
 
 def test_gone_and_forbidden(tmp_path: Path) -> None:
     with pytest.raises(ImagesError, match="has gone"):
-        header(tmp_path / "not there.png")
+        read_header(tmp_path / "not there.png")
     Image.new("RGB", (2, 2)).save(tmp_path / "locked.png")
     (tmp_path / "locked.png").chmod(0)
     if os.access(tmp_path / "locked.png", os.R_OK):
         pytest.skip("this user may read everything")
     with pytest.raises(ImagesError, match="permission denied"):
-        header(tmp_path / "locked.png")
+        read_header(tmp_path / "locked.png")

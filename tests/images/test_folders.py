@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from microtome.errors import BadOption, ImagesError
-from microtome.images import Images, Skipped, opening
-from microtome.images.opening import spread
+from microtome.images import Images, SkippedFile, opening
+from microtome.images.opening import spread_order
 
 Write = Callable[..., Path]
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_read_is_skipped_with_a_reason(written: Write, tmp_path: 
         "text.jpg",
         "zero.jpg",
     ]
-    assert found.skipped[0] == Skipped("broken link.png", "a broken link")
+    assert found.skipped[0] == SkippedFile("broken link.png", "a broken link")
     assert all(one.reason and "\n" not in one.reason for one in found.skipped)
     assert "6 skipped" in found.describe()
     assert found.json()["skipped"][5] == {"path": "zero.jpg", "reason": "an empty file (0 bytes)"}
@@ -116,7 +116,7 @@ def test_depth_of_the_check(written: Write, tmp_path: Path, monkeypatch: pytest.
     assert Images.folder(tmp_path, check="full").names == ("a.png",)
     assert Images.folder(tmp_path, check="header").names == ("a.png", "cut.png")
     assert Images.folder(tmp_path, check="none").names == ("a.png", "cut.png", "text.png")
-    monkeypatch.setattr(opening, "FULL_FILES", 2)
+    monkeypatch.setattr(opening, "MAX_FULL_FILES", 2)
     assert Images.folder(tmp_path).names == ("a.png", "cut.png")
     with pytest.raises(
         ImagesError, match=r"cut.png' cannot be read: .*; open it again with Images.folder\('.*', check='full'\)"
@@ -202,7 +202,7 @@ def test_a_limit_is_kept_though_some_are_broken(written: Write, tmp_path: Path) 
 
 def test_every_beginning_of_the_spread_is_in_proportion() -> None:
     labels = np.repeat([0, 1, 2], [10, 30, 60])
-    order = spread(labels, 100, 100, 3)
+    order = spread_order(labels, 100, 100, 3)
     assert sorted(order) == list(range(100))
     for count in (10, 20, 50):
         assert np.abs(np.bincount(labels[order[:count]], minlength=3) - np.array([0.1, 0.3, 0.6]) * count).max() <= 1

@@ -12,7 +12,7 @@ from PIL import Image
 from microtome.errors import ImagesError
 from microtome.images import Images
 from microtome.images.decoding import ORIENTATION, Header
-from microtome.images.shapes import Regions, from_runs, unpacked
+from microtome.images.shapes import Regions, decode_runs, unpack_runs
 
 Write = Callable[..., Path]
 SPOT = np.zeros((4, 6), np.uint8)
@@ -61,7 +61,7 @@ def test_a_mask_is_not_taken_for_a_picture_and_some_may_lack_one(written: Write,
     written("a_mask.png", SPOT)
     found = Images.folder(tmp_path)
     assert found.names == ("a.png", "b.png", "c_mask.png")
-    assert found.masked.tolist() == [True, False, False]
+    assert found.has_mask.tolist() == [True, False, False]
     assert found[1].mask is None
     seen = found.masks(recipe)
     assert seen.shape == (3, 8, 8)
@@ -132,7 +132,7 @@ def test_masks_of_another_first_word_only_when_asked_for(written: Write, tmp_pat
     ):
         found = Images.folder(place, masks=masks)
         assert len(found) == 2
-        assert found.masked.all()
+        assert found.has_mask.all()
 
 
 def test_a_mask_of_another_size_or_broken_is_skipped_by_name(written: Write, tmp_path: Path) -> None:
@@ -225,9 +225,9 @@ def test_a_triangle_by_its_pixel_centres() -> None:
 
 
 def test_run_lengths_refuse_what_does_not_fill_the_picture() -> None:
-    assert from_runs((2, 2), [1, 2, 1]).tolist() == [[False, True], [True, False]]
+    assert decode_runs((2, 2), [1, 2, 1]).tolist() == [[False, True], [True, False]]
     with pytest.raises(ImagesError, match="holds 3 pixels, not the 4"):
-        from_runs((2, 2), [1, 2])
+        decode_runs((2, 2), [1, 2])
 
 
 def packed(lengths: list[int]) -> str:
@@ -249,7 +249,7 @@ def test_packed_run_lengths() -> None:
     assert packed([42, 3, 555]) == "Z13[a0"
     for _ in range(50):
         lengths = draws.integers(0, 5000, 9).tolist()
-        assert list(unpacked(packed(lengths))) == lengths
+        assert list(unpack_runs(packed(lengths))) == lengths
 
 
 def test_coco_beside_and_of_the_right_split(written: Write, tmp_path: Path) -> None:

@@ -45,5 +45,5 @@ def test_label_maps_and_vessels() -> None:
     for reader, share in (("1st_manual", 0.0892), ("2nd_manual", 0.0874)):
         vessels = Images.folder(DATA / "drive" / "test", masks=reader)
         assert len(vessels) == 4
-        assert vessels.masked.all()
+        assert vessels.has_mask.all()
         assert vessels[0].mask.mean() == pytest.approx(share, abs=1e-3)  # counted from the files' own values

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import microtome as mt
-from microtome.instruments.attention import attending, attention_paths, positions, relative_bias, tokens_of
+from microtome.instruments.attention import attention_paths, position_embedding, relative_bias, token_grid, watch_attention
 
 SMALL: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
 
@@ -21,7 +21,7 @@ def seen(specimen: mt.Specimen) -> tuple[dict[str, Tensor], Tensor]:
     draw = torch.Generator().manual_seed(0)
     x = torch.rand(2, 3, *specimen.recipe.size, generator=draw)
     maps: dict[str, Tensor] = {}
-    with attending(specimen.net, attention_paths(specimen.net), lambda path, one: maps.update({path: one.clone()})):
+    with watch_attention(specimen.net, attention_paths(specimen.net), lambda path, one: maps.update({path: one.clone()})):
         return maps, specimen.run(x)
 
 
@@ -45,7 +45,7 @@ def test_the_switch_goes_back_when_looking_fails() -> None:
     def fail(path: str, maps: Tensor) -> None:
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), attending(specimen.net, ["blocks.0.attn"], fail):
+    with pytest.raises(ZeroDivisionError), watch_attention(specimen.net, ["blocks.0.attn"], fail):
         specimen.run(torch.zeros(1, 3, 32, 32))
     attn = cast(Any, specimen.net).blocks[0].attn
     assert attn.fused_attn and not attn.attn_drop._forward_pre_hooks
@@ -71,9 +71,9 @@ def test_torchs_own_attention_gives_the_same_answers_while_it_is_watched() -> No
     draw = torch.Generator().manual_seed(0)
     assert torch.allclose(scores, net(torch.rand(2, 3, 32, 32, generator=draw)), atol=1e-6)
     assert maps["attn"].shape == (2, 2, 16, 16)
-    found = tokens_of(specimen, "attn", 16)
+    found = token_grid(specimen, "attn", 16)
     assert found is not None and found.grid == (4, 4) and found.cell == (8.0, 8.0) and found.prefix == 0
-    assert tokens_of(specimen, "attn", 15) is None
+    assert token_grid(specimen, "attn", 15) is None
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_torchs_own_attention_gives_the_same_answers_while_it_is_watched() -> No
 )
 def test_grid_prefix_and_positions_of_a_vision_transformer(options: dict[str, Any], prefix: int) -> None:
     specimen = vit(**options)
-    found = tokens_of(specimen, "blocks.0.attn", 16 + prefix)
+    found = token_grid(specimen, "blocks.0.attn", 16 + prefix)
     assert found is not None and (found.grid, found.prefix, found.windows) == ((4, 4), prefix, False)
-    place = positions(specimen)
+    place = position_embedding(specimen)
     assert place is not None and place.tensor is specimen.net.pos_embed
     assert torch.equal(place.values, cast(Any, specimen.net).pos_embed[0, -16:])
 
@@ -93,10 +93,10 @@ def test_windows_have_the_stage_cells_and_the_tables_bias() -> None:
         "timm:swin_tiny_patch4_window7_224", weights=None, recipe={"size": 32}, img_size=32, window_size=4, embed_dim=12,
         depths=(2, 2), num_heads=(2, 3),
     )  # fmt: skip
-    assert positions(specimen) is None
-    found = tokens_of(specimen, "layers.0.blocks.1.attn", 16)
+    assert position_embedding(specimen) is None
+    found = token_grid(specimen, "layers.0.blocks.1.attn", 16)
     assert found is not None and (found.grid, found.cell, found.windows) == ((4, 4), (4.0, 4.0), True)
-    last = tokens_of(specimen, "layers.1.blocks.0.attn", 16)
+    last = token_grid(specimen, "layers.1.blocks.0.attn", 16)
     assert last is not None and (last.cell, last.windows) == ((8.0, 8.0), False)
     module = cast(Any, specimen.net).layers[0].blocks[0].attn
     made = relative_bias(module)

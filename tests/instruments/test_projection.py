@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import microtome as mt
 from microtome import testing
 from microtome.errors import Unmeasurable
-from microtome.instruments.projection import projected
+from microtome.instruments.projection import project_units
 from microtome.specimen import tap
 
 POOLS = {"2 × 2": {"kernel_size": 2}, "3 × 3, overlapping": {"kernel_size": 3, "stride": 2}}
@@ -79,7 +79,7 @@ def literal(net: nn.Sequential, x: Tensor, unit: Tensor, cell: Tensor) -> Tensor
 def test_same_as_unpooling_rectifying_and_transposing(pool: str, norm: bool) -> None:
     net = plain(POOLS[pool], norm)
     x, unit, cell = slots(net)
-    found = projected(mt.open(net, recipe={"size": 40}), "10", x, unit, cell, "deconvnet")
+    found = project_units(mt.open(net, recipe={"size": 40}), "10", x, unit, cell, "deconvnet")
     expected = literal(net, x, unit, cell)
     assert expected.abs().max() > 0
     assert (found.pixels - expected).abs().max() <= 1e-6 * expected.abs().max()
@@ -93,7 +93,7 @@ def test_same_as_captum(rule: Any, captum: Any, inplace: bool) -> None:
     """captum starts with 1, we with the activation."""
     net = plain(POOLS["3 × 3, overlapping"], norm=True, inplace=inplace)
     x, unit, cell = slots(net)
-    found = projected(mt.open(net, recipe={"size": 40}), "10", x, unit, cell, rule, even=True).pixels
+    found = project_units(mt.open(net, recipe={"size": 40}), "10", x, unit, cell, rule, even=True).pixels
     twin = plain(POOLS["3 × 3, overlapping"], norm=True)  # captum counts on modules that are not in place
     peer = captum(twin, twin[10])
     across = twin(x).shape[3]
@@ -113,7 +113,7 @@ def test_rule_gradient_is_the_gradient_times_the_activation(name: str) -> None:
     layer = specimen.find("deep")[-1]
     x = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     unit, cell = torch.tensor([0, 1, 2]), torch.tensor([5, 6, 7])
-    found = projected(specimen, layer, x, unit, cell, "gradient", rival=True)
+    found = project_units(specimen, layer, x, unit, cell, "gradient", rival=True)
     leaf = x.clone().requires_grad_()
     with tap(specimen, [layer]) as taps:
         specimen.net(leaf)
@@ -161,17 +161,17 @@ def test_more_pictures_than_fit_in_one_pass() -> None:
     net = plain(POOLS["2 × 2"])
     x, unit, cell = slots(net)
     specimen = mt.open(net, recipe={"size": 40})
-    many = projected(specimen, "10", x.repeat(5, 1, 1, 1), unit.repeat(5), cell.repeat(5), "guided").pixels
-    torch.testing.assert_close(many, projected(specimen, "10", x, unit, cell, "guided").pixels.repeat(5, 1, 1, 1))
+    many = project_units(specimen, "10", x.repeat(5, 1, 1, 1), unit.repeat(5), cell.repeat(5), "guided").pixels
+    torch.testing.assert_close(many, project_units(specimen, "10", x, unit, cell, "guided").pixels.repeat(5, 1, 1, 1))
 
 
 def test_what_the_signal_goes_through_is_counted() -> None:
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     unit, cell = torch.tensor([0, 1]), torch.tensor([3, 4])
     gated = mt.open("microtome:mini_seresnet")
-    assert projected(gated, gated.find("deep")[-1], x, unit, cell, "deconvnet").passage.gates == 7
+    assert project_units(gated, gated.find("deep")[-1], x, unit, cell, "deconvnet").passage.gates == 7
     tokens = mt.open("microtome:mini_deit")
-    passage = projected(tokens, "blocks.1", x, unit, cell, "deconvnet").passage
+    passage = project_units(tokens, "blocks.1", x, unit, cell, "deconvnet").passage
     assert passage.rectifiers == 0
     assert dict(passage.curved) == {"GELU": 2, "softmax": 2, "layer norm": 4}
 
@@ -201,7 +201,7 @@ class Wrapped(nn.Module):
 def test_functions_of_others_are_told() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), Wrapped(Hidden.apply), nn.Conv2d(4, 4, 3), nn.ReLU()).eval()
     x, unit, cell = slots(net[:1])
-    passage = projected(mt.open(net, recipe={"size": 40}), "3", x, unit, cell * 0, "deconvnet").passage
+    passage = project_units(mt.open(net, recipe={"size": 40}), "3", x, unit, cell * 0, "deconvnet").passage
     assert passage.rectifiers == 1
     assert dict(passage.curved) == {"Hidden": 1}
 
@@ -216,10 +216,10 @@ def test_rectifiers_that_hide_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
     compiled = mt.open(nn.Sequential(net, Wrapped(CompiledFunction.apply)).eval(), recipe={"size": 40})
     with pytest.raises(Unmeasurable, match="CompiledFunction hides what is in it"):
-        projected(compiled, "1", x, unit, cell, "deconvnet")
+        project_units(compiled, "1", x, unit, cell, "deconvnet")
     monkeypatch.setattr("microtome.numerics.graph.rectifiers.ZERO", 1.0)  # as if a new torch named its thresholds otherwise
     with pytest.raises(Unmeasurable, match="Of 3 rectifiers before 10 of Sequential the backward pass showed 0"):
-        projected(specimen, "10", x, unit, cell, "deconvnet")
+        project_units(specimen, "10", x, unit, cell, "deconvnet")
 
 
 def test_the_specimen_is_as_before() -> None:
@@ -227,6 +227,6 @@ def test_the_specimen_is_as_before() -> None:
     x, unit, cell = slots(net)
     specimen = mt.open(net, recipe={"size": 40})
     before = testing.fingerprint(specimen.net)
-    projected(specimen, "10", x, unit, cell, "rectgrad", rival=True)
+    project_units(specimen, "10", x, unit, cell, "rectgrad", rival=True)
     assert testing.fingerprint(specimen.net) == before
     assert not x.requires_grad

@@ -12,9 +12,9 @@ from torch import nn
 import microtome as mt
 from microtome._torchvision import timm
 from microtome.errors import Unmeasurable
-from microtome.instruments.attribution import places
-from microtome.instruments.receptive_fields import fields, probed
-from microtome.numerics.receptive.field import Reach, expanded, field_of
+from microtome.instruments.attribution import cell_positions
+from microtome.instruments.receptive_fields import probe_pixels, receptive_fields
+from microtome.numerics.receptive.field import ReachMode, expand_parts, field_of
 
 
 def on_meta(name, layer, size, **options):
@@ -23,12 +23,12 @@ def on_meta(name, layer, size, **options):
         net = timm().create_model(name, **options).eval()
         x = torch.zeros(1, 3, size, size)
     kept = []
-    reach = Reach(x)
+    reach = ReachMode(x)
     net.get_submodule(layer).register_forward_hook(lambda _module, _inputs, value: kept.append((value.shape, reach.of(value))))
     with torch.no_grad(), reach:
         net(x)
     ((shape, (shade, where)),) = kept
-    return field_of(expanded(shade, shape), shade, where, (size, size))
+    return field_of(expand_parts(shade, shape), shade, where, (size, size))
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_swin_stages_see_two_windows_more_each():
     """Stage 1: two windows of 7 tokens of 4 px; stage 2: 56 + 2 · 56; one window fills the grid of the last stage."""
     thin = {"embed_dim": 12, "depths": (2, 2, 2, 2), "num_heads": (1, 1, 1, 1)}
     net = mt.open("timm:swin_tiny_patch4_window7_224", weights=None, **thin)
-    found = fields(net, "layers.0,layers.1,layers.3")
+    found = receptive_fields(net, "layers.0,layers.1,layers.3")
     assert [one.size[0] for one in found.values()] == [56, 168, float("inf")]
     assert found["layers.3"].whole
     # NaN says the same of a cell in the middle (the mask is arithmetic, which NaN passes, so not at the edge)
-    assert probed(net, "layers.0", (27, 27))[0] == found["layers.0"].rows(27) == (84, 139)
+    assert probe_pixels(net, "layers.0", (27, 27))[0] == found["layers.0"].rows(27) == (84, 139)
 
 
 def test_gates_are_told_and_the_map_is_counted():
@@ -70,7 +70,7 @@ def test_gates_are_told_and_the_map_is_counted():
 
 
 def test_attention_sees_everything():
-    found = fields(mt.open("microtome:mini_deit", weights=None), "patch_embed,blocks")
+    found = receptive_fields(mt.open("microtome:mini_deit", weights=None), "patch_embed,blocks")
     assert found["patch_embed"].size == (8, 8)
     assert all(one.whole for name, one in found.items() if name != "patch_embed")
 
@@ -95,25 +95,25 @@ def interior(found):
 )
 def test_arithmetic_agrees_with_nan(name, size, layers):
     net = mt.open(name, weights=None, recipe={"size": size})
-    for layer, found in fields(net, layers).items():
+    for layer, found in receptive_fields(net, layers).items():
         if found.gated:  # NaN passes gates
             continue
         cell = interior(found)
         first, last = found.rows(cell[0])
-        assert probed(net, layer, cell)[0] == (max(0, first), min(size[0] - 1, last)), layer
+        assert probe_pixels(net, layer, cell)[0] == (max(0, first), min(size[0] - 1, last)), layer
 
 
 def test_centres_are_the_middle_of_fields_and_those_of_overlays():
     net = mt.open("microtome:mini_resnet", weights=None)
-    for name, found in fields(net, "stages").items():
+    for name, found in receptive_fields(net, "stages").items():
         assert found.center[0] == (found.row.first[0] + found.row.last[0]) / 2
-        axis = places(net, [name], torch.zeros(1, 3, 64, 64))[name].row
+        axis = cell_positions(net, [name], torch.zeros(1, 3, 64, 64))[name].row
         assert np.array_equal(axis.centres, (found.row.first + found.row.last) / 2)
 
 
 def test_another_size_and_rows_apart_from_columns():
     net = mt.open("microtome:mini_vgg", weights=None)
-    small, large = (fields(net, "features.6", size)["features.6"] for size in ((32, 64), (64, 32)))
+    small, large = (receptive_fields(net, "features.6", size)["features.6"] for size in ((32, 64), (64, 32)))
     assert small.size == large.size == (8, 8)
     assert (small.grid, large.grid) == ((16, 32), (32, 16))
 
@@ -130,13 +130,13 @@ def test_probing_says_when_nothing_arrives(tiny):
 
     net = mt.open(Deaf(), recipe={"size": 32})
     with pytest.raises(Unmeasurable, match="ear: NaN in the whole picture does not reach"):
-        probed(net, "ear", (3, 3))
+        probe_pixels(net, "ear", (3, 3))
 
 
 def test_local_response_norm_looks_at_units_not_at_pixels():
     parts = [nn.Conv2d(3, 6, 3, stride=2), nn.LocalResponseNorm(5), nn.Conv2d(6, 4, 3)]
     net = mt.open(nn.Sequential(*parts).eval(), recipe={"size": 24})
-    field = fields(net, "2")["2"]
+    field = receptive_fields(net, "2")["2"]
     assert field.exact
     assert field.size == (7, 7)
-    assert probed(net, "2", (3, 4)) == (field.rows(3), field.cols(4))
+    assert probe_pixels(net, "2", (3, 4)) == (field.rows(3), field.cols(4))

@@ -9,7 +9,7 @@ import microtome as mt
 from microtome._torchvision import timm
 from microtome.errors import BadOption, SpecimenError
 from microtome.instruments.norm_roles import norm_roles
-from microtome.instruments.scale_invariance import invariance
+from microtome.instruments.scale_invariance import scale_invariance
 
 
 @pytest.mark.parametrize(
@@ -19,14 +19,14 @@ from microtome.instruments.scale_invariance import invariance
 def test_internal_norms_are_those_of_one_forward_pass_each(name: str, internal: int, norms: int, stem: str) -> None:
     """8 of 20, 33 of 53, 28 of 49, found before by scaling each norm by three and looking whether the output changes."""
     net = mt.open(f"timm:{name}", weights=None, recipe={"size": 64})
-    told = invariance(net.net, net.recipe)
+    told = scale_invariance(net.net, net.recipe)
     assert (len(told.scales), len(told.norms)) == (internal, norms)
     assert (stem in told.scales) == (name == "resnet50")
 
 
 def test_the_slow_twin_agrees(tiny_resnet: mt.Specimen) -> None:
     """Scaling (γ, β) of each norm by three in double precision, batch statistics: the output changes exactly where we say so."""
-    told = invariance(tiny_resnet.net, tiny_resnet.recipe)
+    told = scale_invariance(tiny_resnet.net, tiny_resnet.recipe)
     net = copy.deepcopy(tiny_resnet.net).double().train()
     with torch.no_grad():
         for part in net.modules():
@@ -68,7 +68,7 @@ def test_the_policy_timm_gives_timms_groups(name: str) -> None:
 
 
 def test_groups_partition_and_move_exactly_the_scales_that_decay_is_for(tiny_resnet: mt.Specimen) -> None:
-    told = norm_roles(tiny_resnet, invariance(tiny_resnet.net, tiny_resnet.recipe))
+    told = norm_roles(tiny_resnet, scale_invariance(tiny_resnet.net, tiny_resnet.recipe))
     assert {role: sum(one == role for one in told.values()) for role in set(told.values())} == {
         "internal": 10, "branch end": 7, "shortcut": 4,
     }  # fmt: skip
@@ -83,7 +83,7 @@ def test_groups_partition_and_move_exactly_the_scales_that_decay_is_for(tiny_res
 
 def test_decaying_internal_scales_changes_no_output(tiny_resnet: mt.Specimen) -> None:
     """And decaying a shortcut's scale does: the two classes differ in what they are said to differ in."""
-    told = norm_roles(tiny_resnet, invariance(tiny_resnet.net, tiny_resnet.recipe))
+    told = norm_roles(tiny_resnet, scale_invariance(tiny_resnet.net, tiny_resnet.recipe))
     x = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
     def after(role: str) -> float:
@@ -116,7 +116,7 @@ def test_a_module_is_taken_as_it_is_and_left_as_it_was() -> None:
 def test_branches_inside_parallel_branches_are_found() -> None:
     """HRNet's residual blocks lie inside its parallel branches: counted in its code, 7 modules of blocks as named below."""
     net = mt.open("microtome:mini_hrnet", weights=None)
-    told = norm_roles(net, invariance(net.net, net.recipe))
+    told = norm_roles(net, scale_invariance(net.net, net.recipe))
     ends = [path for path, role in told.items() if role == "branch end"]
     blocks = [path for path, part in net.net.named_modules() if type(part).__name__ in ("BasicBlock", "Bottleneck")]
     assert len(ends) == len(blocks) == 12
@@ -140,7 +140,7 @@ def test_a_module_whose_train_gives_nothing_back_is_no_obstacle() -> None:
 
     whole = torch.nn.Sequential(Silent(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4))
     net = mt.open(whole, recipe={"size": 16})
-    assert norm_roles(net, invariance(net.net, net.recipe)) == {"0.norm1": "internal", "0.norm2": "branch end"}
+    assert norm_roles(net, scale_invariance(net.net, net.recipe)) == {"0.norm1": "internal", "0.norm2": "branch end"}
 
 
 @pytest.mark.parametrize("size", [64, (32, 96)])

@@ -16,8 +16,8 @@ from microtome.analyses.receptive_field import ReceptiveField
 from microtome.edits.kernel_padding import KernelPadding
 from microtome.errors import BadOption
 from microtome.images.scenes import CLASSES
-from microtome.training.data import series
-from microtome.training.judging import by_pixel, loaded, macs
+from microtome.training.data import scene_series
+from microtome.training.judging import load_network, multiply_adds, pixel_scores
 from microtome.training.recipes import RECIPES
 
 
@@ -136,7 +136,7 @@ def test_the_field_of_its_answer_is_the_gradient_at_the_middle_pixel() -> None:
     net = mt.open("microtome:mini_deeplab", weights=None)
     found = Erf(kind="segmentation", count=2)(net, images)
     slow = np.zeros((64, 64))
-    for one in net.recipe.normalised(torch.from_numpy(images.pixels(net.recipe, range(2)))):
+    for one in net.recipe.normalise(torch.from_numpy(images.pixels(net.recipe, range(2)))):
         x = one[None].clone().requires_grad_()
         (slope,) = torch.autograd.grad(net.net(x)[0, :, 31, 31].mean(), x)  # 64 is even: upper left of the four in the middle
         slow += slope[0].double().mean(0).clamp_min(0).numpy()
@@ -166,13 +166,13 @@ def test_edits_are_trained_on_a_class_for_every_pixel(tmp_path: Path, monkeypatc
 
 
 def test_the_card_agrees_with_the_weights_and_with_itself() -> None:
-    card = networks.card("mini_deeplab")
-    net = loaded("mini_deeplab", networks.weights("mini_deeplab"))
-    assert networks.weights("mini_deeplab").stat().st_size <= 2_000_000
+    card = networks.weights_card("mini_deeplab")
+    net = load_network("mini_deeplab", networks.weights_file("mini_deeplab"))
+    assert networks.weights_file("mini_deeplab").stat().st_size <= 2_000_000
     assert all(torch.isfinite(one).all() for one in net.state_dict().values())
     assert card["labels"] == ["background", *CLASSES]
     assert card["parameters"] == sum(one.numel() for one in net.parameters())
-    assert card["macs"] == macs(net)
+    assert card["macs"] == multiply_adds(net)
     assert card["recipe"] == RECIPES["mini_deeplab"].json()
     assert card["mean_iou"] == pytest.approx(np.mean(card["iou"]))
     assert card["interval"][0] < card["mean_iou"] < card["interval"][1]
@@ -183,8 +183,13 @@ def test_the_card_agrees_with_the_weights_and_with_itself() -> None:
 
 
 def test_the_shipped_weights_know_unseen_scenes() -> None:
-    unseen = series(150, seed=3_000_017, masks=True)  # neither the seed that it learnt from nor the one its card is made on
-    found, card = by_pixel(loaded("mini_deeplab", networks.weights("mini_deeplab")), unseen), networks.card("mini_deeplab")
+    unseen = scene_series(
+        150, seed=3_000_017, masks=True
+    )  # neither the seed that it learnt from nor the one its card is made on
+    found, card = (
+        pixel_scores(load_network("mini_deeplab", networks.weights_file("mini_deeplab")), unseen),
+        networks.weights_card("mini_deeplab"),
+    )
     low, high = found["interval"]  # of 150 scenes: wide
     assert low <= card["mean_iou"] <= high
     assert found["mean_iou"] > 0.5
@@ -194,6 +199,6 @@ def test_the_specimen_knows_the_background_and_the_objects() -> None:
     net = mt.open("microtome:mini_deeplab")
     assert net.trained and net.labels == ("background", *CLASSES)
     scene = mt.Images.scenes(1, seed=12, classes=("ring",))
-    scores = net.run(net.recipe.normalised(torch.from_numpy(scene.pixels(net.recipe, range(1)))))
+    scores = net.run(net.recipe.normalise(torch.from_numpy(scene.pixels(net.recipe, range(1)))))
     right = (scores[0].argmax(0).numpy() == 6)[scene.masks(net.recipe, range(1))[0]]  # ring is the sixth of the objects
     assert right.mean() > 0.5

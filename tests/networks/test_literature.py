@@ -11,7 +11,7 @@ from microtome import networks
 from microtome._torchvision import timm
 from microtome.errors import BadOption, CheckpointError, UnknownName
 from microtome.networks.banding import Coordinates, L2Pool, SpatialMasks
-from microtome.numerics.graph.counts import multiply_adds
+from microtome.numerics.graph.counts import count_multiply_adds
 
 BC = {"bottleneck": 4, "compression": 0.5}
 
@@ -98,7 +98,7 @@ def test_the_banding_network_layer_by_layer() -> None:
     assert sum(isinstance(part, L2Pool) for part in net.modules()) == 5
     x = torch.zeros(1, 3, 224, 224, device="meta")
     assert net.features(x).shape == (1, 512, 7, 7)  # type: ignore[operator]
-    assert multiply_adds(net, x) == pytest.approx(3.6e9, rel=0.01)
+    assert count_multiply_adds(net, x) == pytest.approx(3.6e9, rel=0.01)
 
 
 @pytest.mark.parametrize(

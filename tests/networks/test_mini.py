@@ -12,14 +12,14 @@ from torch import nn
 from microtome import networks
 from microtome.errors import UnknownName
 from microtome.images.scenes import CLASSES
-from microtome.training.data import Series, series
-from microtome.training.judging import AREAS, answers, interval, loaded, macs
+from microtome.training.data import SceneSeries, scene_series
+from microtome.training.judging import AREAS, accuracy_interval, load_network, multiply_adds, predict_classes
 from microtome.training.recipes import RECIPES
 
 
 @pytest.fixture(scope="module")
-def unseen() -> Series:
-    return series(300, seed=3_000_017)  # neither the seed that networks learn from nor the one their cards are made on
+def unseen() -> SceneSeries:
+    return scene_series(300, seed=3_000_017)  # neither the seed that networks learn from nor the one their cards are made on
 
 
 @pytest.mark.parametrize("name", networks.NAMES)
@@ -28,44 +28,44 @@ def test_small_enough_to_ship_and_shaped_for_scenes(name: str) -> None:
         torch.manual_seed(0)
         net = networks.build(name).eval()
     assert sum(one.numel() for one in net.parameters()) <= 480_000
-    assert networks.weights(name).stat().st_size <= 2_000_000
-    assert macs(net) <= 21_000_000
+    assert networks.weights_file(name).stat().st_size <= 2_000_000
+    assert multiply_adds(net) <= 21_000_000
     assert net(torch.zeros(2, 3, *networks.SIZE)).shape == (2, len(CLASSES))
 
 
 @pytest.mark.parametrize("name", networks.NAMES)
-def test_the_shipped_weights_know_unseen_scenes(name: str, unseen: Series) -> None:
-    right = float((answers(loaded(name, networks.weights(name)), unseen) == unseen.labels).mean())
+def test_the_shipped_weights_know_unseen_scenes(name: str, unseen: SceneSeries) -> None:
+    right = float((predict_classes(load_network(name, networks.weights_file(name)), unseen) == unseen.labels).mean())
     assert right >= 0.80
-    low, high = networks.card(name)["interval"]
+    low, high = networks.weights_card(name)["interval"]
     spread = 3 * np.sqrt(0.8 * 0.2 / 300)  # three standard deviations of a share of 300 at its widest here
     assert low - spread <= right <= high + spread
 
 
 @pytest.mark.parametrize("name", networks.NAMES)
 def test_the_card_agrees_with_the_file_and_with_itself(name: str) -> None:
-    card = networks.card(name)
+    card = networks.weights_card(name)
     net = networks.build(name)
     assert card["name"] == name
     assert card["family"] == networks.FAMILIES[name]
     assert card["parameters"] == sum(one.numel() for one in net.parameters())
-    assert card["macs"] == macs(net)
+    assert card["macs"] == multiply_adds(net)
     assert card["accuracy"] >= 0.85
     assert card["accuracy"] == card["right"] / card["judged"]
-    assert card["interval"] == pytest.approx(interval(card["right"], card["judged"]))
+    assert card["interval"] == pytest.approx(accuracy_interval(card["right"], card["judged"]))
     assert [one["area"] for one in card["by_area"]] == [list(pair) for pair in pairwise(AREAS)]
     assert sum(one["count"] for one in card["by_area"]) == card["judged"] >= 2_000
     assert sum(one["right"] for one in card["by_area"]) == card["right"]
     assert card["scenes"]["learn_seed"] != card["scenes"]["judge_seed"]
     assert name in card["command"]
     assert card["recipe"] == RECIPES[name].json()
-    with safe_open(networks.weights(name), "pt") as file:
+    with safe_open(networks.weights_file(name), "pt") as file:
         assert json.loads(file.metadata()["recipe"]) == card["recipe"]
 
 
 @pytest.mark.parametrize("name", networks.NAMES)
 def test_weights_are_float32_and_finite(name: str) -> None:
-    for tensor in loaded(name, networks.weights(name)).state_dict().values():
+    for tensor in load_network(name, networks.weights_file(name)).state_dict().values():
         assert tensor.dtype in (torch.float32, torch.int64)
         assert torch.isfinite(tensor).all()
 
@@ -86,7 +86,7 @@ def test_options_reach_the_factory() -> None:
 
 
 def test_an_unknown_network_names_the_nearest() -> None:
-    for ask in (networks.build, networks.card, networks.weights):
+    for ask in (networks.build, networks.weights_card, networks.weights_file):
         with pytest.raises(UnknownName, match="Did you mean 'mini_densenet'"):
             ask("mini_densnet")
 

@@ -4,20 +4,20 @@ from pathlib import Path
 
 from microtome import networks
 from microtome.images.scenes import CLASSES
-from microtome.networks.page import page
+from microtome.networks.page import networks_page
 
 PAGE = Path(__file__).parents[2] / "docs" / "networks.md"
 
 
 def test_the_page_is_the_one_written_from_the_cards() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m microtome.networks.page > docs/networks.md"
+    assert PAGE.read_text(encoding="utf-8") == networks_page(), "run: python -m microtome.networks.page > docs/networks.md"
 
 
 def test_the_page_names_every_network_with_its_accuracy() -> None:
-    text = page()
+    text = networks_page()
     for name in networks.NAMES:
-        assert f"| `{name}` | {100 * networks.card(name)['accuracy']:.1f} (" in text
+        assert f"| `{name}` | {100 * networks.weights_card(name)['accuracy']:.1f} (" in text
 
 
 def test_the_labels_on_the_cards_are_those_of_the_scenes() -> None:
-    assert all(networks.card(name)["labels"] == list(CLASSES) for name in networks.NAMES)
+    assert all(networks.weights_card(name)["labels"] == list(CLASSES) for name in networks.NAMES)

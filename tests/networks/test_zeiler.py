@@ -9,7 +9,7 @@ from torch import nn
 import microtome as mt
 from microtome import networks
 from microtome.errors import BadOption
-from microtome.instruments.receptive_fields import fields
+from microtome.instruments.receptive_fields import receptive_fields
 from microtome.networks.zeiler import ResponseNorm
 
 
@@ -39,7 +39,7 @@ def test_the_sides_of_the_maps(name: str, sides: dict[str, int]) -> None:
 def test_receptive_fields_and_jumps_of_zfnet() -> None:
     """conv1 7, conv2 27, conv3 75, conv4 107, conv5 139, pool5 171 px; jumps 2, 8, 16: k = 1 + sum of (kernel - 1) · jump."""
     net = mt.open("microtome:zfnet(size=224,width=.05,hidden=8,num_classes=4)", weights=None)
-    told = fields(net, [f"features.{name}" for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "pool5")])
+    told = receptive_fields(net, [f"features.{name}" for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "pool5")])
     assert [one.size for one in told.values()] == [(side, side) for side in (7, 27, 75, 107, 139, 171)]
     assert [one.jump for one in told.values()] == [(jump, jump) for jump in (2, 8, 16, 16, 16, 32)]
     assert all(one.exact for one in told.values())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from microtome.numerics.maps.heat import energy_in, grad_cam
+from microtome.numerics.maps.heat import energy_inside, grad_cam
 
 
 def test_a_wrong_rank_is_refused():
@@ -14,4 +14,4 @@ def test_a_wrong_rank_is_refused():
 
 def test_dimensions_of_one_name_must_agree():
     with pytest.raises(TypeCheckError):
-        energy_in(torch.ones(2, 7, 7), torch.ones(3, 14, 14, dtype=torch.bool))
+        energy_inside(torch.ones(2, 7, 7), torch.ones(3, 14, 14, dtype=torch.bool))

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from microtome.errors import CheckpointError
-from microtome.opening.checkpoints import fit, read
+from microtome.opening.checkpoints import fit_checkpoint, read_checkpoint
 from microtome.opening.opening import open as open_specimen
 
 
@@ -34,7 +34,7 @@ def test_state_dicts_come_back(tmp_path: Path, tiny: Callable[..., nn.Module], e
     state = tiny(seed=7).state_dict()
     file = tmp_path / f"w{ending}"
     save_file(state, file) if ending == ".safetensors" else torch.save(state, file)
-    assert same(read(file), state)
+    assert same(read_checkpoint(file), state)
     net = open_specimen(tiny(seed=1), weights=file, recipe=32)
     assert same(dict(net.net.state_dict()), state)
     assert net.weights == f"file w{ending}"
@@ -44,13 +44,13 @@ def test_state_dicts_come_back(tmp_path: Path, tiny: Callable[..., nn.Module], e
 def test_old_format_and_what_training_scripts_save(tmp_path: Path, tiny: Callable[..., nn.Module]) -> None:
     state = tiny(seed=7).state_dict()
     torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    assert same(read(tmp_path / "old.pth"), state)
+    assert same(read_checkpoint(tmp_path / "old.pth"), state)
     rest = {"args": argparse.Namespace(lr=0.1), "epoch": 3, "best": np.float64(91.2), "optimizer": {"state": {}}}
     for nest in ("state_dict", "model", "model_ema", "state_dict_ema", "ema", "net", "weights", "my_network"):
         torch.save({nest: collections.OrderedDict(state), **rest}, tmp_path / "nested.pth")
-        assert same(read(tmp_path / "nested.pth"), state), nest
+        assert same(read_checkpoint(tmp_path / "nested.pth"), state), nest
     torch.save({"checkpoint": {"model": state}, "model": {"state_dict": state}}, tmp_path / "deep.pth")
-    assert same(read(tmp_path / "deep.pth"), state)
+    assert same(read_checkpoint(tmp_path / "deep.pth"), state)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "backbone.", "_orig_mod.", "module._orig_mod.", "model.backbone."])
@@ -67,14 +67,14 @@ def test_unsafe_pickles_are_refused_unrun_and_named(tmp_path: Path) -> None:
     for legacy in (False, True):
         torch.save({"state_dict": Malicious()}, tmp_path / "evil.pth", _use_new_zipfile_serialization=not legacy)
         with pytest.raises(CheckpointError, match=r"(posix|nt|os)\.system"):
-            read(tmp_path / "evil.pth")
+            read_checkpoint(tmp_path / "evil.pth")
     assert not Path("/tmp/microtome-was-here").exists()
 
 
 def test_whole_modules_are_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2), tmp_path / "module.pth")
     with pytest.raises(CheckpointError, match="Linear"):
-        read(tmp_path / "module.pth")
+        read_checkpoint(tmp_path / "module.pth")
 
 
 def test_torchscript_is_refused_with_the_way_out(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_torchscript_is_refused_with_the_way_out(tmp_path: Path) -> None:
         for name in ("script/data.pkl", "script/constants.pkl", "script/code/__torch__.py"):
             archive.writestr(name, b"")
     with pytest.raises(CheckpointError, match="TorchScript"):
-        read(tmp_path / "script.pt")
+        read_checkpoint(tmp_path / "script.pt")
 
 
 def test_files_that_are_something_else(tmp_path: Path, tiny: Callable[..., nn.Module]) -> None:
@@ -106,21 +106,21 @@ def test_files_that_are_something_else(tmp_path: Path, tiny: Callable[..., nn.Mo
     for name, (content, message) in cases.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(CheckpointError, match=message) as caught:
-            read(tmp_path / name)
+            read_checkpoint(tmp_path / name)
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
     with pytest.raises(CheckpointError, match="is a folder"):
-        read(tmp_path)
+        read_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match=r"Did you mean 'whole\.pth'"):
-        read(tmp_path / "whole.pht")
+        read_checkpoint(tmp_path / "whole.pht")
     with pytest.raises(CheckpointError, match="no weights file"):
-        read(tmp_path / "nowhere" / "w.pth")
+        read_checkpoint(tmp_path / "nowhere" / "w.pth")
     torch.save({"epoch": 3}, tmp_path / "nothing.pth")
     with pytest.raises(CheckpointError, match="epoch"):
-        read(tmp_path / "nothing.pth")
+        read_checkpoint(tmp_path / "nothing.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match="list"):
-        read(tmp_path / "list.pth")
+        read_checkpoint(tmp_path / "list.pth")
 
 
 def test_what_does_not_fit_is_listed(tmp_path: Path, tiny: Callable[..., nn.Module]) -> None:
@@ -156,7 +156,7 @@ def test_another_number_of_classes_rebuilds_the_network(tmp_path: Path, tiny: Ca
 def test_counters_that_old_files_lack_are_not_missed() -> None:
     net = nn.Sequential(nn.BatchNorm2d(3))
     state = {name: value for name, value in net.state_dict().items() if "num_batches" not in name}
-    match = fit(state, net)
+    match = fit_checkpoint(state, net)
     assert (match.missing, match.unexpected, match.reshaped) == ((), (), ())
 
 

@@ -15,9 +15,9 @@ import pytest
 
 from microtome.errors import FindingError
 from microtome.finding import Finding, array
-from microtome.panels import KINDS, Table
-from microtome.report.html import asset, bundle, report
-from microtome.report.packing import DRAWN_LIMIT, EXACT_UP_TO, PART, ROUNDED_FROM, UNDRAWN_LIMIT, packed
+from microtome.panels import PANEL_KINDS, Table
+from microtome.report.html import page_asset, report_bundle, write_report
+from microtome.report.packing import DRAWN_LIMIT, EXACT_UP_TO, PART, ROUNDED_FROM, UNDRAWN_LIMIT, pack_array
 
 
 def unpacked(said: dict[str, Any], blocks: dict[str, Any]) -> np.ndarray[Any, Any]:
@@ -45,7 +45,7 @@ def facts(values: np.ndarray[Any, Any]) -> dict[str, Any]:
 
 def through(values: np.ndarray[Any, Any], dims: tuple[str, ...], drawn: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
     blocks: dict[str, Any] = {}
-    return packed(array(values, dims, "1"), facts(values), blocks, drawn), blocks
+    return pack_array(array(values, dims, "1"), facts(values), blocks, drawn), blocks
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_what_is_too_large_is_left_out_with_the_reason() -> None:
 
 
 def test_every_finding_is_there_with_every_array(results: Path) -> None:
-    data = bundle(results)
+    data = report_bundle(results)
     assert len(data["findings"]) == 19  # 3 specimens x 6 analyses + the comparison
-    assert {panel["kind"] for one in data["findings"] for panel in one["panels"]} == set(KINDS)
+    assert {panel["kind"] for one in data["findings"] for panel in one["panels"]} == set(PANEL_KINDS)
     assert data["damaged"] == []
     for one in data["findings"]:
         whole = Finding.load(results / one["folder"])
@@ -124,7 +124,7 @@ def test_every_finding_is_there_with_every_array(results: Path) -> None:
 
 
 def test_the_same_pictures_are_written_once(results: Path) -> None:
-    keys = {str(one["arrays"]["image"]["block"]) for one in bundle(results)["findings"] if one["analysis"] == "cam"}
+    keys = {str(one["arrays"]["image"]["block"]) for one in report_bundle(results)["findings"] if one["analysis"] == "cam"}
     assert len(keys) == 1
 
 
@@ -134,7 +134,7 @@ def test_pictures_that_stand_in_two_arrays_are_written_once() -> None:
     both = np.stack([patches, others], 1).reshape(6, *patches.shape[1:])  # patch, projection, patch, …
     blocks: dict[str, Any] = {}
     dims = ("unit", "rank", "row", "col", "rgb")
-    one, two = (packed(array(values, dims, "1"), facts(values), blocks, True) for values in (patches, both))
+    one, two = (pack_array(array(values, dims, "1"), facts(values), blocks, True) for values in (patches, both))
     assert patches[0].nbytes >= PART
     assert one["block"] == two["block"][::2]
     assert len(blocks) == 6
@@ -154,22 +154,22 @@ def simple(started: str, value: float, name: str = "net") -> Finding:
 def test_of_two_keys_the_newest_is_shown_unless_the_run_names_one(tmp_path: Path) -> None:
     simple("2026-01-01T00:00:00+00:00", 1.0).save(tmp_path / "net" / "probe" / "bbb")
     simple("2026-02-01T00:00:00+01:00", 2.0).save(tmp_path / "net" / "probe" / "aaa")
-    assert [one["line"] for one in bundle(tmp_path)["findings"]] == ["It is 2.0."]
+    assert [one["headline"] for one in report_bundle(tmp_path)["findings"]] == ["It is 2.0."]
     (tmp_path / "run.json").write_text(json.dumps({"findings": ["net/probe/bbb"]}))
-    assert [one["line"] for one in bundle(tmp_path)["findings"]] == ["It is 1.0."]
+    assert [one["headline"] for one in report_bundle(tmp_path)["findings"]] == ["It is 1.0."]
 
 
 def test_specimens_come_in_the_order_of_the_run(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         simple("", 1.0, name).save(tmp_path / name)
     (tmp_path / "run.json").write_text(json.dumps({"specimens": ["c", "a", "b"]}))
-    assert [one["origin"]["specimen"]["name"] for one in bundle(tmp_path)["findings"]] == ["c", "a", "b"]
+    assert [one["origin"]["specimen"]["name"] for one in report_bundle(tmp_path)["findings"]] == ["c", "a", "b"]
 
 
 def test_scratch_folders_do_not_count(tmp_path: Path) -> None:
     simple("", 1.0).save(tmp_path / "net")
     shutil.copytree(tmp_path / "net", tmp_path / ".writing-1")
-    assert len(bundle(tmp_path)["findings"]) == 1
+    assert len(report_bundle(tmp_path)["findings"]) == 1
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "card", "list", "gone"])
@@ -189,28 +189,28 @@ def test_a_damaged_finding_is_named_and_the_rest_is_shown(tmp_path: Path, damage
         said.write_text("[]")
     else:
         arrays.unlink()
-    data = bundle(tmp_path)
-    assert [one["line"] for one in data["findings"]] == ["It is 1.0."]
+    data = report_bundle(tmp_path)
+    assert [one["headline"] for one in data["findings"]] == ["It is 1.0."]
     assert [one["folder"] for one in data["damaged"]] == ["bad"]
     assert str(bad) in data["damaged"][0]["reason"]
-    assert json.loads(island(report(tmp_path)))["damaged"] == data["damaged"]
+    assert json.loads(island(write_report(tmp_path)))["damaged"] == data["damaged"]
 
 
 def test_a_missing_or_empty_folder_is_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(FindingError, match=r"nowhere is not a folder.*microtome analyze"):
-        report(tmp_path / "nowhere")
+        write_report(tmp_path / "nowhere")
     with pytest.raises(FindingError, match=r"holds no finding.*microtome analyze"):
-        report(tmp_path)
+        write_report(tmp_path)
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(FindingError, match=r"run\.json cannot be read"):
-        report(tmp_path)
+        write_report(tmp_path)
 
 
 def test_when_all_are_damaged_the_first_reason_is_given(tmp_path: Path) -> None:
     simple("", 1.0).save(tmp_path / "net")
     (tmp_path / "net" / "arrays.safetensors").write_bytes(b"")
     with pytest.raises(FindingError, match="does not match its checksum"):
-        bundle(tmp_path)
+        report_bundle(tmp_path)
 
 
 def island(path: Path) -> str:
@@ -222,28 +222,28 @@ def island(path: Path) -> str:
 
 
 def test_the_report_is_one_file_with_the_bundle_inside(results: Path, tmp_path: Path) -> None:
-    out = report(results, tmp_path / "deep" / "r.html", title="Shells & <friends>")
+    out = write_report(results, tmp_path / "deep" / "r.html", title="Shells & <friends>")
     assert out == tmp_path / "deep" / "r.html"
     text = out.read_text(encoding="utf-8")
     assert "<title>Shells &amp; &lt;friends&gt;</title>" in text
-    assert json.loads(island(out)) == json.loads(json.dumps(bundle(results, "Shells & <friends>")))
+    assert json.loads(island(out)) == json.loads(json.dumps(report_bundle(results, "Shells & <friends>")))
     assert "src=" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
     assert out.stat().st_size < 10e6
     assert [path.name for path in out.parent.iterdir()] == ["r.html"]  # no scratch file left
 
 
 def test_the_same_findings_give_the_same_bytes(results: Path, tmp_path: Path) -> None:
-    assert report(results, tmp_path / "a.html").read_bytes() == report(results, tmp_path / "b.html").read_bytes()
+    assert write_report(results, tmp_path / "a.html").read_bytes() == write_report(results, tmp_path / "b.html").read_bytes()
 
 
 def test_hostile_text_cannot_leave_its_island(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><!--<script>"
     Finding(
-        analysis="probe", arrays={"a": array([evil], ("layer",), "text", {"layer": [evil]})}, line=evil, title=evil,
+        analysis="probe", arrays={"a": array([evil], ("layer",), "text", {"layer": [evil]})}, headline=evil, title=evil,
         panels=(Table(title=evil, columns=("a",), rows="layer"),), origin={"specimen": {"name": evil}},
     ).save(tmp_path / "f")  # fmt: skip
-    out = report(tmp_path, title=evil)
-    assert json.loads(island(out))["findings"][0]["line"] == evil
+    out = write_report(tmp_path, title=evil)
+    assert json.loads(island(out))["findings"][0]["headline"] == evil
     assert "<script>alert" not in out.read_text(encoding="utf-8")
 
 
@@ -251,21 +251,21 @@ NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml", "htt
 
 
 def test_no_address_outside_in_the_page_or_the_report(results: Path, tmp_path: Path) -> None:
-    texts = [asset(name) for name in ("page.js", "page.css", "index.html")]
-    texts.append(report(results, tmp_path / "r.html").read_text(encoding="utf-8"))
+    texts = [page_asset(name) for name in ("page.js", "page.css", "index.html")]
+    texts.append(write_report(results, tmp_path / "r.html").read_text(encoding="utf-8"))
     for text in texts:
         assert set(re.findall(r"""https?://[^\s"'`<>)\\]+""", text)) <= NAMESPACES
         assert not re.findall(r"""(?:src|href)=["']//""", text)
 
 
 def test_the_page_is_small() -> None:
-    assert len(asset("page.js")) + len(asset("page.css")) < 150_000
+    assert len(page_asset("page.js")) + len(page_asset("page.css")) < 150_000
 
 
 def test_an_unwritable_place_is_one_clear_sentence(results: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FindingError, match="cannot be written"):
-        report(results, tmp_path / "file" / "r.html")
+        write_report(results, tmp_path / "file" / "r.html")
 
 
 @pytest.mark.parametrize("module", ["microtome.app.server", "microtome.report.html", "microtome.finding"])

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen
-from microtome.specimen.families import gated, known_family
+from microtome.specimen.families import gate_paths, known_family
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_families_by_structure(net: Specimen) -> None:
     gate = open_specimen(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), Gate(8), nn.Conv2d(8, 8, 3)).eval(), recipe=16)
     assert gate.family == "attention"
     assert "gate" in gate.family_reason
-    assert gated(gate.anatomy.found) == ["2"]
+    assert gate_paths(gate.anatomy.found) == ["2"]
     forked = open_specimen(nn.Sequential(nn.Conv2d(3, 8, 3), Forked(8), Forked(8)).eval(), recipe=16)
     assert forked.family == "wider"
     assert "2 of its 2 blocks" in forked.family_reason

@@ -7,7 +7,7 @@ from PIL import Image
 
 from microtome._torchvision import timm
 from microtome.errors import BadOption, UnknownName
-from microtome.specimen.recipe import NAMED, Recipe, from_timm, from_torchvision
+from microtome.specimen.recipe import NAMED_RECIPES, Recipe, from_timm, from_torchvision
 
 
 def picture(rows: int, cols: int, seed: int = 0) -> Image.Image:
@@ -71,13 +71,13 @@ def test_torchvision_presets(name: str) -> None:
 
 
 def test_pixels_are_what_is_normalised() -> None:
-    recipe = NAMED["imagenet"]
+    recipe = NAMED_RECIPES["imagenet"]
     pixels = recipe.pixels(picture(260, 300))
     assert pixels.shape == (224, 224, 3)
     assert pixels.dtype == np.uint8
-    batch = recipe.normalised(torch.from_numpy(np.stack([pixels, pixels])))
+    batch = recipe.normalise(torch.from_numpy(np.stack([pixels, pixels])))
     assert torch.equal(batch[1], recipe.tensor(picture(260, 300)))
-    wide = recipe.normalised(torch.from_numpy(np.stack([pixels, pixels])), torch.channels_last)
+    wide = recipe.normalise(torch.from_numpy(np.stack([pixels, pixels])), torch.channels_last)
     assert batch.is_contiguous() and wide.is_contiguous(memory_format=torch.channels_last) and torch.equal(batch, wide)
     # by hand: (value / 255 - mean) / std of the red channel of the first pixel
     assert batch[0, 0, 0, 0].item() == pytest.approx((pixels[0, 0, 0] / 255 - 0.485) / 0.229, abs=1e-6)
@@ -110,7 +110,7 @@ def test_box_by_hand() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "CMYK"])
 def test_other_picture_modes(mode: str) -> None:
-    assert NAMED["cifar"].tensor(picture(40, 50).convert(mode)).shape == (3, 32, 32)
+    assert NAMED_RECIPES["cifar"].tensor(picture(40, 50).convert(mode)).shape == (3, 32, 32)
 
 
 def test_one_channel_is_luminance() -> None:
@@ -123,7 +123,7 @@ def test_one_channel_is_luminance() -> None:
 
 def test_spoken_recipes() -> None:
     start = Recipe(crop=0.9)
-    assert Recipe.of("imagenet") == NAMED["imagenet"]
+    assert Recipe.of("imagenet") == NAMED_RECIPES["imagenet"]
     assert Recipe.of(64, start).size == (64, 64)
     assert Recipe.of("224x320", start) == Recipe(size=(224, 320), crop=0.9)
     assert Recipe.of('{"size": 32, "mean": 0.5}', start).mean == (0.5, 0.5, 0.5)
@@ -177,7 +177,5 @@ def test_normalising_by_the_plain_formula(channels: int) -> None:
     mean, std = (torch.tensor(one[:channels], dtype=torch.float64) for one in (recipe.mean, recipe.std))
     if channels == 1:
         values = values @ torch.tensor([[0.299], [0.587], [0.114]], dtype=torch.float64)
-    torch.testing.assert_close(
-        recipe.normalised(pixels), ((values - mean) / std).permute(0, 3, 1, 2).float(), atol=1e-6, rtol=0
-    )
-    assert torch.equal(recipe.normalised(pixels.transpose(1, 2)), recipe.normalised(pixels).transpose(2, 3))
+    torch.testing.assert_close(recipe.normalise(pixels), ((values - mean) / std).permute(0, 3, 1, 2).float(), atol=1e-6, rtol=0)
+    assert torch.equal(recipe.normalise(pixels.transpose(1, 2)), recipe.normalise(pixels).transpose(2, 3))

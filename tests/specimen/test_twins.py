@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen
-from microtome.specimen.twins import seeded
+from microtome.specimen.twins import seed_generators
 
 SMALL = (64, 64)
 
@@ -85,9 +85,9 @@ def test_the_specimen_is_not_changed_by_having_a_twin(net: Specimen) -> None:
 
 def test_global_generators_stand_where_they_stood() -> None:
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # type: ignore[index, union-attr]
-    with seeded(3):
+    with seed_generators(3):
         drawn = torch.rand(1).item(), np.random.rand(), random.random()
-    with seeded(3):
+    with seed_generators(3):
         assert drawn == (torch.rand(1).item(), np.random.rand(), random.random())
     assert torch.equal(states[0], torch.get_rng_state())
     assert np.array_equal(states[1], np.random.get_state()[1])  # type: ignore[index]

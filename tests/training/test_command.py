@@ -12,7 +12,7 @@ from microtome.training import judging
 def test_a_tiny_run_writes_weights_and_card(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(judging, "JUDGED", 30)
+    monkeypatch.setattr(judging, "TEST_COUNT", 30)
     assert command.main(["mini_vgg", "--out", str(tmp_path), "--epochs", "1", "--count", "64"]) == 0
     card = json.loads((tmp_path / "mini_vgg.json").read_text())
     assert card["judged"] == 30

@@ -14,13 +14,15 @@ from torch import nn
 
 from microtome import networks
 from microtome.errors import CheckpointError, UnknownName
-from microtome.training.data import Series, series
-from microtome.training.judging import interval, loaded
-from microtome.training.loop import Motion, _optimizers, normalised, tinted, train
-from microtome.training.recipes import RECIPES, Recipe, recipe
-from microtome.training.teaching import Taught, Teacher, _standardised, prepared
+from microtome.training.data import SceneSeries, scene_series
+from microtome.training.judging import accuracy_interval, load_network
+from microtome.training.loop import Motion, _optimizers, normalise, tint, train
+from microtome.training.recipes import RECIPES, TrainingRecipe, training_recipe
+from microtome.training.teaching import TaughtNetwork, Teacher, _standardise, prepare_student
 
-SMALL = Recipe(network="mini_inception", epochs=2, count=32, batch=16, warmup=0.0, lr=2e-3, precision="32-true", halved=0.0)
+SMALL = TrainingRecipe(
+    network="mini_inception", epochs=2, count=32, batch=16, warmup=0.0, lr=2e-3, precision="32-true", halved=0.0
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,11 +34,11 @@ def one_thread() -> Any:
 
 
 @pytest.fixture(scope="module")
-def few() -> Series:
-    return series(32, seed=77)
+def few() -> SceneSeries:
+    return scene_series(32, seed=77)
 
 
-def test_the_loss_falls_on_a_handful_of_scenes(few: Series, tmp_path: Path) -> None:
+def test_the_loss_falls_on_a_handful_of_scenes(few: SceneSeries, tmp_path: Path) -> None:
     losses: list[float] = []
     train(replace(SMALL, epochs=10, smoothing=0.0), tmp_path, data=few, progress=lambda event: losses.append(event["loss"]))
     assert len(losses) == 10
@@ -44,7 +46,7 @@ def test_the_loss_falls_on_a_handful_of_scenes(few: Series, tmp_path: Path) -> N
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_a_stopped_run_resumes_bit_for_bit(few: Series, tmp_path: Path) -> None:
+def test_a_stopped_run_resumes_bit_for_bit(few: SceneSeries, tmp_path: Path) -> None:
     plan = replace(SMALL, halved=0.5, precision="bf16-mixed")
     whole = train(plan, tmp_path / "whole", data=few)
     train(plan, tmp_path / "parts", data=few, stop_after=1)
@@ -53,31 +55,31 @@ def test_a_stopped_run_resumes_bit_for_bit(few: Series, tmp_path: Path) -> None:
     assert parts.read_bytes() == whole.read_bytes()
 
 
-def test_training_leaves_the_global_random_state_alone(few: Series, tmp_path: Path) -> None:
+def test_training_leaves_the_global_random_state_alone(few: SceneSeries, tmp_path: Path) -> None:
     before = torch.random.get_rng_state()
     train(replace(SMALL, epochs=1), tmp_path, data=few)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_checkpoints_stand_at_powers_of_two_and_load(few: Series, tmp_path: Path) -> None:
+def test_checkpoints_stand_at_powers_of_two_and_load(few: SceneSeries, tmp_path: Path) -> None:
     path = train(replace(SMALL, epochs=4), tmp_path, data=few, checkpoints=True)
     kept = sorted(one.name for one in tmp_path.glob("epoch-*.safetensors"))
     assert kept == [f"epoch-{number:03d}.safetensors" for number in (0, 1, 2, 4)]
     assert (tmp_path / "epoch-004.safetensors").read_bytes() == path.read_bytes()
-    assert loaded("mini_inception", path).training is False
+    assert load_network("mini_inception", path).training is False
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["recipe"])["network"] == "mini_inception"
     with pytest.raises(CheckpointError, match="do not fit mini_vgg"):
-        loaded("mini_vgg", path)
+        load_network("mini_vgg", path)
 
 
-def test_the_state_of_another_recipe_is_refused(few: Series, tmp_path: Path) -> None:
+def test_the_state_of_another_recipe_is_refused(few: SceneSeries, tmp_path: Path) -> None:
     train(SMALL, tmp_path, data=few, stop_after=1)
     with pytest.raises(CheckpointError, match="belongs to another recipe"):
         train(replace(SMALL, lr=1e-3), tmp_path, data=few)
 
 
-def test_a_taught_transformer_is_saved_without_its_training_layer(few: Series, tmp_path: Path) -> None:
+def test_a_taught_transformer_is_saved_without_its_training_layer(few: SceneSeries, tmp_path: Path) -> None:
     plan = replace(RECIPES["mini_deit"], epochs=1, count=32, batch=16)
     path = train(plan, tmp_path, data=few)
     assert set(load_file(path)) == set(networks.build("mini_deit").state_dict())
@@ -85,9 +87,9 @@ def test_a_taught_transformer_is_saved_without_its_training_layer(few: Series, t
 
 def test_the_training_layers_add_a_guess_for_every_patch_and_hint() -> None:
     teacher = Teacher("mini_vgg")
-    images = normalised(torch.from_numpy(series(4, seed=5).pixels))
+    images = normalise(torch.from_numpy(scene_series(4, seed=5).pixels))
     probabilities, hints = teacher(images)
-    logits, guesses = Taught(networks.build("mini_deit"), teacher.units, seed=0)(images)
+    logits, guesses = TaughtNetwork(networks.build("mini_deit"), teacher.units, seed=0)(images)
     assert logits.shape == probabilities.shape == (4, 10)
     # 64 px / 8 px = 8 patches a side; 24 units on 16 x 16 places are 4 x 24 on 8 x 8; then 32 and 56 on 8 x 8
     assert [one.shape for one in hints] == [one.shape for one in guesses] == [(4, 64, 96), (4, 64, 32), (4, 64, 56)]
@@ -97,13 +99,13 @@ def test_the_training_layers_add_a_guess_for_every_patch_and_hint() -> None:
 def test_a_hint_stands_at_the_place_of_its_patch() -> None:
     maps = torch.zeros(1, 1, 16, 16)
     maps[0, 0, 5, 12] = 1.0  # row 5, col 12 of 16: patch row 2, col 6 of 8
-    hint = _standardised(maps)
+    hint = _standardise(maps)
     assert int(hint[0].amax(-1).argmax()) == 2 * 8 + 6
 
 
 def test_prepared_patches_enter_decorrelated() -> None:
-    images = normalised(torch.from_numpy(series(32, seed=5).pixels))
-    net = prepared(networks.build("mini_deit"), images)
+    images = normalise(torch.from_numpy(scene_series(32, seed=5).pixels))
+    net = prepare_student(networks.build("mini_deit"), images)
     with torch.no_grad():
         tokens = net.patch_embed(images).flatten(0, 1).double()
     spread = torch.cov(tokens.T)
@@ -122,7 +124,7 @@ def test_norms_and_biases_do_not_decay() -> None:
 
 
 def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
-    net = Taught(networks.build("mini_deit"), [4], seed=0)
+    net = TaughtNetwork(networks.build("mini_deit"), [4], seed=0)
     muon, adamw = _optimizers(net, RECIPES["mini_deit"])
     assert len(muon.param_groups[0]["params"]) == 6 * 4  # six blocks of qkv, proj, fc1, fc2
     taken = [one for group in (*muon.param_groups, *adamw.param_groups) for one in group["params"]]
@@ -134,7 +136,7 @@ def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
 def test_augmentation_mirrors_about_half_and_keeps_shape_and_range() -> None:
     ramp = torch.arange(64.0).expand(400, 8, 64)[..., None].expand(400, 8, 64, 3) * 2 + 60
     generator = torch.Generator().manual_seed(3)
-    seen = tinted(Motion.drawn(400, generator)(ramp), generator)
+    seen = tint(Motion.sample(400, generator)(ramp), generator)
     assert seen.shape == ramp.shape
     mirrored = (seen[:, 0, 10, 0] > seen[:, 0, 50, 0]).float().mean()
     assert abs(float(mirrored) - 0.5) < 0.1  # 400 draws: standard deviation 0.025
@@ -144,13 +146,13 @@ def test_augmentation_mirrors_about_half_and_keeps_shape_and_range() -> None:
 
 def test_normalised_puts_grey_at_nought_and_white_at_two() -> None:
     pixels = torch.full((1, 2, 5, 3), 255, dtype=torch.uint8)
-    assert normalised(pixels).shape == (1, 3, 2, 5)
-    assert torch.equal(normalised(pixels), torch.full((1, 3, 2, 5), 2.0))  # (1 - 0.5) / 0.25
+    assert normalise(pixels).shape == (1, 3, 2, 5)
+    assert torch.equal(normalise(pixels), torch.full((1, 3, 2, 5), 2.0))  # (1 - 0.5) / 0.25
 
 
 def test_a_series_is_kept_and_read_again(tmp_path: Path) -> None:
-    drawn = series(12, seed=9, cache=tmp_path)
-    again = series(12, seed=9, cache=tmp_path)
+    drawn = scene_series(12, seed=9, cache=tmp_path)
+    again = scene_series(12, seed=9, cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     assert np.array_equal(drawn.pixels, again.pixels)
     assert np.array_equal(drawn.areas, again.areas)
@@ -159,11 +161,11 @@ def test_a_series_is_kept_and_read_again(tmp_path: Path) -> None:
 
 def test_the_wilson_interval_agrees_with_its_formula_by_hand() -> None:
     # 8 of 10, z = 1.96: centre (0.8 + 0.19207) / 1.38415 = 0.71674, half width 1.41603 * sqrt(0.016 + 0.0096036) = 0.22657
-    assert interval(8, 10) == pytest.approx((0.49016, 0.94331), abs=2e-4)
-    assert interval(0, 0) == (0.0, 1.0)
+    assert accuracy_interval(8, 10) == pytest.approx((0.49016, 0.94331), abs=2e-4)
+    assert accuracy_interval(0, 0) == (0.0, 1.0)
 
 
 def test_every_network_has_a_recipe_and_an_unknown_one_names_the_nearest() -> None:
     assert set(RECIPES) == set(networks.SHIPPED)
     with pytest.raises(UnknownName, match="Did you mean 'mini_vgg'"):
-        recipe("mini_vg")
+        training_recipe("mini_vg")

@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from microtome.errors import BadOption
-from microtome.training.data import series
+from microtome.training.data import scene_series
 from microtome.training.loop import train
-from microtome.training.recipes import Recipe
+from microtome.training.recipes import TrainingRecipe
 from microtome.training.renormalising import renormalise
 
 
@@ -60,8 +60,8 @@ def test_a_radius_must_be_above_zero(radius: float) -> None:
 
 
 def test_in_training_every_filter_ends_below(tmp_path: Path) -> None:
-    data = series(32, seed=77)
-    plan = Recipe(network="mini_vgg", epochs=1, count=32, batch=16, precision="32-true")
+    data = scene_series(32, seed=77)
+    plan = TrainingRecipe(network="mini_vgg", epochs=1, count=32, batch=16, precision="32-true")
     radius = 0.05
     free = load_file(train(plan, tmp_path / "free", data=data))
     held = load_file(train(replace(plan, radius=radius), tmp_path / "held", data=data))

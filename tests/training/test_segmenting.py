@@ -10,41 +10,41 @@ from torch import Tensor, nn
 
 from microtome.errors import BadOption
 from microtome.images.scenes import scene
-from microtome.training.data import Series, series
-from microtome.training.judging import by_pixel, loaded
-from microtome.training.loop import Motion, _batch, train
-from microtome.training.recipes import Recipe
+from microtome.training.data import SceneSeries, scene_series
+from microtome.training.judging import load_network, pixel_scores
+from microtome.training.loop import Motion, _training_batch, train
+from microtome.training.recipes import TrainingRecipe
 
-SMALL = Recipe(network="mini_deeplab", epochs=2, count=16, batch=8, warmup=0.0, halved=0.0, precision="32-true")
+SMALL = TrainingRecipe(network="mini_deeplab", epochs=2, count=16, batch=8, warmup=0.0, halved=0.0, precision="32-true")
 
 
 @pytest.fixture(scope="module")
-def few() -> Series:
-    return series(16, seed=77, masks=True)
+def few() -> SceneSeries:
+    return scene_series(16, seed=77, masks=True)
 
 
-def test_targets_are_the_exact_masks_with_the_class_one_up(few: Series) -> None:
+def test_targets_are_the_exact_masks_with_the_class_one_up(few: SceneSeries) -> None:
     assert few.targets is not None
     for index in (0, 7, 13):
         one = scene(index, seed=77)
         assert np.array_equal(few.targets[index] > 0, one.mask)
         assert set(np.unique(few.targets[index])) == {0, one.label + 1}
-    assert series(16, seed=77).targets is None
+    assert scene_series(16, seed=77).targets is None
 
 
-def test_a_series_with_targets_is_kept_apart_and_read_again(few: Series, tmp_path: Path) -> None:
-    series(4, seed=77, cache=tmp_path)
-    drawn, again = (series(4, seed=77, masks=True, cache=tmp_path) for _ in range(2))
+def test_a_series_with_targets_is_kept_apart_and_read_again(few: SceneSeries, tmp_path: Path) -> None:
+    scene_series(4, seed=77, cache=tmp_path)
+    drawn, again = (scene_series(4, seed=77, masks=True, cache=tmp_path) for _ in range(2))
     assert drawn.targets is not None and again.targets is not None
     assert np.array_equal(drawn.targets, again.targets)
     assert np.array_equal(drawn.pixels, again.pixels)
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_targets_move_with_their_pixels(few: Series) -> None:
+def test_targets_move_with_their_pixels(few: SceneSeries) -> None:
     assert few.targets is not None
     marked = replace(few, pixels=np.repeat(few.targets[..., None] * 20, 3, -1).astype(np.uint8))
-    x, wanted = _batch(marked, np.arange(16), SMALL, torch.Generator().manual_seed(4))
+    x, wanted = _training_batch(marked, np.arange(16), SMALL, torch.Generator().manual_seed(4))
     assert wanted.shape == (16, 64, 64)
     assert wanted.dtype == torch.int64
     # -2 is black: only what was painted lies above it, whatever its colour was multiplied by (0.9 to 1.1)
@@ -59,7 +59,7 @@ def test_a_motion_by_hand() -> None:
     assert Motion(torch.tensor([True]), 0, -1)(values).tolist() == [[[2, 2, 1], [5, 5, 4]]]
 
 
-def test_the_loss_falls_on_a_handful_of_masks(few: Series, tmp_path: Path) -> None:
+def test_the_loss_falls_on_a_handful_of_masks(few: SceneSeries, tmp_path: Path) -> None:
     losses: list[float] = []
     plan = replace(SMALL, epochs=12, lr=1e-2, smoothing=0.0, options={"rates": (1, 3), "units": (24,)})
     path = train(plan, tmp_path, data=few, progress=lambda event: losses.append(event["loss"]))
@@ -70,19 +70,19 @@ def test_the_loss_falls_on_a_handful_of_masks(few: Series, tmp_path: Path) -> No
     assert "options" not in SMALL.json()
 
 
-def test_a_stopped_run_resumes_bit_for_bit(few: Series, tmp_path: Path) -> None:
+def test_a_stopped_run_resumes_bit_for_bit(few: SceneSeries, tmp_path: Path) -> None:
     whole = train(SMALL, tmp_path / "whole", data=few)
     train(SMALL, tmp_path / "parts", data=few, stop_after=1)
     assert train(SMALL, tmp_path / "parts", data=few).read_bytes() == whole.read_bytes()
-    assert loaded("mini_deeplab", whole)(torch.zeros(1, 3, 64, 64)).shape == (1, 11, 64, 64)
+    assert load_network("mini_deeplab", whole)(torch.zeros(1, 3, 64, 64)).shape == (1, 11, 64, 64)
 
 
-def test_without_targets_nothing_is_learnt_or_judged(few: Series, tmp_path: Path) -> None:
+def test_without_targets_nothing_is_learnt_or_judged(few: SceneSeries, tmp_path: Path) -> None:
     for plan, data in ((SMALL, replace(few, targets=None)), (replace(SMALL, halved=0.5), few)):
         with pytest.raises(BadOption, match="needs scenes with targets"):
             train(plan, tmp_path, data=data)
     with pytest.raises(BadOption, match="have no class for their pixels"):
-        by_pixel(nn.Identity(), replace(few, targets=None))
+        pixel_scores(nn.Identity(), replace(few, targets=None))
 
 
 class Band(nn.Module):
@@ -99,8 +99,8 @@ def test_judging_agrees_with_a_count_by_hand() -> None:
     targets = np.zeros((2, 4, 4), np.uint8)
     targets[0, 1:3] = 1  # 8 pixels: 4 of them in the band
     targets[1, 3, 3] = 3  # 1 pixel, in the half that is called background
-    data = Series(np.zeros((2, 4, 4, 3), np.uint8), np.zeros(2, np.int64), np.array([0.5, 1 / 16]), targets)
-    found = by_pixel(Band(), data)
+    data = SceneSeries(np.zeros((2, 4, 4, 3), np.uint8), np.zeros(2, np.int64), np.array([0.5, 1 / 16]), targets)
+    found = pixel_scores(Band(), data)
     # image 0: 4 right of the 8 called class 1, 4 of 8 called background; image 1: 0 of 8, and 7 of 8
     assert found["pixel_accuracy"] == (4 + 4 + 0 + 7) / 32
     # background: 11 in both, 23 wanted + 16 given - 11; class 1: 4 in both, 8 + 16 - 4; class 3: none of 1; the others are nowhere

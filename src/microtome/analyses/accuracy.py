@@ -17,9 +17,9 @@ from microtome.analysis import Analysis, BatchValues, Census, Measurement
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.class_matching import matched
+from microtome.instruments.class_matching import match_classes
 from microtome.key_numbers import FRACTION, KeyNumber
-from microtome.numerics.statistics.intervals import wilson
+from microtome.numerics.statistics.intervals import wilson_interval
 from microtome.panels import Bars, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
@@ -59,15 +59,19 @@ class Accuracy(Census[Rows]):
 
     def to_arrays(self, specimen: Specimen, images: Images, tally: Rows, twin: Rows | None) -> Measurement:
         assert images.labels is not None and images.classes is not None
-        answers = matched(specimen, images, int(tally.column("outputs")[0]))
-        top, wanted = tally.column("top"), answers.wanted(images.labels[tally.index])
+        answers = match_classes(specimen, images, int(tally.column("outputs")[0]))
+        top, wanted = tally.column("top"), answers.targets(images.labels[tally.index])
         known = wanted >= 0
         first, five = (top[:, 0] == wanted)[known], (top == wanted[:, None]).any(axis=1)[known]
         labels = images.labels[tally.index][known]
         classes = [c for c in range(len(images.classes)) if (labels == c).any()]
         chance = np.bincount(labels).max() / len(labels)
-        overall = [wilson(int(first.sum()), len(first)), wilson(int(five.sum()), len(five)), (chance, np.nan, np.nan)]
-        by_class = [wilson(int(first[labels == c].sum()), int((labels == c).sum())) for c in classes]
+        overall = [
+            wilson_interval(int(first.sum()), len(first)),
+            wilson_interval(int(five.sum()), len(five)),
+            (chance, np.nan, np.nan),
+        ]
+        by_class = [wilson_interval(int(first[labels == c].sum()), int((labels == c).sum())) for c in classes]
         names = [images.classes[c] for c in classes]
         correct = np.full(len(images), np.nan)
         correct[tally.index[known]] = first

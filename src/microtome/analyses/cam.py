@@ -21,21 +21,29 @@ from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, UnknownName, did_you_mean
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.attribution import METHODS, Sights, alike, evidence, moved, seated, sights
-from microtome.instruments.class_matching import matched, scores_missing
-from microtome.instruments.shown_images import called, chosen, pictures
-from microtome.numerics.maps.heat import coverage, energy_in
-from microtome.numerics.maps.strata import edges
-from microtome.numerics.receptive.geometry import interpolated, resampled
+from microtome.instruments.attribution import (
+    METHODS,
+    VisibleLayers,
+    attribution_maps,
+    mean_rank_correlation,
+    offset_px,
+    place_cells,
+    visible_layers,
+)
+from microtome.instruments.class_matching import match_classes, why_no_scores
+from microtome.instruments.shown_images import choose_images, image_arrays, output_name
+from microtome.numerics.maps.heat import energy_inside, heat_coverage
+from microtome.numerics.maps.strata import edge_strength
+from microtome.numerics.receptive.geometry import interpolate, resample_area
 from microtome.panels import Bars, Overlay, Panel, Question, Table
 from microtome.scan import Batch, Pace, Step, batches
 from microtome.specimen import Specimen
 
-FINE = 56  # cells, longest side of the maps drawn over them
+OVERLAY_GRID = 56  # cells, longest side of the maps drawn over them
 
 
 @dataclass
-class _Seen:
+class _BatchMaps:
     """What a batch gave, one row for each picture: maps (image, row, col) are signed, by layer."""
 
     index: np.ndarray[Any, Any]
@@ -67,30 +75,30 @@ class Cam(Analysis):
     grid: int = option(7, "side of the common grid on which layers are compared, in cells", low=2, high=64)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
-        return Analysis.refusal(self, specimen, images) or scores_missing(specimen)
+        return Analysis.refusal(self, specimen, images) or why_no_scores(specimen)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         assert images is not None  # `unfit` has refused before
-        taken = images.take(chosen(self.name(), specimen, images, self.only, self.count))
-        wanted = _outputs(specimen, self.classes)
+        taken = images.take(choose_images(self.name(), specimen, images, self.only, self.count))
+        wanted = _class_indices(specimen, self.classes)
         labels = np.full(len(taken), -1, dtype=np.int64)
         if self.target == "label" and not wanted:
-            answers = matched(specimen, taken, int(specimen.outputs or 0))  # refuses images without any label
-            labels = answers.wanted(np.asarray(taken.labels))
+            answers = match_classes(specimen, taken, int(specimen.outputs or 0))  # refuses images without any label
+            labels = answers.targets(np.asarray(taken.labels))
             if (labels < 0).any():
                 raise BadOption("cam: target is label, but some images have none. Try --target predicted, or name --classes.")
         twin = specimen.working_twin(seed=1 if specimen.trained is False else 0)
-        seen: list[_Seen] = []
-        shown: Sights | None = None
+        seen: list[_BatchMaps] = []
+        shown: VisibleLayers | None = None
         for batch in batches(specimen, taken, pace):
-            shown = shown or seated(sights(specimen, self.at, batch.x[:4]), self.place, specimen.recipe.size)
+            shown = shown or place_cells(visible_layers(specimen, self.at, batch.x[:4]), self.place, specimen.recipe.size)
             fixed = torch.from_numpy(labels[batch.index]) if self.target == "label" else None
             for one in wanted or [None]:
                 asked = fixed if one is None else torch.full((len(batch.x),), one)
-                seen.append(_look(specimen, twin, shown.names, batch, asked, self.kind))
+                seen.append(_attribute_batch(specimen, twin, shown.names, batch, asked, self.kind))
             pace.listener(Step(f"{specimen.name}: maps", int(batch.index[-1]) + 1, len(taken), 0.0))
         assert shown is not None  # `take` refuses an empty choice
-        return _settled(specimen, taken, shown, seen, self.grid)
+        return _to_arrays(specimen, taken, shown, seen, self.grid)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         found = finding.arrays
@@ -126,13 +134,13 @@ class Cam(Analysis):
         count = found["image"].sizes["image"]
         rivals = {"the runner-up class' map": "class_correlation", "the untrained twin's": "twin_correlation"}
         doubt = "rank correlation with " + ", with ".join(
-            f"{rival} {_said(float(found[name].sel(at)), '.2f')}" for rival, name in rivals.items()
+            f"{rival} {_format_number(float(found[name].sel(at)), '.2f')}" for rival, name in rivals.items()
         )
         if "energy" in found:
             inside, chance, null = (float(found[name].sel(at)) for name in ("energy", "mean_area", "twin_energy"))
             return (
-                f"At {deep}, {_said(inside, '.0%')} of the heat lies on objects that cover {chance:.0%} of the picture "
-                f"(untrained twin {_said(null, '.0%')}; {count} maps); {doubt}."
+                f"At {deep}, {_format_number(inside, '.0%')} of the heat lies on objects that cover {chance:.0%} of the picture "
+                f"(untrained twin {_format_number(null, '.0%')}; {count} maps); {doubt}."
             )
         half = found["coverage50"].sel(at).values
         if np.isnan(half).all():
@@ -157,7 +165,9 @@ class Cam(Analysis):
         return said
 
 
-def _look(specimen: Specimen, twin: Specimen, names: Sequence[str], batch: Batch, asked: Tensor | None, kind: str) -> _Seen:
+def _attribute_batch(
+    specimen: Specimen, twin: Specimen, names: Sequence[str], batch: Batch, asked: Tensor | None, kind: str
+) -> _BatchMaps:
     """Maps of the asked class (None: the predicted one), of the strongest other class, and of the twin for the asked class."""
     chosen: list[Tensor] = []
 
@@ -167,13 +177,15 @@ def _look(specimen: Specimen, twin: Specimen, names: Sequence[str], batch: Batch
         chosen.extend([first, rest.argmax(1)])
         return chosen
 
-    scores, (maps, other) = evidence(specimen, names, batch.x, targets, METHODS[kind])
-    _, (null,) = evidence(twin, names, batch.x, lambda _: chosen[:1], METHODS[kind])
+    scores, (maps, other) = attribution_maps(specimen, names, batch.x, targets, METHODS[kind])
+    _, (null,) = attribution_maps(twin, names, batch.x, lambda _: chosen[:1], METHODS[kind])
     host = [{name: value.cpu() for name, value in one.items()} for one in (maps, other, null)]
-    return _Seen(batch.index, batch.pixels, scores.cpu(), chosen[0].cpu(), *host)
+    return _BatchMaps(batch.index, batch.pixels, scores.cpu(), chosen[0].cpu(), *host)
 
 
-def _settled(specimen: Specimen, taken: Images, shown: Sights, seen: list[_Seen], grid: int) -> dict[str, xr.DataArray]:
+def _to_arrays(
+    specimen: Specimen, taken: Images, shown: VisibleLayers, seen: list[_BatchMaps], grid: int
+) -> dict[str, xr.DataArray]:
     order = np.argsort(np.concatenate([one.index for one in seen]), kind="stable")  # the classes of a picture side by side
     index = np.concatenate([one.index for one in seen])[order]
     scores = torch.cat([one.scores for one in seen])[order]
@@ -183,25 +195,25 @@ def _settled(specimen: Specimen, taken: Images, shown: Sights, seen: list[_Seen]
         {name: torch.cat([getattr(one, part)[name] for one in seen])[order] for name in shown.names}
         for part in ("maps", "other", "twin")
     )
-    names = _named(taken, index, [called(specimen, int(one)) for one in target])
+    names = _map_names(taken, index, [output_name(specimen, int(one)) for one in target])
     images = {"image": names}
     both = images | {"layer": list(shown.names)}
     heats = {name: value.relu() for name, value in maps.items()}
-    masks = _masks(taken, specimen, index)
-    found = pictures(pixels, masks, images) | _asked(specimen, taken, index, scores, target, images)
-    found |= _maps(heats, shown, pixels.shape[1:3], grid, images, both)
-    found |= _doubts(maps, other, twin, pixels, shown, grid)
+    masks = _image_masks(taken, specimen, index)
+    found = image_arrays(pixels, masks, images) | _target_arrays(specimen, taken, index, scores, target, images)
+    found |= _map_arrays(heats, shown, pixels.shape[1:3], grid, images, both)
+    found |= _sanity_arrays(maps, other, twin, pixels, shown, grid)
     if masks is not None:
-        found |= _inside(heats, {name: value.relu() for name, value in twin.items()}, shown, masks, both)
+        found |= _mask_arrays(heats, {name: value.relu() for name, value in twin.items()}, shown, masks, both)
     found["trained"] = array(float("nan") if specimen.trained is None else float(specimen.trained), (), "1")
-    loose = {name: why for name in shown.names if (why := _loose(shown, name, specimen.recipe.size))}
+    loose = {name: why for name in shown.names if (why := _coverage_remark(shown, name, specimen.recipe.size))}
     for name, dim, told in (("dropped", "layer_", shown.dropped), ("placing", "layer__", loose)):
         if told:
             found[name] = array(np.array(list(told.values()), dtype=object), (dim,), "text", {dim: list(told)})
     return found
 
 
-def _asked(
+def _target_arrays(
     specimen: Specimen, taken: Images, index: Any, scores: Tensor, target: Tensor, images: dict[str, Any]
 ) -> dict[str, xr.DataArray]:
     chance = scores.double().softmax(1)
@@ -209,21 +221,23 @@ def _asked(
     known = taken.labels[index] if taken.labels is not None else np.full(len(index), -1)
     texts = {
         "label": [words[one] if words and one >= 0 else "unknown" for one in known],
-        "predicted": [called(specimen, int(one)) for one in scores.argmax(1)],
-        "target": [called(specimen, int(one)) for one in target],
+        "predicted": [output_name(specimen, int(one)) for one in scores.argmax(1)],
+        "target": [output_name(specimen, int(one)) for one in target],
     }
     found = {name: array(np.array(text, dtype=object), ("image",), "text", images) for name, text in texts.items()}
     sure = chance.gather(1, target[:, None])[:, 0].numpy()
     return found | {"probability": array(sure, ("image",), "1", images, "probability of the target")}
 
 
-def _maps(heats: dict[str, Tensor], shown: Sights, size: Any, grid: int, images: Any, both: Any) -> dict[str, xr.DataArray]:
+def _map_arrays(
+    heats: dict[str, Tensor], shown: VisibleLayers, size: Any, grid: int, images: Any, both: Any
+) -> dict[str, xr.DataArray]:
     size = (int(size[0]), int(size[1]))
-    fine = min(FINE, max(max(value.shape[1:]) for value in heats.values()))
+    fine = min(OVERLAY_GRID, max(max(value.shape[1:]) for value in heats.values()))
     side = max(size)
     smooth_grid = (max(1, round(fine * size[0] / side)), max(1, round(fine * size[1] / side)))
-    common = torch.stack([resampled(heats[name], shown.where[name], size, (grid, grid)) for name in shown.names], 1)
-    smooth = torch.stack([interpolated(heats[name], shown.where[name], size, smooth_grid) for name in shown.names], 1)
+    common = torch.stack([resample_area(heats[name], shown.where[name], size, (grid, grid)) for name in shown.names], 1)
+    smooth = torch.stack([interpolate(heats[name], shown.where[name], size, smooth_grid) for name in shown.names], 1)
     peak = torch.stack([heats[name].amax((1, 2)) for name in shown.names], 1)
     dims = ("image", "layer", "row", "col")
     found = {
@@ -233,7 +247,7 @@ def _maps(heats: dict[str, Tensor], shown: Sights, size: Any, grid: int, images:
         "empty": array((peak <= 0).numpy(), ("image", "layer"), "1", both),
     }
     for share in (50, 90):
-        spread = torch.stack([coverage(common[:, place], share / 100) for place in range(len(shown.names))], 1)
+        spread = torch.stack([heat_coverage(common[:, place], share / 100) for place in range(len(shown.names))], 1)
         found[f"coverage{share}"] = array(spread.numpy(), ("image", "layer"), "share of the picture", both)
     for name in shown.names:
         found[f"heat/{name}"] = array(heats[name].float().numpy(), ("image", "row", "col"), "score", images)
@@ -243,11 +257,11 @@ def _maps(heats: dict[str, Tensor], shown: Sights, size: Any, grid: int, images:
     return found
 
 
-def _doubts(
-    maps: dict[str, Tensor], other: dict[str, Tensor], twin: dict[str, Tensor], pixels: Any, shown: Sights, grid: int
+def _sanity_arrays(
+    maps: dict[str, Tensor], other: dict[str, Tensor], twin: dict[str, Tensor], pixels: Any, shown: VisibleLayers, grid: int
 ) -> dict[str, xr.DataArray]:
     """Mean rank correlations of the signed maps with what should differ from them."""
-    pictured = torch.from_numpy(edges(pixels))
+    pictured = torch.from_numpy(edge_strength(pixels))
     rivals = {"class_correlation": other, "twin_correlation": twin, "edge_correlation": pictured}
     titles = {
         "class_correlation": "runner-up class",
@@ -255,18 +269,24 @@ def _doubts(
         "edge_correlation": "edges of the picture",
     }
     coords = {"layer": list(shown.names)}
-    rows = {name: alike(maps, one, shown, (pixels.shape[1], pixels.shape[2]), grid) for name, one in rivals.items()}
+    rows = {
+        name: mean_rank_correlation(maps, one, shown, (pixels.shape[1], pixels.shape[2]), grid) for name, one in rivals.items()
+    }
     found = {name: array(row, ("layer",), "rank correlation", coords, titles[name]) for name, row in rows.items()}
     opposite = 1 - np.array(rows["class_correlation"])
     return found | {"class_sensitivity": array(opposite, ("layer",), "1", coords, "1 - correlation between classes")}
 
 
-def _inside(heats: dict[str, Tensor], twin: dict[str, Tensor], shown: Sights, masks: Any, both: Any) -> dict[str, xr.DataArray]:
+def _mask_arrays(
+    heats: dict[str, Tensor], twin: dict[str, Tensor], shown: VisibleLayers, masks: Any, both: Any
+) -> dict[str, xr.DataArray]:
     wanted = torch.from_numpy(masks)
     size = (int(wanted.shape[1]), int(wanted.shape[2]))
     area = wanted.double().mean((1, 2)).where(wanted.flatten(1).any(1), torch.nan)
     own, null = (
-        torch.stack([energy_in(resampled(one[name], shown.where[name], size, size), wanted)[0] for name in shown.names], 1)
+        torch.stack(
+            [energy_inside(resample_area(one[name], shown.where[name], size, size), wanted)[0] for name in shown.names], 1
+        )
         for one in (heats, twin)
     )
     own, null = (one.where(~area.isnan()[:, None], torch.nan) for one in (own, null))
@@ -281,7 +301,7 @@ def _inside(heats: dict[str, Tensor], twin: dict[str, Tensor], shown: Sights, ma
     }
 
 
-def _outputs(specimen: Specimen, classes: Sequence[str]) -> list[int]:
+def _class_indices(specimen: Specimen, classes: Sequence[str]) -> list[int]:
     """The outputs that `classes` name: by name (any of the synonyms), WordNet id, or number."""
     outputs = int(specimen.outputs or 0)
     known = {str(place): place for place in range(outputs)}
@@ -299,27 +319,27 @@ def _outputs(specimen: Specimen, classes: Sequence[str]) -> list[int]:
     return [known[one.lower()] for one in classes]
 
 
-def _said(value: float, form: str) -> str:
+def _format_number(value: float, form: str) -> str:
     """The number in words; maps without positive evidence anywhere have none."""
     return "undefined, its maps being empty or even" if np.isnan(value) else format(value, form)
 
 
-def _masks(images: Images, specimen: Specimen, index: Any) -> Any:
+def _image_masks(images: Images, specimen: Specimen, index: Any) -> Any:
     return images.masks(specimen.recipe, index) if images.has_masks else None
 
 
-def _named(images: Images, index: Any, classes: Sequence[str]) -> list[str]:
+def _map_names(images: Images, index: Any, classes: Sequence[str]) -> list[str]:
     """One name for each map: the picture's, with the class where a picture is shown more than once."""
     names = images.names
     several = len(set(index.tolist())) < len(index)
     return [f"{names[at]} · {one}" if several else names[at] for at, one in zip(index, classes, strict=True)]
 
 
-def _loose(shown: Sights, name: str, size: tuple[int, int]) -> str:
+def _coverage_remark(shown: VisibleLayers, name: str, size: tuple[int, int]) -> str:
     where = shown.where[name]
     if not where.exact:
         return "the places of its cells are assumed to tile the picture, since an operation on the way is not followed."
-    apart, off = max(where.row.spread, where.col.spread), moved(where, size)
+    apart, off = max(where.row.spread, where.col.spread), offset_px(where, size)
     if apart > where.row.jump / 2:
         return f"paths that differ by {apart:.0f} px meet there; cells are drawn at their mean place."
     if off > where.row.jump / 4:

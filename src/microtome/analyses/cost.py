@@ -1,10 +1,10 @@
-"""What a network costs to keep and to run: parameters, operations, memory, and time on this machine.
+"""Parameters, multiply-adds, latency on this machine, and memory.
 
-Parameters and operations are exact; time is measured here, now, with nothing else said about other machines. Live memory is the
-most that tensors of one forward pass hold at once, weights not counted, followed tensor by tensor.
+Parameters and multiply-adds are exact. Latency is the median of several runs after warm-up, measured here and now; it says nothing
+about other machines. Live memory is the most that the tensors of one forward pass hold at once, weights not counted.
 
-Source: operations counted by torch's own FlopCounterMode, halved to multiply-adds, with the two products of fused attention, which it
-misses on the CPU; time: the fastest of several repeats after warm-up, since whatever else a machine does only ever adds time.
+Source: operations counted by torch's FlopCounterMode, halved to multiply-adds, with the two products of fused attention, which it
+misses on the CPU; interval of the median: Conover 1999, sec. 3.2.
 """
 
 import time
@@ -17,14 +17,17 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from microtome.analysis import Analysis, Arrays, option
+from microtome.analysis import Analysis, Measurement, option
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.numerics.graph.counts import multiply_adds
+from microtome.key_numbers import KeyNumber, format_value
+from microtome.numerics.graph.counts import count_multiply_adds
+from microtome.numerics.statistics.medians import median_interval
 from microtome.panels import Bars, Panel, Table
+from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
-from microtome.specimen.tracing import noise
+from microtome.specimen.tracing import noise_images
 
 MEASURES = {
     "parameters": "1",
@@ -43,98 +46,104 @@ class Cost(Analysis):
     needs = "weights"
     question = "choose"
     reproducible = False  # times differ from run to run
-    title = "Size, time, memory"
-    revision = 2  # 2: fused attention is counted
+    title = "Cost"
+    revision = 3  # 3: fused attention is counted
 
-    batch: int = option(16, "images in the batch that is timed", low=1, high=1024)
-    repeats: int = option(7, "timed runs; the fastest is told", low=3, high=1000)
+    batch: int = option(16, "images in the timed batch", low=1, high=1024)
+    repeats: int = option(7, "timed runs; their median is reported", low=3, high=1000)
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
-        one, many = (_noise(specimen, count) for count in (1, self.batch))
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
+        one, many = (_noise_images(specimen, count) for count in (1, self.batch))
         weights = sum(p.numel() for p in specimen.net.parameters())
         stored = sum(t.numel() * t.element_size() for t in (*specimen.net.parameters(), *specimen.net.buffers()))
-        alone, together = self._times(specimen, one), self._times(specimen, many) / self.batch
-        told = [
+        single, batched = self._times(specimen, one), self._times(specimen, many) / self.batch
+        values = [
             weights,
             stored / 1e6,
-            multiply_adds(specimen.net, one) / 1e6,
-            alone.min(),
-            together.min(),
-            _live(specimen, one) / 1e6,
+            count_multiply_adds(specimen.net, one) / 1e6,
+            float(np.median(single)),
+            float(np.median(batched)),
+            _peak_live_bytes(specimen, one) / 1e6,
         ]
-        stages = _by_stage(specimen)
-        return {
-            "cost": array(
-                told, ("measure",), "see measure", {"measure": [f"{name} ({unit})" for name, unit in MEASURES.items()]}
-            ),
+        stages = _parameters_by_stage(specimen)
+        measures, runs = [f"{name} ({unit})" for name, unit in MEASURES.items()], ["one image", "in a batch"]
+        arrays = {
+            "cost": array(values, ("measure",), "see measure", {"measure": measures}, "cost"),
             "runs": array(
-                np.stack([alone, together]), ("measure", "rank"), "ms per image", {"measure": ["alone", "in a batch"]}
+                np.stack([single, batched]), ("measure", "rank"), "ms per image", {"measure": runs}, "latency by run"
             ),
             "parameters": array(list(stages.values()), ("stage",), "parameters", {"stage": list(stages)}, "parameters"),
-            "timed_batch": array([self.batch], ("measure",), "images"),
-            "threads": array([torch.get_num_threads()], ("measure",), "threads"),
         }
+        return Measurement(arrays, {"batch": self.batch, "threads": torch.get_num_threads()})
 
     def _times(self, specimen: Specimen, x: torch.Tensor) -> np.ndarray[Any, Any]:
         """Milliseconds of each timed forward pass, after two that warm up."""
         taken: list[float] = []
         for _ in range(self.repeats + 2):
-            _wait(x)
+            _synchronise(x)
             began = time.perf_counter()
             specimen.run(x)
-            _wait(x)
+            _synchronise(x)
             taken.append(1e3 * (time.perf_counter() - began))
         return np.array(taken[2:])
+
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        parameters, _, operations, _, _, live = (float(value) for value in finding["cost"].values)
+        single, batched = (median_interval(runs) for runs in finding["runs"].values)
+        batch = finding.facts["batch"]
+        return [
+            KeyNumber(name="parameters", value=parameters, better="lower"),
+            KeyNumber(name="multiply-adds", value=1e6 * operations, unit="per image", better="lower"),
+            KeyNumber(name="latency, batch 1", value=single.value, low=single.low, high=single.high, unit="ms", better="lower"),
+            KeyNumber(
+                name=f"latency per image, batch {batch}", value=batched.value, low=batched.low, high=batched.high, unit="ms", better="lower"
+            ),
+            KeyNumber(name="live memory", value=live, unit="MB per image", better="lower"),
+        ]  # fmt: skip
+
+    def headline(self, finding: Finding) -> str:
+        parameters, operations, latency = finding.key_numbers[:3]
+        time = format_value(latency.value, "ms")
+        return f"{parameters.text} parameters, {format_value(operations.value)} multiply-adds, {time} for one image on this machine."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         return [
             Table(title="Costs", columns=("cost",), rows="measure"),
-            Bars(title="Where the parameters are", y=("parameters",), x="stage"),
+            Bars(title="Parameters by stage", y=("parameters",), x="stage"),
         ]
-
-    def headline(self, finding: Finding) -> str:
-        found = finding.arrays
-        parameters, stored, operations, alone, together, live = found["cost"].values
-        heaviest = int(np.argmax(found["parameters"].values))
-        share = 100 * found["parameters"].values[heaviest] / max(parameters, 1)
-        return (
-            f"{parameters / 1e6:.2f} M parameters ({stored:.1f} MB), {operations:,.0f} M multiply-adds, {alone:.1f} ms for one image and "
-            f"{together:.1f} ms each in a batch of {int(found['timed_batch'].values[0])}, {live:.1f} MB live; "
-            f"{found['parameters'].stage.values[heaviest]} holds {share:.0f} % of the parameters."
-        )
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        found = finding.arrays
+        threads = plural(finding.facts["threads"], "thread")
         return [
-            f"Times hold for this machine, {int(found['threads'].values[0])} threads, in float32, while it did whatever else it did.",
-            "Pooling, normalisation, activation, softmax, gates and recurrent layers are not in the count of operations; "
-            "attention counts all pairs of tokens, masked or not.",
+            f"Latency holds for this machine with {threads} in float32; other load on it during the measurement is included.",
+            "Pooling, normalisation, activation, softmax, gates and recurrent layers are not counted in the multiply-adds.",
+            "Attention counts all pairs of tokens, masked or not.",
         ]
 
 
-def _noise(specimen: Specimen, count: int) -> torch.Tensor:
+def _noise_images(specimen: Specimen, count: int) -> torch.Tensor:
     """Random images of the specimen's size, seeded: time does not depend on what is in them."""
-    x = noise(specimen.net, specimen.recipe, count)
+    x = noise_images(specimen.net, specimen.recipe, count)
     wide = any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in specimen.net.parameters())
     return x.contiguous(memory_format=torch.channels_last) if wide else x
 
 
-def _wait(x: torch.Tensor) -> None:
+def _synchronise(x: torch.Tensor) -> None:
     if x.device.type == "cuda":
         torch.cuda.synchronize(x.device)
     elif x.device.type == "mps":
         torch.mps.synchronize()
 
 
-def _live(specimen: Specimen, x: torch.Tensor) -> float:
+def _peak_live_bytes(specimen: Specimen, x: torch.Tensor) -> float:
     """The most bytes that the tensors made in one forward pass hold at once."""
-    follower = _Follower()
+    follower = _MemoryTracer()
     with torch.inference_mode(False), torch.no_grad(), follower:
         specimen.net(x)
     return float(follower.most)
 
 
-class _Follower(TorchDispatchMode):
+class _MemoryTracer(TorchDispatchMode):
     """Counts the bytes of storages made while it is on, from their making to the moment nobody holds them."""
 
     def __init__(self) -> None:
@@ -166,7 +175,7 @@ class _Follower(TorchDispatchMode):
             self.now -= size
 
 
-def _by_stage(specimen: Specimen) -> dict[str, int]:
+def _parameters_by_stage(specimen: Specimen) -> dict[str, int]:
     """Parameters under each top-level module, in order; a single wrapper is opened."""
     module = specimen.net
     while len(children := [c for c in module.named_children() if any(True for _ in c[1].parameters())]) == 1:

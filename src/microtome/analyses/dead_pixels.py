@@ -1,72 +1,74 @@
-"""Pixels that count less than their neighbours: a forecast from strides and kernels alone, what gradients say, and who causes it.
+"""Pixels with weaker gradients than their neighbours, and the layers responsible for them.
 
 A kernel whose size its stride does not divide reads some pixels more often than others (3 x 3 at stride 2: once, twice, once, twice;
-1 x 1 at stride 2: every other one never). Through a stack of layers this becomes a grid of weak, at worst dead, pixels. Three
-looks at it: the *forecast*, which needs neither weights nor images; the *output field*, the gradient of the predicted class' logit
-on your images, folded over equal places of the grid; and a direct test, the change of that logit when one pixel changes. The
-layers that read unevenly are named, with the kernel that would not.
+1 x 1 at stride 2: every other one never). Through a stack of layers this becomes a grid of weak, or even dead, pixels. Three
+measurements: the *forecast*, which needs neither weights nor images; the *output field*, the gradient of the predicted class' logit
+on your images, averaged over pixels of equal phase; and a direct test, the change of that logit when one pixel changes. The
+layers with uneven strides are listed, each with the kernel size that would be even.
 
-The forecast is our derivation. A cell's gradient reaches the pixels that its window reads, and for independent random weights the
-expected squares add up: tap by tap the same share, whatever the weights. So the network is run with all kernels even, means for
-maxima, without activations and norms, and its summed output differentiated. In a chain of layers that is, up to a factor, the expected
-squared input gradient at initialisation (three strided layers, 400 draws: correlation 0.9986 by phase). Where branches join it is so
-for He initialisation only, which passes the same through each branch; with other initialisations (torch's default, residual branches
-that begin at zero) branches count otherwise, and the forecast is no longer the untrained network's.
+The forecast is our derivation. The gradient of a position reaches the pixels in its window, and for independent random weights the
+expected squares add up: an equal fraction for each tap, whatever the weights. So the network is run with all kernels constant, means
+for maxima, without activations and norms, and its summed output differentiated. In a chain of layers that is, up to a factor, the
+expected squared input gradient at initialisation (three strided layers, 400 draws: correlation 0.9986 by phase). Where branches join
+it is so for He initialisation only, which passes the same through each branch; with other initialisations (torch's default, residual
+branches that begin at zero) branches are weighted differently, and the forecast is not the gradient of the untrained network.
 
 Source: Kim et al. 2021, "Dead Pixel Test Using Effective Receptive Field", arXiv:2108.13576: output field and remedy (kernel
-padding), sec. 4; L1 and L2, eq. 3-4; perturbation, theorem 1 and sec. 4.3. Coverage, forecast and folding are ours, and so is
-the reading that a network without classes is asked for the sum of its outputs.
+padding), sec. 4; L1 and L2, eq. 3-4; perturbation, theorem 1 and sec. 4.3. Coverage, forecast and averaging by phase are ours, and
+so is taking the sum of the outputs of a network without classes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan, nan
 from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from microtome.analysis import Analysis, Arrays, Needs, option
+from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import Unmeasurable, WatchError
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.input_gradients import input_slopes
-from microtome.instruments.receptive_fields import fields
-from microtome.instruments.strides import Reader, uneven_readers
-from microtome.numerics.receptive.effective import added
-from microtome.numerics.receptive.evenness import even_kernel, folded, forecast, ratio, roughness
+from microtome.instruments.input_gradients import input_gradients
+from microtome.instruments.receptive_fields import receptive_fields
+from microtome.instruments.strides import UnevenReader, uneven_readers
+from microtome.key_numbers import FRACTION, KeyNumber
+from microtome.numerics.receptive.effective import sum_gradients
+from microtome.numerics.receptive.evenness import even_kernel, fold_phases, forecast_phases, phase_ratio, roughness
 from microtome.panels import Bars, Grid, Panel, Question, Scatter, Table
+from microtome.prose import name_list, plural
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen, first_tensor
 
-PERIOD = 8  # px, the longest period that is folded; longer ones leave too few places to average over
-EVEN = 0.98  # from this share on, the weakest phase counts as much as the strongest
-STEP = 0.1  # of the perturbation, in normalised units
-SIDE = 5  # of the square of pixels that are perturbed one by one, in the middle of the picture
-LEGS = ("forecast", "output", "twin")
+MAX_PERIOD = 8  # px, the longest period; longer ones leave too few pixels of equal phase to average over
+PERTURBATION = 0.1  # of the perturbation, in normalised units
+PROBED_SIDE = 5  # of the square of pixels that are perturbed one by one, in the middle of the image
+METHODS = ("forecast", "output", "twin")
 
 
 @final
 class DeadPixels(Analysis):
-    """Uneven reading of input pixels: forecast, measured, perturbed, explained."""
+    """Uneven reading of input pixels: forecast, measured by gradients, tested by perturbation."""
 
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Dead pixels"
 
-    count: int = option(16, "images whose gradients are added up", low=1, high=100000)
-    probes: int = option(4, "images in which single pixels are changed; 0: none", low=0, high=1000)
+    count: int = option(16, "images whose gradients are summed", low=1, high=100000)
+    probes: int = option(4, "images in which single pixels are changed; 0: skip", low=0, high=1000)
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
-        assert images is not None  # `unfit` has refused before
-        taken = images.take(np.unique(np.linspace(0, len(images) - 1, min(self.count, len(images))).round().astype(int)))
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
+        assert images is not None  # `refusal` has refused before
+        chosen = images.take(np.unique(np.linspace(0, len(images) - 1, min(self.count, len(images))).round().astype(int)))
         twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
         rows, cols = specimen.recipe.size
-        period, margin = _period(specimen), min(rows, cols) // 8
-        blank = next(iter(batches(specimen, taken.take([0]), pace))).x
+        period, margin = _phase_period(specimen), min(rows, cols) // 8
+        blank = next(iter(batches(specimen, chosen.take([0]), pace))).x
         maps = {
-            "forecast": forecast(lambda x: _given(specimen, x), blank),
-            "output": self._field(specimen, taken, pace, "gradients"),
-            "twin": self._field(twin, taken, pace, "gradients of the untrained twin"),
+            "forecast": forecast_phases(lambda x: _output(specimen, x), blank),
+            "output": self._field(specimen, chosen, pace, "gradients"),
+            "twin": self._field(twin, chosen, pace, "gradients of the untrained twin"),
         }
         if not np.isfinite(maps["output"]).all():
             raise Unmeasurable(
@@ -74,240 +76,242 @@ class DeadPixels(Analysis):
                 f"See which: microtome weights {specimen.name}"
             )
         if not maps["output"].any():
-            raise WatchError("dead_pixels: the gradient of the answer is zero everywhere: it does not depend on the picture.")
-        phases = {name: folded(one, period, margin) for name, one in maps.items()}
-        # a period that shares no divisor with the grid shows what chance alone makes of as many places
-        noise = [ratio(folded(maps[name], period + 1, margin)) for name in LEGS]
-        arrays = _mapped(maps, phases, noise, period)
+            raise WatchError("dead_pixels: the gradient of the output is zero everywhere: it does not depend on the image.")
+        phases = {name: fold_phases(field, period, margin) for name, field in maps.items()}
+        # a period that shares no divisor with the stride shows what chance alone gives for as many phases
+        chance = [phase_ratio(fold_phases(maps[name], period + 1, margin)) for name in METHODS]
+        arrays = _field_arrays(maps, phases, chance, period)
         if self.probes:
-            chosen = taken.take(range(min(self.probes, len(taken))))
-            same = self._field(specimen, chosen, pace, "gradients at the changed pixels", "abs")
-            arrays |= _perturbed(specimen, chosen, pace, maps["output"], 3 * same)  # a step of all three colours
-        arrays |= _causes(specimen)
-        arrays["count"] = array([len(taken)], ("specimen",), "images")
-        return arrays
+            few = chosen.take(range(min(self.probes, len(chosen))))
+            slope = self._field(specimen, few, pace, "gradients at the changed pixels", "abs")
+            arrays |= _perturbation_arrays(specimen, few, pace, maps["output"], 3 * slope)  # a step of all three colours
+        return Measurement(arrays | _uneven_layers(specimen), {"images": len(chosen)})
 
     def _field(
-        self, specimen: Specimen, taken: Images, pace: Pace, what: str, rule: Literal["relu", "abs"] = "relu"
+        self, specimen: Specimen, chosen: Images, pace: Pace, what: str, rule: Literal["relu", "abs"] = "relu"
     ) -> np.ndarray[Any, Any]:
-        """The output field: positive parts (or sizes) of the colour means of the answer's gradient, mean over images."""
+        """The output field: positive parts (or sizes) of the colour means of the output's gradient, mean over images."""
         total: list[Tensor] = []
-        for batch in batches(specimen, taken, pace):
-            input_slopes(specimen, batch.x, {}, lambda _, slope: total.append(added(slope, rule).cpu()), _answer)
-            pace.listener(Step(f"{specimen.name}: {what}", int(batch.index[-1]) + 1, len(taken), 0.0))
-        return torch.stack(total).sum(0).numpy() / len(taken)
+        for batch in batches(specimen, chosen, pace):
+            input_gradients(specimen, batch.x, {}, lambda _, slope: total.append(sum_gradients(slope, rule).cpu()), _score)
+            pace.listener(Step(f"{specimen.name}: {what}", int(batch.index[-1]) + 1, len(chosen), 0.0))
+        return torch.stack(total).sum(0).numpy() / len(chosen)
 
-    def panels(self, finding: Finding) -> Sequence[Panel]:
-        found = finding.arrays
-        period = found["phase"].sizes["row"]
-        shown: list[Panel] = [
-            Grid(
-                title="Which pixels count", z="shown", across="method", down="part",
-                note=f"The middle of the picture, and its mean over equal places modulo {period} px; each tile on its own scale. "
-                "Forecast: from kernels and strides alone (with branches: for He initialisation).",
-            ),
-            Bars(
-                title="Weakest phase as a share of the strongest", y=("evenness",), x="method", null=("noise",),
-                note=f"Means over equal places modulo {period} px, edges left out; 1: all alike. Grey: modulo {period + 1}, chance alone.",
-            ),
-        ]  # fmt: skip
-        if "moved" in found:
-            shown.append(
-                Scatter(
-                    title="Does a weak pixel matter less?", x="expected", y="moved",
-                    note=f"{SIDE} x {SIDE} pixels in the middle, changed one by one, against what their gradient promises.",
-                )
-            )  # fmt: skip
-        if "kernel" in found:
-            shown.append(
-                Table(
-                    title="Layers that read unevenly",
-                    rows="part",
-                    columns=("uneven", "kernel", "reads", "remedy"),
-                    question="repair",
-                )
-            )
-        return [*shown, Table(title="Smoothness of the output field", rows="method", columns=("smoothness",))]
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        def weakest(name: str, method: str) -> KeyNumber:
+            value, chance = (float(finding[array].sel({"method": method})) for array in ("evenness", "noise"))
+            baseline = nan if method == "forecast" else chance  # the forecast is exact
+            return KeyNumber(name=name, value=value, unit=FRACTION, baseline=baseline, baseline_name="chance", better="higher")
+
+        layers = [str(name) for name in finding["uneven"].values] if "uneven" in finding else []
+        change = [KeyNumber(name="R² of gradient and change", value=float(finding["r2"]))] if "r2" in finding else []
+        return [
+            weakest("weakest phase", "output"),
+            weakest("weakest phase, untrained twin", "twin"),
+            weakest("weakest phase, forecast", "forecast"),
+            *change,
+            KeyNumber(name="layers with uneven strides", value=len(layers), better="lower", at=name_list(layers)),
+        ]
 
     def headline(self, finding: Finding) -> str:
-        found = finding.arrays
-        even = {leg: float(found["evenness"].sel({"method": leg})) for leg in LEGS}
-        if even["forecast"] >= EVEN:
-            first = f"Strides and kernels read all pixels alike (weakest phase {even['forecast']:.2f} of the strongest)"
-        else:
-            layers = [str(one) for one in found["uneven"].values] if "uneven" in found else []
-            by = f", by {', '.join(layers[:3])}{', …' if len(layers) > 3 else ''}" if layers else ""
-            first = f"By strides and kernels alone the weakest pixels count {even['forecast']:.2f} of the strongest{by}"
-        chance = {leg: float(found["noise"].sel({"method": leg})) for leg in LEGS}
-        measured = ", ".join(
-            f"{word} {even[leg]:.2f} ({chance[leg]:.2f} by chance)" if np.isfinite(even[leg]) else f"{word} not to be told"
-            for leg, word in (("output", "gradients on the images say"), ("twin", "the untrained twin"))
-        )
-        tested = ""
-        if "r2" in found:
-            r2, asked = float(found["r2"]), found["moved"].attrs["unit"]
-            tested = f"; the gradient explains R² {r2:.2f} of how far changing a single pixel moves the {asked}"
-        return f"{first}; {measured}{tested}."
+        gradients, forecast = finding.key("weakest phase"), finding.key("weakest phase, forecast")
+        if isnan(gradients.value):
+            return f"By strides and kernels alone the weakest pixels count {forecast.text} of the strongest."
+        start = "Untrained weights: the" if finding.trained is False else "The"
+        compared = f"chance {gradients.baseline_text}; forecast from strides {forecast.text}"
+        return f"{start} weakest pixels have {gradients.text} of the gradient of the strongest ({compared})."
+
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        period = finding["phase"].sizes["row"]
+        shown: list[Panel] = [
+            Grid(
+                title="Gradient by pixel", z="shown", across="method", down="part",
+                note=f"The middle of the image, and its mean over pixels of equal phase modulo {period} px; each tile on its own "
+                "scale. Forecast: from kernels and strides alone (with branches: for He initialisation).",
+            ),
+            Bars(
+                title="Weakest phase over strongest", y=("evenness",), x="method", null=("noise",),
+                note=f"Phases modulo {period} px, edges left out; 1: even. Grey: modulo {period + 1}, chance alone.",
+            ),
+        ]  # fmt: skip
+        if "moved" in finding:
+            shown.append(
+                Scatter(
+                    title="Change of the output by pixel", x="expected", y="moved",
+                    note=f"{PROBED_SIDE} x {PROBED_SIDE} pixels in the middle, changed one by one, against the change expected from the gradient.",
+                )
+            )  # fmt: skip
+        if "kernel" in finding:
+            columns = ("uneven", "kernel", "reads", "remedy")
+            shown.append(Table(title="Layers with uneven strides", rows="part", columns=columns, question="repair"))
+        return [*shown, Table(title="Smoothness of the output field", rows="method", columns=("smoothness",))]
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        found = finding.arrays
-        told = [
-            f"Measured fields are noisy with {int(found['count'].values[0])} images: an even network shows a weakest phase below 1 "
-            "as well. Compare with chance, the forecast and the twin, and raise --count before believing a small difference.",
-            "The forecast is the expected squared gradient of an untrained network for chains of layers, and with branches for He "
-            "initialisation only; the untrained twin here has the network's own initialisation.",
+        lines = [
+            f"Measured fields are noisy with {plural(finding.facts['images'], 'image')}: an even network has a weakest phase below "
+            "100% too.",
+            "Compare with chance, the forecast and the twin, and raise --count before trusting a small difference.",
+            "The forecast is the expected squared gradient at initialisation for chains of layers, and with branches for He "
+            "initialisation only.",
             "Where kernels do not overlap (patch embeddings), the phases of a measured field are those of the learned kernel.",
-            "L1 and L2 as published depend on the scale of the logits and on the number of images; the values divided by the mean "
-            "do not.",
+            "L1 and L2 as published depend on the scale of the logits and on the number of images; divided by the mean they do not.",
         ]
-        if "kernel" in found:
-            told.append(
-                "Kernel padding (microtome edit … kernel_padding) makes kernels even without changing the answers; the weak pixels "
-                "only recover when the network is trained on. The authors' classification accuracy fell by about one point."
-            )
-        return told
+        if "kernel" in finding:
+            lines += [
+                "Kernel padding (microtome edit … kernel_padding) makes kernels even without changing the outputs; the weak pixels "
+                "recover only with further training.",
+                "In the paper, kernel padding reduced classification accuracy by about one point.",
+            ]
+        return lines
 
 
-def _given(specimen: Specimen, x: Tensor) -> Tensor:
+def _output(specimen: Specimen, x: Tensor) -> Tensor:
     out = first_tensor(specimen.net(x))
-    assert out is not None  # `survey`'s tracing has refused such networks before
+    assert out is not None  # tracing has refused such networks before
     return out
 
 
-def _mapped_answer(given: Tensor) -> bool:
+def _gives_maps(output: Tensor) -> bool:
     """Whether the network gives maps (image, class, row, col) instead of one score for each class."""
-    return given.dim() > 2 and given[0].numel() != given.shape[1]
+    return output.dim() > 2 and output[0].numel() != output.shape[1]
 
 
-def _answer(given: Tensor) -> Tensor:
+def _score(output: Tensor) -> Tensor:
     """The predicted class' logit, or for maps the mean of all scores."""
-    if _mapped_answer(given):
-        return given.flatten(1).mean(1)
-    scores = given.flatten(1)
+    if _gives_maps(output):
+        return output.flatten(1).mean(1)
+    scores = output.flatten(1)
     return scores.gather(1, scores.detach().argmax(1, keepdim=True))[:, 0]
 
 
-def _period(specimen: Specimen) -> int:
-    """The distance of the cells at the end, at most PERIOD px, over which unevenness repeats; 2 where it is not whole."""
-    found = fields(specimen, [name for name in ("stages", "blocks", "last") if name in specimen.aliases][:1] or None)
-    jumps = [max(field.jump) for field in found.values() if not field.whole or field.grid != (1, 1)]
+def _phase_period(specimen: Specimen) -> int:
+    """The stride of the last stage, at most PERIOD px, over which unevenness repeats; 2 where it is no whole number."""
+    by_layer = receptive_fields(
+        specimen, [name for name in ("stages", "blocks", "last") if name in specimen.aliases][:1] or None
+    )
+    jumps = [max(field.jump) for field in by_layer.values() if not field.whole or field.grid != (1, 1)]
     longest = int(max(jumps)) if jumps else 2
-    return next((period for period in range(min(longest, PERIOD), 1, -1) if longest % period == 0), 2)
+    return next((period for period in range(min(longest, MAX_PERIOD), 1, -1) if longest % period == 0), 2)
 
 
-def _mapped(
-    maps: Mapping[str, np.ndarray[Any, Any]], phases: Mapping[str, Any], noise: Sequence[float], period: int
+def _field_arrays(
+    maps: Mapping[str, np.ndarray[Any, Any]], phases: Mapping[str, Any], chance: Sequence[float], period: int
 ) -> dict[str, Any]:
     side = ("row", "col")
-    relative = {name: one / one.mean() if one.mean() else one for name, one in maps.items()}
-    rough = {name: roughness(maps[name]) for name in LEGS}
-    means = {name: max(float(maps[name].mean()), 1e-300) for name in LEGS}
-    numbers = [[*rough[name], *(one / means[name] for one in rough[name])] for name in LEGS]
-    legs = {"method": list(LEGS)}
+    relative = {name: field / field.mean() if field.mean() else field for name, field in maps.items()}
+    rough = {name: roughness(maps[name]) for name in METHODS}
+    means = {name: max(float(maps[name].mean()), 1e-300) for name in METHODS}
+    numbers = [[*rough[name], *(value / means[name] for value in rough[name])] for name in METHODS]
+    methods = {"method": list(METHODS)}
     width = 4 * period
-    tiles = [[_middle(relative[name], width) for name in LEGS], [np.tile(phases[name], (4, 4)) for name in LEGS]]
-    drawn = legs | {"part": ["as it is", "folded"]}
+    tiles = [[_central_square(relative[name], width) for name in METHODS], [np.tile(phases[name], (4, 4)) for name in METHODS]]
+    parts = methods | {"part": ["by pixel", "by phase"]}
     return {
-        "forecast": array(relative["forecast"].astype(np.float32), side, "share of the mean pixel"),
-        "output": array(relative["output"].astype(np.float32), side, "share of the mean pixel"),
-        "twin_output": array(relative["twin"].astype(np.float32), side, "share of the mean pixel"),
-        "phase": array(phases["output"], side, "share of the mean pixel"),
-        "phase_forecast": array(phases["forecast"], side, "share of the mean pixel"),
-        "twin_phase": array(phases["twin"], side, "share of the mean pixel"),
-        "shown": array(np.array(tiles, dtype=np.float32), ("part", "method", *side), "share of the mean pixel", drawn),
-        "evenness": array([ratio(phases[name]) for name in LEGS], ("method",), "1", legs, "weakest over strongest phase"),
-        "noise": array(noise, ("method",), "1", legs, "by chance"),
+        "forecast": array(relative["forecast"].astype(np.float32), side, "fraction of the mean pixel"),
+        "output": array(relative["output"].astype(np.float32), side, "fraction of the mean pixel"),
+        "twin_output": array(relative["twin"].astype(np.float32), side, "fraction of the mean pixel"),
+        "phase": array(phases["output"], side, "fraction of the mean pixel"),
+        "phase_forecast": array(phases["forecast"], side, "fraction of the mean pixel"),
+        "twin_phase": array(phases["twin"], side, "fraction of the mean pixel"),
+        "shown": array(np.array(tiles, dtype=np.float32), ("part", "method", *side), "fraction of the mean pixel", parts),
+        "evenness": array(
+            [phase_ratio(phases[name]) for name in METHODS], ("method",), "1", methods, "weakest over strongest phase"
+        ),
+        "noise": array(chance, ("method",), "1", methods, "chance"),
         "smoothness": array(
             np.array(numbers),
             ("method", "measure"),
             "field units, or 1",
-            legs | {"measure": ["L1", "L2", "L1 / mean", "L2 / mean"]},
+            methods | {"measure": ["L1", "L2", "L1 / mean", "L2 / mean"]},
         ),
     }
 
 
-def _middle(field: np.ndarray[Any, Any], side: int) -> np.ndarray[Any, Any]:
-    """The square of `side` px in the middle, NaN where the picture is smaller."""
-    found = np.full((side, side), np.nan)
-    rows, cols = (max(0, (one - side) // 2) for one in field.shape)
+def _central_square(field: np.ndarray[Any, Any], side: int) -> np.ndarray[Any, Any]:
+    """The square of `side` px in the middle, NaN where the image is smaller."""
+    square = np.full((side, side), np.nan)
+    rows, cols = (max(0, (length - side) // 2) for length in field.shape)
     part = field[rows : rows + side, cols : cols + side]
-    found[: part.shape[0], : part.shape[1]] = part
-    return found
+    square[: part.shape[0], : part.shape[1]] = part
+    return square
 
 
-def _perturbed(
-    specimen: Specimen, taken: Images, pace: Pace, field: np.ndarray[Any, Any], slope: np.ndarray[Any, Any]
+def _perturbation_arrays(
+    specimen: Specimen, images: Images, pace: Pace, field: np.ndarray[Any, Any], slope: np.ndarray[Any, Any]
 ) -> dict[str, Any]:
-    """Theorem 1: how far the logit moves when all colours of one pixel are raised by STEP, against STEP · `slope` there.
+    """Theorem 1: the change of the logit when all colours of one pixel are raised by STEP, against STEP · `slope` there.
 
     `slope` is the mean size of the gradient on these very images, `field` the output field on all.
     """
     rows, cols = field.shape
-    side = min(SIDE, rows, cols)
+    side = min(PROBED_SIDE, rows, cols)
     top, left = (rows - side) // 2, (cols - side) // 2
     pixels = [(top + row, left + col) for row in range(side) for col in range(side)]
-    moved, asked = np.zeros(len(pixels)), "logit"
-    for batch in batches(specimen, taken, pace):
-        for one in batch.x:
-            raised = one[None].repeat(len(pixels) + 1, 1, 1, 1)
-            for place, (row, col) in enumerate(pixels):
-                raised[place + 1, :, row, col] += STEP
+    change, score = np.zeros(len(pixels)), "logit"
+    for batch in batches(specimen, images, pace):
+        for x in batch.x:
+            raised = x[None].repeat(len(pixels) + 1, 1, 1, 1)
+            for index, (row, col) in enumerate(pixels):
+                raised[index + 1, :, row, col] += PERTURBATION
             with torch.no_grad():
-                given = _given(specimen, raised)
-            asked = "mean score" if _mapped_answer(given) else "logit"
-            answers = _alike(given).double().cpu().numpy()
-            moved += np.abs(answers[1:] - answers[0])
-        pace.listener(Step(f"{specimen.name}: changed pixels", int(batch.index[-1]) + 1, len(taken), 0.0))
-    moved /= len(taken)
+                output = _output(specimen, raised)
+            score = "mean score" if _gives_maps(output) else "logit"
+            scores = _scores_of_first(output).double().cpu().numpy()
+            change += np.abs(scores[1:] - scores[0])
+        pace.listener(Step(f"{specimen.name}: changed pixels", int(batch.index[-1]) + 1, len(images), 0.0))
+    change /= len(images)
     at = tuple(np.array(pixels).T)
-    expected = STEP * slope[at]
+    expected = PERTURBATION * slope[at]
     parts = {"part": [f"row {row}, col {col}" for row, col in pixels]}
     return {
-        "expected": array(expected, ("part",), asked, parts, f"change by the gradient, {STEP} x its mean size"),
-        "moved": array(moved, ("part",), asked, parts, f"mean change of the {asked} for a step of {STEP}"),
-        "r2": array(_explained(expected, moved), (), "1", title="R² of gradient and change"),
-        "r2_field": array(_explained(field[at], moved), (), "1", title="R² of output field and change"),
+        "expected": array(
+            expected, ("part",), score, parts, f"change expected from the gradient, {PERTURBATION} x its mean size"
+        ),
+        "moved": array(change, ("part",), score, parts, f"mean change of the {score} for a step of {PERTURBATION}"),
+        "r2": array(_r_squared(expected, change), (), "1", title="R² of gradient and change"),
+        "r2_field": array(_r_squared(field[at], change), (), "1", title="R² of output field and change"),
     }
 
 
-def _explained(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
+def _r_squared(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
     """The squared correlation; 0 where one of both is constant."""
     spread = float(one.std() * other.std())
     return float(((one - one.mean()) * (other - other.mean())).mean() / spread) ** 2 if spread > 0 else 0.0
 
 
-def _alike(given: Tensor) -> Tensor:
-    """The answer to each changed picture, of the class that the unchanged one (the first) was given."""
-    if _mapped_answer(given):
-        return given.flatten(1).mean(1)
-    scores = given.flatten(1)
+def _scores_of_first(output: Tensor) -> Tensor:
+    """The score of each changed image, of the class predicted for the unchanged one (the first)."""
+    if _gives_maps(output):
+        return output.flatten(1).mean(1)
+    scores = output.flatten(1)
     return scores[:, int(scores[0].argmax())]
 
 
-def _causes(specimen: Specimen) -> dict[str, Any]:
-    """The modules that read unevenly, with the kernel that would not; nothing where none does."""
-    found = uneven_readers(specimen)
-    if not found:
+def _uneven_layers(specimen: Specimen) -> dict[str, Any]:
+    """The modules with uneven strides, each with the kernel size that would be even; empty where there are none."""
+    readers = uneven_readers(specimen)
+    if not readers:
         return {}
-    parts = {"part": [one.name for one in found]}
+    parts = {"part": [reader.name for reader in readers]}
 
-    def told(text: Callable[[Reader], str], title: str) -> Any:
-        return array(np.array([text(one) for one in found], dtype=object), ("part",), "text", parts, title)
+    def column(text: Callable[[UnevenReader], str], title: str) -> Any:
+        return array(np.array([text(reader) for reader in readers], dtype=object), ("part",), "text", parts, title)
+
+    def kernel(reader: UnevenReader) -> str:
+        return f"{'pool' if reader.pool else 'kernel'} {_times_text(reader.kernel)}, stride {_times_text(reader.stride)}"
 
     return {
-        "uneven": told(lambda one: one.name, "layer"),
-        "kernel": told(
-            lambda one: f"{'pool' if one.pool else 'kernel'} {_by(one.kernel)}, stride {_by(one.stride)}", "reads with"
-        ),
-        "reads": told(lambda one: " and ".join(f"{a} to {b}" for a, b in dict.fromkeys(one.reads)), "times it reads a pixel"),
-        "remedy": told(_remedy, "even kernel"),
+        "uneven": column(lambda reader: reader.name, "layer"),
+        "kernel": column(kernel, "kernel and stride"),
+        "reads": column(lambda reader: " and ".join(f"{a} to {b}" for a, b in dict.fromkeys(reader.reads)), "reads per pixel"),
+        "remedy": column(_even_kernel, "even kernel"),
     }
 
 
-def _remedy(one: Reader) -> str:
-    larger = even_kernel(one.kernel[0], one.stride[0]), even_kernel(one.kernel[1], one.stride[1])
-    return _by(larger) + (" (changes the function)" if one.pool else "")
+def _even_kernel(reader: UnevenReader) -> str:
+    larger = even_kernel(reader.kernel[0], reader.stride[0]), even_kernel(reader.kernel[1], reader.stride[1])
+    return _times_text(larger) + (" (changes the function)" if reader.pool else "")
 
 
-def _by(pair: tuple[int, int]) -> str:
+def _times_text(pair: tuple[int, int]) -> str:
     return f"{pair[0]} x {pair[1]}"

@@ -1,35 +1,48 @@
-"""What squeeze-and-excitation gates do, class by class: how far they open, and how much of that the class explains.
+"""Squeeze-and-excitation gates by class and by depth, and the variance that the class explains.
 
-A gate is one number per channel that multiplies a map. Gates are found by that, not by names: squeeze-and-excitation of any
-library, efficient channel attention, the channel part of CBAM, one's own modules. For every gate: mean and spread, the share of
-its variance over images that lies between classes (with what shuffled labels give, and the untrained twin), saturation, channels
-that are always or never open. For the last gate of each stage the curves of the paper: mean gate of some channels by class, and mean ±
-standard deviation within a class; and the gates of the first images one by one.
+A gate is one number per channel that multiplies a map. Gates are found by that, not by names: squeeze-and-excitation of any library,
+efficient channel attention, the channel part of CBAM, your own modules. For every gate: mean and spread, the fraction of its variance
+over images that lies between classes (with what shuffled labels give, and the untrained twin), saturation, channels that are always
+or never open. For the last gate of each stage the curves of the paper: mean gate of some channels by class, and mean ± standard
+deviation within a class; and the gates of the first images.
 
 Source: Hu et al. 2018, arXiv:1709.01507v4, section 7.2, figures 6 and 7; η² and its expectation under shuffled labels, Fisher 1925,
-Kelley 1935. The paper gives curves and no numbers; the shares are ours.
+Kelley 1935. The paper gives curves and no numbers; the fractions are ours.
 """
 
 from collections.abc import Sequence
+from math import nan
 from typing import Any, final
 
 import numpy as np
 import torch
 
-from microtome.analysis import Arrays, BatchValues, Census, option
+from microtome.analysis import BatchValues, Census, Measurement, option
 from microtome.errors import SpecimenError, UnknownName, Unmeasurable, did_you_mean
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.gates import Gate, gates
-from microtome.numerics.graph.excitation import OPEN, SHUT, STILL, Explained, Gist, class_means, explained, gist, sums
+from microtome.instruments.gates import Gate, find_gates
+from microtome.key_numbers import FRACTION, KeyNumber
+from microtome.numerics.graph.excitation import (
+    CONSTANT_STD,
+    OPEN_ABOVE,
+    SHUT_BELOW,
+    ExplainedVariance,
+    GateSummary,
+    class_means,
+    explained_variance,
+    gate_sums,
+    summarise_gates,
+)
 from microtome.panels import Curve, Heat, Panel, Table
+from microtome.prose import plural
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Bundle, Rows, Total
 
-SHOWN = 8  # images whose gates are shown one by one
-CLASSES = 4  # classes with a curve where none are named, as in the paper
-ALL = "all classes"
+MAX_IMAGES = 8  # images whose gates are shown one by one
+MAX_CLASSES = 4  # classes with a curve where none are named, as in the paper
+ALL_CLASSES = "all classes"
 
 
 @final
@@ -43,11 +56,11 @@ class Excitation(Census[Bundle]):
 
     at: tuple[str, ...] = option(("stages",), "layers up to each of which the last gate gets curves: names, globs or aliases")
     classes: tuple[str, ...] = option((), "classes with a curve, by name; empty: four, evenly spread")
-    units: int = option(50, "how many channels each curve shows, evenly spread", low=2, high=4096)
+    units: int = option(50, "channels shown in each curve, evenly spread", low=2, high=4096)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         try:
-            found, others = gates(specimen)
+            found, others = find_gates(specimen)
         except SpecimenError as error:
             return str(error)
         if not found and others:
@@ -57,7 +70,7 @@ class Excitation(Census[Bundle]):
         return Census.refusal(self, specimen, images)
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
-        return list(dict.fromkeys(gate.watch for gate in gates(specimen)[0]))
+        return list(dict.fromkeys(gate.watch for gate in find_gates(specimen)[0]))
 
     def empty_tally(self) -> Bundle:
         return Bundle({"sums": Total(), "first": Rows()})
@@ -65,50 +78,48 @@ class Excitation(Census[Bundle]):
     def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         return {
             gate.name: gate.values(value.detach().clone()).float().cpu().numpy()
-            for gate in gates(specimen)[0]
+            for gate in find_gates(specimen)[0]
             if gate.watch == name
         }
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
-        total, first = _parts(tally)
+        total, first = _split_tally(tally)
         labels = batch.labels if batch.labels is not None else np.full(len(batch.index), -1)
         values = {name: one for each in seen.values() for name, one in each.items()}
         for label in sorted(set(labels[labels >= 0].tolist())):
             mine = labels == label
-            told = {f"{name}|{label}": sums(one[mine]) for name, one in values.items()}
+            told = {f"{name}|{label}": gate_sums(one[mine]) for name, one in values.items()}
             total.add(int(mine.sum()), told | {f"count|{label}": [float(mine.sum())]})
-        early = batch.index < SHOWN
+        early = batch.index < MAX_IMAGES
         if early.any():
             first.add(batch.index[early], {name: one[early] for name, one in values.items()})
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Arrays:
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Measurement:
         assert images.classes is not None and twin is not None
-        found, others = gates(specimen)
-        total, first = _parts(tally)
+        found, others = find_gates(specimen)
+        total, first = _split_tally(tally)
         labels = [label for label in range(len(images.classes)) if f"count|{label}" in total]
         if not labels:
-            raise Unmeasurable("no image of the part that was looked at has a label, so gates cannot be told by class.")
-        totals, counts = _stacked(total, found, labels)
+            raise Unmeasurable("none of the images has a label, so gates cannot be compared between classes.")
+        totals, counts = _stack_sums(total, found, labels)
         for gate in found:
             if not np.isfinite(totals[gate.name]).all():
                 raise Unmeasurable(f"the gates of {gate.name} are not finite; `microtome weights` lists layers with NaN.")
         names = [images.classes[label] for label in labels]
-        arrays = _by_layer(found, totals, counts) | _twin_by_layer(found, _parts(twin)[0], len(images.classes))
+        arrays = _layer_arrays(found, totals, counts) | _twin_arrays(found, _split_tally(twin)[0], len(images.classes))
         arrays |= {
             f"gate/{gate.name}": array(class_means(totals[gate.name], counts)[0], ("class", "unit"), "gate", {"class": names})
             for gate in found
         }
-        drawn = self._drawn(specimen, found)
+        drawn = self._plotted_gates(specimen, found)
         arrays |= self._curves(drawn, names, totals, counts)
         shown = {"image": [images.names[place] for place in first.index]} if first.count else {}
         for gate in drawn if first.count else []:
             arrays[f"image_gate/{gate.name}"] = array(first.column(gate.name), ("image", "unit"), "gate", shown, "gate")
         arrays["count"] = array(counts, ("class",), "images", {"class": names}, "images")
-        arrays["trained"] = array([specimen.trained is not False], ("measure",), "1")
-        arrays["left_out"] = array(list(others) or ["none"], ("criterion",), "text", title="factors that could not be followed")
-        return arrays
+        return Measurement(arrays, {"left out": list(others)})
 
-    def _drawn(self, specimen: Specimen, found: Sequence[Gate]) -> list[Gate]:
+    def _plotted_gates(self, specimen: Specimen, found: Sequence[Gate]) -> list[Gate]:
         """The gates that get curves: the last one up to each of the layers asked for, or the last of all before them."""
         try:
             ends = [specimen.layer(name).order for name in specimen.find(self.at)]
@@ -125,14 +136,14 @@ class Excitation(Census[Bundle]):
         for name in self.classes:
             if name not in names:
                 raise UnknownName(f"excitation: the images have no class '{name}'.{did_you_mean(name, names)}")
-        spread = np.unique(np.linspace(0, len(names) - 1, min(CLASSES, len(names))).round().astype(int))
+        spread = np.unique(np.linspace(0, len(names) - 1, min(MAX_CLASSES, len(names))).round().astype(int))
         chosen = [names.index(name) for name in self.classes] or spread.tolist()
         arrays: dict[str, Any] = {}
         for gate in drawn:
             units = np.unique(np.linspace(0, gate.units - 1, min(self.units, gate.units)).round().astype(int))
             mean, deviation = class_means(totals[gate.name], counts)
             whole = totals[gate.name][:, 0].sum(0) / counts.sum()
-            told = {"class": [*(names[one] for one in chosen), ALL], "unit": units}
+            told = {"class": [*(names[one] for one in chosen), ALL_CLASSES], "unit": units}
             curve = np.concatenate([mean[chosen], whole[None]])[:, units]
             arrays[f"curve/{gate.name}"] = array(curve, ("class", "unit"), "gate", told, "mean gate")
             pair = [chosen[0], chosen[-1]] if len(chosen) > 1 else chosen[:1]
@@ -142,136 +153,134 @@ class Excitation(Census[Bundle]):
                 arrays[f"{prefix}/{gate.name}"] = array(values, ("class", "unit"), "gate", told, "mean gate")
         return arrays
 
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        beyond, twin = finding["beyond_chance"].values, finding["twin_beyond_chance"].values
+        layers = [str(name) for name in finding["beyond_chance"].layer.values]
+        known = np.flatnonzero(~np.isnan(beyond))
+        most = int(known[np.argmax(beyond[known])]) if len(known) else 0
+        width = float(finding["width"].sum())
+        return [
+            KeyNumber(name="variance explained by the class, most", value=float(beyond[most]), baseline=float(twin[most]),
+                      unit=FRACTION, better="higher", at=layers[most]),
+            KeyNumber(name="variance explained at the first gate", value=float(beyond[0]), baseline=float(twin[0]), unit=FRACTION,
+                      at=layers[0]),
+            KeyNumber(name=f"gates above {OPEN_ABOVE}", value=float(finding["open"].mean()), unit=FRACTION,
+                      baseline=float(np.nanmean(finding["twin_open"].values)) if np.isfinite(finding["twin_open"].values).any() else nan),
+            KeyNumber(name=f"gates below {SHUT_BELOW}", value=float(finding["shut"].mean()), unit=FRACTION),
+            KeyNumber(name="channels always open", value=float(finding["always_open"].sum()) / width, unit=FRACTION, better="lower"),
+            KeyNumber(name="channels never open", value=float(finding["never_open"].sum()) / width, unit=FRACTION, better="lower"),
+        ]  # fmt: skip
+
+    def headline(self, finding: Finding) -> str:
+        explained = finding.key_numbers[0]
+        images = plural(int(finding["count"].sum()), "image")
+        if np.isnan(explained.value):
+            if finding["count"].sizes["class"] < 2:
+                return f"All {images} are of one class, so gates cannot differ between classes."
+            return f"Nothing is known of the classes on {images}: gates never vary, or images are too few."
+        return (
+            f"The class explains {explained.text} of the variance of the gates of {explained.at} "
+            f"(untrained twin {explained.baseline_text or 'unknown'})."
+        )
+
     def panels(self, finding: Finding) -> Sequence[Panel]:
-        found = finding.arrays
-        shown: list[Panel] = []
-        if not np.isnan(found["beyond_chance"].values).all():
-            shown.append(
-                Curve(title="Share of the gates' variance that the class explains", y=("beyond_chance",), x="layer",
+        panels: list[Panel] = []
+        if not np.isnan(finding["beyond_chance"].values).all():
+            panels.append(
+                Curve(title="Variance of the gates explained by the class", y=("beyond_chance",), x="layer",
                       null=("twin_beyond_chance",),
                       note="Beyond what shuffled labels give: 0 at chance, 1 where the class explains all. Dashed: the untrained twin.")
             )  # fmt: skip
-        shown += [
-            Curve(title="Open and shut gates over depth", y=("open", "shut"), x="layer", null=("twin_open",),
-                  note=f"Shares of all gates above {OPEN} and below {SHUT}. Dashed: above {OPEN} in the untrained twin."),
+        panels += [
+            Curve(title="Open and closed gates over depth", y=("open", "shut"), x="layer", null=("twin_open",),
+                  note=f"Gates above {OPEN_ABOVE} and below {SHUT_BELOW}. Dashed: above {OPEN_ABOVE} in the untrained twin."),
             Table(title="Gates by layer", rows="layer",
                   columns=("form", "beyond_chance", "twin_beyond_chance", "telling", "mean", "open", "shut", "always_open",
                            "never_open", "across_units", "across_images", "between_class", "chance"),
                   note="Always open: above 0.9 for every image; never open: below 0.1 for every image."),
         ]  # fmt: skip
-        for name in [one.partition("/")[2] for one in found if one.startswith("curve/")]:
+        for name in [name.partition("/")[2] for name in finding.arrays if name.startswith("curve/")]:
             images = f"image_gate/{name}"
-            shown += [
+            panels += [
                 Curve(title=f"{name}: mean gate by class", y=(f"curve/{name}",), x="unit", by="class",
-                      note="Channels spread evenly, in no meaningful order. Where the lines part, the gate depends on the class."),
+                      note="Channels spread evenly, in no meaningful order. Where the curves differ, the gate depends on the class."),
                 Curve(title=f"{name}: spread within a class", y=(f"within/{name}",), x="unit", by="class",
-                      low=f"within_low/{name}", high=f"within_high/{name}", note="Mean ± one standard deviation over the class' images."),
+                      low=f"within_low/{name}", high=f"within_high/{name}", note="Mean ± one standard deviation over images."),
             ]  # fmt: skip
-            if images in found:
-                shown.append(Heat(title=f"{name}: gates of the first images", z=images, note="Down: images. Across: channels."))
-        return shown
-
-    def headline(self, finding: Finding) -> str:
-        found = finding.arrays
-        layers, images = found["mean"].sizes["layer"], int(found["count"].sum())
-        opened, shut = (100 * float(found[name].mean()) for name in ("open", "shut"))
-        start = (
-            f"{layers} gate{'s' if layers > 1 else ''} over {images} images: {opened:.1f} % of their values are above {OPEN}, "
-            f"{shut:.1f} % below {SHUT}; "
-            f"{int(found['always_open'].sum())} of {int(found['width'].sum())} channels are always open, "
-            f"{int(found['never_open'].sum())} never. "
-        )
-        return start + _told(found) + ("" if bool(found["trained"].values[0]) else " The network is untrained.")
+            if images in finding:
+                panels.append(
+                    Heat(title=f"{name}: gates of the first images", z=images, note="Rows: images. Columns: channels.")
+                )
+        return panels
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        found = finding.arrays
-        count, classes = int(found["count"].sum()), found["count"].sizes["class"]
-        said = [
-            "Different images drive untrained gates differently too, and classes differ in colour and size: only what exceeds the "
-            "untrained twin was learnt.",
+        count, classes = int(finding["count"].sum()), finding["count"].sizes["class"]
+        lines = [
+            "Images drive untrained gates too, and classes differ in colour and size: only what exceeds the twin was learnt.",
             "A gate near 1 does not show that its channel matters, nor one near 0 that it does not: the next layer scales too.",
         ]
-        outside = found["outside"]
+        if finding.trained is False:
+            lines.append("These weights are untrained.")
+        outside = finding["outside"]
         if float(outside.max()) > 0:
-            loose = [str(one) for one in outside.layer.values[outside.values > 0]]
-            said.append(f"Not confined to 0 to 1, so that 'open' and 'shut' mean little there: {', '.join(loose[:3])}.")
-        if still := int(found["still"].sum()):
-            said.append(
-                f"{still} channels' gates never vary (standard deviation below {STILL:g}); they are left out of the shares."
+            loose = [str(name) for name in outside.layer.values[outside.values > 0]]
+            lines.append(f"Not confined to 0 to 1, so open and closed mean little there: {', '.join(loose[:3])}.")
+        if constant := int(finding["still"].sum()):
+            lines.append(
+                f"Gates of {plural(constant, 'channel')} never vary (standard deviation below {CONSTANT_STD:g}) and are left out of the "
+                "explained variance."
             )
         if count < 5 * classes:
-            said.append(f"Only {count} images of {classes} classes: the shares beyond chance are uncertain.")
-        if str(found["left_out"].values[0]) != "none":
-            said.append(
-                f"Left out, since they come from no single layer's output: {', '.join(map(str, found['left_out'].values[:4]))}."
-            )
-        return said
+            lines.append(f"Only {plural(count, 'image')} of {classes} classes: the explained variance is uncertain.")
+        if others := finding.facts["left out"]:
+            lines.append(f"Left out, since they come from no single layer's output: {', '.join(others[:4])}.")
+        return lines
 
 
-def _told(found: Arrays) -> str:
-    """What the class explains, in words."""
-    beyond, twin = found["beyond_chance"].values, found["twin_beyond_chance"].values
-    if np.isnan(beyond).all():
-        if found["count"].sizes["class"] < 2:
-            return "There is one class only, so nothing can differ between classes."
-        return "Nothing can be said of the classes: the gates never vary, or there are no more images than classes."
-    most, first = int(np.nanargmax(beyond)), int(np.flatnonzero(~np.isnan(beyond))[0])
-    rise = f" (first gate {_percent(beyond[first])})" if most != first else ""
-    return (
-        f"Beyond chance the class explains most at {found['beyond_chance'].layer.values[most]}: {_percent(beyond[most])} of the "
-        f"variance{rise}; untrained twin there {_percent(twin[most])}."
-    )
-
-
-def _percent(share: float) -> str:
-    """A share beyond chance in words: below chance there is nothing to explain."""
-    return "unknown" if np.isnan(share) else f"{100 * share:.0f} %" if share >= 0.005 else "nothing"
-
-
-def _parts(tally: Bundle) -> tuple[Total, Rows]:
+def _split_tally(tally: Bundle) -> tuple[Total, Rows]:
     return tally.total("sums"), tally.rows("first")
 
 
-def _stacked(total: Total, found: Sequence[Gate], labels: Sequence[int]) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+def _stack_sums(total: Total, found: Sequence[Gate], labels: Sequence[int]) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
     """For each gate the sums (class, kind, unit), and the number of images of each class."""
     counts = np.array([float(total[f"count|{label}"][0]) for label in labels])
     return {gate.name: np.stack([total[f"{gate.name}|{label}"] for label in labels]) for gate in found}, counts
 
 
-def _by_layer(found: Sequence[Gate], totals: dict[str, Any], counts: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _layer_arrays(found: Sequence[Gate], totals: dict[str, Any], counts: np.ndarray[Any, Any]) -> dict[str, Any]:
     told = {"layer": [gate.name for gate in found]}
-    gists: list[Gist] = [gist(totals[gate.name], counts) for gate in found]
-    shares: list[Explained] = [explained(totals[gate.name], counts) for gate in found]
+    gists: list[GateSummary] = [summarise_gates(totals[gate.name], counts) for gate in found]
+    shares: list[ExplainedVariance] = [explained_variance(totals[gate.name], counts) for gate in found]
     columns = {
         "mean": ("gate", "mean", [one.mean for one in gists]),
         "across_units": ("gate", "spread over channels", [one.across_units for one in gists]),
         "across_images": ("gate", "spread over images", [one.across_images for one in gists]),
-        "open": ("share", f"above {OPEN}", [one.open for one in gists]),
-        "shut": ("share", f"below {SHUT}", [one.shut for one in gists]),
+        "open": ("fraction", f"above {OPEN_ABOVE}", [one.open for one in gists]),
+        "shut": ("fraction", f"below {SHUT_BELOW}", [one.shut for one in gists]),
         "always_open": ("channels", "always open", [one.always_open for one in gists]),
         "never_open": ("channels", "never open", [one.never_open for one in gists]),
-        "outside": ("share", "outside 0 to 1", [one.outside for one in gists]),
+        "outside": ("fraction", "outside 0 to 1", [one.outside for one in gists]),
         "still": ("channels", "never vary", [one.still for one in gists]),
-        "between_class": ("share", "between classes (η²)", [one.share for one in shares]),
-        "chance": ("share", "shuffled labels", [one.chance for one in shares]),
-        "beyond_chance": ("share", "beyond chance (ε²)", [one.beyond for one in shares]),
-        "telling": ("share", "channels with p < 0.01", [one.telling for one in shares]),
+        "between_class": ("fraction", "between classes (η²)", [one.share for one in shares]),
+        "chance": ("fraction", "shuffled labels", [one.chance for one in shares]),
+        "beyond_chance": ("fraction", "beyond chance (ε²)", [one.beyond for one in shares]),
+        "telling": ("fraction", "channels with p < 0.01", [one.telling for one in shares]),
         "width": ("channels", "channels", [gate.units for gate in found]),
-        "form": ("text", "what gates", [gate.form for gate in found]),
+        "form": ("text", "activation", [gate.form for gate in found]),
     }
     return {name: array(values, ("layer",), unit, told, title) for name, (unit, title, values) in columns.items()}
 
 
-def _twin_by_layer(found: Sequence[Gate], total: Total, classes: int) -> dict[str, Any]:
+def _twin_arrays(found: Sequence[Gate], total: Total, classes: int) -> dict[str, Any]:
     told = {"layer": [gate.name for gate in found]}
     labels = [label for label in range(classes) if f"count|{label}" in total]
     nothing = [float("nan")] * len(found)
     shares, opened = nothing, nothing
     if labels:
-        totals, counts = _stacked(total, found, labels)
-        shares = [explained(totals[gate.name], counts).beyond for gate in found]
-        opened = [gist(totals[gate.name], counts).open for gate in found]
+        totals, counts = _stack_sums(total, found, labels)
+        shares = [explained_variance(totals[gate.name], counts).beyond for gate in found]
+        opened = [summarise_gates(totals[gate.name], counts).open for gate in found]
     return {
-        "twin_beyond_chance": array(shares, ("layer",), "share", told, "untrained twin"),
-        "twin_open": array(opened, ("layer",), "share", told, "untrained twin, above 0.9"),
+        "twin_beyond_chance": array(shares, ("layer",), "fraction", told, "untrained twin"),
+        "twin_open": array(opened, ("layer",), "fraction", told, "untrained twin, above 0.9"),
     }

@@ -1,12 +1,13 @@
-"""Weights in context: the strongest inputs of a layer's units, and what leads to those units from several convolutions before.
+"""Strongest input channels of a layer's units, and their expanded weights from earlier convolutions.
 
-Of the units with the largest weights the strongest input channels are drawn, one kernel slice for each (red excites, blue inhibits).
-The expanded weights do the same with a layer several convolutions earlier: the gradient of the unit in the middle of the map by that
-layer's outputs, with rectifiers removed, maximum pools averaged and gates half open, cropped around the middle. Where all that is
-left between the two layers is affine, as with convolutions and batch norm, this is the composed kernel, for any picture; otherwise
-it is the slope at a picture of noise. How much the strongest inputs hold is set against the untrained twin.
+For the units with the largest weights, the strongest input channels are shown, one kernel slice each (red excites, blue inhibits).
+The expanded weights do the same with a layer several convolutions earlier: the gradient of the unit in the middle of the map with
+respect to that layer's outputs, with rectifiers removed, maximum pools averaged and gates half open, cropped around the middle. Where
+everything that remains between the two layers is affine, as with convolutions and batch norm, this is the composed kernel, for any
+image; otherwise it is the gradient at an image of noise. The concentration in the strongest inputs is compared with the untrained
+twin.
 
-Source: Voss et al. 2021, "Visualizing Weights", Distill, doi:10.23915/distill.00024.007; the shares, the twin, and half-open
+Source: Voss et al. 2021, "Visualizing Weights", Distill, doi:10.23915/distill.00024.007; the fractions, the twin, and half-open
 gates are ours.
 """
 
@@ -18,21 +19,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from microtome.analysis import Analysis, Arrays, option
+from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.numerics.graph.linearised import Linearised, central
-from microtome.numerics.weights.kernels import kernels
+from microtome.key_numbers import FRACTION, KeyNumber, format_value
+from microtome.numerics.graph.linearised import LineariseMode, central_crop
+from microtome.numerics.weights.kernels import find_kernels
 from microtome.panels import Grid, Panel, Table
+from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen, tap
 
-CELLS = 15  # that the target's map should have along its shorter side, so that its middle lies far from the border
-ALIKE = 1e-3  # relative difference of slopes at two pictures up to which the way between two layers counts as affine
+TARGET_GRID = 15  # that the target's map should have along its shorter side, so that its middle lies far from the border
+AFFINE_TOLERANCE = 1e-3  # relative difference of slopes at two pictures up to which the way between two layers counts as affine
 
 
-class _Strongest(NamedTuple):
+class _StrongestSlices(NamedTuple):
     """The k strongest input channels of some units: slices (unit, rank, row, col), channels and shares of energy (unit, rank)."""
 
     slices: Tensor
@@ -40,7 +43,7 @@ class _Strongest(NamedTuple):
     shares: Tensor
 
 
-class _Expanded(NamedTuple):
+class _ExpandedKernel(NamedTuple):
     """Slopes (unit, channel, row, col) of the target's middle by the source, where that is, and how far it is affine."""
 
     weights: Tensor
@@ -49,72 +52,80 @@ class _Expanded(NamedTuple):
     left_out: tuple[int, int, int]
 
 
-class _Enough(Exception):  # not an error: the layers above the target need not run
+class _TargetReached(Exception):  # not an error: the layers above the target need not run
     """Ends a forward pass once the target has its value."""
 
 
 @final
 class ExpandedWeights(Analysis):
-    """Strongest input channels of a layer as small kernels; the same from several convolutions before."""
+    """Strongest input channels of a layer as small kernels, and from several convolutions before."""
 
     needs = "weights"
     question = "understand"
     title = "Weights in context"
 
-    at: tuple[str, ...] = option(("last",), "the layer whose units are asked; of several the last convolution in them")
-    source: str = option("", "the layer that the expanded weights lead from; none: `steps` convolutions before")
-    steps: int = option(2, "how many spatial convolutions before, along the way to the units", low=1, high=50)
-    units: int = option(6, "how many units, those with the largest weights", low=1, high=64)
-    k: int = option(6, "how many of the strongest input channels of each", low=1, high=64)
-    grid: int = option(9, "largest side of the cropped expanded weights, in cells of the earlier layer", low=1, high=65)
+    at: tuple[str, ...] = option(("last",), "layer whose units are shown; of several the last convolution in them")
+    source: str = option("", "layer that the expanded weights start from; none: `steps` convolutions before")
+    steps: int = option(2, "spatial convolutions before, on the path to the units", low=1, high=50)
+    units: int = option(6, "units shown, those with the largest weights", low=1, high=64)
+    k: int = option(6, "strongest input channels shown of each unit", low=1, high=64)
+    grid: int = option(9, "largest side of the cropped expanded weights, positions of the earlier layer", low=1, high=65)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         """Why there are no two convolutions to look between, or an empty text."""
-        found = _convolutions(specimen)
+        found = _convolution_kernels(specimen)
         if len(found) < 2:
             return f"it takes two spatial convolutions with whole, varying weights one after the other, and it has {len(found)}"
         return ""
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
-        found = _convolutions(specimen)
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
+        found = _convolution_kernels(specimen)
         target = self._target(specimen, list(found))
         kernel = found[target]
         order = torch.argsort(kernel.flatten(1).norm(dim=1), descending=True, stable=True)[: self.units]
-        own = _expanded(specimen, target, order.tolist(), list(found), self.source, self.steps)
+        own = _expand_kernel(specimen, target, order.tolist(), list(found), self.source, self.steps)
         twin = specimen.twin()
-        other = _convolutions(twin)[target]
+        other = _convolution_kernels(twin)[target]
         strongest = torch.argsort(other.flatten(1).norm(dim=1), descending=True, stable=True)[: self.units]
-        random = _expanded(twin, target, strongest.tolist(), list(found), own.source, 1)
-        near, far = _strongest(kernel[order], self.k), _strongest(own.weights, self.k)
-        cropped, inside = central(far.slices, self.grid)
+        random = _expand_kernel(twin, target, strongest.tolist(), list(found), own.source, 1)
+        near, far = _strongest_slices(kernel[order], self.k), _strongest_slices(own.weights, self.k)
+        cropped, inside = central_crop(far.slices, self.grid)
         units = {"unit": [f"unit {int(one)}" for one in order]}
         ranks = [{"rank": [f"strongest {rank + 1}" for rank in range(one.channels.shape[1])]} for one in (near, far)]
         shares = np.array([[float(one.shares.sum(1).mean()) for one in pair] for pair in (
-            (near, far), (_strongest(other[strongest], self.k), _strongest(random.weights, self.k)))])  # fmt: skip
+            (near, far), (_strongest_slices(other[strongest], self.k), _strongest_slices(random.weights, self.k)))])  # fmt: skip
         both = {"measure": ["own inputs", "expanded"]}
-        return {
+        arrays = {
             "slice": array(near.slices, ("unit", "rank", "row", "col"), "weight", units | ranks[0], "weight"),
             "channel": array(
                 near.channels.numpy(), ("unit", "rank"), "number of the channel", units | ranks[0], "input channel"
             ),
-            "strength": array(near.shares.numpy(), ("unit", "rank"), "share of squared weights", units | ranks[0], "share"),
+            "strength": array(
+                near.shares.numpy(), ("unit", "rank"), "fraction of squared weights", units | ranks[0], "fraction"
+            ),
             "expanded": array(cropped, ("unit", "rank", "row", "col"), "output by output", units | ranks[1], "expanded weight"),
             "expanded_channel": array(
                 far.channels.numpy(), ("unit", "rank"), "number of the channel", units | ranks[1], "channel"
             ),
             "expanded_strength": array(
-                far.shares.numpy(), ("unit", "rank"), "share of squared weights", units | ranks[1], "share"
+                far.shares.numpy(), ("unit", "rank"), "fraction of squared weights", units | ranks[1], "share"
             ),
-            "share": array(shares[0], ("measure",), "share of squared weights", both, "in the strongest channels"),
+            "share": array(shares[0], ("measure",), "fraction of squared weights", both, "in the strongest channels"),
             "twin_share": array(
-                shares[1], ("measure",), "share of squared weights", both, "in the strongest channels, untrained twin"
+                shares[1], ("measure",), "fraction of squared weights", both, "in the strongest channels, untrained twin"
             ),
             "inputs": array([kernel.shape[1], own.weights.shape[1]], ("measure",), "channels", both, "channels"),
-            "inside": array([inside], ("target",), "share of squared weights", {"target": [target]}, "inside the crop"),
-            "bend": array([own.bend], ("target",), "share of the slope", {"target": [target]}, "change between two pictures"),
-            "left_out": array(own.left_out, ("part",), "calls", {"part": ["rectifiers", "maximum pools", "gates"]}, "left out"),
-            "source": array([own.source], ("target",), "text", {"target": [target]}, "expanded from"),
+            "inside": array([inside], ("target",), "fraction of squared weights", {"target": [target]}, "inside the crop"),
+            "bend": array(
+                [own.bend], ("target",), "fraction of the gradient", {"target": [target]}, "change between two images"
+            ),
         }
+        facts = {
+            "target": target,
+            "source": own.source,
+            "left out": dict(zip(("rectifiers", "maximum pools", "gates"), own.left_out, strict=True)),
+        }
+        return Measurement(arrays, facts)
 
     def _target(self, specimen: Specimen, found: list[str]) -> str:
         if self.at == ("last",):
@@ -128,69 +139,78 @@ class ExpandedWeights(Analysis):
             )
         return inside[-1]
 
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        expanded, own = finding.facts["source"], finding.facts["target"]
+        numbers: list[KeyNumber] = []
+        for place, name, at in ((1, "expanded", f"{expanded} to {own}"), (0, "channel", own)):
+            prefix = "expanded_" if name == "expanded" else ""
+            count, inputs = finding[f"{prefix}channel"].sizes["rank"], int(finding["inputs"].values[place])
+            numbers.append(
+                KeyNumber(
+                    name=f"weights in {count} of {inputs} {'expanded ' if prefix else ''}channels",
+                    value=float(finding["share"].values[place]), baseline=float(finding["twin_share"].values[place]), unit=FRACTION, at=at,
+                )
+            )  # fmt: skip
+        return [*numbers, KeyNumber(name="inside the crop", value=float(finding["inside"].values[0]), unit=FRACTION, at=own)]
+
+    def headline(self, finding: Finding) -> str:
+        expanded = finding.key_numbers[0]
+        count = finding["expanded_channel"].sizes["rank"]
+        return (
+            f"{count} channels of {finding.facts['source']} hold {expanded.text} of the expanded weights of {finding.facts['target']} "
+            f"(untrained twin {expanded.baseline_text})."
+        )
+
     def panels(self, finding: Finding) -> Sequence[Panel]:
-        found = finding.arrays
-        target, source = str(found["inside"].target.values[0]), str(found["source"].values[0])
-        colours = "Red excites, blue inhibits, white is nothing."
+        target, source = finding.facts["target"], finding.facts["source"]
+        colours = "Red excites, blue inhibits, white is zero."
         return [
             Grid(title=f"Expanded weights, {source} to {target}", z="expanded", across="rank", down="unit", scale="diverging",
                  each=False, note=f"From left to right the strongest channels of {source} for each unit of {target}. {colours}"),
             Grid(title=f"Strongest inputs of {target}", z="slice", across="rank", down="unit", scale="diverging", each=False,
-                 note=f"One kernel slice for each of the strongest input channels, the units with the largest weights. {colours}"),
-            Table(title="Which channels these are", rows="unit", columns=("channel", "strength")),
-            Table(title=f"Which channels of {source}", rows="unit", columns=("expanded_channel", "expanded_strength")),
+                 note=f"One kernel slice for each of the strongest input channels; units with the largest weights. {colours}"),
+            Table(title="Strongest channels", rows="unit", columns=("channel", "strength")),
+            Table(title=f"Strongest channels of {source}", rows="unit", columns=("expanded_channel", "expanded_strength")),
         ]  # fmt: skip
 
-    def headline(self, finding: Finding) -> str:
-        found = finding.arrays
-        target, source = str(found["inside"].target.values[0]), str(found["source"].values[0])
-        own, twin = found["share"].values, found["twin_share"].values
-        ranks = [found[name].sizes["rank"] for name in ("channel", "expanded_channel")]
-        inputs = found["inputs"].values
-        more = "no more than" if own[1] <= 1.1 * twin[1] else "against"
-        return (
-            f"{ranks[0]} of {inputs[0]} input channels hold {100 * own[0]:.0f} % of the weights of {target} (untrained twin "
-            f"{100 * twin[0]:.0f} %); expanded to {source}, {ranks[1]} of {inputs[1]} channels hold {100 * own[1]:.0f} %, {more} "
-            f"{100 * twin[1]:.0f} % untrained."
-        )
-
     def caveats(self, finding: Finding) -> Sequence[str]:
-        found = finding.arrays
-        inside, bend = float(found["inside"].values[0]), float(found["bend"].values[0])
-        told = [
-            "Expanded weights leave out which rectifiers are open, so they say what could reach a unit, not what does in a picture.",
-            "Up to the units, {} rectifiers were removed, {} maximum pools averaged and {} gates held half open.".format(
-                *found["left_out"].values
-            ),
+        inside, bend = float(finding["inside"].values[0]), float(finding["bend"].values[0])
+        left_out = finding.facts["left out"]
+        lines = [
+            "Expanded weights ignore which rectifiers are open: they show what could reach a unit, not what does on an image.",
+            f"Up to the units, {plural(left_out['rectifiers'], 'rectifier')} removed, {plural(left_out['maximum pools'], 'maximum pool')} "
+            f"averaged and {plural(left_out['gates'], 'gate')} held half open.",
         ]
-        if bend > ALIKE:
-            told.append(
-                "Something between the two layers is not affine (a norm over the picture, attention): the slope changes by "
-                f"{100 * bend:.0f} % from one picture of noise to another, and what is shown is for one of them."
+        if bend > AFFINE_TOLERANCE:
+            lines.append(
+                "Something between the two layers is not affine (a norm over the image, attention): the gradient changes by "
+                f"{format_value(bend, FRACTION)} from one image of noise to another, and one of them is shown."
             )
         if inside < 0.99:
-            told.append(f"The crop holds {100 * inside:.0f} % of the squared weights of what is drawn.")
-        return told
+            lines.append(f"The crop holds {format_value(inside, FRACTION)} of the squared weights of the channels shown.")
+        return lines
 
 
-def _convolutions(specimen: Specimen) -> dict[str, Tensor]:
+def _convolution_kernels(specimen: Specimen) -> dict[str, Tensor]:
     """The kernels of spatial convolutions with weights that are finite and vary, by path in order of execution."""
     modules = dict(specimen.net.named_modules())
     conv = nn.modules.conv._ConvNd  # pyright: ignore[reportPrivateUsage]
-    told = kernels(specimen.net, specimen.layers, {})
+    told = find_kernels(specimen.net, specimen.layers, {})
     return {name: one.values for name, one in told.items() if not one.reason and isinstance(modules[name], conv)}
 
 
-def _strongest(weights: Tensor, k: int) -> _Strongest:
+def _strongest_slices(weights: Tensor, k: int) -> _StrongestSlices:
     """By L2 norm of the slices."""
     energy = weights.double().square().sum((2, 3))
     best = torch.argsort(energy, dim=1, descending=True, stable=True)[:, :k]
     slices = torch.take_along_dim(weights, best[:, :, None, None], 1)
     shares = torch.take_along_dim(energy, best, 1) / energy.sum(1, keepdim=True).clamp(min=1e-300)
-    return _Strongest(slices, best, shares)
+    return _StrongestSlices(slices, best, shares)
 
 
-def _expanded(specimen: Specimen, target: str, units: list[int], convolutions: list[str], source: str, steps: int) -> _Expanded:
+def _expand_kernel(
+    specimen: Specimen, target: str, units: list[int], convolutions: list[str], source: str, steps: int
+) -> _ExpandedKernel:
     """The slopes of the target's middle. Where the network does not take a larger picture, at its own size."""
     before = convolutions[: convolutions.index(target)]
     if source:
@@ -200,25 +220,25 @@ def _expanded(specimen: Specimen, target: str, units: list[int], convolutions: l
             f"expanded_weights() of {specimen.name}: no spatial convolution comes before {target}; name another with --at."
         )
     names = [specimen.layer(name).name for name in before]
-    size = -(-CELLS // min(specimen.layer(target).grid or (CELLS, CELLS)))
-    with Linearised() as mode:
+    size = -(-TARGET_GRID // min(specimen.layer(target).grid or (TARGET_GRID, TARGET_GRID)))
+    with LineariseMode() as mode:
         try:
-            slopes, name = _slopes(specimen, target, units, names, steps, size)
+            slopes, name = _target_gradients(specimen, target, units, names, steps, size)
         except (RuntimeError, AssertionError, ValueError):  # a network for one size of picture only
-            slopes, name = _slopes(specimen, target, units, names, steps, 1)
+            slopes, name = _target_gradients(specimen, target, units, names, steps, 1)
             size = 1
         left_out = (mode.removed, mode.averaged, mode.held)
-        other, _ = _slopes(specimen, target, units[:1], [name], 1, size, seed=1)
+        other, _ = _target_gradients(specimen, target, units[:1], [name], 1, size, seed=1)
     if not bool(torch.isfinite(slopes).all()):
         raise Unmeasurable(
             f"expanded_weights() of {specimen.name}: what leads from {name} to {target} is NaN or infinite, since weights between them "
             "are; name layers before or behind those with --source and --at (microtome weights lists them)."
         )
     bend = float((other - slopes[:1]).norm() / slopes[:1].norm().clamp(min=1e-30))
-    return _Expanded(slopes, name, bend, left_out)
+    return _ExpandedKernel(slopes, name, bend, left_out)
 
 
-def _slopes(
+def _target_gradients(
     specimen: Specimen, target: str, units: list[int], names: list[str], steps: int, size: int, seed: int = 0
 ) -> tuple[Tensor, str]:
     """Slopes (unit, channel, row, col) by the layer `steps` connected layers back among `names`, and that layer."""
@@ -230,12 +250,12 @@ def _slopes(
 
     def enough(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
         seen.append(output)
-        raise _Enough
+        raise _TargetReached
 
     handle = specimen.net.get_submodule(target).register_forward_hook(enough)
     try:
         with tap(specimen, names) as taps:
-            with suppress(_Enough):
+            with suppress(_TargetReached):
                 specimen.net(x)
             if not seen:
                 raise Unmeasurable(f"expanded_weights() of {specimen.name}: {target} never ran.")

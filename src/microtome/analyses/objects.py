@@ -21,14 +21,14 @@ from microtome.analysis import Analysis, Arrays, Needs, option, twin_indices
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.attribution import METHODS, Sights, evidence, seated, sights
-from microtome.instruments.class_matching import matched, scores_missing
+from microtome.instruments.attribution import METHODS, VisibleLayers, attribution_maps, place_cells, visible_layers
+from microtome.instruments.class_matching import match_classes, why_no_scores
 from microtome.numerics.maps.heat import THRESHOLDS
-from microtome.numerics.maps.localisation import localisation
-from microtome.numerics.maps.strata import clutter_of
-from microtome.numerics.receptive.geometry import resampled
-from microtome.numerics.statistics.intervals import Interval, bootstrap, wilson
-from microtome.numerics.statistics.trends import median, ranks, relative_loss, slope
+from microtome.numerics.maps.localisation import localisation_scores
+from microtome.numerics.maps.strata import clutter_fraction
+from microtome.numerics.receptive.geometry import resample_area
+from microtome.numerics.statistics.intervals import Interval, bootstrap_interval, wilson_interval
+from microtome.numerics.statistics.trends import median_interval, relative_loss, relative_ranks, slope_interval
 from microtome.panels import Bars, Heat, Panel, Question, Table
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen
@@ -36,23 +36,34 @@ from microtome.tally import Rows
 
 SIZES = (0.01, 0.04, 0.16, 0.36, 1.0)  # borders of the size bins, as shares of the picture
 CLUTTERS: tuple[str, ...] = ("plain", "middle", "cluttered")  # thirds of the images
-LEAST = 10  # images: a bin with fewer has no number
-TOLERANCE = 15 / 224  # how far from the object the hottest place may lie, as a share of the picture's shorter side
-OVERALL = ("accuracy", "lift", "ebpg", "area", "pointing_game", "iou", "centre_lift", "twin_lift", "coverage50", "coverage90")
-SLOPES = {
+MIN_IMAGES = 10  # images: a bin with fewer has no number
+POINTING_TOLERANCE = 15 / 224  # how far from the object the hottest place may lie, as a share of the picture's shorter side
+OVERALL_MEASURES = (
+    "accuracy",
+    "lift",
+    "ebpg",
+    "area",
+    "pointing_game",
+    "iou",
+    "centre_lift",
+    "twin_lift",
+    "coverage50",
+    "coverage90",
+)
+TREND_MEASURES = {
     "accuracy by size": ("correct", "area", "share per doubling of the area"),
     "lift by size": ("lift", "area", "share per doubling of the area"),
     "centre lift by size": ("centre_lift", "area", "share per doubling of the area"),
     "accuracy by clutter": ("correct", "clutter", "share from the least to the most cluttered image"),
     "lift by clutter": ("lift", "clutter", "share from the least to the most cluttered image"),
 }
-ODD = {
+UNUSUAL_BASELINES = {
     "unmarked": "have no mask or box",
     "cropped": "show nothing of their object",
     "empty": "have an empty map, since all evidence there is against the class; they have no lift",
     "tiny": "have an object below 1 % of the picture and count only over all",
 }
-DROPS = {"accuracy lost to clutter": "correct", "lift lost to clutter": "lift"}
+LOSS_MEASURES = {"accuracy lost to clutter": "correct", "lift lost to clutter": "lift"}
 Columns = dict[str, np.ndarray[Any, Any]]
 
 
@@ -72,27 +83,27 @@ class Objects(Analysis):
     seed: int = option(0, "of the bootstrap over images", low=0)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
-        return Analysis.refusal(self, specimen, images) or scores_missing(specimen)
+        return Analysis.refusal(self, specimen, images) or why_no_scores(specimen)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         assert images is not None  # `unfit` has refused before
-        marked = images.take(np.flatnonzero(images.masked))
-        answers, how = _answers(specimen, marked)
+        marked = images.take(np.flatnonzero(images.has_mask))
+        answers, how = _target_outputs(specimen, marked)
         first = torch.from_numpy(marked.pixels(specimen.recipe, range(min(4, len(marked)))))
-        shown = sights(specimen, [self.at], specimen.recipe.normalised(first).to(specimen.device))
-        shown = seated(shown, self.place, specimen.recipe.size)
+        shown = visible_layers(specimen, [self.at], specimen.recipe.normalise(first).to(specimen.device))
+        shown = place_cells(shown, self.place, specimen.recipe.size)
         name = min(reversed(shown.names), key=lambda one: shown.where[one].row.count * shown.where[one].col.count)
         own = self._rows(specimen, marked, answers, shown, name, pace, "own")
         some = marked.take(twin_indices(len(marked)))
         twin = specimen.working_twin(seed=1 if specimen.trained is False else 0)
         null = self._rows(twin, some, answers[twin_indices(len(marked))], shown, name, pace, "twin")
-        columns = _columns(own, null, np.asarray(twin_indices(len(marked))))
+        columns = _merge_columns(own, null, np.asarray(twin_indices(len(marked))))
         known = marked.facts("clutter")
         if known is not None and not np.isnan(known).any():
             columns["clutter"] = known
-        found = _found(columns, self.seed)
+        found = _to_arrays(columns, self.seed)
         cells = np.array(shown.where[name].counts)
-        said = {"layer": name, "labels": how, "target": self._asked(how), "boxes": str(marked.mask_kind)}
+        said = {"layer": name, "labels": how, "target": self._asked_layers(how), "boxes": str(marked.mask_kind)}
         told = {"criterion": list(said)}
         found["said"] = array(np.array(list(said.values()), dtype=object), ("criterion",), "text", told)
         found["cells"] = array(cells, ("axis",), "cells", {"axis": ["row", "col"]})
@@ -103,14 +114,21 @@ class Objects(Analysis):
             discard_tally(pace, self._key(specimen, marked if run == "own" else some, run))
         return found
 
-    def _asked(self, how: str) -> str:
+    def _asked_layers(self, how: str) -> str:
         return self.target if how or self.target == "predicted" else "predicted"
 
     def _key(self, specimen: Specimen, images: Images, run: str) -> list[str]:
         return [self.key(specimen, images, str(specimen.device)), run]
 
     def _rows(
-        self, specimen: Specimen, images: Images, answers: np.ndarray[Any, Any], shown: Sights, name: str, pace: Pace, run: str
+        self,
+        specimen: Specimen,
+        images: Images,
+        answers: np.ndarray[Any, Any],
+        shown: VisibleLayers,
+        name: str,
+        pace: Pace,
+        run: str,
     ) -> Rows:
         """One row of numbers for each image, kept while unfinished."""
         rows = Rows()
@@ -123,12 +141,12 @@ class Objects(Analysis):
                 best = scores.argmax(1)
                 return [torch.where(wanted >= 0, wanted, best) if by_label else best]
 
-            scores, (maps,) = evidence(specimen, [name], batch.x, targets, METHODS[self.kind])
+            scores, (maps,) = attribution_maps(specimen, [name], batch.x, targets, METHODS[self.kind])
             size = (int(batch.x.shape[2]), int(batch.x.shape[3]))
-            heat = resampled(maps[name].relu(), shown.where[name], size, (self.grid, self.grid)).cpu()
+            heat = resample_area(maps[name].relu(), shown.where[name], size, (self.grid, self.grid)).cpu()
             masks = images.masks(specimen.recipe, batch.index)
-            scored = localisation(heat, torch.from_numpy(masks), TOLERANCE * min(size))
-            judged = _judged(scores.cpu(), answers[batch.index], batch.pixels, masks)
+            scored = localisation_scores(heat, torch.from_numpy(masks), POINTING_TOLERANCE * min(size))
+            judged = _judge_batch(scores.cpu(), answers[batch.index], batch.pixels, masks)
             rows.add(batch.index, {name: one.numpy() for name, one in scored.items()} | judged)
 
         what = f"{specimen.name}: objects" + (" of the untrained twin" if run == "twin" else "")
@@ -175,8 +193,8 @@ class Objects(Analysis):
         right = value("accuracy")
         if np.isnan(right[0]):
             return text + "; its own head is not scored on these classes."
-        ends = _ends(found["accuracy_by_size"], "smallest", "largest")
-        ends += _ends(found["accuracy_by_clutter"], "plainest", "most cluttered")
+        ends = _trend_text(found["accuracy_by_size"], "smallest", "largest")
+        ends += _trend_text(found["accuracy_by_clutter"], "plainest", "most cluttered")
         return f"{text}. Accuracy {right[0]:.0%} ({right[1]:.0%} to {right[2]:.0%}){''.join(ends)}."
 
     def caveats(self, finding: Finding) -> Sequence[str]:
@@ -193,11 +211,11 @@ class Objects(Analysis):
             )
         if said["boxes"] in ("box", "mixed"):
             told.append("Rectangles stand for objects: background inside a box counts as object.")
-        if np.isnan(found["correct_count"].values) or int(found["correct_count"]) < LEAST:
+        if np.isnan(found["correct_count"].values) or int(found["correct_count"]) < MIN_IMAGES:
             told.append("Coverage is over all images, since fewer than 10 are known to be recognised.")
-        told += _thin(found)
-        told += _beaten(found)
-        told += [f"{number} images {text}." for name, text in ODD.items() if (number := int(found[name]))]
+        told += _sparse_bins(found)
+        told += _sizes_below_centre(found)
+        told += [f"{number} images {text}." for name, text in UNUSUAL_BASELINES.items() if (number := int(found[name]))]
         cells, common = found["cells"].values, int(found["common"])
         if min(cells) < common:
             told.append(
@@ -209,24 +227,24 @@ class Objects(Analysis):
         return told
 
 
-def _answers(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, Any], str]:
+def _target_outputs(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, Any], str]:
     """The right output of each image (-1 unknown), and how classes were matched; an empty text where they do not match."""
     unknown = np.full(len(images), -1, dtype=np.int64)
     if images.labels is None:
         return unknown, ""
     try:
-        found = matched(specimen, images, int(specimen.outputs or 0))
+        found = match_classes(specimen, images, int(specimen.outputs or 0))
     except Unmeasurable:  # said as a caveat: localisation can still be measured
         return unknown, ""
-    return found.wanted(images.labels), found.how
+    return found.targets(images.labels), found.how
 
 
-def _judged(scores: Tensor, answers: np.ndarray[Any, Any], pixels: Any, masks: Any) -> dict[str, Any]:
+def _judge_batch(scores: Tensor, answers: np.ndarray[Any, Any], pixels: Any, masks: Any) -> dict[str, Any]:
     right = (scores.argmax(1).numpy() == answers).astype(np.float64)
-    return {"correct": np.where(answers >= 0, right, np.nan), "clutter": clutter_of(pixels, masks)}
+    return {"correct": np.where(answers >= 0, right, np.nan), "clutter": clutter_fraction(pixels, masks)}
 
 
-def _columns(own: Rows, null: Rows, some: np.ndarray[Any, Any]) -> Columns:
+def _merge_columns(own: Rows, null: Rows, some: np.ndarray[Any, Any]) -> Columns:
     names = ("ebpg", "centre_ebpg", "pointing_game", "coverage50", "coverage90", "iou", "area", "peak", "correct", "clutter")
     columns = {name: own.column(name) for name in names}
     seen = columns["area"] > 0
@@ -242,7 +260,7 @@ def _columns(own: Rows, null: Rows, some: np.ndarray[Any, Any]) -> Columns:
     return columns
 
 
-def _found(columns: Columns, seed: int) -> dict[str, xr.DataArray]:
+def _to_arrays(columns: Columns, seed: int) -> dict[str, xr.DataArray]:
     area, clutter, seen = columns["area"], columns["clutter"], columns["seen"]
     size_bin = np.where(area >= SIZES[0], np.searchsorted(SIZES[1:-1], np.nan_to_num(area), side="right"), -1)
     borders = np.nanquantile(clutter[seen], [1 / 3, 2 / 3]) if (seen & ~np.isnan(clutter)).any() else np.zeros(2)
@@ -258,8 +276,8 @@ def _found(columns: Columns, seed: int) -> dict[str, xr.DataArray]:
         "clutter_border": array(borders, ("bin",), "1"),
     }
     for dim, bins, names in (("size", size_bin, sizes), ("clutter", clutter_bin, list(CLUTTERS))):
-        found |= _marginals(columns, dim, [bins == place for place in range(len(names))], names, seed)
-    found |= _overall(columns, seed) | _trends(columns, clutter_bin, seed)
+        found |= _marginal_arrays(columns, dim, [bins == place for place in range(len(names))], names, seed)
+    found |= _overall_arrays(columns, seed) | _trend_arrays(columns, clutter_bin, seed)
     counts = {
         "images": int(seen.sum()),
         "cropped": int((~seen).sum()),
@@ -276,13 +294,13 @@ def _found(columns: Columns, seed: int) -> dict[str, xr.DataArray]:
 
 def _mean(values: np.ndarray[Any, Any], chosen: np.ndarray[Any, Any]) -> float:
     known = values[chosen & ~np.isnan(values)]
-    return float(known.mean()) if len(known) >= LEAST else float("nan")
+    return float(known.mean()) if len(known) >= MIN_IMAGES else float("nan")
 
 
-def _marginals(columns: Columns, dim: str, bins: list[Any], names: list[str], seed: int) -> dict[str, xr.DataArray]:
+def _marginal_arrays(columns: Columns, dim: str, bins: list[Any], names: list[str], seed: int) -> dict[str, xr.DataArray]:
     """Accuracy with Wilson intervals, lift with bootstrap intervals, and the two baselines, in each bin of one dimension."""
-    accuracy = [_share(columns["correct"][one]) for one in bins]
-    lift = [_booted(columns["lift"][one], seed) for one in bins]
+    accuracy = [_accuracy_interval(columns["correct"][one]) for one in bins]
+    lift = [_bootstrap_interval(columns["lift"][one], seed) for one in bins]
     told = {dim: names}
     found: dict[str, xr.DataArray] = {}
     for name, rows in (("accuracy", accuracy), ("lift", lift)):
@@ -294,29 +312,29 @@ def _marginals(columns: Columns, dim: str, bins: list[Any], names: list[str], se
     return found
 
 
-def _share(right: np.ndarray[Any, Any]) -> Interval:
+def _accuracy_interval(right: np.ndarray[Any, Any]) -> Interval:
     known = right[~np.isnan(right)]
-    return wilson(int(known.sum()), len(known)) if len(known) >= LEAST else Interval(*[float("nan")] * 3)
+    return wilson_interval(int(known.sum()), len(known)) if len(known) >= MIN_IMAGES else Interval(*[float("nan")] * 3)
 
 
-def _booted(values: np.ndarray[Any, Any], seed: int, of: Callable[..., Interval] = bootstrap) -> Interval:
+def _bootstrap_interval(values: np.ndarray[Any, Any], seed: int, of: Callable[..., Interval] = bootstrap_interval) -> Interval:
     known = values[~np.isnan(values)]
-    return of(known, seed=seed) if len(known) >= LEAST else Interval(*[float("nan")] * 3)
+    return of(known, seed=seed) if len(known) >= MIN_IMAGES else Interval(*[float("nan")] * 3)
 
 
-def _overall(columns: Columns, seed: int) -> dict[str, xr.DataArray]:
+def _overall_arrays(columns: Columns, seed: int) -> dict[str, xr.DataArray]:
     """Means over all images with intervals; coverage is the median over recognised images (all, where too few are)."""
     right = columns["correct"] == 1
-    kept = right if right.sum() >= LEAST else np.ones(len(right), dtype=bool)
+    kept = right if right.sum() >= MIN_IMAGES else np.ones(len(right), dtype=bool)
     rows: list[Interval] = []
-    for name in OVERALL:
+    for name in OVERALL_MEASURES:
         if name == "accuracy":
-            rows.append(_share(columns["correct"][columns["seen"]]))
+            rows.append(_accuracy_interval(columns["correct"][columns["seen"]]))
         elif name.startswith("coverage"):
-            rows.append(_booted(columns[name][kept], seed, median))
+            rows.append(_bootstrap_interval(columns[name][kept], seed, median_interval))
         else:
-            rows.append(_booted(columns[name], seed))
-    told = {"measure": list(OVERALL)}
+            rows.append(_bootstrap_interval(columns[name], seed))
+    told = {"measure": list(OVERALL_MEASURES)}
     titles = ("value", "from", "to")
     return {
         f"overall{suffix}": array([row[part] for row in rows], ("measure",), "share", told, titles[part])
@@ -324,14 +342,16 @@ def _overall(columns: Columns, seed: int) -> dict[str, xr.DataArray]:
     }
 
 
-def _trends(columns: Columns, clutter_bin: Any, seed: int) -> dict[str, xr.DataArray]:
+def _trend_arrays(columns: Columns, clutter_bin: Any, seed: int) -> dict[str, xr.DataArray]:
     """Straight-line trends and relative losses with bootstrap intervals over images."""
-    against = {"area": np.log2(columns["area"]), "clutter": ranks(columns["clutter"])}
-    rows = [slope(columns[name], against[axis], LEAST, seed) for name, axis, _ in SLOPES.values()]
+    against = {"area": np.log2(columns["area"]), "clutter": relative_ranks(columns["clutter"])}
+    rows = [slope_interval(columns[name], against[axis], MIN_IMAGES, seed) for name, axis, _ in TREND_MEASURES.values()]
     ends = clutter_bin == 0, clutter_bin == len(CLUTTERS) - 1
-    rows += [relative_loss(columns[name], *ends, LEAST, seed) for name in DROPS.values()]
-    units = [unit for *_, unit in SLOPES.values()] + ["share lost from the plain to the cluttered third"] * len(DROPS)
-    told = {"pair": [*SLOPES, *DROPS]}
+    rows += [relative_loss(columns[name], *ends, MIN_IMAGES, seed) for name in LOSS_MEASURES.values()]
+    units = [unit for *_, unit in TREND_MEASURES.values()] + ["share lost from the plain to the cluttered third"] * len(
+        LOSS_MEASURES
+    )
+    told = {"pair": [*TREND_MEASURES, *LOSS_MEASURES]}
     found = {
         f"slope{suffix}": array([row[part] for row in rows], ("pair",), "see slope_unit", told, title)
         for part, (suffix, title) in enumerate((("", "trend"), ("_low", "from"), ("_high", "to")))
@@ -340,28 +360,28 @@ def _trends(columns: Columns, clutter_bin: Any, seed: int) -> dict[str, xr.DataA
     return found
 
 
-def _ends(values: xr.DataArray, first: str, last: str) -> list[str]:
+def _trend_text(values: xr.DataArray, first: str, last: str) -> list[str]:
     known = values.values[~np.isnan(values.values)]
     return [f", {known[0]:.0%} on the {first} to {known[-1]:.0%} on the {last}"] if len(known) > 1 else []
 
 
-def _beaten(found: Arrays) -> list[str]:
+def _sizes_below_centre(found: Arrays) -> list[str]:
     """The sizes at which the network's maps find the object no better than a blob in the middle of the picture."""
     lift, blob = found["lift_by_size_low"], found["centre_lift_by_size"]
     sizes = [str(size) for size in lift.coords["size"].values if float(lift.sel(size=size)) <= float(blob.sel(size=size))]
     return [f"At object sizes of {', '.join(sizes)} the lift is not above that of a blob in the middle."] if sizes else []
 
 
-def _thin(found: Arrays) -> list[str]:
+def _sparse_bins(found: Arrays) -> list[str]:
     """Which bins have too few images for a number."""
     count = found["count"]
     thin = [
         f"{size}, {clutter}"
         for size in count.coords["size"].values
         for clutter in count.coords["clutter"].values
-        if int(count.sel(size=size, clutter=clutter)) < LEAST
+        if int(count.sel(size=size, clutter=clutter)) < MIN_IMAGES
     ]
     if not thin:
         return []
     shown = "; ".join(thin[:4]) + ("; …" if len(thin) > 4 else "")
-    return [f"{len(thin)} of {count.size} bins have fewer than {LEAST} images and no number ({shown})."]
+    return [f"{len(thin)} of {count.size} bins have fewer than {MIN_IMAGES} images and no number ({shown})."]

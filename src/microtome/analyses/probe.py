@@ -23,14 +23,14 @@ from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.numerics.probes.logistic import logistic_probe
 from microtome.numerics.probes.ridge import learning_curve, ridge_probe, smallest_class
-from microtome.numerics.statistics.intervals import wilson
-from microtome.numerics.statistics.positions import means
+from microtome.numerics.statistics.intervals import wilson_interval
+from microtome.numerics.statistics.positions import position_means
 from microtome.panels import Curve, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Bundle, Rows
 
-Part = tuple[Rows, np.ndarray[Any, Any]]  # features and labels of images, and which of them (image,) are meant
+ImageFraction = tuple[Rows, np.ndarray[Any, Any]]  # features and labels of images, and which of them (image,) are meant
 
 
 @final
@@ -61,7 +61,7 @@ class Probe(Census[Bundle]):
         if value.dim() < 3:
             return value.float().cpu().numpy().copy()
         units_first = specimen.layer(name).layout == "nchw"
-        return means(value.flatten(2) if units_first else value.flatten(1, -2).transpose(1, 2)).float().numpy()
+        return position_means(value.flatten(2) if units_first else value.flatten(1, -2).transpose(1, 2)).float().numpy()
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         rows = tally.rows("rows")
@@ -72,7 +72,7 @@ class Probe(Census[Bundle]):
         assert twin is not None
         names = self.layers_to_watch(specimen)
         rows, twin_rows = tally.rows("rows"), twin.rows("rows")
-        labels, known = rows.column("labels"), self._judged(rows)
+        labels, known = rows.column("labels"), self._judge_layer(rows)
         if not known.any():
             raise Unmeasurable(
                 f"a probe with {self.folds} folds needs two classes of at least {self.folds} images each, so that every part holds "
@@ -81,7 +81,7 @@ class Probe(Census[Bundle]):
         shared = np.zeros(len(images), dtype=bool)
         shared[twin_indices(len(images))] = True
         both = known & shared[rows.index]
-        both[both] = _kept(labels[both], self.folds)
+        both[both] = _frequent_labels(labels[both], self.folds)
         correct, arrays = self._classifier(
             names, ridge_probe, (rows, known), (rows, both), twin_rows, "accuracy", "ridge regression"
         )
@@ -92,7 +92,7 @@ class Probe(Census[Bundle]):
         told = {"layer": names}
         everywhere = np.full((len(names), len(images)), np.nan, dtype=np.float32)
         everywhere[:, rows.index[known]] = correct
-        twin_known = self._judged(twin_rows)
+        twin_known = self._judge_layer(twin_rows)
         return {
             **arrays,
             "width": array([rows.column(name).shape[1] for name in names], ("layer",), "features", told, "features"),
@@ -106,12 +106,12 @@ class Probe(Census[Bundle]):
         }
 
     def _classifier(
-        self, names: Sequence[str], probe: Any, own: Part, some: Part, twin: Rows, word: str, title: str
+        self, names: Sequence[str], probe: Any, own: ImageFraction, some: ImageFraction, twin: Rows, word: str, title: str
     ) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
         """Right or wrong (layer, image) of one kind of probe, and its accuracies with intervals, beside the untrained twin's."""
         correct = np.stack([self._correct(probe, own, name) for name in names])
-        intervals = [wilson(int(row.sum()), len(row)) for row in correct]
-        null = (twin, self._judged(twin))
+        intervals = [wilson_interval(int(row.sum()), len(row)) for row in correct]
+        null = (twin, self._judge_layer(twin))
         told = {"layer": list(names)}
         beside = {
             f"{word}_few": (some, "on the twin's images"),
@@ -127,13 +127,13 @@ class Probe(Census[Bundle]):
             arrays[name] = array(share, ("layer",), "share", told, words)
         return correct, arrays
 
-    def _heads(self, name: str, own: Part, twin: Part) -> dict[str, Any]:
+    def _heads(self, name: str, own: ImageFraction, twin: ImageFraction) -> dict[str, Any]:
         """A new head on the frozen features of the last layer, by how many images of each class it learnt from."""
         features, labels = self._features(own, name)
         most = smallest_class(labels, self.folds, self.seed)
         sizes = sorted(set(self.per_class)) or [2**power for power in range(most.bit_length())][-4:]
         correct = learning_curve(features, labels, sizes, self.folds, self.seed)
-        intervals = [wilson(int(row.sum()), len(row)) for row in correct]
+        intervals = [wilson_interval(int(row.sum()), len(row)) for row in correct]
         null = np.full(len(sizes), np.nan)
         if twin[1].any():
             features, twin_labels = self._features(twin, name)
@@ -150,14 +150,14 @@ class Probe(Census[Bundle]):
             "chance_head": array([chance] * len(sizes), ("amount",), "share", told, "most frequent class"),
         }
 
-    def _judged(self, rows: Rows) -> np.ndarray[Any, Any]:
+    def _judge_layer(self, rows: Rows) -> np.ndarray[Any, Any]:
         """Which images (image,) are of a class that every part of the cross-validation can hold; none with fewer than two such."""
         labels = rows.column("labels")
         kept = labels >= 0
-        kept[kept] = _kept(labels[kept], self.folds)
+        kept[kept] = _frequent_labels(labels[kept], self.folds)
         return kept
 
-    def _features(self, part: Part, name: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def _features(self, part: ImageFraction, name: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Features (image, feature) of a layer and labels (image,), of the part's images."""
         rows, known = part
         features = rows.column(name)[known]
@@ -165,7 +165,7 @@ class Probe(Census[Bundle]):
             raise Unmeasurable(f"the features of {name} hold NaN or infinity, so no probe can be fitted there.")
         return features.astype(np.float64), rows.column("labels")[known]
 
-    def _correct(self, probe: Any, part: Part, name: str) -> np.ndarray[Any, Any]:
+    def _correct(self, probe: Any, part: ImageFraction, name: str) -> np.ndarray[Any, Any]:
         """Right (True) or wrong for each image of the part, each answered by a probe not fitted to it."""
         return probe(*self._features(part, name), self.folds, self.seed).correct
 
@@ -237,7 +237,7 @@ class Probe(Census[Bundle]):
         return said
 
 
-def _kept(labels: np.ndarray[Any, Any], folds: int) -> np.ndarray[Any, Any]:
+def _frequent_labels(labels: np.ndarray[Any, Any], folds: int) -> np.ndarray[Any, Any]:
     """Which labels (image,) occur at least `folds` times; none where fewer than two classes do."""
     frequent = np.bincount(labels)[labels] >= folds if len(labels) else np.zeros(0, dtype=bool)
     return frequent if len(np.unique(labels[frequent])) > 1 else np.zeros(len(labels), dtype=bool)

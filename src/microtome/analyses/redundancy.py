@@ -22,7 +22,7 @@ from microtome.images import Images
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.numerics.statistics.distances import w1_over_sigma
 from microtome.numerics.statistics.influence import influence_and_angle
-from microtome.numerics.statistics.intervals import bootstrap
+from microtome.numerics.statistics.intervals import bootstrap_interval
 from microtome.panels import Bars, Panel, Scatter, Table
 from microtome.scan import Batch
 from microtome.specimen import Block, Specimen
@@ -39,7 +39,7 @@ class Redundancy(Census[Bundle]):
     with_twin = True
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
-        blocks = _judged(specimen)
+        blocks = _comparable_blocks(specimen)
         if not blocks:
             raise Unmeasurable(
                 f"{specimen.name} has no block whose output has the shape of its input, so none could be taken out as it is."
@@ -52,7 +52,7 @@ class Redundancy(Census[Bundle]):
     def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         if name.startswith("<"):  # cloned, since a residual branch may begin with an in-place activation
             return value.clone(), seen.once(centered_gram, name, value)
-        block = next(block for block in _judged(specimen) if block.exit == name)
+        block = next(block for block in _comparable_blocks(specimen) if block.exit == name)
         entry = seen[f"<{block.entry}"]
         seen[f"<{block.entry}"] = None
         if entry is None or entry[0].shape != value.shape:
@@ -62,7 +62,7 @@ class Redundancy(Census[Bundle]):
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         rows, sums = tally.rows("rows"), tally.total("sums")
-        told = [seen[block.exit] for block in _judged(specimen)]
+        told = [seen[block.exit] for block in _comparable_blocks(specimen)]
         rows.add(
             batch.index,
             {
@@ -75,14 +75,14 @@ class Redundancy(Census[Bundle]):
 
     def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Arrays:
         assert twin is not None
-        blocks = _judged(specimen)
+        blocks = _comparable_blocks(specimen)
         told = {"block": [block.name for block in blocks]}
         values: dict[str, np.ndarray[Any, Any]] = {}
         for prefix, source in (("", tally), ("twin_", twin)):
-            values |= {f"{prefix}{name}": one for name, one in _summary(source).items()}
+            values |= {f"{prefix}{name}": one for name, one in _summary_arrays(source).items()}
         other = specimen.working_twin()
         values["weight_distance"] = _weight_distances(specimen, blocks)
-        values["twin_weight_distance"] = _weight_distances(other, _judged(other))
+        values["twin_weight_distance"] = _weight_distances(other, _comparable_blocks(other))
         values["parameters"] = np.array([block.parameters for block in blocks])
         less = values["influence_high"] < values["twin_influence_low"]
         order = np.lexsort((values["influence"], ~less))
@@ -96,11 +96,11 @@ class Redundancy(Census[Bundle]):
         }
         titles |= {f"twin_{name}": f"{title}, untrained twin" for name, title in titles.items()}
         arrays = {name: array(one, ("block",), "1", told, titles.get(name, "")) for name, one in values.items()}
-        passing = [f"{block.name}: {_shape(specimen, block)}" for block in specimen.blocks if not block.keeps_shape]
+        passing = [f"{block.name}: {_shape_text(specimen, block)}" for block in specimen.blocks if not block.keeps_shape]
         return arrays | {
             "rank": array(rank, ("block",), "1", told, "rank (1: changes least)"),
             "verdict": array(
-                [_verdict(bool(one), specimen.trained) for one in less], ("block",), "text", told, "against the twin"
+                [_verdict_text(bool(one), specimen.trained) for one in less], ("block",), "text", told, "against the twin"
             ),
             "not_judged": array(passing or ["none"], ("criterion",), "text", title="blocks that change the shape"),
             "exit": array([block.exit for block in blocks], ("block",), "text", told, "compared at"),
@@ -163,15 +163,15 @@ class Redundancy(Census[Bundle]):
         ]
 
 
-def _judged(specimen: Specimen) -> list[Block]:
+def _comparable_blocks(specimen: Specimen) -> list[Block]:
     return [block for block in specimen.blocks if block.keeps_shape]
 
 
-def _shape(specimen: Specimen, block: Block) -> str:
+def _shape_text(specimen: Specimen, block: Block) -> str:
     return "×".join(map(str, specimen.layer(block.exit).shape))
 
 
-def _verdict(less: bool, trained: bool | None) -> str:
+def _verdict_text(less: bool, trained: bool | None) -> str:
     if trained is False:
         return "untrained"
     return "changes less than random weights" if less else "no less than random weights"
@@ -184,10 +184,10 @@ def _positions(specimen: Specimen, name: str, value: torch.Tensor) -> torch.Tens
     return value.flatten(1, -2) if value.dim() > 2 else value[:, None]
 
 
-def _summary(tally: Bundle) -> dict[str, np.ndarray[Any, Any]]:
+def _summary_arrays(tally: Bundle) -> dict[str, np.ndarray[Any, Any]]:
     """Means over images with bootstrap intervals, and CKA from the sums, each (block,)."""
     rows, sums = tally.rows("rows"), tally.total("sums")
-    influence = [bootstrap(one) for one in rows.column("influence").T]
+    influence = [bootstrap_interval(one) for one in rows.column("influence").T]
     hsic = torch.from_numpy(sums["hsic"]) if "hsic" in sums else torch.full((len(influence), 2, 2), torch.nan).double()
     return {
         "influence": np.array([one.value for one in influence]),

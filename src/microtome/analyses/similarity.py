@@ -69,8 +69,8 @@ class Similarity(Census[Total]):
         if "hsic" not in tally or "hsic" not in twin:
             raise Unmeasurable(f"similarity needs at least 4 images and was given {len(images)}.")
         names = sorted(self.layers_to_watch(specimen), key=lambda name: specimen.layer(name).order)
-        value, error = _with_error(tally)
-        twin_value, twin_error = _with_error(twin)
+        value, error = _cka_with_error(tally)
+        twin_value, twin_error = _cka_with_error(twin)
         square = {"layer": names, "layer_": names}
         steps = {"pair": [f"{one} → {two}" for one, two in pairwise(names)]}
         return {
@@ -123,17 +123,17 @@ class Similarity(Census[Total]):
         return said
 
 
-def _with_error(tally: Total) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _cka_with_error(tally: Total) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """CKA (layer, layer_) and its jackknife standard error; the error is not a number with fewer than two filled groups."""
     groups, filled = tally["hsic"], np.flatnonzero(tally["batches"])
-    whole = _ratio(groups.sum(axis=0))
+    whole = _cka_ratio(groups.sum(axis=0))
     if len(filled) < 2:
         return whole, np.full_like(whole, np.nan)
-    left = np.stack([_ratio(groups.sum(axis=0) - groups[one]) for one in filled])
+    left = np.stack([_cka_ratio(groups.sum(axis=0) - groups[one]) for one in filled])
     spread = (left - left.mean(axis=0)) ** 2
     return whole, np.sqrt((len(filled) - 1) / len(filled) * spread.sum(axis=0))
 
 
-def _ratio(sums: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _cka_ratio(sums: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     matrix = torch.from_numpy(sums)
     return cka(matrix, matrix.diagonal(), matrix.diagonal()).numpy()

@@ -25,17 +25,17 @@ from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.class_matching import matched, scores_missing
-from microtome.numerics.graph.paths import Length, evened, lengths, profile
+from microtome.instruments.class_matching import match_classes, why_no_scores
+from microtome.numerics.graph.paths import PathLength, centre_profile, depth_profile, path_lengths
 from microtome.panels import Curve, Panel, Table
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen, tap
 from microtome.specimen.layers import is_weight
 from microtome.specimen.outputs import slow_attention
-from microtome.specimen.tracing import example
+from microtome.specimen.tracing import example_input
 
 BATCH = 8  # images at once: the outputs of all layers and their gradients are kept
-LEVEL = 0.5  # decades between first and last third below which a profile is called level: a factor of about 3
+LEVEL_DECADES = 0.5  # decades between first and last third below which a profile is called level: a factor of about 3
 
 
 @final
@@ -49,17 +49,17 @@ class Supervision(Analysis):
     count: int = option(32, "how many images the gradient is averaged over, evenly spread", low=1, high=10_000)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
-        if reason := Analysis.refusal(self, specimen, images) or scores_missing(specimen):
+        if reason := Analysis.refusal(self, specimen, images) or why_no_scores(specimen):
             return reason
-        return "" if len(_layers(specimen)) > 1 else "it has fewer than two layers with weights, so there is no depth"
+        return "" if len(_weight_layers(specimen)) > 1 else "it has fewer than two layers with weights, so there is no depth"
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         assert images is not None  # `unfit` has refused before
-        names = _layers(specimen)
-        far = _lengths(specimen, names)
+        names = _weight_layers(specimen)
+        far = _path_lengths(specimen, names)
         few = min(self.count, len(images))
         taken = images.take([place * len(images) // few for place in range(few)])
-        wanted, asked = _wanted(specimen, taken)
+        wanted, asked = _target_outputs(specimen, taken)
         twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
         sums = {source: np.zeros((2, len(names))) for source in ("own", "twin")}
         loss = {"own": 0.0, "twin": 0.0}
@@ -68,11 +68,11 @@ class Supervision(Analysis):
             if (classes < 0).any():
                 classes = torch.where(classes < 0, specimen.logits(batch.x).detach().argmax(1), classes)
             for source, one in (("own", specimen), ("twin", twin)):
-                values, lost = _strengths(one, names, batch.x, classes)
+                values, lost = _gradient_sums(one, names, batch.x, classes)
                 sums[source] += values
                 loss[source] += lost
             pace.listener(Step(f"{specimen.name}: gradients", int(batch.index[-1]) + 1, len(taken), 0.0))
-        return _settled(names, far, sums, loss, len(taken), asked, specimen.trained)
+        return _to_arrays(names, far, sums, loss, len(taken), asked, specimen.trained)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         return [
@@ -93,7 +93,7 @@ class Supervision(Analysis):
         return (
             f"No layer of {len(known)} is further than {int(known.max())} weight layers from the loss (median {np.median(known):.0f}; "
             f"the mean path to the first layer passes {found['mean_length'].values[0]:.0f}). From the last third of the layers to "
-            f"the first the gradient {_change(own)}; in the untrained twin it {_change(twin)}."
+            f"the first the gradient {_change_text(own)}; in the untrained twin it {_change_text(twin)}."
             + ("" if bool(found["trained"].values[0]) else " The network is untrained.")
         )
 
@@ -104,22 +104,22 @@ class Supervision(Analysis):
             "Short paths are a property of the architecture: they say how directly a layer could be supervised, not that this is why "
             "a network is accurate. Residual networks have them as well as dense ones.",
             "A trained network that is sure of its answers has a small loss and a small gradient; compare shapes over depth, not levels.",
-            f"Called level: less than a factor of {10**LEVEL:.1f} between the first and the last third of the layers.",
+            f"Called level: less than a factor of {10**LEVEL_DECADES:.1f} between the first and the last third of the layers.",
         ]
         if missing := int(np.isnan(found["shortest"].values).sum()):
             said.append(f"{missing} layers do not lead to the class scores and have no path.")
         return said
 
 
-def _layers(specimen: Specimen) -> list[str]:
+def _weight_layers(specimen: Specimen) -> list[str]:
     """The convolutions and linear layers that run, in order, by name."""
     modules = dict(specimen.net.named_modules())
     return [layer.name for layer in specimen.layers if is_weight(modules[layer.path])]
 
 
 @contextmanager
-def _thawed(net: torch.nn.Module) -> Generator[None]:
-    """Nothing; meanwhile parameters require gradients, so that the graph shows where weights come in; none is ever computed."""
+def _require_gradients(net: torch.nn.Module) -> Generator[None]:
+    """Inside, parameters require gradients, so that the graph shows where weights come in; none is ever computed."""
     frozen = [one for one in net.parameters() if one.is_floating_point() and not one.requires_grad]
     for one in frozen:
         one.requires_grad_(True)
@@ -130,7 +130,7 @@ def _thawed(net: torch.nn.Module) -> Generator[None]:
             one.requires_grad_(False)
 
 
-def _lengths(specimen: Specimen, names: Sequence[str]) -> list[Length | None]:
+def _path_lengths(specimen: Specimen, names: Sequence[str]) -> list[PathLength | None]:
     """The length from the class scores to each layer's output, on noise of the recipe's size."""
     nodes: dict[str, Any] = {}
     counts: dict[str, int] = {}
@@ -146,22 +146,22 @@ def _lengths(specimen: Specimen, names: Sequence[str]) -> list[Length | None]:
 
     handles = [module.register_forward_hook(hook(path)) for path, module in specimen.net.named_modules() if is_weight(module)]
     try:
-        with torch.inference_mode(False), torch.enable_grad(), slow_attention(), _thawed(specimen.net):
-            x = example(specimen.net, specimen.recipe).requires_grad_()
-            length = lengths(specimen.logits(x).sum(), x)
+        with torch.inference_mode(False), torch.enable_grad(), slow_attention(), _require_gradients(specimen.net):
+            x = example_input(specimen.net, specimen.recipe).requires_grad_()
+            length = path_lengths(specimen.logits(x).sum(), x)
             return [length(nodes[name]) if nodes.get(name) is not None else None for name in names]
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _wanted(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, Any], str]:
+def _target_outputs(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, Any], str]:
     """The output that the loss asks for at each image (image,), -1 for the predicted one, and how that was decided."""
     predicted = np.full(len(images), -1, dtype=np.int64)
     if images.labels is None or not (np.asarray(images.labels) >= 0).any():
         return predicted, "at the class that the network predicts, since the images have no labels"
     try:
-        wanted = matched(specimen, images, int(specimen.outputs or 0)).wanted(np.asarray(images.labels))
+        wanted = match_classes(specimen, images, int(specimen.outputs or 0)).targets(np.asarray(images.labels))
     except Unmeasurable:  # an ImageNet head on other classes
         return predicted, "at the class that the network predicts, since the images' classes are not its own"
     known = int((wanted >= 0).sum())
@@ -169,7 +169,7 @@ def _wanted(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, Any], s
     return wanted, "at the true class" + rest
 
 
-def _strengths(specimen: Specimen, names: Sequence[str], x: Tensor, classes: Tensor) -> tuple[np.ndarray[Any, Any], float]:
+def _gradient_sums(specimen: Specimen, names: Sequence[str], x: Tensor, classes: Tensor) -> tuple[np.ndarray[Any, Any], float]:
     """Sums over the images of ‖gradient‖·‖output‖ and of ‖gradient‖, (2, layer), and of the loss.
 
     Raises:
@@ -181,7 +181,7 @@ def _strengths(specimen: Specimen, names: Sequence[str], x: Tensor, classes: Ten
         pairs = taps.gradients(loss)
     told: list[tuple[float, float]] = []
     for name in names:
-        value, slope = (_rows(one, len(x)) for one in pairs[name])
+        value, slope = (_image_rows(one, len(x)) for one in pairs[name])
         size, steep = value.norm(dim=1), slope.norm(dim=1)
         if not bool(torch.isfinite(size * steep).all()):
             raise Unmeasurable(
@@ -191,14 +191,14 @@ def _strengths(specimen: Specimen, names: Sequence[str], x: Tensor, classes: Ten
     return np.array(told).T, float(loss.detach())
 
 
-def _rows(value: Tensor, images: int) -> Tensor:
+def _image_rows(value: Tensor, images: int) -> Tensor:
     """One row for each image, float64; one for all where the images are not the first axis."""
     return value.detach().cpu().double().reshape(images if len(value) == images else 1, -1)
 
 
-def _settled(
+def _to_arrays(
     names: Sequence[str],
-    far: Sequence[Length | None],
+    far: Sequence[PathLength | None],
     sums: dict[str, Any],
     loss: dict[str, float],
     count: int,
@@ -206,7 +206,7 @@ def _settled(
     trained: bool | None,
 ) -> dict[str, Any]:
     told = {"layer": list(names)}
-    nothing = Length(0, float("nan"), float("nan"))
+    nothing = PathLength(0, float("nan"), float("nan"))
     short = [float("nan") if one is None else one.shortest for one in far]
     arrays: dict[str, Any] = {
         "shortest": array(short, ("layer",), "weight layers", told, "shortest path"),
@@ -217,9 +217,9 @@ def _settled(
         strength, steep = sums[source] / count
         arrays[f"{prefix}strength"] = array(strength, ("layer",), "nats", told, f"‖gradient‖·‖output‖, {title}")
         arrays[f"{prefix}gradient"] = array(steep, ("layer",), "nats per unit", told, f"‖gradient‖, {title}")
-        arrays[f"{prefix}profile"] = array(evened(strength), ("layer",), "1", told, title)
+        arrays[f"{prefix}profile"] = array(centre_profile(strength), ("layer",), "1", told, title)
     sources = {"source": ["network", "untrained twin"]}
-    shapes = [profile(sums[source][0]) for source in ("own", "twin")]
+    shapes = [depth_profile(sums[source][0]) for source in ("own", "twin")]
     return arrays | {
         "decades": array([one.decades for one in shapes], ("source",), "decades", sources, "last third to first"),
         "spread": array([one.spread for one in shapes], ("source",), "decades", sources, "standard deviation over layers"),
@@ -230,9 +230,9 @@ def _settled(
     }
 
 
-def _change(decades: float) -> str:
+def _change_text(decades: float) -> str:
     if np.isnan(decades):
         return "cannot be followed (it is zero, as where a network is wholly sure of its answers)"
-    if abs(decades) < LEVEL:
+    if abs(decades) < LEVEL_DECADES:
         return f"stays level (× {10**decades:.2f})"
     return f"{'grows' if decades > 0 else 'shrinks'} (× {10**decades:.2g})"

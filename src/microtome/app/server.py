@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from microtome.errors import BadOption, FindingError
 from microtome.finding import ARRAYS, CARD
-from microtome.report.html import RUN, asset, bundle, places, said_of_run
+from microtome.report.html import RUN, find_findings, page_asset, read_run, report_bundle
 
 HOST = "127.0.0.1"
 # Names a browser may call this server by. Any other name means that a foreign page pointed its own domain at this machine.
@@ -39,19 +39,19 @@ HEADERS = {
 PAGE = {"": ("index.html", "text/html"), "page.js": ("page.js", "text/javascript"), "page.css": ("page.css", "text/css")}
 
 
-def application(folder: str | os.PathLike[str]) -> Starlette:
+def build_application(folder: str | os.PathLike[str]) -> Starlette:
     """The app that shows `folder`.
 
     Raises:
         FindingError: the folder does not exist.
     """
     root = Path(folder)
-    said_of_run(root)
-    routes = [Route(f"/{name}", _file(*what)) for name, what in PAGE.items()]
+    read_run(root)
+    routes = [Route(f"/{name}", _file_route(*what)) for name, what in PAGE.items()]
     routes += [
-        Route("/api/state", _state(root)),
-        Route("/api/bundle", _bundle(root)),
-        Route("/api/finding/{id}/" + ARRAYS, _arrays(root)),
+        Route("/api/state", _state_route(root)),
+        Route("/api/bundle", _bundle_route(root)),
+        Route("/api/finding/{id}/" + ARRAYS, _arrays_route(root)),
     ]
     guards = [Middleware(TrustedHostMiddleware, allowed_hosts=list(NAMES), www_redirect=False), Middleware(GZipMiddleware)]
     return Starlette(routes=routes, middleware=guards)
@@ -64,10 +64,10 @@ def serve(folder: str | os.PathLike[str], port: int = 0, open_browser: bool = Fa
         FindingError: the folder does not exist.
         BadOption: the port is out of range, taken, or not permitted.
     """
-    import uvicorn  # here, so that whoever only wants `application` does not wait for it
+    import uvicorn  # here, so that whoever only wants `build_application` does not wait for it
 
-    app = application(folder)
-    with _listening(folder, port) as listener:
+    app = build_application(folder)
+    with _listening_socket(folder, port) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}/"
         print(f"microtome shows {folder} at {address} (Ctrl+C stops)", flush=True)
         if open_browser:
@@ -75,7 +75,7 @@ def serve(folder: str | os.PathLike[str], port: int = 0, open_browser: bool = Fa
         uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off")).run(sockets=[listener])
 
 
-def _listening(folder: str | os.PathLike[str], port: int) -> socket.socket:
+def _listening_socket(folder: str | os.PathLike[str], port: int) -> socket.socket:
     """A socket that already queues connections on 127.0.0.1."""
     other = f"Take any free one: microtome view {folder} --port 0"
     if not 0 <= port <= 65535:
@@ -92,28 +92,28 @@ def _listening(folder: str | os.PathLike[str], port: int) -> socket.socket:
     return listener
 
 
-def _file(name: str, media: str) -> Callable[[Request], Response]:
+def _file_route(name: str, media: str) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
-        return Response(asset(name), media_type=media, headers=HEADERS)
+        return Response(page_asset(name), media_type=media, headers=HEADERS)
 
     return answer
 
 
-def _state(root: Path) -> Callable[[Request], Any]:
+def _state_route(root: Path) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
-        return JSONResponse({"state": await run_in_threadpool(state, root)}, headers=HEADERS)
+        return JSONResponse({"state": await run_in_threadpool(folder_state, root)}, headers=HEADERS)
 
     return answer
 
 
-def _bundle(root: Path) -> Callable[[Request], Any]:
+def _bundle_route(root: Path) -> Callable[[Request], Any]:
     kept: dict[str, bytes] = {}
 
     async def answer(request: Request) -> Response:
-        now = await run_in_threadpool(state, root)
+        now = await run_in_threadpool(folder_state, root)
         if now not in kept:
             try:
-                data = await run_in_threadpool(bundle, root)
+                data = await run_in_threadpool(report_bundle, root)
             except FindingError as error:
                 return JSONResponse({"error": str(error)}, status_code=404, headers=HEADERS)
             text = json.dumps(data | {"live": True, "state": now}, ensure_ascii=False, allow_nan=False)
@@ -124,11 +124,11 @@ def _bundle(root: Path) -> Callable[[Request], Any]:
     return answer
 
 
-def _arrays(root: Path) -> Callable[[Request], Response]:
+def _arrays_route(root: Path) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         # The id is looked up among what exists and never becomes part of a path.
         wanted = request.path_params["id"]
-        place = next((one for one in places(root) if one.id == wanted), None)
+        place = next((one for one in find_findings(root) if one.id == wanted), None)
         path = place.folder / ARRAYS if place else None
         if path is None or not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
             return JSONResponse({"error": f"No finding has the id {wanted[:40]}."}, status_code=404, headers=HEADERS)
@@ -139,7 +139,7 @@ def _arrays(root: Path) -> Callable[[Request], Response]:
     return answer
 
 
-def state(root: Path) -> str:
+def folder_state(root: Path) -> str:
     """A text that changes whenever a finding or the run below `root` was written, replaced or removed."""
     seen = sha256()
     for place, below, names in os.walk(root):

@@ -15,44 +15,44 @@ from microtome.errors import MicrotomeError, UsageError
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; no deliberate error ever shows a traceback."""
-    from microtome.cli.verbs import group
+    from microtome.cli.verbs import build_group
 
     # `microtome doctor` says it; in front of every other answer it would only be noise.
     warnings.filterwarnings("ignore", message="torchvision's compiled operators")
     try:
-        code = group().main(args=arguments, prog_name="microtome", standalone_mode=False)
+        code = build_group().main(args=arguments, prog_name="microtome", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
         _interrupted()
     except KeyboardInterrupt:
         _interrupted()
     except click.UsageError as error:
-        _say(f"{error.format_message()} See: {error.ctx.command_path if error.ctx else 'microtome'} --help", 2)
+        _print_error(f"{error.format_message()} See: {error.ctx.command_path if error.ctx else 'microtome'} --help", 2)
     except click.ClickException as error:
-        _say(error.format_message(), 2)
+        _print_error(error.format_message(), 2)
     except UsageError as error:
-        _say(str(error), 2)
+        _print_error(str(error), 2)
     except MicrotomeError as error:
-        _say(str(error), 1)
+        _print_error(str(error), 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
         if os.environ.get("MICROTOME_DEBUG"):
             raise
-        _say(_unforeseen(error), 1)
+        _print_error(_unexpected_text(error), 1)
 
 
-def _say(message: str, code: int) -> None:
+def _print_error(message: str, code: int) -> None:
     print(f"microtome: {message}", file=sys.stderr)
     sys.exit(code)
 
 
 def _interrupted() -> None:
-    _say("interrupted. What was measured is saved; the same command goes on from there.", 130)
+    _print_error("interrupted. What was measured is saved; the same command goes on from there.", 130)
 
 
-def _unforeseen(error: Exception) -> str:
+def _unexpected_text(error: Exception) -> str:
     first: Any = str(error).strip().splitlines()[0] if str(error).strip() else ""
     if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
         return "memory ran out. Try a smaller --batch, or fewer images with --limit."

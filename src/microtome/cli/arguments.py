@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from microtome.specimen import Specimen
 
 
-def shared(command: Callable[..., Any]) -> Callable[..., Any]:
+def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that every measuring verb has."""
     for one in reversed(
         [
@@ -56,21 +56,21 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def parted(words: Sequence[str], images: str | None) -> tuple[list[str], str | None]:
+def split_words(words: Sequence[str], images: str | None) -> tuple[list[str], str | None]:
     """Specimens and images: the last word is the images when it is a path, a glob or scenes:N.
 
     Raises:
         UsageError: no specimen is left.
     """
     names = list(words)
-    if images is None and names and is_images(names[-1]):
+    if images is None and names and means_images(names[-1]):
         images = names.pop()
     if not names:
         raise UsageError("name at least one specimen, for instance: microtome analyze timm:resnet50 torchvision:vgg19 photos/")
     return names, images
 
 
-def is_images(word: str) -> bool:
+def means_images(word: str) -> bool:
     """Whether a word means images rather than a specimen."""
     if word.startswith("scenes:") or word == "scenes":
         return True
@@ -78,7 +78,7 @@ def is_images(word: str) -> bool:
     return looks or (Path(word).exists() and ":" not in word and Path(word).suffix not in (".py", ".safetensors"))
 
 
-def pictures(word: str | None, said: dict[str, Any]) -> "Images | None":
+def open_images(word: str | None, said: dict[str, Any]) -> "Images | None":
     """The images that a word means, or None without one."""
     if word is None:
         return None
@@ -104,18 +104,18 @@ def _scene_words(word: str) -> dict[str, Any]:
     return told
 
 
-def openers(names: Sequence[str], said: dict[str, Any]) -> "list[Callable[[], Specimen]]":
+def specimen_openers(names: Sequence[str], said: dict[str, Any]) -> "list[Callable[[], Specimen]]":
     """One function for each specimen that opens it when called; names are checked for files at once.
 
     Raises:
         UsageError: a number of --weights or --recipe that fits neither one nor all specimens.
     """
-    weights = _each("--weights", list(said["weights"]) or ["pretrained"], names)
-    recipes = _each("--recipe", list(said["recipe"]) or [""], names)
-    return [_opener(name, one, wanted, said) for name, one, wanted in zip(names, weights, recipes, strict=True)]
+    weights = _one_for_each("--weights", list(said["weights"]) or ["pretrained"], names)
+    recipes = _one_for_each("--recipe", list(said["recipe"]) or [""], names)
+    return [_specimen_opener(name, one, wanted, said) for name, one, wanted in zip(names, weights, recipes, strict=True)]
 
 
-def _each(flag: str, given: list[str], names: Sequence[str]) -> list[str]:
+def _one_for_each(flag: str, given: list[str], names: Sequence[str]) -> list[str]:
     """One value for each specimen, from one for all or one for each."""
     if len(given) not in (1, len(names)):
         raise UsageError(
@@ -124,7 +124,7 @@ def _each(flag: str, given: list[str], names: Sequence[str]) -> list[str]:
     return given * len(names) if len(given) == 1 else given
 
 
-def _opener(name: str, weights: str, wanted: str, said: dict[str, Any]) -> "Callable[[], Specimen]":
+def _specimen_opener(name: str, weights: str, wanted: str, said: dict[str, Any]) -> "Callable[[], Specimen]":
     def opened() -> "Specimen":
         from microtome.opening.opening import open as open_specimen
 
@@ -132,7 +132,7 @@ def _opener(name: str, weights: str, wanted: str, said: dict[str, Any]) -> "Call
             name,
             weights=None if weights.lower() == "none" else weights,
             seed=said["seed"],
-            recipe=recipe(wanted),
+            recipe=parse_recipe(wanted),
             labels=said.get("outputs") or None,
         )
 
@@ -140,7 +140,7 @@ def _opener(name: str, weights: str, wanted: str, said: dict[str, Any]) -> "Call
     return opened
 
 
-def recipe(word: str) -> Any:
+def parse_recipe(word: str) -> Any:
     """The input recipe that a word means: None, a preset's name, or a dict of its parts.
 
     Raises:
@@ -169,7 +169,7 @@ def recipe(word: str) -> Any:
     return told
 
 
-def settings(pairs: Sequence[str], config: str | None) -> dict[str, dict[str, Any]]:
+def parse_settings(pairs: Sequence[str], config: str | None) -> dict[str, dict[str, Any]]:
     """Options by analysis from `--set analysis.option=value` and a TOML file with one table for each analysis.
 
     Raises:
@@ -188,5 +188,5 @@ def settings(pairs: Sequence[str], config: str | None) -> dict[str, dict[str, An
         analysis, dot, name = place.partition(".")
         if not (sign and dot):
             raise BadOption(f"--set {pair} is not understood; write --set cam.count=4.")
-        told.setdefault(catalog.entry(analysis).name, {})[name] = value
+        told.setdefault(catalog.analysis_entry(analysis).name, {})[name] = value
     return told

@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from microtome.finding import Finding
     from microtome.specimen import Specimen
 
-LEVELS = ("note", "warning", "error")
-CODES = (
+FAIL_LEVELS = ("note", "warning", "error")
+EXIT_CODES = (
     "\n\nExit codes: 0 nothing new at or above --fail-on; 1 something is, or the audit failed; 2 the call was wrong. Weights, a "
     "baseline and --ignore decide what is new: microtome audit NET --write-baseline known.json, then --baseline known.json."
 )
 
 
-def extended(command: click.Command) -> click.Command:
+def with_audit_options(command: click.Command) -> click.Command:
     """The command of the analysis with the options of an audit."""
     command.callback = _audit
-    command.help = (command.help or "") + CODES
+    command.help = (command.help or "") + EXIT_CODES
     command.params += [
         click.Option(["--format", "form"], type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True,
                      help="What is written: for people, for scripts, for code scanning (SARIF 2.1.0)."),
         click.Option(["--output"], metavar="FILE", help="Write it there instead of to the terminal."),
-        click.Option(["--fail-on"], type=click.Choice(["never", *LEVELS]), default="error", show_default=True,
+        click.Option(["--fail-on"], type=click.Choice(["never", *FAIL_LEVELS]), default="error", show_default=True,
                      help="The least severity at which a new finding makes the exit code 1."),
         click.Option(["--baseline"], metavar="FILE", help="What is known already, and not new."),
         click.Option(["--write-baseline"], metavar="FILE", help="Write what is found as a baseline."),
@@ -49,40 +49,40 @@ def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: s
     from microtome.analyses.audit import baseline as lists
     from microtome.analyses.audit import sarif
 
-    known = lists.known(baseline) if baseline else frozenset[sarif.Place]()
+    known = lists.read_baseline(baseline) if baseline else frozenset[sarif.RuleLocation]()
     for path in filter(None, (output, write_baseline)):
-        _writable(path)
+        _make_folder(path)
     if own_ignore:
-        from microtome.analyses.audit.run import ignored
+        from microtome.analyses.audit.run import parse_ignored
 
-        ignored([word.strip() for word in own_ignore.split(",") if word.strip()])
+        parse_ignored([word.strip() for word in own_ignore.split(",") if word.strip()])
     if fix:
         from microtome.specimen.saving import weights_path
 
         weights_path(fix)
-    opened = arguments.openers([specimen], said)[0]()
-    finding = _measured(opened, {} if own_ignore is None else {"ignore": own_ignore}, wanted, said)
+    opened = arguments.specimen_openers([specimen], said)[0]()
+    finding = _measure(opened, {} if own_ignore is None else {"ignore": own_ignore}, wanted, said)
     if finding is None:
         return 1
     form = "json" if said["as_json"] else form
     if form == "text":
-        text = _told(finding, known)
+        text = _audit_text(finding, known)
     else:
-        value = sarif.plain(finding, known) if form == "json" else sarif.log(finding, __version__, known)
+        value = sarif.audit_json(finding, known) if form == "json" else sarif.sarif_log(finding, __version__, known)
         text = json.dumps(value, indent=1, ensure_ascii=False)
     if output:
         Path(output).write_text(text + "\n", encoding="utf-8")
     else:
         click.echo(text)
     if write_baseline:
-        lists.write(write_baseline, finding)
+        lists.write_baseline(write_baseline, finding)
     if fix:
-        _mended(opened, finding, fix, _asked(specimen, said))
-    return int(fail_on != "never" and any(_counts(one, fail_on) for one in sarif.entries(finding, known)))
+        _write_mended(opened, finding, fix, _asked_words(specimen, said))
+    return int(fail_on != "never" and any(_reaches_level(one, fail_on) for one in sarif.fault_entries(finding, known)))
 
 
-def _writable(path: str) -> None:
-    """Nothing, the folder of the file is there now; said before anything is measured.
+def _make_folder(path: str) -> None:
+    """Make the folder of the file and check that it can be written, before anything is measured.
 
     Raises:
         BadOption: it cannot be made, or the file cannot be written.
@@ -97,11 +97,11 @@ def _writable(path: str) -> None:
         )
 
 
-def _counts(one: dict[str, Any], least: str) -> bool:
-    return bool(one["new"]) and LEVELS.index(one["severity"]) >= LEVELS.index(least)
+def _reaches_level(one: dict[str, Any], least: str) -> bool:
+    return bool(one["new"]) and FAIL_LEVELS.index(one["severity"]) >= FAIL_LEVELS.index(least)
 
 
-def _measured(specimen: "Specimen", options: dict[str, Any], wanted: bool, said: dict[str, Any]) -> "Finding | None":
+def _measure(specimen: "Specimen", options: dict[str, Any], wanted: bool, said: dict[str, Any]) -> "Finding | None":
     """The finding, kept in the folder of findings like every other; None where it failed, which is said."""
     from microtome.runner import analyze
     from microtome.scan import Pace
@@ -114,26 +114,26 @@ def _measured(specimen: "Specimen", options: dict[str, Any], wanted: bool, said:
     if outcome.failed:
         return None
     if wanted:
-        from microtome.report.html import report
+        from microtome.report.html import write_report
 
-        report(outcome.root)
+        write_report(outcome.root)
     return outcome.of("audit")[0]
 
 
-def _told(finding: "Finding", known: Collection[tuple[str, str]]) -> str:
+def _audit_text(finding: "Finding", known: Collection[tuple[str, str]]) -> str:
     """The audit for people: each finding with its layers, evidence, reason and repair; the line last."""
-    from microtome.analyses.audit.sarif import entries
+    from microtome.analyses.audit.sarif import fault_entries
 
     lines: list[str] = []
-    for one in entries(finding, known):
+    for one in fault_entries(finding, known):
         mark = "" if one["new"] else " (known)"
         lines += [
             f"{one['severity']} {one['rule']} {one['title']}{mark}",
-            f"  where     {_few(one['layers'])}",
+            f"  where     {_few_layers(one['layers'])}",
             f"  evidence  {one['evidence']}.",
             f"  why       {one['reason']} ({one['source'].rstrip('.')})",
             f"  repair    {one['fix']} Cost: {one['cost']}",
-            *([f"  edit      {_short(one['edit'])}"] if one["edit"] else []),
+            *([f"  edit      {_shorten(one['edit'])}"] if one["edit"] else []),
             "",
         ]
     rules = finding["outcome"].coords["criterion"].values
@@ -143,33 +143,33 @@ def _told(finding: "Finding", known: Collection[tuple[str, str]]) -> str:
     return "\n".join([*lines, finding.headline])
 
 
-def _short(edit: str, most: int = 100) -> str:
+def _shorten(edit: str, most: int = 100) -> str:
     return edit if len(edit) <= most else f"{edit[:most]}… (whole in --format json)"
 
 
-def _few(layers: Sequence[str]) -> str:
+def _few_layers(layers: Sequence[str]) -> str:
     return ", ".join(layers[:6]) + (f" and {len(layers) - 6} more" if len(layers) > 6 else "")
 
 
-def _asked(specimen: str, said: dict[str, Any]) -> str:
+def _asked_words(specimen: str, said: dict[str, Any]) -> str:
     """The network as it was asked for, as words of another command."""
     more = [f"--{name} {shlex.quote(one)}" for name in ("weights", "recipe") for one in said[name]]
     return " ".join([shlex.quote(specimen), *more])
 
 
-def _mended(specimen: "Specimen", finding: "Finding", path: str, asked: str) -> None:
+def _write_mended(specimen: "Specimen", finding: "Finding", path: str, asked: str) -> None:
     """Write the network with every edit that mends a finding and may be made unasked; say what is left to commands and hands.
 
     Edits that keep the function are made. Those that change it are made where the weights are untrained, for nothing is lost; of
     trained ones (or unknown: a module of one's own) they would undo what was learnt, so the command is printed instead.
     """
-    from microtome.analyses.audit.sarif import entries
+    from microtome.analyses.audit.sarif import fault_entries
     from microtome.edit import apply_edits, parse
 
     left: list[str] = []
     changed = specimen
     done: set[str] = set()
-    for one in entries(finding):
+    for one in fault_entries(finding):
         if one["edit"] in done:
             continue
         if not one["edit"]:
@@ -178,7 +178,7 @@ def _mended(specimen: "Specimen", finding: "Finding", path: str, asked: str) -> 
         edit = parse(one["edit"])
         try:
             if specimen.trained is not False and not edit.refusal(changed) and edit.preserves(changed).how == "no":
-                left.append(f"{one['rule']}: not made, for {_unasked(edit, asked)}")
+                left.append(f"{one['rule']}: not made, for {_why_unasked(edit, asked)}")
                 continue
             changed = apply_edits(changed, [edit])
         except Uneditable as error:
@@ -194,7 +194,7 @@ def _mended(specimen: "Specimen", finding: "Finding", path: str, asked: str) -> 
         click.echo(f"Written: {changed.save(path)}", err=True)
 
 
-def _unasked(edit: "Edit", asked: str) -> str:
+def _why_unasked(edit: "Edit", asked: str) -> str:
     """Why an edit is not made unasked, and how to ask for it."""
     return (
         f"{edit.name()} changes the function of trained weights: it has to be trained after. Ask for it: "

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 
+from microtome import catalog, plugins
 from microtome.errors import MicrotomeError
 
 EXTRAS = {
@@ -16,7 +17,7 @@ EXTRAS = {
 }
 
 
-def diagnosis() -> Iterator[str]:
+def diagnosis_lines() -> Iterator[str]:
     """One line for each thing looked at; lines that begin with '!' say what does not work and what would help."""
     from microtome._version import __version__
 
@@ -24,25 +25,29 @@ def diagnosis() -> Iterator[str]:
     import torch
 
     yield f"torch {torch.__version__}, {torch.get_num_threads()} threads on {os.cpu_count()} cores"
-    yield from _devices()
-    yield from _models()
+    yield from _device_lines()
+    yield from _model_lines()
     for name, (extra, use) in EXTRAS.items():
-        version = _version(name)
+        version = _installed_version(name)
         yield f"{name} {version} ({use})" if version else f"! {name} is not installed ({use}): pip install 'microtome[{extra}]'"
+    unusable = catalog.unusable_plugins()
+    yield from (f"! {plugin.text}" for plugin in unusable)
+    for name in set(catalog.plugin_names()) - {plugin.name for plugin in unusable}:
+        yield f"plug-in {name}: of {plugins.package_named(name)}"
     free = shutil.disk_usage(".").free / 1e9
     yield f"{'! only ' if free < 1 else ''}{free:.1f} GB free on this disk"
     from microtome import networks
 
     for name in networks.SHIPPED:
         try:
-            networks.weights(name)
+            networks.weights_file(name)
         except MicrotomeError as error:
             yield f"! microtome:{name}: {error}"
         else:
             yield f"microtome:{name}: weights are there"
 
 
-def _devices() -> Iterator[str]:
+def _device_lines() -> Iterator[str]:
     import torch
 
     yield "device cpu: yes"
@@ -53,7 +58,7 @@ def _devices() -> Iterator[str]:
     yield f"device mps: {'yes' if torch.backends.mps.is_available() else 'no'}"
 
 
-def _models() -> Iterator[str]:
+def _model_lines() -> Iterator[str]:
     from microtome import _torchvision
 
     with warnings.catch_warnings(record=True) as heard:
@@ -68,7 +73,7 @@ def _models() -> Iterator[str]:
     yield f"pretrained weights are fetched by timm into {home} (nothing else ever leaves or enters this machine)"
 
 
-def _version(name: str) -> str | None:
+def _installed_version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

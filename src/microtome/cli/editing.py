@@ -8,7 +8,7 @@ import click
 from microtome import catalog
 from microtome.cli import arguments
 
-HELP = """Change a network and write the changed copy to a file that opens by its name.
+EDIT_HELP = """Change a network and write the changed copy to a file that opens by its name.
 
 Several edits are made in a row. Options follow the edit's name: EDIT:option=value,option=value; a list goes on without a
 name, as in stages=3,4. The original is never touched. Each edit says in one line what it did, what it costs in parameters and
@@ -24,10 +24,12 @@ The edits and their options:
 """
 
 
-def edit() -> click.Command:
+def edit_command() -> click.Command:
     """The command, its help made from the catalog of edits."""
     short = "Change a network and write the changed copy to a file that opens by its name."
-    return click.Command("edit", callback=_edited, params=list(_parameters()), help=HELP + _edits(), short_help=short)
+    return click.Command(
+        "edit", callback=_edit_specimen, params=list(_parameters()), help=EDIT_HELP + _edits_help(), short_help=short
+    )
 
 
 def _parameters() -> Iterator[click.Parameter]:
@@ -40,10 +42,10 @@ def _parameters() -> Iterator[click.Parameter]:
     yield click.Option(["--seed"], type=int, default=0, show_default=True, help="Seed of untrained weights.")
 
 
-def _edits() -> str:
+def _edits_help() -> str:
     """What every edit takes, as paragraphs that are not wrapped."""
     parts: list[str] = []
-    for entry in catalog.edits().values():
+    for entry in catalog.edit_entries().values():
         lines = ["\b", f"{entry.name}: {entry.summary}"]
         for one in entry.options:
             shown = ",".join(map(str, one.default)) if isinstance(one.default, tuple | list) else str(one.default)
@@ -53,14 +55,14 @@ def _edits() -> str:
     return "\n\n".join(parts)
 
 
-def _edited(specimen: str, edits: Sequence[str], out: str, **said: Any) -> None:
+def _edit_specimen(specimen: str, edits: Sequence[str], out: str, **said: Any) -> None:
     from microtome.edit import apply_edits, parse
     from microtome.specimen.saving import weights_path
 
     weights_path(out)
     wanted = [parse(word) for word in edits]
     told = {**said, "weights": [said["weights"]], "recipe": [said["recipe"]]}
-    (opened,) = [one() for one in arguments.openers([specimen], told)]
+    (opened,) = [one() for one in arguments.specimen_openers([specimen], told)]
     for one in wanted:
         opened = apply_edits(opened, [one])
         click.echo(opened.edits[-1].line)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Settings = dict[str, dict[str, Any]]
 
 
-def measured(
+def measure(
     names: Sequence[str],
     where: str | None,
     only: Sequence[str],
@@ -31,16 +31,18 @@ def measured(
 ) -> int:
     """Open, measure, save and tell; the exit code. Misspelt analyses and options are refused before anything is loaded."""
     for name in (*only, *skip, *settings):
-        catalog.entry(name)
+        catalog.analysis_entry(name)
     from microtome.runner import plan
     from microtome.scan import resolve_device
 
     resolve_device(said["device"])
     plan(only, skip, settings)
-    return _run(arguments.openers(names, said), arguments.pictures(where, said), only, skip, settings, wanted, said, names)
+    return _measure_all(
+        arguments.specimen_openers(names, said), arguments.open_images(where, said), only, skip, settings, wanted, said, names
+    )
 
 
-def _run(
+def _measure_all(
     specimens: "Sequence[Callable[[], Specimen]]",
     images: "Images | None",
     only: Sequence[str],
@@ -50,7 +52,7 @@ def _run(
     said: dict[str, Any],
     names: Sequence[str],
 ) -> int:
-    from microtome.cli.telling import tell
+    from microtome.cli.telling import report_outcome
     from microtome.runner import analyze
     from microtome.scan import Pace
 
@@ -61,14 +63,14 @@ def _run(
         torch.set_num_threads(said["threads"])
     with listeners(said["as_json"], said["quiet"]) as (step, event):
         pace = Pace(device=said["device"], batch=said["batch"], listener=step)
-        told = {"command": " ".join(["microtome", *sys.argv[1:]]), "title": said.get("title") or _title(names, images)}
+        told = {"command": " ".join(["microtome", *sys.argv[1:]]), "title": said.get("title") or _report_title(names, images)}
         outcome = analyze(
             specimens, images, said["out"], only=only, skip=skip, settings=settings, pace=pace, listener=event, said=told
         )
-    return tell(outcome, images, wanted, said["as_json"], said["quiet"], time.monotonic() - began)
+    return report_outcome(outcome, images, wanted, said["as_json"], said["quiet"], time.monotonic() - began)
 
 
-def _title(names: Sequence[str], images: "Images | None") -> str:
+def _report_title(names: Sequence[str], images: "Images | None") -> str:
     """What the report is headed with, when nobody named it."""
     what = " and ".join(names) if len(names) <= 2 else f"{len(names)} networks"
     return what if images is None else f"{what} on {images.name}"
@@ -104,9 +106,9 @@ def rerun(folder: str, out: str | None, device: str) -> int:
 
     said = {"out": out or str(Path(folder).resolve().parents[2]), "device": device, "batch": 32, "threads": None,
             "as_json": False, "quiet": False}  # fmt: skip
-    return _run(
+    return _measure_all(
         [opened],
-        _pictures(origin.get("images", {})),
+        _finding_images(origin.get("images", {})),
         [analysis],
         [],
         {analysis: origin["options"]},
@@ -116,7 +118,7 @@ def rerun(folder: str, out: str | None, device: str) -> int:
     )
 
 
-def _pictures(said: dict[str, Any]) -> "Images | None":
+def _finding_images(said: dict[str, Any]) -> "Images | None":
     """The images that a finding says it was measured on, or None for one that needed none.
 
     Raises:
@@ -136,6 +138,6 @@ def _pictures(said: dict[str, Any]) -> "Images | None":
     return images if taken is None else images.take(taken)
 
 
-def words(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
     """The parts of a comma-separated list."""
     return [word.strip() for word in text.split(",") if word.strip()]

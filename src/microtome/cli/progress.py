@@ -19,22 +19,22 @@ def listeners(as_json: bool, quiet: bool) -> Generator[Listeners]:
     """Two functions, for steps and for events. Bars go to stderr, and only when it is a terminal."""
     if as_json:
         yield (
-            (lambda step: _line({"event": "step", **asdict(step)})),
-            (lambda event: _line({"event": event.kind, **asdict(event)})),
+            (lambda step: _print_json({"event": "step", **asdict(step)})),
+            (lambda event: _print_json({"event": event.kind, **asdict(event)})),
         )
         return
     if quiet or not sys.stderr.isatty():
-        yield (lambda step: None), (_plain if not quiet else lambda event: None)
+        yield (lambda step: None), (_print_event if not quiet else lambda event: None)
         return
-    with _bar() as both:
+    with _progress_bar() as both:
         yield both
 
 
-def _line(said: dict[str, Any]) -> None:
+def _print_json(said: dict[str, Any]) -> None:
     print(json.dumps(said, ensure_ascii=False, default=str), flush=True)
 
 
-def _plain(event: "Event") -> None:
+def _print_event(event: "Event") -> None:
     if event.kind == "failed":  # told once, at the end and on stderr
         return
     where = f"{event.specimen}: " if event.specimen else ""
@@ -43,7 +43,7 @@ def _plain(event: "Event") -> None:
 
 
 @contextmanager
-def _bar() -> Generator[Listeners]:
+def _progress_bar() -> Generator[Listeners]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

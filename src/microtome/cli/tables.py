@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from microtome.specimen import Specimen
 
 
-SHORT = {
+SHORT_UNITS = {
     "own head, top-1 (share)": "own head",
     "best probe (share)": "probe",
     "localisation lift (share)": "lift",
@@ -27,24 +27,24 @@ SHORT = {
 }
 
 
-def comparison(finding: "Finding") -> str:
+def comparison_table(finding: "Finding") -> str:
     """The comparison as a table, best rank first, followed by the recommendation."""
     table = Table(title="Comparison", title_justify="left")
     table.add_column("rank", justify="right")
     table.add_column("specimen", overflow="fold", min_width=14)
     table.add_column("family")
     for name in finding["table"].criterion.values:
-        table.add_column(SHORT.get(str(name), str(name)), justify="right", overflow="fold")
+        table.add_column(SHORT_UNITS.get(str(name), str(name)), justify="right", overflow="fold")
     ranks = finding["rank"].values
     order = np.argsort(np.nan_to_num(ranks, nan=np.inf), kind="stable")
     for one in order:
         values = [
-            _number(str(name), value)
+            _format_criterion(str(name), value)
             for name, value in zip(finding["table"].criterion.values, finding["table"].values[one], strict=True)
         ]
         rank = "–" if np.isnan(ranks[one]) else f"{ranks[one]:.0f}"
         table.add_row(rank, str(finding["rank"].specimen.values[one]), str(finding["family"].values[one]), *values)
-    return _drawn(table) + "\n" + finding.headline
+    return _render_table(table) + "\n" + finding.headline
 
 
 def layer_table(specimen: "Specimen", pattern: str, every: bool) -> str:
@@ -60,13 +60,13 @@ def layer_table(specimen: "Specimen", pattern: str, every: bool) -> str:
                 layer.name, layer.kind, layer.module, "×".join(map(str, layer.shape)), layer.layout, f"{layer.parameters:,}"
             )
             shown += 1
-    said = [_drawn(table), f"{shown} of {len(specimen.layers)} layers."]
+    said = [_render_table(table), f"{shown} of {len(specimen.layers)} layers."]
     for alias in ("shallow", "middle", "deep", "last3"):
         said.append(f"{alias:>8}: {', '.join(specimen.find(alias))}")
     return "\n".join([*said, *(f"Note: {note}" for note in specimen.notes)])
 
 
-def _number(criterion: str, value: float) -> str:
+def _format_criterion(criterion: str, value: float) -> str:
     if np.isnan(value):
         return "–"
     if "(share)" in criterion:
@@ -74,7 +74,7 @@ def _number(criterion: str, value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _drawn(table: Table) -> str:
+def _render_table(table: Table) -> str:
     width = max(shutil.get_terminal_size((160, 24)).columns, 80)
     console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
     console.print(table)

@@ -5,20 +5,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from microtome.cli.tables import comparison
+from microtome.cli.tables import comparison_table
 
 if TYPE_CHECKING:
     from microtome.images import Images
     from microtome.runner import Outcome
 
 
-def tell(outcome: "Outcome", images: "Images | None", wanted: bool, as_json: bool, quiet: bool, seconds: float) -> int:
+def report_outcome(
+    outcome: "Outcome", images: "Images | None", wanted: bool, as_json: bool, quiet: bool, seconds: float
+) -> int:
     """Say how the run ended and return its exit code: 0, or 1 when anything failed."""
     page = None
     if wanted and outcome.findings:
-        from microtome.report.html import report
+        from microtome.report.html import write_report
 
-        page = report(outcome.root)
+        page = write_report(outcome.root)
     code = 1 if outcome.failed else 0
     if as_json:
         said = {"event": "end", "out": str(outcome.root), "report": str(page) if page else None, "failed": outcome.failed,
@@ -27,7 +29,7 @@ def tell(outcome: "Outcome", images: "Images | None", wanted: bool, as_json: boo
         return code
     for finding in outcome.of("compare"):
         if len(finding.origin["specimens"]) > 1:
-            click.echo("\n" + comparison(finding))
+            click.echo("\n" + comparison_table(finding))
     if images is not None and images.skipped:
         click.echo(
             f"\n{len(images.skipped)} files were not used; the first: {images.skipped[0].path}: {images.skipped[0].reason}"

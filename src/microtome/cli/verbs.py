@@ -1,5 +1,6 @@
 """The verbs: analyze, one for each analysis, and those that read or show what is there."""
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ import click
 from microtome import catalog
 from microtome._version import __version__
 from microtome.cli import arguments
-from microtome.cli.auditing import extended
-from microtome.cli.editing import edit
-from microtome.cli.measuring import measured, rerun, words
+from microtome.cli.editing import edit_command
+from microtome.cli.key_table import table
+from microtome.cli.measuring import measure, rerun, split_list
 from microtome.errors import UnknownName, UsageError, did_you_mean
 
-QUESTIONS = {"choose": "Choose", "understand": "Understand", "slim": "Slim", "repair": "Repair"}
+QUESTION_TITLES = {"choose": "Choose", "understand": "Understand", "slim": "Slim", "repair": "Repair"}
 
 
 class Verbs(click.Group):
@@ -28,7 +29,7 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        measured = set(catalog.entries())
+        measured = set(catalog.analysis_entries())
         for title, names in (
             ("Verbs", [name for name in self.commands if name not in measured]),
             ("Analyses, each a verb: microtome NAME SPECIMEN [IMAGES]", [name for name in self.commands if name in measured]),
@@ -37,7 +38,7 @@ class Verbs(click.Group):
                 formatter.write_dl([(name, self.commands[name].get_short_help_str(90)) for name in names])
 
 
-def group() -> click.Group:
+def build_group() -> click.Group:
     """The whole command line."""
     root = Verbs(
         "microtome",
@@ -46,11 +47,11 @@ def group() -> click.Group:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     click.version_option(__version__, prog_name="microtome")(root)
-    for command in (analyze, demo, report, view, list_, layers, edit(), compare, rerun, train, doctor):
+    for command in (analyze, demo, report, view, list_, layers, edit_command(), compare, table, rerun, train, doctor):
         root.add_command(command)
-    for name, entry in catalog.entries().items():
+    for name, entry in catalog.analysis_entries().items():
         if entry.kind != "Collation":
-            root.add_command(extended(_verb(name, entry)) if name == "audit" else _verb(name, entry))
+            root.add_command(_extend(_analysis_command(name, entry), entry.command))
     return root
 
 
@@ -64,13 +65,13 @@ def group() -> click.Group:
 )
 @click.option("--config", help="TOML file with one table of options for each analysis.")
 @click.option("--report/--no-report", "wanted", default=True, help="Write DIR/report.html at the end.")
-@arguments.shared
+@arguments.measuring_options
 def analyze(specimens: Sequence[str], images: str | None, only: str, skip: str, pairs: Sequence[str], config: str | None,
             wanted: bool, **said: Any) -> int:  # fmt: skip
     """Measure everything that fits on every specimen, compare them, and write the report."""
-    names, where = arguments.parted(specimens, images)
-    settings = arguments.settings(pairs, config)
-    return measured(names, where, words(only), words(skip), settings, wanted, said)
+    names, where = arguments.split_words(specimens, images)
+    settings = arguments.parse_settings(pairs, config)
+    return measure(names, where, split_list(only), split_list(skip), settings, wanted, said)
 
 
 @click.command()
@@ -85,7 +86,7 @@ def demo(out: str, count: int) -> int:
     left |= dict.fromkeys(("labels", "masks", "boxes"), "auto") | dict.fromkeys(("as_json", "quiet"), False) | {"weights": ()}
     said = left | given
     names = [f"microtome:{name}" for name in networks.NAMES if name.startswith("mini_")]
-    return measured(names, f"scenes:{count},seed=2026", [], [], {}, True, said)
+    return measure(names, f"scenes:{count},seed=2026", [], [], {}, True, said)
 
 
 @click.command()
@@ -94,7 +95,7 @@ def demo(out: str, count: int) -> int:
 @click.option("--title", help="The title on the page.")
 def report(folder: str, out: str | None, title: str | None) -> None:
     """Write one self-contained HTML file from a folder of findings."""
-    from microtome.report.html import report as write
+    from microtome.report.html import write_report as write
 
     click.echo(f"Report: {write(folder, out, title)}")
 
@@ -113,8 +114,8 @@ def view(folder: str, port: int, browser: bool) -> None:
 @click.command(name="list")
 def list_() -> None:
     """Every analysis: its name, the question it helps with, what it needs, what it tells; and every edit."""
-    entries = catalog.entries().values()
-    for question, title in QUESTIONS.items():
+    entries = catalog.analysis_entries().values()
+    for question, title in QUESTION_TITLES.items():
         click.echo(click.style(title, bold=True))
         chosen = [entry for entry in entries if entry.question == question]
         for entry in chosen:
@@ -122,8 +123,10 @@ def list_() -> None:
         if not chosen:
             click.echo("  (no analysis of its own yet; panels of other analyses answer here)")
     click.echo(click.style("Edits: microtome edit SPECIMEN EDIT… --out FILE", bold=True))
-    for entry in catalog.edits().values():
+    for entry in catalog.edit_entries().values():
         click.echo(f"  {entry.name:<20} {entry.summary}")
+    for plugin in catalog.unusable_plugins():
+        click.echo(plugin.text)
 
 
 @click.command()
@@ -134,7 +137,7 @@ def list_() -> None:
 def layers(specimen: str, pattern: str, weights: str, every: bool) -> None:
     """The layers of a specimen in execution order, with shapes; PATTERN is a name, a glob or an alias such as blocks."""
     said = {"weights": [weights], "seed": 0, "recipe": ()}
-    (opened,) = [one() for one in arguments.openers([specimen], said)]
+    (opened,) = [one() for one in arguments.specimen_openers([specimen], said)]
     from microtome.cli.tables import layer_table
 
     click.echo(layer_table(opened, pattern, every))
@@ -146,7 +149,7 @@ def layers(specimen: str, pattern: str, weights: str, every: bool) -> None:
 def compare(folder: str, pairs: Sequence[str]) -> None:
     """Compare the specimens that a folder of findings holds, again."""
     from microtome.analysis import Collation, build
-    from microtome.cli.tables import comparison
+    from microtome.cli.tables import comparison_table
     from microtome.finding import Finding
     from microtome.store import Store
 
@@ -154,9 +157,9 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
         raise UsageError(
             f"{folder} is not a folder of findings. Measure first: microtome analyze SPECIMEN… IMAGES --out {folder}"
         )
-    store = Store.opened(folder)
+    store = Store.create(folder)
     findings = [Finding.load(one) for one in store.current()]
-    analysis = build(catalog.entry("compare").load(), arguments.settings(pairs, None).get("compare", {}))
+    analysis = build(catalog.analysis_entry("compare").load(), arguments.parse_settings(pairs, None).get("compare", {}))
     assert isinstance(analysis, Collation)
     finding = analysis.of([one for one in findings if one.specimen])
     place = str(store.save(finding).relative_to(store.root))
@@ -165,7 +168,7 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
     store.write_run(
         run | {"findings": [*kept, place]} if run else {"findings": [str(f.relative_to(store.root)) for f in store.current()]}
     )
-    click.echo(comparison(finding))
+    click.echo(comparison_table(finding))
 
 
 @click.command()
@@ -189,25 +192,31 @@ def train(network: str, out: str, epochs: int | None, count: int | None, threads
 @click.command()
 def doctor() -> None:
     """What is installed, which devices there are, what works here and what does not."""
-    from microtome.cli.doctor import diagnosis
+    from microtome.cli.doctor import diagnosis_lines
 
-    for line in diagnosis():
+    for line in diagnosis_lines():
         click.echo(line)
 
 
-def _verb(name: str, entry: catalog.Entry) -> click.Command:
+def _extend(command: click.Command, place: str) -> click.Command:
+    """The command as the function at `place` ("module:function") changes it; unchanged where there is none."""
+    if not place:
+        return command
+    module, _, function = place.partition(":")
+    return getattr(importlib.import_module(module), function)(command)
+
+
+def _analysis_command(name: str, entry: catalog.Entry) -> click.Command:
     """The command of one analysis, made from its catalog entry."""
 
     def run(specimen: str, images: str | None, wanted: bool, **said: Any) -> int:
         own = {one.name: said.pop(f"own_{one.name}") for one in entry.options}
         told = {key: value for key, value in own.items() if value is not None}
-        if name == "cost" and "batch" in told:
-            told["batch"] = int(told["batch"])
-        return measured([specimen], images, [name], [], {name: told}, wanted, said)
+        return measure([specimen], images, [name], [], {name: told}, wanted, said)
 
     command = click.command(
         name=name, short_help=entry.summary, help=f"{entry.summary}\n\n{entry.body}\n\nSource: {entry.source}"
-    )(arguments.shared(run))
+    )(arguments.measuring_options(run))
     command.params.insert(0, click.Argument(["images"], required=False, metavar="[IMAGES]"))
     command.params.insert(0, click.Argument(["specimen"]))
     command.params.append(
@@ -217,11 +226,13 @@ def _verb(name: str, entry: catalog.Entry) -> click.Command:
     for one in entry.options:
         flag = f"--{one.name.replace('_', '-')}"
         flag = f"--{name}-{one.name}" if flag in taken else flag
-        command.params.append(click.Option([flag, f"own_{one.name}"], default=None, help=_help(one), type=_type(one)))
+        command.params.append(
+            click.Option([flag, f"own_{one.name}"], default=None, help=_option_help(one), type=_option_type(one))
+        )
     return command
 
 
-def _help(one: catalog.OptionCard) -> str:
+def _option_help(one: catalog.OptionCard) -> str:
     shown = ",".join(map(str, one.default)) if isinstance(one.default, tuple | list) else str(one.default)
     reach = (
         ""
@@ -231,7 +242,7 @@ def _help(one: catalog.OptionCard) -> str:
     return f"{one.help}  [default: {shown or 'none'}{reach}]"
 
 
-def _type(one: catalog.OptionCard) -> click.ParamType[Any] | None:
+def _option_type(one: catalog.OptionCard) -> click.ParamType[Any] | None:
     if one.choices and not one.type.startswith("tuple"):
         return click.Choice(one.choices)
     return {"int": click.INT, "float": click.FLOAT, "bool": click.BOOL}.get(one.type)

@@ -1,4 +1,4 @@
-"""Gives dilated convolutions other rates, with the padding that keeps their maps as large as they were; the weights stay.
+"""Sets the rates of dilated convolutions to fit the map; weights and shapes stay.
 
 Without `rates` they are set by the size of the map: parallel branches (atrous spatial pyramid pooling) share the largest rate whose
 outermost tap reaches the border from the middle of the map, r_max · (1/n, 2/n, …, 1) with r_max = floor((M - 1) / 2) for 3 x 3; other
@@ -18,9 +18,9 @@ from typing import cast, final
 from torch import nn
 
 from microtome.edit import Edit, Preservation, option
-from microtome.instruments.dilated.branches import Pyramid, pyramids, suggested
-from microtome.instruments.dilated.convolutions import Dilated, dilated, resized
-from microtome.networks.padded import repadded
+from microtome.instruments.dilated.branches import BranchGroup, branch_groups, suggested_rates
+from microtome.instruments.dilated.convolutions import DilatedConv, dilated_convolutions, with_image_size
+from microtome.networks.padded import set_padding
 from microtome.prose import name_list
 from microtome.specimen import Specimen
 
@@ -35,53 +35,53 @@ class AtrousRates(Edit):
         (), "the dilated convolutions, or layers that hold them: names, globs or aliases; all by default"
     )
     rates: tuple[int, ...] = option((), "the rates, in the order in which the branches run; by the size of the map by default")
-    size: int = option(0, "side of the picture for which rates are set, in px; 0: the network's own", low=0, high=8192)
+    size: int = option(0, "side of the image for which rates are set, px; 0: the network's own", low=0, high=8192)
 
     def refusal(self, specimen: Specimen) -> str:
-        found = dilated(specimen)
+        found = dilated_convolutions(specimen)
         if not found:
             return "none of its convolutions is dilated"
-        chosen = self._chosen(specimen, found)
+        chosen = self._target_convolutions(specimen, found)
         if not chosen:
             return f"no dilated convolution among {', '.join(self.at)}; there are {name_list([one.path for one in found])}"
         if any(rate < 1 for rate in self.rates):
             return f"rates are {', '.join(map(str, self.rates))}; a rate is 1 or more"
-        wanted = self._wanted(specimen, chosen)
+        wanted = self._new_rates(specimen, chosen)
         if isinstance(wanted, str):
             return wanted
         for one in chosen:
-            if reason := _stuck(one, one.scaled(wanted[one.path])):
+            if reason := _no_padding_reason(one, one.scaled_rates(wanted[one.path])):
                 return reason
-        if all(one.scaled(wanted[one.path]) == one.rate for one in chosen):
+        if all(one.scaled_rates(wanted[one.path]) == one.rate for one in chosen):
             kept = name_list(list(dict.fromkeys(str(one.main) for one in chosen)))
             return f"its rates are what they would be set to ({kept}); name others: rates=…"
         return ""
 
     def with_choices(self, specimen: Specimen) -> "AtrousRates":
-        chosen = self._chosen(specimen, dilated(specimen))
-        wanted = self._wanted(specimen, chosen)
+        chosen = self._target_convolutions(specimen, dilated_convolutions(specimen))
+        wanted = self._new_rates(specimen, chosen)
         assert not isinstance(wanted, str)  # `unfit` has refused before
-        changed = [one for one in chosen if one.scaled(wanted[one.path]) != one.rate]
+        changed = [one for one in chosen if one.scaled_rates(wanted[one.path]) != one.rate]
         return AtrousRates(at=tuple(one.path for one in changed), rates=tuple(wanted[one.path] for one in changed), size=0)
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
-        chosen = self._chosen(specimen, dilated(specimen))
-        wanted = self._wanted(specimen, chosen)
+        chosen = self._target_convolutions(specimen, dilated_convolutions(specimen))
+        wanted = self._new_rates(specimen, chosen)
         assert not isinstance(wanted, str)  # `unfit` has refused before
         told: list[str] = []
         for one in chosen:
             conv = cast(nn.Conv2d, net.get_submodule(one.path))
-            rate = one.scaled(wanted[one.path])
-            padding = _padding(one, rate)
+            rate = one.scaled_rates(wanted[one.path])
+            padding = _same_padding(one, rate)
             conv.dilation = rate
-            repadded(conv, padding)
-            told.append(f"{one.path} {_by(one.rate)} to {_by(rate)}")
+            set_padding(conv, padding)
+            told.append(f"{one.path} {_rate_text(one.rate)} to {_rate_text(rate)}")
         return f"set the rates of {len(told)} convolutions ({name_list(told, 6)})"
 
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation("no", "the weights stay, but read other cells, except in branches whose rate stays")
 
-    def _chosen(self, specimen: Specimen, found: list[Dilated]) -> list[Dilated]:
+    def _target_convolutions(self, specimen: Specimen, found: list[DilatedConv]) -> list[DilatedConv]:
         """The first call of each dilated convolution that is named, in execution order."""
         first = {one.path: one for one in reversed(found)}
         calls = [one for one in found if first[one.path] is one]
@@ -90,36 +90,40 @@ class AtrousRates(Edit):
         named = {specimen.layer(name).path for name in specimen.find(self.at)}
         return [one for one in calls if any(one.path == path or one.path.startswith(f"{path}.") for path in named)]
 
-    def _wanted(self, specimen: Specimen, chosen: list[Dilated]) -> dict[str, int] | str:
+    def _new_rates(self, specimen: Specimen, chosen: list[DilatedConv]) -> dict[str, int] | str:
         """Path -> main rate, or why the rates given do not fit."""
         if not self.rates:
-            sized = resized(specimen, self.size, self.name())
-            found = dilated(sized)
-            rates = suggested(found, pyramids(sized, found))
+            sized = with_image_size(specimen, self.size, self.name())
+            found = dilated_convolutions(sized)
+            rates = suggested_rates(found, branch_groups(sized, found))
             return {one.path: rates[one.name] for one in chosen}
         count = len(self.rates)
         if count in (1, len(chosen)):
             return dict(zip([one.path for one in chosen], self.rates * (len(chosen) if count == 1 else 1), strict=True))
-        groups = [group for group in pyramids(specimen, chosen) if len(group.members) == count]
-        return _by_group(groups, self.rates) if _all_in(groups, chosen) else _misfit(specimen, chosen, self.rates)
+        groups = [group for group in branch_groups(specimen, chosen) if len(group.members) == count]
+        return (
+            _rates_by_group(groups, self.rates)
+            if _all_grouped(groups, chosen)
+            else _misfit_reason(specimen, chosen, self.rates)
+        )
 
 
-def _all_in(groups: list[Pyramid], chosen: list[Dilated]) -> bool:
+def _all_grouped(groups: list[BranchGroup], chosen: list[DilatedConv]) -> bool:
     return sum(len(group.members) for group in groups) == len(chosen)
 
 
-def _by_group(groups: list[Pyramid], rates: tuple[int, ...]) -> dict[str, int]:
+def _rates_by_group(groups: list[BranchGroup], rates: tuple[int, ...]) -> dict[str, int]:
     return {one.path: rate for group in groups for one, rate in zip(group.members, rates, strict=True)}
 
 
-def _misfit(specimen: Specimen, chosen: list[Dilated], rates: tuple[int, ...]) -> str:
-    groups = pyramids(specimen, chosen)
+def _misfit_reason(specimen: Specimen, chosen: list[DilatedConv], rates: tuple[int, ...]) -> str:
+    groups = branch_groups(specimen, chosen)
     near = f"; name one group of branches, as at={groups[0].title}" if groups and len(groups[0].members) == len(rates) else ""
     paths = name_list([one.path for one in chosen])
     return f"{len(rates)} rates for {len(chosen)} convolutions ({paths}): give one for each, or one for all{near}"
 
 
-def _padding(one: Dilated, rate: tuple[int, int]) -> tuple[int, int] | None:
+def _same_padding(one: DilatedConv, rate: tuple[int, int]) -> tuple[int, int] | None:
     """The padding (rows, cols) with which `rate` gives a map of the same size; None where the module pads by itself."""
     conv = cast(nn.Conv2d, one.call.module)
     if isinstance(conv.padding, str) or tuple(conv.padding) != one.before:
@@ -128,22 +132,24 @@ def _padding(one: Dilated, rate: tuple[int, int]) -> tuple[int, int] | None:
     return conv.padding[0] + more[0] // 2, conv.padding[1] + more[1] // 2
 
 
-def _stuck(one: Dilated, rate: tuple[int, int]) -> str:
+def _no_padding_reason(one: DilatedConv, rate: tuple[int, int]) -> str:
     """Why no padding keeps the map of a convolution as large as it is, or an empty text."""
     conv = cast(nn.Conv2d, one.call.module)
     if conv.padding == "valid":
         return f"{one.path} does not pad (padding='valid'), so another rate gives a map of another size"
     if one.before is None:
         return f"how {one.path} pads its input is not known, so its map could not be kept as large as it is"
-    padding = _padding(one, rate)
+    padding = _same_padding(one, rate)
     if padding is None:
         return ""
     if min(padding) < 0:
-        return f"{one.path} pads too little for rate {_by(rate)}: its map would grow; give {_by(one.rate)} or more"
+        return (
+            f"{one.path} pads too little for rate {_rate_text(rate)}: its map would grow; give {_rate_text(one.rate)} or more"
+        )
     if any((k - 1) * (new - old) % 2 for k, new, old in zip(one.kernel, rate, one.rate, strict=True)):
-        return f"{one.path} has an even kernel, whose map cannot be kept as large by equal padding on both sides at rate {_by(rate)}"
+        return f"{one.path} has an even kernel, whose map cannot be kept as large by equal padding on both sides at rate {_rate_text(rate)}"
     return ""
 
 
-def _by(rate: tuple[int, int]) -> str:
+def _rate_text(rate: tuple[int, int]) -> str:
     return str(rate[0]) if rate[0] == rate[1] else f"{rate[0]} x {rate[1]}"

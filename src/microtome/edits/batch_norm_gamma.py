@@ -1,4 +1,4 @@
-"""Sets the scales γ of batch norms by a policy: moved into the weights that read them, or zero at the end of residual branches.
+"""Moves batch-norm scales into the next weights, or zeroes them at branch ends.
 
 `policy=unit`: where nothing but rectifiers, pools and the like stands between a norm and the weights that read it, each unit's |γ| goes
 into those weights and leaves 1 or -1 behind (β is divided by it, too). The function stays, in training as in evaluation; a γ of 0
@@ -25,8 +25,8 @@ from torch import nn
 from microtome.edit import Edit, Preservation, option
 from microtome.errors import SpecimenError
 from microtome.instruments.norm_roles import norm_roles
-from microtome.instruments.scale_invariance import invariance
-from microtome.instruments.scale_readers import moved, scale_readers
+from microtome.instruments.scale_invariance import scale_invariance
+from microtome.instruments.scale_readers import move_scales, scale_readers
 from microtome.specimen import Specimen
 
 
@@ -45,7 +45,7 @@ class BatchNormGamma(Edit):
         if not norms:
             return "it has no batch norm"
         try:
-            chosen = list(scale_readers(specimen)) if self.policy == "unit" else _ends(specimen)
+            chosen = list(scale_readers(specimen)) if self.policy == "unit" else _branch_end_norms(specimen)
         except SpecimenError as error:
             return str(error)
         if not chosen:
@@ -54,7 +54,7 @@ class BatchNormGamma(Edit):
                 if self.policy == "unit"
                 else "no residual branch ends with a batch norm"
             )
-        values = torch.cat([_scale(specimen.net, path).abs() for path in chosen])
+        values = torch.cat([_norm_scale(specimen.net, path).abs() for path in chosen])
         if self.policy == "unit" and bool(((values == 1) | (values == 0)).all()):
             return f"all {len(values)} scales that could be moved are 1, -1 or 0 already"
         return ""
@@ -62,14 +62,14 @@ class BatchNormGamma(Edit):
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         settings = "decay what is left by microtome.param_groups(net, weight_decay)"
         if self.policy == "zero":
-            ends = _ends(specimen)
+            ends = _branch_end_norms(specimen)
             with torch.no_grad():
                 for path in ends:
                     for parameter in net.get_submodule(path).parameters(recurse=False):
                         parameter.zero_()
             return f"set γ and β of the {len(ends)} norms that end a residual branch to 0; {settings}"
         readers = scale_readers(specimen)
-        count = moved(net, readers)
+        count = move_scales(net, readers)
         norms = sum(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in net.modules())  # pyright: ignore[reportPrivateUsage]
         return f"moved the scales of {count} units of {len(readers)} of {norms} batch norms into the weights that read them; {settings}"
 
@@ -79,12 +79,12 @@ class BatchNormGamma(Edit):
         return Preservation("exactly", "what a unit is multiplied by passes rectifiers and pools as a factor")
 
 
-def _ends(specimen: Specimen) -> list[str]:
+def _branch_end_norms(specimen: Specimen) -> list[str]:
     """The batch norms with a scale that end a residual branch."""
-    told = norm_roles(specimen, invariance(specimen.net, specimen.recipe))
+    told = norm_roles(specimen, scale_invariance(specimen.net, specimen.recipe))
     kind = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
     return [path for path, role in told.items() if role == "branch end" and isinstance(specimen.net.get_submodule(path), kind)]
 
 
-def _scale(net: nn.Module, path: str) -> torch.Tensor:
+def _norm_scale(net: nn.Module, path: str) -> torch.Tensor:
     return net.get_submodule(path).get_parameter("weight").detach().flatten()

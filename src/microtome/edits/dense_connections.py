@@ -1,4 +1,4 @@
-"""Lets every block of a stage read all earlier maps of that stage, as in a DenseNet, without changing what the network computes.
+"""Connects every block to all earlier maps of its stage, preserving the function.
 
 A stage is a chain of blocks on one grid, side by side in one `nn.Sequential`: the residual blocks of a ResNet, the convolutions of a
 VGG between two poolings. Block l of it, which read only x_{l-1}, reads x_0 … x_{l-2} too (x_0, what enters the stage, where it lies on
@@ -78,8 +78,8 @@ class DenseConnections(Edit):
 
     title = "Dense connections"
 
-    way: Literal["concat", "add"] = option("concat", "how earlier maps come in: stacked into the first convolution, or added")
-    stages: tuple[int, ...] = option((), "stages whose blocks are connected, from 1; all by default")
+    way: Literal["concat", "add"] = option("concat", "how earlier maps enter: concatenated at the first convolution, or added")
+    stages: tuple[int, ...] = option((), "stages to connect, counted from 1; all by default")
 
     def refusal(self, specimen: Specimen) -> str:
         every = _chains(specimen)
@@ -93,7 +93,7 @@ class DenseConnections(Edit):
             return (
                 f"stage {missing[0]} has no chain that could be connected; those that have one are {', '.join(map(str, known))}"
             )
-        for chain in self._chosen(specimen):
+        for chain in self._target_chains(specimen):
             closed = [one.begin for place, one in enumerate(chain.members) if chain.sources(place) and not one.reader]
             if self.way == "concat" and closed:
                 where = ".".join(filter(None, (chain.path, closed[0])))
@@ -101,7 +101,7 @@ class DenseConnections(Edit):
         return ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
-        chosen = self._chosen(specimen)
+        chosen = self._target_chains(specimen)
         for path in dict.fromkeys(chain.path for chain in chosen):
             self._connect(net, path, [chain for chain in chosen if chain.path == path])
         blocks = sum(bool(chain.sources(place)) for chain in chosen for place in range(len(chain.members)))
@@ -114,11 +114,11 @@ class DenseConnections(Edit):
             return Preservation("exactly", "what is added starts as zero", 0.0)
         return Preservation("exactly", "the weights that read the new maps start as zero, up to the order of sums")
 
-    def _chosen(self, specimen: Specimen) -> list[_Chain]:
+    def _target_chains(self, specimen: Specimen) -> list[_Chain]:
         return [chain for chain in _chains(specimen) if not self.stages or chain.stage in self.stages]
 
     def _connect(self, net: nn.Module, path: str, chains: list[_Chain]) -> None:
-        """Nothing; the sequence at `path` becomes one that keeps its maps and hands them on."""
+        """Replace the sequence at `path` by one that keeps its maps and hands them on."""
         sequence = net.get_submodule(path)
         assert isinstance(sequence, nn.Sequential)
         shelf, like = Shelf(), next(net.parameters())
@@ -151,7 +151,7 @@ def _chains(specimen: Specimen) -> list[_Chain]:
             continue
         reader = starts.get(block.name, unit.path if unit.entry is not unit.exit else "")
         member = _member(unit, _widenable(reader, unit.entry, calls), block.stage)
-        if before is not None and runs[-1][0] == home and _follows(before, unit):
+        if before is not None and runs[-1][0] == home and _continues(before, unit):
             runs[-1][1].append(member)
         else:
             runs.append((home, [member]))
@@ -168,7 +168,7 @@ def _in_sequence(home: nn.Module | None, unit: Unit, calls: Mapping[str, list[Ca
     return plain and once and len(taken) == len(given) == 1 and len(taken[0]) == len(given[0]) == 4
 
 
-def _follows(before: Unit, unit: Unit) -> bool:
+def _continues(before: Unit, unit: Unit) -> bool:
     """Whether a unit reads just what the one before gives, and both give maps on one grid."""
     return unit.entry.reads == before.exit.gives and unit.exit.outputs[0][2:] == before.exit.outputs[0][2:]
 

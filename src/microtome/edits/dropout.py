@@ -1,4 +1,4 @@
-"""Puts one dropout into each residual branch, after its last norm and right before its last weights, and takes others out of it.
+"""Puts one dropout into each residual branch, after its last norm.
 
 There the variance that dropout adds in training reaches no batch norm of the branch, and the shortcut's stream, which gets no dropout,
 dilutes it. Blocks that end with a norm (post-activation ResNets) have no such place and are refused: whatever dropout goes in there
@@ -17,7 +17,7 @@ from typing import final
 from torch import nn
 
 from microtome.edit import Edit, Preservation, option, replace_module
-from microtome.instruments.dropouts import Site, drops, quieted
+from microtome.instruments.dropouts import DropoutSite, find_dropouts, remove_dropout
 from microtome.specimen import Specimen
 from microtome.specimen.layers import is_weight
 from microtome.specimen.residuals import Residual
@@ -29,8 +29,8 @@ class Dropout(Edit):
 
     title = "Dropout before a branch's last weights"
 
-    p: float = option(0.2, "share that is dropped", low=0.01, high=0.99)
-    stages: tuple[int, ...] = option((), "only in blocks of these stages, counted from 1; all by default")
+    p: float = option(0.2, "dropout probability", low=0.01, high=0.99)
+    stages: tuple[int, ...] = option((), "stages to change, counted from 1; all by default")
 
     def refusal(self, specimen: Specimen) -> str:
         blocks = [block for block in specimen.residuals if not self.stages or block.stage + 1 in self.stages]
@@ -38,19 +38,23 @@ class Dropout(Edit):
             return "it has no residual blocks on maps" + (
                 f" in stages {', '.join(map(str, self.stages))}" if self.stages else ""
             )
-        if not self._chosen(specimen):
+        if not self._target_blocks(specimen):
             return (
                 f"its residual branches end with a norm ({blocks[0].end}), so no place in them is after it and before weights"
             )
-        deaf = [site.said for site in self._called(specimen) if not quieted(copy.deepcopy(specimen.net), site)]
+        deaf = [
+            site.description
+            for site in self._functional_dropouts(specimen)
+            if not remove_dropout(copy.deepcopy(specimen.net), site)
+        ]
         return f"{deaf[0]} cannot be taken out from outside; change its code" if deaf else ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
-        called = self._called(specimen)
+        called = self._functional_dropouts(specimen)
         for site in called:
-            quieted(net, site)
+            remove_dropout(net, site)
         removed = len(called)
-        chosen = self._chosen(specimen)
+        chosen = self._target_blocks(specimen)
         for block in chosen:
             parts = net.get_submodule(block.block).named_modules()
             inside = [path for path, part in parts if isinstance(part, nn.Dropout | nn.Dropout2d)]
@@ -64,13 +68,13 @@ class Dropout(Edit):
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation("exactly", "dropout does nothing in evaluation", 0.0)
 
-    def _called(self, specimen: Specimen) -> list[Site]:
+    def _functional_dropouts(self, specimen: Specimen) -> list[DropoutSite]:
         """The dropouts of those blocks that are called as functions."""
-        blocks = [f"{block.block}." for block in self._chosen(specimen)]
-        sites = drops(specimen.net, specimen.recipe).sites
+        blocks = [f"{block.block}." for block in self._target_blocks(specimen)]
+        sites = find_dropouts(specimen.net, specimen.recipe).sites
         return [site for site in sites if site.form == "function" and f"{site.path}.".startswith(tuple(blocks))]
 
-    def _chosen(self, specimen: Specimen) -> list[Residual]:
+    def _target_blocks(self, specimen: Specimen) -> list[Residual]:
         """The blocks whose branch ends with weights."""
         return [
             block

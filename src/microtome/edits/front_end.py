@@ -1,4 +1,4 @@
-"""Gives the first convolution another kernel and stride, its weights kept where they can be.
+"""Changes kernel size and stride of the first convolution, keeping weights where possible.
 
 `weights=crop` keeps the middle of a larger kernel, or puts zeros around a smaller one; `resample` stretches the kernel to the new
 size (bilinearly) and divides it by what its area grew, so that smooth pictures are answered as before. The padding grows or shrinks
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from microtome.edit import Edit, Preservation, option
-from microtome.networks.padded import repadded
+from microtome.networks.padded import set_padding
 from microtome.specimen import Specimen
 from microtome.specimen.anatomy import first_convolution
 
@@ -29,19 +29,21 @@ class FrontEnd(Edit):
 
     title = "Another front end"
 
-    kernel: int = option(0, "side of the new kernel, in px; 0: as it is", low=0, high=64)
-    stride: int = option(0, "from one cell to the next, in px; 0: as it is", low=0, high=64)
-    weights: Literal["crop", "resample"] = option("crop", "what becomes of the weights: middle kept, or stretched")
+    kernel: int = option(0, "side of the new kernel, px; 0: unchanged", low=0, high=64)
+    stride: int = option(0, "new stride, px; 0: unchanged", low=0, high=64)
+    weights: Literal["crop", "resample"] = option(
+        "crop", "new weights: the middle of the old kernel, or the old kernel resampled"
+    )
 
     def refusal(self, specimen: Specimen) -> str:
         path = first_convolution(specimen)
         if not path:
             return "it has no convolution, so there is no front end of this kind"
-        conv = _conv(specimen.net, path)
+        conv = _convolution_at(specimen.net, path)
         old, step = conv.kernel_size, conv.stride
         if old[0] != old[1] or step[0] != step[1]:
             return f"its first convolution {path} is not square ({old[0]} x {old[1]}, stride {step[0]} x {step[1]})"
-        side, stride = self._wanted(conv)
+        side, stride = self._new_geometry(conv)
         if (side, stride) == (old[0], step[0]):
             return f"{path} is {old[0]} x {old[0]} / {step[0]} already; name another kernel or stride"
         if side % 2 != old[0] % 2:
@@ -53,19 +55,19 @@ class FrontEnd(Edit):
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         path = first_convolution(specimen)
-        conv = _conv(net, path)
+        conv = _convolution_at(net, path)
         old, step = conv.kernel_size[0], conv.stride[0]
-        side, stride = self._wanted(conv)
+        side, stride = self._new_geometry(conv)
         conv.weight = nn.Parameter(self._kernel(conv.weight.detach(), side), conv.weight.requires_grad)
         conv.kernel_size, conv.stride = (side, side), (stride, stride)
         if not isinstance(conv.padding, str):
             more = [(side - old) // 2 * each for each in conv.dilation]
-            repadded(conv, (max(0, conv.padding[0] + more[0]), max(0, conv.padding[1] + more[1])))
+            set_padding(conv, (max(0, conv.padding[0] + more[0]), max(0, conv.padding[1] + more[1])))
         return f"made the first convolution {path} {side} x {side} / {stride}, which was {old} x {old} / {step}"
 
     def preserves(self, specimen: Specimen) -> Preservation:
-        conv = _conv(specimen.net, first_convolution(specimen))
-        side, stride = self._wanted(conv)
+        conv = _convolution_at(specimen.net, first_convolution(specimen))
+        side, stride = self._new_geometry(conv)
         if stride != conv.stride[0]:
             return Preservation("no", "another stride gives another grid")
         if side < conv.kernel_size[0]:
@@ -74,7 +76,7 @@ class FrontEnd(Edit):
             return Preservation("no", "the kernel was resampled")
         return Preservation("exactly", "the new weights around the old kernel are zero, up to rounding")
 
-    def _wanted(self, conv: nn.Conv2d) -> tuple[int, int]:
+    def _new_geometry(self, conv: nn.Conv2d) -> tuple[int, int]:
         """Side and stride of the new kernel."""
         return self.kernel or conv.kernel_size[0], self.stride or conv.stride[0]
 
@@ -86,5 +88,5 @@ class FrontEnd(Edit):
         return pad(weight, (rim, rim, rim, rim)).clone(memory_format=torch.preserve_format)
 
 
-def _conv(net: nn.Module, path: str) -> nn.Conv2d:
+def _convolution_at(net: nn.Module, path: str) -> nn.Conv2d:
     return cast(nn.Conv2d, net.get_submodule(path))

@@ -1,4 +1,4 @@
-"""Adds a Gaussian hill to the logits of every self-attention: near tokens are looked at more, how much and how far is learnt.
+"""Adds a learned Gaussian distance bias to the logits of every self-attention.
 
 A² · exp(-d² / 2σ²), d in patches, with one A and one σ for each layer, shared over heads, beside a learned relative bias where there is
 one. It starts at A = 2 and σ = 5, as in the paper, which changes what the network computes: train afterwards. Neither A nor σ has an
@@ -22,13 +22,13 @@ from typing import Any, Literal, final
 from torch import nn
 
 from microtome.edit import Edit, Preservation, option, replace_module
-from microtome.instruments.attention import attention_paths, tokens_of
+from microtome.instruments.attention import attention_paths, token_grid
 from microtome.networks.attention_bias import BiasedAttention, BiasedTable, GaussianBias
 from microtome.specimen import Specimen
 
 
 @dataclass(frozen=True)
-class _Place:
+class _AttentionSite:
     """A module to wrap: its path, how it takes a bias, its grid, and the tokens before the grid."""
 
     path: str
@@ -43,21 +43,21 @@ class GaussianAttentionBias(Edit):
 
     title = "Gaussian attention bias"
 
-    amplitude: float = option(2.0, "what A starts at", low=0.0, high=100.0)
-    sigma: float = option(5.0, "what σ starts at, in patches", low=0.1, high=1000.0)
-    form: Literal["squared", "plain"] = option("squared", "height of the hill: A² (never a pit), or A itself")
+    amplitude: float = option(2.0, "initial A", low=0.0, high=100.0)
+    sigma: float = option(5.0, "initial σ, patches", low=0.1, high=1000.0)
+    form: Literal["squared", "plain"] = option("squared", "amplitude of the bias: A² (never negative), or A itself")
 
     def refusal(self, specimen: Specimen) -> str:
         if not attention_paths(specimen.net):
             return "it has no attention over positions"
         if getattr(specimen.net, "dynamic_img_size", False):
             return "it takes pictures of any size (dynamic_img_size), and the bias is made for one grid"
-        if not _places(specimen):
+        if not _attention_sites(specimen):
             return "none of its attention modules takes a mask or a relative bias on a grid that is known"
         return ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
-        places = _places(specimen)
+        places = _attention_sites(specimen)
         for place in places:
             module = net.get_submodule(place.path)
             bias = GaussianBias(place.grid, place.prefix, self.amplitude, self.sigma, self.form)
@@ -77,26 +77,26 @@ class GaussianAttentionBias(Edit):
         return Preservation("no", "near tokens are looked at more from the start")
 
 
-def _places(specimen: Specimen) -> list[_Place]:
+def _attention_sites(specimen: Specimen) -> list[_AttentionSite]:
     """Where a bias can be added, in the order modules are registered."""
     calls = specimen.anatomy.found.by_path()
-    found: list[_Place] = []
+    found: list[_AttentionSite] = []
     for path in attention_paths(specimen.net):
         module = specimen.net.get_submodule(path)
         (call, *_) = calls.get(path) or [None]
         if call is None or not call.inputs or len(call.inputs[0]) != 3:
             continue
-        tokens = tokens_of(specimen, path, call.inputs[0][1])
+        tokens = token_grid(specimen, path, call.inputs[0][1])
         if tokens is None:
             continue
         own: Any = getattr(module, "rel_pos", None)
         words = inspect.signature(module.forward).parameters
         if own is not None and hasattr(own, "get_bias"):
             if prod(own.window_size) == prod(tokens.grid):
-                found.append(_Place(f"{path}.rel_pos", "rel_pos", tokens.grid, tokens.prefix))
+                found.append(_AttentionSite(f"{path}.rel_pos", "rel_pos", tokens.grid, tokens.prefix))
         elif "attn_mask" in words and not isinstance(module, nn.MultiheadAttention):
-            found.append(_Place(path, "attn_mask", tokens.grid, tokens.prefix))
+            found.append(_AttentionSite(path, "attn_mask", tokens.grid, tokens.prefix))
         elif "mask" in words and hasattr(module, "window_size"):
-            found.append(_Place(path, "mask", tokens.grid, 0))
+            found.append(_AttentionSite(path, "mask", tokens.grid, 0))
     idle = found and found[-1].prefix > 0 and getattr(specimen.net, "global_pool", "") == "token"
     return found[:-1] if idle else found

@@ -1,4 +1,4 @@
-"""Replaces batch norms by group norms, which need no batch: scales and shifts are kept, statistics are taken from each image.
+"""Replaces batch norms by group norms, keeping scales and shifts.
 
 Each layer gets the number of groups that divides its units and is nearest to `groups` by ratio (ties to fewer groups); 1 is layer
 norm, as many as units instance norm. Several numbers are for as many layers of `at`, in that order; group norms that `at` names get
@@ -27,17 +27,17 @@ class GroupNorm(Edit):
 
     title = "Group norm for batch norm"
 
-    at: tuple[str, ...] = option((), "the norms to replace: names, globs or aliases; by default all batch norms")
+    at: tuple[str, ...] = option((), "norms to replace: names, globs or aliases; all batch norms by default")
     groups: tuple[int, ...] = option(
         (32,),
         "how many groups, or the nearest number that divides the units; several: one for each layer of `at`",
         low=1,
         high=65536,
     )
-    least: int = option(2, "units in a group at least, where a layer has so many", low=1, high=65536)
+    least: int = option(2, "fewest units per group, where a layer has as many", low=1, high=65536)
 
     def refusal(self, specimen: Specimen) -> str:
-        chosen = self._chosen(specimen)
+        chosen = self._target_norms(specimen)
         if not chosen:
             where = f" among {', '.join(self.at)}" if self.at else ""
             return f"there is no batch norm on maps{where} that runs"
@@ -48,21 +48,21 @@ class GroupNorm(Edit):
         return "" if self.groups else "no number of groups is given; groups=32 is the default"
 
     def with_choices(self, specimen: Specimen) -> "GroupNorm":
-        return GroupNorm(at=tuple(self._chosen(specimen)), groups=self.groups, least=self.least) if self.at else self
+        return GroupNorm(at=tuple(self._target_norms(specimen)), groups=self.groups, least=self.least) if self.at else self
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         made: dict[int, int] = {}
         regrouped = 0
-        chosen = self._chosen(specimen)
+        chosen = self._target_norms(specimen)
         wanted = self.groups if len(self.groups) > 1 else self.groups * len(chosen)
         for path, count in zip(chosen, wanted, strict=True):
             old: Any = net.get_submodule(path)
             given = isinstance(old, nn.GroupNorm)
-            groups = nearest(old.num_channels if given else old.num_features, count, self.least)
+            groups = nearest_groups(old.num_channels if given else old.num_features, count, self.least)
             if given:
                 old.num_groups = groups
             else:
-                replace_module(net, path, _replaced(old, groups))
+                replace_module(net, path, _to_group_norm(old, groups))
             regrouped += given
             made[groups] = made.get(groups, 0) + 1
         told = ", ".join(f"{count} of {groups}" for groups, count in sorted(made.items()))
@@ -74,7 +74,7 @@ class GroupNorm(Edit):
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation("no", "statistics come from other values than before, so it has to be trained")
 
-    def _chosen(self, specimen: Specimen) -> list[str]:
+    def _target_norms(self, specimen: Specimen) -> list[str]:
         """The paths of batch norms, and of group norms where they are named, in the order of `at`."""
         names = [name for one in self.at for name in specimen.find(one)] or [layer.name for layer in specimen.layers]
         kinds = (nn.BatchNorm2d, nn.GroupNorm) if self.at else nn.BatchNorm2d
@@ -82,13 +82,13 @@ class GroupNorm(Edit):
         return [path for path in paths if isinstance(specimen.net.get_submodule(path), kinds)]
 
 
-def nearest(units: int, groups: int, least: int) -> int:
+def nearest_groups(units: int, groups: int, least: int) -> int:
     """The divisor of `units` nearest to `groups` by ratio, with at least `least` units in a group where that can be."""
     fitting = [one for one in range(1, units + 1) if units % one == 0 and (units // one >= least or one == 1)]
     return min(fitting, key=lambda one: (abs(log(one / groups)), one))
 
 
-def _replaced(old: nn.BatchNorm2d, groups: int) -> nn.Module:
+def _to_group_norm(old: nn.BatchNorm2d, groups: int) -> nn.Module:
     """A group norm with the scale and shift of the batch norm, and with what else the module did: its dropout and activation."""
     new = nn.GroupNorm(groups, old.num_features, eps=old.eps, affine=old.affine)
     if old.affine:

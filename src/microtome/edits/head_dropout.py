@@ -1,4 +1,4 @@
-"""Moves a head's dropout before the pooling, or puts one there: the same expectation with less noise.
+"""Puts the dropout of a head before its pooling, which lowers its noise.
 
 Behind the mean over positions a dropped unit is gone whole; before it each position is dropped by itself. For features that are not
 negative the variance of the logits is never larger so, and about pi / N of it for N positions with rectified normal features. So the
@@ -17,7 +17,7 @@ from typing import final
 from torch import nn
 
 from microtome.edit import Edit, Preservation, option, replace_module
-from microtome.instruments.dropouts import Site, drops, quieted
+from microtome.instruments.dropouts import DropoutSite, find_dropouts, remove_dropout
 from microtome.specimen import Specimen
 from microtome.specimen.layers import is_weight, kind_of
 from microtome.specimen.tracing import Call
@@ -29,25 +29,25 @@ class HeadDropout(Edit):
 
     title = "Head dropout before pooling"
 
-    p: float = option(0.0, "share that is dropped; 0: that of the dropout which is moved", low=0.0, high=0.99)
+    p: float = option(0.0, "dropout probability; 0: that of the dropout that is moved", low=0.0, high=0.99)
 
     def refusal(self, specimen: Specimen) -> str:
         if specimen.outputs is None:
             return "it gives maps, not one score for each class, so what it pools does not lead to a head"
-        if _pool(specimen) is None:
+        if _last_pooling(specimen) is None:
             return "no module pools its maps to one cell before the head, so there is no place before it"
         found = _dropouts(specimen)
         if not self.p and not found:
             return "it has no dropout with p above 0 between pooling and head; p=0.2 puts one before the pooling"
-        deaf = [site.said for site in found if not quieted(copy.deepcopy(specimen.net), site)]
+        deaf = [site.description for site in found if not remove_dropout(copy.deepcopy(specimen.net), site)]
         return f"{deaf[0]} cannot be taken out from outside; change its code" if deaf else ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
-        pool = _pool(specimen)
+        pool = _last_pooling(specimen)
         assert pool is not None  # `unfit` has refused before
         moved = _dropouts(specimen)
         p = self.p or moved[0].p
-        gone = [quieted(net, site) for site in moved]
+        gone = [remove_dropout(net, site) for site in moved]
         replace_module(net, pool.path, nn.Sequential(nn.Dropout(p), net.get_submodule(pool.path)))
         took = f" in place of {', '.join(gone)}" if gone else ""
         return f"put dropout (p = {p:g}) before {pool.path}{took}"
@@ -58,10 +58,12 @@ class HeadDropout(Edit):
         )
 
 
-def _pool(specimen: Specimen) -> Call | None:
+def _last_pooling(specimen: Specimen) -> Call | None:
     """The last call that makes one cell of a map without weights; the outermost module of those."""
     found = [
-        call for call in specimen.anatomy.found.calls if kind_of(call.module) == "pool" and _pools(call) and call.index == 0
+        call
+        for call in specimen.anatomy.found.calls
+        if kind_of(call.module) == "pool" and _is_pooling(call) and call.index == 0
     ]
     last = specimen.anatomy.found.by_path().get(specimen.head or "", [])
     found = [call for call in found if not last or call.begun < last[0].begun]
@@ -72,7 +74,7 @@ def _pool(specimen: Specimen) -> Call | None:
     return min(around, key=lambda call: len(call.path))
 
 
-def _pools(call: Call) -> bool:
+def _is_pooling(call: Call) -> bool:
     if not call.inputs or len(call.outputs) != 1 or len(call.inputs[0]) != 4:
         return False
     given = call.outputs[0]
@@ -80,12 +82,12 @@ def _pools(call: Call) -> bool:
     return cells > 1 and given[:2] == call.inputs[0][:2] and all(side == 1 for side in given[2:])
 
 
-def _dropouts(specimen: Specimen) -> list[Site]:
+def _dropouts(specimen: Specimen) -> list[DropoutSite]:
     """The dropouts behind the pooling, up to the next weights."""
-    pool = _pool(specimen)
+    pool = _last_pooling(specimen)
     if pool is None:
         return []
-    told = drops(specimen.net, specimen.recipe)
+    told = find_dropouts(specimen.net, specimen.recipe)
     start = told.begun.get(pool.path, 0)
     weights = [begun for path, begun in told.begun.items() if begun > start and is_weight(specimen.net.get_submodule(path))]
     return [site for site in told.sites if site.form != "attention" and start < site.begun <= min(weights, default=site.begun)]

@@ -1,4 +1,4 @@
-"""Pads the kernels of strided layers with zeros until their stride divides them, so that every pixel can be read equally often.
+"""Pads kernels of strided layers with zeros until their stride divides them.
 
 A 3 x 3 kernel at stride 2 becomes 4 x 4, 7 x 7 becomes 8 x 8, and the 1 x 1 of a strided shortcut 2 x 2: zeros at the bottom and the
 right. The answers stay as they are: zeros read nothing. So do the weak pixels (`dead_pixels`) until the network is trained on and
@@ -22,7 +22,7 @@ from torch import nn
 from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.networks.padded import PaddedConv2d, PaddedMaxPool2d
 from microtome.numerics.receptive.evenness import even_kernel
-from microtome.numerics.receptive.positions import two
+from microtome.numerics.receptive.positions import as_pair
 from microtome.specimen import Specimen
 
 
@@ -32,25 +32,25 @@ class KernelPadding(Edit):
 
     title = "Kernel padding"
 
-    at: tuple[str, ...] = option((), "the convolutions and pools to pad: names, globs or aliases; all by default")
+    at: tuple[str, ...] = option((), "convolutions and pools to pad: names, globs or aliases; all by default")
     pools: bool = option(False, "enlarge max pools as well, which changes the function")
 
     def refusal(self, specimen: Specimen) -> str:
-        if self._chosen(specimen):
+        if self._target_modules(specimen):
             return ""
-        pools = not self.pools and any(isinstance(part, nn.MaxPool2d) and _uneven(part) for part in specimen.net.modules())
+        pools = not self.pools and any(isinstance(part, nn.MaxPool2d) and _is_uneven(part) for part in specimen.net.modules())
         more = " (its max pools do: pools=true enlarges them, which changes the function)" if pools else ""
         where = f" among {', '.join(self.at)}" if self.at else ""
         return f"no convolution{where} reads its pixels unevenly: the stride of each divides its kernel{more}"
 
     def with_choices(self, specimen: Specimen) -> "KernelPadding":
-        return KernelPadding(at=tuple(self._chosen(specimen)), pools=self.pools) if self.at else self
+        return KernelPadding(at=tuple(self._target_modules(specimen)), pools=self.pools) if self.at else self
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         grown: dict[str, int] = {}
-        for path in self._chosen(specimen):
+        for path in self._target_modules(specimen):
             module = net.get_submodule(path)
-            kernel, stride = two(module.kernel_size), two(module.stride)
+            kernel, stride = as_pair(module.kernel_size), as_pair(module.stride)
             larger = even_kernel(kernel[0], stride[0]), even_kernel(kernel[1], stride[1])
             if isinstance(module, nn.Conv2d):
                 replace_module(net, path, PaddedConv2d.of(module, larger))
@@ -62,23 +62,25 @@ class KernelPadding(Edit):
         return f"padded {sum(grown.values())} kernels ({', '.join(f'{count} of {words}' for words, count in grown.items())})"
 
     def preserves(self, specimen: Specimen) -> Preservation:
-        if any(isinstance(specimen.net.get_submodule(path), nn.MaxPool2d) for path in self._chosen(specimen)):
+        if any(isinstance(specimen.net.get_submodule(path), nn.MaxPool2d) for path in self._target_modules(specimen)):
             return Preservation("no", "the maximum over a larger window is another one")
         return Preservation("exactly", "zeros at the end of a kernel read nothing, and the input is padded to match", 1e-4)
 
-    def _chosen(self, specimen: Specimen) -> list[str]:
+    def _target_modules(self, specimen: Specimen) -> list[str]:
         """Paths of the modules that are padded, in execution order."""
         names = specimen.find(self.at) if self.at else [layer.name for layer in specimen.layers]
         paths = dict.fromkeys(specimen.layer(name).path for name in names)
-        return [path for path in paths if _fits(specimen.net.get_submodule(path), self.pools)]
+        return [path for path in paths if _is_paddable(specimen.net.get_submodule(path), self.pools)]
 
 
-def _uneven(module: nn.Module) -> bool:
-    kernel, stride = two(module.kernel_size), two(module.stride)
+def _is_uneven(module: nn.Module) -> bool:
+    kernel, stride = as_pair(module.kernel_size), as_pair(module.stride)
     return any(k % s for k, s in zip(kernel, stride, strict=True))
 
 
-def _fits(module: nn.Module, pools: bool) -> bool:
+def _is_paddable(module: nn.Module, pools: bool) -> bool:
     if pools and type(module) is nn.MaxPool2d:
-        return _uneven(module) and two(module.dilation) == (1, 1) and not module.ceil_mode
-    return type(module) is nn.Conv2d and _uneven(module) and module.dilation == (1, 1) and not isinstance(module.padding, str)
+        return _is_uneven(module) and as_pair(module.dilation) == (1, 1) and not module.ceil_mode
+    return (
+        type(module) is nn.Conv2d and _is_uneven(module) and module.dilation == (1, 1) and not isinstance(module.padding, str)
+    )

@@ -1,4 +1,4 @@
-"""Gives the patch embedding of a transformer a layer norm, so that positions are not drowned by contrast.
+"""Adds a layer norm to the patch embedding, for invariance to contrast.
 
 `reading=tokens`: the projected patches are normalised before positions are added, z = LN(x E) + positions. The projection loses its bias,
 for with a bias the answer depends on the scale of the input as it did before; the norm's own shift takes its place. Then the network
@@ -32,7 +32,7 @@ class Prelayernorm(Edit):
 
     title = "Layer norm before the positions"
 
-    reading: Literal["tokens", "pixels"] = option("tokens", "what is normalised: projected patches, or their raw pixels")
+    reading: Literal["tokens", "pixels"] = option("tokens", "input of the norm: projected patches, or raw pixels")
     bias: bool = option(False, "keep the projection's bias, which spoils the invariance of reading=tokens")
 
     def refusal(self, specimen: Specimen) -> str:

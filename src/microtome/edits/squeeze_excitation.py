@@ -28,7 +28,7 @@ from torch import nn
 from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.networks.gates import SqueezeExciteGate
 from microtome.specimen import Specimen
-from microtome.specimen.families import gated
+from microtome.specimen.families import gate_paths
 from microtome.specimen.residuals import Residual
 
 BIAS = 6.0  # sigmoid(6) = 0.9975
@@ -56,9 +56,9 @@ class SqueezeExcitation(Edit):
                 "it has no residual blocks on maps (no block adds a shortcut to a branch of convolutions); gates stand beside "
                 "a shortcut, as in timm:resnet50 or torchvision:resnet18"
             )
-        chosen = self._chosen(specimen)
+        chosen = self._target_blocks(specimen)
         inside = [
-            block.block for path in gated(specimen.anatomy.found) for block in chosen if path.startswith(f"{block.block}.")
+            block.block for path in gate_paths(specimen.anatomy.found) for block in chosen if path.startswith(f"{block.block}.")
         ]
         if inside:
             return f"{len(set(inside))} of these blocks have channel gates already (first: {inside[0]})"
@@ -70,7 +70,7 @@ class SqueezeExcitation(Edit):
         if self.start == "bias" and self.excitation != "sigmoid":
             return "start=bias is for sigmoid gates, which no other start opens with the paper's own formula; take start=open"
         if self.position == "identity":
-            hidden = [b.block for b in chosen if b.shortcut is None and not _has_place(specimen, b)]
+            hidden = [b.block for b in chosen if b.shortcut is None and not _has_empty_downsample(specimen, b)]
             if hidden:
                 return f"the shortcut of {hidden[0]} has no place of its own where a gate could stand (an unused `downsample`)"
         if self.position == "inside" and any(block.spatial is None for block in chosen):
@@ -78,9 +78,9 @@ class SqueezeExcitation(Edit):
         return ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
-        chosen = self._chosen(specimen)
+        chosen = self._target_blocks(specimen)
         for block in chosen:
-            self._gate(net, block)
+            self._insert_gate(net, block)
         where = {
             "standard": "at the end of the branches",
             "pre": "before the branches",
@@ -102,32 +102,32 @@ class SqueezeExcitation(Edit):
             return Preservation("exactly", "every gate is ReLU(1) = 1 at the start", 0.0)
         return Preservation("exactly", "every gate is tanh(1) / tanh(1) = 1 at the start, up to rounding")
 
-    def _chosen(self, specimen: Specimen) -> list[Residual]:
+    def _target_blocks(self, specimen: Specimen) -> list[Residual]:
         return [block for block in specimen.residuals if not self.stages or block.stage + 1 in self.stages]
 
-    def _gate(self, net: nn.Module, block: Residual) -> None:
-        """Nothing; puts one gate into one block."""
+    def _insert_gate(self, net: nn.Module, block: Residual) -> None:
+        """Insert one gate into one block."""
         units = {"pre": block.inputs, "inside": block.inner}.get(self.position, block.units)
-        gate = self._made(units)
+        gate = self._build_gate(units)
         module = net.get_submodule(block.block)
         if self.position == "standard":
             if type(module).__module__ == "timm.models.resnet" and getattr(module, "se", 0) is None:
                 module.se = gate  # the place that timm keeps for it, so that names are those of its own SE networks
             else:
-                replace_module(net, block.end, _chain(layer=net.get_submodule(block.end), se=gate))
+                replace_module(net, block.end, _sequential(layer=net.get_submodule(block.end), se=gate))
         elif self.position == "pre":
-            replace_module(net, block.start, _chain(se=gate, layer=net.get_submodule(block.start)))
+            replace_module(net, block.start, _sequential(se=gate, layer=net.get_submodule(block.start)))
         elif self.position == "post":
-            replace_module(net, block.block, _chain(layer=module, se=gate))
+            replace_module(net, block.block, _sequential(layer=module, se=gate))
         elif self.position == "inside":
             assert block.spatial is not None  # `unfit` has refused before
-            replace_module(net, block.spatial, _chain(layer=net.get_submodule(block.spatial), se=gate))
+            replace_module(net, block.spatial, _sequential(layer=net.get_submodule(block.spatial), se=gate))
         elif block.shortcut is not None:
-            replace_module(net, block.shortcut, _chain(layer=net.get_submodule(block.shortcut), se=gate))
+            replace_module(net, block.shortcut, _sequential(layer=net.get_submodule(block.shortcut), se=gate))
         else:
             module.downsample = gate
 
-    def _made(self, units: int) -> SqueezeExciteGate:
+    def _build_gate(self, units: int) -> SqueezeExciteGate:
         opens = self.start == "open"
         factor = {"sigmoid": 2.0, "tanh": 1 / TANH, "relu": 1.0}[self.excitation] if opens else 1.0
         gate = SqueezeExciteGate(units, self.ratio, self.squeeze, self.excitation, self.bias, factor)
@@ -137,7 +137,7 @@ class SqueezeExcitation(Edit):
         return gate
 
 
-def _has_place(specimen: Specimen, block: Residual) -> bool:
+def _has_empty_downsample(specimen: Specimen, block: Residual) -> bool:
     """Whether a block keeps an empty place `downsample` through which its shortcut, and nothing else, would pass."""
     module = specimen.net.get_submodule(block.block)
     if getattr(module, "downsample", 0) is not None:
@@ -145,14 +145,14 @@ def _has_place(specimen: Specimen, block: Residual) -> bool:
     trial = copy.deepcopy(module).eval()
     like = next(module.parameters())
     x = torch.randn(1, block.inputs, 8, 8, generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
-    passed = _Passing()
+    passed = _Recorder()
     with torch.no_grad():
         before = trial(x.clone())
         trial.downsample = passed
         return bool(torch.equal(trial(x.clone()), before)) and passed.seen is not None and torch.equal(passed.seen, x)
 
 
-class _Passing(nn.Module):
+class _Recorder(nn.Module):
     """Gives what it takes, and remembers it."""
 
     seen: torch.Tensor | None = None
@@ -163,7 +163,7 @@ class _Passing(nn.Module):
         return x
 
 
-def _chain(**parts: nn.Module) -> nn.Sequential:
+def _sequential(**parts: nn.Module) -> nn.Sequential:
     """The parts one after another, under their own names."""
     chain = nn.Sequential()
     for name, part in parts.items():

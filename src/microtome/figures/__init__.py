@@ -10,18 +10,18 @@ from microtome.figures.paper import STYLE, Arrays, Paper
 from microtome.panels import Panel
 
 RENDERERS: dict[str, Callable[[Arrays, Any], Paper]] = {
-    "Curve": charts.curve,
-    "Bars": charts.bars,
-    "Hist": charts.hist,
-    "Scatter": charts.scatter,
-    "Heat": images.heat,
-    "Grid": images.grid,
-    "Overlay": images.overlay,
-    "Table": tables.table,
+    "Curve": charts.plot_curve,
+    "Bars": charts.plot_bars,
+    "Hist": charts.plot_hist,
+    "Scatter": charts.plot_scatter,
+    "Heat": images.plot_heat,
+    "Grid": images.plot_grid,
+    "Overlay": images.plot_overlay,
+    "Table": tables.plot_table,
 }
 
 
-def draw(arrays: Arrays, panel: Panel) -> Paper:
+def draw_panel(arrays: Arrays, panel: Panel) -> Paper:
     """A matplotlib Figure of one panel over its arrays.
 
     Saved as SVG or PDF it has the same bytes every time: ids come from the content, and no date is written.

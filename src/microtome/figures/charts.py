@@ -12,62 +12,64 @@ from microtome.figures.paper import (
     MARKERS,
     Arrays,
     Paper,
+    add_legend,
+    array_label,
     coordinates,
-    fit,
+    escape_math,
+    fit_ticks,
     is_text,
-    label,
-    legend,
-    looks,
+    line_styles,
     named_ticks,
-    plain,
-    sheet,
-    short,
-    unit,
+    new_sheet,
+    shorten,
+    unit_suffix,
 )
 from microtome.figures.placing import place_labels
 from microtome.panels import Bars, Curve, Hist, Scatter
 
 Series = list[tuple[str, np.ndarray[Any, Any]]]
-MULTIPLES = 6  # small multiples side by side
+MULTIPLES_ACROSS = 6  # small multiples side by side
 
 
-def curve(arrays: Arrays, panel: Curve) -> Paper:
+def plot_curve(arrays: Arrays, panel: Curve) -> Paper:
     """Lines over `x`, intervals shaded, baselines dashed and grey."""
     first = arrays[panel.y[0]]
     at = coordinates(first, panel.x)
-    width = _width(at, 5.2)
-    lines = _series(arrays, panel.y, panel.x, panel.by)
-    paper = sheet(panel, width + (1.6 if len(lines) > 3 else 0), 2.7 + (fit(at, width - 0.7).room if is_text(at) else 0.1))
+    width = _axis_width(at, 5.2)
+    lines = _named_series(arrays, panel.y, panel.x, panel.by)
+    paper = new_sheet(
+        panel, width + (1.6 if len(lines) > 3 else 0), 2.7 + (fit_ticks(at, width - 0.7).room if is_text(at) else 0.1)
+    )
     axes = paper.add_subplot()
-    styles = looks(len(lines), panel.by)
+    styles = line_styles(len(lines), panel.by)
     places = np.arange(len(at)) if is_text(at) else at
     marker = "o" if len(at) <= 40 else ""
     for (name, values), style in zip(lines, styles, strict=True):
         axes.plot(places, values, marker=marker, label=name, **style)
     if panel.low and panel.high:
-        _shade(axes, places, arrays, panel, [style["color"] for style in styles])
-    for number, (name, values) in enumerate(_baselines(arrays, panel)):
+        _shade_interval(axes, places, arrays, panel, [style["color"] for style in styles])
+    for number, (name, values) in enumerate(_baseline_series(arrays, panel)):
         axes.plot(places, values, color=GREY, linestyle="--", linewidth=1.1, label=name if number == 0 else "_")
     axes.margins(x=0.02)
     axes.set_ylabel(_shared_label(arrays, panel.y))
-    _logarithmic(axes, panel.log, at)
-    _x_axis(axes, panel.x, first, at, width)
-    legend(paper, axes)
+    _set_log_scale(axes, panel.log, at)
+    _label_x_axis(axes, panel.x, first, at, width)
+    add_legend(paper, axes)
     return paper
 
 
-def bars(arrays: Arrays, panel: Bars) -> Paper:
+def plot_bars(arrays: Arrays, panel: Bars) -> Paper:
     """Bars side by side over `x`; intervals as whiskers; the baseline a grey tick across each bar."""
     first = arrays[panel.y[0]]
     at = coordinates(first, panel.x)
-    lines = _series(arrays, panel.y, panel.x, panel.by)
-    width = max(_width(np.asarray(at, dtype=object), 4.2), min(0.09 * len(at) * len(lines), 13.0))
-    paper = sheet(panel, width + (1.6 if len(lines) > 3 else 0), 2.7 + fit(at, width - 0.7).room)
+    lines = _named_series(arrays, panel.y, panel.x, panel.by)
+    width = max(_axis_width(np.asarray(at, dtype=object), 4.2), min(0.09 * len(at) * len(lines), 13.0))
+    paper = new_sheet(panel, width + (1.6 if len(lines) > 3 else 0), 2.7 + fit_ticks(at, width - 0.7).room)
     axes = paper.add_subplot()
-    tints = [look["color"] for look in looks(len(lines), panel.by)]
+    tints = [look["color"] for look in line_styles(len(lines), panel.by)]
     each = 0.8 / len(lines)
-    lows, highs = (_series(arrays, (one,), panel.x, panel.by) if one else [] for one in (panel.low, panel.high))
-    nulls = _baselines(arrays, panel)
+    lows, highs = (_named_series(arrays, (one,), panel.x, panel.by) if one else [] for one in (panel.low, panel.high))
+    nulls = _baseline_series(arrays, panel)
     for number, ((name, values), colour) in enumerate(zip(lines, tints, strict=True)):
         places = np.arange(len(at)) + (number - (len(lines) - 1) / 2) * each
         axes.bar(places, values, width=0.92 * each, color=colour, label=name)
@@ -88,53 +90,61 @@ def bars(arrays: Arrays, panel: Bars) -> Paper:
     named_ticks(axes, "x", at, width - 0.7)
     axes.set_xlim(-0.6, len(at) - 0.4)
     axes.tick_params(axis="x", length=0)
-    axes.set_xlabel(plain(panel.x.rstrip("_")))
+    axes.set_xlabel(escape_math(panel.x.rstrip("_")))
     axes.set_ylabel(_shared_label(arrays, panel.y))
     if panel.log:
         axes.set_yscale("log")
-    legend(paper, axes)
+    add_legend(paper, axes)
     return paper
 
 
-def hist(arrays: Arrays, panel: Hist) -> Paper:
+def plot_hist(arrays: Arrays, panel: Hist) -> Paper:
     """One small filled density for each coordinate of `by`, the baseline as an outline."""
     density = arrays[panel.density]
     every = [str(one) for one in coordinates(density, panel.by)]
     shown = [place for place, name in enumerate(every) if not panel.only or name in panel.only]
-    across = min(MULTIPLES if len(shown) > 12 else 4, max(len(shown), 1))
+    across = min(MULTIPLES_ACROSS if len(shown) > 12 else 4, max(len(shown), 1))
     down = max(1, -(-len(shown) // across))
-    paper = sheet(panel, max(1.75 * across, 3.6), 1.35 * down + 0.3)
+    paper = new_sheet(panel, max(1.75 * across, 3.6), 1.35 * down + 0.3)
     for number, place in enumerate(shown):
         axes = paper.add_subplot(down, across, number + 1)
-        centres, values = _multiple(arrays, panel.value, panel.by, place), _multiple(arrays, panel.density, panel.by, place)
+        centres, values = (
+            _plot_multiple(arrays, panel.value, panel.by, place),
+            _plot_multiple(arrays, panel.density, panel.by, place),
+        )
         axes.fill_between(centres, values, step="mid", color=COLOURS[0], alpha=0.75, linewidth=0)
         if panel.null:
-            where = _multiple(arrays, panel.null_value or panel.value, panel.by, place)
+            where = _plot_multiple(arrays, panel.null_value or panel.value, panel.by, place)
             axes.step(
-                where, _multiple(arrays, panel.null, panel.by, place), where="mid", color=GREY, linestyle="--", linewidth=1.0
+                where,
+                _plot_multiple(arrays, panel.null, panel.by, place),
+                where="mid",
+                color=GREY,
+                linestyle="--",
+                linewidth=1.0,
             )
-        axes.set_title(short(every[place], 30), fontsize=7)
+        axes.set_title(shorten(every[place], 30), fontsize=7)
         axes.tick_params(labelsize=5.5)
         axes.locator_params(nbins=3, axis="x")
         axes.set_yscale("log") if panel.log else axes.set_ylim(bottom=0)
         axes.set_yticks([]) if not panel.log else None
         if number + across >= len(shown):
-            axes.set_xlabel(label(arrays[panel.value], panel.value), fontsize=6.5)
-    paper.supylabel(label(density, "density"), fontsize=7)
+            axes.set_xlabel(array_label(arrays[panel.value], panel.value), fontsize=6.5)
+    paper.supylabel(array_label(density, "density"), fontsize=7)
     return paper
 
 
-def scatter(arrays: Arrays, panel: Scatter) -> Paper:
+def plot_scatter(arrays: Arrays, panel: Scatter) -> Paper:
     """Points with their names beside them; one colour and marker for each group; a ring around those on the front."""
     x, y = arrays[panel.x], arrays[panel.y]
-    paper = sheet(panel, 5.6, 3.8)
+    paper = new_sheet(panel, 5.6, 3.8)
     axes = paper.add_subplot()
     across, up = x.values.astype(float), y.values.astype(float)
     groups = arrays[panel.group].values.astype(str) if panel.group else np.full(len(up), "")
     for number, name in enumerate(dict.fromkeys(groups.tolist())):
         some = groups == name
         tint, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        axes.scatter(across[some], up[some], s=26, label=plain(name), zorder=3, color=tint, marker=marker)
+        axes.scatter(across[some], up[some], s=26, label=escape_math(name), zorder=3, color=tint, marker=marker)
     if panel.low and panel.high:
         spread = _whiskers(up, arrays[panel.low].values, arrays[panel.high].values)
         axes.errorbar(across, up, spread, fmt="none", ecolor=GREY, elinewidth=0.8, zorder=2)
@@ -142,50 +152,52 @@ def scatter(arrays: Arrays, panel: Scatter) -> Paper:
         ringed = arrays[panel.front].values.astype(bool)
         ring: dict[str, Any] = {"s": 105, "facecolors": "none", "edgecolors": "#222222", "linewidths": 1.0, "zorder": 4}
         axes.scatter(across[ringed], up[ringed], label="on the front", **ring)
-    axes.set_xlabel(label(x, panel.x))
-    axes.set_ylabel(label(y, panel.y))
+    axes.set_xlabel(array_label(x, panel.x))
+    axes.set_ylabel(array_label(y, panel.y))
     axes.margins(0.12)
     axes.grid(visible=True, axis="both")
-    _logarithmic(axes, panel.log, across)
+    _set_log_scale(axes, panel.log, across)
     if panel.group or panel.front:
-        legend(paper, axes)
-    place_labels(paper, axes, across, up, [short(name) for name in coordinates(y, str(y.dims[0]))])
+        add_legend(paper, axes)
+    place_labels(paper, axes, across, up, [shorten(name) for name in coordinates(y, str(y.dims[0]))])
     return paper
 
 
-def _series(arrays: Arrays, names: tuple[str, ...], x: str, by: str) -> Series:
+def _named_series(arrays: Arrays, names: tuple[str, ...], x: str, by: str) -> Series:
     """Every line with what to call it; a single one needs no name."""
     found: Series = []
     for name in names:
         array = arrays[name]
-        said = plain(array.attrs.get("title") or name.replace("_", " "))
+        said = escape_math(array.attrs.get("title") or name.replace("_", " "))
         if by and by in array.dims:
             rows = array.transpose(by, x)
             for coordinate, values in zip(coordinates(array, by), rows.values, strict=True):
-                found.append((plain(coordinate) if len(names) == 1 else f"{said}, {plain(coordinate)}", values.astype(float)))
+                found.append(
+                    (escape_math(coordinate) if len(names) == 1 else f"{said}, {escape_math(coordinate)}", values.astype(float))
+                )
         else:
             found.append((said if len(names) > 1 else "", array.values.astype(float)))
     return found
 
 
-def _baselines(arrays: Arrays, panel: Curve | Bars) -> Series:
+def _baseline_series(arrays: Arrays, panel: Curve | Bars) -> Series:
     found: Series = []
     for name in panel.null:
-        said = plain(arrays[name].attrs.get("title") or "untrained twin")
+        said = escape_math(arrays[name].attrs.get("title") or "untrained twin")
         same = {arrays[one].attrs.get("title") for one in panel.y}
         # A twin's array often bears the title of what it is the twin of.
         said = "untrained twin" if said in same else said
-        found += [(said, values) for _, values in _series(arrays, (name,), panel.x, panel.by)]
+        found += [(said, values) for _, values in _named_series(arrays, (name,), panel.x, panel.by)]
     return found
 
 
-def _shade(axes: Axes, places: np.ndarray[Any, Any], arrays: Arrays, panel: Curve, tints: list[Any]) -> None:
-    lows, highs = (_series(arrays, (one,), panel.x, panel.by) for one in (panel.low, panel.high))
+def _shade_interval(axes: Axes, places: np.ndarray[Any, Any], arrays: Arrays, panel: Curve, tints: list[Any]) -> None:
+    lows, highs = (_named_series(arrays, (one,), panel.x, panel.by) for one in (panel.low, panel.high))
     for (_, low), (_, high), tint in zip(lows, highs, tints, strict=False):  # an interval of the first array only
         axes.fill_between(places, low, high, color=tint, alpha=0.18, linewidth=0)
 
 
-def _multiple(arrays: Arrays, name: str, by: str, place: int) -> np.ndarray[Any, Any]:
+def _plot_multiple(arrays: Arrays, name: str, by: str, place: int) -> np.ndarray[Any, Any]:
     array = arrays[name]
     return (array.isel({by: place}) if by in array.dims else array).values.astype(float)
 
@@ -195,12 +207,12 @@ def _whiskers(values: np.ndarray[Any, Any], low: np.ndarray[Any, Any], high: np.
     return np.clip(np.stack([values - low, high - values]), 0, None)
 
 
-def _width(at: np.ndarray[Any, Any], least: float) -> float:
+def _axis_width(at: np.ndarray[Any, Any], least: float) -> float:
     """Inches that the names on the axis need, within what a page bears."""
     return float(np.clip(0.17 * len(at) + 0.8, least, 12.0)) if is_text(at) else least
 
 
-def _x_axis(axes: Axes, dim: str, array: xr.DataArray, at: np.ndarray[Any, Any], width: float) -> None:
+def _label_x_axis(axes: Axes, dim: str, array: xr.DataArray, at: np.ndarray[Any, Any], width: float) -> None:
     said = dim.rstrip("_")
     if is_text(at):
         named_ticks(axes, "x", at, width - 0.7)
@@ -208,20 +220,20 @@ def _x_axis(axes: Axes, dim: str, array: xr.DataArray, at: np.ndarray[Any, Any],
         axes.set_xticks(at, [f"{one:g}" for one in at])
         axes.set_xticks([], minor=True)
     if dim in array.coords:
-        said += unit(array.coords[dim])
-    axes.set_xlabel(plain(said))
+        said += unit_suffix(array.coords[dim])
+    axes.set_xlabel(escape_math(said))
 
 
 def _shared_label(arrays: Arrays, names: tuple[str, ...]) -> str:
     """The axis' label: that of the only array, else the unit that all share."""
     shown = [arrays[name] for name in names]
     if len(shown) == 1:
-        return label(shown[0], names[0])
-    units = {unit(array) for array in shown}
-    return plain(units.pop().strip(" []")) if len(units) == 1 else ""
+        return array_label(shown[0], names[0])
+    units = {unit_suffix(array) for array in shown}
+    return escape_math(units.pop().strip(" []")) if len(units) == 1 else ""
 
 
-def _logarithmic(axes: Axes, log: str, at: np.ndarray[Any, Any]) -> None:
+def _set_log_scale(axes: Axes, log: str, at: np.ndarray[Any, Any]) -> None:
     if "x" in log and not is_text(at):
         axes.set_xscale("log")
     if "y" in log:

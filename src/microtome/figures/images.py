@@ -11,27 +11,27 @@ from matplotlib.colors import Colormap, Normalize
 
 from microtome.figures.paper import (
     DIVERGING,
-    PALE,
+    MISSING_COLOUR,
     SEQUENTIAL,
     Arrays,
     Paper,
+    array_label,
     coordinates,
-    label,
+    escape_math,
     named_ticks,
-    plain,
-    sheet,
-    short,
+    new_sheet,
+    shorten,
 )
 from microtome.panels import Grid, Heat, Overlay
 
 Values = np.ndarray[Any, Any]
-GAP = 0.08  # between tiles, of a tile
-MOST_DOWN, MOST_ACROSS = 24, 24  # tiles on one page; more are counted in the corner
-NAMED = 10  # tiles side by side that still leave room for a name above each
-WRITTEN = 120  # cells with their numbers in them
+TILE_GAP = 0.08  # between tiles, of a tile
+MAX_DOWN, MAX_ACROSS = 24, 24  # tiles on one page; more are counted in the corner
+MAX_NAMED_TILES = 10  # tiles side by side that still leave room for a name above each
+MAX_NUMBERED_CELLS = 120  # cells with their numbers in them
 
 
-def heat(arrays: Arrays, panel: Heat) -> Paper:
+def plot_heat(arrays: Arrays, panel: Heat) -> Paper:
     """A matrix, its first dimension downwards; numbers in the cells where there are few; missing values pale grey."""
     array = arrays[panel.z]
     down, across = (str(dim) for dim in array.dims)
@@ -40,76 +40,76 @@ def heat(arrays: Arrays, panel: Heat) -> Paper:
     width, height = float(np.clip(0.2 * cols, 2.6, 8.0)), float(np.clip(0.2 * rows, 2.2, 8.0))
     if down.rstrip("_") == across.rstrip("_"):
         width = height = max(width, height)
-    paper = sheet(panel, width + 1.9, height + 0.9)
+    paper = new_sheet(panel, width + 1.9, height + 0.9)
     axes = paper.add_subplot()
-    scale = _scale(values, panel.scale, panel.low, panel.high)
+    scale = _colour_scale(values, panel.scale, panel.low, panel.high)
     drawn = axes.imshow(
-        values, cmap=_colours(panel.scale), norm=scale, aspect="equal" if width == height and rows == cols else "auto"
+        values, cmap=_colormap(panel.scale), norm=scale, aspect="equal" if width == height and rows == cols else "auto"
     )
     named_ticks(axes, "y", coordinates(array, down), height)
     named_ticks(axes, "x", coordinates(array, across), width)
-    axes.set_ylabel(plain(down.rstrip("_")))
-    axes.set_xlabel(plain(across.rstrip("_")))
+    axes.set_ylabel(escape_math(down.rstrip("_")))
+    axes.set_xlabel(escape_math(across.rstrip("_")))
     axes.grid(visible=False)
-    paper.colorbar(drawn, ax=axes, label=label(array, panel.z), shrink=0.8, aspect=25)
-    if values.size <= WRITTEN:
-        _numbers(axes, values, scale)
+    paper.colorbar(drawn, ax=axes, label=array_label(array, panel.z), shrink=0.8, aspect=25)
+    if values.size <= MAX_NUMBERED_CELLS:
+        _write_numbers(axes, values, scale)
     return paper
 
 
-def grid(arrays: Arrays, panel: Grid) -> Paper:
+def plot_grid(arrays: Arrays, panel: Grid) -> Paper:
     """Tiles: `down` downwards, `across` to the right; without `down` they run on like lines of text, group by group."""
     array = arrays[panel.z]
-    tiles, side, top, inside = _grouped(arrays, panel) if panel.groups else _tiles(array, panel)
+    tiles, side, top, inside = _grouped_tiles(arrays, panel) if panel.groups else _tiles(array, panel)
     rows, cols = tiles.shape[:2]
-    tiles = tiles[:MOST_DOWN, :MOST_ACROSS]
-    paper, axes = _wall(panel, tiles.shape[0], tiles.shape[1], tiles.shape[2] / tiles.shape[3], side, top)
+    tiles = tiles[:MAX_DOWN, :MAX_ACROSS]
+    paper, axes = _tile_sheet(panel, tiles.shape[0], tiles.shape[1], tiles.shape[2] / tiles.shape[3], side, top)
     flat = "rgb" not in array.dims
-    common = None if panel.each else _scale(tiles, panel.scale, None, None)
+    common = None if panel.each else _colour_scale(tiles, panel.scale, None, None)
     for row, col in np.ndindex(tiles.shape[:2]):
         tile = tiles[row, col]
         number = row * cols + col
         if inside and (number >= len(inside) or inside[number] is None):
             continue  # past the last tile of a wrapped wall, or of a group
-        picture = _coloured(tile, panel, common) if flat else _true_colours(tile, tiles if not panel.each else tile)
-        _hang(axes, picture, row, col)
+        picture = _colour_tile(tile, panel, common) if flat else _true_colours(tile, tiles if not panel.each else tile)
+        _draw_tile(axes, picture, row, col)
         if not np.isfinite(tile).any() or (flat and not np.nan_to_num(tile).any()):
-            _empty(axes, row, col)
-        if inside and tiles.shape[1] <= NAMED and not panel.groups:
-            axes.text(col + (1 - GAP) / 2, row - 0.01, short(inside[number], 16), ha="center", va="bottom", fontsize=5)
+            _draw_empty_tile(axes, row, col)
+        if inside and tiles.shape[1] <= MAX_NAMED_TILES and not panel.groups:
+            axes.text(col + (1 - TILE_GAP) / 2, row - 0.01, shorten(inside[number], 16), ha="center", va="bottom", fontsize=5)
     if flat and common is not None:
-        bar = ScalarMappable(common, _colours(panel.scale))
-        paper.colorbar(bar, ax=axes, label=label(array, panel.z), shrink=0.8, aspect=25)
-    _left_out(axes, rows, cols)
+        bar = ScalarMappable(common, _colormap(panel.scale))
+        paper.colorbar(bar, ax=axes, label=array_label(array, panel.z), shrink=0.8, aspect=25)
+    _note_left_out(axes, rows, cols)
     return paper
 
 
-def overlay(arrays: Arrays, panel: Overlay) -> Paper:
+def plot_overlay(arrays: Arrays, panel: Overlay) -> Paper:
     """One row for each image: the picture, then the picture under each heat map; the mask's outline in white."""
     base, heats = arrays[panel.base], arrays[panel.heat]
-    names = [short(one, 22) for one in coordinates(heats, panel.across)] if panel.across else [""]
+    names = [shorten(one, 22) for one in coordinates(heats, panel.across)] if panel.across else [""]
     maps = (
         heats.transpose("image", panel.across, "row", "col").values
         if panel.across
         else heats.transpose("image", "row", "col").values[:, None]
     )
-    pictures = _shown(base.transpose("image", "row", "col", "rgb").values)
+    pictures = _displayable(base.transpose("image", "row", "col", "rgb").values)
     rows, cols = len(pictures), maps.shape[1] + 1
-    side = [short(one, 22) for one in coordinates(base, "image")]
-    paper, axes = _wall(
-        panel, min(rows, MOST_DOWN), min(cols, MOST_ACROSS), pictures.shape[1] / pictures.shape[2], side, ["picture", *names]
+    side = [shorten(one, 22) for one in coordinates(base, "image")]
+    paper, axes = _tile_sheet(
+        panel, min(rows, MAX_DOWN), min(cols, MAX_ACROSS), pictures.shape[1] / pictures.shape[2], side, ["picture", *names]
     )
-    for row, col in np.ndindex(min(rows, MOST_DOWN), min(cols, MOST_ACROSS)):
+    for row, col in np.ndindex(min(rows, MAX_DOWN), min(cols, MAX_ACROSS)):
         picture = pictures[row]
         if col:
-            spread = _extent(arrays, panel, row, col - 1)
-            picture = _under(picture, _upsampled(maps[row, col - 1].astype(float), picture.shape[:2], spread))
-        _hang(axes, picture, row, col)
+            spread = _map_extent(arrays, panel, row, col - 1)
+            picture = _blend(picture, _upsample(maps[row, col - 1].astype(float), picture.shape[:2], spread))
+        _draw_tile(axes, picture, row, col)
         if col and not (np.nan_to_num(maps[row, col - 1]) > 0).any():
-            _empty(axes, row, col)
+            _draw_empty_tile(axes, row, col)
         if panel.mask:
-            _outline(axes, arrays[panel.mask].transpose("image", "row", "col").values[row].astype(bool), row, col)
-    _left_out(axes, rows, cols)
+            _draw_outline(axes, arrays[panel.mask].transpose("image", "row", "col").values[row].astype(bool), row, col)
+    _note_left_out(axes, rows, cols)
     return paper
 
 
@@ -120,31 +120,31 @@ def _tiles(array: xr.DataArray, panel: Grid) -> tuple[Values, list[str], list[st
     right = [panel.across, *others]
     ordered = array.transpose(*([panel.down] if panel.down else []), *right, *pixels)
     values = ordered.values.astype(float)
-    names = [_joined(one) for one in np.ndindex(*(array.sizes[dim] for dim in right))]
+    names = [_join_coordinates(one) for one in np.ndindex(*(array.sizes[dim] for dim in right))]
     named = any(dim in array.coords for dim in right)
     if named:
         names = [
-            " ".join(_said(coordinates(array, dim)[place]) for dim, place in zip(right, one, strict=True))
+            " ".join(_coordinate_text(coordinates(array, dim)[place]) for dim, place in zip(right, one, strict=True))
             for one in np.ndindex(*(array.sizes[dim] for dim in right))
         ]
     shape = values.shape[-len(pixels) :]
     if panel.down:
-        side = [_said(one) for one in coordinates(array, panel.down)]
+        side = [_coordinate_text(one) for one in coordinates(array, panel.down)]
         return values.reshape(len(side), -1, *shape), side, names, []
-    wide = min(MOST_ACROSS, max(1, int(np.ceil(np.sqrt(len(names) * 1.6)))))
+    wide = min(MAX_ACROSS, max(1, int(np.ceil(np.sqrt(len(names) * 1.6)))))
     high = -(-len(names) // wide)
     wall = np.full((high * wide, *shape), np.nan)
     wall[: len(names)] = values.reshape(len(names), *shape)
     return wall.reshape(high, wide, *shape), [], [], [*names]
 
 
-def _grouped(arrays: Arrays, panel: Grid) -> tuple[Values, list[str], list[str], list[str | None]]:
+def _grouped_tiles(arrays: Arrays, panel: Grid) -> tuple[Values, list[str], list[str], list[str | None]]:
     """Tiles in lines of text that break after each group of the first grouping, with the group's share at the side."""
     array, grouping = arrays[panel.z], arrays[panel.groups]
     pixels = [dim for dim in ("row", "col", "rgb") if dim in array.dims]
     values = array.transpose(panel.across, *pixels).values.astype(float)
     number = grouping.transpose(..., panel.across).values[0]
-    wide = min(MOST_ACROSS, max(4, int(np.ceil(np.sqrt(len(values) * 1.6)))))
+    wide = min(MAX_ACROSS, max(4, int(np.ceil(np.sqrt(len(values) * 1.6)))))
     lines: list[Values] = []
     side: list[str] = []
     for group in range(int(number.max(initial=-1)) + 1):
@@ -159,57 +159,59 @@ def _grouped(arrays: Arrays, panel: Grid) -> tuple[Values, list[str], list[str],
     return wall.reshape(len(lines), wide, *values.shape[1:]), side, [], inside
 
 
-def _said(coordinate: object) -> str:
+def _coordinate_text(coordinate: object) -> str:
     return f"{coordinate:g}" if isinstance(coordinate, float | np.floating) else str(coordinate)
 
 
-def _joined(places: tuple[int, ...]) -> str:
+def _join_coordinates(places: tuple[int, ...]) -> str:
     return " ".join(str(one) for one in places)
 
 
-def _wall(panel: Grid | Overlay, rows: int, cols: int, aspect: float, side: list[str], top: list[str]) -> tuple[Paper, Axes]:
+def _tile_sheet(
+    panel: Grid | Overlay, rows: int, cols: int, aspect: float, side: list[str], top: list[str]
+) -> tuple[Paper, Axes]:
     """A sheet with one square of the axes for each tile, names at the side and on top."""
     each = float(np.clip(7.5 / cols, 0.42, 1.5))
     beside = 0.072 * min(22, max((len(one) for one in side), default=0)) + 0.2
     narrow = max((len(one) for one in top), default=0) * 0.06 > each
     above = 0.04 * min(22, max(map(len, top))) + 0.15 if narrow else (0.3 if top else 0.1)
-    paper = sheet(panel, max(each * cols + beside, 2.8), max(each * rows * aspect, 0.8) + above + 0.1)
+    paper = new_sheet(panel, max(each * cols + beside, 2.8), max(each * rows * aspect, 0.8) + above + 0.1)
     axes = paper.add_subplot()
-    axes.set_xlim(-GAP, cols)
-    axes.set_ylim(rows, -0.14 if not top and not side else -GAP)
+    axes.set_xlim(-TILE_GAP, cols)
+    axes.set_ylim(rows, -0.14 if not top and not side else -TILE_GAP)
     axes.set_aspect(aspect)
     axes.set_anchor("E")  # what the fixed aspect leaves over goes to the names at the side
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0)
-    middle = (1 - GAP) / 2
-    axes.set_yticks([row + middle for row in range(min(rows, len(side)))], [short(one, 22) for one in side[:rows]])
+    middle = (1 - TILE_GAP) / 2
+    axes.set_yticks([row + middle for row in range(min(rows, len(side)))], [shorten(one, 22) for one in side[:rows]])
     axes.xaxis.tick_top()
     turned: dict[str, Any] = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if narrow else {}
-    axes.set_xticks([col + middle for col in range(min(cols, len(top)))], [short(one, 22) for one in top[:cols]], **turned)
+    axes.set_xticks([col + middle for col in range(min(cols, len(top)))], [shorten(one, 22) for one in top[:cols]], **turned)
     return paper, axes
 
 
-def _hang(axes: Axes, picture: Values, row: int, col: int) -> None:
-    size = 1 - GAP
+def _draw_tile(axes: Axes, picture: Values, row: int, col: int) -> None:
+    size = 1 - TILE_GAP
     axes.imshow(picture, extent=(col, col + size, row + size, row), aspect="auto")
     axes.set_aspect(picture.shape[0] / picture.shape[1])
 
 
-def _empty(axes: Axes, row: int, col: int) -> None:
-    middle = (1 - GAP) / 2
+def _draw_empty_tile(axes: Axes, row: int, col: int) -> None:
+    middle = (1 - TILE_GAP) / 2
     box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0}
     axes.text(col + middle, row + middle, "empty", ha="center", va="center", fontsize=6, style="italic", bbox=box)
 
 
-def _left_out(axes: Axes, rows: int, cols: int) -> None:
-    if rows > MOST_DOWN or cols > MOST_ACROSS:
-        said = f"the first {min(rows, MOST_DOWN)} of {rows} down, {min(cols, MOST_ACROSS)} of {cols} across"
+def _note_left_out(axes: Axes, rows: int, cols: int) -> None:
+    if rows > MAX_DOWN or cols > MAX_ACROSS:
+        said = f"the first {min(rows, MAX_DOWN)} of {rows} down, {min(cols, MAX_ACROSS)} of {cols} across"
         axes.set_xlabel(said, fontsize=6.5, style="italic")
 
 
-def _scale(values: Values, kind: str, low: float | None, high: float | None) -> Normalize:
+def _colour_scale(values: Values, kind: str, low: float | None, high: float | None) -> Normalize:
     """Limits of the colour scale: given, else those of the values; a diverging scale has zero in its middle."""
     known = values[np.isfinite(values)]
     least, most = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
@@ -220,13 +222,13 @@ def _scale(values: Values, kind: str, low: float | None, high: float | None) -> 
     return Normalize(least, most if most > least else least + 1.0)
 
 
-def _colours(kind: str) -> Colormap:
-    return mpl.colormaps[DIVERGING if kind == "diverging" else SEQUENTIAL].with_extremes(bad=PALE)
+def _colormap(kind: str) -> Colormap:
+    return mpl.colormaps[DIVERGING if kind == "diverging" else SEQUENTIAL].with_extremes(bad=MISSING_COLOUR)
 
 
-def _coloured(tile: Values, panel: Grid, common: Normalize | None) -> Values:
-    norm = common or _scale(tile, panel.scale, None, None)
-    return np.asarray(_colours(panel.scale)(norm(np.ma.masked_invalid(tile))))[..., :3]
+def _colour_tile(tile: Values, panel: Grid, common: Normalize | None) -> Values:
+    norm = common or _colour_scale(tile, panel.scale, None, None)
+    return np.asarray(_colormap(panel.scale)(norm(np.ma.masked_invalid(tile))))[..., :3]
 
 
 def _true_colours(tile: Values, reference: Values) -> Values:
@@ -240,11 +242,11 @@ def _true_colours(tile: Values, reference: Values) -> Values:
     return np.clip(np.nan_to_num(tile, nan=0.9), 0, 1)
 
 
-def _shown(pictures: Values) -> Values:
+def _displayable(pictures: Values) -> Values:
     return pictures / 255.0 if pictures.dtype == np.uint8 else np.clip(_true_colours(pictures.astype(float), pictures), 0, 1)
 
 
-def _numbers(axes: Axes, values: Values, scale: Normalize) -> None:
+def _write_numbers(axes: Axes, values: Values, scale: Normalize) -> None:
     for (row, col), value in np.ndenumerate(values):
         if np.isfinite(value):
             shade = float(np.clip(scale(value), 0, 1))
@@ -253,7 +255,7 @@ def _numbers(axes: Axes, values: Values, scale: Normalize) -> None:
             axes.text(col, row, f"{value:.2g}", ha="center", va="center", fontsize=6.5, color="white" if pale else "black")
 
 
-def _extent(arrays: Arrays, panel: Overlay, image: int, place: int) -> tuple[float, float, float, float]:
+def _map_extent(arrays: Arrays, panel: Overlay, image: int, place: int) -> tuple[float, float, float, float]:
     """Top, bottom, left and right edge of the map, as shares of the picture."""
     if not panel.extent:
         return 0.0, 1.0, 0.0, 1.0
@@ -263,23 +265,23 @@ def _extent(arrays: Arrays, panel: Overlay, image: int, place: int) -> tuple[flo
     return float(top), float(bottom), float(left), float(right)
 
 
-def _upsampled(heat: Values, size: tuple[int, int], extent: tuple[float, float, float, float]) -> Values:
+def _upsample(heat: Values, size: tuple[int, int], extent: tuple[float, float, float, float]) -> Values:
     """The positive heat at every pixel of the picture, linear between the middles of its cells, placed by `extent`."""
     rows, cols = (
-        _weights(cells, pixels, low, high)
+        _interpolation_weights(cells, pixels, low, high)
         for cells, pixels, (low, high) in zip(heat.shape, size, (extent[:2], extent[2:]), strict=True)
     )
     return rows @ np.clip(np.nan_to_num(heat), 0, None) @ cols.T
 
 
-def _weights(cells: int, pixels: int, low: float, high: float) -> Values:
+def _interpolation_weights(cells: int, pixels: int, low: float, high: float) -> Values:
     """How much each cell counts at each pixel, as (pixel, cell)."""
     middles = low + (np.arange(cells) + 0.5) / cells * (high - low)
     at = (np.arange(pixels) + 0.5) / pixels
     return np.stack([np.interp(at, middles, one) for one in np.eye(cells)], axis=1)
 
 
-def _under(picture: Values, heat: Values) -> Values:
+def _blend(picture: Values, heat: Values) -> Values:
     """The greyed picture with the heat over it, the more opaque the hotter; each map on its own scale."""
     most = heat.max()
     share = heat / most if most > 0 else heat
@@ -288,9 +290,9 @@ def _under(picture: Values, heat: Values) -> Values:
     return (1 - opaque) * grey + opaque * np.asarray(mpl.colormaps["inferno"](share))[..., :3]
 
 
-def _outline(axes: Axes, mask: Values, row: int, col: int) -> None:
+def _draw_outline(axes: Axes, mask: Values, row: int, col: int) -> None:
     if mask.any() and not mask.all():
-        size = 1 - GAP
+        size = 1 - TILE_GAP
         x = col + (np.arange(mask.shape[1]) + 0.5) / mask.shape[1] * size
         y = row + (np.arange(mask.shape[0]) + 0.5) / mask.shape[0] * size
         axes.contour(x, y, mask.astype(float), levels=[0.5], colors="black", linewidths=1.6)

@@ -20,11 +20,23 @@ from microtome.panels import Panel
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#5B3A9E")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 STROKES = ("-", "-.", ":")  # dashes mean a baseline
-ORDERED = {"layer", "block", "stage", "checkpoint", "severity", "rank", "size", "scale", "amount", "frequency", "bin"}
+ORDERED_DIMENSIONS = {
+    "layer",
+    "block",
+    "stage",
+    "checkpoint",
+    "severity",
+    "rank",
+    "size",
+    "scale",
+    "amount",
+    "frequency",
+    "bin",
+}
 GREY = "#8A8A8A"
-PALE = "#E4E4E4"  # a value that is missing
+MISSING_COLOUR = "#E4E4E4"  # a value that is missing
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
-LONGEST = 34  # characters of a name on an axis
+MAX_NAME_LENGTH = 34  # characters of a name on an axis
 
 Arrays = Mapping[str, xr.DataArray]
 STYLE: Any = {
@@ -84,10 +96,10 @@ class PaperCanvas(FigureCanvasAgg):
                 self.figure.set_canvas(self)
 
 
-def sheet(panel: Panel, width: float, height: float) -> Paper:
+def new_sheet(panel: Panel, width: float, height: float) -> Paper:
     """An empty figure of that size in inches (room for title and note is added), with the panel's title and note on it."""
-    title = textwrap.wrap(plain(panel.title), max(20, int(width * 13)))
-    note = textwrap.wrap(plain(panel.note), max(20, int(width * 18)))
+    title = textwrap.wrap(escape_math(panel.title), max(20, int(width * 13)))
+    note = textwrap.wrap(escape_math(panel.note), max(20, int(width * 18)))
     paper = Paper(
         figsize=(width, height + 0.2 * len(title) + 0.14 * len(note)), dpi=150, layout="constrained", facecolor="white"
     )
@@ -98,27 +110,27 @@ def sheet(panel: Panel, width: float, height: float) -> Paper:
     return paper
 
 
-def plain(text: object) -> str:
+def escape_math(text: object) -> str:
     """The text with nothing in it that matplotlib would read as mathematics."""
     return str(text).replace("$", r"\$")
 
 
-def short(name: object, longest: int = LONGEST) -> str:
+def shorten(name: object, longest: int = MAX_NAME_LENGTH) -> str:
     """The name, or its two ends where it is too long for an axis."""
     text = str(name)
     if len(text) > longest:
         head = longest // 3
         text = text[:head] + "…" + text[-(longest - head - 1) :]
-    return plain(text)
+    return escape_math(text)
 
 
-def label(array: xr.DataArray, name: str = "") -> str:
+def array_label(array: xr.DataArray, name: str = "") -> str:
     """What the array holds, with its unit in brackets: its title, else its name in the finding."""
     said = array.attrs.get("title") or name.rsplit("/", 1)[-1].replace("_", " ")
-    return plain(said + unit(array))
+    return escape_math(said + unit_suffix(array))
 
 
-def unit(array: xr.DataArray) -> str:
+def unit_suffix(array: xr.DataArray) -> str:
     """The unit in brackets with a space before; empty for pure numbers and text."""
     said = array.attrs.get("unit", "1")
     return "" if said in ("", "1", "text") else f" [{said}]"
@@ -134,7 +146,7 @@ def is_text(values: np.ndarray[Any, Any]) -> bool:
     return values.dtype.kind not in "iufb"
 
 
-class Fit(NamedTuple):
+class TickFit(NamedTuple):
     """How names go along an axis: every k-th, turned by so many degrees, and the inches they then take below it."""
 
     texts: list[str]
@@ -143,20 +155,20 @@ class Fit(NamedTuple):
     room: float
 
 
-def fit(names: np.ndarray[Any, Any], inches: float) -> Fit:
+def fit_ticks(names: np.ndarray[Any, Any], inches: float) -> TickFit:
     """Names along an axis of `inches`: turned where they would touch, and only every k-th where there are too many."""
-    texts = [short(f"{name:g}" if isinstance(name, float | np.floating) else name) for name in names]
+    texts = [shorten(f"{name:g}" if isinstance(name, float | np.floating) else name) for name in names]
     each = inches / max(len(texts), 1)
     step = max(1, int(np.ceil(0.115 / each)))
     widest = max((len(text) for text in texts[::step]), default=0) * 0.06
     if widest < 0.92 * each * step:
-        return Fit(texts, step, 0, 0.12)
-    return Fit(texts, step, 40, 0.7 * widest) if each * step > 0.32 else Fit(texts, step, 90, widest)
+        return TickFit(texts, step, 0, 0.12)
+    return TickFit(texts, step, 40, 0.7 * widest) if each * step > 0.32 else TickFit(texts, step, 90, widest)
 
 
 def named_ticks(axes: Axes, axis: str, names: np.ndarray[Any, Any], inches: float) -> None:
     """Put names at 0, 1, 2, … along "x" or "y", as they fit into `inches`."""
-    texts, step, turn, _ = fit(names, inches)
+    texts, step, turn, _ = fit_ticks(names, inches)
     places = list(range(0, len(texts), step))
     if axis == "y":
         axes.set_yticks(places, texts[::step])
@@ -166,15 +178,15 @@ def named_ticks(axes: Axes, axis: str, names: np.ndarray[Any, Any], inches: floa
         axes.set_xticks(places, texts[::step], rotation=turn)
 
 
-def looks(count: int, dim: str = "") -> list[dict[str, Any]]:
+def line_styles(count: int, dim: str = "") -> list[dict[str, Any]]:
     """A colour and a stroke for each line: distinct colours, then other strokes; many in order get an ordered scale."""
-    if count > len(COLOURS) and dim.rstrip("_") in ORDERED:
+    if count > len(COLOURS) and dim.rstrip("_") in ORDERED_DIMENSIONS:
         return [{"color": mpl.colormaps[SEQUENTIAL](share), "linestyle": "-"} for share in np.linspace(0, 0.9, count)]
     rounds = [divmod(number, len(COLOURS)) for number in range(count)]
     return [{"color": COLOURS[place], "linestyle": STROKES[lap % len(STROKES)]} for lap, place in rounds]
 
 
-def legend(paper: Figure, axes: Axes) -> None:
+def add_legend(paper: Figure, axes: Axes) -> None:
     """Name the lines: above the axes where there are few, beside them where there are many; every k-th beyond thirty."""
     handles, labels = axes.get_legend_handles_labels()
     if not handles or (len(handles) == 1 and not labels[0]):
@@ -185,4 +197,4 @@ def legend(paper: Figure, axes: Axes) -> None:
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=beside, borderaxespad=0.2)
         return
     step = int(np.ceil(len(handles) / 30))
-    paper.legend(handles[::step], [short(one) for one in labels[::step]], loc="outside right upper")
+    paper.legend(handles[::step], [shorten(one) for one in labels[::step]], loc="outside right upper")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 # Where a name may stand, in points from its point, with its alignment; the first free one is taken.
-SPOTS = (
+LABEL_OFFSETS = (
     (6, 0, "left", "center"),
     (-6, 0, "right", "center"),
     (0, 7, "center", "bottom"),
@@ -32,7 +32,7 @@ def place_labels(paper: Figure, axes: Axes, x: np.ndarray[Any, Any], y: np.ndarr
     taken = [Bbox.from_extents(*(dot - 6), *(dot + 6)) for dot in dots]
     frame = axes.get_window_extent()
     for place, here in zip(np.flatnonzero(shown), dots, strict=True):
-        for right, up, ha, va in SPOTS:
+        for right, up, ha, va in LABEL_OFFSETS:
             text = axes.annotate(
                 names[place],
                 (x[place], y[place]),
@@ -46,11 +46,11 @@ def place_labels(paper: Figure, axes: Axes, x: np.ndarray[Any, Any], y: np.ndarr
             box = text.get_window_extent()
             own = Bbox.from_extents(*(here - 6), *(here + 6)).get_points()
             others = [one for one in taken if not np.array_equal(one.get_points(), own)]
-            if not any(box.overlaps(other) for other in others) and _within(box, frame):
+            if not any(box.overlaps(other) for other in others) and _is_within(box, frame):
                 taken.append(box)
                 break
             text.remove()
 
 
-def _within(box: Bbox, frame: Bbox) -> bool:
+def _is_within(box: Bbox, frame: Bbox) -> bool:
     return box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1

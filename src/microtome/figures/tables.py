@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microtome.figures.paper import Arrays, Paper, coordinates, label, plain, sheet, short
+from microtome.figures.paper import Arrays, Paper, array_label, coordinates, escape_math, new_sheet, shorten
 from microtome.panels import Table
 
-ROWS = 60  # on one page
-LINE = 0.19  # inches
-LETTER = 0.068  # inches, about the mean width of a letter at 7 pt
+MAX_ROWS = 60  # on one page
+LINE_HEIGHT = 0.19  # inches
+LETTER_WIDTH = 0.068  # inches, about the mean width of a letter at 7 pt
 
 
 class Column(NamedTuple):
@@ -23,73 +23,79 @@ class Column(NamedTuple):
     @property
     def inches(self) -> float:
         """The room it needs."""
-        return LETTER * max(len(one) for one in [*self.heading, *self.cells]) + 0.22
+        return LETTER_WIDTH * max(len(one) for one in [*self.heading, *self.cells]) + 0.22
 
 
-def table(arrays: Arrays, panel: Table) -> Paper:
+def plot_table(arrays: Arrays, panel: Table) -> Paper:
     """Rows along one dimension, cut at sixty with a line that says so."""
-    columns = _columns(arrays, panel)
+    columns = _table_columns(arrays, panel)
     count = len(columns[0].cells)
     head = max(len(column.heading) for column in columns)
     width = sum(column.inches for column in columns)
-    rows = min(count, ROWS)
-    height = LINE * (rows + 0.72 * head + 1 + (count > ROWS))
-    paper = sheet(panel, max(width, 3.0) + 0.2, height)
+    rows = min(count, MAX_ROWS)
+    height = LINE_HEIGHT * (rows + 0.72 * head + 1 + (count > MAX_ROWS))
+    paper = new_sheet(panel, max(width, 3.0) + 0.2, height)
     axes = paper.add_subplot()
     axes.set_axis_off()
     axes.set_xlim(0, max(width, 3.0))
-    axes.set_ylim(height / LINE, 0)
+    axes.set_ylim(height / LINE_HEIGHT, 0)
     top = 0.72 * head + 0.3
     left = 0.0
     for column in columns:
         at, ha = (left + column.inches - 0.12, "right") if column.numbers else (left + 0.04, "left")
         axes.text(at, top - 0.15, "\n".join(column.heading), ha=ha, va="bottom", fontsize=7, fontweight="bold", linespacing=1.0)
-        for place, cell in enumerate(column.cells[:ROWS]):
+        for place, cell in enumerate(column.cells[:MAX_ROWS]):
             axes.text(at, top + 0.62 + place, cell, ha=ha, va="center", fontsize=7)
         left += column.inches
     for at, weight in ((0.05, 1.0), (top, 0.6), (top + rows + 0.2, 1.0)):
         axes.plot([0, width], [at, at], color="black", linewidth=weight, clip_on=False)
-    if count > ROWS:
+    if count > MAX_ROWS:
         axes.text(
-            0.04, top + rows + 0.8, f"the first {ROWS} of {count} rows", ha="left", va="center", fontsize=6.5, style="italic"
+            0.04,
+            top + rows + 0.8,
+            f"the first {MAX_ROWS} of {count} rows",
+            ha="left",
+            va="center",
+            fontsize=6.5,
+            style="italic",
         )
     return paper
 
 
-def _columns(arrays: Arrays, panel: Table) -> list[Column]:
+def _table_columns(arrays: Arrays, panel: Table) -> list[Column]:
     names = coordinates(arrays[panel.columns[0]], panel.rows)
-    found = [Column([plain(panel.rows.rstrip("_"))], [short(name, 40) for name in names], numbers=False)]
+    found = [Column([escape_math(panel.rows.rstrip("_"))], [shorten(name, 40) for name in names], numbers=False)]
     for name in panel.columns:
         array = arrays[name]
         others = [str(dim) for dim in array.dims if str(dim) != panel.rows]
         if not others:
-            found.append(_column(label(array, name), array.values))
+            found.append(_table_column(array_label(array, name), array.values))
             continue
         spread = array.transpose(panel.rows, *others)
         for place, coordinate in enumerate(coordinates(array, others[0])):
-            found.append(_column(plain(coordinate), spread.values[:, place]))
+            found.append(_table_column(escape_math(coordinate), spread.values[:, place]))
     return found
 
 
-def _column(heading: str, values: np.ndarray[Any, Any]) -> Column:
+def _table_column(heading: str, values: np.ndarray[Any, Any]) -> Column:
     numbers = values.dtype.kind in "iuf"
-    return Column(textwrap.wrap(heading, 16) or [""], [_cell(value) for value in values.tolist()], numbers)
+    return Column(textwrap.wrap(heading, 16) or [""], [_cell_text(value) for value in values.tolist()], numbers)
 
 
-def _cell(value: object) -> str:
+def _cell_text(value: object) -> str:
     """A value as a reader wants it: three digits that count, thousands apart, a dash for what is missing."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return _apart(f"{value:,}")
+        return _group_thousands(f"{value:,}")
     if isinstance(value, float):
         if not np.isfinite(value):
             return "–" if np.isnan(value) else ("∞" if value > 0 else "−∞")
         if abs(value) >= 1000:
-            return _apart(f"{value:,.0f}")
+            return _group_thousands(f"{value:,.0f}")
         return f"{value:.3g}".replace("-", "−")
-    return short(value, 60)
+    return shorten(value, 60)
 
 
-def _apart(digits: str) -> str:
+def _group_thousands(digits: str) -> str:
     return digits.replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "−")

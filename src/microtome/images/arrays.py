@@ -13,7 +13,7 @@ from microtome.images.masks import Mask
 from microtome.images.sources import Source
 
 
-class Arrays(Source):
+class ArraySource(Source):
     """Pixels uint8 (image, row, col, rgb) in memory, with masks bool (image, row, col) or None."""
 
     kind = "tensors"
@@ -31,7 +31,7 @@ class Arrays(Source):
     def picture(self, place: int, least: int | None = None) -> Image.Image:
         return Image.fromarray(self._pixels[place])
 
-    def masked(self, place: int) -> str | None:
+    def mark_kind(self, place: int) -> str | None:
         return None if self._masks is None else "mask"
 
     def mask(self, place: int) -> Mask | None:
@@ -47,7 +47,7 @@ class Arrays(Source):
         return {"rows": float(self._pixels.shape[1]), "cols": float(self._pixels.shape[2])}
 
 
-def array_source(x: Any, masks: Any = None) -> Arrays:
+def array_source(x: Any, masks: Any = None) -> ArraySource:
     """Pixels in memory from an array or tensor: floats 0..1 or uint8 (image, 3 | 1, row, col), or uint8 (image, row, col, 3).
 
     Raises:
@@ -65,7 +65,7 @@ def array_source(x: Any, masks: Any = None) -> Arrays:
     else:
         raise ImagesError(f"The tensor holds {values.dtype}; give floats in 0..1 or uint8 in 0..255.")
     pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:3], 3)))
-    return Arrays(pixels.copy() if pixels is values or pixels.base is not None else pixels, _masks_for(pixels, masks))
+    return ArraySource(pixels.copy() if pixels is values or pixels.base is not None else pixels, _masks_for(pixels, masks))
 
 
 def _numpy(x: Any) -> npt.NDArray[Any]:
@@ -109,7 +109,7 @@ def _masks_for(pixels: npt.NDArray[np.uint8], masks: Any) -> Mask | None:
     return given != 0
 
 
-def labels_for(
+def check_labels(
     count: int, labels: Any, classes: Sequence[str] | None
 ) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...] | None]:
     """Checked labels (image,) and their classes, named by their numbers where no names are given."""

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from microtome.errors import ImagesError, did_you_mean
-from microtome.images.labels import matched
-from microtome.images.listing import SPLITS, Listed
-from microtome.images.shapes import Regions, unpacked
+from microtome.images.labels import match_rows
+from microtome.images.listing import SPLITS, Listing
+from microtome.images.shapes import Regions, unpack_runs
 
 JSONS = (
     "annotations.json",
@@ -29,7 +29,7 @@ JSONS = (
 TABLES = ("annotations.tsv", "val_annotations.txt", "boxes.tsv")
 
 
-def regions_of(place: Listed, wanted: str) -> list[Regions | None]:
+def read_regions(place: Listing, wanted: str) -> list[Regions | None]:
     """For each listed picture the objects marked on it, or None.
 
     `wanted`: "auto", "none", or the path of a COCO .json, of a folder of VOC .xml files, or of a table (file, class, first
@@ -41,44 +41,46 @@ def regions_of(place: Listed, wanted: str) -> list[Regions | None]:
     if wanted == "none":
         return [None] * len(place.names)
     if wanted != "auto":
-        return _at(place, wanted)
-    for source in _candidates(place):
-        known = coco(source)
-        found = matched(place, source.parent, known) if known else []
+        return _regions_at(place, wanted)
+    for source in _coco_files(place):
+        known = read_coco(source)
+        found = match_rows(place, source.parent, known) if known else []
         if any(found):
             return cast(list[Regions | None], found)
     for folder in place.around:
         for name in TABLES:
-            if (folder / name).is_file() and any(found := matched(place, folder, _table(folder / name))):
+            if (folder / name).is_file() and any(found := match_rows(place, folder, _read_box_table(folder / name))):
                 return cast(list[Regions | None], found)
-    return _voc_beside(place)
+    return _read_voc_folder(place)
 
 
-def _candidates(place: Listed) -> list[Path]:
+def _coco_files(place: Listing) -> list[Path]:
     """COCO files in reach but those of another split; those named after the pictures' folder first (instances_val2017.json)."""
     found = [path for folder in place.around for pattern in JSONS for path in sorted(folder.glob(pattern))]
     name = (place.root.resolve() / place.base).name.lower()
-    mine = _splits(name)
-    fitting = [path for path in dict.fromkeys(found) if not mine or not _splits(path.stem) or mine & _splits(path.stem)]
+    mine = _split_words(name)
+    fitting = [
+        path for path in dict.fromkeys(found) if not mine or not _split_words(path.stem) or mine & _split_words(path.stem)
+    ]
     return sorted(fitting, key=lambda path: not path.stem.lower().endswith("_" + name))
 
 
-def _splits(name: str) -> set[str]:
+def _split_words(name: str) -> set[str]:
     """The splits that a name speaks of: {"val"} for instances_val2017."""
     words = set(re.findall(r"[a-z]+", name.lower()))
     return {split[:3] for split in SPLITS if split in words}
 
 
-def _at(place: Listed, wanted: str) -> list[Regions | None]:
+def _regions_at(place: Listing, wanted: str) -> list[Regions | None]:
     for path in (Path(wanted).expanduser(), *(folder / wanted for folder in place.around)):
         if path.is_dir():
-            found: list[Regions | None] = [_voc_in(path, name, place) for name in place.names]
+            found: list[Regions | None] = [_read_voc_file(path, name, place) for name in place.names]
         elif path.is_file() and path.suffix.lower() == ".json":
-            if (known := coco(path)) is None:
+            if (known := read_coco(path)) is None:
                 raise ImagesError(f'\'{path}\' is not in COCO\'s format: it has no "images" and "annotations".')
-            found = matched(place, path.parent, known, loose=True)
+            found = match_rows(place, path.parent, known, loose=True)
         elif path.is_file():
-            found = matched(place, path.parent, _table(path), loose=True)
+            found = match_rows(place, path.parent, _read_box_table(path), loose=True)
         else:
             continue
         if not any(found):
@@ -93,7 +95,7 @@ def _at(place: Listed, wanted: str) -> list[Regions | None]:
     )
 
 
-def coco(path: Path) -> dict[str, Regions] | None:
+def read_coco(path: Path) -> dict[str, Regions] | None:
     """The objects of each file in a COCO file; None where the JSON is something else.
 
     Raises:
@@ -106,27 +108,27 @@ def coco(path: Path) -> dict[str, Regions] | None:
     if not isinstance(content, dict) or not {"images", "annotations"} <= cast(dict[str, Any], content).keys():
         return None
     try:
-        files = {one["id"]: (str(one["file_name"]), _size(one)) for one in content["images"]}
+        files = {one["id"]: (str(one["file_name"]), _image_size(one)) for one in content["images"]}
         gathered: dict[str, Regions] = {}
         for one in content["annotations"]:
             name, size = files[one["image_id"]]
-            gathered[name] = _with(gathered.get(name, Regions(size=size)), one)
+            gathered[name] = _add_object(gathered.get(name, Regions(size=size)), one)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ImagesError(f"The annotations '{path}' break COCO's format ({type(error).__name__}: {error}).") from error
     return {name: regions for name, regions in gathered.items() if regions.objects}
 
 
-def _size(record: dict[str, Any]) -> tuple[int, int] | None:
+def _image_size(record: dict[str, Any]) -> tuple[int, int] | None:
     rows, cols = int(record.get("height") or 0), int(record.get("width") or 0)
     return (rows, cols) if rows > 0 and cols > 0 else None
 
 
-def _with(regions: Regions, one: dict[str, Any]) -> Regions:
+def _add_object(regions: Regions, one: dict[str, Any]) -> Regions:
     """The regions and one more object: its outline or run-length mask where it has one, else its box."""
     shape = one.get("segmentation")
     if isinstance(shape, dict) and "counts" in shape:
         counts: Any = shape["counts"]
-        lengths = unpacked(counts) if isinstance(counts, str) else tuple(int(count) for count in counts)
+        lengths = unpack_runs(counts) if isinstance(counts, str) else tuple(int(count) for count in counts)
         return replace(regions, runs=(*regions.runs, ((int(shape["size"][0]), int(shape["size"][1])), lengths)))
     if isinstance(shape, list) and shape:
         polygons = tuple(tuple(float(value) for value in polygon) for polygon in cast(list[Any], shape))
@@ -140,7 +142,7 @@ def _with(regions: Regions, one: dict[str, Any]) -> Regions:
     return regions
 
 
-def _voc_beside(place: Listed) -> list[Regions | None]:
+def _read_voc_folder(place: Listing) -> list[Regions | None]:
     folders = [
         folder for parent in place.around for name in ("Annotations", "annotations") if (folder := parent / name).is_dir()
     ]
@@ -148,21 +150,21 @@ def _voc_beside(place: Listed) -> list[Regions | None]:
     for name in place.names:
         beside = (place.root / name).with_suffix(".xml")
         if beside.is_file():
-            found.append(voc(beside))
+            found.append(read_voc(beside))
         else:
-            found.append(next((regions for folder in folders if (regions := _voc_in(folder, name, place))), None))
+            found.append(next((regions for folder in folders if (regions := _read_voc_file(folder, name, place))), None))
     return found
 
 
-def _voc_in(folder: Path, name: str, place: Listed) -> Regions | None:
+def _read_voc_file(folder: Path, name: str, place: Listing) -> Regions | None:
     stem = PurePosixPath(name).with_suffix(".xml")
     for path in (folder / stem.as_posix()[len(place.base) :], folder / stem.name):
         if path.is_file():
-            return voc(path)
+            return read_voc(path)
     return None
 
 
-def voc(path: Path) -> Regions | None:
+def read_voc(path: Path) -> Regions | None:
     """The boxes of a VOC annotation; None where it marks no object or is another kind of XML.
 
     Raises:
@@ -181,8 +183,8 @@ def voc(path: Path) -> Regions | None:
     return Regions(boxes=shapes, size=size if min(size) > 0 else None) if shapes else None
 
 
-def _table(path: Path) -> dict[str, Regions]:
-    """Boxes by file of a table with one object a line (see `regions_of`); none where it is another kind of table."""
+def _read_box_table(path: Path) -> dict[str, Regions]:
+    """Boxes by file of a table with one object a line (see `read_regions`); none where it is another kind of table."""
     gathered: dict[str, Regions] = {}
     try:
         text = path.read_text("utf-8-sig")

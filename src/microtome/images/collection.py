@@ -15,20 +15,20 @@ import numpy.typing as npt
 from PIL import Image
 
 from microtome.errors import BadOption, ImagesError
-from microtome.images.arrays import array_source, labels_for
+from microtome.images.arrays import array_source, check_labels
 from microtome.images.feeding import (
-    Batch,
     Framing,
+    PixelBatch,
     PixelCache,
     Pixels,
-    ahead,
-    key,
-    mapped,
+    map_in_threads,
+    prefetch,
+    recipe_key,
 )
 from microtome.images.labels import WORDNET
-from microtome.images.listing import Skipped
+from microtome.images.listing import SkippedFile
 from microtome.images.masks import Mask
-from microtome.images.opening import opened, spread
+from microtome.images.opening import open_images, spread_order
 from microtome.images.scenes import CLASSES
 from microtome.images.sources import Source, scene_source
 
@@ -61,7 +61,7 @@ class Images:
     classes: tuple[str, ...] | None = None
     labels: npt.NDArray[np.int64] | None = None  # (image,), -1 unknown
     titles: tuple[str, ...] | None = None  # readable names of the classes
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
     notes: tuple[str, ...] = ()
     options: Mapping[str, Any]
     cache: PixelCache
@@ -91,7 +91,7 @@ class Images:
             BadOption: an option outside its range.
         """
         given = {"labels": str(labels), "masks": str(masks), "boxes": str(boxes)}
-        found = opened(Path(path) if not isinstance(path, str) else path, **given, limit=limit, seed=seed, check=check)
+        found = open_images(Path(path) if not isinstance(path, str) else path, **given, limit=limit, seed=seed, check=check)
         text = os.fspath(path)
         return cls(
             name=Path(text).expanduser().absolute().name or text,
@@ -128,7 +128,7 @@ class Images:
             ImagesError: other shapes, values that are not finite or outside the range, labels or masks that do not fit.
         """
         source = array_source(x, masks)
-        values, names = labels_for(len(source), labels, classes)
+        values, names = check_labels(len(source), labels, classes)
         return cls(
             name="tensors",
             source=source,
@@ -178,7 +178,7 @@ class Images:
         facts = self.source.facts(place)
         if mask is not None:
             facts.setdefault("area", float(mask.mean()))
-        kind = self.source.masked(place)
+        kind = self.source.mark_kind(place)
         return Item(self.source.name(place), self.source.picture(place), label, mask, facts, kind)
 
     @property
@@ -192,19 +192,19 @@ class Images:
         return tuple(self.source.name(int(place)) for place in self.places)
 
     @property
-    def masked(self) -> npt.NDArray[np.bool_]:
+    def has_mask(self) -> npt.NDArray[np.bool_]:
         """Which pictures (image,) have a mask or a box."""
-        return np.array([self.source.masked(int(place)) is not None for place in self.places], bool)
+        return np.array([self.source.mark_kind(int(place)) is not None for place in self.places], bool)
 
     @property
     def has_masks(self) -> bool:
         """Whether any picture has a mask or a box."""
-        return any(self.source.masked(int(place)) for place in self.places)
+        return any(self.source.mark_kind(int(place)) for place in self.places)
 
     @property
     def mask_kind(self) -> str | None:
         """ "mask", "box" (rectangles stand for objects), "mixed", or None."""
-        kinds = {self.source.masked(int(place)) for place in self.places} - {None}
+        kinds = {self.source.mark_kind(int(place)) for place in self.places} - {None}
         return None if not kinds else "mixed" if len(kinds) > 1 else kinds.pop()
 
     @property
@@ -222,7 +222,7 @@ class Images:
         Raises:
             BadOption: a place that does not exist, or none at all.
         """
-        chosen = self._checked(indices)
+        chosen = self._check_mask(indices)
         if len(chosen) == 0:
             raise BadOption("take was given no place; name at least one image.")
         labels = None if self.labels is None else self.labels[chosen]
@@ -232,7 +232,7 @@ class Images:
         """At most `count` pictures, evenly from the classes, drawn by `seed`, in their old order; all of them for None."""
         if count is None or count >= len(self):
             return self
-        return self.take(np.sort(spread(self.labels, len(self), count, seed)[:count]))
+        return self.take(np.sort(spread_order(self.labels, len(self), count, seed)[:count]))
 
     def facts(self, name: str) -> npt.NDArray[np.float64] | None:
         """One number for each picture (image,), NaN where it is unknown; None where no picture has it. See `Item.facts`."""
@@ -246,7 +246,7 @@ class Images:
             ImagesError: a file that passed the check cannot be read now.
             BadOption: a place that does not exist.
         """
-        return self._pixels(recipe, self._checked(indices), threading.Event())
+        return self._pixels(recipe, self._check_mask(indices), threading.Event())
 
     def masks(self, recipe: Framing, indices: Places | None = None) -> Mask:
         """Masks bool (image, row, col) in the recipe's geometry; all False for a picture without one (see `masked`).
@@ -258,14 +258,16 @@ class Images:
             raise ImagesError(
                 f"'{self.name}' has no masks or boxes; put NAME_mask.png beside each, or use Images.scenes({len(self)})."
             )
-        which = key(recipe) + " masks"
-        places = [int(self.places[at]) for at in self._checked(indices)]
+        which = recipe_key(recipe) + " masks"
+        places = [int(self.places[at]) for at in self._check_mask(indices)]
         found = np.zeros((len(places), *recipe.size), bool)
-        for at, mask in enumerate(mapped(lambda place: self._mask(recipe, which, place), places, self.source.most_threads)):
+        for at, mask in enumerate(
+            map_in_threads(lambda place: self._mask(recipe, which, place), places, self.source.most_threads)
+        ):
             found[at] = mask
         return found
 
-    def batches(self, recipe: Framing, size: int, start: int = 0, shard: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
+    def batches(self, recipe: Framing, size: int, start: int = 0, shard: tuple[int, int] = (0, 1)) -> Iterator[PixelBatch]:
         """Batches of `size` consecutive pictures from place `start` on, the next decoded while the last is worked on.
 
         `shard=(i, n)`: only every n-th batch, counted from place 0 and beginning with the i-th. Stopping early stops the
@@ -283,11 +285,11 @@ class Images:
             if at // size % shard[1] == shard[0]
         ]
 
-        def made(index: npt.NDArray[np.int64], stop: threading.Event) -> Batch:
+        def made(index: npt.NDArray[np.int64], stop: threading.Event) -> PixelBatch:
             labels = None if self.labels is None else self.labels[index]
-            return Batch(index, self._pixels(recipe, index, stop), labels)
+            return PixelBatch(index, self._pixels(recipe, index, stop), labels)
 
-        return ahead(made, spans)
+        return prefetch(made, spans)
 
     def describe(self) -> str:
         """One line: how many pictures, of how many classes, with what masks, how many skipped."""
@@ -297,7 +299,7 @@ class Images:
             parts.append(f"{present} class" + "es" * (present != 1))
             if unknown := int((self.labels < 0).sum()):
                 parts.append(f"{unknown} unlabelled")
-        if masked := int(self.masked.sum()):
+        if masked := int(self.has_mask.sum()):
             word = {"mask": "masks", "box": "boxes"}.get(str(self.mask_kind), "masks or boxes")
             parts.append(f"{word} for {'all' if masked == len(self) else masked}")
         if self.skipped:
@@ -323,13 +325,13 @@ class Images:
     @cached_property
     def _digest(self) -> str:
         total = hashlib.sha256(json.dumps(["images", 1, self.classes]).encode())
-        identities = mapped(self.source.identity, [int(place) for place in self.places], self.source.most_threads)
+        identities = map_in_threads(self.source.identity, [int(place) for place in self.places], self.source.most_threads)
         for at, identity in enumerate(identities):
             label = None if self.labels is None else int(self.labels[at])
             total.update(json.dumps([self.source.name(int(self.places[at])), identity, label]).encode())
         return total.hexdigest()
 
-    def _checked(self, indices: Places | None) -> npt.NDArray[np.int64]:
+    def _check_mask(self, indices: Places | None) -> npt.NDArray[np.int64]:
         if indices is None:
             return np.arange(len(self))
         given = np.asarray(indices)
@@ -350,7 +352,7 @@ class Images:
         return facts.get(name)
 
     def _pixels(self, recipe: Framing, index: npt.NDArray[np.int64], stop: threading.Event) -> Pixels:
-        which = key(recipe)
+        which = recipe_key(recipe)
         least = -(-2 * max(recipe.size) // float(getattr(recipe, "crop", 0.5)))
 
         def made(place: int) -> Pixels:
@@ -362,7 +364,7 @@ class Images:
 
         found = np.empty((len(index), *recipe.size, 3), np.uint8)
         places = [int(self.places[one]) for one in index]
-        for at, pixels in enumerate(mapped(made, places, self.source.most_threads)):
+        for at, pixels in enumerate(map_in_threads(made, places, self.source.most_threads)):
             found[at] = pixels
         return found
 

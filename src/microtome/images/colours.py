@@ -6,36 +6,36 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
-STRIP = 4_000_000  # pixels converted at once where the result is shrunk anyway
+ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+STRIP_PIXELS = 4_000_000  # pixels converted at once where the result is shrunk anyway
 
 
-def eight_bits(picture: Image.Image, factor: int = 1) -> Image.Image:
+def to_rgb(picture: Image.Image, factor: int = 1) -> Image.Image:
     """The loaded picture as RGB, `factor` times smaller (box average), a strip at a time so that no large RGB copy is made."""
     if factor == 1:
-        return _converted(picture)
+        return _to_rgb_mode(picture)
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture.reduce(factor)
     if picture.mode in ("I", "F"):  # these are scaled by the range of the whole
-        return _converted(picture).reduce(factor)
+        return _to_rgb_mode(picture).reduce(factor)
     cols, rows = picture.size
-    tall = max(STRIP // (cols * factor), 1) * factor
+    tall = max(STRIP_PIXELS // (cols * factor), 1) * factor
     shrunk = Image.new("RGB", (-(-cols // factor), -(-rows // factor)))
     for top in range(0, rows, tall):
         strip = picture.crop((0, top, cols, min(top + tall, rows)))
-        shrunk.paste(_converted(strip).reduce(factor), (0, top // factor))
+        shrunk.paste(_to_rgb_mode(strip).reduce(factor), (0, top // factor))
     return shrunk
 
 
-def transparent(picture: Image.Image) -> bool:
+def has_transparency(picture: Image.Image) -> bool:
     """Whether the picture has an alpha channel or a transparent colour."""
-    return picture.mode in CLEAR or "transparency" in picture.info
+    return picture.mode in ALPHA_MODES or "transparency" in picture.info
 
 
-def _converted(picture: Image.Image) -> Image.Image:
+def _to_rgb_mode(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        return Image.fromarray(grey(np.asarray(picture))).convert("RGB")
-    if not transparent(picture):
+        return Image.fromarray(to_grey_levels(np.asarray(picture))).convert("RGB")
+    if not has_transparency(picture):
         return picture.convert("RGB")  # a copy where it is RGB already
     if picture.mode in ("La", "RGBa"):
         picture = picture.convert(picture.mode.replace("a", "A"))
@@ -43,7 +43,7 @@ def _converted(picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
 
 
-def grey(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def to_grey_levels(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Grey levels 0..255 (row, col) of 16-bit or 32-bit values (row, col), by the rules in `decoding`."""
     if values.dtype.kind in "iu" and values.dtype.itemsize == 2:
         levels = (np.arange(65536, dtype=np.uint32) * 255 + 32767) // 65535
@@ -52,12 +52,12 @@ def grey(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     inside = values[finite]
     if inside.size == 0:
         return np.zeros(values.shape, np.uint8)
-    low, high = _range(float(inside.min()), float(inside.max()), whole=values.dtype.kind in "iu")
+    low, high = _grey_range(float(inside.min()), float(inside.max()), whole=values.dtype.kind in "iu")
     scaled = (np.where(finite, values, low).astype(np.float64) - low) / ((high - low) or 1.0)
     return np.rint(scaled * 255).astype(np.uint8)
 
 
-def _range(low: float, high: float, *, whole: bool) -> tuple[float, float]:
+def _grey_range(low: float, high: float, *, whole: bool) -> tuple[float, float]:
     """What becomes black and what becomes white, of 32-bit values that go from `low` to `high`."""
     if low < 0 or high > 65535 or (high > 255 and not whole):
         return low, high

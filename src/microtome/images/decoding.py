@@ -26,12 +26,12 @@ from pathlib import Path
 from PIL import Image, ImageFile
 
 from microtome.errors import ImagesError
-from microtome.images.colours import eight_bits, transparent
-from microtome.images.reasons import short, why
+from microtome.images.colours import has_transparency, to_rgb
+from microtome.images.reasons import error_reason, short_error
 
 PIXEL_LIMIT = 300_000_000
-LEAN = 16_000_000  # from this many pixels on, a picture wanted small is shrunk while it is decoded
-HUGE = 64_000_000  # pictures of this size are decoded one at a time
+SHRINK_FROM = 16_000_000  # from this many pixels on, a picture wanted small is shrunk while it is decoded
+HUGE_PIXELS = 64_000_000  # pictures of this size are decoded one at a time
 FORMATS = ["JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "TGA", "PCX", "QOI", "SGI"]
 SUFFIXES = frozenset(
     (
@@ -39,7 +39,7 @@ SUFFIXES = frozenset(
         *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".tga", ".pcx", ".qoi", ".sgi"),
     )
 )
-TURNS = {
+ROTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -51,7 +51,7 @@ TURNS = {
 ORIENTATION = 0x0112
 
 # What Pillow's readers raise on damaged bytes, beside its own errors (which are OSError and SyntaxError).
-DAMAGE: tuple[type[Exception], ...] = (
+DECODING_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     SyntaxError,
     ValueError,
@@ -65,9 +65,9 @@ DAMAGE: tuple[type[Exception], ...] = (
 )
 
 _limit = threading.Lock()
-_inside = 0
-_given: int | None = None
-_one_huge = threading.Lock()
+_threads_inside = 0
+_process_limit: int | None = None
+_huge_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -80,82 +80,82 @@ class Header:
     notes: tuple[str, ...]
 
 
-def header(path: Path) -> Header:
+def read_header(path: Path) -> Header:
     """The header of one file, its pixels undecoded.
 
     Raises:
         ImagesError: with the reason alone, in a few words.
     """
-    with _opened(path) as picture:
+    with _open_file(path) as picture:
         orientation = _orientation(picture, decoded=False)
         cols, rows = picture.size
         if picture.format == "TIFF" and orientation > 4:  # Pillow turns these itself, at a moment that differs by version
             _load(path, picture)
             cols, rows = picture.size
-            return Header((rows, cols), (cols, rows), orientation, _notes(picture, orientation))
+            return Header((rows, cols), (cols, rows), orientation, _header_notes(picture, orientation))
         size = (cols, rows) if orientation > 4 else (rows, cols)
-        return Header(size, (rows, cols), orientation, _notes(picture, orientation))
+        return Header(size, (rows, cols), orientation, _header_notes(picture, orientation))
 
 
-def rgb(path: Path, least: int | None = None) -> Image.Image:
+def read_rgb(path: Path, least: int | None = None) -> Image.Image:
     """The picture as displayed, RGB, 8 bits.
 
-    `least`: pixels that the short side must keep; a picture above `LEAN` pixels is then shrunk while it is decoded, which
+    `least`: pixels that the short side must keep; a picture above `SHRINK_FROM` pixels is then shrunk while it is decoded, which
     spares most of the memory (exactly by powers of two for JPEG, by a whole-number box average for the others).
 
     Raises:
         ImagesError: with the reason alone, in a few words.
     """
-    with _opened(path) as picture, _alone(picture):
-        large = picture.width * picture.height > LEAN
+    with _open_file(path) as picture, _one_at_a_time(picture):
+        large = picture.width * picture.height > SHRINK_FROM
         if large and least and picture.format in ("JPEG", "MPO"):
             picture.draft(picture.mode, (least, least))
         _load(path, picture)
         orientation = _orientation(picture, decoded=True)
         factor = min(picture.size) // least if large and least else 1
         try:
-            shown = eight_bits(picture, max(factor, 1))
+            shown = to_rgb(picture, max(factor, 1))
         except Exception as error:
-            raise ImagesError(f"cannot be turned into RGB ({short(error)})") from error
-    return shown.transpose(TURNS[orientation]) if orientation in TURNS else shown
+            raise ImagesError(f"cannot be turned into RGB ({short_error(error)})") from error
+    return shown.transpose(ROTATIONS[orientation]) if orientation in ROTATIONS else shown
 
 
-def whole(path: Path) -> None:
-    """Nothing, once every byte of the file has been decoded (JPEG at an eighth of its size, which reads all of it and is fast).
+def verify_whole(path: Path) -> None:
+    """Decode every byte of the file (JPEG at an eighth of its size, which reads all of it and is fast).
 
     Raises:
         ImagesError: with the reason alone, in a few words.
     """
-    with _opened(path) as picture, _alone(picture):
+    with _open_file(path) as picture, _one_at_a_time(picture):
         picture.draft(picture.mode, (1, 1))
         _load(path, picture)
 
 
-def plane(path: Path) -> Image.Image:
+def read_plane(path: Path) -> Image.Image:
     """A mask or label-map file as stored: its own mode, loaded, and turned by its own EXIF orientation.
 
     Raises:
         ImagesError: with the reason alone, in a few words.
     """
-    with _opened(path) as picture, _alone(picture):
+    with _open_file(path) as picture, _one_at_a_time(picture):
         _load(path, picture)
         orientation = _orientation(picture, decoded=True)
         stored = picture.copy()
         stored.format = picture.format
-    if orientation not in TURNS:
+    if orientation not in ROTATIONS:
         return stored
-    turned = stored.transpose(TURNS[orientation])
+    turned = stored.transpose(ROTATIONS[orientation])
     turned.format = stored.format
     return turned
 
 
 @contextmanager
-def _opened(path: Path) -> Generator[ImageFile.ImageFile]:
+def _open_file(path: Path) -> Generator[ImageFile.ImageFile]:
     with _own_pixel_limit():
         try:
-            picture = Image.open(path, formats=_formats())
+            picture = Image.open(path, formats=_supported_formats())
         except Exception as error:
-            raise ImagesError(why(path, error)) from error
+            raise ImagesError(error_reason(path, error)) from error
         with picture:
             if (pixels := picture.width * picture.height) > PIXEL_LIMIT:
                 raise ImagesError(f"{pixels / 1e6:.0f} megapixels, above the limit of {PIXEL_LIMIT / 1e6:.0f}")
@@ -163,7 +163,7 @@ def _opened(path: Path) -> Generator[ImageFile.ImageFile]:
 
 
 @cache
-def _formats() -> list[str]:
+def _supported_formats() -> list[str]:
     """Those of `FORMATS` that this Pillow was built with."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
@@ -173,32 +173,32 @@ def _load(path: Path, picture: ImageFile.ImageFile) -> None:
     try:
         picture.load()
     except Exception as error:
-        raise ImagesError(why(path, error)) from error
+        raise ImagesError(error_reason(path, error)) from error
 
 
 @contextmanager
 def _own_pixel_limit() -> Generator[None]:
     """Pillow's own limit is a variable of the whole process: put aside while any thread is in here, then put back."""
-    global _inside, _given
+    global _threads_inside, _process_limit
     with _limit:
-        if _inside == 0:
-            _given, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        _inside += 1
+        if _threads_inside == 0:
+            _process_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        _threads_inside += 1
     try:
         yield
     finally:
         with _limit:
-            _inside -= 1
-            if _inside == 0:
-                Image.MAX_IMAGE_PIXELS = _given
+            _threads_inside -= 1
+            if _threads_inside == 0:
+                Image.MAX_IMAGE_PIXELS = _process_limit
 
 
 @contextmanager
-def _alone(picture: ImageFile.ImageFile) -> Generator[None]:
-    if picture.width * picture.height < HUGE:
+def _one_at_a_time(picture: ImageFile.ImageFile) -> Generator[None]:
+    if picture.width * picture.height < HUGE_PIXELS:
         yield
         return
-    with _one_huge:
+    with _huge_lock:
         yield
 
 
@@ -210,16 +210,16 @@ def _orientation(picture: ImageFile.ImageFile, *, decoded: bool) -> int:
         return 1  # Pillow has applied it
     try:
         given = picture.getexif().get(ORIENTATION, 1)
-    except DAMAGE:
+    except DECODING_ERRORS:
         return 1
-    return given if isinstance(given, int) and given in TURNS else 1
+    return given if isinstance(given, int) and given in ROTATIONS else 1
 
 
-def _notes(picture: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
+def _header_notes(picture: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
     found: list[str] = []
-    if _several(picture):
+    if _has_more_frames(picture):
         found.append("of several frames: the first is used")
-    if transparent(picture):
+    if has_transparency(picture):
         found.append("transparent: laid on white")
     if picture.mode.startswith("I;16"):
         found.append("16-bit grey: scaled by 65535")
@@ -232,9 +232,9 @@ def _notes(picture: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _several(picture: ImageFile.ImageFile) -> bool:
+def _has_more_frames(picture: ImageFile.ImageFile) -> bool:
     """Whether there are further frames; a damaged second one is none, for only the first is wanted."""
     try:
         return bool(getattr(picture, "is_animated", False))
-    except DAMAGE:
+    except DECODING_ERRORS:
         return False

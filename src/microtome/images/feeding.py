@@ -16,8 +16,8 @@ from PIL import Image
 Pixels = npt.NDArray[np.uint8]
 MEMORY_LIMIT = 1_500_000_000  # bytes of decoded pixels kept by one set of images
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
 
 
 class Framing(Protocol):
@@ -34,7 +34,7 @@ class Framing(Protocol):
 
 
 @dataclass(frozen=True)
-class Batch:
+class PixelBatch:
     """Consecutive images: their places (image,), pixels uint8 (image, row, col, rgb), and labels (image,) or None."""
 
     index: npt.NDArray[np.int64]
@@ -42,20 +42,20 @@ class Batch:
     labels: npt.NDArray[np.int64] | None
 
 
-def threads() -> int:
+def thread_count() -> int:
     """How many threads decode: the cores this process may use, at most four, for the network wants the rest."""
     return max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
 
-def mapped(work: Callable[[Given], Made], given: Sequence[Given], most: int | None = None) -> Iterator[Made]:
+def map_in_threads(work: Callable[[Argument], Result], given: Sequence[Argument], most: int | None = None) -> Iterator[Result]:
     """`work` of each, in order, done by several threads, at most `most`; what has not begun when the caller stops is dropped."""
-    several = min(most or threads(), threads())
+    several = min(most or thread_count(), thread_count())
     if len(given) < 2 or several == 1:
         yield from map(work, given)
         return
     pool = ThreadPoolExecutor(several, thread_name_prefix="microtome-decode")
     try:
-        waiting: deque[Future[Made]] = deque()
+        waiting: deque[Future[Result]] = deque()
         for one in given:
             waiting.append(pool.submit(work, one))
             if len(waiting) >= 8 * several:  # far enough ahead; the results of a million files need not be held at once
@@ -66,7 +66,7 @@ def mapped(work: Callable[[Given], Made], given: Sequence[Given], most: int | No
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def key(recipe: Framing) -> str:
+def recipe_key(recipe: Framing) -> str:
     """The text that two recipes share exactly when they give the same pixels."""
     return json.dumps(recipe.json(), sort_keys=True, default=str)
 
@@ -104,14 +104,14 @@ class PixelCache:
                 self.used += array.nbytes
 
 
-def ahead(make: Callable[[Given, threading.Event], Made], given: Iterable[Given]) -> Iterator[Made]:
+def prefetch(make: Callable[[Argument, threading.Event], Result], given: Iterable[Argument]) -> Iterator[Result]:
     """`make` of each, in order, the next being made in a thread while the caller works on the last.
 
     `make` is given an event that is set once nobody listens any more, so that it can stop in the middle.
     """
     stop = threading.Event()
     pool = ThreadPoolExecutor(1, thread_name_prefix="microtome-batch")
-    waiting: Future[Made] | None = None
+    waiting: Future[Result] | None = None
     try:
         for one in given:
             following = pool.submit(make, one, stop)

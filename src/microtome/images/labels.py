@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microtome.errors import ImagesError, UnknownName, did_you_mean
-from microtome.images.listing import Listed, by_name, top_folders
+from microtome.images.listing import Listing, name_key, top_folders
 
 WORDNET = re.compile(r"n\d{8}")
 TABLES = ("labels.csv", "labels.tsv", "labels.json", "annotations.tsv", "val_annotations.txt")
@@ -25,7 +25,7 @@ LARGEST_NUMBER = 100_000
 
 
 @dataclass(frozen=True)
-class Labels:
+class ImageLabels:
     """Class names, a number for each picture (-1: unknown), readable names of the classes where known, and whence."""
 
     classes: tuple[str, ...]
@@ -39,7 +39,7 @@ class Labels:
         return bool(self.classes) and all(WORDNET.fullmatch(name) for name in self.classes)
 
 
-def labels_of(place: Listed, wanted: str) -> Labels | None:
+def read_labels(place: Listing, wanted: str) -> ImageLabels | None:
     """The labels of the listed pictures, or None where they have none.
 
     `wanted`: "auto" (a table, else class folders, else WordNet prefixes), "none", or the path of a table.
@@ -50,19 +50,19 @@ def labels_of(place: Listed, wanted: str) -> Labels | None:
     if wanted == "none":
         return None
     if wanted != "auto":
-        return _of_table(place, _table_at(place, wanted), must=True)
+        return _table_labels(place, _table_at(place, wanted), must=True)
     if place.kind != "file":
         for folder in place.places:
             for name in TABLES:
-                if (folder / name).is_file() and (found := _of_table(place, folder / name, must=False)):
+                if (folder / name).is_file() and (found := _table_labels(place, folder / name, must=False)):
                     return found
         tops = top_folders(place.names, place.base)
         if len(tops) > 1:
-            return _of_folders(place, tops)
-    return _of_prefixes(place)
+            return _folder_labels(place, tops)
+    return _prefix_labels(place)
 
 
-def _table_at(place: Listed, wanted: str) -> Path:
+def _table_at(place: Listing, wanted: str) -> Path:
     for candidate in (Path(wanted).expanduser(), *(folder / wanted for folder in place.places)):
         if candidate.is_file():
             return candidate
@@ -73,24 +73,26 @@ def _table_at(place: Listed, wanted: str) -> Path:
     )
 
 
-def _of_folders(place: Listed, tops: Sequence[str]) -> Labels:
+def _folder_labels(place: Listing, tops: Sequence[str]) -> ImageLabels:
     number = {top: at for at, top in enumerate(tops)}
     inner = (name[len(place.base) :] for name in place.names)
     values = [number[name.split("/", 1)[0]] if "/" in name else -1 for name in inner]
-    return Labels(tuple(tops), np.array(values, np.int64), origin="folders")
+    return ImageLabels(tuple(tops), np.array(values, np.int64), origin="folders")
 
 
-def _of_prefixes(place: Listed) -> Labels | None:
+def _prefix_labels(place: Listing) -> ImageLabels | None:
     found = [re.match(r"(n\d{8})(?=[_.-])", PurePosixPath(name).name) for name in place.names]
     ids = [match.group(1) for match in found if match]
     if len(ids) < len(place.names):
         return None
     classes = tuple(sorted(set(ids)))
     number = {one: at for at, one in enumerate(classes)}
-    return Labels(classes, np.array([number[one] for one in ids], np.int64), _titles(place, ids, classes), "file names")
+    return ImageLabels(
+        classes, np.array([number[one] for one in ids], np.int64), _class_titles(place, ids, classes), "file names"
+    )
 
 
-def _titles(place: Listed, ids: Sequence[str], classes: Sequence[str]) -> tuple[str, ...] | None:
+def _class_titles(place: Listing, ids: Sequence[str], classes: Sequence[str]) -> tuple[str, ...] | None:
     """Readable names of the classes, where file names go on after the id with the same words for all of a class."""
     rest: dict[str, set[str]] = {}
     for name, one in zip(place.names, ids, strict=True):
@@ -99,10 +101,10 @@ def _titles(place: Listed, ids: Sequence[str], classes: Sequence[str]) -> tuple[
     return tuple(word.replace("_", " ") for word in words) if all(re.search(r"[A-Za-z]{2}", word) for word in words) else None
 
 
-def _of_table(place: Listed, table: Path, *, must: bool) -> Labels | None:
+def _table_labels(place: Listing, table: Path, *, must: bool) -> ImageLabels | None:
     rows, titles = table_rows(table)
     known = {key: str(label).strip() for key, label in rows.items()}
-    given = matched(place, table.parent, known, loose=must)
+    given = match_rows(place, table.parent, known, loose=must)
     if not any(given):
         if not must:
             return None
@@ -111,30 +113,30 @@ def _of_table(place: Listed, table: Path, *, must: bool) -> Labels | None:
             f"The table '{table}' names none of the {len(place.names)} pictures: it has '{first}', "
             f"the first picture is '{place.names[0]}'."
         )
-    classes = _classes(set(filter(None, given)))
+    classes = _sorted_classes(set(filter(None, given)))
     number = {name: at for at, name in enumerate(classes)}
     values = np.array([number.get(one, -1) if one else -1 for one in given], np.int64)
     readable = tuple(titles.get(name, name) for name in classes) if titles else None
-    return Labels(classes, values, readable, table.name)
+    return ImageLabels(classes, values, readable, table.name)
 
 
-def _classes(given: set[str]) -> tuple[str, ...]:
+def _sorted_classes(given: set[str]) -> tuple[str, ...]:
     """Sorted class names; whole numbers are kept as they are, so that they still point at a network's outputs."""
     if all(re.fullmatch(r"-?\d+", one) for one in given):
         numbers = [int(one) for one in given]
         if max(numbers) < LARGEST_NUMBER:
             return tuple(str(at) for at in range(max(numbers) + 1))
-    return tuple(sorted(given, key=by_name))
+    return tuple(sorted(given, key=name_key))
 
 
-def matched(place: Listed, beside: Path, known: Mapping[str, Any], *, loose: bool = False) -> list[Any]:
+def match_rows(place: Listing, beside: Path, known: Mapping[str, Any], *, loose: bool = False) -> list[Any]:
     """For each picture what a table that lies in `beside` says of it, or None.
 
     An entry is a picture's if the picture's whole path ends with it, or it with the picture's path from the root's name on;
     an entry without a folder, if only one picture has that name, or that name without its suffix. `loose`, and where the
     table lies inside the root: the folders of the entry need not agree as long as the name is the only one on both sides.
     """
-    keys = {_composed(key): value for key, value in known.items()}
+    keys = {_normalise_path(key): value for key, value in known.items()}
     loose = loose or beside.resolve().is_relative_to(place.root.resolve())
     root = place.root.resolve()
     ends = {"/".join(parts[-length:]): key for key in keys for parts in [key.split("/")] for length in range(2, len(parts))}
@@ -144,19 +146,19 @@ def matched(place: Listed, beside: Path, known: Mapping[str, Any], *, loose: boo
     only = {name: key for key in keys if last[name := key.rsplit("/", 1)[-1]] == 1}
     found: list[Any] = []
     for name in place.names:
-        parts = _composed(f"{root.as_posix()}/{name}").split("/")
+        parts = _normalise_path(f"{root.as_posix()}/{name}").split("/")
         key = next((one for start in range(len(parts) - 1) if (one := "/".join(parts[start:])) in keys), None)
         if key is None:
-            key = ends.get(_composed(f"{root.name}/{name}"))
+            key = ends.get(_normalise_path(f"{root.name}/{name}"))
         if key is None and bare[PurePosixPath(name).name] == 1:
             key = parts[-1] if parts[-1] in keys else only.get(parts[-1]) if loose else None
-        if key is None and stems[stem := PurePosixPath(name).stem] == 1 and (stem := _composed(stem)) in keys:
+        if key is None and stems[stem := PurePosixPath(name).stem] == 1 and (stem := _normalise_path(stem)) in keys:
             key = stem
         found.append(None if key is None else keys[key])
     return found
 
 
-def _composed(path: str) -> str:
+def _normalise_path(path: str) -> str:
     """A path as tables and folders of any machine can be compared: forward slashes, composed Unicode, no leading "./"."""
     return unicodedata.normalize("NFC", path.replace("\\", "/")).removeprefix("./").strip("/")
 

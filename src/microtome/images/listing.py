@@ -16,7 +16,7 @@ from microtome.errors import ImagesError, did_you_mean
 from microtome.images.decoding import SUFFIXES
 from microtome.images.reasons import UNREADABLE
 
-PICTURE_FOLDERS = frozenset(["image", "images", "img", "imgs", "jpegimages", "pictures", "photos"])
+IMAGE_FOLDERS = frozenset(["image", "images", "img", "imgs", "jpegimages", "pictures", "photos"])
 MASK_FOLDERS = frozenset(
     [
         "mask",
@@ -36,13 +36,13 @@ MASK_FOLDERS = frozenset(
         "trimaps",
     ]
 )
-BESIDE = ("_mask", "-mask")
-IN_MASK_FOLDER = ("_mask", "-mask", "_label", "_gt", "_seg", "_L", "_segmentation")
+MASK_SUFFIXES = ("_mask", "-mask")
+PLAIN_MASK_FOLDERS = ("_mask", "-mask", "_label", "_gt", "_seg", "_L", "_segmentation")
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "trainval"])
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedFile:
     """A file that was passed over, by its path below the folder, and why in one line."""
 
     path: str
@@ -50,14 +50,14 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Listed:
+class Listing:
     """The pictures of a place: `names` are paths below `root`, sorted; `base` is the part below which class folders begin."""
 
     root: Path
     kind: str  # "folder", "file" or "glob"
     names: tuple[str, ...]
     base: str = ""
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
 
     @property
     def places(self) -> tuple[Path, ...]:
@@ -67,7 +67,7 @@ class Listed:
         while inner != self.root:
             inner = inner.parent
             found.append(inner)
-        if self.root.resolve().name.lower() in PICTURE_FOLDERS:
+        if self.root.resolve().name.lower() in IMAGE_FOLDERS:
             found.append(self.root.resolve().parent)
         return tuple(dict.fromkeys(found))
 
@@ -82,17 +82,17 @@ class Listed:
         return tuple(self.root / inner for inner in dict.fromkeys(str(PurePosixPath(name).parent) for name in self.names))
 
 
-def by_name(name: str) -> tuple[str, str]:
+def name_key(name: str) -> tuple[str, str]:
     """The key that sorts paths the same on every machine: composed Unicode, code point by code point."""
     return unicodedata.normalize("NFC", name), name
 
 
-def is_picture(name: str) -> bool:
+def is_image(name: str) -> bool:
     """Whether a file's suffix is one of a picture that is read here."""
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def listed(path: str | os.PathLike[str], *, labels: str = "auto", masks: str = "auto") -> Listed:
+def list_images(path: str | os.PathLike[str], *, labels: str = "auto", masks: str = "auto") -> Listing:
     """The pictures at a path: a folder, one file, or a glob.
 
     Raises:
@@ -105,43 +105,43 @@ def listed(path: str | os.PathLike[str], *, labels: str = "auto", masks: str = "
         raise ImagesError(f"'{text}' is a web address: download the pictures first and give the folder they are in.")
     place = Path(text).expanduser()
     if place.is_dir():
-        return _folder(place, text, labels=labels, masks=masks)
+        return _list_folder(place, text, labels=labels, masks=masks)
     if place.exists():
-        return _one_file(place, text)
+        return _list_file(place, text)
     if glob.has_magic(text):
-        return _glob(str(place), text)
-    raise ImagesError(f"There is nothing at '{text}'; give a folder, a picture or a glob.{_neighbour(place)}")
+        return _list_glob(str(place), text)
+    raise ImagesError(f"There is nothing at '{text}'; give a folder, a picture or a glob.{_nearest_path(place)}")
 
 
-def _one_file(place: Path, text: str) -> Listed:
+def _list_file(place: Path, text: str) -> Listing:
     if not place.is_file():
         raise ImagesError(f"'{text}' is neither a file nor a folder; give a folder, a picture or a glob.")
-    if not is_picture(place.name):
+    if not is_image(place.name):
         packed = place.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".xz")
         reason = UNREADABLE.get(place.suffix.lower(), "give a folder of pictures, or a JPEG, PNG, TIFF, WebP, GIF or BMP file")
         if packed:
             reason = "unpack it and give the folder"
         raise ImagesError(f"'{text}' is not a picture that can be read: {reason}.")
-    return Listed(place.parent, "file", (place.name,))
+    return Listing(place.parent, "file", (place.name,))
 
 
-def _glob(pattern: str, text: str) -> Listed:
-    found = [one for one in glob.glob(pattern, recursive=True) if is_picture(one) and Path(one).is_file()]
+def _list_glob(pattern: str, text: str) -> Listing:
+    found = [one for one in glob.glob(pattern, recursive=True) if is_image(one) and Path(one).is_file()]
     fixed = pattern[: next(at for at, letter in enumerate(pattern) if letter in "*?[")]
     root = Path(os.path.dirname(fixed) or ".")
     names = [Path(os.path.relpath(one, root)).as_posix() for one in found]
     kept = _without_masks(names)
     if not kept:
         raise ImagesError(f"The glob '{text}' matches no picture; try '{(root / '**' / '*.jpg').as_posix()}'.")
-    return Listed(root, "glob", tuple(sorted(kept, key=by_name)))
+    return Listing(root, "glob", tuple(sorted(kept, key=name_key)))
 
 
-def _folder(root: Path, text: str, *, labels: str, masks: str) -> Listed:
-    names, skipped = _walk(root)
-    kept = _without_masks(names, chosen=_chosen(root, masks))
+def _list_folder(root: Path, text: str, *, labels: str, masks: str) -> Listing:
+    names, skipped = _walk_folder(root)
+    kept = _without_masks(names, chosen=_mask_folder(root, masks))
     if not kept:
-        raise ImagesError(_nothing_in(text, names, skipped))
-    base = _base(kept)
+        raise ImagesError(_no_images_text(text, names, skipped))
+    base = _base_folder(kept)
     kept = [name for name in kept if name.startswith(base)]
     tops = top_folders(kept, base)
     if labels == "auto" and len(tops) > 1 and all(top.lower() in SPLITS for top in tops):
@@ -149,53 +149,53 @@ def _folder(root: Path, text: str, *, labels: str, masks: str) -> Listed:
             f"'{text}' holds splits ({', '.join(tops)}), not classes; give one of them, such as '{root / base / tops[0]}', "
             "or labels='none' to read them all."
         )
-    return Listed(
-        root, "folder", tuple(sorted(kept, key=by_name)), base, tuple(sorted(skipped, key=lambda one: by_name(one.path)))
+    return Listing(
+        root, "folder", tuple(sorted(kept, key=name_key)), base, tuple(sorted(skipped, key=lambda one: name_key(one.path)))
     )
 
 
-def _walk(root: Path) -> tuple[list[str], list[Skipped]]:
+def _walk_folder(root: Path) -> tuple[list[str], list[SkippedFile]]:
     """Paths of all pictures below `root`, and what was skipped on the way."""
     names: list[str] = []
-    skipped: list[Skipped] = []
+    skipped: list[SkippedFile] = []
     followed = [root.resolve()]
     waiting = [""]
     while waiting:
         inner = waiting.pop()
         try:
-            entries = sorted(os.scandir(root / inner), key=lambda entry: by_name(entry.name), reverse=True)
+            entries = sorted(os.scandir(root / inner), key=lambda entry: name_key(entry.name), reverse=True)
         except OSError as error:
             if not inner:
                 raise ImagesError(f"The folder '{root}' may not be read ({error.strerror}).") from error
-            skipped.append(Skipped(inner, f"folder not read: {error.strerror}"))
+            skipped.append(SkippedFile(inner, f"folder not read: {error.strerror}"))
             continue
         for entry in entries:
             name = f"{inner}/{entry.name}" if inner else entry.name
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
             if not entry.is_dir():
-                _sort_in(entry, name, names, skipped)
+                _sort_entry(entry, name, names, skipped)
             elif not entry.is_symlink() or _leads_outside(Path(entry.path).resolve(), followed):
                 waiting.append(name)
             else:
-                skipped.append(Skipped(name, "a link to a folder that is read already or holds this one"))
+                skipped.append(SkippedFile(name, "a link to a folder that is read already or holds this one"))
     return names, skipped
 
 
-def _sort_in(entry: os.DirEntry[str], name: str, names: list[str], skipped: list[Skipped]) -> None:
+def _sort_entry(entry: os.DirEntry[str], name: str, names: list[str], skipped: list[SkippedFile]) -> None:
     suffix = PurePosixPath(entry.name).suffix.lower()
     if suffix in UNREADABLE:
-        skipped.append(Skipped(name, UNREADABLE[suffix]))
+        skipped.append(SkippedFile(name, UNREADABLE[suffix]))
     elif suffix in SUFFIXES:
         try:
             regular = entry.is_file()
         except OSError as error:
-            skipped.append(Skipped(name, f"not reachable: {error.strerror}"))
+            skipped.append(SkippedFile(name, f"not reachable: {error.strerror}"))
             return
         if regular:
             names.append(name)
         else:
-            skipped.append(Skipped(name, "a broken link" if entry.is_symlink() else "not a regular file"))
+            skipped.append(SkippedFile(name, "a broken link" if entry.is_symlink() else "not a regular file"))
 
 
 def _leads_outside(target: Path, followed: list[Path]) -> bool:
@@ -206,7 +206,7 @@ def _leads_outside(target: Path, followed: list[Path]) -> bool:
     return True
 
 
-def _chosen(root: Path, masks: str) -> str:
+def _mask_folder(root: Path, masks: str) -> str:
     """The path below `root` of the folder chosen for masks, or an empty text."""
     if masks in ("auto", "none"):
         return ""
@@ -226,7 +226,7 @@ def _without_masks(names: Iterable[str], chosen: str = "") -> list[str]:
         for name in names
         if not any(
             (stem := str(PurePosixPath(name).with_suffix(""))).endswith(ending) and stem[: -len(ending)] in stems
-            for ending in BESIDE
+            for ending in MASK_SUFFIXES
         )
     ]
     apart: dict[str, list[str]] = {}
@@ -238,17 +238,17 @@ def _without_masks(names: Iterable[str], chosen: str = "") -> list[str]:
     held = {name for group in apart.values() for name in group}
     outside = {PurePosixPath(name).stem for name in pictures if name not in held}
     for group in apart.values():
-        if not any(unmasked(PurePosixPath(name).stem) & outside for name in group):
+        if not any(image_stems(PurePosixPath(name).stem) & outside for name in group):
             held.difference_update(group)  # a class that happens to be called "mask"
     return [name for name in pictures if name not in held]
 
 
-def unmasked(stem: str) -> set[str]:
+def image_stems(stem: str) -> set[str]:
     """The stems of pictures that a mask file of this stem may belong to."""
-    return {stem} | {stem[: -len(ending)] for ending in IN_MASK_FOLDER if stem.endswith(ending)}
+    return {stem} | {stem[: -len(ending)] for ending in PLAIN_MASK_FOLDERS if stem.endswith(ending)}
 
 
-def _base(names: list[str]) -> str:
+def _base_folder(names: list[str]) -> str:
     """The part of the paths below which the class folders, or the pictures themselves, lie: "" or "images/"."""
     base = ""
     while True:
@@ -256,7 +256,7 @@ def _base(names: list[str]) -> str:
         if any("/" not in name for name in inner):
             return base
         tops = sorted({name.split("/", 1)[0] for name in inner})
-        named = [top for top in tops if top.lower() in PICTURE_FOLDERS]
+        named = [top for top in tops if top.lower() in IMAGE_FOLDERS]
         if len(tops) == 1:
             base += tops[0] + "/"
         elif len(named) == 1:
@@ -268,10 +268,10 @@ def _base(names: list[str]) -> str:
 def top_folders(names: Iterable[str], base: str) -> list[str]:
     """The folders right below `base` that hold pictures, sorted."""
     inner = (name[len(base) :] for name in names)
-    return sorted({name.split("/", 1)[0] for name in inner if "/" in name}, key=by_name)
+    return sorted({name.split("/", 1)[0] for name in inner if "/" in name}, key=name_key)
 
 
-def _nothing_in(text: str, names: list[str], skipped: list[Skipped]) -> str:
+def _no_images_text(text: str, names: list[str], skipped: list[SkippedFile]) -> str:
     if names:
         return f"'{text}' holds only masks ({names[0]}), no pictures; give the folder that holds both."
     if skipped:
@@ -282,7 +282,7 @@ def _nothing_in(text: str, names: list[str], skipped: list[Skipped]) -> str:
     return f"'{text}' holds no pictures ({what}); give a folder with JPEG, PNG, TIFF, WebP, GIF or BMP files."
 
 
-def _neighbour(place: Path) -> str:
+def _nearest_path(place: Path) -> str:
     """Where a path stops existing, and what is there that is spelt most like it."""
     wanted, parent = place.name, place.absolute()
     while not parent.exists():

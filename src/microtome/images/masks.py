@@ -19,15 +19,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from microtome.errors import ImagesError, did_you_mean
-from microtome.images.decoding import TURNS, Header, plane
-from microtome.images.decoding import header as read_header
+from microtome.images.decoding import ROTATIONS, Header, read_plane
+from microtome.images.decoding import read_header as read_header
 from microtome.images.listing import (
-    BESIDE,
-    IN_MASK_FOLDER,
     MASK_FOLDERS,
+    MASK_SUFFIXES,
+    PLAIN_MASK_FOLDERS,
     SUFFIXES,
-    Listed,
-    by_name,
+    Listing,
+    name_key,
 )
 
 Mask = npt.NDArray[np.bool_]
@@ -47,13 +47,13 @@ class MaskFile:
             ImagesError: with the reason alone: the file cannot be read, or has another size than the picture.
         """
         try:
-            picture = plane(self.path)
+            picture = read_plane(self.path)
         except ImagesError as error:
             raise ImagesError(f"its mask {self.path.name} cannot be used: {error}") from error
-        return fitted(self._object(picture), header, f"its mask {self.path.name}")
+        return orient_mask(self._object(picture), header, f"its mask {self.path.name}")
 
     def fits(self, header: Header) -> None:
-        """Nothing, if the file's own header says that it has the size of the picture with that header.
+        """Check that the file's own header gives the size of the image with that header.
 
         Raises:
             ImagesError: with the reason alone.
@@ -63,7 +63,7 @@ class MaskFile:
         except ImagesError as error:
             raise ImagesError(f"its mask {self.path.name} cannot be used: {error}") from error
         if own.size not in (header.size, header.stored):
-            raise _misfit(own.size, header, f"its mask {self.path.name}")
+            raise _misfit_error(own.size, header, f"its mask {self.path.name}")
 
     def _object(self, picture: Image.Image) -> Mask:
         if self.ids is not None:
@@ -78,14 +78,14 @@ class MaskFile:
             bright = values >= 128 if picture.format in ("JPEG", "MPO") else values != 0
             return np.asarray(bright.any(axis=2) if bright.ndim == 3 else bright, bool)
         if picture.mode == "P" and "transparency" not in picture.info:
-            return _of_palette(picture)
+            return _palette_mask(picture)
         values = np.asarray(picture.convert("RGBA"))
         opaque = values[..., 3] > 0
         coloured = values[..., :3].any(axis=2)
         return opaque & coloured if coloured.any() else opaque & ~opaque.all()
 
 
-def _of_palette(picture: Image.Image) -> Mask:
+def _palette_mask(picture: Image.Image) -> Mask:
     """All but index 0; where the palette paints index 0 bright, all that is not nearly black."""
     indices = np.asarray(picture)
     palette = np.array(picture.getpalette() or [], np.uint8).reshape(-1, 3)
@@ -94,7 +94,7 @@ def _of_palette(picture: Image.Image) -> Mask:
     return (palette.max(axis=1) >= 16)[indices]
 
 
-def fitted(mask: Mask, header: Header, what: str) -> Mask:
+def orient_mask(mask: Mask, header: Header, what: str) -> Mask:
     """The mask in the displayed orientation of its picture.
 
     Raises:
@@ -103,15 +103,15 @@ def fitted(mask: Mask, header: Header, what: str) -> Mask:
     if mask.shape == header.size:
         return mask
     if mask.shape == header.stored:
-        return np.asarray(Image.fromarray(mask.astype(np.uint8)).transpose(TURNS[header.orientation])).astype(bool)
-    raise _misfit((mask.shape[0], mask.shape[1]), header, what)
+        return np.asarray(Image.fromarray(mask.astype(np.uint8)).transpose(ROTATIONS[header.orientation])).astype(bool)
+    raise _misfit_error((mask.shape[0], mask.shape[1]), header, what)
 
 
-def _misfit(size: tuple[int, int], header: Header, what: str) -> ImagesError:
+def _misfit_error(size: tuple[int, int], header: Header, what: str) -> ImagesError:
     return ImagesError(f"{what} has {size[0]}×{size[1]} pixels (rows × columns), the picture {header.size[0]}×{header.size[1]}")
 
 
-def mask_files(place: Listed, wanted: str) -> list[MaskFile | None]:
+def find_mask_files(place: Listing, wanted: str) -> list[MaskFile | None]:
     """For each listed picture its mask file, or None.
 
     `wanted`: "auto", "none", or the path of a folder (or of one file, for one picture), with class numbers after a colon if the
@@ -122,11 +122,11 @@ def mask_files(place: Listed, wanted: str) -> list[MaskFile | None]:
     """
     if wanted == "none":
         return [None] * len(place.names)
-    where, ids = _split(wanted)
+    where, ids = _split_masks(wanted)
     if where == "auto":
-        found = _beside(place) if place.kind == "file" else _automatic(place)
+        found = _masks_beside(place) if place.kind == "file" else _automatic_masks(place)
     else:
-        found = _at(place, where)
+        found = _masks_at(place, where)
     if wanted != "auto" and not any(found):
         raise ImagesError(
             f"No mask at '{where}' belongs to a picture of '{place.root}': a mask has the name of its picture, "
@@ -135,7 +135,7 @@ def mask_files(place: Listed, wanted: str) -> list[MaskFile | None]:
     return [MaskFile(path, ids) if path else None for path in found]
 
 
-def _split(wanted: str) -> tuple[str, frozenset[int] | None]:
+def _split_masks(wanted: str) -> tuple[str, frozenset[int] | None]:
     match = re.fullmatch(r"(.*):(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)", wanted)
     if not match or Path(wanted).exists():
         return wanted, None
@@ -146,39 +146,39 @@ def _split(wanted: str) -> tuple[str, frozenset[int] | None]:
     return match.group(1) or "auto", frozenset(ids)
 
 
-def _beside(place: Listed) -> list[Path | None]:
+def _masks_beside(place: Listing) -> list[Path | None]:
     folders: dict[Path, dict[str, Path]] = {}
     found: list[Path | None] = []
     for name in place.names:
         picture = place.root / name
         if picture.parent not in folders:
-            folders[picture.parent] = _pictures_by_stem(picture.parent)
+            folders[picture.parent] = _images_by_stem(picture.parent)
         inside = folders[picture.parent]
-        found.append(next((inside[picture.stem + end] for end in BESIDE if picture.stem + end in inside), None))
+        found.append(next((inside[picture.stem + end] for end in MASK_SUFFIXES if picture.stem + end in inside), None))
     return found
 
 
-def _pictures_by_stem(folder: Path) -> dict[str, Path]:
-    files = sorted((one for one in folder.iterdir() if one.suffix.lower() in SUFFIXES), key=lambda one: by_name(one.name))
+def _images_by_stem(folder: Path) -> dict[str, Path]:
+    files = sorted((one for one in folder.iterdir() if one.suffix.lower() in SUFFIXES), key=lambda one: name_key(one.name))
     return {one.stem: one for one in reversed(files)}
 
 
-def _automatic(place: Listed) -> list[Path | None]:
-    found = _beside(place)
+def _automatic_masks(place: Listing) -> list[Path | None]:
+    found = _masks_beside(place)
     parents = dict.fromkeys((*place.folders, *place.around))
     holding = {above.resolve() for folder in place.folders for above in (folder, *folder.parents)}
     for parent in parents:
-        for folder in sorted(parent.iterdir(), key=lambda one: by_name(one.name)):
+        for folder in sorted(parent.iterdir(), key=lambda one: name_key(one.name)):
             if folder.name.lower() in MASK_FOLDERS and folder.is_dir() and folder.resolve() not in holding:
-                more = _from_folder(place, folder, parent, loose=False)
+                more = _masks_from_folder(place, folder, parent, loose=False)
                 found = [one or other for one, other in zip(found, more, strict=True)]
     return found
 
 
-def _at(place: Listed, where: str) -> list[Path | None]:
+def _masks_at(place: Listing, where: str) -> list[Path | None]:
     for candidate in (Path(where).expanduser(), *(folder / where for folder in place.around)):
         if candidate.is_dir():
-            return _from_folder(place, candidate, candidate.parent, loose=True)
+            return _masks_from_folder(place, candidate, candidate.parent, loose=True)
         if candidate.is_file():
             if len(place.names) == 1:
                 return [candidate]
@@ -190,23 +190,23 @@ def _at(place: Listed, where: str) -> list[Path | None]:
     )
 
 
-def _from_folder(place: Listed, folder: Path, parent: Path, *, loose: bool) -> list[Path | None]:
+def _masks_from_folder(place: Listing, folder: Path, parent: Path, *, loose: bool) -> list[Path | None]:
     """For each picture the file of a mask folder: same path below it, then same name; `loose`: then same first word (01_…)."""
     files = sorted(
-        (one for one in folder.rglob("*") if one.suffix.lower() in SUFFIXES), key=lambda one: by_name(one.as_posix())
+        (one for one in folder.rglob("*") if one.suffix.lower() in SUFFIXES), key=lambda one: name_key(one.as_posix())
     )
     by_path: dict[str, Path] = {}
     by_stem: dict[str, Path] = {}
     for one in reversed(files):
         inner = one.relative_to(folder).with_suffix("").as_posix()
-        for end in ("", *IN_MASK_FOLDER):
+        for end in ("", *PLAIN_MASK_FOLDERS):
             if inner.endswith(end):
                 by_path[inner.removesuffix(end)] = one
                 by_stem[PurePosixPath(inner).name.removesuffix(end)] = one
     stems = Counter(PurePosixPath(name).stem for name in place.names)
-    words = Counter(_word(name) for name in place.names)
-    by_word = Counter(_word(one.name) for one in files)
-    first = {_word(one.name): one for one in files}
+    words = Counter(_first_word(name) for name in place.names)
+    by_word = Counter(_first_word(one.name) for one in files)
+    first = {_first_word(one.name): one for one in files}
     found: list[Path | None] = []
     for name in place.names:
         stem = PurePosixPath(name).stem
@@ -217,11 +217,11 @@ def _from_folder(place: Listed, folder: Path, parent: Path, *, loose: bool) -> l
         path = next((by_path[key] for one in inner if (key := str(PurePosixPath(one).with_suffix(""))) in by_path), None)
         if path is None and stems[stem] == 1:
             path = by_stem.get(stem)
-        if path is None and loose and words[_word(name)] == 1 and by_word[_word(name)] == 1:
-            path = first[_word(name)]
+        if path is None and loose and words[_first_word(name)] == 1 and by_word[_first_word(name)] == 1:
+            path = first[_first_word(name)]
         found.append(path)
     return found
 
 
-def _word(name: str) -> str:
+def _first_word(name: str) -> str:
     return re.split(r"[_.\s-]", PurePosixPath(name).name, maxsplit=1)[0]

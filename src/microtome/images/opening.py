@@ -1,7 +1,7 @@
 """From a path to pictures that can be trusted: listed, labelled, matched with masks and boxes, and checked.
 
 The check has three depths. "full" decodes every file and mask, so that no run ends on a broken file; it is the default up to
-`FULL_FILES` files and `FULL_BYTES` bytes (about 2 ms for a photograph of 500 × 375, 50 ms for one of 24 megapixels, per core).
+`MAX_FULL_FILES` files and `MAX_FULL_BYTES` bytes (about 2 ms for a photograph of 500 × 375, 50 ms for one of 24 megapixels, per core).
 "header" reads only what files say of themselves (0.2 ms), the default beyond. "none" believes the names.
 """
 
@@ -16,63 +16,65 @@ import numpy.typing as npt
 
 from microtome.errors import BadOption, ImagesError, did_you_mean
 from microtome.images import decoding
-from microtome.images.boxes import regions_of
+from microtome.images.boxes import read_regions
 from microtome.images.decoding import Header
-from microtome.images.feeding import mapped
-from microtome.images.labels import Labels, labels_of
-from microtome.images.listing import Listed, Skipped, by_name, listed
-from microtome.images.masks import MaskFile, mask_files
+from microtome.images.feeding import map_in_threads
+from microtome.images.labels import ImageLabels, read_labels
+from microtome.images.listing import Listing, SkippedFile, list_images, name_key
+from microtome.images.masks import MaskFile, find_mask_files
 from microtome.images.shapes import Regions
-from microtome.images.sources import Files
+from microtome.images.sources import FileSource
 
-CHECKS = ("auto", "full", "header", "none")
-FULL_FILES = 2_000
-FULL_BYTES = 1_000_000_000
+CHECK_DEPTHS = ("auto", "full", "header", "none")
+MAX_FULL_FILES = 2_000
+MAX_FULL_BYTES = 1_000_000_000
 
-_verdicts: dict[tuple[str, int, int, str], Header | str] = {}
-_judging = threading.Lock()
+_verdict_cache: dict[tuple[str, int, int, str], Header | str] = {}
+_verdict_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedImages:
     """The pictures of a path that can be used, their labels, what was skipped, and what is worth a note."""
 
-    files: Files
-    labels: Labels | None
-    skipped: tuple[Skipped, ...]
+    files: FileSource
+    labels: ImageLabels | None
+    skipped: tuple[SkippedFile, ...]
     notes: tuple[str, ...]
 
 
-def opened(path: str | Path, *, labels: str, masks: str, boxes: str, limit: int | None, seed: int, check: str) -> Opened:
+def open_images(
+    path: str | Path, *, labels: str, masks: str, boxes: str, limit: int | None, seed: int, check: str
+) -> OpenedImages:
     """The usable pictures at a path, at most `limit` of them, drawn evenly from the classes.
 
     Raises:
         ImagesError: nothing usable is there, or a table, mask folder or annotation that was asked for is not.
         BadOption: an option outside its range.
     """
-    if check not in CHECKS:
-        raise BadOption(f"check is '{check}'; give one of {', '.join(CHECKS)}." + did_you_mean(check, CHECKS))
-    place = listed(path, labels=labels, masks=masks)
-    known = labels_of(place, labels)
-    from_files = mask_files(place, masks)
-    from_regions = regions_of(place, boxes)
+    if check not in CHECK_DEPTHS:
+        raise BadOption(f"check is '{check}'; give one of {', '.join(CHECK_DEPTHS)}." + did_you_mean(check, CHECK_DEPTHS))
+    place = list_images(path, labels=labels, masks=masks)
+    known = read_labels(place, labels)
+    from_files = find_mask_files(place, masks)
+    from_regions = read_regions(place, boxes)
     marks = [one or other for one, other in zip(from_files, from_regions, strict=True)]
-    order = spread(known.values if known else None, len(place.names), limit, seed)
-    depth = _depth(place, order[: limit or len(order)], check)
-    headers, broken = _survey(place, marks, order, limit, depth)
+    order = spread_order(known.values if known else None, len(place.names), limit, seed)
+    depth = _check_depth(place, order[: limit or len(order)], check)
+    headers, broken = _check_headers(place, marks, order, limit, depth)
     kept = sorted(headers)
     if not kept:
         one = broken[0]
         raise ImagesError(f"None of the {len(broken)} pictures at '{path}' can be read; the first is {one.path}: {one.reason}.")
-    files = Files(
+    files = FileSource(
         place.kind, place.root, [place.names[at] for at in kept], [marks[at] for at in kept], [headers[at] for at in kept]
     )
-    chosen = Labels(known.classes, known.values[kept], known.titles, known.origin) if known else None
-    skipped = tuple(sorted((*place.skipped, *broken), key=lambda one: by_name(one.path)))
-    return Opened(files, chosen, skipped, _notes([headers[at] for at in kept]))
+    chosen = ImageLabels(known.classes, known.values[kept], known.titles, known.origin) if known else None
+    skipped = tuple(sorted((*place.skipped, *broken), key=lambda one: name_key(one.path)))
+    return OpenedImages(files, chosen, skipped, _header_notes([headers[at] for at in kept]))
 
 
-def spread(labels: npt.NDArray[np.int64] | None, count: int, limit: int | None, seed: int) -> npt.NDArray[np.int64]:
+def spread_order(labels: npt.NDArray[np.int64] | None, count: int, limit: int | None, seed: int) -> npt.NDArray[np.int64]:
     """All places 0 … count - 1 in an order whose every beginning holds the classes in proportion; as they are without a limit.
 
     Raises:
@@ -91,10 +93,10 @@ def spread(labels: npt.NDArray[np.int64] | None, count: int, limit: int | None, 
     return np.argsort(rank, kind="stable")
 
 
-def _depth(place: Listed, order: npt.NDArray[np.int64], check: str) -> str:
+def _check_depth(place: Listing, order: npt.NDArray[np.int64], check: str) -> str:
     if check != "auto":
         return check
-    if len(order) > FULL_FILES:
+    if len(order) > MAX_FULL_FILES:
         return "header"
     total = 0
     for at in order:
@@ -102,39 +104,39 @@ def _depth(place: Listed, order: npt.NDArray[np.int64], check: str) -> str:
             total += (place.root / place.names[at]).stat().st_size
         except OSError:
             continue  # the check itself will say what is wrong with it
-    return "full" if total <= FULL_BYTES else "header"
+    return "full" if total <= MAX_FULL_BYTES else "header"
 
 
-def _survey(
-    place: Listed, marks: Sequence[MaskFile | Regions | None], order: npt.NDArray[np.int64], limit: int | None, depth: str
-) -> tuple[dict[int, Header | None], list[Skipped]]:
+def _check_headers(
+    place: Listing, marks: Sequence[MaskFile | Regions | None], order: npt.NDArray[np.int64], limit: int | None, depth: str
+) -> tuple[dict[int, Header | None], list[SkippedFile]]:
     """Headers of the pictures that stand the check, by place, and the others with their reasons.
 
     With a limit, those next in order stand in for the broken ones: as many are looked at as it takes.
     """
     headers: dict[int, Header | None] = {}
-    broken: list[Skipped] = []
+    broken: list[SkippedFile] = []
     wanted = min(limit or len(order), len(order))
     begun = 0
     while len(headers) < wanted and begun < len(order):
         these = [int(at) for at in order[begun : begun + wanted - len(headers)]]
         begun += len(these)
         for at, found in zip(
-            these, mapped(lambda at: _judged(place.root / place.names[at], marks[at], depth), these), strict=True
+            these, map_in_threads(lambda at: _check_file(place.root / place.names[at], marks[at], depth), these), strict=True
         ):
             if isinstance(found, str):
-                broken.append(Skipped(place.names[at], found))
+                broken.append(SkippedFile(place.names[at], found))
             else:
                 headers[at] = found
-    broken.sort(key=lambda one: by_name(one.path))
+    broken.sort(key=lambda one: name_key(one.path))
     return headers, broken
 
 
-def _judged(path: Path, mark: MaskFile | Regions | None, depth: str) -> Header | str | None:
+def _check_file(path: Path, mark: MaskFile | Regions | None, depth: str) -> Header | str | None:
     """The header of a picture that stands the check, else the reason why not; None where nothing is checked."""
     if depth == "none":
         return None
-    found = _remembered(path, depth)
+    found = _cached_verdict(path, depth)
     if isinstance(found, str) or mark is None:
         return found
     try:
@@ -147,28 +149,28 @@ def _judged(path: Path, mark: MaskFile | Regions | None, depth: str) -> Header |
     return found
 
 
-def _remembered(path: Path, depth: str) -> Header | str:
+def _cached_verdict(path: Path, depth: str) -> Header | str:
     """The verdict on one file, from memory as long as its size and time of change stay."""
     try:
         facts = path.stat()
     except OSError as error:
         return f"not reachable: {error.strerror}"
     known = (str(path.absolute()), facts.st_size, facts.st_mtime_ns, depth)
-    with _judging:
-        if known in _verdicts:
-            return _verdicts[known]
+    with _verdict_lock:
+        if known in _verdict_cache:
+            return _verdict_cache[known]
     try:
-        verdict: Header | str = decoding.header(path)
+        verdict: Header | str = decoding.read_header(path)
         if depth == "full":
-            decoding.whole(path)
+            decoding.verify_whole(path)
     except ImagesError as error:
         verdict = str(error)
-    with _judging:
-        _verdicts[known] = verdict
+    with _verdict_lock:
+        _verdict_cache[known] = verdict
     return verdict
 
 
-def _notes(headers: Sequence[Header | None]) -> tuple[str, ...]:
+def _header_notes(headers: Sequence[Header | None]) -> tuple[str, ...]:
     """What is worth knowing of the pictures, with how many it holds for."""
     counted = Counter(note for header in headers if header for note in header.notes)
     return tuple(f"{count} of {len(headers)} pictures are {note}" for note, count in sorted(counted.items()))

@@ -20,7 +20,7 @@ UNREADABLE = {
 }
 
 
-def why(path: Path, error: Exception) -> str:
+def error_reason(path: Path, error: Exception) -> str:
     """A few words on why a file would not open or load."""
     if isinstance(error, PermissionError):
         return "permission denied"
@@ -32,11 +32,11 @@ def why(path: Path, error: Exception) -> str:
         with path.open("rb") as stream:
             start = stream.read(512)
     except OSError as refusal:
-        return short(refusal)
-    return by_its_start(start) or short(error)
+        return short_error(refusal)
+    return content_guess(start) or short_error(error)
 
 
-def by_its_start(start: bytes) -> str:
+def content_guess(start: bytes) -> str:
     """What the first bytes betray, or an empty text."""
     if not start:
         return "an empty file (0 bytes)"
@@ -56,7 +56,7 @@ def by_its_start(start: bytes) -> str:
     return ""
 
 
-def short(error: BaseException) -> str:
+def short_error(error: BaseException) -> str:
     """The first line of an error, short, and without the path that the caller names anyway."""
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a picture of any format that is read here"

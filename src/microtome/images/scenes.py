@@ -20,7 +20,7 @@ Floats = NDArray[np.floating[Any]]
 Range = tuple[float, float]
 
 
-def _star(u: Floats, v: Floats) -> Any:
+def _star_text(u: Floats, v: Floats) -> Any:
     fold = np.abs((np.arctan2(u, v) + np.pi / 5) % (2 * np.pi / 5) - np.pi / 5)  # angle from the nearest of five tips
     radius = np.hypot(u, v)
     return radius * (np.sin(np.pi / 5 - fold) * 0.48 + np.sin(fold)) <= 0.48 * np.sin(np.pi / 5)
@@ -37,7 +37,7 @@ _SHAPES: dict[str, Callable[[Floats, Floats], Any]] = {
     "disc": lambda u, v: u * u + v * v <= 1,
     "square": lambda u, v: (np.abs(u) <= 0.9) & (np.abs(v) <= 0.9),
     "triangle": lambda u, v: (v >= -0.8) & (np.abs(u) * 1.6 + v <= 0.8),
-    "star": _star,
+    "star": _star_text,
     "cross": lambda u, v: (np.minimum(np.abs(u), np.abs(v)) <= 0.32) & (np.maximum(np.abs(u), np.abs(v)) <= 1),
     "ring": lambda u, v: (u * u + v * v <= 1) & (u * u + v * v >= 0.3),
     "crescent": lambda u, v: (u * u + v * v <= 1) & ((u - 0.45) ** 2 + v * v >= 0.6),
@@ -216,12 +216,16 @@ def _cluttered(back: Floats, rng: np.random.Generator, clutter: float, palette: 
         centre = np.array([draw[5] * 2 * cols, draw[6] * 2 * rows])
         turn, reach = np.pi * draw[7], side * (0.05 + 0.09 * draw[8])
         along = np.array([np.cos(turn), np.sin(turn)])
-        _drawn(pen, number % 5, fill, centre, along * reach, draw[9:], max(1, round(side * (0.006 + 0.010 * draw[9]))))
+        _plotted_tensors(
+            pen, number % 5, fill, centre, along * reach, draw[9:], max(1, round(side * (0.006 + 0.010 * draw[9])))
+        )
     drawn = np.asarray(sheet.reduce(2), dtype=np.float32) / 255
     return back + (drawn - plain.astype(np.float32) / 255)
 
 
-def _drawn(pen: ImageDraw.ImageDraw, kind: int, fill: tuple[int, ...], centre: Any, along: Any, draw: Any, width: int) -> None:
+def _plotted_tensors(
+    pen: ImageDraw.ImageDraw, kind: int, fill: tuple[int, ...], centre: Any, along: Any, draw: Any, width: int
+) -> None:
     """One distractor onto the sheet; `along` is its half axis in sheet pixels."""
     across = np.array([-along[1], along[0]])
     if kind == 0:  # a blob at least twice as long as wide, with a wavy outline

@@ -12,7 +12,7 @@ import numpy as np
 
 from microtome.errors import ImagesError
 from microtome.images.decoding import Header
-from microtome.images.masks import Mask, fitted
+from microtome.images.masks import Mask, orient_mask
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,19 @@ class Regions:
                 raise ImagesError(
                     f"one of its run-length masks has {size[0]}×{size[1]} pixels, the picture {shape[0]}×{shape[1]}"
                 )
-            mask |= from_runs(size, lengths)
+            mask |= decode_runs(size, lengths)
         if not mask.any():
             raise ImagesError("its boxes lie outside the picture")
-        return fitted(mask, header, "its boxes")
+        return orient_mask(mask, header, "its boxes")
 
 
 def _fill_box(mask: Mask, box: tuple[float, float, float, float]) -> None:
     top, left, bottom, right = box
-    rows, cols = _span(top, bottom), _span(left, right)
+    rows, cols = _pixel_span(top, bottom), _pixel_span(left, right)
     mask[max(rows[0], 0) : max(rows[1], 0), max(cols[0], 0) : max(cols[1], 0)] = True
 
 
-def _span(low: float, high: float) -> tuple[int, int]:
+def _pixel_span(low: float, high: float) -> tuple[int, int]:
     """First pixel and the one after the last whose centres lie between; of a sliver, the pixel it is in."""
     first, last = int(np.ceil(low - 0.5)), int(np.ceil(high - 0.5))
     return (first, last) if last > first else (int(np.floor((low + high) / 2)), int(np.floor((low + high) / 2)) + 1)
@@ -89,7 +89,7 @@ def _fill_polygon(mask: Mask, polygon: Sequence[float]) -> None:
             mask[line, max(int(np.ceil(left - 0.5)), 0) : max(int(np.ceil(right - 0.5)), 0)] = True
 
 
-def from_runs(size: tuple[int, int], lengths: Iterable[int]) -> Mask:
+def decode_runs(size: tuple[int, int], lengths: Iterable[int]) -> Mask:
     """The mask (row, col) of runs down the columns, background first.
 
     Raises:
@@ -104,7 +104,7 @@ def from_runs(size: tuple[int, int], lengths: Iterable[int]) -> Mask:
     return np.repeat(inside, counts).reshape(size[1], size[0]).T.copy()
 
 
-def unpacked(text: str) -> tuple[int, ...]:
+def unpack_runs(text: str) -> tuple[int, ...]:
     """The run lengths that COCO packs into a string.
 
     Six bits a character, five of them a digit; from the third on each run as its difference from the one before the last.

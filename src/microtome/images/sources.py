@@ -20,9 +20,9 @@ from microtome.images.decoding import Header
 from microtome.images.masks import Mask, MaskFile
 from microtome.images.shapes import Regions
 
-KNOWN_LIMIT = 64_000_000  # bytes for masks and facts of scenes that were drawn: 10,000 scenes of 224 px
+MASK_CACHE_SIZE = 64_000_000  # bytes for masks and facts of scenes that were drawn: 10,000 scenes of 224 px
 FACTS_BYTES = 1_000  # one scene's facts, about
-SHARED = 128 * 128  # pixels of a scene up to which threads that draw cost more in waiting for each other than they gain
+SHARED_CACHE = 128 * 128  # pixels of a scene up to which threads that draw cost more in waiting for each other than they gain
 
 _hashes: dict[tuple[str, int, int], str] = {}
 _hashing = threading.Lock()
@@ -69,7 +69,7 @@ class Source(ABC):
         """The RGB picture; `least` pixels of the short side suffice."""
 
     @abstractmethod
-    def masked(self, place: int) -> str | None:
+    def mark_kind(self, place: int) -> str | None:
         """ "mask", "box" (a rectangle stands for the object), or None where nothing is marked."""
 
     @abstractmethod
@@ -85,7 +85,7 @@ class Source(ABC):
         """What is known of the picture in numbers, without its pixels where they are not needed."""
 
 
-class Files(Source):
+class FileSource(Source):
     """Picture files below a root, with the mask file or the marked regions of each."""
 
     def __init__(
@@ -111,15 +111,15 @@ class Files(Source):
         """What the file says of itself, read once."""
         found = self._headers[place]
         if found is None:
-            with _Blamed(self, place):
-                found = self._headers[place] = decoding.header(self.path(place))
+            with _BlamedFile(self, place):
+                found = self._headers[place] = decoding.read_header(self.path(place))
         return found
 
     def picture(self, place: int, least: int | None = None) -> Image.Image:
-        with _Blamed(self, place):
-            return decoding.rgb(self.path(place), least)
+        with _BlamedFile(self, place):
+            return decoding.read_rgb(self.path(place), least)
 
-    def masked(self, place: int) -> str | None:
+    def mark_kind(self, place: int) -> str | None:
         mark = self._marks[place]
         if isinstance(mark, Regions):
             return "box" if mark.boxes else "mask"
@@ -130,7 +130,7 @@ class Files(Source):
         if mark is None:
             return None
         header = self.header(place)
-        with _Blamed(self, place):
+        with _BlamedFile(self, place):
             return mark.mask(header)
 
     def identity(self, place: int) -> str:
@@ -147,10 +147,10 @@ class Files(Source):
         return {"rows": float(rows), "cols": float(cols), **counted}
 
 
-class _Blamed:
+class _BlamedFile:
     """Turns the bare reason of a failed reading into a sentence that names the file and what to do."""
 
-    def __init__(self, files: Files, place: int) -> None:
+    def __init__(self, files: FileSource, place: int) -> None:
         self.files, self.place = files, place
 
     def __enter__(self) -> None: ...
@@ -164,7 +164,7 @@ class _Blamed:
             ) from error
 
 
-class _Known(NamedTuple):
+class _CachedMask(NamedTuple):
     """What is remembered of a scene that was drawn: eight pixels of its mask a byte, (rows, cols), and its facts."""
 
     mask: npt.NDArray[np.uint8]
@@ -172,20 +172,20 @@ class _Known(NamedTuple):
     facts: dict[str, float]
 
     @classmethod
-    def of(cls, drawn: scenes.Scene) -> "_Known":
+    def of(cls, drawn: scenes.Scene) -> "_CachedMask":
         rows, cols = drawn.mask.shape
         return cls(np.packbits(drawn.mask), (rows, cols), drawn.facts)
 
 
-class Scenes(Source):
+class SceneSource(Source):
     """Generated scenes 0 … count - 1 of one seed, drawn when they are asked for."""
 
     kind = "scenes"
 
     def __init__(self, count: int, seed: int, size: int | tuple[int, int], controls: scenes.Controls) -> None:
         self.count, self.seed, self.size, self.controls = count, seed, size, controls
-        self.most_threads = 1 if int(np.prod(np.broadcast_to(size, 2))) <= SHARED else None
-        self._known: dict[int, _Known] = {}
+        self.most_threads = 1 if int(np.prod(np.broadcast_to(size, 2))) <= SHARED_CACHE else None
+        self._known: dict[int, _CachedMask] = {}
 
     def __len__(self) -> int:
         return self.count
@@ -193,16 +193,16 @@ class Scenes(Source):
     def name(self, place: int) -> str:
         return f"scene-{place:0{len(str(self.count - 1))}d}"
 
-    def drawn(self, place: int) -> scenes.Scene:
+    def scene(self, place: int) -> scenes.Scene:
         """The scene itself; the last few are remembered, for picture, mask and facts are asked one after the other."""
-        drawn = _drawn(place, self.seed, self.size, self.controls)
-        if place not in self._known and len(self._known) * (drawn.mask.size // 8 + FACTS_BYTES) < KNOWN_LIMIT:
-            self._known[place] = _Known.of(drawn)
+        drawn = _draw_scene(place, self.seed, self.size, self.controls)
+        if place not in self._known and len(self._known) * (drawn.mask.size // 8 + FACTS_BYTES) < MASK_CACHE_SIZE:
+            self._known[place] = _CachedMask.of(drawn)
         return drawn
 
-    def _remembered(self, place: int) -> "_Known":
+    def _cached_scene(self, place: int) -> "_CachedMask":
         """Mask and facts of a scene; drawn again only where there was no room to remember them."""
-        return self._known.get(place) or _Known.of(self.drawn(place))
+        return self._known.get(place) or _CachedMask.of(self.scene(place))
 
     def labels(self) -> npt.NDArray[np.int64]:
         """The class of each scene: classes take turns."""
@@ -210,36 +210,36 @@ class Scenes(Source):
         return np.resize(np.array(turns, np.int64), self.count)
 
     def picture(self, place: int, least: int | None = None) -> Image.Image:
-        return Image.fromarray(self.drawn(place).pixels)
+        return Image.fromarray(self.scene(place).pixels)
 
-    def masked(self, place: int) -> str | None:
+    def mark_kind(self, place: int) -> str | None:
         return "mask"
 
     def mask(self, place: int) -> Mask | None:
-        found = self._remembered(place)
+        found = self._cached_scene(place)
         rows, cols = found.size
         return np.unpackbits(found.mask, count=rows * cols).reshape(rows, cols).view(bool)
 
     def identity(self, place: int) -> str:
-        return json.dumps(["scene", _generator(), self.seed, self.size, repr(self.controls), place])
+        return json.dumps(["scene", _generator_hash(), self.seed, self.size, repr(self.controls), place])
 
     def facts(self, place: int) -> dict[str, float]:
-        found = self._remembered(place)
+        found = self._cached_scene(place)
         return {"rows": float(found.size[0]), "cols": float(found.size[1]), "objects": 1.0, **found.facts}
 
 
 @lru_cache(maxsize=128)
-def _drawn(place: int, seed: int, size: int | tuple[int, int], controls: scenes.Controls) -> scenes.Scene:
+def _draw_scene(place: int, seed: int, size: int | tuple[int, int], controls: scenes.Controls) -> scenes.Scene:
     return scenes.scene(place, seed=seed, size=size, controls=controls)
 
 
 @lru_cache(maxsize=1)
-def _generator() -> str:
+def _generator_hash() -> str:
     """The hash of the generator's own source: a generator that draws differently can never pass for the old one."""
     return hashlib.sha256(inspect.getsource(scenes).encode()).hexdigest()
 
 
-def scene_source(count: int, seed: int, size: int | tuple[int, int], controls: dict[str, Any]) -> Scenes:
+def scene_source(count: int, seed: int, size: int | tuple[int, int], controls: dict[str, Any]) -> SceneSource:
     """Generated scenes with their controls checked.
 
     Raises:
@@ -253,6 +253,6 @@ def scene_source(count: int, seed: int, size: int | tuple[int, int], controls: d
         if name not in names:
             raise UnknownName(f"Scenes have no control '{name}'." + did_you_mean(name, names))
     frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in controls.items()}
-    source = Scenes(int(count), seed, size if isinstance(size, int) else (size[0], size[1]), scenes.Controls(**frozen))
-    source.drawn(0)  # a size or seed that cannot be drawn is refused here, not at the first batch
+    source = SceneSource(int(count), seed, size if isinstance(size, int) else (size[0], size[1]), scenes.Controls(**frozen))
+    source.scene(0)  # a size or seed that cannot be drawn is refused here, not at the first batch
     return source

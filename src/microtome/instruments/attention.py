@@ -21,7 +21,7 @@ PREFIX = 16  # at most so many class, distillation and register tokens stand bef
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenGrid:
     """The grid (rows, cols) that a layer's tokens lie on, one cell's size (rows, cols) in px, and how many tokens precede it.
 
     `windows` says that the grid is that of one window among several.
@@ -34,7 +34,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Positions:
+class PositionEmbedding:
     """Learned positions: the tensor that holds them, and those of the grid's tokens (token, unit)."""
 
     name: str
@@ -44,24 +44,28 @@ class Positions:
 
 def attention_paths(net: nn.Module) -> list[str]:
     """Paths of the modules whose attention maps can be seen, in the order they are registered."""
-    return [name for name, module in net.named_modules() if isinstance(module, nn.MultiheadAttention) or _written_out(module)]
+    return [
+        name
+        for name, module in net.named_modules()
+        if isinstance(module, nn.MultiheadAttention) or _has_attention_dropout(module)
+    ]
 
 
-def tokens_of(specimen: Specimen, path: str, count: int) -> Tokens | None:
+def token_grid(specimen: Specimen, path: str, count: int) -> TokenGrid | None:
     """Where the `count` tokens of the attention module at `path` lie; None where they are on no grid that is known."""
     module = specimen.net.get_submodule(path)
     size = specimen.recipe.size
     window: Any = getattr(module, "window_size", None)
     if isinstance(window, tuple | list) and prod(cast(Sequence[int], window)) == count:
-        whole: Any = _above(specimen.net, path, "input_resolution")
+        whole: Any = _from_parent(specimen.net, path, "input_resolution")
         if whole is None:
             return None
         cell = (size[0] / whole[0], size[1] / whole[1])
-        return Tokens((window[0], window[1]), cell, 0, tuple(window) != tuple(whole))
+        return TokenGrid((window[0], window[1]), cell, 0, tuple(window) != tuple(whole))
     grid = patch_grid(specimen)
     if grid is None or not 0 <= count - prod(grid) <= PREFIX:
         return None
-    return Tokens(grid, (size[0] / grid[0], size[1] / grid[1]), count - prod(grid), False)
+    return TokenGrid(grid, (size[0] / grid[0], size[1] / grid[1]), count - prod(grid), False)
 
 
 def patch_grid(specimen: Specimen) -> tuple[int, int] | None:
@@ -74,7 +78,7 @@ def patch_grid(specimen: Specimen) -> tuple[int, int] | None:
     return (rows, cols) if tuple(conv.kernel_size) == tuple(conv.stride) else None
 
 
-def positions(specimen: Specimen) -> Positions | None:
+def position_embedding(specimen: Specimen) -> PositionEmbedding | None:
     """The positions that are added to the patches right after they were embedded; None where there are none."""
     grid = patch_grid(specimen)
     for name in ("pos_embed", "encoder.pos_embedding"):
@@ -84,7 +88,7 @@ def positions(specimen: Specimen) -> Positions | None:
         if grid is None or not isinstance(found, Tensor) or found.dim() != 3:
             continue
         if 0 <= found.shape[1] - prod(grid) <= PREFIX:
-            return Positions(name, found, found.detach()[0, -prod(grid) :])
+            return PositionEmbedding(name, found, found.detach()[0, -prod(grid) :])
     return None
 
 
@@ -111,15 +115,15 @@ def allowed_pairs(net: nn.Module, path: str, count: int) -> Tensor:
 
     The mask is timm's `attn_mask` of shifted windows, which adds -100 to the logits of forbidden pairs.
     """
-    mask = _above(net, path, "attn_mask")
+    mask = _from_parent(net, path, "attn_mask")
     if not isinstance(mask, Tensor) or mask.shape[-1] != count:
         return torch.ones(1, 1, count, count)
     return (mask >= 0).float().cpu().reshape(-1, 1, count, count)
 
 
 @contextmanager
-def attending(net: nn.Module, paths: Sequence[str], each: Callable[[str, Tensor], None]) -> Generator[None]:
-    """Nothing; inside, `each(path, map)` is called with every attention map (image × window, head, query, key) as it is made."""
+def watch_attention(net: nn.Module, paths: Sequence[str], each: Callable[[str, Tensor], None]) -> Generator[None]:
+    """Inside, `each(path, map)` is called with every attention map (image × window, head, query, key) as it is made."""
     modules = {path: net.get_submodule(path) for path in paths}
     switched = [module for module in modules.values() if getattr(module, "fused_attn", False)]
     handles: list[Any] = []
@@ -128,10 +132,10 @@ def attending(net: nn.Module, paths: Sequence[str], each: Callable[[str, Tensor]
             cast(Any, module).fused_attn = False
         for path, module in modules.items():
             if isinstance(module, nn.MultiheadAttention):
-                handles += _asked(path, module, each)
+                handles += _weight_hooks(path, module, each)
             else:
                 drop = cast(nn.Module, module.attn_drop)
-                handles.append(drop.register_forward_pre_hook(_taking(path, each)))
+                handles.append(drop.register_forward_pre_hook(_capture_hook(path, each)))
         with slow_attention():
             yield
     finally:
@@ -141,7 +145,7 @@ def attending(net: nn.Module, paths: Sequence[str], each: Callable[[str, Tensor]
             cast(Any, module).fused_attn = True
 
 
-def _above(net: nn.Module, path: str, name: str) -> Any:
+def _from_parent(net: nn.Module, path: str, name: str) -> Any:
     """What the nearest module above `path` that has something of that name calls so; None where none has."""
     while path:
         path = path.rpartition(".")[0]
@@ -151,19 +155,19 @@ def _above(net: nn.Module, path: str, name: str) -> Any:
     return None
 
 
-def _written_out(module: nn.Module) -> bool:
+def _has_attention_dropout(module: nn.Module) -> bool:
     """Whether a module hands its map of attention to a dropout of its own, which can be watched."""
     return isinstance(getattr(module, "attn_drop", None), nn.Module) and hasattr(module, "num_heads")
 
 
-def _taking(path: str, each: Callable[[str, Tensor], None]) -> Callable[..., None]:
+def _capture_hook(path: str, each: Callable[[str, Tensor], None]) -> Callable[..., None]:
     def take(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
         each(path, inputs[0])
 
     return take
 
 
-def _asked(path: str, module: nn.MultiheadAttention, each: Callable[[str, Tensor], None]) -> list[Any]:
+def _weight_hooks(path: str, module: nn.MultiheadAttention, each: Callable[[str, Tensor], None]) -> list[Any]:
     """Hooks that make torch's own attention form its weights, and hand on what the caller had asked for."""
 
     def ask(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:

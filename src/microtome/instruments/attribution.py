@@ -12,16 +12,16 @@ from torch import Tensor
 
 from microtome.errors import Unmeasurable, WatchError
 from microtome.numerics.maps.heat import grad_cam, rank_correlation
-from microtome.numerics.receptive.geometry import Where, plain, resampled
-from microtome.numerics.receptive.positions import Places
+from microtome.numerics.receptive.geometry import Where, even_tiling, resample_area
+from microtome.numerics.receptive.positions import PositionMode
 from microtome.specimen import Layer, Specimen, tap, watch
 
 Method = Callable[[Tensor, Tensor], Tensor]  # activation and gradient (image, unit, row, col) -> map (image, row, col)
-LOOKED_BACK = 24  # layers before a silent one that are tried for the advice in its message
+MAX_FALLBACK_LAYERS = 24  # layers before a silent one that are tried for the advice in its message
 
 
 @dataclass(frozen=True)
-class Sights:
+class VisibleLayers:
     """Layers whose maps mean something, where their cells lie, and why the others were left out."""
 
     names: tuple[str, ...]
@@ -37,7 +37,7 @@ def signed_grad_cam(activation: Tensor, gradient: Tensor) -> Tensor:
 METHODS: dict[str, Method] = {"gradcam": signed_grad_cam}
 
 
-def evidence(
+def attribution_maps(
     specimen: Specimen, names: Sequence[str], x: Tensor, targets: Callable[[Tensor], Sequence[Tensor]], method: Method
 ) -> tuple[Tensor, list[dict[str, Tensor]]]:
     """The class scores (image, class), and for each of `targets(scores)` (image,) the maps (image, row, col) of every layer."""
@@ -48,20 +48,20 @@ def evidence(
         for number, classes in enumerate(wanted):
             chosen = scores.gather(1, classes.to(scores.device)[:, None])
             pairs = taps.gradients(chosen.sum(), retain=number + 1 < len(wanted))
-            found.append({name: _mapped(specimen.layer(name), pair, method) for name, pair in pairs.items()})
+            found.append({name: _method_map(specimen.layer(name), pair, method) for name, pair in pairs.items()})
     return scores.detach(), found
 
 
-def _mapped(layer: Layer, pair: tuple[Tensor, Tensor], method: Method) -> Tensor:
+def _method_map(layer: Layer, pair: tuple[Tensor, Tensor], method: Method) -> Tensor:
     with torch.no_grad():
         return method(layer.maps(pair[0]), layer.maps(pair[1]))
 
 
-def places(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str, Where]:
+def cell_positions(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str, Where]:
     """Where the cells of each layer lie in the input of `x`'s size, from one forward pass of its first image."""
     found: dict[str, Where | None] = {}
     one = x[:1].clone()
-    follow = Places(one)
+    follow = PositionMode(one)
 
     def look(name: str, value: Tensor) -> None:
         found[name] = follow.of(value)
@@ -74,11 +74,11 @@ def places(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str, Whe
         grid = specimen.layer(name).grid
         known = found[name]
         assert grid is not None  # only layers with rows and columns come here
-        seated[name] = plain(size, grid) if known is None else known.regridded(grid)
+        seated[name] = even_tiling(size, grid) if known is None else known.regrid(grid)
     return seated
 
 
-def sights(specimen: Specimen, at: Sequence[str], x: Tensor) -> Sights:
+def visible_layers(specimen: Specimen, at: Sequence[str], x: Tensor) -> VisibleLayers:
     """The layers of the patterns `at` where the class gradient of `x` (image, rgb, row, col) is not zero everywhere.
 
     A layer that repeats an earlier one's values (a stage and its last block) is left out without a word.
@@ -95,20 +95,20 @@ def sights(specimen: Specimen, at: Sequence[str], x: Tensor) -> Sights:
             f"None of {', '.join(layer.name for layer in layers)} has rows and columns. "
             f"List layers that do: microtome layers {specimen.name}"
         )
-    pairs = _gradients(specimen, spatial, x)
+    pairs = _layer_gradients(specimen, spatial, x)
     silent = [name for name in spatial if not bool(pairs[name][1].any())]
     for name in silent:
         dropped[name] = (
-            f"the class gradient is zero everywhere, since nothing after it reads its cells{_instead(specimen, name, x)}"
+            f"the class gradient is zero everywhere, since nothing after it reads its cells{_fallback_advice(specimen, name, x)}"
         )
     if len(silent) == len(spatial):
         raise WatchError("; ".join(f"{name}: {dropped[name]}" for name in silent) + ".")
-    kept = _distinct([name for name in spatial if name not in silent], pairs)
-    return Sights(tuple(kept), places(specimen, kept, x), dropped)
+    kept = _distinct_names([name for name in spatial if name not in silent], pairs)
+    return VisibleLayers(tuple(kept), cell_positions(specimen, kept, x), dropped)
 
 
-def alike(
-    maps: Mapping[str, Tensor], others: Mapping[str, Tensor] | Tensor, shown: Sights, size: tuple[int, int], grid: int
+def mean_rank_correlation(
+    maps: Mapping[str, Tensor], others: Mapping[str, Tensor] | Tensor, shown: VisibleLayers, size: tuple[int, int], grid: int
 ) -> list[float]:
     """The mean rank correlation, for each layer, of maps with other maps of that layer, all on one grid.
 
@@ -116,30 +116,30 @@ def alike(
     """
     found: list[float] = []
     for name in shown.names:
-        first = resampled(maps[name], shown.where[name], size, (grid, grid))
+        first = resample_area(maps[name], shown.where[name], size, (grid, grid))
         if isinstance(others, Tensor):
-            second = resampled(others, plain(size, (int(others.shape[1]), int(others.shape[2]))), size, (grid, grid))
+            second = resample_area(others, even_tiling(size, (int(others.shape[1]), int(others.shape[2]))), size, (grid, grid))
         else:
-            second = resampled(others[name], shown.where[name], size, (grid, grid))
+            second = resample_area(others[name], shown.where[name], size, (grid, grid))
         found.append(float(rank_correlation(first.flatten(1), second.flatten(1)).nanmean()))
     return found
 
 
-def seated(shown: Sights, place: str, size: tuple[int, int]) -> Sights:
+def place_cells(shown: VisibleLayers, place: str, size: tuple[int, int]) -> VisibleLayers:
     """`shown` with its cells where `place` puts them: "arithmetic" leaves them, "even" tiles the picture of `size` px."""
     if place == "arithmetic":
         return shown
-    return replace(shown, where={name: plain(size, where.counts) for name, where in shown.where.items()})
+    return replace(shown, where={name: even_tiling(size, where.counts) for name, where in shown.where.items()})
 
 
-def moved(where: Where, size: tuple[int, int]) -> float:
+def offset_px(where: Where, size: tuple[int, int]) -> float:
     """By how many pixels the cells' centres lie off an even tiling of the picture, at most."""
-    even = plain(size, where.counts)
+    even = even_tiling(size, where.counts)
     pairs = ((where.row, even.row), (where.col, even.col))
     return max(abs(float((one.centres - other.centres).mean())) for one, other in pairs)
 
 
-def _gradients(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+def _layer_gradients(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     with tap(specimen, names) as taps:
         scores = specimen.logits(x)
         pairs = taps.gradients(scores.max(1).values.sum())
@@ -147,7 +147,7 @@ def _gradients(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str,
     return {name: (specimen.layer(name).maps(a), specimen.layer(name).maps(b)) for name, (a, b) in pairs.items()}
 
 
-def _distinct(names: Sequence[str], pairs: Mapping[str, tuple[Tensor, Tensor]]) -> list[str]:
+def _distinct_names(names: Sequence[str], pairs: Mapping[str, tuple[Tensor, Tensor]]) -> list[str]:
     """`names` without those whose activation and gradient are another's; of such a pair the shorter name stays."""
     kept: list[str] = []
     for name in names:
@@ -163,15 +163,15 @@ def _equal(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.equal(a, b)
 
 
-def _instead(specimen: Specimen, name: str, x: Tensor) -> str:
+def _fallback_advice(specimen: Specimen, name: str, x: Tensor) -> str:
     """The layer before `name` that is read, as the end of a sentence; empty where there is none near."""
     order = specimen.layer(name).order
     kinds = ("norm", "block", "conv", "container")
     earlier = [
         one.name for one in specimen.layers if one.order < order and one.grid and one.kind in kinds and one.grid != (1, 1)
     ]
-    earlier = earlier[-LOOKED_BACK:]
-    pairs = _gradients(specimen, earlier, x[:1]) if earlier else {}
+    earlier = earlier[-MAX_FALLBACK_LAYERS:]
+    pairs = _layer_gradients(specimen, earlier, x[:1]) if earlier else {}
     read = [one for one in earlier if bool(pairs[one][1].any())]
     return f": take {read[-1]} instead" if read else ""
 
@@ -179,12 +179,12 @@ def _instead(specimen: Specimen, name: str, x: Tensor) -> str:
 __all__ = [
     "METHODS",
     "Method",
-    "Sights",
-    "alike",
-    "evidence",
-    "moved",
-    "places",
-    "seated",
-    "sights",
+    "VisibleLayers",
+    "mean_rank_correlation",
+    "attribution_maps",
+    "offset_px",
+    "cell_positions",
+    "place_cells",
+    "visible_layers",
     "signed_grad_cam",
 ]

@@ -11,22 +11,22 @@ from torch import Tensor
 from microtome.errors import Unmeasurable
 from microtome.images import Images
 from microtome.specimen import Specimen
-from microtome.specimen.labels import imagenet
+from microtome.specimen.labels import imagenet_labels
 
 
 @dataclass(frozen=True)
-class Answers:
+class ClassMatch:
     """`output[c]` is the network's output for class c of the images (int64); `how` says what made the match."""
 
     output: np.ndarray[Any, Any]
     how: str
 
-    def wanted(self, labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def targets(self, labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """The right output of each image (image,) int64; -1 where the label is unknown."""
         return np.where(labels >= 0, self.output[np.maximum(labels, 0)], -1)
 
 
-def matched(specimen: Specimen, images: Images, outputs: int) -> Answers:
+def match_classes(specimen: Specimen, images: Images, outputs: int) -> ClassMatch:
     """The match between the images' classes and the network's `outputs`.
 
     Raises:
@@ -34,21 +34,31 @@ def matched(specimen: Specimen, images: Images, outputs: int) -> Answers:
     """
     if images.labels is None or images.classes is None:
         raise Unmeasurable(f"{images.name} has no labels; sort the images into one folder for each class.")
-    if specimen.wordnet is not None and (found := _places(images.classes, specimen.wordnet)) is not None:
-        return Answers(found, "by wordnet id")
+    if specimen.wordnet is not None and (found := _match_positions(images.classes, specimen.wordnet)) is not None:
+        return ClassMatch(found, "by wordnet id")
     if specimen.labels is not None:
-        found = _places([_word(name) for name in images.classes], [_word(name) for name in specimen.labels])
+        found = _match_positions(
+            [_first_synonym(name) for name in images.classes], [_first_synonym(name) for name in specimen.labels]
+        )
         if found is not None:
-            return Answers(found, "by class name")
-        missing = [name for name in images.classes if _word(name) not in {_word(label) for label in specimen.labels}]
+            return ClassMatch(found, "by class name")
+        missing = [
+            name for name in images.classes if _first_synonym(name) not in {_first_synonym(label) for label in specimen.labels}
+        ]
         raise Unmeasurable(
             f"{specimen.name} has no output for {len(missing)} of the {len(images.classes)} classes "
             f"({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}), so its own answers cannot be scored; the probe can."
         )
-    if outputs == 1000 and images.classes_are_wordnet and (found := _places(images.classes, imagenet()[1] or ())) is not None:
-        return Answers(found, "by order: its 1,000 outputs are taken for ImageNet-1k's classes in their usual order")
+    if (
+        outputs == 1000
+        and images.classes_are_wordnet
+        and (found := _match_positions(images.classes, imagenet_labels()[1] or ())) is not None
+    ):
+        return ClassMatch(found, "by order: its 1,000 outputs are taken for ImageNet-1k's classes in their usual order")
     if len(images.classes) == outputs:
-        return Answers(np.arange(outputs, dtype=np.int64), f"by order: output 0 is taken for '{images.classes[0]}', and so on")
+        return ClassMatch(
+            np.arange(outputs, dtype=np.int64), f"by order: output 0 is taken for '{images.classes[0]}', and so on"
+        )
     raise Unmeasurable(
         f"{specimen.name} has {outputs} outputs of unknown meaning and the images have {len(images.classes)} classes, "
         "so its own answers cannot be scored; the probe can. Name the outputs: --outputs imagenet, or --outputs FILE."
@@ -56,12 +66,12 @@ def matched(specimen: Specimen, images: Images, outputs: int) -> Answers:
 
 
 @lru_cache(maxsize=4096)
-def _word(name: str) -> str:
+def _first_synonym(name: str) -> str:
     """The first synonym of a class name, lower case, without punctuation: 'Great_white_shark, white shark' → 'great white shark'."""
     return re.sub(r"[\W_]+", " ", name.split(",")[0]).strip().lower()
 
 
-def _places(wanted: Any, known: Any) -> np.ndarray[Any, Any] | None:
+def _match_positions(wanted: Any, known: Any) -> np.ndarray[Any, Any] | None:
     """Where each wanted name first stands among the known ones; None unless all do and no two share a place."""
     place: dict[str, int] = {}
     for number, name in enumerate(known):
@@ -72,7 +82,7 @@ def _places(wanted: Any, known: Any) -> np.ndarray[Any, Any] | None:
     return found if len(set(found.tolist())) == len(found) else None
 
 
-def scores_missing(specimen: Specimen) -> str:
+def why_no_scores(specimen: Specimen) -> str:
     """Why this network gives no class scores, or an empty text."""
     if specimen.outputs is None:
         return "it gives no single score for each class (a segmentation or detection network)"

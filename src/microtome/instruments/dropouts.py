@@ -16,24 +16,24 @@ from torch.overrides import TorchFunctionMode
 from microtome.specimen.layers import is_norm
 from microtome.specimen.outputs import first_tensor, slow_attention
 from microtome.specimen.recipe import Recipe
-from microtome.specimen.tracing import noise
-from microtome.specimen.twins import seeded
+from microtome.specimen.tracing import noise_images
+from microtome.specimen.twins import seed_generators
 
 Form = Literal["module", "function", "attention"]
 Key = tuple[str, int]
-Look = Callable[[str, str, Tensor], None]  # "in" or "out", path, value
+InputHook = Callable[[str, str, Tensor], None]  # "in" or "out", path, value
 PLAIN = frozenset(("dropout", "dropout_", "dropout1d", "dropout2d", "dropout3d", "feature_dropout", "feature_dropout_",
                    "alpha_dropout", "alpha_dropout_", "feature_alpha_dropout", "feature_alpha_dropout_"))  # fmt: skip
 ATTENTION = {
     "scaled_dot_product_attention": (4, None),
     "multi_head_attention_forward": (10, 13),
 }  # places of dropout_p, training
-POOLS = frozenset(("mean", "adaptive_avg_pool2d", "avg_pool2d", "adaptive_avg_pool1d", "avg_pool1d"))
+POOLING_FUNCTIONS = frozenset(("mean", "adaptive_avg_pool2d", "avg_pool2d", "adaptive_avg_pool1d", "avg_pool1d"))
 SIDE = 96  # px: what is dropped does not depend on the picture's size
 
 
 @dataclass(frozen=True)
-class Site:
+class DropoutSite:
     """One dropout: `path` is the innermost module that runs it ("" the network itself), `nth` its place among that module's.
 
     `layer` names it for people: the module, or for a function in the network's own forward the module that ran before. `shape`
@@ -55,7 +55,7 @@ class Site:
         return self.path, self.nth
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """The dropout in words, with its share."""
         where = self.layer if self.path else f"behind {self.layer}"
         how = {
@@ -67,14 +67,14 @@ class Site:
 
 
 @dataclass
-class Drops:
+class DropoutReport:
     """The dropouts of one network in order, and when each module began first (how many had begun before)."""
 
-    sites: tuple[Site, ...] = ()
+    sites: tuple[DropoutSite, ...] = ()
     begun: dict[str, int] = field(default_factory=dict[str, int])
 
 
-class Dropping(TorchFunctionMode):
+class DropoutMode(TorchFunctionMode):
     """While it is entered, only the dropouts `on` drop; `sites` fills.
 
     `dropped(key, value)` is told what goes into each, `averaged(layer, value)` what goes into a mean or mean pooling, and behind which
@@ -89,7 +89,7 @@ class Dropping(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.on, self.dropped, self.averaged = on, dropped, averaged
-        self.sites: list[Site] = []
+        self.sites: list[DropoutSite] = []
         self.running: list[str] = [""]
         self.counts: dict[str, int] = {}
         self.begun: dict[str, int] = {}
@@ -104,7 +104,11 @@ class Dropping(TorchFunctionMode):
             return self._plain(func, name, args, given)
         if name in ATTENTION:
             return self._attention(func, name, args, given)
-        if self.averaged is not None and name in POOLS and isinstance(x := args[0] if args else given.get("input"), Tensor):
+        if (
+            self.averaged is not None
+            and name in POOLING_FUNCTIONS
+            and isinstance(x := args[0] if args else given.get("input"), Tensor)
+        ):
             self.averaged(self.last, x)
         return func(*args, **given)
 
@@ -115,43 +119,45 @@ class Dropping(TorchFunctionMode):
         if not p:
             return x
         form: Form = "module" if self.running[-1] in self.drops else "function"
-        return func(x, p, True) if self._noted(p, form, x, bool(flag)) else x
+        return func(x, p, True) if self._note_site(p, form, x, bool(flag)) else x
 
     def _attention(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], given: dict[str, Any]) -> Any:
         place, flag = ATTENTION[name]
         p = float(args[place] if len(args) > place else given.get("dropout_p", 0.0))
         training = flag is None or bool(args[flag] if len(args) > flag else given.get("training", True))
-        on = bool(p) and self._noted(p, "attention", args[0] if args else given["query"], training)
+        on = bool(p) and self._note_site(p, "attention", args[0] if args else given["query"], training)
         if len(args) > place:
             args = (*args[:place], p if on else 0.0, *args[place + 1 :])
         else:
             given = given | {"dropout_p": p if on else 0.0}
         return func(*args, **given)
 
-    def _noted(self, p: float, form: Form, x: Tensor, training: bool) -> bool:
+    def _note_site(self, p: float, form: Form, x: Tensor, training: bool) -> bool:
         """Whether this dropout is on; it is written down."""
         path = self.running[-1]
         nth = self.counts[path] = self.counts.get(path, -1) + 1
         layer = path or self.last
-        self.sites.append(Site(path, nth, p, form, layer, tuple(x.shape), self.started, training))
+        self.sites.append(DropoutSite(path, nth, p, form, layer, tuple(x.shape), self.started, training))
         if self.dropped is not None:
             self.dropped((path, nth), x)
         return (path, nth) in self.on
 
 
-def drops(net: nn.Module, recipe: Recipe) -> Drops:
+def find_dropouts(net: nn.Module, recipe: Recipe) -> DropoutReport:
     """All dropouts with a share above 0 that run, in order; the network is untouched. Empty where it does not run by itself."""
-    evaluated = _tried(net, recipe, training=False)
-    trained = _tried(net, recipe, training=True) or evaluated
+    evaluated = _trace_dropouts(net, recipe, training=False)
+    trained = _trace_dropouts(net, recipe, training=True) or evaluated
     if trained is None or evaluated is None:
-        return Drops()
+        return DropoutReport()
     always = [site for site in evaluated.sites if site.always]
-    told = tuple(_with(site, always) for site in trained.sites)
-    return Drops(told, trained.begun)
+    told = tuple(_in_evaluation(site, always) for site in trained.sites)
+    return DropoutReport(told, trained.begun)
 
 
-def ran(net: nn.Module, x: Tensor, owners: Collection[str], mode: Dropping, look: Look | None = None) -> None:
-    """Nothing; a copy of `net` has run on `x` within `mode`, the modules `owners` with the training flag on, under a fixed seed.
+def run_with_dropout(
+    net: nn.Module, x: Tensor, owners: Collection[str], mode: DropoutMode, look: InputHook | None = None
+) -> None:
+    """Run a copy of `net` on `x` within `mode`, the modules `owners` with the training flag on, under a fixed seed.
 
     `look` sees the first tensor that goes into ("in") and comes out of ("out") every module.
     """
@@ -162,13 +168,13 @@ def ran(net: nn.Module, x: Tensor, owners: Collection[str], mode: Dropping, look
         if isinstance(module, nn.modules.dropout._DropoutNd):  # pyright: ignore[reportPrivateUsage]
             mode.drops.add(path)
         if path:
-            module.register_forward_pre_hook(_before(mode, path, look), with_kwargs=True)
-            module.register_forward_hook(_after(mode, path, look))
-    with seeded(0), torch.no_grad(), slow_attention(), mode:
+            module.register_forward_pre_hook(_input_hook(mode, path, look), with_kwargs=True)
+            module.register_forward_hook(_output_hook(mode, path, look))
+    with seed_generators(0), torch.no_grad(), slow_attention(), mode:
         trial(x)
 
 
-def quieted(net: nn.Module, site: Site) -> str:
+def remove_dropout(net: nn.Module, site: DropoutSite) -> str:
     """What was done in words: `net` does not drop there any more. Empty where that is not possible from outside.
 
     A module becomes the identity. For a function, the one number of its module that equals p is set to 0 (timm: `drop_rate`).
@@ -185,26 +191,26 @@ def quieted(net: nn.Module, site: Site) -> str:
     return f"{site.path}.{names[0]}".lstrip(".")
 
 
-def _tried(net: nn.Module, recipe: Recipe, training: bool) -> Dropping | None:
+def _trace_dropouts(net: nn.Module, recipe: Recipe, training: bool) -> DropoutMode | None:
     """One run that writes the dropouts down, on a small picture if the network takes one; None where it runs on none."""
     owners = [path for path, _ in net.named_modules()] if training else []
     for side in (SIDE, None):
-        mode = Dropping()
+        mode = DropoutMode()
         try:
-            ran(net, noise(net, recipe, 2, seed=1, side=side), owners, mode)
+            run_with_dropout(net, noise_images(net, recipe, 2, seed=1, side=side), owners, mode)
         except (RuntimeError, ValueError, AssertionError, TypeError, IndexError, KeyError, AttributeError):
             continue  # some want their own size, some more than a picture while they train
         return mode
     return None
 
 
-def _with(site: Site, always: list[Site]) -> Site:
+def _in_evaluation(site: DropoutSite, always: list[DropoutSite]) -> DropoutSite:
     """The site as evaluation shows it."""
     hit = any(one.path == site.path and one.p == site.p and one.form == site.form for one in always)
-    return Site(site.path, site.nth, site.p, site.form, site.layer, site.shape, site.begun, hit)
+    return DropoutSite(site.path, site.nth, site.p, site.form, site.layer, site.shape, site.begun, hit)
 
 
-def _before(mode: Dropping, path: str, look: Look | None) -> Any:
+def _input_hook(mode: DropoutMode, path: str, look: InputHook | None) -> Any:
     def hook(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         mode.begun.setdefault(path, mode.started)
         mode.started += 1
@@ -216,7 +222,7 @@ def _before(mode: Dropping, path: str, look: Look | None) -> Any:
     return hook
 
 
-def _after(mode: Dropping, path: str, look: Look | None) -> Any:
+def _output_hook(mode: DropoutMode, path: str, look: InputHook | None) -> Any:
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
         mode.running.pop()
         mode.last = path

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from microtome.numerics.receptive.flattening import FlatMap, Flattening
 from microtome.specimen import Specimen, watch
-from microtome.specimen.tracing import noise
+from microtome.specimen.tracing import noise_images
 
 
 def flattened_maps(specimen: Specimen) -> dict[str, FlatMap]:
@@ -15,7 +15,7 @@ def flattened_maps(specimen: Specimen) -> dict[str, FlatMap]:
     linear = [layer for layer in specimen.layers if isinstance(specimen.net.get_submodule(layer.path), nn.Linear)]
     if not linear:
         return {}
-    x = noise(specimen.net, specimen.recipe, 2)
+    x = noise_images(specimen.net, specimen.recipe, 2)
     mode = Flattening(x)
     found: dict[str, FlatMap] = {}
     paths = {layer.name: layer.path for layer in linear}

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
-from microtome.numerics.graph.gating import Factor, Factors, replayed
+from microtome.numerics.graph.gating import FactorMode, GateFactor, replay_factor
 from microtome.specimen.outputs import slow_attention
 from microtome.specimen.specimen import Specimen
-from microtome.specimen.tracing import example
+from microtome.specimen.tracing import example_input
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Gate:
     form: str
     units: int
     order: int
-    factor: Factor
+    factor: GateFactor
 
     def values(self, output: Tensor) -> Tensor:
         """The gate (image, unit) from what `watch` gave.
@@ -34,17 +34,17 @@ class Gate:
         Raises:
             SpecimenError: it gave another number of values than when the gate was found.
         """
-        found = replayed(output, self.factor)
+        found = replay_factor(output, self.factor)
         if found is None:
             shape = tuple(output.shape)
             raise SpecimenError(f"{self.watch} gives {shape}, from which the {self.units} gates of {self.name} cannot be told.")
         return found
 
 
-_KNOWN: WeakKeyDictionary[Specimen, tuple[tuple[Gate, ...], tuple[str, ...]]] = WeakKeyDictionary()
+_CACHE: WeakKeyDictionary[Specimen, tuple[tuple[Gate, ...], tuple[str, ...]]] = WeakKeyDictionary()
 
 
-def gates(specimen: Specimen) -> tuple[tuple[Gate, ...], tuple[str, ...]]:
+def find_gates(specimen: Specimen) -> tuple[tuple[Gate, ...], tuple[str, ...]]:
     """The gates in execution order, and where there are others that do not come from one layer's output by pointwise functions.
 
     From one forward pass of noise, followed once for each specimen. A map of one cell cannot be told from what gates it, so gates
@@ -53,14 +53,14 @@ def gates(specimen: Specimen) -> tuple[tuple[Gate, ...], tuple[str, ...]]:
     Raises:
         SpecimenError: the network does not run at its recipe's size.
     """
-    if specimen not in _KNOWN:
-        _KNOWN[specimen] = _named(specimen, _followed(specimen))
-    return _KNOWN[specimen]
+    if specimen not in _CACHE:
+        _CACHE[specimen] = _name_gates(specimen, _trace_factors(specimen))
+    return _CACHE[specimen]
 
 
-def _followed(specimen: Specimen) -> list[Factor]:
-    x = example(specimen.net, specimen.recipe)
-    mode = Factors(x)
+def _trace_factors(specimen: Specimen) -> list[GateFactor]:
+    x = example_input(specimen.net, specimen.recipe)
+    mode = FactorMode(x)
     running: list[str] = [""]
     counts: dict[str, int] = {}
 
@@ -98,7 +98,7 @@ def _followed(specimen: Specimen) -> list[Factor]:
     return mode.found
 
 
-def _named(specimen: Specimen, found: list[Factor]) -> tuple[tuple[Gate, ...], tuple[str, ...]]:
+def _name_gates(specimen: Specimen, found: list[GateFactor]) -> tuple[tuple[Gate, ...], tuple[str, ...]]:
     known = {layer.name: layer for layer in specimen.layers}
     told: dict[str, Gate] = {}
     others: list[str] = []

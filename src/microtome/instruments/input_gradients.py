@@ -10,13 +10,13 @@ from microtome.specimen.outputs import first_tensor
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.watching import watch
 
-ROUNDING = 1e-5  # of a mean over units, as a share of their mean size
+ROUNDING_ERROR = 1e-5  # of a mean over units, as a share of their mean size
 Target = Callable[[Tensor], Tensor]  # what a layer gave (as maps image, unit, row, col) -> one number for each image
 
 
 @contextmanager
-def frozen(specimen: Specimen) -> Generator[None]:
-    """Nothing; meanwhile no parameter requires a gradient, and gradients are recorded whatever was set outside."""
+def freeze_parameters(specimen: Specimen) -> Generator[None]:
+    """Inside, no parameter requires a gradient, and gradients are recorded whatever was set outside."""
     thawed = [parameter for parameter in specimen.net.parameters() if parameter.requires_grad]
     for parameter in thawed:
         parameter.requires_grad_(False)
@@ -28,7 +28,7 @@ def frozen(specimen: Specimen) -> Generator[None]:
             parameter.requires_grad_(True)
 
 
-def input_slopes(
+def input_gradients(
     specimen: Specimen,
     x: Tensor,
     targets: Mapping[str, Target],
@@ -47,7 +47,7 @@ def input_slopes(
         # taken inside the hook, before an operation in place can change the value
         kept[name] = targets[name](specimen.layer(name).maps(value)).sum()
 
-    with frozen(specimen):
+    with freeze_parameters(specimen):
         with watch(specimen, list(targets), each=look):
             given = first_tensor(specimen.net(x))
         if answer is not None and given is not None:
@@ -58,12 +58,12 @@ def input_slopes(
             each(name, torch.zeros_like(x) if slope is None else slope)
 
 
-def middle(grid: tuple[int, int]) -> tuple[int, int]:
+def middle_cell(grid: tuple[int, int]) -> tuple[int, int]:
     """The middle (row, col) of a grid; of the four middle ones of an even grid, the upper left."""
     return (grid[0] - 1) // 2, (grid[1] - 1) // 2
 
 
-def mean_at(cell: tuple[int, int], units: Sequence[int] = ()) -> Target:
+def mean_over_units(cell: tuple[int, int], units: Sequence[int] = ()) -> Target:
     """The mean over units (all, or those named) at one cell of a layer's maps.
 
     Where that mean is rounding error, as after a LayerNorm without weights, it counts as constant: no gradient is given.
@@ -73,6 +73,6 @@ def mean_at(cell: tuple[int, int], units: Sequence[int] = ()) -> Target:
         at = maps[:, :, cell[0], cell[1]]
         at = at[:, list(units)] if units else at
         mean = at.mean(1)
-        return torch.where(mean.detach().abs() > ROUNDING * at.detach().abs().mean(1), mean, 0.0)
+        return torch.where(mean.detach().abs() > ROUNDING_ERROR * at.detach().abs().mean(1), mean, 0.0)
 
     return target

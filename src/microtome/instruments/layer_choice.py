@@ -10,7 +10,7 @@ from microtome.errors import Unmeasurable
 from microtome.specimen import Specimen
 
 
-def mappable(specimen: Specimen, at: Sequence[str]) -> list[str]:
+def layers_with_maps(specimen: Specimen, at: Sequence[str]) -> list[str]:
     """The layers of the patterns `at` whose output can be laid out as (image, unit, row, col), in execution order.
 
     A layer that only hands on the very tensor of one before (a stage and its last block) is left out.
@@ -20,7 +20,7 @@ def mappable(specimen: Specimen, at: Sequence[str]) -> list[str]:
         UnknownName: a pattern matches nothing.
     """
     names = specimen.find(at) if at else []
-    shown = _distinct(specimen, [name for name in names if laid_out(specimen, name)])
+    shown = _distinct_layers(specimen, [name for name in names if has_map(specimen, name)])
     if not shown:
         raise Unmeasurable(
             f"None of the layers {', '.join(names[:3] or at)} of {specimen.name} gives maps, tokens or a "
@@ -63,13 +63,13 @@ def why_no_maps(specimen: Specimen, name: str) -> str:
     return "it does not come from the image alone"
 
 
-def laid_out(specimen: Specimen, name: str) -> bool:
+def has_map(specimen: Specimen, name: str) -> bool:
     """Whether the layer gives one map, row of tokens on a grid, or vector for each image."""
     layer = specimen.layer(name)
     return layer.layout in ("nchw", "nhwc", "vector") or (layer.layout == "tokens" and layer.grid is not None)
 
 
-def _distinct(specimen: Specimen, names: Sequence[str]) -> list[str]:
+def _distinct_layers(specimen: Specimen, names: Sequence[str]) -> list[str]:
     given = _given(specimen)
     kept: dict[Any, str] = {}
     for name in names:

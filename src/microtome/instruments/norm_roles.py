@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from microtome.instruments.scale_invariance import Invariance
+from microtome.instruments.scale_invariance import ScaleInvariance
 from microtome.specimen import Specimen
 from microtome.specimen.residuals import branch_ends
 
@@ -10,7 +10,7 @@ Role = Literal["internal", "branch end", "shortcut", "free"]
 ROLES: tuple[Role, ...] = ("internal", "branch end", "shortcut", "free")
 
 
-def norm_roles(specimen: Specimen, told: Invariance) -> dict[str, Role]:
+def norm_roles(specimen: Specimen, told: ScaleInvariance) -> dict[str, Role]:
     """The role of every norm whose scale takes part.
 
     internal: scaling it changes no output. branch end: it is the last of a residual branch. shortcut: it lies on a shortcut.

@@ -16,18 +16,20 @@ import torch
 from torch import Tensor
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.graph.rectifiers import Rectified, Rewritten, Rule
+from microtome.numerics.graph.rectifiers import RectifierMode, RewriteMode, Rule
 from microtome.specimen import Specimen, tap, watch
 
 RECTIFIER = re.compile(r"(Relu|Threshold|Hardtanh)Backward\d+")
-OWN = re.compile(r"\w+Backward\d+|torch::autograd::AccumulateGrad")  # torch's own operations; others are somebody's Function
-STEP = 8  # grey levels from one shade of a drawn projection to the next
-BRIGHT = 0.995  # quantile of a projection's size, where it is not zero, that is drawn in full colour
-AT_ONCE = 12  # pictures in one pass: the graph of a large network takes some 50 MB for each
+TORCH_OPERATION = re.compile(
+    r"\w+Backward\d+|torch::autograd::AccumulateGrad"
+)  # torch's own operations; others are somebody's Function
+GREY_STEP = 8  # grey levels from one shade of a drawn projection to the next
+BRIGHT_QUANTILE = 0.995  # quantile of a projection's size, where it is not zero, that is drawn in full colour
+BATCH = 12  # pictures in one pass: the graph of a large network takes some 50 MB for each
 
 
 @dataclass
-class Passage:
+class BackwardTrace:
     """What the signal of a layer went through on its way to the pixels, counted over one pass."""
 
     rectifiers: int = 0
@@ -36,22 +38,22 @@ class Passage:
 
 
 @dataclass(frozen=True)
-class Projected:
+class ProjectionResult:
     """Projections (slot, rgb, row, col) on the CPU; the same of the strongest other unit of the cell, where asked for."""
 
     pixels: Tensor
     other: Tensor | None
-    passage: Passage
+    passage: BackwardTrace
 
 
-class _Reached(BaseException):
+class _LayerReached(BaseException):
     """Ends a forward pass at the layer that was waited for; no error, and none of the network's own handlers may take it for one."""
 
 
-def projected(
+def project_units(
     specimen: Specimen, name: str, x: Tensor, unit: Tensor, cell: Tensor, rule: Rule, *,
     quantile: float = 0.98, rival: bool = False, even: bool = False,
-) -> Projected:  # fmt: skip
+) -> ProjectionResult:  # fmt: skip
     """For each slot the activation of `unit` (slot,) at `cell` (slot,), row by row, of layer `name` on `x` (slot, rgb, row, col).
 
     The signal starts with the activation's size, or with 1 where `even`: of an activation below zero the projection shows what would
@@ -63,19 +65,21 @@ def projected(
     """
     own: list[Tensor] = []
     others: list[Tensor] = []
-    passage = Passage()
-    for start in range(0, len(x), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
-        passage = Passage()
-        mine, other = _pass(specimen, name, (x[part], unit[part], cell[part]), (rule, quantile), (rival, even), passage)
+    passage = BackwardTrace()
+    for start in range(0, len(x), BATCH):
+        part = slice(start, start + BATCH)
+        passage = BackwardTrace()
+        mine, other = _project_batch(
+            specimen, name, (x[part], unit[part], cell[part]), (rule, quantile), (rival, even), passage
+        )
         own.append(mine)
         others += other
-    return Projected(torch.cat(own), torch.cat(others) if others else None, passage)
+    return ProjectionResult(torch.cat(own), torch.cat(others) if others else None, passage)
 
 
-def _pass(
+def _project_batch(
     specimen: Specimen, name: str, slots: tuple[Tensor, Tensor, Tensor], how: tuple[Rule, float], wish: tuple[bool, bool],
-    passage: Passage,
+    passage: BackwardTrace,
 ) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
     x, unit, cell = slots
     layer, (rule, quantile), (rival, even) = specimen.layer(name), how, wish
@@ -83,12 +87,12 @@ def _pass(
         x = x.detach().clone().requires_grad_()
 
     def stop(_name: str, _value: Tensor) -> None:
-        raise _Reached
+        raise _LayerReached
 
-    rewritten = Rewritten()
+    rewritten = RewriteMode()
     with tap(specimen, [name]) as taps:
         with ExitStack() as stack:
-            stack.enter_context(suppress(_Reached))
+            stack.enter_context(suppress(_LayerReached))
             stack.enter_context(watch(specimen, [name], each=stop))
             if rule != "gradient":
                 stack.enter_context(rewritten)
@@ -102,11 +106,11 @@ def _pass(
         found: list[Tensor] = []
         for place, one in enumerate(chosen):
             value = here.gather(1, one[:, None])[:, 0]
-            expected, opaque = _expected(value)
+            expected, opaque = _expected_rectifiers(value)
             start = torch.ones_like(value) if even else value.detach().abs()
-            with Rectified(rule, quantile) as seen:
+            with RectifierMode(rule, quantile) as seen:
                 (slope,) = torch.autograd.grad(value, x, start, retain_graph=place + 1 < len(chosen))
-            _all_seen(specimen, name, expected, opaque, seen.rectifiers)
+            _check_all_seen(specimen, name, expected, opaque, seen.rectifiers)
             found.append(slope.detach().cpu())
             if not place:
                 passage.rectifiers, passage.curved = seen.rectifiers, seen.curved + opaque
@@ -114,7 +118,7 @@ def _pass(
     return found[0], found[1:]
 
 
-def _expected(value: Tensor) -> tuple[int, Counter[str]]:
+def _expected_rectifiers(value: Tensor) -> tuple[int, Counter[str]]:
     """How many rectifiers the graph behind `value` holds, and the operations in it whose inside cannot be seen, by name."""
     waiting: list[Any] = [value.grad_fn]
     known: set[Any] = set()
@@ -126,13 +130,13 @@ def _expected(value: Tensor) -> tuple[int, Counter[str]]:
         known.add(node)
         name = str(node.name())
         rectifiers += RECTIFIER.fullmatch(name) is not None and (not name.startswith("Hardtanh") or node._saved_min_val == 0)
-        if OWN.fullmatch(name) is None:
+        if TORCH_OPERATION.fullmatch(name) is None:
             opaque[name.rpartition(":")[2].removesuffix("Backward")] += 1
         waiting += [one for one, _ in node.next_functions]
     return rectifiers, opaque
 
 
-def _all_seen(specimen: Specimen, name: str, expected: int, opaque: Mapping[str, int], seen: int) -> None:
+def _check_all_seen(specimen: Specimen, name: str, expected: int, opaque: Mapping[str, int], seen: int) -> None:
     hidden = next((one for one in opaque if "Compiled" in one or "Graph" in one), "")
     if hidden or seen != expected:
         raise Unmeasurable(
@@ -142,21 +146,21 @@ def _all_seen(specimen: Specimen, name: str, expected: int, opaque: Mapping[str,
         )
 
 
-def told(passages: Sequence[Passage]) -> list[str]:
+def unruled_layers(passages: Sequence[BackwardTrace]) -> list[str]:
     """What the signal of each layer passed that no rule is defined for, in words; empty where there is none."""
     return [", ".join(f"{count} {name}" for name, count in sorted(one.curved.items())) for one in passages]
 
 
-def visible(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def projection_colours(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Signed projections (unit, rank, row, col, rgb) as colours, uint8: zero in middle grey, each on its own scale.
 
-    Where there is none (not a number), middle grey. Levels are in steps of `STEP`, a thirty-second of the scale: a projection is half
+    Where there is none (not a number), middle grey. Levels are in steps of `GREY_STEP`, a thirty-second of the scale: a projection is half
     noise, and finer levels would be most of what a report weighs.
     """
     flat = np.abs(pixels).reshape(*pixels.shape[:2], -1)
     known = np.where(flat > 0, flat, np.nan)  # where the window is much larger than what is reached, most of it is zero
     known[np.isnan(known).all(2)] = 0.0
-    most = np.nanquantile(known, BRIGHT, axis=2)[..., None, None, None]
+    most = np.nanquantile(known, BRIGHT_QUANTILE, axis=2)[..., None, None, None]
     share = np.divide(np.nan_to_num(pixels), most, out=np.zeros_like(pixels), where=most > 0)
-    levels = np.round(share * (128 / STEP)).clip(-128 // STEP, 128 // STEP - 1)
-    return (128 + STEP * levels).astype(np.uint8)
+    levels = np.round(share * (128 / GREY_STEP)).clip(-128 // GREY_STEP, 128 // GREY_STEP - 1)
+    return (128 + GREY_STEP * levels).astype(np.uint8)

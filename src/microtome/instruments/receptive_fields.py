@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.receptive.field import Field, Reach, expanded, field_of
+from microtome.numerics.receptive.field import Field, ReachMode, expand_parts, field_of
 from microtome.numerics.receptive.geometry import Where
-from microtome.numerics.receptive.reach import WHOLE, Shade
+from microtome.numerics.receptive.reach import WHOLE_IMAGE, Reach
 from microtome.specimen import Specimen, watch
 
 
-def fields(specimen: Specimen, at: str | Sequence[str] | None = None, size: tuple[int, int] | None = None) -> dict[str, Field]:
+def receptive_fields(
+    specimen: Specimen, at: str | Sequence[str] | None = None, size: tuple[int, int] | None = None
+) -> dict[str, Field]:
     """Layer name -> theoretical receptive field, for the layers `at` (all where None) that have cells and see the picture.
 
     From one forward pass of a picture of `size` (rows, cols) px, the recipe's where None. Works on the meta device, except that
@@ -31,35 +33,37 @@ def fields(specimen: Specimen, at: str | Sequence[str] | None = None, size: tupl
     names = [layer.name for layer in specimen.layers] if at is None else specimen.find(at)
     names = [name for name in names if specimen.layer(name).layout != "other"]
     rows, cols = size or specimen.recipe.size
-    seen = _walked(specimen, [*names, *(f"<{name}" for name in names)], (rows, cols))
+    seen = _trace_fields(specimen, [*names, *(f"<{name}" for name in names)], (rows, cols))
     found: dict[str, Field] = {}
     for name in names:
         if name in seen:
             shape, shade, where = seen[name]
-            maps = [specimen.layer(name).maps(part) for part in expanded(shade, shape)]
+            maps = [specimen.layer(name).maps(part) for part in expand_parts(shade, shape)]
             entered = seen.get(f"<{name}")
             field = field_of(maps, shade, where, (rows, cols))
-            found[name] = field if entered is None else replace(field, entering=_told(entered[1].small))
+            found[name] = field if entered is None else replace(field, entering=_path_length(entered[1].small))
     return found
 
 
-def entered(specimen: Specimen, names: Sequence[str]) -> dict[str, Field]:
+def input_fields(specimen: Specimen, names: Sequence[str]) -> dict[str, Field]:
     """Convolution name -> theoretical receptive field of what goes into it, (image, unit, row, col), for a picture of the recipe's size.
 
     Layers whose input does not come from the picture are left out.
     """
-    seen = _walked(specimen, [f"<{name}" for name in names], specimen.recipe.size)
+    seen = _trace_fields(specimen, [f"<{name}" for name in names], specimen.recipe.size)
     return {
-        name.removeprefix("<"): field_of(expanded(shade, shape), shade, where, specimen.recipe.size)
+        name.removeprefix("<"): field_of(expand_parts(shade, shape), shade, where, specimen.recipe.size)
         for name, (shape, shade, where) in seen.items()
     }
 
 
-def _walked(specimen: Specimen, watched: Sequence[str], size: tuple[int, int]) -> dict[str, tuple[torch.Size, Shade, Where]]:
+def _trace_fields(
+    specimen: Specimen, watched: Sequence[str], size: tuple[int, int]
+) -> dict[str, tuple[torch.Size, Reach, Where]]:
     """What is watched -> its shape, what its elements see and where its cells lie, where it comes from the picture."""
-    picture = _blank(specimen, *size)
-    reach = Reach(picture)
-    seen: dict[str, tuple[torch.Size, Shade, Where]] = {}
+    picture = _blank_image(specimen, *size)
+    reach = ReachMode(picture)
+    seen: dict[str, tuple[torch.Size, Reach, Where]] = {}
 
     def look(name: str, value: Tensor) -> None:
         known = reach.of(value)
@@ -71,18 +75,18 @@ def _walked(specimen: Specimen, watched: Sequence[str], size: tuple[int, int]) -
     return seen
 
 
-def _told(small: tuple[float, float]) -> tuple[float, float]:
-    return small[0] if small[0] < WHOLE / 2 else inf, small[1] if small[1] < WHOLE / 2 else inf
+def _path_length(small: tuple[float, float]) -> tuple[float, float]:
+    return small[0] if small[0] < WHOLE_IMAGE / 2 else inf, small[1] if small[1] < WHOLE_IMAGE / 2 else inf
 
 
-def _blank(specimen: Specimen, rows: int, cols: int) -> Tensor:
+def _blank_image(specimen: Specimen, rows: int, cols: int) -> Tensor:
     for parameter in specimen.net.parameters():
         if parameter.is_floating_point():
             return torch.zeros(1, specimen.recipe.channels, rows, cols, device=parameter.device, dtype=parameter.dtype)
     return torch.zeros(1, specimen.recipe.channels, rows, cols)
 
 
-def probed(
+def probe_pixels(
     specimen: Specimen, name: str, cell: tuple[int, int], size: tuple[int, int] | None = None
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """((first, last) row, (first, last) column) of the pixels that one cell of a layer depends on, found by NaN and bisection.
@@ -90,7 +94,7 @@ def probed(
     Clipped to the picture of `size` (rows, cols) px. Raises Unmeasurable where NaN in the whole picture does not reach the cell.
     """
     shape = size or specimen.recipe.size
-    picture = _blank(specimen, *shape) + 0.1
+    picture = _blank_image(specimen, *shape) + 0.1
 
     def hit(axis: int, first: int, last: int) -> bool:
         ruined = picture.clone()
@@ -120,7 +124,7 @@ def probed(
     return found[0], found[1]
 
 
-def inner(specimen: Specimen, names: Sequence[str]) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:
+def inner_extents(specimen: Specimen, names: Sequence[str]) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:
     """Convolution name -> (first, end) rows and columns of its input that depend on the picture: the map without padding put on it.
 
     Found with a picture of NaN: what stays finite around what does not is padding. Where NaN does not get through, all counts as map.
@@ -134,7 +138,7 @@ def inner(specimen: Specimen, names: Sequence[str]) -> dict[str, tuple[tuple[int
             rows, cols = ((int(one[0]), int(one[-1]) + 1) for one in lines)
             found[name.removeprefix("<")] = rows, cols
 
-    picture = torch.full_like(_blank(specimen, *specimen.recipe.size), float("nan"))
+    picture = torch.full_like(_blank_image(specimen, *specimen.recipe.size), float("nan"))
     with torch.no_grad(), watch(specimen, [f"<{name}" for name in names], each=look):
         specimen.net(picture)
     return found

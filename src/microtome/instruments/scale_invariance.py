@@ -20,11 +20,11 @@ from microtome.specimen.tracing import deep_tensors
 
 IMAGES = 4  # with fewer, statistics over a batch of single cells would be degenerate
 SIDE = 96  # px; structure does not depend on the size, and double precision is slow
-ZERO = 1e-7  # share below which a sum that cancels counts as zero; rounding leaves about 1e-12
+ZERO_TOLERANCE = 1e-7  # share below which a sum that cancels counts as zero; rounding leaves about 1e-12
 
 
 @dataclass(frozen=True)
-class Invariance:
+class ScaleInvariance:
     """`scales`: norms whose scale and shift may be multiplied by a number without changing any output. `norms`: all norms with a
     scale that takes part. `biases`: layers whose bias changes no output. All by path, in the order of the network's modules.
     """
@@ -34,15 +34,15 @@ class Invariance:
     biases: tuple[str, ...]
 
 
-def invariance(net: nn.Module, recipe: Recipe) -> Invariance:
+def scale_invariance(net: nn.Module, recipe: Recipe) -> ScaleInvariance:
     """The invariances of `net` in training mode (batch statistics), which is never touched: a copy in double precision is.
 
     Raises:
         SpecimenError: the copy does not run, or no gradient passes through it.
     """
     generator = torch.Generator().manual_seed(0)
-    trial = prepared(copy.deepcopy(net), generator)
-    whole = value(trial, recipe, generator)
+    trial = prepare_trial(copy.deepcopy(net), generator)
+    whole = trial_output(trial, recipe, generator)
     named = dict(trial.named_parameters())
     try:
         found = torch.autograd.grad(whole, list(named.values()), allow_unused=True)
@@ -58,13 +58,13 @@ def invariance(net: nn.Module, recipe: Recipe) -> Invariance:
         slope = _products(module, pairs)
         if slope is not None and is_norm(module):
             norms.append(path)
-            scales += [path] if abs(float(slope.sum())) <= ZERO * float(slope.abs().sum()) else []
-        elif is_weight(module) and _idle(module, pairs):
+            scales += [path] if abs(float(slope.sum())) <= ZERO_TOLERANCE * float(slope.abs().sum()) else []
+        elif is_weight(module) and _is_idle(module, pairs):
             biases.append(path)
-    return Invariance(tuple(norms), tuple(scales), tuple(biases))
+    return ScaleInvariance(tuple(norms), tuple(scales), tuple(biases))
 
 
-def prepared(trial: nn.Module, generator: torch.Generator) -> nn.Module:
+def prepare_trial(trial: nn.Module, generator: torch.Generator) -> nn.Module:
     """`trial` itself in double precision with random weights, its batch norms in training mode, all norms without their epsilon."""
     trial = trial.cpu().double().requires_grad_(True)
     trial.eval()
@@ -91,7 +91,7 @@ def scramble(net: nn.Module, generator: torch.Generator) -> None:
                 parameter.copy_(0.3 * noise)
 
 
-def value(trial: nn.Module, recipe: Recipe, generator: torch.Generator) -> Tensor:
+def trial_output(trial: nn.Module, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """One number that depends on all outputs, for a picture of noise as small as the network takes.
 
     Raises:
@@ -102,7 +102,9 @@ def value(trial: nn.Module, recipe: Recipe, generator: torch.Generator) -> Tenso
         x = torch.randn(IMAGES, recipe.channels, *size, generator=generator, dtype=torch.float64)
         try:
             with torch.enable_grad(), slow_attention():
-                outputs = [out for out in deep_tensors(_plain(trial(x))) if out.is_floating_point() and out.requires_grad]
+                outputs = [
+                    out for out in deep_tensors(_plain_tensor(trial(x))) if out.is_floating_point() and out.requires_grad
+                ]
             break
         except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
             if size == sizes[-1]:
@@ -116,7 +118,7 @@ def value(trial: nn.Module, recipe: Recipe, generator: torch.Generator) -> Tenso
     return torch.stack([(out * torch.randn(out.shape, generator=generator, dtype=out.dtype)).sum() for out in outputs]).sum()
 
 
-def _plain(output: Any) -> Any:
+def _plain_tensor(output: Any) -> Any:
     return list(output.values()) if isinstance(output, dict) else output
 
 
@@ -134,12 +136,12 @@ def _products(module: nn.Module, pairs: dict[int, Tensor | None]) -> Tensor | No
     return told if bool(told.any()) else None
 
 
-def _idle(module: nn.Module, pairs: dict[int, Tensor | None]) -> bool:
+def _is_idle(module: nn.Module, pairs: dict[int, Tensor | None]) -> bool:
     """Whether a layer's bias moves nothing while its weight does."""
     weight, bias = pairs.get(id(getattr(module, "weight", None))), pairs.get(id(getattr(module, "bias", None)))
     if weight is None or bias is None or not bool(weight.any()):
         return False
-    return float(bias.abs().max()) <= ZERO * float(weight.abs().max())
+    return float(bias.abs().max()) <= ZERO_TOLERANCE * float(weight.abs().max())
 
 
 def norm_paths(net: nn.Module) -> Iterator[str]:

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
-from microtome.instruments.scale_invariance import prepared, value
+from microtome.instruments.scale_invariance import prepare_trial, trial_output
 from microtome.specimen import Recipe, Specimen
 from microtome.specimen.layers import is_weight
 
-LARGE = 8.0  # scales are drawn so large that clipping activations (ReLU6) are seen to clip
-SAME = 1e-6  # share of the largest value up to which two sums are equal; rounding leaves about 1e-12
-NEAR = 12  # layers that come next are asked; what reads a norm is among them
-MOST = 3  # layers that read one norm at most
+TRIAL_SCALE = 8.0  # scales are drawn so large that clipping activations (ReLU6) are seen to clip
+SUM_TOLERANCE = 1e-6  # share of the largest value up to which two sums are equal; rounding leaves about 1e-12
+MAX_CANDIDATES = 12  # layers that come next are asked; what reads a norm is among them
+MAX_READERS = 3  # layers that read one norm at most
 
 
 def scale_readers(specimen: Specimen) -> dict[str, tuple[str, ...]]:
@@ -33,29 +33,29 @@ def scale_readers(specimen: Specimen) -> dict[str, tuple[str, ...]]:
     Raises:
         SpecimenError: no gradient passes through the network.
     """
-    if specimen not in _KNOWN:
-        _KNOWN[specimen] = _found(specimen)
-    return _KNOWN[specimen]
+    if specimen not in _CACHE:
+        _CACHE[specimen] = _find_readers(specimen)
+    return _CACHE[specimen]
 
 
-_KNOWN: WeakKeyDictionary[Specimen, dict[str, tuple[str, ...]]] = WeakKeyDictionary()
+_CACHE: WeakKeyDictionary[Specimen, dict[str, tuple[str, ...]]] = WeakKeyDictionary()
 
 
-def _found(specimen: Specimen) -> dict[str, tuple[str, ...]]:
-    scales, weights = _products(specimen.net, specimen.recipe)
+def _find_readers(specimen: Specimen) -> dict[str, tuple[str, ...]]:
+    scales, weights = _gradient_products(specimen.net, specimen.recipe)
     begun = {call.path: call.begun for call in reversed(specimen.anatomy.found.calls)}
     order = sorted((path for path in weights if path in begun), key=lambda path: begun[path])
     found: dict[str, tuple[str, ...]] = {}
     for path, wanted in scales.items():
         later = [other for other in order if begun[other] > begun.get(path, -1) and len(weights[other]) % len(wanted) == 0]
-        parts = {other: weights[other].reshape(len(wanted), -1).sum(1) for other in later[:NEAR]}
-        hit = _sum(wanted, parts)
+        parts = {other: weights[other].reshape(len(wanted), -1).sum(1) for other in later[:MAX_CANDIDATES]}
+        hit = _smallest_sum(wanted, parts)
         if hit:
             found[path] = hit
     return found
 
 
-def moved(net: nn.Module, readers: dict[str, tuple[str, ...]]) -> int:
+def move_scales(net: nn.Module, readers: dict[str, tuple[str, ...]]) -> int:
     """How many units had a scale other than 0, 1 and -1; it is 1 or -1 now, and in the weights that read the unit instead."""
     count = 0
     with torch.no_grad():
@@ -73,22 +73,22 @@ def moved(net: nn.Module, readers: dict[str, tuple[str, ...]]) -> int:
     return count
 
 
-def _products(net: nn.Module, recipe: Recipe) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _gradient_products(net: nn.Module, recipe: Recipe) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Parameter times gradient: of each batch norm's scale and shift by unit, of each layer's weights summed by input."""
     generator = torch.Generator().manual_seed(0)
-    trial = prepared(copy.deepcopy(net), generator)
-    norms = _norms(trial)
+    trial = prepare_trial(copy.deepcopy(net), generator)
+    norms = _batch_norms(trial)
     with torch.no_grad():
         for part in norms.values():
-            part.weight.mul_(LARGE)
+            part.weight.mul_(TRIAL_SCALE)
             part.momentum = 1.0
-    value(trial, recipe, generator)  # now running statistics are those of noise
+    trial_output(trial, recipe, generator)  # now running statistics are those of noise
     trial.eval()  # with those of the batch, a norm behind a depthwise convolution would hide what its units are multiplied by
     layers = {path: part for path, part in trial.named_modules() if is_weight(part) and isinstance(part.weight, nn.Parameter)}
     named: dict[int, nn.Parameter] = {
         id(p): p for part in [*norms.values(), *layers.values()] for p in part.parameters(recurse=False)
     }
-    result = value(trial, recipe, generator)
+    result = trial_output(trial, recipe, generator)
     try:
         slopes = torch.autograd.grad(result, list(named.values()), allow_unused=True)
     except RuntimeError as error:
@@ -106,7 +106,7 @@ def _products(net: nn.Module, recipe: Recipe) -> tuple[dict[str, Tensor], dict[s
     return scales, {path: _by_input(part, pairs[id(part.weight)]) for path, part in layers.items() if id(part.weight) in pairs}
 
 
-def _norms(net: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:  # pyright: ignore[reportPrivateUsage]
+def _batch_norms(net: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:  # pyright: ignore[reportPrivateUsage]
     """The batch norms with a scale, by path."""
     kind = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
     return {
@@ -124,7 +124,7 @@ def _by_input(layer: nn.Module, product: Tensor) -> Tensor:
 
 
 def _scale_inputs(layer: nn.Module, factor: Tensor) -> None:
-    """Nothing; the weights that read each unit are multiplied by its factor."""
+    """Multiply the weights that read each unit by its factor, in place."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     if isinstance(layer, nn.modules.conv._ConvTransposeNd):  # pyright: ignore[reportPrivateUsage]
@@ -136,11 +136,11 @@ def _scale_inputs(layer: nn.Module, factor: Tensor) -> None:
     shaped.mul_(inputs.reshape(groups, 1, -1, 1))
 
 
-def _sum(wanted: Tensor, parts: dict[str, Tensor]) -> tuple[str, ...]:
+def _smallest_sum(wanted: Tensor, parts: dict[str, Tensor]) -> tuple[str, ...]:
     """The fewest of the parts that add up to what is wanted; empty where none do."""
-    for count in range(1, MOST + 1):
+    for count in range(1, MAX_READERS + 1):
         for names in combinations(parts, count):
             gap = wanted - torch.stack([parts[name] for name in names]).sum(0)
-            if float(gap.abs().max()) <= SAME * float(wanted.abs().max()):
+            if float(gap.abs().max()) <= SUM_TOLERANCE * float(wanted.abs().max()):
                 return names
     return ()

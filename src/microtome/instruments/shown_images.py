@@ -11,14 +11,14 @@ import xarray as xr
 from microtome.errors import UnknownName, did_you_mean
 from microtome.finding import array
 from microtome.images import Images
-from microtome.numerics.maps.strata import clutter_of, spread_over
+from microtome.numerics.maps.strata import clutter_fraction, spread_over
 from microtome.specimen import Specimen
 
-SHOWN = 128  # px, longest side of the pictures kept
-POOL = 512  # pictures looked at when choosing by object size and clutter
+SHOWN_SIDE = 128  # px, longest side of the pictures kept
+POOL_SIZE = 512  # pictures looked at when choosing by object size and clutter
 
 
-def chosen(analysis: str, specimen: Specimen, images: Images, only: Sequence[str], count: int) -> list[int]:
+def choose_images(analysis: str, specimen: Specimen, images: Images, only: Sequence[str], count: int) -> list[int]:
     """Places of the images to show: those asked for, else spread over object size and clutter, else evenly spaced.
 
     Raises:
@@ -30,21 +30,21 @@ def chosen(analysis: str, specimen: Specimen, images: Images, only: Sequence[str
             if one not in names and not (one.isdigit() and int(one) < len(images)):
                 raise UnknownName(f"{analysis}: there is no image '{one}' among the {len(images)}.{did_you_mean(one, names)}")
         return [names.index(one) if one in names else int(one) for one in only]
-    pool = np.flatnonzero(images.masked) if images.has_masks else np.arange(len(images))
-    if len(pool) > POOL:
-        pool = pool[np.linspace(0, len(pool) - 1, POOL).round().astype(int)]
+    pool = np.flatnonzero(images.has_mask) if images.has_masks else np.arange(len(images))
+    if len(pool) > POOL_SIZE:
+        pool = pool[np.linspace(0, len(pool) - 1, POOL_SIZE).round().astype(int)]
     if not images.has_masks:
         return pool[np.unique(np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int))].tolist()
     masks = images.masks(specimen.recipe, pool)
     clutter = images.facts("clutter")
-    known = clutter[pool] if clutter is not None else clutter_of(images.pixels(specimen.recipe, pool), masks)
+    known = clutter[pool] if clutter is not None else clutter_fraction(images.pixels(specimen.recipe, pool), masks)
     return pool[spread_over(masks.mean((1, 2)), known, min(count, len(pool)))].tolist()
 
 
-def pictures(pixels: Any, masks: Any, images: dict[str, Any]) -> dict[str, xr.DataArray]:
-    """`image` (image, row, col, rgb), the pictures as the network sees them, and their `mask`, at most `SHOWN` px a side."""
+def image_arrays(pixels: Any, masks: Any, images: dict[str, Any]) -> dict[str, xr.DataArray]:
+    """`image` (image, row, col, rgb), the pictures as the network sees them, and their `mask`, at most `SHOWN_SIDE` px a side."""
     rows, cols = pixels.shape[1:3]
-    share = min(1.0, SHOWN / max(rows, cols))
+    share = min(1.0, SHOWN_SIDE / max(rows, cols))
     size = (max(1, round(rows * share)), max(1, round(cols * share)))
     small = F.interpolate(torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), size=size, mode="area")
     found = {"image": array(small.round().byte().permute(0, 2, 3, 1).numpy(), ("image", "row", "col", "rgb"), "level", images)}
@@ -54,7 +54,7 @@ def pictures(pixels: Any, masks: Any, images: dict[str, Any]) -> dict[str, xr.Da
     return found
 
 
-def called(specimen: Specimen, output: int) -> str:
+def output_name(specimen: Specimen, output: int) -> str:
     """The name of an output: its first synonym, or its number."""
     labels = specimen.labels
     return labels[output].split(",")[0] if labels and output < len(labels) else f"output {output}"

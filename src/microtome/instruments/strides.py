@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 from torch import nn
 
-from microtome.numerics.receptive.evenness import coverage
-from microtome.numerics.receptive.positions import two
+from microtome.numerics.receptive.evenness import phase_coverage
+from microtome.numerics.receptive.positions import as_pair
 from microtome.specimen.specimen import Specimen
 
 
-class Reader(NamedTuple):
+class UnevenReader(NamedTuple):
     """A layer that reads unevenly, (rows, cols): its kernel, its stride, how often it reads the rarest and the commonest pixel."""
 
     name: str
@@ -19,20 +19,20 @@ class Reader(NamedTuple):
     pool: bool
 
 
-def uneven_readers(specimen: Specimen) -> list[Reader]:
+def uneven_readers(specimen: Specimen) -> list[UnevenReader]:
     """Convolutions and pools of the specimen, in execution order, that read some pixels more often than others.
 
     Pools that are functions and no modules have no name and are not among them.
     """
-    made: list[Reader] = []
+    made: list[UnevenReader] = []
     for name, module in ((layer.name, specimen.net.get_submodule(layer.path)) for layer in specimen.layers):
         pool = isinstance(module, nn.MaxPool2d | nn.AvgPool2d)
         if not (pool or isinstance(module, nn.Conv2d)):
             continue
-        kernel, stride = two(module.kernel_size), two(module.stride or module.kernel_size)
-        dilation = two(getattr(module, "dilation", 1))
-        counts = [coverage(k, s, d) for k, s, d in zip(kernel, stride, dilation, strict=True)]
+        kernel, stride = as_pair(module.kernel_size), as_pair(module.stride or module.kernel_size)
+        dilation = as_pair(getattr(module, "dilation", 1))
+        counts = [phase_coverage(k, s, d) for k, s, d in zip(kernel, stride, dilation, strict=True)]
         reads = tuple((int(one.min()), int(one.max())) for one in counts)
         if any(low != high for low, high in reads):
-            made.append(Reader(name, kernel, stride, (reads[0], reads[1]), pool))
+            made.append(UnevenReader(name, kernel, stride, (reads[0], reads[1]), pool))
     return made

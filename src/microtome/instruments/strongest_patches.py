@@ -14,16 +14,16 @@ from PIL import Image
 from torch import Tensor
 
 from microtome.images import Images
-from microtome.instruments.receptive_fields import fields
+from microtome.instruments.receptive_fields import receptive_fields
 from microtome.numerics.receptive.field import Field
-from microtome.numerics.statistics.selectivity import agreement
+from microtome.numerics.statistics.selectivity import class_agreement
 from microtome.specimen import Layer, Recipe, Specimen
 from microtome.tally import Top
 
 Values = np.ndarray[Any, Any]
 
 
-def peaks(layer: Layer, value: Tensor, per_image: int) -> tuple[Values, Values]:
+def strongest_activations(layer: Layer, value: Tensor, per_image: int) -> tuple[Values, Values]:
     """The `per_image` largest activations of every unit in every image, and their cells counted row by row.
 
     Both are (per_image · image, unit), the images' largest first, then their second largest. NaN where a grid has fewer cells;
@@ -42,7 +42,7 @@ def peaks(layer: Layer, value: Tensor, per_image: int) -> tuple[Values, Values]:
     return first, second
 
 
-def fired(top: Top, name: str) -> tuple[Values, Values, Values]:
+def nonzero_peaks(top: Top, name: str) -> tuple[Values, Values, Values]:
     """Values, images and cells (rank, unit) of what `top` holds of that layer, without exact zeros: NaN and -1 there.
 
     An activation of exactly zero is what a rectifier gives where the unit did not answer, so its place means nothing.
@@ -52,7 +52,7 @@ def fired(top: Top, name: str) -> tuple[Values, Values, Values]:
     return np.where(silent, np.float32(np.nan), value), np.where(silent, -1, image), np.where(silent, -1, cell)
 
 
-def chosen_units(sort: str, count: int, value: Values, image: Values, labels: Values | None) -> Values:
+def choose_units(sort: str, count: int, value: Values, image: Values, labels: Values | None) -> Values:
     """Which `count` units to show, as numbers: "spread" evenly over those that fire, "first", "strong" or "selective".
 
     `value` and `image` are (rank, unit), void entries NaN and -1. "selective" goes by the agreement of classes, and is "spread"
@@ -65,7 +65,7 @@ def chosen_units(sort: str, count: int, value: Values, image: Values, labels: Va
         )
     elif sort == "selective":
         assert labels is not None
-        chosen = live[np.argsort(-np.nan_to_num(agreement(image[:, live], labels), nan=-1.0), kind="stable")]
+        chosen = live[np.argsort(-np.nan_to_num(class_agreement(image[:, live], labels), nan=-1.0), kind="stable")]
     else:
         chosen = live[np.argsort(-value[0, live], kind="stable")] if sort == "strong" else live
     rest = np.setdiff1d(np.arange(image.shape[1]), chosen)
@@ -73,7 +73,7 @@ def chosen_units(sort: str, count: int, value: Values, image: Values, labels: Va
 
 
 @dataclass(frozen=True)
-class Window:
+class PatchWindow:
     """The part of the picture that a layer's units can see: `size` (rows, cols) px about each cell, its receptive field.
 
     A side as long as the picture's is the picture's own side. `field` is None for a vector, and where the layer could not be
@@ -117,21 +117,21 @@ class Window:
         return found[0], found[1], found[2], found[3]
 
 
-def windows(specimen: Specimen, names: Sequence[str]) -> dict[str, Window]:
+def patch_windows(specimen: Specimen, names: Sequence[str]) -> dict[str, PatchWindow]:
     """The window of each layer in a picture of the recipe's size, from one forward pass of an even picture."""
     rows, cols = specimen.recipe.size
-    known = fields(specimen, names)
-    found: dict[str, Window] = {}
+    known = receptive_fields(specimen, names)
+    found: dict[str, PatchWindow] = {}
     for name in names:
         layer = specimen.layer(name)
         field = known.get(name) if layer.grid is not None and layer.layout != "vector" else None
         size = (rows, cols) if field is None else tuple(map(int, np.minimum(field.size, (rows, cols))))
         exact = layer.layout == "vector" or (field is not None and field.exact)
-        found[name] = Window((rows, cols), (size[0], size[1]), layer.grid or (1, 1), field, exact)
+        found[name] = PatchWindow((rows, cols), (size[0], size[1]), layer.grid or (1, 1), field, exact)
     return found
 
 
-def cut(pixels: Values, window: Window, row: int, col: int, fill: Sequence[float]) -> Values:
+def crop_patch(pixels: Values, window: PatchWindow, row: int, col: int, fill: Sequence[float]) -> Values:
     """The window of cell (row, col) cut out of `pixels` (row, col, rgb) of any type; `fill` where it leaves the picture."""
     top, bottom, left, right = window.box(row, col)
     patch = np.empty((bottom - top, right - left, pixels.shape[2]), pixels.dtype)
@@ -142,7 +142,7 @@ def cut(pixels: Values, window: Window, row: int, col: int, fill: Sequence[float
     return patch
 
 
-def shrunk(size: tuple[int, int], most: int) -> tuple[int, int]:
+def shrunk_size(size: tuple[int, int], most: int) -> tuple[int, int]:
     """(rows, cols) in the same proportion, no side longer than `most`."""
     share = min(1.0, most / max(size))
     return max(1, round(size[0] * share)), max(1, round(size[1] * share))
@@ -153,13 +153,13 @@ def mean_colour(recipe: Recipe) -> list[int]:
     return [int(np.clip(round(255 * one), 0, 255)) for one in recipe.mean]
 
 
-def crops(images: Images, recipe: Recipe, window: Window, image: Values, cell: Values, most: int) -> Values:
+def crop_patches(images: Images, recipe: Recipe, window: PatchWindow, image: Values, cell: Values, most: int) -> Values:
     """The patches of units, uint8 (unit, rank, row, col, rgb), for places (rank, unit); mean colour where there is none.
 
     Longer sides than `most` px are averaged down. Where the window is the whole picture, a frame marks the cell.
     """
     fill = mean_colour(recipe)
-    rows, cols = shrunk(window.size, most)
+    rows, cols = shrunk_size(window.size, most)
     made = np.empty((image.shape[1], image.shape[0], rows, cols, 3), np.uint8)
     made[:] = fill
     for unit in range(image.shape[1]):
@@ -169,16 +169,16 @@ def crops(images: Images, recipe: Recipe, window: Window, image: Values, cell: V
         pixels = images.pixels(recipe, image[ranks, unit])
         for rank, picture in zip(ranks, pixels, strict=True):
             row, col = divmod(int(cell[rank, unit]), window.grid[1])
-            patch = Image.fromarray(cut(picture, window, row, col, fill))
+            patch = Image.fromarray(crop_patch(picture, window, row, col, fill))
             if patch.size != (cols, rows):
                 patch = patch.resize((cols, rows), Image.Resampling.BOX)
             made[unit, rank] = np.asarray(patch)
             if window.whole and window.field is not None and window.grid != (1, 1):
-                _framed(made[unit, rank], window.cell(row, col), rows / window.picture[0], cols / window.picture[1])
+                _draw_frame(made[unit, rank], window.cell(row, col), rows / window.picture[0], cols / window.picture[1])
     return made
 
 
-def _framed(patch: Values, edges: tuple[float, float, float, float], tall: float, wide: float) -> None:
+def _draw_frame(patch: Values, edges: tuple[float, float, float, float], tall: float, wide: float) -> None:
     """Draws a frame along `edges` (top, bottom, left, right), white with black around it, so that it shows on any picture."""
     top, bottom, left, right = (round(edge * scale) for edge, scale in zip(edges, (tall, tall, wide, wide), strict=True))
     for away, colour in ((1, 0), (0, 255)):
@@ -188,12 +188,21 @@ def _framed(patch: Values, edges: tuple[float, float, float, float], tall: float
         patch[rows, cols[0] : cols[1] + 1] = colour
 
 
-def grid_place(window: Window, cell: Values) -> tuple[Values, Values]:
+def grid_position(window: PatchWindow, cell: Values) -> tuple[Values, Values]:
     """Rows and columns of cells counted row by row; -1 for none."""
     across = window.grid[1]
     return np.where(cell < 0, -1, cell // across), np.where(cell < 0, -1, cell % across)
 
 
 __all__ = [
-    "Window", "chosen_units", "crops", "cut", "fired", "grid_place", "mean_colour", "peaks", "shrunk", "windows",
-]  # fmt: skip
+    "PatchWindow",
+    "choose_units",
+    "crop_patch",
+    "crop_patches",
+    "grid_position",
+    "mean_colour",
+    "nonzero_peaks",
+    "patch_windows",
+    "shrunk_size",
+    "strongest_activations",
+]

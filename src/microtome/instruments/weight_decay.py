@@ -9,13 +9,13 @@ from torch import nn
 
 from microtome.errors import BadOption, SpecimenError, did_you_mean
 from microtome.instruments.norm_roles import Role, norm_roles
-from microtome.instruments.scale_invariance import invariance
+from microtome.instruments.scale_invariance import scale_invariance
 from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen
 
 Policy = Literal["invariance", "timm", "all"]
 POLICIES: tuple[Policy, ...] = ("invariance", "timm", "all")
-DECAYED: frozenset[Role] = frozenset(("internal", "branch end"))
+DECAYED_ROLES: frozenset[Role] = frozenset(("internal", "branch end"))
 
 
 def param_groups(
@@ -58,16 +58,16 @@ def param_groups(
 
 def _decayed_norms(net: nn.Module | Specimen, recipe: Any) -> frozenset[str]:
     """The names of scales and shifts of norms that decay is for."""
-    told = _roles(net, recipe)
-    scales = {f"{path}.weight" for path, role in told.items() if role in DECAYED}
+    told = _network_roles(net, recipe)
+    scales = {f"{path}.weight" for path, role in told.items() if role in DECAYED_ROLES}
     return frozenset(scales | {f"{path}.bias" for path, role in told.items() if role == "internal"})
 
 
-def _roles(net: nn.Module | Specimen, recipe: Any) -> dict[str, Role]:
+def _network_roles(net: nn.Module | Specimen, recipe: Any) -> dict[str, Role]:
     """The role of each norm; raises SpecimenError that says which input was tried and how to name another."""
-    specimen = net if isinstance(net, Specimen) else open_specimen(copy.deepcopy(net), recipe=recipe or _declared(net))
+    specimen = net if isinstance(net, Specimen) else open_specimen(copy.deepcopy(net), recipe=recipe or _declared_input(net))
     try:
-        return norm_roles(specimen, invariance(specimen.net, specimen.recipe))
+        return norm_roles(specimen, scale_invariance(specimen.net, specimen.recipe))
     except SpecimenError as error:
         rows, cols = specimen.recipe.size
         raise SpecimenError(
@@ -77,7 +77,7 @@ def _roles(net: nn.Module | Specimen, recipe: Any) -> dict[str, Role]:
         ) from error
 
 
-def _declared(net: nn.Module) -> dict[str, Any] | None:
+def _declared_input(net: nn.Module) -> dict[str, Any] | None:
     """The input that a network built for one size says it takes (timm's patch embeddings, torchvision's ViT), and its channels."""
     embedding: Any = getattr(net, "patch_embed", None)
     size: Any = getattr(embedding, "img_size", None) or getattr(net, "image_size", None)

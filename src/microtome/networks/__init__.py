@@ -15,7 +15,7 @@ from torch import nn
 
 from microtome.errors import CheckpointError, UnknownName, did_you_mean
 
-_HOME = {
+_FOLDER = {
     "mini_vgg": "vgg",
     "mini_resnet": "resnet",
     "mini_densenet": "densenet",
@@ -24,7 +24,7 @@ _HOME = {
     "mini_seresnet": "resnet",
     "mini_deit": "deit",
 }
-NAMES: tuple[str, ...] = tuple(_HOME)  # the mini zoo: one class for one image
+NAMES: tuple[str, ...] = tuple(_FOLDER)  # the mini zoo: one class for one image
 _SEGMENTING = {"mini_deeplab": "deeplab"}
 SEGMENTING: tuple[str, ...] = tuple(_SEGMENTING)  # one class for every pixel; background first, then `scenes.CLASSES`
 SHIPPED: tuple[str, ...] = (*NAMES, *SEGMENTING)  # what has weights here
@@ -43,7 +43,7 @@ _LITERATURE = {
     "alexnet_zf": "zeiler",
     "zfnet": "zeiler",
 }
-_FILES = _HOME | _SEGMENTING | _LITERATURE
+_FILES = _FOLDER | _SEGMENTING | _LITERATURE
 LITERATURE: tuple[str, ...] = tuple(_LITERATURE)  # without weights; their options are their factories' own
 FAMILIES: dict[str, str] = {
     "mini_vgg": "deeper",
@@ -67,7 +67,7 @@ def build(name: str, num_classes: int | None = None, **options: Any) -> nn.Modul
 
     Raises: UnknownName, BadOption.
     """
-    _known(name)
+    _check_name(name)
     factory = factory_of(name)
     if num_classes is None and name in NAMES:
         num_classes = 10
@@ -79,7 +79,7 @@ def factory_of(name: str) -> Callable[..., nn.Module]:
 
     Raises: UnknownName.
     """
-    _known(name)
+    _check_name(name)
     return getattr(importlib.import_module(f"microtome.networks.{_FILES[name]}"), name)
 
 
@@ -88,34 +88,34 @@ def input_recipe(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises: UnknownName.
     """
-    _known(name)
+    _check_name(name)
     kind = "mini" if name in SHIPPED else "cifar" if name == "densenet_cifar" else "imagenet"
     return {"name": kind, "size": options.get("size")}
 
 
-def weights(name: str) -> Path:
+def weights_file(name: str) -> Path:
     """The safetensors file (float32) shipped for `name`.
 
     Raises: UnknownName, CheckpointError where the file is not part of this installation.
     """
-    return _shipped(name, "safetensors")
+    return _shipped_file(name, "safetensors")
 
 
-def card(name: str) -> dict[str, Any]:
+def weights_card(name: str) -> dict[str, Any]:
     """What is known of the shipped weights: recipe, command, sizes, accuracy on unseen scenes with its interval, by area.
 
     Raises: UnknownName, CheckpointError where the card is not part of this installation.
     """
-    return json.loads(_shipped(name, "json").read_text(encoding="utf-8"))
+    return json.loads(_shipped_file(name, "json").read_text(encoding="utf-8"))
 
 
-def _known(name: str) -> None:
+def _check_name(name: str) -> None:
     if name not in _FILES:
         raise UnknownName(f"There is no network of ours called '{name}'.{did_you_mean(name, _FILES)}")
 
 
-def _shipped(name: str, suffix: str) -> Path:
-    _known(name)
+def _shipped_file(name: str, suffix: str) -> Path:
+    _check_name(name)
     if name in _LITERATURE:
         raise CheckpointError(
             f"'{name}' ships without weights: take it untrained (weights=None, --weights none) or give a file of your own."

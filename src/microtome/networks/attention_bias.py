@@ -33,7 +33,7 @@ class GaussianBias(nn.Module):
         return nn.functional.pad(hill, (self.prefix, 0, self.prefix, 0)) if self.prefix else hill
 
     def reset_parameters(self) -> None:
-        """Nothing; A and σ are what they began as."""
+        """Set A and σ back to their initial values."""
         with torch.no_grad():
             self.amplitude.fill_(self.start[0])
             self.sigma.fill_(self.start[1])

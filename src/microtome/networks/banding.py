@@ -103,7 +103,7 @@ class BandingNet(nn.Module):
             if group < len(PLAN) - 1:
                 self.features.add_module(f"pool{group}", L2Pool())
         side = size // 32
-        self.pool, wide = _pooled(pooling, units, side, masks)
+        self.pool, wide = _pooling_head(pooling, units, side, masks)
         self.fc = nn.Linear(wide, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class BandingNet(nn.Module):
         return self.fc(self.pool(self.features(x)))
 
 
-def _pooled(pooling: Pooling, units: int, side: int, masks: int) -> tuple[nn.Module, int]:
+def _pooling_head(pooling: Pooling, units: int, side: int, masks: int) -> tuple[nn.Module, int]:
     """What stands between the last map and the last layer, and how many numbers it gives."""
     flat = nn.Flatten(1)
     if pooling == "gap":

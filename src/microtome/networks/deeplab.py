@@ -75,7 +75,7 @@ class ImagePooling(nn.Module):
         return self.conv(self.pool(x)).expand(-1, -1, *x.shape[2:])
 
 
-class Pyramid(nn.Module):
+class AtrousPyramid(nn.Module):
     """Atrous spatial pyramid pooling: a 1 x 1 branch, one 3 x 3 branch per rate, the mean of the image; stacked and projected."""
 
     def __init__(self, inputs: int, width: int, rates: Sequence[int], pooling: bool) -> None:
@@ -102,7 +102,7 @@ class MiniDeepLab(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.backbone = Backbone(units, output_stride)
-        self.aspp = Pyramid(units[-1], width, rates, pooling)
+        self.aspp = AtrousPyramid(units[-1], width, rates, pooling)
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class DenseNet(nn.Module):
 
 
 def _imagenet(depth: int, num_classes: int, growth: int, bottleneck: int, compression: float, dropout: float) -> nn.Module:
-    _sane(growth, bottleneck, compression)
+    _check_options(growth, bottleneck, compression)
     return DenseNet(BLOCKS[depth], num_classes, growth, bottleneck, compression, 2 * growth, False, dropout)
 
 
@@ -136,7 +136,7 @@ def densenet_cifar(
 
     Raises: BadOption.
     """
-    _sane(growth, bottleneck, compression)
+    _check_options(growth, bottleneck, compression)
     per = 6 if bottleneck else 3
     if depth < 4 + per or (depth - 4) % per:
         lower = max(4 + per, depth - (depth - 4) % per)
@@ -148,7 +148,7 @@ def densenet_cifar(
     return DenseNet(((depth - 4) // per,) * 3, num_classes, growth, bottleneck, compression, first, True, dropout)
 
 
-def _sane(growth: int, bottleneck: int, compression: float) -> None:
+def _check_options(growth: int, bottleneck: int, compression: float) -> None:
     if growth < 1 or bottleneck < 0 or not 0 < compression <= 1:
         raise BadOption(
             f"A DenseNet takes growth of 1 or more, bottleneck of 0 (none) or more, compression above 0 and at most 1; given were "

@@ -47,7 +47,7 @@ class SqueezeExciteGate(nn.Module):
         return x * (gates * self.factor if self.factor != 1.0 else gates)
 
     def mirror(self) -> None:
-        """Nothing; every second unit of the inner layer becomes the negative of the one before, so that no gate begins dead."""
+        """Make every second unit of the inner layer the negative of the one before, so that no gate begins dead."""
         with torch.no_grad():
             pairs = self.fc1.weight[: len(self.fc1.weight) // 2 * 2]
             pairs[1::2] = -pairs[::2]
@@ -55,7 +55,7 @@ class SqueezeExciteGate(nn.Module):
                 self.fc1.bias.zero_()
 
     def set_constant(self, bias: float) -> None:
-        """Nothing; from here the gate is the same for every input: fc2 has zero weights, and biases (if it has any) of `bias`."""
+        """Make the gate the same for every input: fc2 gets zero weights, and biases (if it has any) of `bias`."""
         with torch.no_grad():
             self.fc2.weight.zero_()
             if self.fc2.bias is not None:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from microtome.numerics.receptive.positions import two
+from microtome.numerics.receptive.positions import as_pair
 
 
 class PaddedConv2d(nn.Conv2d):
@@ -23,7 +23,7 @@ class PaddedConv2d(nn.Conv2d):
     def of(cls, conv: nn.Conv2d, kernel: tuple[int, int]) -> "PaddedConv2d":
         """`conv` with zeros behind its kernel up to the size `kernel`; it gives the same at every input size."""
         more = kernel[0] - conv.kernel_size[0], kernel[1] - conv.kernel_size[1]
-        above, before = two(conv.padding)
+        above, before = as_pair(conv.padding)
         weight = conv.weight
         made = cls(
             conv.in_channels, conv.out_channels, kernel, conv.stride, groups=conv.groups, bias=conv.bias is not None,
@@ -55,7 +55,7 @@ class PaddedMaxPool2d(nn.MaxPool2d):
     @classmethod
     def of(cls, pool: nn.MaxPool2d, kernel: tuple[int, int]) -> "PaddedMaxPool2d":
         """`pool` with a larger window, as many cells as before."""
-        old, (above, before) = two(pool.kernel_size), two(pool.padding)
+        old, (above, before) = as_pair(pool.kernel_size), as_pair(pool.padding)
         more = kernel[0] - old[0], kernel[1] - old[1]
         return cls(kernel, pool.stride, (before, before + more[1], above, above + more[0]))
 
@@ -66,8 +66,8 @@ class PaddedMaxPool2d(nn.MaxPool2d):
         return f"{super().extra_repr()}, margin={self.margin}"
 
 
-def repadded(conv: nn.Conv2d, padding: tuple[int, int] | None) -> None:
-    """Nothing; `conv` pads by (rows, cols) cells from now on, in whatever mode; None: by its own rule, for its present dilation."""
+def set_padding(conv: nn.Conv2d, padding: tuple[int, int] | None) -> None:
+    """Let `conv` pad by (rows, cols) positions, whatever its mode; None: by its own rule, for its present dilation."""
     if padding is not None:
         conv.padding = padding
     if conv.padding == "same":

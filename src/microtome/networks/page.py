@@ -7,13 +7,13 @@ from typing import Any
 import torch
 
 from microtome import networks
-from microtome.numerics.graph.counts import parameters
+from microtome.numerics.graph.counts import count_parameters
 
 _HEAD = """# Networks of our own
 
 Seven small networks that name what an image shows, and one that names every pixel, ship with microtome, weights included, so that
 every analysis has something trained to look at without downloading anything. Open one as `microtome:mini_vgg`;
-`microtome.networks.card("mini_vgg")` is all of this page as a dictionary.
+`microtome.networks.weights_card("mini_vgg")` is all of this page as a dictionary.
 
 All take 64 x 64 px images (mean 0.5, standard deviation 0.25 per colour, bilinear, whole image) and know ten objects:
 {classes}.
@@ -50,13 +50,13 @@ Options are written into the name: `"microtome:mini_deeplab(rates=(6,12,18))"`.
 | network | parameters | options and their defaults | what it is |
 |---|---:|---|---|
 """
-_RIGHT = """## What they get right
+_ACCURACY = """## What they get right
 
 Per cent of unseen scenes named rightly, with the 95 % Wilson interval: of all, then by the share of the image that the object
 covers (how many scenes).
 
 """
-_AGAIN = """## How to make them again
+_TRAIN_AGAIN = """## How to make them again
 
 On one machine, with one thread and the same versions, the same command gives the same weights; a stopped run goes on where it was.
 No mask is ever shown to one of these seven in training. A network with a teacher learns half of its answer, and hints for the maps of
@@ -93,7 +93,7 @@ Sources, readings and formulas stand in the files: [dense.py](../src/microtome/n
 Counts of forms that the papers tell in millions: DenseNet-BC of depth 100 and growth 12 (`bottleneck=4, compression=0.5`) {bc:,};
 SE-ResNet-50 at ratios 2, 4, 8, 16 and 32, with biases, {ratios}.
 """
-_BUILT = {
+_SIZE_CACHE = {
     "mini_vgg": "timm's VGG with batch norm, pooled head",
     "mini_resnet": "timm's ResNet, basic blocks, stages of 1, 1, 2, 3",
     "mini_densenet": "timm's DenseNet-BC, growth 12, blocks of 4, 6, 6",
@@ -104,93 +104,95 @@ _BUILT = {
 }
 
 
-def page() -> str:
+def networks_page() -> str:
     """The whole page as Markdown.
 
     Raises: CheckpointError where a card is not installed.
     """
-    cards = [networks.card(name) for name in networks.NAMES]
+    cards = [networks.weights_card(name) for name in networks.NAMES]
     scenes = cards[0]["scenes"]
     classes = ", ".join(cards[0]["labels"])
     head = _HEAD.format(classes=classes, learn=scenes["learn_seed"], judge=scenes["judge_seed"], judged=cards[0]["judged"])
     what = "\n".join(
-        f"| `{one['name']}` | {one['family']} | {one['parameters']:,} | {one['macs'] / 1e6:.1f} | {_BUILT[one['name']]} |"
+        f"| `{one['name']}` | {one['family']} | {one['parameters']:,} | {one['macs'] / 1e6:.1f} | {_SIZE_CACHE[one['name']]} |"
         for one in cards
     )
-    return f"{head}{what}\n\n{_accuracy(cards)}\n{_recipes(cards)}{_segmenting()}{_literature()}"
+    return f"{head}{what}\n\n{_accuracy_table(cards)}\n{_recipe_table(cards)}{_segmentation_section()}{_literature_section()}"
 
 
-def _segmenting() -> str:
-    cards = [networks.card(name) for name in networks.SEGMENTING]
+def _segmentation_section() -> str:
+    cards = [networks.weights_card(name) for name in networks.SEGMENTING]
     rows, by_area = "", ""
     for one in cards:
-        right = f"{_share(one['mean_iou'], one['interval'])} | {_share(one['pixel_accuracy'], one['pixel_interval'])}"
+        right = (
+            f"{_percent_text(one['mean_iou'], one['interval'])} | {_percent_text(one['pixel_accuracy'], one['pixel_interval'])}"
+        )
         learnt = f"{one['recipe']['epochs']} x {one['recipe']['count']:,} | {one['recipe']['lr']}"
         what = f"`{one['name']}` | {one['parameters']:,} | {one['macs'] / 1e6:.1f}"
         rows += f"| {what} | {right} | {learnt} | {one['date']} | `{one['command']}` |\n"
         by_area += f"| `{one['name']}` | "
-        by_area += " | ".join(_share(size["mean_iou"], size["interval"]) for size in one["by_area"]) + " |\n"
+        by_area += " | ".join(_percent_text(size["mean_iou"], size["interval"]) for size in one["by_area"]) + " |\n"
     sizes = cards[0]["by_area"]
     text = _SEGMENTING.format(
         judged=cards[0]["judged"], background=100 * cards[0]["background"], rows=rows, by_area=by_area,
-        sizes=" | ".join(_areas(sizes)), lines="---|" * len(sizes),
+        sizes=" | ".join(_area_headings(sizes)), lines="---|" * len(sizes),
     )  # fmt: skip
-    return text + _options(networks.SEGMENTING)
+    return text + _options_section(networks.SEGMENTING)
 
 
-def _areas(sizes: list[dict[str, Any]]) -> list[str]:
+def _area_headings(sizes: list[dict[str, Any]]) -> list[str]:
     """Size bins as column heads: "0–4 % (821)"."""
     spans = [(round(100 * low), round(100 * high)) for low, high in (one["area"] for one in sizes)]
     return [f"{low}–{high} % ({one['count']})" for (low, high), one in zip(spans, sizes, strict=True)]
 
 
-def _literature() -> str:
-    ratios = ", ".join(f"{_size('se_resnet50', ratio=ratio):,}" for ratio in (2, 4, 8, 16, 32))
-    bc = _size("densenet_cifar", depth=100, growth=12, bottleneck=4, compression=0.5)
-    return _LITERATURE + _options(networks.LITERATURE) + _PAPERS.format(bc=bc, ratios=ratios)
+def _literature_section() -> str:
+    ratios = ", ".join(f"{_parameter_count('se_resnet50', ratio=ratio):,}" for ratio in (2, 4, 8, 16, 32))
+    bc = _parameter_count("densenet_cifar", depth=100, growth=12, bottleneck=4, compression=0.5)
+    return _LITERATURE + _options_section(networks.LITERATURE) + _PAPERS.format(bc=bc, ratios=ratios)
 
 
-def _options(names: Iterable[str]) -> str:
+def _options_section(names: Iterable[str]) -> str:
     rows: list[str] = []
     for name in names:
         factory = networks.factory_of(name)
         named = [one for one in inspect.signature(factory).parameters.values() if one.default is not one.empty]
         options = ", ".join(f"`{one.name}={one.default!r}`" for one in named)
         told = inspect.cleandoc(factory.__doc__ or "").splitlines()[0]
-        rows.append(f"| `{name}` | {_size(name):,} | {options} | {told} |\n")
+        rows.append(f"| `{name}` | {_parameter_count(name):,} | {options} | {told} |\n")
     return "".join(rows)
 
 
-def _size(name: str, **options: Any) -> int:
+def _parameter_count(name: str, **options: Any) -> int:
     """Parameters of a network that is built without memory for them."""
     with torch.device("meta"):
         net = networks.build(name, **options)
-    return parameters(net)
+    return count_parameters(net)
 
 
-def _accuracy(cards: list[dict[str, Any]]) -> str:
-    names = _areas(cards[0]["by_area"])
+def _accuracy_table(cards: list[dict[str, Any]]) -> str:
+    names = _area_headings(cards[0]["by_area"])
     rows = [
-        f"| `{one['name']}` | {_share(one['accuracy'], one['interval'])} | "
-        + " | ".join(_share(size["right"] / size["count"], size["interval"]) for size in one["by_area"])
+        f"| `{one['name']}` | {_percent_text(one['accuracy'], one['interval'])} | "
+        + " | ".join(_percent_text(size["right"] / size["count"], size["interval"]) for size in one["by_area"])
         + " |\n"
         for one in cards
     ]
-    return f"{_RIGHT}| network | all | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}\n{''.join(rows)}"
+    return f"{_ACCURACY}| network | all | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}\n{''.join(rows)}"
 
 
-def _share(share: float, span: list[float]) -> str:
+def _percent_text(share: float, span: list[float]) -> str:
     return f"{100 * share:.1f} ({100 * span[0]:.1f}–{100 * span[1]:.1f})"
 
 
-def _recipes(cards: list[dict[str, Any]]) -> str:
+def _recipe_table(cards: list[dict[str, Any]]) -> str:
     rows: list[str] = []
     for one in cards:
         plan = one["recipe"]
         learnt = f"{plan['epochs']} x {plan['count']:,} | {plan['lr']} | {plan['teacher'] or 'none'}"
         rows.append(f"| `{one['name']}` | {learnt} | {one['seed']} | {one['date']} | `{one['command']}` |\n")
-    return _AGAIN + "".join(rows)
+    return _TRAIN_AGAIN + "".join(rows)
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    print(networks_page(), end="")

@@ -82,7 +82,7 @@ class DenseSequential(nn.Sequential):
         self.kept, self.shelf = frozenset(kept), shelf
         self.added = {name: tuple(sources) for name, sources in added.items()}
         if added:
-            named = {_path(reader, one): conv for reader, sources in added.items() for one, conv in sources.items()}
+            named = {_projection_name(reader, one): conv for reader, sources in added.items() for one, conv in sources.items()}
             self.projections = nn.ModuleDict(named)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class DenseSequential(nn.Sequential):
         try:
             for name in self.order:
                 for source in self.added.get(name, ()):
-                    x = x + self.projections[_path(name, source)](self.shelf.maps[source])
+                    x = x + self.projections[_projection_name(name, source)](self.shelf.maps[source])
                 if f"<{name}" in self.kept:
                     self.shelf.maps[f"<{name}"] = x
                 x = self.get_submodule(name)(x)
@@ -102,7 +102,7 @@ class DenseSequential(nn.Sequential):
         return x
 
 
-def _path(reader: str, source: str) -> str:
+def _projection_name(reader: str, source: str) -> str:
     """The name of the projection from one map to one member."""
     return f"{reader}_from_{source.replace('<', 'input_of_')}"
 

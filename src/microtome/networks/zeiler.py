@@ -20,7 +20,7 @@ from microtome.errors import BadOption, did_you_mean
 Normalisation = Literal["response", "batch", "none"]
 
 
-class _Begin(NamedTuple):
+class _FirstLayer(NamedTuple):
     """Kernel, stride, padding."""
 
     kernel: int
@@ -29,7 +29,10 @@ class _Begin(NamedTuple):
 
 
 WIDTHS = (96, 256, 384, 384, 256)  # of conv1 to conv5
-BEGINNINGS = {"zfnet": (_Begin(7, 2, 1), _Begin(5, 2, 0)), "alexnet_zf": (_Begin(11, 4, 2), _Begin(5, 1, 2))}
+FIRST_LAYERS = {
+    "zfnet": (_FirstLayer(7, 2, 1), _FirstLayer(5, 2, 0)),
+    "alexnet_zf": (_FirstLayer(11, 4, 2), _FirstLayer(5, 1, 2)),
+}
 
 
 class ResponseNorm(nn.Module):
@@ -50,7 +53,7 @@ class ZeilerNet(nn.Module):
 
     def __init__(
         self,
-        begin: tuple[_Begin, _Begin],
+        begin: tuple[_FirstLayer, _FirstLayer],
         num_classes: int,
         norm: Normalisation,
         widths: tuple[int, ...],
@@ -62,7 +65,7 @@ class ZeilerNet(nn.Module):
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         units = 3
         for number, outputs in enumerate(widths, start=1):
-            kernel, stride, padding = begin[number - 1] if number < 3 else _Begin(3, 1, 1)
+            kernel, stride, padding = begin[number - 1] if number < 3 else _FirstLayer(3, 1, 1)
             layers[f"conv{number}"] = nn.Conv2d(units, outputs, kernel, stride, padding)
             layers[f"relu{number}"] = nn.ReLU(inplace=True)
             if number in (1, 2, 5):
@@ -109,7 +112,7 @@ def zfnet(
 
     Raises: BadOption.
     """
-    return _made("zfnet", num_classes, size, norm, width, hidden, widths)
+    return _build("zfnet", num_classes, size, norm, width, hidden, widths)
 
 
 def alexnet_zf(
@@ -126,27 +129,27 @@ def alexnet_zf(
 
     Raises: BadOption.
     """
-    return _made("alexnet_zf", num_classes, size, norm, width, hidden, widths)
+    return _build("alexnet_zf", num_classes, size, norm, width, hidden, widths)
 
 
-def _made(
+def _build(
     name: str, num_classes: int, size: int, norm: Normalisation, width: float, hidden: int, widths: tuple[int, ...]
 ) -> nn.Module:
     if norm not in get_args(Normalisation):
         raise BadOption(f"{name} has no norm '{norm}'.{did_you_mean(str(norm), get_args(Normalisation))}")
-    side = _side(BEGINNINGS[name], size)
+    side = _last_side(FIRST_LAYERS[name], size)
     if side < 1 or width <= 0 or hidden < 1:
-        least = next(one for one in range(1, 1000) if _side(BEGINNINGS[name], one) > 0)
+        least = next(one for one in range(1, 1000) if _last_side(FIRST_LAYERS[name], one) > 0)
         raise BadOption(
             f"{name} takes size of {least} px or more, width above 0, hidden of 1 or more; given were {size}, {width}, {hidden}."
         )
     if len(widths) != len(WIDTHS) or any(units < 1 for units in widths):
         raise BadOption(f"{name} takes five widths of 1 or more, such as {WIDTHS}; given were {tuple(widths)}.")
     scaled = tuple(max(1, round(units * width)) for units in widths)
-    return ZeilerNet(BEGINNINGS[name], num_classes, norm, scaled, hidden, side)
+    return ZeilerNet(FIRST_LAYERS[name], num_classes, norm, scaled, hidden, side)
 
 
-def _side(begin: tuple[_Begin, _Begin], size: int) -> int:
+def _last_side(begin: tuple[_FirstLayer, _FirstLayer], size: int) -> int:
     """Cells a side after the last pooling; 0 or less where the picture is too small."""
     for kernel, stride, padding in begin:
         size = (size + 2 * padding - kernel) // stride + 1

@@ -23,12 +23,23 @@ from torch import Tensor, nn
 from microtome.errors import CheckpointError, did_you_mean
 
 State = dict[str, Tensor]
-NESTS = ("state_dict", "model", "model_state_dict", "model_ema", "state_dict_ema", "ema", "net", "weights", "module", "params")
-PREFIXES = ("module.", "model.", "backbone.", "_orig_mod.", "net.", "encoder.")
-SHOWN = 5
+NESTED_KEYS = (
+    "state_dict",
+    "model",
+    "model_state_dict",
+    "model_ema",
+    "state_dict_ema",
+    "ema",
+    "net",
+    "weights",
+    "module",
+    "params",
+)
+WRAPPER_PREFIXES = ("module.", "model.", "backbone.", "_orig_mod.", "net.", "encoder.")
+MAX_NAMES = 5
 
 
-def read(path: str | Path) -> State:
+def read_checkpoint(path: str | Path) -> State:
     """The tensors of a weights file by name. Raises CheckpointError with one sentence where that cannot be done safely."""
     file = Path(path).expanduser()
     if not file.exists():
@@ -45,7 +56,7 @@ def read(path: str | Path) -> State:
     _refuse_impostors(str(path), start, size)
     if file.suffix == ".safetensors" or start[8:9] == b"{":
         return _read_safetensors(file)
-    return flattened(_read_pickle(file, start), str(path))
+    return find_state_dict(_read_pickle(file, start), str(path))
 
 
 def _refuse_impostors(path: str, start: bytes, size: int) -> None:
@@ -72,7 +83,7 @@ def _read_safetensors(file: Path) -> State:
         return load_file(str(file))
     except (safetensors.SafetensorError, ValueError, OSError, json.JSONDecodeError) as error:
         raise CheckpointError(
-            f"The weights file '{file}' is damaged or cut short ({_line(error)}); download or save it again."
+            f"The weights file '{file}' is damaged or cut short ({_first_line(error)}); download or save it again."
         ) from error
 
 
@@ -86,17 +97,17 @@ def _read_pickle(file: Path, start: bytes) -> Any:
     elif start[:6] == b"\x93NUMPY":
         raise CheckpointError(f"'{file}' is a NumPy array, not a state dict; save the weights by name as safetensors.")
     try:
-        with torch.serialization.safe_globals(_harmless()):
+        with torch.serialization.safe_globals(_safe_types()):
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # what a damaged pickle raises is not one type
-        unsafe = _unsafe(file, error)
+        unsafe = _unsafe_globals(file, error)
         if unsafe:
             raise CheckpointError(
                 f"'{file}' cannot be read without running code from it: it asks for {', '.join(unsafe)}; "
                 "save its state_dict as safetensors where you trust it."
             ) from error
         raise CheckpointError(
-            f"The weights file '{file}' is damaged or cut short ({_line(error)}); download or save it again."
+            f"The weights file '{file}' is damaged or cut short ({_first_line(error)}); download or save it again."
         ) from error
 
 
@@ -106,7 +117,7 @@ def _refuse_archives(file: Path) -> None:
             names = archive.namelist()
     except zipfile.BadZipFile as error:
         raise CheckpointError(
-            f"The weights file '{file}' is damaged or cut short ({_line(error)}); download or save it again."
+            f"The weights file '{file}' is damaged or cut short ({_first_line(error)}); download or save it again."
         ) from error
     if any("/code/" in name for name in names) and any(name.endswith("constants.pkl") for name in names):
         raise CheckpointError(
@@ -118,7 +129,7 @@ def _refuse_archives(file: Path) -> None:
         raise CheckpointError(f"'{file}' is {what} without PyTorch weights; give a .safetensors, .pth, .pt or .bin file.")
 
 
-def _harmless() -> list[Any]:
+def _safe_types() -> list[Any]:
     """Types that training scripts leave in checkpoints and that run nothing: options, numpy scalars and their dtypes."""
     scalar = cast(Any, np.float64(0).__reduce__())[0]
     dtypes = {type(np.dtype(code)) for code in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")}
@@ -126,9 +137,9 @@ def _harmless() -> list[Any]:
     return [argparse.Namespace, collections.defaultdict, np.dtype, scalar, old, *dtypes]
 
 
-def _unsafe(file: Path, error: Exception) -> list[str]:
+def _unsafe_globals(file: Path, error: Exception) -> list[str]:
     """What a checkpoint wanted to call beyond what is allowed, read from its pickle without running it."""
-    with torch.serialization.safe_globals(_harmless()):
+    with torch.serialization.safe_globals(_safe_types()):
         try:
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
         except (ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError):  # the old format has no such list
@@ -137,7 +148,7 @@ def _unsafe(file: Path, error: Exception) -> list[str]:
             return [words[1].split()[0].strip("`'\"")] if len(words) > 1 else []
 
 
-def flattened(loaded: Any, path: str) -> State:
+def find_state_dict(loaded: Any, path: str) -> State:
     """The state dict inside what a training script saved. Raises CheckpointError where there is none."""
     if isinstance(loaded, nn.Module):
         raise CheckpointError(f"'{path}' holds a whole module; save its state_dict().")
@@ -147,17 +158,17 @@ def flattened(loaded: Any, path: str) -> State:
     tensors = {str(name): value for name, value in table.items() if isinstance(value, Tensor)}
     if tensors and len(tensors) >= len(table) / 2:
         return tensors
-    for nest in (*NESTS, *(str(name) for name in table)):
+    for nest in (*NESTED_KEYS, *(str(name) for name in table)):
         inner = table.get(nest)
         if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in cast(Mapping[str, Any], inner).values()):
-            return flattened(inner, path)
-        if isinstance(inner, Mapping) and nest in NESTS:
-            return flattened(inner, path)
-    raise CheckpointError(f"'{path}' has no tensors by name; its entries are {', '.join(list(map(str, table))[:SHOWN])}.")
+            return find_state_dict(inner, path)
+        if isinstance(inner, Mapping) and nest in NESTED_KEYS:
+            return find_state_dict(inner, path)
+    raise CheckpointError(f"'{path}' has no tensors by name; its entries are {', '.join(list(map(str, table))[:MAX_NAMES])}.")
 
 
 @dataclass(frozen=True)
-class Fit:
+class CheckpointFit:
     """How a file's tensors match a network: what is missing, what is too much, what has another shape."""
 
     state: State
@@ -179,38 +190,38 @@ class Fit:
     def complaint(self, path: str, name: str) -> str:
         """One sentence that lists what does not fit."""
         parts = [
-            f"{len(names)} {what}: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}"
+            f"{len(names)} {what}: {', '.join(names[:MAX_NAMES])}{', …' if len(names) > MAX_NAMES else ''}"
             for what, names in (("missing", self.missing), ("unexpected", self.unexpected), ("of another shape", self.reshaped))
             if names
         ]
         return f"The weights in '{path}' do not fit {name} ({'; '.join(parts)}); give the file of this architecture."
 
 
-def fit(state: State, net: nn.Module) -> Fit:
+def fit_checkpoint(state: State, net: nn.Module) -> CheckpointFit:
     """The best match of a file's tensors to a network, over the usual prefixes that wrappers leave on names."""
     own = net.state_dict()
-    best = _matched(state, own, "")
+    best = _match_tensors(state, own, "")
     pending = [(state, "")]
     for _ in range(3):  # prefixes can be nested: module._orig_mod.
         longer: list[tuple[State, str]] = []
         for table, stripped in pending:
-            for prefix in PREFIXES:
+            for prefix in WRAPPER_PREFIXES:
                 if any(name.startswith(prefix) for name in table):
                     cut = {name[len(prefix) :]: value for name, value in table.items() if name.startswith(prefix)}
                     longer.append((cut, stripped + prefix))
         for table, stripped in longer:
-            match = _matched(table, own, stripped)
+            match = _match_tensors(table, own, stripped)
             if len(match.missing) + len(match.reshaped) < len(best.missing) + len(best.reshaped):
                 best = match
         pending = longer
-    for prefix in PREFIXES:  # or the network is the wrapped one
-        match = _matched({prefix + name: value for name, value in state.items()}, own, "")
+    for prefix in WRAPPER_PREFIXES:  # or the network is the wrapped one
+        match = _match_tensors({prefix + name: value for name, value in state.items()}, own, "")
         if len(match.missing) < len(best.missing):
             best = match
     return best
 
 
-def _matched(state: State, own: Mapping[str, Tensor], stripped: str) -> Fit:
+def _match_tensors(state: State, own: Mapping[str, Tensor], stripped: str) -> CheckpointFit:
     filled = dict(state)
     for name, value in own.items():  # files older than PyTorch 0.4.1 lack this counter, which nothing here reads
         if name.endswith("num_batches_tracked") and name not in filled:
@@ -218,15 +229,17 @@ def _matched(state: State, own: Mapping[str, Tensor], stripped: str) -> Fit:
     missing = tuple(name for name in own if name not in filled)
     unexpected = tuple(name for name in filled if name not in own and not name.endswith(("total_ops", "total_params")))
     reshaped = tuple(name for name in own if name in filled and filled[name].shape != own[name].shape)
-    return Fit({name: value for name, value in filled.items() if name in own}, missing, unexpected, reshaped, stripped)
+    return CheckpointFit(
+        {name: value for name, value in filled.items() if name in own}, missing, unexpected, reshaped, stripped
+    )
 
 
-def oddities(state: Mapping[str, Tensor]) -> list[str]:
+def state_warnings(state: Mapping[str, Tensor]) -> list[str]:
     """Sentences about values that are not numbers, and about reduced precision."""
     notes: list[str] = []
     broken = [name for name, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
     if broken:
-        shown = ", ".join(broken[:SHOWN]) + (", …" if len(broken) > SHOWN else "")
+        shown = ", ".join(broken[:MAX_NAMES]) + (", …" if len(broken) > MAX_NAMES else "")
         notes.append(f"{len(broken)} of {len(state)} tensors hold NaN or infinity: {shown}.")
     low = sorted(
         {str(value.dtype).removeprefix("torch.") for value in state.values() if value.dtype in (torch.float16, torch.bfloat16)}
@@ -236,6 +249,6 @@ def oddities(state: Mapping[str, Tensor]) -> list[str]:
     return notes
 
 
-def _line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:160] if lines else type(error).__name__

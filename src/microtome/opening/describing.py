@@ -12,11 +12,11 @@ from microtome.specimen import labels
 from microtome.specimen.families import Family
 from microtome.specimen.labels import Labels
 from microtome.specimen.layers import is_weight
-from microtome.specimen.recipe import NAMED, Recipe, from_timm, from_torchvision
+from microtome.specimen.recipe import NAMED_RECIPES, Recipe, from_timm, from_torchvision
 
 
 @dataclass
-class Opened:
+class OpenedModel:
     """What is known of a network while it is being opened."""
 
     net: nn.Module
@@ -30,8 +30,8 @@ class Opened:
     family: tuple[Family, str] | None = None
 
 
-def describe(opened: Opened, recipe: Any, wanted: Any) -> None:
-    """Nothing; fills in recipe and labels: what the caller gave, else what the network says of itself, else a default with a note."""
+def fill_description(opened: OpenedModel, recipe: Any, wanted: Any) -> None:
+    """Fill in recipe and labels: what the caller gave, else what the network declares, else a default with a note."""
     found, said = _own_recipe(opened)
     if recipe is not None:
         opened.recipe = Recipe.of(recipe, found)
@@ -39,17 +39,17 @@ def describe(opened: Opened, recipe: Any, wanted: Any) -> None:
         opened.recipe = found
         opened.notes += said
     if wanted is not None:
-        opened.names = labels.given(wanted)
+        opened.names = labels.given_labels(wanted)
         return
     opened.names, notes = _own_labels(opened)
     opened.notes += notes
 
 
-def _own_recipe(opened: Opened) -> tuple[Recipe, list[str]]:
+def _own_recipe(opened: OpenedModel) -> tuple[Recipe, list[str]]:
     source = opened.factory.source if opened.factory else ""
     if source == "microtome" and opened.factory is not None:
         said = factories.own_recipe(opened.factory)
-        return Recipe.of(said["size"], NAMED[said["name"]]) if said["size"] else NAMED[said["name"]], []
+        return Recipe.of(said["size"], NAMED_RECIPES[said["name"]]) if said["size"] else NAMED_RECIPES[said["name"]], []
     if getattr(opened.net, "pretrained_cfg", None):
         library: Any = timm()
         return from_timm(library.data.resolve_model_data_config(opened.net))
@@ -57,7 +57,7 @@ def _own_recipe(opened: Opened) -> tuple[Recipe, list[str]]:
         models: Any = torchvision().models
         return from_torchvision(models.get_model_weights(opened.factory.name.partition(":")[2]).DEFAULT.transforms())
     default, note = (
-        NAMED["imagenet"],
+        NAMED_RECIPES["imagenet"],
         "Nothing says how it wants its input; ImageNet's recipe at 224 px is used (recipe=… changes it).",
     )
     first = next((module for module in opened.net.modules() if is_weight(module) and hasattr(module, "in_channels")), None)
@@ -66,26 +66,26 @@ def _own_recipe(opened: Opened) -> tuple[Recipe, list[str]]:
     return default, [note]
 
 
-def _own_labels(opened: Opened) -> tuple[Labels | None, list[str]]:
+def _own_labels(opened: OpenedModel) -> tuple[Labels | None, list[str]]:
     source = opened.factory.source if opened.factory else ""
     if source == "microtome":
         facts = factories.own_facts(opened.name.partition(":")[2])
         names = facts.labels
         opened.family = (facts.family, facts.reason) if facts.family else None
-        return ((names, None) if names and not _resized(opened) else None), []
+        return ((names, None) if names and not _has_other_classes(opened) else None), []
     if getattr(opened.net, "pretrained_cfg", None):
-        return labels.of_timm(opened.net)
+        return labels.timm_labels(opened.net)
     if source == "torchvision" and opened.factory is not None:
         models: Any = torchvision().models
         meta = models.get_model_weights(opened.factory.name.partition(":")[2]).DEFAULT.meta
         names = meta.get("categories")
-        if not names or _resized(opened):
+        if not names or _has_other_classes(opened):
             return None, []
-        ids = labels.imagenet()[1] if len(names) == 1000 else None
+        ids = labels.imagenet_labels()[1] if len(names) == 1000 else None
         return (tuple(str(name) for name in names), ids), []
     return None, []
 
 
-def _resized(opened: Opened) -> bool:
+def _has_other_classes(opened: OpenedModel) -> bool:
     """Whether the network was built with another number of classes than its own."""
     return opened.factory is not None and "num_classes" in opened.factory.options

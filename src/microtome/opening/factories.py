@@ -10,14 +10,15 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
+from microtome import networks
 from microtome._torchvision import timm, torchvision
 from microtome.errors import BadOption, CheckpointError, SpecimenError, UnknownName, did_you_mean
 from microtome.specimen.families import Family
-from microtome.specimen.twins import seeded
+from microtome.specimen.twins import seed_generators
 
 SOURCES = ("microtome", "timm", "torchvision")
 
@@ -35,17 +36,17 @@ class Factory:
         """A network under `seed`, with the factory's options and `more`. Raises BadOption or SpecimenError."""
         options = {**self.options, **more}
         try:
-            with seeded(seed), warnings.catch_warnings():
+            with seed_generators(seed), warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)
                 made = self.call(**options)
         except TypeError as error:
             if "argument" not in str(error):
-                raise SpecimenError(f"{self.name} could not be built ({_line(error)}).") from error
-            raise BadOption(f"{self.name} does not take these options ({_line(error)}).") from error
+                raise SpecimenError(f"{self.name} could not be built ({_first_line(error)}).") from error
+            raise BadOption(f"{self.name} does not take these options ({_first_line(error)}).") from error
         except (SpecimenError, BadOption):
             raise
         except Exception as error:  # user code and libraries raise anything
-            raise SpecimenError(f"{self.name} could not be built ({type(error).__name__}: {_line(error)}).") from error
+            raise SpecimenError(f"{self.name} could not be built ({type(error).__name__}: {_first_line(error)}).") from error
         if not isinstance(made, nn.Module):
             raise SpecimenError(f"{self.name} gave {type(made).__name__}, not an nn.Module.")
         return made
@@ -63,7 +64,7 @@ class Factory:
         """How to build it again: what to open (a file by its full path), and the options."""
         what = self.name
         if self.source == "code":
-            place, colon, rest = _split(self.name)
+            place, colon, rest = _split_address(self.name)
             what = f"{Path(place).expanduser().absolute() if place.endswith('.py') else place}{colon}{rest}"
         return {"what": what, "options": self.options}
 
@@ -81,22 +82,22 @@ class Factory:
 
 def own_names() -> tuple[str, ...]:
     """The names of microtome's own networks, the mini zoo first."""
-    return tuple(str(name) for name in (*_own().SHIPPED, *_own().LITERATURE))
+    return tuple(str(name) for name in (*networks.SHIPPED, *networks.LITERATURE))
 
 
 def is_mini(name: str) -> bool:
     """Whether a network of our own is one of the small ones that have weights."""
-    return name in _own().SHIPPED
+    return name in networks.SHIPPED
 
 
 def own_recipe(factory: "Factory") -> dict[str, Any]:
     """The recipe's name, and its size where the network was built for one."""
-    return dict(_own().input_recipe(_bare_name(factory.name), factory.options))
+    return dict(networks.input_recipe(_bare_name(factory.name), factory.options))
 
 
 def own_weights(name: str) -> Path:
     """The weights file of one of microtome's own networks."""
-    return Path(_own().weights(_bare_name(name)))
+    return Path(networks.weights_file(_bare_name(name)))
 
 
 @dataclass(frozen=True)
@@ -110,20 +111,15 @@ class OwnFacts:
 
 def own_facts(name: str) -> OwnFacts:
     """Family and labels of one of microtome's own networks; labels only where its weights' card is installed."""
-    house = _own()
     name = _bare_name(name)
-    family = house.FAMILIES.get(name)
+    family = cast("Family | None", networks.FAMILIES.get(name))
     mini = "it is of the mini zoo, which has its families by design"
     reason = mini if is_mini(name) else f"{name} is a network of the '{family}' kind in the literature"
     try:
-        labels = house.card(name).get("labels")
+        labels = networks.weights_card(name).get("labels")
     except CheckpointError:  # the architecture can be had without the weights
         labels = None
     return OwnFacts(family, reason, tuple(str(label) for label in labels) if labels else None)
-
-
-def _own() -> Any:
-    return importlib.import_module("microtome.networks")
 
 
 def _bare_name(name: str) -> str:
@@ -131,16 +127,16 @@ def _bare_name(name: str) -> str:
     return name.removeprefix("microtome:").partition("(")[0]
 
 
-def own(name: str, options: dict[str, Any]) -> Factory:
+def own_factory(name: str, options: dict[str, Any]) -> Factory:
     """The factory of one of microtome's own networks, "name" or "name(key=value)". Raises UnknownName or BadOption."""
     bare = name.partition("(")[0]
     if bare not in own_names():
         raise UnknownName(f"microtome has no network '{bare}'." + did_you_mean(bare, own_names()))
-    written = _arguments(name, f"microtome:{name}")[1] if bare != name else {}
-    return Factory("microtome", f"microtome:{name}", lambda **opts: _own().build(bare, **opts), {**written, **options})
+    written = _parse_arguments(name, f"microtome:{name}")[1] if bare != name else {}
+    return Factory("microtome", f"microtome:{name}", lambda **opts: networks.build(bare, **opts), {**written, **options})
 
 
-def of_timm(name: str, options: dict[str, Any]) -> Factory:
+def timm_factory(name: str, options: dict[str, Any]) -> Factory:
     """The factory of a timm architecture, with or without a tag. Raises UnknownName for architecture or tag."""
     library: Any = timm()
     arch, _, tag = name.partition(".")
@@ -149,11 +145,11 @@ def of_timm(name: str, options: dict[str, Any]) -> Factory:
             raise UnknownName(f"timm has no architecture '{arch}'." + did_you_mean(arch, library.list_models()))
         known = [str(full).partition(".")[2] for full in library.models.get_arch_pretrained_cfgs(arch)]
         if tag and tag not in known:
-            raise UnknownName(f"timm's {arch} has no weights '{tag}'." + (did_you_mean(tag, known) or _some(known)))
+            raise UnknownName(f"timm's {arch} has no weights '{tag}'." + (did_you_mean(tag, known) or _some_names(known)))
     return Factory("timm", f"timm:{name}", lambda **opts: library.create_model(name, **opts), options)
 
 
-def of_torchvision(name: str, options: dict[str, Any]) -> Factory:
+def torchvision_factory(name: str, options: dict[str, Any]) -> Factory:
     """The factory of a torchvision architecture. Raises UnknownName."""
     models: Any = torchvision().models
     if name not in models.list_models():
@@ -169,15 +165,15 @@ def of_torchvision(name: str, options: dict[str, Any]) -> Factory:
     return Factory("torchvision", f"torchvision:{name}", lambda **opts: models.get_model(name, **opts), settings)
 
 
-def of_code(what: str, options: dict[str, Any]) -> Factory:
+def code_factory(what: str, options: dict[str, Any]) -> Factory:
     """The factory that "pkg.mod:name", "file.py:name" or "mod:name(key=value)" stands for; runs the user's code.
 
     The working directory is on the import path only while the module is imported. Raises UnknownName, BadOption, SpecimenError.
     """
-    place, _, rest = _split(what)
-    name, written = _arguments(rest, what)
+    place, _, rest = _split_address(what)
+    name, written = _parse_arguments(rest, what)
     torchvision()  # user code imports it directly, which only works once the door has been opened
-    module = _imported(place, what)
+    module = _import_target(place, what)
     target: Any = module
     for part in name.split("."):
         if not hasattr(target, part):
@@ -191,14 +187,14 @@ def of_code(what: str, options: dict[str, Any]) -> Factory:
     return Factory("code", what, target, {**written, **options})
 
 
-def _split(what: str) -> tuple[str, str, str]:
+def _split_address(what: str) -> tuple[str, str, str]:
     """(module or file, ":", name): the last colon before any bracket."""
     head, bracket, tail = what.partition("(")
     place, colon, name = head.rpartition(":")
     return place, colon, name + bracket + tail
 
 
-def _arguments(text: str, what: str) -> tuple[str, dict[str, Any]]:
+def _parse_arguments(text: str, what: str) -> tuple[str, dict[str, Any]]:
     """The name and the keyword arguments of "name" or "name(key=value, …)", values being Python literals."""
     try:
         tree = ast.parse(text.strip(), mode="eval").body
@@ -228,25 +224,25 @@ def _working_directory() -> Generator[None]:
             sys.path.remove(here)
 
 
-def _imported(place: str, what: str) -> Any:
+def _import_target(place: str, what: str) -> Any:
     try:
         with _working_directory():
             if place.endswith(".py"):
-                return _from_file(Path(place).expanduser())
+                return _load_file(Path(place).expanduser())
             return importlib.import_module(place)
     except ModuleNotFoundError as error:
         if error.name and (place == error.name or place.startswith(error.name + ".")):
             files = [each.stem for each in Path.cwd().glob("*.py")]
             near = did_you_mean(place, [*files, *SOURCES])
             raise UnknownName(f"There is no module '{place}' for '{what}' on the path or in this folder.{near}") from error
-        raise SpecimenError(f"Importing '{place}' failed: {_line(error)}.") from error
+        raise SpecimenError(f"Importing '{place}' failed: {_first_line(error)}.") from error
     except (UnknownName, SpecimenError):
         raise
     except Exception as error:  # whatever the user's module raises while it is imported
-        raise SpecimenError(f"Importing '{place}' failed ({type(error).__name__}: {_line(error)}).") from error
+        raise SpecimenError(f"Importing '{place}' failed ({type(error).__name__}: {_first_line(error)}).") from error
 
 
-def _from_file(path: Path) -> Any:
+def _load_file(path: Path) -> Any:
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path()
         raise UnknownName(f"There is no file '{path}'." + did_you_mean(path.name, [each.name for each in folder.glob("*.py")]))
@@ -264,10 +260,10 @@ def _from_file(path: Path) -> Any:
     return module
 
 
-def _some(names: Sequence[str]) -> str:
+def _some_names(names: Sequence[str]) -> str:
     return f" There are: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}."
 
 
-def _line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:200].rstrip(".") if lines else type(error).__name__

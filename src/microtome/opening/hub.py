@@ -15,11 +15,11 @@ import torch
 
 from microtome.errors import BadOption, MicrotomeError, NoNetwork
 
-PATIENCE = 5.0  # seconds until a silent server counts as absent
-Made = TypeVar("Made")
+CONNECT_TIMEOUT_S = 5.0  # seconds until a silent server counts as absent
+Result = TypeVar("Result")
 
 
-def from_hub(name: str, make: Callable[[], Made], address: str | None = None) -> Made:
+def load_from_hub(name: str, make: Callable[[], Result], address: str | None = None) -> Result:
     """What `make` gives, which loads weights from a hub. Raises NoNetwork at once where no server answers.
 
     First without the network: a weights file in the Hugging Face or torch cache is enough. `address` is the server to look for.
@@ -27,24 +27,24 @@ def from_hub(name: str, make: Callable[[], Made], address: str | None = None) ->
     import huggingface_hub.constants as settings
 
     try:
-        with _offline(settings), _quiet():
+        with _offline(settings), _without_progress():
             return make()
     except MicrotomeError as error:
-        if not _about_the_hub(error):
+        if not _is_hub_error(error):
             raise
     host = urlparse(address or str(settings.ENDPOINT)).hostname or "huggingface.co"
-    if settings.HF_HUB_OFFLINE or not (urllib.request.getproxies() or _answers(host)):
-        raise NoNetwork(_advice(name, host))
+    if settings.HF_HUB_OFFLINE or not (urllib.request.getproxies() or _is_reachable(host)):
+        raise NoNetwork(_offline_advice(name, host))
     try:
-        with _quiet():
+        with _without_progress():
             return make()
     except MicrotomeError as error:
-        if not _about_the_hub(error):
+        if not _is_hub_error(error):
             raise
-        raise NoNetwork(_advice(name, host)) from error
+        raise NoNetwork(_offline_advice(name, host)) from error
 
 
-def _advice(name: str, host: str) -> str:
+def _offline_advice(name: str, host: str) -> str:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return (
@@ -54,7 +54,7 @@ def _advice(name: str, host: str) -> str:
     )
 
 
-def _about_the_hub(error: MicrotomeError) -> bool:
+def _is_hub_error(error: MicrotomeError) -> bool:
     """Whether an error of building a network comes from fetching its weights rather than from its options."""
     if isinstance(error, BadOption):
         return False
@@ -68,9 +68,9 @@ def _about_the_hub(error: MicrotomeError) -> bool:
     return False
 
 
-def _answers(host: str) -> bool:
+def _is_reachable(host: str) -> bool:
     try:
-        with socket.create_connection((host, 443), timeout=PATIENCE):
+        with socket.create_connection((host, 443), timeout=CONNECT_TIMEOUT_S):
             return True
     except OSError:
         return False
@@ -78,10 +78,10 @@ def _answers(host: str) -> bool:
 
 @contextmanager
 def _offline(settings: Any) -> Generator[None]:
-    """Nothing; meanwhile the Hugging Face client reads its cache only, and no other socket waits longer than `PATIENCE`."""
+    """Inside, the Hugging Face client reads its cache only, and no other socket waits longer than `CONNECT_TIMEOUT_S`."""
     before, waiting = settings.HF_HUB_OFFLINE, socket.getdefaulttimeout()
     settings.HF_HUB_OFFLINE = True
-    socket.setdefaulttimeout(PATIENCE)
+    socket.setdefaulttimeout(CONNECT_TIMEOUT_S)
     try:
         yield
     finally:
@@ -90,8 +90,8 @@ def _offline(settings: Any) -> Generator[None]:
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
-    """Nothing; meanwhile progress bars and notices of the hub clients go nowhere."""
+def _without_progress() -> Generator[None]:
+    """Inside, progress bars and notices of the hub clients are discarded."""
     before = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     try:

@@ -12,14 +12,14 @@ from microtome._torchvision import timm, torchvision
 from microtome.edit import apply_edits
 from microtome.errors import BadOption, CheckpointError, UnknownName, did_you_mean
 from microtome.opening import checkpoints, factories, saved
-from microtome.opening.describing import Opened, describe
+from microtome.opening.describing import OpenedModel, fill_description
 from microtome.opening.factories import SOURCES, Factory
-from microtome.opening.hub import from_hub
+from microtome.opening.hub import load_from_hub
 from microtome.specimen.families import FAMILIES, Family
-from microtome.specimen.labels import given as given_labels
-from microtome.specimen.recipe import NAMED, Recipe
+from microtome.specimen.labels import given_labels as given_labels
+from microtome.specimen.recipe import NAMED_RECIPES, Recipe
 from microtome.specimen.specimen import Specimen
-from microtome.specimen.twins import quiet_branches
+from microtome.specimen.twins import silent_branches_notes
 
 Weights = str | Path | None
 
@@ -47,41 +47,41 @@ def open(
     if family is not None and family not in FAMILIES:
         raise UnknownName(f"There is no family '{family}'." + did_you_mean(family, FAMILIES))
     if saved.is_file_name(what):
-        specimen = _reopened(cast(str | Path, what), weights, seed, recipe, labels, family, options)
+        specimen = _open_saved(cast(str | Path, what), weights, seed, recipe, labels, family, options)
     elif saved.is_edited(weights) and not isinstance(what, nn.Module):
-        specimen = _refilled(what, cast(str | Path, weights), seed, recipe, labels, family, options)
+        specimen = _open_edited(what, cast(str | Path, weights), seed, recipe, labels, family, options)
     else:
-        specimen = _opened(what, weights, seed, recipe, labels, family, options)
+        specimen = _open_named(what, weights, seed, recipe, labels, family, options)
     if edits:
         specimen = apply_edits(specimen, edits)
     return specimen if device == "cpu" else specimen.to(device)
 
 
-def _reopened(
+def _open_saved(
     what: str | Path, weights: Weights, seed: int, recipe: Any, labels: Any, family: str | None, options: dict[str, Any]
 ) -> Specimen:
     """The specimen in a file that `Specimen.save` wrote, with what the caller says better."""
     if options:
         raise BadOption(f"'{what}' says itself how its network was built; leave out {', '.join(options)}.")
     path = Path(what).expanduser().absolute()
-    said = saved.architecture(path)
-    base = _opened(said["what"], None, seed, said["recipe"], None, None, said["options"])
-    specimen = saved.reopened(path, base, None if _untrained(weights) else cast(str | Path, weights))
-    return _better(specimen, recipe, labels, family, _said(path, weights, seed, labels, family, options))
+    said = saved.saved_architecture(path)
+    base = _open_named(said["what"], None, seed, said["recipe"], None, None, said["options"])
+    specimen = saved.reopen_specimen(path, base, None if _is_untrained(weights) else cast(str | Path, weights))
+    return _with_overrides(specimen, recipe, labels, family, _request(path, weights, seed, labels, family, options))
 
 
-def _refilled(
+def _open_edited(
     what: str | Path, weights: str | Path, seed: int, recipe: Any, labels: Any, family: str | None, options: dict[str, Any]
 ) -> Specimen:
     """The named architecture, edited as the file of weights says it was, with those weights."""
-    card = saved.card(weights)
+    card = saved.read_header(weights)
     wanted = {**card["built"]["options"], **options}
-    base = _opened(what, None, seed, card["built"].get("recipe", card["recipe"]), None, None, wanted)
-    specimen = saved.reopened(weights, base)
-    return _better(specimen, recipe, labels, family, _said(what, weights, seed, labels, family, options))
+    base = _open_named(what, None, seed, card["built"].get("recipe", card["recipe"]), None, None, wanted)
+    specimen = saved.reopen_specimen(weights, base)
+    return _with_overrides(specimen, recipe, labels, family, _request(what, weights, seed, labels, family, options))
 
 
-def _better(specimen: Specimen, recipe: Any, labels: Any, family: str | None, asked: dict[str, Any]) -> Specimen:
+def _with_overrides(specimen: Specimen, recipe: Any, labels: Any, family: str | None, asked: dict[str, Any]) -> Specimen:
     """The specimen with what the caller says instead of what its file says."""
     return replace(
         specimen,
@@ -92,7 +92,7 @@ def _better(specimen: Specimen, recipe: Any, labels: Any, family: str | None, as
     )
 
 
-def _opened(
+def _open_named(
     what: str | Path | nn.Module,
     weights: Weights,
     seed: int,
@@ -103,31 +103,31 @@ def _opened(
 ) -> Specimen:
     """The specimen that a name, a factory or a module gives."""
     if isinstance(what, nn.Module):
-        opened = _module(what, weights, options)
+        opened = _from_module(what, weights, options)
     else:
         notes: list[str] = []
         factory = _factory(str(what), options, notes)
-        opened = _built(factory, weights, seed)
+        opened = _build_network(factory, weights, seed)
         opened.notes = [*notes, *opened.notes]
-    describe(opened, recipe, labels)
-    opened.notes += quiet_branches(opened.net) + [
-        note for note in checkpoints.oddities(opened.net.state_dict()) if note not in opened.notes
+    fill_description(opened, recipe, labels)
+    opened.notes += silent_branches_notes(opened.net) + [
+        note for note in checkpoints.state_warnings(opened.net.state_dict()) if note not in opened.notes
     ]
     return Specimen(
         net=opened.net,
         name=opened.name,
         weights=opened.weights,
         trained=opened.trained,
-        recipe=opened.recipe or NAMED["imagenet"],
+        recipe=opened.recipe or NAMED_RECIPES["imagenet"],
         names=opened.names,
         remarks=tuple(opened.notes),
         given_family=(family, "as given") if family is not None else opened.family,
         maker=opened.factory,
-        opened_as=None if isinstance(what, nn.Module) else _said(what, weights, seed, labels, family, options),
+        opened_as=None if isinstance(what, nn.Module) else _request(what, weights, seed, labels, family, options),
     )
 
 
-def _said(
+def _request(
     what: str | Path, weights: Weights, seed: int, labels: Any, family: str | None, options: dict[str, Any]
 ) -> dict[str, Any]:
     """How the specimen was asked for, as plain JSON values: enough to ask for it again (files by their full paths)."""
@@ -149,21 +149,21 @@ def _factory(what: str, options: dict[str, Any], notes: list[str]) -> Factory:
     if not colon and what.endswith(".py"):
         raise BadOption(f"'{what}' is a file; say which function in it makes the network: {what}:NAME.")
     if not colon:
-        return _bare(what, options, notes)
+        return _bare_factory(what, options, notes)
     if not name:
         raise UnknownName(f"'{what}' names no network; write for example {source}:resnet50.")
     if source == "microtome":
-        return factories.own(name, options)
+        return factories.own_factory(name, options)
     if source == "timm":
-        return factories.of_timm(name, options)
+        return factories.timm_factory(name, options)
     if source == "torchvision":
-        return factories.of_torchvision(name, options)
-    return factories.of_code(what, options)
+        return factories.torchvision_factory(name, options)
+    return factories.code_factory(what, options)
 
 
-def _bare(name: str, options: dict[str, Any], notes: list[str]) -> Factory:
-    own = ("microtome", factories.own)
-    others = (("timm", factories.of_timm), ("torchvision", factories.of_torchvision))
+def _bare_factory(name: str, options: dict[str, Any], notes: list[str]) -> Factory:
+    own = ("microtome", factories.own_factory)
+    others = (("timm", factories.timm_factory), ("torchvision", factories.torchvision_factory))
     # what has weights comes first: a network of the literature that timm has too is timm's
     libraries: tuple[tuple[str, Callable[[str, dict[str, Any]], Factory]], ...] = (
         (own, *others) if factories.is_mini(name) else (*others, own)
@@ -186,11 +186,11 @@ def _bare(name: str, options: dict[str, Any], notes: list[str]) -> Factory:
     )
 
 
-def _untrained(weights: Weights) -> bool:
+def _is_untrained(weights: Weights) -> bool:
     return weights is None or str(weights).lower() in ("none", "untrained")
 
 
-def _module(given: nn.Module, weights: Weights, options: Mapping[str, Any]) -> Opened:
+def _from_module(given: nn.Module, weights: Weights, options: Mapping[str, Any]) -> OpenedModel:
     """The user's own module: itself if it is in eval mode and keeps its weights, else a copy; never changed."""
     if options:
         raise BadOption(f"A module takes no options; leave out {', '.join(options)}.")
@@ -204,56 +204,58 @@ def _module(given: nn.Module, weights: Weights, options: Mapping[str, Any]) -> O
         )
         net = inner
     name = type(net).__name__
-    if _untrained(weights):
+    if _is_untrained(weights):
         raise BadOption("weights=None would have to redraw your module; open it as it is and take its .twin(seed) instead.")
     if any(module.training for module in net.modules()):
         net = copy.deepcopy(net).eval()
         notes.append("The module was in training mode; a copy in eval mode is used.")
-    opened = Opened(net, name, "as given", None, None, notes)
+    opened = OpenedModel(net, name, "as given", None, None, notes)
     if str(weights) != "pretrained":
-        state = checkpoints.read(cast(str | Path, weights))
+        state = checkpoints.read_checkpoint(cast(str | Path, weights))
         opened.net = copy.deepcopy(net) if net is given or net not in (given,) else net
-        _load(opened, state, cast(str | Path, weights))
+        _load_state(opened, state, cast(str | Path, weights))
     return opened
 
 
-def _built(factory: Factory, weights: Weights, seed: int) -> Opened:
+def _build_network(factory: Factory, weights: Weights, seed: int) -> OpenedModel:
     """A network from its factory with the wanted weights."""
-    if _untrained(weights):
+    if _is_untrained(weights):
         net = factory.build(seed).eval()
-        return Opened(net, factory.name, f"untrained (seed {seed})", False, factory, [f"Its weights are random (seed {seed})."])
+        return OpenedModel(
+            net, factory.name, f"untrained (seed {seed})", False, factory, [f"Its weights are random (seed {seed})."]
+        )
     if str(weights) == "pretrained":
-        return _pretrained(factory, seed)
-    state = checkpoints.read(cast(str | Path, weights))
+        return _load_pretrained(factory, seed)
+    state = checkpoints.read_checkpoint(cast(str | Path, weights))
     if factory.source == "torchvision" and factory.name.endswith(("googlenet", "inception_v3")):
         if "aux_logits" not in factory.options and not any(key.startswith(("aux", "AuxLogits")) for key in state):
             factory = factory.with_options(aux_logits=False)
-    opened = Opened(factory.build(seed).eval(), factory.name, "", None, factory)
-    _load(opened, state, cast(str | Path, weights), seed)
+    opened = OpenedModel(factory.build(seed).eval(), factory.name, "", None, factory)
+    _load_state(opened, state, cast(str | Path, weights), seed)
     return opened
 
 
-def _pretrained(factory: Factory, seed: int) -> Opened:
+def _load_pretrained(factory: Factory, seed: int) -> OpenedModel:
     if factory.source == "code":
         net = factory.build(seed)
-        return Opened(net.eval(), factory.name, "as the factory made it", None, factory)
+        return OpenedModel(net.eval(), factory.name, "as the factory made it", None, factory)
     if factory.source == "microtome":
         name = factory.name.partition(":")[2]
         path = factories.own_weights(name)
-        opened = Opened(factory.build(seed).eval(), factory.name, "", None, factory)
-        _load(opened, checkpoints.read(path), path, seed)
+        opened = OpenedModel(factory.build(seed).eval(), factory.name, "", None, factory)
+        _load_state(opened, checkpoints.read_checkpoint(path), path, seed)
         opened.weights, opened.trained = f"pretrained {name}", True
         return opened
     if factory.source == "timm":
-        return _pretrained_timm(factory)
+        return _load_pretrained_timm(factory)
     models: Any = torchvision().models
     name = factory.name.partition(":")[2]
     best = models.get_model_weights(name).DEFAULT
-    net = from_hub(factory.name, lambda: factory.build(weights=best, progress=False), str(best.url)).eval()
-    return Opened(net, factory.name, f"pretrained {best.name}", True, factory)
+    net = load_from_hub(factory.name, lambda: factory.build(weights=best, progress=False), str(best.url)).eval()
+    return OpenedModel(net, factory.name, f"pretrained {best.name}", True, factory)
 
 
-def _pretrained_timm(factory: Factory) -> Opened:
+def _load_pretrained_timm(factory: Factory) -> OpenedModel:
     library: Any = timm()
     name = factory.name.partition(":")[2]
     config = library.models.get_pretrained_cfg(name) if not name.startswith(("hf", "local")) else None
@@ -264,25 +266,25 @@ def _pretrained_timm(factory: Factory) -> Opened:
             + (f" There are: {', '.join(tags)}." if tags else "")
         )
     address = None if config is None or config.hf_hub_id else config.url
-    net = from_hub(factory.name, lambda: factory.build(pretrained=True), address).eval()
+    net = load_from_hub(factory.name, lambda: factory.build(pretrained=True), address).eval()
     tag = str((getattr(net, "pretrained_cfg", None) or {}).get("tag") or "")
     full = factory.name if "." in name or not tag else f"{factory.name}.{tag}"
-    return Opened(net, full, f"pretrained {tag}".strip(), True, factory)
+    return OpenedModel(net, full, f"pretrained {tag}".strip(), True, factory)
 
 
-def _load(opened: Opened, state: checkpoints.State, path: str | Path, seed: int = 0) -> None:
+def _load_state(opened: OpenedModel, state: checkpoints.State, path: str | Path, seed: int = 0) -> None:
     """Fit a file's tensors to the network, with another number of classes where only that differs. Raises CheckpointError."""
     file = Path(path)
-    match = checkpoints.fit(state, opened.net)
+    match = checkpoints.fit_checkpoint(state, opened.net)
     classes = match.head_classes(opened.net)
     if classes is not None and opened.factory is not None and opened.factory.accepts("num_classes"):
         opened.factory = opened.factory.with_options(num_classes=classes)
         opened.net = opened.factory.build(seed).eval()
-        match = checkpoints.fit(state, opened.net)
+        match = checkpoints.fit_checkpoint(state, opened.net)
         opened.notes.append(f"The file has {classes} classes; the network was built with as many.")
     if match.missing or match.unexpected or match.reshaped:
         raise CheckpointError(match.complaint(str(path), opened.name))
-    opened.notes += checkpoints.oddities({name: value for name, value in match.state.items() if value.dtype.itemsize < 4})
+    opened.notes += checkpoints.state_warnings({name: value for name, value in match.state.items() if value.dtype.itemsize < 4})
     opened.net.load_state_dict(match.state)
     opened.net.eval()
     if match.stripped:

@@ -16,13 +16,18 @@ from torch import nn
 from microtome.edit import rebuild
 from microtome.errors import CheckpointError, SpecimenError, did_you_mean
 from microtome.opening import checkpoints
-from microtome.specimen.labels import given
+from microtome.specimen.labels import given_labels
 from microtome.specimen.recipe import Recipe
-from microtome.specimen.saving import KEY, SUFFIX
+from microtome.specimen.saving import HEADER_KEY, SUFFIX
 from microtome.specimen.specimen import Change, Specimen
 
-LIBRARIES = ("microtome", "timm", "torchvision")
-REFUSED = ("checkpoint_path", "pretrained", "weights", "cache_dir")  # options of factories that read or fetch other files
+LIBRARY_SOURCES = ("microtome", "timm", "torchvision")
+REFUSED_OPTIONS = (
+    "checkpoint_path",
+    "pretrained",
+    "weights",
+    "cache_dir",
+)  # options of factories that read or fetch other files
 
 
 def is_file_name(what: object) -> bool:
@@ -30,7 +35,7 @@ def is_file_name(what: object) -> bool:
     return isinstance(what, str | Path) and str(what).endswith(SUFFIX)
 
 
-def card(path: str | Path) -> dict[str, Any]:
+def read_header(path: str | Path) -> dict[str, Any]:
     """What the header of a kept specimen says.
 
     Raises:
@@ -44,7 +49,7 @@ def card(path: str | Path) -> dict[str, Any]:
     try:
         with safetensors.safe_open(str(file), "pt") as opened:
             header = opened.metadata() or {}
-        return dict(json.loads(header[KEY]))
+        return dict(json.loads(header[HEADER_KEY]))
     except KeyError:
         raise CheckpointError(
             f"'{path}' holds weights, but does not say of which network; name the network and give the file as its weights: "
@@ -60,41 +65,41 @@ def is_edited(weights: object) -> bool:
     if not is_file_name(weights) or not Path(str(weights)).expanduser().is_file():
         return False
     try:
-        return bool(card(Path(str(weights)))["edits"])
+        return bool(read_header(Path(str(weights)))["edits"])
     except CheckpointError:  # plain weights; what is damaged is said where they are read
         return False
 
 
-def architecture(path: str | Path) -> dict[str, Any]:
+def saved_architecture(path: str | Path) -> dict[str, Any]:
     """What to open for the network in a file, and how: {"what", "options", "recipe"}.
 
     Raises:
-        CheckpointError: see `card`.
+        CheckpointError: see `read_header`.
         SpecimenError: opening it would run somebody's own code, or read other files, because the file says so.
     """
-    said = card(path)
+    said = read_header(path)
     built = said["built"]
     what, options = str(built["what"]), dict(built["options"])
-    if what.partition(":")[0] not in LIBRARIES:
+    if what.partition(":")[0] not in LIBRARY_SOURCES:
         raise SpecimenError(
             f"The network in '{path}' was made by {what}, which is code of its own; a file cannot have it run. Name it yourself, "
             f"with the file as its weights: {Path(what).name if '.py:' in what else what} --weights {path}"
         )
-    if refused := [name for name in options if name in REFUSED]:
+    if refused := [name for name in options if name in REFUSED_OPTIONS]:
         raise SpecimenError(
             f"'{path}' wants its network built with {refused[0]}={options[refused[0]]!r}, which a file cannot have."
         )
     return {"what": what, "options": options, "recipe": built.get("recipe", said["recipe"])}
 
 
-def reopened(path: str | Path, base: Specimen, weights: str | Path | None = "pretrained") -> Specimen:
+def reopen_specimen(path: str | Path, base: Specimen, weights: str | Path | None = "pretrained") -> Specimen:
     """The specimen that a file holds: the edits made again on `base`, its untrained architecture, and the weights loaded.
 
     `weights` None leaves the edited architecture untrained, a file loads that instead. Raises CheckpointError where they do not fit.
     """
-    said = card(path)
+    said = read_header(path)
     specimen = rebuild(base, said["built"].get("edits", []))
-    changes = tuple(_change(one) for one in said["edits"])
+    changes = tuple(_read_change(one) for one in said["edits"])
     lines = [f"Edited: {change.line}" for change in changes]
     specimen = replace(
         specimen,
@@ -106,14 +111,14 @@ def reopened(path: str | Path, base: Specimen, weights: str | Path | None = "pre
     if weights is None:
         return specimen
     own = str(weights) == "pretrained"
-    net = _filled(specimen.net, path if own else weights, specimen.name)
+    net = _fill_network(specimen.net, path if own else weights, specimen.name)
     facts = replace(
         specimen,
         net=net,
         weights=said["weights"] if own else f"file {Path(weights).name}",
         trained=said["trained"] if own else True,
         remarks=tuple(said["remarks"]),
-        names=given(said["names"][0]) if said["names"] else None,
+        names=given_labels(said["names"][0]) if said["names"] else None,
         given_family=(said["family"][0], str(said["family"][1])),
     )
     if facts.names is not None and said["names"][1]:
@@ -121,16 +126,16 @@ def reopened(path: str | Path, base: Specimen, weights: str | Path | None = "pre
     return facts
 
 
-def _filled(net: nn.Module, path: str | Path, name: str) -> nn.Module:
+def _fill_network(net: nn.Module, path: str | Path, name: str) -> nn.Module:
     """The network with the tensors of a file, every one of which has to fit."""
-    match = checkpoints.fit(checkpoints.read(path), net)
+    match = checkpoints.fit_checkpoint(checkpoints.read_checkpoint(path), net)
     if match.missing or match.unexpected or match.reshaped:
         raise CheckpointError(match.complaint(str(path), name))
     net.load_state_dict(match.state)
     return net.eval()
 
 
-def _change(said: dict[str, Any]) -> Change:
+def _read_change(said: dict[str, Any]) -> Change:
     before, after = said["parameters"]
     fewer, more = said["multiply_adds"]
     return Change(said["edit"], said["options"], said["line"], said["preserves"], (before, after), (fewer, more))

@@ -1,6 +1,6 @@
 """The report: the app's page with its data inside, one HTML file that opens from disk and asks nothing of the network.
 
-`bundle` is the data of that page; `microtome.app.server` sends the same. Neither needs torch.
+`report_bundle` is the data of that page; `microtome.app.server` sends the same. Neither needs torch.
 """
 
 import html
@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from microtome.errors import FindingError
 from microtome.finding import CARD, Finding, card
-from microtome.report.packing import packed
+from microtome.report.packing import pack_array
 
 FORMAT = 1
 RUN = "run.json"
@@ -31,7 +31,7 @@ POLICY = (
 
 
 @dataclass(frozen=True)
-class Place:
+class FindingPlace:
     """Where a finding lies below the result folder, and what its card says; `reason` is set when the card cannot be read."""
 
     folder: Path
@@ -45,20 +45,20 @@ class Place:
         return sha256(self.path.encode()).hexdigest()[:12]
 
 
-def bundle(folder: str | os.PathLike[str], title: str | None = None) -> dict[str, Any]:
+def report_bundle(folder: str | os.PathLike[str], title: str | None = None) -> dict[str, Any]:
     """All that the page shows of a result folder, as JSON values: the run, every finding with its arrays, what was damaged.
 
     Raises:
         FindingError: the folder does not exist or holds no finding that can be read.
     """
     folder = Path(folder)
-    run = said_of_run(folder)
+    run = read_run(folder)
     blocks: dict[str, Any] = {}
     findings: list[dict[str, Any]] = []
     damaged: list[dict[str, str]] = []
-    for place in shown(folder, run):
+    for place in shown_findings(folder, run):
         try:
-            findings.append(_opened(place, blocks))
+            findings.append(_packed_card(place, blocks))
         except FindingError as error:
             damaged.append({"folder": place.path, "analysis": str(place.card.get("analysis", "")), "reason": str(error)})
     if not findings:
@@ -74,14 +74,14 @@ def bundle(folder: str | os.PathLike[str], title: str | None = None) -> dict[str
     }
 
 
-def report(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, title: str | None = None) -> Path:
+def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, title: str | None = None) -> Path:
     """Write the page with all findings below `folder` inside it, atomically, and return its path (`folder/report.html`).
 
     Raises:
         FindingError: nothing to show, or the file cannot be written.
     """
     folder = Path(folder)
-    page = document(bundle(folder, title))
+    page = render_page(report_bundle(folder, title))
     out = Path(out) if out is not None else folder / "report.html"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -103,17 +103,17 @@ def report(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = 
     return out
 
 
-def document(data: dict[str, Any]) -> str:
-    """The page as one HTML text with `data` (see `bundle`) inside it."""
-    style = asset("page.css").replace("</style", "<\\/style")
-    script = asset("page.js").replace("</script", "<\\/script").replace("<!--", "<\\!--")
+def render_page(data: dict[str, Any]) -> str:
+    """The page as one HTML text with `data` (see `report_bundle`) inside it."""
+    style = page_asset("page.css").replace("</style", "<\\/style")
+    script = page_asset("page.js").replace("</script", "<\\/script").replace("<!--", "<\\!--")
     island = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    page = asset("index.html")
+    page = page_asset("index.html")
     inside = {
         "<!-- policy -->": f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         "<title>microtome</title>": f"<title>{html.escape(data['title'])}</title>",
         '<link rel="stylesheet" href="page.css">': f"<style>{style}</style>",
-        "<!-- lines -->": _lines(data),
+        "<!-- lines -->": _plain_lines(data),
         '<script src="page.js"></script>': (
             f'<script type="application/json" id="bundle">{island}</script>\n<script>{script}</script>'
         ),
@@ -125,7 +125,7 @@ def document(data: dict[str, Any]) -> str:
     return page
 
 
-def asset(name: str) -> str:
+def page_asset(name: str) -> str:
     """The text of one file of the built page.
 
     Raises:
@@ -137,7 +137,7 @@ def asset(name: str) -> str:
         raise FindingError(f"The page's file {name} is not installed. Build it: make web") from None
 
 
-def said_of_run(folder: Path) -> dict[str, Any]:
+def read_run(folder: Path) -> dict[str, Any]:
     """What `run.json` says, or an empty dict where there is none.
 
     Raises:
@@ -155,7 +155,7 @@ def said_of_run(folder: Path) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def places(folder: Path) -> Iterator[Place]:
+def find_findings(folder: Path) -> Iterator[FindingPlace]:
     """Every finding below `folder`, sorted by path; folders that begin with a dot are scratch and not entered."""
     for root, below, names in os.walk(folder):
         below[:] = sorted(name for name in below if not name.startswith("."))
@@ -166,38 +166,38 @@ def places(folder: Path) -> Iterator[Place]:
                 said = card(here)
                 _ = said["analysis"], said["origin"]  # what the choice between keys needs; their lack is damage
             except FindingError as error:
-                yield Place(here, path, {}, str(error))
+                yield FindingPlace(here, path, {}, str(error))
             except (AttributeError, KeyError, TypeError) as error:
-                yield Place(
+                yield FindingPlace(
                     here,
                     path,
                     {},
                     f"{here / CARD} is not what microtome writes ({error!r}). Measure again: microtome rerun {here}",
                 )
             else:
-                yield Place(here, path, said)
+                yield FindingPlace(here, path, said)
 
 
-def shown(folder: Path, run: dict[str, Any]) -> list[Place]:
+def shown_findings(folder: Path, run: dict[str, Any]) -> list[FindingPlace]:
     """One finding for each specimen and analysis: the one the run names, else the newest; unreadable ones are all kept."""
     named = [str(one.get("folder", "")) if isinstance(one, dict) else str(one) for one in run.get("findings") or ()]
     rank = {path.strip("/"): place for place, path in enumerate(named)}
-    chosen: dict[tuple[str, str], Place] = {}
-    damaged: list[Place] = []
-    for place in places(folder):
+    chosen: dict[tuple[str, str], FindingPlace] = {}
+    damaged: list[FindingPlace] = []
+    for place in find_findings(folder):
         if place.reason:
             damaged.append(place)
             continue
-        key = (str(place.card.get("analysis")), _subject(place.card))
+        key = (str(place.card.get("analysis")), _subject_name(place.card))
         rival = chosen.get(key)
-        if rival is None or _preference(place, rank) > _preference(rival, rank):
+        if rival is None or _preference_key(place, rank) > _preference_key(rival, rank):
             chosen[key] = place
     order = {str(name): at for at, name in enumerate(run.get("specimens") or ())}
     last = len(order)
-    return sorted(chosen.values(), key=lambda one: (order.get(_subject(one.card), last), one.path)) + damaged
+    return sorted(chosen.values(), key=lambda one: (order.get(_subject_name(one.card), last), one.path)) + damaged
 
 
-def _subject(said: dict[str, Any]) -> str:
+def _subject_name(said: dict[str, Any]) -> str:
     """The specimen of a finding; several joined; empty for a comparison, of which only one is shown."""
     origin = said.get("origin") or {}
     name = str((origin.get("specimen") or {}).get("name", ""))
@@ -206,7 +206,7 @@ def _subject(said: dict[str, Any]) -> str:
     return " + ".join(map(str, origin.get("specimens") or ()))
 
 
-def _preference(place: Place, rank: dict[str, int]) -> tuple[bool, float, str]:
+def _preference_key(place: FindingPlace, rank: dict[str, int]) -> tuple[bool, float, str]:
     started = (place.card.get("origin") or {}).get("started")
     moment = 0.0
     if isinstance(started, int | float):
@@ -219,7 +219,7 @@ def _preference(place: Place, rank: dict[str, int]) -> tuple[bool, float, str]:
     return place.path in rank, moment, place.path
 
 
-def _opened(place: Place, blocks: dict[str, Any]) -> dict[str, Any]:
+def _packed_card(place: FindingPlace, blocks: dict[str, Any]) -> dict[str, Any]:
     """The card of a finding with its arrays packed into `blocks`.
 
     Raises:
@@ -231,7 +231,7 @@ def _opened(place: Place, blocks: dict[str, Any]) -> dict[str, Any]:
         found = Finding.load(place.folder)
         drawn = {name for panel in found.panels for name in panel.arrays()}
         arrays = {
-            name: packed(array, place.card["arrays"][name], blocks, name in drawn) for name, array in found.arrays.items()
+            name: pack_array(array, place.card["arrays"][name], blocks, name in drawn) for name, array in found.arrays.items()
         }
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         raise FindingError(
@@ -241,7 +241,7 @@ def _opened(place: Place, blocks: dict[str, Any]) -> dict[str, Any]:
     return said | {"id": place.id, "folder": place.path, "arrays": arrays}
 
 
-def _lines(data: dict[str, Any]) -> str:
+def _plain_lines(data: dict[str, Any]) -> str:
     """The sentences of all findings as HTML, for readers whose browser runs no script."""
     rows = (
         f"<li>{html.escape(str(one['title']))}: {html.escape(str(one.get('headline', one.get('line', ''))))}</li>"

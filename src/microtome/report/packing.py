@@ -24,7 +24,7 @@ PART = 8_192  # bytes of pixels along the first dimension, from where on each of
 Numbers = np.ndarray[Any, Any]
 
 
-def packed(array: xr.DataArray, facts: Mapping[str, Any], blocks: dict[str, Any], drawn: bool) -> dict[str, Any]:
+def pack_array(array: xr.DataArray, facts: Mapping[str, Any], blocks: dict[str, Any], drawn: bool) -> dict[str, Any]:
     """`facts` (what the card says about the array) with the name of the block, or blocks, of `blocks` that hold its values.
 
     An array too large for a page names no block and says so in `omitted`; one written with fewer digits says so in `rounded`.
@@ -32,7 +32,7 @@ def packed(array: xr.DataArray, facts: Mapping[str, Any], blocks: dict[str, Any]
     said = dict(facts)
     if said["dtype"] == "text":
         return said
-    made = _blocks(array)
+    made = _array_blocks(array)
     limit = DRAWN_LIMIT if drawn else UNDRAWN_LIMIT
     if (size := sum(len(block["data"]) for block in made)) > limit:
         said["omitted"] = f"{size / 1e6:.1f} MB, too large for one page; all of it is in arrays.safetensors"
@@ -44,29 +44,29 @@ def packed(array: xr.DataArray, facts: Mapping[str, Any], blocks: dict[str, Any]
     return said | {"block": keys[0] if len(keys) == 1 else keys}
 
 
-def _blocks(array: xr.DataArray) -> list[dict[str, Any]]:
+def _array_blocks(array: xr.DataArray) -> list[dict[str, Any]]:
     """The whole array as one block, or large pictures place by place of the first dimension: others may show some of them, too."""
-    values, width = array.values, _column(array)
+    values, width = array.values, _picture_row_bytes(array)
     if width and values.ndim > 3 and len(values) > 1 and values[0].nbytes >= PART:
-        return [_block(one, width) for one in values]
-    return [_block(values, width)]
+        return [_shortest_block(one, width) for one in values]
+    return [_shortest_block(values, width)]
 
 
-def _column(array: xr.DataArray) -> int:
+def _picture_row_bytes(array: xr.DataArray) -> int:
     """How many bytes make one picture row, for (…, row, col, rgb) of uint8; otherwise 0."""
     dims = tuple(map(str, array.dims))
     return int(array.sizes["col"]) * 3 if dims[-3:] == ("row", "col", "rgb") and array.dtype == np.uint8 else 0
 
 
-def _block(values: Numbers, picture_row: int) -> dict[str, Any]:
+def _shortest_block(values: Numbers, picture_row: int) -> dict[str, Any]:
     """The shortest of the ways to write `values`, with what a reader needs to undo it."""
-    plain, scale = _narrowed(values)
+    plain, scale = _narrow(values)
     kind = f"{plain.dtype.kind}{plain.dtype.itemsize}"
     ways = {"raw": plain.tobytes()}
     if plain.nbytes > 256:
-        ways["zlib"] = _deflated(_by_byte(plain))
+        ways["zlib"] = _deflate(_transpose_bytes(plain))
     if picture_row and plain.size:
-        ways["pixels"] = _deflated(_differences(plain, picture_row))
+        ways["pixels"] = _deflate(_differences(plain, picture_row))
     best = min(ways, key=lambda way: len(ways[way]))
     block: dict[str, Any] = {"dtype": kind, "packing": best, "data": base64.b64encode(ways[best]).decode()}
     if scale != 1.0:
@@ -76,14 +76,14 @@ def _block(values: Numbers, picture_row: int) -> dict[str, Any]:
     return block
 
 
-def _deflated(data: bytes) -> bytes:
+def _deflate(data: bytes) -> bytes:
     """zlib's shortest: with its usual search for repeats, or with the one that spares short ones, better for noise."""
     usual = zlib.compress(data, 9)
     filtered = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_FILTERED)
     return min(usual, filtered.compress(data) + filtered.flush(), key=len)
 
 
-def _narrowed(values: Numbers) -> tuple[Numbers, float]:
+def _narrow(values: Numbers) -> tuple[Numbers, float]:
     """`values` in the narrowest type the page reads (u1, i4, f2, f4, f8; little-endian), and the factor to multiply by."""
     if values.dtype.kind == "b" or values.dtype == np.uint8:
         return np.ascontiguousarray(values, dtype="<u1"), 1.0
@@ -109,7 +109,7 @@ def _loses(single: Numbers, values: Numbers) -> bool:
     return bool((np.isinf(single) & ~np.isinf(values)).any())
 
 
-def _by_byte(plain: Numbers) -> bytes:
+def _transpose_bytes(plain: Numbers) -> bytes:
     """All first bytes, then all second bytes, …: neighbours in exponent and sign compress far better side by side."""
     return plain.reshape(-1).view(np.uint8).reshape(-1, plain.dtype.itemsize).T.tobytes()
 

@@ -12,7 +12,7 @@ from microtome.specimen.tracing import Call, Trace
 ALIASES = ("convs", "stages", "blocks", "last", "last3", "shallow", "middle", "deep")
 
 
-def aliases(
+def layer_aliases(
     found: Trace, units: Sequence[Unit], blocks: Sequence[Block], layers: Sequence[Layer]
 ) -> dict[str, tuple[str, ...]]:
     """Alias -> layer names. An alias that has no layers here (no convolution, no blocks) is missing."""
@@ -23,7 +23,7 @@ def aliases(
     exits = [several[unit.exit.path, unit.exit.index] for unit in units]
     ends = stage_ends(found, units, layers)
     stages = [several[path] for path, _ in ends]
-    views = [_viewpoint(found, units, place, layers, names) for names, (_, place) in zip(stages, ends, strict=True)]
+    views = [_evidence_layers(found, units, place, layers, names) for names, (_, place) in zip(stages, ends, strict=True)]
     count = len(stages)
     table: dict[str, list[tuple[str, ...]]] = {
         "convs": [(layer.name,) for layer in layers if (layer.path, layer.call or 0) in convolutions],
@@ -61,11 +61,11 @@ def stage_ends(found: Trace, units: Sequence[Unit], layers: Sequence[Layer]) -> 
         members = {place}
         while min(members) and keys[min(members) - 1] == keys[place]:
             members.add(min(members) - 1)
-        ends.append((_outermost(found, units, members, place), place))
+        ends.append((_outermost_output(found, units, members, place), place))
     return ends
 
 
-def _outermost(found: Trace, units: Sequence[Unit], members: set[int], place: int) -> tuple[str, int]:
+def _outermost_output(found: Trace, units: Sequence[Unit], members: set[int], place: int) -> tuple[str, int]:
     calls = {call.path: call for call in found.calls if call.index == 0}
     unit = units[place]
     best, parent = (unit.exit.path, unit.exit.index), unit.path.rpartition(".")[0]
@@ -77,14 +77,14 @@ def _outermost(found: Trace, units: Sequence[Unit], members: set[int], place: in
         if (
             call is not None
             and call.order > unit.exit.order
-            and (call.gives == unit.exit.gives or _joins(call, unit, len(inside)))
+            and (call.gives == unit.exit.gives or _joins_outputs(call, unit, len(inside)))
         ):
             best = (parent, 0)
         parent = parent.rpartition(".")[0]
     return best
 
 
-def _joins(call: Call, unit: Unit, count: int) -> bool:
+def _joins_outputs(call: Call, unit: Unit, count: int) -> bool:
     """Whether the module joins the outputs of its blocks: same grid, more units than its last block gives."""
     outputs, own = call.outputs, unit.exit.outputs
     return (
@@ -96,7 +96,7 @@ def _joins(call: Call, unit: Unit, count: int) -> bool:
     )
 
 
-def _viewpoint(
+def _evidence_layers(
     found: Trace, units: Sequence[Unit], place: int, layers: Sequence[Layer], names: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Where to look at a stage for class evidence: its end, or with class tokens the last place whose patches are still read.
@@ -115,7 +115,7 @@ def _viewpoint(
     return (units[place - 1].exit.path,) if place else names
 
 
-def matches(pattern: str, layers: Sequence[Layer], table: dict[str, tuple[str, ...]]) -> list[str]:
+def match_layers(pattern: str, layers: Sequence[Layer], table: dict[str, tuple[str, ...]]) -> list[str]:
     """The layer names one pattern stands for: an alias, an exact name, a module path (all its calls and branches), or a glob.
 
     An alias means the same in every network, so it comes before a module of that name; "=blocks" is the module called blocks.

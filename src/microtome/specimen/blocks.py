@@ -93,7 +93,7 @@ class _Structure:
 
     def is_composite(self, path: str) -> bool:
         """Whether the module has two weight layers and works on a grid or tokens (a classifier head does not count)."""
-        if self.is_container(path) or at_an_end(path):
+        if self.is_container(path) or is_stem_or_head(path):
             return False
         return len(weight_layers(self.modules[path])) + _hidden_weights(self.modules[path]) >= 2
 
@@ -172,7 +172,7 @@ class _Structure:
         )
 
 
-def at_an_end(path: str) -> bool:
+def is_stem_or_head(path: str) -> bool:
     """Whether a path runs through a stem or a classifier head, by the names that they have."""
     return any(part in HEADS or part in STEMS for part in path.split("."))
 
@@ -191,7 +191,7 @@ def _hidden_weights(module: nn.Module) -> int:
     return sum(isinstance(part, nn.MultiheadAttention) for part in module.modules())
 
 
-def units(found: Trace, net: nn.Module) -> list[Unit]:
+def removable_units(found: Trace, net: nn.Module) -> list[Unit]:
     """The removable units in execution order."""
     structure = _Structure(found, net)
     structure.learn_stages()
@@ -213,7 +213,7 @@ def plain_units(found: Trace) -> list[Unit]:
         if (
             kind_of(call.module) != "conv"
             or isinstance(call.module, Projection)
-            or at_an_end(call.path)
+            or is_stem_or_head(call.path)
             or len(call.outputs[0]) != 4
         ):
             continue
@@ -254,10 +254,10 @@ def stage_keys(found: Sequence[Unit], layers: Sequence[Layer]) -> list[Key]:
         named.setdefault((layer.path, layer.call or 0), []).append(layer)
     keys: list[Key] = [tuple(layer.grid for layer in named[unit.exit.path, unit.exit.index]) for unit in found]
     gridded = [place for place, key in enumerate(keys) if key[0] is not None]
-    if len(gridded) < 3 or _runs(keys[place] for place in gridded) >= 3:
+    if len(gridded) < 3 or _count_runs(keys[place] for place in gridded) >= 3:
         return keys
     homes = [(found[place].path.rpartition(".")[0], *keys[place]) for place in gridded]
-    if 3 <= _runs(homes) < len(gridded):  # stages that share a grid
+    if 3 <= _count_runs(homes) < len(gridded):  # stages that share a grid
         for place, home in zip(gridded, homes, strict=True):
             keys[place] = home
         return keys
@@ -267,6 +267,6 @@ def stage_keys(found: Sequence[Unit], layers: Sequence[Layer]) -> list[Key]:
     return keys
 
 
-def _runs(keys: Iterable[Key]) -> int:
+def _count_runs(keys: Iterable[Key]) -> int:
     """How many runs of equal neighbours there are."""
     return sum(1 for _ in groupby(keys))

@@ -13,7 +13,7 @@ from microtome.specimen.tracing import Mark, Trace
 Family = Literal["deeper", "wider", "attention"]
 FAMILIES: tuple[Family, ...] = ("deeper", "wider", "attention")
 # the first pattern that matches decides: attention before width before depth (seresnext is known for its gates)
-KNOWN: tuple[tuple[Family, str], ...] = (
+KNOWN_NAMES: tuple[tuple[Family, str], ...] = (
     (
         "attention",
         r"^(legacy_)?se(net|resnet|resnext|resnetaa)|^(skresn|ecaresnet|eca_|resnest|gcresn|lamhalobot|halonet|botnet|lambda)|cbam",
@@ -34,7 +34,7 @@ KNOWN: tuple[tuple[Family, str], ...] = (
 )
 
 
-def family_of(name: str, found: Trace, units: list[Unit], net: nn.Module) -> tuple[Family, str]:
+def network_family(name: str, found: Trace, units: list[Unit], net: nn.Module) -> tuple[Family, str]:
     """(family, why) of a network: by its name, else by gates, self-attention and parallel branches in its blocks."""
     known = known_family(name)
     return known if known is not None else structural_family(found, units, net)
@@ -46,7 +46,7 @@ def known_family(name: str) -> tuple[Family, str] | None:
     if source not in ("timm", "torchvision", "microtome"):
         return None
     plain = rest.split(".")[0].split("(")[0].lower().removeprefix("mini_").removeprefix("tf_").removeprefix("gluon_")
-    for family, pattern in KNOWN:
+    for family, pattern in KNOWN_NAMES:
         if re.search(pattern, plain):
             return family, f"{rest.split('.')[0]} is a network of the '{family}' kind in the literature"
     return None
@@ -55,17 +55,17 @@ def known_family(name: str) -> tuple[Family, str] | None:
 def structural_family(found: Trace, units: list[Unit], net: nn.Module) -> tuple[Family, str]:
     """(family, why) from what the network is made of."""
     attentions = sum(kind_of(module) == "attention" for module in net.modules())
-    gates = len(gated(found))
+    gates = len(gate_paths(found))
     if attentions or gates:
         what = f"{attentions} attention modules" if attentions else f"{gates} channel gates"
         return "attention", f"it has {what}"
-    forked = [unit for unit in units if _forks(found, unit)]
+    forked = [unit for unit in units if _has_branches(found, unit)]
     if units and len(forked) >= len(units) / 2:
         return "wider", f"{len(forked)} of its {len(units)} blocks work in parallel branches"
     return "deeper", "it has neither attention, nor gates, nor parallel branches in most of its blocks"
 
 
-def gated(found: Trace) -> list[str]:
+def gate_paths(found: Trace) -> list[str]:
     """Paths of channel gates: modules that give back the shape they took, and whose weights all work on pooled values."""
     paths: list[str] = []
     for call in found.calls:
@@ -85,7 +85,7 @@ def gated(found: Trace) -> list[str]:
     return paths
 
 
-def _forks(found: Trace, unit: Unit) -> bool:
+def _has_branches(found: Trace, unit: Unit) -> bool:
     """Whether a block has parallel branches: several outputs, three readers of one tensor, or two beside the shortcut."""
     if len(unit.exit.gives) > 1:
         return True

@@ -11,7 +11,7 @@ from microtome.errors import BadOption
 Labels = tuple[tuple[str, ...], tuple[str, ...] | None]
 
 
-def imagenet(subset: str = "imagenet-1k") -> Labels:
+def imagenet_labels(subset: str = "imagenet-1k") -> Labels:
     """(names, WordNet ids) of an ImageNet subset in the order of a timm network's outputs."""
     library: Any = timm()
     info = library.data.ImageNetInfo(subset)
@@ -19,7 +19,7 @@ def imagenet(subset: str = "imagenet-1k") -> Labels:
     return tuple(info.index_to_description(index) for index in count), tuple(info.index_to_label_name(index) for index in count)
 
 
-def of_timm(net: Any) -> tuple[Labels | None, list[str]]:
+def timm_labels(net: Any) -> tuple[Labels | None, list[str]]:
     """Labels of a timm network, and notes; None where its classes are not ImageNet's or its classifier was changed."""
     library: Any = timm()
     config = cast(Mapping[str, Any], getattr(net, "pretrained_cfg", None) or {})
@@ -27,25 +27,25 @@ def of_timm(net: Any) -> tuple[Labels | None, list[str]]:
     if outputs == 0 or outputs != int(config.get("num_classes") or 0):
         return None, []
     if outputs == 1001 or int(config.get("label_offset") or 0):
-        names, ids = imagenet("imagenet-1k")
+        names, ids = imagenet_labels("imagenet-1k")
         note = "It has 1001 outputs: output 0 is 'background', ImageNet's classes begin at output 1."
         return (("background", *names), ("", *(ids or ()))), [note]
     subset = library.data.infer_imagenet_subset(net)
-    return (imagenet(subset), []) if subset else (None, [])
+    return (imagenet_labels(subset), []) if subset else (None, [])
 
 
-def given(value: Any) -> Labels:
+def given_labels(value: Any) -> Labels:
     """Labels from what a caller gave: "imagenet", a file with one name a line or a JSON list, or the names themselves."""
     if isinstance(value, str | Path):
         if str(value) in ("imagenet", "imagenet-1k"):
-            return imagenet()
-        return _from_file(Path(value).expanduser())
+            return imagenet_labels()
+        return _labels_from_file(Path(value).expanduser())
     if isinstance(value, Sequence):
         return tuple(str(name) for name in cast(Sequence[Any], value)), None
     raise BadOption(f"Labels cannot be read from {type(value).__name__}; give a list of names, a file of names, or 'imagenet'.")
 
 
-def _from_file(path: Path) -> Labels:
+def _labels_from_file(path: Path) -> Labels:
     if not path.is_file():
         raise BadOption(f"There is no file of labels '{path}'; give one name a line, a JSON list, or 'imagenet'.")
     text = path.read_text(encoding="utf-8")

@@ -155,7 +155,7 @@ def weight_layers(module: nn.Module) -> list[nn.Module]:
     return [part for part in module.modules() if is_weight(part)]
 
 
-def outputs_of(found: Trace) -> int | None:
+def output_count(found: Trace) -> int | None:
     """How many numbers the network gives for one image, None where its first output is not a vector."""
     shape = found.outputs[0] if found.outputs else ()
     shape = shape[: max((axis + 1 for axis, side in enumerate(shape) if axis < 2 or side != 1), default=0)]
@@ -164,7 +164,7 @@ def outputs_of(found: Trace) -> int | None:
 
 def head_path(found: Trace) -> str | None:
     """The path of the last weight layer, if it has as many units as the network has outputs."""
-    outputs = outputs_of(found)
+    outputs = output_count(found)
     last = next((call for call in reversed(found.calls) if is_weight(call.module)), None)
     if last is None or outputs is None or not last.outputs:
         return None

@@ -24,7 +24,7 @@ def first_tensor(value: Any) -> Tensor | None:
     return first_tensor(getattr(value, "logits", None)) if hasattr(value, "logits") else None
 
 
-def branches(value: Any) -> list[Tensor]:
+def output_tensors(value: Any) -> list[Tensor]:
     """The tensors a module returned, in order: one for a tensor or dictionary, one for each element of a list or tuple."""
     if isinstance(value, list | tuple) and not hasattr(value, "logits"):
         found = [first_tensor(part) for part in cast(Sequence[Any], value)]

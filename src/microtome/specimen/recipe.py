@@ -64,13 +64,13 @@ class Recipe:
 
     def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """The picture as the network sees it before normalisation: uint8 (row, col, rgb)."""
-        return np.array(self._framed(picture.convert("RGB"), RESAMPLING[self.interpolation]), dtype=np.uint8)
+        return np.array(self._frame(picture.convert("RGB"), RESAMPLING[self.interpolation]), dtype=np.uint8)
 
     def tensor(self, picture: Image.Image) -> Tensor:
         """The normalised picture: float32 (rgb, row, col), or (1, row, col) where the recipe has one channel."""
-        return self.normalised(torch.from_numpy(self.pixels(picture))[None])[0]
+        return self.normalise(torch.from_numpy(self.pixels(picture))[None])[0]
 
-    def normalised(self, pixels: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
+    def normalise(self, pixels: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
         """Pixels uint8 (image, row, col, rgb) as float32 (image, rgb, row, col), mean taken off and divided by std.
 
         `layout` is that of the memory: of pixels that lie side by side, channels-last needs no copy.
@@ -88,7 +88,7 @@ class Recipe:
     def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The mask (row, col) cut to what the network sees: bool (row, col) of `size`, nearest neighbour."""
         picture = Image.fromarray(np.asarray(mask, dtype=bool).astype(np.uint8) * 255)
-        return np.array(self._framed(picture, Image.Resampling.NEAREST)) > 127
+        return np.array(self._frame(picture, Image.Resampling.NEAREST)) > 127
 
     def box(self, box: Sequence[float], shape: tuple[int, int]) -> tuple[float, float, float, float]:
         """The box (top, left, bottom, right) of a picture of `shape` (rows, cols), in pixels of the network's input, clipped.
@@ -114,9 +114,9 @@ class Recipe:
         else:
             ratio = min(rows / wanted[0], cols / wanted[1])
             resized = (round(rows / ratio), round(cols / ratio))
-        return resized, (_start(resized[0], self.size[0]), _start(resized[1], self.size[1]))
+        return resized, (_crop_start(resized[0], self.size[0]), _crop_start(resized[1], self.size[1]))
 
-    def _framed(self, picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
+    def _frame(self, picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
         (rows, cols), (top, left) = self.geometry(picture.height, picture.width)
         if picture.size != (cols, rows):
             picture = picture.resize((cols, rows), resampling)
@@ -128,7 +128,7 @@ class Recipe:
 
     @classmethod
     def of(cls, value: Any, start: "Recipe | None" = None) -> "Recipe":
-        """The recipe that `value` describes: a Recipe, a name of `NAMED`, a size, "224x320", JSON text, or a mapping.
+        """The recipe that `value` describes: a Recipe, a name of `NAMED_RECIPES`, a size, "224x320", JSON text, or a mapping.
 
         What a mapping leaves out is taken from `start`. Raises BadOption or UnknownName.
         """
@@ -138,27 +138,27 @@ class Recipe:
         if isinstance(value, int):
             return replace(start, size=(value, value))
         if isinstance(value, str):
-            return cls._spoken(value.strip(), start)
+            return cls._describe_crop(value.strip(), start)
         if isinstance(value, Mapping):
-            return cls._changed(cast(Mapping[str, Any], value), start)
+            return cls._changed_options(cast(Mapping[str, Any], value), start)
         raise BadOption(f"A recipe cannot be read from {value!r}; give a name such as 'imagenet', a size, or a dictionary.")
 
     @classmethod
-    def _spoken(cls, text: str, start: "Recipe") -> "Recipe":
-        if text.lower() in NAMED:
-            return NAMED[text.lower()]
+    def _describe_crop(cls, text: str, start: "Recipe") -> "Recipe":
+        if text.lower() in NAMED_RECIPES:
+            return NAMED_RECIPES[text.lower()]
         if text.startswith("{"):
             try:
-                return cls._changed(json.loads(text), start)
+                return cls._changed_options(json.loads(text), start)
             except json.JSONDecodeError as error:
                 raise BadOption(f"The recipe {text!r} is not valid JSON: {error}.") from error
         sides = text.lower().split("x")
         if len(sides) in (1, 2) and all(side.strip().isdigit() for side in sides):
             return replace(start, size=(int(sides[0]), int(sides[-1])))
-        raise UnknownName(f"There is no recipe '{text}'." + did_you_mean(text, NAMED))
+        raise UnknownName(f"There is no recipe '{text}'." + did_you_mean(text, NAMED_RECIPES))
 
     @classmethod
-    def _changed(cls, given: Mapping[str, Any], start: "Recipe") -> "Recipe":
+    def _changed_options(cls, given: Mapping[str, Any], start: "Recipe") -> "Recipe":
         known = [field.name for field in fields(cls)]
         for name in given:
             if name not in known:
@@ -181,12 +181,12 @@ class Recipe:
         return replace(start, **changes)
 
 
-def _start(side: int, kept: int) -> int:
+def _crop_start(side: int, kept: int) -> int:
     """Where the centre crop starts along one axis; negative where the picture is smaller and gets black rims (crop above 1)."""
     return round((side - kept) / 2.0) if side >= kept else -((kept - side) // 2)
 
 
-NAMED: dict[str, Recipe] = {
+NAMED_RECIPES: dict[str, Recipe] = {
     "imagenet": Recipe(),
     "inception": Recipe(size=(299, 299), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic"),
     "half": Recipe(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),

@@ -17,7 +17,7 @@ from microtome.specimen.layers import is_norm, is_weight, weight_layers
 from microtome.specimen.outputs import first_tensor
 from microtome.specimen.tracing import Call
 
-INSIDE = 8  # weight layers at most in a block that is no named one; what holds more is a stage
+MAX_INNER_LAYERS = 8  # weight layers at most in a block that is no named one; what holds more is a stage
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ def residual_blocks(specimen: OpenedNetwork) -> tuple[Residual, ...]:
     calls = specimen.anatomy.found.by_path()
     for block in specimen.blocks:
         own = calls.get(block.name, [])
-        if block.entry != block.exit or len(own) != 1 or not _on_a_grid(own[0]):
+        if block.entry != block.exit or len(own) != 1 or not _is_map_call(own[0]):
             continue
         inside = [call for path, many in calls.items() if path.startswith(block.name + ".") for call in many]
-        told = _told(specimen.net.get_submodule(block.name), own[0], sorted(inside, key=lambda call: call.begun))
+        told = _read_block(specimen.net.get_submodule(block.name), own[0], sorted(inside, key=lambda call: call.begun))
         if told is not None:
             start, end, spatial, shortcut, inner = told
             inputs, units = own[0].inputs[0][1], own[0].outputs[0][1]
@@ -69,22 +69,27 @@ def branch_ends(specimen: OpenedNetwork) -> dict[str, str | None]:
         module = many[0].module
         if any(f"{block}.".startswith(f"{path}.") or path.startswith(f"{block}.") for block in known):
             continue
-        if len(many) != 1 or not _on_a_grid(many[0]) or not 2 <= len(weight_layers(module)) <= INSIDE or is_weight(module):
+        if (
+            len(many) != 1
+            or not _is_map_call(many[0])
+            or not 2 <= len(weight_layers(module)) <= MAX_INNER_LAYERS
+            or is_weight(module)
+        ):
             continue
         inside = [call for other, some in calls.items() if other.startswith(path + ".") for call in some]
-        told = _told(module, many[0], sorted(inside, key=lambda call: call.begun))
+        told = _read_block(module, many[0], sorted(inside, key=lambda call: call.begun))
         if told is not None:
             found[told[1]] = told[3]
             known.append(path)
     return found
 
 
-def _on_a_grid(call: Call) -> bool:
+def _is_map_call(call: Call) -> bool:
     """Whether one map (image, unit, row, col) goes in and one comes out."""
     return len(call.inputs) == len(call.outputs) == 1 and len(call.inputs[0]) == len(call.outputs[0]) == 4
 
 
-def _told(block: nn.Module, whole: Call, inside: list[Call]) -> tuple[str, str, str | None, str | None, int] | None:
+def _read_block(block: nn.Module, whole: Call, inside: list[Call]) -> tuple[str, str, str | None, str | None, int] | None:
     """(start, end, spatial, shortcut, channels after spatial), or None where the block adds no shortcut."""
     x = torch.randn(1, *whole.inputs[0][1:], generator=torch.Generator().manual_seed(0))
     trial = copy.deepcopy(block).cpu().float()
@@ -92,14 +97,16 @@ def _told(block: nn.Module, whole: Call, inside: list[Call]) -> tuple[str, str, 
     ends = [call for call in inside if _may_end(call, whole)]
     for call in reversed(ends):
         path = call.path.removeprefix(whole.path + ".")
-        given, shortcuts = _without(trial, path, x, [c.path.removeprefix(whole.path + ".") for c in _shortcuts(inside, whole)])
+        given, shortcuts = _run_without(
+            trial, path, x, [c.path.removeprefix(whole.path + ".") for c in _shortcut_modules(inside, whole)]
+        )
         if given is None:
             continue
-        matched = [name for name, value in shortcuts.items() if _passes(given, value)]
+        matched = [name for name, value in shortcuts.items() if _is_shortcut(given, value)]
         if not matched:
             continue
         shortcut = min((f"{whole.path}.{name}" for name in matched if name), key=len, default=None)  # the outermost module
-        branch = [c for c in inside if _layer(c) and not _within(c.path, shortcut) and c.order <= call.order]
+        branch = [c for c in inside if _is_layer(c) and not _is_within(c.path, shortcut) and c.order <= call.order]
         if not branch:
             continue
         wide = [c for c in branch if max(getattr(c.module, "kernel_size", (1,))) > 1 and len(c.outputs[0]) == 4]
@@ -109,20 +116,20 @@ def _told(block: nn.Module, whole: Call, inside: list[Call]) -> tuple[str, str, 
     return None
 
 
-def _layer(call: Call) -> bool:
+def _is_layer(call: Call) -> bool:
     return is_weight(call.module) or is_norm(call.module)
 
 
 def _may_end(call: Call, whole: Call) -> bool:
     """Whether a call could end the branch: a convolution or norm that gives what the block gives, by shape."""
-    return _layer(call) and call.index == 0 and call.outputs == whole.outputs
+    return _is_layer(call) and call.index == 0 and call.outputs == whole.outputs
 
 
-def _within(path: str, shortcut: str | None) -> bool:
+def _is_within(path: str, shortcut: str | None) -> bool:
     return shortcut is not None and (path == shortcut or path.startswith(shortcut + "."))
 
 
-def _shortcuts(inside: list[Call], whole: Call) -> list[Call]:
+def _shortcut_modules(inside: list[Call], whole: Call) -> list[Call]:
     """The modules that turn what enters, or what norms and activations make of it, into something of the output's shape."""
     early = set(whole.reads)
     found: list[Call] = []
@@ -136,7 +143,7 @@ def _shortcuts(inside: list[Call], whole: Call) -> list[Call]:
     return found
 
 
-def _without(block: nn.Module, end: str, x: Tensor, names: list[str]) -> tuple[Tensor | None, dict[str, Tensor]]:
+def _run_without(block: nn.Module, end: str, x: Tensor, names: list[str]) -> tuple[Tensor | None, dict[str, Tensor]]:
     """What the block gives when the layer `end` gives zeros, and the values that may be its shortcut ("" is what entered)."""
     kept: dict[str, Tensor] = {"": x.clone()}
 
@@ -165,7 +172,7 @@ def _without(block: nn.Module, end: str, x: Tensor, names: list[str]) -> tuple[T
     return given, kept
 
 
-def _passes(given: Tensor, shortcut: Tensor) -> bool:
+def _is_shortcut(given: Tensor, shortcut: Tensor) -> bool:
     """Whether what came out is the shortcut, as it is or through an activation of the usual ones."""
     if given.shape != shortcut.shape or not bool(shortcut.any()):
         return False

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from microtome.errors import BadOption, SpecimenError
 
-KEY = "microtome"
+HEADER_KEY = "microtome"
 SUFFIX = ".safetensors"
 
 
@@ -36,7 +36,7 @@ def save_network(net: nn.Module, header: Mapping[str, Any], path: str | Path) ->
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.part")
-    save_file(tensors, str(part), metadata={"format": "pt", KEY: text})
+    save_file(tensors, str(part), metadata={"format": "pt", HEADER_KEY: text})
     os.replace(part, file)
     return file
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
-from microtome.specimen.outputs import branches, first_tensor, slow_attention
+from microtome.specimen.outputs import first_tensor, output_tensors, slow_attention
 from microtome.specimen.recipe import Recipe
 
 BATCH = 2
@@ -77,18 +77,18 @@ def deep_tensors(value: Any) -> list[Tensor]:
     return [] if found is None else [found]
 
 
-def example(net: nn.Module, recipe: Recipe) -> Tensor:
+def example_input(net: nn.Module, recipe: Recipe) -> Tensor:
     """Noise of the recipe's size for `BATCH` images, on the network's device and in its dtype."""
-    return noise(net, recipe, BATCH)
+    return noise_images(net, recipe, BATCH)
 
 
-def noise(net: nn.Module, recipe: Recipe, count: int, *, seed: int = 0, side: int | None = None) -> Tensor:
+def noise_images(net: nn.Module, recipe: Recipe, count: int, *, seed: int = 0, side: int | None = None) -> Tensor:
     """Seeded noise for `count` images of at most `side` px, on the network's device and in its dtype."""
     size = recipe.size if side is None else (min(side, recipe.size[0]), min(side, recipe.size[1]))
-    return like(net, torch.randn(count, recipe.channels, *size, generator=torch.Generator().manual_seed(seed)))
+    return to_network(net, torch.randn(count, recipe.channels, *size, generator=torch.Generator().manual_seed(seed)))
 
 
-def like(net: nn.Module, x: Tensor) -> Tensor:
+def to_network(net: nn.Module, x: Tensor) -> Tensor:
     """The same values on the network's device and in its dtype."""
     first = next((p for p in net.parameters() if p.is_floating_point()), None)
     return x if first is None else x.to(first.device, first.dtype)
@@ -113,7 +113,7 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
     def after(path: str) -> Any:
         def hook(module: nn.Module, _inputs: Any, output: Any) -> None:
             start, shapes, reads = begun.pop()
-            tensors = branches(output)
+            tensors = output_tensors(output)
             index = counts.get(path, 0)
             counts[path] = index + 1
             given = tuple(tuple(each.shape) for each in tensors)
@@ -129,7 +129,7 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
                 handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
                 handles.append(module.register_forward_hook(after(path)))
         with torch.no_grad(), slow_attention():
-            output = net(example(net, recipe))
+            output = net(example_input(net, recipe))
     except Exception as error:
         rows, cols = recipe.size
         raise SpecimenError(
@@ -139,13 +139,15 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
     finally:
         for handle in handles:
             handle.remove()
-    found.outputs = tuple(tuple(each.shape) for each in branches(output))
+    found.outputs = tuple(tuple(each.shape) for each in output_tensors(output))
     heard = {path[:place] for path in counts for place in (*(i for i, sign in enumerate(path) if sign == "."), len(path))}
-    found.silent = tuple(path for path, module in net.named_modules() if path not in heard and path and _runs(module))
+    found.silent = tuple(
+        path for path, module in net.named_modules() if path not in heard and path and _is_callable_module(module)
+    )
     return found
 
 
-def _runs(module: nn.Module) -> bool:
+def _is_callable_module(module: nn.Module) -> bool:
     """Whether the module could be called at all: lists and dictionaries of modules cannot."""
     return not isinstance(module, nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict)
 

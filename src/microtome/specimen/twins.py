@@ -15,8 +15,8 @@ from microtome.specimen.layers import device_of, is_norm
 
 
 @contextmanager
-def seeded(seed: int) -> Generator[None]:
-    """Nothing; meanwhile the global generators that constructors draw from start at `seed`; afterwards they are as before."""
+def seed_generators(seed: int) -> Generator[None]:
+    """Inside, the global generators that constructors draw from start at `seed`; afterwards they are as before."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -46,9 +46,9 @@ def fresh_network(net: nn.Module, maker: Maker | None, seed: int) -> tuple[nn.Mo
     fresh, notes = (maker.fresh(seed), list[str]()) if maker is not None else (None, [])
     if fresh is None or _same_weights(fresh, net):  # a factory that seeds itself gives the same weights again
         fresh = copy.deepcopy(net).cpu()
-        notes = redrawn(fresh, seed)
+        notes = reinitialise(fresh, seed)
     fresh = fresh.eval().to(device_of(net))
-    return fresh, notes + quiet_branches(fresh)
+    return fresh, notes + silent_branches_notes(fresh)
 
 
 def _same_weights(one: nn.Module, other: nn.Module) -> bool:
@@ -57,14 +57,14 @@ def _same_weights(one: nn.Module, other: nn.Module) -> bool:
     return bool(pairs) and all(torch.equal(left.detach().cpu(), right.detach().cpu()) for left, right in pairs)
 
 
-def redrawn(net: nn.Module, seed: int) -> list[str]:
+def reinitialise(net: nn.Module, seed: int) -> list[str]:
     """Notes about how; changes `net` in place: each module's own initialisation, single parameters from their own spread."""
     drawn: set[int] = set()
     single: list[str] = []
     generator = torch.Generator().manual_seed(seed)
-    with seeded(seed), torch.no_grad():
+    with seed_generators(seed), torch.no_grad():
         for module in net.modules():
-            reset = _reset(module)
+            reset = _reset_method(module)
             if reset is not None:
                 reset()
                 drawn |= {id(parameter) for parameter in module.parameters(recurse=isinstance(module, nn.MultiheadAttention))}
@@ -83,7 +83,7 @@ def redrawn(net: nn.Module, seed: int) -> list[str]:
     ]
 
 
-def _reset(module: nn.Module) -> Any:
+def _reset_method(module: nn.Module) -> Any:
     """The module's own way to initialise itself without arguments, None where it has none."""
     reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
     if not callable(reset) or isinstance(module, nn.Transformer):
@@ -92,7 +92,7 @@ def _reset(module: nn.Module) -> Any:
     return None if any(each.default is each.empty and each.kind in (0, 1, 3) for each in wanted) else reset
 
 
-def quiet_branches(net: nn.Module) -> list[str]:
+def silent_branches_notes(net: nn.Module) -> list[str]:
     """Notes about residual branches that are switched off: last norms whose weight is zero, layer scales near zero."""
     norms = [
         (name, module)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from microtome.errors import WatchError
 from microtome.specimen.anatomy import OpenedNetwork
-from microtome.specimen.outputs import branches, first_tensor, slow_attention
+from microtome.specimen.outputs import first_tensor, output_tensors, slow_attention
 
 Each = Callable[[str, Tensor], None]
 _Exchange = Callable[[str, Tensor], "Tensor | None"]  # sees a value and may hand on another in its place
@@ -56,7 +56,7 @@ class Taps:
         """
         for name in self._names:
             if name not in self.activations:
-                raise WatchError(_never(name))
+                raise WatchError(_never_ran_text(name))
         if not target.requires_grad:
             raise WatchError(f"No gradient leads from the given value back to {', '.join(self._names)}.")
         values = [self.activations[name] for name in self._names]
@@ -68,7 +68,7 @@ class Taps:
         return {name: (self.activations[name].detach(), self._last[name]) for name in self._names}
 
     def check(self) -> None:
-        """Nothing; raises WatchError if the last gradient of some layer was zero everywhere."""
+        """Raise WatchError if the last gradient of some layer was zero everywhere."""
         silent = [name for name, slope in self._last.items() if not bool(slope.any())]
         if silent:
             raise WatchError(f"The gradient is zero everywhere at {', '.join(silent)}: nothing after it reads those values.")
@@ -111,18 +111,18 @@ def watched_names(specimen: OpenedNetwork, names: str | Sequence[str]) -> tuple[
     return tuple(dict.fromkeys(found))
 
 
-def _exchanged(value: Any, old: Tensor, new: Tensor) -> Any:
+def _exchange(value: Any, old: Tensor, new: Tensor) -> Any:
     """`value` with `new` where `old` was; containers are rebuilt, tensors not."""
     if value is old:
         return new
     if isinstance(value, Mapping):
         mapping = cast(Mapping[str, Any], value)
-        changed = {key: _exchanged(part, old, new) for key, part in mapping.items()}
+        changed = {key: _exchange(part, old, new) for key, part in mapping.items()}
         return changed if type(mapping) is dict else cast(Any, type(mapping))(**changed)
     if isinstance(value, list):
-        return [_exchanged(part, old, new) for part in cast(list[Any], value)]
+        return [_exchange(part, old, new) for part in cast(list[Any], value)]
     if isinstance(value, tuple):
-        parts = [_exchanged(part, old, new) for part in cast(tuple[Any, ...], value)]
+        parts = [_exchange(part, old, new) for part in cast(tuple[Any, ...], value)]
         return cast(Any, type(value))(*parts) if hasattr(value, "_fields") else tuple(parts)
     return value
 
@@ -130,10 +130,10 @@ def _exchanged(value: Any, old: Tensor, new: Tensor) -> Any:
 def _arguments(inputs: Any) -> list[Tensor]:
     """The tensors that go into a module: those of the first argument that has any."""
     parts: list[Any] = list(inputs.values()) if isinstance(inputs, dict) else list(inputs)
-    return next((found for found in map(branches, parts) if found), [])
+    return next((found for found in map(output_tensors, parts) if found), [])
 
 
-def _never(name: str) -> str:
+def _never_ran_text(name: str) -> str:
     plain = name.removeprefix("<")
     return f"The layer '{plain}' was watched but never ran: run the network inside the block, on a path that reaches it."
 
@@ -170,12 +170,12 @@ class _Hooks:
     def all_fired(self) -> None:
         for name in self.names:
             if name not in self.fired:
-                raise WatchError(_never(name))
+                raise WatchError(_never_ran_text(name))
 
     def _restart(self, _module: nn.Module, _inputs: Any) -> None:
         self.counts.clear()
 
-    def _wanted(self, path: str, names: list[str]) -> list[tuple[str, int | None]]:
+    def _due_names(self, path: str, names: list[str]) -> list[tuple[str, int | None]]:
         """The names due at this call of `path`, each with its branch."""
         due: list[tuple[str, int | None]] = []
         for name in names:
@@ -185,18 +185,18 @@ class _Hooks:
                 due.append((name, layer.branch))
         return due
 
-    def _handed_on(self, path: str, names: list[str], value: Any) -> tuple[Any, bool]:
+    def _hand_on(self, path: str, names: list[str], value: Any) -> tuple[Any, bool]:
         changed = False
-        for name, branch in self._wanted(path, names):
+        for name, branch in self._due_names(path, names):
             inward = name.startswith("<")
-            tensors = _arguments(value) if inward else branches(value)
+            tensors = _arguments(value) if inward else output_tensors(value)
             found = tensors[branch or 0] if len(tensors) > (branch or 0) else tensors[0] if tensors and inward else None
             if found is None:
                 continue
             self.fired.add(name)
             new = self.exchange(name, found)
             if new is not None:
-                value, changed = _exchanged(value, found, new), True
+                value, changed = _exchange(value, found, new), True
         return value, changed
 
     def _before(self, path: str, names: list[str]) -> Callable[..., Any]:
@@ -205,16 +205,16 @@ class _Hooks:
             if not names:
                 return None
             if first_tensor(inputs) is not None:
-                inputs, changed = self._handed_on(path, names, inputs)
+                inputs, changed = self._hand_on(path, names, inputs)
             else:
-                named, changed = self._handed_on(path, names, named)
+                named, changed = self._hand_on(path, names, named)
             return (inputs, named) if changed else None
 
         return hook
 
     def _after(self, path: str, names: list[str]) -> Callable[..., Any]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-            value, changed = self._handed_on(path, names, output)
+            value, changed = self._hand_on(path, names, output)
             return value if changed else None
 
         return hook

@@ -11,7 +11,7 @@ import torch
 from microtome.errors import MicrotomeError
 from microtome.training.judging import write_card
 from microtome.training.loop import train
-from microtome.training.recipes import recipe
+from microtome.training.recipes import training_recipe
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,17 +32,17 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(given.threads)
     changes = {key: value for key in ("epochs", "count", "seed", "radius") if (value := getattr(given, key)) is not None}
     try:
-        plan = replace(recipe(given.network), **changes)
-        path = train(plan, given.out, cache=given.cache, checkpoints=given.checkpoints, progress=_told)
+        plan = replace(training_recipe(given.network), **changes)
+        path = train(plan, given.out, cache=given.cache, checkpoints=given.checkpoints, progress=_print_epoch)
         card = write_card(path, plan, cache=given.cache)
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{given.network}: {_result(card)}", flush=True)
+    print(f"{given.network}: {_result_text(card)}", flush=True)
     return 0
 
 
-def _result(card: dict[str, Any]) -> str:
+def _result_text(card: dict[str, Any]) -> str:
     low, high = card["interval"]
     if "accuracy" in card:
         return f"{card['accuracy']:.1%} of {card['judged']} unseen scenes ({low:.1%} to {high:.1%})"
@@ -52,7 +52,7 @@ def _result(card: dict[str, Any]) -> str:
     )
 
 
-def _told(event: dict[str, Any]) -> None:
+def _print_epoch(event: dict[str, Any]) -> None:
     print(f"epoch {event['epoch']}/{event['epochs']}  loss {event['loss']:.3f}", flush=True)
 
 

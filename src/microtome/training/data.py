@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from microtome.images.scenes import scene
 
-LEARN = 2_000_003  # seed of the scenes that networks learn from
-JUDGE = 1_000_003  # seed of the scenes that they are judged on
+TRAINING_SEED = 2_000_003  # seed of the scenes that networks learn from
+TEST_SEED = 1_000_003  # seed of the scenes that they are judged on
 _CHUNK = 500
 
 
 @dataclass(frozen=True)
-class Series:
+class SceneSeries:
     """The first scenes of one seed at 64 px: pixels uint8 (image, row, col, rgb), labels (image), object shares (image).
 
     Where pixels have classes of their own, `targets` uint8 (image, row, col): 0 for background, label + 1 on the object.
@@ -37,13 +37,13 @@ class Series:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def first(self, count: int) -> "Series":
+    def first(self, count: int) -> "SceneSeries":
         """The first `count` of them, or all where there are fewer."""
         targets = None if self.targets is None else self.targets[:count]
-        return Series(self.pixels[:count], self.labels[:count], self.areas[:count], targets)
+        return SceneSeries(self.pixels[:count], self.labels[:count], self.areas[:count], targets)
 
 
-def series(count: int, seed: int, *, masks: bool = False, cache: Path | None = None, workers: int = 1) -> Series:
+def scene_series(count: int, seed: int, *, masks: bool = False, cache: Path | None = None, workers: int = 1) -> SceneSeries:
     """The first `count` default scenes of `seed`, with targets if `masks` are wanted.
 
     Read from `cache` (a folder) if they are there, else drawn and kept there.
@@ -51,23 +51,23 @@ def series(count: int, seed: int, *, masks: bool = False, cache: Path | None = N
     kept = None if cache is None else cache / f"scenes-{seed}-{count}{'-masks' if masks else ''}.npz"
     if kept is not None and kept.exists():
         with np.load(kept) as file:
-            return Series(**file)
+            return SceneSeries(**file)
     jobs = [(start, min(start + _CHUNK, count), seed, masks) for start in range(0, count, _CHUNK)]
     if workers > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            parts = list(pool.map(_drawn, jobs))
+            parts = list(pool.map(_draw_chunk, jobs))
     else:
-        parts = [_drawn(job) for job in jobs]
+        parts = [_draw_chunk(job) for job in jobs]
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=kept.parent, suffix=".npz", delete=False) as file:
             np.savez(file, allow_pickle=False, **found)
         os.replace(file.name, kept)
-    return Series(**found)
+    return SceneSeries(**found)
 
 
-def _drawn(job: tuple[int, int, int, bool]) -> dict[str, Any]:
+def _draw_chunk(job: tuple[int, int, int, bool]) -> dict[str, Any]:
     start, stop, seed, masks = job
     scenes = [scene(index, seed=seed) for index in range(start, stop)]
     found = {

@@ -21,29 +21,29 @@ from torch import nn
 from microtome import networks
 from microtome.errors import BadOption, CheckpointError
 from microtome.images.scenes import CLASSES
-from microtome.numerics.graph.counts import operations, parameters
-from microtome.numerics.maps.segmentation import confusions, mean_overlap, overlaps, pixel_accuracy, resampled
-from microtome.training.data import JUDGE, LEARN, Series, series
-from microtome.training.loop import normalised
-from microtome.training.recipes import Recipe
+from microtome.numerics.graph.counts import count_operations, count_parameters
+from microtome.numerics.maps.segmentation import bootstrap_statistic, class_iou, confusion_matrices, mean_iou, pixel_accuracy
+from microtome.training.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
+from microtome.training.loop import normalise
+from microtome.training.recipes import TrainingRecipe
 
-JUDGED = 4_000
+TEST_COUNT = 4_000
 BACKGROUND = "background"
 AREAS = (0.0, 0.04, 0.08, 0.16, 0.32, 1.0)  # edges of the size bins: shares of the image
 
 
-def answers(net: nn.Module, data: Series, batch: int = 250) -> NDArray[np.int64]:
+def predict_classes(net: nn.Module, data: SceneSeries, batch: int = 250) -> NDArray[np.int64]:
     """The class that `net` (put into eval mode) gives to every image (image), or to every pixel (image, row, col)."""
     net.eval()
     with torch.inference_mode():
         parts = [
-            net(normalised(torch.from_numpy(data.pixels[start : start + batch]))).argmax(1).numpy()
+            net(normalise(torch.from_numpy(data.pixels[start : start + batch]))).argmax(1).numpy()
             for start in range(0, len(data), batch)
         ]
     return np.concatenate(parts)
 
 
-def interval(right: int, count: int) -> tuple[float, float]:
+def accuracy_interval(right: int, count: int) -> tuple[float, float]:
     """The 95 % Wilson interval of the share `right` / `count`; (0, 1) when nothing was counted."""
     if count == 0:
         return 0.0, 1.0
@@ -54,13 +54,13 @@ def interval(right: int, count: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def macs(net: nn.Module) -> int:
+def multiply_adds(net: nn.Module) -> int:
     """Multiplications and additions, counted as one, of convolutions and matrix products for one 64 x 64 image."""
     net.eval()
-    return operations(net, torch.zeros(1, 3, *networks.SIZE)) // 2
+    return count_operations(net, torch.zeros(1, 3, *networks.SIZE)) // 2
 
 
-def loaded(name: str, path: Path) -> nn.Module:
+def load_network(name: str, path: Path) -> nn.Module:
     """The network called `name` with the weights of `path`, in eval mode.
 
     Raises: CheckpointError where the file does not fit.
@@ -73,18 +73,18 @@ def loaded(name: str, path: Path) -> nn.Module:
     return net.eval()
 
 
-def card(path: Path, recipe: Recipe, *, cache: Path | None = None) -> dict[str, Any]:
+def make_card(path: Path, recipe: TrainingRecipe, *, cache: Path | None = None) -> dict[str, Any]:
     """Everything worth knowing of the weights in `path`: sizes, recipe, command, what they get right on unseen scenes."""
-    data = series(JUDGED, JUDGE, masks=recipe.segments, cache=cache)
-    net = loaded(recipe.network, path)
+    data = scene_series(TEST_COUNT, TEST_SEED, masks=recipe.segments, cache=cache)
+    net = load_network(recipe.network, path)
     return {
         "name": recipe.network,
         "family": networks.FAMILIES[recipe.network],
         "labels": [BACKGROUND, *CLASSES] if recipe.segments else list(CLASSES),
-        "parameters": parameters(net),
-        "macs": macs(net),
-        **(by_pixel(net, data) if recipe.segments else by_image(net, data)),
-        "scenes": {"learn_seed": LEARN, "judge_seed": JUDGE, "controls": "default", "size": networks.SIZE[0]},
+        "parameters": count_parameters(net),
+        "macs": multiply_adds(net),
+        **(pixel_scores(net, data) if recipe.segments else image_accuracy(net, data)),
+        "scenes": {"learn_seed": TRAINING_SEED, "judge_seed": TEST_SEED, "controls": "default", "size": networks.SIZE[0]},
         "recipe": recipe.json(),
         "seed": recipe.seed,
         "command": f"python -m microtome.training {recipe.network} --out DIR",
@@ -93,15 +93,15 @@ def card(path: Path, recipe: Recipe, *, cache: Path | None = None) -> dict[str, 
     }
 
 
-def by_image(net: nn.Module, data: Series) -> dict[str, Any]:
+def image_accuracy(net: nn.Module, data: SceneSeries) -> dict[str, Any]:
     """Which share of the scenes is named rightly, with its interval, and by the object's size."""
-    right = answers(net, data) == data.labels
-    low, high = interval(int(right.sum()), len(data))
+    right = predict_classes(net, data) == data.labels
+    low, high = accuracy_interval(int(right.sum()), len(data))
     sizes = []
     for least, most in itertools.pairwise(AREAS):
         chosen = right[(data.areas >= least) & (data.areas < most)]
         hits, count = int(chosen.sum()), len(chosen)
-        sizes.append({"area": [least, most], "count": count, "right": hits, "interval": list(interval(hits, count))})
+        sizes.append({"area": [least, most], "count": count, "right": hits, "interval": list(accuracy_interval(hits, count))})
     return {
         "accuracy": float(right.mean()),
         "right": int(right.sum()),
@@ -111,7 +111,7 @@ def by_image(net: nn.Module, data: Series) -> dict[str, Any]:
     }
 
 
-def by_pixel(net: nn.Module, data: Series) -> dict[str, Any]:
+def pixel_scores(net: nn.Module, data: SceneSeries) -> dict[str, Any]:
     """Mean intersection over union and pixel accuracy, each with its interval over scenes, and the overlap by class and by size.
 
     The overlap is None of a class that is nowhere, and of a size that no scene has. `background` is the accuracy of an answer that
@@ -121,28 +121,28 @@ def by_pixel(net: nn.Module, data: Series) -> dict[str, Any]:
     """
     if data.targets is None:
         raise BadOption("These scenes have no class for their pixels, so a network that segments cannot be judged on them.")
-    counts = confusions(data.targets.astype(np.int64), answers(net, data), len(CLASSES) + 1)
-    pixel, mean = resampled(counts, pixel_accuracy), resampled(counts, mean_overlap)
+    counts = confusion_matrices(data.targets.astype(np.int64), predict_classes(net, data), len(CLASSES) + 1)
+    pixel, mean = bootstrap_statistic(counts, pixel_accuracy), bootstrap_statistic(counts, mean_iou)
     sizes = []
     for least, most in itertools.pairwise(AREAS):
         some = counts[(data.areas >= least) & (data.areas < most)]
-        inside = resampled(some, mean_overlap) if len(some) else (None, 0.0, 1.0)
+        inside = bootstrap_statistic(some, mean_iou) if len(some) else (None, 0.0, 1.0)
         sizes.append({"area": [least, most], "count": len(some), "mean_iou": inside[0], "interval": list(inside[1:])})
     return {
         "pixel_accuracy": pixel.value,
         "pixel_interval": list(pixel[1:]),
         "mean_iou": mean.value,
         "interval": list(mean[1:]),
-        "iou": [None if np.isnan(one) else float(one) for one in overlaps(counts.sum(0))],
+        "iou": [None if np.isnan(one) else float(one) for one in class_iou(counts.sum(0))],
         "background": float((data.targets == 0).mean()),
         "judged": len(data),
         "by_area": sizes,
     }
 
 
-def write_card(path: Path, recipe: Recipe, *, cache: Path | None = None) -> dict[str, Any]:
+def write_card(path: Path, recipe: TrainingRecipe, *, cache: Path | None = None) -> dict[str, Any]:
     """The card of the weights in `path`, also written beside them as JSON."""
-    found = card(path, recipe, cache=cache)
+    found = make_card(path, recipe, cache=cache)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as file:
         json.dump(found, file, indent=2)
         file.write("\n")

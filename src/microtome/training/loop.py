@@ -23,21 +23,21 @@ from microtome import networks
 from microtome.edit import apply_edits
 from microtome.errors import BadOption, CheckpointError, MissingExtra
 from microtome.opening.opening import open as open_specimen
-from microtome.training.data import LEARN, Series, series
-from microtome.training.recipes import Recipe
-from microtome.training.removal import without
+from microtome.training.data import TRAINING_SEED, SceneSeries, scene_series
+from microtome.training.recipes import TrainingRecipe
+from microtome.training.removal import remove_blocks
 from microtome.training.renormalising import renormalise
-from microtome.training.teaching import Taught, Teacher, prepared
+from microtome.training.teaching import TaughtNetwork, Teacher, prepare_student
 
 Progress = Callable[[dict[str, Any]], None]
 _SHIFT = 4  # px: how far augmentation moves a batch
 
 
 def train(
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     out: Path,
     *,
-    data: Series | None = None,
+    data: SceneSeries | None = None,
     cache: Path | None = None,
     checkpoints: bool = False,
     progress: Progress | None = None,
@@ -52,19 +52,19 @@ def train(
     """
     fabric = _fabric(recipe)
     out.mkdir(parents=True, exist_ok=True)
-    data = series(recipe.count, LEARN, masks=recipe.segments, cache=cache) if data is None else data
+    data = scene_series(recipe.count, TRAINING_SEED, masks=recipe.segments, cache=cache) if data is None else data
     if recipe.segments and (data.targets is None or recipe.halved):
         raise BadOption(
             f"{recipe.network} learns a class for every pixel: it needs scenes with targets, and none of them halved."
         )
-    some = normalised(torch.from_numpy(data.pixels[:1000])) if recipe.decorrelated else None
-    pupil = fresh(recipe, some)
+    some = normalise(torch.from_numpy(data.pixels[:1000])) if recipe.decorrelated else None
+    pupil = fresh_network(recipe, some)
     teacher = None if recipe.teacher is None else Teacher(recipe.teacher)
     raw: nn.Module = pupil
     if teacher is not None:
-        raw = Taught(prepared(pupil, normalised(torch.from_numpy(data.pixels[:1000]))), teacher.units, recipe.seed)
+        raw = TaughtNetwork(prepare_student(pupil, normalise(torch.from_numpy(data.pixels[:1000]))), teacher.units, recipe.seed)
     optimizers = _optimizers(raw, recipe)
-    first = _resumed(out / "state.pt", recipe, raw, optimizers)
+    first = _resume(out / "state.pt", recipe, raw, optimizers)
     net, *running = fabric.setup(raw, *optimizers)
     last = recipe.epochs if stop_after is None else min(recipe.epochs, stop_after)
     if checkpoints and first == 0:
@@ -72,7 +72,7 @@ def train(
     for epoch in range(first, last):
         with torch.random.fork_rng(devices=[]):  # dropout draws from torch's own state; it is left as it was
             torch.manual_seed(recipe.seed * 100_003 + epoch)
-            loss = _epoch(fabric, net, running, teacher, data, recipe, epoch)
+            loss = _train_epoch(fabric, net, running, teacher, data, recipe, epoch)
         _save_state(out / "state.pt", recipe, raw, optimizers, epoch + 1)
         if checkpoints and (epoch + 1).bit_count() == 1:
             _save_weights(pupil, out / f"epoch-{epoch + 1:03d}.safetensors", recipe)
@@ -81,7 +81,7 @@ def train(
     return _save_weights(pupil, out / f"{recipe.network}.safetensors", recipe)
 
 
-def fresh(recipe: Recipe, some: Tensor | None = None) -> nn.Module:
+def fresh_network(recipe: TrainingRecipe, some: Tensor | None = None) -> nn.Module:
     """The recipe's network with its first weights; torch's own random state is left as it was.
 
     What stays when blocks are taken out or edits made begins with the weights that it has in the whole network. `some` images
@@ -91,15 +91,15 @@ def fresh(recipe: Recipe, some: Tensor | None = None) -> nn.Module:
         torch.manual_seed(recipe.seed)
         net = networks.build(recipe.network, **recipe.options)
     if some is not None:
-        net = prepared(net, some)
+        net = prepare_student(net, some)
     if recipe.edits:
         net = apply_edits(open_specimen(net.eval(), recipe={"size": networks.SIZE}), recipe.edits).net.train()
     if recipe.without:
-        net = without(net, recipe.without, recipe.seed)
+        net = remove_blocks(net, recipe.without, recipe.seed)
     return net.to(memory_format=torch.channels_last) if recipe.channels_last else net  # pyright: ignore[reportCallIssue]
 
 
-def normalised(pixels: Tensor) -> Tensor:
+def normalise(pixels: Tensor) -> Tensor:
     """Images as the mini networks take them (image, rgb, row, col) float32, from pixels uint8 (image, row, col, rgb)."""
     mean, std = torch.tensor(networks.MEAN), torch.tensor(networks.STD)
     return ((pixels / 255 - mean) / std).permute(0, 3, 1, 2)
@@ -114,7 +114,7 @@ class Motion:
     over: int
 
     @classmethod
-    def drawn(cls, count: int, generator: torch.Generator) -> "Motion":
+    def sample(cls, count: int, generator: torch.Generator) -> "Motion":
         """A motion of `count` images: half of them mirrored, all shifted alike."""
         flip = torch.rand(count, generator=generator) < 0.5
         down, over = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=generator).tolist()
@@ -129,13 +129,13 @@ class Motion:
         return values[:, row][:, :, col]
 
 
-def tinted(pixels: Tensor, generator: torch.Generator) -> Tensor:
+def tint(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """`pixels` (image, row, col, rgb) float 0..255, each colour of each image a little stronger or weaker."""
     gain = 1 + 0.2 * (torch.rand(len(pixels), 1, 1, 3, generator=generator) - 0.5)
     return (pixels * gain).clamp(0, 255)
 
 
-def _fabric(recipe: Recipe) -> Any:
+def _fabric(recipe: TrainingRecipe) -> Any:
     try:
         from lightning_fabric import Fabric
     except ImportError as error:
@@ -143,7 +143,7 @@ def _fabric(recipe: Recipe) -> Any:
     return Fabric(accelerator="cpu", devices=1, precision=recipe.precision)
 
 
-def _optimizers(net: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def _optimizers(net: nn.Module, recipe: TrainingRecipe) -> list[torch.optim.Optimizer]:
     """AdamW, its decay only on kernels (not on norms, biases, tokens, positions); before it Muon, if the recipe wants it."""
     named = dict(net.named_parameters())
     matrices = [name for name, one in named.items() if recipe.muon is not None and one.ndim == 2 and ".blocks." in f".{name}"]
@@ -169,15 +169,21 @@ def _all_groups(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, Any]]
     return [group for one in optimizers for group in one.param_groups]
 
 
-def _rate(recipe: Recipe, share: float) -> float:
+def _learning_rate(recipe: TrainingRecipe, share: float) -> float:
     """The learning rate after that share of all steps, 1 at its peak: a straight rise, then half a cosine down to nothing."""
     if share < recipe.warmup:
         return 0.02 + 0.98 * share / recipe.warmup
     return 0.5 * (1 + math.cos(math.pi * (share - recipe.warmup) / (1 - recipe.warmup)))
 
 
-def _epoch(
-    fabric: Any, net: nn.Module, optimizers: list[Any], teacher: Teacher | None, data: Series, recipe: Recipe, epoch: int
+def _train_epoch(
+    fabric: Any,
+    net: nn.Module,
+    optimizers: list[Any],
+    teacher: Teacher | None,
+    data: SceneSeries,
+    recipe: TrainingRecipe,
+    epoch: int,
 ) -> float:
     """The mean loss of one epoch; its order and augmentation come from (seed, epoch) alone, so that it can be run again."""
     net.train()
@@ -187,9 +193,9 @@ def _epoch(
     total = 0.0
     for step in range(steps):
         for group in _all_groups(optimizers):
-            group["lr"] = group["peak"] * _rate(recipe, (epoch * steps + step) / (recipe.epochs * steps))
+            group["lr"] = group["peak"] * _learning_rate(recipe, (epoch * steps + step) / (recipe.epochs * steps))
         chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
-        x, wanted = _batch(data, chosen, recipe, generator)
+        x, wanted = _training_batch(data, chosen, recipe, generator)
         if (epoch * steps + step) < recipe.halved * recipe.epochs * steps:
             x = functional.avg_pool2d(x, 2)
         loss = _loss(net, teacher, x, wanted, recipe.smoothing)
@@ -204,10 +210,12 @@ def _epoch(
     return total / steps
 
 
-def _batch(data: Series, chosen: Any, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _training_batch(
+    data: SceneSeries, chosen: Any, recipe: TrainingRecipe, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Augmented images (image, rgb, row, col) and what is wanted of them: a class each, or one for each pixel (image, row, col)."""
-    motion = Motion.drawn(len(chosen), generator)
-    x = normalised(tinted(motion(torch.from_numpy(data.pixels[chosen]).float()), generator))
+    motion = Motion.sample(len(chosen), generator)
+    x = normalise(tint(motion(torch.from_numpy(data.pixels[chosen]).float()), generator))
     x = x.contiguous(memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
     if not recipe.segments:
         return x, torch.from_numpy(data.labels[chosen])
@@ -226,7 +234,7 @@ def _loss(net: nn.Module, teacher: Teacher | None, x: Tensor, labels: Tensor, sm
     return 0.5 * right + 0.5 * alike + sum(map(functional.mse_loss, guessed, hints), torch.zeros(()))
 
 
-def _resumed(path: Path, recipe: Recipe, net: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
+def _resume(path: Path, recipe: TrainingRecipe, net: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
     """The number of epochs already done; network and optimizers are put where they were then."""
     if not path.exists():
         return 0
@@ -239,7 +247,9 @@ def _resumed(path: Path, recipe: Recipe, net: nn.Module, optimizers: list[torch.
     return int(state["epoch"])
 
 
-def _save_state(path: Path, recipe: Recipe, net: nn.Module, optimizers: list[torch.optim.Optimizer], epoch: int) -> None:
+def _save_state(
+    path: Path, recipe: TrainingRecipe, net: nn.Module, optimizers: list[torch.optim.Optimizer], epoch: int
+) -> None:
     kept = [one.state_dict() for one in optimizers]
     state = {"recipe": recipe.json(), "net": net.state_dict(), "optimizers": kept, "epoch": epoch}
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".pt", delete=False) as file:
@@ -247,7 +257,7 @@ def _save_state(path: Path, recipe: Recipe, net: nn.Module, optimizers: list[tor
     os.replace(file.name, path)
 
 
-def _save_weights(net: nn.Module, path: Path, recipe: Recipe) -> Path:
+def _save_weights(net: nn.Module, path: Path, recipe: TrainingRecipe) -> Path:
     """`path`, holding the weights in float32 with the recipe as metadata; there whole or not at all."""
     tensors = {name: one.detach().contiguous() for name, one in net.state_dict().items()}
     # One key only: safetensors writes several in no fixed order, and equal runs must give equal bytes.

@@ -9,7 +9,7 @@ from microtome.errors import UnknownName, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class TrainingRecipe:
     """One training run: the same recipe on the same machine with the same thread count gives the same weights."""
 
     network: str  # one of networks.SHIPPED
@@ -38,24 +38,24 @@ class Recipe:
         return self.network in networks.SEGMENTING
 
     def json(self) -> dict[str, Any]:
-        """All fields as plain values; `_LATER` ones only where they say something, so that older runs and cards stay what they were."""
+        """All fields as plain values; those of `_LATER_RECIPES` only where set, so that older runs and cards stay what they were."""
         options = {name: list(value) if isinstance(value, tuple) else value for name, value in self.options.items()}
         said = asdict(self) | {"without": list(self.without), "edits": list(self.edits), "options": options}
-        return {name: value for name, value in said.items() if name not in _LATER or value not in (None, [], {}, False)}
+        return {name: value for name, value in said.items() if name not in _LATER_RECIPES or value not in (None, [], {}, False)}
 
 
-_LATER = ("radius", "without", "edits", "decorrelated", "options")
+_LATER_RECIPES = ("radius", "without", "edits", "decorrelated", "options")
 
-RECIPES: dict[str, Recipe] = {
+RECIPES: dict[str, TrainingRecipe] = {
     one.network: one
     for one in (
-        Recipe(network="mini_vgg", epochs=3),
-        Recipe(network="mini_resnet", epochs=3),
-        Recipe(network="mini_densenet", epochs=3),
-        Recipe(network="mini_inception", epochs=3),
-        Recipe(network="mini_hrnet", epochs=3),
-        Recipe(network="mini_seresnet", epochs=3),
-        Recipe(
+        TrainingRecipe(network="mini_vgg", epochs=3),
+        TrainingRecipe(network="mini_resnet", epochs=3),
+        TrainingRecipe(network="mini_densenet", epochs=3),
+        TrainingRecipe(network="mini_inception", epochs=3),
+        TrainingRecipe(network="mini_hrnet", epochs=3),
+        TrainingRecipe(network="mini_seresnet", epochs=3),
+        TrainingRecipe(
             network="mini_deit",
             epochs=5,
             lr=2e-3,
@@ -65,12 +65,14 @@ RECIPES: dict[str, Recipe] = {
             teacher="mini_vgg",
             channels_last=False,
         ),
-        Recipe(network="mini_deeplab", epochs=4, halved=0.0),  # on half the side its rates would reach beyond the border
+        TrainingRecipe(
+            network="mini_deeplab", epochs=4, halved=0.0
+        ),  # on half the side its rates would reach beyond the border
     )
 }
 
 
-def recipe(network: str) -> Recipe:
+def training_recipe(network: str) -> TrainingRecipe:
     """The recipe that the shipped weights of `network` were made by.
 
     Raises: UnknownName.

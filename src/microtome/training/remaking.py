@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from microtome.edit import replace_module
 from microtome.errors import Uneditable
 
-WITH_UNITS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+UNIT_MODULES = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
 
 
 class _Misfit(Exception):
@@ -23,7 +23,7 @@ class _Misfit(Exception):
         self.path, self.units = path, units
 
 
-def remade(net: nn.Module, example: Tensor, generator: torch.Generator) -> list[str]:
+def remake_layers(net: nn.Module, example: Tensor, generator: torch.Generator) -> list[str]:
     """The paths of the layers of `net` that were replaced in place, so that `example` (image, rgb, row, col) goes through it.
 
     Raises:
@@ -33,7 +33,7 @@ def remade(net: nn.Module, example: Tensor, generator: torch.Generator) -> list[
     while (misfit := _first_misfit(net, example)) is not None:
         if misfit.path in found:
             raise Uneditable(f"'{misfit.path}' is called with several numbers of units, so that no new layer fits all.")
-        replace_module(net, misfit.path, _another(net.get_submodule(misfit.path), misfit, generator))
+        replace_module(net, misfit.path, _with_inputs(net.get_submodule(misfit.path), misfit, generator))
         found.append(misfit.path)
     return found
 
@@ -42,12 +42,12 @@ def _first_misfit(net: nn.Module, example: Tensor) -> _Misfit | None:
     def check(path: str) -> Any:
         def hook(module: nn.Module, given: tuple[Tensor, ...]) -> None:
             units = given[0].shape[-1 if isinstance(module, nn.Linear) else 1]
-            if units != _inputs(module):
+            if units != _input_count(module):
                 raise _Misfit(path, units)
 
         return hook
 
-    held = [one.register_forward_pre_hook(check(path)) for path, one in net.named_modules() if isinstance(one, WITH_UNITS)]
+    held = [one.register_forward_pre_hook(check(path)) for path, one in net.named_modules() if isinstance(one, UNIT_MODULES)]
     training = net.training
     try:
         with torch.no_grad():
@@ -66,13 +66,13 @@ def _first_misfit(net: nn.Module, example: Tensor) -> _Misfit | None:
     return None
 
 
-def _inputs(module: Any) -> int:
+def _input_count(module: Any) -> int:
     if isinstance(module, nn.Conv2d):
         return module.in_channels
     return module.in_features if isinstance(module, nn.Linear) else module.num_features
 
 
-def _another(old: Any, misfit: _Misfit, generator: torch.Generator) -> nn.Module:
+def _with_inputs(old: Any, misfit: _Misfit, generator: torch.Generator) -> nn.Module:
     """A layer as `old`, for `misfit.units` inputs."""
     if isinstance(old, nn.BatchNorm2d):
         return nn.BatchNorm2d(misfit.units, old.eps, old.momentum, old.affine, old.track_running_stats)
@@ -88,7 +88,7 @@ def _another(old: Any, misfit: _Misfit, generator: torch.Generator) -> nn.Module
             old.padding_mode,
         )  # fmt: skip
     with torch.no_grad():
-        spread = float(old.weight.std()) * math.sqrt(_inputs(old) / misfit.units)
+        spread = float(old.weight.std()) * math.sqrt(_input_count(old) / misfit.units)
         new.weight.normal_(0.0, spread, generator=generator)
         if new.bias is not None:
             new.bias.copy_(old.bias)

@@ -13,15 +13,15 @@ from microtome.specimen import Specimen
 from microtome.specimen.blocks import Unit
 from microtome.specimen.layers import head_path, kind_of
 from microtome.specimen.tracing import Call
-from microtome.training.remaking import remade
+from microtome.training.remaking import remake_layers
 
 
-def removable(net: nn.Module) -> list[str]:
+def removable_blocks(net: nn.Module) -> list[str]:
     """The names of the blocks of a small network whose output has the shape of their input, in execution order."""
-    return [block.name for block in _opened(net).blocks if block.keeps_shape]
+    return [block.name for block in _open_network(net).blocks if block.keeps_shape]
 
 
-def without(net: nn.Module, names: Sequence[str], seed: int = 0) -> nn.Module:
+def remove_blocks(net: nn.Module, names: Sequence[str], seed: int = 0) -> nn.Module:
     """`net` itself, after the named layers were replaced in place by the identity; what is left keeps its weights.
 
     A name is a block, or a fully connected layer between the last block and the one that answers. A block of a plain network is a
@@ -32,16 +32,16 @@ def without(net: nn.Module, names: Sequence[str], seed: int = 0) -> nn.Module:
         UnknownName: a name that is neither.
         Uneditable: it changes the sides of the maps, or what is left cannot be joined.
     """
-    specimen = _opened(net)
-    paths = [path for name in names for path in _members(specimen, _unit(specimen, name))]
+    specimen = _open_network(net)
+    paths = [path for name in names for path in _unit_paths(specimen, _removable_unit(specimen, name))]
     for path in dict.fromkeys(paths):
         replace_module(net, path, nn.Identity())
     if paths:
-        remade(net, torch.zeros(2, 3, *networks.SIZE), torch.Generator().manual_seed(seed))
+        remake_layers(net, torch.zeros(2, 3, *networks.SIZE), torch.Generator().manual_seed(seed))
     return net
 
 
-def _opened(net: nn.Module) -> Specimen:
+def _open_network(net: nn.Module) -> Specimen:
     """The network as a specimen; it is traced in eval mode and left in the mode that it was in."""
     training = net.training
     specimen = open_specimen(net.eval(), recipe={"size": networks.SIZE})
@@ -50,9 +50,9 @@ def _opened(net: nn.Module) -> Specimen:
     return specimen
 
 
-def _unit(specimen: Specimen, name: str) -> Unit:
+def _removable_unit(specimen: Specimen, name: str) -> Unit:
     """The block or fully connected layer of that name, if it can go."""
-    connected = _connected(specimen)
+    connected = _fully_connected(specimen)
     units = {unit.path: unit for unit in (*specimen.anatomy.units, *connected)}
     if name not in units:
         raise UnknownName(
@@ -68,7 +68,7 @@ def _unit(specimen: Specimen, name: str) -> Unit:
     return unit
 
 
-def _connected(specimen: Specimen) -> list[Unit]:
+def _fully_connected(specimen: Specimen) -> list[Unit]:
     """Fully connected layers before the one that answers, each with the activation and dropout that follow it."""
     found = specimen.anatomy.found
     leaves = [call for call in found.calls if next(call.module.children(), None) is None]
@@ -81,17 +81,17 @@ def _connected(specimen: Specimen) -> list[Unit]:
         if len(call.inputs[0]) != 2:  # of tokens, not of whole pictures
             continue
         last = place
-        while last + 1 < len(leaves) and _follows(leaves[last + 1]):
+        while last + 1 < len(leaves) and _is_activation(leaves[last + 1]):
             last += 1
         units.append(Unit(call.path, call, leaves[last], sum(one.numel() for one in call.module.parameters())))
     return units
 
 
-def _follows(call: Call) -> bool:
+def _is_activation(call: Call) -> bool:
     return kind_of(call.module) == "act" or isinstance(call.module, nn.Dropout)
 
 
-def _members(specimen: Specimen, unit: Unit) -> list[str]:
+def _unit_paths(specimen: Specimen, unit: Unit) -> list[str]:
     """The paths of the modules that make up a block: one, or those from the first layer to the last that follows it."""
     if unit.entry is unit.exit:
         return [unit.path]

@@ -23,7 +23,7 @@ class Teacher:
 
     def __init__(self, name: str) -> None:
         self.net: Any = networks.build(name)
-        self.net.load_state_dict(load_file(networks.weights(name)))
+        self.net.load_state_dict(load_file(networks.weights_file(name)))
         self.net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.levels = _LEVELS[name]
         self.units = [one.shape[-1] for one in self(torch.zeros(2, 3, *networks.SIZE))[1]]
@@ -36,12 +36,12 @@ class Teacher:
             for number, layer in enumerate(self.net.features):
                 maps = layer(maps)
                 if number in self.levels:
-                    hints.append(_standardised(maps.float()))
+                    hints.append(_standardise(maps.float()))
             probabilities = self.net.forward_head(maps).float().softmax(-1)
         return probabilities, hints
 
 
-class Taught(nn.Module):
+class TaughtNetwork(nn.Module):
     """A vision transformer of timm's with one more layer per hint, for training, that guesses it from its patches."""
 
     def __init__(self, net: Any, units: list[int], seed: int) -> None:
@@ -61,7 +61,7 @@ class Taught(nn.Module):
         return self.net.forward_head(last), [guess(one) for guess, one in zip(self.guesses, inner, strict=True)]
 
 
-def prepared(net: Any, images: Tensor) -> Any:
+def prepare_student(net: Any, images: Tensor) -> Any:
     """The transformer with better first weights: patches enter decorrelated, positions start as sines and cosines.
 
     `images` (image, rgb, row, col) are some to take the statistics of patches from: a patch's mean colour would
@@ -85,7 +85,7 @@ def prepared(net: Any, images: Tensor) -> Any:
     return net
 
 
-def _standardised(maps: Tensor) -> Tensor:
+def _standardise(maps: Tensor) -> Tensor:
     """Maps (image, unit, row, col) as hints on the grid of patches (image, token, unit), each unit standardised."""
     tokens = pixel_unshuffle(maps, maps.shape[-1] // GRID).flatten(2).transpose(1, 2)
     return (tokens - tokens.mean(dim=(0, 1), keepdim=True)) / (tokens.std(dim=(0, 1), keepdim=True) + 1e-3)

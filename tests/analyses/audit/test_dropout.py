@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import microtome as mt
-from microtome.analyses.audit.run import Outcome, audited
+from microtome.analyses.audit.run import RuleOutcome, run_audit
 from microtome.edit import Preservation, _broken
 from microtome.edits.dropout import Dropout
 from microtome.edits.head_dropout import HeadDropout
 from microtome.edits.kernel_padding import KernelPadding
 from microtome.errors import Uneditable
-from microtome.instruments.dropouts import drops
+from microtome.instruments.dropouts import find_dropouts
 
 RECIPE = {"size": 32, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
 
@@ -45,8 +45,8 @@ def made(**shares: float) -> mt.Specimen:
         return mt.open(Plain(**shares).eval(), recipe=RECIPE)
 
 
-def found(net: mt.Specimen) -> dict[str, Outcome]:
-    return {one.rule.id: one for one in audited(net) if one.fault}
+def found(net: mt.Specimen) -> dict[str, RuleOutcome]:
+    return {one.rule.id: one for one in run_audit(net) if one.fault}
 
 
 def evidence(net: mt.Specimen, id: str) -> str:
@@ -97,8 +97,8 @@ def test_dropout_that_evaluation_does_not_switch_off() -> None:
     x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert not torch.equal(net.net(x), net.net(x))
-    assert [site.always for site in drops(net.net, net.recipe).sites] == [True]
-    assert [site.always for site in drops(made(late=0.3).net, net.recipe).sites] == [False]
+    assert [site.always for site in find_dropouts(net.net, net.recipe).sites] == [True]
+    assert [site.always for site in find_dropouts(made(late=0.3).net, net.recipe).sites] == [False]
 
 
 def test_timms_drop_rate_is_found_and_moved() -> None:
@@ -111,7 +111,7 @@ def test_timms_drop_rate_is_found_and_moved() -> None:
     assert "put dropout (p = 0.2) before global_pool in place of drop_rate" in edited.edits[-1].line
     assert edited.net.drop_rate == 0.0 and net.net.drop_rate == 0.2
     assert "MT302" not in found(edited)
-    assert [site.path for site in drops(edited.net, edited.recipe).sites] == ["global_pool.0"]
+    assert [site.path for site in find_dropouts(edited.net, edited.recipe).sites] == ["global_pool.0"]
 
 
 class Attending(nn.Module):
@@ -146,7 +146,7 @@ def test_a_vision_transformers_dropouts_are_all_seen() -> None:
     """timm's: attention, its projection, two in the MLP, the head's; the share of each as it was asked for."""
     net = mt.open("timm:vit_tiny_patch16_224", weights=None, recipe={"size": 32}, img_size=32, depth=1, drop_rate=0.1,
                   attn_drop_rate=0.3, proj_drop_rate=0.2)  # fmt: skip
-    told = [(site.path, site.form, site.p) for site in drops(net.net, net.recipe).sites]
+    told = [(site.path, site.form, site.p) for site in find_dropouts(net.net, net.recipe).sites]
     assert told == [
         ("blocks.0.attn", "attention", 0.3), ("blocks.0.attn.proj_drop", "module", 0.2), ("blocks.0.mlp.drop1", "module", 0.2),
         ("blocks.0.mlp.drop2", "module", 0.2), ("head_drop", "module", 0.1),
@@ -182,7 +182,7 @@ def test_the_edit_takes_the_function_out_of_the_branch_or_says_that_it_cannot() 
     fault = found(net)["MT301"].fault
     assert fault is not None and fault.edit == "dropout:p=0.5" and fault.layers == ("1",)
     edited = Dropout(p=0.5)(net)
-    assert [site.path for site in drops(edited.net, edited.recipe).sites] == ["1.conv2.0"]
+    assert [site.path for site in find_dropouts(edited.net, edited.recipe).sites] == ["1.conv2.0"]
     assert "took 1 others out" in edited.edits[-1].line
     with pytest.raises(Uneditable, match="called as a function in 1 .*cannot be taken out from outside"):
         Dropout(p=0.5)(residual(number=False))
@@ -191,7 +191,7 @@ def test_the_edit_takes_the_function_out_of_the_branch_or_says_that_it_cannot() 
 def test_looking_leaves_the_network_and_the_random_state_alone() -> None:
     net = made(slot=0.5, early=0.5, late=0.5)
     before, state = net.digest(), torch.random.get_rng_state()
-    assert len(drops(net.net, net.recipe).sites) == 3
+    assert len(find_dropouts(net.net, net.recipe).sites) == 3
     assert net.digest() == before and torch.equal(torch.random.get_rng_state(), state)
     assert not any(part.training for part in net.net.modules())
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import microtome as mt
 from microtome.analyses.audit.rule import Fault
-from microtome.analyses.audit.run import audited
+from microtome.analyses.audit.run import run_audit
 
 RECIPE = {"size": 32, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
 
@@ -26,7 +26,7 @@ class Maps(nn.Module):
 
 
 def found(net: nn.Module) -> dict[str, Fault]:
-    return {one.rule.id: one.fault for one in audited(mt.open(net.eval(), recipe=RECIPE)) if one.fault}
+    return {one.rule.id: one.fault for one in run_audit(mt.open(net.eval(), recipe=RECIPE)) if one.fault}
 
 
 class Projected(Maps):

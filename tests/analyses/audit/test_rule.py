@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 import microtome as mt
-from microtome.analyses.audit.dropout import before_norm
-from microtome.analyses.audit.normalisation import few_channels
+from microtome.analyses.audit.dropout import check_dropout_before_norm
+from microtome.analyses.audit.normalisation import check_few_channels
 from microtome.analyses.audit.rule import Subject
-from microtome.analyses.audit.run import RULES, Outcome, audited
+from microtome.analyses.audit.run import RULES, RuleOutcome, run_audit
 from microtome.edits.prelayernorm import Prelayernorm
 from microtome.errors import UnknownName
 from microtome.prose import plural
@@ -47,8 +47,8 @@ def opened(net: nn.Module, **more: object) -> mt.Specimen:
     return mt.open(net, recipe=RECIPE | more)
 
 
-def faults(net: nn.Module, **more: object) -> dict[str, Outcome]:
-    outcomes = audited(opened(net, **more))
+def faults(net: nn.Module, **more: object) -> dict[str, RuleOutcome]:
+    outcomes = run_audit(opened(net, **more))
     assert not [one for one in outcomes if one.unchecked and one.rule.id != "MT004"], outcomes
     return {one.rule.id: one for one in outcomes if one.fault}
 
@@ -162,7 +162,7 @@ def test_a_clean_network_has_no_finding() -> None:
 def test_a_planted_fault_is_found_and_nothing_else(id: str) -> None:
     plant, layers, severity = PLANTS[id]
     net = planted(plant)
-    outcomes = audited(opened(net))
+    outcomes = run_audit(opened(net))
     found = {one.rule.id: one for one in outcomes if one.fault}
     assert set(found) == {id}
     assert found[id].fault is not None and found[id].fault.layers == layers
@@ -193,8 +193,8 @@ def faults_of(id: str, plant: Callable[[nn.Module], None]) -> str:
     return fault.evidence
 
 
-def faults_all(net: nn.Module) -> dict[str, Outcome]:
-    return {one.rule.id: one for one in audited(opened(net)) if one.fault}
+def faults_all(net: nn.Module) -> dict[str, RuleOutcome]:
+    return {one.rule.id: one for one in run_audit(opened(net)) if one.fault}
 
 
 @pytest.mark.parametrize(
@@ -311,9 +311,9 @@ def test_the_edit_mends_what_is_said_of_rates(plant: Callable[[nn.Module], None]
     from microtome.edit import apply_edits
 
     net = opened(planted(plant))
-    (found,) = [one.fault for one in audited(net) if one.rule.id == id]
+    (found,) = [one.fault for one in run_audit(net) if one.rule.id == id]
     assert found is not None
-    assert not [one.rule.id for one in audited(apply_edits(net, [found.edit])) if one.fault]
+    assert not [one.rule.id for one in run_audit(apply_edits(net, [found.edit])) if one.fault]
 
 
 def test_border_layers_begin_where_the_field_holds_the_picture() -> None:
@@ -325,8 +325,8 @@ def test_border_layers_begin_where_the_field_holds_the_picture() -> None:
     assert "beyond 10 px" in found.evidence
 
 
-def faults_all_at(net: nn.Module, size: int) -> dict[str, Outcome]:
-    return {one.rule.id: one for one in audited(opened(net, size=size)) if one.fault}
+def faults_all_at(net: nn.Module, size: int) -> dict[str, RuleOutcome]:
+    return {one.rule.id: one for one in run_audit(opened(net, size=size)) if one.fault}
 
 
 def test_a_batch_norm_bias_is_kept_where_no_norm_follows() -> None:
@@ -359,7 +359,7 @@ def test_variance_shift_is_the_formula() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = Bare().eval()
-    fault = before_norm(Subject(opened(net)))
+    fault = check_dropout_before_norm(Subject(opened(net)))
     assert fault is not None
     told = float(fault.evidence.split(" is ")[1].split(" times")[0])
     assert told == pytest.approx(0.5, abs=0.015)  # E[x²] = Var x = 1: 1 / (1 + 1)
@@ -390,13 +390,13 @@ def test_group_norms_on_vectors_follow_the_closed_form(groups: int, said: str) -
     def put(net: nn.Module) -> None:
         net.drop = nn.GroupNorm(groups, 16)
 
-    fault = few_channels(Subject(opened(planted(put))))
+    fault = check_few_channels(Subject(opened(planted(put))))
     assert (fault is None) == (not said)
     assert fault is None or said in fault.evidence
 
 
 def test_scales_of_a_residual_network_by_role() -> None:
-    fault = {o.rule.id: o for o in audited(mt.open("timm:resnet18", weights=None, recipe={"size": 64}))}["MT202"].fault
+    fault = {o.rule.id: o for o in run_audit(mt.open("timm:resnet18", weights=None, recipe={"size": 64}))}["MT202"].fault
     assert fault is not None
     assert "of 20 norms 8 are internal" in fault.evidence
     assert "8 end a branch" in fault.evidence and "3 lie on a shortcut and 1 scale" in fault.evidence
@@ -405,39 +405,39 @@ def test_scales_of_a_residual_network_by_role() -> None:
 
 def test_the_colour_scale_of_a_patch_embedding_and_its_cure() -> None:
     plain = mt.open("timm:vit_tiny_patch16_224", weights=None, recipe={"size": 64}, img_size=64, depth=2)
-    assert {o.rule.id for o in audited(plain) if o.fault} == {"MT401"}
-    fault = {o.rule.id: o.fault for o in audited(plain)}["MT401"]
+    assert {o.rule.id for o in run_audit(plain) if o.fault} == {"MT401"}
+    fault = {o.rule.id: o.fault for o in run_audit(plain)}["MT401"]
     assert fault is not None and fault.layers == ("patch_embed",) and fault.edit == "prelayernorm"
-    assert {o.rule.id: o.fault for o in audited(Prelayernorm()(plain))}["MT401"] is None
+    assert {o.rule.id: o.fault for o in run_audit(Prelayernorm()(plain))}["MT401"] is None
     cured = mt.open("timm:vit_tiny_patch16_224", weights=None, recipe={"size": 64}, img_size=64, depth=2,
                     embed_norm_layer=nn.LayerNorm)  # fmt: skip
     with torch.no_grad():
         cured.net.patch_embed.proj.bias.zero_()
-    assert {o.rule.id: o.fault for o in audited(cured)}["MT401"] is None
+    assert {o.rule.id: o.fault for o in run_audit(cured)}["MT401"] is None
     with torch.no_grad():  # with a bias the norm alone does not help: the methods' own trap
         cured.net.patch_embed.proj.bias.normal_(generator=torch.Generator().manual_seed(0))
-    fault = {o.rule.id: o.fault for o in audited(mt.open(cured.net, recipe={"size": 64}))}["MT401"]
+    fault = {o.rule.id: o.fault for o in run_audit(mt.open(cured.net, recipe={"size": 64}))}["MT401"]
     assert fault is not None and not fault.edit and "patch_embed.proj has a bias, which spoils it" in fault.fix
 
 
 def test_a_gate_without_weights_is_stuck() -> None:
     net = mt.open("microtome:mini_seresnet")
-    assert {o.rule.id: o.fault for o in audited(net)}["MT402"] is None
+    assert {o.rule.id: o.fault for o in run_audit(net)}["MT402"] is None
     gate = next(path for path, part in net.net.named_modules() if isinstance(part, nn.Conv2d | nn.Linear) and "fc2" in path)
     with torch.no_grad():
         net.net.get_submodule(gate).weight[:2] = 0
-    fault = {o.rule.id: o.fault for o in audited(net)}["MT402"]
+    fault = {o.rule.id: o.fault for o in run_audit(net)}["MT402"]
     assert fault is not None and fault.evidence.startswith("2 of ")
 
 
 def test_what_is_ignored_is_not_told() -> None:
     net = opened(planted(dead))
-    assert not [one for one in audited(net, ["MT002"]) if one.fault]
-    (muted,) = [one for one in audited(net, ["MT002:conv*"]) if one.muted]
+    assert not [one for one in run_audit(net, ["MT002"]) if one.fault]
+    (muted,) = [one for one in run_audit(net, ["MT002:conv*"]) if one.muted]
     assert muted.fault is None and muted.muted == 1
-    assert [one.rule.id for one in audited(net, ["MT002:norm*"]) if one.fault] == ["MT002"]
+    assert [one.rule.id for one in run_audit(net, ["MT002:norm*"]) if one.fault] == ["MT002"]
     with pytest.raises(UnknownName, match="no rule 'MT02'.*MT002"):
-        audited(net, ["MT02"])
+        run_audit(net, ["MT02"])
 
 
 def test_misplaced_dropout_names_the_edit_where_the_block_has_a_place() -> None:
@@ -458,7 +458,7 @@ def test_misplaced_dropout_names_the_edit_where_the_block_has_a_place() -> None:
         net = nn.Sequential(nn.Conv2d(3, 8, 4, 2, 1), Block(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)).eval()
     fault = faults_all(net)["MT301"].fault
     assert fault is not None and fault.edit == "dropout:p=0.5" and "right before its last weights (1.conv2)" in fault.fix
-    assert "MT301" not in {one.rule.id for one in audited(Dropout(p=0.5)(opened(net))) if one.fault}
+    assert "MT301" not in {one.rule.id for one in run_audit(Dropout(p=0.5)(opened(net))) if one.fault}
 
 
 def test_one_is_singular() -> None:

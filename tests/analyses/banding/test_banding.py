@@ -13,7 +13,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.banding.banding import Banding
 from microtome.errors import Unmeasurable
-from microtome.numerics.weights.banding import bands
+from microtome.numerics.weights.banding import band_indices
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data"))
 RECIPE = {"size": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
@@ -56,9 +56,13 @@ def test_stripes_are_found_and_told_from_the_twin() -> None:
     assert found["band_row"].sel(layer="2").item() == pytest.approx(1, abs=1e-6)
     assert found["band_col"].sel(layer="2").item() == pytest.approx((0 - 1 / 6) / (1 - 1 / 6), abs=1e-6)
     assert abs(found["twin_index"].sel(layer="2").item()) < 0.1
-    assert found.headline.startswith("A = +1.00 (raw weights +1.00, 95 % +1.00 to +1.00; untrained twin ")
-    assert "horizontal bands in 2, the last of 2 kernels judged" in found.headline
-    assert "Nobody said whether" in found.headline
+    raw = found.key("banding index, raw weights")
+    assert (raw.value, raw.low, raw.high) == pytest.approx((1, 1, 1), abs=1e-6)
+    assert raw.baseline == found["twin_index"].sel(layer="2").item()
+    assert found.key("banding index, maps").at == "2"
+    assert found.key("kernels measured").value == 2
+    assert found.headline.startswith("Horizontal bands in 2, the last kernel: banding index 1")
+    assert "It is not known whether these weights are trained." in found.caveats
 
 
 def test_transposed_kernels_turn_the_sign_the_words_and_the_colours() -> None:
@@ -70,7 +74,7 @@ def test_transposed_kernels_turn_the_sign_the_words_and_the_colours() -> None:
     other = Banding()(opened(net))
     assert other["index"].sel(layer="2").item() == pytest.approx(-one["index"].sel(layer="2").item(), abs=1e-12)
     assert other["angle"].sel(layer="2").item() == pytest.approx(90)
-    assert "vertical bands in 2" in other.headline
+    assert other.headline.startswith("Vertical bands in 2, the last kernel: ")
     assert "Red is left" in other.panels[0].note
     # top to bottom becomes left to right, unit by unit
     there = {int(unit): other["factors/2"].sel(unit=unit).values for unit in other["factors/2"].unit.values}
@@ -100,7 +104,8 @@ def test_an_untrained_network_shows_no_bands_and_is_told_so() -> None:
     found = Banding()(mt.open("microtome:mini_vgg", weights=None))
     assert np.abs(found["index_nmf"].values[1:]).max() < 0.2
     assert "no bands" in found.headline
-    assert "These weights are untrained: this is what chance gives." in found.headline
+    assert found.headline.startswith("Untrained weights: ")
+    assert "These weights are untrained: this is what chance gives." in found.caveats
 
 
 def test_bands_that_the_twin_has_too_are_no_finding() -> None:
@@ -113,14 +118,14 @@ def test_bands_that_the_twin_has_too_are_no_finding() -> None:
 
     found = Banding()(opened(seeded(lambda: plain(nn.Conv2d(3, 8, 3), Built(8, 24, 3)))))
     assert found["twin_index"].sel(layer="2").item() == pytest.approx(1, abs=1e-6)
-    assert "no more than random weights give in 2" in found.headline
+    assert found.headline.startswith("No more bands than random weights give in 2, the last kernel: ")
 
 
 def test_every_unit_and_its_numbers_are_kept() -> None:
     net = pair()
     found = Banding()(opened(net))
     told = found["bands/2"]
-    direct = bands(net[2].weight.detach())
+    direct = band_indices(net[2].weight.detach())
     assert told.sizes["unit"] == 24
     np.testing.assert_allclose(told.sel(measure="D").values, direct.direction)
     np.testing.assert_allclose(told.sel(measure="η row").values, direct.rows)
@@ -129,7 +134,7 @@ def test_every_unit_and_its_numbers_are_kept() -> None:
     assert found["index"].sel(layer="2").item() < found["index_high"].sel(layer="2").item()
 
 
-def test_groups_are_numbered_from_the_largest_and_their_shares_add_up() -> None:
+def test_groups_are_numbered_from_the_largest_and_their_sizes_add_up() -> None:
     found = Banding(groups=7)(opened(pair()))
     grouping, share = found["group/2"], found["group_share/2"]
     assert grouping.groups.values.tolist() == [4, 5, 6, 7]
@@ -162,7 +167,7 @@ def test_kernels_that_cannot_be_judged_are_named_with_the_reason() -> None:
     assert why["2"].startswith("1×1")
     assert why["4"].startswith("1×3")
     assert why["6"].startswith("depthwise")
-    direct = bands(net[8].weight.detach())
+    direct = band_indices(net[8].weight.detach())
     assert found["index"].sel(layer="8").item() == pytest.approx(direct.direction.mean())
 
 
@@ -186,7 +191,7 @@ def test_broken_layers_are_named_and_the_others_judged(value: float, word: str) 
 
 def test_a_network_with_nothing_to_judge_is_refused_in_a_sentence() -> None:
     only = plain(nn.Conv2d(3, 4, 1))
-    with pytest.raises(Unmeasurable, match=r"none of its 1 kernels can be judged \(0: 1×1: there is one position\)"):
+    with pytest.raises(Unmeasurable, match=r"none of its 1 kernel can be measured \(0: 1×1: there is one position\)"):
         Banding()(opened(only))
     flat = nn.Sequential(nn.Flatten(), nn.Linear(768, 4))
     with pytest.raises(Unmeasurable, match="no convolution and no fully connected layer over a map"):
@@ -262,7 +267,7 @@ def test_a_fully_connected_layer_is_judged_over_the_map_it_sees() -> None:
     assert found["index"].layer.values.tolist() == ["conv", "fc1"]
     assert found["kernel"].sel(layer="fc1").item() == "6 × 8×8"
     assert found["index"].sel(layer="fc1").item() == pytest.approx(1, abs=1e-6)
-    assert "horizontal bands in fc1" in found.headline
+    assert found.headline.startswith("Horizontal bands in fc1, ")
 
 
 class Behind(nn.Module):
@@ -327,7 +332,7 @@ def test_a_trained_googlenet_is_banded_late_and_not_early() -> None:
     assert abs(told.sel(layer="conv3.0.conv").item()) < 0.1
     assert abs(told.sel(layer="inception3a.branch3.1.conv").item()) < 0.2
     assert np.abs(found["twin_index_nmf"].values[1:]).max() < 0.1
-    assert "horizontal bands in inception5b.branch3.1.conv" in found.headline
+    assert found.headline.startswith("Horizontal bands in inception5b.branch3.1.conv, ")
 
 
 def test_common_suite(net: mt.Specimen, tmp_path: Path) -> None:

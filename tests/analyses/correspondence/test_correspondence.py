@@ -91,7 +91,10 @@ def test_parts_of_scenes_correspond_in_a_trained_network_and_not_in_its_twin():
     assert own - elsewhere > 0.1
     assert own - elsewhere > 2 * (twin - null)
     assert float(found["delta"].mean()) < float(found["matched"].mean()) < 0.7
-    assert "more alike" in found.headline and "no more alike" not in found.headline
+    beyond = found.key("agreement beyond the control")
+    assert beyond.value == pytest.approx(own - elsewhere)
+    assert beyond.baseline == pytest.approx(twin - null)
+    assert "features more alike" in found.headline
 
 
 def test_marks_by_hand_are_boxes_and_points(net):

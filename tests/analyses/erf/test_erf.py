@@ -12,7 +12,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.erf.erf import Erf
 from microtome.errors import BadOption, Unmeasurable, WatchError
-from microtome.instruments.receptive_fields import fields
+from microtome.instruments.receptive_fields import receptive_fields
 from microtome.scan import Pace
 
 PLAIN = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
@@ -23,7 +23,7 @@ def opened(net: nn.Module, size: int | tuple[int, int] = 32) -> mt.Specimen:
 
 
 class Maps(nn.Module):
-    """One convolution, and nothing else: what a segmentation network is at its smallest."""
+    """One convolution, and nothing else: the smallest segmentation network."""
 
     def __init__(self, units: int = 4) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Scores(Maps):
 
 
 def kernel(net: Maps, rule: str) -> np.ndarray:
-    """What the field of one linear convolution must be: its kernel, averaged over units and colours, at cell (7, 7) of 16 x 16."""
+    """What the field of one linear convolution must be: its kernel, averaged over units and colours, at position (7, 7) of 16 x 16."""
     mean = net.conv.weight.detach().double().mean((0, 1))
     part = {"relu": mean.clamp_min(0), "abs": mean.abs(), "square": mean**2, "signed": mean}[rule]
     placed = torch.zeros(32, 32, dtype=torch.float64)
@@ -94,7 +94,7 @@ def test_segmentation_and_logit_targets(pics: mt.Images) -> None:
         Erf(kind="logit")(opened(Maps()), pics)
     logit = Erf(kind="logit", count=2, rule="abs")(opened(Scores()), pics)
     assert np.isinf(logit["theory"].values).all()
-    assert logit["used"].item() > 0.5  # a mean over positions answers to all of them
+    assert logit["used"].item() > 0.5  # a mean over positions depends on all of them
 
 
 def naive(net: mt.Specimen, layer: str, cell: tuple[int, int], x: torch.Tensor) -> np.ndarray:
@@ -114,7 +114,7 @@ def naive(net: mt.Specimen, layer: str, cell: tuple[int, int], x: torch.Tensor) 
 def test_agrees_with_a_loop_over_single_images(net: mt.Specimen, pics: mt.Images) -> None:
     five = pics.take(range(5))
     found = Erf(at=("blocks.0", "blocks.2"), cell=(5, 9), count=5)(net, five, Pace(batch=4, device="cpu"))
-    x = net.recipe.normalised(torch.from_numpy(five.pixels(net.recipe)))
+    x = net.recipe.normalise(torch.from_numpy(five.pixels(net.recipe)))
     for layer in ("blocks.0", "blocks.2"):
         np.testing.assert_allclose(found["field"].sel(layer=layer).values, naive(net, layer, (5, 9), x), atol=2e-6)
 
@@ -123,7 +123,7 @@ def test_zero_outside_theory_and_the_same_for_repeated_images(pics: mt.Images) -
     net = mt.open("microtome:mini_vgg", weights=None)
     names = ("features.2", "features.6", "features.13")
     found = Erf(at=names, count=4, rule="abs")(net, pics)
-    for name, theory in fields(net, names).items():
+    for name, theory in receptive_fields(net, names).items():
         cell = [(side - 1) // 2 for side in theory.grid]
         (top, bottom), (left, right) = theory.rows(cell[0]), theory.cols(cell[1])
         field = found["field"].sel(layer=name).values.copy()
@@ -145,8 +145,8 @@ def test_target_times_three_is_three_times_the_field(pics: mt.Images) -> None:
     assert totals[1] == pytest.approx(3 * totals[0])
 
 
-def test_centre_of_mass_follows_the_arithmetic_in_a_random_network() -> None:
-    """Three strided 3 x 3 convolutions: cell 7 of 16 is centred on pixel 8 · 7 = 56, not on 8 · 7.5 - 0.5 = 59.5."""
+def test_centre_of_mass_follows_the_computed_centre_in_a_random_network() -> None:
+    """Three strided 3 x 3 convolutions: position 7 of 16 is centred on pixel 8 · 7 = 56, not on 8 · 7.5 - 0.5 = 59.5."""
     torch.manual_seed(0)
     layers = [part for a, b in ((3, 32), (32, 32), (32, 32)) for part in (nn.Conv2d(a, b, 3, 2, 1), nn.ReLU())]
     net = opened(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 4)), 128)
@@ -204,12 +204,13 @@ def test_bad_input(net: mt.Specimen, pics: mt.Images, tiny: Callable[..., nn.Mod
         Erf(at=("blocks.2",))(mt.open(dead, recipe={"size": 32, **PLAIN}), pics)
 
 
-def test_mean_of_a_layer_norm_is_constant_and_said_to_be(pics: mt.Images) -> None:
+def test_mean_of_a_layer_norm_is_constant_and_left_out(pics: mt.Images) -> None:
     net = mt.open("microtome:mini_deit", weights=None)
     with pytest.raises(WatchError, match="zero everywhere"):
         Erf(at=("blocks.2.norm1",), count=2)(net, pics)
     found = Erf(at=("blocks.2", "blocks.2.norm1"), count=2)(net, pics)
     assert found["field"].coords["layer"].values.tolist() == ["blocks.2"]
+    assert found.facts["without_gradient"] == ["blocks.2.norm1"]
     assert any("blocks.2.norm1" in text and "LayerNorm" in text for text in found.caveats)
 
 
@@ -217,29 +218,40 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
     finding = testing.check(Erf(at=("blocks",), count=9), net, pics, tmp_path)
     assert finding["field"].dims == ("layer", "row", "col")
     assert finding["sigma"].dims == ("layer", "axis")
-    assert "untrained twin σ" in finding.headline
+    rows, columns = (finding.key(f"Gaussian σ, {axis}") for axis in ("rows", "columns"))
+    last = {"layer": finding["field"].coords["layer"].values[-1]}
+    assert [rows.value, columns.value] == finding["sigma"].sel(last).values.tolist()
+    assert [rows.baseline, columns.baseline] == finding["twin_sigma"].sel(last).values.tolist()
+    assert rows.at == last["layer"] == "blocks.2"
+    assert finding.facts["images"] == 9
 
 
-def test_what_was_published_stands_beside_what_is_measured() -> None:
+def test_published_widths_are_compared_with_the_measured_ones() -> None:
     """The table of Kim et al. 2021; untrained weights differ, and that is said. At another size nothing is said."""
-    from microtome.analyses.erf.published_fields import PUBLISHED, published, same_weights
+    from microtome.analyses.erf.published_fields import PUBLISHED, has_published_weights, published_row
 
     net = mt.open("torchvision:resnet18", weights=None)
     found = Erf(at=("layer4",), count=1)(net, mt.Images.scenes(1, seed=1, size=224))
     assert found["published"].values.tolist() == [73.7, 76.5]
     (said,) = [one for one in found.caveats if "Published" in one]
+    assert said.startswith("Published σ of layer4 of resnet18 ")
     here = found["sigma"].values[0]
     assert f"73.7 x 76.5 px; here {here[0]:.1f} x {here[1]:.1f} px: those were ImageNet weights, not these" in said
     small = mt.open("torchvision:resnet18", weights=None, recipe={"size": 64})
     assert "published" not in Erf(at=("layer4",), count=1)(small, mt.Images.scenes(1, seed=1, size=64)).arrays
-    row = published("timm:resnet50.tv_in1k")
-    assert row is not None and row[0] == "resnet50" and published("timm:resnet50d") is None and published("resnet50") is None
-    assert same_weights("torchvision:resnet50", "pretrained IMAGENET1K_V1") and same_weights(
+    row = published_row("timm:resnet50.tv_in1k")
+    assert (
+        row is not None
+        and row[0] == "resnet50"
+        and published_row("timm:resnet50d") is None
+        and published_row("resnet50") is None
+    )
+    assert has_published_weights("torchvision:resnet50", "pretrained IMAGENET1K_V1") and has_published_weights(
         "timm:resnet50.tv_in1k", "pretrained tv_in1k"
     )
-    assert not same_weights("torchvision:resnet50", "pretrained IMAGENET1K_V2")
-    assert not same_weights("timm:resnet50.a1_in1k", "pretrained a1_in1k")
+    assert not has_published_weights("torchvision:resnet50", "pretrained IMAGENET1K_V2")
+    assert not has_published_weights("timm:resnet50.a1_in1k", "pretrained a1_in1k")
     grouped = mt.open("torchvision:resnext50_32x4d", weights=None, recipe={"size": 64})
     assert (
-        max(fields(grouped, ["layer4"])["layer4"].size) == PUBLISHED["resnext50_32x4d"].theory
+        max(receptive_fields(grouped, ["layer4"])["layer4"].size) == PUBLISHED["resnext50_32x4d"].theory
     )  # the others: tests/test_receptive.py

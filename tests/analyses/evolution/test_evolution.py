@@ -12,14 +12,14 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.evolution.evolution import Evolution
 from microtome.errors import CheckpointError, Unmeasurable
-from microtome.instruments.projection import projected
+from microtome.instruments.projection import project_units
 from microtome.numerics.statistics.cka import debiased_cka
 from microtome.runner import analyze
 from microtome.scan import Pace
 from microtome.specimen import watch
-from microtome.training.data import series
+from microtome.training.data import scene_series
 from microtome.training.loop import train
-from microtome.training.recipes import Recipe
+from microtome.training.recipes import TrainingRecipe
 
 PACE = Pace(batch=8, device="cpu")
 AT = ("stages",)
@@ -29,8 +29,8 @@ AT = ("stages",)
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints 0, 1, 2 and 4 of a real, tiny training of mini_vgg."""
     folder = tmp_path_factory.mktemp("run")
-    plan = Recipe(network="mini_vgg", epochs=4, count=32, batch=16, lr=2e-2, precision="32-true", halved=1.0)
-    train(plan, folder, data=series(32, seed=77), checkpoints=True)
+    plan = TrainingRecipe(network="mini_vgg", epochs=4, count=32, batch=16, lr=2e-2, precision="32-true", halved=1.0)
+    train(plan, folder, data=scene_series(32, seed=77), checkpoints=True)
     return folder
 
 
@@ -59,7 +59,7 @@ def test_distances_and_accuracy_are_what_each_file_gives_when_opened_alone(
 ) -> None:
     """The slow twin: open both files, take the features of all images at once, and ask debiased CKA."""
     found = Evolution(checkpoints=str(run), at=AT)(vgg, scenes, Pace(batch=20, device="cpu"))
-    x = vgg.recipe.normalised(torch.from_numpy(scenes.pixels(vgg.recipe)))
+    x = vgg.recipe.normalise(torch.from_numpy(scenes.pixels(vgg.recipe)))
     files = [run / f"epoch-{epoch:03d}.safetensors" for epoch in (1, 4)]
     values, logits = [], []
     for file in files:
@@ -84,9 +84,9 @@ def test_projections_are_those_of_the_network_of_their_moment(run: Path, vgg: mt
     unit = int(found["projection/features.6"].unit.values[0])
     image, row, col = found["place/features.6"].sel(checkpoint="epoch-002", unit=unit).values.astype(int).tolist()
     assert image >= 0
-    x = vgg.recipe.normalised(torch.from_numpy(scenes.pixels(vgg.recipe, [image])))
+    x = vgg.recipe.normalise(torch.from_numpy(scenes.pixels(vgg.recipe, [image])))
     cell = torch.tensor([row * vgg.layer("features.6").grid[1] + col])  # type: ignore[index]
-    whole = projected(opened, "features.6", x, torch.tensor([unit]), cell, "deconvnet").pixels[0]
+    whole = project_units(opened, "features.6", x, torch.tensor([unit]), cell, "deconvnet").pixels[0]
     shown = found["projection/features.6"].sel(checkpoint="epoch-002", unit=unit).values
     assert shown.shape[0] < 64
     # all of the signal lies in the unit's window, and only there
@@ -105,7 +105,7 @@ def test_the_same_file_again_has_not_moved(run: Path, vgg: mt.Specimen, scenes: 
     assert (found["step"].values == 0).all()
     assert np.nanmax(found["jump"].values) == 0
     assert (found["twin_drift"].values > 0).all()
-    assert "no layer moves" in found.headline
+    assert found.headline == "No layer changes over 3 checkpoints."
 
 
 def test_only_what_lies_behind_a_changed_layer_moves(run: Path, vgg: mt.Specimen, scenes: mt.Images, tmp_path: Path) -> None:

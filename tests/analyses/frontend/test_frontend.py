@@ -1,4 +1,4 @@
-"""`frontend` on planted first layers: dead filters, gratings, gaps in the spectrum, rims of nothing; and on untrained ones."""
+"""`frontend` on planted first layers: dead filters, gratings, gaps in the spectrum, empty rims; and on untrained ones."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from torch import nn
 import microtome as mt
 from microtome import testing
 from microtome.analyses.frontend.frontend import Frontend
-from microtome.analyses.frontend.wording import judged, smaller
+from microtome.analyses.frontend.wording import judge_filters, smaller_kernel
 from microtome.errors import Unmeasurable
 
 
@@ -49,10 +49,12 @@ def test_planted_dead_filters_are_found() -> None:
     assert sorted(dead.unit.values[dead.values].tolist()) == [2, 5, 9]
     assert found["value"].sel(criterion="dead filters").item() == 0.25
     assert not found["twin_dead"].values.any()
-    assert "3 of 12 filters see nothing (2, 5, 9)" in found.headline
+    assert "3 of 12 filters are dead (2, 5, 9)" in found["verdict"].sel(criterion="dead filters").item()
+    assert (found.key("dead filters").value, found.key("dead filters").baseline, found.key("faults").value) == (0.25, 0, 1)
+    assert found.headline == "0 has 1 fault (first: dead filters); 25.0% of its filters are dead (untrained twin 0%)."
     assert found["colour"].sel(unit=5).item() == "dead"
     assert found["spectrum"].unit.values[-1] == 5  # no frequency: shown last
-    # half of the filters may be dead and the rest is still told from them
+    # half of the filters may be dead and the others still differ from them
     weight[:7] = 0
     assert int(Frontend()(opened(weight))["dead"].values.sum()) == 8
 
@@ -80,8 +82,10 @@ def test_a_planted_grating_shows_in_spectrum_and_order() -> None:
     above = found["above"]
     assert above.sel(unit=[0, 1, 2, 3]).values.min() > 0.9
     assert above.sel(unit=[4, 5, 6, 7]).values.max() < 0.35
-    assert "Stride 4 folds" in found.headline
-    assert "stride 2 would fold" in found.headline
+    aliasing = found["verdict"].sel(criterion="above Nyquist").item()
+    assert "Stride 4 aliases" in aliasing and "stride 2 would alias" in aliasing
+    assert bool(found["finding"].sel(criterion="above Nyquist"))
+    assert found.key("energy above Nyquist").value == found["value"].sel(criterion="above Nyquist").item()
 
 
 def test_extremes_without_the_middle_are_told_apart_from_the_middle() -> None:
@@ -89,7 +93,8 @@ def test_extremes_without_the_middle_are_told_apart_from_the_middle() -> None:
     found = Frontend()(opened(gap, stride=4))
     assert found["value"].sel(criterion="middle to extremes").item() < 0.8
     assert bool(found["finding"].sel(criterion="middle to extremes"))
-    assert "7 x 7 / 2" in found.headline
+    assert "7 x 7 / 2" in found["verdict"].sel(criterion="middle to extremes").item()
+    assert found.key("middle over extremes").value < 0.8
     whole = Frontend()(opened(torch.cat([wave(11, 0.19, 8), gap]), stride=4))
     assert not bool(whole["finding"].sel(criterion="middle to extremes"))
 
@@ -99,7 +104,8 @@ def test_an_empty_rim_is_advised_away() -> None:
     weight[:, :, 2:9, 2:9] = noise(8, 3, 7, 7)
     found = Frontend()(opened(weight))
     assert found["value"].sel(criterion="inner kernel").item() == pytest.approx(1)
-    assert "The inner 7 x 7 weights hold 100% of the energy" in found.headline
+    assert bool(found["finding"].sel(criterion="inner kernel"))
+    assert "The inner 7 x 7 weights hold 100" in found["verdict"].sel(criterion="inner kernel").item()
 
 
 def test_one_filter_that_dominates() -> None:
@@ -107,7 +113,8 @@ def test_one_filter_that_dominates() -> None:
     weight[3] *= 10
     found = Frontend()(opened(weight))
     assert found["value"].sel(criterion="largest filter").item() == pytest.approx(16 * 100 / 115, rel=0.15)
-    assert "One filter holds" in found.headline
+    assert bool(found["finding"].sel(criterion="largest filter"))
+    assert "One filter has" in found["verdict"].sel(criterion="largest filter").item()
     assert not found["dead"].values.any()  # the others are as usual
 
 
@@ -117,28 +124,28 @@ def test_random_filters_are_flat_and_no_finding() -> None:
     assert found["value"].sel(criterion="above Nyquist").item() == pytest.approx(1 - 1 / 16, abs=0.02)
     assert not found["finding"].values.any()
     assert "as flat as random filters" in found["verdict"].sel(criterion="above Nyquist").item()
-    assert "Nothing to repair." in found.headline
+    assert found.key("faults").value == 0 and found.headline.startswith("0 has 0 faults;")
 
 
 def test_untrained_weights_have_no_findings() -> None:
     found = Frontend()(mt.open("microtome:mini_vgg", weights=None))
-    assert "Untrained weights: no finding." in found.headline
-    assert set(found["verdict"].values) == {"untrained: no finding"}
+    assert found.headline.startswith("Untrained weights, not judged: ") and found.key("faults").value == 0
+    assert set(found["verdict"].values) == {"untrained: not judged"}
 
 
 @pytest.mark.parametrize(
     ("shape", "stride", "kind"),
     [
-        ((8, 3, 11, 11), 4, "a 11 x 11 / 4 stem"),
-        ((8, 3, 3, 3), 1, "a 3 x 3 / 1 stem"),
-        ((8, 3, 4, 4), 4, "a patch embedding of 4 x 4 px"),
+        ((8, 3, 11, 11), 4, "11 x 11 / 4 stem"),
+        ((8, 3, 3, 3), 1, "3 x 3 / 1 stem"),
+        ((8, 3, 4, 4), 4, "patch embedding of 4 x 4 px"),
     ],
 )
 def test_stems_are_called_what_they_are(shape: Any, stride: int, kind: str) -> None:
     found = Frontend()(opened(noise(*shape), stride=stride))
-    assert found["name"].values.tolist() == ["0", kind]
+    assert (found.facts["layer"], found.facts["kind"]) == ("0", kind)
     verdict = found["verdict"].sel(criterion="above Nyquist").item()
-    said = {1: "stride 1 folds nothing", 4: "as flat as random filters" if shape[-1] == 11 else "windows share no pixel"}
+    said = {1: "stride 1 aliases nothing", 4: "as flat as random filters" if shape[-1] == 11 else "windows do not overlap"}
     assert said[stride] in verdict
     assert (found["value"].sel(criterion="above Nyquist").item() == 0) == (stride == 1)
 
@@ -153,13 +160,13 @@ def test_a_kernel_with_holes_is_what_it_spans() -> None:
     np.testing.assert_allclose(told["spectrum"].values, same["spectrum"].values, rtol=1e-9)
 
 
-def test_single_channel_pictures(tmp_path: Path) -> None:
+def test_single_channel_images(tmp_path: Path) -> None:
     found = testing.check(Frontend(), opened(noise(8, 1, 5, 5)), None, tmp_path)
     assert found["filter"].sizes["rgb"] == 3
     assert found["grey"].values == pytest.approx(1)
 
 
-def test_broken_or_missing_first_layers_are_told() -> None:
+def test_broken_or_missing_first_layers_are_refused() -> None:
     weight = noise(8, 3, 5, 5)
     weight[1, 0, 0, 0] = float("nan")
     with pytest.raises(Unmeasurable, match="NaN or infinite"):
@@ -173,17 +180,17 @@ def test_broken_or_missing_first_layers_are_told() -> None:
 
 def test_a_layer_of_nothing_but_zeros() -> None:
     found = Frontend()(opened(torch.zeros(8, 3, 5, 5)))
-    assert "8 dead" in found.headline
-    assert "8 of 8 filters see nothing" in found.headline
+    assert found.key("dead filters").value == 1
+    assert "8 of 8 filters are dead" in found["verdict"].sel(criterion="dead filters").item()
     assert "nan" not in found.headline
 
 
 def test_the_verdict_needs_more_than_the_twin_shows() -> None:
-    even = dict.fromkeys(("dead filters", "largest filter", "above Nyquist", "above, natural pictures"), 0.5)
+    even = dict.fromkeys(("dead filters", "largest filter", "above Nyquist", "above, natural images"), 0.5)
     even |= dict.fromkeys(("above at half the stride", "middle to extremes", "inner kernel", "grey filters"), 0.5)
-    told = judged(even, even, [1, 2], 4, 11, 4, True)
+    told = judge_filters(even, even, [1, 2], 4, 11, 4, True)
     assert not any(flagged for flagged, _ in told.values())
-    assert [smaller(side) for side in (11, 7, 5, 3, 1)] == [7, 5, 3, 1, 1]
+    assert [smaller_kernel(side) for side in (11, 7, 5, 3, 1)] == [7, 5, 3, 1, 1]
 
 
 def test_common_suite(tmp_path: Path) -> None:

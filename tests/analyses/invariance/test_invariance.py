@@ -81,7 +81,7 @@ def test_whole_strides_of_a_strided_network(pics: mt.Images) -> None:
     asked = Invariance(at=("1",), warps=("row_shift",), shifts=("4",), border="wrap", count=len(pics))
     found = asked(mt.open(net, recipe=RECIPE), pics, PACE)
     recipe = mt.open(net, recipe=RECIPE).recipe
-    x = recipe.normalised(torch.from_numpy(pics.pixels(recipe)))
+    x = recipe.normalise(torch.from_numpy(pics.pixels(recipe)))
     with torch.no_grad():
         still, half = (net[1](net[0](one)).mean((2, 3)) for one in (x, x.roll(2, 2)))
     by_hand = [float((half[i] - still[i]).norm() / still[i].norm()) for i in range(len(x))]
@@ -109,7 +109,7 @@ def test_a_symmetric_kernel_does_not_see_a_mirror_image(pics: mt.Images) -> None
 def test_against_plain_loops(net: mt.Specimen, pics: mt.Images) -> None:
     few = pics.take(range(5))
     found = Invariance(at=("stem", "blocks.1"), warps=("col_shift",), shifts=("-2", "5"), count=5)(net, few, PACE)
-    x = net.recipe.normalised(torch.from_numpy(few.pixels(net.recipe)))
+    x = net.recipe.normalise(torch.from_numpy(few.pixels(net.recipe)))
     padded = torch.nn.functional.pad(x, (8, 8, 0, 0), mode="reflect")
     inner: Any = net.net
 
@@ -166,8 +166,8 @@ def test_pictures_are_followed_one_by_one(net: mt.Specimen, pics: mt.Images) -> 
         np.testing.assert_allclose(found[f"mean_{end}/rotation"], found["distance/rotation"].sel(layer=layer), rtol=1e-6)
         assert found[f"each_{end}/rotation"].sel(amount=0).values.tolist() == [0] * 5
     titles = [panel.title for panel in found.panels]
-    assert {"Pictures by row shift", "Picture by picture: distance at blocks.2 by rotation",
-            "Picture by picture: probability by row shift"} <= set(titles)  # fmt: skip
+    assert {"Images by row shift", "Image by image: distance at blocks.2 by rotation",
+            "Image by image: probability by row shift"} <= set(titles)  # fmt: skip
 
 
 def test_crops_come_from_the_picture_where_the_recipe_leaves_room(tiny: Any) -> None:
@@ -183,8 +183,8 @@ def test_crops_come_from_the_picture_where_the_recipe_leaves_room(tiny: Any) -> 
     inner = pics.pixels(larger)[:, 4:36, 4:36]
     assert np.array_equal(inner, pics.pixels(specimen.recipe))
     found = asked(specimen, pics, PACE)
-    assert found["enlarged"].values.tolist() == [1, 1]
-    x = specimen.recipe.normalised(torch.from_numpy(pics.pixels(larger)))
+    assert found.facts["enlarged"] == {}
+    x = specimen.recipe.normalise(torch.from_numpy(pics.pixels(larger)))
     with torch.no_grad():
         moved, still = (specimen.net.stem(x[:, :, at : at + 32, at : at + 32]) for at in (6, 4))
     gaps = ((moved - still).flatten(1).norm(dim=1) / still.flatten(1).norm(dim=1)).mean().item()
@@ -193,17 +193,20 @@ def test_crops_come_from_the_picture_where_the_recipe_leaves_room(tiny: Any) -> 
 
 def test_a_border_cut_from_a_larger_picture_is_said(net: mt.Specimen, pics: mt.Images) -> None:
     found = Invariance(at=("stem",), warps=("row_shift",), shifts=("-4", "4"), border="crop")(net, pics, PACE)
-    assert found["enlarged"].sel(part="border").item() == pytest.approx(40 / 32)
+    assert found.facts["enlarged"] == {"border": pytest.approx(40 / 32)}
     assert any("enlarged 1.25 times" in one for one in found.caveats)
 
 
 def test_unlabelled_pictures_are_asked_for_the_predicted_class(net: mt.Specimen, pics: mt.Images) -> None:
     bare = replace(pics, labels=None, classes=None)
     found = Invariance(at=("stem",), warps=("scale",), scales=("1.5",))(net, bare, PACE)
-    assert "of the predicted class falls from" in found.headline
-    x = net.recipe.normalised(torch.from_numpy(bare.pixels(net.recipe, np.linspace(0, 39, 8).round().astype(int))))
+    assert "predicted" in found.facts["class"]
+    x = net.recipe.normalise(torch.from_numpy(bare.pixels(net.recipe, np.linspace(0, 39, 8).round().astype(int))))
     best = net.run(x).softmax(1).max(1).values.mean().item()
     assert found["probability/scale"].sel(amount=1).item() == pytest.approx(best, rel=1e-4)
+    lowest = found.key("lowest probability")
+    assert lowest.baseline == found["probability/scale"].sel(amount=1).item()
+    assert lowest.value == found["probability/scale"].min().item()
 
 
 def test_one_number_for_each_picture_is_an_output_too(pics: mt.Images) -> None:
@@ -230,7 +233,7 @@ def test_networks_without_scores_still_have_distances(pics: mt.Images) -> None:
         ({"shifts": ("0:1:0.0001",)}, "at most 200 steps"),
         ({"shifts": ("17",)}, "here it takes -16 to 16"),
         ({"scales": ("0",)}, "here it takes 0.1 to 10"),
-        ({"scales": ("1",)}, "option scales names nothing that moves"),
+        ({"scales": ("1",)}, "option scales names nothing that changes"),
         ({"warps": ()}, "option warps names nothing"),
         ({"warps": ("shear",)}, "shear"),
     ],

@@ -13,7 +13,7 @@ from microtome import testing
 from microtome.analyses.occlusion.arrays import COLOURS
 from microtome.analyses.occlusion.occlusion import Occlusion
 from microtome.errors import BadOption, Unmeasurable
-from microtome.numerics.maps.occluders import blurred
+from microtome.numerics.maps.occluders import blur
 
 PLAIN = {"size": 8, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
 GREY = 128 / 255
@@ -77,7 +77,7 @@ def test_a_square_that_is_cut_has_its_own_centre():
 def test_every_position_is_what_a_plain_loop_gives(net, pics, colour):
     found = Occlusion(at="blocks.1", size=7, stride=6, colour=colour, count=2, target="predicted")(net, pics)
     places = [pics.names.index(name) for name in found["image"].coords["image"].values]
-    x = net.recipe.normalised(torch.from_numpy(pics.pixels(net.recipe, places)))
+    x = net.recipe.normalise(torch.from_numpy(pics.pixels(net.recipe, places)))
     side = x.shape[2]
     for i in range(2):
         target = int(net.net(x[i : i + 1]).argmax())
@@ -87,9 +87,9 @@ def test_every_position_is_what_a_plain_loop_gives(net, pics, colour):
             if colour == "mean":
                 one[:, :, rows, cols] = x[i].mean((1, 2))[None, :, None, None]
             elif colour == "grey":
-                one[:, :, rows, cols] = net.recipe.normalised(torch.full((1, 1, 1, 3), 128, dtype=torch.uint8))
+                one[:, :, rows, cols] = net.recipe.normalise(torch.full((1, 1, 1, 3), 128, dtype=torch.uint8))
             else:
-                one[:, :, rows, cols] = blurred(x[i : i + 1], 7 / 3)[:, :, rows, cols]
+                one[:, :, rows, cols] = blur(x[i : i + 1], 7 / 3)[:, :, rows, cols]
             scores = net.net(one)[0]
             assert float(found["probability"][i, r, c]) == pytest.approx(float(scores.softmax(0)[target]), abs=1e-5)
             assert int(found["label"][i, r, c]) == int(scores.argmax())
@@ -97,8 +97,8 @@ def test_every_position_is_what_a_plain_loop_gives(net, pics, colour):
 
 def test_equals_captum_where_squares_do_not_overlap(net, pics):
     found = Occlusion(size=8, stride=8, count=1, only="3", target="predicted")(net, pics)
-    x = net.recipe.normalised(torch.from_numpy(pics.pixels(net.recipe, [3])))
-    grey = net.recipe.normalised(torch.full((1, *x.shape[2:], 3), 128, dtype=torch.uint8))
+    x = net.recipe.normalise(torch.from_numpy(pics.pixels(net.recipe, [3])))
+    grey = net.recipe.normalise(torch.full((1, *x.shape[2:], 3), 128, dtype=torch.uint8))
     target = int(net.net(x).argmax())
     oracle = Captums(lambda one: net.net(one).softmax(1))
     drop = oracle.attribute(x, (3, 8, 8), (3, 8, 8), baselines=grey, target=target, perturbations_per_eval=4)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import microtome as mt
 from microtome import testing
 from microtome._torchvision import timm, torchvision
-from microtome.analyses.reuse.reading import readings
+from microtome.analyses.reuse.reading import network_inputs
 from microtome.analyses.reuse.reuse import OBSERVATIONS, Reuse
 from microtome.errors import Unmeasurable
 from microtome.scan import Pace
@@ -234,7 +234,7 @@ class Ghost(nn.Module):
 
 def test_other_concatenations_are_not_dense() -> None:
     specimen = opened(Ghost().eval())
-    assert max(len(call.runs) for call in readings(specimen).calls) == 3  # they are followed, all the same
+    assert max(len(call.runs) for call in network_inputs(specimen).calls) == 3  # they are followed, all the same
     with pytest.raises(Unmeasurable, match="no dense block"):
         Reuse()(specimen)
 

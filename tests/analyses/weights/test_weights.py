@@ -15,8 +15,8 @@ from microtome import testing
 from microtome.analyses.weights.weights import Weights
 from microtome.errors import Unmeasurable
 from microtome.numerics.weights.norms import norms_after
-from microtome.numerics.weights.pairs import matches, roles
-from microtome.numerics.weights.tensors import quantiles, sample, spectral, weight_tensors
+from microtome.numerics.weights.pairs import match_roles, tensor_roles
+from microtome.numerics.weights.tensors import sample_values, sorted_quantiles, spectral_measures, weight_tensors
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data"))
 RECIPE = {"size": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
@@ -78,7 +78,7 @@ def test_statistics_of_weights_set_by_hand() -> None:
     assert told.sel(measure="unit norm, spread").item() == pytest.approx(0)
 
 
-def test_density_integrates_to_the_share_it_shows() -> None:
+def test_density_integrates_to_the_fraction_it_shows() -> None:
     found = Weights(bins=16)(opened(seeded(plain)))
     width = np.diff(found["value"].values, axis=1)[:, :1]
     share = (found["density"].values * width).sum(1)
@@ -162,7 +162,7 @@ def test_folding_is_the_kernel_times_gamma_over_sigma() -> None:
 def test_roles_are_paired_by_name_and_then_by_nearest_name_of_the_same_kernel() -> None:
     names = ["a.branch1x1", "a.branch3x3_2", "a.pool", "b.branch1x1", "b.branch3x3dbl_2", "b.branch7x7"]
     shapes = dict(zip(names, [(4, 4, 1, 1), (4, 4, 3, 3), (4, 4, 1, 1), (8, 4, 1, 1), (4, 4, 3, 3), (4, 4, 7, 7)], strict=True))
-    pairs, alone = matches(roles(names[:3], "a"), roles(names[3:], "b"), shapes)
+    pairs, alone = match_roles(tensor_roles(names[:3], "a"), tensor_roles(names[3:], "b"), shapes)
     assert [(pair.first, pair.second, pair.kind) for pair in pairs] == [
         ("a.branch1x1", "b.branch1x1", "same role, other shape"),
         ("a.branch3x3_2", "b.branch3x3dbl_2", "nearest name"),
@@ -173,8 +173,11 @@ def test_roles_are_paired_by_name_and_then_by_nearest_name_of_the_same_kernel() 
 def test_an_untrained_network_gets_no_verdict_of_redundancy() -> None:
     specimen = mt.open("timm:resnet18", weights=None, recipe={"size": 64})
     found = Weights()(specimen)
-    assert "untrained: this is what chance gives" in found.headline
+    assert found.headline.startswith("Untrained: ")
     assert "redundan" not in found.headline
+    assert "These weights are untrained: the distances are what chance gives." in found.caveats
+    distance = found.key("W1/σ between neighbours")
+    assert distance.value < 0.02 and distance.baseline < 0.02
     assert [str(pair).split(" → ")[0].rpartition(".")[2] for pair in found["distance"].pair.values] == [
         str(pair).rpartition(".")[2] for pair in found["distance"].pair.values
     ]
@@ -190,11 +193,14 @@ def test_training_that_sets_neighbours_apart_is_told_from_chance() -> None:
     with torch.no_grad():
         net[6].weight.mul_(2)
     found = Weights()(opened(net))
-    assert found["trained"].item() == "unknown"
+    assert found.trained is None
+    assert "It is not known whether these weights are trained." in found.caveats
     far = found["distance"].sel(pair="4 → 6", measure="W1/σ").item()
     assert far > found["twin_largest"].sel(pair="4 → 6", measure="W1/σ").item()
-    assert "of 2 are further apart than in every twin" in found.headline
-    assert "only removal tells" in found.headline
+    pairs = found["distance"].sel(measure="W1/σ").values
+    assert found.key("W1/σ between neighbours").value == np.median(pairs)
+    over = (pairs > found["twin_largest"].sel(measure="W1/σ").values).sum()
+    assert found.key("pairs further apart than in every twin").value == over / 2 > 0
 
 
 def test_broken_weights_are_reported_and_never_averaged_away() -> None:
@@ -212,6 +218,10 @@ def test_broken_weights_are_reported_and_never_averaged_away() -> None:
     assert np.isnan(found["density"].sel(layer="2").values).all()
     assert np.isnan(found["distance"].sel(pair="2 → 4").values).all()
     assert set(found["ailing"].layer.values) == {"2", "4", "6"}
+    assert found.key("weight tensors with problems").value == 3
+    assert any(line.startswith("3 weight tensors with problems, the first being 2: ") for line in found.caveats)
+    alone = Weights(at=("6",))(opened(net))
+    assert alone.headline == "3 of 5 weight tensors with problems; no two neighbouring tensors could be compared."
     assert any(panel.question == "repair" for panel in found.panels)
 
 
@@ -219,7 +229,8 @@ def test_a_healthy_network_has_no_repair_table() -> None:
     found = Weights()(opened(seeded(plain)))
     assert "ailing" not in found.arrays
     assert all(panel.question != "repair" for panel in found.panels)
-    assert "no unit is zero, constant or not finite" in found.headline
+    assert found.key("weight tensors with problems").value == 0
+    assert found.key("weight tensors").value == 5
 
 
 def test_one_unit_layers_linear_nets_and_half_precision_are_read() -> None:
@@ -258,19 +269,21 @@ def test_units_come_first_and_shared_weights_once() -> None:
 
 def test_large_tensors_are_thinned_evenly_and_the_same_every_time() -> None:
     values = torch.arange(600.0).view(20, 30)
-    thin = sample(values, most=100)
+    thin = sample_values(values, most=100)
     assert torch.equal(thin, values.flatten()[::7])  # 6 = 600/100 shares a factor with 20 and 30; 7 does not
-    assert np.array_equal(quantiles(values, most=6), [50, 150, 250, 350, 450, 550])  # middles of six equal shares of 0…599
+    assert np.array_equal(
+        sorted_quantiles(values, most=6), [50, 150, 250, 350, 450, 550]
+    )  # middles of six equal shares of 0…599
 
 
 def test_quantiles_of_what_occurs_often_and_of_what_is_not_a_number() -> None:
     values = torch.randn(30_000, generator=torch.Generator().manual_seed(0))
     most = 1000
     values[::3] = 0.0
-    assert np.count_nonzero(quantiles(values, most) == 0) == pytest.approx(most / 3, abs=1)
+    assert np.count_nonzero(sorted_quantiles(values, most) == 0) == pytest.approx(most / 3, abs=1)
     for odd in (torch.nan, torch.inf, -torch.inf):
         values[1] = odd
-        assert np.isnan(quantiles(values, most)).all()
+        assert np.isnan(sorted_quantiles(values, most)).all()
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(300, 400), (400, 300), (1030, 1100)])  # Gram of rows, of inputs, none
@@ -278,7 +291,7 @@ def test_quantiles_of_what_occurs_often_and_of_what_is_not_a_number() -> None:
 def test_the_top_singular_value_of_a_large_weight_is_that_of_the_full_decomposition(rows: int, cols: int, scale: float) -> None:
     weight = torch.randn(rows, cols, generator=torch.Generator().manual_seed(0)) * scale
     exact = torch.linalg.svdvals(weight.double())
-    norm, rank = spectral(weight)
+    norm, rank = spectral_measures(weight)
     assert norm == pytest.approx(float(exact[0]), rel=1e-4)
     assert rank == pytest.approx(float((exact**2).sum() / exact[0] ** 2), rel=2e-4)
 
@@ -295,7 +308,7 @@ def test_the_8_bit_origin_of_a_real_network_is_found() -> None:
 
 def test_a_layer_inside_another_chosen_one_is_not_compared_with_itself(net: mt.Specimen) -> None:
     found = Weights(at=("blocks.*",))(net)
-    assert found["group"].values.tolist() == ["blocks.0", "blocks.1", "blocks.2"]
+    assert found.facts["groups"] == ["blocks.0", "blocks.1", "blocks.2"]
     assert (found["w1_over_sigma"].values > 0).all()
 
 

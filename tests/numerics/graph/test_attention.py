@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from microtome.numerics.graph.attention import attention_distances, cell_distances, hill, offsets, to_the_grid
+from microtome.numerics.graph.attention import attention_distances, cell_distances, fit_hill, grid_attention, offset_table
 
 
 def test_distances_of_a_grid_by_hand() -> None:
@@ -42,7 +42,7 @@ def test_class_tokens_neither_ask_nor_are_looked_at() -> None:
         for other in range(9):
             slow += alone[..., token, other].double() * apart[token, other] / 9
     assert torch.allclose(attention_distances(maps, apart), slow, atol=1e-7)
-    assert torch.allclose(to_the_grid(maps, 9), inner.double().sum(-1).mean(-1))
+    assert torch.allclose(grid_attention(maps, 9), inner.double().sum(-1).mean(-1))
 
 
 def test_tokens_that_look_at_the_class_token_alone_are_left_out() -> None:
@@ -58,7 +58,7 @@ def test_tokens_that_look_at_the_class_token_alone_are_left_out() -> None:
 def test_a_hill_is_found_again_whatever_constant_it_stands_on(height: float, sigma: float) -> None:
     rows, cols = np.mgrid[-6:7, -5:6]
     table = height * np.exp(-(rows**2 + cols**2) / (2 * sigma**2)) - 7.5
-    found = hill(table)
+    found = fit_hill(table)
     assert found.sigma == pytest.approx(sigma, rel=1e-4)
     assert found.height == pytest.approx(height, rel=1e-4)
     assert found.r2 == pytest.approx(1.0, abs=1e-6)
@@ -66,16 +66,16 @@ def test_a_hill_is_found_again_whatever_constant_it_stands_on(height: float, sig
 
 def test_noise_is_no_hill_and_flat_or_small_tables_are_not_fitted() -> None:
     draw = np.random.default_rng(0)
-    assert hill(draw.normal(size=(13, 13))).r2 < 0.15
+    assert fit_hill(draw.normal(size=(13, 13))).r2 < 0.15
     for table in (np.full((13, 13), 3.0), draw.normal(size=(3, 3)), np.full((13, 13), np.nan)):
-        assert math.isnan(hill(table).r2)
+        assert math.isnan(fit_hill(table).r2)
 
 
 def test_offsets_are_means_over_pairs_that_lie_so() -> None:
     rows, cols = 2, 3
     draw = torch.Generator().manual_seed(1)
     bias = torch.rand(2, 6, 6, generator=draw, dtype=torch.float64)
-    table = offsets(bias, (rows, cols))
+    table = offset_table(bias, (rows, cols))
     assert table.shape == (2, 3, 5)
     for down in range(-1, 2):
         for right in range(-2, 3):

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from microtome.numerics.graph.channels import Channels, Run, Stream
+from microtome.numerics.graph.channels import ChannelRun, Channels, ChannelStream
 
 WEIGHT = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
 
 
-def followed(work: Callable[[Tensor], Tensor], layout: torch.memory_format = torch.contiguous_format) -> Stream | None:
+def followed(work: Callable[[Tensor], Tensor], layout: torch.memory_format = torch.contiguous_format) -> ChannelStream | None:
     """What the result of `work` on a picture of three channels and 6×6 px holds. The picture is source 0."""
     x = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(1)).to(memory_format=layout)
     mode = Channels(x)
@@ -54,7 +54,7 @@ MIXED = {
 @pytest.mark.parametrize("name", KEPT)
 def test_channels_stay_apart(name: str, layout: torch.memory_format) -> None:
     told = followed(KEPT[name], layout)
-    assert told is not None and told.runs == (Run(0, 0, 3),)
+    assert told is not None and told.runs == (ChannelRun(0, 0, 3),)
 
 
 @pytest.mark.parametrize("name", MIXED)
@@ -68,7 +68,7 @@ def test_concatenation_in_order(layout: torch.memory_format) -> None:
     told = followed(lambda x: torch.cat([conv(x), x, conv(x)[:, 1:3]], 1), layout)
     assert told is not None
     first, second, third = told.runs
-    assert (first.start, first.width) == (0, 4) and second == Run(0, 0, 3) and (third.start, third.width) == (1, 2)
+    assert (first.start, first.width) == (0, 4) and second == ChannelRun(0, 0, 3) and (third.start, third.width) == (1, 2)
     assert 0 < first.source < third.source
 
 
@@ -94,7 +94,7 @@ def test_the_last_norm_scales_each_channel() -> None:
         return torch.cat([F.relu(F.group_norm(first, 3, scale)), first, x], 1)
 
     told = followed(normed)
-    assert told is not None and told.runs == (Run(0, 0, 3),) * 3
+    assert told is not None and told.runs == (ChannelRun(0, 0, 3),) * 3
     assert told.gain.tolist() == pytest.approx([2, 3, 0.5, 14, 21, 3.5, 1, 1, 1])
 
 

@@ -7,15 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from microtome.numerics.graph.gating import Factor, Factors, replayed
+from microtome.numerics.graph.gating import FactorMode, GateFactor, replay_factor
 
 SCALE = torch.tensor([1.0, -2.0, 0.5]).view(1, 3, 1, 1)
 
 
-def found(work: Callable[[Tensor, Tensor], Tensor]) -> tuple[list[Factor], Tensor]:
+def found(work: Callable[[Tensor, Tensor], Tensor]) -> tuple[list[GateFactor], Tensor]:
     """The factors seen while `work(x, squeezed)` runs, and `squeezed` (image, channel, 1, 1), which is labelled "fc"."""
     x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    mode = Factors(x)
+    mode = FactorMode(x)
     with torch.no_grad(), mode:
         squeezed = 3 * x.mean((2, 3), keepdim=True)
         mode.label(squeezed, "fc")
@@ -52,11 +52,11 @@ def test_a_gate_is_found_and_computed_again(name: str) -> None:
     work, formula = WRITTEN[name]
     (factor,), squeezed = found(work)
     assert factor.origin == "fc" and factor.channels == 3
-    told = replayed(squeezed, factor)
+    told = replay_factor(squeezed, factor)
     assert told is not None
     torch.testing.assert_close(told, formula(squeezed).flatten(1), rtol=0, atol=0)
     more = torch.randn(5, 3, 1, 1)  # another number of images
-    again = replayed(more, factor)
+    again = replay_factor(more, factor)
     assert again is not None
     torch.testing.assert_close(again, formula(more).flatten(1), rtol=0, atol=0)
 
@@ -69,4 +69,4 @@ def test_no_gate(name: str) -> None:
 def test_a_factor_of_several_origins_is_found_and_not_followed() -> None:
     (factor,), squeezed = found(lambda x, s: x * torch.sigmoid(s + x.amax((2, 3), keepdim=True)))
     assert factor.origin is None
-    assert replayed(squeezed[:, :2], factor) is None  # not its channels
+    assert replay_factor(squeezed[:, :2], factor) is None  # not its channels

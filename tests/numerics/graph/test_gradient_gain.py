@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, linear, pad
 
-from microtome.numerics.graph.gradient_gain import best, divisors, evenness, gains
+from microtome.numerics.graph.gradient_gain import best_groups, gain_distance, gradient_gains, group_divisors
 
 
 def convolved(n_in: int, n_out: int, kernel: int, generator: torch.Generator, stride: int = 1, size: float = 0.05):
@@ -23,7 +23,7 @@ def measured(n_in: int, n_out: int, kernel: int, groups: list[int], stride: int 
     found = []
     for _ in range(draws):
         x = torch.randn(2, n_in, 12, 12, generator=generator).relu()
-        found.append(gains(x, convolved(n_in, n_out, kernel, generator, stride), torch.relu, groups))
+        found.append(gradient_gains(x, convolved(n_in, n_out, kernel, generator, stride), torch.relu, groups))
     return torch.tensor(found).mean(0).tolist()
 
 
@@ -59,7 +59,7 @@ def test_vectors_follow_the_closed_form(groups: int, wanted: float) -> None:
     for _ in range(8):
         weight = torch.randn(64, 64, generator=generator)
         x = torch.randn(2000, 64, generator=generator)
-        found += gains(x, lambda one, weight=weight: linear(one, weight), lambda one: one, [groups])
+        found += gradient_gains(x, lambda one, weight=weight: linear(one, weight), lambda one: one, [groups])
     assert sum(found) / len(found) == pytest.approx(wanted, rel=0.06)
 
 
@@ -68,7 +68,7 @@ def test_the_size_of_the_weights_does_not_matter_and_the_norms_scale_does() -> N
 
     def told(size: float, scale: Tensor | None = None) -> list[float]:
         weigh = convolved(8, 8, 3, torch.Generator().manual_seed(3), size=size)
-        return gains(x, weigh, torch.relu, [1, 8], scale=scale, eps=1e-12)
+        return gradient_gains(x, weigh, torch.relu, [1, 8], scale=scale, eps=1e-12)
 
     assert told(5.0) == pytest.approx(told(0.05), rel=1e-3)
     assert told(0.05, torch.full((8,), 3.0)) == pytest.approx([9 * one for one in told(0.05)], rel=1e-3)
@@ -76,10 +76,10 @@ def test_the_size_of_the_weights_does_not_matter_and_the_norms_scale_does() -> N
 
 
 def test_which_numbers_of_groups_are_asked_about_and_which_is_best() -> None:
-    assert divisors(12, 49) == [1, 2, 3, 4, 6, 12]
-    assert divisors(64, 1) == [1, 2, 4, 8]  # eight values in a group at least
-    assert divisors(64, 4) == [1, 2, 4, 8, 16, 32]
-    assert divisors(3, 1) == [1]
-    assert best([1, 2, 4], [0.5, 1.9, 3.0]) == 2  # log 1.9 = .64 < log 2 = .69
-    assert best([1, 2], [0.5, 2.0]) == 1  # a tie goes to fewer
-    assert evenness(1.0) == 0 and evenness(0.0) == evenness(inf) == inf
+    assert group_divisors(12, 49) == [1, 2, 3, 4, 6, 12]
+    assert group_divisors(64, 1) == [1, 2, 4, 8]  # eight values in a group at least
+    assert group_divisors(64, 4) == [1, 2, 4, 8, 16, 32]
+    assert group_divisors(3, 1) == [1]
+    assert best_groups([1, 2, 4], [0.5, 1.9, 3.0]) == 2  # log 1.9 = .64 < log 2 = .69
+    assert best_groups([1, 2], [0.5, 2.0]) == 1  # a tie goes to fewer
+    assert gain_distance(1.0) == 0 and gain_distance(0.0) == gain_distance(inf) == inf

@@ -1,4 +1,4 @@
-"""Rectifiers of every spelling, pools and gates under `Linearised`, and the crop."""
+"""Rectifiers of every spelling, pools and gates under `LineariseMode`, and the crop."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.graph.linearised import Linearised, central
+from microtome.numerics.graph.linearised import LineariseMode, central_crop
 
 X = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -20,7 +20,7 @@ X = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     ids=lambda act: type(act).__name__,
 )  # fmt: skip
 def test_rectifiers_of_every_spelling_give_back_what_they_got(act):
-    with Linearised() as mode:
+    with LineariseMode() as mode:
         assert torch.equal(act(X.clone()), X)
     assert mode.removed == 1
     assert not torch.equal(act(X.clone()), X)  # and are themselves again afterwards
@@ -32,11 +32,11 @@ def test_a_maximum_pool_becomes_the_mean_of_its_windows(padding):
     padded = functional.pad(X, [padding] * 4, value=float("nan"))
     windows = padded.unfold(2, 3, 2).unfold(3, 3, 2).flatten(4)
     for pool in pools:
-        with Linearised() as mode:
+        with LineariseMode() as mode:
             found = pool(X)
         assert torch.allclose(found, windows.nanmean(4), atol=1e-6)
         assert mode.averaged == 1
-    with Linearised():
+    with LineariseMode():
         assert torch.allclose(nn.AdaptiveMaxPool2d(1)(X), X.mean((2, 3), keepdim=True), atol=1e-6)
         assert torch.allclose(nn.MaxPool2d(2)(X), functional.avg_pool2d(X, 2))
         with pytest.raises(Unmeasurable, match="with holes"):
@@ -45,7 +45,7 @@ def test_a_maximum_pool_becomes_the_mean_of_its_windows(padding):
 
 def test_gates_stand_half_open_and_lead_nowhere():
     x = X.clone().requires_grad_()
-    with Linearised() as mode:
+    with LineariseMode() as mode:
         out = x * torch.sigmoid(x.mean()) + x * nn.Hardsigmoid()(x)
     assert torch.allclose(torch.autograd.grad(out.sum(), x)[0], torch.ones_like(x))
     assert mode.held == 2
@@ -54,12 +54,12 @@ def test_gates_stand_half_open_and_lead_nowhere():
 def test_the_crop_is_about_the_middle_of_what_is_not_zero():
     weights = torch.zeros(2, 3, 11, 9)
     weights[:, :, 2:9, 1:6] = 1.0
-    cut, inside = central(weights, 9)
+    cut, inside = central_crop(weights, 9)
     assert cut.shape == (2, 3, 7, 5)  # nothing lost: cut to the box
     assert inside == 1
     weights[:, :, 5, 3] = 4
-    cut, inside = central(weights, 3)
+    cut, inside = central_crop(weights, 3)
     assert cut.shape == (2, 3, 3, 3)
     assert cut[0, 0].tolist() == [[1, 1, 1], [1, 4, 1], [1, 1, 1]]
     assert inside == pytest.approx((8 + 16) / (34 + 16))
-    assert central(torch.zeros(1, 1, 5, 5), 3)[0].shape == (1, 1, 3, 3)
+    assert central_crop(torch.zeros(1, 1, 5, 5), 3)[0].shape == (1, 1, 3, 3)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from microtome.numerics.graph.paths import Length, evened, lengths, profile
+from microtome.numerics.graph.paths import PathLength, centre_profile, depth_profile, path_lengths
 
 DRAW = torch.Generator().manual_seed(0)
 
@@ -20,9 +20,9 @@ def weights(*shapes: tuple[int, ...]) -> list[Tensor]:
 
 def told(loss: Tensor, picture: Tensor, outputs: Sequence[Tensor]) -> list[tuple[int, float, int]]:
     """Shortest, mean and number of paths to each output."""
-    length = lengths(loss, picture)
+    length = path_lengths(loss, picture)
     found = [length(one) for one in outputs]
-    return [(one.shortest, one.mean, round(10**one.paths)) for one in found if isinstance(one, Length)]
+    return [(one.shortest, one.mean, round(10**one.paths)) for one in found if isinstance(one, PathLength)]
 
 
 def test_a_chain() -> None:
@@ -82,14 +82,14 @@ def test_what_is_no_weight_layer() -> None:
 def test_what_the_loss_does_not_hang_on() -> None:
     x = torch.randn(1, 3, 4, 4).requires_grad_()
     w, aside = weights((4, 3, 1, 1), (4, 3, 1, 1))
-    length = lengths(F.conv2d(x, w).sum(), x)
+    length = path_lengths(F.conv2d(x, w).sum(), x)
     assert length(F.conv2d(x, aside)) is None
 
 
 def test_profiles() -> None:
-    falling = profile(np.array([1e-3, 1e-3, 1e-1, 1.0, 1.0, 1.0]))
+    falling = depth_profile(np.array([1e-3, 1e-3, 1e-1, 1.0, 1.0, 1.0]))
     assert falling.decades == pytest.approx((-3 - 3) / 2 - 0)
-    assert profile(np.ones(9)) == (0.0, 0.0)
-    assert profile(np.array([1.0, 0.0, np.nan, 1.0, 1.0])).decades == 0.0  # zeros and NaN are left out
-    assert math.isnan(profile(np.ones(2)).decades)
-    np.testing.assert_allclose(evened(np.array([1.0, 100.0])), [0.1, 10.0])
+    assert depth_profile(np.ones(9)) == (0.0, 0.0)
+    assert depth_profile(np.array([1.0, 0.0, np.nan, 1.0, 1.0])).decades == 0.0  # zeros and NaN are left out
+    assert math.isnan(depth_profile(np.ones(2)).decades)
+    np.testing.assert_allclose(centre_profile(np.array([1.0, 100.0])), [0.1, 10.0])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from microtome.numerics.graph.rectifiers import Rectified, Rewritten, Rule, passed
+from microtome.numerics.graph.rectifiers import RectifierMode, RewriteMode, Rule, apply_rule
 
 RULES: tuple[Rule, ...] = ("gradient", "deconvnet", "guided", "rectgrad")
 X = torch.tensor([[-1.0, 2.0, 3.0, 0.5, 4.0]])
@@ -16,13 +16,13 @@ G = torch.tensor([[1.0, -1.0, 2.0, 3.0, 0.25]])
 
 
 def test_rules_by_hand() -> None:
-    assert passed("gradient", G, X).tolist() == [[0, -1, 2, 3, 0.25]]
-    assert passed("deconvnet", G, X).tolist() == [[1, 0, 2, 3, 0.25]]
-    assert passed("guided", G, X).tolist() == [[0, 0, 2, 3, 0.25]]
+    assert apply_rule("gradient", G, X).tolist() == [[0, -1, 2, 3, 0.25]]
+    assert apply_rule("deconvnet", G, X).tolist() == [[1, 0, 2, 3, 0.25]]
+    assert apply_rule("guided", G, X).tolist() == [[0, 0, 2, 3, 0.25]]
     # a · g = 0, -2, 6, 1.5, 1; the third smallest of five is 1
-    assert passed("rectgrad", G, X, quantile=0.6).tolist() == [[0, 0, 2, 3, 0]]
-    assert passed("rectgrad", G, X, quantile=1.0).abs().sum() == 0
-    assert passed("gradient", G, X, ceiling=2.5).tolist() == [[0, -1, 0, 3, 0]]
+    assert apply_rule("rectgrad", G, X, quantile=0.6).tolist() == [[0, 0, 2, 3, 0]]
+    assert apply_rule("rectgrad", G, X, quantile=1.0).abs().sum() == 0
+    assert apply_rule("gradient", G, X, ceiling=2.5).tolist() == [[0, -1, 0, 3, 0]]
 
 
 class Reused(nn.Module):
@@ -68,15 +68,15 @@ def test_every_way_to_write_a_rectifier_obeys_the_rule(way: str, rule: Rule) -> 
     rng = torch.Generator().manual_seed(1)
     x, top = torch.randn(2, 40, generator=rng), torch.randn(2, 40, generator=rng)
     leaf = x.clone().requires_grad_()
-    with Rewritten():
+    with RewriteMode():
         y = WRITTEN[way](leaf * 1)
-    with Rectified(rule, 0.5) as seen:
+    with RectifierMode(rule, 0.5) as seen:
         (slope,) = torch.autograd.grad(y, leaf, top)
     assert seen.rectifiers == 2
     first = x.relu()
     assert torch.equal(y, (first - 0.3).relu())
-    above = passed(rule, top, first - 0.3, quantile=0.5)
-    assert torch.equal(slope, passed(rule, above, x, quantile=0.5))
+    above = apply_rule(rule, top, first - 0.3, quantile=0.5)
+    assert torch.equal(slope, apply_rule(rule, above, x, quantile=0.5))
 
 
 def test_clamps_elsewhere_are_no_rectifiers() -> None:
@@ -87,9 +87,9 @@ def test_clamps_elsewhere_are_no_rectifiers() -> None:
         lambda v: torch.maximum(v, torch.ones(9)),
         nn.Hardtanh(),
     ):
-        with Rewritten():
+        with RewriteMode():
             y = other(x)
-        with Rectified("deconvnet") as seen:
+        with RectifierMode("deconvnet") as seen:
             (slope,) = torch.autograd.grad(y, x, -torch.ones_like(y))
         assert seen.rectifiers == 0
         assert torch.equal(slope, torch.autograd.grad(other(x), x, -torch.ones_like(y))[0])
@@ -98,7 +98,7 @@ def test_clamps_elsewhere_are_no_rectifiers() -> None:
 def test_what_is_neither_linear_nor_a_rectifier_is_counted() -> None:
     x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
     y = F.silu(F.gelu(F.gelu(x))).softmax(1)
-    with Rectified("deconvnet") as seen:
+    with RectifierMode("deconvnet") as seen:
         torch.autograd.grad(y, x, torch.ones_like(y))
     assert seen.rectifiers == 0
     assert dict(seen.curved) == {"GELU": 2, "SiLU": 1, "softmax": 1}
@@ -117,7 +117,7 @@ def test_gates_are_held_constant(way: str) -> None:
             return (x * 1).mul_(x.mean((2, 3), keepdim=True).sigmoid())
         return gate * x
 
-    with Rewritten() as rewritten:
+    with RewriteMode() as rewritten:
         y = gated()
     (slope,) = torch.autograd.grad(y, x, top)
     assert rewritten.gates == 1
@@ -128,7 +128,7 @@ def test_gates_are_held_constant(way: str) -> None:
 
 def test_products_of_equals_and_with_constants_are_no_gates() -> None:
     x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    with Rewritten() as rewritten:
+    with RewriteMode() as rewritten:
         y = (x * x.sigmoid()) * torch.ones(3, 1, 1) * 2.0
     assert rewritten.gates == 0
     np.testing.assert_allclose(
@@ -142,7 +142,7 @@ def test_products_of_equals_and_with_constants_are_no_gates() -> None:
 def test_the_divisor_of_a_response_norm_is_held_constant(size: int) -> None:
     x = 9 * torch.randn(2, 7, 3, 4, generator=torch.Generator().manual_seed(0)).double().relu()
     x, norm = x.requires_grad_(), nn.LocalResponseNorm(size, alpha=0.1, k=2.0)
-    with Rewritten() as rewritten:
+    with RewriteMode() as rewritten:
         y = norm(x)
     assert rewritten.gates == 1
     torch.testing.assert_close(y, norm(x))

@@ -10,14 +10,14 @@ from scipy.stats import rankdata, spearmanr
 from microtome.numerics.maps.heat import (
     area_resample,
     centre_prior,
-    coverage,
-    energy_in,
-    entropy,
+    energy_inside,
+    energy_lift,
     grad_cam,
+    heat_coverage,
+    heat_entropy,
     iou_best_threshold,
-    lift,
     partial_rank_correlation,
-    pointing,
+    pointing_game,
     rank_correlation,
 )
 
@@ -78,52 +78,54 @@ def test_energy_in_a_mask_by_hand():
     heat = torch.tensor([[[3.0, 1], [0, -5]]])  # negative heat is no energy
     mask = torch.zeros(1, 4, 4, dtype=torch.bool)
     mask[0, :2, :1] = True  # half of the first cell
-    inside, area = energy_in(heat, mask)
+    inside, area = energy_inside(heat, mask)
     assert (inside.item(), area.item()) == pytest.approx((1.5 / 4, 2 / 16))
-    assert lift(inside, area).item() == pytest.approx(1.5 / 4 - 2 / 16)
+    assert energy_lift(inside, area).item() == pytest.approx(1.5 / 4 - 2 / 16)
 
 
 def test_an_even_map_has_no_lift_and_a_perfect_one_all():
     mask = random(5, 9, 11) > 0.6
-    inside, area = energy_in(torch.ones(5, 7, 7), mask)
-    assert torch.allclose(lift(inside, area), torch.zeros(5, dtype=torch.float64))
-    assert torch.allclose(energy_in(mask.float(), mask)[0], torch.ones(5, dtype=torch.float64))
+    inside, area = energy_inside(torch.ones(5, 7, 7), mask)
+    assert torch.allclose(energy_lift(inside, area), torch.zeros(5, dtype=torch.float64))
+    assert torch.allclose(energy_inside(mask.float(), mask)[0], torch.ones(5, dtype=torch.float64))
 
 
 def test_empty_maps_are_not_a_number():
     heat, mask = torch.zeros(1, 4, 4), torch.ones(1, 4, 4, dtype=torch.bool)
     threshold, ious = iou_best_threshold(heat, mask)
     values = [
-        energy_in(heat, mask)[0],
-        coverage(heat, 0.5),
-        entropy(heat),
+        energy_inside(heat, mask)[0],
+        heat_coverage(heat, 0.5),
+        heat_entropy(heat),
         ious,
-        pointing(heat, mask),
+        pointing_game(heat, mask),
         torch.tensor([threshold]),
     ]
     assert all(math.isnan(value.item()) for value in values)
-    assert math.isnan(coverage(-torch.ones(1, 2, 2), 0.5).item())
+    assert math.isnan(heat_coverage(-torch.ones(1, 2, 2), 0.5).item())
 
 
 def test_coverage_by_hand():
     heat = torch.tensor([[[4.0, 3], [2, 1]]])
-    assert coverage(heat, 0.5).item() == pytest.approx((1 + 1 / 3) / 4)  # 5 of 10: the 4 and a third of the 3
-    assert coverage(heat, 0.9).item() == pytest.approx(3 / 4)
-    assert coverage(heat, 1.0).item() == pytest.approx(1)
-    assert coverage(torch.tensor([[[0.0, 7, 0, 0]]]), 1.0).item() == pytest.approx(1 / 4)
+    assert heat_coverage(heat, 0.5).item() == pytest.approx((1 + 1 / 3) / 4)  # 5 of 10: the 4 and a third of the 3
+    assert heat_coverage(heat, 0.9).item() == pytest.approx(3 / 4)
+    assert heat_coverage(heat, 1.0).item() == pytest.approx(1)
+    assert heat_coverage(torch.tensor([[[0.0, 7, 0, 0]]]), 1.0).item() == pytest.approx(1 / 4)
 
 
 def test_coverage_is_the_same_on_a_finer_grid_and_even_for_an_even_map():
     heat = random(3, 7, 7)
     for share in (0.5, 0.9):
-        assert torch.allclose(coverage(heat.repeat_interleave(4, 1).repeat_interleave(4, 2), share), coverage(heat, share))
-        assert coverage(torch.ones(1, 5, 3), share).item() == pytest.approx(share)
-        assert torch.allclose(coverage(8 * heat, share), coverage(heat, share))
+        assert torch.allclose(
+            heat_coverage(heat.repeat_interleave(4, 1).repeat_interleave(4, 2), share), heat_coverage(heat, share)
+        )
+        assert heat_coverage(torch.ones(1, 5, 3), share).item() == pytest.approx(share)
+        assert torch.allclose(heat_coverage(8 * heat, share), heat_coverage(heat, share))
 
 
 def test_entropy_by_hand():
     heat = torch.tensor([[[1.0, 1], [1, 1]], [[0, 9], [0, 0]], [[2, 1], [1, 0]]])
-    assert entropy(heat).tolist() == pytest.approx([2, 0, 1.5])
+    assert heat_entropy(heat).tolist() == pytest.approx([2, 0, 1.5])
 
 
 def test_centre_prior_is_a_symmetric_unit_blob():
@@ -141,9 +143,9 @@ def test_pointing_allows_the_tolerance():
     mask = torch.zeros(2, 40, 40, dtype=torch.bool)
     mask[0, 5, 20] = True  # 15 px away
     mask[1, 5, 21] = True
-    assert pointing(heat, mask).tolist() == [1, 0]
-    assert pointing(heat, mask, tolerance=16).tolist() == [1, 1]
-    assert math.isnan(pointing(heat, torch.zeros(2, 40, 40, dtype=torch.bool))[0].item())
+    assert pointing_game(heat, mask).tolist() == [1, 0]
+    assert pointing_game(heat, mask, tolerance=16).tolist() == [1, 1]
+    assert math.isnan(pointing_game(heat, torch.zeros(2, 40, 40, dtype=torch.bool))[0].item())
 
 
 def test_best_threshold_by_hand_and_shared_by_all_images():

@@ -9,7 +9,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.probes.logistic import RANGE, _chosen, _scores, _spanned, logistic_probe, logistic_weights
+from microtome.numerics.probes.logistic import (
+    PENALTIES,
+    _choose_penalty,
+    _class_scores,
+    _to_principal_axes,
+    logistic_probe,
+    logistic_weights,
+)
 from microtome.numerics.probes.ridge import stratified_folds
 
 
@@ -27,26 +34,26 @@ def test_probabilities_are_scikit_learns(classes, penalty):
     features = StandardScaler().fit_transform(features)
     weights = logistic_weights(features, labels, classes, penalty)
     model = LogisticRegression(C=1 / penalty, tol=1e-9, max_iter=5000).fit(features, labels)
-    np.testing.assert_allclose(softmax(_scores(features, weights), 1), model.predict_proba(features), atol=2e-5)
+    np.testing.assert_allclose(softmax(_class_scores(features, weights), 1), model.predict_proba(features), atol=2e-5)
 
 
 def test_the_minimum_has_no_slope():
     features, labels = blobs(60, 5)
     features = StandardScaler().fit_transform(features)
     weights = logistic_weights(features, labels, 3, 2.0)
-    apart = softmax(_scores(features, weights), 1) - np.eye(3)[labels]
+    apart = softmax(_class_scores(features, weights), 1) - np.eye(3)[labels]
     assert np.abs(features.T @ apart + 2.0 * weights[:-1]).max() < 1e-3  # of 60 images
     assert np.abs(apart.sum(0)).max() < 1e-3
 
 
 def test_more_features_than_images_give_what_the_span_of_the_images_gives():
     features, labels = blobs(30, 80)
-    narrow, shown = _spanned(features, features[:7] + 1.0)
+    narrow, shown = _to_principal_axes(features, features[:7] + 1.0)
     assert narrow.shape == (30, 30)
     whole = logistic_weights(features / 50, labels, 3, 1.0)
     short = logistic_weights(narrow / 50, labels, 3, 1.0)
-    there = _scores((features[:7] + 1.0) / 50, whole)
-    np.testing.assert_allclose(softmax(_scores(shown / 50, short), 1), softmax(there, 1), atol=1e-4)
+    there = _class_scores((features[:7] + 1.0) / 50, whole)
+    np.testing.assert_allclose(softmax(_class_scores(shown / 50, short), 1), softmax(there, 1), atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(120, 30), (60, 90)])
@@ -77,14 +84,14 @@ def test_the_penalty_is_chosen_by_what_it_answers():
 def test_the_search_ends_where_a_search_of_all_penalties_would(gap, features):
     """The slow twin: scikit-learn at all five penalties, on the same held-out fifth."""
     x, labels = blobs(120, features, gap=gap)
-    tried = [one * len(labels) for one in RANGE]
+    tried = [one * len(labels) for one in PENALTIES]
     held = stratified_folds(labels, 5, 1) == 0
     losses = []
     for penalty in tried:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=1 / (penalty * (~held).mean()), tol=1e-8, max_iter=5000))
         likely = model.fit(x[~held], labels[~held]).predict_proba(x[held])
         losses.append(-np.log(likely[np.arange(held.sum()), labels[held]]).sum())
-    assert _chosen(x, labels, 3, tried, 0) == tried[int(np.argmin(losses))]
+    assert _choose_penalty(x, labels, 3, tried, 0) == tried[int(np.argmin(losses))]
 
 
 def test_axes_that_are_stretched_do_not_lengthen_the_search(monkeypatch):
@@ -103,14 +110,14 @@ def test_axes_that_are_stretched_do_not_lengthen_the_search(monkeypatch):
     alike = StandardScaler().fit_transform(x)
     alike = StandardScaler().fit_transform(alike[:, :1] * 10 + alike)
     logistic_weights(alike, labels, 3, 0.02)
-    logistic_weights(_spanned(alike, alike)[0], labels, 3, 0.02)
+    logistic_weights(_to_principal_axes(alike, alike)[0], labels, 3, 0.02)
     assert steps[1] < steps[0] / 2
 
 
 def test_a_class_without_images_is_never_the_answer():
     features, labels = blobs(40, 4, classes=2)
     weights = logistic_weights(StandardScaler().fit_transform(features), labels * 2, 3, 1.0)
-    assert set(_scores(features, weights).argmax(1)) <= {0, 2}
+    assert set(_class_scores(features, weights).argmax(1)) <= {0, 2}
 
 
 def test_what_cannot_be_probed_is_refused():

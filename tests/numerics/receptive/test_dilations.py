@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from microtome.numerics.receptive.dilations import Dilations, cross, mass, reaching, reading, shared
+from microtome.numerics.receptive.dilations import DilationMode, border_rate, read_side, shared_rates, star_mass, star_points
 
 CASES = [
     (kernel, rate, stride, before, side)
@@ -22,7 +22,7 @@ def test_counts_are_those_of_a_convolution_of_ones(kernel, rate, stride, before,
     """Oracle: torch reads a map of ones with each tap alone; what it gives is 1 where the tap lies on the map and 0 on padding."""
     each = torch.eye(kernel)[:, None, None]
     on = F.conv2d(torch.ones(1, 1, 1, side), each, stride=(1, stride), padding=(0, before), dilation=(1, rate))[0, :, 0]
-    found = reading(kernel, rate, stride, before, on.shape[1], (0, side))
+    found = read_side(kernel, rate, stride, before, on.shape[1], (0, side))
     assert found.valid == pytest.approx(float(on.mean()))
     assert found.whole == pytest.approx(float(on.all(0).double().mean()))
     assert found.alive == pytest.approx(float(on.any(1).double().mean()))
@@ -32,15 +32,15 @@ def test_counts_are_those_of_a_convolution_of_ones(kernel, rate, stride, before,
 @pytest.mark.parametrize("rate", [1, 6, 16, 18, 33, 56, 65, 112, 200])
 def test_closed_forms_of_three_taps(side, rate) -> None:
     """((1 + 2 (1 - r/M)+) / 3) of the taps of one axis, (1 - 2 r/M)+ of the positions; squared for 3 x 3: derived by us."""
-    found = reading(3, rate, 1, rate, side, (0, side))
+    found = read_side(3, rate, 1, rate, side, (0, side))
     assert found.valid == pytest.approx((1 + 2 * max(0, 1 - rate / side)) / 3)
     assert found.whole == pytest.approx(max(0, 1 - 2 * rate / side))
     assert (found.alive < 0.5) == (rate >= side)  # only the middle tap is left
 
 
 def test_padding_put_on_before_is_no_map() -> None:
-    inside = reading(3, 2, 1, 2, 10, (0, 10))
-    assert reading(3, 2, 1, 0, 10, (2, 12)) == inside  # two cells of padding in front of the map, none by the convolution
+    inside = read_side(3, 2, 1, 2, 10, (0, 10))
+    assert read_side(3, 2, 1, 0, 10, (2, 12)) == inside  # two cells of padding in front of the map, none by the convolution
 
 
 @pytest.mark.parametrize(
@@ -50,17 +50,17 @@ def test_padding_put_on_before_is_no_map() -> None:
     [(33, (5, 11, 16)), (65, (11, 21, 32)), (97, (16, 32, 48)), (112, (18, 37, 55)), (256, (42, 85, 127)), (128, (21, 42, 63))],
 )
 def test_the_rule_gives_the_table(side, rates) -> None:
-    assert shared(reaching(side), 3) == rates
+    assert shared_rates(border_rate(side), 3) == rates
 
 
 def test_the_rule_scales_with_the_side() -> None:
     """Twice the picture, or half the output stride, is twice the side of the map: twice the rate, up to the rounding down of it."""
     for side in range(8, 200):
-        assert 2 * reaching(side) <= reaching(2 * side) <= 2 * reaching(side) + 1
-    assert reaching(65, 5) == 16  # two steps of 16 from the middle
-    assert reaching(1) == reaching(2) == reaching(7, 1) == 1
-    assert shared(5, 2) == (3, 5)  # 2.5 is rounded up
-    assert shared(2, 4) == (1, 1, 2, 2)
+        assert 2 * border_rate(side) <= border_rate(2 * side) <= 2 * border_rate(side) + 1
+    assert border_rate(65, 5) == 16  # two steps of 16 from the middle
+    assert border_rate(1) == border_rate(2) == border_rate(7, 1) == 1
+    assert shared_rates(5, 2) == (3, 5)  # 2.5 is rounded up
+    assert shared_rates(2, 4) == (1, 1, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_the_rule_scales_with_the_side() -> None:
 )
 def test_points_of_the_star(side, rates, points) -> None:
     at = side // 2
-    found = cross((side, side), [([at - rate, at, at + rate],) * 2 for rate in rates])
+    found = star_points((side, side), [([at - rate, at, at + rate],) * 2 for rate in rates])
     assert found.sum() == points
     assert found[at, at] and (found == found.T).all() and (found == found[::-1]).all()
 
@@ -80,16 +80,16 @@ def test_mass_on_star_and_floor_by_hand() -> None:
     on[1, 2] = on[3, 4] = True
     field = np.full((4, 5), 0.5)
     field[on] = 3.0
-    found = mass(field, on)
+    found = star_mass(field, on)
     assert found == pytest.approx((6 / 15, 10 / 15, 5 / 15))
-    assert np.isnan(mass(np.zeros((4, 5)), on)).all()
-    assert mass(np.ones((2, 2)), np.ones((2, 2), dtype=bool)) == pytest.approx((1, 0, 1))
+    assert np.isnan(star_mass(np.zeros((4, 5)), on)).all()
+    assert star_mass(np.ones((2, 2)), np.ones((2, 2), dtype=bool)) == pytest.approx((1, 0, 1))
 
 
 def test_dilated_convolutions_are_counted_wherever_they_run() -> None:
     x, line = torch.zeros(1, 2, 9, 9), torch.zeros(1, 2, 9)
     weight = torch.zeros(2, 2, 3, 3)
-    with Dilations() as seen:
+    with DilationMode() as seen:
         nn.Conv2d(2, 2, 3, dilation=2)(x)
         F.conv2d(x, weight, None, 1, 2, 2)
         torch.conv2d(x, weight, dilation=(1, 3))

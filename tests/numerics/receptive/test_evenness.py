@@ -5,7 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from microtome.numerics.receptive.evenness import Surrogate, coverage, even_kernel, folded, forecast, ratio, roughness
+from microtome.numerics.receptive.evenness import (
+    SurrogateMode,
+    even_kernel,
+    fold_phases,
+    forecast_phases,
+    phase_coverage,
+    phase_ratio,
+    roughness,
+)
 
 
 @pytest.mark.parametrize("kernel", range(1, 9))
@@ -14,7 +22,7 @@ def test_coverage_counts_windows_and_is_even_iff_the_stride_divides_the_kernel(k
     counted = np.zeros(240, dtype=int)
     for start in range(0, 240 - kernel, stride):
         counted[start : start + kernel] += 1
-    found = coverage(kernel, stride)
+    found = phase_coverage(kernel, stride)
     assert found.tolist() == counted[120 : 120 + stride].tolist()  # 120 is a multiple of all strides here
     assert (found.min() == found.max()) == (kernel % stride == 0)
     assert even_kernel(kernel, stride) % stride == 0
@@ -22,8 +30,12 @@ def test_coverage_counts_windows_and_is_even_iff_the_stride_divides_the_kernel(k
 
 
 def test_known_coverages():
-    assert [coverage(7, 2).tolist(), coverage(3, 2).tolist(), coverage(1, 2).tolist()] == [[4, 3], [2, 1], [1, 0]]
-    assert coverage(3, 2, 2).tolist() == [3, 0]  # dilation equal to the stride leaves every other pixel out
+    assert [phase_coverage(7, 2).tolist(), phase_coverage(3, 2).tolist(), phase_coverage(1, 2).tolist()] == [
+        [4, 3],
+        [2, 1],
+        [1, 0],
+    ]
+    assert phase_coverage(3, 2, 2).tolist() == [3, 0]  # dilation equal to the stride leaves every other pixel out
 
 
 def chain(*kernels, pad=True, rest=()):
@@ -31,7 +43,7 @@ def chain(*kernels, pad=True, rest=()):
 
 
 def inner_ratio(net, side=512, margin=128):
-    found = forecast(net, torch.zeros(1, 1, side, side))[margin:-margin, margin:-margin]
+    found = forecast_phases(net, torch.zeros(1, 1, side, side))[margin:-margin, margin:-margin]
     return found.min() / found.max()
 
 
@@ -43,10 +55,10 @@ def test_ones_kernel_adjoint_of_known_chains():
 
 
 def test_a_single_strided_convolution_is_its_coverage():
-    found = forecast(nn.Conv2d(3, 8, 3, stride=2, padding=1), torch.zeros(1, 3, 32, 32))
-    phases = folded(found, 2, 4)
+    found = forecast_phases(nn.Conv2d(3, 8, 3, stride=2, padding=1), torch.zeros(1, 3, 32, 32))
+    phases = fold_phases(found, 2, 4)
     assert phases / phases.min() == pytest.approx(np.outer([1, 2], [1, 2]))  # even pixels are read once, odd ones twice
-    assert ratio(phases) == 0.25
+    assert phase_ratio(phases) == 0.25
 
 
 def test_weights_activations_and_maxima_do_not_matter():
@@ -55,14 +67,14 @@ def test_weights_activations_and_maxima_do_not_matter():
         return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), act(), pool(3, 2, 1), nn.Conv2d(8, 4, 3, 2, 1)).eval()
 
     x = torch.zeros(1, 3, 32, 32)
-    first = forecast(net(0, nn.ReLU, nn.MaxPool2d), x)
-    assert np.array_equal(first, forecast(net(1, nn.GELU, nn.AvgPool2d), x))
+    first = forecast_phases(net(0, nn.ReLU, nn.MaxPool2d), x)
+    assert np.array_equal(first, forecast_phases(net(1, nn.GELU, nn.AvgPool2d), x))
 
 
 def test_forecast_is_the_expected_squared_gradient_of_random_networks():
     generator = torch.Generator().manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 8, 7, 2, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
-    expected = forecast(net, torch.zeros(1, 1, 48, 48))
+    expected = forecast_phases(net, torch.zeros(1, 1, 48, 48))
     total = torch.zeros(48, 48, dtype=torch.float64)
     for _ in range(150):
         with torch.no_grad():
@@ -75,7 +87,7 @@ def test_forecast_is_the_expected_squared_gradient_of_random_networks():
             out.shape, generator=generator
         )  # independent cells, as independent weights further up would make them
         total += torch.autograd.grad((out * signs).sum(), x)[0][0, 0].double() ** 2
-    both = [folded(field, 8, 8).ravel() for field in (expected, total.numpy())]
+    both = [fold_phases(field, 8, 8).ravel() for field in (expected, total.numpy())]
     assert np.corrcoef(*both)[0, 1] > 0.97
 
 
@@ -121,11 +133,11 @@ def test_folding_keeps_phases_in_place_and_leaves_the_edge_out():
     field = np.ones((26, 31))
     field[1::4, 2::4] = 5.0
     field[:3] = 100.0
-    phases = folded(field, 4, 3)
+    phases = fold_phases(field, 4, 3)
     assert np.unravel_index(phases.argmax(), phases.shape) == (1, 2)
-    assert ratio(phases) == pytest.approx(0.2)
+    assert phase_ratio(phases) == pytest.approx(0.2)
     assert phases.mean() == pytest.approx(1.0)
-    assert np.isnan(folded(np.ones((3, 3)), 4, 0)).all()
+    assert np.isnan(fold_phases(np.ones((3, 3)), 4, 0)).all()
 
 
 def test_roughness_by_hand():
@@ -138,7 +150,7 @@ def test_roughness_by_hand():
 def test_attention_with_fewer_heads_of_values_keeps_the_shape_of_the_queries(heads):
     """Multi-query (one head of values) and grouped-query attention; the mean over places is the same for all queries."""
     q, k, v = torch.rand(1, 4, 9, 8), torch.rand(1, heads, 9, 8), torch.rand(1, heads, 9, 6)
-    with Surrogate():
+    with SurrogateMode():
         given = torch.nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=heads not in (1, 4))
     assert given.shape == (1, 4, 9, 6)
     for head in range(4):

@@ -5,16 +5,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from microtome.numerics.receptive.field import Reach, expanded, field_of
+from microtome.numerics.receptive.field import ReachMode, expand_parts, field_of
 
 
 def field(make, size=(33, 33), shaped=lambda value: value):
     """The field of what `make` gives for a picture; `shaped` brings values to (image, unit, row, col)."""
     x = torch.zeros(1, 3, *size)
-    with torch.no_grad(), Reach(x) as reach:
+    with torch.no_grad(), ReachMode(x) as reach:
         value = make(x)
         shade, where = reach.of(value)
-    return field_of([shaped(part) for part in expanded(shade, value.shape)], shade, where, size)
+    return field_of([shaped(part) for part in expand_parts(shade, value.shape)], shade, where, size)
 
 
 def nan_rows(make, size=(33, 33), shaped=lambda value: value):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from microtome.numerics.receptive.field import Field, Reach, expanded, field_of
+from microtome.numerics.receptive.field import Field, ReachMode, expand_parts, field_of
 
 SIZE = (41, 52)
 UNITS = 3
@@ -118,12 +118,12 @@ def steps(draw: st.DrawFn) -> Step:
 
 def told(chain: Sequence[Step]) -> Field:
     x = torch.zeros(1, UNITS, *SIZE)
-    with torch.no_grad(), Reach(x) as reach:
+    with torch.no_grad(), ReachMode(x) as reach:
         value = x
         for step in chain:
             value = step(value, False)
         shade, where = reach.of(value) or pytest.fail("not followed")
-    return field_of(expanded(shade, value.shape), shade, where, SIZE)
+    return field_of(expand_parts(shade, value.shape), shade, where, SIZE)
 
 
 def seen(chain: Sequence[Step], axis: int) -> tuple[Tensor, Tensor]:

@@ -7,15 +7,15 @@ import torch.nn.functional as F
 from torch import nn
 
 import microtome as mt
-from microtome.instruments.attribution import places
+from microtome.instruments.attribution import cell_positions
 from microtome.numerics.maps.heat import area_resample
-from microtome.numerics.receptive.geometry import Axis, Where, interpolated, plain, resampled, tiled
-from microtome.numerics.receptive.positions import Places
+from microtome.numerics.receptive.geometry import Axis, Where, even_tiling, interpolate, resample_area, tile
+from microtome.numerics.receptive.positions import PositionMode
 
 
 def where_of(make, size=(33, 33)) -> Where:
     x = torch.rand(1, 3, *size)
-    with torch.no_grad(), Places(x) as follow:
+    with torch.no_grad(), PositionMode(x) as follow:
         found = follow.of(make(x))
     assert found is not None
     return found
@@ -114,11 +114,11 @@ def test_joined_paths_meet_at_their_mean_and_say_how_far_they_were_apart():
 
 
 def test_patch_merging_by_reshape_is_assumed_to_tile():
-    merged = where_of(lambda x: F.pixel_unshuffle(F.avg_pool2d(x, 1), 4), size=(32, 32)).regridded((8, 8))
+    merged = where_of(lambda x: F.pixel_unshuffle(F.avg_pool2d(x, 1), 4), size=(32, 32)).regrid((8, 8))
     assert merged.row == Axis(1.5, 4.0, 8)
-    odd = where_of(lambda x: x, size=(32, 32)).regridded((5, 5))
+    odd = where_of(lambda x: x, size=(32, 32)).regrid((5, 5))
     assert not odd.exact
-    assert odd.row.start == pytest.approx(tiled(32, 5).start)
+    assert odd.row.start == pytest.approx(tile(32, 5).start)
 
 
 class Positive(nn.Module):
@@ -159,7 +159,7 @@ def support_middle(specimen, name, cell, size):
 def test_centres_are_the_middle_of_the_gradients_support(name, layer, size, cell, start, jump):
     specimen = mt.open(name, weights=None, recipe={"size": size})
     Positive(specimen.net)
-    found = places(specimen, [layer], torch.rand(1, 3, *size))[layer].row
+    found = cell_positions(specimen, [layer], torch.rand(1, 3, *size))[layer].row
     assert (found.start, found.jump) == (start, jump)
     assert support_middle(specimen, layer, cell, size) == pytest.approx(found.centres[cell], abs=0.51)
 
@@ -174,7 +174,7 @@ def test_centres_are_the_middle_of_the_gradients_support(name, layer, size, cell
 )
 def test_known_families(name, layer, start, jump):
     specimen = mt.open(name, weights=None)
-    found = places(specimen, [layer], torch.rand(1, 3, 224, 224))[layer]
+    found = cell_positions(specimen, [layer], torch.rand(1, 3, 224, 224))[layer]
     assert (found.row.start, found.row.jump, found.exact) == (start, jump, True)
 
 
@@ -188,21 +188,21 @@ def test_edges_give_every_pixel_to_its_nearest_centre():
     axis = Axis(0.0, 32.0, 7)
     assert axis.edges(224).tolist() == pytest.approx([0, *((16.5 + 32 * np.arange(6)) / 224), 1])
     assert axis.extent(224) == pytest.approx((-15.5 / 224, 208.5 / 224))
-    assert tiled(224, 7).extent(224) == (0.0, 1.0)
+    assert tile(224, 7).extent(224) == (0.0, 1.0)
 
 
 def test_resampling_keeps_the_mean_and_leaves_an_even_map_even():
     where = Where(Axis(0.0, 32.0, 7), Axis(7.5, 16.0, 14))
-    even = resampled(torch.ones(1, 7, 14), where, (224, 224), (5, 9))
+    even = resample_area(torch.ones(1, 7, 14), where, (224, 224), (5, 9))
     assert even.flatten().tolist() == pytest.approx([1.0] * 45)
     heat = torch.rand(2, 7, 14, generator=torch.Generator().manual_seed(0))
-    fine, coarse = (resampled(heat, where, (224, 224), grid) for grid in ((224, 224), (7, 7)))
+    fine, coarse = (resample_area(heat, where, (224, 224), grid) for grid in ((224, 224), (7, 7)))
     assert coarse.mean((1, 2)).tolist() == pytest.approx(fine.mean((1, 2)).tolist())
 
 
 def test_resampling_a_plain_grid_is_the_area_resampling_of_maps():
     heat = torch.rand(2, 14, 12, generator=torch.Generator().manual_seed(1))
-    ours = resampled(heat, plain((224, 192), (14, 12)), (224, 192), (7, 5))
+    ours = resample_area(heat, even_tiling((224, 192), (14, 12)), (224, 192), (7, 5))
     theirs = area_resample(heat, (7, 5)) * (7 * 5) / (14 * 12)  # sums there, means here
     assert torch.allclose(ours, theirs)
 
@@ -210,6 +210,6 @@ def test_resampling_a_plain_grid_is_the_area_resampling_of_maps():
 def test_interpolation_is_exact_on_a_ramp_between_the_outer_centres():
     where = Where(Axis(0.0, 32.0, 7), Axis(0.0, 32.0, 7))
     ramp = torch.arange(7.0)[None, :, None].expand(1, 7, 7)
-    found = interpolated(ramp, where, (224, 224), (224, 224))[0, :, 0]
+    found = interpolate(ramp, where, (224, 224), (224, 224))[0, :, 0]
     assert found[:193].tolist() == pytest.approx((np.arange(193) / 32).tolist())
     assert found[193:].tolist() == [6.0] * 31

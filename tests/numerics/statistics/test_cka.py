@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from microtome.errors import Unmeasurable
-from microtome.numerics.statistics.cka import cka, debiased_cka, gram, hsic1, hsic_matrix, u_centered, without_top
+from microtome.numerics.statistics.cka import (
+    cka,
+    debiased_cka,
+    gram_matrix,
+    hsic1,
+    hsic_matrix,
+    remove_top_components,
+    u_centered,
+)
 
 
 def random(*shape, seed=0, dtype=torch.float32):
@@ -31,7 +39,9 @@ def test_hsic1_is_the_explicit_formula(count):
     x, y = random(count, 7, seed=1, dtype=torch.float64), random(count, 3, seed=2, dtype=torch.float64)
     expected = explicit_hsic1((x @ x.T).numpy(), (y @ y.T).numpy())
     assert float(hsic1(x @ x.T, y @ y.T)) == pytest.approx(expected, rel=1e-10)
-    assert float(hsic1(gram(x), gram(y))) == pytest.approx(expected, rel=1e-10)  # taking the mean off changes nothing
+    assert float(hsic1(gram_matrix(x), gram_matrix(y))) == pytest.approx(
+        expected, rel=1e-10
+    )  # taking the mean off changes nothing
 
 
 def test_hsic1_by_hand():
@@ -43,7 +53,7 @@ def test_hsic1_by_hand():
 
 
 def test_u_centered_rows_sum_to_zero():
-    centered = u_centered(gram(random(11, 20)))
+    centered = u_centered(gram_matrix(random(11, 20)))
     assert centered.sum(1).abs().max() < 1e-10
     assert (centered.diagonal() == 0).all()
 
@@ -54,8 +64,8 @@ def test_a_large_mean_does_not_drown_the_features():
     shifted = (x + 1000).float()
     assert float(debiased_cka(shifted, x.float())) == pytest.approx(1, abs=1e-4)
     naive = shifted @ shifted.T
-    assert (gram(shifted) - gram(x)).norm() < 1e-2 * (
-        naive - naive.mean(0) - naive.mean(1)[:, None] + naive.mean() - gram(x)
+    assert (gram_matrix(shifted) - gram_matrix(x)).norm() < 1e-2 * (
+        naive - naive.mean(0) - naive.mean(1)[:, None] + naive.mean() - gram_matrix(x)
     ).norm()
 
 
@@ -78,7 +88,7 @@ def test_independent_noise_gives_about_zero_where_the_biased_form_gives_nearly_o
 def test_a_whole_set_in_one_batch_is_the_sum_of_one_batch():
     features = [random(40, 30, seed=s, dtype=torch.float64) for s in range(3)]
     features[1] = features[1] + features[0]
-    centered = torch.stack([u_centered(gram(one)) for one in features])
+    centered = torch.stack([u_centered(gram_matrix(one)) for one in features])
     sums = hsic_matrix(centered)
     for i in range(3):
         for j in range(3):
@@ -93,14 +103,14 @@ def test_sums_over_small_batches_come_near_the_whole():
     y = x @ random(20, 20, seed=1, dtype=torch.float64) + random(1024, 20, seed=2, dtype=torch.float64)
     sums = torch.zeros(2, 2, dtype=torch.float64)
     for start in range(0, 1024, 32):
-        sums += hsic_matrix(torch.stack([u_centered(gram(one[start : start + 32])) for one in (x, y)]))
+        sums += hsic_matrix(torch.stack([u_centered(gram_matrix(one[start : start + 32])) for one in (x, y)]))
     batched = cka(sums, sums.diagonal(), sums.diagonal())[0, 1]
     assert float(batched) == pytest.approx(float(debiased_cka(x, y)), abs=0.02)
 
 
 def test_two_nets_compare_layer_by_layer():
-    first = torch.stack([u_centered(gram(random(9, 5, seed=s))) for s in range(3)])
-    second = torch.stack([u_centered(gram(random(9, 8, seed=s + 5))) for s in range(2)])
+    first = torch.stack([u_centered(gram_matrix(random(9, 5, seed=s))) for s in range(3)])
+    second = torch.stack([u_centered(gram_matrix(random(9, 8, seed=s + 5))) for s in range(2)])
     assert torch.allclose(hsic_matrix(first, second), hsic_matrix(torch.cat([first, second]))[:3, 3:], atol=1e-15)
 
 
@@ -111,18 +121,20 @@ def test_features_that_do_not_vary_are_not_a_number():
 
 def test_half_precision_and_channels_last_give_the_same_gram():
     x = random(6, 8, 5, 4)
-    plain = gram(x)
-    assert torch.allclose(gram(x.to(memory_format=torch.channels_last)), plain, rtol=1e-5)
-    assert torch.allclose(gram(x.half()), plain, rtol=1e-2, atol=0.5)
+    plain = gram_matrix(x)
+    assert torch.allclose(gram_matrix(x.to(memory_format=torch.channels_last)), plain, rtol=1e-5)
+    assert torch.allclose(gram_matrix(x.half()), plain, rtol=1e-2, atol=0.5)
     assert plain.dtype == torch.float64
 
 
 def test_chunks_do_not_change_the_gram(monkeypatch):
     x = random(6, 300, dtype=torch.float64)
-    whole = gram(x)
+    whole = gram_matrix(x)
     # By name through the loaded module, since chunks are a constant of the file.
-    monkeypatch.setitem(gram.__wrapped__.__globals__ if hasattr(gram, "__wrapped__") else gram.__globals__, "CHUNK", 7)
-    assert torch.allclose(gram(x), whole, rtol=1e-12)
+    monkeypatch.setitem(
+        gram_matrix.__wrapped__.__globals__ if hasattr(gram_matrix, "__wrapped__") else gram_matrix.__globals__, "CHUNK", 7
+    )
+    assert torch.allclose(gram_matrix(x), whole, rtol=1e-12)
 
 
 def test_three_images_are_too_few():
@@ -135,6 +147,6 @@ def test_without_top_takes_shared_outliers_away():
     x[:4] += 40  # a few outlier images make unrelated features look alike
     y[:4] += 40
     assert float(debiased_cka(x, y)) > 0.9
-    centered = torch.stack([u_centered(without_top(gram(one))) for one in (x, y)])
+    centered = torch.stack([u_centered(remove_top_components(gram_matrix(one))) for one in (x, y)])
     sums = hsic_matrix(centered)
     assert abs(float(cka(sums, sums.diagonal(), sums.diagonal())[0, 1])) < 0.2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from microtome.numerics.statistics.equivariance import agreement, distance_between, equivariance_error, relative_distance
+from microtome.numerics.statistics.equivariance import distance_between, equivariance_error, relative_distance, view_agreement
 
 
 def test_relative_distance_by_hand() -> None:
@@ -45,5 +45,5 @@ def test_grids_without_an_inside_are_not_judged() -> None:
 
 def test_agreement_counts_pairs() -> None:
     # of three views: all the same 3/3, one apart 1/3, all apart 0
-    assert agreement(np.array([[4, 4, 4], [1, 2, 1], [0, 1, 2]])).tolist() == [1.0, pytest.approx(1 / 3), 0.0]
-    assert np.isnan(agreement(np.array([[1], [2]]))).all()
+    assert view_agreement(np.array([[4, 4, 4], [1, 2, 1], [0, 1, 2]])).tolist() == [1.0, pytest.approx(1 / 3), 0.0]
+    assert np.isnan(view_agreement(np.array([[1], [2]]))).all()

@@ -61,6 +61,6 @@ def test_pieces_do_not_show(monkeypatch, shape):
     # 3 x 50 x 7 and the like are no whole number of pieces of 256 values, in images and in positions
     x_in, x_out = random(*shape), random(*shape, seed=1)
     whole = block_influence(x_in, x_out), angular_distance(x_in, x_out)
-    monkeypatch.setattr("microtome.numerics.statistics.positions.PIECE", 256)
+    monkeypatch.setattr("microtome.numerics.statistics.positions.PIECE_SIZE", 256)
     assert torch.equal(block_influence(x_in, x_out), whole[0])
     assert torch.equal(angular_distance(x_in, x_out), whole[1])

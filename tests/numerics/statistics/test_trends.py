@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from microtome.numerics.statistics.intervals import bootstrap
-from microtome.numerics.statistics.trends import median, relative_loss, slope
+from microtome.numerics.statistics.intervals import bootstrap_interval
+from microtome.numerics.statistics.trends import median_interval, relative_loss, slope_interval
 
 
 def looped(count, statistic, seed):
     """The interval by one call of `statistic` with the places of each sample."""
-    return bootstrap(np.arange(count), lambda places: statistic(places.astype(int)), seed=seed)
+    return bootstrap_interval(np.arange(count), lambda places: statistic(places.astype(int)), seed=seed)
 
 
 @pytest.mark.parametrize("levels", [0, 3])
@@ -21,7 +21,7 @@ def test_slope_is_the_loop_over_samples(levels):
     def line(at):
         return np.polyfit(x[at], y[at], 1)[0]
 
-    assert slope(y, x, seed=4) == pytest.approx(looped(40, line, 4), rel=1e-9)
+    assert slope_interval(y, x, seed=4) == pytest.approx(looped(40, line, 4), rel=1e-9)
 
 
 def test_samples_of_one_place_only_have_no_slope():
@@ -29,7 +29,7 @@ def test_samples_of_one_place_only_have_no_slope():
     # have a slope of (7 - 5) / (2 - 1) exactly.
     x, y = np.full(10, 0.1), np.full(10, 5.0)
     x[3], y[3] = 1.1, 7.0
-    assert slope(y, x) == pytest.approx((2, 2, 2))
+    assert slope_interval(y, x) == pytest.approx((2, 2, 2))
 
 
 def test_relative_loss_is_the_loop_over_samples():
@@ -53,4 +53,4 @@ def test_relative_loss_is_the_loop_over_samples():
 def test_median_is_the_loop_over_samples(count):
     values = np.random.default_rng(count).exponential(size=count)
     values[:3] = values[5]  # equal values
-    assert median(values, seed=5) == bootstrap(values, np.median, seed=5)
+    assert median_interval(values, seed=5) == bootstrap_interval(values, np.median, seed=5)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from microtome.numerics.weights.folding import folded
+from microtome.numerics.weights.folding import fold_norm
 
 
 def seeded(*shape, seed):
@@ -28,7 +28,7 @@ def test_conv_and_norm_are_one_conv(groups, bias, affine):
     conv = nn.Conv2d(8, 16, 3, padding=1, groups=groups, bias=bias)
     norm = planted(nn.BatchNorm2d(16, affine=affine))
     one = nn.Conv2d(8, 16, 3, padding=1, groups=groups)
-    weight, shift = folded(conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps)
+    weight, shift = fold_norm(conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps)
     one.weight.data, one.bias.data = weight.data, shift.data
     x = seeded(2, 8, 9, 7, seed=9)
     expected = norm(conv(x))
@@ -37,12 +37,12 @@ def test_conv_and_norm_are_one_conv(groups, bias, affine):
 
 def test_linear_and_norm_are_one_linear():
     linear, norm = nn.Linear(5, 6), planted(nn.BatchNorm1d(6))
-    weight, shift = folded(linear.weight, linear.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps)
+    weight, shift = fold_norm(linear.weight, linear.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps)
     x = seeded(4, 5, seed=9)
     assert torch.allclose(x @ weight.T + shift, norm(linear(x)), atol=1e-6)
 
 
 def test_by_hand():
     # gamma/sqrt(var + eps) = 6/sqrt(8 + 1) = 2; weight 3·2; bias (1 - 4)·2 + 5.
-    weight, bias = folded(*(torch.tensor(v) for v in ([[3.0]], [1.0], [6.0], [5.0], [4.0], [8.0])), 1.0)
+    weight, bias = fold_norm(*(torch.tensor(v) for v in ([[3.0]], [1.0], [6.0], [5.0], [4.0], [8.0])), 1.0)
     assert (weight.item(), bias.item()) == (6, -1)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from sklearn.decomposition import NMF
 
 from microtome.numerics.weights import nmf
-from microtome.numerics.weights.nmf import factorised, split
+from microtome.numerics.weights.nmf import factorise, split_signs
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -23,7 +23,7 @@ def random(*shape, seed=0):
 def theirs(kernels):
     """scikit-learn's squared error of each unit, at its defaults."""
     found = []
-    for values in split(kernels).numpy():
+    for values in split_signs(kernels).numpy():
         model = NMF(n_components=3)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it does not always converge in 200 rounds
@@ -35,7 +35,7 @@ def theirs(kernels):
 @pytest.mark.parametrize(("channels", "positions"), [(48, 25), (96, 9), (3, 49), (16, 4)])
 def test_the_objective_is_scikit_learns_within_a_hundredth_on_random_kernels(channels, positions):
     kernels = random(24, channels, positions)
-    own, other = factorised(kernels).error.numpy(), theirs(kernels)
+    own, other = factorise(kernels).error.numpy(), theirs(kernels)
     assert own.sum() <= 1.01 * other.sum()
     assert (own <= 1.05 * other).all()  # one unit may end in a neighbouring minimum
 
@@ -44,24 +44,24 @@ def test_the_objective_is_scikit_learns_within_a_hundredth_on_random_kernels(cha
 @pytest.mark.parametrize("layer", ["inception5b.branch3.1.conv", "inception5b.branch2.1.conv", "inception3a.branch3.1.conv"])
 def test_the_objective_is_scikit_learns_within_a_hundredth_on_real_kernels(layer):
     kernels = load_file(DATA / "safetensors" / "googlenet_bvlc.safetensors")[f"{layer}.weight"].flatten(2)[:32]
-    own, other = factorised(kernels).error.numpy(), theirs(kernels)
+    own, other = factorise(kernels).error.numpy(), theirs(kernels)
     assert own.sum() <= 1.01 * other.sum()
     assert (own <= 1.01 * other).mean() > 0.9
 
 
 def test_the_error_told_is_that_of_the_product():
     kernels = random(5, 7, 9)
-    maps, loadings, error = factorised(kernels)
+    maps, loadings, error = factorise(kernels)
     assert maps.shape == (5, 9, 3)
     assert loadings.shape == (5, 3, 14)
     assert (maps >= 0).all()
     assert (loadings >= 0).all()
-    assert torch.allclose((split(kernels) - maps @ loadings).square().sum((1, 2)), error, rtol=1e-5)
-    assert (error < split(kernels).square().sum((1, 2))).all()
+    assert torch.allclose((split_signs(kernels) - maps @ loadings).square().sum((1, 2)), error, rtol=1e-5)
+    assert (error < split_signs(kernels).square().sum((1, 2))).all()
 
 
 def test_both_signs_are_kept_apart():
-    parts = split(torch.tensor([[[1.0, -2.0], [0.0, 3.0]]]))
+    parts = split_signs(torch.tensor([[[1.0, -2.0], [0.0, 3.0]]]))
     assert parts.tolist() == [[[1, 0, 0, 0], [0, 3, 2, 0]]]  # position by (positive channels, negative channels)
 
 
@@ -70,7 +70,7 @@ def test_a_kernel_of_three_maps_is_found_exactly():
     maps = torch.zeros(3, 9)
     maps[0, :3], maps[1, 3:6], maps[2, 6:] = torch.tensor([1.0, 2, 3]), 1.0, torch.tensor([3.0, 0, 1])
     kernels = (random(20, 3, seed=1) @ maps)[None]
-    found = factorised(kernels, tolerance=1e-9)
+    found = factorise(kernels, tolerance=1e-9)
     assert float(found.error) < 1e-6 * float(kernels.square().sum())
     alike = torch.nn.functional.normalize(found.maps[0].T, dim=1) @ torch.nn.functional.normalize(maps, dim=1).T
     assert alike.amax(1).tolist() == pytest.approx([1, 1, 1], abs=1e-4)
@@ -81,17 +81,17 @@ def test_a_kernel_of_three_maps_is_found_exactly():
 
 def test_maps_scale_with_the_root_and_do_not_turn_with_the_sign():
     kernels = random(4, 16, 9)
-    once = factorised(kernels).maps
-    assert torch.allclose(factorised(4e-6 * kernels).maps, 2e-3 * once, rtol=1e-3, atol=1e-6)
-    assert torch.allclose(factorised(-kernels).error, factorised(kernels).error, rtol=0.02)
+    once = factorise(kernels).maps
+    assert torch.allclose(factorise(4e-6 * kernels).maps, 2e-3 * once, rtol=1e-3, atol=1e-6)
+    assert torch.allclose(factorise(-kernels).error, factorise(kernels).error, rtol=0.02)
 
 
 def test_chunks_do_not_change_units_much_and_runs_not_at_all(monkeypatch):
     kernels = random(40, 24, 9)
-    whole = factorised(kernels)
-    assert torch.equal(whole.maps, factorised(kernels).maps)
+    whole = factorise(kernels)
+    assert torch.equal(whole.maps, factorise(kernels).maps)
     monkeypatch.setattr(nmf, "CHUNK", 2 * 24 * 9 * 7)
-    parts = factorised(kernels)
+    parts = factorise(kernels)
     assert float(parts.error.sum()) == pytest.approx(float(whole.error.sum()), rel=1e-3)
 
 
@@ -99,21 +99,21 @@ def test_zero_constant_and_narrow_kernels():
     kernels = random(3, 8, 9)
     kernels[1] = 0
     kernels[2] = 0.25
-    maps, loadings, error = factorised(kernels)
+    maps, loadings, error = factorise(kernels)
     assert not maps[1].any()
     assert not loadings[1].any()
     assert float(error[1]) == 0
     assert float(error[2]) < 1e-8
     assert torch.isfinite(maps).all()
-    narrow = factorised(random(2, 1, 9))  # two columns: rank 2, the third factor is left over
+    narrow = factorise(random(2, 1, 9))  # two columns: rank 2, the third factor is left over
     assert float(narrow.error.max()) < 1e-4
-    assert factorised(random(0, 8, 9)).maps.shape == (0, 9, 3)
+    assert factorise(random(0, 8, 9)).maps.shape == (0, 9, 3)
 
 
 def test_memory_is_bounded_by_the_chunk(monkeypatch):
     seen = []
-    plain = nmf._chunk
-    monkeypatch.setattr(nmf, "_chunk", lambda whole, *rest: (seen.append(whole.numel()), plain(whole, *rest))[1])
-    factorised(random(4096, 8, 9))
+    plain = nmf._factorise_chunk
+    monkeypatch.setattr(nmf, "_factorise_chunk", lambda whole, *rest: (seen.append(whole.numel()), plain(whole, *rest))[1])
+    factorise(random(4096, 8, 9))
     assert max(seen) <= nmf.CHUNK
     assert sum(seen) == 4096 * 2 * 8 * 9

@@ -5,15 +5,15 @@ from scipy import stats
 
 from microtome.errors import Unmeasurable
 from microtome.numerics.weights.spectra import (
-    comb,
     distinct_values,
-    finite,
+    find_comb,
     histogram,
-    moments,
+    is_finite,
+    mean_and_std,
     singular_values,
     spectral_norm,
     stable_rank,
-    statistics,
+    weight_statistics,
 )
 
 
@@ -45,11 +45,11 @@ def test_spectral_norm_scales_and_does_not_turn():
 
 def test_statistics_by_hand_and_by_scipy():
     # -2, 0, 0, 2: variance 2, fourth moment 8, so kurtosis 8/4 - 3 = -1; two of four are zero.
-    found = statistics(torch.tensor([-2.0, 0, 0, 2]))
+    found = weight_statistics(torch.tensor([-2.0, 0, 0, 2]))
     expected = {"mean": 0, "std": 2**0.5, "skew": 0, "kurtosis": -1, "sparsity": 0.5, "minimum": -2, "maximum": 2}
     assert found == pytest.approx(expected)
     weight = random(50, 40).exp()
-    found = statistics(weight)
+    found = weight_statistics(weight)
     values = weight.double().numpy().ravel()
     assert found["skew"] == pytest.approx(stats.skew(values))
     assert found["kurtosis"] == pytest.approx(stats.kurtosis(values))
@@ -57,38 +57,38 @@ def test_statistics_by_hand_and_by_scipy():
 
 
 def test_a_constant_has_no_skew():
-    found = statistics(torch.full((9,), 0.1))
+    found = weight_statistics(torch.full((9,), 0.1))
     assert found["std"] == 0
     assert np.isnan(found["skew"])
     assert np.isnan(found["kurtosis"])
-    assert statistics(torch.zeros(4))["sparsity"] == 1
+    assert weight_statistics(torch.zeros(4))["sparsity"] == 1
 
 
 def test_weights_that_are_not_finite_are_refused():
     with pytest.raises(Unmeasurable, match="not finite"):
-        statistics(torch.tensor([1.0, torch.nan]))
+        weight_statistics(torch.tensor([1.0, torch.nan]))
     with pytest.raises(Unmeasurable):
         histogram(torch.tensor([]))
 
 
 def test_moments_of_more_values_than_are_looked_at_together():
     values = np.random.default_rng(0).exponential(size=100_003).astype(np.float32)
-    found = statistics(torch.from_numpy(values))
+    found = weight_statistics(torch.from_numpy(values))
     exact = values.astype(np.float64)
     assert found["std"] == pytest.approx(exact.std(), rel=1e-12)
     assert found["skew"] == pytest.approx(stats.skew(exact), rel=1e-10)
     assert found["kurtosis"] == pytest.approx(stats.kurtosis(exact), rel=1e-10)
     assert found["sparsity"] == (exact < 1e-3 * exact.std()).mean() > 0
-    assert moments(torch.from_numpy(values)) == pytest.approx((exact.mean(), exact.std()), rel=1e-12)
+    assert mean_and_std(torch.from_numpy(values)) == pytest.approx((exact.mean(), exact.std()), rel=1e-12)
 
 
 def test_what_is_finite():
-    assert finite(torch.zeros(0)) and finite(random(3, 4)) and finite(torch.tensor([3e38, -3e38]))
+    assert is_finite(torch.zeros(0)) and is_finite(random(3, 4)) and is_finite(torch.tensor([3e38, -3e38]))
     for odd in (torch.nan, torch.inf, -torch.inf):
         for place in (0, 5, 11):
             values = random(12)
             values[place] = odd
-            assert not finite(values.view(3, 4))
+            assert not is_finite(values.view(3, 4))
 
 
 def test_histogram_counts_as_numpy_does():
@@ -118,7 +118,7 @@ def quantised(weight, step):
 def test_one_step_for_the_tensor_is_found():
     weight = random(32, 16, 3, 3) * 0.02
     step = float(weight.abs().max() / 127)
-    found = comb(quantised(weight, step))
+    found = find_comb(quantised(weight, step))
     assert found.kind == "per tensor"
     assert found.levels == 127
     assert found.step == pytest.approx(step, rel=1e-5)
@@ -128,7 +128,7 @@ def test_one_step_for_the_tensor_is_found():
 def test_one_step_for_each_channel_is_found():
     weight = random(32, 16, 3, 3) * torch.logspace(-3, 0, 32)[:, None, None, None]
     steps = weight.abs().amax((1, 2, 3), keepdim=True) / 127
-    found = comb(quantised(weight, steps))
+    found = find_comb(quantised(weight, steps))
     assert found.kind == "per channel"
     assert found.share == 1
     assert found.levels == 127
@@ -140,25 +140,25 @@ def test_an_unsigned_zero_point_and_a_dead_channel_are_still_a_lattice():
     steps = weight.amax(1, keepdim=True) / 255
     stored = (weight / steps).round() * steps
     stored[3] = 0
-    found = comb(stored)
+    found = find_comb(stored)
     assert (found.kind, found.share, found.levels) == ("per channel", 1.0, 255)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_ordinary_weights_are_no_lattice_in_any_precision(dtype):
-    found = comb((random(64, 32, 3, 3) * 0.05).to(dtype).float())
+    found = find_comb((random(64, 32, 3, 3) * 0.05).to(dtype).float())
     assert (found.kind, found.share) == ("", 0)
-    assert comb((random(256, 1, 3, 3)).to(dtype).float()).kind == ""
+    assert find_comb((random(256, 1, 3, 3)).to(dtype).float()).kind == ""
 
 
 def test_half_of_the_channels_are_evidence_but_no_verdict():
     weight = random(20, 60)
     weight[:10] = quantised(weight[:10], weight[:10].abs().amax(1, keepdim=True) / 127)
-    found = comb(weight)
+    found = find_comb(weight)
     assert found.kind == ""
     assert found.share == 0.5
 
 
 def test_constants_and_signs_are_not_called_quantised():
-    assert comb(torch.ones(16, 16)).kind == ""
-    assert comb(random(16, 16).sign()).kind == ""
+    assert find_comb(torch.ones(16, 16)).kind == ""
+    assert find_comb(random(16, 16).sign()).kind == ""

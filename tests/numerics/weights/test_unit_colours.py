@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 
-from microtome.numerics.weights.unit_colours import aligned, by_likeness, coloured, groups, tree
+from microtome.numerics.weights.unit_colours import align_factors, cluster_units, leaf_order, to_colours, ward_tree
 
 RANDOM = np.random.default_rng(0)
 
@@ -22,9 +22,9 @@ def banded(units=40, noise=0.1, seed=0):
 
 def test_shuffled_factors_are_put_back_top_to_bottom():
     maps, shuffled = banded()
-    np.testing.assert_array_equal(aligned(shuffled, horizontal=True), maps)
+    np.testing.assert_array_equal(align_factors(shuffled, horizontal=True), maps)
     down, across = maps.transpose(0, 2, 1, 3), shuffled.transpose(0, 2, 1, 3)
-    np.testing.assert_array_equal(aligned(across, horizontal=False), down)  # left to right
+    np.testing.assert_array_equal(align_factors(across, horizontal=False), down)  # left to right
 
 
 def test_a_template_helps_where_centres_do_not():
@@ -34,7 +34,7 @@ def test_a_template_helps_where_centres_do_not():
     ring[1:-1, 1:-1], dot[2, 2], left[:, 0] = 0, 1, 1
     maps = np.stack([ring, dot, left], -1)[None] + 0.05 * random.random((60, 5, 5, 3))
     shuffled = np.stack([one[:, :, random.permutation(3)] for one in maps])
-    found = aligned(shuffled, horizontal=True)
+    found = align_factors(shuffled, horizontal=True)
     template = found.mean(0)
     spread = float(np.abs(found - template).mean())
     assert spread < 0.03  # every unit has the same map in the same place
@@ -43,7 +43,7 @@ def test_a_template_helps_where_centres_do_not():
 
 def test_the_best_order_is_the_hungarian_one():
     maps = RANDOM.random((30, 3, 3, 3))
-    found = aligned(maps, horizontal=True, rounds=12)
+    found = align_factors(maps, horizontal=True, rounds=12)
     shapes = found.reshape(30, 9, 3) / np.linalg.norm(found.reshape(30, 9, 3), axis=1, keepdims=True)
     template = shapes.mean(0)
     for one in shapes:
@@ -55,14 +55,14 @@ def test_the_best_order_is_the_hungarian_one():
 def test_aligning_only_reorders_factors():
     maps = RANDOM.random((12, 5, 5, 3))
     maps[3] = 0
-    found = aligned(maps, horizontal=False)
+    found = align_factors(maps, horizontal=False)
     np.testing.assert_array_equal(np.sort(found, axis=-1), np.sort(maps, axis=-1))
-    assert aligned(maps[:0], horizontal=True).shape == (0, 5, 5, 3)
+    assert align_factors(maps[:0], horizontal=True).shape == (0, 5, 5, 3)
 
 
 def test_colours_are_shares_of_each_units_own_largest_value():
     maps = RANDOM.random((3, 3, 3, 3)) * np.array([1, 10, 0]).reshape(3, 1, 1, 1)
-    found = coloured(maps)
+    found = to_colours(maps)
     assert found[:2].max(axis=(1, 2, 3)).tolist() == [1, 1]
     np.testing.assert_allclose(found[1], maps[1] / maps[1].max())
     assert np.isnan(found[2]).all()
@@ -78,14 +78,14 @@ def clouds(sizes=(30, 20, 10, 5), seed=0):
 
 def test_clear_groups_are_found_the_largest_first():
     maps, truth = clouds()
-    found = groups(maps, tree(maps), 4)
+    found = cluster_units(maps, ward_tree(maps), 4)
     np.testing.assert_array_equal(found, truth)
-    assert set(groups(maps, tree(maps), 1)) == {0}
+    assert set(cluster_units(maps, ward_tree(maps), 1)) == {0}
 
 
 def test_alike_units_stand_together():
     maps, truth = clouds()
-    order = by_likeness(tree(maps))
+    order = leaf_order(ward_tree(maps))
     assert sorted(order) == list(range(65))
     assert int((np.diff(truth[order]) != 0).sum()) == 3  # four groups, three borders
 
@@ -94,7 +94,7 @@ def test_alike_units_stand_together():
 def test_the_spread_within_groups_is_scikit_learns(count):
     maps = RANDOM.random((150, 3, 3, 3)) ** 3
     points = maps.reshape(150, -1) / np.linalg.norm(maps.reshape(150, -1), axis=1, keepdims=True)
-    found = groups(maps, tree(maps), count)
+    found = cluster_units(maps, ward_tree(maps), count)
     own = sum(((points[found == g] - points[found == g].mean(0)) ** 2).sum() for g in range(count))
     best = KMeans(count, n_init=10, random_state=0).fit(points).inertia_
     assert len(np.unique(found)) == count
@@ -104,4 +104,4 @@ def test_the_spread_within_groups_is_scikit_learns(count):
 
 def test_equal_units_make_fewer_groups():
     maps = np.ones((6, 3, 3, 3))
-    assert set(groups(maps, tree(maps), 4)) == {0}
+    assert set(cluster_units(maps, ward_tree(maps), 4)) == {0}

@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from microtome.analyses.audit.sarif import Place, places
+from microtome.analyses.audit.sarif import RuleLocation, fault_locations
 from microtome.errors import BadOption
 from microtome.finding import Finding
 
 FORMAT = 1
 
 
-def known(path: str | Path) -> frozenset[Place]:
+def read_baseline(path: str | Path) -> frozenset[RuleLocation]:
     """The pairs that a baseline file holds.
 
     Raises:
@@ -28,12 +28,12 @@ def known(path: str | Path) -> frozenset[Place]:
         raise BadOption(f"--baseline {path} is no baseline file. Write one: --write-baseline {path}") from None
 
 
-def write(path: str | Path, finding: Finding) -> Path:
+def write_baseline(path: str | Path, finding: Finding) -> Path:
     """The file written, with all that the audit found."""
     said = {
         "format": FORMAT,
         "specimen": finding.specimen,
-        "known": [{"rule": rule, "layer": layer} for rule, layer in places(finding)],
+        "known": [{"rule": rule, "layer": layer} for rule, layer in fault_locations(finding)],
     }
     path = Path(path)
     path.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")

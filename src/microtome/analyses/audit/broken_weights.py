@@ -12,7 +12,7 @@ from microtome.prose import name_list, plural
 from microtome.specimen.layers import is_norm, is_weight
 
 
-def not_finite(subject: Subject) -> Fault | None:
+def check_not_finite(subject: Subject) -> Fault | None:
     """Parameters and buffers with NaN or infinity."""
     counts: dict[str, int] = {}
     state: dict[str, Tensor] = dict(subject.specimen.net.state_dict())
@@ -27,18 +27,17 @@ def not_finite(subject: Subject) -> Fault | None:
     )
 
 
-def dead_units(subject: Subject) -> Fault | str | None:
+def check_dead_units(subject: Subject) -> Fault | str | None:
     """Units of convolutions and linear maps whose weights are all zero."""
     if subject.specimen.trained is False:
         return "the weights are untrained, and heads often begin at zero"
     dead = {path: (rows == 0).all(1).nonzero().flatten().tolist() for path, rows in _rows(subject)}
-    fault = _units(
-        subject, {path: len(units) for path, units in dead.items()}, "with only zero weights, so that they give a constant"
-    )
+    counts = {path: len(units) for path, units in dead.items()}
+    fault = _unit_fault(subject, counts, "with only zero weights, so that they give a constant")
     return None if fault is None else _with_constants(subject, fault, dead)
 
 
-def constant_units(subject: Subject) -> Fault | str | None:
+def check_constant_units(subject: Subject) -> Fault | str | None:
     """Units whose weights all have one value other than zero."""
     if subject.specimen.trained is False:
         return "the weights are untrained, and some begin as constants"
@@ -47,10 +46,10 @@ def constant_units(subject: Subject) -> Fault | str | None:
         for path, rows in _rows(subject)
         if rows.shape[1] > 1
     }
-    return _units(subject, found, "with one value for all their weights, which compute a plain sum")
+    return _unit_fault(subject, found, "with one value for all their weights, which compute a plain sum")
 
 
-def switched_off(subject: Subject) -> Fault | str | None:
+def check_switched_off(subject: Subject) -> Fault | str | None:
     """Norms that multiply units by exactly zero."""
     if subject.specimen.trained is False:
         return "the weights are untrained, and norms at the end of branches often begin at zero"
@@ -97,7 +96,7 @@ def _rows(subject: Subject) -> list[tuple[str, Tensor]]:
     return found
 
 
-def _units(subject: Subject, found: dict[str, int], what: str) -> Fault | None:
+def _unit_fault(subject: Subject, found: dict[str, int], what: str) -> Fault | None:
     hit = {path: count for path, count in found.items() if count}
     if not hit:
         return None
@@ -111,7 +110,7 @@ RULES = (
         id="MT001",
         title="Weights that are not finite",
         severity="error",
-        check=not_finite,
+        check=check_not_finite,
         reason="Every output that depends on a NaN is NaN; training does not recover from it.",
         source="IEEE 754.",
         cost="The last sound checkpoint.",
@@ -121,7 +120,7 @@ RULES = (
         id="MT002",
         title="Dead units",
         severity="warning",
-        check=dead_units,
+        check=check_dead_units,
         reason="A unit without weights answers the same to every input; it costs time and memory and at most adds a constant.",
         source="Exact; pruned or shrunk by weight decay, e.g. Mehta et al. 2019, arXiv:1811.12495.",
         cost="None where the evidence says that the outputs stay; else the constants move into biases, exact but beside zero padding.",
@@ -131,7 +130,7 @@ RULES = (
         id="MT003",
         title="Constant units",
         severity="warning",
-        check=constant_units,
+        check=check_constant_units,
         reason=(
             "All taps are alike, so no pattern of the input was learnt: an initialisation by a constant, a placeholder, "
             "or what 8-bit rounding left of small kernels."
@@ -144,7 +143,7 @@ RULES = (
         id="MT004",
         title="Units that a norm switches off",
         severity="warning",
-        check=switched_off,
+        check=check_switched_off,
         reason="A scale of zero makes a unit constant whatever the layer before it computes.",
         source="Exact; Liu et al. 2017, arXiv:1708.06519, prune by it.",
         cost="None where the evidence says that the outputs stay; else the constants move into biases, exact but beside zero padding.",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from microtome.analyses.audit.rule import Subject
 from microtome.specimen import first_tensor, watch
 from microtome.specimen.layers import is_norm, kind_of
-from microtome.specimen.tracing import Call, noise
+from microtome.specimen.tracing import Call, noise_images
 
 SAME = 1e-6  # a change of the outputs below this fraction of their largest value is rounding
 MOST = 64  # units of a layer that are tried one by one
@@ -32,7 +32,7 @@ def felt(subject: Subject, path: str, units: Sequence[int]) -> int:
 
 def _changes(subject: Subject, path: str, units: Sequence[int]) -> bool:
     specimen = subject.specimen
-    x = noise(specimen.net, specimen.recipe, 2)
+    x = noise_images(specimen.net, specimen.recipe, 2)
     ends = [_end(subject, call) for call in subject.calls if call.path == path]
     names = [layer.name for layer in specimen.layers for end in ends if (layer.path, layer.call or 0) == (end.path, end.index)]
     last = isinstance(ends[0].module, nn.Linear | nn.LayerNorm) or kind_of(_module(subject, path)) == "linear"

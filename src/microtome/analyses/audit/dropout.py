@@ -10,72 +10,72 @@ import torch
 from torch import Tensor, nn
 
 from microtome.analyses.audit.rule import Fault, Rule, Subject
-from microtome.instruments.dropouts import Dropping, Key, Look, Site, ran
+from microtome.instruments.dropouts import DropoutMode, DropoutSite, InputHook, Key, run_with_dropout
 from microtome.prose import name_list, plural
 from microtome.specimen import Specimen
 from microtome.specimen.layers import is_weight
-from microtome.specimen.tracing import noise
+from microtome.specimen.tracing import noise_images
 
 IMAGES = 16
-SHIFTED = 0.9  # ratio of variances below which a batch norm counts as deceived; sampling leaves about 0.98
-AVERAGED = "what is averaged behind"  # by a function: no module pools, before which an edit could put something
-DILUTED = 0.5  # a head's dropout whose noise before pooling would be at most half as strong
+VARIANCE_RATIO_LIMIT = 0.9  # ratio of variances below which a batch norm counts as deceived; sampling leaves about 0.98
+AVERAGE_LABEL = "what is averaged behind"  # by a function: no module pools, before which an edit could put something
+NOISE_RATIO_LIMIT = 0.5  # a head's dropout whose noise before pooling would be at most half as strong
 
 
-def before_norm(subject: Subject) -> Fault | None:
+def check_dropout_before_norm(subject: Subject) -> Fault | None:
     """Dropout before batch norms: the variance that they learn in training is not the one they meet in evaluation."""
-    specimen, told = subject.specimen, subject.drops
+    specimen, told = subject.specimen, subject.dropouts
     norms = [path for path, part in specimen.net.named_modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]  # pyright: ignore[reportPrivateUsage]
     last = max((told.begun.get(path, -1) for path in norms), default=-1)
     early = [site for site in told.sites if site.begun <= last]
     if not early:
         return None
-    off = variances(specimen, early, ())
-    ratios = {site.key: shifts(off, variances(specimen, early, (site.key,))) for site in early}
-    hit = [site for site in early if min(ratios[site.key].values(), default=1.0) < SHIFTED]
+    off = norm_input_variances(specimen, early, ())
+    ratios = {site.key: variance_shifts(off, norm_input_variances(specimen, early, (site.key,))) for site in early}
+    hit = [site for site in early if min(ratios[site.key].values(), default=1.0) < VARIANCE_RATIO_LIMIT]
     if not hit:
         return None
     worst = min(hit, key=lambda site: min(ratios[site.key].values()))
     norm = min(ratios[worst.key], key=lambda path: ratios[worst.key][path])
     return Fault(
         tuple(dict.fromkeys(site.layer for site in hit)),
-        f"with {worst.said} the variance at {norm} in evaluation is {ratios[worst.key][norm]:.2f} times that in training, on noise; "
-        f"{plural(len(hit), 'dropout shifts', 'dropouts shift')} some batch norm below {SHIFTED}",
-        fix=(fix := _slot(specimen, hit)),
+        f"with {worst.description} the variance at {norm} in evaluation is {ratios[worst.key][norm]:.2f} times that in training, on noise; "
+        f"{plural(len(hit), 'dropout shifts', 'dropouts shift')} some batch norm below {VARIANCE_RATIO_LIMIT}",
+        fix=(fix := _dropout_slot(specimen, hit)),
         edit=f"dropout:p={worst.p:g}" if fix.startswith("One") else "",
     )
 
 
-def after_pooling(subject: Subject) -> Fault | None:
+def check_dropout_after_pooling(subject: Subject) -> Fault | None:
     """Dropout on pooled features: before pooling the same expectation comes with less noise."""
-    for site in subject.drops.sites:
+    for site in subject.dropouts.sites:
         if site.form == "attention" or len(site.shape) < 2 or prod(site.shape[2:]) != 1:
             continue
-        told = _dilution(subject.specimen, site)
-        if told is not None and told[0] < DILUTED:
+        told = _noise_dilution(subject.specimen, site)
+        if told is not None and told[0] < NOISE_RATIO_LIMIT:
             ratio, source, cells = told
             return Fault(
                 (site.layer,),
-                f"{site.said} follows the mean over the {cells} cells of {source}; before it the variance of the logits "
+                f"{site.description} follows the mean over the {cells} cells of {source}; before it the variance of the logits "
                 f"would be {ratio:.3f} times as large, on noise",
-                edit="" if source.startswith(AVERAGED) else "head_dropout",
+                edit="" if source.startswith(AVERAGE_LABEL) else "head_dropout",
             )
     return None
 
 
-def always(subject: Subject) -> Fault | None:
+def check_dropout_in_evaluation(subject: Subject) -> Fault | None:
     """Dropout that is at work in evaluation too."""
-    hit = [site for site in subject.drops.sites if site.always]
+    hit = [site for site in subject.dropouts.sites if site.always]
     if not hit:
         return None
     return Fault(
         tuple(dict.fromkeys(site.layer for site in hit)),
         f"{plural(len(hit), 'dropout drops', 'dropouts drop')} in evaluation too, so that the same picture gets another answer each time: "
-        f"{name_list([site.said for site in hit])}",
+        f"{name_list([site.description for site in hit])}",
     )
 
 
-def variances(specimen: Specimen, sites: Collection[Site], on: Collection[Key]) -> dict[str, float]:
+def norm_input_variances(specimen: Specimen, sites: Collection[DropoutSite], on: Collection[Key]) -> dict[str, float]:
     """Mean variance of what enters every batch norm on noise, with the dropouts `on` at work of the `sites`."""
     found: dict[str, float] = {}
 
@@ -83,21 +83,23 @@ def variances(specimen: Specimen, sites: Collection[Site], on: Collection[Key]) 
         if way == "in" and isinstance(specimen.net.get_submodule(path), nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
             found.setdefault(path, float(x.double().transpose(0, 1).flatten(1).var(1).mean()))
 
-    _run(specimen, sites, Dropping(on), look, IMAGES)
+    _run_noise(specimen, sites, DropoutMode(on), look, IMAGES)
     return found
 
 
-def shifts(off: dict[str, float], on: dict[str, float]) -> dict[str, float]:
+def variance_shifts(off: dict[str, float], on: dict[str, float]) -> dict[str, float]:
     """Variance without dropout over that with it, by path."""
     return {path: off[path] / on[path] for path in off if path in on and on[path] > 0}
 
 
-def _run(specimen: Specimen, sites: Collection[Site], mode: Dropping, look: Look, count: int) -> None:
+def _run_noise(specimen: Specimen, sites: Collection[DropoutSite], mode: DropoutMode, look: InputHook, count: int) -> None:
     """One run at the recipe's size, with the modules that drop in training mode."""
-    ran(specimen.net, noise(specimen.net, specimen.recipe, count, seed=1), {site.path for site in sites}, mode, look)
+    run_with_dropout(
+        specimen.net, noise_images(specimen.net, specimen.recipe, count, seed=1), {site.path for site in sites}, mode, look
+    )
 
 
-def _slot(specimen: Specimen, sites: Collection[Site]) -> str:
+def _dropout_slot(specimen: Specimen, sites: Collection[DropoutSite]) -> str:
     """Where dropout belongs in these blocks: after the last norm and before the last weights, if there is such a place."""
     for block in specimen.residuals:
         if any(f"{site.path}.".startswith(f"{block.block}.") for site in sites):
@@ -107,7 +109,7 @@ def _slot(specimen: Specimen, sites: Collection[Site]) -> str:
     return "Move it behind the last batch norm."
 
 
-def _dilution(specimen: Specimen, site: Site) -> tuple[float, str, int] | None:
+def _noise_dilution(specimen: Specimen, site: DropoutSite) -> tuple[float, str, int] | None:
     """(variance before pooling / after, the layer that is pooled, its cells), or None where the dropout's input is no mean of a map."""
     units = site.shape[1]
     maps: dict[str, Tensor] = {}
@@ -118,17 +120,17 @@ def _dilution(specimen: Specimen, site: Site) -> tuple[float, str, int] | None:
             entered.append(x.flatten(1).clone())
 
     def look(way: str, path: str, x: Tensor) -> None:
-        cells = _cells(x, units) if path != site.path and not entered else None
+        cells = _token_map(x, units) if path != site.path and not entered else None
         if cells is not None:
             maps[f"the input of {path}" if way == "in" else path] = cells
 
     def averaged(layer: str, x: Tensor) -> None:
-        cells = _cells(x, units) if not entered else None
+        cells = _token_map(x, units) if not entered else None
         if cells is not None:
-            maps.setdefault(f"{AVERAGED} {layer}", cells)
+            maps.setdefault(f"{AVERAGE_LABEL} {layer}", cells)
 
-    _run(specimen, [site], Dropping(dropped=dropped, averaged=averaged), look, 4)
-    named = [one for one in reversed(maps.items()) if not one[0].startswith(AVERAGED)]
+    _run_noise(specimen, [site], DropoutMode(dropped=dropped, averaged=averaged), look, 4)
+    named = [one for one in reversed(maps.items()) if not one[0].startswith(AVERAGE_LABEL)]
     for path, cells in [*named, *maps.items()]:  # windows are no images, so they may be more
         if (
             entered
@@ -136,14 +138,14 @@ def _dilution(specimen: Specimen, site: Site) -> tuple[float, str, int] | None:
             and cells.shape[1] > 1
             and torch.allclose(cells.mean(1), entered[0], rtol=1e-3, atol=1e-5)
         ):
-            weight = _readers(specimen, units).to(cells)
+            weight = _head_weight_energy(specimen, units).to(cells)
             after = (weight * cells.mean(1).square()).sum()
             before = (weight * cells.square().mean(1) / cells.shape[1]).sum()
             return (float(before / after), path, int(cells.shape[1])) if float(after) > 0 else None
     return None
 
 
-def _cells(value: Tensor, units: int) -> Tensor | None:
+def _token_map(value: Tensor, units: int) -> Tensor | None:
     """A map as (image, cell, unit) where it has so many units, in any of the usual layouts."""
     if value.ndim == 4 and value.shape[1] == units:
         return value.flatten(2).transpose(1, 2).clone()
@@ -152,7 +154,7 @@ def _cells(value: Tensor, units: int) -> Tensor | None:
     return None
 
 
-def _readers(specimen: Specimen, units: int) -> Tensor:
+def _head_weight_energy(specimen: Specimen, units: int) -> Tensor:
     """The summed squares of the head's weights by feature, or ones where the head reads something else."""
     weight = getattr(specimen.net.get_submodule(specimen.head), "weight", None) if specimen.head else None
     if isinstance(weight, Tensor) and weight.ndim == 2 and weight.shape[1] == units:
@@ -165,7 +167,7 @@ RULES = (
         id="MT301",
         title="Dropout before batch norm",
         severity="warning",
-        check=before_norm,
+        check=check_dropout_before_norm,
         reason=(
             "Dropout raises the variance in training only, so the running variance that the norm uses in "
             "evaluation is too large."
@@ -178,7 +180,7 @@ RULES = (
         id="MT302",
         title="Head dropout after pooling",
         severity="note",
-        check=after_pooling,
+        check=check_dropout_after_pooling,
         reason=(
             "For features that are not negative, dropout before the mean over positions keeps the expected logits "
             "and adds less noise."
@@ -191,7 +193,7 @@ RULES = (
         id="MT303",
         title="Dropout in evaluation",
         severity="warning",
-        check=always,
+        check=check_dropout_in_evaluation,
         reason="Functions drop by default, also in evaluation: answers then hang on chance, and accuracy is that of a noisy network.",
         source="torch.nn.functional.dropout, whose training=True is the default; the test is ours.",
         cost="Evaluation changes, to what was meant; training stays.",

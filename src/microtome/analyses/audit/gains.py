@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from microtome.numerics.graph.gradient_gain import best, divisors, evenness, gains
+from microtome.numerics.graph.gradient_gain import best_groups, gain_distance, gradient_gains, group_divisors
 from microtome.numerics.graph.linearised import GATES, RECTIFIERS
 from microtome.specimen import Specimen
 from microtome.specimen.layers import is_weight
 from microtome.specimen.outputs import first_tensor, slow_attention
-from microtome.specimen.tracing import noise
+from microtome.specimen.tracing import noise_images
 
 IMAGES = 2
 ACTIVATIONS = RECTIFIERS | GATES | {"tanh", "tanh_"}
@@ -35,15 +35,15 @@ class GainCurve:
     @property
     def best(self) -> int:
         """The number of groups whose gain is nearest to 1."""
-        return best(list(self.gains), list(self.gains.values()))
+        return best_groups(list(self.gains), list(self.gains.values()))
 
     @property
     def gap(self) -> float:
         """By how much the best number of groups is nearer to a gain of 1 than the present one, as a log ratio; NaN where none is."""
-        return evenness(self.gains[self.now]) - evenness(self.gains[self.best])
+        return gain_distance(self.gains[self.now]) - gain_distance(self.gains[self.best])
 
 
-def regrouping(curves: Sequence[GainCurve]) -> str:
+def regroup_edit(curves: Sequence[GainCurve]) -> str:
     """The edit that gives each of these norms its best number of groups, as for `microtome edit`."""
     groups = ",".join(str(one.best) for one in curves)
     return f"group_norm:at={','.join(one.layer for one in curves)},groups={groups},least=1"
@@ -62,7 +62,7 @@ class _Norm:
     activate: Callable[[Tensor], Tensor] | None = None
 
 
-class _Following(TorchFunctionMode):
+class _NormTracer(TorchFunctionMode):
     """Notes each group norm whose input is the very tensor that a layer gave, and the activation that takes its output."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class _Following(TorchFunctionMode):
         x = first_tensor(args[0] if args else given.get("input"))
         if name in ACTIVATIONS and self.norms and x is self.norms[-1].given and self.norms[-1].activate is None:
             more = {key: value for key, value in given.items() if key not in ("input", "inplace")}
-            self.norms[-1].activate = partial(_again, func, args[1:], more)
+            self.norms[-1].activate = partial(_reapply_activation, func, args[1:], more)
         value = func(*args, **given)
         if name == "group_norm" and x is not None and self.last is not None and x is self.last[2]:
             weigh, entered, _ = self.last
@@ -86,33 +86,33 @@ class _Following(TorchFunctionMode):
         return value
 
 
-def curves(specimen: Specimen) -> tuple[list[GainCurve], list[str]]:
+def gain_curves(specimen: Specimen) -> tuple[list[GainCurve], list[str]]:
     """The gain curve of every group norm that follows a layer, and the paths of those that do not (they read a sum, or a norm)."""
     norms = {path: part for path, part in specimen.net.named_modules() if isinstance(part, nn.GroupNorm)}
     if not norms:
         return [], []
     told: dict[str, GainCurve] = {}
-    for one in _followed(specimen):
+    for one in _trace_norms(specimen):
         norm = norms.get(one.path)
         if norm is None or one.path in told:
             continue
-        groups = sorted({*divisors(one.units, one.cells), norm.num_groups})
-        found = gains(
+        groups = sorted({*group_divisors(one.units, one.cells), norm.num_groups})
+        found = gradient_gains(
             one.entered,
             one.weigh,
-            one.activate or _same,
+            one.activate or _identity,
             groups,
-            scale=_fixed(norm.weight),
-            shift=_fixed(norm.bias),
+            scale=_detach(norm.weight),
+            shift=_detach(norm.bias),
             eps=norm.eps,
         )
         told[one.path] = GainCurve(one.path, norm.num_groups, dict(zip(groups, found, strict=True)))
     return list(told.values()), [path for path in norms if path not in told]
 
 
-def _followed(specimen: Specimen) -> list[_Norm]:
+def _trace_norms(specimen: Specimen) -> list[_Norm]:
     """The norms of one run on noise, in order; hooks are gone afterwards."""
-    mode = _Following()
+    mode = _NormTracer()
     entered: list[Tensor | None] = []
 
     def before(path: str) -> Any:
@@ -134,21 +134,21 @@ def _followed(specimen: Specimen) -> list[_Norm]:
             if path:
                 handles += [module.register_forward_pre_hook(before(path)), module.register_forward_hook(after)]
         with torch.no_grad(), slow_attention(), mode:
-            specimen.net(noise(specimen.net, specimen.recipe, IMAGES, seed=1))
+            specimen.net(noise_images(specimen.net, specimen.recipe, IMAGES, seed=1))
     finally:
         for handle in handles:
             handle.remove()
     return mode.norms
 
 
-def _again(func: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], x: Tensor) -> Tensor:
+def _reapply_activation(func: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], x: Tensor) -> Tensor:
     """The activation once more, on another tensor: a copy, for some overwrite what they get."""
     return func(x.clone(), *args, **named)
 
 
-def _same(x: Tensor) -> Tensor:
+def _identity(x: Tensor) -> Tensor:
     return x
 
 
-def _fixed(parameter: Tensor | None) -> Tensor | None:
+def _detach(parameter: Tensor | None) -> Tensor | None:
     return None if parameter is None else parameter.detach()

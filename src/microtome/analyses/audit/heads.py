@@ -7,31 +7,31 @@ from torch import Tensor, nn
 
 from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.errors import SpecimenError
-from microtome.instruments.gates import gates
+from microtome.instruments.gates import find_gates
 from microtome.prose import name_list
 from microtome.specimen import Specimen, watch
-from microtome.specimen.tracing import Call, like, noise
+from microtome.specimen.tracing import Call, noise_images, to_network
 
 FACTORS = (0.25, 1.0, 4.0)  # contrast, as factors on the normalised input
-PICTURES = 8  # of noise and flat colour
-SATURATED = 1e-3  # from an end: the slope of a sigmoid is at most that there
+PROBE_IMAGES = 8  # of noise and flat colour
+SATURATION_MARGIN = 1e-3  # from an end: the slope of a sigmoid is at most that there
 PREFIX = 8  # class and register tokens at most
 
 
-def colour_scale(subject: Subject) -> Fault | None:
+def check_colour_scale(subject: Subject) -> Fault | None:
     """A learnt position added to patches whose size follows the contrast: its share of the tokens' power follows it too."""
-    found = _embedding(subject)
+    found = _find_embedding(subject)
     if found is None:
         return None
     conv, path, position = found
-    powers = [_output(subject.specimen, path, factor).double() for factor in FACTORS]
+    powers = [_scaled_output(subject.specimen, path, factor).double() for factor in FACTORS]
     gap = float((powers[2] - powers[1]).norm() / powers[1].norm())
     still = float(position.double().square().mean())
     if gap < 1e-3 or still == 0:
         return None
     shares = [still / (still + float(power.square().mean())) for power in powers]
     told = " / ".join(f"{share:.2g}" for share in shares)
-    cure = _cure(subject.specimen, conv)
+    cure = _embedding_fix(subject.specimen, conv)
     return Fault(
         (path,),
         f"the position's share of the tokens' power at contrast 0.25 / 1 / 4 is {told} on noise; the embedding changes by "
@@ -41,7 +41,7 @@ def colour_scale(subject: Subject) -> Fault | None:
     )
 
 
-def _cure(specimen: Specimen, path: str) -> tuple[str, str]:
+def _embedding_fix(specimen: Specimen, path: str) -> tuple[str, str]:
     """What mends the embedding by the convolution at `path`: words where they differ from the rule's, and the edit where one fits."""
     conv = cast(nn.Conv2d, specimen.net.get_submodule(path))
     parent = specimen.net.get_submodule(path.rpartition(".")[0])
@@ -51,46 +51,46 @@ def _cure(specimen: Specimen, path: str) -> tuple[str, str]:
     return "", "prelayernorm" if apart else ""
 
 
-def stuck_gates(subject: Subject) -> Fault | str | None:
+def check_stuck_gates(subject: Subject) -> Fault | str | None:
     """Gates that are the same, to the last bit, for pictures that have nothing in common."""
-    values = _gates(subject)
+    values = _gate_values(subject)
     if isinstance(values, str):
         return values
-    stuck = {name: count for name, one in values.items() if (count := int(_same(one).sum()))}
+    stuck = {name: count for name, one in values.items() if (count := int(_constant_gates(one).sum()))}
     if not stuck:
         return None
     return Fault(
         tuple(stuck),
-        f"{sum(stuck.values())} of {_total(values)} gates without a change over {PICTURES} pictures of noise and flat colour, "
+        f"{sum(stuck.values())} of {_product(values)} gates without a change over {PROBE_IMAGES} pictures of noise and flat colour, "
         f"in {name_list(list(stuck))}",
     )
 
 
-def saturated_gates(subject: Subject) -> Fault | str | None:
+def check_saturated_gates(subject: Subject) -> Fault | str | None:
     """Gates between 0 and 1 that move, but stay at one end for pictures that have nothing in common."""
-    values = _gates(subject)
+    values = _gate_values(subject)
     if isinstance(values, str):
         return values
     values = {name: one for name, one in values.items() if bool(((one >= 0) & (one <= 1)).all())}
-    shut = {name: int(((one.amax(0) < SATURATED) & ~_same(one)).sum()) for name, one in values.items()}
-    open_ = {name: int(((one.amin(0) > 1 - SATURATED) & ~_same(one)).sum()) for name, one in values.items()}
+    shut = {name: int(((one.amax(0) < SATURATION_MARGIN) & ~_constant_gates(one)).sum()) for name, one in values.items()}
+    open_ = {name: int(((one.amin(0) > 1 - SATURATION_MARGIN) & ~_constant_gates(one)).sum()) for name, one in values.items()}
     hit = [name for name in values if shut[name] + open_[name]]
     if not hit:
         return None
     return Fault(
         tuple(hit),
-        f"{sum(shut.values())} of {_total(values)} gates always below {SATURATED} and {sum(open_.values())} always above "
-        f"{1 - SATURATED} for {PICTURES} pictures of noise and flat colour, in {name_list(hit)}",
+        f"{sum(shut.values())} of {_product(values)} gates always below {SATURATION_MARGIN} and {sum(open_.values())} always above "
+        f"{1 - SATURATION_MARGIN} for {PROBE_IMAGES} pictures of noise and flat colour, in {name_list(hit)}",
     )
 
 
-def _gates(subject: Subject) -> dict[str, Tensor] | str:
+def _gate_values(subject: Subject) -> dict[str, Tensor] | str:
     """The gates (picture, unit) of pictures that have nothing in common, by name; or why they cannot be told."""
     specimen = subject.specimen
     if specimen.trained is False:
         return "the weights are untrained, and branches that begin at zero hold their gates still"
     try:
-        found, _ = gates(specimen)
+        found, _ = find_gates(specimen)
     except SpecimenError as error:
         return str(error)
     values: dict[str, Tensor] = {}
@@ -102,29 +102,29 @@ def _gates(subject: Subject) -> dict[str, Tensor] | str:
 
     if found:
         with torch.no_grad(), watch(specimen, list(dict.fromkeys(gate.watch for gate in found)), each=look):
-            specimen.net(_contrasts(specimen))
+            specimen.net(_contrast_images(specimen))
     return {name: one for name, one in values.items() if one.ndim == 2}
 
 
-def _same(values: Tensor) -> Tensor:
+def _constant_gates(values: Tensor) -> Tensor:
     """Which gates (unit) give one number for all pictures."""
     return (values == values[:1]).all(0)
 
 
-def _total(values: dict[str, Tensor]) -> int:
+def _product(values: dict[str, Tensor]) -> int:
     return sum(one.shape[1] for one in values.values())
 
 
-def _contrasts(specimen: Specimen) -> Tensor:
+def _contrast_images(specimen: Specimen) -> Tensor:
     """Noise of four strengths and four flat colours."""
     generator = torch.Generator().manual_seed(2)
     shape = (specimen.recipe.channels, *specimen.recipe.size)
     rough = [factor * torch.randn(shape, generator=generator) for factor in (0.25, 0.5, 1.0, 2.0)]
     flat = [torch.randn((shape[0], 1, 1), generator=generator).expand(shape) for _ in range(4)]
-    return like(specimen.net, torch.stack([*rough, *flat]))
+    return to_network(specimen.net, torch.stack([*rough, *flat]))
 
 
-def _embedding(subject: Subject) -> tuple[str, str, Tensor] | None:
+def _find_embedding(subject: Subject) -> tuple[str, str, Tensor] | None:
     """The convolution that cuts patches, the module that gives them, and the learnt positions of equal shape that are added to them.
 
     None where there are none.
@@ -144,11 +144,11 @@ def _embedding(subject: Subject) -> tuple[str, str, Tensor] | None:
                 and rows * cols > 1
             ):
                 position = parameter.detach()[0, shape[1] - rows * cols :]
-                return call.path, _outermost(subject.calls, call, rows * cols, units), position
+                return call.path, _outermost_module(subject.calls, call, rows * cols, units), position
     return None
 
 
-def _outermost(calls: list[Call], conv: Call, cells: int, units: int) -> str:
+def _outermost_module(calls: list[Call], conv: Call, cells: int, units: int) -> str:
     """The largest module around the convolution that still gives patches of the same shape."""
     around = [
         call.path
@@ -161,14 +161,14 @@ def _outermost(calls: list[Call], conv: Call, cells: int, units: int) -> str:
     return min(around, key=len, default=conv.path)
 
 
-def _output(specimen: Specimen, path: str, factor: float) -> Tensor:
+def _scaled_output(specimen: Specimen, path: str, factor: float) -> Tensor:
     kept: list[Tensor] = []
 
     def look(_name: str, value: Tensor) -> None:
         kept.append(value.detach().clone())
 
     with torch.no_grad(), watch(specimen, specimen.layer(path).name, each=look):
-        specimen.net(factor * noise(specimen.net, specimen.recipe, 4, seed=3))
+        specimen.net(factor * noise_images(specimen.net, specimen.recipe, 4, seed=3))
     return kept[0]
 
 
@@ -177,7 +177,7 @@ RULES = (
         id="MT401",
         title="Patch embedding that follows the colour scale",
         severity="note",
-        check=colour_scale,
+        check=check_colour_scale,
         reason=(
             "Positions are added to embedded patches whose size is that of the contrast: strong contrast drowns "
             "them, weak contrast leaves little else."
@@ -193,7 +193,7 @@ RULES = (
         id="MT402",
         title="Gates that are stuck",
         severity="warning",
-        check=stuck_gates,
+        check=check_stuck_gates,
         reason="A gate that does not depend on the picture is a constant factor; its weights and its time are wasted.",
         source="Hu et al. 2018, arXiv:1709.01507v4, section 7.2, see such gates in the last stage; the test is ours.",
         cost="None for gates that are stuck on all images.",
@@ -203,7 +203,7 @@ RULES = (
         id="MT403",
         title="Gates that are saturated",
         severity="note",
-        check=saturated_gates,
+        check=check_saturated_gates,
         reason="At the end of a sigmoid hardly any gradient passes: a gate that is there for all pictures is a factor of 0 or 1.",
         source="Hu et al. 2018, arXiv:1709.01507v4, section 7.2, see the last stage's gates near 1; threshold and test are ours.",
         cost="Little: answers change by about a thousandth of these units.",

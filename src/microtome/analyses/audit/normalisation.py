@@ -4,15 +4,15 @@ from math import log
 
 from torch import nn
 
-from microtome.analyses.audit.gains import curves, regrouping
+from microtome.analyses.audit.gains import gain_curves, regroup_edit
 from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.instruments.norm_roles import ROLES, norm_roles
 from microtome.prose import name_list, plural
 
-NEARER = 1.1  # by what ratio another number of groups has to be nearer to a gain of 1
+MIN_GAIN_IMPROVEMENT = 1.1  # by what ratio another number of groups has to be nearer to a gain of 1
 
 
-def idle_biases(subject: Subject) -> Fault | str | None:
+def check_idle_biases(subject: Subject) -> Fault | str | None:
     """Biases that a norm, or a softmax over keys, takes out again."""
     told = subject.invariance
     if isinstance(told, str):
@@ -20,12 +20,12 @@ def idle_biases(subject: Subject) -> Fault | str | None:
     if not told.biases:
         return None
     net = subject.specimen.net
-    count = sum(_bias(net.get_submodule(path)) for path in told.biases)
+    count = sum(_bias_size(net.get_submodule(path)) for path in told.biases)
     said = f"{plural(count, 'bias value')} of {plural(len(told.biases), 'layer')}"
     return Fault(told.biases, f"{said} without an effect on any output: {name_list(told.biases)}")
 
 
-def decayed_scales(subject: Subject) -> Fault | str | None:
+def check_decayed_scales(subject: Subject) -> Fault | str | None:
     """Norm scales for which one weight decay for all is wrong: some pull a branch towards identity, some a shortcut to zero."""
     told = subject.invariance
     if isinstance(told, str):
@@ -43,7 +43,7 @@ def decayed_scales(subject: Subject) -> Fault | str | None:
     )
 
 
-def few_channels(subject: Subject) -> Fault | None:
+def check_few_channels(subject: Subject) -> Fault | None:
     """Group norms whose groups hold so few values that they say little or nothing."""
     void: list[str] = []
     steep: dict[str, float] = {}
@@ -74,12 +74,12 @@ def few_channels(subject: Subject) -> Fault | None:
     return Fault((*void, *steep), "; ".join(said), severity="error" if void else "warning")
 
 
-def uneven_gradient(subject: Subject) -> Fault | str | None:
+def check_uneven_gradient(subject: Subject) -> Fault | str | None:
     """Group norms for which another number of groups keeps the gradient's size better."""
-    found, others = curves(subject.specimen)
+    found, others = gain_curves(subject.specimen)
     if others and not found:
         return f"no group norm reads a layer's output ({name_list(others)}): the gain is that of a layer, its norm and its activation"
-    hit = [one for one in found if one.gap > log(NEARER)]
+    hit = [one for one in found if one.gap > log(MIN_GAIN_IMPROVEMENT)]
     if not hit:
         return None
     worst = max(hit, key=lambda one: one.gap)
@@ -92,18 +92,19 @@ def uneven_gradient(subject: Subject) -> Fault | str | None:
     return Fault(
         tuple(one.layer for one in hit),
         f"{len(hit)} of {len(found)} group norms that follow a layer could be nearer to a gain of 1, on noise; most, {worst.layer}: "
-        f"the gradient's power is multiplied by {worst.gains[worst.now]:.3g} with {_groups(worst.now)}, with {_groups(worst.best)} by "
+        f"the gradient's power is multiplied by {worst.gains[worst.now]:.3g} with {_groups_text(worst.now)}, with "
+        f"{_groups_text(worst.best)} by "
         f"{worst.gains[worst.best]:.3g}{left}",
-        edit=regrouping(hit),
+        edit=regroup_edit(hit),
         gains=tuple(hit),
     )
 
 
-def _groups(count: int) -> str:
+def _groups_text(count: int) -> str:
     return plural(count, "group")
 
 
-def _bias(module: nn.Module) -> int:
+def _bias_size(module: nn.Module) -> int:
     bias = getattr(module, "bias", None)
     return bias.numel() if isinstance(bias, nn.Parameter) else 0
 
@@ -113,7 +114,7 @@ RULES = (
         id="MT201",
         title="Biases that do nothing",
         severity="note",
-        check=idle_biases,
+        check=check_idle_biases,
         reason=(
             "What follows subtracts a mean that holds the bias (or is a softmax over keys), so it never "
             "reaches the output; it only costs memory and is blown about by the optimiser."
@@ -126,7 +127,7 @@ RULES = (
         id="MT202",
         title="One weight decay for all norm scales",
         severity="note",
-        check=decayed_scales,
+        check=check_decayed_scales,
         reason=(
             "Decay on the scale at a branch's end regularises the block towards identity; on a shortcut or on the "
             "stream it does the opposite, and on internal scales it only changes the effective learning rate."
@@ -139,7 +140,7 @@ RULES = (
         id="MT203",
         title="Group norms with too few values",
         severity="warning",
-        check=few_channels,
+        check=check_few_channels,
         reason=(
             "On single cells the backward pass of a group of c values multiplies the gradient's power by (c − 2) / "
             "(c − 3): it diverges at three; a group of one gives zero."
@@ -152,7 +153,7 @@ RULES = (
         id="MT204",
         title="Groups that change the gradient's size",
         severity="note",
-        check=uneven_gradient,
+        check=check_uneven_gradient,
         reason=(
             "Through a layer, group norm and activation the gradient's power is multiplied by a gain that grows with the number of "
             "groups, and over many layers by its power. Few groups keep its size, many keep spatial detail: a trade, not a law."

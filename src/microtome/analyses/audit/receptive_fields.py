@@ -6,27 +6,32 @@ import torch
 from torch import Tensor, nn
 
 from microtome.analyses.audit.rule import Fault, Rule, Subject
-from microtome.instruments.dilated.branches import suggested
-from microtome.instruments.dilated.convolutions import Dilated
+from microtome.instruments.dilated.branches import suggested_rates
+from microtome.instruments.dilated.convolutions import DilatedConv
 from microtome.instruments.strides import uneven_readers
-from microtome.numerics.receptive.evenness import folded, forecast, ratio
+from microtome.numerics.receptive.evenness import fold_phases, forecast_phases, phase_ratio
 from microtome.prose import plural
 from microtome.specimen import first_tensor
 from microtome.specimen.tracing import Call
 
 PERIODS = range(2, 9)  # px over which unevenness is folded; longer ones leave too few places
-EVEN, WEAK = 0.98, 0.5  # share of the weakest phase from which on all pixels count alike, and below which some count little
-NARROW = 0.25  # reach of the widest parallel branch over the side of its map: half the way to the border
+EVEN_RATIO, WEAK_RATIO = (
+    0.98,
+    0.5,
+)  # share of the weakest phase from which on all pixels count alike, and below which some count little
+NARROW_REACH = 0.25  # reach of the widest parallel branch over the side of its map: half the way to the border
 
 
-def unread(subject: Subject) -> Fault | None:
+def check_unread(subject: Subject) -> Fault | None:
     """Convolutions whose windows leave positions out: a kernel smaller than its stride, or a dilation that meets it."""
-    shares = {call.path: _read(call) for call in _convs(subject)}
+    shares = {call.path: _read_fraction(call) for call in _convolution_calls(subject)}
     hit = {path: share for path, share in shares.items() if share < 1}
     if not hit:
         return None
     worst = min(hit, key=lambda path: hit[path])
-    pointwise = sum(max(cast(nn.Conv2d, call.module).kernel_size) == 1 for call in _convs(subject) if call.path in hit)
+    pointwise = sum(
+        max(cast(nn.Conv2d, call.module).kernel_size) == 1 for call in _convolution_calls(subject) if call.path in hit
+    )
     return Fault(
         tuple(hit),
         f"{plural(len(hit), 'convolution')} ({pointwise} of 1 x 1) with positions never read; "
@@ -35,10 +40,10 @@ def unread(subject: Subject) -> Fault | None:
     )
 
 
-def uneven(subject: Subject) -> Fault | str | None:
+def check_uneven(subject: Subject) -> Fault | str | None:
     """Kernels that read some pixels more often than others, without leaving any out: the forecast through the whole stack."""
     specimen = subject.specimen
-    left_out = set((unread(subject) or Fault((), "")).layers)
+    left_out = set((check_unread(subject) or Fault((), "")).layers)
     readers = [one for one in uneven_readers(specimen) if specimen.layer(one.name).path not in left_out]
     if not readers:
         return None
@@ -50,9 +55,11 @@ def uneven(subject: Subject) -> Fault | str | None:
         assert out is not None  # tracing has refused such networks before
         return out
 
-    shares = forecast(given, picture)
-    worst = min(ratio(folded(shares, period, min(rows, cols) // 8)) for period in PERIODS if 4 * period <= min(rows, cols))
-    if not worst < EVEN:  # NaN where the picture is too small to fold
+    shares = forecast_phases(given, picture)
+    worst = min(
+        phase_ratio(fold_phases(shares, period, min(rows, cols) // 8)) for period in PERIODS if 4 * period <= min(rows, cols)
+    )
+    if not worst < EVEN_RATIO:  # NaN where the picture is too small to fold
         return None
     pools = sum(one.pool for one in readers)
     first = readers[0]
@@ -61,18 +68,18 @@ def uneven(subject: Subject) -> Fault | str | None:
         f"by kernels and strides alone the weakest pixels count {worst:.2f} of the strongest; "
         f"{plural(len(readers), 'layer reads', 'layers read')} unevenly ({plural(pools, 'pool')}), first "
         f"{first.name}: {first.kernel[0]} x {first.kernel[1]} at stride {first.stride[0]}",
-        severity="warning" if worst < WEAK else "note",
+        severity="warning" if worst < WEAK_RATIO else "note",
         edit="kernel_padding" if len(readers) > pools else "",
     )
 
 
-def border(subject: Subject) -> Fault | str | None:
+def check_border(subject: Subject) -> Fault | str | None:
     """Layers that enlarge a field which already holds the whole picture."""
     size = subject.specimen.recipe.size
     found = subject.fields
     if any(not field.exact for field in found.values()):
         return "some operations on the way are not followed, so fields are not exact"
-    hit = {name: field for name, field in found.items() if field.sees_nothing_new(size)}
+    hit = {name: field for name, field in found.items() if field.is_border(size)}
     if not hit:
         return None
     paths = tuple(subject.specimen.layer(name).path for name in hit)
@@ -87,9 +94,9 @@ def border(subject: Subject) -> Fault | str | None:
     )
 
 
-def atrous(subject: Subject) -> Fault | None:
+def check_atrous(subject: Subject) -> Fault | None:
     """Dilated kernels whose outer taps read padding only (rate at least the side), or never all at once."""
-    found = [one for one in subject.dilated if one.readings and one.edges == "zeros"]
+    found = [one for one in subject.dilated_convs if one.readings and one.edges == "zeros"]
     dead = [one for one in found if one.dead]
     wide = [one for one in found if not one.dead and one.whole == 0]
     if not dead and not wide:
@@ -111,13 +118,13 @@ def atrous(subject: Subject) -> Fault | None:
     layers = dict.fromkeys(one.path for one in found if one in dead or one in wide)
     return Fault(
         tuple(layers), "; ".join(said), severity="warning" if dead else "note",
-        fix=f"{_better(subject, [*dead, *wide])} The edit atrous_rates, then train; or a larger picture.", edit="atrous_rates",
+        fix=f"{_suggested_rates(subject, [*dead, *wide])} The edit atrous_rates, then train; or a larger picture.", edit="atrous_rates",
     )  # fmt: skip
 
 
-def narrow(subject: Subject) -> Fault | None:
+def check_narrow(subject: Subject) -> Fault | None:
     """Parallel dilated branches whose widest, seen from the middle, ends well before the border."""
-    hit = [group for group in subject.pyramids if max(one.reach for one in group.members) < NARROW]
+    hit = [group for group in subject.branch_groups if max(one.reach for one in group.members) < NARROW_REACH]
     if not hit:
         return None
     group = hit[0]
@@ -127,20 +134,20 @@ def narrow(subject: Subject) -> Fault | None:
         tuple(dict.fromkeys(one.path for one in members)),
         f"{plural(len(hit), 'group')} of parallel branches; the widest of {group.title}, {widest.path}, has rate {widest.main} on "
         f"{min(widest.side)} cells: it reaches {widest.reach:.2f} of the side from the middle, where 0.5 is the border",
-        fix=f"{_better(subject, members)} The edit atrous_rates, then train; or a smaller picture.",
+        fix=f"{_suggested_rates(subject, members)} The edit atrous_rates, then train; or a smaller picture.",
         edit="atrous_rates",
     )
 
 
-def _better(subject: Subject, found: list[Dilated]) -> str:
+def _suggested_rates(subject: Subject, found: list[DilatedConv]) -> str:
     """The rates by the rule of the groups in which these lie, or of the first of them."""
-    best = suggested(subject.dilated, subject.pyramids)
-    group = next((each.members for each in subject.pyramids if found[0] in each.members), (found[0],))
+    best = suggested_rates(subject.dilated_convs, subject.branch_groups)
+    group = next((each.members for each in subject.branch_groups if found[0] in each.members), (found[0],))
     rates = ", ".join(map(str, sorted({best[one.name] for one in group})))
     return f"Rates that reach the border and no further on {min(found[0].side)} cells: {rates} (rule: (cells − 1) / 2, ours)."
 
 
-def _convs(subject: Subject) -> list[Call]:
+def _convolution_calls(subject: Subject) -> list[Call]:
     return [
         call
         for call in subject.leaves
@@ -148,7 +155,7 @@ def _convs(subject: Subject) -> list[Call]:
     ]
 
 
-def _read(call: Call) -> float:
+def _read_fraction(call: Call) -> float:
     """The share of positions that at least one window reads, far from the edges; 1 for a map of one cell."""
     conv = cast(nn.Conv2d, call.module)
     share = 1.0
@@ -164,7 +171,7 @@ RULES = (
         id="MT101",
         title="Positions that no kernel reads",
         severity="warning",
-        check=unread,
+        check=check_unread,
         reason=(
             "A 1 x 1 convolution of stride 2 passes one position in four; what lies on the others reaches the "
             "output only through other paths, unevenly."
@@ -177,7 +184,7 @@ RULES = (
         id="MT102",
         title="Dead pixels",
         severity="warning",
-        check=uneven,
+        check=check_uneven,
         reason=(
             "A kernel whose stride does not divide it reads some pixels more often than others; through a stack "
             "this becomes a grid of weak pixels."
@@ -196,7 +203,7 @@ RULES = (
         id="MT103",
         title="Border layers",
         severity="note",
-        check=border,
+        check=check_border,
         reason=(
             "A layer whose input already sees the whole picture on its shortest path cannot add context; such "
             "layers often add little."
@@ -209,7 +216,7 @@ RULES = (
         id="MT104",
         title="Atrous rates against the size of the map",
         severity="warning",
-        check=atrous,
+        check=check_atrous,
         reason=(
             "Taps that lie beyond the map read padding: at a rate of the map's side a 3 x 3 kernel is a 1 x 1 "
             "kernel with nine times the weights."
@@ -222,7 +229,7 @@ RULES = (
         id="MT105",
         title="Parallel branches that do not reach the border",
         severity="note",
-        check=narrow,
+        check=check_narrow,
         reason=(
             "Rates that were chosen for smaller maps leave the widest branch far from the border, so that only pooling, if there "
             "is any, knows what lies there."

@@ -7,11 +7,11 @@ from typing import Literal
 
 from microtome.analyses.audit.gains import GainCurve
 from microtome.errors import SpecimenError
-from microtome.instruments.dilated.branches import Pyramid, pyramids
-from microtome.instruments.dilated.convolutions import Dilated, dilated
-from microtome.instruments.dropouts import Drops, drops
-from microtome.instruments.receptive_fields import fields
-from microtome.instruments.scale_invariance import Invariance, invariance
+from microtome.instruments.dilated.branches import BranchGroup, branch_groups
+from microtome.instruments.dilated.convolutions import DilatedConv, dilated_convolutions
+from microtome.instruments.dropouts import DropoutReport, find_dropouts
+from microtome.instruments.receptive_fields import receptive_fields
+from microtome.instruments.scale_invariance import ScaleInvariance, scale_invariance
 from microtome.numerics.receptive.field import Field
 from microtome.specimen import Specimen
 from microtome.specimen.tracing import Call
@@ -53,33 +53,33 @@ class Subject:
         return [call for call in self.calls if call.index == 0 and next(call.module.children(), None) is None]
 
     @cached_property
-    def invariance(self) -> Invariance | str:
+    def invariance(self) -> ScaleInvariance | str:
         """Which parameters the function does not depend on, or why that cannot be told."""
         try:
-            return invariance(self.specimen.net, self.specimen.recipe)
+            return scale_invariance(self.specimen.net, self.specimen.recipe)
         except SpecimenError as error:
             return str(error)
 
     @cached_property
-    def drops(self) -> Drops:
+    def dropouts(self) -> DropoutReport:
         """The dropouts that run, however they are called."""
-        return drops(self.specimen.net, self.specimen.recipe)
+        return find_dropouts(self.specimen.net, self.specimen.recipe)
 
     @cached_property
-    def dilated(self) -> list[Dilated]:
+    def dilated_convs(self) -> list[DilatedConv]:
         """The dilated convolutions, each as it reads its map."""
-        return dilated(self.specimen)
+        return dilated_convolutions(self.specimen)
 
     @cached_property
-    def pyramids(self) -> list[Pyramid]:
+    def branch_groups(self) -> list[BranchGroup]:
         """Those of them that are parallel branches, by group."""
-        return pyramids(self.specimen, self.dilated)
+        return branch_groups(self.specimen, self.dilated_convs)
 
     @cached_property
     def fields(self) -> dict[str, Field]:
         """The theoretical receptive fields of all convolutions."""
         names = self.specimen.aliases.get("convs", ())
-        return fields(self.specimen, list(names)) if names else {}
+        return receptive_fields(self.specimen, list(names)) if names else {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,18 +5,18 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from microtome.analyses.audit import broken_weights, dropout, heads, normalisation, receptive_fields
-from microtome.analyses.audit.gains import regrouping
+from microtome.analyses.audit.gains import regroup_edit
 from microtome.analyses.audit.rule import SEVERITIES, Fault, Rule, Severity, Subject
 from microtome.errors import UnknownName, did_you_mean
 from microtome.specimen import Specimen
 
 FAMILIES = (broken_weights, receptive_fields, normalisation, dropout, heads)
 RULES: tuple[Rule, ...] = tuple(rule for family in FAMILIES for rule in family.RULES)
-BROKEN = "MT001"  # with such weights nothing that is measured means anything
+BROKEN_WEIGHTS_RULE = "MT001"  # with such weights nothing that is measured means anything
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RuleOutcome:
     """What came of one rule: its fault or none; `muted` layers were left out as asked; `unchecked` says why it was not checked."""
 
     rule: Rule
@@ -30,51 +30,51 @@ class Outcome:
         return (self.fault.severity if self.fault else None) or self.rule.severity
 
 
-def audited(specimen: Specimen, ignore: Sequence[str] = ()) -> tuple[Outcome, ...]:
+def run_audit(specimen: Specimen, ignore: Sequence[str] = ()) -> tuple[RuleOutcome, ...]:
     """The outcome of every rule, in the order of their ids; `ignore` names rules, or rules and layers ("MT101:layer2.*").
 
     Raises:
         UnknownName: `ignore` names a rule that there is not.
         SpecimenError: the network does not run.
     """
-    told = ignored(ignore)
+    told = parse_ignored(ignore)
     subject = Subject(specimen)
-    found: list[Outcome] = []
+    found: list[RuleOutcome] = []
     for rule in sorted(RULES, key=lambda rule: rule.id):
         globs = [glob for id, glob in told if id == rule.id]
-        broken = bool(found) and found[0].rule.id == BROKEN and (found[0].fault is not None or found[0].muted > 0)
+        broken = bool(found) and found[0].rule.id == BROKEN_WEIGHTS_RULE and (found[0].fault is not None or found[0].muted > 0)
         if "*" in globs:
-            found.append(Outcome(rule, unchecked="left out as asked"))
+            found.append(RuleOutcome(rule, unchecked="left out as asked"))
         elif broken and rule.id[2] in "34":
-            found.append(Outcome(rule, unchecked="some weights are not finite, so nothing can be measured"))
+            found.append(RuleOutcome(rule, unchecked="some weights are not finite, so nothing can be measured"))
         else:
-            found.append(_muted(rule, rule.check(subject), globs))
+            found.append(_mute(rule, rule.check(subject), globs))
     return tuple(found)
 
 
-def ignored(words: Sequence[str]) -> list[tuple[str, str]]:
+def parse_ignored(words: Sequence[str]) -> list[tuple[str, str]]:
     """Rule and glob of layers of each word, such as MT101 or MT101:layer2.*; raises UnknownName for a rule that there is not."""
-    return [_word(word) for word in words]
+    return [_parse_word(word) for word in words]
 
 
-def order(severity: Severity) -> int:
+def severity_rank(severity: Severity) -> int:
     """How bad a severity is: 0 for a note."""
     return SEVERITIES.index(severity)
 
 
-def _muted(rule: Rule, answer: Fault | str | None, globs: Sequence[str]) -> Outcome:
+def _mute(rule: Rule, answer: Fault | str | None, globs: Sequence[str]) -> RuleOutcome:
     if answer is None:
-        return Outcome(rule)
+        return RuleOutcome(rule)
     if isinstance(answer, str):
-        return Outcome(rule, unchecked=answer)
+        return RuleOutcome(rule, unchecked=answer)
     kept = tuple(layer for layer in answer.layers if not any(fnmatchcase(layer, glob) for glob in globs))
     left = len(answer.layers) - len(kept)
     gains = tuple(one for one in answer.gains if one.layer in kept)
-    edit = regrouping(gains) if left and gains else answer.edit
-    return Outcome(rule, replace(answer, layers=kept, gains=gains, edit=edit) if kept else None, left)
+    edit = regroup_edit(gains) if left and gains else answer.edit
+    return RuleOutcome(rule, replace(answer, layers=kept, gains=gains, edit=edit) if kept else None, left)
 
 
-def _word(word: str) -> tuple[str, str]:
+def _parse_word(word: str) -> tuple[str, str]:
     id, _, glob = word.partition(":")
     known = [rule.id for rule in RULES]
     if id not in known:

@@ -1,3 +1,3 @@
-"""Weight banding: do the spatial weights of a layer repeat one pattern in bands?"""
+"""Weight banding: horizontal or vertical stripes in the spatial weights of a layer."""
 
 from microtome.analyses.banding.banding import Banding as Banding

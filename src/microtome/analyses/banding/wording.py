@@ -1,25 +1,33 @@
-"""What a layer's index amounts to, the size first, in words that never call chance a finding."""
+"""What a layer's banding index amounts to, in words that never call chance a result."""
 
 import math
 
-from microtome.numerics.weights.banding import BANDED
+import numpy as np
+
+from microtome.finding import Finding
+from microtome.numerics.weights.banding import BANDED_A
 
 
-def judgement(maps: float, raw: float, low: float, high: float, twin_maps: float, reach: float) -> str:
-    """ "A = +0.78 (raw weights +0.21, 95 % +0.19 to +0.23; untrained twin +0.01), horizontal bands".
+def verdict(maps: float, low: float, high: float, twin_maps: float, largest_twin: float) -> str:
+    """ "horizontal bands", "no bands" and the like.
 
-    `maps` and `raw` are the indices of maps and weights, `low` and `high` the interval of `raw`, `twin_maps` the index of the
-    untrained twin's maps and `reach` the largest in any of its layers. Bands are said from `BANDED` on, unless the twin has them
-    too; a leaning where the interval leaves out 0 and no layer of the twin reaches as far.
+    `maps` is the index of the maps, `low` and `high` the interval of that of the raw weights, `twin_maps` the index of the
+    untrained twin's maps and `largest_twin` the largest in any of its layers. Bands start at `BANDED_A`, unless the twin has them
+    too; a tendency needs an interval that excludes 0 and an index that no layer of the twin reaches.
     """
     if not math.isfinite(maps):
-        return "no A, since its maps do not vary"
-    between = f", 95 % {low:+.2f} to {high:+.2f}" if math.isfinite(low) else ""
-    twin = f"; untrained twin {twin_maps:+.2f}" if math.isfinite(twin_maps) else ""
-    known = f"A = {maps:+.2f} (raw weights {raw:+.2f}{between}{twin})"
+        return "no index, since the maps do not vary"
     kind = "horizontal" if maps > 0 else "vertical"
-    if abs(maps) >= BANDED:
-        same = math.isfinite(twin_maps) and abs(twin_maps) >= BANDED
-        return f"{known}, {'no more than random weights give' if same else f'{kind} bands'}"
-    leans = (low > 0 if maps > 0 else high < 0) and abs(maps) > reach
-    return f"{known}, {f'no bands but a {kind} leaning' if leans else 'no bands'}"
+    if abs(maps) >= BANDED_A:
+        same = math.isfinite(twin_maps) and abs(twin_maps) >= BANDED_A
+        return "no more bands than random weights give" if same else f"{kind} bands"
+    tendency = (low > 0 if maps > 0 else high < 0) and abs(maps) > largest_twin
+    return f"no bands but a {kind} tendency" if tendency else "no bands"
+
+
+def layer_verdict(finding: Finding, index: int) -> str:
+    """The verdict on the layer at that index."""
+    maps, low, high, twin = (
+        float(finding[name].values[index]) for name in ("index_nmf", "index_low", "index_high", "twin_index_nmf")
+    )
+    return verdict(maps, low, high, twin, float(np.abs(np.nan_to_num(finding["twin_index_nmf"].values)).max()))

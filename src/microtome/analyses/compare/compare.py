@@ -19,14 +19,14 @@ from microtome.analyses.compare import criteria as side
 from microtome.analysis import Arrays, Collation, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
-from microtome.numerics.statistics.choice import contest
+from microtome.numerics.statistics.choice import run_contest
 from microtome.numerics.statistics.pareto import pareto_front
 from microtome.panels import Curve, Overlay, Panel, Scatter, Table
 
-PRICE = {"time": "time of a batch (ms per image)", "size": "parameters (1)", "operations": "multiply-adds (M per image)"}
+COST = {"time": "time of a batch (ms per image)", "size": "parameters (1)", "operations": "multiply-adds (M per image)"}
 
 
-NEAR = 1.25  # prices within a quarter count as equal: times differ by that from run to run
+EQUAL_COST_RATIO = 1.25  # prices within a quarter count as equal: times differ by that from run to run
 
 
 @final
@@ -41,7 +41,7 @@ class Compare(Collation):
     seed: int = option(0, "of the bootstrap over images", low=0)
 
     def collate(self, findings: Sequence[Finding]) -> Arrays:
-        byname = side.by_specimen(findings)
+        byname = side.group_by_specimen(findings)
         names = list(byname)
         digests = {
             f.origin["images"]["digest"] for f in findings if f.origin.get("images") and f.analysis in ("accuracy", "probe")
@@ -51,13 +51,13 @@ class Compare(Collation):
         told = {"specimen": names}
         facts = [next(iter(found.values())).origin["specimen"] for found in byname.values()]
         trained = np.array([fact.get("trained") is not False for fact in facts])
-        columns = side.columns(byname)
-        evidence, correct = side.evidence(byname, trained)
-        result = contest(correct[trained & evidence.known], seed=self.seed) if evidence.kind else None
+        columns = side.criterion_columns(byname)
+        evidence, correct = side.gather_evidence(byname, trained)
+        result = run_contest(correct[trained & evidence.known], seed=self.seed) if evidence.kind else None
         judged = np.flatnonzero(trained & evidence.known)
-        price = columns.get(PRICE[self.price], np.full(len(names), np.nan))
-        unit = PRICE[self.price].split("(")[1].rstrip(")")
-        told_rank, choice, why = _choice(names, judged, result, price, trained, evidence, unit)
+        price = columns.get(COST[self.price], np.full(len(names), np.nan))
+        unit = COST[self.price].split("(")[1].rstrip(")")
+        told_rank, choice, why = _recommend(names, judged, result, price, trained, evidence, unit)
         spread = {name: np.full(len(names), np.nan) for name in ("score", "behind", "behind_low", "behind_high", "wins")}
         if result is not None:
             for name in spread:
@@ -73,20 +73,23 @@ class Compare(Collation):
             "rank": array(told_rank, ("specimen",), "1", told, "rank"),
             "family": array([str(fact.get("family", "")) for fact in facts], ("specimen",), "text", told, "family"),
             "weights": array([str(fact.get("weights", "")) for fact in facts], ("specimen",), "text", told, "weights"),
-            "price": array(price, ("specimen",), unit, told, PRICE[self.price].split(" (")[0]),
+            "price": array(price, ("specimen",), unit, told, COST[self.price].split(" (")[0]),
             "front": array(front, ("specimen",), "1", told, "on the Pareto front"),
             "score": array(spread["score"], ("specimen",), "share", told, evidence.kind or "accuracy"),
-            "score_low": array(side.bounds(byname, evidence.kind, "low"), ("specimen",), "share", told),
-            "score_high": array(side.bounds(byname, evidence.kind, "high"), ("specimen",), "share", told),
+            "score_low": array(side.accuracy_bounds(byname, evidence.kind, "low"), ("specimen",), "share", told),
+            "score_high": array(side.accuracy_bounds(byname, evidence.kind, "high"), ("specimen",), "share", told),
             "behind": array(spread["behind"], ("specimen",), "share", told, "behind the best"),
             "behind_low": array(spread["behind_low"], ("specimen",), "share", told),
             "behind_high": array(spread["behind_high"], ("specimen",), "share", told),
             "wins": array(spread["wins"], ("specimen",), "share", told, "best in this share of redrawn image sets"),
             "choice": array(
-                [choice, why, _cut(byname.get(choice, {}))], ("criterion",), "text", {"criterion": ["choice", "reason", "cut"]}
+                [choice, why, _cut_advice(byname.get(choice, {}))],
+                ("criterion",),
+                "text",
+                {"criterion": ["choice", "reason", "cut"]},
             ),
         }
-        return arrays | side.by_size(byname) | side.attention(byname)
+        return arrays | side.size_arrays(byname) | side.attention_arrays(byname)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         found = finding.arrays
@@ -133,7 +136,7 @@ class Compare(Collation):
         return said + ([f"Not known for any specimen: {', '.join(missing)}."] if missing else [])
 
 
-def _choice(
+def _recommend(
     names: list[str], judged: np.ndarray[Any, Any], result: Any, price: np.ndarray[Any, Any], trained: np.ndarray[Any, Any],
     evidence: side.Evidence, unit: str,
 ) -> tuple[np.ndarray[Any, Any], str, str]:  # fmt: skip
@@ -149,7 +152,7 @@ def _choice(
             "and size alone is no reason.",
         )
     cost = np.nan_to_num(price[judged], nan=np.inf)
-    near = cost <= NEAR * cost[result.equal].min()
+    near = cost <= EQUAL_COST_RATIO * cost[result.equal].min()
     # Equals that cost about the least, by accuracy; then the dearer equals, by cost; then the rest, by accuracy.
     group = np.where(~result.equal, 2, np.where(near, 0, 1))
     order = np.lexsort((np.where(group == 1, cost, result.behind), group))
@@ -175,7 +178,7 @@ def _choice(
     return rank, name, said + (f" Not judged: {', '.join(left)}." if left else "")
 
 
-def _cut(found: Mapping[str, Finding]) -> str:
+def _cut_advice(found: Mapping[str, Finding]) -> str:
     """Where the chosen one might be cut, from its redundancy finding."""
     if "redundancy" not in found:
         return ""

@@ -21,7 +21,7 @@ CRITERIA: dict[str, tuple[str, str, str]] = {
     "time of a batch (ms per image)": ("cost", "cost", "time of a batch (ms per image)"),
     "live memory (MB per image)": ("cost", "cost", "live memory (MB per image)"),
 }
-PROBE, IDLE, SMALL, CLUTTER = (
+PROBE_CRITERION, IDLE_CRITERION, SMALL_CRITERION, CLUTTER_CRITERION = (
     "best probe (share)",
     "blocks below their twin (share)",
     "smallest objects (share)",
@@ -37,7 +37,7 @@ class Evidence:
         self.known = known
 
 
-def by_specimen(findings: Sequence[Finding]) -> dict[str, dict[str, Finding]]:
+def group_by_specimen(findings: Sequence[Finding]) -> dict[str, dict[str, Finding]]:
     byname: dict[str, dict[str, Finding]] = {}
     for finding in findings:
         if finding.specimen:
@@ -49,29 +49,41 @@ def by_specimen(findings: Sequence[Finding]) -> dict[str, dict[str, Finding]]:
     return byname
 
 
-def columns(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, np.ndarray[Any, Any]]:
+def criterion_columns(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, np.ndarray[Any, Any]]:
     """One number for each specimen by criterion; NaN where it was not measured; criteria known for nobody are left out."""
-    columns = {name: np.array([_value(found, *place) for found in byname.values()]) for name, place in CRITERIA.items()}
-    columns[PROBE] = np.array([_largest(found.get("probe")) for found in byname.values()])
-    columns[SMALL] = np.array([_end(found.get("objects"), "accuracy_by_size", 0) for found in byname.values()])
-    columns[CLUTTER] = np.array([_end(found.get("objects"), "accuracy_by_clutter", -1) for found in byname.values()])
-    columns[IDLE] = np.array([_idle(found.get("redundancy")) for found in byname.values()])
-    order = [*list(CRITERIA)[:1], PROBE, *list(CRITERIA)[1:2], SMALL, CLUTTER, *list(CRITERIA)[2:], IDLE]
+    columns = {
+        name: np.array([_criterion_value(found, *place) for found in byname.values()]) for name, place in CRITERIA.items()
+    }
+    columns[PROBE_CRITERION] = np.array([_largest_distance(found.get("probe")) for found in byname.values()])
+    columns[SMALL_CRITERION] = np.array([_outer_bin(found.get("objects"), "accuracy_by_size", 0) for found in byname.values()])
+    columns[CLUTTER_CRITERION] = np.array(
+        [_outer_bin(found.get("objects"), "accuracy_by_clutter", -1) for found in byname.values()]
+    )
+    columns[IDLE_CRITERION] = np.array([_idle_fraction(found.get("redundancy")) for found in byname.values()])
+    order = [
+        *list(CRITERIA)[:1],
+        PROBE_CRITERION,
+        *list(CRITERIA)[1:2],
+        SMALL_CRITERION,
+        CLUTTER_CRITERION,
+        *list(CRITERIA)[2:],
+        IDLE_CRITERION,
+    ]
     kept = {name: columns[name] for name in order if not np.isnan(columns[name]).all()}
     return kept or {"parameters (1)": columns["parameters (1)"]}
 
 
-def _value(found: Mapping[str, Finding], analysis: str, name: str, measure: str) -> float:
+def _criterion_value(found: Mapping[str, Finding], analysis: str, name: str, measure: str) -> float:
     if analysis not in found or measure not in found[analysis][name].measure.values:
         return float("nan")
     return float(found[analysis][name].sel(measure=measure))
 
 
-def _largest(finding: Finding | None) -> float:
+def _largest_distance(finding: Finding | None) -> float:
     return float("nan") if finding is None else float(np.nanmax(finding["accuracy"].values))
 
 
-def _end(finding: Finding | None, name: str, place: int) -> float:
+def _outer_bin(finding: Finding | None, name: str, place: int) -> float:
     """The first (0) or last (-1) bin that has a number."""
     if finding is None or name not in finding.arrays:
         return float("nan")
@@ -79,13 +91,13 @@ def _end(finding: Finding | None, name: str, place: int) -> float:
     return float(known[place]) if len(known) else float("nan")
 
 
-def _idle(finding: Finding | None) -> float:
+def _idle_fraction(finding: Finding | None) -> float:
     if finding is None or finding.origin["specimen"].get("trained") is False:
         return float("nan")
     return float((finding["influence_high"].values < finding["twin_influence_low"].values).mean())
 
 
-def evidence(
+def gather_evidence(
     byname: Mapping[str, Mapping[str, Finding]], trained: np.ndarray[Any, Any]
 ) -> tuple[Evidence, np.ndarray[Any, Any]]:
     """The kind of answers that most trained specimens have, own head before probe, and the answers (specimen, image)."""
@@ -95,7 +107,7 @@ def evidence(
     )
     most = 0
     for kind in ("own head", "probe"):
-        rows = [_answers(found, kind) for found in byname.values()]
+        rows = [_correct_answers(found, kind) for found in byname.values()]
         known = np.array([row is not None for row in rows])
         if (known & trained).sum() > most:
             most = int((known & trained).sum())
@@ -104,11 +116,11 @@ def evidence(
     return best
 
 
-def _answers(found: Mapping[str, Finding], kind: str) -> np.ndarray[Any, Any] | None:
+def _correct_answers(found: Mapping[str, Finding], kind: str) -> np.ndarray[Any, Any] | None:
     """Right or wrong for each image (image,), or None where they were not measured or are no better than naming one class."""
     if kind == "own head":
-        chance = _value(found, "accuracy", "overall", "chance")
-        known = "accuracy" in found and not _value(found, "accuracy", "overall_low", "top-1") <= chance
+        chance = _criterion_value(found, "accuracy", "overall", "chance")
+        known = "accuracy" in found and not _criterion_value(found, "accuracy", "overall_low", "top-1") <= chance
         return found["accuracy"]["correct"].values if known else None
     if "probe" not in found or float(np.nanmax(found["probe"]["accuracy_low"].values)) <= float(
         found["probe"]["chance"].values[0]
@@ -117,9 +129,9 @@ def _answers(found: Mapping[str, Finding], kind: str) -> np.ndarray[Any, Any] | 
     return found["probe"]["correct"].values[int(np.nanargmax(found["probe"]["accuracy"].values))].astype(np.float64)
 
 
-def bounds(byname: Mapping[str, Mapping[str, Finding]], kind: str, end: str) -> np.ndarray[Any, Any]:
+def accuracy_bounds(byname: Mapping[str, Mapping[str, Finding]], kind: str, end: str) -> np.ndarray[Any, Any]:
     if kind == "own head":
-        return np.array([_value(found, "accuracy", f"overall_{end}", "top-1") for found in byname.values()])
+        return np.array([_criterion_value(found, "accuracy", f"overall_{end}", "top-1") for found in byname.values()])
     told: list[float] = []
     for found in byname.values():
         probe = found.get("probe")
@@ -131,7 +143,7 @@ def bounds(byname: Mapping[str, Mapping[str, Finding]], kind: str, end: str) -> 
     return np.array(told)
 
 
-def by_size(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, xr.DataArray]:
+def size_arrays(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, xr.DataArray]:
     """Accuracy and lift by size and by clutter of all specimens that have them, when their bins agree."""
     arrays: dict[str, xr.DataArray] = {}
     having = {name: found["objects"] for name, found in byname.items() if "objects" in found}
@@ -147,7 +159,7 @@ def by_size(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, xr.DataArr
     return arrays
 
 
-def attention(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, xr.DataArray]:
+def attention_arrays(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, xr.DataArray]:
     """Class activation maps of all specimens at their deepest layer, on one grid, when they show the same pictures alike."""
     having = {name: found["cam"] for name, found in byname.items() if "cam" in found}
     if len(having) < 2:

@@ -8,17 +8,17 @@ import numpy as np
 
 from microtome.errors import BadOption, UnknownName, Unmeasurable, did_you_mean
 from microtome.images import Images
-from microtome.numerics.maps.parts import GENERATED, part_of
+from microtome.numerics.maps.parts import PART_NAMES, part_of
 from microtome.specimen import Specimen
 
 GROUPS = 3  # classes looked at where none is named
-LARGEST = 0.4  # of the picture: a larger part has no other place to go
-LEAST = 3  # pictures of a class with the part
+MAX_PART_AREA = 0.4  # of the picture: a larger part has no other place to go
+MIN_IMAGES = 3  # pictures of a class with the part
 Values = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class ClassGroup:
     """Pictures of one class, with the masks of each part (image, row, col)."""
 
     title: str
@@ -26,7 +26,7 @@ class Group:
     masks: Mapping[str, Values]
 
 
-def groups(
+def class_groups(
     specimen: Specimen,
     images: Images,
     parts: Sequence[str],
@@ -34,7 +34,7 @@ def groups(
     size: int,
     classes: Sequence[str],
     count: int,
-) -> list[Group]:
+) -> list[ClassGroup]:
     """`count` pictures of each class with the masks of each part: halves of their masks, or what is marked by hand.
 
     Raises:
@@ -43,33 +43,33 @@ def groups(
         Unmeasurable: no class has enough pictures whose mask is small enough to go elsewhere.
     """
     if marks:
-        return [_marked(specimen, images, marks, size)]
+        return [_marked_group(specimen, images, marks, size)]
     for part in parts:
-        if part not in GENERATED:
+        if part not in PART_NAMES:
             raise UnknownName(
-                f"correspondence: there is no part '{part}'; masks have {', '.join(GENERATED)}.{did_you_mean(part, GENERATED)}"
+                f"correspondence: there is no part '{part}'; masks have {', '.join(PART_NAMES)}.{did_you_mean(part, PART_NAMES)}"
             )
-    found: list[Group] = []
-    for title, places in _by_class(images, classes):
+    found: list[ClassGroup] = []
+    for title, places in _positions_by_class(images, classes):
         masks = images.masks(specimen.recipe, places)
         area = masks.mean((1, 2))
-        fit = np.flatnonzero((area > 0) & (area <= LARGEST) & (masks.sum((1, 2)) >= 8))[:count]
-        if len(fit) >= LEAST:
+        fit = np.flatnonzero((area > 0) & (area <= MAX_PART_AREA) & (masks.sum((1, 2)) >= 8))[:count]
+        if len(fit) >= MIN_IMAGES:
             halves = {part: np.stack([part_of(mask, part) for mask in masks[fit]]) for part in parts}
-            found.append(Group(title, places[fit], halves))
+            found.append(ClassGroup(title, places[fit], halves))
         if len(found) == GROUPS and not classes:
             break
     if not found:
         raise Unmeasurable(
-            f"No class has {LEAST} pictures whose mask covers at most {LARGEST:.0%} of what the network sees; "
+            f"No class has {MIN_IMAGES} pictures whose mask covers at most {MAX_PART_AREA:.0%} of what the network sees; "
             "name parts by hand (--marks), or other images."
         )
     return found
 
 
-def _by_class(images: Images, wanted: Sequence[str]) -> list[tuple[str, Values]]:
+def _positions_by_class(images: Images, wanted: Sequence[str]) -> list[tuple[str, Values]]:
     """Name and places of the masked pictures of each class: those wanted, or all, the most frequent first."""
-    masked = np.flatnonzero(images.masked)
+    masked = np.flatnonzero(images.has_mask)
     if images.labels is None or images.classes is None or not (images.labels[masked] >= 0).any():
         if wanted:
             raise BadOption("correspondence: classes are named, but the images have no labels.")
@@ -85,7 +85,7 @@ def _by_class(images: Images, wanted: Sequence[str]) -> list[tuple[str, Values]]
     return [(words[int(one)], masked[labels == one]) for one in numbers]
 
 
-def _marked(specimen: Specimen, images: Images, marks: Sequence[str], size: int) -> Group:
+def _marked_group(specimen: Specimen, images: Images, marks: Sequence[str], size: int) -> ClassGroup:
     """The pictures that have every part marked, with boxes as masks."""
     boxes: dict[str, dict[int, Values]] = {}
     names = list(images.names)
@@ -96,14 +96,16 @@ def _marked(specimen: Specimen, images: Images, marks: Sequence[str], size: int)
         if words[0] not in names and not (words[0].isdigit() and int(words[0]) < len(images)):
             raise UnknownName(f"correspondence: there is no image '{words[0]}'.{did_you_mean(words[0], names)}")
         place = names.index(words[0]) if words[0] in names else int(words[0])
-        boxes.setdefault(words[1], {})[place] = _box(specimen, images, place, mark, [int(one) for one in words[2:]], size)
+        boxes.setdefault(words[1], {})[place] = _box_mask(specimen, images, place, mark, [int(one) for one in words[2:]], size)
     places = sorted(set.intersection(*(set(one) for one in boxes.values())))
-    if len(places) < LEAST:
-        raise BadOption(f"correspondence: {len(places)} pictures have every part marked; at least {LEAST} are needed.")
-    return Group("the marked", np.array(places), {part: np.stack([one[at] for at in places]) for part, one in boxes.items()})
+    if len(places) < MIN_IMAGES:
+        raise BadOption(f"correspondence: {len(places)} pictures have every part marked; at least {MIN_IMAGES} are needed.")
+    return ClassGroup(
+        "the marked", np.array(places), {part: np.stack([one[at] for at in places]) for part, one in boxes.items()}
+    )
 
 
-def _box(specimen: Specimen, images: Images, place: int, mark: str, numbers: Sequence[int], size: int) -> Values:
+def _box_mask(specimen: Specimen, images: Images, place: int, mark: str, numbers: Sequence[int], size: int) -> Values:
     cols, rows = images[place].picture.size
     row, col = numbers[:2]
     if len(numbers) == 2:  # a point: a square around it

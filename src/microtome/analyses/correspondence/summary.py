@@ -9,7 +9,7 @@ import xarray as xr
 from torch import Tensor
 
 from microtome.finding import array
-from microtome.numerics.statistics.signs import agreement, disagreement, signs, strength
+from microtome.numerics.statistics.signs import change_signs, change_strength, sign_disagreement, sign_kappa
 
 LAST = {
     "kappa": "the same part", "random_kappa": "the same shapes elsewhere", "twin_kappa": "untrained twin, same part",
@@ -19,8 +19,8 @@ Values = np.ndarray[Any, Any]
 
 
 @dataclass
-class Row:
-    """What one network said of one part at one layer; for the random places (draw, …) numbers first."""
+class ClassRow:
+    """What one network said of one part at one layer; for the random positions (draw, …) numbers first."""
 
     pairs: list[Values] = field(default_factory=list[Values])
     kappa: list[Values] = field(default_factory=list[Values])
@@ -31,11 +31,11 @@ class Row:
     matched: list[Values] = field(default_factory=list[Values])
 
 
-def add(row: Row, masked: Tensor, clean: Tensor) -> None:
+def add_class(row: ClassRow, masked: Tensor, clean: Tensor) -> None:
     """Numbers of one class: features `masked` (look, image, feature) under the part, then under each draw; `clean` as they were."""
     change = masked.double() - clean.double()
-    found, far = signs(change, clean), strength(change, clean)
-    differ, kappa = disagreement(found).numpy(), agreement(found).numpy()
+    found, far = change_signs(change, clean), change_strength(change, clean)
+    differ, kappa = sign_disagreement(found).numpy(), sign_kappa(found).numpy()
     row.pairs.append(differ[0])
     row.kappa.append(kappa[0])
     row.strength.append(far[0].numpy())
@@ -43,11 +43,11 @@ def add(row: Row, masked: Tensor, clean: Tensor) -> None:
     row.random_kappa.append(kappa[1:])
     row.random_strength.append(far[1:].numpy())
     nearest = (far[1:] - far[0]).abs().argmin(0)
-    row.matched.append(disagreement(found[1 + nearest, torch.arange(len(nearest))]).numpy())
+    row.matched.append(sign_disagreement(found[1 + nearest, torch.arange(len(nearest))]).numpy())
 
 
-def settled(
-    own: dict[tuple[str, str], Row], null: dict[tuple[str, str], Row], layers: list[str], parts: list[str]
+def to_arrays(
+    own: dict[tuple[str, str], ClassRow], null: dict[tuple[str, str], ClassRow], layers: list[str], parts: list[str]
 ) -> dict[str, xr.DataArray]:
     coords = {"layer": layers, "part": parts}
     found: dict[str, xr.DataArray] = {}
@@ -55,25 +55,24 @@ def settled(
         columns: dict[str, list[list[float]]] = {}
         texts: list[list[str]] = []
         for layer in layers:
-            told = [_numbers(table[layer, part]) for part in parts]
+            told = [_row_numbers(table[layer, part]) for part in parts]
             for name in told[0]:
                 columns.setdefault(name, []).append([one[name] for one in told])
             texts.append(
                 [f"{one[name]:.3f} ± {one[name + '_sd']:.3f}" for one in told for name in ("delta", "random", "matched")]
             )
         for name, values in columns.items():
-            unit = "draws" if name == "wins" else "share" if "kappa" not in name else "1"
+            unit = "draws" if name == "wins" else "fraction" if "kappa" not in name else "1"
             found[prefix + name] = array(np.array(values), ("layer", "part"), unit, coords)
         rows = [f"{part}{suffix}" for part in parts for suffix in ("", ", elsewhere", ", elsewhere, as strong")]
         both = {"part_": rows, "layer": layers}
         found[f"{prefix}table"] = array(np.array(texts, dtype=object).T, ("part_", "layer"), "text", both)
     for name, title in LAST.items():
         found[f"{name}_last"] = found[name].isel(layer=-1, drop=True).assign_attrs(title=title)
-    found["repeats"] = array(len(own[layers[0], parts[0]].random[0]), (), "draws")
     return found
 
 
-def _numbers(row: Row) -> dict[str, float]:
+def _row_numbers(row: ClassRow) -> dict[str, float]:
     pairs, matched = np.concatenate(row.pairs), np.concatenate(row.matched)
     random = np.concatenate(row.random, axis=1)  # (draw, pair)
     kappa = np.concatenate(row.random_kappa, axis=1)

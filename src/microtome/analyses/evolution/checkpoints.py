@@ -9,22 +9,22 @@ from functools import lru_cache
 from pathlib import Path
 
 from microtome.errors import CheckpointError
-from microtome.opening.checkpoints import fit, read
+from microtome.opening.checkpoints import fit_checkpoint, read_checkpoint
 from microtome.specimen.specimen import Specimen
 
-SUFFIXES = frozenset((".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar"))
+WEIGHT_SUFFIXES = frozenset((".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar"))
 DIGITS = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True)
-class Moment:
+class Checkpoint:
     """One checkpoint: its file, and a name that no other of its series has."""
 
     name: str
     path: Path
 
 
-def series(what: str) -> tuple[Moment, ...]:
+def list_checkpoints(what: str) -> tuple[Checkpoint, ...]:
     """The checkpoints that a folder or a glob names, ordered as people count: epoch-2 before epoch-10.
 
     Of a folder, those weight files are taken whose names differ in nothing but numbers. Raises CheckpointError where there are
@@ -32,7 +32,7 @@ def series(what: str) -> tuple[Moment, ...]:
     """
     place = Path(what).expanduser()
     if place.is_dir():
-        paths = _row(place)
+        paths = _numbered_files(place)
     elif place.is_file():
         raise CheckpointError(f"'{what}' is one file, and one checkpoint has no evolution; name the folder: {place.parent}.")
     else:
@@ -42,15 +42,15 @@ def series(what: str) -> tuple[Moment, ...]:
             f"'{what}' names {len(paths)} checkpoints and an evolution needs two; name a folder whose weight files are numbered "
             "(epoch-001.safetensors, epoch-002.safetensors), or a glob in quotes."
         )
-    paths.sort(key=lambda path: _natural(str(path)))
+    paths.sort(key=lambda path: _natural_key(str(path)))
     names = [path.stem for path in paths]
     if len(set(names)) < len(names):  # runs/1/model.pth, runs/2/model.pth
-        shared = Path(*_common([path.absolute().parts for path in paths]))
+        shared = Path(*_common_folders([path.absolute().parts for path in paths]))
         names = [path.absolute().relative_to(shared).as_posix() for path in paths]
-    return tuple(Moment(name, path) for name, path in zip(names, paths, strict=True))
+    return tuple(Checkpoint(name, path) for name, path in zip(names, paths, strict=True))
 
 
-def digest(moments: tuple[Moment, ...]) -> str:
+def series_digest(moments: tuple[Checkpoint, ...]) -> str:
     """SHA-256 hex digest over the files of a series, in their order."""
     total = hashlib.sha256()
     for moment in moments:
@@ -59,9 +59,9 @@ def digest(moments: tuple[Moment, ...]) -> str:
     return total.hexdigest()
 
 
-def at_moment(specimen: Specimen, moment: Moment) -> Specimen:
+def load_checkpoint(specimen: Specimen, moment: Checkpoint) -> Specimen:
     """The specimen with the weights of that checkpoint, all of them. Raises CheckpointError where the file does not fit."""
-    match = fit(read(moment.path), specimen.net)
+    match = fit_checkpoint(read_checkpoint(moment.path), specimen.net)
     if match.missing or match.unexpected or match.reshaped:
         raise CheckpointError(match.complaint(str(moment.path), specimen.name))
     net = copy.deepcopy(specimen.net)
@@ -85,11 +85,11 @@ def _file_digest(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _row(folder: Path) -> list[Path]:
+def _numbered_files(folder: Path) -> list[Path]:
     """The weight files of a folder whose names differ in numbers alone."""
     rows: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix in SUFFIXES and path.is_file():
+        if path.suffix in WEIGHT_SUFFIXES and path.is_file():
             rows.setdefault(DIGITS.sub("#", path.name), []).append(path)
     long = {name: row for name, row in rows.items() if len(row) > 1}
     if len(long) > 1:
@@ -100,12 +100,12 @@ def _row(folder: Path) -> list[Path]:
     return next(iter(long.values()), [])
 
 
-def _natural(text: str) -> list[tuple[int, str]]:
+def _natural_key(text: str) -> list[tuple[int, str]]:
     """A key that orders numbers in names by their size."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in DIGITS.split(text)]
 
 
-def _common(parts: list[tuple[str, ...]]) -> tuple[str, ...]:
+def _common_folders(parts: list[tuple[str, ...]]) -> tuple[str, ...]:
     """The folders that all paths begin with."""
     same = 0
     while len({one[same] for one in parts}) == 1:

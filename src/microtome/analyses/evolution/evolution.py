@@ -1,23 +1,23 @@
-"""How features settle while a network learns, layer by layer, over checkpoints of one training.
+"""How features settle during training, layer by layer, over checkpoints of one run.
 
-For every layer: how far its features at each checkpoint are from those of the last one (one minus debiased CKA), how far from one
-checkpoint to the next, in which share of its units the strongest picture is another one at the next checkpoint, and that picture's
-patch with its projection back to the pixels. All distances to the end fall to zero there by construction, and early layers of
-random networks are alike anyway, so each stands beside the distance of an untrained twin to the same end: "settled" is for good
-within half of that. Where the head names the images' classes, its accuracy stands beside it.
+For every layer: the distance of its features at each checkpoint to those of the last one (one minus debiased CKA), the distance from
+one checkpoint to the next, the fraction of its units whose strongest image changes at the next checkpoint, and that image's patch
+with its projection back to the pixels. Every distance to the end falls to zero there by construction, and early layers of random
+networks are similar anyway, so each is compared with the distance of an untrained twin to the same end: a layer has settled once it
+stays within half of that. Where the head names the classes of the images, its accuracy is shown as well.
 
-The checkpoints are files of the specimen's architecture: a folder that `python -m microtome.training … --checkpoints` filled, or
-one's own. Of the specimen only the architecture is used.
+The checkpoints are files of the specimen's architecture: a folder that `python -m microtome.training … --checkpoints` filled, or your
+own. Only the architecture of the specimen is used.
 
-The half, and the quarter below which a layer is left out because its twin is that near to the end, were set while looking at one
-training of mini_vgg, whose depth and mean distance to the end had a rank correlation of +0.90 over 5 layers. Left as they were, they
-gave +0.89 over 7 layers of mini_resnet (seed 0; 0.006 by chance, were the layers' order random) and +1.00 over 5 of mini_vgg with
-other first weights (seed 1; 0.008): lower layers come nearer to their end sooner there too. Each learnt from 2,500 scenes for 32 epochs
-(`python -m microtome.training mini_resnet --epochs 32 --count 2500 --checkpoints`) and was measured on 240 others (`scenes:240,seed=2026`).
-Three trainings of small networks on drawn scenes are no law.
+The half, and the quarter below which a layer is left out because its twin is that near to the end, were set on one training of
+mini_vgg, whose depth and mean distance to the end had a rank correlation of +0.90 over 5 layers. Unchanged, they gave +0.89 over 7
+layers of mini_resnet (seed 0; 0.006 by chance for a random order of layers) and +1.00 over 5 of mini_vgg with other initial weights
+(seed 1; 0.008): lower layers settle sooner there too. Each was trained on 2,500 scenes for 32 epochs
+(`python -m microtome.training mini_resnet --epochs 32 --count 2500 --checkpoints`) and measured on 240 others
+(`scenes:240,seed=2026`). Three trainings of small networks on generated scenes are no law.
 
 Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4.1 and fig. 4 (features of lower layers settle first; sudden jumps of the
-strongest image); CKA, Kornblith et al. 2019, arXiv:1905.00414. Measuring both, their nulls, and the limits are ours.
+strongest image); CKA, Kornblith et al. 2019, arXiv:1905.00414. Measuring both, their baselines, and the limits are ours.
 """
 
 from collections.abc import Sequence
@@ -25,19 +25,28 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from microtome.analyses.evolution.checkpoints import at_moment, digest, series
-from microtome.analyses.evolution.summary import APART, Told, between, distances, jumped, scored
-from microtome.analyses.evolution.units_over_training import portraits
+from microtome.analyses.evolution.checkpoints import list_checkpoints, load_checkpoint, series_digest
+from microtome.analyses.evolution.summary import (
+    MIN_DISTANCE,
+    CheckpointTallies,
+    accuracy_arrays,
+    cka_distance,
+    distance_arrays,
+    jump_arrays,
+)
+from microtome.analyses.evolution.units_over_training import units_over_training
 from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import CheckpointError, Unmeasurable
-from microtome.finding import Finding, array
+from microtome.finding import Finding
 from microtome.images import Images
-from microtome.instruments.class_matching import matched
-from microtome.instruments.layer_choice import mappable, unmeasured
-from microtome.instruments.strongest_patches import peaks
-from microtome.numerics.statistics.cka import gram, u_centered
+from microtome.instruments.class_matching import match_classes
+from microtome.instruments.layer_choice import layers_with_maps, unmeasured
+from microtome.instruments.strongest_patches import strongest_activations
+from microtome.key_numbers import FRACTION, KeyNumber
+from microtome.numerics.statistics.cka import gram_matrix, u_centered
 from microtome.numerics.statistics.intervals import Interval
 from microtome.panels import Curve, Grid, Panel, Question, Table
+from microtome.prose import plural
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen, first_tensor, watch
 from microtome.tally import Bundle, Rows, Top
@@ -47,59 +56,60 @@ Values = np.ndarray[Any, Any]
 
 @final
 class Evolution(Analysis):
-    """Features over a training."""
+    """Distance of features to their end, over checkpoints."""
 
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Features over training"
     revision: ClassVar[int] = 3
 
     checkpoints: str = option("", "weight files of one training: their folder, or a glob in quotes")
-    at: tuple[str, ...] = option(("blocks",), "the layers to follow: names, globs or aliases")
-    units: int = option(4, "units to show of each layer; the arrays of places hold all", low=1, high=4096)
-    size: int = option(96, "px, the longest side that a patch is kept with", low=8, high=2048)
+    at: tuple[str, ...] = option(("blocks",), "layers to follow: names, globs or aliases")
+    units: int = option(4, "units shown of each layer; the arrays hold all", low=1, high=4096)
+    size: int = option(96, "longest side of a stored patch, px", low=8, high=2048)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if not self.checkpoints:
             return "it needs checkpoints of one training; name their folder, for example --checkpoints runs/mini_vgg"
         try:
-            series(self.checkpoints)
+            list_checkpoints(self.checkpoints)
         except CheckpointError as error:
             return str(error)
         return Analysis.refusal(self, specimen, images)
 
     def extra_key(self) -> str:
-        return digest(series(self.checkpoints)) if self.checkpoints else ""
+        return series_digest(list_checkpoints(self.checkpoints)) if self.checkpoints else ""
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
-        assert images is not None  # `unfit` has refused before
+        assert images is not None  # `refusal` has refused before
         if len(images) < 4:
             raise Unmeasurable(f"evolution needs at least 4 images and was given {len(images)}.")
-        moments = series(self.checkpoints)
-        names = mappable(specimen, self.at)
-        answers = _answers(specimen, images)
-        last = self._seen(at_moment(specimen, moments[-1]), images, names, answers, pace, len(moments) - 1)
+        moments = list_checkpoints(self.checkpoints)
+        names = layers_with_maps(specimen, self.at)
+        answers = _target_outputs(specimen, images)
+        last = self._see_checkpoint(load_checkpoint(specimen, moments[-1]), images, names, answers, pace, len(moments) - 1)
         if not any(np.isfinite(last.rows("rows").column(name)).all() for name in names):
             raise Unmeasurable(
                 f"the features of the last checkpoint, {moments[-1].path}, are not finite, so nothing leads there."
             )
-        twin = self._seen(specimen.working_twin(), images, names, answers, pace, -1)
-        null = [between(twin.rows("rows"), last.rows("rows"), name, pace.batch) for name in names]
-        told: list[Told] = []
+        twin = self._see_checkpoint(specimen.working_twin(), images, names, answers, pace, -1)
+        null = [cka_distance(twin.rows("rows"), last.rows("rows"), name, pace.batch) for name in names]
+        told: list[CheckpointTallies] = []
         to_end: list[list[Interval]] = []
         step: list[list[Interval]] = []
         before: Bundle | None = None
         for place, moment in enumerate(moments):
             ended = place == len(moments) - 1
-            now = last if ended else self._seen(at_moment(specimen, moment), images, names, answers, pace, place)
-            to_end.append([between(now.rows("rows"), last.rows("rows"), name, pace.batch) for name in names])
+            now = (
+                last if ended else self._see_checkpoint(load_checkpoint(specimen, moment), images, names, answers, pace, place)
+            )
+            to_end.append([cka_distance(now.rows("rows"), last.rows("rows"), name, pace.batch) for name in names])
             if before is not None:
-                step.append([between(before.rows("rows"), now.rows("rows"), name, pace.batch) for name in names])
+                step.append([cka_distance(before.rows("rows"), now.rows("rows"), name, pace.batch) for name in names])
             told.append((now.top("top"), now.rows("rows").column("right")))  # without the rows, which are long
             before = now
-        found = distances(names, moments, to_end, step, null)
-        found |= jumped(names, moments, told) | scored(moments, told, answers, images)
-        found |= portraits(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
-        found["count"] = array(len(images), (), "images")
+        found = distance_arrays(names, moments, to_end, step, null)
+        found |= jump_arrays(names, moments, told) | accuracy_arrays(moments, told, answers, images)
+        found |= units_over_training(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
         for place in range(-1, len(moments)):
             discard_tally(pace, self._key(specimen, images, place))
         return Measurement(found, {"unmeasured": unmeasured(specimen, self.at, names)})
@@ -107,7 +117,7 @@ class Evolution(Analysis):
     def _key(self, specimen: Specimen, images: Images, place: int) -> list[str]:
         return [self.key(specimen, images, str(specimen.device)), str(place)]
 
-    def _seen(
+    def _see_checkpoint(
         self, specimen: Specimen, images: Images, names: Sequence[str], answers: Values | None, pace: Pace, place: int
     ) -> Bundle:
         """Per layer the rows of U-centred Gram matrices (image, image of the batch) and the strongest place of every unit."""
@@ -121,9 +131,11 @@ class Evolution(Analysis):
                     return
                 centred = np.zeros((len(batch.index), pace.batch))
                 if len(batch.index) >= 4:  # the unbiased estimate does not exist for fewer
-                    centred[:, : len(batch.index)] = u_centered(gram(value.flatten(1) if value.dim() < 4 else value)).numpy()
+                    centred[:, : len(batch.index)] = u_centered(
+                        gram_matrix(value.flatten(1) if value.dim() < 4 else value)
+                    ).numpy()
                 columns[name] = centred
-                top.add(name, batch.index, *peaks(specimen.layer(name), value, 1))
+                top.add(name, batch.index, *strongest_activations(specimen.layer(name), value, 1))
 
             with watch(specimen, names, each=look):
                 scores = first_tensor(specimen.run(batch.x))
@@ -137,114 +149,119 @@ class Evolution(Analysis):
         scan_batches(specimen, images, tally, pace, visit, what=specimen.name, key=self._key(specimen, images, place))
         return tally
 
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        travel = finding["travel"]
+        known = np.flatnonzero(np.isfinite(travel.values))
+        jump, layers = finding["last_jump"], travel.layer.values
+        numbers = [KeyNumber(name="rank correlation of depth and distance to the end", value=float(finding["depth_rank"]))]
+        if len(known):
+            last = int(known[np.argmax(travel.values[known])])
+            numbers.append(
+                KeyNumber(
+                    name="largest mean distance to the end",
+                    value=float(travel.values[last]),
+                    unit=FRACTION,
+                    at=str(layers[last]),
+                )
+            )
+        numbers.append(
+            KeyNumber(
+                name="strongest image changed in the last step", value=float(jump.values[-1]), unit=FRACTION,
+                baseline=float(finding["chance_last_jump"].values[-1]), baseline_name="units paired by chance", at=str(layers[-1]),
+            )
+        )  # fmt: skip
+        if "accuracy" in finding:
+            value, low, high, chance = (
+                float(finding[name].values[-1]) for name in ("accuracy", "accuracy_low", "accuracy_high", "chance")
+            )
+            numbers.append(
+                KeyNumber(name="top-1 accuracy at the end", value=value, unit=FRACTION, low=low, high=high, baseline=chance,
+                          baseline_name="most frequent class", better="higher")
+            )  # fmt: skip
+        return [*numbers, KeyNumber(name="checkpoints", value=finding["drift"].sizes["checkpoint"])]
+
+    def headline(self, finding: Finding) -> str:
+        layers, moments = finding["share"].layer.values, [str(name) for name in finding["share"].checkpoint.values]
+        settled_at = finding["settled_at"].values
+        known = np.flatnonzero(settled_at >= 0)
+        if not (finding["drift"].values > 0).any():
+            return f"No layer changes over {len(moments)} checkpoints."
+        if not len(known):
+            return f"Over {len(moments)} checkpoints, every layer stays as close to the end as an untrained twin."
+        first, last = known[np.argmin(settled_at[known])], known[len(known) - 1 - np.argmax(settled_at[known][::-1])]
+        soonest, latest = moments[int(settled_at[first])], moments[int(settled_at[last])]
+        if soonest == latest:
+            return f"All {plural(len(known), 'layer')} with a known time settle at {latest} of {len(moments)} checkpoints."
+        return f"Over {len(moments)} checkpoints, {layers[first]} settles first ({soonest}) and {layers[last]} last ({latest})."
+
     def panels(self, finding: Finding) -> Sequence[Panel]:
-        found = finding.arrays
-        shown: list[Panel] = [
+        panels: list[Panel] = [
             Curve(
-                title="How far each layer is from where it ends", y=("drift",), x="checkpoint", by="layer",
+                title="Distance of each layer to its end", y=("drift",), x="checkpoint", by="layer",
                 note="1 − CKA with the last checkpoint, whole features on the same images.",
             ),
             Curve(
-                title="The same, as a share of what random weights lie apart", y=("share",), x="checkpoint", by="layer",
-                note=f"1: as far from the end as the untrained twin. Without layers whose twin is within {APART} of it.",
+                title="Distance to the end, as a fraction of the untrained twin's", y=("share",), x="checkpoint", by="layer",
+                note=f"100%: as far from the end as the untrained twin. Without layers whose twin is within {MIN_DISTANCE} of it.",
             ),
             Curve(
                 title="From one checkpoint to the next", y=("step",), x="pair", by="layer",
                 note="1 − CKA between neighbours. 0: the same features up to rotation and scale.",
             ),
             Curve(
-                title="Units whose strongest picture is another one", y=("jump",), x="pair", by="layer",
-                note="Sudden jumps, as in Zeiler & Fergus' figure 4.",
+                title="Units whose strongest image changes", y=("jump",), x="pair", by="layer",
+                note="Sudden jumps, as in figure 4 of Zeiler & Fergus.",
             ),
         ]  # fmt: skip
-        if "accuracy" in found:
-            shown.append(
+        if "accuracy" in finding:
+            panels.append(
                 Curve(title="Accuracy of the head", y=("accuracy",), x="checkpoint", low="accuracy_low", high="accuracy_high",
-                      null=("chance",), note="95 % Wilson interval. Dashed: always naming the most frequent class.")
+                      null=("chance",), note="95% Wilson interval. Dashed: always predicting the most frequent class.")
             )  # fmt: skip
-        for one in found["rectifiers"]:
-            name = str(one.part.values)
-            back = "the plain gradient" if float(one) == 0 else "projected back under the deconvnet rule"
-            note = f"What the unit answers to most strongly at that moment, and the same {back} by the network of that moment."
-            shown.append(
+        for rule in finding["rectifiers"]:
+            layer = str(rule.part.values)
+            back = "the plain gradient" if float(rule) == 0 else "projected back by the deconvnet rule"
+            panels.append(
                 Grid(
-                    title=f"Strongest patch over training, {name}",
-                    z=f"pair/{name}",
-                    across="checkpoint",
-                    down="unit",
-                    note=note,
+                    title=f"Strongest patch over training, {layer}", z=f"pair/{layer}", across="checkpoint", down="unit",
+                    note=f"The unit's strongest patch at that checkpoint, and the same {back} with the weights of that checkpoint.",
                 )
-            )
-        shown.append(
-            Table(
-                title="Layer by layer",
-                rows="layer",
-                columns=("settled", "travel", "twin_drift", "last_jump", "chance_last_jump"),
-            )
-        )
-        return shown
-
-    def headline(self, finding: Finding) -> str:
-        found = finding.arrays
-        names, moments = found["share"].layer.values, [str(one) for one in found["share"].checkpoint.values]
-        where = found["settled_at"].values
-        over = f"Over {len(moments)} checkpoints, {moments[0]} to {moments[-1]}"
-        if not (found["drift"].values > 0).any():
-            return f"{over}, no layer moves: every distance to the end is 0 or unknown."
-        known = np.flatnonzero(where >= 0)
-        if not len(known):
-            return f"{over}, every layer is within {APART} of the end, as random weights are, so nothing is said of when it settles."
-        first, last = known[np.argmin(where[known])], known[len(known) - 1 - np.argmax(where[known][::-1])]
-        soonest, latest = moments[int(where[first])], moments[int(where[last])]
-        if soonest == latest:
-            settles = f"in all {len(known)} layers that can say it only at {latest}"
-        else:
-            settles = f"soonest in {names[first]} ({soonest}) and last in {names[last]} ({latest})"
-        said = [f"{over}, features come for good within half the untrained twin's distance to the end {settles}"]
-        rank = float(found["depth_rank"])
-        if np.isfinite(rank):
-            said.append(f"depth and mean distance to the end have a rank correlation of {rank:+.2f} over {len(known)} layers")
-        jump = found["last_jump"].values
-        if np.isfinite(jump[-1]):
-            said.append(f"in the last step {jump[-1]:.0%} of the units of {names[-1]} still change their strongest picture")
-        if "accuracy" in found:
-            accuracy = found["accuracy"].values
-            said.append(f"accuracy {100 * accuracy[0]:.1f} % to {100 * accuracy[-1]:.1f} %")
-        return "; ".join(said) + "."
+            )  # fmt: skip
+        columns = ("settled", "travel", "twin_drift", "last_jump", "chance_last_jump")
+        return [*panels, Table(title="Layer by layer", rows="layer", columns=columns)]
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        found = finding.arrays
-        near = [str(one) for one in found["twin_drift"].layer.values[found["twin_drift"].values < APART]]
-        said = [
-            "Every distance to the end is zero at the end; that it falls is no finding, which layer falls first is one.",
-            "Settled is said in checkpoints: between two of them nothing is known, and the last one may not be the end of learning.",
-            "The strongest picture is one extreme: it may jump between two pictures to which the unit answers nearly alike.",
-            "Only the architecture of the specimen is used; its own weights are looked at where they are among the files.",
+        near = [str(name) for name in finding["twin_drift"].layer.values[finding["twin_drift"].values < MIN_DISTANCE]]
+        lines = [
+            "Every distance to the end is zero at the end by construction; only which layer falls first is a result.",
+            "Times are checkpoints: nothing is known between two of them, and the last one may not be the end of learning.",
+            "The strongest image is one extreme: it may jump between two images with nearly equal responses.",
+            "Only the architecture of the specimen is used; its own weights count only where they are among the files.",
         ]
-        if unseen := found["rectifiers"].part.values[np.isnan(found["rectifiers"].values)].tolist():
-            said.append(f"The projections of {', '.join(unseen)} are missing: rectifiers on the way could not be followed.")
-        said.append("Projections bring the picture's edges back even from random weights; see the doubts of deconvnet.")
-        count, layers = int(found["count"]), int(np.isfinite(found["travel"].values).sum())
+        if unknown := finding["rectifiers"].part.values[np.isnan(finding["rectifiers"].values)].tolist():
+            lines.append(f"Projections of {', '.join(unknown)} are missing: rectifiers on the way could not be followed.")
+        lines.append("Projections reproduce the edges of the image even from random weights; see the limitations of deconvnet.")
+        count, layers = int(finding.origin["images"]["count"]), int(np.isfinite(finding["travel"].values).sum())
         if near:
-            said.append(
-                f"Even random weights give features like those of the end in {', '.join(near)} (1 − CKA below {APART}), so nothing "
-                "is said of when they settle."
+            lines.append(
+                f"Even random weights give features like those of the end in {', '.join(near)} (1 − CKA below {MIN_DISTANCE}), so no "
+                "time is given for them."
             )
         if layers < 6:
-            said.append(f"A rank correlation over {layers} layers is easily large by chance.")
+            lines.append(f"A rank correlation over {plural(layers, 'layer')} is easily large by chance.")
         if count < 64:
-            said.append(f"Only {count} images: distances are uncertain, and the strongest of few pictures changes rarely.")
-        broken = [str(one) for one in found["drift"].checkpoint.values[np.isnan(found["drift"].values).all(axis=0)]]
+            lines.append(f"Only {plural(count, 'image')}: distances are uncertain, and the strongest image rarely changes.")
+        broken = [str(name) for name in finding["drift"].checkpoint.values[np.isnan(finding["drift"].values).all(axis=0)]]
         if broken:
-            said.append(f"At {', '.join(broken)} no layer has finite features that vary; nothing is known there.")
-        return said
+            lines.append(f"At {', '.join(broken)} no layer has finite features that vary, so nothing is known there.")
+        return lines
 
 
-def _answers(specimen: Specimen, images: Images) -> Values | None:
+def _target_outputs(specimen: Specimen, images: Images) -> Values | None:
     """The right output for each image (image,), -1 where unknown; None where the head does not name the images' classes."""
     if images.labels is None or specimen.outputs is None:
         return None
     try:
-        return matched(specimen, images, specimen.outputs).wanted(np.asarray(images.labels))
+        return match_classes(specimen, images, specimen.outputs).targets(np.asarray(images.labels))
     except Unmeasurable:
         return None

@@ -1,4 +1,4 @@
-"""What checkpoints amount to: distances to the end and to the next, when a layer settles, jumps of the strongest picture, accuracy.
+"""What checkpoints amount to: distances to the end and to the next, when a layer settles, jumps of the strongest image, accuracy.
 
 The two limits were set while looking at one training of mini_vgg, and held for others since.
 """
@@ -10,28 +10,30 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from microtome.analyses.evolution.checkpoints import Moment
+from microtome.analyses.evolution.checkpoints import Checkpoint
 from microtome.finding import array
 from microtome.images import Images
-from microtome.instruments.strongest_patches import fired
-from microtome.numerics.statistics.drift import distance, jumps, settled
-from microtome.numerics.statistics.intervals import Interval, mean, wilson
+from microtome.instruments.strongest_patches import nonzero_peaks
+from microtome.numerics.statistics.drift import cka_drift, jump_rate, settling_point
+from microtome.numerics.statistics.intervals import Interval, nan_mean, wilson_interval
 from microtome.tally import Rows, Top
 
-WITHIN = 0.5  # of the untrained twin's distance to the end: what counts as settled, more than half way
-APART = 0.25  # 1 − CKA: where the untrained twin is nearer to the end than this, there is hardly anything to settle
+SETTLED_FRACTION = 0.5  # of the untrained twin's distance to the end: what counts as settled, more than half way
+MIN_DISTANCE = 0.25  # 1 − CKA: where the untrained twin is nearer to the end than this, there is hardly anything to settle
 Values = np.ndarray[Any, Any]
-Told = tuple[Top, Values]  # of one checkpoint: every unit's strongest place, and which images are named rightly (NaN: unknown)
+CheckpointTallies = tuple[
+    Top, Values
+]  # of one checkpoint: every unit's strongest place, and which images are named rightly (NaN: unknown)
 
 
-def between(first: Rows, second: Rows, name: str, batch: int) -> Interval:
+def cka_distance(first: Rows, second: Rows, name: str, batch: int) -> Interval:
     """1 − CKA of one layer's features in two networks, from rows of Gram matrices that were made in batches of `batch` images."""
-    return distance(first.column(name), second.column(name), first.index // batch)
+    return cka_drift(first.column(name), second.column(name), first.index // batch)
 
 
-def distances(
+def distance_arrays(
     names: Sequence[str],
-    moments: Sequence[Moment],
+    moments: Sequence[Checkpoint],
     to_end: Sequence[Sequence[Interval]],
     step: Sequence[Sequence[Interval]],
     null: Sequence[Interval],
@@ -39,23 +41,23 @@ def distances(
     """What lies between checkpoints, layer by layer; shares are of the untrained twin's distance to the end."""
     ends, steps = np.array(to_end).transpose(2, 1, 0), np.array(step).transpose(2, 1, 0)
     twin = np.array([one.value for one in null])
-    share = ends[0] / np.where(twin >= APART, twin, np.nan)[:, None]
-    travel = np.array([mean(row) for row in share[:, :-1]])
+    share = ends[0] / np.where(twin >= MIN_DISTANCE, twin, np.nan)[:, None]
+    travel = np.array([nan_mean(row) for row in share[:, :-1]])
     known = np.isfinite(travel)
-    where = np.where(known, [settled(row, WITHIN) for row in share], -1)
+    where = np.where(known, [settling_point(row, SETTLED_FRACTION) for row in share], -1)
     enough = int(known.sum()) > 2 and np.ptp(travel[known]) > 0
     rank = float(np.corrcoef(np.arange(int(known.sum())), rankdata(travel[known]))[0, 1]) if enough else float("nan")
     layers, at_all = {"layer": list(names)}, {"checkpoint": [one.name for one in moments]}
     ended, between = ("layer", "checkpoint"), ("layer", "pair")
-    told, stepped = layers | at_all, layers | {"pair": _pairs(moments)}
+    told, stepped = layers | at_all, layers | {"pair": _consecutive_names(moments)}
     at = np.array([moments[place].name if place >= 0 else "unknown" for place in where], dtype=object)
     return {
         "drift": array(ends[0], ended, "1 − CKA", told, "distance to the last checkpoint"),
         "drift_low": array(ends[1], ended, "1 − CKA", told),
         "drift_high": array(ends[2], ended, "1 − CKA", told),
         "twin_drift": array(twin, ("layer",), "1 − CKA", layers, "untrained twin to the last checkpoint"),
-        "share": array(share, ended, "share of the twin's", told, "distance to the end"),
-        "travel": array(travel, ("layer",), "share of the twin's", layers, "mean distance to the end before it"),
+        "share": array(share, ended, "fraction of the twin's", told, "distance to the end"),
+        "travel": array(travel, ("layer",), "fraction of the twin's", layers, "mean distance to the end before it"),
         "settled_at": array(where, ("layer",), "place among the checkpoints", layers),
         "settled": array(at, ("layer",), "text", layers, "settled at"),
         "depth_rank": array(rank, (), "1"),
@@ -65,34 +67,36 @@ def distances(
     }
 
 
-def jumped(names: Sequence[str], moments: Sequence[Moment], told: Sequence[Told]) -> dict[str, Any]:
+def jump_arrays(names: Sequence[str], moments: Sequence[Checkpoint], told: Sequence[CheckpointTallies]) -> dict[str, Any]:
     """The share of units whose strongest image is another one at the next checkpoint, and chance."""
-    image = [[fired(top, name)[1][0] for top, _ in told] for name in names]
-    both = np.array([[jumps(*pair) for pair in pairwise(row)] for row in image])
+    image = [[nonzero_peaks(top, name)[1][0] for top, _ in told] for name in names]
+    both = np.array([[jump_rate(*pair) for pair in pairwise(row)] for row in image])
     layers = {"layer": list(names)}
-    said = layers | {"pair": _pairs(moments)}
+    said = layers | {"pair": _consecutive_names(moments)}
     return {
-        "jump": array(both[:, :, 0], ("layer", "pair"), "share of units", said, "another picture"),
-        "chance_jump": array(both[:, :, 1], ("layer", "pair"), "share of units", said, "units paired by chance"),
-        "last_jump": array(both[:, -1, 0], ("layer",), "share of units", layers, "jump in the last step"),
-        "chance_last_jump": array(both[:, -1, 1], ("layer",), "share of units", layers, "by chance"),
+        "jump": array(both[:, :, 0], ("layer", "pair"), "fraction of units", said, "another image"),
+        "chance_jump": array(both[:, :, 1], ("layer", "pair"), "fraction of units", said, "units paired by chance"),
+        "last_jump": array(both[:, -1, 0], ("layer",), "fraction of units", layers, "jump in the last step"),
+        "chance_last_jump": array(both[:, -1, 1], ("layer",), "fraction of units", layers, "by chance"),
     }
 
 
-def scored(moments: Sequence[Moment], told: Sequence[Told], answers: Values | None, images: Images) -> dict[str, Any]:
+def accuracy_arrays(
+    moments: Sequence[Checkpoint], told: Sequence[CheckpointTallies], answers: Values | None, images: Images
+) -> dict[str, Any]:
     """Accuracy by checkpoint with its interval; nothing where the head does not name the images' classes."""
     if answers is None or not (answers >= 0).any():
         return {}
-    scores = [wilson(int(np.nansum(right)), int((~np.isnan(right)).sum())) for _, right in told]
+    scores = [wilson_interval(int(np.nansum(right)), int((~np.isnan(right)).sum())) for _, right in told]
     chance = np.bincount(answers[answers >= 0]).max() / (answers >= 0).sum()
     said = {"checkpoint": [one.name for one in moments]}
     return {
-        "accuracy": array([one.value for one in scores], ("checkpoint",), "share", said, "accuracy"),
-        "accuracy_low": array([one.low for one in scores], ("checkpoint",), "share", said),
-        "accuracy_high": array([one.high for one in scores], ("checkpoint",), "share", said),
-        "chance": array([chance] * len(moments), ("checkpoint",), "share", said, "most frequent class"),
+        "accuracy": array([one.value for one in scores], ("checkpoint",), "fraction", said, "accuracy"),
+        "accuracy_low": array([one.low for one in scores], ("checkpoint",), "fraction", said),
+        "accuracy_high": array([one.high for one in scores], ("checkpoint",), "fraction", said),
+        "chance": array([chance] * len(moments), ("checkpoint",), "fraction", said, "most frequent class"),
     }
 
 
-def _pairs(moments: Sequence[Moment]) -> list[str]:
+def _consecutive_names(moments: Sequence[Checkpoint]) -> list[str]:
     return [f"{one.name} → {two.name}" for one, two in pairwise(moments)]

@@ -10,52 +10,63 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from microtome.analyses.evolution.checkpoints import Moment, at_moment
+from microtome.analyses.evolution.checkpoints import Checkpoint, load_checkpoint
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.instruments.projection import projected, visible
-from microtome.instruments.strongest_patches import Window, chosen_units, crops, cut, fired, grid_place, shrunk, windows
+from microtome.instruments.projection import project_units, projection_colours
+from microtome.instruments.strongest_patches import (
+    PatchWindow,
+    choose_units,
+    crop_patch,
+    crop_patches,
+    grid_position,
+    nonzero_peaks,
+    patch_windows,
+    shrunk_size,
+)
 from microtome.specimen import Specimen
 from microtome.tally import Top
 
-DRAWN = 4  # layers with pictures; all have values and places
+MAX_LAYERS = 4  # layers with pictures; all have values and places
 AXES = {"axis": ["image", "row", "col"]}
 Values = np.ndarray[Any, Any]
 
 
-def portraits(
+def units_over_training(
     specimen: Specimen,
     images: Images,
     names: Sequence[str],
-    moments: Sequence[Moment],
+    moments: Sequence[Checkpoint],
     tops: Sequence[Top],
     units: int,
     size: int,
 ) -> dict[str, Any]:
-    """Arrays of every layer's strongest values and places (checkpoint, unit), and pictures of `units` of up to `DRAWN` layers.
+    """Arrays of every layer's strongest values and places (checkpoint, unit), and pictures of `units` of up to `MAX_LAYERS` layers.
 
     `tops` hold one place for each unit, one for each moment. The units are spread evenly over those that fire at the end. Patches and
     projections have sides of at most `size` px; projections are made under the deconvnet rule by the network of their moment.
     """
-    seats = windows(specimen, names)
-    drawn = [names[place] for place in np.unique(np.linspace(0, len(names) - 1, min(DRAWN, len(names))).round().astype(int))]
+    seats = patch_windows(specimen, names)
+    drawn = [
+        names[place] for place in np.unique(np.linspace(0, len(names) - 1, min(MAX_LAYERS, len(names))).round().astype(int))
+    ]
     moment = {"checkpoint": [one.name for one in moments]}
     found: dict[str, Any] = {}
     wanted: dict[str, tuple[Values, Values, Values]] = {}
     for name in names:
-        value, image, cell = (np.concatenate(each) for each in zip(*(fired(top, name) for top in tops), strict=True))
+        value, image, cell = (np.concatenate(each) for each in zip(*(nonzero_peaks(top, name) for top in tops), strict=True))
         every = moment | {"unit": np.arange(value.shape[1])}
-        place = np.stack([image, *grid_place(seats[name], cell)], 2)
+        place = np.stack([image, *grid_position(seats[name], cell)], 2)
         found[f"value/{name}"] = array(value, ("checkpoint", "unit"), "activation", every)
         found[f"place/{name}"] = array(place, ("checkpoint", "unit", "axis"), "place among the images, cell", every | AXES)
         if name in drawn:
-            shown = chosen_units("spread", units, value[-1:], image[-1:], None)
+            shown = choose_units("spread", units, value[-1:], image[-1:], None)
             wanted[name] = shown, image[:, shown], cell[:, shown]
-    back, rectifiers = _projections(specimen, images, moments, wanted, seats, size)
+    back, rectifiers = _project_units(specimen, images, moments, wanted, seats, size)
     for name, (shown, image, cell) in wanted.items():
-        patches = crops(images, specimen.recipe, seats[name], image, cell, size)
-        both = np.stack([patches, visible(back[name])], 1).reshape(-1, *patches.shape[1:])
+        patches = crop_patches(images, specimen.recipe, seats[name], image, cell, size)
+        both = np.stack([patches, projection_colours(back[name])], 1).reshape(-1, *patches.shape[1:])
         rows = {"unit": [f"{one} {what}" for one in shown for what in ("patch", "projection")]}
         dims = ("unit", "checkpoint", "row", "col", "rgb")
         found[f"pair/{name}"] = array(both, dims, "8-bit grey levels", rows | moment, "patch, and its projection")
@@ -68,45 +79,45 @@ def portraits(
     return found
 
 
-def _projections(
+def _project_units(
     specimen: Specimen,
     images: Images,
-    moments: Sequence[Moment],
+    moments: Sequence[Checkpoint],
     wanted: dict[str, tuple[Values, Values, Values]],
-    seats: dict[str, Window],
+    seats: dict[str, PatchWindow],
     size: int,
 ) -> tuple[dict[str, Values], dict[str, float]]:
     """Projections float32 (unit, checkpoint, row, col, rgb) by layer, NaN where there is none, and how many rectifiers they passed.
 
     The number is not a number where rectifiers could not be followed, and zero where the projection is the plain gradient.
     """
-    sides = {name: shrunk(seats[name].size, size) for name in wanted}
+    sides = {name: shrunk_size(seats[name].size, size) for name in wanted}
     found = {
         name: np.full((len(shown), len(moments), *sides[name], 3), np.nan, np.float32) for name, (shown, _, _) in wanted.items()
     }
     rectifiers = {name: float("nan") for name in wanted}
     for place, moment in enumerate(moments):
-        opened = at_moment(specimen, moment)
+        opened = load_checkpoint(specimen, moment)
         for name, (shown, image, cell) in wanted.items():
             there = np.flatnonzero(image[place] >= 0)
             if not len(there):
                 continue
             pixels = images.pixels(specimen.recipe, image[place, there])
-            x = specimen.recipe.normalised(torch.from_numpy(pixels).to(specimen.device))
+            x = specimen.recipe.normalise(torch.from_numpy(pixels).to(specimen.device))
             cells = torch.from_numpy(cell[place, there])
             try:
-                made = projected(opened, name, x, torch.from_numpy(shown[there]), cells, "deconvnet")
+                made = project_units(opened, name, x, torch.from_numpy(shown[there]), cells, "deconvnet")
             except Unmeasurable:  # rectifiers that cannot be followed: the caller says so by the missing number
                 continue
             rectifiers[name] = float(made.passage.rectifiers)
             for unit, one, at in zip(there, made.pixels, cells, strict=True):
-                found[name][unit, place] = _window(one, seats[name], int(at), sides[name])
+                found[name][unit, place] = _crop_window(one, seats[name], int(at), sides[name])
     return found, rectifiers
 
 
-def _window(pixels: torch.Tensor, window: Window, at: int, size: tuple[int, int]) -> Values:
+def _crop_window(pixels: torch.Tensor, window: PatchWindow, at: int, size: tuple[int, int]) -> Values:
     """The window of a cell cut out of `pixels` (rgb, row, col) and averaged down to `size`, as (row, col, rgb)."""
-    row, col = grid_place(window, np.array(at))
+    row, col = grid_position(window, np.array(at))
     shown = pixels.expand(3, -1, -1).permute(1, 2, 0).numpy()  # a network of one channel is shown in grey
-    part = torch.from_numpy(cut(shown, window, int(row), int(col), (0, 0, 0)))
+    part = torch.from_numpy(crop_patch(shown, window, int(row), int(col), (0, 0, 0)))
     return F.interpolate(part.permute(2, 0, 1)[None], size=size, mode="area")[0].permute(1, 2, 0).numpy()

@@ -9,16 +9,16 @@ import numpy as np
 from microtome.analyses.invariance.warps import WARPS, Warp
 from microtome.errors import BadOption, Unmeasurable
 from microtome.images import Images
-from microtome.instruments.class_matching import matched
+from microtome.instruments.class_matching import match_classes
 from microtome.numerics.receptive.geometry import Where
 from microtome.specimen import Specimen
 
-SCORES = "output"  # what the network answers, as the last layer
-MOST = 200  # amounts of one warp
+CLASS_SCORES = "output"  # what the network answers, as the last layer
+MAX_AMOUNTS = 200  # amounts of one warp
 
 
 @dataclass(frozen=True)
-class Plan:
+class WarpPlan:
     """What is measured. `views` is every warp and amount that changes something; `amounts` also holds what changes nothing.
 
     `strides` is how many px apart the cells of each layer lie (0: no grid, or none with a whole stride below half the side).
@@ -31,7 +31,7 @@ class Plan:
     amounts: Mapping[Warp, tuple[float, ...]]
     size: tuple[int, int]
     target: np.ndarray[Any, Any]
-    said: str
+    description: str
 
     def steps(self, place: int) -> tuple[int, ...]:
         """(1 px, half a stride, one stride) of the layer at that place, in px; nothing for a stride of 0."""
@@ -39,7 +39,7 @@ class Plan:
         return (1, max(stride // 2, 1), stride) if stride else ()
 
 
-def stride_of(where: Where | None, side: int) -> int:
+def grid_stride(where: Where | None, side: int) -> int:
     """How many px apart the cells of a grid lie; 0 where that is no whole number, or half of the side and more.
 
     Where an operation on the way is not followed, cells that divide the side evenly are taken to tile it.
@@ -50,25 +50,25 @@ def stride_of(where: Where | None, side: int) -> int:
     return int(jump) if jump == int(jump) and jump < side / 2 else 0
 
 
-def target_of(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, Any], str]:
+def target_outputs(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, Any], str]:
     """The output whose probability is told for each image (-1: the predicted one), and in words which that is."""
     unknown = np.full(len(images), -1, dtype=np.int64)
     if images.labels is None or specimen.outputs is None:
         return unknown, "the predicted class"
     try:
-        wanted = matched(specimen, images, specimen.outputs).wanted(images.labels)
+        wanted = match_classes(specimen, images, specimen.outputs).targets(images.labels)
     except Unmeasurable:  # said by the name of the class whose probability is told
         return unknown, "the predicted class"
     return wanted, "the true class" + (" (the predicted one where there is no label)" if (wanted < 0).any() else "")
 
 
-def comparable(specimen: Specimen, name: str) -> bool:
+def is_comparable(specimen: Specimen, name: str) -> bool:
     """Whether the layer gives one map, row of tokens, or vector for each picture."""
     layer = specimen.layer(name)
     return layer.layout in ("nchw", "nhwc", "vector") or (layer.layout == "tokens" and layer.grid is not None)
 
 
-def numbers(option: str, given: Iterable[str], low: float, high: float) -> list[float]:
+def parse_numbers(option: str, given: Iterable[str], low: float, high: float) -> list[float]:
     """Numbers written one by one or as first:last:step, ascending.
 
     Raises:
@@ -79,12 +79,12 @@ def numbers(option: str, given: Iterable[str], low: float, high: float) -> list[
         try:
             parts = [float(part) for part in text.split(":")]
             first, last, step = parts if len(parts) == 3 else (parts[0], parts[-1], 1.0)
-            if len(parts) == 2 or not step > 0 or last < first or (last - first) / step > MOST:
+            if len(parts) == 2 or not step > 0 or last < first or (last - first) / step > MAX_AMOUNTS:
                 raise ValueError(text)
         except ValueError:
             raise BadOption(
                 f"invariance: option {option} has '{text}'; give numbers, or first:last:step such as -16:16:4 "
-                f"(at most {MOST} steps)."
+                f"(at most {MAX_AMOUNTS} steps)."
             ) from None
         found |= {round(first + one * step, 9) for one in range(int((last - first) / step + 1e-9) + 1)}
     if outside := [one for one in sorted(found) if not low <= one <= high]:
@@ -92,11 +92,11 @@ def numbers(option: str, given: Iterable[str], low: float, high: float) -> list[
     return sorted(found)
 
 
-def doubled(most: float) -> list[float]:
+def powers_of_two(most: float) -> list[float]:
     """1, 2, 4, … up to `most`; at least the 1."""
     return [float(2**power) for power in range(max(int(most), 1).bit_length())]
 
 
-def with_none(warp: Warp, amounts: Iterable[float]) -> tuple[float, ...]:
+def with_identity(warp: Warp, amounts: Iterable[float]) -> tuple[float, ...]:
     """The amounts in ascending order, with the one that changes nothing among them."""
     return tuple(sorted({*amounts, WARPS[warp][1]}))

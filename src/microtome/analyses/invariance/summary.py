@@ -9,19 +9,19 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
-from microtome.analyses.invariance.plan import Plan
+from microtome.analyses.invariance.plan import WarpPlan
 from microtome.analyses.invariance.warps import WARPS, Warp
 from microtome.finding import array
-from microtome.numerics.statistics.equivariance import agreement
-from microtome.numerics.statistics.intervals import Interval, bootstrap, bootstrap_weights, mean
+from microtome.numerics.statistics.equivariance import view_agreement
+from microtome.numerics.statistics.intervals import Interval, bootstrap_interval, bootstrap_weights, nan_mean
 from microtome.tally import Rows
 
-STRIDES = ("1 px", "half a stride", "one stride")
-FLIPS = {0: "none", 1: "left and right", 2: "top and bottom"}
-SMALL = 16  # shifts up to this part of the side count as small
+STRIDE_MEASURES = ("1 px", "half a stride", "one stride")
+FLIP_WARPS = {0: "none", 1: "left and right", 2: "top and bottom"}
+NEGLIGIBLE_DISTANCE = 16  # shifts up to this part of the side count as small
 
 
-def distances(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
+def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
     """Distances by warp, amount and layer, raw and as shares of the distance between different pictures."""
     warps, layers = list(plan.amounts), list(plan.names)
     longest = max(map(len, plan.amounts.values()))
@@ -31,14 +31,14 @@ def distances(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
     found = {"amount_value": array(value, ("warp", "amount"), "px, times or degrees", {"warp": warps})}
     for prefix, rows in runs.items():
         twin = "untrained twin: " if prefix else ""
-        told = _finite(rows.column("distance"))
+        told = _finite_values(rows.column("distance"))
         every = np.full((*value.shape, len(layers)), np.nan)
         change: list[list[Interval]] = []
         for place, warp in enumerate(warps):
-            own = [column_of(plan, told, warp, amount) for amount in plan.amounts[warp]]
+            own = [view_column(plan, told, warp, amount) for amount in plan.amounts[warp]]
             every[place, : len(own)] = means = np.stack([_mean(one) for one in own])
             drawn = slice(1, None) if warp == "flip" else slice(None)  # bars of nothing say nothing
-            amounts = _coordinate(plan, warp)[drawn]
+            amounts = _amount_coordinate(plan, warp)[drawn]
             found[f"{prefix}distance/{warp}"] = array(
                 means.T[:, drawn],
                 ("layer", "amount"),
@@ -47,10 +47,10 @@ def distances(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
                 f"{twin}distance",
             )
             moving = np.mean(
-                [one for one, amount in zip(own, plan.amounts[warp], strict=True) if amount != still_amount(warp)], axis=0
+                [one for one, amount in zip(own, plan.amounts[warp], strict=True) if amount != identity_amount(warp)], axis=0
             )
-            apart = _finite(rows.column("apart"))
-            change.append([_ratio(moving[:, layer], apart[:, layer]) for layer in range(len(layers))])
+            apart = _finite_values(rows.column("apart"))
+            change.append([_distance_ratio(moving[:, layer], apart[:, layer]) for layer in range(len(layers))])
         found[f"{prefix}distance"] = array(
             every, ("warp", "amount", "layer"), "share of the norm", {"warp": warps, "layer": layers}, f"{twin}distance"
         )
@@ -60,29 +60,33 @@ def distances(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
             title = "" if at else "twin's distance" if prefix else "distance"
             found[prefix + name] = array(values, ("warp", "layer"), "1: another picture", both, title)
         found[f"{prefix}apart"] = array(
-            _mean(_finite(rows.column("apart"))), ("layer",), "share of the norm", {"layer": layers}, f"{twin}between pictures"
+            _mean(_finite_values(rows.column("apart"))),
+            ("layer",),
+            "share of the norm",
+            {"layer": layers},
+            f"{twin}between pictures",
         )
     return found
 
 
-def answers(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
+def answer_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
     """The probability of the target by warp and amount, and how often the answer stays; nothing without class scores."""
     if (runs[""].column("answer") < 0).all():
         return {}
     warps = list(plan.amounts)
     found: dict[str, xr.DataArray] = {}
     chance = runs[""].column("chance")
-    told = [[bootstrap(column_of(plan, chance, warp, amount)) for amount in plan.amounts[warp]] for warp in warps]
+    told = [[bootstrap_interval(view_column(plan, chance, warp, amount)) for amount in plan.amounts[warp]] for warp in warps]
     longest = max(map(len, told))
     for at, name in enumerate(("probability", "probability_low", "probability_high")):
         padded = np.array([[*(one[at] for one in row), *[np.nan] * (longest - len(row))] for row in told])
         found[name] = array(padded, ("warp", "amount"), "1", {"warp": warps}, "probability" if not at else "")
         for warp, row in zip(warps, told, strict=True):
-            coordinate = {"amount": _coordinate(plan, warp)}
+            coordinate = {"amount": _amount_coordinate(plan, warp)}
             found[f"{name}/{warp}"] = array(
                 [one[at] for one in row], ("amount",), "1", coordinate, "probability" if not at else ""
             )
-    limit = max(min(plan.size) // SMALL, 1)
+    limit = max(min(plan.size) // NEGLIGIBLE_DISTANCE, 1)
     small: dict[Warp, list[float]] = {
         warp: [amount for amount in amounts if abs(amount) <= limit]
         for warp, amounts in plan.amounts.items()
@@ -94,7 +98,7 @@ def answers(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
         for prefix, rows in runs.items():
             answer = rows.column("answer")
             stay = [
-                bootstrap(agreement(np.stack([column_of(plan, answer, warp, one) for one in some], axis=1)))
+                bootstrap_interval(view_agreement(np.stack([view_column(plan, answer, warp, one) for one in some], axis=1)))
                 for warp, some in small.items()
             ]
             for at, name in enumerate(("consistency", "consistency_low", "consistency_high")):
@@ -107,18 +111,18 @@ def answers(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
     return found
 
 
-def strides(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
+def stride_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
     """Where layers have a grid: what shifts by 1 px, half and a whole stride do to units' means and to maps."""
     kept = [place for place, stride in enumerate(plan.strides) if stride]
     if not kept:
         return {}
     layers = {"layer": [plan.names[place] for place in kept]}
-    both = layers | {"measure": list(STRIDES)}
+    both = layers | {"measure": list(STRIDE_MEASURES)}
     found = {"stride": array([plan.strides[place] for place in kept], ("layer",), "px", layers)}
     for prefix, rows in runs.items():
         twin = "untrained twin: " if prefix else ""
         for name, column in (("pooled", "pooled"), ("equivariance", "misfit")):
-            values = _mean(_finite(rows.column(column)))[kept]
+            values = _mean(_finite_values(rows.column(column)))[kept]
             found[prefix + name] = array(values, ("layer", "measure"), "share of the norm", both, f"{twin}distance")
         pooled = found[f"{prefix}pooled"].values
         wide = (found["stride"].values > 1) & (pooled[:, 2] > 0)
@@ -127,14 +131,14 @@ def strides(plan: Plan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
     return found
 
 
-def column_of(plan: Plan, column: Any, warp: Warp, amount: float) -> Any:
+def view_column(plan: WarpPlan, column: Any, warp: Warp, amount: float) -> Any:
     """One view's part of a column (image, view, …); where nothing is changed, that of the unmoved pictures, or no distance."""
-    if amount != still_amount(warp):
+    if amount != identity_amount(warp):
         return column[:, plan.views.index((warp, amount))]
     return column[:, -1 if warp == "crop_shift" else -2] if column.ndim == 2 else np.zeros_like(column[:, 0])
 
 
-def _ratio(moving: Any, apart: Any) -> Interval:
+def _distance_ratio(moving: Any, apart: Any) -> Interval:
     """Mean distance over mean distance between pictures, with its bootstrap interval over images; NaN where they do not differ."""
     known = np.isfinite(moving) & np.isfinite(apart)
     if not known.any() or not apart[known].any():
@@ -146,18 +150,18 @@ def _ratio(moving: Any, apart: Any) -> Interval:
     return Interval(float(pairs[:, 0].mean() / pairs[:, 1].mean()), float(low), float(high))
 
 
-def _finite(values: Any) -> Any:
+def _finite_values(values: Any) -> Any:
     return np.where(np.isfinite(values), values, np.nan)
 
 
 def _mean(values: Any) -> Any:
-    return mean(np.moveaxis(values, 0, -1))
+    return nan_mean(np.moveaxis(values, 0, -1))
 
 
-def still_amount(warp: str) -> float:
+def identity_amount(warp: str) -> float:
     """The amount of the warp that changes nothing."""
     return WARPS[cast(Warp, warp)][1]
 
 
-def _coordinate(plan: Plan, warp: Warp) -> list[Any]:
-    return [FLIPS[int(one)] if warp == "flip" else one for one in plan.amounts[warp]]
+def _amount_coordinate(plan: WarpPlan, warp: Warp) -> list[Any]:
+    return [FLIP_WARPS[int(one)] if warp == "flip" else one for one in plan.amounts[warp]]

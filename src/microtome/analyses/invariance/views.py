@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microtome.analyses.invariance.plan import SCORES, Plan
-from microtome.analyses.invariance.warps import Border, moved
+from microtome.analyses.invariance.plan import CLASS_SCORES, WarpPlan
+from microtome.analyses.invariance.warps import Border, warp_images
 from microtome.errors import Unmeasurable
 from microtome.numerics.statistics.equivariance import distance_between, equivariance_error, relative_distance
 from microtome.specimen import Specimen, first_tensor, watch
 
-TOGETHER = 32  # pictures in one forward pass
-CHUNK = 8  # pictures warped at a time: their maps are kept for comparison
+BATCH = 32  # pictures in one forward pass
+WARP_CHUNK = 8  # pictures warped at a time: their maps are kept for comparison
 
 
-class Seen:
+class ViewRunner:
     """What the views of some pictures did: filled by `look`, given as one row for each picture by `columns`."""
 
-    def __init__(self, specimen: Specimen, plan: Plan, count: int) -> None:
+    def __init__(self, specimen: Specimen, plan: WarpPlan, count: int) -> None:
         self.specimen, self.plan = specimen, plan
         views, layers = len(plan.views), len(plan.names)
         self.distance = np.full((count, views, layers), np.nan)
@@ -36,24 +36,24 @@ class Seen:
     def look(self, x: Tensor, views: Sequence[int], border: Border, crops: bool) -> None:
         """Show the pictures `x` unmoved, then under the views at those places; `crops` says that they belong to the crops."""
         layers = self.plan.names[:-1]
-        group = max(1, TOGETHER // len(self.distance))
+        group = max(1, BATCH // len(self.distance))
         with watch(self.specimen, layers, each=self._keep):
-            still = self._run(_central(x, self.plan, border))
+            still = self._run(_crop_centre(x, self.plan, border))
         self.scores[-1 if crops else -2] = still
-        self._keep(SCORES, still)
+        self._keep(CLASS_SCORES, still)
         if not crops or not np.isfinite(self.apart).any():
             for place, name in enumerate(self.plan.names):
                 self.apart[:, place] = distance_between(self._still[name]).cpu().numpy()
         for start in range(0, len(views), group):
             some = views[start : start + group]
-            turned = torch.cat([moved(x, *self.plan.views[one], border, self.plan.size) for one in some])
+            turned = torch.cat([warp_images(x, *self.plan.views[one], border, self.plan.size) for one in some])
 
             def compare(name: str, value: Tensor, some: Sequence[int] = some) -> None:
                 self._compare(name, value, some)
 
             with watch(self.specimen, layers, each=compare):
                 answered = self._run(turned)
-            self._compare(SCORES, answered, some)
+            self._compare(CLASS_SCORES, answered, some)
             for one, part in zip(some, answered.chunk(len(some)), strict=True):
                 self.scores[one] = part
 
@@ -66,7 +66,7 @@ class Seen:
         return answered if answered.ndim > 1 else answered[:, None]
 
     def _keep(self, name: str, value: Tensor) -> None:
-        if name != SCORES and value.shape[0] != len(self.distance):
+        if name != CLASS_SCORES and value.shape[0] != len(self.distance):
             raise Unmeasurable(
                 f"{name} gives {tuple(value.shape)} for {len(self.distance)} pictures, not one row for each; leave it out of --at."
             )
@@ -110,6 +110,6 @@ class Seen:
         return place < len(self.plan.views) and self.plan.views[place][0] == "crop_shift"
 
 
-def _central(x: Tensor, plan: Plan, border: Border) -> Tensor:
+def _crop_centre(x: Tensor, plan: WarpPlan, border: Border) -> Tensor:
     """The unmoved pictures: the middle of what was given."""
-    return moved(x, "row_shift", 0.0, border, plan.size)
+    return warp_images(x, "row_shift", 0.0, border, plan.size)

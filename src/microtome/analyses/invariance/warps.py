@@ -19,43 +19,43 @@ from microtome.numerics.arrays import Array
 
 Border = Literal["reflect", "mean", "wrap", "crop"]
 Matrix = tuple[tuple[float, float], tuple[float, float]]
-STILL: Matrix = ((1.0, 0.0), (0.0, 1.0))
+IDENTITY: Matrix = ((1.0, 0.0), (0.0, 1.0))
 DIGITS = 9  # of a pixel: nearer to a whole one than this is a whole one
 
 
-def shifted(
+def shift(
     x: Float[Tensor, "image rgb row col"], rows: float, cols: float, border: Border, size: tuple[int, int] | None = None
 ) -> Float[Tensor, "image rgb row_ col_"]:
     """The pictures moved down by `rows` and to the right by `cols` pixels; whole numbers give exact copies.
 
     `size`: (rows, cols) of what comes back, cut from the middle of `x` (default: its own).
     """
-    return sampled(x, STILL, (rows, cols), border, size)
+    return resample(x, IDENTITY, (rows, cols), border, size)
 
 
-def scaled(
+def scale_images(
     x: Float[Tensor, "image rgb row col"], factor: float, border: Border, size: tuple[int, int] | None = None
 ) -> Float[Tensor, "image rgb row_ col_"]:
     """The pictures enlarged `factor` times about their middle; below 1 they shrink, without a filter against aliasing."""
-    return sampled(x, ((1 / factor, 0.0), (0.0, 1 / factor)), (0.0, 0.0), border, size)
+    return resample(x, ((1 / factor, 0.0), (0.0, 1 / factor)), (0.0, 0.0), border, size)
 
 
-def rotated(
+def rotate(
     x: Float[Tensor, "image rgb row col"], degrees: float, border: Border, size: tuple[int, int] | None = None
 ) -> Float[Tensor, "image rgb row_ col_"]:
     """The pictures turned counter-clockwise about their middle; quarter turns of a square are exact copies."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return sampled(x, ((cosine, sine), (-sine, cosine)), (0.0, 0.0), border, size)
+    return resample(x, ((cosine, sine), (-sine, cosine)), (0.0, 0.0), border, size)
 
 
-def flipped(
+def flip(
     x: Float[Tensor, "image rgb row col"], *, rows: bool = False, cols: bool = False
 ) -> Float[Tensor, "image rgb row col"]:
     """The pictures mirrored: `cols` swaps left and right, `rows` top and bottom."""
     return x.flip([dim for dim, wanted in ((2, rows), (3, cols)) if wanted])
 
 
-def sampled(
+def resample(
     x: Float[Tensor, "image rgb row col"],
     matrix: Matrix,
     shift: tuple[float, float],
@@ -72,25 +72,27 @@ def sampled(
     down, across = (np.arange(count) - (count - 1) / 2 for count in out)
     middle = ((high - 1) / 2 - shift[0], (wide - 1) / 2 - shift[1])
     if matrix[0][1] == 0 and matrix[1][0] == 0:  # one side after the other: the same, and faster
-        made = _along(_along(x, matrix[0][0] * down + middle[0], 2, border), matrix[1][1] * across + middle[1], 3, border)
+        made = _sample_axis(
+            _sample_axis(x, matrix[0][0] * down + middle[0], 2, border), matrix[1][1] * across + middle[1], 3, border
+        )
         return made.clone() if made is x else made  # what is done to the copy must not reach the picture
     rows = matrix[0][0] * down[:, None] + matrix[0][1] * across + middle[0]
     cols = matrix[1][0] * down[:, None] + matrix[1][1] * across + middle[1]
     made = torch.zeros((*x.shape[:2], *out), dtype=x.dtype, device=x.device)
-    for row, row_share in _neighbours(rows, high, border):
-        for col, col_share in _neighbours(cols, wide, border):
+    for row, row_share in _neighbour_pixels(rows, high, border):
+        for col, col_share in _neighbour_pixels(cols, wide, border):
             if (share := row_share * col_share).any():  # else nothing of this neighbour
                 places = torch.from_numpy(row * wide + col).to(x.device)
                 made += x.flatten(2)[:, :, places] * torch.from_numpy(share).to(x)
     return made
 
 
-def _along(x: Tensor, at: Float64[Array, " place"], dim: int, border: Border) -> Tensor:
+def _sample_axis(x: Tensor, at: Float64[Array, " place"], dim: int, border: Border) -> Tensor:
     """`x` at the places `at` of one of its sides, linearly; `x` itself where these are its own."""
     if np.array_equal(np.round(at, DIGITS), np.arange(x.shape[dim])):
         return x
     parts: list[Tensor] = []
-    for place, share in _neighbours(at, int(x.shape[dim]), border):
+    for place, share in _neighbour_pixels(at, int(x.shape[dim]), border):
         if share.any():
             chosen = x.index_select(dim, torch.from_numpy(place).to(x.device))
             weight = torch.from_numpy(share).to(x).reshape([-1 if axis == dim else 1 for axis in range(4)])
@@ -102,7 +104,7 @@ def _along(x: Tensor, at: Float64[Array, " place"], dim: int, border: Border) ->
     )
 
 
-def _neighbours(
+def _neighbour_pixels(
     at: Float64[Array, "*place"], count: int, border: Border
 ) -> list[tuple[Int64[Array, "*place"], Float64[Array, "*place"]]]:
     """The two pixels beside each place along a side of `count` px, folded back into the picture, and the share of each."""
@@ -113,11 +115,11 @@ def _neighbours(
         if border == "mean":
             found.append((place.clip(0, count - 1), share * ((place >= 0) & (place < count))))
         else:
-            found.append((place % count if border == "wrap" else _mirrored(place, count), share))
+            found.append((place % count if border == "wrap" else _reflect(place, count), share))
     return found
 
 
-def _mirrored(at: Int64[Array, "*place"], count: int) -> Int64[Array, "*place"]:
+def _reflect(at: Int64[Array, "*place"], count: int) -> Int64[Array, "*place"]:
     """Mirrored at the first and the last pixel, which are not repeated: -1 is 1."""
     if count == 1:
         return np.zeros_like(at)
@@ -137,21 +139,21 @@ WARPS: dict[Warp, tuple[str, float]] = {
 }  # each with the unit of its amounts and the amount that changes nothing
 
 
-def moved(
+def warp_images(
     x: Float[Tensor, "image rgb row col"], warp: Warp, amount: float, border: Border, size: tuple[int, int] | None = None
 ) -> Float[Tensor, "image rgb row_ col_"]:
     """The pictures under one warp, its amount in the unit of `WARPS`; `crop_shift` moves the window, so the content goes up."""
     if warp == "scale":
-        return scaled(x, amount, border, size)
+        return scale_images(x, amount, border, size)
     if warp == "rotation":
-        return rotated(x, amount, border, size)
+        return rotate(x, amount, border, size)
     if warp == "flip":
-        return flipped(sampled(x, STILL, (0.0, 0.0), border, size), rows=amount == 2, cols=amount == 1)
+        return flip(resample(x, IDENTITY, (0.0, 0.0), border, size), rows=amount == 2, cols=amount == 1)
     down, across = {"row_shift": (amount, 0.0), "col_shift": (0.0, amount)}.get(warp, (-amount, -amount))
-    return shifted(x, down, across, border, size)
+    return shift(x, down, across, border, size)
 
 
-def reach(warp: Warp, amount: float, size: tuple[int, int]) -> int:
+def warp_margin(warp: Warp, amount: float, size: tuple[int, int]) -> int:
     """How many pixels beyond the sides of a picture of `size` the warp asks for, at most; even, and enough for both sides."""
     if warp == "flip":
         return 0

@@ -7,16 +7,16 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from microtome.analyses.occlusion.maps import MEASURES, Maps, Places
+from microtome.analyses.occlusion.maps import MEASURES, OccluderGrid, OcclusionMaps
 from microtome.finding import array
 from microtome.images import Images
-from microtome.instruments.shown_images import called, pictures
+from microtome.instruments.shown_images import image_arrays, output_name
 from microtome.numerics.maps.heat import rank_correlation
-from microtome.numerics.maps.occluders import centres, contrast, covered
-from microtome.numerics.statistics.intervals import Interval, bootstrap
+from microtome.numerics.maps.occluders import centres, mask_coverage, object_contrast
+from microtome.numerics.statistics.intervals import Interval, bootstrap_interval
 from microtome.specimen import Specimen
 
-LEAST = 10  # images: with fewer there is no interval
+MIN_IMAGES = 10  # images: with fewer there is no interval
 # Okabe & Ito's colours, which most colour-blind people tell apart, and two more; the last is for all labels beyond
 COLOURS = {
     "orange": (230, 159, 0), "sky blue": (86, 180, 233), "green": (0, 158, 115), "yellow": (240, 228, 66), "blue": (0, 114, 178),
@@ -24,8 +24,8 @@ COLOURS = {
 }  # fmt: skip
 
 
-def settled(
-    own: Maps, null: Maps, places: Places, masks: Any, specimen: Specimen, taken: Images, pixels: Any
+def to_arrays(
+    own: OcclusionMaps, null: OcclusionMaps, places: OccluderGrid, masks: Any, specimen: Specimen, taken: Images, pixels: Any
 ) -> dict[str, xr.DataArray]:
     images = {"image": list(taken.names)}
     shape = (int(pixels.shape[1]), int(pixels.shape[2]))
@@ -40,31 +40,31 @@ def settled(
         "label": array(own.label.numpy(), dims, "output number", at, "most probable label"),
     }
     found["last_side"] = array(left, ("axis",), "px", {"axis": ["row", "col"]}, "side of the last square")
-    found |= pictures(pixels, masks, images)
+    found |= image_arrays(pixels, masks, images)
     for prefix, one in (("", own), ("twin_", null)):
-        lost = one.lost()
+        lost = one.losses()
         found[f"{prefix}lost"] = array(lost.float().numpy(), ("image", "measure", "row", "col"), "share", at | measures)
         moved = (one.label != one.clean_label[:, None, None]).double().mean((1, 2))
         title = "label changes" + (" (untrained twin)" if prefix else "")
         found[f"{prefix}changed"] = array(moved.numpy(), ("image",), "share of positions", images, title)
     likeness = [
-        float(rank_correlation(own.lost()[:, m].flatten(1), null.lost()[:, m].flatten(1)).nanmean())
+        float(rank_correlation(own.losses()[:, m].flatten(1), null.losses()[:, m].flatten(1)).nanmean())
         for m in range(len(MEASURES))
     ]
     found["twin_correlation"] = array(likeness, ("measure",), "rank correlation", measures, "with the untrained twin's map")
-    words = np.array([called(specimen, int(one)) for one in own.clean_label], dtype=object)
+    words = np.array([output_name(specimen, int(one)) for one in own.clean_label], dtype=object)
     found["clean_label"] = array(words, ("image",), "text", images, "uncovered: most probable")
     found["clean_probability"] = array(own.clean_probability.numpy(), ("image",), "1", images, "uncovered: probability")
     found["clean_activity"] = array(own.clean_activity.numpy(), ("image",), "activation", images)
     found["lowest"] = array(own.probability.amin((1, 2)).numpy(), ("image",), "1", images, "at the worst position")
-    found["extent"] = array(_extent(places, shape, len(pixels)), ("image", "axis"), "share of the picture", images | {
+    found["extent"] = array(_map_extent(places, shape, len(pixels)), ("image", "axis"), "share of the picture", images | {
         "axis": ["top", "bottom", "left", "right"]
     })  # fmt: skip
-    found |= _legend(own.label, at, specimen)
-    return found if masks is None else found | _on_objects(own, null, places, torch.from_numpy(masks), images | measures)
+    found |= _label_arrays(own.label, at, specimen)
+    return found if masks is None else found | _object_arrays(own, null, places, torch.from_numpy(masks), images | measures)
 
 
-def _extent(places: Places, shape: tuple[int, int], count: int) -> np.ndarray[Any, Any]:
+def _map_extent(places: OccluderGrid, shape: tuple[int, int], count: int) -> np.ndarray[Any, Any]:
     """Outer edges of the maps, whose equal cells are centred on the whole squares, as shares of the picture (image, axis)."""
     edges: list[float] = []
     for first, side in ((places.rows, shape[0]), (places.cols, shape[1])):
@@ -74,7 +74,7 @@ def _extent(places: Places, shape: tuple[int, int], count: int) -> np.ndarray[An
     return np.tile(np.array(edges), (count, 1))
 
 
-def _legend(label: Tensor, at: dict[str, Any], specimen: Specimen) -> dict[str, xr.DataArray]:
+def _label_arrays(label: Tensor, at: dict[str, Any], specimen: Specimen) -> dict[str, xr.DataArray]:
     """The label maps in few colours, and what they stand for: the commonest labels first."""
     values, counts = label.unique(return_counts=True)
     order = counts.argsort(descending=True, stable=True)[: len(COLOURS) - 1]
@@ -82,7 +82,7 @@ def _legend(label: Tensor, at: dict[str, Any], specimen: Specimen) -> dict[str, 
     colour = torch.full_like(label, len(COLOURS) - 1)
     for rank, place in enumerate(order):
         colour[label == values[place]] = rank
-    texts = [called(specimen, int(values[place])) for place in order]
+    texts = [output_name(specimen, int(values[place])) for place in order]
     share = [float((colour == rank).double().mean()) for rank in range(len(texts))]
     if len(values) > len(texts):
         texts.append(f"{len(values) - len(texts)} others")
@@ -99,14 +99,16 @@ def _legend(label: Tensor, at: dict[str, Any], specimen: Specimen) -> dict[str, 
     }
 
 
-def _on_objects(own: Maps, null: Maps, places: Places, masks: Tensor, coords: dict[str, Any]) -> dict[str, xr.DataArray]:
+def _object_arrays(
+    own: OcclusionMaps, null: OcclusionMaps, places: OccluderGrid, masks: Tensor, coords: dict[str, Any]
+) -> dict[str, xr.DataArray]:
     """Means over images of the loss on the object and elsewhere, by measure; `gain` is the lift less the twin's, paired."""
-    share = covered(masks, places.rows, places.cols, places.size)
+    share = mask_coverage(masks, places.rows, places.cols, places.size)
     rows: dict[str, list[np.ndarray[Any, Any]]] = {}
     for prefix, one in (("", own), ("twin_", null)):
-        lost = one.lost()
+        lost = one.losses()
         for m in range(len(MEASURES)):
-            for name, values in contrast(lost[:, m], share).items():
+            for name, values in object_contrast(lost[:, m], share).items():
                 rows.setdefault(prefix + name, []).append(values.numpy())
     each = {name: np.stack(values) for name, values in rows.items()}  # (measure, image)
     measures = {"measure": coords["measure"]}
@@ -116,7 +118,7 @@ def _on_objects(own: Maps, null: Maps, places: Places, masks: Tensor, coords: di
         title = titles.get(name.removeprefix("twin_"), name) + (" (untrained twin)" if name.startswith("twin_") else "")
         found[name] = array([_mean(one) for one in values], ("measure",), "share", measures, title)
     gain = each["lift"] - each["twin_lift"]
-    booted = [_interval(one) for one in gain]
+    booted = [_mean_interval(one) for one in gain]
     for part, suffix in enumerate(("", "_low", "_high")):
         found[f"gain{suffix}"] = array([one[part] for one in booted], ("measure",), "share", measures)
     found["wins"] = array((gain > 0).sum(1), ("measure",), "images", measures)
@@ -130,6 +132,6 @@ def _mean(values: np.ndarray[Any, Any]) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _interval(values: np.ndarray[Any, Any]) -> Interval:
+def _mean_interval(values: np.ndarray[Any, Any]) -> Interval:
     known = values[~np.isnan(values)]
-    return bootstrap(known) if len(known) >= LEAST else Interval(_mean(values), float("nan"), float("nan"))
+    return bootstrap_interval(known) if len(known) >= MIN_IMAGES else Interval(_mean(values), float("nan"), float("nan"))

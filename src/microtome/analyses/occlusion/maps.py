@@ -15,7 +15,7 @@ MEASURES = ("activity", "probability")
 
 
 @dataclass(frozen=True)
-class Places:
+class OccluderGrid:
     """Where the squares go: first rows and cols, and the side, in px."""
 
     rows: np.ndarray[Any, Any]
@@ -28,7 +28,7 @@ class Places:
 
 
 @dataclass
-class Maps:
+class OcclusionMaps:
     """What one network said of a few images: maps (image, row, col) and the same of the uncovered pictures (image,)."""
 
     activity: Tensor
@@ -38,7 +38,7 @@ class Maps:
     clean_probability: Tensor
     clean_label: Tensor
 
-    def lost(self) -> Tensor:
+    def losses(self) -> Tensor:
         """(image, measure, row, col): the activity lost, as a share of the uncovered one's size, and the probability lost."""
         whole = self.clean_activity[:, None, None]
         return torch.stack(
@@ -50,7 +50,7 @@ class Maps:
         )
 
 
-def looked(engine: Perturber, x: Tensor, filler: Tensor, places: Places, wanted: Tensor) -> Maps:
+def occlude_batch(engine: Perturber, x: Tensor, filler: Tensor, places: OccluderGrid, wanted: Tensor) -> OcclusionMaps:
     """The three maps of one batch of images."""
     assert engine.clean.activity is not None
     units = engine.clean.activity.argmax(1)
@@ -66,7 +66,7 @@ def looked(engine: Perturber, x: Tensor, filler: Tensor, places: Places, wanted:
     asked = wanted.repeat_interleave(places.count)[:, None]
     chance = found.scores.double().softmax(1).gather(1, asked)[:, 0]
     clean = engine.clean.scores.double().softmax(1)
-    return Maps(
+    return OcclusionMaps(
         found.activity.cpu().reshape(shape),
         chance.cpu().reshape(shape),
         found.scores.argmax(1).cpu().reshape(shape),
@@ -76,5 +76,5 @@ def looked(engine: Perturber, x: Tensor, filler: Tensor, places: Places, wanted:
     )
 
 
-def joined(parts: Sequence[Maps]) -> Maps:
-    return Maps(*(torch.cat([getattr(one, name) for one in parts]) for name in Maps.__dataclass_fields__))
+def concatenate_maps(parts: Sequence[OcclusionMaps]) -> OcclusionMaps:
+    return OcclusionMaps(*(torch.cat([getattr(one, name) for one in parts]) for name in OcclusionMaps.__dataclass_fields__))

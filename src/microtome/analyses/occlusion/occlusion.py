@@ -17,17 +17,17 @@ import torch
 from torch import Tensor
 
 from microtome.analyses.occlusion import wording
-from microtome.analyses.occlusion.arrays import settled
-from microtome.analyses.occlusion.maps import Maps, Places, joined, looked
+from microtome.analyses.occlusion.arrays import to_arrays
+from microtome.analyses.occlusion.maps import OccluderGrid, OcclusionMaps, concatenate_maps, occlude_batch
 from microtome.analysis import Analysis, Arrays, Needs, option
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.class_matching import matched, scores_missing
-from microtome.instruments.fills import filled
+from microtome.instruments.class_matching import match_classes, why_no_scores
+from microtome.instruments.fills import fill_images
 from microtome.instruments.perturbation.perturber import Perturber
-from microtome.instruments.shown_images import called, chosen
-from microtome.numerics.maps.occluders import starts
+from microtome.instruments.shown_images import choose_images, output_name
+from microtome.numerics.maps.occluders import occluder_starts
 from microtome.panels import Bars, Grid, Overlay, Panel, Question, Table
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen
@@ -53,35 +53,37 @@ class Occlusion(Analysis):
     count: int = option(3, "how many images are shown", low=1, high=1000)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
-        return Analysis.refusal(self, specimen, images) or scores_missing(specimen)
+        return Analysis.refusal(self, specimen, images) or why_no_scores(specimen)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         assert images is not None  # `unfit` has refused before
-        layer = _coarsest(specimen, self.at)
+        layer = _coarsest_layer(specimen, self.at)
         places = self._places(specimen.recipe.size)
-        taken = images.take(chosen(self.name(), specimen, images, self.only, self.count))
-        answers, how = _answers(specimen, taken, self.target)
+        taken = images.take(choose_images(self.name(), specimen, images, self.only, self.count))
+        answers, how = _target_outputs(specimen, taken, self.target)
         twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
-        own: list[Maps] = []
-        null: list[Maps] = []
+        own: list[OcclusionMaps] = []
+        null: list[OcclusionMaps] = []
         pixels: list[Any] = []
         targets: list[Tensor] = []
         for batch in batches(specimen, taken, pace):
             wanted = torch.from_numpy(answers[batch.index]).to(batch.x.device)
-            filler = filled(specimen, batch.x, self.colour, places.size)
+            filler = fill_images(specimen, batch.x, self.colour, places.size)
             engine = Perturber(specimen, batch.x, layer, count=places.count * len(batch.x))
             wanted = torch.where(wanted >= 0, wanted, engine.clean.scores.argmax(1))
-            own.append(looked(engine, batch.x, filler, places, wanted))
+            own.append(occlude_batch(engine, batch.x, filler, places, wanted))
             pace.listener(Step(f"{specimen.name}: occlusion", int(batch.index[-1]) + 1, len(taken), 0.0))
             null.append(
-                looked(Perturber(twin, batch.x, layer, count=places.count * len(batch.x)), batch.x, filler, places, wanted)
+                occlude_batch(
+                    Perturber(twin, batch.x, layer, count=places.count * len(batch.x)), batch.x, filler, places, wanted
+                )
             )
             pixels.append(batch.pixels)
             targets.append(wanted.cpu())
         masks = taken.masks(specimen.recipe) if taken.has_masks else None
-        found = settled(joined(own), joined(null), places, masks, specimen, taken, np.concatenate(pixels))
+        found = to_arrays(concatenate_maps(own), concatenate_maps(null), places, masks, specimen, taken, np.concatenate(pixels))
         images_ = {"image": list(taken.names)}
-        words = [called(specimen, int(one)) for one in torch.cat(targets)]
+        words = [output_name(specimen, int(one)) for one in torch.cat(targets)]
         found["target"] = array(np.array(words, dtype=object), ("image",), "text", images_, "class asked about")
         known = np.where(answers >= 0, "label", "predicted")
         found["target_from"] = array(known.astype(object), ("image",), "text", images_, "how it was chosen")
@@ -95,14 +97,14 @@ class Occlusion(Analysis):
     def _stride(self, size: int) -> int:
         return self.stride or -(-size // 2)
 
-    def _places(self, shape: tuple[int, int]) -> Places:
+    def _places(self, shape: tuple[int, int]) -> OccluderGrid:
         size = self.size or max(1, round(min(shape) / 7))
         if size > min(shape):
             raise BadOption(
                 f"occlusion: size is {size} px, but the network sees {shape[0]} x {shape[1]} px; give at most {min(shape)}."
             )
-        rows, cols = (starts(side, size, self._stride(size)) for side in shape)
-        return Places(rows, cols, size)
+        rows, cols = (occluder_starts(side, size, self._stride(size)) for side in shape)
+        return OccluderGrid(rows, cols, size)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         found = finding.arrays
@@ -135,7 +137,7 @@ class Occlusion(Analysis):
         most = float(found["twin_lost"].sel(measure="probability").max())
         twins = (
             "Random weights under the same squares; each map has its own scale. "
-            f"Their largest loss of probability is {wording.points(most)}."
+            f"Their largest loss of probability is {wording.percentage_points(most)}."
         )
         shown.append(
             Overlay(
@@ -152,14 +154,14 @@ class Occlusion(Analysis):
 
     def headline(self, finding: Finding) -> str:
         found = finding.arrays
-        return wording.line(found)
+        return wording.headline_text(found)
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         found = finding.arrays
-        return wording.caveats(found)
+        return wording.caveat_texts(found)
 
 
-def _coarsest(specimen: Specimen, at: str) -> str:
+def _coarsest_layer(specimen: Specimen, at: str) -> str:
     """The layer to follow: the one with the fewest cells among those named that have rows and columns."""
     layers = [specimen.layer(name) for name in specimen.find(at)]
     spatial = [
@@ -173,13 +175,13 @@ def _coarsest(specimen: Specimen, at: str) -> str:
     return min(reversed(spatial), key=lambda one: (one.grid or (0, 0))[0] * (one.grid or (0, 0))[1]).name
 
 
-def _answers(specimen: Specimen, images: Images, target: str) -> tuple[np.ndarray[Any, Any], str]:
+def _target_outputs(specimen: Specimen, images: Images, target: str) -> tuple[np.ndarray[Any, Any], str]:
     """The right output of each image (-1: take the predicted one), and how classes were matched."""
     unknown = np.full(len(images), -1, dtype=np.int64)
     if target == "predicted" or images.labels is None:
         return unknown, ""
     try:
-        found = matched(specimen, images, int(specimen.outputs or 0))
+        found = match_classes(specimen, images, int(specimen.outputs or 0))
     except Unmeasurable:  # said as a caveat: the predicted class can still be asked about
         return unknown, ""
-    return found.wanted(images.labels), found.how
+    return found.targets(images.labels), found.how

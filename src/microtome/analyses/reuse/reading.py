@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
-from microtome.numerics.graph.channels import Channels, Run
+from microtome.numerics.graph.channels import ChannelRun, Channels
 from microtome.specimen.layers import is_weight
 from microtome.specimen.outputs import first_tensor, slow_attention
 from microtome.specimen.specimen import Specimen
-from microtome.specimen.tracing import example
+from microtome.specimen.tracing import example_input
 
 
-class Reading(NamedTuple):
+class LayerInputs(NamedTuple):
     """One call of one weight layer: its module path, the source that its output is, what its input channels are.
 
     `gain` (channel,) float64 is the |γ| of the last norm between the sources and this layer, 1 where there is none: what scaled a
@@ -24,36 +24,36 @@ class Reading(NamedTuple):
     name: str
     path: str
     source: int
-    runs: tuple[Run, ...]
+    runs: tuple[ChannelRun, ...]
     gain: Tensor
 
 
-class Readings(NamedTuple):
+class NetworkInputs(NamedTuple):
     """All readings of a forward pass in order, for every source the module that made it, and what it was made from."""
 
-    calls: tuple[Reading, ...]
+    calls: tuple[LayerInputs, ...]
     makers: dict[int, str]
     parents: tuple[frozenset[int], ...]
 
 
-_KNOWN: WeakKeyDictionary[Specimen, Readings] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Specimen, NetworkInputs] = WeakKeyDictionary()
 
 
-def readings(specimen: Specimen) -> Readings:
+def network_inputs(specimen: Specimen) -> NetworkInputs:
     """What the weight layers of `specimen` read, from one forward pass of noise; followed once for each specimen.
 
     Raises:
         SpecimenError: the network does not run at its recipe's size.
     """
     if specimen not in _KNOWN:
-        _KNOWN[specimen] = _followed(specimen)
+        _KNOWN[specimen] = _trace_inputs(specimen)
     return _KNOWN[specimen]
 
 
-def _followed(specimen: Specimen) -> Readings:
-    x = example(specimen.net, specimen.recipe)
+def _trace_inputs(specimen: Specimen) -> NetworkInputs:
+    x = example_input(specimen.net, specimen.recipe)
     mode = Channels(x)
-    calls: list[Reading] = []
+    calls: list[LayerInputs] = []
     makers: dict[int, str] = {0: "picture"}
     running: list[str] = []
     entered: list[Any] = []
@@ -83,7 +83,7 @@ def _followed(specimen: Specimen) -> Readings:
             number = mode.declare(output, frozenset(run.source for run in read.runs))
             place = counts[path] = counts.get(path, -1) + 1
             makers[number] = path if place == 0 else f"{path}#{place}"
-            calls.append(Reading(makers[number], path, number, read.runs, read.gain))
+            calls.append(LayerInputs(makers[number], path, number, read.runs, read.gain))
 
         return hook
 
@@ -102,4 +102,4 @@ def _followed(specimen: Specimen) -> Readings:
         for handle in handles:
             handle.remove()
     label()
-    return Readings(tuple(calls), makers, tuple(mode.parents))
+    return NetworkInputs(tuple(calls), makers, tuple(mode.parents))

@@ -18,12 +18,21 @@ from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 
-from microtome.analyses.reuse.reading import Readings, readings
+from microtome.analyses.reuse.reading import NetworkInputs, network_inputs
 from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import SpecimenError, Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.numerics.weights.dense_reuse import Dense, Observed, dense_blocks, evenness, observed, row, scaled, strength
+from microtome.numerics.weights.dense_reuse import (
+    DenseBlock,
+    Observations,
+    channel_strength,
+    dense_blocks,
+    observe_blocks,
+    scale_matrices,
+    source_evenness,
+    source_row,
+)
 from microtome.panels import Curve, Heat, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen
@@ -34,12 +43,12 @@ OBSERVATIONS = (
     "3. layers of later blocks read the transition's output least",
     "4. the classifier leans to late layers",
 )
-HALF = 0.5  # of its sources, by entropy: a layer that uses more counts as spread over all (observations 1 and 2)
-MOST = 2 / 3  # of the layers: "consistently" in observation 3
-SURE = 0.05  # p of the rank correlation in observation 4
+SPREAD_EVENNESS = 0.5  # of its sources, by entropy: a layer that uses more counts as spread over all (observations 1 and 2)
+CONSISTENT_FRACTION = 2 / 3  # of the layers: "consistently" in observation 3
+MAX_P = 0.05  # p of the rank correlation in observation 4
 
 
-class _Map(NamedTuple):
+class _BlockWeights(NamedTuple):
     """One block: its name, the names of targets and sources, weights as stored and times |γ|, each (target, source)."""
 
     name: str
@@ -64,7 +73,7 @@ class Reuse(Analysis):
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         try:
-            found = readings(specimen)
+            found = network_inputs(specimen)
         except SpecimenError as error:
             return str(error)
         if dense_blocks(found.calls, found.parents):
@@ -74,21 +83,23 @@ class Reuse(Analysis):
         )
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
-        found = readings(specimen)
+        found = network_inputs(specimen)
         blocks = dense_blocks(found.calls, found.parents)
-        own, twin = _maps(specimen, blocks), _maps(specimen.twin(), blocks)
+        own, twin = _block_weights(specimen, blocks), _block_weights(specimen.twin(), blocks)
         head = next((place for place, call in enumerate(found.calls) if call.path == specimen.head), None)
         told = [
-            observed(blocks, rows, head)
+            observe_blocks(blocks, rows, head)
             for rows in ([one.raw for one in own], [one.effective for one in own], [one.raw for one in twin])
         ]
         arrays: dict[str, Any] = {}
         for prefix, part, maps in (("reuse", "raw", own), ("effective", "effective", own), ("twin_reuse", "raw", twin)):
-            for one, values in zip(maps, scaled({m.name: getattr(m, part) for m in maps}, self.scaling).items(), strict=True):
+            for one, values in zip(
+                maps, scale_matrices({m.name: getattr(m, part) for m in maps}, self.scaling).items(), strict=True
+            ):
                 unit = "weight units" if self.scaling == "none" else "1"
                 names = {"target": one.targets, "source": one.sources}
                 arrays[f"{prefix}/{one.name}"] = array(values[1], ("target", "source"), unit, names, "mean |weight|")
-        return arrays | _spread(found, blocks, own, twin) | _judged(told, specimen.trained)
+        return arrays | _evenness_arrays(found, blocks, own, twin) | _observation_arrays(told, specimen.trained)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         found = finding.arrays
@@ -145,8 +156,8 @@ class Reuse(Analysis):
             "A small weight is no proof of little use: a norm before a layer, or the scale of the features where there is none, may "
             "undo it. Times |γ| is nearer to what the layer receives, but norms see each channel alone.",
             "Random weights read all sources alike, so spread-out weights (observations 1 and 2) are what training starts from.",
-            f"Our thresholds: more than {HALF:.0%} of the sources by entropy (1, 2); least of all in at least two thirds of the "
-            f"layers (3); a rising rank correlation with p < {SURE} (4).",
+            f"Our thresholds: more than {SPREAD_EVENNESS:.0%} of the sources by entropy (1, 2); least of all in at least two thirds of the "
+            f"layers (3); a rising rank correlation with p < {MAX_P} (4).",
             "Observation 3 has been reported not to replicate (issue 53 of liuzhuang13/DenseNet).",
         ]
         if bool(found["normless"].values[0]):
@@ -154,40 +165,44 @@ class Reuse(Analysis):
         return said
 
 
-def _maps(specimen: Specimen, blocks: Sequence[Dense]) -> list[_Map]:
+def _block_weights(specimen: Specimen, blocks: Sequence[DenseBlock]) -> list[_BlockWeights]:
     """Every block's weights, with the norms of this very specimen.
 
     Raises:
         Unmeasurable: weights or scales are not finite, or all weights are zero.
     """
-    found = readings(specimen)
-    homes = [_home(found, block) for block in blocks]
-    maps: list[_Map] = []
+    found = network_inputs(specimen)
+    homes = [_block_home(found, block) for block in blocks]
+    maps: list[_BlockWeights] = []
     for block, home in zip(blocks, homes, strict=True):
-        rows = [_row(specimen, found, block, place) for place in block.targets]
+        rows = [_target_row(specimen, found, block, place) for place in block.targets]
         first = found.makers[block.sources[1].source]
         name = first if not home or homes.count(home) > 1 else ".".join(home)
-        targets, sources = _named(found, block, home)
-        maps.append(_Map(name, targets, sources, np.stack([one for one, _ in rows]), np.stack([one for _, one in rows])))
+        targets, sources = _part_names(found, block, home)
+        maps.append(
+            _BlockWeights(name, targets, sources, np.stack([one for one, _ in rows]), np.stack([one for _, one in rows]))
+        )
     if not any(np.nansum(one.raw) > 0 for one in maps):
         raise Unmeasurable(f"all weights of the dense blocks of {specimen.name} are zero, so nothing is read.")
     return maps
 
 
-def _row(specimen: Specimen, found: Readings, block: Dense, place: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _target_row(
+    specimen: Specimen, found: NetworkInputs, block: DenseBlock, place: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """What one target reads of each source: as stored, and times |γ|."""
     call = found.calls[place]
     gain = call.gain.numpy()
-    weights = strength(specimen.net.get_submodule(call.path), len(gain))
+    weights = channel_strength(specimen.net.get_submodule(call.path), len(gain))
     for what, values in ((f"the weights of {call.path}", weights), (f"the norm before {call.path}", gain)):
         if not np.isfinite(values).all():
             raise Unmeasurable(
                 f"{what} hold NaN or infinity, so feature reuse cannot be told; `microtome weights` lists such layers."
             )
-    return row(weights, call.runs, block.sources), row(weights * gain, call.runs, block.sources)
+    return source_row(weights, call.runs, block.sources), source_row(weights * gain, call.runs, block.sources)
 
 
-def _home(found: Readings, block: Dense) -> list[str]:
+def _block_home(found: NetworkInputs, block: DenseBlock) -> list[str]:
     """The path of the module that holds all layers of the block, part by part; empty where that is the network."""
     makers = [found.makers[run.source].split(".") for run in block.sources[1:]]
     depth = min(len(one) - 1 for one in makers)
@@ -195,15 +210,15 @@ def _home(found: Readings, block: Dense) -> list[str]:
     return [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, steps)]
 
 
-def _named(found: Readings, block: Dense, home: list[str]) -> tuple[list[str], list[str]]:
+def _part_names(found: NetworkInputs, block: DenseBlock, home: list[str]) -> tuple[list[str], list[str]]:
     """What the targets and the sources of a block are called: paths relative to `home`, or to what is around it."""
     makers = [found.makers[run.source].split(".") for run in block.sources[1:]]
-    sources = ["input", *_short([one[len(home) :] for one in makers])]
+    sources = ["input", *_short_names([one[len(home) :] for one in makers])]
     for place, run in enumerate(block.sources):
         if sources.count(sources[place]) > 1:
             sources[place] += f"[{run.start}:{run.start + run.width}]"
     paths = [found.calls[place].name.split(".") for place in block.targets]
-    short = _short(
+    short = _short_names(
         [one[len(home) :] if one[: len(home)] == home else one for one, inner in zip(paths, block.inner, strict=True) if inner]
     )
     within, around = iter(short), home[:-1]
@@ -214,13 +229,15 @@ def _named(found: Readings, block: Dense, home: list[str]) -> tuple[list[str], l
     return targets, sources
 
 
-def _short(paths: list[list[str]]) -> list[str]:
+def _short_names(paths: list[list[str]]) -> list[str]:
     """Dotted paths, without their last part where all end alike."""
     alike = len({one[-1] for one in paths}) == 1 and all(len(one) > 1 for one in paths)
     return [".".join(one[:-1] if alike else one) for one in paths]
 
 
-def _spread(found: Readings, blocks: Sequence[Dense], own: Sequence[_Map], twin: Sequence[_Map]) -> dict[str, Any]:
+def _evenness_arrays(
+    found: NetworkInputs, blocks: Sequence[DenseBlock], own: Sequence[_BlockWeights], twin: Sequence[_BlockWeights]
+) -> dict[str, Any]:
     """Evenness of every layer that reads at least two sources."""
     kept = [
         (block, place, found.calls[target].name)
@@ -233,56 +250,64 @@ def _spread(found: Readings, blocks: Sequence[Dense], own: Sequence[_Map], twin:
             "twin_evenness": [one.raw for one in twin]}  # fmt: skip
     titles = {"evenness": "as stored", "evenness_effective": "times |γ|", "twin_evenness": "untrained twin"}
     arrays = {
-        name: array([evenness(matrices[block][place]) for block, place, _ in kept], ("layer",), "share", told, titles[name])
+        name: array(
+            [source_evenness(matrices[block][place]) for block, place, _ in kept], ("layer",), "share", told, titles[name]
+        )
         for name, matrices in rows.items()
     }
     plain = all(bool((found.calls[target].gain == 1).all()) for one in blocks for target in one.targets)
     return arrays | {"normless": array([plain], ("measure",), "1")}
 
 
-def _judged(told: Sequence[Observed], trained: bool | None) -> dict[str, Any]:
+def _observation_arrays(told: Sequence[Observations], trained: bool | None) -> dict[str, Any]:
     """The observations as words and numbers: as stored, times |γ|, untrained."""
     own, effective, twin = told
     names = {"criterion": list(OBSERVATIONS)}
     numbers = {"measured": own, "measured_effective": effective, "measured_untrained": twin}
     texts = {
-        "verdict": ("as stored", [_verdict(one, other) for one, other in zip(_holds(own), _holds(twin), strict=True)]),
-        "seen": ("seen", _seen(own)),
-        "verdict_effective": ("with |γ|", [_verdict(*both) for both in zip(_holds(effective), _holds(twin), strict=True)]),
-        "seen_effective": ("seen with |γ|", _seen(effective)),
-        "untrained": ("untrained twin", _seen(twin)),
+        "verdict": (
+            "as stored",
+            [_verdict_text(one, other) for one, other in zip(_observations_hold(own), _observations_hold(twin), strict=True)],
+        ),
+        "seen": ("seen", _observation_texts(own)),
+        "verdict_effective": (
+            "with |γ|",
+            [_verdict_text(*both) for both in zip(_observations_hold(effective), _observations_hold(twin), strict=True)],
+        ),
+        "seen_effective": ("seen with |γ|", _observation_texts(effective)),
+        "untrained": ("untrained twin", _observation_texts(twin)),
     }
     return (
         {name: array(values, ("criterion",), "text", names, title) for name, (title, values) in texts.items()}
-        | {name: array(_numbers(one), ("criterion",), "1", names) for name, one in numbers.items()}
+        | {name: array(_observation_numbers(one), ("criterion",), "1", names) for name, one in numbers.items()}
         | {"trained": array([trained is not False], ("measure",), "1")}
     )
 
 
-def _numbers(told: Observed) -> list[float]:
+def _observation_numbers(told: Observations) -> list[float]:
     share = told.least / told.layers if told.layers else math.nan
     return [told.evenness, told.transitions, share, told.lean.ratio]
 
 
-def _holds(told: Observed) -> list[bool | None]:
+def _observations_hold(told: Observations) -> list[bool | None]:
     """Whether each observation holds; None where there is no place for it."""
-    even, across, share, late = _numbers(told)
+    even, across, share, late = _observation_numbers(told)
     return [
-        None if math.isnan(even) else even > HALF,
-        None if math.isnan(across) else across > HALF,
-        None if math.isnan(share) else share >= MOST,
-        None if math.isnan(late) else told.lean.p < SURE and late > 1,
+        None if math.isnan(even) else even > SPREAD_EVENNESS,
+        None if math.isnan(across) else across > SPREAD_EVENNESS,
+        None if math.isnan(share) else share >= CONSISTENT_FRACTION,
+        None if math.isnan(late) else told.lean.p < MAX_P and late > 1,
     ]
 
 
-def _verdict(holds: bool | None, untrained: bool | None) -> str:
+def _verdict_text(holds: bool | None, untrained: bool | None) -> str:
     if holds is None:
         return "has no place here"
     return ("holds, as it does untrained" if untrained else "holds") if holds else "does not hold"
 
 
-def _seen(told: Observed) -> list[str]:
-    even, across, share, late = _numbers(told)
+def _observation_texts(told: Observations) -> list[str]:
+    even, across, share, late = _observation_numbers(told)
     p = "no trend" if math.isnan(told.lean.p) else f"rank correlation {told.lean.correlation:.2f}, p = {told.lean.p:.2g}"
     return [
         "–"

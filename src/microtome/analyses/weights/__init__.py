@@ -1,3 +1,3 @@
-"""Weights layer by layer: scales, spectra, and what is broken."""
+"""Weights by layer: distributions, spectra, and problems."""
 
 from microtome.analyses.weights.weights import Weights as Weights

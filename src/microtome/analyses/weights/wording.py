@@ -1,61 +1,123 @@
-"""What the distances between neighbouring weights amount to, as a sentence that never takes likeness for redundancy."""
+"""Key numbers, figures and caveats of the distances between neighbouring weights; similarity is never taken for redundancy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from math import nan
 
 import numpy as np
-from jaxtyping import Float
 
-from microtome.numerics.arrays import Array
+from microtome.finding import Finding
+from microtome.key_numbers import FRACTION, KeyNumber
+from microtome.numerics.weights.pairs import LIKE_ROLE
+from microtome.panels import Bars, Panel, Table
+from microtome.prose import name_list, plural
 
-SIMILAR = 0.1  # W1/σ below which two histograms are called similar
+MAX_NAMES = 6  # in one caveat
 
 
-def comparison(
-    groups: Sequence[str], told: Mapping[str, Float[Array, " pair"]], *, like: bool, trained: str, twins: int
-) -> str:
-    """One sentence over W1/σ of the pairs.
-
-    `told` holds "" (this network), "twin", "spread" and "largest" of the twins, and where a norm was folded in "folded" and
-    "twin folded". `like`: the pairs are of one role and shape. `trained`: "trained", "untrained" or "unknown".
-    """
-    own, count = told[""], len(told[""])
-    middle = float(np.median(own))
-    where = " → ".join(groups) if len(groups) <= 3 else f"{groups[0]} … {groups[-1]} ({len(groups)} layers)"
-    pairs = f"{count} pair{'s' * (count > 1)} {'of the same role and shape' if like else 'of unlike shape or role'}"
-    among = f" (median; {own.min():.2g} to {own.max():.2g})" if count > 1 else ""
-    start = (
-        f"{where}: {pairs} differ{'s' * (count == 1)} by W1/σ {middle:.2g}{among}, untrained twins by "
-        f"{np.median(told['twin']):.2g} ± {np.median(told['spread']):.1g} ({twins} seeds)"
-    )
-    if "folded" in told and np.isfinite(told["folded"]).any():
-        start += (
-            f"; with batch norm folded in by {np.nanmedian(told['folded']):.2g} (twin {np.nanmedian(told['twin folded']):.2g})"
+def distance_key_numbers(finding: Finding) -> list[KeyNumber]:
+    """Median distances of the pairs of one role and shape (of all pairs where there are none); empty where none is finite."""
+    own = finding["distance"].sel(measure="W1/σ").values
+    usable = np.isfinite(own)
+    like = usable & (finding["match"].values == LIKE_ROLE)
+    chosen = like if like.any() else usable
+    if not chosen.any():
+        return []
+    layers = [str(name) for name in finding.facts["groups"]]
+    at = ", ".join(layers) if len(layers) <= 3 else f"{layers[0]} to {layers[-1]}"
+    twin = finding["twin_distance"].sel(measure="W1/σ").values[chosen]
+    largest = finding["twin_largest"].sel(measure="W1/σ").values[chosen]
+    numbers = [
+        KeyNumber(name="W1/σ between neighbours", value=float(np.median(own[chosen])), baseline=float(np.median(twin)), at=at),
+        KeyNumber(name="pairs further apart than in every twin", value=float((own[chosen] > largest).mean()), unit=FRACTION, at=at),
+    ]  # fmt: skip
+    if "folded_distance" in finding:
+        folded, twin_folded = (
+            finding[f"{kind}distance"].sel(measure="W1/σ").values[chosen] for kind in ("folded_", "twin_folded_")
         )
-    return start + _verdict(trained, int((own > told["largest"]).sum()), count, middle)
+        if np.isfinite(folded).any():
+            value, baseline = float(np.nanmedian(folded)), _median(twin_folded)
+            numbers.append(KeyNumber(name="W1/σ, batch norm folded in", value=value, baseline=baseline, at=at))
+    return numbers
 
 
-def no_comparison(groups: Sequence[str]) -> str:
-    """The sentence where nothing could be compared."""
-    if len(groups) < 2:
-        return "Fewer than two layers with weights were chosen, so there is no distance to tell."
-    return f"No two neighbours of {', '.join(groups[:3])} hold finite weights of one role, so there is no distance to tell."
-
-
-def _verdict(trained: str, over: int, count: int, middle: float) -> str:
-    if trained == "untrained":
-        return ". These weights are untrained: this is what chance gives, and it says nothing about what could be removed."
-    if not over:
-        told = (
-            "; no pair is further apart than in the twins: likeness comes with the architecture and is no sign of redundancy."
+def distance_panels(finding: Finding) -> list[Panel]:
+    """The distances as bars, and the pairs as a table."""
+    shown: list[Panel] = [
+        Bars(
+            title="Distance between neighbours", y=("w1_over_sigma", "w1_shape"), x="pair",
+            null=("twin_w1_over_sigma", "twin_w1_shape"),
+            note="In standard deviations; grey: mean of three untrained twins.",
         )
-    elif middle < SIMILAR:
-        told = (
-            f"; {over} of {count} are further apart than in every twin: the histograms are similar all the same, which says "
-            "little about redundancy; only removal proves it."
+    ]  # fmt: skip
+    columns = ["role", "match", "distance", "twin_w1_over_sigma", "twin_w1_shape"]
+    if "folded_distance" in finding and bool(np.isfinite(finding["folded_w1_over_sigma"].values).any()):
+        columns += ["folded_w1_over_sigma", "folded_w1_shape"]
+        shown.append(
+            Bars(
+                title="Distance between neighbours, batch norm folded in", x="pair",
+                y=("folded_w1_over_sigma", "folded_w1_shape"),
+                null=("twin_folded_w1_over_sigma", "twin_folded_w1_shape"), note="Pairs without a norm to fold have no bar.",
+            )
+        )  # fmt: skip
+    return [*shown, Table(title="Compared pairs", rows="pair", columns=tuple(columns))]
+
+
+def network_caveats(finding: Finding) -> list[str]:
+    """Caveats that hold for this network only."""
+    lines = _training_caveats(finding) + _pair_caveats(finding)
+    whole, read = (finding["statistic"].sel(measure=measure) for measure in ("weights", "weights read"))
+    for name in finding["density"].layer.values[(read < whole).values]:
+        lines.append(
+            f"Moments and distances of {name} are from {int(read.sel(layer=name)):,} of its {int(whole.sel(layer=name)):,} "
+            "weights, evenly spaced."
         )
+    if "folded_distance" in finding:
+        lines.append("The twins' batch norms have mean 0 and variance 1, so folding them in changes almost nothing.")
     else:
-        told = (
-            f"; {over} of {count} are further apart than in every twin: the histograms differ, which does not prove that each "
-            "is needed; only removal tells."
-        )
-    return told + (" Nobody said whether these weights are trained." if trained == "unknown" else "")
+        lines.append("No batch norm was folded in: none is the only consumer of a weight layer's output, or fold is off.")
+    dtypes = zip(finding["dtype"].layer.values, finding["dtype"].values, strict=True)
+    if other := [f"{name} ({dtype})" for name, dtype in dtypes if dtype != "float32"]:
+        lines.append(f"Not stored as float32 but converted to it, integers without their scales: {_names(other)}.")
+    if "ailing" in finding:
+        problems = [
+            f"{name}: {text}" for name, text in zip(finding["ailing"].layer.values, finding["ailing"].values, strict=True)
+        ]
+        lines.append(f"{plural(len(problems), 'weight tensor')} with problems, the first being {problems[0]}.")
+    return lines
+
+
+def _training_caveats(finding: Finding) -> list[str]:
+    if finding.trained is None:
+        return ["It is not known whether these weights are trained."]
+    return [] if finding.trained else ["These weights are untrained: the distances are what chance gives."]
+
+
+def _pair_caveats(finding: Finding) -> list[str]:
+    """What limits the comparison of the pairs."""
+    groups = finding.facts["groups"]
+    usable = np.isfinite(finding["w1_over_sigma"].values)
+    kinds = finding["match"].values
+    pairs = [str(pair) for pair in finding["match"].coords["pair"].values]
+    lines: list[str] = []
+    if len(groups) < 2:
+        lines.append("Fewer than two layers with weights were chosen, so there is no distance.")
+    elif not usable.any():
+        lines.append(f"No two neighbours of {_names(groups)} hold finite weights of one role, so there is no distance.")
+    elif not (usable & (kinds == LIKE_ROLE)).any():
+        lines.append("No compared pair has the same role and the same shape; the median is over all pairs.")
+    if near := [pair for pair, kind in zip(pairs, kinds, strict=True) if kind == "nearest name"]:
+        many = plural(len(near), "pair has", "pairs have")
+        lines.append(f"{many} different roles, matched by kernel size and nearest name: {_names(near)}.")
+    if alone := finding.facts["without_partner"]:
+        lines.append(f"Not compared, for lack of a partner of the same role: {_names(alone)}.")
+    return lines
+
+
+def _median(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+    """The median of the finite values; NaN where there are none."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else nan
+
+
+def _names(names: Sequence[str]) -> str:
+    return name_list([str(name) for name in names], MAX_NAMES)

@@ -15,22 +15,22 @@ from itertools import takewhile
 
 from torch import nn
 
-from microtome.instruments.dilated.convolutions import Dilated, is_dilated
-from microtome.numerics.receptive.dilations import shared
+from microtome.instruments.dilated.convolutions import DilatedConv, is_dilated
+from microtome.numerics.receptive.dilations import shared_rates
 from microtome.specimen import Specimen
 from microtome.specimen.layers import is_weight
 from microtome.specimen.tracing import Call, Mark
 
 
 @dataclass(frozen=True, eq=False)
-class Pyramid:
+class BranchGroup:
     """Dilated convolutions of different rates that read the same map side by side, in execution order.
 
     `holder` is the layer that takes that map and gives the joined branches on the same grid; empty where no module does just that.
     `begins` is the layer that each branch begins with: the convolution itself where no weights stand before it.
     """
 
-    members: tuple[Dilated, ...]
+    members: tuple[DilatedConv, ...]
     holder: str
     begins: tuple[str, ...]
 
@@ -39,47 +39,49 @@ class Pyramid:
         """The holder's name, else what the paths of the branches have in common, else that of the first."""
         if self.holder:
             return self.holder
-        return _common(self.members) or f"{self.members[0].path} and others"
+        return _common_path(self.members) or f"{self.members[0].path} and others"
 
 
-def _common(members: Sequence[Dilated]) -> str:
+def _common_path(members: Sequence[DilatedConv]) -> str:
     """What the paths of all have in common from the start; empty where only the network holds them all."""
     same = takewhile(lambda words: len(set(words)) == 1, zip(*(one.path.split(".") for one in members), strict=False))
     return ".".join(words[0] for words in same)
 
 
-def pyramids(specimen: Specimen, found: Sequence[Dilated]) -> list[Pyramid]:
+def branch_groups(specimen: Specimen, found: Sequence[DilatedConv]) -> list[BranchGroup]:
     """The groups of parallel branches among `found`: two or more dilated convolutions of different rates that read the same map."""
     calls = specimen.anatomy.found.calls
-    readers: dict[Mark, list[Dilated]] = defaultdict(list)
+    readers: dict[Mark, list[DilatedConv]] = defaultdict(list)
     begins: dict[Mark, dict[str, str]] = defaultdict(dict)
     for one in found:
-        for mark, (shape, call) in _origins(one, calls).items():
+        for mark, (shape, call) in _branch_origins(one, calls).items():
             if shape[2:] == one.side:
                 readers[mark].append(one)
-                begins[mark][one.name] = one.name if call is one.call else _named(specimen, call)
-    groups: list[Pyramid] = []
+                begins[mark][one.name] = one.name if call is one.call else _branch_name(specimen, call)
+    groups: list[BranchGroup] = []
     taken: set[str] = set()
     for mark, members in sorted(readers.items(), key=lambda pair: -len(pair[1])):
         free = [one for one in members if one.name not in taken]
         for group in _side_by_side(specimen, free, mark, begins[mark]):
             starts = tuple(begins[mark][one.name] for one in group)
-            groups.append(Pyramid(tuple(group), _holder(specimen, group, mark), starts))
+            groups.append(BranchGroup(tuple(group), _holder_path(specimen, group, mark), starts))
             taken |= {one.name for one in group}
     order = {one.name: place for place, one in enumerate(found)}
     return sorted(groups, key=lambda group: order[group.members[0].name])
 
 
-def _side_by_side(specimen: Specimen, members: Sequence[Dilated], mark: Mark, begins: Mapping[str, str]) -> list[list[Dilated]]:
+def _side_by_side(
+    specimen: Specimen, members: Sequence[DilatedConv], mark: Mark, begins: Mapping[str, str]
+) -> list[list[DilatedConv]]:
     """The groups among convolutions that read the same map: of different rates, on the same positions, within one module.
 
     One more that reads the map (with another stride, without padding, in another module) doesn't break up the others. What no module
     holds together is a group where no weights stand before it.
     """
-    found: list[list[Dilated]] = []
+    found: list[list[DilatedConv]] = []
     for positions in dict.fromkeys(one.positions for one in members):
         alike = [one for one in members if one.positions == positions]
-        if _holder(specimen, alike, mark) or _common(alike):
+        if _holder_path(specimen, alike, mark) or _common_path(alike):
             found.append(alike)
             continue
         parts = [
@@ -92,21 +94,21 @@ def _side_by_side(specimen: Specimen, members: Sequence[Dilated], mark: Mark, be
     return [group for group in found if _varied(group)]
 
 
-def _varied(group: Sequence[Dilated]) -> bool:
+def _varied(group: Sequence[DilatedConv]) -> bool:
     return len({one.rate for one in group}) > 1
 
 
-def _origins(one: Dilated, calls: Sequence[Call]) -> dict[Mark, tuple[tuple[int, ...], Call]]:
+def _branch_origins(one: DilatedConv, calls: Sequence[Call]) -> dict[Mark, tuple[tuple[int, ...], Call]]:
     """The maps at which a branch with this convolution can begin, with their shapes, and the call it begins with.
 
     Its own input, and that of every module around it in which nothing but 1 x 1 convolutions comes before it and no other dilated
     convolution lies; a module that reads several maps (as the layers of dense blocks do) begins at none of them.
     """
     made: dict[Mark, tuple[tuple[int, ...], Call]] = {one.call.reads[0]: ((0, 0, *one.side), one.call)}
-    for call in _around(one.call, calls):
+    for call in _enclosing_calls(one.call, calls):
         within = [each for each in calls if call.begun <= each.begun and each.order <= call.order]
         first = min(
-            (each.begun for each in within if is_weight(each.module) and not _pointwise(each.module)), default=one.call.begun
+            (each.begun for each in within if is_weight(each.module) and not _is_pointwise(each.module)), default=one.call.begun
         )
         if first < one.call.begun or sum(map(is_dilated, within)) > 1:
             break
@@ -116,7 +118,7 @@ def _origins(one: Dilated, calls: Sequence[Call]) -> dict[Mark, tuple[tuple[int,
     return made
 
 
-def _pointwise(module: nn.Module) -> bool:
+def _is_pointwise(module: nn.Module) -> bool:
     """Whether the module looks at each cell of the map by itself and leaves none out."""
     return (
         isinstance(module, nn.Conv2d)
@@ -125,30 +127,30 @@ def _pointwise(module: nn.Module) -> bool:
     )
 
 
-def _around(inner: Call, calls: Sequence[Call]) -> list[Call]:
+def _enclosing_calls(inner: Call, calls: Sequence[Call]) -> list[Call]:
     """The calls within which a call was made, the innermost first."""
     return [call for call in calls[inner.order + 1 :] if call.begun < inner.begun and inner.path.startswith(call.path + ".")]
 
 
-def _holder(specimen: Specimen, members: Sequence[Dilated], mark: Mark) -> str:
+def _holder_path(specimen: Specimen, members: Sequence[DilatedConv], mark: Mark) -> str:
     calls = specimen.anatomy.found.calls
-    around = [{call.order for call in _around(one.call, calls)} for one in members]
+    around = [{call.order for call in _enclosing_calls(one.call, calls)} for one in members]
     for order in sorted(set[int].intersection(*around)):
         call = calls[order]
         if call.reads[:1] == (mark,) and len(call.outputs) == 1 and call.outputs[0][2:] == tuple(members[0].positions):
-            return _named(specimen, call)
+            return _branch_name(specimen, call)
     return ""
 
 
-def _named(specimen: Specimen, call: Call) -> str:
+def _branch_name(specimen: Specimen, call: Call) -> str:
     return next(layer.name for layer in specimen.layers if layer.path == call.path and (layer.call or 0) == call.index)
 
 
-def suggested(found: Sequence[Dilated], groups: Sequence[Pyramid]) -> dict[str, int]:
+def suggested_rates(found: Sequence[DilatedConv], groups: Sequence[BranchGroup]) -> dict[str, int]:
     """Name -> main rate by the rule: parallel branches share the largest rate that reaches the border; others stay at most there."""
     made = {one.name: min(one.main, one.most) for one in found}
     for group in groups:
         steps = sorted({one.main for one in group.members})
-        rates = shared(min(one.most for one in group.members), len(steps))
+        rates = shared_rates(min(one.most for one in group.members), len(steps))
         made |= {one.name: rates[steps.index(one.main)] for one in group.members}
     return made

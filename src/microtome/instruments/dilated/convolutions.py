@@ -9,8 +9,8 @@ from typing import Any, cast
 from torch import nn
 
 from microtome.errors import BadOption, SpecimenError
-from microtome.instruments.receptive_fields import entered, inner
-from microtome.numerics.receptive.dilations import Dilations, Reading, reaching, reading, taps
+from microtome.instruments.receptive_fields import inner_extents, input_fields
+from microtome.numerics.receptive.dilations import DilationMode, TapReading, border_rate, read_side, tap_positions
 from microtome.numerics.receptive.field import Field
 from microtome.specimen import Specimen
 from microtome.specimen.tracing import Call
@@ -19,7 +19,7 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class Dilated:
+class DilatedConv:
     """One call of a dilated convolution; pairs are (rows, cols).
 
     `cells` are (first, end) of what is map in its input, padding put on before left out; `before` is the padding in cells on top and
@@ -64,12 +64,12 @@ class Dilated:
         return max(self.rate[axis] for axis in self.axes)
 
     @cached_property
-    def readings(self) -> tuple[Reading, Reading] | None:
+    def readings(self) -> tuple[TapReading, TapReading] | None:
         """How it reads rows and columns; None where its padding is not known."""
         if self.before is None:
             return None
         rows, cols = (
-            reading(*each)
+            read_side(*each)
             for each in zip(self.kernel, self.rate, self.stride, self.before, self.positions, self.cells, strict=True)
         )
         return rows, cols
@@ -113,7 +113,7 @@ class Dilated:
         return (self.kernel[0] - 1) * self.rate[0] + 1, (self.kernel[1] - 1) * self.rate[1] + 1
 
     @property
-    def seen(self) -> tuple[float, float]:
+    def field_of_view(self) -> tuple[float, float]:
         """(rows, cols) of px that one cell of its output can depend on: its field of view behind what stands before it."""
         rows, cols = ((view - 1) * jump + behind for view, jump, behind in zip(self.view, self.jump, self.behind, strict=True))
         return rows, cols
@@ -121,9 +121,9 @@ class Dilated:
     @property
     def most(self) -> int:
         """The largest main rate with which its outermost taps, seen from the middle, lie on the map along every dilated axis."""
-        return max(1, min(reaching(self.side[a], self.kernel[a]) * self.main // self.rate[a] for a in self.axes))
+        return max(1, min(border_rate(self.side[a], self.kernel[a]) * self.main // self.rate[a] for a in self.axes))
 
-    def scaled(self, main: int) -> Pair:
+    def scaled_rates(self, main: int) -> Pair:
         """Its rates (rows, cols) when the larger becomes `main`: in proportion, 1 at least; what is not dilated stays so."""
         rows, cols = (max(1, round(r * main / self.main)) if a in self.axes else r for a, r in enumerate(self.rate))
         return rows, cols
@@ -132,12 +132,13 @@ class Dilated:
         """The rows and columns of the map, counted from 0, that the taps read for one position of the output."""
         before = self.before or (0, 0)
         rows, cols = (
-            taps(self.kernel[a], self.rate[a], self.stride[a], before[a], [position[a]])[0] - self.cells[a][0] for a in (0, 1)
+            tap_positions(self.kernel[a], self.rate[a], self.stride[a], before[a], [position[a]])[0] - self.cells[a][0]
+            for a in (0, 1)
         )
         return rows, cols
 
 
-def resized(specimen: Specimen, size: int, asker: str) -> Specimen:
+def with_image_size(specimen: Specimen, size: int, asker: str) -> Specimen:
     """The specimen as it is for pictures of `size` x `size` px, itself where `size` is 0.
 
     Raises:
@@ -156,7 +157,7 @@ def resized(specimen: Specimen, size: int, asker: str) -> Specimen:
     return other
 
 
-def dilated(specimen: Specimen, counted: Dilations | None = None) -> list[Dilated]:
+def dilated_convolutions(specimen: Specimen, counted: DilationMode | None = None) -> list[DilatedConv]:
     """Every call of a dilated two-dimensional convolution, in execution order, as it reads its map for pictures of the recipe's size.
 
     `counted` counts in the one forward pass how many dilated convolutions run: more, where some are no modules of that kind.
@@ -167,11 +168,11 @@ def dilated(specimen: Specimen, counted: Dilations | None = None) -> list[Dilate
     names = {(layer.path, layer.call or 0): layer.name for layer in reversed(specimen.layers)}
     asked = [names[call.path, call.index] for call in calls]
     with counted or nullcontext():
-        fields = entered(specimen, asked)
-    found = [_dilated(call, name, fields.get(name)) for name, call in zip(asked, calls, strict=True)]
+        fields = input_fields(specimen, asked)
+    found = [_read_call(call, name, fields.get(name)) for name, call in zip(asked, calls, strict=True)]
     # what does not pad by itself may get a map that a module before it has padded
     bare = [one.name for one in found if one.before and any(one.before[axis] == 0 for axis in one.axes)]
-    maps = inner(specimen, bare) if bare else {}
+    maps = inner_extents(specimen, bare) if bare else {}
     return [replace(one, cells=maps[one.name]) if one.name in maps else one for one in found]
 
 
@@ -183,18 +184,18 @@ def is_dilated(call: Call) -> bool:
     return any(k > 1 and r > 1 for k, r in zip(conv.kernel_size, conv.dilation, strict=True)) and min(call.outputs[0][2:]) > 0
 
 
-def _dilated(call: Call, name: str, field: Field | None) -> Dilated:
+def _read_call(call: Call, name: str, field: Field | None) -> DilatedConv:
     conv = cast(nn.Conv2d, call.module)
     kernel, rate, stride = (cast(Pair, tuple(one)) for one in (conv.kernel_size, conv.dilation, conv.stride))
     sides, positions = call.inputs[0][2:], call.outputs[0][2:]
-    before = [_before(conv, axis, sides[axis], positions[axis]) for axis in (0, 1)]
-    return Dilated(
+    before = [_padding_before(conv, axis, sides[axis], positions[axis]) for axis in (0, 1)]
+    return DilatedConv(
         call, name, kernel, rate, stride, None if None in before else cast(Pair, tuple(before)), ((0, sides[0]), (0, sides[1])),
         conv.padding_mode, (nan, nan) if field is None else field.jump, field.size if field and field.exact else (nan, nan),
     )  # fmt: skip
 
 
-def _before(conv: nn.Conv2d, axis: int, side: int, positions: int) -> int | None:
+def _padding_before(conv: nn.Conv2d, axis: int, side: int, positions: int) -> int | None:
     """The padding before one side: as the module says where that gives its output, else split as TensorFlow's "same"; or None."""
     kernel, rate, stride = conv.kernel_size[axis], conv.dilation[axis], conv.stride[axis]
     span = (kernel - 1) * rate

@@ -8,26 +8,26 @@ Source: ours.
 import torch
 from torch import Tensor
 
-from microtome.instruments.dilated.branches import Pyramid
-from microtome.instruments.input_gradients import mean_at, middle
+from microtome.instruments.dilated.branches import BranchGroup
+from microtome.instruments.input_gradients import mean_over_units, middle_cell
 from microtome.numerics.arrays import Array
-from microtome.numerics.receptive.dilations import cross
+from microtome.numerics.receptive.dilations import star_points
 from microtome.specimen import Specimen, tap
 
 
-def star(group: Pyramid) -> Array:
+def star_mask(group: BranchGroup) -> Array:
     """The cells (row, col) of the map that the branches read for the middle cell of their output, and the one it is centred on."""
-    at = middle(group.members[0].positions)
-    return cross(group.members[0].side, [one.places(at) for one in group.members])
+    at = middle_cell(group.members[0].positions)
+    return star_points(group.members[0].side, [one.places(at) for one in group.members])
 
 
-def answered(specimen: Specimen, group: Pyramid, x: Tensor) -> Tensor:
+def star_gradient(specimen: Specimen, group: BranchGroup, x: Tensor) -> Tensor:
     """The gradient (image, unit, row, col) of the middle cell's mean over units by the map that the branches read, for inputs `x`.
 
     The middle cell is that of the joined branches where a module joins them, else the sum over the branches' own convolutions.
     """
     ends = [group.holder] if group.holder else [one.name for one in group.members]
-    at = mean_at(middle(group.members[0].positions))
+    at = mean_over_units(middle_cell(group.members[0].positions))
     fronts = [group.holder] if group.holder else group.begins
     with tap(specimen, list(dict.fromkeys([*(f"<{name}" for name in fronts), *ends]))) as taps:
         specimen.net(x)

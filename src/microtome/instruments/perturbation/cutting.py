@@ -9,50 +9,57 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
-from microtome.instruments.perturbation.planning import Group, living
-from microtome.instruments.perturbation.tape import INPUT, Node, Tape, kept_apart, run_node
-from microtome.instruments.perturbation.windows import Box, Maps, before, laid, sliding, source
+from microtome.instruments.perturbation.planning import JobGroup, living_values
+from microtome.instruments.perturbation.tape import INPUT, Node, Tape, run_node, without_overwriting
+from microtome.instruments.perturbation.windows import (
+    Box,
+    MapWindows,
+    padding_before,
+    paste_windows,
+    sliding_window,
+    source_value,
+)
 from microtome.numerics.arrays import Array
 
 
-class Clean:
+class CleanValues:
     """The clean maps of the pictures at every value that windows read around themselves or are laid into."""
 
     def __init__(self, tape: Tape, cut: int, x: Tensor) -> None:
-        wanted = set(living(tape, cut)) | set(tape.watched.values())
+        wanted = set(living_values(tape, cut)) | set(tape.watched.values())
         for node in tape.nodes[:cut]:
             wanted |= set(node.reads)
         self.values = {INPUT: x}
-        self.tables: dict[tuple[int, float], Maps] = {}
+        self.tables: dict[tuple[int, float], MapWindows] = {}
         last = {value: place for place, node in enumerate(tape.nodes[:cut]) for value in node.reads}
         for place, node in enumerate(tape.nodes[:cut]):
-            self.values[node.gives[0]] = run_node(kept_apart(node), self.values, len(x))[0]
+            self.values[node.gives[0]] = run_node(without_overwriting(node), self.values, len(x))[0]
             for value in node.reads:
                 if last[value] == place and value not in wanted:
                     del self.values[value]
 
-    def maps(self, value: int, pad: float = 0.0) -> Maps:
+    def maps(self, value: int, pad: float = 0.0) -> MapWindows:
         """The clean maps of a value with that padding around."""
         if (value, pad) not in self.tables:
-            self.tables[value, pad] = Maps(self.values[value], pad)
+            self.tables[value, pad] = MapWindows(self.values[value], pad)
         return self.tables[value, pad]
 
     def copies(self, value: int, images: Int[Array, " job"], window: Tensor, own: Box) -> Tensor:
         """Whole maps (job, unit, row, col) with each job's window laid in."""
         made = self.values[value].permute(0, 2, 3, 1)[torch.from_numpy(images)].contiguous()
-        return laid(made, window, own, np.zeros_like(own.rows), np.zeros_like(own.cols)).permute(0, 3, 1, 2)
+        return paste_windows(made, window, own, np.zeros_like(own.rows), np.zeros_like(own.cols)).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True, eq=False)
-class Sums:
+class UnitSums:
     """Which map of a watched value is summed, job by job."""
 
     value: int
     units: Int[Array, " job"]
 
 
-def windows(
-    tape: Tape, cut: int, group: Group, images: Int[Array, " job"], first: Tensor, clean: Clean, sums: Sums | None
+def cut_windows(
+    tape: Tape, cut: int, group: JobGroup, images: Int[Array, " job"], first: Tensor, clean: CleanValues, sums: UnitSums | None
 ) -> tuple[dict[int, Tensor], Tensor | None]:
     """The windows (job, unit, row, col) of the values that live at the cut, and by how much the watched sum changed (job,).
 
@@ -61,7 +68,7 @@ def windows(
     found = {INPUT: first}
     change: Tensor | None = None
     last = {value: place for place, node in enumerate(tape.nodes[:cut]) for value in node.reads}
-    alive = set(living(tape, cut))
+    alive = set(living_values(tape, cut))
 
     def around(value: int, target: Box, pad: float) -> Tensor:
         own = group.boxes[value]
@@ -69,25 +76,25 @@ def windows(
         if same:
             return found[value]
         made = clean.maps(value, pad).around(images, target.rows, target.cols, target.size)
-        return laid(made, found[value], own, target.rows, target.cols).permute(0, 3, 1, 2)
+        return paste_windows(made, found[value], own, target.rows, target.cols).permute(0, 3, 1, 2)
 
     for place, node in enumerate(tape.nodes[:cut]):
         value = node.gives[0]
-        found[value] = _window(node, group.boxes[value], around)
+        found[value] = _node_window(node, group.boxes[value], around)
         if sums is not None and sums.value == value:
-            change = _changed(found[value], clean, value, group.boxes[value], images, sums.units)
+            change = _window_change(found[value], clean, value, group.boxes[value], images, sums.units)
         for read in node.reads:
             if last[read] == place and read not in alive:
                 found.pop(read, None)
     return {value: found[value] for value in alive}, change
 
 
-def _window(node: Node, target: Box, around: Callable[[int, Box, float], Tensor]) -> Tensor:
-    slide, origin, name = sliding(node), source(node), node.name.rstrip("_")
+def _node_window(node: Node, target: Box, around: Callable[[int, Box, float], Tensor]) -> Tensor:
+    slide, origin, name = sliding_window(node), source_value(node), node.name.rstrip("_")
     if slide is not None:
         assert origin is not None
         (rows, high), (cols, wide) = (
-            slide.needed(one, target.size[axis], axis) for axis, one in enumerate((target.rows, target.cols))
+            slide.input_span(one, target.size[axis], axis) for axis, one in enumerate((target.rows, target.cols))
         )
         pooled = name.startswith("max_pool")
         inner = around(origin, Box(rows, cols, (high, wide)), -torch.inf if pooled else 0.0)
@@ -101,15 +108,15 @@ def _window(node: Node, target: Box, around: Callable[[int, Box, float], Tensor]
         return F.avg_pool2d(inner, slide.kernel, slide.stride)
     if name == "constant_pad_nd":
         assert origin is not None
-        above, left = before(node)
+        above, left = padding_before(node)
         fill = float(node.argument(2, "value", 0) or 0)
         return around(origin, Box(target.rows - above, target.cols - left, target.size), fill)
     known = {value: around(value, target, 0.0) for value in node.reads}
-    return run_node(kept_apart(node), known, len(target.rows))[0]
+    return run_node(without_overwriting(node), known, len(target.rows))[0]
 
 
-def _changed(
-    window: Tensor, clean: Clean, value: int, own: Box, images: Int[Array, " job"], units: Int[Array, " job"]
+def _window_change(
+    window: Tensor, clean: CleanValues, value: int, own: Box, images: Int[Array, " job"], units: Int[Array, " job"]
 ) -> Tensor:
     old = clean.maps(value).around(images, own.rows, own.cols, own.size)
     at = torch.arange(len(window), device=window.device), torch.from_numpy(units).to(window.device)

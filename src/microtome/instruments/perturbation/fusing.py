@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from microtome.instruments.perturbation import winograd
-from microtome.instruments.perturbation.tape import Node, Ref, layout
+from microtome.instruments.perturbation.tape import Node, ValueRef, memory_layout
 
-RELUS = ("relu", "relu_")
-SUMS = ("add", "add_")
+RELU_FUNCTIONS = ("relu", "relu_")
+ADD_FUNCTIONS = ("add", "add_")
 
 
-class Convolution:
+class FusedConvolution:
     """A convolution by constant weights, with a sum and a ReLU behind it; called like the operation itself, and the two.
 
     Kernels of 1 × 1 run as a matrix product: torch's own choice for few pictures is several times slower.
@@ -35,7 +35,7 @@ class Convolution:
         self, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Sequence[int], *rest: Any
     ) -> Tensor:
         # rest: dilation, transposed, output padding, groups, then what is added and whether a ReLU follows
-        made = self._across(x, bias, padding) if layout(x) is torch.channels_last else None
+        made = self._across(x, bias, padding) if memory_layout(x) is torch.channels_last else None
         if made is None:
             made = torch.ops.aten.convolution(x, weight, bias, stride, padding, *rest[:4])
         if len(rest) > 4:
@@ -48,15 +48,15 @@ class Convolution:
         if self.kernel == (1, 1) and max(padding) == 0:
             return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), bias).permute(0, 3, 1, 2)
         rows, cols = (x.shape[2 + axis] + 2 * padding[axis] - 2 for axis in (0, 1))
-        if self.kernel != (3, 3) or not winograd.pays(rows, cols, *self.weight.shape[:2]):
+        if self.kernel != (3, 3) or not winograd.is_faster(rows, cols, *self.weight.shape[:2]):
             return None
         if self.tiled is None:
-            self.tiled = winograd.transformed(self.weight)
-        made = winograd.convolved(x.permute(0, 2, 3, 1), self.tiled, bias, (padding[0], padding[1]))
+            self.tiled = winograd.transform_kernels(self.weight)
+        made = winograd.convolve(x.permute(0, 2, 3, 1), self.tiled, bias, (padding[0], padding[1]))
         return made.permute(0, 3, 1, 2)
 
 
-def fused(nodes: Sequence[Node], shapes: Any, kept: set[int]) -> list[Node]:
+def fuse_nodes(nodes: Sequence[Node], shapes: Any, kept: set[int]) -> list[Node]:
     """The nodes with each convolution by constant weights joined with the sum and the ReLU that alone read it.
 
     `kept` are values that must stay. A convolution moves to its sum only where nothing in between overwrites memory.
@@ -65,7 +65,7 @@ def fused(nodes: Sequence[Node], shapes: Any, kept: set[int]) -> list[Node]:
     for place, node in enumerate(nodes):
         for value in node.reads:
             readers.setdefault(value, []).append(place)
-    found: list[Node | None] = [_prepared(node) for node in nodes]
+    found: list[Node | None] = [_prepare_node(node) for node in nodes]
 
     def next_place(node: Node) -> int:
         """Where the one operation stands that alone reads the node's output, -1 where there is none."""
@@ -74,15 +74,15 @@ def fused(nodes: Sequence[Node], shapes: Any, kept: set[int]) -> list[Node]:
 
     for place in range(len(nodes)):
         node, at = found[place], place
-        if node is None or not isinstance(node.func, Convolution) or len(node.args) > 9:  # of those that moved here, too
+        if node is None or not isinstance(node.func, FusedConvolution) or len(node.args) > 9:  # of those that moved here, too
             continue
         then = next_place(node)
-        plus = _added(nodes, at, then, node.gives[0], shapes) if found[then] is nodes[then] else None
+        plus = _added_value(nodes, at, then, node.gives[0], shapes) if found[then] is nodes[then] else None
         if plus is not None:
             node = replace(node, args=(*node.args[:9], plus, False), gives=nodes[then].gives)
             found[at], at = None, then
             then = next_place(node)
-        if then > at and found[then] is nodes[then] and nodes[then].name in RELUS and not nodes[then].aliased:
+        if then > at and found[then] is nodes[then] and nodes[then].name in RELU_FUNCTIONS and not nodes[then].aliased:
             before = node.args[9] if len(node.args) > 9 else None
             node = replace(node, args=(*node.args[:9], before, True), gives=nodes[then].gives)
             found[then] = None
@@ -90,22 +90,22 @@ def fused(nodes: Sequence[Node], shapes: Any, kept: set[int]) -> list[Node]:
     return [node for node in found if node is not None]
 
 
-def _prepared(node: Node) -> Node:
-    if node.name != "convolution" or node.args[6] is not False or isinstance(node.args[2], Ref):
+def _prepare_node(node: Node) -> Node:
+    if node.name != "convolution" or node.args[6] is not False or isinstance(node.args[2], ValueRef):
         return node
     weight = node.args[1]
     fits = isinstance(weight, Tensor) and weight.dim() == 4 and weight.dtype == torch.float32 and weight.device.type == "cpu"
     if not fits:
         return node
-    return replace(node, func=Convolution(weight, node.args[3], node.args[5], node.args[8]), label="convolution")
+    return replace(node, func=FusedConvolution(weight, node.args[3], node.args[5], node.args[8]), label="convolution")
 
 
-def _added(nodes: Sequence[Node], place: int, then: int, value: int, shapes: Any) -> Ref | None:
+def _added_value(nodes: Sequence[Node], place: int, then: int, value: int, shapes: Any) -> ValueRef | None:
     """What the operation at `then` adds to the value made at `place`, None where it does anything else or can't be joined."""
-    if then < 0 or nodes[then].name not in SUMS or nodes[then].aliased:
+    if then < 0 or nodes[then].name not in ADD_FUNCTIONS or nodes[then].aliased:
         return None
     node = nodes[then]
-    if len(node.args) != 2 or node.kwargs.get("alpha", 1) != 1 or not all(isinstance(one, Ref) for one in node.args):
+    if len(node.args) != 2 or node.kwargs.get("alpha", 1) != 1 or not all(isinstance(one, ValueRef) for one in node.args):
         return None
     if any(one.overwrites for one in nodes[place + 1 : then]):
         return None

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microtome.instruments.perturbation.tape import layout
+from microtome.instruments.perturbation.tape import memory_layout
 from microtome.instruments.perturbation.windows import Spans
 
 
@@ -36,27 +36,27 @@ class Response:
     activity: Tensor | None = None
 
 
-def flat(scores: Tensor) -> Tensor:
+def flat_scores(scores: Tensor) -> Tensor:
     """(image, class), where some networks give (image, class, 1, 1)."""
     return scores.flatten(1) if scores.ndim > 2 else scores
 
 
-def pasted(x: Tensor, patches: Sequence[Patch]) -> Tensor:
+def paste_patches(x: Tensor, patches: Sequence[Patch]) -> Tensor:
     """The pictures (patch, rgb, row, col) with one patch each, in the memory layout of `x`."""
     made = x[[one.image for one in patches]]
     for place, one in enumerate(patches):
         rows, cols = one.pixels.shape[1:]
         made[place, :, one.top : one.top + rows, one.left : one.left + cols] = one.pixels
-    return made.contiguous(memory_format=layout(x))
+    return made.contiguous(memory_format=memory_layout(x))
 
 
-def spans(patches: Sequence[Patch]) -> tuple[Spans, Spans]:
+def patch_spans(patches: Sequence[Patch]) -> tuple[Spans, Spans]:
     """Rows and cols that each patch covers (patch, side)."""
     rows = np.array([(one.top, one.top + one.pixels.shape[1]) for one in patches])
     cols = np.array([(one.left, one.left + one.pixels.shape[2]) for one in patches])
     return rows, cols
 
 
-def joined(parts: Sequence[Response]) -> Response:
+def concatenate_responses(parts: Sequence[Response]) -> Response:
     sums = [one.activity for one in parts if one.activity is not None]
     return Response(torch.cat([one.scores for one in parts]), torch.cat(sums) if sums else None)

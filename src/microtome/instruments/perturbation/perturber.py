@@ -15,21 +15,32 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
-from microtome.instruments.perturbation.patches import Patch, Response, flat, joined, pasted, spans
-from microtome.instruments.perturbation.planning import Plan, planned
-from microtome.instruments.perturbation.recording import Each, Recording, Unrecorded
+from microtome.instruments.perturbation.patches import (
+    Patch,
+    Response,
+    concatenate_responses,
+    flat_scores,
+    paste_patches,
+    patch_spans,
+)
+from microtome.instruments.perturbation.planning import SweepPlan, cheapest_plan
+from microtome.instruments.perturbation.recording import Each, Recording, RecordingFailed
 from microtome.instruments.perturbation.sweep import Sweep
 from microtome.instruments.perturbation.tape import Tape
-from microtome.instruments.perturbation.windows import reachable
+from microtome.instruments.perturbation.windows import reachable_nodes
 from microtome.specimen import Specimen, first_tensor, watch
 
 BATCH = (4, 64)  # perturbed pictures in one forward pass of the plain loop, at least and at most
-AT_ONCE = 2**25  # bytes of the largest map of such a pass: beyond it each allocation comes from the system anew, and is slow
-KEPT = 512e6  # bytes of clean maps kept at a time
-PREPARED = 1.5e8  # multiply-adds for each layer in all patches together: with fewer, preparing costs more than it saves
-PASSES = 5.0  # forward passes that preparing takes, and some to spare: what is saved has to be more
-NEVER_CUT = (nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)  # what comes after one of these is computed whole
-CLOSE = 1e-5  # largest difference from the network itself, as a share of its largest score
+MAX_MAP_BYTES = (
+    2**25
+)  # bytes of the largest map of such a pass: beyond it each allocation comes from the system anew, and is slow
+MAX_CLEAN_BYTES = 512e6  # bytes of clean maps kept at a time
+MIN_PREPARED_COST = (
+    1.5e8  # multiply-adds for each layer in all patches together: with fewer, preparing costs more than it saves
+)
+PREPARATION_PASSES = 5.0  # forward passes that preparing takes, and some to spare: what is saved has to be more
+UNCUTTABLE = (nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)  # what comes after one of these is computed whole
+SCORE_TOLERANCE = 1e-5  # largest difference from the network itself, as a share of its largest score
 
 
 class Perturber:
@@ -45,19 +56,19 @@ class Perturber:
 
     def __init__(self, specimen: Specimen, x: Tensor, at: str = "", *, count: int) -> None:
         self.specimen, self.x, self.at = specimen, x, at
-        self.plan: Plan | None = None
+        self.plan: SweepPlan | None = None
         self.tape: Tape | None = None
-        self.why = self._unpaid(count)
+        self.why = self._is_not_worthwhile(count)
         self._trusted: set[int] = set()
         self._recording: Recording | None = None
         found: list[Response] = []
         if not self.why:
             try:
                 found.append(self._record())
-            except Unrecorded as error:
+            except RecordingFailed as error:
                 self.why = str(error)
         found += [self._run(part, None) for part in x[len(found) :].split(self._batch()) if len(part)]
-        self.clean = joined(found)
+        self.clean = concatenate_responses(found)
 
     def responses(self, patches: Sequence[Patch], units: Tensor | None = None) -> Response:
         """The response to each patch, in order; `units` (image,) chooses the map of the watched layer that is summed."""
@@ -67,12 +78,12 @@ class Perturber:
         for places in shares:
             part = [patches[place] for place in places]
             answer = self._cut(self.tape, part, units) if self.tape is not None else None
-            found.append(self._looped(part, units) if answer is None else answer)
+            found.append(self._loop(part, units) if answer is None else answer)
         order = torch.tensor([place for places in shares for place in places]).argsort()
-        answers = joined(found)
+        answers = concatenate_responses(found)
         return Response(answers.scores[order], None if answers.activity is None else answers.activity[order])
 
-    def _unpaid(self, count: int) -> str:
+    def _is_not_worthwhile(self, count: int) -> str:
         """Why it would not pay to prepare anything, or an empty text."""
         layers = self.specimen.layers
         kernels = [one for one in layers if isinstance(self.specimen.net.get_submodule(one.path), nn.Conv2d)]
@@ -80,13 +91,13 @@ class Perturber:
             return "it has no convolutions to cut between"
         cells = [(one.grid or (1, 1))[0] * (one.grid or (1, 1))[1] for one in kernels]
         costs = [one.parameters * many for one, many in zip(kernels, cells, strict=True)]
-        if count * sum(costs) * self._grown() < PREPARED * len(layers):
+        if count * sum(costs) * self._grow_batch() < MIN_PREPARED_COST * len(layers):
             return "the network is small or the patches are few"
         end = min(
-            (one.order for one in layers if isinstance(self.specimen.net.get_submodule(one.path), NEVER_CUT)), default=None
+            (one.order for one in layers if isinstance(self.specimen.net.get_submodule(one.path), UNCUTTABLE)), default=None
         )
         early = sum(cost for one, cost in zip(kernels, costs, strict=True) if end is None or one.order < end)
-        return "" if count * early >= PASSES * sum(costs) else "too little can be left out"
+        return "" if count * early >= PREPARATION_PASSES * sum(costs) else "too little can be left out"
 
     def _shares(self, patches: Sequence[Patch]) -> list[list[int]]:
         """Places of the patches that are worked on together: those of as many pictures as the clean maps leave room for."""
@@ -94,7 +105,7 @@ class Perturber:
         many = len(images)
         if self.tape is not None:
             each = sum(4.0 * float(np.prod(self.tape.shapes[value])) for value in self.tape.moving)
-            many = max(1, int(KEPT // each))
+            many = max(1, int(MAX_CLEAN_BYTES // each))
         groups = [set(images[start : start + many]) for start in range(0, len(images), many)]
         return [[place for place, one in enumerate(patches) if one.image in group] for group in groups]
 
@@ -102,9 +113,9 @@ class Perturber:
         """The response to the first picture, written down on the way."""
         sums: list[Tensor] = []
         self._recording = Recording(
-            self._scores, self.x[:1], self._watching, lambda _, value: sums.append(self.summed(value, None))
+            self._scores, self.x[:1], self._watching, lambda _, value: sums.append(self.sum_units(value, None))
         )
-        return Response(flat(self._recording.output), sums[0] if sums else None)
+        return Response(flat_scores(self._recording.output), sums[0] if sums else None)
 
     def _decide(self, patches: Sequence[Patch]) -> None:
         """Make the tape, where the patches first asked about leave enough out to pay for it."""
@@ -112,18 +123,18 @@ class Perturber:
         if recording is None:
             return
         try:
-            plan = planned(recording.draft, reachable(recording.draft), spans(patches), parts=(4,))
-            if len(patches) * (1 - 1 / plan.gain) >= PASSES:
+            plan = cheapest_plan(recording.draft, reachable_nodes(recording.draft), patch_spans(patches), parts=(4,))
+            if len(patches) * (1 - 1 / plan.gain) >= PREPARATION_PASSES:
                 self.tape = recording.tape()
             else:
                 self.why = "too little can be left out"
-        except Unrecorded as error:
+        except RecordingFailed as error:
             self.why = str(error)
 
     def _cut(self, tape: Tape, patches: Sequence[Patch], units: Tensor | None) -> Response | None:
         """The responses by the cheapest plan, or None where they are not those of the network itself."""
-        plan = planned(tape, reachable(tape), spans(patches))
-        found = self._swept(tape, plan, patches, units)
+        plan = cheapest_plan(tape, reachable_nodes(tape), patch_spans(patches))
+        found = self._sweep(tape, plan, patches, units)
         if found is None:
             self.why, self.tape = "cut so, it gives other scores than the network itself", None
             return None
@@ -131,36 +142,36 @@ class Perturber:
         self.plan = plan
         return found
 
-    def _swept(self, tape: Tape, plan: Plan, patches: Sequence[Patch], units: Tensor | None) -> Response | None:
+    def _sweep(self, tape: Tape, plan: SweepPlan, patches: Sequence[Patch], units: Tensor | None) -> Response | None:
         """The responses by that plan; where it is new, None if the network itself gives another one."""
 
         def alike(job: int, tried: Response) -> bool:
-            return _alike(tried, self._looped([patches[job]], units), self.clean)
+            return _same_response(tried, self._loop([patches[job]], units), self.clean)
 
-        sweep = Sweep(tape, plan, patches, self.x, units, self.summed)
+        sweep = Sweep(tape, plan, patches, self.x, units, self.sum_units)
         return sweep.response(None if plan.cut in self._trusted else alike)
 
-    def _looped(self, patches: Sequence[Patch], units: Tensor | None) -> Response:
+    def _loop(self, patches: Sequence[Patch], units: Tensor | None) -> Response:
         """The responses by the plain loop."""
         found: list[Response] = []
         size = self._batch()
         for start in range(0, len(patches), size):
             part = patches[start : start + size]
             chosen = None if units is None else units[[one.image for one in part]]
-            found.append(self._run(pasted(self.x, part), chosen))
-        return joined(found)
+            found.append(self._run(paste_patches(self.x, part), chosen))
+        return concatenate_responses(found)
 
     def _run(self, x: Tensor, units: Tensor | None) -> Response:
         sums: list[Tensor] = []
 
         def look(name: str, value: Tensor) -> None:
-            sums.append(self.summed(value, units))
+            sums.append(self.sum_units(value, units))
 
         with torch.no_grad(), self._watching(look):
             scores = self.specimen.logits(x)
         return Response(scores, sums[0] if sums else None)
 
-    def summed(self, value: Tensor, units: Tensor | None) -> Tensor:
+    def sum_units(self, value: Tensor, units: Tensor | None) -> Tensor:
         """The sums over rows and cols of the watched layer's maps, (image, unit), or (image,) for one unit of each image."""
         maps = self.specimen.layer(self.specimen.find(self.at)[0]).maps(value)
         if units is None:
@@ -178,24 +189,24 @@ class Perturber:
         return watch(self.specimen, [self.at] if self.at else [], each=each)
 
     def _batch(self) -> int:
-        """Pictures in one pass of the plain loop: a power of two, so many that the largest map stays within `AT_ONCE`."""
+        """Pictures in one pass of the plain loop: a power of two, so many that the largest map stays within `MAX_MAP_BYTES`."""
         largest = max(4 * float(np.prod(one.shape)) for one in self.specimen.layers)
-        room = max(AT_ONCE / (largest * self._grown()), 1.0)
+        room = max(MAX_MAP_BYTES / (largest * self._grow_batch()), 1.0)
         return int(np.clip(2 ** int(np.log2(room)), *BATCH))
 
-    def _grown(self) -> float:
+    def _grow_batch(self) -> float:
         """How many times more pixels the pictures have than the recipe's."""
         return self.x[0, 0].numel() / (self.specimen.recipe.size[0] * self.specimen.recipe.size[1])
 
 
-def _alike(tried: Response, known: Response, clean: Response) -> bool:
+def _same_response(tried: Response, known: Response, clean: Response) -> bool:
     """Whether one response is what the network itself gave."""
-    same = _near(tried.scores[0], known.scores[0], clean.scores)
+    same = _is_near(tried.scores[0], known.scores[0], clean.scores)
     if known.activity is None or tried.activity is None:
         return same and known.activity is tried.activity
     assert clean.activity is not None
-    return same and _near(tried.activity[0], known.activity[0], clean.activity)
+    return same and _is_near(tried.activity[0], known.activity[0], clean.activity)
 
 
-def _near(one: Tensor, other: Tensor, scale: Tensor) -> bool:
-    return bool((one - other).abs().max() <= CLOSE * max(float(scale.abs().max()), float(other.abs().max())))
+def _is_near(one: Tensor, other: Tensor, scale: Tensor) -> bool:
+    return bool((one - other).abs().max() <= SCORE_TOLERANCE * max(float(scale.abs().max()), float(other.abs().max())))

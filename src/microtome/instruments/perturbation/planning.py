@@ -14,35 +14,35 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 
 from microtome.instruments.perturbation.tape import INPUT, Node, Tape
-from microtome.instruments.perturbation.windows import Box, Spans, box, sliding, spans_after
+from microtome.instruments.perturbation.windows import Box, Spans, sliding_window, spans_after, window_box
 from microtome.numerics.arrays import Array
 
 # What else costs time, in multiply-adds of a convolution; measured on one core of a server CPU, and only the order matters.
-MOVED = 16.0  # one number moved
-CALLED = 2e6  # one operation called
-LOADED = 50.0  # one weight brought into the order that a kernel wants, at each call
-MOST_JOBS = 64  # in one batch
-PARTS = (1, 4)  # classes of jobs along each axis: with more, the smallest groups are too small to be fast
+MOVE_COST = 16.0  # one number moved
+CALL_COST = 2e6  # one operation called
+LOAD_COST = 50.0  # one weight brought into the order that a kernel wants, at each call
+MAX_JOBS = 64  # in one batch
+CLASS_COUNTS = (1, 4)  # classes of jobs along each axis: with more, the smallest groups are too small to be fast
 # Bytes of the largest maps of one batch: beyond about 32 MB each allocation comes from the system anew, at ten times the cost.
-BUDGET = 16e6
+BATCH_VALUES = 16e6
 Boxes = dict[int, Box]
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class JobGroup:
     """Jobs that run as one batch, and where their windows lie in every value computed in windows."""
 
     jobs: Int[Array, " job"]
     boxes: Boxes
 
-    def part(self, start: int, stop: int) -> "Group":
+    def part(self, start: int, stop: int) -> "JobGroup":
         """The jobs at those places of the group."""
         boxes = {value: Box(one.rows[start:stop], one.cols[start:stop], one.size) for value, one in self.boxes.items()}
-        return Group(self.jobs[start:stop], boxes)
+        return JobGroup(self.jobs[start:stop], boxes)
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class SweepPlan:
     """The first `cut` nodes are computed in the groups' windows, the rest for `batch` jobs at a time.
 
     `saved` is how many times fewer multiply-adds that takes than the plain loop, `gain` how many times less time, reckoned with
@@ -50,14 +50,14 @@ class Plan:
     """
 
     cut: int
-    groups: tuple[Group, ...]
+    groups: tuple[JobGroup, ...]
     batch: int
     saved: float
     gain: float
     limit: float
 
 
-def operations(node: Node, shapes: Mapping[int, tuple[int, ...]]) -> float:
+def node_operations(node: Node, shapes: Mapping[int, tuple[int, ...]]) -> float:
     """Multiply-adds of one operation for one picture."""
     if not node.gives:
         return 0.0
@@ -74,115 +74,121 @@ def operations(node: Node, shapes: Mapping[int, tuple[int, ...]]) -> float:
     return 0.0
 
 
-def planned(tape: Tape, stop: int, spans: tuple[Spans, Spans], cut: int | None = None, parts: Sequence[int] = PARTS) -> Plan:
+def cheapest_plan(
+    tape: Tape, stop: int, spans: tuple[Spans, Spans], cut: int | None = None, parts: Sequence[int] = CLASS_COUNTS
+) -> SweepPlan:
     """The cheapest plan for jobs whose changed pixels are `spans` (rows, cols), with windows for at most `stop` nodes.
 
     `cut` asks for windows of just so many; `parts` are numbers of classes of jobs along each axis to be tried.
     """
     count = len(spans[0])
     stop = stop if cut is None else cut
-    flops = np.array([operations(node, tape.shapes) for node in tape.nodes])
-    full = flops + np.array([MOVED * _cells(node, tape.shapes) + _call(node) / 16 for node in tape.nodes])
+    flops = np.array([node_operations(node, tape.shapes) for node in tape.nodes])
+    full = flops + np.array([MOVE_COST * _cell_count(node, tape.shapes) + _call_cost(node) / 16 for node in tape.nodes])
     rest = np.append(np.cumsum(full[::-1])[::-1], 0.0)
-    reached = _reached(tape, stop, spans)
-    alive = np.array([sum(float(np.prod(tape.shapes[value])) for value in living(tape, cut)) for cut in range(stop + 1)])
+    reached = _reached_spans(tape, stop, spans)
+    alive = np.array([sum(float(np.prod(tape.shapes[value])) for value in living_values(tape, cut)) for cut in range(stop + 1)])
     best, found = count * rest[0], (0, 1, 1.0)
     for many in parts if cut is None else (1,):
-        spent, used = _spent(tape, stop, reached, _both_classes(reached, many))
-        total = spent + count * (rest[: stop + 1] + 2 * MOVED * alive)
+        spent, used = _cumulative_cost(tape, stop, reached, _row_col_classes(reached, many))
+        total = spent + count * (rest[: stop + 1] + 2 * MOVE_COST * alive)
         least = cut if cut is not None else 1 + int(total[1:].argmin()) if stop else 0
         if least and (total[least] < best or cut is not None):
             saved = count * flops.sum() / max(used[least] + count * flops[least:].sum(), 1.0)
             best, found = total[least], (least, many, float(saved))
     where, many, saved = found
-    groups = _grouped(tape, where, reached, _both_classes(reached, many)) if where else ()
-    return Plan(where, groups, _batch(tape, where), saved, float(count * rest[0] / best), _limit(tape, stop, reached, flops))
+    groups = _group_jobs(tape, where, reached, _row_col_classes(reached, many)) if where else ()
+    return SweepPlan(
+        where, groups, _batch_size(tape, where), saved, float(count * rest[0] / best), _flop_limit(tape, stop, reached, flops)
+    )
 
 
-def _batch(tape: Tape, cut: int) -> int:
+def _batch_size(tape: Tape, cut: int) -> int:
     """As many jobs as the memory for whole maps allows, by the largest of them after the cut."""
-    values = [*living(tape, cut), *(value for node in tape.nodes[cut:] for value in node.gives)]
+    values = [*living_values(tape, cut), *(value for node in tape.nodes[cut:] for value in node.gives)]
     largest = max((4 * int(np.prod(tape.shapes[value])) for value in values if value in tape.moving), default=1)
-    return int(np.clip(BUDGET // largest, 1, MOST_JOBS))
+    return int(np.clip(BATCH_VALUES // largest, 1, MAX_JOBS))
 
 
-def _cells(node: Node, shapes: Mapping[int, tuple[int, ...]]) -> float:
+def _cell_count(node: Node, shapes: Mapping[int, tuple[int, ...]]) -> float:
     return float(np.prod(shapes[node.gives[0]])) if node.gives else 0.0
 
 
-def _call(node: Node, steps: int = 1) -> float:
+def _call_cost(node: Node, steps: int = 1) -> float:
     """What one call costs, however small: `steps` operations, and the weights."""
     weight = node.args[1] if node.name == "convolution" else None
-    return steps * CALLED + (LOADED * weight.numel() if isinstance(weight, Tensor) else 0.0)
+    return steps * CALL_COST + (LOAD_COST * weight.numel() if isinstance(weight, Tensor) else 0.0)
 
 
-def _spent(
+def _cumulative_cost(
     tape: Tape, stop: int, reached: Mapping[int, tuple[Spans, Spans]], classes: tuple[Any, Any]
 ) -> Float64[Array, "2 node"]:
     """What the first 0, 1, … `stop` nodes cost in windows, and the multiply-adds in that, both (node,)."""
     shape = int(classes[0].max()) + 1, int(classes[1].max()) + 1
     members = np.zeros(shape)
     np.add.at(members, classes, 1)
-    calls = float(np.ceil(members / MOST_JOBS).sum())
+    calls = float(np.ceil(members / MAX_JOBS).sum())
     costs = np.zeros((2, stop + 1))
     for place, node in enumerate(tape.nodes[:stop]):
-        sides = [_largest(reached[node.gives[0]][axis], classes[axis], shape[axis]) for axis in (0, 1)]
+        sides = [_largest_spans(reached[node.gives[0]][axis], classes[axis], shape[axis]) for axis in (0, 1)]
         whole = tape.shapes[node.gives[0]]
         share = float((members * np.outer(sides[0], sides[1])).sum()) / (whole[2] * whole[3])
-        moved = MOVED * _cells(node, tape.shapes) * share
-        slide = sliding(node)
+        moved = MOVE_COST * _cell_count(node, tape.shapes) * share
+        slide = sliding_window(node)
         if slide is not None and (slide.kernel, slide.stride) != ((1, 1), (1, 1)):
             read = [slide.extent(side, axis) for axis, side in enumerate(sides)]
-            moved += 2 * MOVED * tape.shapes[node.reads[0]][1] * float((members * np.outer(read[0], read[1])).sum())
-        flops = operations(node, tape.shapes) * share
-        costs[:, place + 1] = flops + moved + _call(node, 4) * calls, flops
+            moved += 2 * MOVE_COST * tape.shapes[node.reads[0]][1] * float((members * np.outer(read[0], read[1])).sum())
+        flops = node_operations(node, tape.shapes) * share
+        costs[:, place + 1] = flops + moved + _call_cost(node, 4) * calls, flops
     return np.cumsum(costs, 1)
 
 
-def _largest(spans: Spans, classes: Any, count: int) -> Any:
+def _largest_spans(spans: Spans, classes: Any, count: int) -> Any:
     """The longest span of each class."""
     found = np.zeros(count)
     np.maximum.at(found, classes, (spans[:, 1] - spans[:, 0]).astype(float))
     return found
 
 
-def living(tape: Tape, cut: int) -> list[int]:
+def living_values(tape: Tape, cut: int) -> list[int]:
     """The values from before node `cut` that are read from it on."""
     made = {INPUT} | {value for node in tape.nodes[:cut] for value in node.gives}
     return [value for value in sorted(made) if tape.last.get(value, -1) >= cut or value == tape.output]
 
 
-def _reached(tape: Tape, stop: int, spans: tuple[Spans, Spans]) -> dict[int, tuple[Spans, Spans]]:
+def _reached_spans(tape: Tape, stop: int, spans: tuple[Spans, Spans]) -> dict[int, tuple[Spans, Spans]]:
     found = {INPUT: spans}
     for node in tape.nodes[:stop]:
         found[node.gives[0]] = spans_after(node, found, tape.shapes[node.gives[0]])
     return found
 
 
-def _both_classes(reached: Mapping[int, tuple[Spans, Spans]], parts: int) -> tuple[Any, Any]:
+def _row_col_classes(reached: Mapping[int, tuple[Spans, Spans]], parts: int) -> tuple[Any, Any]:
     """Classes of the jobs along rows and cols, in which windows are about equally large: at most `parts` each."""
     sizes = [sum(np.log1p((one[axis][:, 1] - one[axis][:, 0]).astype(float)) for one in reached.values()) for axis in (0, 1)]
-    return _classes(np.asarray(sizes[0]), parts), _classes(np.asarray(sizes[1]), parts)
+    return _size_classes(np.asarray(sizes[0]), parts), _size_classes(np.asarray(sizes[1]), parts)
 
 
-def _grouped(tape: Tape, cut: int, reached: Mapping[int, tuple[Spans, Spans]], classes: tuple[Any, Any]) -> tuple[Group, ...]:
+def _group_jobs(
+    tape: Tape, cut: int, reached: Mapping[int, tuple[Spans, Spans]], classes: tuple[Any, Any]
+) -> tuple[JobGroup, ...]:
     """The jobs of each pair of classes, and where their windows lie in the values up to the cut; no more than memory allows."""
     values = [INPUT, *(node.gives[0] for node in tape.nodes[:cut])]
-    found: list[Group] = []
+    found: list[JobGroup] = []
     for pair in product(*(np.unique(one) for one in classes)):
         members = np.flatnonzero((classes[0] == pair[0]) & (classes[1] == pair[1]))
         if not len(members):
             continue
         sizes = {value: [int((one[members, 1] - one[members, 0]).max()) for one in reached[value]] for value in values}
         largest = max(4 * tape.shapes[value][1] * (size[0] + 2) * (size[1] + 2) for value, size in sizes.items())
-        most = int(np.clip(BUDGET // largest, 1, MOST_JOBS))
+        most = int(np.clip(BATCH_VALUES // largest, 1, MAX_JOBS))
         for jobs in np.array_split(members, -(-len(members) // most)):
             inner = {value: (reached[value][0][jobs], reached[value][1][jobs]) for value in values}
-            found.append(Group(jobs, {value: box(one, tape.shapes[value]) for value, one in inner.items()}))
+            found.append(JobGroup(jobs, {value: window_box(one, tape.shapes[value]) for value, one in inner.items()}))
     return tuple(found)
 
 
-def _classes(sizes: Any, parts: int) -> Int[Array, " job"]:
+def _size_classes(sizes: Any, parts: int) -> Int[Array, " job"]:
     """Jobs in at most `parts` classes of equal width by size."""
     distinct = np.unique(sizes.round(9), return_inverse=True)
     if len(distinct[0]) <= parts:
@@ -191,7 +197,7 @@ def _classes(sizes: Any, parts: int) -> Int[Array, " job"]:
     return np.minimum(((sizes - low) / (high - low) * parts).astype(int), parts - 1)
 
 
-def _limit(tape: Tape, stop: int, reached: Mapping[int, tuple[Spans, Spans]], flops: Any) -> float:
+def _flop_limit(tape: Tape, stop: int, reached: Mapping[int, tuple[Spans, Spans]], flops: Any) -> float:
     count = len(reached[INPUT][0])
     least = 0.0
     for node, cost in zip(tape.nodes[:stop], flops[:stop], strict=True):

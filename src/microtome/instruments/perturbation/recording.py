@@ -12,13 +12,23 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from microtome.instruments.perturbation.fusing import fused
-from microtome.instruments.perturbation.tape import INPUT, Grows, Node, Ref, Tape, layout, nested, norm_terms, tensors
+from microtome.instruments.perturbation.fusing import fuse_nodes
+from microtome.instruments.perturbation.tape import (
+    INPUT,
+    GrowingNumber,
+    Node,
+    Tape,
+    ValueRef,
+    iterate_tensors,
+    map_leaves,
+    memory_layout,
+    norm_terms,
+)
 from microtome.numerics.graph.dispatching import Dispatching
-from microtome.numerics.weights.folding import folded
+from microtome.numerics.weights.folding import fold_norm
 
 
-class Unrecorded(Exception):
+class RecordingFailed(Exception):
     """The pass cannot be written down so that it runs for other batches; the caller then runs the network itself."""
 
 
@@ -47,15 +57,15 @@ class _Recorder(Dispatching):
         named = dict(kwargs or {})
         if self.paused:
             return func(*args, **named)
-        said = (nested(tuple(args), self._noted), nested(named, self._noted))
-        written = _written(func, args, named)
+        said = (map_leaves(tuple(args), self._note_node), map_leaves(named, self._note_node))
+        written = _overwritten_tensors(func, args, named)
         value = self._light(func, args) if self.light is not None else None
         value = func(*args, **named) if value is None else value
         if any(id(one) not in self.numbers for one in written):
-            raise Unrecorded("it changes its own parameters or buffers")
+            raise RecordingFailed("it changes its own parameters or buffers")
         overwrites = tuple(self.numbers[id(one)] for one in written)
-        aliased = any(len(self.storages.get(_storage(one), set())) > 1 for one in written)
-        gives = tuple(self._new(one) for one in tensors(value))
+        aliased = any(len(self.storages.get(_storage_id(one), set())) > 1 for one in written)
+        gives = tuple(self._new(one) for one in iterate_tensors(value))
         self.nodes.append(Node(func, said[0], said[1], gives, overwrites, aliased))
         return value
 
@@ -69,19 +79,19 @@ class _Recorder(Dispatching):
             return args[1].new_zeros((len(args[1]), args[2].shape[1]))
         if name in ("relu_", "add_"):
             return args[0]
-        if name in ("relu", "native_batch_norm") or (name == "add" and _like(*args[:2])):
+        if name in ("relu", "native_batch_norm") or (name == "add" and _same_structure(*args[:2])):
             one = torch.ops.aten.alias(args[0])
             return (one, one.new_empty(0), one.new_empty(0)) if name == "native_batch_norm" else one
         if name != "convolution":
             return None
         shape = self.known[self.light[place].gives[0]]
         made = args[0].new_zeros((2 * shape[0], *shape[1:]))
-        wide = any(one.dim() == 4 and layout(one) is torch.channels_last for one in args[:2])  # as kernels choose
+        wide = any(one.dim() == 4 and memory_layout(one) is torch.channels_last for one in args[:2])  # as kernels choose
         return made.contiguous(memory_format=torch.channels_last) if wide and made.dim() == 4 else made
 
-    def _noted(self, one: Any) -> Any:
+    def _note_node(self, one: Any) -> Any:
         if isinstance(one, Tensor) and id(one) in self.numbers:
-            return Ref(self.numbers[id(one)])
+            return ValueRef(self.numbers[id(one)])
         return one
 
     def _new(self, tensor: Tensor) -> int:
@@ -93,7 +103,7 @@ class _Recorder(Dispatching):
 
     def _keep(self, tensor: Tensor) -> None:
         self.alive.append(tensor)
-        self.storages.setdefault(_storage(tensor), set()).add(id(tensor))
+        self.storages.setdefault(_storage_id(tensor), set()).add(id(tensor))
 
 
 Each = Callable[[str, Tensor], None]
@@ -111,12 +121,12 @@ class Recording:
 
     def __init__(self, net: Callable[[Tensor], Tensor], x: Tensor, watching: Watching, each: Each) -> None:
         self.net, self.x, self.watching = net, x, watching
-        self.first, self.seen, self.output = _pass(net, x, watching, each, None)
+        self.first, self.seen, self.output = _record_pass(net, x, watching, each, None)
         number = self.first.number(self.output)
         if number is None:
-            raise Unrecorded("the output was not seen")
+            raise RecordingFailed("the output was not seen")
         self.number, self.kept = number, {number, *self.seen.values()}
-        self.draft = self._taped(_needed(self.first.nodes, self.kept))
+        self.draft = self._record_tape(_used_nodes(self.first.nodes, self.kept))
 
     def tape(self) -> Tape:
         """The tape for any number of pictures, told by a second pass, of two; norms are folded, sums and ReLUs joined.
@@ -124,18 +134,18 @@ class Recording:
         Raises:
             Unrecorded: the two passes differ in more than sizes.
         """
-        twice = torch.cat([self.x, self.x]).contiguous(memory_format=layout(self.x))
-        second, _, _ = _pass(self.net, twice, self.watching, lambda *_: None, self.first)
-        whole = _needed(_grown(self.first.nodes, second.nodes), self.kept)
-        plain = _needed(_with_folded_norms(whole, self.kept), self.kept)
-        return self._taped(fused(plain, self.first.shapes, self.kept), len(plain) < len(whole))
+        twice = torch.cat([self.x, self.x]).contiguous(memory_format=memory_layout(self.x))
+        second, _, _ = _record_pass(self.net, twice, self.watching, lambda *_: None, self.first)
+        whole = _used_nodes(_with_growing_numbers(self.first.nodes, second.nodes), self.kept)
+        plain = _used_nodes(_with_folded_norms(whole, self.kept), self.kept)
+        return self._record_tape(fuse_nodes(plain, self.first.shapes, self.kept), len(plain) < len(whole))
 
-    def _taped(self, nodes: Sequence[Node], lighter: bool = False) -> Tape:
+    def _record_tape(self, nodes: Sequence[Node], lighter: bool = False) -> Tape:
         last = {value: place for place, node in enumerate(nodes) for value in node.reads}
         return Tape(tuple(nodes), self.first.shapes, self.number, self.seen, lighter, last)
 
 
-def _pass(
+def _record_pass(
     net: Callable[[Tensor], Tensor], x: Tensor, watching: Watching, each: Each, like: _Recorder | None
 ) -> tuple[_Recorder, dict[str, int], Tensor]:
     picture = x.clone(memory_format=torch.preserve_format)
@@ -145,7 +155,7 @@ def _pass(
     def look(name: str, value: Tensor) -> None:
         number = mode.number(value)
         if number is None:
-            raise Unrecorded(f"the value of {name} was not seen")
+            raise RecordingFailed(f"the value of {name} was not seen")
         seen[name] = number
         mode.paused = True
         each(name, value)
@@ -156,37 +166,37 @@ def _pass(
     return mode, seen, output
 
 
-def _grown(first: Sequence[Node], second: Sequence[Node]) -> list[Node]:
+def _with_growing_numbers(first: Sequence[Node], second: Sequence[Node]) -> list[Node]:
     """The nodes of the first pass (of one picture), whole numbers that differ in the second (of two) growing with the batch."""
     if len(first) != len(second):
-        raise Unrecorded("the number of operations depends on the batch")
+        raise RecordingFailed("the number of operations depends on the batch")
     found: list[Node] = []
     for one, two in zip(first, second, strict=True):
         if one.func is not two.func or one.gives != two.gives:
-            raise Unrecorded("the operations depend on the batch")
-        found.append(replace(one, args=_paired(one.args, two.args), kwargs=_paired(one.kwargs, two.kwargs)))
+            raise RecordingFailed("the operations depend on the batch")
+        found.append(replace(one, args=_pair_values(one.args, two.args), kwargs=_pair_values(one.kwargs, two.kwargs)))
     return found
 
 
-def _paired(one: Any, two: Any) -> Any:
-    if isinstance(one, Ref | Tensor):
-        same = one == two if isinstance(one, Ref) else one is two
+def _pair_values(one: Any, two: Any) -> Any:
+    if isinstance(one, ValueRef | Tensor):
+        same = one == two if isinstance(one, ValueRef) else one is two
         if not same:
-            raise Unrecorded("a constant depends on the batch")
+            raise RecordingFailed("a constant depends on the batch")
         return one
     if isinstance(one, Mapping):
         other = cast(Mapping[str, Any], two)
-        return {key: _paired(value, other[key]) for key, value in cast(Mapping[str, Any], one).items()}
+        return {key: _pair_values(value, other[key]) for key, value in cast(Mapping[str, Any], one).items()}
     if isinstance(one, list | tuple):
         parts, others = cast(Sequence[Any], one), cast(Sequence[Any], two)
         if len(parts) != len(others):
-            raise Unrecorded("the number of arguments depends on the batch")
-        made = [_paired(*pair) for pair in zip(parts, others, strict=True)]
+            raise RecordingFailed("the number of arguments depends on the batch")
+        made = [_pair_values(*pair) for pair in zip(parts, others, strict=True)]
         return tuple(made) if isinstance(one, tuple) else made
     if type(one) is int and type(two) is int and one != two:
-        return Grows(2 * one - two, two - one)
+        return GrowingNumber(2 * one - two, two - one)
     if one is not two and one != two:
-        raise Unrecorded("an argument depends on the batch")
+        raise RecordingFailed("an argument depends on the batch")
     return one
 
 
@@ -200,22 +210,24 @@ def _with_folded_norms(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
     made = list(nodes)
     for place, node in enumerate(nodes):
         terms = norm_terms(node)
-        source = node.args[0].value if terms is not None and isinstance(node.args[0], Ref) else None
+        source = node.args[0].value if terms is not None and isinstance(node.args[0], ValueRef) else None
         if terms is None or source not in makers or readers[source] > 1 or source in kept:
             continue
         conv = nodes[makers[source]]
         weight, bias = conv.args[1:3]
-        if isinstance(weight, Ref) or isinstance(bias, Ref) or conv.args[6] is not False:
+        if isinstance(weight, ValueRef) or isinstance(bias, ValueRef) or conv.args[6] is not False:
             continue
         with torch.no_grad():
-            both = folded(weight, bias, *terms[:4], terms[4])
-        fused = replace(conv, args=(conv.args[0], both[0].contiguous(memory_format=layout(weight)), both[1], *conv.args[3:]))
+            both = fold_norm(weight, bias, *terms[:4], terms[4])
+        fused = replace(
+            conv, args=(conv.args[0], both[0].contiguous(memory_format=memory_layout(weight)), both[1], *conv.args[3:])
+        )
         made[makers[source]] = replace(fused, gives=node.gives[:1])
         made[place] = replace(node, gives=())  # nothing reads it any more
     return [node for node in made if node.gives]
 
 
-def _needed(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
+def _used_nodes(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
     """The nodes without those that nothing reads."""
     wanted, found = set(kept), list[Node]()
     for node in reversed(nodes):
@@ -225,18 +237,18 @@ def _needed(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
     return found[::-1]
 
 
-def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+def _overwritten_tensors(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
     """The tensors that the operation overwrites."""
     found: list[Tensor] = []
     for place, one in enumerate(func._schema.arguments):
         if one.alias_info is not None and one.alias_info.is_write:
-            found += tensors(args[place] if place < len(args) else kwargs.get(one.name))
+            found += iterate_tensors(args[place] if place < len(args) else kwargs.get(one.name))
     return found
 
 
-def _like(one: Any, other: Any) -> bool:
+def _same_structure(one: Any, other: Any) -> bool:
     return isinstance(one, Tensor) and (not isinstance(other, Tensor) or one.shape == other.shape)
 
 
-def _storage(tensor: Tensor) -> int:
+def _storage_id(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)

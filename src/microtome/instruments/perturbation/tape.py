@@ -14,13 +14,13 @@ from torch import Tensor
 INPUT = 0  # the number of the input among a tape's values
 
 
-class Ref(NamedTuple):
+class ValueRef(NamedTuple):
     """A value of the tape, by number."""
 
     value: int
 
 
-class Grows(NamedTuple):
+class GrowingNumber(NamedTuple):
     """A whole number that is `base + step · batch`."""
 
     base: int
@@ -29,7 +29,7 @@ class Grows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One operation: what it reads (nested `Ref`, `Grows`, constants), the values it gives, and the ones it overwrites."""
+    """One operation: what it reads (nested `ValueRef`, `GrowingNumber`, constants), the values it gives, and the ones it overwrites."""
 
     func: Any
     args: tuple[Any, ...]
@@ -47,13 +47,15 @@ class Node:
     @cached_property
     def reads(self) -> list[int]:
         """The values it reads."""
-        return [one.value for one in leaves((self.args, self.kwargs)) if isinstance(one, Ref)]
+        return [one.value for one in iterate_leaves((self.args, self.kwargs)) if isinstance(one, ValueRef)]
 
     @cached_property
     def flat(self) -> bool:
         """Whether the values it reads are arguments themselves, not parts of lists, and nothing grows with the batch."""
-        whole = sum(isinstance(one, Ref) for one in self.args)
-        return whole == len(self.reads) and not any(isinstance(one, Grows) for one in leaves((self.args, self.kwargs)))
+        whole = sum(isinstance(one, ValueRef) for one in self.args)
+        return whole == len(self.reads) and not any(
+            isinstance(one, GrowingNumber) for one in iterate_leaves((self.args, self.kwargs))
+        )
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
         """The argument at that place or of that name."""
@@ -101,34 +103,34 @@ class Tape:
 def run_node(node: Node, values: Mapping[int, Tensor], batch: int) -> list[Tensor]:
     """What one operation gives for that batch."""
     if node.flat:
-        made = node.func(*(values[one.value] if isinstance(one, Ref) else one for one in node.args), **node.kwargs)
-        return [made] if isinstance(made, Tensor) else list(tensors(made))
+        made = node.func(*(values[one.value] if isinstance(one, ValueRef) else one for one in node.args), **node.kwargs)
+        return [made] if isinstance(made, Tensor) else list(iterate_tensors(made))
 
     def filled(one: Any) -> Any:
-        if isinstance(one, Ref):
+        if isinstance(one, ValueRef):
             return values[one.value]
-        return one.base + one.step * batch if isinstance(one, Grows) else one
+        return one.base + one.step * batch if isinstance(one, GrowingNumber) else one
 
-    args, kwargs = nested(node.args, filled), nested(node.kwargs, filled)
+    args, kwargs = map_leaves(node.args, filled), map_leaves(node.kwargs, filled)
     if node.name in ("view", "_unsafe_view"):  # another batch may lie differently in memory
         return [args[0].reshape(args[1])]
-    return list(tensors(node.func(*args, **kwargs)))
+    return list(iterate_tensors(node.func(*args, **kwargs)))
 
 
-def kept_apart(node: Node) -> Node:
+def without_overwriting(node: Node) -> Node:
     """The node with an operation that overwrites nothing."""
     if not node.overwrites:
         return node
-    return replace(node, func=apart(node), overwrites=())
+    return replace(node, func=out_of_place_function(node), overwrites=())
 
 
-def apart(node: Node) -> Any:
+def out_of_place_function(node: Node) -> Any:
     """The operation that gives the same without overwriting; None where torch has none."""
     packet = getattr(torch.ops.aten, node.name.rstrip("_"), None)
     return getattr(packet, node.func._overloadname, None)
 
 
-def layout(x: Tensor) -> torch.memory_format:
+def memory_layout(x: Tensor) -> torch.memory_format:
     """The memory layout of pictures: channels last or first."""
     wide = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if wide and x.shape[1] > 1 else torch.contiguous_format
@@ -145,36 +147,36 @@ def norm_terms(node: Node) -> tuple[Any, Any, Any, Any, float] | None:
     if not quiet and node.args[5] is not False:
         return None
     terms = node.args[1:5]
-    if any(isinstance(one, Ref) for one in terms) or terms[2] is None or terms[3] is None:
+    if any(isinstance(one, ValueRef) for one in terms) or terms[2] is None or terms[3] is None:
         return None
     return (*terms, float(node.args[-1]))
 
 
-def leaves(value: Any) -> Iterator[Any]:
+def iterate_leaves(value: Any) -> Iterator[Any]:
     """Everything in nested lists, tuples and dictionaries, in order."""
-    if isinstance(value, Ref | Grows):
+    if isinstance(value, ValueRef | GrowingNumber):
         yield value
     elif isinstance(value, Mapping):
-        yield from leaves(list(cast(Mapping[Any, Any], value).values()))
+        yield from iterate_leaves(list(cast(Mapping[Any, Any], value).values()))
     elif isinstance(value, list | tuple):
         for part in cast(Sequence[Any], value):
-            yield from leaves(part)
+            yield from iterate_leaves(part)
     else:
         yield value
 
 
-def nested(value: Any, made: Callable[[Any], Any]) -> Any:
+def map_leaves(value: Any, made: Callable[[Any], Any]) -> Any:
     """`value` with every leaf as `made` gives it."""
-    if isinstance(value, Ref | Grows):
+    if isinstance(value, ValueRef | GrowingNumber):
         return made(value)
     if isinstance(value, Mapping):
-        return {key: nested(part, made) for key, part in cast(Mapping[str, Any], value).items()}
+        return {key: map_leaves(part, made) for key, part in cast(Mapping[str, Any], value).items()}
     if isinstance(value, list | tuple):
-        parts = [nested(part, made) for part in cast(Sequence[Any], value)]
+        parts = [map_leaves(part, made) for part in cast(Sequence[Any], value)]
         return tuple(parts) if isinstance(value, tuple) else parts
     return made(value)
 
 
-def tensors(value: Any) -> Iterator[Tensor]:
+def iterate_tensors(value: Any) -> Iterator[Tensor]:
     """The tensors among the leaves."""
-    return (one for one in leaves(value) if isinstance(one, Tensor))
+    return (one for one in iterate_leaves(value) if isinstance(one, Tensor))

@@ -17,19 +17,19 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from microtome.instruments.perturbation.tape import INPUT, Node, Ref, Tape, apart, norm_terms
+from microtome.instruments.perturbation.tape import INPUT, Node, Tape, ValueRef, norm_terms, out_of_place_function
 from microtome.numerics.arrays import Array
 
 POINTWISE = frozenset((
     "relu", "silu", "gelu", "sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu", "mish", "softplus",
     "clamp", "clamp_min", "clamp_max", "neg", "abs", "exp", "sqrt", "rsqrt", "pow", "clone", "alias", "detach", "lift_fresh",
 ))  # fmt: skip
-JOINING = frozenset(("add", "sub", "mul", "div", "maximum", "minimum"))
+ELEMENTWISE = frozenset(("add", "sub", "mul", "div", "maximum", "minimum"))
 Spans = Int[Array, "job side"]  # first cell, and one past the last
 
 
 @dataclass(frozen=True)
-class Sliding:
+class SlidingWindow:
     """A sliding window over rows and cols, each (rows, cols)."""
 
     kernel: tuple[int, int]
@@ -37,15 +37,15 @@ class Sliding:
     padding: tuple[int, int]
     dilation: tuple[int, int]
 
-    def reached(self, spans: Spans, axis: int, count: int) -> Spans:
+    def output_span(self, spans: Spans, axis: int, count: int) -> Spans:
         """The output cells, of `count`, that read any of the input cells; one of them where none does."""
         kernel, stride, padding = self.kernel[axis], self.stride[axis], self.padding[axis]
         reach = (kernel - 1) * self.dilation[axis]
         first = -(-(spans[:, 0] + padding - reach) // stride)
         past = (spans[:, 1] - 1 + padding) // stride + 1
-        return _inside(first, past, count)
+        return _clip_spans(first, past, count)
 
-    def needed(self, first: Int[Array, " job"], size: int, axis: int) -> tuple[Int[Array, " job"], int]:
+    def input_span(self, first: Int[Array, " job"], size: int, axis: int) -> tuple[Int[Array, " job"], int]:
         """The first input cell, and how many, that `size` output cells from `first` on read."""
         start = first * self.stride[axis] - self.padding[axis]
         return start, self.extent(size, axis)
@@ -55,68 +55,72 @@ class Sliding:
         return (size - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + 1
 
 
-def _inside(first: Any, past: Any, count: int) -> Spans:
+def _clip_spans(first: Any, past: Any, count: int) -> Spans:
     first = np.clip(first, 0, count - 1)
     return np.stack([first, np.clip(np.maximum(past, first + 1), 1, count)], 1)
 
 
-def sliding(node: Node) -> Sliding | None:
+def sliding_window(node: Node) -> SlidingWindow | None:
     """The window that the operation slides over its input, None where it slides none that is understood."""
     if node.name == "convolution":
         weight = node.args[1]
         plain = isinstance(weight, Tensor) and weight.dim() == 4 and node.args[6] is False
-        return Sliding((weight.shape[2], weight.shape[3]), *(_two(node.args[i]) for i in (3, 4, 5))) if plain else None
+        return (
+            SlidingWindow((weight.shape[2], weight.shape[3]), *(_as_pair(node.args[i]) for i in (3, 4, 5))) if plain else None
+        )
     if node.name in ("max_pool2d_with_indices", "max_pool2d", "avg_pool2d"):
-        kernel = _two(node.args[1])
-        stride = _two(node.argument(2, "stride", []) or kernel)
-        padding = _two(node.argument(3, "padding", 0))
+        kernel = _as_pair(node.args[1])
+        stride = _as_pair(node.argument(2, "stride", []) or kernel)
+        padding = _as_pair(node.argument(3, "padding", 0))
         average = node.name == "avg_pool2d"
-        return Sliding(kernel, stride, padding, (1, 1) if average else _two(node.argument(4, "dilation", 1)))
+        return SlidingWindow(kernel, stride, padding, (1, 1) if average else _as_pair(node.argument(4, "dilation", 1)))
     return None
 
 
-def _two(value: Any) -> tuple[int, int]:
+def _as_pair(value: Any) -> tuple[int, int]:
     given = [int(one) for one in value] if isinstance(value, list | tuple) else [int(value)]
     return given[0], given[-1]
 
 
-def cuttable(node: Node, shapes: Mapping[int, tuple[int, ...]], inside: set[int]) -> bool:
+def is_cuttable(node: Node, shapes: Mapping[int, tuple[int, ...]], inside: set[int]) -> bool:
     """Whether windows of the node's output can be computed from windows of its inputs (the values in `inside`)."""
     if not node.gives or node.aliased or len(shapes[node.gives[0]]) != 4 or not set(node.reads) <= inside:
         return False
-    if node.overwrites and (node.overwrites != (source(node),) or apart(node) is None):
+    if node.overwrites and (node.overwrites != (source_value(node),) or out_of_place_function(node) is None):
         return False
     name = node.name.rstrip("_")
-    if source(node) is None and name != "cat":
+    if source_value(node) is None and name != "cat":
         return False
-    return _local(node, name, shapes)
+    return _is_local(node, name, shapes)
 
 
-def _local(node: Node, name: str, shapes: Mapping[int, tuple[int, ...]]) -> bool:
+def _is_local(node: Node, name: str, shapes: Mapping[int, tuple[int, ...]]) -> bool:
     shape = shapes[node.gives[0]]
     if name in POINTWISE or norm_terms(node) is not None:
         return len(node.reads) == 1
-    if name in JOINING:
+    if name in ELEMENTWISE:
         rest = node.args[1]
-        if isinstance(rest, Ref):
+        if isinstance(rest, ValueRef):
             return shapes[rest.value] == shapes[node.reads[0]] == shape
         if isinstance(rest, Tensor):
             return rest.dim() == 0 or rest.numel() == 1 or (rest.dim() in (3, 4) and rest.shape[-2:] == (1, 1))
         return True
     if name == "cat":
         grids = {shapes[value][2:] for value in node.reads}
-        return node.argument(1, "dim", 0) in (1, -3) and len(grids) == 1 and all(isinstance(one, Ref) for one in node.args[0])
+        return (
+            node.argument(1, "dim", 0) in (1, -3) and len(grids) == 1 and all(isinstance(one, ValueRef) for one in node.args[0])
+        )
     if name == "slice":
         return node.argument(1, "dim", 0) in (1, -3)
     if name == "constant_pad_nd":
         return len(node.args[1]) <= 4 and len(node.reads) == 1
-    found = sliding(node)
-    return found is not None and (name != "avg_pool2d" or _plain_mean(node, found, shapes))
+    found = sliding_window(node)
+    return found is not None and (name != "avg_pool2d" or _is_plain_mean(node, found, shapes))
 
 
-def _plain_mean(node: Node, found: Sliding, shapes: Mapping[int, tuple[int, ...]]) -> bool:
+def _is_plain_mean(node: Node, found: SlidingWindow, shapes: Mapping[int, tuple[int, ...]]) -> bool:
     """Whether every mean is over as many cells: padding counts, or there is none, and no window hangs over the edge."""
-    origin = source(node)
+    origin = source_value(node)
     assert origin is not None
     over = any(
         (shapes[node.gives[0]][2 + axis] - 1) * found.stride[axis] + found.kernel[axis]
@@ -127,17 +131,17 @@ def _plain_mean(node: Node, found: Sliding, shapes: Mapping[int, tuple[int, ...]
     return counted and not over and node.argument(6, "divisor_override") is None
 
 
-def source(node: Node) -> int | None:
+def source_value(node: Node) -> int | None:
     """The number of the value that the operation works on, its first argument."""
     first = node.args[0] if node.args else None
-    return first.value if isinstance(first, Ref) else None
+    return first.value if isinstance(first, ValueRef) else None
 
 
-def reachable(tape: Tape) -> int:
+def reachable_nodes(tape: Tape) -> int:
     """How many nodes from the start of the tape on can be computed in windows."""
     inside = {INPUT}
     for place, node in enumerate(tape.nodes):
-        if not cuttable(node, tape.shapes, inside):
+        if not is_cuttable(node, tape.shapes, inside):
             return place
         inside |= set(node.gives[:1])
     return len(tape.nodes)
@@ -145,21 +149,21 @@ def reachable(tape: Tape) -> int:
 
 def spans_after(node: Node, spans: Mapping[int, tuple[Spans, Spans]], shape: tuple[int, ...]) -> tuple[Spans, Spans]:
     """Which rows and which cols of the node's output each job can change, from those of its inputs; `shape` is the output's."""
-    slide = sliding(node)
+    slide = sliding_window(node)
     made: list[Spans] = []
     for axis in (0, 1):
         read = [spans[value][axis] for value in node.reads]
         if slide is not None:  # what is added behind it comes as it is
-            read[0] = slide.reached(read[0], axis, shape[2 + axis])
+            read[0] = slide.output_span(read[0], axis, shape[2 + axis])
         elif node.name == "constant_pad_nd":
-            shift = before(node)[axis]
-            read[0] = _inside(read[0][:, 0] + shift, read[0][:, 1] + shift, shape[2 + axis])
+            shift = padding_before(node)[axis]
+            read[0] = _clip_spans(read[0][:, 0] + shift, read[0][:, 1] + shift, shape[2 + axis])
         first, past = np.min([one[:, 0] for one in read], axis=0), np.max([one[:, 1] for one in read], axis=0)
         made.append(np.stack([first, past], 1))
     return made[0], made[1]
 
 
-def before(node: Node) -> tuple[int, int]:
+def padding_before(node: Node) -> tuple[int, int]:
     """Rows above and cols to the left that padding adds."""
     amounts = [*node.args[1], 0, 0, 0, 0]
     return int(amounts[2]), int(amounts[0])
@@ -174,14 +178,14 @@ class Box:
     size: tuple[int, int]
 
 
-def box(spans: tuple[Spans, Spans], shape: tuple[int, ...]) -> Box:
+def window_box(spans: tuple[Spans, Spans], shape: tuple[int, ...]) -> Box:
     """Windows of one size for all jobs of a group, moved inside the map where they would leave it."""
     sizes = tuple(int((one[:, 1] - one[:, 0]).max()) for one in spans)
     rows, cols = (np.minimum(one[:, 0], shape[2 + axis] - sizes[axis]) for axis, one in enumerate(spans))
     return Box(rows, cols, (sizes[0], sizes[1]))
 
 
-class Maps:
+class MapWindows:
     """Clean maps of one value (image, unit, row, col), as rows of units, one for each cell, and one of padding at the end."""
 
     def __init__(self, value: Tensor, pad: float) -> None:
@@ -198,7 +202,7 @@ class Maps:
         return self.table.index_select(0, index).view(len(images), *size, -1)
 
 
-def laid(made: Tensor, window: Tensor, own: Box, rows: Any, cols: Any) -> Tensor:
+def paste_windows(made: Tensor, window: Tensor, own: Box, rows: Any, cols: Any) -> Tensor:
     """`made` (job, row, col, unit), which begins at `rows`, `cols`, with the windows (job, unit, row, col) of `own` laid over it."""
     height, width = made.shape[1:3]
     down, across = own.rows - rows, own.cols - cols

@@ -11,60 +11,60 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-UNITS = 384  # read and given, at least: with fewer, the transforms cost more than they save
-WASTED = 1.4  # cells computed for each one wanted, at most
+MIN_UNITS = 384  # read and given, at least: with fewer, the transforms cost more than they save
+MAX_WASTE = 1.4  # cells computed for each one wanted, at most
 TILES = 96  # worked on together: so many that their transforms stay in the cache
 KERNELS = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 
 
-def transformed(weight: Float[Tensor, "unit unit_ 3 3"]) -> Float[Tensor, "16 unit unit_"]:
-    """The kernels as `convolved` wants them: by place in the 4 × 4 tile, units given, units read."""
+def transform_kernels(weight: Float[Tensor, "unit unit_ 3 3"]) -> Float[Tensor, "16 unit unit_"]:
+    """The kernels as `convolve` wants them: by place in the 4 × 4 tile, units given, units read."""
     one = weight.new_tensor(KERNELS)
     both = torch.einsum("ai,bj->abij", one, one).reshape(16, 9)
     flat = weight.permute(2, 3, 0, 1).reshape(9, -1)
     return (both @ flat).view(16, *weight.shape[:2])
 
 
-def pays(rows: int, cols: int, units: int, read: int) -> bool:
+def is_faster(rows: int, cols: int, units: int, read: int) -> bool:
     """Whether an output of so many rows and cols is computed faster so than by an ordinary kernel."""
-    return min(units, read) >= UNITS and 4 * _half(rows) * _half(cols) <= WASTED * rows * cols
+    return min(units, read) >= MIN_UNITS and 4 * _half_up(rows) * _half_up(cols) <= MAX_WASTE * rows * cols
 
 
-def convolved(
+def convolve(
     x: Float[Tensor, "image row col unit_"],
     kernels: Float[Tensor, "16 unit unit_"],
     bias: Float[Tensor, " unit"] | None,
     padding: tuple[int, int],
 ) -> Float[Tensor, "image row_ col_ unit"]:
-    """The convolution of maps (units last), stride 1, with so many rows and cols of zeros around; `kernels` from `transformed`."""
+    """The convolution of maps (units last), stride 1, with so many rows and cols of zeros around; `kernels` from `transform_kernels`."""
     rows, cols = (x.shape[axis] + 2 * padding[axis - 1] - 2 for axis in (1, 2))
-    down, across = _half(rows), _half(cols)
+    down, across = _half_up(rows), _half_up(cols)
     beyond = (2 * down - rows, 2 * across - cols)
     around = (0, 0, padding[1], padding[1] + beyond[1], padding[0], padding[0] + beyond[0])
     wide = F.pad(x, around) if any(around) else x
     made = x.new_empty(len(x), rows, cols, kernels.shape[1])
     each = max(1, round(TILES / (down * across)))
     for start in range(0, len(x), each):
-        _tiled(wide[start : start + each], kernels, bias, made[start : start + each])
+        _convolve_tiles(wide[start : start + each], kernels, bias, made[start : start + each])
     return made
 
 
-def _tiled(x: Tensor, kernels: Tensor, bias: Tensor | None, made: Tensor) -> None:
+def _convolve_tiles(x: Tensor, kernels: Tensor, bias: Tensor | None, made: Tensor) -> None:
     count, height, width, read = x.shape
     down, across = height // 2 - 1, width // 2 - 1
     rows = x.new_empty(4, count, down, width, read)
-    _inward([x[:, i : i + 2 * down : 2] for i in range(4)], list(rows))
+    _input_transform([x[:, i : i + 2 * down : 2] for i in range(4)], list(rows))
     tiles = x.new_empty(4, 4, count, down, across, read)  # row and col in the tile
-    _inward([rows[:, :, :, i : i + 2 * across : 2] for i in range(4)], [tiles[:, i] for i in range(4)])
+    _input_transform([rows[:, :, :, i : i + 2 * across : 2] for i in range(4)], [tiles[:, i] for i in range(4)])
     products = torch.bmm(tiles.view(16, -1, read), kernels.transpose(1, 2)).view(4, 4, count, down, across, -1)
-    for row, half in enumerate(_outward(list(products))):
-        for col, part in enumerate(_outward(list(half))):
+    for row, half in enumerate(_output_transform(list(products))):
+        for col, part in enumerate(_output_transform(list(half))):
             into = made[:, row::2, col::2]
             kept = part[:, : into.shape[1], : into.shape[2]]
             into.copy_(kept) if bias is None else torch.add(kept, bias, out=into)
 
 
-def _inward(parts: list[Tensor], out: list[Tensor]) -> None:
+def _input_transform(parts: list[Tensor], out: list[Tensor]) -> None:
     """The input transform along one axis, from four slices two cells apart."""
     torch.sub(parts[0], parts[2], out=out[0])
     torch.add(parts[1], parts[2], out=out[1])
@@ -72,10 +72,10 @@ def _inward(parts: list[Tensor], out: list[Tensor]) -> None:
     torch.sub(parts[1], parts[3], out=out[3])
 
 
-def _outward(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
+def _output_transform(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
     """The output transform along one axis: the first and the second of two cells."""
     return (parts[1] + parts[2]).add_(parts[0]), (parts[1] - parts[2]).sub_(parts[3])
 
 
-def _half(count: int) -> int:
+def _half_up(count: int) -> int:
     return -(-count // 2)

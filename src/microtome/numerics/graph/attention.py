@@ -14,10 +14,10 @@ from torch import Tensor
 
 from microtome.numerics.arrays import Array
 
-SMALLEST = 25  # offsets: the fit has four numbers, and over fewer than 5 x 5 offsets it would explain anything
+MIN_OFFSETS = 25  # offsets: the fit has four numbers, and over fewer than 5 x 5 offsets it would explain anything
 
 
-class Hill(NamedTuple):
+class GaussianHill(NamedTuple):
     """The Gaussian nearest to a bias: height (negative for a pit), sigma in cells, and the share of variance explained."""
 
     height: float
@@ -49,12 +49,12 @@ def attention_distances(
     return apart.sum(-1) / looks.sum(-1)
 
 
-def to_the_grid(attention: Float[Tensor, "window head query key"], grid: int) -> Float64[Tensor, "window head"]:
+def grid_attention(attention: Float[Tensor, "window head query key"], grid: int) -> Float64[Tensor, "window head"]:
     """The share of the attention of the grid's tokens (the last `grid`) that stays among them."""
     return attention[..., -grid:, -grid:].double().sum(-1).mean(-1)
 
 
-def offsets(bias: Float[Tensor, "head token token"], grid: tuple[int, int]) -> Float64[Array, "head row col"]:
+def offset_table(bias: Float[Tensor, "head token token"], grid: tuple[int, int]) -> Float64[Array, "head row col"]:
     """A bias over pairs as a table over offsets from -(n - 1) to n - 1, each the mean over the pairs that lie so."""
     rows, cols = grid
     places = torch.arange(rows * cols)
@@ -68,14 +68,14 @@ def offsets(bias: Float[Tensor, "head token token"], grid: tuple[int, int]) -> F
     return (sums / counts).reshape(heads, 2 * rows - 1, 2 * cols - 1).numpy()
 
 
-def hill(table: Float64[Array, "row col"]) -> Hill:
+def fit_hill(table: Float64[Array, "row col"]) -> GaussianHill:
     """The Gaussian around offset zero, plus a constant, with the least squared error; NaN where the table is flat or too small.
 
     Sigma is sought between 0.3 cells and the table's longer side; a sigma at that end is a slope that never levels off.
     """
     spread = float(((table - table.mean()) ** 2).sum())
-    if table.size < SMALLEST or not np.isfinite(table).all() or spread <= 1e-24 * max(1.0, float((table**2).sum())):
-        return Hill(float("nan"), float("nan"), float("nan"))
+    if table.size < MIN_OFFSETS or not np.isfinite(table).all() or spread <= 1e-24 * max(1.0, float((table**2).sum())):
+        return GaussianHill(float("nan"), float("nan"), float("nan"))
     rows, cols = (np.arange(n) - (n - 1) / 2 for n in table.shape)
     squared = rows[:, None] ** 2 + cols[None] ** 2
     centred = table - table.mean()
@@ -94,4 +94,4 @@ def hill(table: Float64[Array, "row col"]) -> Hill:
     width = float(minimize_scalar(left, bounds=around, method="bounded", options={"xatol": 1e-6}).x)  # pyright: ignore
     drop = shape(width)
     height = float((drop * centred).sum() / (drop**2).sum())
-    return Hill(height, float(np.exp(width)), 1 - left(width) / spread)
+    return GaussianHill(height, float(np.exp(width)), 1 - left(width) / spread)

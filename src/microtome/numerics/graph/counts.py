@@ -52,12 +52,12 @@ _FORMULAS: dict[str, Callable[..., int]] = {
 }
 
 
-def parameters(net: nn.Module) -> int:
+def count_parameters(net: nn.Module) -> int:
     """How many numbers a training would change; a parameter used twice counts once."""
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-def operations(net: nn.Module, x: Tensor) -> int:
+def count_operations(net: nn.Module, x: Tensor) -> int:
     """Floating-point operations of one forward pass over `x` (image, rgb, row, col), without gradients."""
     known = {getattr(torch.ops.aten, name): formula for name, formula in _FORMULAS.items() if hasattr(torch.ops.aten, name)}
     with torch.inference_mode(), slow_attention(), FlopCounterMode(display=False, custom_mapping=known) as counter:
@@ -65,6 +65,6 @@ def operations(net: nn.Module, x: Tensor) -> int:
     return int(counter.get_total_flops())
 
 
-def multiply_adds(net: nn.Module, x: Tensor) -> float:
+def count_multiply_adds(net: nn.Module, x: Tensor) -> float:
     """Multiply-adds of one forward pass over `x`: half the operations."""
-    return operations(net, x) / 2
+    return count_operations(net, x) / 2

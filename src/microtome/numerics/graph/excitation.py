@@ -12,30 +12,30 @@ from scipy.stats import f as fisher
 
 from microtome.numerics.arrays import Array
 
-OPEN, SHUT = 0.9, 0.1  # a gate above is open, one below is shut
-STILL = 1e-6  # standard deviation below which a gate counts as never varying: ten float32 steps at 1
+OPEN_ABOVE, SHUT_BELOW = 0.9, 0.1  # a gate above is open, one below is shut
+CONSTANT_STD = 1e-6  # standard deviation below which a gate counts as never varying: ten float32 steps at 1
 KINDS = ("sum", "squares", "open", "shut", "outside")
-SURE = 0.01  # p of the F test for a unit that tells classes apart
+MAX_P = 0.01  # p of the F test for a unit that tells classes apart
 
 
-def sums(gates: Float[Array, "image unit"]) -> Float[Array, "kind unit"]:
+def gate_sums(gates: Float[Array, "image unit"]) -> Float[Array, "kind unit"]:
     """What is added up for each unit over the images of one class, float64, in the order of `KINDS`.
 
-    Sum and sum of squares, how many are above `OPEN`, below `SHUT`, and outside of 0 to 1.
+    Sum and sum of squares, how many are above `OPEN_ABOVE`, below `SHUT_BELOW`, and outside of 0 to 1.
     """
     values = gates.astype(np.float64)
     outside = (values < 0) | (values > 1)
     return np.stack(
-        [values.sum(0), (values**2).sum(0), (values > OPEN).sum(0), (values < SHUT).sum(0), outside.sum(0)],
+        [values.sum(0), (values**2).sum(0), (values > OPEN_ABOVE).sum(0), (values < SHUT_BELOW).sum(0), outside.sum(0)],
     ).astype(np.float64)
 
 
-class Explained(NamedTuple):
+class ExplainedVariance(NamedTuple):
     """How much of the gates' variance over images the class explains.
 
     `share` is the sum of squares between classes over the total, both summed over units: η². `chance` is what it is on average when
     the labels are shuffled, (K-1)/(N-1) exactly for K classes and N images. `beyond` is (share - chance)/(1 - chance): ε², 0 at
-    chance and 1 where the class explains all. `telling` is the share of the units that vary whose F test has p < `SURE`.
+    chance and 1 where the class explains all. `telling` is the share of the units that vary whose F test has p < `MAX_P`.
     """
 
     share: float
@@ -44,7 +44,7 @@ class Explained(NamedTuple):
     telling: float
 
 
-def explained(totals: Float[Array, "class kind unit"], counts: Float[Array, " class"]) -> Explained:
+def explained_variance(totals: Float[Array, "class kind unit"], counts: Float[Array, " class"]) -> ExplainedVariance:
     """What the class explains of the gates of one layer; not numbers for one class, or where no gate varies.
 
     `chance`, `beyond` and the F test need more images than classes.
@@ -52,26 +52,26 @@ def explained(totals: Float[Array, "class kind unit"], counts: Float[Array, " cl
     images, classes = float(counts.sum()), len(counts)
     mean = totals[:, 0].sum(0) / images
     whole = totals[:, 1].sum(0) - images * mean**2
-    moves = whole / images > STILL**2
+    moves = whole / images > CONSTANT_STD**2
     if classes < 2 or not moves.any():
-        return Explained(math.nan, math.nan, math.nan, math.nan)
+        return ExplainedVariance(math.nan, math.nan, math.nan, math.nan)
     between = (counts[:, None] * (totals[:, 0] / counts[:, None] - mean) ** 2).sum(0)
     between = np.minimum(between, whole)[moves]
     whole = whole[moves]
     share = float(between.sum() / whole.sum())
     if images <= classes:
-        return Explained(share, 1.0, math.nan, math.nan)
+        return ExplainedVariance(share, 1.0, math.nan, math.nan)
     chance = (classes - 1) / (images - 1)
     within = np.maximum(whole - between, 0.0)
     with np.errstate(divide="ignore"):
         ratio = (between / (classes - 1)) / (within / (images - classes))
     p = fisher.sf(ratio, classes - 1, images - classes)
-    return Explained(share, chance, (share - chance) / (1 - chance), float((p < SURE).mean()))
+    return ExplainedVariance(share, chance, (share - chance) / (1 - chance), float((p < MAX_P).mean()))
 
 
-class Gist(NamedTuple):
+class GateSummary(NamedTuple):
     """A layer's gates over all images: mean, standard deviation of the units' means, root mean variance of a unit over images;
-    the share above `OPEN` and below `SHUT`; how many units always are; the share outside of 0 to 1; how many units never vary.
+    the share above `OPEN_ABOVE` and below `SHUT_BELOW`; how many units always are; the share outside of 0 to 1; how many units never vary.
     """
 
     mean: float
@@ -85,13 +85,13 @@ class Gist(NamedTuple):
     still: int
 
 
-def gist(totals: Float[Array, "class kind unit"], counts: Float[Array, " class"]) -> Gist:
+def summarise_gates(totals: Float[Array, "class kind unit"], counts: Float[Array, " class"]) -> GateSummary:
     """The gates of one layer in a few numbers."""
     images = float(counts.sum())
     total = totals.sum(0)
     mean = total[0] / images
     variance = np.maximum(total[1] / images - mean**2, 0.0)
-    return Gist(
+    return GateSummary(
         float(mean.mean()),
         float(mean.std()),
         float(np.sqrt(variance.mean())),
@@ -100,7 +100,7 @@ def gist(totals: Float[Array, "class kind unit"], counts: Float[Array, " class"]
         int((total[2] == images).sum()),
         int((total[3] == images).sum()),
         float(total[4].mean() / images),
-        int((variance <= STILL**2).sum()),
+        int((variance <= CONSTANT_STD**2).sum()),
     )
 
 

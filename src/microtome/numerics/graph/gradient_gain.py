@@ -19,17 +19,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import group_norm
 
-LEAST = 8  # values in a group at least
-ENOUGH = 20_000  # values of noise for one gain; more draws where a layer gives fewer
+MIN_GROUP_VALUES = 8  # values in a group at least
+MIN_VALUES = 20_000  # values of noise for one gain; more draws where a layer gives fewer
 DRAWS = 64  # at most
 
 
-def divisors(units: int, cells: int, least: int = LEAST) -> list[int]:
+def group_divisors(units: int, cells: int, least: int = MIN_GROUP_VALUES) -> list[int]:
     """The numbers of groups that divide `units` and leave `least` values in each on `cells` cells, ascending; at least [1]."""
     return [one for one in range(1, units + 1) if units % one == 0 and (units // one * cells >= least or one == 1)]
 
 
-def gains(
+def gradient_gains(
     x: Tensor,
     weigh: Callable[[Tensor], Tensor],
     activate: Callable[[Tensor], Tensor],
@@ -48,7 +48,7 @@ def gains(
     with torch.enable_grad():
         entered = x.detach().requires_grad_()
         weighed = weigh(entered)
-        draws = min(DRAWS, max(1, -(-ENOUGH // weighed.numel())))
+        draws = min(DRAWS, max(1, -(-MIN_VALUES // weighed.numel())))
         noise = [torch.randn(weighed.shape, generator=generator).to(weighed) for _ in range(draws)]
         power = sum(float(one.double().square().mean()) for one in noise) / draws
         found: list[float] = []
@@ -64,11 +64,11 @@ def gains(
     return found
 
 
-def evenness(gain: float) -> float:
+def gain_distance(gain: float) -> float:
     """How far a gain is from 1, by ratio: |log gain|; infinite where it is no number above 0."""
     return abs(log(gain)) if 0 < gain < inf else inf
 
 
-def best(groups: Sequence[int], found: Sequence[float]) -> int:
+def best_groups(groups: Sequence[int], found: Sequence[float]) -> int:
     """The number of groups whose gain is nearest to 1 by ratio; ties go to fewer groups."""
-    return min(zip(groups, found, strict=True), key=lambda pair: (evenness(pair[1]), pair[0]))[0]
+    return min(zip(groups, found, strict=True), key=lambda pair: (gain_distance(pair[1]), pair[0]))[0]

@@ -27,7 +27,7 @@ RECTIFIERS = frozenset(
 GATES = frozenset({"sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_"})
 
 
-class Linearised(TorchFunctionMode):
+class LineariseMode(TorchFunctionMode):
     """While it is entered, rectifying activations of any spelling give back what they got, and maximum pools average.
 
     Padding does not count in the averages; gates (sigmoids) give one half everywhere. Softmax, norms over the picture and products
@@ -51,7 +51,7 @@ class Linearised(TorchFunctionMode):
             return torch.full_like(args[0] if args else given["input"], 0.5)
         if name in ("max_pool2d", "max_pool2d_with_indices"):
             self.averaged += 1
-            return averaged(*args, **given)
+            return average_pool(*args, **given)
         if name in ("adaptive_max_pool2d", "adaptive_max_pool2d_with_indices"):
             self.averaged += 1
             size = args[1] if len(args) > 1 else given["output_size"]
@@ -59,7 +59,7 @@ class Linearised(TorchFunctionMode):
         return func(*args, **given)
 
 
-def averaged(
+def average_pool(
     input: Tensor,
     kernel_size: Any,
     stride: Any = None,
@@ -78,7 +78,7 @@ def averaged(
     return functional.avg_pool2d(input, kernel_size, stride or None, padding, ceil_mode, count_include_pad=False)
 
 
-def central(weights: Tensor, grid: int) -> tuple[Tensor, float]:
+def central_crop(weights: Tensor, grid: int) -> tuple[Tensor, float]:
     """The last two axes cropped to at most `grid` cells about the middle of what is not zero, and the share of energy inside."""
     strength = weights.double().square().flatten(0, -3).sum(0)
     total = float(strength.sum())

@@ -19,7 +19,7 @@ from microtome.numerics.arrays import Array
 PRODUCTS = ("Convolution", "Addmm", "Mm", "Bmm", "Baddbmm", "Linear")  # operations that may be a layer with weights
 
 
-class Length(NamedTuple):
+class PathLength(NamedTuple):
     """Paths from a loss down to a tensor, by the weight layers passed on the way: the shortest, the mean, how many (log10)."""
 
     shortest: int
@@ -27,7 +27,7 @@ class Length(NamedTuple):
     paths: float
 
 
-def lengths(loss: Tensor, picture: Tensor) -> Callable[[Tensor | Any], Length | None]:
+def path_lengths(loss: Tensor, picture: Tensor) -> Callable[[Tensor | Any], PathLength | None]:
     """A function that gives the length from `loss` to a tensor (or to its `grad_fn`), None for one that `loss` does not hang on.
 
     A weight layer is a convolution or matrix product of something computed from `picture` with something that is not and hangs on
@@ -35,8 +35,8 @@ def lengths(loss: Tensor, picture: Tensor) -> Callable[[Tensor | Any], Length | 
     `picture` must require gradients.
     """
     root: Any = loss.grad_fn
-    order = _order(root)
-    seen = _descent(order, picture)
+    order = _topological_order(root)
+    seen = _ancestry(order, picture)
     told: dict[Any, tuple[int, int, int]] = {root: (0, 0, 1)}  # shortest, sum over paths, number of paths
     for node in order:
         if not seen[node][0]:
@@ -49,17 +49,17 @@ def lengths(loss: Tensor, picture: Tensor) -> Callable[[Tensor | Any], Length | 
             before = told.get(child, (shortest + step, 0, 0))
             told[child] = (min(before[0], shortest + step), before[1] + total + step * paths, before[2] + paths)
 
-    def length(tensor: Tensor | Any) -> Length | None:
+    def length(tensor: Tensor | Any) -> PathLength | None:
         node: Any = tensor.grad_fn if isinstance(tensor, Tensor) else tensor
         if node not in told:
             return None
         shortest, total, paths = told[node]
-        return Length(shortest, float(total / paths), math.log10(paths))
+        return PathLength(shortest, float(total / paths), math.log10(paths))
 
     return length
 
 
-def _order(root: Any) -> list[Any]:
+def _topological_order(root: Any) -> list[Any]:
     """All nodes below `root`, each before what it was computed from."""
     done: list[Any] = []
     state: dict[Any, bool] = {}
@@ -75,7 +75,7 @@ def _order(root: Any) -> list[Any]:
     return done[::-1]
 
 
-def _descent(order: Sequence[Any], picture: Tensor) -> Mapping[Any, tuple[bool, bool]]:
+def _ancestry(order: Sequence[Any], picture: Tensor) -> Mapping[Any, tuple[bool, bool]]:
     """For every node whether it was computed from the picture, and whether from a parameter of two axes or more."""
     seen: dict[Any, tuple[bool, bool]] = {}
     for node in reversed(order):
@@ -94,7 +94,7 @@ def _is_layer(node: Any, seen: Mapping[Any, tuple[bool, bool]]) -> bool:
     return any(child is not None and not seen[child][0] and seen[child][1] for child, _ in node.next_functions)
 
 
-class Profile(NamedTuple):
+class DepthProfile(NamedTuple):
     """How a gradient is spread over depth: decades from the last third of the layers to the first (negative where it vanishes
     downwards), and the standard deviation of its logarithm over layers, in decades.
     """
@@ -103,7 +103,7 @@ class Profile(NamedTuple):
     spread: float
 
 
-def profile(strength: Float[Array, " layer"]) -> Profile:
+def depth_profile(strength: Float[Array, " layer"]) -> DepthProfile:
     """The profile of a positive number for each layer, in order of execution; zeros and NaN are left out.
 
     Not numbers for fewer than three layers.
@@ -111,11 +111,11 @@ def profile(strength: Float[Array, " layer"]) -> Profile:
     known = np.log10(strength[np.isfinite(strength) & (strength > 0)])
     third = len(known) // 3
     if not third:
-        return Profile(math.nan, math.nan)
-    return Profile(float(known[:third].mean() - known[-third:].mean()), float(known.std()))
+        return DepthProfile(math.nan, math.nan)
+    return DepthProfile(float(known[:third].mean() - known[-third:].mean()), float(known.std()))
 
 
-def evened(strength: Float[Array, " layer"]) -> Float[Array, " layer"]:
+def centre_profile(strength: Float[Array, " layer"]) -> Float[Array, " layer"]:
     """The numbers over their geometric mean, so that only the shape over depth is left; zeros and NaN stay what they are."""
     known = strength[np.isfinite(strength) & (strength > 0)]
     return strength / np.exp(np.log(known).mean()) if len(known) else strength

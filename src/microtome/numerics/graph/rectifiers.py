@@ -1,7 +1,7 @@
 """Other rules for the signal that goes back through a rectifier, however the rectifier is written.
 
 The operations of the backward pass are seen as they run, so a rectifier is one whether it is a module, a function or a method, in
-place or not, used once or many times. `Rewritten` stands over the forward pass for what leaves no trace of its own in the backward
+place or not, used once or many times. `RewriteMode` stands over the forward pass for what leaves no trace of its own in the backward
 pass: lower clamps at zero become rectifiers of the same values, and a gate (a number for each channel or cell multiplied onto a
 map, as in squeeze-and-excitation) is held constant, as is the divisor of local response normalisation.
 
@@ -31,7 +31,7 @@ Rule = Literal["gradient", "deconvnet", "guided", "rectgrad"]
 
 ZERO = 0.0  # the threshold of a rectifier
 # What is not linear and no rectifier: its own derivative stands in, and is told. Backward operation -> the name people know.
-CURVED = {
+CURVED_ACTIVATIONS = {
     "gelu_backward": "GELU",
     "silu_backward": "SiLU",
     "mish_backward": "Mish",
@@ -52,7 +52,7 @@ CURVED = {
 }
 
 
-def passed(rule: Rule, g: Tensor, x: Tensor, ceiling: float = torch.inf, quantile: float = 0.98) -> Tensor:
+def apply_rule(rule: Rule, g: Tensor, x: Tensor, ceiling: float = torch.inf, quantile: float = 0.98) -> Tensor:
     """What `rule` lets through of the signal `g`, of the same shape, at a rectifier that cuts `x` to 0…`ceiling`.
 
     `x` may be the rectifier's input or its output. `quantile` sets τ of "rectgrad": of n values in an image, the
@@ -69,7 +69,7 @@ def passed(rule: Rule, g: Tensor, x: Tensor, ceiling: float = torch.inf, quantil
     return g * open_ if rule == "gradient" else g.clamp(min=0) * open_
 
 
-class Rectified(Dispatching):
+class RectifierMode(Dispatching):
     """While this is entered, backward passes go through rectifiers by `rule`.
 
     `rectifiers` counts those that were passed, `curved` other operations that are not linear, by name: their derivative was taken.
@@ -88,16 +88,16 @@ class Rectified(Dispatching):
         name = str(func.overloadpacket.__name__)
         if name == "threshold_backward" and float(args[2]) == ZERO:
             self.rectifiers += 1
-            return passed(self.rule, args[0], args[1], quantile=self.quantile)
+            return apply_rule(self.rule, args[0], args[1], quantile=self.quantile)
         if name == "hardtanh_backward" and float(args[2]) == ZERO:
             self.rectifiers += 1
-            return passed(self.rule, args[0], args[1], float(args[3]), self.quantile)
-        if name in CURVED or "scaled_dot_product" in name:
-            self.curved[CURVED.get(name, "attention")] += 1
+            return apply_rule(self.rule, args[0], args[1], float(args[3]), self.quantile)
+        if name in CURVED_ACTIVATIONS or "scaled_dot_product" in name:
+            self.curved[CURVED_ACTIVATIONS.get(name, "attention")] += 1
         return func(*args, **(kwargs or {}))
 
 
-class Rewritten(TorchFunctionMode):
+class RewriteMode(TorchFunctionMode):
     """While this is entered, forward passes write lower clamps at zero as rectifiers and hold gates constant.
 
     No value changes. `gates` counts the gates and divisors. Differentiated, a response norm would stop the signal of units that
@@ -113,17 +113,17 @@ class Rewritten(TorchFunctionMode):
     ) -> Any:
         name, named = str(getattr(func, "__name__", "")), dict(kwargs or {})
         if name in _CLAMPS:
-            written = _rectifier(name, args, named)
+            written = _clamp_as_rectifier(name, args, named)
             if written is not None:
                 return written
         if name in _PRODUCTS and len(args) == 2:
-            gate = _gate(args[0], args[1])
+            gate = _gate_operand(args[0], args[1])
             if gate is not None:
                 self.gates += 1
                 args = tuple(one.detach() if place == gate else one for place, one in enumerate(args))
         if name == "local_response_norm":
             self.gates += 1
-            return _divided(*args, **named)
+            return _normalise_constant(*args, **named)
         return func(*args, **named)
 
 
@@ -131,7 +131,7 @@ _CLAMPS = {"clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_", "maxim
 _PRODUCTS = {"mul", "mul_", "multiply", "multiply_", "__mul__", "__rmul__", "__imul__"}
 
 
-def _rectifier(name: str, args: Sequence[Any], named: Mapping[str, Any]) -> Tensor | None:
+def _clamp_as_rectifier(name: str, args: Sequence[Any], named: Mapping[str, Any]) -> Tensor | None:
     """The rectifier of the same values that a clamp amounts to, or None where it is none."""
     if not args or not isinstance(args[0], Tensor) or not args[0].is_floating_point() or "out" in named:
         return None
@@ -150,7 +150,7 @@ def _rectifier(name: str, args: Sequence[Any], named: Mapping[str, Any]) -> Tens
     return torch.nn.functional.hardtanh(x, 0.0, float(high), inplace=name.endswith("_"))
 
 
-def _divided(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+def _normalise_constant(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """`torch.nn.functional.local_response_norm` with its divisor held constant."""
     with torch.no_grad():
         squares = torch.nn.functional.pad(input.square().movedim(1, -1), (size // 2, (size - 1) // 2))
@@ -158,17 +158,17 @@ def _divided(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, 
     return input / divisor
 
 
-def _gate(a: Any, b: Any) -> int | None:
+def _gate_operand(a: Any, b: Any) -> int | None:
     """Which of two factors (0 or 1) is a gate on the other: computed from the picture, too, and spread over it."""
     if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.requires_grad and b.requires_grad):
         return None
-    sizes = (_distinct(a), _distinct(b))
+    sizes = (_distinct_elements(a), _distinct_elements(b))
     if max(a.dim(), b.dim()) < 3 or sizes[0] == sizes[1]:
         return None
     return 0 if sizes[0] < sizes[1] else 1
 
 
-def _distinct(value: Tensor) -> int:
+def _distinct_elements(value: Tensor) -> int:
     """How many elements the tensor really has: expanded ones count once."""
     total = 1
     for size, step in zip(value.shape, value.stride(), strict=True):

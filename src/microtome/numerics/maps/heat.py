@@ -37,29 +37,29 @@ def area_resample(
     reaches over the picture's edge goes to its part inside; a cell wholly outside is lost.
     """
     top, bottom, left, right = extent or (0.0, 1.0, 0.0, 1.0)
-    down = _overlaps(heat.shape[1], size[0], top, bottom).to(heat.device)
-    across = _overlaps(heat.shape[2], size[1], left, right).to(heat.device)
+    down = _cell_overlaps(heat.shape[1], size[0], top, bottom).to(heat.device)
+    across = _cell_overlaps(heat.shape[2], size[1], left, right).to(heat.device)
     return down @ heat.double() @ across.T
 
 
-def energy_in(
+def energy_inside(
     heat: Float[Tensor, "image row col"], mask: Bool[Tensor, "image row_ col_"], extent: Extent | None = None
 ) -> tuple[Float64[Tensor, " image"], Float64[Tensor, " image"]]:
     """The share of the heat inside the mask, and the share of the picture that the mask covers.
 
-    The first grows with the object even for a map that knows nothing: `lift` is the difference.
+    The first grows with the object even for a map that knows nothing: `energy_lift` is the difference.
     """
     fine = area_resample(heat.relu(), (mask.shape[1], mask.shape[2]), extent)
     inside = (fine * mask).sum((1, 2)) / fine.sum((1, 2))  # 0 / 0 is not a number: the map is empty
     return inside, mask.double().mean((1, 2))
 
 
-def lift(energy: Float[Tensor, " image"], area: Float[Tensor, " image"]) -> Float[Tensor, " image"]:
+def energy_lift(energy: Float[Tensor, " image"], area: Float[Tensor, " image"]) -> Float[Tensor, " image"]:
     """How much more of the heat lies in the mask than an even map would put there; 0 means it knows nothing."""
     return energy - area
 
 
-def coverage(heat: Float[Tensor, "image row col"], share: float) -> Float64[Tensor, " image"]:
+def heat_coverage(heat: Float[Tensor, "image row col"], share: float) -> Float64[Tensor, " image"]:
     """The smallest share of the picture that holds `share` of the heat; the last cell counts in part.
 
     Cells in part make the value the same on a finer grid of repeated cells, and `share` itself for an even map.
@@ -73,7 +73,7 @@ def coverage(heat: Float[Tensor, "image row col"], share: float) -> Float64[Tens
     return ((last + part) / cells.shape[1])[:, 0].where(sums[:, -1] > 0, torch.nan)
 
 
-def entropy(heat: Float[Tensor, "image row col"]) -> Float64[Tensor, " image"]:
+def heat_entropy(heat: Float[Tensor, "image row col"]) -> Float64[Tensor, " image"]:
     """Shannon entropy of the heat, in bits: 0 for one hot cell, log2(rows · cols) for an even map."""
     cells = heat.relu().double().flatten(1)
     total = cells.sum(1)
@@ -88,7 +88,7 @@ def centre_prior(rows: int, cols: int, sigma: float = 0.25) -> Float64[Tensor, "
     return blob / blob.sum()
 
 
-def pointing(
+def pointing_game(
     heat: Float[Tensor, "image row col"], mask: Bool[Tensor, "image row_ col_"], tolerance: float = 15.0
 ) -> Float64[Tensor, " image"]:
     """1 where the middle of the hottest cell lies within `tolerance` px of the mask, else 0; NaN without heat or mask."""
@@ -129,7 +129,7 @@ def iou_best_threshold(
 
 def rank_correlation(a: Float[Tensor, "*batch n"], b: Float[Tensor, "*batch n"]) -> Float64[Tensor, "*batch"]:
     """Spearman's rank correlation along the last axis, equal values sharing their mean rank; not a number for a constant."""
-    return _correlation(_ranks(a), _ranks(b))
+    return _pearson(_ranks(a), _ranks(b))
 
 
 def partial_rank_correlation(
@@ -140,7 +140,7 @@ def partial_rank_correlation(
     (r_ab - r_ac·r_bc) / √((1 - r_ac²)(1 - r_bc²)) with c the third (Kendall & Stuart, The Advanced Theory of Statistics II, ch. 27).
     """
     first, second, third = _ranks(a), _ranks(b), _ranks(given)
-    ab, ac, bc = _correlation(first, second), _correlation(first, third), _correlation(second, third)
+    ab, ac, bc = _pearson(first, second), _pearson(first, third), _pearson(second, third)
     return (ab - ac * bc) / ((1 - ac.square()) * (1 - bc.square())).sqrt()
 
 
@@ -153,11 +153,11 @@ def _ranks(values: Tensor) -> Tensor:
     return ranks - ranks.mean(-1, keepdim=True)
 
 
-def _correlation(first: Tensor, second: Tensor) -> Tensor:
+def _pearson(first: Tensor, second: Tensor) -> Tensor:
     return (first * second).sum(-1) / (first.square().sum(-1) * second.square().sum(-1)).sqrt()
 
 
-def _overlaps(cells: int, bins: int, low: float, high: float) -> Float64[Tensor, "bin cell"]:
+def _cell_overlaps(cells: int, bins: int, low: float, high: float) -> Float64[Tensor, "bin cell"]:
     """The share of each of `cells` equal cells between `low` and `high` that lies in each of `bins` equal bins of [0, 1]."""
     if not high > low:
         raise ValueError(f"a map's far edge ({high}) must lie beyond its near edge ({low})")

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from microtome.numerics.maps.heat import THRESHOLDS, area_resample, centre_prior, coverage, energy_in, pointing
+from microtome.numerics.maps.heat import THRESHOLDS, area_resample, centre_prior, energy_inside, heat_coverage, pointing_game
 
 
-def localisation(
+def localisation_scores(
     heat: Float[Tensor, "image row col"], masks: Bool[Tensor, "image row_ col_"], tolerance: float
 ) -> dict[str, Tensor]:
     """`ebpg`, `centre_ebpg`, `pointing_game`, `coverage50`, `coverage90`, `area`, `peak` (image) and `iou` (image, threshold).
@@ -21,21 +21,21 @@ def localisation(
     mask. Scores are not numbers for an empty map or mask.
     """
     seen = masks.flatten(1).any(1)
-    inside, area = energy_in(heat, masks)
+    inside, area = energy_inside(heat, masks)
     blob = centre_prior(heat.shape[1], heat.shape[2]).to(heat.device).expand(len(heat), -1, -1)
     scores = {
         "ebpg": inside,
-        "centre_ebpg": energy_in(blob, masks)[0],
-        "pointing_game": pointing(heat, masks, tolerance),
-        "coverage50": coverage(heat, 0.5),
-        "coverage90": coverage(heat, 0.9),
-        "iou": overlaps(heat, masks),
+        "centre_ebpg": energy_inside(blob, masks)[0],
+        "pointing_game": pointing_game(heat, masks, tolerance),
+        "coverage50": heat_coverage(heat, 0.5),
+        "coverage90": heat_coverage(heat, 0.9),
+        "iou": threshold_iou(heat, masks),
     }
     known = {name: one.where(seen.reshape(-1, *[1] * (one.dim() - 1)), torch.nan) for name, one in scores.items()}
     return known | {"area": area, "peak": heat.amax((1, 2))}
 
 
-def overlaps(
+def threshold_iou(
     heat: Float[Tensor, "image row col"], masks: Bool[Tensor, "image row_ col_"], thresholds: tuple[float, ...] = THRESHOLDS
 ) -> Float64[Tensor, "image threshold"]:
     """Intersection over union of the mask and the cells at or above each share of the map's largest value.

@@ -12,7 +12,7 @@ from torch import Tensor
 from microtome.numerics.arrays import Array
 
 
-def starts(side: int, size: int, stride: int) -> Int[Array, " place"]:
+def occluder_starts(side: int, size: int, stride: int) -> Int[Array, " place"]:
     """First pixels of the occluder's places along a side: every `stride` px, until the edge is reached.
 
     The last occluder is cut at the picture's edge where it does not fit. A stride above the size leaves gaps.
@@ -26,7 +26,7 @@ def centres(first: Int[Array, " place"], size: int, side: int) -> Float64[Array,
     return (first + np.minimum(first + size, side) - 1) / 2
 
 
-def blurred(x: Float[Tensor, "image rgb row col"], sigma: float) -> Float[Tensor, "image rgb row col"]:
+def blur(x: Float[Tensor, "image rgb row col"], sigma: float) -> Float[Tensor, "image rgb row col"]:
     """The pictures under a Gaussian blur of that standard deviation in px, their edges continued by the last pixel."""
     reach = max(1, int(np.ceil(3 * sigma)))
     at = torch.arange(-reach, reach + 1, dtype=torch.float64)
@@ -38,7 +38,7 @@ def blurred(x: Float[Tensor, "image rgb row col"], sigma: float) -> Float[Tensor
     return F.conv2d(across, kernel.view(1, 1, -1, 1).expand(units, 1, -1, 1), groups=units)
 
 
-def covered(
+def mask_coverage(
     mask: Bool[Tensor, "image row col"], rows: Int[Array, " row_"], cols: Int[Array, " col_"], size: int
 ) -> Float64[Tensor, "image row_ col_"]:
     """The share of the occluder at each place that lies on the mask."""
@@ -49,7 +49,7 @@ def covered(
     return inside / ((bottom - top)[:, None] * (right - left)[None, :])
 
 
-def contrast(
+def object_contrast(
     loss: Float[Tensor, "image row col"], share: Float[Tensor, "image row col"]
 ) -> dict[str, Float64[Tensor, " image"]]:
     """How what was lost lies to an object: `inside`, `outside`, `energy`, `area`, `lift`.

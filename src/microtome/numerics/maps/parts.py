@@ -5,7 +5,7 @@ from jaxtyping import Bool
 
 from microtome.numerics.arrays import Array
 
-GENERATED = ("object", "upper", "lower", "left", "right")
+PART_NAMES = ("object", "upper", "lower", "left", "right")
 
 
 def part_of(mask: Bool[Array, "row col"], part: str) -> Bool[Array, "row col"]:
@@ -20,15 +20,15 @@ def part_of(mask: Bool[Array, "row col"], part: str) -> Bool[Array, "row col"]:
     return mask & (side[:, None] if axis == 0 else side[None, :])
 
 
-def bounds(mask: Bool[Array, "row col"]) -> tuple[int, int, int, int]:
+def mask_bounds(mask: Bool[Array, "row col"]) -> tuple[int, int, int, int]:
     """Top, bottom, left and right of the smallest box around the mask; bottom and right are one past the last."""
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1
 
 
-def elsewhere(mask: Bool[Array, "row col"], draws: np.random.Generator) -> Bool[Array, "row col"]:
+def random_position(mask: Bool[Array, "row col"], draws: np.random.Generator) -> Bool[Array, "row col"]:
     """The same shape at a random place wholly inside the picture."""
-    top, bottom, left, right = bounds(mask)
+    top, bottom, left, right = mask_bounds(mask)
     shape = mask[top:bottom, left:right]
     row = int(draws.integers(0, mask.shape[0] - shape.shape[0] + 1))
     col = int(draws.integers(0, mask.shape[1] - shape.shape[1] + 1))

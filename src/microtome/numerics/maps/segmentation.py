@@ -13,7 +13,7 @@ from microtome.numerics.arrays import Array
 from microtome.numerics.statistics.intervals import Interval, bootstrap_weights
 
 
-def confusions(
+def confusion_matrices(
     wanted: Int[Array, "image row col"], given: Int[Array, "image row col"], classes: int
 ) -> Int64[Array, "image class class_"]:
     """How many pixels of each image are of class `class` and were given class `class_`; pixels wanted below 0 are left out."""
@@ -24,16 +24,16 @@ def confusions(
     return counts.reshape(images, classes, classes).astype(np.int64)
 
 
-def overlaps(counts: Shaped[Array, "*batch class class_"]) -> Float64[Array, "*batch class"]:
+def class_iou(counts: Shaped[Array, "*batch class class_"]) -> Float64[Array, "*batch class"]:
     """Intersection over union of each class; not a number for a class that is neither wanted nor given anywhere."""
     both = np.diagonal(counts, axis1=-2, axis2=-1).astype(np.float64)
     either = counts.sum(-1) + counts.sum(-2) - both
     return np.divide(both, either, out=np.full_like(both, np.nan), where=either > 0)
 
 
-def mean_overlap(counts: Shaped[Array, "*batch class class_"]) -> Float64[Array, "*batch"]:
-    """The mean of `overlaps` over the classes that have one."""
-    each = overlaps(counts)
+def mean_iou(counts: Shaped[Array, "*batch class class_"]) -> Float64[Array, "*batch"]:
+    """The mean of `class_iou` over the classes that have one."""
+    each = class_iou(counts)
     known = ~np.isnan(each)
     return np.asarray(np.where(known, each, 0.0).sum(-1) / np.maximum(known.sum(-1), 1))
 
@@ -43,7 +43,7 @@ def pixel_accuracy(counts: Shaped[Array, "*batch class class_"]) -> Float64[Arra
     return np.asarray(np.trace(counts, axis1=-2, axis2=-1) / np.maximum(counts.sum((-2, -1)), 1), dtype=np.float64)
 
 
-def resampled(
+def bootstrap_statistic(
     counts: Int64[Array, "image class class_"], statistic: Callable[[Array], Array], draws: int = 1000, seed: int = 0
 ) -> Interval:
     """The statistic of the sum over images, with its 95 % percentile interval over resampled images.

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from microtome.numerics.arrays import Array
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-EDGE = 0.1  # brightness step per pixel (of 0..1) above which a pixel counts as an edge
+EDGE_STEP = 0.1  # brightness step per pixel (of 0..1) above which a pixel counts as an edge
 
 
-def edges(pixels: UInt8[Array, "image row col rgb"]) -> Float32[Array, "image row col"]:
+def edge_strength(pixels: UInt8[Array, "image row col rgb"]) -> Float32[Array, "image row col"]:
     """The size of the brightness gradient at each pixel, per pixel of distance, for brightness 0..1."""
     grey = pixels @ np.array(LUMA, dtype=np.float32) / np.float32(255)
     down = np.gradient(grey, axis=1) if grey.shape[1] > 1 else np.zeros_like(grey)
@@ -20,11 +20,11 @@ def edges(pixels: UInt8[Array, "image row col rgb"]) -> Float32[Array, "image ro
     return np.hypot(down, across).astype(np.float32)
 
 
-def clutter_of(pixels: UInt8[Array, "image row col rgb"], masks: Bool[Array, "image row col"]) -> Float[Array, " image"]:
+def clutter_fraction(pixels: UInt8[Array, "image row col rgb"], masks: Bool[Array, "image row col"]) -> Float[Array, " image"]:
     """The share of the pixels outside the mask that lie on an edge; not a number where the mask covers all."""
     outside = ~masks
     count = outside.sum((1, 2))
-    hits = ((edges(pixels) > EDGE) & outside).sum((1, 2))
+    hits = ((edge_strength(pixels) > EDGE_STEP) & outside).sum((1, 2))
     return np.divide(hits, count, out=np.full(len(count), np.nan), where=count > 0)
 
 

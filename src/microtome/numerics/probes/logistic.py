@@ -14,11 +14,13 @@ from scipy.special import log_softmax
 
 from microtome.errors import Unmeasurable
 from microtome.numerics.arrays import Array
-from microtome.numerics.probes.ridge import Probe, out_of_fold, standardised, stratified_folds
+from microtome.numerics.probes.ridge import ProbeResult, cross_validate, standardise, stratified_folds
 
 # Penalties tried, for each training image: from nearly none to one that leaves little but the shares of the classes.
-RANGE = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
-FLAT = 1e-3  # the largest slope left at what counts as a minimum: loss for each image, by weight in units of its curvature
+PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
+GRADIENT_TOLERANCE = (
+    1e-3  # the largest slope left at what counts as a minimum: loss for each image, by weight in units of its curvature
+)
 
 
 def logistic_probe(
@@ -27,7 +29,7 @@ def logistic_probe(
     folds: int = 5,
     seed: int = 0,
     penalties: Sequence[float] | None = None,
-) -> Probe:
+) -> ProbeResult:
     """Out-of-fold answers of multinomial logistic regression for every image, on the folds that `ridge_probe` deals.
 
     Each training part alone decides the scaling of the features and the penalty λ of the loss Σ −log p + λ/2·‖w‖² (offsets are not
@@ -39,12 +41,12 @@ def logistic_probe(
     """
 
     def fitted(train: Array, coded: Array, classes: int) -> tuple[Array, float]:
-        tried = [one * int(train.sum()) for one in RANGE] if penalties is None else sorted(penalties, reverse=True)
-        penalty = tried[0] if len(tried) == 1 else _chosen(features[train], coded[train], classes, tried, seed)
-        narrow, shown = _spanned(*standardised(features[train], features[~train]))
-        return _scores(shown, logistic_weights(narrow, coded[train], classes, penalty)), penalty
+        tried = [one * int(train.sum()) for one in PENALTIES] if penalties is None else sorted(penalties, reverse=True)
+        penalty = tried[0] if len(tried) == 1 else _choose_penalty(features[train], coded[train], classes, tried, seed)
+        narrow, shown = _to_principal_axes(*standardise(features[train], features[~train]))
+        return _class_scores(shown, logistic_weights(narrow, coded[train], classes, penalty)), penalty
 
-    return out_of_fold(features, labels, folds, seed, fitted)
+    return cross_validate(features, labels, folds, seed, fitted)
 
 
 def logistic_weights(
@@ -84,7 +86,7 @@ def logistic_weights(
 
     limits = {"maxiter": 2000, "maxfun": 4000, "maxcor": 20, "ftol": 1e-14, "gtol": 1e-7}
     found = minimize(loss, (first / scale).ravel(), jac=True, method="L-BFGS-B", options=limits)
-    if not np.abs(found.jac).max() <= FLAT:
+    if not np.abs(found.jac).max() <= GRADIENT_TOLERANCE:
         raise Unmeasurable(
             f"The logistic probe found no minimum after {found.nit} steps (slope {np.abs(found.jac).max():.2g}); "
             "leave --logistic out, the ridge probe needs no search."
@@ -95,27 +97,27 @@ def logistic_weights(
     return weights
 
 
-def _chosen(train: Array, coded: Array, classes: int, tried: Sequence[float], seed: int) -> float:
+def _choose_penalty(train: Array, coded: Array, classes: int, tried: Sequence[float], seed: int) -> float:
     """The penalty with the smallest loss on a held-out fifth of the training part, each fit started from the last.
 
     The search goes from the strongest penalty down and ends with the first that answers worse than the one before: the weaker ones
     learn more by heart, and take longest.
     """
     held = stratified_folds(coded, 5, seed + 1) == 0
-    narrow, shown = _spanned(*standardised(train[~held], train[held]))
+    narrow, shown = _to_principal_axes(*standardise(train[~held], train[held]))
     share = (~held).mean()  # the same penalty for each image
     weights, losses = None, list[float]()
     for penalty in tried:
         weights = logistic_weights(narrow, coded[~held], classes, penalty * share, weights)
         known = np.isin(coded[held], coded[~held])
-        scores = log_softmax(_scores(shown[known], weights), axis=1)
+        scores = log_softmax(_class_scores(shown[known], weights), axis=1)
         losses.append(-float(scores[np.arange(int(known.sum())), coded[held][known]].sum()))
         if len(losses) > 1 and losses[-1] > losses[-2]:
             break
     return float(tried[int(np.argmin(losses))])
 
 
-def _spanned(train: Array, test: Array) -> tuple[Array, Array]:
+def _to_principal_axes(train: Array, test: Array) -> tuple[Array, Array]:
     """Both on the principal axes of `train`, where the search is short; directions that it lacks only cost, so they are left out.
 
     A penalty on the length of the weights is the same on any axes.
@@ -127,5 +129,5 @@ def _spanned(train: Array, test: Array) -> tuple[Array, Array]:
     return left * values, test @ axes.T
 
 
-def _scores(features: Array, weights: Array) -> Array:
+def _class_scores(features: Array, weights: Array) -> Array:
     return features @ weights[:-1] + weights[-1]

@@ -14,15 +14,15 @@ from microtome.errors import Unmeasurable
 from microtome.numerics.arrays import Array
 
 # Penalties tried, as multiples of the mean eigenvalue: the same range for any number of images, features and any scale.
-RANGE = tuple(float(one) for one in np.logspace(-5, 4, 19))
+PENALTIES = tuple(float(one) for one in np.logspace(-5, 4, 19))
 
 
 # Scores (image, class) of the images that are not in the training part (image,), and the penalty chosen; from the part, the
 # labels coded from 0 (image,), and how many classes there are.
-Fitted = Callable[[Array, Array, int], tuple[Array, float]]
+FitFunction = Callable[[Array, Array, int], tuple[Array, float]]
 
 
-class Probe(NamedTuple):
+class ProbeResult(NamedTuple):
     """What a cross-validated probe answered on images it was not fitted to."""
 
     correct: Bool[Array, " image"]
@@ -53,7 +53,7 @@ def ridge_probe(
     folds: int = 5,
     seed: int = 0,
     penalties: Sequence[float] | None = None,
-) -> Probe:
+) -> ProbeResult:
     """Out-of-fold answers of a ridge classifier (targets ±1, one column for each class) for every image.
 
     Each training part alone decides the scaling of the features and, by generalised cross-validation, the penalty: one of
@@ -65,12 +65,12 @@ def ridge_probe(
     """
 
     def fitted(train: Array, coded: Array, classes: int) -> tuple[Array, float]:
-        return ridge_scores(features[train], _targets(coded[train], classes), features[~train], penalties)
+        return ridge_scores(features[train], _signed_targets(coded[train], classes), features[~train], penalties)
 
-    return out_of_fold(features, labels, folds, seed, fitted)
+    return cross_validate(features, labels, folds, seed, fitted)
 
 
-def out_of_fold(features: Array, labels: Array, folds: int, seed: int, fitted: Fitted) -> Probe:
+def cross_validate(features: Array, labels: Array, folds: int, seed: int, fitted: FitFunction) -> ProbeResult:
     """The answers of any classifier for every image, each by one that was fitted without the image's fold.
 
     Raises:
@@ -91,7 +91,7 @@ def out_of_fold(features: Array, labels: Array, folds: int, seed: int, fitted: F
         scores, chosen[one] = fitted(fold != one, coded, len(classes))
         predicted[fold == one] = scores.argmax(axis=1)
     chance = float(np.bincount(coded).max() / len(labels))
-    return Probe(predicted == coded, classes[predicted], chance, chosen)
+    return ProbeResult(predicted == coded, classes[predicted], chance, chosen)
 
 
 def smallest_class(labels: Int[Array, " image"], folds: int = 5, seed: int = 0) -> int:
@@ -125,18 +125,18 @@ def learning_curve(
         def fitted(train: Array, coded: Array, classes: int) -> tuple[Array, float]:
             shuffled = order[train[order]]
             some = np.concatenate([shuffled[coded[shuffled] == one][:size] for one in range(classes)])
-            return ridge_scores(features[some], _targets(coded[some], classes), features[~train])
+            return ridge_scores(features[some], _signed_targets(coded[some], classes), features[~train])
 
-        return out_of_fold(features, labels, folds, seed, fitted).correct
+        return cross_validate(features, labels, folds, seed, fitted).correct
 
     return np.array([correct(size) for size in sizes]).reshape(len(sizes), len(labels))
 
 
-def _targets(coded: Array, classes: int) -> Array:
+def _signed_targets(coded: Array, classes: int) -> Array:
     return np.where(coded[:, None] == np.arange(classes), 1.0, -1.0)
 
 
-def standardised(train: Array, test: Array) -> tuple[Array, Array]:
+def standardise(train: Array, test: Array) -> tuple[Array, Array]:
     """Both (image, feature) with the mean and spread of `train` taken off; features that never vary there are zero."""
     middle, spread = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
     spread = np.where(spread > 1e-12 * np.abs(middle), spread, 1.0)
@@ -155,7 +155,7 @@ def ridge_scores(
     `form` says which Gram matrix is decomposed: that of the features (primal) or that of the images (dual). Both give the same
     scores; "auto" takes the smaller one.
     """
-    train, test = standardised(train, test)
+    train, test = standardise(train, test)
     offset = targets.mean(0)
     targets = targets - offset
     dual = form == "dual" or (form == "auto" and len(train) <= train.shape[1])
@@ -166,7 +166,7 @@ def ridge_scores(
     values, vectors = values[kept], vectors[:, kept]
     # In both forms: rotated = U^T y for train = U S V^T.
     rotated = vectors.T @ targets if dual else (vectors.T @ (train.T @ targets)) / np.sqrt(values)[:, None]
-    tried = np.asarray(penalties if penalties is not None else np.multiply(RANGE, values.mean()), dtype=np.float64)
+    tried = np.asarray(penalties if penalties is not None else np.multiply(PENALTIES, values.mean()), dtype=np.float64)
     best = float(tried[np.argmin([_validation_error(values, rotated, targets, one) for one in tried])])
     # w = V S/(S²+λ) U^T y, and V = X^T U S^-1 in the dual form.
     if dual:

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from microtome.numerics.arrays import Array
 
 
-class Reading(NamedTuple):
+class TapReading(NamedTuple):
     """How a kernel reads one side of its map: shares of 1.
 
     `valid` of all pairs of a position and a tap lie on the map; `whole` of the positions have all their taps on it; `alive` of the
@@ -33,16 +33,16 @@ class Reading(NamedTuple):
     alive: float
 
 
-def reading(kernel: int, rate: int, stride: int, before: int, positions: int, cells: tuple[int, int]) -> Reading:
+def read_side(kernel: int, rate: int, stride: int, before: int, positions: int, cells: tuple[int, int]) -> TapReading:
     """How `kernel` taps, `rate` apart, read one side, counted over all `positions` (cells of the output).
 
     `before` cells of padding stand before the side; `cells` (first, end) is what of the side is map and no padding.
     """
-    on = on_map(taps(kernel, rate, stride, before, np.arange(positions)), cells)
-    return Reading(float(on.mean()), float(on.all(1).mean()), float(on.any(0).mean()))
+    on = on_map(tap_positions(kernel, rate, stride, before, np.arange(positions)), cells)
+    return TapReading(float(on.mean()), float(on.all(1).mean()), float(on.any(0).mean()))
 
 
-def taps(kernel: int, rate: int, stride: int, before: int, at: Sequence[int] | Array) -> Array:
+def tap_positions(kernel: int, rate: int, stride: int, before: int, at: Sequence[int] | Array) -> Array:
     """The cell that each tap reads, (position, tap), for the positions `at` of the output; outside the side where that is so."""
     return np.asarray(at)[:, None] * stride - before + np.arange(kernel)[None] * rate
 
@@ -52,17 +52,17 @@ def on_map(places: Array, cells: tuple[int, int]) -> Array:
     return (places >= cells[0]) & (places < cells[1])
 
 
-def reaching(side: int, kernel: int = 3) -> int:
+def border_rate(side: int, kernel: int = 3) -> int:
     """The rate at which the outermost tap, seen from the middle of `side` cells, reaches the border and no further; 1 at least."""
     return max(1, (side - 1) // (kernel - 1)) if kernel > 1 else 1
 
 
-def shared(most: int, count: int) -> tuple[int, ...]:
+def shared_rates(most: int, count: int) -> tuple[int, ...]:
     """`count` rates that share the largest, `most`, evenly, halves rounded up; equal ones where `most` is below `count`."""
     return tuple(max(1, (2 * most * part + count) // (2 * count)) for part in range(1, count + 1))
 
 
-def cross(
+def star_points(
     shape: tuple[int, int], points: Sequence[tuple[Sequence[int] | Array, Sequence[int] | Array]]
 ) -> Bool[Array, "row col"]:
     """Where parallel branches read a map of `shape`: for each the rows and columns of its taps; what lies outside is left out."""
@@ -73,7 +73,7 @@ def cross(
     return found
 
 
-def widened(on: Bool[Array, "row col"], by: int) -> Bool[Array, "row col"]:
+def dilate_mask(on: Bool[Array, "row col"], by: int) -> Bool[Array, "row col"]:
     """`on` with every point as a square that goes `by` cells further on all sides, cut at the border."""
     found = np.zeros_like(on)
     for row, col in np.argwhere(on):
@@ -81,7 +81,7 @@ def widened(on: Bool[Array, "row col"], by: int) -> Bool[Array, "row col"]:
     return found
 
 
-class Mass(NamedTuple):
+class StarMass(NamedTuple):
     """Where a field lies, as shares of its sum; NaN for a field of zeros.
 
     `floor` is what the whole map would hold if it were as high everywhere as the median cell off the star, `above` what the star
@@ -93,16 +93,16 @@ class Mass(NamedTuple):
     above: float
 
 
-def mass(field: Float64[Array, "row col"], on: Bool[Array, "row col"]) -> Mass:
+def star_mass(field: Float64[Array, "row col"], on: Bool[Array, "row col"]) -> StarMass:
     """How much of `field` lies on the star `on`, in an even floor under all cells, and on the star above that floor."""
     total = float(field.sum())
     if not total:
-        return Mass(float("nan"), float("nan"), float("nan"))
+        return StarMass(float("nan"), float("nan"), float("nan"))
     floor = float(np.median(field[~on])) if not on.all() else 0.0
-    return Mass(float(field[on].sum()) / total, floor * field.size / total, float((field[on] - floor).sum()) / total)
+    return StarMass(float(field[on].sum()) / total, floor * field.size / total, float((field[on] - floor).sum()) / total)
 
 
-class Dilations(TorchFunctionMode):
+class DilationMode(TorchFunctionMode):
     """While this is entered, `count` says how many dilated convolutions ran, of one to three dimensions, as modules or not."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Dilations(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         named = dict(kwargs or {})
-        place = _PLACES.get(getattr(func, "__name__", ""))
+        place = _DILATION_ARGUMENT.get(getattr(func, "__name__", ""))
         if place is not None:
             weight = args[1] if len(args) > 1 else named["weight"]
             told = args[place] if len(args) > place else named.get("dilation", 1)
@@ -124,4 +124,11 @@ class Dilations(TorchFunctionMode):
 
 
 # where the dilation stands among the arguments
-_PLACES = {"conv1d": 5, "conv2d": 5, "conv3d": 5, "conv_transpose1d": 7, "conv_transpose2d": 7, "conv_transpose3d": 7}
+_DILATION_ARGUMENT = {
+    "conv1d": 5,
+    "conv2d": 5,
+    "conv3d": 5,
+    "conv_transpose1d": 7,
+    "conv_transpose2d": 7,
+    "conv_transpose3d": 7,
+}

@@ -19,11 +19,11 @@ from microtome.numerics.arrays import Array
 Rule = Literal["relu", "abs", "square", "signed", "replknet"]
 
 
-class Gaussian(NamedTuple):
+class GaussianFit(NamedTuple):
     """A fitted Gaussian: its centre and standard deviations in px, (row, col), and how well it fits.
 
     `r2` is 1 - SSE / SST, negative where a constant fits better; `published_r2` 1 - var(residual) / var(field); `inside` the fraction
-    of the absolute mass within three standard deviations (98.9% of a Gaussian that lies within the image); `offset` the constant
+    of the absolute mass within three standard deviations (98.9% of a GaussianFit that lies within the image); `offset` the constant
     under the Gaussian as a fraction of the field's maximum, 0 where none was fitted.
     """
 
@@ -35,7 +35,7 @@ class Gaussian(NamedTuple):
     offset: float = 0.0
 
 
-def added(slope: Float[Tensor, "image rgb row col"], rule: Rule) -> Float64[Tensor, "row col"]:
+def sum_gradients(slope: Float[Tensor, "image rgb row col"], rule: Rule) -> Float64[Tensor, "row col"]:
     """Input gradients summed over images: the colour mean first, then the rule, image by image.
 
     "replknet" takes the positive part of each colour before the sum over colours: its maps are not comparable with the others.
@@ -58,7 +58,7 @@ def center_of_mass(field: Float64[Array, "row col"]) -> tuple[float, float]:
     return float(weight.sum(1) @ rows / total), float(weight.sum(0) @ cols / total)
 
 
-def mass_within(
+def mass_within_radius(
     field: Float64[Array, "row col"], center: tuple[float, float], radii: Sequence[float]
 ) -> Float64[Array, " radius"]:
     """The share of the absolute mass whose pixels lie within each radius (px) of `center`."""
@@ -88,13 +88,13 @@ def area_ratio(field: Float64[Array, "row col"], center: tuple[int, int], shares
     return np.array([areas[min(int((held <= share).sum()), len(areas) - 1)] for share in shares], dtype=np.float64)
 
 
-def replknet_scaled(field: Float64[Array, "row col"]) -> Float64[Array, "row col"]:
+def replknet_scale(field: Float64[Array, "row col"]) -> Float64[Array, "row col"]:
     """log10(field + 1), stretched to a maximum of 1: the scale on which RepLKNet takes its area ratios."""
     scaled = np.log10(np.maximum(field, 0.0) + 1.0)
     return scaled / max(float(scaled.max()), 1e-300)
 
 
-def fewest(field: Float64[Array, "row col"], share: float) -> float:
+def fraction_holding(field: Float64[Array, "row col"], share: float) -> float:
     """The smallest share of all pixels that together hold `share` of the absolute mass; NaN for a field of zeros."""
     ranked = np.sort(np.abs(field).ravel())[::-1].cumsum()
     if ranked[-1] == 0:
@@ -102,14 +102,14 @@ def fewest(field: Float64[Array, "row col"], share: float) -> float:
     return (int((ranked < share * ranked[-1]).sum()) + 1) / field.size
 
 
-def gaussian(field: Float64[Array, "row col"], offset: bool = False) -> Gaussian:
+def fit_gaussian(field: Float64[Array, "row col"], offset: bool = False) -> GaussianFit:
     """The Gaussian amp · exp(-(r - rc)² / 2σr² - (c - cc)² / 2σc²), on a constant where `offset`, with the least squared error.
 
     The better of two starts, the field's own spread and a narrow spot on its peak; NaN where the field is not finite or nowhere positive.
     """
     peak = float(field.max())
     if not np.isfinite(field).all() or peak <= 0:
-        return Gaussian((np.nan, np.nan), (np.nan, np.nan), np.nan, offset=np.nan)
+        return GaussianFit((np.nan, np.nan), (np.nan, np.nan), np.nan, offset=np.nan)
     rows, cols = np.arange(field.shape[0], dtype=np.float64), np.arange(field.shape[1], dtype=np.float64)
     scaled = field / peak
 
@@ -129,7 +129,7 @@ def gaussian(field: Float64[Array, "row col"], offset: bool = False) -> Gaussian
         ]  # fmt: skip
         return np.stack([one.ravel() for one in [*made, *([np.ones_like(scaled)] if offset else [])]], 1)
 
-    fits: list[Gaussian] = []
+    fits: list[GaussianFit] = []
     for center, sigma in _starts(field):
         start = np.array([1.0, *center, *sigma, *([0.0] if offset else [])])
         found = least_squares(residual, start, jac=slope, method="lm", max_nfev=60)  # pyright: ignore[reportArgumentType]
@@ -137,14 +137,14 @@ def gaussian(field: Float64[Array, "row col"], offset: bool = False) -> Gaussian
     return max((one for one in fits if np.isfinite(one.r2)), key=lambda one: one.r2, default=fits[0])
 
 
-def judge(field: Float64[Array, "row col"], left: Float64[Array, " pixel"], p: Sequence[float]) -> Gaussian:
+def judge(field: Float64[Array, "row col"], left: Float64[Array, " pixel"], p: Sequence[float]) -> GaussianFit:
     """The Gaussian with those parameters (height, centre, standard deviations, and the constant if it has one), `left` its residual."""
     scaled = field / float(field.max())
     spread = max(float(scaled.var()), 1e-300)
     center, sigma = (p[1], p[2]), (abs(p[3]), abs(p[4]))
     held = within_sigmas(field, center, sigma, 3.0)
     r2 = 1 - float((left**2).mean()) / spread
-    return Gaussian(center, sigma, r2, 1 - float(left.var()) / spread, held, p[5] if len(p) > 5 else 0.0)
+    return GaussianFit(center, sigma, r2, 1 - float(left.var()) / spread, held, p[5] if len(p) > 5 else 0.0)
 
 
 def within_sigmas(
@@ -160,7 +160,7 @@ def within_sigmas(
 def _starts(field: Float64[Array, "row col"]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
     middle = center_of_mass(np.maximum(field, 0.0))
     top = np.unravel_index(int(field.argmax()), field.shape)
-    return [(middle, _spread(field, middle)), ((float(top[0]), float(top[1])), _narrow(field.shape))]
+    return [(middle, _spread(field, middle)), ((float(top[0]), float(top[1])), _delta_sigma(field.shape))]
 
 
 def _spread(field: Float64[Array, "row col"], center: tuple[float, float]) -> tuple[float, float]:
@@ -170,5 +170,5 @@ def _spread(field: Float64[Array, "row col"], center: tuple[float, float]) -> tu
     return max(1.0, float(weight.sum(1) @ rows**2 / total) ** 0.5), max(1.0, float(weight.sum(0) @ cols**2 / total) ** 0.5)
 
 
-def _narrow(shape: tuple[int, ...]) -> tuple[float, float]:
+def _delta_sigma(shape: tuple[int, ...]) -> tuple[float, float]:
     return max(1.0, shape[0] / 15), max(1.0, shape[1] / 15)

@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from microtome.numerics.arrays import Array
 
 
-def coverage(kernel: int, stride: int, dilation: int = 1) -> Int[Array, " phase"]:
+def phase_coverage(kernel: int, stride: int, dilation: int = 1) -> Int[Array, " phase"]:
     """How many windows read a pixel of each phase (its place modulo the stride), far from the edges."""
     counts = np.zeros(stride, dtype=np.int64)
     for tap in range(kernel):
@@ -36,7 +36,7 @@ def even_kernel(kernel: int, stride: int) -> int:
     return math.ceil(kernel / stride) * stride
 
 
-def folded(field: Float64[Array, "row col"], period: int, margin: int) -> Float64[Array, "phase phase_"]:
+def fold_phases(field: Float64[Array, "row col"], period: int, margin: int) -> Float64[Array, "phase phase_"]:
     """The mean of `field` over equal places modulo `period`, relative to its mean, without `margin` px at each edge.
 
     Rows and columns are counted from pixel 0 of the picture, so that phase (0, 0) is where its corner lies.
@@ -54,7 +54,7 @@ def folded(field: Float64[Array, "row col"], period: int, margin: int) -> Float6
     return phases / phases.mean() if phases.mean() else np.full((period, period), np.nan)
 
 
-def ratio(phases: Float64[Array, "phase phase_"]) -> float:
+def phase_ratio(phases: Float64[Array, "phase phase_"]) -> float:
     """The weakest phase as a share of the strongest: 1 where all pixels count alike, 0 where some do not count at all."""
     top = float(phases.max())
     return float(phases.min()) / top if top > 0 else float("nan")
@@ -67,7 +67,7 @@ def roughness(field: Float64[Array, "row col"]) -> tuple[float, float]:
     return float(sum(first)) / 2, float(sum(second)) / 2
 
 
-class Surrogate(TorchFunctionMode):
+class SurrogateMode(TorchFunctionMode):
     """While this is entered, a network runs with even kernels, means for maxima, and no activation, norm or gate.
 
     Its output is then linear and positive in a positive picture, whatever its weights; nothing of it is changed.
@@ -87,25 +87,25 @@ def _even_weight(weight: Tensor, outputs: int, groups: int = 1) -> Tensor:
     return torch.full_like(weight, 1.0 / (taps * max(1, outputs // groups)))
 
 
-def _conv(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
+def _conv_surrogate(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
     weight, rest = named.pop("weight", args[1] if len(args) > 1 else None), args[3:]
     named.pop("bias", None)
     groups = int(named.get("groups", rest[3] if len(rest) > 3 else 1))
     return func(args[0], _even_weight(weight, int(weight.shape[0]), groups), None, *rest, **named)
 
 
-def _transposed(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
+def _transposed_surrogate(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
     weight, rest = named.pop("weight", args[1] if len(args) > 1 else None), args[3:]
     named.pop("bias", None)
     return func(args[0], _even_weight(weight, int(weight.shape[1])), None, *rest, **named)
 
 
-def _linear(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
+def _linear_surrogate(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
     weight = args[1] if len(args) > 1 else named["weight"]
     return func(args[0], _even_weight(weight, int(weight.shape[0])))
 
 
-def _mean_pool(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
+def _pool_surrogate(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
     def given(place: int, name: str, default: Any) -> Any:
         return args[place] if len(args) > place else named.get(name, default)
 
@@ -114,20 +114,20 @@ def _mean_pool(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
     return F.avg_pool2d(args[0], kernel, stride, given(3, "padding", 0), bool(named.get("ceil_mode", False)))
 
 
-def _same(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
+def _identity_surrogate(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
     return args[0] if args else named["input"]
 
 
-def _half(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
+def _halving_surrogate(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
     return torch.full_like(args[0] if args else named["input"], 0.5)
 
 
-def _uniform(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
+def _uniform_surrogate(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
     x, dim = args[0], int(named.get("dim", args[1] if len(args) > 1 else -1))
     return torch.full_like(x, 1.0 / x.shape[dim])
 
 
-def _even_attention(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
+def _attention_surrogate(func: Any, args: Sequence[Any], named: dict[str, Any]) -> Any:
     q, value = args[0], args[2] if len(args) > 2 else named["value"]
     mean = value.mean(-2, keepdim=True)
     if value.dim() > 3 and value.shape[-3] > 1:  # grouped queries: each head of the values answers several of the queries'
@@ -136,29 +136,29 @@ def _even_attention(func: Any, args: Sequence[Any], named: dict[str, Any]) -> An
 
 
 _SURROGATES: dict[str, Callable[[Any, Sequence[Any], dict[str, Any]], Any]] = {
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _conv),
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d"), _transposed),
-    "linear": _linear,
-    **dict.fromkeys(("max_pool2d", "_max_pool2d", "max_pool2d_with_indices"), _mean_pool),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _conv_surrogate),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d"), _transposed_surrogate),
+    "linear": _linear_surrogate,
+    **dict.fromkeys(("max_pool2d", "_max_pool2d", "max_pool2d_with_indices"), _pool_surrogate),
     "adaptive_max_pool2d": lambda func, args, named: F.adaptive_avg_pool2d(args[0], args[1]),
     **dict.fromkeys(
         ("relu", "relu_", "relu6", "gelu", "silu", "silu_", "hardswish", "hardswish_", "hardtanh", "hardtanh_", "leaky_relu",
          "leaky_relu_", "elu", "elu_", "celu", "selu", "mish", "prelu", "softplus", "tanh", "clamp_min", "batch_norm",
-         "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm"), _same,
+         "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm"), _identity_surrogate,
     ),
-    **dict.fromkeys(("sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_"), _half),
-    "softmax": _uniform,
-    "scaled_dot_product_attention": _even_attention,
+    **dict.fromkeys(("sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_"), _halving_surrogate),
+    "softmax": _uniform_surrogate,
+    "scaled_dot_product_attention": _attention_surrogate,
 }  # fmt: skip
 
 
-def forecast(run: Callable[[Tensor], Tensor], picture: Tensor) -> Float64[Array, "row col"]:
+def forecast_phases(run: Callable[[Tensor], Tensor], picture: Tensor) -> Float64[Array, "row col"]:
     """The share of each pixel in the sum of `run`'s outputs under the surrogate, relative to the mean over pixels.
 
     `picture` (1, rgb, row, col) gives the size; `run` maps it to the network's output.
     """
     x = torch.ones_like(picture, requires_grad=True)
-    with torch.enable_grad(), Surrogate():
+    with torch.enable_grad(), SurrogateMode():
         total = run(x).sum()
     (slope,) = torch.autograd.grad(total, x)
     shares = slope[0].double().mean(0).cpu().numpy()

@@ -27,10 +27,10 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from microtome.numerics.arrays import Array
 from microtome.numerics.graph.dispatching import Dispatching, tensors_in
 from microtome.numerics.receptive.geometry import Where
-from microtome.numerics.receptive.positions import Places
-from microtome.numerics.receptive.reach import WHOLE, Context, Shade, elementwise, written
+from microtome.numerics.receptive.positions import PositionMode
+from microtome.numerics.receptive.reach import WHOLE_IMAGE, OpContext, Reach, elementwise, write_view
 from microtome.numerics.receptive.rules import RULES
-from microtome.numerics.receptive.views import FACTORIES, owner
+from microtome.numerics.receptive.views import FACTORIES, base_tensor
 
 
 @dataclass(frozen=True)
@@ -115,17 +115,17 @@ class Field:
         """Whether each cell sees the whole picture by construction (attention, global pooling)."""
         return self.row.whole and self.col.whole
 
-    def sees_nothing_new(self, size: tuple[int, int]) -> bool:
-        """Whether the shortest path into the layer sees the whole picture of `size` px, and that out of it reaches further along a side.
+    def is_border(self, size: tuple[int, int]) -> bool:
+        """Whether the shortest path into the layer covers an image of `size` px, and the layer enlarges it along a side.
 
-        Rows are held against rows and columns against columns. Not of fields that are whole by construction.
+        Rows are compared with rows and columns with columns. False where the field is whole by construction.
         """
         full = all(isfinite(into) and into >= side for into, side in zip(self.entering, size, strict=True))
         wider = any(after > before for after, before in zip(self.smallest, self.entering, strict=True))
         return full and wider and not self.whole
 
 
-class Reach(Dispatching):
+class ReachMode(Dispatching):
     """While this is entered, `of(tensor)` gives what each element of any tensor computed from `picture` sees.
 
     Use it under `torch.no_grad` (in inference mode composite operations are not taken apart) and ask while the tensor lives,
@@ -137,12 +137,12 @@ class Reach(Dispatching):
         rows, cols = int(picture.shape[2]), int(picture.shape[3])
         down, across = torch.arange(rows, dtype=torch.float32), torch.arange(cols, dtype=torch.float32)
         down, across = down.reshape(1, 1, rows, 1), across.reshape(1, 1, 1, cols)
-        self.places = Places(picture)
+        self.places = PositionMode(picture)
         self.size = (rows, cols)
-        self._known = cast("dict[Tensor, Shade]", WeakTensorKeyDictionary())
-        self._known[picture] = Shade((-down, down, -across, across))
+        self._known = cast("dict[Tensor, Reach]", WeakTensorKeyDictionary())
+        self._known[picture] = Reach((-down, down, -across, across))
 
-    def of(self, tensor: Tensor) -> tuple[Shade, Where] | None:
+    def of(self, tensor: Tensor) -> tuple[Reach, Where] | None:
         """What the elements of `tensor` see and where its cells lie, or None where it does not descend from the picture."""
         shade, where = self._known.get(tensor), self.places.of(tensor)
         return None if shade is None or where is None else (shade, where)
@@ -160,38 +160,38 @@ class Reach(Dispatching):
         if name == "copy_" and any(one is args[1] for one, _, _ in before):
             before = [part for part in before if part[0] is not args[0] or args[0] is args[1]]  # what was there is gone
         if before and made and name not in FACTORIES:
-            context = Context(func, name, args, named, before, made, self.size)
+            context = OpContext(func, name, args, named, before, made, self.size)
             rule = RULES.get(name) or RULES.get(name.rstrip("_")) or elementwise
             for one, shade in zip(made, rule(context), strict=True):
                 self._known[one] = shade
-            base = owner(args[0]) if name.endswith("_") and args and isinstance(args[0], Tensor) else None
+            base = base_tensor(args[0]) if name.endswith("_") and args and isinstance(args[0], Tensor) else None
             if base is not None and args[0] in self._known:
-                self._known[base] = written(self._known.get(base), base, args[0], self._known[args[0]])
+                self._known[base] = write_view(self._known.get(base), base, args[0], self._known[args[0]])
         return value
 
 
-def field_of(maps: Sequence[Tensor], shade: Shade, where: Where, size: tuple[int, int]) -> Field:
+def field_of(maps: Sequence[Tensor], shade: Reach, where: Where, size: tuple[int, int]) -> Field:
     """The field that `maps`, the four parts of `shade` as (image, unit, row, col), amount to in a picture of `size` px."""
     spans: list[Span] = []
     for place, axis in enumerate((where.row, where.col)):
         low, high = maps[2 * place], maps[2 * place + 1]
         over = (0, 1, 3 - place)
         first, last = -low.amax(over), high.amax(over)
-        every = first < -WHOLE / 2  # of some cells only, for example of those in windows that hold all others
+        every = first < -WHOLE_IMAGE / 2  # of some cells only, for example of those in windows that hold all others
         first, last = torch.where(every, 0.0, first), torch.where(every, float(size[place] - 1), last)
         seen = first <= last  # cells that are constant see nothing; told as a field of no pixel
         begin = torch.where(seen, first, 0.0).round().long()
         end = torch.where(seen, last, -1.0).round().long()
         pair, whole = (np.asarray(begin), np.asarray(end)), bool(every.all())
-        axis = axis.regridded(len(pair[0]))
-        smallest = float("inf") if whole and shade.small[place] > WHOLE / 2 else shade.small[place]
+        axis = axis.regrid(len(pair[0]))
+        smallest = float("inf") if whole and shade.small[place] > WHOLE_IMAGE / 2 else shade.small[place]
         spans.append(Span(pair[0], pair[1], whole, axis.jump, axis.start, smallest, axis.spread, size[place]))
     return Field(spans[0], spans[1], shade.gated, shade.exact, shade.unfollowed)
 
 
-def expanded(shade: Shade, shape: Sequence[int]) -> list[Tensor]:
+def expand_parts(shade: Reach, shape: Sequence[int]) -> list[Tensor]:
     """The four parts of `shade` with the full shape of its tensor."""
     return [part.expand(*shape) for part in shade.parts]
 
 
-__all__ = ["Field", "Reach", "Span", "expanded", "field_of"]
+__all__ = ["Field", "ReachMode", "Span", "expand_parts", "field_of"]

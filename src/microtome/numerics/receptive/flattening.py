@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from microtome.numerics.graph.dispatching import Dispatching, tensors_in
-from microtome.numerics.receptive.positions import Places
+from microtome.numerics.receptive.positions import PositionMode
 
 RESHAPED = frozenset(("view", "_unsafe_view", "reshape", "_reshape_alias", "flatten"))
 
@@ -33,7 +33,7 @@ class Flattening(Dispatching):
 
     def __init__(self, picture: Tensor) -> None:
         super().__init__()
-        self.places = Places(picture)
+        self.places = PositionMode(picture)
         self._picture = picture
         self._known = cast("dict[Tensor, FlatMap]", WeakTensorKeyDictionary())
 

@@ -49,7 +49,7 @@ class Axis:
         between = (self.centres[1:] + self.centres[:-1]) / 2 + 0.5
         return np.concatenate([[0.0], (between / size).clip(0.0, 1.0), [1.0]])
 
-    def regridded(self, count: int) -> "Axis":
+    def regrid(self, count: int) -> "Axis":
         """The same stretch of picture cut into `count` cells; itself where that is its own count."""
         if count == self.count:
             return self
@@ -59,7 +59,7 @@ class Axis:
             start=self.start + (ratio - 1) / 2 * self.jump,
             jump=self.jump * ratio,
             count=count,
-            exact=self.exact and _even(ratio),
+            exact=self.exact and _is_even(ratio),
         )
 
 
@@ -80,9 +80,9 @@ class Where:
         """(rows, cols) of the grid."""
         return self.row.count, self.col.count
 
-    def regridded(self, grid: tuple[int, int]) -> "Where":
+    def regrid(self, grid: tuple[int, int]) -> "Where":
         """The same stretch of picture cut into that grid."""
-        return replace(self, row=self.row.regridded(grid[0]), col=self.col.regridded(grid[1]))
+        return replace(self, row=self.row.regrid(grid[0]), col=self.col.regrid(grid[1]))
 
     def extent(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
         """(top, bottom, left, right) outer edges of the grid, as shares of a picture of `size` (rows, cols) px."""
@@ -94,46 +94,46 @@ class Where:
         return self.row.exact and self.col.exact
 
 
-def tiled(size: int, count: int) -> Axis:
+def tile(size: int, count: int) -> Axis:
     """`count` equal cells that tile a side of `size` px: what patches of a vision transformer do."""
     jump = size / count
     return Axis((jump - 1) / 2, jump, count)
 
 
-def plain(size: tuple[int, int], grid: tuple[int, int]) -> Where:
+def even_tiling(size: tuple[int, int], grid: tuple[int, int]) -> Where:
     """A grid that tiles the picture evenly, both (rows, cols)."""
-    return Where(tiled(size[0], grid[0]), tiled(size[1], grid[1]))
+    return Where(tile(size[0], grid[0]), tile(size[1], grid[1]))
 
 
-def resampled(
+def resample_area(
     heat: Float[Tensor, "image row col"], where: Where, size: tuple[int, int], grid: tuple[int, int]
 ) -> Float64[Tensor, "image row_ col_"]:
     """The mean heat in each cell of an even `grid` over the picture of `size` px, each pixel taking that of its nearest centre.
 
     The mean over the picture is kept, and an even map stays even. `grid = size` gives one value for each pixel.
     """
-    down = _shared(where.row.edges(size[0]), grid[0]).to(heat.device)
-    across = _shared(where.col.edges(size[1]), grid[1]).to(heat.device)
+    down = _overlap_weights(where.row.edges(size[0]), grid[0]).to(heat.device)
+    across = _overlap_weights(where.col.edges(size[1]), grid[1]).to(heat.device)
     return down @ heat.double() @ across.T
 
 
-def interpolated(
+def interpolate(
     heat: Float[Tensor, "image row col"], where: Where, size: tuple[int, int], grid: tuple[int, int]
 ) -> Float64[Tensor, "image row_ col_"]:
     """The heat in the middle of each cell of an even `grid`, linear between true centres, flat beyond them: for looking at."""
-    down = _hats(where.row, size[0], grid[0]).to(heat.device)
-    across = _hats(where.col, size[1], grid[1]).to(heat.device)
+    down = _linear_weights(where.row, size[0], grid[0]).to(heat.device)
+    across = _linear_weights(where.col, size[1], grid[1]).to(heat.device)
     return down @ heat.double() @ across.T
 
 
-def _hats(axis: Axis, size: int, bins: int) -> Float64[Tensor, "bin cell"]:
+def _linear_weights(axis: Axis, size: int, bins: int) -> Float64[Tensor, "bin cell"]:
     """Weights of linear interpolation at the middles of `bins` equal parts of a side of `size` px; rows sum to 1."""
     middles = (np.arange(bins) + 0.5) / bins * size - 0.5
     at = ((middles - axis.start) / axis.jump).clip(0, axis.count - 1)
     return torch.from_numpy((1 - np.abs(at[:, None] - np.arange(axis.count)[None, :])).clip(0.0, None))
 
 
-def _shared(edges: Float64[Array, " edge"], bins: int) -> Float64[Tensor, "bin cell"]:
+def _overlap_weights(edges: Float64[Array, " edge"], bins: int) -> Float64[Tensor, "bin cell"]:
     """The share of each of `bins` equal parts of [0, 1] that each stretch between neighbouring edges covers; rows sum to 1."""
     sides = np.arange(bins + 1) / bins
     near = np.maximum(edges[None, :-1], sides[:-1, None])
@@ -141,5 +141,5 @@ def _shared(edges: Float64[Array, " edge"], bins: int) -> Float64[Tensor, "bin c
     return torch.from_numpy(np.clip(far - near, 0.0, None) * bins)
 
 
-def _even(ratio: float) -> bool:
+def _is_even(ratio: float) -> bool:
     return ratio == round(ratio) or 1 / ratio == round(1 / ratio)

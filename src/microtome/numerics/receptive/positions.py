@@ -16,12 +16,12 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from microtome.numerics.graph.dispatching import Dispatching, tensors_in
 from microtome.numerics.receptive.geometry import Axis, Where
-from microtome.numerics.receptive.views import FACTORIES, owner, region
+from microtome.numerics.receptive.views import FACTORIES, base_tensor, view_region
 
-MOST_PATHS = 1e150  # paths double with every shortcut; beyond this only their ratio matters
+MAX_PATHS = 1e150  # paths double with every shortcut; beyond this only their ratio matters
 
 
-class Places(Dispatching):
+class PositionMode(Dispatching):
     """While this is entered, `of(tensor)` says where the cells of any tensor computed from `picture` lie.
 
     Use it under `torch.no_grad` (in inference mode composite operations are not taken apart) and ask while the tensor lives,
@@ -47,13 +47,13 @@ class Places(Dispatching):
         parents = [self._known[one] for one in tensors_in((args, kwargs or {})) if one in self._known]
         name = func.overloadpacket.__name__
         if parents and name not in FACTORIES:
-            joined = _joined(parents)
+            joined = _merge_parents(parents)
             rule = _RULES.get(name)
             if name == "copy_":
                 self._write(args[0], self._known.get(args[1]), args[1])
                 return value
             for made in tensors_in(value):
-                self._known[made] = _seated(rule(joined, args, kwargs or {}, made) if rule else joined, made)
+                self._known[made] = _fit_dims(rule(joined, args, kwargs or {}, made) if rule else joined, made)
             if name.endswith("_"):
                 self._write(args[0], joined)
         return value
@@ -64,36 +64,36 @@ class Places(Dispatching):
         That tensor's cells then lie as the largest part says; where another part lies elsewhere, they have no one place. A part
         copied within one tensor (as circular padding does) continues what is there and moves nothing.
         """
-        base = owner(target)
-        if where is None or (source is not None and base is not None and base is owner(source)):
+        base = base_tensor(target)
+        if where is None or (source is not None and base is not None and base is base_tensor(source)):
             return
-        where = _seated(where, target)
+        where = _fit_dims(where, target)
         if base is None:
             self._known[target] = where
             return
         known = self._known.get(base)
-        placed = _extended(where, target, base)
+        placed = _extend_to_base(where, target, base)
         if placed is None:
-            self._known[base] = _unsure(known or where)
+            self._known[base] = _mark_inexact(known or where)
         elif known is None or known.row.count * known.col.count == 1:
             self._known[base], self._written[base] = placed, target.numel()
         elif (placed.row, placed.col) != (known.row, known.col):
             larger = target.numel() > self._written.get(base, base.numel())
-            self._known[base] = _unsure(placed if larger else known)
+            self._known[base] = _mark_inexact(placed if larger else known)
 
 
-def _joined(parents: list[Where]) -> Where:
+def _merge_parents(parents: list[Where]) -> Where:
     """The mean of the finest parents over paths: where a gate of one cell meets a map, the map's cells are meant."""
     finest = max(one.row.count * one.col.count for one in parents)
     same = [one for one in parents if one.row.count * one.col.count == finest]
     if len(same) == 1 or any(one.counts != same[0].counts for one in same):
         return same[0]
     weights = [one.paths for one in same]
-    rows, cols = _mean([one.row for one in same], weights), _mean([one.col for one in same], weights)
-    return Where(rows, cols, same[0].dims, min(sum(weights), MOST_PATHS))
+    rows, cols = _mean_axis([one.row for one in same], weights), _mean_axis([one.col for one in same], weights)
+    return Where(rows, cols, same[0].dims, min(sum(weights), MAX_PATHS))
 
 
-def _mean(axes: list[Axis], weights: list[float]) -> Axis:
+def _mean_axis(axes: list[Axis], weights: list[float]) -> Axis:
     first = axes[0]
     if all(one == first for one in axes):
         return first  # no rounding where nothing differs
@@ -108,7 +108,7 @@ def _mean(axes: list[Axis], weights: list[float]) -> Axis:
     )
 
 
-def _seated(where: Where, made: Tensor) -> Where:
+def _fit_dims(where: Where, made: Tensor) -> Where:
     """`where` with the dimensions of `made` that hold its rows and columns."""
     shape = tuple(made.shape)
     fits = [dims for dims in ((2, 3), (1, 2)) if made.dim() == 4 and (shape[dims[0]], shape[dims[1]]) == where.counts]
@@ -117,9 +117,9 @@ def _seated(where: Where, made: Tensor) -> Where:
     return replace(where, dims=fits[0] if fits else None)
 
 
-def _extended(where: Where, part: Tensor, base: Tensor) -> Where | None:
+def _extend_to_base(where: Where, part: Tensor, base: Tensor) -> Where | None:
     """Where the cells of `base` lie if those of its `part` lie at `where`; None where that is not known."""
-    spot = region(part, base)
+    spot = view_region(part, base)
     if spot is None or where.dims is None:
         return None
     axes: list[Axis] = []
@@ -129,7 +129,7 @@ def _extended(where: Where, part: Tensor, base: Tensor) -> Where | None:
     return replace(where, row=axes[0], col=axes[1])
 
 
-def _unsure(where: Where) -> Where:
+def _mark_inexact(where: Where) -> Where:
     return replace(where, row=replace(where.row, exact=False), col=replace(where.col, exact=False))
 
 
@@ -141,19 +141,19 @@ def argument(args: Sequence[Any], kwargs: Mapping[str, Any], place: int, name: s
     return args[place] if len(args) > place else kwargs.get(name, default)
 
 
-def two(value: Any) -> tuple[int, int]:
+def as_pair(value: Any) -> tuple[int, int]:
     """(rows, cols) of an argument that is one number or two."""
     given = [int(one) for one in value] if isinstance(value, list | tuple) else [int(value)]
     return given[0], given[-1]
 
 
-def _entering(where: Where, args: Sequence[Any]) -> Where:
+def _entering_grid(where: Where, args: Sequence[Any]) -> Where:
     """`where` on the grid that the operation really gets: reshaping may have merged or split cells before it."""
     shape = cast(Tensor, args[0]).shape
-    return where.regridded((int(shape[-2]), int(shape[-1])))
+    return where.regrid((int(shape[-2]), int(shape[-1])))
 
 
-def _windowed(where: Where, made: Tensor, windows: tuple[tuple[int, int], ...]) -> Where:
+def _window_positions(where: Where, made: Tensor, windows: tuple[tuple[int, int], ...]) -> Where:
     """Cells after a sliding window; `windows` holds (kernel, stride, padding, dilation), each (rows, cols)."""
     kernel, stride, padding, dilation = windows
     axes: list[Axis] = []
@@ -167,13 +167,13 @@ def _convolution(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], m
     weight = cast(Tensor, args[1])
     if made.dim() != 4:
         return where
-    where = _entering(where, args)
+    where = _entering_grid(where, args)
     stride, padding, dilation = (
-        two(argument(args, kwargs, 3 + i, name, 1)) for i, name in enumerate(("stride", "padding", "dilation"))
+        as_pair(argument(args, kwargs, 3 + i, name, 1)) for i, name in enumerate(("stride", "padding", "dilation"))
     )
     kernel = (int(weight.shape[2]), int(weight.shape[3]))
     if not argument(args, kwargs, 6, "transposed", False):
-        return _windowed(where, made, (kernel, stride, padding, dilation))
+        return _window_positions(where, made, (kernel, stride, padding, dilation))
     axes: list[Axis] = []
     for i, axis in enumerate((where.row, where.col)):
         jump = axis.jump / stride[i]
@@ -183,28 +183,35 @@ def _convolution(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], m
 
 
 def _max_pool(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
-    kernel = two(args[1])
-    stride = two(argument(args, kwargs, 2, "stride", None) or kernel)
-    windows = (kernel, stride, two(argument(args, kwargs, 3, "padding", 0)), two(argument(args, kwargs, 4, "dilation", 1)))
-    return _windowed(_entering(where, args), made, windows)
+    kernel = as_pair(args[1])
+    stride = as_pair(argument(args, kwargs, 2, "stride", None) or kernel)
+    windows = (
+        kernel,
+        stride,
+        as_pair(argument(args, kwargs, 3, "padding", 0)),
+        as_pair(argument(args, kwargs, 4, "dilation", 1)),
+    )
+    return _window_positions(_entering_grid(where, args), made, windows)
 
 
 def _avg_pool(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
-    kernel = two(args[1])
-    stride = two(argument(args, kwargs, 2, "stride", None) or kernel)
-    return _windowed(_entering(where, args), made, (kernel, stride, two(argument(args, kwargs, 3, "padding", 0)), (1, 1)))
+    kernel = as_pair(args[1])
+    stride = as_pair(argument(args, kwargs, 2, "stride", None) or kernel)
+    return _window_positions(
+        _entering_grid(where, args), made, (kernel, stride, as_pair(argument(args, kwargs, 3, "padding", 0)), (1, 1))
+    )
 
 
 def _adaptive(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
-    return _entering(where, args).regridded((int(made.shape[-2]), int(made.shape[-1])))
+    return _entering_grid(where, args).regrid((int(made.shape[-2]), int(made.shape[-1])))
 
 
-def _resized(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+def _resize(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
     """Cell j of the result lies at (j + ½) · step - ½ of the given grid, or at j · step where corners are aligned.
 
     The step is one over the factor where one was given: 32 cells by 0.37 are 11, but 2.70 apart and not 2.91.
     """
-    where = _entering(where, args)
+    where = _entering_grid(where, args)
     corners = len(args) > 2 and args[2] is True  # upsample_bilinear2d(x, size, align_corners, …); nearest has a number there
     factors = [one for one in args[2:] if not isinstance(one, bool)]
     axes: list[Axis] = []
@@ -217,17 +224,17 @@ def _resized(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made:
     return replace(where, row=axes[0], col=axes[1], dims=(2, 3))
 
 
-def _unfolded(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+def _unfold(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
     """im2col(x, kernel, dilation, padding, stride): one column for each window, row by row."""
-    where = _entering(where, args)
-    windows = tuple(two(args[place]) for place in (1, 4, 3, 2))
+    where = _entering_grid(where, args)
+    windows = tuple(as_pair(args[place]) for place in (1, 4, 3, 2))
     kernel, stride, padding, dilation = windows
     sides = [axis.count + 2 * padding[i] - (kernel[i] - 1) * dilation[i] - 1 for i, axis in enumerate((where.row, where.col))]
     rows, cols = (side // stride[i] + 1 for i, side in enumerate(sides))
-    return replace(_windowed(where, torch.empty(1, 1, rows, cols, device="meta"), windows), dims=None)
+    return replace(_window_positions(where, torch.empty(1, 1, rows, cols, device="meta"), windows), dims=None)
 
 
-def _padded(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+def _pad(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
     """Padding is listed from the last dimension backwards: (left, right, top, bottom, …)."""
     amounts = [int(one) for one in args[1]]
     if where.dims is None:
@@ -240,7 +247,7 @@ def _padded(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: 
     return replace(where, row=axes[0], col=axes[1])
 
 
-def _sliced(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+def _slice(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
     dim = int(argument(args, kwargs, 1, "dim", 0)) % made.dim()
     if where.dims is None or dim not in where.dims:
         return where
@@ -252,7 +259,7 @@ def _sliced(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: 
     return replace(where, row=cut) if place == 0 else replace(where, col=cut)
 
 
-def _turned(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+def _flip_or_turn(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
     if where.dims is None:
         return where
     order = [int(one) % made.dim() for one in args[1]]
@@ -267,17 +274,17 @@ _RULES: dict[str, Rule] = {
     "avg_pool2d": _avg_pool,
     "_adaptive_avg_pool2d": _adaptive,
     "adaptive_max_pool2d": _adaptive,
-    "upsample_nearest2d": _resized,
-    "_upsample_nearest_exact2d": _resized,
-    "upsample_bilinear2d": _resized,
-    "upsample_bicubic2d": _resized,
-    "_upsample_bilinear2d_aa": _resized,
-    "_upsample_bicubic2d_aa": _resized,
-    "_upsample_lanczos2d_aa": _resized,
-    "im2col": _unfolded,
-    "constant_pad_nd": _padded,
-    "reflection_pad2d": _padded,
-    "replication_pad2d": _padded,
-    "slice": _sliced,
-    "permute": _turned,
+    "upsample_nearest2d": _resize,
+    "_upsample_nearest_exact2d": _resize,
+    "upsample_bilinear2d": _resize,
+    "upsample_bicubic2d": _resize,
+    "_upsample_bilinear2d_aa": _resize,
+    "_upsample_bicubic2d_aa": _resize,
+    "_upsample_lanczos2d_aa": _resize,
+    "im2col": _unfold,
+    "constant_pad_nd": _pad,
+    "reflection_pad2d": _pad,
+    "replication_pad2d": _pad,
+    "slice": _slice,
+    "permute": _flip_or_turn,
 }  # fmt: skip

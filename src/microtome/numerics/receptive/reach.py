@@ -13,16 +13,16 @@ from torch import Tensor
 
 from microtome.numerics.receptive.geometry import Axis, Where
 from microtome.numerics.receptive.positions import argument
-from microtome.numerics.receptive.sliding import NOTHING
-from microtome.numerics.receptive.views import region
+from microtome.numerics.receptive.sliding import NOT_SEEN
+from microtome.numerics.receptive.views import view_region
 
-WHOLE = float(2**22)  # the end of a field that is the whole picture by construction; far beyond any real pixel
-MASKED = -50.0  # logits at or below this are never attended to (Swin masks with -100, others with minus infinity)
-INFINITE = float("-inf")  # the ends of a masked element: not even its partner in a product is seen
+WHOLE_IMAGE = float(2**22)  # the end of a field that is the whole picture by construction; far beyond any real pixel
+MASKED_LOGIT = -50.0  # logits at or below this are never attended to (Swin masks with -100, others with minus infinity)
+NEVER_SEEN = float("-inf")  # the ends of a masked element: not even its partner in a product is seen
 
 
 @dataclass(frozen=True)
-class Shade:
+class Reach:
     """What each element of a tensor sees. `parts` have the tensor's axes, each of its length or of length 1 (all alike).
 
     `small`: (rows, cols) px along the shortest path. `single`: one value for the whole picture (and unit), as gates are made of.
@@ -41,18 +41,18 @@ class Shade:
 
 
 @dataclass(frozen=True)
-class Context:
+class OpContext:
     """One operation that ran: its operands with what they see, its results, and the picture's size."""
 
     func: Any
     name: str
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
-    before: Sequence[tuple[Tensor, Shade, Where | None]]
+    before: Sequence[tuple[Tensor, Reach, Where | None]]
     made: Sequence[Tensor]
     size: tuple[int, int]
 
-    def shade(self, tensor: Any) -> Shade | None:
+    def shade(self, tensor: Any) -> Reach | None:
         """What an operand sees, None for a constant."""
         return next((shade for one, shade, _ in self.before if one is tensor), None)
 
@@ -66,39 +66,39 @@ class Context:
         return argument(self.args, self.kwargs, place, name, default)
 
 
-Rule = Callable[[Context], list[Shade]]
+Rule = Callable[[OpContext], list[Reach]]
 
 
-def joined(context: Context, parts: Sequence[Tensor], small: tuple[float, float] | None = None) -> Shade:
+def join_parts(context: OpContext, parts: Sequence[Tensor], small: tuple[float, float] | None = None) -> Reach:
     """A shade with those parts and what all operands have in common: the shortest path, gates and unfollowed operations."""
     shades = [shade for _, shade, _ in context.before]
     paths = [shade.small for shade in shades]
     shortest = small or (min(path[0] for path in paths), min(path[1] for path in paths))
     missed = tuple(dict.fromkeys(name for shade in shades for name in shade.unfollowed))
     single = all(shade.single for shade in shades)
-    return Shade(tuple(parts), shortest, any(shade.gated for shade in shades), single, missed)
+    return Reach(tuple(parts), shortest, any(shade.gated for shade in shades), single, missed)
 
 
-def elementwise(context: Context) -> list[Shade]:
+def elementwise(context: OpContext) -> list[Reach]:
     """Each element sees what the elements at its place in all operands see."""
     first = context.made[0]
     shades = [shade for _, shade, _ in context.before]
-    if any(not _fits(one.shape, first.shape) for one, _, _ in context.before):
-        return unknown(context)
+    if any(not _is_broadcastable(one.shape, first.shape) for one, _, _ in context.before):
+        return unknown_reach(context)
     if context.name.rstrip("_") in ("mul", "div") and len({shade.single for shade in shades}) == 2:
         kept = next(shade for shade in shades if not shade.single)  # a gate: what it sees is not counted, but told
-        return [replace(kept, parts=aligned(kept.parts, first), gated=True)] * len(context.made)
-    parts = [most([aligned(shade.parts, first)[place] for shade in shades]) for place in range(4)]
-    blocked = _blocked(context, first)
+        return [replace(kept, parts=align(kept.parts, first), gated=True)] * len(context.made)
+    parts = [elementwise_max([align(shade.parts, first)[place] for shade in shades]) for place in range(4)]
+    blocked = _blocked_elements(context, first)
     if blocked is not None:
-        parts = [torch.where(blocked, INFINITE, part) for part in parts]
-    return [joined(context, parts)] * len(context.made)
+        parts = [torch.where(blocked, NEVER_SEEN, part) for part in parts]
+    return [join_parts(context, parts)] * len(context.made)
 
 
-def unknown(context: Context) -> list[Shade]:
+def unknown_reach(context: OpContext) -> list[Reach]:
     """What an operation that is not followed can see at most: everything that any element of any operand sees."""
-    parts = [most([shade.parts[place].amax() for _, shade, _ in context.before]) for place in range(4)]
-    shade = joined(context, parts)
+    parts = [elementwise_max([shade.parts[place].amax() for _, shade, _ in context.before]) for place in range(4)]
+    shade = join_parts(context, parts)
     name = f"{context.name}"
     return [
         replace(shade, parts=tuple(part.reshape([1] * one.dim()) for part in parts), unfollowed=(*shade.unfollowed, name))
@@ -106,40 +106,40 @@ def unknown(context: Context) -> list[Shade]:
     ]
 
 
-def written(known: Shade | None, base: Tensor, part: Tensor, shade: Shade) -> Shade:
+def write_view(known: Reach | None, base: Tensor, part: Tensor, shade: Reach) -> Reach:
     """What the elements of `base` see after those of its `part`, a view, have been set to what sees `shade`; `known` before that."""
     shades = [shade] if known is None else [known, shade]
     small = min(one.small[0] for one in shades), min(one.small[1] for one in shades)
     missed = tuple(dict.fromkeys(name for one in shades for name in one.unfollowed))
     gated, single = any(one.gated for one in shades), all(one.single for one in shades)
-    spot = region(part, base)
+    spot = view_region(part, base)
     if spot is None:  # every element may be one of those
-        parts = [most([one.parts[place].amax() for one in shades]).reshape([1] * base.dim()) for place in range(4)]
-        return Shade(tuple(parts), small, gated, single, (*missed, "writing into a part"))
+        parts = [elementwise_max([one.parts[place].amax() for one in shades]).reshape([1] * base.dim()) for place in range(4)]
+        return Reach(tuple(parts), small, gated, single, (*missed, "writing into a part"))
     index = tuple(
         slice(first, first + (length - 1) * step + 1, step)
         for first, step, length in zip(spot.first, spot.step, part.shape, strict=True)
     )
     parts: list[Tensor] = []
     for place in range(4):
-        whole = torch.full([1] * base.dim(), NOTHING) if known is None else known.parts[place]
+        whole = torch.full([1] * base.dim(), NOT_SEEN) if known is None else known.parts[place]
         whole = whole.expand(base.shape).clone()
         whole[index] = shade.parts[place]
         parts.append(whole)
-    return Shade(tuple(parts), small, gated, single, missed)
+    return Reach(tuple(parts), small, gated, single, missed)
 
 
-def _fits(shape: Sequence[int], target: Sequence[int]) -> bool:
+def _is_broadcastable(shape: Sequence[int], target: Sequence[int]) -> bool:
     pairs = list(zip(reversed(shape), reversed(target), strict=False))
     return len(shape) <= len(target) and all(side in (1, other) for side, other in pairs)
 
 
-def aligned(parts: Sequence[Tensor], like: Tensor) -> tuple[Tensor, ...]:
+def align(parts: Sequence[Tensor], like: Tensor) -> tuple[Tensor, ...]:
     """`parts` with as many axes as `like`, new ones in front."""
     return tuple(part.reshape([1] * (like.dim() - part.dim()) + list(part.shape)) for part in parts)
 
 
-def most(parts: Sequence[Tensor]) -> Tensor:
+def elementwise_max(parts: Sequence[Tensor]) -> Tensor:
     """The largest of several parts, element by element."""
     largest = parts[0]
     for part in parts[1:]:
@@ -147,15 +147,15 @@ def most(parts: Sequence[Tensor]) -> Tensor:
     return largest
 
 
-def _blocked(context: Context, made: Tensor) -> Tensor | None:
+def _blocked_elements(context: OpContext, made: Tensor) -> Tensor | None:
     """Where an attention mask, added or filled in, keeps elements from ever being read."""
     name = context.name.rstrip("_")
-    if name == "masked_fill" and not isinstance(context.args[2], Tensor) and float(context.args[2]) <= MASKED:
+    if name == "masked_fill" and not isinstance(context.args[2], Tensor) and float(context.args[2]) <= MASKED_LOGIT:
         return None if context.args[1].device.type == "meta" else context.args[1].cpu()
     if name != "add" or made.dim() < 3:
         return None
     for one in context.args[:2]:
         if isinstance(one, Tensor) and context.shade(one) is None and one.is_floating_point() and one.device.type != "meta":
-            low = one.detach() <= MASKED
+            low = one.detach() <= MASKED_LOGIT
             return low.cpu() if one.dim() >= 2 and bool(low.any()) else None
     return None

@@ -7,68 +7,68 @@ import torch
 from torch import Tensor
 
 from microtome.numerics.graph.dispatching import tensors_in
-from microtome.numerics.receptive.reach import Context, Rule, Shade, joined, unknown
-from microtome.numerics.receptive.sliding import NOTHING
-from microtome.numerics.receptive.sums import attention, product, reduced, softmax
-from microtome.numerics.receptive.windows import adaptive, convolution, padded, pooled, resized, unfolded
+from microtome.numerics.receptive.reach import OpContext, Reach, Rule, join_parts, unknown_reach
+from microtome.numerics.receptive.sliding import NOT_SEEN
+from microtome.numerics.receptive.sums import attention, matrix_product, reduction, softmax
+from microtome.numerics.receptive.windows import adaptive_pooling, convolution, padding, pooling, resizing, unfolding
 
 
-def _layer_norm(context: Context) -> list[Shade]:
+def _layer_norm(context: OpContext) -> list[Reach]:
     x = cast(Tensor, context.args[0])
-    shade = cast(Shade, context.shade(x))
+    shade = cast(Reach, context.shade(x))
     if len(context.args[1]) > 1:  # over rows and columns as well
-        return _statistics(context)
+        return _instance_norm(context)
     parts = tuple(part.amax(-1, keepdim=True) for part in shade.parts)
     return [replace(shade, parts=parts)] * len(context.made)
 
 
-def _statistics(context: Context) -> list[Shade]:
+def _instance_norm(context: OpContext) -> list[Reach]:
     """Norms by the statistics of the picture itself: told as a gate."""
-    shade = cast(Shade, context.shade(context.args[0]))
+    shade = cast(Reach, context.shade(context.args[0]))
     several = context.where(context.args[0]).counts != (1, 1)
     return [replace(shade, gated=shade.gated or several)] * len(context.made)
 
 
-def _batch_norm(context: Context) -> list[Shade]:
-    shade = cast(Shade, context.shade(context.args[0]))
+def _batch_norm(context: OpContext) -> list[Reach]:
+    shade = cast(Reach, context.shade(context.args[0]))
     training = len(context.args) > 5 and context.args[5] is True and "no_training" not in context.name
-    return _statistics(context) if training else [shade] * len(context.made)
+    return _instance_norm(context) if training else [shade] * len(context.made)
 
 
-def _over_units(context: Context) -> list[Shade]:
+def _over_units(context: OpContext) -> list[Reach]:
     """Pooling over neighbouring units alone, as in local response normalisation: the extremes over those units, cell by cell."""
     kernel, stride = context.args[1], context.argument(2, "stride") or context.args[1]
-    shade = cast(Shade, context.shade(context.args[0]))
+    shade = cast(Reach, context.shade(context.args[0]))
     if list(kernel[1:]) != [1, 1] or set(stride) != {1} or any(context.argument(3, "padding", [0])):
-        return unknown(context)
+        return unknown_reach(context)
     dim = context.made[0].dim() - 3
     parts = [one if one.shape[dim] == 1 else one.unfold(dim, int(kernel[0]), 1).amax(-1) for one in shade.parts]
     return [replace(shade, parts=tuple(parts))] * len(context.made)
 
 
-def _moved(context: Context) -> list[Shade]:
+def _apply_to_parts(context: OpContext) -> list[Reach]:
     """Views, joins, cuts and shuffles: done to the fields as they were done to the values."""
     listed = isinstance(context.args[0], list | tuple)
     results: list[list[Tensor]] = []
     for place in range(4):
         if listed:
-            first: Any = [_full(one, context.shade(one), place) for one in context.args[0]]
+            first: Any = [_full_parts(one, context.shade(one), place) for one in context.args[0]]
         else:
-            first = _full(context.args[0], context.shade(context.args[0]), place)
-        rest = [_here(one) for one in context.args[1:]]
+            first = _full_parts(context.args[0], context.shade(context.args[0]), place)
+        rest = [_to_cpu(one) for one in context.args[1:]]
         if context.name in ("view", "_unsafe_view", "reshape", "_reshape_alias"):
             value: Any = first.reshape(rest[0])
         else:
             value = context.func(first, *rest, **context.kwargs)
-        results.append([_slim(one) for one in tensors_in(value)])
-    shade = joined(context, ())
+        results.append([_squeeze_constant(one) for one in tensors_in(value)])
+    shade = join_parts(context, ())
     return [replace(shade, parts=tuple(one[number] for one in results)) for number in range(len(context.made))]
 
 
-def _halved(context: Context) -> list[Shade]:
+def _halved(context: OpContext) -> list[Reach]:
     """A gated linear unit: the first half along an axis times the second."""
     x, made = cast(Tensor, context.args[0]), context.made[0]
-    shade, dim = cast(Shade, context.shade(x)), int(context.argument(1, "dim", -1)) % x.dim()
+    shade, dim = cast(Reach, context.shade(x)), int(context.argument(1, "dim", -1)) % x.dim()
     side = int(made.shape[dim])
     parts = [
         one if one.shape[dim] == 1 else torch.maximum(one.narrow(dim, 0, side), one.narrow(dim, side, side))
@@ -77,19 +77,19 @@ def _halved(context: Context) -> list[Shade]:
     return [replace(shade, parts=tuple(parts))]
 
 
-def _full(tensor: Tensor, shade: Shade | None, place: int) -> Tensor:
-    part = torch.full([1] * tensor.dim(), NOTHING) if shade is None else shade.parts[place]
+def _full_parts(tensor: Tensor, shade: Reach | None, place: int) -> Tensor:
+    part = torch.full([1] * tensor.dim(), NOT_SEEN) if shade is None else shade.parts[place]
     return part.expand(tensor.shape)
 
 
-def _here(value: Any) -> Any:
+def _to_cpu(value: Any) -> Any:
     """Indices on the CPU, where the fields are."""
     if isinstance(value, Tensor):
         return value.cpu()
-    return [_here(one) for one in value] if isinstance(value, list) and any(isinstance(v, Tensor) for v in value) else value
+    return [_to_cpu(one) for one in value] if isinstance(value, list) and any(isinstance(v, Tensor) for v in value) else value
 
 
-def _slim(part: Tensor) -> Tensor:
+def _squeeze_constant(part: Tensor) -> Tensor:
     """The same with every axis along which nothing changes cut to length 1."""
     for dim in range(part.dim()):
         if part.shape[dim] > 1 and (part.stride(dim) == 0 or bool((part == part.narrow(dim, 0, 1)).all())):
@@ -119,27 +119,27 @@ _UNKNOWN = (
     "kthvalue", "median", "nanmedian", "mode", "renorm", "scatter_reduce", "index_add", "masked_scatter", "put", "tril", "triu",
 )  # fmt: skip
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(_MOVES, _moved),
-    **dict.fromkeys(_REDUCTIONS, reduced),
+    **dict.fromkeys(_MOVES, _apply_to_parts),
+    **dict.fromkeys(_REDUCTIONS, reduction),
     **dict.fromkeys(_ATTENTIONS, attention),
-    **dict.fromkeys(_UNKNOWN, unknown),
+    **dict.fromkeys(_UNKNOWN, unknown_reach),
     **dict.fromkeys(("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution"), convolution),
-    **dict.fromkeys(("max_pool2d_with_indices", "max_pool2d", "avg_pool2d"), pooled),
-    **dict.fromkeys(("_adaptive_avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"), adaptive),
+    **dict.fromkeys(("max_pool2d_with_indices", "max_pool2d", "avg_pool2d"), pooling),
+    **dict.fromkeys(("_adaptive_avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"), adaptive_pooling),
     **dict.fromkeys(
         ("upsample_nearest2d", "_upsample_nearest_exact2d", "upsample_bilinear2d", "upsample_bicubic2d",
-         "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "_upsample_lanczos2d_aa"), resized,
+         "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "_upsample_lanczos2d_aa"), resizing,
     ),
-    **dict.fromkeys(("constant_pad_nd", "reflection_pad2d", "replication_pad2d"), padded),
-    **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm", "linear", "matmul"), product),
+    **dict.fromkeys(("constant_pad_nd", "reflection_pad2d", "replication_pad2d"), padding),
+    **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm", "linear", "matmul"), matrix_product),
     **dict.fromkeys(("_softmax", "softmax", "_log_softmax", "log_softmax"), softmax),
-    **dict.fromkeys(("native_group_norm", "_group_norm"), _statistics),
+    **dict.fromkeys(("native_group_norm", "_group_norm"), _instance_norm),
     **dict.fromkeys(
         ("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "_native_batch_norm_legit",
          "_native_batch_norm_legit_no_training", "_batch_norm_impl_index"), _batch_norm,
     ),
     "native_layer_norm": _layer_norm,
-    "im2col": unfolded,
+    "im2col": unfolding,
     "glu": _halved,
     "avg_pool3d": _over_units,
 }  # fmt: skip

@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-NOTHING = -1e9  # the "last pixel" of what does not depend on the picture at all
+NOT_SEEN = -1e9  # the "last pixel" of what does not depend on the picture at all
 MOST_PERIOD = 64  # cells after which a pattern is looked for again: six doublings of the grid
 TINY = 1e-5  # a weight of interpolation below this is rounding
 
 
-def continued(ends: Float[Tensor, "..."], dim: int, before: int, after: int, step: float) -> Float[Tensor, "..."]:
+def extend_ends(ends: Float[Tensor, "..."], dim: int, before: int, after: int, step: float) -> Float[Tensor, "..."]:
     """`ends` with `before` and `after` more cells along `dim`, `step` pixels apart; negative numbers cut cells off.
 
     Cells repeat what the middle of the axis repeats, `step` pixels further for each cell: behind transposed convolutions and
@@ -47,7 +47,7 @@ def _beyond(ends: Tensor, dim: int, cells: range, period: int, step: float) -> T
     shape = [1] * ends.dim()
     shape[dim] = len(moved)
     taken = ends.index_select(dim, torch.tensor(like, dtype=torch.long))
-    return torch.where(taken < NOTHING / 2, taken, taken + torch.tensor(moved, dtype=ends.dtype).reshape(shape))
+    return torch.where(taken < NOT_SEEN / 2, taken, taken + torch.tensor(moved, dtype=ends.dtype).reshape(shape))
 
 
 def _period(ends: Tensor, dim: int, step: float) -> int:
@@ -58,22 +58,22 @@ def _period(ends: Tensor, dim: int, step: float) -> int:
         side = int(middle.shape[dim])
         for period in range(1, min(MOST_PERIOD, side // 2) + 1):
             near, far = middle.narrow(dim, 0, side - period), middle.narrow(dim, period, side - period)
-            if bool(torch.where(near < NOTHING / 2, far == near, far == near + period * step).all()):
+            if bool(torch.where(near < NOT_SEEN / 2, far == near, far == near + period * step).all()):
                 return period
     return 0
 
 
-def slid(
+def slide_windows(
     ends: Float[Tensor, "..."], dim: int, out: int, *, kernel: int, stride: int, before: int, dilation: int, step: float
 ) -> Float[Tensor, "..."]:
     """The largest end under each of `out` windows of `kernel` cells, the first of which begins `before` cells early."""
     span = (kernel - 1) * dilation + 1
     after = (out - 1) * stride + span - before - ends.shape[dim]
-    wide = continued(ends, dim, before, after, step)
+    wide = extend_ends(ends, dim, before, after, step)
     return wide.unfold(dim, span, stride)[..., ::dilation].amax(-1)
 
 
-def slid_back(
+def slide_transposed(
     ends: Float[Tensor, "..."], dim: int, out: int, *, kernel: int, stride: int, before: int, dilation: int, step: float
 ) -> Float[Tensor, "..."]:
     """The largest end among the cells that reach each of `out` cells of a transposed window; NOTHING where none does.
@@ -83,16 +83,16 @@ def slid_back(
     span = (kernel - 1) * dilation + 1
     more = math.ceil(span / stride) + 1
     tail = max(0, math.ceil((out + span) / stride) - ends.shape[dim]) + 1
-    wide = continued(ends, dim, more, tail, step)
+    wide = extend_ends(ends, dim, more, tail, step)
     shape = list(wide.shape)
     shape[dim] = (wide.shape[dim] - 1) * stride + 1
-    spread = wide.new_full(shape, NOTHING)
+    spread = wide.new_full(shape, NOT_SEEN)
     spread.index_copy_(dim, torch.arange(wide.shape[dim]) * stride, wide)
     start = before - (span - 1) + more * stride
     return spread.narrow(dim, start, out - 1 + span).unfold(dim, span, 1)[..., ::dilation].amax(-1)
 
 
-def tapped(ends: Float[Tensor, "..."], dim: int, taps: Int64[Tensor, "out tap"]) -> Float[Tensor, "..."]:
+def interpolation_taps(ends: Float[Tensor, "..."], dim: int, taps: Int64[Tensor, "out tap"]) -> Float[Tensor, "..."]:
     """The largest end among the cells from which each output cell is mixed: `taps` holds their numbers, row by row."""
     return torch.stack([ends.index_select(dim, column) for column in taps.unbind(1)]).amax(0)
 
@@ -106,7 +106,7 @@ def read_by(weights: Float[Tensor, "out cell"]) -> Int64[Tensor, "out tap"]:
     return order.gather(1, torch.minimum(torch.arange(many).expand(len(weights), -1), last))
 
 
-def binned(ends: Float[Tensor, "..."], dim: int, out: int) -> Float[Tensor, "..."]:
+def adaptive_bins(ends: Float[Tensor, "..."], dim: int, out: int) -> Float[Tensor, "..."]:
     """The largest end in each of `out` bins of an adaptive pooling, which overlap where the cells do not divide evenly."""
     count = ends.shape[dim]
     bins = [(place * count // out, -(-(place + 1) * count // out)) for place in range(out)]

@@ -26,19 +26,19 @@ FACTORIES = frozenset(
 
 
 @dataclass(frozen=True)
-class Region:
+class ViewRegion:
     """The first element along each axis, and every how many-th is shown."""
 
     first: tuple[int, ...]
     step: tuple[int, ...]
 
 
-def owner(tensor: Tensor) -> Tensor | None:
+def base_tensor(tensor: Tensor) -> Tensor | None:
     """The tensor whose elements `tensor` shows, None where it has elements of its own."""
     return tensor._base  # pyright: ignore[reportPrivateUsage]
 
 
-def region(view: Tensor, base: Tensor) -> Region | None:
+def view_region(view: Tensor, base: Tensor) -> ViewRegion | None:
     """Where the view's elements lie in `base`; None unless both have the same axes, in order, and `base` is contiguous."""
     if view.dim() != base.dim() or not base.is_contiguous() or 0 in view.shape:
         return None
@@ -53,4 +53,4 @@ def region(view: Tensor, base: Tensor) -> Region | None:
             return None
         first.append(place)
         step.append(ratio)
-    return Region(tuple(first), tuple(step)) if rest == 0 else None
+    return ViewRegion(tuple(first), tuple(step)) if rest == 0 else None

@@ -8,13 +8,23 @@ import torch
 from torch import Tensor
 
 from microtome.numerics.receptive.geometry import Where
-from microtome.numerics.receptive.positions import two
-from microtome.numerics.receptive.reach import Context, Shade, joined, unknown
-from microtome.numerics.receptive.sliding import NOTHING, binned, continued, read_by, slid, slid_back, tapped
-from microtome.numerics.receptive.sums import grown
+from microtome.numerics.receptive.positions import as_pair
+from microtome.numerics.receptive.reach import OpContext, Reach, join_parts, unknown_reach
+from microtome.numerics.receptive.sliding import (
+    NOT_SEEN,
+    adaptive_bins,
+    extend_ends,
+    interpolation_taps,
+    read_by,
+    slide_transposed,
+    slide_windows,
+)
+from microtome.numerics.receptive.sums import grow_whole
 
 
-def _over(parts: Sequence[Tensor], where: Where, move: Callable[[Tensor, int, int, float], Tensor], sides: Any) -> list[Tensor]:
+def _map_sides(
+    parts: Sequence[Tensor], where: Where, move: Callable[[Tensor, int, int, float], Tensor], sides: Any
+) -> list[Tensor]:
     """`move(part, dim, axis, step)` along rows and columns of each part, wherever its values differ along them."""
     steps = (-where.row.jump, where.row.jump, -where.col.jump, where.col.jump)
     moved: list[Tensor] = []
@@ -27,12 +37,12 @@ def _over(parts: Sequence[Tensor], where: Where, move: Callable[[Tensor, int, in
     return moved
 
 
-def _windowed(context: Context, parts: Sequence[Tensor], how: tuple[tuple[int, int], ...], back: bool = False) -> Shade:
+def _slide_parts(context: OpContext, parts: Sequence[Tensor], how: tuple[tuple[int, int], ...], back: bool = False) -> Reach:
     """Parts under a sliding window: `how` holds (kernel, stride, padding, dilation), each (rows, cols)."""
     x, made = cast(Tensor, context.args[0]), context.made[0]
-    where = context.where(x).regridded((int(x.shape[-2]), int(x.shape[-1])))
+    where = context.where(x).regrid((int(x.shape[-2]), int(x.shape[-1])))
     kernel, stride, padding, dilation = how
-    slide = slid_back if back else slid
+    slide = slide_transposed if back else slide_windows
 
     def move(part: Tensor, dim: int, axis: int, step: float) -> Tensor:
         return slide(
@@ -41,39 +51,39 @@ def _windowed(context: Context, parts: Sequence[Tensor], how: tuple[tuple[int, i
         )  # fmt: skip
 
     jumps = (where.row.jump, where.col.jump)
-    shade = cast(Shade, context.shade(x))
+    shade = cast(Reach, context.shade(x))
     taps = [-(-k // s) - 1 if back else (k - 1) * d for k, s, d in zip(kernel, stride, dilation, strict=True)]
     small = (shade.small[0] + taps[0] * jumps[0], shade.small[1] + taps[1] * jumps[1])
     plain = kernel == (1, 1) and stride == (1, 1) and padding == (0, 0)
-    moved = parts if plain else _over(parts, where, move, (int(x.shape[-2]), int(x.shape[-1])))
-    return joined(context, moved, small)
+    moved = parts if plain else _map_sides(parts, where, move, (int(x.shape[-2]), int(x.shape[-1])))
+    return join_parts(context, moved, small)
 
 
-def convolution(context: Context) -> list[Shade]:
+def convolution(context: OpContext) -> list[Reach]:
     x, weight = cast(Tensor, context.args[0]), cast(Tensor, context.args[1])
     shade = context.shade(x)
     if shade is None or x.dim() > 4:
-        return unknown(context)
+        return unknown_reach(context)
     transposed, groups = bool(context.argument(6, "transposed", False)), int(context.argument(8, "groups", 1))
     outputs = int(context.made[0].shape[1])
-    parts = [_grouped(part, groups, outputs) for part in shade.parts]
+    parts = [_max_over_group(part, groups, outputs) for part in shade.parts]
     stride, padding, dilation = (context.argument(3 + i, name, 1) for i, name in enumerate(("stride", "padding", "dilation")))
     if x.dim() == 3:  # along a sequence, such as the units of a gate
         how = [int(one[0]) for one in (stride, padding, dilation)]
         side = int(context.made[0].shape[2])
         parts = [
-            slid(part, 2, side, kernel=int(weight.shape[2]), stride=how[0], before=how[1], dilation=how[2], step=0.0)
+            slide_windows(part, 2, side, kernel=int(weight.shape[2]), stride=how[0], before=how[1], dilation=how[2], step=0.0)
             if part.shape[2] > 1 and not transposed else part.amax(2, keepdim=True) for part in parts
         ]  # fmt: skip
-        made = joined(context, parts)
+        made = join_parts(context, parts)
     else:
         kernel = (int(weight.shape[2]), int(weight.shape[3]))
-        made = _windowed(context, parts, (kernel, two(stride), two(padding), two(dilation)), back=transposed)
+        made = _slide_parts(context, parts, (kernel, as_pair(stride), as_pair(padding), as_pair(dilation)), back=transposed)
     dynamic = context.shade(weight) is not None  # kernels mixed by the picture itself act like gates
     return [replace(made, gated=made.gated or dynamic, single=shade.single)]
 
 
-def _grouped(part: Tensor, groups: int, outputs: int) -> Tensor:
+def _max_over_group(part: Tensor, groups: int, outputs: int) -> Tensor:
     """The largest ends over the units that each of `outputs` units reads."""
     if part.shape[1] == 1:
         return part
@@ -83,70 +93,69 @@ def _grouped(part: Tensor, groups: int, outputs: int) -> Tensor:
     return most.repeat_interleave(outputs // groups, 1)
 
 
-def pooled(context: Context) -> list[Shade]:
-    shade = cast(Shade, context.shade(context.args[0]))
-    kernel = two(context.args[1])
-    stride = two(context.argument(2, "stride", None) or kernel)
-    dilation = two(context.argument(4, "dilation", 1)) if "max" in context.name else (1, 1)
-    made = _windowed(context, shade.parts, (kernel, stride, two(context.argument(3, "padding", 0)), dilation))
+def pooling(context: OpContext) -> list[Reach]:
+    shade = cast(Reach, context.shade(context.args[0]))
+    kernel = as_pair(context.args[1])
+    stride = as_pair(context.argument(2, "stride", None) or kernel)
+    dilation = as_pair(context.argument(4, "dilation", 1)) if "max" in context.name else (1, 1)
+    made = _slide_parts(context, shade.parts, (kernel, stride, as_pair(context.argument(3, "padding", 0)), dilation))
     return [replace(made, single=shade.single)] * len(context.made)
 
 
-def adaptive(context: Context) -> list[Shade]:
+def adaptive_pooling(context: OpContext) -> list[Reach]:
     x, made = cast(Tensor, context.args[0]), context.made[0]
-    shade, where = cast(Shade, context.shade(x)), context.where(x)
+    shade, where = cast(Reach, context.shade(x)), context.where(x)
     out, sides = (int(made.shape[-2]), int(made.shape[-1])), (int(x.shape[-2]), int(x.shape[-1]))
     ratios = [(side / count - 1) * axis.jump for side, count, axis in zip(sides, out, (where.row, where.col), strict=True)]
-    parts = _over(shade.parts, where, lambda part, dim, axis, step: binned(part, dim, out[axis]), (0, 0))
+    parts = _map_sides(shade.parts, where, lambda part, dim, axis, step: adaptive_bins(part, dim, out[axis]), (0, 0))
     small = (shade.small[0] + max(0.0, ratios[0]), shade.small[1] + max(0.0, ratios[1]))
     after = replace(shade, parts=tuple(parts), small=small)
-    after = grown(context, x, shade, after, (out[0] == 1, out[1] == 1))
+    after = grow_whole(context, x, shade, after, (out[0] == 1, out[1] == 1))
     return [replace(after, single=out == (1, 1))] * len(context.made)
 
 
-def resized(context: Context) -> list[Shade]:
+def resizing(context: OpContext) -> list[Reach]:
     """Interpolation of any kind: which cells are mixed is read off the operation itself."""
     x, made = cast(Tensor, context.args[0]), context.made[0]
-    shade, where = cast(Shade, context.shade(x)), context.where(x)
+    shade, where = cast(Reach, context.shade(x)), context.where(x)
     taps = [_mixed_cells(context, int(x.shape[axis - 2]), int(made.shape[axis - 2]), axis) for axis in (0, 1)]
-    parts = _over(shade.parts, where, lambda part, dim, axis, step: tapped(part, dim, taps[axis]), (0, 0))
-    jumps = where.regridded((int(x.shape[-2]), int(x.shape[-1])))
+    parts = _map_sides(shade.parts, where, lambda part, dim, axis, step: interpolation_taps(part, dim, taps[axis]), (0, 0))
+    jumps = where.regrid((int(x.shape[-2]), int(x.shape[-1])))
     reach = [float((one.amax(1) - one.amin(1)).max()) for one in taps]
     small = (shade.small[0] + reach[0] * jumps.row.jump, shade.small[1] + reach[1] * jumps.col.jump)
     return [replace(shade, parts=tuple(parts), small=small)]
 
 
-def _mixed_cells(context: Context, count: int, out: int, axis: int) -> Tensor:
+def _mixed_cells(context: OpContext, count: int, out: int, axis: int) -> Tensor:
     """(output cell, tap): the cells of `count` from which the operation mixes each of `out` cells, by what it makes of one-hot rows."""
     rest = [one for one in context.args[2:] if isinstance(one, bool)]  # align_corners, where the operation has it
     scales = [one for one in context.args[2:] if not isinstance(one, bool)]
     scale = scales[axis] if len(scales) == 2 else None
-    one_hot = torch.eye(count)[None, :, :, None].repeat(
-        1, 1, 1, 2
-    )  # two columns: torch's antialiased kernels misread one alone
+    # two columns: torch's antialiased kernels misread one alone
+    one_hot = torch.eye(count)[None, :, :, None].repeat(1, 1, 1, 2)
     return read_by(getattr(torch.ops.aten, context.name).default(one_hot, [out, 2], *rest, scale, None)[0, :, :, 0].T)
 
 
-def unfolded(context: Context) -> list[Shade]:
+def unfolding(context: OpContext) -> list[Reach]:
     """im2col: every window as a column of its cells, unit by unit; the map goes on in the padding."""
     x = cast(Tensor, context.args[0])
-    shade = cast(Shade, context.shade(x))
-    where = context.where(x).regridded((int(x.shape[-2]), int(x.shape[-1])))
-    padding = two(context.args[3])
-    wide = _over(
+    shade = cast(Reach, context.shade(x))
+    where = context.where(x).regrid((int(x.shape[-2]), int(x.shape[-1])))
+    padding = as_pair(context.args[3])
+    wide = _map_sides(
         [part.expand(1, *x.shape[1:]) for part in shade.parts], where,
-        lambda part, dim, axis, step: continued(part, dim, padding[axis], padding[axis], step), (1, 1),
+        lambda part, dim, axis, step: extend_ends(part, dim, padding[axis], padding[axis], step), (1, 1),
     )  # fmt: skip
     parts = tuple(context.func(part, *context.args[1:3], [0, 0], *context.args[4:]) for part in wide)
-    taps = [(int(side) - 1) * int(gap) for side, gap in zip(two(context.args[1]), two(context.args[2]), strict=True)]
+    taps = [(int(side) - 1) * int(gap) for side, gap in zip(as_pair(context.args[1]), as_pair(context.args[2]), strict=True)]
     small = (shade.small[0] + taps[0] * where.row.jump, shade.small[1] + taps[1] * where.col.jump)
     return [replace(shade, parts=parts, small=small)]
 
 
-def padded(context: Context) -> list[Shade]:
+def padding(context: OpContext) -> list[Reach]:
     """Padding continues the picture along rows and columns, and is nothing elsewhere; listed from the last axis backwards."""
     x = cast(Tensor, context.args[0])
-    shade, where = cast(Shade, context.shade(x)), context.where(x)
+    shade, where = cast(Reach, context.shade(x)), context.where(x)
     amounts = [int(one) for one in context.args[1]]
     jumps = (where.row.jump, where.col.jump)
     parts: list[Tensor] = []
@@ -159,11 +168,11 @@ def padded(context: Context) -> list[Shade]:
             if axis is None:
                 wide = part.expand(*[x.shape[d] if d == dim else part.shape[d] for d in range(x.dim())])
                 kept = wide.narrow(dim, max(0, -before), wide.shape[dim] - max(0, -before) - max(0, -after))
-                edges = [torch.full_like(kept.narrow(dim, 0, 1), NOTHING)] * 2
+                edges = [torch.full_like(kept.narrow(dim, 0, 1), NOT_SEEN)] * 2
                 repeated = [e.repeat_interleave(max(0, n), dim) for e, n in zip(edges, (before, after), strict=True)]
                 part = torch.cat([repeated[0], kept, repeated[1]], dim)
             else:
                 step = (1 if place % 2 else -1) * jumps[axis] if place // 2 == axis else 0.0
-                part = continued(part, dim, before, after, step)
+                part = extend_ends(part, dim, before, after, step)
         parts.append(part)
     return [replace(shade, parts=tuple(parts))]

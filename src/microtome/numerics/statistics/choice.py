@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.statistics.intervals import bootstrap_weights, mean
+from microtome.numerics.statistics.intervals import bootstrap_weights, nan_mean
 
 
 class Contest(NamedTuple):
@@ -23,7 +23,7 @@ class Contest(NamedTuple):
     equal: Bool[Array, " candidate"]  # the interval of `behind` reaches 0: not told apart from the best
 
 
-def contest(correct: Float[Array, "candidate image"], draws: int = 2000, seed: int = 0, level: float = 0.95) -> Contest:
+def run_contest(correct: Float[Array, "candidate image"], draws: int = 2000, seed: int = 0, level: float = 0.95) -> Contest:
     """The contest between candidates whose answers (1 right, 0 wrong, NaN unknown) on the same images are given.
 
     Images that any candidate has no answer for are left out for all of them. All results are not numbers without any image.
@@ -33,7 +33,7 @@ def contest(correct: Float[Array, "candidate image"], draws: int = 2000, seed: i
     empty = np.full(len(correct), np.nan)
     if not known.any():
         return Contest(empty, empty, empty, empty, empty, np.zeros(len(correct), dtype=bool))
-    score = np.asarray(mean(right))
+    score = np.asarray(nan_mean(right))
     best = int(np.argmax(score))
     drawn = right @ bootstrap_weights(right.shape[1], draws, seed).T / right.shape[1]  # (candidate, draw)
     low, high = np.quantile(drawn[best] - drawn, [(1 - level) / 2, (1 + level) / 2], axis=1)

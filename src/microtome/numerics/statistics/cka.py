@@ -13,14 +13,14 @@ from microtome.errors import Unmeasurable
 CHUNK = 1 << 18  # values centred and multiplied at a time: 1 MB of float32 stays in the cache of one core meanwhile
 
 
-def gram(features: Float[Tensor, "image *feature"]) -> Float64[Tensor, "image image"]:
+def gram_matrix(features: Float[Tensor, "image *feature"]) -> Float64[Tensor, "image image"]:
     """Inner products of the images' features about their mean, on the CPU.
 
     The mean is taken off before the product: HSIC_1 does not change when every image moves by the same vector, and without it
     float32 loses the signal of features whose mean is large. Products run in float32 (float64 for float64 features), a chunk
     of features at a time, and the chunks add up in float64.
     """
-    flat = _flat(features)
+    flat = _flatten(features)
     total = torch.zeros(len(flat), len(flat), dtype=torch.float64)
     for part in flat.split(max(1, CHUNK // max(1, len(flat))), dim=1):
         part = part.float() if part.dtype in (torch.float16, torch.bfloat16) else part
@@ -48,7 +48,7 @@ def u_centered(gram: Float64[Tensor, "image image"]) -> Float64[Tensor, "image i
 
 def centered_gram(features: Float[Tensor, "image *feature"]) -> Float64[Tensor, "image image"] | None:
     """The U-centred Gram matrix of the features, on the CPU; None for fewer than 4 images, for which there is none."""
-    return u_centered(gram(features)) if len(features) >= 4 else None
+    return u_centered(gram_matrix(features)) if len(features) >= 4 else None
 
 
 def hsic1(first: Float64[Tensor, "image image"], second: Float64[Tensor, "image image"]) -> Float64[Tensor, ""]:
@@ -90,12 +90,12 @@ def debiased_cka(first: Float[Tensor, "image *feature"], second: Float[Tensor, "
     Raises:
         Unmeasurable: fewer than 4 images.
     """
-    centered = torch.stack([u_centered(gram(first)), u_centered(gram(second))])
+    centered = torch.stack([u_centered(gram_matrix(first)), u_centered(gram_matrix(second))])
     sums = hsic_matrix(centered)
     return cka(sums, sums.diagonal(), sums.diagonal())[0, 1]
 
 
-def without_top(gram: Float64[Tensor, "image image"], count: int = 1) -> Float64[Tensor, "image image"]:
+def remove_top_components(gram: Float64[Tensor, "image image"], count: int = 1) -> Float64[Tensor, "image image"]:
     """The Gram matrix after its `count` strongest principal components are taken out.
 
     CKA follows the strongest directions and can be moved by a few outliers (Davari et al. 2022, arXiv:2210.16156); a value that
@@ -107,7 +107,7 @@ def without_top(gram: Float64[Tensor, "image image"], count: int = 1) -> Float64
     return (axes * kept) @ axes.T
 
 
-def _flat(features: Tensor) -> Tensor:
+def _flatten(features: Tensor) -> Tensor:
     """One row per image; the order of features is free, so a channels-last map is not copied."""
     if features.ndim == 4 and features.is_contiguous(memory_format=torch.channels_last):
         features = features.permute(0, 2, 3, 1)

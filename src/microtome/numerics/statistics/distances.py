@@ -22,7 +22,7 @@ def wasserstein1(a: Float[Array, " a"], b: Float[Array, " b"]) -> float:
     Raises:
         Unmeasurable: a sample is empty or holds values that are not finite.
     """
-    return _transport(_sorted(a), _sorted(b))
+    return _quantile_distance(_sorted_sample(a), _sorted_sample(b))
 
 
 def w1_over_sigma(a: Float[Array, " a"], b: Float[Array, " b"]) -> float:
@@ -33,7 +33,7 @@ def w1_over_sigma(a: Float[Array, " a"], b: Float[Array, " b"]) -> float:
     Raises:
         Unmeasurable: a sample is empty or holds values that are not finite.
     """
-    return _over(wasserstein1(a, b), _pooled(a, b))
+    return _divide(wasserstein1(a, b), _pooled_std(a, b))
 
 
 def w1_shape(a: Float[Array, " a"], b: Float[Array, " b"]) -> float:
@@ -44,7 +44,7 @@ def w1_shape(a: Float[Array, " a"], b: Float[Array, " b"]) -> float:
     Raises:
         Unmeasurable: a sample is empty or holds values that are not finite.
     """
-    return _shape(_sorted(a), _sorted(b))
+    return _shape_distance(_sorted_sample(a), _sorted_sample(b))
 
 
 def kolmogorov_smirnov(a: Float[Array, " a"], b: Float[Array, " b"]) -> float:
@@ -53,7 +53,7 @@ def kolmogorov_smirnov(a: Float[Array, " a"], b: Float[Array, " b"]) -> float:
     Raises:
         Unmeasurable: a sample is empty or holds values that are not finite.
     """
-    return _largest(*_merged(_sorted(a), _sorted(b)))
+    return _largest_gap(*_merge_samples(_sorted_sample(a), _sorted_sample(b)))
 
 
 def jensen_shannon(a: Float[Array, " a"], b: Float[Array, " b"], bins: int = BINS) -> float:
@@ -64,8 +64,8 @@ def jensen_shannon(a: Float[Array, " a"], b: Float[Array, " b"], bins: int = BIN
     Raises:
         Unmeasurable: a sample is empty or holds values that are not finite.
     """
-    first, second = _sorted(a), _sorted(b)
-    return _divergence(first, second, _merged(first, second)[0], bins)
+    first, second = _sorted_sample(a), _sorted_sample(b)
+    return _divergence(first, second, _merge_samples(first, second)[0], bins)
 
 
 def all_distances(a: Float[Array, " a"], b: Float[Array, " b"], bins: int = BINS) -> dict[str, float]:
@@ -74,19 +74,19 @@ def all_distances(a: Float[Array, " a"], b: Float[Array, " b"], bins: int = BINS
     Raises:
         Unmeasurable: a sample is empty or holds values that are not finite.
     """
-    first, second = _sorted(a), _sorted(b)
-    values, gaps = _merged(first, second)
-    distance = _transport(first, second)
+    first, second = _sorted_sample(a), _sorted_sample(b)
+    values, gaps = _merge_samples(first, second)
+    distance = _quantile_distance(first, second)
     return {
         "w1": distance,
-        "w1_over_sigma": _over(distance, _pooled(first, second)),
-        "w1_shape": _shape(first, second),
-        "ks": _largest(values, gaps),
+        "w1_over_sigma": _divide(distance, _pooled_std(first, second)),
+        "w1_shape": _shape_distance(first, second),
+        "ks": _largest_gap(values, gaps),
         "js": _divergence(first, second, values, bins),
     }
 
 
-def _sorted(sample: Array) -> Array:
+def _sorted_sample(sample: Array) -> Array:
     if sample.size == 0:
         raise Unmeasurable("A distance between samples needs at least one value in each; one of them is empty.")
     if not np.isfinite(sample).all():
@@ -97,7 +97,7 @@ def _sorted(sample: Array) -> Array:
     return sample if bool((sample[1:] >= sample[:-1]).all()) else np.sort(sample)
 
 
-def _merged(first: Array, second: Array) -> tuple[Float64[Array, " both"], Float64[Array, " both"]]:
+def _merge_samples(first: Array, second: Array) -> tuple[Float64[Array, " both"], Float64[Array, " both"]]:
     """The merged sorted values, and F_first - F_second to the right of each."""
     both = np.concatenate([first, second])
     order = np.argsort(both, kind="stable")  # merges two sorted runs in linear time
@@ -107,7 +107,7 @@ def _merged(first: Array, second: Array) -> tuple[Float64[Array, " both"], Float
     return both[order].astype(np.float64), gaps
 
 
-def _transport(first: Array, second: Array) -> float:
+def _quantile_distance(first: Array, second: Array) -> float:
     """The mean distance of the quantiles of two sorted samples; each quantile function is a staircase of equal steps."""
     n, m = len(first), len(second)
     if n == m:
@@ -119,24 +119,24 @@ def _transport(first: Array, second: Array) -> float:
     return float(apart @ (ends - starts)) / (n * m)
 
 
-def _largest(values: Array, gaps: Array) -> float:
+def _largest_gap(values: Array, gaps: Array) -> float:
     last = np.append(values[1:] != values[:-1], True)  # among equal values only the last one sees the whole step
     return float(np.abs(gaps[last]).max())
 
 
-def _pooled(first: Array, second: Array) -> float:
+def _pooled_std(first: Array, second: Array) -> float:
     return float(np.sqrt((first.var(dtype=np.float64) + second.var(dtype=np.float64)) / 2))
 
 
-def _shape(first: Array, second: Array) -> float:
+def _shape_distance(first: Array, second: Array) -> float:
     # A constant has no spread; the rounding of its mean must not pass for one.
     if first[0] == first[-1] or second[0] == second[-1]:
         return float("nan")
     scaled = (one.astype(np.float64) / one.std(dtype=np.float64) for one in (first, second))
-    return _transport(*scaled)
+    return _quantile_distance(*scaled)
 
 
-def _over(distance: float, sigma: float) -> float:
+def _divide(distance: float, sigma: float) -> float:
     return distance / sigma if sigma > 0 else float("nan")
 
 

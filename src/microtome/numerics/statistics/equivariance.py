@@ -13,7 +13,7 @@ from torch import Tensor
 
 from microtome.numerics.arrays import Array
 
-EDGE = 1  # cells left out on every side: they see the padding first
+EDGE_CELLS = 1  # cells left out on every side: they see the padding first
 
 
 def relative_distance(
@@ -23,11 +23,11 @@ def relative_distance(
 
     Where `still` is zero everywhere it is 0 for what does not move, else infinite.
     """
-    gap = _length(moved - still, 2)
-    return torch.where(gap > 0, gap / _length(still, 1), 0.0)
+    gap = _norm(moved - still, 2)
+    return torch.where(gap > 0, gap / _norm(still, 1), 0.0)
 
 
-def _length(value: Tensor, first: int) -> Tensor:
+def _norm(value: Tensor, first: int) -> Tensor:
     """The norm over all axes from `first` on, summed in double precision; in whatever order they lie in memory, without a copy."""
     return torch.linalg.vector_norm(value, dim=tuple(range(first, value.ndim)), dtype=torch.float64)
 
@@ -45,22 +45,22 @@ def equivariance_error(
 ) -> Float64[Tensor, " image"]:
     """‖moved - S still‖ / ‖S still‖, where S moves maps down by `cells` (≥ 0), between cells linearly.
 
-    Only cells that S fills from inside, `EDGE` cells away from every side, are compared; not numbers where fewer than two rows
+    Only cells that S fills from inside, `EDGE_CELLS` cells away from every side, are compared; not numbers where fewer than two rows
     or columns are left.
     """
     whole = int(np.floor(cells))
     part = cells - whole
-    first, last = int(np.ceil(cells)) + EDGE, still.shape[2] - EDGE
-    if last - first < 2 or still.shape[3] - 2 * EDGE < 2:
+    first, last = int(np.ceil(cells)) + EDGE_CELLS, still.shape[2] - EDGE_CELLS
+    if last - first < 2 or still.shape[3] - 2 * EDGE_CELLS < 2:
         return torch.full((len(still),), torch.nan, dtype=torch.float64)
-    inner = slice(EDGE, still.shape[3] - EDGE)
+    inner = slice(EDGE_CELLS, still.shape[3] - EDGE_CELLS)
     expected = still[:, :, first - whole : last - whole, inner]
     if part:
         expected = (1 - part) * expected + part * still[:, :, first - whole - 1 : last - whole - 1, inner]
     return relative_distance(moved[None, :, :, first:last, inner], expected)[0]
 
 
-def agreement(classes: Int64[Array, "image view"]) -> Float64[Array, " image"]:
+def view_agreement(classes: Int64[Array, "image view"]) -> Float64[Array, " image"]:
     """For each image the share of pairs of views that are given the same class; not numbers for a single view."""
     pairs = list(combinations(range(classes.shape[1]), 2))
     if not pairs:

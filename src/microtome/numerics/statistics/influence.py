@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from microtome.numerics.statistics.positions import at_least_float, pieces
+from microtome.numerics.statistics.positions import at_least_float, iterate_pieces
 
-OPPOSED = 1.9  # chord between unit vectors from which on the other chord is too short to follow from it
+OPPOSED_CHORD = 1.9  # chord between unit vectors from which on the other chord is too short to follow from it
 
 
 def block_influence(
@@ -55,12 +55,12 @@ def _chords(x_in: Tensor, x_out: Tensor) -> tuple[Tensor, Tensor]:
     kind = torch.float64 if x_in.dtype == torch.float64 else torch.float32
     apart = torch.empty(images, positions, dtype=kind, device=x_in.device)
     across = torch.empty_like(apart)
-    for at in pieces(images, positions, units, x_in.device):
+    for at in iterate_pieces(images, positions, units, x_in.device):
         first, second = (at_least_float(one[at]) for one in (x_in, x_out))
         length = first.norm(dim=-1)
         scale = (length / second.norm(dim=-1)).unsqueeze(-1)  # makes the output as long as the input
         apart[at] = torch.addcmul(first, second, scale, value=-1).norm(dim=-1) / length
-        opposed = apart[at] > OPPOSED
+        opposed = apart[at] > OPPOSED_CHORD
         across[at] = (4 - apart[at].square()).clamp_min(0).sqrt()
         if bool(opposed.any()):
             across[at] = torch.where(opposed, torch.addcmul(first, second, scale).norm(dim=-1) / length, across[at])

@@ -23,7 +23,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def mean(values: Float[Array, "... image"]) -> Float64[Array, "..."]:
+def nan_mean(values: Float[Array, "... image"]) -> Float64[Array, "..."]:
     """The mean over images that leaves out missing values (NaN); not a number where all are missing, without a warning."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0.0).sum(-1, dtype=np.float64)
@@ -31,7 +31,7 @@ def mean(values: Float[Array, "... image"]) -> Float64[Array, "..."]:
     return np.asarray(np.divide(total, count, out=np.full_like(total, np.nan, dtype=np.float64), where=count > 0))
 
 
-def wilson(successes: int, count: int, level: float = 0.95) -> Interval:
+def wilson_interval(successes: int, count: int, level: float = 0.95) -> Interval:
     """The share of successes with Wilson's score interval; not numbers for a count of 0."""
     if count == 0:
         return Interval(float("nan"), float("nan"), float("nan"))
@@ -45,7 +45,7 @@ def wilson(successes: int, count: int, level: float = 0.95) -> Interval:
     return Interval(share, low, high)
 
 
-def student(values: Sequence[float], level: float = 0.95) -> Interval:
+def student_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """The mean of a few repetitions with Student's interval; one repetition has no bounds (not numbers)."""
     few = np.asarray(values, dtype=np.float64)
     value = float(few.mean())
@@ -60,10 +60,10 @@ def bootstrap_weights(images: int, draws: int = 1000, seed: int = 0) -> Int[Arra
 
     The same seed draws the same images, so that specimens measured on the same images are compared pair by pair.
     """
-    return np.concatenate(list(_weights(images, draws, seed)))
+    return np.concatenate(list(_weight_blocks(images, draws, seed)))
 
 
-def bootstrap(
+def bootstrap_interval(
     values: Shaped[Array, " image"],
     statistic: Callable[[Array], float] | None = None,
     count: int = 1000,
@@ -77,11 +77,11 @@ def bootstrap(
     values = np.asarray(values, dtype=np.float64)
     if not (~np.isnan(values)).any():
         return Interval(float("nan"), float("nan"), float("nan"))
-    batches = _weights(len(values), count, seed)
+    batches = _weight_blocks(len(values), count, seed)
     if statistic is None:
         known = ~np.isnan(values)
         filled = np.where(known, values, 0.0)
-        value = float(mean(values))
+        value = float(nan_mean(values))
         with np.errstate(invalid="ignore"):  # a draw of only missing values says nothing
             draws = np.concatenate([(batch @ filled) / (batch @ known) for batch in batches])
     else:
@@ -105,12 +105,12 @@ def weighted_bootstrap(
     `bootstrap_weights`. Draws whose value is not a number are left out.
     """
     value = float(statistic(np.ones((1, images)))[0])
-    draws = np.concatenate([statistic(batch.astype(np.float64)) for batch in _weights(images, count, seed)])
+    draws = np.concatenate([statistic(batch.astype(np.float64)) for batch in _weight_blocks(images, count, seed)])
     low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
 
 
-def _weights(images: int, draws: int, seed: int) -> Iterator[Array]:
+def _weight_blocks(images: int, draws: int, seed: int) -> Iterator[Array]:
     random = np.random.default_rng(seed)
     rows = max(1, BLOCK // max(images, 1))
     for start in range(0, draws, rows):

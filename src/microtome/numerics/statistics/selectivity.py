@@ -10,20 +10,20 @@ from jaxtyping import Float64, Int64
 from microtome.numerics.arrays import Array
 
 
-def agreement(images: Int64[Array, "rank unit"], labels: Int64[Array, " image"]) -> Float64[Array, " unit"]:
+def class_agreement(images: Int64[Array, "rank unit"], labels: Int64[Array, " image"]) -> Float64[Array, " unit"]:
     """For each unit the probability that two of its different images have the same class, (unit,).
 
     `images` holds places into `labels`, -1 for none; a label of -1 is unknown and does not count. Not a number for a unit with
-    fewer than two labelled images. Images drawn at random give `chance_agreement` on average, whatever their number.
+    fewer than two labelled images. Images drawn at random give `chance_class_agreement` on average, whatever their number.
     """
     found = np.full(images.shape[1], np.nan)
     for unit, column in enumerate(images.T):
         known = labels[np.unique(column[column >= 0])]
-        found[unit] = chance_agreement(known)
+        found[unit] = chance_class_agreement(known)
     return found
 
 
-def chance_agreement(labels: Int64[Array, " image"]) -> float:
+def chance_class_agreement(labels: Int64[Array, " image"]) -> float:
     """The probability that two different images of the whole set have the same class; not a number for fewer than two."""
     known = labels[labels >= 0]
     if len(known) < 2:
@@ -32,7 +32,7 @@ def chance_agreement(labels: Int64[Array, " image"]) -> float:
     return float((counts * (counts - 1)).sum() / (len(known) * (len(known) - 1)))
 
 
-def shared(images: Int64[Array, "rank unit"]) -> float:
+def shared_image_rate(images: Int64[Array, "rank unit"]) -> float:
     """The probability that an image of one unit and an image of another unit are the same image.
 
     Each unit's images count once. Units that pick images at random out of N give 1/N on average. Not a number where fewer than

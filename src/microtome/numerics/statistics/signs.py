@@ -9,47 +9,47 @@ import torch
 from jaxtyping import Float, Float64, Int8, Int64
 from torch import Tensor
 
-NOISE = 1e-5  # of the features' root mean square: less is no change, only rounding
+NOISE_LEVEL = 1e-5  # of the features' root mean square: less is no change, only rounding
 
 
-def signs(
+def change_signs(
     change: Float[Tensor, "*look image feature"], whole: Float[Tensor, "image feature"]
 ) -> Int8[Tensor, "*look image feature"]:
     """-1, 0 or 1 for each feature of each picture; `whole` are the features of the pictures as they are."""
-    floor = NOISE * whole.double().square().mean(1, keepdim=True).sqrt()
+    floor = NOISE_LEVEL * whole.double().square().mean(1, keepdim=True).sqrt()
     return (change > floor).to(torch.int8) - (change < -floor).to(torch.int8)
 
 
-def disagreement(found: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
+def sign_disagreement(found: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
     """The share of features whose signs differ, for each pair of pictures."""
-    first, second = _pairs(found)
+    first, second = _image_pairs(found)
     return (found[..., first, :] != found[..., second, :]).count_nonzero(-1).double() / found.shape[-1]
 
 
-def expected(found: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
+def expected_disagreement(found: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
     """The disagreement of each pair if each kept its number of -1, 0 and 1 but had them at features drawn at random."""
     share = torch.stack([(found == sign).count_nonzero(-1) for sign in (-1, 0, 1)], -1).double() / found.shape[-1]
-    first, second = _pairs(found)
+    first, second = _image_pairs(found)
     return 1 - (share[..., first, :] * share[..., second, :]).sum(-1)
 
 
-def agreement(found: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
+def sign_kappa(found: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
     """Cohen's kappa of each pair: 1 where all signs are equal, 0 where they agree as by chance; NaN where none could differ.
 
     A weak change leaves many features at zero, which lowers the disagreement by itself, but not this.
     """
-    chance = expected(found)
-    return (1 - disagreement(found) / chance).where(chance > 0, torch.nan)
+    chance = expected_disagreement(found)
+    return (1 - sign_disagreement(found) / chance).where(chance > 0, torch.nan)
 
 
-def strength(
+def change_strength(
     change: Float[Tensor, "*look image feature"], whole: Float[Tensor, "image feature"]
 ) -> Float64[Tensor, "*look image"]:
     """How far the features moved, as a share of their length."""
     return change.double().norm(dim=-1) / whole.double().norm(dim=-1)
 
 
-def _pairs(found: Int8[Tensor, "*look image feature"]) -> tuple[Int64[Tensor, " pair"], Int64[Tensor, " pair"]]:
+def _image_pairs(found: Int8[Tensor, "*look image feature"]) -> tuple[Int64[Tensor, " pair"], Int64[Tensor, " pair"]]:
     """The first and the second picture of each pair."""
     first, second = torch.triu_indices(found.shape[-2], found.shape[-2], 1)
     return first, second

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Float64
 from microtome.numerics.arrays import Array
 from microtome.numerics.statistics.intervals import Interval, weighted_bootstrap
 
-UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
+UNKNOWN_INTERVAL = Interval(float("nan"), float("nan"), float("nan"))
 
 
-def ranks(values: Float[Array, " image"]) -> Float64[Array, " image"]:
+def relative_ranks(values: Float[Array, " image"]) -> Float64[Array, " image"]:
     """Ranks from 0 (smallest) to 1 (largest), equal values sharing the lowest of theirs; NaN where a value is."""
     known = ~np.isnan(values)
     found = np.full(len(values), np.nan)
@@ -21,12 +21,12 @@ def ranks(values: Float[Array, " image"]) -> Float64[Array, " image"]:
     return found
 
 
-def slope(values: Float[Array, " image"], against: Float[Array, " image"], least: int = 10, seed: int = 0) -> Interval:
+def slope_interval(values: Float[Array, " image"], against: Float[Array, " image"], least: int = 10, seed: int = 0) -> Interval:
     """The least-squares slope of `values` over `against`; not numbers below `least` images or for a constant `against`."""
     known = np.isfinite(values) & np.isfinite(against)
     y, x = values[known], against[known]
     if len(y) < max(2, least) or np.ptp(x) == 0:
-        return UNKNOWN
+        return UNKNOWN_INTERVAL
 
     x, y = x - x.mean(), y - y.mean()  # the slope stays; sums of squares keep their digits
 
@@ -51,7 +51,7 @@ def relative_loss(
     known = np.isfinite(values) & (first | last)
     y, end = values[known], last[known]
     if min(int((~end).sum()), int(end.sum())) < max(1, least) or y[~end].mean() <= 0:
-        return UNKNOWN
+        return UNKNOWN_INTERVAL
 
     def loss(weights: Array) -> Array:
         sides = [(weights @ (y * side), weights @ side.astype(np.float64)) for side in (~end, end)]
@@ -63,7 +63,7 @@ def relative_loss(
     return weighted_bootstrap(len(y), loss, seed=seed)
 
 
-def median(values: Float[Array, " image"], seed: int = 0) -> Interval:
+def median_interval(values: Float[Array, " image"], seed: int = 0) -> Interval:
     """The median of values without NaN, and its interval."""
     order = np.argsort(values)
     ordered = np.asarray(values, dtype=np.float64)[order]

@@ -21,8 +21,8 @@ from torch import Tensor
 from microtome.numerics.arrays import Array
 
 CHUNK = 1 << 22  # values worked on together, in float64
-STRONG = 0.5  # |D| from which a unit counts as banded
-BANDED = 0.52  # |A| of NMF maps from which the published layers look banded; chosen on those 18 layers
+STRONG_D = 0.5  # |D| from which a unit counts as banded
+BANDED_A = 0.52  # |A| of NMF maps from which the published layers look banded; chosen on those 18 layers
 
 
 class Bands(NamedTuple):
@@ -33,7 +33,7 @@ class Bands(NamedTuple):
     direction: Float64[Array, " unit"]
 
 
-class Structure(NamedTuple):
+class StructureTest(NamedTuple):
     """Against shuffled positions: how many standard deviations η_row + η_col lies above its mean, and the one-sided p."""
 
     z: float
@@ -47,7 +47,7 @@ class Orientation(NamedTuple):
     coherence: float
 
 
-def bands(kernels: Float[Tensor, "unit channel row col"]) -> Bands:
+def band_indices(kernels: Float[Tensor, "unit channel row col"]) -> Bands:
     """η_row, η_col and D of every unit; units whose channels are all constant over space, or not finite, get NaN."""
     units, channels, rows, cols = kernels.shape
     found: list[Tensor] = []
@@ -63,29 +63,29 @@ def bands(kernels: Float[Tensor, "unit channel row col"]) -> Bands:
     return Bands(row, col, row - col)
 
 
-def chance(rows: int, cols: int) -> tuple[float, float]:
+def chance_bands(rows: int, cols: int) -> tuple[float, float]:
     """The expected η_row and η_col when all positions of a kernel are exchangeable: exact for any weights."""
     return (rows - 1) / (rows * cols - 1), (cols - 1) / (rows * cols - 1)
 
 
-def adjusted(share: Float[Array, " unit"], expected: float) -> Float[Array, " unit"]:
+def adjust_for_chance(share: Float[Array, " unit"], expected: float) -> Float[Array, " unit"]:
     """B = (η - e0) / (1 - e0): 1 for perfect stripes, 0 for chance."""
     return (share - expected) / (1 - expected)
 
 
-def index(direction: Float[Array, " unit"]) -> float:
+def banding_index(direction: Float[Array, " unit"]) -> float:
     """A, the mean of D over the units where it is known; NaN where it is nowhere."""
     known = direction[~np.isnan(direction)]
     return float(known.mean()) if len(known) else math.nan
 
 
 def strong_share(direction: Float[Array, " unit"]) -> float:
-    """The share of the units with a known D whose |D| is above `STRONG`."""
+    """The share of the units with a known D whose |D| is above `STRONG_D`."""
     known = direction[~np.isnan(direction)]
-    return float((np.abs(known) > STRONG).mean()) if len(known) else math.nan
+    return float((np.abs(known) > STRONG_D).mean()) if len(known) else math.nan
 
 
-def structure(kernels: Float[Tensor, "unit channel row col"]) -> Structure:
+def structure_test(kernels: Float[Tensor, "unit channel row col"]) -> StructureTest:
     """Whether positions matter at all: η_row + η_col, summed over units, against every shuffling of each unit's positions.
 
     Mean and variance over all shufflings are exact; p takes their sum over units for Gaussian, which wants a dozen units or more.
@@ -101,18 +101,20 @@ def structure(kernels: Float[Tensor, "unit channel row col"]) -> Structure:
         values = values - values.mean(2, keepdim=True)
         grams = values.mT @ values
         total = torch.diagonal(grams, dim1=1, dim2=2).sum(1)
-        known = bands(part).direction
+        known = band_indices(part).direction
         keep = torch.from_numpy(~np.isnan(known))
         grams = grams[keep] / total[keep, None, None]
-        seen, mean, variance = _mantel(one.double(), grams)
+        seen, mean, variance = _mantel_moments(one.double(), grams)
         sums += [float(each.sum()) for each in (seen, mean, variance)]
     if not sums[2] > 0:
-        return Structure(math.nan, math.nan)
+        return StructureTest(math.nan, math.nan)
     z = float((sums[0] - sums[1]) / math.sqrt(sums[2]))
-    return Structure(z, float(norm.sf(z)))
+    return StructureTest(z, float(norm.sf(z)))
 
 
-def _mantel(one: Float[Tensor, "place place_"], other: Float[Tensor, "unit place place_"]) -> tuple[Tensor, Tensor, Tensor]:
+def _mantel_moments(
+    one: Float[Tensor, "place place_"], other: Float[Tensor, "unit place place_"]
+) -> tuple[Tensor, Tensor, Tensor]:
     """For each unit Σ one·other off the diagonal, and its mean and variance when the places of `other` are shuffled."""
     n = len(one)
     off = 1 - torch.eye(n, dtype=one.dtype)
@@ -125,7 +127,7 @@ def _mantel(one: Float[Tensor, "place place_"], other: Float[Tensor, "unit place
     return (a * b).sum((-2, -1)), mean, (square - mean**2).clamp(min=0)
 
 
-def flipped(direction: Float[Array, " unit"], draws: int = 999, seed: int = 0) -> float:
+def sign_flip_p(direction: Float[Array, " unit"], draws: int = 999, seed: int = 0) -> float:
     """The two-sided p of |A| when each unit's sign is drawn at random, that is when each kernel may be transposed.
 
     (1 + draws at least as far from 0) / (1 + draws); with a few units it cannot get small, with many it says little about size.
@@ -142,7 +144,7 @@ def flipped(direction: Float[Array, " unit"], draws: int = 999, seed: int = 0) -
     return (1 + beyond) / (1 + draws)
 
 
-def orientation(kernels: Float[Tensor, "unit channel row col"]) -> Orientation:
+def stripe_orientation(kernels: Float[Tensor, "unit channel row col"]) -> Orientation:
     """The angle of a layer's stripes by the orientation tensor of its gradients, each unit counting alike.
 
     Gradients are differences over cells of 2 x 2 places, doubled in angle and averaged. NaN where nothing varies. Rows run

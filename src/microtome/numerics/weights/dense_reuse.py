@@ -13,13 +13,13 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.graph.channels import Run
+from microtome.numerics.graph.channels import ChannelRun
 
-GROWTHS = 2  # how often a block must grow to count as dense: one concatenation with one's own input is a shortcut
+MIN_GROWTHS = 2  # how often a block must grow to count as dense: one concatenation with one's own input is a shortcut
 
 
 @runtime_checkable
-class Reader(Protocol):
+class ReaderLike(Protocol):
     """One call of a weight layer: what it is called, the source that it makes, and what it reads."""
 
     @property
@@ -27,49 +27,52 @@ class Reader(Protocol):
     @property
     def source(self) -> int: ...
     @property
-    def runs(self) -> tuple[Run, ...]: ...
+    def runs(self) -> tuple[ChannelRun, ...]: ...
 
 
-class Dense(NamedTuple):
+class DenseBlock(NamedTuple):
     """A dense block: `targets` are places in the list of readers, `sources` are what they read, the block's input first.
 
     `inner` says which targets give something back to the block; the others (a transition, a classifier) read it only.
     """
 
     targets: tuple[int, ...]
-    sources: tuple[Run, ...]
+    sources: tuple[ChannelRun, ...]
     inner: tuple[bool, ...]
 
 
-def dense_blocks(readers: Sequence[Reader], parents: Sequence[frozenset[int]]) -> list[Dense]:
+def dense_blocks(readers: Sequence[ReaderLike], parents: Sequence[frozenset[int]]) -> list[DenseBlock]:
     """The blocks in which one layer after another reads what all before it gave, side by side, in order of execution.
 
     A layer follows another if it reads all that the other reads and besides only what was computed from the other's output.
-    A block grows at least `GROWTHS` times. `parents[s]` are the sources that source s was computed from.
+    A block grows at least `MIN_GROWTHS` times. `parents[s]` are the sources that source s was computed from.
     """
-    byset: dict[frozenset[Run], list[int]] = {}
+    byset: dict[frozenset[ChannelRun], list[int]] = {}
     for place, reader in enumerate(readers):
         byset.setdefault(frozenset(reader.runs), []).append(place)
-    before: dict[frozenset[Run], frozenset[Run]] = {}
+    before: dict[frozenset[ChannelRun], frozenset[ChannelRun]] = {}
     for one in byset:
         smaller = [
             other
             for other in byset
-            if other < one and all(_leads(run.source, {readers[place].source for place in byset[other]}, parents) for run in one - other)
-        ]  # fmt: skip
+            if other < one
+            and all(
+                _derives_from(run.source, {readers[place].source for place in byset[other]}, parents) for run in one - other
+            )
+        ]
         if smaller:
             before[one] = max(smaller, key=len)
-    chains: dict[frozenset[Run], list[frozenset[Run]]] = {}
+    chains: dict[frozenset[ChannelRun], list[frozenset[ChannelRun]]] = {}
     for one in byset:
         root = one
         while root in before:
             root = before[root]
         chains.setdefault(root, []).append(one)
-    found = [_block(sets, byset, before) for sets in chains.values() if len({len(one) for one in sets}) > GROWTHS]
+    found = [_make_block(sets, byset, before) for sets in chains.values() if len({len(one) for one in sets}) > MIN_GROWTHS]
     return sorted(found, key=lambda block: block.targets[0])
 
 
-def _leads(source: int, wanted: set[int], parents: Sequence[frozenset[int]]) -> bool:
+def _derives_from(source: int, wanted: set[int], parents: Sequence[frozenset[int]]) -> bool:
     """Whether `source` is one of `wanted`, or was computed from one."""
     if source in wanted:
         return True
@@ -86,19 +89,19 @@ def _leads(source: int, wanted: set[int], parents: Sequence[frozenset[int]]) -> 
     return False
 
 
-def _block(
-    sets: Sequence[frozenset[Run]],
-    byset: Mapping[frozenset[Run], list[int]],
-    before: Mapping[frozenset[Run], frozenset[Run]],
-) -> Dense:
+def _make_block(
+    sets: Sequence[frozenset[ChannelRun]],
+    byset: Mapping[frozenset[ChannelRun], list[int]],
+    before: Mapping[frozenset[ChannelRun], frozenset[ChannelRun]],
+) -> DenseBlock:
     targets = sorted(place for one in sets for place in byset[one])
     followed = {before[one] for one in sets if one in before}
     inner = {place for one in sets if one in followed for place in byset[one]}
     sources = sorted({run for one in sets for run in one}, key=lambda run: (run.source, run.start))
-    return Dense(tuple(targets), tuple(sources), tuple(place in inner for place in targets))
+    return DenseBlock(tuple(targets), tuple(sources), tuple(place in inner for place in targets))
 
 
-def strength(module: nn.Module, width: int) -> Float[Array, " channel"]:
+def channel_strength(module: nn.Module, width: int) -> Float[Array, " channel"]:
     """Mean absolute weight on each of the `width` input channels of a convolution or linear layer, float64.
 
     In a grouped convolution a channel is seen by the units of its group alone.
@@ -113,7 +116,9 @@ def strength(module: nn.Module, width: int) -> Float[Array, " channel"]:
     return told.numpy()
 
 
-def row(values: Float[Array, " channel"], runs: Sequence[Run], sources: Sequence[Run]) -> Float[Array, " source"]:
+def source_row(
+    values: Float[Array, " channel"], runs: Sequence[ChannelRun], sources: Sequence[ChannelRun]
+) -> Float[Array, " source"]:
     """The mean of `values` over each source's channels; NaN for a source that is not read."""
     told = np.full(len(sources), np.nan)
     place = 0
@@ -124,7 +129,7 @@ def row(values: Float[Array, " channel"], runs: Sequence[Run], sources: Sequence
     return told
 
 
-def scaled(matrices: Mapping[str, Float[Array, "_ _"]], scaling: str) -> dict[str, Float[Array, "_ _"]]:
+def scale_matrices(matrices: Mapping[str, Float[Array, "_ _"]], scaling: str) -> dict[str, Float[Array, "_ _"]]:
     """The matrices as they are ("none"), each row by its largest value ("target"), or all by the largest of all ("global")."""
     if scaling == "none":
         return dict(matrices)
@@ -136,7 +141,7 @@ def scaled(matrices: Mapping[str, Float[Array, "_ _"]], scaling: str) -> dict[st
         }
 
 
-def evenness(weights: Float[Array, " source"]) -> float:
+def source_evenness(weights: Float[Array, " source"]) -> float:
     """How many of the sources a layer uses, as a share of them: exp(entropy)/n, 1 where all are read alike, 1/n for a single one.
 
     NaN for fewer than two sources, and where all weights are zero.
@@ -149,7 +154,7 @@ def evenness(weights: Float[Array, " source"]) -> float:
     return float(np.exp(-(share * np.log(share)).sum()) / len(known))
 
 
-def faintest(weights: Float[Array, " source"]) -> float:
+def faintest_source(weights: Float[Array, " source"]) -> float:
     """The weight on the source that is read least, over the mean of all; NaN for fewer than two sources or weights of zero."""
     known = weights[~np.isnan(weights)]
     return float(known.min() / known.mean()) if len(known) > 1 and known.sum() > 0 else math.nan
@@ -162,7 +167,7 @@ def least_read(weights: Float[Array, " source"]) -> tuple[bool, float]:
     return bool(len(known) > 1 and known[0] < known[1:].min()), float(known[0] / others) if others > 0 else math.nan
 
 
-class Lean(NamedTuple):
+class LateLean(NamedTuple):
     """How a layer leans to late sources: mean of the last third over that of the first third, rank correlation, its p (one-sided)."""
 
     ratio: float
@@ -170,20 +175,20 @@ class Lean(NamedTuple):
     p: float
 
 
-def lean(weights: Float[Array, " source"]) -> Lean:
+def late_lean(weights: Float[Array, " source"]) -> LateLean:
     """How a layer that reads all sources in order leans to the late ones; not numbers for fewer than three sources or equal weights."""
     known = weights[~np.isnan(weights)]
     third = len(known) // 3
     if not third or not known[:third].sum() > 0:
-        return Lean(math.nan, math.nan, math.nan)
+        return LateLean(math.nan, math.nan, math.nan)
     ratio = float(known[-third:].mean() / known[:third].mean())
     if np.ptp(known) <= 1e-12 * np.abs(known).max():
-        return Lean(ratio, math.nan, math.nan)
+        return LateLean(ratio, math.nan, math.nan)
     told = spearmanr(np.arange(len(known)), known, alternative="greater")
-    return Lean(ratio, float(told.statistic), float(told.pvalue))  # type: ignore[union-attr]
+    return LateLean(ratio, float(told.statistic), float(told.pvalue))  # type: ignore[union-attr]
 
 
-class Observed(NamedTuple):
+class Observations(NamedTuple):
     """The four observations of section 5 as numbers; not numbers where the network has no place for one."""
 
     evenness: float  # 1: median over the layers within blocks that read at least three sources
@@ -193,36 +198,36 @@ class Observed(NamedTuple):
     least: int  # 3: layers of later blocks that read their block's input least of all
     layers: int  # 3: of how many that read at least two sources
     ratio: float  # 3: weight on the input over the mean weight on the others, median over these layers
-    lean: Lean  # 4: of the classifier
+    lean: LateLean  # 4: of the classifier
 
 
-def observed(blocks: Sequence[Dense], rows: Sequence[Float[Array, "_ _"]], head: int | None) -> Observed:
+def observe_blocks(blocks: Sequence[DenseBlock], rows: Sequence[Float[Array, "_ _"]], head: int | None) -> Observations:
     """What `rows` (one matrix for each block) say of the four observations; `head` is the reader that gives the class scores."""
     even: list[tuple[float, float]] = []
     across: list[tuple[float, float]] = []
     least: list[tuple[bool, float]] = []
-    last = Lean(math.nan, math.nan, math.nan)
+    last = LateLean(math.nan, math.nan, math.nan)
     for number, (block, matrix) in enumerate(zip(blocks, rows, strict=True)):
         for target, inner, weights in zip(block.targets, block.inner, matrix, strict=True):
             count = int((~np.isnan(weights)).sum())
             if inner:
-                even += [(evenness(weights), faintest(weights))] if count > 2 else []
+                even += [(source_evenness(weights), faintest_source(weights))] if count > 2 else []
                 least += [least_read(weights)] if count > 1 and number else []
             elif target == head:
-                last = lean(weights)
+                last = late_lean(weights)
             else:
-                across.append((evenness(weights), faintest(weights)))
-    return Observed(
-        *_each(even, np.median),
-        *_each(across, np.min),
+                across.append((source_evenness(weights), faintest_source(weights)))
+    return Observations(
+        *_reduce_columns(even, np.median),
+        *_reduce_columns(across, np.min),
         sum(first for first, _ in least),
         len(least),
-        _each([(ratio, ratio) for _, ratio in least], np.median)[0],
+        _reduce_columns([(ratio, ratio) for _, ratio in least], np.median)[0],
         last,
     )
 
 
-def _each(pairs: Sequence[tuple[float, float]], of: Callable[[Array], Any]) -> tuple[float, float]:
+def _reduce_columns(pairs: Sequence[tuple[float, float]], of: Callable[[Array], Any]) -> tuple[float, float]:
     """`of` each column of the pairs that are numbers; NaN where there are none."""
     known = [one for one in pairs if not math.isnan(one[0])]
     return (float(of(np.array(known)[:, 0])), float(of(np.array(known)[:, 1]))) if known else (math.nan, math.nan)

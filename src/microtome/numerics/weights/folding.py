@@ -7,7 +7,7 @@ from torch import Tensor
 PART = 32768  # weights in float64 at a time: so many stay in the cache
 
 
-def folded(
+def fold_norm(
     weight: Float[Tensor, "unit *inputs"],
     bias: Float[Tensor, " unit"] | None,
     gamma: Float[Tensor, " unit"] | None,

@@ -19,14 +19,14 @@ class Kernel(NamedTuple):
 
 
 @runtime_checkable
-class Layer(Protocol):
+class LayerLike(Protocol):
     """One output of a module: where it lies."""
 
     @property
     def path(self) -> str: ...
 
 
-def kernels(net: nn.Module, layers: Iterable[Layer], maps: Mapping[str, FlatMap]) -> dict[str, Kernel]:
+def find_kernels(net: nn.Module, layers: Iterable[LayerLike], maps: Mapping[str, FlatMap]) -> dict[str, Kernel]:
     """Every convolution, and every fully connected layer that sees a flattened map, by path in the order of `layers`.
 
     `maps` are the maps that fully connected layers see, by path.
@@ -36,18 +36,18 @@ def kernels(net: nn.Module, layers: Iterable[Layer], maps: Mapping[str, FlatMap]
     for layer in layers:
         module = net.get_submodule(layer.path)
         convolution = isinstance(module, nn.modules.conv._ConvNd)  # pyright: ignore[reportPrivateUsage]
-        values = weights[layer.path].values if layer.path in weights else packed(module)
+        values = weights[layer.path].values if layer.path in weights else packed_weights(module)
         if values is None or layer.path in found or not (convolution or isinstance(module, nn.Linear) or values.dim() > 2):
             continue
         if convolution:
             values = values.reshape(module.out_channels, -1, *module.kernel_size)  # also where there is one unit
-        one = kernel(module, values, maps.get(layer.path))
+        one = kernel_of(module, values, maps.get(layer.path))
         if one is not None:
             found[layer.path] = one
     return found
 
 
-def kernel(module: nn.Module, values: Float[Tensor, "unit *inputs"], sees: FlatMap | None = None) -> Kernel | None:
+def kernel_of(module: nn.Module, values: Float[Tensor, "unit *inputs"], sees: FlatMap | None = None) -> Kernel | None:
     """The kernel of a convolution, or of a fully connected layer over the map that it `sees` flattened.
 
     `values` are the weights with the units first. Grouped convolutions have the channels of one group; dilation only spreads the
@@ -63,10 +63,10 @@ def kernel(module: nn.Module, values: Float[Tensor, "unit *inputs"], sees: FlatM
     elif values.dim() != 4:
         axes = values.dim() - 2
         return Kernel(values.new_zeros(0, 1, 1, 1), f"its kernel has {axes} spatial {'axis' if axes == 1 else 'axes'}, not 2")
-    return Kernel(values, _reason(values, module))
+    return Kernel(values, _no_kernel_reason(values, module))
 
 
-def packed(module: nn.Module) -> Tensor | None:
+def packed_weights(module: nn.Module) -> Tensor | None:
     """The weights of a packed integer convolution, which keeps them behind a method, as float32; None for any other module."""
     held: Any = getattr(module, "weight", None)
     if isinstance(held, Tensor) or not callable(held):
@@ -75,7 +75,7 @@ def packed(module: nn.Module) -> Tensor | None:
     return told.dequantize().float() if isinstance(told, Tensor) and told.is_quantized else None
 
 
-def _reason(values: Float[Tensor, "unit channel row col"], module: nn.Module) -> str:
+def _no_kernel_reason(values: Float[Tensor, "unit channel row col"], module: nn.Module) -> str:
     _, channels, rows, cols = values.shape
     if rows == cols == 1:
         return "1×1: there is one position"

@@ -15,12 +15,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 CHUNK = 1 << 19  # values of the split kernels that are worked on together: what memory is bounded by
-ROUNDS, SWEEPS, LOOK = 200, 2, 5  # at most so many rounds, inner sweeps in each, rounds between two looks at the objective
+MAX_ROUNDS, INNER_SWEEPS, CHECK_EVERY = (
+    200,
+    2,
+    5,
+)  # at most so many rounds, inner sweeps in each, rounds between two looks at the objective
 TOLERANCE = 1e-3  # relative fall of the squared error between two looks below which a unit is done
 TINY = 1e-20
 
 
-class Factors(NamedTuple):
+class NmfFactors(NamedTuple):
     """Maps (unit, position, factor), loadings (unit, factor, 2 channels; positive parts first), squared error of each unit."""
 
     maps: Float[Tensor, "unit position factor"]
@@ -28,9 +32,9 @@ class Factors(NamedTuple):
     error: Float[Tensor, " unit"]
 
 
-def factorised(
-    kernels: Float[Tensor, "unit channel position"], count: int = 3, *, rounds: int = ROUNDS, tolerance: float = TOLERANCE
-) -> Factors:
+def factorise(
+    kernels: Float[Tensor, "unit channel position"], count: int = 3, *, rounds: int = MAX_ROUNDS, tolerance: float = TOLERANCE
+) -> NmfFactors:
     """The one-sided factorisation of every unit into `count` factors; nothing is drawn at random.
 
     Map and loading of a factor have the same norm, so that maps of one unit can be compared; a unit of only zeros has zero maps.
@@ -39,44 +43,44 @@ def factorised(
     """
     channels, positions = kernels.shape[1:]
     some = max(1, CHUNK // (2 * channels * positions))
-    parts = [_chunk(split(part), count, rounds, tolerance) for part in kernels.split(some)]
+    parts = [_factorise_chunk(split_signs(part), count, rounds, tolerance) for part in kernels.split(some)]
     if not parts:
-        return Factors(*(kernels.new_zeros(0, *sides) for sides in ((positions, count), (count, 2 * channels), ())))
-    return Factors(*(torch.cat(each) for each in zip(*parts, strict=True)))
+        return NmfFactors(*(kernels.new_zeros(0, *sides) for sides in ((positions, count), (count, 2 * channels), ())))
+    return NmfFactors(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
 
-def split(kernels: Float[Tensor, "unit channel position"]) -> Float[Tensor, "unit position loading"]:
+def split_signs(kernels: Float[Tensor, "unit channel position"]) -> Float[Tensor, "unit position loading"]:
     """Positive and negative parts side by side along the channels: non-negative, and positive minus negative is the kernel."""
     values = kernels.transpose(1, 2).float()
     return torch.cat([values.clamp(min=0), (-values).clamp(min=0)], 2)
 
 
-def _chunk(whole: Float[Tensor, "unit position loading"], count: int, rounds: int, tolerance: float) -> Factors:
+def _factorise_chunk(whole: Float[Tensor, "unit position loading"], count: int, rounds: int, tolerance: float) -> NmfFactors:
     largest = whole.amax((1, 2), keepdim=True)
     scale = torch.where(largest > 0, largest, 1.0)
-    maps, loadings = _alternated(whole / scale, count, rounds, tolerance)
+    maps, loadings = _alternate(whole / scale, count, rounds, tolerance)
     one, two = (torch.linalg.vector_norm(side, dim=2) for side in (maps, loadings))
     both = (one * two * scale[:, :, 0]).sqrt()
     maps = maps * torch.where(both > 0, both / one.clamp(min=TINY), 0.0)[:, :, None]
     loadings = loadings * torch.where(both > 0, both / two.clamp(min=TINY), 0.0)[:, :, None]
     error = (whole - maps.mT @ loadings).square_().sum((1, 2))
-    return Factors(maps.mT.contiguous(), loadings, error)
+    return NmfFactors(maps.mT.contiguous(), loadings, error)
 
 
-def _alternated(
+def _alternate(
     values: Float[Tensor, "unit position loading"], count: int, rounds: int, tolerance: float
 ) -> tuple[Float[Tensor, "unit factor position"], Float[Tensor, "unit factor loading"]]:
     """Maps and loadings after alternating, each step carried a little further; a unit whose error rises goes back and is tamer."""
-    maps, loadings = _start(values, count)
+    maps, loadings = _initial_factors(values, count)
     ahead, apart = maps, loadings  # where the next round starts from; `maps` and `loadings` are the best so far
     total = values.square().sum((1, 2))
     error, seen = torch.full_like(total, float("inf")), torch.full_like(total, float("inf"))
     reach, limit = torch.full_like(total, 0.5), torch.ones_like(total)
     for turn in range(rounds):
-        apart = _swept(apart, ahead @ values, ahead @ ahead.mT)
+        apart = _sweep(apart, ahead @ values, ahead @ ahead.mT)
         apart = torch.lerp(loadings, apart, 1 + reach[:, None, None]).clamp_(min=0)
         inner, squares = apart @ values.mT, apart @ apart.mT
-        found = _swept(ahead, inner, squares)
+        found = _sweep(ahead, inner, squares)
         now = total - 2 * (found * inner).sum((1, 2)) + ((found @ found.mT) * squares).sum((1, 2))
         worse = now > error
         back = worse[:, None, None]
@@ -88,14 +92,14 @@ def _alternated(
         limit = torch.where(worse, reach, (1.05 * limit).clamp(max=1))
         reach = torch.where(worse, reach / 1.5, torch.minimum(limit, 1.1 * reach))
         error = torch.where(worse, error, now)
-        if turn % LOOK == LOOK - 1:
+        if turn % CHECK_EVERY == CHECK_EVERY - 1:
             if bool((seen - error <= tolerance * error.clamp(min=1e-6 * total)).all()):
                 break
             seen = error
     return maps, loadings
 
 
-def _swept(
+def _sweep(
     factors: Float[Tensor, "unit factor side"],
     inner: Float[Tensor, "unit factor side"],
     squares: Float[Tensor, "unit factor _"],
@@ -105,7 +109,7 @@ def _swept(
     own = torch.diagonal(squares, dim1=1, dim2=2)
     inverse = torch.where(own > TINY, 1 / own.clamp(min=TINY), 0.0)
     share, goal = squares * inverse[:, :, None], inner * inverse[:, :, None]
-    for _ in range(SWEEPS):
+    for _ in range(INNER_SWEEPS):
         for row in range(len(rows)):
             step = goal[:, row].clone()
             for other in range(len(rows)):
@@ -115,7 +119,7 @@ def _swept(
     return torch.stack(rows, 1)
 
 
-def _start(values: Float[Tensor, "unit position loading"], count: int) -> tuple[Tensor, Tensor]:
+def _initial_factors(values: Float[Tensor, "unit position loading"], count: int) -> tuple[Tensor, Tensor]:
     """NNDSVD with the mean in place of zeros: the larger-signed parts of the leading singular pairs."""
     units, positions, width = values.shape
     rank = min(count, positions, width)

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from microtome.numerics.weights.folding import folded
+from microtome.numerics.weights.folding import fold_norm
 
 
 @runtime_checkable  # whatever checks types under test must be able to ask
-class Call(Protocol):
+class CallLike(Protocol):
     """One call of one module: marks tell tensor objects (and their in-place versions) apart."""
 
     @property
@@ -24,7 +24,7 @@ class Call(Protocol):
     def gives(self) -> Sequence[Hashable]: ...
 
 
-class Norm(NamedTuple):
+class BatchNormTerms(NamedTuple):
     """A batch norm with running statistics; `gamma` and `beta` are None where it has no scale of its own."""
 
     gamma: Tensor | None
@@ -35,14 +35,14 @@ class Norm(NamedTuple):
 
     def into(self, values: Float[Tensor, "unit *inputs"]) -> Float[Tensor, "unit *inputs"]:
         """The weight of the one layer that does what layer and norm do together."""
-        return folded(values, None, self.gamma, self.beta, self.mean, self.var, self.eps)[0]
+        return fold_norm(values, None, self.gamma, self.beta, self.mean, self.var, self.eps)[0]
 
     def scale(self) -> Float[Tensor, " unit"]:
         """What each unit is multiplied with."""
         return self.into(torch.ones_like(self.mean))
 
 
-def norm_of(module: nn.Module) -> Norm | None:
+def norm_of(module: nn.Module) -> BatchNormTerms | None:
     """The module as a batch norm, known by its running statistics (frozen variants share no class), or None."""
     mean, var = (getattr(module, name, None) for name in ("running_mean", "running_var"))
     if not isinstance(mean, Tensor) or not isinstance(var, Tensor):
@@ -51,35 +51,37 @@ def norm_of(module: nn.Module) -> Norm | None:
         one.detach().to("cpu", torch.float32) if isinstance(one := getattr(module, name, None), Tensor) else None
         for name in ("weight", "bias")
     )
-    return Norm(gamma, beta, mean.to("cpu", torch.float32), var.to("cpu", torch.float32), float(getattr(module, "eps", 0.0)))
+    return BatchNormTerms(
+        gamma, beta, mean.to("cpu", torch.float32), var.to("cpu", torch.float32), float(getattr(module, "eps", 0.0))
+    )
 
 
-def norms_after(calls: Sequence[Call]) -> dict[str, str]:
+def norms_after(calls: Sequence[CallLike]) -> dict[str, str]:
     """Path of a weight layer -> path of the batch norm that may be folded into it.
 
     At every call the norm must read the very tensor that the layer gave, unchanged since, and nothing else may read it; neither
     may be shared with other layers. So a norm before a convolution or after a concatenation is never taken, nor one after a
     convolution that standardises its weights as it runs.
     """
-    readers: dict[Hashable, list[Call]] = {}
+    readers: dict[Hashable, list[CallLike]] = {}
     for call in calls:
         for mark in call.reads:
             readers.setdefault(mark, []).append(call)
-    givers = {mark: call.path for call in calls if _foldable(call.module) for mark in call.gives}
+    givers = {mark: call.path for call in calls if _is_foldable(call.module) for mark in call.gives}
     sources: dict[str, set[str]] = {}  # norm -> the layers it reads, "" for anything else
     after: dict[str, set[str]] = {}  # layer -> the norms that read it, "" for none or several readers
     for call in calls:
         if norm_of(call.module) is not None:
             sources.setdefault(call.path, set()).update(givers.get(mark, "") for mark in call.reads)
     for call in calls:
-        if _foldable(call.module):
+        if _is_foldable(call.module):
             after.setdefault(call.path, set()).update(_only_norm(readers.get(mark, []), sources) for mark in call.gives)
     return {
         path: norm for path, norms in after.items() for norm in norms if len(norms) == 1 and norm and sources[norm] == {path}
     }
 
 
-def merged(net: nn.Module, weights: Mapping[str, Tensor], norms: Mapping[str, str]) -> dict[str, Tensor]:
+def merge_norms(net: nn.Module, weights: Mapping[str, Tensor], norms: Mapping[str, str]) -> dict[str, Tensor]:
     """The weights named in `norms`, each with its norm folded in; units are their first axis."""
     made: dict[str, Tensor] = {}
     for name, path in norms.items():
@@ -89,7 +91,7 @@ def merged(net: nn.Module, weights: Mapping[str, Tensor], norms: Mapping[str, st
     return made
 
 
-def _only_norm(readers: Sequence[Call], norms: Mapping[str, set[str]]) -> str:
+def _only_norm(readers: Sequence[CallLike], norms: Mapping[str, set[str]]) -> str:
     """The one norm among the readers of a tensor, if all others are modules around it; else an empty text."""
     found = {call.path for call in readers if call.path in norms}
     if len(found) != 1:
@@ -98,6 +100,6 @@ def _only_norm(readers: Sequence[Call], norms: Mapping[str, set[str]]) -> str:
     return norm if all(call.path == norm or norm.startswith(call.path + ".") for call in readers) else ""
 
 
-def _foldable(module: nn.Module) -> bool:
+def _is_foldable(module: nn.Module) -> bool:
     kinds = (nn.modules.conv._ConvNd, nn.Linear)  # pyright: ignore[reportPrivateUsage]
     return isinstance(module, kinds) and "std" not in type(module).__name__.lower()

@@ -12,14 +12,16 @@ from torch import Tensor
 from microtome.errors import Unmeasurable
 from microtome.numerics.arrays import Array
 
-LEVELS = 255  # the largest whole number between the zero point and the furthest int8 value
-CACHED = 1 << 15  # values looked at together
-SPARSE = 1e-3  # of a standard deviation
-_LADDER = np.arange(1.0, LEVELS + 1)[:, None]
-FIT = 0.02  # of a step: further from the lattice than this and a value is not on it; float16 storage stays below 0.07 · k/255
+INT8_LEVELS = 255  # the largest whole number between the zero point and the furthest int8 value
+CACHED_VALUES = 1 << 15  # values looked at together
+SPARSE_LIMIT = 1e-3  # of a standard deviation
+_LADDER = np.arange(1.0, INT8_LEVELS + 1)[:, None]
+LATTICE_TOLERANCE = (
+    0.02  # of a step: further from the lattice than this and a value is not on it; float16 storage stays below 0.07 · k/255
+)
 
 
-class Comb(NamedTuple):
+class QuantisationComb(NamedTuple):
     """Evidence that weights are dequantised integers: every value is a whole multiple of a step."""
 
     kind: Literal["", "per tensor", "per channel"]
@@ -30,14 +32,14 @@ class Comb(NamedTuple):
     size: int  # values in the tensor
 
 
-def matrix(weight: Float[Tensor, "unit *inputs"]) -> Float[Tensor, "unit input"]:
+def weight_matrix(weight: Float[Tensor, "unit *inputs"]) -> Float[Tensor, "unit input"]:
     """A weight as the matrix it multiplies with: (unit, in · rows · cols)."""
     return weight.reshape(weight.shape[0], -1)
 
 
 def singular_values(weight: Float[Tensor, "unit *inputs"]) -> Float64[Tensor, " rank"]:
     """Singular values of the weight as a matrix, largest first, from the smaller Gram matrix in float64."""
-    flat = matrix(weight).detach().cpu().double()
+    flat = weight_matrix(weight).detach().cpu().double()
     product = flat @ flat.T if flat.shape[0] <= flat.shape[1] else flat.T @ flat
     return torch.linalg.eigvalsh(product).clamp_min(0).sqrt().flip(0)
 
@@ -53,7 +55,7 @@ def stable_rank(weight: Float[Tensor, "unit *inputs"]) -> float:
     return float(squares.sum() / squares[0]) if squares[0] > 0 else float("nan")
 
 
-def statistics(weight: Float[Tensor, "*weight"]) -> dict[str, float]:
+def weight_statistics(weight: Float[Tensor, "*weight"]) -> dict[str, float]:
     """Moments of all values: `mean`, `std`, `skew`, `kurtosis` (excess: a Gaussian has 0), `sparsity`, `minimum`,
     `maximum`.
 
@@ -62,19 +64,19 @@ def statistics(weight: Float[Tensor, "*weight"]) -> dict[str, float]:
     Raises:
         Unmeasurable: the weight is empty or holds values that are not finite.
     """
-    values = _finite(weight)
+    values = _as_float(weight)
     low, high = float(values.min()), float(values.max())
     if low == high:
         nan = float("nan")
         sparsity = float(low == 0)
         return {"mean": low, "std": 0.0, "skew": nan, "kurtosis": nan, "sparsity": sparsity, "minimum": low, "maximum": high}
-    count, (mean, std) = len(values), moments(weight)
+    count, (mean, std) = len(values), mean_and_std(weight)
     cubes = fourths = small = 0.0
-    for part in _parts(values):
+    for part in _iterate_float64(values):
         scores = (part - mean) / std
         squares = scores * scores
         cubes, fourths = cubes + float(squares @ scores), fourths + float(squares @ squares)
-        small += int(np.count_nonzero(np.abs(part) < SPARSE * std))
+        small += int(np.count_nonzero(np.abs(part) < SPARSE_LIMIT * std))
     return {
         "mean": mean,
         "std": std,
@@ -86,18 +88,18 @@ def statistics(weight: Float[Tensor, "*weight"]) -> dict[str, float]:
     }
 
 
-def moments(weight: Float[Tensor, "*weight"]) -> tuple[float, float]:
+def mean_and_std(weight: Float[Tensor, "*weight"]) -> tuple[float, float]:
     """Mean and standard deviation of all values.
 
     Raises:
         Unmeasurable: the weight is empty or holds values that are not finite.
     """
-    values = _finite(weight)
-    mean = sum(float(part.sum()) for part in _parts(values)) / len(values)
-    return mean, math.sqrt(sum(float((away := part - mean) @ away) for part in _parts(values)) / len(values))
+    values = _as_float(weight)
+    mean = sum(float(part.sum()) for part in _iterate_float64(values)) / len(values)
+    return mean, math.sqrt(sum(float((away := part - mean) @ away) for part in _iterate_float64(values)) / len(values))
 
 
-def finite(weight: Float[Tensor, "*weight"]) -> bool:
+def is_finite(weight: Float[Tensor, "*weight"]) -> bool:
     """Whether every value is finite: the smallest and the largest are not where one is not a number."""
     return weight.numel() == 0 or all(bool(end.isfinite()) for end in weight.aminmax())
 
@@ -112,7 +114,7 @@ def histogram(
     Raises:
         Unmeasurable: the weight is empty or holds values that are not finite.
     """
-    values = _finite(weight)
+    values = _as_float(weight)
     low, high = limits or (float(values.min()), float(values.max()))
     if low == high:  # a constant still needs a bin with a width
         low, high = low - 0.5, high + 0.5
@@ -128,64 +130,64 @@ def distinct_values(weight: Float[Tensor, "*weight"]) -> int:
     return len(np.unique(weight.detach().float().cpu().numpy()))
 
 
-def comb(weight: Float[Tensor, "unit *inputs"]) -> Comb:
+def find_comb(weight: Float[Tensor, "unit *inputs"]) -> QuantisationComb:
     """Whether the weights are dequantised int8 values, with one step for the tensor or one for each channel.
 
     Values w = step · q with whole q are looked for: the largest |w| is then step · k for some k up to 255, so those k are
     tried. Weights stored as float16 or bfloat16 are no lattice, since their spacing halves with every power of two.
     """
-    values = matrix(weight).detach().cpu().double().numpy()
+    values = weight_matrix(weight).detach().cpu().double().numpy()
     distinct = distinct_values(weight)
-    whole = _lattice(values.reshape(1, -1))
+    whole = _smallest_lattice(values.reshape(1, -1))
     if distinct < 3:  # constant or two-valued: any lattice fits
-        return Comb("", 0.0, 0, float("nan"), distinct, values.size)
+        return QuantisationComb("", 0.0, 0, float("nan"), distinct, values.size)
     if whole[0] > 0:
-        return Comb("per tensor", 1.0, int(whole[0]), float(np.abs(values).max() / whole[0]), distinct, values.size)
+        return QuantisationComb("per tensor", 1.0, int(whole[0]), float(np.abs(values).max() / whole[0]), distinct, values.size)
     alive = np.abs(values).max(1) > 0
-    levels = _lattice(values[alive])
+    levels = _smallest_lattice(values[alive])
     fits = levels > 0
     share = float(fits.mean())
     # Fewer values than this fit some lattice by chance; nearly all channels must agree.
     per_channel = values.shape[1] >= 5 and share >= 0.99
     if not fits.any():
-        return Comb("", share, 0, float("nan"), distinct, values.size)
+        return QuantisationComb("", share, 0, float("nan"), distinct, values.size)
     steps = np.abs(values[alive]).max(1)[fits] / levels[fits]
     kind = "per channel" if per_channel else ""
-    return Comb(kind, share, int(np.median(levels[fits])), float(np.median(steps)), distinct, values.size)
+    return QuantisationComb(kind, share, int(np.median(levels[fits])), float(np.median(steps)), distinct, values.size)
 
 
-def _lattice(values: Float64[Array, "channel value"]) -> Array:
+def _smallest_lattice(values: Float64[Array, "channel value"]) -> Array:
     """For each channel the smallest k such that all its values are whole multiples of max|w| / k; 0 where there is none."""
     largest = np.abs(values).max(1, keepdims=True)
     relative = values / np.where(largest > 0, largest, 1.0)
     picks = np.linspace(0, values.shape[1] - 1, min(32, values.shape[1])).round().astype(int)
     # A few values rule out nearly every k, so that all values are looked at once or twice only.
     likely = np.concatenate(
-        [_on(few[:, None] * _LADDER, 1) for few in np.array_split(relative[:, picks], max(1, -(-len(values) // 64)))]
+        [_on_lattice(few[:, None] * _LADDER, 1) for few in np.array_split(relative[:, picks], max(1, -(-len(values) // 64)))]
     )
     found = np.zeros(len(values), dtype=np.int64)
     for k in (np.flatnonzero(likely.any(0)) + 1).tolist():
         left = np.flatnonzero((found == 0) & likely[:, k - 1])
-        found[left[_on(relative[left], k)]] = k
+        found[left[_on_lattice(relative[left], k)]] = k
     return found
 
 
-def _on(relative: Array, k: int) -> Bool[Array, "*channel"]:
+def _on_lattice(relative: Array, k: int) -> Bool[Array, "*channel"]:
     scaled = relative * k
-    return np.abs(scaled - np.round(scaled)).max(axis=-1, initial=0.0) < FIT
+    return np.abs(scaled - np.round(scaled)).max(axis=-1, initial=0.0) < LATTICE_TOLERANCE
 
 
-def _finite(weight: Tensor) -> Float[Array, " value"]:
+def _as_float(weight: Tensor) -> Float[Array, " value"]:
     """All values of a weight as float32, or float64 where they are."""
     values = weight.detach().cpu().flatten()
     values = values if values.dtype == torch.float64 else values.float()
-    if values.numel() == 0 or not finite(values):
+    if values.numel() == 0 or not is_finite(values):
         raise Unmeasurable(
             f"A weight of shape {tuple(weight.shape)} is empty or holds values that are not finite; check the weights file."
         )
     return values.numpy()
 
 
-def _parts(values: Float[Array, " value"]) -> Iterator[Float64[Array, " few"]]:
+def _iterate_float64(values: Float[Array, " value"]) -> Iterator[Float64[Array, " few"]]:
     """The values in float64, as many at a time as a core keeps at hand."""
-    return (values[start : start + CACHED].astype(np.float64) for start in range(0, len(values), CACHED))
+    return (values[start : start + CACHED_VALUES].astype(np.float64) for start in range(0, len(values), CACHED_VALUES))

@@ -16,15 +16,22 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.weights.spectra import finite, histogram, matrix, moments, singular_values, statistics
+from microtome.numerics.weights.spectra import (
+    histogram,
+    is_finite,
+    mean_and_std,
+    singular_values,
+    weight_matrix,
+    weight_statistics,
+)
 
-MOST = 5_000_000  # values of one tensor that are looked at one by one; of a larger tensor a strided sample
+MAX_VALUES = 5_000_000  # values of one tensor that are looked at one by one; of a larger tensor a strided sample
 QUANTILES = 131_072  # values that stand for a tensor in distances; with fewer it stands for itself
-EXACT = 256  # units or inputs up to which all singular values are computed
-GRAM = 1024  # units or inputs up to which a Gram matrix in float32 costs less than the steps on the weight itself
+EXACT_RANK = 256  # units or inputs up to which all singular values are computed
+GRAM_LIMIT = 1024  # units or inputs up to which a Gram matrix in float32 costs less than the steps on the weight itself
 TOLERANCE = 1e-2  # squared, of the squared top singular value, as ARPACK estimates it; the errors seen are below 1e-5
 
-LIMIT = 4.0  # standard deviations that a histogram reaches to either side of the mean
+HISTOGRAM_STDS = 4.0  # standard deviations that a histogram reaches to either side of the mean
 MOMENTS = {"mean": "mean", "std": "std", "skew": "skewness", "kurtosis": "excess kurtosis", "sparsity": "sparsity",
            "minimum": "minimum", "maximum": "maximum"}  # fmt: skip
 STATISTICS = (
@@ -38,21 +45,21 @@ STATISTICS = (
 )
 
 
-class Stored(NamedTuple):
+class StoredTensor(NamedTuple):
     """A weight tensor with its units first, float32 in plain layout on the CPU, and the dtype that it is stored in."""
 
     values: Tensor
     dtype: str
 
 
-def weight_tensors(net: nn.Module) -> dict[str, Stored]:
+def weight_tensors(net: nn.Module) -> dict[str, StoredTensor]:
     """Every `weight` with two or more axes, and other parameters with at least two axes longer than 1, by name.
 
     The name is the module's path for a parameter called `weight` ("layer4.2.conv2"), else the parameter's own
     ("attn.in_proj_weight", "pos_embed"). Units are the first axis, also of transposed convolutions. Under a parametrisation
     it is the weight that the module computes with; a tensor shared by several modules is told once; complex ones are left out.
     """
-    found: dict[str, Stored] = {}
+    found: dict[str, StoredTensor] = {}
     seen: set[int] = set()
     for path, module in net.named_modules():
         if ".parametrizations" in f".{path}":
@@ -67,11 +74,11 @@ def weight_tensors(net: nn.Module) -> dict[str, Stored]:
             seen.add(id(value))
             name = path if leaf == "weight" and path else f"{path}.{leaf}".lstrip(".")
             plainly = _units_first(module, leaf, value.detach()).contiguous()  # once: channels-last kernels are read many times
-            found[name] = Stored(plainly, str(value.dtype).removeprefix("torch."))
+            found[name] = StoredTensor(plainly, str(value.dtype).removeprefix("torch."))
     return found
 
 
-def in_order(names: Iterable[str], orders: Mapping[str, int], modules: frozenset[str]) -> list[str]:
+def execution_order(names: Iterable[str], orders: Mapping[str, int], modules: frozenset[str]) -> list[str]:
     """Weight names in order of execution; `orders` has the place of every module that runs, by path.
 
     A weight without a module of its own goes by the nearest module around it. Those of the network itself (position embeddings)
@@ -101,37 +108,37 @@ def _units_first(module: nn.Module, leaf: str, value: Tensor) -> Tensor:
     return value
 
 
-def described(values: Float[Tensor, "unit *inputs"]) -> dict[str, float]:
+def describe_values(values: Float[Tensor, "unit *inputs"]) -> dict[str, float]:
     """The measures of `STATISTICS` by name; not numbers where a weight is not finite.
 
     "weights read" says how many of the weights the moments are of; "unit norm, spread" is the standard deviation of the units'
     norms over their mean.
     """
-    read = sample(values)
+    read = sample_values(values)
     told = dict.fromkeys(STATISTICS, float("nan")) | {"weights": float(values.numel()), "weights read": float(read.numel())}
-    if not finite(values):
+    if not is_finite(values):
         return told
-    told |= {MOMENTS[name]: value for name, value in statistics(read).items()}
-    flat = matrix(values)
+    told |= {MOMENTS[name]: value for name, value in weight_statistics(read).items()}
+    flat = weight_matrix(values)
     norms = torch.linalg.vector_norm(flat, dim=1).double().numpy()
     if norms.any():
-        told["spectral norm"], told["stable rank"] = _spectrum(flat, float(norms @ norms))
+        told["spectral norm"], told["stable rank"] = _matrix_spectrum(flat, float(norms @ norms))
     told["unit norm, median"] = float(np.median(norms))
     told["unit norm, spread"] = float(norms.std() / norms.mean()) if norms.any() else float("nan")
     return told
 
 
-def density(values: Float[Tensor, "*weight"], bins: int) -> tuple[Float[Array, " bin"], Float[Array, " bin"]]:
-    """Density (a share of all values per unit) and bin centres, to `LIMIT` standard deviations around the mean; NaN for NaN."""
-    read = sample(values)
-    if not finite(read):
+def value_density(values: Float[Tensor, "*weight"], bins: int) -> tuple[Float[Array, " bin"], Float[Array, " bin"]]:
+    """Density (a share of all values per unit) and bin centres, to `HISTOGRAM_STDS` standard deviations around the mean; NaN for NaN."""
+    read = sample_values(values)
+    if not is_finite(read):
         return np.full(bins, np.nan), np.full(bins, np.nan)
-    middle, spread = moments(read)
+    middle, spread = mean_and_std(read)
     low, high = (float(end) for end in read.aminmax())
-    return histogram(read, bins, (max(middle - LIMIT * spread, low), min(middle + LIMIT * spread, high)))
+    return histogram(read, bins, (max(middle - HISTOGRAM_STDS * spread, low), min(middle + HISTOGRAM_STDS * spread, high)))
 
 
-def sample(values: Float[Tensor, "*weight"], most: int = MOST) -> Float[Tensor, " value"]:
+def sample_values(values: Float[Tensor, "*weight"], most: int = MAX_VALUES) -> Float[Tensor, " value"]:
     """All values, or of more than `most` every k-th, where k has no factor in common with any side of the tensor.
 
     Such a stride passes through all rows, columns and kernel places alike, and gives the same values every time.
@@ -145,22 +152,22 @@ def sample(values: Float[Tensor, "*weight"], most: int = MOST) -> Float[Tensor, 
     return flat[::stride]
 
 
-def quantiles(values: Float[Tensor, "*weight"], most: int = QUANTILES) -> Float[Array, " value"]:
+def sorted_quantiles(values: Float[Tensor, "*weight"], most: int = QUANTILES) -> Float[Array, " value"]:
     """The values in ascending order, or of more than `most` the evenly spaced quantiles, each the middle of an equal share.
 
     Distances between such quantiles differ from those of all values by less than the width of a share, 2 / `most` of a
     distribution function. Not numbers where a value is not finite.
     """
-    read = np.sort(sample(values).numpy())
+    read = np.sort(sample_values(values).numpy())
     if len(read) <= most:
         return read
     ranks = ((np.arange(most) + 0.5) * len(read) / most).astype(np.int64)
     return read[ranks] if np.isfinite(read[[0, -1]]).all() else np.full(most, np.nan, dtype=read.dtype)
 
 
-def spread_rows(values: Float[Tensor, "unit *inputs"], rows: int = 32, columns: int = 2048) -> Float[Tensor, "few input"]:
+def thin_matrix(values: Float[Tensor, "unit *inputs"], rows: int = 32, columns: int = 2048) -> Float[Tensor, "few input"]:
     """Some whole or thinned-out rows of a weight as a matrix: at most `rows` by `columns`, evenly spread."""
-    flat = matrix(values)
+    flat = weight_matrix(values)
     units, inputs = (
         torch.linspace(0, side - 1, min(side, most)).round().long()
         for side, most in zip(flat.shape, (rows, columns), strict=True)
@@ -168,24 +175,24 @@ def spread_rows(values: Float[Tensor, "unit *inputs"], rows: int = 32, columns: 
     return flat[units][:, inputs]
 
 
-def spectral(values: Float[Tensor, "unit *inputs"]) -> tuple[float, float]:
+def spectral_measures(values: Float[Tensor, "unit *inputs"]) -> tuple[float, float]:
     """Spectral norm and stable rank of a weight as a matrix; not numbers where a value is not finite or all are zero.
 
-    From all singular values where the smaller side is at most `EXACT`, else by Lanczos to a relative `TOLERANCE`.
+    From all singular values where the smaller side is at most `EXACT_RANK`, else by Lanczos to a relative `TOLERANCE`.
     """
-    flat = matrix(values)
+    flat = weight_matrix(values)
     total = float(torch.linalg.vector_norm(flat, dim=1).double().square().sum())
-    return _spectrum(flat, total) if 0 < total < math.inf else (float("nan"), float("nan"))
+    return _matrix_spectrum(flat, total) if 0 < total < math.inf else (float("nan"), float("nan"))
 
 
-def _spectrum(flat: Float[Tensor, "unit input"], total: float) -> tuple[float, float]:
+def _matrix_spectrum(flat: Float[Tensor, "unit input"], total: float) -> tuple[float, float]:
     """Spectral norm and stable rank of finite values whose squares add up to `total`."""
-    if min(flat.shape) <= EXACT:
+    if min(flat.shape) <= EXACT_RANK:
         squares = singular_values(flat) ** 2
         return float(squares[0].sqrt()), float(squares.sum() / squares[0])
     start = np.random.default_rng(0).standard_normal(min(flat.shape)).astype(np.float32)
     scaled = flat / math.sqrt(total)  # so that squares of float32 neither overflow nor vanish
-    if len(start) <= GRAM:
+    if len(start) <= GRAM_LIMIT:
         product = scaled @ scaled.T if flat.shape[0] <= flat.shape[1] else scaled.T @ scaled
         square: Any = eigsh(product.numpy(), k=1, tol=TOLERANCE**2, v0=start, return_eigenvectors=False)  # type: ignore[arg-type]
         share = float(square[0])

@@ -16,7 +16,7 @@ from microtome.numerics.arrays import Array
 ROUNDS = 3  # of matching; after that the template hardly moves
 
 
-def aligned(
+def align_factors(
     maps: Float[Array, "unit row col factor"], *, horizontal: bool, rounds: int = ROUNDS
 ) -> Float[Array, "unit row col factor"]:
     """The maps with the factors of every unit put in the order of one template for all of them.
@@ -32,7 +32,7 @@ def aligned(
     norms = np.linalg.norm(flat, axis=1, keepdims=True)
     shapes = np.divide(flat, norms, out=np.zeros_like(flat), where=norms > 0)
     place = (np.arange(rows * cols) // cols if horizontal else np.arange(rows * cols) % cols).astype(float)
-    order = np.argsort(_centres(shapes, place), axis=1, kind="stable")
+    order = np.argsort(_map_centres(shapes, place), axis=1, kind="stable")
     orders = np.array(list(permutations(range(factors))))
     for _ in range(rounds):
         template = np.take_along_axis(shapes, order[:, None], axis=2).mean(0)
@@ -40,34 +40,34 @@ def aligned(
         fits = sum(alike[:, orders[:, t], t] for t in range(factors))
         order = orders[np.argmax(fits, axis=1)]
     template = np.take_along_axis(shapes, order[:, None], axis=2).mean(0)
-    last = np.argsort(_centres(template[None], place)[0], kind="stable")
+    last = np.argsort(_map_centres(template[None], place)[0], kind="stable")
     return np.take_along_axis(maps, order[:, last][:, None, None], axis=3)
 
 
-def coloured(maps: Float[Array, "unit row col factor"]) -> Float[Array, "unit row col factor"]:
+def to_colours(maps: Float[Array, "unit row col factor"]) -> Float[Array, "unit row col factor"]:
     """Each unit's maps over its largest value, so that they can be seen as colours in [0, 1]; NaN for a unit of only zeros."""
     largest = maps.max(axis=(1, 2, 3), keepdims=True) if maps.size else maps[:, :1, :1, :1]
     return np.divide(maps, largest, out=np.full_like(maps, np.nan), where=largest > 0)
 
 
-def tree(maps: Float[Array, "unit row col factor"]) -> Float64[Array, "merge four"]:
+def ward_tree(maps: Float[Array, "unit row col factor"]) -> Float64[Array, "merge four"]:
     """Ward's tree (scipy's linkage matrix) over the units' maps, each of length 1."""
-    return linkage(_normed(maps), "ward")
+    return linkage(_unit_length(maps), "ward")
 
 
-def by_likeness(tree: Float64[Array, "merge four"]) -> Int[Array, " unit"]:
+def leaf_order(tree: Float64[Array, "merge four"]) -> Int[Array, " unit"]:
     """The units in the order of the tree's leaves: alike ones stand together."""
     return leaves_list(tree).astype(np.int64)
 
 
-def groups(
+def cluster_units(
     maps: Float[Array, "unit row col factor"], tree: Float64[Array, "merge four"], count: int, rounds: int = 100
 ) -> Int[Array, " unit"]:
     """The group of each unit by k-means on maps of length 1, from the means of Ward's groups; the largest group is 0.
 
     Nothing is drawn at random. There are fewer groups than `count` only where units are equal.
     """
-    points = _normed(maps)
+    points = _unit_length(maps)
     found = fcluster(tree, count, "maxclust").astype(np.int64) - 1
     squares = (points**2).sum(1)
     for _ in range(rounds):
@@ -84,13 +84,13 @@ def groups(
     return ranks[found]
 
 
-def _centres(maps: Float[Array, "unit place factor"], place: Float[Array, " place"]) -> Float[Array, "unit factor"]:
+def _map_centres(maps: Float[Array, "unit place factor"], place: Float[Array, " place"]) -> Float[Array, "unit factor"]:
     """The centre of each map along an axis; an empty one lies in the middle."""
     weight = maps.sum(1)
     return np.divide(np.einsum("upf,p->uf", maps, place), weight, out=np.full_like(weight, place.mean()), where=weight > 0)
 
 
-def _normed(maps: Float[Array, "unit row col factor"]) -> Float64[Array, "unit value"]:
+def _unit_length(maps: Float[Array, "unit row col factor"]) -> Float64[Array, "unit value"]:
     flat = maps.reshape(len(maps), -1).astype(np.float64)
     norms = np.linalg.norm(flat, axis=1, keepdims=True)
     return np.divide(flat, norms, out=np.zeros_like(flat), where=norms > 0)

@@ -1,0 +1,1 @@
+"""An analysis for microtome in a package of its own."""
