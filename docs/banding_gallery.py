@@ -29,7 +29,8 @@ REAL = ("conv1.conv", "conv3.0.conv", "inception3a.branch2.1.conv", "inception3a
 
 def told(found: mt.Finding, layers: list[str]) -> str:
     """A table of these layers: kernel, units, A of maps with its interval, of the raw weights with its own, of the twin, banded units."""
-    rows = ["| layer | channels, kernel | units | A of maps (95% interval) | A of raw weights (95% interval) | maps of the twin | units beyond ±0.5 |",
+    rows = ["| layer | channels, kernel | units | A of maps (95% interval) | A of raw weights (95% interval) | "
+            "maps of the twin | units beyond ±0.5 |",
             "|---|---|---:|---|---|---:|---:|"]  # fmt: skip
     for name in layers:
 

@@ -11,6 +11,7 @@ import microtome as mt
 from microtome.analyses.redundancy import Redundancy
 from microtome.analyses.similarity import Similarity
 from microtome.analysis import survey
+from microtome.instruments.untrained_twins import TWIN_COUNT
 from microtome.scan import BatchValues, Pace
 
 PACE = Pace(batch=20, device="cpu")
@@ -50,8 +51,8 @@ def grams(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_a_tensor_seen_by_several_has_one_gram_matrix(net: mt.Specimen, pics: mt.Images, grams: list[int]) -> None:
     survey(net, pics, [Similarity(), Redundancy()], PACE)
-    # three blocks in a row have four values; two batches; the network and its untrained twin
-    assert len(grams) == 4 * 2 * 2
+    # three blocks in a row have four values; two batches; the network and its untrained twins
+    assert len(grams) == 4 * 2 * (1 + TWIN_COUNT)
 
 
 @pytest.mark.parametrize("kind", ["tiny", "in place"])
@@ -62,9 +63,9 @@ def test_together_as_alone_to_the_bit(tiny: Callable[..., nn.Module], pics: mt.I
     censuses = [Similarity(), Redundancy()]
     together = {census: settle() for census, settle in survey(specimen, pics, censuses, PACE).items()}
     # overwritten in between: what three blocks take in and what they give are six values
-    assert len(grams) == (4 if kind == "tiny" else 6) * 2 * 2
-    for census, arrays in together.items():
-        alone = census.measure(specimen, pics, PACE)
+    assert len(grams) == (4 if kind == "tiny" else 6) * 2 * (1 + TWIN_COUNT)
+    for census, measured in together.items():
+        arrays, alone = (getattr(one, "arrays", one) for one in (measured, census.measure(specimen, pics, PACE)))
         assert arrays.keys() == alone.keys()
         for name, values in arrays.items():
             if values.dtype != object:

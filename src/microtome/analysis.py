@@ -23,6 +23,7 @@ from microtome._version import __version__
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import Finding, plain
 from microtome.images import Images
+from microtome.instruments.untrained_twins import TWIN_COUNT, TWIN_IMAGES, doubts_about_twins, facts_of_twins, untrained_twins
 from microtome.key_numbers import KeyNumber
 from microtome.options import option
 from microtome.panels import Panel, Question
@@ -33,7 +34,6 @@ from microtome.tally import Bundle, Tally
 Arrays = Mapping[str, xr.DataArray]
 T = TypeVar("T", bound=Tally)
 Needs = Literal["weights", "images", "labels", "masks", "findings"]
-TWIN_COUNT = 128  # images shown to the untrained twin: enough for a baseline, at most half of the work of a long scan
 NAMED = 4  # layers that a caveat names one by one
 
 
@@ -126,8 +126,9 @@ class Analysis(ABC):
         pace = pace or Pace()
         device = resolve_device(pace.device)
         began = time.monotonic()
-        arrays = self.measure(specimen.on(device), images, pace.on(device))
-        return self.conclude(arrays, origin(self, specimen, images, device, began))
+        worker = specimen.on(device)
+        arrays = self.measure(worker, images, pace.on(device))
+        return self.conclude(arrays, origin(self, worker, images, device, began))
 
     def conclude(self, measured: "Arrays | Measurement", source: Mapping[str, Any]) -> Finding:
         """The finding of a measurement, with its key numbers, headline, panels and caveats; `source` is its origin."""
@@ -142,20 +143,21 @@ class Analysis(ABC):
             question=self.question,
             origin={**source, "facts": plain(measurement.facts)},
         )
+        doubts = doubts_about_twins(source.get("twins")) if any("twin" in name for name in measurement.arrays) else []
         numbered = replace(bare, key_numbers=tuple(self.key_numbers(bare)))
         return replace(
             numbered,
             panels=tuple(self.panels(numbered)),
             headline=self.headline(numbered),
-            caveats=(*self.caveats(numbered), *_not_measured(numbered.facts)),
+            caveats=(*doubts, *self.caveats(numbered), *_not_measured(numbered.facts)),
         )
 
 
 class Census(Analysis, Generic[T]):
     """An analysis that only observes: many censuses share one forward pass over the images. `T` is the kind of its tally.
 
-    `with_twin` asks for the same watching on the untrained twin (at most `TWIN_COUNT` images), so that a finding which random
-    weights give as well can be told from one that training made.
+    `with_twin` asks for the same watching on `TWIN_COUNT` untrained twins (at most `TWIN_IMAGES` images each), so that a finding which
+    random weights give as well can be told from one that training made.
     """
 
     with_twin: ClassVar[bool] = False
@@ -177,8 +179,8 @@ class Census(Analysis, Generic[T]):
         """Add one batch."""
 
     @abstractmethod
-    def to_arrays(self, specimen: Specimen, images: Images, tally: T, twin: T | None) -> "Arrays | Measurement":
-        """The arrays that the finished tallies amount to; `twin` is the untrained twin's."""
+    def to_arrays(self, specimen: Specimen, images: Images, tally: T, twins: Sequence[T]) -> "Arrays | Measurement":
+        """The arrays that the finished tallies amount to; `twins` are the untrained twins', empty without `with_twin`."""
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> "Arrays | Measurement":
         assert images is not None  # `refusal` has refused before
@@ -215,21 +217,22 @@ class Collation(Analysis):
 def survey(
     specimen: Specimen, images: Images, censuses: Sequence[AnyCensus], pace: Pace
 ) -> dict[AnyCensus, "Callable[[], Arrays | Measurement]"]:
-    """For every census a function that gives its arrays, after one shared forward pass over the images and one over the twin.
+    """For every census a function that gives its arrays, after one shared forward pass over the images and one over each twin.
 
     Concluding is left to the caller, so that one census which finds nothing to measure does not take the others' work with it.
     """
     tallies = collect_tallies(specimen, images, censuses, pace, "scan")
     doubted = [census for census in censuses if census.with_twin]
-    twins: Bundle | None = None
+    twins: list[Bundle] = []
     if doubted:
-        twins = collect_tallies(
-            specimen.working_twin(), images.take(twin_indices(len(images))), doubted, pace, "scan of the untrained twin"
-        )
+        some = images.take(twin_indices(len(images)))
+        for number, twin in enumerate(untrained_twins(specimen, images), 1):
+            what = f"scan of untrained twin {number} of {TWIN_COUNT}"
+            twins.append(collect_tallies(twin, some, doubted, pace, what))
 
     def conclusion(census: AnyCensus) -> "Callable[[], Arrays | Measurement]":
-        twin = twins[census.name()] if twins is not None and census.with_twin else None
-        return lambda: census.to_arrays(specimen, images, tallies[census.name()], twin)
+        own = [tallied[census.name()] for tallied in twins] if census.with_twin else []
+        return lambda: census.to_arrays(specimen, images, tallies[census.name()], own)
 
     return {census: conclusion(census) for census in censuses}
 
@@ -238,14 +241,17 @@ def survey_keys(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus
     """The keys under which a survey keeps its unfinished tallies (for `scan.forget`)."""
     doubted = [census for census in censuses if census.with_twin]
     keys = [_survey_key(specimen, images, censuses)]
-    return [*keys, _survey_key(specimen.working_twin(), images.take(twin_indices(len(images))), doubted)] if doubted else keys
+    if doubted:
+        some = images.take(twin_indices(len(images)))
+        keys += [_survey_key(twin, some, doubted) for twin in untrained_twins(specimen, images)]
+    return keys
 
 
 def twin_indices(count: int) -> list[int]:
-    """The places of the images that the untrained twin sees: all, or `TWIN_COUNT` of them spread evenly."""
-    if count <= TWIN_COUNT:
+    """The places of the images that every untrained twin sees: all, or `TWIN_IMAGES` of them spread evenly."""
+    if count <= TWIN_IMAGES:
         return list(range(count))
-    return [place * count // TWIN_COUNT for place in range(TWIN_COUNT)]
+    return [place * count // TWIN_IMAGES for place in range(TWIN_IMAGES)]
 
 
 def _survey_key(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus]) -> list[str]:
@@ -291,6 +297,7 @@ def origin(analysis: Analysis, specimen: Specimen, images: Images | None, device
     """Where a finding came from, as plain JSON values."""
     return {
         "specimen": specimen.json(),
+        "twins": facts_of_twins(specimen),
         "images": images.json() if images is not None and analysis.needs != "weights" else {},
         "options": analysis.options(),
         "revision": analysis.revision,
@@ -371,7 +378,7 @@ __all__ = [
     "Collation",
     "Measurement",
     "Needs",
-    "TWIN_COUNT",
+    "TWIN_IMAGES",
     "build",
     "discard_tally",
     "option",

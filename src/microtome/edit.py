@@ -21,9 +21,10 @@ from microtome.numerics.graph.counts import count_multiply_adds, count_parameter
 from microtome.options import option
 from microtome.specimen import Recipe, Specimen, first_tensor
 from microtome.specimen.families import structural_family
+from microtome.specimen.seeding import seed_generators
 from microtome.specimen.specimen import Change
 from microtome.specimen.tracing import example_input
-from microtome.specimen.twins import Maker, seed_generators
+from microtome.specimen.twins import Maker
 
 SEED = 0  # where the random numbers of new layers start; the untrained twin has its own
 
@@ -141,6 +142,11 @@ class EditedMaker:
     base: Maker
     facts: Specimen  # of the original, without its weights
     edit: Edit
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the original's maker is known to draw all weights from the global generators."""
+        return self.base.trusted
 
     def fresh(self, seed: int) -> nn.Module:
         """The edited architecture with new weights drawn under `seed`."""

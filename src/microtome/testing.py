@@ -26,6 +26,7 @@ from microtome.analysis import Analysis, AnyCensus, Arrays, Census, Collation, M
 from microtome.edit import Edit
 from microtome.finding import Finding
 from microtome.images import Images
+from microtome.instruments.untrained_twins import untrained_twins
 from microtome.numerics.graph.dispatching import slow_attention
 from microtome.opening.opening import open as open_specimen
 from microtome.panels import panel_from_json, panel_to_json
@@ -108,8 +109,9 @@ def merge_shards(census: AnyCensus, specimen: Specimen, images: Images, parts: i
         else:
             whole.merge(tally)
     assert whole is not None
-    twin = collect_tallies(worker.twin(), images, [census], pace, "twin")[census.name()] if census.with_twin else None
-    return _arrays(census.to_arrays(worker, images, whole, twin))
+    found = list(untrained_twins(worker, images)) if census.with_twin else []
+    twins = [collect_tallies(twin, images, [census], pace, "twin")[census.name()] for twin in found]
+    return _arrays(census.to_arrays(worker, images, whole, twins))
 
 
 def _arrays(measured: Arrays | Measurement) -> Arrays:

@@ -100,10 +100,10 @@ def test_common_suite(net: mt.Specimen, tmp_path: Path) -> None:
 
 
 def test_twin_sees_few_images_of_all_classes(tiny: Callable[..., nn.Module]) -> None:
-    """Beyond 128 images the twin sees 128 spread evenly, and the network's own probe on those stands beside it."""
+    """Beyond 64 images each twin sees 64 spread evenly, and the network's own probe on those stands beside it."""
     many = mt.Images.scenes(140, seed=1, size=32)
     found = Probe(at=("blocks.2",))(mt.open(tiny(), recipe={"size": 32}), many, Pace(batch=32, device="cpu"))
-    assert found["count"].values.tolist() == [140, 128]
+    assert found["count"].values.tolist() == [140, 64]
     assert np.isfinite(found["accuracy_few"].values).all()
 
 
@@ -137,6 +137,6 @@ def test_where_the_twin_has_too_few_images_its_head_is_unknown(tiny: Callable[..
     many = mt.Images.scenes(200, seed=1, size=32)
     found = Probe(at=("blocks.2",))(mt.open(tiny(), recipe={"size": 32}), many, Pace(batch=50, device="cpu"))
     assert found["head"].amount.values.tolist() == [2, 4, 8, 16]
-    assert np.isfinite(found["twin_head"].values[:3]).all()
-    assert np.isnan(found["twin_head"].values[3])
+    assert np.isfinite(found["twin_head"].values[:2]).all()  # of 64 images, six or seven a class
+    assert np.isnan(found["twin_head"].values[2:]).all()
     assert "nan" not in found.headline

@@ -22,20 +22,20 @@ def test_gradients_against_autograd(net: mt.Specimen, pics: mt.Images) -> None:
     few = pics.take(range(6))
     found = Supervision()(net, few, PACE)
     x = net.recipe.normalise(torch.from_numpy(few.pixels(net.recipe)))
-    told: list[float] = []
+    strengths: list[float] = []
     steep: list[float] = []
     assert few.labels is not None
-    for picture, label in zip(x, few.labels, strict=True):
-        value = torch.relu(net.net.stem(picture[None]))
+    for image, label in zip(x, few.labels, strict=True):
+        value = torch.relu(net.net.stem(image[None]))
         value = net.net.blocks[:2](value)
         inner = net.net.blocks[2].conv2(torch.relu(net.net.blocks[2].conv1(value))).detach().requires_grad_()
         loss = F.cross_entropy(net.net.head((value.detach() + inner).mean((2, 3))), torch.tensor([label]))
         (slope,) = torch.autograd.grad(loss, inner)
-        told.append(float((slope.norm() * inner.norm()).detach()))
+        strengths.append(float((slope.norm() * inner.norm()).detach()))
         steep.append(float(slope.norm()))
-    assert found["strength"].sel(layer="blocks.2.conv2").item() == pytest.approx(np.mean(told), rel=1e-4)
+    assert found["strength"].sel(layer="blocks.2.conv2").item() == pytest.approx(np.mean(strengths), rel=1e-4)
     assert found["gradient"].sel(layer="blocks.2.conv2").item() == pytest.approx(np.mean(steep), rel=1e-4)
-    assert found["asked"].values[0] == "at the true class"
+    assert found.facts["target"] == "at the true class" and found.key("images").value == 6
 
 
 def test_lengths_of_a_residual_network(net: mt.Specimen, pics: mt.Images) -> None:
@@ -58,7 +58,9 @@ def test_the_mini_networks_by_hand(name: str, furthest: int) -> None:
     net = mt.open(f"microtome:{name}", weights=None, **({"zero_init_last": False} if name == "mini_resnet" else {}))
     found = Supervision(count=4)(net, mt.Images.scenes(4), PACE)
     assert found["shortest"].max().item() == furthest
-    assert f"further than {furthest} weight layers" in found.headline and "The network is untrained." in found.headline
+    assert found.key("largest distance from the loss").value == furthest
+    assert f"further than {furthest} weight layers" in found.headline
+    assert any(line.startswith("These weights are untrained") for line in found.caveats)
 
 
 class Chain(nn.Module):
@@ -99,6 +101,9 @@ def test_a_chain_of_single_units_is_exactly_level() -> None:
     np.testing.assert_allclose(steep[:-1] / steep[1:], 0.5, rtol=1e-5)
     assert abs(found["decades"].sel(source="network").item()) < 0.7  # the stem's map and the head's outputs are wider
     assert found["shortest"].values.tolist() == [7, 6, 5, 4, 3, 2, 1, 0]
+    change = found.key("gradient, first third over last third")
+    assert change.value == pytest.approx(10 ** found["decades"].sel(source="network").item())
+    assert found.key("median distance from the loss").value == 3.5
 
 
 def test_rescaling_a_layer_changes_nothing(net: mt.Specimen, pics: mt.Images) -> None:
@@ -120,10 +125,10 @@ def test_rescaling_a_layer_changes_nothing(net: mt.Specimen, pics: mt.Images) ->
 
 def test_what_the_loss_asks_for() -> None:
     free = Supervision()(chain(), coloured(labels=False), PACE)
-    assert "predicts, since the images have no labels" in free["asked"].values[0]
+    assert "predicts, since the images have no labels" in free.facts["target"]
     assert any("predicts" in one for one in free.caveats)
     strange = mt.Images.scenes(4, size=32)  # ten shapes; the network has two outputs
-    assert "are not its own" in Supervision()(chain(), strange, PACE)["asked"].values[0]
+    assert "are not its own" in Supervision()(chain(), strange, PACE).facts["target"]
 
 
 def test_broken_weights() -> None:
@@ -132,7 +137,9 @@ def test_broken_weights() -> None:
     with pytest.raises(Unmeasurable, match="gives NaN or infinity"):
         Supervision()(net, coloured(), PACE)
     zero = Supervision()(chain(0.0), coloured(), PACE)  # the paths are there, and nothing flows along them
-    assert "the gradient cannot be followed (it is zero" in zero.headline and zero["shortest"].max().item() == 7
+    assert np.isnan(zero.key("gradient, first third over last third").value)
+    assert any("it is zero" in line for line in zero.caveats)
+    assert zero.key("largest distance from the loss").value == zero["shortest"].max().item() == 7
 
 
 def test_too_shallow_or_without_scores() -> None:

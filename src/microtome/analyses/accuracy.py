@@ -57,7 +57,7 @@ class Accuracy(Census[Rows]):
         outputs = np.full(len(top), logits.shape[1], dtype=np.int64)
         tally.add(batch.index, {"top": top.astype(np.int64), "sure": sure, "outputs": outputs})
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Rows, twin: Rows | None) -> Measurement:
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Rows, twins: Sequence[Rows]) -> Measurement:
         assert images.labels is not None and images.classes is not None
         answers = match_classes(specimen, images, int(tally.column("outputs")[0]))
         top, wanted = tally.column("top"), answers.targets(images.labels[tally.index])

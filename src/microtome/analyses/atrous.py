@@ -51,7 +51,7 @@ class Atrous(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Atrous rates"
-    revision: ClassVar[int] = 2  # 2: another reader of a map does not break up its branches; receptive fields
+    revision: ClassVar[int] = 3  # 3: another reader of a map does not break up its branches; receptive fields
 
     size: int = option(0, "image side, px; 0: the size of the recipe", low=0, high=8192)
     rule: Literal["relu", "abs", "square"] = option("abs", "rule by which gradients of different sign are summed")
@@ -80,7 +80,7 @@ class Atrous(Analysis):
         """The field of each group's middle position, of the network and of its untrained twin, against the star."""
         rows, cols = (max(MIN_SCENE, side) for side in specimen.recipe.size)
         scenes = Images.scenes(self.count, seed=self.seed, size=(rows, cols))
-        twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
+        twin = specimen.working_twin(scenes)
         specimens = {"specimen": ["trained" if specimen.trained else "this network", "untrained twin"]}
         parts = {"part": [group.title for group in groups]}
         arrays: dict[str, Any] = {}
@@ -245,7 +245,8 @@ def _branch_arrays(convolutions: Sequence[DilatedConv], groups: Sequence[BranchG
         ),
         "sees": each(
             [
-                f"{_pair_text(conv.view)} positions, {_pair_text(np.multiply(conv.view, conv.jump))} px; {_pair_text(conv.field_of_view)} px in all"
+                f"{_pair_text(conv.view)} positions, {_pair_text(np.multiply(conv.view, conv.jump))} px; "
+                f"{_pair_text(conv.field_of_view)} px in all"
                 for conv in convolutions
             ],
             "text",

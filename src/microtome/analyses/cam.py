@@ -60,6 +60,7 @@ class Cam(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Class activation maps"
+    revision: ClassVar[int] = 2
 
     at: tuple[str, ...] = option("shallow,middle,deep,last3", "layers to look at, by name, glob or alias")
     kind: Literal["gradcam"] = option("gradcam", "how activations and gradients become a map")
@@ -87,7 +88,7 @@ class Cam(Analysis):
             labels = answers.targets(np.asarray(taken.labels))
             if (labels < 0).any():
                 raise BadOption("cam: target is label, but some images have none. Try --target predicted, or name --classes.")
-        twin = specimen.working_twin(seed=1 if specimen.trained is False else 0)
+        twin = specimen.working_twin(images)
         seen: list[_BatchMaps] = []
         shown: VisibleLayers | None = None
         for batch in batches(specimen, taken, pace):

@@ -54,6 +54,7 @@ class DeadPixels(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Dead pixels"
+    revision: ClassVar[int] = 2
 
     count: int = option(16, "images whose gradients are summed", low=1, high=100000)
     probes: int = option(4, "images in which single pixels are changed; 0: skip", low=0, high=1000)
@@ -61,7 +62,7 @@ class DeadPixels(Analysis):
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
         chosen = images.take(np.unique(np.linspace(0, len(images) - 1, min(self.count, len(images))).round().astype(int)))
-        twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
+        twin = specimen.working_twin(images)
         rows, cols = specimen.recipe.size
         period, margin = _phase_period(specimen), min(rows, cols) // 8
         blank = next(iter(batches(specimen, chosen.take([0]), pace))).x
@@ -138,7 +139,8 @@ class DeadPixels(Analysis):
             shown.append(
                 Scatter(
                     title="Change of the output by pixel", x="expected", y="moved",
-                    note=f"{PROBED_SIDE} x {PROBED_SIDE} pixels in the middle, changed one by one, against the change expected from the gradient.",
+                    note=f"{PROBED_SIDE} x {PROBED_SIDE} pixels in the middle, changed one by one, against the change "
+                    "expected from the gradient.",
                 )
             )  # fmt: skip
         if "kernel" in finding:

@@ -66,7 +66,7 @@ class Deconvnet(Census[Top]):
     needs = "images"
     question = "understand"
     title = "Projections to the pixels"
-    revision = 3
+    revision = 4
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "layers to project: names, globs or aliases")
     rule: Literal["deconvnet", "guided", "gradient", "rectgrad"] = option(
@@ -100,10 +100,10 @@ class Deconvnet(Census[Top]):
         for name, (values, cells) in seen.items():
             tally.add(name, batch.index, values, cells)
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Top, twin: Top | None) -> Measurement:
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Top, twins: Sequence[Top]) -> Measurement:
         names = self.layers_to_watch(specimen)
         windows = patch_windows(specimen, names)
-        null = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
+        null = specimen.working_twin(images)
         arrays: dict[str, Any] = {}
         traces: list[BackwardTrace] = []
         similarities: list[dict[str, float]] = []

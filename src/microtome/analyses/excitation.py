@@ -22,6 +22,7 @@ from microtome.errors import SpecimenError, UnknownName, Unmeasurable, did_you_m
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.gates import Gate, find_gates
+from microtome.instruments.untrained_twins import over_twins
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.graph.excitation import (
     CONSTANT_STD,
@@ -52,6 +53,7 @@ class Excitation(Census[Bundle]):
     needs = "labels"
     question = "understand"
     title = "Channel gates"
+    revision = 2
     with_twin = True
 
     at: tuple[str, ...] = option(("stages",), "layers up to each of which the last gate gets curves: names, globs or aliases")
@@ -94,8 +96,8 @@ class Excitation(Census[Bundle]):
         if early.any():
             first.add(batch.index[early], {name: one[early] for name, one in values.items()})
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Measurement:
-        assert images.classes is not None and twin is not None
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twins: Sequence[Bundle]) -> Measurement:
+        assert images.classes is not None
         found, others = find_gates(specimen)
         total, first = _split_tally(tally)
         labels = [label for label in range(len(images.classes)) if f"count|{label}" in total]
@@ -106,7 +108,8 @@ class Excitation(Census[Bundle]):
             if not np.isfinite(totals[gate.name]).all():
                 raise Unmeasurable(f"the gates of {gate.name} are not finite; `microtome weights` lists layers with NaN.")
         names = [images.classes[label] for label in labels]
-        arrays = _layer_arrays(found, totals, counts) | _twin_arrays(found, _split_tally(twin)[0], len(images.classes))
+        arrays = _layer_arrays(found, totals, counts)
+        arrays |= over_twins([_twin_arrays(found, _split_tally(twin)[0], len(images.classes)) for twin in twins])
         arrays |= {
             f"gate/{gate.name}": array(class_means(totals[gate.name], counts)[0], ("class", "unit"), "gate", {"class": names})
             for gate in found

@@ -63,6 +63,7 @@ class ExpandedWeights(Analysis):
     needs = "weights"
     question = "understand"
     title = "Weights in context"
+    revision = 2
 
     at: tuple[str, ...] = option(("last",), "layer whose units are shown; of several the last convolution in them")
     source: str = option("", "layer that the expanded weights start from; none: `steps` convolutions before")
@@ -84,7 +85,7 @@ class ExpandedWeights(Analysis):
         kernel = found[target]
         order = torch.argsort(kernel.flatten(1).norm(dim=1), descending=True, stable=True)[: self.units]
         own = _expand_kernel(specimen, target, order.tolist(), list(found), self.source, self.steps)
-        twin = specimen.twin()
+        twin = specimen.working_twin(None)
         other = _convolution_kernels(twin)[target]
         strongest = torch.argsort(other.flatten(1).norm(dim=1), descending=True, stable=True)[: self.units]
         random = _expand_kernel(twin, target, strongest.tolist(), list(found), own.source, 1)

@@ -21,6 +21,7 @@ from microtome.analysis import BatchValues, Census, Measurement, option
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.layer_choice import layers_with_maps, unmeasured
+from microtome.instruments.untrained_twins import over_twins
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.positions import firing_rates
 from microtome.panels import Bars, Grid, Panel
@@ -41,7 +42,7 @@ class Features(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Feature maps"
-    revision = 2
+    revision = 3
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep", "last3"), "layers to show: names, globs or aliases")
@@ -73,8 +74,7 @@ class Features(Census[Bundle]):
             maps = {f"map/{name}": part[:first] for name, (_, part) in values.items()}
             shown.add(batch.index[:first], maps | {"picture": batch.pixels[:first]})
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Measurement:
-        assert twin is not None  # `with_twin` asks for it
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twins: Sequence[Bundle]) -> Measurement:
         names = self.layers_to_watch(specimen)
         sums, shown = tally.total("sums"), tally.rows("shown")
         titles = {"image": [images.names[place] for place in shown.index]}
@@ -92,8 +92,9 @@ class Features(Census[Bundle]):
             maps = shown.column(f"map/{name}")[:, chosen]
             arrays[f"map/{name}"] = array(maps, ("image", "unit", "row", "col"), "activation", titles | {"unit": chosen})
             arrays[f"strength/{name}"] = array(strength, ("unit",), "activation (root of the mean square)")
-        arrays |= _sparsity_arrays("", tally, names) | _sparsity_arrays("twin_", twin, names)
-        counts = {"images": tally.total("sums").count, "images of the twin": twin.total("sums").count}
+        arrays |= _sparsity_arrays("", tally, names)
+        arrays |= over_twins([_sparsity_arrays("twin_", twin, names) for twin in twins])
+        counts = {"images": tally.total("sums").count, "images of the twin": twins[0].total("sums").count}
         return Measurement(arrays, counts | {"unmeasured": unmeasured(specimen, self._asked(specimen), names)})
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
@@ -149,7 +150,7 @@ class Features(Census[Bundle]):
         if np.isfinite(finding["dead_share"].values).any():
             panels.append(
                 Bars(title="Dead units", y=("dead_share",), x="layer", null=("twin_dead_share",), question="repair",
-                     note="Grey: the untrained twin. Layers that go below zero have no bar.")
+                     note="Grey: mean of the untrained twins. Layers that go below zero have no bar.")
             )  # fmt: skip
         panels.append(Bars(title="Zeros among the activations", y=("sparsity",), x="layer", null=("twin_sparsity",)))
         return panels
@@ -165,7 +166,9 @@ class Features(Census[Bundle]):
         if signed:
             lines.append(f"These layers have values below zero, so dead units cannot be counted there: {', '.join(signed)}.")
         if twin_count < count:
-            lines.append(f"The untrained twin saw {twin_count} of the {count} images, which makes more of its units look dead.")
+            lines.append(
+                f"Each untrained twin saw {twin_count} of the {count} images, which makes more of their units look dead."
+            )
         if (layers := len(finding["dead_share"])) > MAX_LAYERS:
             lines.append(f"Figures show the first {MAX_LAYERS} of {layers} layers; the arrays hold all.")
         return lines
@@ -187,7 +190,7 @@ def _sparsity_arrays(prefix: str, tally: Bundle, names: Sequence[str]) -> dict[s
     negative = np.array([float(sums[f"negative/{name}"]) / sums.count for name in names])
     dead = np.array([float((sums[f"fired/{name}"] == 0).mean()) for name in names])
     zeros = [float(sums[f"zero/{name}"]) / sums.count for name in names]
-    layers, whose = {"layer": list(names)}, ", untrained twin" if prefix else ""
+    layers, whose = {"layer": list(names)}, ", untrained twins" if prefix else ""
     known = np.where(negative > 0, np.nan, dead)
     return {
         f"{prefix}dead_share": array(known, ("layer",), "fraction of units", layers, f"dead units{whose}"),

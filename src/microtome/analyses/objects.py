@@ -72,6 +72,7 @@ class Objects(Analysis):
     needs: ClassVar[Needs] = "masks"
     question: ClassVar[Question] = "choose"
     title: ClassVar[str] = "Objects: size and clutter"
+    revision: ClassVar[int] = 2
 
     at: str = option("deep", "the layer whose maps are scored (the coarsest, where several are named)")
     kind: Literal["gradcam"] = option("gradcam", "how activations and gradients become a map")
@@ -95,7 +96,7 @@ class Objects(Analysis):
         name = min(reversed(shown.names), key=lambda one: shown.where[one].row.count * shown.where[one].col.count)
         own = self._rows(specimen, marked, answers, shown, name, pace, "own")
         some = marked.take(twin_indices(len(marked)))
-        twin = specimen.working_twin(seed=1 if specimen.trained is False else 0)
+        twin = specimen.working_twin(images)
         null = self._rows(twin, some, answers[twin_indices(len(marked))], shown, name, pace, "twin")
         columns = _merge_columns(own, null, np.asarray(twin_indices(len(marked))))
         known = marked.facts("clutter")
@@ -110,8 +111,8 @@ class Objects(Analysis):
         found["common"] = array(self.grid, (), "cells")
         found["unmarked"] = array(len(images) - len(marked), (), "images")
         found["trained"] = array(float("nan") if specimen.trained is None else float(specimen.trained), (), "1")
-        for run in ("own", "twin"):
-            discard_tally(pace, self._key(specimen, marked if run == "own" else some, run))
+        for one, seen, run in ((specimen, marked, "own"), (twin, some, "twin")):
+            discard_tally(pace, self._key(one, seen, run))
         return found
 
     def _asked_layers(self, how: str) -> str:

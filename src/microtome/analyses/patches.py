@@ -20,7 +20,7 @@ from typing import Any, Literal, final
 import numpy as np
 import torch
 
-from microtome.analysis import TWIN_COUNT, BatchValues, Census, Measurement, option, twin_indices
+from microtome.analysis import TWIN_IMAGES, BatchValues, Census, Measurement, option, twin_indices
 from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
@@ -34,6 +34,7 @@ from microtome.instruments.strongest_patches import (
     patch_windows,
     strongest_activations,
 )
+from microtome.instruments.untrained_twins import over_twins
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.statistics.selectivity import chance_class_agreement, class_agreement, shared_image_rate
 from microtome.panels import Bars, Grid, Panel, Table
@@ -54,7 +55,7 @@ class Patches(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Strongest patches"
-    revision = 2
+    revision = 3
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "layers to show: names, globs or aliases")
@@ -85,12 +86,11 @@ class Patches(Census[Bundle]):
         known = np.isin(index, twin_indices(batch.total))  # the images that the untrained twin sees too
         for name, (values, cells) in seen.items():
             every.add(name, index, values, cells)
-            if batch.total > TWIN_COUNT and known.any():
+            if batch.total > TWIN_IMAGES and known.any():
                 some.add(name, index[known], values[known], cells[known])
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Measurement:
-        assert twin is not None  # `with_twin` asks for it
-        top, some, null = tally.top("all"), tally.top("few"), twin.top("all")
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twins: Sequence[Bundle]) -> Measurement:
+        top, some = tally.top("all"), tally.top("few")
         names = self.layers_to_watch(specimen)
         windows = patch_windows(specimen, names)
         arrays: dict[str, Any] = {}
@@ -98,12 +98,14 @@ class Patches(Census[Bundle]):
             arrays |= self._layer(specimen, images, name, top, windows[name])
         watched = twin_indices(len(images))
         labels = None if images.labels is None else np.asarray(images.labels)
-        own = [nonzero_peaks(some if len(images) > TWIN_COUNT else top, name)[1] for name in names]
-        twins = [nonzero_peaks(null, name)[1] for name in names]
+        own = [nonzero_peaks(some if len(images) > TWIN_IMAGES else top, name)[1] for name in names]
         local = [
             np.searchsorted(watched, index) * (index >= 0) - (index < 0) for index in own
         ]  # indices among the watched images
-        arrays |= _selectivity_arrays(names, local, twins, None if labels is None else labels[watched], len(watched))
+        known = None if labels is None else labels[watched]
+        twin_peaks = [[nonzero_peaks(twin.top("all"), name)[1] for name in names] for twin in twins]
+        arrays |= _selectivity_arrays(names, local, known, len(watched))
+        arrays |= over_twins([_twin_selectivity(names, local, peaks, known) for peaks in twin_peaks])
         layers = {"layer": names}
         sides = layers | {"axis": ["row", "col"]}
         silent = [float((nonzero_peaks(top, name)[1] < 0).all(0).mean()) for name in names]
@@ -258,25 +260,31 @@ def _specificity(finding: Finding) -> list[str]:
     return [f"The units of {shared.at} are {words}."]
 
 
-def _selectivity_arrays(
-    names: Sequence[str], own: Sequence[Any], twins: Sequence[Any], labels: Any, count: int
-) -> dict[str, Any]:
-    """How specific the units of each layer are, with the twin's and chance; indices (rank, unit) among `count` images."""
-    layers = {"layer": list(names)}
+def _layer_row(names: Sequence[str], name: str, values: Sequence[float], unit: str, title: str) -> dict[str, Any]:
+    return {name: array(np.array(values, dtype=np.float64), ("layer",), unit, {"layer": list(names)}, title)}
 
-    def row(name: str, values: Sequence[float], unit: str, title: str) -> dict[str, Any]:
-        return {name: array(np.array(values, dtype=np.float64), ("layer",), unit, layers, title)}
 
-    arrays = row("shared", [shared_image_rate(index) for index in own], "probability", "network")
-    arrays |= row("twin_shared", [shared_image_rate(index) for index in twins], "probability", "untrained twin")
-    arrays |= row("chance_shared", [1 / count] * len(names), "probability", "chance")
+def _selectivity_arrays(names: Sequence[str], own: Sequence[Any], labels: Any, count: int) -> dict[str, Any]:
+    """How specific the units of each layer are, with chance; indices (rank, unit) among `count` images."""
+    arrays = _layer_row(names, "shared", [shared_image_rate(index) for index in own], "probability", "network")
+    arrays |= _layer_row(names, "chance_shared", [1 / count] * len(names), "probability", "chance")
     if labels is not None:
-        mine, null = ([class_agreement(index, labels) for index in by_layer] for by_layer in (own, twins))
-        arrays |= row("agreement", [_mean(agreement) for agreement in mine], "probability", "network")
-        arrays |= row("twin_agreement", [_mean(agreement) for agreement in null], "probability", "untrained twin")
-        arrays |= row("chance_agreement", [chance_class_agreement(labels)] * len(names), "probability", "chance")
-        above = [_fraction_above(agreement, twin) for agreement, twin in zip(mine, null, strict=True)]
-        arrays |= row("above_twin", above, "fraction of units", "units above 95% of the twin's")
+        agreements = [_mean(class_agreement(index, labels)) for index in own]
+        chance = [chance_class_agreement(labels)] * len(names)
+        arrays |= _layer_row(names, "agreement", agreements, "probability", "network")
+        arrays |= _layer_row(names, "chance_agreement", chance, "probability", "chance")
+    return arrays
+
+
+def _twin_selectivity(names: Sequence[str], own: Sequence[Any], twin: Sequence[Any], labels: Any) -> dict[str, Any]:
+    """The same of one untrained twin, and the fraction of the network's units that are more specific than the twin's."""
+    shared = [shared_image_rate(index) for index in twin]
+    arrays = _layer_row(names, "twin_shared", shared, "probability", "untrained twins")
+    if labels is not None:
+        mine, null = ([class_agreement(index, labels) for index in by_layer] for by_layer in (own, twin))
+        above = [_fraction_above(agreement, other) for agreement, other in zip(mine, null, strict=True)]
+        arrays |= _layer_row(names, "twin_agreement", [_mean(one) for one in null], "probability", "untrained twins")
+        arrays |= _layer_row(names, "above_twin", above, "fraction of units", "units above 95% of a twin's")
     return arrays
 
 

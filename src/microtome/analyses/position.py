@@ -59,7 +59,7 @@ class Position(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Positions and attention"
-    revision: ClassVar[int] = 2  # 2: patches are taken where the positions are added to them
+    revision: ClassVar[int] = 3  # 3: patches are taken where the positions are added to them
 
     scales: tuple[float, ...] = option((0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "factors of the normalised colours")
     count: int = option(16, "number of images, evenly spaced", low=1, high=100_000)
@@ -79,7 +79,7 @@ class Position(Analysis):
             raise BadOption(f"position: option scales is {self.scales}; it takes numbers above 0, as 0.25,1,4.")
         indices = np.unique(np.linspace(0, len(images) - 1, min(self.count, len(images))).round().astype(int))
         chosen = images.take(indices)
-        twin = specimen.working_twin()
+        twin = specimen.working_twin(images)
         tokens, uniform = _token_grids(specimen)
         own = self._rows(specimen, chosen, pace, tokens, "attention")
         other = self._rows(twin, chosen, pace, tokens, "attention of the untrained twin")

@@ -21,9 +21,10 @@ from microtome.analysis import Arrays, BatchValues, Census, option, twin_indices
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.untrained_twins import over_twins, reason_for_no_verdict, stacked, verdicts
 from microtome.numerics.probes.logistic import logistic_probe
 from microtome.numerics.probes.ridge import learning_curve, ridge_probe, smallest_class
-from microtome.numerics.statistics.intervals import wilson_interval
+from microtome.numerics.statistics.intervals import Interval, wilson_interval
 from microtome.numerics.statistics.positions import position_means
 from microtome.panels import Curve, Panel, Table
 from microtome.scan import Batch
@@ -40,7 +41,7 @@ class Probe(Census[Bundle]):
     needs = "labels"
     question = "choose"
     title = "What a linear probe reads out"
-    revision = 4
+    revision = 5
     with_twin = True
 
     at: tuple[str, ...] = option(("stages", "last"), "the layers to probe: names, globs or aliases")
@@ -68,10 +69,10 @@ class Probe(Census[Bundle]):
         labels = batch.labels if batch.labels is not None else np.full(len(batch.index), -1)
         rows.add(batch.index, {"labels": labels, **seen})
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Arrays:
-        assert twin is not None
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twins: Sequence[Bundle]) -> Arrays:
         names = self.layers_to_watch(specimen)
-        rows, twin_rows = tally.rows("rows"), twin.rows("rows")
+        rows, nulls = tally.rows("rows"), [(one := twin.rows("rows"), self._judge_layer(one)) for twin in twins]
+        reason = reason_for_no_verdict(specimen, images)
         labels, known = rows.column("labels"), self._judge_layer(rows)
         if not known.any():
             raise Unmeasurable(
@@ -83,72 +84,102 @@ class Probe(Census[Bundle]):
         both = known & shared[rows.index]
         both[both] = _frequent_labels(labels[both], self.folds)
         correct, arrays = self._classifier(
-            names, ridge_probe, (rows, known), (rows, both), twin_rows, "accuracy", "ridge regression"
+            names, ridge_probe, (rows, known), (rows, both), nulls, "accuracy", "ridge regression", reason
         )
         if self.logistic:
             arrays |= self._classifier(
-                names, logistic_probe, (rows, known), (rows, both), twin_rows, "logistic", "logistic regression"
+                names, logistic_probe, (rows, known), (rows, both), nulls, "logistic", "logistic regression", reason
             )[1]
         told = {"layer": names}
         everywhere = np.full((len(names), len(images)), np.nan, dtype=np.float32)
         everywhere[:, rows.index[known]] = correct
-        twin_known = self._judge_layer(twin_rows)
         return {
             **arrays,
             "width": array([rows.column(name).shape[1] for name in names], ("layer",), "features", told, "features"),
             "correct": array(everywhere, ("layer", "image"), "1", told),
             "chance": array([np.bincount(labels[known]).max() / known.sum()], ("measure",), "share"),
             "count": array(
-                [int(known.sum()), int(twin_known.sum())], ("source",), "images", {"source": ["network", "untrained twin"]}
+                [int(known.sum()), int(nulls[0][1].sum())], ("source",), "images", {"source": ["network", "untrained twin"]}
             ),
             "left_out": array([int((labels >= 0).sum() - known.sum())], ("measure",), "images"),
-            **self._heads(names[-1], (rows, known), (twin_rows, twin_known)),
+            **self._heads(names[-1], (rows, known), nulls),
         }
 
     def _classifier(
-        self, names: Sequence[str], probe: Any, own: ImageFraction, some: ImageFraction, twin: Rows, word: str, title: str
+        self,
+        names: Sequence[str],
+        probe: Any,
+        own: ImageFraction,
+        some: ImageFraction,
+        twins: Sequence[ImageFraction],
+        word: str,
+        title: str,
+        reason: str,
     ) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
-        """Right or wrong (layer, image) of one kind of probe, and its accuracies with intervals, beside the untrained twin's."""
+        """Right or wrong (layer, image) of one kind of probe, and its accuracies with intervals, beside the untrained twins'."""
         correct = np.stack([self._correct(probe, own, name) for name in names])
         intervals = [wilson_interval(int(row.sum()), len(row)) for row in correct]
-        null = (twin, self._judge_layer(twin))
         told = {"layer": list(names)}
-        beside = {
-            f"{word}_few": (some, "on the twin's images"),
-            f"twin_{word}": (null, "untrained twin" if word == "accuracy" else f"{title}, untrained twin"),
-        }
+        few = [self._interval(probe, some, name) for name in names]
+        words = "untrained twins" if word == "accuracy" else f"{title}, untrained twins"
+        null = [
+            {
+                f"twin_{word}": array(
+                    [self._interval(probe, twin, name).value for name in names], ("layer",), "share", told, words
+                )
+            }
+            for twin in twins
+        ]
+        against = verdicts([one.low for one in few], [one.high for one in few], stacked(null, f"twin_{word}"), reason)
         arrays = {
             word: array([one.value for one in intervals], ("layer",), "share", told, title),
             f"{word}_low": array([one.low for one in intervals], ("layer",), "share", told),
             f"{word}_high": array([one.high for one in intervals], ("layer",), "share", told),
         }
-        for name, (part, words) in beside.items():
-            share = [float(self._correct(probe, part, one).mean()) if part[1].any() else np.nan for one in names]
-            arrays[name] = array(share, ("layer",), "share", told, words)
-        return correct, arrays
+        return correct, {
+            **arrays,
+            f"{word}_few": array([one.value for one in few], ("layer",), "share", told, "on the twins' images"),
+            **over_twins(null),
+            f"{word}_against_twins": array(against, ("layer",), "text", told, "on the twins' images, against the twins"),
+        }
 
-    def _heads(self, name: str, own: ImageFraction, twin: ImageFraction) -> dict[str, Any]:
+    def _interval(self, probe: Any, part: ImageFraction, name: str) -> Interval:
+        """Accuracy of one probe with its interval; not numbers where no image can be judged."""
+        if not part[1].any():
+            return Interval(np.nan, np.nan, np.nan)
+        correct = self._correct(probe, part, name)
+        return wilson_interval(int(correct.sum()), len(correct))
+
+    def _heads(self, name: str, own: ImageFraction, twins: Sequence[ImageFraction]) -> dict[str, Any]:
         """A new head on the frozen features of the last layer, by how many images of each class it learnt from."""
         features, labels = self._features(own, name)
         most = smallest_class(labels, self.folds, self.seed)
         sizes = sorted(set(self.per_class)) or [2**power for power in range(most.bit_length())][-4:]
         correct = learning_curve(features, labels, sizes, self.folds, self.seed)
         intervals = [wilson_interval(int(row.sum()), len(row)) for row in correct]
-        null = np.full(len(sizes), np.nan)
-        if twin[1].any():
-            features, twin_labels = self._features(twin, name)
-            enough = [size <= smallest_class(twin_labels, self.folds, self.seed) for size in sizes]
-            known = [size for size, there in zip(sizes, enough, strict=True) if there]
-            null[enough] = learning_curve(features, twin_labels, known, self.folds, self.seed).mean(axis=1)
         told = {"amount": sizes}
+        null = [
+            {"twin_head": array(self._curve(name, twin, sizes), ("amount",), "share", told, "untrained twins")}
+            for twin in twins
+        ]
         chance = np.bincount(labels).max() / len(labels)
         return {
             "head": array([one.value for one in intervals], ("amount",), "share", told, f"new head on {name}"),
             "head_low": array([one.low for one in intervals], ("amount",), "share", told),
             "head_high": array([one.high for one in intervals], ("amount",), "share", told),
-            "twin_head": array(null, ("amount",), "share", told, "untrained twin"),
+            **over_twins(null),
             "chance_head": array([chance] * len(sizes), ("amount",), "share", told, "most frequent class"),
         }
+
+    def _curve(self, name: str, twin: ImageFraction, sizes: Sequence[int]) -> np.ndarray[Any, Any]:
+        """Accuracy of a new head on an untrained twin (amount,); not a number where too few images of a class are there."""
+        curve = np.full(len(sizes), np.nan)
+        if twin[1].any():
+            features, labels = self._features(twin, name)
+            enough = [size <= smallest_class(labels, self.folds, self.seed) for size in sizes]
+            known = [size for size, there in zip(sizes, enough, strict=True) if there]
+            curve[enough] = learning_curve(features, labels, known, self.folds, self.seed).mean(axis=1)
+        return curve
 
     def _judge_layer(self, rows: Rows) -> np.ndarray[Any, Any]:
         """Which images (image,) are of a class that every part of the cross-validation can hold; none with fewer than two such."""
@@ -171,7 +202,16 @@ class Probe(Census[Bundle]):
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         found = finding.arrays
-        columns = ["accuracy", "accuracy_low", "accuracy_high", "accuracy_few", "twin_accuracy"]
+        columns = [
+            "accuracy",
+            "accuracy_low",
+            "accuracy_high",
+            "accuracy_few",
+            "twin_accuracy",
+            "twin_accuracy_low",
+            "twin_accuracy_high",
+            "accuracy_against_twins",
+        ]
         curves, nulls, both = ("accuracy",), ("twin_accuracy",), ""
         if "logistic" in found:
             columns += ["logistic", "logistic_low", "logistic_high", "logistic_few", "twin_logistic"]
@@ -184,12 +224,12 @@ class Probe(Census[Bundle]):
             ),
             Table(
                 title="Probe accuracy, layer by layer", rows="layer", columns=(*columns, "width"),
-                note="95 % Wilson intervals over images. Compare the twin with the column of its own images.",
+                note="95 % Wilson intervals over images. Compare the twins with the column of their own images.",
             ),
             Curve(
                 title="A new head on the frozen last layer", y=("head",), x="amount", low="head_low", high="head_high",
                 null=("twin_head", "chance_head"), log="x",
-                note="By images of each class that the head learnt from. Grey: the untrained twin's features, and chance.",
+                note="By images of each class that the head learnt from. Grey: the untrained twins' features, and chance.",
             ),
         ]  # fmt: skip
 
@@ -206,12 +246,12 @@ class Probe(Census[Bundle]):
         by_softmax = f" (logistic {100 * found['logistic'].values[best]:.1f} %)" if "logistic" in found else ""
         twin = found["twin_accuracy"].values[best]
         null = (
-            f"the untrained twin gives {100 * twin:.1f} % there{same}"
+            f"the untrained twins give {100 * twin:.1f} % there{same}"
             if np.isfinite(twin)
-            else "of the untrained twin too little is known"
+            else "of the untrained twins too little is known"
         )
         amount, score, twin_score = (float(one[0]) for one in (found["head"].amount, found["head"], found["twin_head"]))
-        beside = f" (untrained twin {100 * twin_score:.1f} %)" if np.isfinite(twin_score) else ""
+        beside = f" (untrained twins {100 * twin_score:.1f} %)" if np.isfinite(twin_score) else ""
         head = f"with {amount:.0f} image{'s' * (amount > 1)} a class a new head gets {100 * score:.1f} %{beside}"
         return (
             f"Best read-out at {found['accuracy'].layer.values[best]}: {100 * found['accuracy'].values[best]:.1f} % "
@@ -232,7 +272,7 @@ class Probe(Census[Bundle]):
             )
         if twin_count < count:
             said.append(
-                f"The twin's probe was fitted on {twin_count} of the {count} images; 'on the twin's images' is the fair comparison."
+                f"The twins' probes were fitted on {twin_count} of the {count} images; 'on the twins' images' is the fair comparison."
             )
         return said
 

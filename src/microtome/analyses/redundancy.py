@@ -1,48 +1,70 @@
-"""Which blocks change nearly nothing, each against its untrained twin: a ranking of candidates for removal, not a verdict.
+"""Blocks ranked by how little they change their input, compared with untrained twins.
 
-For every block that keeps its shape: block influence (one minus the cosine between what enters and what leaves), angular distance,
-and the debiased CKA between the two; and for neighbours with kernels of the same shape, how far their weight distributions lie
-apart. Random networks of the same architecture can look just as redundant, so every number stands beside the untrained twin's.
+For every block whose output has the shape of its input: block influence (one minus the cosine between input and output), angular
+distance, and the debiased CKA between the two; for neighbours with kernels of the same shape, the distance between their weight
+distributions. Random networks of the same architecture can look just as redundant, so every number stands beside those of untrained
+twins. The ranking lists candidates for removal; it is no verdict.
 
 Source: block influence, Men et al. 2024, arXiv:2403.03853, eq. 1; angular distance, Gromov et al. 2024, arXiv:2403.17887; debiased
-CKA, Nguyen et al. 2021, arXiv:2010.15327; weight distance W1/σ and the comparison with the twin are ours.
+CKA, Nguyen et al. 2021, arXiv:2010.15327; weight distance W1/σ and the comparison with the twins are ours.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import nan
 from typing import Any, final
 
 import numpy as np
 import torch
 
-from microtome.analysis import Arrays, BatchValues, Census
+from microtome.analysis import BatchValues, Census, Measurement
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.untrained_twins import (
+    TWIN_COUNT,
+    VERDICTS,
+    over_twins,
+    reason_for_no_verdict,
+    stacked,
+    untrained_twins,
+    verdicts,
+)
+from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.numerics.statistics.distances import w1_over_sigma
 from microtome.numerics.statistics.influence import influence_and_angle
-from microtome.numerics.statistics.intervals import bootstrap_interval
+from microtome.numerics.statistics.intervals import bootstrap_interval, nan_mean
 from microtome.panels import Bars, Panel, Scatter, Table
+from microtome.prose import name_list
 from microtome.scan import Batch
 from microtome.specimen import Block, Specimen
 from microtome.tally import Bundle, Rows, Total
 
+BELOW = VERDICTS[-1]
+TITLES = {
+    "influence": "block influence",
+    "angle": "angular distance",
+    "cka": "CKA of input and output",
+    "weight_distance": "W1/σ to the block before",
+}
+
 
 @final
 class Redundancy(Census[Bundle]):
-    """Blocks ranked by how little they do."""
+    """Blocks ranked by how little they change their input."""
 
     needs = "images"
     question = "slim"
     title = "Blocks that change little"
+    revision = 2
     with_twin = True
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
         blocks = _comparable_blocks(specimen)
         if not blocks:
             raise Unmeasurable(
-                f"{specimen.name} has no block whose output has the shape of its input, so none could be taken out as it is."
+                f"{specimen.name} has no block whose output has the shape of its input, so none could be removed as it is."
             )
         return [name for block in blocks for name in (f"<{block.entry}", block.exit)]
 
@@ -56,111 +78,128 @@ class Redundancy(Census[Bundle]):
         entry = seen[f"<{block.entry}"]
         seen[f"<{block.entry}"] = None
         if entry is None or entry[0].shape != value.shape:
-            raise Unmeasurable(f"{block.name} was reached twice in one pass, so what entered it is not known.")
-        before, after = (_positions(specimen, name, one) for one in (entry[0], value))
+            raise Unmeasurable(f"{block.name} ran twice in one pass, so its input is not known.")
+        before, after = (_positions(specimen, name, output) for output in (entry[0], value))
         return *influence_and_angle(before, after), (entry[1], seen.once(centered_gram, name, value))
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         rows, sums = tally.rows("rows"), tally.total("sums")
-        told = [seen[block.exit] for block in _comparable_blocks(specimen)]
+        reduced = [seen[block.exit] for block in _comparable_blocks(specimen)]
         rows.add(
             batch.index,
             {
-                "influence": torch.stack([one[0] for one in told], 1).numpy(),
-                "angle": torch.stack([one[1] for one in told], 1).numpy(),
+                "influence": torch.stack([influence for influence, _, _ in reduced], 1).numpy(),
+                "angle": torch.stack([angle for _, angle, _ in reduced], 1).numpy(),
             },
         )
         if len(batch.index) >= 4:
-            sums.add(len(batch.index), {"hsic": torch.stack([hsic_matrix(torch.stack(one[2])) for one in told]).numpy()})
+            sums.add(
+                len(batch.index), {"hsic": torch.stack([hsic_matrix(torch.stack(grams)) for *_, grams in reduced]).numpy()}
+            )
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twin: Bundle | None) -> Arrays:
-        assert twin is not None
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twins: Sequence[Bundle]) -> Measurement:
         blocks = _comparable_blocks(specimen)
-        told = {"block": [block.name for block in blocks]}
-        values: dict[str, np.ndarray[Any, Any]] = {}
-        for prefix, source in (("", tally), ("twin_", twin)):
-            values |= {f"{prefix}{name}": one for name, one in _summary_arrays(source).items()}
-        other = specimen.working_twin()
-        values["weight_distance"] = _weight_distances(specimen, blocks)
-        values["twin_weight_distance"] = _weight_distances(other, _comparable_blocks(other))
-        values["parameters"] = np.array([block.parameters for block in blocks])
-        less = values["influence_high"] < values["twin_influence_low"]
-        order = np.lexsort((values["influence"], ~less))
+        coords = {"block": [block.name for block in blocks]}
+        values = _means(tally) | {
+            "weight_distance": _weight_distances(specimen, blocks),
+            "parameters": np.array([block.parameters for block in blocks]),
+        }
+        intervals = [bootstrap_interval(each) for each in tally.rows("rows").column("influence").T]
+        values |= {f"influence_{end}": np.array([getattr(each, end) for each in intervals]) for end in ("low", "high")}
+        distances = [_weight_distances(twin, _comparable_blocks(twin)) for twin in untrained_twins(specimen, images)]
+        null = [_means(twin) | {"weight_distance": distance} for twin, distance in zip(twins, distances, strict=True)]
+        reason = reason_for_no_verdict(specimen, images)
+        against = verdicts(values["influence_low"], values["influence_high"], stacked(null, "influence"), reason, ratio=True)
+        if specimen.trained is False:
+            against = ["untrained"] * len(blocks)
         rank = np.empty(len(blocks), dtype=np.int64)
-        rank[order] = np.arange(1, len(blocks) + 1)
-        titles = {
-            "influence": "block influence",
-            "angle": "angular distance",
-            "cka": "CKA in to out",
-            "weight_distance": "W1/σ to the block before",
+        rank[np.argsort(values["influence"], kind="stable")] = np.arange(1, len(blocks) + 1)
+        arrays = {name: array(value, ("block",), "1", coords, TITLES.get(name, "")) for name, value in values.items()}
+        arrays |= over_twins([_twin_arrays(twin, coords) for twin in null]) | {
+            "rank": array(rank, ("block",), "1", coords, "rank (1: changes least)"),
+            "verdict": array(against, ("block",), "text", coords, "against the untrained twins"),
+            "exit": array([block.exit for block in blocks], ("block",), "text", coords, "compared at"),
         }
-        titles |= {f"twin_{name}": f"{title}, untrained twin" for name, title in titles.items()}
-        arrays = {name: array(one, ("block",), "1", told, titles.get(name, "")) for name, one in values.items()}
-        passing = [f"{block.name}: {_shape_text(specimen, block)}" for block in specimen.blocks if not block.keeps_shape]
-        return arrays | {
-            "rank": array(rank, ("block",), "1", told, "rank (1: changes least)"),
-            "verdict": array(
-                [_verdict_text(bool(one), specimen.trained) for one in less], ("block",), "text", told, "against the twin"
+        not_judged = [f"{block.name}: {_shape_text(specimen, block)}" for block in specimen.blocks if not block.keeps_shape]
+        return Measurement(arrays, {"no_verdict": reason, "not_judged": not_judged})
+
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        first = str(finding["rank"].block.values[np.argmin(finding["rank"].values)])
+
+        def of(name: str) -> float:
+            return float(finding[name].sel(block=first))
+
+        blocks, below = finding["verdict"].size, (finding["verdict"].values == BELOW).sum()
+        judged = finding.trained is not False and not finding.facts["no_verdict"]
+        return [
+            KeyNumber(
+                name="smallest block influence", value=of("influence"), low=of("influence_low"), high=of("influence_high"),
+                baseline=of("twin_influence"), baseline_name="untrained twins", at=first,
             ),
-            "not_judged": array(passing or ["none"], ("criterion",), "text", title="blocks that change the shape"),
-            "exit": array([block.exit for block in blocks], ("block",), "text", told, "compared at"),
-            "trained": array([specimen.trained is not False], ("criterion",), "1"),
-        }
+            KeyNumber(name="blocks below all untrained twins", value=below / blocks if judged else nan, unit=FRACTION),
+            KeyNumber(name="angular distance", value=of("angle"), baseline=of("twin_angle"), baseline_name="untrained twins", at=first),
+            KeyNumber(name="CKA of input and output", value=of("cka"), baseline=of("twin_cka"), baseline_name="untrained twins", at=first),
+            KeyNumber(name="parameters", value=of("parameters"), at=first),
+            KeyNumber(name="blocks compared", value=blocks),
+        ]  # fmt: skip
+
+    def headline(self, finding: Finding) -> str:
+        influence = finding.key("smallest block influence")
+        least, most = (format_value(float(finding[f"twin_influence_{end}"].sel(block=influence.at))) for end in ("low", "high"))
+        start = "Untrained weights: " if finding.trained is False else ""
+        return f"{start}{influence.at} changes least, block influence {influence.text}; untrained twins {least} to {most}."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         return [
             Bars(
-                title="How much each block changes", y=("influence",), x="block", low="influence_low", high="influence_high",
-                null=("twin_influence",), note="0: what leaves points the way that what entered did. Grey: the untrained twin.",
+                title="Block influence", y=("influence",), x="block", low="influence_low", high="influence_high",
+                null=("twin_influence",), note="0: output and input have the same direction. Grey: mean of the untrained twins.",
             ),
-            Scatter(title="Little change against parameters saved", x="parameters", y="influence", low="influence_low",
-                    high="influence_high", log="x", note="Candidates stand low and to the right."),
+            Scatter(title="Block influence against parameters", x="parameters", y="influence", low="influence_low",
+                    high="influence_high", log="x", note="Candidates for removal are at the lower right."),
             Table(
                 title="Candidates for removal", rows="block",
-                columns=("rank", "influence", "twin_influence", "angle", "twin_angle", "cka", "twin_cka", "weight_distance",
+                columns=("rank", "influence", "twin_influence", "twin_influence_low", "twin_influence_high", "angle", "twin_angle", "cka",
+                         "twin_cka", "weight_distance",
                          "twin_weight_distance", "parameters", "verdict"),
                 note="Only removal proves that a block is not needed.",
             ),
         ]  # fmt: skip
 
-    def headline(self, finding: Finding) -> str:
-        found = finding.arrays
-        first = int(np.argmin(found["rank"].values))
-        name, value = found["rank"].block.values[first], found["influence"].values[first]
-        low, high = found["influence_low"].values[first], found["influence_high"].values[first]
-        less = int((found["influence_high"].values < found["twin_influence_low"].values).sum())
-        start = (
-            f"{name} changes least: block influence {value:.3f} ({low:.3f}–{high:.3f}; untrained twin "
-            f"{found['twin_influence'].values[first]:.3f}). "
-        )
-        if not bool(found["trained"].values[0]):
-            return start + "The network is untrained, so this says nothing about what could be removed."
-        return start + (
-            f"{less} of {len(found['rank'])} blocks change less than random weights make them; only removal proves that one is not needed."
-            if less
-            else "No block changes less than random weights make it, so this is no evidence of redundancy."
-        )
-
     def caveats(self, finding: Finding) -> Sequence[str]:
-        found = finding.arrays
-        branched = [str(name) for name in found["exit"].values if str(name).endswith("]")]
-        said = (
-            [
-                f"Of blocks with several branches the first is compared ({', '.join(branched[:3])}{' …' if len(branched) > 3 else ''})."
-            ]
-            if branched
-            else []
-        )
+        branched = [str(name) for name in finding["exit"].values if str(name).endswith("]")]
         return [
-            *said,
+            *_verdict_caveats(finding),
+            *([f"Of blocks with several branches the first is compared ({name_list(branched)})."] if branched else []),
             "Only removing a block and measuring the accuracy proves that it is not needed: a block can turn its input by a small angle "
             "and still be crucial.",
-            "Residual networks bear the loss of one block far better than plain ones (Veit et al. 2016, arXiv:1605.06431).",
-            "The untrained twin's last norm of each residual branch is not set to zero where the network's recipe would do so: "
+            "Residual networks tolerate the removal of a block far better than plain ones (Veit et al. 2016, arXiv:1605.06431).",
+            f"Below all {TWIN_COUNT} twins: the interval lies below the smallest twin and below Student's 95% prediction interval for one "
+            "more set of random weights.",
+            "In the untrained twins the last norm of each residual branch is not set to zero where the network's recipe would do so: "
             "with zero, every block of an untrained network has influence 0.",
-            f"Not judged, since they change the shape: {', '.join(found['not_judged'].values[:8])}"
-            f"{' …' if len(found['not_judged']) > 8 else ''}.",
         ]
+
+
+def _verdict_caveats(finding: Finding) -> list[str]:
+    """What the comparison with the twins does not show, and which blocks are not in it."""
+    caveats: list[str] = []
+    if finding.trained is False:
+        caveats.append("The network is untrained, so this is no evidence for removing a block.")
+    elif reason := finding.facts["no_verdict"]:
+        caveats.append(f"No verdict: {reason}.")
+    elif not (finding["verdict"].values == BELOW).any():
+        caveats.append("No block changes its input less than in all untrained twins, so this is no evidence of redundancy.")
+    if blocks := finding.facts["not_judged"]:
+        caveats.append(f"Not judged, since they change the shape: {name_list(blocks, 8)}.")
+    return caveats
+
+
+def _twin_arrays(values: dict[str, np.ndarray[Any, Any]], coords: dict[str, Any]) -> dict[str, Any]:
+    return {
+        f"twin_{name}": array(value, ("block",), "1", coords, f"{TITLES[name]}, untrained twins")
+        for name, value in values.items()
+    }
 
 
 def _comparable_blocks(specimen: Specimen) -> list[Block]:
@@ -171,12 +210,6 @@ def _shape_text(specimen: Specimen, block: Block) -> str:
     return "×".join(map(str, specimen.layer(block.exit).shape))
 
 
-def _verdict_text(less: bool, trained: bool | None) -> str:
-    if trained is False:
-        return "untrained"
-    return "changes less than random weights" if less else "no less than random weights"
-
-
 def _positions(specimen: Specimen, name: str, value: torch.Tensor) -> torch.Tensor:
     """`value` as (image, position, unit)."""
     if specimen.layer(name).layout == "nchw":
@@ -184,17 +217,15 @@ def _positions(specimen: Specimen, name: str, value: torch.Tensor) -> torch.Tens
     return value.flatten(1, -2) if value.dim() > 2 else value[:, None]
 
 
-def _summary_arrays(tally: Bundle) -> dict[str, np.ndarray[Any, Any]]:
-    """Means over images with bootstrap intervals, and CKA from the sums, each (block,)."""
+def _means(tally: Bundle) -> dict[str, np.ndarray[Any, Any]]:
+    """Means over images, and CKA from the sums, each (block,)."""
     rows, sums = tally.rows("rows"), tally.total("sums")
-    influence = [bootstrap_interval(one) for one in rows.column("influence").T]
+    influence = nan_mean(rows.column("influence").T)
     hsic = torch.from_numpy(sums["hsic"]) if "hsic" in sums else torch.full((len(influence), 2, 2), torch.nan).double()
     return {
-        "influence": np.array([one.value for one in influence]),
-        "influence_low": np.array([one.low for one in influence]),
-        "influence_high": np.array([one.high for one in influence]),
-        "angle": np.nanmean(rows.column("angle"), axis=0),
-        "cka": np.array([cka(one, one.diagonal(), one.diagonal())[0, 1].item() for one in hsic]),
+        "influence": influence,
+        "angle": nan_mean(rows.column("angle").T),
+        "cka": np.array([cka(matrix, matrix.diagonal(), matrix.diagonal())[0, 1].item() for matrix in hsic]),
     }
 
 
@@ -204,9 +235,10 @@ def _weight_distances(specimen: Specimen, blocks: Sequence[Block]) -> np.ndarray
     for block in blocks:
         module = specimen.net.get_submodule(specimen.layer(block.entry).path)
         kernels.append({name: p.detach() for name, p in module.named_parameters() if p.dim() > 1})
-    told = [np.nan]
-    for before, after in pairwise(kernels):
-        alike = [name for name, weight in after.items() if name in before and before[name].shape == weight.shape]
-        pairs = [w1_over_sigma(*(one[name].flatten().float().cpu().numpy() for one in (before, after))) for name in alike]
-        told.append(float(np.mean(pairs)) if pairs else np.nan)
-    return np.array(told[: len(blocks)])
+    distances = [np.nan]
+    for pair in pairwise(kernels):
+        before, after = pair
+        shared = [name for name, weight in after.items() if name in before and before[name].shape == weight.shape]
+        pairs = [w1_over_sigma(*(block[name].flatten().float().cpu().numpy() for block in pair)) for name in shared]
+        distances.append(float(np.mean(pairs)) if pairs else np.nan)
+    return np.array(distances[: len(blocks)])

@@ -1,8 +1,8 @@
-"""How alike the layers of a network see the images: debiased CKA between all blocks, in one pass.
+"""Debiased CKA between all layers of a network, compared with untrained twins.
 
 Features are compared whole (every unit at every position), batch by batch with the unbiased HSIC, so memory does not grow with the
-number of images and small samples are not flattered. The untrained twin is measured too: random networks of this kind are often
-more alike from block to block than trained ones, and such similarity is no sign that a block could go.
+number of images and small samples give no upward bias. Untrained twins are measured too: random networks of this kind are often more
+similar from block to block than trained ones, and such similarity does not show that a block could be removed.
 
 Source: linear CKA, Kornblith et al. 2019, arXiv:1905.00414; summed over batches, Nguyen et al. 2021, arXiv:2010.15327, eq. 3;
 unbiased HSIC, Song et al. 2012. Interval: delete-a-group jackknife over batches.
@@ -10,22 +10,29 @@ unbiased HSIC, Song et al. 2012. Interval: delete-a-group jackknife over batches
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import nan
 from typing import Any, final
 
 import numpy as np
 import torch
 
-from microtome.analysis import Arrays, BatchValues, Census, option
+from microtome.analysis import BatchValues, Census, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.untrained_twins import TWIN_COUNT, VERDICTS, over_twins, reason_for_no_verdict, stacked, verdicts
+from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.panels import Curve, Heat, Panel
+from microtome.prose import plural
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Total
 
-GROUPS = 20  # batches are dealt into this many groups for the jackknife
+GROUPS = 20  # of batches, for the jackknife
+
+
+SMALLEST = "smallest CKA of neighbouring layers"
 
 
 @final
@@ -35,9 +42,10 @@ class Similarity(Census[Total]):
     needs = "images"
     question = "understand"
     title = "Similarity between layers"
+    revision = 2
     with_twin = True
 
-    at: tuple[str, ...] = option(("blocks",), "the layers to compare: names, globs or aliases")
+    at: tuple[str, ...] = option(("blocks",), "layers to compare: names, globs or aliases")
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
         names = specimen.find(self.at)
@@ -64,72 +72,104 @@ class Similarity(Census[Total]):
         sums[batch.number % GROUPS] = matrix[np.ix_(order, order)]
         tally.add(len(batch.index), {"hsic": sums, "batches": np.eye(GROUPS)[batch.number % GROUPS]})
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Total, twin: Total | None) -> Arrays:
-        assert twin is not None
-        if "hsic" not in tally or "hsic" not in twin:
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Total, twins: Sequence[Total]) -> Measurement:
+        if "hsic" not in tally or any("hsic" not in twin for twin in twins):
             raise Unmeasurable(f"similarity needs at least 4 images and was given {len(images)}.")
         names = sorted(self.layers_to_watch(specimen), key=lambda name: specimen.layer(name).order)
         value, error = _cka_with_error(tally)
-        twin_value, twin_error = _cka_with_error(twin)
         square = {"layer": names, "layer_": names}
-        steps = {"pair": [f"{one} → {two}" for one, two in pairwise(names)]}
-        return {
+        steps = {"pair": [f"{before} → {after}" for before, after in pairwise(names)]}
+        low, high = (np.diagonal(value + side * 1.96 * error, 1) for side in (-1, 1))
+        null = [_twin_arrays(_cka_with_error(twin)[0], square, steps) for twin in twins]
+        reason = reason_for_no_verdict(specimen, images)
+        against = verdicts(low, high, stacked(null, "twin_step"), reason)
+        arrays = {
             "cka": array(value, ("layer", "layer_"), "1", square, "CKA"),
             "cka_error": array(error, ("layer", "layer_"), "1", square, "standard error"),
-            "twin_cka": array(twin_value, ("layer", "layer_"), "1", square, "CKA of the untrained twin"),
             "step": array(np.diagonal(value, 1), ("pair",), "1", steps, "CKA"),
-            "step_low": array(np.diagonal(value - 1.96 * error, 1), ("pair",), "1", steps),
-            "step_high": array(np.diagonal(value + 1.96 * error, 1), ("pair",), "1", steps),
-            "twin_step": array(np.diagonal(twin_value, 1), ("pair",), "1", steps, "untrained twin"),
-            "twin_step_error": array(np.diagonal(twin_error, 1), ("pair",), "1", steps),
-            "count": array([tally.count, twin.count], ("source",), "images", {"source": ["network", "untrained twin"]}),
+            "step_low": array(low, ("pair",), "1", steps),
+            "step_high": array(high, ("pair",), "1", steps),
+            **over_twins(null),
+            "against_twins": array(against, ("pair",), "text", steps, "against the untrained twins"),
+            "count": array([tally.count, twins[0].count], ("source",), "images", {"source": ["network", "untrained twin"]}),
         }
+        return Measurement(arrays, {"no_verdict": reason})
 
-    def panels(self, finding: Finding) -> Sequence[Panel]:
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        step, twin, error = finding["step"], finding["twin_step"], finding["cka_error"]
+        count = KeyNumber(name="images", value=int(finding["count"][0]))
+        if np.isnan(step.values).all():
+            return [KeyNumber(name=SMALLEST, value=nan), count]
+        low = int(np.nanargmin(step.values))
+        ends = finding["cka"][0, -1], 1.96 * float(error[0, -1]), finding["twin_cka"][0, -1]
+        above = nan if finding.facts["no_verdict"] else float((finding["against_twins"].values == VERDICTS[1]).mean())
         return [
-            Heat(title="CKA between all layers", z="cka", low=0.0, high=1.0, note="1: the same up to rotation and scale."),
-            Heat(title="CKA of the untrained twin", z="twin_cka", low=0.0, high=1.0, note="What random weights give."),
-            Curve(
-                title="From each layer to the next", y=("step",), x="pair", low="step_low", high="step_high", null=("twin_step",),
-                note="A dip is a place where the representation changes; above the dashed line the layers agree more than random ones.",
+            KeyNumber(
+                name=SMALLEST, value=float(step[low]), low=float(finding["step_low"][low]), high=float(finding["step_high"][low]),
+                baseline=float(twin[low]), baseline_name="untrained twins", at=str(step.pair.values[low]),
             ),
+            KeyNumber(
+                name="mean CKA of neighbouring layers", value=float(np.nanmean(step.values)), baseline=float(np.nanmean(twin.values)),
+                baseline_name="untrained twins",
+            ),
+            KeyNumber(
+                name="CKA of the first and the last layer", value=float(ends[0]), low=float(ends[0]) - ends[1],
+                high=float(ends[0]) + ends[1], baseline=float(ends[2]), baseline_name="untrained twins",
+            ),
+            KeyNumber(name="neighbours more similar than in all untrained twins", value=above, unit=FRACTION),
+            count,
         ]  # fmt: skip
 
     def headline(self, finding: Finding) -> str:
-        found = finding.arrays
-        step, twin = found["step"].values, found["twin_step"].values
-        if np.isnan(step).all():
-            return "No layer varies between these images, so there is nothing to compare."
-        low = int(np.nanargmin(step))
-        above = int((found["step_low"].values > twin + 1.96 * found["twin_step_error"].values).sum())
-        return (
-            f"One layer to the next: mean CKA {np.nanmean(step):.3f} (untrained twin {np.nanmean(twin):.3f}) over "
-            f"{int(found['count'].values[0])} images; the sharpest change is {found['step'].pair.values[low]} ({step[low]:.3f}); "
-            f"{above} of {len(step)} steps are more alike than random weights make them."
-        )
+        smallest, images = finding.key(SMALLEST), plural(int(finding["count"][0]), "image")
+        if np.isnan(smallest.value):
+            return f"No layer varies between these {images}, so there is nothing to compare."
+        twins = smallest.baseline_text or "unknown"
+        return f"The representation changes most at {smallest.at}: CKA {smallest.text} over {images}; untrained twins {twins}."
+
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        return [
+            Heat(title="CKA between all layers", z="cka", low=0.0, high=1.0, note="1: equal up to rotation and scale."),
+            Heat(title="CKA of the untrained twins", z="twin_cka", low=0.0, high=1.0, note=f"Random weights, mean of {TWIN_COUNT}."),
+            Curve(
+                title="From each layer to the next", y=("step",), x="pair", low="step_low", high="step_high", null=("twin_step",),
+                note="Low where the representation changes. Dashed: the untrained twins.",
+            ),
+        ]  # fmt: skip
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        found = finding.arrays
-        said = [
+        caveats = [
             "CKA follows the strongest directions of the features and can be moved by a few outliers without any change of function "
             "(Davari et al. 2022, arXiv:2210.16156).",
             "High similarity does not show that a layer can be removed; only removing it does.",
         ]
-        count, twin_count = (int(one) for one in found["count"].values)
+        if finding.trained is False:
+            caveats.insert(0, "These weights are untrained.")
+        elif reason := finding.facts["no_verdict"]:
+            caveats.insert(0, f"No verdict: {reason}.")
+        count, twin_count = (int(number) for number in finding["count"].values)
         if twin_count < count:
-            said.append(f"The untrained twin saw {twin_count} of the {count} images, evenly spread.")
+            caveats.append(f"Each untrained twin saw {twin_count} of the {count} images, evenly spread.")
         if count < 64:
-            said.append(f"Only {count} images: the intervals are wide.")
-        return said
+            caveats.append(f"Only {plural(count, 'image')}: the intervals are wide.")
+        return caveats
+
+
+def _twin_arrays(value: np.ndarray[Any, Any], square: dict[str, Any], steps: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of one untrained twin."""
+    return {
+        "twin_cka": array(value, ("layer", "layer_"), "1", square, "CKA of the untrained twins"),
+        "twin_step": array(np.diagonal(value, 1), ("pair",), "1", steps, "untrained twins"),
+    }
 
 
 def _cka_with_error(tally: Total) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """CKA (layer, layer_) and its jackknife standard error; the error is not a number with fewer than two filled groups."""
+    """CKA (layer, layer_) and its jackknife standard error; the error is NaN with fewer than two filled groups."""
     groups, filled = tally["hsic"], np.flatnonzero(tally["batches"])
     whole = _cka_ratio(groups.sum(axis=0))
     if len(filled) < 2:
         return whole, np.full_like(whole, np.nan)
-    left = np.stack([_cka_ratio(groups.sum(axis=0) - groups[one]) for one in filled])
+    left = np.stack([_cka_ratio(groups.sum(axis=0) - groups[group]) for group in filled])
     spread = (left - left.mean(axis=0)) ** 2
     return whole, np.sqrt((len(filled) - 1) / len(filled) * spread.sum(axis=0))
 

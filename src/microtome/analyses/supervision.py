@@ -1,33 +1,37 @@
-"""How directly a loss supervises each layer: path lengths from the loss, and how strong its gradient is there, over depth.
+"""Path lengths from the loss to each layer, and the gradient over depth.
 
 The shortest path from the loss to each weight layer, counted in the weight layers between them, on the graph that was executed:
-shortcuts, concatenations and branches count as they run. Beside it the mean over all paths, and the profile of the gradient:
-for every image ‖∂loss/∂output‖·‖output‖, what the loss changes for a relative change of the layer's output, which no rescaling of
-a layer alters; of the network and of its untrained twin, so at the start of a training and at its end. The loss is the cross entropy at the
-true class where the images' classes are the network's, else at the class that it predicts; the finding says which.
+shortcuts, concatenations and branches count as they run. Beside it the mean over all paths, and the profile of the gradient: for every
+image ‖∂loss/∂output‖·‖output‖, the change of the loss for a relative change of the layer's output, which no rescaling of a layer
+alters. It is measured on the network and on its untrained twins: at the end of a training and at its start. The loss is the cross
+entropy at the true class where the images' classes are the network's, else at the class that it predicts; the finding states which.
 
 Source: the claim of implicit deep supervision, Huang et al. 2017, arXiv:1608.06993, section 5 ("a single classifier on top of the
-network provides direct supervision to all layers through at most two or three transition layers"). The paper measures nothing for it;
-path lengths, gradient profile and their reading are ours.
+network provides direct supervision to all layers through at most two or three transition layers"). The paper gives no measurement;
+path lengths and gradient profile are ours.
 """
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, final
+from math import nan
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from microtome.analysis import Analysis, Arrays, option
+from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import match_classes, why_no_scores
+from microtome.instruments.untrained_twins import over_twins, reason_for_no_verdict, stacked, untrained_twins, verdicts
+from microtome.key_numbers import KeyNumber, format_value
 from microtome.numerics.graph.paths import PathLength, centre_profile, depth_profile, path_lengths
 from microtome.panels import Curve, Panel, Table
+from microtome.prose import plural
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen, tap
 from microtome.specimen.layers import is_weight
@@ -35,7 +39,15 @@ from microtome.specimen.outputs import slow_attention
 from microtome.specimen.tracing import example_input
 
 BATCH = 8  # images at once: the outputs of all layers and their gradients are kept
-LEVEL_DECADES = 0.5  # decades between first and last third below which a profile is called level: a factor of about 3
+LEVEL_DECADES = 0.5  # between first and last third, below which a profile is called level: a factor of about 3
+
+
+class _Profile(NamedTuple):
+    """Of one network: ‖gradient‖·‖output‖ and ‖gradient‖ (2, layer), the loss, and the target class of each image."""
+
+    strengths: np.ndarray[Any, Any]
+    loss: float
+    classes: np.ndarray[Any, Any]
 
 
 @final
@@ -45,70 +57,109 @@ class Supervision(Analysis):
     needs = "images"
     question = "understand"
     title = "Implicit deep supervision"
+    revision = 2
 
-    count: int = option(32, "how many images the gradient is averaged over, evenly spread", low=1, high=10_000)
+    count: int = option(32, "number of images that the gradient is averaged over, evenly spread", low=1, high=10_000)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if reason := Analysis.refusal(self, specimen, images) or why_no_scores(specimen):
             return reason
         return "" if len(_weight_layers(specimen)) > 1 else "it has fewer than two layers with weights, so there is no depth"
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
-        assert images is not None  # `unfit` has refused before
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
+        assert images is not None  # `refusal` has refused before
         names = _weight_layers(specimen)
-        far = _path_lengths(specimen, names)
+        lengths = _path_lengths(specimen, names)
         few = min(self.count, len(images))
         taken = images.take([place * len(images) // few for place in range(few)])
-        wanted, asked = _target_outputs(specimen, taken)
-        twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
-        sums = {source: np.zeros((2, len(names))) for source in ("own", "twin")}
-        loss = {"own": 0.0, "twin": 0.0}
-        for batch in batches(specimen, taken, replace(pace, batch=min(pace.batch, BATCH))):
+        wanted, target = _target_outputs(specimen, taken)
+        own = self._profile(specimen, names, taken, wanted, pace)
+        few = min(BATCH, len(taken))
+        some = [place * len(taken) // few for place in range(few)]
+        null = [
+            self._profile(twin, names, taken.take(some), own.classes[some], pace) for twin in untrained_twins(specimen, images)
+        ]
+        arrays, against = _to_arrays(names, lengths, own, null)
+        facts = {"target": target, "images": len(taken), "gradient_against_twins": against}
+        return Measurement(arrays, facts | {"no_verdict": reason_for_no_verdict(specimen, images)})
+
+    def _profile(
+        self, specimen: Specimen, names: Sequence[str], images: Images, wanted: np.ndarray[Any, Any], pace: Pace
+    ) -> _Profile:
+        """Mean ‖gradient‖·‖output‖ and ‖gradient‖ of each layer, and the loss; of the predicted class where none is wanted (-1)."""
+        sums, loss, targets = np.zeros((2, len(names))), 0.0, wanted.copy()
+        for batch in batches(specimen, images, replace(pace, batch=min(pace.batch, BATCH))):
             classes = torch.from_numpy(wanted[batch.index]).to(batch.x.device)
             if (classes < 0).any():
                 classes = torch.where(classes < 0, specimen.logits(batch.x).detach().argmax(1), classes)
-            for source, one in (("own", specimen), ("twin", twin)):
-                values, lost = _gradient_sums(one, names, batch.x, classes)
-                sums[source] += values
-                loss[source] += lost
-            pace.listener(Step(f"{specimen.name}: gradients", int(batch.index[-1]) + 1, len(taken), 0.0))
-        return _to_arrays(names, far, sums, loss, len(taken), asked, specimen.trained)
+            values, lost = _gradient_sums(specimen, names, batch.x, classes)
+            sums, loss = sums + values, loss + lost
+            targets[batch.index] = classes.cpu().numpy()
+            pace.listener(Step(f"{specimen.name}: gradients", int(batch.index[-1]) + 1, len(images), 0.0))
+        return _Profile(sums / len(images), loss / len(images), targets)
+
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        short, profile = finding["shortest"], finding["decades"]
+        known = np.isfinite(short.values)
+        furthest = int(np.nanargmax(short.values)) if known.any() else 0
+        change, twins = (10 ** float(profile.sel(source=source)) for source in ("network", "untrained twins"))
+        return [
+            KeyNumber(
+                name="largest distance from the loss", value=float(short[furthest]), unit="weight layers", better="lower",
+                at=str(short.layer.values[furthest]),
+            ),
+            KeyNumber(name="median distance from the loss", value=float(np.median(short[known])) if known.any() else nan, unit="weight layers", better="lower"),
+            KeyNumber(name="mean path to the first layer", value=float(finding["mean_length"][0]), unit="weight layers"),
+            KeyNumber(
+                name="gradient, first third over last third", value=change, baseline=twins, baseline_name="untrained twins",
+            ),
+            KeyNumber(name="weight layers with a path", value=int(known.sum())),
+            KeyNumber(name="images", value=finding.facts["images"]),
+        ]  # fmt: skip
+
+    def headline(self, finding: Finding) -> str:
+        furthest, median = (finding.key(f"{which} distance from the loss") for which in ("largest", "median"))
+        layers = finding.key("weight layers with a path").text
+        return f"None of {layers} weight layers is further than {furthest.text} from the loss (median {format_value(median.value)})."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         return [
             Curve(title="Weight layers between each layer and the loss", y=("shortest",), x="layer",
-                  note="The shortest path, on the graph that was executed; 0 for the classifier."),
-            Curve(title="The gradient over depth", y=("profile",), x="layer", null=("twin_profile",), log="y",
-                  note="‖∂loss/∂output‖·‖output‖ over its geometric mean: level where all layers are supervised alike."),
+                  note="Shortest path on the graph that was executed; 0 for the classifier."),
+            Curve(title="Gradient over depth", y=("profile",), x="layer", null=("twin_profile",), log="y",
+                  note="‖∂loss/∂output‖·‖output‖ over its geometric mean: level where all layers get the same gradient. Dashed: the "
+                  "untrained twins."),
             Curve(title="Mean length of all paths", y=("mean_length",), x="layer", note="In weight layers."),
             Table(title="Path lengths and gradients", rows="layer",
                   columns=("shortest", "mean_length", "paths", "strength", "twin_strength", "gradient", "twin_gradient")),
         ]  # fmt: skip
 
-    def headline(self, finding: Finding) -> str:
-        found = finding.arrays
-        short = found["shortest"].values
-        known = short[np.isfinite(short)]
-        own, twin = (float(found["decades"].sel(source=one)) for one in ("network", "untrained twin"))
-        return (
-            f"No layer of {len(known)} is further than {int(known.max())} weight layers from the loss (median {np.median(known):.0f}; "
-            f"the mean path to the first layer passes {found['mean_length'].values[0]:.0f}). From the last third of the layers to "
-            f"the first the gradient {_change_text(own)}; in the untrained twin it {_change_text(twin)}."
-            + ("" if bool(found["trained"].values[0]) else " The network is untrained.")
-        )
-
     def caveats(self, finding: Finding) -> Sequence[str]:
-        found = finding.arrays
-        said = [
-            f"The loss is the cross entropy {found['asked'].values[0]}.",
-            "Short paths are a property of the architecture: they say how directly a layer could be supervised, not that this is why "
-            "a network is accurate. Residual networks have them as well as dense ones.",
-            "A trained network that is sure of its answers has a small loss and a small gradient; compare shapes over depth, not levels.",
-            f"Called level: less than a factor of {10**LEVEL_DECADES:.1f} between the first and the last third of the layers.",
+        caveats = [
+            f"The loss is the cross entropy {finding.facts['target']}.",
+            "Short paths belong to the architecture: they show how directly a layer could be supervised, not why a network is accurate.",
+            "A trained network that is confident has a small loss and a small gradient; compare profiles over depth, not their levels.",
+            _change_text(finding),
         ]
-        if missing := int(np.isnan(found["shortest"].values).sum()):
-            said.append(f"{missing} layers do not lead to the class scores and have no path.")
-        return said
+        if finding.trained is False:
+            caveats.append("These weights are untrained: the gradient is that of the start of a training.")
+        if reason := finding.facts["no_verdict"]:
+            caveats.append(f"No verdict against the untrained twins: {reason}.")
+        if missing := int(np.isnan(finding["shortest"].values).sum()):
+            caveats.append(f"{plural(missing, 'layer')} without a path to the class scores.")
+        return caveats
+
+
+def _change_text(finding: Finding) -> str:
+    """How the gradient changes from the last third of the layers to the first, and in the untrained twins."""
+    decades = float(finding["decades"].sel(source="network"))
+    if np.isnan(decades):
+        return "The gradient over depth is unknown: it is zero, as where a network is certain of its answers."
+    low, high = (format_value(10 ** float(finding[f"twin_decades_{end}"])) for end in ("low", "high"))
+    level = f" (level: less than a factor of {format_value(10**LEVEL_DECADES)})" if abs(decades) < LEVEL_DECADES else ""
+    change = finding.key("gradient, first third over last third").text
+    twins = f"untrained twins {low} to {high}"
+    return f"From the last third of the layers to the first the gradient changes by a factor of {change}{level}; {twins}."
 
 
 def _weight_layers(specimen: Specimen) -> list[str]:
@@ -119,15 +170,15 @@ def _weight_layers(specimen: Specimen) -> list[str]:
 
 @contextmanager
 def _require_gradients(net: torch.nn.Module) -> Generator[None]:
-    """Inside, parameters require gradients, so that the graph shows where weights come in; none is ever computed."""
-    frozen = [one for one in net.parameters() if one.is_floating_point() and not one.requires_grad]
-    for one in frozen:
-        one.requires_grad_(True)
+    """Let all parameters require gradients, so that the graph shows where weights come in; no gradient of them is computed."""
+    frozen = [weight for weight in net.parameters() if weight.is_floating_point() and not weight.requires_grad]
+    for weight in frozen:
+        weight.requires_grad_(True)
     try:
         yield
     finally:
-        for one in frozen:
-            one.requires_grad_(False)
+        for weight in frozen:
+            weight.requires_grad_(False)
 
 
 def _path_lengths(specimen: Specimen, names: Sequence[str]) -> list[PathLength | None]:
@@ -156,7 +207,7 @@ def _path_lengths(specimen: Specimen, names: Sequence[str]) -> list[PathLength |
 
 
 def _target_outputs(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, Any], str]:
-    """The output that the loss asks for at each image (image,), -1 for the predicted one, and how that was decided."""
+    """The target of the loss at each image (image,), -1 for the predicted class, and in words where it comes from."""
     predicted = np.full(len(images), -1, dtype=np.int64)
     if images.labels is None or not (np.asarray(images.labels) >= 0).any():
         return predicted, "at the class that the network predicts, since the images have no labels"
@@ -176,19 +227,19 @@ def _gradient_sums(specimen: Specimen, names: Sequence[str], x: Tensor, classes:
         Unmeasurable: outputs or gradients are not finite.
     """
     with tap(specimen, names) as taps:
-        # in float64, since a network that is sure of its answer has a gradient that float32 rounds to zero
+        # in float64, since a network that is certain of its answer has a gradient that float32 rounds to zero
         loss = F.cross_entropy(specimen.logits(x).cpu().double(), classes.cpu(), reduction="sum")
         pairs = taps.gradients(loss)
-    told: list[tuple[float, float]] = []
+    norms: list[tuple[float, float]] = []
     for name in names:
-        value, slope = (_image_rows(one, len(x)) for one in pairs[name])
+        value, slope = (_image_rows(tensor, len(x)) for tensor in pairs[name])
         size, steep = value.norm(dim=1), slope.norm(dim=1)
         if not bool(torch.isfinite(size * steep).all()):
             raise Unmeasurable(
                 f"{name} of {specimen.name} gives NaN or infinity, or its gradient does; `microtome weights` lists such layers."
             )
-        told.append((float((size * steep).sum()), float(steep.sum())))
-    return np.array(told).T, float(loss.detach())
+        norms.append((float((size * steep).sum()), float(steep.sum())))
+    return np.array(norms).T, float(loss.detach())
 
 
 def _image_rows(value: Tensor, images: int) -> Tensor:
@@ -197,42 +248,44 @@ def _image_rows(value: Tensor, images: int) -> Tensor:
 
 
 def _to_arrays(
-    names: Sequence[str],
-    far: Sequence[PathLength | None],
-    sums: dict[str, Any],
-    loss: dict[str, float],
-    count: int,
-    asked: str,
-    trained: bool | None,
-) -> dict[str, Any]:
-    told = {"layer": list(names)}
-    nothing = PathLength(0, float("nan"), float("nan"))
-    short = [float("nan") if one is None else one.shortest for one in far]
-    arrays: dict[str, Any] = {
-        "shortest": array(short, ("layer",), "weight layers", told, "shortest path"),
-        "mean_length": array([(one or nothing).mean for one in far], ("layer",), "weight layers", told, "mean over paths"),
-        "paths": array([(one or nothing).paths for one in far], ("layer",), "log10", told, "paths (powers of ten)"),
+    names: Sequence[str], lengths: Sequence[PathLength | None], own: _Profile, twins: Sequence[_Profile]
+) -> tuple[dict[str, Any], str]:
+    """The arrays, and on which side of the untrained twins the change of the gradient lies."""
+    layers = {"layer": list(names)}
+    missing = PathLength(0, nan, nan)
+    short = [nan if length is None else length.shortest for length in lengths]
+    null = [_profile_arrays(names, twin, "twin_", "untrained twins") for twin in twins]
+    sources = {"source": ["network", "untrained twins"]}
+    means = [np.mean([float(twin[f"twin_{name}"]) for twin in null]) for name in ("decades", "spread", "loss")]
+    network = _profile_arrays(names, own, "", "network")
+    decades = np.atleast_1d(float(network["decades"]))
+    arrays = {
+        "shortest": array(short, ("layer",), "weight layers", layers, "shortest path"),
+        "mean_length": array(
+            [(each or missing).mean for each in lengths], ("layer",), "weight layers", layers, "mean over paths"
+        ),
+        "paths": array([(each or missing).paths for each in lengths], ("layer",), "log10", layers, "paths (powers of ten)"),
+        **{name: network[name] for name in ("strength", "gradient", "profile")},
+        **over_twins(null),
+        "decades": array([decades[0], means[0]], ("source",), "decades", sources, "last third to first"),
+        "spread": array(
+            [float(network["spread"]), means[1]], ("source",), "decades", sources, "standard deviation over layers"
+        ),
+        "loss": array([own.loss, means[2]], ("source",), "nats", sources, "mean loss"),
     }
-    for prefix, source, title in (("", "own", "network"), ("twin_", "twin", "untrained twin")):
-        strength, steep = sums[source] / count
-        arrays[f"{prefix}strength"] = array(strength, ("layer",), "nats", told, f"‖gradient‖·‖output‖, {title}")
-        arrays[f"{prefix}gradient"] = array(steep, ("layer",), "nats per unit", told, f"‖gradient‖, {title}")
-        arrays[f"{prefix}profile"] = array(centre_profile(strength), ("layer",), "1", told, title)
-    sources = {"source": ["network", "untrained twin"]}
-    shapes = [depth_profile(sums[source][0]) for source in ("own", "twin")]
-    return arrays | {
-        "decades": array([one.decades for one in shapes], ("source",), "decades", sources, "last third to first"),
-        "spread": array([one.spread for one in shapes], ("source",), "decades", sources, "standard deviation over layers"),
-        "loss": array([loss["own"] / count, loss["twin"] / count], ("source",), "nats", sources, "mean loss"),
-        "asked": array([asked], ("measure",), "text"),
-        "count": array([count], ("measure",), "images"),
-        "trained": array([trained is not False], ("measure",), "1"),
-    }
+    return arrays, verdicts(decades, decades, stacked(null, "twin_decades")[:, None])[0]
 
 
-def _change_text(decades: float) -> str:
-    if np.isnan(decades):
-        return "cannot be followed (it is zero, as where a network is wholly sure of its answers)"
-    if abs(decades) < LEVEL_DECADES:
-        return f"stays level (× {10**decades:.2f})"
-    return f"{'grows' if decades > 0 else 'shrinks'} (× {10**decades:.2g})"
+def _profile_arrays(names: Sequence[str], own: _Profile, prefix: str, title: str) -> dict[str, Any]:
+    """The arrays of one network: strength, gradient and profile by layer, and the shape of the profile."""
+    layers = {"layer": list(names)}
+    strength, gradient = own.strengths
+    shape = depth_profile(strength)
+    return {
+        f"{prefix}strength": array(strength, ("layer",), "nats", layers, f"‖gradient‖·‖output‖, {title}"),
+        f"{prefix}gradient": array(gradient, ("layer",), "nats per unit", layers, f"‖gradient‖, {title}"),
+        f"{prefix}profile": array(centre_profile(strength), ("layer",), "1", layers, title),
+        f"{prefix}decades": array(shape.decades, (), "decades", title="last third to first"),
+        f"{prefix}spread": array(shape.spread, (), "decades", title="standard deviation over layers"),
+        f"{prefix}loss": array(own.loss, (), "nats", title="mean loss"),
+    }

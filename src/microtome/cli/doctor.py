@@ -12,7 +12,6 @@ from microtome.errors import MicrotomeError
 
 EXTRAS = {
     "lightning-fabric": ("train", "microtome train"),
-    "scikit-learn": ("dev", "oracles of the tests"),
     "captum": ("dev", "oracles of the tests"),
 }
 

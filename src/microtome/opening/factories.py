@@ -18,7 +18,8 @@ from microtome import networks
 from microtome._torchvision import timm, torchvision
 from microtome.errors import BadOption, CheckpointError, SpecimenError, UnknownName, did_you_mean
 from microtome.specimen.families import Family
-from microtome.specimen.twins import seed_generators
+from microtome.specimen.own_initialisers import without_trained_weights
+from microtome.specimen.seeding import seed_generators
 
 SOURCES = ("microtome", "timm", "torchvision")
 
@@ -32,11 +33,14 @@ class Factory:
     call: Callable[..., Any] = field(repr=False)
     options: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def build(self, seed: int = 0, **more: Any) -> nn.Module:
-        """A network under `seed`, with the factory's options and `more`. Raises BadOption or SpecimenError."""
+    def build(self, seed: int = 0, alone: bool = False, **more: Any) -> nn.Module:
+        """A network under `seed` (`alone`: whatever seeds the code sets), with the factory's options and `more`.
+
+        Raises BadOption or SpecimenError.
+        """
         options = {**self.options, **more}
         try:
-            with seed_generators(seed), warnings.catch_warnings():
+            with seed_generators(seed, alone=alone), warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)
                 made = self.call(**options)
         except TypeError as error:
@@ -51,14 +55,24 @@ class Factory:
             raise SpecimenError(f"{self.name} gave {type(made).__name__}, not an nn.Module.")
         return made
 
+    @property
+    def trusted(self) -> bool:
+        """Whether it is known to draw all weights from the global generators: a library's, not the user's own code."""
+        return self.source != "code"
+
+    def untrained(self) -> "Factory":
+        """The same factory with every option that brings trained weights switched off."""
+        return replace(self, options=without_trained_weights(self.call, self.options))
+
     def fresh(self, seed: int) -> nn.Module:
         """The architecture with new weights under `seed`, residual branches not switched off where the factory can say so."""
+        factory = self.untrained()
         if self.source in ("timm", "microtome"):
             try:
-                return self.build(seed, zero_init_last=False)
+                return factory.build(seed, alone=True, zero_init_last=False)
             except BadOption:  # most architectures have no such option, and none is needed
-                return self.build(seed)
-        return self.build(seed)
+                return factory.build(seed, alone=True)
+        return factory.build(seed, alone=True)
 
     def json(self) -> dict[str, Any]:
         """How to build it again: what to open (a file by its full path), and the options."""

@@ -19,7 +19,7 @@ from microtome.specimen.families import FAMILIES, Family
 from microtome.specimen.labels import given_labels as given_labels
 from microtome.specimen.recipe import NAMED_RECIPES, Recipe
 from microtome.specimen.specimen import Specimen
-from microtome.specimen.twins import silent_branches_notes
+from microtome.specimen.twins import silent_branches_notes, untrained_network
 
 Weights = str | Path | None
 
@@ -220,10 +220,13 @@ def _from_module(given: nn.Module, weights: Weights, options: Mapping[str, Any])
 def _build_network(factory: Factory, weights: Weights, seed: int) -> OpenedModel:
     """A network from its factory with the wanted weights."""
     if _is_untrained(weights):
-        net = factory.build(seed).eval()
-        return OpenedModel(
-            net, factory.name, f"untrained (seed {seed})", False, factory, [f"Its weights are random (seed {seed})."]
-        )
+        fresh, notes = factory.untrained(), [f"Its weights are random (seed {seed})."]
+        if factory.trusted:
+            net = fresh.build(seed)
+        else:
+            net, more = untrained_network(lambda one: fresh.build(one, alone=True), seed)
+            notes += more
+        return OpenedModel(net.eval(), factory.name, f"untrained (seed {seed})", False, factory, notes)
     if str(weights) == "pretrained":
         return _load_pretrained(factory, seed)
     state = checkpoints.read_checkpoint(cast(str | Path, weights))

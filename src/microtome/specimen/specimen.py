@@ -15,6 +15,7 @@ from microtome.errors import BadOption, SpecimenError, UnknownName, did_you_mean
 from microtome.specimen import aliases as naming
 from microtome.specimen.anatomy import Anatomy
 from microtome.specimen.blocks import Block, named_blocks, removable_units
+from microtome.specimen.calibration import ImageSet, calibrate, has_statistics, saw_no_image
 from microtome.specimen.families import Family, known_family, network_family
 from microtome.specimen.labels import Labels
 from microtome.specimen.layers import Layer, device_of, head_path, module_layers, named_layers, output_count
@@ -25,6 +26,8 @@ from microtome.specimen.sameness import same_values
 from microtome.specimen.saving import save_network
 from microtome.specimen.tracing import trace
 from microtome.specimen.twins import Maker, fresh_network
+
+TWIN_BYTES = 1 << 30  # weights of untrained twins that a specimen keeps at most; the oldest give way
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Specimen:
     given_family: tuple[Family, str] | None = None  # and why
     maker: Maker | None = field(default=None, repr=False)
     edits: tuple[Change, ...] = field(default=(), repr=False)
+    unchanged: tuple[str, ...] = field(default=(), repr=False)  # of a twin: the learnt tensors that could not be drawn anew
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -303,19 +307,27 @@ class Specimen:
             "edits": [asdict(change) for change in self.edits],
         }
 
-    def twin(self, seed: int = 1) -> "Specimen":
+    def twin(self, seed: int = 1, images: ImageSet | None = None) -> "Specimen":
         """The untrained twin: the same architecture with fresh weights drawn under `seed`, no residual branch switched off.
 
-        The seed is 1 by default, since an untrained specimen is opened with 0 and must not be its own twin.
+        With `images`, the running statistics of its norms are estimated on some of them, without labels; without, they are those of
+        a network that never saw one (mean 0, variance 1), which is right for looking at weights only, and beside a network whose
+        own norms never saw one.
         """
-        net, notes = fresh_network(self.net, self.maker, seed)
+        fresh = fresh_network(self.net, self.maker, seed)
+        notes = [f"Untrained twin of {self.name}: the same architecture, fresh weights (seed {seed}).", *fresh.notes]
+        if self._wants_bare_twins:
+            notes.append("The network's own norms never saw an image, so its twin's are left as they were made.")
+        elif images is not None and (note := calibrate(fresh.net, self.recipe, images)):
+            notes.append(note)
         made = replace(
             self,
-            net=net,
+            net=fresh.net,
             name=f"{self.name} (untrained twin)",
             weights=f"untrained (seed {seed})",
             trained=False,
-            remarks=(f"Untrained twin of {self.name}: the same architecture, fresh weights (seed {seed}).", *notes),
+            remarks=tuple(notes),
+            unchanged=fresh.unchanged,
             opened_as=None,
             given_family=(self.family, self.family_reason),
         )
@@ -323,15 +335,31 @@ class Specimen:
             made.__dict__["anatomy"] = self.anatomy
         return made
 
-    def working_twin(self, seed: int = 1) -> "Specimen":
-        """The twin of that seed as analyses run it (on this device, laid out as by `on`), kept until another seed is asked for.
+    @property
+    def known_twins(self) -> tuple["Specimen", ...]:
+        """The untrained twins that are kept at the moment, oldest first."""
+        return tuple(self.__dict__.get("_twins", {}).values())
 
-        Most analyses of one run ask for the same one; it must be left as it is.
+    @cached_property
+    def _wants_bare_twins(self) -> bool:
+        """Whether its twins' statistics stay as they were made: its own are, and nobody said that it is trained (folded norms)."""
+        return self.trained is not True and saw_no_image(self.net)
+
+    def working_twin(self, images: ImageSet | None, seed: int = 1) -> "Specimen":
+        """The twin of that seed and these images as analyses run it: on this device, laid out as by `on`.
+
+        Twins are kept, up to `TWIN_BYTES`, since most analyses of one run ask for the same ones; they must be left as they are.
         """
-        known: tuple[int, Specimen] | None = self.__dict__.get("_working_twin")
-        if known is None or known[0] != seed:
-            known = self.__dict__["_working_twin"] = (seed, _to_working_layout(self.twin(seed)))
-        return known[1]
+        known: dict[tuple[int, str], Specimen] = self.__dict__.setdefault("_twins", {})
+        estimated = images is not None and has_statistics(self.net) and not self._wants_bare_twins
+        key = seed, images.digest() if images is not None and estimated else ""
+        if key not in known:
+            made = _to_working_layout(self.twin(seed, images))
+            room = max(1, TWIN_BYTES // max(1, sum(p.numel() * p.element_size() for p in self.net.parameters())))
+            for old in list(known)[: max(0, len(known) + 1 - room)]:
+                del known[old]
+            known[key] = made
+        return known[key]
 
 
 def _to_working_layout(specimen: Specimen) -> Specimen:

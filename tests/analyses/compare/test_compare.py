@@ -123,19 +123,15 @@ def test_other_images_are_refused() -> None:
 
 
 def test_redundancy_says_where_to_cut() -> None:
-    blocks = {"block": ["x", "y"]}
-    values = {
-        "influence": [0.1, 0.3],
-        "influence_high": [0.12, 0.35],
-        "twin_influence": [0.4, 0.2],
-        "twin_influence_low": [0.38, 0.18],
-    }
-    arrays = {name: array(one, ("block",), "1", blocks) for name, one in values.items()} | {
-        "rank": array([1, 2], ("block",), "1", blocks)
-    }
+    """Of the two blocks below their twins the one that changes least, wherever it stands; z changes less, but not than random weights."""
+    blocks = {"block": ["y", "x", "z", "w"]}
+    values = {"influence": [0.3, 0.1, 0.05, 0.4], "twin_influence": [0.5, 0.4, 0.04, 0.3], "rank": [3, 2, 1, 4]}
+    below, within = "below all twins", "within the twins' range"
+    arrays = {name: array(one, ("block",), "1", blocks) for name, one in values.items()}
+    arrays["verdict"] = array([below, below, within, within], ("block",), "text", blocks)
     redundancy = Finding(analysis="redundancy", arrays=arrays, origin=origin("a"))
     found = Compare().of([accuracy("a", 380), cost("a", 1.0), redundancy, accuracy("b", 100), cost("b", 1.0)])
-    assert "try x first (block influence 0.100, twin 0.400); only removal proves it." in found.headline
+    assert "try x first (block influence 0.100, untrained twins 0.400); only removal proves it." in found.headline
     assert found["table"].sel(specimen="a", criterion="blocks below their twin (share)").item() == 0.5
 
 

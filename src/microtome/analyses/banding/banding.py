@@ -66,7 +66,7 @@ class Banding(Analysis):
     needs = "weights"
     question = "understand"
     title = "Weight banding"
-    revision = 2
+    revision = 3
 
     at: tuple[str, ...] = option(("last3",), "layers whose kernels are shown; last3: the last three that can be measured")
     groups: int = option(19, "largest number of groups of units", low=1, high=64)

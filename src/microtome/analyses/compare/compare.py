@@ -183,11 +183,11 @@ def _cut_advice(found: Mapping[str, Finding]) -> str:
     if "redundancy" not in found:
         return ""
     finding = found["redundancy"]
-    less = finding["influence_high"].values < finding["twin_influence_low"].values
-    if not less.any():
-        return "Nowhere to cut is shown: none of its blocks changes less than random weights would."
-    first = int(np.argmin(finding["rank"].values))
+    less = np.flatnonzero(side.below_twins(finding))
+    if not len(less):
+        return "Nowhere to cut is shown: none of its blocks changes less than in all of its untrained twins."
+    first = int(less[np.argmin(finding["influence"].values[less])])
     return (
         f"If it must be slimmed, try {finding['rank'].block.values[first]} first (block influence "
-        f"{finding['influence'].values[first]:.3f}, twin {finding['twin_influence'].values[first]:.3f}); only removal proves it."
+        f"{finding['influence'].values[first]:.3f}, untrained twins {finding['twin_influence'].values[first]:.3f}); only removal proves it."
     )

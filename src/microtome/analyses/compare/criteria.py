@@ -94,7 +94,12 @@ def _outer_bin(finding: Finding | None, name: str, place: int) -> float:
 def _idle_fraction(finding: Finding | None) -> float:
     if finding is None or finding.origin["specimen"].get("trained") is False:
         return float("nan")
-    return float((finding["influence_high"].values < finding["twin_influence_low"].values).mean())
+    return float(below_twins(finding).mean())
+
+
+def below_twins(finding: Finding) -> np.ndarray[Any, Any]:
+    """Which blocks (block,) of a redundancy finding change less than in all of the untrained twins."""
+    return finding["verdict"].values == "below all twins"
 
 
 def gather_evidence(

@@ -44,7 +44,7 @@ class Correspondence(Analysis):
     needs: ClassVar[Needs] = "masks"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Correspondence of parts"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     at: tuple[str, ...] = option("shallow,middle,deep", "layers to measure: names, globs or aliases")
     parts: tuple[str, ...] = option("object,upper,lower", "parts of each mask: object, upper, lower, left, right (halves)")
@@ -81,7 +81,7 @@ class Correspondence(Analysis):
             raise Unmeasurable(f"None of {', '.join(specimen.find(self.at))} gives features with a unit axis.")
         chosen = class_groups(specimen, images, self.parts, self.marks, self.size, self.classes, self.count)
         names = list(dict.fromkeys(part for group in chosen for part in group.masks))
-        twin = specimen.working_twin(seed=1 if specimen.trained is False else 0)
+        twin = specimen.working_twin(images)
         rows, null = ({(layer, part): ClassRow() for layer in layers for part in names} for _ in range(2))
         shown: list[tuple[Any, Any]] = []
         for number, group in enumerate(chosen):

@@ -58,7 +58,7 @@ class Erf(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Effective receptive fields"
-    revision: ClassVar[int] = 2  # 2: the fit is chosen and judged by 1 - SSE / SST
+    revision: ClassVar[int] = 3  # 3: the fit is chosen and judged by 1 - SSE / SST
 
     at: tuple[str, ...] = option(("stages",), "layers to differentiate: names, globs or aliases")
     kind: Literal["mean", "logit", "segmentation"] = option(
@@ -93,7 +93,7 @@ class Erf(Analysis):
                 f"erf: the gradient of {', '.join(without_gradient)} is zero everywhere in all {len(chosen)} images: "
                 "nothing in them depends on the input."
             )
-        twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
+        twin = specimen.working_twin(images)
         null = self._maps(twin, chosen, pace, cells, "gradients of the untrained twin")
         names = [name for name in own if name not in without_gradient]
         arrays = field_arrays(specimen, names, own, null, theory, cells, self.rule, self.offset)

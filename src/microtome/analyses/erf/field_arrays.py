@@ -51,6 +51,7 @@ def field_arrays(
     scales = {"scale": [f"{radius} px" for radius in radii]}
     fractions = {"measure": [format_value(fraction, FRACTION) for fraction in AREA_FRACTIONS]}
     mass = np.array([mass_within_radius(own[name], centers[name], radii) for name in names])
+    used = np.array([fraction_holding(own[name], 0.95) for name in names])
     ratios = np.array([_area_ratios(own[name], size, rule) for name in names])
     field, twin_field = (np.stack([_normalised(fields[name]) for name in names]) for fields in (own, null))
     shown = np.stack([np.sqrt(np.abs(field)), np.sqrt(np.abs(twin_field))])
@@ -77,7 +78,7 @@ def field_arrays(
         "theory": array(np.array([theory[n].size if n in theory else whole for n in names]), ("layer", "axis"), "px", both, "theory"),
         "mass": array(mass, ("layer", "scale"), "fraction of the field", layers | scales, "mass within"),
         "area": array(ratios, ("layer", "measure"), "fraction of the image", layers | fractions, "area that holds"),
-        "used": array(np.array([fraction_holding(own[n], 0.95) for n in names]), ("layer",), "fraction of the image", layers, "pixels with 95%"),
+        "used": array(used, ("layer",), "fraction of the image", layers, "pixels with 95%"),
         "zero": array(np.array([float((own[n] == 0).mean()) for n in names]), ("layer",), "fraction of the image", layers),
         "total": array(np.array([float(np.abs(own[n]).sum()) for n in names]), ("layer",), "target per input", layers),
     }  # fmt: skip

@@ -42,6 +42,7 @@ from microtome.images import Images
 from microtome.instruments.class_matching import match_classes
 from microtome.instruments.layer_choice import layers_with_maps, unmeasured
 from microtome.instruments.strongest_patches import strongest_activations
+from microtome.instruments.untrained_twins import TWIN_COUNT, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.cka import gram_matrix, u_centered
 from microtome.numerics.statistics.intervals import Interval
@@ -60,7 +61,7 @@ class Evolution(Analysis):
 
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Features over training"
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
 
     checkpoints: str = option("", "weight files of one training: their folder, or a glob in quotes")
     at: tuple[str, ...] = option(("blocks",), "layers to follow: names, globs or aliases")
@@ -91,8 +92,10 @@ class Evolution(Analysis):
             raise Unmeasurable(
                 f"the features of the last checkpoint, {moments[-1].path}, are not finite, so nothing leads there."
             )
-        twin = self._see_checkpoint(specimen.working_twin(), images, names, answers, pace, -1)
-        null = [cka_distance(twin.rows("rows"), last.rows("rows"), name, pace.batch) for name in names]
+        null: list[list[float]] = []
+        for number, twin in enumerate(untrained_twins(specimen, images), 1):
+            seen = self._see_checkpoint(twin, images, names, answers, pace, -number)
+            null.append([cka_distance(seen.rows("rows"), last.rows("rows"), name, pace.batch).value for name in names])
         told: list[CheckpointTallies] = []
         to_end: list[list[Interval]] = []
         step: list[list[Interval]] = []
@@ -110,7 +113,7 @@ class Evolution(Analysis):
         found = distance_arrays(names, moments, to_end, step, null)
         found |= jump_arrays(names, moments, told) | accuracy_arrays(moments, told, answers, images)
         found |= units_over_training(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
-        for place in range(-1, len(moments)):
+        for place in range(-TWIN_COUNT, len(moments)):
             discard_tally(pace, self._key(specimen, images, place))
         return Measurement(found, {"unmeasured": unmeasured(specimen, self.at, names)})
 

@@ -16,6 +16,7 @@ from microtome.images import Images
 from microtome.instruments.strongest_patches import nonzero_peaks
 from microtome.numerics.statistics.drift import cka_drift, jump_rate, settling_point
 from microtome.numerics.statistics.intervals import Interval, nan_mean, wilson_interval
+from microtome.numerics.statistics.twins import twin_range
 from microtome.tally import Rows, Top
 
 SETTLED_FRACTION = 0.5  # of the untrained twin's distance to the end: what counts as settled, more than half way
@@ -36,11 +37,11 @@ def distance_arrays(
     moments: Sequence[Checkpoint],
     to_end: Sequence[Sequence[Interval]],
     step: Sequence[Sequence[Interval]],
-    null: Sequence[Interval],
+    null: Sequence[Sequence[float]],
 ) -> dict[str, Any]:
-    """What lies between checkpoints, layer by layer; shares are of the untrained twin's distance to the end."""
+    """What lies between checkpoints, layer by layer; shares are of the untrained twins' mean distance to the end."""
     ends, steps = np.array(to_end).transpose(2, 1, 0), np.array(step).transpose(2, 1, 0)
-    twin = np.array([one.value for one in null])
+    twin, nearest, farthest = twin_range(np.array(null))
     share = ends[0] / np.where(twin >= MIN_DISTANCE, twin, np.nan)[:, None]
     travel = np.array([nan_mean(row) for row in share[:, :-1]])
     known = np.isfinite(travel)
@@ -55,7 +56,9 @@ def distance_arrays(
         "drift": array(ends[0], ended, "1 − CKA", told, "distance to the last checkpoint"),
         "drift_low": array(ends[1], ended, "1 − CKA", told),
         "drift_high": array(ends[2], ended, "1 − CKA", told),
-        "twin_drift": array(twin, ("layer",), "1 − CKA", layers, "untrained twin to the last checkpoint"),
+        "twin_drift": array(twin, ("layer",), "1 − CKA", layers, "untrained twins to the last checkpoint"),
+        "twin_drift_low": array(nearest, ("layer",), "1 − CKA", layers, "nearest untrained twin"),
+        "twin_drift_high": array(farthest, ("layer",), "1 − CKA", layers, "farthest untrained twin"),
         "share": array(share, ended, "fraction of the twin's", told, "distance to the end"),
         "travel": array(travel, ("layer",), "fraction of the twin's", layers, "mean distance to the end before it"),
         "settled_at": array(where, ("layer",), "place among the checkpoints", layers),

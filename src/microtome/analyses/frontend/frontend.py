@@ -62,6 +62,7 @@ class Frontend(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "First layer"
+    revision: ClassVar[int] = 2
 
     at: str = option("", "convolution to analyse; empty: the first")
     below: float = option(0.05, "fraction of the usual RMS below which a filter is dead", low=0.0, high=1.0)
@@ -72,7 +73,7 @@ class Frontend(Analysis):
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         own = _first_layer(specimen, self.at)
-        null = _first_layer(specimen.twin(seed=1 if specimen.trained is False else 0), own.name)
+        null = _first_layer(specimen.working_twin(None), own.name)
         if not bool(torch.isfinite(own.weight).all()):
             raise Unmeasurable(
                 f"{own.name} of {specimen.name} has weights that are NaN or infinite. See which: microtome weights {specimen.name}"

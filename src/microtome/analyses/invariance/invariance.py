@@ -68,7 +68,7 @@ class Invariance(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Invariance"
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
 
     at: tuple[str, ...] = option(("stages",), "layers to measure: names, globs or aliases; the output is always measured")
     warps: tuple[Literal["row_shift", "col_shift", "crop_shift", "scale", "rotation", "flip"], ...] = option(
@@ -90,7 +90,7 @@ class Invariance(Analysis):
         evenly = np.unique(np.linspace(0, len(images) - 1, min(self.count, len(images))).round().astype(int))
         taken = images.take(evenly)
         plan = self._plan(specimen, taken)
-        twin = specimen.working_twin(seed=1 if specimen.trained is False else 0)
+        twin = specimen.working_twin(images)
         runs = {
             "": self._rows(specimen, taken, plan, pace, "warps"),
             "twin_": self._rows(

@@ -38,7 +38,7 @@ class Occlusion(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Occlusion"
-    revision: ClassVar[int] = 2  # 2: a cut square has its own centre
+    revision: ClassVar[int] = 3  # 3: a cut square has its own centre
 
     at: str = option("deep", "the layer whose strongest map is followed (the coarsest, where several are named)")
     size: int = option(0, "side of the square, in px; 0: a seventh of the picture's shorter side", low=0)
@@ -61,7 +61,7 @@ class Occlusion(Analysis):
         places = self._places(specimen.recipe.size)
         taken = images.take(choose_images(self.name(), specimen, images, self.only, self.count))
         answers, how = _target_outputs(specimen, taken, self.target)
-        twin = specimen.twin(seed=1 if specimen.trained is False else 0).on(specimen.device)
+        twin = specimen.working_twin(images)
         own: list[OcclusionMaps] = []
         null: list[OcclusionMaps] = []
         pixels: list[Any] = []

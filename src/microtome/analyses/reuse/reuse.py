@@ -65,7 +65,7 @@ class Reuse(Analysis):
     needs = "weights"
     question = "understand"
     title = "Feature reuse"
-    revision = 2  # 2: the last norm before a reader counts, not all norms on the way
+    revision = 3  # 3: the last norm before a reader counts, not all norms on the way
 
     scaling: Literal["none", "target", "global"] = option(
         "none", "how the maps are scaled: not, each target by its largest weight, all by the largest of the network"
@@ -85,7 +85,7 @@ class Reuse(Analysis):
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         found = network_inputs(specimen)
         blocks = dense_blocks(found.calls, found.parents)
-        own, twin = _block_weights(specimen, blocks), _block_weights(specimen.twin(), blocks)
+        own, twin = _block_weights(specimen, blocks), _block_weights(specimen.working_twin(None), blocks)
         head = next((place for place, call in enumerate(found.calls) if call.path == specimen.head), None)
         told = [
             observe_blocks(blocks, rows, head)

@@ -22,6 +22,7 @@ from microtome.analyses.weights.wording import distance_key_numbers, distance_pa
 from microtome.analysis import Analysis, Measurement, option
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.untrained_twins import TWIN_COUNT, reason_for_no_verdict, verdicts
 from microtome.key_numbers import KeyNumber
 from microtome.numerics.weights.norms import merge_norms, norm_of, norms_after
 from microtome.numerics.weights.pairs import DISTANCES, TensorPair, largest_roles, pair_distances
@@ -38,8 +39,6 @@ from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 
-TWIN_COUNT = 3
-BASELINE = 1  # the seed of the twin that other analyses measure
 MAX_HISTOGRAMS = 12  # in one figure
 
 
@@ -50,12 +49,12 @@ class Weights(Analysis):
     needs = "weights"
     question = "slim"
     title = "Weight distributions"
-    revision = 3
+    revision = 4
 
     at: tuple[str, ...] = option(("last3",), "layers whose neighbours are compared: names, globs or aliases")
     bins: int = option(64, "bins of each histogram", low=4, high=1024)
     fold: bool = option(True, "also compare the kernels with their batch norm folded in")
-    seed: int = option(0, "seed of the first of three untrained twins", low=0)
+    seed: int = option(1, "seed of the first untrained twin", low=0)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         own, dtypes = ordered_weights(specimen)
@@ -63,10 +62,8 @@ class Weights(Analysis):
         pairing = pair_weights(specimen, own, self.at)
         twin_distances: list[Any] = []
         arrays: dict[str, Any] = {}
-        # the twin that other analyses ask for comes last, so that it is still in memory for them
-        for number in sorted(range(TWIN_COUNT), key=lambda number: self.seed + number == BASELINE):
-            kept = self.seed + number == BASELINE
-            twin = specimen.working_twin(BASELINE) if kept else specimen.twin(self.seed + number)
+        for number in range(TWIN_COUNT):
+            twin = specimen.working_twin(None, self.seed + number)
             weights = {name: stored.values for name, stored in weight_tensors(twin.net).items()}
             twin_distances.append(pair_distances(weights, pairing.pairs))
             if number == 0:
@@ -75,8 +72,11 @@ class Weights(Analysis):
                     folded = [pair_distances(merge_norms(twin.net, weights, norms), pairing.pairs)]
                     arrays |= _distance_arrays("twin_folded_", pairing.pairs, folded)
         arrays |= self._distributions("", own) | _layer_arrays(specimen, own, dtypes, norms, pairing)
-        arrays |= _distance_arrays("", pairing.pairs, [pair_distances(own, pairing.pairs)])
+        distances = pair_distances(own, pairing.pairs)
+        arrays |= _distance_arrays("", pairing.pairs, [distances])
         arrays |= _distance_arrays("twin_", pairing.pairs, twin_distances)
+        reason = reason_for_no_verdict(specimen, None)
+        arrays["against_twins"] = _against_twins(pairing.pairs, distances, twin_distances, reason)
         if self.fold and norms:
             kernels = merge_norms(specimen.net, own, norms)
             arrays["folded_statistic"] = _layer_statistics({name: kernels.get(name) for name in own})
@@ -124,7 +124,7 @@ class Weights(Analysis):
             shown.append(
                 Hist(
                     title="Weights of the compared layers", density="density", value="value", null="twin_density",
-                    null_value="twin_value", only=compared, note="Outline: the untrained twin.",
+                    null_value="twin_value", only=compared, note="Outline: an untrained twin.",
                 )
             )  # fmt: skip
         if finding["distance"].sizes["pair"]:
@@ -174,6 +174,14 @@ def _distance_arrays(prefix: str, pairs: Sequence[TensorPair], seeds: Sequence[A
             title = f"{'untrained ' if 'twin' in prefix else ''}{DISTANCES[name]}{', folded' if 'folded' in prefix else ''}"
             arrays[prefix + name] = array(parts["distance"][:, index], ("pair",), "standard deviations", {"pair": names}, title)
     return arrays
+
+
+def _against_twins(pairs: Sequence[TensorPair], own: Any, twins: Sequence[Any], reason: str) -> Any:
+    """The side of all untrained twins on which W1/σ of each pair lies."""
+    index = list(DISTANCES).index("w1_over_sigma")
+    sides = verdicts(own[:, index], own[:, index], [each[:, index] for each in twins], reason, ratio=True)
+    names = {"pair": [f"{pair.first} → {pair.second}" for pair in pairs]}
+    return array(sides[: len(pairs)], ("pair",), "text", names, "W1/σ against the untrained twins")
 
 
 def _layer_arrays(

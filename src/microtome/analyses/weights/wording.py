@@ -25,10 +25,10 @@ def distance_key_numbers(finding: Finding) -> list[KeyNumber]:
     layers = [str(name) for name in finding.facts["groups"]]
     at = ", ".join(layers) if len(layers) <= 3 else f"{layers[0]} to {layers[-1]}"
     twin = finding["twin_distance"].sel(measure="W1/σ").values[chosen]
-    largest = finding["twin_largest"].sel(measure="W1/σ").values[chosen]
+    above = finding["against_twins"].values[chosen] == "above all twins"
     numbers = [
         KeyNumber(name="W1/σ between neighbours", value=float(np.median(own[chosen])), baseline=float(np.median(twin)), at=at),
-        KeyNumber(name="pairs further apart than in every twin", value=float((own[chosen] > largest).mean()), unit=FRACTION, at=at),
+        KeyNumber(name="pairs further apart than in every twin", value=float(above.mean()), unit=FRACTION, at=at),
     ]  # fmt: skip
     if "folded_distance" in finding:
         folded, twin_folded = (
@@ -46,10 +46,10 @@ def distance_panels(finding: Finding) -> list[Panel]:
         Bars(
             title="Distance between neighbours", y=("w1_over_sigma", "w1_shape"), x="pair",
             null=("twin_w1_over_sigma", "twin_w1_shape"),
-            note="In standard deviations; grey: mean of three untrained twins.",
+            note="In standard deviations; grey: mean of the untrained twins.",
         )
     ]  # fmt: skip
-    columns = ["role", "match", "distance", "twin_w1_over_sigma", "twin_w1_shape"]
+    columns = ["role", "match", "distance", "twin_w1_over_sigma", "twin_w1_shape", "against_twins"]
     if "folded_distance" in finding and bool(np.isfinite(finding["folded_w1_over_sigma"].values).any()):
         columns += ["folded_w1_over_sigma", "folded_w1_shape"]
         shown.append(

@@ -1,0 +1,83 @@
+"""The untrained twins that a measurement is set against: several, calibrated on the images, and the words for what comes out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from microtome.images import Images
+from microtome.numerics.statistics.twins import side_of_twins, twin_range
+from microtome.specimen import Specimen
+from microtome.specimen.learnt_tensors import fraction_of_weights
+
+TWIN_COUNT = 5  # untrained twins that a verdict rests on
+TWIN_IMAGES = 64  # images that each of them sees in a scan: five times 64 cost about what two and a half times 128 did
+MAX_UNCHANGED = 0.05  # of a twin's weights may be trained ones before no verdict is given against it
+VERDICTS = {-1: "below all twins", 0: "within the twins' range", 1: "above all twins"}
+
+
+def untrained_twins(specimen: Specimen, images: Images | None, count: int = TWIN_COUNT) -> Iterator[Specimen]:
+    """The specimen's twins with seeds 1, 2, …, ready to run, calibrated on `images`; one after the other, so that they may be large."""
+    for seed in range(1, count + 1):
+        yield specimen.working_twin(images, seed)
+
+
+def facts_of_twins(specimen: Specimen) -> dict[str, Any]:
+    """What a finding says of the twins that were made of this specimen so far: their notes, and how much of them is still trained."""
+    twin = next(iter(specimen.known_twins), None)
+    if twin is None:
+        return {}
+    return {"notes": list(twin.remarks), "unchanged": fraction_of_weights(twin.net, twin.unchanged)}
+
+
+def doubts_about_twins(facts: Mapping[str, Any] | None) -> list[str]:
+    """A caveat where more of the twins' weights are trained than a comparison bears."""
+    held = float((facts or {}).get("unchanged", 0.0))
+    if held <= MAX_UNCHANGED:
+        return []
+    return [
+        f"{100 * held:.2g}% of the untrained twins' weights could not be drawn anew and are the network's own, so what is set against "
+        "the twins here is no evidence."
+    ]
+
+
+def reason_for_no_verdict(specimen: Specimen, images: Images | None) -> str:
+    """Why nothing may be concluded from the specimen's twins, as a clause; empty where it may."""
+    twin = specimen.working_twin(images)
+    held = fraction_of_weights(twin.net, twin.unchanged)
+    if held <= MAX_UNCHANGED:
+        return ""
+    return f"{100 * held:.2g}% of the untrained twins' weights could not be drawn anew ({', '.join(twin.unchanged[:3])})"
+
+
+def over_twins(found: Sequence[Mapping[str, xr.DataArray]], same: Sequence[str] = ()) -> dict[str, xr.DataArray]:
+    """Of each twin's arrays (`twin_x`) the mean over the twins, with `twin_x_low` and `twin_x_high`, the smallest and the largest.
+
+    Arrays named in `same` are no measurement (how many images were seen) and are the first twin's.
+    """
+    arrays: dict[str, xr.DataArray] = {}
+    for name, first in found[0].items():
+        if name in same:
+            arrays[name] = first
+            continue
+        stack = np.stack([np.asarray(one[name].values, dtype=np.float64) for one in found])
+        for end, values in zip(("", "_low", "_high"), twin_range(stack), strict=True):
+            arrays[name + end] = first.copy(data=values.astype(first.dtype if first.dtype.kind == "f" else np.float64))
+        arrays[f"{name}_low"].attrs["title"] = "smallest of the untrained twins"
+        arrays[f"{name}_high"].attrs["title"] = "largest of the untrained twins"
+    return arrays
+
+
+def stacked(found: Sequence[Mapping[str, Any]], name: str) -> np.ndarray[Any, Any]:
+    """That array of all twins: (twin, …)."""
+    return np.stack([np.asarray(one[name], dtype=np.float64) for one in found])
+
+
+def verdicts(low: Any, high: Any, twins: Any, withheld: str = "", *, ratio: bool = False) -> list[str]:
+    """For each value, given by its interval, one of `VERDICTS` against `twins` (twin, …); "no verdict" where it is `withheld`.
+
+    `ratio`: the values are positive and differ by factors.
+    """
+    sides = np.atleast_1d(side_of_twins(np.asarray(low, dtype=float), np.asarray(high, dtype=float), np.asarray(twins), ratio))
+    return ["no verdict" if withheld else VERDICTS[int(side)] for side in sides]

@@ -1,0 +1,102 @@
+"""The tensors of a network that training changes, and which of them are the same in another network of the architecture."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+ALIKE = 0.9  # correlation with the trained tensor from which on a tensor counts as not drawn anew
+ENOUGH = 64  # values that a correlation needs; smaller tensors only must not be equal
+
+
+def learnt_tensors(net: nn.Module) -> dict[str, Tensor]:
+    """Every tensor that training changes, by name: parameters, statistics of norms, and parameters kept outside the registry."""
+    found: dict[str, Tensor] = dict(net.named_parameters())
+    known = {id(value) for value in found.values()}
+    for path, module in net.named_modules():
+        prefix = f"{path}." if path else ""
+        if "running_var" in module._buffers:
+            found |= {f"{prefix}{name}": one for name, one in module._buffers.items() if one is not None and is_number(one)}
+        packed = {
+            name: one for name, one in module._buffers.items() if one is not None and one.dtype in (torch.int8, torch.uint8)
+        }
+        found |= {f"{prefix}{name}": one for name, one in packed.items() if one.numel() >= ENOUGH}
+        for name, value in vars(module).items():
+            if not name.startswith("_"):
+                loose = _loose(f"{prefix}{name}", value)
+                found |= {key: one for key, one in loose.items() if id(one) not in known}
+    return found
+
+
+def _loose(name: str, value: Any) -> dict[str, Tensor]:
+    """The parameters in a plain attribute: itself, or in a list, tuple or dictionary."""
+    if isinstance(value, nn.Parameter):
+        return {name: value}
+    if isinstance(value, list | tuple):
+        members = enumerate(cast(Sequence[Any], value))
+    elif isinstance(value, dict):
+        members = cast(Mapping[Any, Any], value).items()
+    else:
+        return {}
+    return {f"{name}[{key}]": one for key, one in members if isinstance(one, nn.Parameter)}
+
+
+def unchanged_tensors(original: nn.Module, fresh: nn.Module) -> list[str]:
+    """The learnt tensors of `original` that are not constant and are equal, or nearly, in `fresh`."""
+    new = learnt_tensors(fresh)
+    return [name for name, value in learnt_tensors(original).items() if name in new and alike(value, new[name])]
+
+
+def fraction_of_weights(net: nn.Module, names: Sequence[str]) -> float:
+    """How much of all learnt values these tensors hold; 0 for a network without weights."""
+    sizes = {name: value.numel() for name, value in learnt_tensors(net).items()}
+    return sum(sizes.get(name, 0) for name in names) / max(1, sum(sizes.values()))
+
+
+def alike(trained: Tensor, fresh: Tensor) -> bool:
+    """Whether a tensor that is not constant is equal in both, or correlated by `ALIKE` and more."""
+    if trained.shape != fresh.shape or not trained.numel() or trained.is_meta:
+        return False
+    one, two = (_flat(each) for each in (trained, fresh))
+    if not bool((one != one[0]).any()):
+        return False
+    if torch.equal(one, two):
+        return True
+    if one.numel() < ENOUGH:
+        return False
+    one, two = one - one.mean(), two - two.mean()
+    scale = float(one.norm() * two.norm())
+    return scale > 0 and abs(float(one @ two)) >= ALIKE * scale
+
+
+def _flat(value: Tensor) -> Tensor:
+    """All values in a row, as floating point numbers on the CPU."""
+    value = value.detach().cpu()
+    value = value.dequantize() if value.is_quantized else value.to_dense() if value.layout is not torch.strided else value
+    return (torch.view_as_real(value.resolve_conj()) if value.is_complex() else value).float().flatten()
+
+
+def is_number(value: Tensor) -> bool:
+    return value.is_floating_point() or value.is_complex()
+
+
+def varying(net: nn.Module) -> list[str]:
+    """The names of the learnt tensors that are not constant."""
+    return [
+        name for name, value in learnt_tensors(net).items() if value.numel() and bool((_flat(value) != _flat(value)[0]).any())
+    ]
+
+
+def fixed_tables(net: nn.Module, names: Sequence[str]) -> list[str]:
+    """Those of the names that are parameters of their own and want no gradient where the network is new: tables of sines, say."""
+    owners = dict(net.named_modules())
+    tensors = learnt_tensors(net)
+    return [
+        name
+        for name in names
+        if isinstance(tensors[name], nn.Parameter)
+        and not tensors[name].requires_grad
+        and name.rpartition(".")[0] in owners
+        and not hasattr(owners[name.rpartition(".")[0]], "reset_parameters")
+    ]
