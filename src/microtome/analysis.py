@@ -34,6 +34,7 @@ from microtome.tally import Bundle, Tally
 Arrays = Mapping[str, xr.DataArray]
 T = TypeVar("T", bound=Tally)
 Needs = Literal["weights", "images", "labels", "masks", "findings"]
+NAMED = 4  # layers that a caveat names one by one
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class Analysis(ABC):
             numbered,
             panels=tuple(self.panels(numbered)),
             headline=self.headline(numbered),
-            caveats=(*doubts, *self.caveats(numbered)),
+            caveats=(*doubts, *self.caveats(numbered), *_not_measured(numbered.facts)),
         )
 
 
@@ -334,6 +335,17 @@ def collation_key(analysis: Collation, findings: Sequence[Finding]) -> str:
     keys = sorted(str(finding.origin.get("key", "")) for finding in findings)
     said = [analysis.name(), analysis.revision, analysis.options(), keys]
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _not_measured(facts: Mapping[str, Any]) -> list[str]:
+    """One caveat for each reason in the fact `unmeasured` (layer -> reason): what was asked for and is not in the finding."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in facts.get("unmeasured", {}).items():
+        reasons.setdefault(str(reason), []).append(str(name))
+    return [
+        f"Not measured: {', '.join(names[:NAMED])}{f' and {len(names) - NAMED} more' if len(names) > NAMED else ''}, since {reason}."
+        for reason, names in reasons.items()
+    ]
 
 
 def _lacking(needs: Needs, images: Images | None) -> str:

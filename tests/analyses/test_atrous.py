@@ -86,6 +86,52 @@ def test_on_large_maps_the_outline_leaves_room_for_the_field() -> None:
     assert found["even"].item() == 25 / 1024
 
 
+class Beside(nn.Module):
+    """An atrous pyramid of rates 2, 4, 6, each behind a 1 x 1 convolution or not, and a fourth dilated convolution on the same map."""
+
+    def __init__(self, front: bool, fourth: nn.Module) -> None:
+        super().__init__()
+        self.stem, self.fourth, self.head = nn.Conv2d(3, 8, 4, 2, 1), fourth, nn.Linear(16, 4)
+        self.aspp = Joined(front)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
+        return self.head(torch.cat([self.aspp(x).mean((2, 3)), self.fourth(x).mean((2, 3))], 1))
+
+
+class Joined(nn.Module):
+    def __init__(self, front: bool) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(*([nn.Conv2d(8, 8, 1)] if front else []), nn.Conv2d(8, 8, 3, padding=r, dilation=r))
+            for r in (2, 4, 6)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return sum(branch(x) for branch in self.branches)  # type: ignore[return-value]
+
+
+FOURTHS = {
+    "none": nn.Identity(),
+    "same": nn.Conv2d(8, 8, 3, padding=3, dilation=3),
+    "strided": nn.Conv2d(8, 8, 3, 2, padding=3, dilation=3),
+    "without padding": nn.Conv2d(8, 8, 3, dilation=3),
+    "of a rate that is there": nn.Conv2d(8, 8, 3, padding=2, dilation=2),
+    "larger": nn.Conv2d(8, 8, 5, padding=6, dilation=3),
+    "behind a convolution": nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3, padding=3, dilation=3)),
+}
+
+
+@pytest.mark.parametrize("fourth", FOURTHS)
+@pytest.mark.parametrize("front", [True, False])
+def test_another_reader_of_the_map_does_not_break_up_the_pyramid(front: bool, fourth: str) -> None:
+    found = Atrous(count=1)(mt.open(Beside(front, FOURTHS[fourth]).eval(), recipe={"size": 48, **PLAIN}))
+    assert found["group"].values.tolist()[-3:] == ["aspp"] * 3 or found["group"].values.tolist()[:3] == ["aspp"] * 3
+    assert found["rate"].values[found["group"].values == "aspp"].tolist() == [[2, 2], [4, 4], [6, 6]]
+    assert found.headline.startswith("aspp: branches at rates 2, 4, 6 ")
+    assert found["group"].values.tolist().count("") == (fourth != "none")
+
+
 class Bare(nn.Module):
     """Two linear branches on the image itself, summed: the field is that of the two kernels."""
 

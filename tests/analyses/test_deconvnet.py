@@ -114,3 +114,16 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
 def test_shards_merge_to_the_bit(net: mt.Specimen, pics: mt.Images) -> None:
     whole = Deconvnet(k=3, units=2).measure(net.on("cpu"), pics, Pace(batch=8, device="cpu"))
     testing.check_equal(whole, testing.merge_shards(Deconvnet(k=3, units=2), net, pics), "merged")
+
+
+def test_activations_below_zero_are_named(pics: mt.Images) -> None:
+    """A convolution with a large negative bias gives nothing but negative values; with a large positive one none."""
+    for bias, below in ((-50.0, True), (50.0, False)):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3, padding=1)
+        ).eval()
+        with torch.no_grad():
+            net[2].bias.fill_(bias)
+        found = Deconvnet(at=("2",), k=2, units=2)(mt.open(net, recipe={"size": 16, "crop": 1.0}), pics.take(range(4)))
+        assert any("of 2 are below zero: their projections start with their size" in text for text in found.caveats) == below

@@ -127,3 +127,44 @@ def test_shards_merge(net: mt.Specimen, pics: mt.Images) -> None:
     for name, one in whole.items():
         if one.dtype.kind == "f":
             np.testing.assert_allclose(merged[name].values, one.values, rtol=1e-6, atol=1e-7)
+
+
+def test_behind_a_stride_of_two_and_one_every_named_layer_is_measured(pics: mt.Images) -> None:
+    """ReLUs and pools behind unequal strides were dropped without a word."""
+    parts = [nn.Conv2d(3, 6, (5, 3), (2, 1), 1), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    net = mt.open(nn.Sequential(*parts, nn.Linear(6, 4)), recipe={"size": (30, 22), "crop": 1.0})
+    found = Features(at=("0", "1", "2"), count=2)(net, pics)
+    assert found["dead_share"].layer.values.tolist() == ["0", "1", "2"]
+    assert not any("Not measured" in text for text in found.caveats)
+
+
+def test_what_was_asked_for_and_not_measured_is_named(pics: mt.Images) -> None:
+    """Volumes of five axes have no rows and columns; a container that hands on its last part's tensor is that part."""
+
+    class Volume(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, :, None, :, :] * torch.ones(1, 1, 3, 1, 1)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+            self.volume, self.head = Volume(), nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.volume(self.stem(x)).mean((2, 3, 4)))
+
+    net = mt.open(Net(), recipe={"size": 16, "crop": 1.0})
+    found = Features(at=("stem.1", "stem", "volume"), count=2)(net, pics)
+    assert found["dead_share"].layer.values.tolist() == ["stem.1"]
+    assert found.facts["unmeasured"] == {
+        "stem": "it gives the very tensor of stem.1",
+        "volume": "rows and columns cannot be told in its output of shape 4 x 3 x 16 x 16",
+    }
+    assert found.caveats[-2:] == (
+        "Not measured: stem, since it gives the very tensor of stem.1.",
+        "Not measured: volume, since rows and columns cannot be told in its output of shape 4 x 3 x 16 x 16.",
+    )
+    assert (
+        Features(at=("stem*",), count=2)(net, pics).facts["unmeasured"] == {}
+    )  # both are the same value, and neither was named

@@ -104,6 +104,70 @@ def test_norm_before_the_positions_keeps_the_positional_power(pics: mt.Images) -
     assert found == pytest.approx([found[2]] * 7, rel=1e-3)
 
 
+class Held(torch.nn.Module):
+    """A transformer whose `patch_embed` only holds a convolution and a norm; class token first, or positions on the map itself."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.patch_embed = torch.nn.Module()
+        self.patch_embed.proj, self.patch_embed.norm = torch.nn.Conv2d(3, 12, 8, 8), torch.nn.LayerNorm(12)
+        self.pos_embed = torch.nn.Parameter(0.5 * torch.randn(1, 17 if kind == "class token first" else 16, 12))
+        self.token = torch.nn.Parameter(torch.full((1, 1, 12), 9.0))
+        self.attn, self.head = torch.nn.MultiheadAttention(12, 2, batch_first=True), torch.nn.Linear(12, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patch_embed.proj(x)  # type: ignore[operator, union-attr]
+        if self.kind == "on the map":
+            x = (x + self.pos_embed.transpose(1, 2).reshape(1, 12, 4, 4)).flatten(2).transpose(1, 2)
+        elif self.kind == "multiplied":
+            x = x.flatten(2).transpose(1, 2) * self.pos_embed
+        else:
+            x = self.patch_embed.norm(x.flatten(2).transpose(1, 2))  # type: ignore[operator, union-attr]
+            x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) if self.kind == "class token first" else x
+            x = x + self.pos_embed
+        return self.head(self.attn(x, x, x)[0].mean(1))
+
+
+@pytest.mark.parametrize("kind", ["norm", "class token first", "on the map"])
+def test_patches_are_taken_where_positions_are_added(kind: str, pics: mt.Images) -> None:
+    """By hand: after the norm where there is one, which makes every patch of power 12; the class token is no patch."""
+    torch.manual_seed(0)
+    net = Held(kind).eval()
+    specimen = mt.open(net, recipe={"size": 32, "mean": 0.5, "std": 0.25, "crop": 1})
+    found = Position(scales=(1.0, 4.0), count=6)(specimen, pics.take([0, 2, 4, 7, 9, 11]), PACE).arrays["share"]
+    position = float(net.pos_embed[0, -16:].detach().double().square().sum(1).mean())
+    x = specimen.recipe.normalised(torch.from_numpy(pics.take([0, 2, 4, 7, 9, 11]).pixels(specimen.recipe)))
+    for scale in (1.0, 4.0):
+        with torch.no_grad():
+            maps = net.patch_embed.proj(scale * x).flatten(2).transpose(1, 2)  # type: ignore[operator, union-attr]
+            patches = maps if kind == "on the map" else net.patch_embed.norm(maps)  # type: ignore[operator, union-attr]
+        content = float(patches.double().square().sum(2).mean())
+        assert float(found.sel(scale=scale)) == pytest.approx(position / (position + content), rel=1e-5)
+
+
+def test_positions_that_are_not_added_are_named(pics: mt.Images) -> None:
+    specimen = mt.open(Held("multiplied").eval(), recipe={"size": 32, "mean": 0.5, "std": 0.25, "crop": 1})
+    found = Position(count=2)(specimen, pics, PACE)
+    assert "share" not in found.arrays
+    assert any(text.startswith("pos_embed holds positions, but no sum of them") for text in found.caveats)
+    assert np.isfinite(found.arrays["mean_distance"].values).all()  # distances rest on nothing of that
+
+
+def test_each_share_has_its_twin_behind_it(vit: mt.Specimen, pics: mt.Images) -> None:
+    with torch.no_grad():
+        cast(Any, vit.net).pos_embed.normal_(0, 3.0)
+    found = Position(scales=(1.0, 16.0), count=2)(vit, pics, PACE)
+    own, twin = found.arrays["share"].values, found.arrays["twin_share"].values
+
+    def told(share: float) -> str:
+        return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %" if share >= 0.0005 else "under 0.1 %"
+
+    pairs = [f"{told(mine)} {between}(untrained twin {told(theirs)})" for mine, theirs, between in zip(
+        own, twin, ("of the tokens' power ", "at 16 times the contrast "), strict=True)]  # fmt: skip
+    assert all(one in found.headline for one in pairs), (pairs, found.line)
+
+
 def test_windows_masks_and_a_planted_hill(swin: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None:
     found = Position(count=4)(swin, pics, PACE).arrays
     even = found["uniform_distance"]

@@ -51,12 +51,37 @@ def test_border_layers_are_those_whose_input_sees_it_all() -> None:
     assert found["size"].sel(axis="row").values.tolist() == [3, 7, 15, 31, 63]
     assert found["border"].values.tolist() == [False, False, False, False, True]
     assert found["border_layer"].values.tolist() == ["4"]
-    assert found["matters"].values.tolist() == [31.0]
+    assert found["matters"].values.tolist() == [[31.0, 31.0]]
     assert (found.key("border layers").value, found.key("border layers").at, found.key("layers").value) == (1, "4", 5)
     assert found.headline == "The largest receptive field is 63 px (4) in an image of 16 px, with 1 border layer."
     assert "4, the first border layer, adds information only for images larger than 31 px." in found.caveats
     assert not ReceptiveField(at=("blocks",), size=32)(net)["border"].any()
     assert ReceptiveField(at=("blocks",), size=31)(net)["border"].values.tolist() == [False] * 4 + [True]
+
+
+def test_rows_are_held_against_rows_and_columns_against_columns() -> None:
+    """1 x 3 kernels at stride 2 see 1 row and 3, 7, 15, 31 columns: on 8 rows no layer sees all, however many columns it sees."""
+    steps = [nn.Conv2d(3 if place == 0 else 4, 4, (1, 3), (1, 2), (0, 1)) for place in range(5)]
+    net = mt.open(nn.Sequential(*steps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4)), recipe={"size": (8, 16)})
+    found = ReceptiveField(at=("0", "1", "2", "3", "4"))(net)
+    assert found["size"].sel(axis="row").values.tolist() == [1.0] * 5
+    assert found["size"].sel(axis="col").values.tolist() == [3.0, 7.0, 15.0, 31.0, 63.0]
+    assert not found["border"].any()
+    assert found["largest"].dims == ("axis", "layer")
+    assert found["picture"].sel(axis="row").values.tolist() == [8.0] * 5
+    assert found["largest"].sel(axis="col").values.tolist() == [3.0, 7.0, 15.0, 31.0, 63.0]
+    assert "sees 63 px" in found.headline
+    assert "in a picture of 16 columns" in found.headline
+
+
+def test_a_border_layer_may_widen_the_shorter_side_alone() -> None:
+    """Rows 3, 7, 7 and columns 3, 7, 15 (7 + 2 · 4) of 7 x 6 px: the third begins with the whole picture and widens columns alone."""
+    parts = [nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.Conv2d(4, 4, (1, 3), 1, (0, 1))]
+    net = mt.open(nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4)), recipe={"size": (7, 6)})
+    found = ReceptiveField(at=("0", "1", "2"))(net)
+    assert found["size"].values.tolist() == [[3, 3], [7, 7], [7, 15]]
+    assert found["border"].values.tolist() == [False, False, True]
+    assert found["matters"].values.tolist() == [[7.0, 7.0]]
 
 
 def test_shortcuts_keep_layers_from_the_border(net: mt.Specimen) -> None:

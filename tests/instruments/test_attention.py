@@ -84,7 +84,7 @@ def test_grid_prefix_and_positions_of_a_vision_transformer(options: dict[str, An
     found = token_grid(specimen, "blocks.0.attn", 16 + prefix)
     assert found is not None and (found.grid, found.prefix, found.windows) == ((4, 4), prefix, False)
     place = position_embedding(specimen)
-    assert place is not None and place.front == "patch_embed"
+    assert place is not None and place.tensor is specimen.net.pos_embed
     assert torch.equal(place.values, cast(Any, specimen.net).pos_embed[0, -16:])
 
 

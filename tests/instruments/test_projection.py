@@ -129,6 +129,34 @@ def test_rule_gradient_is_the_gradient_times_the_activation(name: str) -> None:
     assert torch.equal(found.other, slope)
 
 
+def test_an_activation_below_zero_starts_with_its_size() -> None:
+    """By transposed filters: the signal is +|v|. With v the gradient would turn over, but the rectifying rule gives another image."""
+    torch.manual_seed(0)
+    first, last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1)
+    net = nn.Sequential(first, nn.ReLU(), last).eval()
+    x = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        maps = net(x).flatten(2)
+    unit, cell = (int(one) for one in divmod(int(maps[0].argmin()), 64))
+    value = float(maps[0, unit, cell])
+    assert value < 0
+
+    def back(start: float, rectified: bool) -> Tensor:
+        signal = torch.zeros(1, 2, 64)
+        signal[0, unit, cell] = start
+        with torch.no_grad():
+            signal = F.conv_transpose2d(signal.view(1, 2, 8, 8), last.weight, padding=1)
+            signal = F.relu(signal) if rectified else signal * (first(x) > 0)
+            return F.conv_transpose2d(signal, first.weight, padding=1)
+
+    opened = mt.open(net, recipe={"size": 8, "crop": 1.0})
+    slot = (torch.tensor([unit]), torch.tensor([cell]))
+    for rule, rectified in (("deconvnet", True), ("gradient", False)):
+        found = projected(opened, "2", x, *slot, rule).pixels  # type: ignore[arg-type]
+        torch.testing.assert_close(found, back(abs(value), rectified), atol=1e-5, rtol=1e-4)
+        assert torch.allclose(found, -back(value, rectified), atol=1e-5) == (rule == "gradient")
+
+
 def test_more_pictures_than_fit_in_one_pass() -> None:
     net = plain(POOLS["2 × 2"])
     x, unit, cell = slots(net)

@@ -3,7 +3,8 @@
 Parameters and multiply-adds are exact. Latency is the median of several runs after warm-up, measured here and now; it says nothing
 about other machines. Live memory is the most that the tensors of one forward pass hold at once, weights not counted.
 
-Source: operations counted by torch's FlopCounterMode, halved to multiply-adds; interval of the median: Conover 1999, sec. 3.2.
+Source: operations counted by torch's FlopCounterMode, halved to multiply-adds, with the two products of fused attention, which it
+misses on the CPU; interval of the median: Conover 1999, sec. 3.2.
 """
 
 import time
@@ -46,7 +47,7 @@ class Cost(Analysis):
     question = "choose"
     reproducible = False  # times differ from run to run
     title = "Cost"
-    revision = 2
+    revision = 3  # 3: fused attention is counted
 
     batch: int = option(16, "images in the timed batch", low=1, high=1024)
     repeats: int = option(7, "timed runs; their median is reported", low=3, high=1000)
@@ -115,7 +116,8 @@ class Cost(Analysis):
         threads = plural(finding.facts["threads"], "thread")
         return [
             f"Latency holds for this machine with {threads} in float32; other load on it during the measurement is included.",
-            "Operations of kernels that torch's counter does not know (pooling, normalisation, activation) are not counted.",
+            "Pooling, normalisation, activation, softmax, gates and recurrent layers are not counted in the multiply-adds.",
+            "Attention counts all pairs of tokens, masked or not.",
         ]
 
 

@@ -8,8 +8,10 @@ layers with uneven strides are listed, each with the kernel size that would be e
 
 The forecast is our derivation. The gradient of a position reaches the pixels in its window, and for independent random weights the
 expected squares add up: an equal fraction for each tap, whatever the weights. So the network is run with all kernels constant, means
-for maxima, without activations and norms, and its summed output differentiated: the expected squared input gradient of an untrained
-network, up to a factor (three strided layers, 400 draws: correlation 0.9986 by phase). Branches add with their fractions.
+for maxima, without activations and norms, and its summed output differentiated. In a chain of layers that is, up to a factor, the
+expected squared input gradient at initialisation (three strided layers, 400 draws: correlation 0.9986 by phase). Where branches join
+it is so for He initialisation only, which passes the same through each branch; with other initialisations (torch's default, residual
+branches that begin at zero) branches are weighted differently, and the forecast is not the gradient of the untrained network.
 
 Source: Kim et al. 2021, "Dead Pixel Test Using Effective Receptive Field", arXiv:2108.13576: output field and remedy (kernel
 padding), sec. 4; L1 and L2, eq. 3-4; perturbation, theorem 1 and sec. 4.3. Coverage, forecast and averaging by phase are ours, and
@@ -126,7 +128,7 @@ class DeadPixels(Analysis):
             Grid(
                 title="Gradient by pixel", z="shown", across="method", down="part",
                 note=f"The middle of the image, and its mean over pixels of equal phase modulo {period} px; each tile on its own "
-                "scale. Forecast: from kernels and strides alone.",
+                "scale. Forecast: from kernels and strides alone (with branches: for He initialisation).",
             ),
             Bars(
                 title="Weakest phase over strongest", y=("evenness",), x="method", null=("noise",),
@@ -151,6 +153,8 @@ class DeadPixels(Analysis):
             f"Measured fields are noisy with {plural(finding.facts['images'], 'image')}: an even network has a weakest phase below "
             "100% too.",
             "Compare with chance, the forecast and the twin, and raise --count before trusting a small difference.",
+            "The forecast is the expected squared gradient at initialisation for chains of layers, and with branches for He "
+            "initialisation only.",
             "Where kernels do not overlap (patch embeddings), the phases of a measured field are those of the learned kernel.",
             "L1 and L2 as published depend on the scale of the logits and on the number of images; divided by the mean they do not.",
         ]

@@ -1,13 +1,14 @@
 """Strongest activations of each unit, projected back to the pixels, beside their patches.
 
-All other activations of the layer are set to zero, the chosen one keeps its value, and the signal is propagated back through the
-network: max pooling routes it by the switches (summing where windows overlap), every rectifier passes it by `rule`, convolutions
-are transposed. Rectifiers are found however they are written, and their number is checked against the graph's. Batch norm,
-average pooling, residual sums and concatenations pass it as the linear maps they are; squeeze-and-excitation gates are held
-constant; biases are ignored. The activations are found in the shared scan; the backward passes follow, for those
-alone. For local response normalisation the paper gives no inverse: its divisor is held constant, too. GELU, SiLU, softmax and
-layer norm, for which no rule is defined, are differentiated; where there are no others, the projection is the plain gradient, and
-labelled so.
+All other activations of the layer are set to zero, the chosen one keeps its size, and the signal is propagated back through the
+network: max pooling routes it by the switches (summing where windows overlap), every rectifier passes it by `rule`,
+convolutions are transposed. Rectifiers are found however they are written, and their number is checked against the graph's.
+Batch norm, average pooling, residual sums and concatenations pass it as the linear maps they are; squeeze-and-excitation gates
+are held constant; biases are ignored. The activations are found in the shared scan; the backward passes follow, for those
+alone. An activation below zero starts with its size, not its sign, so that its projection shows what would raise it: the
+paper's layers end in a ReLU and have none. Only under rule gradient the sign would merely invert the image. For local response
+normalisation the paper gives no inverse: its divisor is held constant, too. GELU, SiLU, softmax and layer norm, for which no
+rule is defined, are differentiated; where there are no others, the projection is the plain gradient, and labelled so.
 
 Projections look like the objects in the image even for random weights: the rule and the local connections alone recover
 edges (Nie et al. 2018). So three controls are measured: the similarity of a projection to that of another unit
@@ -25,11 +26,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from microtome.analysis import Arrays, BatchValues, Census, option
+from microtome.analysis import BatchValues, Census, Measurement, option
 from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.layer_choice import layers_with_maps
+from microtome.instruments.layer_choice import layers_with_maps, unmeasured
 from microtome.instruments.projection import BATCH, BackwardTrace, project_units, projection_colours, unruled_layers
 from microtome.instruments.strongest_patches import (
     PatchWindow,
@@ -46,7 +47,7 @@ from microtome.key_numbers import KeyNumber, format_value
 from microtome.numerics.maps.heat import partial_rank_correlation
 from microtome.numerics.maps.strata import edge_strength
 from microtome.panels import Bars, Grid, Panel, Table
-from microtome.prose import plural
+from microtome.prose import name_list, plural
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Top
@@ -65,7 +66,7 @@ class Deconvnet(Census[Top]):
     needs = "images"
     question = "understand"
     title = "Projections to the pixels"
-    revision = 3
+    revision = 4
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "layers to project: names, globs or aliases")
     rule: Literal["deconvnet", "guided", "gradient", "rectgrad"] = option(
@@ -81,12 +82,13 @@ class Deconvnet(Census[Top]):
     quantile: float = option(0.98, "rectgrad: fraction of a rectifier's signals set to zero", low=0.0, high=1.0)
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
+        return layers_with_maps(specimen, self._asked(specimen))
+
+    def _asked(self, specimen: Specimen) -> Sequence[str]:
         if self.at != DEFAULT:
-            return layers_with_maps(specimen, self.at)
-        ends = [
-            specimen.find(alias)[-1] for alias in self.at if alias in specimen.aliases
-        ]  # one branch of several is enough by default
-        return layers_with_maps(specimen, ends)
+            return self.at
+        # one branch of several is enough by default
+        return [specimen.find(alias)[-1] for alias in self.at if alias in specimen.aliases]
 
     def empty_tally(self) -> Top:
         return Top(self.k)
@@ -98,7 +100,7 @@ class Deconvnet(Census[Top]):
         for name, (values, cells) in seen.items():
             tally.add(name, batch.index, values, cells)
 
-    def to_arrays(self, specimen: Specimen, images: Images, tally: Top, twins: Sequence[Top]) -> Arrays:
+    def to_arrays(self, specimen: Specimen, images: Images, tally: Top, twins: Sequence[Top]) -> Measurement:
         names = self.layers_to_watch(specimen)
         windows = patch_windows(specimen, names)
         null = specimen.working_twin(images)
@@ -110,7 +112,8 @@ class Deconvnet(Census[Top]):
             arrays |= of_layer
             traces.append(trace)
             similarities.append(similarity)
-        return arrays | _control_arrays(names, traces, similarities)
+        missing = unmeasured(specimen, self._asked(specimen), names)
+        return Measurement(arrays | _control_arrays(names, traces, similarities), {"unmeasured": missing})
 
     def _layer(
         self, specimen: Specimen, null: Specimen, images: Images, name: str, top: Top, window: PatchWindow
@@ -194,6 +197,16 @@ class Deconvnet(Census[Top]):
             "A projection is of one activation in one image; it does not show what the unit responds to in general.",
             "Contrast is stretched for each projection: brightness cannot be compared between them.",
         ]
+        negative = [
+            name.partition("/")[2]
+            for name, one in finding.arrays.items()
+            if name.startswith("value/") and bool((one.values < 0).any())
+        ]
+        if negative:
+            lines.append(
+                f"Some activations shown of {name_list(negative)} are below zero: their projections start with their size and show what "
+                "would raise them."
+            )
         if finding.trained is False:
             lines.append("These weights are untrained: the projections show the architecture and the images.")
         for name, curved in zip(map(str, finding["curved"].layer.values), finding["curved"].values, strict=True):

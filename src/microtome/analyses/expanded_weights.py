@@ -196,7 +196,7 @@ def _convolution_kernels(specimen: Specimen) -> dict[str, Tensor]:
     """The kernels of spatial convolutions with weights that are finite and vary, by path in order of execution."""
     modules = dict(specimen.net.named_modules())
     conv = nn.modules.conv._ConvNd  # pyright: ignore[reportPrivateUsage]
-    told = find_kernels(specimen.net, specimen.layers)
+    told = find_kernels(specimen.net, specimen.layers, {})
     return {name: one.values for name, one in told.items() if not one.reason and isinstance(modules[name], conv)}
 
 

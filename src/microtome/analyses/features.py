@@ -20,7 +20,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from microtome.analysis import BatchValues, Census, Measurement, option
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.layer_choice import layers_with_maps
+from microtome.instruments.layer_choice import layers_with_maps, unmeasured
 from microtome.instruments.untrained_twins import over_twins
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.positions import firing_rates
@@ -42,7 +42,7 @@ class Features(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Feature maps"
-    revision = 2
+    revision = 3
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep", "last3"), "layers to show: names, globs or aliases")
@@ -51,7 +51,10 @@ class Features(Census[Bundle]):
     sort: Literal["energy", "first"] = option("energy", "order of the units: the strongest over all images, or the first")
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
-        return layers_with_maps(specimen, [one for one in self.at if self.at != DEFAULT or one in specimen.aliases])
+        return layers_with_maps(specimen, self._asked(specimen))
+
+    def _asked(self, specimen: Specimen) -> list[str]:
+        return [name for name in self.at if self.at != DEFAULT or name in specimen.aliases]
 
     def empty_tally(self) -> Bundle:
         return Bundle({"sums": Total(), "shown": Rows()})
@@ -92,7 +95,7 @@ class Features(Census[Bundle]):
         arrays |= _sparsity_arrays("", tally, names)
         arrays |= over_twins([_sparsity_arrays("twin_", twin, names) for twin in twins])
         counts = {"images": tally.total("sums").count, "images of the twin": twins[0].total("sums").count}
-        return Measurement(arrays, counts)
+        return Measurement(arrays, counts | {"unmeasured": unmeasured(specimen, self._asked(specimen), names)})
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         dead, twin, zeros, twin_zeros = (

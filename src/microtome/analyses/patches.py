@@ -24,7 +24,7 @@ from microtome.analysis import TWIN_IMAGES, BatchValues, Census, Measurement, op
 from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.layer_choice import layers_with_maps
+from microtome.instruments.layer_choice import layers_with_maps, unmeasured
 from microtome.instruments.strongest_patches import (
     PatchWindow,
     choose_units,
@@ -55,7 +55,7 @@ class Patches(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Strongest patches"
-    revision = 2
+    revision = 3
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "layers to show: names, globs or aliases")
@@ -69,7 +69,10 @@ class Patches(Census[Bundle]):
     size: int = option(112, "longest side of a stored patch, px", low=8, high=2048)
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
-        return layers_with_maps(specimen, [name for name in self.at if self.at != DEFAULT or name in specimen.aliases])
+        return layers_with_maps(specimen, self._asked(specimen))
+
+    def _asked(self, specimen: Specimen) -> list[str]:
+        return [name for name in self.at if self.at != DEFAULT or name in specimen.aliases]
 
     def empty_tally(self) -> Bundle:
         return Bundle({"all": Top(self.k), "few": Top(self.k)})
@@ -110,7 +113,8 @@ class Patches(Census[Bundle]):
         arrays["extent"] = array([windows[name].size for name in names], ("layer", "axis"), "px", sides, "side of the window")
         arrays["silent"] = array(silent, ("layer",), "fraction of units", layers, "units without a patch")
         arrays["followed"] = array(exact, ("layer",), "1", layers, "exact receptive field")
-        return Measurement(arrays, {"images": len(images), "twin_images": len(watched)})
+        missing = unmeasured(specimen, self._asked(specimen), names)
+        return Measurement(arrays, {"images": len(images), "twin_images": len(watched), "unmeasured": missing})
 
     def _layer(self, specimen: Specimen, images: Images, name: str, top: Top, window: PatchWindow) -> dict[str, Any]:
         """The arrays of one layer: values and positions of all units, patches of those shown."""

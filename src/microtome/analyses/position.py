@@ -13,7 +13,7 @@ arXiv:2305.04722; contrast against positions, Kim et al. 2021, arXiv:2111.08413 
 
 from collections.abc import Sequence
 from math import nan
-from typing import Any, ClassVar, cast, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from microtome.instruments.attention import (
     token_grid,
     watch_attention,
 )
+from microtome.instruments.embedded_patches import embedded_patches
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.graph.attention import (
     GaussianHill,
@@ -58,7 +59,7 @@ class Position(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Positions and attention"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3  # 3: patches are taken where the positions are added to them
 
     scales: tuple[float, ...] = option((0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "factors of the normalised colours")
     count: int = option(16, "number of images, evenly spaced", low=1, high=100_000)
@@ -83,13 +84,15 @@ class Position(Analysis):
         own = self._rows(specimen, chosen, pace, tokens, "attention")
         other = self._rows(twin, chosen, pace, tokens, "attention of the untrained twin")
         arrays = _attention_arrays(tokens, uniform, own, other)
-        if "content" in own:
+        if "content" in own and "content" in other:
             arrays |= self._positional_power(specimen, own, "") | self._positional_power(twin, other, "twin_")
         arrays |= _bias_arrays(specimen, twin)
         left_out = [path for path in attention_paths(specimen.net) if path not in tokens]
         for each, run in ((specimen, "attention"), (twin, "attention of the untrained twin")):
             discard_tally(pace, self._key(each, chosen, run))
-        return Measurement(arrays, {"images": len(chosen), "left_out": left_out})
+        embedding = position_embedding(specimen)
+        unseen = embedding.name if embedding is not None and "share" not in arrays else ""
+        return Measurement(arrays, {"images": len(chosen), "left_out": left_out, "positions_not_added": unseen})
 
     def _key(self, specimen: Specimen, images: Images, run: str) -> list[str]:
         return [self.key(specimen, images, str(specimen.device)), run]
@@ -122,13 +125,12 @@ class Position(Analysis):
         embedding = position_embedding(specimen)
         if embedding is None:
             return {}
-        front, units = specimen.net.get_submodule(embedding.front), embedding.values.shape[1]
         powers: list[Tensor] = []
-        with torch.inference_mode():
-            for scale in self.scales:
-                patches = cast(Tensor, front(scale * x)).double()
-                axis = -1 if patches.shape[-1] == units else 1
-                powers.append(patches.square().sum(axis).flatten(1).mean(1))
+        for scale in self.scales:
+            patches = embedded_patches(specimen.net, embedding.tensor, scale * x, *embedding.values.shape)
+            if patches is None:
+                return {}
+            powers.append(patches.double().square().sum(2).mean(1))
         return {"content": torch.stack(powers, 1).cpu().numpy()}
 
     def _positional_power(self, specimen: Specimen, rows: Rows, prefix: str) -> dict[str, Any]:
@@ -204,6 +206,8 @@ class Position(Analysis):
             lines.append(
                 "Power is the mean squared length of a token including its mean over units, which layer norm removes later."
             )
+        if name := finding.facts["positions_not_added"]:
+            lines.append(f"No sum of {name} with the embedded patches was seen, so positional power is not measured.")
         if bool(finding["windows"].values.any()):
             lines.append(
                 "Window attention cannot exceed its window; windows at the border may hold padding, which counts as tokens."

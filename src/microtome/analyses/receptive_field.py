@@ -17,10 +17,11 @@ from typing import Any, ClassVar, final
 import numpy as np
 import xarray as xr
 
-from microtome.analysis import Analysis, Arrays, Needs, option
+from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.layer_choice import unmeasured
 from microtome.instruments.receptive_fields import probe_pixels, receptive_fields
 from microtome.key_numbers import KeyNumber, format_value
 from microtome.numerics.receptive.field import Field
@@ -41,11 +42,12 @@ class ReceptiveField(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Theoretical receptive fields"
+    revision: ClassVar[int] = 2  # 2: interpolation, unfold and patterns behind transposed convolutions; rows and columns apart
 
     at: tuple[str, ...] = option(("convs", "blocks"), "layers to report: names, globs or aliases")
     size: int = option(0, "image side, px; 0: the size of the recipe", low=0, high=8192)
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         size = (self.size, self.size) if self.size else specimen.recipe.size
         names = [name for name in self.at if self.at != DEFAULT or name in specimen.aliases]
         layers = specimen.find(names or ["last"])
@@ -57,26 +59,34 @@ class ReceptiveField(Analysis):
             raise BadOption(
                 f"receptive_field: {specimen.name} does not run on {size[0]} x {size[1]} px; --size 0 takes {specimen.recipe.size}."
             ) from error
+        gated: dict[str, str] = {}
         if self.at == DEFAULT:  # without the layers inside gates
-            by_layer = {name: field for name, field in by_layer.items() if not (field.whole and field.grid == (1, 1))}
+            inside = [name for name, field in by_layer.items() if field.whole and field.grid == (1, 1)]
+            gated = dict.fromkeys(inside, "they lie inside gates: one value for the whole image")
+            by_layer = {name: field for name, field in by_layer.items() if name not in gated}
         if not by_layer:
             raise Unmeasurable(
                 f"None of {', '.join(layers[:4])} of {specimen.name} has rows and columns that derive from the image. "
                 f"List layers that do: microtome layers {specimen.name}"
             )
-        return _to_arrays(specimen, by_layer, size)
+        missing = unmeasured(specimen, names or ["last"], by_layer, gated)
+        return Measurement(_to_arrays(specimen, by_layer, size), {"unmeasured": missing})
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         size, whole, border = finding["size"], finding["whole"].values, finding["border"].values
         local = [index for index in range(size.sizes["layer"]) if not whole[index]]
         numbers: list[KeyNumber] = []
         if local:
-            most = max(local, key=lambda index: (float(size[index].max()), index))
+            sides = finding["side"].values
+            most = max(local, key=lambda index: (float((size.values[index] / sides).max()), index))
+            axis = int((size.values[most] / sides).argmax())  # rows against rows, columns against columns
             at = str(size.coords["layer"].values[most])
-            largest, shortest, stride = (float(finding[name][most].max()) for name in ("size", "smallest", "jump"))
-            side = float(finding["side"].values.min())
+            largest, shortest, stride = (float(finding[name].values[most, axis]) for name in ("size", "smallest", "jump"))
+            side = "image side" if sides[0] == sides[1] else ("image height", "image width")[axis]
             numbers = [
-                KeyNumber(name="receptive field", value=largest, unit="px", baseline=side, baseline_name="image side", at=at),
+                KeyNumber(
+                    name="receptive field", value=largest, unit="px", baseline=float(sides[axis]), baseline_name=side, at=at
+                ),
                 KeyNumber(name="receptive field, shortest path", value=shortest, unit="px", at=at),
                 KeyNumber(name="stride", value=stride, unit="px", at=at),
             ]
@@ -92,18 +102,20 @@ class ReceptiveField(Analysis):
         if leading.name != "receptive field":
             return f"{leading.text} of {finding.key('layers').text} layers cover the whole image by construction, first {leading.at}."
         border = finding.key("border layers")
-        start = f"The largest receptive field is {leading.text} ({leading.at}) in an image of {leading.baseline_text}"
+        along = "" if leading.baseline_name == "image side" else f" {'high' if 'height' in leading.baseline_name else 'wide'}"
+        start = f"The largest receptive field is {leading.text} ({leading.at}) in an image of {leading.baseline_text}{along}"
         return f"{start}, with {plural(int(border.value), 'border layer')}."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         rows, cols = finding["side"].values
         image = format_value(rows, "px") if rows == cols else f"{format_value(rows)} x {format_value(cols, 'px')}"
+        by = "" if rows == cols else "axis"
         shown: list[Panel] = [
             Curve(
-                title="Receptive field by depth", y=("largest", "shortest"), x="layer", null=("picture",), log="y",
+                title="Receptive field by depth", y=("largest", "shortest"), x="layer", by=by, null=("picture",), log="y",
                 note=f"Dashed: the image, {image}. Layers that cover the whole image by construction are shown there.",
             ),
-            Curve(title="Stride by depth", y=("stride",), x="layer", log="y"),
+            Curve(title="Stride by depth", y=("stride",), x="layer", by=by, log="y"),
         ]  # fmt: skip
         if bool(finding["border"].any()):
             note = "Their input already covers the whole image on its shortest path, so they matter only for larger images."
@@ -119,7 +131,9 @@ class ReceptiveField(Analysis):
         ]
         if finding["border"].any():
             start = f"{finding.key('border layers').at}, the first border layer, adds information only for images larger than"
-            lines.append(f"{start} {format_value(float(finding['matters'].values[0]), 'px')}.")
+            rows, cols = (float(side) for side in finding["matters"].values[0])
+            beyond = format_value(rows, "px") if rows == cols else f"{format_value(rows)} x {format_value(cols, 'px')}"
+            lines.append(f"{start} {beyond}.")
         if finding["gated"].any():
             lines.append(
                 f"From {_first_marked(finding['gated'], finding['gated'].values)} on, gates (squeeze-excitation and the like) or group "
@@ -146,7 +160,7 @@ def _to_arrays(specimen: Specimen, by_layer: Mapping[str, Field], size: tuple[in
     inexact = [name for name, field in by_layer.items() if not field.exact]
     measured = {name: _measured_size(specimen, name, by_layer[name], size) for name in inexact[:MAX_MEASURED]}
     sizes = np.array([measured.get(name, field.size) for name, field in by_layer.items()])
-    border = np.array([_is_border(field, size) for field in every])
+    border = np.array([field.is_border(size) for field in every])
     whole = np.array([field.whole and name not in measured for name, field in by_layer.items()])
     remarks = [_remark(name, field, bool(mark), measured) for (name, field), mark in zip(by_layer.items(), border, strict=True)]
     arrays = {
@@ -169,29 +183,27 @@ def _to_arrays(specimen: Specimen, by_layer: Mapping[str, Field], size: tuple[in
     marked = [name for name, mark in zip(names, border, strict=True) if mark]
     if marked:
         arrays["border_layer"] = array(np.array(marked, dtype=object), ("part",), "text", title="layer")
-        beyond = [max(by_layer[name].entering) for name in marked]
-        arrays["matters"] = array(np.array(beyond), ("part",), "px", title="matters for images larger than")
+        beyond = np.array([by_layer[name].entering for name in marked])
+        arrays["matters"] = array(beyond, ("part", "axis"), "px", {"axis": AXES}, "matters for images larger than")
     return arrays
 
 
 def _curves(by_layer: Mapping[str, Field], sizes: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """Curves over depth: one number for each layer, that of the axis with the larger field."""
-    layers = {"layer": list(by_layer)}
-    side = float(max(size))
-    small = np.array([field.smallest for field in by_layer.values()]).max(1)
+    """Curves over depth: one number for each layer, that of the axis with the larger field; one for each axis where sides differ."""
+    square, side = size[0] == size[1], np.array(size, dtype=float)
+    small = np.array([field.smallest for field in by_layer.values()])
     curves = {
-        "largest": (np.where(np.isfinite(sizes), sizes, side).max(1), "largest path"),
+        "largest": (np.where(np.isfinite(sizes), sizes, side), "largest path"),
         "shortest": (np.where(np.isfinite(small), small, side), "shortest path"),
-        "picture": (np.full(len(by_layer), side), "image side"),
-        "stride": (np.array([max(field.jump) for field in by_layer.values()]), "stride"),
+        "picture": (np.tile(side, (len(by_layer), 1)), "image side"),
+        "stride": (np.array([field.jump for field in by_layer.values()]), "stride"),
     }
-    return {name: array(values, ("layer",), "px", layers, title) for name, (values, title) in curves.items()}
-
-
-def _is_border(field: Field, size: tuple[int, int]) -> bool:
-    """Whether the shortest path into the layer already covers the whole image, and the layer enlarges it."""
-    covered = all(np.isfinite(into) and into >= side for into, side in zip(field.entering, size, strict=True))
-    return covered and not field.whole and max(field.smallest) > max(field.entering)
+    dims = ("layer",) if square else ("axis", "layer")
+    coords = {"layer": list(by_layer)} | ({} if square else {"axis": AXES})
+    return {
+        name: array(values.max(1) if square else values.T, dims, "px", coords, title)
+        for name, (values, title) in curves.items()
+    }
 
 
 def _measured_size(specimen: Specimen, name: str, field: Field, size: tuple[int, int]) -> tuple[float, float]:

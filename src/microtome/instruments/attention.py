@@ -35,10 +35,10 @@ class TokenGrid:
 
 @dataclass(frozen=True)
 class PositionEmbedding:
-    """Learned positions (token, unit) of the grid's tokens, and the path of what turns a picture into the tokens they go to."""
+    """Learned positions: the tensor that holds them, and those of the grid's tokens (token, unit)."""
 
     name: str
-    front: str
+    tensor: Tensor
     values: Tensor
 
 
@@ -81,15 +81,14 @@ def patch_grid(specimen: Specimen) -> tuple[int, int] | None:
 def position_embedding(specimen: Specimen) -> PositionEmbedding | None:
     """The positions that are added to the patches right after they were embedded; None where there are none."""
     grid = patch_grid(specimen)
-    for name, front in (("pos_embed", "patch_embed"), ("encoder.pos_embedding", "conv_proj")):
+    for name in ("pos_embed", "encoder.pos_embedding"):
         found = specimen.net
         for part in name.split("."):
             found = getattr(found, part, None)
         if grid is None or not isinstance(found, Tensor) or found.dim() != 3:
             continue
         if 0 <= found.shape[1] - prod(grid) <= PREFIX:
-            known = isinstance(getattr(specimen.net, front, None), nn.Module)
-            return PositionEmbedding(name, front if known else first_convolution(specimen), found.detach()[0, -prod(grid) :])
+            return PositionEmbedding(name, found, found.detach()[0, -prod(grid) :])
     return None
 
 

@@ -1,6 +1,9 @@
-"""Which layers an analysis of maps can watch: those that give maps, tokens on a grid or vectors, each value once."""
+"""Which layers an analysis of maps can watch: those that give maps, tokens on a grid or vectors, each value once.
 
-from collections.abc import Sequence
+What is asked for and not measured is named, with the reason: `unmeasured` gives both, for a finding's facts.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from microtome.errors import Unmeasurable
@@ -17,7 +20,7 @@ def layers_with_maps(specimen: Specimen, at: Sequence[str]) -> list[str]:
         UnknownName: a pattern matches nothing.
     """
     names = specimen.find(at) if at else []
-    shown = _distinct_layers(specimen, [name for name in names if _has_map(specimen, name)])
+    shown = _distinct_layers(specimen, [name for name in names if has_map(specimen, name)])
     if not shown:
         raise Unmeasurable(
             f"None of the layers {', '.join(names[:3] or at)} of {specimen.name} gives maps, tokens or a "
@@ -26,15 +29,64 @@ def layers_with_maps(specimen: Specimen, at: Sequence[str]) -> list[str]:
     return shown
 
 
-def _has_map(specimen: Specimen, name: str) -> bool:
+def unmeasured(
+    specimen: Specimen, at: Sequence[str], measured: Collection[str], reasons: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Layer -> why it is not measured, for the layers of the patterns `at` that are not among `measured`.
+
+    `reasons` are known already. A layer that hands on the very tensor of a measured one counts as measured, unless it was named itself.
+    """
+    given = _given(specimen)
+    twins = {given(name): name for name in measured if name in _names(specimen)}
+    missing: dict[str, str] = {}
+    for name in specimen.find(at) if at else []:
+        if name in measured:
+            continue
+        if reasons and name in reasons:
+            missing[name] = reasons[name]
+        elif given(name) in twins:
+            if name in at:
+                missing[name] = f"it gives the very tensor of {twins[given(name)]}"
+        else:
+            missing[name] = why_no_maps(specimen, name)
+    return missing
+
+
+def why_no_maps(specimen: Specimen, name: str) -> str:
+    """Why a layer cannot be measured as maps, for a sentence that begins with its name."""
+    layer = specimen.layer(name)
+    shape = " x ".join(map(str, layer.shape))
+    if layer.layout == "vector" or layer.grid == (1, 1):
+        return "it has no rows and columns"
+    if layer.layout == "other" or layer.grid is None:
+        return f"rows and columns cannot be told in its output of shape {shape}"
+    return "it does not come from the image alone"
+
+
+def has_map(specimen: Specimen, name: str) -> bool:
+    """Whether the layer gives one map, row of tokens on a grid, or vector for each image."""
     layer = specimen.layer(name)
     return layer.layout in ("nchw", "nhwc", "vector") or (layer.layout == "tokens" and layer.grid is not None)
 
 
 def _distinct_layers(specimen: Specimen, names: Sequence[str]) -> list[str]:
-    gives = {(call.path, call.index): call.gives for call in specimen.anatomy.found.calls}
+    given = _given(specimen)
     kept: dict[Any, str] = {}
     for name in names:
-        layer = specimen.layer(name)
-        kept.setdefault(gives[layer.path, layer.call or 0][layer.branch or 0], name)
+        kept.setdefault(given(name), name)
     return list(kept.values())
+
+
+def _given(specimen: Specimen) -> Callable[[str], Any]:
+    """Layer name -> a mark of the tensor that it gives."""
+    gives = {(call.path, call.index): call.gives for call in specimen.anatomy.found.calls}
+
+    def mark(name: str) -> Any:
+        layer = specimen.layer(name)
+        return gives[layer.path, layer.call or 0][layer.branch or 0]
+
+    return mark
+
+
+def _names(specimen: Specimen) -> frozenset[str]:
+    return frozenset(layer.name for layer in specimen.layers)

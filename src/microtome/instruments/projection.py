@@ -1,6 +1,7 @@
 """Single activations carried back to the pixels: one forward pass up to the layer, one backward pass under a rule.
 
 Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 2.1: all other activations of the layer are zero, the chosen one keeps its value.
+There activations follow a ReLU and are never negative. Here they may be; then the signal starts with their size.
 """
 
 import re
@@ -55,8 +56,9 @@ def project_units(
 ) -> ProjectionResult:  # fmt: skip
     """For each slot the activation of `unit` (slot,) at `cell` (slot,), row by row, of layer `name` on `x` (slot, rgb, row, col).
 
-    The signal starts with the activation's size (its sign would only turn the picture over), or with 1 where `even`. `rival` asks for
-    the strongest other unit of the same cell as well. Under rule "gradient" the result is the plain gradient times that start.
+    The signal starts with the activation's size, or with 1 where `even`: of an activation below zero the projection shows what would
+    raise it. With its sign, rule "gradient" (the plain gradient times the start) would give the same with the opposite sign; the other
+    rules stop negative signals at rectifiers and would give another image. `rival` asks for the strongest other unit of the same cell.
 
     Raises:
         Unmeasurable: a rectifier on the way was not seen, or the network is compiled or scripted and hides them.

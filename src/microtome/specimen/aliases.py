@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from microtome.errors import UnknownName, did_you_mean
 from microtome.specimen.blocks import Block, Unit, stage_keys
-from microtome.specimen.layers import Layer
+from microtome.specimen.layers import Layer, kind_of
 from microtome.specimen.tracing import Call, Trace
 
 ALIASES = ("convs", "stages", "blocks", "last", "last3", "shallow", "middle", "deep")
@@ -19,13 +19,14 @@ def layer_aliases(
     several: dict[tuple[str, int], tuple[str, ...]] = {}
     for layer in layers:
         several[layer.path, layer.call or 0] = (*several.get((layer.path, layer.call or 0), ()), layer.name)
+    convolutions = {(call.path, call.index) for call in found.calls if kind_of(call.module) == "conv"}
     exits = [several[unit.exit.path, unit.exit.index] for unit in units]
     ends = stage_ends(found, units, layers)
     stages = [several[path] for path, _ in ends]
     views = [_evidence_layers(found, units, place, layers, names) for names, (_, place) in zip(stages, ends, strict=True)]
     count = len(stages)
     table: dict[str, list[tuple[str, ...]]] = {
-        "convs": [(layer.name,) for layer in layers if layer.kind == "conv"],
+        "convs": [(layer.name,) for layer in layers if (layer.path, layer.call or 0) in convolutions],
         "stages": stages,
         "blocks": exits,
         "last": exits[-1:],

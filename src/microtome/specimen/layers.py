@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
-from microtome.specimen.tracing import BATCH, Call, Trace
+from microtome.specimen.layouts import Grid, Layout, LayoutReader
+from microtome.specimen.tracing import BATCH, Trace
 
 Kind = Literal["conv", "linear", "norm", "act", "pool", "attention", "block", "container", "head", "other"]
-Layout = Literal["nchw", "nhwc", "tokens", "vector", "other"]
-Grid = tuple[int, int]
 
 ATTENTION = re.compile(
     r"attention|attn|squeezeexcit|^se(module|layer|block|gate)?$|(^|_)eca|ecamodule|ceca|cbam|gatherexcite|effectivese", re.I
@@ -76,15 +75,24 @@ def fitted_grid(count: int, like: Grid) -> Grid:
 def named_layers(found: Trace, net: nn.Module, blocks: frozenset[str]) -> tuple[Layer, ...]:
     """The layers of a trace in execution order; `blocks` are the module paths that are removable units."""
     by_path = found.by_path()
-    reader = _LayoutReader(found, net)
+    headed = (
+        tuple(  # within self-attention on tokens the heads are an axis: (head, token, feature) only looks like (unit, row, col)
+            call.path + "."
+            for call in found.calls
+            if kind_of(call.module) == "attention" and any(len(s) == 3 for s in call.outputs)
+        )
+    )
+    reader = LayoutReader(found.grid, getattr(net, "num_prefix_tokens", None), headed)
+    for call in sorted(found.calls, key=lambda call: call.begun)[:1]:
+        reader.enter(call.inputs[0] if call.inputs else ())
     head = head_path(found)
     sizes = {path: sum(parameter.numel() for parameter in calls[0].module.parameters()) for path, calls in by_path.items()}
     layers: list[Layer] = []
     for call in found.calls:
         several, many = len(by_path[call.path]) > 1, len(call.outputs) > 1
         kind: Kind = "head" if call.path == head else "block" if call.path in blocks else kind_of(call.module)
-        for branch, shape in enumerate(call.outputs):
-            layout, own, grid, units, prefix = reader.read(call, shape)
+        for branch in range(len(call.outputs)):
+            layout, own, grid, units, prefix = reader.read(call, branch)
             layers.append(
                 Layer(
                     name=call.path + (f"#{call.index}" if several else "") + (f"[{branch}]" if many else ""),
@@ -162,85 +170,6 @@ def head_path(found: Trace) -> str | None:
         return None
     weight: Any = last.module.weight
     return last.path if isinstance(weight, Tensor) and outputs in weight.shape[:2] else None
-
-
-class _LayoutReader:
-    """Tells which axes of an output are rows, columns, units and tokens; remembers grids as the trace is read in order."""
-
-    def __init__(self, found: Trace, net: nn.Module) -> None:
-        self.size = found.grid
-        prefix = getattr(net, "num_prefix_tokens", None)
-        self.prefixes = (int(prefix), 0) if isinstance(prefix, int) else tuple(range(9))
-        self.grids: list[Grid] = []
-        self.layouts: dict[tuple[int, ...], Layout] = {}
-        # within self-attention on tokens the heads are an axis: (head, token, feature) only looks like (unit, row, col)
-        self.headed = tuple(
-            call.path + "."
-            for call in found.calls
-            if kind_of(call.module) == "attention" and any(len(s) == 3 for s in call.outputs)
-        )
-
-    def read(self, call: Call, shape: tuple[int, ...]) -> tuple[Layout, tuple[int, ...], Grid | None, int, int]:
-        own = _without_batch(shape)
-        layout, grid, prefix = self._layout(call, own, shape)
-        if grid is not None and layout != "vector":
-            self.layouts[own] = layout
-            if layout in ("nchw", "nhwc") and grid not in self.grids[-1:]:
-                self.grids.append(grid)
-        units = own[0] if layout in ("nchw", "vector") else own[-1] if own else 0
-        return layout, own, grid, int(units), prefix
-
-    def _layout(self, call: Call, own: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Layout, Grid | None, int]:
-        if len(own) == 1 and shape[0] == BATCH:
-            return "vector", None, 0
-        if not own or shape[0] != BATCH or len(own) not in (2, 3):
-            return "other", None, 0
-        if len(own) == 3:
-            layout = self._planes(call, own)
-            grid = own[1:] if layout == "nchw" else own[:2] if layout == "nhwc" else None
-            return layout, None if grid is None else (grid[0], grid[1]), 0
-        return self._tokens(own)
-
-    def _planes(self, call: Call, own: tuple[int, ...]) -> Layout:
-        if isinstance(call.module, nn.modules.conv._ConvNd | nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
-            return "nchw"
-        if call.path.startswith(self.headed):
-            return "other"
-        first, last = self._misfit(own[1], own[2]), self._misfit(own[0], own[1])
-        if first is not None and last is not None:
-            if type(call.module) in (nn.LayerNorm, nn.Linear):
-                return "nhwc"
-            return self.layouts.get(own, "nchw" if first <= last else "nhwc")
-        return "nchw" if first is not None else "nhwc" if last is not None else "other"
-
-    def _misfit(self, rows: int, cols: int) -> float | None:
-        """By how many cells the grid is off the proportion of the input, None where that is too many to be a grid."""
-        off = abs(rows - cols * self.size[0] / self.size[1])
-        fits = rows <= self.size[0] + 8 and cols <= self.size[1] + 8 and off <= max(3.0, 0.15 * rows)
-        square = self.size[0] == self.size[1]
-        return off if fits and (not square or rows == cols) else None
-
-    def _tokens(self, own: tuple[int, ...]) -> tuple[Layout, Grid | None, int]:
-        for prefix in self.prefixes:
-            for rows, cols in reversed(self.grids):
-                if rows * cols > 1 and rows * cols + prefix == own[0]:
-                    return "tokens", (rows, cols), prefix
-        # token grids that shrink without a convolution (patch merging): the same proportion, no prefix
-        merged = any(own[0] * factor == rows * cols for rows, cols in self.grids for factor in (4, 16, 64))
-        rows = round((own[0] * self.size[0] / self.size[1]) ** 0.5)
-        if (merged or not self.grids) and rows and own[0] % rows == 0:
-            return "tokens", (rows, own[0] // rows), 0
-        return "other", None, 0
-
-
-def _without_batch(shape: Sequence[int]) -> tuple[int, ...]:
-    if not shape:
-        return ()
-    if shape[0] == BATCH:
-        return tuple(shape[1:])
-    if len(shape) == 3 and shape[1] == BATCH:  # sequence first
-        return (shape[0], shape[2])
-    return (shape[0] // BATCH, *shape[1:]) if shape[0] % BATCH == 0 else tuple(shape)
 
 
 def module_layers(layers: Sequence[Layer]) -> dict[str, list[Layer]]:

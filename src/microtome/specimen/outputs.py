@@ -1,23 +1,11 @@
 """The tensors in whatever a module returns, and attention that shows its parts while it is watched."""
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import torch
 from torch import Tensor
 
-
-@contextmanager
-def slow_attention() -> Generator[None]:
-    """Inside, `nn.TransformerEncoderLayer` runs its modules one by one, not a fused kernel that skips every hook."""
-    mha = cast(Any, torch.backends).mha
-    before = bool(mha.get_fastpath_enabled())
-    mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        mha.set_fastpath_enabled(before)
+from microtome.numerics.graph.dispatching import slow_attention as slow_attention
 
 
 def first_tensor(value: Any) -> Tensor | None:

@@ -197,6 +197,67 @@ def faults_all(net: nn.Module) -> dict[str, RuleOutcome]:
     return {one.rule.id: one for one in run_audit(opened(net)) if one.fault}
 
 
+@pytest.mark.parametrize(
+    ("beta", "act", "reaches"),
+    [(0.0, "relu", 0), (-0.5, "relu", 0), (0.5, "relu", 1), (-0.5, "identity", 1), (-0.5, "gelu", 1)],
+)
+@pytest.mark.parametrize("module", [True, False])
+def test_a_dead_unit_is_removable_only_where_its_constant_does_not_survive(
+    beta: float, act: str, reaches: int, module: bool
+) -> None:
+    """A zero kernel under a norm gives the norm's shift: nothing after a ReLU where it is negative, a constant where it is not.
+
+    The oracle removes the unit: conv1 without output 3 and conv2 without the input that reads it.
+    """
+    work = {"relu": nn.ReLU(), "identity": nn.Identity(), "gelu": nn.GELU()}[act]
+
+    class Net(nn.Module):
+        def __init__(self, units: int = 8) -> None:
+            super().__init__()
+            self.conv1, self.norm = nn.Conv2d(3, units, 4, 2, 1, bias=False), nn.BatchNorm2d(units)
+            self.conv2, self.head = nn.Conv2d(units, 8, 3, 1, 1, bias=False), nn.Linear(8, 4)
+            if module:
+                self.act = work
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.norm(self.conv1(x))
+            return self.head(self.conv2(self.act(x) if module else work(x)).mean((2, 3)))
+
+    torch.manual_seed(0)
+    net, without = Net().eval(), Net(7).eval()
+    with torch.no_grad():
+        net.conv1.weight[3] = 0
+        net.norm.bias[3] = beta
+    kept = [unit for unit in range(8) if unit != 3]
+    state = net.state_dict()
+    for name in ("conv1.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"):
+        state[name] = state[name][kept]
+    state["conv2.weight"] = state["conv2.weight"][:, kept]
+    without.load_state_dict(state)
+    x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.allclose(net(x), without(x), atol=1e-6) == (reaches == 0)
+    fault = faults_all(net)["MT002"].fault
+    assert fault is not None
+    if reaches:
+        assert fault.evidence.endswith("; 1 of them hands on a constant that reaches the outputs, most, 1, in conv1")
+        assert "or removal changes the outputs" in fault.fix
+    else:
+        assert fault.evidence.endswith("; without them the outputs stay what they are")
+        assert not fault.fix
+
+
+def test_a_norm_that_multiplies_by_zero_may_hand_on_its_shift() -> None:
+    """In `off` three scales are zero with shifts of zero; with one positive shift one constant survives the ReLU."""
+    assert faults_of("MT004", off).endswith("without them the outputs stay what they are")
+
+    def shifted(net: nn.Module) -> None:
+        off(net)
+        net.norm2.bias[1], net.norm2.bias[2] = 0.7, -0.7
+
+    assert "1 of them hands on a constant that reaches the outputs, most, 1, in norm2" in faults_of("MT004", shifted)
+
+
 def test_a_dilation_that_meets_the_stride_reads_a_quarter() -> None:
     """3 x 3 at stride 2 and dilation 2 reads every second row and column: coverage 3, 0, 3, 0."""
     assert "conv2 reads 25 % of them" in faults_of("MT101", met)

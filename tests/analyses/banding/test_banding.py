@@ -270,6 +270,47 @@ def test_a_fully_connected_layer_is_judged_over_the_map_it_sees() -> None:
     assert found.headline.startswith("Horizontal bands in fc1, ")
 
 
+class Behind(nn.Module):
+    """A convolution to 4 x 4 positions of 6 units, which a dense layer reads flattened, or pooled to 96 values, or turned."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.conv = nn.Conv2d(3, 6, 4, 4)
+        self.wide = nn.Conv2d(6, 96, 1)
+        self.fc = nn.Linear(96, 20)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.conv(x))
+        if self.how == "pooled":  # 96 values as well, from another map
+            return self.fc(self.wide(x).mean((2, 3)))
+        if self.how == "pooled and flat":
+            return self.fc(nn.functional.adaptive_avg_pool2d(self.wide(x), 1).flatten(1))
+        if self.how == "mixed":  # a vector made of the map by a product, not by a reshape
+            return self.fc(x.flatten(1) @ torch.eye(96))
+        if self.how == "units last":
+            return self.fc(x.permute(0, 2, 3, 1).reshape(len(x), -1))
+        return self.fc(nn.functional.dropout(torch.relu(x.reshape(len(x), -1)), 0.5, self.training))
+
+
+@pytest.mark.parametrize("how", ["pooled", "pooled and flat", "mixed"])
+def test_a_dense_layer_that_reads_no_map_is_not_judged_whatever_its_width(how: str) -> None:
+    found = Banding()(opened(seeded(lambda: Behind(how))))
+    assert found["index"].layer.values.tolist() == ["conv"]
+
+
+@pytest.mark.parametrize("how", ["flat", "units last"])
+def test_the_reshape_says_which_weight_belongs_to_which_position(how: str) -> None:
+    net = seeded(lambda: Behind(how))
+    with torch.no_grad():  # every weight depends on its row alone
+        rows = torch.randn(20, 6, 4, 1, generator=torch.Generator().manual_seed(1)).expand(-1, -1, -1, 4)
+        net.fc.weight.copy_((rows.movedim(1, 3) if how == "units last" else rows).reshape(20, -1))
+    found = Banding()(opened(net))
+    assert found["index"].layer.values.tolist() == ["conv", "fc"]
+    assert found["kernel"].sel(layer="fc").item() == "6 × 4×4"
+    assert found["index"].sel(layer="fc").item() == pytest.approx(1, abs=1e-6)
+
+
 def test_chosen_layers_are_drawn_and_wrong_ones_refused(net: mt.Specimen) -> None:
     found = Banding(at=("blocks.0", "stem"))(net)
     assert [name for name in found.arrays if name.startswith("factors/")] == [

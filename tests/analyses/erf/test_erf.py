@@ -57,6 +57,34 @@ def test_field_of_one_convolution_is_its_kernel(rule: str, pics: mt.Images) -> N
     assert found["theory"].values.tolist() == [[5.0, 5.0]]
 
 
+class Spiked(nn.Module):
+    """One position reads a pixel by 40 and all others of the 32 x 32 by 1: a spike on a plain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 1, 63, padding=31)
+        with torch.no_grad():
+            self.conv.weight.fill_(1.0)
+            self.conv.weight[:, :, 31, 31] = 40.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).mean((2, 3))
+
+
+def test_a_spike_on_a_plain_is_no_gaussian(pics: mt.Images) -> None:
+    """40 of 1,063 of the mass lie on the spike, so no Gaussian of few px describes the field, however much variance it explains."""
+    found = Erf(at=("conv",), count=2)(opened(Spiked()), pics)
+    assert found["r2"].item() < 0.5
+    assert found.headline.startswith("No Gaussian fits conv (R² ")
+    assert any("A Gaussian describes little of the field of conv" in text for text in found.caveats)
+    assert "offset" not in found.arrays
+    lifted = Erf(at=("conv",), count=2, offset=True)(opened(Spiked()), pics)
+    assert lifted["r2"].item() == pytest.approx(1.0, abs=0.01)
+    assert lifted["offset"].item() == pytest.approx(1 / 40, abs=2e-3)
+    assert lifted["inside"].item() == pytest.approx(40 / 1063, abs=0.01)
+    assert lifted.headline.startswith("No Gaussian fits conv (R² 1.00, 4 % of the mass within 3 σ)")
+
+
 def test_segmentation_and_logit_targets(pics: mt.Images) -> None:
     found = Erf(kind="segmentation", count=2)(opened(Maps()), pics)
     np.testing.assert_allclose(found["field"].sel(layer="answer").values, kernel(Maps(), "relu"), atol=1e-7)

@@ -58,7 +58,18 @@ def test_by_hand():
     assert float(found["outside"].sel(measure="activity")) == pytest.approx(-GREY, abs=1e-5)
     assert float(found["lift"].sel(measure="activity")) == pytest.approx(0.75)
     assert found["activity"].coords["row"].values.tolist() == [1.5, 5.5]
+    assert not any("cut by the picture's edge" in text for text in found.caveats)
     assert found["extent"].values[0] == pytest.approx([0, 1, 0, 1])
+
+
+def test_a_square_that_is_cut_has_its_own_centre():
+    """8 px, squares of 3 and a stride of 2: 0, 2, 4, and 6 with two pixels left, centred on 6.5 and not on 7."""
+    pics = mt.Images.tensors(red_corner(), labels=[0], classes=["red", "green"])
+    found = Occlusion(at="conv", size=3, stride=2)(mt.open(Sums(), recipe=PLAIN, labels=["red", "green"]), pics)
+    assert found["lost"].coords["row"].values.tolist() == [1.0, 3.0, 5.0, 6.5]
+    assert found["lost"].coords["col"].values.tolist() == [1.0, 3.0, 5.0, 6.5]
+    assert found["last_side"].values.tolist() == [2, 2]
+    assert any("The last square is cut by the picture's edge (2 px down, 2 across)" in text for text in found.caveats)
 
 
 @torch.no_grad()

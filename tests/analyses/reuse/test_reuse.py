@@ -20,12 +20,19 @@ RECIPE = {"size": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
 
 
 class DenseNet(nn.Module):
-    """Two dense blocks of `depth` layers of growth `k`, joined in forward; `bottleneck` puts a 1×1 before each 3×3."""
+    """Two dense blocks of `depth` layers of growth `k`, joined in forward.
 
-    def __init__(self, depth: int = 4, k: int = 3, first: int = 6, bottleneck: bool = False, prepend: bool = False) -> None:
+    `bottleneck` puts a 1×1 before each 3×3, `normed` a norm after the stem.
+    """
+
+    def __init__(
+        self, depth: int = 4, k: int = 3, first: int = 6, bottleneck: bool = False, prepend: bool = False, normed: bool = False
+    ) -> None:
         super().__init__()
         self.depth, self.k, self.prepend = depth, k, prepend
-        self.stem = nn.Conv2d(3, first, 3, padding=1)
+        self.stem: nn.Module = nn.Conv2d(3, first, 3, padding=1)
+        if normed:  # as in the DenseNet of the paper: a norm before the first block, and each layer's own after it
+            self.stem = nn.Sequential(self.stem, nn.BatchNorm2d(first), nn.ReLU())
         self.parts = nn.ModuleDict()
         width = first
         for block in "ab":
@@ -94,8 +101,9 @@ def sliced(net: DenseNet, name: str, gamma: bool) -> np.ndarray:
 
 @pytest.mark.parametrize("bottleneck", [False, True])
 @pytest.mark.parametrize("prepend", [False, True])
-def test_every_map_against_explicit_slices(bottleneck: bool, prepend: bool) -> None:
-    net = made(bottleneck=bottleneck, prepend=prepend)
+@pytest.mark.parametrize("normed", [False, True])
+def test_every_map_against_explicit_slices(bottleneck: bool, prepend: bool, normed: bool) -> None:
+    net = made(bottleneck=bottleneck, prepend=prepend, normed=normed)
     found = Reuse()(opened(net))
     names = [name for name in found.arrays if name.startswith("reuse/")]
     assert len(names) == 2
@@ -107,6 +115,22 @@ def test_every_map_against_explicit_slices(bottleneck: bool, prepend: bool) -> N
     assert found[names[0]].source.values.tolist() == ["input", *inner]
     assert found[names[0]].target.values.tolist() == [*inner, "parts.between"]
     assert found[names[1]].target.values[-1] == "head"
+
+
+def test_a_norm_before_the_block_does_not_count() -> None:
+    """Its scale times 7 changes nothing of what the layers receive once their norms' statistics follow, and nothing that is told."""
+    plain, scaled = made(normed=True), made(normed=True)
+    stem = scaled.stem[1]  # type: ignore[index]
+    with torch.no_grad():
+        stem.weight.mul_(7)
+        stem.bias.mul_(7)
+    x = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    first, second = (net.train().parts["a0"](net.stem(x)) for net in (plain, scaled))
+    torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-3)
+    maps = [Reuse()(opened(net.eval())) for net in (plain, scaled)]
+    for name in maps[0].arrays:
+        if name.startswith("effective/"):
+            np.testing.assert_array_equal(maps[0][name].values, maps[1][name].values)
 
 
 def planted(net: DenseNet, pattern: np.ndarray) -> None:

@@ -85,16 +85,31 @@ def test_rows_and_columns_moved_into_the_channels() -> None:
     assert told.runs[0].source == 0 != told.runs[1].source  # a sum is something new
 
 
-def test_norms_scale_each_channel() -> None:
+def test_the_last_norm_scales_each_channel() -> None:
+    """A norm of single channels divides out what scaled them before: |γ| of the second, not the product."""
     scale, shift = torch.tensor([2.0, -3.0, 0.5]), torch.zeros(3)
 
     def normed(x: Tensor) -> Tensor:
-        first = F.batch_norm(x, shift, torch.ones(3), scale, shift)
-        return torch.cat([F.relu(F.group_norm(first, 3, scale)), x], 1)
+        first = F.batch_norm(x, shift, torch.ones(3), 7 * scale, shift)
+        return torch.cat([F.relu(F.group_norm(first, 3, scale)), first, x], 1)
 
     told = followed(normed)
-    assert told is not None and told.runs == (ChannelRun(0, 0, 3), ChannelRun(0, 0, 3))
-    assert told.gain.tolist() == pytest.approx([4, 9, 0.25, 1, 1, 1])
+    assert told is not None and told.runs == (ChannelRun(0, 0, 3),) * 3
+    assert told.gain.tolist() == pytest.approx([2, 3, 0.5, 14, 21, 3.5, 1, 1, 1])
+
+
+def test_statistics_of_a_group_leave_ratios_within_it() -> None:
+    """Channels of deviation 2, 3 and ½ under one deviation, √((4 + 9 + ¼)/3): what numbers say of noise, without a γ."""
+    scale, shift = torch.tensor([2.0, -3.0, 0.5]), torch.zeros(3)
+
+    def normed(x: Tensor) -> Tensor:
+        return F.group_norm(F.batch_norm(x, shift, torch.ones(3), scale, shift), 1)
+
+    told = followed(normed)
+    assert told is not None
+    assert told.gain.tolist() == pytest.approx([one / (13.25 / 3) ** 0.5 for one in (2, 3, 0.5)])
+    noise = torch.randn(1, 3, 400, 400, generator=torch.Generator().manual_seed(0))
+    assert normed(noise).std((0, 2, 3)).tolist() == pytest.approx(told.gain.tolist(), rel=0.02)
 
 
 def test_what_does_not_descend_from_the_picture() -> None:

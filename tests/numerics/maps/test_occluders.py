@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from microtome.numerics.maps.occluders import blur, mask_coverage, object_contrast, occluder_starts
+from microtome.numerics.maps.occluders import blur, centres, mask_coverage, object_contrast, occluder_starts
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,15 @@ from microtome.numerics.maps.occluders import blur, mask_coverage, object_contra
 )
 def test_starts(side, size, stride, wanted):
     assert occluder_starts(side, size, stride).tolist() == wanted
+
+
+def test_centres_are_the_mean_of_the_covered_pixels():
+    """By brute force; the last of 9 px at squares of 4 and stride 2 covers pixels 6 to 8, so that it is centred on 7 and not on 7.5."""
+    for side, size, stride in ((9, 4, 2), (8, 4, 2), (11, 4, 3), (7, 2, 3), (5, 5, 1), (64, 9, 7)):
+        first = occluder_starts(side, size, stride)
+        wanted = [np.mean([pixel for pixel in range(one, one + size) if pixel < side]) for one in first]
+        assert centres(first, size, side).tolist() == wanted
+    assert centres(occluder_starts(9, 4, 2), 4, 9).tolist() == [1.5, 3.5, 5.5, 7.0]
 
 
 def test_covered_is_the_mean_of_the_mask_under_the_square():

@@ -9,6 +9,7 @@ from microtome.numerics.receptive.effective import (
     center_of_mass,
     fit_gaussian,
     fraction_holding,
+    judge,
     mass_within_radius,
     replknet_scale,
     sum_gradients,
@@ -46,7 +47,8 @@ def test_fit_is_that_of_scipy_and_noise_lowers_its_share():
     ours = fit_gaussian(field)
     assert (*ours.center, *ours.sigma) == pytest.approx(theirs[1:], rel=1e-4)
     left = bell(grid, *theirs) - field.ravel()
-    assert ours.r2 == pytest.approx(1 - left.var() / field.var(), abs=1e-6)
+    assert ours.r2 == pytest.approx(1 - (left**2).mean() / field.var(), abs=1e-6)
+    assert ours.published_r2 == pytest.approx(1 - left.var() / field.var(), abs=1e-6)
     assert 0.4 < ours.r2 < 0.9
 
 
@@ -89,3 +91,53 @@ def test_rules_add_up():
 
 def test_replknet_scale():
     assert replknet_scale(np.array([[0.0, 9.0], [99.0, -5.0]])).tolist() == [[0.0, 0.5], [1.0, 0.0]]
+
+
+def test_r2_is_one_minus_sse_over_sst_and_a_spike_on_a_plain_is_no_fit():
+    """A plain of 1 with one pixel of 21 on 31 x 31. The spike leaves a residual of 1 on 960 pixels.
+
+    Mean 1 + 20 / 961, so SST = 20² - 20² / 961 = 399.58; SSE = 960, R² = 1 - 960 / 399.58 = -1.40. Its residual is flat, so that
+    1 - var(residual) / var(field) is about 1. The spike is 21 of 981 of the mass. With a constant fitted, both say 1.
+    """
+    field = np.ones((31, 31))
+    field[15, 15] = 21.0
+    spike = planted((31, 31), (15, 15), (0.05, 0.05))
+    judged = judge(field, (spike - field / 21).ravel(), [1.0, 15.0, 15.0, 0.05, 0.05])
+    assert judged.r2 == pytest.approx(1 - 960 / (400 - 400 / 961))
+    assert judged.published_r2 > 0.99
+    assert judged.inside == pytest.approx(21 / 981)
+    own = fit_gaussian(field)
+    assert own.r2 < 0.1  # the best Gaussian is hardly better than a constant, whatever the other R² says
+    lifted = fit_gaussian(field, offset=True)
+    assert lifted.r2 == pytest.approx(1.0, abs=1e-3)
+    assert lifted.published_r2 == pytest.approx(lifted.r2, abs=1e-6)
+    assert lifted.offset == pytest.approx(1 / 21, abs=1e-3)
+    assert lifted.inside < 0.05
+
+
+def test_the_start_with_the_least_squared_error_is_kept():
+    """A narrow bell on a broad plain: by the published R² the narrow fit wins, by the squared error the broad one."""
+    field = planted((41, 41), (20, 20), (1.0, 1.0)) + 0.5 * planted((41, 41), (20, 20), (30.0, 30.0))
+    found = fit_gaussian(field)
+    assert min(found.sigma) > 10
+    grid = np.indices((41, 41))
+
+    def squares(sigma):
+        bell = np.exp(-((grid - 20) ** 2).sum(0) / (2 * sigma**2))
+        return float(((bell * (bell * field).sum() / (bell**2).sum() - field) ** 2).sum())
+
+    total = float(((field - field.mean()) ** 2).sum())
+    assert found.r2 == pytest.approx(1 - min(squares(sigma) for sigma in np.linspace(0.5, 60, 400)) / total, abs=1e-3)
+
+
+def test_a_gaussian_holds_98_9_per_cent_within_three_sigmas():
+    """1 - exp(-9 / 2), for any two standard deviations."""
+    found = fit_gaussian(planted((121, 161), (60, 80), (9.0, 13.0)))
+    assert found.inside == pytest.approx(1 - np.exp(-4.5), abs=1e-3)
+    assert (found.r2, found.published_r2) == pytest.approx((1.0, 1.0))
+
+
+def test_offset_is_found_with_its_gaussian():
+    found = fit_gaussian(planted((48, 96), (10.5, 70.25), (3.0, 14.0)) + 0.25, offset=True)
+    assert found.sigma == pytest.approx((3.0, 14.0), rel=1e-4)
+    assert found.offset == pytest.approx(0.25 / 1.25, rel=2e-2)  # as a fraction of the maximum, which lies near the peak

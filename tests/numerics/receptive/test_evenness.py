@@ -91,6 +91,44 @@ def test_forecast_is_the_expected_squared_gradient_of_random_networks():
     assert np.corrcoef(*both)[0, 1] > 0.97
 
 
+class Branches(nn.Module):
+    """A strided 1 x 1, which reads every other pixel, beside two 3 x 3, which read all: joined by a sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.short = nn.Conv2d(1, 24, 1, 2)
+        self.long = nn.Sequential(nn.Conv2d(1, 24, 3, 1, 1), nn.ReLU(), nn.Conv2d(24, 24, 3, 2, 1))
+
+    def forward(self, x):
+        return self.short(x) + self.long(x)
+
+
+@pytest.mark.parametrize(("initialised", "agrees"), [("He", True), ("torch's default", False)])
+def test_with_branches_the_forecast_holds_for_he_initialisation_only(initialised, agrees):
+    """Expected squares by branch. He: 2 for the strided 1 x 1, 2 · ½ · 2 = 2 for the other. Default: 1/3 against 1/3 · ½ · 1/3 = 1/18.
+
+    By phase, with A the share of the 1 x 1 (all of it on phase (0, 0) of four) and B that of the long branch spread by its taps: the
+    forecast has A = B, so phase (0, 0) counts far more under the default, where A = 6 B.
+    """
+    generator = torch.Generator().manual_seed(0)
+    net = Branches()
+    expected = folded(forecast(net, torch.zeros(1, 1, 24, 24)), 2, 4)
+    total = torch.zeros(24, 24, dtype=torch.float64)
+    for _ in range(200):
+        with torch.no_grad():
+            for conv in (net.short, net.long[0], net.long[2]):
+                fan_in = conv.weight[0].numel()
+                conv.weight.normal_(0, (2 / fan_in if initialised == "He" else 1 / (3 * fan_in)) ** 0.5, generator=generator)
+                conv.bias.zero_()
+        x = torch.randn(1, 1, 24, 24, generator=generator).requires_grad_()
+        out = net(x)
+        total += torch.autograd.grad((out * torch.randn(out.shape, generator=generator)).sum(), x)[0][0, 0].double() ** 2
+    seen = folded(total.numpy(), 2, 4)
+    assert (np.abs(seen / expected - 1).max() < 0.1) == agrees
+    if not agrees:
+        assert seen[0, 0] / seen[1, 1] > 3 * expected[0, 0] / expected[1, 1]
+
+
 def test_folding_keeps_phases_in_place_and_leaves_the_edge_out():
     field = np.ones((26, 31))
     field[1::4, 2::4] = 5.0

@@ -198,3 +198,28 @@ def test_branches_have_a_smallest_and_a_largest_path_and_say_whether_they_are_al
     assert (found.size, found.smallest, found.row.spread) == ((3.0, 3.0), (1.0, 1.0), 0.0)
     loose = field(lambda x: F.conv2d(x, kernel(4, inputs=3, units=3), stride=2, padding=1) + x[:, :, ::2, ::2][:, :, :16, :16])
     assert loose.row.spread == 0.5  # 2j + 0.5 against 2j
+
+
+def test_one_by_one_what_was_told_wrong():
+    """Antialiasing reads all that it averages (gradients say which), unfold does not see pixel 0, running maxima see back."""
+    antialiased = field(lambda x: F.interpolate(x, size=(9, 9), mode="bilinear", antialias=True), (32, 32))
+    own = torch.ones(1, 3, 32, 32, requires_grad=True)
+    made = F.interpolate(own, size=(9, 9), mode="bilinear", antialias=True)
+    slope = torch.autograd.grad(made[0, 0, 4, 4], own)[0][0, 0].sum(1).nonzero().flatten()
+    assert antialiased.rows(4) == (int(slope[0]), int(slope[-1]))
+    windows = field(lambda x: F.unfold(x, 5, padding=2, stride=2).reshape(1, 3, 25, 16, 16).mean(2), (32, 32))
+    assert (windows.rows(5), windows.size, windows.center, windows.jump) == ((8, 12), (5.0, 5.0), (0.0, 0.0), (2.0, 2.0))
+    for running in (lambda x: x.cummax(2)[0], lambda x: x.logcumsumexp(2)):
+        assert not field(running).exact
+    assert field(lambda x: F.glu(torch.cat([x, F.conv2d(x, kernel(3, units=3), padding=1)], 1), 1)).size == (3.0, 3.0)
+    scaled = field(lambda x: F.interpolate(x, scale_factor=0.37, mode="bilinear"), (32, 32))
+    assert scaled.jump == pytest.approx((1 / 0.37, 1 / 0.37))  # torch takes the factor, not 32 / 11
+
+
+def test_a_pattern_of_cells_goes_on_beyond_the_border():
+    """Two 4 x 4 transposed convolutions at stride 2 around a 3 x 3: 7 + 3 · 4 = 19 px; moving the outermost cell on says 21."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.ConvTranspose2d(4, 4, 4, 2, 1), nn.Conv2d(4, 4, 3, 1, 1),
+        nn.ConvTranspose2d(4, 4, 4, 2, 1),
+    )  # fmt: skip
+    assert field(net, (64, 64)).size == (19.0, 19.0)

@@ -1,8 +1,12 @@
 """MT0xx: weights that are broken. Exact, from the weights alone."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
+from microtome.analyses.audit.constants import felt
 from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.prose import name_list, plural
 from microtome.specimen.layers import is_norm, is_weight
@@ -27,8 +31,10 @@ def check_dead_units(subject: Subject) -> Fault | str | None:
     """Units of convolutions and linear maps whose weights are all zero."""
     if subject.specimen.trained is False:
         return "the weights are untrained, and heads often begin at zero"
-    found = {path: int((rows == 0).all(1).sum()) for path, rows in _rows(subject)}
-    return _unit_fault(subject, found, "with only zero weights, which give their bias wherever they look")
+    dead = {path: (rows == 0).all(1).nonzero().flatten().tolist() for path, rows in _rows(subject)}
+    counts = {path: len(units) for path, units in dead.items()}
+    fault = _unit_fault(subject, counts, "with only zero weights, so that they give a constant")
+    return None if fault is None else _with_constants(subject, fault, dead)
 
 
 def check_constant_units(subject: Subject) -> Fault | str | None:
@@ -47,15 +53,32 @@ def check_switched_off(subject: Subject) -> Fault | str | None:
     """Norms that multiply units by exactly zero."""
     if subject.specimen.trained is False:
         return "the weights are untrained, and norms at the end of branches often begin at zero"
-    found: dict[str, int] = {}
+    found: dict[str, list[int]] = {}
     for path, module in subject.specimen.net.named_modules():
         scale = getattr(module, "weight", None)
-        if is_norm(module) and isinstance(scale, Tensor) and (zero := int((scale == 0).sum())):
-            found[path] = zero
+        if is_norm(module) and isinstance(scale, Tensor) and bool((scale == 0).any()):
+            found[path] = (scale == 0).nonzero().flatten().tolist()
     if not found:
         return None
-    return Fault(
-        tuple(found), f"{plural(sum(found.values()), 'unit is', 'units are')} multiplied by zero, in {name_list(list(found))}"
+    count = sum(map(len, found.values()))
+    fault = Fault(tuple(found), f"{plural(count, 'unit is', 'units are')} multiplied by zero, in {name_list(list(found))}")
+    ran = {call.path for call in subject.calls}
+    return _with_constants(subject, fault, {path: units for path, units in found.items() if path in ran})
+
+
+def _with_constants(subject: Subject, fault: Fault, units: Mapping[str, Sequence[int]]) -> Fault:
+    """The fault with how many of its units hand on a constant that reaches the outputs, and the repair that keeps it."""
+    held = {path: count for path, some in units.items() if (count := felt(subject, path, some))}
+    if not held:
+        return replace(fault, evidence=f"{fault.evidence}; without them the outputs stay what they are")
+    worst = max(held, key=lambda path: held[path])
+    count = sum(held.values())
+    return replace(
+        fault,
+        evidence=f"{fault.evidence}; {count} of them {'hands' if count == 1 else 'hand'} on a constant that reaches the outputs, "
+        f"most, {held[worst]}, in {worst}",
+        fix="Remove the units; where they hand on a constant (a bias that survives the activation), add it times the weights that read "
+        "it to the biases of the layers that do, or removal changes the outputs.",
     )
 
 
@@ -98,9 +121,9 @@ RULES = (
         title="Dead units",
         severity="warning",
         check=check_dead_units,
-        reason="A unit without weights answers the same to every input; it costs time and memory and carries nothing.",
+        reason="A unit without weights answers the same to every input; it costs time and memory and at most adds a constant.",
         source="Exact; pruned or shrunk by weight decay, e.g. Mehta et al. 2019, arXiv:1811.12495.",
-        cost="None: the function stays.",
+        cost="None where the evidence says that the outputs stay; else the constants move into biases, exact but beside zero padding.",
         fix="Remove the units and the inputs that read them.",
     ),
     Rule(
@@ -123,7 +146,7 @@ RULES = (
         check=check_switched_off,
         reason="A scale of zero makes a unit constant whatever the layer before it computes.",
         source="Exact; Liu et al. 2017, arXiv:1708.06519, prune by it.",
-        cost="None: the function stays.",
+        cost="None where the evidence says that the outputs stay; else the constants move into biases, exact but beside zero padding.",
         fix="Remove the units, or train without weight decay on this scale (microtome.param_groups).",
     ),
 )

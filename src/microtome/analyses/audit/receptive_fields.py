@@ -1,6 +1,5 @@
 """MT1xx: what kernels read of what is before them. From shapes alone, the same for trained and untrained weights."""
 
-from math import inf, isfinite
 from typing import cast
 
 import torch
@@ -11,7 +10,6 @@ from microtome.instruments.dilated.branches import suggested_rates
 from microtome.instruments.dilated.convolutions import DilatedConv
 from microtome.instruments.strides import uneven_readers
 from microtome.numerics.receptive.evenness import fold_phases, forecast_phases, phase_ratio
-from microtome.numerics.receptive.field import Field
 from microtome.prose import plural
 from microtome.specimen import first_tensor
 from microtome.specimen.tracing import Call
@@ -81,17 +79,18 @@ def check_border(subject: Subject) -> Fault | str | None:
     found = subject.fields
     if any(not field.exact for field in found.values()):
         return "some operations on the way are not followed, so fields are not exact"
-    hit = {name: field for name, field in found.items() if _exceeds_image(field, size)}
+    hit = {name: field for name, field in found.items() if field.is_border(size)}
     if not hit:
         return None
     paths = tuple(subject.specimen.layer(name).path for name in hit)
     first = next(iter(hit))
-    matters = max(hit[first].entering)
+    rows, cols = hit[first].entering
+    matters = f"{rows:.0f}" if rows == cols else f"{rows:.0f} x {cols:.0f}"
     return Fault(
         paths,
         f"{plural(len(hit), 'convolution')} given the whole picture of {size[0]} x {size[1]} px before they begin, from {first} on; "
-        f"that one has something new to see beyond {matters:.0f} px",
-        fix=f"Feed pictures beyond {matters:.0f} px, leave these layers out, or take strides out of earlier ones.",
+        f"that one has something new to see beyond {matters} px",
+        fix=f"Feed pictures beyond {matters} px, leave these layers out, or take strides out of earlier ones.",
     )
 
 
@@ -165,11 +164,6 @@ def _read_fraction(call: Call) -> float:
         if call.inputs[0][2 + axis] > 1:
             share *= len({(tap * dilation) % stride for tap in range(kernel)}) / stride
     return share
-
-
-def _exceeds_image(field: Field, size: tuple[int, int]) -> bool:
-    seen = all(isfinite(into) and into >= side for into, side in zip(field.entering, size, strict=True))
-    return seen and not field.whole and max(field.smallest) > max(field.entering) and max(field.entering) < inf
 
 
 RULES = (

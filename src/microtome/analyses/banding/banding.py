@@ -4,7 +4,7 @@ The kernel of every unit is factorised into three spatial maps, shown as red, gr
 of a layer (red on top or left, green between, blue below or right), units are sorted by similarity and grouped. The index A is
 the mean over units of η_row - η_col, the fractions of spatial energy that the means over rows and over columns keep: 1 for
 horizontal bands, -1 for vertical ones, 0 for neither. It is given for the raw weights and for the maps that the figure shows.
-Fully connected layers over a feature map are analysed over its positions.
+Fully connected layers that read a flattened feature map are analysed over its positions; those that read a pooled vector have none.
 
 Source: Petrov et al. 2021, "Weight Banding", Distill, doi:10.23915/distill.00024.009, for the figures; the index, its nulls, and
 the way in which colours are matched across units are ours.
@@ -23,6 +23,7 @@ from microtome.analysis import Analysis, Arrays, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.flattened_maps import flattened_maps
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.statistics.intervals import bootstrap_interval
 from microtome.numerics.weights import banding as bands_of
@@ -65,7 +66,7 @@ class Banding(Analysis):
     needs = "weights"
     question = "understand"
     title = "Weight banding"
-    revision = 2
+    revision = 3
 
     at: tuple[str, ...] = option(("last3",), "layers whose kernels are shown; last3: the last three that can be measured")
     groups: int = option(19, "largest number of groups of units", low=1, high=64)
@@ -237,7 +238,7 @@ class Banding(Analysis):
 
 
 def _spatial_kernels(specimen: Specimen) -> dict[str, Kernel]:
-    return find_kernels(specimen.net, specimen.layers)
+    return find_kernels(specimen.net, specimen.layers, flattened_maps(specimen))
 
 
 def _nmf_maps(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:

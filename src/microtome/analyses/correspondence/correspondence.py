@@ -25,6 +25,7 @@ from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.fills import fill_images
+from microtome.instruments.layer_choice import unmeasured
 from microtome.instruments.shown_images import image_arrays
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.maps.parts import random_position
@@ -43,7 +44,7 @@ class Correspondence(Analysis):
     needs: ClassVar[Needs] = "masks"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Correspondence of parts"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     at: tuple[str, ...] = option("shallow,middle,deep", "layers to measure: names, globs or aliases")
     parts: tuple[str, ...] = option("object,upper,lower", "parts of each mask: object, upper, lower, left, right (halves)")
@@ -100,6 +101,7 @@ class Correspondence(Analysis):
             "images": sum(len(group.places) for group in chosen),
             "classes": [group.title for group in chosen],
             "random positions": self.repeats,
+            "unmeasured": unmeasured(specimen, self.at, layers),
         }
         return Measurement(arrays, facts)
 

@@ -5,6 +5,10 @@ applied image by image, and images are summed. One forward pass serves all layer
 its Gaussian fit, the mass around the centre of the position, the area that holds it, its centre compared with the computed one,
 the theoretical receptive field, and the field of an untrained network of the same architecture. Units are px of the input.
 
+A Gaussian describes a field where it leaves at most half of its variance (R² = 1 - SSE / SST) and at least half of the mass lies
+within 3 σ of its centre. The published R², 1 - var(residual) / var(field), is given beside it: it forgives a constant, so that a spike
+on a flat field fits by it. `--offset true` fits that constant as well.
+
 Published widths (torchvision's and timm's ResNets at 224 px) are given for comparison: for torchvision's first
 ImageNet weights layer4 has σ (rows x columns) 73.7 x 76.5 px in ResNet-18, 97.2 x 96.1 in 34, 62.2 x 64.8 in 50, 60.7 x 60.1 in 101,
 58.7 x 60.6 in 152, 67.7 x 70.9 in ResNeXt-50, 77.0 x 77.7 in ResNeXt-101, 60.7 x 58.4 and 59.9 x 56.9 in Wide-ResNet-50-2 and 101-2. Other
@@ -34,6 +38,7 @@ from microtome.errors import BadOption, Unmeasurable, WatchError
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.input_gradients import Target, input_gradients, mean_over_units, middle_cell
+from microtome.instruments.layer_choice import unmeasured
 from microtome.instruments.receptive_fields import receptive_fields
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.receptive.effective import sum_gradients
@@ -42,7 +47,8 @@ from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, Step, batches
 from microtome.specimen import Specimen
 
-MIN_R2 = 0.5  # below it a Gaussian describes little of the field
+MIN_R2 = 0.5  # 1 - SSE / SST below which a Gaussian describes little of the field
+MIN_INSIDE = 0.5  # fraction of the mass within 3 σ below which it describes a small part of the field
 
 
 @final
@@ -52,7 +58,7 @@ class Erf(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Effective receptive fields"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3  # 3: the fit is chosen and judged by 1 - SSE / SST
 
     at: tuple[str, ...] = option(("stages",), "layers to differentiate: names, globs or aliases")
     kind: Literal["mean", "logit", "segmentation"] = option(
@@ -65,6 +71,7 @@ class Erf(Analysis):
         (), "row and column of the position; empty: the middle of the feature map (upper left of four)"
     )
     channels: tuple[int, ...] = option((), "units to average, by number; empty: all")
+    offset: bool = option(False, "whether to fit a constant under the Gaussian")
     count: int = option(20, "number of images, evenly spaced", low=1, high=100000)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
@@ -89,11 +96,16 @@ class Erf(Analysis):
         twin = specimen.working_twin(images)
         null = self._maps(twin, chosen, pace, cells, "gradients of the untrained twin")
         names = [name for name in own if name not in without_gradient]
-        arrays = field_arrays(specimen, names, own, null, theory, cells, self.rule)
+        arrays = field_arrays(specimen, names, own, null, theory, cells, self.rule, self.offset)
         facts: dict[str, Any] = {"images": len(chosen), "without_gradient": without_gradient}
+        if self.kind == "mean":
+            facts["unmeasured"] = unmeasured(specimen, self._asked(specimen), [*names, *without_gradient])
         if self.kind == "mean" and self.rule == "relu" and not self.cell and not self.channels:
             arrays, facts = arrays | _published_sigma(specimen, names), facts | _published_facts(specimen, names)
         return Measurement(arrays, facts)
+
+    def _asked(self, specimen: Specimen) -> list[str]:
+        return [name for name in self.at if name != "stages" or "stages" in specimen.aliases] or ["last"]
 
     def _theory(self, specimen: Specimen) -> dict[str, Field]:
         """The theoretical field of each layer; empty where the target is the network's output."""
@@ -105,7 +117,7 @@ class Erf(Analysis):
             if specimen.outputs is not None:
                 raise Unmeasurable(f"erf: {specimen.name} gives one score per class, not maps; try --kind logit.")
             return {}
-        layers = specimen.find([name for name in self.at if name != "stages" or "stages" in specimen.aliases] or ["last"])
+        layers = specimen.find(self._asked(specimen))
         theory = receptive_fields(specimen, layers)
         theory = {name: field for name, field in theory.items() if field.grid != (1, 1) or specimen.layer(name).grid}
         if not theory:
@@ -173,17 +185,23 @@ class Erf(Analysis):
             *sigma,
             KeyNumber(name="R² of the Gaussian fit", value=r2, baseline=finite(twin_r2), at=at),
             KeyNumber(
+                name="mass within 3 σ",
+                value=float(finding["inside"].sel(layer=at)),
+                unit=FRACTION,
+                baseline=finite(float(finding["twin_inside"].sel(layer=at))),
+                at=at,
+            ),
+            KeyNumber(
                 name="pixels that hold 95% of the field", value=float(finding["used"].sel(layer=at)), unit=FRACTION, at=at
             ),
             *([KeyNumber(name="theoretical receptive field", value=float(theory.max()), unit="px", at=at)] if limited else []),
-            KeyNumber(name="images", value=finding.facts["images"]),
         ]
 
     def headline(self, finding: Finding) -> str:
-        rows, columns, r2, used = finding.key_numbers[:4]
+        rows, columns, r2, inside = finding.key_numbers[:4]
         start = "Untrained weights, effective" if finding.trained is False else "Effective"
-        if not r2.value >= MIN_R2:
-            return f"{start} receptive field of {rows.at} is not Gaussian (R² {r2.text}); {used.text} of the pixels hold 95% of it."
+        if not is_gaussian(r2.value, inside.value):
+            return f"{start} receptive field of {rows.at} is not Gaussian: R² {r2.text}, {inside.text} of the mass within 3 σ."
         twin = ""
         if rows.baseline_text and columns.baseline_text:
             twin = f" (untrained twin {format_value(rows.baseline)} × {columns.baseline_text})"
@@ -200,7 +218,19 @@ class Erf(Analysis):
                 )
             )  # fmt: skip
             shown.append(Curve(title="Mass within a radius of the centre", y=("mass",), x="scale", by="layer"))
-        columns = ("sigma", "r2", "twin_sigma", "twin_r2", "theory", "center_fit", "center", "used", "area")
+        columns = (
+            "sigma",
+            "r2",
+            "inside",
+            "r2_published",
+            "twin_sigma",
+            "twin_r2",
+            "theory",
+            "center_fit",
+            "center",
+            "used",
+            "area",
+        )
         return [*shown, Table(title="All layers", rows="layer", columns=columns)]
 
     def caveats(self, finding: Finding) -> Sequence[str]:
@@ -210,9 +240,12 @@ class Erf(Analysis):
             lines.append(
                 f"The field's centre of mass lies more than a quarter of a position off the computed centre: {', '.join(offsets)}."
             )
-        r2 = finding["r2"]
-        if poor := [str(name) for name in r2.coords["layer"].values if not float(r2.sel(layer=name)) >= MIN_R2]:
-            lines.append(f"R² is below {MIN_R2} at {', '.join(poor)}, so σ does not describe the field there.")
+        fits = zip(finding["r2"].coords["layer"].values, finding["r2"].values, finding["inside"].values, strict=True)
+        if poor := [str(name) for name, r2, inside in fits if not is_gaussian(r2, inside)]:
+            lines.append(
+                f"R² is below {MIN_R2}, or less than {format_value(MIN_INSIDE, FRACTION)} of the mass lies within 3 σ, at "
+                f"{', '.join(poor)}, so σ does not describe the field there."
+            )
         if missing := finding.facts["without_gradient"]:
             lines.append(
                 f"Left out, since no gradient reaches the image (the mean over units of a LayerNorm is constant, for example): "
@@ -230,6 +263,11 @@ class Erf(Analysis):
         if lost := [str(name) for name in twin.coords["layer"].values if not np.isfinite(twin.sel(layer=name)).all()]:
             lines.append(f"The untrained twin has no field to fit at {', '.join(lost)}.")
         return lines
+
+
+def is_gaussian(r2: float, inside: float) -> bool:
+    """Whether a fit with that R² and that fraction of the mass within 3 σ describes the field; not where there is none."""
+    return r2 >= MIN_R2 and inside >= MIN_INSIDE
 
 
 def _large_offsets(finding: Finding) -> list[str]:

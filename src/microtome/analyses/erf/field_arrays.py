@@ -36,6 +36,7 @@ def field_arrays(
     theory: Mapping[str, Field],
     cells: Mapping[str, tuple[int, int]],
     rule: str,
+    offset: bool,
 ) -> dict[str, Any]:
     """The arrays of the fields `own` of the network and `null` of its untrained twin, by layer."""
     size = specimen.recipe.size
@@ -44,7 +45,7 @@ def field_arrays(
     half = ((size[0] - 1) / 2, (size[1] - 1) / 2)
     centers = {name: _center_px(theory[name], cells[name]) if name in theory else half for name in names}
     center = np.array([centers[name] for name in names])
-    fits, twin_fits = [fit_gaussian(own[name]) for name in names], [fit_gaussian(null[name]) for name in names]
+    fits, twin_fits = ([fit_gaussian(fields[name], offset) for name in names] for fields in (own, null))
     whole = (float("inf"), float("inf"))
     radii = [radius for radius in RADII if radius <= max(size) / 2] or [RADII[0]]
     scales = {"scale": [f"{radius} px" for radius in radii]}
@@ -64,6 +65,11 @@ def field_arrays(
         "twin_sigma": array(np.array([fit.sigma for fit in twin_fits]), ("layer", "axis"), "px", both, "σ, untrained"),
         "r2": array(np.array([fit.r2 for fit in fits]), ("layer",), "1", layers, "R²"),
         "twin_r2": array(np.array([fit.r2 for fit in twin_fits]), ("layer",), "1", layers, "R², untrained"),
+        "r2_published": array(np.array([fit.published_r2 for fit in fits]), ("layer",), "1", layers, "R² as published"),
+        "inside": array(np.array([fit.inside for fit in fits]), ("layer",), "fraction of the field", layers, "within 3 σ"),
+        "twin_inside": array(
+            np.array([fit.inside for fit in twin_fits]), ("layer",), "fraction of the field", layers, "within 3 σ, untrained"
+        ),
         "center_fit": array(np.array([fit.center for fit in fits]), ("layer", "axis"), "px", both, "fitted centre"),
         "center_mass": array(np.array([center_of_mass(own[name]) for name in names]), ("layer", "axis"), "px", both),
         "twin_center_mass": array(np.array([center_of_mass(null[name]) for name in names]), ("layer", "axis"), "px", both),
@@ -76,6 +82,10 @@ def field_arrays(
         "zero": array(np.array([float((own[n] == 0).mean()) for n in names]), ("layer",), "fraction of the image", layers),
         "total": array(np.array([float(np.abs(own[n]).sum()) for n in names]), ("layer",), "target per input", layers),
     }  # fmt: skip
+    if offset:
+        arrays["offset"] = array(
+            np.array([fit.offset for fit in fits]), ("layer",), "fraction of the maximum", layers, "constant"
+        )
     for axis in ("row", "col"):
         for mark in ("", "twin_"):
             values = arrays[f"{mark}sigma"].sel(axis=axis).values

@@ -35,12 +35,12 @@ from microtome.analyses.evolution.summary import (
     jump_arrays,
 )
 from microtome.analyses.evolution.units_over_training import units_over_training
-from microtome.analysis import Analysis, Arrays, option
+from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import CheckpointError, Unmeasurable
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.class_matching import match_classes
-from microtome.instruments.layer_choice import layers_with_maps
+from microtome.instruments.layer_choice import layers_with_maps, unmeasured
 from microtome.instruments.strongest_patches import strongest_activations
 from microtome.instruments.untrained_twins import TWIN_COUNT, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber
@@ -61,7 +61,7 @@ class Evolution(Analysis):
 
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Features over training"
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
 
     checkpoints: str = option("", "weight files of one training: their folder, or a glob in quotes")
     at: tuple[str, ...] = option(("blocks",), "layers to follow: names, globs or aliases")
@@ -80,7 +80,7 @@ class Evolution(Analysis):
     def extra_key(self) -> str:
         return series_digest(list_checkpoints(self.checkpoints)) if self.checkpoints else ""
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
         if len(images) < 4:
             raise Unmeasurable(f"evolution needs at least 4 images and was given {len(images)}.")
@@ -115,7 +115,7 @@ class Evolution(Analysis):
         found |= units_over_training(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
         for place in range(-TWIN_COUNT, len(moments)):
             discard_tally(pace, self._key(specimen, images, place))
-        return found
+        return Measurement(found, {"unmeasured": unmeasured(specimen, self.at, names)})
 
     def _key(self, specimen: Specimen, images: Images, place: int) -> list[str]:
         return [self.key(specimen, images, str(specimen.device)), str(place)]

@@ -44,6 +44,7 @@ from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.attribution import cell_positions
+from microtome.instruments.layer_choice import unmeasured
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.panels import Bars, Curve, Grid, Panel, Question, Table
 from microtome.prose import plural
@@ -67,7 +68,7 @@ class Invariance(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Invariance"
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
 
     at: tuple[str, ...] = option(("stages",), "layers to measure: names, globs or aliases; the output is always measured")
     warps: tuple[Literal["row_shift", "col_shift", "crop_shift", "scale", "rotation", "flip"], ...] = option(
@@ -103,6 +104,7 @@ class Invariance(Analysis):
             "images": len(taken),
             "class": plan.description,
             "enlarged": {name: factor for name, factor in larger.items() if factor > 1},
+            "unmeasured": unmeasured(specimen, self._layer_patterns(specimen), plan.names),
         }
         for one, run in ((specimen, "warps"), (twin, "warps of the untrained twin")):
             discard_tally(pace, self._key(one, taken, run))

@@ -12,7 +12,7 @@ from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.shown_images import image_arrays, output_name
 from microtome.numerics.maps.heat import rank_correlation
-from microtome.numerics.maps.occluders import mask_coverage, object_contrast
+from microtome.numerics.maps.occluders import centres, mask_coverage, object_contrast
 from microtome.numerics.statistics.intervals import Interval, bootstrap_interval
 from microtome.specimen import Specimen
 
@@ -29,7 +29,9 @@ def to_arrays(
 ) -> dict[str, xr.DataArray]:
     images = {"image": list(taken.names)}
     shape = (int(pixels.shape[1]), int(pixels.shape[2]))
-    at = images | {"row": places.rows + (places.size - 1) / 2, "col": places.cols + (places.size - 1) / 2}
+    middles = [centres(first, places.size, side) for first, side in zip((places.rows, places.cols), shape, strict=True)]
+    at = images | {"row": middles[0], "col": middles[1]}
+    left = [min(places.size, side - int(first[-1])) for first, side in zip((places.rows, places.cols), shape, strict=True)]
     dims = ("image", "row", "col")
     measures = {"measure": list(MEASURES)}
     found = {
@@ -37,6 +39,7 @@ def to_arrays(
         "probability": array(own.probability.numpy(), dims, "1", at, "probability of the class asked about"),
         "label": array(own.label.numpy(), dims, "output number", at, "most probable label"),
     }
+    found["last_side"] = array(left, ("axis",), "px", {"axis": ["row", "col"]}, "side of the last square")
     found |= image_arrays(pixels, masks, images)
     for prefix, one in (("", own), ("twin_", null)):
         lost = one.losses()
@@ -62,7 +65,7 @@ def to_arrays(
 
 
 def _map_extent(places: OccluderGrid, shape: tuple[int, int], count: int) -> np.ndarray[Any, Any]:
-    """Outer edges of the maps, whose cells are centred on the squares, as shares of the picture (image, axis)."""
+    """Outer edges of the maps, whose equal cells are centred on the whole squares, as shares of the picture (image, axis)."""
     edges: list[float] = []
     for first, side in ((places.rows, shape[0]), (places.cols, shape[1])):
         step = float(first[1] - first[0]) if len(first) > 1 else float(places.size)

@@ -38,7 +38,7 @@ class Occlusion(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Occlusion"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3  # 3: a cut square has its own centre
 
     at: str = option("deep", "the layer whose strongest map is followed (the coarsest, where several are named)")
     size: int = option(0, "side of the square, in px; 0: a seventh of the picture's shorter side", low=0)

@@ -41,6 +41,12 @@ def caveat_texts(found: OcclusionArrays) -> list[str]:
         f"The square has {side} px and goes {stride} px at a time; what it covers depends on that, and on its colour "
         f"({said['colour']}): an edge of its own is something new to the network."
     ]
+    cut = [int(one) for one in found["last_side"].values]
+    if min(cut) < side:
+        told.append(
+            f"The last square is cut by the picture's edge ({cut[0]} px down, {cut[1]} across); its own centre is given, but the overlay "
+            "draws it where a whole one would be."
+        )
     guessed = int((found["target_from"] == "predicted").sum())
     if guessed:
         told.append(

@@ -17,7 +17,8 @@ from microtome.specimen.tracing import example_input
 class LayerInputs(NamedTuple):
     """One call of one weight layer: its module path, the source that its output is, what its input channels are.
 
-    `gain` (channel,) float64 is the product of |γ| of the norms between the sources and this layer, 1 where there are none.
+    `gain` (channel,) float64 is the |γ| of the last norm between the sources and this layer, 1 where there is none: what scaled a
+    channel before that norm, its statistics divide out.
     """
 
     name: str

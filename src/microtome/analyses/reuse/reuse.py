@@ -1,10 +1,11 @@
 """How a densely connected network reuses features: how strongly each layer reads each earlier one, in every dense block.
 
-For every dense block the mean absolute weight between each source (the block's input, each earlier layer) and each target (later
-layers, the transition, the classifier), as stored and multiplied with the |γ| of the norm in between: a norm before a layer may
-undo any scale of its weights, so both are shown. Who reads whom is found by following the channels through a forward pass,
-whatever the modules are called; with bottlenecks the 1×1 convolution is what reads. Then the four observations of the paper are
-put to the test, each beside the untrained twin: random weights read all sources alike.
+For every dense block the mean absolute weight between each source (the block's input, each earlier layer) and each target
+(later layers, the transition, the classifier), as stored and multiplied with the |γ| of the last norm in between: a norm before
+a layer may undo any scale of its weights, so both are shown. Norms before that one do not count: what they scale, its
+statistics divide out. Who reads whom is found by following the channels through a forward pass, whatever the modules are
+called; with bottlenecks the 1×1 convolution is what reads. Then the four observations of the paper are put to the test, each
+beside the untrained twin: random weights read all sources alike.
 
 Source: Huang et al. 2017, arXiv:1608.06993, section 5 and figure 5. The paper gives no numbers to its observations and does not
 say how its colours were scaled: thresholds and scalings are ours, |γ| is ours too.
@@ -64,7 +65,7 @@ class Reuse(Analysis):
     needs = "weights"
     question = "understand"
     title = "Feature reuse"
-    revision = 2
+    revision = 3  # 3: the last norm before a reader counts, not all norms on the way
 
     scaling: Literal["none", "target", "global"] = option(
         "none", "how the maps are scaled: not, each target by its largest weight, all by the largest of the network"

@@ -15,11 +15,12 @@ DEFAULT = ("last3",)
 
 
 class Pairing(NamedTuple):
-    """Which tensors are compared: the groups they come from, the pairs, and the tensors without a partner."""
+    """Which tensors are compared: the groups they come from, the pairs, tensors without a partner, chosen layers without weights."""
 
     groups: dict[str, list[str]]
     pairs: list[TensorPair]
     alone: list[str]
+    empty: tuple[str, ...] = ()
 
 
 def ordered_weights(specimen: Specimen) -> tuple[dict[str, Tensor], list[str]]:
@@ -44,17 +45,18 @@ def pair_weights(specimen: Specimen, weights: Mapping[str, Tensor], at: tuple[st
         chosen = list(weights)[-3:]
         return Pairing({name: [name] for name in chosen}, pair_neighbours(chosen), [])
     names = specimen.find(at)
-    groups = outermost_groups(_groups(specimen, weights, names))
+    chosen = _groups(specimen, weights, names)
+    groups, empty = outermost_groups(chosen), tuple(name for name, inside in chosen.items() if not inside)
     blocks = {block.exit.partition("[")[0] for block in specimen.blocks}
     if all(inside == [name] for name, inside in groups.items()) and not all(name in blocks for name in names):
-        return Pairing(groups, pair_neighbours(list(groups)), [])
+        return Pairing(groups, pair_neighbours(list(groups)), [], empty)
     shapes = {name: tuple(values.shape) for name, values in weights.items()}
     by_role = [tensor_roles(inside, name) for name, inside in groups.items()]
     neighbouring = [match_roles(one, two, shapes) for one, two in pairwise(by_role)]
     pairs = [pair for matched, _ in neighbouring for pair in matched]
     partners = {name for pair in pairs for name in (pair.first, pair.second)}
     alone = [name for _, unmatched in neighbouring for name in unmatched if name not in partners]
-    return Pairing(groups, pairs, list(dict.fromkeys(alone)))
+    return Pairing(groups, pairs, list(dict.fromkeys(alone)), empty)
 
 
 def _groups(specimen: Specimen, weights: Mapping[str, Tensor], names: list[str]) -> dict[str, list[str]]:

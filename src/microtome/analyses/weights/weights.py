@@ -81,7 +81,8 @@ class Weights(Analysis):
             kernels = merge_norms(specimen.net, own, norms)
             arrays["folded_statistic"] = _layer_statistics({name: kernels.get(name) for name in own})
             arrays |= _distance_arrays("folded_", pairing.pairs, [pair_distances(kernels, pairing.pairs)])
-        return Measurement(arrays, {"groups": list(pairing.groups), "without_partner": pairing.alone})
+        missing = dict.fromkeys(pairing.empty, "it has no weights")
+        return Measurement(arrays, {"groups": list(pairing.groups), "without_partner": pairing.alone, "unmeasured": missing})
 
     def _distributions(self, prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Any]:
         """Histograms and statistics of every tensor; what the curves show also as arrays of their own."""

@@ -9,7 +9,7 @@ Source: atrous spatial pyramid pooling, Chen et al. 2017, arXiv:1706.05587; the 
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -61,15 +61,41 @@ def branch_groups(specimen: Specimen, found: Sequence[DilatedConv]) -> list[Bran
     groups: list[BranchGroup] = []
     taken: set[str] = set()
     for mark, members in sorted(readers.items(), key=lambda pair: -len(pair[1])):
-        members = [one for one in members if one.name not in taken]
-        if members and not _holder_path(specimen, members, mark) and not _common_path(members):
-            members = [one for one in members if begins[mark][one.name] == one.name]
-        if len({one.rate for one in members}) > 1 and len({one.positions for one in members}) == 1:
-            starts = tuple(begins[mark][one.name] for one in members)
-            groups.append(BranchGroup(tuple(members), _holder_path(specimen, members, mark), starts))
-            taken |= {one.name for one in members}
+        free = [one for one in members if one.name not in taken]
+        for group in _side_by_side(specimen, free, mark, begins[mark]):
+            starts = tuple(begins[mark][one.name] for one in group)
+            groups.append(BranchGroup(tuple(group), _holder_path(specimen, group, mark), starts))
+            taken |= {one.name for one in group}
     order = {one.name: place for place, one in enumerate(found)}
     return sorted(groups, key=lambda group: order[group.members[0].name])
+
+
+def _side_by_side(
+    specimen: Specimen, members: Sequence[DilatedConv], mark: Mark, begins: Mapping[str, str]
+) -> list[list[DilatedConv]]:
+    """The groups among convolutions that read the same map: of different rates, on the same positions, within one module.
+
+    One more that reads the map (with another stride, without padding, in another module) doesn't break up the others. What no module
+    holds together is a group where no weights stand before it.
+    """
+    found: list[list[DilatedConv]] = []
+    for positions in dict.fromkeys(one.positions for one in members):
+        alike = [one for one in members if one.positions == positions]
+        if _holder_path(specimen, alike, mark) or _common_path(alike):
+            found.append(alike)
+            continue
+        parts = [
+            [one for one in alike if one.path.split(".")[0] == home]
+            for home in dict.fromkeys(one.path.split(".")[0] for one in alike)
+        ]
+        held = [part for part in parts if _varied(part)]
+        rest = [one for part in parts if part not in held for one in part if begins[one.name] == one.name]
+        found += [*held, rest]
+    return [group for group in found if _varied(group)]
+
+
+def _varied(group: Sequence[DilatedConv]) -> bool:
+    return len({one.rate for one in group}) > 1
 
 
 def _branch_origins(one: DilatedConv, calls: Sequence[Call]) -> dict[Mark, tuple[tuple[int, ...], Call]]:

@@ -36,7 +36,7 @@ class ChannelRun(NamedTuple):
 
 
 class ChannelStream(NamedTuple):
-    """What lies along axis 1 of a tensor, in order, and what norms multiplied each channel with: |γ|, or 1 (channel,)."""
+    """What lies along axis 1 of a tensor, in order, and how large the last norm made each channel: |γ|, or 1 (channel,)."""
 
     runs: tuple[ChannelRun, ...]
     gain: Tensor
@@ -102,8 +102,8 @@ class Channels(Dispatching):
             scale = args[1] if name != "native_group_norm" else (args[1] if len(args) > 1 else None)
             if made.shape != given[0].shape:
                 return whole  # the statistics that come along; nobody reads them
-            gain = whole.gain if scale is None else whole.gain * cast(Tensor, scale).detach().abs().double().cpu()
-            return ChannelStream(whole.runs, gain)
+            groups = int(args[6]) if name == "native_group_norm" else len(whole.gain)
+            return ChannelStream(whole.runs, _normed(whole.gain, groups, cast("Tensor | None", scale)))
         pointwise = torch.Tag.pointwise in func.tags
         if not pointwise and (name.rstrip("_") not in CHANNELWISE or _over_channels(name, args)):
             return None
@@ -142,6 +142,16 @@ class Channels(Dispatching):
         if made.dim() != whole.dim() or made.untyped_storage().data_ptr() != whole.untyped_storage().data_ptr():
             return None
         return _slice_stream(stream, (made.storage_offset() - whole.storage_offset()) // whole.stride(1), made.shape[1])
+
+
+def _normed(gain: Tensor, groups: int, scale: Tensor | None) -> Tensor:
+    """The gains after a norm: |γ| times what its statistics leave of the gains before.
+
+    Statistics of one channel divide out whatever scale it came with; those of a group leave ratios within the group.
+    """
+    each = gain.unflatten(0, (groups, -1))
+    left = (each / each.square().mean(1, keepdim=True).sqrt()).nan_to_num(nan=0.0).flatten()
+    return left if scale is None else left * scale.detach().abs().double().cpu()
 
 
 def _over_channels(name: str, args: Sequence[Any]) -> bool:

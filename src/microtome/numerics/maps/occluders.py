@@ -21,6 +21,11 @@ def occluder_starts(side: int, size: int, stride: int) -> Int[Array, " place"]:
     return first[first < side]
 
 
+def centres(first: Int[Array, " place"], size: int, side: int) -> Float64[Array, " place"]:
+    """The pixel on which each occluder is centred: of what lies in the picture, where it is cut at the edge."""
+    return (first + np.minimum(first + size, side) - 1) / 2
+
+
 def blur(x: Float[Tensor, "image rgb row col"], sigma: float) -> Float[Tensor, "image rgb row col"]:
     """The pictures under a Gaussian blur of that standard deviation in px, their edges continued by the last pixel."""
     reach = max(1, int(np.ceil(3 * sigma)))

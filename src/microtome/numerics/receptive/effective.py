@@ -2,7 +2,8 @@
 
 Source: Luo et al. 2016, arXiv:1701.04128, sec. 2; rules and fit, Kim et al. 2021, arXiv:2108.13576, alg. 1 and sec. 3 (positive
 part of the colour mean, Gaussian with a free centre, R² = 1 - var(residual) / var(field)); area ratio, Ding et al. 2022 (RepLKNet),
-arXiv:2203.06717, app. C.
+arXiv:2203.06717, app. C. That R² forgives a constant: a spike on a field spread over the image still "explains" most of its variance.
+So the fit is chosen and judged by the usual R² = 1 - SSE / SST, and the published one is kept beside it.
 """
 
 from collections.abc import Sequence
@@ -19,11 +20,19 @@ Rule = Literal["relu", "abs", "square", "signed", "replknet"]
 
 
 class GaussianFit(NamedTuple):
-    """A fitted Gaussian: its centre and standard deviations in px, (row, col), and the share of the variance it explains."""
+    """A fitted Gaussian: its centre and standard deviations in px, (row, col), and how well it fits.
+
+    `r2` is 1 - SSE / SST, negative where a constant fits better; `published_r2` 1 - var(residual) / var(field); `inside` the fraction
+    of the absolute mass within three standard deviations (98.9% of a GaussianFit that lies within the image); `offset` the constant
+    under the Gaussian as a fraction of the field's maximum, 0 where none was fitted.
+    """
 
     center: tuple[float, float]
     sigma: tuple[float, float]
     r2: float
+    published_r2: float = float("nan")
+    inside: float = float("nan")
+    offset: float = 0.0
 
 
 def sum_gradients(slope: Float[Tensor, "image rgb row col"], rule: Rule) -> Float64[Tensor, "row col"]:
@@ -93,42 +102,65 @@ def fraction_holding(field: Float64[Array, "row col"], share: float) -> float:
     return (int((ranked < share * ranked[-1]).sum()) + 1) / field.size
 
 
-def fit_gaussian(field: Float64[Array, "row col"]) -> GaussianFit:
-    """The Gaussian amp · exp(-(r - rc)² / 2σr² - (c - cc)² / 2σc²) with the least squared error, from two starts; NaN where none is."""
+def fit_gaussian(field: Float64[Array, "row col"], offset: bool = False) -> GaussianFit:
+    """The Gaussian amp · exp(-(r - rc)² / 2σr² - (c - cc)² / 2σc²), on a constant where `offset`, with the least squared error.
+
+    The better of two starts, the field's own spread and a narrow spot on its peak; NaN where the field is not finite or nowhere positive.
+    """
     peak = float(field.max())
     if not np.isfinite(field).all() or peak <= 0:
-        return GaussianFit((np.nan, np.nan), (np.nan, np.nan), np.nan)
+        return GaussianFit((np.nan, np.nan), (np.nan, np.nan), np.nan, offset=np.nan)
     rows, cols = np.arange(field.shape[0], dtype=np.float64), np.arange(field.shape[1], dtype=np.float64)
     scaled = field / peak
 
-    def parts(p: Float64[Array, " five"]) -> tuple[Float64[Array, " row"], Float64[Array, " col"]]:
+    def parts(p: Float64[Array, " parameter"]) -> tuple[Float64[Array, " row"], Float64[Array, " col"]]:
         return np.exp(-((rows - p[1]) ** 2) / (2 * p[3] ** 2)), np.exp(-((cols - p[2]) ** 2) / (2 * p[4] ** 2))
 
-    def residual(p: Float64[Array, " five"]) -> Float64[Array, " pixel"]:
+    def residual(p: Float64[Array, " parameter"]) -> Float64[Array, " pixel"]:
         down, across = parts(p)
-        return (p[0] * np.outer(down, across) - scaled).ravel()
+        return (p[0] * np.outer(down, across) + (p[5] if offset else 0.0) - scaled).ravel()
 
-    def slope(p: Float64[Array, " five"]) -> Float64[Array, "pixel five"]:
+    def slope(p: Float64[Array, " parameter"]) -> Float64[Array, "pixel parameter"]:
         down, across = parts(p)
         r, c = (rows - p[1]) / p[3] ** 2, (cols - p[2]) / p[4] ** 2
         made = [
             np.outer(down, across), p[0] * np.outer(down * r, across), p[0] * np.outer(down, across * c),
             p[0] * np.outer(down * r**2 * p[3], across), p[0] * np.outer(down, across * c**2 * p[4]),
         ]  # fmt: skip
-        return np.stack([one.ravel() for one in made], 1)
+        return np.stack([one.ravel() for one in [*made, *([np.ones_like(scaled)] if offset else [])]], 1)
 
-    best: GaussianFit | None = None
+    fits: list[GaussianFit] = []
+    for center, sigma in _starts(field):
+        start = np.array([1.0, *center, *sigma, *([0.0] if offset else [])])
+        found = least_squares(residual, start, jac=slope, method="lm", max_nfev=60)  # pyright: ignore[reportArgumentType]
+        fits.append(judge(field, residual(found.x), [float(one) for one in found.x]))
+    return max((one for one in fits if np.isfinite(one.r2)), key=lambda one: one.r2, default=fits[0])
+
+
+def judge(field: Float64[Array, "row col"], left: Float64[Array, " pixel"], p: Sequence[float]) -> GaussianFit:
+    """The Gaussian with those parameters (height, centre, standard deviations, and the constant if it has one), `left` its residual."""
+    scaled = field / float(field.max())
+    spread = max(float(scaled.var()), 1e-300)
+    center, sigma = (p[1], p[2]), (abs(p[3]), abs(p[4]))
+    held = within_sigmas(field, center, sigma, 3.0)
+    r2 = 1 - float((left**2).mean()) / spread
+    return GaussianFit(center, sigma, r2, 1 - float(left.var()) / spread, held, p[5] if len(p) > 5 else 0.0)
+
+
+def within_sigmas(
+    field: Float64[Array, "row col"], center: tuple[float, float], sigma: tuple[float, float], many: float
+) -> float:
+    """The fraction of the absolute mass in the ellipse of `many` standard deviations around `center`."""
+    rows, cols = np.ogrid[: field.shape[0], : field.shape[1]]
+    away = ((rows - center[0]) / max(sigma[0], 1e-12)) ** 2 + ((cols - center[1]) / max(sigma[1], 1e-12)) ** 2
+    weight = np.abs(field)
+    return float(weight[away <= many**2].sum() / weight.sum())
+
+
+def _starts(field: Float64[Array, "row col"]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
     middle = center_of_mass(np.maximum(field, 0.0))
     top = np.unravel_index(int(field.argmax()), field.shape)
-    for center, sigma in ((middle, _spread(field, middle)), ((float(top[0]), float(top[1])), _delta_sigma(field.shape))):
-        start = np.array([1.0, *center, *sigma])
-        found = least_squares(residual, start, jac=slope, method="lm", max_nfev=60)  # pyright: ignore[reportArgumentType]
-        left = residual(found.x)
-        r2 = 1 - float(left.var()) / max(float(scaled.var()), 1e-300)
-        made = GaussianFit((float(found.x[1]), float(found.x[2])), (abs(float(found.x[3])), abs(float(found.x[4]))), r2)
-        if np.isfinite(r2) and (best is None or r2 > best.r2):
-            best = made
-    return best or GaussianFit((np.nan, np.nan), (np.nan, np.nan), np.nan)
+    return [(middle, _spread(field, middle)), ((float(top[0]), float(top[1])), _delta_sigma(field.shape))]
 
 
 def _spread(field: Float64[Array, "row col"], center: tuple[float, float]) -> tuple[float, float]:

@@ -1,8 +1,10 @@
 """How evenly a network reads its input pixels: coverage by strides, the forecast without data or weights, folding, roughness.
 
 A kernel of k taps at stride s reads pixels unequally often unless s divides k. What whole networks make of that is the gradient
-of the surrogate in which every kernel is even, every maximum a mean, every activation and norm left out: the input gradient that a
-network with independent random weights has, squared, in expectation (each tap of a kernel passes on 1 / k² of a cell's share).
+of the surrogate in which every kernel is even, every maximum a mean, every activation and norm left out. Each tap of a kernel passes on
+1 / k² of a cell's share. For a chain of layers that is, up to a factor, the expected squared input gradient whatever the variance of
+its independent random weights. Where branches join, their shares depend on those variances: the surrogate gives all the same, as He
+initialisation does (2 / fan-in before each ReLU); torch's own default (1 / 3 fan-in) weakens a branch by six with each layer.
 
 Source: Kim et al. 2021, arXiv:2108.13576, sec. 3 (smoothness, eq. 3-4); coverage, forecast and folding are derived by us.
 """

@@ -15,6 +15,7 @@ path, Richter et al. 2021, arXiv:2106.12307; intervals carried cell by cell, and
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, cast
 
 import numpy as np
@@ -113,6 +114,15 @@ class Field:
     def whole(self) -> bool:
         """Whether each cell sees the whole picture by construction (attention, global pooling)."""
         return self.row.whole and self.col.whole
+
+    def is_border(self, size: tuple[int, int]) -> bool:
+        """Whether the shortest path into the layer covers an image of `size` px, and the layer enlarges it along a side.
+
+        Rows are compared with rows and columns with columns. False where the field is whole by construction.
+        """
+        full = all(isfinite(into) and into >= side for into, side in zip(self.entering, size, strict=True))
+        wider = any(after > before for after, before in zip(self.smallest, self.entering, strict=True))
+        return full and wider and not self.whole
 
 
 class ReachMode(Dispatching):

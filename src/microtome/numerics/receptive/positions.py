@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -17,7 +18,6 @@ from microtome.numerics.graph.dispatching import Dispatching, tensors_in
 from microtome.numerics.receptive.geometry import Axis, Where
 from microtome.numerics.receptive.views import FACTORIES, base_tensor, view_region
 
-_NEVER_READ = FACTORIES | {"new_empty"}  # operations that take only sizes from what they are given
 MAX_PATHS = 1e150  # paths double with every shortcut; beyond this only their ratio matters
 
 
@@ -46,7 +46,7 @@ class PositionMode(Dispatching):
         value = func(*args, **(kwargs or {}))
         parents = [self._known[one] for one in tensors_in((args, kwargs or {})) if one in self._known]
         name = func.overloadpacket.__name__
-        if parents and name not in _NEVER_READ:
+        if parents and name not in FACTORIES:
             joined = _merge_parents(parents)
             rule = _RULES.get(name)
             if name == "copy_":
@@ -207,15 +207,31 @@ def _adaptive(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made
 
 
 def _resize(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+    """Cell j of the result lies at (j + ½) · step - ½ of the given grid, or at j · step where corners are aligned.
+
+    The step is one over the factor where one was given: 32 cells by 0.37 are 11, but 2.70 apart and not 2.91.
+    """
     where = _entering_grid(where, args)
     corners = len(args) > 2 and args[2] is True  # upsample_bilinear2d(x, size, align_corners, …); nearest has a number there
+    factors = [one for one in args[2:] if not isinstance(one, bool)]
     axes: list[Axis] = []
-    for axis, count in zip((where.row, where.col), made.shape[-2:], strict=True):
+    for place, (axis, count) in enumerate(zip((where.row, where.col), made.shape[-2:], strict=True)):
         if corners and count > 1:
             axes.append(replace(axis, jump=axis.jump * (axis.count - 1) / (count - 1), count=int(count)))
         else:
-            axes.append(replace(axis.regrid(int(count)), exact=axis.exact))
+            step = 1 / factors[place] if len(factors) == 2 and factors[place] else axis.count / int(count)
+            axes.append(replace(axis, start=axis.start + (step - 1) / 2 * axis.jump, jump=axis.jump * step, count=int(count)))
     return replace(where, row=axes[0], col=axes[1], dims=(2, 3))
+
+
+def _unfold(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
+    """im2col(x, kernel, dilation, padding, stride): one column for each window, row by row."""
+    where = _entering_grid(where, args)
+    windows = tuple(as_pair(args[place]) for place in (1, 4, 3, 2))
+    kernel, stride, padding, dilation = windows
+    sides = [axis.count + 2 * padding[i] - (kernel[i] - 1) * dilation[i] - 1 for i, axis in enumerate((where.row, where.col))]
+    rows, cols = (side // stride[i] + 1 for i, side in enumerate(sides))
+    return replace(_window_positions(where, torch.empty(1, 1, rows, cols, device="meta"), windows), dims=None)
 
 
 def _pad(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
@@ -262,6 +278,10 @@ _RULES: dict[str, Rule] = {
     "_upsample_nearest_exact2d": _resize,
     "upsample_bilinear2d": _resize,
     "upsample_bicubic2d": _resize,
+    "_upsample_bilinear2d_aa": _resize,
+    "_upsample_bicubic2d_aa": _resize,
+    "_upsample_lanczos2d_aa": _resize,
+    "im2col": _unfold,
     "constant_pad_nd": _pad,
     "reflection_pad2d": _pad,
     "replication_pad2d": _pad,

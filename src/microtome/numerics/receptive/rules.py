@@ -10,7 +10,7 @@ from microtome.numerics.graph.dispatching import tensors_in
 from microtome.numerics.receptive.reach import OpContext, Reach, Rule, join_parts, unknown_reach
 from microtome.numerics.receptive.sliding import NOT_SEEN
 from microtome.numerics.receptive.sums import attention, matrix_product, reduction, softmax
-from microtome.numerics.receptive.windows import adaptive_pooling, convolution, padding, pooling, resizing
+from microtome.numerics.receptive.windows import adaptive_pooling, convolution, padding, pooling, resizing, unfolding
 
 
 def _layer_norm(context: OpContext) -> list[Reach]:
@@ -65,6 +65,18 @@ def _apply_to_parts(context: OpContext) -> list[Reach]:
     return [replace(shade, parts=tuple(one[number] for one in results)) for number in range(len(context.made))]
 
 
+def _halved(context: OpContext) -> list[Reach]:
+    """A gated linear unit: the first half along an axis times the second."""
+    x, made = cast(Tensor, context.args[0]), context.made[0]
+    shade, dim = cast(Reach, context.shade(x)), int(context.argument(1, "dim", -1)) % x.dim()
+    side = int(made.shape[dim])
+    parts = [
+        one if one.shape[dim] == 1 else torch.maximum(one.narrow(dim, 0, side), one.narrow(dim, side, side))
+        for one in shade.parts
+    ]
+    return [replace(shade, parts=tuple(parts))]
+
+
 def _full_parts(tensor: Tensor, shade: Reach | None, place: int) -> Tensor:
     part = torch.full([1] * tensor.dim(), NOT_SEEN) if shade is None else shade.parts[place]
     return part.expand(tensor.shape)
@@ -89,7 +101,7 @@ _MOVES = (
     "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "expand", "slice", "select",
     "unsqueeze", "squeeze", "cat", "stack", "roll", "flip", "clone", "alias", "detach", "index", "index_select", "gather",
     "split", "split_with_sizes", "unbind", "chunk", "narrow", "repeat", "repeat_interleave", "unfold", "pixel_shuffle",
-    "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "im2col", "movedim", "take_along_dim", "rot90",
+    "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "movedim", "take_along_dim", "rot90",
     "lift_fresh", "diagonal", "unsafe_split", "unsafe_chunk", "swapaxes", "flatten", "unflatten", "contiguous",
 )  # fmt: skip
 _REDUCTIONS = (
@@ -103,7 +115,8 @@ _ATTENTIONS = (
 )  # fmt: skip
 _UNKNOWN = (
     "cumsum", "sort", "topk", "grid_sampler_2d", "deform_conv2d", "_fft_r2c", "_fft_c2c", "_fft_c2r", "scatter",
-    "scatter_add", "index_put", "cumprod", "col2im",
+    "scatter_add", "index_put", "cumprod", "col2im", "cummax", "cummin", "_cummax_helper", "_cummin_helper", "logcumsumexp",
+    "kthvalue", "median", "nanmedian", "mode", "renorm", "scatter_reduce", "index_add", "masked_scatter", "put", "tril", "triu",
 )  # fmt: skip
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_MOVES, _apply_to_parts),
@@ -115,7 +128,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("_adaptive_avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"), adaptive_pooling),
     **dict.fromkeys(
         ("upsample_nearest2d", "_upsample_nearest_exact2d", "upsample_bilinear2d", "upsample_bicubic2d",
-         "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"), resizing,
+         "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "_upsample_lanczos2d_aa"), resizing,
     ),
     **dict.fromkeys(("constant_pad_nd", "reflection_pad2d", "replication_pad2d"), padding),
     **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm", "linear", "matmul"), matrix_product),
@@ -126,5 +139,7 @@ RULES: dict[str, Rule] = {
          "_native_batch_norm_legit_no_training", "_batch_norm_impl_index"), _batch_norm,
     ),
     "native_layer_norm": _layer_norm,
+    "im2col": unfolding,
+    "glu": _halved,
     "avg_pool3d": _over_units,
 }  # fmt: skip

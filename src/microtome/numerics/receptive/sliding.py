@@ -10,31 +10,57 @@ Source: Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional 
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 NOT_SEEN = -1e9  # the "last pixel" of what does not depend on the picture at all
+MOST_PERIOD = 64  # cells after which a pattern is looked for again: six doublings of the grid
+TINY = 1e-5  # a weight of interpolation below this is rounding
 
 
 def extend_ends(ends: Float[Tensor, "..."], dim: int, before: int, after: int, step: float) -> Float[Tensor, "..."]:
     """`ends` with `before` and `after` more cells along `dim`, `step` pixels apart; negative numbers cut cells off.
 
-    Fractions of a pixel are rounded down, so that a field never grows by more than what is seen.
+    Cells repeat what the middle of the axis repeats, `step` pixels further for each cell: behind transposed convolutions and
+    interpolation neighbours differ by more or less than `step`, and only every second or fourth cell is alike. Where nothing is
+    repeated, the outermost cell is moved on. Fractions of a pixel are rounded down, so that no field grows by more than is seen.
     """
     count = ends.shape[dim]
     cut = ends.narrow(dim, max(0, -before), count - max(0, -before) - max(0, -after))
-    parts = [cut]
-    if before > 0:
-        parts.insert(0, ends.narrow(dim, 0, 1) - _pixel_steps(ends, dim, before, step).flip(dim))
-    if after > 0:
-        parts.append(ends.narrow(dim, count - 1, 1) + _pixel_steps(ends, dim, after, step))
-    return torch.cat(parts, dim).floor() if len(parts) > 1 else cut
+    if before <= 0 and after <= 0:
+        return cut
+    period = _period(ends, dim, step)
+    parts = [
+        _beyond(ends, dim, range(-before, 0), period, step),
+        cut,
+        _beyond(ends, dim, range(count, count + after), period, step),
+    ]
+    return torch.cat(parts, dim).floor()
 
 
-def _pixel_steps(ends: Tensor, dim: int, count: int, step: float) -> Tensor:
+def _beyond(ends: Tensor, dim: int, cells: range, period: int, step: float) -> Tensor:
+    """The ends of cells outside the axis; `period` 0: those of the outermost cell, moved on."""
+    count = ends.shape[dim]
+    begin = (count - period) // 2
+    like = [begin + (cell - begin) % period if period else min(max(cell, 0), count - 1) for cell in cells]
+    moved = [(cell - source) * step for cell, source in zip(cells, like, strict=True)]
     shape = [1] * ends.dim()
-    shape[dim] = count
-    return (torch.arange(1, count + 1, dtype=ends.dtype) * step).reshape(shape)
+    shape[dim] = len(moved)
+    taken = ends.index_select(dim, torch.tensor(like, dtype=torch.long))
+    return torch.where(taken < NOT_SEEN / 2, taken, taken + torch.tensor(moved, dtype=ends.dtype).reshape(shape))
+
+
+def _period(ends: Tensor, dim: int, step: float) -> int:
+    """After how many cells the ends repeat, `step` pixels further for each: in the middle half of the axis, or all over it; 0: never."""
+    count = ends.shape[dim]
+    for margin in (count // 4, 0):
+        middle = ends.narrow(dim, margin, count - 2 * margin)
+        side = int(middle.shape[dim])
+        for period in range(1, min(MOST_PERIOD, side // 2) + 1):
+            near, far = middle.narrow(dim, 0, side - period), middle.narrow(dim, period, side - period)
+            if bool(torch.where(near < NOT_SEEN / 2, far == near, far == near + period * step).all()):
+                return period
+    return 0
 
 
 def slide_windows(
@@ -66,24 +92,18 @@ def slide_transposed(
     return spread.narrow(dim, start, out - 1 + span).unfold(dim, span, 1)[..., ::dilation].amax(-1)
 
 
-def interpolation_taps(ends: Float[Tensor, "..."], dim: int, out: int, mode: str, corners: bool) -> Float[Tensor, "..."]:
-    """The largest end among the cells from which each of `out` cells is interpolated; taps of weight zero do not count.
+def interpolation_taps(ends: Float[Tensor, "..."], dim: int, taps: Int64[Tensor, "out tap"]) -> Float[Tensor, "..."]:
+    """The largest end among the cells from which each output cell is mixed: `taps` holds their numbers, row by row."""
+    return torch.stack([ends.index_select(dim, column) for column in taps.unbind(1)]).amax(0)
 
-    `mode` is nearest, exact, bilinear or bicubic, as torch defines them.
-    """
-    count = ends.shape[dim]
-    at = torch.arange(out, dtype=torch.float64)
-    if mode in ("nearest", "exact"):
-        taps = [((at + (0.5 if mode == "exact" else 0.0)) * (count / out)).floor()]
-    else:
-        place = at * ((count - 1) / max(1, out - 1)) if corners else (at + 0.5) * (count / out) - 0.5
-        place = place.clamp_min(0.0) if mode == "bilinear" else place
-        low = (place + 1e-9).floor()
-        between = (place - low).abs() > 1e-6
-        around = (0, 1) if mode == "bilinear" else (-1, 0, 1, 2)
-        taps = [torch.where(between, low + offset, low) for offset in around]
-    chosen = [ends.index_select(dim, tap.clamp(0, count - 1).long()) for tap in taps]
-    return torch.stack(chosen).amax(0)
+
+def read_by(weights: Float[Tensor, "out cell"]) -> Int64[Tensor, "out tap"]:
+    """The cells that have a weight in each row, the last of them repeated so that all rows are as long; rows of zeros read cell 0."""
+    used = weights.abs() > TINY
+    many = max(1, int(used.sum(1).max()))
+    order = torch.argsort((~used).to(torch.uint8), dim=1, stable=True)[:, :many]
+    last = (used.sum(1, keepdim=True) - 1).clamp_min(0)
+    return order.gather(1, torch.minimum(torch.arange(many).expand(len(weights), -1), last))
 
 
 def adaptive_bins(ends: Float[Tensor, "..."], dim: int, out: int) -> Float[Tensor, "..."]:

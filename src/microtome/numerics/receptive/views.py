@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from torch import Tensor
 
 FACTORIES = frozenset(
-    {"new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like"}
+    {
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "new_empty",
+        "new_empty_strided",
+        "zeros_like",
+        "ones_like",
+        "full_like",
+        "empty_like",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+    }
 )  # constants: nothing is read
 
 

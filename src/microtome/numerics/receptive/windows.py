@@ -15,6 +15,7 @@ from microtome.numerics.receptive.sliding import (
     adaptive_bins,
     extend_ends,
     interpolation_taps,
+    read_by,
     slide_transposed,
     slide_windows,
 )
@@ -114,16 +115,41 @@ def adaptive_pooling(context: OpContext) -> list[Reach]:
 
 
 def resizing(context: OpContext) -> list[Reach]:
+    """Interpolation of any kind: which cells are mixed is read off the operation itself."""
     x, made = cast(Tensor, context.args[0]), context.made[0]
     shade, where = cast(Reach, context.shade(x)), context.where(x)
-    out = (int(made.shape[-2]), int(made.shape[-1]))
-    corners = len(context.args) > 2 and context.args[2] is True
-    name = context.name
-    mode = "exact" if "exact" in name else "nearest" if "nearest" in name else "bicubic" if "bicubic" in name else "bilinear"
-    parts = _map_sides(
-        shade.parts, where, lambda part, dim, axis, step: interpolation_taps(part, dim, out[axis], mode, corners), (0, 0)
-    )
-    return [replace(shade, parts=tuple(parts))]
+    taps = [_mixed_cells(context, int(x.shape[axis - 2]), int(made.shape[axis - 2]), axis) for axis in (0, 1)]
+    parts = _map_sides(shade.parts, where, lambda part, dim, axis, step: interpolation_taps(part, dim, taps[axis]), (0, 0))
+    jumps = where.regrid((int(x.shape[-2]), int(x.shape[-1])))
+    reach = [float((one.amax(1) - one.amin(1)).max()) for one in taps]
+    small = (shade.small[0] + reach[0] * jumps.row.jump, shade.small[1] + reach[1] * jumps.col.jump)
+    return [replace(shade, parts=tuple(parts), small=small)]
+
+
+def _mixed_cells(context: OpContext, count: int, out: int, axis: int) -> Tensor:
+    """(output cell, tap): the cells of `count` from which the operation mixes each of `out` cells, by what it makes of one-hot rows."""
+    rest = [one for one in context.args[2:] if isinstance(one, bool)]  # align_corners, where the operation has it
+    scales = [one for one in context.args[2:] if not isinstance(one, bool)]
+    scale = scales[axis] if len(scales) == 2 else None
+    # two columns: torch's antialiased kernels misread one alone
+    one_hot = torch.eye(count)[None, :, :, None].repeat(1, 1, 1, 2)
+    return read_by(getattr(torch.ops.aten, context.name).default(one_hot, [out, 2], *rest, scale, None)[0, :, :, 0].T)
+
+
+def unfolding(context: OpContext) -> list[Reach]:
+    """im2col: every window as a column of its cells, unit by unit; the map goes on in the padding."""
+    x = cast(Tensor, context.args[0])
+    shade = cast(Reach, context.shade(x))
+    where = context.where(x).regrid((int(x.shape[-2]), int(x.shape[-1])))
+    padding = as_pair(context.args[3])
+    wide = _map_sides(
+        [part.expand(1, *x.shape[1:]) for part in shade.parts], where,
+        lambda part, dim, axis, step: extend_ends(part, dim, padding[axis], padding[axis], step), (1, 1),
+    )  # fmt: skip
+    parts = tuple(context.func(part, *context.args[1:3], [0, 0], *context.args[4:]) for part in wide)
+    taps = [(int(side) - 1) * int(gap) for side, gap in zip(as_pair(context.args[1]), as_pair(context.args[2]), strict=True)]
+    small = (shade.small[0] + taps[0] * where.row.jump, shade.small[1] + taps[1] * where.col.jump)
+    return [replace(shade, parts=parts, small=small)]
 
 
 def padding(context: OpContext) -> list[Reach]:

@@ -1,16 +1,14 @@
 """The spatial kernels of weight layers: (unit, channel, row, col), or why a layer has none that rows and columns can be told of."""
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from microtome.numerics.receptive.flattening import FlatMap
 from microtome.numerics.weights.tensors import weight_tensors
-
-Grid = tuple[int, int, int]  # channels, rows, cols
 
 
 class Kernel(NamedTuple):
@@ -22,27 +20,20 @@ class Kernel(NamedTuple):
 
 @runtime_checkable
 class LayerLike(Protocol):
-    """One output of a module: where it lies, and its shape for one image with the layout that says which axes these are."""
+    """One output of a module: where it lies."""
 
     @property
     def path(self) -> str: ...
-    @property
-    def layout(self) -> str: ...
-    @property
-    def shape(self) -> tuple[int, ...]: ...
 
 
-def find_kernels(net: nn.Module, layers: Iterable[LayerLike]) -> dict[str, Kernel]:
+def find_kernels(net: nn.Module, layers: Iterable[LayerLike], maps: Mapping[str, FlatMap]) -> dict[str, Kernel]:
     """Every convolution, and every fully connected layer that sees a flattened map, by path in the order of `layers`.
 
-    A fully connected layer sees the last map before it that has as many values as the layer has inputs.
+    `maps` are the maps that fully connected layers see, by path.
     """
     weights = weight_tensors(net)
     found: dict[str, Kernel] = {}
-    maps: dict[int, Grid] = {}  # number of values -> the last map of that size
     for layer in layers:
-        if layer.layout == "nchw":
-            maps[math.prod(layer.shape)] = (layer.shape[0], layer.shape[1], layer.shape[2])
         module = net.get_submodule(layer.path)
         convolution = isinstance(module, nn.modules.conv._ConvNd)  # pyright: ignore[reportPrivateUsage]
         values = weights[layer.path].values if layer.path in weights else packed_weights(module)
@@ -50,22 +41,25 @@ def find_kernels(net: nn.Module, layers: Iterable[LayerLike]) -> dict[str, Kerne
             continue
         if convolution:
             values = values.reshape(module.out_channels, -1, *module.kernel_size)  # also where there is one unit
-        one = kernel_of(module, values, maps.get(values.shape[-1]) if values.dim() == 2 else None)
+        one = kernel_of(module, values, maps.get(layer.path))
         if one is not None:
             found[layer.path] = one
     return found
 
 
-def kernel_of(module: nn.Module, values: Float[Tensor, "unit *inputs"], sees: Grid | None = None) -> Kernel | None:
-    """The kernel of a convolution, or of a fully connected layer over the map (channel, row, col) that it `sees` flattened.
+def kernel_of(module: nn.Module, values: Float[Tensor, "unit *inputs"], sees: FlatMap | None = None) -> Kernel | None:
+    """The kernel of a convolution, or of a fully connected layer over the map that it `sees` flattened.
 
     `values` are the weights with the units first. Grouped convolutions have the channels of one group; dilation only spreads the
     positions. None for a layer that sees no map, which is no case for judging at all.
     """
     if isinstance(module, nn.Linear):
-        if sees is None or sees[1] * sees[2] < 2:
+        if sees is None or values.dim() != 2 or values.shape[1] != sees.units * sees.rows * sees.cols:
             return None
-        values = values.reshape(len(values), *sees)
+        if sees.units_last:
+            values = values.reshape(len(values), sees.rows, sees.cols, sees.units).movedim(3, 1)
+        else:
+            values = values.reshape(len(values), sees.units, sees.rows, sees.cols)
     elif values.dim() != 4:
         axes = values.dim() - 2
         return Kernel(values.new_zeros(0, 1, 1, 1), f"its kernel has {axes} spatial {'axis' if axes == 1 else 'axes'}, not 2")
