@@ -59,8 +59,8 @@ def _object_numbers(finding: Finding) -> list[KeyNumber]:
 def write_headline(finding: Finding) -> str:
     if finding.key_numbers[0].name == "probability lost on the object":
         inside, outside = finding.key("probability lost on the object"), finding.key("probability lost elsewhere")
-        twin = f" (untrained twin {inside.baseline_text} on the object)" if inside.baseline_text else ""
-        return f"Occluding the object lowers the class probability by {inside.text}, elsewhere by {outside.text}{twin}."
+        twin = f" (untrained twin {inside.baseline_text})" if inside.baseline_text else ""
+        return f"Occluding the object costs {inside.text} of class probability{twin}, elsewhere {outside.text}."
     largest, images = finding.key("largest loss of probability"), finding.key("images")
     return (
         f"The worst occluder position costs {largest.text} of probability "
