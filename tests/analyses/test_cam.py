@@ -123,13 +123,13 @@ def test_one_pass_for_a_batch_is_the_same_as_one_for_each_image(net, pics):
 
 def test_vit_after_the_last_attention_fails_loudly_and_names_the_layer_to_take():
     specimen = mt.open("timm:vit_tiny_patch16_224", weights=None, num_classes=5, depth=2, img_size=64, recipe={"size": 64})
-    pictures = mt.Images.scenes(4, size=64)
+    images = mt.Images.scenes(4, size=64)
     with pytest.raises(WatchError, match=r"blocks\.1: .* take blocks\.1\.norm1 instead"):
-        Cam(at="blocks.1", count=2)(specimen, pictures)
-    found = Cam(at="blocks.0,blocks.1,blocks.1.norm1", count=2)(specimen, pictures)
+        Cam(at="blocks.1", count=2)(specimen, images)
+    found = Cam(at="blocks.0,blocks.1,blocks.1.norm1", count=2)(specimen, images)
     assert found["heat"].coords["layer"].values.tolist() == ["blocks.0", "blocks.1.norm1"]
     assert found["heat/blocks.1.norm1"].shape == (2, 4, 4)  # 64 / 16, the class token left out
-    assert any("blocks.1" in one and "zero" in one for one in found.caveats)
+    assert "zero" in found.facts["dropped"]["blocks.1"]
 
 
 @pytest.mark.parametrize(
@@ -157,13 +157,13 @@ def test_cells_of_a_strided_net_are_told_where_they_lie():
 
 def test_cells_may_be_tiled_evenly_and_a_shift_is_said():
     specimen = mt.open("timm:resnet18", weights=None, num_classes=5, recipe={"size": 96})
-    pictures = mt.Images.scenes(4, size=96)
-    shifted, even = (Cam(at="layer3", count=2, place=place)(specimen, pictures) for place in ("arithmetic", "even"))
+    images = mt.Images.scenes(4, size=96)
+    shifted, even = (Cam(at="layer3", count=2, place=place)(specimen, images) for place in ("arithmetic", "even"))
     assert even["extent/layer3"].values[0] == pytest.approx([0, 1, 0, 1])
     assert shifted["extent/layer3"].values[0, 0] == pytest.approx(-7.5 / 96)  # stride 16: pixel 0 is the first cell's centre
     assert np.array_equal(even["heat/layer3"].values, shifted["heat/layer3"].values)
-    assert any("7.5 px off an even tiling" in one for one in shifted.caveats)
-    assert not any("tiling" in one for one in even.caveats)
+    assert "7.50 px off an even tiling" in shifted.facts["placing"]["layer3"]
+    assert even.facts["placing"] == {}
 
 
 def test_maps_stay_raw_and_empty_ones_are_said():
@@ -231,12 +231,25 @@ def test_law(net, pics, tmp_path):
     assert small["heat"].values == pytest.approx(found["heat"].values, abs=1e-6)
 
 
-def test_maps_without_positive_evidence_are_told_in_words(net, pics):
-    """Random weights may speak against the class in every picture: then there is no share to tell, and no "nan" in the sentence."""
+def test_maps_of_the_twin_without_positive_evidence_are_put_in_words(net, pics):
+    """Random weights may speak against the class in every image: then no fraction is known, and no "nan" stands in the sentence."""
     found = Cam(count=4)(net, pics)
     emptied = dict(found.arrays)
     for name in ("twin_energy", "twin_correlation"):
         emptied[name] = emptied[name] * np.nan
-    line = Cam().headline(replace(found, arrays=emptied))
-    assert "untrained twin undefined, its maps being empty or even;" in line
-    assert "the untrained twin's undefined" in line
+    bare = replace(found, arrays=emptied)
+    again = replace(bare, key_numbers=tuple(Cam().key_numbers(bare)))
+    assert again.key("energy-based pointing game").baseline_text == ""
+    assert again.key("rank correlation with the untrained twin").text == "unknown"
+    assert Cam().headline(again).endswith("(the untrained twin's maps are empty).")
+
+
+def test_key_numbers_are_those_of_the_deepest_layer(net, pics):
+    found = Cam(count=4)(net, pics)
+    deep = found["heat"].coords["layer"].values[-1]
+    inside = found.key("energy-based pointing game")
+    assert (inside.value, inside.at) == (float(found["energy"].sel(layer=deep)), deep)
+    assert inside.baseline == float(found["twin_energy"].sel(layer=deep))
+    assert found.key("object area").value == float(found["mean_area"].sel(layer=deep))
+    assert found.key("area of half the evidence").value == float(np.median(found["coverage50"].sel(layer=deep)))
+    assert found.key("maps").value == 4

@@ -37,24 +37,24 @@ class Bright(nn.Module):
 
 
 def squares(sides=(2, 4, 6, 10), count=12):
-    """White squares on black, aligned to the grid: pictures (image, 3, row, col) and their masks, `count` of each side."""
-    pictures, masks = [], []
+    """White squares on black, aligned to the grid: images (image, 3, row, col) and their masks, `count` of each side."""
+    images, masks = [], []
     for side in sides:
         for place in range(count):
             mask = torch.zeros(SIZE, SIZE, dtype=torch.bool)
             at = 2 * (place % ((SIZE - side) // 2 + 1))
             mask[at : at + side, :side] = True
             masks.append(mask)
-            pictures.append(mask.float().expand(3, -1, -1))
-    return torch.stack(pictures), torch.stack(masks)
+            images.append(mask.float().expand(3, -1, -1))
+    return torch.stack(images), torch.stack(masks)
 
 
 def measured(net, wrong=0, **options):
     """The finding over the squares; the last `wrong` images of each size have the label that the network does not give."""
-    pictures, masks = squares()
-    labels = np.zeros(len(pictures), dtype=np.int64)
+    x, masks = squares()
+    labels = np.zeros(len(x), dtype=np.int64)
     labels[np.arange(len(labels)) % 12 >= 12 - wrong] = 1
-    images = mt.Images.tensors(pictures, labels=labels, classes=["bright", "dark"], masks=masks)
+    images = mt.Images.tensors(x, labels=labels, classes=["bright", "dark"], masks=masks)
     specimen = mt.open(net, recipe=PLAIN, labels=["bright", "dark"])
     return Objects(at="conv", **options)(specimen, images)
 
@@ -64,19 +64,22 @@ def test_a_network_that_sees_exactly_the_object():
     areas = np.array([4, 16, 36, 100]) / SIZE**2  # 2.0, 8.2, 18.4 and 51.0 %: one size in each bin
     assert found["lift_by_size"].values == pytest.approx(1 - areas)
     assert found["lift_by_size_low"].values == pytest.approx(1 - areas)
-    told = {str(name): float(found["overall"].sel(measure=name)) for name in found["overall"].measure.values}
-    assert told["lift"] == pytest.approx(1 - areas.mean())
-    assert (told["ebpg"], told["pointing_game"], told["iou"], told["accuracy"]) == pytest.approx((1, 1, 1, 1))
-    assert told["coverage50"] == pytest.approx(np.median(areas) / 2)
+    overall = {str(name): float(found["overall"].sel(measure=name)) for name in found["overall"].measure.values}
+    assert overall["lift"] == pytest.approx(1 - areas.mean())
+    assert (overall["ebpg"], overall["pointing_game"], overall["iou"], overall["accuracy"]) == pytest.approx((1, 1, 1, 1))
+    assert overall["coverage50"] == pytest.approx(np.median(areas) / 2)
     assert found["count_by_size"].values.tolist() == [12] * 4
-    assert "n = 48" in found.headline
+    assert found.key("images").value == 48
+    lift = found.key("localisation lift")
+    assert (lift.value, lift.unit, lift.at) == (pytest.approx(100 * (1 - areas.mean())), "points", "conv")
+    assert found.key("energy-based pointing game").baseline == pytest.approx(areas.mean())
 
 
 def test_an_even_map_has_no_lift_at_any_size():
     found = measured(Bright(even=True))
     assert found["lift_by_size"].values == pytest.approx([0.0] * 4, abs=1e-12)
     assert float(found["overall"].sel(measure="lift")) == pytest.approx(0.0, abs=1e-12)
-    assert any("not above that of a blob" in one for one in found.caveats)
+    assert any("not significantly above that of a blob" in one for one in found.caveats)
     assert float(found["overall"].sel(measure="ebpg")) == pytest.approx(float(found["overall"].sel(measure="area")))
 
 
@@ -88,20 +91,23 @@ def test_accuracy_counts_and_their_intervals():
     assert found["accuracy_by_size_high"].values == pytest.approx([0.91106] * 4, abs=1e-4)
     assert float(found["overall"].sel(measure="accuracy")) == pytest.approx(0.75)
     assert float(found["slope"].sel(pair="accuracy by size")) == pytest.approx(0.0, abs=1e-12)
-    assert float(found["correct_count"]) == 36
+    assert found.facts["correct_count"] == 36
+    smallest = found.key("accuracy on the smallest objects")
+    assert (smallest.value, smallest.baseline, smallest.at) == (pytest.approx(0.75), pytest.approx(0.75), "1%–4%")
+    assert smallest.low == pytest.approx(0.46769, abs=1e-4)
 
 
 def test_the_class_of_the_label_is_asked_where_the_network_errs():
     by_label = measured(Bright(), wrong=12)  # the label speaks against brightness: nothing is for it
-    assert int(by_label["empty"]) == 48
+    assert by_label.facts["empty"] == 48
     assert np.isnan(by_label["lift_by_size"].values).all()
     assert any("48 images have an empty map" in one for one in by_label.caveats)
 
 
 def test_bins_with_few_images_have_no_number():
-    pictures, masks = squares(count=12)
+    x, masks = squares(count=12)
     keep = np.r_[0:12, 12:21]  # nine of the second size
-    images = mt.Images.tensors(pictures[keep], labels=[0] * 21, classes=["bright", "dark"], masks=masks[keep])
+    images = mt.Images.tensors(x[keep], labels=[0] * 21, classes=["bright", "dark"], masks=masks[keep])
     found = Objects(at="conv")(mt.open(Bright(), recipe=PLAIN, labels=["bright", "dark"]), images)
     assert np.isnan(found["lift_by_size"].values).tolist() == [False, True, True, True]
     assert np.isnan(found["accuracy"].values[:, :]).sum() >= 9
@@ -109,13 +115,14 @@ def test_bins_with_few_images_have_no_number():
 
 
 def test_unknown_classes_leave_localisation():
-    pictures, masks = squares()
-    images = mt.Images.tensors(pictures, labels=[0] * 48, classes=["cat", "dog", "emu"], masks=masks)
+    x, masks = squares()
+    images = mt.Images.tensors(x, labels=[0] * 48, classes=["cat", "dog", "emu"], masks=masks)
     found = Objects(at="conv")(mt.open(Bright(), recipe=PLAIN, labels=["bright", "dark"]), images)
     assert np.isnan(found["accuracy"].values).all()
     assert float(found["overall"].sel(measure="lift")) > 0.7
     assert any("no accuracy" in one for one in found.caveats)
-    assert "not scored" in found.headline
+    assert "top-1 accuracy" not in [number.name for number in found.key_numbers]
+    assert found.facts["labels"] == "" and found.facts["target"] == "predicted"
 
 
 def test_images_without_masks_are_refused(net):
@@ -144,7 +151,7 @@ def test_an_untrained_network_knows_nothing(tiny):
 
 def test_law(net, pics, tmp_path):
     found = testing.check(Objects(at="blocks.1"), net, pics, tmp_path)
-    assert found["said"].sel(criterion="labels").values.item().startswith("by order")
+    assert found.facts["labels"].startswith("by order")
 
 
 def test_the_kept_rows_go_away_when_done(net, pics, tmp_path):
@@ -185,12 +192,12 @@ def test_trends_by_hand():
 
 
 def test_clutter_is_the_share_of_edges_outside_the_mask():
-    picture = np.zeros((2, 6, 6, 3), np.uint8)
-    picture[0, :, 3:] = 255  # one vertical edge, seen by the two columns beside it
+    image = np.zeros((2, 6, 6, 3), np.uint8)
+    image[0, :, 3:] = 255  # one vertical edge, seen by the two columns beside it
     masks = np.zeros((2, 6, 6), bool)
-    assert clutter_fraction(picture, masks).tolist() == pytest.approx([1 / 3, 0])
+    assert clutter_fraction(image, masks).tolist() == pytest.approx([1 / 3, 0])
     masks[0, :, 2:4] = True
-    assert clutter_fraction(picture, masks).tolist() == [0, 0]
+    assert clutter_fraction(image, masks).tolist() == [0, 0]
 
 
 def test_a_choice_shows_every_size_plain_and_cluttered():

@@ -18,7 +18,7 @@ PACE = Pace(batch=16, device="cpu")
 
 
 class Colours(nn.Module):
-    """Two layers: the picture itself, then noise that knows nothing of it."""
+    """Two layers: the image itself, then noise that knows nothing of it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,10 +47,14 @@ def test_what_a_layer_knows() -> None:
     assert found["accuracy"].sel(layer="same").item() == 1.0
     assert found["accuracy"].sel(layer="blind").item() <= 0.5  # constant features: a guess at best
     assert found["chance"].values[0] == pytest.approx(1 / 3)
+    best = found.key("best probe accuracy")
+    assert (best.value, best.at, best.baseline) == (1.0, "same", pytest.approx(1 / 3))
+    assert best.low == found["accuracy_low"].sel(layer="same").item()
+    assert found.key("images").value == 60
 
 
 def test_agrees_with_scikit_learn(net: mt.Specimen) -> None:
-    """The same pooled features, folds and penalties through RidgeClassifier give the same answers on at least 95 % of images."""
+    """The same pooled features, folds and penalties through RidgeClassifier give the same answers on at least 95% of images."""
     from sklearn.linear_model import RidgeClassifier
     from sklearn.preprocessing import StandardScaler
 
@@ -90,7 +94,7 @@ def test_rare_classes_are_left_out_and_counted(net: mt.Specimen) -> None:
     images = mt.Images.tensors(random.uniform(size=(22, 3, 32, 32)).astype(np.float32), labels=labels, classes=("a", "b", "c"))
     found = Probe(at=("blocks.2",))(net, images, PACE)
     assert found["count"].values[0] == 20
-    assert found["left_out"].values[0] == 2
+    assert found.facts["left_out"] == 2
     assert np.isnan(found["correct"].values[0, 20:]).all()
 
 
@@ -105,6 +109,9 @@ def test_twin_sees_few_images_of_all_classes(tiny: Callable[..., nn.Module]) -> 
     found = Probe(at=("blocks.2",))(mt.open(tiny(), recipe={"size": 32}), many, Pace(batch=32, device="cpu"))
     assert found["count"].values.tolist() == [140, 64]
     assert np.isfinite(found["accuracy_few"].values).all()
+    fair = found.key("probe accuracy on the twins' images")
+    assert (fair.value, fair.baseline) == (found["accuracy_few"].item(), found["twin_accuracy"].item())
+    assert "on 64 of the 140 images" in found.headline
 
 
 def test_logistic_stands_beside_ridge_on_the_same_images() -> None:
@@ -116,7 +123,8 @@ def test_logistic_stands_beside_ridge_on_the_same_images() -> None:
     plain = Probe(at=("same", "blind"))(net, images, PACE)
     assert "logistic" not in plain.arrays
     testing.check_equal(plain.arrays, {name: found[name] for name in plain.arrays}, "with and without")
-    assert "logistic" in found.headline
+    assert found.key("logistic probe accuracy").value == 1.0
+    assert "logistic probe accuracy" not in [number.name for number in plain.key_numbers]
     assert "logistic" in found.panels[1].columns  # type: ignore[attr-defined]
 
 
@@ -139,4 +147,6 @@ def test_where_the_twin_has_too_few_images_its_head_is_unknown(tiny: Callable[..
     assert found["head"].amount.values.tolist() == [2, 4, 8, 16]
     assert np.isfinite(found["twin_head"].values[:2]).all()  # of 64 images, six or seven a class
     assert np.isnan(found["twin_head"].values[2:]).all()
+    head = found.key("new head accuracy")
+    assert (head.value, head.at) == (found["head"][0].item(), "2 images per class")
     assert "nan" not in found.headline

@@ -36,7 +36,7 @@ class Sums(nn.Module):
 
 
 def red_corner(rows=8, cols=8):
-    """One picture: a red square of 4 px in the upper left corner, dim green all over."""
+    """One image: a red square of 4 px in the upper left corner, dim green all over."""
     x = torch.zeros(1, 3, rows, cols)
     x[0, 0, :4, :4] = 1
     x[0, 1] = 51 / 255
@@ -60,6 +60,14 @@ def test_by_hand():
     assert found["activity"].coords["row"].values.tolist() == [1.5, 5.5]
     assert not any("cut by the picture's edge" in text for text in found.caveats)
     assert found["extent"].values[0] == pytest.approx([0, 1, 0, 1])
+    assert (found.facts["side_px"], found.facts["stride_px"], found.facts["layer"]) == (4, 4, "conv")
+    clean = 1 / (1 + np.exp(-8 * (16 - 6.4) / 64))  # red 16, half of green 6.4, of 64 px
+    inside = found.key("probability lost on the object")
+    assert inside.value == pytest.approx(100 * (clean - chance[0, 0]), abs=1e-3)
+    assert inside.baseline == pytest.approx(100 * float(found["twin_inside"].sel(measure="probability")))
+    outside = (3 * clean - chance[0, 1] - chance[1, 0] - chance[1, 1]) / 3
+    assert found.key("probability lost elsewhere").value == pytest.approx(100 * outside, abs=1e-3)
+    assert found.key("positions where the label changes").value == 0.25
 
 
 def test_a_square_that_is_cut_has_its_own_centre():
@@ -144,8 +152,8 @@ def test_unlabelled_images_are_asked_about_the_predicted_class_and_it_is_said(ne
     assert labelled["target"].values.tolist() == [bare.classes[bare.labels[i]] for i in range(2)]
     guessed = Occlusion(count=2, size=16, target="predicted")(named, bare.take([0, 1]))
     assert guessed["target"].values.tolist() == guessed["clean_label"].values.tolist()
-    assert any("predicted one" in one for one in guessed.caveats)
-    assert not any("predicted one" in one for one in labelled.caveats)
+    assert any("In 2 of 2 images the target is the predicted class" in one for one in guessed.caveats)
+    assert not any("the predicted class" in one for one in labelled.caveats)
     assert found["target_from"].values.tolist()
 
 
@@ -176,7 +184,7 @@ def test_maps_of_next_to_nothing_are_said(net, pics):
     with torch.no_grad():
         quiet.net.head.weight.mul_(1e-4)
     found = Occlusion(count=2, size=16)(quiet, pics)
-    assert any("In 2 of 2 images no position costs a whole point" in one for one in found.caveats)
+    assert any("In 2 of 2 images no position costs 1 point" in one for one in found.caveats)
     loud = Occlusion(count=2, size=12)(mt.open("microtome:mini_inception"), mt.Images.scenes(8, seed=3))
     all_cost = bool((loud["clean_probability"] - loud["lowest"] >= 0.01).all())
     assert all_cost != any("no position costs" in one for one in loud.caveats)

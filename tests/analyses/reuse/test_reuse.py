@@ -159,15 +159,15 @@ def test_a_planted_pattern_is_recovered_exactly() -> None:
         np.testing.assert_array_equal(found[name].values, want)
 
 
-def test_what_the_paper_saw_is_told_and_what_it_did_not_see_too() -> None:
+def test_what_the_paper_saw_holds_and_what_it_did_not_see_does_not() -> None:
     seen = np.tile(np.arange(1.0, 6.0), (5, 1))  # the input least, the last layers most
     net = made()
     planted(net, seen)
-    told = Reuse()(opened(net))
-    assert told["verdict"].values.tolist() == ["holds, as it does untrained"] * 2 + ["holds", "holds"]
+    found = Reuse()(opened(net))
+    assert found["verdict"].values.tolist() == ["holds, also in the untrained twin"] * 2 + ["holds", "holds"]
     planted(net, seen[:, ::-1].copy())
-    told = Reuse()(opened(net))
-    assert told["verdict"].values.tolist()[2:] == ["does not hold", "does not hold"]
+    found = Reuse()(opened(net))
+    assert found["verdict"].values.tolist()[2:] == ["does not hold", "does not hold"]
     planted(net, np.eye(5) + 1e-6)  # every layer reads its neighbour alone
     assert Reuse()(opened(net))["verdict"].values.tolist()[:2] == ["does not hold", "does not hold"]
 
@@ -178,13 +178,16 @@ def test_equal_weights_are_no_finding() -> None:
     found = Reuse()(opened(net))
     assert found["evenness"].values == pytest.approx(1.0)
     assert found["verdict"].values.tolist()[2:] == ["does not hold", "does not hold"]
-    assert "0 hold beyond" in found.headline and "2 hold in the untrained twin" in found.headline
+    assert found.key("observations beyond the untrained twin").value == 0
+    assert found.key("observations that hold in both").value == 2
+    assert found.key("sources used by a layer").value == pytest.approx(1.0)
 
 
 def test_an_untrained_network_says_nothing() -> None:
     found = Reuse()(mt.open("microtome:mini_densenet", weights=None))
-    assert "untrained" in found.headline and "holds" not in found.headline
-    assert "holds" not in found["verdict"].values  # nothing beyond what the twin has
+    assert found.headline.startswith("Untrained weights: 0 of")
+    assert found.key("observations beyond the untrained twin").value == 0
+    assert "holds" not in found["verdict"].values
 
 
 def test_scaling_changes_the_maps_and_not_the_verdicts() -> None:
@@ -269,7 +272,7 @@ def test_without_norms_both_maps_are_one() -> None:
             net.set_submodule(path, nn.Identity())
     found = Reuse()(opened(net))
     np.testing.assert_array_equal(found["evenness"].values, found["evenness_effective"].values)
-    assert any("No norm" in one for one in found.caveats)
+    assert found.facts["normless"] and any("No norm" in one for one in found.caveats)
 
 
 def test_the_working_copy_gives_the_same(tmp_path: Path) -> None:
@@ -277,8 +280,8 @@ def test_the_working_copy_gives_the_same(tmp_path: Path) -> None:
     specimen = mt.open("microtome:mini_densenet")
     worker = Reuse().measure(specimen.on("cpu"), None, Pace(device="cpu"))
     plain = Reuse().measure(specimen, None, Pace(device="cpu"))
-    testing.check_equal(plain, worker, "reuse on the working copy")
-    assert worker["measured"].sel(criterion=OBSERVATIONS[3]).item() > 1  # the classifier is found behind its pool
+    testing.check_equal(plain.arrays, worker.arrays, "reuse on the working copy")
+    assert worker.arrays["measured"].sel(criterion=OBSERVATIONS[3]).item() > 1  # the classifier is found behind its pool
 
 
 def test_common_suite(tmp_path: Path) -> None:

@@ -1,3 +1,3 @@
-"""What covering each place of an image costs the class score."""
+"""What occluding each part of an image costs the class score."""
 
 from microtome.analyses.occlusion.occlusion import Occlusion as Occlusion

@@ -1,4 +1,4 @@
-"""The arrays of a finding from the maps of all pictures: losses, labels in colours, loss on the object and elsewhere."""
+"""The arrays of an occlusion finding: losses, labels in colours, loss on the object and elsewhere."""
 
 from typing import Any
 
@@ -27,6 +27,7 @@ COLOURS = {
 def to_arrays(
     own: OcclusionMaps, null: OcclusionMaps, places: OccluderGrid, masks: Any, specimen: Specimen, taken: Images, pixels: Any
 ) -> dict[str, xr.DataArray]:
+    """The maps of the network and of its untrained twin, and what they lose on the object and elsewhere."""
     images = {"image": list(taken.names)}
     shape = (int(pixels.shape[1]), int(pixels.shape[2]))
     middles = [centres(first, places.size, side) for first, side in zip((places.rows, places.cols), shape, strict=True)]
@@ -34,38 +35,40 @@ def to_arrays(
     left = [min(places.size, side - int(first[-1])) for first, side in zip((places.rows, places.cols), shape, strict=True)]
     dims = ("image", "row", "col")
     measures = {"measure": list(MEASURES)}
-    found = {
+    arrays = {
         "activity": array(own.activity.numpy(), dims, "activation", at, "sum of the strongest map"),
-        "probability": array(own.probability.numpy(), dims, "1", at, "probability of the class asked about"),
+        "probability": array(own.probability.numpy(), dims, "1", at, "probability of the target class"),
         "label": array(own.label.numpy(), dims, "output number", at, "most probable label"),
     }
-    found["last_side"] = array(left, ("axis",), "px", {"axis": ["row", "col"]}, "side of the last square")
-    found |= image_arrays(pixels, masks, images)
-    for prefix, one in (("", own), ("twin_", null)):
-        lost = one.losses()
-        found[f"{prefix}lost"] = array(lost.float().numpy(), ("image", "measure", "row", "col"), "share", at | measures)
-        moved = (one.label != one.clean_label[:, None, None]).double().mean((1, 2))
+    arrays["last_side"] = array(left, ("axis",), "px", {"axis": ["row", "col"]}, "side of the last occluder")
+    arrays |= image_arrays(pixels, masks, images)
+    for prefix, maps in (("", own), ("twin_", null)):
+        lost = maps.losses()
+        arrays[f"{prefix}lost"] = array(lost.float().numpy(), ("image", "measure", "row", "col"), "fraction", at | measures)
+        changed = (maps.label != maps.clean_label[:, None, None]).double().mean((1, 2))
         title = "label changes" + (" (untrained twin)" if prefix else "")
-        found[f"{prefix}changed"] = array(moved.numpy(), ("image",), "share of positions", images, title)
-    likeness = [
+        arrays[f"{prefix}changed"] = array(changed.numpy(), ("image",), "fraction of positions", images, title)
+    correlations = [
         float(rank_correlation(own.losses()[:, m].flatten(1), null.losses()[:, m].flatten(1)).nanmean())
         for m in range(len(MEASURES))
     ]
-    found["twin_correlation"] = array(likeness, ("measure",), "rank correlation", measures, "with the untrained twin's map")
-    words = np.array([output_name(specimen, int(one)) for one in own.clean_label], dtype=object)
-    found["clean_label"] = array(words, ("image",), "text", images, "uncovered: most probable")
-    found["clean_probability"] = array(own.clean_probability.numpy(), ("image",), "1", images, "uncovered: probability")
-    found["clean_activity"] = array(own.clean_activity.numpy(), ("image",), "activation", images)
-    found["lowest"] = array(own.probability.amin((1, 2)).numpy(), ("image",), "1", images, "at the worst position")
-    found["extent"] = array(_map_extent(places, shape, len(pixels)), ("image", "axis"), "share of the picture", images | {
+    arrays["twin_correlation"] = array(
+        correlations, ("measure",), "rank correlation", measures, "with the untrained twin's map"
+    )
+    words = np.array([output_name(specimen, int(output)) for output in own.clean_label], dtype=object)
+    arrays["clean_label"] = array(words, ("image",), "text", images, "without occluder: most probable")
+    arrays["clean_probability"] = array(own.clean_probability.numpy(), ("image",), "1", images, "without occluder: probability")
+    arrays["clean_activity"] = array(own.clean_activity.numpy(), ("image",), "activation", images)
+    arrays["lowest"] = array(own.probability.amin((1, 2)).numpy(), ("image",), "1", images, "at the worst position")
+    arrays["extent"] = array(_map_extent(places, shape, len(pixels)), ("image", "axis"), "fraction of the image", images | {
         "axis": ["top", "bottom", "left", "right"]
     })  # fmt: skip
-    found |= _label_arrays(own.label, at, specimen)
-    return found if masks is None else found | _object_arrays(own, null, places, torch.from_numpy(masks), images | measures)
+    arrays |= _label_arrays(own.label, at, specimen)
+    return arrays if masks is None else arrays | _object_arrays(own, null, places, torch.from_numpy(masks), images | measures)
 
 
 def _map_extent(places: OccluderGrid, shape: tuple[int, int], count: int) -> np.ndarray[Any, Any]:
-    """Outer edges of the maps, whose equal cells are centred on the whole squares, as shares of the picture (image, axis)."""
+    """Outer edges of the maps, whose equal positions are centred on the whole occluders, as fractions of the image (image, axis)."""
     edges: list[float] = []
     for first, side in ((places.rows, shape[0]), (places.cols, shape[1])):
         step = float(first[1] - first[0]) if len(first) > 1 else float(places.size)
@@ -75,7 +78,7 @@ def _map_extent(places: OccluderGrid, shape: tuple[int, int], count: int) -> np.
 
 
 def _label_arrays(label: Tensor, at: dict[str, Any], specimen: Specimen) -> dict[str, xr.DataArray]:
-    """The label maps in few colours, and what they stand for: the commonest labels first."""
+    """The label maps in a few colours, and the legend: the most frequent labels first."""
     values, counts = label.unique(return_counts=True)
     order = counts.argsort(descending=True, stable=True)[: len(COLOURS) - 1]
     names, shades = list(COLOURS), np.array(list(COLOURS.values()), dtype=np.uint8)
@@ -83,10 +86,10 @@ def _label_arrays(label: Tensor, at: dict[str, Any], specimen: Specimen) -> dict
     for rank, place in enumerate(order):
         colour[label == values[place]] = rank
     texts = [output_name(specimen, int(values[place])) for place in order]
-    share = [float((colour == rank).double().mean()) for rank in range(len(texts))]
+    fractions = [float((colour == rank).double().mean()) for rank in range(len(texts))]
     if len(values) > len(texts):
         texts.append(f"{len(values) - len(texts)} others")
-        share.append(float((colour == len(COLOURS) - 1).double().mean()))
+        fractions.append(float((colour == len(COLOURS) - 1).double().mean()))
         shown = [*names[: len(texts) - 1], names[-1]]
     else:
         shown = names[: len(texts)]
@@ -95,36 +98,36 @@ def _label_arrays(label: Tensor, at: dict[str, Any], specimen: Specimen) -> dict
         "label_colour": array(shades[colour.numpy()], ("image", "row", "col", "rgb"), "level", at),
         "legend": array(np.array(texts, dtype=object), ("rank",), "text", coords, "label"),
         "legend_colour": array(np.array(shown, dtype=object), ("rank",), "text", coords, "colour"),
-        "legend_share": array(share, ("rank",), "share of positions", coords, "of all"),
+        "legend_share": array(fractions, ("rank",), "fraction of positions", coords, "of all"),
     }
 
 
 def _object_arrays(
     own: OcclusionMaps, null: OcclusionMaps, places: OccluderGrid, masks: Tensor, coords: dict[str, Any]
 ) -> dict[str, xr.DataArray]:
-    """Means over images of the loss on the object and elsewhere, by measure; `gain` is the lift less the twin's, paired."""
-    share = mask_coverage(masks, places.rows, places.cols, places.size)
+    """Means over images of the loss on the object and elsewhere, by measure; `gain` is the lift minus the twin's, paired."""
+    coverage = mask_coverage(masks, places.rows, places.cols, places.size)
     rows: dict[str, list[np.ndarray[Any, Any]]] = {}
-    for prefix, one in (("", own), ("twin_", null)):
-        lost = one.losses()
+    for prefix, maps in (("", own), ("twin_", null)):
+        lost = maps.losses()
         for m in range(len(MEASURES)):
-            for name, values in object_contrast(lost[:, m], share).items():
+            for name, values in object_contrast(lost[:, m], coverage).items():
                 rows.setdefault(prefix + name, []).append(values.numpy())
     each = {name: np.stack(values) for name, values in rows.items()}  # (measure, image)
     measures = {"measure": coords["measure"]}
     titles = {"inside": "on the object", "outside": "elsewhere"}
-    found: dict[str, xr.DataArray] = {}
+    arrays: dict[str, xr.DataArray] = {}
     for name, values in each.items():
         title = titles.get(name.removeprefix("twin_"), name) + (" (untrained twin)" if name.startswith("twin_") else "")
-        found[name] = array([_mean(one) for one in values], ("measure",), "share", measures, title)
+        arrays[name] = array([_mean(row) for row in values], ("measure",), "fraction", measures, title)
     gain = each["lift"] - each["twin_lift"]
-    booted = [_mean_interval(one) for one in gain]
+    intervals = [_mean_interval(row) for row in gain]
     for part, suffix in enumerate(("", "_low", "_high")):
-        found[f"gain{suffix}"] = array([one[part] for one in booted], ("measure",), "share", measures)
-    found["wins"] = array((gain > 0).sum(1), ("measure",), "images", measures)
-    found["known"] = array((~np.isnan(gain)).sum(1), ("measure",), "images", measures)
-    found["each_lift"] = array(each["lift"].T, ("image", "measure"), "share", coords)
-    return found
+        arrays[f"gain{suffix}"] = array([interval[part] for interval in intervals], ("measure",), "fraction", measures)
+    arrays["wins"] = array((gain > 0).sum(1), ("measure",), "images", measures)
+    arrays["known"] = array((~np.isnan(gain)).sum(1), ("measure",), "images", measures)
+    arrays["each_lift"] = array(each["lift"].T, ("image", "measure"), "fraction", coords)
+    return arrays
 
 
 def _mean(values: np.ndarray[Any, Any]) -> float:

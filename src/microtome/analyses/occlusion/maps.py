@@ -1,4 +1,4 @@
-"""What a network says of pictures that a square covers in part, place by place: the maps of one batch of pictures."""
+"""Outputs of a network for images that an occluder covers in part: the maps of one batch, by occluder position."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MEASURES = ("activity", "probability")
 
 @dataclass(frozen=True)
 class OccluderGrid:
-    """Where the squares go: first rows and cols, and the side, in px."""
+    """Positions of the occluder: its first rows and columns, and its side, in px."""
 
     rows: np.ndarray[Any, Any]
     cols: np.ndarray[Any, Any]
@@ -29,7 +29,7 @@ class OccluderGrid:
 
 @dataclass
 class OcclusionMaps:
-    """What one network said of a few images: maps (image, row, col) and the same of the uncovered pictures (image,)."""
+    """Outputs of one network: maps (image, row, col) by occluder position, and the same without occluder (image,)."""
 
     activity: Tensor
     probability: Tensor
@@ -39,7 +39,7 @@ class OcclusionMaps:
     clean_label: Tensor
 
     def losses(self) -> Tensor:
-        """(image, measure, row, col): the activity lost, as a share of the uncovered one's size, and the probability lost."""
+        """(image, measure, row, col): the activity lost, as a fraction of that without occluder, and the probability lost."""
         whole = self.clean_activity[:, None, None]
         return torch.stack(
             [
@@ -60,16 +60,16 @@ def occlude_batch(engine: Perturber, x: Tensor, filler: Tensor, places: Occluder
         for row in places.rows
         for col in places.cols
     ]
-    found = engine.responses(patches, units)
-    assert found.activity is not None
+    responses = engine.responses(patches, units)
+    assert responses.activity is not None
     shape = (len(x), len(places.rows), len(places.cols))
-    asked = wanted.repeat_interleave(places.count)[:, None]
-    chance = found.scores.double().softmax(1).gather(1, asked)[:, 0]
+    target = wanted.repeat_interleave(places.count)[:, None]
+    probability = responses.scores.double().softmax(1).gather(1, target)[:, 0]
     clean = engine.clean.scores.double().softmax(1)
     return OcclusionMaps(
-        found.activity.cpu().reshape(shape),
-        chance.cpu().reshape(shape),
-        found.scores.argmax(1).cpu().reshape(shape),
+        responses.activity.cpu().reshape(shape),
+        probability.cpu().reshape(shape),
+        responses.scores.argmax(1).cpu().reshape(shape),
         engine.clean.activity.gather(1, units[:, None])[:, 0].cpu(),
         clean.gather(1, wanted[:, None])[:, 0].cpu(),
         clean.argmax(1).cpu(),
@@ -77,4 +77,4 @@ def occlude_batch(engine: Perturber, x: Tensor, filler: Tensor, places: Occluder
 
 
 def concatenate_maps(parts: Sequence[OcclusionMaps]) -> OcclusionMaps:
-    return OcclusionMaps(*(torch.cat([getattr(one, name) for one in parts]) for name in OcclusionMaps.__dataclass_fields__))
+    return OcclusionMaps(*(torch.cat([getattr(part, name) for part in parts]) for name in OcclusionMaps.__dataclass_fields__))

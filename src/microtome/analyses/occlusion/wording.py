@@ -1,75 +1,102 @@
-"""What the maps of an occlusion finding come to, in words."""
+"""Key numbers, headline and caveats of an occlusion finding."""
 
-from collections.abc import Mapping
+from math import isnan
 
 import numpy as np
-import xarray as xr
 
 from microtome.analyses.occlusion.arrays import MIN_IMAGES
+from microtome.finding import Finding
+from microtome.key_numbers import FRACTION, KeyNumber
 
-NEGLIGIBLE_LOSS = 0.01  # of probability: less is not worth a map
-OcclusionArrays = Mapping[str, xr.DataArray]
+NEGLIGIBLE_LOSS = 0.01  # of probability: below this the map shows next to nothing
 
 
-def headline_text(found: OcclusionArrays) -> str:
-    count = found["image"].sizes["image"]
-    changed, twin = (float(found[name].mean()) for name in ("changed", "twin_changed"))
-    labels = f"the most probable label changes at {changed:.0%} of the positions (untrained twin {twin:.0%})"
-    if "inside" not in found or np.isnan(found["inside"].sel(measure="probability")):
-        worst = float((found["clean_probability"] - found["lowest"]).median())
-        same = float(found["twin_correlation"].sel(measure="probability"))
-        likeness = "" if np.isnan(same) else f", and the map's rank correlation with the twin's is {same:.2f}"
-        return f"The worst position costs {percentage_points(worst)} of probability (median of {count} images); {labels}{likeness}."
-    inside, outside, null_in, null_out = (
-        float(found[name].sel(measure="probability")) for name in ("inside", "outside", "twin_inside", "twin_outside")
+def list_key_numbers(finding: Finding) -> list[KeyNumber]:
+    """The loss of probability on the object and elsewhere where masks are known, the largest loss, and changes of the label."""
+    numbers = [
+        KeyNumber(
+            name="largest loss of probability", value=_largest_loss(finding, ""), unit="points", baseline=_largest_loss(finding, "twin_")
+        ),
+        KeyNumber(
+            name="positions where the label changes", value=float(finding["changed"].mean()), unit=FRACTION,
+            baseline=float(finding["twin_changed"].mean()),
+        ),
+        KeyNumber(
+            name="rank correlation with the untrained twin", better="lower",
+            value=float(finding["twin_correlation"].sel(measure="probability")),
+        ),
+        KeyNumber(name="images", value=finding["image"].sizes["image"]),
+    ]  # fmt: skip
+    return [*_object_numbers(finding), *numbers][:6]
+
+
+def _largest_loss(finding: Finding, prefix: str) -> float:
+    """The loss of probability at the worst position, median over images, in percentage points."""
+    lost = finding[f"{prefix}lost"].sel(measure="probability")
+    return 100 * float(lost.max(("row", "col")).median())
+
+
+def _object_numbers(finding: Finding) -> list[KeyNumber]:
+    """Losses on the object and elsewhere, and the localisation of the loss; nothing without masks."""
+    if "inside" not in finding or isnan(float(finding["inside"].sel(measure="probability"))):
+        return []
+
+    def points(name: str) -> float:
+        return 100 * float(finding[name].sel(measure="probability"))
+
+    return [
+        KeyNumber(
+            name="probability lost on the object", value=points("inside"), unit="points", baseline=points("twin_inside"), better="higher"
+        ),
+        KeyNumber(name="probability lost elsewhere", value=points("outside"), unit="points", baseline=points("twin_outside")),
+        KeyNumber(
+            name="localisation lift above the untrained twin", value=points("gain"), unit="points", low=points("gain_low"),
+            high=points("gain_high"), baseline=0.0, baseline_name="no difference", better="higher",
+        ),
+    ]  # fmt: skip
+
+
+def write_headline(finding: Finding) -> str:
+    if finding.key_numbers[0].name == "probability lost on the object":
+        inside, outside = finding.key("probability lost on the object"), finding.key("probability lost elsewhere")
+        twin = f" (untrained twin {inside.baseline_text})" if inside.baseline_text else ""
+        return f"Occluding the object costs {inside.text} of class probability{twin}, elsewhere {outside.text}."
+    largest, images = finding.key("largest loss of probability"), finding.key("images")
+    return (
+        f"The worst occluder position costs {largest.text} of probability "
+        f"(median of {images.text} images; untrained twin {largest.baseline_text})."
     )
-    lift, null, wins, known = (float(found[name].sel(measure="probability")) for name in ("lift", "twin_lift", "wins", "known"))
-    text = (
-        f"A square on the object costs {percentage_points(inside)} of probability, elsewhere {percentage_points(outside)} (untrained twin "
-        f"{percentage_points(null_in)} and {percentage_points(null_out)})"
-    )
-    if not np.isnan(lift):
-        text += f"; lift of the loss {lift:+.2f}" + ("" if np.isnan(null) else f" against {null:+.2f} for the twin")
-        text += f", larger in {wins:.0f} of {known:.0f} images"
-    return f"{text}; {labels}."
 
 
-def caveat_texts(found: OcclusionArrays) -> list[str]:
-    side, stride = (int(one) for one in found["square"].values)
-    said = {str(key): str(value) for key, value in zip(found["said"].criterion.values, found["said"].values, strict=True)}
-    told = [
-        f"The square has {side} px and goes {stride} px at a time; what it covers depends on that, and on its colour "
-        f"({said['colour']}): an edge of its own is something new to the network."
+def list_caveats(finding: Finding) -> list[str]:
+    facts, count = finding.facts, finding["image"].sizes["image"]
+    caveats = [
+        f"Occluder {facts['side_px']} px, stride {facts['stride_px']} px: the maps depend on both and on the fill "
+        f"({finding.options['colour']}), whose edges are new to the network."
     ]
-    cut = [int(one) for one in found["last_side"].values]
-    if min(cut) < side:
-        told.append(
-            f"The last square is cut by the picture's edge ({cut[0]} px down, {cut[1]} across); its own centre is given, but the overlay "
-            "draws it where a whole one would be."
+    cut = [int(side) for side in finding["last_side"].values]
+    if min(cut) < facts["side_px"]:
+        caveats.append(
+            f"The last occluder is cut by the edge of the image ({cut[0]} px down, {cut[1]} px across); its own centre is given, but the "
+            "overlay draws it where a whole one would be."
         )
-    guessed = int((found["target_from"] == "predicted").sum())
-    if guessed:
-        told.append(
-            f"In {guessed} of {found['image'].sizes['image']} images the class is the predicted one, "
-            "since no label that the network knows was given or it was asked for."
+    if predicted := int((finding["target_from"] == "predicted").sum()):
+        caveats.append(f"In {predicted} of {count} images the target is the predicted class.")
+    if facts["labels"].startswith("by order"):
+        caveats.append(f"Outputs were matched to classes {facts['labels']}.")
+    if quiet := int((finding["clean_probability"] - finding["lowest"] < NEGLIGIBLE_LOSS).sum()):
+        caveats.append(
+            f"In {quiet} of {count} images no position costs 1 point of probability: their probability maps, each on its own scale, "
+            "show next to nothing."
         )
-    if said["labels"].startswith("by order"):
-        told.append(f"Outputs were matched to classes {said['labels']}.")
-    if quiet := int((found["clean_probability"] - found["lowest"] < NEGLIGIBLE_LOSS).sum()):
-        told.append(
-            f"In {quiet} of {found['image'].sizes['image']} images no position costs a whole point of probability: their "
-            "probability maps, each on its own scale, show next to nothing."
-        )
-    if "lift" in found:
-        low = float(found["gain_low"].sel(measure="probability"))
+    if "lift" in finding:
+        low = float(finding["gain_low"].sel(measure="probability"))
         if np.isnan(low):
-            told.append(f"Fewer than {MIN_IMAGES} images with masks: an illustration. For a claim: --count 50.")
+            caveats.append(f"Fewer than {MIN_IMAGES} images with masks: an illustration; for intervals set --count 50.")
         elif low <= 0:
-            told.append("The lift is not above the untrained twin's beyond chance (paired bootstrap over images, 95 %).")
-    if float(found["trained"]) == 0:
-        told.append("These weights are untrained: the maps show the architecture, not knowledge.")
-    return told
-
-
-def percentage_points(value: float) -> str:
-    return f"{100 * value:.1f} points"
+            caveats.append(
+                "The localisation lift is not significantly above the untrained twin's (paired 95% bootstrap interval over images)."
+            )
+    if finding.trained is False:
+        caveats.append("These weights are untrained: the maps show the architecture, not what was learnt.")
+    return caveats

@@ -1,3 +1,3 @@
-"""Which earlier layers a dense layer reads, from its weights."""
+"""Which earlier layers each layer of a dense block reads, from its weights."""
 
 from microtome.analyses.reuse.reuse import Reuse as Reuse

@@ -1,4 +1,4 @@
-"""What every weight layer of a network reads: whose channels lie side by side in its input, and what norms scaled them with."""
+"""Inputs of every weight layer: which sources its input channels come from, and the scales of the norms in between."""
 
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -15,7 +15,7 @@ from microtome.specimen.tracing import example_input
 
 
 class LayerInputs(NamedTuple):
-    """One call of one weight layer: its module path, the source that its output is, what its input channels are.
+    """One call of one weight layer: its module path, the source that its output is, the runs of its input channels.
 
     `gain` (channel,) float64 is the |γ| of the last norm between the sources and this layer, 1 where there is none: what scaled a
     channel before that norm, its statistics divide out.
@@ -29,7 +29,7 @@ class LayerInputs(NamedTuple):
 
 
 class NetworkInputs(NamedTuple):
-    """All readings of a forward pass in order, for every source the module that made it, and what it was made from."""
+    """All calls of a forward pass in order; for every source the module that made it, and the sources it was made from."""
 
     calls: tuple[LayerInputs, ...]
     makers: dict[int, str]
@@ -40,7 +40,7 @@ _KNOWN: WeakKeyDictionary[Specimen, NetworkInputs] = WeakKeyDictionary()
 
 
 def network_inputs(specimen: Specimen) -> NetworkInputs:
-    """What the weight layers of `specimen` read, from one forward pass of noise; followed once for each specimen.
+    """The inputs of the weight layers of `specimen`, from one forward pass of noise; traced once for each specimen.
 
     Raises:
         SpecimenError: the network does not run at its recipe's size.
@@ -54,13 +54,13 @@ def _trace_inputs(specimen: Specimen) -> NetworkInputs:
     x = example_input(specimen.net, specimen.recipe)
     mode = Channels(x)
     calls: list[LayerInputs] = []
-    makers: dict[int, str] = {0: "picture"}
+    makers: dict[int, str] = {0: "image"}
     running: list[str] = []
     entered: list[Any] = []
     counts: dict[str, int] = {}
 
     def label() -> None:
-        """Whatever became a source since the last look was made by the module that is running now."""
+        """Attribute every new source to the module that is running now."""
         for number in range(len(makers), len(mode.parents)):
             makers[number] = running[-1] if running else ""
 
@@ -97,7 +97,7 @@ def _trace_inputs(specimen: Specimen) -> NetworkInputs:
             specimen.net(x)
     except RuntimeError as error:
         rows, cols = specimen.recipe.size
-        raise SpecimenError(f"{specimen.name} does not run on a {rows} x {cols} picture: {str(error)[:200]}") from error
+        raise SpecimenError(f"{specimen.name} does not run on an image of {rows} x {cols} px: {str(error)[:200]}") from error
     finally:
         for handle in handles:
             handle.remove()

@@ -1,28 +1,28 @@
-"""How a densely connected network reuses features: how strongly each layer reads each earlier one, in every dense block.
+"""Feature reuse in densely connected networks, from the weights between layers.
 
-For every dense block the mean absolute weight between each source (the block's input, each earlier layer) and each target
-(later layers, the transition, the classifier), as stored and multiplied with the |γ| of the last norm in between: a norm before
-a layer may undo any scale of its weights, so both are shown. Norms before that one do not count: what they scale, its
-statistics divide out. Who reads whom is found by following the channels through a forward pass, whatever the modules are
-called; with bottlenecks the 1×1 convolution is what reads. Then the four observations of the paper are put to the test, each
-beside the untrained twin: random weights read all sources alike.
+For every dense block the mean absolute weight between each source (the input of the block, each earlier layer) and each target (later
+layers, the transition, the classifier), as stored and multiplied by the |γ| of the last norm in between: a norm before a layer may undo any
+scale of its weights, so both are shown. Norms before that one do not count: its statistics divide their scale out. Sources are found by following the channels through a forward pass, whatever the modules are
+called; with bottlenecks the 1×1 convolution is what reads. Then the four observations of the paper are tested, each beside the
+untrained twin: random weights read all sources alike.
 
-Source: Huang et al. 2017, arXiv:1608.06993, section 5 and figure 5. The paper gives no numbers to its observations and does not
-say how its colours were scaled: thresholds and scalings are ours, |γ| is ours too.
+Source: Huang et al. 2017, arXiv:1608.06993, section 5 and figure 5. The paper gives no numbers for its observations and
+does not say how its colours were scaled: thresholds, scalings and |γ| are ours.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import takewhile
+from math import isnan, nan
 from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 
 from microtome.analyses.reuse.reading import NetworkInputs, network_inputs
-from microtome.analysis import Analysis, Arrays, option
+from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import SpecimenError, Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.weights.dense_reuse import (
     DenseBlock,
     Observations,
@@ -39,12 +39,13 @@ from microtome.specimen import Specimen
 
 OBSERVATIONS = (
     "1. layers use all earlier ones of their block",
-    "2. transitions use the whole block before them",
+    "2. transitions use the whole preceding block",
     "3. layers of later blocks read the transition's output least",
-    "4. the classifier leans to late layers",
+    "4. the classifier reads late layers most",
 )
-SPREAD_EVENNESS = 0.5  # of its sources, by entropy: a layer that uses more counts as spread over all (observations 1 and 2)
+SPREAD_EVENNESS = 0.5  # of its sources, by entropy: a layer that uses more uses all of them (observations 1 and 2)
 CONSISTENT_FRACTION = 2 / 3  # of the layers: "consistently" in observation 3
+HOLDS, HOLDS_IN_BOTH = "holds", "holds, also in the untrained twin"
 MAX_P = 0.05  # p of the rank correlation in observation 4
 
 
@@ -68,101 +69,105 @@ class Reuse(Analysis):
     revision = 3  # 3: the last norm before a reader counts, not all norms on the way
 
     scaling: Literal["none", "target", "global"] = option(
-        "none", "how the maps are scaled: not, each target by its largest weight, all by the largest of the network"
+        "none", "scaling of the maps: none, each target by its largest weight, or all by the largest of the network"
     )
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         try:
-            found = network_inputs(specimen)
+            inputs = network_inputs(specimen)
         except SpecimenError as error:
             return str(error)
-        if dense_blocks(found.calls, found.parents):
+        if dense_blocks(inputs.calls, inputs.parents):
             return ""
         return (
-            "it has no dense block: nowhere does one layer after another read, side by side, what all the layers before it gave"
+            "it has no dense block: no sequence of layers each of which reads the concatenated outputs of all layers before it"
         )
 
-    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
-        found = network_inputs(specimen)
-        blocks = dense_blocks(found.calls, found.parents)
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
+        inputs = network_inputs(specimen)
+        blocks = dense_blocks(inputs.calls, inputs.parents)
         own, twin = _block_weights(specimen, blocks), _block_weights(specimen.working_twin(None), blocks)
-        head = next((place for place, call in enumerate(found.calls) if call.path == specimen.head), None)
-        told = [
+        head = next((place for place, call in enumerate(inputs.calls) if call.path == specimen.head), None)
+        observations = [
             observe_blocks(blocks, rows, head)
-            for rows in ([one.raw for one in own], [one.effective for one in own], [one.raw for one in twin])
+            for rows in ([block.raw for block in own], [block.effective for block in own], [block.raw for block in twin])
         ]
         arrays: dict[str, Any] = {}
+        unit = "weight units" if self.scaling == "none" else "1"
         for prefix, part, maps in (("reuse", "raw", own), ("effective", "effective", own), ("twin_reuse", "raw", twin)):
-            for one, values in zip(
-                maps, scale_matrices({m.name: getattr(m, part) for m in maps}, self.scaling).items(), strict=True
-            ):
-                unit = "weight units" if self.scaling == "none" else "1"
-                names = {"target": one.targets, "source": one.sources}
-                arrays[f"{prefix}/{one.name}"] = array(values[1], ("target", "source"), unit, names, "mean |weight|")
-        return arrays | _evenness_arrays(found, blocks, own, twin) | _observation_arrays(told, specimen.trained)
+            scaled = scale_matrices({block.name: getattr(block, part) for block in maps}, self.scaling)
+            for block, values in zip(maps, scaled.values(), strict=True):
+                names = {"target": block.targets, "source": block.sources}
+                arrays[f"{prefix}/{block.name}"] = array(values, ("target", "source"), unit, names, "mean |weight|")
+        arrays |= _evenness_arrays(inputs, blocks, own, twin) | _observation_arrays(observations)
+        normless = all(bool((inputs.calls[target].gain == 1).all()) for block in blocks for target in block.targets)
+        return Measurement(arrays, {"dense_blocks": [block.name for block in own], "normless": normless})
+
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        verdicts = [str(verdict) for verdict in finding["verdict"].values]
+        rows = {name: finding[name].values for name in ("measured", "measured_untrained")}
+
+        def observed(index: int, name: str, unit: str = FRACTION) -> KeyNumber:
+            value, twin = (float(rows[name][index]) for name in rows)
+            return KeyNumber(name=name, value=value, unit=unit, baseline=twin)
+
+        return [
+            KeyNumber(name="observations beyond the untrained twin", value=verdicts.count(HOLDS)),
+            KeyNumber(name="observations that hold in both", value=verdicts.count(HOLDS_IN_BOTH)),
+            observed(0, "sources used by a layer"),
+            observed(1, "sources used by a transition"),
+            observed(2, "layers that read the transition least"),
+            observed(3, "classifier weight, late over early third", "1"),
+        ]
+
+    def headline(self, finding: Finding) -> str:
+        beyond, both = (finding.key(f"observations {which}") for which in ("beyond the untrained twin", "that hold in both"))
+        start = "Untrained weights: " if finding.trained is False else ""
+        verb = "holds" if beyond.value == 1 else "hold"
+        return (
+            f"{start}{beyond.text} of the paper's {len(OBSERVATIONS)} observations on feature reuse {verb} beyond the untrained twin, "
+            f"{both.text} in both."
+        )
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
-        found = finding.arrays
-        shown: list[Panel] = [
+        panels: list[Panel] = [
             Table(title="Four observations of the paper", rows="criterion", columns=("verdict", "seen", "untrained")),
             Table(title="The four observations with |γ|", rows="criterion", columns=("verdict_effective", "seen_effective"),
-                  note="Every input channel's weights times the scale of the norm before them."),
+                  note="The weights of every input channel times the scale of the norm before them."),
         ]  # fmt: skip
         scale = {
             "none": "Not scaled.",
-            "target": "Each row by its largest value.",
-            "global": "By the largest value of the network.",
+            "target": "Each row divided by its largest value.",
+            "global": "Divided by the largest value of the network.",
         }
-        for name in found:
+        note = "Rows: targets. Columns: sources, the block's input first. " + scale[self.scaling]
+        for name in finding.arrays:
             kind, _, block = name.partition("/")
-            if kind == "reuse":
-                note = "Down: who reads. Across: what is read, the block's input first. " + scale[self.scaling]
-                shown.append(Heat(title=f"{block}: mean |weight|", z=name, low=0.0, note=note))
-                shown.append(
-                    Heat(
-                        title=f"{block}: mean |weight| times |γ|",
-                        z=f"effective/{block}",
-                        low=0.0,
-                        note="The same with the norm's scale.",
-                    )
-                )
-        shown.append(
-            Curve(title="Share of its sources that each layer uses", y=("evenness", "evenness_effective"), x="layer",
+            if kind != "reuse":
+                continue
+            panels.append(Heat(title=f"{block}: mean |weight|", z=name, low=0.0, note=note))
+            with_scale = f"effective/{block}"
+            panels.append(
+                Heat(title=f"{block}: mean |weight| times |γ|", z=with_scale, low=0.0, note="Including the norm's scale.")
+            )
+        panels.append(
+            Curve(title="Fraction of its sources that each layer uses", y=("evenness", "evenness_effective"), x="layer",
                   null=("twin_evenness",), note="By entropy: 1 where all sources are read alike. Dashed: the untrained twin.")
         )  # fmt: skip
-        return shown
-
-    def headline(self, finding: Finding) -> str:
-        found = finding.arrays
-        blocks = sum(name.startswith("reuse/") for name in found)
-        verdicts = [str(one) for one in found["verdict"].values]
-        seen = [str(one) for one in found["seen"].values]
-        start = f"{blocks} dense block{'s' if blocks > 1 else ''}, {found['evenness'].sizes['layer']} layers that read them. "
-        if not bool(found["trained"].values[0]):
-            return start + "The network is untrained, so its weights say nothing of reuse."
-        learnt = [number for number, one in enumerate(verdicts) if one == "holds"]
-        told = "; ".join(f"{OBSERVATIONS[number][3:]} ({seen[number]})" for number in learnt)
-        also = sum(one.startswith("holds, ") for one in verdicts)
-        return (
-            start
-            + f"Of the paper's four observations {len(learnt)} hold{'s' if len(learnt) == 1 else ''} beyond what random weights give"
-            + (f": {told}" if told else "")
-            + (f"; {also} hold{'s' if also == 1 else ''} in the untrained twin as well." if also else ".")
-        )
+        return panels
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        found = finding.arrays
-        said = [
-            "A small weight is no proof of little use: a norm before a layer, or the scale of the features where there is none, may "
-            "undo it. Times |γ| is nearer to what the layer receives, but norms see each channel alone.",
+        caveats = [
+            "A small weight does not prove little use: a norm before the layer, or the scale of the features, may undo it.",
+            "Weights times |γ| are nearer to what the layer receives, but a norm sees each channel alone.",
             "Random weights read all sources alike, so spread-out weights (observations 1 and 2) are what training starts from.",
-            f"Our thresholds: more than {SPREAD_EVENNESS:.0%} of the sources by entropy (1, 2); least of all in at least two thirds of the "
-            f"layers (3); a rising rank correlation with p < {MAX_P} (4).",
+            f"Thresholds are ours: more than {format_value(SPREAD_EVENNESS, FRACTION)} of the sources by entropy (1, 2); least of all "
+            f"in at least two thirds of the layers (3); a rising rank correlation with p < {MAX_P} (4).",
             "Observation 3 has been reported not to replicate (issue 53 of liuzhuang13/DenseNet).",
         ]
-        if bool(found["normless"].values[0]):
-            said.append("No norm with a scale stands between the sources and their readers, so both maps are the same.")
-        return said
+        if finding.facts["normless"]:
+            caveats.append("No norm with a scale stands between the sources and their targets, so both maps are the same.")
+        return caveats
 
 
 def _block_weights(specimen: Specimen, blocks: Sequence[DenseBlock]) -> list[_BlockWeights]:
@@ -171,153 +176,147 @@ def _block_weights(specimen: Specimen, blocks: Sequence[DenseBlock]) -> list[_Bl
     Raises:
         Unmeasurable: weights or scales are not finite, or all weights are zero.
     """
-    found = network_inputs(specimen)
-    homes = [_block_home(found, block) for block in blocks]
+    inputs = network_inputs(specimen)
+    homes = [_block_home(inputs, block) for block in blocks]
     maps: list[_BlockWeights] = []
     for block, home in zip(blocks, homes, strict=True):
-        rows = [_target_row(specimen, found, block, place) for place in block.targets]
-        first = found.makers[block.sources[1].source]
+        rows = [_target_row(specimen, inputs, block, place) for place in block.targets]
+        first = inputs.makers[block.sources[1].source]
         name = first if not home or homes.count(home) > 1 else ".".join(home)
-        targets, sources = _part_names(found, block, home)
+        targets, sources = _part_names(inputs, block, home)
         maps.append(
-            _BlockWeights(name, targets, sources, np.stack([one for one, _ in rows]), np.stack([one for _, one in rows]))
+            _BlockWeights(name, targets, sources, np.stack([raw for raw, _ in rows]), np.stack([scaled for _, scaled in rows]))
         )
-    if not any(np.nansum(one.raw) > 0 for one in maps):
-        raise Unmeasurable(f"all weights of the dense blocks of {specimen.name} are zero, so nothing is read.")
+    if not any(np.nansum(block.raw) > 0 for block in maps):
+        raise Unmeasurable(f"all weights of the dense blocks of {specimen.name} are zero, so no source is read.")
     return maps
 
 
 def _target_row(
-    specimen: Specimen, found: NetworkInputs, block: DenseBlock, place: int
+    specimen: Specimen, inputs: NetworkInputs, block: DenseBlock, place: int
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """What one target reads of each source: as stored, and times |γ|."""
-    call = found.calls[place]
+    """The weights of one target on each source: as stored, and times |γ|."""
+    call = inputs.calls[place]
     gain = call.gain.numpy()
     weights = channel_strength(specimen.net.get_submodule(call.path), len(gain))
     for what, values in ((f"the weights of {call.path}", weights), (f"the norm before {call.path}", gain)):
         if not np.isfinite(values).all():
             raise Unmeasurable(
-                f"{what} hold NaN or infinity, so feature reuse cannot be told; `microtome weights` lists such layers."
+                f"{what} hold NaN or infinity, so feature reuse cannot be measured; `microtome weights` lists such layers."
             )
     return source_row(weights, call.runs, block.sources), source_row(weights * gain, call.runs, block.sources)
 
 
-def _block_home(found: NetworkInputs, block: DenseBlock) -> list[str]:
+def _block_home(inputs: NetworkInputs, block: DenseBlock) -> list[str]:
     """The path of the module that holds all layers of the block, part by part; empty where that is the network."""
-    makers = [found.makers[run.source].split(".") for run in block.sources[1:]]
-    depth = min(len(one) - 1 for one in makers)
-    steps = zip(*(one[:depth] for one in makers), strict=True)
+    makers = [inputs.makers[run.source].split(".") for run in block.sources[1:]]
+    depth = min(len(path) - 1 for path in makers)
+    steps = zip(*(path[:depth] for path in makers), strict=True)
     return [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, steps)]
 
 
-def _part_names(found: NetworkInputs, block: DenseBlock, home: list[str]) -> tuple[list[str], list[str]]:
-    """What the targets and the sources of a block are called: paths relative to `home`, or to what is around it."""
-    makers = [found.makers[run.source].split(".") for run in block.sources[1:]]
-    sources = ["input", *_short_names([one[len(home) :] for one in makers])]
+def _part_names(inputs: NetworkInputs, block: DenseBlock, home: list[str]) -> tuple[list[str], list[str]]:
+    """The names of the targets and sources of a block: paths relative to `home`, or to the module around it."""
+    makers = [inputs.makers[run.source].split(".") for run in block.sources[1:]]
+    sources = ["input", *_short_names([path[len(home) :] for path in makers])]
     for place, run in enumerate(block.sources):
         if sources.count(sources[place]) > 1:
             sources[place] += f"[{run.start}:{run.start + run.width}]"
-    paths = [found.calls[place].name.split(".") for place in block.targets]
+    paths = [inputs.calls[place].name.split(".") for place in block.targets]
     short = _short_names(
-        [one[len(home) :] if one[: len(home)] == home else one for one, inner in zip(paths, block.inner, strict=True) if inner]
+        [
+            path[len(home) :] if path[: len(home)] == home else path
+            for path, inner in zip(paths, block.inner, strict=True)
+            if inner
+        ]
     )
     within, around = iter(short), home[:-1]
     targets = [
-        next(within) if inner else ".".join(one[len(around) :] if one[: len(around)] == around else one)
-        for one, inner in zip(paths, block.inner, strict=True)
+        next(within) if inner else ".".join(path[len(around) :] if path[: len(around)] == around else path)
+        for path, inner in zip(paths, block.inner, strict=True)
     ]
     return targets, sources
 
 
 def _short_names(paths: list[list[str]]) -> list[str]:
-    """Dotted paths, without their last part where all end alike."""
-    alike = len({one[-1] for one in paths}) == 1 and all(len(one) > 1 for one in paths)
-    return [".".join(one[:-1] if alike else one) for one in paths]
+    """Dotted paths, without their last part where it is the same in all."""
+    same_end = len({path[-1] for path in paths}) == 1 and all(len(path) > 1 for path in paths)
+    return [".".join(path[:-1] if same_end else path) for path in paths]
 
 
 def _evenness_arrays(
-    found: NetworkInputs, blocks: Sequence[DenseBlock], own: Sequence[_BlockWeights], twin: Sequence[_BlockWeights]
+    inputs: NetworkInputs, blocks: Sequence[DenseBlock], own: Sequence[_BlockWeights], twin: Sequence[_BlockWeights]
 ) -> dict[str, Any]:
     """Evenness of every layer that reads at least two sources."""
-    kept = [
-        (block, place, found.calls[target].name)
-        for block, one in enumerate(blocks)
-        for place, target in enumerate(one.targets)
-        if len(found.calls[target].runs) > 1
+    layers = [
+        (number, place, inputs.calls[target].name)
+        for number, block in enumerate(blocks)
+        for place, target in enumerate(block.targets)
+        if len(inputs.calls[target].runs) > 1
     ]
-    told = {"layer": [name for _, _, name in kept]}
-    rows = {"evenness": [one.raw for one in own], "evenness_effective": [one.effective for one in own],
-            "twin_evenness": [one.raw for one in twin]}  # fmt: skip
+    coords = {"layer": [name for _, _, name in layers]}
+    maps = {"evenness": [block.raw for block in own], "evenness_effective": [block.effective for block in own],
+            "twin_evenness": [block.raw for block in twin]}  # fmt: skip
     titles = {"evenness": "as stored", "evenness_effective": "times |γ|", "twin_evenness": "untrained twin"}
-    arrays = {
+    return {
         name: array(
-            [source_evenness(matrices[block][place]) for block, place, _ in kept], ("layer",), "share", told, titles[name]
+            [source_evenness(rows[number][place]) for number, place, _ in layers], ("layer",), FRACTION, coords, titles[name]
         )
-        for name, matrices in rows.items()
+        for name, rows in maps.items()
     }
-    plain = all(bool((found.calls[target].gain == 1).all()) for one in blocks for target in one.targets)
-    return arrays | {"normless": array([plain], ("measure",), "1")}
 
 
-def _observation_arrays(told: Sequence[Observations], trained: bool | None) -> dict[str, Any]:
+def _observation_arrays(observations: Sequence[Observations]) -> dict[str, Any]:
     """The observations as words and numbers: as stored, times |γ|, untrained."""
-    own, effective, twin = told
+    own, effective, twin = observations
     names = {"criterion": list(OBSERVATIONS)}
     numbers = {"measured": own, "measured_effective": effective, "measured_untrained": twin}
+    untrained = _observations_hold(twin)
     texts = {
-        "verdict": (
-            "as stored",
-            [_verdict_text(one, other) for one, other in zip(_observations_hold(own), _observations_hold(twin), strict=True)],
-        ),
-        "seen": ("seen", _observation_texts(own)),
-        "verdict_effective": (
-            "with |γ|",
-            [_verdict_text(*both) for both in zip(_observations_hold(effective), _observations_hold(twin), strict=True)],
-        ),
-        "seen_effective": ("seen with |γ|", _observation_texts(effective)),
+        "verdict": ("as stored", _verdict_texts(_observations_hold(own), untrained)),
+        "seen": ("measured", _observation_texts(own)),
+        "verdict_effective": ("with |γ|", _verdict_texts(_observations_hold(effective), untrained)),
+        "seen_effective": ("measured with |γ|", _observation_texts(effective)),
         "untrained": ("untrained twin", _observation_texts(twin)),
     }
-    return (
-        {name: array(values, ("criterion",), "text", names, title) for name, (title, values) in texts.items()}
-        | {name: array(_observation_numbers(one), ("criterion",), "1", names) for name, one in numbers.items()}
-        | {"trained": array([trained is not False], ("measure",), "1")}
-    )
+    arrays = {name: array(values, ("criterion",), "text", names, title) for name, (title, values) in texts.items()}
+    return arrays | {name: array(_observation_numbers(each), ("criterion",), "1", names) for name, each in numbers.items()}
 
 
-def _observation_numbers(told: Observations) -> list[float]:
-    share = told.least / told.layers if told.layers else math.nan
-    return [told.evenness, told.transitions, share, told.lean.ratio]
+def _observation_numbers(observations: Observations) -> list[float]:
+    least = observations.least / observations.layers if observations.layers else nan
+    return [observations.evenness, observations.transitions, least, observations.lean.ratio]
 
 
-def _observations_hold(told: Observations) -> list[bool | None]:
-    """Whether each observation holds; None where there is no place for it."""
-    even, across, share, late = _observation_numbers(told)
+def _observations_hold(observations: Observations) -> list[bool | None]:
+    """Whether each observation holds; None where the network has nothing that it could apply to."""
+    even, across, least, late = _observation_numbers(observations)
     return [
-        None if math.isnan(even) else even > SPREAD_EVENNESS,
-        None if math.isnan(across) else across > SPREAD_EVENNESS,
-        None if math.isnan(share) else share >= CONSISTENT_FRACTION,
-        None if math.isnan(late) else told.lean.p < MAX_P and late > 1,
+        None if isnan(even) else even > SPREAD_EVENNESS,
+        None if isnan(across) else across > SPREAD_EVENNESS,
+        None if isnan(least) else least >= CONSISTENT_FRACTION,
+        None if isnan(late) else observations.lean.p < MAX_P and late > 1,
     ]
 
 
-def _verdict_text(holds: bool | None, untrained: bool | None) -> str:
-    if holds is None:
-        return "has no place here"
-    return ("holds, as it does untrained" if untrained else "holds") if holds else "does not hold"
-
-
-def _observation_texts(told: Observations) -> list[str]:
-    even, across, share, late = _observation_numbers(told)
-    p = "no trend" if math.isnan(told.lean.p) else f"rank correlation {told.lean.correlation:.2f}, p = {told.lean.p:.2g}"
+def _verdict_texts(own: Sequence[bool | None], untrained: Sequence[bool | None]) -> list[str]:
     return [
-        "–"
-        if math.isnan(even)
-        else f"{even:.0%} of the sources; the least read gets {told.faint:.2f} of the mean weight (medians)",
-        "–"
-        if math.isnan(across)
-        else f"{across:.0%} of the sources; the least read gets {told.transitions_faint:.2f} of the mean weight (smallest)",
-        "–"
-        if math.isnan(share)
-        else f"{told.least} of {told.layers} layers; {told.ratio:.2f} of the mean weight on the others",
-        "–" if math.isnan(late) else f"late third {late:.2f} × early third; {p}",
+        "does not apply" if holds is None else (HOLDS_IN_BOTH if twin else HOLDS) if holds else "does not hold"
+        for holds, twin in zip(own, untrained, strict=True)
     ]
+
+
+def _observation_texts(observations: Observations) -> list[str]:
+    """The numbers behind each observation in words; a dash where it does not apply."""
+    even, across, least, late = _observation_numbers(observations)
+    lean = observations.lean
+    trend = "no trend" if isnan(lean.p) else f"rank correlation {format_value(lean.correlation)}, p = {format_value(lean.p)}"
+    texts = [
+        f"{format_value(even, FRACTION)} of the sources; weight on the least read over the mean "
+        f"{format_value(observations.faint)} (medians)",
+        f"{format_value(across, FRACTION)} of the sources; weight on the least read over the mean "
+        f"{format_value(observations.transitions_faint)} (smallest)",
+        f"{observations.least} of {observations.layers} layers; weight over the mean of the others {format_value(observations.ratio)}",
+        f"late third over early third {format_value(late)}; {trend}",
+    ]
+    return ["–" if isnan(value) else text for value, text in zip((even, across, least, late), texts, strict=True)]
