@@ -21,7 +21,7 @@ from microtome.analysis import Arrays, BatchValues, Census, option, twin_indices
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.untrained_twins import over_twins, reason_for_no_verdict, stacked, verdicts
+from microtome.instruments.untrained_twins import over_twins, reason_for_no_verdict, stack_twins, verdicts
 from microtome.numerics.probes.logistic import logistic_probe
 from microtome.numerics.probes.ridge import learning_curve, ridge_probe, smallest_class
 from microtome.numerics.statistics.intervals import Interval, wilson_interval
@@ -130,7 +130,7 @@ class Probe(Census[Bundle]):
             }
             for twin in twins
         ]
-        against = verdicts([one.low for one in few], [one.high for one in few], stacked(null, f"twin_{word}"), reason)
+        against = verdicts([one.low for one in few], [one.high for one in few], stack_twins(null, f"twin_{word}"), reason)
         arrays = {
             word: array([one.value for one in intervals], ("layer",), "share", told, title),
             f"{word}_low": array([one.low for one in intervals], ("layer",), "share", told),
