@@ -74,9 +74,9 @@ class Analysis(ABC):
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> "Arrays | Measurement":
         """Measure: named arrays, or a `Measurement` that holds facts beside them."""
 
+    @abstractmethod
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         """The 2 to 6 quantities that a reader compares between networks, the leading one first."""
-        return ()
 
     @abstractmethod
     def headline(self, finding: Finding) -> str:
