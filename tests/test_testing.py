@@ -81,7 +81,7 @@ def test_a_lawful_analysis_passes(tmp_path: Path) -> None:
     [
         ("changes the net", "changed the specimen: values"),
         ("has one key number", "has 1 key numbers"),
-        ("talks", "24 words"),
+        ("talks", "23 words"),
         ("leaves a hook", "changed the specimen: hooks"),
         ("is random", "value differs in 1 of 1 places"),
         ("shows nothing", "it has no panel"),

@@ -338,7 +338,7 @@ def collation_key(analysis: Collation, findings: Sequence[Finding]) -> str:
 
 
 def _not_measured(facts: Mapping[str, Any]) -> list[str]:
-    """One caveat for each reason in the fact `unmeasured` (layer -> reason): what was asked for and is not in the finding."""
+    """One caveat for each reason in the fact `reasons_not_measured` (layer -> reason): what was asked for and is not in the finding."""
     reasons: dict[str, list[str]] = {}
     for name, reason in facts.get("unmeasured", {}).items():
         reasons.setdefault(str(reason), []).append(str(name))
