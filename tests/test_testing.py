@@ -80,6 +80,8 @@ def test_a_lawful_analysis_passes(tmp_path: Path) -> None:
     ("fault", "told"),
     [
         ("changes the net", "changed the specimen: values"),
+        ("has one key number", "has 1 key numbers"),
+        ("talks", "23 words"),
         ("leaves a hook", "changed the specimen: hooks"),
         ("is random", "value differs in 1 of 1 places"),
         ("shows nothing", "it has no panel"),

@@ -74,9 +74,9 @@ class Analysis(ABC):
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> "Arrays | Measurement":
         """Measure: named arrays, or a `Measurement` that holds facts beside them."""
 
+    @abstractmethod
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         """The 2 to 6 quantities that a reader compares between networks, the leading one first."""
-        return ()
 
     @abstractmethod
     def headline(self, finding: Finding) -> str:
@@ -338,7 +338,7 @@ def collation_key(analysis: Collation, findings: Sequence[Finding]) -> str:
 
 
 def _not_measured(facts: Mapping[str, Any]) -> list[str]:
-    """One caveat for each reason in the fact `unmeasured` (layer -> reason): what was asked for and is not in the finding."""
+    """One caveat for each reason in the fact `reasons_not_measured` (layer -> reason): what was asked for and is not in the finding."""
     reasons: dict[str, list[str]] = {}
     for name, reason in facts.get("unmeasured", {}).items():
         reasons.setdefault(str(reason), []).append(str(name))

@@ -144,9 +144,9 @@ class EditedMaker:
     edit: Edit
 
     @property
-    def trusted(self) -> bool:
+    def draws_from_seed(self) -> bool:
         """Whether the original's maker is known to draw all weights from the global generators."""
-        return self.base.trusted
+        return self.base.draws_from_seed
 
     def fresh(self, seed: int) -> nn.Module:
         """The edited architecture with new weights drawn under `seed`."""

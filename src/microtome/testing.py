@@ -33,6 +33,8 @@ from microtome.panels import panel_from_json, panel_to_json
 from microtome.scan import Pace, Step
 from microtome.specimen import Specimen, first_tensor
 
+MAX_WORDS = 20  # of a headline
+
 
 class BrokenContract(AssertionError):
     """An analysis broke a law that every analysis keeps."""
@@ -87,6 +89,16 @@ def check_finding(finding: Finding, folder: Path) -> None:
             raise BrokenContract(f"{finding.analysis}: panel '{title}' draws nothing.")
     if finding.key_numbers != loaded.key_numbers and str(finding.key_numbers) != str(loaded.key_numbers):
         raise BrokenContract(f"{finding.analysis}: key numbers do not survive saving.")
+    if not 2 <= len(finding.key_numbers) <= 6 or len({number.name for number in finding.key_numbers}) < len(
+        finding.key_numbers
+    ):
+        raise BrokenContract(
+            f"{finding.analysis} has {len(finding.key_numbers)} key numbers; it takes 2 to 6, each with its own name."
+        )
+    if (words := len(finding.headline.split())) > MAX_WORDS:
+        raise BrokenContract(f"{finding.analysis}: the headline has {words} words, more than {MAX_WORDS}: {finding.headline!r}")
+    if "-0.0" in finding.headline:
+        raise BrokenContract(f"{finding.analysis}: the headline shows a negative zero: {finding.headline!r}")
     if not any(sign.isdigit() for sign in finding.headline) or not finding.headline.rstrip().endswith((".", "?")):
         raise BrokenContract(f"{finding.analysis}: the headline is no sentence with a number: {finding.headline!r}")
     if re.search(r"\bnan\b", finding.headline, re.IGNORECASE):

@@ -30,7 +30,7 @@ def test_the_page_about_python_runs(tmp_path, monkeypatch, capsys) -> None:
         exec(compile(block.text, str(block.path), "exec"), names)
     assert (tmp_path / "probe.pdf").stat().st_size > 1000
     assert (tmp_path / "results" / "report.html").stat().st_size > 10_000
-    assert "Best read-out at" in capsys.readouterr().out
+    assert "Best linear probe: " in capsys.readouterr().out
     run = names["run"]
     assert run.failed == []  # type: ignore[attr-defined]
     assert set(names["again"].arrays) == set(mt.Finding.load("kept/probe").arrays)  # type: ignore[attr-defined]

@@ -63,7 +63,7 @@ function Cell({ column, number: k }: { column: KeyColumn; number: KeyNumber | un
   const aside = [column.at ? "" : k.at, column.baseline || !k.baseline_text ? "" : `${k.baseline_name} ${k.baseline_text}`].filter(Boolean).join(" · ");
   return (
     <td role="cell" class="number" data-name={column.name} title={k.value === null ? undefined : exact(k.value)}>
-      <span class={best ? "value best" : "value"}>{prose(valueText(k))}</span>{intervalText(k) ? <span class="interval"> {intervalText(k)}</span> : null}
+      <span class={best ? "value best" : "value"}>{prose(valueText(k))}</span>{intervalText(k) ? <span class="interval">{intervalText(k)}</span> : null}
       {column.span && k.value !== null ? <Bar span={column.span} value={k.value} low={k.low} high={k.high} baseline={k.baseline} best={best} /> : null}
       {aside ? <small>{aside}</small> : null}
     </td>

@@ -14,7 +14,7 @@ import { Printing } from "./charts/lines";
 import { plural, prose } from "./format";
 
 /** Figures that a section shows at once: one row of them; the rest waits behind one line, so that the page stays a page. */
-const atOnce = (): number => (innerWidth >= 2100 ? 4 : innerWidth >= 1500 ? 3 : 2);
+const atOnce = (): number => (innerWidth >= 2200 ? 4 : innerWidth >= 1500 ? 3 : 2);
 
 /** What is drawn only when somebody asks for it; what was opened once stays open in this browser. */
 function More({ id, label, children }: { id: string; label: string; children: () => ComponentChildren }) {
@@ -84,9 +84,11 @@ export function Section({ part, live, preferred }: { part: Part; live: boolean; 
       {part.main
         ? part.analysis === "compare" ? <p class="summary">{prose(part.summary)}</p> : <Headlines part={part} shown={shown} />
         : <p class="summary">{prose(part.summary)} Measured by <a href={part.analysis === "compare" ? "#answer" : `#${part.analysis}`}>{items[0].finding.title}</a>.</p>}
-      {part.main && keyed ? <KeyNumbers items={items} label={`Key numbers of ${part.title}`} chosen={chosen} choose={several ? choose : null} /> : null}
-      {items.some((i) => i.panels.length) ? <Panels part={part} shown={shown} chosen={chosen} choose={choose} keyed={keyed} /> : null}
-      {part.main ? <Footer part={part} shown={shown} live={live} /> : null}
+      <div class={part.main && keyed ? "body keyed" : "body"}>
+        {part.main && keyed ? <KeyNumbers items={items} label={`Key numbers of ${part.title}`} chosen={chosen} choose={several ? choose : null} /> : null}
+        {items.some((i) => i.panels.length) ? <Panels part={part} shown={shown} chosen={chosen} choose={choose} keyed={keyed} /> : null}
+        {part.main ? <Footer part={part} shown={shown} live={live} /> : null}
+      </div>
     </section>
   );
 }
@@ -100,7 +102,7 @@ function Panels({ part, shown, chosen, choose, keyed }: { part: Part; shown: Ite
   const rows = together(shown);
   const own = several && keyed && shown.length === 1 && part.main ? shown[0].finding.headline : "";
   return (
-    <>
+    <div class="figures">
       {several && !printing ? <Chooser id={part.id} label={`Figures of ${part.title}, by network`} choices={choices} chosen={chosen} choose={choose} /> : null}
       {several && printing ? <p class="who big">Figures of {shown.map((i) => i.label).join(", ")}</p> : null}
       <div id={`${part.id}-panel`} class="panels" {...(tabbed ? { role: "tabpanel", "aria-labelledby": `${part.id}-tab-${choices.findIndex((c) => c.name === chosen)}` } : {})}>
@@ -112,7 +114,7 @@ function Panels({ part, shown, chosen, choose, keyed }: { part: Part; shown: Ite
           </>
         ))}
       </div>
-    </>
+    </div>
   );
 }
 

@@ -30,7 +30,7 @@ from microtome.analysis import BatchValues, Census, Measurement, option
 from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.layer_choice import layers_with_maps, unmeasured
+from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
 from microtome.instruments.projection import BATCH, BackwardTrace, project_units, projection_colours, unruled_layers
 from microtome.instruments.strongest_patches import (
     PatchWindow,
@@ -112,7 +112,7 @@ class Deconvnet(Census[Top]):
             arrays |= of_layer
             traces.append(trace)
             similarities.append(similarity)
-        missing = unmeasured(specimen, self._asked(specimen), names)
+        missing = reasons_not_measured(specimen, self._asked(specimen), names)
         return Measurement(arrays | _control_arrays(names, traces, similarities), {"unmeasured": missing})
 
     def _layer(

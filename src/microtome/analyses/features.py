@@ -20,7 +20,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from microtome.analysis import BatchValues, Census, Measurement, option
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.layer_choice import layers_with_maps, unmeasured
+from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
 from microtome.instruments.untrained_twins import over_twins
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.positions import firing_rates
@@ -95,7 +95,7 @@ class Features(Census[Bundle]):
         arrays |= _sparsity_arrays("", tally, names)
         arrays |= over_twins([_sparsity_arrays("twin_", twin, names) for twin in twins])
         counts = {"images": tally.total("sums").count, "images of the twin": twins[0].total("sums").count}
-        return Measurement(arrays, counts | {"unmeasured": unmeasured(specimen, self._asked(specimen), names)})
+        return Measurement(arrays, counts | {"unmeasured": reasons_not_measured(specimen, self._asked(specimen), names)})
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         dead, twin, zeros, twin_zeros = (

@@ -24,7 +24,7 @@ from microtome.analysis import TWIN_IMAGES, BatchValues, Census, Measurement, op
 from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.layer_choice import layers_with_maps, unmeasured
+from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
 from microtome.instruments.strongest_patches import (
     PatchWindow,
     choose_units,
@@ -113,7 +113,7 @@ class Patches(Census[Bundle]):
         arrays["extent"] = array([windows[name].size for name in names], ("layer", "axis"), "px", sides, "side of the window")
         arrays["silent"] = array(silent, ("layer",), "fraction of units", layers, "units without a patch")
         arrays["followed"] = array(exact, ("layer",), "1", layers, "exact receptive field")
-        missing = unmeasured(specimen, self._asked(specimen), names)
+        missing = reasons_not_measured(specimen, self._asked(specimen), names)
         return Measurement(arrays, {"images": len(images), "twin_images": len(watched), "unmeasured": missing})
 
     def _layer(self, specimen: Specimen, images: Images, name: str, top: Top, window: PatchWindow) -> dict[str, Any]:

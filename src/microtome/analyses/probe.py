@@ -22,7 +22,7 @@ from microtome.analysis import BatchValues, Census, Measurement, option, twin_in
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.untrained_twins import VERDICTS, over_twins, reason_for_no_verdict, stacked, verdicts
+from microtome.instruments.untrained_twins import VERDICTS, over_twins, reason_for_no_verdict, stack_twins, verdicts
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.probes.logistic import logistic_probe
 from microtome.numerics.probes.ridge import learning_curve, ridge_probe, smallest_class
@@ -132,7 +132,7 @@ class Probe(Census[Bundle]):
             }
             for twin in twins
         ]
-        against = verdicts([each.low for each in few], [each.high for each in few], stacked(null, f"twin_{word}"), reason)
+        against = verdicts([each.low for each in few], [each.high for each in few], stack_twins(null, f"twin_{word}"), reason)
         arrays = {
             word: array([each.value for each in intervals], ("layer",), FRACTION, coords, title),
             f"{word}_low": array([each.low for each in intervals], ("layer",), FRACTION, coords),

@@ -21,7 +21,7 @@ from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.layer_choice import unmeasured
+from microtome.instruments.layer_choice import reasons_not_measured
 from microtome.instruments.receptive_fields import probe_pixels, receptive_fields
 from microtome.key_numbers import KeyNumber, format_value
 from microtome.numerics.receptive.field import Field
@@ -69,7 +69,7 @@ class ReceptiveField(Analysis):
                 f"None of {', '.join(layers[:4])} of {specimen.name} has rows and columns that derive from the image. "
                 f"List layers that do: microtome layers {specimen.name}"
             )
-        missing = unmeasured(specimen, names or ["last"], by_layer, gated)
+        missing = reasons_not_measured(specimen, names or ["last"], by_layer, gated)
         return Measurement(_to_arrays(specimen, by_layer, size), {"unmeasured": missing})
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:

@@ -26,7 +26,7 @@ from microtome.instruments.untrained_twins import (
     VERDICTS,
     over_twins,
     reason_for_no_verdict,
-    stacked,
+    stack_twins,
     untrained_twins,
     verdicts,
 )
@@ -109,7 +109,9 @@ class Redundancy(Census[Bundle]):
         distances = [_weight_distances(twin, _comparable_blocks(twin)) for twin in untrained_twins(specimen, images)]
         null = [_means(twin) | {"weight_distance": distance} for twin, distance in zip(twins, distances, strict=True)]
         reason = reason_for_no_verdict(specimen, images)
-        against = verdicts(values["influence_low"], values["influence_high"], stacked(null, "influence"), reason, ratio=True)
+        against = verdicts(
+            values["influence_low"], values["influence_high"], stack_twins(null, "influence"), reason, ratio=True
+        )
         if specimen.trained is False:
             against = ["untrained"] * len(blocks)
         rank = np.empty(len(blocks), dtype=np.int64)

@@ -20,7 +20,7 @@ from microtome.analysis import BatchValues, Census, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.untrained_twins import TWIN_COUNT, VERDICTS, over_twins, reason_for_no_verdict, stacked, verdicts
+from microtome.instruments.untrained_twins import TWIN_COUNT, VERDICTS, over_twins, reason_for_no_verdict, stack_twins, verdicts
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.panels import Curve, Heat, Panel
@@ -82,7 +82,7 @@ class Similarity(Census[Total]):
         low, high = (np.diagonal(value + side * 1.96 * error, 1) for side in (-1, 1))
         null = [_twin_arrays(_cka_with_error(twin)[0], square, steps) for twin in twins]
         reason = reason_for_no_verdict(specimen, images)
-        against = verdicts(low, high, stacked(null, "twin_step"), reason)
+        against = verdicts(low, high, stack_twins(null, "twin_step"), reason)
         arrays = {
             "cka": array(value, ("layer", "layer_"), "1", square, "CKA"),
             "cka_error": array(error, ("layer", "layer_"), "1", square, "standard error"),

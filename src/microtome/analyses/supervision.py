@@ -27,7 +27,7 @@ from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import match_classes, why_no_scores
-from microtome.instruments.untrained_twins import over_twins, reason_for_no_verdict, stacked, untrained_twins, verdicts
+from microtome.instruments.untrained_twins import over_twins, reason_for_no_verdict, stack_twins, untrained_twins, verdicts
 from microtome.key_numbers import KeyNumber, format_value
 from microtome.numerics.graph.paths import PathLength, centre_profile, depth_profile, path_lengths
 from microtome.panels import Curve, Panel, Table
@@ -276,7 +276,7 @@ def _to_arrays(
         ),
         "loss": array([own.loss, means[2]], ("source",), "nats", sources, "mean loss"),
     }
-    return arrays, verdicts(decades, decades, stacked(null, "twin_decades")[:, None])[0]
+    return arrays, verdicts(decades, decades, stack_twins(null, "twin_decades")[:, None])[0]
 
 
 def _profile_arrays(names: Sequence[str], own: _Profile, prefix: str, title: str) -> dict[str, Any]:

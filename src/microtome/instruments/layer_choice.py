@@ -1,6 +1,6 @@
 """Which layers an analysis of maps can watch: those that give maps, tokens on a grid or vectors, each value once.
 
-What is asked for and not measured is named, with the reason: `unmeasured` gives both, for a finding's facts.
+What is asked for and not measured is named, with the reason: `reasons_not_measured` gives both, for a finding's facts.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,7 +29,7 @@ def layers_with_maps(specimen: Specimen, at: Sequence[str]) -> list[str]:
     return shown
 
 
-def unmeasured(
+def reasons_not_measured(
     specimen: Specimen, at: Sequence[str], measured: Collection[str], reasons: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Layer -> why it is not measured, for the layers of the patterns `at` that are not among `measured`.

@@ -69,7 +69,7 @@ def over_twins(found: Sequence[Mapping[str, xr.DataArray]], same: Sequence[str] 
     return arrays
 
 
-def stacked(found: Sequence[Mapping[str, Any]], name: str) -> np.ndarray[Any, Any]:
+def stack_twins(found: Sequence[Mapping[str, Any]], name: str) -> np.ndarray[Any, Any]:
     """That array of all twins: (twin, …)."""
     return np.stack([np.asarray(one[name], dtype=np.float64) for one in found])
 

@@ -56,17 +56,17 @@ class Factory:
         return made
 
     @property
-    def trusted(self) -> bool:
+    def draws_from_seed(self) -> bool:
         """Whether it is known to draw all weights from the global generators: a library's, not the user's own code."""
         return self.source != "code"
 
-    def untrained(self) -> "Factory":
+    def without_weights(self) -> "Factory":
         """The same factory with every option that brings trained weights switched off."""
         return replace(self, options=without_trained_weights(self.call, self.options))
 
     def fresh(self, seed: int) -> nn.Module:
         """The architecture with new weights under `seed`, residual branches not switched off where the factory can say so."""
-        factory = self.untrained()
+        factory = self.without_weights()
         if self.source in ("timm", "microtome"):
             try:
                 return factory.build(seed, alone=True, zero_init_last=False)

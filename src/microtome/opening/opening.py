@@ -220,8 +220,8 @@ def _from_module(given: nn.Module, weights: Weights, options: Mapping[str, Any])
 def _build_network(factory: Factory, weights: Weights, seed: int) -> OpenedModel:
     """A network from its factory with the wanted weights."""
     if _is_untrained(weights):
-        fresh, notes = factory.untrained(), [f"Its weights are random (seed {seed})."]
-        if factory.trusted:
+        fresh, notes = factory.without_weights(), [f"Its weights are random (seed {seed})."]
+        if factory.draws_from_seed:
             net = fresh.build(seed)
         else:
             net, more = untrained_network(lambda one: fresh.build(one, alone=True), seed)

@@ -19,7 +19,7 @@ CALIBRATION_IMAGES = 32  # whose statistics a twin's norms get, evenly spread ov
 PIXELS = 32 * 224 * 224  # in one batch; larger images come in several batches, whose statistics are averaged
 
 
-class PixelBatch(Protocol):
+class CalibrationBatch(Protocol):
     """Pixels of a few images, uint8 (image, row, col, rgb)."""
 
     @property
@@ -35,7 +35,7 @@ class ImageSet(Protocol):
 
     def take(self, indices: Sequence[int]) -> "ImageSet": ...
 
-    def batches(self, recipe: Recipe, size: int) -> Iterator[PixelBatch]: ...
+    def batches(self, recipe: Recipe, size: int) -> Iterator[CalibrationBatch]: ...
 
 
 def has_statistics(net: nn.Module) -> bool:

@@ -32,7 +32,7 @@ class Maker(Protocol):
     """Whatever can build the same architecture again."""
 
     @property
-    def trusted(self) -> bool:
+    def draws_from_seed(self) -> bool:
         """Whether it is known to draw all weights from the global generators: a library's, not the user's own code."""
         ...
 
@@ -65,7 +65,9 @@ def fresh_network(net: nn.Module, maker: Maker | None, seed: int) -> Fresh:
         fresh = copy_network(net).cpu()
         notes += redraw(fresh, inner)
     else:
-        stale, fixed = _not_drawn(fresh, None if maker.trusted else maker.fresh(inner ^ 1), unchanged_tensors(net, fresh))
+        stale, fixed = _not_drawn(
+            fresh, None if maker.draws_from_seed else maker.fresh(inner ^ 1), unchanged_tensors(net, fresh)
+        )
         notes += _redraw_only(fresh, stale, inner)
     if stale := [name for name in unchanged_tensors(net, fresh) if name not in fixed]:
         notes += _draw_from_spread(fresh, stale, inner)

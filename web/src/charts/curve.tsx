@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import type { Finding, Panel } from "../data";
 import { css, ramp } from "../colours";
-import { interval, number, shorten, tick } from "../format";
+import { interval, number, shorten, shortenAll, tick } from "../format";
 import { Facts, tip } from "../tip";
 import { AxisX, AxisY, Drawing, type Entry, Legend, Names, legend, linear, logarithmic, names, pointer, positive, useWidth, wide } from "./axes";
 import { type Plot, type Series, plot, reach } from "./series";
@@ -53,7 +53,10 @@ export function Curve({ panel, finding, fixed, range }: ChartProps) {
   const all = p.series.flatMap((s) => s.values);
   const y0 = log.includes("y") ? logarithmic([Math.max(positive(all), 0), span[1]], 0, 1) : linear(span, 0, 1);
   const left = Math.max(30, ...y0.ticks.map((v) => wide(tick(v, p.unit)) + 14));
-  const right = width - 14;
+  // The last name stands under the end of the axis: half of it needs room at the right.
+  const ends = p.numbers ? 0 : wide(shortenAll(p.x).at(-1) ?? "") / 2;
+  const flat = !p.numbers && names(p.x, (width - left - 14 - ends) / Math.max(1, p.x.length - 1)).flat;
+  const right = width - Math.max(14, flat ? ends + 2 : 0);
   const slanted = p.numbers ? null : names(p.x, (right - left) / Math.max(1, p.x.length - 1));
   const inset = slanted && slanted.overhang > left ? slanted.overhang - left : 0;
   const bottom = top + Math.max(170, Math.min(280, width * 0.42));

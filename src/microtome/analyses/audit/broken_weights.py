@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from microtome.analyses.audit.constants import felt
+from microtome.analyses.audit.constants import nonzero_effects
 from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.prose import name_list, plural
 from microtome.specimen.layers import is_norm, is_weight
@@ -68,7 +68,7 @@ def check_switched_off(subject: Subject) -> Fault | str | None:
 
 def _with_constants(subject: Subject, fault: Fault, units: Mapping[str, Sequence[int]]) -> Fault:
     """The fault with how many of its units hand on a constant that reaches the outputs, and the repair that keeps it."""
-    held = {path: count for path, some in units.items() if (count := felt(subject, path, some))}
+    held = {path: count for path, some in units.items() if (count := nonzero_effects(subject, path, some))}
     if not held:
         return replace(fault, evidence=f"{fault.evidence}; without them the outputs stay what they are")
     worst = max(held, key=lambda path: held[path])

@@ -18,7 +18,7 @@ SAME = 1e-6  # a change of the outputs below this fraction of their largest valu
 MOST = 64  # units of a layer that are tried one by one
 
 
-def felt(subject: Subject, path: str, units: Sequence[int]) -> int:
+def nonzero_effects(subject: Subject, path: str, units: Sequence[int]) -> int:
     """How many of the constant `units` of the layer at `path` cannot be removed without changing the outputs for some input.
 
     Beyond `MOST` units they are tried all at once, and all count where that changes something.

@@ -17,7 +17,7 @@ from microtome.key_numbers import KeyNumber
 # (analysis, key number or the words it begins with): the columns of the comparison, in this order
 CRITERIA = (
     ("accuracy", "top-1 accuracy"),
-    ("probe", "probe accuracy"),
+    ("probe", "best probe accuracy"),
     ("objects", "localisation lift"),
     ("objects", "accuracy on the smallest objects"),
     ("objects", "accuracy in the most clutter"),
@@ -31,7 +31,7 @@ CRITERIA = (
 COSTS = {"time": "latency per image", "size": "parameters", "operations": "multiply-adds"}
 
 
-EVIDENCE = {"own head": ("accuracy", "top-1 accuracy"), "probe": ("probe", "probe accuracy")}
+EVIDENCE = {"own head": ("accuracy", "top-1 accuracy"), "probe": ("probe", "best probe accuracy")}
 
 
 class Evidence:

@@ -25,7 +25,7 @@ from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.fills import fill_images
-from microtome.instruments.layer_choice import unmeasured
+from microtome.instruments.layer_choice import reasons_not_measured
 from microtome.instruments.shown_images import image_arrays
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.maps.parts import random_position
@@ -101,7 +101,7 @@ class Correspondence(Analysis):
             "images": sum(len(group.places) for group in chosen),
             "classes": [group.title for group in chosen],
             "random positions": self.repeats,
-            "unmeasured": unmeasured(specimen, self.at, layers),
+            "unmeasured": reasons_not_measured(specimen, self.at, layers),
         }
         return Measurement(arrays, facts)
 

@@ -38,7 +38,7 @@ from microtome.errors import BadOption, Unmeasurable, WatchError
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.input_gradients import Target, input_gradients, mean_over_units, middle_cell
-from microtome.instruments.layer_choice import unmeasured
+from microtome.instruments.layer_choice import reasons_not_measured
 from microtome.instruments.receptive_fields import receptive_fields
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.receptive.effective import sum_gradients
@@ -99,7 +99,7 @@ class Erf(Analysis):
         arrays = field_arrays(specimen, names, own, null, theory, cells, self.rule, self.offset)
         facts: dict[str, Any] = {"images": len(chosen), "without_gradient": without_gradient}
         if self.kind == "mean":
-            facts["unmeasured"] = unmeasured(specimen, self._asked(specimen), [*names, *without_gradient])
+            facts["unmeasured"] = reasons_not_measured(specimen, self._asked(specimen), [*names, *without_gradient])
         if self.kind == "mean" and self.rule == "relu" and not self.cell and not self.channels:
             arrays, facts = arrays | _published_sigma(specimen, names), facts | _published_facts(specimen, names)
         return Measurement(arrays, facts)

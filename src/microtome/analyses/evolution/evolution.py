@@ -40,7 +40,7 @@ from microtome.errors import CheckpointError, Unmeasurable
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.class_matching import match_classes
-from microtome.instruments.layer_choice import layers_with_maps, unmeasured
+from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
 from microtome.instruments.strongest_patches import strongest_activations
 from microtome.instruments.untrained_twins import TWIN_COUNT, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber
@@ -115,7 +115,7 @@ class Evolution(Analysis):
         found |= units_over_training(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
         for place in range(-TWIN_COUNT, len(moments)):
             discard_tally(pace, self._key(specimen, images, place))
-        return Measurement(found, {"unmeasured": unmeasured(specimen, self.at, names)})
+        return Measurement(found, {"unmeasured": reasons_not_measured(specimen, self.at, names)})
 
     def _key(self, specimen: Specimen, images: Images, place: int) -> list[str]:
         return [self.key(specimen, images, str(specimen.device)), str(place)]

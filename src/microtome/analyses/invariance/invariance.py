@@ -44,7 +44,7 @@ from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.attribution import cell_positions
-from microtome.instruments.layer_choice import unmeasured
+from microtome.instruments.layer_choice import reasons_not_measured
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.panels import Bars, Curve, Grid, Panel, Question, Table
 from microtome.prose import plural
@@ -104,7 +104,7 @@ class Invariance(Analysis):
             "images": len(taken),
             "class": plan.description,
             "enlarged": {name: factor for name, factor in larger.items() if factor > 1},
-            "unmeasured": unmeasured(specimen, self._layer_patterns(specimen), plan.names),
+            "unmeasured": reasons_not_measured(specimen, self._layer_patterns(specimen), plan.names),
         }
         for one, run in ((specimen, "warps"), (twin, "warps of the untrained twin")):
             discard_tally(pace, self._key(one, taken, run))

@@ -1,10 +1,11 @@
 """Feature reuse in densely connected networks, from the weights between layers.
 
 For every dense block the mean absolute weight between each source (the input of the block, each earlier layer) and each target (later
-layers, the transition, the classifier), as stored and multiplied by the |γ| of the last norm in between: a norm before a layer may undo any
-scale of its weights, so both are shown. Norms before that one do not count: its statistics divide their scale out. Sources are found by following the channels through a forward pass, whatever the modules are
-called; with bottlenecks the 1×1 convolution is what reads. Then the four observations of the paper are tested, each beside the
-untrained twin: random weights read all sources alike.
+layers, the transition, the classifier), as stored and multiplied by the |γ| of the last norm in between: a norm before a layer may
+undo any scale of its weights, so both are shown. Norms before that one do not count: its statistics divide their scale out. Sources
+are found by following the channels through a forward pass, whatever the modules are called; with bottlenecks the 1×1 convolution is
+what reads. Then the four observations of the paper are tested, each beside the untrained twin: random weights read all sources
+alike.
 
 Source: Huang et al. 2017, arXiv:1608.06993, section 5 and figure 5. The paper gives no numbers for its observations and
 does not say how its colours were scaled: thresholds, scalings and |γ| are ours.
