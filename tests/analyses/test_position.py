@@ -137,7 +137,7 @@ def test_patches_are_taken_where_positions_are_added(kind: str, pics: mt.Images)
     specimen = mt.open(net, recipe={"size": 32, "mean": 0.5, "std": 0.25, "crop": 1})
     found = Position(scales=(1.0, 4.0), count=6)(specimen, pics.take([0, 2, 4, 7, 9, 11]), PACE).arrays["share"]
     position = float(net.pos_embed[0, -16:].detach().double().square().sum(1).mean())
-    x = specimen.recipe.normalised(torch.from_numpy(pics.take([0, 2, 4, 7, 9, 11]).pixels(specimen.recipe)))
+    x = specimen.recipe.normalise(torch.from_numpy(pics.take([0, 2, 4, 7, 9, 11]).pixels(specimen.recipe)))
     for scale in (1.0, 4.0):
         with torch.no_grad():
             maps = net.patch_embed.proj(scale * x).flatten(2).transpose(1, 2)  # type: ignore[operator, union-attr]
@@ -150,22 +150,19 @@ def test_positions_that_are_not_added_are_named(pics: mt.Images) -> None:
     specimen = mt.open(Held("multiplied").eval(), recipe={"size": 32, "mean": 0.5, "std": 0.25, "crop": 1})
     found = Position(count=2)(specimen, pics, PACE)
     assert "share" not in found.arrays
-    assert any(text.startswith("pos_embed holds positions, but no sum of them") for text in found.caveats)
+    assert any(text.startswith("No sum of pos_embed with the embedded patches was seen") for text in found.caveats)
     assert np.isfinite(found.arrays["mean_distance"].values).all()  # distances rest on nothing of that
 
 
-def test_each_share_has_its_twin_behind_it(vit: mt.Specimen, pics: mt.Images) -> None:
+def test_each_power_has_the_twin_of_its_own_contrast_beside_it(vit: mt.Specimen, pics: mt.Images) -> None:
     with torch.no_grad():
         cast(Any, vit.net).pos_embed.normal_(0, 3.0)
     found = Position(scales=(1.0, 16.0), count=2)(vit, pics, PACE)
-    own, twin = found.arrays["share"].values, found.arrays["twin_share"].values
-
-    def told(share: float) -> str:
-        return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %" if share >= 0.0005 else "under 0.1 %"
-
-    pairs = [f"{told(mine)} {between}(untrained twin {told(theirs)})" for mine, theirs, between in zip(
-        own, twin, ("of the tokens' power ", "at 16 times the contrast "), strict=True)]  # fmt: skip
-    assert all(one in found.headline for one in pairs), (pairs, found.line)
+    for name, scale in (("positional power", 1.0), ("positional power, highest contrast", 16.0)):
+        number = found.key(name)
+        assert number.value == float(found.arrays["share"].sel(scale=scale))
+        assert number.baseline == float(found.arrays["twin_share"].sel(scale=scale))
+        assert number.at == f"scale {scale:g}"
 
 
 def test_windows_masks_and_a_planted_hill(swin: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None:

@@ -70,8 +70,9 @@ def test_rows_are_held_against_rows_and_columns_against_columns() -> None:
     assert found["largest"].dims == ("axis", "layer")
     assert found["picture"].sel(axis="row").values.tolist() == [8.0] * 5
     assert found["largest"].sel(axis="col").values.tolist() == [3.0, 7.0, 15.0, 31.0, 63.0]
-    assert "sees 63 px" in found.headline
-    assert "in a picture of 16 columns" in found.headline
+    assert found.headline == "The largest receptive field is 63 px (4) in an image of 16 px wide, with 0 border layers."
+    leading = found.key("receptive field")
+    assert (leading.value, leading.baseline, leading.baseline_name) == (63.0, 16.0, "image width")
 
 
 def test_a_border_layer_may_widen_the_shorter_side_alone() -> None:

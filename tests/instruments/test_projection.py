@@ -152,7 +152,7 @@ def test_an_activation_below_zero_starts_with_its_size() -> None:
     opened = mt.open(net, recipe={"size": 8, "crop": 1.0})
     slot = (torch.tensor([unit]), torch.tensor([cell]))
     for rule, rectified in (("deconvnet", True), ("gradient", False)):
-        found = projected(opened, "2", x, *slot, rule).pixels  # type: ignore[arg-type]
+        found = project_units(opened, "2", x, *slot, rule).pixels  # type: ignore[arg-type]
         torch.testing.assert_close(found, back(abs(value), rectified), atol=1e-5, rtol=1e-4)
         assert torch.allclose(found, -back(value, rectified), atol=1e-5) == (rule == "gradient")
 

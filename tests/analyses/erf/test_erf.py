@@ -75,14 +75,15 @@ def test_a_spike_on_a_plain_is_no_gaussian(pics: mt.Images) -> None:
     """40 of 1,063 of the mass lie on the spike, so no Gaussian of few px describes the field, however much variance it explains."""
     found = Erf(at=("conv",), count=2)(opened(Spiked()), pics)
     assert found["r2"].item() < 0.5
-    assert found.headline.startswith("No Gaussian fits conv (R² ")
-    assert any("A Gaussian describes little of the field of conv" in text for text in found.caveats)
+    assert found.headline.startswith("Effective receptive field of conv is not Gaussian: R² ")
+    assert any("of the mass lies within 3 σ, at conv, so σ does not describe the field there" in text for text in found.caveats)
     assert "offset" not in found.arrays
     lifted = Erf(at=("conv",), count=2, offset=True)(opened(Spiked()), pics)
     assert lifted["r2"].item() == pytest.approx(1.0, abs=0.01)
     assert lifted["offset"].item() == pytest.approx(1 / 40, abs=2e-3)
     assert lifted["inside"].item() == pytest.approx(40 / 1063, abs=0.01)
-    assert lifted.headline.startswith("No Gaussian fits conv (R² 1.00, 4 % of the mass within 3 σ)")
+    assert lifted.headline.startswith("Effective receptive field of conv is not Gaussian: R² ")
+    assert lifted.headline.endswith("of the mass within 3 σ.")
 
 
 def test_segmentation_and_logit_targets(pics: mt.Images) -> None:

@@ -58,7 +58,7 @@ def test_by_hand():
     assert float(found["outside"].sel(measure="activity")) == pytest.approx(-GREY, abs=1e-5)
     assert float(found["lift"].sel(measure="activity")) == pytest.approx(0.75)
     assert found["activity"].coords["row"].values.tolist() == [1.5, 5.5]
-    assert not any("cut by the picture's edge" in text for text in found.caveats)
+    assert not any("cut by the edge of the image" in text for text in found.caveats)
     assert found["extent"].values[0] == pytest.approx([0, 1, 0, 1])
     assert (found.facts["side_px"], found.facts["stride_px"], found.facts["layer"]) == (4, 4, "conv")
     clean = 1 / (1 + np.exp(-8 * (16 - 6.4) / 64))  # red 16, half of green 6.4, of 64 px
@@ -77,7 +77,7 @@ def test_a_square_that_is_cut_has_its_own_centre():
     assert found["lost"].coords["row"].values.tolist() == [1.0, 3.0, 5.0, 6.5]
     assert found["lost"].coords["col"].values.tolist() == [1.0, 3.0, 5.0, 6.5]
     assert found["last_side"].values.tolist() == [2, 2]
-    assert any("The last square is cut by the picture's edge (2 px down, 2 across)" in text for text in found.caveats)
+    assert any("The last occluder is cut by the edge of the image (2 px down, 2 px across)" in text for text in found.caveats)
 
 
 @torch.no_grad()

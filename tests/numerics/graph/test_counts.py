@@ -8,7 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from microtome._torchvision import timm
-from microtome.numerics.graph.counts import multiply_adds
+from microtome.numerics.graph.counts import count_multiply_adds
 
 TOKENS, WIDTH, HEADS = 10, 12, 3
 PRODUCTS = 2 * TOKENS * TOKENS * WIDTH
@@ -61,7 +61,7 @@ MASK = torch.zeros(TOKENS, TOKENS).masked_fill(torch.ones(TOKENS, TOKENS).triu(1
     ],
 )  # fmt: skip
 def test_by_hand(net, by_hand):
-    assert multiply_adds(net, torch.rand(1, TOKENS, WIDTH)) == by_hand
+    assert count_multiply_adds(net, torch.rand(1, TOKENS, WIDTH)) == by_hand
 
 
 def test_grouped_queries_and_values_of_another_width():
@@ -71,11 +71,11 @@ def test_grouped_queries_and_values_of_another_width():
         keys, values = x[:, :2, :, :5], x[:, :2, :, :7]
         return F.scaled_dot_product_attention(x[..., :5], keys, values, enable_gqa=True)
 
-    assert multiply_adds(Calling(ask), torch.rand(1, 4, TOKENS, 8)) == 4 * TOKENS * TOKENS * (5 + 7)
+    assert count_multiply_adds(Calling(ask), torch.rand(1, 4, TOKENS, 8)) == 4 * TOKENS * TOKENS * (5 + 7)
 
 
 def test_batches_count_by_image():
-    assert multiply_adds(attention(), torch.rand(3, TOKENS, WIDTH)) == 3 * PRODUCTS
+    assert count_multiply_adds(attention(), torch.rand(3, TOKENS, WIDTH)) == 3 * PRODUCTS
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -84,7 +84,7 @@ def test_deit_small_has_4_60_g(fused):
     net = timm().create_model("deit_small_patch16_224").eval()
     for block in net.blocks:
         block.attn.fused_attn = fused
-    counted = multiply_adds(net, torch.zeros(1, 3, 224, 224))
+    counted = count_multiply_adds(net, torch.zeros(1, 3, 224, 224))
     assert counted == 4_598_882_304
     assert round(counted / 1e9, 2) == 4.60
 
@@ -95,4 +95,4 @@ def test_window_attention_agrees_with_attention_spelt_out():
     x = torch.zeros(1, 3, 56, 56)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         net(x)
-    assert multiply_adds(net, x) == counter.get_total_flops() / 2
+    assert count_multiply_adds(net, x) == counter.get_total_flops() / 2

@@ -112,7 +112,7 @@ def test_with_branches_the_forecast_holds_for_he_initialisation_only(initialised
     """
     generator = torch.Generator().manual_seed(0)
     net = Branches()
-    expected = folded(forecast(net, torch.zeros(1, 1, 24, 24)), 2, 4)
+    expected = fold_phases(forecast_phases(net, torch.zeros(1, 1, 24, 24)), 2, 4)
     total = torch.zeros(24, 24, dtype=torch.float64)
     for _ in range(200):
         with torch.no_grad():
@@ -123,7 +123,7 @@ def test_with_branches_the_forecast_holds_for_he_initialisation_only(initialised
         x = torch.randn(1, 1, 24, 24, generator=generator).requires_grad_()
         out = net(x)
         total += torch.autograd.grad((out * torch.randn(out.shape, generator=generator)).sum(), x)[0][0, 0].double() ** 2
-    seen = folded(total.numpy(), 2, 4)
+    seen = fold_phases(total.numpy(), 2, 4)
     assert (np.abs(seen / expected - 1).max() < 0.1) == agrees
     if not agrees:
         assert seen[0, 0] / seen[1, 1] > 3 * expected[0, 0] / expected[1, 1]
