@@ -236,6 +236,29 @@ def test_the_same_findings_give_the_same_bytes(results: Path, tmp_path: Path) ->
     assert write_report(results, tmp_path / "a.html").read_bytes() == write_report(results, tmp_path / "b.html").read_bytes()
 
 
+def test_readers_without_scripts_get_the_headlines(results: Path, tmp_path: Path) -> None:
+    text = write_report(results, tmp_path / "r.html").read_text(encoding="utf-8")
+    found = re.search(r"<noscript>(.*?)</noscript>", text, re.DOTALL)
+    assert found
+    assert found.group(1).count("<li>") == 19
+    assert found.group(1).count("<h2>Linear probe</h2>") == 1
+    assert "<li>timm:resnet50.a1_in1k: Best probe accuracy 86.3% at " in found.group(1)
+
+
+def test_lists_of_names_are_written_once(results: Path) -> None:
+    data = report_bundle(results)
+    cards = {finding["id"]: Finding.load(results / finding["folder"]) for finding in data["findings"]}
+    lists = 0
+    for finding in data["findings"]:
+        for name, entry in finding["arrays"].items():
+            coords = cards[finding["id"]].arrays[name].coords
+            for dim, names in entry["coords"].items():
+                shared = isinstance(names, str)
+                lists += shared
+                assert (data["coords"][names] if shared else names) == coords[dim].values.tolist()
+    assert lists > 3 * len(data["coords"])
+
+
 def test_hostile_text_cannot_leave_its_island(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><!--<script>"
     Finding(

@@ -44,6 +44,7 @@ export interface Origin {
   specimens?: string[];
   images?: { name?: string; count?: number; digest?: string };
   options?: Record<string, unknown>;
+  facts?: Record<string, unknown>;
   seed?: unknown;
   device?: string;
   dtype?: string;

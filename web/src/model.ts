@@ -26,7 +26,8 @@ export interface Model { bundle: Bundle; comparison?: Finding; table?: Panel; re
 
 /** The network that the comparison ranks first, or undefined when it ranks none. */
 function recommendation(f: Finding): string | undefined {
-  if (f.arrays.choice?.text) return f.arrays.choice.text[0] || undefined;
+  if (typeof f.origin.facts?.choice === "string") return f.origin.facts.choice || undefined;
+  if (f.arrays.choice?.text) return f.arrays.choice.text[0] || undefined; // findings of format 1
   const rank = arr(f, "rank");
   if (!rank.dims.includes("specimen")) return undefined;
   const names = rank.coords.specimen?.map(String) ?? labels(rank, "specimen");

@@ -1,6 +1,6 @@
 // Where the bundle comes from: inside the page (the report) or the server that sent the page; blocks become numbers here, once.
 
-import type { Arr, Bundle, Finding, Numbers } from "./data";
+import type { Arr, Bundle, Coord, Finding, Numbers } from "./data";
 
 interface Block { dtype: "u1" | "i4" | "f2" | "f4" | "f8"; packing: "raw" | "zlib" | "pixels"; data: string; scale?: number; width?: number }
 const SIZE = { u1: 1, i4: 4, f2: 2, f4: 4, f8: 8 };
@@ -55,7 +55,7 @@ async function numbers(block: Block): Promise<Numbers> {
 
 const flat = (text: unknown): string[] => (Array.isArray(text) ? text.flatMap(flat) : [text === null || text === undefined ? "" : String(text)]);
 
-type Written = Omit<Bundle, "findings"> & { findings: (Omit<Finding, "arrays"> & { line?: string; arrays: Record<string, Arr & { block?: string | string[] }> })[]; blocks: Record<string, Block> };
+type Written = Omit<Bundle, "findings"> & { findings: (Omit<Finding, "arrays"> & { line?: string; arrays: Record<string, Arr & { block?: string | string[] }> })[]; blocks: Record<string, Block>; coords: Record<string, Coord[]> };
 
 /** The values of one block, or of several in a row. */
 function joined(block: string | string[] | undefined, values: Map<string, Numbers>): Numbers | undefined {
@@ -78,7 +78,8 @@ async function opened(said: Written): Promise<Bundle> {
       a.name = name;
       a.values = joined(a.block, values) ?? new Float32Array(0);
       a.text = a.dtype === "text" ? flat(a.text) : undefined;
-      a.coords = a.coords ?? {};
+      const written = (a.coords ?? {}) as Record<string, Coord[] | string>;
+      a.coords = Object.fromEntries(Object.entries(written).map(([dim, names]) => [dim, typeof names === "string" ? said.coords[names] : names]));
     }
   }
   return said as unknown as Bundle;

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from microtome.errors import FindingError
 from microtome.finding import CARD, Finding, card
-from microtome.report.packing import pack_array
+from microtome.report.packing import pack_array, share_coordinates
 
 FORMAT = 1
 RUN = "run.json"
@@ -54,11 +54,12 @@ def report_bundle(folder: str | os.PathLike[str], title: str | None = None) -> d
     folder = Path(folder)
     run = read_run(folder)
     blocks: dict[str, Any] = {}
+    coords: dict[str, Any] = {}
     findings: list[dict[str, Any]] = []
     damaged: list[dict[str, str]] = []
     for place in shown_findings(folder, run):
         try:
-            findings.append(_packed_card(place, blocks))
+            findings.append(_packed_card(place, blocks, coords))
         except FindingError as error:
             damaged.append({"folder": place.path, "analysis": str(place.card.get("analysis", "")), "reason": str(error)})
     if not findings:
@@ -70,6 +71,7 @@ def report_bundle(folder: str | os.PathLike[str], title: str | None = None) -> d
         "run": run,
         "findings": findings,
         "blocks": blocks,
+        "coords": coords,
         "damaged": damaged,
     }
 
@@ -113,7 +115,7 @@ def render_page(data: dict[str, Any]) -> str:
         "<!-- policy -->": f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         "<title>microtome</title>": f"<title>{html.escape(data['title'])}</title>",
         '<link rel="stylesheet" href="page.css">': f"<style>{style}</style>",
-        "<!-- lines -->": _plain_lines(data),
+        "<!-- headlines -->": _plain_lines(data),
         '<script src="page.js"></script>': (
             f'<script type="application/json" id="bundle">{island}</script>\n<script>{script}</script>'
         ),
@@ -219,8 +221,8 @@ def _preference_key(place: FindingPlace, rank: dict[str, int]) -> tuple[bool, fl
     return place.path in rank, moment, place.path
 
 
-def _packed_card(place: FindingPlace, blocks: dict[str, Any]) -> dict[str, Any]:
-    """The card of a finding with its arrays packed into `blocks`.
+def _packed_card(place: FindingPlace, blocks: dict[str, Any], coords: dict[str, Any]) -> dict[str, Any]:
+    """The card of a finding with its arrays packed into `blocks` and their coordinates into `coords`.
 
     Raises:
         FindingError: the card or the arrays are damaged.
@@ -228,23 +230,29 @@ def _packed_card(place: FindingPlace, blocks: dict[str, Any]) -> dict[str, Any]:
     if place.reason:
         raise FindingError(place.reason)
     try:
-        found = Finding.load(place.folder)
-        drawn = {name for panel in found.panels for name in panel.arrays()}
+        finding = Finding.load(place.folder)
+        drawn = {name for panel in finding.panels for name in panel.arrays()}
         arrays = {
-            name: pack_array(array, place.card["arrays"][name], blocks, name in drawn) for name, array in found.arrays.items()
+            name: share_coordinates(pack_array(array, place.card["arrays"][name], blocks, name in drawn), coords)
+            for name, array in finding.arrays.items()
         }
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         raise FindingError(
             f"{place.folder} is not a finding that can be read ({error!r}). Measure again: microtome rerun {place.folder}"
         ) from None
-    said = {name: value for name, value in place.card.items() if name != "files"}
-    return said | {"id": place.id, "folder": place.path, "arrays": arrays}
+    written = {name: value for name, value in place.card.items() if name not in ("files", "dimensions")}
+    return written | {"id": place.id, "folder": place.path, "arrays": arrays}
 
 
 def _plain_lines(data: dict[str, Any]) -> str:
-    """The sentences of all findings as HTML, for readers whose browser runs no script."""
-    rows = (
-        f"<li>{html.escape(str(one['title']))}: {html.escape(str(one.get('headline', one.get('line', ''))))}</li>"
-        for one in data["findings"]
+    """The headlines of all findings as HTML, network by network under each title, for readers whose browser runs no script."""
+    sections: dict[str, list[str]] = {}
+    for finding in data["findings"]:
+        network = _subject_name(finding)
+        headline = str(finding.get("headline", finding.get("line", "")))  # findings of format 1 have a line
+        sections.setdefault(str(finding["title"]), []).append(f"{network}: {headline}" if network else headline)
+    lists = (
+        f"<h2>{html.escape(title)}</h2><ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>"
+        for title, lines in sections.items()
     )
-    return f"<h1>{html.escape(data['title'])}</h1><ul>{''.join(rows)}</ul>"
+    return f"<h1>{html.escape(data['title'])}</h1>{''.join(lists)}"

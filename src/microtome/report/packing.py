@@ -1,7 +1,7 @@
 """Arrays as JSON: base64 of little-endian numbers, compressed where that is shorter, each distinct block written once.
 
-The page holds many findings, and the same pictures lie under several of them; so an array names a block by its hash, and blocks
-are kept apart; large pictures are several blocks, one for each place of their first dimension, so that the same patches in two
+The page holds many findings, and the same images lie under several of them; so an array names a block by its hash, and blocks
+are kept apart; large images are several blocks, one for each place of their first dimension, so that the same patches in two
 findings are written once. Compression is PNG's own (differences along the row, then zlib) without PNG's container, because a browser may
 alter what it reads back from a canvas, and these bytes are offered for download.
 """
@@ -19,6 +19,7 @@ ROUNDED_FROM = 8_192  # values: from here on, maps of floats are written with el
 EXACT_UP_TO = 4_096  # values: up to here, float64 stays float64, so that counts in tables are exact
 UNDRAWN_LIMIT = 60_000  # characters of base64 for an array that no panel draws
 DRAWN_LIMIT = 6_000_000  # characters of base64 for one that a panel draws
+UNSHARED_NAMES = 3  # coordinates: up to here, a list of them is as short as a key
 PART = 8_192  # bytes of pixels along the first dimension, from where on each of its places is a block of its own
 
 Numbers = np.ndarray[Any, Any]
@@ -29,23 +30,41 @@ def pack_array(array: xr.DataArray, facts: Mapping[str, Any], blocks: dict[str, 
 
     An array too large for a page names no block and says so in `omitted`; one written with fewer digits says so in `rounded`.
     """
-    said = dict(facts)
-    if said["dtype"] == "text":
-        return said
-    made = _array_blocks(array)
+    entry = dict(facts)
+    if entry["dtype"] == "text":
+        return entry
+    parts = _array_blocks(array)
     limit = DRAWN_LIMIT if drawn else UNDRAWN_LIMIT
-    if (size := sum(len(block["data"]) for block in made)) > limit:
-        said["omitted"] = f"{size / 1e6:.1f} MB, too large for one page; all of it is in arrays.safetensors"
-        return said
-    if made[0]["dtype"] == "f2":
-        said["rounded"] = "three digits here; all digits are in arrays.safetensors"
-    keys = [hashlib.sha256(repr(sorted(block.items())).encode()).hexdigest()[:16] for block in made]
-    blocks |= dict(zip(keys, made, strict=True))
-    return said | {"block": keys[0] if len(keys) == 1 else keys}
+    if (size := sum(len(block["data"]) for block in parts)) > limit:
+        entry["omitted"] = f"{size / 1e6:.1f} MB, too large for one page; all of it is in arrays.safetensors"
+        return entry
+    if parts[0]["dtype"] == "f2":
+        entry["rounded"] = "three digits here; all digits are in arrays.safetensors"
+    keys = [_key(sorted(block.items())) for block in parts]
+    blocks |= dict(zip(keys, parts, strict=True))
+    return entry | {"block": keys[0] if len(keys) == 1 else keys}
+
+
+def share_coordinates(entry: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """`entry` (an array as `pack_array` gives it) with its long lists of coordinates named by a key of `shared`.
+
+    The names of a network's layers or of all images stand in hundreds of arrays; the page holds each list once.
+    """
+    coords = dict(entry.get("coords") or {})
+    for dim, names in coords.items():
+        if len(names) > UNSHARED_NAMES:
+            key = _key(names)
+            shared[key] = names
+            coords[dim] = key
+    return entry | {"coords": coords}
+
+
+def _key(content: Any) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
 def _array_blocks(array: xr.DataArray) -> list[dict[str, Any]]:
-    """The whole array as one block, or large pictures place by place of the first dimension: others may show some of them, too."""
+    """The whole array as one block, or large images place by place of the first dimension: others may show some of them, too."""
     values, width = array.values, _picture_row_bytes(array)
     if width and values.ndim > 3 and len(values) > 1 and values[0].nbytes >= PART:
         return [_shortest_block(one, width) for one in values]
