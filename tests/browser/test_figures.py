@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from page_steps import Open, choose_all_networks, download, draw_all, unfold_all, wait_until
 
 from microtome.finding import Finding, array
 from microtome.panels import Table
 from microtome.report.html import write_report
+from page_steps import Open, choose_all_networks, download, draw_all, unfold_all, wait_until
 
 
 def test_every_panel_of_every_network_is_drawn(open_page: Open, address: str) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_steps import Open, choose_all_networks, draw_all, wait_until
 
 from microtome.finding import Finding, array
 from microtome.key_numbers import format_value
 from microtome.panels import Table
 from microtome.report.html import write_report
+from page_steps import Open, choose_all_networks, draw_all, wait_until
 
 
 def test_the_answer_marks_its_choice_and_sorts(open_page: Open, address: str) -> None:
