@@ -73,5 +73,5 @@ def test_every_analysis_finds_or_says_why_not(name: str, few: mt.Images, tmp_pat
         if finding.analysis != "compare":
             testing.check_finding(finding, tmp_path / "checked" / finding.analysis)
         else:
-            assert finding.headline.startswith("No recommendation: none of the specimens is trained")
+            assert finding.headline.startswith("No recommendation: 0 of these networks are trained.")
     assert len(outcome.of("cam")) == ("cam" not in SKIPPED[name])

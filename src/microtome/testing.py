@@ -97,7 +97,7 @@ def check_finding(finding: Finding, folder: Path) -> None:
         )
     if (words := len(finding.headline.split())) > MAX_WORDS:
         raise BrokenContract(f"{finding.analysis}: the headline has {words} words, more than {MAX_WORDS}: {finding.headline!r}")
-    if "-0.0" in finding.headline:
+    if re.search(r"-0(\.0+)?(?![.\d])", finding.headline):
         raise BrokenContract(f"{finding.analysis}: the headline shows a negative zero: {finding.headline!r}")
     if not any(sign.isdigit() for sign in finding.headline) or not finding.headline.rstrip().endswith((".", "?")):
         raise BrokenContract(f"{finding.analysis}: the headline is no sentence with a number: {finding.headline!r}")

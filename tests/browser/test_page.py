@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from page_steps import Open, draw_all, unfold_all, wait_until
 
 from microtome.app.server import _listening_socket, build_application
 from microtome.finding import Finding, array
 from microtome.report.html import write_report
+from page_steps import Open, draw_all, unfold_all, wait_until
 
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
