@@ -21,7 +21,9 @@ def test_every_panel_of_every_network_is_drawn(open_page: Open, address: str) ->
     choose_all_networks(page)
     unfold_all(page)
     page.emulate_media(media="print")
-    wait_until(page, "!document.querySelector('.late')")
+    wait_until(
+        page, f"!document.querySelector('.late') && document.querySelectorAll('.panel .multiple').length >= {3 * 17 + 3}"
+    )
     kinds = page.evaluate("[...document.querySelectorAll('.panel')].map(p => p.dataset.kind)")
     assert set(kinds) == {"Curve", "Bars", "Hist", "Heat", "Grid", "Scatter", "Table", "Overlay"}
     # 3 specimens x (probe 2, similarity 2, weights 4, redundancy 4, cam 1, features 4) panels + 3 of the comparison
