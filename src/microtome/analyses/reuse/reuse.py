@@ -134,7 +134,7 @@ class Reuse(Analysis):
         panels: list[Panel] = [
             Table(title="Four observations of the paper", rows="criterion", columns=("verdict", "seen", "untrained")),
             Table(title="The four observations with |γ|", rows="criterion", columns=("verdict_effective", "seen_effective"),
-                  note="The weights of every input channel times the scale of the norm before them."),
+                  note="The weights of every input channel times the scale of the last norm before them."),
         ]  # fmt: skip
         scale = {
             "none": "Not scaled.",
