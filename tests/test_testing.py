@@ -41,9 +41,14 @@ class Faulty(Analysis):
         return [] if self.fault == "shows nothing" else [Bars(title="Value", y=("value",), x="layer")]
 
     def headline(self, finding: Any) -> str:
-        return {"tells nan": "It is nan of 3.", "tells no number": "It is so.", "talks": f"{20 * 'So '}it is 1."}.get(
-            self.fault, "It is 1 of 1."
-        )
+        faulty = {
+            "tells nan": "It is nan of 3.",
+            "tells no number": "It is so.",
+            "talks": f"{20 * 'So '}it is 1.",
+            "tells negative zero": "It is 1, less than -0.0.",
+            "tells a small number": "It is -0.004 points.",  # no fault
+        }
+        return faulty.get(self.fault, "It is 1 of 1.")
 
     def caveats(self, finding: Any) -> Any:
         return []
@@ -74,6 +79,7 @@ class _OnTheOriginal:
 
 def test_a_lawful_analysis_passes(tmp_path: Path) -> None:
     assert checked("", tmp_path).headline == "It is 1 of 1."
+    assert checked("tells a small number", tmp_path / "small").headline == "It is -0.004 points."
 
 
 @pytest.mark.parametrize(
@@ -85,6 +91,7 @@ def test_a_lawful_analysis_passes(tmp_path: Path) -> None:
         ("leaves a hook", "changed the specimen: hooks"),
         ("is random", "value differs in 1 of 1 places"),
         ("shows nothing", "it has no panel"),
+        ("tells negative zero", "a negative zero"),
         ("tells nan", "a value that is not a number"),
         ("tells no number", "no sentence with a number"),
     ],

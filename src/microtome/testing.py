@@ -34,6 +34,7 @@ from microtome.scan import Pace, Step
 from microtome.specimen import Specimen, first_tensor
 
 MAX_WORDS = 20  # of a headline
+NEGATIVE_ZERO = re.compile(r"(?<![\w.])-0(\.0+)?(?!\.?\d)")  # -0.004 is a value of its own
 
 
 class BrokenContract(AssertionError):
@@ -97,7 +98,7 @@ def check_finding(finding: Finding, folder: Path) -> None:
         )
     if (words := len(finding.headline.split())) > MAX_WORDS:
         raise BrokenContract(f"{finding.analysis}: the headline has {words} words, more than {MAX_WORDS}: {finding.headline!r}")
-    if re.search(r"-0(\.0+)?(?![.\d])", finding.headline):
+    if NEGATIVE_ZERO.search(finding.headline):
         raise BrokenContract(f"{finding.analysis}: the headline shows a negative zero: {finding.headline!r}")
     if not any(sign.isdigit() for sign in finding.headline) or not finding.headline.rstrip().endswith((".", "?")):
         raise BrokenContract(f"{finding.analysis}: the headline is no sentence with a number: {finding.headline!r}")
