@@ -62,12 +62,12 @@ class Excitation(Census[Bundle]):
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         try:
-            found, others = find_gates(specimen)
+            gates, others = find_gates(specimen)
         except SpecimenError as error:
             return str(error)
-        if not found and others:
+        if not gates and others:
             return f"the factors of its channels ({others[0]}{', …' if len(others) > 1 else ''}) come from no single layer's output"
-        if not found:
+        if not gates:
             return "it has no gate: nowhere does one number per channel, computed from the image, multiply a map"
         return Census.refusal(self, specimen, images)
 
@@ -90,51 +90,51 @@ class Excitation(Census[Bundle]):
         values = {name: one for each in seen.values() for name, one in each.items()}
         for label in sorted(set(labels[labels >= 0].tolist())):
             mine = labels == label
-            told = {f"{name}|{label}": gate_sums(one[mine]) for name, one in values.items()}
-            total.add(int(mine.sum()), told | {f"count|{label}": [float(mine.sum())]})
+            sums = {f"{name}|{label}": gate_sums(gate[mine]) for name, gate in values.items()}
+            total.add(int(mine.sum()), sums | {f"count|{label}": [float(mine.sum())]})
         early = batch.index < MAX_IMAGES
         if early.any():
             first.add(batch.index[early], {name: one[early] for name, one in values.items()})
 
     def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twins: Sequence[Bundle]) -> Measurement:
         assert images.classes is not None
-        found, others = find_gates(specimen)
+        gates, others = find_gates(specimen)
         total, first = _split_tally(tally)
         labels = [label for label in range(len(images.classes)) if f"count|{label}" in total]
         if not labels:
             raise Unmeasurable("none of the images has a label, so gates cannot be compared between classes.")
-        totals, counts = _stack_sums(total, found, labels)
-        for gate in found:
+        totals, counts = _stack_sums(total, gates, labels)
+        for gate in gates:
             if not np.isfinite(totals[gate.name]).all():
                 raise Unmeasurable(f"the gates of {gate.name} are not finite; `microtome weights` lists layers with NaN.")
         names = [images.classes[label] for label in labels]
-        arrays = _layer_arrays(found, totals, counts)
-        arrays |= over_twins([_twin_arrays(found, _split_tally(twin)[0], len(images.classes)) for twin in twins])
+        arrays = _layer_arrays(gates, totals, counts)
+        arrays |= over_twins([_twin_arrays(gates, _split_tally(twin)[0], len(images.classes)) for twin in twins])
         arrays |= {
             f"gate/{gate.name}": array(class_means(totals[gate.name], counts)[0], ("class", "unit"), "gate", {"class": names})
-            for gate in found
+            for gate in gates
         }
-        drawn = self._plotted_gates(specimen, found)
-        arrays |= self._curves(drawn, names, totals, counts)
+        plotted = self._plotted_gates(specimen, gates)
+        arrays |= self._curves(plotted, names, totals, counts)
         shown = {"image": [images.names[place] for place in first.index]} if first.count else {}
-        for gate in drawn if first.count else []:
+        for gate in plotted if first.count else []:
             arrays[f"image_gate/{gate.name}"] = array(first.column(gate.name), ("image", "unit"), "gate", shown, "gate")
         arrays["count"] = array(counts, ("class",), "images", {"class": names}, "images")
         return Measurement(arrays, {"left out": list(others)})
 
-    def _plotted_gates(self, specimen: Specimen, found: Sequence[Gate]) -> list[Gate]:
+    def _plotted_gates(self, specimen: Specimen, gates: Sequence[Gate]) -> list[Gate]:
         """The gates that get curves: the last one up to each of the layers asked for, or the last of all before them."""
         try:
             ends = [specimen.layer(name).order for name in specimen.find(self.at)]
         except UnknownName:
             if self.at != ("stages",):
                 raise
-            ends = [gate.order for gate in found]  # a network without stages
-        last = [max((gate for gate in found if gate.order <= end), key=lambda gate: gate.order, default=None) for end in ends]
-        kept = {gate.name: gate for gate in last if gate is not None} or {found[-1].name: found[-1]}
+            ends = [gate.order for gate in gates]  # a network without stages
+        last = [max((gate for gate in gates if gate.order <= end), key=lambda gate: gate.order, default=None) for end in ends]
+        kept = {gate.name: gate for gate in last if gate is not None} or {gates[-1].name: gates[-1]}
         return sorted(kept.values(), key=lambda gate: gate.order)
 
-    def _curves(self, drawn: Sequence[Gate], names: list[str], totals: Any, counts: Any) -> dict[str, Any]:
+    def _curves(self, plotted: Sequence[Gate], names: list[str], totals: Any, counts: Any) -> dict[str, Any]:
         """Mean gates by class over a few channels, for the classes asked for and for all; mean ± deviation for two of them."""
         for name in self.classes:
             if name not in names:
@@ -142,18 +142,18 @@ class Excitation(Census[Bundle]):
         spread = np.unique(np.linspace(0, len(names) - 1, min(MAX_CLASSES, len(names))).round().astype(int))
         chosen = [names.index(name) for name in self.classes] or spread.tolist()
         arrays: dict[str, Any] = {}
-        for gate in drawn:
+        for gate in plotted:
             units = np.unique(np.linspace(0, gate.units - 1, min(self.units, gate.units)).round().astype(int))
             mean, deviation = class_means(totals[gate.name], counts)
             whole = totals[gate.name][:, 0].sum(0) / counts.sum()
-            told = {"class": [*(names[one] for one in chosen), ALL_CLASSES], "unit": units}
+            coords = {"class": [*(names[one] for one in chosen), ALL_CLASSES], "unit": units}
             curve = np.concatenate([mean[chosen], whole[None]])[:, units]
-            arrays[f"curve/{gate.name}"] = array(curve, ("class", "unit"), "gate", told, "mean gate")
+            arrays[f"curve/{gate.name}"] = array(curve, ("class", "unit"), "gate", coords, "mean gate")
             pair = [chosen[0], chosen[-1]] if len(chosen) > 1 else chosen[:1]
-            told = {"class": [names[one] for one in pair], "unit": units}
+            coords = {"class": [names[one] for one in pair], "unit": units}
             for prefix, sign in (("within", 0), ("within_low", -1), ("within_high", 1)):
                 values = (mean[pair] + sign * deviation[pair])[:, units]
-                arrays[f"{prefix}/{gate.name}"] = array(values, ("class", "unit"), "gate", told, "mean gate")
+                arrays[f"{prefix}/{gate.name}"] = array(values, ("class", "unit"), "gate", coords, "mean gate")
         return arrays
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
@@ -244,46 +244,46 @@ def _split_tally(tally: Bundle) -> tuple[Total, Rows]:
     return tally.total("sums"), tally.rows("first")
 
 
-def _stack_sums(total: Total, found: Sequence[Gate], labels: Sequence[int]) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+def _stack_sums(total: Total, gates: Sequence[Gate], labels: Sequence[int]) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
     """For each gate the sums (class, kind, unit), and the number of images of each class."""
     counts = np.array([float(total[f"count|{label}"][0]) for label in labels])
-    return {gate.name: np.stack([total[f"{gate.name}|{label}"] for label in labels]) for gate in found}, counts
+    return {gate.name: np.stack([total[f"{gate.name}|{label}"] for label in labels]) for gate in gates}, counts
 
 
-def _layer_arrays(found: Sequence[Gate], totals: dict[str, Any], counts: np.ndarray[Any, Any]) -> dict[str, Any]:
-    told = {"layer": [gate.name for gate in found]}
-    gists: list[GateSummary] = [summarise_gates(totals[gate.name], counts) for gate in found]
-    shares: list[ExplainedVariance] = [explained_variance(totals[gate.name], counts) for gate in found]
+def _layer_arrays(gates: Sequence[Gate], totals: dict[str, Any], counts: np.ndarray[Any, Any]) -> dict[str, Any]:
+    coords = {"layer": [gate.name for gate in gates]}
+    summaries: list[GateSummary] = [summarise_gates(totals[gate.name], counts) for gate in gates]
+    explained: list[ExplainedVariance] = [explained_variance(totals[gate.name], counts) for gate in gates]
     columns = {
-        "mean": ("gate", "mean", [one.mean for one in gists]),
-        "across_units": ("gate", "spread over channels", [one.across_units for one in gists]),
-        "across_images": ("gate", "spread over images", [one.across_images for one in gists]),
-        "open": ("fraction", f"above {OPEN_ABOVE}", [one.open for one in gists]),
-        "shut": ("fraction", f"below {SHUT_BELOW}", [one.shut for one in gists]),
-        "always_open": ("channels", "always open", [one.always_open for one in gists]),
-        "never_open": ("channels", "never open", [one.never_open for one in gists]),
-        "outside": ("fraction", "outside 0 to 1", [one.outside for one in gists]),
-        "still": ("channels", "never vary", [one.still for one in gists]),
-        "between_class": ("fraction", "between classes (η²)", [one.share for one in shares]),
-        "chance": ("fraction", "shuffled labels", [one.chance for one in shares]),
-        "beyond_chance": ("fraction", "beyond chance (ε²)", [one.beyond for one in shares]),
-        "telling": ("fraction", "channels with p < 0.01", [one.telling for one in shares]),
-        "width": ("channels", "channels", [gate.units for gate in found]),
-        "form": ("text", "activation", [gate.form for gate in found]),
+        "mean": ("gate", "mean", [one.mean for one in summaries]),
+        "across_units": ("gate", "spread over channels", [one.across_units for one in summaries]),
+        "across_images": ("gate", "spread over images", [one.across_images for one in summaries]),
+        "open": ("fraction", f"above {OPEN_ABOVE}", [one.open for one in summaries]),
+        "shut": ("fraction", f"below {SHUT_BELOW}", [one.shut for one in summaries]),
+        "always_open": ("channels", "always open", [one.always_open for one in summaries]),
+        "never_open": ("channels", "never open", [one.never_open for one in summaries]),
+        "outside": ("fraction", "outside 0 to 1", [one.outside for one in summaries]),
+        "still": ("channels", "never vary", [one.still for one in summaries]),
+        "between_class": ("fraction", "between classes (η²)", [one.share for one in explained]),
+        "chance": ("fraction", "shuffled labels", [one.chance for one in explained]),
+        "beyond_chance": ("fraction", "beyond chance (ε²)", [one.beyond for one in explained]),
+        "telling": ("fraction", "channels with p < 0.01", [one.telling for one in explained]),
+        "width": ("channels", "channels", [gate.units for gate in gates]),
+        "form": ("text", "activation", [gate.form for gate in gates]),
     }
-    return {name: array(values, ("layer",), unit, told, title) for name, (unit, title, values) in columns.items()}
+    return {name: array(values, ("layer",), unit, coords, title) for name, (unit, title, values) in columns.items()}
 
 
-def _twin_arrays(found: Sequence[Gate], total: Total, classes: int) -> dict[str, Any]:
-    told = {"layer": [gate.name for gate in found]}
+def _twin_arrays(gates: Sequence[Gate], total: Total, classes: int) -> dict[str, Any]:
+    coords = {"layer": [gate.name for gate in gates]}
     labels = [label for label in range(classes) if f"count|{label}" in total]
-    nothing = [float("nan")] * len(found)
-    shares, opened = nothing, nothing
+    nothing = [float("nan")] * len(gates)
+    explained, opened = nothing, nothing
     if labels:
-        totals, counts = _stack_sums(total, found, labels)
-        shares = [explained_variance(totals[gate.name], counts).beyond for gate in found]
-        opened = [summarise_gates(totals[gate.name], counts).open for gate in found]
+        totals, counts = _stack_sums(total, gates, labels)
+        explained = [explained_variance(totals[gate.name], counts).beyond for gate in gates]
+        opened = [summarise_gates(totals[gate.name], counts).open for gate in gates]
     return {
-        "twin_beyond_chance": array(shares, ("layer",), "fraction", told, "untrained twin"),
-        "twin_open": array(opened, ("layer",), "fraction", told, "untrained twin, above 0.9"),
+        "twin_beyond_chance": array(explained, ("layer",), "fraction", coords, "untrained twin"),
+        "twin_open": array(opened, ("layer",), "fraction", coords, "untrained twin, above 0.9"),
     }
