@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import microtome as mt
 from microtome.errors import BadOption
-from microtome.scan import Batch, Pace, Step, batches, discard_tally, kept_file, resolve_device, scan_batches
+from microtome.scan import Batch, BatchValues, Pace, Step, batches, discard_tally, kept_file, resolve_device, scan_batches
 from microtome.tally import Rows
 
 
@@ -105,3 +106,15 @@ def test_bad_paces() -> None:
         Pace(batch=2)
     with pytest.raises(BadOption, match="shard 3/2"):
         Pace(shard=(3, 2))
+
+
+def test_once_is_by_what_is_made_and_by_tensor() -> None:
+    made: dict[object, object] = {}
+    one, other = BatchValues({"<b": "a"}, made), BatchValues({"<b": "a"}, made)  # type: ignore[arg-type]
+    first, second = torch.ones(2), torch.zeros(2)
+    total = torch.sum
+    assert one.once(total, "a", first) == 2
+    assert other.once(total, "<b", second) == 2  # said to be the same as "a": not looked at again
+    assert other.once(total, "b", second) == 0
+    assert other.once(torch.mean, "a", first) == 1
+    assert not one and not other  # what an analysis keeps is its own

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 from scipy.stats import rankdata, spearmanr
 
 from microtome.numerics.maps.heat import (
@@ -183,3 +184,13 @@ def test_partial_rank_correlation_is_that_of_what_a_line_through_the_ranks_leave
     found = partial_rank_correlation(a, b, given).item()
     assert found == pytest.approx(np.corrcoef(left)[0, 1])
     assert abs(found) < 0.3 < rank_correlation(a, b).item()
+
+
+def test_a_wrong_rank_is_refused():
+    with pytest.raises(TypeCheckError):
+        grad_cam(torch.ones(2, 3, 4), torch.ones(2, 3, 4))
+
+
+def test_dimensions_of_one_name_must_agree():
+    with pytest.raises(TypeCheckError):
+        energy_inside(torch.ones(2, 7, 7), torch.ones(3, 14, 14, dtype=torch.bool))

@@ -12,7 +12,7 @@ from microtome.analyses.redundancy import Redundancy
 from microtome.analyses.similarity import Similarity
 from microtome.analysis import survey
 from microtome.instruments.untrained_twins import TWIN_COUNT
-from microtome.scan import BatchValues, Pace
+from microtome.scan import Pace
 
 PACE = Pace(batch=20, device="cpu")
 
@@ -70,15 +70,3 @@ def test_together_as_alone_to_the_bit(tiny: Callable[..., nn.Module], pics: mt.I
         for name, values in arrays.items():
             if values.dtype != object:
                 np.testing.assert_array_equal(values.values, alone[name].values, err_msg=name)
-
-
-def test_once_is_by_what_is_made_and_by_tensor() -> None:
-    made: dict[object, object] = {}
-    one, other = BatchValues({"<b": "a"}, made), BatchValues({"<b": "a"}, made)  # type: ignore[arg-type]
-    first, second = torch.ones(2), torch.zeros(2)
-    total = torch.sum
-    assert one.once(total, "a", first) == 2
-    assert other.once(total, "<b", second) == 2  # said to be the same as "a": not looked at again
-    assert other.once(total, "b", second) == 0
-    assert other.once(torch.mean, "a", first) == 1
-    assert not one and not other  # what an analysis keeps is its own

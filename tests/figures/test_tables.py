@@ -1,0 +1,42 @@
+"""Tables print their rows, spread a second dimension, and say what is missing."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from microtome.finding import Finding, array
+from microtome.panels import Table
+from sample_findings import finding
+
+sys.path.insert(0, str(Path(__file__).parent))
+FOUND = finding()
+
+
+def one(panel, **arrays):
+    return Finding(analysis="one", arrays=arrays, panels=(panel,)).figure()
+
+
+def texts(drawn):
+    return [text.get_text() for axes in drawn.axes for text in axes.texts]
+
+
+def test_table_prints_rows_and_spreads_a_second_dimension():
+    written = texts(FOUND.figure("All specimens"))
+    assert "25\N{NARROW NO-BREAK SPACE}557\N{NARROW NO-BREAK SPACE}032" in written
+    assert "timm:deit_small_patch16_224.fb_in1k" in written
+    assert "top-1 accuracy\n(own head)" in written
+    assert written.count("yes") == 3
+    # Heading and eight cells in each of seven columns: name, family, parameters, three criteria, front.
+    assert len(written) == 7 * 9
+
+
+def test_table_says_what_is_missing_and_what_is_left_out():
+    values = array(np.append(np.arange(69.0), np.nan), ("layer",), "px", title="size")
+    written = texts(one(Table(title="t", columns=("v",), rows="layer"), v=values))
+    assert "the first 60 of 70 rows" in written
+    assert "size [px]" in written
+    assert "59" in written
+    assert "69" not in written
+    few = texts(one(Table(title="t", columns=("v",), rows="layer"), v=values[66:]))
+    assert few[-4:] == ["66", "67", "68", "–"]
