@@ -1,5 +1,6 @@
 """What of one network is looked at under warps: the layers, the views, the class whose probability is told, the amounts."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +80,9 @@ def parse_numbers(option: str, given: Iterable[str], low: float, high: float) ->
         try:
             parts = [float(part) for part in text.split(":")]
             first, last, step = parts if len(parts) == 3 else (parts[0], parts[-1], 1.0)
-            if len(parts) == 2 or not step > 0 or last < first or (last - first) / step > MAX_AMOUNTS:
+            if len(parts) not in (1, 3) or not all(map(math.isfinite, parts)):
+                raise ValueError(text)
+            if not step > 0 or last < first or (last - first) / step > MAX_AMOUNTS:
                 raise ValueError(text)
         except ValueError:
             raise BadOption(
