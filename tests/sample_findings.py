@@ -116,3 +116,13 @@ def finding() -> Finding:
         Overlay(title="Where it looks", base="picture", heat="heat", across="layer", mask="mask", extent="extent"),
     )
     return Finding(analysis="everything", arrays=arrays, panels=panels)
+
+
+def one(panel, **arrays):
+    """The figure of a finding that has this panel and these arrays alone."""
+    return Finding(analysis="one", arrays=arrays, panels=(panel,)).figure()
+
+
+def texts(drawn):
+    """All texts inside the axes of a figure."""
+    return [text.get_text() for axes in drawn.axes for text in axes.texts]

@@ -1,23 +1,16 @@
 """Curves, bars, histograms and scatter plots show the numbers of their arrays."""
 
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from microtome.figures.paper import GREY, shorten
-from microtome.finding import Finding, array
+from microtome.finding import array
 from microtome.panels import Curve, Hist
-from sample_findings import FAMILIES, LAYERS, NETS, finding
+from sample_findings import FAMILIES, LAYERS, NETS, finding, one
 
-sys.path.insert(0, str(Path(__file__).parent))
 FOUND = finding()
-
-
-def one(panel, **arrays):
-    return Finding(analysis="one", arrays=arrays, panels=(panel,)).figure()
 
 
 def test_curve_shows_values_interval_and_baseline():

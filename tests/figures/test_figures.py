@@ -12,15 +12,10 @@ from microtome.errors import UnknownName
 from microtome.figures import RENDERERS
 from microtome.finding import Finding, array
 from microtome.panels import PANEL_KINDS, Bars, Curve, Heat, Table
-from sample_findings import finding
+from sample_findings import finding, one
 
-sys.path.insert(0, str(Path(__file__).parent))
 FOUND = finding()
 PLACES = {panel.title: place for place, panel in enumerate(FOUND.panels)}
-
-
-def one(panel, **arrays):
-    return Finding(analysis="one", arrays=arrays, panels=(panel,)).figure()
 
 
 def saved(drawn, kind):

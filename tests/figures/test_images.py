@@ -1,27 +1,15 @@
 """Heat, grid and overlay show the values of their arrays at their places."""
 
-import sys
-from pathlib import Path
-
 import matplotlib as mpl
 import numpy as np
 import pytest
 
 from microtome.figures.paper import shorten
-from microtome.finding import Finding, array
+from microtome.finding import array
 from microtome.panels import Grid, Overlay
-from sample_findings import AT, LAYERS, PICTURES, finding
+from sample_findings import AT, LAYERS, PICTURES, finding, one, texts
 
-sys.path.insert(0, str(Path(__file__).parent))
 FOUND = finding()
-
-
-def one(panel, **arrays):
-    return Finding(analysis="one", arrays=arrays, panels=(panel,)).figure()
-
-
-def texts(drawn):
-    return [text.get_text() for axes in drawn.axes for text in axes.texts]
 
 
 def test_heat_shows_the_matrix_first_dimension_downwards():

@@ -1,24 +1,12 @@
 """Tables print their rows, spread a second dimension, and say what is missing."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
-from microtome.finding import Finding, array
+from microtome.finding import array
 from microtome.panels import Table
-from sample_findings import finding
+from sample_findings import finding, one, texts
 
-sys.path.insert(0, str(Path(__file__).parent))
 FOUND = finding()
-
-
-def one(panel, **arrays):
-    return Finding(analysis="one", arrays=arrays, panels=(panel,)).figure()
-
-
-def texts(drawn):
-    return [text.get_text() for axes in drawn.axes for text in axes.texts]
 
 
 def test_table_prints_rows_and_spreads_a_second_dimension():
