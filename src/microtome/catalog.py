@@ -117,6 +117,7 @@ def plugin_names() -> list[str]:
     return [name for name in (*analysis_entries(), *edit_entries()) if name not in own]
 
 
+@functools.cache  # these files do not change while we run; several questions about them are asked
 def _own(group: str, read: Callable[[Path, str], AnyEntry | None]) -> dict[str, AnyEntry]:
     """What the files of one folder of ours hold, by stem: NAME.py, or NAME/NAME.py."""
     folder = Path(__file__).parent / group.rpartition(".")[2]
