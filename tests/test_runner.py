@@ -127,6 +127,24 @@ def test_one_failure_does_not_stop_the_rest(tiny: Callable[..., nn.Module], pics
     assert Store(tmp_path).run()["failed"] == outcome.failed
 
 
+def test_a_log_that_cannot_be_written_does_not_end_the_run(
+    tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("lost")
+
+    monkeypatch.setattr("microtome.analyses.redundancy.Redundancy.to_arrays", fail)
+    (tmp_path / "results" / "run.log").mkdir(parents=True)  # as unwritable as a file on a full disk
+    outcome = analyze(
+        mt.open(tiny()), pics, tmp_path / "results", only=("redundancy", "cost"), pace=Pace(device="cpu", batch=12)
+    )
+    (failure,) = outcome.failed
+    assert failure["analysis"] == "redundancy"
+    assert "KeyError: 'lost'" in failure["reason"]
+    assert "could not be written" in failure["reason"]
+    assert [name for _, name in outcome.findings] == ["cost"]
+
+
 def test_what_cannot_be_known_is_skipped_with_the_reason(tiny: Callable[..., nn.Module], tmp_path: Path) -> None:
     outcome = analyze([opened(tiny)], None, tmp_path, only=ONLY, pace=Pace(device="cpu"))
     assert {one["analysis"] for one in outcome.skipped} == {"similarity", "redundancy", "probe"}

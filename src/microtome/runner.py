@@ -302,9 +302,13 @@ class _Run:
         log = self.store.root / LOG
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         trace = "".join(traceback.format_exception(error))
-        with log.open("a", encoding="utf-8") as file:
-            file.write(f"{moment} {analysis} of {specimen or 'all specimens'}\n{trace}\n")
-        self.failed(specimen, analysis, f"{describe_error(error)} ({whose(analysis)}; traceback in {log})")
+        where = f"traceback in {log}"
+        try:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(f"{moment} {analysis} of {specimen or 'all specimens'}\n{trace}\n")
+        except OSError as refusal:  # a full disk must not end the run with what is there already
+            where = f"the traceback could not be written to {log}: {refusal.strerror}"
+        self.failed(specimen, analysis, f"{describe_error(error)} ({whose(analysis)}; {where})")
 
     def failed(self, specimen: str, analysis: str, reason: str) -> None:
         """Write down a failure, and go on."""
