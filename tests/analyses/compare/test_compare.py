@@ -80,6 +80,14 @@ def test_costs_within_a_quarter_do_not_decide() -> None:
         assert found["rank"].sel(specimen="a").item() == 1
 
 
+def test_of_equally_accurate_networks_the_cheaper_is_named_in_any_order() -> None:
+    pair = [[accuracy("a", 380), cost("a", 9.0)], [accuracy("b", 380), cost("b", 1.0)]]
+    for first, second in (pair, pair[::-1]):
+        found = Compare().of([*first, *second])
+        assert found.facts["choice"] == "b"
+        assert found["rank"].sel(specimen="b").item() == 1
+
+
 def test_pairing_matters() -> None:
     """b is right wherever c is and on 20 images more: few, but never the other way round, so c is significantly worse."""
     found = Compare().of([accuracy("b", 380), cost("b", 9.0), accuracy("c", 360), cost("c", 1.0)])

@@ -62,8 +62,7 @@ class Compare(Collation):
         price, price_name, unit = side.costs(byname, self.price)
         decision = decide(names, judged, paired, price, trained, self.margin)
         spread = {name: np.full(len(names), np.nan) for name in ("score", "behind", "behind_low", "behind_high", "wins")}
-        if contest is not None and paired is not None:
-            best = int(np.argmax(paired.accuracy))
+        if contest is not None and paired is not None and (best := decision.best) is not None:
             values = {"score": paired.accuracy, "wins": contest.wins, "behind": paired.loss[:, best],
                       "behind_low": paired.low[:, best], "behind_high": paired.high[:, best]}  # fmt: skip
             for name, value in values.items():

@@ -12,11 +12,15 @@ Values = np.ndarray[Any, Any]
 
 
 class Decision(NamedTuple):
-    """Ranks (NaN for networks that were not judged), the chosen name or "", and the reason as one sentence."""
+    """Ranks (NaN for networks that were not judged), the chosen name or "", the reason as one sentence, and who is most accurate.
+
+    `best` counts among the judged networks; of equally accurate ones it is the cheapest. None where nothing was compared.
+    """
 
     rank: Values
     choice: str
     reason: str
+    best: int | None = None
 
 
 def decide(
@@ -29,16 +33,19 @@ def decide(
     if paired is None or not paired.images:
         return Decision(rank, "", "No recommendation: 0 networks have an accuracy or a probe above chance on labelled images.")
     cost = np.nan_to_num(price[judged], nan=np.inf)
-    best = int(np.argmax(paired.accuracy))
+    best = int(np.lexsort((cost, -paired.accuracy))[0])
     shown = paired.within(margin) & (cost <= cost[best])
     shown[best] = True
     near = shown & (cost <= EQUAL_COST_RATIO * cost[shown].min())
     order = np.lexsort((-paired.accuracy, ~near, ~shown))
     rank[judged[order]] = np.arange(1, len(order) + 1)
     if len(judged) < 2:
-        return Decision(rank, "", f"No recommendation: only 1 network could be judged, {names[judged[0]]}; a choice needs two.")
+        return Decision(
+            rank, "", f"No recommendation: only 1 network could be judged, {names[judged[0]]}; a choice needs two.", best
+        )
     first = int(order[0])
-    return Decision(rank, names[judged[first]], _reason([names[place] for place in judged], paired, cost, first, best, margin))
+    reason = _reason([names[place] for place in judged], paired, cost, first, best, margin)
+    return Decision(rank, names[judged[first]], reason, best)
 
 
 def _reason(names: list[str], paired: PairedComparison, cost: Values, first: int, best: int, margin: float) -> str:
