@@ -24,16 +24,34 @@ def draw_all(page: Any) -> None:
 
 
 def unfold_all(page: Any) -> None:
-    """Open all that is folded, and what was folded inside it."""
-    while page.evaluate("document.querySelectorAll('details:not([open])').length"):
+    """Open all that is folded, and what was folded inside it, which appears only when the page has heard of the opening."""
+    quiet = 0
+    while quiet < 6:
+        closed = page.evaluate("document.querySelectorAll('details:not([open])').length")
         page.evaluate("document.querySelectorAll('details:not([open])').forEach(d => { d.open = true; })")
+        quiet = 0 if closed else quiet + 1
         page.wait_for_timeout(50)
+
+
+def press_tab(tab: Any) -> None:
+    """Clicks a tab until it is chosen: a figure that is drawn above it meanwhile moves it from under the pointer."""
+    deadline = time.monotonic() + 20
+    while tab.get_attribute("aria-selected") != "true":
+        assert time.monotonic() < deadline, "the tab does not take a click"
+        tab.click()
 
 
 def choose_all_networks(page: Any) -> None:
     """The figures of all networks in every section."""
     for tab in page.locator("[role=tab]:text-is('all networks')").all():
-        tab.click()
+        press_tab(tab)
+
+
+def reload(page: Any, selector: str) -> None:
+    """Loads the page again, after the browser has had time to write down what the page keeps: it does that later, unseen."""
+    page.wait_for_timeout(1000)
+    page.reload()
+    page.wait_for_selector(selector)
 
 
 def download(page: Any, selector: str) -> tuple[str, bytes]:

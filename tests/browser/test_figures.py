@@ -13,7 +13,7 @@ import pytest
 from microtome.finding import Finding, array
 from microtome.panels import Table
 from microtome.report.html import write_report
-from page_steps import Open, choose_all_networks, download, draw_all, unfold_all, wait_until
+from page_steps import Open, choose_all_networks, download, draw_all, press_tab, unfold_all, wait_until
 
 
 def test_every_panel_of_every_network_is_drawn(open_page: Open, address: str) -> None:
@@ -111,7 +111,7 @@ def test_the_tooltip_shows_the_number(open_page: Open, address: str) -> None:
 def test_figures_can_be_taken_away(open_page: Open, address: str) -> None:
     page = open_page(address)
     for section in ("#similarity", "#cam", "#features"):
-        page.locator(f"{section} [role=tab]", has_text="vgg16").click()
+        press_tab(page.locator(f"{section} [role=tab]", has_text="vgg16"))
         name, svg = download(page, f"{section} button:text-is('SVG')")
         assert name.endswith(".svg")
         assert name.startswith("torchvision-vgg16-bn_")

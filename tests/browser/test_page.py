@@ -16,7 +16,7 @@ import uvicorn
 from microtome.app.server import _listening_socket, build_application
 from microtome.finding import Finding, array
 from microtome.report.html import write_report
-from page_steps import Open, draw_all, unfold_all, wait_until
+from page_steps import Open, draw_all, reload, unfold_all, wait_until
 
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -72,8 +72,7 @@ def test_dark_by_preference_and_by_hand(open_page: Open, address: str) -> None:
     assert sum(map(int, re.findall(r"\d+", dark))) < 120
     page.click("button.theme")
     assert page.evaluate(ground) != dark
-    page.reload()
-    page.wait_for_selector("#answer")
+    reload(page, "#answer")
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
 
 

@@ -12,7 +12,7 @@ from microtome.finding import Finding, array
 from microtome.key_numbers import format_value
 from microtome.panels import Table
 from microtome.report.html import write_report
-from page_steps import Open, choose_all_networks, draw_all, wait_until
+from page_steps import Open, choose_all_networks, draw_all, press_tab, reload, wait_until
 
 
 def test_the_answer_marks_its_choice_and_sorts(open_page: Open, address: str) -> None:
@@ -85,8 +85,7 @@ def test_a_row_or_a_list_chooses_the_network_of_the_figures(open_page: Open, add
     page.locator("#probe .figures").scroll_into_view_if_needed()
     page.wait_for_selector("#probe .panel button[aria-label$='vgg16_bn as SVG']")
     assert page.inner_text("#probe .own").startswith("Best probe accuracy")
-    page.reload()
-    page.wait_for_selector("#probe")
+    reload(page, "#probe")
     assert pressed.all_inner_texts() == ["vgg16_bn"]
 
 
@@ -105,8 +104,7 @@ def test_tabs_by_keyboard_and_remembered(open_page: Open, address: str) -> None:
     assert chosen.inner_text().startswith("deit_tiny")
     assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
     assert "deit_tiny" in page.inner_text("#probe .keys tr.chosen")
-    page.reload()
-    page.wait_for_selector("#probe")
+    reload(page, "#probe")
     assert chosen.inner_text().startswith("deit_tiny")
 
 
@@ -125,7 +123,7 @@ def test_a_caveat_is_one_line_that_opens(open_page: Open, address: str) -> None:
 
 def test_what_holds_for_several_networks_is_written_once(open_page: Open, address: str) -> None:
     page = open_page(address)
-    page.locator("#similarity [role=tab]", has_text="all networks").click()
+    press_tab(page.locator("#similarity [role=tab]", has_text="all networks"))
     assert page.locator("#similarity .caveats summary").all_inner_texts() == [
         "Debiased CKA on 480 images; below 0.05 it is not significantly different from zero.",
         "deit_tiny_patch16_224: Similar untrained layers are what depth alone gives.",
@@ -159,7 +157,7 @@ def test_findings_of_format_1_show_their_line_as_headline(open_page: Open, resul
     draw_all(page)
     assert page.locator(".keys").count() == 0
     assert re.match(r"resnet50.a1_in1k: Best probe accuracy \d\d\.\d% at ", page.inner_text("#probe .headline"))
-    page.locator("#probe [role=tab]", has_text="vgg16").click()
+    press_tab(page.locator("#probe [role=tab]", has_text="vgg16"))
     assert page.inner_text("#probe .headline").startswith("vgg16_bn: Best probe accuracy")
     assert page.inner_text("#answer .lead").startswith("Choose timm:resnet50.a1_in1k")
     assert page.locator("#answer tr.marked").count() == 1

@@ -10,7 +10,8 @@ interface Layout { p: Plot; width: number; log: boolean; span: [number, number];
 
 const scale = ({ p, log, span }: Layout, a: number, b: number, most: number): Scale => {
   if (log) return logarithmic([Math.max(positive(p.series.flatMap((s) => s.values)) / 1.5, 0), span[1]], a, b);
-  return linear([Math.min(0, span[0]), Math.max(0, span[1])], a, b, most);
+  const low = Math.min(0, span[0]), high = Math.max(0, span[1]);
+  return linear([low, high > low ? high : 1], a, b, most); // bars of nothing but zeros stand on the axis, none below it
 };
 
 export function Bars({ panel, finding, fixed, range }: ChartProps) {
