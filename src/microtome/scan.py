@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from microtome.batch_size import fitting_batch
 from microtome.errors import BadOption
 from microtome.images import Images
 from microtome.specimen import Specimen
@@ -52,7 +53,9 @@ def ignore(step: Step) -> None:
 class Pace:
     """How to go through the images: where, how many at once, who hears of progress, where unfinished sums are kept.
 
-    `keep=None` keeps nothing: an interrupted loop starts again. `shard=(i, n)` takes every n-th batch, from the i-th.
+    `keep=None` keeps nothing: an interrupted loop starts again. `shard=(i, n)` takes every n-th batch, from the i-th. `memory` says
+    how many bytes the tensors of one batch may take (None: half of what is free); `fitted` makes the batches smaller where they would
+    take more.
     """
 
     device: str = "auto"
@@ -61,6 +64,7 @@ class Pace:
     keep: Path | None = None
     every: float = 15.0  # seconds between two savings
     shard: tuple[int, int] = (0, 1)
+    memory: float | None = None
 
     def __post_init__(self) -> None:
         if self.batch < 4:
@@ -72,6 +76,10 @@ class Pace:
     def on(self, device: str) -> "Pace":
         """The same pace on another device."""
         return replace(self, device=device)
+
+    def fitted(self, specimen: Specimen, *, gradients: bool = False) -> "Pace":
+        """The same pace, with batches that fit into memory as they go through this specimen, forwards or forwards and back."""
+        return replace(self, batch=fitting_batch(specimen, self.batch, self.memory, gradients=gradients))
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,11 @@ misses on the CPU; interval of the median: Conover 1999, sec. 3.2.
 """
 
 import time
-import weakref
 from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from microtome.analysis import Analysis, Measurement, option
 from microtome.finding import Finding, array
@@ -27,6 +24,7 @@ from microtome.panels import Bars, Panel, Table
 from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
+from microtome.specimen.live_memory import peak_live_bytes
 from microtome.specimen.tracing import noise_images
 
 MEASURES = {
@@ -137,42 +135,8 @@ def _synchronise(x: torch.Tensor) -> None:
 
 def _peak_live_bytes(specimen: Specimen, x: torch.Tensor) -> float:
     """The most bytes that the tensors made in one forward pass hold at once."""
-    follower = _MemoryTracer()
-    with torch.inference_mode(False), torch.no_grad(), follower:
-        specimen.net(x)
-    return float(follower.most)
-
-
-class _MemoryTracer(TorchDispatchMode):
-    """Counts the bytes of storages made while it is on, from their making to the moment nobody holds them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0
-        self.most = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, torch.Tensor):
-                self._follow(tensor.untyped_storage(), given)
-        return made
-
-    def _follow(self, storage: torch.UntypedStorage, given: set[int]) -> None:
-        place, size = storage.data_ptr(), storage.nbytes()
-        if place in self._known or place in given or not size:
-            return
-        self._known.add(place)
-        self.now += size
-        self.most = max(self.most, self.now)
-        weakref.finalize(storage, self._gone, place, size)
-
-    def _gone(self, place: int, size: int) -> None:
-        if place in self._known:
-            self._known.discard(place)
-            self.now -= size
+    with torch.inference_mode(False), torch.no_grad():
+        return float(peak_live_bytes(lambda: specimen.net(x)))
 
 
 def _parameters_by_stage(specimen: Specimen) -> dict[str, int]:
