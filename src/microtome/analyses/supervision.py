@@ -235,8 +235,7 @@ def _gradient_sums(specimen: Specimen, names: Sequence[str], x: Tensor, classes:
         pairs = taps.gradients(loss)
     norms: list[tuple[float, float]] = []
     for name in names:
-        value, slope = (_image_rows(tensor, len(x)) for tensor in pairs[name])
-        size, steep = value.norm(dim=1), slope.norm(dim=1)
+        size, steep = (_image_norms(tensor, len(x)) for tensor in pairs[name])
         if not bool(torch.isfinite(size * steep).all()):
             raise Unmeasurable(
                 f"{name} of {specimen.name} gives NaN or infinity, or its gradient does; `microtome weights` lists such layers."
@@ -245,9 +244,11 @@ def _gradient_sums(specimen: Specimen, names: Sequence[str], x: Tensor, classes:
     return np.array(norms).T, float(loss.detach())
 
 
-def _image_rows(value: Tensor, images: int) -> Tensor:
-    """One row for each image, float64; one for all where the images are not the first axis."""
-    return value.detach().cpu().double().reshape(images if len(value) == images else 1, -1)
+def _image_norms(value: Tensor, images: int) -> Tensor:
+    """The norm of each image's values, float64; one norm for all where the images are not the first axis."""
+    axes = tuple(range(1 if len(value) == images else 0, value.ndim))
+    values = value.detach() if axes else value.detach()[:, None]
+    return torch.linalg.vector_norm(values, dim=axes or 1, dtype=torch.float64).cpu().reshape(-1)
 
 
 def _to_arrays(
