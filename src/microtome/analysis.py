@@ -57,6 +57,7 @@ class Analysis(ABC):
         ""  # "module:function" that changes the command of this analysis, where it has more than its options
     )
     reproducible: ClassVar[bool] = True  # False where the numbers are times, which differ from run to run
+    in_turn: ClassVar[bool] = False  # True where a run measures all its networks together (`measure_in_turn`)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -73,6 +74,11 @@ class Analysis(ABC):
     @abstractmethod
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> "Arrays | Measurement":
         """Measure: named arrays, or a `Measurement` that holds facts beside them."""
+
+    def measure_in_turn(self, specimens: Sequence[Specimen], images: Images | None, pace: Pace) -> "list[Measurement]":
+        """Measure all networks of a run together, so that what disturbs the machine hits all alike; for analyses that are `in_turn`."""
+        measured = [self.measure(specimen, images, pace) for specimen in specimens]
+        return [each if isinstance(each, Measurement) else Measurement(each) for each in measured]
 
     @abstractmethod
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
@@ -332,7 +338,7 @@ def collation_origin(analysis: Collation, findings: Sequence[Finding], began: fl
 
 def collation_key(analysis: Collation, findings: Sequence[Finding]) -> str:
     """What decides whether a saved collation still answers: 16 hex digits over its options and the keys of what it read."""
-    keys = sorted(str(finding.origin.get("key", "")) for finding in findings)
+    keys = sorted(f"{finding.origin.get('key', '')}{finding.facts.get('session', '')}" for finding in findings)
     said = [analysis.name(), analysis.revision, analysis.options(), keys]
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
