@@ -37,6 +37,7 @@ from microtome.images import Images
 from microtome.plugins import describe_error
 from microtome.scan import Pace, discard_tally, resolve_device
 from microtome.specimen import Specimen
+from microtome.specimen.twins import TWIN_COUNT, check_twins
 from microtome.store import Store
 
 
@@ -119,12 +120,13 @@ def analyze(
     pace: Pace | None = None,
     listener: Callable[[Event], None] = ignore,
     said: Mapping[str, Any] | None = None,
+    twins: int = TWIN_COUNT,
 ) -> Outcome:
     """Measure everything that fits on every specimen, then compare; findings and run.json lie in `out` afterwards.
 
     A specimen may be given as a function that opens it: it is called when its turn comes and forgotten afterwards, so that many
     large networks never stand in memory together. One alone need not be in a list. `settings` holds options by analysis and name;
-    `said` goes into run.json.
+    `said` goes into run.json; `twins` is the number of untrained twins that findings are compared with.
 
     Raises:
         UnknownName, BadOption: an analysis, option or specimen that does not exist, or something else in its place, before anything
@@ -137,6 +139,7 @@ def analyze(
             f"analyze writes into a folder and was given {_shown(out)} for it: mt.analyze(specimens, images, 'results')."
         )
     analyses, unloaded = plan(only, skip, settings or {})
+    check_twins(twins)
     store = Store.create(out)
     run = _Run(
         store, replace(pace or Pace(), keep=store.tally_folder), listener, Outcome(store.root), images, len(specimens) > 1
@@ -152,6 +155,7 @@ def analyze(
         if alike := sum(name.split(" (")[0] == specimen.name for name in names):
             specimen = replace(specimen, name=f"{specimen.name} ({alike + 1})")
         names.append(specimen.name)
+        specimen = specimen if specimen.twin_count == twins else specimen.with_twins(twins)
         run.specimen(specimen, analyses)
         run.write(names, began, said or {})
     run.take_turns()
