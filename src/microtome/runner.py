@@ -245,17 +245,21 @@ class _Run:
                 due = [specimen for specimen in specimens if self.is_due(analysis, specimen, device)]
             else:
                 due = [specimen for specimen in specimens if self.applies(analysis, specimen)]
-            workers = [specimen.on(device) for specimen in due]
-            began = time.monotonic()
-            try:
-                measured = analysis.measure_in_turn(workers, self.images, self.pace) if workers else []
-            except Exception:  # one network is at fault: each alone, so that only that one fails
-                for worker in workers:
-                    self.keep(analysis, worker, lambda one=worker: analysis.measure(one, self.images, self.pace))
-                continue
-            turn = {"session": uuid4().hex[:16], "in_turn": len(workers)}
-            for worker, each in zip(workers, measured, strict=True):
-                self.keep(analysis, worker, lambda one=each: replace(one, facts={**one.facts, **turn}), began)
+            if due:
+                self.take_turn(analysis, [specimen.on(device) for specimen in due])
+
+    def take_turn(self, analysis: Analysis, workers: Sequence[Specimen]) -> None:
+        """One session of one analysis over all networks; where one is at fault, each alone, so that only that one fails."""
+        began = time.monotonic()
+        try:
+            measured = analysis.measure_in_turn(workers, self.images, self.pace)
+        except Exception:
+            for worker in workers:
+                self.keep(analysis, worker, lambda one=worker: analysis.measure(one, self.images, self.pace))
+            return
+        session = {"session": uuid4().hex[:16], "in_turn": len(workers)}
+        for worker, each in zip(workers, measured, strict=True):
+            self.keep(analysis, worker, lambda one=each: replace(one, facts={**one.facts, **session}), began)
 
     def saved(self, analysis: Analysis, specimen: Specimen, device: str) -> Finding | None:
         """The saved finding that answers already, if any; None as well where asking raises."""

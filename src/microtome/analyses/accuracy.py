@@ -127,7 +127,10 @@ class Accuracy(Census[Rows]):
         count = int(finding["count"].sum())
         if finding.facts["imbalance"] > MAX_IMBALANCE:
             fair, times = finding.key("balanced accuracy"), format_value(finding.facts["imbalance"])
-            return f"Balanced accuracy {fair.text} on {count} images, chance {fair.baseline_text}; largest class {times} times the smallest."
+            return (
+                f"Balanced accuracy {fair.text} on {count} images, chance {fair.baseline_text}; "
+                f"largest class {times} times the smallest."
+            )
         return f"Top-1 accuracy {top.text} on {count} images; the most frequent class alone gives {top.baseline_text}."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
@@ -142,7 +145,8 @@ class Accuracy(Census[Rows]):
     def caveats(self, finding: Finding) -> Sequence[str]:
         few = ["With five classes or fewer, top-5 accuracy is always 100%."] if finding["by_class"].sizes["class"] <= 5 else []
         uneven = [
-            f"Top-1 accuracy, {finding.key('top-1 accuracy').text}, follows the frequent classes; balanced accuracy weighs all classes alike."
+            f"Top-1 accuracy, {finding.key('top-1 accuracy').text}, follows the frequent classes; balanced accuracy "
+            "weighs all classes alike."
         ]
         return [
             *(uneven if finding.facts["imbalance"] > MAX_IMBALANCE else []),

@@ -288,7 +288,8 @@ class Probe(Census[Bundle]):
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         columns = [
-            "accuracy", "accuracy_low", "accuracy_high", "balanced", "accuracy_few", "twin_accuracy", "twin_accuracy_low", "twin_accuracy_high",
+            "accuracy", "accuracy_low", "accuracy_high", "balanced", "accuracy_few", "twin_accuracy", "twin_accuracy_low",
+            "twin_accuracy_high",
             "accuracy_against_twins",
         ]  # fmt: skip
         curves, nulls, both = ("accuracy",), ("twin_accuracy",), ""

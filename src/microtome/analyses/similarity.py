@@ -130,7 +130,8 @@ class Similarity(Census[Total]):
     def panels(self, finding: Finding) -> Sequence[Panel]:
         return [
             Heat(title="CKA between all layers", z="cka", low=0.0, high=1.0, note="1: equal up to rotation and scale."),
-            Heat(title="CKA of the untrained twins", z="twin_cka", low=0.0, high=1.0, note=f"Random weights, mean of {twin_count(finding.origin)}."),
+            Heat(title="CKA of the untrained twins", z="twin_cka", low=0.0, high=1.0,
+                 note=f"Random weights, mean of {twin_count(finding.origin)}."),
             Curve(
                 title="From each layer to the next", y=("step",), x="pair", low="step_low", high="step_high", null=("twin_step",),
                 note="Low where the representation changes. Dashed: the untrained twins.",

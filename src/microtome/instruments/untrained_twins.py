@@ -13,6 +13,7 @@ from microtome.specimen.learnt_tensors import fraction_of_weights
 from microtome.specimen.twins import TWIN_COUNT as TWIN_COUNT
 
 TWIN_IMAGES = 64  # images that each of them sees in a scan: five times 64 cost about what two and a half times 128 did
+TWINS = "untrained twins"  # what a key number calls their mean, its baseline
 MAX_UNCHANGED = 0.05  # of a twin's weights may be trained ones before no verdict is given against it
 VERDICTS = {-1: "below all twins", 0: "within the twins' range", 1: "above all twins"}
 

@@ -10,8 +10,8 @@ By latency a network is cheaper only where both were timed in turn in one run an
 fewer parameters decide, then fewer operations, and the sentence says which. Where the largest class has more than 1.5 times the images
 of the smallest, balanced accuracy (the mean over classes) is compared instead of top-1 accuracy.
 
-Source: simultaneous intervals, Hsu 1996, "Multiple Comparisons", ch. 5; balanced accuracy, Brodersen et al. 2010; the rule is ours. The study that asks these questions of six
-backbones: Wu & Lee 2022, "Weight Distribution of Neural Networks in Computer Vision".
+Source: simultaneous intervals, Hsu 1996, "Multiple Comparisons", ch. 5; balanced accuracy, Brodersen et al. 2010; the rule is ours. The
+study that asks these questions of six backbones: Wu & Lee 2022, "Weight Distribution of Neural Networks in Computer Vision".
 """
 
 from collections.abc import Mapping, Sequence
@@ -167,7 +167,8 @@ class Compare(Collation):
                             f"{format_value(imbalance)} times the images of the smallest.")  # fmt: skip
         if finding.options["price"] == "time" and not finding.facts["in_turn"]:
             lines.append(
-                "These latencies were not measured in turn, so they do not decide which network is cheaper; analyze the networks in one run."
+                "These latencies were not measured in turn, so they do not decide which network is cheaper; analyze all networks in "
+                "one run."
             )
         if cut := finding.facts["cut"]:
             lines.append(cut)

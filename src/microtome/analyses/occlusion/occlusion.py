@@ -118,7 +118,8 @@ class Occlusion(Analysis):
     def panels(self, finding: Finding) -> Sequence[Panel]:
         mask = "mask" if "mask" in finding else ""
         own = Overlay(
-            title="Loss by occluder position", base="image", heat="covered" if "covered" in finding else "lost", across="measure", mask=mask, extent="extent",
+            title="Loss by occluder position", base="image",
+            heat="covered" if "covered" in finding else "lost", across="measure", mask=mask, extent="extent",
             note="Each map has its own colour scale." + (" The outline is the object's mask." if mask else ""),
         )  # fmt: skip
         panels: list[Panel] = [

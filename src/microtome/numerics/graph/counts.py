@@ -96,7 +96,8 @@ _MOVES = {
     "logical_not", "logical_and", "new_zeros", "new_ones", "new_full", "new_empty", "empty_like", "zeros_like", "ones_like", "full_like",
     "lift_fresh", "topk", "sort", "argsort", "argmax", "channel_shuffle", "pixel_shuffle", "expand_as", "meshgrid",
     "_local_scalar_dense", "dropout", "rand", "randn", "bernoulli", "_unsafe_view", "_reshape_alias", "resize", "empty_strided",
-    "as_strided", "_unsafe_index", "col2im", "native_channel_shuffle", "im2col", "select_scatter", "slice_scatter", "one_hot", "isfinite", "any",
+    "as_strided", "_unsafe_index", "col2im", "native_channel_shuffle", "im2col", "select_scatter", "slice_scatter", "one_hot", "isfinite",
+    "any",
 }  # fmt: skip
 
 
