@@ -190,6 +190,9 @@ def test_the_verdict_needs_more_than_the_twin_shows() -> None:
     even |= dict.fromkeys(("above at half the stride", "middle to extremes", "inner kernel", "grey filters"), 0.5)
     told = judge_filters(even, even, even, [1, 2], 4, 11, 4, True)
     assert not any(flagged for flagged, _ in told.values())
+    better = even | {"dead filters": 0.1, "largest filter": 0.1}
+    assert judge_filters(even, even, better, [1, 2], 4, 11, 4, True)["dead filters"][0], "more than in the worst of the twins"
+    assert not judge_filters(even, better, even, [1, 2], 4, 11, 4, True)["dead filters"][0], "one twin has as many"
     assert [smaller_kernel(side) for side in (11, 7, 5, 3, 1)] == [7, 5, 3, 1, 1]
 
 
