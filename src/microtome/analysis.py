@@ -57,6 +57,10 @@ class Analysis(ABC):
         ""  # "module:function" that changes the command of this analysis, where it has more than its options
     )
     reproducible: ClassVar[bool] = True  # False where the numbers are times, which differ from run to run
+    with_twin: ClassVar[bool] = (
+        False  # True where the numbers are compared with several untrained twins (`Specimen.twin_count`)
+    )
+    in_turn: ClassVar[bool] = False  # True where a run measures all its networks together (`measure_in_turn`)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -73,6 +77,11 @@ class Analysis(ABC):
     @abstractmethod
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> "Arrays | Measurement":
         """Measure: named arrays, or a `Measurement` that holds facts beside them."""
+
+    def measure_in_turn(self, specimens: Sequence[Specimen], images: Images | None, pace: Pace) -> "list[Measurement]":
+        """Measure all networks of a run together, so that what disturbs the machine hits all alike; for analyses that are `in_turn`."""
+        measured = [self.measure(specimen, images, pace) for specimen in specimens]
+        return [each if isinstance(each, Measurement) else Measurement(each) for each in measured]
 
     @abstractmethod
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
@@ -106,11 +115,15 @@ class Analysis(ABC):
         """What decides whether a saved finding still answers: 16 hex digits over analysis, weights, images, options, numeric mode."""
         data = images.digest() if images is not None and self.needs != "weights" else ""
         said = [self.name(), self.revision, specimen.digest(), specimen.recipe.json(), data, self.options(), device, "float32"]
+        if self.with_twin and specimen.twin_count != TWIN_COUNT:
+            said.append(f"{specimen.twin_count} twins")
         said += [further] if (further := self.extra_key()) else []  # so that keys without it stay what they were
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
-    def __call__(self, specimen: Specimen, images: Images | None = None, pace: Pace | None = None) -> Finding:
-        """Measure and conclude.
+    def __call__(
+        self, specimen: Specimen, images: Images | None = None, pace: Pace | None = None, twins: int = TWIN_COUNT
+    ) -> Finding:
+        """Measure and conclude; `twins` is the number of untrained twins to compare with.
 
         Raises:
             Unmeasurable: the specimen or the images lack what the analysis needs.
@@ -124,6 +137,7 @@ class Analysis(ABC):
         if reason := self.refusal(specimen, images):
             raise Unmeasurable(f"{self.name()} of {specimen.name}: {reason}")
         pace = pace or Pace()
+        specimen = specimen if twins == specimen.twin_count else specimen.with_twins(twins)
         device = resolve_device(pace.device)
         began = time.monotonic()
         worker = specimen.on(device)
@@ -156,11 +170,9 @@ class Analysis(ABC):
 class Census(Analysis, Generic[T]):
     """An analysis that only observes: many censuses share one forward pass over the images. `T` is the kind of its tally.
 
-    `with_twin` asks for the same watching on `TWIN_COUNT` untrained twins (at most `TWIN_IMAGES` images each), so that a finding which
+    `with_twin` asks for the same watching on the specimen's untrained twins (at most `TWIN_IMAGES` images each), so that a finding which
     random weights give as well can be told from one that training made.
     """
-
-    with_twin: ClassVar[bool] = False
 
     @abstractmethod
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
@@ -227,7 +239,7 @@ def survey(
     if doubted:
         some = images.take(twin_indices(len(images)))
         for number, twin in enumerate(untrained_twins(specimen, images), 1):
-            what = f"scan of untrained twin {number} of {TWIN_COUNT}"
+            what = f"scan of untrained twin {number} of {specimen.twin_count}"
             twins.append(collect_tallies(twin, some, doubted, pace, what))
 
     def conclusion(census: AnyCensus) -> "Callable[[], Arrays | Measurement]":
@@ -332,7 +344,7 @@ def collation_origin(analysis: Collation, findings: Sequence[Finding], began: fl
 
 def collation_key(analysis: Collation, findings: Sequence[Finding]) -> str:
     """What decides whether a saved collation still answers: 16 hex digits over its options and the keys of what it read."""
-    keys = sorted(str(finding.origin.get("key", "")) for finding in findings)
+    keys = sorted(f"{finding.origin.get('key', '')}{finding.facts.get('session', '')}" for finding in findings)
     said = [analysis.name(), analysis.revision, analysis.options(), keys]
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

@@ -1,7 +1,8 @@
 """Plan → reuse, run or skip with the reason → save: many specimens, many analyses, one folder of findings.
 
 Analyses that only watch share one scan; each finding is saved as soon as it exists; a finding that already answers (same
-analysis, revision, weights, images, options, numeric mode) is reused; a failure is named and the rest goes on.
+analysis, revision, weights, images, options, numeric mode) is reused; a failure is named and the rest goes on. Times of several
+networks are taken last, in turn.
 """
 
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import torch
 
@@ -35,6 +37,7 @@ from microtome.images import Images
 from microtome.plugins import describe_error
 from microtome.scan import Pace, discard_tally, resolve_device
 from microtome.specimen import Specimen
+from microtome.specimen.twins import TWIN_COUNT, check_twins
 from microtome.store import Store
 
 
@@ -63,6 +66,7 @@ class Event:
     text: str
 
 
+MAX_BYTES_IN_TURN = 2 << 30  # of weights of the networks that are kept to be timed in turn; larger ones are timed alone
 LOG = "run.log"  # tracebacks, in the folder of the findings
 
 
@@ -116,12 +120,13 @@ def analyze(
     pace: Pace | None = None,
     listener: Callable[[Event], None] = ignore,
     said: Mapping[str, Any] | None = None,
+    twins: int = TWIN_COUNT,
 ) -> Outcome:
     """Measure everything that fits on every specimen, then compare; findings and run.json lie in `out` afterwards.
 
     A specimen may be given as a function that opens it: it is called when its turn comes and forgotten afterwards, so that many
     large networks never stand in memory together. One alone need not be in a list. `settings` holds options by analysis and name;
-    `said` goes into run.json.
+    `said` goes into run.json; `twins` is the number of untrained twins that findings are compared with.
 
     Raises:
         UnknownName, BadOption: an analysis, option or specimen that does not exist, or something else in its place, before anything
@@ -134,8 +139,11 @@ def analyze(
             f"analyze writes into a folder and was given {_shown(out)} for it: mt.analyze(specimens, images, 'results')."
         )
     analyses, unloaded = plan(only, skip, settings or {})
+    check_twins(twins)
     store = Store.create(out)
-    run = _Run(store, replace(pace or Pace(), keep=store.tally_folder), listener, Outcome(store.root), images)
+    run = _Run(
+        store, replace(pace or Pace(), keep=store.tally_folder), listener, Outcome(store.root), images, len(specimens) > 1
+    )
     for name, error in unloaded:
         run.crashed("", name, error)
     began = time.monotonic()
@@ -147,8 +155,10 @@ def analyze(
         if alike := sum(name.split(" (")[0] == specimen.name for name in names):
             specimen = replace(specimen, name=f"{specimen.name} ({alike + 1})")
         names.append(specimen.name)
+        specimen = specimen if specimen.twin_count == twins else specimen.with_twins(twins)
         run.specimen(specimen, analyses)
         run.write(names, began, said or {})
+    run.take_turns()
     run.collations(analyses)
     run.write(names, began, said or {})
     return run.outcome
@@ -180,6 +190,8 @@ class _Run:
     listener: Callable[[Event], None]
     outcome: Outcome
     images: Images | None
+    several: bool = False  # networks; then some analyses wait for all of them
+    waiting: "dict[Analysis, list[Specimen]]" = field(default_factory=dict["Analysis", "list[Specimen]"])
 
     def opened(self, one: Callable[[], Specimen]) -> Specimen | None:
         """The specimen that a function opens, or None after writing down why it could not be opened."""
@@ -195,7 +207,11 @@ class _Run:
         """Every analysis of one specimen: reuse what is fresh, share one scan among the censuses, measure the rest one by one."""
         device = resolve_device(self.pace.device)
         waiting = [
-            analysis for analysis in analyses if not isinstance(analysis, Collation) and self.is_due(analysis, specimen, device)
+            analysis
+            for analysis in analyses
+            if not isinstance(analysis, Collation)
+            and not self.has_to_wait(analysis, specimen)
+            and self.is_due(analysis, specimen, device)
         ]
         worker = specimen.on(device) if waiting else specimen
         alone = [analysis for analysis in waiting if not isinstance(analysis, Census)]
@@ -207,23 +223,77 @@ class _Run:
             if analysis not in bare:
                 self.keep(analysis, worker, lambda one=analysis: one.measure(worker, self.images, self.pace))
 
+    def has_to_wait(self, analysis: Analysis, specimen: Specimen) -> bool:
+        """Whether an analysis is measured at the end, on all networks in turn; it is not where they are too large to stay in memory."""
+        if not (self.several and analysis.in_turn):
+            return False
+        others = self.waiting.setdefault(analysis, [])
+        fits = (
+            sum(p.numel() * p.element_size() for one in (*others, specimen) for p in one.net.parameters()) <= MAX_BYTES_IN_TURN
+        )
+        if fits:
+            others.append(specimen)
+        return fits
+
+    def take_turns(self) -> None:
+        """Measure what waited for all networks; findings are reused where all of them come from one such session."""
+        device = resolve_device(self.pace.device)
+        for analysis, specimens in self.waiting.items():
+            known = [self.saved(analysis, specimen, device) for specimen in specimens]
+            sessions = {str(finding.facts.get("session", "")) if finding else "" for finding in known}
+            if len(specimens) == 1 or (len(sessions) == 1 and "" not in sessions):
+                due = [specimen for specimen in specimens if self.is_due(analysis, specimen, device)]
+            else:
+                due = [specimen for specimen in specimens if self.applies(analysis, specimen)]
+            if due:
+                self.take_turn(analysis, [specimen.on(device) for specimen in due])
+
+    def take_turn(self, analysis: Analysis, workers: Sequence[Specimen]) -> None:
+        """One session of one analysis over all networks; where one is at fault, each alone, so that only that one fails."""
+        began = time.monotonic()
+        try:
+            measured = analysis.measure_in_turn(workers, self.images, self.pace)
+        except Exception:
+            for worker in workers:
+                self.keep(analysis, worker, lambda one=worker: analysis.measure(one, self.images, self.pace))
+            return
+        session = {"session": uuid4().hex[:16], "in_turn": len(workers)}
+        for worker, each in zip(workers, measured, strict=True):
+            self.keep(analysis, worker, lambda one=each: replace(one, facts={**one.facts, **session}), began)
+
+    def saved(self, analysis: Analysis, specimen: Specimen, device: str) -> Finding | None:
+        """The saved finding that answers already, if any; None as well where asking raises."""
+        try:
+            return self.store.fresh(specimen.name, analysis.name(), analysis.key(specimen, self.images, device))
+        except Exception:  # `is_due` or `applies` will say so
+            return None
+
+    def applies(self, analysis: Analysis, specimen: Specimen) -> bool:
+        """Whether an analysis can be measured here; written down where not."""
+        try:
+            reason = analysis.refusal(specimen, self.images)
+        except Exception as error:
+            self.refused(specimen.name, analysis.name(), error)
+            return False
+        if reason:
+            self.skipped(specimen.name, analysis.name(), reason)
+        return not reason
+
     def is_due(self, analysis: Analysis, specimen: Specimen, device: str) -> bool:
         """Whether an analysis has to be measured: it applies, and no saved finding answers already."""
         name = analysis.name()
+        if not self.applies(analysis, specimen):
+            return False
         try:
-            reason = analysis.refusal(specimen, self.images)
-            finding = None if reason else self.store.fresh(specimen.name, name, analysis.key(specimen, self.images, device))
+            finding = self.store.fresh(specimen.name, name, analysis.key(specimen, self.images, device))
         except Exception as error:
             self.refused(specimen.name, name, error)
             return False
-        if reason:
-            self.outcome.skipped.append({"specimen": specimen.name, "analysis": name, "reason": reason})
-            self.listener(Event("skipped", specimen.name, name, reason))
-        elif finding:
+        if finding:
             self.outcome.findings[specimen.name, name] = finding
             self.outcome.reused.append((specimen.name, name))
             self.listener(Event("reused", specimen.name, name, finding.headline))
-        return not reason and finding is None
+        return finding is None
 
     def scan(self, worker: Specimen, censuses: Sequence[AnyCensus]) -> None:
         """The shared scan; where one census is at fault, each is scanned alone and only that one fails."""
@@ -290,8 +360,7 @@ class _Run:
     def refused(self, specimen: str, analysis: str, error: Exception) -> None:
         """Write down an analysis that gave no finding: skipped where it cannot be known here, failed otherwise."""
         if isinstance(error, Unmeasurable):
-            self.outcome.skipped.append({"specimen": specimen, "analysis": analysis, "reason": str(error)})
-            self.listener(Event("skipped", specimen, analysis, str(error)))
+            self.skipped(specimen, analysis, str(error))
         elif isinstance(error, MicrotomeError):
             self.failed(specimen, analysis, str(error))
         else:
@@ -309,6 +378,11 @@ class _Run:
         except OSError as refusal:  # a full disk must not end the run with what is there already
             where = f"the traceback could not be written to {log}: {refusal.strerror}"
         self.failed(specimen, analysis, f"{describe_error(error)} ({whose(analysis)}; {where})")
+
+    def skipped(self, specimen: str, analysis: str, reason: str) -> None:
+        """Write down what cannot be known here, and go on."""
+        self.outcome.skipped.append({"specimen": specimen, "analysis": analysis, "reason": reason})
+        self.listener(Event("skipped", specimen, analysis, reason))
 
     def failed(self, specimen: str, analysis: str, reason: str) -> None:
         """Write down a failure, and go on."""

@@ -127,3 +127,21 @@ def test_a_thousand_outputs_and_wordnet_classes_are_imagenet() -> None:
     found = Accuracy()(net, images, PACE)
     assert found.key("top-1 accuracy").value == 1
     assert "ImageNet-1k's classes" in found.facts["matched"]
+
+
+def test_imbalanced_classes_lead_with_balanced_accuracy() -> None:
+    """24 of the first class all right, 4 and 4 of the others of which 1 and 2 are: 27 of 32, but (1 + 1/4 + 2/4) / 3 by class."""
+    from sklearn.metrics import balanced_accuracy_score
+
+    labels = [0] * 24 + [1] * 4 + [2] * 4
+    answers = [0] * 24 + [1, 0, 0, 0] + [2, 2, 0, 0]
+    net = mt.open(Brightest().eval(), recipe={"size": 12, "crop": 1.0})
+    found = Accuracy()(net, bands(labels, answers, ("top", "middle", "bottom")), PACE)
+    leading = found.key_numbers[0]
+    assert (leading.name, leading.baseline) == ("balanced accuracy", pytest.approx(1 / 3))
+    assert leading.value == pytest.approx(balanced_accuracy_score(labels, answers)) == pytest.approx(7 / 12)
+    assert found.key("top-1 accuracy").value == pytest.approx(27 / 32)
+    assert found.headline.startswith("Balanced accuracy 58.3%") and "largest class 6 times the smallest" in found.headline
+    assert found["label"].values.tolist() == labels
+    even = Accuracy()(net, bands([0, 1, 2] * 4, [0, 1, 2] * 4, ("top", "middle", "bottom")), PACE)
+    assert even.key_numbers[0].name == "top-1 accuracy" and even.headline.startswith("Top-1")

@@ -22,11 +22,11 @@ from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.untrained_twins import (
-    TWIN_COUNT,
     VERDICTS,
     over_twins,
     reason_for_no_verdict,
     stack_twins,
+    twin_count,
     untrained_twins,
     verdicts,
 )
@@ -176,7 +176,8 @@ class Redundancy(Census[Bundle]):
             "Only removing a block and measuring the accuracy proves that it is not needed: a block can turn its input by a small angle "
             "and still be crucial.",
             "Residual networks tolerate the removal of a block far better than plain ones (Veit et al. 2016, arXiv:1605.06431).",
-            f"Below all {TWIN_COUNT} twins: the interval lies below the smallest twin and below Student's 95% prediction interval for one "
+            f"Below all {twin_count(finding.origin)} twins: the interval lies below the smallest twin and below Student's 95% prediction "
+            "interval for one "
             "more set of random weights.",
             "In the untrained twins the last norm of each residual branch is not set to zero where the network's recipe would do so: "
             "with zero, every block of an untrained network has influence 0.",

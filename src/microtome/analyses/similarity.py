@@ -20,7 +20,7 @@ from microtome.analysis import BatchValues, Census, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.untrained_twins import TWIN_COUNT, VERDICTS, over_twins, reason_for_no_verdict, stack_twins, verdicts
+from microtome.instruments.untrained_twins import VERDICTS, over_twins, reason_for_no_verdict, stack_twins, twin_count, verdicts
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.panels import Curve, Heat, Panel
@@ -130,7 +130,8 @@ class Similarity(Census[Total]):
     def panels(self, finding: Finding) -> Sequence[Panel]:
         return [
             Heat(title="CKA between all layers", z="cka", low=0.0, high=1.0, note="1: equal up to rotation and scale."),
-            Heat(title="CKA of the untrained twins", z="twin_cka", low=0.0, high=1.0, note=f"Random weights, mean of {TWIN_COUNT}."),
+            Heat(title="CKA of the untrained twins", z="twin_cka", low=0.0, high=1.0,
+                 note=f"Random weights, mean of {twin_count(finding.origin)}."),
             Curve(
                 title="From each layer to the next", y=("step",), x="pair", low="step_low", high="step_high", null=("twin_step",),
                 note="Low where the representation changes. Dashed: the untrained twins.",

@@ -58,6 +58,7 @@ class Supervision(Analysis):
     question = "understand"
     title = "Implicit deep supervision"
     revision = 2
+    with_twin = True
 
     count: int = option(32, "number of images that the gradient is averaged over, evenly spread", low=1, high=10_000)
 

@@ -48,6 +48,13 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--batch", type=click.IntRange(min=4), default=32, show_default=True, help="Images at a time."),
             click.option("--threads", type=click.IntRange(min=1), help="CPU threads for torch (its own choice by default)."),
             click.option("--seed", type=int, default=0, show_default=True, help="Seed of untrained weights and of --limit."),
+            click.option(
+                "--twins",
+                type=click.IntRange(min=2, max=100),
+                default=5,
+                show_default=True,
+                help="Untrained twins that each network is compared with.",
+            ),
             click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of text."),
             click.option("--quiet", is_flag=True, help="No progress, results only."),
         ]

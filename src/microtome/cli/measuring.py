@@ -65,7 +65,16 @@ def _measure_all(
         pace = Pace(device=said["device"], batch=said["batch"], listener=step)
         told = {"command": " ".join(["microtome", *sys.argv[1:]]), "title": said.get("title") or _report_title(names, images)}
         outcome = analyze(
-            specimens, images, said["out"], only=only, skip=skip, settings=settings, pace=pace, listener=event, said=told
+            specimens,
+            images,
+            said["out"],
+            only=only,
+            skip=skip,
+            settings=settings,
+            pace=pace,
+            listener=event,
+            said=told,
+            twins=said.get("twins", 5),
         )
     return report_outcome(outcome, images, wanted, said["as_json"], said["quiet"], time.monotonic() - began)
 

@@ -25,7 +25,7 @@ from microtome.specimen.residuals import Residual, residual_blocks
 from microtome.specimen.sameness import same_values
 from microtome.specimen.saving import save_network
 from microtome.specimen.tracing import trace
-from microtome.specimen.twins import Maker, fresh_network
+from microtome.specimen.twins import TWIN_COUNT, Maker, check_twins, fresh_network
 
 TWIN_BYTES = 1 << 30  # weights of untrained twins that a specimen keeps at most; the oldest give way
 
@@ -61,6 +61,7 @@ class Specimen:
     given_family: tuple[Family, str] | None = None  # and why
     maker: Maker | None = field(default=None, repr=False)
     edits: tuple[Change, ...] = field(default=(), repr=False)
+    twin_count: int = field(default=TWIN_COUNT, repr=False)  # untrained twins that analyses compare it with
     unchanged: tuple[str, ...] = field(default=(), repr=False)  # of a twin: the learnt tensors that could not be drawn anew
 
     @property
@@ -333,6 +334,19 @@ class Specimen:
         )
         if "anatomy" in self.__dict__:  # the same structure: no second trace
             made.__dict__["anatomy"] = self.anatomy
+        return made
+
+    def with_twins(self, count: int) -> "Specimen":
+        """The same specimen, compared by analyses with `count` untrained twins instead of 5.
+
+        Raises:
+            BadOption: fewer than 2, from which nothing can be concluded, or more than 100.
+        """
+        check_twins(count)
+        made = replace(self, twin_count=count)
+        for known in ("anatomy", "_digest"):
+            if known in self.__dict__:
+                made.__dict__[known] = self.__dict__[known]
         return made
 
     @property

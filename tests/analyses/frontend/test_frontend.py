@@ -51,7 +51,7 @@ def test_planted_dead_filters_are_found() -> None:
     assert not found["twin_dead"].values.any()
     assert "3 of 12 filters are dead (2, 5, 9)" in found["verdict"].sel(criterion="dead filters").item()
     assert (found.key("dead filters").value, found.key("dead filters").baseline, found.key("faults").value) == (0.25, 0, 1)
-    assert found.headline == "0 has 1 fault (first: dead filters); 25.0% of its filters are dead (untrained twin 0%)."
+    assert found.headline == "0 has 1 fault (first: dead filters); 25.0% of its filters are dead (untrained twins 0%)."
     assert found["colour"].sel(unit=5).item() == "dead"
     assert found["spectrum"].unit.values[-1] == 5  # no frequency: shown last
     # half of the filters may be dead and the others still differ from them
@@ -188,8 +188,11 @@ def test_a_layer_of_nothing_but_zeros() -> None:
 def test_the_verdict_needs_more_than_the_twin_shows() -> None:
     even = dict.fromkeys(("dead filters", "largest filter", "above Nyquist", "above, natural images"), 0.5)
     even |= dict.fromkeys(("above at half the stride", "middle to extremes", "inner kernel", "grey filters"), 0.5)
-    told = judge_filters(even, even, [1, 2], 4, 11, 4, True)
+    told = judge_filters(even, even, even, [1, 2], 4, 11, 4, True)
     assert not any(flagged for flagged, _ in told.values())
+    better = even | {"dead filters": 0.1, "largest filter": 0.1}
+    assert judge_filters(even, even, better, [1, 2], 4, 11, 4, True)["dead filters"][0], "more than in the worst of the twins"
+    assert not judge_filters(even, better, even, [1, 2], 4, 11, 4, True)["dead filters"][0], "one twin has as many"
     assert [smaller_kernel(side) for side in (11, 7, 5, 3, 1)] == [7, 5, 3, 1, 1]
 
 

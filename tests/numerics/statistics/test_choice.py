@@ -28,3 +28,11 @@ def test_images_without_an_answer_count_for_nobody() -> None:
 def test_no_image_at_all_gives_no_number() -> None:
     found = run_contest(np.full((2, 3), np.nan))
     assert np.isnan([found.score, found.behind, found.wins]).all() and not found.equal.any()
+
+
+def test_by_class_the_rare_class_counts_as_much():
+    """One is right on the 18 images of a class, the other on the 2 of another and 10 of the first: 0.5 and 0.78."""
+    classes = np.repeat([0, 1], [18, 2])
+    right = np.stack([classes == 0, (np.arange(20) < 10) | (classes == 1)]).astype(float)
+    assert run_contest(right, classes=classes).score.tolist() == pytest.approx([0.5, (10 / 18 + 1) / 2])
+    assert run_contest(right, classes=classes).wins[1] > 0.95 > 0.05 > run_contest(right).wins[1]

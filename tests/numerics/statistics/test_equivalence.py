@@ -47,3 +47,25 @@ def test_a_true_loss_within_the_margin_is_shown_with_enough_images() -> None:
     other = base ^ (rng.random(20000) < 0.002)
     found = compare_paired(np.stack([base, other]).astype(float))
     assert found.within(0.01).all()
+
+
+CLASSES = np.repeat([0, 1, 2], [120, 20, 20])
+
+
+def test_balanced_accuracy_of_a_pair_by_hand():
+    """a is right on all of class 0 and half of the others, b on half of class 0 and all others: 2/3 and 5/6, the mean is (4/3, 1)/2."""
+    half = np.arange(160) % 2 == 0
+    pair = np.stack([np.where(CLASSES == 0, True, half), np.where(CLASSES == 0, half, True)]).astype(float)
+    found = compare_paired(pair, classes=CLASSES)
+    assert found.accuracy.tolist() == pytest.approx([2 / 3, 5 / 6])
+    assert found.loss[0, 1] == pytest.approx(1 / 6)
+    assert found.low[0, 1] > 0
+    assert compare_paired(pair).loss[0, 1] < 0, "counted by image a is the better one"
+    one = compare_paired(pair, classes=np.zeros(160, dtype=int))
+    assert np.array_equal(one.low, compare_paired(pair).low)
+
+
+def test_equal_networks_on_imbalanced_classes_are_rarely_told_apart():
+    rng, recall = np.random.default_rng(0), np.array([0.95, 0.8, 0.7])[CLASSES]
+    runs = [(rng.random((3, 160)) < recall).astype(float) for _ in range(600)]
+    assert np.mean([compare_paired(run, draws=200, classes=CLASSES).worse().any() for run in runs]) <= 0.06

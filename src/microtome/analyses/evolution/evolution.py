@@ -42,7 +42,7 @@ from microtome.images import Images
 from microtome.instruments.class_matching import match_classes
 from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
 from microtome.instruments.strongest_patches import strongest_activations
-from microtome.instruments.untrained_twins import TWIN_COUNT, untrained_twins
+from microtome.instruments.untrained_twins import untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.cka import gram_matrix, u_centered
 from microtome.numerics.statistics.intervals import Interval
@@ -62,6 +62,7 @@ class Evolution(Analysis):
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Features over training"
     revision: ClassVar[int] = 4
+    with_twin: ClassVar[bool] = True
 
     checkpoints: str = option("", "weight files of one training: their folder, or a glob in quotes")
     at: tuple[str, ...] = option(("blocks",), "layers to follow: names, globs or aliases")
@@ -113,7 +114,7 @@ class Evolution(Analysis):
         found = distance_arrays(names, moments, to_end, step, null)
         found |= jump_arrays(names, moments, told) | accuracy_arrays(moments, told, answers, images)
         found |= units_over_training(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
-        for place in range(-TWIN_COUNT, len(moments)):
+        for place in range(-specimen.twin_count, len(moments)):
             discard_tally(pace, self._key(specimen, images, place))
         return Measurement(found, {"unmeasured": reasons_not_measured(specimen, self.at, names)})
 

@@ -43,7 +43,7 @@ class Occlusion(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Occlusion"
-    revision: ClassVar[int] = 3  # 3: a cut square has its own centre
+    revision: ClassVar[int] = 4  # 4: the overlay draws a cut square cut
 
     at: str = option("deep", "layer whose strongest map is measured; the coarsest of several")
     size: int = option(0, "occluder side, px; 0: a seventh of the image's shorter side", low=0)
@@ -118,7 +118,8 @@ class Occlusion(Analysis):
     def panels(self, finding: Finding) -> Sequence[Panel]:
         mask = "mask" if "mask" in finding else ""
         own = Overlay(
-            title="Loss by occluder position", base="image", heat="lost", across="measure", mask=mask, extent="extent",
+            title="Loss by occluder position", base="image",
+            heat="covered" if "covered" in finding else "lost", across="measure", mask=mask, extent="extent",
             note="Each map has its own colour scale." + (" The outline is the object's mask." if mask else ""),
         )  # fmt: skip
         panels: list[Panel] = [
@@ -137,7 +138,7 @@ class Occlusion(Analysis):
         panels.append(Table(title="By image", rows="image", columns=columns))
         most = format_value(100 * float(finding["twin_lost"].sel(measure="probability").max()), "points")
         note = f"Random weights under the same occluders; each map has its own scale. Largest loss of probability: {most}."
-        return [*panels, replace(own, title="Loss in the untrained twin", heat="twin_lost", note=note)]
+        return [*panels, replace(own, title="Loss in the untrained twin", heat=f"twin_{own.heat}", note=note)]
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         return wording.list_caveats(finding)

@@ -76,10 +76,7 @@ def list_caveats(finding: Finding) -> list[str]:
     ]
     cut = [int(side) for side in finding["last_side"].values]
     if min(cut) < facts["side_px"]:
-        caveats.append(
-            f"The last occluder is cut by the edge of the image ({cut[0]} px down, {cut[1]} px across); its own centre is given, but the "
-            "overlay draws it where a whole one would be."
-        )
+        caveats.append(f"The last occluder is cut by the edge of the image: it covers {cut[0]} px down and {cut[1]} px across.")
     if predicted := int((finding["target_from"] == "predicted").sum()):
         caveats.append(f"In {predicted} of {count} images the target is the predicted class.")
     if facts["labels"].startswith("by order"):

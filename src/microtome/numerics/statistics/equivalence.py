@@ -2,19 +2,25 @@
 
 All pairs are compared at once: the half-width of every interval is the same multiple of its standard error, taken from the largest
 standardised difference over all pairs in a bootstrap over images, so that the 95% holds for all intervals together. The standard
-error adds half an answer to each cell of the two-by-two table of a pair: candidates that agree on 20 images are not equal.
+error adds half an answer to each cell of the two-by-two table of a pair: candidates that agree on 20 images are not equal. Of balanced
+accuracy, the mean over m classes, it adds an m-th of that to the table of every class, and allows for classes of few images.
 
 Source: simultaneous intervals, Hsu 1996, "Multiple Comparisons", ch. 5, with the Gaussian multiplier bootstrap, Chernozhukov et al. 2013,
-arXiv:1212.6906; standard error of a paired difference, Agresti & Min 2005; the margin rule and the number of images are ours.
+arXiv:1212.6906; standard error of a paired difference, Agresti & Min 2005; degrees of freedom, Welch 1947; the margin
+rule and the number of images are ours.
 """
 
 from math import ceil
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int
+from scipy.stats import t
 
 from microtome.numerics.arrays import Array
+from microtome.numerics.statistics.balanced import class_weights
+
+NORMAL_QUANTILE = 1.959963984540054  # for 95%
 
 
 class PairedComparison(NamedTuple):
@@ -45,36 +51,58 @@ class PairedComparison(NamedTuple):
 
 
 def compare_paired(
-    correct: Float[Array, "candidate image"], draws: int = 2000, seed: int = 0, level: float = 0.95
+    correct: Float[Array, "candidate image"],
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+    classes: Int[Array, " image"] | None = None,
 ) -> PairedComparison:
     """Compare candidates whose answers (1 right, 0 wrong, NaN unknown) on the same images are given.
 
-    Images that any candidate has no answer for are left out for all of them.
+    Images that any candidate has no answer for are left out for all of them. With `classes` balanced accuracy is compared.
     """
-    right = correct[:, ~np.isnan(correct).any(axis=0)].astype(np.float64)
+    known = ~np.isnan(correct).any(axis=0)
+    right = correct[:, known].astype(np.float64)
     count, images = right.shape
-    loss = right.mean(axis=1)[None, :] - right.mean(axis=1)[:, None] if images else np.full((count, count), np.nan)
-    more = (right[:, None] < right[None, :]).sum(axis=2)  # images that only the other has right
-    fewer = more.T
-    adjusted = (more - fewer) / (images + 2)
-    variance = (more + fewer + 1) / (images + 2) - adjusted**2
-    error = np.sqrt(variance / (images + 2))
+    labels = np.zeros(images, dtype=np.int64) if classes is None else classes[known]
+    present = np.unique(labels) if images else np.zeros(1, dtype=np.int64)
+    accuracy, adjusted, squared = np.zeros(count), np.zeros((count, count)), np.zeros((count, count))
+    fourth, added = np.zeros((count, count)), 2 / len(present)
+    for each in present:
+        own = right[:, labels == each]
+        more = (own[:, None] < own[None, :]).sum(axis=2)  # images that only the other has right
+        difference = (more - more.T) / (own.shape[1] + added)
+        spread = (more + more.T + added / 2) / (own.shape[1] + added) - difference**2
+        accuracy += own.mean(axis=1) / len(present) if images else np.nan
+        adjusted += difference / len(present)
+        of_class = spread / (own.shape[1] + added) / len(present) ** 2
+        squared += of_class
+        fourth += of_class**2 / max(own.shape[1] - 1, 1)
+    if len(present) > 1:  # the variance itself rests on few images: Student's quantile with Welch's degrees of freedom
+        squared *= (t.ppf(0.975, squared**2 / fourth) / NORMAL_QUANTILE) ** 2
+    loss, error, variance = accuracy[None, :] - accuracy[:, None], np.sqrt(squared), squared * (images + 2)
     upper = np.triu_indices(count, 1)
-    critical = _critical_value(right, upper, error[upper], draws, seed, level)
+    critical = _critical_value(right, labels, upper, error[upper], draws, seed, level)
     low, high = adjusted - critical * error, adjusted + critical * error
     for array in (low, high):
         np.fill_diagonal(array, 0.0)
-    return PairedComparison(right.mean(axis=1), loss, low, high, variance, critical, images)
+    return PairedComparison(accuracy, loss, low, high, variance, critical, images)
 
 
-def _critical_value(right: Array, pairs: tuple[Array, Array], error: Array, draws: int, seed: int, level: float) -> float:
+def _critical_value(
+    right: Array, classes: Array, pairs: tuple[Array, Array], error: Array, draws: int, seed: int, level: float
+) -> float:
     """The quantile of the largest standardised difference over all pairs, at least that of a single one."""
-    single = 1.959963984540054  # the normal quantile for 95%, a floor that no bootstrap may fall below
+    single = NORMAL_QUANTILE  # a floor that no bootstrap may fall below
     images = right.shape[1]
     if images < 2 or not len(pairs[0]):
         return single
     differences = right[pairs[1]] - right[pairs[0]]
-    differences -= differences.mean(axis=1, keepdims=True)
+    groups = [classes == each for each in np.unique(classes)]
+    for of_class in groups:
+        differences[:, of_class] -= differences[:, of_class].mean(axis=1, keepdims=True)
+        if len(groups) > 1:  # of few images the mean takes a good part of the spread away
+            differences[:, of_class] *= np.sqrt(of_class.sum() / max(of_class.sum() - 1, 1))
     signs = np.random.default_rng(seed).standard_normal((images, draws))
-    largest = (np.abs(differences @ signs) / images / error[:, None]).max(axis=0)
+    largest = (np.abs((differences * class_weights(classes)) @ signs) / error[:, None]).max(axis=0)
     return max(single, float(np.quantile(largest, level)))

@@ -1,25 +1,28 @@
 """Parameters, multiply-adds, latency on this machine, and memory.
 
 Parameters and multiply-adds are exact. Latency is the median of several runs after warm-up, measured here and now; it says nothing
-about other machines. Live memory is the most that the tensors of one forward pass hold at once, weights not counted.
+about other machines. When several networks are analyzed in one run they are timed in turn, one round after the other, so that other
+load on the machine hits all of them alike; `compare` then reads the ratios by round. Live memory is the most that the tensors of one
+forward pass hold at once, weights not counted.
 
-Source: operations counted by torch's FlopCounterMode, halved to multiply-adds, with the two products of fused attention, which it
-misses on the CPU; interval of the median: Conover 1999, sec. 3.2.
+Source: operations counted by torch's FlopCounterMode, halved to multiply-adds, with fused attention, recurrent and bilinear layers,
+which it misses on the CPU; interval of the median: Conover 1999, sec. 3.2.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
 import torch
 
+from microtome.analyses.cost.timing import times_in_turn
 from microtome.analysis import Analysis, Measurement, option
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.key_numbers import KeyNumber, format_value
-from microtome.numerics.graph.counts import count_multiply_adds
+from microtome.numerics.graph.counts import count_multiply_adds, uncounted_operations
 from microtome.numerics.statistics.medians import median_interval
+from microtome.numerics.statistics.paired_ratios import rounds_needed
 from microtome.panels import Bars, Panel, Table
 from microtome.prose import plural
 from microtome.scan import Pace
@@ -45,45 +48,40 @@ class Cost(Analysis):
     question = "choose"
     reproducible = False  # times differ from run to run
     title = "Cost"
-    revision = 3  # 3: fused attention is counted
+    revision = 4  # 4: several networks are timed in turn; recurrent and bilinear layers are counted
+    in_turn = True
 
     batch: int = option(16, "images in the timed batch", low=1, high=1024)
-    repeats: int = option(7, "timed runs; their median is reported", low=3, high=1000)
+    repeats: int = option(9, "timed runs, at least; their median is reported", low=3, high=1000)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
-        one, many = (_noise_images(specimen, count) for count in (1, self.batch))
-        weights = sum(p.numel() for p in specimen.net.parameters())
+        return self.measure_in_turn([specimen], images, pace)[0]
+
+    def measure_in_turn(self, specimens: Sequence[Specimen], images: Images | None, pace: Pace) -> list[Measurement]:
+        inputs = [[_noise_images(specimen, count) for count in (1, self.batch)] for specimen in specimens]
+        rounds = self.repeats if len(specimens) == 1 else max(self.repeats, rounds_needed(len(specimens)))
+        times = times_in_turn(specimens, inputs, rounds) / np.array([1, self.batch])[:, None]
+        return [self._measurement(specimen, x[0], runs) for specimen, x, runs in zip(specimens, inputs, times, strict=True)]
+
+    def _measurement(self, specimen: Specimen, one: torch.Tensor, runs: np.ndarray[Any, Any]) -> Measurement:
+        """All costs of one network, with its times (measure, round) in ms per image."""
         stored = sum(t.numel() * t.element_size() for t in (*specimen.net.parameters(), *specimen.net.buffers()))
-        single, batched = self._times(specimen, one), self._times(specimen, many) / self.batch
         values = [
-            weights,
+            sum(p.numel() for p in specimen.net.parameters()),
             stored / 1e6,
             count_multiply_adds(specimen.net, one) / 1e6,
-            float(np.median(single)),
-            float(np.median(batched)),
-            _peak_live_bytes(specimen, one) / 1e6,
+            *(float(np.median(row)) for row in runs),
+            _forward_bytes(specimen, one) / 1e6,
         ]
         stages = _parameters_by_stage(specimen)
-        measures, runs = [f"{name} ({unit})" for name, unit in MEASURES.items()], ["one image", "in a batch"]
+        measures, kinds = [f"{name} ({unit})" for name, unit in MEASURES.items()], ["one image", "in a batch"]
         arrays = {
             "cost": array(values, ("measure",), "see measure", {"measure": measures}, "cost"),
-            "runs": array(
-                np.stack([single, batched]), ("measure", "rank"), "ms per image", {"measure": runs}, "latency by run"
-            ),
+            "runs": array(runs, ("measure", "rank"), "ms per image", {"measure": kinds}, "latency by round"),
             "parameters": array(list(stages.values()), ("stage",), "parameters", {"stage": list(stages)}, "parameters"),
         }
-        return Measurement(arrays, {"batch": self.batch, "threads": torch.get_num_threads()})
-
-    def _times(self, specimen: Specimen, x: torch.Tensor) -> np.ndarray[Any, Any]:
-        """Milliseconds of each timed forward pass, after two that warm up."""
-        taken: list[float] = []
-        for _ in range(self.repeats + 2):
-            _synchronise(x)
-            began = time.perf_counter()
-            specimen.run(x)
-            _synchronise(x)
-            taken.append(1e3 * (time.perf_counter() - began))
-        return np.array(taken[2:])
+        uncounted = uncounted_operations(specimen.net, one)
+        return Measurement(arrays, {"batch": self.batch, "threads": torch.get_num_threads(), "uncounted": uncounted})
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         parameters, _, operations, _, _, live = (float(value) for value in finding["cost"].values)
@@ -111,10 +109,13 @@ class Cost(Analysis):
         ]
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        threads = plural(finding.facts["threads"], "thread")
+        facts = finding.facts
+        turn = f"; timed in turn with {plural(facts['in_turn'] - 1, 'other network')}" if facts.get("in_turn", 0) > 1 else ""
+        uncounted = f"Not counted in the multiply-adds: {', '.join(facts['uncounted'])}."
         return [
-            f"Latency holds for this machine with {threads} in float32; other load on it during the measurement is included.",
-            "Pooling, normalisation, activation, softmax, gates and recurrent layers are not counted in the multiply-adds.",
+            f"Latency holds for this machine with {plural(facts['threads'], 'thread')} in float32; other load on it during the "
+            f"measurement is included{turn}.",
+            *([uncounted] if facts["uncounted"] else []),
             "Attention counts all pairs of tokens, masked or not.",
         ]
 
@@ -126,15 +127,8 @@ def _noise_images(specimen: Specimen, count: int) -> torch.Tensor:
     return x.contiguous(memory_format=torch.channels_last) if wide else x
 
 
-def _synchronise(x: torch.Tensor) -> None:
-    if x.device.type == "cuda":
-        torch.cuda.synchronize(x.device)
-    elif x.device.type == "mps":
-        torch.mps.synchronize()
-
-
-def _peak_live_bytes(specimen: Specimen, x: torch.Tensor) -> float:
-    """The most bytes that the tensors made in one forward pass hold at once."""
+def _forward_bytes(specimen: Specimen, x: torch.Tensor) -> float:
+    """The most bytes that the tensors made in one forward pass hold at once; weights and the input do not count."""
     with torch.inference_mode(False), torch.no_grad():
         return float(peak_live_bytes(lambda: specimen.net(x)))
 
