@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
+from numpy.typing import ArrayLike
 from scipy.stats import t
 from torch import Tensor
 
@@ -46,12 +47,12 @@ def all_pairs_cka(
 ) -> CkaEstimate:
     """CKA over all pairs of images, from the row products of K with L, K with K, and L with L."""
     count = cross.shape[-1]
-    value = cka_ratio(cross.sum(-1), first.sum(-1), second.sum(-1))
+    value = _cka_ratio(*(products.sum(-1) for products in (cross, first, second)))
     if count < 5:  # one image fewer has no unbiased HSIC
         return _unknown(value)
     factor = 2 * (count - 2) / (count - 3)
     left = [products.sum(-1, keepdims=True) - factor * products for products in (cross, first, second)]
-    return _with_interval(value, cka_ratio(*left), count >= MIN_IMAGES)
+    return _with_interval(value, _cka_ratio(*left), count >= MIN_IMAGES)
 
 
 def grouped_cka(
@@ -59,19 +60,17 @@ def grouped_cka(
 ) -> CkaEstimate:
     """CKA from sums of HSIC over groups of batches; each batch must be a random sample of the images."""
     sums = [products.sum(0) for products in (cross, first, second)]
-    value = cka_ratio(*sums)
+    value = _cka_ratio(*sums)
     if len(cross) < 2:
         return _unknown(value)
     left = [np.moveaxis(whole - part, 0, -1) for whole, part in zip(sums, (cross, first, second), strict=True)]
-    return _with_interval(value, cka_ratio(*left), len(cross) >= MIN_GROUPS and images >= MIN_IMAGES)
+    return _with_interval(value, _cka_ratio(*left), len(cross) >= MIN_GROUPS and images >= MIN_IMAGES)
 
 
-def cka_ratio(
-    cross: Float[Array, "..."], first: Float[Array, "..."], second: Float[Array, "..."]
-) -> Float64[Array, "..."]:
+def _cka_ratio(cross: ArrayLike, first: ArrayLike, second: ArrayLike) -> Array:
     """HSIC of two layers over the root of the product of their own; NaN where one of them does not vary between images."""
-    scale = np.sqrt(np.maximum(first, 0.0) * np.maximum(second, 0.0))
-    return np.asarray(np.divide(cross, scale, out=np.full(np.shape(scale), np.nan), where=scale > 0))
+    scale = np.asarray(np.sqrt(np.maximum(first, 0.0) * np.maximum(second, 0.0)))
+    return np.divide(cross, scale, out=np.full(scale.shape, np.nan), where=scale > 0)
 
 
 def _with_interval(value: Array, left: Array, known: bool) -> CkaEstimate:
@@ -79,7 +78,7 @@ def _with_interval(value: Array, left: Array, known: bool) -> CkaEstimate:
     count = left.shape[-1]
     error = np.asarray(np.sqrt((count - 1) / count * ((left - left.mean(-1, keepdims=True)) ** 2).sum(-1)))
     half = error * (t.ppf(0.975, count - 1) if known else np.nan)
-    return CkaEstimate(value, error, np.maximum(value - half, -1.0), np.minimum(value + half, 1.0))
+    return CkaEstimate(value, error, np.asarray(np.maximum(value - half, -1.0)), np.asarray(np.minimum(value + half, 1.0)))
 
 
 def _unknown(value: Array) -> CkaEstimate:
