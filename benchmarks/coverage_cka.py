@@ -20,7 +20,7 @@ from microtome.numerics.statistics.cka_intervals import all_pairs_cka, grouped_c
 from microtome.specimen import watch
 
 Values = np.ndarray[Any, Any]
-DRAWS = 1000
+DRAWS = 2000
 SIZES = (64, 96, 256)  # images, all pairs compared
 BATCHED = (96, 128, 320)  # images in batches of BATCH
 BATCH = 32
@@ -87,18 +87,20 @@ def synthetic_populations() -> list[Population]:
         return draw
 
     kinds = ("power-law spectrum", "ten classes", "few large images (stress)")
-    return [Population(kind, _covariance_cka(*maker(kind)(np.random.default_rng(2), 20 * KNOWN)), maker(kind)) for kind in kinds]
+    return [
+        Population(kind, _covariance_cka(*maker(kind)(np.random.default_rng(2), 20 * KNOWN)), maker(kind)) for kind in kinds
+    ]
 
 
 def _covariance_cka(first: Values, second: Values) -> float:
-    """Linear CKA of a population from covariances of very many images, whose bias is negligible."""
+    """Linear CKA of a population, all of its images (or so many that the bias is negligible) given."""
     first, second = first - first.mean(0), second - second.mean(0)
     cross, own, other = (((a.T @ b) ** 2).sum() for a, b in ((first, second), (first, first), (second, second)))
     return float(cross / np.sqrt(own * other))
 
 
 def scene_populations() -> list[Population]:
-    """Neighbouring stages of a trained network of ours over a finite population of scenes, from which images are drawn anew each time."""
+    """Neighbouring stages of a trained network of ours, pooled; images are drawn from many scenes, with replacement."""
     specimen = microtome.open(NETWORK)
     images = microtome.Images.scenes(SCENES, seed=11)
     names = specimen.find(("stages",))
@@ -112,17 +114,15 @@ def scene_populations() -> list[Population]:
 
     def maker(first: str, second: str) -> Callable[[np.random.Generator, int], tuple[Values, Values]]:
         def draw(random: np.random.Generator, count: int) -> tuple[Values, Values]:
-            index = random.permutation(SCENES)[:count]
+            index = random.integers(0, SCENES, size=count)
             return features[first][index], features[second][index]
 
         return draw
 
-    populations: list[Population] = []
-    for first, second in pairwise(names):
-        grams = [u_centered(gram_matrix(torch.from_numpy(features[name]))) for name in (first, second)]
-        cross, own, other = (float((a * b).sum()) for a, b in ((grams[0], grams[1]), (grams[0], grams[0]), (grams[1], grams[1])))
-        populations.append(Population(f"{NETWORK} {first}, {second}", cross / (own * other) ** 0.5, maker(first, second)))
-    return populations
+    return [
+        Population(f"{NETWORK} {first}, {second}", _covariance_cka(features[first], features[second]), maker(first, second))
+        for first, second in pairwise(names)
+    ]
 
 
 if __name__ == "__main__":

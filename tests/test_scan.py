@@ -50,7 +50,11 @@ def test_the_loop_goes_by_content_so_that_batches_do_not_depend_on_order(net: mt
         for part in parts:  # each image is what its place says
             np.testing.assert_array_equal(part.pixels, pics.take(order).pixels(net.recipe, part.index))
         seen.append([order[part.index].tolist() for part in parts])
-    assert seen[0] == seen[1] and sorted(sum(seen[0], [])) == list(range(40)) and seen[0][0] != list(range(16))
+    assert (
+        seen[0] == seen[1]
+        and sorted(place for part in seen[0] for place in part) == list(range(40))
+        and seen[0][0] != list(range(16))
+    )
 
 
 def test_resumed_is_the_same_to_the_bit(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None:

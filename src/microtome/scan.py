@@ -200,7 +200,9 @@ def kept_file(pace: Pace, key: Sequence[Any]) -> Path | None:
     """Where the unfinished tally of that work is kept, or None when the pace keeps nothing."""
     if pace.keep is None:
         return None
-    name = hashlib.sha256(json.dumps([*key, ORDER, pace.batch, *pace.shard], sort_keys=True, default=str).encode()).hexdigest()[:16]
+    name = hashlib.sha256(json.dumps([*key, ORDER, pace.batch, *pace.shard], sort_keys=True, default=str).encode()).hexdigest()[
+        :16
+    ]
     return pace.keep / f"{name}.{pace.shard[0]}-of-{pace.shard[1]}.safetensors"
 
 

@@ -78,7 +78,9 @@ def test_all_pairs_in_any_order_and_batch(net: mt.Specimen, tmp_path: Path) -> N
     smallest = found.key("smallest CKA of neighbouring layers")
     assert smallest.value == found["step"].min().item() and smallest.low < smallest.value < smallest.high <= 1
     assert smallest.baseline == found["twin_step"].sel(pair=smallest.at).item()
-    assert found.key("CKA of the first and the last layer").value == found["cka"].sel(layer="blocks.0", layer_="blocks.2").item()
+    assert (
+        found.key("CKA of the first and the last layer").value == found["cka"].sel(layer="blocks.0", layer_="blocks.2").item()
+    )
     assert found.key("images").value == 70
 
 
@@ -91,7 +93,7 @@ def test_few_images_give_no_interval_and_no_verdict(net: mt.Specimen, pics: mt.I
 
 
 def test_beyond_memory_random_batches_are_summed(net: mt.Specimen, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches in the order by content; sums of HSIC, by images, before the ratio (Nguyen et al. 2021, eq. 3), the last 2 images left out."""
+    """Batches in the order by content; sums of HSIC, by images, before the ratio (Nguyen et al. 2021, eq. 3); the last 2 left out."""
     monkeypatch.setattr(image_pairs, "FEATURE_BYTES", 0)
     images = mt.Images.scenes(82, seed=9, size=32)
     found = Similarity()(net, images, PACE)
@@ -143,9 +145,7 @@ def test_an_untrained_network_is_no_finding() -> None:
 
 
 @pytest.mark.parametrize("memory", [512 << 20, 0])
-def test_common_suite(
-    net: mt.Specimen, pics: mt.Images, tmp_path: Path, memory: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path, memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_pairs, "FEATURE_BYTES", memory)
     finding = testing.check(Similarity(), net, pics, tmp_path)
     assert {"cka", "twin_cka", "step"} <= set(finding.arrays)

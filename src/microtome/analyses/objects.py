@@ -82,7 +82,7 @@ class Objects(Analysis):
     needs: ClassVar[Needs] = "masks"
     question: ClassVar[Question] = "choose"
     title: ClassVar[str] = "Objects: size and clutter"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3  # 3: which images its twins see rests on their contents
 
     at: str = option("deep", "layer whose maps are scored; the coarsest of several")
     kind: Literal["gradcam"] = option("gradcam", "attribution method")

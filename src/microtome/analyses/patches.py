@@ -55,7 +55,7 @@ class Patches(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Strongest patches"
-    revision = 3
+    revision = 4  # 4: which images its twins see rests on their contents
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "layers to show: names, globs or aliases")

@@ -47,7 +47,7 @@ class Probe(Census[Bundle]):
     needs = "labels"
     question = "choose"
     title = "Linear probes"
-    revision = 5
+    revision = 6  # 6: which images its twins see rests on their contents
     with_twin = True
 
     at: tuple[str, ...] = option(("stages", "last"), "layers to probe: names, globs or aliases")

@@ -5,8 +5,9 @@ images are compared while the features of all take at most 512 MB and the Gram m
 are random samples that do not depend on the names of the files. Untrained twins are measured too: random networks of this kind are often
 more similar from block to block than trained ones, and such similarity does not show that a block could be removed.
 
-The 95% interval is Student's on a jackknife over images (over batches beyond that memory). From 64 images on it covered 93 to 97 in 100
-in simulations; below, or for fewer than 3 batches, there is no interval and no verdict.
+The 95% interval is Student's on a jackknife over images (over batches beyond that memory). From 64 images on it held the true value in
+93 to 97 of 100 simulated sets of images (92 where a few images have far larger features than the rest); below, or for fewer than 3
+batches, there is no interval and no verdict.
 
 Source: linear CKA, Kornblith et al. 2019, arXiv:1905.00414; unbiased HSIC, Song et al. 2012; summed over batches, Nguyen et al. 2021,
 arXiv:2010.15327, eq. 3; jackknife, Tukey 1958.
@@ -87,6 +88,10 @@ class Similarity(Census[Bundle]):
             sums[batch.number % GROUPS] = len(batch.index) * matrix
             tally.total("sums").add(len(batch.index), {"hsic": sums, "batches": np.eye(GROUPS)[batch.number % GROUPS]})
 
+    def estimate(self, specimen: Specimen, tally: Bundle) -> tuple[CkaEstimate, int]:
+        """CKA (layer, layer_) in execution order with its interval, and how many images it rests on."""
+        return _estimate(tally, self._names(specimen))
+
     def _names(self, specimen: Specimen) -> list[str]:
         return sorted(self.layers_to_watch(specimen), key=lambda name: specimen.layer(name).order)
 
@@ -94,8 +99,8 @@ class Similarity(Census[Bundle]):
         if len(images) < MIN_COUNT:
             raise Unmeasurable(f"similarity needs at least {MIN_COUNT} images and was given {len(images)}.")
         names = self._names(specimen)
-        estimate, count = _estimate(tally, names)
-        null = [_estimate(twin, names) for twin in twins]
+        estimate, count = self.estimate(specimen, tally)
+        null = [self.estimate(specimen, twin) for twin in twins]
         square = {"layer": names, "layer_": names}
         steps = {"pair": [f"{before} → {after}" for before, after in pairwise(names)]}
         step, low, high = (np.diagonal(values, 1) for values in (estimate.value, estimate.low, estimate.high))
@@ -117,7 +122,9 @@ class Similarity(Census[Bundle]):
             "against_twins": array(against, ("pair",), "text", steps, "against the untrained twins"),
             "count": array(counts, ("source",), "images", {"source": ["network", "untrained twin"]}),
         }
-        return Measurement(arrays, {"no_verdict": reason, "no_interval": unknown, "all_pairs": every, "left_out": len(images) - count})
+        return Measurement(
+            arrays, {"no_verdict": reason, "no_interval": unknown, "all_pairs": every, "left_out": len(images) - count}
+        )
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         step, twin = finding["step"], finding["twin_step"]

@@ -27,7 +27,7 @@ class CalibrationBatch(Protocol):
 
 
 class ImageSet(Protocol):
-    """What is asked of a set of images here: its size, its digest, a sample, an order by content, a part of it, and pixels in a recipe's geometry."""
+    """What is asked of a set of images here: size, digest, a sample, an order by content, a part, pixels in a recipe's geometry."""
 
     def __len__(self) -> int: ...
 

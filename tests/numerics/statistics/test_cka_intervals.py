@@ -81,7 +81,9 @@ def test_values_are_those_of_debiased_cka_and_an_interval_ends_at_one():
     own = np.einsum("aai->ai", p)
     found = all_pairs_cka(p, own[:, None], own[None, :])
     assert found.value[0, 1] == pytest.approx(float(debiased_cka(*both)), abs=1e-12)
-    assert np.diagonal(found.value) == pytest.approx(1, abs=1e-12) and (found.high <= 1).all() and (found.low <= found.value).all()
+    assert (
+        np.diagonal(found.value) == pytest.approx(1, abs=1e-12) and (found.high <= 1).all() and (found.low <= found.value).all()
+    )
     still = np.zeros(80)
     assert np.isnan(all_pairs_cka(still, p[0, 0], still).value)
 

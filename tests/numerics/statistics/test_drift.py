@@ -41,7 +41,9 @@ def test_several_batches_are_summed_and_left_out_one_by_one():
 
     def value(kept):
         def hsic(x, y):
-            return sum((x[batch == b] * y[batch == b]).sum() / ((batch == b).sum() - 3) for b in kept)  # HSIC_1 times the images
+            return sum(
+                (x[batch == b] * y[batch == b]).sum() / ((batch == b).sum() - 3) for b in kept
+            )  # HSIC_1 times the images
 
         return 1 - hsic(left, right) / np.sqrt(hsic(left, left) * hsic(right, right))
 

@@ -1,11 +1,12 @@
 """How features settle during training, layer by layer, over checkpoints of one run.
 
-For every layer: the distance of its features at each checkpoint to those of the last one (one minus debiased CKA), the distance from
-one checkpoint to the next, the fraction of its units whose strongest image changes at the next checkpoint, and that image's patch
-with its projection back to the pixels. Every distance to the end falls to zero there by construction, and early layers of random
-networks are similar anyway, so each is compared with the distance of an untrained twin to the same end: a layer has settled once it
-stays within half of that. CKA is over all pairs of images while the features of one network take at most 512 MB; beyond, over the
-pairs within batches, which are random samples that do not depend on the names of the files. Where the head names the classes of the images, its accuracy is shown as well.
+For every layer: the distance of its features at each checkpoint to those of the last one (one minus debiased CKA), the distance
+from one checkpoint to the next, the fraction of its units whose strongest image changes at the next checkpoint, and that image's
+patch with its projection back to the pixels. Every distance to the end falls to zero there by construction, and early layers of
+random networks are similar anyway, so each is compared with the distance of an untrained twin to the same end: a layer has settled
+once it stays within half of that. CKA is over all pairs of images while the features of one network take at most 512 MB; beyond,
+over the pairs within batches, which are random samples that do not depend on the names of the files. Where the head names the
+classes of the images, its accuracy is shown as well.
 
 The checkpoints are files of the specimen's architecture: a folder that `python -m microtome.training … --checkpoints` filled, or your
 own. Only the architecture of the specimen is used.

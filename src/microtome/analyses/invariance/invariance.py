@@ -90,7 +90,9 @@ class Invariance(Analysis):
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
         chosen = images.sample(self.count)
-        taken = images.take([place for place in images.content_order() if place in chosen])  # draws and examples do not hang on names
+        taken = images.take(
+            [place for place in images.content_order() if place in chosen]
+        )  # draws and examples do not hang on names
         plan = self._plan(specimen, taken)
         twin = specimen.working_twin(images)
         runs = {
@@ -288,7 +290,9 @@ class Invariance(Analysis):
             what = "crops" if name == "crop" else "all other warps"
             lines.append(f"To make room for {what}, the image was enlarged {factor:.2f} times: only its middle is visible.")
         if (held := finding.facts["references"]) < finding.facts["images"]:
-            lines.append(f"The distance between images is that of each to {held} of them, chosen by content: all do not fit into memory.")
+            lines.append(
+                f"The distance between images is that of each to {held} of them, chosen by content: all do not fit into memory."
+            )
         if (note := _distinct_predictions(finding)) and "consistency" in finding:
             lines.append(note)
         lines.append("More accurate networks are also more consistent (Zhang 2019): compare those of similar accuracy.")

@@ -56,7 +56,10 @@ def all_pairs_cka(
 
 
 def grouped_cka(
-    cross: Float64[Array, "group *#pair"], first: Float64[Array, "group *#pair"], second: Float64[Array, "group *#pair"], images: int
+    cross: Float64[Array, "group *#pair"],
+    first: Float64[Array, "group *#pair"],
+    second: Float64[Array, "group *#pair"],
+    images: int,
 ) -> CkaEstimate:
     """CKA from sums of HSIC over groups of batches; each batch must be a random sample of the images."""
     sums = [products.sum(0) for products in (cross, first, second)]
