@@ -237,7 +237,7 @@ def survey(
     doubted = [census for census in censuses if census.with_twin]
     twins: list[Bundle] = []
     if doubted:
-        some = images.take(twin_indices(len(images)))
+        some = images.take(twin_indices(images))
         for number, twin in enumerate(untrained_twins(specimen, images), 1):
             what = f"scan of untrained twin {number} of {specimen.twin_count}"
             twins.append(collect_tallies(twin, some, doubted, pace, what))
@@ -254,16 +254,14 @@ def survey_keys(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus
     doubted = [census for census in censuses if census.with_twin]
     keys = [_survey_key(specimen, images, censuses)]
     if doubted:
-        some = images.take(twin_indices(len(images)))
+        some = images.take(twin_indices(images))
         keys += [_survey_key(twin, some, doubted) for twin in untrained_twins(specimen, images)]
     return keys
 
 
-def twin_indices(count: int) -> list[int]:
-    """The places of the images that every untrained twin sees: all, or `TWIN_IMAGES` of them spread evenly."""
-    if count <= TWIN_IMAGES:
-        return list(range(count))
-    return [place * count // TWIN_IMAGES for place in range(TWIN_IMAGES)]
+def twin_indices(images: Images) -> list[int]:
+    """The places of the images that every untrained twin sees: all, or `TWIN_IMAGES` of them, of each class in proportion."""
+    return images.sample(TWIN_IMAGES).tolist()
 
 
 def _survey_key(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus]) -> list[str]:
@@ -287,7 +285,7 @@ def collect_tallies(specimen: Specimen, images: Images, censuses: Sequence[AnyCe
             started.append(hooks.enter_context(watch(specimen, union, each=arrived)))
         made: dict[Any, Any] = {}
         for census in censuses:
-            seen[census] = BatchValues(same, made)
+            seen[census] = BatchValues(same, made, batch.index, batch.total)
         logits = first_tensor(specimen.run(batch.x))
         if logits is None:
             raise Unmeasurable(f"{specimen.name} gives no tensor, so nothing can be measured by looking at its forward pass.")

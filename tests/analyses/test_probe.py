@@ -104,7 +104,7 @@ def test_common_suite(net: mt.Specimen, tmp_path: Path) -> None:
 
 
 def test_twin_sees_few_images_of_all_classes(tiny: Callable[..., nn.Module]) -> None:
-    """Beyond 64 images each twin sees 64 spread evenly, and the network's own probe on those stands beside it."""
+    """Beyond 64 images each twin sees 64, of each class in proportion, and the network's own probe on those stands beside it."""
     many = mt.Images.scenes(140, seed=1, size=32)
     found = Probe(at=("blocks.2",))(mt.open(tiny(), recipe={"size": 32}), many, Pace(batch=32, device="cpu"))
     assert found["count"].values.tolist() == [140, 64]

@@ -51,7 +51,7 @@ class Atrous(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Atrous rates"
-    revision: ClassVar[int] = 3  # 3: another reader of a map does not break up its branches; receptive fields
+    revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
 
     size: int = option(0, "image side, px; 0: the size of the recipe", low=0, high=8192)
     rule: Literal["relu", "abs", "square"] = option("abs", "rule by which gradients of different sign are summed")

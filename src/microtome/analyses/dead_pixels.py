@@ -54,7 +54,7 @@ class DeadPixels(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Dead pixels"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3  # 3: which images its twins see rests on their contents
 
     count: int = option(16, "images whose gradients are summed", low=1, high=100000)
     probes: int = option(4, "images in which single pixels are changed; 0: skip", low=0, high=1000)

@@ -66,7 +66,7 @@ class Deconvnet(Census[Top]):
     needs = "images"
     question = "understand"
     title = "Projections to the pixels"
-    revision = 4
+    revision = 5  # 5: which images its twins see rests on their contents
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "layers to project: names, globs or aliases")
     rule: Literal["deconvnet", "guided", "gradient", "rectgrad"] = option(

@@ -82,7 +82,7 @@ class Objects(Analysis):
     needs: ClassVar[Needs] = "masks"
     question: ClassVar[Question] = "choose"
     title: ClassVar[str] = "Objects: size and clutter"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3  # 3: which images its twins see rests on their contents
 
     at: str = option("deep", "layer whose maps are scored; the coarsest of several")
     kind: Literal["gradcam"] = option("gradcam", "attribution method")
@@ -105,10 +105,11 @@ class Objects(Analysis):
         shown = place_cells(shown, self.place, specimen.recipe.size)
         name = min(reversed(shown.names), key=lambda one: shown.where[one].row.count * shown.where[one].col.count)
         own = self._rows(specimen, marked, answers, shown, name, pace, "own")
-        some = marked.take(twin_indices(len(marked)))
+        watched = twin_indices(marked)
+        some = marked.take(watched)
         twin = specimen.working_twin(images)
-        null = self._rows(twin, some, answers[twin_indices(len(marked))], shown, name, pace, "twin")
-        columns = _merge_columns(own, null, np.asarray(twin_indices(len(marked))))
+        null = self._rows(twin, some, answers[watched], shown, name, pace, "twin")
+        columns = _merge_columns(own, null, np.asarray(watched))
         known = marked.facts("clutter")
         if known is not None and not np.isnan(known).any():
             columns["clutter"] = known

@@ -55,7 +55,7 @@ class Patches(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Strongest patches"
-    revision = 3
+    revision = 4  # 4: which images its twins see rests on their contents
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "layers to show: names, globs or aliases")
@@ -83,7 +83,7 @@ class Patches(Census[Bundle]):
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         every, some = tally.top("all"), tally.top("few")
         index = np.tile(batch.index, len(next(iter(seen.values()))[0]) // len(batch.index))
-        known = np.isin(index, twin_indices(batch.total))  # the images that the untrained twin sees too
+        known = np.isin(index, twin_indices(batch.images))  # the images that the untrained twin sees too
         for name, (values, cells) in seen.items():
             every.add(name, index, values, cells)
             if batch.total > TWIN_IMAGES and known.any():
@@ -96,7 +96,7 @@ class Patches(Census[Bundle]):
         arrays: dict[str, Any] = {}
         for name in names:
             arrays |= self._layer(specimen, images, name, top, windows[name])
-        watched = twin_indices(len(images))
+        watched = twin_indices(images)
         labels = None if images.labels is None else np.asarray(images.labels)
         own = [nonzero_peaks(some if len(images) > TWIN_IMAGES else top, name)[1] for name in names]
         local = [

@@ -59,7 +59,7 @@ class Position(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Positions and attention"
-    revision: ClassVar[int] = 3  # 3: patches are taken where the positions are added to them
+    revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
 
     scales: tuple[float, ...] = option((0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "factors of the normalised colours")
     count: int = option(16, "number of images, evenly spaced", low=1, high=100_000)

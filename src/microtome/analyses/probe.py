@@ -50,7 +50,7 @@ class Probe(Census[Bundle]):
     needs = "labels"
     question = "choose"
     title = "Linear probes"
-    revision = 6  # 6: balanced accuracy
+    revision = 7  # 7: balanced accuracy; which images its twins see rests on their contents
     with_twin = True
 
     at: tuple[str, ...] = option(("stages", "last"), "layers to probe: names, globs or aliases")
@@ -87,7 +87,7 @@ class Probe(Census[Bundle]):
                 f"each class; here the largest class has {np.bincount(labels[labels >= 0], minlength=1).max()}."
             )
         shared = np.zeros(len(images), dtype=bool)
-        shared[twin_indices(len(images))] = True
+        shared[twin_indices(images)] = True
         both = known & shared[rows.index]
         both[both] = _frequent_labels(labels[both], self.folds)
         correct, arrays = self._classifier(

@@ -57,7 +57,7 @@ class Supervision(Analysis):
     needs = "images"
     question = "understand"
     title = "Implicit deep supervision"
-    revision = 2
+    revision = 3  # 3: which images its twins see rests on their contents
     with_twin = True
 
     count: int = option(32, "number of images that the gradient is averaged over, evenly spread", low=1, high=10_000)

@@ -44,7 +44,7 @@ class Correspondence(Analysis):
     needs: ClassVar[Needs] = "masks"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Correspondence of parts"
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
 
     at: tuple[str, ...] = option("shallow,middle,deep", "layers to measure: names, globs or aliases")
     parts: tuple[str, ...] = option("object,upper,lower", "parts of each mask: object, upper, lower, left, right (halves)")

@@ -58,7 +58,7 @@ class Erf(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Effective receptive fields"
-    revision: ClassVar[int] = 3  # 3: the fit is chosen and judged by 1 - SSE / SST
+    revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
 
     at: tuple[str, ...] = option(("stages",), "layers to differentiate: names, globs or aliases")
     kind: Literal["mean", "logit", "segmentation"] = option(

@@ -21,8 +21,11 @@ FLIP_WARPS = {0: "none", 1: "left and right", 2: "top and bottom"}
 NEGLIGIBLE_DISTANCE = 16  # shifts up to this part of the side count as small
 
 
-def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
-    """Distances by warp, amount and layer, raw and as shares of the distance between different pictures."""
+def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows], between: Mapping[str, Any]) -> dict[str, xr.DataArray]:
+    """Distances by warp, amount and layer, raw and as shares of the distance between different pictures.
+
+    `between` (image, layer) are the distances of each picture to the others.
+    """
     warps, layers = list(plan.amounts), list(plan.names)
     longest = max(map(len, plan.amounts.values()))
     value = np.full((len(warps), longest), np.nan)
@@ -49,7 +52,7 @@ def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.Da
             moving = np.mean(
                 [one for one, amount in zip(own, plan.amounts[warp], strict=True) if amount != identity_amount(warp)], axis=0
             )
-            apart = _finite_values(rows.column("apart"))
+            apart = _finite_values(between[prefix])
             change.append([_distance_ratio(moving[:, layer], apart[:, layer]) for layer in range(len(layers))])
         found[f"{prefix}distance"] = array(
             every, ("warp", "amount", "layer"), "share of the norm", {"warp": warps, "layer": layers}, f"{twin}distance"
@@ -60,7 +63,7 @@ def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.Da
             title = "" if at else "twin's distance" if prefix else "distance"
             found[prefix + name] = array(values, ("warp", "layer"), "1: another picture", both, title)
         found[f"{prefix}apart"] = array(
-            _mean(_finite_values(rows.column("apart"))),
+            _mean(_finite_values(between[prefix])),
             ("layer",),
             "share of the norm",
             {"layer": layers},

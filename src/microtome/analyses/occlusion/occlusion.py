@@ -43,7 +43,7 @@ class Occlusion(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Occlusion"
-    revision: ClassVar[int] = 4  # 4: the overlay draws a cut square cut
+    revision: ClassVar[int] = 5  # 5: a cut square is drawn cut; which images the twins see rests on their contents
 
     at: str = option("deep", "layer whose strongest map is measured; the coarsest of several")
     size: int = option(0, "occluder side, px; 0: a seventh of the image's shorter side", low=0)
