@@ -30,6 +30,7 @@ from microtome.panels import Panel, Question
 from microtome.scan import Batch, BatchValues, Pace, discard_tally, resolve_device, scan_batches
 from microtome.specimen import Specimen, first_tensor, same_values, watch
 from microtome.tally import Bundle, Tally
+from microtome.workload import Effort, Workload
 
 Arrays = Mapping[str, xr.DataArray]
 T = TypeVar("T", bound=Tally)
@@ -60,6 +61,8 @@ class Analysis(ABC):
     with_twin: ClassVar[bool] = (
         False  # True where the numbers are compared with several untrained twins (`Specimen.twin_count`)
     )
+    rank: ClassVar[int] = 100  # the place in a run: the most telling analyses have the lowest
+    effort: ClassVar[Effort] = "standard"  # the least effort of a run that measures it
     in_turn: ClassVar[bool] = False  # True where a run measures all its networks together (`measure_in_turn`)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -102,6 +105,11 @@ class Analysis(ABC):
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         """Why this analysis cannot be run on these, or an empty text."""
         return _lacking(self.needs, images)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        """What measuring costs, in passes through the network beside the shared scan; an estimate, made before anything is measured."""
+        count = len(images) if images is not None and self.needs != "weights" else 0
+        return Workload(forward=count, twins=specimen.twin_count if self.with_twin else 0, seconds=0.3)
 
     def extra_key(self) -> str:
         """A digest of what else the finding rests on, such as files that an option names; empty where there is nothing else."""
@@ -173,6 +181,10 @@ class Census(Analysis, Generic[T]):
     `with_twin` asks for the same watching on the specimen's untrained twins (at most `TWIN_IMAGES` images each), so that a finding which
     random weights give as well can be told from one that training made.
     """
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        """As `Analysis.workload`; the passes of the shared scan do not count."""
+        return Workload(seconds=0.3)
 
     @abstractmethod
     def layers_to_watch(self, specimen: Specimen) -> list[str]:

@@ -40,6 +40,8 @@ class Accuracy(Census[Rows]):
     needs = "labels"
     question = "choose"
     title = "Accuracy"
+    rank = 1
+    effort = "quick"
     revision = 2  # 2: balanced accuracy
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:

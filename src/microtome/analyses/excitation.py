@@ -53,6 +53,8 @@ class Excitation(Census[Bundle]):
     needs = "labels"
     question = "understand"
     title = "Channel gates"
+    rank = 26
+    effort = "quick"
     revision = 3  # 3: which images its twins see rests on their contents
     with_twin = True
 

@@ -30,6 +30,7 @@ from microtome.panels import Grid, Panel, Table
 from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen, tap
+from microtome.workload import Workload
 
 TARGET_GRID = 15  # that the target's map should have along its shorter side, so that its middle lies far from the border
 AFFINE_TOLERANCE = 1e-3  # relative difference of slopes at two pictures up to which the way between two layers counts as affine
@@ -63,6 +64,7 @@ class ExpandedWeights(Analysis):
     needs = "weights"
     question = "understand"
     title = "Weights in context"
+    rank = 31
     revision = 3  # 3: several untrained twins
     with_twin = True
 
@@ -79,6 +81,9 @@ class ExpandedWeights(Analysis):
         if len(found) < 2:
             return f"it takes two spatial convolutions with whole, varying weights one after the other, and it has {len(found)}"
         return ""
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(forward=20.0, backward=5.0 * (1 + specimen.twin_count), twins=specimen.twin_count)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         found = _convolution_kernels(specimen)

@@ -42,6 +42,8 @@ class Features(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Feature maps"
+    rank = 23
+    effort = "quick"
     revision = 4  # 4: which images its twins see rests on their contents
     with_twin = True
 

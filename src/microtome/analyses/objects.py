@@ -34,6 +34,7 @@ from microtome.panels import Bars, Heat, Panel, Question, Table
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen
 from microtome.tally import Rows
+from microtome.workload import Effort, Workload
 
 SIZES = (0.01, 0.04, 0.16, 0.36, 1.0)  # borders of the size bins, as fractions of the image
 CLUTTERS: tuple[str, ...] = ("plain", "middle", "cluttered")  # thirds of the images
@@ -82,6 +83,8 @@ class Objects(Analysis):
     needs: ClassVar[Needs] = "masks"
     question: ClassVar[Question] = "choose"
     title: ClassVar[str] = "Objects: size and clutter"
+    rank: ClassVar[int] = 5
+    effort: ClassVar[Effort] = "quick"
     revision: ClassVar[int] = 3  # 3: which images its twins see rests on their contents
 
     at: str = option("deep", "layer whose maps are scored; the coarsest of several")
@@ -95,6 +98,9 @@ class Objects(Analysis):
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         return Analysis.refusal(self, specimen, images) or why_no_scores(specimen)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(forward=8.0, backward=2.0 * len(images or ()), twins=1)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before

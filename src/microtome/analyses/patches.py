@@ -42,6 +42,7 @@ from microtome.prose import plural
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Bundle, Top
+from microtome.workload import Workload
 
 DEFAULT = ("shallow", "middle", "deep")
 MAX_LAYERS = 12  # layers with a figure; all have values and positions
@@ -55,6 +56,8 @@ class Patches(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Strongest patches"
+    rank = 24
+    effort = "quick"
     revision = 4  # 4: which images its twins see rests on their contents
     with_twin = True
 
@@ -67,6 +70,9 @@ class Patches(Census[Bundle]):
     numbers: tuple[int, ...] = option((), "units shown, by number from 0; empty: by sort")
     per_image: int = option(1, "most patches of a unit from one image", low=1, high=100)
     size: int = option(112, "longest side of a stored patch, px", low=8, high=2048)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(forward=0.1 * self.units * self.k * len(self.at), seconds=0.5)
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
         return layers_with_maps(specimen, self._asked(specimen))

@@ -48,6 +48,7 @@ from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen
 from microtome.specimen.layers import kind_of
 from microtome.tally import Rows
+from microtome.workload import Workload
 
 MIN_GAUSSIAN_R2 = 0.7  # the R² above which the paper calls a bias Gaussian
 
@@ -59,10 +60,11 @@ class Position(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Positions and attention"
+    rank: ClassVar[int] = 29
     revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
 
     scales: tuple[float, ...] = option((0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "factors of the normalised colours")
-    count: int = option(16, "number of images, evenly spaced", low=1, high=100_000)
+    count: int = option(16, "number of images, evenly spaced", low=1, high=100_000, quick=4, full=64)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if not attention_paths(specimen.net):
@@ -72,6 +74,10 @@ class Position(Analysis):
                 return f"its attention ({hidden[0]}) has no map over positions that can be read"
             return "it has no attention over positions"
         return Analysis.refusal(self, specimen, images)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = min(self.count, len(images or ()))
+        return Workload(forward=shown * (1.0 + specimen.twin_count), twins=specimen.twin_count, seconds=0.5)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before

@@ -50,6 +50,8 @@ class Probe(Census[Bundle]):
     needs = "labels"
     question = "choose"
     title = "Linear probes"
+    rank = 2
+    effort = "quick"
     revision = 7  # 7: balanced accuracy; which images its twins see rests on their contents
     with_twin = True
 

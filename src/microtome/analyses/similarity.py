@@ -54,6 +54,8 @@ class Similarity(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Similarity between layers"
+    rank = 21
+    effort = "quick"
     revision = 3
     with_twin = True
 

@@ -37,6 +37,7 @@ from microtome.specimen import Specimen, tap
 from microtome.specimen.layers import is_weight
 from microtome.specimen.outputs import slow_attention
 from microtome.specimen.tracing import example_input
+from microtome.workload import Workload
 
 BATCH = 8  # images at once: the outputs of all layers and their gradients are kept
 LEVEL_DECADES = 0.5  # between first and last third, below which a profile is called level: a factor of about 3
@@ -57,15 +58,22 @@ class Supervision(Analysis):
     needs = "images"
     question = "understand"
     title = "Implicit deep supervision"
+    rank = 28
     revision = 3  # 3: which images its twins see rests on their contents
     with_twin = True
 
-    count: int = option(32, "number of images that the gradient is averaged over, evenly spread", low=1, high=10_000)
+    count: int = option(
+        32, "number of images that the gradient is averaged over, evenly spread", low=1, high=10_000, quick=8, full=64
+    )
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if reason := Analysis.refusal(self, specimen, images) or why_no_scores(specimen):
             return reason
         return "" if len(_weight_layers(specimen)) > 1 else "it has fewer than two layers with weights, so there is no depth"
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = min(self.count, len(images or ()))
+        return Workload(backward=shown + specimen.twin_count * min(shown, BATCH), twins=specimen.twin_count)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before

@@ -1,12 +1,11 @@
 """How much work a run does: three levels of effort, and lengths of time as people write them."""
 
 import re
-from typing import Literal, get_args
 
 from microtome.errors import BadOption, did_you_mean
+from microtome.workload import EFFORTS, Effort
 
-Effort = Literal["quick", "standard", "full"]
-EFFORTS: tuple[Effort, ...] = get_args(Effort)
+TWINS: dict[Effort, int] = {"quick": 3, "standard": 5, "full": 5}  # untrained twins, where the user names no number
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 

@@ -36,6 +36,7 @@ from microtome.panels import Curve, Grid, Panel, Table
 from microtome.prose import name_list, plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
+from microtome.workload import Workload
 
 DEFAULT = ("last3",)
 MIN_GROUPS = 4  # of the slider, as in the article
@@ -67,6 +68,7 @@ class Banding(Analysis):
     needs = "weights"
     question = "understand"
     title = "Weight banding"
+    rank = 32
     revision = 4  # 4: several untrained twins
     with_twin = True
 
@@ -83,6 +85,10 @@ class Banding(Analysis):
             return "it has no convolution and no fully connected layer over a map whose weights can be read"
         first = next(iter(every))
         return f"none of its {plural(len(every), 'kernel')} can be measured ({first}: {every[first].reason})"
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        values = sum(p.numel() for p in specimen.net.parameters() if p.ndim > 1)
+        return Workload(twins=specimen.twin_count, seconds=1.0 + 2e-7 * min(values, 5e7))
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         every = _spatial_kernels(specimen)

@@ -42,6 +42,8 @@ class Compare(Collation):
     needs = "findings"
     question = "choose"
     title = "Which network to choose"
+    rank = 10
+    effort = "quick"
     revision = 3  # 3: latencies compared in turn, balanced accuracy for imbalanced classes
 
     price: Literal["time", "size", "operations"] = option("time", "cost that decides between networks of similar accuracy")

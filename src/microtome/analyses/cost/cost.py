@@ -29,6 +29,7 @@ from microtome.scan import Pace
 from microtome.specimen import Specimen
 from microtome.specimen.live_memory import peak_live_bytes
 from microtome.specimen.tracing import noise_images
+from microtome.workload import Workload
 
 MEASURES = {
     "parameters": "1",
@@ -48,11 +49,16 @@ class Cost(Analysis):
     question = "choose"
     reproducible = False  # times differ from run to run
     title = "Cost"
+    rank = 3
+    effort = "quick"
     revision = 4  # 4: several networks are timed in turn; recurrent and bilinear layers are counted
     in_turn = True
 
-    batch: int = option(16, "images in the timed batch", low=1, high=1024)
-    repeats: int = option(9, "timed runs, at least; their median is reported", low=3, high=1000)
+    batch: int = option(16, "images in the timed batch", low=1, high=1024, quick=4)
+    repeats: int = option(9, "timed runs, at least; their median is reported", low=3, high=1000, quick=5, full=15)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(forward=(1 + self.batch) * (self.repeats + 2) + 4.0, seconds=0.3)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         return self.measure_in_turn([specimen], images, pace)[0]

@@ -46,6 +46,7 @@ from microtome.numerics.receptive.field import Field
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, Step, batches
 from microtome.specimen import Specimen
+from microtome.workload import Workload
 
 MIN_R2 = 0.5  # 1 - SSE / SST below which a Gaussian describes little of the field
 MIN_INSIDE = 0.5  # fraction of the mass within 3 σ below which it describes a small part of the field
@@ -58,6 +59,7 @@ class Erf(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Effective receptive fields"
+    rank: ClassVar[int] = 30
     revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
 
     at: tuple[str, ...] = option(("stages",), "layers to differentiate: names, globs or aliases")
@@ -72,7 +74,11 @@ class Erf(Analysis):
     )
     channels: tuple[int, ...] = option((), "units to average, by number; empty: all")
     offset: bool = option(False, "whether to fit a constant under the Gaussian")
-    count: int = option(20, "number of images, evenly spaced", low=1, high=100000)
+    count: int = option(20, "number of images, evenly spaced", low=1, high=100000, quick=4, full=50)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = min(self.count, len(images or ()))
+        return Workload(backward=2.5 * shown * (1 + specimen.twin_count / 4), twins=specimen.twin_count, seconds=1.0)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before

@@ -56,6 +56,7 @@ from microtome.prose import plural
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen, first_tensor, watch
 from microtome.tally import Bundle, Rows, Top
+from microtome.workload import Workload
 
 Values = np.ndarray[Any, Any]
 
@@ -66,6 +67,7 @@ class Evolution(Analysis):
 
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Features over training"
+    rank: ClassVar[int] = 38
     revision: ClassVar[int] = 5
     with_twin: ClassVar[bool] = True
 
@@ -85,6 +87,9 @@ class Evolution(Analysis):
 
     def extra_key(self) -> str:
         return series_digest(list_checkpoints(self.checkpoints)) if self.checkpoints else ""
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(forward=10.0 * len(images or ()), twins=specimen.twin_count)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before

@@ -42,6 +42,7 @@ from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 from microtome.specimen.anatomy import first_convolution
+from microtome.workload import Effort, Workload
 
 LOW_FREQUENCY, HIGH_FREQUENCY = 1 / 8, 1 / 4  # cycles per pixel: below is low, above is high, between is the middle
 RMS_QUANTILE = 0.75  # the quantile of all filters' RMS that counts as usual: with many dead filters the median is none
@@ -64,6 +65,8 @@ class Frontend(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "First layer"
+    rank: ClassVar[int] = 22
+    effort: ClassVar[Effort] = "quick"
     revision: ClassVar[int] = 3  # 3: several untrained twins
     with_twin: ClassVar[bool] = True
 
@@ -73,6 +76,9 @@ class Frontend(Analysis):
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         return "" if self.at or first_convolution(specimen) else "it has no convolution, so there are no filters on the image"
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(twins=specimen.twin_count, seconds=0.2)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         own = _first_layer(specimen, self.at)

@@ -53,6 +53,7 @@ from microtome.prose import plural
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Recipe, Specimen
 from microtome.tally import Rows
+from microtome.workload import Workload
 
 OPTIONS = {"row_shift": "shifts", "col_shift": "shifts", "crop_shift": "crops", "scale": "scales", "rotation": "rotations"}
 BORDERS = {
@@ -70,6 +71,7 @@ class Invariance(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Invariance"
+    rank: ClassVar[int] = 37
     revision: ClassVar[int] = 5
 
     at: tuple[str, ...] = option(("stages",), "layers to measure: names, globs or aliases; the output is always measured")
@@ -85,7 +87,14 @@ class Invariance(Analysis):
     border: Literal["reflect", "mean", "wrap", "crop"] = option(
         "reflect", "fill outside the image: mirrored, mean colour, the opposite side, or a larger crop"
     )
-    count: int = option(8, "images measured, of each class in proportion, chosen by content", low=1, high=100_000)
+    count: int = option(
+        8, "images measured, of each class in proportion, chosen by content", low=1, high=100_000, quick=2, full=16
+    )
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = min(self.count, len(images or ()))
+        views = sum(len(self._amounts(warp, specimen.recipe)) for warp in self.warps)
+        return Workload(forward=0.7 * (views + 6.0) * shown, twins=1)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before

@@ -34,6 +34,7 @@ from microtome.numerics.maps.occluders import occluder_starts
 from microtome.panels import Bars, Grid, Overlay, Panel, Question, Table
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen
+from microtome.workload import Workload
 
 
 @final
@@ -43,6 +44,7 @@ class Occlusion(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Occlusion"
+    rank: ClassVar[int] = 34
     revision: ClassVar[int] = 5  # 5: a cut square is drawn cut; which images the twins see rests on their contents
 
     at: str = option("deep", "layer whose strongest map is measured; the coarsest of several")
@@ -55,10 +57,15 @@ class Occlusion(Analysis):
     only: tuple[str, ...] = option(
         (), "images to show, by name or index; empty: spread over object size and clutter, or evenly"
     )
-    count: int = option(3, "number of images shown", low=1, high=1000)
+    count: int = option(3, "number of images shown", low=1, high=1000, quick=1, full=6)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         return Analysis.refusal(self, specimen, images) or why_no_scores(specimen)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = min(self.count, len(images or ()))
+        places = self._places(specimen.recipe.size).count
+        return Workload(forward=0.4 * places * 2 * shown, twins=1)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before

@@ -38,6 +38,7 @@ from microtome.numerics.weights.dense_reuse import (
 from microtome.panels import Curve, Heat, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen
+from microtome.workload import Workload
 
 OBSERVATIONS = (
     "1. layers use all earlier ones of their block",
@@ -68,6 +69,7 @@ class Reuse(Analysis):
     needs = "weights"
     question = "understand"
     title = "Feature reuse"
+    rank = 27
     revision = 4  # 4: several untrained twins
     with_twin = True
 
@@ -85,6 +87,9 @@ class Reuse(Analysis):
         return (
             "it has no dense block: no sequence of layers each of which reads the concatenated outputs of all layers before it"
         )
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(twins=specimen.twin_count, seconds=0.5)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         inputs = network_inputs(specimen)

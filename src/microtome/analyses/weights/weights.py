@@ -38,6 +38,7 @@ from microtome.panels import Curve, Hist, Panel, Table
 from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
+from microtome.workload import Workload
 
 MAX_HISTOGRAMS = 12  # in one figure
 
@@ -49,6 +50,8 @@ class Weights(Analysis):
     needs = "weights"
     question = "slim"
     title = "Weight distributions"
+    rank = 6
+    effort = "quick"
     revision = 4
     with_twin = True
 
@@ -56,6 +59,10 @@ class Weights(Analysis):
     bins: int = option(64, "bins of each histogram", low=4, high=1024)
     fold: bool = option(True, "also compare the kernels with their batch norm folded in")
     seed: int = option(1, "seed of the first untrained twin", low=0)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        values = sum(p.numel() for p in specimen.net.parameters())
+        return Workload(twins=specimen.twin_count, seconds=0.5 + 3e-8 * values * (1 + specimen.twin_count))
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         own, dtypes = ordered_weights(specimen)
