@@ -1,4 +1,4 @@
-"""Occlusion of one picture at 224 px by a square of 32 px, 16 px at a time, against captum."""
+"""Occlusion of one image at 224 px by a square of 32 px, 16 px at a time, against captum."""
 
 import copy
 import importlib.util
@@ -19,10 +19,10 @@ from microtome.numerics.maps.occluders import occluder_starts
 
 TITLE = "Occlusion, 224 px, square 32 px, stride 16 px"
 TIMED = (
-    "From one normalised picture to the score of one class at each of 169 positions. Ours: `perturbing.Perturber` from nothing, as the "
-    "occlusion analysis calls it for each batch of pictures: writing the network down, planning, comparing with the network itself "
-    "and the uncovered picture are in it. captum: `Occlusion(net).attribute(...)` under no_grad, on its own copy of the network, "
-    "with the `perturbations_per_eval` in which the network was fastest just before on 16 pictures. Limit: how many times fewer "
+    "From one normalised image to the score of one class at each of 169 positions. Ours: `perturbing.Perturber` from nothing, as the "
+    "occlusion analysis calls it for each batch of images: writing the network down, planning, comparing with the network itself "
+    "and the uncovered image are in it. captum: `Occlusion(net).attribute(...)` under no_grad, on its own copy of the network, "
+    "with the `perturbations_per_eval` in which the network was fastest just before on 16 images. Limit: how many times fewer "
     "multiply-adds would do, were only what each position can reach computed again (receptive-field arithmetic)."
 )
 SIZE, STRIDE, SIDE = 32, 16, 224

@@ -18,7 +18,7 @@ from microtome.specimen import watch
 
 LOOP = "our plain loop at its best batch"
 BATCHES = (2, 4, 8, 16, 32, 64)
-TUNED = {224: 16, 64: 64}  # pictures of that side, to find the best batch
+TUNED = {224: 16, 64: 64}  # images of that side, to find the best batch
 CLOSE = 1e-5  # largest difference of a score, as a share of the largest
 LEAST = 0.97  # of the loop's speed: not slower, within the noise of one round
 
@@ -49,8 +49,8 @@ CASES = (
 
 TITLE = "Occlusion never slower than a loop: networks of many kinds"
 TIMED = (
-    "From one normalised picture to all scores at each position of a square, a seventh of the side. Ours: `perturbing.Perturber` from "
-    "nothing, as the occlusion analysis calls it. The plain loop is the same network over batches of covered pictures, of the size that "
+    "From one normalised image to all scores at each position of a square, a seventh of the side. Ours: `perturbing.Perturber` from "
+    "nothing, as the occlusion analysis calls it. The plain loop is the same network over batches of covered images, of the size that "
     "was fastest just before, and once the uncovered one. Where nothing is gained the engine runs such a loop itself; 3 % below 1 "
     "count as noise. Limit: how many times fewer multiply-adds would do, were only what each position can reach computed again."
 )
@@ -105,7 +105,7 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
 
 
 def looped(worker: microtome.Specimen, x: Tensor, patches: list[Patch], batch: int) -> Tensor:
-    """The scores (position, class) by the plain loop, and the uncovered picture's before them."""
+    """The scores (position, class) by the plain loop, and the uncovered image's before them."""
     worker.logits(x)
     with torch.no_grad():
         parts = [patches[start : start + batch] for start in range(0, len(patches), batch)]

@@ -118,7 +118,7 @@ have A = +0.92 and +0.58 in their last 5 × 5 kernels (its published figures, me
 
 
 def page(kept: str, folder: Path | None) -> str:
-    """The whole page; pictures are written on the way."""
+    """The whole page; images are written on the way."""
     summary: list[str] = []
     sections: list[str] = []
     for name in NAMES:

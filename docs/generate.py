@@ -56,8 +56,8 @@ FAVOURITES = ("microtome:mini_resnet", "microtome:mini_deit")  # whose finding i
 # Panels that a page shows beside the first, by title; of several in one tuple the first stands left of the others.
 FURTHER = {
     "invariance": tuple(
-        tuple(title.format(warp) for title in ("Pictures by {}", "Picture by picture: distance at * by {}",
-                                               "Picture by picture: probability by {}"))
+        tuple(title.format(warp) for title in ("Images by {}", "Image by image: distance at * by {}",
+                                               "Image by image: probability by {}"))
         for warp in ("row shift", "scale", "rotation")
     ),
     "evolution": (("Strongest patch over training, *",),),

@@ -3,7 +3,7 @@
     python -m experiments.ablation --out DIR             train, judge, write DIR/ablation.json
     python -m experiments.ablation --section DIR/ablation.json    print the section of docs/experiments.md about it
 
-Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 5.1 and table 3. The small network, its pictures, the equal budget, seeds and
+Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 5.1 and table 3. The small network, its images, the equal budget, seeds and
 intervals are ours.
 """
 
@@ -44,7 +44,7 @@ NETWORK = TrainingRecipe(
     epochs=20,
     count=4000,
     lr=2e-3,
-    halved=0.0,  # fully connected layers want pictures of one size
+    halved=0.0,  # fully connected layers want images of one size
     options={"num_classes": 10, "size": 64, "norm": "batch", "width": 0.25, "hidden": HIDDEN_UNITS},
 )
 WIDER_LAYERS = (96, 256, 512, 1024, 512)  # the paper's wider layers 3, 4, 5
@@ -186,7 +186,7 @@ layers on scenes of 64 px. Where the layer that goes had another width, the next
 
 _TAIL = """The paper's numbers (ImageNet validation, top-1 error): all layers 40.5 %, without 3 and 4 45.4 %, without 7 40.0 %, without 6
 and 7 44.8 %, without all four 71.3 %; Zeiler & Fergus' own network 38.4 %, with 512, 1024 and 512 maps in layers 3 to 5 37.5 %.
-Pictures, sizes and budgets here are others, so only orders can be compared: {rank}.
+Images, sizes and budgets here are others, so only orders can be compared: {rank}.
 Read the learnt scenes too: a row that knows little of what it learnt from was not trained long enough, rather than too small or too
 large. Here rows without fully connected layers know more of the learnt scenes as well: in so short a training these layers, each
 behind dropout, seem to cost more than they are worth."""

@@ -201,7 +201,7 @@ _TAIL = """## What this says, and what not
 - The rows here are blocks whose output has the shape of their input. Those that change the number of units can go too
   (`--without`), unless a shortcut goes around them or they change the sides of the maps: then all after them would see larger ones.
 - Zeiler & Fergus saw 40.5 % top-1 error with all layers (validation), 45.4 % without layers 3 and 4, 44.8 % without 6 and 7, 71.3 %
-  without all four: either pair costs 4 to 5 points, all four together 31. Their networks, pictures and budgets are others; the
+  without all four: either pair costs 4 to 5 points, all four together 31. Their networks, images and budgets are others; the
   numbers here are not comparable with theirs, the question is."""
 
 

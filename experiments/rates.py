@@ -3,11 +3,11 @@
     python -m experiments.rates --out DIR                  train, judge, write DIR/rates.json
     python -m experiments.rates --page DIR/rates.json --figures FOLDER > docs/experiments_rates.md
 
-M is the feature side: picture side / output stride. Three tasks: `scenes` with masks, on the network that ships; `cues`, where what
-decides lies half a picture away, on a backbone that sees less than that and without the branch that sees the mean of the image;
+M is the feature side: image side / output stride. Three tasks: `scenes` with masks, on the network that ships; `cues`, where what
+decides lies half an image away, on a backbone that sees less than that and without the branch that sees the mean of the image;
 `cues_seen`, the same on a backbone that sees far enough by itself.
 
-Source: r_max = floor((M - 1) / 2), the rule that this puts to the test, is ours. That rates should follow the size of the picture:
+Source: r_max = floor((M - 1) / 2), the rule that this puts to the test, is ours. That rates should follow the size of the image:
 Kim et al. 2023, arXiv:2307.14179, of which we know the abstract, not the rule.
 """
 

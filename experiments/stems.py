@@ -5,7 +5,7 @@
     python -m experiments.stems --out DIR --figures docs/figures             also draw the filters of the first seed
 
 Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4.1 and fig. 6 b, c (filters), d, e (what they pass on); sec. 3 for the largest RMS of
-a filter. The small networks, their pictures, the equal budget and every number are ours: the paper looked and did not count.
+a filter. The small networks, their images, the equal budget and every number are ours: the paper looked and did not count.
 """
 
 import argparse
@@ -52,7 +52,7 @@ NETWORK = TrainingRecipe(
     epochs=40,
     count=4000,
     lr=2e-3,
-    halved=0.0,  # fully connected layers want pictures of one size
+    halved=0.0,  # fully connected layers want images of one size
     weight_decay=2.0,
     options={"num_classes": 10, "size": 64, "norm": "batch", "width": 0.25, "hidden": 256},
 )
@@ -142,7 +142,7 @@ def run_analysis(name: str, specimen: Specimen, images: Images | None = None, **
 
 
 def plot_first(found: Finding, path: Path) -> None:
-    """Write its first picture."""
+    """Write its first image."""
     found.figure().savefig(path, dpi=80, metadata={"Software": None})
 
 

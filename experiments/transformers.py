@@ -61,9 +61,9 @@ def easy_scenes(count: int, seed: int) -> SceneSeries:
 
 
 def change_contrast(x: Tensor, factor: float, way: ContrastMode) -> Tensor:
-    """Normalised pictures (image, rgb, row, col) with `factor` times the contrast about the mean colour.
+    """Normalised images (image, rgb, row, col) with `factor` times the contrast about the mean colour.
 
-    "free": as numbers go; "clipped": as a picture of 0 to 255 can show it.
+    "free": as numbers go; "clipped": as an image of 0 to 255 can show it.
     """
     if way == "free":
         return factor * x
@@ -162,9 +162,9 @@ def docs_page(said: dict[str, Any]) -> str:
             "Per cent right, in brackets the 95 % Wilson interval over the judged scenes.",
             seeds_table(found),
             "## Contrast as numbers",
-            "Normalised pictures multiplied by the factor, beyond 0 to 255 where they go there. Mean over the seeds (lowest–highest).",
+            "Normalised images multiplied by the factor, beyond 0 to 255 where they go there. Mean over the seeds (lowest–highest).",
             result_table(found, "free"),
-            "## Contrast as pictures",
+            "## Contrast as images",
             "The same, clipped to 0 to 255, as a camera or a file would.",
             result_table(found, "clipped"),
             f"```sh\npython -m experiments.transformers {call} --out runs/transformers\n```",
@@ -206,7 +206,7 @@ def _row_name(row: dict[str, Any]) -> str:
 
 _HEAD = """# Experiments: a transformer and two edits
 
-A transformer adds learnt positions to patches whose size follows the picture's contrast. Does a layer norm in the patch embedding
+A transformer adds learnt positions to patches whose size follows the image's contrast. Does a layer norm in the patch embedding
 ([prelayernorm](edits/prelayernorm.md)) make it robust, and what does it cost? And does a hill over near tokens
 ([gaussian_attention_bias](edits/gaussian_attention_bias.md)) help when there is little to learn from? Each edited network and the plain one
 are trained **from scratch** with the same first weights, scenes, order and budget, at ordinary contrast only.
@@ -219,7 +219,7 @@ _TAIL = """## What this says, and what not
 - **The invariance is real, and exact.** With a layer norm on the tokens or on the pixels, a row of the second table is one number (but for
   the norm's epsilon at a quarter of the contrast): an identity, not something learnt. The plain network, and the one with the hill, keep
   less than half of what they know at four times the contrast, and less than a quarter at a quarter of it.
-- **Clipped pictures have lost information,** which no norm gives back: there all fall, and at eight times they come close to one another.
+- **Clipped images have lost information,** which no norm gives back: there all fall, and at eight times they come close to one another.
 - **What the norm costs at ordinary contrast, two seeds do not tell.** Normed networks end anywhere between far below the plain one and far
   above it, as the tables show; the schedule is so short that some seeds have hardly begun to learn. The norm of tokens takes the
   projection's bias besides, by which these first weights subtract the mean patch.

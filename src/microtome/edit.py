@@ -286,7 +286,7 @@ def _grey(specimen: Specimen) -> Tensor:
 
 
 def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
-    """In what the copy breaks the promise to preserve the function, on two pictures of noise; empty where it keeps it."""
+    """In what the copy breaks the promise to preserve the function, on two images of noise; empty where it keeps it."""
     if kept.how == "no" or specimen.recipe.size != edited.recipe.size:
         return ""
     x = example_input(specimen.net, specimen.recipe)
@@ -302,7 +302,7 @@ def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
     again = _predicted_score(specimen, x, 1)
     if again is not None and not torch.equal(one, again):
         return (
-            "cannot be held to its promise: the network answers by chance, for the same picture each time otherwise (MT303?)."
+            "cannot be held to its promise: the network answers by chance, for the same image each time otherwise (MT303?)."
         )
     return f"should preserve the function {kept.how}, but outputs for noise differ by {gap:.3g}: a fault of this edit, please report it."
 

@@ -29,7 +29,7 @@ def chain(*, inplace: bool, dead: int | None = None) -> nn.Sequential:
 
 
 def by_hook(specimen: mt.Specimen, pics: mt.Images, path: str) -> torch.Tensor:
-    """What the module at `path` gives for all pictures, taken by a hook of our own."""
+    """What the module at `path` gives for all images, taken by a hook of our own."""
     kept: list[torch.Tensor] = []
     handle = specimen.net.get_submodule(path).register_forward_hook(
         lambda _module, _inputs, out: kept.append(out.detach().clone())

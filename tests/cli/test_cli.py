@@ -60,7 +60,7 @@ def call(*words: str, cwd: Path | None = None) -> Said:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """A folder with a factory file and eight labelled pictures."""
+    """A folder with a factory file and eight labelled images."""
     (tmp_path / "nets.py").write_text(FACTORY)
     random = np.random.default_rng(0)
     for place in range(8):

@@ -32,7 +32,7 @@ from microtome.scan import Pace
 from microtome.specimen import Specimen, tap
 
 TARGET_GRID = 15  # that the target's map should have along its shorter side, so that its middle lies far from the border
-AFFINE_TOLERANCE = 1e-3  # relative difference of slopes at two pictures up to which the way between two layers counts as affine
+AFFINE_TOLERANCE = 1e-3  # relative difference of slopes at two images up to which the way between two layers counts as affine
 
 
 class _StrongestSlices(NamedTuple):
@@ -212,7 +212,7 @@ def _strongest_slices(weights: Tensor, k: int) -> _StrongestSlices:
 def _expand_kernel(
     specimen: Specimen, target: str, units: list[int], convolutions: list[str], source: str, steps: int
 ) -> _ExpandedKernel:
-    """The slopes of the target's middle. Where the network does not take a larger picture, at its own size."""
+    """The slopes of the target's middle. Where the network does not take a larger image, at its own size."""
     before = convolutions[: convolutions.index(target)]
     if source:
         before = specimen.find(source)[:1]
@@ -225,7 +225,7 @@ def _expand_kernel(
     with LineariseMode() as mode:
         try:
             slopes, name = _target_gradients(specimen, target, units, names, steps, size)
-        except (RuntimeError, AssertionError, ValueError):  # a network for one size of picture only
+        except (RuntimeError, AssertionError, ValueError):  # a network for one size of image only
             slopes, name = _target_gradients(specimen, target, units, names, steps, 1)
             size = 1
         left_out = (mode.removed, mode.averaged, mode.held)

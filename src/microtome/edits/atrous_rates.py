@@ -2,7 +2,7 @@
 
 Without `rates` they are set by the size of the map: parallel branches (atrous spatial pyramid pooling) share the largest rate whose
 outermost tap reaches the border from the middle of the map, r_max · (1/n, 2/n, …, 1) with r_max = floor((M - 1) / 2) for 3 x 3; other
-dilated convolutions come down to r_max where they are above it, and stay otherwise. `size` sets them for pictures of another size
+dilated convolutions come down to r_max where they are above it, and stay otherwise. `size` sets them for images of another size
 than the network's own. With `rates` there is one for each convolution named by `at`, in the order in which they run, or one for each
 branch of every group, or one for all.
 

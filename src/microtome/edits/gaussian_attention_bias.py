@@ -51,7 +51,7 @@ class GaussianAttentionBias(Edit):
         if not attention_paths(specimen.net):
             return "it has no attention over positions"
         if getattr(specimen.net, "dynamic_img_size", False):
-            return "it takes pictures of any size (dynamic_img_size), and the bias is made for one grid"
+            return "it takes images of any size (dynamic_img_size), and the bias is made for one grid"
         if not _attention_sites(specimen):
             return "none of its attention modules takes a mask or a relative bias on a grid that is known"
         return ""

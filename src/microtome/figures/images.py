@@ -85,7 +85,7 @@ def plot_grid(arrays: Arrays, panel: Grid) -> Paper:
 
 
 def plot_overlay(arrays: Arrays, panel: Overlay) -> Paper:
-    """One row for each image: the picture, then the picture under each heat map; the mask's outline in white."""
+    """One row for each image: the image, then the image under each heat map; the mask's outline in white."""
     base, heats = arrays[panel.base], arrays[panel.heat]
     names = [shorten(one, 22) for one in coordinates(heats, panel.across)] if panel.across else [""]
     maps = (
@@ -256,7 +256,7 @@ def _write_numbers(axes: Axes, values: Values, scale: Normalize) -> None:
 
 
 def _map_extent(arrays: Arrays, panel: Overlay, image: int, place: int) -> tuple[float, float, float, float]:
-    """Top, bottom, left and right edge of the map, as shares of the picture."""
+    """Top, bottom, left and right edge of the map, as shares of the image."""
     if not panel.extent:
         return 0.0, 1.0, 0.0, 1.0
     array = arrays[panel.extent]
@@ -266,7 +266,7 @@ def _map_extent(arrays: Arrays, panel: Overlay, image: int, place: int) -> tuple
 
 
 def _upsample(heat: Values, size: tuple[int, int], extent: tuple[float, float, float, float]) -> Values:
-    """The positive heat at every pixel of the picture, linear between the middles of its cells, placed by `extent`."""
+    """The positive heat at every pixel of the image, linear between the middles of its cells, placed by `extent`."""
     rows, cols = (
         _interpolation_weights(cells, pixels, low, high)
         for cells, pixels, (low, high) in zip(heat.shape, size, (extent[:2], extent[2:]), strict=True)
@@ -282,7 +282,7 @@ def _interpolation_weights(cells: int, pixels: int, low: float, high: float) -> 
 
 
 def _blend(picture: Values, heat: Values) -> Values:
-    """The greyed picture with the heat over it, the more opaque the hotter; each map on its own scale."""
+    """The greyed image with the heat over it, the more opaque the hotter; each map on its own scale."""
     most = heat.max()
     share = heat / most if most > 0 else heat
     grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)

@@ -30,13 +30,13 @@ TABLES = ("annotations.tsv", "val_annotations.txt", "boxes.tsv")
 
 
 def read_regions(place: Listing, wanted: str) -> list[Regions | None]:
-    """For each listed picture the objects marked on it, or None.
+    """For each listed image the objects marked on it, or None.
 
     `wanted`: "auto", "none", or the path of a COCO .json, of a folder of VOC .xml files, or of a table (file, class, first
     column, first row, last column, last row).
 
     Raises:
-        ImagesError: the file is not there, cannot be read, or names none of the pictures.
+        ImagesError: the file is not there, cannot be read, or names none of the images.
     """
     if wanted == "none":
         return [None] * len(place.names)
@@ -55,7 +55,7 @@ def read_regions(place: Listing, wanted: str) -> list[Regions | None]:
 
 
 def _coco_files(place: Listing) -> list[Path]:
-    """COCO files in reach but those of another split; those named after the pictures' folder first (instances_val2017.json)."""
+    """COCO files in reach but those of another split; those named after the images' folder first (instances_val2017.json)."""
     found = [path for folder in place.around for pattern in JSONS for path in sorted(folder.glob(pattern))]
     name = (place.root.resolve() / place.base).name.lower()
     mine = _split_words(name)
@@ -85,7 +85,7 @@ def _regions_at(place: Listing, wanted: str) -> list[Regions | None]:
             continue
         if not any(found):
             raise ImagesError(
-                f"The boxes at '{path}' belong to none of the {len(place.names)} pictures, such as '{place.names[0]}'."
+                f"The boxes at '{path}' belong to none of the {len(place.names)} images, such as '{place.names[0]}'."
             )
         return found
     near = [entry.name for folder in place.around for entry in folder.iterdir()]

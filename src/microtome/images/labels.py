@@ -1,4 +1,4 @@
-"""Which class each picture is of: by its folder, by a WordNet id in its file name, or by a table beside it."""
+"""Which class each image is of: by its folder, by a WordNet id in its file name, or by a table beside it."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ LARGEST_NUMBER = 100_000
 
 @dataclass(frozen=True)
 class ImageLabels:
-    """Class names, a number for each picture (-1: unknown), readable names of the classes where known, and whence."""
+    """Class names, a number for each image (-1: unknown), readable names of the classes where known, and whence."""
 
     classes: tuple[str, ...]
     values: npt.NDArray[np.int64]
@@ -40,12 +40,12 @@ class ImageLabels:
 
 
 def read_labels(place: Listing, wanted: str) -> ImageLabels | None:
-    """The labels of the listed pictures, or None where they have none.
+    """The labels of the listed images, or None where they have none.
 
     `wanted`: "auto" (a table, else class folders, else WordNet prefixes), "none", or the path of a table.
 
     Raises:
-        ImagesError: the table cannot be read, or names none of the pictures.
+        ImagesError: the table cannot be read, or names none of the images.
     """
     if wanted == "none":
         return None
@@ -110,8 +110,8 @@ def _table_labels(place: Listing, table: Path, *, must: bool) -> ImageLabels | N
             return None
         first = next(iter(known), "nothing")
         raise ImagesError(
-            f"The table '{table}' names none of the {len(place.names)} pictures: it has '{first}', "
-            f"the first picture is '{place.names[0]}'."
+            f"The table '{table}' names none of the {len(place.names)} images: it has '{first}', "
+            f"the first image is '{place.names[0]}'."
         )
     classes = _sorted_classes(set(filter(None, given)))
     number = {name: at for at, name in enumerate(classes)}
@@ -130,10 +130,10 @@ def _sorted_classes(given: set[str]) -> tuple[str, ...]:
 
 
 def match_rows(place: Listing, beside: Path, known: Mapping[str, Any], *, loose: bool = False) -> list[Any]:
-    """For each picture what a table that lies in `beside` says of it, or None.
+    """For each image what a table that lies in `beside` says of it, or None.
 
-    An entry is a picture's if the picture's whole path ends with it, or it with the picture's path from the root's name on;
-    an entry without a folder, if only one picture has that name, or that name without its suffix. `loose`, and where the
+    An entry is an image's if the image's whole path ends with it, or it with the image's path from the root's name on;
+    an entry without a folder, if only one image has that name, or that name without its suffix. `loose`, and where the
     table lies inside the root: the folders of the entry need not agree as long as the name is the only one on both sides.
     """
     keys = {_normalise_path(key): value for key, value in known.items()}

@@ -1,12 +1,12 @@
-"""Masks that lie beside pictures as files: which one belongs to which picture, and where it says "object".
+"""Masks that lie beside images as files: which one belongs to which image, and where it says "object".
 
 What counts as object: any pixel that is not zero (and not transparent); in a JPEG, whose black is never quite black, any
 pixel of at least half brightness; in a palette file any index but 0, unless the palette paints index 0 bright. With class
 numbers (`masks="label:8,9"`) the file is a label map and the object is where the stored number, in a palette file the
 palette's index, is one of them.
 
-A mask is in the orientation of the picture as displayed. Where an EXIF turn swaps rows and columns and the mask has the size
-of the picture as stored, the mask is turned with the picture.
+A mask is in the orientation of the image as displayed. Where an EXIF turn swaps rows and columns and the mask has the size
+of the image as stored, the mask is turned with the image.
 """
 
 import re
@@ -41,10 +41,10 @@ class MaskFile:
     ids: frozenset[int] | None = None
 
     def mask(self, header: Header) -> Mask:
-        """The mask (row, col) of the picture with that header, as displayed.
+        """The mask (row, col) of the image with that header, as displayed.
 
         Raises:
-            ImagesError: with the reason alone: the file cannot be read, or has another size than the picture.
+            ImagesError: with the reason alone: the file cannot be read, or has another size than the image.
         """
         try:
             picture = read_plane(self.path)
@@ -69,7 +69,7 @@ class MaskFile:
         if self.ids is not None:
             values = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
             if values.ndim != 2:
-                raise ImagesError(f"its mask {self.path.name} is a colour picture, not a label map of class numbers")
+                raise ImagesError(f"its mask {self.path.name} is a colour image, not a label map of class numbers")
             return np.isin(values // 255 if picture.mode == "1" else values, sorted(self.ids))
         if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
             return np.asarray(picture) != 0
@@ -95,7 +95,7 @@ def _palette_mask(picture: Image.Image) -> Mask:
 
 
 def orient_mask(mask: Mask, header: Header, what: str) -> Mask:
-    """The mask in the displayed orientation of its picture.
+    """The mask in the displayed orientation of its image.
 
     Raises:
         ImagesError: with the reason alone: it has neither the displayed nor the stored size.
@@ -108,17 +108,17 @@ def orient_mask(mask: Mask, header: Header, what: str) -> Mask:
 
 
 def _misfit_error(size: tuple[int, int], header: Header, what: str) -> ImagesError:
-    return ImagesError(f"{what} has {size[0]}×{size[1]} pixels (rows × columns), the picture {header.size[0]}×{header.size[1]}")
+    return ImagesError(f"{what} has {size[0]}×{size[1]} pixels (rows × columns), the image {header.size[0]}×{header.size[1]}")
 
 
 def find_mask_files(place: Listing, wanted: str) -> list[MaskFile | None]:
-    """For each listed picture its mask file, or None.
+    """For each listed image its mask file, or None.
 
-    `wanted`: "auto", "none", or the path of a folder (or of one file, for one picture), with class numbers after a colon if the
+    `wanted`: "auto", "none", or the path of a folder (or of one file, for one image), with class numbers after a colon if the
     files are label maps: "label:8,9"; "auto:8,9" takes the folder found and these classes.
 
     Raises:
-        ImagesError: the path is not there, or none of its files belongs to a picture.
+        ImagesError: the path is not there, or none of its files belongs to an image.
     """
     if wanted == "none":
         return [None] * len(place.names)
@@ -129,7 +129,7 @@ def find_mask_files(place: Listing, wanted: str) -> list[MaskFile | None]:
         found = _masks_at(place, where)
     if wanted != "auto" and not any(found):
         raise ImagesError(
-            f"No mask at '{where}' belongs to a picture of '{place.root}': a mask has the name of its picture, "
+            f"No mask at '{where}' belongs to an image of '{place.root}': a mask has the name of its image, "
             f"such as '{PurePosixPath(place.names[0]).stem}.png' or '{PurePosixPath(place.names[0]).stem}_mask.png'."
         )
     return [MaskFile(path, ids) if path else None for path in found]
@@ -182,7 +182,7 @@ def _masks_at(place: Listing, where: str) -> list[Path | None]:
         if candidate.is_file():
             if len(place.names) == 1:
                 return [candidate]
-            raise ImagesError(f"'{where}' is one mask for {len(place.names)} pictures; give the folder that holds their masks.")
+            raise ImagesError(f"'{where}' is one mask for {len(place.names)} images; give the folder that holds their masks.")
     near = [entry.name for folder in place.around for entry in folder.iterdir() if entry.is_dir()]
     raise ImagesError(
         f"There are no masks at '{where}'; give masks='auto', 'none' or a folder of masks."
@@ -191,7 +191,7 @@ def _masks_at(place: Listing, where: str) -> list[Path | None]:
 
 
 def _masks_from_folder(place: Listing, folder: Path, parent: Path, *, loose: bool) -> list[Path | None]:
-    """For each picture the file of a mask folder: same path below it, then same name; `loose`: then same first word (01_…)."""
+    """For each image the file of a mask folder: same path below it, then same name; `loose`: then same first word (01_…)."""
     files = sorted(
         (one for one in folder.rglob("*") if one.suffix.lower() in SUFFIXES), key=lambda one: name_key(one.as_posix())
     )

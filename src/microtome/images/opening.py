@@ -1,4 +1,4 @@
-"""From a path to pictures that can be trusted: listed, labelled, matched with masks and boxes, and checked.
+"""From a path to images that can be trusted: listed, labelled, matched with masks and boxes, and checked.
 
 The check has three depths. "full" decodes every file and mask, so that no run ends on a broken file; it is the default up to
 `MAX_FULL_FILES` files and `MAX_FULL_BYTES` bytes (about 2 ms for a photograph of 500 × 375, 50 ms for one of 24 megapixels, per core).
@@ -35,7 +35,7 @@ _verdict_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class OpenedImages:
-    """The pictures of a path that can be used, their labels, what was skipped, and what is worth a note."""
+    """The images of a path that can be used, their labels, what was skipped, and what is worth a note."""
 
     files: FileSource
     labels: ImageLabels | None
@@ -46,7 +46,7 @@ class OpenedImages:
 def open_images(
     path: str | Path, *, labels: str, masks: str, boxes: str, limit: int | None, seed: int, check: str
 ) -> OpenedImages:
-    """The usable pictures at a path, at most `limit` of them, drawn evenly from the classes.
+    """The usable images at a path, at most `limit` of them, drawn evenly from the classes.
 
     Raises:
         ImagesError: nothing usable is there, or a table, mask folder or annotation that was asked for is not.
@@ -65,7 +65,7 @@ def open_images(
     kept = sorted(headers)
     if not kept:
         one = broken[0]
-        raise ImagesError(f"None of the {len(broken)} pictures at '{path}' can be read; the first is {one.path}: {one.reason}.")
+        raise ImagesError(f"None of the {len(broken)} images at '{path}' can be read; the first is {one.path}: {one.reason}.")
     files = FileSource(
         place.kind, place.root, [place.names[at] for at in kept], [marks[at] for at in kept], [headers[at] for at in kept]
     )
@@ -110,7 +110,7 @@ def _check_depth(place: Listing, order: npt.NDArray[np.int64], check: str) -> st
 def _check_headers(
     place: Listing, marks: Sequence[MaskFile | Regions | None], order: npt.NDArray[np.int64], limit: int | None, depth: str
 ) -> tuple[dict[int, Header | None], list[SkippedFile]]:
-    """Headers of the pictures that stand the check, by place, and the others with their reasons.
+    """Headers of the images that stand the check, by place, and the others with their reasons.
 
     With a limit, those next in order stand in for the broken ones: as many are looked at as it takes.
     """
@@ -133,7 +133,7 @@ def _check_headers(
 
 
 def _check_file(path: Path, mark: MaskFile | Regions | None, depth: str) -> Header | str | None:
-    """The header of a picture that stands the check, else the reason why not; None where nothing is checked."""
+    """The header of an image that stands the check, else the reason why not; None where nothing is checked."""
     if depth == "none":
         return None
     found = _cached_verdict(path, depth)
@@ -171,6 +171,6 @@ def _cached_verdict(path: Path, depth: str) -> Header | str:
 
 
 def _header_notes(headers: Sequence[Header | None]) -> tuple[str, ...]:
-    """What is worth knowing of the pictures, with how many it holds for."""
+    """What is worth knowing of the images, with how many it holds for."""
     counted = Counter(note for header in headers if header for note in header.notes)
-    return tuple(f"{count} of {len(headers)} pictures are {note}" for note, count in sorted(counted.items()))
+    return tuple(f"{count} of {len(headers)} images are {note}" for note, count in sorted(counted.items()))

@@ -102,7 +102,7 @@ class Controls:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture, its exact mask (coverage of the pixel >= 1/2), its class and what was drawn for it."""
+    """One image, its exact mask (coverage of the pixel >= 1/2), its class and what was drawn for it."""
 
     pixels: NDArray[np.uint8]  # (row, col, rgb)
     mask: NDArray[np.bool_]  # (row, col)

@@ -69,7 +69,7 @@ def token_grid(specimen: Specimen, path: str, count: int) -> TokenGrid | None:
 
 
 def patch_grid(specimen: Specimen) -> tuple[int, int] | None:
-    """The grid of patches that the first convolution cuts the picture into; None where it cuts none."""
+    """The grid of patches that the first convolution cuts the image into; None where it cuts none."""
     path = first_convolution(specimen)
     if not path:
         return None

@@ -112,7 +112,7 @@ def mean_rank_correlation(
 ) -> list[float]:
     """The mean rank correlation, for each layer, of maps with other maps of that layer, all on one grid.
 
-    `others` may also be one map (image, row, col) over the picture of `size` px, for all layers. Constant maps do not count.
+    `others` may also be one map (image, row, col) over the image of `size` px, for all layers. Constant maps do not count.
     """
     found: list[float] = []
     for name in shown.names:
@@ -126,14 +126,14 @@ def mean_rank_correlation(
 
 
 def place_cells(shown: VisibleLayers, place: str, size: tuple[int, int]) -> VisibleLayers:
-    """`shown` with its cells where `place` puts them: "arithmetic" leaves them, "even" tiles the picture of `size` px."""
+    """`shown` with its cells where `place` puts them: "arithmetic" leaves them, "even" tiles the image of `size` px."""
     if place == "arithmetic":
         return shown
     return replace(shown, where={name: even_tiling(size, where.counts) for name, where in shown.where.items()})
 
 
 def offset_px(where: Where, size: tuple[int, int]) -> float:
-    """By how many pixels the cells' centres lie off an even tiling of the picture, at most."""
+    """By how many pixels the cells' centres lie off an even tiling of the image, at most."""
     even = even_tiling(size, where.counts)
     pairs = ((where.row, even.row), (where.col, even.col))
     return max(abs(float((one.centres - other.centres).mean())) for one, other in pairs)

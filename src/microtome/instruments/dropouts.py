@@ -29,7 +29,7 @@ ATTENTION = {
     "multi_head_attention_forward": (10, 13),
 }  # places of dropout_p, training
 POOLING_FUNCTIONS = frozenset(("mean", "adaptive_avg_pool2d", "avg_pool2d", "adaptive_avg_pool1d", "avg_pool1d"))
-SIDE = 96  # px: what is dropped does not depend on the picture's size
+SIDE = 96  # px: what is dropped does not depend on the image's size
 
 
 @dataclass(frozen=True)
@@ -192,14 +192,14 @@ def remove_dropout(net: nn.Module, site: DropoutSite) -> str:
 
 
 def _trace_dropouts(net: nn.Module, recipe: Recipe, training: bool) -> DropoutMode | None:
-    """One run that writes the dropouts down, on a small picture if the network takes one; None where it runs on none."""
+    """One run that writes the dropouts down, on a small image if the network takes one; None where it runs on none."""
     owners = [path for path, _ in net.named_modules()] if training else []
     for side in (SIDE, None):
         mode = DropoutMode()
         try:
             run_with_dropout(net, noise_images(net, recipe, 2, seed=1, side=side), owners, mode)
         except (RuntimeError, ValueError, AssertionError, TypeError, IndexError, KeyError, AttributeError):
-            continue  # some want their own size, some more than a picture while they train
+            continue  # some want their own size, some more than an image while they train
         return mode
     return None
 

@@ -1,4 +1,4 @@
-"""What the patches of a picture are embedded as, right before the learned positions are added to them.
+"""What the patches of an image are embedded as, right before the learned positions are added to them.
 
 The sum itself is looked for among the operations that run, so that it doesn't matter which modules embed the patches, whether they
 are called, and whether class tokens were joined before. The forward pass ends there.

@@ -91,7 +91,7 @@ def _trace_factors(specimen: Specimen) -> list[GateFactor]:
             specimen.net(x)
     except RuntimeError as error:
         rows, cols = specimen.recipe.size
-        raise SpecimenError(f"{specimen.name} does not run on a {rows} x {cols} picture: {str(error)[:200]}") from error
+        raise SpecimenError(f"{specimen.name} does not run on a {rows} x {cols} image: {str(error)[:200]}") from error
     finally:
         for handle in handles:
             handle.remove()

@@ -25,7 +25,7 @@ TORCH_OPERATION = re.compile(
 )  # torch's own operations; others are somebody's Function
 GREY_STEP = 8  # grey levels from one shade of a drawn projection to the next
 BRIGHT_QUANTILE = 0.995  # quantile of a projection's size, where it is not zero, that is drawn in full colour
-BATCH = 12  # pictures in one pass: the graph of a large network takes some 50 MB for each
+BATCH = 12  # images in one pass: the graph of a large network takes some 50 MB for each
 
 
 @dataclass

@@ -23,9 +23,9 @@ from microtome.specimen import Specimen, watch
 def receptive_fields(
     specimen: Specimen, at: str | Sequence[str] | None = None, size: tuple[int, int] | None = None
 ) -> dict[str, Field]:
-    """Layer name -> theoretical receptive field, for the layers `at` (all where None) that have cells and see the picture.
+    """Layer name -> theoretical receptive field, for the layers `at` (all where None) that have cells and see the image.
 
-    From one forward pass of a picture of `size` (rows, cols) px, the recipe's where None. Works on the meta device, except that
+    From one forward pass of an image of `size` (rows, cols) px, the recipe's where None. Works on the meta device, except that
     attention masks computed there are not known.
 
     Raises UnknownName for a pattern that matches nothing.
@@ -46,9 +46,9 @@ def receptive_fields(
 
 
 def input_fields(specimen: Specimen, names: Sequence[str]) -> dict[str, Field]:
-    """Convolution name -> theoretical receptive field of what goes into it, (image, unit, row, col), for a picture of the recipe's size.
+    """Convolution name -> theoretical receptive field of what goes into it, (image, unit, row, col), for an image of the recipe's size.
 
-    Layers whose input does not come from the picture are left out.
+    Layers whose input does not come from the image are left out.
     """
     seen = _trace_fields(specimen, [f"<{name}" for name in names], specimen.recipe.size)
     return {
@@ -60,7 +60,7 @@ def input_fields(specimen: Specimen, names: Sequence[str]) -> dict[str, Field]:
 def _trace_fields(
     specimen: Specimen, watched: Sequence[str], size: tuple[int, int]
 ) -> dict[str, tuple[torch.Size, Reach, Where]]:
-    """What is watched -> its shape, what its elements see and where its cells lie, where it comes from the picture."""
+    """What is watched -> its shape, what its elements see and where its cells lie, where it comes from the image."""
     picture = _blank_image(specimen, *size)
     reach = ReachMode(picture)
     seen: dict[str, tuple[torch.Size, Reach, Where]] = {}
@@ -91,7 +91,7 @@ def probe_pixels(
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """((first, last) row, (first, last) column) of the pixels that one cell of a layer depends on, found by NaN and bisection.
 
-    Clipped to the picture of `size` (rows, cols) px. Raises Unmeasurable where NaN in the whole picture does not reach the cell.
+    Clipped to the image of `size` (rows, cols) px. Raises Unmeasurable where NaN in the whole image does not reach the cell.
     """
     shape = size or specimen.recipe.size
     picture = _blank_image(specimen, *shape) + 0.1
@@ -111,7 +111,7 @@ def probe_pixels(
     found: list[tuple[int, int]] = []
     for axis in (0, 1):
         if not hit(axis, 0, shape[axis]):
-            raise Unmeasurable(f"{name}: NaN in the whole picture does not reach cell {cell}; its values hide or drop NaN.")
+            raise Unmeasurable(f"{name}: NaN in the whole image does not reach cell {cell}; its values hide or drop NaN.")
         low, high = 0, shape[axis] - 1  # the first pixel is the largest r for which rows [0, r) leave the cell alone
         while low < high:
             middle = (low + high + 1) // 2
@@ -125,9 +125,9 @@ def probe_pixels(
 
 
 def inner_extents(specimen: Specimen, names: Sequence[str]) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:
-    """Convolution name -> (first, end) rows and columns of its input that depend on the picture: the map without padding put on it.
+    """Convolution name -> (first, end) rows and columns of its input that depend on the image: the map without padding put on it.
 
-    Found with a picture of NaN: what stays finite around what does not is padding. Where NaN does not get through, all counts as map.
+    Found with an image of NaN: what stays finite around what does not is padding. Where NaN does not get through, all counts as map.
     """
     found: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
 

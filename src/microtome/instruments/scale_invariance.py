@@ -92,7 +92,7 @@ def scramble(net: nn.Module, generator: torch.Generator) -> None:
 
 
 def trial_output(trial: nn.Module, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """One number that depends on all outputs, for a picture of noise as small as the network takes.
+    """One number that depends on all outputs, for an image of noise as small as the network takes.
 
     Raises:
         SpecimenError: it does not run, or no gradient passes.

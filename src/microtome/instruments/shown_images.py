@@ -1,4 +1,4 @@
-"""What stands beside maps of pictures: which pictures are chosen, their small copies, what their classes are called."""
+"""What stands beside maps of images: which images are chosen, their small copies, what their classes are called."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +14,8 @@ from microtome.images import Images
 from microtome.numerics.maps.strata import clutter_fraction, spread_over
 from microtome.specimen import Specimen
 
-SHOWN_SIDE = 128  # px, longest side of the pictures kept
-POOL_SIZE = 512  # pictures looked at when choosing by object size and clutter
+SHOWN_SIDE = 128  # px, longest side of the images kept
+POOL_SIZE = 512  # images looked at when choosing by object size and clutter
 
 
 def choose_images(analysis: str, specimen: Specimen, images: Images, only: Sequence[str], count: int) -> list[int]:
@@ -42,7 +42,7 @@ def choose_images(analysis: str, specimen: Specimen, images: Images, only: Seque
 
 
 def image_arrays(pixels: Any, masks: Any, images: dict[str, Any]) -> dict[str, xr.DataArray]:
-    """`image` (image, row, col, rgb), the pictures as the network sees them, and their `mask`, at most `SHOWN_SIDE` px a side."""
+    """`image` (image, row, col, rgb), the images as the network sees them, and their `mask`, at most `SHOWN_SIDE` px a side."""
     rows, cols = pixels.shape[1:3]
     share = min(1.0, SHOWN_SIDE / max(rows, cols))
     size = (max(1, round(rows * share)), max(1, round(cols * share)))

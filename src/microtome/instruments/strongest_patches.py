@@ -1,7 +1,7 @@
-"""The strongest places of units: found batch by batch, seated in the picture, and cut out of it.
+"""The strongest places of units: found batch by batch, seated in the image, and cut out of it.
 
 Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4 and fig. 2: the nine strongest activations of a unit over an image set,
-one for each picture, as patches of the unit's receptive field.
+one for each image, as patches of the unit's receptive field.
 """
 
 from collections.abc import Sequence
@@ -74,10 +74,10 @@ def choose_units(sort: str, count: int, value: Values, image: Values, labels: Va
 
 @dataclass(frozen=True)
 class PatchWindow:
-    """The part of the picture that a layer's units can see: `size` (rows, cols) px about each cell, its receptive field.
+    """The part of the image that a layer's units can see: `size` (rows, cols) px about each cell, its receptive field.
 
-    A side as long as the picture's is the picture's own side. `field` is None for a vector, and where the layer could not be
-    followed from the pixels (`exact` is False then); the whole picture stands for the receptive field there.
+    A side as long as the image's is the image's own side. `field` is None for a vector, and where the layer could not be
+    followed from the pixels (`exact` is False then); the whole image stands for the receptive field there.
     """
 
     picture: tuple[int, int]
@@ -88,11 +88,11 @@ class PatchWindow:
 
     @property
     def whole(self) -> bool:
-        """Whether the window is the whole picture."""
+        """Whether the window is the whole image."""
         return self.size == self.picture
 
     def box(self, row: int, col: int) -> tuple[int, int, int, int]:
-        """(top, bottom, left, right) of the window of cell (row, col), in pixels; it may leave the picture."""
+        """(top, bottom, left, right) of the window of cell (row, col), in pixels; it may leave the image."""
         spans = (self.field.rows(int(row)), self.field.cols(int(col))) if self.field is not None else ((0, 0), (0, 0))
         found: list[int] = []
         for (first, last), size, side in zip(spans, self.size, self.picture, strict=True):
@@ -101,14 +101,14 @@ class PatchWindow:
         return found[0], found[1], found[2], found[3]
 
     def centre(self, row: int, col: int) -> tuple[float, float]:
-        """The pixel that cell (row, col) is centred on; the picture's middle for a vector."""
+        """The pixel that cell (row, col) is centred on; the image's middle for a vector."""
         if self.field is None:
             return (self.picture[0] - 1) / 2, (self.picture[1] - 1) / 2
         (down, across), (tall, wide) = self.field.center, self.field.jump
         return down + tall * row, across + wide * col
 
     def cell(self, row: int, col: int) -> tuple[float, float, float, float]:
-        """(top, bottom, left, right) edges of the cell itself in pixels, within the picture: its share of an even tiling."""
+        """(top, bottom, left, right) edges of the cell itself in pixels, within the image: its share of an even tiling."""
         assert self.field is not None
         found: list[float] = []
         for centre, jump, side in zip(self.centre(row, col), self.field.jump, self.picture, strict=True):
@@ -118,7 +118,7 @@ class PatchWindow:
 
 
 def patch_windows(specimen: Specimen, names: Sequence[str]) -> dict[str, PatchWindow]:
-    """The window of each layer in a picture of the recipe's size, from one forward pass of an even picture."""
+    """The window of each layer in an image of the recipe's size, from one forward pass of an even image."""
     rows, cols = specimen.recipe.size
     known = receptive_fields(specimen, names)
     found: dict[str, PatchWindow] = {}
@@ -132,7 +132,7 @@ def patch_windows(specimen: Specimen, names: Sequence[str]) -> dict[str, PatchWi
 
 
 def crop_patch(pixels: Values, window: PatchWindow, row: int, col: int, fill: Sequence[float]) -> Values:
-    """The window of cell (row, col) cut out of `pixels` (row, col, rgb) of any type; `fill` where it leaves the picture."""
+    """The window of cell (row, col) cut out of `pixels` (row, col, rgb) of any type; `fill` where it leaves the image."""
     top, bottom, left, right = window.box(row, col)
     patch = np.empty((bottom - top, right - left, pixels.shape[2]), pixels.dtype)
     patch[:] = fill
@@ -156,7 +156,7 @@ def mean_colour(recipe: Recipe) -> list[int]:
 def crop_patches(images: Images, recipe: Recipe, window: PatchWindow, image: Values, cell: Values, most: int) -> Values:
     """The patches of units, uint8 (unit, rank, row, col, rgb), for places (rank, unit); mean colour where there is none.
 
-    Longer sides than `most` px are averaged down. Where the window is the whole picture, a frame marks the cell.
+    Longer sides than `most` px are averaged down. Where the window is the whole image, a frame marks the cell.
     """
     fill = mean_colour(recipe)
     rows, cols = shrunk_size(window.size, most)
@@ -179,7 +179,7 @@ def crop_patches(images: Images, recipe: Recipe, window: PatchWindow, image: Val
 
 
 def _draw_frame(patch: Values, edges: tuple[float, float, float, float], tall: float, wide: float) -> None:
-    """Draws a frame along `edges` (top, bottom, left, right), white with black around it, so that it shows on any picture."""
+    """Draws a frame along `edges` (top, bottom, left, right), white with black around it, so that it shows on any image."""
     top, bottom, left, right = (round(edge * scale) for edge, scale in zip(edges, (tall, tall, wide, wide), strict=True))
     for away, colour in ((1, 0), (0, 255)):
         rows = np.clip([top - away, bottom - 1 + away], 0, patch.shape[0] - 1)

@@ -71,7 +71,7 @@ def _network_roles(net: nn.Module | Specimen, recipe: Any) -> dict[str, Role]:
     except SpecimenError as error:
         rows, cols = specimen.recipe.size
         raise SpecimenError(
-            f"param_groups: the policy 'invariance' runs a copy of the network once, and it did not run on a picture of {rows} x {cols} px "
+            f"param_groups: the policy 'invariance' runs a copy of the network once, and it did not run on an image of {rows} x {cols} px "
             f"with {specimen.recipe.channels} channels. Say what it takes, as in param_groups(net, 0.05, recipe={{'size': 64, "
             f"'channels': 3}}); or take policy='timm', which runs nothing. ({error})"
         ) from error

@@ -84,7 +84,7 @@ def factory_of(name: str) -> Callable[..., nn.Module]:
 
 
 def input_recipe(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """How a network wants its pictures: the name of a recipe, and its size where the options say one.
+    """How a network wants its images: the name of a recipe, and its size where the options say one.
 
     Raises: UnknownName.
     """

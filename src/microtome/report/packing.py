@@ -72,7 +72,7 @@ def _array_blocks(array: xr.DataArray) -> list[dict[str, Any]]:
 
 
 def _picture_row_bytes(array: xr.DataArray) -> int:
-    """How many bytes make one picture row, for (…, row, col, rgb) of uint8; otherwise 0."""
+    """How many bytes make one image row, for (…, row, col, rgb) of uint8; otherwise 0."""
     dims = tuple(map(str, array.dims))
     return int(array.sizes["col"]) * 3 if dims[-3:] == ("row", "col", "rgb") and array.dtype == np.uint8 else 0
 

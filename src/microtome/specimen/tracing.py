@@ -133,7 +133,7 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
     except Exception as error:
         rows, cols = recipe.size
         raise SpecimenError(
-            f"The network does not run on a {rows} x {cols} picture with {recipe.channels} channels "
+            f"The network does not run on a {rows} x {cols} image with {recipe.channels} channels "
             f"({type(error).__name__}: {_first_line(error)}); say what it wants, for example recipe={{'size': 32}}."
         ) from error
     finally:

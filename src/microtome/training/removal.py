@@ -78,7 +78,7 @@ def _fully_connected(specimen: Specimen) -> list[Unit]:
     for place, call in enumerate(leaves):
         if not isinstance(call.module, nn.Linear) or call.path == head or call.path.startswith(inside):
             continue
-        if len(call.inputs[0]) != 2:  # of tokens, not of whole pictures
+        if len(call.inputs[0]) != 2:  # of tokens, not of whole images
             continue
         last = place
         while last + 1 < len(leaves) and _is_activation(leaves[last + 1]):

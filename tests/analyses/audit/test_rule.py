@@ -317,7 +317,7 @@ def test_the_edit_mends_what_is_said_of_rates(plant: Callable[[nn.Module], None]
 
 
 def test_border_layers_begin_where_the_field_holds_the_picture() -> None:
-    """Field before conv3 in the clean network: 1 + 3 + 3 · 2 = 10 px; so for pictures of at most 10 px it has nothing new."""
+    """Field before conv3 in the clean network: 1 + 3 + 3 · 2 = 10 px; so for images of at most 10 px it has nothing new."""
     assert "MT103" not in faults(clean(), size=16)
     assert set(faults_all_at(clean(), 8)) == {"MT103"}
     found = faults_all_at(clean(), 8)["MT103"].fault

@@ -70,7 +70,7 @@ def check_dropout_in_evaluation(subject: Subject) -> Fault | None:
         return None
     return Fault(
         tuple(dict.fromkeys(site.layer for site in hit)),
-        f"{plural(len(hit), 'dropout drops', 'dropouts drop')} in evaluation too, so that the same picture gets another answer each time: "
+        f"{plural(len(hit), 'dropout drops', 'dropouts drop')} in evaluation too, so that the same image gets another answer each time: "
         f"{name_list([site.description for site in hit])}",
     )
 

@@ -59,7 +59,7 @@ def check_uneven(subject: Subject) -> Fault | str | None:
     worst = min(
         phase_ratio(fold_phases(shares, period, min(rows, cols) // 8)) for period in PERIODS if 4 * period <= min(rows, cols)
     )
-    if not worst < EVEN_RATIO:  # NaN where the picture is too small to fold
+    if not worst < EVEN_RATIO:  # NaN where the image is too small to fold
         return None
     pools = sum(one.pool for one in readers)
     first = readers[0]
@@ -74,7 +74,7 @@ def check_uneven(subject: Subject) -> Fault | str | None:
 
 
 def check_border(subject: Subject) -> Fault | str | None:
-    """Layers that enlarge a field which already holds the whole picture."""
+    """Layers that enlarge a field which already holds the whole image."""
     size = subject.specimen.recipe.size
     found = subject.fields
     if any(not field.exact for field in found.values()):
@@ -88,9 +88,9 @@ def check_border(subject: Subject) -> Fault | str | None:
     matters = f"{rows:.0f}" if rows == cols else f"{rows:.0f} x {cols:.0f}"
     return Fault(
         paths,
-        f"{plural(len(hit), 'convolution')} given the whole picture of {size[0]} x {size[1]} px before they begin, from {first} on; "
+        f"{plural(len(hit), 'convolution')} given the whole image of {size[0]} x {size[1]} px before they begin, from {first} on; "
         f"that one has something new to see beyond {matters} px",
-        fix=f"Feed pictures beyond {matters} px, leave these layers out, or take strides out of earlier ones.",
+        fix=f"Feed images beyond {matters} px, leave these layers out, or take strides out of earlier ones.",
     )
 
 
@@ -118,7 +118,7 @@ def check_atrous(subject: Subject) -> Fault | None:
     layers = dict.fromkeys(one.path for one in found if one in dead or one in wide)
     return Fault(
         tuple(layers), "; ".join(said), severity="warning" if dead else "note",
-        fix=f"{_suggested_rates(subject, [*dead, *wide])} The edit atrous_rates, then train; or a larger picture.", edit="atrous_rates",
+        fix=f"{_suggested_rates(subject, [*dead, *wide])} The edit atrous_rates, then train; or a larger image.", edit="atrous_rates",
     )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def check_narrow(subject: Subject) -> Fault | None:
         tuple(dict.fromkeys(one.path for one in members)),
         f"{plural(len(hit), 'group')} of parallel branches; the widest of {group.title}, {widest.path}, has rate {widest.main} on "
         f"{min(widest.side)} cells: it reaches {widest.reach:.2f} of the side from the middle, where 0.5 is the border",
-        fix=f"{_suggested_rates(subject, members)} The edit atrous_rates, then train; or a smaller picture.",
+        fix=f"{_suggested_rates(subject, members)} The edit atrous_rates, then train; or a smaller image.",
         edit="atrous_rates",
     )
 
@@ -205,12 +205,12 @@ RULES = (
         severity="note",
         check=check_border,
         reason=(
-            "A layer whose input already sees the whole picture on its shortest path cannot add context; such "
+            "A layer whose input already sees the whole image on its shortest path cannot add context; such "
             "layers often add little."
         ),
         source="Richter et al. 2021, arXiv:2106.12307.",
         cost="None, or more pixels.",
-        fix="Larger pictures, or a shallower network.",
+        fix="Larger images, or a shallower network.",
     ),
     Rule(
         id="MT104",
@@ -234,7 +234,7 @@ RULES = (
             "Rates that were chosen for smaller maps leave the widest branch far from the border, so that only pooling, if there "
             "is any, knows what lies there."
         ),
-        source="Kim et al. 2023, arXiv:2307.14179 (rates by the size of the picture); the rule and its threshold are ours.",
+        source="Kim et al. 2023, arXiv:2307.14179 (rates by the size of the image); the rule and its threshold are ours.",
         cost="Other rates want training.",
         fix="Choose rates by the size of the map: the edit atrous_rates.",
     ),

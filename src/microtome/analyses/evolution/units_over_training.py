@@ -28,7 +28,7 @@ from microtome.instruments.strongest_patches import (
 from microtome.specimen import Specimen
 from microtome.tally import Top
 
-MAX_LAYERS = 4  # layers with pictures; all have values and places
+MAX_LAYERS = 4  # layers with images; all have values and places
 AXES = {"axis": ["image", "row", "col"]}
 Values = np.ndarray[Any, Any]
 
@@ -42,7 +42,7 @@ def units_over_training(
     units: int,
     size: int,
 ) -> dict[str, Any]:
-    """Arrays of every layer's strongest values and places (checkpoint, unit), and pictures of `units` of up to `MAX_LAYERS` layers.
+    """Arrays of every layer's strongest values and places (checkpoint, unit), and images of `units` of up to `MAX_LAYERS` layers.
 
     `tops` hold one place for each unit, one for each moment. The units are spread evenly over those that fire at the end. Patches and
     projections have sides of at most `size` px; projections are made under the deconvnet rule by the network of their moment.

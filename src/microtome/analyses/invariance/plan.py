@@ -64,7 +64,7 @@ def target_outputs(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, 
 
 
 def is_comparable(specimen: Specimen, name: str) -> bool:
-    """Whether the layer gives one map, row of tokens, or vector for each picture."""
+    """Whether the layer gives one map, row of tokens, or vector for each image."""
     layer = specimen.layer(name)
     return layer.layout in ("nchw", "nhwc", "vector") or (layer.layout == "tokens" and layer.grid is not None)
 

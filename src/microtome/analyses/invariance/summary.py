@@ -22,7 +22,7 @@ NEGLIGIBLE_DISTANCE = 16  # shifts up to this part of the side count as small
 
 
 def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
-    """Distances by warp, amount and layer, raw and as shares of the distance between different pictures."""
+    """Distances by warp, amount and layer, raw and as shares of the distance between different images."""
     warps, layers = list(plan.amounts), list(plan.names)
     longest = max(map(len, plan.amounts.values()))
     value = np.full((len(warps), longest), np.nan)
@@ -58,13 +58,13 @@ def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.Da
         for at, name in enumerate(("change", "change_low", "change_high")):
             values = [[one[at] for one in row] for row in change]
             title = "" if at else "twin's distance" if prefix else "distance"
-            found[prefix + name] = array(values, ("warp", "layer"), "1: another picture", both, title)
+            found[prefix + name] = array(values, ("warp", "layer"), "1: another image", both, title)
         found[f"{prefix}apart"] = array(
             _mean(_finite_values(rows.column("apart"))),
             ("layer",),
             "share of the norm",
             {"layer": layers},
-            f"{twin}between pictures",
+            f"{twin}between images",
         )
     return found
 
@@ -132,14 +132,14 @@ def stride_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.Data
 
 
 def view_column(plan: WarpPlan, column: Any, warp: Warp, amount: float) -> Any:
-    """One view's part of a column (image, view, …); where nothing is changed, that of the unmoved pictures, or no distance."""
+    """One view's part of a column (image, view, …); where nothing is changed, that of the unmoved images, or no distance."""
     if amount != identity_amount(warp):
         return column[:, plan.views.index((warp, amount))]
     return column[:, -1 if warp == "crop_shift" else -2] if column.ndim == 2 else np.zeros_like(column[:, 0])
 
 
 def _distance_ratio(moving: Any, apart: Any) -> Interval:
-    """Mean distance over mean distance between pictures, with its bootstrap interval over images; NaN where they do not differ."""
+    """Mean distance over mean distance between images, with its bootstrap interval over images; NaN where they do not differ."""
     known = np.isfinite(moving) & np.isfinite(apart)
     if not known.any() or not apart[known].any():
         return Interval(np.nan, np.nan, np.nan)

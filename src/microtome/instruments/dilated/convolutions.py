@@ -24,7 +24,7 @@ class DilatedConv:
 
     `cells` are (first, end) of what is map in its input, padding put on before left out; `before` is the padding in cells on top and
     at the left, None where it is not known; `edges` is what that padding holds. `jump` and `behind` are px: the distance of the
-    input's cells, and what one of them sees of the picture (infinite where it sees all, NaN where that is not known).
+    input's cells, and what one of them sees of the image (infinite where it sees all, NaN where that is not known).
     """
 
     call: Call
@@ -139,10 +139,10 @@ class DilatedConv:
 
 
 def with_image_size(specimen: Specimen, size: int, asker: str) -> Specimen:
-    """The specimen as it is for pictures of `size` x `size` px, itself where `size` is 0.
+    """The specimen as it is for images of `size` x `size` px, itself where `size` is 0.
 
     Raises:
-        BadOption: it does not run on such pictures; `asker` is the analysis or edit whose option that was.
+        BadOption: it does not run on such images; `asker` is the analysis or edit whose option that was.
     """
     if not size or specimen.recipe.size == (size, size):
         return specimen
@@ -158,7 +158,7 @@ def with_image_size(specimen: Specimen, size: int, asker: str) -> Specimen:
 
 
 def dilated_convolutions(specimen: Specimen, counted: DilationMode | None = None) -> list[DilatedConv]:
-    """Every call of a dilated two-dimensional convolution, in execution order, as it reads its map for pictures of the recipe's size.
+    """Every call of a dilated two-dimensional convolution, in execution order, as it reads its map for images of the recipe's size.
 
     `counted` counts in the one forward pass how many dilated convolutions run: more, where some are no modules of that kind.
     """

@@ -23,7 +23,7 @@ from microtome.numerics.arrays import Array
 
 
 class CleanValues:
-    """The clean maps of the pictures at every value that windows read around themselves or are laid into."""
+    """The clean maps of the images at every value that windows read around themselves or are laid into."""
 
     def __init__(self, tape: Tape, cut: int, x: Tensor) -> None:
         wanted = set(living_values(tape, cut)) | set(tape.watched.values())

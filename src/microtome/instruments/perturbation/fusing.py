@@ -22,7 +22,7 @@ ADD_FUNCTIONS = ("add", "add_")
 class FusedConvolution:
     """A convolution by constant weights, with a sum and a ReLU behind it; called like the operation itself, and the two.
 
-    Kernels of 1 × 1 run as a matrix product: torch's own choice for few pictures is several times slower.
+    Kernels of 1 × 1 run as a matrix product: torch's own choice for few images is several times slower.
     """
 
     def __init__(self, weight: Tensor, stride: Sequence[int], dilation: Sequence[int], groups: int) -> None:

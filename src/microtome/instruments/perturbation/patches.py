@@ -1,4 +1,4 @@
-"""Boxes of pixels that are replaced, the pictures with them, and what a network says of those."""
+"""Boxes of pixels that are replaced, the images with them, and what a network says of those."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from microtome.instruments.perturbation.windows import Spans
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A box whose pixels are replaced: in which picture, its upper left corner, and what stands there instead.
+    """A box whose pixels are replaced: in which image, its upper left corner, and what stands there instead.
 
     `pixels` is (rgb, row, col), normalised as the network wants its input; a mask is the box around it with old and new pixels
-    mixed. The box lies inside the picture.
+    mixed. The box lies inside the image.
     """
 
     image: int
@@ -29,7 +29,7 @@ class Patch:
 class Response:
     """What the network gave: `scores` (image, class), and of the watched layer the sum over rows and cols of each map.
 
-    `activity` is (image, unit) float64 for whole pictures, (patch,) of one chosen map for patches, None where nothing was watched.
+    `activity` is (image, unit) float64 for whole images, (patch,) of one chosen map for patches, None where nothing was watched.
     """
 
     scores: Tensor
@@ -42,7 +42,7 @@ def flat_scores(scores: Tensor) -> Tensor:
 
 
 def paste_patches(x: Tensor, patches: Sequence[Patch]) -> Tensor:
-    """The pictures (patch, rgb, row, col) with one patch each, in the memory layout of `x`."""
+    """The images (patch, rgb, row, col) with one patch each, in the memory layout of `x`."""
     made = x[[one.image for one in patches]]
     for place, one in enumerate(patches):
         rows, cols = one.pixels.shape[1:]

@@ -1,8 +1,8 @@
-"""The engine under every method that perturbs: what a network says of pictures in which a box of pixels was replaced.
+"""The engine under every method that perturbs: what a network says of images in which a box of pixels was replaced.
 
 Where it pays, only what the box can touch is computed in the early layers (`numerics.windows`), batch norms are folded and the rest
 runs batched. That is exact but for rounding, and compared with the network itself before it is used; whatever cannot be cut so
-(attention, gates that look at the whole picture, operations not understood) runs whole, and a network that cannot be written down
+(attention, gates that look at the whole image, operations not understood) runs whole, and a network that cannot be written down
 at all runs as it is, in a plain loop.
 """
 
@@ -30,7 +30,7 @@ from microtome.instruments.perturbation.tape import Tape
 from microtome.instruments.perturbation.windows import reachable_nodes
 from microtome.specimen import Specimen, first_tensor, watch
 
-BATCH = (4, 64)  # perturbed pictures in one forward pass of the plain loop, at least and at most
+BATCH = (4, 64)  # perturbed images in one forward pass of the plain loop, at least and at most
 MAX_MAP_BYTES = (
     2**25
 )  # bytes of the largest map of such a pass: beyond it each allocation comes from the system anew, and is slow
@@ -44,10 +44,10 @@ SCORE_TOLERANCE = 1e-5  # largest difference from the network itself, as a share
 
 
 class Perturber:
-    """Answers of one network about boxes in the pictures `x` (image, rgb, row, col); `at` names a layer whose maps are summed.
+    """Answers of one network about boxes in the images `x` (image, rgb, row, col); `at` names a layer whose maps are summed.
 
     `count` says about how many patches will be asked about: for few of them, or a small network, nothing is prepared. `clean` is the
-    response to the pictures themselves. `plan` says after `responses` what was cut; `why` says why the plain loop is used, and is
+    response to the images themselves. `plan` says after `responses` what was cut; `why` says why the plain loop is used, and is
     empty where it is not.
 
     Raises:
@@ -100,7 +100,7 @@ class Perturber:
         return "" if count * early >= PREPARATION_PASSES * sum(costs) else "too little can be left out"
 
     def _shares(self, patches: Sequence[Patch]) -> list[list[int]]:
-        """Places of the patches that are worked on together: those of as many pictures as the clean maps leave room for."""
+        """Places of the patches that are worked on together: those of as many images as the clean maps leave room for."""
         images = sorted({one.image for one in patches})
         many = len(images)
         if self.tape is not None:
@@ -110,7 +110,7 @@ class Perturber:
         return [[place for place, one in enumerate(patches) if one.image in group] for group in groups]
 
     def _record(self) -> Response:
-        """The response to the first picture, written down on the way."""
+        """The response to the first image, written down on the way."""
         sums: list[Tensor] = []
         self._recording = Recording(
             self._scores, self.x[:1], self._watching, lambda _, value: sums.append(self.sum_units(value, None))
@@ -189,13 +189,13 @@ class Perturber:
         return watch(self.specimen, [self.at] if self.at else [], each=each)
 
     def _batch(self) -> int:
-        """Pictures in one pass of the plain loop: a power of two, so many that the largest map stays within `MAX_MAP_BYTES`."""
+        """Images in one pass of the plain loop: a power of two, so many that the largest map stays within `MAX_MAP_BYTES`."""
         largest = max(4 * float(np.prod(one.shape)) for one in self.specimen.layers)
         room = max(MAX_MAP_BYTES / (largest * self._grow_batch()), 1.0)
         return int(np.clip(2 ** int(np.log2(room)), *BATCH))
 
     def _grow_batch(self) -> float:
-        """How many times more pixels the pictures have than the recipe's."""
+        """How many times more pixels the images have than the recipe's."""
         return self.x[0, 0].numel() / (self.specimen.recipe.size[0] * self.specimen.recipe.size[1])
 
 

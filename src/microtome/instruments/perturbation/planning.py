@@ -58,7 +58,7 @@ class SweepPlan:
 
 
 def node_operations(node: Node, shapes: Mapping[int, tuple[int, ...]]) -> float:
-    """Multiply-adds of one operation for one picture."""
+    """Multiply-adds of one operation for one image."""
     if not node.gives:
         return 0.0
     made = float(np.prod(shapes[node.gives[0]]))

@@ -1,4 +1,4 @@
-"""Writing a forward pass down: two passes, of one picture and of two, become a tape; norms are folded, what nothing reads left out.
+"""Writing a forward pass down: two passes, of one image and of two, become a tape; norms are folded, what nothing reads left out.
 
 What ran is seen below modules and functions, so it does not matter how a network is written. A tape knows nothing of branches that
 depend on the data, of random numbers or of anything else it did not see: whoever uses one compares it with the network first.
@@ -75,7 +75,7 @@ class _Recorder(Dispatching):
         if self.light is None or self.known is None or place >= len(self.light):
             return None
         name = func.overloadpacket.__name__
-        if name == "addmm":  # rows are pictures, or tokens of them: as many times more as there are pictures
+        if name == "addmm":  # rows are images, or tokens of them: as many times more as there are images
             return args[1].new_zeros((len(args[1]), args[2].shape[1]))
         if name in ("relu_", "add_"):
             return args[0]
@@ -111,9 +111,9 @@ Watching = Callable[[Each], AbstractContextManager[Any]]  # a context in which t
 
 
 class Recording:
-    """The pass of `net` on one picture `x` (1, rgb, row, col) written down; `each` sees the watched values on the way.
+    """The pass of `net` on one image `x` (1, rgb, row, col) written down; `each` sees the watched values on the way.
 
-    `output` is what the network gave, `draft` a tape that runs for one picture only.
+    `output` is what the network gave, `draft` a tape that runs for one image only.
 
     Raises:
         Unrecorded: a value wanted is not among what was seen, or the network changes its own parameters or buffers.
@@ -129,7 +129,7 @@ class Recording:
         self.draft = self._record_tape(_used_nodes(self.first.nodes, self.kept))
 
     def tape(self) -> Tape:
-        """The tape for any number of pictures, told by a second pass, of two; norms are folded, sums and ReLUs joined.
+        """The tape for any number of images, told by a second pass, of two; norms are folded, sums and ReLUs joined.
 
         Raises:
             Unrecorded: the two passes differ in more than sizes.
@@ -167,7 +167,7 @@ def _record_pass(
 
 
 def _with_growing_numbers(first: Sequence[Node], second: Sequence[Node]) -> list[Node]:
-    """The nodes of the first pass (of one picture), whole numbers that differ in the second (of two) growing with the batch."""
+    """The nodes of the first pass (of one image), whole numbers that differ in the second (of two) growing with the batch."""
     if len(first) != len(second):
         raise RecordingFailed("the number of operations depends on the batch")
     found: list[Node] = []

@@ -131,7 +131,7 @@ def out_of_place_function(node: Node) -> Any:
 
 
 def memory_layout(x: Tensor) -> torch.memory_format:
-    """The memory layout of pictures: channels last or first."""
+    """The memory layout of images: channels last or first."""
     wide = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if wide and x.shape[1] > 1 else torch.contiguous_format
 

@@ -46,7 +46,7 @@ class Channels(Dispatching):
     """While this is entered, `of(tensor)` says whose channels lie along axis 1 of any tensor computed from `picture`.
 
     A tensor computed by anything else than pointwise operations, norms, pools, cuts and concatenations is a source of its own,
-    numbered from 0 (the picture) in order of execution; `declare` makes one of a tensor by hand. `parents` are the sources that
+    numbered from 0 (the image) in order of execution; `declare` makes one of a tensor by hand. `parents` are the sources that
     a source was computed from. Use it under `torch.no_grad` and ask while the tensor lives, that is inside a hook.
     """
 
@@ -57,7 +57,7 @@ class Channels(Dispatching):
         self.declare(picture, frozenset())
 
     def of(self, tensor: Tensor) -> ChannelStream | None:
-        """Whose channels the tensor holds, or None where it does not descend from the picture."""
+        """Whose channels the tensor holds, or None where it does not descend from the image."""
         return self._known.get(tensor)
 
     def declare(self, tensor: Tensor, parents: frozenset[int]) -> int:

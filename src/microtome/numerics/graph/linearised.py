@@ -30,7 +30,7 @@ GATES = frozenset({"sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_"})
 class LineariseMode(TorchFunctionMode):
     """While it is entered, rectifying activations of any spelling give back what they got, and maximum pools average.
 
-    Padding does not count in the averages; gates (sigmoids) give one half everywhere. Softmax, norms over the picture and products
+    Padding does not count in the averages; gates (sigmoids) give one half everywhere. Softmax, norms over the image and products
     of activations stay what they are. `removed`, `averaged` and `held` count the rectifiers, pools and gates.
     """
 

@@ -76,7 +76,7 @@ def _topological_order(root: Any) -> list[Any]:
 
 
 def _ancestry(order: Sequence[Any], picture: Tensor) -> Mapping[Any, tuple[bool, bool]]:
-    """For every node whether it was computed from the picture, and whether from a parameter of two axes or more."""
+    """For every node whether it was computed from the image, and whether from a parameter of two axes or more."""
     seen: dict[Any, tuple[bool, bool]] = {}
     for node in reversed(order):
         leaf = cast(Tensor | None, getattr(node, "variable", None))

@@ -159,7 +159,7 @@ def _normalise_constant(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
 
 
 def _gate_operand(a: Any, b: Any) -> int | None:
-    """Which of two factors (0 or 1) is a gate on the other: computed from the picture, too, and spread over it."""
+    """Which of two factors (0 or 1) is a gate on the other: computed from the image, too, and spread over it."""
     if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.requires_grad and b.requires_grad):
         return None
     sizes = (_distinct_elements(a), _distinct_elements(b))

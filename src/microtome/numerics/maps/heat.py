@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-Extent: TypeAlias = tuple[float, float, float, float]  # top, bottom, left, right edge of the map, as shares of the picture
+Extent: TypeAlias = tuple[float, float, float, float]  # top, bottom, left, right edge of the map, as shares of the image
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
@@ -33,8 +33,8 @@ def area_resample(
 ) -> Float64[Tensor, "image row_ col_"]:
     """The map on a grid of `size` (rows, cols): each cell's heat goes to the cells it overlaps, by area, so the sum stays.
 
-    `extent` says where the map's outer edges lie in the picture (default: on the picture's own). The heat of a cell that
-    reaches over the picture's edge goes to its part inside; a cell wholly outside is lost.
+    `extent` says where the map's outer edges lie in the image (default: on the image's own). The heat of a cell that
+    reaches over the image's edge goes to its part inside; a cell wholly outside is lost.
     """
     top, bottom, left, right = extent or (0.0, 1.0, 0.0, 1.0)
     down = _cell_overlaps(heat.shape[1], size[0], top, bottom).to(heat.device)
@@ -45,7 +45,7 @@ def area_resample(
 def energy_inside(
     heat: Float[Tensor, "image row col"], mask: Bool[Tensor, "image row_ col_"], extent: Extent | None = None
 ) -> tuple[Float64[Tensor, " image"], Float64[Tensor, " image"]]:
-    """The share of the heat inside the mask, and the share of the picture that the mask covers.
+    """The share of the heat inside the mask, and the share of the image that the mask covers.
 
     The first grows with the object even for a map that knows nothing: `energy_lift` is the difference.
     """
@@ -60,7 +60,7 @@ def energy_lift(energy: Float[Tensor, " image"], area: Float[Tensor, " image"]) 
 
 
 def heat_coverage(heat: Float[Tensor, "image row col"], share: float) -> Float64[Tensor, " image"]:
-    """The smallest share of the picture that holds `share` of the heat; the last cell counts in part.
+    """The smallest share of the image that holds `share` of the heat; the last cell counts in part.
 
     Cells in part make the value the same on a finer grid of repeated cells, and `share` itself for an even map.
     """

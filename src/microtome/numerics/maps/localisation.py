@@ -17,7 +17,7 @@ def localisation_scores(
     """`ebpg`, `centre_ebpg`, `pointing_game`, `coverage50`, `coverage90`, `area`, `peak` (image) and `iou` (image, threshold).
 
     `ebpg` is the share of the heat in the mask, `centre_ebpg` that of a blob in the middle; `area` is the
-    mask's part of the picture; thresholds are those of `maps.THRESHOLDS`; `tolerance` of the pointing game is in pixels of the
+    mask's part of the image; thresholds are those of `maps.THRESHOLDS`; `tolerance` of the pointing game is in pixels of the
     mask. Scores are not numbers for an empty map or mask.
     """
     seen = masks.flatten(1).any(1)

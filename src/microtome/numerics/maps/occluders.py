@@ -15,19 +15,19 @@ from microtome.numerics.arrays import Array
 def occluder_starts(side: int, size: int, stride: int) -> Int[Array, " place"]:
     """First pixels of the occluder's places along a side: every `stride` px, until the edge is reached.
 
-    The last occluder is cut at the picture's edge where it does not fit. A stride above the size leaves gaps.
+    The last occluder is cut at the image's edge where it does not fit. A stride above the size leaves gaps.
     """
     first = stride * np.arange(-(-max(side - size, 0) // stride) + 1)
     return first[first < side]
 
 
 def centres(first: Int[Array, " place"], size: int, side: int) -> Float64[Array, " place"]:
-    """The pixel on which each occluder is centred: of what lies in the picture, where it is cut at the edge."""
+    """The pixel on which each occluder is centred: of what lies in the image, where it is cut at the edge."""
     return (first + np.minimum(first + size, side) - 1) / 2
 
 
 def blur(x: Float[Tensor, "image rgb row col"], sigma: float) -> Float[Tensor, "image rgb row col"]:
-    """The pictures under a Gaussian blur of that standard deviation in px, their edges continued by the last pixel."""
+    """The images under a Gaussian blur of that standard deviation in px, their edges continued by the last pixel."""
     reach = max(1, int(np.ceil(3 * sigma)))
     at = torch.arange(-reach, reach + 1, dtype=torch.float64)
     kernel = torch.exp(-(at**2) / (2 * sigma**2))

@@ -1,4 +1,4 @@
-"""Spreading a few pictures over many: how cluttered a background is, and a choice that shows every size and clutter.
+"""Spreading a few images over many: how cluttered a background is, and a choice that shows every size and clutter.
 
 Source: edge density as a measure of clutter, Rosenholtz, Li & Nakano 2007, "Measuring visual clutter", sec. 2.
 """

@@ -8,7 +8,7 @@ The rule for rates: from the middle of the map the outermost tap of the largest 
 r_max = floor((M - 1) / (k - 1)), that is floor((M - 1) / 2) for 3 x 3; n branches share it evenly, r_max · (1/n, 2/n, …, 1).
 
 Source: taps beyond the map, Chen et al. 2017, arXiv:1706.05587, sec. 3.3 and fig. 4; counts, closed forms, the rule and the star are
-ours. That rates should follow the size of the picture says Kim et al. 2023, arXiv:2307.14179, whose formula is not known to us.
+ours. That rates should follow the size of the image says Kim et al. 2023, arXiv:2307.14179, whose formula is not known to us.
 """
 
 from collections.abc import Mapping, Sequence

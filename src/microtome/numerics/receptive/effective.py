@@ -70,9 +70,9 @@ def mass_within_radius(
 
 
 def area_ratio(field: Float64[Array, "row col"], center: tuple[int, int], shares: Sequence[float]) -> Float64[Array, " share"]:
-    """The area, as a share of the picture, of the smallest square around `center` that holds more than each share of the mass.
+    """The area, as a share of the image, of the smallest square around `center` that holds more than each share of the mass.
 
-    Squares have odd sides and are cut at the picture's edge.
+    Squares have odd sides and are cut at the image's edge.
     """
     sums = np.zeros((field.shape[0] + 1, field.shape[1] + 1))
     sums[1:, 1:] = np.abs(field).cumsum(0).cumsum(1)

@@ -39,7 +39,7 @@ def even_kernel(kernel: int, stride: int) -> int:
 def fold_phases(field: Float64[Array, "row col"], period: int, margin: int) -> Float64[Array, "phase phase_"]:
     """The mean of `field` over equal places modulo `period`, relative to its mean, without `margin` px at each edge.
 
-    Rows and columns are counted from pixel 0 of the picture, so that phase (0, 0) is where its corner lies.
+    Rows and columns are counted from pixel 0 of the image, so that phase (0, 0) is where its corner lies.
     """
     sides: list[tuple[int, int]] = []
     for side in field.shape:
@@ -70,7 +70,7 @@ def roughness(field: Float64[Array, "row col"]) -> tuple[float, float]:
 class SurrogateMode(TorchFunctionMode):
     """While this is entered, a network runs with even kernels, means for maxima, and no activation, norm or gate.
 
-    Its output is then linear and positive in a positive picture, whatever its weights; nothing of it is changed.
+    Its output is then linear and positive in a positive image, whatever its weights; nothing of it is changed.
     """
 
     def __torch_function__(

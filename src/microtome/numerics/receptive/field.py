@@ -3,9 +3,9 @@
 Nothing is attached to the network: its operations are seen as they run, functional or not, on any path, and each is applied to
 the first and last pixels that its operands see. Moving data about (views, windows, rolls, joins) moves those numbers with it; a
 window takes the extremes under it; a matrix product, softmax or mean takes the extremes over what it sums. What sums over all
-cells of the picture (global pooling, attention over all tokens) sees the whole picture, and what follows it too.
+cells of the image (global pooling, attention over all tokens) sees the whole image, and what follows it too.
 
-Two conventions of the literature are kept apart from the truth and told beside it. A *gate* (one number for the whole picture
+Two conventions of the literature are kept apart from the truth and told beside it. A *gate* (one number for the whole image
 and channel, multiplied in: squeeze-excitation) and the statistics of group norms depend on every pixel, but are not counted:
 `gated` says that they were passed. `smallest` is the field along the shortest path, for networks with branches.
 
@@ -35,7 +35,7 @@ from microtome.numerics.receptive.views import FACTORIES, base_tensor
 
 @dataclass(frozen=True)
 class Span:
-    """What the cells along one side of the picture see: cell j the pixels `first[j]` to `last[j]`, both counted in, unclipped.
+    """What the cells along one side of the image see: cell j the pixels `first[j]` to `last[j]`, both counted in, unclipped.
 
     `jump` is the distance of neighbouring cells and `start` the pixel on which cell 0 is centred (mean over paths); `smallest`
     the length in px of the shortest path's field; `spread` how far apart, in px, the centres of joined paths lie (0: aligned).
@@ -57,7 +57,7 @@ class Span:
         return float("inf") if self.whole else float((self.last - self.first).max() + 1)
 
     def pixels(self, cell: int) -> tuple[int, int]:
-        """The first and the last pixel that a cell sees, beyond the picture's edge where the field reaches there."""
+        """The first and the last pixel that a cell sees, beyond the image's edge where the field reaches there."""
         return (0, self.side - 1) if self.whole else (int(self.first[cell]), int(self.last[cell]))
 
 
@@ -112,7 +112,7 @@ class Field:
 
     @property
     def whole(self) -> bool:
-        """Whether each cell sees the whole picture by construction (attention, global pooling)."""
+        """Whether each cell sees the whole image by construction (attention, global pooling)."""
         return self.row.whole and self.col.whole
 
     def is_border(self, size: tuple[int, int]) -> bool:
@@ -143,7 +143,7 @@ class ReachMode(Dispatching):
         self._known[picture] = Reach((-down, down, -across, across))
 
     def of(self, tensor: Tensor) -> tuple[Reach, Where] | None:
-        """What the elements of `tensor` see and where its cells lie, or None where it does not descend from the picture."""
+        """What the elements of `tensor` see and where its cells lie, or None where it does not descend from the image."""
         shade, where = self._known.get(tensor), self.places.of(tensor)
         return None if shade is None or where is None else (shade, where)
 
@@ -171,7 +171,7 @@ class ReachMode(Dispatching):
 
 
 def field_of(maps: Sequence[Tensor], shade: Reach, where: Where, size: tuple[int, int]) -> Field:
-    """The field that `maps`, the four parts of `shade` as (image, unit, row, col), amount to in a picture of `size` px."""
+    """The field that `maps`, the four parts of `shade` as (image, unit, row, col), amount to in an image of `size` px."""
     spans: list[Span] = []
     for place, axis in enumerate((where.row, where.col)):
         low, high = maps[2 * place], maps[2 * place + 1]

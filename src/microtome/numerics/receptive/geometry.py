@@ -1,8 +1,8 @@
-"""Where a layer's grid cells really lie in the picture, and maps carried from there to other grids.
+"""Where a layer's grid cells really lie in the image, and maps carried from there to other grids.
 
 A cell's centre is not where a plain tiling puts it: padding, even kernels and the order of strides move it. In a ResNet
 cell j is centred on pixel 32·j, not on 32·(j + ½) - ½; in VGG on 32·j + 15.5. `following.Places` measures it. Pixels are
-counted from 0, so the picture reaches from -½ to size - ½.
+counted from 0, so the image reaches from -½ to size - ½.
 
 Source: Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks" (Distill), eq. 3-5.
 """
@@ -19,7 +19,7 @@ from microtome.numerics.arrays import Array
 
 @dataclass(frozen=True)
 class Axis:
-    """Equally spaced cells along one side of the picture: cell j is centred on pixel `start + jump · j`.
+    """Equally spaced cells along one side of the image: cell j is centred on pixel `start + jump · j`.
 
     `spread` is the largest disagreement, in pixels, of paths that were joined (their mean is taken); `exact` is False where an
     operation that is not followed changed the number of cells, and the finer cells were assumed to have been tiled evenly.
@@ -50,7 +50,7 @@ class Axis:
         return np.concatenate([[0.0], (between / size).clip(0.0, 1.0), [1.0]])
 
     def regrid(self, count: int) -> "Axis":
-        """The same stretch of picture cut into `count` cells; itself where that is its own count."""
+        """The same stretch of image cut into `count` cells; itself where that is its own count."""
         if count == self.count:
             return self
         ratio = self.count / count
@@ -67,7 +67,7 @@ class Axis:
 class Where:
     """Where the cells of a tensor lie, and which of its dimensions are rows and columns (None: flattened into tokens).
 
-    `paths` counts the ways from the picture to the tensor, so that sums of many branches give each path the same weight.
+    `paths` counts the ways from the image to the tensor, so that sums of many branches give each path the same weight.
     """
 
     row: Axis
@@ -81,11 +81,11 @@ class Where:
         return self.row.count, self.col.count
 
     def regrid(self, grid: tuple[int, int]) -> "Where":
-        """The same stretch of picture cut into that grid."""
+        """The same stretch of image cut into that grid."""
         return replace(self, row=self.row.regrid(grid[0]), col=self.col.regrid(grid[1]))
 
     def extent(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
-        """(top, bottom, left, right) outer edges of the grid, as shares of a picture of `size` (rows, cols) px."""
+        """(top, bottom, left, right) outer edges of the grid, as shares of an image of `size` (rows, cols) px."""
         return (*self.row.extent(size[0]), *self.col.extent(size[1]))
 
     @property
@@ -101,16 +101,16 @@ def tile(size: int, count: int) -> Axis:
 
 
 def even_tiling(size: tuple[int, int], grid: tuple[int, int]) -> Where:
-    """A grid that tiles the picture evenly, both (rows, cols)."""
+    """A grid that tiles the image evenly, both (rows, cols)."""
     return Where(tile(size[0], grid[0]), tile(size[1], grid[1]))
 
 
 def resample_area(
     heat: Float[Tensor, "image row col"], where: Where, size: tuple[int, int], grid: tuple[int, int]
 ) -> Float64[Tensor, "image row_ col_"]:
-    """The mean heat in each cell of an even `grid` over the picture of `size` px, each pixel taking that of its nearest centre.
+    """The mean heat in each cell of an even `grid` over the image of `size` px, each pixel taking that of its nearest centre.
 
-    The mean over the picture is kept, and an even map stays even. `grid = size` gives one value for each pixel.
+    The mean over the image is kept, and an even map stays even. `grid = size` gives one value for each pixel.
     """
     down = _overlap_weights(where.row.edges(size[0]), grid[0]).to(heat.device)
     across = _overlap_weights(where.col.edges(size[1]), grid[1]).to(heat.device)

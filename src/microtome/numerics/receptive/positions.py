@@ -1,4 +1,4 @@
-"""Following the cells of a grid through the operations of a network: where each tensor's cells lie in the picture.
+"""Following the cells of a grid through the operations of a network: where each tensor's cells lie in the image.
 
 Nothing is attached to the network: the operations themselves are seen as they run, functional or not, on any path.
 
@@ -37,7 +37,7 @@ class PositionMode(Dispatching):
         self._written = cast("dict[Tensor, int]", WeakTensorKeyDictionary())  # elements of the write that its place is from
 
     def of(self, tensor: Tensor) -> Where | None:
-        """Where the tensor's cells lie, or None where it does not descend from the picture."""
+        """Where the tensor's cells lie, or None where it does not descend from the image."""
         return self._known.get(tensor)
 
     def __torch_dispatch__(

@@ -16,7 +16,7 @@ from microtome.numerics.receptive.positions import argument
 from microtome.numerics.receptive.sliding import NOT_SEEN
 from microtome.numerics.receptive.views import view_region
 
-WHOLE_IMAGE = float(2**22)  # the end of a field that is the whole picture by construction; far beyond any real pixel
+WHOLE_IMAGE = float(2**22)  # the end of a field that is the whole image by construction; far beyond any real pixel
 MASKED_LOGIT = -50.0  # logits at or below this are never attended to (Swin masks with -100, others with minus infinity)
 NEVER_SEEN = float("-inf")  # the ends of a masked element: not even its partner in a product is seen
 
@@ -25,7 +25,7 @@ NEVER_SEEN = float("-inf")  # the ends of a masked element: not even its partner
 class Reach:
     """What each element of a tensor sees. `parts` have the tensor's axes, each of its length or of length 1 (all alike).
 
-    `small`: (rows, cols) px along the shortest path. `single`: one value for the whole picture (and unit), as gates are made of.
+    `small`: (rows, cols) px along the shortest path. `single`: one value for the whole image (and unit), as gates are made of.
     """
 
     parts: tuple[Tensor, ...]
@@ -42,7 +42,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class OpContext:
-    """One operation that ran: its operands with what they see, its results, and the picture's size."""
+    """One operation that ran: its operands with what they see, its results, and the image's size."""
 
     func: Any
     name: str

@@ -2,7 +2,7 @@
 
 This is what a convolution, a pooling or an interpolation does to the ends of receptive fields: the last pixel that an output
 cell sees is the largest of the last pixels that the cells under its window see. Cells in the padding are given the pixels that
-they would see if the picture went on, so that fields are told unclipped.
+they would see if the image went on, so that fields are told unclipped.
 
 Source: Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks" (Distill), eq. 1-5, cell by cell.
 """
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-NOT_SEEN = -1e9  # the "last pixel" of what does not depend on the picture at all
+NOT_SEEN = -1e9  # the "last pixel" of what does not depend on the image at all
 MOST_PERIOD = 64  # cells after which a pattern is looked for again: six doublings of the grid
 TINY = 1e-5  # a weight of interpolation below this is rounding
 

@@ -1,6 +1,6 @@
 """Receptive fields after sums over many elements: means, products of matrices, softmax, attention.
 
-What sums over all cells of the picture sees the whole picture by construction, however large the picture is.
+What sums over all cells of the image sees the whole image by construction, however large the image is.
 """
 
 from collections.abc import Sequence
@@ -91,7 +91,7 @@ def reduction(context: OpContext) -> list[Reach]:
 
 
 def _sees_everything(shade: Reach) -> bool:
-    """Whether every element sees the whole picture."""
+    """Whether every element sees the whole image."""
     return all(bool((part > WHOLE_IMAGE / 2).all()) for part in shade.parts)
 
 
@@ -127,7 +127,7 @@ def matrix_product(context: OpContext) -> list[Reach]:
             longer = _longer_path(shade, parts)
             made = replace(made, small=longer if one is None or other is None else made.small)
             made = grow_whole(context, tensor, shade, made)
-    # a linear map over the units of one value for the whole picture leaves it one value
+    # a linear map over the units of one value for the whole image leaves it one value
     return [replace(made, single=all(shade.single for shade in (one, other) if shade is not None))]
 
 

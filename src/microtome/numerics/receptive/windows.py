@@ -79,7 +79,7 @@ def convolution(context: OpContext) -> list[Reach]:
     else:
         kernel = (int(weight.shape[2]), int(weight.shape[3]))
         made = _slide_parts(context, parts, (kernel, as_pair(stride), as_pair(padding), as_pair(dilation)), back=transposed)
-    dynamic = context.shade(weight) is not None  # kernels mixed by the picture itself act like gates
+    dynamic = context.shade(weight) is not None  # kernels mixed by the image itself act like gates
     return [replace(made, gated=made.gated or dynamic, single=shade.single)]
 
 
@@ -153,7 +153,7 @@ def unfolding(context: OpContext) -> list[Reach]:
 
 
 def padding(context: OpContext) -> list[Reach]:
-    """Padding continues the picture along rows and columns, and is nothing elsewhere; listed from the last axis backwards."""
+    """Padding continues the image along rows and columns, and is nothing elsewhere; listed from the last axis backwards."""
     x = cast(Tensor, context.args[0])
     shade, where = cast(Reach, context.shade(x)), context.where(x)
     amounts = [int(one) for one in context.args[1]]

@@ -1,4 +1,4 @@
-"""How a network's features settle over training: distance to the end, change from step to step, jumps of the strongest picture.
+"""How a network's features settle over training: distance to the end, change from step to step, jumps of the strongest image.
 
 Source: CKA as in Kornblith et al. 2019, arXiv:1905.00414, summed over batches as in Nguyen et al. 2021, arXiv:2010.15327, eq. 3;
 jumps of the strongest image, Zeiler & Fergus 2014, arXiv:1311.2901, fig. 4 (the share of units and its null are ours).

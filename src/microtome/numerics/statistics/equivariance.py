@@ -1,7 +1,7 @@
-"""How far a representation moves when its picture does: relative distances, and maps against their own shifted copies.
+"""How far a representation moves when its image does: relative distances, and maps against their own shifted copies.
 
 Source: the distance of Zeiler & Fergus 2014, arXiv:1311.2901, fig. 5; division by the norm, and by the distance between
-different pictures, are ours. Shifts by whole and by broken strides: Zhang 2019, arXiv:1904.11486, sec. 4.
+different images, are ours. Shifts by whole and by broken strides: Zhang 2019, arXiv:1904.11486, sec. 4.
 """
 
 from itertools import combinations

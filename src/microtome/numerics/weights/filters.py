@@ -63,7 +63,7 @@ def energy_above_nyquist(
 ) -> Float64[Array, " unit"]:
     """The share of each filter's energy at frequencies that a grid of that stride cannot carry, and so folds into lower ones.
 
-    `natural`: the energy of its response to pictures whose power falls with 1/f² (without the mean, f = 0). Each frequency
+    `natural`: the energy of its response to images whose power falls with 1/f² (without the mean, f = 0). Each frequency
     stands for the cell about it, so that a filter that passes all alike gives 1 - 1 / (row stride · col stride).
     """
     size = power.shape[1]
