@@ -1,4 +1,4 @@
-"""Effective receptive field of the middle cell of ResNet-50's last stage, 8 images of 224 px, against a bare pass forward and back."""
+"""Effective receptive field of the middle position of ResNet-50's last stage, 8 images of 224 px, against a bare pass forward and back."""
 
 import copy
 from typing import Any
@@ -15,7 +15,7 @@ TITLE = "Effective receptive field, ResNet-50, 224 px, 8 images"
 TIMED = (
     "From 8 normalised images to the summed field. Ours: `input_gradients` and `sum_gradients` on "
     "`specimen.on(device)`, what the erf analysis "
-    "calls for each batch. Bare: the network's own forward pass with one hook and `torch.autograd.grad` of the same cell by the "
+    "calls for each batch. Bare: the network's own forward pass with one hook and `torch.autograd.grad` of the same position by the "
     "input, in the same memory layout, parameters frozen, nothing else. Building and copying the network is timed for nobody."
 )
 LIMIT = 1e-5  # largest difference of two fields, as a share of the maximum

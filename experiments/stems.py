@@ -142,7 +142,7 @@ def run_analysis(name: str, specimen: Specimen, images: Images | None = None, **
 
 
 def plot_first(found: Finding, path: Path) -> None:
-    """Write its first image."""
+    """Write its first figure."""
     found.figure().savefig(path, dpi=80, metadata={"Software": None})
 
 

@@ -126,7 +126,7 @@ class _Ranks(NamedTuple):
 
 @final
 class Top(Tally):
-    """The `k` largest values of every unit, by name, with the image and the position (a cell counted row by row) of each.
+    """The `k` largest values of every unit, by name, with the image and the position (counted row by row) of each.
 
     Of equal values the one of the earlier image comes first, then that of the earlier position, so that shards merge to the
     same bits in any order. What is not a number is never among them.
@@ -149,7 +149,7 @@ class Top(Tally):
         return self._held[name].image
 
     def positions(self, name: str) -> np.ndarray[Any, Any]:
-        """Which cells of the layer's grid they come from, int64 (rank, unit); -1 where there are fewer than `k`."""
+        """Which positions of the layer's grid they come from, int64 (rank, unit); -1 where there are fewer than `k`."""
         return self._held[name].position
 
     def add(self, name: str, index: Any, values: Any, positions: Any) -> None:

@@ -68,7 +68,7 @@ def test_overlay_shows_picture_maps_and_masks():
     drawn = FOUND.figure("Where it looks")
     (axes,) = drawn.axes
     assert len(axes.images) == 3 * 4
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["picture", *AT]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["image", *AT]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [shorten(name, 22) for name in PICTURES]
     assert np.asarray(axes.images[4].get_array()) == pytest.approx(np.clip(FOUND["picture"].values[1], 0, 1))
     assert texts(drawn) == ["empty", "empty"]  # one map of zeros, one of missing values

@@ -6,7 +6,7 @@ dilated convolutions come down to r_max where they are above it, and stay otherw
 than the network's own. With `rates` there is one for each convolution named by `at`, in the order in which they run, or one for each
 branch of every group, or one for all.
 
-A kernel that reads other cells computes another function, so nothing is preserved but shapes and weights: train the copy. Only a
+A kernel that reads other positions computes another function, so nothing is preserved but shapes and weights: train the copy. Only a
 branch whose rate stays answers as before, to the bit. Kernels dilated by two different rates keep their proportion: the larger one
 is set. Padding that depends on the input (TensorFlow's "same") follows by itself.
 
@@ -79,7 +79,7 @@ class AtrousRates(Edit):
         return f"set the rates of {len(told)} convolutions ({name_list(told, 6)})"
 
     def preserves(self, specimen: Specimen) -> Preservation:
-        return Preservation("no", "the weights stay, but read other cells, except in branches whose rate stays")
+        return Preservation("no", "the weights stay, but read other positions, except in branches whose rate stays")
 
     def _target_convolutions(self, specimen: Specimen, found: list[DilatedConv]) -> list[DilatedConv]:
         """The first call of each dilated convolution that is named, in execution order."""

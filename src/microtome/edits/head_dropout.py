@@ -35,7 +35,7 @@ class HeadDropout(Edit):
         if specimen.outputs is None:
             return "it gives maps, not one score for each class, so what it pools does not lead to a head"
         if _last_pooling(specimen) is None:
-            return "no module pools its maps to one cell before the head, so there is no place before it"
+            return "no module pools its maps to one position before the head, so there is no place before it"
         found = _dropouts(specimen)
         if not self.p and not found:
             return "it has no dropout with p above 0 between pooling and head; p=0.2 puts one before the pooling"
@@ -59,7 +59,7 @@ class HeadDropout(Edit):
 
 
 def _last_pooling(specimen: Specimen) -> Call | None:
-    """The last call that makes one cell of a map without weights; the outermost module of those."""
+    """The last call that makes one position of a map without weights; the outermost module of those."""
     found = [
         call
         for call in specimen.anatomy.found.calls

@@ -97,7 +97,7 @@ def plot_overlay(arrays: Arrays, panel: Overlay) -> Paper:
     rows, cols = len(pictures), maps.shape[1] + 1
     side = [shorten(one, 22) for one in coordinates(base, "image")]
     paper, axes = _tile_sheet(
-        panel, min(rows, MAX_DOWN), min(cols, MAX_ACROSS), pictures.shape[1] / pictures.shape[2], side, ["picture", *names]
+        panel, min(rows, MAX_DOWN), min(cols, MAX_ACROSS), pictures.shape[1] / pictures.shape[2], side, ["image", *names]
     )
     for row, col in np.ndindex(min(rows, MAX_DOWN), min(cols, MAX_ACROSS)):
         picture = pictures[row]
@@ -266,7 +266,7 @@ def _map_extent(arrays: Arrays, panel: Overlay, image: int, place: int) -> tuple
 
 
 def _upsample(heat: Values, size: tuple[int, int], extent: tuple[float, float, float, float]) -> Values:
-    """The positive heat at every pixel of the image, linear between the middles of its cells, placed by `extent`."""
+    """The positive heat at every pixel of the image, linear between the middles of its positions, placed by `extent`."""
     rows, cols = (
         _interpolation_weights(cells, pixels, low, high)
         for cells, pixels, (low, high) in zip(heat.shape, size, (extent[:2], extent[2:]), strict=True)
@@ -275,7 +275,7 @@ def _upsample(heat: Values, size: tuple[int, int], extent: tuple[float, float, f
 
 
 def _interpolation_weights(cells: int, pixels: int, low: float, high: float) -> Values:
-    """How much each cell counts at each pixel, as (pixel, cell)."""
+    """How much each position counts at each pixel, as (pixel, position)."""
     middles = low + (np.arange(cells) + 0.5) / cells * (high - low)
     at = (np.arange(pixels) + 0.5) / pixels
     return np.stack([np.interp(at, middles, one) for one in np.eye(cells)], axis=1)

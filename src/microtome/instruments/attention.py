@@ -22,7 +22,7 @@ PREFIX = 16  # at most so many class, distillation and register tokens stand bef
 
 @dataclass(frozen=True)
 class TokenGrid:
-    """The grid (rows, cols) that a layer's tokens lie on, one cell's size (rows, cols) in px, and how many tokens precede it.
+    """The grid (rows, cols) that a layer's tokens lie on, one position's size (rows, cols) in px, and how many tokens precede it.
 
     `windows` says that the grid is that of one window among several.
     """

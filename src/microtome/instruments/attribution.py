@@ -1,4 +1,4 @@
-"""Class evidence in one network: at which layers it can be seen, where their cells lie, and the maps of one batch.
+"""Class evidence in one network: at which layers it can be seen, where their positions lie, and the maps of one batch.
 
 One forward pass and one backward pass serve all layers and images of a batch: the scores are summed, and in eval mode no image
 touches another. The graph is cut at the first layer, parameters get no gradients.
@@ -22,7 +22,7 @@ MAX_FALLBACK_LAYERS = 24  # layers before a silent one that are tried for the ad
 
 @dataclass(frozen=True)
 class VisibleLayers:
-    """Layers whose maps mean something, where their cells lie, and why the others were left out."""
+    """Layers whose maps mean something, where their positions lie, and why the others were left out."""
 
     names: tuple[str, ...]
     where: Mapping[str, Where]
@@ -58,7 +58,7 @@ def _method_map(layer: Layer, pair: tuple[Tensor, Tensor], method: Method) -> Te
 
 
 def cell_positions(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str, Where]:
-    """Where the cells of each layer lie in the input of `x`'s size, from one forward pass of its first image."""
+    """Where the positions of each layer lie in the input of `x`'s size, from one forward pass of its first image."""
     found: dict[str, Where | None] = {}
     one = x[:1].clone()
     follow = PositionMode(one)
@@ -99,7 +99,7 @@ def visible_layers(specimen: Specimen, at: Sequence[str], x: Tensor) -> VisibleL
     silent = [name for name in spatial if not bool(pairs[name][1].any())]
     for name in silent:
         dropped[name] = (
-            f"the class gradient is zero everywhere, since nothing after it reads its cells{_fallback_advice(specimen, name, x)}"
+            f"the class gradient is zero everywhere, since nothing after it reads its positions{_fallback_advice(specimen, name, x)}"
         )
     if len(silent) == len(spatial):
         raise WatchError("; ".join(f"{name}: {dropped[name]}" for name in silent) + ".")
@@ -126,14 +126,14 @@ def mean_rank_correlation(
 
 
 def place_cells(shown: VisibleLayers, place: str, size: tuple[int, int]) -> VisibleLayers:
-    """`shown` with its cells where `place` puts them: "arithmetic" leaves them, "even" tiles the image of `size` px."""
+    """`shown` with its positions where `place` puts them: "arithmetic" leaves them, "even" tiles the image of `size` px."""
     if place == "arithmetic":
         return shown
     return replace(shown, where={name: even_tiling(size, where.counts) for name, where in shown.where.items()})
 
 
 def offset_px(where: Where, size: tuple[int, int]) -> float:
-    """By how many pixels the cells' centres lie off an even tiling of the image, at most."""
+    """By how many pixels the positions' centres lie off an even tiling of the image, at most."""
     even = even_tiling(size, where.counts)
     pairs = ((where.row, even.row), (where.col, even.col))
     return max(abs(float((one.centres - other.centres).mean())) for one, other in pairs)

@@ -47,7 +47,7 @@ _CACHE: WeakKeyDictionary[Specimen, tuple[tuple[Gate, ...], tuple[str, ...]]] = 
 def find_gates(specimen: Specimen) -> tuple[tuple[Gate, ...], tuple[str, ...]]:
     """The gates in execution order, and where there are others that do not come from one layer's output by pointwise functions.
 
-    From one forward pass of noise, followed once for each specimen. A map of one cell cannot be told from what gates it, so gates
+    From one forward pass of noise, followed once for each specimen. A map of one position cannot be told from what gates it, so gates
     are looked for on larger maps.
 
     Raises:

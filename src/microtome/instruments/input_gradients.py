@@ -1,4 +1,4 @@
-"""Gradients of chosen cells by the input: one forward pass of a batch, one backward pass for each layer."""
+"""Gradients of chosen positions by the input: one forward pass of a batch, one backward pass for each layer."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,7 +64,7 @@ def middle_cell(grid: tuple[int, int]) -> tuple[int, int]:
 
 
 def mean_over_units(cell: tuple[int, int], units: Sequence[int] = ()) -> Target:
-    """The mean over units (all, or those named) at one cell of a layer's maps.
+    """The mean over units (all, or those named) at one position of a layer's maps.
 
     Where that mean is rounding error, as after a LayerNorm without weights, it counts as constant: no gradient is given.
     """

@@ -39,7 +39,7 @@ class BackwardTrace:
 
 @dataclass(frozen=True)
 class ProjectionResult:
-    """Projections (slot, rgb, row, col) on the CPU; the same of the strongest other unit of the cell, where asked for."""
+    """Projections (slot, rgb, row, col) on the CPU; the same of the strongest other unit of the position, where asked for."""
 
     pixels: Tensor
     other: Tensor | None
@@ -58,7 +58,7 @@ def project_units(
 
     The signal starts with the activation's size, or with 1 where `even`: of an activation below zero the projection shows what would
     raise it. With its sign, rule "gradient" (the plain gradient times the start) would give the same with the opposite sign; the other
-    rules stop negative signals at rectifiers and would give another image. `rival` asks for the strongest other unit of the same cell.
+    rules stop negative signals at rectifiers and would give another image. `rival` asks for the strongest other unit of the same position.
 
     Raises:
         Unmeasurable: a rectifier on the way was not seen, or the network is compiled or scripted and hides them.

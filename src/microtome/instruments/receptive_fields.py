@@ -1,9 +1,9 @@
 """Theoretical receptive fields of the layers of a specimen, by arithmetic on one forward pass, and the probe that checks them.
 
-    fields(specimen)["layer4"].rows(3)  # first and last row of pixels that the cells of row 3 can depend on
+    fields(specimen)["layer4"].rows(3)  # first and last row of pixels that the positions of row 3 can depend on
 
-The probe fills rows or columns of the input with NaN and watches which cells become NaN: it sees every structural dependence,
-gates and weights of zero included, and needs 2 · log2(size) forward passes for one cell.
+The probe fills rows or columns of the input with NaN and watches which positions become NaN: it sees every structural dependence,
+gates and weights of zero included, and needs 2 · log2(size) forward passes for one position.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from microtome.specimen import Specimen, watch
 def receptive_fields(
     specimen: Specimen, at: str | Sequence[str] | None = None, size: tuple[int, int] | None = None
 ) -> dict[str, Field]:
-    """Layer name -> theoretical receptive field, for the layers `at` (all where None) that have cells and see the image.
+    """Layer name -> theoretical receptive field, for the layers `at` (all where None) that have positions and see the image.
 
     From one forward pass of an image of `size` (rows, cols) px, the recipe's where None. Works on the meta device, except that
     attention masks computed there are not known.
@@ -60,7 +60,7 @@ def input_fields(specimen: Specimen, names: Sequence[str]) -> dict[str, Field]:
 def _trace_fields(
     specimen: Specimen, watched: Sequence[str], size: tuple[int, int]
 ) -> dict[str, tuple[torch.Size, Reach, Where]]:
-    """What is watched -> its shape, what its elements see and where its cells lie, where it comes from the image."""
+    """What is watched -> its shape, what its elements see and where its positions lie, where it comes from the image."""
     picture = _blank_image(specimen, *size)
     reach = ReachMode(picture)
     seen: dict[str, tuple[torch.Size, Reach, Where]] = {}
@@ -89,9 +89,9 @@ def _blank_image(specimen: Specimen, rows: int, cols: int) -> Tensor:
 def probe_pixels(
     specimen: Specimen, name: str, cell: tuple[int, int], size: tuple[int, int] | None = None
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """((first, last) row, (first, last) column) of the pixels that one cell of a layer depends on, found by NaN and bisection.
+    """((first, last) row, (first, last) column) of the pixels that one position of a layer depends on, found by NaN and bisection.
 
-    Clipped to the image of `size` (rows, cols) px. Raises Unmeasurable where NaN in the whole image does not reach the cell.
+    Clipped to the image of `size` (rows, cols) px. Raises Unmeasurable where NaN in the whole image does not reach the position.
     """
     shape = size or specimen.recipe.size
     picture = _blank_image(specimen, *shape) + 0.1
@@ -111,8 +111,8 @@ def probe_pixels(
     found: list[tuple[int, int]] = []
     for axis in (0, 1):
         if not hit(axis, 0, shape[axis]):
-            raise Unmeasurable(f"{name}: NaN in the whole image does not reach cell {cell}; its values hide or drop NaN.")
-        low, high = 0, shape[axis] - 1  # the first pixel is the largest r for which rows [0, r) leave the cell alone
+            raise Unmeasurable(f"{name}: NaN in the whole image does not reach position {cell}; its values hide or drop NaN.")
+        low, high = 0, shape[axis] - 1  # the first pixel is the largest r for which rows [0, r) leave the position alone
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (low, middle - 1) if hit(axis, 0, middle) else (middle, high)

@@ -18,7 +18,7 @@ from microtome.specimen.layers import is_norm, is_weight
 from microtome.specimen.outputs import slow_attention
 from microtome.specimen.tracing import deep_tensors
 
-IMAGES = 4  # with fewer, statistics over a batch of single cells would be degenerate
+IMAGES = 4  # with fewer, statistics over a batch of single positions would be degenerate
 SIDE = 96  # px; structure does not depend on the size, and double precision is slow
 ZERO_TOLERANCE = 1e-7  # share below which a sum that cancels counts as zero; rounding leaves about 1e-12
 

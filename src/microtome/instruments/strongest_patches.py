@@ -24,15 +24,15 @@ Values = np.ndarray[Any, Any]
 
 
 def strongest_activations(layer: Layer, value: Tensor, per_image: int) -> tuple[Values, Values]:
-    """The `per_image` largest activations of every unit in every image, and their cells counted row by row.
+    """The `per_image` largest activations of every unit in every image, and their positions counted row by row.
 
-    Both are (per_image · image, unit), the images' largest first, then their second largest. NaN where a grid has fewer cells;
+    Both are (per_image · image, unit), the images' largest first, then their second largest. NaN where a grid has fewer positions;
     a value that is not a number is never among the largest.
     """
     flat = layer.maps(value.detach()).flatten(2).float()
     flat = torch.where(flat.isnan(), -torch.inf, flat)
     if per_image == 1:
-        largest, cells = flat.max(2)  # of equal cells torch gives the first
+        largest, cells = flat.max(2)  # of equal positions torch gives the first
         values, cells = largest[:, None], cells[:, None]
     else:
         ordered = flat.sort(dim=2, descending=True, stable=True)
@@ -43,7 +43,7 @@ def strongest_activations(layer: Layer, value: Tensor, per_image: int) -> tuple[
 
 
 def nonzero_peaks(top: Top, name: str) -> tuple[Values, Values, Values]:
-    """Values, images and cells (rank, unit) of what `top` holds of that layer, without exact zeros: NaN and -1 there.
+    """Values, images and positions (rank, unit) of what `top` holds of that layer, without exact zeros: NaN and -1 there.
 
     An activation of exactly zero is what a rectifier gives where the unit did not answer, so its place means nothing.
     """
@@ -74,7 +74,7 @@ def choose_units(sort: str, count: int, value: Values, image: Values, labels: Va
 
 @dataclass(frozen=True)
 class PatchWindow:
-    """The part of the image that a layer's units can see: `size` (rows, cols) px about each cell, its receptive field.
+    """The part of the image that a layer's units can see: `size` (rows, cols) px about each position, its receptive field.
 
     A side as long as the image's is the image's own side. `field` is None for a vector, and where the layer could not be
     followed from the pixels (`exact` is False then); the whole image stands for the receptive field there.
@@ -92,23 +92,25 @@ class PatchWindow:
         return self.size == self.picture
 
     def box(self, row: int, col: int) -> tuple[int, int, int, int]:
-        """(top, bottom, left, right) of the window of cell (row, col), in pixels; it may leave the image."""
+        """(top, bottom, left, right) of the window of position (row, col), in pixels; it may leave the image."""
         spans = (self.field.rows(int(row)), self.field.cols(int(col))) if self.field is not None else ((0, 0), (0, 0))
         found: list[int] = []
         for (first, last), size, side in zip(spans, self.size, self.picture, strict=True):
-            near = 0 if size >= side else (first + last + 1 - size) // 2  # cells at a rim may see less than the largest field
+            near = (
+                0 if size >= side else (first + last + 1 - size) // 2
+            )  # positions at a rim may see less than the largest field
             found += [near, near + size]
         return found[0], found[1], found[2], found[3]
 
     def centre(self, row: int, col: int) -> tuple[float, float]:
-        """The pixel that cell (row, col) is centred on; the image's middle for a vector."""
+        """The pixel that position (row, col) is centred on; the image's middle for a vector."""
         if self.field is None:
             return (self.picture[0] - 1) / 2, (self.picture[1] - 1) / 2
         (down, across), (tall, wide) = self.field.center, self.field.jump
         return down + tall * row, across + wide * col
 
     def cell(self, row: int, col: int) -> tuple[float, float, float, float]:
-        """(top, bottom, left, right) edges of the cell itself in pixels, within the image: its share of an even tiling."""
+        """(top, bottom, left, right) edges of the position itself in pixels, within the image: its share of an even tiling."""
         assert self.field is not None
         found: list[float] = []
         for centre, jump, side in zip(self.centre(row, col), self.field.jump, self.picture, strict=True):
@@ -132,7 +134,7 @@ def patch_windows(specimen: Specimen, names: Sequence[str]) -> dict[str, PatchWi
 
 
 def crop_patch(pixels: Values, window: PatchWindow, row: int, col: int, fill: Sequence[float]) -> Values:
-    """The window of cell (row, col) cut out of `pixels` (row, col, rgb) of any type; `fill` where it leaves the image."""
+    """The window of position (row, col) cut out of `pixels` (row, col, rgb) of any type; `fill` where it leaves the image."""
     top, bottom, left, right = window.box(row, col)
     patch = np.empty((bottom - top, right - left, pixels.shape[2]), pixels.dtype)
     patch[:] = fill
@@ -156,7 +158,7 @@ def mean_colour(recipe: Recipe) -> list[int]:
 def crop_patches(images: Images, recipe: Recipe, window: PatchWindow, image: Values, cell: Values, most: int) -> Values:
     """The patches of units, uint8 (unit, rank, row, col, rgb), for places (rank, unit); mean colour where there is none.
 
-    Longer sides than `most` px are averaged down. Where the window is the whole image, a frame marks the cell.
+    Longer sides than `most` px are averaged down. Where the window is the whole image, a frame marks the position.
     """
     fill = mean_colour(recipe)
     rows, cols = shrunk_size(window.size, most)
@@ -189,7 +191,7 @@ def _draw_frame(patch: Values, edges: tuple[float, float, float, float], tall: f
 
 
 def grid_position(window: PatchWindow, cell: Values) -> tuple[Values, Values]:
-    """Rows and columns of cells counted row by row; -1 for none."""
+    """Rows and columns of positions counted row by row; -1 for none."""
     across = window.grid[1]
     return np.where(cell < 0, -1, cell // across), np.where(cell < 0, -1, cell % across)
 

@@ -14,7 +14,7 @@ LEAST = 1e-6  # cells²: keeps the hill defined should training drive σ through
 
 
 class GaussianBias(nn.Module):
-    """The bias (query, key) of a grid of cells, numbered row by row, after `prefix` tokens that have no place."""
+    """The bias (query, key) of a grid of positions, numbered row by row, after `prefix` tokens that have no place."""
 
     squared: Tensor
 

@@ -150,7 +150,7 @@ def _build(
 
 
 def _last_side(begin: tuple[_FirstLayer, _FirstLayer], size: int) -> int:
-    """Cells a side after the last pooling; 0 or less where the image is too small."""
+    """Positions a side after the last pooling; 0 or less where the image is too small."""
     for kernel, stride, padding in begin:
         size = (size + 2 * padding - kernel) // stride + 1
         size = -(-(size - 3) // 2) + 1

@@ -45,7 +45,7 @@ class Layer:
     call: int | None = None
 
     def maps(self, value: Tensor) -> Tensor:
-        """The layer's output as maps (image, unit, row, col): tokens without the prefix, a vector as one cell.
+        """The layer's output as maps (image, unit, row, col): tokens without the prefix, a vector as one position.
 
         `value` may come from another input size than the recipe's. Raises SpecimenError for layout "other".
         """
@@ -63,7 +63,7 @@ class Layer:
 
 
 def fitted_grid(count: int, like: Grid) -> Grid:
-    """(rows, cols) that hold `count` cells in about the proportion of `like`. Raises SpecimenError where none does."""
+    """(rows, cols) that hold `count` positions in about the proportion of `like`. Raises SpecimenError where none does."""
     if like[0] * like[1] == count:
         return like
     rows = round((count * like[0] / like[1]) ** 0.5)

@@ -105,7 +105,7 @@ class LayoutReader:
         return None
 
     def _misfit(self, rows: int, cols: int) -> float | None:
-        """By how many cells the grid is off the proportion of the input, None where that is too many to be a grid."""
+        """By how many positions the grid is off the proportion of the input, None where that is too many to be a grid."""
         off = abs(rows - cols * self.size[0] / self.size[1])
         fits = rows <= self.size[0] + 8 and cols <= self.size[1] + 8 and off <= max(3.0, 0.15 * rows)
         square = self.size[0] == self.size[1]

@@ -107,13 +107,13 @@ def check_atrous(subject: Subject) -> Fault | None:
         axis = first.dead[0]
         said.append(
             f"{plural(len(dead), 'dilated convolution reads', 'dilated convolutions read')} only one tap along an "
-            f"axis: {first.path} has rate {first.rate[axis]} on {first.side[axis]} cells, {100 * first.valid:.0f} % of its taps read it"
+            f"axis: {first.path} has rate {first.rate[axis]} on {first.side[axis]} positions, {100 * first.valid:.0f} % of its taps read it"
         )
     if wide:
         first = min(wide, key=lambda one: one.valid)
         said.append(
             f"{plural(len(wide), 'never has', 'never have')} all taps on the map: {first.path} has rate {first.main} on "
-            f"{min(first.side)} cells, {100 * first.valid:.0f} % of its taps read it"
+            f"{min(first.side)} positions, {100 * first.valid:.0f} % of its taps read it"
         )
     layers = dict.fromkeys(one.path for one in found if one in dead or one in wide)
     return Fault(
@@ -133,7 +133,7 @@ def check_narrow(subject: Subject) -> Fault | None:
     return Fault(
         tuple(dict.fromkeys(one.path for one in members)),
         f"{plural(len(hit), 'group')} of parallel branches; the widest of {group.title}, {widest.path}, has rate {widest.main} on "
-        f"{min(widest.side)} cells: it reaches {widest.reach:.2f} of the side from the middle, where 0.5 is the border",
+        f"{min(widest.side)} positions: it reaches {widest.reach:.2f} of the side from the middle, where 0.5 is the border",
         fix=f"{_suggested_rates(subject, members)} The edit atrous_rates, then train; or a smaller image.",
         edit="atrous_rates",
     )
@@ -144,7 +144,7 @@ def _suggested_rates(subject: Subject, found: list[DilatedConv]) -> str:
     best = suggested_rates(subject.dilated_convs, subject.branch_groups)
     group = next((each.members for each in subject.branch_groups if found[0] in each.members), (found[0],))
     rates = ", ".join(map(str, sorted({best[one.name] for one in group})))
-    return f"Rates that reach the border and no further on {min(found[0].side)} cells: {rates} (rule: (cells − 1) / 2, ours)."
+    return f"Rates that reach the border and no further on {min(found[0].side)} positions: {rates} (rule: (positions − 1) / 2, ours)."
 
 
 def _convolution_calls(subject: Subject) -> list[Call]:
@@ -156,7 +156,7 @@ def _convolution_calls(subject: Subject) -> list[Call]:
 
 
 def _read_fraction(call: Call) -> float:
-    """The share of positions that at least one window reads, far from the edges; 1 for a map of one cell."""
+    """The share of positions that at least one window reads, far from the edges; 1 for a map of one position."""
     conv = cast(nn.Conv2d, call.module)
     share = 1.0
     for axis in (0, 1):

@@ -60,9 +60,7 @@ class ViewRunner:
     def _run(self, x: Tensor) -> Tensor:
         answered = first_tensor(self.specimen.run(x))
         if answered is None or answered.shape[0] != len(x):
-            raise Unmeasurable(
-                f"{self.specimen.name} gives no tensor with one row for each image, so nothing can be compared."
-            )
+            raise Unmeasurable(f"{self.specimen.name} gives no tensor with one row for each image, so nothing can be compared.")
         return answered if answered.ndim > 1 else answered[:, None]
 
     def _keep(self, name: str, value: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Dilated convolutions that read the same map side by side, and the rates that fit the map.
 
-A branch begins with its dilated convolution, or with what looks at each cell by itself before it: a 1 x 1 convolution, a rectifier,
+A branch begins with its dilated convolution, or with what looks at each position by itself before it: a 1 x 1 convolution, a rectifier,
 a norm; padding too. A larger kernel in front would blur the star that the taps draw, so such branches are not joined. Behind 1 x 1
 convolutions they count as branches only within one module (that takes the map and joins them, or holds them): a bottleneck of the
 backbone and a head beside it are none.
@@ -119,7 +119,7 @@ def _branch_origins(one: DilatedConv, calls: Sequence[Call]) -> dict[Mark, tuple
 
 
 def _is_pointwise(module: nn.Module) -> bool:
-    """Whether the module looks at each cell of the map by itself and leaves none out."""
+    """Whether the module looks at each position of the map by itself and leaves none out."""
     return (
         isinstance(module, nn.Conv2d)
         and {*module.kernel_size, *module.stride} == {1}

@@ -22,9 +22,9 @@ Pair = tuple[int, int]
 class DilatedConv:
     """One call of a dilated convolution; pairs are (rows, cols).
 
-    `cells` are (first, end) of what is map in its input, padding put on before left out; `before` is the padding in cells on top and
+    `cells` are (first, end) of what is map in its input, padding put on before left out; `before` is the padding in positions on top and
     at the left, None where it is not known; `edges` is what that padding holds. `jump` and `behind` are px: the distance of the
-    input's cells, and what one of them sees of the image (infinite where it sees all, NaN where that is not known).
+    input's positions, and what one of them sees of the image (infinite where it sees all, NaN where that is not known).
     """
 
     call: Call
@@ -45,7 +45,7 @@ class DilatedConv:
 
     @property
     def side(self) -> Pair:
-        """(rows, cols) of cells of the map it reads: M."""
+        """(rows, cols) of positions of the map it reads: M."""
         return self.cells[0][1] - self.cells[0][0], self.cells[1][1] - self.cells[1][0]
 
     @property
@@ -94,7 +94,7 @@ class DilatedConv:
 
     @property
     def dead(self) -> tuple[int, ...]:
-        """The dilated axes along which no more than one tap ever reads the map: there the kernel is one cell long."""
+        """The dilated axes along which no more than one tap ever reads the map: there the kernel is one position long."""
         return tuple(a for a in self.axes if self.readings and self.readings[a].alive * self.kernel[a] < 1.5)
 
     @property
@@ -109,12 +109,12 @@ class DilatedConv:
 
     @property
     def view(self) -> Pair:
-        """(rows, cols) of cells from its first tap to its last: its own field of view."""
+        """(rows, cols) of positions from its first tap to its last: its own field of view."""
         return (self.kernel[0] - 1) * self.rate[0] + 1, (self.kernel[1] - 1) * self.rate[1] + 1
 
     @property
     def field_of_view(self) -> tuple[float, float]:
-        """(rows, cols) of px that one cell of its output can depend on: its field of view behind what stands before it."""
+        """(rows, cols) of px that one position of its output can depend on: its field of view behind what stands before it."""
         rows, cols = ((view - 1) * jump + behind for view, jump, behind in zip(self.view, self.jump, self.behind, strict=True))
         return rows, cols
 

@@ -1,4 +1,4 @@
-"""What the middle cell of joined branches answers to on the map that they read, and the star that their taps make there.
+"""What the middle position of joined branches answers to on the map that they read, and the star that their taps make there.
 
 The star is the middle and eight points for each rate of 3 x 3 branches, on eight rays; points beyond the map are left out.
 
@@ -16,15 +16,15 @@ from microtome.specimen import Specimen, tap
 
 
 def star_mask(group: BranchGroup) -> Array:
-    """The cells (row, col) of the map that the branches read for the middle cell of their output, and the one it is centred on."""
+    """The positions (row, col) of the map that the branches read for the middle position of their output, and the one it is centred on."""
     at = middle_cell(group.members[0].positions)
     return star_points(group.members[0].side, [one.places(at) for one in group.members])
 
 
 def star_gradient(specimen: Specimen, group: BranchGroup, x: Tensor) -> Tensor:
-    """The gradient (image, unit, row, col) of the middle cell's mean over units by the map that the branches read, for inputs `x`.
+    """The gradient (image, unit, row, col) of the middle position's mean over units by the map that the branches read, for inputs `x`.
 
-    The middle cell is that of the joined branches where a module joins them, else the sum over the branches' own convolutions.
+    The middle position is that of the joined branches where a module joins them, else the sum over the branches' own convolutions.
     """
     ends = [group.holder] if group.holder else [one.name for one in group.members]
     at = mean_over_units(middle_cell(group.members[0].positions))

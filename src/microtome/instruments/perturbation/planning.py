@@ -1,7 +1,7 @@
 """Which part of a network to compute in windows: the plan by operation counts.
 
 The first nodes of a tape are computed for the windows alone; there the windows are laid into copies of the clean maps, and the
-rest runs on whole maps. Where to cut is decided by counting multiply-adds, cells moved and calls, before anything is computed.
+rest runs on whole maps. Where to cut is decided by counting multiply-adds, positions moved and calls, before anything is computed.
 """
 
 from collections.abc import Mapping, Sequence

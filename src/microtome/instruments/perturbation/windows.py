@@ -1,7 +1,7 @@
 """What a change inside a box can touch, operation by operation, and those parts alone computed again.
 
-A window is a box of cells at each of a layer's outputs that holds every cell which the changed pixels can reach. Jobs (one change
-each) of a group have windows of one size, each at its own place, so that a group runs as one batch. Cells around a window come
+A window is a box of positions at each of a layer's outputs that holds every position which the changed pixels can reach. Jobs (one change
+each) of a group have windows of one size, each at its own place, so that a group runs as one batch. Positions around a window come
 from the clean maps. Nothing is approximated: a window is never smaller than what changed.
 
 Source: receptive-field arithmetic as in Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks"
@@ -25,7 +25,7 @@ POINTWISE = frozenset((
     "clamp", "clamp_min", "clamp_max", "neg", "abs", "exp", "sqrt", "rsqrt", "pow", "clone", "alias", "detach", "lift_fresh",
 ))  # fmt: skip
 ELEMENTWISE = frozenset(("add", "sub", "mul", "div", "maximum", "minimum"))
-Spans = Int[Array, "job side"]  # first cell, and one past the last
+Spans = Int[Array, "job side"]  # first position, and one past the last
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SlidingWindow:
     dilation: tuple[int, int]
 
     def output_span(self, spans: Spans, axis: int, count: int) -> Spans:
-        """The output cells, of `count`, that read any of the input cells; one of them where none does."""
+        """The output positions, of `count`, that read any of the input positions; one of them where none does."""
         kernel, stride, padding = self.kernel[axis], self.stride[axis], self.padding[axis]
         reach = (kernel - 1) * self.dilation[axis]
         first = -(-(spans[:, 0] + padding - reach) // stride)
@@ -46,12 +46,12 @@ class SlidingWindow:
         return _clip_spans(first, past, count)
 
     def input_span(self, first: Int[Array, " job"], size: int, axis: int) -> tuple[Int[Array, " job"], int]:
-        """The first input cell, and how many, that `size` output cells from `first` on read."""
+        """The first input position, and how many, that `size` output positions from `first` on read."""
         start = first * self.stride[axis] - self.padding[axis]
         return start, self.extent(size, axis)
 
     def extent(self, size: Any, axis: int) -> Any:
-        """How many input cells `size` output cells side by side read."""
+        """How many input positions `size` output positions side by side read."""
         return (size - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + 1
 
 
@@ -119,7 +119,7 @@ def _is_local(node: Node, name: str, shapes: Mapping[int, tuple[int, ...]]) -> b
 
 
 def _is_plain_mean(node: Node, found: SlidingWindow, shapes: Mapping[int, tuple[int, ...]]) -> bool:
-    """Whether every mean is over as many cells: padding counts, or there is none, and no window hangs over the edge."""
+    """Whether every mean is over as many positions: padding counts, or there is none, and no window hangs over the edge."""
     origin = source_value(node)
     assert origin is not None
     over = any(
@@ -186,7 +186,7 @@ def window_box(spans: tuple[Spans, Spans], shape: tuple[int, ...]) -> Box:
 
 
 class MapWindows:
-    """Clean maps of one value (image, unit, row, col), as rows of units, one for each cell, and one of padding at the end."""
+    """Clean maps of one value (image, unit, row, col), as rows of units, one for each position, and one of padding at the end."""
 
     def __init__(self, value: Tensor, pad: float) -> None:
         self.rows, self.cols, units = value.shape[2], value.shape[3], value.shape[1]
@@ -194,7 +194,7 @@ class MapWindows:
         self.table = torch.cat([flat, flat.new_full((1, units), pad)])
 
     def around(self, images: Int[Array, " job"], rows: Any, cols: Any, size: tuple[int, int]) -> Tensor:
-        """The clean cells (job, row, col, unit) from `rows`, `cols` on; padding beyond the edge."""
+        """The clean positions (job, row, col, unit) from `rows`, `cols` on; padding beyond the edge."""
         down, across = rows[:, None] + np.arange(size[0]), cols[:, None] + np.arange(size[1])
         there = ((down >= 0) & (down < self.rows))[:, :, None] & ((across >= 0) & (across < self.cols))[:, None, :]
         at = (images[:, None, None] * self.rows + down[:, :, None]) * self.cols + across[:, None, :]

@@ -95,7 +95,7 @@ class Channels(Dispatching):
         if name in ("slice", "narrow", "split", "split_with_sizes", "chunk"):
             return self._cut(name, args, kwargs, given[0], made)
         if name == "as_strided_" and made is given[0] and made.shape[1:2] == (_total_width(whole.runs),):
-            return whole  # pooling to one cell in channels-last memory renames the strides of sides of length 1
+            return whole  # pooling to one position in channels-last memory renames the strides of sides of length 1
         if name in RESHAPES:
             return _reshape_stream(whole, given[0], made)
         if name in NORMS:
@@ -110,7 +110,7 @@ class Channels(Dispatching):
         return self._main(given, made)
 
     def _main(self, given: list[Tensor], made: Tensor) -> ChannelStream | None:
-        """The stream of the largest operand: a gate of one cell leaves the map's channels what they are; a sum of two does not."""
+        """The stream of the largest operand: a gate of one position leaves the map's channels what they are; a sum of two does not."""
         most = max(one.numel() for one in given)
         streams = [self._known[one] for one in given if one.numel() == most]
         fits = made.dim() > 1 and made.shape[1] == _total_width(streams[0].runs)
@@ -184,7 +184,7 @@ def _merge_runs(runs: Sequence[ChannelRun]) -> tuple[ChannelRun, ...]:
 
 
 def _slice_stream(stream: ChannelStream, start: int, count: int) -> ChannelStream | None:
-    """The part of a stream from place `start` on; None where the cut goes through the cells of one channel."""
+    """The part of a stream from place `start` on; None where the cut goes through the positions of one channel."""
     kept: list[ChannelRun] = []
     place = 0
     for run in stream.runs:

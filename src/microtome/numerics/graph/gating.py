@@ -98,7 +98,7 @@ class FactorMode(Dispatching):
         return _FactorTrail(None, ())
 
     def _multiply(self, thing: Tensor, factor: Tensor) -> None:
-        """Note `factor` if it is one number per channel for a map of more than one cell."""
+        """Note `factor` if it is one number per channel for a map of more than one position."""
         trail = self._known.get(factor)
         if trail is None or thing not in self._known or thing.dim() != 4 or factor.dim() != 4 or len(factor) != self._count:
             return

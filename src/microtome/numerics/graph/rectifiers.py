@@ -2,7 +2,7 @@
 
 The operations of the backward pass are seen as they run, so a rectifier is one whether it is a module, a function or a method, in
 place or not, used once or many times. `RewriteMode` stands over the forward pass for what leaves no trace of its own in the backward
-pass: lower clamps at zero become rectifiers of the same values, and a gate (a number for each channel or cell multiplied onto a
+pass: lower clamps at zero become rectifiers of the same values, and a gate (a number for each channel or position multiplied onto a
 map, as in squeeze-and-excitation) is held constant, as is the divisor of local response normalisation.
 
 With x the rectifier's input, a its output and g the signal from above, the rules are

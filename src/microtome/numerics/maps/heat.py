@@ -74,7 +74,7 @@ def heat_coverage(heat: Float[Tensor, "image row col"], share: float) -> Float64
 
 
 def heat_entropy(heat: Float[Tensor, "image row col"]) -> Float64[Tensor, " image"]:
-    """Shannon entropy of the heat, in bits: 0 for one hot cell, log2(rows · cols) for an even map."""
+    """Shannon entropy of the heat, in bits: 0 for one hot position, log2(rows · cols) for an even map."""
     cells = heat.relu().double().flatten(1)
     total = cells.sum(1)
     chance = cells / total[:, None]
@@ -91,7 +91,7 @@ def centre_prior(rows: int, cols: int, sigma: float = 0.25) -> Float64[Tensor, "
 def pointing_game(
     heat: Float[Tensor, "image row col"], mask: Bool[Tensor, "image row_ col_"], tolerance: float = 15.0
 ) -> Float64[Tensor, " image"]:
-    """1 where the middle of the hottest cell lies within `tolerance` px of the mask, else 0; NaN without heat or mask."""
+    """1 where the middle of the hottest position lies within `tolerance` px of the mask, else 0; NaN without heat or mask."""
     hits = torch.full((len(heat),), torch.nan, dtype=torch.float64)
     for place, (one, wanted) in enumerate(zip(heat.relu().cpu(), mask.cpu().numpy(), strict=True)):
         if not (one.max() > 0 and wanted.any()):
@@ -119,7 +119,7 @@ def iou_best_threshold(
     wanted = mask.flatten(1)
     overlaps = []
     for threshold in thresholds:
-        hot = fine >= threshold * largest * (1 - 1e-9)  # rounding of equal cells must not split a plateau
+        hot = fine >= threshold * largest * (1 - 1e-9)  # rounding of equal positions must not split a plateau
         overlaps.append((hot & wanted).sum(1).double() / (hot | wanted).sum(1))
     ious = torch.stack(overlaps).where(largest[:, 0] > 0, torch.nan)
     means = ious.nanmean(1)

@@ -38,9 +38,9 @@ def localisation_scores(
 def threshold_iou(
     heat: Float[Tensor, "image row col"], masks: Bool[Tensor, "image row_ col_"], thresholds: tuple[float, ...] = THRESHOLDS
 ) -> Float64[Tensor, "image threshold"]:
-    """Intersection over union of the mask and the cells at or above each share of the map's largest value.
+    """Intersection over union of the mask and the positions at or above each share of the map's largest value.
 
-    Counted by cell with the mask's share in it, which is what painting every cell on the pixels gives.
+    Counted by position with the mask's share in it, which is what painting every position on the pixels gives.
     """
     cells = heat.shape[1] * heat.shape[2]
     share = area_resample(masks.double(), (heat.shape[1], heat.shape[2])).flatten(1) * cells / masks[0].numel()
@@ -48,7 +48,7 @@ def threshold_iou(
     largest = flat.max(1, keepdim=True).values
     found: list[Tensor] = []
     for threshold in thresholds:
-        hot = (flat >= threshold * largest * (1 - 1e-9)).double()  # rounding of equal cells must not split a plateau
+        hot = (flat >= threshold * largest * (1 - 1e-9)).double()  # rounding of equal positions must not split a plateau
         both = (hot * share).sum(1)
         found.append(both / (hot.sum(1) + share.sum(1) - both))
     return torch.stack(found, 1).where(largest > 0, torch.nan)

@@ -34,16 +34,16 @@ class TapReading(NamedTuple):
 
 
 def read_side(kernel: int, rate: int, stride: int, before: int, positions: int, cells: tuple[int, int]) -> TapReading:
-    """How `kernel` taps, `rate` apart, read one side, counted over all `positions` (cells of the output).
+    """How `kernel` taps, `rate` apart, read one side, counted over all `positions` (positions of the output).
 
-    `before` cells of padding stand before the side; `cells` (first, end) is what of the side is map and no padding.
+    `before` positions of padding stand before the side; `cells` (first, end) is what of the side is map and no padding.
     """
     on = on_map(tap_positions(kernel, rate, stride, before, np.arange(positions)), cells)
     return TapReading(float(on.mean()), float(on.all(1).mean()), float(on.any(0).mean()))
 
 
 def tap_positions(kernel: int, rate: int, stride: int, before: int, at: Sequence[int] | Array) -> Array:
-    """The cell that each tap reads, (position, tap), for the positions `at` of the output; outside the side where that is so."""
+    """The position that each tap reads, (position, tap), for the positions `at` of the output; outside the side where that is so."""
     return np.asarray(at)[:, None] * stride - before + np.arange(kernel)[None] * rate
 
 
@@ -53,7 +53,7 @@ def on_map(places: Array, cells: tuple[int, int]) -> Array:
 
 
 def border_rate(side: int, kernel: int = 3) -> int:
-    """The rate at which the outermost tap, seen from the middle of `side` cells, reaches the border and no further; 1 at least."""
+    """The rate at which the outermost tap, seen from the middle of `side` positions, reaches the border and no further; 1 at least."""
     return max(1, (side - 1) // (kernel - 1)) if kernel > 1 else 1
 
 
@@ -74,7 +74,7 @@ def star_points(
 
 
 def dilate_mask(on: Bool[Array, "row col"], by: int) -> Bool[Array, "row col"]:
-    """`on` with every point as a square that goes `by` cells further on all sides, cut at the border."""
+    """`on` with every point as a square that goes `by` positions further on all sides, cut at the border."""
     found = np.zeros_like(on)
     for row, col in np.argwhere(on):
         found[max(0, row - by) : row + by + 1, max(0, col - by) : col + by + 1] = True
@@ -84,7 +84,7 @@ def dilate_mask(on: Bool[Array, "row col"], by: int) -> Bool[Array, "row col"]:
 class StarMass(NamedTuple):
     """Where a field lies, as shares of its sum; NaN for a field of zeros.
 
-    `floor` is what the whole map would hold if it were as high everywhere as the median cell off the star, `above` what the star
+    `floor` is what the whole map would hold if it were as high everywhere as the median position off the star, `above` what the star
     holds above that.
     """
 
@@ -94,7 +94,7 @@ class StarMass(NamedTuple):
 
 
 def star_mass(field: Float64[Array, "row col"], on: Bool[Array, "row col"]) -> StarMass:
-    """How much of `field` lies on the star `on`, in an even floor under all cells, and on the star above that floor."""
+    """How much of `field` lies on the star `on`, in an even floor under all positions, and on the star above that floor."""
     total = float(field.sum())
     if not total:
         return StarMass(float("nan"), float("nan"), float("nan"))

@@ -2,7 +2,7 @@
 
 A kernel of k taps at stride s reads pixels unequally often unless s divides k. What whole networks make of that is the gradient
 of the surrogate in which every kernel is even, every maximum a mean, every activation and norm left out. Each tap of a kernel passes on
-1 / k² of a cell's share. For a chain of layers that is, up to a factor, the expected squared input gradient whatever the variance of
+1 / k² of a position's share. For a chain of layers that is, up to a factor, the expected squared input gradient whatever the variance of
 its independent random weights. Where branches join, their shares depend on those variances: the surrogate gives all the same, as He
 initialisation does (2 / fan-in before each ReLU); torch's own default (1 / 3 fan-in) weakens a branch by six with each layer.
 
@@ -82,7 +82,7 @@ class SurrogateMode(TorchFunctionMode):
 
 
 def _even_weight(weight: Tensor, outputs: int, groups: int = 1) -> Tensor:
-    """A kernel whose every tap passes 1 / (taps of the window) of a cell's share back to each input unit."""
+    """A kernel whose every tap passes 1 / (taps of the window) of a position's share back to each input unit."""
     taps = math.prod(weight.shape[2:]) if weight.dim() > 2 else 1
     return torch.full_like(weight, 1.0 / (taps * max(1, outputs // groups)))
 

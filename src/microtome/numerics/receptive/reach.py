@@ -57,7 +57,7 @@ class OpContext:
         return next((shade for one, shade, _ in self.before if one is tensor), None)
 
     def where(self, tensor: Any) -> Where:
-        """Where the cells of an operand lie; one cell where that is not known."""
+        """Where the positions of an operand lie; one position where that is not known."""
         found = next((where for one, _, where in self.before if one is tensor), None)
         return found or Where(Axis(0.0, float(self.size[0]), 1), Axis(0.0, float(self.size[1]), 1))
 

@@ -36,7 +36,7 @@ def _batch_norm(context: OpContext) -> list[Reach]:
 
 
 def _over_units(context: OpContext) -> list[Reach]:
-    """Pooling over neighbouring units alone, as in local response normalisation: the extremes over those units, cell by cell."""
+    """Pooling over neighbouring units alone, as in local response normalisation: the extremes over those units, position by position."""
     kernel, stride = context.args[1], context.argument(2, "stride") or context.args[1]
     shade = cast(Reach, context.shade(context.args[0]))
     if list(kernel[1:]) != [1, 1] or set(stride) != {1} or any(context.argument(3, "padding", [0])):

@@ -1,6 +1,6 @@
 """Receptive fields after sums over many elements: means, products of matrices, softmax, attention.
 
-What sums over all cells of the image sees the whole image by construction, however large the image is.
+What sums over all positions of the image sees the whole image by construction, however large the image is.
 """
 
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ from microtome.numerics.receptive.sliding import NOT_SEEN
 def grow_whole(
     context: OpContext, x: Tensor, before: Reach, after: Reach, every: tuple[bool, bool] = (False, False), mixing: bool = True
 ) -> Reach:
-    """`after` with the fields that hold all cells of `x` made whole; `every`: all rows or columns were summed, whatever their number.
+    """`after` with the fields that hold all positions of `x` made whole; `every`: all rows or columns were summed, whatever their number.
 
-    Several cells must have been there to tell: a sum over units leaves a cell what it was.
+    Several positions must have been there to tell: a sum over units leaves a position what it was.
     """
     where = context.where(x)
     parts, small = list(after.parts), list(after.small)
@@ -45,7 +45,7 @@ def grow_whole(
         if mixing and axis.count > 1 and bool(real.min() < real.max()):
             reaches = (low >= -axis.jump) & (high >= context.size[place] - 1 - axis.jump)
             every_other = reaches & (low >= top_low - axis.jump) & (high >= top_high - axis.jump)
-            # tokens of every other cell, as in MobileViT, are as good as all, if that holds everywhere; windows leave cells out
+            # tokens of every other position, as in MobileViT, are as good as all, if that holds everywhere; windows leave positions out
             loose = axis.count > 3 and bool((every_other | (high < NOT_SEEN / 2)).all())
             near = near | (every_other if loose else reaches & (low >= top_low) & (high >= top_high))
         if bool(near.any()):
@@ -55,7 +55,7 @@ def grow_whole(
 
 
 def _longer_path(before: Reach, parts: Sequence[Tensor]) -> tuple[float, float]:
-    """The shortest path after a sum over cells: as much longer as the longest field became."""
+    """The shortest path after a sum over positions: as much longer as the longest field became."""
     grown = [
         max(0.0, _field_length(parts[2 * place : 2 * place + 2]) - _field_length(before.parts[2 * place : 2 * place + 2]))
         for place in (0, 1)

@@ -115,7 +115,7 @@ def adaptive_pooling(context: OpContext) -> list[Reach]:
 
 
 def resizing(context: OpContext) -> list[Reach]:
-    """Interpolation of any kind: which cells are mixed is read off the operation itself."""
+    """Interpolation of any kind: which positions are mixed is read off the operation itself."""
     x, made = cast(Tensor, context.args[0]), context.made[0]
     shade, where = cast(Reach, context.shade(x)), context.where(x)
     taps = [_mixed_cells(context, int(x.shape[axis - 2]), int(made.shape[axis - 2]), axis) for axis in (0, 1)]
@@ -127,7 +127,7 @@ def resizing(context: OpContext) -> list[Reach]:
 
 
 def _mixed_cells(context: OpContext, count: int, out: int, axis: int) -> Tensor:
-    """(output cell, tap): the cells of `count` from which the operation mixes each of `out` cells, by what it makes of one-hot rows."""
+    """(output position, tap): the positions of `count` from which the operation mixes each of `out` positions, by what it makes of one-hot rows."""
     rest = [one for one in context.args[2:] if isinstance(one, bool)]  # align_corners, where the operation has it
     scales = [one for one in context.args[2:] if not isinstance(one, bool)]
     scale = scales[axis] if len(scales) == 2 else None
@@ -137,7 +137,7 @@ def _mixed_cells(context: OpContext, count: int, out: int, axis: int) -> Tensor:
 
 
 def unfolding(context: OpContext) -> list[Reach]:
-    """im2col: every window as a column of its cells, unit by unit; the map goes on in the padding."""
+    """im2col: every window as a column of its positions, unit by unit; the map goes on in the padding."""
     x = cast(Tensor, context.args[0])
     shade = cast(Reach, context.shade(x))
     where = context.where(x).regrid((int(x.shape[-2]), int(x.shape[-1])))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from microtome.numerics.arrays import Array
 
-EDGE_CELLS = 1  # cells left out on every side: they see the padding first
+EDGE_CELLS = 1  # positions left out on every side: they see the padding first
 
 
 def relative_distance(
@@ -43,9 +43,9 @@ def distance_between(still: Float[Tensor, "image *rest"]) -> Float64[Tensor, " i
 def equivariance_error(
     moved: Float[Tensor, "image unit row col"], still: Float[Tensor, "image unit row col"], cells: float
 ) -> Float64[Tensor, " image"]:
-    """‖moved - S still‖ / ‖S still‖, where S moves maps down by `cells` (≥ 0), between cells linearly.
+    """‖moved - S still‖ / ‖S still‖, where S moves maps down by `cells` (≥ 0), between positions linearly.
 
-    Only cells that S fills from inside, `EDGE_CELLS` cells away from every side, are compared; not numbers where fewer than two rows
+    Only positions that S fills from inside, `EDGE_CELLS` positions away from every side, are compared; not numbers where fewer than two rows
     or columns are left.
     """
     whole = int(np.floor(cells))

@@ -64,7 +64,7 @@ def energy_above_nyquist(
     """The share of each filter's energy at frequencies that a grid of that stride cannot carry, and so folds into lower ones.
 
     `natural`: the energy of its response to images whose power falls with 1/f² (without the mean, f = 0). Each frequency
-    stands for the cell about it, so that a filter that passes all alike gives 1 - 1 / (row stride · col stride).
+    stands for the bin about it, so that a filter that passes all alike gives 1 - 1 / (row stride · col stride).
     """
     size = power.shape[1]
     kept = np.outer(*(_carried_fraction(size, step) for step in stride))
@@ -78,9 +78,9 @@ def energy_above_nyquist(
 
 
 def _carried_fraction(size: int, stride: int) -> Float64[Array, " frequency"]:
-    """How much of the cell about each frequency of one side lies below the Nyquist frequency 1 / (2 stride)."""
+    """How much of the bin about each frequency of one side lies below the Nyquist frequency 1 / (2 stride)."""
     at = size * np.abs(np.fft.fftfreq(size))
-    low, high = at - 0.5, np.minimum(at + 0.5, size / 2)  # the last cell is folded at 1/2: both its halves lie below
+    low, high = at - 0.5, np.minimum(at + 0.5, size / 2)  # the last bin is folded at 1/2: both its halves lie below
     return ((np.minimum(high, size / (2 * stride)) - low) / (high - low)).clip(0.0, 1.0)
 
 
