@@ -18,7 +18,7 @@ TIMED = (
     "calls for each batch. Bare: the network's own forward pass with one hook and `torch.autograd.grad` of the same position by the "
     "input, in the same memory layout, parameters frozen, nothing else. Building and copying the network is timed for nobody."
 )
-LIMIT = 1e-5  # largest difference of two fields, as a share of the maximum
+LIMIT = 1e-5  # largest difference of two fields, as a fraction of the maximum
 MOST = 1.15  # times the bare passes
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 CELLS = {"layer1": (27, 27), "layer2": (13, 13), "layer3": (6, 6), "layer4": (3, 3)}

@@ -26,7 +26,7 @@ TIMED = (
     "multiply-adds would do, were only what each position can reach computed again (receptive-field arithmetic)."
 )
 SIZE, STRIDE, SIDE = 32, 16, 224
-LIMIT = 1e-4  # largest difference of the drop from captum's, as a share of the largest score
+LIMIT = 1e-4  # largest difference of the drop from captum's, as a fraction of the largest score
 EVALS = (1, 4, 16)
 OURS, PEER = "microtome", "captum"
 WIDE = f"{PEER} on a channels-last copy"

@@ -19,7 +19,7 @@ from microtome.specimen import watch
 LOOP = "our plain loop at its best batch"
 BATCHES = (2, 4, 8, 16, 32, 64)
 TUNED = {224: 16, 64: 64}  # images of that side, to find the best batch
-CLOSE = 1e-5  # largest difference of a score, as a share of the largest
+CLOSE = 1e-5  # largest difference of a score, as a fraction of the largest
 LEAST = 0.97  # of the loop's speed: not slower, within the noise of one round
 
 

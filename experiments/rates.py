@@ -1,4 +1,4 @@
-"""How far atrous branches should reach: networks trained from scratch with rates r_max · (1/3, 2/3, 1), over r_max as a share of M.
+"""How far atrous branches should reach: networks trained from scratch with rates r_max · (1/3, 2/3, 1), over r_max as a fraction of M.
 
     python -m experiments.rates --out DIR                  train, judge, write DIR/rates.json
     python -m experiments.rates --page DIR/rates.json --figures FOLDER > docs/experiments_rates.md
@@ -76,7 +76,7 @@ TASKS = {
 
 
 def atrous_rates(share: float, side: int) -> tuple[int, ...]:
-    """r_max · (1/3, 2/3, 1) in whole places of at least 1, r_max being that share of the feature side."""
+    """r_max · (1/3, 2/3, 1) in whole places of at least 1, r_max being that fraction of the feature side."""
     most = max(1, round(share * side))
     return tuple(max(1, round(most * part / 3)) for part in (1, 2, 3))
 
@@ -90,7 +90,7 @@ def run_sweep(
     cache: Path | None = None,
     told: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Mean overlap, and the share of the objects' pixels named rightly, for every share and seed, as plain JSON values.
+    """Mean overlap, and the fraction of the objects' pixels named rightly, for every fraction and seed, as plain JSON values.
 
     `name` is one of `TASKS`, unless `task` says another. A killed run goes on where it was.
 
@@ -123,7 +123,7 @@ def run_sweep(
 
 
 def accuracy_without_branches(net: nn.Module, judge: SceneSeries, classes: int) -> list[float]:
-    """The share of the objects' pixels named rightly without each atrous branch in turn: its kernel set to zero, and then restored."""
+    """The fraction of the objects' pixels named rightly without each atrous branch in turn: its kernel set to zero, and then restored."""
     assert judge.targets is not None
     found: list[float] = []
     pyramid: Any = net.get_submodule("aspp")
@@ -142,7 +142,7 @@ def accuracy_without_branches(net: nn.Module, judge: SceneSeries, classes: int) 
 
 
 def _object_accuracy(counts: Any) -> float:
-    """The share of the pixels that are no background whose class is right, of counts (class, class_)."""
+    """The fraction of the pixels that are no background whose class is right, of counts (class, class_)."""
     return float(np.trace(counts[1:, 1:]) / counts[1:].sum())
 
 

@@ -32,7 +32,7 @@ def result_table(found: dict[str, Any]) -> str:
 
 
 def _points_text(one: Interval) -> str:
-    """Per cent with its interval, which a few seeds can push beyond what a share can be."""
+    """Per cent with its interval, which a few seeds can push beyond what a fraction can be."""
     span = f" ({max(0.0, 100 * one.low):.1f}–{min(100.0, 100 * one.high):.1f})" if np.isfinite(one.low) else ""
     return f"{100 * one.value:.1f}{span}"
 

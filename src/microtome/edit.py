@@ -33,7 +33,7 @@ SEED = 0  # where the random numbers of new layers start; the untrained twin has
 class Preservation:
     """Whether an edited network answers as before, and why.
 
-    `within` is the largest difference of an output, as a share of the spread (standard deviation) of the original's outputs:
+    `within` is the largest difference of an output, as a fraction of the spread (standard deviation) of the original's outputs:
     0 is to the bit; the default is what rounding in float32 makes of equal formulas.
     """
 

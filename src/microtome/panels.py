@@ -131,7 +131,7 @@ class Table(Panel):
 class Overlay(Panel):
     """Heat maps over images: `base(image,row,col,rgb)`, `heat(image,[across,]row,col)` on its own coarser grid, `mask(image,row,col)`.
 
-    `extent(image_or_across, axis=4)` is optional: where the heat map's outer edges lie in the image, as shares
+    `extent(image_or_across, axis=4)` is optional: where the heat map's outer edges lie in the image, as fractions
     (top, bottom, left, right) of its height and width; without it the map spans the whole image.
     """
 

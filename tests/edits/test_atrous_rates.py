@@ -56,7 +56,7 @@ def test_the_law_of_edits(options, expected, wide, tmp_path) -> None:
     edited = testing.check_edit(Rates(**options), wide, mt.Images.scenes(4), tmp_path)
     assert rates(edited) == [(rate, rate) for rate in expected]
     assert edited.edits[-1].preserves == "no" and edited.edits[-1].options["rates"]
-    assert "weights stay, but read other cells" in edited.edits[-1].line
+    assert "weights stay, but read other positions" in edited.edits[-1].line
     for name, value in wide.net.state_dict().items():
         assert torch.equal(value, edited.net.state_dict()[name])
 

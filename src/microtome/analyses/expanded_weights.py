@@ -36,7 +36,7 @@ AFFINE_TOLERANCE = 1e-3  # relative difference of slopes at two images up to whi
 
 
 class _StrongestSlices(NamedTuple):
-    """The k strongest input channels of some units: slices (unit, rank, row, col), channels and shares of energy (unit, rank)."""
+    """The k strongest input channels of some units: slices (unit, rank, row, col), channels and fractions of energy (unit, rank)."""
 
     slices: Tensor
     channels: Tensor
@@ -109,7 +109,7 @@ class ExpandedWeights(Analysis):
                 far.channels.numpy(), ("unit", "rank"), "number of the channel", units | ranks[1], "channel"
             ),
             "expanded_strength": array(
-                far.shares.numpy(), ("unit", "rank"), "fraction of squared weights", units | ranks[1], "share"
+                far.shares.numpy(), ("unit", "rank"), "fraction of squared weights", units | ranks[1], "fraction"
             ),
             "share": array(shares[0], ("measure",), "fraction of squared weights", both, "in the strongest channels"),
             "twin_share": array(

@@ -5,7 +5,7 @@ negative the variance of the logits is never larger so, and about pi / N of it f
 noise is weaker, and `p` wants to be tuned again. In evaluation dropout does nothing, wherever it is: the answers stay to the bit.
 
 The pooling has to be a module, and no weights may lie between it and the dropout. Dropout that a forward method calls as a function
-goes out by setting the number it reads (timm: `drop_rate`) to 0; where no one number of that module is the share, the edit refuses.
+goes out by setting the number it reads (timm: `drop_rate`) to 0; where no one number of that module is that probability, the edit refuses.
 
 Source: Kim et al. 2023, "How to Use Dropout Correctly on Residual Networks with Batch Normalization", arXiv:2302.06112; the ratio by
 our formula (`microtome audit`, MT302).

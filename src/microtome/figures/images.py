@@ -139,7 +139,7 @@ def _tiles(array: xr.DataArray, panel: Grid) -> tuple[Values, list[str], list[st
 
 
 def _grouped_tiles(arrays: Arrays, panel: Grid) -> tuple[Values, list[str], list[str], list[str | None]]:
-    """Tiles in lines of text that break after each group of the first grouping, with the group's share at the side."""
+    """Tiles in lines of text that break after each group of the first grouping, with the group's fraction at the side."""
     array, grouping = arrays[panel.z], arrays[panel.groups]
     pixels = [dim for dim in ("row", "col", "rgb") if dim in array.dims]
     values = array.transpose(panel.across, *pixels).values.astype(float)
@@ -256,7 +256,7 @@ def _write_numbers(axes: Axes, values: Values, scale: Normalize) -> None:
 
 
 def _map_extent(arrays: Arrays, panel: Overlay, image: int, place: int) -> tuple[float, float, float, float]:
-    """Top, bottom, left and right edge of the map, as shares of the image."""
+    """Top, bottom, left and right edge of the map, as fractions of the image."""
     if not panel.extent:
         return 0.0, 1.0, 0.0, 1.0
     array = arrays[panel.extent]

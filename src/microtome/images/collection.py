@@ -40,7 +40,7 @@ class Item:
     """One image (RGB, as displayed), its name, its label or None, and its mask (row, col) or None.
 
     `mask_kind` is "mask", or "box" where a rectangle stands for the object; `facts` are numbers known of it: rows, cols,
-    objects, area (share of the image inside the mask), and for scenes their controls.
+    objects, area (fraction of the image inside the mask), and for scenes their controls.
     """
 
     name: str

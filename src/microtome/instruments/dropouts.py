@@ -56,7 +56,7 @@ class DropoutSite:
 
     @property
     def description(self) -> str:
-        """The dropout in words, with its share."""
+        """The dropout in words, with its rate."""
         where = self.layer if self.path else f"behind {self.layer}"
         how = {
             "module": self.layer,
@@ -144,7 +144,7 @@ class DropoutMode(TorchFunctionMode):
 
 
 def find_dropouts(net: nn.Module, recipe: Recipe) -> DropoutReport:
-    """All dropouts with a share above 0 that run, in order; the network is untouched. Empty where it does not run by itself."""
+    """All dropouts with a rate above 0 that run, in order; the network is untouched. Empty where it does not run by itself."""
     evaluated = _trace_dropouts(net, recipe, training=False)
     trained = _trace_dropouts(net, recipe, training=True) or evaluated
     if trained is None or evaluated is None:

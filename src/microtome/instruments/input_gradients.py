@@ -10,7 +10,7 @@ from microtome.specimen.outputs import first_tensor
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.watching import watch
 
-ROUNDING_ERROR = 1e-5  # of a mean over units, as a share of their mean size
+ROUNDING_ERROR = 1e-5  # of a mean over units, as a fraction of their mean size
 Target = Callable[[Tensor], Tensor]  # what a layer gave (as maps image, unit, row, col) -> one number for each image
 
 

@@ -20,7 +20,7 @@ from microtome.specimen.tracing import deep_tensors
 
 IMAGES = 4  # with fewer, statistics over a batch of single positions would be degenerate
 SIDE = 96  # px; structure does not depend on the size, and double precision is slow
-ZERO_TOLERANCE = 1e-7  # share below which a sum that cancels counts as zero; rounding leaves about 1e-12
+ZERO_TOLERANCE = 1e-7  # fraction below which a sum that cancels counts as zero; rounding leaves about 1e-12
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from microtome.specimen import Recipe, Specimen
 from microtome.specimen.layers import is_weight
 
 TRIAL_SCALE = 8.0  # scales are drawn so large that clipping activations (ReLU6) are seen to clip
-SUM_TOLERANCE = 1e-6  # share of the largest value up to which two sums are equal; rounding leaves about 1e-12
+SUM_TOLERANCE = 1e-6  # fraction of the largest value up to which two sums are equal; rounding leaves about 1e-12
 MAX_CANDIDATES = 12  # layers that come next are asked; what reads a norm is among them
 MAX_READERS = 3  # layers that read one norm at most
 

@@ -110,7 +110,7 @@ class PatchWindow:
         return down + tall * row, across + wide * col
 
     def cell(self, row: int, col: int) -> tuple[float, float, float, float]:
-        """(top, bottom, left, right) edges of the position itself in pixels, within the image: its share of an even tiling."""
+        """(top, bottom, left, right) edges of the position itself in pixels, within the image: its fraction of an even tiling."""
         assert self.field is not None
         found: list[float] = []
         for centre, jump, side in zip(self.centre(row, col), self.field.jump, self.picture, strict=True):

@@ -40,7 +40,7 @@ Per cent on the {judged} unseen scenes, intervals of 95 % over scenes; backgroun
 | network | parameters | multiply-adds (million) | mean IoU | pixels right | epochs x scenes | highest rate | date | command |
 |---|---:|---:|---|---|---|---|---|---|
 {rows}
-Mean IoU by the share of the image that the object covers:
+Mean IoU by the fraction of the image that the object covers:
 
 | network | {sizes} |
 |---|{lines}
@@ -52,7 +52,7 @@ Options are written into the name: `"microtome:mini_deeplab(rates=(6,12,18))"`.
 """
 _ACCURACY = """## What they get right
 
-Per cent of unseen scenes named rightly, with the 95 % Wilson interval: of all, then by the share of the image that the object
+Per cent of unseen scenes named rightly, with the 95 % Wilson interval: of all, then by the fraction of the image that the object
 covers (how many scenes).
 
 """

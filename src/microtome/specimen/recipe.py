@@ -33,7 +33,7 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 class Recipe:
     """The input recipe of one network.
 
-    `size` is (rows, cols) in pixels; `mean` and `std` are on the scale 0 to 1; `crop` is the share of the short side that the
+    `size` is (rows, cols) in pixels; `mean` and `std` are on the scale 0 to 1; `crop` is the fraction of the short side that the
     centre crop keeps (timm's crop_pct); `channels` is 3 (red, green, blue) or 1 (luminance, with the first mean and std).
     """
 
@@ -58,7 +58,7 @@ class Recipe:
                 + did_you_mean(str(self.interpolation), RESAMPLING)
             )
         if not 0 < self.crop <= 2:
-            raise BadOption(f"The recipe's crop {self.crop!r} is not a share of the short side (above 0, at most 2).")
+            raise BadOption(f"The recipe's crop {self.crop!r} is not a fraction of the short side (above 0, at most 2).")
         if self.channels not in (1, 3):
             raise BadOption(f"The recipe has {self.channels} channels; images can be given with 3 (RGB) or 1 (luminance).")
 

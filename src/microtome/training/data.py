@@ -24,7 +24,7 @@ _CHUNK = 500
 
 @dataclass(frozen=True)
 class SceneSeries:
-    """The first scenes of one seed at 64 px: pixels uint8 (image, row, col, rgb), labels (image), object shares (image).
+    """The first scenes of one seed at 64 px: pixels uint8 (image, row, col, rgb), labels (image), object fractions (image).
 
     Where pixels have classes of their own, `targets` uint8 (image, row, col): 0 for background, label + 1 on the object.
     """

@@ -170,7 +170,7 @@ def _all_groups(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, Any]]
 
 
 def _learning_rate(recipe: TrainingRecipe, share: float) -> float:
-    """The learning rate after that share of all steps, 1 at its peak: a straight rise, then half a cosine down to nothing."""
+    """The learning rate after that fraction of all steps, 1 at its peak: a straight rise, then half a cosine down to nothing."""
     if share < recipe.warmup:
         return 0.02 + 0.98 * share / recipe.warmup
     return 0.5 * (1 + math.cos(math.pi * (share - recipe.warmup) / (1 - recipe.warmup)))

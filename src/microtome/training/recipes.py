@@ -15,11 +15,11 @@ class TrainingRecipe:
     network: str  # one of networks.SHIPPED
     epochs: int
     lr: float = 3e-3  # highest learning rate of the one cycle
-    warmup: float = 0.15  # share of all steps on which the learning rate rises
+    warmup: float = 0.15  # fraction of all steps on which the learning rate rises
     batch: int = 64
-    halved: float = 0.5  # share of all steps, from the first, seen at half the side: a quarter of the work
+    halved: float = 0.5  # fraction of all steps, from the first, seen at half the side: a quarter of the work
     weight_decay: float = 0.05  # not on norms and biases
-    smoothing: float = 0.05  # share of each label spread over all classes
+    smoothing: float = 0.05  # fraction of each label spread over all classes
     count: int = 40_000  # scenes to learn from
     seed: int = 0  # first weights, order and augmentation
     muon: float | None = None  # highest rate of Muon on the matrices of the blocks; AdamW keeps all the rest

@@ -64,12 +64,12 @@ def test_none_is_found_where_none_is() -> None:
     [
         ("slot", "MT301", ("slot",), "with slot (p = 0.5) the variance at norm2"),
         ("early", "MT301", ("slot",), "with dropout called as a function behind slot (p = 0.5) the variance at norm2"),
-        ("drop", "MT302", ("drop",), "drop (p = 0.5) follows the mean over the 64 cells of"),
+        ("drop", "MT302", ("drop",), "drop (p = 0.5) follows the mean over the 64 positions of"),
         (
             "late",
             "MT302",
             ("drop",),
-            "dropout called as a function behind drop (p = 0.5) follows the mean over the 64 cells of",
+            "dropout called as a function behind drop (p = 0.5) follows the mean over the 64 positions of",
         ),
     ],
 )
@@ -104,7 +104,7 @@ def test_dropout_that_evaluation_does_not_switch_off() -> None:
 def test_timms_drop_rate_is_found_and_moved() -> None:
     """timm's ResNet calls dropout as a function of its `drop_rate` behind the pooling."""
     net = mt.open("timm:resnet10t", weights=None, recipe={"size": 64}, drop_rate=0.2)
-    assert "dropout called as a function behind global_pool (p = 0.2) follows the mean over the 4 cells" in evidence(
+    assert "dropout called as a function behind global_pool (p = 0.2) follows the mean over the 4 positions" in evidence(
         net, "MT302"
     )
     edited = HeadDropout()(net)
@@ -211,7 +211,7 @@ def test_a_mean_without_a_module_is_seen_and_no_edit_is_named() -> None:
         module = made(late=0.3)
     fault, other = found(net)["MT302"].fault, found(module)["MT302"].fault
     assert fault is not None and other is not None
-    assert "follows the mean over the 64 cells of what is averaged behind norm2" in fault.evidence
+    assert "follows the mean over the 64 positions of what is averaged behind norm2" in fault.evidence
     assert fault.edit == "" and other.edit == "head_dropout"
     assert fault.evidence.split("would be")[1] == other.evidence.split("would be")[1]  # the same weights, the same ratio
 

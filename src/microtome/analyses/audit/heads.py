@@ -19,7 +19,7 @@ PREFIX = 8  # class and register tokens at most
 
 
 def check_colour_scale(subject: Subject) -> Fault | None:
-    """A learnt position added to patches whose size follows the contrast: its share of the tokens' power follows it too."""
+    """A learnt position added to patches whose size follows the contrast: its fraction of the tokens' power follows it too."""
     found = _find_embedding(subject)
     if found is None:
         return None
@@ -34,7 +34,7 @@ def check_colour_scale(subject: Subject) -> Fault | None:
     cure = _embedding_fix(subject.specimen, conv)
     return Fault(
         (path,),
-        f"the position's share of the tokens' power at contrast 0.25 / 1 / 4 is {told} on noise; the embedding changes by "
+        f"the position's fraction of the tokens' power at contrast 0.25 / 1 / 4 is {told} on noise; the embedding changes by "
         f"{100 * gap:.0f} % when contrast is multiplied by 4",
         fix=cure[0],
         edit=cure[1],
@@ -182,7 +182,7 @@ RULES = (
             "Positions are added to embedded patches whose size is that of the contrast: strong contrast drowns "
             "them, weak contrast leaves little else."
         ),
-        source="Kim et al. 2023, arXiv:2111.08413; the share of power is our measure.",
+        source="Kim et al. 2023, arXiv:2111.08413; the fraction of power is our measure.",
         cost="Another function: it has to be trained.",
         fix=(
             "Normalise the embedded patches before positions are added, with a projection without bias: the edit prelayernorm, then "

@@ -18,7 +18,7 @@ PERIODS = range(2, 9)  # px over which unevenness is folded; longer ones leave t
 EVEN_RATIO, WEAK_RATIO = (
     0.98,
     0.5,
-)  # share of the weakest phase from which on all pixels count alike, and below which some count little
+)  # fraction of the weakest phase from which on all pixels count alike, and below which some count little
 NARROW_REACH = 0.25  # reach of the widest parallel branch over the side of its map: half the way to the border
 
 
@@ -156,7 +156,7 @@ def _convolution_calls(subject: Subject) -> list[Call]:
 
 
 def _read_fraction(call: Call) -> float:
-    """The share of positions that at least one window reads, far from the edges; 1 for a map of one position."""
+    """The fraction of positions that at least one window reads, far from the edges; 1 for a map of one position."""
     conv = cast(nn.Conv2d, call.module)
     share = 1.0
     for axis in (0, 1):

@@ -49,7 +49,7 @@ def example_arrays(plan: WarpPlan, rows: Rows, images: Images) -> dict[str, xr.D
         for name, column in columns.items():
             # A distance to the unmoved image is 0 for what moves nothing; the probability of the unmoved one has a column.
             every = np.stack([_column_values(plan, column, warp, amount, name) for amount in plan.amounts[warp]], axis=1)
-            unit, title = ("1", "probability") if name == "probability" else ("share of the norm", "distance")
+            unit, title = ("1", "probability") if name == "probability" else ("fraction of the norm", "distance")
             found[f"each_{name}/{warp}"] = array(every[some], ("image", "amount"), unit, told | amounts, title)
             over = nan_mean(np.where(np.isfinite(every), every, np.nan).T)
             found[f"mean_{name}/{warp}"] = array(over, ("amount",), unit, amounts, f"mean of {len(every)}")

@@ -107,7 +107,7 @@ def _sample_axis(x: Tensor, at: Float64[Array, " place"], dim: int, border: Bord
 def _neighbour_pixels(
     at: Float64[Array, "*place"], count: int, border: Border
 ) -> list[tuple[Int64[Array, "*place"], Float64[Array, "*place"]]]:
-    """The two pixels beside each place along a side of `count` px, folded back into the image, and the share of each."""
+    """The two pixels beside each place along a side of `count` px, folded back into the image, and the fraction of each."""
     at = np.round(at, DIGITS)
     low = np.floor(at).astype(np.int64)
     found: list[tuple[Array, Array]] = []

@@ -76,17 +76,17 @@ class DilatedConv:
 
     @property
     def valid(self) -> float:
-        """The share of pairs of a position and a tap that lie on the map; NaN where that is not known."""
+        """The fraction of pairs of a position and a tap that lie on the map; NaN where that is not known."""
         return self._share("valid")
 
     @property
     def whole(self) -> float:
-        """The share of positions that have all taps on the map; NaN where that is not known."""
+        """The fraction of positions that have all taps on the map; NaN where that is not known."""
         return self._share("whole")
 
     @property
     def alive(self) -> float:
-        """The share of taps that lie on the map at one position at least; NaN where that is not known."""
+        """The fraction of taps that lie on the map at one position at least; NaN where that is not known."""
         return self._share("alive")
 
     def _share(self, name: str) -> float:

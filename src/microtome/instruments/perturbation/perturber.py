@@ -40,7 +40,7 @@ MIN_PREPARED_COST = (
 )
 PREPARATION_PASSES = 5.0  # forward passes that preparing takes, and some to spare: what is saved has to be more
 UNCUTTABLE = (nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)  # what comes after one of these is computed whole
-SCORE_TOLERANCE = 1e-5  # largest difference from the network itself, as a share of its largest score
+SCORE_TOLERANCE = 1e-5  # largest difference from the network itself, as a fraction of its largest score
 
 
 class Perturber:

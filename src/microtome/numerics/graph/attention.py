@@ -18,7 +18,7 @@ MIN_OFFSETS = 25  # offsets: the fit has four numbers, and over fewer than 5 x 5
 
 
 class GaussianHill(NamedTuple):
-    """The Gaussian nearest to a bias: height (negative for a pit), sigma in positions, and the share of variance explained."""
+    """The Gaussian nearest to a bias: height (negative for a pit), sigma in positions, and the fraction of variance explained."""
 
     height: float
     sigma: float
@@ -50,7 +50,7 @@ def attention_distances(
 
 
 def grid_attention(attention: Float[Tensor, "window head query key"], grid: int) -> Float64[Tensor, "window head"]:
-    """The share of the attention of the grid's tokens (the last `grid`) that stays among them."""
+    """The fraction of the attention of the grid's tokens (the last `grid`) that stays among them."""
     return attention[..., -grid:, -grid:].double().sum(-1).mean(-1)
 
 

@@ -79,7 +79,7 @@ def average_pool(
 
 
 def central_crop(weights: Tensor, grid: int) -> tuple[Tensor, float]:
-    """The last two axes cropped to at most `grid` positions about the middle of what is not zero, and the share of energy inside."""
+    """The last two axes cropped to at most `grid` positions about the middle of what is not zero, and the fraction of energy inside."""
     strength = weights.double().square().flatten(0, -3).sum(0)
     total = float(strength.sum())
     if not total > 0:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-Extent: TypeAlias = tuple[float, float, float, float]  # top, bottom, left, right edge of the map, as shares of the image
+Extent: TypeAlias = tuple[float, float, float, float]  # top, bottom, left, right edge of the map, as fractions of the image
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
@@ -45,7 +45,7 @@ def area_resample(
 def energy_inside(
     heat: Float[Tensor, "image row col"], mask: Bool[Tensor, "image row_ col_"], extent: Extent | None = None
 ) -> tuple[Float64[Tensor, " image"], Float64[Tensor, " image"]]:
-    """The share of the heat inside the mask, and the share of the image that the mask covers.
+    """The fraction of the heat inside the mask, and the fraction of the image that the mask covers.
 
     The first grows with the object even for a map that knows nothing: `energy_lift` is the difference.
     """
@@ -60,7 +60,7 @@ def energy_lift(energy: Float[Tensor, " image"], area: Float[Tensor, " image"]) 
 
 
 def heat_coverage(heat: Float[Tensor, "image row col"], share: float) -> Float64[Tensor, " image"]:
-    """The smallest share of the image that holds `share` of the heat; the last cell counts in part.
+    """The smallest fraction of the image that holds `share` of the heat; the last cell counts in part.
 
     Cells in part make the value the same on a finer grid of repeated cells, and `share` itself for an even map.
     """
@@ -82,7 +82,7 @@ def heat_entropy(heat: Float[Tensor, "image row col"]) -> Float64[Tensor, " imag
 
 
 def centre_prior(rows: int, cols: int, sigma: float = 0.25) -> Float64[Tensor, "row col"]:
-    """A Gaussian blob in the middle, as a map to beat: photographers centre things. `sigma` is a share of each side; sum 1."""
+    """A Gaussian blob in the middle, as a map to beat: photographers centre things. `sigma` is a fraction of each side; sum 1."""
     down, across = (((torch.arange(count, dtype=torch.float64) + 0.5) / count - 0.5) / sigma for count in (rows, cols))
     blob = torch.exp(-(down[:, None] ** 2 + across[None, :] ** 2) / 2)
     return blob / blob.sum()
@@ -109,7 +109,7 @@ def iou_best_threshold(
     thresholds: tuple[float, ...] = THRESHOLDS,
     extent: Extent | None = None,
 ) -> tuple[float, Float64[Tensor, " image"]]:
-    """The threshold (share of each map's largest value) with the best mean overlap, and each image's overlap there.
+    """The threshold (fraction of each map's largest value) with the best mean overlap, and each image's overlap there.
 
     One threshold serves all images: it belongs to the network and the method. Overlap is intersection over union of
     {heat >= threshold · largest} and the mask; not a number for maps without heat. The threshold is NaN if all are.
@@ -158,7 +158,7 @@ def _pearson(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _cell_overlaps(cells: int, bins: int, low: float, high: float) -> Float64[Tensor, "bin cell"]:
-    """The share of each of `cells` equal cells between `low` and `high` that lies in each of `bins` equal bins of [0, 1]."""
+    """The fraction of each of `cells` equal cells between `low` and `high` that lies in each of `bins` equal bins of [0, 1]."""
     if not high > low:
         raise ValueError(f"a map's far edge ({high}) must lie beyond its near edge ({low})")
     # In units of one bin over `cells`, default edges are whole numbers: equal cells share their heat exactly.

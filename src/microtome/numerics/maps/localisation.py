@@ -16,7 +16,7 @@ def localisation_scores(
 ) -> dict[str, Tensor]:
     """`ebpg`, `centre_ebpg`, `pointing_game`, `coverage50`, `coverage90`, `area`, `peak` (image) and `iou` (image, threshold).
 
-    `ebpg` is the share of the heat in the mask, `centre_ebpg` that of a blob in the middle; `area` is the
+    `ebpg` is the fraction of the heat in the mask, `centre_ebpg` that of a blob in the middle; `area` is the
     mask's part of the image; thresholds are those of `maps.THRESHOLDS`; `tolerance` of the pointing game is in pixels of the
     mask. Scores are not numbers for an empty map or mask.
     """
@@ -38,7 +38,7 @@ def localisation_scores(
 def threshold_iou(
     heat: Float[Tensor, "image row col"], masks: Bool[Tensor, "image row_ col_"], thresholds: tuple[float, ...] = THRESHOLDS
 ) -> Float64[Tensor, "image threshold"]:
-    """Intersection over union of the mask and the positions at or above each share of the map's largest value.
+    """Intersection over union of the mask and the positions at or above each fraction of the map's largest value.
 
     Counted by position with the mask's share in it, which is what painting every position on the pixels gives.
     """

@@ -41,7 +41,7 @@ def blur(x: Float[Tensor, "image rgb row col"], sigma: float) -> Float[Tensor, "
 def mask_coverage(
     mask: Bool[Tensor, "image row col"], rows: Int[Array, " row_"], cols: Int[Array, " col_"], size: int
 ) -> Float64[Tensor, "image row_ col_"]:
-    """The share of the occluder at each place that lies on the mask."""
+    """The fraction of the occluder at each place that lies on the mask."""
     sums = F.pad(mask.double().cumsum(1).cumsum(2), (1, 0, 1, 0))
     top, left = torch.from_numpy(rows), torch.from_numpy(cols)
     bottom, right = (top + size).clamp_max(mask.shape[1]), (left + size).clamp_max(mask.shape[2])
@@ -55,7 +55,7 @@ def object_contrast(
     """How what was lost lies to an object: `inside`, `outside`, `energy`, `area`, `lift`.
 
     `share` says how much of each occluder covers the object. `inside` and `outside` are means of the loss, each place weighted by
-    the part of its occluder on and off the object; `energy` is the share of the positive loss on the object, `area` what an even
+    the part of its occluder on and off the object; `energy` is the fraction of the positive loss on the object, `area` what an even
     map would put there, `lift` their difference. Not numbers where nothing (or everything) is covered, or nothing is lost.
     """
     loss, share = loss.double().flatten(1), share.double().flatten(1)

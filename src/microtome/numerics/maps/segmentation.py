@@ -39,7 +39,7 @@ def mean_iou(counts: Shaped[Array, "*batch class class_"]) -> Float64[Array, "*b
 
 
 def pixel_accuracy(counts: Shaped[Array, "*batch class class_"]) -> Float64[Array, "*batch"]:
-    """The share of pixels given the class wanted."""
+    """The fraction of pixels given the class wanted."""
     return np.asarray(np.trace(counts, axis1=-2, axis2=-1) / np.maximum(counts.sum((-2, -1)), 1), dtype=np.float64)
 
 

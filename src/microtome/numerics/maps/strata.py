@@ -21,7 +21,7 @@ def edge_strength(pixels: UInt8[Array, "image row col rgb"]) -> Float32[Array, "
 
 
 def clutter_fraction(pixels: UInt8[Array, "image row col rgb"], masks: Bool[Array, "image row col"]) -> Float[Array, " image"]:
-    """The share of the pixels outside the mask that lie on an edge; not a number where the mask covers all."""
+    """The fraction of the pixels outside the mask that lie on an edge; not a number where the mask covers all."""
     outside = ~masks
     count = outside.sum((1, 2))
     hits = ((edge_strength(pixels) > EDGE_STEP) & outside).sum((1, 2))

@@ -27,12 +27,12 @@ class ProbeResult(NamedTuple):
 
     correct: Bool[Array, " image"]
     predicted: Int[Array, " image"]
-    chance: float  # the share of the largest class: what always naming it would score
+    chance: float  # the fraction of the largest class: what always naming it would score
     penalties: Float64[Array, " fold"]  # chosen on each training part
 
     @property
     def accuracy(self) -> float:
-        """The share of images answered right."""
+        """The fraction of images answered right."""
         return float(self.correct.mean())
 
 

@@ -22,7 +22,7 @@ from microtome.numerics.arrays import Array
 
 
 class TapReading(NamedTuple):
-    """How a kernel reads one side of its map: shares of 1.
+    """How a kernel reads one side of its map: fractions of 1.
 
     `valid` of all pairs of a position and a tap lie on the map; `whole` of the positions have all their taps on it; `alive` of the
     taps lie on it at one position at least.
@@ -82,7 +82,7 @@ def dilate_mask(on: Bool[Array, "row col"], by: int) -> Bool[Array, "row col"]:
 
 
 class StarMass(NamedTuple):
-    """Where a field lies, as shares of its sum; NaN for a field of zeros.
+    """Where a field lies, as fractions of its sum; NaN for a field of zeros.
 
     `floor` is what the whole map would hold if it were as high everywhere as the median position off the star, `above` what the star
     holds above that.

@@ -61,7 +61,7 @@ def center_of_mass(field: Float64[Array, "row col"]) -> tuple[float, float]:
 def mass_within_radius(
     field: Float64[Array, "row col"], center: tuple[float, float], radii: Sequence[float]
 ) -> Float64[Array, " radius"]:
-    """The share of the absolute mass whose pixels lie within each radius (px) of `center`."""
+    """The fraction of the absolute mass whose pixels lie within each radius (px) of `center`."""
     weight = np.abs(field)
     rows, cols = np.ogrid[: field.shape[0], : field.shape[1]]
     away = (rows - center[0]) ** 2 + (cols - center[1]) ** 2
@@ -70,7 +70,7 @@ def mass_within_radius(
 
 
 def area_ratio(field: Float64[Array, "row col"], center: tuple[int, int], shares: Sequence[float]) -> Float64[Array, " share"]:
-    """The area, as a share of the image, of the smallest square around `center` that holds more than each share of the mass.
+    """The area, as a fraction of the image, of the smallest square around `center` that holds more than each fraction of the mass.
 
     Squares have odd sides and are cut at the image's edge.
     """
@@ -95,7 +95,7 @@ def replknet_scale(field: Float64[Array, "row col"]) -> Float64[Array, "row col"
 
 
 def fraction_holding(field: Float64[Array, "row col"], share: float) -> float:
-    """The smallest share of all pixels that together hold `share` of the absolute mass; NaN for a field of zeros."""
+    """The smallest fraction of all pixels that together hold `share` of the absolute mass; NaN for a field of zeros."""
     ranked = np.sort(np.abs(field).ravel())[::-1].cumsum()
     if ranked[-1] == 0:
         return float("nan")

@@ -3,7 +3,7 @@
 A kernel of k taps at stride s reads pixels unequally often unless s divides k. What whole networks make of that is the gradient
 of the surrogate in which every kernel is even, every maximum a mean, every activation and norm left out. Each tap of a kernel passes on
 1 / k² of a position's share. For a chain of layers that is, up to a factor, the expected squared input gradient whatever the variance of
-its independent random weights. Where branches join, their shares depend on those variances: the surrogate gives all the same, as He
+its independent random weights. Where branches join, their fractions depend on those variances: the surrogate gives all the same, as He
 initialisation does (2 / fan-in before each ReLU); torch's own default (1 / 3 fan-in) weakens a branch by six with each layer.
 
 Source: Kim et al. 2021, arXiv:2108.13576, sec. 3 (smoothness, eq. 3-4); coverage, forecast and folding are derived by us.
@@ -55,7 +55,7 @@ def fold_phases(field: Float64[Array, "row col"], period: int, margin: int) -> F
 
 
 def phase_ratio(phases: Float64[Array, "phase phase_"]) -> float:
-    """The weakest phase as a share of the strongest: 1 where all pixels count alike, 0 where some do not count at all."""
+    """The weakest phase as a fraction of the strongest: 1 where all pixels count alike, 0 where some do not count at all."""
     top = float(phases.max())
     return float(phases.min()) / top if top > 0 else float("nan")
 
@@ -153,7 +153,7 @@ _SURROGATES: dict[str, Callable[[Any, Sequence[Any], dict[str, Any]], Any]] = {
 
 
 def forecast_phases(run: Callable[[Tensor], Tensor], picture: Tensor) -> Float64[Array, "row col"]:
-    """The share of each pixel in the sum of `run`'s outputs under the surrogate, relative to the mean over pixels.
+    """The fraction of each pixel in the sum of `run`'s outputs under the surrogate, relative to the mean over pixels.
 
     `picture` (1, rgb, row, col) gives the size; `run` maps it to the network's output.
     """

@@ -37,12 +37,12 @@ class Axis:
         return self.start + self.jump * np.arange(self.count, dtype=np.float64)
 
     def extent(self, size: int) -> tuple[float, float]:
-        """Where the outer edges of the first and the last position lie, as shares of a side of `size` px; may leave [0, 1]."""
+        """Where the outer edges of the first and the last position lie, as fractions of a side of `size` px; may leave [0, 1]."""
         near = self.start - self.jump / 2 + 0.5
         return near / size, (near + self.jump * self.count) / size
 
     def edges(self, size: int) -> Float64[Array, " edge"]:
-        """Borders of the parts of the side that are nearest to each position's centre, as shares; the first is 0, the last 1.
+        """Borders of the parts of the side that are nearest to each position's centre, as fractions; the first is 0, the last 1.
 
         A pixel takes the heat of the nearest position, so that each has one, also where the grid stops short of the edge.
         """
@@ -85,7 +85,7 @@ class Where:
         return replace(self, row=self.row.regrid(grid[0]), col=self.col.regrid(grid[1]))
 
     def extent(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
-        """(top, bottom, left, right) outer edges of the grid, as shares of an image of `size` (rows, cols) px."""
+        """(top, bottom, left, right) outer edges of the grid, as fractions of an image of `size` (rows, cols) px."""
         return (*self.row.extent(size[0]), *self.col.extent(size[1]))
 
     @property
@@ -134,7 +134,7 @@ def _linear_weights(axis: Axis, size: int, bins: int) -> Float64[Tensor, "bin ce
 
 
 def _overlap_weights(edges: Float64[Array, " edge"], bins: int) -> Float64[Tensor, "bin cell"]:
-    """The share of each of `bins` equal parts of [0, 1] that each stretch between neighbouring edges covers; rows sum to 1."""
+    """The fraction of each of `bins` equal parts of [0, 1] that each stretch between neighbouring edges covers; rows sum to 1."""
     sides = np.arange(bins + 1) / bins
     near = np.maximum(edges[None, :-1], sides[:-1, None])
     far = np.minimum(edges[None, 1:], sides[1:, None])

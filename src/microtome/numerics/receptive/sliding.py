@@ -51,7 +51,7 @@ def _beyond(ends: Tensor, dim: int, cells: range, period: int, step: float) -> T
 
 
 def _period(ends: Tensor, dim: int, step: float) -> int:
-    """After how many positions the ends repeat, `step` pixels further for each: in the middle half of the axis, or all over it; 0: never."""
+    """After how many positions the ends repeat, `step` pixels further for each, in the middle half of the axis or all over it; 0: never."""
     count = ends.shape[dim]
     for margin in (count // 4, 0):
         middle = ends.narrow(dim, margin, count - 2 * margin)
@@ -98,7 +98,7 @@ def interpolation_taps(ends: Float[Tensor, "..."], dim: int, taps: Int64[Tensor,
 
 
 def read_by(weights: Float[Tensor, "out cell"]) -> Int64[Tensor, "out tap"]:
-    """The positions that have a weight in each row, the last of them repeated so that all rows are as long; rows of zeros read position 0."""
+    """The positions that have a weight in each row, the last repeated so that all rows are as long; rows of zeros read position 0."""
     used = weights.abs() > TINY
     many = max(1, int(used.sum(1).max()))
     order = torch.argsort((~used).to(torch.uint8), dim=1, stable=True)[:, :many]

@@ -127,7 +127,7 @@ def resizing(context: OpContext) -> list[Reach]:
 
 
 def _mixed_cells(context: OpContext, count: int, out: int, axis: int) -> Tensor:
-    """(output position, tap): the positions of `count` from which the operation mixes each of `out` positions, by what it makes of one-hot rows."""
+    """(output position, tap): the positions of `count` that the operation mixes into each of `out`, found with one-hot rows."""
     rest = [one for one in context.args[2:] if isinstance(one, bool)]  # align_corners, where the operation has it
     scales = [one for one in context.args[2:] if not isinstance(one, bool)]
     scale = scales[axis] if len(scales) == 2 else None

@@ -45,7 +45,7 @@ def equivariance_error(
 ) -> Float64[Tensor, " image"]:
     """‖moved - S still‖ / ‖S still‖, where S moves maps down by `cells` (≥ 0), between positions linearly.
 
-    Only positions that S fills from inside, `EDGE_CELLS` positions away from every side, are compared; not numbers where fewer than two rows
+    Only positions that S fills from inside, `EDGE_CELLS` positions away from every side, are compared; NaN where fewer than two rows
     or columns are left.
     """
     whole = int(np.floor(cells))
@@ -61,7 +61,7 @@ def equivariance_error(
 
 
 def view_agreement(classes: Int64[Array, "image view"]) -> Float64[Array, " image"]:
-    """For each image the share of pairs of views that are given the same class; not numbers for a single view."""
+    """For each image the fraction of pairs of views that are given the same class; not numbers for a single view."""
     pairs = list(combinations(range(classes.shape[1]), 2))
     if not pairs:
         return np.full(len(classes), np.nan)

@@ -21,7 +21,7 @@ def change_signs(
 
 
 def sign_disagreement(found: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
-    """The share of features whose signs differ, for each pair of images."""
+    """The fraction of features whose signs differ, for each pair of images."""
     first, second = _image_pairs(found)
     return (found[..., first, :] != found[..., second, :]).count_nonzero(-1).double() / found.shape[-1]
 
@@ -45,7 +45,7 @@ def sign_kappa(found: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*
 def change_strength(
     change: Float[Tensor, "*look image feature"], whole: Float[Tensor, "image feature"]
 ) -> Float64[Tensor, "*look image"]:
-    """How far the features moved, as a share of their length."""
+    """How far the features moved, as a fraction of their length."""
     return change.double().norm(dim=-1) / whole.double().norm(dim=-1)
 
 

@@ -1,6 +1,6 @@
 """How much of a kernel is stripes along the rows or along the columns, and what chance gives.
 
-A unit's kernel X, centred over space in each channel, has the energy T = Σ X². The share that the means over each row keep is
+A unit's kernel X, centred over space in each channel, has the energy T = Σ X². The fraction that the means over each row keep is
 η_row = kw Σ mean_col(X)² / T; for the columns likewise. D = η_row - η_col is 1 for horizontal stripes, -1 for vertical ones, near 0
 for noise and for anything that looks the same turned by 90°; the mean of D over the units of a layer is its index A.
 
@@ -26,7 +26,7 @@ BANDED_A = 0.52  # |A| of NMF maps from which the published layers look banded; 
 
 
 class Bands(NamedTuple):
-    """For each unit the shares of energy in row means and in column means, and their difference; NaN where nothing varies."""
+    """For each unit the fractions of energy in row means and in column means, and their difference; NaN where nothing varies."""
 
     rows: Float64[Array, " unit"]
     cols: Float64[Array, " unit"]
@@ -80,7 +80,7 @@ def banding_index(direction: Float[Array, " unit"]) -> float:
 
 
 def strong_share(direction: Float[Array, " unit"]) -> float:
-    """The share of the units with a known D whose |D| is above `STRONG_D`."""
+    """The fraction of the units with a known D whose |D| is above `STRONG_D`."""
     known = direction[~np.isnan(direction)]
     return float((np.abs(known) > STRONG_D).mean()) if len(known) else math.nan
 

@@ -142,7 +142,7 @@ def scale_matrices(matrices: Mapping[str, Float[Array, "_ _"]], scaling: str) ->
 
 
 def source_evenness(weights: Float[Array, " source"]) -> float:
-    """How many of the sources a layer uses, as a share of them: exp(entropy)/n, 1 where all are read alike, 1/n for a single one.
+    """How many of the sources a layer uses, as a fraction of them: exp(entropy)/n, 1 where all are read alike, 1/n for a single one.
 
     NaN for fewer than two sources, and where all weights are zero.
     """

@@ -80,7 +80,7 @@ def _no_kernel_reason(values: Float[Tensor, "unit channel row col"], module: nn.
     if rows == cols == 1:
         return "1×1: there is one position"
     if rows != cols:
-        return f"{rows}×{cols}: rows and columns are not alike, so their shares cannot be compared"
+        return f"{rows}×{cols}: rows and columns are not alike, so their fractions of energy cannot be compared"
     if channels == 1:
         deep = "depthwise" if int(getattr(module, "groups", 1)) > 1 else "one input channel"
         return f"{deep}: with one channel for each unit chance alone gives large indices"

@@ -15,7 +15,7 @@ from microtome.numerics.weights.tensors import sorted_quantiles
 
 Shape = tuple[int, ...]
 LIKE_ROLE = "same role, same shape"
-MIN_NAME_LIKENESS = 0.6  # share of letters two names must have in common to be called near
+MIN_NAME_LIKENESS = 0.6  # fraction of letters two names must have in common to be called near
 
 DISTANCES = {"w1": "W1", "w1_over_sigma": "W1/σ", "w1_shape": "shape-only W1", "ks": "KS", "js": "JS"}
 

@@ -59,7 +59,7 @@ def weight_statistics(weight: Float[Tensor, "*weight"]) -> dict[str, float]:
     """Moments of all values: `mean`, `std`, `skew`, `kurtosis` (excess: a Gaussian has 0), `sparsity`, `minimum`,
     `maximum`.
 
-    Sparsity is the share of values below a thousandth of the standard deviation. Skew and kurtosis of a constant are NaN.
+    Sparsity is the fraction of values below a thousandth of the standard deviation. Skew and kurtosis of a constant are NaN.
 
     Raises:
         Unmeasurable: the weight is empty or holds values that are not finite.
@@ -109,7 +109,7 @@ def histogram(
 ) -> tuple[Float64[Array, " bin"], Float64[Array, " bin"]]:
     """Density and bin centres over `limits` (default: smallest to largest value).
 
-    The density is a share of *all* values, so it integrates to the share that lies within the limits.
+    The density is a fraction of *all* values, so it integrates to the fraction that lies within the limits.
 
     Raises:
         Unmeasurable: the weight is empty or holds values that are not finite.

@@ -129,7 +129,7 @@ def describe_values(values: Float[Tensor, "unit *inputs"]) -> dict[str, float]:
 
 
 def value_density(values: Float[Tensor, "*weight"], bins: int) -> tuple[Float[Array, " bin"], Float[Array, " bin"]]:
-    """Density (a share of all values per unit) and bin centres, to `HISTOGRAM_STDS` standard deviations around the mean; NaN for NaN."""
+    """Density (a fraction of all values per unit) and bin centres, to `HISTOGRAM_STDS` standard deviations around the mean; NaN for NaN."""
     read = sample_values(values)
     if not is_finite(read):
         return np.full(bins, np.nan), np.full(bins, np.nan)
@@ -153,9 +153,9 @@ def sample_values(values: Float[Tensor, "*weight"], most: int = MAX_VALUES) -> F
 
 
 def sorted_quantiles(values: Float[Tensor, "*weight"], most: int = QUANTILES) -> Float[Array, " value"]:
-    """The values in ascending order, or of more than `most` the evenly spaced quantiles, each the middle of an equal share.
+    """The values in ascending order, or of more than `most` the evenly spaced quantiles, each the middle of an equal part.
 
-    Distances between such quantiles differ from those of all values by less than the width of a share, 2 / `most` of a
+    Distances between such quantiles differ from those of all values by less than the width of a part, 2 / `most` of a
     distribution function. Not numbers where a value is not finite.
     """
     read = np.sort(sample_values(values).numpy())
