@@ -1,4 +1,4 @@
-"""What every measuring verb does: open, measure, save, tell; and the verb that does it again for a saved finding."""
+"""Common steps of the measuring verbs (open, measure, save, report), and the verb `rerun`."""
 
 import sys
 import time
@@ -29,7 +29,7 @@ def measure(
     wanted: bool,
     said: dict[str, Any],
 ) -> int:
-    """Open, measure, save and tell; the exit code. Misspelt analyses and options are refused before anything is loaded."""
+    """Open, measure, save and report; the exit code. Misspelt analyses and options are refused before anything is loaded."""
     for name in (*only, *skip, *settings):
         catalog.analysis_entry(name)
     from microtome.runner import plan
@@ -71,17 +71,17 @@ def _measure_all(
 
 
 def _report_title(names: Sequence[str], images: "Images | None") -> str:
-    """What the report is headed with, when nobody named it."""
+    """The title of the report if none is given."""
     what = " and ".join(names) if len(names) <= 2 else f"{len(names)} networks"
     return what if images is None else f"{what} on {images.name}"
 
 
 @click.command()
 @click.argument("folder", metavar="FINDING")
-@click.option("--out", help="Folder for the findings; the one that FINDING lies in by default.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option("--out", help="Folder for the findings; that of FINDING by default.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or mps.")
 def rerun(folder: str, out: str | None, device: str) -> int:
-    """Measure a saved finding again: the same network, images and options."""
+    """Measure a saved finding again with the same network, images and options."""
     from microtome.finding import card
 
     origin = card(folder)["origin"]
@@ -90,7 +90,7 @@ def rerun(folder: str, out: str | None, device: str) -> int:
     asked = facts.get("opened_as")
     if not facts:
         raise UsageError(
-            f"{folder} is about several specimens; make it again with: microtome compare {Path(folder).parents[2]}"
+            f"{folder} covers several specimens; to compute it again: microtome compare {Path(folder).parents[2]}"
         )
     if not asked:
         raise UsageError(
@@ -119,7 +119,7 @@ def rerun(folder: str, out: str | None, device: str) -> int:
 
 
 def _finding_images(said: dict[str, Any]) -> "Images | None":
-    """The images that a finding says it was measured on, or None for one that needed none.
+    """The images that a finding was measured on; None if it needed none.
 
     Raises:
         UsageError: they were tensors in memory, which are gone.
@@ -132,7 +132,7 @@ def _finding_images(said: dict[str, Any]) -> "Images | None":
     taken = told.pop("taken", None)
     if said["kind"] == "tensors":
         raise UsageError(
-            "the finding was measured on tensors in memory, which are gone; call the analysis in Python with them."
+            "The finding was measured on tensors in memory, which were not saved; call the analysis in Python with them."
         )
     images = Images.scenes(**told) if said["kind"] == "scenes" else Images.folder(told.pop("path"), **told)
     return images if taken is None else images.take(taken)

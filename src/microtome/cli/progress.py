@@ -1,4 +1,4 @@
-"""What a running command shows: a bar with a time estimate for people, JSON lines for machines, silence in pipes."""
+"""Progress of a running command: a bar in a terminal, JSON lines with --json, plain lines in a pipe."""
 
 import json
 import sys
@@ -35,7 +35,7 @@ def _print_json(said: dict[str, Any]) -> None:
 
 
 def _print_event(event: "Event") -> None:
-    if event.kind == "failed":  # told once, at the end and on stderr
+    if event.kind == "failed":  # reported once, at the end, on stderr
         return
     where = f"{event.specimen}: " if event.specimen else ""
     mark = {"measured": "", "reused": "(reused) ", "skipped": "skipped, "}.get(event.kind, "")
