@@ -51,7 +51,7 @@ def main(words: list[str] | None = None) -> int:
             continue
         found = {
             "name": name, "title": result.title, "timed": result.timed, "unit": plan.unit, "machine": facts, "rounds": plan.rounds,
-            "rows": [one.json() for one in result.rows], "notes": result.notes, "details": result.details,
+            "rows": [row.json() for row in result.rows], "notes": result.notes, "details": result.details,
         }  # fmt: skip
         print(_section(found), flush=True)
         if not plan.quick:

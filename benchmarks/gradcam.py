@@ -113,7 +113,7 @@ def _pytorch_grad_cam(net: nn.Module, x: Tensor, classes: Tensor) -> Maps:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     cam = GradCAM(model=net, target_layers=[net.get_submodule("layer4")])
-    targets = [ClassifierOutputTarget(int(one)) for one in classes]
+    targets = [ClassifierOutputTarget(int(name)) for name in classes]
     return lambda: torch.from_numpy(cam(input_tensor=x, targets=targets))
 
 

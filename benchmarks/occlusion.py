@@ -82,7 +82,9 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
         if name != OURS:
             whole = f"Occlusion, {what}, limit {made.limit:.2f}"
             result.rows.append(row(whole, taken, OURS, name, case.target if name == PEER else None))
-    told = ", ".join(f"{sum(taken[one]) / sum(taken[OURS]):.2f} against {one}" for one in contenders if one != OURS) or "none"
+    told = (
+        ", ".join(f"{sum(taken[peer]) / sum(taken[OURS]):.2f} against {peer}" for peer in contenders if peer != OURS) or "none"
+    )
     result.notes.append(
         f"{what}: with what can't have changed left out, {made.limit:.2f} times fewer multiply-adds would do (receptive-field "
         f"arithmetic, each position by itself); the plan, which groups positions, takes {made.saved:.2f} times fewer. Measured ratio: "

@@ -81,7 +81,7 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
     some = patches[: TUNED[case.side]]
     batches = [one for one in BATCHES if one <= len(some)]
     looped(worker, x, some[:2], 2)
-    tried = interleaved(plan, {str(one): lambda one=one: looped(worker, x, some, one) for one in batches}, 1, warm=False)
+    tried = interleaved(plan, {str(batch): lambda one=batch: looped(worker, x, some, one) for batch in batches}, 1, warm=False)
     best = min(batches, key=lambda one: min(tried[str(one)]))
     engines: list[Perturber] = []
 

@@ -91,7 +91,7 @@ def _case(
 
     contenders = {
         whole: timed,
-        bare: lambda: [replay(worker, x, one) for passes in parts.values() for one in passes],
+        bare: lambda: [replay(worker, x, pass_) for passes in parts.values() for pass_ in passes],
         "drawing and decoding": lambda: _decoded(make(), specimen),
     }
     walls: dict[str, list[float]] = {}
@@ -101,8 +101,8 @@ def _case(
         part: {
             "analyze": statistics.median(one.get(part, 0.0) for one in clocked),
             "bare": _seconds(plan, worker, x, passes),
-            "images": sum(one.images for one in passes),
-            "backwards": sum(one.backwards * one.images for one in passes),
+            "images": sum(pass_.images for pass_ in passes),
+            "backwards": sum(pass_.backwards * pass_.images for pass_ in passes),
         }
         for part, passes in parts.items()
     }
@@ -144,17 +144,17 @@ def _run(specimen: Specimen, images: Images, plan: Plan, listener: Callable[[Eve
 
 def _clocked(specimen: Specimen, images: Images, plan: Plan) -> dict[str, float]:
     """Seconds by part: analysis, where the first of the censuses to be told stands for the scan that they share."""
-    told: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     last = plan.clock()
 
     def heard(event: Event) -> None:
         nonlocal last
         now = plan.clock()
-        told[_part(event)] = told.get(_part(event), 0.0) + now - last
+        seconds[_part(event)] = seconds.get(_part(event), 0.0) + now - last
         last = now
 
     _run(specimen, images, plan, heard)
-    return told
+    return seconds
 
 
 def _part(event: Event) -> str:
@@ -234,8 +234,8 @@ def replay(worker: Specimen, x: Tensor, one: Pass) -> None:
 
 def _seconds(plan: Plan, worker: Specimen, x: Tensor, passes: Iterable[Pass]) -> float:
     began = plan.clock()
-    for one in passes:
-        replay(worker, x, one)
+    for pass_ in passes:
+        replay(worker, x, pass_)
     return plan.clock() - began
 
 

@@ -96,8 +96,12 @@ def told(name: str, size: int) -> dict[str, Any]:
             last = str(error)
     if outcomes is None:
         return {"name": name, "refused": last[:200]}
-    found = {one.rule.id: [one.severity, len(one.fault.layers), one.fault.evidence] for one in outcomes if one.fault}
-    missing = {one.rule.id: one.unchecked for one in outcomes if one.unchecked}
+    found = {
+        outcome.rule.id: [outcome.severity, len(outcome.fault.layers), outcome.fault.evidence]
+        for outcome in outcomes
+        if outcome.fault
+    }
+    missing = {outcome.rule.id: outcome.unchecked for outcome in outcomes if outcome.unchecked}
     side = list(net.recipe.size)
     return {
         "name": name,

@@ -198,19 +198,19 @@ def _edit_options(entry: EditEntry) -> str:
     if not entry.options:
         return "It has no options."
     rows = ["| option | type | default | takes | what it says |", "|---|---|---|---|---|"]
-    for one in entry.options:
+    for option in entry.options:
         kind = (
             "one of several"
-            if one.choices
-            else one.type.replace("tuple[str, ...]", "names").replace("tuple[int, ...]", "numbers")
+            if option.choices
+            else option.type.replace("tuple[str, ...]", "names").replace("tuple[int, ...]", "numbers")
         )
-        rows.append(f"| `{one.name}` | {kind} | {_default(one)} | {_range(one)} | {one.help} |")
+        rows.append(f"| `{option.name}` | {kind} | {_default(option)} | {_range(option)} | {option.help} |")
     return "\n".join(rows)
 
 
 def _edit_calls(entry: EditEntry) -> str:
     told = SPELT.get(entry.name, {})
-    shown = [replace(one, default=told[one.name]) for one in entry.options if one.name in told] or entry.options[:2]
+    shown = [replace(option, default=told[option.name]) for option in entry.options if option.name in told] or entry.options[:2]
     given = ", ".join(f"{one.name}={_literal(one)}" for one in shown)
     words = ",".join(f"{one.name}={_word(one).lower() if one.type == 'bool' else _word(one)}" for one in shown if _word(one))
     spelt = f"{entry.name}:{words}" if words else entry.name
@@ -244,36 +244,38 @@ def _options(entry: Entry, command: click.Command) -> str:
         return "It has no options of its own."
     flags = {parameter.name: parameter.opts[0] for parameter in command.params}
     rows = ["| option | on the command line | type | default | takes | what it says |", "|---|---|---|---|---|---|"]
-    for one in entry.options:
-        flag = flags.get(f"own_{one.name}", f"--set {entry.name}.{one.name}=…")
+    for option in entry.options:
+        flag = flags.get(f"own_{option.name}", f"--set {entry.name}.{option.name}=…")
         kind = (
             "one of several"
-            if one.choices
-            else one.type.replace("tuple[str, ...]", "names, comma-separated").replace(
+            if option.choices
+            else option.type.replace("tuple[str, ...]", "names, comma-separated").replace(
                 "tuple[int, ...]", "numbers, comma-separated"
             )
         )
-        rows.append(f"| `{one.name}` | `{flag}` | {kind} | {_default(one)} | {_range(one)} | {one.help} |")
+        rows.append(f"| `{option.name}` | `{flag}` | {kind} | {_default(option)} | {_range(option)} | {option.help} |")
     return "\n".join(rows)
 
 
-def _default(one: OptionCard) -> str:
-    shown = ",".join(map(str, one.default)) if isinstance(one.default, tuple | list) else str(one.default)
+def _default(card: OptionCard) -> str:
+    shown = ",".join(map(str, card.default)) if isinstance(card.default, tuple | list) else str(card.default)
     return f"`{shown}`" if shown else "none"
 
 
-def _range(one: OptionCard) -> str:
-    if one.choices:
-        return ", ".join(f"`{choice}`" for choice in one.choices)
-    if one.low is None and one.high is None:
+def _range(card: OptionCard) -> str:
+    if card.choices:
+        return ", ".join(f"`{choice}`" for choice in card.choices)
+    if card.low is None and card.high is None:
         return "any"
-    if one.high is None:
-        return f"{one.low} or more"
-    return f"up to {one.high}" if one.low is None else f"{one.low} to {one.high}"
+    if card.high is None:
+        return f"{card.low} or more"
+    return f"up to {card.high}" if card.low is None else f"{card.low} to {card.high}"
 
 
 def _calls(entry: Entry, command: click.Command) -> str:
-    short = [f"{one.name}={_literal(one)}" for one in entry.options[:2] if len(_literal(one)) < 60]  # a line is a line
+    short = [
+        f"{option.name}={_literal(option)}" for option in entry.options[:2] if len(_literal(option)) < 60
+    ]  # a line is a line
     given = ", ".join(short)
     call = f"mt.analyses.{entry.name}.{entry.cls}({given})"
     words = [f"microtome {entry.name}"]
@@ -283,7 +285,7 @@ def _calls(entry: Entry, command: click.Command) -> str:
             'run = mt.analyze(nets, mt.Images.scenes(200), "results")',
             f"found = {call}.of(list(run.findings.values()))",
         ]
-        words += ["results", *(f"--set {entry.name}.{one.name}={one.default}" for one in entry.options[:1])]
+        words += ["results", *(f"--set {entry.name}.{option.name}={option.default}" for option in entry.options[:1])]
     else:
         given = "" if entry.needs == "weights" else ", pics"
         network = EXAMPLES.get(entry.name, "microtome:mini_resnet")
@@ -291,19 +293,21 @@ def _calls(entry: Entry, command: click.Command) -> str:
         code.append(f"found = {call}(net{given})")
         words += [network] if entry.needs == "weights" else [network, "scenes:200"]
         own = [parameter for parameter in command.params if (parameter.name or "").startswith("own_")]
-        words += [f"{flag.opts[0]} {_word(one)}" for flag, one in zip(own[:1], entry.options, strict=False) if _word(one)]
+        words += [
+            f"{flag.opts[0]} {_word(option)}" for flag, option in zip(own[:1], entry.options, strict=False) if _word(option)
+        ]
     lines = "\n".join(["import microtome as mt", "", *code, "print(found.headline)"])
     return f"```python\n{lines}\n```\n\n```sh\n{' '.join(words)}\n```"
 
 
-def _word(one: OptionCard) -> str:
-    if one.name in STAND_INS:
-        return STAND_INS[one.name]
-    return ",".join(map(str, one.default)) if isinstance(one.default, tuple | list) else str(one.default)
+def _word(card: OptionCard) -> str:
+    if card.name in STAND_INS:
+        return STAND_INS[card.name]
+    return ",".join(map(str, card.default)) if isinstance(card.default, tuple | list) else str(card.default)
 
 
-def _literal(one: OptionCard) -> str:
-    return repr(STAND_INS.get(one.name, one.default)).replace("'", '"')
+def _literal(card: OptionCard) -> str:
+    return repr(STAND_INS.get(card.name, card.default)).replace("'", '"')
 
 
 def _arrays(arrays: dict[str, Any]) -> str:
@@ -354,7 +358,9 @@ def error_tree() -> str:
 
 def error_classes() -> list[type[Exception]]:
     """The classes of errors.py in the order in which they are written."""
-    return [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.MicrotomeError)]
+    return [
+        member for member in vars(errors).values() if isinstance(member, type) and issubclass(member, errors.MicrotomeError)
+    ]
 
 
 def panel_table() -> str:
@@ -390,14 +396,14 @@ def note_arrays(folder: Path) -> None:
     """Write into docs/arrays.json what one finding of each analysis in `folder` holds and says; others keep what is known of them."""
     ours = [entry.name for entry in entries()]
     known: dict[str, Any] = json.loads(ARRAYS.read_text(encoding="utf-8")) if ARRAYS.is_file() else {}
-    fresh = {name: _noted(found) for name, found in illustrations(folder).items()}
+    fresh = {name: _noted(finding) for name, finding in illustrations(folder).items()}
     noted = {name: said for name, said in sorted((known | fresh).items()) if name in ours}  # DIR may hold a few analyses only
     ARRAYS.write_text(json.dumps(noted, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _noted(found: Any) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
-    warps = {str(one) for array in found.arrays.values() if "warp" in array.coords for one in array.coords["warp"].values}
+    warps = {str(value) for array in found.arrays.values() if "warp" in array.coords for value in array.coords["warp"].values}
     for name, array in found.arrays.items():
         stem, slash, rest = name.partition("/")
         spelt = f"{stem}/{'WARP' if rest in warps else 'LAYER'}" if slash else stem  # one row for all layers
@@ -427,11 +433,11 @@ def draw_figures(folder: Path) -> None:
     """Write docs/figures/NAME.png: the first panel of one finding of each analysis that is no table, small enough to commit."""
     FIGURES.mkdir(exist_ok=True)
     ours = [entry.name for entry in entries()]
-    for name, found in illustrations(folder).items():
-        if name in ours and found.panels:
-            drawn = next((place for place, panel in enumerate(found.panels) if panel.kind != "Table"), 0)
-            (FIGURES / f"{name}.png").write_bytes(picture(found.figure(drawn)))
-            draw_further(name, found)
+    for name, finding in illustrations(folder).items():
+        if name in ours and finding.panels:
+            drawn = next((place for place, panel in enumerate(finding.panels) if panel.kind != "Table"), 0)
+            (FIGURES / f"{name}.png").write_bytes(picture(finding.figure(drawn)))
+            draw_further(name, finding)
 
 
 def further(name: str) -> dict[Path, tuple[str, ...]]:

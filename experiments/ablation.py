@@ -93,7 +93,7 @@ def run_ablation(
     learn: SceneSeries | None = None,
     judge: SceneSeries | None = None,
     cache: Path | None = None,
-    told: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """What each variant of `network` can do after the same training, as plain JSON values; the first is what the others are held to.
 
@@ -115,8 +115,8 @@ def run_ablation(
             net = train_network(plan, out / variant.title.replace(" ", "-") / f"seed-{seed}", learn)
             runs.append(predict_classes(net, judge) == judge.labels)
             learnt.append(int((predict_classes(net, learn) == learn.labels).sum()))
-            if told is not None:
-                told(f"{variant.title}, seed {seed}: {runs[-1].mean():.1%}, of the learnt {learnt[-1] / len(learn):.1%}")
+            if reporter is not None:
+                reporter(f"{variant.title}, seed {seed}: {runs[-1].mean():.1%}, of the learnt {learnt[-1] / len(learn):.1%}")
         right = np.stack(runs)
         first = right if first is None else first
         net = fresh_network(variant.recipe(network, 0))
@@ -127,7 +127,7 @@ def run_ablation(
                 "changed": {name: list(one) if isinstance(one, tuple) else one for name, one in variant.changed},
                 "parameters": count_parameters(net),
                 "macs": multiply_adds(net),
-                "right": [int(one.sum()) for one in runs],
+                "right": [int(run.sum()) for run in runs],
                 "learnt": learnt,
                 "lost": accuracy_loss(first, right),
             }
@@ -208,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         network = recipe_within_budget(given, NETWORK, "runs/ablation")
         chosen = _select_variants(given.rows)
-        found = run_ablation(network, given.out, given.seeds, variants=chosen, cache=given.cache, told=print_now)
+        found = run_ablation(network, given.out, given.seeds, variants=chosen, cache=given.cache, reporter=print_now)
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2

@@ -68,7 +68,7 @@ def run_removal(
     learn: SceneSeries | None = None,
     judge: SceneSeries | None = None,
     cache: Path | None = None,
-    told: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """What each variant of `network` can do after the same training, as plain JSON values; the whole network comes first.
 
@@ -89,8 +89,8 @@ def run_removal(
             plan = budget.recipe(network, blocks, seed)
             folder = out / network / ("+".join(blocks) or "whole") / f"seed-{seed}"
             runs.append(predict_classes(train_network(plan, folder, learn), judge) == judge.labels)
-            if told is not None:
-                told(f"{network} without {', '.join(blocks) or 'nothing'}, seed {seed}: {runs[-1].mean():.1%}")
+            if reporter is not None:
+                reporter(f"{network} without {', '.join(blocks) or 'nothing'}, seed {seed}: {runs[-1].mean():.1%}")
         right[blocks] = np.stack(runs)
         net = fresh_network(budget.recipe(network, blocks, 0))
         rows.append(
@@ -98,7 +98,7 @@ def run_removal(
                 "without": list(blocks),
                 "parameters": count_parameters(net),
                 "macs": multiply_adds(net),
-                "right": [int(one.sum()) for one in runs],
+                "right": [int(run.sum()) for run in runs],
                 "lost": accuracy_loss(right[()], right[blocks]),
             }
         )
@@ -152,7 +152,8 @@ def main(arguments: list[str] | None = None) -> int:
         budget = Budget(epochs=given.epochs, count=given.count, seeds=given.seeds)
         chosen = None if given.without is None else [tuple(one.split(",")) for one in given.without]
         found = [
-            run_removal(one, given.out, budget, chosen=chosen, cache=given.cache, told=print_now) for one in given.networks
+            run_removal(network, given.out, budget, chosen=chosen, cache=given.cache, reporter=print_now)
+            for network in given.networks
         ]
     except MicrotomeError as error:
         print(error, file=sys.stderr)

@@ -88,7 +88,7 @@ def run_sweep(
     task: Task | None = None,
     judged: int = TEST_COUNT,
     cache: Path | None = None,
-    told: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Mean overlap, and the fraction of the objects' pixels named rightly, for every fraction and seed, as plain JSON values.
 
@@ -113,8 +113,8 @@ def run_sweep(
             row["mean_iou"].append(float(mean_iou(counts)))
             row["objects"].append(_object_accuracy(counts))
             row["without"].append(accuracy_without_branches(net, first, task.classes))
-            if told is not None:
-                told(
+            if reporter is not None:
+                reporter(
                     f"{name}, rates {branches}, seed {seed}: mean IoU {row['mean_iou'][-1]:.3f}, objects {row['objects'][-1]:.3f}"
                 )
         rows.append(row)
@@ -125,20 +125,20 @@ def run_sweep(
 def accuracy_without_branches(net: nn.Module, judge: SceneSeries, classes: int) -> list[float]:
     """The fraction of the objects' pixels named rightly without each atrous branch in turn: its kernel set to zero, and then restored."""
     assert judge.targets is not None
-    found: list[float] = []
+    accuracies: list[float] = []
     pyramid: Any = net.get_submodule("aspp")
     for branch in pyramid.branches[1:]:  # the first is 1 x 1
         weight: Tensor = branch.conv.weight
         kept = weight.detach().clone()
         with torch.no_grad():
             weight.zero_()
-            found.append(
+            accuracies.append(
                 _object_accuracy(
                     confusion_matrices(judge.targets.astype(np.int64), predict_classes(net, judge), classes).sum(0)
                 )
             )
             weight.copy_(kept)
-    return found
+    return accuracies
 
 
 def _object_accuracy(counts: Any) -> float:
@@ -169,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
         found: list[dict[str, Any]] = []
         for name in given.tasks or list(TASKS):
             task = TASKS.get(name) if given.seeds is None or name not in TASKS else replace(TASKS[name], seeds=given.seeds)
-            found.append(run_sweep(name, given.out, task=task, judged=TEST_COUNT, cache=given.cache, told=print_now))
+            found.append(run_sweep(name, given.out, task=task, judged=TEST_COUNT, cache=given.cache, reporter=print_now))
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2

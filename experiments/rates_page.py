@@ -31,10 +31,10 @@ def result_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _points_text(one: Interval) -> str:
+def _points_text(interval: Interval) -> str:
     """Per cent with its interval, which a few seeds can push beyond what a fraction can be."""
-    span = f" ({max(0.0, 100 * one.low):.1f}–{min(100.0, 100 * one.high):.1f})" if np.isfinite(one.low) else ""
-    return f"{100 * one.value:.1f}{span}"
+    span = f" ({max(0.0, 100 * interval.low):.1f}–{min(100.0, 100 * interval.high):.1f})" if np.isfinite(interval.low) else ""
+    return f"{100 * interval.value:.1f}{span}"
 
 
 def sweep_finding(said: dict[str, Any]) -> Finding:
@@ -57,9 +57,9 @@ def sweep_finding(said: dict[str, Any]) -> Finding:
 
 def plot_sweeps(said: dict[str, Any], folder: Path) -> None:
     """Write rates_TASK.png of every sweep into `folder`."""
-    found = sweep_finding(said)
+    finding = sweep_finding(said)
     for number, one in enumerate(said["sweeps"]):
-        found.figure(number).savefig(folder / f"rates_{one['task']}.png", dpi=110, metadata={"Software": None})
+        finding.figure(number).savefig(folder / f"rates_{one['task']}.png", dpi=110, metadata={"Software": None})
 
 
 def docs_page(said: dict[str, Any]) -> str:

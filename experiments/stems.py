@@ -98,7 +98,7 @@ def run_stems(
     judge: SceneSeries | None = None,
     cache: Path | None = None,
     figures: Path | None = None,
-    told: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Accuracy and the numbers of the first layer for each row and seed, as plain JSON values; the twin's are means over seeds.
 
@@ -127,8 +127,8 @@ def run_stems(
                     "deconvnet", specimen, Images.scenes(SHOWN_LAYER, seed=SEED, size=specimen.recipe.size), at=(LAYER,)
                 )
                 plot_first(second, figures / f"stems_{row.network}_2.png")
-            if told is not None:
-                told(f"{row.title}, seed {seed}: {right[-1] / len(judge):.1%} right; {found.headline}")
+            if reporter is not None:
+                reporter(f"{row.title}, seed {seed}: {right[-1] / len(judge):.1%} right; {found.headline}")
         net = fresh_network(row.recipe(plan, 0))
         facts = {"title": row.title, "network": row.network, "weight_decay": row.weight_decay, "radius": row.radius}
         measured.append(facts | {"macs": multiply_adds(net), "right": right, "numbers": own, "twin": np.mean(twin, 0).tolist()})
@@ -141,9 +141,9 @@ def run_analysis(name: str, specimen: Specimen, images: Images | None = None, **
     return build(catalog.analysis_entry(name).load(), options)(specimen, images)
 
 
-def plot_first(found: Finding, path: Path) -> None:
+def plot_first(finding: Finding, path: Path) -> None:
     """Write its first figure."""
-    found.figure().savefig(path, dpi=80, metadata={"Software": None})
+    finding.figure().savefig(path, dpi=80, metadata={"Software": None})
 
 
 def result_table(said: dict[str, Any]) -> str:
@@ -245,7 +245,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(docs_page(json.loads(given.page.read_text(encoding="utf-8"))), end="")
             return 0
         plan = recipe_within_budget(given, NETWORK, "runs/stems")
-        found = run_stems(plan, given.out, given.seeds, rows=STEMS, cache=given.cache, figures=given.figures, told=print_now)
+        found = run_stems(
+            plan, given.out, given.seeds, rows=STEMS, cache=given.cache, figures=given.figures, reporter=print_now
+        )
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2

@@ -89,7 +89,7 @@ def run_experiment(
     variants: Sequence[Edits] = VARIANTS,
     learn: SceneSeries | None = None,
     judge: SceneSeries | None = None,
-    told: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """What the plain transformer and its edited selves can do after the same training, as plain JSON values.
 
@@ -107,8 +107,10 @@ def run_experiment(
             net = train_network(plan, out / ("+".join(edits) or "plain") / f"seed-{seed}", learn)
             for way in CONTRAST_MODES:
                 scores[way].append([count_correct(net, judge, factor, way) for factor in FACTORS])
-            if told is not None:
-                told(f"{' + '.join(edits) or 'plain'}, seed {seed}: {scores['free'][-1]} of {len(judge)} right at {FACTORS}")
+            if reporter is not None:
+                reporter(
+                    f"{' + '.join(edits) or 'plain'}, seed {seed}: {scores['free'][-1]} of {len(judge)} right at {FACTORS}"
+                )
         size = count_parameters(fresh_network(budget.recipe(edits, 0)))
         rows.append({"edits": list(edits), "parameters": size, "right": scores})
     return {
@@ -139,7 +141,7 @@ def seeds_table(found: dict[str, Any]) -> str:
     place = found["factors"].index(1.0)
     for row in found["rows"]:
         counts = [one[place] for one in row["right"]["free"]]
-        cells = [accuracy_text(one, found["judged"]) for one in counts]
+        cells = [accuracy_text(count, found["judged"]) for count in counts]
         mean = 100 * sum(counts) / found["seeds"] / found["judged"]
         lines.append(f"| {_row_name(row)} | {row['parameters']:,} | {' | '.join(cells)} | {mean:.1f} |")
     return "\n".join(lines)
@@ -191,7 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given.out is None or min(vars(budget).values()) < 1:
             raise BadOption("Name --out DIR, and at least one epoch, scene and seed: --out runs/transformers.")
         torch.set_num_threads(1)  # more would change the last bits of what is learnt
-        found = run_experiment(given.out, budget, told=print_now)
+        found = run_experiment(given.out, budget, reporter=print_now)
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2

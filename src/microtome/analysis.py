@@ -318,7 +318,7 @@ def collation_origin(analysis: Collation, findings: Sequence[Finding], began: fl
     return {
         "specimen": {},
         "specimens": list(dict.fromkeys(finding.specimen for finding in findings)),
-        "images": next((said for digest, said in images.items() if digest), {}),
+        "images": next((facts for digest, facts in images.items() if digest), {}),
         "options": analysis.options(),
         "revision": analysis.revision,
         "key": collation_key(analysis, findings),

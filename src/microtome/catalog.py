@@ -207,13 +207,13 @@ def _base_name(base: ast.expr) -> str:
 
 def _class_constants(node: ast.ClassDef | ast.Module) -> dict[str, Any]:
     """Variables of a class or module whose values are literals."""
-    said: dict[str, Any] = {}
+    constants: dict[str, Any] = {}
     for line in node.body:
         targets = [line.target] if isinstance(line, ast.AnnAssign) else line.targets if isinstance(line, ast.Assign) else []
         value = getattr(line, "value", None)
         if value is not None and targets and isinstance(targets[0], ast.Name) and isinstance(value, ast.Constant):
-            said[targets[0].id] = value.value
-    return said
+            constants[targets[0].id] = value.value
+    return constants
 
 
 def _option_cards(node: ast.ClassDef, constants: dict[str, Any]) -> list[OptionCard]:

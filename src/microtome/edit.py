@@ -274,9 +274,9 @@ def _placed(changed: Specimen, original: Specimen) -> Specimen:
     except SpecimenError:
         return changed
     told = (original.family, original.family_reason) if before[0] == now[0] else (now[0], f"{now[1]}, since it was edited")
-    found = replace(changed, given_family=told)
-    found.__dict__["anatomy"] = changed.anatomy
-    return found
+    copy = replace(changed, given_family=told)
+    copy.__dict__["anatomy"] = changed.anatomy
+    return copy
 
 
 def _grey(specimen: Specimen) -> Tensor:

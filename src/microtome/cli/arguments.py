@@ -30,7 +30,7 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--recipe",
                 multiple=True,
-                help="Input recipe: imagenet, cifar, or size=224,mean=.5/.5/.5,std=.5/.5/.5,crop=1; once for all specimens or once for each.",
+                help="Input recipe: imagenet, cifar, or size=224,mean=.5/.5/.5,std=.5/.5/.5,crop=1; for all specimens or for each.",
             ),
             click.option("--outputs", default="", help="Meaning of the outputs: imagenet, or a file with one name per line."),
             click.option(
@@ -66,7 +66,9 @@ def split_words(words: Sequence[str], images: str | None) -> tuple[list[str], st
     if images is None and names and means_images(names[-1]):
         images = names.pop()
     if not names:
-        raise UsageError("No specimen is given; name at least one, for example: microtome analyze timm:resnet50 torchvision:vgg19 photos/")
+        raise UsageError(
+            "No specimen is given; name at least one, for example: microtome analyze timm:resnet50 torchvision:vgg19 photos/"
+        )
     return names, images
 
 
@@ -93,15 +95,15 @@ def open_images(word: str | None, said: dict[str, Any]) -> "Images | None":
 
 def _scene_words(word: str) -> dict[str, Any]:
     """`scenes:200,size=64,seed=3` as keyword arguments."""
-    told: dict[str, Any] = {"count": 200}
+    words: dict[str, Any] = {"count": 200}
     for part in filter(None, word.removeprefix("scenes").removeprefix(":").split(",")):
         name, _, value = part.partition("=")
         if not value:
             name, value = "count", name
         if name not in ("count", "size", "seed") or not value.isdigit():
             raise BadOption(f"'{part}' in '{word}' is not understood; write for example scenes:200,size=64,seed=1.")
-        told[name] = int(value)
-    return told
+        words[name] = int(value)
+    return words
 
 
 def specimen_openers(names: Sequence[str], said: dict[str, Any]) -> "list[Callable[[], Specimen]]":
@@ -112,7 +114,7 @@ def specimen_openers(names: Sequence[str], said: dict[str, Any]) -> "list[Callab
     """
     weights = _one_for_each("--weights", list(said["weights"]) or ["pretrained"], names)
     recipes = _one_for_each("--recipe", list(said["recipe"]) or [""], names)
-    return [_specimen_opener(name, one, wanted, said) for name, one, wanted in zip(names, weights, recipes, strict=True)]
+    return [_specimen_opener(name, choice, wanted, said) for name, choice, wanted in zip(names, weights, recipes, strict=True)]
 
 
 def _one_for_each(flag: str, given: list[str], names: Sequence[str]) -> list[str]:
@@ -150,7 +152,7 @@ def parse_recipe(word: str) -> Any:
         return None
     if "=" not in word:
         return word
-    told: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
     for part in word.split(","):
         name, _, value = part.partition("=")
         known = ("size", "mean", "std", "interpolation", "crop")
@@ -161,12 +163,12 @@ def parse_recipe(word: str) -> Any:
         except ValueError:
             raise BadOption(f"'{part}' in the recipe is not a number; write for example size=224 or mean=.5/.5/.5.") from None
         if name == "interpolation":
-            told[name] = value
+            recipe[name] = value
         elif name == "size":
-            told[name] = tuple(int(one) for one in numbers * 2)[:2]
+            recipe[name] = tuple(int(one) for one in numbers * 2)[:2]
         else:
-            told[name] = numbers[0] if name == "crop" else tuple(numbers * 3)[:3]
-    return told
+            recipe[name] = numbers[0] if name == "crop" else tuple(numbers * 3)[:3]
+    return recipe
 
 
 def parse_settings(pairs: Sequence[str], config: str | None) -> dict[str, dict[str, Any]]:
@@ -175,10 +177,10 @@ def parse_settings(pairs: Sequence[str], config: str | None) -> dict[str, dict[s
     Raises:
         BadOption: a pair not of that form; the file is missing or not TOML.
     """
-    told: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, Any]] = {}
     if config:
         try:
-            told = {name: dict(table) for name, table in tomllib.loads(Path(config).read_text(encoding="utf-8")).items()}
+            settings = {name: dict(table) for name, table in tomllib.loads(Path(config).read_text(encoding="utf-8")).items()}
         except OSError as error:
             raise BadOption(f"--config {config} cannot be read ({error.strerror}).") from None
         except (tomllib.TOMLDecodeError, ValueError) as error:
@@ -188,5 +190,5 @@ def parse_settings(pairs: Sequence[str], config: str | None) -> dict[str, dict[s
         analysis, dot, name = place.partition(".")
         if not (sign and dot):
             raise BadOption(f"--set {pair} is not understood; write --set cam.count=4.")
-        told.setdefault(catalog.analysis_entry(analysis).name, {})[name] = value
-    return told
+        settings.setdefault(catalog.analysis_entry(analysis).name, {})[name] = value
+    return settings

@@ -78,7 +78,7 @@ def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: s
         lists.write_baseline(write_baseline, finding)
     if fix:
         _write_mended(opened, finding, fix, _asked_words(specimen, said))
-    return int(fail_on != "never" and any(_reaches_level(one, fail_on) for one in sarif.fault_entries(finding, known)))
+    return int(fail_on != "never" and any(_reaches_level(entry, fail_on) for entry in sarif.fault_entries(finding, known)))
 
 
 def _make_folder(path: str) -> None:
@@ -125,15 +125,15 @@ def _audit_text(finding: "Finding", known: Collection[tuple[str, str]]) -> str:
     from microtome.analyses.audit.sarif import fault_entries
 
     lines: list[str] = []
-    for one in fault_entries(finding, known):
-        mark = "" if one["new"] else " (known)"
+    for entry in fault_entries(finding, known):
+        mark = "" if entry["new"] else " (known)"
         lines += [
-            f"{one['severity']} {one['rule']} {one['title']}{mark}",
-            f"  where     {_few_layers(one['layers'])}",
-            f"  evidence  {one['evidence']}.",
-            f"  why       {one['reason']} ({one['source'].rstrip('.')})",
-            f"  repair    {one['fix']} Cost: {one['cost']}",
-            *([f"  edit      {_shorten(one['edit'])}"] if one["edit"] else []),
+            f"{entry['severity']} {entry['rule']} {entry['title']}{mark}",
+            f"  where     {_few_layers(entry['layers'])}",
+            f"  evidence  {entry['evidence']}.",
+            f"  why       {entry['reason']} ({entry['source'].rstrip('.')})",
+            f"  repair    {entry['fix']} Cost: {entry['cost']}",
+            *([f"  edit      {_shorten(entry['edit'])}"] if entry["edit"] else []),
             "",
         ]
     rules = finding["outcome"].coords["criterion"].values
@@ -169,23 +169,23 @@ def _write_mended(specimen: "Specimen", finding: "Finding", path: str, asked: st
     left: list[str] = []
     changed = specimen
     done: set[str] = set()
-    for one in fault_entries(finding):
-        if one["edit"] in done:
+    for entry in fault_entries(finding):
+        if entry["edit"] in done:
             continue
-        if not one["edit"]:
-            left.append(f"{one['rule']}: no edit; {one['fix']}")
+        if not entry["edit"]:
+            left.append(f"{entry['rule']}: no edit; {entry['fix']}")
             continue
-        edit = parse(one["edit"])
+        edit = parse(entry["edit"])
         try:
             if specimen.trained is not False and not edit.refusal(changed) and edit.preserves(changed).how == "no":
-                left.append(f"{one['rule']}: not applied, because {_why_unasked(edit, asked)}")
+                left.append(f"{entry['rule']}: not applied, because {_why_unasked(edit, asked)}")
                 continue
             changed = apply_edits(changed, [edit])
         except Uneditable as error:
-            left.append(f"{one['rule']}: {error} {one['fix']}")
+            left.append(f"{entry['rule']}: {error} {entry['fix']}")
             continue
-        done.add(one["edit"])
-        click.echo(f"{one['rule']}: {changed.edits[-1].line}", err=True)
+        done.add(entry["edit"])
+        click.echo(f"{entry['rule']}: {changed.edits[-1].line}", err=True)
     for line in left:
         click.echo(line, err=True)
     if changed is specimen:

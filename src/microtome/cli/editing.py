@@ -47,10 +47,10 @@ def _edits_help() -> str:
     parts: list[str] = []
     for entry in catalog.edit_entries().values():
         lines = ["\b", f"{entry.name}: {entry.summary}"]
-        for one in entry.options:
-            shown = ",".join(map(str, one.default)) if isinstance(one.default, tuple | list) else str(one.default)
-            takes = f" ({', '.join(one.choices)})" if one.choices else ""
-            lines.append(f"  {one.name}={(shown.lower() if one.type == 'bool' else shown) or '…'}  {one.help}{takes}")
+        for option in entry.options:
+            shown = ",".join(map(str, option.default)) if isinstance(option.default, tuple | list) else str(option.default)
+            takes = f" ({', '.join(option.choices)})" if option.choices else ""
+            lines.append(f"  {option.name}={(shown.lower() if option.type == 'bool' else shown) or '…'}  {option.help}{takes}")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
@@ -62,7 +62,7 @@ def _edit_specimen(specimen: str, edits: Sequence[str], out: str, **said: Any) -
     weights_path(out)
     wanted = [parse(word) for word in edits]
     told = {**said, "weights": [said["weights"]], "recipe": [said["recipe"]]}
-    (opened,) = [one() for one in arguments.specimen_openers([specimen], told)]
+    (opened,) = [opener() for opener in arguments.specimen_openers([specimen], told)]
     for one in wanted:
         opened = apply_edits(opened, [one])
         click.echo(opened.edits[-1].line)

@@ -54,7 +54,7 @@ def key_rows(folder: str, only: "Sequence[str]") -> "list[dict[str, Any]]":
     cards = [card(place) for place in Store(folder).current()] if Path(folder).is_dir() else []
     if not cards:
         raise UsageError(f"{folder} holds no findings. Measure first: microtome analyze SPECIMEN… IMAGES --out {folder}")
-    known = dict.fromkeys(str(said["analysis"]) for said in cards)
+    known = dict.fromkeys(str(card["analysis"]) for card in cards)
     for name in only:
         if name not in known:
             raise UnknownName(f"{folder} holds no finding of '{name}'.{did_you_mean(name, known)}")

@@ -89,9 +89,7 @@ def rerun(folder: str, out: str | None, device: str) -> int:
     facts = origin.get("specimen", {})
     asked = facts.get("opened_as")
     if not facts:
-        raise UsageError(
-            f"{folder} covers several specimens; to compute it again: microtome compare {Path(folder).parents[2]}"
-        )
+        raise UsageError(f"{folder} covers several specimens; to compute it again: microtome compare {Path(folder).parents[2]}")
     if not asked:
         raise UsageError(
             f"{folder} was measured on a network handed over in Python, so microtome cannot open it again; call the analysis there."

@@ -60,9 +60,7 @@ def build_group() -> click.Group:
 @click.option("--images", help="Images, if they are not the last argument: a folder, a glob, a file, or scenes:200.")
 @click.option("--only", default="", help="Analyses to run, comma-separated; all by default.")
 @click.option("--skip", default="", help="Analyses to leave out, comma-separated.")
-@click.option(
-    "--set", "pairs", multiple=True, metavar="ANALYSIS.OPTION=VALUE", help="Option of one analysis; repeatable."
-)
+@click.option("--set", "pairs", multiple=True, metavar="ANALYSIS.OPTION=VALUE", help="Option of one analysis; repeatable.")
 @click.option("--config", help="TOML file with one table of options per analysis.")
 @click.option("--report/--no-report", "wanted", default=True, help="Write DIR/report.html at the end.")
 @arguments.measuring_options
@@ -140,7 +138,7 @@ def layers(specimen: str, pattern: str, weights: str, every: bool) -> None:
     PATTERN is a layer name, a glob, or an alias such as blocks.
     """
     said = {"weights": [weights], "seed": 0, "recipe": ()}
-    (opened,) = [one() for one in arguments.specimen_openers([specimen], said)]
+    (opened,) = [opener() for opener in arguments.specimen_openers([specimen], said)]
     from microtome.cli.tables import layer_table
 
     click.echo(layer_table(opened, pattern, every))
@@ -164,7 +162,7 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
     findings = [Finding.load(one) for one in store.current()]
     analysis = build(catalog.analysis_entry("compare").load(), arguments.parse_settings(pairs, None).get("compare", {}))
     assert isinstance(analysis, Collation)
-    finding = analysis.of([one for one in findings if one.specimen])
+    finding = analysis.of([finding for finding in findings if finding.specimen])
     place = str(store.save(finding).relative_to(store.root))
     run = store.run()
     kept = [one for one in run.get("findings", []) if "/compare/" not in f"/{one}"]
@@ -180,7 +178,11 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
 @click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs; the recipe's by default.")
 @click.option("--count", type=click.IntRange(min=64), help="Number of training scenes; the recipe's by default.")
 @click.option(
-    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads; the shipped weights were trained with 1."
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="CPU threads; the shipped weights were trained with 1.",
 )
 def train(network: str, out: str, epochs: int | None, count: int | None, threads: int) -> int:
     """Train a shipped network again by its recipe and evaluate it.
@@ -216,7 +218,7 @@ def _analysis_command(name: str, entry: catalog.Entry) -> click.Command:
     """The command of one analysis, made from its catalog entry."""
 
     def run(specimen: str, images: str | None, wanted: bool, **said: Any) -> int:
-        own = {one.name: said.pop(f"own_{one.name}") for one in entry.options}
+        own = {option.name: said.pop(f"own_{option.name}") for option in entry.options}
         told = {key: value for key, value in own.items() if value is not None}
         return measure([specimen], images, [name], [], {name: told}, wanted, said)
 
@@ -229,26 +231,26 @@ def _analysis_command(name: str, entry: catalog.Entry) -> click.Command:
         click.Option(["--report/--no-report", "wanted"], default=False, help="Write DIR/report.html at the end.")
     )
     taken = {opt for param in command.params for opt in param.opts}
-    for one in entry.options:
-        flag = f"--{one.name.replace('_', '-')}"
-        flag = f"--{name}-{one.name}" if flag in taken else flag
+    for option in entry.options:
+        flag = f"--{option.name.replace('_', '-')}"
+        flag = f"--{name}-{option.name}" if flag in taken else flag
         command.params.append(
-            click.Option([flag, f"own_{one.name}"], default=None, help=_option_help(one), type=_option_type(one))
+            click.Option([flag, f"own_{option.name}"], default=None, help=_option_help(option), type=_option_type(option))
         )
     return command
 
 
-def _option_help(one: catalog.OptionCard) -> str:
-    shown = ",".join(map(str, one.default)) if isinstance(one.default, tuple | list) else str(one.default)
+def _option_help(card: catalog.OptionCard) -> str:
+    shown = ",".join(map(str, card.default)) if isinstance(card.default, tuple | list) else str(card.default)
     reach = (
         ""
-        if one.low is None and one.high is None
-        else f", {'' if one.low is None else one.low} to {'' if one.high is None else one.high}"
+        if card.low is None and card.high is None
+        else f", {'' if card.low is None else card.low} to {'' if card.high is None else card.high}"
     )
-    return f"{one.help}  [default: {shown or 'none'}{reach}]"
+    return f"{card.help}  [default: {shown or 'none'}{reach}]"
 
 
-def _option_type(one: catalog.OptionCard) -> click.ParamType[Any] | None:
-    if one.choices and not one.type.startswith("tuple"):
-        return click.Choice(one.choices)
-    return {"int": click.INT, "float": click.FLOAT, "bool": click.BOOL}.get(one.type)
+def _option_type(card: catalog.OptionCard) -> click.ParamType[Any] | None:
+    if card.choices and not card.type.startswith("tuple"):
+        return click.Choice(card.choices)
+    return {"int": click.INT, "float": click.FLOAT, "bool": click.BOOL}.get(card.type)

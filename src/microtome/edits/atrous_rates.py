@@ -81,14 +81,14 @@ class AtrousRates(Edit):
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation("no", "the weights stay, but read other positions, except in branches whose rate stays")
 
-    def _target_convolutions(self, specimen: Specimen, found: list[DilatedConv]) -> list[DilatedConv]:
+    def _target_convolutions(self, specimen: Specimen, convs: list[DilatedConv]) -> list[DilatedConv]:
         """The first call of each dilated convolution that is named, in execution order."""
-        first = {one.path: one for one in reversed(found)}
-        calls = [one for one in found if first[one.path] is one]
+        first = {one.path: one for one in reversed(convs)}
+        calls = [one for one in convs if first[one.path] is one]
         if not self.at:
             return calls
         named = {specimen.layer(name).path for name in specimen.find(self.at)}
-        return [one for one in calls if any(one.path == path or one.path.startswith(f"{path}.") for path in named)]
+        return [call for call in calls if any(call.path == path or call.path.startswith(f"{path}.") for path in named)]
 
     def _new_rates(self, specimen: Specimen, chosen: list[DilatedConv]) -> dict[str, int] | str:
         """Path -> main rate, or why the rates given do not fit."""
@@ -113,7 +113,7 @@ def _all_grouped(groups: list[BranchGroup], chosen: list[DilatedConv]) -> bool:
 
 
 def _rates_by_group(groups: list[BranchGroup], rates: tuple[int, ...]) -> dict[str, int]:
-    return {one.path: rate for group in groups for one, rate in zip(group.members, rates, strict=True)}
+    return {member.path: rate for group in groups for member, rate in zip(group.members, rates, strict=True)}
 
 
 def _misfit_reason(specimen: Specimen, chosen: list[DilatedConv], rates: tuple[int, ...]) -> str:

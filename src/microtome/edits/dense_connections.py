@@ -94,7 +94,7 @@ class DenseConnections(Edit):
                 f"stage {missing[0]} has no chain that could be connected; those that have one are {', '.join(map(str, known))}"
             )
         for chain in self._target_chains(specimen):
-            closed = [one.begin for place, one in enumerate(chain.members) if chain.sources(place) and not one.reader]
+            closed = [member.begin for place, member in enumerate(chain.members) if chain.sources(place) and not member.reader]
             if self.way == "concat" and closed:
                 where = ".".join(filter(None, (chain.path, closed[0])))
                 return f"the branch of {where} does not begin with an ordinary convolution that could be widened; take way=add"

@@ -36,10 +36,10 @@ class HeadDropout(Edit):
             return "it gives maps, not one score for each class, so what it pools does not lead to a head"
         if _last_pooling(specimen) is None:
             return "no module pools its maps to one position before the head, so there is no place before it"
-        found = _dropouts(specimen)
-        if not self.p and not found:
+        dropouts = _dropouts(specimen)
+        if not self.p and not dropouts:
             return "it has no dropout with p above 0 between pooling and head; p=0.2 puts one before the pooling"
-        deaf = [site.description for site in found if not remove_dropout(copy.deepcopy(specimen.net), site)]
+        deaf = [site.description for site in dropouts if not remove_dropout(copy.deepcopy(specimen.net), site)]
         return f"{deaf[0]} cannot be taken out from outside; change its code" if deaf else ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
@@ -87,7 +87,9 @@ def _dropouts(specimen: Specimen) -> list[DropoutSite]:
     pool = _last_pooling(specimen)
     if pool is None:
         return []
-    told = find_dropouts(specimen.net, specimen.recipe)
-    start = told.begun.get(pool.path, 0)
-    weights = [begun for path, begun in told.begun.items() if begun > start and is_weight(specimen.net.get_submodule(path))]
-    return [site for site in told.sites if site.form != "attention" and start < site.begun <= min(weights, default=site.begun)]
+    dropouts = find_dropouts(specimen.net, specimen.recipe)
+    start = dropouts.begun.get(pool.path, 0)
+    weights = [begun for path, begun in dropouts.begun.items() if begun > start and is_weight(specimen.net.get_submodule(path))]
+    return [
+        site for site in dropouts.sites if site.form != "attention" and start < site.begun <= min(weights, default=site.begun)
+    ]

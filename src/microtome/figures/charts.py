@@ -101,7 +101,7 @@ def plot_bars(arrays: Arrays, panel: Bars) -> Paper:
 def plot_hist(arrays: Arrays, panel: Hist) -> Paper:
     """One small filled density for each coordinate of `by`, the baseline as an outline."""
     density = arrays[panel.density]
-    every = [str(one) for one in coordinates(density, panel.by)]
+    every = [str(coordinate) for coordinate in coordinates(density, panel.by)]
     shown = [place for place, name in enumerate(every) if not panel.only or name in panel.only]
     across = min(MULTIPLES_ACROSS if len(shown) > 12 else 4, max(len(shown), 1))
     down = max(1, -(-len(shown) // across))
@@ -165,30 +165,30 @@ def plot_scatter(arrays: Arrays, panel: Scatter) -> Paper:
 
 def _named_series(arrays: Arrays, names: tuple[str, ...], x: str, by: str) -> Series:
     """Every line with what to call it; a single one needs no name."""
-    found: Series = []
+    series: Series = []
     for name in names:
         array = arrays[name]
         said = escape_math(array.attrs.get("title") or name.replace("_", " "))
         if by and by in array.dims:
             rows = array.transpose(by, x)
             for coordinate, values in zip(coordinates(array, by), rows.values, strict=True):
-                found.append(
+                series.append(
                     (escape_math(coordinate) if len(names) == 1 else f"{said}, {escape_math(coordinate)}", values.astype(float))
                 )
         else:
-            found.append((said if len(names) > 1 else "", array.values.astype(float)))
-    return found
+            series.append((said if len(names) > 1 else "", array.values.astype(float)))
+    return series
 
 
 def _baseline_series(arrays: Arrays, panel: Curve | Bars) -> Series:
-    found: Series = []
+    series: Series = []
     for name in panel.null:
         said = escape_math(arrays[name].attrs.get("title") or "untrained twin")
         same = {arrays[one].attrs.get("title") for one in panel.y}
         # A twin's array often bears the title of what it is the twin of.
         said = "untrained twin" if said in same else said
-        found += [(said, values) for _, values in _named_series(arrays, (name,), panel.x, panel.by)]
-    return found
+        series += [(said, values) for _, values in _named_series(arrays, (name,), panel.x, panel.by)]
+    return series
 
 
 def _shade_interval(axes: Axes, places: np.ndarray[Any, Any], arrays: Arrays, panel: Curve, tints: list[Any]) -> None:

@@ -87,7 +87,7 @@ def plot_grid(arrays: Arrays, panel: Grid) -> Paper:
 def plot_overlay(arrays: Arrays, panel: Overlay) -> Paper:
     """One row for each image: the image, then the image under each heat map; the mask's outline in white."""
     base, heats = arrays[panel.base], arrays[panel.heat]
-    names = [shorten(one, 22) for one in coordinates(heats, panel.across)] if panel.across else [""]
+    names = [shorten(coordinate, 22) for coordinate in coordinates(heats, panel.across)] if panel.across else [""]
     maps = (
         heats.transpose("image", panel.across, "row", "col").values
         if panel.across
@@ -95,7 +95,7 @@ def plot_overlay(arrays: Arrays, panel: Overlay) -> Paper:
     )
     pictures = _displayable(base.transpose("image", "row", "col", "rgb").values)
     rows, cols = len(pictures), maps.shape[1] + 1
-    side = [shorten(one, 22) for one in coordinates(base, "image")]
+    side = [shorten(coordinate, 22) for coordinate in coordinates(base, "image")]
     paper, axes = _tile_sheet(
         panel, min(rows, MAX_DOWN), min(cols, MAX_ACROSS), pictures.shape[1] / pictures.shape[2], side, ["image", *names]
     )
@@ -129,7 +129,7 @@ def _tiles(array: xr.DataArray, panel: Grid) -> tuple[Values, list[str], list[st
         ]
     shape = values.shape[-len(pixels) :]
     if panel.down:
-        side = [_coordinate_text(one) for one in coordinates(array, panel.down)]
+        side = [_coordinate_text(coordinate) for coordinate in coordinates(array, panel.down)]
         return values.reshape(len(side), -1, *shape), side, names, []
     wide = min(MAX_ACROSS, max(1, int(np.ceil(np.sqrt(len(names) * 1.6)))))
     high = -(-len(names) // wide)
@@ -164,7 +164,7 @@ def _coordinate_text(coordinate: object) -> str:
 
 
 def _join_coordinates(places: tuple[int, ...]) -> str:
-    return " ".join(str(one) for one in places)
+    return " ".join(str(place) for place in places)
 
 
 def _tile_sheet(

@@ -197,4 +197,4 @@ def add_legend(paper: Figure, axes: Axes) -> None:
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=beside, borderaxespad=0.2)
         return
     step = int(np.ceil(len(handles) / 30))
-    paper.legend(handles[::step], [shorten(one) for one in labels[::step]], loc="outside right upper")
+    paper.legend(handles[::step], [shorten(label) for label in labels[::step]], loc="outside right upper")

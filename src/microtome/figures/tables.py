@@ -64,17 +64,17 @@ def plot_table(arrays: Arrays, panel: Table) -> Paper:
 
 def _table_columns(arrays: Arrays, panel: Table) -> list[Column]:
     names = coordinates(arrays[panel.columns[0]], panel.rows)
-    found = [Column([escape_math(panel.rows.rstrip("_"))], [shorten(name, 40) for name in names], numbers=False)]
+    columns = [Column([escape_math(panel.rows.rstrip("_"))], [shorten(name, 40) for name in names], numbers=False)]
     for name in panel.columns:
         array = arrays[name]
         others = [str(dim) for dim in array.dims if str(dim) != panel.rows]
         if not others:
-            found.append(_table_column(array_label(array, name), array.values))
+            columns.append(_table_column(array_label(array, name), array.values))
             continue
         spread = array.transpose(panel.rows, *others)
         for place, coordinate in enumerate(coordinates(array, others[0])):
-            found.append(_table_column(escape_math(coordinate), spread.values[:, place]))
-    return found
+            columns.append(_table_column(escape_math(coordinate), spread.values[:, place]))
+    return columns
 
 
 def _table_column(heading: str, values: np.ndarray[Any, Any]) -> Column:

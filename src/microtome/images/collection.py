@@ -91,17 +91,17 @@ class Images:
             BadOption: an option outside its range.
         """
         given = {"labels": str(labels), "masks": str(masks), "boxes": str(boxes)}
-        found = open_images(Path(path) if not isinstance(path, str) else path, **given, limit=limit, seed=seed, check=check)
+        images = open_images(Path(path) if not isinstance(path, str) else path, **given, limit=limit, seed=seed, check=check)
         text = os.fspath(path)
         return cls(
             name=Path(text).expanduser().absolute().name or text,
-            source=found.files,
-            places=np.arange(len(found.files)),
-            classes=found.labels.classes if found.labels else None,
-            labels=found.labels.values if found.labels else None,
-            titles=found.labels.titles if found.labels else None,
-            skipped=found.skipped,
-            notes=found.notes,
+            source=images.files,
+            places=np.arange(len(images.files)),
+            classes=images.labels.classes if images.labels else None,
+            labels=images.labels.values if images.labels else None,
+            titles=images.labels.titles if images.labels else None,
+            skipped=images.skipped,
+            notes=images.notes,
             options={"path": str(Path(text).expanduser().absolute()), **given, "limit": limit, "seed": seed},
             cache=PixelCache(),
         )
@@ -260,12 +260,12 @@ class Images:
             )
         which = recipe_key(recipe) + " masks"
         places = [int(self.places[at]) for at in self._check_mask(indices)]
-        found = np.zeros((len(places), *recipe.size), bool)
+        masks = np.zeros((len(places), *recipe.size), bool)
         for at, mask in enumerate(
             map_in_threads(lambda place: self._mask(recipe, which, place), places, self.source.most_threads)
         ):
-            found[at] = mask
-        return found
+            masks[at] = mask
+        return masks
 
     def batches(self, recipe: Framing, size: int, start: int = 0, shard: tuple[int, int] = (0, 1)) -> Iterator[PixelBatch]:
         """Batches of `size` consecutive images from place `start` on, the next decoded while the last is worked on.

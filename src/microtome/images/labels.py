@@ -54,8 +54,8 @@ def read_labels(place: Listing, wanted: str) -> ImageLabels | None:
     if place.kind != "file":
         for folder in place.places:
             for name in TABLES:
-                if (folder / name).is_file() and (found := _table_labels(place, folder / name, must=False)):
-                    return found
+                if (folder / name).is_file() and (labels := _table_labels(place, folder / name, must=False)):
+                    return labels
         tops = top_folders(place.names, place.base)
         if len(tops) > 1:
             return _folder_labels(place, tops)
@@ -86,7 +86,7 @@ def _prefix_labels(place: Listing) -> ImageLabels | None:
     if len(ids) < len(place.names):
         return None
     classes = tuple(sorted(set(ids)))
-    number = {one: at for at, one in enumerate(classes)}
+    number = {name: at for at, name in enumerate(classes)}
     return ImageLabels(
         classes, np.array([number[one] for one in ids], np.int64), _class_titles(place, ids, classes), "file names"
     )
@@ -97,7 +97,7 @@ def _class_titles(place: Listing, ids: Sequence[str], classes: Sequence[str]) ->
     rest: dict[str, set[str]] = {}
     for name, one in zip(place.names, ids, strict=True):
         rest.setdefault(one, set()).add(PurePosixPath(name).stem[len(one) + 1 :])
-    words = [next(iter(rest[one])) if len(rest[one]) == 1 else "" for one in classes]
+    words = [next(iter(rest[name])) if len(rest[name]) == 1 else "" for name in classes]
     return tuple(word.replace("_", " ") for word in words) if all(re.search(r"[A-Za-z]{2}", word) for word in words) else None
 
 
@@ -144,7 +144,7 @@ def match_rows(place: Listing, beside: Path, known: Mapping[str, Any], *, loose:
     stems = Counter(PurePosixPath(name).stem for name in place.names)
     last = Counter(key.rsplit("/", 1)[-1] for key in keys)
     only = {name: key for key in keys if last[name := key.rsplit("/", 1)[-1]] == 1}
-    found: list[Any] = []
+    rows: list[Any] = []
     for name in place.names:
         parts = _normalise_path(f"{root.as_posix()}/{name}").split("/")
         key = next((one for start in range(len(parts) - 1) if (one := "/".join(parts[start:])) in keys), None)
@@ -154,8 +154,8 @@ def match_rows(place: Listing, beside: Path, known: Mapping[str, Any], *, loose:
             key = parts[-1] if parts[-1] in keys else only.get(parts[-1]) if loose else None
         if key is None and stems[stem := PurePosixPath(name).stem] == 1 and (stem := _normalise_path(stem)) in keys:
             key = stem
-        found.append(None if key is None else keys[key])
-    return found
+        rows.append(None if key is None else keys[key])
+    return rows
 
 
 def _normalise_path(path: str) -> str:
@@ -215,7 +215,13 @@ def _records(records: list[dict[str, Any]], table: Path) -> tuple[dict[str, str]
             "a file (" + ", ".join(FILE_COLUMNS[:3]) + ")" if file is None else "a label (" + ", ".join(LABEL_COLUMNS[:4]) + ")"
         )
         raise UnknownName(f"The table '{table}' has the columns {', '.join(columns)}, and none of them is {missing}.")
-    rows = {str(one[file]): str(one[label]) for one in records if one.get(file) and one.get(label) not in (None, "")}
+    rows = {
+        str(record[file]): str(record[label]) for record in records if record.get(file) and record.get(label) not in (None, "")
+    }
     named = columns.get("name") if file != columns.get("name") else None
-    titles = {str(one[label]): str(one[named]) for one in records if one.get(label) and one.get(named)} if named else {}
+    titles = (
+        {str(record[label]): str(record[named]) for record in records if record.get(label) and record.get(named)}
+        if named
+        else {}
+    )
     return rows, titles

@@ -148,31 +148,31 @@ def _split_masks(wanted: str) -> tuple[str, frozenset[int] | None]:
 
 def _masks_beside(place: Listing) -> list[Path | None]:
     folders: dict[Path, dict[str, Path]] = {}
-    found: list[Path | None] = []
+    files: list[Path | None] = []
     for name in place.names:
         picture = place.root / name
         if picture.parent not in folders:
             folders[picture.parent] = _images_by_stem(picture.parent)
         inside = folders[picture.parent]
-        found.append(next((inside[picture.stem + end] for end in MASK_SUFFIXES if picture.stem + end in inside), None))
-    return found
+        files.append(next((inside[picture.stem + end] for end in MASK_SUFFIXES if picture.stem + end in inside), None))
+    return files
 
 
 def _images_by_stem(folder: Path) -> dict[str, Path]:
     files = sorted((one for one in folder.iterdir() if one.suffix.lower() in SUFFIXES), key=lambda one: name_key(one.name))
-    return {one.stem: one for one in reversed(files)}
+    return {file.stem: file for file in reversed(files)}
 
 
 def _automatic_masks(place: Listing) -> list[Path | None]:
-    found = _masks_beside(place)
+    masks = _masks_beside(place)
     parents = dict.fromkeys((*place.folders, *place.around))
     holding = {above.resolve() for folder in place.folders for above in (folder, *folder.parents)}
     for parent in parents:
         for folder in sorted(parent.iterdir(), key=lambda one: name_key(one.name)):
             if folder.name.lower() in MASK_FOLDERS and folder.is_dir() and folder.resolve() not in holding:
                 more = _masks_from_folder(place, folder, parent, loose=False)
-                found = [one or other for one, other in zip(found, more, strict=True)]
-    return found
+                masks = [one or other for one, other in zip(masks, more, strict=True)]
+    return masks
 
 
 def _masks_at(place: Listing, where: str) -> list[Path | None]:
@@ -197,16 +197,16 @@ def _masks_from_folder(place: Listing, folder: Path, parent: Path, *, loose: boo
     )
     by_path: dict[str, Path] = {}
     by_stem: dict[str, Path] = {}
-    for one in reversed(files):
-        inner = one.relative_to(folder).with_suffix("").as_posix()
+    for file in reversed(files):
+        inner = file.relative_to(folder).with_suffix("").as_posix()
         for end in ("", *PLAIN_MASK_FOLDERS):
             if inner.endswith(end):
-                by_path[inner.removesuffix(end)] = one
-                by_stem[PurePosixPath(inner).name.removesuffix(end)] = one
+                by_path[inner.removesuffix(end)] = file
+                by_stem[PurePosixPath(inner).name.removesuffix(end)] = file
     stems = Counter(PurePosixPath(name).stem for name in place.names)
     words = Counter(_first_word(name) for name in place.names)
-    by_word = Counter(_first_word(one.name) for one in files)
-    first = {_first_word(one.name): one for one in files}
+    by_word = Counter(_first_word(file.name) for file in files)
+    first = {_first_word(file.name): file for file in files}
     found: list[Path | None] = []
     for name in place.names:
         stem = PurePosixPath(name).stem

@@ -58,7 +58,7 @@ def open_images(
     known = read_labels(place, labels)
     from_files = find_mask_files(place, masks)
     from_regions = read_regions(place, boxes)
-    marks = [one or other for one, other in zip(from_files, from_regions, strict=True)]
+    marks = [mask or other for mask, other in zip(from_files, from_regions, strict=True)]
     order = spread_order(known.values if known else None, len(place.names), limit, seed)
     depth = _check_depth(place, order[: limit or len(order)], check)
     headers, broken = _check_headers(place, marks, order, limit, depth)
@@ -121,13 +121,13 @@ def _check_headers(
     while len(headers) < wanted and begun < len(order):
         these = [int(at) for at in order[begun : begun + wanted - len(headers)]]
         begun += len(these)
-        for at, found in zip(
+        for at, verdict in zip(
             these, map_in_threads(lambda at: _check_file(place.root / place.names[at], marks[at], depth), these), strict=True
         ):
-            if isinstance(found, str):
-                broken.append(SkippedFile(place.names[at], found))
+            if isinstance(verdict, str):
+                broken.append(SkippedFile(place.names[at], verdict))
             else:
-                headers[at] = found
+                headers[at] = verdict
     broken.sort(key=lambda one: name_key(one.path))
     return headers, broken
 
@@ -136,17 +136,17 @@ def _check_file(path: Path, mark: MaskFile | Regions | None, depth: str) -> Head
     """The header of an image that stands the check, else the reason why not; None where nothing is checked."""
     if depth == "none":
         return None
-    found = _cached_verdict(path, depth)
-    if isinstance(found, str) or mark is None:
-        return found
+    verdict = _cached_verdict(path, depth)
+    if isinstance(verdict, str) or mark is None:
+        return verdict
     try:
         if depth == "full":
-            mark.mask(found)
+            mark.mask(verdict)
         elif isinstance(mark, MaskFile):
-            mark.fits(found)
+            mark.fits(verdict)
     except ImagesError as error:
         return str(error)
-    return found
+    return verdict
 
 
 def _cached_verdict(path: Path, depth: str) -> Header | str:

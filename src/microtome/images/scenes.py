@@ -249,15 +249,17 @@ def _plotted_tensors(
 
 def _coverage(name: str, rows: int, cols: int, centre: Range, scale: float, tilt: float, half: Range) -> Floats:
     """The fraction of each pixel (row, col) that the object covers, counted on 4 x 4 sub-pixels."""
-    found = np.zeros((rows, cols), dtype=np.float32)
+    coverage = np.zeros((rows, cols), dtype=np.float32)
     top, left = (max(0, int(middle - reach) - 1) for middle, reach in zip(centre, half, strict=True))
     bottom, right = (min(side, int(c + h) + 2) for side, c, h in zip((rows, cols), centre, half, strict=True))
     down = (top + (np.arange((bottom - top) * _FINE, dtype=np.float32)[:, None] + 0.5) / _FINE - centre[0]) / scale
     over = (left + (np.arange((right - left) * _FINE, dtype=np.float32)[None, :] + 0.5) / _FINE - centre[1]) / scale
     cos, sin = np.float32(np.cos(tilt)), np.float32(np.sin(tilt))
     inside = _SHAPES[name](over * cos - down * sin, -over * sin - down * cos)
-    found[top:bottom, left:right] = inside.reshape(bottom - top, _FINE, right - left, _FINE).mean(axis=(1, 3), dtype=np.float32)
-    return found
+    coverage[top:bottom, left:right] = inside.reshape(bottom - top, _FINE, right - left, _FINE).mean(
+        axis=(1, 3), dtype=np.float32
+    )
+    return coverage
 
 
 def _painted(back: Floats, coverage: Floats, middle: float, scale: float, hue: float, contrast: float) -> Floats:

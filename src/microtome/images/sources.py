@@ -109,11 +109,11 @@ class FileSource(Source):
 
     def header(self, place: int) -> Header:
         """What the file says of itself, read once."""
-        found = self._headers[place]
-        if found is None:
+        header = self._headers[place]
+        if header is None:
             with _BlamedFile(self, place):
-                found = self._headers[place] = decoding.read_header(self.path(place))
-        return found
+                header = self._headers[place] = decoding.read_header(self.path(place))
+        return header
 
     def picture(self, place: int, least: int | None = None) -> Image.Image:
         with _BlamedFile(self, place):

@@ -149,9 +149,9 @@ def _from_parent(net: nn.Module, path: str, name: str) -> Any:
     """What the nearest module above `path` that has something of that name calls so; None where none has."""
     while path:
         path = path.rpartition(".")[0]
-        found: Any = getattr(net.get_submodule(path), name, None)
-        if found is not None:
-            return found
+        parent: Any = getattr(net.get_submodule(path), name, None)
+        if parent is not None:
+            return parent
     return None
 
 

@@ -114,15 +114,15 @@ def mean_rank_correlation(
 
     `others` may also be one map (image, row, col) over the image of `size` px, for all layers. Constant maps do not count.
     """
-    found: list[float] = []
+    correlation: list[float] = []
     for name in shown.names:
         first = resample_area(maps[name], shown.where[name], size, (grid, grid))
         if isinstance(others, Tensor):
             second = resample_area(others, even_tiling(size, (int(others.shape[1]), int(others.shape[2]))), size, (grid, grid))
         else:
             second = resample_area(others[name], shown.where[name], size, (grid, grid))
-        found.append(float(rank_correlation(first.flatten(1), second.flatten(1)).nanmean()))
-    return found
+        correlation.append(float(rank_correlation(first.flatten(1), second.flatten(1)).nanmean()))
+    return correlation
 
 
 def place_cells(shown: VisibleLayers, place: str, size: tuple[int, int]) -> VisibleLayers:
@@ -168,7 +168,9 @@ def _fallback_advice(specimen: Specimen, name: str, x: Tensor) -> str:
     order = specimen.layer(name).order
     kinds = ("norm", "block", "conv", "container")
     earlier = [
-        one.name for one in specimen.layers if one.order < order and one.grid and one.kind in kinds and one.grid != (1, 1)
+        layer.name
+        for layer in specimen.layers
+        if layer.order < order and layer.grid and layer.kind in kinds and layer.grid != (1, 1)
     ]
     earlier = earlier[-MAX_FALLBACK_LAYERS:]
     pairs = _layer_gradients(specimen, earlier, x[:1]) if earlier else {}

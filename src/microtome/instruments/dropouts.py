@@ -206,7 +206,7 @@ def _trace_dropouts(net: nn.Module, recipe: Recipe, training: bool) -> DropoutMo
 
 def _in_evaluation(site: DropoutSite, always: list[DropoutSite]) -> DropoutSite:
     """The site as evaluation shows it."""
-    hit = any(one.path == site.path and one.p == site.p and one.form == site.form for one in always)
+    hit = any(dropout.path == site.path and dropout.p == site.p and dropout.form == site.form for dropout in always)
     return DropoutSite(site.path, site.nth, site.p, site.form, site.layer, site.shape, site.begun, hit)
 
 

@@ -98,11 +98,11 @@ def _trace_factors(specimen: Specimen) -> list[GateFactor]:
     return mode.found
 
 
-def _name_gates(specimen: Specimen, found: list[GateFactor]) -> tuple[tuple[Gate, ...], tuple[str, ...]]:
+def _name_gates(specimen: Specimen, factors: list[GateFactor]) -> tuple[tuple[Gate, ...], tuple[str, ...]]:
     known = {layer.name: layer for layer in specimen.layers}
     told: dict[str, Gate] = {}
     others: list[str] = []
-    for factor in found:
+    for factor in factors:
         path, _, place = (factor.origin or "").rpartition("#")
         layer = known.get(path) or known.get(f"{path}#{place}")
         if layer is None:

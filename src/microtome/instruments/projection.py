@@ -103,7 +103,7 @@ def _project_batch(
         chosen = [unit.to(x.device)]
         if rival:
             chosen.append(here.detach().scatter(1, chosen[0][:, None], -torch.inf).argmax(1))
-        found: list[Tensor] = []
+        tensors: list[Tensor] = []
         for place, one in enumerate(chosen):
             value = here.gather(1, one[:, None])[:, 0]
             expected, opaque = _expected_rectifiers(value)
@@ -111,11 +111,11 @@ def _project_batch(
             with RectifierMode(rule, quantile) as seen:
                 (slope,) = torch.autograd.grad(value, x, start, retain_graph=place + 1 < len(chosen))
             _check_all_seen(specimen, name, expected, opaque, seen.rectifiers)
-            found.append(slope.detach().cpu())
+            tensors.append(slope.detach().cpu())
             if not place:
                 passage.rectifiers, passage.curved = seen.rectifiers, seen.curved + opaque
     passage.gates = rewritten.gates
-    return found[0], found[1:]
+    return tensors[0], tensors[1:]
 
 
 def _expected_rectifiers(value: Tensor) -> tuple[int, Counter[str]]:
@@ -148,7 +148,7 @@ def _check_all_seen(specimen: Specimen, name: str, expected: int, opaque: Mappin
 
 def unruled_layers(passages: Sequence[BackwardTrace]) -> list[str]:
     """What the signal of each layer passed that no rule is defined for, in words; empty where there is none."""
-    return [", ".join(f"{count} {name}" for name, count in sorted(one.curved.items())) for one in passages]
+    return [", ".join(f"{count} {name}" for name, count in sorted(trace.curved.items())) for trace in passages]
 
 
 def projection_colours(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

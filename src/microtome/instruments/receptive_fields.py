@@ -34,15 +34,15 @@ def receptive_fields(
     names = [name for name in names if specimen.layer(name).layout != "other"]
     rows, cols = size or specimen.recipe.size
     seen = _trace_fields(specimen, [*names, *(f"<{name}" for name in names)], (rows, cols))
-    found: dict[str, Field] = {}
+    fields: dict[str, Field] = {}
     for name in names:
         if name in seen:
             shape, shade, where = seen[name]
             maps = [specimen.layer(name).maps(part) for part in expand_parts(shade, shape)]
             entered = seen.get(f"<{name}")
             field = field_of(maps, shade, where, (rows, cols))
-            found[name] = field if entered is None else replace(field, entering=_path_length(entered[1].small))
-    return found
+            fields[name] = field if entered is None else replace(field, entering=_path_length(entered[1].small))
+    return fields
 
 
 def input_fields(specimen: Specimen, names: Sequence[str]) -> dict[str, Field]:
@@ -129,16 +129,16 @@ def inner_extents(specimen: Specimen, names: Sequence[str]) -> dict[str, tuple[t
 
     Found with an image of NaN: what stays finite around what does not is padding. Where NaN does not get through, all counts as map.
     """
-    found: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
+    extents: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
 
     def look(name: str, value: Tensor) -> None:
         reached = value[0].isnan().any(0)
         if bool(reached.any()):
             lines = [reached.any(1 - axis).nonzero().flatten() for axis in (0, 1)]
-            rows, cols = ((int(one[0]), int(one[-1]) + 1) for one in lines)
-            found[name.removeprefix("<")] = rows, cols
+            rows, cols = ((int(line[0]), int(line[-1]) + 1) for line in lines)
+            extents[name.removeprefix("<")] = rows, cols
 
     picture = torch.full_like(_blank_image(specimen, *specimen.recipe.size), float("nan"))
     with torch.no_grad(), watch(specimen, [f"<{name}" for name in names], each=look):
         specimen.net(picture)
-    return found
+    return extents

@@ -45,14 +45,14 @@ def _find_readers(specimen: Specimen) -> dict[str, tuple[str, ...]]:
     scales, weights = _gradient_products(specimen.net, specimen.recipe)
     begun = {call.path: call.begun for call in reversed(specimen.anatomy.found.calls)}
     order = sorted((path for path in weights if path in begun), key=lambda path: begun[path])
-    found: dict[str, tuple[str, ...]] = {}
+    readers: dict[str, tuple[str, ...]] = {}
     for path, wanted in scales.items():
         later = [other for other in order if begun[other] > begun.get(path, -1) and len(weights[other]) % len(wanted) == 0]
         parts = {other: weights[other].reshape(len(wanted), -1).sum(1) for other in later[:MAX_CANDIDATES]}
         hit = _smallest_sum(wanted, parts)
         if hit:
-            found[path] = hit
-    return found
+            readers[path] = hit
+    return readers
 
 
 def move_scales(net: nn.Module, readers: dict[str, tuple[str, ...]]) -> int:

@@ -47,11 +47,11 @@ def image_arrays(pixels: Any, masks: Any, images: dict[str, Any]) -> dict[str, x
     share = min(1.0, SHOWN_SIDE / max(rows, cols))
     size = (max(1, round(rows * share)), max(1, round(cols * share)))
     small = F.interpolate(torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), size=size, mode="area")
-    found = {"image": array(small.round().byte().permute(0, 2, 3, 1).numpy(), ("image", "row", "col", "rgb"), "level", images)}
+    arrays = {"image": array(small.round().byte().permute(0, 2, 3, 1).numpy(), ("image", "row", "col", "rgb"), "level", images)}
     if masks is not None:
         part = F.interpolate(torch.from_numpy(masks)[:, None].float(), size=size, mode="area")[:, 0]
-        found["mask"] = array((part >= 0.5).numpy(), ("image", "row", "col"), "1", images)
-    return found
+        arrays["mask"] = array((part >= 0.5).numpy(), ("image", "row", "col"), "1", images)
+    return arrays
 
 
 def output_name(specimen: Specimen, output: int) -> str:

@@ -123,14 +123,14 @@ def patch_windows(specimen: Specimen, names: Sequence[str]) -> dict[str, PatchWi
     """The window of each layer in an image of the recipe's size, from one forward pass of an even image."""
     rows, cols = specimen.recipe.size
     known = receptive_fields(specimen, names)
-    found: dict[str, PatchWindow] = {}
+    windows: dict[str, PatchWindow] = {}
     for name in names:
         layer = specimen.layer(name)
         field = known.get(name) if layer.grid is not None and layer.layout != "vector" else None
         size = (rows, cols) if field is None else tuple(map(int, np.minimum(field.size, (rows, cols))))
         exact = layer.layout == "vector" or (field is not None and field.exact)
-        found[name] = PatchWindow((rows, cols), (size[0], size[1]), layer.grid or (1, 1), field, exact)
-    return found
+        windows[name] = PatchWindow((rows, cols), (size[0], size[1]), layer.grid or (1, 1), field, exact)
+    return windows
 
 
 def crop_patch(pixels: Values, window: PatchWindow, row: int, col: int, fill: Sequence[float]) -> Values:

@@ -58,9 +58,9 @@ def param_groups(
 
 def _decayed_norms(net: nn.Module | Specimen, recipe: Any) -> frozenset[str]:
     """The names of scales and shifts of norms that decay is for."""
-    told = _network_roles(net, recipe)
-    scales = {f"{path}.weight" for path, role in told.items() if role in DECAYED_ROLES}
-    return frozenset(scales | {f"{path}.bias" for path, role in told.items() if role == "internal"})
+    roles = _network_roles(net, recipe)
+    scales = {f"{path}.weight" for path, role in roles.items() if role in DECAYED_ROLES}
+    return frozenset(scales | {f"{path}.bias" for path, role in roles.items() if role == "internal"})
 
 
 def _network_roles(net: nn.Module | Specimen, recipe: Any) -> dict[str, Role]:

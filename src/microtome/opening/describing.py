@@ -48,8 +48,8 @@ def fill_description(opened: OpenedModel, recipe: Any, wanted: Any) -> None:
 def _own_recipe(opened: OpenedModel) -> tuple[Recipe, list[str]]:
     source = opened.factory.source if opened.factory else ""
     if source == "microtome" and opened.factory is not None:
-        said = factories.own_recipe(opened.factory)
-        return Recipe.of(said["size"], NAMED_RECIPES[said["name"]]) if said["size"] else NAMED_RECIPES[said["name"]], []
+        recipe = factories.own_recipe(opened.factory)
+        return Recipe.of(recipe["size"], NAMED_RECIPES[recipe["name"]]) if recipe["size"] else NAMED_RECIPES[recipe["name"]], []
     if getattr(opened.net, "pretrained_cfg", None):
         library: Any = timm()
         return from_timm(library.data.resolve_model_data_config(opened.net))

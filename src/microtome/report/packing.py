@@ -67,7 +67,7 @@ def _array_blocks(array: xr.DataArray) -> list[dict[str, Any]]:
     """The whole array as one block, or large images place by place of the first dimension: others may show some of them, too."""
     values, width = array.values, _picture_row_bytes(array)
     if width and values.ndim > 3 and len(values) > 1 and values[0].nbytes >= PART:
-        return [_shortest_block(one, width) for one in values]
+        return [_shortest_block(value, width) for value in values]
     return [_shortest_block(values, width)]
 
 

@@ -17,9 +17,9 @@ def first_tensor(value: Any) -> Tensor | None:
         return first_tensor(mapping["logits"]) if "logits" in mapping else first_tensor(list(mapping.values()))
     if isinstance(value, list | tuple):
         for part in cast(Sequence[Any], value):
-            found = first_tensor(part)
-            if found is not None:
-                return found
+            tensor = first_tensor(part)
+            if tensor is not None:
+                return tensor
         return None
     return first_tensor(getattr(value, "logits", None)) if hasattr(value, "logits") else None
 

@@ -42,7 +42,7 @@ class Residual:
 
 def residual_blocks(specimen: OpenedNetwork) -> tuple[Residual, ...]:
     """The residual blocks of a specimen in execution order; empty where there are none."""
-    found: list[Residual] = []
+    residuals: list[Residual] = []
     calls = specimen.anatomy.found.by_path()
     for block in specimen.blocks:
         own = calls.get(block.name, [])
@@ -53,8 +53,8 @@ def residual_blocks(specimen: OpenedNetwork) -> tuple[Residual, ...]:
         if told is not None:
             start, end, spatial, shortcut, inner = told
             inputs, units = own[0].inputs[0][1], own[0].outputs[0][1]
-            found.append(Residual(block.name, start, end, spatial, shortcut, inputs, units, inner, block.stage))
-    return tuple(found)
+            residuals.append(Residual(block.name, start, end, spatial, shortcut, inputs, units, inner, block.stage))
+    return tuple(residuals)
 
 
 def branch_ends(specimen: OpenedNetwork) -> dict[str, str | None]:
@@ -62,7 +62,7 @@ def branch_ends(specimen: OpenedNetwork) -> dict[str, str | None]:
 
     Those of HRNet are no removable blocks of the network, so `residual_blocks` has none of them.
     """
-    found: dict[str, str | None] = {block.end: block.shortcut for block in specimen.residuals}
+    ends: dict[str, str | None] = {block.end: block.shortcut for block in specimen.residuals}
     known = [block.block for block in specimen.residuals]
     calls = specimen.anatomy.found.by_path()
     for path, many in sorted(calls.items(), key=lambda item: (-item[0].count("."), item[0])):
@@ -79,9 +79,9 @@ def branch_ends(specimen: OpenedNetwork) -> dict[str, str | None]:
         inside = [call for other, some in calls.items() if other.startswith(path + ".") for call in some]
         told = _read_block(module, many[0], sorted(inside, key=lambda call: call.begun))
         if told is not None:
-            found[told[1]] = told[3]
+            ends[told[1]] = told[3]
             known.append(path)
-    return found
+    return ends
 
 
 def _is_map_call(call: Call) -> bool:
@@ -179,4 +179,4 @@ def _is_shortcut(given: Tensor, shortcut: Tensor) -> bool:
     functions = (nn.functional.silu, nn.functional.gelu, nn.functional.leaky_relu, nn.functional.hardswish, nn.functional.relu6)
     if any(torch.allclose(given, one, rtol=0, atol=0, equal_nan=True) for one in (shortcut, shortcut.relu())):
         return True
-    return any(torch.allclose(given, one(shortcut), atol=1e-6, equal_nan=True) for one in functions)
+    return any(torch.allclose(given, function(shortcut), atol=1e-6, equal_nan=True) for function in functions)

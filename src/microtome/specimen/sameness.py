@@ -13,12 +13,12 @@ def same_values(specimen: OpenedNetwork, names: Sequence[str]) -> dict[str, str]
     """
     calls = {(call.path, call.index): call for call in specimen.anatomy.found.calls}
     first: dict[Mark, str] = {}
-    found: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for name in names:
         layer = specimen.layer(name.removeprefix("<"))
         call = calls[layer.path, layer.call or 0]
         inward, branch = name.startswith("<"), layer.branch or 0
         marks = call.reads if inward else call.gives
         known = branch < len(marks) and not (inward and branch)  # which input belongs to a later branch is not told here
-        found[name] = first.setdefault(marks[branch], name) if known else name
-    return found
+        origins[name] = first.setdefault(marks[branch], name) if known else name
+    return origins

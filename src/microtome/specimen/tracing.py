@@ -45,10 +45,10 @@ class Trace:
 
     def by_path(self) -> dict[str, list[Call]]:
         """Module path -> its calls."""
-        found: dict[str, list[Call]] = {}
+        calls: dict[str, list[Call]] = {}
         for call in self.calls:
-            found.setdefault(call.path, []).append(call)
-        return found
+            calls.setdefault(call.path, []).append(call)
+        return calls
 
 
 class _Marks:

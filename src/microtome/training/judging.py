@@ -142,10 +142,10 @@ def pixel_scores(net: nn.Module, data: SceneSeries) -> dict[str, Any]:
 
 def write_card(path: Path, recipe: TrainingRecipe, *, cache: Path | None = None) -> dict[str, Any]:
     """The card of the weights in `path`, also written beside them as JSON."""
-    found = make_card(path, recipe, cache=cache)
+    card = make_card(path, recipe, cache=cache)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as file:
-        json.dump(found, file, indent=2)
+        json.dump(card, file, indent=2)
         file.write("\n")
     os.chmod(file.name, 0o644)
     os.replace(file.name, path.with_suffix(".json"))
-    return found
+    return card

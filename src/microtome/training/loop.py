@@ -152,21 +152,21 @@ def _optimizers(net: nn.Module, recipe: TrainingRecipe) -> list[torch.optim.Opti
         {"params": [named[name] for name in decayed if name not in matrices], "weight_decay": recipe.weight_decay},
         {"params": [one for name, one in named.items() if name not in decayed], "weight_decay": 0.0},
     ]
-    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))]
     if recipe.muon is not None:
         if not hasattr(torch.optim, "Muon"):
             raise MissingExtra(
                 "This recipe trains with Muon, which torch has since 2.9; install it with: pip install 'torch>=2.9'."
             )
         kernels = [named[name] for name in matrices]
-        found.insert(0, torch.optim.Muon(kernels, recipe.muon, recipe.weight_decay, adjust_lr_fn="match_rms_adamw"))
-    for group in _all_groups(found):
+        optimizers.insert(0, torch.optim.Muon(kernels, recipe.muon, recipe.weight_decay, adjust_lr_fn="match_rms_adamw"))
+    for group in _all_groups(optimizers):
         group["peak"] = group["lr"]
-    return found
+    return optimizers
 
 
 def _all_groups(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, Any]]:
-    return [group for one in optimizers for group in one.param_groups]
+    return [group for optimizer in optimizers for group in optimizer.param_groups]
 
 
 def _learning_rate(recipe: TrainingRecipe, share: float) -> float:
@@ -250,7 +250,7 @@ def _resume(path: Path, recipe: TrainingRecipe, net: nn.Module, optimizers: list
 def _save_state(
     path: Path, recipe: TrainingRecipe, net: nn.Module, optimizers: list[torch.optim.Optimizer], epoch: int
 ) -> None:
-    kept = [one.state_dict() for one in optimizers]
+    kept = [optimizer.state_dict() for optimizer in optimizers]
     state = {"recipe": recipe.json(), "net": net.state_dict(), "optimizers": kept, "epoch": epoch}
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".pt", delete=False) as file:
         torch.save(state, file)

@@ -29,13 +29,13 @@ def remake_layers(net: nn.Module, example: Tensor, generator: torch.Generator) -
     Raises:
         Uneditable: a grouped convolution meets another number of units, or what does not fit are two things to be joined.
     """
-    found: list[str] = []
+    layers: list[str] = []
     while (misfit := _first_misfit(net, example)) is not None:
-        if misfit.path in found:
+        if misfit.path in layers:
             raise Uneditable(f"'{misfit.path}' is called with several numbers of units, so that no new layer fits all.")
         replace_module(net, misfit.path, _with_inputs(net.get_submodule(misfit.path), misfit, generator))
-        found.append(misfit.path)
-    return found
+        layers.append(misfit.path)
+    return layers
 
 
 def _first_misfit(net: nn.Module, example: Tensor) -> _Misfit | None:

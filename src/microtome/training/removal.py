@@ -83,7 +83,7 @@ def _fully_connected(specimen: Specimen) -> list[Unit]:
         last = place
         while last + 1 < len(leaves) and _is_activation(leaves[last + 1]):
             last += 1
-        units.append(Unit(call.path, call, leaves[last], sum(one.numel() for one in call.module.parameters())))
+        units.append(Unit(call.path, call, leaves[last], sum(parameter.numel() for parameter in call.module.parameters())))
     return units
 
 

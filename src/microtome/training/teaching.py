@@ -52,7 +52,7 @@ class TaughtNetwork(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.guesses = nn.ModuleList(
-                nn.Sequential(nn.LayerNorm(net.num_features), nn.Linear(net.num_features, one)) for one in units
+                nn.Sequential(nn.LayerNorm(net.num_features), nn.Linear(net.num_features, unit)) for unit in units
             )
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:

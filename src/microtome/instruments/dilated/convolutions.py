@@ -201,8 +201,8 @@ def _padding_before(conv: nn.Conv2d, axis: int, side: int, positions: int) -> in
     span = (kernel - 1) * rate
     if conv.padding == "same":
         return span // 2
-    told = 0 if conv.padding == "valid" else int(conv.padding[axis])
-    if (side + 2 * told - span - 1) // stride + 1 == positions:
-        return told
+    padding = 0 if conv.padding == "valid" else int(conv.padding[axis])
+    if (side + 2 * padding - span - 1) // stride + 1 == positions:
+        return padding
     total = (positions - 1) * stride + span + 1 - side  # padding by the input's size, inside the module
     return total // 2 if total >= 0 and positions == -(-side // stride) else None

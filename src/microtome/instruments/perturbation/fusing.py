@@ -105,9 +105,9 @@ def _added_value(nodes: Sequence[Node], place: int, then: int, value: int, shape
     if then < 0 or nodes[then].name not in ADD_FUNCTIONS or nodes[then].aliased:
         return None
     node = nodes[then]
-    if len(node.args) != 2 or node.kwargs.get("alpha", 1) != 1 or not all(isinstance(one, ValueRef) for one in node.args):
+    if len(node.args) != 2 or node.kwargs.get("alpha", 1) != 1 or not all(isinstance(arg, ValueRef) for arg in node.args):
         return None
-    if any(one.overwrites for one in nodes[place + 1 : then]):
+    if any(node.overwrites for node in nodes[place + 1 : then]):
         return None
-    other = [one for one in node.args if one.value != value]
+    other = [arg for arg in node.args if arg.value != value]
     return other[0] if len(other) == 1 and shapes[other[0].value] == shapes[value] else None

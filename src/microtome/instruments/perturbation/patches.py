@@ -43,20 +43,20 @@ def flat_scores(scores: Tensor) -> Tensor:
 
 def paste_patches(x: Tensor, patches: Sequence[Patch]) -> Tensor:
     """The images (patch, rgb, row, col) with one patch each, in the memory layout of `x`."""
-    made = x[[one.image for one in patches]]
-    for place, one in enumerate(patches):
-        rows, cols = one.pixels.shape[1:]
-        made[place, :, one.top : one.top + rows, one.left : one.left + cols] = one.pixels
+    made = x[[patch.image for patch in patches]]
+    for place, patch in enumerate(patches):
+        rows, cols = patch.pixels.shape[1:]
+        made[place, :, patch.top : patch.top + rows, patch.left : patch.left + cols] = patch.pixels
     return made.contiguous(memory_format=memory_layout(x))
 
 
 def patch_spans(patches: Sequence[Patch]) -> tuple[Spans, Spans]:
     """Rows and cols that each patch covers (patch, side)."""
-    rows = np.array([(one.top, one.top + one.pixels.shape[1]) for one in patches])
-    cols = np.array([(one.left, one.left + one.pixels.shape[2]) for one in patches])
+    rows = np.array([(patch.top, patch.top + patch.pixels.shape[1]) for patch in patches])
+    cols = np.array([(patch.left, patch.left + patch.pixels.shape[2]) for patch in patches])
     return rows, cols
 
 
 def concatenate_responses(parts: Sequence[Response]) -> Response:
-    sums = [one.activity for one in parts if one.activity is not None]
-    return Response(torch.cat([one.scores for one in parts]), torch.cat(sums) if sums else None)
+    sums = [part.activity for part in parts if part.activity is not None]
+    return Response(torch.cat([part.scores for part in parts]), torch.cat(sums) if sums else None)

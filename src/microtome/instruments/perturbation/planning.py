@@ -37,7 +37,7 @@ class JobGroup:
 
     def part(self, start: int, stop: int) -> "JobGroup":
         """The jobs at those places of the group."""
-        boxes = {value: Box(one.rows[start:stop], one.cols[start:stop], one.size) for value, one in self.boxes.items()}
+        boxes = {value: Box(box.rows[start:stop], box.cols[start:stop], box.size) for value, box in self.boxes.items()}
         return JobGroup(self.jobs[start:stop], boxes)
 
 
@@ -174,8 +174,8 @@ def _group_jobs(
 ) -> tuple[JobGroup, ...]:
     """The jobs of each pair of classes, and where their windows lie in the values up to the cut; no more than memory allows."""
     values = [INPUT, *(node.gives[0] for node in tape.nodes[:cut])]
-    found: list[JobGroup] = []
-    for pair in product(*(np.unique(one) for one in classes)):
+    groups: list[JobGroup] = []
+    for pair in product(*(np.unique(labels) for labels in classes)):
         members = np.flatnonzero((classes[0] == pair[0]) & (classes[1] == pair[1]))
         if not len(members):
             continue
@@ -184,8 +184,8 @@ def _group_jobs(
         most = int(np.clip(BATCH_VALUES // largest, 1, MAX_JOBS))
         for jobs in np.array_split(members, -(-len(members) // most)):
             inner = {value: (reached[value][0][jobs], reached[value][1][jobs]) for value in values}
-            found.append(JobGroup(jobs, {value: window_box(one, tape.shapes[value]) for value, one in inner.items()}))
-    return tuple(found)
+            groups.append(JobGroup(jobs, {value: window_box(one, tape.shapes[value]) for value, one in inner.items()}))
+    return tuple(groups)
 
 
 def _size_classes(sizes: Any, parts: int) -> Int[Array, " job"]:

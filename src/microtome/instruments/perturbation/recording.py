@@ -65,7 +65,7 @@ class _Recorder(Dispatching):
             raise RecordingFailed("it changes its own parameters or buffers")
         overwrites = tuple(self.numbers[id(one)] for one in written)
         aliased = any(len(self.storages.get(_storage_id(one), set())) > 1 for one in written)
-        gives = tuple(self._new(one) for one in iterate_tensors(value))
+        gives = tuple(self._new(tensor) for tensor in iterate_tensors(value))
         self.nodes.append(Node(func, said[0], said[1], gives, overwrites, aliased))
         return value
 
@@ -86,13 +86,13 @@ class _Recorder(Dispatching):
             return None
         shape = self.known[self.light[place].gives[0]]
         made = args[0].new_zeros((2 * shape[0], *shape[1:]))
-        wide = any(one.dim() == 4 and memory_layout(one) is torch.channels_last for one in args[:2])  # as kernels choose
+        wide = any(arg.dim() == 4 and memory_layout(arg) is torch.channels_last for arg in args[:2])  # as kernels choose
         return made.contiguous(memory_format=torch.channels_last) if wide and made.dim() == 4 else made
 
-    def _note_node(self, one: Any) -> Any:
-        if isinstance(one, Tensor) and id(one) in self.numbers:
-            return ValueRef(self.numbers[id(one)])
-        return one
+    def _note_node(self, node: Any) -> Any:
+        if isinstance(node, Tensor) and id(node) in self.numbers:
+            return ValueRef(self.numbers[id(node)])
+        return node
 
     def _new(self, tensor: Tensor) -> int:
         number = len(self.shapes)
@@ -178,26 +178,26 @@ def _with_growing_numbers(first: Sequence[Node], second: Sequence[Node]) -> list
     return found
 
 
-def _pair_values(one: Any, two: Any) -> Any:
-    if isinstance(one, ValueRef | Tensor):
-        same = one == two if isinstance(one, ValueRef) else one is two
+def _pair_values(values: Any, two: Any) -> Any:
+    if isinstance(values, ValueRef | Tensor):
+        same = values == two if isinstance(values, ValueRef) else values is two
         if not same:
             raise RecordingFailed("a constant depends on the batch")
-        return one
-    if isinstance(one, Mapping):
+        return values
+    if isinstance(values, Mapping):
         other = cast(Mapping[str, Any], two)
-        return {key: _pair_values(value, other[key]) for key, value in cast(Mapping[str, Any], one).items()}
-    if isinstance(one, list | tuple):
-        parts, others = cast(Sequence[Any], one), cast(Sequence[Any], two)
+        return {key: _pair_values(value, other[key]) for key, value in cast(Mapping[str, Any], values).items()}
+    if isinstance(values, list | tuple):
+        parts, others = cast(Sequence[Any], values), cast(Sequence[Any], two)
         if len(parts) != len(others):
             raise RecordingFailed("the number of arguments depends on the batch")
         made = [_pair_values(*pair) for pair in zip(parts, others, strict=True)]
-        return tuple(made) if isinstance(one, tuple) else made
-    if type(one) is int and type(two) is int and one != two:
-        return GrowingNumber(2 * one - two, two - one)
-    if one is not two and one != two:
+        return tuple(made) if isinstance(values, tuple) else made
+    if type(values) is int and type(two) is int and values != two:
+        return GrowingNumber(2 * values - two, two - values)
+    if values is not two and values != two:
         raise RecordingFailed("an argument depends on the batch")
-    return one
+    return values
 
 
 def _with_folded_norms(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
@@ -240,9 +240,9 @@ def _used_nodes(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
 def _overwritten_tensors(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
     """The tensors that the operation overwrites."""
     found: list[Tensor] = []
-    for place, one in enumerate(func._schema.arguments):
-        if one.alias_info is not None and one.alias_info.is_write:
-            found += iterate_tensors(args[place] if place < len(args) else kwargs.get(one.name))
+    for place, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            found += iterate_tensors(args[place] if place < len(args) else kwargs.get(argument.name))
     return found
 
 

@@ -27,7 +27,7 @@ class Sweep:
     def __init__(
         self, tape: Tape, plan: SweepPlan, patches: Sequence[Patch], x: Tensor, units: Tensor | None, summed: UnitSumFunction
     ) -> None:
-        images, at = np.unique([one.image for one in patches], return_inverse=True)
+        images, at = np.unique([patch.image for patch in patches], return_inverse=True)
         self.tape, self.plan, self.patches, self.sum_units = tape, plan, patches, summed
         self.images = at.reshape(-1)  # of each patch, among those of `x` that have any
         self.x = x[torch.from_numpy(images)].contiguous(memory_format=memory_layout(x))

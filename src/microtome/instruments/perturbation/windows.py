@@ -108,7 +108,7 @@ def _is_local(node: Node, name: str, shapes: Mapping[int, tuple[int, ...]]) -> b
     if name == "cat":
         grids = {shapes[value][2:] for value in node.reads}
         return (
-            node.argument(1, "dim", 0) in (1, -3) and len(grids) == 1 and all(isinstance(one, ValueRef) for one in node.args[0])
+            node.argument(1, "dim", 0) in (1, -3) and len(grids) == 1 and all(isinstance(arg, ValueRef) for arg in node.args[0])
         )
     if name == "slice":
         return node.argument(1, "dim", 0) in (1, -3)
@@ -118,16 +118,16 @@ def _is_local(node: Node, name: str, shapes: Mapping[int, tuple[int, ...]]) -> b
     return found is not None and (name != "avg_pool2d" or _is_plain_mean(node, found, shapes))
 
 
-def _is_plain_mean(node: Node, found: SlidingWindow, shapes: Mapping[int, tuple[int, ...]]) -> bool:
+def _is_plain_mean(node: Node, window: SlidingWindow, shapes: Mapping[int, tuple[int, ...]]) -> bool:
     """Whether every mean is over as many positions: padding counts, or there is none, and no window hangs over the edge."""
     origin = source_value(node)
     assert origin is not None
     over = any(
-        (shapes[node.gives[0]][2 + axis] - 1) * found.stride[axis] + found.kernel[axis]
-        > shapes[origin][2 + axis] + 2 * found.padding[axis]
+        (shapes[node.gives[0]][2 + axis] - 1) * window.stride[axis] + window.kernel[axis]
+        > shapes[origin][2 + axis] + 2 * window.padding[axis]
         for axis in (0, 1)
     )
-    counted = found.padding == (0, 0) or node.argument(5, "count_include_pad", True) is True
+    counted = window.padding == (0, 0) or node.argument(5, "count_include_pad", True) is True
     return counted and not over and node.argument(6, "divisor_override") is None
 
 
@@ -180,8 +180,8 @@ class Box:
 
 def window_box(spans: tuple[Spans, Spans], shape: tuple[int, ...]) -> Box:
     """Windows of one size for all jobs of a group, moved inside the map where they would leave it."""
-    sizes = tuple(int((one[:, 1] - one[:, 0]).max()) for one in spans)
-    rows, cols = (np.minimum(one[:, 0], shape[2 + axis] - sizes[axis]) for axis, one in enumerate(spans))
+    sizes = tuple(int((span[:, 1] - span[:, 0]).max()) for span in spans)
+    rows, cols = (np.minimum(span[:, 0], shape[2 + axis] - sizes[axis]) for axis, span in enumerate(spans))
     return Box(rows, cols, (sizes[0], sizes[1]))
 
 

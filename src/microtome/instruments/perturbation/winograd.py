@@ -19,8 +19,8 @@ KERNELS = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 
 def transform_kernels(weight: Float[Tensor, "unit unit_ 3 3"]) -> Float[Tensor, "16 unit unit_"]:
     """The kernels as `convolve` wants them: by place in the 4 × 4 tile, units given, units read."""
-    one = weight.new_tensor(KERNELS)
-    both = torch.einsum("ai,bj->abij", one, one).reshape(16, 9)
+    transform = weight.new_tensor(KERNELS)
+    both = torch.einsum("ai,bj->abij", transform, transform).reshape(16, 9)
     flat = weight.permute(2, 3, 0, 1).reshape(9, -1)
     return (both @ flat).view(16, *weight.shape[:2])
 

@@ -114,14 +114,14 @@ class Channels(Dispatching):
         most = max(one.numel() for one in given)
         streams = [self._known[one] for one in given if one.numel() == most]
         fits = made.dim() > 1 and made.shape[1] == _total_width(streams[0].runs)
-        alike = all(one.runs == streams[0].runs for one in streams)
+        alike = all(stream.runs == streams[0].runs for stream in streams)
         return streams[0] if fits and alike else None
 
     def _join(self, parts: Sequence[Tensor], axis: int) -> ChannelStream | None:
         streams = [self._known.get(part) for part in parts]
-        if axis != 1 or any(one is None for one in streams):
+        if axis != 1 or any(stream is None for stream in streams):
             return None
-        known = [one for one in streams if one is not None]
+        known = [stream for stream in streams if stream is not None]
         return ChannelStream(_merge_runs([run for one in known for run in one.runs]), torch.cat([one.gain for one in known]))
 
     def _cut(

@@ -93,7 +93,7 @@ class FactorMode(Dispatching):
         if name in RESHAPES or func.overloadpacket.__name__ in RESHAPES:
             return trail
         if torch.Tag.pointwise in func.tags and args and args[0] is given[0]:
-            rest = tuple(one.detach().clone() if isinstance(one, Tensor) else one for one in args[1:])
+            rest = tuple(arg.detach().clone() if isinstance(arg, Tensor) else arg for arg in args[1:])
             return _FactorTrail(trail.origin, (*trail.steps, GateStep(_out_of_place(func), rest, dict(kwargs))))
         return _FactorTrail(None, ())
 

@@ -51,7 +51,7 @@ def gradient_gains(
         draws = min(DRAWS, max(1, -(-MIN_VALUES // weighed.numel())))
         noise = [torch.randn(weighed.shape, generator=generator).to(weighed) for _ in range(draws)]
         power = sum(float(one.double().square().mean()) for one in noise) / draws
-        found: list[float] = []
+        gains: list[float] = []
         for number in groups:
             inner = weighed.detach().requires_grad_()
             given = activate(group_norm(inner, number, scale, shift, eps))
@@ -60,8 +60,8 @@ def gradient_gains(
                 (slope,) = torch.autograd.grad(given, inner, one, retain_graph=True)
                 (back,) = torch.autograd.grad(weighed, entered, slope, retain_graph=True)
                 total += float(back.double().square().mean())
-            found.append(total / draws / power)
-    return found
+            gains.append(total / draws / power)
+    return gains
 
 
 def gain_distance(gain: float) -> float:

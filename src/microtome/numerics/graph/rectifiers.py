@@ -120,7 +120,7 @@ class RewriteMode(TorchFunctionMode):
             gate = _gate_operand(args[0], args[1])
             if gate is not None:
                 self.gates += 1
-                args = tuple(one.detach() if place == gate else one for place, one in enumerate(args))
+                args = tuple(arg.detach() if place == gate else arg for place, arg in enumerate(args))
         if name == "local_response_norm":
             self.gates += 1
             return _normalise_constant(*args, **named)

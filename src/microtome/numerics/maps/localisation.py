@@ -31,7 +31,7 @@ def localisation_scores(
         "coverage90": heat_coverage(heat, 0.9),
         "iou": threshold_iou(heat, masks),
     }
-    known = {name: one.where(seen.reshape(-1, *[1] * (one.dim() - 1)), torch.nan) for name, one in scores.items()}
+    known = {name: score.where(seen.reshape(-1, *[1] * (score.dim() - 1)), torch.nan) for name, score in scores.items()}
     return known | {"area": area, "peak": heat.amax((1, 2))}
 
 
@@ -46,9 +46,9 @@ def threshold_iou(
     share = area_resample(masks.double(), (heat.shape[1], heat.shape[2])).flatten(1) * cells / masks[0].numel()
     flat = heat.flatten(1)
     largest = flat.max(1, keepdim=True).values
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     for threshold in thresholds:
         hot = (flat >= threshold * largest * (1 - 1e-9)).double()  # rounding of equal positions must not split a plateau
         both = (hot * share).sum(1)
-        found.append(both / (hot.sum(1) + share.sum(1) - both))
-    return torch.stack(found, 1).where(largest > 0, torch.nan)
+        tensors.append(both / (hot.sum(1) + share.sum(1) - both))
+    return torch.stack(tensors, 1).where(largest > 0, torch.nan)

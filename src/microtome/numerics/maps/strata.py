@@ -51,4 +51,4 @@ def spread_over(size: Float[Array, " image"], clutter: Float[Array, " image"], c
 
 def _middle_first(places: Int[Array, " image"]) -> list[int]:
     away = np.abs(np.arange(len(places)) - (len(places) - 1) / 2)
-    return [int(one) for one in places[np.argsort(away, kind="stable")]]
+    return [int(place) for place in places[np.argsort(away, kind="stable")]]

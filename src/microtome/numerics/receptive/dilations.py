@@ -68,17 +68,19 @@ def star_points(
     """Where parallel branches read a map of `shape`: for each the rows and columns of its taps; what lies outside is left out."""
     found = np.zeros(shape, dtype=bool)
     for rows, cols in points:
-        inside = [[int(one) for one in places if 0 <= one < side] for places, side in zip((rows, cols), shape, strict=True)]
+        inside = [
+            [int(place) for place in places if 0 <= place < side] for places, side in zip((rows, cols), shape, strict=True)
+        ]
         found[np.ix_(*inside)] = True
     return found
 
 
 def dilate_mask(on: Bool[Array, "row col"], by: int) -> Bool[Array, "row col"]:
     """`on` with every point as a square that goes `by` positions further on all sides, cut at the border."""
-    found = np.zeros_like(on)
+    mask = np.zeros_like(on)
     for row, col in np.argwhere(on):
-        found[max(0, row - by) : row + by + 1, max(0, col - by) : col + by + 1] = True
-    return found
+        mask[max(0, row - by) : row + by + 1, max(0, col - by) : col + by + 1] = True
+    return mask
 
 
 class StarMass(NamedTuple):

@@ -134,7 +134,7 @@ def fit_gaussian(field: Float64[Array, "row col"], offset: bool = False) -> Gaus
         start = np.array([1.0, *center, *sigma, *([0.0] if offset else [])])
         found = least_squares(residual, start, jac=slope, method="lm", max_nfev=60)  # pyright: ignore[reportArgumentType]
         fits.append(judge(field, residual(found.x), [float(one) for one in found.x]))
-    return max((one for one in fits if np.isfinite(one.r2)), key=lambda one: one.r2, default=fits[0])
+    return max((fit for fit in fits if np.isfinite(fit.r2)), key=lambda one: one.r2, default=fits[0])
 
 
 def judge(field: Float64[Array, "row col"], left: Float64[Array, " pixel"], p: Sequence[float]) -> GaussianFit:

@@ -84,8 +84,8 @@ class PositionMode(Dispatching):
 
 def _merge_parents(parents: list[Where]) -> Where:
     """The mean of the finest parents over paths: where a gate of one position meets a map, the map's positions are meant."""
-    finest = max(one.row.count * one.col.count for one in parents)
-    same = [one for one in parents if one.row.count * one.col.count == finest]
+    finest = max(parent.row.count * parent.col.count for parent in parents)
+    same = [parent for parent in parents if parent.row.count * parent.col.count == finest]
     if len(same) == 1 or any(one.counts != same[0].counts for one in same):
         return same[0]
     weights = [one.paths for one in same]
@@ -95,16 +95,16 @@ def _merge_parents(parents: list[Where]) -> Where:
 
 def _mean_axis(axes: list[Axis], weights: list[float]) -> Axis:
     first = axes[0]
-    if all(one == first for one in axes):
+    if all(axis == first for axis in axes):
         return first  # no rounding where nothing differs
     shares = [weight / sum(weights) for weight in weights]
-    apart = max(float(np.abs(one.centres - first.centres).max()) for one in axes)
+    apart = max(float(np.abs(axis.centres - first.centres).max()) for axis in axes)
     return Axis(
-        sum(one.start * share for one, share in zip(axes, shares, strict=True)),
-        sum(one.jump * share for one, share in zip(axes, shares, strict=True)),
+        sum(axis.start * share for axis, share in zip(axes, shares, strict=True)),
+        sum(axis.jump * share for axis, share in zip(axes, shares, strict=True)),
         first.count,
-        max(apart, *(one.spread for one in axes)),
-        all(one.exact for one in axes),
+        max(apart, *(axis.spread for axis in axes)),
+        all(axis.exact for axis in axes),
     )
 
 
@@ -213,7 +213,7 @@ def _resize(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: 
     """
     where = _entering_grid(where, args)
     corners = len(args) > 2 and args[2] is True  # upsample_bilinear2d(x, size, align_corners, …); nearest has a number there
-    factors = [one for one in args[2:] if not isinstance(one, bool)]
+    factors = [arg for arg in args[2:] if not isinstance(arg, bool)]
     axes: list[Axis] = []
     for place, (axis, count) in enumerate(zip((where.row, where.col), made.shape[-2:], strict=True)):
         if corners and count > 1:
@@ -236,7 +236,7 @@ def _unfold(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: 
 
 def _pad(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
     """Padding is listed from the last dimension backwards: (left, right, top, bottom, …)."""
-    amounts = [int(one) for one in args[1]]
+    amounts = [int(arg) for arg in args[1]]
     if where.dims is None:
         return where
     axes: list[Axis] = []
@@ -262,7 +262,7 @@ def _slice(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: T
 def _flip_or_turn(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
     if where.dims is None:
         return where
-    order = [int(one) % made.dim() for one in args[1]]
+    order = [int(arg) % made.dim() for arg in args[1]]
     return replace(where, dims=(order.index(where.dims[0]), order.index(where.dims[1])))
 
 

@@ -109,12 +109,14 @@ def unknown_reach(context: OpContext) -> list[Reach]:
 def write_view(known: Reach | None, base: Tensor, part: Tensor, shade: Reach) -> Reach:
     """What the elements of `base` see after those of its `part`, a view, have been set to what sees `shade`; `known` before that."""
     shades = [shade] if known is None else [known, shade]
-    small = min(one.small[0] for one in shades), min(one.small[1] for one in shades)
-    missed = tuple(dict.fromkeys(name for one in shades for name in one.unfollowed))
-    gated, single = any(one.gated for one in shades), all(one.single for one in shades)
+    small = min(shade.small[0] for shade in shades), min(shade.small[1] for shade in shades)
+    missed = tuple(dict.fromkeys(name for shade in shades for name in shade.unfollowed))
+    gated, single = any(shade.gated for shade in shades), all(shade.single for shade in shades)
     spot = view_region(part, base)
     if spot is None:  # every element may be one of those
-        parts = [elementwise_max([one.parts[place].amax() for one in shades]).reshape([1] * base.dim()) for place in range(4)]
+        parts = [
+            elementwise_max([shade.parts[place].amax() for shade in shades]).reshape([1] * base.dim()) for place in range(4)
+        ]
         return Reach(tuple(parts), small, gated, single, (*missed, "writing into a part"))
     index = tuple(
         slice(first, first + (length - 1) * step + 1, step)
@@ -154,8 +156,8 @@ def _blocked_elements(context: OpContext, made: Tensor) -> Tensor | None:
         return None if context.args[1].device.type == "meta" else context.args[1].cpu()
     if name != "add" or made.dim() < 3:
         return None
-    for one in context.args[:2]:
-        if isinstance(one, Tensor) and context.shade(one) is None and one.is_floating_point() and one.device.type != "meta":
-            low = one.detach() <= MASKED_LOGIT
-            return low.cpu() if one.dim() >= 2 and bool(low.any()) else None
+    for arg in context.args[:2]:
+        if isinstance(arg, Tensor) and context.shade(arg) is None and arg.is_floating_point() and arg.device.type != "meta":
+            low = arg.detach() <= MASKED_LOGIT
+            return low.cpu() if arg.dim() >= 2 and bool(low.any()) else None
     return None

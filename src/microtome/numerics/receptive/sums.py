@@ -132,7 +132,7 @@ def matrix_product(context: OpContext) -> list[Reach]:
 
 
 def attention(context: OpContext) -> list[Reach]:
-    q, k, v = (cast(Tensor, one) for one in context.args[:3])
+    q, k, v = (cast(Tensor, arg) for arg in context.args[:3])
     mask = next(
         (one for one in (context.kwargs.get("attn_mask"), context.kwargs.get("attn_bias"), *context.args[3:])
          if isinstance(one, Tensor)), None,

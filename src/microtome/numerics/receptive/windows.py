@@ -121,15 +121,15 @@ def resizing(context: OpContext) -> list[Reach]:
     taps = [_mixed_cells(context, int(x.shape[axis - 2]), int(made.shape[axis - 2]), axis) for axis in (0, 1)]
     parts = _map_sides(shade.parts, where, lambda part, dim, axis, step: interpolation_taps(part, dim, taps[axis]), (0, 0))
     jumps = where.regrid((int(x.shape[-2]), int(x.shape[-1])))
-    reach = [float((one.amax(1) - one.amin(1)).max()) for one in taps]
+    reach = [float((tap.amax(1) - tap.amin(1)).max()) for tap in taps]
     small = (shade.small[0] + reach[0] * jumps.row.jump, shade.small[1] + reach[1] * jumps.col.jump)
     return [replace(shade, parts=tuple(parts), small=small)]
 
 
 def _mixed_cells(context: OpContext, count: int, out: int, axis: int) -> Tensor:
     """(output position, tap): the positions of `count` that the operation mixes into each of `out`, found with one-hot rows."""
-    rest = [one for one in context.args[2:] if isinstance(one, bool)]  # align_corners, where the operation has it
-    scales = [one for one in context.args[2:] if not isinstance(one, bool)]
+    rest = [arg for arg in context.args[2:] if isinstance(arg, bool)]  # align_corners, where the operation has it
+    scales = [arg for arg in context.args[2:] if not isinstance(arg, bool)]
     scale = scales[axis] if len(scales) == 2 else None
     # two columns: torch's antialiased kernels misread one alone
     one_hot = torch.eye(count)[None, :, :, None].repeat(1, 1, 1, 2)
@@ -156,7 +156,7 @@ def padding(context: OpContext) -> list[Reach]:
     """Padding continues the image along rows and columns, and is nothing elsewhere; listed from the last axis backwards."""
     x = cast(Tensor, context.args[0])
     shade, where = cast(Reach, context.shade(x)), context.where(x)
-    amounts = [int(one) for one in context.args[1]]
+    amounts = [int(arg) for arg in context.args[1]]
     jumps = (where.row.jump, where.col.jump)
     parts: list[Tensor] = []
     for place, part in enumerate(shade.parts):

@@ -50,7 +50,7 @@ class Orientation(NamedTuple):
 def band_indices(kernels: Float[Tensor, "unit channel row col"]) -> Bands:
     """η_row, η_col and D of every unit; units whose channels are all constant over space, or not finite, get NaN."""
     units, channels, rows, cols = kernels.shape
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     for part in kernels.split(max(1, CHUNK // max(1, channels * rows * cols))):
         values = part.double()
         values = values - values.mean((2, 3), keepdim=True)
@@ -58,8 +58,8 @@ def band_indices(kernels: Float[Tensor, "unit channel row col"]) -> Bands:
         along = [side * values.mean(axis).square().sum((1, 2)) for axis, side in ((3, cols), (2, rows))]
         noise = (torch.finfo(torch.float32).eps * part.double().abs().amax((1, 2, 3))) ** 2 * channels * rows * cols
         whole = torch.where(total > noise, total, torch.nan)
-        found.append(torch.stack([each / whole for each in along]))
-    row, col = torch.cat(found, 1).numpy() if found else np.empty((2, units))
+        tensors.append(torch.stack([each / whole for each in along]))
+    row, col = torch.cat(tensors, 1).numpy() if tensors else np.empty((2, units))
     return Bands(row, col, row - col)
 
 

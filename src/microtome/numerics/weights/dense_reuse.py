@@ -120,24 +120,24 @@ def source_row(
     values: Float[Array, " channel"], runs: Sequence[ChannelRun], sources: Sequence[ChannelRun]
 ) -> Float[Array, " source"]:
     """The mean of `values` over each source's channels; NaN for a source that is not read."""
-    told = np.full(len(sources), np.nan)
+    row = np.full(len(sources), np.nan)
     place = 0
     for run in runs:
         width = run.width * run.cells
-        told[sources.index(run)] = values[place : place + width].mean()
+        row[sources.index(run)] = values[place : place + width].mean()
         place += width
-    return told
+    return row
 
 
 def scale_matrices(matrices: Mapping[str, Float[Array, "_ _"]], scaling: str) -> dict[str, Float[Array, "_ _"]]:
     """The matrices as they are ("none"), each row by its largest value ("target"), or all by the largest of all ("global")."""
     if scaling == "none":
         return dict(matrices)
-    peak = max((float(np.nanmax(one)) for one in matrices.values()), default=0.0)
+    peak = max((float(np.nanmax(matrix)) for matrix in matrices.values()), default=0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
-            name: one / (np.nanmax(one, axis=1, keepdims=True) if scaling == "target" else peak)
-            for name, one in matrices.items()
+            name: matrix / (np.nanmax(matrix, axis=1, keepdims=True) if scaling == "target" else peak)
+            for name, matrix in matrices.items()
         }
 
 
@@ -229,5 +229,5 @@ def observe_blocks(blocks: Sequence[DenseBlock], rows: Sequence[Float[Array, "_ 
 
 def _reduce_columns(pairs: Sequence[tuple[float, float]], of: Callable[[Array], Any]) -> tuple[float, float]:
     """`of` each column of the pairs that are numbers; NaN where there are none."""
-    known = [one for one in pairs if not math.isnan(one[0])]
+    known = [pair for pair in pairs if not math.isnan(pair[0])]
     return (float(of(np.array(known)[:, 0])), float(of(np.array(known)[:, 1]))) if known else (math.nan, math.nan)

@@ -32,19 +32,19 @@ def find_kernels(net: nn.Module, layers: Iterable[LayerLike], maps: Mapping[str,
     `maps` are the maps that fully connected layers see, by path.
     """
     weights = weight_tensors(net)
-    found: dict[str, Kernel] = {}
+    kernels: dict[str, Kernel] = {}
     for layer in layers:
         module = net.get_submodule(layer.path)
         convolution = isinstance(module, nn.modules.conv._ConvNd)  # pyright: ignore[reportPrivateUsage]
         values = weights[layer.path].values if layer.path in weights else packed_weights(module)
-        if values is None or layer.path in found or not (convolution or isinstance(module, nn.Linear) or values.dim() > 2):
+        if values is None or layer.path in kernels or not (convolution or isinstance(module, nn.Linear) or values.dim() > 2):
             continue
         if convolution:
             values = values.reshape(module.out_channels, -1, *module.kernel_size)  # also where there is one unit
         one = kernel_of(module, values, maps.get(layer.path))
         if one is not None:
-            found[layer.path] = one
-    return found
+            kernels[layer.path] = one
+    return kernels
 
 
 def kernel_of(module: nn.Module, values: Float[Tensor, "unit *inputs"], sees: FlatMap | None = None) -> Kernel | None:

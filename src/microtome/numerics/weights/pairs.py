@@ -92,12 +92,12 @@ def pair_distances(weights: Mapping[str, Tensor], pairs: Sequence[TensorPair]) -
     names = {name for pair in pairs for name in (pair.first, pair.second) if name in weights}
     ordered = {name: sorted_quantiles(weights[name]) for name in names}
     usable = {name for name, values in ordered.items() if np.isfinite(values).all()}
-    found = np.full((len(pairs), len(DISTANCES)), np.nan)
+    distances = np.full((len(pairs), len(DISTANCES)), np.nan)
     for place, pair in enumerate(pairs):
         if pair.first in usable and pair.second in usable:
             told = all_distances(ordered[pair.first], ordered[pair.second])
-            found[place] = [told[name] for name in DISTANCES]
-    return found
+            distances[place] = [told[name] for name in DISTANCES]
+    return distances
 
 
 def largest_roles(

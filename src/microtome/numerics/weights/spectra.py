@@ -165,11 +165,11 @@ def _smallest_lattice(values: Float64[Array, "channel value"]) -> Array:
     likely = np.concatenate(
         [_on_lattice(few[:, None] * _LADDER, 1) for few in np.array_split(relative[:, picks], max(1, -(-len(values) // 64)))]
     )
-    found = np.zeros(len(values), dtype=np.int64)
+    lattice = np.zeros(len(values), dtype=np.int64)
     for k in (np.flatnonzero(likely.any(0)) + 1).tolist():
-        left = np.flatnonzero((found == 0) & likely[:, k - 1])
-        found[left[_on_lattice(relative[left], k)]] = k
-    return found
+        left = np.flatnonzero((lattice == 0) & likely[:, k - 1])
+        lattice[left[_on_lattice(relative[left], k)]] = k
+    return lattice
 
 
 def _on_lattice(relative: Array, k: int) -> Bool[Array, "*channel"]:

@@ -59,7 +59,7 @@ def weight_tensors(net: nn.Module) -> dict[str, StoredTensor]:
     ("attn.in_proj_weight", "pos_embed"). Units are the first axis, also of transposed convolutions. Under a parametrisation
     it is the weight that the module computes with; a tensor shared by several modules is told once; complex ones are left out.
     """
-    found: dict[str, StoredTensor] = {}
+    tensors: dict[str, StoredTensor] = {}
     seen: set[int] = set()
     for path, module in net.named_modules():
         if ".parametrizations" in f".{path}":
@@ -74,8 +74,8 @@ def weight_tensors(net: nn.Module) -> dict[str, StoredTensor]:
             seen.add(id(value))
             name = path if leaf == "weight" and path else f"{path}.{leaf}".lstrip(".")
             plainly = _units_first(module, leaf, value.detach()).contiguous()  # once: channels-last kernels are read many times
-            found[name] = StoredTensor(plainly, str(value.dtype).removeprefix("torch."))
-    return found
+            tensors[name] = StoredTensor(plainly, str(value.dtype).removeprefix("torch."))
+    return tensors
 
 
 def execution_order(names: Iterable[str], orders: Mapping[str, int], modules: frozenset[str]) -> list[str]:
