@@ -55,13 +55,13 @@ def run(plan: Plan) -> Result:
 
 
 def ours(worker: microtome.Specimen, x: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    fields: dict[str, Tensor] = {}
 
     def each(name: str, slope: Tensor) -> None:
-        found[name] = sum_gradients(slope, "relu")
+        fields[name] = sum_gradients(slope, "relu")
 
     input_gradients(worker, x, {name: mean_over_units(CELLS[name]) for name in names}, each)
-    return found
+    return fields
 
 
 def bare(net: nn.Module, x: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
@@ -70,14 +70,14 @@ def bare(net: nn.Module, x: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]
         net.get_submodule(name).register_forward_hook(lambda _m, _i, value, name=name: kept.update({name: value}))
         for name in names
     ]
-    one = x.clone().requires_grad_()
-    net(one)
+    pixels = x.clone().requires_grad_()
+    net(pixels)
     for handle in handles:
         handle.remove()
-    found: dict[str, Tensor] = {}
+    fields: dict[str, Tensor] = {}
     for place, name in enumerate(names):
         row_, col = CELLS[name]
         target = kept[name][:, :, row_, col].mean(1).sum()
-        (slope,) = torch.autograd.grad(target, one, retain_graph=place + 1 < len(names))
-        found[name] = slope.double().mean(1).clamp_min(0).sum(0)
-    return found
+        (slope,) = torch.autograd.grad(target, pixels, retain_graph=place + 1 < len(names))
+        fields[name] = slope.double().mean(1).clamp_min(0).sum(0)
+    return fields

@@ -94,8 +94,8 @@ def _captum(net: nn.Module, x: Tensor, classes: Tensor) -> Maps:
     cam = LayerGradCam(net, net.get_submodule("layer4"))
 
     def maps() -> Tensor:
-        found: Any = cam.attribute(x, target=classes, relu_attributions=True)
-        return stretched(LayerAttribution.interpolate(found, (224, 224), "bilinear")[:, 0].detach())
+        heat: Any = cam.attribute(x, target=classes, relu_attributions=True)
+        return stretched(LayerAttribution.interpolate(heat, (224, 224), "bilinear")[:, 0].detach())
 
     return maps
 

@@ -82,13 +82,13 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
         if name != OURS:
             whole = f"Occlusion, {what}, limit {made.limit:.2f}"
             result.rows.append(row(whole, taken, OURS, name, case.target if name == PEER else None))
-    told = (
+    ratios = (
         ", ".join(f"{sum(taken[peer]) / sum(taken[OURS]):.2f} against {peer}" for peer in contenders if peer != OURS) or "none"
     )
     result.notes.append(
         f"{what}: with what can't have changed left out, {made.limit:.2f} times fewer multiply-adds would do (receptive-field "
         f"arithmetic, each position by itself); the plan, which groups positions, takes {made.saved:.2f} times fewer. Measured ratio: "
-        f"{told}. Norms folded, sums and ReLUs joined to convolutions, 3 x 3 kernels by fewer multiplications and the memory layout add "
+        f"{ratios}. Norms folded, sums and ReLUs joined to convolutions, 3 x 3 kernels by fewer multiplications and the memory layout add "
         "to it; preparation (about three forward passes) takes from it."
     )
     result.details[f"{what}: seconds"] = taken
@@ -121,8 +121,8 @@ def _tuned(plan: Plan, net: nn.Module, x: Tensor) -> int:
             for _ in range(max(EVALS) // batch):
                 net(pictures)
 
-    taken = interleaved(plan, {str(one): lambda one=one: passes(one) for one in EVALS}, 1, warm=False)
-    return min(EVALS, key=lambda one: min(taken[str(one)]))
+    taken = interleaved(plan, {str(count): lambda evaluations=count: passes(evaluations) for count in EVALS}, 1, warm=False)
+    return min(EVALS, key=lambda count: min(taken[str(count)]))
 
 
 def _checked(case: Case, worker: microtome.Specimen, x: Tensor, target: int, stride: int) -> float:
@@ -132,9 +132,9 @@ def _checked(case: Case, worker: microtome.Specimen, x: Tensor, target: int, str
         Disagreement: it is above LIMIT.
     """
     places = occluder_starts(SIDE, SIZE, SIZE)
-    found, engine = ours(worker, wide(x), SIZE)
+    response, engine = ours(worker, wide(x), SIZE)
     scale = float(engine.clean.scores.abs().max())
-    drop = (engine.clean.scores[0, target] - found[:, target]).reshape(len(places), len(places))
+    drop = (engine.clean.scores[0, target] - response[:, target]).reshape(len(places), len(places))
     known = theirs(worker.net, wide(x), target, SIZE, 1)[0, 0, ::SIZE, ::SIZE]
     apart = float((drop - known).abs().max()) / scale
     if not apart <= LIMIT:

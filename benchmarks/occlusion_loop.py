@@ -79,18 +79,20 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
         for c in places
     ]
     some = patches[: TUNED[case.side]]
-    batches = [one for one in BATCHES if one <= len(some)]
+    batches = [size for size in BATCHES if size <= len(some)]
     looped(worker, x, some[:2], 2)
-    tried = interleaved(plan, {str(batch): lambda one=batch: looped(worker, x, some, one) for batch in batches}, 1, warm=False)
-    best = min(batches, key=lambda one: min(tried[str(one)]))
+    tried = interleaved(
+        plan, {str(batch): lambda chunk=batch: looped(worker, x, some, chunk) for batch in batches}, 1, warm=False
+    )
+    best = min(batches, key=lambda size: min(tried[str(size)]))
     engines: list[Perturber] = []
 
     def ours() -> Tensor:
         engines.append(Perturber(worker, x, count=len(patches)))
         return engines[-1].responses(patches).scores
 
-    known, found = looped(worker, x, patches, best), ours()
-    apart = float((known - found).abs().max() / known.abs().max())
+    known, response = looped(worker, x, patches, best), ours()
+    apart = float((known - response).abs().max() / known.abs().max())
     if not apart <= CLOSE:
         raise Disagreement(f"Occlusion of {case.name} differs from the plain loop's by {apart:.2g} of the largest score.")
     contenders = {"microtome": ours, LOOP: lambda: looped(worker, x, patches, best)}
@@ -99,8 +101,10 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
     what = f"Occlusion, {case.name}, {case.side} px, {len(patches)} positions, limit {limit(worker, x, patches):.2f}"
     result.rows.append(row(what, taken, "microtome", LOOP, LEAST))
     how = engines[-1].why
-    told = f"it runs the plain loop, since {how}" if how else "the engine cuts it"
-    result.notes.append(f"{case.name}: {told}; scores lie {apart:.1e} of the largest apart; the loop's best batch is {best}.")
+    how_run = f"it runs the plain loop, since {how}" if how else "the engine cuts it"
+    result.notes.append(
+        f"{case.name}: {how_run}; scores lie {apart:.1e} of the largest apart; the loop's best batch is {best}."
+    )
     result.details[f"{case.name} against the loop: seconds"] = taken
 
 

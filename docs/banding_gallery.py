@@ -135,10 +135,10 @@ def page(kept: str, folder: Path | None) -> str:
 def main(words: list[str] | None = None) -> Any:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--googlenet", type=Path, metavar="DIR", help="where the trained GoogLeNet lies")
-    said = parser.parse_args(words)
+    given = parser.parse_args(words)
     old = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else "".join(MARKS)
     kept = old[old.index(MARKS[0]) + len(MARKS[0]) : old.index(MARKS[1])].strip()
-    PAGE.write_text(page(kept, said.googlenet), encoding="utf-8")
+    PAGE.write_text(page(kept, given.googlenet), encoding="utf-8")
 
 
 if __name__ == "__main__":

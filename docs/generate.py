@@ -129,13 +129,13 @@ def pages() -> dict[Path, str]:
     return made
 
 
-def spliced(path: Path, name: str, text: str, said: str | None = None) -> str:
+def spliced(path: Path, name: str, text: str, prefix: str | None = None) -> str:
     """The file's own text, or `said`, with what stands between its two marks replaced."""
     begin, end = f"<!-- generated: {name} -->", f"<!-- end of generated: {name} -->"
-    said = path.read_text(encoding="utf-8") if said is None else said
-    if begin not in said or end not in said:
+    prefix = path.read_text(encoding="utf-8") if prefix is None else prefix
+    if begin not in prefix or end not in prefix:
         raise SystemExit(f"{path.relative_to(ROOT)} has no marks '{begin}' and '{end}' for the generated part.")
-    return said[: said.index(begin) + len(begin)] + "\n" + text + said[said.index(end) :]
+    return prefix[: prefix.index(begin) + len(begin)] + "\n" + text + prefix[prefix.index(end) :]
 
 
 def table(folder: str) -> str:
@@ -168,8 +168,8 @@ def analysis_page(entry: Entry, noted: dict[str, Any]) -> str:
     if noted:
         parts += ["## Arrays", _arrays(noted["arrays"])]
         if noted["caveats"]:
-            said = "\n".join(f"- {caveat}" for caveat in noted["caveats"])
-            parts += ["## Interpretation and limits", said]
+            caveats = "\n".join(f"- {caveat}" for caveat in noted["caveats"])
+            parts += ["## Interpretation and limits", caveats]
     parts += ["## Source", entry.source[:1].upper() + entry.source[1:]]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -209,10 +209,16 @@ def _edit_options(entry: EditEntry) -> str:
 
 
 def _edit_calls(entry: EditEntry) -> str:
-    told = SPELT.get(entry.name, {})
-    shown = [replace(option, default=told[option.name]) for option in entry.options if option.name in told] or entry.options[:2]
-    given = ", ".join(f"{one.name}={_literal(one)}" for one in shown)
-    words = ",".join(f"{one.name}={_word(one).lower() if one.type == 'bool' else _word(one)}" for one in shown if _word(one))
+    settings = SPELT.get(entry.name, {})
+    shown = [
+        replace(option, default=settings[option.name]) for option in entry.options if option.name in settings
+    ] or entry.options[:2]
+    given = ", ".join(f"{option.name}={_literal(option)}" for option in shown)
+    words = ",".join(
+        f"{option.name}={_word(option).lower() if option.type == 'bool' else _word(option)}"
+        for option in shown
+        if _word(option)
+    )
     spelt = f"{entry.name}:{words}" if words else entry.name
     network = EXAMPLES.get(entry.name, "microtome:mini_resnet")
     lines = [
@@ -349,10 +355,10 @@ def error_tree() -> str:
     rows = ["| error | is a | exit code | means |", "|---|---|---|---|"]
     for kind in error_classes():
         base = kind.__bases__[0].__name__
-        status = next((code for name, code in STATUS.items() if any(one.__name__ == name for one in kind.__mro__)), "1")
-        told = inspect.cleandoc(kind.__doc__ or "").splitlines()[0]
+        status = next((code for name, code in STATUS.items() if any(base.__name__ == name for base in kind.__mro__)), "1")
+        summary = inspect.cleandoc(kind.__doc__ or "").splitlines()[0]
         parent = f"`{base}`" if base == "Exception" else f"[`{base}`](#{base.lower()})"
-        rows.append(f"| [`{kind.__name__}`](#{kind.__name__.lower()}) | {parent} | {status} | {told} |")
+        rows.append(f"| [`{kind.__name__}`](#{kind.__name__.lower()}) | {parent} | {status} | {summary} |")
     return "\n".join(rows) + "\n"
 
 
@@ -379,17 +385,17 @@ def illustrations(folder: Path) -> dict[str, Any]:
 
     chosen: dict[str, Any] = {}
     for place in Store(folder).current():
-        found = Finding.load(place)
-        rival = chosen.get(found.analysis)
-        if rival is None or _favour(found) < _favour(rival):
-            chosen[found.analysis] = found
+        finding = Finding.load(place)
+        rival = chosen.get(finding.analysis)
+        if rival is None or _favour(finding) < _favour(rival):
+            chosen[finding.analysis] = finding
     if not chosen:
         raise SystemExit(f"{folder} holds no findings. Make some: microtome demo --out {folder}")
     return chosen
 
 
-def _favour(found: Any) -> int:
-    return FAVOURITES.index(found.specimen) if found.specimen in FAVOURITES else len(FAVOURITES)
+def _favour(finding: Any) -> int:
+    return FAVOURITES.index(finding.specimen) if finding.specimen in FAVOURITES else len(FAVOURITES)
 
 
 def note_arrays(folder: Path) -> None:
@@ -397,24 +403,26 @@ def note_arrays(folder: Path) -> None:
     ours = [entry.name for entry in entries()]
     known: dict[str, Any] = json.loads(ARRAYS.read_text(encoding="utf-8")) if ARRAYS.is_file() else {}
     fresh = {name: _noted(finding) for name, finding in illustrations(folder).items()}
-    noted = {name: said for name, said in sorted((known | fresh).items()) if name in ours}  # DIR may hold a few analyses only
+    noted = {
+        name: record for name, record in sorted((known | fresh).items()) if name in ours
+    }  # DIR may hold a few analyses only
     ARRAYS.write_text(json.dumps(noted, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _noted(found: Any) -> dict[str, Any]:
+def _noted(finding: Any) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
-    warps = {str(value) for array in found.arrays.values() if "warp" in array.coords for value in array.coords["warp"].values}
-    for name, array in found.arrays.items():
+    warps = {str(value) for array in finding.arrays.values() if "warp" in array.coords for value in array.coords["warp"].values}
+    for name, array in finding.arrays.items():
         stem, slash, rest = name.partition("/")
         spelt = f"{stem}/{'WARP' if rest in warps else 'LAYER'}" if slash else stem  # one row for all layers
         facts = {"dims": list(map(str, array.dims)), "unit": array.attrs["unit"], "title": array.attrs.get("title", "")}
         arrays.setdefault(spelt, facts)
-    images = found.origin.get("images") or {}
+    images = finding.origin.get("images") or {}
     shown = f"{images['count']} images of `{images['name']}`" if images else "its weights"
     return {
-        "specimen": found.specimen,
+        "specimen": finding.specimen,
         "images": shown,
-        "headline": found.headline,
+        "headline": finding.headline,
         "key_numbers": [
             [
                 number.name,
@@ -422,9 +430,9 @@ def _noted(found: Any) -> dict[str, Any]:
                 f"{number.baseline_text} ({number.baseline_name})" if number.baseline_text else "",
                 number.at,
             ]
-            for number in found.key_numbers
+            for number in finding.key_numbers
         ],
-        "caveats": list(found.caveats),
+        "caveats": list(finding.caveats),
         "arrays": arrays,
     }
 
@@ -445,16 +453,16 @@ def further(name: str) -> dict[Path, tuple[str, ...]]:
     return {FIGURES / f"{name}_{place}.png": titles for place, titles in enumerate(FURTHER.get(name, ()), start=2)}
 
 
-def draw_further(name: str, found: Any) -> None:
+def draw_further(name: str, finding: Any) -> None:
     """Write the figures of an analysis beside the first; of layers the deepest, where a title stands for several."""
     for path, patterns in further(name).items():
-        titles = [panel.title for panel in found.panels]
+        titles = [panel.title for panel in finding.panels]
         chosen: list[str] = []
         for pattern in patterns:
             fitting = fnmatch.filter(titles, pattern)
             chosen += fitting if len(patterns) > 1 else fitting[-1:]
         if chosen:
-            path.write_bytes(beside([found.figure(title) for title in chosen]))
+            path.write_bytes(beside([finding.figure(title) for title in chosen]))
 
 
 def beside(figures: list[Any]) -> bytes:
@@ -463,11 +471,11 @@ def beside(figures: list[Any]) -> bytes:
 
     for dpi in RESOLUTIONS:
         left, *column = [_drawn(figure, dpi) for figure in figures]
-        wide = left.width + max((one.width for one in column), default=0)
-        sheet = Image.new("RGB", (wide, max(left.height, sum(one.height for one in column))), "white")
+        wide = left.width + max((panel.width for panel in column), default=0)
+        sheet = Image.new("RGB", (wide, max(left.height, sum(panel.height for panel in column))), "white")
         sheet.paste(left, (0, 0))
-        for place, one in enumerate(column):
-            sheet.paste(one, (left.width, sum(before.height for before in column[:place])))
+        for place, panel in enumerate(column):
+            sheet.paste(panel, (left.width, sum(before.height for before in column[:place])))
         if len(made := _small(sheet)) <= LARGEST:
             break
     return made
@@ -540,17 +548,17 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--arrays", type=Path, metavar="DIR", help="note what the findings in DIR hold")
     parser.add_argument("--report", type=Path, metavar="DIR", help="photograph the report in DIR (needs Chromium)")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw figures from the findings in DIR")
-    said = parser.parse_args(words)
-    if said.check:
+    given = parser.parse_args(words)
+    if given.check:
         for path in (left := stale()):
             print(f"stale: {path.relative_to(ROOT)} (make docs)")
         return 1 if left else 0
-    if said.arrays:
-        note_arrays(said.arrays)
-    if said.figures:
-        draw_figures(said.figures)
-    if said.report:
-        photograph(said.report)
+    if given.arrays:
+        note_arrays(given.arrays)
+    if given.figures:
+        draw_figures(given.figures)
+    if given.report:
+        photograph(given.report)
     write()
     return 0
 

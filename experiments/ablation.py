@@ -124,7 +124,7 @@ def run_ablation(
             {
                 "title": variant.title,
                 "without": list(variant.without),
-                "changed": {name: list(one) if isinstance(one, tuple) else one for name, one in variant.changed},
+                "changed": {name: list(value) if isinstance(value, tuple) else value for name, value in variant.changed},
                 "parameters": count_parameters(net),
                 "macs": multiply_adds(net),
                 "right": [int(run.sum()) for run in runs],
@@ -136,42 +136,43 @@ def run_ablation(
     return facts | {"count": len(learn), "judged": len(judge), "seeds": seeds, "rows": rows}
 
 
-def result_table(found: dict[str, Any]) -> str:
+def result_table(result: dict[str, Any]) -> str:
     """The rows as a Markdown table: per cent right on scenes learnt from and on others, by seed, and what was lost."""
     head = ["", "parameters", "multiply-adds (million)", "right, learnt scenes", "right, other scenes", "lost (points)"]
     lines = [f"| {' | '.join(head)} |", "|---|---:|---:|---|---|---|"]
-    for place, row in enumerate(found["rows"]):
-        learnt = ", ".join(f"{100 * one / found['count']:.1f}" for one in row["learnt"])
-        shares = ", ".join(accuracy_text(one, found["judged"]) for one in row["right"])
+    for place, row in enumerate(result["rows"]):
+        learnt = ", ".join(f"{100 * right / result['count']:.1f}" for right in row["learnt"])
+        shares = ", ".join(accuracy_text(right, result["judged"]) for right in row["right"])
         less = loss_text(row["lost"]) if place else "–"
         cells = [row["title"], f"{row['parameters']:,}", f"{row['macs'] / 1e6:.1f}", learnt, shares, less]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def docs_section(said: dict[str, Any]) -> str:
+def docs_section(results: dict[str, Any]) -> str:
     """The section of the documentation's page of experiments that tells of an ablation.json."""
-    found = said["ablation"]
-    options = ", ".join(f"{name} {value}" for name, value in found["options"].items() if name != "num_classes")
-    seeds = "seed 0 alone" if found["seeds"] == 1 else f"seeds 0 to {found['seeds'] - 1} side by side"
-    budget = f"--epochs {found['epochs']} --count {found['count']} --seeds {found['seeds']}"
+    result = results["ablation"]
+    options = ", ".join(f"{name} {value}" for name, value in result["options"].items() if name != "num_classes")
+    seeds = "seed 0 alone" if result["seeds"] == 1 else f"seeds 0 to {result['seeds'] - 1} side by side"
+    budget = f"--epochs {result['epochs']} --count {result['count']} --seeds {result['seeds']}"
     return "\n\n".join(
         [
             "## The ablation table of Zeiler & Fergus, in small",
-            _HEAD.format(name=found["network"], options=options),
-            f"Given {found['epochs']} epochs over {found['count']:,} scenes, judged on {found['judged']:,} others, {seeds}; measured on "
-            f"{said['date']} with torch {said['torch']}, one thread. In brackets: 95 % Wilson intervals over the scenes; *lost* is against "
+            _HEAD.format(name=result["network"], options=options),
+            f"Given {result['epochs']} epochs over {result['count']:,} scenes, judged on {result['judged']:,} others, {seeds}; measured on "
+            f"{results['date']} with torch {results['torch']}, one thread. "
+            "In brackets: 95 % Wilson intervals over the scenes; *lost* is against "
             "all layers, the mean over seeds, with a bootstrap interval over scenes.",
-            result_table(found),
+            result_table(result),
             f"```sh\npython -m experiments.ablation {budget} --out runs/ablation\n```",
-            _TAIL.format(rank=_against_the_paper(found)),
+            _TAIL.format(rank=_against_the_paper(result)),
         ]
     )
 
 
-def _against_the_paper(found: dict[str, Any]) -> str:
+def _against_the_paper(result: dict[str, Any]) -> str:
     """What came of the paper's order of rows, in words."""
-    rows = {row["title"]: sum(row["right"]) for row in found["rows"]}
+    rows = {row["title"]: sum(row["right"]) for row in result["rows"]}
     shared = [title for title in PAPER_ERRORS if title in rows]
     if len(shared) < 3:
         return "too few rows are here to compare orders"
@@ -208,12 +209,12 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         network = recipe_within_budget(given, NETWORK, "runs/ablation")
         chosen = _select_variants(given.rows)
-        found = run_ablation(network, given.out, given.seeds, variants=chosen, cache=given.cache, reporter=print_now)
+        result = run_ablation(network, given.out, given.seeds, variants=chosen, cache=given.cache, reporter=print_now)
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    write_result(given.out / "ablation.json", ablation=found)
-    print(result_table(found))
+    write_result(given.out / "ablation.json", ablation=result)
+    print(result_table(result))
     return 0
 
 
@@ -221,9 +222,9 @@ def _select_variants(text: str | None) -> list[Variant]:
     if text is None:
         return list(VARIANTS)
     names = [str(place) for place in range(len(VARIANTS))]
-    for one in text.split(","):
-        if one not in names:
-            raise UnknownName(f"There is no row '{one}'; rows are 0 to {len(VARIANTS) - 1}.{did_you_mean(one, names)}")
+    for word in text.split(","):
+        if word not in names:
+            raise UnknownName(f"There is no row '{word}'; rows are 0 to {len(VARIANTS) - 1}.{did_you_mean(word, names)}")
     return [VARIANTS[place] for place in sorted({0, *map(int, text.split(","))})]
 
 

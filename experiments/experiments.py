@@ -112,20 +112,20 @@ def run_removal(
     }
 
 
-def result_table(found: dict[str, Any]) -> str:
+def result_table(result: dict[str, Any]) -> str:
     """The rows as a Markdown table: per cent right of each seed with its Wilson interval, and what was lost."""
-    seeds = range(found["seeds"])
+    seeds = range(result["seeds"])
     head = ["taken out", "parameters", "multiply-adds (million)", *(f"right, seed {seed}" for seed in seeds), "lost (points)"]
-    lines = [f"| {' | '.join(head)} |", "|---|---:|---:|" + "---|" * (found["seeds"] + 1)]
-    for row in found["rows"]:
-        shares = [accuracy_text(count, found["judged"]) for count in row["right"]]
+    lines = [f"| {' | '.join(head)} |", "|---|---:|---:|" + "---|" * (result["seeds"] + 1)]
+    for row in result["rows"]:
+        shares = [accuracy_text(count, result["judged"]) for count in row["right"]]
         less = loss_text(row["lost"]) if row["without"] else "–"
-        if row["without"] and found["seeds"] > 1:
+        if row["without"] and result["seeds"] > 1:
             gone = [
-                100 * (one - two) / found["judged"] for one, two in zip(found["rows"][0]["right"], row["right"], strict=True)
+                100 * (one - two) / result["judged"] for one, two in zip(result["rows"][0]["right"], row["right"], strict=True)
             ]
-            less += f"; by seed {', '.join(f'{one:+.1f}' for one in gone)}"
-        name = ", ".join(f"`{one}`" for one in row["without"]) or "nothing"
+            less += f"; by seed {', '.join(f'{change:+.1f}' for change in gone)}"
+        name = ", ".join(f"`{path}`" for path in row["without"]) or "nothing"
         cells = [name, f"{row['parameters']:,}", f"{row['macs'] / 1e6:.1f}", *shares, less]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -150,36 +150,36 @@ def main(arguments: list[str] | None = None) -> int:
             raise BadOption("Name networks, --out DIR, and at least one epoch, scene and seed: mini_vgg --out runs/removal.")
         torch.set_num_threads(1)  # more would change the last bits of what is learnt
         budget = Budget(epochs=given.epochs, count=given.count, seeds=given.seeds)
-        chosen = None if given.without is None else [tuple(one.split(",")) for one in given.without]
-        found = [
+        chosen = None if given.without is None else [tuple(words.split(",")) for words in given.without]
+        results = [
             run_removal(network, given.out, budget, chosen=chosen, cache=given.cache, reporter=print_now)
             for network in given.networks
         ]
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    write_result(given.out / "removal.json", removal=found)
-    print("\n\n".join(result_table(one) for one in found))
+    write_result(given.out / "removal.json", removal=results)
+    print("\n\n".join(result_table(result) for result in results))
     return 0
 
 
-def docs_page(said: dict[str, Any]) -> str:
+def docs_page(results: dict[str, Any]) -> str:
     """The page of the documentation that tells of a removal.json."""
     parts = [
         _HEAD,
-        f"Measured on {said['date']} with torch {said['torch']}, one thread, learning from scenes of seed "
+        f"Measured on {results['date']} with torch {results['torch']}, one thread, learning from scenes of seed "
         f"{TRAINING_SEED} and judged on others "
         f"(seed {TEST_SEED}). In brackets: 95 % Wilson intervals. *Lost* is the mean over the seeds of what the whole network got right "
         "and the cut one did not, with a bootstrap interval over the scenes.",
     ]
-    for one in said["removal"]:
-        cuts = [",".join(row["without"]) for row in one["rows"] if row["without"]]
-        words = [one["network"], f"--epochs {one['epochs']} --count {one['count']} --seeds {one['seeds']}"]
+    for result in results["removal"]:
+        cuts = [",".join(row["without"]) for row in result["rows"] if row["without"]]
+        words = [result["network"], f"--epochs {result['epochs']} --count {result['count']} --seeds {result['seeds']}"]
         words += [f"--without {cut}" for cut in cuts]
         parts += [
-            f"## {one['network']}",
-            f"Given {one['epochs']} epochs over {one['count']:,} scenes, judged on {one['judged']:,} others.",
-            result_table(one),
+            f"## {result['network']}",
+            f"Given {result['epochs']} epochs over {result['count']:,} scenes, judged on {result['judged']:,} others.",
+            result_table(result),
             f"```sh\npython -m experiments.experiments {' '.join(words)} --out runs/removal\n```",
         ]
     return "\n\n".join([*parts, _TAIL]) + "\n"

@@ -158,23 +158,23 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         if given.page is not None:
-            said = json.loads(given.page.read_text(encoding="utf-8"))
+            results = json.loads(given.page.read_text(encoding="utf-8"))
             if given.figures is not None:
-                plot_sweeps(said, given.figures)
-            print(docs_page(said), end="")
+                plot_sweeps(results, given.figures)
+            print(docs_page(results), end="")
             return 0
         if given.out is None or (given.seeds is not None and given.seeds < 1):
             raise BadOption("Name --out DIR, and at least one seed: python -m experiments.rates --out runs/rates.")
         torch.set_num_threads(1)  # more would change the last bits of what is learnt
-        found: list[dict[str, Any]] = []
+        results: list[dict[str, Any]] = []
         for name in given.tasks or list(TASKS):
             task = TASKS.get(name) if given.seeds is None or name not in TASKS else replace(TASKS[name], seeds=given.seeds)
-            found.append(run_sweep(name, given.out, task=task, judged=TEST_COUNT, cache=given.cache, reporter=print_now))
+            results.append(run_sweep(name, given.out, task=task, judged=TEST_COUNT, cache=given.cache, reporter=print_now))
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    write_result(given.out / "rates.json", sweeps=found)
-    print("\n\n".join(result_table(one) for one in found))
+    write_result(given.out / "rates.json", sweeps=results)
+    print("\n\n".join(result_table(result) for result in results))
     return 0
 
 

@@ -14,17 +14,17 @@ from microtome.training.data import TEST_SEED, TRAINING_SEED
 BRANCH_TEST_COUNT = 200  # images judged without each branch
 
 
-def result_table(found: dict[str, Any]) -> str:
+def result_table(result: dict[str, Any]) -> str:
     """The rows as a Markdown table: mean over seeds with its interval, and each seed."""
     lines = [
         "| r_max / M | rates | dead branches | mean IoU (95 % over seeds) | each seed | objects' pixels right | without each branch |",
         "|---:|---|---:|---|---|---|---|",
     ]
-    for row in found["rows"]:
+    for row in result["rows"]:
         mean, objects = (_points_text(student_interval(row[name])) for name in ("mean_iou", "objects"))
-        each = ", ".join(f"{100 * one:.1f}" for one in row["mean_iou"])
-        less = ", ".join(f"{100 * one:.0f}" for one in np.mean(row["without"], axis=0))
-        dead = sum(rate >= found["side"] for rate in row["rates"])
+        each = ", ".join(f"{100 * value:.1f}" for value in row["mean_iou"])
+        less = ", ".join(f"{100 * value:.0f}" for value in np.mean(row["without"], axis=0))
+        dead = sum(rate >= result["side"] for rate in row["rates"])
         lines.append(
             f"| {Fraction(row['share'])} | {', '.join(map(str, row['rates']))} | {dead or '–'} | {mean} | {each} | {objects} | {less} |"
         )
@@ -37,36 +37,37 @@ def _points_text(interval: Interval) -> str:
     return f"{100 * interval.value:.1f}{span}"
 
 
-def sweep_finding(said: dict[str, Any]) -> Finding:
+def sweep_finding(results: dict[str, Any]) -> Finding:
     """The sweeps as a finding with one curve each, to be drawn."""
     arrays: dict[str, Any] = {}
     panels: list[Curve] = []
-    for one in said["sweeps"]:
-        at = {"amount": [str(Fraction(row["share"])) for row in one["rows"]]}
-        found = np.array([student_interval(row["mean_iou"]) for row in one["rows"]]).clip(0, 1)
-        names = tuple(f"{one['task']}{part}" for part in ("", "_low", "_high"))
-        arrays |= {name: array(found[:, part], ("amount",), "share", at, "mean IoU") for part, name in enumerate(names)}
+    for sweep in results["sweeps"]:
+        at = {"amount": [str(Fraction(row["share"])) for row in sweep["rows"]]}
+        intervals = np.array([student_interval(row["mean_iou"]) for row in sweep["rows"]]).clip(0, 1)
+        names = tuple(f"{sweep['task']}{part}" for part in ("", "_low", "_high"))
+        arrays |= {name: array(intervals[:, part], ("amount",), "share", at, "mean IoU") for part, name in enumerate(names)}
         note = "Mean over seeds and its 95 % interval."
         panels.append(
             Curve(
-                title=f"{one['task']}: mean IoU by r_max / M", y=names[:1], x="amount", low=names[1], high=names[2], note=note
+                title=f"{sweep['task']}: mean IoU by r_max / M", y=names[:1], x="amount", low=names[1], high=names[2], note=note
             )
         )
     return Finding(analysis="rates", arrays=arrays, panels=tuple(panels), title="Atrous rates")
 
 
-def plot_sweeps(said: dict[str, Any], folder: Path) -> None:
+def plot_sweeps(results: dict[str, Any], folder: Path) -> None:
     """Write rates_TASK.png of every sweep into `folder`."""
-    finding = sweep_finding(said)
-    for number, one in enumerate(said["sweeps"]):
-        finding.figure(number).savefig(folder / f"rates_{one['task']}.png", dpi=110, metadata={"Software": None})
+    finding = sweep_finding(results)
+    for number, sweep in enumerate(results["sweeps"]):
+        finding.figure(number).savefig(folder / f"rates_{sweep['task']}.png", dpi=110, metadata={"Software": None})
 
 
-def docs_page(said: dict[str, Any]) -> str:
+def docs_page(results: dict[str, Any]) -> str:
     """The page of the documentation that tells of a rates.json."""
     parts = [
         _HEAD,
-        f"Measured on {said['date']} with torch {said['torch']}, one thread; judged on {said['sweeps'][0]['judged']:,} images of another "
+        f"Measured on {results['date']} with torch {results['torch']}, one thread; "
+        f"judged on {results['sweeps'][0]['judged']:,} images of another "
         f"seed ({TEST_SEED}) than those learnt from ({TRAINING_SEED}). Per cent; in brackets the 95 % interval of "
         "Student over the seeds, which are "
         "first weights, order and augmentation. *Without each branch*: how many of the objects' pixels are right, mean over seeds, when "
@@ -74,13 +75,14 @@ def docs_page(said: dict[str, Any]) -> str:
         f"{BRANCH_TEST_COUNT} images.",
         "```sh\npython -m experiments.rates --out runs/rates\n```",
     ]
-    for one in said["sweeps"]:
+    for sweep in results["sweeps"]:
         parts += [
-            f"## {_TITLES[one['task']]}",
-            _DESCRIPTIONS[one["task"]],
-            f"{one['epochs']} epochs over {one['count']:,} images in batches of {one['batch']}, {one['seeds']} seeds, M = {one['side']}.",
-            f"![Mean IoU over the reach of the widest branch](figures/rates_{one['task']}.png)",
-            result_table(one),
+            f"## {_TITLES[sweep['task']]}",
+            _DESCRIPTIONS[sweep["task"]],
+            f"{sweep['epochs']} epochs over {sweep['count']:,} images in batches of {sweep['batch']}, "
+            f"{sweep['seeds']} seeds, M = {sweep['side']}.",
+            f"![Mean IoU over the reach of the widest branch](figures/rates_{sweep['task']}.png)",
+            result_table(sweep),
         ]
     return "\n\n".join([*parts, _TAIL]) + "\n"
 

@@ -56,8 +56,8 @@ class Budget:
 def easy_scenes(count: int, seed: int) -> SceneSeries:
     """The first `count` easy scenes of a seed: large objects, little clutter."""
     drawn = [scene(index, seed=seed, controls=EASY_CONTROLS) for index in range(count)]
-    labels = np.array([one.label for one in drawn], dtype=np.int64)
-    return SceneSeries(np.stack([one.pixels for one in drawn]), labels, np.array([one.facts["area"] for one in drawn]))
+    labels = np.array([scene.label for scene in drawn], dtype=np.int64)
+    return SceneSeries(np.stack([scene.pixels for scene in drawn]), labels, np.array([scene.facts["area"] for scene in drawn]))
 
 
 def change_contrast(x: Tensor, factor: float, way: ContrastMode) -> Tensor:
@@ -67,7 +67,7 @@ def change_contrast(x: Tensor, factor: float, way: ContrastMode) -> Tensor:
     """
     if way == "free":
         return factor * x
-    mean, std = (torch.tensor(one)[:, None, None] for one in (networks.MEAN, networks.STD))
+    mean, std = (torch.tensor(statistic)[:, None, None] for statistic in (networks.MEAN, networks.STD))
     return torch.minimum(torch.maximum(factor * x, -mean / std), (1 - mean) / std)
 
 
@@ -123,52 +123,53 @@ def run_experiment(
     }
 
 
-def result_table(found: dict[str, Any], way: ContrastMode) -> str:
+def result_table(result: dict[str, Any], way: ContrastMode) -> str:
     """Per cent right by contrast as a Markdown table: the mean over seeds, the lowest and highest seed behind it."""
-    lines = ["| network | " + " | ".join(f"x {one:g}" for one in found["factors"]) + " |"]
-    lines.append("|---|" + "---|" * len(found["factors"]))
-    for row in found["rows"]:
-        shares = 100 * np.array(row["right"][way], dtype=float) / found["judged"]  # (seed, factor)
-        cells = [f"{one.mean():.1f} ({one.min():.1f}–{one.max():.1f})" for one in shares.T]
+    lines = ["| network | " + " | ".join(f"x {factor:g}" for factor in result["factors"]) + " |"]
+    lines.append("|---|" + "---|" * len(result["factors"]))
+    for row in result["rows"]:
+        shares = 100 * np.array(row["right"][way], dtype=float) / result["judged"]  # (seed, factor)
+        cells = [f"{column.mean():.1f} ({column.min():.1f}–{column.max():.1f})" for column in shares.T]
         lines.append(f"| {_row_name(row)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def seeds_table(found: dict[str, Any]) -> str:
+def seeds_table(result: dict[str, Any]) -> str:
     """Per cent right at the contrast of training, seed by seed with its 95 % Wilson interval."""
-    lines = ["| network | parameters | " + " | ".join(f"seed {one}" for one in range(found["seeds"])) + " | mean |"]
-    lines.append("|---|---:|" + "---|" * found["seeds"] + "---|")
-    place = found["factors"].index(1.0)
-    for row in found["rows"]:
-        counts = [one[place] for one in row["right"]["free"]]
-        cells = [accuracy_text(count, found["judged"]) for count in counts]
-        mean = 100 * sum(counts) / found["seeds"] / found["judged"]
+    lines = ["| network | parameters | " + " | ".join(f"seed {seed}" for seed in range(result["seeds"])) + " | mean |"]
+    lines.append("|---|---:|" + "---|" * result["seeds"] + "---|")
+    place = result["factors"].index(1.0)
+    for row in result["rows"]:
+        counts = [right[place] for right in row["right"]["free"]]
+        cells = [accuracy_text(count, result["judged"]) for count in counts]
+        mean = 100 * sum(counts) / result["seeds"] / result["judged"]
         lines.append(f"| {_row_name(row)} | {row['parameters']:,} | {' | '.join(cells)} | {mean:.1f} |")
     return "\n".join(lines)
 
 
-def docs_page(said: dict[str, Any]) -> str:
+def docs_page(results: dict[str, Any]) -> str:
     """The page of the documentation that tells of a transformers.json."""
-    found = said["transformers"]
+    result = results["transformers"]
     given = (
-        f"Measured on {said['date']} with torch {said['torch']}, one thread: `mini_deit` without its teacher, {found['epochs']} epochs "
-        f"over {found['count']:,} easy scenes (large objects, little clutter; seed {TRAINING_SEED}), {found['seeds']} seeds, judged on "
-        f"{found['judged']:,} others (seed {TEST_SEED})."
+        f"Measured on {results['date']} with torch {results['torch']}, one thread: `mini_deit` without its teacher, "
+        f"{result['epochs']} epochs "
+        f"over {result['count']:,} easy scenes (large objects, little clutter; seed {TRAINING_SEED}), {result['seeds']} seeds, judged on "
+        f"{result['judged']:,} others (seed {TEST_SEED})."
     )
-    call = f"--epochs {found['epochs']} --count {found['count']} --judged {found['judged']} --seeds {found['seeds']}"
+    call = f"--epochs {result['epochs']} --count {result['count']} --judged {result['judged']} --seeds {result['seeds']}"
     return "\n\n".join(
         [
             _HEAD,
             given,
             "## At the contrast of training",
             "Per cent right, in brackets the 95 % Wilson interval over the judged scenes.",
-            seeds_table(found),
+            seeds_table(result),
             "## Contrast as numbers",
             "Normalised images multiplied by the factor, beyond 0 to 255 where they go there. Mean over the seeds (lowest–highest).",
-            result_table(found, "free"),
+            result_table(result, "free"),
             "## Contrast as images",
             "The same, clipped to 0 to 255, as a camera or a file would.",
-            result_table(found, "clipped"),
+            result_table(result, "clipped"),
             f"```sh\npython -m experiments.transformers {call} --out runs/transformers\n```",
             _TAIL,
         ]
@@ -193,17 +194,17 @@ def main(arguments: list[str] | None = None) -> int:
         if given.out is None or min(vars(budget).values()) < 1:
             raise BadOption("Name --out DIR, and at least one epoch, scene and seed: --out runs/transformers.")
         torch.set_num_threads(1)  # more would change the last bits of what is learnt
-        found = run_experiment(given.out, budget, reporter=print_now)
+        result = run_experiment(given.out, budget, reporter=print_now)
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    write_result(given.out / "transformers.json", transformers=found)
-    print("\n\n".join([seeds_table(found), *(result_table(found, way) for way in CONTRAST_MODES)]))
+    write_result(given.out / "transformers.json", transformers=result)
+    print("\n\n".join([seeds_table(result), *(result_table(result, way) for way in CONTRAST_MODES)]))
     return 0
 
 
 def _row_name(row: dict[str, Any]) -> str:
-    return " + ".join(f"`{one}`" for one in row["edits"]) or "plain"
+    return " + ".join(f"`{edit}`" for edit in row["edits"]) or "plain"
 
 
 _HEAD = """# Experiments: a transformer and two edits

@@ -105,9 +105,9 @@ class Analysis(ABC):
     def key(self, specimen: Specimen, images: Images | None, device: str) -> str:
         """What decides whether a saved finding still answers: 16 hex digits over analysis, weights, images, options, numeric mode."""
         data = images.digest() if images is not None and self.needs != "weights" else ""
-        said = [self.name(), self.revision, specimen.digest(), specimen.recipe.json(), data, self.options(), device, "float32"]
-        said += [further] if (further := self.extra_key()) else []  # so that keys without it stay what they were
-        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        parts = [self.name(), self.revision, specimen.digest(), specimen.recipe.json(), data, self.options(), device, "float32"]
+        parts += [further] if (further := self.extra_key()) else []  # so that keys without it stay what they were
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def __call__(self, specimen: Specimen, images: Images | None = None, pace: Pace | None = None) -> Finding:
         """Measure and conclude.
@@ -333,8 +333,8 @@ def collation_origin(analysis: Collation, findings: Sequence[Finding], began: fl
 def collation_key(analysis: Collation, findings: Sequence[Finding]) -> str:
     """What decides whether a saved collation still answers: 16 hex digits over its options and the keys of what it read."""
     keys = sorted(str(finding.origin.get("key", "")) for finding in findings)
-    said = [analysis.name(), analysis.revision, analysis.options(), keys]
-    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    parts = [analysis.name(), analysis.revision, analysis.options(), keys]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _not_measured(facts: Mapping[str, Any]) -> list[str]:

@@ -102,12 +102,12 @@ def unusable_plugins() -> list[plugins.BrokenPlugin]:
     """The plug-ins that cannot be read, imported or made with their defaults; imports those of other packages."""
     listed = list(broken_plugins())
     for name in plugin_names():
-        found = analysis_entries().get(name) or edit_entries()[name]
+        entry = analysis_entries().get(name) or edit_entries()[name]
         try:
-            found.load()()
+            entry.load()()
         except Exception as error:  # whatever a foreign module does when it is imported
             package, reason = plugins.package_named(name), plugins.describe_error(error)
-            listed.append(plugins.BrokenPlugin(name, package, reason, f"Mend {found.module}, or uninstall the package."))
+            listed.append(plugins.BrokenPlugin(name, package, reason, f"Mend {entry.module}, or uninstall the package."))
     return listed
 
 
@@ -164,10 +164,12 @@ def _read_edit_file(path: Path, module: str) -> EditEntry | None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and any(_base_name(base) == "Edit" for base in node.bases):
-            told = prose.read_docstring(ast.get_docstring(tree, clean=False))
+            summary_parts = prose.read_docstring(ast.get_docstring(tree, clean=False))
             title = str(_class_constants(node).get("title") or path.stem.replace("_", " ").capitalize())
             options = tuple(_option_cards(node, _class_constants(tree)))
-            return EditEntry(path.stem, module, node.name, title, told.summary, told.body, told.source, options)
+            return EditEntry(
+                path.stem, module, node.name, title, summary_parts.summary, summary_parts.body, summary_parts.source, options
+            )
     return None
 
 
@@ -178,7 +180,7 @@ def _read_analysis_file(path: Path, module: str) -> Entry | None:
     for node in tree.body:
         kind = next((name for base in getattr(node, "bases", ()) if (name := _base_name(base)) in BASE_CLASSES), None)
         if isinstance(node, ast.ClassDef) and kind:
-            told = prose.read_docstring(ast.get_docstring(tree, clean=False))
+            summary_parts = prose.read_docstring(ast.get_docstring(tree, clean=False))
             said = _class_constants(node)
             return Entry(
                 name=path.stem,
@@ -186,9 +188,9 @@ def _read_analysis_file(path: Path, module: str) -> Entry | None:
                 cls=node.name,
                 kind=kind,
                 title=str(said.get("title") or path.stem.replace("_", " ").capitalize()),
-                summary=told.summary,
-                body=told.body,
-                source=told.source,
+                summary=summary_parts.summary,
+                body=summary_parts.body,
+                source=summary_parts.source,
                 needs=str(said.get("needs", "findings" if kind == "Collation" else "images")),
                 question=str(said.get("question", "understand")),
                 with_twin=bool(said.get("with_twin", False)),

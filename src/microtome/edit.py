@@ -94,7 +94,7 @@ class Edit(ABC):
     def to_cli(self) -> str:
         """The edit as it is written on the command line: NAME, or NAME:key=value,… with what differs from the defaults."""
         own = [(field.name, getattr(self, field.name)) for field in fields(self) if getattr(self, field.name) != field.default]  # type: ignore[arg-type]
-        words = [f"{name}={_spelt(one)}" for name, one in own]
+        words = [f"{name}={_spelt(value)}" for name, value in own]
         return f"{self.name()}:{','.join(words)}" if words else self.name()
 
     @final
@@ -121,9 +121,9 @@ class Edit(ABC):
         try:
             after = count_multiply_adds(net, _grey(edited))
         except (RuntimeError, ValueError, TypeError, IndexError) as error:  # what a network raises that does not fit together
-            said = str(error).strip().splitlines()
+            error_lines = str(error).strip().splitlines()
             raise Uneditable(
-                f"{self.name()} of {specimen.name} leaves a network that does not run: {said[0][:160] if said else error!r}."
+                f"{self.name()} of {specimen.name} leaves a network that does not run: {error_lines[0][:160] if error_lines else error!r}."
             ) from error
         if broken := _broken(preserved, specimen, edited):
             raise Uneditable(f"{self.name()} of {specimen.name} {broken}")
@@ -154,11 +154,11 @@ class EditedMaker:
 
     def json(self) -> dict[str, Any]:
         """How to build it, as plain JSON values."""
-        said = self.base.json()
+        facts = self.base.json()
         return {
             "recipe": self.facts.recipe.json(),
-            **said,
-            "edits": [*said.get("edits", []), {"edit": self.edit.name(), "options": _plain(self.edit)}],
+            **facts,
+            "edits": [*facts.get("edits", []), {"edit": self.edit.name(), "options": _plain(self.edit)}],
         }
 
 
@@ -171,15 +171,15 @@ def parse(word: str) -> Edit:
     """
     name, _, rest = word.partition(":")
     entry = catalog.edit_entry(name.strip().replace("-", "_"))
-    told: dict[str, str] = {}
+    options: dict[str, str] = {}
     last = ""
     for part in filter(None, (each.strip() for each in rest.split(","))):
         key, sign, value = part.partition("=")
         if not sign and not last:
             raise BadOption(f"'{part}' in '{word}' is not understood; write {entry.name}:option=value,option=value.")
         last, added = (key.strip().replace("-", "_"), value.strip()) if sign else (last, part)
-        told[last] = f"{told[last]},{added}" if last in told else added
-    return build(entry.name, told)
+        options[last] = f"{options[last]},{added}" if last in options else added
+    return build(entry.name, options)
 
 
 def build(name: str, said: Mapping[str, Any]) -> Edit:
@@ -269,12 +269,12 @@ def _outputs(specimen: Specimen) -> int | None:
 def _placed(changed: Specimen, original: Specimen) -> Specimen:
     """The changed specimen with the original's family, unless the edit changed what the structure says."""
     try:
-        before = structural_family(original.anatomy.found, original.anatomy.units, original.net)
-        now = structural_family(changed.anatomy.found, changed.anatomy.units, changed.net)
+        before = structural_family(original.anatomy.trace, original.anatomy.units, original.net)
+        now = structural_family(changed.anatomy.trace, changed.anatomy.units, changed.net)
     except SpecimenError:
         return changed
-    told = (original.family, original.family_reason) if before[0] == now[0] else (now[0], f"{now[1]}, since it was edited")
-    copy = replace(changed, given_family=told)
+    family = (original.family, original.family_reason) if before[0] == now[0] else (now[0], f"{now[1]}, since it was edited")
+    copy = replace(changed, given_family=family)
     copy.__dict__["anatomy"] = changed.anatomy
     return copy
 

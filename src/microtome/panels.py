@@ -152,12 +152,12 @@ def panel_to_json(panel: Panel) -> dict[str, Any]:
     return {"kind": panel.kind, **asdict(panel)}
 
 
-def panel_from_json(said: dict[str, Any]) -> Panel:
+def panel_from_json(content: dict[str, Any]) -> Panel:
     """The panel that `panel_to_json` wrote; unknown fields of newer versions are ignored.
 
     Raises:
         KeyError: the kind is not one of `PANEL_KINDS`.
     """
-    kind = PANEL_KINDS[said["kind"]]
-    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    kind = PANEL_KINDS[content["kind"]]
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
     return kind(**{field.name: known[field.name] for field in fields(kind) if field.name in known})

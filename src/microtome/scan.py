@@ -183,7 +183,7 @@ def discard_tally(pace: Pace, key: Sequence[Any]) -> None:
 
 def _keep(path: Path, tally: Tally, done: int, pace: Pace) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {name: np.ascontiguousarray(one).reshape(one.shape) for name, one in tally.state().items()}
+    arrays = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tally.state().items()}
     payload = save(arrays | {"__done__": np.array([done], dtype=np.int64)}, metadata={"batch": str(pace.batch)})
     handle, scratch = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that every measuring verb has."""
-    for one in reversed(
+    for decorate in reversed(
         [
             click.option(
                 "--out", default="microtome-results", show_default=True, help="Folder for the findings and the report."
@@ -52,7 +52,7 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--quiet", is_flag=True, help="Results only, no progress messages."),
         ]
     ):
-        command = one(command)
+        command = decorate(command)
     return command
 
 
@@ -80,7 +80,7 @@ def means_images(word: str) -> bool:
     return looks or (Path(word).exists() and ":" not in word and Path(word).suffix not in (".py", ".safetensors"))
 
 
-def open_images(word: str | None, said: dict[str, Any]) -> "Images | None":
+def open_images(word: str | None, given: dict[str, Any]) -> "Images | None":
     """The images that a word names; None without a word."""
     if word is None:
         return None
@@ -89,7 +89,7 @@ def open_images(word: str | None, said: dict[str, Any]) -> "Images | None":
     if word == "scenes" or word.startswith("scenes:"):
         return Images.scenes(**_scene_words(word))
     return Images.folder(
-        word, labels=said["labels"], masks=said["masks"], boxes=said["boxes"], limit=said["limit"], seed=said["seed"]
+        word, labels=given["labels"], masks=given["masks"], boxes=given["boxes"], limit=given["limit"], seed=given["seed"]
     )
 
 
@@ -106,15 +106,15 @@ def _scene_words(word: str) -> dict[str, Any]:
     return words
 
 
-def specimen_openers(names: Sequence[str], said: dict[str, Any]) -> "list[Callable[[], Specimen]]":
+def specimen_openers(names: Sequence[str], given: dict[str, Any]) -> "list[Callable[[], Specimen]]":
     """One function for each specimen that opens it when called; names are checked for files at once.
 
     Raises:
         UsageError: the number of --weights or --recipe is neither one nor that of the specimens.
     """
-    weights = _one_for_each("--weights", list(said["weights"]) or ["pretrained"], names)
-    recipes = _one_for_each("--recipe", list(said["recipe"]) or [""], names)
-    return [_specimen_opener(name, choice, wanted, said) for name, choice, wanted in zip(names, weights, recipes, strict=True)]
+    weights = _one_for_each("--weights", list(given["weights"]) or ["pretrained"], names)
+    recipes = _one_for_each("--recipe", list(given["recipe"]) or [""], names)
+    return [_specimen_opener(name, choice, wanted, given) for name, choice, wanted in zip(names, weights, recipes, strict=True)]
 
 
 def _one_for_each(flag: str, given: list[str], names: Sequence[str]) -> list[str]:
@@ -126,16 +126,16 @@ def _one_for_each(flag: str, given: list[str], names: Sequence[str]) -> list[str
     return given * len(names) if len(given) == 1 else given
 
 
-def _specimen_opener(name: str, weights: str, wanted: str, said: dict[str, Any]) -> "Callable[[], Specimen]":
+def _specimen_opener(name: str, weights: str, wanted: str, given: dict[str, Any]) -> "Callable[[], Specimen]":
     def opened() -> "Specimen":
         from microtome.opening.opening import open as open_specimen
 
         return open_specimen(
             name,
             weights=None if weights.lower() == "none" else weights,
-            seed=said["seed"],
+            seed=given["seed"],
             recipe=parse_recipe(wanted),
-            labels=said.get("outputs") or None,
+            labels=given.get("outputs") or None,
         )
 
     opened.label = name  # type: ignore[attr-defined]  # the runner names it when opening fails
@@ -159,13 +159,13 @@ def parse_recipe(word: str) -> Any:
         if name not in known:
             raise BadOption(f"A recipe has no '{name}'.{did_you_mean(name, known)}")
         try:
-            numbers = [float(one) for one in value.replace("x", "/").split("/")] if name != "interpolation" else []
+            numbers = [float(number) for number in value.replace("x", "/").split("/")] if name != "interpolation" else []
         except ValueError:
             raise BadOption(f"'{part}' in the recipe is not a number; write for example size=224 or mean=.5/.5/.5.") from None
         if name == "interpolation":
             recipe[name] = value
         elif name == "size":
-            recipe[name] = tuple(int(one) for one in numbers * 2)[:2]
+            recipe[name] = tuple(int(number) for number in numbers * 2)[:2]
         else:
             recipe[name] = numbers[0] if name == "crop" else tuple(numbers * 3)[:3]
     return recipe

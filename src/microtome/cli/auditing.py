@@ -45,7 +45,7 @@ def with_audit_options(command: click.Command) -> click.Command:
 
 
 def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: str | None, fail_on: str, baseline: str | None,
-           write_baseline: str | None, fix: str | None, own_ignore: str | None, **said: Any) -> int:  # fmt: skip
+           write_baseline: str | None, fix: str | None, own_ignore: str | None, **given: Any) -> int:  # fmt: skip
     from microtome.analyses.audit import baseline as lists
     from microtome.analyses.audit import sarif
 
@@ -60,11 +60,11 @@ def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: s
         from microtome.specimen.saving import weights_path
 
         weights_path(fix)
-    opened = arguments.specimen_openers([specimen], said)[0]()
-    finding = _measure(opened, {} if own_ignore is None else {"ignore": own_ignore}, wanted, said)
+    opened = arguments.specimen_openers([specimen], given)[0]()
+    finding = _measure(opened, {} if own_ignore is None else {"ignore": own_ignore}, wanted, given)
     if finding is None:
         return 1
-    form = "json" if said["as_json"] else form
+    form = "json" if given["as_json"] else form
     if form == "text":
         text = _audit_text(finding, known)
     else:
@@ -77,7 +77,7 @@ def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: s
     if write_baseline:
         lists.write_baseline(write_baseline, finding)
     if fix:
-        _write_mended(opened, finding, fix, _asked_words(specimen, said))
+        _write_mended(opened, finding, fix, _asked_words(specimen, given))
     return int(fail_on != "never" and any(_reaches_level(entry, fail_on) for entry in sarif.fault_entries(finding, known)))
 
 
@@ -97,20 +97,20 @@ def _make_folder(path: str) -> None:
         )
 
 
-def _reaches_level(one: dict[str, Any], least: str) -> bool:
-    return bool(one["new"]) and FAIL_LEVELS.index(one["severity"]) >= FAIL_LEVELS.index(least)
+def _reaches_level(entry: dict[str, Any], least: str) -> bool:
+    return bool(entry["new"]) and FAIL_LEVELS.index(entry["severity"]) >= FAIL_LEVELS.index(least)
 
 
-def _measure(specimen: "Specimen", options: dict[str, Any], wanted: bool, said: dict[str, Any]) -> "Finding | None":
+def _measure(specimen: "Specimen", options: dict[str, Any], wanted: bool, given: dict[str, Any]) -> "Finding | None":
     """The finding, saved in the folder of findings; None if the audit failed, which is reported."""
     from microtome.runner import analyze
     from microtome.scan import Pace
 
-    told = {"command": " ".join(["microtome", *sys.argv[1:]]), "title": specimen.name}
-    pace = Pace(device=said["device"], batch=said["batch"])
-    outcome = analyze([specimen], None, said["out"], only=["audit"], settings={"audit": options}, pace=pace, said=told)
-    for one in outcome.failed:
-        click.echo(f"FAILED {one['specimen']}: {one['reason']}", err=True)
+    record = {"command": " ".join(["microtome", *sys.argv[1:]]), "title": specimen.name}
+    pace = Pace(device=given["device"], batch=given["batch"])
+    outcome = analyze([specimen], None, given["out"], only=["audit"], settings={"audit": options}, pace=pace, said=record)
+    for failure in outcome.failed:
+        click.echo(f"FAILED {failure['specimen']}: {failure['reason']}", err=True)
     if outcome.failed:
         return None
     if wanted:
@@ -151,9 +151,9 @@ def _few_layers(layers: Sequence[str]) -> str:
     return ", ".join(layers[:6]) + (f" and {len(layers) - 6} more" if len(layers) > 6 else "")
 
 
-def _asked_words(specimen: str, said: dict[str, Any]) -> str:
+def _asked_words(specimen: str, given: dict[str, Any]) -> str:
     """The network as given on the command line, as words of another command."""
-    more = [f"--{name} {shlex.quote(one)}" for name in ("weights", "recipe") for one in said[name]]
+    more = [f"--{name} {shlex.quote(value)}" for name in ("weights", "recipe") for value in given[name]]
     return " ".join([shlex.quote(specimen), *more])
 
 

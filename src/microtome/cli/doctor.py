@@ -63,7 +63,7 @@ def _model_lines() -> Iterator[str]:
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         vision, models = _torchvision.torchvision(), _torchvision.timm()
-    broken = any("operators" in str(one.message) for one in heard)
+    broken = any("operators" in str(warning.message) for warning in heard)
     yield f"timm {models.__version__}: {len(models.list_models())} architectures"
     yield f"{'! ' if broken else ''}torchvision {vision.__version__}" + (
         ": its compiled operators do not match this torch; classification works, detection models do not" if broken else ""

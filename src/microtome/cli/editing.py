@@ -55,15 +55,15 @@ def _edits_help() -> str:
     return "\n\n".join(parts)
 
 
-def _edit_specimen(specimen: str, edits: Sequence[str], out: str, **said: Any) -> None:
+def _edit_specimen(specimen: str, edits: Sequence[str], out: str, **given: Any) -> None:
     from microtome.edit import apply_edits, parse
     from microtome.specimen.saving import weights_path
 
     weights_path(out)
     wanted = [parse(word) for word in edits]
-    told = {**said, "weights": [said["weights"]], "recipe": [said["recipe"]]}
-    (opened,) = [opener() for opener in arguments.specimen_openers([specimen], told)]
-    for one in wanted:
-        opened = apply_edits(opened, [one])
+    settings = {**given, "weights": [given["weights"]], "recipe": [given["recipe"]]}
+    (opened,) = [opener() for opener in arguments.specimen_openers([specimen], settings)]
+    for edit in wanted:
+        opened = apply_edits(opened, [edit])
         click.echo(opened.edits[-1].line)
     click.echo(f"Written: {opened.save(out)} ({opened.name}). Open it by its name: microtome analyze {out} IMAGES")

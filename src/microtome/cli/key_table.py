@@ -59,13 +59,13 @@ def key_rows(folder: str, only: "Sequence[str]") -> "list[dict[str, Any]]":
         if name not in known:
             raise UnknownName(f"{folder} holds no finding of '{name}'.{did_you_mean(name, known)}")
     rows: list[dict[str, Any]] = []
-    for said in cards:
-        if only and said["analysis"] not in only:
+    for finding_card in cards:
+        if only and finding_card["analysis"] not in only:
             continue
-        network = str(said["origin"].get("specimen", {}).get("name", "")) or "all networks"
-        for number in said.get("key_numbers", ()):
+        network = str(finding_card["origin"].get("specimen", {}).get("name", "")) or "all networks"
+        for number in finding_card.get("key_numbers", ()):
             facts = {name: value for name, value in number.items() if name != "name"}
-            rows.append({"network": network, "analysis": said["analysis"], "key_number": number["name"], **facts})
+            rows.append({"network": network, "analysis": finding_card["analysis"], "key_number": number["name"], **facts})
     return rows
 
 

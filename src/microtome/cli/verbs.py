@@ -65,11 +65,11 @@ def build_group() -> click.Group:
 @click.option("--report/--no-report", "wanted", default=True, help="Write DIR/report.html at the end.")
 @arguments.measuring_options
 def analyze(specimens: Sequence[str], images: str | None, only: str, skip: str, pairs: Sequence[str], config: str | None,
-            wanted: bool, **said: Any) -> int:  # fmt: skip
+            wanted: bool, **given: Any) -> int:  # fmt: skip
     """Run every applicable analysis on every specimen, compare them, and write the report."""
     names, where = arguments.split_words(specimens, images)
     settings = arguments.parse_settings(pairs, config)
-    return measure(names, where, split_list(only), split_list(skip), settings, wanted, said)
+    return measure(names, where, split_list(only), split_list(skip), settings, wanted, given)
 
 
 @click.command()
@@ -137,8 +137,8 @@ def layers(specimen: str, pattern: str, weights: str, every: bool) -> None:
 
     PATTERN is a layer name, a glob, or an alias such as blocks.
     """
-    said = {"weights": [weights], "seed": 0, "recipe": ()}
-    (opened,) = [opener() for opener in arguments.specimen_openers([specimen], said)]
+    given = {"weights": [weights], "seed": 0, "recipe": ()}
+    (opened,) = [opener() for opener in arguments.specimen_openers([specimen], given)]
     from microtome.cli.tables import layer_table
 
     click.echo(layer_table(opened, pattern, every))
@@ -159,13 +159,13 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
             f"{folder} is not a folder of findings. Measure first: microtome analyze SPECIMEN… IMAGES --out {folder}"
         )
     store = Store.create(folder)
-    findings = [Finding.load(one) for one in store.current()]
+    findings = [Finding.load(path) for path in store.current()]
     analysis = build(catalog.analysis_entry("compare").load(), arguments.parse_settings(pairs, None).get("compare", {}))
     assert isinstance(analysis, Collation)
     finding = analysis.of([finding for finding in findings if finding.specimen])
     place = str(store.save(finding).relative_to(store.root))
     run = store.run()
-    kept = [one for one in run.get("findings", []) if "/compare/" not in f"/{one}"]
+    kept = [path for path in run.get("findings", []) if "/compare/" not in f"/{path}"]
     store.write_run(
         run | {"findings": [*kept, place]} if run else {"findings": [str(f.relative_to(store.root)) for f in store.current()]}
     )
@@ -217,10 +217,10 @@ def _extend(command: click.Command, place: str) -> click.Command:
 def _analysis_command(name: str, entry: catalog.Entry) -> click.Command:
     """The command of one analysis, made from its catalog entry."""
 
-    def run(specimen: str, images: str | None, wanted: bool, **said: Any) -> int:
-        own = {option.name: said.pop(f"own_{option.name}") for option in entry.options}
-        told = {key: value for key, value in own.items() if value is not None}
-        return measure([specimen], images, [name], [], {name: told}, wanted, said)
+    def run(specimen: str, images: str | None, wanted: bool, **given: Any) -> int:
+        own = {option.name: given.pop(f"own_{option.name}") for option in entry.options}
+        settings = {key: value for key, value in own.items() if value is not None}
+        return measure([specimen], images, [name], [], {name: settings}, wanted, given)
 
     command = click.command(
         name=name, short_help=entry.summary, help=f"{entry.summary}\n\n{entry.body}\n\nSource: {entry.source}"

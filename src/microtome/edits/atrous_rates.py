@@ -38,22 +38,22 @@ class AtrousRates(Edit):
     size: int = option(0, "side of the image for which rates are set, px; 0: the network's own", low=0, high=8192)
 
     def refusal(self, specimen: Specimen) -> str:
-        found = dilated_convolutions(specimen)
-        if not found:
+        convs = dilated_convolutions(specimen)
+        if not convs:
             return "none of its convolutions is dilated"
-        chosen = self._target_convolutions(specimen, found)
+        chosen = self._target_convolutions(specimen, convs)
         if not chosen:
-            return f"no dilated convolution among {', '.join(self.at)}; there are {name_list([one.path for one in found])}"
+            return f"no dilated convolution among {', '.join(self.at)}; there are {name_list([conv.path for conv in convs])}"
         if any(rate < 1 for rate in self.rates):
             return f"rates are {', '.join(map(str, self.rates))}; a rate is 1 or more"
         wanted = self._new_rates(specimen, chosen)
         if isinstance(wanted, str):
             return wanted
-        for one in chosen:
-            if reason := _no_padding_reason(one, one.scaled_rates(wanted[one.path])):
+        for conv in chosen:
+            if reason := _no_padding_reason(conv, conv.scaled_rates(wanted[conv.path])):
                 return reason
-        if all(one.scaled_rates(wanted[one.path]) == one.rate for one in chosen):
-            kept = name_list(list(dict.fromkeys(str(one.main) for one in chosen)))
+        if all(conv.scaled_rates(wanted[conv.path]) == conv.rate for conv in chosen):
+            kept = name_list(list(dict.fromkeys(str(conv.main) for conv in chosen)))
             return f"its rates are what they would be set to ({kept}); name others: rates=…"
         return ""
 
@@ -61,30 +61,30 @@ class AtrousRates(Edit):
         chosen = self._target_convolutions(specimen, dilated_convolutions(specimen))
         wanted = self._new_rates(specimen, chosen)
         assert not isinstance(wanted, str)  # `unfit` has refused before
-        changed = [one for one in chosen if one.scaled_rates(wanted[one.path]) != one.rate]
-        return AtrousRates(at=tuple(one.path for one in changed), rates=tuple(wanted[one.path] for one in changed), size=0)
+        changed = [conv for conv in chosen if conv.scaled_rates(wanted[conv.path]) != conv.rate]
+        return AtrousRates(at=tuple(conv.path for conv in changed), rates=tuple(wanted[conv.path] for conv in changed), size=0)
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         chosen = self._target_convolutions(specimen, dilated_convolutions(specimen))
         wanted = self._new_rates(specimen, chosen)
         assert not isinstance(wanted, str)  # `unfit` has refused before
-        told: list[str] = []
+        changes: list[str] = []
         for one in chosen:
             conv = cast(nn.Conv2d, net.get_submodule(one.path))
             rate = one.scaled_rates(wanted[one.path])
             padding = _same_padding(one, rate)
             conv.dilation = rate
             set_padding(conv, padding)
-            told.append(f"{one.path} {_rate_text(one.rate)} to {_rate_text(rate)}")
-        return f"set the rates of {len(told)} convolutions ({name_list(told, 6)})"
+            changes.append(f"{one.path} {_rate_text(one.rate)} to {_rate_text(rate)}")
+        return f"set the rates of {len(changes)} convolutions ({name_list(changes, 6)})"
 
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation("no", "the weights stay, but read other positions, except in branches whose rate stays")
 
     def _target_convolutions(self, specimen: Specimen, convs: list[DilatedConv]) -> list[DilatedConv]:
         """The first call of each dilated convolution that is named, in execution order."""
-        first = {one.path: one for one in reversed(convs)}
-        calls = [one for one in convs if first[one.path] is one]
+        first = {conv.path: conv for conv in reversed(convs)}
+        calls = [conv for conv in convs if first[conv.path] is conv]
         if not self.at:
             return calls
         named = {specimen.layer(name).path for name in specimen.find(self.at)}
@@ -94,12 +94,12 @@ class AtrousRates(Edit):
         """Path -> main rate, or why the rates given do not fit."""
         if not self.rates:
             sized = with_image_size(specimen, self.size, self.name())
-            found = dilated_convolutions(sized)
-            rates = suggested_rates(found, branch_groups(sized, found))
-            return {one.path: rates[one.name] for one in chosen}
+            convs = dilated_convolutions(sized)
+            rates = suggested_rates(convs, branch_groups(sized, convs))
+            return {conv.path: rates[conv.name] for conv in chosen}
         count = len(self.rates)
         if count in (1, len(chosen)):
-            return dict(zip([one.path for one in chosen], self.rates * (len(chosen) if count == 1 else 1), strict=True))
+            return dict(zip([conv.path for conv in chosen], self.rates * (len(chosen) if count == 1 else 1), strict=True))
         groups = [group for group in branch_groups(specimen, chosen) if len(group.members) == count]
         return (
             _rates_by_group(groups, self.rates)
@@ -119,7 +119,7 @@ def _rates_by_group(groups: list[BranchGroup], rates: tuple[int, ...]) -> dict[s
 def _misfit_reason(specimen: Specimen, chosen: list[DilatedConv], rates: tuple[int, ...]) -> str:
     groups = branch_groups(specimen, chosen)
     near = f"; name one group of branches, as at={groups[0].title}" if groups and len(groups[0].members) == len(rates) else ""
-    paths = name_list([one.path for one in chosen])
+    paths = name_list([conv.path for conv in chosen])
     return f"{len(rates)} rates for {len(chosen)} convolutions ({paths}): give one for each, or one for all{near}"
 
 

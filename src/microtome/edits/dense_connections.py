@@ -63,8 +63,8 @@ class _Chain:
     def sources(self, place: int) -> dict[str, int]:
         """Earlier maps that the block at `place` does not read yet, with their channels; "<name" is what enters a member."""
         first = self.members[0]
-        found = {f"<{first.begin}": first.inputs} if first.entered and place > 0 else {}
-        return found | {member.end: member.units for member in self.members[: max(place - 1, 0)]}
+        widths = {f"<{first.begin}": first.inputs} if first.entered and place > 0 else {}
+        return widths | {member.end: member.units for member in self.members[: max(place - 1, 0)]}
 
     @property
     def connections(self) -> int:
@@ -140,7 +140,7 @@ class DenseConnections(Edit):
 def _chains(specimen: Specimen) -> list[_Chain]:
     """The chains of a specimen in execution order, those in which an earlier map is left unread."""
     modules = dict(specimen.net.named_modules())
-    calls = specimen.anatomy.found.by_path()
+    calls = specimen.anatomy.trace.by_path()
     starts = {block.block: block.start for block in specimen.residuals}
     runs: list[tuple[str, list[_Member]]] = []
     before: Unit | None = None
@@ -156,8 +156,8 @@ def _chains(specimen: Specimen) -> list[_Chain]:
         else:
             runs.append((home, [member]))
         before = unit
-    found = [_Chain(home, tuple(members)) for home, members in runs]
-    return [chain for chain in found if chain.connections]
+    chains = [_Chain(home, tuple(members)) for home, members in runs]
+    return [chain for chain in chains if chain.connections]
 
 
 def _in_sequence(home: nn.Module | None, unit: Unit, calls: Mapping[str, list[Call]]) -> bool:

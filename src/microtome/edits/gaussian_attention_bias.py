@@ -79,7 +79,7 @@ class GaussianAttentionBias(Edit):
 
 def _attention_sites(specimen: Specimen) -> list[_AttentionSite]:
     """Where a bias can be added, in the order modules are registered."""
-    calls = specimen.anatomy.found.by_path()
+    calls = specimen.anatomy.trace.by_path()
     sites: list[_AttentionSite] = []
     for path in attention_paths(specimen.net):
         module = specimen.net.get_submodule(path)

@@ -60,17 +60,17 @@ class HeadDropout(Edit):
 
 def _last_pooling(specimen: Specimen) -> Call | None:
     """The last call that makes one position of a map without weights; the outermost module of those."""
-    found = [
+    calls = [
         call
-        for call in specimen.anatomy.found.calls
+        for call in specimen.anatomy.trace.calls
         if kind_of(call.module) == "pool" and _is_pooling(call) and call.index == 0
     ]
-    last = specimen.anatomy.found.by_path().get(specimen.head or "", [])
-    found = [call for call in found if not last or call.begun < last[0].begun]
-    if not found:
+    last = specimen.anatomy.trace.by_path().get(specimen.head or "", [])
+    calls = [call for call in calls if not last or call.begun < last[0].begun]
+    if not calls:
         return None
-    deepest = found[-1]
-    around = [call for call in found if deepest.path == call.path or deepest.path.startswith(f"{call.path}.")]
+    deepest = calls[-1]
+    around = [call for call in calls if deepest.path == call.path or deepest.path.startswith(f"{call.path}.")]
     return min(around, key=lambda call: len(call.path))
 
 

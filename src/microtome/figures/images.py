@@ -120,7 +120,7 @@ def _tiles(array: xr.DataArray, panel: Grid) -> tuple[Values, list[str], list[st
     right = [panel.across, *others]
     ordered = array.transpose(*([panel.down] if panel.down else []), *right, *pixels)
     values = ordered.values.astype(float)
-    names = [_join_coordinates(one) for one in np.ndindex(*(array.sizes[dim] for dim in right))]
+    names = [_join_coordinates(place) for place in np.ndindex(*(array.sizes[dim] for dim in right))]
     named = any(dim in array.coords for dim in right)
     if named:
         names = [
@@ -172,8 +172,8 @@ def _tile_sheet(
 ) -> tuple[Paper, Axes]:
     """A sheet with one square of the axes for each tile, names at the side and on top."""
     each = float(np.clip(7.5 / cols, 0.42, 1.5))
-    beside = 0.072 * min(22, max((len(one) for one in side), default=0)) + 0.2
-    narrow = max((len(one) for one in top), default=0) * 0.06 > each
+    beside = 0.072 * min(22, max((len(label) for label in side), default=0)) + 0.2
+    narrow = max((len(label) for label in top), default=0) * 0.06 > each
     above = 0.04 * min(22, max(map(len, top))) + 0.15 if narrow else (0.3 if top else 0.1)
     paper = new_sheet(panel, max(each * cols + beside, 2.8), max(each * rows * aspect, 0.8) + above + 0.1)
     axes = paper.add_subplot()
@@ -186,10 +186,12 @@ def _tile_sheet(
         spine.set_visible(False)
     axes.tick_params(length=0)
     middle = (1 - TILE_GAP) / 2
-    axes.set_yticks([row + middle for row in range(min(rows, len(side)))], [shorten(one, 22) for one in side[:rows]])
+    axes.set_yticks([row + middle for row in range(min(rows, len(side)))], [shorten(label, 22) for label in side[:rows]])
     axes.xaxis.tick_top()
     turned: dict[str, Any] = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if narrow else {}
-    axes.set_xticks([col + middle for col in range(min(cols, len(top)))], [shorten(one, 22) for one in top[:cols]], **turned)
+    axes.set_xticks(
+        [col + middle for col in range(min(cols, len(top)))], [shorten(label, 22) for label in top[:cols]], **turned
+    )
     return paper, axes
 
 
@@ -207,8 +209,8 @@ def _draw_empty_tile(axes: Axes, row: int, col: int) -> None:
 
 def _note_left_out(axes: Axes, rows: int, cols: int) -> None:
     if rows > MAX_DOWN or cols > MAX_ACROSS:
-        said = f"the first {min(rows, MAX_DOWN)} of {rows} down, {min(cols, MAX_ACROSS)} of {cols} across"
-        axes.set_xlabel(said, fontsize=6.5, style="italic")
+        note = f"the first {min(rows, MAX_DOWN)} of {rows} down, {min(cols, MAX_ACROSS)} of {cols} across"
+        axes.set_xlabel(note, fontsize=6.5, style="italic")
 
 
 def _colour_scale(values: Values, kind: str, low: float | None, high: float | None) -> Normalize:
@@ -278,7 +280,7 @@ def _interpolation_weights(cells: int, pixels: int, low: float, high: float) -> 
     """How much each position counts at each pixel, as (pixel, position)."""
     middles = low + (np.arange(cells) + 0.5) / cells * (high - low)
     at = (np.arange(pixels) + 0.5) / pixels
-    return np.stack([np.interp(at, middles, one) for one in np.eye(cells)], axis=1)
+    return np.stack([np.interp(at, middles, column) for column in np.eye(cells)], axis=1)
 
 
 def _blend(picture: Values, heat: Values) -> Values:

@@ -23,7 +23,7 @@ class Column(NamedTuple):
     @property
     def inches(self) -> float:
         """The room it needs."""
-        return LETTER_WIDTH * max(len(one) for one in [*self.heading, *self.cells]) + 0.22
+        return LETTER_WIDTH * max(len(text) for text in [*self.heading, *self.cells]) + 0.22
 
 
 def plot_table(arrays: Arrays, panel: Table) -> Paper:

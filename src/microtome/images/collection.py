@@ -236,8 +236,10 @@ class Images:
 
     def facts(self, name: str) -> npt.NDArray[np.float64] | None:
         """One number for each image (image,), NaN where it is unknown; None where no image has it. See `Item.facts`."""
-        found = [self._fact(int(place), name) for place in self.places]
-        return None if all(one is None for one in found) else np.array([np.nan if one is None else one for one in found])
+        facts = [self._fact(int(place), name) for place in self.places]
+        return (
+            None if all(value is None for value in facts) else np.array([np.nan if value is None else value for value in facts])
+        )
 
     def pixels(self, recipe: Framing, indices: Places | None = None) -> Pixels:
         """Pixels uint8 (image, row, col, rgb) as a network with that recipe sees them; kept in memory up to the cache's limit.
@@ -316,7 +318,7 @@ class Images:
             "classes": list(self.classes) if self.classes is not None else None,
             "has_masks": self.has_masks,
             "mask_kind": self.mask_kind,
-            "skipped": [{"path": one.path, "reason": one.reason} for one in self.skipped[:100]],
+            "skipped": [{"path": file.path, "reason": file.reason} for file in self.skipped[:100]],
             "skipped_count": len(self.skipped),
             "notes": list(self.notes),
             "options": json.loads(json.dumps(dict(self.options), default=str)),
@@ -356,22 +358,22 @@ class Images:
         least = -(-2 * max(recipe.size) // float(getattr(recipe, "crop", 0.5)))
 
         def made(place: int) -> Pixels:
-            found = self.cache.find(which, place)
-            if found is None and not stop.is_set():
-                found = np.asarray(recipe.pixels(self.source.picture(place, int(least))), np.uint8)
-                self.cache.keep(which, place, found)
-            return np.zeros((*recipe.size, 3), np.uint8) if found is None else found
+            cached = self.cache.find(which, place)
+            if cached is None and not stop.is_set():
+                cached = np.asarray(recipe.pixels(self.source.picture(place, int(least))), np.uint8)
+                self.cache.keep(which, place, cached)
+            return np.zeros((*recipe.size, 3), np.uint8) if cached is None else cached
 
         found = np.empty((len(index), *recipe.size, 3), np.uint8)
-        places = [int(self.places[one]) for one in index]
+        places = [int(self.places[at]) for at in index]
         for at, pixels in enumerate(map_in_threads(made, places, self.source.most_threads)):
             found[at] = pixels
         return found
 
     def _mask(self, recipe: Framing, which: str, place: int) -> Mask:
-        found = self.cache.find(which, place)
-        if found is None:
+        cached = self.cache.find(which, place)
+        if cached is None:
             mask = self.source.mask(place)
-            found = np.zeros(recipe.size, bool) if mask is None else np.asarray(recipe.mask(mask), bool)
-            self.cache.keep(which, place, found)
-        return found
+            cached = np.zeros(recipe.size, bool) if mask is None else np.asarray(recipe.mask(mask), bool)
+            self.cache.keep(which, place, cached)
+        return cached

@@ -216,20 +216,20 @@ def _orientation(picture: ImageFile.ImageFile, *, decoded: bool) -> int:
 
 
 def _header_notes(picture: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
-    found: list[str] = []
+    notes: list[str] = []
     if _has_more_frames(picture):
-        found.append("of several frames: the first is used")
+        notes.append("of several frames: the first is used")
     if has_transparency(picture):
-        found.append("transparent: laid on white")
+        notes.append("transparent: laid on white")
     if picture.mode.startswith("I;16"):
-        found.append("16-bit grey: scaled by 65535")
+        notes.append("16-bit grey: scaled by 65535")
     elif picture.mode in ("I", "F"):
-        found.append("32-bit: scaled to 8 bits")
+        notes.append("32-bit: scaled to 8 bits")
     if picture.mode == "CMYK":
-        found.append("CMYK: converted without a colour profile")
+        notes.append("CMYK: converted without a colour profile")
     if orientation > 1:
-        found.append("turned as its EXIF orientation says")
-    return tuple(found)
+        notes.append("turned as its EXIF orientation says")
+    return tuple(notes)
 
 
 def _has_more_frames(picture: ImageFile.ImageFile) -> bool:

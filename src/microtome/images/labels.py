@@ -81,22 +81,22 @@ def _folder_labels(place: Listing, tops: Sequence[str]) -> ImageLabels:
 
 
 def _prefix_labels(place: Listing) -> ImageLabels | None:
-    found = [re.match(r"(n\d{8})(?=[_.-])", PurePosixPath(name).name) for name in place.names]
-    ids = [match.group(1) for match in found if match]
+    matches = [re.match(r"(n\d{8})(?=[_.-])", PurePosixPath(name).name) for name in place.names]
+    ids = [match.group(1) for match in matches if match]
     if len(ids) < len(place.names):
         return None
     classes = tuple(sorted(set(ids)))
     number = {name: at for at, name in enumerate(classes)}
     return ImageLabels(
-        classes, np.array([number[one] for one in ids], np.int64), _class_titles(place, ids, classes), "file names"
+        classes, np.array([number[wnid] for wnid in ids], np.int64), _class_titles(place, ids, classes), "file names"
     )
 
 
 def _class_titles(place: Listing, ids: Sequence[str], classes: Sequence[str]) -> tuple[str, ...] | None:
     """Readable names of the classes, where file names go on after the id with the same words for all of a class."""
     rest: dict[str, set[str]] = {}
-    for name, one in zip(place.names, ids, strict=True):
-        rest.setdefault(one, set()).add(PurePosixPath(name).stem[len(one) + 1 :])
+    for name, wnid in zip(place.names, ids, strict=True):
+        rest.setdefault(wnid, set()).add(PurePosixPath(name).stem[len(wnid) + 1 :])
     words = [next(iter(rest[name])) if len(rest[name]) == 1 else "" for name in classes]
     return tuple(word.replace("_", " ") for word in words) if all(re.search(r"[A-Za-z]{2}", word) for word in words) else None
 
@@ -115,15 +115,15 @@ def _table_labels(place: Listing, table: Path, *, must: bool) -> ImageLabels | N
         )
     classes = _sorted_classes(set(filter(None, given)))
     number = {name: at for at, name in enumerate(classes)}
-    values = np.array([number.get(one, -1) if one else -1 for one in given], np.int64)
+    values = np.array([number.get(label, -1) if label else -1 for label in given], np.int64)
     readable = tuple(titles.get(name, name) for name in classes) if titles else None
     return ImageLabels(classes, values, readable, table.name)
 
 
 def _sorted_classes(given: set[str]) -> tuple[str, ...]:
     """Sorted class names; whole numbers are kept as they are, so that they still point at a network's outputs."""
-    if all(re.fullmatch(r"-?\d+", one) for one in given):
-        numbers = [int(one) for one in given]
+    if all(re.fullmatch(r"-?\d+", label) for label in given):
+        numbers = [int(label) for label in given]
         if max(numbers) < LARGEST_NUMBER:
             return tuple(str(at) for at in range(max(numbers) + 1))
     return tuple(sorted(given, key=name_key))
@@ -147,7 +147,7 @@ def match_rows(place: Listing, beside: Path, known: Mapping[str, Any], *, loose:
     rows: list[Any] = []
     for name in place.names:
         parts = _normalise_path(f"{root.as_posix()}/{name}").split("/")
-        key = next((one for start in range(len(parts) - 1) if (one := "/".join(parts[start:])) in keys), None)
+        key = next((tail for start in range(len(parts) - 1) if (tail := "/".join(parts[start:])) in keys), None)
         if key is None:
             key = ends.get(_normalise_path(f"{root.name}/{name}"))
         if key is None and bare[PurePosixPath(name).name] == 1:
@@ -185,7 +185,7 @@ def _json_rows(content: Any, table: Path) -> tuple[dict[str, str], dict[str, str
             return {}, {}  # boxes in COCO's format, which some tools call labels.json
         if all(isinstance(value, (str, int)) for value in pairs.values()):
             return {key: str(value) for key, value in pairs.items()}, {}
-    if isinstance(content, list) and content and all(isinstance(one, dict) for one in cast(list[Any], content)):
+    if isinstance(content, list) and content and all(isinstance(record, dict) for record in cast(list[Any], content)):
         return _records(cast(list[dict[str, Any]], content), table)
     raise ImagesError(
         f"'{table}' is no table of labels: it should be {{file: label, …}} or a list of records with a file and a label."

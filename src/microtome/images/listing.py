@@ -63,13 +63,13 @@ class Listing:
     def places(self) -> tuple[Path, ...]:
         """Folders where tables of labels may lie, nearest to the images first."""
         inner = self.root / self.base
-        found = [inner]
+        places_below = [inner]
         while inner != self.root:
             inner = inner.parent
-            found.append(inner)
+            places_below.append(inner)
         if self.root.resolve().name.lower() in IMAGE_FOLDERS:
-            found.append(self.root.resolve().parent)
-        return tuple(dict.fromkeys(found))
+            places_below.append(self.root.resolve().parent)
+        return tuple(dict.fromkeys(places_below))
 
     @property
     def around(self) -> tuple[Path, ...]:
@@ -126,10 +126,10 @@ def _list_file(place: Path, text: str) -> Listing:
 
 
 def _list_glob(pattern: str, text: str) -> Listing:
-    found = [one for one in glob.glob(pattern, recursive=True) if is_image(one) and Path(one).is_file()]
+    paths = [path for path in glob.glob(pattern, recursive=True) if is_image(path) and Path(path).is_file()]
     fixed = pattern[: next(at for at, letter in enumerate(pattern) if letter in "*?[")]
     root = Path(os.path.dirname(fixed) or ".")
-    names = [Path(os.path.relpath(one, root)).as_posix() for one in found]
+    names = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
     kept = _without_masks(names)
     if not kept:
         raise ImagesError(f"The glob '{text}' matches no image; try '{(root / '**' / '*.jpg').as_posix()}'.")
@@ -150,7 +150,7 @@ def _list_folder(root: Path, text: str, *, labels: str, masks: str) -> Listing:
             "or labels='none' to read them all."
         )
     return Listing(
-        root, "folder", tuple(sorted(kept, key=name_key)), base, tuple(sorted(skipped, key=lambda one: name_key(one.path)))
+        root, "folder", tuple(sorted(kept, key=name_key)), base, tuple(sorted(skipped, key=lambda file: name_key(file.path)))
     )
 
 
@@ -275,8 +275,8 @@ def _no_images_text(text: str, names: list[str], skipped: list[SkippedFile]) -> 
     if names:
         return f"'{text}' holds only masks ({names[0]}), no images; give the folder that holds both."
     if skipped:
-        one = skipped[0]
-        return f"'{text}' holds no image that can be read; the first of {len(skipped)} skipped is {one.path}: {one.reason}."
+        first = skipped[0]
+        return f"'{text}' holds no image that can be read; the first of {len(skipped)} skipped is {first.path}: {first.reason}."
     inside = sorted(entry.name for entry in os.scandir(text) if not entry.name.startswith("."))[:3]
     what = f"only others, such as {', '.join(inside)}" if inside else "it is empty"
     return f"'{text}' holds no images ({what}); give a folder with JPEG, PNG, TIFF, WebP, GIF or BMP files."

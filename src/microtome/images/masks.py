@@ -124,15 +124,15 @@ def find_mask_files(place: Listing, wanted: str) -> list[MaskFile | None]:
         return [None] * len(place.names)
     where, ids = _split_masks(wanted)
     if where == "auto":
-        found = _masks_beside(place) if place.kind == "file" else _automatic_masks(place)
+        mask_files = _masks_beside(place) if place.kind == "file" else _automatic_masks(place)
     else:
-        found = _masks_at(place, where)
-    if wanted != "auto" and not any(found):
+        mask_files = _masks_at(place, where)
+    if wanted != "auto" and not any(mask_files):
         raise ImagesError(
             f"No mask at '{where}' belongs to an image of '{place.root}': a mask has the name of its image, "
             f"such as '{PurePosixPath(place.names[0]).stem}.png' or '{PurePosixPath(place.names[0]).stem}_mask.png'."
         )
-    return [MaskFile(path, ids) if path else None for path in found]
+    return [MaskFile(path, ids) if path else None for path in mask_files]
 
 
 def _split_masks(wanted: str) -> tuple[str, frozenset[int] | None]:
@@ -159,7 +159,7 @@ def _masks_beside(place: Listing) -> list[Path | None]:
 
 
 def _images_by_stem(folder: Path) -> dict[str, Path]:
-    files = sorted((one for one in folder.iterdir() if one.suffix.lower() in SUFFIXES), key=lambda one: name_key(one.name))
+    files = sorted((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=lambda path: name_key(path.name))
     return {file.stem: file for file in reversed(files)}
 
 
@@ -168,10 +168,10 @@ def _automatic_masks(place: Listing) -> list[Path | None]:
     parents = dict.fromkeys((*place.folders, *place.around))
     holding = {above.resolve() for folder in place.folders for above in (folder, *folder.parents)}
     for parent in parents:
-        for folder in sorted(parent.iterdir(), key=lambda one: name_key(one.name)):
+        for folder in sorted(parent.iterdir(), key=lambda path: name_key(path.name)):
             if folder.name.lower() in MASK_FOLDERS and folder.is_dir() and folder.resolve() not in holding:
                 more = _masks_from_folder(place, folder, parent, loose=False)
-                masks = [one or other for one, other in zip(masks, more, strict=True)]
+                masks = [mask or other for mask, other in zip(masks, more, strict=True)]
     return masks
 
 
@@ -193,7 +193,7 @@ def _masks_at(place: Listing, where: str) -> list[Path | None]:
 def _masks_from_folder(place: Listing, folder: Path, parent: Path, *, loose: bool) -> list[Path | None]:
     """For each image the file of a mask folder: same path below it, then same name; `loose`: then same first word (01_…)."""
     files = sorted(
-        (one for one in folder.rglob("*") if one.suffix.lower() in SUFFIXES), key=lambda one: name_key(one.as_posix())
+        (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES), key=lambda path: name_key(path.as_posix())
     )
     by_path: dict[str, Path] = {}
     by_stem: dict[str, Path] = {}
@@ -207,20 +207,20 @@ def _masks_from_folder(place: Listing, folder: Path, parent: Path, *, loose: boo
     words = Counter(_first_word(name) for name in place.names)
     by_word = Counter(_first_word(file.name) for file in files)
     first = {_first_word(file.name): file for file in files}
-    found: list[Path | None] = []
+    mask_files: list[Path | None] = []
     for name in place.names:
         stem = PurePosixPath(name).stem
         inner = [name[len(place.base) :], name]
         full = place.root / name
         if full.is_relative_to(parent):
             inner.append(full.relative_to(parent).as_posix())
-        path = next((by_path[key] for one in inner if (key := str(PurePosixPath(one).with_suffix(""))) in by_path), None)
+        path = next((by_path[key] for name in inner if (key := str(PurePosixPath(name).with_suffix(""))) in by_path), None)
         if path is None and stems[stem] == 1:
             path = by_stem.get(stem)
         if path is None and loose and words[_first_word(name)] == 1 and by_word[_first_word(name)] == 1:
             path = first[_first_word(name)]
-        found.append(path)
-    return found
+        mask_files.append(path)
+    return mask_files
 
 
 def _first_word(name: str) -> str:

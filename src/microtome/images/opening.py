@@ -64,13 +64,15 @@ def open_images(
     headers, broken = _check_headers(place, marks, order, limit, depth)
     kept = sorted(headers)
     if not kept:
-        one = broken[0]
-        raise ImagesError(f"None of the {len(broken)} images at '{path}' can be read; the first is {one.path}: {one.reason}.")
+        first = broken[0]
+        raise ImagesError(
+            f"None of the {len(broken)} images at '{path}' can be read; the first is {first.path}: {first.reason}."
+        )
     files = FileSource(
         place.kind, place.root, [place.names[at] for at in kept], [marks[at] for at in kept], [headers[at] for at in kept]
     )
     chosen = ImageLabels(known.classes, known.values[kept], known.titles, known.origin) if known else None
-    skipped = tuple(sorted((*place.skipped, *broken), key=lambda one: name_key(one.path)))
+    skipped = tuple(sorted((*place.skipped, *broken), key=lambda file: name_key(file.path)))
     return OpenedImages(files, chosen, skipped, _header_notes([headers[at] for at in kept]))
 
 
@@ -128,7 +130,7 @@ def _check_headers(
                 broken.append(SkippedFile(place.names[at], verdict))
             else:
                 headers[at] = verdict
-    broken.sort(key=lambda one: name_key(one.path))
+    broken.sort(key=lambda file: name_key(file.path))
     return headers, broken
 
 

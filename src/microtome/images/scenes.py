@@ -268,7 +268,7 @@ def _painted(back: Floats, coverage: Floats, middle: float, scale: float, hue: f
     hidden = (back * coverage[..., None]).sum(axis=(0, 1)) / coverage.sum()
     wheel = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1).astype(np.float32)
     bright, dark = 0.42 + 0.58 * wheel, 0.08 + 0.42 * wheel
-    colour = max((bright, dark), key=lambda one: float(np.square(one - hidden).sum()))
+    colour = max((bright, dark), key=lambda colour_: float(np.square(colour_ - hidden).sum()))
     soft = Image.fromarray((coverage * 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(max(0.6, 0.10 * scale)))
     relief = np.asarray(soft, dtype=np.float32) / 255
     step = max(1, round(0.08 * scale))

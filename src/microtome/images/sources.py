@@ -41,14 +41,14 @@ def content_hash(path: Path) -> str:
             if known in _hashes:
                 return _hashes[known]
         with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise ImagesError(
             f"'{path}' was there when the folder was opened and cannot be read now ({error.strerror})."
         ) from error
     with _hashing:
-        _hashes[known] = found
-    return found
+        _hashes[known] = digest
+    return digest
 
 
 class Source(ABC):
@@ -216,16 +216,16 @@ class SceneSource(Source):
         return "mask"
 
     def mask(self, place: int) -> Mask | None:
-        found = self._cached_scene(place)
-        rows, cols = found.size
-        return np.unpackbits(found.mask, count=rows * cols).reshape(rows, cols).view(bool)
+        scene = self._cached_scene(place)
+        rows, cols = scene.size
+        return np.unpackbits(scene.mask, count=rows * cols).reshape(rows, cols).view(bool)
 
     def identity(self, place: int) -> str:
         return json.dumps(["scene", _generator_hash(), self.seed, self.size, repr(self.controls), place])
 
     def facts(self, place: int) -> dict[str, float]:
-        found = self._cached_scene(place)
-        return {"rows": float(found.size[0]), "cols": float(found.size[1]), "objects": 1.0, **found.facts}
+        scene = self._cached_scene(place)
+        return {"rows": float(scene.size[0]), "cols": float(scene.size[1]), "objects": 1.0, **scene.facts}
 
 
 @lru_cache(maxsize=128)

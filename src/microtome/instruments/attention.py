@@ -82,13 +82,13 @@ def position_embedding(specimen: Specimen) -> PositionEmbedding | None:
     """The positions that are added to the patches right after they were embedded; None where there are none."""
     grid = patch_grid(specimen)
     for name in ("pos_embed", "encoder.pos_embedding"):
-        found = specimen.net
+        module = specimen.net
         for part in name.split("."):
-            found = getattr(found, part, None)
-        if grid is None or not isinstance(found, Tensor) or found.dim() != 3:
+            module = getattr(module, part, None)
+        if grid is None or not isinstance(module, Tensor) or module.dim() != 3:
             continue
-        if 0 <= found.shape[1] - prod(grid) <= PREFIX:
-            return PositionEmbedding(name, found, found.detach()[0, -prod(grid) :])
+        if 0 <= module.shape[1] - prod(grid) <= PREFIX:
+            return PositionEmbedding(name, module, module.detach()[0, -prod(grid) :])
     return None
 
 

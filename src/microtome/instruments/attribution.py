@@ -41,15 +41,15 @@ def attribution_maps(
     specimen: Specimen, names: Sequence[str], x: Tensor, targets: Callable[[Tensor], Sequence[Tensor]], method: Method
 ) -> tuple[Tensor, list[dict[str, Tensor]]]:
     """The class scores (image, class), and for each of `targets(scores)` (image,) the maps (image, row, col) of every layer."""
-    found: list[dict[str, Tensor]] = []
+    maps: list[dict[str, Tensor]] = []
     with tap(specimen, names) as taps:
         scores = specimen.logits(x)
         wanted = list(targets(scores.detach()))
         for number, classes in enumerate(wanted):
             chosen = scores.gather(1, classes.to(scores.device)[:, None])
             pairs = taps.gradients(chosen.sum(), retain=number + 1 < len(wanted))
-            found.append({name: _method_map(specimen.layer(name), pair, method) for name, pair in pairs.items()})
-    return scores.detach(), found
+            maps.append({name: _method_map(specimen.layer(name), pair, method) for name, pair in pairs.items()})
+    return scores.detach(), maps
 
 
 def _method_map(layer: Layer, pair: tuple[Tensor, Tensor], method: Method) -> Tensor:
@@ -59,20 +59,20 @@ def _method_map(layer: Layer, pair: tuple[Tensor, Tensor], method: Method) -> Te
 
 def cell_positions(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str, Where]:
     """Where the positions of each layer lie in the input of `x`'s size, from one forward pass of its first image."""
-    found: dict[str, Where | None] = {}
-    one = x[:1].clone()
-    follow = PositionMode(one)
+    positions_by_layer: dict[str, Where | None] = {}
+    probe = x[:1].clone()
+    follow = PositionMode(probe)
 
     def look(name: str, value: Tensor) -> None:
-        found[name] = follow.of(value)
+        positions_by_layer[name] = follow.of(value)
 
     with torch.no_grad(), watch(specimen, names, each=look), follow:
-        specimen.net(one)
-    size = (int(one.shape[2]), int(one.shape[3]))
+        specimen.net(probe)
+    size = (int(probe.shape[2]), int(probe.shape[3]))
     seated: dict[str, Where] = {}
     for name in names:
         grid = specimen.layer(name).grid
-        known = found[name]
+        known = positions_by_layer[name]
         assert grid is not None  # only layers with rows and columns come here
         seated[name] = even_tiling(size, grid) if known is None else known.regrid(grid)
     return seated
@@ -151,7 +151,7 @@ def _distinct_names(names: Sequence[str], pairs: Mapping[str, tuple[Tensor, Tens
     """`names` without those whose activation and gradient are another's; of such a pair the shorter name stays."""
     kept: list[str] = []
     for name in names:
-        same = next((one for one in kept if all(map(_equal, pairs[one], pairs[name]))), None)
+        same = next((earlier_name for earlier_name in kept if all(map(_equal, pairs[earlier_name], pairs[name]))), None)
         if same is None:
             kept.append(name)
         elif len(name) < len(same):
@@ -174,7 +174,7 @@ def _fallback_advice(specimen: Specimen, name: str, x: Tensor) -> str:
     ]
     earlier = earlier[-MAX_FALLBACK_LAYERS:]
     pairs = _layer_gradients(specimen, earlier, x[:1]) if earlier else {}
-    read = [one for one in earlier if bool(pairs[one][1].any())]
+    read = [name for name in earlier if bool(pairs[name][1].any())]
     return f": take {read[-1]} instead" if read else ""
 
 

@@ -150,8 +150,8 @@ def find_dropouts(net: nn.Module, recipe: Recipe) -> DropoutReport:
     if trained is None or evaluated is None:
         return DropoutReport()
     always = [site for site in evaluated.sites if site.always]
-    told = tuple(_in_evaluation(site, always) for site in trained.sites)
-    return DropoutReport(told, trained.begun)
+    sites = tuple(_in_evaluation(site, always) for site in trained.sites)
+    return DropoutReport(sites, trained.begun)
 
 
 def run_with_dropout(

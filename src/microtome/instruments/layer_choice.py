@@ -79,7 +79,7 @@ def _distinct_layers(specimen: Specimen, names: Sequence[str]) -> list[str]:
 
 def _given(specimen: Specimen) -> Callable[[str], Any]:
     """Layer name -> a mark of the tensor that it gives."""
-    gives = {(call.path, call.index): call.gives for call in specimen.anatomy.found.calls}
+    gives = {(call.path, call.index): call.gives for call in specimen.anatomy.trace.calls}
 
     def mark(name: str) -> Any:
         layer = specimen.layer(name)

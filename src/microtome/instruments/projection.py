@@ -104,8 +104,8 @@ def _project_batch(
         if rival:
             chosen.append(here.detach().scatter(1, chosen[0][:, None], -torch.inf).argmax(1))
         tensors: list[Tensor] = []
-        for place, one in enumerate(chosen):
-            value = here.gather(1, one[:, None])[:, 0]
+        for place, index in enumerate(chosen):
+            value = here.gather(1, index[:, None])[:, 0]
             expected, opaque = _expected_rectifiers(value)
             start = torch.ones_like(value) if even else value.detach().abs()
             with RectifierMode(rule, quantile) as seen:
@@ -132,12 +132,12 @@ def _expected_rectifiers(value: Tensor) -> tuple[int, Counter[str]]:
         rectifiers += RECTIFIER.fullmatch(name) is not None and (not name.startswith("Hardtanh") or node._saved_min_val == 0)
         if TORCH_OPERATION.fullmatch(name) is None:
             opaque[name.rpartition(":")[2].removesuffix("Backward")] += 1
-        waiting += [one for one, _ in node.next_functions]
+        waiting += [function for function, _ in node.next_functions]
     return rectifiers, opaque
 
 
 def _check_all_seen(specimen: Specimen, name: str, expected: int, opaque: Mapping[str, int], seen: int) -> None:
-    hidden = next((one for one in opaque if "Compiled" in one or "Graph" in one), "")
+    hidden = next((name for name in opaque if "Compiled" in name or "Graph" in name), "")
     if hidden or seen != expected:
         raise Unmeasurable(
             f"Of {expected} rectifiers before {name} of {specimen.name} the backward pass showed {seen}"

@@ -108,7 +108,7 @@ def probe_pixels(
             specimen.net(ruined)
         return any(turned)
 
-    found: list[tuple[int, int]] = []
+    extents: list[tuple[int, int]] = []
     for axis in (0, 1):
         if not hit(axis, 0, shape[axis]):
             raise Unmeasurable(f"{name}: NaN in the whole image does not reach position {cell}; its values hide or drop NaN.")
@@ -120,8 +120,8 @@ def probe_pixels(
         while low < high:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if hit(axis, middle + 1, shape[axis]) else (low, middle)
-        found.append((begin, low))
-    return found[0], found[1]
+        extents.append((begin, low))
+    return extents[0], extents[1]
 
 
 def inner_extents(specimen: Specimen, names: Sequence[str]) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:

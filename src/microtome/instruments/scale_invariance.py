@@ -45,11 +45,11 @@ def scale_invariance(net: nn.Module, recipe: Recipe) -> ScaleInvariance:
     whole = trial_output(trial, recipe, generator)
     named = dict(trial.named_parameters())
     try:
-        found = torch.autograd.grad(whole, list(named.values()), allow_unused=True)
+        gradients = torch.autograd.grad(whole, list(named.values()), allow_unused=True)
     except RuntimeError as error:
         raise SpecimenError(f"No gradient passes through the network: {str(error).splitlines()[0][:120]}") from error
     pairs: dict[int, Tensor | None] = {
-        id(parameter): gradient for parameter, gradient in zip(named.values(), found, strict=True)
+        id(parameter): gradient for parameter, gradient in zip(named.values(), gradients, strict=True)
     }
     norms: list[str] = []
     scales: list[str] = []
@@ -132,8 +132,8 @@ def _products(module: nn.Module, pairs: dict[int, Tensor | None]) -> Tensor | No
             parts.append((parameter.detach() * gradient).flatten())
         elif name == "weight":
             return None
-    told = torch.cat(parts)
-    return told if bool(told.any()) else None
+    products = torch.cat(parts)
+    return products if bool(products.any()) else None
 
 
 def _is_idle(module: nn.Module, pairs: dict[int, Tensor | None]) -> bool:

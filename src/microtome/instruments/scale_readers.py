@@ -43,7 +43,7 @@ _CACHE: WeakKeyDictionary[Specimen, dict[str, tuple[str, ...]]] = WeakKeyDiction
 
 def _find_readers(specimen: Specimen) -> dict[str, tuple[str, ...]]:
     scales, weights = _gradient_products(specimen.net, specimen.recipe)
-    begun = {call.path: call.begun for call in reversed(specimen.anatomy.found.calls)}
+    begun = {call.path: call.begun for call in reversed(specimen.anatomy.trace.calls)}
     order = sorted((path for path in weights if path in begun), key=lambda path: begun[path])
     readers: dict[str, tuple[str, ...]] = {}
     for path, wanted in scales.items():

@@ -26,10 +26,10 @@ def choose_images(analysis: str, specimen: Specimen, images: Images, only: Seque
     """
     if only:
         names = list(images.names)
-        for one in only:
-            if one not in names and not (one.isdigit() and int(one) < len(images)):
-                raise UnknownName(f"{analysis}: there is no image '{one}' among the {len(images)}.{did_you_mean(one, names)}")
-        return [names.index(one) if one in names else int(one) for one in only]
+        for name in only:
+            if name not in names and not (name.isdigit() and int(name) < len(images)):
+                raise UnknownName(f"{analysis}: there is no image '{name}' among the {len(images)}.{did_you_mean(name, names)}")
+        return [names.index(name) if name in names else int(name) for name in only]
     pool = np.flatnonzero(images.has_mask) if images.has_masks else np.arange(len(images))
     if len(pool) > POOL_SIZE:
         pool = pool[np.linspace(0, len(pool) - 1, POOL_SIZE).round().astype(int)]

@@ -36,9 +36,9 @@ def strongest_activations(layer: Layer, value: Tensor, per_image: int) -> tuple[
         values, cells = largest[:, None], cells[:, None]
     else:
         ordered = flat.sort(dim=2, descending=True, stable=True)
-        values, cells = (one[:, :, :per_image].transpose(1, 2) for one in ordered)
+        values, cells = (part[:, :, :per_image].transpose(1, 2) for part in ordered)
     values = torch.where(values == -torch.inf, torch.nan, values)
-    first, second = (one.transpose(0, 1).flatten(0, 1).cpu().numpy() for one in (values, cells))
+    first, second = (part.transpose(0, 1).flatten(0, 1).cpu().numpy() for part in (values, cells))
     return first, second
 
 
@@ -94,13 +94,13 @@ class PatchWindow:
     def box(self, row: int, col: int) -> tuple[int, int, int, int]:
         """(top, bottom, left, right) of the window of position (row, col), in pixels; it may leave the image."""
         spans = (self.field.rows(int(row)), self.field.cols(int(col))) if self.field is not None else ((0, 0), (0, 0))
-        found: list[int] = []
+        edges: list[int] = []
         for (first, last), size, side in zip(spans, self.size, self.picture, strict=True):
             near = (
                 0 if size >= side else (first + last + 1 - size) // 2
             )  # positions at a rim may see less than the largest field
-            found += [near, near + size]
-        return found[0], found[1], found[2], found[3]
+            edges += [near, near + size]
+        return edges[0], edges[1], edges[2], edges[3]
 
     def centre(self, row: int, col: int) -> tuple[float, float]:
         """The pixel that position (row, col) is centred on; the image's middle for a vector."""
@@ -112,11 +112,11 @@ class PatchWindow:
     def cell(self, row: int, col: int) -> tuple[float, float, float, float]:
         """(top, bottom, left, right) edges of the position itself in pixels, within the image: its fraction of an even tiling."""
         assert self.field is not None
-        found: list[float] = []
+        edges: list[float] = []
         for centre, jump, side in zip(self.centre(row, col), self.field.jump, self.picture, strict=True):
             near = centre - jump / 2 + 0.5
-            found += [float(np.clip(near, 0, side - 1)), float(np.clip(near + jump, 1, side))]
-        return found[0], found[1], found[2], found[3]
+            edges += [float(np.clip(near, 0, side - 1)), float(np.clip(near + jump, 1, side))]
+        return edges[0], edges[1], edges[2], edges[3]
 
 
 def patch_windows(specimen: Specimen, names: Sequence[str]) -> dict[str, PatchWindow]:
@@ -152,7 +152,7 @@ def shrunk_size(size: tuple[int, int], most: int) -> tuple[int, int]:
 
 def mean_colour(recipe: Recipe) -> list[int]:
     """The colour that is zero after normalisation, as uint8 rgb."""
-    return [int(np.clip(round(255 * one), 0, 255)) for one in recipe.mean]
+    return [int(np.clip(round(255 * level), 0, 255)) for level in recipe.mean]
 
 
 def crop_patches(images: Images, recipe: Recipe, window: PatchWindow, image: Values, cell: Values, most: int) -> Values:

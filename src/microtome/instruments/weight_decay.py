@@ -51,7 +51,9 @@ def param_groups(
         if not parameter.requires_grad:
             continue
         simple = (parameter.ndim <= 1 or name.endswith(".bias")) and policy != "all" and name not in more
-        (plain if simple or any(fnmatchcase(name, one) for one in spared) or not weight_decay else decayed).append(parameter)
+        (plain if simple or any(fnmatchcase(name, pattern) for pattern in spared) or not weight_decay else decayed).append(
+            parameter
+        )
     groups = [{"params": plain, "weight_decay": 0.0}, {"params": decayed, "weight_decay": weight_decay}]
     return [group for group in groups if group["params"]]
 
@@ -82,9 +84,9 @@ def _declared_input(net: nn.Module) -> dict[str, Any] | None:
     embedding: Any = getattr(net, "patch_embed", None)
     size: Any = getattr(embedding, "img_size", None) or getattr(net, "image_size", None)
     first = next((part for part in net.modules() if isinstance(part, nn.Conv2d)), None)
-    told: dict[str, Any] = {}
+    declared: dict[str, Any] = {}
     if isinstance(size, int) or (isinstance(size, tuple) and len(cast(tuple[Any, ...], size)) == 2):
-        told["size"] = size
+        declared["size"] = size
     if first is not None and first.groups == 1 and first.in_channels in (1, 3):
-        told["channels"] = first.in_channels
-    return told or None
+        declared["channels"] = first.in_channels
+    return declared or None

@@ -72,8 +72,8 @@ def set_padding(conv: nn.Conv2d, padding: tuple[int, int] | None) -> None:
         conv.padding = padding
     if conv.padding == "same":
         total = [rate * (side - 1) for rate, side in zip(conv.dilation, conv.kernel_size, strict=True)]
-        both = [(one // 2, one - one // 2) for one in total]
+        both = [(total_px // 2, total_px - total_px // 2) for total_px in total]
     else:
-        both = [(0, 0) if conv.padding == "valid" else (int(one), int(one)) for one in conv.padding]
+        both = [(0, 0) if conv.padding == "valid" else (int(side), int(side)) for side in conv.padding]
     # what other modes than zeros pad by: columns first
     cast(Any, conv)._reversed_padding_repeated_twice = [*both[1], *both[0]]

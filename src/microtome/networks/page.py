@@ -159,9 +159,9 @@ def _options_section(names: Iterable[str]) -> str:
             for parameter in inspect.signature(factory).parameters.values()
             if parameter.default is not parameter.empty
         ]
-        options = ", ".join(f"`{one.name}={one.default!r}`" for one in named)
-        told = inspect.cleandoc(factory.__doc__ or "").splitlines()[0]
-        rows.append(f"| `{name}` | {_parameter_count(name):,} | {options} | {told} |\n")
+        options = ", ".join(f"`{parameter.name}={parameter.default!r}`" for parameter in named)
+        summary = inspect.cleandoc(factory.__doc__ or "").splitlines()[0]
+        rows.append(f"| `{name}` | {_parameter_count(name):,} | {options} | {summary} |\n")
     return "".join(rows)
 
 

@@ -82,7 +82,9 @@ class DenseSequential(nn.Sequential):
         self.kept, self.shelf = frozenset(kept), shelf
         self.added = {name: tuple(sources) for name, sources in added.items()}
         if added:
-            named = {_projection_name(reader, one): conv for reader, sources in added.items() for one, conv in sources.items()}
+            named = {
+                _projection_name(reader, source): conv for reader, sources in added.items() for source, conv in sources.items()
+            }
             self.projections = nn.ModuleDict(named)
 
     def forward(self, input: Tensor) -> Tensor:

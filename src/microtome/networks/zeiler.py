@@ -139,7 +139,7 @@ def _build(
         raise BadOption(f"{name} has no norm '{norm}'.{did_you_mean(str(norm), get_args(Normalisation))}")
     side = _last_side(FIRST_LAYERS[name], size)
     if side < 1 or width <= 0 or hidden < 1:
-        least = next(one for one in range(1, 1000) if _last_side(FIRST_LAYERS[name], one) > 0)
+        least = next(size for size in range(1, 1000) if _last_side(FIRST_LAYERS[name], size) > 0)
         raise BadOption(
             f"{name} takes size of {least} px or more, width above 0, hidden of 1 or more; given were {size}, {width}, {hidden}."
         )

@@ -32,12 +32,12 @@ class OpenedModel:
 
 def fill_description(opened: OpenedModel, recipe: Any, wanted: Any) -> None:
     """Fill in recipe and labels: what the caller gave, else what the network declares, else a default with a note."""
-    found, said = _own_recipe(opened)
+    found, source = _own_recipe(opened)
     if recipe is not None:
         opened.recipe = Recipe.of(recipe, found)
     else:
         opened.recipe = found
-        opened.notes += said
+        opened.notes += source
     if wanted is not None:
         opened.names = labels.given_labels(wanted)
         return

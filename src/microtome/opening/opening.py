@@ -64,8 +64,8 @@ def _open_saved(
     if options:
         raise BadOption(f"'{what}' says itself how its network was built; leave out {', '.join(options)}.")
     path = Path(what).expanduser().absolute()
-    said = saved.saved_architecture(path)
-    base = _open_named(said["what"], None, seed, said["recipe"], None, None, said["options"])
+    architecture = saved.saved_architecture(path)
+    base = _open_named(architecture["what"], None, seed, architecture["recipe"], None, None, architecture["options"])
     specimen = saved.reopen_specimen(path, base, None if _is_untrained(weights) else cast(str | Path, weights))
     return _with_overrides(specimen, recipe, labels, family, _request(path, weights, seed, labels, family, options))
 
@@ -224,7 +224,7 @@ def _build_network(factory: Factory, weights: Weights, seed: int) -> OpenedModel
         if factory.draws_from_seed:
             net = fresh.build(seed)
         else:
-            net, more = untrained_network(lambda one: fresh.build(one, alone=True), seed)
+            net, more = untrained_network(lambda build: fresh.build(build, alone=True), seed)
             notes += more
         return OpenedModel(net.eval(), factory.name, f"untrained (seed {seed})", False, factory, notes)
     if str(weights) == "pretrained":

@@ -99,7 +99,7 @@ def reopen_specimen(path: str | Path, base: Specimen, weights: str | Path | None
     """
     header = read_header(path)
     specimen = rebuild(base, header["built"].get("edits", []))
-    changes = tuple(_read_change(one) for one in header["edits"])
+    changes = tuple(_read_change(record) for record in header["edits"])
     lines = [f"Edited: {change.line}" for change in changes]
     specimen = replace(
         specimen,
@@ -135,7 +135,7 @@ def _fill_network(net: nn.Module, path: str | Path, name: str) -> nn.Module:
     return net.eval()
 
 
-def _read_change(said: dict[str, Any]) -> Change:
-    before, after = said["parameters"]
-    fewer, more = said["multiply_adds"]
-    return Change(said["edit"], said["options"], said["line"], said["preserves"], (before, after), (fewer, more))
+def _read_change(record: dict[str, Any]) -> Change:
+    before, after = record["parameters"]
+    fewer, more = record["multiply_adds"]
+    return Change(record["edit"], record["options"], record["line"], record["preserves"], (before, after), (fewer, more))

@@ -126,13 +126,13 @@ def match_layers(pattern: str, layers: Sequence[Layer], table: dict[str, tuple[s
         return list(table[pattern])
     pattern = pattern.removeprefix("=")
     exact = [layer.name for layer in layers if layer.name == pattern]
-    found = exact or [layer.name for layer in layers if layer.path == pattern]
-    if not found and not any(sign in pattern for sign in "*?"):  # "stage4.1#0" of a module with branches: all of them
-        found = [layer.name for layer in layers if layer.name.partition("[")[0] == pattern]
-    if not found:
+    names = exact or [layer.name for layer in layers if layer.path == pattern]
+    if not names and not any(sign in pattern for sign in "*?"):  # "stage4.1#0" of a module with branches: all of them
+        names = [layer.name for layer in layers if layer.name.partition("[")[0] == pattern]
+    if not names:
         glob = re.sub(r"\[(\d+)\]", r"[[]\1]", pattern)  # a branch number, not a set of characters
-        found = [layer.name for layer in layers if fnmatch.fnmatchcase(layer.name, glob)]
-    if not found:
+        names = [layer.name for layer in layers if fnmatch.fnmatchcase(layer.name, glob)]
+    if not names:
         if pattern in ALIASES:
             raise UnknownName(f"This network has nothing that '{pattern}' could mean; name a layer instead.")
         raise UnknownName(
@@ -142,4 +142,4 @@ def match_layers(pattern: str, layers: Sequence[Layer], table: dict[str, tuple[s
                 or " List them: microtome layers SPECIMEN"
             )
         )
-    return found
+    return names

@@ -174,10 +174,10 @@ def head_path(trace: Trace) -> str | None:
 
 def module_layers(layers: Sequence[Layer]) -> dict[str, list[Layer]]:
     """Module path -> its layers: one, or one for each call and branch."""
-    found: dict[str, list[Layer]] = {}
+    by_path: dict[str, list[Layer]] = {}
     for layer in layers:
-        found.setdefault(layer.path, []).append(layer)
-    return found
+        by_path.setdefault(layer.path, []).append(layer)
+    return by_path
 
 
 def device_of(net: nn.Module) -> torch.device:

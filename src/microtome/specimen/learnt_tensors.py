@@ -27,11 +27,11 @@ def learnt_tensors(net: nn.Module) -> dict[str, Tensor]:
             for name, buffer in module._buffers.items()
             if buffer is not None and buffer.dtype in (torch.int8, torch.uint8)
         }
-        tensors |= {f"{prefix}{name}": one for name, one in packed.items() if one.numel() >= ENOUGH}
+        tensors |= {f"{prefix}{name}": tensor for name, tensor in packed.items() if tensor.numel() >= ENOUGH}
         for name, value in vars(module).items():
             if not name.startswith("_"):
                 loose = _loose(f"{prefix}{name}", value)
-                tensors |= {key: one for key, one in loose.items() if id(one) not in known}
+                tensors |= {key: tensor for key, tensor in loose.items() if id(tensor) not in known}
     return tensors
 
 
@@ -45,7 +45,7 @@ def _loose(name: str, value: Any) -> dict[str, Tensor]:
         members = cast(Mapping[Any, Any], value).items()
     else:
         return {}
-    return {f"{name}[{key}]": one for key, one in members if isinstance(one, nn.Parameter)}
+    return {f"{name}[{key}]": member for key, member in members if isinstance(member, nn.Parameter)}
 
 
 def unchanged_tensors(original: nn.Module, fresh: nn.Module) -> list[str]:

@@ -27,7 +27,7 @@ def first_tensor(value: Any) -> Tensor | None:
 def output_tensors(value: Any) -> list[Tensor]:
     """The tensors a module returned, in order: one for a tensor or dictionary, one for each element of a list or tuple."""
     if isinstance(value, list | tuple) and not hasattr(value, "logits"):
-        found = [first_tensor(part) for part in cast(Sequence[Any], value)]
-        return [tensor for tensor in found if tensor is not None]
+        tensors = [first_tensor(part) for part in cast(Sequence[Any], value)]
+        return [tensor for tensor in tensors if tensor is not None]
     tensor = first_tensor(value)
     return [] if tensor is None else [tensor]

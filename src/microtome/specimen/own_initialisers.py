@@ -127,7 +127,7 @@ def _is_of_timm(module: nn.Module) -> bool:
 
 def _of_model_file(module: nn.Module) -> Callable[..., Any] | None:
     source = sys.modules[type(module).__module__]
-    return next((found for name in FUNCTIONS if callable(found := getattr(source, name, None))), None)
+    return next((function for name in FUNCTIONS if callable(function := getattr(source, name, None))), None)
 
 
 def _another(module: nn.Module) -> nn.Module | None:

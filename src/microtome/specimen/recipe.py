@@ -80,7 +80,8 @@ class Recipe:
             values = (values * torch.tensor((0.299, 0.587, 0.114), device=values.device)).sum(-1, keepdim=True)
         # one row of pixels at a time: three values at a time would be slow
         mean, std = (
-            torch.tensor(one[: values.shape[3]], device=values.device).repeat(values.shape[2]) for one in (self.mean, self.std)
+            torch.tensor(statistic[: values.shape[3]], device=values.device).repeat(values.shape[2])
+            for statistic in (self.mean, self.std)
         )
         even = values.flatten(2).sub_(mean).div_(std).view(values.shape)
         return even.permute(0, 3, 1, 2).contiguous(memory_format=layout)

@@ -11,7 +11,7 @@ def same_values(specimen: OpenedNetwork, names: Sequence[str]) -> dict[str, str]
 
     The same object, at the same version: what an in-place operation changed in between counts as another tensor.
     """
-    calls = {(call.path, call.index): call for call in specimen.anatomy.found.calls}
+    calls = {(call.path, call.index): call for call in specimen.anatomy.trace.calls}
     first: dict[Mark, str] = {}
     origins: dict[str, str] = {}
     for name in names:

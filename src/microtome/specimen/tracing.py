@@ -99,7 +99,7 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
 
     Raises SpecimenError where the network does not run on an input of the recipe's size.
     """
-    found, marks = Trace(grid=recipe.size), _Marks()
+    trace_record, marks = Trace(grid=recipe.size), _Marks()
     counts: dict[str, int] = {}
     begun: list[tuple[int, tuple[tuple[int, ...], ...], tuple[Mark, ...]]] = []
     started = 0
@@ -118,7 +118,7 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
             counts[path] = index + 1
             given = tuple(tuple(each.shape) for each in tensors)
             done = tuple(marks.of(each) for each in tensors)
-            found.calls.append(Call(path, module, index, len(found.calls), start, shapes, given, reads, done))
+            trace_record.calls.append(Call(path, module, index, len(trace_record.calls), start, shapes, given, reads, done))
 
         return hook
 
@@ -139,12 +139,12 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
     finally:
         for handle in handles:
             handle.remove()
-    found.outputs = tuple(tuple(each.shape) for each in output_tensors(output))
+    trace_record.outputs = tuple(tuple(each.shape) for each in output_tensors(output))
     heard = {path[:place] for path in counts for place in (*(i for i, sign in enumerate(path) if sign == "."), len(path))}
-    found.silent = tuple(
+    trace_record.silent = tuple(
         path for path, module in net.named_modules() if path not in heard and path and _is_callable_module(module)
     )
-    return found
+    return trace_record
 
 
 def _is_callable_module(module: nn.Module) -> bool:

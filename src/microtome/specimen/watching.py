@@ -130,7 +130,7 @@ def _exchange(value: Any, old: Tensor, new: Tensor) -> Any:
 def _arguments(inputs: Any) -> list[Tensor]:
     """The tensors that go into a module: those of the first argument that has any."""
     parts: list[Any] = list(inputs.values()) if isinstance(inputs, dict) else list(inputs)
-    return next((found for found in map(output_tensors, parts) if found), [])
+    return next((tensors for tensors in map(output_tensors, parts) if tensors), [])
 
 
 def _never_ran_text(name: str) -> str:
@@ -190,13 +190,13 @@ class _Hooks:
         for name, branch in self._due_names(path, names):
             inward = name.startswith("<")
             tensors = _arguments(value) if inward else output_tensors(value)
-            found = tensors[branch or 0] if len(tensors) > (branch or 0) else tensors[0] if tensors and inward else None
-            if found is None:
+            tensor = tensors[branch or 0] if len(tensors) > (branch or 0) else tensors[0] if tensors and inward else None
+            if tensor is None:
                 continue
             self.fired.add(name)
-            new = self.exchange(name, found)
+            new = self.exchange(name, tensor)
             if new is not None:
-                value, changed = _exchange(value, found, new), True
+                value, changed = _exchange(value, tensor, new), True
         return value, changed
 
     def _before(self, path: str, names: list[str]) -> Callable[..., Any]:

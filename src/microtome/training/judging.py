@@ -133,7 +133,7 @@ def pixel_scores(net: nn.Module, data: SceneSeries) -> dict[str, Any]:
         "pixel_interval": list(pixel[1:]),
         "mean_iou": mean.value,
         "interval": list(mean[1:]),
-        "iou": [None if np.isnan(one) else float(one) for one in class_iou(counts.sum(0))],
+        "iou": [None if np.isnan(value) else float(value) for value in class_iou(counts.sum(0))],
         "background": float((data.targets == 0).mean()),
         "judged": len(data),
         "by_area": sizes,

@@ -146,11 +146,15 @@ def _fabric(recipe: TrainingRecipe) -> Any:
 def _optimizers(net: nn.Module, recipe: TrainingRecipe) -> list[torch.optim.Optimizer]:
     """AdamW, its decay only on kernels (not on norms, biases, tokens, positions); before it Muon, if the recipe wants it."""
     named = dict(net.named_parameters())
-    matrices = [name for name, one in named.items() if recipe.muon is not None and one.ndim == 2 and ".blocks." in f".{name}"]
-    decayed = [name for name, one in named.items() if one.ndim >= 2 and not name.endswith(("token", "pos_embed"))]
+    matrices = [
+        name
+        for name, parameter in named.items()
+        if recipe.muon is not None and parameter.ndim == 2 and ".blocks." in f".{name}"
+    ]
+    decayed = [name for name, parameter in named.items() if parameter.ndim >= 2 and not name.endswith(("token", "pos_embed"))]
     groups = [
         {"params": [named[name] for name in decayed if name not in matrices], "weight_decay": recipe.weight_decay},
-        {"params": [one for name, one in named.items() if name not in decayed], "weight_decay": 0.0},
+        {"params": [parameter for name, parameter in named.items() if name not in decayed], "weight_decay": 0.0},
     ]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))]
     if recipe.muon is not None:
@@ -259,7 +263,7 @@ def _save_state(
 
 def _save_weights(net: nn.Module, path: Path, recipe: TrainingRecipe) -> Path:
     """`path`, holding the weights in float32 with the recipe as metadata; there whole or not at all."""
-    tensors = {name: one.detach().contiguous() for name, one in net.state_dict().items()}
+    tensors = {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
     # One key only: safetensors writes several in no fixed order, and equal runs must give equal bytes.
     payload = save(tensors, metadata={"recipe": json.dumps(recipe.json(), sort_keys=True)})
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:

@@ -40,8 +40,10 @@ class TrainingRecipe:
     def json(self) -> dict[str, Any]:
         """All fields as plain values; those of `_LATER_RECIPES` only where set, so that older runs and cards stay what they were."""
         options = {name: list(value) if isinstance(value, tuple) else value for name, value in self.options.items()}
-        said = asdict(self) | {"without": list(self.without), "edits": list(self.edits), "options": options}
-        return {name: value for name, value in said.items() if name not in _LATER_RECIPES or value not in (None, [], {}, False)}
+        fields = asdict(self) | {"without": list(self.without), "edits": list(self.edits), "options": options}
+        return {
+            name: value for name, value in fields.items() if name not in _LATER_RECIPES or value not in (None, [], {}, False)
+        }
 
 
 _LATER_RECIPES = ("radius", "without", "edits", "decorrelated", "options")

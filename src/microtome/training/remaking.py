@@ -47,7 +47,11 @@ def _first_misfit(net: nn.Module, example: Tensor) -> _Misfit | None:
 
         return hook
 
-    held = [one.register_forward_pre_hook(check(path)) for path, one in net.named_modules() if isinstance(one, UNIT_MODULES)]
+    held = [
+        module.register_forward_pre_hook(check(path))
+        for path, module in net.named_modules()
+        if isinstance(module, UNIT_MODULES)
+    ]
     training = net.training
     try:
         with torch.no_grad():
@@ -60,8 +64,8 @@ def _first_misfit(net: nn.Module, example: Tensor) -> _Misfit | None:
             f"do where the number of units changes ({str(error).splitlines()[0]})."
         ) from error
     finally:
-        for one in held:
-            one.remove()
+        for handle in held:
+            handle.remove()
         net.train(training)
     return None
 

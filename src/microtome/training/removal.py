@@ -60,7 +60,9 @@ def _removable_unit(specimen: Specimen, name: str) -> Unit:
         )
     unit = units[name]
     if unit not in connected and unit.entry.inputs[0][2:] != unit.exit.outputs[0][2:]:
-        can = [one for one, held in units.items() if held in connected or held.entry.inputs[0][2:] == held.exit.outputs[0][2:]]
+        can = [
+            unit for unit, held in units.items() if held in connected or held.entry.inputs[0][2:] == held.exit.outputs[0][2:]
+        ]
         raise Uneditable(
             f"'{name}' cannot be taken out: it changes the sides of the maps, so that all after it would see larger ones; "
             f"{', '.join(can) if can else 'no layer'} of this network can."
@@ -70,9 +72,9 @@ def _removable_unit(specimen: Specimen, name: str) -> Unit:
 
 def _fully_connected(specimen: Specimen) -> list[Unit]:
     """Fully connected layers before the one that answers, each with the activation and dropout that follow it."""
-    found = specimen.anatomy.found
-    leaves = [call for call in found.calls if next(call.module.children(), None) is None]
-    head = head_path(found)
+    trace = specimen.anatomy.trace
+    leaves = [call for call in trace.calls if next(call.module.children(), None) is None]
+    head = head_path(trace)
     inside = tuple(f"{unit.path}." for unit in specimen.anatomy.units if unit.entry is unit.exit)
     units: list[Unit] = []
     for place, call in enumerate(leaves):
@@ -95,6 +97,6 @@ def _unit_paths(specimen: Specimen, unit: Unit) -> list[str]:
     """The paths of the modules that make up a block: one, or those from the first layer to the last that follows it."""
     if unit.entry is unit.exit:
         return [unit.path]
-    calls = specimen.anatomy.found.calls
+    calls = specimen.anatomy.trace.calls
     inside = [call.path for call in calls if unit.entry.order <= call.order <= unit.exit.order]
     return [path for path in inside if not any(path.startswith(f"{other}.") for other in inside)]

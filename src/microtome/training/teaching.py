@@ -26,7 +26,7 @@ class Teacher:
         self.net.load_state_dict(load_file(networks.weights_file(name)))
         self.net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.levels = _LEVELS[name]
-        self.units = [one.shape[-1] for one in self(torch.zeros(2, 3, *networks.SIZE))[1]]
+        self.units = [features.shape[-1] for features in self(torch.zeros(2, 3, *networks.SIZE))[1]]
 
     def __call__(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """What the teacher says of the images (image, rgb, row, col)."""
@@ -58,7 +58,7 @@ class TaughtNetwork(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Logits (image, class) and the guessed hints (image, token, unit)."""
         last, inner = self.net.forward_intermediates(x, indices=self.depths, output_fmt="NLC", return_prefix_tokens=False)
-        return self.net.forward_head(last), [guess(one) for guess, one in zip(self.guesses, inner, strict=True)]
+        return self.net.forward_head(last), [guess(features) for guess, features in zip(self.guesses, inner, strict=True)]
 
 
 def prepare_student(net: Any, images: Tensor) -> Any:

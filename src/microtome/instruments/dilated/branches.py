@@ -50,23 +50,23 @@ def _common_path(members: Sequence[DilatedConv]) -> str:
 
 def branch_groups(specimen: Specimen, convs: Sequence[DilatedConv]) -> list[BranchGroup]:
     """The groups of parallel branches among `found`: two or more dilated convolutions of different rates that read the same map."""
-    calls = specimen.anatomy.found.calls
+    calls = specimen.anatomy.trace.calls
     readers: dict[Mark, list[DilatedConv]] = defaultdict(list)
     begins: dict[Mark, dict[str, str]] = defaultdict(dict)
-    for one in convs:
-        for mark, (shape, call) in _branch_origins(one, calls).items():
-            if shape[2:] == one.side:
-                readers[mark].append(one)
-                begins[mark][one.name] = one.name if call is one.call else _branch_name(specimen, call)
+    for conv in convs:
+        for mark, (shape, call) in _branch_origins(conv, calls).items():
+            if shape[2:] == conv.side:
+                readers[mark].append(conv)
+                begins[mark][conv.name] = conv.name if call is conv.call else _branch_name(specimen, call)
     groups: list[BranchGroup] = []
     taken: set[str] = set()
     for mark, members in sorted(readers.items(), key=lambda pair: -len(pair[1])):
         free = [member for member in members if member.name not in taken]
         for group in _side_by_side(specimen, free, mark, begins[mark]):
-            starts = tuple(begins[mark][one.name] for one in group)
+            starts = tuple(begins[mark][conv.name] for conv in group)
             groups.append(BranchGroup(tuple(group), _holder_path(specimen, group, mark), starts))
-            taken |= {one.name for one in group}
-    order = {one.name: place for place, one in enumerate(convs)}
+            taken |= {conv.name for conv in group}
+    order = {conv.name: place for place, conv in enumerate(convs)}
     return sorted(groups, key=lambda group: order[group.members[0].name])
 
 
@@ -78,24 +78,24 @@ def _side_by_side(
     One more that reads the map (with another stride, without padding, in another module) doesn't break up the others. What no module
     holds together is a group where no weights stand before it.
     """
-    found: list[list[DilatedConv]] = []
+    groups: list[list[DilatedConv]] = []
     for positions in dict.fromkeys(member.positions for member in members):
         alike = [member for member in members if member.positions == positions]
         if _holder_path(specimen, alike, mark) or _common_path(alike):
-            found.append(alike)
+            groups.append(alike)
             continue
         parts = [
-            [one for one in alike if one.path.split(".")[0] == home]
-            for home in dict.fromkeys(one.path.split(".")[0] for one in alike)
+            [conv for conv in alike if conv.path.split(".")[0] == home]
+            for home in dict.fromkeys(conv.path.split(".")[0] for conv in alike)
         ]
         held = [part for part in parts if _varied(part)]
-        rest = [one for part in parts if part not in held for one in part if begins[one.name] == one.name]
-        found += [*held, rest]
-    return [group for group in found if _varied(group)]
+        rest = [conv for part in parts if part not in held for conv in part if begins[conv.name] == conv.name]
+        groups += [*held, rest]
+    return [group for group in groups if _varied(group)]
 
 
 def _varied(group: Sequence[DilatedConv]) -> bool:
-    return len({one.rate for one in group}) > 1
+    return len({conv.rate for conv in group}) > 1
 
 
 def _branch_origins(conv: DilatedConv, calls: Sequence[Call]) -> dict[Mark, tuple[tuple[int, ...], Call]]:
@@ -134,7 +134,7 @@ def _enclosing_calls(inner: Call, calls: Sequence[Call]) -> list[Call]:
 
 
 def _holder_path(specimen: Specimen, members: Sequence[DilatedConv], mark: Mark) -> str:
-    calls = specimen.anatomy.found.calls
+    calls = specimen.anatomy.trace.calls
     around = [{call.order for call in _enclosing_calls(member.call, calls)} for member in members]
     for order in sorted(set[int].intersection(*around)):
         call = calls[order]
@@ -149,7 +149,7 @@ def _branch_name(specimen: Specimen, call: Call) -> str:
 
 def suggested_rates(convs: Sequence[DilatedConv], groups: Sequence[BranchGroup]) -> dict[str, int]:
     """Name -> main rate by the rule: parallel branches share the largest rate that reaches the border; others stay at most there."""
-    made = {one.name: min(one.main, one.most) for one in convs}
+    made = {conv.name: min(conv.main, conv.most) for conv in convs}
     for group in groups:
         steps = sorted({member.main for member in group.members})
         rates = shared_rates(min(member.most for member in group.members), len(steps))

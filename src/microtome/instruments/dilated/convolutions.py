@@ -162,18 +162,18 @@ def dilated_convolutions(specimen: Specimen, counted: DilationMode | None = None
 
     `counted` counts in the one forward pass how many dilated convolutions run: more, where some are no modules of that kind.
     """
-    calls = [call for call in specimen.anatomy.found.calls if is_dilated(call)]
+    calls = [call for call in specimen.anatomy.trace.calls if is_dilated(call)]
     if not calls:
         return []
     names = {(layer.path, layer.call or 0): layer.name for layer in reversed(specimen.layers)}
     asked = [names[call.path, call.index] for call in calls]
     with counted or nullcontext():
         fields = input_fields(specimen, asked)
-    found = [_read_call(call, name, fields.get(name)) for name, call in zip(asked, calls, strict=True)]
+    convs = [_read_call(call, name, fields.get(name)) for name, call in zip(asked, calls, strict=True)]
     # what does not pad by itself may get a map that a module before it has padded
-    bare = [one.name for one in found if one.before and any(one.before[axis] == 0 for axis in one.axes)]
+    bare = [conv.name for conv in convs if conv.before and any(conv.before[axis] == 0 for axis in conv.axes)]
     maps = inner_extents(specimen, bare) if bare else {}
-    return [replace(one, cells=maps[one.name]) if one.name in maps else one for one in found]
+    return [replace(conv, cells=maps[conv.name]) if conv.name in maps else conv for conv in convs]
 
 
 def is_dilated(call: Call) -> bool:
@@ -186,7 +186,7 @@ def is_dilated(call: Call) -> bool:
 
 def _read_call(call: Call, name: str, field: Field | None) -> DilatedConv:
     conv = cast(nn.Conv2d, call.module)
-    kernel, rate, stride = (cast(Pair, tuple(one)) for one in (conv.kernel_size, conv.dilation, conv.stride))
+    kernel, rate, stride = (cast(Pair, tuple(pair)) for pair in (conv.kernel_size, conv.dilation, conv.stride))
     sides, positions = call.inputs[0][2:], call.outputs[0][2:]
     before = [_padding_before(conv, axis, sides[axis], positions[axis]) for axis in (0, 1)]
     return DilatedConv(

@@ -34,9 +34,9 @@ def star_gradient(specimen: Specimen, group: BranchGroup, x: Tensor) -> Tensor:
         slopes = taps.gradients(torch.stack([at(taps.activations[name]).sum() for name in ends]))
     if group.holder:
         return slopes[f"<{group.holder}"][1]
-    found = [slopes[f"<{name}"][1] for name in group.begins]
+    gradients = [slopes[f"<{name}"][1] for name in group.begins]
     cut = [  # padding put on before a convolution that begins its branch is no map
         slope[:, :, slice(*member.cells[0]), slice(*member.cells[1])] if name == member.name else slope
-        for slope, name, member in zip(found, group.begins, group.members, strict=True)
+        for slope, name, member in zip(gradients, group.begins, group.members, strict=True)
     ]
     return torch.stack(cut).sum(0)

@@ -158,7 +158,7 @@ class Perturber:
         size = self._batch()
         for start in range(0, len(patches), size):
             part = patches[start : start + size]
-            chosen = None if units is None else units[[one.image for one in part]]
+            chosen = None if units is None else units[[patch.image for patch in part]]
             responses.append(self._run(paste_patches(self.x, part), chosen))
         return concatenate_responses(responses)
 

@@ -57,16 +57,16 @@ class _Recorder(Dispatching):
         named = dict(kwargs or {})
         if self.paused:
             return func(*args, **named)
-        said = (map_leaves(tuple(args), self._note_node), map_leaves(named, self._note_node))
+        call = (map_leaves(tuple(args), self._note_node), map_leaves(named, self._note_node))
         written = _overwritten_tensors(func, args, named)
         value = self._light(func, args) if self.light is not None else None
         value = func(*args, **named) if value is None else value
-        if any(id(one) not in self.numbers for one in written):
+        if any(id(tensor) not in self.numbers for tensor in written):
             raise RecordingFailed("it changes its own parameters or buffers")
-        overwrites = tuple(self.numbers[id(one)] for one in written)
-        aliased = any(len(self.storages.get(_storage_id(one), set())) > 1 for one in written)
+        overwrites = tuple(self.numbers[id(tensor)] for tensor in written)
+        aliased = any(len(self.storages.get(_storage_id(tensor), set())) > 1 for tensor in written)
         gives = tuple(self._new(tensor) for tensor in iterate_tensors(value))
-        self.nodes.append(Node(func, said[0], said[1], gives, overwrites, aliased))
+        self.nodes.append(Node(func, call[0], call[1], gives, overwrites, aliased))
         return value
 
     def _light(self, func: Any, args: Sequence[Any]) -> Any:
@@ -80,8 +80,8 @@ class _Recorder(Dispatching):
         if name in ("relu_", "add_"):
             return args[0]
         if name in ("relu", "native_batch_norm") or (name == "add" and _same_structure(*args[:2])):
-            one = torch.ops.aten.alias(args[0])
-            return (one, one.new_empty(0), one.new_empty(0)) if name == "native_batch_norm" else one
+            light = torch.ops.aten.alias(args[0])
+            return (light, light.new_empty(0), light.new_empty(0)) if name == "native_batch_norm" else light
         if name != "convolution":
             return None
         shape = self.known[self.light[place].gives[0]]
@@ -170,12 +170,12 @@ def _with_growing_numbers(first: Sequence[Node], second: Sequence[Node]) -> list
     """The nodes of the first pass (of one image), whole numbers that differ in the second (of two) growing with the batch."""
     if len(first) != len(second):
         raise RecordingFailed("the number of operations depends on the batch")
-    found: list[Node] = []
+    nodes: list[Node] = []
     for one, two in zip(first, second, strict=True):
         if one.func is not two.func or one.gives != two.gives:
             raise RecordingFailed("the operations depend on the batch")
-        found.append(replace(one, args=_pair_values(one.args, two.args), kwargs=_pair_values(one.kwargs, two.kwargs)))
-    return found
+        nodes.append(replace(one, args=_pair_values(one.args, two.args), kwargs=_pair_values(one.kwargs, two.kwargs)))
+    return nodes
 
 
 def _pair_values(values: Any, two: Any) -> Any:
@@ -229,12 +229,12 @@ def _with_folded_norms(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
 
 def _used_nodes(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
     """The nodes without those that nothing reads."""
-    wanted, found = set(kept), list[Node]()
+    wanted, used = set(kept), list[Node]()
     for node in reversed(nodes):
         if node.overwrites or wanted & set(node.gives):
             wanted |= set(node.reads)
-            found.append(node)
-    return found[::-1]
+            used.append(node)
+    return used[::-1]
 
 
 def _overwritten_tensors(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:

@@ -76,11 +76,11 @@ class Tape:
     @cached_property
     def moving(self) -> frozenset[int]:
         """The values that depend on the input."""
-        found = {INPUT}
+        moving_values = {INPUT}
         for node in self.nodes:
-            if found & set(node.reads):
-                found |= set(node.gives)
-        return frozenset(found)
+            if moving_values & set(node.reads):
+                moving_values |= set(node.gives)
+        return frozenset(moving_values)
 
     def run(
         self, known: Mapping[int, Tensor], start: int, batch: int, each: Callable[[str, Tensor], None] | None = None
@@ -106,10 +106,10 @@ def run_node(node: Node, values: Mapping[int, Tensor], batch: int) -> list[Tenso
         made = node.func(*(values[arg.value] if isinstance(arg, ValueRef) else arg for arg in node.args), **node.kwargs)
         return [made] if isinstance(made, Tensor) else list(iterate_tensors(made))
 
-    def filled(one: Any) -> Any:
-        if isinstance(one, ValueRef):
-            return values[one.value]
-        return one.base + one.step * batch if isinstance(one, GrowingNumber) else one
+    def filled(argument: Any) -> Any:
+        if isinstance(argument, ValueRef):
+            return values[argument.value]
+        return argument.base + argument.step * batch if isinstance(argument, GrowingNumber) else argument
 
     args, kwargs = map_leaves(node.args, filled), map_leaves(node.kwargs, filled)
     if node.name in ("view", "_unsafe_view"):  # another batch may lie differently in memory

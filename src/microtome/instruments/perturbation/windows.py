@@ -78,7 +78,7 @@ def sliding_window(node: Node) -> SlidingWindow | None:
 
 
 def _as_pair(value: Any) -> tuple[int, int]:
-    given = [int(one) for one in value] if isinstance(value, list | tuple) else [int(value)]
+    given = [int(number) for number in value] if isinstance(value, list | tuple) else [int(value)]
     return given[0], given[-1]
 
 
@@ -114,8 +114,8 @@ def _is_local(node: Node, name: str, shapes: Mapping[int, tuple[int, ...]]) -> b
         return node.argument(1, "dim", 0) in (1, -3)
     if name == "constant_pad_nd":
         return len(node.args[1]) <= 4 and len(node.reads) == 1
-    found = sliding_window(node)
-    return found is not None and (name != "avg_pool2d" or _is_plain_mean(node, found, shapes))
+    slide = sliding_window(node)
+    return slide is not None and (name != "avg_pool2d" or _is_plain_mean(node, slide, shapes))
 
 
 def _is_plain_mean(node: Node, window: SlidingWindow, shapes: Mapping[int, tuple[int, ...]]) -> bool:
@@ -158,7 +158,7 @@ def spans_after(node: Node, spans: Mapping[int, tuple[Spans, Spans]], shape: tup
         elif node.name == "constant_pad_nd":
             shift = padding_before(node)[axis]
             read[0] = _clip_spans(read[0][:, 0] + shift, read[0][:, 1] + shift, shape[2 + axis])
-        first, past = np.min([one[:, 0] for one in read], axis=0), np.max([one[:, 1] for one in read], axis=0)
+        first, past = np.min([span[:, 0] for span in read], axis=0), np.max([span[:, 1] for span in read], axis=0)
         made.append(np.stack([first, past], 1))
     return made[0], made[1]
 

@@ -73,9 +73,9 @@ class Channels(Dispatching):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         value = func(*args, **(kwargs or {}))
-        given = [one for one in tensors_in((args, kwargs or {})) if one in self._known]
+        given = [tensor for tensor in tensors_in((args, kwargs or {})) if tensor in self._known]
         if given:
-            before = frozenset(run.source for one in given for run in self._known[one].runs)
+            before = frozenset(run.source for tensor in given for run in self._known[tensor].runs)
             for made in tensors_in(value):
                 stream = self._follow(func, args, kwargs or {}, given, made)
                 if stream is None:
@@ -111,8 +111,8 @@ class Channels(Dispatching):
 
     def _main(self, given: list[Tensor], made: Tensor) -> ChannelStream | None:
         """The stream of the largest operand: a gate of one position leaves the map's channels what they are; a sum of two does not."""
-        most = max(one.numel() for one in given)
-        streams = [self._known[one] for one in given if one.numel() == most]
+        most = max(tensor.numel() for tensor in given)
+        streams = [self._known[tensor] for tensor in given if tensor.numel() == most]
         fits = made.dim() > 1 and made.shape[1] == _total_width(streams[0].runs)
         alike = all(stream.runs == streams[0].runs for stream in streams)
         return streams[0] if fits and alike else None
@@ -122,7 +122,9 @@ class Channels(Dispatching):
         if axis != 1 or any(stream is None for stream in streams):
             return None
         known = [stream for stream in streams if stream is not None]
-        return ChannelStream(_merge_runs([run for one in known for run in one.runs]), torch.cat([one.gain for one in known]))
+        return ChannelStream(
+            _merge_runs([run for stream in known for run in stream.runs]), torch.cat([stream.gain for stream in known])
+        )
 
     def _cut(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], whole: Tensor, made: Tensor
@@ -173,14 +175,14 @@ def _total_width(runs: Sequence[ChannelRun]) -> int:
 
 def _merge_runs(runs: Sequence[ChannelRun]) -> tuple[ChannelRun, ...]:
     """Runs where neighbours that continue each other are one."""
-    told: list[ChannelRun] = []
+    merged: list[ChannelRun] = []
     for run in runs:
-        last = told[-1] if told else None
+        last = merged[-1] if merged else None
         if last and (last.source, last.start + last.width, last.cells) == (run.source, run.start, run.cells):
-            told[-1] = ChannelRun(last.source, last.start, last.width + run.width, last.cells)
+            merged[-1] = ChannelRun(last.source, last.start, last.width + run.width, last.cells)
         else:
-            told.append(run)
-    return tuple(told)
+            merged.append(run)
+    return tuple(merged)
 
 
 def _slice_stream(stream: ChannelStream, start: int, count: int) -> ChannelStream | None:

@@ -76,7 +76,7 @@ class FactorMode(Dispatching):
         if name == "mul" and isinstance(args[0], Tensor) and isinstance(args[1], Tensor):
             self._multiply(args[0], args[1])
             self._multiply(args[1], args[0])
-        given = [one for one in tensors_in((args, kwargs or {})) if one in self._known]
+        given = [tensor for tensor in tensors_in((args, kwargs or {})) if tensor in self._known]
         trail = self._known[given[0]] if len(given) == 1 else _FactorTrail(None, ())
         value = func(*args, **(kwargs or {}))
         if given:
@@ -125,6 +125,6 @@ def replay_factor(value: Float[Tensor, "image *channel"], factor: GateFactor) ->
     if flat.shape[1] != factor.channels:
         return None
     for step in factor.steps:
-        rest = [one.flatten() if isinstance(one, Tensor) and one.numel() > 1 else one for one in step.rest]
+        rest = [value.flatten() if isinstance(value, Tensor) and value.numel() > 1 else value for value in step.rest]
         flat = step.function(flat, *rest, **step.named)
     return flat

@@ -26,7 +26,7 @@ DRAWS = 64  # at most
 
 def group_divisors(units: int, cells: int, least: int = MIN_GROUP_VALUES) -> list[int]:
     """The numbers of groups that divide `units` and leave `least` values in each on `cells` cells, ascending; at least [1]."""
-    return [one for one in range(1, units + 1) if units % one == 0 and (units // one * cells >= least or one == 1)]
+    return [count for count in range(1, units + 1) if units % count == 0 and (units // count * cells >= least or count == 1)]
 
 
 def gradient_gains(
@@ -50,14 +50,14 @@ def gradient_gains(
         weighed = weigh(entered)
         draws = min(DRAWS, max(1, -(-MIN_VALUES // weighed.numel())))
         noise = [torch.randn(weighed.shape, generator=generator).to(weighed) for _ in range(draws)]
-        power = sum(float(one.double().square().mean()) for one in noise) / draws
+        power = sum(float(block.double().square().mean()) for block in noise) / draws
         gains: list[float] = []
         for number in groups:
             inner = weighed.detach().requires_grad_()
             given = activate(group_norm(inner, number, scale, shift, eps))
             total = 0.0
-            for one in noise:
-                (slope,) = torch.autograd.grad(given, inner, one, retain_graph=True)
+            for block in noise:
+                (slope,) = torch.autograd.grad(given, inner, block, retain_graph=True)
                 (back,) = torch.autograd.grad(weighed, entered, slope, retain_graph=True)
                 total += float(back.double().square().mean())
             gains.append(total / draws / power)
@@ -69,6 +69,6 @@ def gain_distance(gain: float) -> float:
     return abs(log(gain)) if 0 < gain < inf else inf
 
 
-def best_groups(groups: Sequence[int], found: Sequence[float]) -> int:
+def best_groups(groups: Sequence[int], gains: Sequence[float]) -> int:
     """The number of groups whose gain is nearest to 1 by ratio; ties go to fewer groups."""
-    return min(zip(groups, found, strict=True), key=lambda pair: (gain_distance(pair[1]), pair[0]))[0]
+    return min(zip(groups, gains, strict=True), key=lambda pair: (gain_distance(pair[1]), pair[0]))[0]

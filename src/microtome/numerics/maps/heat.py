@@ -93,11 +93,11 @@ def pointing_game(
 ) -> Float64[Tensor, " image"]:
     """1 where the middle of the hottest position lies within `tolerance` px of the mask, else 0; NaN without heat or mask."""
     hits = torch.full((len(heat),), torch.nan, dtype=torch.float64)
-    for place, (one, wanted) in enumerate(zip(heat.relu().cpu(), mask.cpu().numpy(), strict=True)):
-        if not (one.max() > 0 and wanted.any()):
+    for place, (heat_map, wanted) in enumerate(zip(heat.relu().cpu(), mask.cpu().numpy(), strict=True)):
+        if not (heat_map.max() > 0 and wanted.any()):
             continue
-        row, col = divmod(int(one.argmax()), one.shape[1])
-        spot = int((row + 0.5) * wanted.shape[0] / one.shape[0]), int((col + 0.5) * wanted.shape[1] / one.shape[1])
+        row, col = divmod(int(heat_map.argmax()), heat_map.shape[1])
+        spot = int((row + 0.5) * wanted.shape[0] / heat_map.shape[0]), int((col + 0.5) * wanted.shape[1] / heat_map.shape[1])
         rows, cols = np.nonzero(wanted)
         hits[place] = float(np.hypot(rows - spot[0], cols - spot[1]).min() <= tolerance)
     return hits

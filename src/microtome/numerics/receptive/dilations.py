@@ -66,13 +66,13 @@ def star_points(
     shape: tuple[int, int], points: Sequence[tuple[Sequence[int] | Array, Sequence[int] | Array]]
 ) -> Bool[Array, "row col"]:
     """Where parallel branches read a map of `shape`: for each the rows and columns of its taps; what lies outside is left out."""
-    found = np.zeros(shape, dtype=bool)
+    mask = np.zeros(shape, dtype=bool)
     for rows, cols in points:
         inside = [
             [int(place) for place in places if 0 <= place < side] for places, side in zip((rows, cols), shape, strict=True)
         ]
-        found[np.ix_(*inside)] = True
-    return found
+        mask[np.ix_(*inside)] = True
+    return mask
 
 
 def dilate_mask(on: Bool[Array, "row col"], by: int) -> Bool[Array, "row col"]:
@@ -118,8 +118,8 @@ class DilationMode(TorchFunctionMode):
         place = _DILATION_ARGUMENT.get(getattr(func, "__name__", ""))
         if place is not None:
             weight = args[1] if len(args) > 1 else named["weight"]
-            told = args[place] if len(args) > place else named.get("dilation", 1)
-            rates = list(told) if isinstance(told, list | tuple) else [told]
+            dilation = args[place] if len(args) > place else named.get("dilation", 1)
+            rates = list(dilation) if isinstance(dilation, list | tuple) else [dilation]
             rates = rates * (weight.dim() - 2) if len(rates) == 1 else rates
             self.count += any(rate > 1 and side > 1 for rate, side in zip(rates, weight.shape[2:], strict=True))
         return func(*args, **named)

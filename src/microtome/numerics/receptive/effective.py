@@ -127,14 +127,14 @@ def fit_gaussian(field: Float64[Array, "row col"], offset: bool = False) -> Gaus
             np.outer(down, across), p[0] * np.outer(down * r, across), p[0] * np.outer(down, across * c),
             p[0] * np.outer(down * r**2 * p[3], across), p[0] * np.outer(down, across * c**2 * p[4]),
         ]  # fmt: skip
-        return np.stack([one.ravel() for one in [*made, *([np.ones_like(scaled)] if offset else [])]], 1)
+        return np.stack([column.ravel() for column in [*made, *([np.ones_like(scaled)] if offset else [])]], 1)
 
     fits: list[GaussianFit] = []
     for center, sigma in _starts(field):
         start = np.array([1.0, *center, *sigma, *([0.0] if offset else [])])
         found = least_squares(residual, start, jac=slope, method="lm", max_nfev=60)  # pyright: ignore[reportArgumentType]
-        fits.append(judge(field, residual(found.x), [float(one) for one in found.x]))
-    return max((fit for fit in fits if np.isfinite(fit.r2)), key=lambda one: one.r2, default=fits[0])
+        fits.append(judge(field, residual(found.x), [float(parameter) for parameter in found.x]))
+    return max((fit for fit in fits if np.isfinite(fit.r2)), key=lambda fit: fit.r2, default=fits[0])
 
 
 def judge(field: Float64[Array, "row col"], left: Float64[Array, " pixel"], p: Sequence[float]) -> GaussianFit:

@@ -151,19 +151,19 @@ class ReachMode(Dispatching):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         named = kwargs or {}
-        given = [one for one in tensors_in((args, named)) if one in self._known]
+        given = [tensor for tensor in tensors_in((args, named)) if tensor in self._known]
         # an in-place operation changes its first operand's entry, so both are read before it runs
-        before = [(one, self._known[one], self.places.of(one)) for one in given]
+        before = [(tensor, self._known[tensor], self.places.of(tensor)) for tensor in given]
         value = self.places.__torch_dispatch__(func, types, args, named)
         made = list(tensors_in(value))
         name = func.overloadpacket.__name__
-        if name == "copy_" and any(one is args[1] for one, _, _ in before):
+        if name == "copy_" and any(tensor is args[1] for tensor, _, _ in before):
             before = [part for part in before if part[0] is not args[0] or args[0] is args[1]]  # what was there is gone
         if before and made and name not in FACTORIES:
             context = OpContext(func, name, args, named, before, made, self.size)
             rule = RULES.get(name) or RULES.get(name.rstrip("_")) or elementwise
-            for one, shade in zip(made, rule(context), strict=True):
-                self._known[one] = shade
+            for tensor, shade in zip(made, rule(context), strict=True):
+                self._known[tensor] = shade
             base = base_tensor(args[0]) if name.endswith("_") and args and isinstance(args[0], Tensor) else None
             if base is not None and args[0] in self._known:
                 self._known[base] = write_view(self._known.get(base), base, args[0], self._known[args[0]])

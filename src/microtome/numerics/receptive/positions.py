@@ -44,7 +44,7 @@ class PositionMode(Dispatching):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         value = func(*args, **(kwargs or {}))
-        parents = [self._known[one] for one in tensors_in((args, kwargs or {})) if one in self._known]
+        parents = [self._known[tensor] for tensor in tensors_in((args, kwargs or {})) if tensor in self._known]
         name = func.overloadpacket.__name__
         if parents and name not in FACTORIES:
             joined = _merge_parents(parents)
@@ -86,10 +86,10 @@ def _merge_parents(parents: list[Where]) -> Where:
     """The mean of the finest parents over paths: where a gate of one position meets a map, the map's positions are meant."""
     finest = max(parent.row.count * parent.col.count for parent in parents)
     same = [parent for parent in parents if parent.row.count * parent.col.count == finest]
-    if len(same) == 1 or any(one.counts != same[0].counts for one in same):
+    if len(same) == 1 or any(where.counts != same[0].counts for where in same):
         return same[0]
-    weights = [one.paths for one in same]
-    rows, cols = _mean_axis([one.row for one in same], weights), _mean_axis([one.col for one in same], weights)
+    weights = [where.paths for where in same]
+    rows, cols = _mean_axis([where.row for where in same], weights), _mean_axis([where.col for where in same], weights)
     return Where(rows, cols, same[0].dims, min(sum(weights), MAX_PATHS))
 
 
@@ -143,7 +143,7 @@ def argument(args: Sequence[Any], kwargs: Mapping[str, Any], place: int, name: s
 
 def as_pair(value: Any) -> tuple[int, int]:
     """(rows, cols) of an argument that is one number or two."""
-    given = [int(one) for one in value] if isinstance(value, list | tuple) else [int(value)]
+    given = [int(number) for number in value] if isinstance(value, list | tuple) else [int(value)]
     return given[0], given[-1]
 
 

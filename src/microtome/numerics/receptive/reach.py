@@ -58,8 +58,8 @@ class OpContext:
 
     def where(self, tensor: Any) -> Where:
         """Where the positions of an operand lie; one position where that is not known."""
-        found = next((where for one, _, where in self.before if one is tensor), None)
-        return found or Where(Axis(0.0, float(self.size[0]), 1), Axis(0.0, float(self.size[1]), 1))
+        position = next((where for one, _, where in self.before if one is tensor), None)
+        return position or Where(Axis(0.0, float(self.size[0]), 1), Axis(0.0, float(self.size[1]), 1))
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
         """An argument by place or name."""
@@ -83,7 +83,7 @@ def elementwise(context: OpContext) -> list[Reach]:
     """Each element sees what the elements at its place in all operands see."""
     first = context.made[0]
     shades = [shade for _, shade, _ in context.before]
-    if any(not _is_broadcastable(one.shape, first.shape) for one, _, _ in context.before):
+    if any(not _is_broadcastable(tensor.shape, first.shape) for tensor, _, _ in context.before):
         return unknown_reach(context)
     if context.name.rstrip("_") in ("mul", "div") and len({shade.single for shade in shades}) == 2:
         kept = next(shade for shade in shades if not shade.single)  # a gate: what it sees is not counted, but told
@@ -101,8 +101,8 @@ def unknown_reach(context: OpContext) -> list[Reach]:
     shade = join_parts(context, parts)
     name = f"{context.name}"
     return [
-        replace(shade, parts=tuple(part.reshape([1] * one.dim()) for part in parts), unfollowed=(*shade.unfollowed, name))
-        for one in context.made
+        replace(shade, parts=tuple(part.reshape([1] * tensor.dim()) for part in parts), unfollowed=(*shade.unfollowed, name))
+        for tensor in context.made
     ]
 
 

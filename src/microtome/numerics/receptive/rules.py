@@ -60,7 +60,7 @@ def _apply_to_parts(context: OpContext) -> list[Reach]:
             value: Any = first.reshape(rest[0])
         else:
             value = context.func(first, *rest, **context.kwargs)
-        results.append([_squeeze_constant(one) for one in tensors_in(value)])
+        results.append([_squeeze_constant(result) for result in tensors_in(value)])
     shade = join_parts(context, ())
     return [replace(shade, parts=tuple(result[number] for result in results)) for number in range(len(context.made))]
 
@@ -86,7 +86,11 @@ def _to_cpu(value: Any) -> Any:
     """Indices on the CPU, where the fields are."""
     if isinstance(value, Tensor):
         return value.cpu()
-    return [_to_cpu(one) for one in value] if isinstance(value, list) and any(isinstance(v, Tensor) for v in value) else value
+    return (
+        [_to_cpu(tensor) for tensor in value]
+        if isinstance(value, list) and any(isinstance(v, Tensor) for v in value)
+        else value
+    )
 
 
 def _squeeze_constant(part: Tensor) -> Tensor:

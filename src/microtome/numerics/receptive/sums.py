@@ -79,7 +79,9 @@ def reduction(context: OpContext) -> list[Reach]:
     given = named if named is not None else context.args[place] if len(context.args) > place else None
     if isinstance(given, Tensor):  # maximum(x, y) under the name of the reduction
         return elementwise(context)
-    dims = list(range(x.dim())) if given is None else [int(given)] if isinstance(given, int) else [int(one) for one in given]
+    dims = (
+        list(range(x.dim())) if given is None else [int(given)] if isinstance(given, int) else [int(number) for number in given]
+    )
     dims = sorted({dim % max(1, x.dim()) for dim in dims}) or list(range(x.dim()))
     seats = context.where(x).dims
     every = (False, False) if seats is None else (seats[0] in dims, seats[1] in dims)
@@ -134,8 +136,8 @@ def matrix_product(context: OpContext) -> list[Reach]:
 def attention(context: OpContext) -> list[Reach]:
     q, k, v = (cast(Tensor, arg) for arg in context.args[:3])
     mask = next(
-        (one for one in (context.kwargs.get("attn_mask"), context.kwargs.get("attn_bias"), *context.args[3:])
-         if isinstance(one, Tensor)), None,
+        (mask for mask in (context.kwargs.get("attn_mask"), context.kwargs.get("attn_bias"), *context.args[3:])
+         if isinstance(mask, Tensor)), None,
     )  # fmt: skip
     blocked = None
     if mask is not None and mask.device.type != "meta":
@@ -155,7 +157,7 @@ def attention(context: OpContext) -> list[Reach]:
         part = keys.amax(-1, keepdim=True)
         parts.append(part if asks is None else torch.maximum(part, asks.parts[place].amax(-1, keepdim=True)))
     made = join_parts(context, parts)
-    source = next(one for one in (k, v, q) if context.shade(one) is not None)
+    source = next(tensor for tensor in (k, v, q) if context.shade(tensor) is not None)
     shade = cast(Reach, context.shade(source))
     made = grow_whole(context, source, shade, replace(made, small=_longer_path(shade, parts), single=False))
     return [made] * len(context.made)

@@ -69,7 +69,7 @@ def convolution(context: OpContext) -> list[Reach]:
     parts = [_max_over_group(part, groups, outputs) for part in shade.parts]
     stride, padding, dilation = (context.argument(3 + i, name, 1) for i, name in enumerate(("stride", "padding", "dilation")))
     if x.dim() == 3:  # along a sequence, such as the units of a gate
-        how = [int(one[0]) for one in (stride, padding, dilation)]
+        how = [int(pair[0]) for pair in (stride, padding, dilation)]
         side = int(context.made[0].shape[2])
         parts = [
             slide_windows(part, 2, side, kernel=int(weight.shape[2]), stride=how[0], before=how[1], dilation=how[2], step=0.0)

@@ -51,8 +51,8 @@ def frequency_rings(size: int) -> FrequencyRings:
 
 def radial_spectrum(power: Float64[Tensor, "unit row col"]) -> Float64[Array, "unit frequency"]:
     """The fraction of each filter's energy in each ring; not numbers for a filter of zeros."""
-    found = frequency_rings(power.shape[1])
-    chosen = np.eye(len(found.middle))[found.ring.ravel()]
+    rings = frequency_rings(power.shape[1])
+    chosen = np.eye(len(rings.middle))[rings.ring.ravel()]
     energy = power.flatten(1).numpy() @ chosen
     with np.errstate(invalid="ignore"):
         return energy / energy.sum(1, keepdims=True)

@@ -41,9 +41,9 @@ def find_kernels(net: nn.Module, layers: Iterable[LayerLike], maps: Mapping[str,
             continue
         if convolution:
             values = values.reshape(module.out_channels, -1, *module.kernel_size)  # also where there is one unit
-        one = kernel_of(module, values, maps.get(layer.path))
-        if one is not None:
-            kernels[layer.path] = one
+        kernel = kernel_of(module, values, maps.get(layer.path))
+        if kernel is not None:
+            kernels[layer.path] = kernel
     return kernels
 
 
@@ -71,8 +71,8 @@ def packed_weights(module: nn.Module) -> Tensor | None:
     held: Any = getattr(module, "weight", None)
     if isinstance(held, Tensor) or not callable(held):
         return None
-    told = held()
-    return told.dequantize().float() if isinstance(told, Tensor) and told.is_quantized else None
+    weight = held()
+    return weight.dequantize().float() if isinstance(weight, Tensor) and weight.is_quantized else None
 
 
 def _no_kernel_reason(values: Float[Tensor, "unit channel row col"], module: nn.Module) -> str:

@@ -93,10 +93,10 @@ def merge_norms(net: nn.Module, weights: Mapping[str, Tensor], norms: Mapping[st
 
 def _only_norm(readers: Sequence[CallLike], norms: Mapping[str, set[str]]) -> str:
     """The one norm among the readers of a tensor, if all others are modules around it; else an empty text."""
-    found = {call.path for call in readers if call.path in norms}
-    if len(found) != 1:
+    norms_read = {call.path for call in readers if call.path in norms}
+    if len(norms_read) != 1:
         return ""
-    (norm,) = found
+    (norm,) = norms_read
     return norm if all(call.path == norm or norm.startswith(call.path + ".") for call in readers) else ""
 
 

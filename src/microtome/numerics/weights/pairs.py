@@ -48,7 +48,7 @@ def match_roles(
     Roles of the same name go together. Of the rest, kernels of the same size with the nearest names do (Inception modules of
     different design), greedily and the nearest first.
     """
-    found = [
+    pairs = [
         TensorPair(
             name,
             second[role],
@@ -58,7 +58,7 @@ def match_roles(
         for role, name in first.items()
         if role in second
     ]
-    left, right = ([role for role in one if role not in other] for one, other in ((first, second), (second, first)))
+    left, right = ([role for role in roles if role not in other] for roles, other in ((first, second), (second, first)))
     near = sorted(
         (-_name_likeness(a, b), a, b)
         for a in left
@@ -67,10 +67,10 @@ def match_roles(
     )
     for score, a, b in near:
         if -score >= MIN_NAME_LIKENESS and a in left and b in right:
-            found.append(TensorPair(first[a], second[b], f"{a} | {b}", "nearest name"))
+            pairs.append(TensorPair(first[a], second[b], f"{a} | {b}", "nearest name"))
             left.remove(a)
             right.remove(b)
-    return found, [*(first[role] for role in left), *(second[role] for role in right)]
+    return pairs, [*(first[role] for role in left), *(second[role] for role in right)]
 
 
 def outermost_groups(groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

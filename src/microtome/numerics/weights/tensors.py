@@ -115,17 +115,20 @@ def describe_values(values: Float[Tensor, "unit *inputs"]) -> dict[str, float]:
     norms over their mean.
     """
     read = sample_values(values)
-    told = dict.fromkeys(STATISTICS, float("nan")) | {"weights": float(values.numel()), "weights read": float(read.numel())}
+    statistics = dict.fromkeys(STATISTICS, float("nan")) | {
+        "weights": float(values.numel()),
+        "weights read": float(read.numel()),
+    }
     if not is_finite(values):
-        return told
-    told |= {MOMENTS[name]: value for name, value in weight_statistics(read).items()}
+        return statistics
+    statistics |= {MOMENTS[name]: value for name, value in weight_statistics(read).items()}
     flat = weight_matrix(values)
     norms = torch.linalg.vector_norm(flat, dim=1).double().numpy()
     if norms.any():
-        told["spectral norm"], told["stable rank"] = _matrix_spectrum(flat, float(norms @ norms))
-    told["unit norm, median"] = float(np.median(norms))
-    told["unit norm, spread"] = float(norms.std() / norms.mean()) if norms.any() else float("nan")
-    return told
+        statistics["spectral norm"], statistics["stable rank"] = _matrix_spectrum(flat, float(norms @ norms))
+    statistics["unit norm, median"] = float(np.median(norms))
+    statistics["unit norm, spread"] = float(norms.std() / norms.mean()) if norms.any() else float("nan")
+    return statistics
 
 
 def value_density(values: Float[Tensor, "*weight"], bins: int) -> tuple[Float[Array, " bin"], Float[Array, " bin"]]:
