@@ -120,7 +120,7 @@ def run_stems(
             specimen = microtome.open(net, recipe={"size": plan.options["size"]})
             finding = run_analysis("frontend", specimen)
             for kept, name in ((own, "value"), (twin, "twin_value")):
-                kept.append([float(finding[name].sel(criterion=one)) for one in NUMBERS])
+                kept.append([float(finding[name].sel(criterion=number_name)) for number_name in NUMBERS])
             if figures is not None and seed == 0 and number < 2:
                 plot_first(finding, figures / f"stems_{row.network}.png")
                 second = run_analysis(

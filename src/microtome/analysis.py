@@ -360,13 +360,13 @@ def _lacking(needs: Needs, images: Images | None) -> str:
     return ""
 
 
-def build(kind: type[Analysis], said: Mapping[str, Any]) -> Analysis:
+def build(kind: type[Analysis], given: Mapping[str, Any]) -> Analysis:
     """An analysis from options by name, as texts or values.
 
     Raises:
         UnknownName: an option that it does not have.
     """
-    return options.build(kind, kind.name(), said)
+    return options.build(kind, kind.name(), given)
 
 
 __all__ = [

@@ -181,20 +181,20 @@ def _read_analysis_file(path: Path, module: str) -> Entry | None:
         kind = next((name for base in getattr(node, "bases", ()) if (name := _base_name(base)) in BASE_CLASSES), None)
         if isinstance(node, ast.ClassDef) and kind:
             summary_parts = prose.read_docstring(ast.get_docstring(tree, clean=False))
-            said = _class_constants(node)
+            values = _class_constants(node)
             return Entry(
                 name=path.stem,
                 module=module,
                 cls=node.name,
                 kind=kind,
-                title=str(said.get("title") or path.stem.replace("_", " ").capitalize()),
+                title=str(values.get("title") or path.stem.replace("_", " ").capitalize()),
                 summary=summary_parts.summary,
                 body=summary_parts.body,
                 source=summary_parts.source,
-                needs=str(said.get("needs", "findings" if kind == "Collation" else "images")),
-                question=str(said.get("question", "understand")),
-                with_twin=bool(said.get("with_twin", False)),
-                command=str(said.get("command", "")),
+                needs=str(values.get("needs", "findings" if kind == "Collation" else "images")),
+                question=str(values.get("question", "understand")),
+                with_twin=bool(values.get("with_twin", False)),
+                command=str(values.get("command", "")),
                 options=tuple(_option_cards(node, constants)),
             )
     return None

@@ -182,10 +182,10 @@ def parse(word: str) -> Edit:
     return build(entry.name, options)
 
 
-def build(name: str, said: Mapping[str, Any]) -> Edit:
+def build(name: str, given: Mapping[str, Any]) -> Edit:
     """The edit of that name with these options, as texts or values. Raises UnknownName or BadOption."""
     kind = cast(type[Edit], catalog.edit_entry(name).load())
-    return options.build(kind, kind.name(), said)
+    return options.build(kind, kind.name(), given)
 
 
 def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
@@ -194,8 +194,14 @@ def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
     Raises:
         Uneditable, UnknownName, BadOption.
     """
-    for one in edits:
-        edit = one if isinstance(one, Edit) else parse(one) if isinstance(one, str) else build(one["edit"], one["options"])
+    for change in edits:
+        edit = (
+            change
+            if isinstance(change, Edit)
+            else parse(change)
+            if isinstance(change, str)
+            else build(change["edit"], change["options"])
+        )
         specimen = edit.apply(specimen)
     return specimen
 

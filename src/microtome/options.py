@@ -44,9 +44,9 @@ def build(kind: type[T], name: str, options: Mapping[str, Any]) -> T:
         UnknownName: an option that it does not have.
     """
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # every concrete one is a dataclass
-    for one in options:
-        if one not in names:
-            raise UnknownName(f"{name} has no option '{one}'.{did_you_mean(one, names)}")
+    for option in options:
+        if option not in names:
+            raise UnknownName(f"{name} has no option '{option}'.{did_you_mean(option, names)}")
     return kind(**options)
 
 

@@ -122,8 +122,8 @@ def merge_shards(census: AnyCensus, specimen: Specimen, images: Images, parts: i
         else:
             whole.merge(tally)
     assert whole is not None
-    found = list(untrained_twins(worker, images)) if census.with_twin else []
-    twins = [collect_tallies(twin, images, [census], pace, "twin")[census.name()] for twin in found]
+    null_twins = list(untrained_twins(worker, images)) if census.with_twin else []
+    twins = [collect_tallies(twin, images, [census], pace, "twin")[census.name()] for twin in null_twins]
     return _arrays(census.to_arrays(worker, images, whole, twins))
 
 
@@ -218,12 +218,12 @@ def check_edit(edit: Edit, specimen: Specimen, images: Images, folder: Path, ste
 def _counted(edit: Edit, specimen: Specimen, edited: Specimen) -> None:
     """Raises Unlawful where the line does not hold what is counted here."""
     change = edited.edits[-1]
-    for word, one in (("before", specimen), ("after", edited)):
-        count = sum(parameter.numel() for parameter in one.net.parameters())
-        zeros = torch.zeros(1, one.recipe.channels, *one.recipe.size)
+    for word, network in (("before", specimen), ("after", edited)):
+        count = sum(parameter.numel() for parameter in network.net.parameters())
+        zeros = torch.zeros(1, network.recipe.channels, *network.recipe.size)
         # with attention spelt out in matrix products, which torch's counter knows
         with torch.no_grad(), slow_attention(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            one.net(zeros)
+            network.net(zeros)
         work = counter.get_total_flops() / 2
         place = 0 if word == "before" else 1
         if (change.parameters[place], change.multiply_adds[place]) != (count, work):

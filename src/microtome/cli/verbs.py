@@ -82,9 +82,9 @@ def demo(out: str, count: int) -> int:
     given: dict[str, Any] = {"out": out, "device": "cpu", "batch": 32, "seed": 0, "title": "The mini zoo on generated scenes"}
     left: dict[str, Any] = {"limit": None, "threads": None, "recipe": (), "outputs": ""}
     left |= dict.fromkeys(("labels", "masks", "boxes"), "auto") | dict.fromkeys(("as_json", "quiet"), False) | {"weights": ()}
-    said = left | given
+    all_given = left | given
     names = [f"microtome:{name}" for name in networks.NAMES if name.startswith("mini_")]
-    return measure(names, f"scenes:{count},seed=2026", [], [], {}, True, said)
+    return measure(names, f"scenes:{count},seed=2026", [], [], {}, True, all_given)
 
 
 @click.command()

@@ -69,13 +69,13 @@ class AtrousRates(Edit):
         wanted = self._new_rates(specimen, chosen)
         assert not isinstance(wanted, str)  # `unfit` has refused before
         changes: list[str] = []
-        for one in chosen:
-            conv = cast(nn.Conv2d, net.get_submodule(one.path))
-            rate = one.scaled_rates(wanted[one.path])
-            padding = _same_padding(one, rate)
+        for dilated in chosen:
+            conv = cast(nn.Conv2d, net.get_submodule(dilated.path))
+            rate = dilated.scaled_rates(wanted[dilated.path])
+            padding = _same_padding(dilated, rate)
             conv.dilation = rate
             set_padding(conv, padding)
-            changes.append(f"{one.path} {_rate_text(one.rate)} to {_rate_text(rate)}")
+            changes.append(f"{dilated.path} {_rate_text(dilated.rate)} to {_rate_text(rate)}")
         return f"set the rates of {len(changes)} convolutions ({name_list(changes, 6)})"
 
     def preserves(self, specimen: Specimen) -> Preservation:
@@ -123,31 +123,29 @@ def _misfit_reason(specimen: Specimen, chosen: list[DilatedConv], rates: tuple[i
     return f"{len(rates)} rates for {len(chosen)} convolutions ({paths}): give one for each, or one for all{near}"
 
 
-def _same_padding(one: DilatedConv, rate: tuple[int, int]) -> tuple[int, int] | None:
+def _same_padding(dilated: DilatedConv, rate: tuple[int, int]) -> tuple[int, int] | None:
     """The padding (rows, cols) with which `rate` gives a map of the same size; None where the module pads by itself."""
-    conv = cast(nn.Conv2d, one.call.module)
-    if isinstance(conv.padding, str) or tuple(conv.padding) != one.before:
+    conv = cast(nn.Conv2d, dilated.call.module)
+    if isinstance(conv.padding, str) or tuple(conv.padding) != dilated.before:
         return None
-    more = [(k - 1) * (new - old) for k, new, old in zip(one.kernel, rate, one.rate, strict=True)]
+    more = [(k - 1) * (new - old) for k, new, old in zip(dilated.kernel, rate, dilated.rate, strict=True)]
     return conv.padding[0] + more[0] // 2, conv.padding[1] + more[1] // 2
 
 
-def _no_padding_reason(one: DilatedConv, rate: tuple[int, int]) -> str:
+def _no_padding_reason(dilated: DilatedConv, rate: tuple[int, int]) -> str:
     """Why no padding keeps the map of a convolution as large as it is, or an empty text."""
-    conv = cast(nn.Conv2d, one.call.module)
+    conv = cast(nn.Conv2d, dilated.call.module)
     if conv.padding == "valid":
-        return f"{one.path} does not pad (padding='valid'), so another rate gives a map of another size"
-    if one.before is None:
-        return f"how {one.path} pads its input is not known, so its map could not be kept as large as it is"
-    padding = _same_padding(one, rate)
+        return f"{dilated.path} does not pad (padding='valid'), so another rate gives a map of another size"
+    if dilated.before is None:
+        return f"how {dilated.path} pads its input is not known, so its map could not be kept as large as it is"
+    padding = _same_padding(dilated, rate)
     if padding is None:
         return ""
     if min(padding) < 0:
-        return (
-            f"{one.path} pads too little for rate {_rate_text(rate)}: its map would grow; give {_rate_text(one.rate)} or more"
-        )
-    if any((k - 1) * (new - old) % 2 for k, new, old in zip(one.kernel, rate, one.rate, strict=True)):
-        return f"{one.path} has an even kernel, whose map cannot be kept as large by equal padding on both sides at rate {_rate_text(rate)}"
+        return f"{dilated.path} pads too little for rate {_rate_text(rate)}: its map would grow; give {_rate_text(dilated.rate)} or more"
+    if any((k - 1) * (new - old) % 2 for k, new, old in zip(dilated.kernel, rate, dilated.rate, strict=True)):
+        return f"{dilated.path} has an even kernel: equal padding on both sides cannot keep the size of its map at rate {_rate_text(rate)}"
     return ""
 
 

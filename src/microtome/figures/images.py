@@ -124,8 +124,8 @@ def _tiles(array: xr.DataArray, panel: Grid) -> tuple[Values, list[str], list[st
     named = any(dim in array.coords for dim in right)
     if named:
         names = [
-            " ".join(_coordinate_text(coordinates(array, dim)[place]) for dim, place in zip(right, one, strict=True))
-            for one in np.ndindex(*(array.sizes[dim] for dim in right))
+            " ".join(_coordinate_text(coordinates(array, dim)[place]) for dim, place in zip(right, index, strict=True))
+            for index in np.ndindex(*(array.sizes[dim] for dim in right))
         ]
     shape = values.shape[-len(pixels) :]
     if panel.down:

@@ -146,14 +146,14 @@ def _read_voc_folder(place: Listing) -> list[Regions | None]:
     folders = [
         folder for parent in place.around for name in ("Annotations", "annotations") if (folder := parent / name).is_dir()
     ]
-    found: list[Regions | None] = []
+    by_image: list[Regions | None] = []
     for name in place.names:
         beside = (place.root / name).with_suffix(".xml")
         if beside.is_file():
-            found.append(read_voc(beside))
+            by_image.append(read_voc(beside))
         else:
-            found.append(next((regions for folder in folders if (regions := _read_voc_file(folder, name, place))), None))
-    return found
+            by_image.append(next((regions for folder in folders if (regions := _read_voc_file(folder, name, place))), None))
+    return by_image
 
 
 def _read_voc_file(folder: Path, name: str, place: Listing) -> Regions | None:

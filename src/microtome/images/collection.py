@@ -364,11 +364,11 @@ class Images:
                 self.cache.keep(which, place, cached)
             return np.zeros((*recipe.size, 3), np.uint8) if cached is None else cached
 
-        found = np.empty((len(index), *recipe.size, 3), np.uint8)
+        batch_pixels = np.empty((len(index), *recipe.size, 3), np.uint8)
         places = [int(self.places[at]) for at in index]
         for at, pixels in enumerate(map_in_threads(made, places, self.source.most_threads)):
-            found[at] = pixels
-        return found
+            batch_pixels[at] = pixels
+        return batch_pixels
 
     def _mask(self, recipe: Framing, which: str, place: int) -> Mask:
         cached = self.cache.find(which, place)

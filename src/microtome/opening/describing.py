@@ -32,11 +32,11 @@ class OpenedModel:
 
 def fill_description(opened: OpenedModel, recipe: Any, wanted: Any) -> None:
     """Fill in recipe and labels: what the caller gave, else what the network declares, else a default with a note."""
-    found, source = _own_recipe(opened)
+    own, source = _own_recipe(opened)
     if recipe is not None:
-        opened.recipe = Recipe.of(recipe, found)
+        opened.recipe = Recipe.of(recipe, own)
     else:
-        opened.recipe = found
+        opened.recipe = own
         opened.notes += source
     if wanted is not None:
         opened.names = labels.given_labels(wanted)

@@ -179,11 +179,11 @@ def is_stem_or_head(path: str) -> bool:
 
 def _same_places(inner: Call, outer: Call) -> bool:
     """Whether a part works on the same places as the whole: the same batch and grid, or as many tokens."""
-    one, whole = inner.outputs[0], outer.outputs[0]
-    if len(one) == len(whole) == 4:
-        return one[0] == whole[0] and bool({one[2:], one[1:3]} & {whole[2:], whole[1:3]})
+    inside, whole = inner.outputs[0], outer.outputs[0]
+    if len(inside) == len(whole) == 4:
+        return inside[0] == whole[0] and bool({inside[2:], inside[1:3]} & {whole[2:], whole[1:3]})
     places = whole[2] * whole[3] if len(whole) == 4 else whole[1] if len(whole) > 1 else 0
-    return len(one) == 3 and one[:2] == (*whole[:1], places)
+    return len(inside) == 3 and inside[:2] == (*whole[:1], places)
 
 
 def _hidden_weights(module: nn.Module) -> int:

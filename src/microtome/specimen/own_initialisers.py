@@ -134,7 +134,7 @@ def _another(module: nn.Module) -> nn.Module | None:
     """Another network of the same architecture, freshly drawn; None where nobody knows how to build one."""
     library = type(module).__module__.partition(".")[0]
     if library == "torchvision":
-        return next((found for build in _torchvision_builders(module) if (found := _built(module, build)) is not None), None)
+        return next((fresh for build in _torchvision_builders(module) if (fresh := _built(module, build)) is not None), None)
     if _is_of_timm(module):
         name = str(dict(getattr(module, "pretrained_cfg", None) or {}).get("architecture", ""))
         known = cast(Any, timm())

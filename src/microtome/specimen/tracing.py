@@ -73,8 +73,8 @@ def deep_tensors(value: Any) -> list[Tensor]:
         return [value]
     if isinstance(value, list | tuple):
         return [tensor for part in value for tensor in deep_tensors(part)]
-    found = first_tensor(value)
-    return [] if found is None else [found]
+    first = first_tensor(value)
+    return [] if first is None else [first]
 
 
 def example_input(net: nn.Module, recipe: Recipe) -> Tensor:

@@ -104,11 +104,11 @@ def tap(specimen: OpenedNetwork, names: str | Sequence[str]) -> Generator[Taps]:
 
 def watched_names(specimen: OpenedNetwork, names: str | Sequence[str]) -> tuple[str, ...]:
     """The layer names that `names` stand for; a name that begins with "<" asks for the layer's input."""
-    found: list[str] = []
+    watched: list[str] = []
     for name in [names] if isinstance(names, str) else names:
         mark = "<" if name.startswith("<") else ""
-        found += [mark + layer for layer in specimen.find(name.removeprefix("<"))]
-    return tuple(dict.fromkeys(found))
+        watched += [mark + layer for layer in specimen.find(name.removeprefix("<"))]
+    return tuple(dict.fromkeys(watched))
 
 
 def _exchange(value: Any, old: Tensor, new: Tensor) -> Any:

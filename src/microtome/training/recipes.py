@@ -49,8 +49,8 @@ class TrainingRecipe:
 _LATER_RECIPES = ("radius", "without", "edits", "decorrelated", "options")
 
 RECIPES: dict[str, TrainingRecipe] = {
-    one.network: one
-    for one in (
+    recipe.network: recipe
+    for recipe in (
         TrainingRecipe(network="mini_vgg", epochs=3),
         TrainingRecipe(network="mini_resnet", epochs=3),
         TrainingRecipe(network="mini_densenet", epochs=3),

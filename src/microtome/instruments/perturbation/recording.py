@@ -239,11 +239,11 @@ def _used_nodes(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
 
 def _overwritten_tensors(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
     """The tensors that the operation overwrites."""
-    found: list[Tensor] = []
+    overwritten: list[Tensor] = []
     for place, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
-            found += iterate_tensors(args[place] if place < len(args) else kwargs.get(argument.name))
-    return found
+            overwritten += iterate_tensors(args[place] if place < len(args) else kwargs.get(argument.name))
+    return overwritten
 
 
 def _same_structure(one: Any, other: Any) -> bool:

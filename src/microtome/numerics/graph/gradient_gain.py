@@ -5,7 +5,7 @@ that are normal noise: 1 keeps the size, value by value. For rectified normal in
 
     (n_out / n_in) / (1 - G / (pi n_out)) / stride²
 
-with G groups, and for vectors (one cell) with c = n_out / G units in a group (n_out / n_in) (c - 2) / (c - 3). Instance norm of equal
+with G groups, and for vectors (one position) with c = n_out / G units in a group (n_out / n_in) (c - 2) / (c - 3). Instance norm of equal
 widths gives pi / (pi - 1).
 
 Source: ours: the backward pass of group norm has the variance (1 - 2/m) / s² for m values in a group of spread s. It is not the formula
@@ -25,7 +25,7 @@ DRAWS = 64  # at most
 
 
 def group_divisors(units: int, cells: int, least: int = MIN_GROUP_VALUES) -> list[int]:
-    """The numbers of groups that divide `units` and leave `least` values in each on `cells` cells, ascending; at least [1]."""
+    """The numbers of groups that divide `units` and leave `least` values in each on `cells` positions, ascending; at least [1]."""
     return [count for count in range(1, units + 1) if units % count == 0 and (units // count * cells >= least or count == 1)]
 
 

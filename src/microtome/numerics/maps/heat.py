@@ -157,7 +157,7 @@ def _pearson(first: Tensor, second: Tensor) -> Tensor:
     return (first * second).sum(-1) / (first.square().sum(-1) * second.square().sum(-1)).sqrt()
 
 
-def _cell_overlaps(cells: int, bins: int, low: float, high: float) -> Float64[Tensor, "bin cell"]:
+def _cell_overlaps(cells: int, bins: int, low: float, high: float) -> Float64[Tensor, "bin position"]:
     """The fraction of each of `cells` equal cells between `low` and `high` that lies in each of `bins` equal bins of [0, 1]."""
     if not high > low:
         raise ValueError(f"a map's far edge ({high}) must lie beyond its near edge ({low})")

@@ -132,8 +132,8 @@ def fit_gaussian(field: Float64[Array, "row col"], offset: bool = False) -> Gaus
     fits: list[GaussianFit] = []
     for center, sigma in _starts(field):
         start = np.array([1.0, *center, *sigma, *([0.0] if offset else [])])
-        found = least_squares(residual, start, jac=slope, method="lm", max_nfev=60)  # pyright: ignore[reportArgumentType]
-        fits.append(judge(field, residual(found.x), [float(parameter) for parameter in found.x]))
+        optimum = least_squares(residual, start, jac=slope, method="lm", max_nfev=60)  # pyright: ignore[reportArgumentType]
+        fits.append(judge(field, residual(optimum.x), [float(parameter) for parameter in optimum.x]))
     return max((fit for fit in fits if np.isfinite(fit.r2)), key=lambda fit: fit.r2, default=fits[0])
 
 

@@ -42,8 +42,8 @@ class Span:
     `whole` positions see every pixel of the side, whatever its length.
     """
 
-    first: Int[Array, " cell"]
-    last: Int[Array, " cell"]
+    first: Int[Array, " position"]
+    last: Int[Array, " position"]
     whole: bool
     jump: float
     start: float

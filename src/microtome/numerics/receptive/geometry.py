@@ -32,7 +32,7 @@ class Axis:
     exact: bool = True
 
     @property
-    def centres(self) -> Float64[Array, " cell"]:
+    def centres(self) -> Float64[Array, " position"]:
         """The pixel that each position is centred on."""
         return self.start + self.jump * np.arange(self.count, dtype=np.float64)
 
@@ -126,14 +126,14 @@ def interpolate(
     return down @ heat.double() @ across.T
 
 
-def _linear_weights(axis: Axis, size: int, bins: int) -> Float64[Tensor, "bin cell"]:
+def _linear_weights(axis: Axis, size: int, bins: int) -> Float64[Tensor, "bin position"]:
     """Weights of linear interpolation at the middles of `bins` equal parts of a side of `size` px; rows sum to 1."""
     middles = (np.arange(bins) + 0.5) / bins * size - 0.5
     at = ((middles - axis.start) / axis.jump).clip(0, axis.count - 1)
     return torch.from_numpy((1 - np.abs(at[:, None] - np.arange(axis.count)[None, :])).clip(0.0, None))
 
 
-def _overlap_weights(edges: Float64[Array, " edge"], bins: int) -> Float64[Tensor, "bin cell"]:
+def _overlap_weights(edges: Float64[Array, " edge"], bins: int) -> Float64[Tensor, "bin position"]:
     """The fraction of each of `bins` equal parts of [0, 1] that each stretch between neighbouring edges covers; rows sum to 1."""
     sides = np.arange(bins + 1) / bins
     near = np.maximum(edges[None, :-1], sides[:-1, None])

@@ -54,11 +54,11 @@ class OpContext:
 
     def shade(self, tensor: Any) -> Reach | None:
         """What an operand sees, None for a constant."""
-        return next((shade for one, shade, _ in self.before if one is tensor), None)
+        return next((shade for operand, shade, _ in self.before if operand is tensor), None)
 
     def where(self, tensor: Any) -> Where:
         """Where the positions of an operand lie; one position where that is not known."""
-        position = next((where for one, _, where in self.before if one is tensor), None)
+        position = next((where for operand, _, where in self.before if operand is tensor), None)
         return position or Where(Axis(0.0, float(self.size[0]), 1), Axis(0.0, float(self.size[1]), 1))
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:

@@ -97,7 +97,7 @@ def interpolation_taps(ends: Float[Tensor, "..."], dim: int, taps: Int64[Tensor,
     return torch.stack([ends.index_select(dim, column) for column in taps.unbind(1)]).amax(0)
 
 
-def read_by(weights: Float[Tensor, "out cell"]) -> Int64[Tensor, "out tap"]:
+def read_by(weights: Float[Tensor, "out position"]) -> Int64[Tensor, "out tap"]:
     """The positions that have a weight in each row, the last repeated so that all rows are as long; rows of zeros read position 0."""
     used = weights.abs() > TINY
     many = max(1, int(used.sum(1).max()))

@@ -94,7 +94,7 @@ def structure_test(kernels: Float[Tensor, "unit channel row col"]) -> StructureT
     channels, rows, cols = kernels.shape[1:]
     place = torch.arange(rows * cols)
     row, col = place // cols, place % cols
-    one = (row[:, None] == row) / cols + (col[:, None] == col) / rows
+    layout = (row[:, None] == row) / cols + (col[:, None] == col) / rows
     sums = np.zeros(3)
     for part in kernels.split(max(1, CHUNK // max(1, channels * rows * cols))):
         values = part.double().flatten(2)
@@ -104,7 +104,7 @@ def structure_test(kernels: Float[Tensor, "unit channel row col"]) -> StructureT
         known = band_indices(part).direction
         keep = torch.from_numpy(~np.isnan(known))
         grams = grams[keep] / total[keep, None, None]
-        seen, mean, variance = _mantel_moments(one.double(), grams)
+        seen, mean, variance = _mantel_moments(layout.double(), grams)
         sums += [float(each.sum()) for each in (seen, mean, variance)]
     if not sums[2] > 0:
         return StructureTest(math.nan, math.nan)

@@ -48,7 +48,7 @@ def norm_of(module: nn.Module) -> BatchNormTerms | None:
     if not isinstance(mean, Tensor) or not isinstance(var, Tensor):
         return None
     gamma, beta = (
-        one.detach().to("cpu", torch.float32) if isinstance(one := getattr(module, name, None), Tensor) else None
+        parameter.detach().to("cpu", torch.float32) if isinstance(parameter := getattr(module, name, None), Tensor) else None
         for name in ("weight", "bias")
     )
     return BatchNormTerms(

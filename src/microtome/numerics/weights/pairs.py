@@ -95,8 +95,8 @@ def pair_distances(weights: Mapping[str, Tensor], pairs: Sequence[TensorPair]) -
     distances = np.full((len(pairs), len(DISTANCES)), np.nan)
     for place, pair in enumerate(pairs):
         if pair.first in usable and pair.second in usable:
-            told = all_distances(ordered[pair.first], ordered[pair.second])
-            distances[place] = [told[name] for name in DISTANCES]
+            measured = all_distances(ordered[pair.first], ordered[pair.second])
+            distances[place] = [measured[name] for name in DISTANCES]
     return distances
 
 
