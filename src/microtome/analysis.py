@@ -278,7 +278,7 @@ def collect_tallies(specimen: Specimen, images: Images, censuses: Sequence[AnyCe
             seen[census] = BatchValues(same, made)
         logits = first_tensor(specimen.run(batch.x))
         if logits is None:
-            raise Unmeasurable(f"{specimen.name} gives no tensor, so nothing can be measured by looking at its forward pass.")
+            raise Unmeasurable(f"{specimen.name} gives no tensor, so its forward pass cannot be measured.")
         for census in censuses:
             census.add(specimen, tallies[census.name()], batch, seen[census], logits)
         seen.clear()

@@ -307,7 +307,7 @@ def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
         return ""
     again = _predicted_score(specimen, x, 1)
     if again is not None and not torch.equal(one, again):
-        return "cannot be held to its promise: the network answers by chance, for the same image each time otherwise (MT303?)."
+        return "cannot be checked: the outputs of the network are random, even for the same image (MT303?)."
     return f"should preserve the function {kept.how}, but outputs for noise differ by {gap:.3g}: a fault of this edit, please report it."
 
 

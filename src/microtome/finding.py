@@ -300,7 +300,7 @@ def _check(analysis: str, name: str, array: xr.DataArray) -> None:
                 f"ones by microtome.finding.register_dimension('{dim.rstrip('_')}')."
             )
     if "unit" not in array.attrs:
-        raise FindingError(f"{analysis}: array '{name}' does not say its unit (attrs['unit']; '1' for a pure number).")
+        raise FindingError(f"{analysis}: array '{name}' has no unit (attrs['unit']; '1' for a pure number).")
 
 
 def _numeric(array: xr.DataArray) -> np.ndarray[Any, Any]:

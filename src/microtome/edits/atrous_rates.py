@@ -138,7 +138,7 @@ def _no_padding_reason(dilated: DilatedConv, rate: tuple[int, int]) -> str:
     if conv.padding == "valid":
         return f"{dilated.path} does not pad (padding='valid'), so another rate gives a map of another size"
     if dilated.before is None:
-        return f"how {dilated.path} pads its input is not known, so its map could not be kept as large as it is"
+        return f"the padding of {dilated.path} is unknown, so the size of its map cannot be kept"
     padding = _same_padding(dilated, rate)
     if padding is None:
         return ""

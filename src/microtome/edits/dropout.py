@@ -47,7 +47,7 @@ class Dropout(Edit):
             for site in self._functional_dropouts(specimen)
             if not remove_dropout(copy.deepcopy(specimen.net), site)
         ]
-        return f"{deaf[0]} cannot be taken out from outside; change its code" if deaf else ""
+        return f"{deaf[0]} cannot be removed from outside; change its code" if deaf else ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         called = self._functional_dropouts(specimen)

@@ -40,7 +40,7 @@ class HeadDropout(Edit):
         if not self.p and not dropouts:
             return "it has no dropout with p above 0 between pooling and head; p=0.2 puts one before the pooling"
         deaf = [site.description for site in dropouts if not remove_dropout(copy.deepcopy(specimen.net), site)]
-        return f"{deaf[0]} cannot be taken out from outside; change its code" if deaf else ""
+        return f"{deaf[0]} cannot be removed from outside; change its code" if deaf else ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         pool = _last_pooling(specimen)

@@ -72,9 +72,9 @@ class SqueezeExcitation(Edit):
         if self.position == "identity":
             hidden = [b.block for b in chosen if b.shortcut is None and not _has_empty_downsample(specimen, b)]
             if hidden:
-                return f"the shortcut of {hidden[0]} has no place of its own where a gate could stand (an unused `downsample`)"
+                return f"the shortcut of {hidden[0]} has no module of its own that could hold a gate (an unused `downsample`)"
         if self.position == "inside" and any(block.spatial is None for block in chosen):
-            return "one of its blocks has no convolution wider than 1 x 1, so nothing stands inside"
+            return "one of its blocks has no convolution wider than 1 x 1, so there is no place for a gate inside"
         return ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:

@@ -99,7 +99,7 @@ def visible_layers(specimen: Specimen, at: Sequence[str], x: Tensor) -> VisibleL
     silent = [name for name in spatial if not bool(pairs[name][1].any())]
     for name in silent:
         dropped[name] = (
-            f"the class gradient is zero everywhere, since nothing after it reads its positions{_fallback_advice(specimen, name, x)}"
+            f"the class gradient is zero everywhere, because nothing after it depends on its positions{_fallback_advice(specimen, name, x)}"
         )
     if len(silent) == len(spatial):
         raise WatchError("; ".join(f"{name}: {dropped[name]}" for name in silent) + ".")

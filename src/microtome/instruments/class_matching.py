@@ -88,7 +88,7 @@ def why_no_scores(specimen: Specimen) -> str:
         return "it gives no single score for each class (a segmentation or detection network)"
     if specimen.labels is None and not _looks_like_classifier(specimen):
         return "it has no head: its outputs are features, not class scores; give it one, or name its outputs (labels=…)"
-    return "it has only one output, so there is no class to tell from another" if specimen.outputs < 2 else ""
+    return "it has only one output, so there are no classes to distinguish" if specimen.outputs < 2 else ""
 
 
 def _looks_like_classifier(specimen: Specimen) -> bool:

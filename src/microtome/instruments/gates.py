@@ -37,7 +37,9 @@ class Gate:
         values = replay_factor(output, self.factor)
         if values is None:
             shape = tuple(output.shape)
-            raise SpecimenError(f"{self.watch} gives {shape}, from which the {self.units} gates of {self.name} cannot be told.")
+            raise SpecimenError(
+                f"{self.watch} gives {shape}, from which the {self.units} gates of {self.name} cannot be identified."
+            )
         return values
 
 

@@ -111,7 +111,7 @@ def weights_card(name: str) -> dict[str, Any]:
 
 def _check_name(name: str) -> None:
     if name not in _FILES:
-        raise UnknownName(f"There is no network of ours called '{name}'.{did_you_mean(name, _FILES)}")
+        raise UnknownName(f"microtome has no network called '{name}'.{did_you_mean(name, _FILES)}")
 
 
 def _shipped_file(name: str, suffix: str) -> Path:

@@ -197,7 +197,7 @@ def code_factory(what: str, options: dict[str, Any]) -> Factory:
     if isinstance(target, nn.Module):
         return Factory("code", what, lambda: target)
     if not callable(target):
-        raise SpecimenError(f"'{what}' is {type(target).__name__}, neither a network nor something that makes one.")
+        raise SpecimenError(f"'{what}' is {type(target).__name__}, neither a network nor a function that returns one.")
     return Factory("code", what, target, {**written, **options})
 
 

@@ -62,7 +62,7 @@ def _open_saved(
 ) -> Specimen:
     """The specimen in a file that `Specimen.save` wrote, with what the caller says better."""
     if options:
-        raise BadOption(f"'{what}' says itself how its network was built; leave out {', '.join(options)}.")
+        raise BadOption(f"'{what}' stores how its network was built; leave out {', '.join(options)}.")
     path = Path(what).expanduser().absolute()
     architecture = saved.saved_architecture(path)
     base = _open_named(architecture["what"], None, seed, architecture["recipe"], None, None, architecture["options"])
@@ -147,7 +147,7 @@ def _factory(what: str, options: dict[str, Any], notes: list[str]) -> Factory:
     """The factory `what` names. Raises UnknownName."""
     source, colon, name = what.partition(":")
     if not colon and what.endswith(".py"):
-        raise BadOption(f"'{what}' is a file; say which function in it makes the network: {what}:NAME.")
+        raise BadOption(f"'{what}' is a file; name the function in it that returns the network: {what}:NAME.")
     if not colon:
         return _bare_factory(what, options, notes)
     if not name:

@@ -134,7 +134,7 @@ def match_layers(pattern: str, layers: Sequence[Layer], table: dict[str, tuple[s
         names = [layer.name for layer in layers if fnmatch.fnmatchcase(layer.name, glob)]
     if not names:
         if pattern in ALIASES:
-            raise UnknownName(f"This network has nothing that '{pattern}' could mean; name a layer instead.")
+            raise UnknownName(f"The alias '{pattern}' matches no layer of this network; name a layer instead.")
         raise UnknownName(
             f"No layer is called '{pattern}'."
             + (

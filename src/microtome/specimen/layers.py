@@ -59,7 +59,9 @@ class Layer:
             tokens = value[:, self.prefix :]
             rows, cols = fitted_grid(tokens.shape[1], self.grid)
             return tokens.transpose(1, 2).reshape(len(value), -1, rows, cols)
-        raise SpecimenError(f"The layer '{self.name}' gives shape {self.shape}, in which rows and columns cannot be told.")
+        raise SpecimenError(
+            f"The layer '{self.name}' gives shape {self.shape}, in which rows and columns cannot be identified."
+        )
 
 
 def fitted_grid(count: int, like: Grid) -> Grid:

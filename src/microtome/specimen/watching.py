@@ -71,7 +71,9 @@ class Taps:
         """Raise WatchError if the last gradient of some layer was zero everywhere."""
         silent = [name for name, slope in self._last.items() if not bool(slope.any())]
         if silent:
-            raise WatchError(f"The gradient is zero everywhere at {', '.join(silent)}: nothing after it reads those values.")
+            raise WatchError(
+                f"The gradient is zero everywhere at {', '.join(silent)}: nothing after it depends on those values."
+            )
 
 
 @contextmanager

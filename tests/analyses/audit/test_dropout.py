@@ -184,7 +184,7 @@ def test_the_edit_takes_the_function_out_of_the_branch_or_says_that_it_cannot() 
     edited = Dropout(p=0.5)(net)
     assert [site.path for site in find_dropouts(edited.net, edited.recipe).sites] == ["1.conv2.0"]
     assert "took 1 others out" in edited.edits[-1].line
-    with pytest.raises(Uneditable, match="called as a function in 1 .*cannot be taken out from outside"):
+    with pytest.raises(Uneditable, match="called as a function in 1 .*cannot be removed from outside"):
         Dropout(p=0.5)(residual(number=False))
 
 
