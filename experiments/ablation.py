@@ -161,7 +161,7 @@ def docs_section(results: dict[str, Any]) -> str:
             _HEAD.format(name=result["network"], options=options),
             f"Given {result['epochs']} epochs over {result['count']:,} scenes, judged on {result['judged']:,} others, {seeds}; measured on "
             f"{results['date']} with torch {results['torch']}, one thread. "
-            "In brackets: 95 % Wilson intervals over the scenes; *lost* is against "
+            "In brackets: 95% Wilson intervals over the scenes; *lost* is against "
             "all layers, the mean over seeds, with a bootstrap interval over scenes.",
             result_table(result),
             f"```sh\npython -m experiments.ablation {budget} --out runs/ablation\n```",
@@ -185,8 +185,8 @@ _HEAD = """Table 3 of the paper takes layers out of Krizhevsky's network and mak
 done to `{name}` ({options}): five convolutions and three fully connected
 layers on scenes of 64 px. Where the layer that goes had another width, the next one takes what it now gets."""
 
-_TAIL = """The paper's numbers (ImageNet validation, top-1 error): all layers 40.5 %, without 3 and 4 45.4 %, without 7 40.0 %, without 6
-and 7 44.8 %, without all four 71.3 %; Zeiler & Fergus' own network 38.4 %, with 512, 1024 and 512 maps in layers 3 to 5 37.5 %.
+_TAIL = """The paper's numbers (ImageNet validation, top-1 error): all layers 40.5%, without 3 and 4 45.4%, without 7 40.0%, without 6
+and 7 44.8%, without all four 71.3%; Zeiler & Fergus' own network 38.4%, with 512, 1024 and 512 maps in layers 3 to 5 37.5%.
 Images, sizes and budgets here are others, so only orders can be compared: {rank}.
 Read the learnt scenes too: a row that knows little of what it learnt from was not trained long enough, rather than too small or too
 large. Here rows without fully connected layers know more of the learnt scenes as well: in so short a training these layers, each

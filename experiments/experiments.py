@@ -169,7 +169,7 @@ def docs_page(results: dict[str, Any]) -> str:
         _HEAD,
         f"Measured on {results['date']} with torch {results['torch']}, one thread, learning from scenes of seed "
         f"{TRAINING_SEED} and judged on others "
-        f"(seed {TEST_SEED}). In brackets: 95 % Wilson intervals. *Lost* is the mean over the seeds of what the whole network got right "
+        f"(seed {TEST_SEED}). In brackets: 95% Wilson intervals. *Lost* is the mean over the seeds of what the whole network got right "
         "and the cut one did not, with a bootstrap interval over the scenes.",
     ]
     for result in results["removal"]:
@@ -201,7 +201,7 @@ _TAIL = """## What this says, and what not
   apart than two rows do, the rows are not told apart, whatever the last column says.
 - The rows here are blocks whose output has the shape of their input. Those that change the number of units can go too
   (`--without`), unless a shortcut goes around them or they change the sides of the maps: then all after them would see larger ones.
-- Zeiler & Fergus saw 40.5 % top-1 error with all layers (validation), 45.4 % without layers 3 and 4, 44.8 % without 6 and 7, 71.3 %
+- Zeiler & Fergus saw 40.5% top-1 error with all layers (validation), 45.4% without layers 3 and 4, 44.8% without 6 and 7, 71.3%
   without all four: either pair costs 4 to 5 points, all four together 31. Their networks, images and budgets are others; the
   numbers here are not comparable with theirs, the question is."""
 

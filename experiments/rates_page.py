@@ -17,7 +17,7 @@ BRANCH_TEST_COUNT = 200  # images judged without each branch
 def result_table(result: dict[str, Any]) -> str:
     """The rows as a Markdown table: mean over seeds with its interval, and each seed."""
     lines = [
-        "| r_max / M | rates | dead branches | mean IoU (95 % over seeds) | each seed | objects' pixels right | without each branch |",
+        "| r_max / M | rates | dead branches | mean IoU (95% over seeds) | each seed | objects' pixels right | without each branch |",
         "|---:|---|---:|---|---|---|---|",
     ]
     for row in result["rows"]:
@@ -46,7 +46,7 @@ def sweep_finding(results: dict[str, Any]) -> Finding:
         intervals = np.array([student_interval(row["mean_iou"]) for row in sweep["rows"]]).clip(0, 1)
         names = tuple(f"{sweep['task']}{part}" for part in ("", "_low", "_high"))
         arrays |= {name: array(intervals[:, part], ("amount",), "share", at, "mean IoU") for part, name in enumerate(names)}
-        note = "Mean over seeds and its 95 % interval."
+        note = "Mean over seeds and its 95% interval."
         panels.append(
             Curve(
                 title=f"{sweep['task']}: mean IoU by r_max / M", y=names[:1], x="amount", low=names[1], high=names[2], note=note
@@ -68,7 +68,7 @@ def docs_page(results: dict[str, Any]) -> str:
         _HEAD,
         f"Measured on {results['date']} with torch {results['torch']}, one thread; "
         f"judged on {results['sweeps'][0]['judged']:,} images of another "
-        f"seed ({TEST_SEED}) than those learnt from ({TRAINING_SEED}). Per cent; in brackets the 95 % interval of "
+        f"seed ({TEST_SEED}) than those learnt from ({TRAINING_SEED}). Per cent; in brackets the 95% interval of "
         "Student over the seeds, which are "
         "first weights, order and augmentation. *Without each branch*: how many of the objects' pixels are right, mean over seeds, when "
         "the kernel of one atrous branch is set to zero in the trained networks, in the order of the rates, on the first "
@@ -107,7 +107,7 @@ _DESCRIPTIONS = {
     "and one branch of its pyramid sees the mean of the whole image.",
     "cues": "White squares in noise are to be given the colour of the square 16 px, 8 places, above or below them in an image of 32 px "
     "([cues.py](../experiments/cues.py)). The backbone sees 15 px, so less than that; the branch that sees the mean of the "
-    "image is left out. A guess among four colours is right on 25 % of the squares' pixels.",
+    "image is left out. A guess among four colours is right on 25% of the squares' pixels.",
     "cues_seen": "The same images and the same pyramid behind a backbone with one dilated block more, which sees 39 px.",
 }
 
@@ -123,9 +123,9 @@ _TAIL = """## What this says, and what not
   side is the reach that images ask for.
 - A backbone that could see that far by itself (39 px) did not replace the branch in this budget: the networks guess with narrow rates all
   the same. A theoretical field of view is not what is learnt from; with more training it may be.
-- On scenes the reach makes no difference: the eight rows lie between 91.4 and 92.1 % and inside each other's intervals; neither the
+- On scenes the reach makes no difference: the eight rows lie between 91.4 and 92.1% and inside each other's intervals; neither the
   narrowest pyramid (1, 1, 1) nor one whose widest branch is dead is told apart from the rest. From 1/4 on the networks lean on the
-  narrowest branch (without it 78 to 87 % of the objects' pixels stay right) and hardly on the widest (91 to 96 %). The backbone can see
+  narrowest branch (without it 78 to 87% of the objects' pixels stay right) and hardly on the widest (91 to 96%). The backbone can see
   the whole image (119 px) and the pooling branch sees its mean, so what reach could bring is there without it: a flat curve here
   says nothing against the rule, and nothing for it.
 - The budget is small, and so are the networks: what is not learnt here might be with more. With two or three seeds the intervals are

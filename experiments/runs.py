@@ -52,7 +52,7 @@ def train_network(recipe: TrainingRecipe, folder: Path, learn: SceneSeries) -> n
 
 
 def accuracy_loss(whole: NDArray[Any], cut: NDArray[Any]) -> list[float]:
-    """How much accuracy (seed, image) the cut network lost: the mean over seeds, and its 95 % interval over the scenes."""
+    """How much accuracy (seed, image) the cut network lost: the mean over seeds, and its 95% interval over the scenes."""
     return [float(bound) for bound in bootstrap_interval((whole.astype(float) - cut.astype(float)).mean(axis=0))]
 
 
@@ -62,7 +62,7 @@ def loss_text(interval: list[float]) -> str:
 
 
 def accuracy_text(right: int, judged: int) -> str:
-    """Per cent right, with its 95 % Wilson interval."""
+    """Per cent right, with its 95% Wilson interval."""
     interval = wilson_interval(right, judged)
     return f"{100 * interval.value:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 

@@ -176,7 +176,7 @@ def docs_page(results: dict[str, Any]) -> str:
                 f"{TRAINING_SEED}), judged on "
                 f"{result['judged']:,} others (seed {TEST_SEED}), {result['seeds']} seeds side by side; measured on "
                 f"{results['date']} with torch "
-                f"{results['torch']}, one thread. In brackets: 95 % Wilson intervals over the scenes; the untrained twins' mean.",
+                f"{results['torch']}, one thread. In brackets: 95% Wilson intervals over the scenes; the untrained twins' mean.",
                 result_table(result),
                 "```sh\npython -m experiments.stems --out runs/stems --figures docs/figures\n```",
                 _FIGURES.format(shown=SHOWN_LAYER, seed=SEED),
@@ -219,7 +219,7 @@ Behind 7 x 7 / 2:
 _TAIL = """## What this says, and what not
 
 - **Aliasing** is what the paper saw, and it is there: of an 11 x 11 / 4 filter half the energy lies above what the next grid carries,
-  of a 7 x 7 / 2 filter a fifth; of the answer to natural images 20 % and 5 %. At half the stride the large filters would fold 11 %.
+  of a 7 x 7 / 2 filter a fifth; of the answer to natural images 20% and 5%. At half the stride the large filters would fold 11%.
 - 7 x 7 / 2 is right on 9 to 10 points more of the scenes, for 0.7 million multiply-adds more in the whole network. Kernel and stride
   changed together, as in the paper, so which of the two it is is not told.
 - **Dead filters** there are none, and the middle frequencies are not missing: both first layers hold far more energy there than in the

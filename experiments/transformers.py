@@ -135,7 +135,7 @@ def result_table(result: dict[str, Any], way: ContrastMode) -> str:
 
 
 def seeds_table(result: dict[str, Any]) -> str:
-    """Per cent right at the contrast of training, seed by seed with its 95 % Wilson interval."""
+    """Per cent right at the contrast of training, seed by seed with its 95% Wilson interval."""
     lines = ["| network | parameters | " + " | ".join(f"seed {seed}" for seed in range(result["seeds"])) + " | mean |"]
     lines.append("|---|---:|" + "---|" * result["seeds"] + "---|")
     place = result["factors"].index(1.0)
@@ -162,7 +162,7 @@ def docs_page(results: dict[str, Any]) -> str:
             _HEAD,
             given,
             "## At the contrast of training",
-            "Per cent right, in brackets the 95 % Wilson interval over the judged scenes.",
+            "Per cent right, in brackets the 95% Wilson interval over the judged scenes.",
             seeds_table(result),
             "## Contrast as numbers",
             "Normalised images multiplied by the factor, beyond 0 to 255 where they go there. Mean over the seeds (lowest–highest).",

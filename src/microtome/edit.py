@@ -324,8 +324,8 @@ def _line(edit: Edit, did: str, kept: Preservation, weights: tuple[int, int], ma
         "approximately": "the function is preserved approximately",
         "no": "the function is not preserved",
     }[kept.how]
-    more = f" ({100 * (weights[1] / weights[0] - 1):+.2f} %)" if weights[0] else ""
-    work = f" ({100 * (macs[1] / macs[0] - 1):+.2f} %)" if macs[0] else ""
+    more = f" ({100 * (weights[1] / weights[0] - 1):+.2f}%)" if weights[0] else ""
+    work = f" ({100 * (macs[1] / macs[0] - 1):+.2f}%)" if macs[0] else ""
     return (
         f"{edit.name()} {did}: {weights[0]:,} → {weights[1]:,} parameters{more}, {macs[0] / 1e6:,.2f} → {macs[1] / 1e6:,.2f} M "
         f"multiply-adds{work}; {how}: {kept.why}."

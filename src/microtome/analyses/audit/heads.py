@@ -35,7 +35,7 @@ def check_colour_scale(subject: Subject) -> Fault | None:
     return Fault(
         (path,),
         f"the position's fraction of the tokens' power at contrast 0.25 / 1 / 4 is {told} on noise; the embedding changes by "
-        f"{100 * gap:.0f} % when contrast is multiplied by 4",
+        f"{100 * gap:.0f}% when contrast is multiplied by 4",
         fix=cure[0],
         edit=cure[1],
     )
