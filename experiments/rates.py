@@ -158,10 +158,10 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         if given.page is not None:
-            results = json.loads(given.page.read_text(encoding="utf-8"))
+            content = json.loads(given.page.read_text(encoding="utf-8"))
             if given.figures is not None:
-                plot_sweeps(results, given.figures)
-            print(docs_page(results), end="")
+                plot_sweeps(content, given.figures)
+            print(docs_page(content), end="")
             return 0
         if given.out is None or (given.seeds is not None and given.seeds < 1):
             raise BadOption("Name --out DIR, and at least one seed: python -m experiments.rates --out runs/rates.")

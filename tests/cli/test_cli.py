@@ -173,7 +173,7 @@ WRONG = {
     "a device that is not there": (["cost", "nets.py:make", "--device", "tpu"], 2, "auto, cpu, cuda, mps"),
     "a number that is none": (["cost", "nets.py:make", "--repeats", "many"], 2, "many"),
     "a number out of range": (["cost", "nets.py:make", "--repeats", "1"], 2, "3 to 1000"),
-    "no specimen": (["analyze", "photos"], 2, "name at least one specimen"),
+    "no specimen": (["analyze", "photos"], 2, "No specimen is given; name at least one"),
     "a folder that holds no findings": (["report", "photos"], 1, "photos"),
     "no folder": (["view", "nowhere"], 1, "nowhere"),
     "weights that do not exist": (["cost", "nets.py:make", "--weights", "missing.safetensors"], 1, "missing.safetensors"),

@@ -25,7 +25,7 @@ def embedded_patches(net: nn.Module, positions: Tensor, x: Tensor, count: int, u
             net(x)
     except _Found:
         pass
-    embedding = search.found
+    embedding = search.embedding
     if embedding is None:
         return None
     if embedding.dim() == 4:
@@ -45,7 +45,7 @@ class _Sum(Dispatching):
 
     def __init__(self, x: Tensor, positions: Tensor) -> None:
         super().__init__()
-        self.found: Tensor | None = None
+        self.embedding: Tensor | None = None
         self._of_x = cast("dict[Tensor, bool]", WeakTensorKeyDictionary())  # True: of x; False: of the positions
         self._of_x[x], self._of_x[positions] = True, False
 
@@ -55,7 +55,7 @@ class _Sum(Dispatching):
         given = [tensor for tensor in tensors_in((args, kwargs or {})) if tensor in self._of_x]
         kinds = {self._of_x[tensor] for tensor in given}
         if func.overloadpacket.__name__.rstrip("_") == "add" and kinds == {True, False}:
-            self.found = next(tensor for tensor in given if self._of_x[tensor]).clone()
+            self.embedding = next(tensor for tensor in given if self._of_x[tensor]).clone()
             raise _Found
         value = func(*args, **(kwargs or {}))
         if kinds:

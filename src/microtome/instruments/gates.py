@@ -97,7 +97,7 @@ def _trace_factors(specimen: Specimen) -> list[GateFactor]:
     finally:
         for handle in handles:
             handle.remove()
-    return mode.found
+    return mode.factors
 
 
 def _name_gates(specimen: Specimen, factors: list[GateFactor]) -> tuple[tuple[Gate, ...], tuple[str, ...]]:

@@ -50,7 +50,7 @@ class _FactorTrail(NamedTuple):
 
 
 class FactorMode(Dispatching):
-    """While this is entered, `found` gathers every factor that multiplies maps computed from `picture` (image, rgb, row, col).
+    """While this is entered, `factors` collects every factor that multiplies maps computed from `picture` (image, rgb, row, col).
 
     `label(tensor, name)` names tensors that can be looked at later; `at` is written down with what is found.
     """
@@ -58,7 +58,7 @@ class FactorMode(Dispatching):
     def __init__(self, picture: Tensor) -> None:
         super().__init__()
         self.at = ""
-        self.found: list[GateFactor] = []
+        self.factors: list[GateFactor] = []
         self._count = len(picture)
         self._known = cast("dict[Tensor, _FactorTrail]", WeakTensorKeyDictionary())
         self._known[picture] = _FactorTrail(None, ())
@@ -104,7 +104,7 @@ class FactorMode(Dispatching):
             return
         flat = all(side == 1 or stride == 0 for side, stride in zip(factor.shape[2:], factor.stride()[2:], strict=True))
         if flat and factor.shape[:2] == thing.shape[:2] and thing.shape[2] * thing.shape[3] > 1 and not _is_flat(thing):
-            self.found.append(GateFactor(self.at, trail.origin, trail.steps, factor.shape[1], len(self.found)))
+            self.factors.append(GateFactor(self.at, trail.origin, trail.steps, factor.shape[1], len(self.factors)))
 
 
 def _is_flat(thing: Tensor) -> bool:
