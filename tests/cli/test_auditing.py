@@ -86,7 +86,7 @@ def test_what_would_undo_training_is_not_made_but_told_as_a_command(capsys: pyte
         in said
     )
     assert not file.exists() and "was not written" in said
-    command = said.split("Ask for it: microtome ")[1].splitlines()[0].replace("edited.safetensors", str(file)).split()
+    command = said.split("To apply it: microtome ")[1].splitlines()[0].replace("edited.safetensors", str(file)).split()
     with pytest.raises(SystemExit, match="^0$"):
         main(command)
     capsys.readouterr()

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +12,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
 
 from microtome.cli import main
+from microtome.cli.verbs import build_group
 
 ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
 FACTORY = """
@@ -68,6 +71,13 @@ def work(tmp_path: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 255, (40, 48, 3), dtype=np.uint8)).save(folder / f"{place}.png")
     return tmp_path
+
+
+def test_compare_is_listed_with_the_verbs_that_take_a_folder() -> None:
+    root = build_group()
+    verbs, _, analyses = root.get_help(click.Context(root)).partition("Analyses: microtome NAME SPECIMEN [IMAGES]")
+    listed = [{line.split()[0] for line in part.splitlines() if re.match(r"  \w", line)} for part in (verbs, analyses)]
+    assert "compare" in listed[0] - listed[1] and "accuracy" in listed[1] - listed[0]
 
 
 def test_help_imports_no_torch() -> None:

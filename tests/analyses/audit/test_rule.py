@@ -267,9 +267,7 @@ def test_dilated_kernels_that_never_lie_on_the_map_whole() -> None:
     """Rate 5 on 8 cells: ((1 + 2 · 3/8) / 3)² = 34% of the taps, 10 of 8 cells from the first to the last; a note, no warning."""
     outcome = faults(planted(wide))["MT104"]
     assert outcome.severity == "note" and outcome.fault is not None and outcome.fault.edit == "atrous_rates"
-    assert (
-        "1 never has all taps on the map: conv3 has rate 5 on 8 positions, 34% of its taps read it" in outcome.fault.evidence
-    )
+    assert "1 never has all taps on the map: conv3 has rate 5 on 8 positions, 34% of its taps read it" in outcome.fault.evidence
 
 
 def test_dead_taps_are_counted_not_guessed() -> None:
