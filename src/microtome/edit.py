@@ -104,7 +104,7 @@ class Edit(ABC):
 
     @final
     def apply(self, specimen: Specimen) -> Specimen:
-        """A changed copy of the specimen; `copy.edits[-1]` says what was done, and what it costs.
+        """A changed copy of the specimen; `copy.edits[-1]` describes the change and its cost.
 
         Raises:
             Uneditable: the edit does not fit this network, leaves one that does not run or is no other than before, or breaks its own
@@ -207,7 +207,7 @@ def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
 
 
 def rebuild(specimen: Specimen, records: Sequence[Mapping[str, Any]]) -> Specimen:
-    """The specimen's architecture after edits that were made before, nothing counted or said: weights are yet to come."""
+    """The specimen's architecture after earlier edits, without counts or descriptions; weights are loaded later."""
     for record in records:
         edit = build(record["edit"], record["options"])
         specimen = _specimen(edit, specimen, _operated(edit, specimen, SEED)[0])
@@ -273,7 +273,7 @@ def _outputs(specimen: Specimen) -> int | None:
 
 
 def _placed(changed: Specimen, original: Specimen) -> Specimen:
-    """The changed specimen with the original's family, unless the edit changed what the structure says."""
+    """The changed specimen with the original's family, unless the edit changed the family of its structure."""
     try:
         before = structural_family(original.anatomy.trace, original.anatomy.units, original.net)
         now = structural_family(changed.anatomy.trace, changed.anatomy.units, changed.net)

@@ -63,11 +63,11 @@ class FindingError(MicrotomeError):
 
 
 class Unmeasurable(MicrotomeError):
-    """The analysis cannot give a true answer here; the message says why."""
+    """The analysis has no valid result here; the message states the reason."""
 
 
 class Uneditable(MicrotomeError):
-    """The edit cannot be made of this network; the message says why."""
+    """The edit does not apply to this network; the message states the reason."""
 
 
 class WatchError(MicrotomeError):

@@ -149,7 +149,7 @@ class Finding:
 
     @property
     def trained(self) -> bool | None:
-        """Whether the weights are trained; None where nobody said."""
+        """Whether the weights are trained; None if unknown."""
         return self.origin.get("specimen", {}).get("trained")
 
     @property
@@ -275,7 +275,7 @@ def array(
 
 
 def card(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `finding.json` in `folder` says, without touching the arrays.
+    """The content of `finding.json` in `folder`, without the arrays.
 
     Raises:
         FindingError: the file is missing, not JSON, or of a newer format.

@@ -1,4 +1,4 @@
-"""What a module's docstring says of itself: its summary, its body, and its source."""
+"""The parts of a module's docstring: summary, body and source."""
 
 import inspect
 import re

@@ -55,7 +55,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Event:
-    """Something a listener may want to tell: a finding was saved, reused, skipped or failed."""
+    """An event for a listener: a finding was saved, reused, skipped or failed."""
 
     kind: str  # "measured" | "reused" | "skipped" | "failed"
     specimen: str
@@ -67,7 +67,7 @@ LOG = "run.log"  # tracebacks, in the folder of the findings
 
 
 def whose(analysis: str) -> str:
-    """Whom to tell of a fault in an analysis: its package."""
+    """The package that a fault of an analysis should be reported to."""
     if analysis not in catalog.plugin_names():
         return "a fault of microtome; please report it"
     package = catalog.analysis_entry(analysis).module.partition(".")[0]
@@ -75,7 +75,7 @@ def whose(analysis: str) -> str:
 
 
 def ignore(event: Event) -> None:
-    """The listener that says nothing."""
+    """The listener that does nothing."""
 
 
 def plan(

@@ -45,7 +45,7 @@ class Step:
 
 
 def ignore(step: Step) -> None:
-    """The listener that says nothing."""
+    """The listener that does nothing."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _keep(path: Path, tally: Tally, done: int, pace: Pace) -> None:
 
 
 def _resume(path: Path, tally: Tally, pace: Pace) -> int:
-    """How many batches `path` says are done, with `tally` restored to that point; 0 where there is nothing to resume."""
+    """The number of finished batches recorded in `path`, with `tally` restored to that point; 0 where there is nothing to resume."""
     if not path.exists():
         return 0
     try:

@@ -1,4 +1,4 @@
-"""A folder of findings: DIR/<specimen>/<analysis>/<key>/, with `run.json` saying which of them the last run stands for.
+"""A folder of findings: DIR/<specimen>/<analysis>/<key>/, with `run.json` listing those of the last run.
 
 A finding whose key is there is fresh; another key under the same specimen and analysis is an older one, kept. No database: the
 folders are the truth, and whatever a killed run left half-written is swept away when the next one opens the store.
@@ -103,7 +103,7 @@ class Store:
         return [folder for _, folder in newest.values()]
 
     def run(self) -> dict[str, Any]:
-        """What run.json says, or an empty dict.
+        """The content of run.json, or an empty dict.
 
         Raises:
             FindingError: the file is there and is not JSON.

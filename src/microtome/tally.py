@@ -45,7 +45,7 @@ class Total(Tally):
         return name in self._sums
 
     def add(self, count: int, sums: Mapping[str, Any]) -> None:
-        """Add arrays to the sums of the same names; `count` says of how many images."""
+        """Add arrays to the sums of the same names; `count` is the number of images."""
         self.count += count
         for name, values in sums.items():
             fresh = np.asarray(values, dtype=np.float64)
@@ -78,7 +78,7 @@ class Rows(Tally):
         return sum(len(part) for part in self._index)
 
     def add(self, index: Any, columns: Mapping[str, Any]) -> None:
-        """Add rows: `index` (image,) says which images, each column is (image, …)."""
+        """Add rows: `index` (image,) numbers the images, each column is (image, …)."""
         self._index.append(np.asarray(index, dtype=np.int64))
         for name, values in columns.items():
             self._columns.setdefault(name, []).append(np.asarray(values))
@@ -153,7 +153,7 @@ class Top(Tally):
         return self._held[name].position
 
     def add(self, name: str, index: Any, values: Any, positions: Any) -> None:
-        """Add candidates: `index` (candidate,) says of which images, `values` and `positions` are (candidate, unit)."""
+        """Add candidates: `index` (candidate,) numbers their images, `values` and `positions` are (candidate, unit)."""
         value = np.asarray(values, dtype=np.float32)
         image = np.broadcast_to(np.asarray(index, dtype=np.int64)[:, None], value.shape)
         position = np.asarray(positions, dtype=np.int64)

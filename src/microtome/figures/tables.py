@@ -27,7 +27,7 @@ class Column(NamedTuple):
 
 
 def plot_table(arrays: Arrays, panel: Table) -> Paper:
-    """Rows along one dimension, cut at sixty with a line that says so."""
+    """Rows along one dimension, at most sixty, with a note of how many are left out."""
     columns = _table_columns(arrays, panel)
     count = len(columns[0].cells)
     head = max(len(column.heading) for column in columns)

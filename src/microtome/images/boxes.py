@@ -1,4 +1,4 @@
-"""Boxes and outlines of objects, from COCO JSON, VOC XML or a table of boxes, and the masks (row, col) they stand for.
+"""Boxes and outlines of objects, from COCO JSON, VOC XML or a table of boxes, and their masks (row, col).
 
 A pixel belongs to a shape when its centre does. COCO boxes [left, top, width, height] count from the corner of the first
 pixel; VOC boxes name their first and last pixel, counted from 1; boxes in a table (tiny ImageNet) name them counted from 0.

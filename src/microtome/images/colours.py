@@ -1,4 +1,4 @@
-"""Eight-bit RGB of every mode that Pillow knows; the rules are those of `decoding`."""
+"""Conversion of every Pillow mode to 8-bit RGB, by the rules of `decoding`."""
 
 from typing import Any
 

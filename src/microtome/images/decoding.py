@@ -72,7 +72,7 @@ _huge_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself: displayed and stored (rows, cols), EXIF orientation 1..8, and things worth a note."""
+    """The header of an image file: displayed and stored (rows, cols), EXIF orientation 1..8, and notes."""
 
     size: tuple[int, int]
     stored: tuple[int, int]

@@ -130,7 +130,7 @@ def _sorted_classes(given: set[str]) -> tuple[str, ...]:
 
 
 def match_rows(place: Listing, beside: Path, known: Mapping[str, Any], *, loose: bool = False) -> list[Any]:
-    """For each image what a table that lies in `beside` says of it, or None.
+    """For each image its entry in a table that lies in `beside`, or None.
 
     An entry is an image's if the image's whole path ends with it, or it with the image's path from the root's name on;
     an entry without a folder, if only one image has that name, or that name without its suffix. `loose`, and where the
@@ -164,7 +164,7 @@ def _normalise_path(path: str) -> str:
 
 
 def table_rows(table: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """What a table says: file to label, and class to readable name (empty where it has none).
+    """The content of a table: file to label, and class to readable name (empty if it has none).
 
     Raises:
         ImagesError: the table is no table.

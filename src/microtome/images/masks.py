@@ -1,4 +1,4 @@
-"""Masks that lie beside images as files: which one belongs to which image, and where it says "object".
+"""Mask files: which one belongs to which image, and which of its pixels are the object.
 
 What counts as object: any pixel that is not zero (and not transparent); in a JPEG, whose black is never quite black, any
 pixel of at least half brightness; in a palette file any index but 0, unless the palette paints index 0 bright. With class

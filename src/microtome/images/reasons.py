@@ -1,4 +1,4 @@
-"""Why a file is not an image, in a few words that say what would do."""
+"""Short reasons why a file is not an image, with a remedy."""
 
 from pathlib import Path
 

@@ -263,7 +263,7 @@ def _coverage(name: str, rows: int, cols: int, centre: Range, scale: float, tilt
 
 
 def _painted(back: Floats, coverage: Floats, middle: float, scale: float, hue: float, contrast: float) -> Floats:
-    """`back` with the object: its colour as far from what it hides as `contrast` says, lit from above, edges bevelled."""
+    """`back` with the object: its colour at distance `contrast` from what it hides, lit from above, edges bevelled."""
     rows = coverage.shape[0]
     hidden = (back * coverage[..., None]).sum(axis=(0, 1)) / coverage.sum()
     wheel = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1).astype(np.float32)

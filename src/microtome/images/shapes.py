@@ -1,4 +1,4 @@
-"""Boxes, outlines and run-length masks of objects, and the mask (row, col) they stand for together.
+"""Boxes, outlines and run-length masks of objects, and the union of them as one mask (row, col).
 
 A pixel belongs to a shape when its centre does.
 

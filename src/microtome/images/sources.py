@@ -108,7 +108,7 @@ class FileSource(Source):
         return self._names[place].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
     def header(self, place: int) -> Header:
-        """What the file says of itself, read once."""
+        """The header of the file, read once."""
         header = self._headers[place]
         if header is None:
             with _BlamedFile(self, place):

@@ -1,4 +1,4 @@
-"""Which output of a network stands for which class of the images: by wordnet id, by name, or by order, and never by guess."""
+"""Matching of a network's outputs to the classes of the images: by WordNet id, by name, or by order, never by guess."""
 
 import re
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from microtome.specimen.labels import imagenet_labels
 
 @dataclass(frozen=True)
 class ClassMatch:
-    """`output[c]` is the network's output for class c of the images (int64); `how` says what made the match."""
+    """`output[c]` is the network's output for class c of the images (int64); `how` names the kind of match."""
 
     output: np.ndarray[Any, Any]
     how: str

@@ -1,4 +1,4 @@
-"""Where a network drops: modules, functions called inside forward methods, and attention's own dropout, told by running it.
+"""The dropouts of a network, found by running it: modules, functions called in forward methods, and attention dropout.
 
 Every dropout of torch passes through a handful of functions, whatever module or forward method calls them, so those are intercepted
 and nothing is told from names. The run has the training flags on (batch norms excepted), for much is dropped only then.
@@ -51,7 +51,7 @@ class DropoutSite:
 
     @property
     def key(self) -> Key:
-        """What tells it from the others."""
+        """What distinguishes it from the others."""
         return self.path, self.nth
 
     @property

@@ -1,4 +1,4 @@
-"""The role of each normalisation layer: whether its scale can change the output, and where it stands in its block."""
+"""The role of each normalisation layer: whether its scale can change the output, and its place in the block."""
 
 from typing import Literal
 

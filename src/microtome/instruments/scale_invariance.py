@@ -1,4 +1,4 @@
-"""Which parameters a network's function does not depend on, told by one gradient at random weights instead of by names.
+"""Parameters that a network's function does not depend on, found from one gradient at random weights, not from names.
 
 If scaling a norm's scale and shift together never changes the output, the derivative along that direction is zero everywhere
 (Euler), and at random weights it is zero for no other reason. The same gradient tells biases that what follows removes.

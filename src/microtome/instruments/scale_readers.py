@@ -1,4 +1,4 @@
-"""Which weights read what a batch norm scales, through functions that let a positive factor of each unit pass: told by one gradient.
+"""Weights that receive the output of a batch norm through positively homogeneous functions, found from one gradient.
 
 If a unit's (γ, β) can be multiplied by any v > 0 and the weights that read the unit divided by it without changing any output, then
 γ ∂f/∂γ + β ∂f/∂β equals the sum of W ∂f/∂W over those weights, unit by unit (Euler). At random weights that holds for no other reason.

@@ -1,4 +1,4 @@
-"""What stands beside maps of images: which images are chosen, their small copies, what their classes are called."""
+"""Images shown beside maps: their choice, their thumbnails, and the names of their classes."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -24,7 +24,7 @@ def untrained_twins(specimen: Specimen, images: Images | None, count: int = TWIN
 
 
 def facts_of_twins(specimen: Specimen) -> dict[str, Any]:
-    """What a finding says of the twins that were made of this specimen so far: their notes, and how much of them is still trained."""
+    """The record of this specimen's twins in a finding: their notes, and the fraction of their weights that is still trained."""
     twin = next(iter(specimen.known_twins), None)
     if twin is None:
         return {}

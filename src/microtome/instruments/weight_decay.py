@@ -1,4 +1,4 @@
-"""Parameter groups for an optimiser: which parameters weight decay is for, told by what scaling them does."""
+"""Parameter groups for an optimiser: which parameters get weight decay, decided by the effect of scaling them."""
 
 import copy
 from collections.abc import Collection
@@ -66,7 +66,7 @@ def _decayed_norms(net: nn.Module | Specimen, recipe: Any) -> frozenset[str]:
 
 
 def _network_roles(net: nn.Module | Specimen, recipe: Any) -> dict[str, Role]:
-    """The role of each norm; raises SpecimenError that says which input was tried and how to name another."""
+    """The role of each norm; raises SpecimenError that names the input that was tried and how to give another."""
     specimen = net if isinstance(net, Specimen) else open_specimen(copy.deepcopy(net), recipe=recipe or _declared_input(net))
     try:
         return norm_roles(specimen, scale_invariance(specimen.net, specimen.recipe))
@@ -80,7 +80,7 @@ def _network_roles(net: nn.Module | Specimen, recipe: Any) -> dict[str, Role]:
 
 
 def _declared_input(net: nn.Module) -> dict[str, Any] | None:
-    """The input that a network built for one size says it takes (timm's patch embeddings, torchvision's ViT), and its channels."""
+    """The input that a network built for one size declares (timm's patch embeddings, torchvision's ViT), and its channels."""
     embedding: Any = getattr(net, "patch_embed", None)
     size: Any = getattr(embedding, "img_size", None) or getattr(net, "image_size", None)
     first = next((part for part in net.modules() if isinstance(part, nn.Conv2d)), None)

@@ -1,4 +1,4 @@
-"""The mini DeepLab: a small residual backbone whose last stages are dilated, and parallel atrous branches that answer for every pixel.
+"""The mini DeepLab: a small residual backbone with dilated last stages, and parallel atrous branches that classify every pixel.
 
 The feature side is M = side / output stride: 16 for 64 px at the default stride of 4. Rates (2, 5, 7) are r_max · (1/3, 2/3, 1) with
 r_max = floor((M - 1) / 2) = 7, so that the widest branch, seen from the middle, just reaches the border. That rule is ours; DeepLab's

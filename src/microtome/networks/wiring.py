@@ -62,7 +62,7 @@ class Projection(nn.Conv2d):
 
 
 class DenseSequential(nn.Sequential):
-    """A sequence that keeps the maps that later members read, and adds projections of them where it is told to.
+    """A sequence that keeps the maps that later members read, and adds projections of them where requested.
 
     `kept` names the maps: "name" is what a member gives, "<name" what enters it. `added` says for a member which kept maps are
     added to its input, each through a 1 x 1 convolution of its own in `projections`.

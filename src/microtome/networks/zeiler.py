@@ -1,4 +1,4 @@
-"""The networks of Zeiler & Fergus: their own, and the one of Krizhevsky that they looked into, for images of any size.
+"""The networks of Zeiler & Fergus: their own, and the network of Krizhevsky that they analysed, for images of any size.
 
 Five convolutions and three fully connected layers each. They differ in how they begin: 11 x 11 at stride 4, then 5 x 5 at stride 1;
 or 7 x 7 at stride 2, then 5 x 5 at stride 2, which halves the jump of everything below the second layer. Both are dense, without

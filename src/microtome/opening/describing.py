@@ -1,4 +1,4 @@
-"""What a network says of itself while it is being opened: input recipe, labels, family; each with a note where nobody says."""
+"""The description of a network at opening: input recipe, labels and family, each with a note if it was assumed."""
 
 from dataclasses import dataclass, field
 from typing import Any, cast

@@ -60,7 +60,7 @@ def open(
 def _open_saved(
     what: str | Path, weights: Weights, seed: int, recipe: Any, labels: Any, family: str | None, options: dict[str, Any]
 ) -> Specimen:
-    """The specimen in a file that `Specimen.save` wrote, with what the caller says better."""
+    """The specimen in a file that `Specimen.save` wrote, with the caller's own values."""
     if options:
         raise BadOption(f"'{what}' stores how its network was built; leave out {', '.join(options)}.")
     path = Path(what).expanduser().absolute()
@@ -73,7 +73,7 @@ def _open_saved(
 def _open_edited(
     what: str | Path, weights: str | Path, seed: int, recipe: Any, labels: Any, family: str | None, options: dict[str, Any]
 ) -> Specimen:
-    """The named architecture, edited as the file of weights says it was, with those weights."""
+    """The named architecture, with the edits recorded in the weights file, and those weights."""
     card = saved.read_header(weights)
     wanted = {**card["built"]["options"], **options}
     base = _open_named(what, None, seed, card["built"].get("recipe", card["recipe"]), None, None, wanted)
@@ -82,7 +82,7 @@ def _open_edited(
 
 
 def _with_overrides(specimen: Specimen, recipe: Any, labels: Any, family: str | None, asked: dict[str, Any]) -> Specimen:
-    """The specimen with what the caller says instead of what its file says."""
+    """The specimen with the caller's values instead of those in its file."""
     return replace(
         specimen,
         recipe=specimen.recipe if recipe is None else Recipe.of(recipe, specimen.recipe),

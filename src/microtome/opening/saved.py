@@ -36,7 +36,7 @@ def is_file_name(what: object) -> bool:
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """What the header of a kept specimen says.
+    """The content of a saved specimen's header.
 
     Raises:
         CheckpointError: the file is missing, damaged, or holds weights without saying of which network.

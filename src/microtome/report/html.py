@@ -32,7 +32,7 @@ POLICY = (
 
 @dataclass(frozen=True)
 class FindingPlace:
-    """Where a finding lies below the result folder, and what its card says; `reason` is set when the card cannot be read."""
+    """Where a finding lies below the result folder, and the content of its card; `reason` is set when the card cannot be read."""
 
     folder: Path
     path: str  # relative to the result folder, with forward slashes
@@ -140,7 +140,7 @@ def page_asset(name: str) -> str:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What `run.json` says, or an empty dict where there is none.
+    """The content of `run.json`, or an empty dict if there is none.
 
     Raises:
         FindingError: the folder does not exist, or the file is not JSON.

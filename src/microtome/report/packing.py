@@ -26,7 +26,7 @@ Numbers = np.ndarray[Any, Any]
 
 
 def pack_array(array: xr.DataArray, facts: Mapping[str, Any], blocks: dict[str, Any], drawn: bool) -> dict[str, Any]:
-    """`facts` (what the card says about the array) with the name of the block, or blocks, of `blocks` that hold its values.
+    """`facts` (the card's entry of the array) with the name of the block, or blocks, of `blocks` that hold its values.
 
     An array too large for a page names no block and says so in `omitted`; one written with fewer digits says so in `rounded`.
     """

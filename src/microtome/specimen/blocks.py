@@ -130,7 +130,7 @@ class _Structure:
         )
 
     def learn_stages(self) -> None:
-        """Remember the classes of stages, by what most or the long ones of a class are: a single block in one is told by its siblings."""
+        """Remember the classes of stages, by what most or the long ones of a class are: a single block is recognised by its siblings."""
         composites = [path for path in self.calls if self.is_composite(path)]
         for path in composites:
             self.depths.setdefault(type(self.modules[path]), set()).add(len(self.composites(path)))

@@ -131,7 +131,7 @@ def _of_model_file(module: nn.Module) -> Callable[..., Any] | None:
 
 
 def _another(module: nn.Module) -> nn.Module | None:
-    """Another network of the same architecture, freshly drawn; None where nobody knows how to build one."""
+    """Another network of the same architecture, freshly drawn; None if no way to build one is known."""
     library = type(module).__module__.partition(".")[0]
     if library == "torchvision":
         return next((fresh for build in _torchvision_builders(module) if (fresh := _built(module, build)) is not None), None)

@@ -1,4 +1,4 @@
-"""How a network wants its images: size, crop, interpolation, mean and standard deviation, and the same geometry for masks.
+"""The preprocessing of a network's input: size, crop, interpolation, mean and standard deviation, with the same geometry for masks.
 
 Source: the evaluation transform of timm (`create_transform(is_training=False, crop_mode="center")`), done with Pillow.
 """
@@ -199,7 +199,7 @@ NAMED_RECIPES: dict[str, Recipe] = {
 
 
 def from_timm(config: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
-    """The recipe of a timm data configuration (`resolve_model_data_config`), and notes about what it cannot say."""
+    """The recipe of a timm data configuration (`resolve_model_data_config`), and notes about what it does not contain."""
     channels, rows, cols = (int(value) for value in config["input_size"])
     notes: list[str] = []
     interpolation = str(config.get("interpolation", "bilinear"))
@@ -223,7 +223,7 @@ def from_timm(config: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
 
 
 def from_torchvision(preset: Any) -> tuple[Recipe, list[str]]:
-    """The recipe of a torchvision preset (`weights.transforms()`), and notes about what it cannot say."""
+    """The recipe of a torchvision preset (`weights.transforms()`), and notes about what it does not contain."""
     notes: list[str] = []
     resize = list(getattr(preset, "resize_size", None) or [224])
     crop = list(getattr(preset, "crop_size", None) or resize)

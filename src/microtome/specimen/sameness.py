@@ -1,4 +1,4 @@
-"""Which watched names stand for the very same tensor: what one block gives and the next one takes in, a stage and its last block."""
+"""Watched names that refer to the same tensor, such as the output of a block and the input of the next one."""
 
 from collections.abc import Sequence
 

@@ -65,7 +65,7 @@ class Specimen:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """The names of the outputs, None where nobody knows them."""
+        """The names of the outputs; None if unknown."""
         return self.names[0] if self.names else None
 
     @property
@@ -75,7 +75,7 @@ class Specimen:
 
     @cached_property
     def anatomy(self) -> Anatomy:
-        """Everything that one traced forward pass tells. Raises SpecimenError where the network does not run."""
+        """The result of one traced forward pass. Raises SpecimenError if the network does not run."""
         forward_trace = trace(self.net, self.recipe)
         members = removable_units(forward_trace, self.net)
         inner = frozenset(unit.path for unit in members if unit.entry is unit.exit)
@@ -266,7 +266,7 @@ class Specimen:
         return worker
 
     def json(self) -> dict[str, Any]:
-        """What a finding says of the specimen it was measured on, as plain JSON values."""
+        """The record of the specimen in a finding, as plain JSON values."""
         return {
             "name": self.name,
             "weights": self.weights,

@@ -1,6 +1,6 @@
 """One traced forward pass: what every module call took in and gave out, in order of completion.
 
-Tensors are told apart by the object itself and its version, so that "this container gives back the very tensor its last
+Tensors are distinguished by the object itself and its version, so that "this container gives back the very tensor its last
 block gave" is a fact and not a guess from shapes. A batch of two shows which axis is the batch.
 """
 

@@ -1,4 +1,4 @@
-"""What a trained network can do on scenes it has never seen, and the card that says so.
+"""The accuracy of a trained network on unseen scenes, and its card.
 
 Source: Wilson 1927, J. Am. Stat. Assoc. 22, for the interval of a fraction; overlaps as in `numerics.segmentation`.
 """

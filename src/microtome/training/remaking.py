@@ -1,4 +1,4 @@
-"""Layers made anew for what they now get, after something before them was taken out of a network that is trained from scratch.
+"""Layers rebuilt for their new input, after an earlier layer was removed from a network that is trained from scratch.
 
 Convolutions, fully connected layers and batch norms that meet another number of units than they were made for are replaced by new
 ones. Their first weights are drawn from a normal distribution with the spread that the old ones had, by fan-in: a layer with twice as
@@ -60,7 +60,7 @@ def _first_misfit(net: nn.Module, example: Tensor) -> _Misfit | None:
         return misfit
     except RuntimeError as error:
         raise Uneditable(
-            "What is left does not fit together: something adds or joins what was taken out to what was not, as residual networks "
+            "The remaining layers do not fit together: a removed layer was added or concatenated to one that remains, as residual networks "
             f"do where the number of units changes ({str(error).splitlines()[0]})."
         ) from error
     finally:

@@ -1,4 +1,4 @@
-"""A network with some of its layers taken out: each replaced by the identity, and what follows made anew where the units change."""
+"""A network with some of its layers removed: each is replaced by the identity, and later layers are rebuilt where the units change."""
 
 from collections.abc import Sequence
 
@@ -64,7 +64,7 @@ def _removable_unit(specimen: Specimen, name: str) -> Unit:
             unit for unit, held in units.items() if held in connected or held.entry.inputs[0][2:] == held.exit.outputs[0][2:]
         ]
         raise Uneditable(
-            f"'{name}' cannot be taken out: it changes the sides of the maps, so that all after it would see larger ones; "
+            f"'{name}' cannot be removed: it changes the sides of the maps, so that all after it would see larger ones; "
             f"{', '.join(can) if can else 'no layer'} of this network can."
         )
     return unit

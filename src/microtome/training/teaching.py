@@ -1,4 +1,4 @@
-"""A convolutional network of ours as the teacher of a vision transformer: answers for the class token, maps for the patches.
+"""Distillation from a mini convolutional network to a vision transformer: logits for the class token, maps for the patches.
 
 Source: Touvron et al. 2021, arXiv:2012.12877 (a convolutional teacher for a transformer); Hinton et al. 2015, arXiv:1503.02531
 (its probabilities as target); Romero et al. 2015, arXiv:1412.6550 (its inner maps as hints); Beyer et al. 2022,
@@ -29,7 +29,7 @@ class Teacher:
         self.units = [features.shape[-1] for features in self(torch.zeros(2, 3, *networks.SIZE))[1]]
 
     def __call__(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """What the teacher says of the images (image, rgb, row, col)."""
+        """The teacher's outputs for the images (image, rgb, row, col)."""
         hints: list[Tensor] = []
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             maps = x.contiguous(memory_format=torch.channels_last)

@@ -197,7 +197,7 @@ RULES = (
         reason="A gate that does not depend on the image is a constant factor; its weights and its time are wasted.",
         source="Hu et al. 2018, arXiv:1709.01507v4, section 7.2, see such gates in the last stage; the test is ours.",
         cost="None for gates that are stuck on all images.",
-        fix="Fold the factor into the next weights and remove the gate; `microtome excitation` looks at real images.",
+        fix="Fold the factor into the next weights and remove the gate; `microtome excitation` measures it on real images.",
     ),
     Rule(
         id="MT403",

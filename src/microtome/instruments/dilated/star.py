@@ -1,4 +1,4 @@
-"""What the middle position of joined branches answers to on the map that they read, and the star that their taps make there.
+"""The gradient of the middle position of joined branches by their input map, and the star of their taps on that map.
 
 The star is the middle and eight points for each rate of 3 x 3 branches, on eight rays; points beyond the map are left out.
 

@@ -1,4 +1,4 @@
-"""Boxes of pixels that are replaced, the images with them, and what a network says of those."""
+"""Replaced boxes of pixels, the images that contain them, and the response of a network to those images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

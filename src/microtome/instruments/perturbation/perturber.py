@@ -1,4 +1,4 @@
-"""The engine under every method that perturbs: what a network says of images in which a box of pixels was replaced.
+"""The engine of all perturbation methods: the response of a network to images in which a box of pixels was replaced.
 
 Where it pays, only what the box can touch is computed in the early layers (`numerics.windows`), batch norms are folded and the rest
 runs batched. That is exact but for rounding, and compared with the network itself before it is used; whatever cannot be cut so

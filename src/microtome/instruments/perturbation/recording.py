@@ -70,7 +70,7 @@ class _Recorder(Dispatching):
         return value
 
     def _light(self, func: Any, args: Sequence[Any]) -> Any:
-        """Something of the right sizes, None where only the operation itself can tell them."""
+        """Something of the right sizes, None if only the operation itself determines them."""
         place = len(self.nodes)
         if self.light is None or self.known is None or place >= len(self.light):
             return None
@@ -129,7 +129,7 @@ class Recording:
         self.draft = self._record_tape(_used_nodes(self.first.nodes, self.kept))
 
     def tape(self) -> Tape:
-        """The tape for any number of images, told by a second pass, of two; norms are folded, sums and ReLUs joined.
+        """The tape for any number of images, from a second pass with two images; norms are folded, sums and ReLUs joined.
 
         Raises:
             Unrecorded: the two passes differ in more than sizes.

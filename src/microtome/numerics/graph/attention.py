@@ -1,4 +1,4 @@
-"""Attention as geometry: how far tokens on a grid look, and whether a bias over offsets is a Gaussian hill.
+"""Attention on a grid of tokens: mean attention distances, and Gaussian fits of biases over offsets.
 
 Source: mean attention distance, Dosovitskiy et al. 2021, arXiv:2010.11929, fig. 7; the Gaussian, Kim et al. 2023,
 arXiv:2305.04722, who fit learned relative biases; the free constant of the fit is ours (softmax does not see it).

@@ -43,7 +43,7 @@ class ChannelStream(NamedTuple):
 
 
 class Channels(Dispatching):
-    """While this is entered, `of(tensor)` says whose channels lie along axis 1 of any tensor computed from `picture`.
+    """While this is entered, `of(tensor)` gives the sources of the channels along axis 1 of any tensor computed from `picture`.
 
     A tensor computed by anything else than pointwise operations, norms, pools, cuts and concatenations is a source of its own,
     numbered from 0 (the image) in order of execution; `declare` makes one of a tensor by hand. `parents` are the sources that
@@ -140,7 +140,7 @@ class Channels(Dispatching):
         return _slice_stream(stream, start + whole.shape[1] if start < 0 else start, made.shape[1])
 
     def _part(self, stream: ChannelStream, whole: Tensor, made: Tensor) -> ChannelStream | None:
-        """The part of `stream` that a view of `whole` shows, told from where the view begins in memory."""
+        """The part of `stream` that a view of `whole` shows, found from where the view begins in memory."""
         if made.dim() != whole.dim() or made.untyped_storage().data_ptr() != whole.untyped_storage().data_ptr():
             return None
         return _slice_stream(stream, (made.storage_offset() - whole.storage_offset()) // whole.stride(1), made.shape[1])

@@ -1,4 +1,4 @@
-"""How well multinomial logistic regression on features tells the classes apart: ridge penalty, cross-validated.
+"""Accuracy of multinomial logistic regression on features: ridge penalty, cross-validated.
 
 Source: Cox 1958, J. R. Stat. Soc. B 20; fitted by scikit-learn's `LogisticRegression`. The softmax on frozen features of
 Zeiler & Fergus 2014, arXiv:1311.2901, table 7.

@@ -1,4 +1,4 @@
-"""How well a linear read-out of features tells the classes apart: ridge regression in closed form, cross-validated.
+"""Accuracy of a linear probe on features: ridge regression in closed form, cross-validated.
 
 Source: Hoerl & Kennard 1970; generalised cross-validation, Golub, Heath & Wahba 1979, eq. 1.4.
 """

@@ -105,7 +105,7 @@ def star_mass(field: Float64[Array, "row col"], on: Bool[Array, "row col"]) -> S
 
 
 class DilationMode(TorchFunctionMode):
-    """While this is entered, `count` says how many dilated convolutions ran, of one to three dimensions, as modules or not."""
+    """While this is entered, `count` is the number of dilated convolutions ran, of one to three dimensions, as modules or not."""
 
     def __init__(self) -> None:
         super().__init__()

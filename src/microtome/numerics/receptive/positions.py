@@ -22,7 +22,7 @@ MAX_PATHS = 1e150  # paths double with every shortcut; beyond this only their ra
 
 
 class PositionMode(Dispatching):
-    """While this is entered, `of(tensor)` says where the positions of any tensor computed from `picture` lie.
+    """While this is entered, `of(tensor)` gives where the positions of any tensor computed from `picture` lie.
 
     Use it under `torch.no_grad` (in inference mode composite operations are not taken apart) and ask while the tensor lives,
     that is inside a hook. `picture` is (image, channel, row, col). What is written into a part of a tensor in place is followed

@@ -23,7 +23,7 @@ def _layer_norm(context: OpContext) -> list[Reach]:
 
 
 def _instance_norm(context: OpContext) -> list[Reach]:
-    """Norms by the statistics of the image itself: told as a gate."""
+    """Norms by the statistics of the image itself: treated as a gate."""
     shade = cast(Reach, context.shade(context.args[0]))
     several = context.where(context.args[0]).counts != (1, 1)
     return [replace(shade, gated=shade.gated or several)] * len(context.made)

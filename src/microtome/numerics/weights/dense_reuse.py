@@ -202,7 +202,7 @@ class Observations(NamedTuple):
 
 
 def observe_blocks(blocks: Sequence[DenseBlock], rows: Sequence[Float[Array, "_ _"]], head: int | None) -> Observations:
-    """What `rows` (one matrix for each block) say of the four observations; `head` is the reader that gives the class scores."""
+    """The four observations in `rows` (one matrix per block); `head` is the reader that gives the class scores."""
     even: list[tuple[float, float]] = []
     across: list[tuple[float, float]] = []
     least: list[tuple[bool, float]] = []

@@ -1,4 +1,4 @@
-"""The spatial kernels of weight layers: (unit, channel, row, col), or why a layer has none that rows and columns can be told of."""
+"""The spatial kernels of weight layers (unit, channel, row, col), or the reason why a layer has none with rows and columns."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -12,7 +12,7 @@ from microtome.numerics.weights.tensors import weight_tensors
 
 
 class Kernel(NamedTuple):
-    """A layer's kernel, float32 on the CPU and units first; `reason` says why it is not judged, empty where it is."""
+    """A layer's kernel, float32 on the CPU and units first; `reason` states why it is not judged; empty if it is."""
 
     values: Float[Tensor, "unit channel row col"]
     reason: str = ""

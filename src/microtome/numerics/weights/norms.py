@@ -1,4 +1,4 @@
-"""Which batch norm may be folded into which weight, told from a traced forward pass, and the folding."""
+"""Batch norms that can be folded into weights, found from a traced forward pass, and the folding."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -12,7 +12,7 @@ from microtome.numerics.weights.folding import fold_norm
 
 @runtime_checkable  # whatever checks types under test must be able to ask
 class CallLike(Protocol):
-    """One call of one module: marks tell tensor objects (and their in-place versions) apart."""
+    """One call of one module: marks distinguish tensor objects (and their in-place versions)."""
 
     @property
     def path(self) -> str: ...

@@ -1,4 +1,4 @@
-"""Which weight tensors of two neighbouring blocks play the same role, told from their names and shapes."""
+"""Pairs of weight tensors with the same role in two neighbouring blocks, matched by name and shape."""
 
 import difflib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What one weight tensor looks like: singular values, moments, histogram, and the comb left by int8 storage."""
+"""Statistics of one weight tensor: singular values, moments, histogram, and the comb left by int8 storage."""
 
 import math
 from collections.abc import Iterator
