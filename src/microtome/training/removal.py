@@ -61,7 +61,7 @@ def _removable_unit(specimen: Specimen, name: str) -> Unit:
     unit = units[name]
     if unit not in connected and unit.entry.inputs[0][2:] != unit.exit.outputs[0][2:]:
         can = [
-            unit for unit, held in units.items() if held in connected or held.entry.inputs[0][2:] == held.exit.outputs[0][2:]
+            path for path, held in units.items() if held in connected or held.entry.inputs[0][2:] == held.exit.outputs[0][2:]
         ]
         raise Uneditable(
             f"'{name}' cannot be removed: it changes the sides of the maps, so that all after it would see larger ones; "
