@@ -42,6 +42,7 @@ WHOLE = {
     "specimen/test_real_networks.py": "trained networks, where they are",
     "test_example_package.py": "the example package, installed",
     "test_families.py": "every analysis on every family",
+    "test_language.py": "words of the whole package and its pages",
     "test_layout.py": "this file",
     "test_lazy_names.py": "names that packages import on demand",
     "test_names.py": "names of the whole package",

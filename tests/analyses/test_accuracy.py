@@ -20,7 +20,7 @@ PACE = Pace(batch=16, device="cpu")
 
 
 class Brightest(nn.Module):
-    """Answers with the third of the picture (top, middle, bottom) that is brightest."""
+    """Answers with the third of the image (top, middle, bottom) that is brightest."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ def made(seed: int = 0) -> Gated:
 
 
 def coloured(count: int = 24, classes: int = 3) -> mt.Images:
-    """Noise pictures of 16 px whose mean colour is the class: red, green, blue."""
+    """Noise images of 16 px whose mean colour is the class: red, green, blue."""
     draw = torch.Generator().manual_seed(0)
     labels = torch.arange(count) % classes
     x = 0.3 * torch.rand(count, 3, 16, 16, generator=draw)
@@ -72,7 +72,7 @@ def test_gates_by_class_against_the_networks_own() -> None:
 
 
 def test_a_planted_class_gate_explains_all_and_a_blind_one_nothing() -> None:
-    """One network squeezes the mean colour, which is the class; one is blind to the picture but for a little noise."""
+    """One network squeezes the mean colour, which is the class; one is blind to the image but for a little noise."""
     net = made()
     net.stem.weight.data.zero_()
     net.stem.bias.data.zero_()

@@ -79,9 +79,9 @@ def test_gradients_stay_until_the_zeros_are_trained(mini) -> None:
 
 
 def test_what_does_not_fit(mini) -> None:
-    with pytest.raises(Uneditable, match="no convolution reads its pixels unevenly: the stride of each divides its kernel"):
+    with pytest.raises(Uneditable, match="no convolution weights its pixels unevenly: the stride of each divides its kernel"):
         Padding()(mt.open("microtome:mini_deit", weights=None))
-    with pytest.raises(Uneditable, match="no convolution among layer1.0.conv2 reads"):
+    with pytest.raises(Uneditable, match="no convolution among layer1.0.conv2 weights"):
         Padding(at=("layer1.0.conv2",))(mini)
     with pytest.raises(Uneditable, match="pools=true enlarges them"):
         Padding(at=("maxpool",))(mini)

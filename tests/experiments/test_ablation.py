@@ -78,9 +78,9 @@ def test_width_changes_in_the_mini_zoo() -> None:
 
 
 def test_what_cannot_be_joined_is_refused() -> None:
-    with pytest.raises(Uneditable, match="something adds or joins"):
+    with pytest.raises(Uneditable, match="a removed layer was added or concatenated"):
         remove_blocks(networks.build("mini_resnet"), ["layer3.0"])
-    with pytest.raises(Uneditable, match=r"'features.conv2' cannot be taken out: it changes the sides .*features.conv3"):
+    with pytest.raises(Uneditable, match=r"'features.conv2' cannot be removed: it changes the sides .*features.conv3"):
         remove_blocks(
             fresh_network(replace(NETWORK, options={"num_classes": 10, "size": 64, "hidden": 8}, network="zfnet")),
             ["features.conv2"],

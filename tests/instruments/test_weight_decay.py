@@ -145,7 +145,7 @@ def test_a_module_whose_train_gives_nothing_back_is_no_obstacle() -> None:
 
 @pytest.mark.parametrize("size", [64, (32, 96)])
 def test_the_size_and_channels_that_a_network_declares_are_taken(size: int | tuple[int, int]) -> None:
-    """timm's vision transformer of another picture size, and a network for luminance: a drop-in needs no recipe for them."""
+    """timm's vision transformer of another image size, and a network for luminance: a drop-in needs no recipe for them."""
     create = timm().create_model
     vit = create("vit_tiny_patch16_224", pretrained=False, img_size=size, depth=1)
     plain = create("vit_tiny_patch16_224", pretrained=False, img_size=size, depth=1)
@@ -169,7 +169,7 @@ def test_a_network_of_unknown_size_says_how_to_name_it() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.head(torch.relu(self.norm(self.conv(x))).flatten(1))
 
-    said = r"did not run on a picture of 224 x 224 px with 3 channels. Say what it takes, as in .*recipe=\{'size': 64.*policy='timm'"
+    said = r"did not run on an image of 224 x 224 px with 3 channels. Say what it takes, as in .*recipe=\{'size': 64.*policy='timm'"
     with pytest.raises(SpecimenError, match=said):
         mt.param_groups(Fixed(), 0.05)
     assert len(mt.param_groups(Fixed(), 0.05, recipe={"size": 40})) == 2

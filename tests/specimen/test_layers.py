@@ -141,7 +141,7 @@ def test_maps_of_channels_last_and_vectors(opened: Callable[..., Specimen]) -> N
     assert torch.equal(net.layer("stages.1.blocks.0.norm").maps(value)[:, 7, 2, 3], value[:, 2, 3, 7])
     assert net.layer("head.fc").maps(torch.zeros(2, 1000)).shape == (2, 1000, 1, 1)
     swin = opened("timm:swin_tiny_patch4_window7_224")
-    with pytest.raises(SpecimenError, match="cannot be told"):
+    with pytest.raises(SpecimenError, match="cannot be identified"):
         swin.layer("layers.0.blocks.0.attn").maps(torch.zeros(128, 49, 96))
 
 

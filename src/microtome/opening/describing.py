@@ -1,4 +1,4 @@
-"""What a network says of itself while it is being opened: input recipe, labels, family; each with a note where nobody says."""
+"""The description of a network at opening: input recipe, labels and family, each with a note if it was assumed."""
 
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -32,12 +32,12 @@ class OpenedModel:
 
 def fill_description(opened: OpenedModel, recipe: Any, wanted: Any) -> None:
     """Fill in recipe and labels: what the caller gave, else what the network declares, else a default with a note."""
-    found, said = _own_recipe(opened)
+    own, source = _own_recipe(opened)
     if recipe is not None:
-        opened.recipe = Recipe.of(recipe, found)
+        opened.recipe = Recipe.of(recipe, own)
     else:
-        opened.recipe = found
-        opened.notes += said
+        opened.recipe = own
+        opened.notes += source
     if wanted is not None:
         opened.names = labels.given_labels(wanted)
         return
@@ -48,8 +48,8 @@ def fill_description(opened: OpenedModel, recipe: Any, wanted: Any) -> None:
 def _own_recipe(opened: OpenedModel) -> tuple[Recipe, list[str]]:
     source = opened.factory.source if opened.factory else ""
     if source == "microtome" and opened.factory is not None:
-        said = factories.own_recipe(opened.factory)
-        return Recipe.of(said["size"], NAMED_RECIPES[said["name"]]) if said["size"] else NAMED_RECIPES[said["name"]], []
+        recipe = factories.own_recipe(opened.factory)
+        return Recipe.of(recipe["size"], NAMED_RECIPES[recipe["name"]]) if recipe["size"] else NAMED_RECIPES[recipe["name"]], []
     if getattr(opened.net, "pretrained_cfg", None):
         library: Any = timm()
         return from_timm(library.data.resolve_model_data_config(opened.net))

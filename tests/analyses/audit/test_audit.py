@@ -139,7 +139,7 @@ def test_no_family_makes_it_crash(name: str) -> None:
     net = mt.open(name, weights=None, recipe={"size": 64}, **FAMILIES[name])
     outcomes = run_audit(net)
     assert len(outcomes) == len(RULES)
-    ran = {call.path for call in net.anatomy.found.calls}
+    ran = {call.path for call in net.anatomy.trace.calls}
     for one in outcomes:
         assert one.fault is None or (one.fault.layers and one.fault.evidence and set(one.fault.layers) <= ran)
     allowed = {"MT002", "MT003", "MT004", "MT402", "MT403", "MT103"}

@@ -28,7 +28,7 @@ class Colours(nn.Module):
 
 
 def coloured(count=6):
-    """White squares of 4 px on pictures whose upper half is black and whose lower half is of random colours, and their masks."""
+    """White squares of 4 px on images whose upper half is black and whose lower half is of random colours, and their masks."""
     drawn = torch.Generator().manual_seed(0)
     x, masks = torch.zeros(count, 3, 16, 16), torch.zeros(count, 16, 16, dtype=torch.bool)
     for i in range(count):
@@ -40,7 +40,7 @@ def coloured(count=6):
 
 
 def test_by_hand():
-    """Greying a white square darkens every colour in every picture: no sign differs. Elsewhere it may darken or lighten each."""
+    """Greying a white square darkens every colour in every image: no sign differs. Elsewhere it may darken or lighten each."""
     x, masks = coloured()
     pics = mt.Images.tensors(x, labels=[0] * 6, classes=["square"], masks=masks)
     found = Correspondence(at="conv", count=6, repeats=8)(mt.open(Colours(), recipe=PLAIN), pics)
@@ -111,7 +111,7 @@ def test_marks_by_hand_are_boxes_and_points(net):
         Correspondence(marks=("0:nose:1",))(specimen, bare)
     with pytest.raises(UnknownName, match="no image 'tensor'"):
         Correspondence(marks=("tensor:nose:1:1",))(specimen, bare)
-    with pytest.raises(BadOption, match="2 pictures have every part"):
+    with pytest.raises(BadOption, match="2 images have every part"):
         Correspondence(marks=("0:nose:9:9", "1:nose:9:9"))(specimen, bare)
     with pytest.raises(BadOption, match="outside of what the network sees"):
         Correspondence(marks=("0:nose:900:9",))(specimen, bare)
@@ -124,7 +124,7 @@ def test_bad_input_is_refused(net, pics):
         Correspondence(parts="uper")(net, pics)
     with pytest.raises(UnknownName, match="no class"):
         Correspondence(classes="discs")(net, pics)
-    with pytest.raises(Unmeasurable, match="No class has 3 pictures"):
+    with pytest.raises(Unmeasurable, match="No class has 3 images"):
         Correspondence()(net, pics.take([0, 1]))
 
 

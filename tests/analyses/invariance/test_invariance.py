@@ -27,7 +27,7 @@ def seeded(make: Any) -> nn.Module:
 
 
 def circular(stride: int = 1) -> nn.Module:
-    """A network on a torus: moving the picture by its stride moves its maps, and leaves their means."""
+    """A network on a torus: moving the image by its stride moves its maps, and leaves their means."""
     settings: dict[str, Any] = {"kernel_size": 3, "padding": 1, "padding_mode": "circular"}
     return seeded(
         lambda: nn.Sequential(
@@ -127,7 +127,7 @@ def test_against_plain_loops(net: mt.Specimen, pics: mt.Images) -> None:
             gaps = [float((value[i] - still[name][i]).norm() / still[name][i].norm()) for i in range(5)]
             assert found["distance/col_shift"].sel(layer=name, amount=amount).item() == pytest.approx(np.mean(gaps), rel=1e-4)
             told = {"stem": "shallow", "blocks.1": "deep"}.get(name)
-            if told:  # picture by picture: five of five
+            if told:  # image by image: five of five
                 np.testing.assert_allclose(found[f"each_{told}/col_shift"].sel(amount=amount), gaps, rtol=1e-4)
                 assert found[f"mean_{told}/col_shift"].sel(amount=amount).item() == pytest.approx(np.mean(gaps), rel=1e-4)
         each = moved["output"].softmax(1)[range(5), labels]

@@ -118,7 +118,7 @@ def test_equal_layers_are_at_no_distance_and_scaling_leaves_the_shape() -> None:
 
 def test_only_norms_that_read_the_very_output_are_folded() -> None:
     specimen = opened(seeded(Normed))
-    assert norms_after(specimen.anatomy.found.calls) == {"conv1": "bn1"} | {"conv4": "bn5"}
+    assert norms_after(specimen.anatomy.trace.calls) == {"conv1": "bn1"} | {"conv4": "bn5"}
 
 
 def test_a_norm_shared_by_two_layers_or_a_layer_used_twice_is_not_folded() -> None:
@@ -132,7 +132,7 @@ def test_a_norm_shared_by_two_layers_or_a_layer_used_twice_is_not_folded() -> No
             x = self.bn(self.two(self.bn(self.one(x))))
             return self.second(self.three(self.first(self.three(x))))
 
-    assert norms_after(opened(Shared()).anatomy.found.calls) == {}
+    assert norms_after(opened(Shared()).anatomy.trace.calls) == {}
 
 
 def test_folding_is_the_kernel_times_gamma_over_sigma() -> None:

@@ -9,7 +9,7 @@ from microtome.numerics.receptive.field import ReachMode, expand_parts, field_of
 
 
 def field(make, size=(33, 33), shaped=lambda value: value):
-    """The field of what `make` gives for a picture; `shaped` brings values to (image, unit, row, col)."""
+    """The field of what `make` gives for an image; `shaped` brings values to (image, unit, row, col)."""
     x = torch.zeros(1, 3, *size)
     with torch.no_grad(), ReachMode(x) as reach:
         value = make(x)
@@ -18,7 +18,7 @@ def field(make, size=(33, 33), shaped=lambda value: value):
 
 
 def nan_rows(make, size=(33, 33), shaped=lambda value: value):
-    """[(first, last)] row of the picture that each row of cells depends on; slow and obvious."""
+    """[(first, last)] row of the image that each row of cells depends on; slow and obvious."""
     seen = []
     for row in range(size[0]):
         x = torch.full((1, 3, *size), 0.5)
