@@ -24,6 +24,7 @@ MAKERS = {
 def test_every_position_agrees_with_nan(name):
     found = field(MAKERS[name])
     assert clipped(found.row) == nan_rows(MAKERS[name])
+    assert clipped(found.col) == nan_rows(lambda x: MAKERS[name](x.mT).mT)
     assert (found.exact, found.gated) == (True, False)
 
 

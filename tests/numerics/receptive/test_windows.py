@@ -31,14 +31,13 @@ EDGE = {"dilation": 3, "transposed, sparse": 2, "bilinear": 1}
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("name", MAKERS)
 def test_every_position_agrees_with_nan(name):
-    make = MAKERS[name]
+    make, edge = MAKERS[name], EDGE.get(name, 0)
     found = field(make)
-    edge = EDGE.get(name, 0)
-    own, theirs = clipped(found.row), nan_rows(make)
-    assert len(own) == len(theirs)
-    assert own[edge : len(own) - edge] == theirs[edge : len(own) - edge]
-    assert found.exact
-    assert not found.gated
+    for side, theirs in ((found.row, nan_rows(make)), (found.col, nan_rows(lambda x: make(x.mT).mT))):
+        own = clipped(side)
+        assert len(own) == len(theirs)
+        assert own[edge : len(own) - edge] == theirs[edge : len(own) - edge]
+    assert (found.exact, found.gated) == (True, False)
 
 
 def test_antialiased_interpolation_reads_all_that_it_averages():
@@ -76,3 +75,18 @@ def test_three_dilated_convolutions_see_13_pixels():
     net = torch.nn.Sequential(*(torch.nn.Conv2d(3, 3, 3, dilation=2) for _ in range(3)))
     found = field(net)
     assert (found.size, found.smallest, found.jump, found.center) == ((13.0, 13.0), (13.0, 13.0), (1.0, 1.0), (6.0, 6.0))
+
+
+@pytest.mark.parametrize(
+    ("make", "smallest"),
+    [
+        (lambda x: F.conv2d(F.max_pool2d(x, 2), kernel(3, 5), dilation=(2, 1)), (10.0, 10.0)),  # 2 + 2 · 4, 2 + 4 · 2
+        (lambda x: F.conv_transpose2d(F.avg_pool2d(x, 4), kernel(4, inputs=4, units=3), stride=2), (8.0, 8.0)),  # two positions
+        (lambda x: F.adaptive_avg_pool2d(x, (11, 3)), (3.0, 11.0)),
+        (lambda x: F.interpolate(F.avg_pool2d(x, 4), scale_factor=2, mode="bilinear"), (8.0, 8.0)),
+        (lambda x: F.unfold(F.max_pool2d(x, 2), (3, 5), dilation=(2, 1)).reshape(1, 3, 15, 12, 12).amax(2), (10.0, 10.0)),
+        (lambda x: F.pad(F.max_pool2d(x, 2), (1, 2, 3, 4)), (2.0, 2.0)),
+    ],
+)
+def test_the_shortest_path_by_hand(make, smallest):
+    assert field(make).smallest == smallest
