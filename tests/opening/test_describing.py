@@ -45,6 +45,13 @@ def test_the_default_recipe_comes_with_a_note_and_takes_the_channels_of_the_firs
         assert [note.partition(";")[0] for note in opened.notes] == ["Nothing says how it wants its input"]
 
 
+def test_a_convolution_along_a_sequence_says_nothing_of_the_channels_of_an_image() -> None:
+    """As the gates of ECA are, which may be made before the first convolution over rows and columns."""
+    opened = OpenedModel(nn.Sequential(nn.Conv1d(1, 1, 3), nn.Conv2d(3, 2, 3)), "mine", "as given", None, None)
+    fill_description(opened, None, None)
+    assert opened.recipe is not None and opened.recipe.channels == 3
+
+
 def test_what_the_caller_gives_wins_over_the_default_without_a_note() -> None:
     opened = plain(1)
     fill_description(opened, {"size": 32}, ["cat", "dog"])

@@ -97,3 +97,36 @@ def test_class_tokens_see_nothing_until_they_attend():
     assert alone.size == (0.0, 0.0)
     together = field(lambda x: F.scaled_dot_product_attention(*[tokens(x)] * 3), (4, 4), shaped)
     assert together.whole
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_the_fused_kernel_of_several_heads_sees_what_the_plain_one_sees(heads):
+    """With four axes torch takes one fused operation, with three it writes attention out."""
+    mask = torch.zeros(16, 16)
+    mask[:8, 8:] = mask[8:, :8] = -100.0
+    shaped = lambda value: value[:, :1, :, :1]  # noqa: E731
+
+    def fused(x, **options):
+        tokens = x[:, :, :, :1].flatten(2).transpose(1, 2)[:, None].expand(-1, heads, -1, -1)
+        return F.scaled_dot_product_attention(tokens, tokens, tokens, **options)
+
+    def rows(make):
+        found = field(make, (16, 1), shaped)
+        return [found.rows(j) for j in (0, 7, 8, 15)]
+
+    assert rows(lambda x: fused(x, attn_mask=mask)) == [(0, 7), (0, 7), (8, 15), (8, 15)]
+    assert rows(lambda x: fused(x, attn_mask=mask == 0)) == [(0, 7), (0, 7), (8, 15), (8, 15)]
+    assert rows(lambda x: fused(x, is_causal=True)) == [(0, 0), (0, 7), (0, 8), (0, 15)]
+    assert field(fused, (16, 1), shaped).row.whole
+
+
+def test_constant_queries_see_what_they_attend_to_and_constant_keys_nothing_more():
+    def tokens(x):
+        return x[:, :, :, :1].flatten(2).transpose(1, 2)[:, None]
+
+    shaped = lambda value: value  # noqa: E731
+    learnt = torch.ones(1, 1, 5, 3)
+    asked = field(lambda x: F.scaled_dot_product_attention(learnt, tokens(x), tokens(x)), (16, 1), shaped)
+    assert asked.row.whole and len(asked.row.first) == 5
+    table = field(lambda x: F.scaled_dot_product_attention(tokens(x), learnt, learnt), (16, 1), shaped)
+    assert [table.rows(j) for j in (0, 9)] == [(0, 0), (9, 9)]
