@@ -52,13 +52,6 @@ WHOLE = {
 # Modules without a test of their own, and the nearest test there is. Write the test, then remove the line.
 NOT_YET = {
     "_torchvision.py": "only the plain import runs under test: a torchvision without its operators is not simulated",
-    "analyses/audit/baseline.py": "imported by analyses/audit/test_audit.py",
-    "analyses/audit/broken_weights.py": "no test imports it; nearest: analyses/audit/test_audit.py",
-    "analyses/audit/constants.py": "no test imports it; nearest: analyses/audit/test_audit.py",
-    "analyses/audit/heads.py": "no test imports it; nearest: analyses/audit/test_audit.py",
-    "analyses/audit/normalisation.py": "imported by analyses/audit/test_gains.py",
-    "analyses/audit/receptive_fields.py": "no test imports it; nearest: analyses/audit/test_audit.py",
-    "analyses/audit/sarif.py": "imported by analyses/audit/test_audit.py",
     "analyses/compare/criteria.py": "no test imports it; nearest: analyses/compare/test_compare.py",
     "analyses/correspondence/groups.py": "no test imports it; nearest: analyses/correspondence/test_correspondence.py",
     "analyses/correspondence/summary.py": "no test imports it; nearest: analyses/correspondence/test_correspondence.py",
@@ -83,9 +76,6 @@ NOT_YET = {
     "instruments/perturbation/recording.py": "imported by instruments/perturbation/test_fusing.py",
     "instruments/perturbation/sweep.py": "no test imports it; nearest: instruments/perturbation/test_perturber.py",
     "instruments/perturbation/tape.py": "imported by instruments/perturbation/test_fusing.py",
-    "training/recipes.py": "imported by analyses/evolution/test_evolution.py",
-    "training/remaking.py": "imported by experiments/test_ablation.py",
-    "training/teaching.py": "imported by training/test_loop.py",
 }
 
 
