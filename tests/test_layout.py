@@ -51,7 +51,6 @@ WHOLE = {
 
 # Modules without a test of their own, and the nearest test there is. Write the test, then remove the line.
 NOT_YET = {
-    "_torchvision.py": "only the plain import runs under test: a torchvision without its operators is not simulated",
     "analyses/compare/criteria.py": "no test imports it; nearest: analyses/compare/test_compare.py",
     "analyses/correspondence/groups.py": "no test imports it; nearest: analyses/correspondence/test_correspondence.py",
     "analyses/correspondence/summary.py": "no test imports it; nearest: analyses/correspondence/test_correspondence.py",
@@ -68,14 +67,6 @@ NOT_YET = {
     "analyses/reuse/reading.py": "imported by analyses/reuse/test_reuse.py",
     "analyses/weights/pairing.py": "no test imports it; nearest: analyses/weights/test_weights.py",
     "analyses/weights/wording.py": "no test imports it; nearest: analyses/weights/test_weights.py",
-    "cli/progress.py": "the bar of a terminal runs in no test",
-    "cli/tables.py": "the table of a comparison is not reached by cli/test_cli.py",
-    "figures/paper.py": "imported by figures/test_charts.py",
-    "instruments/perturbation/cutting.py": "no test imports it; nearest: instruments/perturbation/test_perturber.py",
-    "instruments/perturbation/planning.py": "imported by instruments/perturbation/test_perturber.py",
-    "instruments/perturbation/recording.py": "imported by instruments/perturbation/test_fusing.py",
-    "instruments/perturbation/sweep.py": "no test imports it; nearest: instruments/perturbation/test_perturber.py",
-    "instruments/perturbation/tape.py": "imported by instruments/perturbation/test_fusing.py",
 }
 
 
