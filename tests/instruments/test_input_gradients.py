@@ -57,9 +57,14 @@ def test_each_image_has_its_own_gradient_and_nothing_else_changes() -> None:
 
 def test_parameters_are_thawed_after_an_error() -> None:
     net = specimen()
-    with pytest.raises(ZeroDivisionError), freeze_parameters(net):
-        assert not any(parameter.requires_grad for parameter in net.net.parameters())
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with freeze_parameters(net):
+            assert not any(parameter.requires_grad for parameter in net.net.parameters())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert all(parameter.requires_grad for parameter in net.net.parameters())
 
 

@@ -1,5 +1,7 @@
 """The mini VGG: its plan by hand, and a head that averages over positions."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -18,7 +20,7 @@ def test_convolutions_and_places_by_hand() -> None:
 def test_parameters_by_hand() -> None:
     """Kernels and biases of seven convolutions, a scale and a shift for each unit, and the head."""
     units = (3, 12, 24, 32, 32, 56, 56, 56)
-    convs = sum(9 * one * two + two for one, two in zip(units[:-1], units[1:], strict=True))
+    convs = sum(9 * one * two + two for one, two in pairwise(units))
     assert sum(p.numel() for p in networks.build("mini_vgg").parameters()) == convs + 2 * sum(units[1:]) + 56 * 10 + 10
 
 

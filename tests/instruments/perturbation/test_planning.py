@@ -38,8 +38,14 @@ def test_attention_counts_its_two_products() -> None:
             tokens = x.flatten(2).transpose(1, 2)
             return (tokens @ tokens.transpose(1, 2) @ tokens).mean(1)
 
-    made = taped(Attending(), torch.randn(1, 3, 4, 5))
-    assert sum(node_operations(node, made.shapes) for node in made.nodes) == 2 * 20 * 20 * 3
+    class Fused(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            tokens = x.flatten(2).transpose(1, 2)[:, None]
+            return nn.functional.scaled_dot_product_attention(tokens, tokens, tokens).mean(2)
+
+    for net in (Attending(), Fused()):
+        made = taped(net, torch.randn(1, 3, 4, 5))
+        assert sum(node_operations(node, made.shapes) for node in made.nodes) == 2 * 20 * 20 * 3
 
 
 def test_what_lives_at_a_cut_is_what_later_nodes_read(tape) -> None:
