@@ -79,10 +79,6 @@ def test_a_path_stands_for_all_its_calls_and_branches(odd: Specimen) -> None:
         odd.find(" , ")
 
 
-def test_modules_that_never_run_are_noted(odd: Specimen) -> None:
-    assert any("unused" in note and "never run" in note for note in odd.notes)
-
-
 def test_containers_come_after_their_content(opened: Callable[..., Specimen]) -> None:
     net = opened("timm:resnet50", (64, 64))
     place = {layer.name: layer.order for layer in net.layers}
@@ -158,14 +154,6 @@ def test_sequence_first_attention_has_one_image_per_shape() -> None:
     net = open_specimen(First().eval(), recipe=16)
     assert net.layer("layer").shape == (16, 8)
     assert net.layer("layer.norm1").layout == "other"
-
-
-def test_a_network_that_does_not_run_says_what_to_do(tiny: Callable[..., nn.Module]) -> None:
-    net = open_specimen(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval())
-    with pytest.raises(SpecimenError, match="recipe="):
-        _ = net.layers
-    assert any("does not run" in note for note in net.notes)
-    assert len(open_specimen(net.net, recipe=2).layers) == 2
 
 
 def test_a_network_without_submodules() -> None:

@@ -65,7 +65,7 @@ class Cam(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Class activation maps"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     at: tuple[str, ...] = option("shallow,middle,deep,last3", "layers to map: names, globs or aliases")
     kind: Literal["gradcam"] = option("gradcam", "attribution method")

@@ -53,7 +53,7 @@ class Excitation(Census[Bundle]):
     needs = "labels"
     question = "understand"
     title = "Channel gates"
-    revision = 2
+    revision = 3
     with_twin = True
 
     at: tuple[str, ...] = option(("stages",), "layers up to each of which the last gate gets curves: names, globs or aliases")

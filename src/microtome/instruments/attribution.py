@@ -114,14 +114,18 @@ def mean_rank_correlation(
 
     `others` may also be one map (image, row, col) over the image of `size` px, for all layers. Constant maps do not count.
     """
+
+    def on_grid(heat: Tensor, where: Where) -> Tensor:
+        # in single precision, so that equal values stay equal: rounding would give them ranks, and a constant map a correlation
+        return resample_area(heat, where, size, (grid, grid)).float().flatten(1)
+
     correlation: list[float] = []
     for name in shown.names:
-        first = resample_area(maps[name], shown.where[name], size, (grid, grid))
         if isinstance(others, Tensor):
-            second = resample_area(others, even_tiling(size, (int(others.shape[1]), int(others.shape[2]))), size, (grid, grid))
+            second = on_grid(others, even_tiling(size, (int(others.shape[1]), int(others.shape[2]))))
         else:
-            second = resample_area(others[name], shown.where[name], size, (grid, grid))
-        correlation.append(float(rank_correlation(first.flatten(1), second.flatten(1)).nanmean()))
+            second = on_grid(others[name], shown.where[name])
+        correlation.append(float(rank_correlation(on_grid(maps[name], shown.where[name]), second).nanmean()))
     return correlation
 
 

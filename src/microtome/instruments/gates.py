@@ -113,7 +113,7 @@ def _name_gates(specimen: Specimen, factors: list[GateFactor]) -> tuple[tuple[Ga
         if any(gate.watch == layer.name and gate.factor.steps == factor.steps for gate in gate_by_name.values()):
             continue  # the same gate on another map
         name = factor.at or layer.name
-        many = sum(gate.factor.at == factor.at for gate in gate_by_name.values())
+        many = sum((gate.factor.at or gate.watch) == name for gate in gate_by_name.values())
         name = f"{name}#{many}" if many else name
         steps = [step.function.overloadpacket.__name__ for step in factor.steps]
         form = " + ".join(steps) or type(specimen.net.get_submodule(path)).__name__

@@ -40,7 +40,6 @@ def input_gradients(
     In eval mode no image touches another, so the gradient of the sum over images is each image's own. A gradient that is zero
     everywhere is given as such.
     """
-    x = x.clone().requires_grad_()
     kept: dict[str, Tensor] = {}
 
     def look(name: str, value: Tensor) -> None:
@@ -48,6 +47,7 @@ def input_gradients(
         kept[name] = targets[name](specimen.layer(name).maps(value)).sum()
 
     with freeze_parameters(specimen):
+        x = x.clone().requires_grad_()  # inside: a tensor made in inference mode has no gradient
         with watch(specimen, list(targets), each=look):
             given = first_tensor(specimen.net(x))
         if answer is not None and given is not None:

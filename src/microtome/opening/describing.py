@@ -1,7 +1,7 @@
 """The description of a network at opening: input recipe, labels and family, each with a note if it was assumed."""
 
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
@@ -11,7 +11,6 @@ from microtome.opening.factories import Factory
 from microtome.specimen import labels
 from microtome.specimen.families import Family
 from microtome.specimen.labels import Labels
-from microtome.specimen.layers import is_weight
 from microtome.specimen.recipe import NAMED_RECIPES, Recipe, from_timm, from_torchvision
 
 
@@ -60,8 +59,8 @@ def _own_recipe(opened: OpenedModel) -> tuple[Recipe, list[str]]:
         NAMED_RECIPES["imagenet"],
         "Nothing says how it wants its input; ImageNet's recipe at 224 px is used (recipe=… changes it).",
     )
-    first = next((module for module in opened.net.modules() if is_weight(module) and hasattr(module, "in_channels")), None)
-    if first is not None and int(cast(Any, first).in_channels) == 1:
+    first = next((module for module in opened.net.modules() if isinstance(module, nn.Conv2d)), None)
+    if first is not None and first.in_channels == 1:
         return Recipe(channels=1), [note]
     return default, [note]
 

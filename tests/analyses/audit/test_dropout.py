@@ -142,17 +142,6 @@ def test_dropout_inside_attention_is_found(fused: bool) -> None:
     assert said.startswith(f"with the attention dropout of {'conv' if fused else 'attn'} (p = 0.9) the variance at norm")
 
 
-def test_a_vision_transformers_dropouts_are_all_seen() -> None:
-    """timm's: attention, its projection, two in the MLP, the head's; the share of each as it was asked for."""
-    net = mt.open("timm:vit_tiny_patch16_224", weights=None, recipe={"size": 32}, img_size=32, depth=1, drop_rate=0.1,
-                  attn_drop_rate=0.3, proj_drop_rate=0.2)  # fmt: skip
-    told = [(site.path, site.form, site.p) for site in find_dropouts(net.net, net.recipe).sites]
-    assert told == [
-        ("blocks.0.attn", "attention", 0.3), ("blocks.0.attn.proj_drop", "module", 0.2), ("blocks.0.mlp.drop1", "module", 0.2),
-        ("blocks.0.mlp.drop2", "module", 0.2), ("head_drop", "module", 0.1),
-    ]  # fmt: skip
-
-
 class Called(nn.Module):
     """A pre-activation block that drops by a function, with a share that one number decides, or none."""
 
@@ -186,14 +175,6 @@ def test_the_edit_takes_the_function_out_of_the_branch_or_says_that_it_cannot() 
     assert "took 1 others out" in edited.edits[-1].line
     with pytest.raises(Uneditable, match="called as a function in 1 .*cannot be removed from outside"):
         Dropout(p=0.5)(residual(number=False))
-
-
-def test_looking_leaves_the_network_and_the_random_state_alone() -> None:
-    net = made(slot=0.5, early=0.5, late=0.5)
-    before, state = net.digest(), torch.random.get_rng_state()
-    assert len(find_dropouts(net.net, net.recipe).sites) == 3
-    assert net.digest() == before and torch.equal(torch.random.get_rng_state(), state)
-    assert not any(part.training for part in net.net.modules())
 
 
 class Averaged(Plain):

@@ -306,11 +306,5 @@ def test_the_8_bit_origin_of_a_real_network_is_found() -> None:
     assert (health.sel(measure="placeholder norm").values[found["norm"].values != ""] == 1).all()
 
 
-def test_a_layer_inside_another_chosen_one_is_not_compared_with_itself(net: mt.Specimen) -> None:
-    found = Weights(at=("blocks.*",))(net)
-    assert found.facts["groups"] == ["blocks.0", "blocks.1", "blocks.2"]
-    assert (found["w1_over_sigma"].values > 0).all()
-
-
 def test_common_suite(net: mt.Specimen, tmp_path: Path) -> None:
     testing.check(Weights(), net, None, tmp_path)

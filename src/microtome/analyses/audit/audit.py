@@ -42,7 +42,7 @@ class Audit(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Design audit"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     command: ClassVar[str] = "microtome.cli.auditing:with_audit_options"  # its command has outputs of its own
 
     ignore: tuple[str, ...] = option((), "rules to ignore, by id, or for some layers only: MT101:layer2.*")

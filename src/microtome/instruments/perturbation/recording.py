@@ -116,7 +116,7 @@ class Recording:
     `output` is what the network gave, `draft` a tape that runs for one image only.
 
     Raises:
-        Unrecorded: a value wanted is not among what was seen, or the network changes its own parameters or buffers.
+        RecordingFailed: a value wanted is not among what was seen, or the network changes its own parameters or buffers.
     """
 
     def __init__(self, net: Callable[[Tensor], Tensor], x: Tensor, watching: Watching, each: Each) -> None:
@@ -132,7 +132,7 @@ class Recording:
         """The tape for any number of images, from a second pass with two images; norms are folded, sums and ReLUs joined.
 
         Raises:
-            Unrecorded: the two passes differ in more than sizes.
+            RecordingFailed: the two passes differ in more than sizes.
         """
         twice = torch.cat([self.x, self.x]).contiguous(memory_format=memory_layout(self.x))
         second, _, _ = _record_pass(self.net, twice, self.watching, lambda *_: None, self.first)

@@ -147,9 +147,7 @@ def unfolding(context: OpContext) -> list[Reach]:
         lambda part, dim, axis, step: extend_ends(part, dim, padding[axis], padding[axis], step), (1, 1),
     )  # fmt: skip
     parts = tuple(context.func(part, *context.args[1:3], [0, 0], *context.args[4:]) for part in wide)
-    taps = [(int(side) - 1) * int(gap) for side, gap in zip(as_pair(context.args[1]), as_pair(context.args[2]), strict=True)]
-    small = (shade.small[0] + taps[0] * where.row.jump, shade.small[1] + taps[1] * where.col.jump)
-    return [replace(shade, parts=parts, small=small)]
+    return [replace(shade, parts=parts)]  # each element is one cell: the sum over units that follows makes the path longer
 
 
 def padding(context: OpContext) -> list[Reach]:
