@@ -29,19 +29,19 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=9, help="of Grad-CAM; a third of it for the longer ones, at least 3")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and images; nothing is written")
     parser.add_argument("--page", action="store_true", help="only write the tables again from the results that are there")
-    said = parser.parse_args(words)
-    if said.page:
+    given = parser.parse_args(words)
+    if given.page:
         _pages()
         return 0
-    if said.rounds < 1:
-        parser.error(f"--rounds is {said.rounds}; give 1 or more")
-    if said.device == "cuda" and not torch.cuda.is_available():
+    if given.rounds < 1:
+        parser.error(f"--rounds is {given.rounds}; give 1 or more")
+    if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch sees no such device here; try --device cpu")
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # peers warn of their own pasts
-    plan = Plan(said.device, said.rounds, said.quick)
+    plan = Plan(given.device, given.rounds, given.quick)
     status = 0
-    for name in said.only or NAMES:
+    for name in given.only or NAMES:
         facts = machine.described(plan.device)
         try:
             result = importlib.import_module(f"benchmarks.{name}").run(plan)
@@ -49,38 +49,38 @@ def main(words: list[str] | None = None) -> int:
             print(f"{name}: not timed. {error}", file=sys.stderr)
             status = 1
             continue
-        found = {
+        content = {
             "name": name, "title": result.title, "timed": result.timed, "unit": plan.unit, "machine": facts, "rounds": plan.rounds,
-            "rows": [one.json() for one in result.rows], "notes": result.notes, "details": result.details,
+            "rows": [row.json() for row in result.rows], "notes": result.notes, "details": result.details,
         }  # fmt: skip
-        print(_section(found), flush=True)
+        print(_section(content), flush=True)
         if not plan.quick:
             RESULTS.mkdir(exist_ok=True)
             place = RESULTS / (f"{name}.json" if plan.device == "cpu" else f"{name}-{plan.device}.json")
-            place.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            place.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
             _pages()
     return status
 
 
-def _section(found: dict[str, Any]) -> str:
+def _section(content: dict[str, Any]) -> str:
     """A benchmark's result as Markdown."""
-    unit = found["unit"]
+    unit = content["unit"]
     lines = [
-        f"### {found['title']}\n",
+        f"### {content['title']}\n",
         f"| what | against | ours ({unit}) | it ({unit}) | ratio (range) | target | met |",
         "|---|---|---:|---:|---:|---:|---|",
     ]
-    for one in found["rows"]:
-        sign = "" if one["target"] is None else f"{'≤' if one['inverse'] else '≥'} {one['target']:g}"
-        met = {True: "yes", False: "**no**", None: ""}[one["met"]]
+    for row in content["rows"]:
+        sign = "" if row["target"] is None else f"{'≤' if row['inverse'] else '≥'} {row['target']:g}"
+        met = {True: "yes", False: "**no**", None: ""}[row["met"]]
         lines.append(
-            f"| {one['what']} | {one['peer']} | {one['ours_seconds']:.3g} | {one['peer_seconds']:.3g} | "
-            f"{one['ratio']:.2f} ({one['low']:.2f}–{one['high']:.2f}) | {sign} | {met} |"
+            f"| {row['what']} | {row['peer']} | {row['ours_seconds']:.3g} | {row['peer_seconds']:.3g} | "
+            f"{row['ratio']:.2f} ({row['low']:.2f}–{row['high']:.2f}) | {sign} | {met} |"
         )
-    told = "it / ours" if not any(one["inverse"] for one in found["rows"]) else "ours / it"
-    lines.append(f"\nRatio: {told}, median and range over rounds. {found['timed']}\n")
-    lines += [f"- {note}" for note in found["notes"]]
-    lines.append(f"\n{machine.sentence(found['machine'])}\n")
+    ratio = "it / ours" if not any(row["inverse"] for row in content["rows"]) else "ours / it"
+    lines.append(f"\nRatio: {ratio}, median and range over rounds. {content['timed']}\n")
+    lines += [f"- {note}" for note in content["notes"]]
+    lines.append(f"\n{machine.sentence(content['machine'])}\n")
     return "\n".join(lines)
 
 

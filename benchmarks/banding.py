@@ -45,7 +45,7 @@ def given(plan: Plan) -> dict[str, Tensor]:
     """Kernels (unit, channel, position) by what they are."""
     units = 64 if plan.quick else 512
     random = torch.Generator().manual_seed(0)
-    found = {
+    arguments = {
         f"{units} random kernels, {channels} × {side}×{side}": torch.randn(units, channels, side**2, generator=random)
         for channels, side in ((512, 3), (256, 5))
     }
@@ -55,8 +55,8 @@ def given(plan: Plan) -> dict[str, Tensor]:
 
         held = load_file(file)
         real = held["inception5b.branch2.1.conv.weight"].flatten(2)
-        found[f"{min(units, len(real))} kernels of GoogLeNet's last block, 192 × 3×3"] = real[:units]
-    return found
+        arguments[f"{min(units, len(real))} kernels of GoogLeNet's last block, 192 × 3×3"] = real[:units]
+    return arguments
 
 
 def theirs(values: np.ndarray) -> tuple[np.ndarray, float]:

@@ -120,7 +120,7 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
             f"{what}: if CKA cost nothing at all on top of one bare channels-last forward pass, the ratio would be {bound:.1f}; "
             "that is the bound for running the network once, with these kernels."
         )
-        result.notes.append(f"{what}, taken apart: {_shares({name: float(np.median(one)) for name, one in taken.items()})}")
+        result.notes.append(f"{what}, taken apart: {_shares({name: float(np.median(times)) for name, times in taken.items()})}")
     result.details[f"{what}: seconds"] = taken
 
 
@@ -214,23 +214,23 @@ def memory(plan: Plan, result: Result) -> dict[str, Any]:
     if importlib.util.find_spec("psutil") is None:
         result.notes.append(f"Memory was not measured, since psutil is missing. Install the peers: {INSTALL}")
         return {}
-    found: dict[str, dict[str, float]] = {}
+    peaks: dict[str, dict[str, float]] = {}
     who = [OURS] if importlib.util.find_spec("torch_cka") is None else [OURS, PEER]
     for name in who:
         for count in (64, 128) if plan.quick else (64, 512):
             words = [sys.executable, "-W", "ignore", "-m", "benchmarks.cka", name, str(count)]
-            told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-            found.setdefault(name, {})[str(count)] = json.loads(told.splitlines()[-1])
-    told = "; ".join(
-        f"{name} " + ", ".join(f"{mb:.0f} MB ({n} images)" for n, mb in one.items()) for name, one in found.items()
+            output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+            peaks.setdefault(name, {})[str(count)] = json.loads(output.splitlines()[-1])
+    output = "; ".join(
+        f"{name} " + ", ".join(f"{mb:.0f} MB ({n} images)" for n, mb in by_count.items()) for name, by_count in peaks.items()
     )
     result.notes.append(
         f"Peak growth of resident memory while measuring in batches of {MEMORY.batch} at {MEMORY.size} px, pixels already "
-        f"decoded: {told}. Neither grows with the number of images."
-        if all(max(one.values()) <= 1.1 * min(one.values()) for one in found.values())
-        else f"Peak growth of resident memory while measuring, pixels already decoded: {told}."
+        f"decoded: {output}. Neither grows with the number of images."
+        if all(max(by_count.values()) <= 1.1 * min(by_count.values()) for by_count in peaks.values())
+        else f"Peak growth of resident memory while measuring, pixels already decoded: {output}."
     )
-    return found
+    return peaks
 
 
 def _growth(who: str, count: int) -> float:

@@ -1,4 +1,4 @@
-"""Effective receptive field of the middle cell of ResNet-50's last stage, 8 images of 224 px, against a bare pass forward and back."""
+"""Effective receptive field of the middle position of ResNet-50's last stage, 8 images of 224 px, against a bare pass forward and back."""
 
 import copy
 from typing import Any
@@ -15,10 +15,10 @@ TITLE = "Effective receptive field, ResNet-50, 224 px, 8 images"
 TIMED = (
     "From 8 normalised images to the summed field. Ours: `input_gradients` and `sum_gradients` on "
     "`specimen.on(device)`, what the erf analysis "
-    "calls for each batch. Bare: the network's own forward pass with one hook and `torch.autograd.grad` of the same cell by the "
+    "calls for each batch. Bare: the network's own forward pass with one hook and `torch.autograd.grad` of the same position by the "
     "input, in the same memory layout, parameters frozen, nothing else. Building and copying the network is timed for nobody."
 )
-LIMIT = 1e-5  # largest difference of two fields, as a share of the maximum
+LIMIT = 1e-5  # largest difference of two fields, as a fraction of the maximum
 MOST = 1.15  # times the bare passes
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 CELLS = {"layer1": (27, 27), "layer2": (13, 13), "layer3": (6, 6), "layer4": (3, 3)}
@@ -55,13 +55,13 @@ def run(plan: Plan) -> Result:
 
 
 def ours(worker: microtome.Specimen, x: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    fields: dict[str, Tensor] = {}
 
     def each(name: str, slope: Tensor) -> None:
-        found[name] = sum_gradients(slope, "relu")
+        fields[name] = sum_gradients(slope, "relu")
 
     input_gradients(worker, x, {name: mean_over_units(CELLS[name]) for name in names}, each)
-    return found
+    return fields
 
 
 def bare(net: nn.Module, x: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
@@ -70,14 +70,14 @@ def bare(net: nn.Module, x: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]
         net.get_submodule(name).register_forward_hook(lambda _m, _i, value, name=name: kept.update({name: value}))
         for name in names
     ]
-    one = x.clone().requires_grad_()
-    net(one)
+    pixels = x.clone().requires_grad_()
+    net(pixels)
     for handle in handles:
         handle.remove()
-    found: dict[str, Tensor] = {}
+    fields: dict[str, Tensor] = {}
     for place, name in enumerate(names):
         row_, col = CELLS[name]
         target = kept[name][:, :, row_, col].mean(1).sum()
-        (slope,) = torch.autograd.grad(target, one, retain_graph=place + 1 < len(names))
-        found[name] = slope.double().mean(1).clamp_min(0).sum(0)
-    return found
+        (slope,) = torch.autograd.grad(target, pixels, retain_graph=place + 1 < len(names))
+        fields[name] = slope.double().mean(1).clamp_min(0).sum(0)
+    return fields

@@ -94,8 +94,8 @@ def _captum(net: nn.Module, x: Tensor, classes: Tensor) -> Maps:
     cam = LayerGradCam(net, net.get_submodule("layer4"))
 
     def maps() -> Tensor:
-        found: Any = cam.attribute(x, target=classes, relu_attributions=True)
-        return stretched(LayerAttribution.interpolate(found, (224, 224), "bilinear")[:, 0].detach())
+        heat: Any = cam.attribute(x, target=classes, relu_attributions=True)
+        return stretched(LayerAttribution.interpolate(heat, (224, 224), "bilinear")[:, 0].detach())
 
     return maps
 
@@ -113,7 +113,7 @@ def _pytorch_grad_cam(net: nn.Module, x: Tensor, classes: Tensor) -> Maps:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     cam = GradCAM(model=net, target_layers=[net.get_submodule("layer4")])
-    targets = [ClassifierOutputTarget(int(one)) for one in classes]
+    targets = [ClassifierOutputTarget(int(name)) for name in classes]
     return lambda: torch.from_numpy(cam(input_tensor=x, targets=targets))
 
 

@@ -1,4 +1,4 @@
-"""Occlusion of one picture at 224 px by a square of 32 px, 16 px at a time, against captum."""
+"""Occlusion of one image at 224 px by a square of 32 px, 16 px at a time, against captum."""
 
 import copy
 import importlib.util
@@ -19,14 +19,14 @@ from microtome.numerics.maps.occluders import occluder_starts
 
 TITLE = "Occlusion, 224 px, square 32 px, stride 16 px"
 TIMED = (
-    "From one normalised picture to the score of one class at each of 169 positions. Ours: `perturbing.Perturber` from nothing, as the "
-    "occlusion analysis calls it for each batch of pictures: writing the network down, planning, comparing with the network itself "
-    "and the uncovered picture are in it. captum: `Occlusion(net).attribute(...)` under no_grad, on its own copy of the network, "
-    "with the `perturbations_per_eval` in which the network was fastest just before on 16 pictures. Limit: how many times fewer "
+    "From one normalised image to the score of one class at each of 169 positions. Ours: `perturbing.Perturber` from nothing, as the "
+    "occlusion analysis calls it for each batch of images: writing the network down, planning, comparing with the network itself "
+    "and the uncovered image are in it. captum: `Occlusion(net).attribute(...)` under no_grad, on its own copy of the network, "
+    "with the `perturbations_per_eval` in which the network was fastest just before on 16 images. Limit: how many times fewer "
     "multiply-adds would do, were only what each position can reach computed again (receptive-field arithmetic)."
 )
 SIZE, STRIDE, SIDE = 32, 16, 224
-LIMIT = 1e-4  # largest difference of the drop from captum's, as a share of the largest score
+LIMIT = 1e-4  # largest difference of the drop from captum's, as a fraction of the largest score
 EVALS = (1, 4, 16)
 OURS, PEER = "microtome", "captum"
 WIDE = f"{PEER} on a channels-last copy"
@@ -82,11 +82,13 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
         if name != OURS:
             whole = f"Occlusion, {what}, limit {made.limit:.2f}"
             result.rows.append(row(whole, taken, OURS, name, case.target if name == PEER else None))
-    told = ", ".join(f"{sum(taken[one]) / sum(taken[OURS]):.2f} against {one}" for one in contenders if one != OURS) or "none"
+    ratios = (
+        ", ".join(f"{sum(taken[peer]) / sum(taken[OURS]):.2f} against {peer}" for peer in contenders if peer != OURS) or "none"
+    )
     result.notes.append(
         f"{what}: with what can't have changed left out, {made.limit:.2f} times fewer multiply-adds would do (receptive-field "
         f"arithmetic, each position by itself); the plan, which groups positions, takes {made.saved:.2f} times fewer. Measured ratio: "
-        f"{told}. Norms folded, sums and ReLUs joined to convolutions, 3 x 3 kernels by fewer multiplications and the memory layout add "
+        f"{ratios}. Norms folded, sums and ReLUs joined to convolutions, 3 x 3 kernels by fewer multiplications and the memory layout add "
         "to it; preparation (about three forward passes) takes from it."
     )
     result.details[f"{what}: seconds"] = taken
@@ -119,8 +121,8 @@ def _tuned(plan: Plan, net: nn.Module, x: Tensor) -> int:
             for _ in range(max(EVALS) // batch):
                 net(pictures)
 
-    taken = interleaved(plan, {str(one): lambda one=one: passes(one) for one in EVALS}, 1, warm=False)
-    return min(EVALS, key=lambda one: min(taken[str(one)]))
+    taken = interleaved(plan, {str(count): lambda evaluations=count: passes(evaluations) for count in EVALS}, 1, warm=False)
+    return min(EVALS, key=lambda count: min(taken[str(count)]))
 
 
 def _checked(case: Case, worker: microtome.Specimen, x: Tensor, target: int, stride: int) -> float:
@@ -130,9 +132,9 @@ def _checked(case: Case, worker: microtome.Specimen, x: Tensor, target: int, str
         Disagreement: it is above LIMIT.
     """
     places = occluder_starts(SIDE, SIZE, SIZE)
-    found, engine = ours(worker, wide(x), SIZE)
+    response, engine = ours(worker, wide(x), SIZE)
     scale = float(engine.clean.scores.abs().max())
-    drop = (engine.clean.scores[0, target] - found[:, target]).reshape(len(places), len(places))
+    drop = (engine.clean.scores[0, target] - response[:, target]).reshape(len(places), len(places))
     known = theirs(worker.net, wide(x), target, SIZE, 1)[0, 0, ::SIZE, ::SIZE]
     apart = float((drop - known).abs().max()) / scale
     if not apart <= LIMIT:

@@ -18,8 +18,8 @@ from microtome.specimen import watch
 
 LOOP = "our plain loop at its best batch"
 BATCHES = (2, 4, 8, 16, 32, 64)
-TUNED = {224: 16, 64: 64}  # pictures of that side, to find the best batch
-CLOSE = 1e-5  # largest difference of a score, as a share of the largest
+TUNED = {224: 16, 64: 64}  # images of that side, to find the best batch
+CLOSE = 1e-5  # largest difference of a score, as a fraction of the largest
 LEAST = 0.97  # of the loop's speed: not slower, within the noise of one round
 
 
@@ -49,8 +49,8 @@ CASES = (
 
 TITLE = "Occlusion never slower than a loop: networks of many kinds"
 TIMED = (
-    "From one normalised picture to all scores at each position of a square, a seventh of the side. Ours: `perturbing.Perturber` from "
-    "nothing, as the occlusion analysis calls it. The plain loop is the same network over batches of covered pictures, of the size that "
+    "From one normalised image to all scores at each position of a square, a seventh of the side. Ours: `perturbing.Perturber` from "
+    "nothing, as the occlusion analysis calls it. The plain loop is the same network over batches of covered images, of the size that "
     "was fastest just before, and once the uncovered one. Where nothing is gained the engine runs such a loop itself; 3 % below 1 "
     "count as noise. Limit: how many times fewer multiply-adds would do, were only what each position can reach computed again."
 )
@@ -79,18 +79,20 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
         for c in places
     ]
     some = patches[: TUNED[case.side]]
-    batches = [one for one in BATCHES if one <= len(some)]
+    batches = [size for size in BATCHES if size <= len(some)]
     looped(worker, x, some[:2], 2)
-    tried = interleaved(plan, {str(one): lambda one=one: looped(worker, x, some, one) for one in batches}, 1, warm=False)
-    best = min(batches, key=lambda one: min(tried[str(one)]))
+    tried = interleaved(
+        plan, {str(batch): lambda chunk=batch: looped(worker, x, some, chunk) for batch in batches}, 1, warm=False
+    )
+    best = min(batches, key=lambda size: min(tried[str(size)]))
     engines: list[Perturber] = []
 
     def ours() -> Tensor:
         engines.append(Perturber(worker, x, count=len(patches)))
         return engines[-1].responses(patches).scores
 
-    known, found = looped(worker, x, patches, best), ours()
-    apart = float((known - found).abs().max() / known.abs().max())
+    known, response = looped(worker, x, patches, best), ours()
+    apart = float((known - response).abs().max() / known.abs().max())
     if not apart <= CLOSE:
         raise Disagreement(f"Occlusion of {case.name} differs from the plain loop's by {apart:.2g} of the largest score.")
     contenders = {"microtome": ours, LOOP: lambda: looped(worker, x, patches, best)}
@@ -99,13 +101,15 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
     what = f"Occlusion, {case.name}, {case.side} px, {len(patches)} positions, limit {limit(worker, x, patches):.2f}"
     result.rows.append(row(what, taken, "microtome", LOOP, LEAST))
     how = engines[-1].why
-    told = f"it runs the plain loop, since {how}" if how else "the engine cuts it"
-    result.notes.append(f"{case.name}: {told}; scores lie {apart:.1e} of the largest apart; the loop's best batch is {best}.")
+    how_run = f"it runs the plain loop, since {how}" if how else "the engine cuts it"
+    result.notes.append(
+        f"{case.name}: {how_run}; scores lie {apart:.1e} of the largest apart; the loop's best batch is {best}."
+    )
     result.details[f"{case.name} against the loop: seconds"] = taken
 
 
 def looped(worker: microtome.Specimen, x: Tensor, patches: list[Patch], batch: int) -> Tensor:
-    """The scores (position, class) by the plain loop, and the uncovered picture's before them."""
+    """The scores (position, class) by the plain loop, and the uncovered image's before them."""
     worker.logits(x)
     with torch.no_grad():
         parts = [patches[start : start + batch] for start in range(0, len(patches), batch)]

@@ -91,7 +91,7 @@ def _case(
 
     contenders = {
         whole: timed,
-        bare: lambda: [replay(worker, x, one) for passes in parts.values() for one in passes],
+        bare: lambda: [replay(worker, x, pass_) for passes in parts.values() for pass_ in passes],
         "drawing and decoding": lambda: _decoded(make(), specimen),
     }
     walls: dict[str, list[float]] = {}
@@ -99,19 +99,19 @@ def _case(
     taken = interleaved(plan, seen, 1 if plan.quick else max(3, plan.rounds // 2), warm=False)
     by_part = {
         part: {
-            "analyze": statistics.median(one.get(part, 0.0) for one in clocked),
+            "analyze": statistics.median(seconds.get(part, 0.0) for seconds in clocked),
             "bare": _seconds(plan, worker, x, passes),
-            "images": sum(one.images for one in passes),
-            "backwards": sum(one.backwards * one.images for one in passes),
+            "images": sum(pass_.images for pass_ in passes),
+            "backwards": sum(pass_.backwards * pass_.images for pass_ in passes),
         }
         for part, passes in parts.items()
     }
-    taken[lean] = [total - one.get("weights", 0.0) for total, one in zip(taken[whole], clocked, strict=True)]
-    made = sum(int(one["images"]) for one in by_part.values())
-    back = sum(int(one["backwards"]) for one in by_part.values())
+    taken[lean] = [total - seconds.get("weights", 0.0) for total, seconds in zip(taken[whole], clocked, strict=True)]
+    made = sum(int(totals["images"]) for totals in by_part.values())
+    back = sum(int(totals["backwards"]) for totals in by_part.values())
     result.notes.append(
         f"{name}: {made} images forward, {back} backward. Median {plan.unit} by part, analyze (bare): "
-        + "; ".join(f"{part} {one['analyze']:.2f} ({one['bare']:.2f})" for part, one in by_part.items())
+        + "; ".join(f"{part} {totals['analyze']:.2f} ({totals['bare']:.2f})" for part, totals in by_part.items())
         + f". Drawing and decoding the images and masks once: {statistics.median(taken['drawing and decoding']):.2f}."
     )
     top = profiled(specimen, make(), plan)
@@ -144,17 +144,17 @@ def _run(specimen: Specimen, images: Images, plan: Plan, listener: Callable[[Eve
 
 def _clocked(specimen: Specimen, images: Images, plan: Plan) -> dict[str, float]:
     """Seconds by part: analysis, where the first of the censuses to be told stands for the scan that they share."""
-    told: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     last = plan.clock()
 
     def heard(event: Event) -> None:
         nonlocal last
         now = plan.clock()
-        told[_part(event)] = told.get(_part(event), 0.0) + now - last
+        seconds[_part(event)] = seconds.get(_part(event), 0.0) + now - last
         last = now
 
     _run(specimen, images, plan, heard)
-    return told
+    return seconds
 
 
 def _part(event: Event) -> str:
@@ -209,14 +209,14 @@ def _recording(kind: type[nn.Module]) -> Generator[list[Pass]]:
         hook.remove()
 
 
-def replay(worker: Specimen, x: Tensor, one: Pass) -> None:
+def replay(worker: Specimen, x: Tensor, recorded: Pass) -> None:
     """The bare pass: no hook, or for a gradient one that makes the first layer's output a leaf."""
-    given = x[: one.images].contiguous(memory_format=torch.channels_last)
-    if not one.backwards:
+    given = x[: recorded.images].contiguous(memory_format=torch.channels_last)
+    if not recorded.backwards:
         with torch.inference_mode():
             worker.net(given)
         return
-    first = min((worker.layer(name) for name in worker.find(one.at)), key=lambda layer: layer.order)
+    first = min((worker.layer(name) for name in worker.find(recorded.at)), key=lambda layer: layer.order)
     leaves: list[Tensor] = []
 
     def cut(_module: nn.Module, _inputs: Any, value: Tensor) -> Tensor:
@@ -227,15 +227,15 @@ def replay(worker: Specimen, x: Tensor, one: Pass) -> None:
         parameter.requires_grad_(False)
     hook = worker.net.get_submodule(first.path).register_forward_hook(cut)
     score = worker.net(given).max(1).values.sum()
-    for number in range(one.backwards):
-        torch.autograd.grad(score, leaves[0], retain_graph=number + 1 < one.backwards)
+    for number in range(recorded.backwards):
+        torch.autograd.grad(score, leaves[0], retain_graph=number + 1 < recorded.backwards)
     hook.remove()
 
 
 def _seconds(plan: Plan, worker: Specimen, x: Tensor, passes: Iterable[Pass]) -> float:
     began = plan.clock()
-    for one in passes:
-        replay(worker, x, one)
+    for pass_ in passes:
+        replay(worker, x, pass_)
     return plan.clock() - began
 
 

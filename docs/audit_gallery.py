@@ -52,12 +52,12 @@ def families() -> dict[str, str]:
     """Module of timm -> its network that looks smallest by name."""
     import timm  # noqa: TID251
 
-    found: dict[str, str] = {}
+    examples: dict[str, str] = {}
     for module in timm.list_modules():
         names = timm.list_models(module=module)
         if names:
-            found[module] = min(names, key=_size)
-    return found
+            examples[module] = min(names, key=_size)
+    return examples
 
 
 def _size(name: str) -> tuple[int, int, str]:
@@ -96,12 +96,16 @@ def told(name: str, size: int) -> dict[str, Any]:
             last = str(error)
     if outcomes is None:
         return {"name": name, "refused": last[:200]}
-    found = {one.rule.id: [one.severity, len(one.fault.layers), one.fault.evidence] for one in outcomes if one.fault}
-    missing = {one.rule.id: one.unchecked for one in outcomes if one.unchecked}
+    by_rule = {
+        outcome.rule.id: [outcome.severity, len(outcome.fault.layers), outcome.fault.evidence]
+        for outcome in outcomes
+        if outcome.fault
+    }
+    missing = {outcome.rule.id: outcome.unchecked for outcome in outcomes if outcome.unchecked}
     side = list(net.recipe.size)
     return {
         "name": name,
-        "found": found,
+        "found": by_rule,
         "unchecked": missing,
         "size": side,
         "short": "depth" in options,
@@ -118,7 +122,7 @@ def audit(path: Path) -> None:
     timm()
     done = {json.loads(line)["key"] for line in path.read_text().splitlines()} if path.exists() else set[str]()
     jobs = {f"famous {name}": (name, 224) for name in FAMOUS} | {
-        f"family {one}": (f"timm:{name}", 64) for one, name in families().items()
+        f"family {family}": (f"timm:{name}", 64) for family, name in families().items()
     }
 
     def late(*_: object) -> None:
@@ -130,14 +134,14 @@ def audit(path: Path) -> None:
             continue
         signal.alarm(SECONDS)
         try:
-            said = told(name, size)
+            row = told(name, size)
         except TimeoutError:
-            said = {"name": name, "refused": f"not done within {SECONDS} s"}
+            row = {"name": name, "refused": f"not done within {SECONDS} s"}
         except Exception as error:  # noqa: BLE001  # a crash is what is looked for
-            said = {"name": name, "crash": f"{type(error).__name__}: {str(error)[:200]}"}
+            row = {"name": name, "crash": f"{type(error).__name__}: {str(error)[:200]}"}
         signal.alarm(0)
         with path.open("a") as file:
-            file.write(json.dumps({"key": key, **said}, ensure_ascii=False) + "\n")
+            file.write(json.dumps({"key": key, **row}, ensure_ascii=False) + "\n")
 
 
 def page(path: Path) -> str:
@@ -170,7 +174,7 @@ def _lines(row: dict[str, Any]) -> list[str]:
         return [f"| {row['name']} | – | – | – | {row.get('refused', row.get('crash'))} |"]
     if not row["found"]:
         return [f"| {row['name']} | none | – | – | nothing wrong |"]
-    return [f"| {row['name']} | {id} | {one[0]} | {one[1]} | {one[2]} |" for id, one in row["found"].items()]
+    return [f"| {row['name']} | {id} | {cells[0]} | {cells[1]} | {cells[2]} |" for id, cells in row["found"].items()]
 
 
 def _line(row: dict[str, Any]) -> str:

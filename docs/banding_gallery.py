@@ -27,7 +27,7 @@ REAL = ("conv1.conv", "conv3.0.conv", "inception3a.branch2.1.conv", "inception3a
         "inception5a.branch3.1.conv", "inception5b.branch2.1.conv", "inception5b.branch3.1.conv")  # fmt: skip
 
 
-def told(found: mt.Finding, layers: list[str]) -> str:
+def told(finding: mt.Finding, layers: list[str]) -> str:
     """A table of these layers: kernel, units, A of maps with its interval, of the raw weights with its own, of the twin, banded units."""
     rows = ["| layer | channels, kernel | units | A of maps (95% interval) | A of raw weights (95% interval) | "
             "maps of the twin | units beyond ±0.5 |",
@@ -35,25 +35,25 @@ def told(found: mt.Finding, layers: list[str]) -> str:
     for name in layers:
 
         def number(array: str, name: str = name) -> float:
-            return float(found[array].sel(layer=name))
+            return float(finding[array].sel(layer=name))
 
         spans = [format_interval(*(number(column + end) for end in ("", "_low", "_high"))) for column in ("index_nmf", "index")]
         rows.append(
-            f"| `{name}` | {found['kernel'].sel(layer=name).item()} | {number('units'):.0f} | {spans[0]} | {spans[1]} | "
+            f"| `{name}` | {finding['kernel'].sel(layer=name).item()} | {number('units'):.0f} | {spans[0]} | {spans[1]} | "
             f"{format_value(number('twin_index_nmf'))} | {format_value(number('share'), FRACTION)} |"
         )
     return "\n".join(rows)
 
 
-def section(name: str, found: mt.Finding) -> str:
+def section(name: str, finding: mt.Finding) -> str:
     """One mini network: the headline, the figure of its last kernel, the numbers of its last layers."""
-    layers = [str(layer) for layer in found["index"].layer.values]
-    refused = found.arrays.get("unjudged")
+    layers = [str(layer) for layer in finding["index"].layer.values]
+    refused = finding.arrays.get("unjudged")
     parts = [
         f"## {name}",
-        f"> {found.headline}",
+        f"> {finding.headline}",
         f"![Kernels of {layers[-1]}](figures/banding_{name}.png)",
-        told(found, layers[-SHOWN:]),
+        told(finding, layers[-SHOWN:]),
     ]
     if refused is not None:
         kinds: dict[str, int] = {}
@@ -64,13 +64,13 @@ def section(name: str, found: mt.Finding) -> str:
     return "\n\n".join(parts)
 
 
-def verdict(name: str, found: mt.Finding) -> str:
+def verdict(name: str, finding: mt.Finding) -> str:
     """One line of the summary: the last layer's A, the strongest, and how many are banded."""
-    maps = np.nan_to_num(found["index_nmf"].values)
+    maps = np.nan_to_num(finding["index_nmf"].values)
     index = int(np.abs(maps).argmax())
-    layer = str(found["index"].layer.values[index])
+    layer = str(finding["index"].layer.values[index])
     banded = int((np.abs(maps) >= BANDED_A).sum())
-    twin = float(np.abs(np.nan_to_num(found["twin_index_nmf"].values)).max())
+    twin = float(np.abs(np.nan_to_num(finding["twin_index_nmf"].values)).max())
     word = "none" if not banded else f"{banded} layers"
     return f"| [`{name}`](#{name}) | {format_value(maps[-1])} | {format_value(maps[index])} in `{layer}` | {format_value(twin)} | {word} |"
 
@@ -118,14 +118,14 @@ have A = +0.92 and +0.58 in their last 5 × 5 kernels (its published figures, me
 
 
 def page(kept: str, folder: Path | None) -> str:
-    """The whole page; pictures are written on the way."""
+    """The whole page; images are written on the way."""
     summary: list[str] = []
     sections: list[str] = []
     for name in NAMES:
-        found = mt.analyses.banding.Banding()(mt.open(f"microtome:{name}"))
-        (FIGURES / f"banding_{name}.png").write_bytes(picture(found.figure(0)))
-        summary.append(verdict(name, found))
-        sections.append(section(name, found))
+        finding = mt.analyses.banding.Banding()(mt.open(f"microtome:{name}"))
+        (FIGURES / f"banding_{name}.png").write_bytes(picture(finding.figure(0)))
+        summary.append(verdict(name, finding))
+        sections.append(section(name, finding))
     real = googlenet(folder) if folder is not None else kept
     return "\n".join(
         [INTRODUCTION + "\n".join(summary), "", REAL_TITLE, MARKS[0], real, MARKS[1], "", REAL_WORDS, "\n\n".join(sections), ""]
@@ -135,10 +135,10 @@ def page(kept: str, folder: Path | None) -> str:
 def main(words: list[str] | None = None) -> Any:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--googlenet", type=Path, metavar="DIR", help="where the trained GoogLeNet lies")
-    said = parser.parse_args(words)
+    given = parser.parse_args(words)
     old = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else "".join(MARKS)
     kept = old[old.index(MARKS[0]) + len(MARKS[0]) : old.index(MARKS[1])].strip()
-    PAGE.write_text(page(kept, said.googlenet), encoding="utf-8")
+    PAGE.write_text(page(kept, given.googlenet), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ FAVOURITES = ("microtome:mini_resnet", "microtome:mini_deit")  # whose finding i
 # Panels that a page shows beside the first, by title; of several in one tuple the first stands left of the others.
 FURTHER = {
     "invariance": tuple(
-        tuple(title.format(warp) for title in ("Pictures by {}", "Picture by picture: distance at * by {}",
-                                               "Picture by picture: probability by {}"))
+        tuple(title.format(warp) for title in ("Images by {}", "Image by image: distance at * by {}",
+                                               "Image by image: probability by {}"))
         for warp in ("row shift", "scale", "rotation")
     ),
     "evolution": (("Strongest patch over training, *",),),
@@ -129,13 +129,13 @@ def pages() -> dict[Path, str]:
     return made
 
 
-def spliced(path: Path, name: str, text: str, said: str | None = None) -> str:
+def spliced(path: Path, name: str, text: str, prefix: str | None = None) -> str:
     """The file's own text, or `said`, with what stands between its two marks replaced."""
     begin, end = f"<!-- generated: {name} -->", f"<!-- end of generated: {name} -->"
-    said = path.read_text(encoding="utf-8") if said is None else said
-    if begin not in said or end not in said:
+    prefix = path.read_text(encoding="utf-8") if prefix is None else prefix
+    if begin not in prefix or end not in prefix:
         raise SystemExit(f"{path.relative_to(ROOT)} has no marks '{begin}' and '{end}' for the generated part.")
-    return said[: said.index(begin) + len(begin)] + "\n" + text + said[said.index(end) :]
+    return prefix[: prefix.index(begin) + len(begin)] + "\n" + text + prefix[prefix.index(end) :]
 
 
 def table(folder: str) -> str:
@@ -168,8 +168,8 @@ def analysis_page(entry: Entry, noted: dict[str, Any]) -> str:
     if noted:
         parts += ["## Arrays", _arrays(noted["arrays"])]
         if noted["caveats"]:
-            said = "\n".join(f"- {caveat}" for caveat in noted["caveats"])
-            parts += ["## Interpretation and limits", said]
+            caveats = "\n".join(f"- {caveat}" for caveat in noted["caveats"])
+            parts += ["## Interpretation and limits", caveats]
     parts += ["## Source", entry.source[:1].upper() + entry.source[1:]]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -198,21 +198,27 @@ def _edit_options(entry: EditEntry) -> str:
     if not entry.options:
         return "It has no options."
     rows = ["| option | type | default | takes | what it says |", "|---|---|---|---|---|"]
-    for one in entry.options:
+    for option in entry.options:
         kind = (
             "one of several"
-            if one.choices
-            else one.type.replace("tuple[str, ...]", "names").replace("tuple[int, ...]", "numbers")
+            if option.choices
+            else option.type.replace("tuple[str, ...]", "names").replace("tuple[int, ...]", "numbers")
         )
-        rows.append(f"| `{one.name}` | {kind} | {_default(one)} | {_range(one)} | {one.help} |")
+        rows.append(f"| `{option.name}` | {kind} | {_default(option)} | {_range(option)} | {option.help} |")
     return "\n".join(rows)
 
 
 def _edit_calls(entry: EditEntry) -> str:
-    told = SPELT.get(entry.name, {})
-    shown = [replace(one, default=told[one.name]) for one in entry.options if one.name in told] or entry.options[:2]
-    given = ", ".join(f"{one.name}={_literal(one)}" for one in shown)
-    words = ",".join(f"{one.name}={_word(one).lower() if one.type == 'bool' else _word(one)}" for one in shown if _word(one))
+    settings = SPELT.get(entry.name, {})
+    shown = [
+        replace(option, default=settings[option.name]) for option in entry.options if option.name in settings
+    ] or entry.options[:2]
+    given = ", ".join(f"{option.name}={_literal(option)}" for option in shown)
+    words = ",".join(
+        f"{option.name}={_word(option).lower() if option.type == 'bool' else _word(option)}"
+        for option in shown
+        if _word(option)
+    )
     spelt = f"{entry.name}:{words}" if words else entry.name
     network = EXAMPLES.get(entry.name, "microtome:mini_resnet")
     lines = [
@@ -244,36 +250,38 @@ def _options(entry: Entry, command: click.Command) -> str:
         return "It has no options of its own."
     flags = {parameter.name: parameter.opts[0] for parameter in command.params}
     rows = ["| option | on the command line | type | default | takes | what it says |", "|---|---|---|---|---|---|"]
-    for one in entry.options:
-        flag = flags.get(f"own_{one.name}", f"--set {entry.name}.{one.name}=…")
+    for option in entry.options:
+        flag = flags.get(f"own_{option.name}", f"--set {entry.name}.{option.name}=…")
         kind = (
             "one of several"
-            if one.choices
-            else one.type.replace("tuple[str, ...]", "names, comma-separated").replace(
+            if option.choices
+            else option.type.replace("tuple[str, ...]", "names, comma-separated").replace(
                 "tuple[int, ...]", "numbers, comma-separated"
             )
         )
-        rows.append(f"| `{one.name}` | `{flag}` | {kind} | {_default(one)} | {_range(one)} | {one.help} |")
+        rows.append(f"| `{option.name}` | `{flag}` | {kind} | {_default(option)} | {_range(option)} | {option.help} |")
     return "\n".join(rows)
 
 
-def _default(one: OptionCard) -> str:
-    shown = ",".join(map(str, one.default)) if isinstance(one.default, tuple | list) else str(one.default)
+def _default(card: OptionCard) -> str:
+    shown = ",".join(map(str, card.default)) if isinstance(card.default, tuple | list) else str(card.default)
     return f"`{shown}`" if shown else "none"
 
 
-def _range(one: OptionCard) -> str:
-    if one.choices:
-        return ", ".join(f"`{choice}`" for choice in one.choices)
-    if one.low is None and one.high is None:
+def _range(card: OptionCard) -> str:
+    if card.choices:
+        return ", ".join(f"`{choice}`" for choice in card.choices)
+    if card.low is None and card.high is None:
         return "any"
-    if one.high is None:
-        return f"{one.low} or more"
-    return f"up to {one.high}" if one.low is None else f"{one.low} to {one.high}"
+    if card.high is None:
+        return f"{card.low} or more"
+    return f"up to {card.high}" if card.low is None else f"{card.low} to {card.high}"
 
 
 def _calls(entry: Entry, command: click.Command) -> str:
-    short = [f"{one.name}={_literal(one)}" for one in entry.options[:2] if len(_literal(one)) < 60]  # a line is a line
+    short = [
+        f"{option.name}={_literal(option)}" for option in entry.options[:2] if len(_literal(option)) < 60
+    ]  # a line is a line
     given = ", ".join(short)
     call = f"mt.analyses.{entry.name}.{entry.cls}({given})"
     words = [f"microtome {entry.name}"]
@@ -283,7 +291,7 @@ def _calls(entry: Entry, command: click.Command) -> str:
             'run = mt.analyze(nets, mt.Images.scenes(200), "results")',
             f"found = {call}.of(list(run.findings.values()))",
         ]
-        words += ["results", *(f"--set {entry.name}.{one.name}={one.default}" for one in entry.options[:1])]
+        words += ["results", *(f"--set {entry.name}.{option.name}={option.default}" for option in entry.options[:1])]
     else:
         given = "" if entry.needs == "weights" else ", pics"
         network = EXAMPLES.get(entry.name, "microtome:mini_resnet")
@@ -291,19 +299,21 @@ def _calls(entry: Entry, command: click.Command) -> str:
         code.append(f"found = {call}(net{given})")
         words += [network] if entry.needs == "weights" else [network, "scenes:200"]
         own = [parameter for parameter in command.params if (parameter.name or "").startswith("own_")]
-        words += [f"{flag.opts[0]} {_word(one)}" for flag, one in zip(own[:1], entry.options, strict=False) if _word(one)]
+        words += [
+            f"{flag.opts[0]} {_word(option)}" for flag, option in zip(own[:1], entry.options, strict=False) if _word(option)
+        ]
     lines = "\n".join(["import microtome as mt", "", *code, "print(found.headline)"])
     return f"```python\n{lines}\n```\n\n```sh\n{' '.join(words)}\n```"
 
 
-def _word(one: OptionCard) -> str:
-    if one.name in STAND_INS:
-        return STAND_INS[one.name]
-    return ",".join(map(str, one.default)) if isinstance(one.default, tuple | list) else str(one.default)
+def _word(card: OptionCard) -> str:
+    if card.name in STAND_INS:
+        return STAND_INS[card.name]
+    return ",".join(map(str, card.default)) if isinstance(card.default, tuple | list) else str(card.default)
 
 
-def _literal(one: OptionCard) -> str:
-    return repr(STAND_INS.get(one.name, one.default)).replace("'", '"')
+def _literal(card: OptionCard) -> str:
+    return repr(STAND_INS.get(card.name, card.default)).replace("'", '"')
 
 
 def _arrays(arrays: dict[str, Any]) -> str:
@@ -345,16 +355,18 @@ def error_tree() -> str:
     rows = ["| error | is a | exit code | means |", "|---|---|---|---|"]
     for kind in error_classes():
         base = kind.__bases__[0].__name__
-        status = next((code for name, code in STATUS.items() if any(one.__name__ == name for one in kind.__mro__)), "1")
-        told = inspect.cleandoc(kind.__doc__ or "").splitlines()[0]
+        status = next((code for name, code in STATUS.items() if any(base.__name__ == name for base in kind.__mro__)), "1")
+        summary = inspect.cleandoc(kind.__doc__ or "").splitlines()[0]
         parent = f"`{base}`" if base == "Exception" else f"[`{base}`](#{base.lower()})"
-        rows.append(f"| [`{kind.__name__}`](#{kind.__name__.lower()}) | {parent} | {status} | {told} |")
+        rows.append(f"| [`{kind.__name__}`](#{kind.__name__.lower()}) | {parent} | {status} | {summary} |")
     return "\n".join(rows) + "\n"
 
 
 def error_classes() -> list[type[Exception]]:
     """The classes of errors.py in the order in which they are written."""
-    return [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.MicrotomeError)]
+    return [
+        member for member in vars(errors).values() if isinstance(member, type) and issubclass(member, errors.MicrotomeError)
+    ]
 
 
 def panel_table() -> str:
@@ -373,42 +385,44 @@ def illustrations(folder: Path) -> dict[str, Any]:
 
     chosen: dict[str, Any] = {}
     for place in Store(folder).current():
-        found = Finding.load(place)
-        rival = chosen.get(found.analysis)
-        if rival is None or _favour(found) < _favour(rival):
-            chosen[found.analysis] = found
+        finding = Finding.load(place)
+        rival = chosen.get(finding.analysis)
+        if rival is None or _favour(finding) < _favour(rival):
+            chosen[finding.analysis] = finding
     if not chosen:
         raise SystemExit(f"{folder} holds no findings. Make some: microtome demo --out {folder}")
     return chosen
 
 
-def _favour(found: Any) -> int:
-    return FAVOURITES.index(found.specimen) if found.specimen in FAVOURITES else len(FAVOURITES)
+def _favour(finding: Any) -> int:
+    return FAVOURITES.index(finding.specimen) if finding.specimen in FAVOURITES else len(FAVOURITES)
 
 
 def note_arrays(folder: Path) -> None:
     """Write into docs/arrays.json what one finding of each analysis in `folder` holds and says; others keep what is known of them."""
     ours = [entry.name for entry in entries()]
     known: dict[str, Any] = json.loads(ARRAYS.read_text(encoding="utf-8")) if ARRAYS.is_file() else {}
-    fresh = {name: _noted(found) for name, found in illustrations(folder).items()}
-    noted = {name: said for name, said in sorted((known | fresh).items()) if name in ours}  # DIR may hold a few analyses only
+    fresh = {name: _noted(finding) for name, finding in illustrations(folder).items()}
+    noted = {
+        name: record for name, record in sorted((known | fresh).items()) if name in ours
+    }  # DIR may hold a few analyses only
     ARRAYS.write_text(json.dumps(noted, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _noted(found: Any) -> dict[str, Any]:
+def _noted(finding: Any) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
-    warps = {str(one) for array in found.arrays.values() if "warp" in array.coords for one in array.coords["warp"].values}
-    for name, array in found.arrays.items():
+    warps = {str(value) for array in finding.arrays.values() if "warp" in array.coords for value in array.coords["warp"].values}
+    for name, array in finding.arrays.items():
         stem, slash, rest = name.partition("/")
         spelt = f"{stem}/{'WARP' if rest in warps else 'LAYER'}" if slash else stem  # one row for all layers
         facts = {"dims": list(map(str, array.dims)), "unit": array.attrs["unit"], "title": array.attrs.get("title", "")}
         arrays.setdefault(spelt, facts)
-    images = found.origin.get("images") or {}
+    images = finding.origin.get("images") or {}
     shown = f"{images['count']} images of `{images['name']}`" if images else "its weights"
     return {
-        "specimen": found.specimen,
+        "specimen": finding.specimen,
         "images": shown,
-        "headline": found.headline,
+        "headline": finding.headline,
         "key_numbers": [
             [
                 number.name,
@@ -416,9 +430,9 @@ def _noted(found: Any) -> dict[str, Any]:
                 f"{number.baseline_text} ({number.baseline_name})" if number.baseline_text else "",
                 number.at,
             ]
-            for number in found.key_numbers
+            for number in finding.key_numbers
         ],
-        "caveats": list(found.caveats),
+        "caveats": list(finding.caveats),
         "arrays": arrays,
     }
 
@@ -427,11 +441,11 @@ def draw_figures(folder: Path) -> None:
     """Write docs/figures/NAME.png: the first panel of one finding of each analysis that is no table, small enough to commit."""
     FIGURES.mkdir(exist_ok=True)
     ours = [entry.name for entry in entries()]
-    for name, found in illustrations(folder).items():
-        if name in ours and found.panels:
-            drawn = next((place for place, panel in enumerate(found.panels) if panel.kind != "Table"), 0)
-            (FIGURES / f"{name}.png").write_bytes(picture(found.figure(drawn)))
-            draw_further(name, found)
+    for name, finding in illustrations(folder).items():
+        if name in ours and finding.panels:
+            drawn = next((place for place, panel in enumerate(finding.panels) if panel.kind != "Table"), 0)
+            (FIGURES / f"{name}.png").write_bytes(picture(finding.figure(drawn)))
+            draw_further(name, finding)
 
 
 def further(name: str) -> dict[Path, tuple[str, ...]]:
@@ -439,16 +453,16 @@ def further(name: str) -> dict[Path, tuple[str, ...]]:
     return {FIGURES / f"{name}_{place}.png": titles for place, titles in enumerate(FURTHER.get(name, ()), start=2)}
 
 
-def draw_further(name: str, found: Any) -> None:
+def draw_further(name: str, finding: Any) -> None:
     """Write the figures of an analysis beside the first; of layers the deepest, where a title stands for several."""
     for path, patterns in further(name).items():
-        titles = [panel.title for panel in found.panels]
+        titles = [panel.title for panel in finding.panels]
         chosen: list[str] = []
         for pattern in patterns:
             fitting = fnmatch.filter(titles, pattern)
             chosen += fitting if len(patterns) > 1 else fitting[-1:]
         if chosen:
-            path.write_bytes(beside([found.figure(title) for title in chosen]))
+            path.write_bytes(beside([finding.figure(title) for title in chosen]))
 
 
 def beside(figures: list[Any]) -> bytes:
@@ -457,11 +471,11 @@ def beside(figures: list[Any]) -> bytes:
 
     for dpi in RESOLUTIONS:
         left, *column = [_drawn(figure, dpi) for figure in figures]
-        wide = left.width + max((one.width for one in column), default=0)
-        sheet = Image.new("RGB", (wide, max(left.height, sum(one.height for one in column))), "white")
+        wide = left.width + max((panel.width for panel in column), default=0)
+        sheet = Image.new("RGB", (wide, max(left.height, sum(panel.height for panel in column))), "white")
         sheet.paste(left, (0, 0))
-        for place, one in enumerate(column):
-            sheet.paste(one, (left.width, sum(before.height for before in column[:place])))
+        for place, panel in enumerate(column):
+            sheet.paste(panel, (left.width, sum(before.height for before in column[:place])))
         if len(made := _small(sheet)) <= LARGEST:
             break
     return made
@@ -534,17 +548,17 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--arrays", type=Path, metavar="DIR", help="note what the findings in DIR hold")
     parser.add_argument("--report", type=Path, metavar="DIR", help="photograph the report in DIR (needs Chromium)")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw figures from the findings in DIR")
-    said = parser.parse_args(words)
-    if said.check:
+    given = parser.parse_args(words)
+    if given.check:
         for path in (left := stale()):
             print(f"stale: {path.relative_to(ROOT)} (make docs)")
         return 1 if left else 0
-    if said.arrays:
-        note_arrays(said.arrays)
-    if said.figures:
-        draw_figures(said.figures)
-    if said.report:
-        photograph(said.report)
+    if given.arrays:
+        note_arrays(given.arrays)
+    if given.figures:
+        draw_figures(given.figures)
+    if given.report:
+        photograph(given.report)
     write()
     return 0
 

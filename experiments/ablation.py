@@ -3,7 +3,7 @@
     python -m experiments.ablation --out DIR             train, judge, write DIR/ablation.json
     python -m experiments.ablation --section DIR/ablation.json    print the section of docs/experiments.md about it
 
-Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 5.1 and table 3. The small network, its pictures, the equal budget, seeds and
+Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 5.1 and table 3. The small network, its images, the equal budget, seeds and
 intervals are ours.
 """
 
@@ -44,7 +44,7 @@ NETWORK = TrainingRecipe(
     epochs=20,
     count=4000,
     lr=2e-3,
-    halved=0.0,  # fully connected layers want pictures of one size
+    halved=0.0,  # fully connected layers want images of one size
     options={"num_classes": 10, "size": 64, "norm": "batch", "width": 0.25, "hidden": HIDDEN_UNITS},
 )
 WIDER_LAYERS = (96, 256, 512, 1024, 512)  # the paper's wider layers 3, 4, 5
@@ -93,7 +93,7 @@ def run_ablation(
     learn: SceneSeries | None = None,
     judge: SceneSeries | None = None,
     cache: Path | None = None,
-    told: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """What each variant of `network` can do after the same training, as plain JSON values; the first is what the others are held to.
 
@@ -115,8 +115,8 @@ def run_ablation(
             net = train_network(plan, out / variant.title.replace(" ", "-") / f"seed-{seed}", learn)
             runs.append(predict_classes(net, judge) == judge.labels)
             learnt.append(int((predict_classes(net, learn) == learn.labels).sum()))
-            if told is not None:
-                told(f"{variant.title}, seed {seed}: {runs[-1].mean():.1%}, of the learnt {learnt[-1] / len(learn):.1%}")
+            if reporter is not None:
+                reporter(f"{variant.title}, seed {seed}: {runs[-1].mean():.1%}, of the learnt {learnt[-1] / len(learn):.1%}")
         right = np.stack(runs)
         first = right if first is None else first
         net = fresh_network(variant.recipe(network, 0))
@@ -124,10 +124,10 @@ def run_ablation(
             {
                 "title": variant.title,
                 "without": list(variant.without),
-                "changed": {name: list(one) if isinstance(one, tuple) else one for name, one in variant.changed},
+                "changed": {name: list(value) if isinstance(value, tuple) else value for name, value in variant.changed},
                 "parameters": count_parameters(net),
                 "macs": multiply_adds(net),
-                "right": [int(one.sum()) for one in runs],
+                "right": [int(run.sum()) for run in runs],
                 "learnt": learnt,
                 "lost": accuracy_loss(first, right),
             }
@@ -136,42 +136,43 @@ def run_ablation(
     return facts | {"count": len(learn), "judged": len(judge), "seeds": seeds, "rows": rows}
 
 
-def result_table(found: dict[str, Any]) -> str:
+def result_table(result: dict[str, Any]) -> str:
     """The rows as a Markdown table: per cent right on scenes learnt from and on others, by seed, and what was lost."""
     head = ["", "parameters", "multiply-adds (million)", "right, learnt scenes", "right, other scenes", "lost (points)"]
     lines = [f"| {' | '.join(head)} |", "|---|---:|---:|---|---|---|"]
-    for place, row in enumerate(found["rows"]):
-        learnt = ", ".join(f"{100 * one / found['count']:.1f}" for one in row["learnt"])
-        shares = ", ".join(accuracy_text(one, found["judged"]) for one in row["right"])
+    for place, row in enumerate(result["rows"]):
+        learnt = ", ".join(f"{100 * right / result['count']:.1f}" for right in row["learnt"])
+        shares = ", ".join(accuracy_text(right, result["judged"]) for right in row["right"])
         less = loss_text(row["lost"]) if place else "–"
         cells = [row["title"], f"{row['parameters']:,}", f"{row['macs'] / 1e6:.1f}", learnt, shares, less]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def docs_section(said: dict[str, Any]) -> str:
+def docs_section(results: dict[str, Any]) -> str:
     """The section of the documentation's page of experiments that tells of an ablation.json."""
-    found = said["ablation"]
-    options = ", ".join(f"{name} {value}" for name, value in found["options"].items() if name != "num_classes")
-    seeds = "seed 0 alone" if found["seeds"] == 1 else f"seeds 0 to {found['seeds'] - 1} side by side"
-    budget = f"--epochs {found['epochs']} --count {found['count']} --seeds {found['seeds']}"
+    result = results["ablation"]
+    options = ", ".join(f"{name} {value}" for name, value in result["options"].items() if name != "num_classes")
+    seeds = "seed 0 alone" if result["seeds"] == 1 else f"seeds 0 to {result['seeds'] - 1} side by side"
+    budget = f"--epochs {result['epochs']} --count {result['count']} --seeds {result['seeds']}"
     return "\n\n".join(
         [
             "## The ablation table of Zeiler & Fergus, in small",
-            _HEAD.format(name=found["network"], options=options),
-            f"Given {found['epochs']} epochs over {found['count']:,} scenes, judged on {found['judged']:,} others, {seeds}; measured on "
-            f"{said['date']} with torch {said['torch']}, one thread. In brackets: 95 % Wilson intervals over the scenes; *lost* is against "
+            _HEAD.format(name=result["network"], options=options),
+            f"Given {result['epochs']} epochs over {result['count']:,} scenes, judged on {result['judged']:,} others, {seeds}; measured on "
+            f"{results['date']} with torch {results['torch']}, one thread. "
+            "In brackets: 95% Wilson intervals over the scenes; *lost* is against "
             "all layers, the mean over seeds, with a bootstrap interval over scenes.",
-            result_table(found),
+            result_table(result),
             f"```sh\npython -m experiments.ablation {budget} --out runs/ablation\n```",
-            _TAIL.format(rank=_against_the_paper(found)),
+            _TAIL.format(rank=_against_the_paper(result)),
         ]
     )
 
 
-def _against_the_paper(found: dict[str, Any]) -> str:
+def _against_the_paper(result: dict[str, Any]) -> str:
     """What came of the paper's order of rows, in words."""
-    rows = {row["title"]: sum(row["right"]) for row in found["rows"]}
+    rows = {row["title"]: sum(row["right"]) for row in result["rows"]}
     shared = [title for title in PAPER_ERRORS if title in rows]
     if len(shared) < 3:
         return "too few rows are here to compare orders"
@@ -184,9 +185,9 @@ _HEAD = """Table 3 of the paper takes layers out of Krizhevsky's network and mak
 done to `{name}` ({options}): five convolutions and three fully connected
 layers on scenes of 64 px. Where the layer that goes had another width, the next one takes what it now gets."""
 
-_TAIL = """The paper's numbers (ImageNet validation, top-1 error): all layers 40.5 %, without 3 and 4 45.4 %, without 7 40.0 %, without 6
-and 7 44.8 %, without all four 71.3 %; Zeiler & Fergus' own network 38.4 %, with 512, 1024 and 512 maps in layers 3 to 5 37.5 %.
-Pictures, sizes and budgets here are others, so only orders can be compared: {rank}.
+_TAIL = """The paper's numbers (ImageNet validation, top-1 error): all layers 40.5%, without 3 and 4 45.4%, without 7 40.0%, without 6
+and 7 44.8%, without all four 71.3%; Zeiler & Fergus' own network 38.4%, with 512, 1024 and 512 maps in layers 3 to 5 37.5%.
+Images, sizes and budgets here are others, so only orders can be compared: {rank}.
 Read the learnt scenes too: a row that knows little of what it learnt from was not trained long enough, rather than too small or too
 large. Here rows without fully connected layers know more of the learnt scenes as well: in so short a training these layers, each
 behind dropout, seem to cost more than they are worth."""
@@ -208,12 +209,12 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         network = recipe_within_budget(given, NETWORK, "runs/ablation")
         chosen = _select_variants(given.rows)
-        found = run_ablation(network, given.out, given.seeds, variants=chosen, cache=given.cache, told=print_now)
+        result = run_ablation(network, given.out, given.seeds, variants=chosen, cache=given.cache, reporter=print_now)
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    write_result(given.out / "ablation.json", ablation=found)
-    print(result_table(found))
+    write_result(given.out / "ablation.json", ablation=result)
+    print(result_table(result))
     return 0
 
 
@@ -221,9 +222,9 @@ def _select_variants(text: str | None) -> list[Variant]:
     if text is None:
         return list(VARIANTS)
     names = [str(place) for place in range(len(VARIANTS))]
-    for one in text.split(","):
-        if one not in names:
-            raise UnknownName(f"There is no row '{one}'; rows are 0 to {len(VARIANTS) - 1}.{did_you_mean(one, names)}")
+    for word in text.split(","):
+        if word not in names:
+            raise UnknownName(f"There is no row '{word}'; rows are 0 to {len(VARIANTS) - 1}.{did_you_mean(word, names)}")
     return [VARIANTS[place] for place in sorted({0, *map(int, text.split(","))})]
 
 

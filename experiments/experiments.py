@@ -68,7 +68,7 @@ def run_removal(
     learn: SceneSeries | None = None,
     judge: SceneSeries | None = None,
     cache: Path | None = None,
-    told: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """What each variant of `network` can do after the same training, as plain JSON values; the whole network comes first.
 
@@ -89,8 +89,8 @@ def run_removal(
             plan = budget.recipe(network, blocks, seed)
             folder = out / network / ("+".join(blocks) or "whole") / f"seed-{seed}"
             runs.append(predict_classes(train_network(plan, folder, learn), judge) == judge.labels)
-            if told is not None:
-                told(f"{network} without {', '.join(blocks) or 'nothing'}, seed {seed}: {runs[-1].mean():.1%}")
+            if reporter is not None:
+                reporter(f"{network} without {', '.join(blocks) or 'nothing'}, seed {seed}: {runs[-1].mean():.1%}")
         right[blocks] = np.stack(runs)
         net = fresh_network(budget.recipe(network, blocks, 0))
         rows.append(
@@ -98,7 +98,7 @@ def run_removal(
                 "without": list(blocks),
                 "parameters": count_parameters(net),
                 "macs": multiply_adds(net),
-                "right": [int(one.sum()) for one in runs],
+                "right": [int(run.sum()) for run in runs],
                 "lost": accuracy_loss(right[()], right[blocks]),
             }
         )
@@ -112,20 +112,20 @@ def run_removal(
     }
 
 
-def result_table(found: dict[str, Any]) -> str:
+def result_table(result: dict[str, Any]) -> str:
     """The rows as a Markdown table: per cent right of each seed with its Wilson interval, and what was lost."""
-    seeds = range(found["seeds"])
+    seeds = range(result["seeds"])
     head = ["taken out", "parameters", "multiply-adds (million)", *(f"right, seed {seed}" for seed in seeds), "lost (points)"]
-    lines = [f"| {' | '.join(head)} |", "|---|---:|---:|" + "---|" * (found["seeds"] + 1)]
-    for row in found["rows"]:
-        shares = [accuracy_text(count, found["judged"]) for count in row["right"]]
+    lines = [f"| {' | '.join(head)} |", "|---|---:|---:|" + "---|" * (result["seeds"] + 1)]
+    for row in result["rows"]:
+        shares = [accuracy_text(count, result["judged"]) for count in row["right"]]
         less = loss_text(row["lost"]) if row["without"] else "–"
-        if row["without"] and found["seeds"] > 1:
+        if row["without"] and result["seeds"] > 1:
             gone = [
-                100 * (one - two) / found["judged"] for one, two in zip(found["rows"][0]["right"], row["right"], strict=True)
+                100 * (one - two) / result["judged"] for one, two in zip(result["rows"][0]["right"], row["right"], strict=True)
             ]
-            less += f"; by seed {', '.join(f'{one:+.1f}' for one in gone)}"
-        name = ", ".join(f"`{one}`" for one in row["without"]) or "nothing"
+            less += f"; by seed {', '.join(f'{change:+.1f}' for change in gone)}"
+        name = ", ".join(f"`{path}`" for path in row["without"]) or "nothing"
         cells = [name, f"{row['parameters']:,}", f"{row['macs'] / 1e6:.1f}", *shares, less]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -150,35 +150,36 @@ def main(arguments: list[str] | None = None) -> int:
             raise BadOption("Name networks, --out DIR, and at least one epoch, scene and seed: mini_vgg --out runs/removal.")
         torch.set_num_threads(1)  # more would change the last bits of what is learnt
         budget = Budget(epochs=given.epochs, count=given.count, seeds=given.seeds)
-        chosen = None if given.without is None else [tuple(one.split(",")) for one in given.without]
-        found = [
-            run_removal(one, given.out, budget, chosen=chosen, cache=given.cache, told=print_now) for one in given.networks
+        chosen = None if given.without is None else [tuple(words.split(",")) for words in given.without]
+        results = [
+            run_removal(network, given.out, budget, chosen=chosen, cache=given.cache, reporter=print_now)
+            for network in given.networks
         ]
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    write_result(given.out / "removal.json", removal=found)
-    print("\n\n".join(result_table(one) for one in found))
+    write_result(given.out / "removal.json", removal=results)
+    print("\n\n".join(result_table(result) for result in results))
     return 0
 
 
-def docs_page(said: dict[str, Any]) -> str:
+def docs_page(results: dict[str, Any]) -> str:
     """The page of the documentation that tells of a removal.json."""
     parts = [
         _HEAD,
-        f"Measured on {said['date']} with torch {said['torch']}, one thread, learning from scenes of seed "
+        f"Measured on {results['date']} with torch {results['torch']}, one thread, learning from scenes of seed "
         f"{TRAINING_SEED} and judged on others "
-        f"(seed {TEST_SEED}). In brackets: 95 % Wilson intervals. *Lost* is the mean over the seeds of what the whole network got right "
+        f"(seed {TEST_SEED}). In brackets: 95% Wilson intervals. *Lost* is the mean over the seeds of what the whole network got right "
         "and the cut one did not, with a bootstrap interval over the scenes.",
     ]
-    for one in said["removal"]:
-        cuts = [",".join(row["without"]) for row in one["rows"] if row["without"]]
-        words = [one["network"], f"--epochs {one['epochs']} --count {one['count']} --seeds {one['seeds']}"]
+    for result in results["removal"]:
+        cuts = [",".join(row["without"]) for row in result["rows"] if row["without"]]
+        words = [result["network"], f"--epochs {result['epochs']} --count {result['count']} --seeds {result['seeds']}"]
         words += [f"--without {cut}" for cut in cuts]
         parts += [
-            f"## {one['network']}",
-            f"Given {one['epochs']} epochs over {one['count']:,} scenes, judged on {one['judged']:,} others.",
-            result_table(one),
+            f"## {result['network']}",
+            f"Given {result['epochs']} epochs over {result['count']:,} scenes, judged on {result['judged']:,} others.",
+            result_table(result),
             f"```sh\npython -m experiments.experiments {' '.join(words)} --out runs/removal\n```",
         ]
     return "\n\n".join([*parts, _TAIL]) + "\n"
@@ -200,8 +201,8 @@ _TAIL = """## What this says, and what not
   apart than two rows do, the rows are not told apart, whatever the last column says.
 - The rows here are blocks whose output has the shape of their input. Those that change the number of units can go too
   (`--without`), unless a shortcut goes around them or they change the sides of the maps: then all after them would see larger ones.
-- Zeiler & Fergus saw 40.5 % top-1 error with all layers (validation), 45.4 % without layers 3 and 4, 44.8 % without 6 and 7, 71.3 %
-  without all four: either pair costs 4 to 5 points, all four together 31. Their networks, pictures and budgets are others; the
+- Zeiler & Fergus saw 40.5% top-1 error with all layers (validation), 45.4% without layers 3 and 4, 44.8% without 6 and 7, 71.3%
+  without all four: either pair costs 4 to 5 points, all four together 31. Their networks, images and budgets are others; the
   numbers here are not comparable with theirs, the question is."""
 
 

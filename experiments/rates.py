@@ -1,13 +1,13 @@
-"""How far atrous branches should reach: networks trained from scratch with rates r_max · (1/3, 2/3, 1), over r_max as a share of M.
+"""How far atrous branches should reach: networks trained from scratch with rates r_max · (1/3, 2/3, 1), over r_max as a fraction of M.
 
     python -m experiments.rates --out DIR                  train, judge, write DIR/rates.json
     python -m experiments.rates --page DIR/rates.json --figures FOLDER > docs/experiments_rates.md
 
-M is the feature side: picture side / output stride. Three tasks: `scenes` with masks, on the network that ships; `cues`, where what
-decides lies half a picture away, on a backbone that sees less than that and without the branch that sees the mean of the image;
+M is the feature side: image side / output stride. Three tasks: `scenes` with masks, on the network that ships; `cues`, where what
+decides lies half an image away, on a backbone that sees less than that and without the branch that sees the mean of the image;
 `cues_seen`, the same on a backbone that sees far enough by itself.
 
-Source: r_max = floor((M - 1) / 2), the rule that this puts to the test, is ours. That rates should follow the size of the picture:
+Source: r_max = floor((M - 1) / 2), the rule that this puts to the test, is ours. That rates should follow the size of the image:
 Kim et al. 2023, arXiv:2307.14179, of which we know the abstract, not the rule.
 """
 
@@ -76,7 +76,7 @@ TASKS = {
 
 
 def atrous_rates(share: float, side: int) -> tuple[int, ...]:
-    """r_max · (1/3, 2/3, 1) in whole places of at least 1, r_max being that share of the feature side."""
+    """r_max · (1/3, 2/3, 1) in whole places of at least 1, r_max being that fraction of the feature side."""
     most = max(1, round(share * side))
     return tuple(max(1, round(most * part / 3)) for part in (1, 2, 3))
 
@@ -88,9 +88,9 @@ def run_sweep(
     task: Task | None = None,
     judged: int = TEST_COUNT,
     cache: Path | None = None,
-    told: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Mean overlap, and the share of the objects' pixels named rightly, for every share and seed, as plain JSON values.
+    """Mean overlap, and the fraction of the objects' pixels named rightly, for every fraction and seed, as plain JSON values.
 
     `name` is one of `TASKS`, unless `task` says another. A killed run goes on where it was.
 
@@ -113,8 +113,8 @@ def run_sweep(
             row["mean_iou"].append(float(mean_iou(counts)))
             row["objects"].append(_object_accuracy(counts))
             row["without"].append(accuracy_without_branches(net, first, task.classes))
-            if told is not None:
-                told(
+            if reporter is not None:
+                reporter(
                     f"{name}, rates {branches}, seed {seed}: mean IoU {row['mean_iou'][-1]:.3f}, objects {row['objects'][-1]:.3f}"
                 )
         rows.append(row)
@@ -123,26 +123,26 @@ def run_sweep(
 
 
 def accuracy_without_branches(net: nn.Module, judge: SceneSeries, classes: int) -> list[float]:
-    """The share of the objects' pixels named rightly without each atrous branch in turn: its kernel set to zero, and then restored."""
+    """The fraction of the objects' pixels named rightly without each atrous branch in turn: its kernel set to zero, and then restored."""
     assert judge.targets is not None
-    found: list[float] = []
+    accuracies: list[float] = []
     pyramid: Any = net.get_submodule("aspp")
     for branch in pyramid.branches[1:]:  # the first is 1 x 1
         weight: Tensor = branch.conv.weight
         kept = weight.detach().clone()
         with torch.no_grad():
             weight.zero_()
-            found.append(
+            accuracies.append(
                 _object_accuracy(
                     confusion_matrices(judge.targets.astype(np.int64), predict_classes(net, judge), classes).sum(0)
                 )
             )
             weight.copy_(kept)
-    return found
+    return accuracies
 
 
 def _object_accuracy(counts: Any) -> float:
-    """The share of the pixels that are no background whose class is right, of counts (class, class_)."""
+    """The fraction of the pixels that are no background whose class is right, of counts (class, class_)."""
     return float(np.trace(counts[1:, 1:]) / counts[1:].sum())
 
 
@@ -158,23 +158,23 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         if given.page is not None:
-            said = json.loads(given.page.read_text(encoding="utf-8"))
+            content = json.loads(given.page.read_text(encoding="utf-8"))
             if given.figures is not None:
-                plot_sweeps(said, given.figures)
-            print(docs_page(said), end="")
+                plot_sweeps(content, given.figures)
+            print(docs_page(content), end="")
             return 0
         if given.out is None or (given.seeds is not None and given.seeds < 1):
             raise BadOption("Name --out DIR, and at least one seed: python -m experiments.rates --out runs/rates.")
         torch.set_num_threads(1)  # more would change the last bits of what is learnt
-        found: list[dict[str, Any]] = []
+        results: list[dict[str, Any]] = []
         for name in given.tasks or list(TASKS):
             task = TASKS.get(name) if given.seeds is None or name not in TASKS else replace(TASKS[name], seeds=given.seeds)
-            found.append(run_sweep(name, given.out, task=task, judged=TEST_COUNT, cache=given.cache, told=print_now))
+            results.append(run_sweep(name, given.out, task=task, judged=TEST_COUNT, cache=given.cache, reporter=print_now))
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    write_result(given.out / "rates.json", sweeps=found)
-    print("\n\n".join(result_table(one) for one in found))
+    write_result(given.out / "rates.json", sweeps=results)
+    print("\n\n".join(result_table(result) for result in results))
     return 0
 
 

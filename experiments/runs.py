@@ -52,25 +52,25 @@ def train_network(recipe: TrainingRecipe, folder: Path, learn: SceneSeries) -> n
 
 
 def accuracy_loss(whole: NDArray[Any], cut: NDArray[Any]) -> list[float]:
-    """How much accuracy (seed, image) the cut network lost: the mean over seeds, and its 95 % interval over the scenes."""
-    return [float(one) for one in bootstrap_interval((whole.astype(float) - cut.astype(float)).mean(axis=0))]
+    """How much accuracy (seed, image) the cut network lost: the mean over seeds, and its 95% interval over the scenes."""
+    return [float(bound) for bound in bootstrap_interval((whole.astype(float) - cut.astype(float)).mean(axis=0))]
 
 
-def loss_text(told: list[float]) -> str:
+def loss_text(interval: list[float]) -> str:
     """What was lost in points, with its interval."""
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * one for one in told))
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * part for part in interval))
 
 
 def accuracy_text(right: int, judged: int) -> str:
-    """Per cent right, with its 95 % Wilson interval."""
-    one = wilson_interval(right, judged)
-    return f"{100 * one.value:.1f} ({100 * one.low:.1f}–{100 * one.high:.1f})"
+    """Per cent right, with its 95% Wilson interval."""
+    interval = wilson_interval(right, judged)
+    return f"{100 * interval.value:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
 
-def write_result(path: Path, **found: Any) -> None:
+def write_result(path: Path, **results: Any) -> None:
     """Write what was found as JSON, beside the date and torch's version."""
-    said = {"date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__, **found}
-    path.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    content = {"date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__, **results}
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def print_now(text: str) -> None:

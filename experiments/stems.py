@@ -5,7 +5,7 @@
     python -m experiments.stems --out DIR --figures docs/figures             also draw the filters of the first seed
 
 Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4.1 and fig. 6 b, c (filters), d, e (what they pass on); sec. 3 for the largest RMS of
-a filter. The small networks, their pictures, the equal budget and every number are ours: the paper looked and did not count.
+a filter. The small networks, their images, the equal budget and every number are ours: the paper looked and did not count.
 """
 
 import argparse
@@ -52,7 +52,7 @@ NETWORK = TrainingRecipe(
     epochs=40,
     count=4000,
     lr=2e-3,
-    halved=0.0,  # fully connected layers want pictures of one size
+    halved=0.0,  # fully connected layers want images of one size
     weight_decay=2.0,
     options={"num_classes": 10, "size": 64, "norm": "batch", "width": 0.25, "hidden": 256},
 )
@@ -98,7 +98,7 @@ def run_stems(
     judge: SceneSeries | None = None,
     cache: Path | None = None,
     figures: Path | None = None,
-    told: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Accuracy and the numbers of the first layer for each row and seed, as plain JSON values; the twin's are means over seeds.
 
@@ -118,17 +118,17 @@ def run_stems(
             net = train_network(row.recipe(plan, seed), out / row.folder / f"seed-{seed}", learn)
             right.append(int((predict_classes(net, judge) == judge.labels).sum()))
             specimen = microtome.open(net, recipe={"size": plan.options["size"]})
-            found = run_analysis("frontend", specimen)
+            finding = run_analysis("frontend", specimen)
             for kept, name in ((own, "value"), (twin, "twin_value")):
-                kept.append([float(found[name].sel(criterion=one)) for one in NUMBERS])
+                kept.append([float(finding[name].sel(criterion=number_name)) for number_name in NUMBERS])
             if figures is not None and seed == 0 and number < 2:
-                plot_first(found, figures / f"stems_{row.network}.png")
+                plot_first(finding, figures / f"stems_{row.network}.png")
                 second = run_analysis(
                     "deconvnet", specimen, Images.scenes(SHOWN_LAYER, seed=SEED, size=specimen.recipe.size), at=(LAYER,)
                 )
                 plot_first(second, figures / f"stems_{row.network}_2.png")
-            if told is not None:
-                told(f"{row.title}, seed {seed}: {right[-1] / len(judge):.1%} right; {found.headline}")
+            if reporter is not None:
+                reporter(f"{row.title}, seed {seed}: {right[-1] / len(judge):.1%} right; {finding.headline}")
         net = fresh_network(row.recipe(plan, 0))
         facts = {"title": row.title, "network": row.network, "weight_decay": row.weight_decay, "radius": row.radius}
         measured.append(facts | {"macs": multiply_adds(net), "right": right, "numbers": own, "twin": np.mean(twin, 0).tolist()})
@@ -141,43 +141,43 @@ def run_analysis(name: str, specimen: Specimen, images: Images | None = None, **
     return build(catalog.analysis_entry(name).load(), options)(specimen, images)
 
 
-def plot_first(found: Finding, path: Path) -> None:
-    """Write its first picture."""
-    found.figure().savefig(path, dpi=80, metadata={"Software": None})
+def plot_first(finding: Finding, path: Path) -> None:
+    """Write its first figure."""
+    finding.figure().savefig(path, dpi=80, metadata={"Software": None})
 
 
-def result_table(said: dict[str, Any]) -> str:
+def result_table(result: dict[str, Any]) -> str:
     """The rows as a Markdown table; of each number every seed, and the untrained twins' mean."""
-    heads = ["first layer", "multiply-adds (million)", "right, other scenes", *said["measures"]]
+    heads = ["first layer", "multiply-adds (million)", "right, other scenes", *result["measures"]]
     lines = [f"| {' | '.join(heads)} |", "|---|---:|" + "---|" * (len(heads) - 2)]
-    for row in said["rows"]:
+    for row in result["rows"]:
         cells = [
             row["title"],
             f"{row['macs'] / 1e6:.1f}",
-            ", ".join(accuracy_text(one, said["judged"]) for one in row["right"]),
+            ", ".join(accuracy_text(right, result["judged"]) for right in row["right"]),
         ]
-        for place, name in enumerate(said["measures"]):
+        for place, name in enumerate(result["measures"]):
             form = "{:.2f}" if name == MIDDLE_TO_EXTREMES else "{:.0%}"
-            each = ", ".join(form.format(one[place]) for one in row["numbers"])
+            each = ", ".join(form.format(numbers[place]) for numbers in row["numbers"])
             cells.append(f"{each} (twin {form.format(row['twin'][place])})")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def docs_page(said: dict[str, Any]) -> str:
+def docs_page(results: dict[str, Any]) -> str:
     """The page of the documentation that tells of a stems.json."""
-    found = said["stems"]
-    options = ", ".join(f"{name} {value}" for name, value in found["options"].items() if name != "num_classes")
+    result = results["stems"]
+    options = ", ".join(f"{name} {value}" for name, value in result["options"].items() if name != "num_classes")
     return (
         "\n\n".join(
             [
                 _HEAD,
-                f"Networks with the options {options}; {found['epochs']} epochs over {found['count']:,} scenes (seed "
+                f"Networks with the options {options}; {result['epochs']} epochs over {result['count']:,} scenes (seed "
                 f"{TRAINING_SEED}), judged on "
-                f"{found['judged']:,} others (seed {TEST_SEED}), {found['seeds']} seeds side by side; measured on "
-                f"{said['date']} with torch "
-                f"{said['torch']}, one thread. In brackets: 95 % Wilson intervals over the scenes; the untrained twins' mean.",
-                result_table(found),
+                f"{result['judged']:,} others (seed {TEST_SEED}), {result['seeds']} seeds side by side; measured on "
+                f"{results['date']} with torch "
+                f"{results['torch']}, one thread. In brackets: 95% Wilson intervals over the scenes; the untrained twins' mean.",
+                result_table(result),
                 "```sh\npython -m experiments.stems --out runs/stems --figures docs/figures\n```",
                 _FIGURES.format(shown=SHOWN_LAYER, seed=SEED),
                 _TAIL,
@@ -219,7 +219,7 @@ Behind 7 x 7 / 2:
 _TAIL = """## What this says, and what not
 
 - **Aliasing** is what the paper saw, and it is there: of an 11 x 11 / 4 filter half the energy lies above what the next grid carries,
-  of a 7 x 7 / 2 filter a fifth; of the answer to natural images 20 % and 5 %. At half the stride the large filters would fold 11 %.
+  of a 7 x 7 / 2 filter a fifth; of the answer to natural images 20% and 5%. At half the stride the large filters would fold 11%.
 - 7 x 7 / 2 is right on 9 to 10 points more of the scenes, for 0.7 million multiply-adds more in the whole network. Kernel and stride
   changed together, as in the paper, so which of the two it is is not told.
 - **Dead filters** there are none, and the middle frequencies are not missing: both first layers hold far more energy there than in the
@@ -245,12 +245,14 @@ def main(arguments: list[str] | None = None) -> int:
             print(docs_page(json.loads(given.page.read_text(encoding="utf-8"))), end="")
             return 0
         plan = recipe_within_budget(given, NETWORK, "runs/stems")
-        found = run_stems(plan, given.out, given.seeds, rows=STEMS, cache=given.cache, figures=given.figures, told=print_now)
+        result = run_stems(
+            plan, given.out, given.seeds, rows=STEMS, cache=given.cache, figures=given.figures, reporter=print_now
+        )
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    write_result(given.out / "stems.json", stems=found)
-    print(result_table(found))
+    write_result(given.out / "stems.json", stems=result)
+    print(result_table(result))
     return 0
 
 

@@ -56,18 +56,18 @@ class Budget:
 def easy_scenes(count: int, seed: int) -> SceneSeries:
     """The first `count` easy scenes of a seed: large objects, little clutter."""
     drawn = [scene(index, seed=seed, controls=EASY_CONTROLS) for index in range(count)]
-    labels = np.array([one.label for one in drawn], dtype=np.int64)
-    return SceneSeries(np.stack([one.pixels for one in drawn]), labels, np.array([one.facts["area"] for one in drawn]))
+    labels = np.array([scene.label for scene in drawn], dtype=np.int64)
+    return SceneSeries(np.stack([scene.pixels for scene in drawn]), labels, np.array([scene.facts["area"] for scene in drawn]))
 
 
 def change_contrast(x: Tensor, factor: float, way: ContrastMode) -> Tensor:
-    """Normalised pictures (image, rgb, row, col) with `factor` times the contrast about the mean colour.
+    """Normalised images (image, rgb, row, col) with `factor` times the contrast about the mean colour.
 
-    "free": as numbers go; "clipped": as a picture of 0 to 255 can show it.
+    "free": as numbers go; "clipped": as an image of 0 to 255 can show it.
     """
     if way == "free":
         return factor * x
-    mean, std = (torch.tensor(one)[:, None, None] for one in (networks.MEAN, networks.STD))
+    mean, std = (torch.tensor(statistic)[:, None, None] for statistic in (networks.MEAN, networks.STD))
     return torch.minimum(torch.maximum(factor * x, -mean / std), (1 - mean) / std)
 
 
@@ -89,7 +89,7 @@ def run_experiment(
     variants: Sequence[Edits] = VARIANTS,
     learn: SceneSeries | None = None,
     judge: SceneSeries | None = None,
-    told: Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """What the plain transformer and its edited selves can do after the same training, as plain JSON values.
 
@@ -107,8 +107,10 @@ def run_experiment(
             net = train_network(plan, out / ("+".join(edits) or "plain") / f"seed-{seed}", learn)
             for way in CONTRAST_MODES:
                 scores[way].append([count_correct(net, judge, factor, way) for factor in FACTORS])
-            if told is not None:
-                told(f"{' + '.join(edits) or 'plain'}, seed {seed}: {scores['free'][-1]} of {len(judge)} right at {FACTORS}")
+            if reporter is not None:
+                reporter(
+                    f"{' + '.join(edits) or 'plain'}, seed {seed}: {scores['free'][-1]} of {len(judge)} right at {FACTORS}"
+                )
         size = count_parameters(fresh_network(budget.recipe(edits, 0)))
         rows.append({"edits": list(edits), "parameters": size, "right": scores})
     return {
@@ -121,52 +123,53 @@ def run_experiment(
     }
 
 
-def result_table(found: dict[str, Any], way: ContrastMode) -> str:
+def result_table(result: dict[str, Any], way: ContrastMode) -> str:
     """Per cent right by contrast as a Markdown table: the mean over seeds, the lowest and highest seed behind it."""
-    lines = ["| network | " + " | ".join(f"x {one:g}" for one in found["factors"]) + " |"]
-    lines.append("|---|" + "---|" * len(found["factors"]))
-    for row in found["rows"]:
-        shares = 100 * np.array(row["right"][way], dtype=float) / found["judged"]  # (seed, factor)
-        cells = [f"{one.mean():.1f} ({one.min():.1f}–{one.max():.1f})" for one in shares.T]
+    lines = ["| network | " + " | ".join(f"x {factor:g}" for factor in result["factors"]) + " |"]
+    lines.append("|---|" + "---|" * len(result["factors"]))
+    for row in result["rows"]:
+        shares = 100 * np.array(row["right"][way], dtype=float) / result["judged"]  # (seed, factor)
+        cells = [f"{column.mean():.1f} ({column.min():.1f}–{column.max():.1f})" for column in shares.T]
         lines.append(f"| {_row_name(row)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def seeds_table(found: dict[str, Any]) -> str:
-    """Per cent right at the contrast of training, seed by seed with its 95 % Wilson interval."""
-    lines = ["| network | parameters | " + " | ".join(f"seed {one}" for one in range(found["seeds"])) + " | mean |"]
-    lines.append("|---|---:|" + "---|" * found["seeds"] + "---|")
-    place = found["factors"].index(1.0)
-    for row in found["rows"]:
-        counts = [one[place] for one in row["right"]["free"]]
-        cells = [accuracy_text(one, found["judged"]) for one in counts]
-        mean = 100 * sum(counts) / found["seeds"] / found["judged"]
+def seeds_table(result: dict[str, Any]) -> str:
+    """Per cent right at the contrast of training, seed by seed with its 95% Wilson interval."""
+    lines = ["| network | parameters | " + " | ".join(f"seed {seed}" for seed in range(result["seeds"])) + " | mean |"]
+    lines.append("|---|---:|" + "---|" * result["seeds"] + "---|")
+    place = result["factors"].index(1.0)
+    for row in result["rows"]:
+        counts = [right[place] for right in row["right"]["free"]]
+        cells = [accuracy_text(count, result["judged"]) for count in counts]
+        mean = 100 * sum(counts) / result["seeds"] / result["judged"]
         lines.append(f"| {_row_name(row)} | {row['parameters']:,} | {' | '.join(cells)} | {mean:.1f} |")
     return "\n".join(lines)
 
 
-def docs_page(said: dict[str, Any]) -> str:
+def docs_page(results: dict[str, Any]) -> str:
     """The page of the documentation that tells of a transformers.json."""
-    found = said["transformers"]
+    result = results["transformers"]
     given = (
-        f"Measured on {said['date']} with torch {said['torch']}, one thread: `mini_deit` without its teacher, {found['epochs']} epochs "
-        f"over {found['count']:,} easy scenes (large objects, little clutter; seed {TRAINING_SEED}), {found['seeds']} seeds, judged on "
-        f"{found['judged']:,} others (seed {TEST_SEED})."
+        f"Measured on {results['date']} with torch {results['torch']}, one thread: `mini_deit` without its teacher, "
+        f"{result['epochs']} epochs "
+        f"over {result['count']:,} easy scenes (large objects, little clutter; seed {TRAINING_SEED}), {result['seeds']} seeds, judged on "
+        f"{result['judged']:,} others (seed {TEST_SEED})."
     )
-    call = f"--epochs {found['epochs']} --count {found['count']} --judged {found['judged']} --seeds {found['seeds']}"
+    call = f"--epochs {result['epochs']} --count {result['count']} --judged {result['judged']} --seeds {result['seeds']}"
     return "\n\n".join(
         [
             _HEAD,
             given,
             "## At the contrast of training",
-            "Per cent right, in brackets the 95 % Wilson interval over the judged scenes.",
-            seeds_table(found),
+            "Per cent right, in brackets the 95% Wilson interval over the judged scenes.",
+            seeds_table(result),
             "## Contrast as numbers",
-            "Normalised pictures multiplied by the factor, beyond 0 to 255 where they go there. Mean over the seeds (lowest–highest).",
-            result_table(found, "free"),
-            "## Contrast as pictures",
+            "Normalised images multiplied by the factor, beyond 0 to 255 where they go there. Mean over the seeds (lowest–highest).",
+            result_table(result, "free"),
+            "## Contrast as images",
             "The same, clipped to 0 to 255, as a camera or a file would.",
-            result_table(found, "clipped"),
+            result_table(result, "clipped"),
             f"```sh\npython -m experiments.transformers {call} --out runs/transformers\n```",
             _TAIL,
         ]
@@ -191,22 +194,22 @@ def main(arguments: list[str] | None = None) -> int:
         if given.out is None or min(vars(budget).values()) < 1:
             raise BadOption("Name --out DIR, and at least one epoch, scene and seed: --out runs/transformers.")
         torch.set_num_threads(1)  # more would change the last bits of what is learnt
-        found = run_experiment(given.out, budget, told=print_now)
+        result = run_experiment(given.out, budget, reporter=print_now)
     except MicrotomeError as error:
         print(error, file=sys.stderr)
         return 2
-    write_result(given.out / "transformers.json", transformers=found)
-    print("\n\n".join([seeds_table(found), *(result_table(found, way) for way in CONTRAST_MODES)]))
+    write_result(given.out / "transformers.json", transformers=result)
+    print("\n\n".join([seeds_table(result), *(result_table(result, way) for way in CONTRAST_MODES)]))
     return 0
 
 
 def _row_name(row: dict[str, Any]) -> str:
-    return " + ".join(f"`{one}`" for one in row["edits"]) or "plain"
+    return " + ".join(f"`{edit}`" for edit in row["edits"]) or "plain"
 
 
 _HEAD = """# Experiments: a transformer and two edits
 
-A transformer adds learnt positions to patches whose size follows the picture's contrast. Does a layer norm in the patch embedding
+A transformer adds learnt positions to patches whose size follows the image's contrast. Does a layer norm in the patch embedding
 ([prelayernorm](edits/prelayernorm.md)) make it robust, and what does it cost? And does a hill over near tokens
 ([gaussian_attention_bias](edits/gaussian_attention_bias.md)) help when there is little to learn from? Each edited network and the plain one
 are trained **from scratch** with the same first weights, scenes, order and budget, at ordinary contrast only.
@@ -219,7 +222,7 @@ _TAIL = """## What this says, and what not
 - **The invariance is real, and exact.** With a layer norm on the tokens or on the pixels, a row of the second table is one number (but for
   the norm's epsilon at a quarter of the contrast): an identity, not something learnt. The plain network, and the one with the hill, keep
   less than half of what they know at four times the contrast, and less than a quarter at a quarter of it.
-- **Clipped pictures have lost information,** which no norm gives back: there all fall, and at eight times they come close to one another.
+- **Clipped images have lost information,** which no norm gives back: there all fall, and at eight times they come close to one another.
 - **What the norm costs at ordinary contrast, two seeds do not tell.** Normed networks end anywhere between far below the plain one and far
   above it, as the tables show; the schedule is so short that some seeds have hardly begun to learn. The norm of tokens takes the
   projection's bias besides, by which these first weights subtract the mean patch.

@@ -9,7 +9,7 @@ import numpy as np
 
 def unpacked(said: dict[str, Any], blocks: dict[str, Any]) -> np.ndarray[Any, Any]:
     """What the page makes of a packed array: the same steps as web/src/source.ts, written again."""
-    if isinstance(said["block"], list):  # pictures, place by place
+    if isinstance(said["block"], list):  # images, place by place
         parts = [unpacked({"block": one, "shape": [-1]}, blocks) for one in said["block"]]
         return np.concatenate(parts).reshape(said["shape"])
     block = blocks[said["block"]]

@@ -19,7 +19,7 @@ AT = ["layer1", "layer3", "layer4"]
 
 
 def finding() -> Finding:
-    """Every kind of panel over sixty layers, eight networks and three pictures."""
+    """Every kind of panel over sixty layers, eight networks and three images."""
     random = np.random.default_rng(0)
     depth = np.linspace(0, 1, len(LAYERS))
     accuracy = 0.2 + 0.6 * np.sqrt(depth) + random.normal(0, 0.02, len(LAYERS))

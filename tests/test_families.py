@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import microtome as mt
-from microtome import testing
+from microtome import catalog, networks, testing
 from microtome.runner import analyze
 from microtome.scan import Pace
 
@@ -75,3 +75,14 @@ def test_every_analysis_finds_or_says_why_not(name: str, few: mt.Images, tmp_pat
         else:
             assert finding.headline.startswith("No recommendation: 0 of these networks are trained.")
     assert len(outcome.of("cam")) == ("cam" not in SKIPPED[name])
+
+
+@pytest.mark.parametrize("name", [name for name in networks.NAMES if name.startswith("mini_")])
+def test_headlines_of_the_mini_networks_are_short_sentences(name: str, tmp_path: Path) -> None:
+    """The analyses that need weights alone, on trained weights: at most 20 words, no negative zero."""
+    alone = [entry.name for entry in catalog.analysis_entries().values() if entry.needs == "weights" and entry.name != "cost"]
+    run = analyze([lambda: mt.open(f"microtome:{name}")], None, tmp_path, only=alone, pace=Pace(device="cpu"))
+    assert run.failed == [] and len(run.findings) >= 5
+    for (_, analysis), finding in run.findings.items():
+        assert len(finding.headline.split()) <= 20, (analysis, finding.headline)
+        assert not testing.NEGATIVE_ZERO.search(finding.headline), (analysis, finding.headline)

@@ -94,7 +94,7 @@ def test_unknown_dimension_and_missing_unit_are_refused() -> None:
         Finding(analysis="x", arrays={"a": array([1.0], ("layr",), "1")})
     bare = array([1.0], ("layer",), "1")
     del bare.attrs["unit"]
-    with pytest.raises(FindingError, match="does not say its unit"):
+    with pytest.raises(FindingError, match="has no unit"):
         Finding(analysis="x", arrays={"a": bare})
 
 

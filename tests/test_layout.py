@@ -16,6 +16,10 @@ ELSEWHERE = {
     "analyses/__init__.py": ("test_lazy_names.py", "names imported on demand"),
     "edits/__init__.py": ("test_lazy_names.py", "names imported on demand"),
     "analyses/audit/run.py": ("analyses/audit/test_network_rules.py", "runs the rules, one planted fault each"),
+    "analyses/evolution/units_over_training.py": (
+        "analyses/evolution/test_evolution.py",
+        "reads the checkpoints of a training made there",
+    ),
     "cli/__init__.py": ("cli/test_cli.py", "glue: the command line is tested as a whole"),
     "cli/arguments.py": ("cli/test_cli.py", "glue"),
     "cli/doctor.py": ("cli/test_cli.py", "glue"),
@@ -42,88 +46,12 @@ WHOLE = {
     "specimen/test_real_networks.py": "trained networks, where they are",
     "test_example_package.py": "the example package, installed",
     "test_families.py": "every analysis on every family",
+    "test_language.py": "words of the whole package and its pages",
     "test_layout.py": "this file",
     "test_lazy_names.py": "names that packages import on demand",
     "test_names.py": "names of the whole package",
     "training/test_command.py": "the training command",
     "training/test_segmenting.py": "learning masks: targets, loop and judging together",
-}
-
-# Modules without a test of their own, and the nearest test there is. Write the test, then remove the line.
-NOT_YET = {
-    "_torchvision.py": "only the plain import runs under test: a torchvision without its operators is not simulated",
-    "analyses/audit/baseline.py": "imported by analyses/audit/test_audit.py",
-    "analyses/audit/broken_weights.py": "no test imports it; nearest: analyses/audit/test_audit.py",
-    "analyses/audit/constants.py": "no test imports it; nearest: analyses/audit/test_audit.py",
-    "analyses/audit/heads.py": "no test imports it; nearest: analyses/audit/test_audit.py",
-    "analyses/audit/normalisation.py": "imported by analyses/audit/test_gains.py",
-    "analyses/audit/receptive_fields.py": "no test imports it; nearest: analyses/audit/test_audit.py",
-    "analyses/audit/sarif.py": "imported by analyses/audit/test_audit.py",
-    "analyses/compare/criteria.py": "no test imports it; nearest: analyses/compare/test_compare.py",
-    "analyses/correspondence/groups.py": "no test imports it; nearest: analyses/correspondence/test_correspondence.py",
-    "analyses/correspondence/summary.py": "no test imports it; nearest: analyses/correspondence/test_correspondence.py",
-    "analyses/erf/field_arrays.py": "no test imports it; nearest: analyses/erf/test_erf.py",
-    "analyses/evolution/summary.py": "no test imports it; nearest: analyses/evolution/test_evolution.py",
-    "analyses/evolution/units_over_training.py": "no test imports it; nearest: analyses/evolution/test_evolution.py",
-    "analyses/frontend/wording.py": "imported by analyses/frontend/test_frontend.py",
-    "analyses/invariance/examples.py": "no test imports it; nearest: analyses/invariance/test_invariance.py",
-    "analyses/invariance/summary.py": "no test imports it; nearest: analyses/invariance/test_invariance.py",
-    "analyses/invariance/views.py": "no test imports it; nearest: analyses/invariance/test_invariance.py",
-    "analyses/occlusion/arrays.py": "imported by analyses/occlusion/test_occlusion.py",
-    "analyses/occlusion/maps.py": "no test imports it; nearest: analyses/occlusion/test_occlusion.py",
-    "analyses/occlusion/wording.py": "no test imports it; nearest: analyses/occlusion/test_occlusion.py",
-    "analyses/reuse/reading.py": "imported by analyses/reuse/test_reuse.py",
-    "analyses/weights/pairing.py": "no test imports it; nearest: analyses/weights/test_weights.py",
-    "analyses/weights/wording.py": "no test imports it; nearest: analyses/weights/test_weights.py",
-    "cli/progress.py": "the bar of a terminal runs in no test",
-    "cli/tables.py": "the table of a comparison is not reached by cli/test_cli.py",
-    "figures/paper.py": "imported by figures/test_charts.py",
-    "images/feeding.py": "imported by images/test_collection.py",
-    "images/sources.py": "no test imports it",
-    "instruments/attribution.py": "imported by analyses/test_cam.py",
-    "instruments/class_matching.py": "imported by analyses/test_accuracy.py",
-    "instruments/dropouts.py": "imported by analyses/audit/test_dropout.py",
-    "instruments/embedded_patches.py": "no test imports it",
-    "instruments/flattened_maps.py": "no test imports it",
-    "instruments/gates.py": "imported by analyses/test_excitation.py",
-    "instruments/input_gradients.py": "no test imports it",
-    "instruments/layer_choice.py": "no test imports it",
-    "instruments/norm_roles.py": "imported by instruments/test_weight_decay.py",
-    "instruments/perturbation/cutting.py": "no test imports it; nearest: instruments/perturbation/test_perturber.py",
-    "instruments/perturbation/planning.py": "imported by instruments/perturbation/test_perturber.py",
-    "instruments/perturbation/recording.py": "imported by instruments/perturbation/test_fusing.py",
-    "instruments/perturbation/sweep.py": "no test imports it; nearest: instruments/perturbation/test_perturber.py",
-    "instruments/perturbation/tape.py": "imported by instruments/perturbation/test_fusing.py",
-    "instruments/scale_invariance.py": "imported by edits/test_batch_norm_gamma.py",
-    "instruments/scale_readers.py": "imported by edits/test_batch_norm_gamma.py",
-    "instruments/shown_images.py": "no test imports it",
-    "instruments/strongest_patches.py": "no test imports it",
-    "networks/attention_bias.py": "imported by edits/test_gaussian_attention_bias.py",
-    "networks/deit.py": "no test imports it; nearest: networks/test_mini.py",
-    "networks/densenet.py": "no test imports it; nearest: networks/test_mini.py",
-    "networks/gates.py": "imported by edits/test_squeeze_excitation.py",
-    "networks/hrnet.py": "no test imports it; nearest: networks/test_mini.py",
-    "networks/inception.py": "no test imports it; nearest: networks/test_mini.py",
-    "networks/padded.py": "imported by edits/test_kernel_padding.py",
-    "networks/patches.py": "no test imports it",
-    "networks/resnet.py": "no test imports it; nearest: networks/test_mini.py",
-    "networks/se.py": "no test imports it; nearest: networks/test_literature.py",
-    "networks/vgg.py": "no test imports it; nearest: networks/test_mini.py",
-    "networks/wiring.py": "imported by edits/test_dense_connections.py",
-    "numerics/receptive/positions.py": "imported by edits/test_atrous_rates.py",
-    "numerics/receptive/reach.py": "no test imports it; nearest: numerics/receptive/test_field.py and test_generated.py",
-    "numerics/receptive/rules.py": "no test imports it; nearest: numerics/receptive/test_field.py and test_generated.py",
-    "numerics/receptive/sums.py": "no test imports it; nearest: numerics/receptive/test_field.py and test_generated.py",
-    "numerics/receptive/windows.py": "no test imports it; nearest: numerics/receptive/test_field.py and test_generated.py",
-    "opening/describing.py": "no test imports it",
-    "opening/factories.py": "no test imports it",
-    "opening/saved.py": "imported by test_edit.py",
-    "specimen/anatomy.py": "no test imports it",
-    "specimen/specimen.py": "no test imports it",
-    "specimen/tracing.py": "no test imports it",
-    "training/recipes.py": "imported by analyses/evolution/test_evolution.py",
-    "training/remaking.py": "imported by experiments/test_ablation.py",
-    "training/teaching.py": "imported by training/test_loop.py",
 }
 
 
@@ -167,17 +95,12 @@ def test_logic_is_told_from_declarations() -> None:
 
 
 def test_every_module_with_logic_has_its_test() -> None:
-    assert sorted(one for one in LOGIC - NOT_YET.keys() - ELSEWHERE.keys() if mirror(one) not in TESTS) == []
+    assert sorted(one for one in LOGIC - ELSEWHERE.keys() if mirror(one) not in TESTS) == []
 
 
 def test_every_test_mirrors_a_module() -> None:
     mirrors = {mirror(module) for module in MODULES}
     assert [one for one in sorted(TESTS - mirrors) if not one.startswith(tuple(WHOLE))] == []
-
-
-def test_what_is_not_yet_tested_is_logic_without_a_test() -> None:
-    assert [one for one in NOT_YET if mirror(one) in TESTS] == []  # it has its test now: remove the line
-    assert sorted(NOT_YET.keys() - LOGIC) == [] and sorted(NOT_YET.keys() & ELSEWHERE.keys()) == []
 
 
 def test_every_exception_is_still_needed() -> None:

@@ -1,4 +1,4 @@
-"""microtome slices vision networks layer by layer and says, with numbers measured on your images, which to choose and where to cut.
+"""microtome measures vision networks layer by layer on your images: which to choose, what they respond to, where to cut them.
 
 The public surface, imported lazily: `import microtome` costs nothing until a network is opened.
 """

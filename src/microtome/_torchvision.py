@@ -15,7 +15,7 @@ _declared: Any = None  # keeps the library object alive: its schemas vanish with
 
 
 def torchvision() -> ModuleType:
-    """The torchvision package, imported and, if its operators are missing, repaired (one warning says so)."""
+    """The torchvision package, imported and, if its operators are missing, repaired (with one warning)."""
     global _declared
     if "torchvision" in sys.modules:
         return sys.modules["torchvision"]

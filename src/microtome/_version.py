@@ -1,3 +1,3 @@
-"""The version, in one place: no module needs the whole package to say it."""
+"""The version of the package; importing it imports nothing else."""
 
 __version__ = "0.1.0"

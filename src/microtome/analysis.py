@@ -122,11 +122,11 @@ class Analysis(ABC):
     def key(self, specimen: Specimen, images: Images | None, device: str) -> str:
         """What decides whether a saved finding still answers: 16 hex digits over analysis, weights, images, options, numeric mode."""
         data = images.digest() if images is not None and self.needs != "weights" else ""
-        said = [self.name(), self.revision, specimen.digest(), specimen.recipe.json(), data, self.options(), device, "float32"]
+        parts = [self.name(), self.revision, specimen.digest(), specimen.recipe.json(), data, self.options(), device, "float32"]
         if self.with_twin and specimen.twin_count != TWIN_COUNT:
-            said.append(f"{specimen.twin_count} twins")
-        said += [further] if (further := self.extra_key()) else []  # so that keys without it stay what they were
-        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+            parts.append(f"{specimen.twin_count} twins")
+        parts += [further] if (further := self.extra_key()) else []  # so that keys without it stay what they were
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def __call__(
         self, specimen: Specimen, images: Images | None = None, pace: Pace | None = None, twins: int = TWIN_COUNT
@@ -300,7 +300,7 @@ def collect_tallies(specimen: Specimen, images: Images, censuses: Sequence[AnyCe
             seen[census] = BatchValues(same, made, batch.index, batch.total)
         logits = first_tensor(specimen.run(batch.x))
         if logits is None:
-            raise Unmeasurable(f"{specimen.name} gives no tensor, so nothing can be measured by looking at its forward pass.")
+            raise Unmeasurable(f"{specimen.name} gives no tensor, so its forward pass cannot be measured.")
         for census in censuses:
             census.add(specimen, tallies[census.name()], batch, seen[census], logits)
         seen.clear()
@@ -340,7 +340,7 @@ def collation_origin(analysis: Collation, findings: Sequence[Finding], began: fl
     return {
         "specimen": {},
         "specimens": list(dict.fromkeys(finding.specimen for finding in findings)),
-        "images": next((said for digest, said in images.items() if digest), {}),
+        "images": next((facts for digest, facts in images.items() if digest), {}),
         "options": analysis.options(),
         "revision": analysis.revision,
         "key": collation_key(analysis, findings),
@@ -355,8 +355,8 @@ def collation_origin(analysis: Collation, findings: Sequence[Finding], began: fl
 def collation_key(analysis: Collation, findings: Sequence[Finding]) -> str:
     """What decides whether a saved collation still answers: 16 hex digits over its options and the keys of what it read."""
     keys = sorted(f"{finding.origin.get('key', '')}{finding.facts.get('session', '')}" for finding in findings)
-    said = [analysis.name(), analysis.revision, analysis.options(), keys]
-    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    parts = [analysis.name(), analysis.revision, analysis.options(), keys]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _not_measured(facts: Mapping[str, Any]) -> list[str]:
@@ -382,13 +382,13 @@ def _lacking(needs: Needs, images: Images | None) -> str:
     return ""
 
 
-def build(kind: type[Analysis], said: Mapping[str, Any]) -> Analysis:
+def build(kind: type[Analysis], given: Mapping[str, Any]) -> Analysis:
     """An analysis from options by name, as texts or values.
 
     Raises:
         UnknownName: an option that it does not have.
     """
-    return options.build(kind, kind.name(), said)
+    return options.build(kind, kind.name(), given)
 
 
 __all__ = [

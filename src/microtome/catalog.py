@@ -104,12 +104,12 @@ def unusable_plugins() -> list[plugins.BrokenPlugin]:
     """The plug-ins that cannot be read, imported or made with their defaults; imports those of other packages."""
     listed = list(broken_plugins())
     for name in plugin_names():
-        found = analysis_entries().get(name) or edit_entries()[name]
+        entry = analysis_entries().get(name) or edit_entries()[name]
         try:
-            found.load()()
+            entry.load()()
         except Exception as error:  # whatever a foreign module does when it is imported
             package, reason = plugins.package_named(name), plugins.describe_error(error)
-            listed.append(plugins.BrokenPlugin(name, package, reason, f"Mend {found.module}, or uninstall the package."))
+            listed.append(plugins.BrokenPlugin(name, package, reason, f"Mend {entry.module}, or uninstall the package."))
     return listed
 
 
@@ -166,10 +166,12 @@ def _read_edit_file(path: Path, module: str) -> EditEntry | None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and any(_base_name(base) == "Edit" for base in node.bases):
-            told = prose.read_docstring(ast.get_docstring(tree, clean=False))
+            summary_parts = prose.read_docstring(ast.get_docstring(tree, clean=False))
             title = str(_class_constants(node).get("title") or path.stem.replace("_", " ").capitalize())
             options = tuple(_option_cards(node, _class_constants(tree)))
-            return EditEntry(path.stem, module, node.name, title, told.summary, told.body, told.source, options)
+            return EditEntry(
+                path.stem, module, node.name, title, summary_parts.summary, summary_parts.body, summary_parts.source, options
+            )
     return None
 
 
@@ -180,21 +182,21 @@ def _read_analysis_file(path: Path, module: str) -> Entry | None:
     for node in tree.body:
         kind = next((name for base in getattr(node, "bases", ()) if (name := _base_name(base)) in BASE_CLASSES), None)
         if isinstance(node, ast.ClassDef) and kind:
-            told = prose.read_docstring(ast.get_docstring(tree, clean=False))
-            said = _class_constants(node)
+            summary_parts = prose.read_docstring(ast.get_docstring(tree, clean=False))
+            values = _class_constants(node)
             return Entry(
                 name=path.stem,
                 module=module,
                 cls=node.name,
                 kind=kind,
-                title=str(said.get("title") or path.stem.replace("_", " ").capitalize()),
-                summary=told.summary,
-                body=told.body,
-                source=told.source,
-                needs=str(said.get("needs", "findings" if kind == "Collation" else "images")),
-                question=str(said.get("question", "understand")),
-                with_twin=bool(said.get("with_twin", False)),
-                command=str(said.get("command", "")),
+                title=str(values.get("title") or path.stem.replace("_", " ").capitalize()),
+                summary=summary_parts.summary,
+                body=summary_parts.body,
+                source=summary_parts.source,
+                needs=str(values.get("needs", "findings" if kind == "Collation" else "images")),
+                question=str(values.get("question", "understand")),
+                with_twin=bool(values.get("with_twin", False)),
+                command=str(values.get("command", "")),
                 options=tuple(_option_cards(node, constants)),
             )
     return None
@@ -209,13 +211,13 @@ def _base_name(base: ast.expr) -> str:
 
 def _class_constants(node: ast.ClassDef | ast.Module) -> dict[str, Any]:
     """Variables of a class or module whose values are literals."""
-    said: dict[str, Any] = {}
+    constants: dict[str, Any] = {}
     for line in node.body:
         targets = [line.target] if isinstance(line, ast.AnnAssign) else line.targets if isinstance(line, ast.Assign) else []
         value = getattr(line, "value", None)
         if value is not None and targets and isinstance(targets[0], ast.Name) and isinstance(value, ast.Constant):
-            said[targets[0].id] = value.value
-    return said
+            constants[targets[0].id] = value.value
+    return constants
 
 
 def _option_cards(node: ast.ClassDef, constants: dict[str, Any]) -> list[OptionCard]:

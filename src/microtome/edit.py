@@ -33,7 +33,7 @@ SEED = 0  # where the random numbers of new layers start; the untrained twin has
 class Preservation:
     """Whether an edited network answers as before, and why.
 
-    `within` is the largest difference of an output, as a share of the spread (standard deviation) of the original's outputs:
+    `within` is the largest difference of an output, as a fraction of the spread (standard deviation) of the original's outputs:
     0 is to the bit; the default is what rounding in float32 makes of equal formulas.
     """
 
@@ -94,7 +94,7 @@ class Edit(ABC):
     def to_cli(self) -> str:
         """The edit as it is written on the command line: NAME, or NAME:key=value,… with what differs from the defaults."""
         own = [(field.name, getattr(self, field.name)) for field in fields(self) if getattr(self, field.name) != field.default]  # type: ignore[arg-type]
-        words = [f"{name}={_spelt(one)}" for name, one in own]
+        words = [f"{name}={_spelt(value)}" for name, value in own]
         return f"{self.name()}:{','.join(words)}" if words else self.name()
 
     @final
@@ -104,7 +104,7 @@ class Edit(ABC):
 
     @final
     def apply(self, specimen: Specimen) -> Specimen:
-        """A changed copy of the specimen; `copy.edits[-1]` says what was done, and what it costs.
+        """A changed copy of the specimen; `copy.edits[-1]` describes the change and its cost.
 
         Raises:
             Uneditable: the edit does not fit this network, leaves one that does not run or is no other than before, or breaks its own
@@ -121,9 +121,9 @@ class Edit(ABC):
         try:
             after = count_multiply_adds(net, _grey(edited))
         except (RuntimeError, ValueError, TypeError, IndexError) as error:  # what a network raises that does not fit together
-            said = str(error).strip().splitlines()
+            error_lines = str(error).strip().splitlines()
             raise Uneditable(
-                f"{self.name()} of {specimen.name} leaves a network that does not run: {said[0][:160] if said else error!r}."
+                f"{self.name()} of {specimen.name} leaves a network that does not run: {error_lines[0][:160] if error_lines else error!r}."
             ) from error
         if broken := _broken(preserved, specimen, edited):
             raise Uneditable(f"{self.name()} of {specimen.name} {broken}")
@@ -154,11 +154,11 @@ class EditedMaker:
 
     def json(self) -> dict[str, Any]:
         """How to build it, as plain JSON values."""
-        said = self.base.json()
+        facts = self.base.json()
         return {
             "recipe": self.facts.recipe.json(),
-            **said,
-            "edits": [*said.get("edits", []), {"edit": self.edit.name(), "options": _plain(self.edit)}],
+            **facts,
+            "edits": [*facts.get("edits", []), {"edit": self.edit.name(), "options": _plain(self.edit)}],
         }
 
 
@@ -171,21 +171,21 @@ def parse(word: str) -> Edit:
     """
     name, _, rest = word.partition(":")
     entry = catalog.edit_entry(name.strip().replace("-", "_"))
-    told: dict[str, str] = {}
+    options: dict[str, str] = {}
     last = ""
     for part in filter(None, (each.strip() for each in rest.split(","))):
         key, sign, value = part.partition("=")
         if not sign and not last:
             raise BadOption(f"'{part}' in '{word}' is not understood; write {entry.name}:option=value,option=value.")
         last, added = (key.strip().replace("-", "_"), value.strip()) if sign else (last, part)
-        told[last] = f"{told[last]},{added}" if last in told else added
-    return build(entry.name, told)
+        options[last] = f"{options[last]},{added}" if last in options else added
+    return build(entry.name, options)
 
 
-def build(name: str, said: Mapping[str, Any]) -> Edit:
+def build(name: str, given: Mapping[str, Any]) -> Edit:
     """The edit of that name with these options, as texts or values. Raises UnknownName or BadOption."""
     kind = cast(type[Edit], catalog.edit_entry(name).load())
-    return options.build(kind, kind.name(), said)
+    return options.build(kind, kind.name(), given)
 
 
 def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
@@ -194,14 +194,20 @@ def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
     Raises:
         Uneditable, UnknownName, BadOption.
     """
-    for one in edits:
-        edit = one if isinstance(one, Edit) else parse(one) if isinstance(one, str) else build(one["edit"], one["options"])
+    for change in edits:
+        edit = (
+            change
+            if isinstance(change, Edit)
+            else parse(change)
+            if isinstance(change, str)
+            else build(change["edit"], change["options"])
+        )
         specimen = edit.apply(specimen)
     return specimen
 
 
 def rebuild(specimen: Specimen, records: Sequence[Mapping[str, Any]]) -> Specimen:
-    """The specimen's architecture after edits that were made before, nothing counted or said: weights are yet to come."""
+    """The specimen's architecture after earlier edits, without counts or descriptions; weights are loaded later."""
     for record in records:
         edit = build(record["edit"], record["options"])
         specimen = _specimen(edit, specimen, _operated(edit, specimen, SEED)[0])
@@ -267,16 +273,16 @@ def _outputs(specimen: Specimen) -> int | None:
 
 
 def _placed(changed: Specimen, original: Specimen) -> Specimen:
-    """The changed specimen with the original's family, unless the edit changed what the structure says."""
+    """The changed specimen with the original's family, unless the edit changed the family of its structure."""
     try:
-        before = structural_family(original.anatomy.found, original.anatomy.units, original.net)
-        now = structural_family(changed.anatomy.found, changed.anatomy.units, changed.net)
+        before = structural_family(original.anatomy.trace, original.anatomy.units, original.net)
+        now = structural_family(changed.anatomy.trace, changed.anatomy.units, changed.net)
     except SpecimenError:
         return changed
-    told = (original.family, original.family_reason) if before[0] == now[0] else (now[0], f"{now[1]}, since it was edited")
-    found = replace(changed, given_family=told)
-    found.__dict__["anatomy"] = changed.anatomy
-    return found
+    family = (original.family, original.family_reason) if before[0] == now[0] else (now[0], f"{now[1]}, since it was edited")
+    copy = replace(changed, given_family=family)
+    copy.__dict__["anatomy"] = changed.anatomy
+    return copy
 
 
 def _grey(specimen: Specimen) -> Tensor:
@@ -286,7 +292,7 @@ def _grey(specimen: Specimen) -> Tensor:
 
 
 def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
-    """In what the copy breaks the promise to preserve the function, on two pictures of noise; empty where it keeps it."""
+    """In what the copy breaks the promise to preserve the function, on two images of noise; empty where it keeps it."""
     if kept.how == "no" or specimen.recipe.size != edited.recipe.size:
         return ""
     x = example_input(specimen.net, specimen.recipe)
@@ -301,9 +307,7 @@ def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
         return ""
     again = _predicted_score(specimen, x, 1)
     if again is not None and not torch.equal(one, again):
-        return (
-            "cannot be held to its promise: the network answers by chance, for the same picture each time otherwise (MT303?)."
-        )
+        return "cannot be checked: the outputs of the network are random, even for the same image (MT303?)."
     return f"should preserve the function {kept.how}, but outputs for noise differ by {gap:.3g}: a fault of this edit, please report it."
 
 
@@ -320,8 +324,8 @@ def _line(edit: Edit, did: str, kept: Preservation, weights: tuple[int, int], ma
         "approximately": "the function is preserved approximately",
         "no": "the function is not preserved",
     }[kept.how]
-    more = f" ({100 * (weights[1] / weights[0] - 1):+.2f} %)" if weights[0] else ""
-    work = f" ({100 * (macs[1] / macs[0] - 1):+.2f} %)" if macs[0] else ""
+    more = f" ({100 * (weights[1] / weights[0] - 1):+.2f}%)" if weights[0] else ""
+    work = f" ({100 * (macs[1] / macs[0] - 1):+.2f}%)" if macs[0] else ""
     return (
         f"{edit.name()} {did}: {weights[0]:,} → {weights[1]:,} parameters{more}, {macs[0] / 1e6:,.2f} → {macs[1] / 1e6:,.2f} M "
         f"multiply-adds{work}; {how}: {kept.why}."

@@ -63,11 +63,11 @@ class FindingError(MicrotomeError):
 
 
 class Unmeasurable(MicrotomeError):
-    """The analysis cannot give a true answer here; the message says why."""
+    """The analysis has no valid result here; the message states the reason."""
 
 
 class Uneditable(MicrotomeError):
-    """The edit cannot be made of this network; the message says why."""
+    """The edit does not apply to this network; the message states the reason."""
 
 
 class WatchError(MicrotomeError):
@@ -79,10 +79,10 @@ def nearest_names(given: str, choices: Iterable[str], count: int = 3) -> list[st
     pool = list(dict.fromkeys(choices))
     lowered = {choice.lower(): choice for choice in reversed(pool)}
     close = difflib.get_close_matches(given.lower(), lowered, n=count, cutoff=0.5)
-    found = [lowered[name] for name in close]
-    if not found and len(given) >= 3:
-        found = [name for name in pool if given.lower() in name.lower()][:count]
-    return found
+    names = [lowered[name] for name in close]
+    if not names and len(given) >= 3:
+        names = [name for name in pool if given.lower() in name.lower()][:count]
+    return names
 
 
 def did_you_mean(given: str, choices: Iterable[str]) -> str:

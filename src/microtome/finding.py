@@ -149,7 +149,7 @@ class Finding:
 
     @property
     def trained(self) -> bool | None:
-        """Whether the weights are trained; None where nobody said."""
+        """Whether the weights are trained; None if unknown."""
         return self.origin.get("specimen", {}).get("trained")
 
     @property
@@ -237,32 +237,32 @@ class Finding:
             FindingError: the folder holds none, or its arrays do not match their checksum.
         """
         folder = Path(folder)
-        said = card(folder)
+        content = card(folder)
         path = folder / ARRAYS
         try:
             payload = path.read_bytes()
         except OSError as error:
             raise FindingError(f"{path} cannot be read ({error.strerror}). Measure again: microtome rerun {folder}") from None
-        if hashlib.sha256(payload).hexdigest() != said["files"][ARRAYS]["sha256"]:
+        if hashlib.sha256(payload).hexdigest() != content["files"][ARRAYS]["sha256"]:
             raise FindingError(
                 f"{path} does not match its checksum: the file was damaged. Measure again: microtome rerun {folder}"
             )
-        for name in said.get("dimensions", ()):
+        for name in content.get("dimensions", ()):
             register_dimension(str(name))
         numbers = load_file(path)
-        arrays = {name: _restored(numbers.get(name), facts) for name, facts in said["arrays"].items()}
+        arrays = {name: _restored(numbers.get(name), facts) for name, facts in content["arrays"].items()}
         return cls(
-            analysis=said["analysis"],
+            analysis=content["analysis"],
             arrays=arrays,
-            panels=tuple(panel_from_json(one) for one in said["panels"]),
-            key_numbers=tuple(KeyNumber.from_json(number) for number in said.get("key_numbers", ())),
-            headline=said["headline"] if "headline" in said else said["line"],
-            caveats=tuple(said["caveats"]),
-            title=said["title"],
-            summary=said["summary"],
-            source=said["source"],
-            question=said["question"],
-            origin=said["origin"],
+            panels=tuple(panel_from_json(content) for content in content["panels"]),
+            key_numbers=tuple(KeyNumber.from_json(number) for number in content.get("key_numbers", ())),
+            headline=content["headline"] if "headline" in content else content["line"],
+            caveats=tuple(content["caveats"]),
+            title=content["title"],
+            summary=content["summary"],
+            source=content["source"],
+            question=content["question"],
+            origin=content["origin"],
         )
 
 
@@ -275,21 +275,21 @@ def array(
 
 
 def card(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `finding.json` in `folder` says, without touching the arrays.
+    """The content of `finding.json` in `folder`, without the arrays.
 
     Raises:
         FindingError: the file is missing, not JSON, or of a newer format.
     """
     path = Path(folder) / CARD
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FindingError(f"{folder} holds no finding ({CARD} is missing). List what is there: microtome view DIR") from None
     except (OSError, ValueError) as error:
         raise FindingError(f"{path} cannot be read: {error}. Measure again: microtome rerun {folder}") from None
-    if said.get("format", 0) > FORMAT:
-        raise FindingError(f"{path} was written by a newer microtome (format {said['format']}, this one reads {FORMAT}).")
-    return said
+    if content.get("format", 0) > FORMAT:
+        raise FindingError(f"{path} was written by a newer microtome (format {content['format']}, this one reads {FORMAT}).")
+    return content
 
 
 def _check(analysis: str, name: str, array: xr.DataArray) -> None:
@@ -300,7 +300,7 @@ def _check(analysis: str, name: str, array: xr.DataArray) -> None:
                 f"ones by microtome.finding.register_dimension('{dim.rstrip('_')}')."
             )
     if "unit" not in array.attrs:
-        raise FindingError(f"{analysis}: array '{name}' does not say its unit (attrs['unit']; '1' for a pure number).")
+        raise FindingError(f"{analysis}: array '{name}' has no unit (attrs['unit']; '1' for a pure number).")
 
 
 def _numeric(array: xr.DataArray) -> np.ndarray[Any, Any]:
@@ -331,11 +331,11 @@ def _restored(values: np.ndarray[Any, Any] | None, facts: dict[str, Any]) -> xr.
 def plain(value: Any) -> Any:
     """`value` as plain JSON values: numpy scalars and arrays unpacked, not-a-number as null."""
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(one) for one in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value):

@@ -48,10 +48,10 @@ class KeyNumber:
         return values | {"text": self.text, "baseline_text": self.baseline_text}
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> "KeyNumber":
+    def from_json(cls, fields: Mapping[str, Any]) -> "KeyNumber":
         """The key number that `json` wrote."""
-        numbers = {name: math.nan if said[name] is None else said[name] for name in ("value", "low", "high", "baseline")}
-        values: dict[str, Any] = numbers | {name: said[name] for name in ("name", "unit", "baseline_name", "better", "at")}
+        numbers = {name: math.nan if fields[name] is None else fields[name] for name in ("value", "low", "high", "baseline")}
+        values: dict[str, Any] = numbers | {name: fields[name] for name in ("name", "unit", "baseline_name", "better", "at")}
         return cls(**values)
 
 

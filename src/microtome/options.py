@@ -55,17 +55,17 @@ def values(owner: Any) -> dict[str, Any]:
     return {field.name: getattr(owner, field.name) for field in dataclasses.fields(owner)}
 
 
-def build(kind: type[T], name: str, said: Mapping[str, Any]) -> T:
+def build(kind: type[T], name: str, options: Mapping[str, Any]) -> T:
     """An analysis or edit of that kind from options by name, as texts or values.
 
     Raises:
         UnknownName: an option that it does not have.
     """
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # every concrete one is a dataclass
-    for one in said:
-        if one not in names:
-            raise UnknownName(f"{name} has no option '{one}'.{did_you_mean(one, names)}")
-    return kind(**said)
+    for option in options:
+        if option not in names:
+            raise UnknownName(f"{name} has no option '{option}'.{did_you_mean(option, names)}")
+    return kind(**options)
 
 
 def _coerced(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
@@ -79,7 +79,7 @@ def _coerced(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> 
             )
         return value
     if origin_ in (types.UnionType,):
-        inner = [one for one in get_args(hint) if one is not type(None)]
+        inner = [kind for kind in get_args(hint) if kind is not type(None)]
         return None if value is None else _coerced(where, value, inner[0], metadata)
     if origin_ is tuple:
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""The vocabulary of pictures: eight kinds of panel, each a few names of arrays in a finding, no pixels.
+"""The vocabulary of figures: eight kinds of panel, each a few names of arrays in a finding, no pixels.
 
 Two renderers draw every kind: `render/mpl.py` (papers) and the page under `web/` (report and app). A panel never holds data.
 """
@@ -11,7 +11,7 @@ Question = Literal["choose", "understand", "slim", "repair", ""]
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """What every picture has: a title, a sentence under it, and the user's question it helps to answer."""
+    """What every panel has: a title, a sentence under it, and the user's question it helps to answer."""
 
     kind: ClassVar[str] = ""
     title: str
@@ -129,10 +129,10 @@ class Table(Panel):
 
 @dataclass(frozen=True, kw_only=True)
 class Overlay(Panel):
-    """Heat maps over pictures: `base(image,row,col,rgb)`, `heat(image,[across,]row,col)` on its own coarser grid, `mask(image,row,col)`.
+    """Heat maps over images: `base(image,row,col,rgb)`, `heat(image,[across,]row,col)` on its own coarser grid, `mask(image,row,col)`.
 
-    `extent(image_or_across, axis=4)` is optional: where the heat map's outer edges lie in the picture, as shares
-    (top, bottom, left, right) of its height and width; without it the map spans the whole picture.
+    `extent(image_or_across, axis=4)` is optional: where the heat map's outer edges lie in the image, as fractions
+    (top, bottom, left, right) of its height and width; without it the map spans the whole image.
     """
 
     kind: ClassVar[str] = "Overlay"
@@ -152,12 +152,12 @@ def panel_to_json(panel: Panel) -> dict[str, Any]:
     return {"kind": panel.kind, **asdict(panel)}
 
 
-def panel_from_json(said: dict[str, Any]) -> Panel:
+def panel_from_json(content: dict[str, Any]) -> Panel:
     """The panel that `panel_to_json` wrote; unknown fields of newer versions are ignored.
 
     Raises:
         KeyError: the kind is not one of `PANEL_KINDS`.
     """
-    kind = PANEL_KINDS[said["kind"]]
-    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    kind = PANEL_KINDS[content["kind"]]
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
     return kind(**{field.name: known[field.name] for field in fields(kind) if field.name in known})

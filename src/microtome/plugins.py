@@ -1,4 +1,4 @@
-"""Analyses and edits of other packages, each read on its own: a broken one costs nobody anything but itself.
+"""Analyses and edits of other packages, each loaded in isolation: a broken plug-in affects nothing else.
 
 A package announces an analysis with an entry point in the group `microtome.analyses`, an edit in `microtome.edits`, written
 `stem = "package.module:Class"`.

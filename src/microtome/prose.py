@@ -1,4 +1,4 @@
-"""What a module's docstring says of itself: its summary, its body, and its source."""
+"""The parts of a module's docstring: summary, body and source."""
 
 import inspect
 import re
@@ -18,9 +18,9 @@ def read_docstring(docstring: str | None) -> Prose:
     """The first line, what stands between, and the paragraph that begins with `Source:` (joined to one line)."""
     text = inspect.cleandoc(docstring or "")
     summary, _, rest = text.partition("\n")
-    found = re.search(r"^Source:(.*?)(?=\n\s*\n|\Z)", rest, re.MULTILINE | re.DOTALL)
-    source = " ".join(found.group(1).split()) if found else ""
-    body = (rest[: found.start()] + rest[found.end() :] if found else rest).strip()
+    match = re.search(r"^Source:(.*?)(?=\n\s*\n|\Z)", rest, re.MULTILINE | re.DOTALL)
+    source = " ".join(match.group(1).split()) if match else ""
+    body = (rest[: match.start()] + rest[match.end() :] if match else rest).strip()
     return Prose(summary.strip(), body, source)
 
 

@@ -58,7 +58,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Event:
-    """Something a listener may want to tell: a finding was saved, reused, skipped or failed."""
+    """An event for a listener: a finding was saved, reused, skipped or failed."""
 
     kind: str  # "measured" | "reused" | "skipped" | "failed"
     specimen: str
@@ -71,7 +71,7 @@ LOG = "run.log"  # tracebacks, in the folder of the findings
 
 
 def whose(analysis: str) -> str:
-    """Whom to tell of a fault in an analysis: its package."""
+    """The package that a fault of an analysis should be reported to."""
     if analysis not in catalog.plugin_names():
         return "a fault of microtome; please report it"
     package = catalog.analysis_entry(analysis).module.partition(".")[0]
@@ -79,7 +79,7 @@ def whose(analysis: str) -> str:
 
 
 def ignore(event: Event) -> None:
-    """The listener that says nothing."""
+    """The listener that does nothing."""
 
 
 def plan(
@@ -148,8 +148,8 @@ def analyze(
         run.crashed("", name, error)
     began = time.monotonic()
     names: list[str] = []
-    for one in specimens:
-        specimen = one if isinstance(one, Specimen) else run.opened(one)
+    for opener in specimens:
+        specimen = opener if isinstance(opener, Specimen) else run.opened(opener)
         if specimen is None:
             continue
         if alike := sum(name.split(" (")[0] == specimen.name for name in names):
@@ -168,10 +168,10 @@ def _specimens(given: Any) -> list[Specimen | Callable[[], Specimen]]:
     """What `analyze` was given for its specimens, as a list. Raises BadOption where something else is in it."""
     several = isinstance(given, Iterable) and not (isinstance(given, Specimen | str) or callable(given))
     listed: list[Any] = list(cast("Iterable[Any]", given)) if several else [given]
-    for one in listed:
-        if not isinstance(one, Specimen) and (not callable(one) or isinstance(one, torch.nn.Module)):
+    for entry in listed:
+        if not isinstance(entry, Specimen) and (not callable(entry) or isinstance(entry, torch.nn.Module)):
             raise BadOption(
-                f"analyze takes specimens, or functions that open one, and was given {_shown(one)}; open it: mt.open(…)."
+                f"analyze takes specimens, or functions that open one, and was given {_shown(entry)}; open it: mt.open(…)."
             )
     return listed
 
@@ -193,14 +193,14 @@ class _Run:
     several: bool = False  # networks; then some analyses wait for all of them
     waiting: "dict[Analysis, list[Specimen]]" = field(default_factory=dict["Analysis", "list[Specimen]"])
 
-    def opened(self, one: Callable[[], Specimen]) -> Specimen | None:
+    def opened(self, opener: Callable[[], Specimen]) -> Specimen | None:
         """The specimen that a function opens, or None after writing down why it could not be opened."""
         try:
-            return one()
+            return opener()
         except UsageError:
             raise  # a misspelt name is the caller's to correct before anything runs long
         except MicrotomeError as error:
-            self.failed(str(getattr(one, "label", "")), "open", str(error))
+            self.failed(str(getattr(opener, "label", "")), "open", str(error))
             return None
 
     def specimen(self, specimen: Specimen, analyses: Sequence[Analysis]) -> None:
@@ -217,11 +217,11 @@ class _Run:
         alone = [analysis for analysis in waiting if not isinstance(analysis, Census)]
         bare = [analysis for analysis in alone if analysis.needs == "weights"]
         for analysis in bare:  # what needs no images is there soonest
-            self.keep(analysis, worker, lambda one=analysis: one.measure(worker, self.images, self.pace))
+            self.keep(analysis, worker, lambda task=analysis: task.measure(worker, self.images, self.pace))
         self.scan(worker, [cast(AnyCensus, analysis) for analysis in waiting if isinstance(analysis, Census)])
         for analysis in alone:
             if analysis not in bare:
-                self.keep(analysis, worker, lambda one=analysis: one.measure(worker, self.images, self.pace))
+                self.keep(analysis, worker, lambda task=analysis: task.measure(worker, self.images, self.pace))
 
     def has_to_wait(self, analysis: Analysis, specimen: Specimen) -> bool:
         """Whether an analysis is measured at the end, on all networks in turn; it is not where they are too large to stay in memory."""
@@ -389,7 +389,7 @@ class _Run:
         self.outcome.failed.append({"specimen": specimen, "analysis": analysis, "reason": reason})
         self.listener(Event("failed", specimen, analysis, reason))
 
-    def write(self, names: Sequence[str], began: float, said: Mapping[str, Any]) -> None:
+    def write(self, names: Sequence[str], began: float, record: Mapping[str, Any]) -> None:
         """run.json: which findings this run stands for, so that the report and the app need not guess."""
         places = [
             str(self.store.place(specimen, analysis, str(finding.origin["key"])).relative_to(self.store.root))
@@ -397,7 +397,7 @@ class _Run:
         ]
         self.store.write_run(
             {
-                **said,
+                **record,
                 "specimens": list(names),
                 "images": self.images.json() if self.images is not None else {},
                 "findings": places,

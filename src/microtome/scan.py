@@ -51,7 +51,7 @@ class Step:
 
 
 def ignore(step: Step) -> None:
-    """The listener that says nothing."""
+    """The listener that does nothing."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def discard_tally(pace: Pace, key: Sequence[Any]) -> None:
 
 def _keep(path: Path, tally: Tally, done: int, pace: Pace) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {name: np.ascontiguousarray(one).reshape(one.shape) for name, one in tally.state().items()}
+    arrays = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tally.state().items()}
     payload = save(arrays | {"__done__": np.array([done], dtype=np.int64)}, metadata={"batch": str(pace.batch)})
     handle, scratch = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
     try:
@@ -238,7 +238,7 @@ def _keep(path: Path, tally: Tally, done: int, pace: Pace) -> None:
 
 
 def _resume(path: Path, tally: Tally, pace: Pace) -> int:
-    """How many batches `path` says are done, with `tally` restored to that point; 0 where there is nothing to resume."""
+    """The number of finished batches recorded in `path`, with `tally` restored to that point; 0 where there is nothing to resume."""
     if not path.exists():
         return 0
     try:

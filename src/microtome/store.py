@@ -1,4 +1,4 @@
-"""A folder of findings: DIR/<specimen>/<analysis>/<key>/, with `run.json` saying which of them the last run stands for.
+"""A folder of findings: DIR/<specimen>/<analysis>/<key>/, with `run.json` listing those of the last run.
 
 A finding whose key is there is fresh; another key under the same specimen and analysis is an older one, kept. No database: the
 folders are the truth, and whatever a killed run left half-written is swept away when the next one opens the store.
@@ -92,18 +92,18 @@ class Store:
         """The findings that the last run stands for; without a run.json the newest of each specimen and analysis."""
         listed = self.run().get("findings")
         if listed is not None:
-            return [self.root / one for one in listed if (self.root / one / CARD).is_file()]
+            return [self.root / path for path in listed if (self.root / path / CARD).is_file()]
         newest: dict[tuple[str, str], tuple[str, Path]] = {}
         for folder in self.folders():
-            said = card(folder)
-            place = (str(said["origin"].get("specimen", {}).get("name", "")), said["analysis"])
-            began = str(said["origin"].get("started", ""))
+            content = card(folder)
+            place = (str(content["origin"].get("specimen", {}).get("name", "")), content["analysis"])
+            began = str(content["origin"].get("started", ""))
             if place not in newest or began >= newest[place][0]:
                 newest[place] = (began, folder)
         return [folder for _, folder in newest.values()]
 
     def run(self) -> dict[str, Any]:
-        """What run.json says, or an empty dict.
+        """The content of run.json, or an empty dict.
 
         Raises:
             FindingError: the file is there and is not JSON.
@@ -116,11 +116,11 @@ class Store:
         except (OSError, ValueError) as error:
             raise FindingError(f"{path} cannot be read ({error}); delete it, the findings below it are not touched.") from None
 
-    def write_run(self, said: Mapping[str, Any]) -> None:
+    def write_run(self, content: Mapping[str, Any]) -> None:
         """Write run.json, atomically."""
         handle, scratch = tempfile.mkstemp(prefix=".writing-", dir=self.root)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(said, file, indent=1, ensure_ascii=False, default=str)
+            json.dump(content, file, indent=1, ensure_ascii=False, default=str)
             file.write("\n")
         os.chmod(scratch, 0o644)
         os.replace(scratch, self.root / RUN_FILE)

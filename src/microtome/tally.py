@@ -45,18 +45,18 @@ class Total(Tally):
         return name in self._sums
 
     def add(self, count: int, sums: Mapping[str, Any]) -> None:
-        """Add arrays to the sums of the same names; `count` says of how many images."""
+        """Add arrays to the sums of the same names; `count` is the number of images."""
         self.count += count
         for name, values in sums.items():
             fresh = np.asarray(values, dtype=np.float64)
             self._sums[name] = self._sums[name] + fresh if name in self._sums else fresh.copy()
 
     def state(self) -> State:
-        return {"count": np.array([self.count], dtype=np.int64)} | {f"sum.{name}": one for name, one in self._sums.items()}
+        return {"count": np.array([self.count], dtype=np.int64)} | {f"sum.{name}": total for name, total in self._sums.items()}
 
     def restore(self, state: State) -> None:
         self.count = int(state["count"][0])
-        self._sums = {name.removeprefix("sum."): one.copy() for name, one in state.items() if name.startswith("sum.")}
+        self._sums = {name.removeprefix("sum."): total.copy() for name, total in state.items() if name.startswith("sum.")}
 
     def merge(self, other: Tally) -> None:
         if not isinstance(other, Total):
@@ -78,7 +78,7 @@ class Rows(Tally):
         return sum(len(part) for part in self._index)
 
     def add(self, index: Any, columns: Mapping[str, Any]) -> None:
-        """Add rows: `index` (image,) says which images, each column is (image, …)."""
+        """Add rows: `index` (image,) numbers the images, each column is (image, …)."""
         self._index.append(np.asarray(index, dtype=np.int64))
         for name, values in columns.items():
             self._columns.setdefault(name, []).append(np.asarray(values))
@@ -105,7 +105,7 @@ class Rows(Tally):
     def restore(self, state: State) -> None:
         self._index = [state["index"].copy()] if "index" in state else []
         self._columns = {
-            name.removeprefix("column."): [one.copy()] for name, one in state.items() if name.startswith("column.")
+            name.removeprefix("column."): [column.copy()] for name, column in state.items() if name.startswith("column.")
         }
 
     def merge(self, other: Tally) -> None:
@@ -126,7 +126,7 @@ class _Ranks(NamedTuple):
 
 @final
 class Top(Tally):
-    """The `k` largest values of every unit, by name, with the image and the position (a cell counted row by row) of each.
+    """The `k` largest values of every unit, by name, with the image and the position (counted row by row) of each.
 
     Of equal values the one of the earlier image comes first, then that of the earlier position, so that shards merge to the
     same bits in any order. What is not a number is never among them.
@@ -149,11 +149,11 @@ class Top(Tally):
         return self._held[name].image
 
     def positions(self, name: str) -> np.ndarray[Any, Any]:
-        """Which cells of the layer's grid they come from, int64 (rank, unit); -1 where there are fewer than `k`."""
+        """Which positions of the layer's grid they come from, int64 (rank, unit); -1 where there are fewer than `k`."""
         return self._held[name].position
 
     def add(self, name: str, index: Any, values: Any, positions: Any) -> None:
-        """Add candidates: `index` (candidate,) says of which images, `values` and `positions` are (candidate, unit)."""
+        """Add candidates: `index` (candidate,) numbers their images, `values` and `positions` are (candidate, unit)."""
         value = np.asarray(values, dtype=np.float32)
         image = np.broadcast_to(np.asarray(index, dtype=np.int64)[:, None], value.shape)
         position = np.asarray(positions, dtype=np.int64)
@@ -170,15 +170,15 @@ class Top(Tally):
             rim = ((0, missing), (0, 0))
             fresh = _Ranks(
                 np.pad(fresh.value, rim, constant_values=-np.inf),
-                *(np.pad(one, rim, constant_values=-1) for one in fresh[1:]),
+                *(np.pad(values, rim, constant_values=-1) for values in fresh[1:]),
             )
         # by value, real entries before void ones, then the earlier image, then the earlier position
         order = np.lexsort((fresh.position, fresh.image, fresh.image < 0, -fresh.value), axis=0)[: self.k]
-        self._held[name] = _Ranks(*(np.take_along_axis(one, order, axis=0) for one in fresh))
+        self._held[name] = _Ranks(*(np.take_along_axis(values, order, axis=0) for values in fresh))
 
     def state(self) -> State:
         kinds = ("value", "image", "position")
-        return {f"{kind}.{name}": one for name, held in self._held.items() for kind, one in zip(kinds, held, strict=True)}
+        return {f"{kind}.{name}": values for name, held in self._held.items() for kind, values in zip(kinds, held, strict=True)}
 
     def restore(self, state: State) -> None:
         names = [name.removeprefix("value.") for name in state if name.startswith("value.")]
@@ -225,11 +225,11 @@ class Bundle(Tally):
         return _checked_kind(self._parts[name], Top)
 
     def state(self) -> State:
-        return {f"{name}/{key}": one for name, part in self._parts.items() for key, one in part.state().items()}
+        return {f"{name}/{key}": value for name, part in self._parts.items() for key, value in part.state().items()}
 
     def restore(self, state: State) -> None:
         for name, part in self._parts.items():
-            part.restore({key.removeprefix(f"{name}/"): one for key, one in state.items() if key.startswith(f"{name}/")})
+            part.restore({key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")})
 
     def merge(self, other: Tally) -> None:
         if not isinstance(other, Bundle):

@@ -105,7 +105,7 @@ def check_finding(finding: Finding, folder: Path) -> None:
     if re.search(r"\bnan\b", finding.headline, re.IGNORECASE):
         raise BrokenContract(f"{finding.analysis}: the headline shows a value that is not a number: {finding.headline!r}")
     if not finding.source or not finding.summary:
-        raise BrokenContract(f"{finding.analysis}: its file says no summary or no Source.")
+        raise BrokenContract(f"{finding.analysis}: its docstring has no summary or no Source.")
 
 
 def merge_shards(census: AnyCensus, specimen: Specimen, images: Images, parts: int = 2, pace: Pace | None = None) -> Arrays:
@@ -122,8 +122,8 @@ def merge_shards(census: AnyCensus, specimen: Specimen, images: Images, parts: i
         else:
             whole.merge(tally)
     assert whole is not None
-    found = list(untrained_twins(worker, images)) if census.with_twin else []
-    twins = [collect_tallies(twin, images, [census], pace, "twin")[census.name()] for twin in found]
+    null_twins = list(untrained_twins(worker, images)) if census.with_twin else []
+    twins = [collect_tallies(twin, images, [census], pace, "twin")[census.name()] for twin in null_twins]
     return _arrays(census.to_arrays(worker, images, whole, twins))
 
 
@@ -218,12 +218,12 @@ def check_edit(edit: Edit, specimen: Specimen, images: Images, folder: Path, ste
 def _counted(edit: Edit, specimen: Specimen, edited: Specimen) -> None:
     """Raises Unlawful where the line does not hold what is counted here."""
     change = edited.edits[-1]
-    for word, one in (("before", specimen), ("after", edited)):
-        count = sum(parameter.numel() for parameter in one.net.parameters())
-        zeros = torch.zeros(1, one.recipe.channels, *one.recipe.size)
+    for word, network in (("before", specimen), ("after", edited)):
+        count = sum(parameter.numel() for parameter in network.net.parameters())
+        zeros = torch.zeros(1, network.recipe.channels, *network.recipe.size)
         # with attention spelt out in matrix products, which torch's counter knows
         with torch.no_grad(), slow_attention(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            one.net(zeros)
+            network.net(zeros)
         work = counter.get_total_flops() / 2
         place = 0 if word == "before" else 1
         if (change.parameters[place], change.multiply_adds[place]) != (count, work):
@@ -231,7 +231,9 @@ def _counted(edit: Edit, specimen: Specimen, edited: Specimen) -> None:
                 f"{edit.name()} says {change.parameters}, {change.multiply_adds}; {word} there are {count}, {work}."
             )
         if f"{count:,}" not in change.line or f"{work / 1e6:,.2f}" not in change.line:
-            raise BrokenContract(f"{edit.name()}: the line does not say the counts {word} ({count:,}, {work / 1e6:,.2f} M).")
+            raise BrokenContract(
+                f"{edit.name()}: the line does not contain the counts {word} ({count:,}, {work / 1e6:,.2f} M)."
+            )
     if not change.line.endswith(".") or f"Edited: {change.line}" not in edited.notes:
         raise BrokenContract(f"{edit.name()}: the line is no sentence, or not among the specimen's notes: {change.line!r}")
 
@@ -240,7 +242,7 @@ def _preserved(edit: Edit, specimen: Specimen, edited: Specimen, images: Images)
     """Raises Unlawful where outputs differ by more than the edit promises."""
     promise = edit.with_choices(specimen).preserves(specimen)
     if not promise.why or promise.how != edited.edits[-1].preserves:
-        raise BrokenContract(f"{edit.name()} does not say why the function is, or is not, preserved.")
+        raise BrokenContract(f"{edit.name()} does not state why the function is, or is not, preserved.")
     if promise.how == "no":
         return
     pictures = [images[place].picture for place in range(min(len(images), 8))]
@@ -259,7 +261,7 @@ def _kept(edit: Edit, edited: Specimen, x: torch.Tensor, folder: Path) -> None:
     if again.digest() != edited.digest() or not torch.equal(again.run(x), edited.run(x)):
         raise BrokenContract(f"{edit.name()}: what was saved and opened again is another network.")
     if (again.name, again.edits, again.recipe, again.labels) != (edited.name, edited.edits, edited.recipe, edited.labels):
-        raise BrokenContract(f"{edit.name()}: what was saved and opened again says something else of itself.")
+        raise BrokenContract(f"{edit.name()}: the saved and reopened network has another description.")
 
 
 def _trained_text(edit: Edit, specimen: Specimen, edited: Specimen, x: torch.Tensor, steps: int) -> None:

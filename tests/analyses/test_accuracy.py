@@ -1,7 +1,6 @@
 """Accuracy: counts by hand, and no score where outputs and classes cannot be matched."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +12,13 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.accuracy import Accuracy
 from microtome.errors import Unmeasurable
-from microtome.instruments.class_matching import match_classes
 from microtome.scan import Pace
 
 PACE = Pace(batch=16, device="cpu")
 
 
 class Brightest(nn.Module):
-    """Answers with the third of the picture (top, middle, bottom) that is brightest."""
+    """Answers with the third of the image (top, middle, bottom) that is brightest."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,13 +87,6 @@ def test_another_number_of_classes_is_refused() -> None:
         Accuracy()(mt.open(Brightest().eval(), recipe={"size": 12, "crop": 1.0}), images, PACE)
 
 
-def test_two_classes_of_one_name_are_refused(net: mt.Specimen) -> None:
-    images = bands([0, 1], [0, 1], ("crane, bird", "crane, machine"))
-    doubled = replace(net, names=(tuple(f"x{n}" for n in range(9)) + ("crane",), None))
-    with pytest.raises(Unmeasurable):
-        match_classes(doubled, images, 10)
-
-
 def test_no_labels(net: mt.Specimen) -> None:
     with pytest.raises(Unmeasurable, match="needs labelled images"):
         Accuracy()(net, mt.Images.tensors(np.zeros((4, 3, 8, 8), np.float32)), PACE)
@@ -105,28 +96,6 @@ def test_common_suite(tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path:
     assert pics.classes is not None
     named = mt.open(tiny(), recipe={"size": 32}, labels=list(pics.classes))
     testing.check(Accuracy(), named, pics, tmp_path)
-
-
-def test_a_thousand_outputs_and_wordnet_classes_are_imagenet() -> None:
-    """n01440764 (tench) is ImageNet's class 0 and n01443537 (goldfish) its class 1."""
-
-    class Thousand(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.pool = nn.AdaptiveAvgPool2d(1)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            scores = torch.zeros(len(x), 1000)
-            scores[:, 1] = self.pool(x).flatten(1)[:, 0]
-            scores[:, 0] = 0.1
-            return scores
-
-    x = np.stack([np.full((3, 8, 8), value, np.float32) for value in (0.9, 0.0)])
-    images = mt.Images.tensors(x, labels=[1, 0], classes=("n01440764", "n01443537"))
-    net = mt.open(Thousand().eval(), recipe={"size": 8, "crop": 1.0, "mean": (0.0,) * 3, "std": (1.0,) * 3})
-    found = Accuracy()(net, images, PACE)
-    assert found.key("top-1 accuracy").value == 1
-    assert "ImageNet-1k's classes" in found.facts["matched"]
 
 
 def test_imbalanced_classes_lead_with_balanced_accuracy() -> None:

@@ -5,14 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from captum.attr import LayerGradCam
 from torch import nn
 
 import microtome as mt
 from microtome import testing
 from microtome.analyses.cam import Cam
 from microtome.errors import BadOption, UnknownName, Unmeasurable, WatchError
-from microtome.instruments.attribution import attribution_maps, signed_grad_cam, visible_layers
 from microtome.scan import Pace
 
 PLAIN = {"size": (6, 6), "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
@@ -93,34 +91,6 @@ def test_frozen_parameters_make_no_difference():
     assert not any(parameter.requires_grad for parameter in net.parameters())
 
 
-@pytest.mark.parametrize(
-    ("name", "layers", "options"),
-    [
-        ("timm:resnet18", ["layer2", "layer4"], {}),
-        (vgg, ["2", "8"], {}),
-        ("timm:convnext_atto", ["stages.1", "stages.3"], {}),
-    ],
-)
-def test_equals_captum(name, layers, options):
-    specimen = mt.open(name(), recipe={"size": 96}) if callable(name) else mt.open(name, weights=None, num_classes=7, **options)
-    x = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
-    target = torch.tensor([3, 5])
-    _, (found,) = attribution_maps(specimen.on("cpu"), layers, x, lambda _: [target], signed_grad_cam)
-    for layer in layers:
-        oracle = LayerGradCam(specimen.net, specimen.net.get_submodule(layer))
-        wanted = oracle.attribute(x, target=target, relu_attributions=True)[:, 0].detach()
-        assert found[layer].abs().max() > 0
-        assert torch.allclose(found[layer].relu(), wanted, atol=1e-5 * float(found[layer].abs().max()) + 1e-9)
-
-
-def test_one_pass_for_a_batch_is_the_same_as_one_for_each_image(net, pics):
-    x = net.recipe.normalise(torch.from_numpy(pics.pixels(net.recipe, range(4))))
-    _, (batch,) = attribution_maps(net, ["blocks.1"], x, lambda scores: [scores.argmax(1)], signed_grad_cam)
-    for i in range(4):
-        _, (single,) = attribution_maps(net, ["blocks.1"], x[i : i + 1], lambda scores: [scores.argmax(1)], signed_grad_cam)
-        assert torch.allclose(batch["blocks.1"][i], single["blocks.1"][0], atol=1e-6)
-
-
 def test_vit_after_the_last_attention_fails_loudly_and_names_the_layer_to_take():
     specimen = mt.open("timm:vit_tiny_patch16_224", weights=None, num_classes=5, depth=2, img_size=64, recipe={"size": 64})
     images = mt.Images.scenes(4, size=64)
@@ -145,14 +115,6 @@ def test_channels_last_maps_and_branches(name, at, grids, options):
     layers = found["heat"].coords["layer"].values.tolist()
     assert [found[f"heat/{layer}"].shape[1:] for layer in layers] == grids
     assert all(found[f"heat/{layer}"].values.max() > 0 for layer in layers)
-
-
-def test_cells_of_a_strided_net_are_told_where_they_lie():
-    specimen = mt.open("timm:resnet18", weights=None, num_classes=5)
-    x = torch.randn(1, 3, 224, 224)
-    where = visible_layers(specimen, ["layer4"], x).where["layer4"]
-    assert where.row.centres.tolist() == [32.0 * j for j in range(7)]
-    assert where.extent((224, 224))[0] == pytest.approx(-15.5 / 224)
 
 
 def test_cells_may_be_tiled_evenly_and_a_shift_is_said():

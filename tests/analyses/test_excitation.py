@@ -11,7 +11,6 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.excitation import ALL_CLASSES, Excitation
 from microtome.errors import UnknownName, Unmeasurable
-from microtome.instruments.gates import find_gates
 from microtome.scan import Pace
 
 RECIPE = {"size": 16, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
@@ -43,7 +42,7 @@ def made(seed: int = 0) -> Gated:
 
 
 def coloured(count: int = 24, classes: int = 3) -> mt.Images:
-    """Noise pictures of 16 px whose mean colour is the class: red, green, blue."""
+    """Noise images of 16 px whose mean colour is the class: red, green, blue."""
     draw = torch.Generator().manual_seed(0)
     labels = torch.arange(count) % classes
     x = 0.3 * torch.rand(count, 3, 16, 16, generator=draw)
@@ -72,7 +71,7 @@ def test_gates_by_class_against_the_networks_own() -> None:
 
 
 def test_a_planted_class_gate_explains_all_and_a_blind_one_nothing() -> None:
-    """One network squeezes the mean colour, which is the class; one is blind to the picture but for a little noise."""
+    """One network squeezes the mean colour, which is the class; one is blind to the image but for a little noise."""
     net = made()
     net.stem.weight.data.zero_()
     net.stem.bias.data.zero_()
@@ -130,34 +129,6 @@ def test_a_factor_beyond_one_is_said() -> None:
     found = Excitation()(mt.open(Doubled().eval(), recipe=RECIPE), coloured(), PACE)
     assert found["form"].values[0] == "tanh + mul"
     assert any("Not confined to 0 to 1" in one for one in found.caveats)
-
-
-KINDS = {
-    "timm:legacy_seresnet18": (8, "Sigmoid", "layer1.0.se_module"),
-    "timm:mobilenetv3_small_050": (9, "Hardsigmoid", "blocks.0.0.se"),
-    "torchvision:mobilenet_v3_small": (9, "Hardsigmoid", "features.1.block.1"),
-    "timm:regnety_002": (13, "Sigmoid", "s1.b1.se"),
-    "timm:efficientnet_b0": (16, "Sigmoid", "blocks.0.0.se"),
-    "timm:ecaresnet26t": (8, "Sigmoid", "layer1.0.se"),
-    "microtome:mini_seresnet": (7, "Sigmoid", "layer1.0.se"),
-}
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_every_gate_of_a_library_is_found(name: str) -> None:
-    """As many as the network has modules of that kind, each as wide as what it multiplies."""
-    net = mt.open(name, weights=None, recipe={"size": 64})
-    told, others = find_gates(net)
-    count, form, first = KINDS[name]
-    assert (len(told), told[0].form, told[0].name, others) == (count, form, first, ())
-    assert all(net.layer(gate.watch).order == gate.order for gate in told)
-    assert [gate.order for gate in told] == sorted(gate.order for gate in told)
-
-
-def test_the_channel_part_of_cbam() -> None:
-    net = mt.open("timm:resnet10t", weights=None, block_args={"attn_layer": "cbam"}, recipe={"size": 64})
-    told, _ = find_gates(net)
-    assert len(told) == 4 and all(gate.name.endswith("se.channel") for gate in told)
 
 
 @pytest.mark.parametrize("name", ["mini_vgg", "mini_resnet", "mini_densenet", "mini_inception", "mini_hrnet", "mini_deit"])

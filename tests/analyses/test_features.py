@@ -29,7 +29,7 @@ def chain(*, inplace: bool, dead: int | None = None) -> nn.Sequential:
 
 
 def by_hook(specimen: mt.Specimen, pics: mt.Images, path: str) -> torch.Tensor:
-    """What the module at `path` gives for all pictures, taken by a hook of our own."""
+    """What the module at `path` gives for all images, taken by a hook of our own."""
     kept: list[torch.Tensor] = []
     handle = specimen.net.get_submodule(path).register_forward_hook(
         lambda _module, _inputs, out: kept.append(out.detach().clone())
@@ -159,11 +159,11 @@ def test_what_was_asked_for_and_not_measured_is_named(pics: mt.Images) -> None:
     assert found["dead_share"].layer.values.tolist() == ["stem.1"]
     assert found.facts["unmeasured"] == {
         "stem": "it gives the very tensor of stem.1",
-        "volume": "rows and columns cannot be told in its output of shape 4 x 3 x 16 x 16",
+        "volume": "rows and columns cannot be identified in its output of shape 4 x 3 x 16 x 16",
     }
     assert found.caveats[-2:] == (
         "Not measured: stem, since it gives the very tensor of stem.1.",
-        "Not measured: volume, since rows and columns cannot be told in its output of shape 4 x 3 x 16 x 16.",
+        "Not measured: volume, since rows and columns cannot be identified in its output of shape 4 x 3 x 16 x 16.",
     )
     assert (
         Features(at=("stem*",), count=2)(net, pics).facts["unmeasured"] == {}

@@ -76,7 +76,7 @@ def test_rows_are_held_against_rows_and_columns_against_columns() -> None:
 
 
 def test_a_border_layer_may_widen_the_shorter_side_alone() -> None:
-    """Rows 3, 7, 7 and columns 3, 7, 15 (7 + 2 · 4) of 7 x 6 px: the third begins with the whole picture and widens columns alone."""
+    """Rows 3, 7, 7 and columns 3, 7, 15 (7 + 2 · 4) of 7 x 6 px: the third begins with the whole image and widens columns alone."""
     parts = [nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.Conv2d(4, 4, (1, 3), 1, (0, 1))]
     net = mt.open(nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4)), recipe={"size": (7, 6)})
     found = ReceptiveField(at=("0", "1", "2"))(net)

@@ -31,6 +31,19 @@ def test_the_answer_marks_its_choice_and_sorts(open_page: Open, address: str) ->
     assert rows.last.locator("th").inner_text().startswith("vgg16_bn")  # gaps stay last
 
 
+def test_words_move_under_the_names_before_a_column_hides(open_page: Open, address: str) -> None:
+    wide, narrow = (open_page(address, width=width) for width in (2560, 680))
+    heads = "#answer .panel[data-kind=Table] thead th"
+    assert "family" in wide.locator(heads).all_inner_texts()[2]
+    assert not any(text.startswith(("family", "on the Pareto")) for text in narrow.locator(heads).all_inner_texts())
+    families = wide.locator("#answer tbody tr td:nth-child(3)").all_inner_texts()
+    under = narrow.locator("#answer tbody th small").all_inner_texts()
+    assert len(families) > 1
+    assert [text.split(" · ")[0] for text in under] == families
+    assert any(text.endswith("Pareto front") for text in under)
+    assert narrow.locator("#answer .more").count() == 0
+
+
 def network_order(page: Any, section: str) -> list[str]:
     """The networks of a table of key numbers, from top to bottom."""
     return page.locator(f"#{section} .keys tbody th button").all_inner_texts()

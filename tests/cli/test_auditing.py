@@ -81,9 +81,12 @@ def test_what_would_undo_training_is_not_made_but_told_as_a_command(capsys: pyte
     file, net = tmp_path / "mended.safetensors", "microtome:mini_deit"
     code, text, said = run(capsys, tmp_path, "--fix", str(file), net=net)
     assert code == 0 and "note MT401" in text and "  edit      prelayernorm\n" in text
-    assert "MT401: not made, for prelayernorm changes the function of trained weights: it has to be trained after." in said
+    assert (
+        "MT401: not applied, because prelayernorm changes the function of trained weights, so the network must be trained"
+        in said
+    )
     assert not file.exists() and "was not written" in said
-    command = said.split("Ask for it: microtome ")[1].splitlines()[0].replace("edited.safetensors", str(file)).split()
+    command = said.split("To apply it: microtome ")[1].splitlines()[0].replace("edited.safetensors", str(file)).split()
     with pytest.raises(SystemExit, match="^0$"):
         main(command)
     capsys.readouterr()

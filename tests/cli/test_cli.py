@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +12,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
 
 from microtome.cli import main
+from microtome.cli.verbs import build_group
 
 ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
 FACTORY = """
@@ -60,7 +63,7 @@ def call(*words: str, cwd: Path | None = None) -> Said:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """A folder with a factory file and eight labelled pictures."""
+    """A folder with a factory file and eight labelled images."""
     (tmp_path / "nets.py").write_text(FACTORY)
     random = np.random.default_rng(0)
     for place in range(8):
@@ -68,6 +71,13 @@ def work(tmp_path: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 255, (40, 48, 3), dtype=np.uint8)).save(folder / f"{place}.png")
     return tmp_path
+
+
+def test_compare_is_listed_with_the_verbs_that_take_a_folder() -> None:
+    root = build_group()
+    verbs, _, analyses = root.get_help(click.Context(root)).partition("Analyses: microtome NAME SPECIMEN [IMAGES]")
+    listed = [{line.split()[0] for line in part.splitlines() if re.match(r"  \w", line)} for part in (verbs, analyses)]
+    assert "compare" in listed[0] - listed[1] and "accuracy" in listed[1] - listed[0]
 
 
 def test_help_imports_no_torch() -> None:
@@ -173,7 +183,7 @@ WRONG = {
     "a device that is not there": (["cost", "nets.py:make", "--device", "tpu"], 2, "auto, cpu, cuda, mps"),
     "a number that is none": (["cost", "nets.py:make", "--repeats", "many"], 2, "many"),
     "a number out of range": (["cost", "nets.py:make", "--repeats", "1"], 2, "3 to 1000"),
-    "no specimen": (["analyze", "photos"], 2, "name at least one specimen"),
+    "no specimen": (["analyze", "photos"], 2, "No specimen is given; name at least one"),
     "a folder that holds no findings": (["report", "photos"], 1, "photos"),
     "no folder": (["view", "nowhere"], 1, "nowhere"),
     "weights that do not exist": (["cost", "nets.py:make", "--weights", "missing.safetensors"], 1, "missing.safetensors"),

@@ -59,7 +59,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def links(path: Path) -> list[str]:
-    """The targets of links and pictures to files of this repository."""
+    """The targets of links and images to files of this repository."""
     targets = re.findall(r"\]\(([^)\s]+)\)", prose(path))
     return [target for target in targets if not re.match(r"[a-z]+:", target)]
 

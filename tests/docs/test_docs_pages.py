@@ -44,7 +44,7 @@ def test_a_stale_page_is_named(generate, monkeypatch, capsys) -> None:
 
 
 def finding(specimen: str, headline: str) -> Finding:
-    """A finding of cost with a picture too rich for a small file, and two arrays that belong to layers."""
+    """A finding of cost with an image too rich for a small file, and two arrays that belong to layers."""
     noise = np.random.default_rng(0).random((400, 400))
     arrays = {
         "noise": array(noise, ("row", "col"), "1", title="noise"),

@@ -56,7 +56,7 @@ def test_the_law_of_edits(options, expected, wide, tmp_path) -> None:
     edited = testing.check_edit(Rates(**options), wide, mt.Images.scenes(4), tmp_path)
     assert rates(edited) == [(rate, rate) for rate in expected]
     assert edited.edits[-1].preserves == "no" and edited.edits[-1].options["rates"]
-    assert "weights stay, but read other cells" in edited.edits[-1].line
+    assert "weights stay, but read other positions" in edited.edits[-1].line
     for name, value in wide.net.state_dict().items():
         assert torch.equal(value, edited.net.state_dict()[name])
 
@@ -161,7 +161,7 @@ def test_maps_that_could_not_be_kept_are_refused() -> None:
 
     with pytest.raises(Uneditable, match="1 pads too little for rate 2: its map would grow; give 3 or more"):
         Rates(rates=(2,))(one(nn.Conv2d(3, 3, 3, dilation=3)))
-    with pytest.raises(Uneditable, match="1 has an even kernel, whose map cannot be kept"):
+    with pytest.raises(Uneditable, match="1 has an even kernel: equal padding"):
         Rates(rates=(3,))(one(nn.Conv2d(3, 3, 2, padding=1, dilation=2)))
     with pytest.raises(Uneditable, match=r"1 does not pad \(padding='valid'\)"):
         Rates(rates=(4,))(one(nn.Conv2d(3, 3, 3, padding="valid", dilation=3)))

@@ -11,7 +11,6 @@ import microtome as mt
 from microtome import testing
 from microtome.edits.batch_norm_gamma import BatchNormGamma
 from microtome.errors import Uneditable
-from microtome.instruments.scale_invariance import scale_invariance
 from microtome.instruments.scale_readers import scale_readers
 
 
@@ -29,42 +28,6 @@ def test_the_law_of_edits(policy: str, pics: mt.Images, tmp_path: Path) -> None:
     edited = testing.check_edit(BatchNormGamma(policy=policy), mt.open("microtome:mini_resnet"), pics, tmp_path)  # type: ignore[arg-type]
     assert edited.edits[-1].preserves == ("exactly" if policy == "unit" else "no")
     assert "microtome.param_groups(net, weight_decay)" in edited.edits[-1].line
-
-
-@pytest.mark.parametrize(
-    ("name", "internal", "moved", "norms"),
-    [("resnet18", 8, 8, 20), ("resnet50", 33, 33, 53), ("resnetv2_50", 28, 49, 49)],
-)
-def test_all_internal_scales_can_be_moved(name: str, internal: int, moved: int, norms: int) -> None:
-    """Internal: 8 of 20, 33 of 53, 28 of 49. A pre-activation network's other norms are read by weights alone, too."""
-    net = mt.open(f"timm:{name}", weights=None, recipe={"size": 64})
-    found, told = scale_readers(net), scale_invariance(net.net, net.recipe)
-    assert (len(told.scales), len(found), len(gammas(net.net))) == (internal, moved, norms)
-    assert set(told.scales) <= set(found)
-    if name == "resnet50":  # its stem is read by the first branch and by the projection beside it
-        assert found["bn1"] == ("layer1.0.conv1", "layer1.0.downsample.0")
-
-
-def test_the_slow_twin_agrees() -> None:
-    """Each unit's scale and shift times a number of its own, the readers divided by it, in double precision: nothing changes; with one
-    reader forgotten, it does."""
-    net = mt.open("microtome:mini_resnet")
-    found = scale_readers(net)
-    x = torch.randn(2, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    for path, readers in found.items():
-        for forgotten in (None, readers[0]):
-            trial = copy.deepcopy(net.net).double()
-            drawn = torch.rand(len(trial.get_submodule(path).weight), generator=torch.Generator().manual_seed(1))
-            factor = 0.5 + drawn.double()
-            with torch.no_grad():
-                trial.get_submodule(path).weight.mul_(factor)
-                trial.get_submodule(path).bias.mul_(factor)
-                for reader in readers:
-                    if reader != forgotten:
-                        trial.get_submodule(reader).weight.div_(factor[:, None, None])
-                gap = float((trial(x) - net.net.double()(x)).abs().max())
-            assert (gap < 1e-9) == (forgotten is None)
-    net.net.float()
 
 
 def test_what_is_left_is_one_and_the_function_stays_in_training_too() -> None:

@@ -2,12 +2,10 @@
 
 import pytest
 import torch
-from torch.nn.functional import conv2d
 
 import microtome as mt
 from microtome import testing
 from microtome.errors import Uneditable
-from microtome.networks.wiring import DenseSequential, Projection, WideConv2d
 from microtome.specimen import watch
 
 Dense = mt.edits.dense_connections.DenseConnections
@@ -43,50 +41,6 @@ def test_parameters_by_hand(resnet) -> None:
     assert after - before == 40 * 32 + 48 * 40 + 48 * (40 + 48)
     before, after = Dense(stages=(4,))(resnet).edits[-1].parameters
     assert after - before == 9 * (48 * 40 + 48 * (40 + 48))
-
-
-def stage(way: str, resnet: mt.Specimen) -> tuple[DenseSequential, torch.Tensor]:
-    """The last stage with connections that were given some weight, and something that enters it."""
-    chain = Dense(way=way)(resnet).net.layer4
-    assert isinstance(chain, DenseSequential)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for part in chain.modules():
-            if isinstance(part, WideConv2d):
-                new = part.weight[:, 48:]
-                new.copy_(0.05 * torch.randn(new.shape, generator=generator))
-            elif isinstance(part, Projection):
-                part.weight.copy_(0.05 * torch.randn(part.weight.shape, generator=generator))
-    return chain, torch.randn(2, 40, 8, 8, generator=generator).relu()
-
-
-def test_what_concat_computes_by_hand(resnet) -> None:
-    chain, x0 = stage("concat", resnet)
-    blocks = resnet.net.layer4  # type: ignore[union-attr]
-    with torch.no_grad():
-        maps = [x0, blocks[0](x0)]  # type: ignore[index]
-        for place in (1, 2):
-            plain, wide = blocks[place], chain[place]  # type: ignore[index]
-            own = plain.conv1(maps[-1])
-            for index, earlier in enumerate(maps[:-1]):  # one convolution for each map instead of one over all of them
-                first = 48 + sum(one.shape[1] for one in maps[:index])
-                own = own + conv2d(earlier, wide.conv1.weight[:, first : first + earlier.shape[1]], padding=1)
-            branch = plain.bn2(plain.conv2(plain.act1(plain.bn1(own))))
-            maps.append((branch + maps[-1]).relu())
-        torch.testing.assert_close(chain(x0), maps[-1])
-        assert float((chain(x0) - blocks(x0)).abs().max()) > 0.01  # the connections were heard
-
-
-def test_what_add_computes_by_hand(resnet) -> None:
-    chain, x0 = stage("add", resnet)
-    blocks, projections = resnet.net.layer4, dict(chain.projections.named_children())  # type: ignore[union-attr, arg-type]
-    assert sorted(projections) == ["1_from_input_of_0", "2_from_0", "2_from_input_of_0"]
-    with torch.no_grad():
-        x1 = blocks[0](x0)  # type: ignore[index]
-        x2 = blocks[1](x1 + projections["1_from_input_of_0"](x0))  # type: ignore[index]
-        x3 = blocks[2](x2 + projections["2_from_input_of_0"](x0) + projections["2_from_0"](x1))  # type: ignore[index]
-        torch.testing.assert_close(chain(x0), x3)
-        assert float((chain(x0) - blocks(x0)).abs().max()) > 0.01
 
 
 def test_gradients_reach_the_zeros_at_once_and_nothing_is_kept(resnet) -> None:

@@ -58,7 +58,7 @@ def test_kernels_by_hand() -> None:
 
 
 def test_a_resampled_kernel_answers_an_even_picture_as_before() -> None:
-    """An even kernel of ones: what it gives of an even picture is its sum, which resampling keeps."""
+    """An even kernel of ones: what it gives of an even image is its sum, which resampling keeps."""
     old = nn.Conv2d(3, 1, 5, 2, bias=False)
     with torch.no_grad():
         old.weight.fill_(1.0)

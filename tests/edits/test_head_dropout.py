@@ -30,7 +30,7 @@ def test_the_law_of_edits(name: str, options: dict[str, float], pics: mt.Images,
 
 
 class Head(nn.Module):
-    """Rectified pictures, pooled, dropped, summed: the variance of the logit is known in closed form."""
+    """Rectified images, pooled, dropped, summed: the variance of the logit is known in closed form."""
 
     def __init__(self) -> None:
         super().__init__()

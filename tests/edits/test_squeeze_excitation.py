@@ -140,7 +140,7 @@ def test_what_it_does_not_fit(mini) -> None:
         with pytest.raises(Uneditable, match=reason):
             Gates()(mt.open(f"microtome:{name}", weights=None))
     preactivated = mt.open("timm:resnetv2_50", weights=None, recipe={"size": 64})  # its `downsample` reads the normed map
-    with pytest.raises(Uneditable, match=r"shortcut of stages\.0\.blocks\.1 has no place of its own"):
+    with pytest.raises(Uneditable, match=r"shortcut of stages\.0\.blocks\.1 has no module of its own"):
         Gates(position="identity")(preactivated)
     with pytest.raises(Uneditable, match="no stage 7 with residual blocks; its stages are 1, 2, 3, 4"):
         Gates(stages=(7,))(mini)

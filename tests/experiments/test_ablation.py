@@ -15,7 +15,6 @@ from microtome import networks
 from microtome.errors import BadOption, Uneditable, UnknownName
 from microtome.training.data import SceneSeries, scene_series
 from microtome.training.loop import fresh_network, train
-from microtome.training.remaking import remake_layers
 from microtome.training.removal import remove_blocks
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -78,26 +77,15 @@ def test_width_changes_in_the_mini_zoo() -> None:
 
 
 def test_what_cannot_be_joined_is_refused() -> None:
-    with pytest.raises(Uneditable, match="something adds or joins"):
+    with pytest.raises(Uneditable, match="a removed layer was added or concatenated"):
         remove_blocks(networks.build("mini_resnet"), ["layer3.0"])
-    with pytest.raises(Uneditable, match=r"'features.conv2' cannot be taken out: it changes the sides .*features.conv3"):
+    with pytest.raises(Uneditable, match=r"'features.conv2' cannot be removed: it changes the sides .*features.conv3"):
         remove_blocks(
             fresh_network(replace(NETWORK, options={"num_classes": 10, "size": 64, "hidden": 8}, network="zfnet")),
             ["features.conv2"],
         )
     with pytest.raises(UnknownName, match="Did you mean 'classifier.fc7'"):
         remove_blocks(fresh_network(NETWORK), ["classifier.fc8"])  # it answers
-    grouped = nn.Sequential(nn.Conv2d(3, 6, 1), nn.Conv2d(4, 4, 1, groups=2))
-    with pytest.raises(Uneditable, match="2 groups of units, and would get 6 units instead of 4"):
-        remake_layers(grouped, torch.zeros(1, 3, 4, 4), torch.Generator())
-
-
-def test_a_norm_is_made_anew() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 6, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1), nn.Flatten(), nn.Linear(8, 1)).train()
-    assert remake_layers(net, torch.zeros(2, 3, 3, 3), torch.Generator()) == ["1", "2", "4"]
-    assert net[1].num_features == 6  # type: ignore[union-attr]
-    assert net.training
-    assert not any(one._forward_pre_hooks for one in net.modules())
 
 
 def test_dropout_is_drawn_from_the_seed_and_resumes(few: SceneSeries, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_white_pixel_is_of_the_colour_half_a_side_away() -> None:
 
 
 def test_which_colours_there_are_says_little() -> None:
-    """The best guess from the counts of all colours in the picture, made by the rule that knows them, is right in less than half."""
+    """The best guess from the counts of all colours in the image, made by the rule that knows them, is right in less than half."""
     data = draw_distant_cues(400, seed=5)
     assert data.targets is not None
     right = total = 0

@@ -63,7 +63,7 @@ def test_recipes_without_edits_say_what_they_always_said() -> None:
 
 
 def test_contrast_by_hand() -> None:
-    """Mean 0.5 and a pixel of 0.6: twice the contrast is 0.7, eight times is 1.3, or white as a picture can show it."""
+    """Mean 0.5 and a pixel of 0.6: twice the contrast is 0.7, eight times is 1.3, or white as an image can show it."""
     mean, std = (torch.tensor(one)[:, None, None] for one in (networks.MEAN, networks.STD))
     x = ((torch.full((1, 3, 1, 1), 0.6) - mean) / std).expand(1, 3, 2, 2)
 
@@ -128,7 +128,7 @@ def test_the_page_says_what_was_measured_and_what_it_says_is_so() -> None:
     assert (tokens == tokens[:, :1]).all() and np.ptp(pixels, axis=1).max() < 1.5 / found["judged"]  # one number in a row
     for one in (plain, hill):
         assert (one[:, four] < 0.5 * one[:, usual]).all() and (one[:, quarter] < 0.25 * one[:, usual]).all()
-    for one in shares.values():  # clipped pictures have lost something
+    for one in shares.values():  # clipped images have lost something
         assert (one["clipped"][:, eight] < one["clipped"][:, usual]).all()
     normed = np.concatenate([tokens[:, usual], pixels[:, usual]])
     assert normed.min() < plain[:, usual].min() and normed.max() > plain[:, usual].max()  # below and above

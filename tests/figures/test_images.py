@@ -68,7 +68,7 @@ def test_overlay_shows_picture_maps_and_masks():
     drawn = FOUND.figure("Where it looks")
     (axes,) = drawn.axes
     assert len(axes.images) == 3 * 4
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["picture", *AT]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["image", *AT]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [shorten(name, 22) for name in PICTURES]
     assert np.asarray(axes.images[4].get_array()) == pytest.approx(np.clip(FOUND["picture"].values[1], 0, 1))
     assert texts(drawn) == ["empty", "empty"]  # one map of zeros, one of missing values
@@ -78,7 +78,7 @@ def test_overlay_shows_picture_maps_and_masks():
 @pytest.mark.parametrize(("extent", "hottest"), [("", (4, 4)), ("extent", (2, 2))])
 def test_overlay_puts_the_heat_where_its_extent_says(extent, hottest):
     heat = np.zeros((1, 3, 3))
-    heat[0, 1, 1] = 1  # the middle cell of a map over the whole picture, or over its upper left corner
+    heat[0, 1, 1] = 1  # the middle cell of a map over the whole image, or over its upper left corner
     arrays = {
         "base": array(np.full((1, 9, 9, 3), 0.5), ("image", "row", "col", "rgb"), "1"),
         "heat": array(heat, ("image", "row", "col"), "1"),

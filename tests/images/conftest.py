@@ -1,4 +1,4 @@
-"""A plain input recipe, and small pictures written where a test wants them."""
+"""A plain input recipe, and small images written where a test wants them."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Plain:
-    """The whole picture, resized by nearest neighbour: what is white stays exactly white."""
+    """The whole image, resized by nearest neighbour: what is white stays exactly white."""
 
     size: tuple[int, int] = (8, 8)
     flip: bool = False
@@ -44,7 +44,7 @@ def plain() -> type[Plain]:
 
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[..., Path]:
-    """A function that writes a picture of one colour (or an array) below the test's folder and gives its path back."""
+    """A function that writes an image of one colour (or an array) below the test's folder and gives its path back."""
 
     def write(name: str, content: Any = (255, 0, 0), size: tuple[int, int] = (4, 6), **options: Any) -> Path:
         path = tmp_path / name

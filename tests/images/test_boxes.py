@@ -71,10 +71,10 @@ def test_coco_that_does_not_fit(written: Write, tmp_path: Path) -> None:
     written("annotations.json", coco({"bbox": [1, 1, 2, 2]}, size=(99, 30)))
     assert (
         Images.folder(tmp_path).skipped[0].reason
-        == "its boxes were drawn on 99×30 pixels (rows × columns), the picture has 20×30"
+        == "its boxes were drawn on 99×30 pixels (rows × columns), the image has 20×30"
     )
     written("annotations.json", coco({"bbox": [100, 100, 2, 2]}, size=None))
-    assert Images.folder(tmp_path).skipped[0].reason == "its boxes lie outside the picture"
+    assert Images.folder(tmp_path).skipped[0].reason == "its boxes lie outside the image"
     for content, said in (
         (b"{", "cannot be read"),
         (coco({"segmentation": [[1, 2, 3]]}), "break COCO's format .*three corners"),

@@ -247,14 +247,14 @@ def test_pillows_limit_comes_back_when_threads_overlap(tmp_path: Path) -> None:
 
 BROKEN = {
     "empty.jpg": (b"", "an empty file"),
-    "text.jpg": (b"hello, I am a text file\n" * 20, "text, not a picture"),
+    "text.jpg": (b"hello, I am a text file\n" * 20, "text, not an image"),
     "page.png": (b"<!DOCTYPE html><html></html>", "a web page"),
     "drawing.png": (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
     "phone.jpg": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "HEIC"),
     "pointer.jpg": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "git lfs pull"),
     "zeros.png": (bytes(4096), "zero bytes"),
-    "noise.png": (bytes(range(256)) * 8, "not a picture of any format"),
-    "script.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "text, not a picture"),
+    "noise.png": (bytes(range(256)) * 8, "not an image of any format"),
+    "script.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "text, not an image"),
 }
 
 

@@ -110,7 +110,7 @@ def test_tables_that_will_not_do(written: Write, tmp_path: Path) -> None:
     written("broken.json", b"{")
     for name, said in (
         ("words.csv", "every line should have a file and a label"),
-        ("others.csv", "names none of the 1 pictures"),
+        ("others.csv", "names none of the 1 images"),
         ("broken.json", "cannot be read"),
     ):
         with pytest.raises(ImagesError, match=said):

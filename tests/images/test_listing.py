@@ -26,7 +26,7 @@ def test_order_is_by_path_whatever_the_locale_and_the_moment(written: Write, tmp
 def test_hidden_and_system_files_are_passed_over(written: Write, tmp_path: Path) -> None:
     written("a.png")
     for name in (".hidden.png", "Thumbs.db", ".DS_Store", "notes.txt", "__MACOSX/._a.png", ".git/x.png"):
-        written(name, b"not a picture")
+        written(name, b"not an image")
     found = Images.folder(tmp_path)
     assert found.names == ("a.png",)
     assert found.skipped == ()
@@ -75,7 +75,7 @@ def test_globs_and_single_files(written: Write, tmp_path: Path) -> None:
     assert found.kind == "glob"
     assert Images.folder(tmp_path / "[odd] name.png").names == ("[odd] name.png",)
     assert Images.one(tmp_path / "dog" / "2.png").kind == "file"
-    with pytest.raises(ImagesError, match="matches no picture"):
+    with pytest.raises(ImagesError, match="matches no image"):
         Images.folder(f"{tmp_path}/*/*.webp")
     with pytest.raises(ImagesError, match=r"is a folder; use Images.folder"):
         Images.one(tmp_path)
@@ -84,7 +84,7 @@ def test_globs_and_single_files(written: Write, tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_skipped_with_a_reason(written: Write, tmp_path: Path) -> None:
     written("good.png")
     written("zero.jpg", b"")
-    written("text.jpg", b"some words, no picture\n")
+    written("text.jpg", b"some words, no image\n")
     written("phone.HEIC", b"x")
     cut = written("cut.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     cut.write_bytes(cut.read_bytes()[:3000])
@@ -133,12 +133,12 @@ def test_links_to_folders_are_followed_once(written: Write, tmp_path: Path) -> N
     [
         ("phots", r"There is nothing at '.*phots'.* Did you mean 'photos'\?"),
         ("photos/deep/er", r"There is nothing at .* exists, but has no 'deep'\."),
-        ("empty", r"holds no pictures \(it is empty\)"),
-        ("texts", r"holds no pictures \(only others, such as a\.txt, b\.md\)"),
-        ("texts/a.txt", r"is not a picture that can be read: give a folder"),
-        ("set.zip", r"is not a picture that can be read: unpack it"),
-        ("heics", r"holds no picture that can be read; the first of 1 skipped is x\.heic: HEIC"),
-        ("bad", r"None of the 2 pictures at .* can be read; the first is a\.png: text, not a picture\."),
+        ("empty", r"holds no images \(it is empty\)"),
+        ("texts", r"holds no images \(only others, such as a\.txt, b\.md\)"),
+        ("texts/a.txt", r"is not an image that can be read: give a folder"),
+        ("set.zip", r"is not an image that can be read: unpack it"),
+        ("heics", r"holds no image that can be read; the first of 1 skipped is x\.heic: HEIC"),
+        ("bad", r"None of the 2 images at .* can be read; the first is a\.png: text, not an image\."),
     ],
 )
 def test_errors_say_what_would_do(written: Write, tmp_path: Path, given: str, said: str) -> None:

@@ -138,8 +138,8 @@ def test_a_mask_of_another_size_or_broken_is_skipped_by_name(written: Write, tmp
         found = Images.folder(tmp_path, check=check)
         assert found.names == ("a.png",)
         assert [(one.path, one.reason) for one in found.skipped] == [
-            ("b.png", "its mask b_mask.png has 2×6 pixels (rows × columns), the picture 4×6"),
-            ("c.png", "its mask c_mask.png cannot be used: text, not a picture"),
+            ("b.png", "its mask b_mask.png has 2×6 pixels (rows × columns), the image 4×6"),
+            ("c.png", "its mask c_mask.png cannot be used: text, not an image"),
         ]
 
 
@@ -148,7 +148,7 @@ def test_masks_that_were_asked_for_and_are_not_there(written: Write, tmp_path: P
     written("outlines/z.png", SPOT)
     with pytest.raises(ImagesError, match=r"no masks at 'outlinse'.*Did you mean 'outlines'"):
         Images.folder(tmp_path, masks="outlinse")
-    with pytest.raises(ImagesError, match=r"No mask at 'outlines' belongs to a picture"):
+    with pytest.raises(ImagesError, match=r"No mask at 'outlines' belongs to an image"):
         Images.folder(tmp_path, masks="outlines")
     with pytest.raises(ImagesError, match=r"has no masks or boxes"):
         Images.folder(tmp_path, labels="none").masks(recipe)

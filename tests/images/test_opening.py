@@ -65,4 +65,4 @@ def test_every_beginning_of_the_spread_is_in_proportion() -> None:
 def test_what_is_worth_a_note(tmp_path: Path, written: Write) -> None:
     written("a.png")
     written("b.png", np.zeros((3, 3), np.uint16))
-    assert Images.folder(tmp_path).notes == ("1 of 2 pictures are 16-bit grey: scaled by 65535",)
+    assert Images.folder(tmp_path).notes == ("1 of 2 images are 16-bit grey: scaled by 65535",)

@@ -10,7 +10,7 @@ import pytest
 from microtome.images import Images
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data")) / "images"
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real pictures at {DATA} (set MICROTOME_DATA)")
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real images at {DATA} (set MICROTOME_DATA)")
 
 
 def test_photographs_by_wordnet_id() -> None:

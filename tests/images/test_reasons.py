@@ -40,5 +40,5 @@ def test_the_error_speaks_where_the_bytes_do_not(tmp_path: Path) -> None:
 
 def test_short_errors() -> None:
     assert short_error(MemoryError()) == "too large for the memory"
-    assert short_error(Image.UnidentifiedImageError("/secret/path")).startswith("not a ")
+    assert short_error(Image.UnidentifiedImageError("/secret/path")).startswith("not an image")
     assert short_error(ValueError()) == "ValueError" and len(short_error(ValueError("x" * 500))) == 120

@@ -17,7 +17,7 @@ def vit(**options: Any) -> mt.Specimen:
 
 
 def seen(specimen: mt.Specimen) -> tuple[dict[str, Tensor], Tensor]:
-    """The maps of two pictures of noise, and the scores meanwhile."""
+    """The maps of two images of noise, and the scores meanwhile."""
     draw = torch.Generator().manual_seed(0)
     x = torch.rand(2, 3, *specimen.recipe.size, generator=draw)
     maps: dict[str, Tensor] = {}

@@ -35,7 +35,7 @@ def plain(pool: dict[str, int], norm: bool = False, inplace: bool = False) -> nn
 
 
 def slots(net: nn.Module, size: int = 40) -> tuple[Tensor, Tensor, Tensor]:
-    """Four pictures, in turn the strongest and the second unit of each, and the cell where it is strongest."""
+    """Four images, in turn the strongest and the second unit of each, and the cell where it is strongest."""
     x = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         maps = net(x).flatten(2)

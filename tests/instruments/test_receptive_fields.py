@@ -76,7 +76,7 @@ def test_attention_sees_everything():
 
 
 def interior(found):
-    """A cell whose field lies within the picture, or the middle one."""
+    """A cell whose field lies within the image, or the middle one."""
     rows, cols = found.grid
     inside = [j for j in range(rows) if found.rows(j)[0] >= 0 and found.rows(j)[1] < found.row.side]
     return (inside[len(inside) // 2] if inside else rows // 2, cols // 2)
@@ -129,7 +129,7 @@ def test_probing_says_when_nothing_arrives(tiny):
             return self.net(self.ear(torch.nan_to_num(x)))
 
     net = mt.open(Deaf(), recipe={"size": 32})
-    with pytest.raises(Unmeasurable, match="ear: NaN in the whole picture does not reach"):
+    with pytest.raises(Unmeasurable, match="ear: NaN in the whole image does not reach"):
         probe_pixels(net, "ear", (3, 3))
 
 

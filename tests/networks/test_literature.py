@@ -23,15 +23,6 @@ def size(name: str, **options: Any) -> int:
     return sum(one.numel() for one in built(name, **options).parameters())
 
 
-# Hu et al. 2018: the paper's millions; (2 / ratio) · 20,119,552 on top of ResNet-50's 25,557,032; biases: 15,104 (1 + 1 / ratio)
-@pytest.mark.parametrize(("ratio", "paper"), [(2, 45.7), (4, 35.7), (8, 30.7), (16, 28.1), (32, 26.9)])
-def test_parameters_of_the_ratio_table(ratio: int, paper: float) -> None:
-    exact = 25_557_032 + 2 * 20_119_552 // ratio
-    assert size("se_resnet50", ratio=ratio, bias=False) == exact
-    assert size("se_resnet50", ratio=ratio) == exact + 15_104 + 15_104 // ratio
-    assert abs(exact / 1e6 - paper) < 0.15
-
-
 def test_they_open_by_name_with_their_options() -> None:
     net = mt.open("microtome:densenet_cifar(depth=13,growth=4)", weights=None)
     assert (net.recipe.size, net.family, net.outputs, net.labels) == ((32, 32), "deeper", 10, None)

@@ -1,4 +1,4 @@
-"""Zeiler & Fergus' networks: the sides, sizes and receptive fields of their papers, any picture size, and what is refused."""
+"""Zeiler & Fergus' networks: the sides, sizes and receptive fields of their papers, any image size, and what is refused."""
 
 from typing import Any
 

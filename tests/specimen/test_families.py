@@ -65,7 +65,7 @@ def test_families_by_structure(net: Specimen) -> None:
     gate = open_specimen(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), Gate(8), nn.Conv2d(8, 8, 3)).eval(), recipe=16)
     assert gate.family == "attention"
     assert "gate" in gate.family_reason
-    assert gate_paths(gate.anatomy.found) == ["2"]
+    assert gate_paths(gate.anatomy.trace) == ["2"]
     forked = open_specimen(nn.Sequential(nn.Conv2d(3, 8, 3), Forked(8), Forked(8)).eval(), recipe=16)
     assert forked.family == "wider"
     assert "2 of its 2 blocks" in forked.family_reason
@@ -83,7 +83,7 @@ def test_structure_agrees_with_the_literature(opened: Callable[..., Specimen]) -
         ("timm:efficientnet_b0", size), ("timm:mobilenetv3_large_100", size), ("timm:regnety_002", size),
     ):  # fmt: skip
         net = opened(what, shape)
-        assert structural_family(net.anatomy.found, net.anatomy.units, net.net)[0] == net.family, what
+        assert structural_family(net.anatomy.trace, net.anatomy.units, net.net)[0] == net.family, what
 
 
 def test_a_family_can_be_given(tiny: Callable[..., nn.Module]) -> None:

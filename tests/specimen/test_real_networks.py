@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def right(net: Specimen, pictures: list[tuple[Path, int]]) -> int:
-    """How many pictures are classified as labelled."""
+    """How many images are classified as labelled."""
     hits = 0
     for start in range(0, len(pictures), 40):
         part = pictures[start : start + 40]

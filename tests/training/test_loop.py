@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from microtome import networks
-from microtome.errors import CheckpointError, UnknownName
+from microtome.errors import CheckpointError
 from microtome.training.data import SceneSeries, scene_series
 from microtome.training.judging import accuracy_interval, load_network
 from microtome.training.loop import Motion, _optimizers, normalise, tint, train
-from microtome.training.recipes import RECIPES, TrainingRecipe, training_recipe
-from microtome.training.teaching import TaughtNetwork, Teacher, _standardise, prepare_student
+from microtome.training.recipes import RECIPES, TrainingRecipe
+from microtome.training.teaching import TaughtNetwork
 
 SMALL = TrainingRecipe(
     network="mini_inception", epochs=2, count=32, batch=16, warmup=0.0, lr=2e-3, precision="32-true", halved=0.0
@@ -85,35 +85,6 @@ def test_a_taught_transformer_is_saved_without_its_training_layer(few: SceneSeri
     assert set(load_file(path)) == set(networks.build("mini_deit").state_dict())
 
 
-def test_the_training_layers_add_a_guess_for_every_patch_and_hint() -> None:
-    teacher = Teacher("mini_vgg")
-    images = normalise(torch.from_numpy(scene_series(4, seed=5).pixels))
-    probabilities, hints = teacher(images)
-    logits, guesses = TaughtNetwork(networks.build("mini_deit"), teacher.units, seed=0)(images)
-    assert logits.shape == probabilities.shape == (4, 10)
-    # 64 px / 8 px = 8 patches a side; 24 units on 16 x 16 places are 4 x 24 on 8 x 8; then 32 and 56 on 8 x 8
-    assert [one.shape for one in hints] == [one.shape for one in guesses] == [(4, 64, 96), (4, 64, 32), (4, 64, 56)]
-    assert hints[2].mean().abs() < 1e-3
-
-
-def test_a_hint_stands_at_the_place_of_its_patch() -> None:
-    maps = torch.zeros(1, 1, 16, 16)
-    maps[0, 0, 5, 12] = 1.0  # row 5, col 12 of 16: patch row 2, col 6 of 8
-    hint = _standardise(maps)
-    assert int(hint[0].amax(-1).argmax()) == 2 * 8 + 6
-
-
-def test_prepared_patches_enter_decorrelated() -> None:
-    images = normalise(torch.from_numpy(scene_series(32, seed=5).pixels))
-    net = prepare_student(networks.build("mini_deit"), images)
-    with torch.no_grad():
-        tokens = net.patch_embed(images).flatten(0, 1).double()
-    spread = torch.cov(tokens.T)
-    assert spread.diagonal().max() < 1.02  # whitening: variance 1 where it is far above the floor of 0.001, less elsewhere
-    assert (spread - torch.diag(spread.diagonal())).abs().max() < 1e-3
-    assert tokens.mean(0).abs().max() < 1e-3
-
-
 def test_norms_and_biases_do_not_decay() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
     (adamw,) = _optimizers(net, replace(SMALL, weight_decay=0.1))
@@ -163,9 +134,3 @@ def test_the_wilson_interval_agrees_with_its_formula_by_hand() -> None:
     # 8 of 10, z = 1.96: centre (0.8 + 0.19207) / 1.38415 = 0.71674, half width 1.41603 * sqrt(0.016 + 0.0096036) = 0.22657
     assert accuracy_interval(8, 10) == pytest.approx((0.49016, 0.94331), abs=2e-4)
     assert accuracy_interval(0, 0) == (0.0, 1.0)
-
-
-def test_every_network_has_a_recipe_and_an_unknown_one_names_the_nearest() -> None:
-    assert set(RECIPES) == set(networks.SHIPPED)
-    with pytest.raises(UnknownName, match="Did you mean 'mini_vgg'"):
-        training_recipe("mini_vg")

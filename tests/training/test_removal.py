@@ -52,7 +52,7 @@ def test_the_cut_network_begins_with_the_weights_of_the_whole_and_leaves_random_
 
 def test_a_block_that_changes_the_sides_is_refused() -> None:
     assert removable_blocks(networks.build("mini_vgg")) == ["features.11", "features.18", "features.21"]
-    with pytest.raises(Uneditable, match=r"'layer2.0' cannot be taken out: .*sides of the maps.*layer3.1, layer4.0, layer4.1"):
+    with pytest.raises(Uneditable, match=r"'layer2.0' cannot be removed: .*sides of the maps.*layer3.1, layer4.0, layer4.1"):
         remove_blocks(networks.build("mini_resnet"), ["layer4.1", "layer2.0"])
     with pytest.raises(UnknownName, match=r"Did you mean 'layer4\.[12]'"):
         remove_blocks(networks.build("mini_resnet"), ["layer4.3"])

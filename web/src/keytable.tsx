@@ -20,14 +20,15 @@ export function KeyNumbers({ items, label, chosen, choose }: Props) {
   const extra = others.some((o) => o.length);
   // Where the table is wider than its place, rows become cards; `small` is the widest place that was too narrow.
   const [small, narrow] = useState(0);
-  const cards = !printing && width <= small;
+  const single = items.length === 1; // one row is read as a line: there is nothing to sort
+  const cards = single || (!printing && width <= small);
   useLayoutEffect(() => {
     const place = ref.current, drawn = place?.querySelector("table");
     if (!printing && !cards && place && drawn && drawn.offsetWidth > place.clientWidth) narrow(place.clientWidth);
   });
   const order = sorted(items.map((_, k) => k), sort, (k, c) => (c === 0 ? items[k].label : columns[c - 1].numbers[k]?.value));
   return (
-    <div class={cards ? "keys cards" : "keys"} ref={ref}>
+    <div class={single ? "keys cards single" : cards ? "keys cards" : "keys"} ref={ref}>
       <table role="table" aria-label={label}>
         <thead role="rowgroup">
           <tr role="row">

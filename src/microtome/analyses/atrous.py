@@ -62,7 +62,7 @@ class Atrous(Analysis):
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         try:
-            calls = specimen.anatomy.found.calls
+            calls = specimen.anatomy.trace.calls
         except SpecimenError as error:
             return str(error)
         return "" if any(is_dilated(call) for call in calls) else "none of its convolutions is dilated"

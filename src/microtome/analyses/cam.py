@@ -68,7 +68,7 @@ class Cam(Analysis):
     title: ClassVar[str] = "Class activation maps"
     rank: ClassVar[int] = 4
     effort: ClassVar[Effort] = "quick"
-    revision: ClassVar[int] = 3  # 3: which images its twins see rests on their contents
+    revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
 
     at: tuple[str, ...] = option("shallow,middle,deep,last3", "layers to map: names, globs or aliases")
     kind: Literal["gradcam"] = option("gradcam", "attribution method")

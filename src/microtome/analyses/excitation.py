@@ -55,7 +55,7 @@ class Excitation(Census[Bundle]):
     title = "Channel gates"
     rank = 26
     effort = "quick"
-    revision = 3  # 3: which images its twins see rests on their contents
+    revision = 4  # 4: which images its twins see rests on their contents
     with_twin = True
 
     at: tuple[str, ...] = option(("stages",), "layers up to each of which the last gate gets curves: names, globs or aliases")

@@ -33,11 +33,11 @@ from microtome.specimen import Specimen, tap
 from microtome.workload import Workload
 
 TARGET_GRID = 15  # that the target's map should have along its shorter side, so that its middle lies far from the border
-AFFINE_TOLERANCE = 1e-3  # relative difference of slopes at two pictures up to which the way between two layers counts as affine
+AFFINE_TOLERANCE = 1e-3  # relative difference of slopes at two images up to which the way between two layers counts as affine
 
 
 class _StrongestSlices(NamedTuple):
-    """The k strongest input channels of some units: slices (unit, rank, row, col), channels and shares of energy (unit, rank)."""
+    """The k strongest input channels of some units: slices (unit, rank, row, col), channels and fractions of energy (unit, rank)."""
 
     slices: Tensor
     channels: Tensor
@@ -109,7 +109,7 @@ class ExpandedWeights(Analysis):
                 far.channels.numpy(), ("unit", "rank"), "number of the channel", units | ranks[1], "channel"
             ),
             "expanded_strength": array(
-                far.shares.numpy(), ("unit", "rank"), "fraction of squared weights", units | ranks[1], "share"
+                far.shares.numpy(), ("unit", "rank"), "fraction of squared weights", units | ranks[1], "fraction"
             ),
             "share": array(
                 _mean_shares(near, far), ("measure",), "fraction of squared weights", both, "in the strongest channels"
@@ -229,7 +229,7 @@ def _strongest_slices(weights: Tensor, k: int) -> _StrongestSlices:
 def _expand_kernel(
     specimen: Specimen, target: str, units: list[int], convolutions: list[str], source: str, steps: int
 ) -> _ExpandedKernel:
-    """The slopes of the target's middle. Where the network does not take a larger picture, at its own size."""
+    """The slopes of the target's middle. Where the network does not take a larger image, at its own size."""
     before = convolutions[: convolutions.index(target)]
     if source:
         before = specimen.find(source)[:1]
@@ -242,7 +242,7 @@ def _expand_kernel(
     with LineariseMode() as mode:
         try:
             slopes, name = _target_gradients(specimen, target, units, names, steps, size)
-        except (RuntimeError, AssertionError, ValueError):  # a network for one size of picture only
+        except (RuntimeError, AssertionError, ValueError):  # a network for one size of image only
             slopes, name = _target_gradients(specimen, target, units, names, steps, 1)
             size = 1
         left_out = (mode.removed, mode.averaged, mode.held)

@@ -45,7 +45,9 @@ class ReceptiveField(Analysis):
     title: ClassVar[str] = "Theoretical receptive fields"
     rank: ClassVar[int] = 7
     effort: ClassVar[Effort] = "quick"
-    revision: ClassVar[int] = 2  # 2: interpolation, unfold and patterns behind transposed convolutions; rows and columns apart
+    revision: ClassVar[int] = (
+        3  # 3: the shortest path through unfold is counted once; 2: interpolation, unfold, patterns; rows and columns apart
+    )
 
     at: tuple[str, ...] = option(("convs", "blocks"), "layers to report: names, globs or aliases")
     size: int = option(0, "image side, px; 0: the size of the recipe", low=0, high=8192)

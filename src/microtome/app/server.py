@@ -128,7 +128,7 @@ def _arrays_route(root: Path) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         # The id is looked up among what exists and never becomes part of a path.
         wanted = request.path_params["id"]
-        place = next((one for one in find_findings(root) if one.id == wanted), None)
+        place = next((finding for finding in find_findings(root) if finding.id == wanted), None)
         path = place.folder / ARRAYS if place else None
         if path is None or not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
             return JSONResponse({"error": f"No finding has the id {wanted[:40]}."}, status_code=404, headers=HEADERS)

@@ -1,4 +1,4 @@
-"""The verb `audit`: what is found as text, JSON or SARIF; a baseline; an exit code for CI; the repair."""
+"""The verb `audit`: faults as text, JSON or SARIF, with a baseline, an exit code for CI, and repairs."""
 
 import json
 import os
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 FAIL_LEVELS = ("note", "warning", "error")
 EXIT_CODES = (
-    "\n\nExit codes: 0 nothing new at or above --fail-on; 1 something is, or the audit failed; 2 the call was wrong. Weights, a "
-    "baseline and --ignore decide what is new: microtome audit NET --write-baseline known.json, then --baseline known.json."
+    "\n\nExit codes: 0 no new fault at or above --fail-on; 1 at least one, or the audit failed; 2 wrong usage. To accept the known "
+    "faults: microtome audit NET --write-baseline known.json, and from then on --baseline known.json."
 )
 
 
@@ -32,20 +32,20 @@ def with_audit_options(command: click.Command) -> click.Command:
     command.help = (command.help or "") + EXIT_CODES
     command.params += [
         click.Option(["--format", "form"], type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True,
-                     help="What is written: for people, for scripts, for code scanning (SARIF 2.1.0)."),
-        click.Option(["--output"], metavar="FILE", help="Write it there instead of to the terminal."),
+                     help="Output format: text, json for scripts, or sarif (2.1.0) for code scanning."),
+        click.Option(["--output"], metavar="FILE", help="File to write instead of the terminal."),
         click.Option(["--fail-on"], type=click.Choice(["never", *FAIL_LEVELS]), default="error", show_default=True,
-                     help="The least severity at which a new finding makes the exit code 1."),
-        click.Option(["--baseline"], metavar="FILE", help="What is known already, and not new."),
-        click.Option(["--write-baseline"], metavar="FILE", help="Write what is found as a baseline."),
+                     help="Lowest severity at which a new fault gives exit code 1."),
+        click.Option(["--baseline"], metavar="FILE", help="File of known faults, which do not count as new."),
+        click.Option(["--write-baseline"], metavar="FILE", help="File to write the faults to, as a baseline."),
         click.Option(["--fix"], metavar="FILE",
-                     help="Make the edits that mend what was found and keep what was learnt; write the network (.safetensors)."),
+                     help="Apply the edits that repair faults and keep what was learned; write the network to FILE (.safetensors)."),
     ]  # fmt: skip
     return command
 
 
 def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: str | None, fail_on: str, baseline: str | None,
-           write_baseline: str | None, fix: str | None, own_ignore: str | None, **said: Any) -> int:  # fmt: skip
+           write_baseline: str | None, fix: str | None, own_ignore: str | None, **given: Any) -> int:  # fmt: skip
     from microtome.analyses.audit import baseline as lists
     from microtome.analyses.audit import sarif
 
@@ -60,11 +60,11 @@ def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: s
         from microtome.specimen.saving import weights_path
 
         weights_path(fix)
-    opened = arguments.specimen_openers([specimen], said)[0]()
-    finding = _measure(opened, {} if own_ignore is None else {"ignore": own_ignore}, wanted, said)
+    opened = arguments.specimen_openers([specimen], given)[0]()
+    finding = _measure(opened, {} if own_ignore is None else {"ignore": own_ignore}, wanted, given)
     if finding is None:
         return 1
-    form = "json" if said["as_json"] else form
+    form = "json" if given["as_json"] else form
     if form == "text":
         text = _audit_text(finding, known)
     else:
@@ -77,8 +77,8 @@ def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: s
     if write_baseline:
         lists.write_baseline(write_baseline, finding)
     if fix:
-        _write_mended(opened, finding, fix, _asked_words(specimen, said))
-    return int(fail_on != "never" and any(_reaches_level(one, fail_on) for one in sarif.fault_entries(finding, known)))
+        _write_mended(opened, finding, fix, _asked_words(specimen, given))
+    return int(fail_on != "never" and any(_reaches_level(entry, fail_on) for entry in sarif.fault_entries(finding, known)))
 
 
 def _make_folder(path: str) -> None:
@@ -97,20 +97,20 @@ def _make_folder(path: str) -> None:
         )
 
 
-def _reaches_level(one: dict[str, Any], least: str) -> bool:
-    return bool(one["new"]) and FAIL_LEVELS.index(one["severity"]) >= FAIL_LEVELS.index(least)
+def _reaches_level(entry: dict[str, Any], least: str) -> bool:
+    return bool(entry["new"]) and FAIL_LEVELS.index(entry["severity"]) >= FAIL_LEVELS.index(least)
 
 
-def _measure(specimen: "Specimen", options: dict[str, Any], wanted: bool, said: dict[str, Any]) -> "Finding | None":
-    """The finding, kept in the folder of findings like every other; None where it failed, which is said."""
+def _measure(specimen: "Specimen", options: dict[str, Any], wanted: bool, given: dict[str, Any]) -> "Finding | None":
+    """The finding, saved in the folder of findings; None if the audit failed, which is reported."""
     from microtome.runner import analyze
     from microtome.scan import Pace
 
-    told = {"command": " ".join(["microtome", *sys.argv[1:]]), "title": specimen.name}
-    pace = Pace(device=said["device"], batch=said["batch"])
-    outcome = analyze([specimen], None, said["out"], only=["audit"], settings={"audit": options}, pace=pace, said=told)
-    for one in outcome.failed:
-        click.echo(f"FAILED {one['specimen']}: {one['reason']}", err=True)
+    record = {"command": " ".join(["microtome", *sys.argv[1:]]), "title": specimen.name}
+    pace = Pace(device=given["device"], batch=given["batch"])
+    outcome = analyze([specimen], None, given["out"], only=["audit"], settings={"audit": options}, pace=pace, said=record)
+    for failure in outcome.failed:
+        click.echo(f"FAILED {failure['specimen']}: {failure['reason']}", err=True)
     if outcome.failed:
         return None
     if wanted:
@@ -121,19 +121,19 @@ def _measure(specimen: "Specimen", options: dict[str, Any], wanted: bool, said: 
 
 
 def _audit_text(finding: "Finding", known: Collection[tuple[str, str]]) -> str:
-    """The audit for people: each finding with its layers, evidence, reason and repair; the line last."""
+    """The audit as text: each fault with its layers, evidence, reason and repair; the headline last."""
     from microtome.analyses.audit.sarif import fault_entries
 
     lines: list[str] = []
-    for one in fault_entries(finding, known):
-        mark = "" if one["new"] else " (known)"
+    for entry in fault_entries(finding, known):
+        mark = "" if entry["new"] else " (known)"
         lines += [
-            f"{one['severity']} {one['rule']} {one['title']}{mark}",
-            f"  where     {_few_layers(one['layers'])}",
-            f"  evidence  {one['evidence']}.",
-            f"  why       {one['reason']} ({one['source'].rstrip('.')})",
-            f"  repair    {one['fix']} Cost: {one['cost']}",
-            *([f"  edit      {_shorten(one['edit'])}"] if one["edit"] else []),
+            f"{entry['severity']} {entry['rule']} {entry['title']}{mark}",
+            f"  where     {_few_layers(entry['layers'])}",
+            f"  evidence  {entry['evidence']}.",
+            f"  why       {entry['reason']} ({entry['source'].rstrip('.')})",
+            f"  repair    {entry['fix']} Cost: {entry['cost']}",
+            *([f"  edit      {_shorten(entry['edit'])}"] if entry["edit"] else []),
             "",
         ]
     rules = finding["outcome"].coords["criterion"].values
@@ -144,24 +144,24 @@ def _audit_text(finding: "Finding", known: Collection[tuple[str, str]]) -> str:
 
 
 def _shorten(edit: str, most: int = 100) -> str:
-    return edit if len(edit) <= most else f"{edit[:most]}… (whole in --format json)"
+    return edit if len(edit) <= most else f"{edit[:most]}… (in full with --format json)"
 
 
 def _few_layers(layers: Sequence[str]) -> str:
     return ", ".join(layers[:6]) + (f" and {len(layers) - 6} more" if len(layers) > 6 else "")
 
 
-def _asked_words(specimen: str, said: dict[str, Any]) -> str:
-    """The network as it was asked for, as words of another command."""
-    more = [f"--{name} {shlex.quote(one)}" for name in ("weights", "recipe") for one in said[name]]
+def _asked_words(specimen: str, given: dict[str, Any]) -> str:
+    """The network as given on the command line, as words of another command."""
+    more = [f"--{name} {shlex.quote(value)}" for name in ("weights", "recipe") for value in given[name]]
     return " ".join([shlex.quote(specimen), *more])
 
 
 def _write_mended(specimen: "Specimen", finding: "Finding", path: str, asked: str) -> None:
-    """Write the network with every edit that mends a finding and may be made unasked; say what is left to commands and hands.
+    """Write the network with every edit that repairs a fault and may be applied automatically; report what remains.
 
-    Edits that keep the function are made. Those that change it are made where the weights are untrained, for nothing is lost; of
-    trained ones (or unknown: a module of one's own) they would undo what was learnt, so the command is printed instead.
+    Edits that keep the function are applied. Edits that change it are applied to untrained weights only; for trained weights (or
+    unknown ones, as in a module of the user's) they would undo what was learned, so the command is printed instead.
     """
     from microtome.analyses.audit.sarif import fault_entries
     from microtome.edit import apply_edits, parse
@@ -169,34 +169,34 @@ def _write_mended(specimen: "Specimen", finding: "Finding", path: str, asked: st
     left: list[str] = []
     changed = specimen
     done: set[str] = set()
-    for one in fault_entries(finding):
-        if one["edit"] in done:
+    for entry in fault_entries(finding):
+        if entry["edit"] in done:
             continue
-        if not one["edit"]:
-            left.append(f"{one['rule']}: no edit; {one['fix']}")
+        if not entry["edit"]:
+            left.append(f"{entry['rule']}: no edit; {entry['fix']}")
             continue
-        edit = parse(one["edit"])
+        edit = parse(entry["edit"])
         try:
             if specimen.trained is not False and not edit.refusal(changed) and edit.preserves(changed).how == "no":
-                left.append(f"{one['rule']}: not made, for {_why_unasked(edit, asked)}")
+                left.append(f"{entry['rule']}: not applied, because {_why_unasked(edit, asked)}")
                 continue
             changed = apply_edits(changed, [edit])
         except Uneditable as error:
-            left.append(f"{one['rule']}: {error} {one['fix']}")
+            left.append(f"{entry['rule']}: {error} {entry['fix']}")
             continue
-        done.add(one["edit"])
-        click.echo(f"{one['rule']}: {changed.edits[-1].line}", err=True)
+        done.add(entry["edit"])
+        click.echo(f"{entry['rule']}: {changed.edits[-1].line}", err=True)
     for line in left:
         click.echo(line, err=True)
     if changed is specimen:
-        click.echo(f"Nothing was found that --fix may mend; {path} was not written.", err=True)
+        click.echo(f"--fix found nothing to repair; {path} was not written.", err=True)
     else:
         click.echo(f"Written: {changed.save(path)}", err=True)
 
 
 def _why_unasked(edit: "Edit", asked: str) -> str:
-    """Why an edit is not made unasked, and how to ask for it."""
+    """Why an edit is not applied automatically, and the command that applies it."""
     return (
-        f"{edit.name()} changes the function of trained weights: it has to be trained after. Ask for it: "
+        f"{edit.name()} changes the function of trained weights, so the network must be trained afterwards. To apply it: "
         f"microtome edit {asked} {shlex.quote(edit.to_cli())} --out edited.safetensors"
     )

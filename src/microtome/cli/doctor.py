@@ -1,4 +1,4 @@
-"""What is installed, which devices there are, what works here and what does not."""
+"""The report of `microtome doctor`: versions, devices, plug-ins and weights, with the problems marked."""
 
 import importlib.metadata
 import os
@@ -17,7 +17,7 @@ EXTRAS = {
 
 
 def diagnosis_lines() -> Iterator[str]:
-    """One line for each thing looked at; lines that begin with '!' say what does not work and what would help."""
+    """One line per check; lines that begin with '!' name a problem and its remedy."""
     from microtome._version import __version__
 
     yield f"microtome {__version__}, Python {platform.python_version()}, {platform.platform()}"
@@ -32,7 +32,7 @@ def diagnosis_lines() -> Iterator[str]:
     unusable = catalog.unusable_plugins()
     yield from (f"! {plugin.text}" for plugin in unusable)
     for name in set(catalog.plugin_names()) - {plugin.name for plugin in unusable}:
-        yield f"plug-in {name}: of {plugins.package_named(name)}"
+        yield f"plug-in {name}: from {plugins.package_named(name)}"
     free = shutil.disk_usage(".").free / 1e9
     yield f"{'! only ' if free < 1 else ''}{free:.1f} GB free on this disk"
     from microtome import networks
@@ -43,7 +43,7 @@ def diagnosis_lines() -> Iterator[str]:
         except MicrotomeError as error:
             yield f"! microtome:{name}: {error}"
         else:
-            yield f"microtome:{name}: weights are there"
+            yield f"microtome:{name}: weights found"
 
 
 def _device_lines() -> Iterator[str]:
@@ -63,13 +63,13 @@ def _model_lines() -> Iterator[str]:
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         vision, models = _torchvision.torchvision(), _torchvision.timm()
-    broken = any("operators" in str(one.message) for one in heard)
+    broken = any("operators" in str(warning.message) for warning in heard)
     yield f"timm {models.__version__}: {len(models.list_models())} architectures"
     yield f"{'! ' if broken else ''}torchvision {vision.__version__}" + (
         ": its compiled operators do not match this torch; classification works, detection models do not" if broken else ""
     )
     home = os.environ.get("HF_HOME", os.path.expanduser("~/.cache/huggingface"))
-    yield f"pretrained weights are fetched by timm into {home} (nothing else ever leaves or enters this machine)"
+    yield f"timm downloads pretrained weights to {home}; microtome makes no other connection"
 
 
 def _installed_version(name: str) -> str | None:

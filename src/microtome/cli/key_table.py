@@ -1,4 +1,4 @@
-"""`microtome table DIR`: every key number of a folder of findings, one row for each network; as text, CSV or JSON."""
+"""`microtome table DIR`: every key number of a folder of findings, one row per network; as text, CSV or JSON."""
 
 import csv
 import io
@@ -21,13 +21,13 @@ FIELDS = ("network", "analysis", "key_number", "value", "unit", "low", "high", "
 
 @click.command()
 @click.argument("folder", metavar="DIR")
-@click.option("--only", default="", help="Only these analyses, comma-separated.")
-@click.option("--csv", "as_csv", is_flag=True, help="One line per network, analysis and key number, with all fields.")
-@click.option("--json", "as_json", is_flag=True, help="The same as a JSON list.")
+@click.option("--only", default="", help="Analyses to print, comma-separated; all by default.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV: one line per network, analysis and key number, with all fields.")
+@click.option("--json", "as_json", is_flag=True, help="JSON list of the same rows.")
 def table(folder: str, only: str, as_csv: bool, as_json: bool) -> None:
-    """Every key number of a folder of findings: one row per network."""
+    """Print the key numbers of a folder of findings, one row per network."""
     if as_csv and as_json:
-        raise UsageError("give --csv or --json, not both.")
+        raise UsageError("--csv and --json are both given; give one of them.")
     rows = key_rows(folder, [word.strip() for word in only.split(",") if word.strip()])
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -46,7 +46,7 @@ def key_rows(folder: str, only: "Sequence[str]") -> "list[dict[str, Any]]":
 
     Raises:
         UsageError: the folder holds no findings.
-        UnknownName: an analysis that none of them is of.
+        UnknownName: the folder has no finding of an analysis in `only`.
     """
     from microtome.finding import card
     from microtome.store import Store
@@ -54,18 +54,18 @@ def key_rows(folder: str, only: "Sequence[str]") -> "list[dict[str, Any]]":
     cards = [card(place) for place in Store(folder).current()] if Path(folder).is_dir() else []
     if not cards:
         raise UsageError(f"{folder} holds no findings. Measure first: microtome analyze SPECIMEN… IMAGES --out {folder}")
-    known = dict.fromkeys(str(said["analysis"]) for said in cards)
+    known = dict.fromkeys(str(card["analysis"]) for card in cards)
     for name in only:
         if name not in known:
             raise UnknownName(f"{folder} holds no finding of '{name}'.{did_you_mean(name, known)}")
     rows: list[dict[str, Any]] = []
-    for said in cards:
-        if only and said["analysis"] not in only:
+    for finding_card in cards:
+        if only and finding_card["analysis"] not in only:
             continue
-        network = str(said["origin"].get("specimen", {}).get("name", "")) or "all networks"
-        for number in said.get("key_numbers", ()):
+        network = str(finding_card["origin"].get("specimen", {}).get("name", "")) or "all networks"
+        for number in finding_card.get("key_numbers", ()):
             facts = {name: value for name, value in number.items() if name != "name"}
-            rows.append({"network": network, "analysis": said["analysis"], "key_number": number["name"], **facts})
+            rows.append({"network": network, "analysis": finding_card["analysis"], "key_number": number["name"], **facts})
     return rows
 
 
@@ -89,7 +89,7 @@ def _text_tables(rows: "Sequence[Mapping[str, Any]]") -> str:
 
 
 def _cell(row: "Mapping[str, Any] | None") -> str:
-    """The value with its interval, where it was taken, and the baseline below."""
+    """The value with its interval; below it the layer or class it was taken at, and the baseline."""
     if row is None:
         return "–"
     lines = [str(row["text"])]

@@ -1,4 +1,4 @@
-"""What every measuring verb does: open, measure, save, tell; and the verb that does it again for a saved finding."""
+"""Common steps of the measuring verbs (open, measure, save, report), and the verb `rerun`."""
 
 import sys
 import time
@@ -27,18 +27,25 @@ def measure(
     skip: Sequence[str],
     settings: Settings,
     wanted: bool,
-    said: dict[str, Any],
+    given: dict[str, Any],
 ) -> int:
-    """Open, measure, save and tell; the exit code. Misspelt analyses and options are refused before anything is loaded."""
+    """Open, measure, save and report; the exit code. Misspelt analyses and options are refused before anything is loaded."""
     for name in (*only, *skip, *settings):
         catalog.analysis_entry(name)
     from microtome.runner import plan
     from microtome.scan import resolve_device
 
-    resolve_device(said["device"])
+    resolve_device(given["device"])
     plan(only, skip, settings)
     return _measure_all(
-        arguments.specimen_openers(names, said), arguments.open_images(where, said), only, skip, settings, wanted, said, names
+        arguments.specimen_openers(names, given),
+        arguments.open_images(where, given),
+        only,
+        skip,
+        settings,
+        wanted,
+        given,
+        names,
     )
 
 
@@ -49,7 +56,7 @@ def _measure_all(
     skip: Sequence[str],
     settings: Settings,
     wanted: bool,
-    said: dict[str, Any],
+    given: dict[str, Any],
     names: Sequence[str],
 ) -> int:
     from microtome.cli.telling import report_outcome
@@ -57,40 +64,43 @@ def _measure_all(
     from microtome.scan import Pace
 
     began = time.monotonic()
-    if said["threads"] is not None:
+    if given["threads"] is not None:
         import torch
 
-        torch.set_num_threads(said["threads"])
-    with listeners(said["as_json"], said["quiet"]) as (step, event):
-        pace = Pace(device=said["device"], batch=said["batch"], listener=step)
-        told = {"command": " ".join(["microtome", *sys.argv[1:]]), "title": said.get("title") or _report_title(names, images)}
+        torch.set_num_threads(given["threads"])
+    with listeners(given["as_json"], given["quiet"]) as (step, event):
+        pace = Pace(device=given["device"], batch=given["batch"], listener=step)
+        record = {
+            "command": " ".join(["microtome", *sys.argv[1:]]),
+            "title": given.get("title") or _report_title(names, images),
+        }
         outcome = analyze(
             specimens,
             images,
-            said["out"],
+            given["out"],
             only=only,
             skip=skip,
             settings=settings,
             pace=pace,
             listener=event,
-            said=told,
-            twins=said.get("twins", 5),
+            said=record,
+            twins=given.get("twins", 5),
         )
-    return report_outcome(outcome, images, wanted, said["as_json"], said["quiet"], time.monotonic() - began)
+    return report_outcome(outcome, images, wanted, given["as_json"], given["quiet"], time.monotonic() - began)
 
 
 def _report_title(names: Sequence[str], images: "Images | None") -> str:
-    """What the report is headed with, when nobody named it."""
+    """The title of the report if none is given."""
     what = " and ".join(names) if len(names) <= 2 else f"{len(names)} networks"
     return what if images is None else f"{what} on {images.name}"
 
 
 @click.command()
 @click.argument("folder", metavar="FINDING")
-@click.option("--out", help="Folder for the findings; the one that FINDING lies in by default.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option("--out", help="Folder for the findings; that of FINDING by default.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or mps.")
 def rerun(folder: str, out: str | None, device: str) -> int:
-    """Measure a saved finding again: the same network, images and options."""
+    """Measure a saved finding again with the same network, images and options."""
     from microtome.finding import card
 
     origin = card(folder)["origin"]
@@ -98,9 +108,7 @@ def rerun(folder: str, out: str | None, device: str) -> int:
     facts = origin.get("specimen", {})
     asked = facts.get("opened_as")
     if not facts:
-        raise UsageError(
-            f"{folder} is about several specimens; make it again with: microtome compare {Path(folder).parents[2]}"
-        )
+        raise UsageError(f"{folder} covers several specimens; to compute it again: microtome compare {Path(folder).parents[2]}")
     if not asked:
         raise UsageError(
             f"{folder} was measured on a network handed over in Python, so microtome cannot open it again; call the analysis there."
@@ -113,7 +121,7 @@ def rerun(folder: str, out: str | None, device: str) -> int:
         words["edits"] = asked.get("edits", [])
         return open_specimen(asked["what"], asked["weights"], recipe=facts["recipe"], **words, **asked["options"])
 
-    said = {"out": out or str(Path(folder).resolve().parents[2]), "device": device, "batch": 32, "threads": None,
+    given = {"out": out or str(Path(folder).resolve().parents[2]), "device": device, "batch": 32, "threads": None,
             "as_json": False, "quiet": False}  # fmt: skip
     return _measure_all(
         [opened],
@@ -122,28 +130,28 @@ def rerun(folder: str, out: str | None, device: str) -> int:
         [],
         {analysis: origin["options"]},
         False,
-        said,
+        given,
         [facts["name"]],
     )
 
 
-def _finding_images(said: dict[str, Any]) -> "Images | None":
-    """The images that a finding says it was measured on, or None for one that needed none.
+def _finding_images(record: dict[str, Any]) -> "Images | None":
+    """The images that a finding was measured on; None if it needed none.
 
     Raises:
         UsageError: they were tensors in memory, which are gone.
     """
-    if not said:
+    if not record:
         return None
     from microtome.images import Images
 
-    told = dict(said["options"])
-    taken = told.pop("taken", None)
-    if said["kind"] == "tensors":
+    options = dict(record["options"])
+    taken = options.pop("taken", None)
+    if record["kind"] == "tensors":
         raise UsageError(
-            "the finding was measured on tensors in memory, which are gone; call the analysis in Python with them."
+            "The finding was measured on tensors in memory, which were not saved; call the analysis in Python with them."
         )
-    images = Images.scenes(**told) if said["kind"] == "scenes" else Images.folder(told.pop("path"), **told)
+    images = Images.scenes(**options) if record["kind"] == "scenes" else Images.folder(options.pop("path"), **options)
     return images if taken is None else images.take(taken)
 
 

@@ -1,4 +1,4 @@
-"""What a running command shows: a bar with a time estimate for people, JSON lines for machines, silence in pipes."""
+"""Progress of a running command: a bar in a terminal, JSON lines with --json, plain lines in a pipe."""
 
 import json
 import sys
@@ -30,12 +30,12 @@ def listeners(as_json: bool, quiet: bool) -> Generator[Listeners]:
         yield both
 
 
-def _print_json(said: dict[str, Any]) -> None:
-    print(json.dumps(said, ensure_ascii=False, default=str), flush=True)
+def _print_json(content: dict[str, Any]) -> None:
+    print(json.dumps(content, ensure_ascii=False, default=str), flush=True)
 
 
 def _print_event(event: "Event") -> None:
-    if event.kind == "failed":  # told once, at the end and on stderr
+    if event.kind == "failed":  # reported once, at the end, on stderr
         return
     where = f"{event.specimen}: " if event.specimen else ""
     mark = {"measured": "", "reused": "(reused) ", "skipped": "skipped, "}.get(event.kind, "")
@@ -52,19 +52,21 @@ def _progress_bar() -> Generator[Listeners]:
     tasks: dict[str, Any] = {}
     with Progress(*columns, console=console, transient=True) as progress:
 
-        def step(said: "Step") -> None:
-            if said.what not in tasks:
+        def step(progress_step: "Step") -> None:
+            if progress_step.what not in tasks:
                 for old in tasks.values():
                     progress.update(old, visible=False)
-                tasks[said.what] = progress.add_task(said.what, total=max(said.total, 1))
-            progress.update(tasks[said.what], completed=said.done, visible=said.done < said.total)
+                tasks[progress_step.what] = progress.add_task(progress_step.what, total=max(progress_step.total, 1))
+            progress.update(
+                tasks[progress_step.what], completed=progress_step.done, visible=progress_step.done < progress_step.total
+            )
 
-        def event(said: "Event") -> None:
+        def event(outcome: "Event") -> None:
             from rich.text import Text
 
-            style = {"failed": "bold red", "skipped": "yellow", "reused": "dim"}.get(said.kind, "")
-            name = f"{said.specimen}: {said.analysis}: " if said.specimen else f"{said.analysis}: "
-            word = "" if said.kind == "measured" else f"{said.kind}, " if said.kind != "reused" else "(reused) "
-            progress.console.print(Text.assemble((name, "bold"), (word + said.text, style)), soft_wrap=True)
+            style = {"failed": "bold red", "skipped": "yellow", "reused": "dim"}.get(outcome.kind, "")
+            name = f"{outcome.specimen}: {outcome.analysis}: " if outcome.specimen else f"{outcome.analysis}: "
+            word = "" if outcome.kind == "measured" else f"{outcome.kind}, " if outcome.kind != "reused" else "(reused) "
+            progress.console.print(Text.assemble((name, "bold"), (word + outcome.text, style)), soft_wrap=True)
 
         yield step, event

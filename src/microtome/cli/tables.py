@@ -25,13 +25,13 @@ def comparison_table(finding: "Finding") -> str:
         table.add_column(str(name).rpartition(" (")[0], justify="right", overflow="fold")
     ranks = finding["rank"].values
     order = np.argsort(np.nan_to_num(ranks, nan=np.inf), kind="stable")
-    for one in order:
+    for row in order:
         values = [
             _format_criterion(str(name), value)
-            for name, value in zip(finding["table"].criterion.values, finding["table"].values[one], strict=True)
+            for name, value in zip(finding["table"].criterion.values, finding["table"].values[row], strict=True)
         ]
-        rank = "–" if np.isnan(ranks[one]) else f"{ranks[one]:.0f}"
-        table.add_row(rank, str(finding["rank"].specimen.values[one]), str(finding["family"].values[one]), *values)
+        rank = "–" if np.isnan(ranks[row]) else f"{ranks[row]:.0f}"
+        table.add_row(rank, str(finding["rank"].specimen.values[row]), str(finding["family"].values[row]), *values)
     return _render_table(table) + "\n" + finding.headline
 
 
@@ -48,10 +48,10 @@ def layer_table(specimen: "Specimen", pattern: str, every: bool) -> str:
                 layer.name, layer.kind, layer.module, "×".join(map(str, layer.shape)), layer.layout, f"{layer.parameters:,}"
             )
             shown += 1
-    said = [_render_table(table), f"{shown} of {len(specimen.layers)} layers."]
+    text_lines = [_render_table(table), f"{shown} of {len(specimen.layers)} layers."]
     for alias in ("shallow", "middle", "deep", "last3"):
-        said.append(f"{alias:>8}: {', '.join(specimen.find(alias))}")
-    return "\n".join([*said, *(f"Note: {note}" for note in specimen.notes)])
+        text_lines.append(f"{alias:>8}: {', '.join(specimen.find(alias))}")
+    return "\n".join([*text_lines, *(f"Note: {note}" for note in specimen.notes)])
 
 
 def _format_criterion(criterion: str, value: float) -> str:

@@ -1,4 +1,4 @@
-"""The end of a measuring command: the table, the recommendation, what was skipped or failed, where the report lies."""
+"""The summary at the end of a measuring command: comparison, recommendation, failures, and the path of the report."""
 
 import json
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def report_outcome(
     outcome: "Outcome", images: "Images | None", wanted: bool, as_json: bool, quiet: bool, seconds: float
 ) -> int:
-    """Say how the run ended and return its exit code: 0, or 1 when anything failed."""
+    """Print the outcome of the run and return its exit code: 0, or 1 if anything failed."""
     page = None
     if wanted and outcome.findings:
         from microtome.report.html import write_report
@@ -23,9 +23,9 @@ def report_outcome(
         page = write_report(outcome.root)
     code = 1 if outcome.failed else 0
     if as_json:
-        said = {"event": "end", "out": str(outcome.root), "report": str(page) if page else None, "failed": outcome.failed,
+        summary = {"event": "end", "out": str(outcome.root), "report": str(page) if page else None, "failed": outcome.failed,
                 "skipped": outcome.skipped, "reused": len(outcome.reused), "seconds": round(seconds, 1), "code": code}  # fmt: skip
-        click.echo(json.dumps(said, ensure_ascii=False))
+        click.echo(json.dumps(summary, ensure_ascii=False))
         return code
     for finding in outcome.of("compare"):
         if len(finding.origin["specimens"]) > 1:
@@ -34,11 +34,11 @@ def report_outcome(
         click.echo(
             f"\n{len(images.skipped)} files were not used; the first: {images.skipped[0].path}: {images.skipped[0].reason}"
         )
-    for one in outcome.failed:
-        click.echo(f"FAILED {one['specimen']}: {one['analysis']}: {one['reason']}", err=True)
+    for failure in outcome.failed:
+        click.echo(f"FAILED {failure['specimen']}: {failure['analysis']}: {failure['reason']}", err=True)
     made = len(outcome.findings)
-    for one in outcome.skipped if quiet and not made else ():  # whoever did not see it pass learns why there is nothing
-        click.echo(f"{one['specimen']}: {one['analysis']}: skipped, {one['reason']}", err=True)
+    for failure in outcome.skipped if quiet and not made else ():  # with --quiet the reasons were not printed before
+        click.echo(f"{failure['specimen']}: {failure['analysis']}: skipped, {failure['reason']}", err=True)
     click.echo(f"\n{made} finding{'s' if made != 1 else ''} ({len(outcome.reused)} reused) in {outcome.root}, {seconds:.0f} s.")
     if page is not None:
         click.echo(f"Report: {page.resolve()}")

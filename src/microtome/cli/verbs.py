@@ -1,4 +1,4 @@
-"""The verbs: analyze, one for each analysis, and those that read or show what is there."""
+"""The verbs: analyze, one per analysis, and those that read or show findings."""
 
 import importlib
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        measured = set(catalog.analysis_entries())
+        measured = {name for name, entry in catalog.analysis_entries().items() if entry.kind != "Collation"}
         for title, names in (
             ("Verbs", [name for name in self.commands if name not in measured]),
-            ("Analyses, each a verb: microtome NAME SPECIMEN [IMAGES]", [name for name in self.commands if name in measured]),
+            ("Analyses: microtome NAME SPECIMEN [IMAGES]", [name for name in self.commands if name in measured]),
         ):
             with formatter.section(title):
                 formatter.write_dl([(name, self.commands[name].get_short_help_str(90)) for name in names])
@@ -42,8 +42,8 @@ def build_group() -> click.Group:
     """The whole command line."""
     root = Verbs(
         "microtome",
-        help="microtome slices vision networks layer by layer: which backbone to choose, where to cut it, what it sees.\n\n"
-        "Begin with: microtome analyze timm:resnet18 torchvision:vgg11 photos/ --out results",
+        help="microtome measures vision networks layer by layer: which backbone to choose, what it sees, where to cut it.\n\n"
+        "Start with: microtome analyze timm:resnet18 torchvision:vgg11 photos/ --out results",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     click.version_option(__version__, prog_name="microtome")(root)
@@ -57,42 +57,40 @@ def build_group() -> click.Group:
 
 @click.command()
 @click.argument("specimens", nargs=-1, required=True, metavar="SPECIMEN… [IMAGES]")
-@click.option("--images", help="Images, when they are not the last argument: a folder, a glob, one file, or scenes:200.")
-@click.option("--only", default="", help="Only these analyses, comma-separated.")
-@click.option("--skip", default="", help="All but these analyses.")
-@click.option(
-    "--set", "pairs", multiple=True, metavar="ANALYSIS.OPTION=VALUE", help="An option of one analysis; may be repeated."
-)
-@click.option("--config", help="TOML file with one table of options for each analysis.")
+@click.option("--images", help="Images, if they are not the last argument: a folder, a glob, a file, or scenes:200.")
+@click.option("--only", default="", help="Analyses to run, comma-separated; all by default.")
+@click.option("--skip", default="", help="Analyses to leave out, comma-separated.")
+@click.option("--set", "pairs", multiple=True, metavar="ANALYSIS.OPTION=VALUE", help="Option of one analysis; repeatable.")
+@click.option("--config", help="TOML file with one table of options per analysis.")
 @click.option("--report/--no-report", "wanted", default=True, help="Write DIR/report.html at the end.")
 @arguments.measuring_options
 def analyze(specimens: Sequence[str], images: str | None, only: str, skip: str, pairs: Sequence[str], config: str | None,
-            wanted: bool, **said: Any) -> int:  # fmt: skip
-    """Measure everything that fits on every specimen, compare them, and write the report."""
+            wanted: bool, **given: Any) -> int:  # fmt: skip
+    """Run every applicable analysis on every specimen, compare them, and write the report."""
     names, where = arguments.split_words(specimens, images)
     settings = arguments.parse_settings(pairs, config)
-    return measure(names, where, split_list(only), split_list(skip), settings, wanted, said)
+    return measure(names, where, split_list(only), split_list(skip), settings, wanted, given)
 
 
 @click.command()
 @click.option("--out", default="demo", show_default=True, help="Folder for the findings and the report.")
-@click.option("--count", type=click.IntRange(min=32), default=240, show_default=True, help="Scenes to measure on.")
+@click.option("--count", type=click.IntRange(min=32), default=240, show_default=True, help="Number of scenes.")
 def demo(out: str, count: int) -> int:
-    """Measure the seven networks of the mini zoo on generated scenes: the main job, on an embedded default."""
+    """Run all analyses on the seven networks of the mini zoo and generated scenes."""
     from microtome import networks
 
     given: dict[str, Any] = {"out": out, "device": "cpu", "batch": 32, "seed": 0, "title": "The mini zoo on generated scenes"}
     left: dict[str, Any] = {"limit": None, "threads": None, "recipe": (), "outputs": ""}
     left |= dict.fromkeys(("labels", "masks", "boxes"), "auto") | dict.fromkeys(("as_json", "quiet"), False) | {"weights": ()}
-    said = left | given
+    all_given = left | given
     names = [f"microtome:{name}" for name in networks.NAMES if name.startswith("mini_")]
-    return measure(names, f"scenes:{count},seed=2026", [], [], {}, True, said)
+    return measure(names, f"scenes:{count},seed=2026", [], [], {}, True, all_given)
 
 
 @click.command()
 @click.argument("folder", metavar="DIR")
-@click.option("--out", help="The HTML file to write; DIR/report.html by default.")
-@click.option("--title", help="The title on the page.")
+@click.option("--out", help="HTML file to write; DIR/report.html by default.")
+@click.option("--title", help="Title of the page.")
 def report(folder: str, out: str | None, title: str | None) -> None:
     """Write one self-contained HTML file from a folder of findings."""
     from microtome.report.html import write_report as write
@@ -113,7 +111,7 @@ def view(folder: str, port: int, browser: bool) -> None:
 
 @click.command(name="list")
 def list_() -> None:
-    """Every analysis: its name, the question it helps with, what it needs, what it tells; and every edit."""
+    """List the analyses, by question, with what each needs; then the edits."""
     entries = catalog.analysis_entries().values()
     for question, title in QUESTION_TITLES.items():
         click.echo(click.style(title, bold=True))
@@ -121,7 +119,7 @@ def list_() -> None:
         for entry in chosen:
             click.echo(f"  {entry.name:<14} needs {entry.needs:<9} {entry.summary}")
         if not chosen:
-            click.echo("  (no analysis of its own yet; panels of other analyses answer here)")
+            click.echo("  (no analysis for this question yet; see the panels of other analyses)")
     click.echo(click.style("Edits: microtome edit SPECIMEN EDIT… --out FILE", bold=True))
     for entry in catalog.edit_entries().values():
         click.echo(f"  {entry.name:<20} {entry.summary}")
@@ -132,12 +130,15 @@ def list_() -> None:
 @click.command()
 @click.argument("specimen")
 @click.argument("pattern", default="*")
-@click.option("--weights", default="none", show_default=True, help="pretrained, none, or a file; layer names need no weights.")
-@click.option("--all", "every", is_flag=True, help="Every module, not only those that matter for analyses.")
+@click.option("--weights", default="none", show_default=True, help="pretrained, none, or a file. Layer names need no weights.")
+@click.option("--all", "every", is_flag=True, help="List every module, not only those that analyses measure.")
 def layers(specimen: str, pattern: str, weights: str, every: bool) -> None:
-    """The layers of a specimen in execution order, with shapes; PATTERN is a name, a glob or an alias such as blocks."""
-    said = {"weights": [weights], "seed": 0, "recipe": ()}
-    (opened,) = [one() for one in arguments.specimen_openers([specimen], said)]
+    """List the layers of a specimen in execution order, with shapes.
+
+    PATTERN is a layer name, a glob, or an alias such as blocks.
+    """
+    given = {"weights": [weights], "seed": 0, "recipe": ()}
+    (opened,) = [opener() for opener in arguments.specimen_openers([specimen], given)]
     from microtome.cli.tables import layer_table
 
     click.echo(layer_table(opened, pattern, every))
@@ -145,9 +146,9 @@ def layers(specimen: str, pattern: str, weights: str, every: bool) -> None:
 
 @click.command()
 @click.argument("folder", metavar="DIR")
-@click.option("--set", "pairs", multiple=True, metavar="compare.OPTION=VALUE", help="An option of compare.")
+@click.option("--set", "pairs", multiple=True, metavar="compare.OPTION=VALUE", help="Option of compare; repeatable.")
 def compare(folder: str, pairs: Sequence[str]) -> None:
-    """Compare the specimens that a folder of findings holds, again."""
+    """Compare the specimens in a folder of findings again."""
     from microtome.analysis import Collation, build
     from microtome.cli.tables import comparison_table
     from microtome.finding import Finding
@@ -158,13 +159,13 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
             f"{folder} is not a folder of findings. Measure first: microtome analyze SPECIMEN… IMAGES --out {folder}"
         )
     store = Store.create(folder)
-    findings = [Finding.load(one) for one in store.current()]
+    findings = [Finding.load(path) for path in store.current()]
     analysis = build(catalog.analysis_entry("compare").load(), arguments.parse_settings(pairs, None).get("compare", {}))
     assert isinstance(analysis, Collation)
-    finding = analysis.of([one for one in findings if one.specimen])
+    finding = analysis.of([finding for finding in findings if finding.specimen])
     place = str(store.save(finding).relative_to(store.root))
     run = store.run()
-    kept = [one for one in run.get("findings", []) if "/compare/" not in f"/{one}"]
+    kept = [path for path in run.get("findings", []) if "/compare/" not in f"/{path}"]
     store.write_run(
         run | {"findings": [*kept, place]} if run else {"findings": [str(f.relative_to(store.root)) for f in store.current()]}
     )
@@ -174,13 +175,20 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
 @click.command()
 @click.argument("network")
 @click.option("--out", default="training", show_default=True, help="Folder for the weights, the card and the state of the run.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
-@click.option("--count", type=click.IntRange(min=64), help="Scenes to learn from, instead of the recipe's.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs; the recipe's by default.")
+@click.option("--count", type=click.IntRange(min=64), help="Number of training scenes; the recipe's by default.")
 @click.option(
-    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads; the shipped weights: 1."
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="CPU threads; the shipped weights were trained with 1.",
 )
 def train(network: str, out: str, epochs: int | None, count: int | None, threads: int) -> int:
-    """Train a shipped network again by its recipe and judge it (an interrupted training goes on)."""
+    """Train a shipped network again by its recipe and evaluate it.
+
+    An interrupted training resumes.
+    """
     from microtome.training.__main__ import main as run
 
     words = [network, "--out", out, "--threads", str(threads)]
@@ -191,7 +199,7 @@ def train(network: str, out: str, epochs: int | None, count: int | None, threads
 
 @click.command()
 def doctor() -> None:
-    """What is installed, which devices there are, what works here and what does not."""
+    """Show versions, devices and plug-ins, and what does not work here."""
     from microtome.cli.doctor import diagnosis_lines
 
     for line in diagnosis_lines():
@@ -209,10 +217,10 @@ def _extend(command: click.Command, place: str) -> click.Command:
 def _analysis_command(name: str, entry: catalog.Entry) -> click.Command:
     """The command of one analysis, made from its catalog entry."""
 
-    def run(specimen: str, images: str | None, wanted: bool, **said: Any) -> int:
-        own = {one.name: said.pop(f"own_{one.name}") for one in entry.options}
-        told = {key: value for key, value in own.items() if value is not None}
-        return measure([specimen], images, [name], [], {name: told}, wanted, said)
+    def run(specimen: str, images: str | None, wanted: bool, **given: Any) -> int:
+        own = {option.name: given.pop(f"own_{option.name}") for option in entry.options}
+        settings = {key: value for key, value in own.items() if value is not None}
+        return measure([specimen], images, [name], [], {name: settings}, wanted, given)
 
     command = click.command(
         name=name, short_help=entry.summary, help=f"{entry.summary}\n\n{entry.body}\n\nSource: {entry.source}"
@@ -223,26 +231,26 @@ def _analysis_command(name: str, entry: catalog.Entry) -> click.Command:
         click.Option(["--report/--no-report", "wanted"], default=False, help="Write DIR/report.html at the end.")
     )
     taken = {opt for param in command.params for opt in param.opts}
-    for one in entry.options:
-        flag = f"--{one.name.replace('_', '-')}"
-        flag = f"--{name}-{one.name}" if flag in taken else flag
+    for option in entry.options:
+        flag = f"--{option.name.replace('_', '-')}"
+        flag = f"--{name}-{option.name}" if flag in taken else flag
         command.params.append(
-            click.Option([flag, f"own_{one.name}"], default=None, help=_option_help(one), type=_option_type(one))
+            click.Option([flag, f"own_{option.name}"], default=None, help=_option_help(option), type=_option_type(option))
         )
     return command
 
 
-def _option_help(one: catalog.OptionCard) -> str:
-    shown = ",".join(map(str, one.default)) if isinstance(one.default, tuple | list) else str(one.default)
+def _option_help(card: catalog.OptionCard) -> str:
+    shown = ",".join(map(str, card.default)) if isinstance(card.default, tuple | list) else str(card.default)
     reach = (
         ""
-        if one.low is None and one.high is None
-        else f", {'' if one.low is None else one.low} to {'' if one.high is None else one.high}"
+        if card.low is None and card.high is None
+        else f", {'' if card.low is None else card.low} to {'' if card.high is None else card.high}"
     )
-    return f"{one.help}  [default: {shown or 'none'}{reach}]"
+    return f"{card.help}  [default: {shown or 'none'}{reach}]"
 
 
-def _option_type(one: catalog.OptionCard) -> click.ParamType[Any] | None:
-    if one.choices and not one.type.startswith("tuple"):
-        return click.Choice(one.choices)
-    return {"int": click.INT, "float": click.FLOAT, "bool": click.BOOL}.get(one.type)
+def _option_type(card: catalog.OptionCard) -> click.ParamType[Any] | None:
+    if card.choices and not card.type.startswith("tuple"):
+        return click.Choice(card.choices)
+    return {"int": click.INT, "float": click.FLOAT, "bool": click.BOOL}.get(card.type)

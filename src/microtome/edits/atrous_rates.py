@@ -2,11 +2,11 @@
 
 Without `rates` they are set by the size of the map: parallel branches (atrous spatial pyramid pooling) share the largest rate whose
 outermost tap reaches the border from the middle of the map, r_max · (1/n, 2/n, …, 1) with r_max = floor((M - 1) / 2) for 3 x 3; other
-dilated convolutions come down to r_max where they are above it, and stay otherwise. `size` sets them for pictures of another size
+dilated convolutions come down to r_max where they are above it, and stay otherwise. `size` sets them for images of another size
 than the network's own. With `rates` there is one for each convolution named by `at`, in the order in which they run, or one for each
 branch of every group, or one for all.
 
-A kernel that reads other cells computes another function, so nothing is preserved but shapes and weights: train the copy. Only a
+A kernel that reads other positions computes another function, so nothing is preserved but shapes and weights: train the copy. Only a
 branch whose rate stays answers as before, to the bit. Kernels dilated by two different rates keep their proportion: the larger one
 is set. Padding that depends on the input (TensorFlow's "same") follows by itself.
 
@@ -38,22 +38,22 @@ class AtrousRates(Edit):
     size: int = option(0, "side of the image for which rates are set, px; 0: the network's own", low=0, high=8192)
 
     def refusal(self, specimen: Specimen) -> str:
-        found = dilated_convolutions(specimen)
-        if not found:
+        convs = dilated_convolutions(specimen)
+        if not convs:
             return "none of its convolutions is dilated"
-        chosen = self._target_convolutions(specimen, found)
+        chosen = self._target_convolutions(specimen, convs)
         if not chosen:
-            return f"no dilated convolution among {', '.join(self.at)}; there are {name_list([one.path for one in found])}"
+            return f"no dilated convolution among {', '.join(self.at)}; there are {name_list([conv.path for conv in convs])}"
         if any(rate < 1 for rate in self.rates):
             return f"rates are {', '.join(map(str, self.rates))}; a rate is 1 or more"
         wanted = self._new_rates(specimen, chosen)
         if isinstance(wanted, str):
             return wanted
-        for one in chosen:
-            if reason := _no_padding_reason(one, one.scaled_rates(wanted[one.path])):
+        for conv in chosen:
+            if reason := _no_padding_reason(conv, conv.scaled_rates(wanted[conv.path])):
                 return reason
-        if all(one.scaled_rates(wanted[one.path]) == one.rate for one in chosen):
-            kept = name_list(list(dict.fromkeys(str(one.main) for one in chosen)))
+        if all(conv.scaled_rates(wanted[conv.path]) == conv.rate for conv in chosen):
+            kept = name_list(list(dict.fromkeys(str(conv.main) for conv in chosen)))
             return f"its rates are what they would be set to ({kept}); name others: rates=…"
         return ""
 
@@ -61,45 +61,45 @@ class AtrousRates(Edit):
         chosen = self._target_convolutions(specimen, dilated_convolutions(specimen))
         wanted = self._new_rates(specimen, chosen)
         assert not isinstance(wanted, str)  # `unfit` has refused before
-        changed = [one for one in chosen if one.scaled_rates(wanted[one.path]) != one.rate]
-        return AtrousRates(at=tuple(one.path for one in changed), rates=tuple(wanted[one.path] for one in changed), size=0)
+        changed = [conv for conv in chosen if conv.scaled_rates(wanted[conv.path]) != conv.rate]
+        return AtrousRates(at=tuple(conv.path for conv in changed), rates=tuple(wanted[conv.path] for conv in changed), size=0)
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         chosen = self._target_convolutions(specimen, dilated_convolutions(specimen))
         wanted = self._new_rates(specimen, chosen)
         assert not isinstance(wanted, str)  # `unfit` has refused before
-        told: list[str] = []
-        for one in chosen:
-            conv = cast(nn.Conv2d, net.get_submodule(one.path))
-            rate = one.scaled_rates(wanted[one.path])
-            padding = _same_padding(one, rate)
+        changes: list[str] = []
+        for dilated in chosen:
+            conv = cast(nn.Conv2d, net.get_submodule(dilated.path))
+            rate = dilated.scaled_rates(wanted[dilated.path])
+            padding = _same_padding(dilated, rate)
             conv.dilation = rate
             set_padding(conv, padding)
-            told.append(f"{one.path} {_rate_text(one.rate)} to {_rate_text(rate)}")
-        return f"set the rates of {len(told)} convolutions ({name_list(told, 6)})"
+            changes.append(f"{dilated.path} {_rate_text(dilated.rate)} to {_rate_text(rate)}")
+        return f"set the rates of {len(changes)} convolutions ({name_list(changes, 6)})"
 
     def preserves(self, specimen: Specimen) -> Preservation:
-        return Preservation("no", "the weights stay, but read other cells, except in branches whose rate stays")
+        return Preservation("no", "the weights stay, but read other positions, except in branches whose rate stays")
 
-    def _target_convolutions(self, specimen: Specimen, found: list[DilatedConv]) -> list[DilatedConv]:
+    def _target_convolutions(self, specimen: Specimen, convs: list[DilatedConv]) -> list[DilatedConv]:
         """The first call of each dilated convolution that is named, in execution order."""
-        first = {one.path: one for one in reversed(found)}
-        calls = [one for one in found if first[one.path] is one]
+        first = {conv.path: conv for conv in reversed(convs)}
+        calls = [conv for conv in convs if first[conv.path] is conv]
         if not self.at:
             return calls
         named = {specimen.layer(name).path for name in specimen.find(self.at)}
-        return [one for one in calls if any(one.path == path or one.path.startswith(f"{path}.") for path in named)]
+        return [call for call in calls if any(call.path == path or call.path.startswith(f"{path}.") for path in named)]
 
     def _new_rates(self, specimen: Specimen, chosen: list[DilatedConv]) -> dict[str, int] | str:
         """Path -> main rate, or why the rates given do not fit."""
         if not self.rates:
             sized = with_image_size(specimen, self.size, self.name())
-            found = dilated_convolutions(sized)
-            rates = suggested_rates(found, branch_groups(sized, found))
-            return {one.path: rates[one.name] for one in chosen}
+            convs = dilated_convolutions(sized)
+            rates = suggested_rates(convs, branch_groups(sized, convs))
+            return {conv.path: rates[conv.name] for conv in chosen}
         count = len(self.rates)
         if count in (1, len(chosen)):
-            return dict(zip([one.path for one in chosen], self.rates * (len(chosen) if count == 1 else 1), strict=True))
+            return dict(zip([conv.path for conv in chosen], self.rates * (len(chosen) if count == 1 else 1), strict=True))
         groups = [group for group in branch_groups(specimen, chosen) if len(group.members) == count]
         return (
             _rates_by_group(groups, self.rates)
@@ -113,41 +113,39 @@ def _all_grouped(groups: list[BranchGroup], chosen: list[DilatedConv]) -> bool:
 
 
 def _rates_by_group(groups: list[BranchGroup], rates: tuple[int, ...]) -> dict[str, int]:
-    return {one.path: rate for group in groups for one, rate in zip(group.members, rates, strict=True)}
+    return {member.path: rate for group in groups for member, rate in zip(group.members, rates, strict=True)}
 
 
 def _misfit_reason(specimen: Specimen, chosen: list[DilatedConv], rates: tuple[int, ...]) -> str:
     groups = branch_groups(specimen, chosen)
     near = f"; name one group of branches, as at={groups[0].title}" if groups and len(groups[0].members) == len(rates) else ""
-    paths = name_list([one.path for one in chosen])
+    paths = name_list([conv.path for conv in chosen])
     return f"{len(rates)} rates for {len(chosen)} convolutions ({paths}): give one for each, or one for all{near}"
 
 
-def _same_padding(one: DilatedConv, rate: tuple[int, int]) -> tuple[int, int] | None:
+def _same_padding(dilated: DilatedConv, rate: tuple[int, int]) -> tuple[int, int] | None:
     """The padding (rows, cols) with which `rate` gives a map of the same size; None where the module pads by itself."""
-    conv = cast(nn.Conv2d, one.call.module)
-    if isinstance(conv.padding, str) or tuple(conv.padding) != one.before:
+    conv = cast(nn.Conv2d, dilated.call.module)
+    if isinstance(conv.padding, str) or tuple(conv.padding) != dilated.before:
         return None
-    more = [(k - 1) * (new - old) for k, new, old in zip(one.kernel, rate, one.rate, strict=True)]
+    more = [(k - 1) * (new - old) for k, new, old in zip(dilated.kernel, rate, dilated.rate, strict=True)]
     return conv.padding[0] + more[0] // 2, conv.padding[1] + more[1] // 2
 
 
-def _no_padding_reason(one: DilatedConv, rate: tuple[int, int]) -> str:
+def _no_padding_reason(dilated: DilatedConv, rate: tuple[int, int]) -> str:
     """Why no padding keeps the map of a convolution as large as it is, or an empty text."""
-    conv = cast(nn.Conv2d, one.call.module)
+    conv = cast(nn.Conv2d, dilated.call.module)
     if conv.padding == "valid":
-        return f"{one.path} does not pad (padding='valid'), so another rate gives a map of another size"
-    if one.before is None:
-        return f"how {one.path} pads its input is not known, so its map could not be kept as large as it is"
-    padding = _same_padding(one, rate)
+        return f"{dilated.path} does not pad (padding='valid'), so another rate gives a map of another size"
+    if dilated.before is None:
+        return f"the padding of {dilated.path} is unknown, so the size of its map cannot be kept"
+    padding = _same_padding(dilated, rate)
     if padding is None:
         return ""
     if min(padding) < 0:
-        return (
-            f"{one.path} pads too little for rate {_rate_text(rate)}: its map would grow; give {_rate_text(one.rate)} or more"
-        )
-    if any((k - 1) * (new - old) % 2 for k, new, old in zip(one.kernel, rate, one.rate, strict=True)):
-        return f"{one.path} has an even kernel, whose map cannot be kept as large by equal padding on both sides at rate {_rate_text(rate)}"
+        return f"{dilated.path} pads too little for rate {_rate_text(rate)}: its map would grow; give {_rate_text(dilated.rate)} or more"
+    if any((k - 1) * (new - old) % 2 for k, new, old in zip(dilated.kernel, rate, dilated.rate, strict=True)):
+        return f"{dilated.path} has an even kernel: equal padding on both sides cannot keep the size of its map at rate {_rate_text(rate)}"
     return ""
 
 

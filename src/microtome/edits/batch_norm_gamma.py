@@ -81,9 +81,9 @@ class BatchNormGamma(Edit):
 
 def _branch_end_norms(specimen: Specimen) -> list[str]:
     """The batch norms with a scale that end a residual branch."""
-    told = norm_roles(specimen, scale_invariance(specimen.net, specimen.recipe))
+    roles = norm_roles(specimen, scale_invariance(specimen.net, specimen.recipe))
     kind = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
-    return [path for path, role in told.items() if role == "branch end" and isinstance(specimen.net.get_submodule(path), kind)]
+    return [path for path, role in roles.items() if role == "branch end" and isinstance(specimen.net.get_submodule(path), kind)]
 
 
 def _norm_scale(net: nn.Module, path: str) -> torch.Tensor:

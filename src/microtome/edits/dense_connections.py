@@ -63,8 +63,8 @@ class _Chain:
     def sources(self, place: int) -> dict[str, int]:
         """Earlier maps that the block at `place` does not read yet, with their channels; "<name" is what enters a member."""
         first = self.members[0]
-        found = {f"<{first.begin}": first.inputs} if first.entered and place > 0 else {}
-        return found | {member.end: member.units for member in self.members[: max(place - 1, 0)]}
+        widths = {f"<{first.begin}": first.inputs} if first.entered and place > 0 else {}
+        return widths | {member.end: member.units for member in self.members[: max(place - 1, 0)]}
 
     @property
     def connections(self) -> int:
@@ -94,7 +94,7 @@ class DenseConnections(Edit):
                 f"stage {missing[0]} has no chain that could be connected; those that have one are {', '.join(map(str, known))}"
             )
         for chain in self._target_chains(specimen):
-            closed = [one.begin for place, one in enumerate(chain.members) if chain.sources(place) and not one.reader]
+            closed = [member.begin for place, member in enumerate(chain.members) if chain.sources(place) and not member.reader]
             if self.way == "concat" and closed:
                 where = ".".join(filter(None, (chain.path, closed[0])))
                 return f"the branch of {where} does not begin with an ordinary convolution that could be widened; take way=add"
@@ -140,7 +140,7 @@ class DenseConnections(Edit):
 def _chains(specimen: Specimen) -> list[_Chain]:
     """The chains of a specimen in execution order, those in which an earlier map is left unread."""
     modules = dict(specimen.net.named_modules())
-    calls = specimen.anatomy.found.by_path()
+    calls = specimen.anatomy.trace.by_path()
     starts = {block.block: block.start for block in specimen.residuals}
     runs: list[tuple[str, list[_Member]]] = []
     before: Unit | None = None
@@ -156,8 +156,8 @@ def _chains(specimen: Specimen) -> list[_Chain]:
         else:
             runs.append((home, [member]))
         before = unit
-    found = [_Chain(home, tuple(members)) for home, members in runs]
-    return [chain for chain in found if chain.connections]
+    chains = [_Chain(home, tuple(members)) for home, members in runs]
+    return [chain for chain in chains if chain.connections]
 
 
 def _in_sequence(home: nn.Module | None, unit: Unit, calls: Mapping[str, list[Call]]) -> bool:

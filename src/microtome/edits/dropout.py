@@ -5,7 +5,7 @@ dilutes it. Blocks that end with a norm (post-activation ResNets) have no such p
 shifts the variance that the last norm sees. In evaluation dropout does nothing: the answers stay to the bit.
 
 Dropout that a forward method calls as a function goes out by setting the number it reads (such as `drop_rate`) to 0; where no one
-number of the block is that share, the edit refuses.
+number of the block is that probability, the edit refuses.
 
 Source: Kim et al. 2023, "How to Use Dropout Correctly on Residual Networks with Batch Normalization", arXiv:2302.06112. That an
 activation between dropout and norm makes no difference (a rectifier and dropout commute) is exact.
@@ -47,7 +47,7 @@ class Dropout(Edit):
             for site in self._functional_dropouts(specimen)
             if not remove_dropout(copy.deepcopy(specimen.net), site)
         ]
-        return f"{deaf[0]} cannot be taken out from outside; change its code" if deaf else ""
+        return f"{deaf[0]} cannot be removed from outside; change its code" if deaf else ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         called = self._functional_dropouts(specimen)

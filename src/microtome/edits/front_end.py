@@ -1,8 +1,8 @@
 """Changes kernel size and stride of the first convolution, keeping weights where possible.
 
 `weights=crop` keeps the middle of a larger kernel, or puts zeros around a smaller one; `resample` stretches the kernel to the new
-size (bilinearly) and divides it by what its area grew, so that smooth pictures are answered as before. The padding grows or shrinks
-with the kernel, so that every cell stays centred on its pixel; where there is no padding left to take away, the map grows instead.
+size (bilinearly) and divides it by what its area grew, so that smooth images are answered as before. The padding grows or shrinks
+with the kernel, so that every position stays centred on its pixel; where there is no padding left to take away, the map grows instead.
 
 A larger kernel with zeros around the old one at the same stride preserves the function up to rounding. Everything else does not: a
 smaller kernel loses its rim, another stride gives all that follows another grid, which networks whose last layers count places

@@ -51,7 +51,7 @@ class GaussianAttentionBias(Edit):
         if not attention_paths(specimen.net):
             return "it has no attention over positions"
         if getattr(specimen.net, "dynamic_img_size", False):
-            return "it takes pictures of any size (dynamic_img_size), and the bias is made for one grid"
+            return "it takes images of any size (dynamic_img_size), and the bias is made for one grid"
         if not _attention_sites(specimen):
             return "none of its attention modules takes a mask or a relative bias on a grid that is known"
         return ""
@@ -79,8 +79,8 @@ class GaussianAttentionBias(Edit):
 
 def _attention_sites(specimen: Specimen) -> list[_AttentionSite]:
     """Where a bias can be added, in the order modules are registered."""
-    calls = specimen.anatomy.found.by_path()
-    found: list[_AttentionSite] = []
+    calls = specimen.anatomy.trace.by_path()
+    sites: list[_AttentionSite] = []
     for path in attention_paths(specimen.net):
         module = specimen.net.get_submodule(path)
         (call, *_) = calls.get(path) or [None]
@@ -93,10 +93,10 @@ def _attention_sites(specimen: Specimen) -> list[_AttentionSite]:
         words = inspect.signature(module.forward).parameters
         if own is not None and hasattr(own, "get_bias"):
             if prod(own.window_size) == prod(tokens.grid):
-                found.append(_AttentionSite(f"{path}.rel_pos", "rel_pos", tokens.grid, tokens.prefix))
+                sites.append(_AttentionSite(f"{path}.rel_pos", "rel_pos", tokens.grid, tokens.prefix))
         elif "attn_mask" in words and not isinstance(module, nn.MultiheadAttention):
-            found.append(_AttentionSite(path, "attn_mask", tokens.grid, tokens.prefix))
+            sites.append(_AttentionSite(path, "attn_mask", tokens.grid, tokens.prefix))
         elif "mask" in words and hasattr(module, "window_size"):
-            found.append(_AttentionSite(path, "mask", tokens.grid, 0))
-    idle = found and found[-1].prefix > 0 and getattr(specimen.net, "global_pool", "") == "token"
-    return found[:-1] if idle else found
+            sites.append(_AttentionSite(path, "mask", tokens.grid, 0))
+    idle = sites and sites[-1].prefix > 0 and getattr(specimen.net, "global_pool", "") == "token"
+    return sites[:-1] if idle else sites

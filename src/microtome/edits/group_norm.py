@@ -65,18 +65,18 @@ class GroupNorm(Edit):
                 replace_module(net, path, _to_group_norm(old, groups))
             regrouped += given
             made[groups] = made.get(groups, 0) + 1
-        told = ", ".join(f"{count} of {groups}" for groups, count in sorted(made.items()))
+        listed = ", ".join(f"{count} of {groups}" for groups, count in sorted(made.items()))
         replaced = len(chosen) - regrouped
         did = [f"put {replaced} group norms in place of batch norms"] if replaced else []
         did += [f"gave {regrouped} group norms other groups"] if regrouped else []
-        return f"{' and '.join(did)} (groups: {told})"
+        return f"{' and '.join(did)} (groups: {listed})"
 
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation("no", "statistics come from other values than before, so it has to be trained")
 
     def _target_norms(self, specimen: Specimen) -> list[str]:
         """The paths of batch norms, and of group norms where they are named, in the order of `at`."""
-        names = [name for one in self.at for name in specimen.find(one)] or [layer.name for layer in specimen.layers]
+        names = [name for pattern in self.at for name in specimen.find(pattern)] or [layer.name for layer in specimen.layers]
         kinds = (nn.BatchNorm2d, nn.GroupNorm) if self.at else nn.BatchNorm2d
         paths = dict.fromkeys(specimen.layer(name).path for name in names)
         return [path for path in paths if isinstance(specimen.net.get_submodule(path), kinds)]
@@ -84,8 +84,8 @@ class GroupNorm(Edit):
 
 def nearest_groups(units: int, groups: int, least: int) -> int:
     """The divisor of `units` nearest to `groups` by ratio, with at least `least` units in a group where that can be."""
-    fitting = [one for one in range(1, units + 1) if units % one == 0 and (units // one >= least or one == 1)]
-    return min(fitting, key=lambda one: (abs(log(one / groups)), one))
+    fitting = [count for count in range(1, units + 1) if units % count == 0 and (units // count >= least or count == 1)]
+    return min(fitting, key=lambda count: (abs(log(count / groups)), count))
 
 
 def _to_group_norm(old: nn.BatchNorm2d, groups: int) -> nn.Module:

@@ -5,7 +5,7 @@ negative the variance of the logits is never larger so, and about pi / N of it f
 noise is weaker, and `p` wants to be tuned again. In evaluation dropout does nothing, wherever it is: the answers stay to the bit.
 
 The pooling has to be a module, and no weights may lie between it and the dropout. Dropout that a forward method calls as a function
-goes out by setting the number it reads (timm: `drop_rate`) to 0; where no one number of that module is the share, the edit refuses.
+goes out by setting the number it reads (timm: `drop_rate`) to 0; where no one number of that module is that probability, the edit refuses.
 
 Source: Kim et al. 2023, "How to Use Dropout Correctly on Residual Networks with Batch Normalization", arXiv:2302.06112; the ratio by
 our formula (`microtome audit`, MT302).
@@ -35,12 +35,12 @@ class HeadDropout(Edit):
         if specimen.outputs is None:
             return "it gives maps, not one score for each class, so what it pools does not lead to a head"
         if _last_pooling(specimen) is None:
-            return "no module pools its maps to one cell before the head, so there is no place before it"
-        found = _dropouts(specimen)
-        if not self.p and not found:
+            return "no module pools its maps to one position before the head, so there is no place before it"
+        dropouts = _dropouts(specimen)
+        if not self.p and not dropouts:
             return "it has no dropout with p above 0 between pooling and head; p=0.2 puts one before the pooling"
-        deaf = [site.description for site in found if not remove_dropout(copy.deepcopy(specimen.net), site)]
-        return f"{deaf[0]} cannot be taken out from outside; change its code" if deaf else ""
+        deaf = [site.description for site in dropouts if not remove_dropout(copy.deepcopy(specimen.net), site)]
+        return f"{deaf[0]} cannot be removed from outside; change its code" if deaf else ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         pool = _last_pooling(specimen)
@@ -59,18 +59,18 @@ class HeadDropout(Edit):
 
 
 def _last_pooling(specimen: Specimen) -> Call | None:
-    """The last call that makes one cell of a map without weights; the outermost module of those."""
-    found = [
+    """The last call that makes one position of a map without weights; the outermost module of those."""
+    calls = [
         call
-        for call in specimen.anatomy.found.calls
+        for call in specimen.anatomy.trace.calls
         if kind_of(call.module) == "pool" and _is_pooling(call) and call.index == 0
     ]
-    last = specimen.anatomy.found.by_path().get(specimen.head or "", [])
-    found = [call for call in found if not last or call.begun < last[0].begun]
-    if not found:
+    last = specimen.anatomy.trace.by_path().get(specimen.head or "", [])
+    calls = [call for call in calls if not last or call.begun < last[0].begun]
+    if not calls:
         return None
-    deepest = found[-1]
-    around = [call for call in found if deepest.path == call.path or deepest.path.startswith(f"{call.path}.")]
+    deepest = calls[-1]
+    around = [call for call in calls if deepest.path == call.path or deepest.path.startswith(f"{call.path}.")]
     return min(around, key=lambda call: len(call.path))
 
 
@@ -87,7 +87,9 @@ def _dropouts(specimen: Specimen) -> list[DropoutSite]:
     pool = _last_pooling(specimen)
     if pool is None:
         return []
-    told = find_dropouts(specimen.net, specimen.recipe)
-    start = told.begun.get(pool.path, 0)
-    weights = [begun for path, begun in told.begun.items() if begun > start and is_weight(specimen.net.get_submodule(path))]
-    return [site for site in told.sites if site.form != "attention" and start < site.begun <= min(weights, default=site.begun)]
+    dropouts = find_dropouts(specimen.net, specimen.recipe)
+    start = dropouts.begun.get(pool.path, 0)
+    weights = [begun for path, begun in dropouts.begun.items() if begun > start and is_weight(specimen.net.get_submodule(path))]
+    return [
+        site for site in dropouts.sites if site.form != "attention" and start < site.begun <= min(weights, default=site.begun)
+    ]

@@ -41,7 +41,7 @@ class KernelPadding(Edit):
         pools = not self.pools and any(isinstance(part, nn.MaxPool2d) and _is_uneven(part) for part in specimen.net.modules())
         more = " (its max pools do: pools=true enlarges them, which changes the function)" if pools else ""
         where = f" among {', '.join(self.at)}" if self.at else ""
-        return f"no convolution{where} reads its pixels unevenly: the stride of each divides its kernel{more}"
+        return f"no convolution{where} weights its pixels unevenly: the stride of each divides its kernel{more}"
 
     def with_choices(self, specimen: Specimen) -> "KernelPadding":
         return KernelPadding(at=tuple(self._target_modules(specimen)), pools=self.pools) if self.at else self

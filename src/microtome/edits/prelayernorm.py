@@ -37,7 +37,7 @@ class Prelayernorm(Edit):
 
     def refusal(self, specimen: Specimen) -> str:
         if not attention_paths(specimen.net) or patch_grid(specimen) is None:
-            return "it is no transformer whose first convolution cuts the picture into patches"
+            return "it is no transformer whose first convolution cuts the image into patches"
         path = first_convolution(specimen)
         conv = cast(nn.Conv2d, specimen.net.get_submodule(path))
         if conv.groups != 1 or any(conv.padding) or set(conv.dilation) != {1}:

@@ -50,19 +50,19 @@ class SqueezeExcitation(Edit):
     start: Literal["open", "bias", "random"] = option("open", "gates before training: exactly 1, nearly 1, or random")
 
     def refusal(self, specimen: Specimen) -> str:
-        found = specimen.residuals
-        if not found:
+        residuals = specimen.residuals
+        if not residuals:
             return (
                 "it has no residual blocks on maps (no block adds a shortcut to a branch of convolutions); gates stand beside "
                 "a shortcut, as in timm:resnet50 or torchvision:resnet18"
             )
         chosen = self._target_blocks(specimen)
         inside = [
-            block.block for path in gate_paths(specimen.anatomy.found) for block in chosen if path.startswith(f"{block.block}.")
+            block.block for path in gate_paths(specimen.anatomy.trace) for block in chosen if path.startswith(f"{block.block}.")
         ]
         if inside:
             return f"{len(set(inside))} of these blocks have channel gates already (first: {inside[0]})"
-        known = sorted({block.stage + 1 for block in found})
+        known = sorted({block.stage + 1 for block in residuals})
         if missing := [stage for stage in self.stages if stage not in known]:
             return f"it has no stage {missing[0]} with residual blocks; its stages are {', '.join(map(str, known))}"
         if self.start != "random" and not self.bias and (self.excitation, self.start) != ("sigmoid", "open"):
@@ -72,9 +72,9 @@ class SqueezeExcitation(Edit):
         if self.position == "identity":
             hidden = [b.block for b in chosen if b.shortcut is None and not _has_empty_downsample(specimen, b)]
             if hidden:
-                return f"the shortcut of {hidden[0]} has no place of its own where a gate could stand (an unused `downsample`)"
+                return f"the shortcut of {hidden[0]} has no module of its own that could hold a gate (an unused `downsample`)"
         if self.position == "inside" and any(block.spatial is None for block in chosen):
-            return "one of its blocks has no convolution wider than 1 x 1, so nothing stands inside"
+            return "one of its blocks has no convolution wider than 1 x 1, so there is no place for a gate inside"
         return ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:

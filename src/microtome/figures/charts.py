@@ -68,7 +68,7 @@ def plot_bars(arrays: Arrays, panel: Bars) -> Paper:
     axes = paper.add_subplot()
     tints = [look["color"] for look in line_styles(len(lines), panel.by)]
     each = 0.8 / len(lines)
-    lows, highs = (_named_series(arrays, (one,), panel.x, panel.by) if one else [] for one in (panel.low, panel.high))
+    lows, highs = (_named_series(arrays, (name,), panel.x, panel.by) if name else [] for name in (panel.low, panel.high))
     nulls = _baseline_series(arrays, panel)
     for number, ((name, values), colour) in enumerate(zip(lines, tints, strict=True)):
         places = np.arange(len(at)) + (number - (len(lines) - 1) / 2) * each
@@ -83,9 +83,9 @@ def plot_bars(arrays: Arrays, panel: Bars) -> Paper:
                 elinewidth=0.8,
             )
         if number < len(nulls):
-            said = nulls[0][0] if number == 0 else "_"
+            label = nulls[0][0] if number == 0 else "_"
             axes.hlines(
-                nulls[number][1], places - each / 2, places + each / 2, colors=GREY, linewidth=2.2, label=said, zorder=3
+                nulls[number][1], places - each / 2, places + each / 2, colors=GREY, linewidth=2.2, label=label, zorder=3
             )
     named_ticks(axes, "x", at, width - 0.7)
     axes.set_xlim(-0.6, len(at) - 0.4)
@@ -101,7 +101,7 @@ def plot_bars(arrays: Arrays, panel: Bars) -> Paper:
 def plot_hist(arrays: Arrays, panel: Hist) -> Paper:
     """One small filled density for each coordinate of `by`, the baseline as an outline."""
     density = arrays[panel.density]
-    every = [str(one) for one in coordinates(density, panel.by)]
+    every = [str(coordinate) for coordinate in coordinates(density, panel.by)]
     shown = [place for place, name in enumerate(every) if not panel.only or name in panel.only]
     across = min(MULTIPLES_ACROSS if len(shown) > 12 else 4, max(len(shown), 1))
     down = max(1, -(-len(shown) // across))
@@ -165,34 +165,37 @@ def plot_scatter(arrays: Arrays, panel: Scatter) -> Paper:
 
 def _named_series(arrays: Arrays, names: tuple[str, ...], x: str, by: str) -> Series:
     """Every line with what to call it; a single one needs no name."""
-    found: Series = []
+    series: Series = []
     for name in names:
         array = arrays[name]
-        said = escape_math(array.attrs.get("title") or name.replace("_", " "))
+        label = escape_math(array.attrs.get("title") or name.replace("_", " "))
         if by and by in array.dims:
             rows = array.transpose(by, x)
             for coordinate, values in zip(coordinates(array, by), rows.values, strict=True):
-                found.append(
-                    (escape_math(coordinate) if len(names) == 1 else f"{said}, {escape_math(coordinate)}", values.astype(float))
+                series.append(
+                    (
+                        escape_math(coordinate) if len(names) == 1 else f"{label}, {escape_math(coordinate)}",
+                        values.astype(float),
+                    )
                 )
         else:
-            found.append((said if len(names) > 1 else "", array.values.astype(float)))
-    return found
+            series.append((label if len(names) > 1 else "", array.values.astype(float)))
+    return series
 
 
 def _baseline_series(arrays: Arrays, panel: Curve | Bars) -> Series:
-    found: Series = []
+    series: Series = []
     for name in panel.null:
-        said = escape_math(arrays[name].attrs.get("title") or "untrained twin")
-        same = {arrays[one].attrs.get("title") for one in panel.y}
+        label = escape_math(arrays[name].attrs.get("title") or "untrained twin")
+        same = {arrays[name].attrs.get("title") for name in panel.y}
         # A twin's array often bears the title of what it is the twin of.
-        said = "untrained twin" if said in same else said
-        found += [(said, values) for _, values in _named_series(arrays, (name,), panel.x, panel.by)]
-    return found
+        label = "untrained twin" if label in same else label
+        series += [(label, values) for _, values in _named_series(arrays, (name,), panel.x, panel.by)]
+    return series
 
 
 def _shade_interval(axes: Axes, places: np.ndarray[Any, Any], arrays: Arrays, panel: Curve, tints: list[Any]) -> None:
-    lows, highs = (_named_series(arrays, (one,), panel.x, panel.by) for one in (panel.low, panel.high))
+    lows, highs = (_named_series(arrays, (name,), panel.x, panel.by) for name in (panel.low, panel.high))
     for (_, low), (_, high), tint in zip(lows, highs, tints, strict=False):  # an interval of the first array only
         axes.fill_between(places, low, high, color=tint, alpha=0.18, linewidth=0)
 
@@ -213,15 +216,15 @@ def _axis_width(at: np.ndarray[Any, Any], least: float) -> float:
 
 
 def _label_x_axis(axes: Axes, dim: str, array: xr.DataArray, at: np.ndarray[Any, Any], width: float) -> None:
-    said = dim.rstrip("_")
+    label = dim.rstrip("_")
     if is_text(at):
         named_ticks(axes, "x", at, width - 0.7)
     elif len(at) <= 12:
-        axes.set_xticks(at, [f"{one:g}" for one in at])
+        axes.set_xticks(at, [f"{tick:g}" for tick in at])
         axes.set_xticks([], minor=True)
     if dim in array.coords:
-        said += unit_suffix(array.coords[dim])
-    axes.set_xlabel(escape_math(said))
+        label += unit_suffix(array.coords[dim])
+    axes.set_xlabel(escape_math(label))
 
 
 def _shared_label(arrays: Arrays, names: tuple[str, ...]) -> str:

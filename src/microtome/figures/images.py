@@ -85,9 +85,9 @@ def plot_grid(arrays: Arrays, panel: Grid) -> Paper:
 
 
 def plot_overlay(arrays: Arrays, panel: Overlay) -> Paper:
-    """One row for each image: the picture, then the picture under each heat map; the mask's outline in white."""
+    """One row for each image: the image, then the image under each heat map; the mask's outline in white."""
     base, heats = arrays[panel.base], arrays[panel.heat]
-    names = [shorten(one, 22) for one in coordinates(heats, panel.across)] if panel.across else [""]
+    names = [shorten(coordinate, 22) for coordinate in coordinates(heats, panel.across)] if panel.across else [""]
     maps = (
         heats.transpose("image", panel.across, "row", "col").values
         if panel.across
@@ -95,9 +95,9 @@ def plot_overlay(arrays: Arrays, panel: Overlay) -> Paper:
     )
     pictures = _displayable(base.transpose("image", "row", "col", "rgb").values)
     rows, cols = len(pictures), maps.shape[1] + 1
-    side = [shorten(one, 22) for one in coordinates(base, "image")]
+    side = [shorten(coordinate, 22) for coordinate in coordinates(base, "image")]
     paper, axes = _tile_sheet(
-        panel, min(rows, MAX_DOWN), min(cols, MAX_ACROSS), pictures.shape[1] / pictures.shape[2], side, ["picture", *names]
+        panel, min(rows, MAX_DOWN), min(cols, MAX_ACROSS), pictures.shape[1] / pictures.shape[2], side, ["image", *names]
     )
     for row, col in np.ndindex(min(rows, MAX_DOWN), min(cols, MAX_ACROSS)):
         picture = pictures[row]
@@ -120,16 +120,16 @@ def _tiles(array: xr.DataArray, panel: Grid) -> tuple[Values, list[str], list[st
     right = [panel.across, *others]
     ordered = array.transpose(*([panel.down] if panel.down else []), *right, *pixels)
     values = ordered.values.astype(float)
-    names = [_join_coordinates(one) for one in np.ndindex(*(array.sizes[dim] for dim in right))]
+    names = [_join_coordinates(place) for place in np.ndindex(*(array.sizes[dim] for dim in right))]
     named = any(dim in array.coords for dim in right)
     if named:
         names = [
-            " ".join(_coordinate_text(coordinates(array, dim)[place]) for dim, place in zip(right, one, strict=True))
-            for one in np.ndindex(*(array.sizes[dim] for dim in right))
+            " ".join(_coordinate_text(coordinates(array, dim)[place]) for dim, place in zip(right, index, strict=True))
+            for index in np.ndindex(*(array.sizes[dim] for dim in right))
         ]
     shape = values.shape[-len(pixels) :]
     if panel.down:
-        side = [_coordinate_text(one) for one in coordinates(array, panel.down)]
+        side = [_coordinate_text(coordinate) for coordinate in coordinates(array, panel.down)]
         return values.reshape(len(side), -1, *shape), side, names, []
     wide = min(MAX_ACROSS, max(1, int(np.ceil(np.sqrt(len(names) * 1.6)))))
     high = -(-len(names) // wide)
@@ -139,7 +139,7 @@ def _tiles(array: xr.DataArray, panel: Grid) -> tuple[Values, list[str], list[st
 
 
 def _grouped_tiles(arrays: Arrays, panel: Grid) -> tuple[Values, list[str], list[str], list[str | None]]:
-    """Tiles in lines of text that break after each group of the first grouping, with the group's share at the side."""
+    """Tiles in lines of text that break after each group of the first grouping, with the group's fraction at the side."""
     array, grouping = arrays[panel.z], arrays[panel.groups]
     pixels = [dim for dim in ("row", "col", "rgb") if dim in array.dims]
     values = array.transpose(panel.across, *pixels).values.astype(float)
@@ -151,7 +151,7 @@ def _grouped_tiles(arrays: Arrays, panel: Grid) -> tuple[Values, list[str], list
         members = np.flatnonzero(number == group)
         for start in range(0, len(members), wide):
             lines.append(np.pad(members[start : start + wide], (0, max(0, wide - len(members[start:]))), constant_values=-1))
-            side.append("" if start else f"group {group + 1}: {100 * len(members) / len(values):.0f} % ({len(members)})")
+            side.append("" if start else f"group {group + 1}: {100 * len(members) / len(values):.0f}% ({len(members)})")
     places = np.concatenate(lines)
     wall = np.full((len(places), *values.shape[1:]), np.nan)
     wall[places >= 0] = values[places[places >= 0]]
@@ -164,7 +164,7 @@ def _coordinate_text(coordinate: object) -> str:
 
 
 def _join_coordinates(places: tuple[int, ...]) -> str:
-    return " ".join(str(one) for one in places)
+    return " ".join(str(place) for place in places)
 
 
 def _tile_sheet(
@@ -172,8 +172,8 @@ def _tile_sheet(
 ) -> tuple[Paper, Axes]:
     """A sheet with one square of the axes for each tile, names at the side and on top."""
     each = float(np.clip(7.5 / cols, 0.42, 1.5))
-    beside = 0.072 * min(22, max((len(one) for one in side), default=0)) + 0.2
-    narrow = max((len(one) for one in top), default=0) * 0.06 > each
+    beside = 0.072 * min(22, max((len(label) for label in side), default=0)) + 0.2
+    narrow = max((len(label) for label in top), default=0) * 0.06 > each
     above = 0.04 * min(22, max(map(len, top))) + 0.15 if narrow else (0.3 if top else 0.1)
     paper = new_sheet(panel, max(each * cols + beside, 2.8), max(each * rows * aspect, 0.8) + above + 0.1)
     axes = paper.add_subplot()
@@ -186,10 +186,12 @@ def _tile_sheet(
         spine.set_visible(False)
     axes.tick_params(length=0)
     middle = (1 - TILE_GAP) / 2
-    axes.set_yticks([row + middle for row in range(min(rows, len(side)))], [shorten(one, 22) for one in side[:rows]])
+    axes.set_yticks([row + middle for row in range(min(rows, len(side)))], [shorten(label, 22) for label in side[:rows]])
     axes.xaxis.tick_top()
     turned: dict[str, Any] = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if narrow else {}
-    axes.set_xticks([col + middle for col in range(min(cols, len(top)))], [shorten(one, 22) for one in top[:cols]], **turned)
+    axes.set_xticks(
+        [col + middle for col in range(min(cols, len(top)))], [shorten(label, 22) for label in top[:cols]], **turned
+    )
     return paper, axes
 
 
@@ -207,8 +209,8 @@ def _draw_empty_tile(axes: Axes, row: int, col: int) -> None:
 
 def _note_left_out(axes: Axes, rows: int, cols: int) -> None:
     if rows > MAX_DOWN or cols > MAX_ACROSS:
-        said = f"the first {min(rows, MAX_DOWN)} of {rows} down, {min(cols, MAX_ACROSS)} of {cols} across"
-        axes.set_xlabel(said, fontsize=6.5, style="italic")
+        note = f"the first {min(rows, MAX_DOWN)} of {rows} down, {min(cols, MAX_ACROSS)} of {cols} across"
+        axes.set_xlabel(note, fontsize=6.5, style="italic")
 
 
 def _colour_scale(values: Values, kind: str, low: float | None, high: float | None) -> Normalize:
@@ -256,7 +258,7 @@ def _write_numbers(axes: Axes, values: Values, scale: Normalize) -> None:
 
 
 def _map_extent(arrays: Arrays, panel: Overlay, image: int, place: int) -> tuple[float, float, float, float]:
-    """Top, bottom, left and right edge of the map, as shares of the picture."""
+    """Top, bottom, left and right edge of the map, as fractions of the image."""
     if not panel.extent:
         return 0.0, 1.0, 0.0, 1.0
     array = arrays[panel.extent]
@@ -266,7 +268,7 @@ def _map_extent(arrays: Arrays, panel: Overlay, image: int, place: int) -> tuple
 
 
 def _upsample(heat: Values, size: tuple[int, int], extent: tuple[float, float, float, float]) -> Values:
-    """The positive heat at every pixel of the picture, linear between the middles of its cells, placed by `extent`."""
+    """The positive heat at every pixel of the image, linear between the middles of its positions, placed by `extent`."""
     rows, cols = (
         _interpolation_weights(cells, pixels, low, high)
         for cells, pixels, (low, high) in zip(heat.shape, size, (extent[:2], extent[2:]), strict=True)
@@ -275,14 +277,14 @@ def _upsample(heat: Values, size: tuple[int, int], extent: tuple[float, float, f
 
 
 def _interpolation_weights(cells: int, pixels: int, low: float, high: float) -> Values:
-    """How much each cell counts at each pixel, as (pixel, cell)."""
+    """How much each position counts at each pixel, as (pixel, position)."""
     middles = low + (np.arange(cells) + 0.5) / cells * (high - low)
     at = (np.arange(pixels) + 0.5) / pixels
-    return np.stack([np.interp(at, middles, one) for one in np.eye(cells)], axis=1)
+    return np.stack([np.interp(at, middles, column) for column in np.eye(cells)], axis=1)
 
 
 def _blend(picture: Values, heat: Values) -> Values:
-    """The greyed picture with the heat over it, the more opaque the hotter; each map on its own scale."""
+    """The greyed image with the heat over it, the more opaque the hotter; each map on its own scale."""
     most = heat.max()
     share = heat / most if most > 0 else heat
     grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)

@@ -77,10 +77,10 @@ class PaperCanvas(FigureCanvasAgg):
         self, filename: Any, *, metadata: dict[str, Any] | None = None, bbox_inches_restore: Any = None, **_: Any
     ) -> None:
         """Write an SVG whose ids do not depend on chance and whose date is left out."""
-        said = {"Date": None} | (metadata or {})
+        fields = {"Date": None} | (metadata or {})
         with mpl.rc_context({"svg.hashsalt": "microtome"}):
             try:
-                FigureCanvasSVG(self.figure).print_svg(filename, metadata=said, bbox_inches_restore=bbox_inches_restore)
+                FigureCanvasSVG(self.figure).print_svg(filename, metadata=fields, bbox_inches_restore=bbox_inches_restore)
             finally:
                 self.figure.set_canvas(self)  # the other canvas had put itself in this one's place
 
@@ -88,10 +88,10 @@ class PaperCanvas(FigureCanvasAgg):
         self, filename: Any, *, metadata: dict[str, Any] | None = None, bbox_inches_restore: Any = None, **_: Any
     ) -> None:
         """Write a PDF with letters as letters (Type 42) and without a date."""
-        said = {"CreationDate": None} | (metadata or {})
+        fields = {"CreationDate": None} | (metadata or {})
         with mpl.rc_context({"pdf.fonttype": 42}):
             try:
-                FigureCanvasPdf(self.figure).print_pdf(filename, metadata=said, bbox_inches_restore=bbox_inches_restore)
+                FigureCanvasPdf(self.figure).print_pdf(filename, metadata=fields, bbox_inches_restore=bbox_inches_restore)
             finally:
                 self.figure.set_canvas(self)
 
@@ -126,14 +126,14 @@ def shorten(name: object, longest: int = MAX_NAME_LENGTH) -> str:
 
 def array_label(array: xr.DataArray, name: str = "") -> str:
     """What the array holds, with its unit in brackets: its title, else its name in the finding."""
-    said = array.attrs.get("title") or name.rsplit("/", 1)[-1].replace("_", " ")
-    return escape_math(said + unit_suffix(array))
+    label = array.attrs.get("title") or name.rsplit("/", 1)[-1].replace("_", " ")
+    return escape_math(label + unit_suffix(array))
 
 
 def unit_suffix(array: xr.DataArray) -> str:
     """The unit in brackets with a space before; empty for pure numbers and text."""
-    said = array.attrs.get("unit", "1")
-    return "" if said in ("", "1", "text") else f" [{said}]"
+    unit = array.attrs.get("unit", "1")
+    return "" if unit in ("", "1", "text") else f" [{unit}]"
 
 
 def coordinates(array: xr.DataArray, dim: str) -> np.ndarray[Any, Any]:
@@ -197,4 +197,4 @@ def add_legend(paper: Figure, axes: Axes) -> None:
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=beside, borderaxespad=0.2)
         return
     step = int(np.ceil(len(handles) / 30))
-    paper.legend(handles[::step], [shorten(one) for one in labels[::step]], loc="outside right upper")
+    paper.legend(handles[::step], [shorten(label) for label in labels[::step]], loc="outside right upper")

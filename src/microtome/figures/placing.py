@@ -45,7 +45,7 @@ def place_labels(paper: Figure, axes: Axes, x: np.ndarray[Any, Any], y: np.ndarr
             )
             box = text.get_window_extent()
             own = Bbox.from_extents(*(here - 6), *(here + 6)).get_points()
-            others = [one for one in taken if not np.array_equal(one.get_points(), own)]
+            others = [box for box in taken if not np.array_equal(box.get_points(), own)]
             if not any(box.overlaps(other) for other in others) and _is_within(box, frame):
                 taken.append(box)
                 break

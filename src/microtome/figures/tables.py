@@ -23,11 +23,11 @@ class Column(NamedTuple):
     @property
     def inches(self) -> float:
         """The room it needs."""
-        return LETTER_WIDTH * max(len(one) for one in [*self.heading, *self.cells]) + 0.22
+        return LETTER_WIDTH * max(len(text) for text in [*self.heading, *self.cells]) + 0.22
 
 
 def plot_table(arrays: Arrays, panel: Table) -> Paper:
-    """Rows along one dimension, cut at sixty with a line that says so."""
+    """Rows along one dimension, at most sixty, with a note of how many are left out."""
     columns = _table_columns(arrays, panel)
     count = len(columns[0].cells)
     head = max(len(column.heading) for column in columns)
@@ -64,17 +64,17 @@ def plot_table(arrays: Arrays, panel: Table) -> Paper:
 
 def _table_columns(arrays: Arrays, panel: Table) -> list[Column]:
     names = coordinates(arrays[panel.columns[0]], panel.rows)
-    found = [Column([escape_math(panel.rows.rstrip("_"))], [shorten(name, 40) for name in names], numbers=False)]
+    columns = [Column([escape_math(panel.rows.rstrip("_"))], [shorten(name, 40) for name in names], numbers=False)]
     for name in panel.columns:
         array = arrays[name]
         others = [str(dim) for dim in array.dims if str(dim) != panel.rows]
         if not others:
-            found.append(_table_column(array_label(array, name), array.values))
+            columns.append(_table_column(array_label(array, name), array.values))
             continue
         spread = array.transpose(panel.rows, *others)
         for place, coordinate in enumerate(coordinates(array, others[0])):
-            found.append(_table_column(escape_math(coordinate), spread.values[:, place]))
-    return found
+            columns.append(_table_column(escape_math(coordinate), spread.values[:, place]))
+    return columns
 
 
 def _table_column(heading: str, values: np.ndarray[Any, Any]) -> Column:

@@ -1,4 +1,4 @@
-"""Images: an ordered, countable set of pictures from folders, tensors or generated scenes, with labels, masks and boxes."""
+"""Images: an ordered, countable set of images from folders, tensors or generated scenes, with labels, masks and boxes."""
 
 from microtome.images.collection import Images, Item
 from microtome.images.feeding import PixelBatch

@@ -1,4 +1,4 @@
-"""Pictures that are in memory already: arrays and tensors, checked before anything is made of them."""
+"""Images that are in memory already: arrays and tensors, checked before anything is made of them."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Boxes and outlines of objects, from COCO JSON, VOC XML or a table of boxes, and the masks (row, col) they stand for.
+"""Boxes and outlines of objects, from COCO JSON, VOC XML or a table of boxes, and their masks (row, col).
 
 A pixel belongs to a shape when its centre does. COCO boxes [left, top, width, height] count from the corner of the first
 pixel; VOC boxes name their first and last pixel, counted from 1; boxes in a table (tiny ImageNet) name them counted from 0.
@@ -30,13 +30,13 @@ TABLES = ("annotations.tsv", "val_annotations.txt", "boxes.tsv")
 
 
 def read_regions(place: Listing, wanted: str) -> list[Regions | None]:
-    """For each listed picture the objects marked on it, or None.
+    """For each listed image the objects marked on it, or None.
 
     `wanted`: "auto", "none", or the path of a COCO .json, of a folder of VOC .xml files, or of a table (file, class, first
     column, first row, last column, last row).
 
     Raises:
-        ImagesError: the file is not there, cannot be read, or names none of the pictures.
+        ImagesError: the file is not there, cannot be read, or names none of the images.
     """
     if wanted == "none":
         return [None] * len(place.names)
@@ -44,23 +44,23 @@ def read_regions(place: Listing, wanted: str) -> list[Regions | None]:
         return _regions_at(place, wanted)
     for source in _coco_files(place):
         known = read_coco(source)
-        found = match_rows(place, source.parent, known) if known else []
-        if any(found):
-            return cast(list[Regions | None], found)
+        rows = match_rows(place, source.parent, known) if known else []
+        if any(rows):
+            return cast(list[Regions | None], rows)
     for folder in place.around:
         for name in TABLES:
-            if (folder / name).is_file() and any(found := match_rows(place, folder, _read_box_table(folder / name))):
-                return cast(list[Regions | None], found)
+            if (folder / name).is_file() and any(rows := match_rows(place, folder, _read_box_table(folder / name))):
+                return cast(list[Regions | None], rows)
     return _read_voc_folder(place)
 
 
 def _coco_files(place: Listing) -> list[Path]:
-    """COCO files in reach but those of another split; those named after the pictures' folder first (instances_val2017.json)."""
-    found = [path for folder in place.around for pattern in JSONS for path in sorted(folder.glob(pattern))]
+    """COCO files in reach but those of another split; those named after the images' folder first (instances_val2017.json)."""
+    paths = [path for folder in place.around for pattern in JSONS for path in sorted(folder.glob(pattern))]
     name = (place.root.resolve() / place.base).name.lower()
     mine = _split_words(name)
     fitting = [
-        path for path in dict.fromkeys(found) if not mine or not _split_words(path.stem) or mine & _split_words(path.stem)
+        path for path in dict.fromkeys(paths) if not mine or not _split_words(path.stem) or mine & _split_words(path.stem)
     ]
     return sorted(fitting, key=lambda path: not path.stem.lower().endswith("_" + name))
 
@@ -74,20 +74,20 @@ def _split_words(name: str) -> set[str]:
 def _regions_at(place: Listing, wanted: str) -> list[Regions | None]:
     for path in (Path(wanted).expanduser(), *(folder / wanted for folder in place.around)):
         if path.is_dir():
-            found: list[Regions | None] = [_read_voc_file(path, name, place) for name in place.names]
+            regions: list[Regions | None] = [_read_voc_file(path, name, place) for name in place.names]
         elif path.is_file() and path.suffix.lower() == ".json":
             if (known := read_coco(path)) is None:
                 raise ImagesError(f'\'{path}\' is not in COCO\'s format: it has no "images" and "annotations".')
-            found = match_rows(place, path.parent, known, loose=True)
+            regions = match_rows(place, path.parent, known, loose=True)
         elif path.is_file():
-            found = match_rows(place, path.parent, _read_box_table(path), loose=True)
+            regions = match_rows(place, path.parent, _read_box_table(path), loose=True)
         else:
             continue
-        if not any(found):
+        if not any(regions):
             raise ImagesError(
-                f"The boxes at '{path}' belong to none of the {len(place.names)} pictures, such as '{place.names[0]}'."
+                f"The boxes at '{path}' belong to none of the {len(place.names)} images, such as '{place.names[0]}'."
             )
-        return found
+        return regions
     near = [entry.name for folder in place.around for entry in folder.iterdir()]
     raise ImagesError(
         f"There are no boxes at '{wanted}'; give boxes='auto', 'none', a COCO .json or a folder of VOC .xml files."
@@ -108,11 +108,11 @@ def read_coco(path: Path) -> dict[str, Regions] | None:
     if not isinstance(content, dict) or not {"images", "annotations"} <= cast(dict[str, Any], content).keys():
         return None
     try:
-        files = {one["id"]: (str(one["file_name"]), _image_size(one)) for one in content["images"]}
+        files = {entry["id"]: (str(entry["file_name"]), _image_size(entry)) for entry in content["images"]}
         gathered: dict[str, Regions] = {}
-        for one in content["annotations"]:
-            name, size = files[one["image_id"]]
-            gathered[name] = _add_object(gathered.get(name, Regions(size=size)), one)
+        for entry in content["annotations"]:
+            name, size = files[entry["image_id"]]
+            gathered[name] = _add_object(gathered.get(name, Regions(size=size)), entry)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ImagesError(f"The annotations '{path}' break COCO's format ({type(error).__name__}: {error}).") from error
     return {name: regions for name, regions in gathered.items() if regions.objects}
@@ -123,9 +123,9 @@ def _image_size(record: dict[str, Any]) -> tuple[int, int] | None:
     return (rows, cols) if rows > 0 and cols > 0 else None
 
 
-def _add_object(regions: Regions, one: dict[str, Any]) -> Regions:
+def _add_object(regions: Regions, entry: dict[str, Any]) -> Regions:
     """The regions and one more object: its outline or run-length mask where it has one, else its box."""
-    shape = one.get("segmentation")
+    shape = entry.get("segmentation")
     if isinstance(shape, dict) and "counts" in shape:
         counts: Any = shape["counts"]
         lengths = unpack_runs(counts) if isinstance(counts, str) else tuple(int(count) for count in counts)
@@ -133,10 +133,10 @@ def _add_object(regions: Regions, one: dict[str, Any]) -> Regions:
     if isinstance(shape, list) and shape:
         polygons = tuple(tuple(float(value) for value in polygon) for polygon in cast(list[Any], shape))
         if any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
-            raise ValueError(f"annotation {one.get('id')}: a polygon needs at least three corners")
+            raise ValueError(f"annotation {entry.get('id')}: a polygon needs at least three corners")
         return replace(regions, outlines=(*regions.outlines, polygons))
-    if one.get("bbox"):
-        left, top, width, height = (float(value) for value in one["bbox"])
+    if entry.get("bbox"):
+        left, top, width, height = (float(value) for value in entry["bbox"])
         if width > 0 and height > 0:
             return replace(regions, boxes=(*regions.boxes, (top, left, top + height, left + width)))
     return regions
@@ -146,14 +146,14 @@ def _read_voc_folder(place: Listing) -> list[Regions | None]:
     folders = [
         folder for parent in place.around for name in ("Annotations", "annotations") if (folder := parent / name).is_dir()
     ]
-    found: list[Regions | None] = []
+    by_image: list[Regions | None] = []
     for name in place.names:
         beside = (place.root / name).with_suffix(".xml")
         if beside.is_file():
-            found.append(read_voc(beside))
+            by_image.append(read_voc(beside))
         else:
-            found.append(next((regions for folder in folders if (regions := _read_voc_file(folder, name, place))), None))
-    return found
+            by_image.append(next((regions for folder in folders if (regions := _read_voc_file(folder, name, place))), None))
+    return by_image
 
 
 def _read_voc_file(folder: Path, name: str, place: Listing) -> Regions | None:

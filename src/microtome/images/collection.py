@@ -1,4 +1,4 @@
-"""Images: an ordered, countable set of pictures with what is known of them; the same order and the same digest every time."""
+"""Images: an ordered, countable set of images with what is known of them; the same order and the same digest every time."""
 
 import hashlib
 import json
@@ -37,10 +37,10 @@ Places = Sequence[int] | npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Item:
-    """One picture (RGB, as displayed), its name, its label or None, and its mask (row, col) or None.
+    """One image (RGB, as displayed), its name, its label or None, and its mask (row, col) or None.
 
     `mask_kind` is "mask", or "box" where a rectangle stands for the object; `facts` are numbers known of it: rows, cols,
-    objects, area (share of the picture inside the mask), and for scenes their controls.
+    objects, area (fraction of the image inside the mask), and for scenes their controls.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Images:
-    """An ordered set of pictures. Made by `folder`, `tensors`, `scenes` or `one`, narrowed by `take` and `limit`."""
+    """An ordered set of images. Made by `folder`, `tensors`, `scenes` or `one`, narrowed by `take` and `limit`."""
 
     name: str
     source: Source
@@ -78,7 +78,7 @@ class Images:
         seed: int = 0,
         check: str = "auto",
     ) -> "Images":
-        """The pictures of a folder (or a glob, or one file), sorted by their path below it.
+        """The images of a folder (or a glob, or one file), sorted by their path below it.
 
         `labels`: "auto" (a labels.csv/.tsv/.json, class folders, WordNet ids before file names), "none", or a table's path.
         `masks`: "auto" (NAME_mask.png beside, a masks/ or label/ folder), "none", or a folder, with class numbers after a colon
@@ -91,24 +91,24 @@ class Images:
             BadOption: an option outside its range.
         """
         given = {"labels": str(labels), "masks": str(masks), "boxes": str(boxes)}
-        found = open_images(Path(path) if not isinstance(path, str) else path, **given, limit=limit, seed=seed, check=check)
+        images = open_images(Path(path) if not isinstance(path, str) else path, **given, limit=limit, seed=seed, check=check)
         text = os.fspath(path)
         return cls(
             name=Path(text).expanduser().absolute().name or text,
-            source=found.files,
-            places=np.arange(len(found.files)),
-            classes=found.labels.classes if found.labels else None,
-            labels=found.labels.values if found.labels else None,
-            titles=found.labels.titles if found.labels else None,
-            skipped=found.skipped,
-            notes=found.notes,
+            source=images.files,
+            places=np.arange(len(images.files)),
+            classes=images.labels.classes if images.labels else None,
+            labels=images.labels.values if images.labels else None,
+            titles=images.labels.titles if images.labels else None,
+            skipped=images.skipped,
+            notes=images.notes,
             options={"path": str(Path(text).expanduser().absolute()), **given, "limit": limit, "seed": seed},
             cache=PixelCache(),
         )
 
     @classmethod
     def one(cls, path: str | os.PathLike[str]) -> "Images":
-        """A single picture file.
+        """A single image file.
 
         Raises:
             ImagesError: the file is not there or cannot be read.
@@ -119,7 +119,7 @@ class Images:
 
     @classmethod
     def tensors(cls, x: Any, labels: Any = None, classes: Sequence[str] | None = None, masks: Any = None) -> "Images":
-        """Pictures in memory: floats 0..1 (image, 3 | 1, row, col), kept at 8 bits, or uint8 so or (image, row, col, 3).
+        """Images in memory: floats 0..1 (image, 3 | 1, row, col), kept at 8 bits, or uint8 so or (image, row, col, 3).
 
         `labels`: (image,) whole numbers, -1 unknown. `classes`: a name for each number. `masks`: (image, row, col), non-zero:
         object.
@@ -171,7 +171,7 @@ class Images:
         return (self[at] for at in range(len(self)))
 
     def __getitem__(self, at: int) -> Item:
-        """The picture at that place, in full size."""
+        """The image at that place, in full size."""
         place = int(self.places[at])
         label = None if self.labels is None or self.labels[at] < 0 else int(self.labels[at])
         mask = self.source.mask(place)
@@ -183,22 +183,22 @@ class Images:
 
     @property
     def kind(self) -> str:
-        """Where the pictures come from: folder, glob, file, tensors or scenes."""
+        """Where the images come from: folder, glob, file, tensors or scenes."""
         return self.source.kind
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The pictures' names, in order."""
+        """The images' names, in order."""
         return tuple(self.source.name(int(place)) for place in self.places)
 
     @property
     def has_mask(self) -> npt.NDArray[np.bool_]:
-        """Which pictures (image,) have a mask or a box."""
+        """Which images (image,) have a mask or a box."""
         return np.array([self.source.mark_kind(int(place)) is not None for place in self.places], bool)
 
     @property
     def has_masks(self) -> bool:
-        """Whether any picture has a mask or a box."""
+        """Whether any image has a mask or a box."""
         return any(self.source.mark_kind(int(place)) for place in self.places)
 
     @property
@@ -231,7 +231,7 @@ class Images:
         return np.sort(order[np.argsort(quantile, kind="stable")[:count]])
 
     def take(self, indices: Places) -> "Images":
-        """The pictures at those places, in that order; a bool array (image,) chooses where it is true.
+        """The images at those places, in that order; a bool array (image,) chooses where it is true.
 
         Raises:
             BadOption: a place that does not exist, or none at all.
@@ -243,15 +243,17 @@ class Images:
         return replace(self, places=self.places[chosen], labels=labels, options={**self.options, "taken": chosen.tolist()})
 
     def limit(self, count: int | None, seed: int = 0) -> "Images":
-        """At most `count` pictures, evenly from the classes, drawn by `seed`, in their old order; all of them for None."""
+        """At most `count` images, evenly from the classes, drawn by `seed`, in their old order; all of them for None."""
         if count is None or count >= len(self):
             return self
         return self.take(np.sort(spread_order(self.labels, len(self), count, seed)[:count]))
 
     def facts(self, name: str) -> npt.NDArray[np.float64] | None:
-        """One number for each picture (image,), NaN where it is unknown; None where no picture has it. See `Item.facts`."""
-        found = [self._fact(int(place), name) for place in self.places]
-        return None if all(one is None for one in found) else np.array([np.nan if one is None else one for one in found])
+        """One number for each image (image,), NaN where it is unknown; None where no image has it. See `Item.facts`."""
+        facts = [self._fact(int(place), name) for place in self.places]
+        return (
+            None if all(value is None for value in facts) else np.array([np.nan if value is None else value for value in facts])
+        )
 
     def pixels(self, recipe: Framing, indices: Places | None = None) -> Pixels:
         """Pixels uint8 (image, row, col, rgb) as a network with that recipe sees them; kept in memory up to the cache's limit.
@@ -263,10 +265,10 @@ class Images:
         return self._pixels(recipe, self._check_mask(indices), threading.Event())
 
     def masks(self, recipe: Framing, indices: Places | None = None) -> Mask:
-        """Masks bool (image, row, col) in the recipe's geometry; all False for a picture without one (see `masked`).
+        """Masks bool (image, row, col) in the recipe's geometry; all False for an image without one (see `masked`).
 
         Raises:
-            ImagesError: no picture has a mask or box, or a mask that passed the check cannot be read now.
+            ImagesError: no image has a mask or box, or a mask that passed the check cannot be read now.
         """
         if not self.has_masks:
             raise ImagesError(
@@ -274,15 +276,15 @@ class Images:
             )
         which = recipe_key(recipe) + " masks"
         places = [int(self.places[at]) for at in self._check_mask(indices)]
-        found = np.zeros((len(places), *recipe.size), bool)
+        masks = np.zeros((len(places), *recipe.size), bool)
         for at, mask in enumerate(
             map_in_threads(lambda place: self._mask(recipe, which, place), places, self.source.most_threads)
         ):
-            found[at] = mask
-        return found
+            masks[at] = mask
+        return masks
 
     def batches(self, recipe: Framing, size: int, start: int = 0, shard: tuple[int, int] = (0, 1)) -> Iterator[PixelBatch]:
-        """Batches of `size` consecutive pictures from place `start` on, the next decoded while the last is worked on.
+        """Batches of `size` consecutive images from place `start` on, the next decoded while the last is worked on.
 
         `shard=(i, n)`: only every n-th batch, counted from place 0 and beginning with the i-th. Stopping early stops the
         decoding.
@@ -306,7 +308,7 @@ class Images:
         return prefetch(made, spans)
 
     def describe(self) -> str:
-        """One line: how many pictures, of how many classes, with what masks, how many skipped."""
+        """One line: how many images, of how many classes, with what masks, how many skipped."""
         parts = [f"{self.name}: {len(self)} image" + "s" * (len(self) != 1)]
         if self.classes is not None and self.labels is not None:
             present = len(np.unique(self.labels[self.labels >= 0]))
@@ -330,7 +332,7 @@ class Images:
             "classes": list(self.classes) if self.classes is not None else None,
             "has_masks": self.has_masks,
             "mask_kind": self.mask_kind,
-            "skipped": [{"path": one.path, "reason": one.reason} for one in self.skipped[:100]],
+            "skipped": [{"path": file.path, "reason": file.reason} for file in self.skipped[:100]],
             "skipped_count": len(self.skipped),
             "notes": list(self.notes),
             "options": json.loads(json.dumps(dict(self.options), default=str)),
@@ -378,22 +380,22 @@ class Images:
         least = -(-2 * max(recipe.size) // float(getattr(recipe, "crop", 0.5)))
 
         def made(place: int) -> Pixels:
-            found = self.cache.find(which, place)
-            if found is None and not stop.is_set():
-                found = np.asarray(recipe.pixels(self.source.picture(place, int(least))), np.uint8)
-                self.cache.keep(which, place, found)
-            return np.zeros((*recipe.size, 3), np.uint8) if found is None else found
+            cached = self.cache.find(which, place)
+            if cached is None and not stop.is_set():
+                cached = np.asarray(recipe.pixels(self.source.picture(place, int(least))), np.uint8)
+                self.cache.keep(which, place, cached)
+            return np.zeros((*recipe.size, 3), np.uint8) if cached is None else cached
 
-        found = np.empty((len(index), *recipe.size, 3), np.uint8)
-        places = [int(self.places[one]) for one in index]
+        batch_pixels = np.empty((len(index), *recipe.size, 3), np.uint8)
+        places = [int(self.places[at]) for at in index]
         for at, pixels in enumerate(map_in_threads(made, places, self.source.most_threads)):
-            found[at] = pixels
-        return found
+            batch_pixels[at] = pixels
+        return batch_pixels
 
     def _mask(self, recipe: Framing, which: str, place: int) -> Mask:
-        found = self.cache.find(which, place)
-        if found is None:
+        cached = self.cache.find(which, place)
+        if cached is None:
             mask = self.source.mask(place)
-            found = np.zeros(recipe.size, bool) if mask is None else np.asarray(recipe.mask(mask), bool)
-            self.cache.keep(which, place, found)
-        return found
+            cached = np.zeros(recipe.size, bool) if mask is None else np.asarray(recipe.mask(mask), bool)
+            self.cache.keep(which, place, cached)
+        return cached

@@ -1,4 +1,4 @@
-"""Eight-bit RGB of every mode that Pillow knows; the rules are those of `decoding`."""
+"""Conversion of every Pillow mode to 8-bit RGB, by the rules of `decoding`."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ STRIP_PIXELS = 4_000_000  # pixels converted at once where the result is shrunk 
 
 
 def to_rgb(picture: Image.Image, factor: int = 1) -> Image.Image:
-    """The loaded picture as RGB, `factor` times smaller (box average), a strip at a time so that no large RGB copy is made."""
+    """The loaded image as RGB, `factor` times smaller (box average), a strip at a time so that no large RGB copy is made."""
     if factor == 1:
         return _to_rgb_mode(picture)
     if picture.mode == "RGB" and "transparency" not in picture.info:
@@ -28,7 +28,7 @@ def to_rgb(picture: Image.Image, factor: int = 1) -> Image.Image:
 
 
 def has_transparency(picture: Image.Image) -> bool:
-    """Whether the picture has an alpha channel or a transparent colour."""
+    """Whether the image has an alpha channel or a transparent colour."""
     return picture.mode in ALPHA_MODES or "transparency" in picture.info
 
 

@@ -1,8 +1,8 @@
-"""Picture files as RGB, whatever they are inside, or the one-line reason why not; read by Pillow alone.
+"""Image files as RGB, whatever they are inside, or the one-line reason why not; read by Pillow alone.
 
 What is decided here, and holds everywhere:
 
-- EXIF orientation is applied: rows and columns are those of the picture as displayed.
+- EXIF orientation is applied: rows and columns are those of the image as displayed.
 - Transparency (palette, RGBA, LA, a transparent colour) is laid on white.
 - 16-bit grey is scaled by its full range, 65535, so that two files stay comparable; 16-bit colour by its high byte.
 - 32-bit integers and floats: 0..1 (floats) is stretched to 0..255, 0..255 stays, 0..65535 (integers) is read as 16-bit;
@@ -30,8 +30,8 @@ from microtome.images.colours import has_transparency, to_rgb
 from microtome.images.reasons import error_reason, short_error
 
 PIXEL_LIMIT = 300_000_000
-SHRINK_FROM = 16_000_000  # from this many pixels on, a picture wanted small is shrunk while it is decoded
-HUGE_PIXELS = 64_000_000  # pictures of this size are decoded one at a time
+SHRINK_FROM = 16_000_000  # from this many pixels on, an image wanted small is shrunk while it is decoded
+HUGE_PIXELS = 64_000_000  # images of this size are decoded one at a time
 FORMATS = ["JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "TGA", "PCX", "QOI", "SGI"]
 SUFFIXES = frozenset(
     (
@@ -72,7 +72,7 @@ _huge_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture file says of itself: displayed and stored (rows, cols), EXIF orientation 1..8, and things worth a note."""
+    """The header of an image file: displayed and stored (rows, cols), EXIF orientation 1..8, and notes."""
 
     size: tuple[int, int]
     stored: tuple[int, int]
@@ -98,9 +98,9 @@ def read_header(path: Path) -> Header:
 
 
 def read_rgb(path: Path, least: int | None = None) -> Image.Image:
-    """The picture as displayed, RGB, 8 bits.
+    """The image as displayed, RGB, 8 bits.
 
-    `least`: pixels that the short side must keep; a picture above `SHRINK_FROM` pixels is then shrunk while it is decoded, which
+    `least`: pixels that the short side must keep; an image above `SHRINK_FROM` pixels is then shrunk while it is decoded, which
     spares most of the memory (exactly by powers of two for JPEG, by a whole-number box average for the others).
 
     Raises:
@@ -203,7 +203,7 @@ def _one_at_a_time(picture: ImageFile.ImageFile) -> Generator[None]:
 
 
 def _orientation(picture: ImageFile.ImageFile, *, decoded: bool) -> int:
-    """EXIF orientation, 1 where there is none or the block is damaged: a bad note about a picture is no reason to lose it."""
+    """EXIF orientation, 1 where there is none or the block is damaged: a bad note about an image is no reason to lose it."""
     if picture.format == "PNG" and not decoded and "exif" not in picture.info:
         return 1  # asking would decode the whole file
     if picture.format == "TIFF" and decoded:
@@ -216,20 +216,20 @@ def _orientation(picture: ImageFile.ImageFile, *, decoded: bool) -> int:
 
 
 def _header_notes(picture: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
-    found: list[str] = []
+    notes: list[str] = []
     if _has_more_frames(picture):
-        found.append("of several frames: the first is used")
+        notes.append("of several frames: the first is used")
     if has_transparency(picture):
-        found.append("transparent: laid on white")
+        notes.append("transparent: laid on white")
     if picture.mode.startswith("I;16"):
-        found.append("16-bit grey: scaled by 65535")
+        notes.append("16-bit grey: scaled by 65535")
     elif picture.mode in ("I", "F"):
-        found.append("32-bit: scaled to 8 bits")
+        notes.append("32-bit: scaled to 8 bits")
     if picture.mode == "CMYK":
-        found.append("CMYK: converted without a colour profile")
+        notes.append("CMYK: converted without a colour profile")
     if orientation > 1:
-        found.append("turned as its EXIF orientation says")
-    return tuple(found)
+        notes.append("turned as its EXIF orientation says")
+    return tuple(notes)
 
 
 def _has_more_frames(picture: ImageFile.ImageFile) -> bool:

@@ -56,8 +56,8 @@ def map_in_threads(work: Callable[[Argument], Result], given: Sequence[Argument]
     pool = ThreadPoolExecutor(several, thread_name_prefix="microtome-decode")
     try:
         waiting: deque[Future[Result]] = deque()
-        for one in given:
-            waiting.append(pool.submit(work, one))
+        for item in given:
+            waiting.append(pool.submit(work, item))
             if len(waiting) >= 8 * several:  # far enough ahead; the results of a million files need not be held at once
                 yield waiting.popleft().result()
         while waiting:
@@ -98,7 +98,7 @@ class PixelCache:
             self._held[recipe] = mine  # last in the order: used last
             while self.used + array.nbytes > self.limit and len(self._held) > 1:
                 gone = self._held.pop(next(iter(self._held)))
-                self.used -= sum(one.nbytes for one in gone.values())
+                self.used -= sum(item.nbytes for item in gone.values())
             if place not in mine and self.used + array.nbytes <= self.limit:
                 mine[place] = array
                 self.used += array.nbytes
@@ -113,8 +113,8 @@ def prefetch(make: Callable[[Argument, threading.Event], Result], given: Iterabl
     pool = ThreadPoolExecutor(1, thread_name_prefix="microtome-batch")
     waiting: Future[Result] | None = None
     try:
-        for one in given:
-            following = pool.submit(make, one, stop)
+        for item in given:
+            following = pool.submit(make, item, stop)
             if waiting is not None:
                 yield waiting.result()
             waiting = following

@@ -1,4 +1,4 @@
-"""Which class each picture is of: by its folder, by a WordNet id in its file name, or by a table beside it."""
+"""Which class each image is of: by its folder, by a WordNet id in its file name, or by a table beside it."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ LARGEST_NUMBER = 100_000
 
 @dataclass(frozen=True)
 class ImageLabels:
-    """Class names, a number for each picture (-1: unknown), readable names of the classes where known, and whence."""
+    """Class names, a number for each image (-1: unknown), readable names of the classes where known, and whence."""
 
     classes: tuple[str, ...]
     values: npt.NDArray[np.int64]
@@ -40,12 +40,12 @@ class ImageLabels:
 
 
 def read_labels(place: Listing, wanted: str) -> ImageLabels | None:
-    """The labels of the listed pictures, or None where they have none.
+    """The labels of the listed images, or None where they have none.
 
     `wanted`: "auto" (a table, else class folders, else WordNet prefixes), "none", or the path of a table.
 
     Raises:
-        ImagesError: the table cannot be read, or names none of the pictures.
+        ImagesError: the table cannot be read, or names none of the images.
     """
     if wanted == "none":
         return None
@@ -54,8 +54,8 @@ def read_labels(place: Listing, wanted: str) -> ImageLabels | None:
     if place.kind != "file":
         for folder in place.places:
             for name in TABLES:
-                if (folder / name).is_file() and (found := _table_labels(place, folder / name, must=False)):
-                    return found
+                if (folder / name).is_file() and (labels := _table_labels(place, folder / name, must=False)):
+                    return labels
         tops = top_folders(place.names, place.base)
         if len(tops) > 1:
             return _folder_labels(place, tops)
@@ -81,23 +81,23 @@ def _folder_labels(place: Listing, tops: Sequence[str]) -> ImageLabels:
 
 
 def _prefix_labels(place: Listing) -> ImageLabels | None:
-    found = [re.match(r"(n\d{8})(?=[_.-])", PurePosixPath(name).name) for name in place.names]
-    ids = [match.group(1) for match in found if match]
+    matches = [re.match(r"(n\d{8})(?=[_.-])", PurePosixPath(name).name) for name in place.names]
+    ids = [match.group(1) for match in matches if match]
     if len(ids) < len(place.names):
         return None
     classes = tuple(sorted(set(ids)))
-    number = {one: at for at, one in enumerate(classes)}
+    number = {name: at for at, name in enumerate(classes)}
     return ImageLabels(
-        classes, np.array([number[one] for one in ids], np.int64), _class_titles(place, ids, classes), "file names"
+        classes, np.array([number[wnid] for wnid in ids], np.int64), _class_titles(place, ids, classes), "file names"
     )
 
 
 def _class_titles(place: Listing, ids: Sequence[str], classes: Sequence[str]) -> tuple[str, ...] | None:
     """Readable names of the classes, where file names go on after the id with the same words for all of a class."""
     rest: dict[str, set[str]] = {}
-    for name, one in zip(place.names, ids, strict=True):
-        rest.setdefault(one, set()).add(PurePosixPath(name).stem[len(one) + 1 :])
-    words = [next(iter(rest[one])) if len(rest[one]) == 1 else "" for one in classes]
+    for name, wnid in zip(place.names, ids, strict=True):
+        rest.setdefault(wnid, set()).add(PurePosixPath(name).stem[len(wnid) + 1 :])
+    words = [next(iter(rest[name])) if len(rest[name]) == 1 else "" for name in classes]
     return tuple(word.replace("_", " ") for word in words) if all(re.search(r"[A-Za-z]{2}", word) for word in words) else None
 
 
@@ -110,30 +110,30 @@ def _table_labels(place: Listing, table: Path, *, must: bool) -> ImageLabels | N
             return None
         first = next(iter(known), "nothing")
         raise ImagesError(
-            f"The table '{table}' names none of the {len(place.names)} pictures: it has '{first}', "
-            f"the first picture is '{place.names[0]}'."
+            f"The table '{table}' names none of the {len(place.names)} images: it has '{first}', "
+            f"the first image is '{place.names[0]}'."
         )
     classes = _sorted_classes(set(filter(None, given)))
     number = {name: at for at, name in enumerate(classes)}
-    values = np.array([number.get(one, -1) if one else -1 for one in given], np.int64)
+    values = np.array([number.get(label, -1) if label else -1 for label in given], np.int64)
     readable = tuple(titles.get(name, name) for name in classes) if titles else None
     return ImageLabels(classes, values, readable, table.name)
 
 
 def _sorted_classes(given: set[str]) -> tuple[str, ...]:
     """Sorted class names; whole numbers are kept as they are, so that they still point at a network's outputs."""
-    if all(re.fullmatch(r"-?\d+", one) for one in given):
-        numbers = [int(one) for one in given]
+    if all(re.fullmatch(r"-?\d+", label) for label in given):
+        numbers = [int(label) for label in given]
         if max(numbers) < LARGEST_NUMBER:
             return tuple(str(at) for at in range(max(numbers) + 1))
     return tuple(sorted(given, key=name_key))
 
 
 def match_rows(place: Listing, beside: Path, known: Mapping[str, Any], *, loose: bool = False) -> list[Any]:
-    """For each picture what a table that lies in `beside` says of it, or None.
+    """For each image its entry in a table that lies in `beside`, or None.
 
-    An entry is a picture's if the picture's whole path ends with it, or it with the picture's path from the root's name on;
-    an entry without a folder, if only one picture has that name, or that name without its suffix. `loose`, and where the
+    An entry is an image's if the image's whole path ends with it, or it with the image's path from the root's name on;
+    an entry without a folder, if only one image has that name, or that name without its suffix. `loose`, and where the
     table lies inside the root: the folders of the entry need not agree as long as the name is the only one on both sides.
     """
     keys = {_normalise_path(key): value for key, value in known.items()}
@@ -144,18 +144,18 @@ def match_rows(place: Listing, beside: Path, known: Mapping[str, Any], *, loose:
     stems = Counter(PurePosixPath(name).stem for name in place.names)
     last = Counter(key.rsplit("/", 1)[-1] for key in keys)
     only = {name: key for key in keys if last[name := key.rsplit("/", 1)[-1]] == 1}
-    found: list[Any] = []
+    rows: list[Any] = []
     for name in place.names:
         parts = _normalise_path(f"{root.as_posix()}/{name}").split("/")
-        key = next((one for start in range(len(parts) - 1) if (one := "/".join(parts[start:])) in keys), None)
+        key = next((tail for start in range(len(parts) - 1) if (tail := "/".join(parts[start:])) in keys), None)
         if key is None:
             key = ends.get(_normalise_path(f"{root.name}/{name}"))
         if key is None and bare[PurePosixPath(name).name] == 1:
             key = parts[-1] if parts[-1] in keys else only.get(parts[-1]) if loose else None
         if key is None and stems[stem := PurePosixPath(name).stem] == 1 and (stem := _normalise_path(stem)) in keys:
             key = stem
-        found.append(None if key is None else keys[key])
-    return found
+        rows.append(None if key is None else keys[key])
+    return rows
 
 
 def _normalise_path(path: str) -> str:
@@ -164,7 +164,7 @@ def _normalise_path(path: str) -> str:
 
 
 def table_rows(table: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """What a table says: file to label, and class to readable name (empty where it has none).
+    """The content of a table: file to label, and class to readable name (empty if it has none).
 
     Raises:
         ImagesError: the table is no table.
@@ -185,7 +185,7 @@ def _json_rows(content: Any, table: Path) -> tuple[dict[str, str], dict[str, str
             return {}, {}  # boxes in COCO's format, which some tools call labels.json
         if all(isinstance(value, (str, int)) for value in pairs.values()):
             return {key: str(value) for key, value in pairs.items()}, {}
-    if isinstance(content, list) and content and all(isinstance(one, dict) for one in cast(list[Any], content)):
+    if isinstance(content, list) and content and all(isinstance(record, dict) for record in cast(list[Any], content)):
         return _records(cast(list[dict[str, Any]], content), table)
     raise ImagesError(
         f"'{table}' is no table of labels: it should be {{file: label, …}} or a list of records with a file and a label."
@@ -215,7 +215,13 @@ def _records(records: list[dict[str, Any]], table: Path) -> tuple[dict[str, str]
             "a file (" + ", ".join(FILE_COLUMNS[:3]) + ")" if file is None else "a label (" + ", ".join(LABEL_COLUMNS[:4]) + ")"
         )
         raise UnknownName(f"The table '{table}' has the columns {', '.join(columns)}, and none of them is {missing}.")
-    rows = {str(one[file]): str(one[label]) for one in records if one.get(file) and one.get(label) not in (None, "")}
+    rows = {
+        str(record[file]): str(record[label]) for record in records if record.get(file) and record.get(label) not in (None, "")
+    }
     named = columns.get("name") if file != columns.get("name") else None
-    titles = {str(one[label]): str(one[named]) for one in records if one.get(label) and one.get(named)} if named else {}
+    titles = (
+        {str(record[label]): str(record[named]) for record in records if record.get(label) and record.get(named)}
+        if named
+        else {}
+    )
     return rows, titles

@@ -1,6 +1,6 @@
-"""Which files of a folder are pictures, in an order that is the same everywhere, and which folder they are classed by.
+"""Which files of a folder are images, in an order that is the same everywhere, and which folder they are classed by.
 
-Hidden files, `Thumbs.db` and files that are no pictures by their suffix are passed over in silence; pictures of formats that
+Hidden files, `Thumbs.db` and files that are no images by their suffix are passed over in silence; images of formats that
 are not read here, broken links and folders that may not be entered are counted as skipped. Links to files are followed; links
 to folders too, unless what they lead to is read anyway or holds the folder itself (which would go round for ever).
 """
@@ -51,7 +51,7 @@ class SkippedFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The pictures of a place: `names` are paths below `root`, sorted; `base` is the part below which class folders begin."""
+    """The images of a place: `names` are paths below `root`, sorted; `base` is the part below which class folders begin."""
 
     root: Path
     kind: str  # "folder", "file" or "glob"
@@ -61,15 +61,15 @@ class Listing:
 
     @property
     def places(self) -> tuple[Path, ...]:
-        """Folders where tables of labels may lie, nearest to the pictures first."""
+        """Folders where tables of labels may lie, nearest to the images first."""
         inner = self.root / self.base
-        found = [inner]
+        places_below = [inner]
         while inner != self.root:
             inner = inner.parent
-            found.append(inner)
+            places_below.append(inner)
         if self.root.resolve().name.lower() in IMAGE_FOLDERS:
-            found.append(self.root.resolve().parent)
-        return tuple(dict.fromkeys(found))
+            places_below.append(self.root.resolve().parent)
+        return tuple(dict.fromkeys(places_below))
 
     @property
     def around(self) -> tuple[Path, ...]:
@@ -78,7 +78,7 @@ class Listing:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """The folders that hold pictures themselves."""
+        """The folders that hold images themselves."""
         return tuple(self.root / inner for inner in dict.fromkeys(str(PurePosixPath(name).parent) for name in self.names))
 
 
@@ -88,21 +88,21 @@ def name_key(name: str) -> tuple[str, str]:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's suffix is one of a picture that is read here."""
+    """Whether a file's suffix is one of an image that is read here."""
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
 def list_images(path: str | os.PathLike[str], *, labels: str = "auto", masks: str = "auto") -> Listing:
-    """The pictures at a path: a folder, one file, or a glob.
+    """The images at a path: a folder, one file, or a glob.
 
     Raises:
-        ImagesError: nothing is there, or nothing that is a picture.
+        ImagesError: nothing is there, or nothing that is an image.
     """
     text = os.fspath(path)
     if not text:
-        raise ImagesError("The path is empty; give a folder, a picture or a glob, '.' for the folder you are in.")
+        raise ImagesError("The path is empty; give a folder, an image or a glob, '.' for the folder you are in.")
     if "://" in text:
-        raise ImagesError(f"'{text}' is a web address: download the pictures first and give the folder they are in.")
+        raise ImagesError(f"'{text}' is a web address: download the images first and give the folder they are in.")
     place = Path(text).expanduser()
     if place.is_dir():
         return _list_folder(place, text, labels=labels, masks=masks)
@@ -110,29 +110,29 @@ def list_images(path: str | os.PathLike[str], *, labels: str = "auto", masks: st
         return _list_file(place, text)
     if glob.has_magic(text):
         return _list_glob(str(place), text)
-    raise ImagesError(f"There is nothing at '{text}'; give a folder, a picture or a glob.{_nearest_path(place)}")
+    raise ImagesError(f"There is nothing at '{text}'; give a folder, an image or a glob.{_nearest_path(place)}")
 
 
 def _list_file(place: Path, text: str) -> Listing:
     if not place.is_file():
-        raise ImagesError(f"'{text}' is neither a file nor a folder; give a folder, a picture or a glob.")
+        raise ImagesError(f"'{text}' is neither a file nor a folder; give a folder, an image or a glob.")
     if not is_image(place.name):
         packed = place.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".xz")
-        reason = UNREADABLE.get(place.suffix.lower(), "give a folder of pictures, or a JPEG, PNG, TIFF, WebP, GIF or BMP file")
+        reason = UNREADABLE.get(place.suffix.lower(), "give a folder of images, or a JPEG, PNG, TIFF, WebP, GIF or BMP file")
         if packed:
             reason = "unpack it and give the folder"
-        raise ImagesError(f"'{text}' is not a picture that can be read: {reason}.")
+        raise ImagesError(f"'{text}' is not an image that can be read: {reason}.")
     return Listing(place.parent, "file", (place.name,))
 
 
 def _list_glob(pattern: str, text: str) -> Listing:
-    found = [one for one in glob.glob(pattern, recursive=True) if is_image(one) and Path(one).is_file()]
+    paths = [path for path in glob.glob(pattern, recursive=True) if is_image(path) and Path(path).is_file()]
     fixed = pattern[: next(at for at, letter in enumerate(pattern) if letter in "*?[")]
     root = Path(os.path.dirname(fixed) or ".")
-    names = [Path(os.path.relpath(one, root)).as_posix() for one in found]
+    names = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
     kept = _without_masks(names)
     if not kept:
-        raise ImagesError(f"The glob '{text}' matches no picture; try '{(root / '**' / '*.jpg').as_posix()}'.")
+        raise ImagesError(f"The glob '{text}' matches no image; try '{(root / '**' / '*.jpg').as_posix()}'.")
     return Listing(root, "glob", tuple(sorted(kept, key=name_key)))
 
 
@@ -150,12 +150,12 @@ def _list_folder(root: Path, text: str, *, labels: str, masks: str) -> Listing:
             "or labels='none' to read them all."
         )
     return Listing(
-        root, "folder", tuple(sorted(kept, key=name_key)), base, tuple(sorted(skipped, key=lambda one: name_key(one.path)))
+        root, "folder", tuple(sorted(kept, key=name_key)), base, tuple(sorted(skipped, key=lambda file: name_key(file.path)))
     )
 
 
 def _walk_folder(root: Path) -> tuple[list[str], list[SkippedFile]]:
-    """Paths of all pictures below `root`, and what was skipped on the way."""
+    """Paths of all images below `root`, and what was skipped on the way."""
     names: list[str] = []
     skipped: list[SkippedFile] = []
     followed = [root.resolve()]
@@ -218,7 +218,7 @@ def _mask_folder(root: Path, masks: str) -> str:
 
 
 def _without_masks(names: Iterable[str], chosen: str = "") -> list[str]:
-    """The names that are pictures, not the masks of other pictures."""
+    """The names that are images, not the masks of other images."""
     names = [name for name in names if not (chosen and name.startswith(chosen + "/"))]
     stems = {str(PurePosixPath(name).with_suffix("")) for name in names}
     pictures = [
@@ -244,12 +244,12 @@ def _without_masks(names: Iterable[str], chosen: str = "") -> list[str]:
 
 
 def image_stems(stem: str) -> set[str]:
-    """The stems of pictures that a mask file of this stem may belong to."""
+    """The stems of images that a mask file of this stem may belong to."""
     return {stem} | {stem[: -len(ending)] for ending in PLAIN_MASK_FOLDERS if stem.endswith(ending)}
 
 
 def _base_folder(names: list[str]) -> str:
-    """The part of the paths below which the class folders, or the pictures themselves, lie: "" or "images/"."""
+    """The part of the paths below which the class folders, or the images themselves, lie: "" or "images/"."""
     base = ""
     while True:
         inner = [name[len(base) :] for name in names if name.startswith(base)]
@@ -266,20 +266,20 @@ def _base_folder(names: list[str]) -> str:
 
 
 def top_folders(names: Iterable[str], base: str) -> list[str]:
-    """The folders right below `base` that hold pictures, sorted."""
+    """The folders right below `base` that hold images, sorted."""
     inner = (name[len(base) :] for name in names)
     return sorted({name.split("/", 1)[0] for name in inner if "/" in name}, key=name_key)
 
 
 def _no_images_text(text: str, names: list[str], skipped: list[SkippedFile]) -> str:
     if names:
-        return f"'{text}' holds only masks ({names[0]}), no pictures; give the folder that holds both."
+        return f"'{text}' holds only masks ({names[0]}), no images; give the folder that holds both."
     if skipped:
-        one = skipped[0]
-        return f"'{text}' holds no picture that can be read; the first of {len(skipped)} skipped is {one.path}: {one.reason}."
+        first = skipped[0]
+        return f"'{text}' holds no image that can be read; the first of {len(skipped)} skipped is {first.path}: {first.reason}."
     inside = sorted(entry.name for entry in os.scandir(text) if not entry.name.startswith("."))[:3]
     what = f"only others, such as {', '.join(inside)}" if inside else "it is empty"
-    return f"'{text}' holds no pictures ({what}); give a folder with JPEG, PNG, TIFF, WebP, GIF or BMP files."
+    return f"'{text}' holds no images ({what}); give a folder with JPEG, PNG, TIFF, WebP, GIF or BMP files."
 
 
 def _nearest_path(place: Path) -> str:

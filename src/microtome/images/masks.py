@@ -1,12 +1,12 @@
-"""Masks that lie beside pictures as files: which one belongs to which picture, and where it says "object".
+"""Mask files: which one belongs to which image, and which of its pixels are the object.
 
 What counts as object: any pixel that is not zero (and not transparent); in a JPEG, whose black is never quite black, any
 pixel of at least half brightness; in a palette file any index but 0, unless the palette paints index 0 bright. With class
 numbers (`masks="label:8,9"`) the file is a label map and the object is where the stored number, in a palette file the
 palette's index, is one of them.
 
-A mask is in the orientation of the picture as displayed. Where an EXIF turn swaps rows and columns and the mask has the size
-of the picture as stored, the mask is turned with the picture.
+A mask is in the orientation of the image as displayed. Where an EXIF turn swaps rows and columns and the mask has the size
+of the image as stored, the mask is turned with the image.
 """
 
 import re
@@ -41,10 +41,10 @@ class MaskFile:
     ids: frozenset[int] | None = None
 
     def mask(self, header: Header) -> Mask:
-        """The mask (row, col) of the picture with that header, as displayed.
+        """The mask (row, col) of the image with that header, as displayed.
 
         Raises:
-            ImagesError: with the reason alone: the file cannot be read, or has another size than the picture.
+            ImagesError: with the reason alone: the file cannot be read, or has another size than the image.
         """
         try:
             picture = read_plane(self.path)
@@ -69,7 +69,7 @@ class MaskFile:
         if self.ids is not None:
             values = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
             if values.ndim != 2:
-                raise ImagesError(f"its mask {self.path.name} is a colour picture, not a label map of class numbers")
+                raise ImagesError(f"its mask {self.path.name} is a colour image, not a label map of class numbers")
             return np.isin(values // 255 if picture.mode == "1" else values, sorted(self.ids))
         if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
             return np.asarray(picture) != 0
@@ -95,7 +95,7 @@ def _palette_mask(picture: Image.Image) -> Mask:
 
 
 def orient_mask(mask: Mask, header: Header, what: str) -> Mask:
-    """The mask in the displayed orientation of its picture.
+    """The mask in the displayed orientation of its image.
 
     Raises:
         ImagesError: with the reason alone: it has neither the displayed nor the stored size.
@@ -108,31 +108,31 @@ def orient_mask(mask: Mask, header: Header, what: str) -> Mask:
 
 
 def _misfit_error(size: tuple[int, int], header: Header, what: str) -> ImagesError:
-    return ImagesError(f"{what} has {size[0]}×{size[1]} pixels (rows × columns), the picture {header.size[0]}×{header.size[1]}")
+    return ImagesError(f"{what} has {size[0]}×{size[1]} pixels (rows × columns), the image {header.size[0]}×{header.size[1]}")
 
 
 def find_mask_files(place: Listing, wanted: str) -> list[MaskFile | None]:
-    """For each listed picture its mask file, or None.
+    """For each listed image its mask file, or None.
 
-    `wanted`: "auto", "none", or the path of a folder (or of one file, for one picture), with class numbers after a colon if the
+    `wanted`: "auto", "none", or the path of a folder (or of one file, for one image), with class numbers after a colon if the
     files are label maps: "label:8,9"; "auto:8,9" takes the folder found and these classes.
 
     Raises:
-        ImagesError: the path is not there, or none of its files belongs to a picture.
+        ImagesError: the path is not there, or none of its files belongs to an image.
     """
     if wanted == "none":
         return [None] * len(place.names)
     where, ids = _split_masks(wanted)
     if where == "auto":
-        found = _masks_beside(place) if place.kind == "file" else _automatic_masks(place)
+        mask_files = _masks_beside(place) if place.kind == "file" else _automatic_masks(place)
     else:
-        found = _masks_at(place, where)
-    if wanted != "auto" and not any(found):
+        mask_files = _masks_at(place, where)
+    if wanted != "auto" and not any(mask_files):
         raise ImagesError(
-            f"No mask at '{where}' belongs to a picture of '{place.root}': a mask has the name of its picture, "
+            f"No mask at '{where}' belongs to an image of '{place.root}': a mask has the name of its image, "
             f"such as '{PurePosixPath(place.names[0]).stem}.png' or '{PurePosixPath(place.names[0]).stem}_mask.png'."
         )
-    return [MaskFile(path, ids) if path else None for path in found]
+    return [MaskFile(path, ids) if path else None for path in mask_files]
 
 
 def _split_masks(wanted: str) -> tuple[str, frozenset[int] | None]:
@@ -148,31 +148,31 @@ def _split_masks(wanted: str) -> tuple[str, frozenset[int] | None]:
 
 def _masks_beside(place: Listing) -> list[Path | None]:
     folders: dict[Path, dict[str, Path]] = {}
-    found: list[Path | None] = []
+    files: list[Path | None] = []
     for name in place.names:
         picture = place.root / name
         if picture.parent not in folders:
             folders[picture.parent] = _images_by_stem(picture.parent)
         inside = folders[picture.parent]
-        found.append(next((inside[picture.stem + end] for end in MASK_SUFFIXES if picture.stem + end in inside), None))
-    return found
+        files.append(next((inside[picture.stem + end] for end in MASK_SUFFIXES if picture.stem + end in inside), None))
+    return files
 
 
 def _images_by_stem(folder: Path) -> dict[str, Path]:
-    files = sorted((one for one in folder.iterdir() if one.suffix.lower() in SUFFIXES), key=lambda one: name_key(one.name))
-    return {one.stem: one for one in reversed(files)}
+    files = sorted((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=lambda path: name_key(path.name))
+    return {file.stem: file for file in reversed(files)}
 
 
 def _automatic_masks(place: Listing) -> list[Path | None]:
-    found = _masks_beside(place)
+    masks = _masks_beside(place)
     parents = dict.fromkeys((*place.folders, *place.around))
     holding = {above.resolve() for folder in place.folders for above in (folder, *folder.parents)}
     for parent in parents:
-        for folder in sorted(parent.iterdir(), key=lambda one: name_key(one.name)):
+        for folder in sorted(parent.iterdir(), key=lambda path: name_key(path.name)):
             if folder.name.lower() in MASK_FOLDERS and folder.is_dir() and folder.resolve() not in holding:
                 more = _masks_from_folder(place, folder, parent, loose=False)
-                found = [one or other for one, other in zip(found, more, strict=True)]
-    return found
+                masks = [mask or other for mask, other in zip(masks, more, strict=True)]
+    return masks
 
 
 def _masks_at(place: Listing, where: str) -> list[Path | None]:
@@ -182,7 +182,7 @@ def _masks_at(place: Listing, where: str) -> list[Path | None]:
         if candidate.is_file():
             if len(place.names) == 1:
                 return [candidate]
-            raise ImagesError(f"'{where}' is one mask for {len(place.names)} pictures; give the folder that holds their masks.")
+            raise ImagesError(f"'{where}' is one mask for {len(place.names)} images; give the folder that holds their masks.")
     near = [entry.name for folder in place.around for entry in folder.iterdir() if entry.is_dir()]
     raise ImagesError(
         f"There are no masks at '{where}'; give masks='auto', 'none' or a folder of masks."
@@ -191,36 +191,36 @@ def _masks_at(place: Listing, where: str) -> list[Path | None]:
 
 
 def _masks_from_folder(place: Listing, folder: Path, parent: Path, *, loose: bool) -> list[Path | None]:
-    """For each picture the file of a mask folder: same path below it, then same name; `loose`: then same first word (01_…)."""
+    """For each image the file of a mask folder: same path below it, then same name; `loose`: then same first word (01_…)."""
     files = sorted(
-        (one for one in folder.rglob("*") if one.suffix.lower() in SUFFIXES), key=lambda one: name_key(one.as_posix())
+        (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES), key=lambda path: name_key(path.as_posix())
     )
     by_path: dict[str, Path] = {}
     by_stem: dict[str, Path] = {}
-    for one in reversed(files):
-        inner = one.relative_to(folder).with_suffix("").as_posix()
+    for file in reversed(files):
+        inner = file.relative_to(folder).with_suffix("").as_posix()
         for end in ("", *PLAIN_MASK_FOLDERS):
             if inner.endswith(end):
-                by_path[inner.removesuffix(end)] = one
-                by_stem[PurePosixPath(inner).name.removesuffix(end)] = one
+                by_path[inner.removesuffix(end)] = file
+                by_stem[PurePosixPath(inner).name.removesuffix(end)] = file
     stems = Counter(PurePosixPath(name).stem for name in place.names)
     words = Counter(_first_word(name) for name in place.names)
-    by_word = Counter(_first_word(one.name) for one in files)
-    first = {_first_word(one.name): one for one in files}
-    found: list[Path | None] = []
+    by_word = Counter(_first_word(file.name) for file in files)
+    first = {_first_word(file.name): file for file in files}
+    mask_files: list[Path | None] = []
     for name in place.names:
         stem = PurePosixPath(name).stem
         inner = [name[len(place.base) :], name]
         full = place.root / name
         if full.is_relative_to(parent):
             inner.append(full.relative_to(parent).as_posix())
-        path = next((by_path[key] for one in inner if (key := str(PurePosixPath(one).with_suffix(""))) in by_path), None)
+        path = next((by_path[key] for name in inner if (key := str(PurePosixPath(name).with_suffix(""))) in by_path), None)
         if path is None and stems[stem] == 1:
             path = by_stem.get(stem)
         if path is None and loose and words[_first_word(name)] == 1 and by_word[_first_word(name)] == 1:
             path = first[_first_word(name)]
-        found.append(path)
-    return found
+        mask_files.append(path)
+    return mask_files
 
 
 def _first_word(name: str) -> str:

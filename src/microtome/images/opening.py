@@ -1,4 +1,4 @@
-"""From a path to pictures that can be trusted: listed, labelled, matched with masks and boxes, and checked.
+"""From a path to images that can be trusted: listed, labelled, matched with masks and boxes, and checked.
 
 The check has three depths. "full" decodes every file and mask, so that no run ends on a broken file; it is the default up to
 `MAX_FULL_FILES` files and `MAX_FULL_BYTES` bytes (about 2 ms for a photograph of 500 × 375, 50 ms for one of 24 megapixels, per core).
@@ -35,7 +35,7 @@ _verdict_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class OpenedImages:
-    """The pictures of a path that can be used, their labels, what was skipped, and what is worth a note."""
+    """The images of a path that can be used, their labels, what was skipped, and what is worth a note."""
 
     files: FileSource
     labels: ImageLabels | None
@@ -46,7 +46,7 @@ class OpenedImages:
 def open_images(
     path: str | Path, *, labels: str, masks: str, boxes: str, limit: int | None, seed: int, check: str
 ) -> OpenedImages:
-    """The usable pictures at a path, at most `limit` of them, drawn evenly from the classes.
+    """The usable images at a path, at most `limit` of them, drawn evenly from the classes.
 
     Raises:
         ImagesError: nothing usable is there, or a table, mask folder or annotation that was asked for is not.
@@ -58,19 +58,21 @@ def open_images(
     known = read_labels(place, labels)
     from_files = find_mask_files(place, masks)
     from_regions = read_regions(place, boxes)
-    marks = [one or other for one, other in zip(from_files, from_regions, strict=True)]
+    marks = [mask or other for mask, other in zip(from_files, from_regions, strict=True)]
     order = spread_order(known.values if known else None, len(place.names), limit, seed)
     depth = _check_depth(place, order[: limit or len(order)], check)
     headers, broken = _check_headers(place, marks, order, limit, depth)
     kept = sorted(headers)
     if not kept:
-        one = broken[0]
-        raise ImagesError(f"None of the {len(broken)} pictures at '{path}' can be read; the first is {one.path}: {one.reason}.")
+        first = broken[0]
+        raise ImagesError(
+            f"None of the {len(broken)} images at '{path}' can be read; the first is {first.path}: {first.reason}."
+        )
     files = FileSource(
         place.kind, place.root, [place.names[at] for at in kept], [marks[at] for at in kept], [headers[at] for at in kept]
     )
     chosen = ImageLabels(known.classes, known.values[kept], known.titles, known.origin) if known else None
-    skipped = tuple(sorted((*place.skipped, *broken), key=lambda one: name_key(one.path)))
+    skipped = tuple(sorted((*place.skipped, *broken), key=lambda file: name_key(file.path)))
     return OpenedImages(files, chosen, skipped, _header_notes([headers[at] for at in kept]))
 
 
@@ -110,7 +112,7 @@ def _check_depth(place: Listing, order: npt.NDArray[np.int64], check: str) -> st
 def _check_headers(
     place: Listing, marks: Sequence[MaskFile | Regions | None], order: npt.NDArray[np.int64], limit: int | None, depth: str
 ) -> tuple[dict[int, Header | None], list[SkippedFile]]:
-    """Headers of the pictures that stand the check, by place, and the others with their reasons.
+    """Headers of the images that stand the check, by place, and the others with their reasons.
 
     With a limit, those next in order stand in for the broken ones: as many are looked at as it takes.
     """
@@ -121,32 +123,32 @@ def _check_headers(
     while len(headers) < wanted and begun < len(order):
         these = [int(at) for at in order[begun : begun + wanted - len(headers)]]
         begun += len(these)
-        for at, found in zip(
+        for at, verdict in zip(
             these, map_in_threads(lambda at: _check_file(place.root / place.names[at], marks[at], depth), these), strict=True
         ):
-            if isinstance(found, str):
-                broken.append(SkippedFile(place.names[at], found))
+            if isinstance(verdict, str):
+                broken.append(SkippedFile(place.names[at], verdict))
             else:
-                headers[at] = found
-    broken.sort(key=lambda one: name_key(one.path))
+                headers[at] = verdict
+    broken.sort(key=lambda file: name_key(file.path))
     return headers, broken
 
 
 def _check_file(path: Path, mark: MaskFile | Regions | None, depth: str) -> Header | str | None:
-    """The header of a picture that stands the check, else the reason why not; None where nothing is checked."""
+    """The header of an image that stands the check, else the reason why not; None where nothing is checked."""
     if depth == "none":
         return None
-    found = _cached_verdict(path, depth)
-    if isinstance(found, str) or mark is None:
-        return found
+    verdict = _cached_verdict(path, depth)
+    if isinstance(verdict, str) or mark is None:
+        return verdict
     try:
         if depth == "full":
-            mark.mask(found)
+            mark.mask(verdict)
         elif isinstance(mark, MaskFile):
-            mark.fits(found)
+            mark.fits(verdict)
     except ImagesError as error:
         return str(error)
-    return found
+    return verdict
 
 
 def _cached_verdict(path: Path, depth: str) -> Header | str:
@@ -171,6 +173,6 @@ def _cached_verdict(path: Path, depth: str) -> Header | str:
 
 
 def _header_notes(headers: Sequence[Header | None]) -> tuple[str, ...]:
-    """What is worth knowing of the pictures, with how many it holds for."""
+    """What is worth knowing of the images, with how many it holds for."""
     counted = Counter(note for header in headers if header for note in header.notes)
-    return tuple(f"{count} of {len(headers)} pictures are {note}" for note, count in sorted(counted.items()))
+    return tuple(f"{count} of {len(headers)} images are {note}" for note, count in sorted(counted.items()))

@@ -1,4 +1,4 @@
-"""Why a file is not a picture, in a few words that say what would do."""
+"""Short reasons why a file is not an image, with a remedy."""
 
 from pathlib import Path
 
@@ -41,16 +41,16 @@ def content_guess(start: bytes) -> str:
     if not start:
         return "an empty file (0 bytes)"
     if start.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the picture itself: run git lfs pull"
+        return "a Git LFS pointer, not the image itself: run git lfs pull"
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim"):
         return UNREADABLE[".heic"]
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in text:
         return UNREADABLE[".svg"]
     if text.startswith((b"<!doctype html", b"<html")):
-        return "a web page, not a picture"
+        return "a web page, not an image"
     if text and all(byte in b"\t\n\r" or byte >= 32 for byte in start) and start.isascii():
-        return "text, not a picture"
+        return "text, not an image"
     if not start.strip(b"\0"):
         return "nothing but zero bytes"
     return ""
@@ -59,7 +59,7 @@ def content_guess(start: bytes) -> str:
 def short_error(error: BaseException) -> str:
     """The first line of an error, short, and without the path that the caller names anyway."""
     if isinstance(error, Image.UnidentifiedImageError):
-        return "not a picture of any format that is read here"
+        return "not an image of any format that is read here"
     if isinstance(error, MemoryError):
         return "too large for the memory"
     if isinstance(error, OSError) and error.strerror:

@@ -74,12 +74,12 @@ class Controls:
     Raises: BadOption for a range that is reversed or leaves its limits, UnknownName for a class that does not exist.
     """
 
-    area: Range = (0.02, 0.5)  # share of the image that the object covers, drawn log-uniformly
+    area: Range = (0.02, 0.5)  # fraction of the image that the object covers, drawn log-uniformly
     clutter: Range = (0.0, 1.0)  # how many of the distractors stand in the background
     contrast: Range = (0.3, 1.0)  # 0: the object's mean colour is that of the background behind it
-    row: Range = (0.0, 1.0)  # where the object's centre may be, as shares of the height from the top
+    row: Range = (0.0, 1.0)  # where the object's centre may be, as fractions of the height from the top
     col: Range = (0.0, 1.0)  # likewise from the left
-    horizon: Range = (0.35, 0.7)  # the row where sky and ground meet, as a share of the height
+    horizon: Range = (0.35, 0.7)  # the row where sky and ground meet, as a fraction of the height
     colour: Range | None = None  # hues of the object in turns of the colour circle (0 red, 1/3 green); None: any
     classes: tuple[str, ...] = CLASSES
 
@@ -102,7 +102,7 @@ class Controls:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture, its exact mask (coverage of the pixel >= 1/2), its class and what was drawn for it."""
+    """One image, its exact mask (coverage of the pixel >= 1/2), its class and what was drawn for it."""
 
     pixels: NDArray[np.uint8]  # (row, col, rgb)
     mask: NDArray[np.bool_]  # (row, col)
@@ -160,7 +160,7 @@ def _outline(name: str) -> tuple[float, Floats]:
 
 
 def _fitted(name: str, area: float, tilt: float, rows: int, cols: int) -> tuple[float, tuple[float, float]]:
-    """Pixels per unit of the shape for that share of the image, and the tilted object's half height and width (px)."""
+    """Pixels per unit of the shape for that fraction of the image, and the tilted object's half height and width (px)."""
     unit, hull = _outline(name)
     half_col = np.abs(hull[:, 0] * np.cos(tilt) - hull[:, 1] * np.sin(tilt)).max()
     half_row = np.abs(hull[:, 0] * np.sin(tilt) + hull[:, 1] * np.cos(tilt)).max()
@@ -169,7 +169,7 @@ def _fitted(name: str, area: float, tilt: float, rows: int, cols: int) -> tuple[
 
 
 def _placed(span: Range, draw: float, half: float, side: int) -> float:
-    """The centre's share along one axis: uniform over the part of `span` where the whole object stays in the frame."""
+    """The centre along one axis, as a fraction of it: uniform over the part of `span` where the whole object stays in the frame."""
     edge = half / side
     low, high = np.clip(span, edge, 1 - edge)
     return float(low + (high - low) * draw)
@@ -248,25 +248,27 @@ def _plotted_tensors(
 
 
 def _coverage(name: str, rows: int, cols: int, centre: Range, scale: float, tilt: float, half: Range) -> Floats:
-    """The share of each pixel (row, col) that the object covers, counted on 4 x 4 sub-pixels."""
-    found = np.zeros((rows, cols), dtype=np.float32)
+    """The fraction of each pixel (row, col) that the object covers, counted on 4 x 4 sub-pixels."""
+    coverage = np.zeros((rows, cols), dtype=np.float32)
     top, left = (max(0, int(middle - reach) - 1) for middle, reach in zip(centre, half, strict=True))
     bottom, right = (min(side, int(c + h) + 2) for side, c, h in zip((rows, cols), centre, half, strict=True))
     down = (top + (np.arange((bottom - top) * _FINE, dtype=np.float32)[:, None] + 0.5) / _FINE - centre[0]) / scale
     over = (left + (np.arange((right - left) * _FINE, dtype=np.float32)[None, :] + 0.5) / _FINE - centre[1]) / scale
     cos, sin = np.float32(np.cos(tilt)), np.float32(np.sin(tilt))
     inside = _SHAPES[name](over * cos - down * sin, -over * sin - down * cos)
-    found[top:bottom, left:right] = inside.reshape(bottom - top, _FINE, right - left, _FINE).mean(axis=(1, 3), dtype=np.float32)
-    return found
+    coverage[top:bottom, left:right] = inside.reshape(bottom - top, _FINE, right - left, _FINE).mean(
+        axis=(1, 3), dtype=np.float32
+    )
+    return coverage
 
 
 def _painted(back: Floats, coverage: Floats, middle: float, scale: float, hue: float, contrast: float) -> Floats:
-    """`back` with the object: its colour as far from what it hides as `contrast` says, lit from above, edges bevelled."""
+    """`back` with the object: its colour at distance `contrast` from what it hides, lit from above, edges bevelled."""
     rows = coverage.shape[0]
     hidden = (back * coverage[..., None]).sum(axis=(0, 1)) / coverage.sum()
     wheel = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1).astype(np.float32)
     bright, dark = 0.42 + 0.58 * wheel, 0.08 + 0.42 * wheel
-    colour = max((bright, dark), key=lambda one: float(np.square(one - hidden).sum()))
+    colour = max((bright, dark), key=lambda colour_: float(np.square(colour_ - hidden).sum()))
     soft = Image.fromarray((coverage * 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(max(0.6, 0.10 * scale)))
     relief = np.asarray(soft, dtype=np.float32) / 255
     step = max(1, round(0.08 * scale))

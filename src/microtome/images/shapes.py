@@ -1,4 +1,4 @@
-"""Boxes, outlines and run-length masks of objects, and the mask (row, col) they stand for together.
+"""Boxes, outlines and run-length masks of objects, and the union of them as one mask (row, col).
 
 A pixel belongs to a shape when its centre does.
 
@@ -17,11 +17,11 @@ from microtome.images.masks import Mask, orient_mask
 
 @dataclass(frozen=True)
 class Regions:
-    """The objects marked on one picture.
+    """The objects marked on one image.
 
     `boxes`: (top, left, bottom, right) in pixels from the corner of the first, bottom and right not included; `outlines`: for
     each object its polygons (left, top, left, top, …); `runs`: for each object ((rows, cols), lengths of runs down the
-    columns, the first of background). `size`: (rows, cols) of the picture they were drawn on, if that is told.
+    columns, the first of background). `size`: (rows, cols) of the image they were drawn on, if that is told.
     """
 
     boxes: tuple[tuple[float, float, float, float], ...] = ()
@@ -35,16 +35,16 @@ class Regions:
         return len(self.boxes) + len(self.outlines) + len(self.runs)
 
     def mask(self, header: Header) -> Mask:
-        """The union (row, col) of all objects on the picture with that header, as displayed.
+        """The union (row, col) of all objects on the image with that header, as displayed.
 
         Raises:
-            ImagesError: with the reason alone: drawn on a picture of another size, or all outside the picture.
+            ImagesError: with the reason alone: drawn on an image of another size, or all outside the image.
         """
         shape = self.size or (self.runs[0][0] if self.runs else header.size)
         if shape not in (header.size, header.stored):
             rows, cols = header.size
             raise ImagesError(
-                f"its boxes were drawn on {shape[0]}×{shape[1]} pixels (rows × columns), the picture has {rows}×{cols}"
+                f"its boxes were drawn on {shape[0]}×{shape[1]} pixels (rows × columns), the image has {rows}×{cols}"
             )
         mask = np.zeros(shape, bool)
         for box in self.boxes:
@@ -55,11 +55,11 @@ class Regions:
         for size, lengths in self.runs:
             if size != shape:
                 raise ImagesError(
-                    f"one of its run-length masks has {size[0]}×{size[1]} pixels, the picture {shape[0]}×{shape[1]}"
+                    f"one of its run-length masks has {size[0]}×{size[1]} pixels, the image {shape[0]}×{shape[1]}"
                 )
             mask |= decode_runs(size, lengths)
         if not mask.any():
-            raise ImagesError("its boxes lie outside the picture")
+            raise ImagesError("its boxes lie outside the image")
         return orient_mask(mask, header, "its boxes")
 
 
@@ -93,7 +93,7 @@ def decode_runs(size: tuple[int, int], lengths: Iterable[int]) -> Mask:
     """The mask (row, col) of runs down the columns, background first.
 
     Raises:
-        ImagesError: with the reason alone: the runs do not fill the picture.
+        ImagesError: with the reason alone: the runs do not fill the image.
     """
     counts = np.fromiter(lengths, np.int64)
     if counts.sum() != size[0] * size[1] or (counts < 0).any():

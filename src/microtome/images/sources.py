@@ -1,4 +1,4 @@
-"""Where pictures come from: files, arrays in memory, generated scenes; all asked in the same way, by their place."""
+"""Where images come from: files, arrays in memory, generated scenes; all asked in the same way, by their place."""
 
 import hashlib
 import inspect
@@ -41,32 +41,32 @@ def content_hash(path: Path) -> str:
             if known in _hashes:
                 return _hashes[known]
         with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise ImagesError(
             f"'{path}' was there when the folder was opened and cannot be read now ({error.strerror})."
         ) from error
     with _hashing:
-        _hashes[known] = found
-    return found
+        _hashes[known] = digest
+    return digest
 
 
 class Source(ABC):
-    """Pictures by their place, with what is known of each."""
+    """Images by their place, with what is known of each."""
 
     kind: str
-    most_threads: int | None = None  # that are worth having for its pictures; None for as many as there are
+    most_threads: int | None = None  # that are worth having for its images; None for as many as there are
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def name(self, place: int) -> str:
-        """The picture's name, the same on every machine."""
+        """The image's name, the same on every machine."""
 
     @abstractmethod
     def picture(self, place: int, least: int | None = None) -> Image.Image:
-        """The RGB picture; `least` pixels of the short side suffice."""
+        """The RGB image; `least` pixels of the short side suffice."""
 
     @abstractmethod
     def mark_kind(self, place: int) -> str | None:
@@ -74,19 +74,19 @@ class Source(ABC):
 
     @abstractmethod
     def mask(self, place: int) -> Mask | None:
-        """The mask (row, col) of the picture as displayed, or None."""
+        """The mask (row, col) of the image as displayed, or None."""
 
     @abstractmethod
     def identity(self, place: int) -> str:
-        """A text that changes whenever the picture's content or its mask does."""
+        """A text that changes whenever the image's content or its mask does."""
 
     @abstractmethod
     def facts(self, place: int) -> dict[str, float]:
-        """What is known of the picture in numbers, without its pixels where they are not needed."""
+        """What is known of the image in numbers, without its pixels where they are not needed."""
 
 
 class FileSource(Source):
-    """Picture files below a root, with the mask file or the marked regions of each."""
+    """Image files below a root, with the mask file or the marked regions of each."""
 
     def __init__(
         self, kind: str, root: Path, names: list[str], marks: list[MaskFile | Regions | None], headers: list[Header | None]
@@ -108,12 +108,12 @@ class FileSource(Source):
         return self._names[place].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
     def header(self, place: int) -> Header:
-        """What the file says of itself, read once."""
-        found = self._headers[place]
-        if found is None:
+        """The header of the file, read once."""
+        header = self._headers[place]
+        if header is None:
             with _BlamedFile(self, place):
-                found = self._headers[place] = decoding.read_header(self.path(place))
-        return found
+                header = self._headers[place] = decoding.read_header(self.path(place))
+        return header
 
     def picture(self, place: int, least: int | None = None) -> Image.Image:
         with _BlamedFile(self, place):
@@ -194,7 +194,7 @@ class SceneSource(Source):
         return f"scene-{place:0{len(str(self.count - 1))}d}"
 
     def scene(self, place: int) -> scenes.Scene:
-        """The scene itself; the last few are remembered, for picture, mask and facts are asked one after the other."""
+        """The scene itself; the last few are remembered, for image, mask and facts are asked one after the other."""
         drawn = _draw_scene(place, self.seed, self.size, self.controls)
         if place not in self._known and len(self._known) * (drawn.mask.size // 8 + FACTS_BYTES) < MASK_CACHE_SIZE:
             self._known[place] = _CachedMask.of(drawn)
@@ -216,16 +216,16 @@ class SceneSource(Source):
         return "mask"
 
     def mask(self, place: int) -> Mask | None:
-        found = self._cached_scene(place)
-        rows, cols = found.size
-        return np.unpackbits(found.mask, count=rows * cols).reshape(rows, cols).view(bool)
+        scene = self._cached_scene(place)
+        rows, cols = scene.size
+        return np.unpackbits(scene.mask, count=rows * cols).reshape(rows, cols).view(bool)
 
     def identity(self, place: int) -> str:
         return json.dumps(["scene", _generator_hash(), self.seed, self.size, repr(self.controls), place])
 
     def facts(self, place: int) -> dict[str, float]:
-        found = self._cached_scene(place)
-        return {"rows": float(found.size[0]), "cols": float(found.size[1]), "objects": 1.0, **found.facts}
+        scene = self._cached_scene(place)
+        return {"rows": float(scene.size[0]), "cols": float(scene.size[1]), "objects": 1.0, **scene.facts}
 
 
 @lru_cache(maxsize=128)

@@ -22,7 +22,7 @@ PREFIX = 16  # at most so many class, distillation and register tokens stand bef
 
 @dataclass(frozen=True)
 class TokenGrid:
-    """The grid (rows, cols) that a layer's tokens lie on, one cell's size (rows, cols) in px, and how many tokens precede it.
+    """The grid (rows, cols) that a layer's tokens lie on, one position's size (rows, cols) in px, and how many tokens precede it.
 
     `windows` says that the grid is that of one window among several.
     """
@@ -69,7 +69,7 @@ def token_grid(specimen: Specimen, path: str, count: int) -> TokenGrid | None:
 
 
 def patch_grid(specimen: Specimen) -> tuple[int, int] | None:
-    """The grid of patches that the first convolution cuts the picture into; None where it cuts none."""
+    """The grid of patches that the first convolution cuts the image into; None where it cuts none."""
     path = first_convolution(specimen)
     if not path:
         return None
@@ -82,13 +82,13 @@ def position_embedding(specimen: Specimen) -> PositionEmbedding | None:
     """The positions that are added to the patches right after they were embedded; None where there are none."""
     grid = patch_grid(specimen)
     for name in ("pos_embed", "encoder.pos_embedding"):
-        found = specimen.net
+        module = specimen.net
         for part in name.split("."):
-            found = getattr(found, part, None)
-        if grid is None or not isinstance(found, Tensor) or found.dim() != 3:
+            module = getattr(module, part, None)
+        if grid is None or not isinstance(module, Tensor) or module.dim() != 3:
             continue
-        if 0 <= found.shape[1] - prod(grid) <= PREFIX:
-            return PositionEmbedding(name, found, found.detach()[0, -prod(grid) :])
+        if 0 <= module.shape[1] - prod(grid) <= PREFIX:
+            return PositionEmbedding(name, module, module.detach()[0, -prod(grid) :])
     return None
 
 
@@ -149,9 +149,9 @@ def _from_parent(net: nn.Module, path: str, name: str) -> Any:
     """What the nearest module above `path` that has something of that name calls so; None where none has."""
     while path:
         path = path.rpartition(".")[0]
-        found: Any = getattr(net.get_submodule(path), name, None)
-        if found is not None:
-            return found
+        parent: Any = getattr(net.get_submodule(path), name, None)
+        if parent is not None:
+            return parent
     return None
 
 

@@ -1,4 +1,4 @@
-"""Class evidence in one network: at which layers it can be seen, where their cells lie, and the maps of one batch.
+"""Class evidence in one network: at which layers it can be seen, where their positions lie, and the maps of one batch.
 
 One forward pass and one backward pass serve all layers and images of a batch: the scores are summed, and in eval mode no image
 touches another. The graph is cut at the first layer, parameters get no gradients.
@@ -22,7 +22,7 @@ MAX_FALLBACK_LAYERS = 24  # layers before a silent one that are tried for the ad
 
 @dataclass(frozen=True)
 class VisibleLayers:
-    """Layers whose maps mean something, where their cells lie, and why the others were left out."""
+    """Layers whose maps mean something, where their positions lie, and why the others were left out."""
 
     names: tuple[str, ...]
     where: Mapping[str, Where]
@@ -41,15 +41,15 @@ def attribution_maps(
     specimen: Specimen, names: Sequence[str], x: Tensor, targets: Callable[[Tensor], Sequence[Tensor]], method: Method
 ) -> tuple[Tensor, list[dict[str, Tensor]]]:
     """The class scores (image, class), and for each of `targets(scores)` (image,) the maps (image, row, col) of every layer."""
-    found: list[dict[str, Tensor]] = []
+    maps: list[dict[str, Tensor]] = []
     with tap(specimen, names) as taps:
         scores = specimen.logits(x)
         wanted = list(targets(scores.detach()))
         for number, classes in enumerate(wanted):
             chosen = scores.gather(1, classes.to(scores.device)[:, None])
             pairs = taps.gradients(chosen.sum(), retain=number + 1 < len(wanted))
-            found.append({name: _method_map(specimen.layer(name), pair, method) for name, pair in pairs.items()})
-    return scores.detach(), found
+            maps.append({name: _method_map(specimen.layer(name), pair, method) for name, pair in pairs.items()})
+    return scores.detach(), maps
 
 
 def _method_map(layer: Layer, pair: tuple[Tensor, Tensor], method: Method) -> Tensor:
@@ -58,21 +58,21 @@ def _method_map(layer: Layer, pair: tuple[Tensor, Tensor], method: Method) -> Te
 
 
 def cell_positions(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str, Where]:
-    """Where the cells of each layer lie in the input of `x`'s size, from one forward pass of its first image."""
-    found: dict[str, Where | None] = {}
-    one = x[:1].clone()
-    follow = PositionMode(one)
+    """Where the positions of each layer lie in the input of `x`'s size, from one forward pass of its first image."""
+    positions_by_layer: dict[str, Where | None] = {}
+    probe = x[:1].clone()
+    follow = PositionMode(probe)
 
     def look(name: str, value: Tensor) -> None:
-        found[name] = follow.of(value)
+        positions_by_layer[name] = follow.of(value)
 
     with torch.no_grad(), watch(specimen, names, each=look), follow:
-        specimen.net(one)
-    size = (int(one.shape[2]), int(one.shape[3]))
+        specimen.net(probe)
+    size = (int(probe.shape[2]), int(probe.shape[3]))
     seated: dict[str, Where] = {}
     for name in names:
         grid = specimen.layer(name).grid
-        known = found[name]
+        known = positions_by_layer[name]
         assert grid is not None  # only layers with rows and columns come here
         seated[name] = even_tiling(size, grid) if known is None else known.regrid(grid)
     return seated
@@ -99,7 +99,7 @@ def visible_layers(specimen: Specimen, at: Sequence[str], x: Tensor) -> VisibleL
     silent = [name for name in spatial if not bool(pairs[name][1].any())]
     for name in silent:
         dropped[name] = (
-            f"the class gradient is zero everywhere, since nothing after it reads its cells{_fallback_advice(specimen, name, x)}"
+            f"the class gradient is zero everywhere, because nothing after it depends on its positions{_fallback_advice(specimen, name, x)}"
         )
     if len(silent) == len(spatial):
         raise WatchError("; ".join(f"{name}: {dropped[name]}" for name in silent) + ".")
@@ -112,28 +112,32 @@ def mean_rank_correlation(
 ) -> list[float]:
     """The mean rank correlation, for each layer, of maps with other maps of that layer, all on one grid.
 
-    `others` may also be one map (image, row, col) over the picture of `size` px, for all layers. Constant maps do not count.
+    `others` may also be one map (image, row, col) over the image of `size` px, for all layers. Constant maps do not count.
     """
-    found: list[float] = []
+
+    def on_grid(heat: Tensor, where: Where) -> Tensor:
+        # in single precision, so that equal values stay equal: rounding would give them ranks, and a constant map a correlation
+        return resample_area(heat, where, size, (grid, grid)).float().flatten(1)
+
+    correlation: list[float] = []
     for name in shown.names:
-        first = resample_area(maps[name], shown.where[name], size, (grid, grid))
         if isinstance(others, Tensor):
-            second = resample_area(others, even_tiling(size, (int(others.shape[1]), int(others.shape[2]))), size, (grid, grid))
+            second = on_grid(others, even_tiling(size, (int(others.shape[1]), int(others.shape[2]))))
         else:
-            second = resample_area(others[name], shown.where[name], size, (grid, grid))
-        found.append(float(rank_correlation(first.flatten(1), second.flatten(1)).nanmean()))
-    return found
+            second = on_grid(others[name], shown.where[name])
+        correlation.append(float(rank_correlation(on_grid(maps[name], shown.where[name]), second).nanmean()))
+    return correlation
 
 
 def place_cells(shown: VisibleLayers, place: str, size: tuple[int, int]) -> VisibleLayers:
-    """`shown` with its cells where `place` puts them: "arithmetic" leaves them, "even" tiles the picture of `size` px."""
+    """`shown` with its positions where `place` puts them: "arithmetic" leaves them, "even" tiles the image of `size` px."""
     if place == "arithmetic":
         return shown
     return replace(shown, where={name: even_tiling(size, where.counts) for name, where in shown.where.items()})
 
 
 def offset_px(where: Where, size: tuple[int, int]) -> float:
-    """By how many pixels the cells' centres lie off an even tiling of the picture, at most."""
+    """By how many pixels the positions' centres lie off an even tiling of the image, at most."""
     even = even_tiling(size, where.counts)
     pairs = ((where.row, even.row), (where.col, even.col))
     return max(abs(float((one.centres - other.centres).mean())) for one, other in pairs)
@@ -151,7 +155,7 @@ def _distinct_names(names: Sequence[str], pairs: Mapping[str, tuple[Tensor, Tens
     """`names` without those whose activation and gradient are another's; of such a pair the shorter name stays."""
     kept: list[str] = []
     for name in names:
-        same = next((one for one in kept if all(map(_equal, pairs[one], pairs[name]))), None)
+        same = next((earlier_name for earlier_name in kept if all(map(_equal, pairs[earlier_name], pairs[name]))), None)
         if same is None:
             kept.append(name)
         elif len(name) < len(same):
@@ -168,11 +172,13 @@ def _fallback_advice(specimen: Specimen, name: str, x: Tensor) -> str:
     order = specimen.layer(name).order
     kinds = ("norm", "block", "conv", "container")
     earlier = [
-        one.name for one in specimen.layers if one.order < order and one.grid and one.kind in kinds and one.grid != (1, 1)
+        layer.name
+        for layer in specimen.layers
+        if layer.order < order and layer.grid and layer.kind in kinds and layer.grid != (1, 1)
     ]
     earlier = earlier[-MAX_FALLBACK_LAYERS:]
     pairs = _layer_gradients(specimen, earlier, x[:1]) if earlier else {}
-    read = [one for one in earlier if bool(pairs[one][1].any())]
+    read = [name for name in earlier if bool(pairs[name][1].any())]
     return f": take {read[-1]} instead" if read else ""
 
 

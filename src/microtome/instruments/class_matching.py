@@ -1,4 +1,4 @@
-"""Which output of a network stands for which class of the images: by wordnet id, by name, or by order, and never by guess."""
+"""Matching of a network's outputs to the classes of the images: by WordNet id, by name, or by order, never by guess."""
 
 import re
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from microtome.specimen.labels import imagenet_labels
 
 @dataclass(frozen=True)
 class ClassMatch:
-    """`output[c]` is the network's output for class c of the images (int64); `how` says what made the match."""
+    """`output[c]` is the network's output for class c of the images (int64); `how` names the kind of match."""
 
     output: np.ndarray[Any, Any]
     how: str
@@ -34,14 +34,14 @@ def match_classes(specimen: Specimen, images: Images, outputs: int) -> ClassMatc
     """
     if images.labels is None or images.classes is None:
         raise Unmeasurable(f"{images.name} has no labels; sort the images into one folder for each class.")
-    if specimen.wordnet is not None and (found := _match_positions(images.classes, specimen.wordnet)) is not None:
-        return ClassMatch(found, "by wordnet id")
+    if specimen.wordnet is not None and (matching := _match_positions(images.classes, specimen.wordnet)) is not None:
+        return ClassMatch(matching, "by wordnet id")
     if specimen.labels is not None:
-        found = _match_positions(
+        matching = _match_positions(
             [_first_synonym(name) for name in images.classes], [_first_synonym(name) for name in specimen.labels]
         )
-        if found is not None:
-            return ClassMatch(found, "by class name")
+        if matching is not None:
+            return ClassMatch(matching, "by class name")
         missing = [
             name for name in images.classes if _first_synonym(name) not in {_first_synonym(label) for label in specimen.labels}
         ]
@@ -52,9 +52,9 @@ def match_classes(specimen: Specimen, images: Images, outputs: int) -> ClassMatc
     if (
         outputs == 1000
         and images.classes_are_wordnet
-        and (found := _match_positions(images.classes, imagenet_labels()[1] or ())) is not None
+        and (matching := _match_positions(images.classes, imagenet_labels()[1] or ())) is not None
     ):
-        return ClassMatch(found, "by order: its 1,000 outputs are taken for ImageNet-1k's classes in their usual order")
+        return ClassMatch(matching, "by order: its 1,000 outputs are taken for ImageNet-1k's classes in their usual order")
     if len(images.classes) == outputs:
         return ClassMatch(
             np.arange(outputs, dtype=np.int64), f"by order: output 0 is taken for '{images.classes[0]}', and so on"
@@ -78,8 +78,8 @@ def _match_positions(wanted: Any, known: Any) -> np.ndarray[Any, Any] | None:
         place.setdefault(name, number)
     if any(name not in place for name in wanted):
         return None
-    found = np.array([place[name] for name in wanted], dtype=np.int64)
-    return found if len(set(found.tolist())) == len(found) else None
+    indices = np.array([place[name] for name in wanted], dtype=np.int64)
+    return indices if len(set(indices.tolist())) == len(indices) else None
 
 
 def why_no_scores(specimen: Specimen) -> str:
@@ -88,7 +88,7 @@ def why_no_scores(specimen: Specimen) -> str:
         return "it gives no single score for each class (a segmentation or detection network)"
     if specimen.labels is None and not _looks_like_classifier(specimen):
         return "it has no head: its outputs are features, not class scores; give it one, or name its outputs (labels=…)"
-    return "it has only one output, so there is no class to tell from another" if specimen.outputs < 2 else ""
+    return "it has only one output, so there are no classes to distinguish" if specimen.outputs < 2 else ""
 
 
 def _looks_like_classifier(specimen: Specimen) -> bool:

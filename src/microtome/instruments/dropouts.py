@@ -1,4 +1,4 @@
-"""Where a network drops: modules, functions called inside forward methods, and attention's own dropout, told by running it.
+"""The dropouts of a network, found by running it: modules, functions called in forward methods, and attention dropout.
 
 Every dropout of torch passes through a handful of functions, whatever module or forward method calls them, so those are intercepted
 and nothing is told from names. The run has the training flags on (batch norms excepted), for much is dropped only then.
@@ -29,7 +29,7 @@ ATTENTION = {
     "multi_head_attention_forward": (10, 13),
 }  # places of dropout_p, training
 POOLING_FUNCTIONS = frozenset(("mean", "adaptive_avg_pool2d", "avg_pool2d", "adaptive_avg_pool1d", "avg_pool1d"))
-SIDE = 96  # px: what is dropped does not depend on the picture's size
+SIDE = 96  # px: what is dropped does not depend on the image's size
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class DropoutSite:
 
     @property
     def key(self) -> Key:
-        """What tells it from the others."""
+        """What distinguishes it from the others."""
         return self.path, self.nth
 
     @property
     def description(self) -> str:
-        """The dropout in words, with its share."""
+        """The dropout in words, with its rate."""
         where = self.layer if self.path else f"behind {self.layer}"
         how = {
             "module": self.layer,
@@ -144,14 +144,14 @@ class DropoutMode(TorchFunctionMode):
 
 
 def find_dropouts(net: nn.Module, recipe: Recipe) -> DropoutReport:
-    """All dropouts with a share above 0 that run, in order; the network is untouched. Empty where it does not run by itself."""
+    """All dropouts with a rate above 0 that run, in order; the network is untouched. Empty where it does not run by itself."""
     evaluated = _trace_dropouts(net, recipe, training=False)
     trained = _trace_dropouts(net, recipe, training=True) or evaluated
     if trained is None or evaluated is None:
         return DropoutReport()
     always = [site for site in evaluated.sites if site.always]
-    told = tuple(_in_evaluation(site, always) for site in trained.sites)
-    return DropoutReport(told, trained.begun)
+    sites = tuple(_in_evaluation(site, always) for site in trained.sites)
+    return DropoutReport(sites, trained.begun)
 
 
 def run_with_dropout(
@@ -192,21 +192,21 @@ def remove_dropout(net: nn.Module, site: DropoutSite) -> str:
 
 
 def _trace_dropouts(net: nn.Module, recipe: Recipe, training: bool) -> DropoutMode | None:
-    """One run that writes the dropouts down, on a small picture if the network takes one; None where it runs on none."""
+    """One run that writes the dropouts down, on a small image if the network takes one; None where it runs on none."""
     owners = [path for path, _ in net.named_modules()] if training else []
     for side in (SIDE, None):
         mode = DropoutMode()
         try:
             run_with_dropout(net, noise_images(net, recipe, 2, seed=1, side=side), owners, mode)
         except (RuntimeError, ValueError, AssertionError, TypeError, IndexError, KeyError, AttributeError):
-            continue  # some want their own size, some more than a picture while they train
+            continue  # some want their own size, some more than an image while they train
         return mode
     return None
 
 
 def _in_evaluation(site: DropoutSite, always: list[DropoutSite]) -> DropoutSite:
     """The site as evaluation shows it."""
-    hit = any(one.path == site.path and one.p == site.p and one.form == site.form for one in always)
+    hit = any(dropout.path == site.path and dropout.p == site.p and dropout.form == site.form for dropout in always)
     return DropoutSite(site.path, site.nth, site.p, site.form, site.layer, site.shape, site.begun, hit)
 
 

@@ -1,4 +1,4 @@
-"""What the patches of a picture are embedded as, right before the learned positions are added to them.
+"""What the patches of an image are embedded as, right before the learned positions are added to them.
 
 The sum itself is looked for among the operations that run, so that it doesn't matter which modules embed the patches, whether they
 are called, and whether class tokens were joined before. The forward pass ends there.
@@ -25,13 +25,15 @@ def embedded_patches(net: nn.Module, positions: Tensor, x: Tensor, count: int, u
             net(x)
     except _Found:
         pass
-    found = search.found
-    if found is None:
+    embedding = search.embedding
+    if embedding is None:
         return None
-    if found.dim() == 4:
-        axis = 3 if found.shape[3] == units else 1
-        found = found.movedim(axis, 3).flatten(1, 2)
-    return found[:, -count:] if found.dim() == 3 and found.shape[1] >= count and found.shape[2] == units else None
+    if embedding.dim() == 4:
+        axis = 3 if embedding.shape[3] == units else 1
+        embedding = embedding.movedim(axis, 3).flatten(1, 2)
+    return (
+        embedding[:, -count:] if embedding.dim() == 3 and embedding.shape[1] >= count and embedding.shape[2] == units else None
+    )
 
 
 class _Found(Exception):
@@ -43,17 +45,17 @@ class _Sum(Dispatching):
 
     def __init__(self, x: Tensor, positions: Tensor) -> None:
         super().__init__()
-        self.found: Tensor | None = None
+        self.embedding: Tensor | None = None
         self._of_x = cast("dict[Tensor, bool]", WeakTensorKeyDictionary())  # True: of x; False: of the positions
         self._of_x[x], self._of_x[positions] = True, False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        given = [one for one in tensors_in((args, kwargs or {})) if one in self._of_x]
-        kinds = {self._of_x[one] for one in given}
+        given = [tensor for tensor in tensors_in((args, kwargs or {})) if tensor in self._of_x]
+        kinds = {self._of_x[tensor] for tensor in given}
         if func.overloadpacket.__name__.rstrip("_") == "add" and kinds == {True, False}:
-            self.found = next(one for one in given if self._of_x[one]).clone()
+            self.embedding = next(tensor for tensor in given if self._of_x[tensor]).clone()
             raise _Found
         value = func(*args, **(kwargs or {}))
         if kinds:

@@ -17,15 +17,15 @@ def flattened_maps(specimen: Specimen) -> dict[str, FlatMap]:
         return {}
     x = noise_images(specimen.net, specimen.recipe, 2)
     mode = Flattening(x)
-    found: dict[str, FlatMap] = {}
+    maps: dict[str, FlatMap] = {}
     paths = {layer.name: layer.path for layer in linear}
 
     def look(name: str, value: Tensor) -> None:
         flat = mode.of(value)
         if flat is not None:
-            found.setdefault(paths[name.removeprefix("<")], flat)
+            maps.setdefault(paths[name.removeprefix("<")], flat)
 
     hooks: Any = watch(specimen, [f"<{name}" for name in paths], each=look)
     with torch.no_grad(), hooks, mode:
         specimen.net(x)
-    return found
+    return maps

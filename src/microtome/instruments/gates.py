@@ -34,11 +34,13 @@ class Gate:
         Raises:
             SpecimenError: it gave another number of values than when the gate was found.
         """
-        found = replay_factor(output, self.factor)
-        if found is None:
+        values = replay_factor(output, self.factor)
+        if values is None:
             shape = tuple(output.shape)
-            raise SpecimenError(f"{self.watch} gives {shape}, from which the {self.units} gates of {self.name} cannot be told.")
-        return found
+            raise SpecimenError(
+                f"{self.watch} gives {shape}, from which the {self.units} gates of {self.name} cannot be identified."
+            )
+        return values
 
 
 _CACHE: WeakKeyDictionary[Specimen, tuple[tuple[Gate, ...], tuple[str, ...]]] = WeakKeyDictionary()
@@ -47,7 +49,7 @@ _CACHE: WeakKeyDictionary[Specimen, tuple[tuple[Gate, ...], tuple[str, ...]]] = 
 def find_gates(specimen: Specimen) -> tuple[tuple[Gate, ...], tuple[str, ...]]:
     """The gates in execution order, and where there are others that do not come from one layer's output by pointwise functions.
 
-    From one forward pass of noise, followed once for each specimen. A map of one cell cannot be told from what gates it, so gates
+    From one forward pass of noise, followed once for each specimen. A map of one position cannot be told from what gates it, so gates
     are looked for on larger maps.
 
     Raises:
@@ -91,29 +93,29 @@ def _trace_factors(specimen: Specimen) -> list[GateFactor]:
             specimen.net(x)
     except RuntimeError as error:
         rows, cols = specimen.recipe.size
-        raise SpecimenError(f"{specimen.name} does not run on a {rows} x {cols} picture: {str(error)[:200]}") from error
+        raise SpecimenError(f"{specimen.name} does not run on a {rows} x {cols} image: {str(error)[:200]}") from error
     finally:
         for handle in handles:
             handle.remove()
-    return mode.found
+    return mode.factors
 
 
-def _name_gates(specimen: Specimen, found: list[GateFactor]) -> tuple[tuple[Gate, ...], tuple[str, ...]]:
+def _name_gates(specimen: Specimen, factors: list[GateFactor]) -> tuple[tuple[Gate, ...], tuple[str, ...]]:
     known = {layer.name: layer for layer in specimen.layers}
-    told: dict[str, Gate] = {}
+    gate_by_name: dict[str, Gate] = {}
     others: list[str] = []
-    for factor in found:
+    for factor in factors:
         path, _, place = (factor.origin or "").rpartition("#")
         layer = known.get(path) or known.get(f"{path}#{place}")
         if layer is None:
             others.append(factor.at or "the network itself")
             continue
-        if any(gate.watch == layer.name and gate.factor.steps == factor.steps for gate in told.values()):
+        if any(gate.watch == layer.name and gate.factor.steps == factor.steps for gate in gate_by_name.values()):
             continue  # the same gate on another map
         name = factor.at or layer.name
-        many = sum(gate.factor.at == factor.at for gate in told.values())
+        many = sum((gate.factor.at or gate.watch) == name for gate in gate_by_name.values())
         name = f"{name}#{many}" if many else name
         steps = [step.function.overloadpacket.__name__ for step in factor.steps]
         form = " + ".join(steps) or type(specimen.net.get_submodule(path)).__name__
-        told[name] = Gate(name, layer.name, form, factor.channels, layer.order, factor)
-    return tuple(sorted(told.values(), key=lambda gate: gate.order)), tuple(dict.fromkeys(others))
+        gate_by_name[name] = Gate(name, layer.name, form, factor.channels, layer.order, factor)
+    return tuple(sorted(gate_by_name.values(), key=lambda gate: gate.order)), tuple(dict.fromkeys(others))

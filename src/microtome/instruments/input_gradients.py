@@ -1,4 +1,4 @@
-"""Gradients of chosen cells by the input: one forward pass of a batch, one backward pass for each layer."""
+"""Gradients of chosen positions by the input: one forward pass of a batch, one backward pass for each layer."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from microtome.specimen.outputs import first_tensor
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.watching import watch
 
-ROUNDING_ERROR = 1e-5  # of a mean over units, as a share of their mean size
+ROUNDING_ERROR = 1e-5  # of a mean over units, as a fraction of their mean size
 Target = Callable[[Tensor], Tensor]  # what a layer gave (as maps image, unit, row, col) -> one number for each image
 
 
@@ -40,7 +40,6 @@ def input_gradients(
     In eval mode no image touches another, so the gradient of the sum over images is each image's own. A gradient that is zero
     everywhere is given as such.
     """
-    x = x.clone().requires_grad_()
     kept: dict[str, Tensor] = {}
 
     def look(name: str, value: Tensor) -> None:
@@ -48,6 +47,7 @@ def input_gradients(
         kept[name] = targets[name](specimen.layer(name).maps(value)).sum()
 
     with freeze_parameters(specimen):
+        x = x.clone().requires_grad_()  # inside: a tensor made in inference mode has no gradient
         with watch(specimen, list(targets), each=look):
             given = first_tensor(specimen.net(x))
         if answer is not None and given is not None:
@@ -64,7 +64,7 @@ def middle_cell(grid: tuple[int, int]) -> tuple[int, int]:
 
 
 def mean_over_units(cell: tuple[int, int], units: Sequence[int] = ()) -> Target:
-    """The mean over units (all, or those named) at one cell of a layer's maps.
+    """The mean over units (all, or those named) at one position of a layer's maps.
 
     Where that mean is rounding error, as after a LayerNorm without weights, it counts as constant: no gradient is given.
     """

@@ -59,7 +59,7 @@ def why_no_maps(specimen: Specimen, name: str) -> str:
     if layer.layout == "vector" or layer.grid == (1, 1):
         return "it has no rows and columns"
     if layer.layout == "other" or layer.grid is None:
-        return f"rows and columns cannot be told in its output of shape {shape}"
+        return f"rows and columns cannot be identified in its output of shape {shape}"
     return "it does not come from the image alone"
 
 
@@ -79,7 +79,7 @@ def _distinct_layers(specimen: Specimen, names: Sequence[str]) -> list[str]:
 
 def _given(specimen: Specimen) -> Callable[[str], Any]:
     """Layer name -> a mark of the tensor that it gives."""
-    gives = {(call.path, call.index): call.gives for call in specimen.anatomy.found.calls}
+    gives = {(call.path, call.index): call.gives for call in specimen.anatomy.trace.calls}
 
     def mark(name: str) -> Any:
         layer = specimen.layer(name)

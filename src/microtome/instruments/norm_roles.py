@@ -1,4 +1,4 @@
-"""The role of each normalisation layer: whether its scale can change the output, and where it stands in its block."""
+"""The role of each normalisation layer: whether its scale can change the output, and its place in the block."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ Role = Literal["internal", "branch end", "shortcut", "free"]
 ROLES: tuple[Role, ...] = ("internal", "branch end", "shortcut", "free")
 
 
-def norm_roles(specimen: Specimen, told: ScaleInvariance) -> dict[str, Role]:
+def norm_roles(specimen: Specimen, invariance: ScaleInvariance) -> dict[str, Role]:
     """The role of every norm whose scale takes part.
 
     internal: scaling it changes no output. branch end: it is the last of a residual branch. shortcut: it lies on a shortcut.
@@ -20,11 +20,11 @@ def norm_roles(specimen: Specimen, told: ScaleInvariance) -> dict[str, Role]:
     shortcuts = [shortcut for shortcut in ends.values() if shortcut]
 
     def role(path: str) -> Role:
-        if path in told.scales:
+        if path in invariance.scales:
             return "internal"
         if path in ends:
             return "branch end"
         on = any(path == shortcut or path.startswith(f"{shortcut}.") for shortcut in shortcuts)
         return "shortcut" if on else "free"
 
-    return {path: role(path) for path in told.norms}
+    return {path: role(path) for path in invariance.norms}

@@ -25,7 +25,7 @@ TORCH_OPERATION = re.compile(
 )  # torch's own operations; others are somebody's Function
 GREY_STEP = 8  # grey levels from one shade of a drawn projection to the next
 BRIGHT_QUANTILE = 0.995  # quantile of a projection's size, where it is not zero, that is drawn in full colour
-BATCH = 12  # pictures in one pass: the graph of a large network takes some 50 MB for each
+BATCH = 12  # images in one pass: the graph of a large network takes some 50 MB for each
 
 
 @dataclass
@@ -39,7 +39,7 @@ class BackwardTrace:
 
 @dataclass(frozen=True)
 class ProjectionResult:
-    """Projections (slot, rgb, row, col) on the CPU; the same of the strongest other unit of the cell, where asked for."""
+    """Projections (slot, rgb, row, col) on the CPU; the same of the strongest other unit of the position, where asked for."""
 
     pixels: Tensor
     other: Tensor | None
@@ -58,7 +58,7 @@ def project_units(
 
     The signal starts with the activation's size, or with 1 where `even`: of an activation below zero the projection shows what would
     raise it. With its sign, rule "gradient" (the plain gradient times the start) would give the same with the opposite sign; the other
-    rules stop negative signals at rectifiers and would give another image. `rival` asks for the strongest other unit of the same cell.
+    rules stop negative signals at rectifiers and would give another image. `rival` asks for the strongest other unit of the same position.
 
     Raises:
         Unmeasurable: a rectifier on the way was not seen, or the network is compiled or scripted and hides them.
@@ -103,19 +103,19 @@ def _project_batch(
         chosen = [unit.to(x.device)]
         if rival:
             chosen.append(here.detach().scatter(1, chosen[0][:, None], -torch.inf).argmax(1))
-        found: list[Tensor] = []
-        for place, one in enumerate(chosen):
-            value = here.gather(1, one[:, None])[:, 0]
+        tensors: list[Tensor] = []
+        for place, index in enumerate(chosen):
+            value = here.gather(1, index[:, None])[:, 0]
             expected, opaque = _expected_rectifiers(value)
             start = torch.ones_like(value) if even else value.detach().abs()
             with RectifierMode(rule, quantile) as seen:
                 (slope,) = torch.autograd.grad(value, x, start, retain_graph=place + 1 < len(chosen))
             _check_all_seen(specimen, name, expected, opaque, seen.rectifiers)
-            found.append(slope.detach().cpu())
+            tensors.append(slope.detach().cpu())
             if not place:
                 passage.rectifiers, passage.curved = seen.rectifiers, seen.curved + opaque
     passage.gates = rewritten.gates
-    return found[0], found[1:]
+    return tensors[0], tensors[1:]
 
 
 def _expected_rectifiers(value: Tensor) -> tuple[int, Counter[str]]:
@@ -132,12 +132,12 @@ def _expected_rectifiers(value: Tensor) -> tuple[int, Counter[str]]:
         rectifiers += RECTIFIER.fullmatch(name) is not None and (not name.startswith("Hardtanh") or node._saved_min_val == 0)
         if TORCH_OPERATION.fullmatch(name) is None:
             opaque[name.rpartition(":")[2].removesuffix("Backward")] += 1
-        waiting += [one for one, _ in node.next_functions]
+        waiting += [function for function, _ in node.next_functions]
     return rectifiers, opaque
 
 
 def _check_all_seen(specimen: Specimen, name: str, expected: int, opaque: Mapping[str, int], seen: int) -> None:
-    hidden = next((one for one in opaque if "Compiled" in one or "Graph" in one), "")
+    hidden = next((name for name in opaque if "Compiled" in name or "Graph" in name), "")
     if hidden or seen != expected:
         raise Unmeasurable(
             f"Of {expected} rectifiers before {name} of {specimen.name} the backward pass showed {seen}"
@@ -148,7 +148,7 @@ def _check_all_seen(specimen: Specimen, name: str, expected: int, opaque: Mappin
 
 def unruled_layers(passages: Sequence[BackwardTrace]) -> list[str]:
     """What the signal of each layer passed that no rule is defined for, in words; empty where there is none."""
-    return [", ".join(f"{count} {name}" for name, count in sorted(one.curved.items())) for one in passages]
+    return [", ".join(f"{count} {name}" for name, count in sorted(trace.curved.items())) for trace in passages]
 
 
 def projection_colours(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

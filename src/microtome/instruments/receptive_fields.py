@@ -1,9 +1,9 @@
 """Theoretical receptive fields of the layers of a specimen, by arithmetic on one forward pass, and the probe that checks them.
 
-    fields(specimen)["layer4"].rows(3)  # first and last row of pixels that the cells of row 3 can depend on
+    fields(specimen)["layer4"].rows(3)  # first and last row of pixels that the positions of row 3 can depend on
 
-The probe fills rows or columns of the input with NaN and watches which cells become NaN: it sees every structural dependence,
-gates and weights of zero included, and needs 2 · log2(size) forward passes for one cell.
+The probe fills rows or columns of the input with NaN and watches which positions become NaN: it sees every structural dependence,
+gates and weights of zero included, and needs 2 · log2(size) forward passes for one position.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ from microtome.specimen import Specimen, watch
 def receptive_fields(
     specimen: Specimen, at: str | Sequence[str] | None = None, size: tuple[int, int] | None = None
 ) -> dict[str, Field]:
-    """Layer name -> theoretical receptive field, for the layers `at` (all where None) that have cells and see the picture.
+    """Layer name -> theoretical receptive field, for the layers `at` (all where None) that have positions and see the image.
 
-    From one forward pass of a picture of `size` (rows, cols) px, the recipe's where None. Works on the meta device, except that
+    From one forward pass of an image of `size` (rows, cols) px, the recipe's where None. Works on the meta device, except that
     attention masks computed there are not known.
 
     Raises UnknownName for a pattern that matches nothing.
@@ -34,21 +34,21 @@ def receptive_fields(
     names = [name for name in names if specimen.layer(name).layout != "other"]
     rows, cols = size or specimen.recipe.size
     seen = _trace_fields(specimen, [*names, *(f"<{name}" for name in names)], (rows, cols))
-    found: dict[str, Field] = {}
+    fields: dict[str, Field] = {}
     for name in names:
         if name in seen:
             shape, shade, where = seen[name]
             maps = [specimen.layer(name).maps(part) for part in expand_parts(shade, shape)]
             entered = seen.get(f"<{name}")
             field = field_of(maps, shade, where, (rows, cols))
-            found[name] = field if entered is None else replace(field, entering=_path_length(entered[1].small))
-    return found
+            fields[name] = field if entered is None else replace(field, entering=_path_length(entered[1].small))
+    return fields
 
 
 def input_fields(specimen: Specimen, names: Sequence[str]) -> dict[str, Field]:
-    """Convolution name -> theoretical receptive field of what goes into it, (image, unit, row, col), for a picture of the recipe's size.
+    """Convolution name -> theoretical receptive field of what goes into it, (image, unit, row, col), for an image of the recipe's size.
 
-    Layers whose input does not come from the picture are left out.
+    Layers whose input does not come from the image are left out.
     """
     seen = _trace_fields(specimen, [f"<{name}" for name in names], specimen.recipe.size)
     return {
@@ -60,7 +60,7 @@ def input_fields(specimen: Specimen, names: Sequence[str]) -> dict[str, Field]:
 def _trace_fields(
     specimen: Specimen, watched: Sequence[str], size: tuple[int, int]
 ) -> dict[str, tuple[torch.Size, Reach, Where]]:
-    """What is watched -> its shape, what its elements see and where its cells lie, where it comes from the picture."""
+    """What is watched -> its shape, what its elements see and where its positions lie, where it comes from the image."""
     picture = _blank_image(specimen, *size)
     reach = ReachMode(picture)
     seen: dict[str, tuple[torch.Size, Reach, Where]] = {}
@@ -89,9 +89,9 @@ def _blank_image(specimen: Specimen, rows: int, cols: int) -> Tensor:
 def probe_pixels(
     specimen: Specimen, name: str, cell: tuple[int, int], size: tuple[int, int] | None = None
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """((first, last) row, (first, last) column) of the pixels that one cell of a layer depends on, found by NaN and bisection.
+    """((first, last) row, (first, last) column) of the pixels that one position of a layer depends on, found by NaN and bisection.
 
-    Clipped to the picture of `size` (rows, cols) px. Raises Unmeasurable where NaN in the whole picture does not reach the cell.
+    Clipped to the image of `size` (rows, cols) px. Raises Unmeasurable where NaN in the whole image does not reach the position.
     """
     shape = size or specimen.recipe.size
     picture = _blank_image(specimen, *shape) + 0.1
@@ -108,11 +108,11 @@ def probe_pixels(
             specimen.net(ruined)
         return any(turned)
 
-    found: list[tuple[int, int]] = []
+    extents: list[tuple[int, int]] = []
     for axis in (0, 1):
         if not hit(axis, 0, shape[axis]):
-            raise Unmeasurable(f"{name}: NaN in the whole picture does not reach cell {cell}; its values hide or drop NaN.")
-        low, high = 0, shape[axis] - 1  # the first pixel is the largest r for which rows [0, r) leave the cell alone
+            raise Unmeasurable(f"{name}: NaN in the whole image does not reach position {cell}; its values hide or drop NaN.")
+        low, high = 0, shape[axis] - 1  # the first pixel is the largest r for which rows [0, r) leave the position alone
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (low, middle - 1) if hit(axis, 0, middle) else (middle, high)
@@ -120,25 +120,25 @@ def probe_pixels(
         while low < high:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if hit(axis, middle + 1, shape[axis]) else (low, middle)
-        found.append((begin, low))
-    return found[0], found[1]
+        extents.append((begin, low))
+    return extents[0], extents[1]
 
 
 def inner_extents(specimen: Specimen, names: Sequence[str]) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:
-    """Convolution name -> (first, end) rows and columns of its input that depend on the picture: the map without padding put on it.
+    """Convolution name -> (first, end) rows and columns of its input that depend on the image: the map without padding put on it.
 
-    Found with a picture of NaN: what stays finite around what does not is padding. Where NaN does not get through, all counts as map.
+    Found with an image of NaN: what stays finite around what does not is padding. Where NaN does not get through, all counts as map.
     """
-    found: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
+    extents: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
 
     def look(name: str, value: Tensor) -> None:
         reached = value[0].isnan().any(0)
         if bool(reached.any()):
             lines = [reached.any(1 - axis).nonzero().flatten() for axis in (0, 1)]
-            rows, cols = ((int(one[0]), int(one[-1]) + 1) for one in lines)
-            found[name.removeprefix("<")] = rows, cols
+            rows, cols = ((int(line[0]), int(line[-1]) + 1) for line in lines)
+            extents[name.removeprefix("<")] = rows, cols
 
     picture = torch.full_like(_blank_image(specimen, *specimen.recipe.size), float("nan"))
     with torch.no_grad(), watch(specimen, [f"<{name}" for name in names], each=look):
         specimen.net(picture)
-    return found
+    return extents

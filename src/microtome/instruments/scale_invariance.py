@@ -1,4 +1,4 @@
-"""Which parameters a network's function does not depend on, told by one gradient at random weights instead of by names.
+"""Parameters that a network's function does not depend on, found from one gradient at random weights, not from names.
 
 If scaling a norm's scale and shift together never changes the output, the derivative along that direction is zero everywhere
 (Euler), and at random weights it is zero for no other reason. The same gradient tells biases that what follows removes.
@@ -18,10 +18,10 @@ from microtome.specimen.layers import is_norm, is_weight
 from microtome.specimen.outputs import slow_attention
 from microtome.specimen.tracing import deep_tensors
 
-IMAGES = 4  # with fewer, statistics over a batch of single cells would be degenerate
+IMAGES = 4  # with fewer, statistics over a batch of single positions would be degenerate
 SIDE = 96  # px; structure does not depend on the size, and double precision is slow
 PLAIN_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # called as they are, so that a hook sees their outputs
-ZERO_TOLERANCE = 1e-7  # share below which a sum that cancels counts as zero; rounding leaves about 1e-12
+ZERO_TOLERANCE = 1e-7  # fraction below which a sum that cancels counts as zero; rounding leaves about 1e-12
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ def scale_invariance(net: nn.Module, recipe: Recipe) -> ScaleInvariance:
     whole = trial_output(trial, recipe, generator)
     named = {name: value for name, value in trial.named_parameters() if value.requires_grad}
     try:
-        found = torch.autograd.grad(whole, list(named.values()), allow_unused=True)
+        gradients = torch.autograd.grad(whole, list(named.values()), allow_unused=True)
     except RuntimeError as error:
         raise SpecimenError(f"No gradient passes through the network: {str(error).splitlines()[0][:120]}") from error
     pairs: dict[int, Tensor | None] = {
-        id(parameter): gradient for parameter, gradient in zip(named.values(), found, strict=True)
+        id(parameter): gradient for parameter, gradient in zip(named.values(), gradients, strict=True)
     }
     norms: list[str] = []
     scales: list[str] = []
@@ -95,7 +95,7 @@ def scramble(net: nn.Module, generator: torch.Generator) -> None:
 
 
 def trial_output(trial: nn.Module, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """One number that depends on all outputs, for a picture of noise as small as the network takes.
+    """One number that depends on all outputs, for an image of noise as small as the network takes.
 
     Raises:
         SpecimenError: it does not run, or no gradient passes.
@@ -135,8 +135,8 @@ def _products(module: nn.Module, pairs: dict[int, Tensor | None]) -> Tensor | No
             parts.append((parameter.detach() * gradient).flatten())
         elif name == "weight":
             return None
-    told = torch.cat(parts)
-    return told if bool(told.any()) else None
+    products = torch.cat(parts)
+    return products if bool(products.any()) else None
 
 
 def _follow_outputs(trial: nn.Module) -> dict[nn.Module, list[float]]:

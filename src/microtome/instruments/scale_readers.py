@@ -1,4 +1,4 @@
-"""Which weights read what a batch norm scales, through functions that let a positive factor of each unit pass: told by one gradient.
+"""Weights that receive the output of a batch norm through positively homogeneous functions, found from one gradient.
 
 If a unit's (γ, β) can be multiplied by any v > 0 and the weights that read the unit divided by it without changing any output, then
 γ ∂f/∂γ + β ∂f/∂β equals the sum of W ∂f/∂W over those weights, unit by unit (Euler). At random weights that holds for no other reason.
@@ -20,7 +20,7 @@ from microtome.specimen import Recipe, Specimen
 from microtome.specimen.layers import is_weight
 
 TRIAL_SCALE = 8.0  # scales are drawn so large that clipping activations (ReLU6) are seen to clip
-SUM_TOLERANCE = 1e-6  # share of the largest value up to which two sums are equal; rounding leaves about 1e-12
+SUM_TOLERANCE = 1e-6  # fraction of the largest value up to which two sums are equal; rounding leaves about 1e-12
 MAX_CANDIDATES = 12  # layers that come next are asked; what reads a norm is among them
 MAX_READERS = 3  # layers that read one norm at most
 
@@ -43,16 +43,16 @@ _CACHE: WeakKeyDictionary[Specimen, dict[str, tuple[str, ...]]] = WeakKeyDiction
 
 def _find_readers(specimen: Specimen) -> dict[str, tuple[str, ...]]:
     scales, weights = _gradient_products(specimen.net, specimen.recipe)
-    begun = {call.path: call.begun for call in reversed(specimen.anatomy.found.calls)}
+    begun = {call.path: call.begun for call in reversed(specimen.anatomy.trace.calls)}
     order = sorted((path for path in weights if path in begun), key=lambda path: begun[path])
-    found: dict[str, tuple[str, ...]] = {}
+    readers: dict[str, tuple[str, ...]] = {}
     for path, wanted in scales.items():
         later = [other for other in order if begun[other] > begun.get(path, -1) and len(weights[other]) % len(wanted) == 0]
         parts = {other: weights[other].reshape(len(wanted), -1).sum(1) for other in later[:MAX_CANDIDATES]}
         hit = _smallest_sum(wanted, parts)
         if hit:
-            found[path] = hit
-    return found
+            readers[path] = hit
+    return readers
 
 
 def move_scales(net: nn.Module, readers: dict[str, tuple[str, ...]]) -> int:

@@ -1,4 +1,4 @@
-"""What stands beside maps of pictures: which pictures are chosen, their small copies, what their classes are called."""
+"""Images shown beside maps: their choice, their thumbnails, and the names of their classes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +14,8 @@ from microtome.images import Images
 from microtome.numerics.maps.strata import clutter_fraction, spread_over
 from microtome.specimen import Specimen
 
-SHOWN_SIDE = 128  # px, longest side of the pictures kept
-POOL_SIZE = 512  # pictures looked at when choosing by object size and clutter
+SHOWN_SIDE = 128  # px, longest side of the images kept
+POOL_SIZE = 512  # images looked at when choosing by object size and clutter
 
 
 def choose_images(analysis: str, specimen: Specimen, images: Images, only: Sequence[str], count: int) -> list[int]:
@@ -26,10 +26,10 @@ def choose_images(analysis: str, specimen: Specimen, images: Images, only: Seque
     """
     if only:
         names = list(images.names)
-        for one in only:
-            if one not in names and not (one.isdigit() and int(one) < len(images)):
-                raise UnknownName(f"{analysis}: there is no image '{one}' among the {len(images)}.{did_you_mean(one, names)}")
-        return [names.index(one) if one in names else int(one) for one in only]
+        for name in only:
+            if name not in names and not (name.isdigit() and int(name) < len(images)):
+                raise UnknownName(f"{analysis}: there is no image '{name}' among the {len(images)}.{did_you_mean(name, names)}")
+        return [names.index(name) if name in names else int(name) for name in only]
     pool = np.flatnonzero(images.has_mask) if images.has_masks else np.arange(len(images))
     if len(pool) > POOL_SIZE:
         pool = pool[np.linspace(0, len(pool) - 1, POOL_SIZE).round().astype(int)]
@@ -42,16 +42,16 @@ def choose_images(analysis: str, specimen: Specimen, images: Images, only: Seque
 
 
 def image_arrays(pixels: Any, masks: Any, images: dict[str, Any]) -> dict[str, xr.DataArray]:
-    """`image` (image, row, col, rgb), the pictures as the network sees them, and their `mask`, at most `SHOWN_SIDE` px a side."""
+    """`image` (image, row, col, rgb), the images as the network sees them, and their `mask`, at most `SHOWN_SIDE` px a side."""
     rows, cols = pixels.shape[1:3]
     share = min(1.0, SHOWN_SIDE / max(rows, cols))
     size = (max(1, round(rows * share)), max(1, round(cols * share)))
     small = F.interpolate(torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), size=size, mode="area")
-    found = {"image": array(small.round().byte().permute(0, 2, 3, 1).numpy(), ("image", "row", "col", "rgb"), "level", images)}
+    arrays = {"image": array(small.round().byte().permute(0, 2, 3, 1).numpy(), ("image", "row", "col", "rgb"), "level", images)}
     if masks is not None:
         part = F.interpolate(torch.from_numpy(masks)[:, None].float(), size=size, mode="area")[:, 0]
-        found["mask"] = array((part >= 0.5).numpy(), ("image", "row", "col"), "1", images)
-    return found
+        arrays["mask"] = array((part >= 0.5).numpy(), ("image", "row", "col"), "1", images)
+    return arrays
 
 
 def output_name(specimen: Specimen, output: int) -> str:

@@ -32,7 +32,7 @@ def uneven_readers(specimen: Specimen) -> list[UnevenReader]:
         kernel, stride = as_pair(module.kernel_size), as_pair(module.stride or module.kernel_size)
         dilation = as_pair(getattr(module, "dilation", 1))
         counts = [phase_coverage(k, s, d) for k, s, d in zip(kernel, stride, dilation, strict=True)]
-        reads = tuple((int(one.min()), int(one.max())) for one in counts)
+        reads = tuple((int(count.min()), int(count.max())) for count in counts)
         if any(low != high for low, high in reads):
             made.append(UnevenReader(name, kernel, stride, (reads[0], reads[1]), pool))
     return made

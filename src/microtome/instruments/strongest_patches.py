@@ -1,7 +1,7 @@
-"""The strongest places of units: found batch by batch, seated in the picture, and cut out of it.
+"""The strongest places of units: found batch by batch, seated in the image, and cut out of it.
 
 Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4 and fig. 2: the nine strongest activations of a unit over an image set,
-one for each picture, as patches of the unit's receptive field.
+one for each image, as patches of the unit's receptive field.
 """
 
 from collections.abc import Sequence
@@ -24,26 +24,26 @@ Values = np.ndarray[Any, Any]
 
 
 def strongest_activations(layer: Layer, value: Tensor, per_image: int) -> tuple[Values, Values]:
-    """The `per_image` largest activations of every unit in every image, and their cells counted row by row.
+    """The `per_image` largest activations of every unit in every image, and their positions counted row by row.
 
-    Both are (per_image · image, unit), the images' largest first, then their second largest. NaN where a grid has fewer cells;
+    Both are (per_image · image, unit), the images' largest first, then their second largest. NaN where a grid has fewer positions;
     a value that is not a number is never among the largest.
     """
     flat = layer.maps(value.detach()).flatten(2).float()
     flat = torch.where(flat.isnan(), -torch.inf, flat)
     if per_image == 1:
-        largest, cells = flat.max(2)  # of equal cells torch gives the first
+        largest, cells = flat.max(2)  # of equal positions torch gives the first
         values, cells = largest[:, None], cells[:, None]
     else:
         ordered = flat.sort(dim=2, descending=True, stable=True)
-        values, cells = (one[:, :, :per_image].transpose(1, 2) for one in ordered)
+        values, cells = (part[:, :, :per_image].transpose(1, 2) for part in ordered)
     values = torch.where(values == -torch.inf, torch.nan, values)
-    first, second = (one.transpose(0, 1).flatten(0, 1).cpu().numpy() for one in (values, cells))
+    first, second = (part.transpose(0, 1).flatten(0, 1).cpu().numpy() for part in (values, cells))
     return first, second
 
 
 def nonzero_peaks(top: Top, name: str) -> tuple[Values, Values, Values]:
-    """Values, images and cells (rank, unit) of what `top` holds of that layer, without exact zeros: NaN and -1 there.
+    """Values, images and positions (rank, unit) of what `top` holds of that layer, without exact zeros: NaN and -1 there.
 
     An activation of exactly zero is what a rectifier gives where the unit did not answer, so its place means nothing.
     """
@@ -74,10 +74,10 @@ def choose_units(sort: str, count: int, value: Values, image: Values, labels: Va
 
 @dataclass(frozen=True)
 class PatchWindow:
-    """The part of the picture that a layer's units can see: `size` (rows, cols) px about each cell, its receptive field.
+    """The part of the image that a layer's units can see: `size` (rows, cols) px about each position, its receptive field.
 
-    A side as long as the picture's is the picture's own side. `field` is None for a vector, and where the layer could not be
-    followed from the pixels (`exact` is False then); the whole picture stands for the receptive field there.
+    A side as long as the image's is the image's own side. `field` is None for a vector, and where the layer could not be
+    followed from the pixels (`exact` is False then); the whole image stands for the receptive field there.
     """
 
     picture: tuple[int, int]
@@ -88,51 +88,53 @@ class PatchWindow:
 
     @property
     def whole(self) -> bool:
-        """Whether the window is the whole picture."""
+        """Whether the window is the whole image."""
         return self.size == self.picture
 
     def box(self, row: int, col: int) -> tuple[int, int, int, int]:
-        """(top, bottom, left, right) of the window of cell (row, col), in pixels; it may leave the picture."""
+        """(top, bottom, left, right) of the window of position (row, col), in pixels; it may leave the image."""
         spans = (self.field.rows(int(row)), self.field.cols(int(col))) if self.field is not None else ((0, 0), (0, 0))
-        found: list[int] = []
+        edges: list[int] = []
         for (first, last), size, side in zip(spans, self.size, self.picture, strict=True):
-            near = 0 if size >= side else (first + last + 1 - size) // 2  # cells at a rim may see less than the largest field
-            found += [near, near + size]
-        return found[0], found[1], found[2], found[3]
+            near = (
+                0 if size >= side else (first + last + 1 - size) // 2
+            )  # positions at a rim may see less than the largest field
+            edges += [near, near + size]
+        return edges[0], edges[1], edges[2], edges[3]
 
     def centre(self, row: int, col: int) -> tuple[float, float]:
-        """The pixel that cell (row, col) is centred on; the picture's middle for a vector."""
+        """The pixel that position (row, col) is centred on; the image's middle for a vector."""
         if self.field is None:
             return (self.picture[0] - 1) / 2, (self.picture[1] - 1) / 2
         (down, across), (tall, wide) = self.field.center, self.field.jump
         return down + tall * row, across + wide * col
 
     def cell(self, row: int, col: int) -> tuple[float, float, float, float]:
-        """(top, bottom, left, right) edges of the cell itself in pixels, within the picture: its share of an even tiling."""
+        """(top, bottom, left, right) edges of the position itself in pixels, within the image: its fraction of an even tiling."""
         assert self.field is not None
-        found: list[float] = []
+        edges: list[float] = []
         for centre, jump, side in zip(self.centre(row, col), self.field.jump, self.picture, strict=True):
             near = centre - jump / 2 + 0.5
-            found += [float(np.clip(near, 0, side - 1)), float(np.clip(near + jump, 1, side))]
-        return found[0], found[1], found[2], found[3]
+            edges += [float(np.clip(near, 0, side - 1)), float(np.clip(near + jump, 1, side))]
+        return edges[0], edges[1], edges[2], edges[3]
 
 
 def patch_windows(specimen: Specimen, names: Sequence[str]) -> dict[str, PatchWindow]:
-    """The window of each layer in a picture of the recipe's size, from one forward pass of an even picture."""
+    """The window of each layer in an image of the recipe's size, from one forward pass of an even image."""
     rows, cols = specimen.recipe.size
     known = receptive_fields(specimen, names)
-    found: dict[str, PatchWindow] = {}
+    windows: dict[str, PatchWindow] = {}
     for name in names:
         layer = specimen.layer(name)
         field = known.get(name) if layer.grid is not None and layer.layout != "vector" else None
         size = (rows, cols) if field is None else tuple(map(int, np.minimum(field.size, (rows, cols))))
         exact = layer.layout == "vector" or (field is not None and field.exact)
-        found[name] = PatchWindow((rows, cols), (size[0], size[1]), layer.grid or (1, 1), field, exact)
-    return found
+        windows[name] = PatchWindow((rows, cols), (size[0], size[1]), layer.grid or (1, 1), field, exact)
+    return windows
 
 
 def crop_patch(pixels: Values, window: PatchWindow, row: int, col: int, fill: Sequence[float]) -> Values:
-    """The window of cell (row, col) cut out of `pixels` (row, col, rgb) of any type; `fill` where it leaves the picture."""
+    """The window of position (row, col) cut out of `pixels` (row, col, rgb) of any type; `fill` where it leaves the image."""
     top, bottom, left, right = window.box(row, col)
     patch = np.empty((bottom - top, right - left, pixels.shape[2]), pixels.dtype)
     patch[:] = fill
@@ -150,13 +152,13 @@ def shrunk_size(size: tuple[int, int], most: int) -> tuple[int, int]:
 
 def mean_colour(recipe: Recipe) -> list[int]:
     """The colour that is zero after normalisation, as uint8 rgb."""
-    return [int(np.clip(round(255 * one), 0, 255)) for one in recipe.mean]
+    return [int(np.clip(round(255 * level), 0, 255)) for level in recipe.mean]
 
 
 def crop_patches(images: Images, recipe: Recipe, window: PatchWindow, image: Values, cell: Values, most: int) -> Values:
     """The patches of units, uint8 (unit, rank, row, col, rgb), for places (rank, unit); mean colour where there is none.
 
-    Longer sides than `most` px are averaged down. Where the window is the whole picture, a frame marks the cell.
+    Longer sides than `most` px are averaged down. Where the window is the whole image, a frame marks the position.
     """
     fill = mean_colour(recipe)
     rows, cols = shrunk_size(window.size, most)
@@ -179,7 +181,7 @@ def crop_patches(images: Images, recipe: Recipe, window: PatchWindow, image: Val
 
 
 def _draw_frame(patch: Values, edges: tuple[float, float, float, float], tall: float, wide: float) -> None:
-    """Draws a frame along `edges` (top, bottom, left, right), white with black around it, so that it shows on any picture."""
+    """Draws a frame along `edges` (top, bottom, left, right), white with black around it, so that it shows on any image."""
     top, bottom, left, right = (round(edge * scale) for edge, scale in zip(edges, (tall, tall, wide, wide), strict=True))
     for away, colour in ((1, 0), (0, 255)):
         rows = np.clip([top - away, bottom - 1 + away], 0, patch.shape[0] - 1)
@@ -189,7 +191,7 @@ def _draw_frame(patch: Values, edges: tuple[float, float, float, float], tall: f
 
 
 def grid_position(window: PatchWindow, cell: Values) -> tuple[Values, Values]:
-    """Rows and columns of cells counted row by row; -1 for none."""
+    """Rows and columns of positions counted row by row; -1 for none."""
     across = window.grid[1]
     return np.where(cell < 0, -1, cell // across), np.where(cell < 0, -1, cell % across)
 

@@ -28,7 +28,7 @@ def untrained_twins(specimen: Specimen, images: Images | None, first: int = 1) -
 
 
 def facts_of_twins(specimen: Specimen) -> dict[str, Any]:
-    """What a finding says of the twins that were made of this specimen so far: their notes, and how much of them is still trained."""
+    """The record of this specimen's twins in a finding: their notes, and the fraction of their weights that is still trained."""
     twin = next(iter(specimen.known_twins), None)
     if twin is None:
         return {}
@@ -64,17 +64,17 @@ def reason_for_no_verdict(specimen: Specimen, images: Images | None) -> str:
     return f"{100 * held:.2g}% of the untrained twins' weights could not be drawn anew ({', '.join(twin.unchanged[:3])})"
 
 
-def over_twins(found: Sequence[Mapping[str, xr.DataArray]], same: Sequence[str] = ()) -> dict[str, xr.DataArray]:
+def over_twins(runs: Sequence[Mapping[str, xr.DataArray]], same: Sequence[str] = ()) -> dict[str, xr.DataArray]:
     """Of each twin's arrays (`twin_x`) the mean over the twins, with `twin_x_low` and `twin_x_high`, the smallest and the largest.
 
     Arrays named in `same` are no measurement (how many images were seen) and are the first twin's.
     """
     arrays: dict[str, xr.DataArray] = {}
-    for name, first in found[0].items():
+    for name, first in runs[0].items():
         if name in same:
             arrays[name] = first
             continue
-        stack = np.stack([np.asarray(one[name].values, dtype=np.float64) for one in found])
+        stack = np.stack([np.asarray(run[name].values, dtype=np.float64) for run in runs])
         for end, values in zip(("", "_low", "_high"), twin_range(stack), strict=True):
             arrays[name + end] = first.copy(data=values.astype(first.dtype if first.dtype.kind == "f" else np.float64))
         arrays[f"{name}_low"].attrs["title"] = "smallest of the untrained twins"
@@ -82,9 +82,9 @@ def over_twins(found: Sequence[Mapping[str, xr.DataArray]], same: Sequence[str] 
     return arrays
 
 
-def stack_twins(found: Sequence[Mapping[str, Any]], name: str) -> np.ndarray[Any, Any]:
+def stack_twins(runs: Sequence[Mapping[str, Any]], name: str) -> np.ndarray[Any, Any]:
     """That array of all twins: (twin, …)."""
-    return np.stack([np.asarray(one[name], dtype=np.float64) for one in found])
+    return np.stack([np.asarray(run[name], dtype=np.float64) for run in runs])
 
 
 def verdicts(low: Any, high: Any, twins: Any, withheld: str = "", *, ratio: bool = False) -> list[str]:

@@ -1,4 +1,4 @@
-"""Parameter groups for an optimiser: which parameters weight decay is for, told by what scaling them does."""
+"""Parameter groups for an optimiser: which parameters get weight decay, decided by the effect of scaling them."""
 
 import copy
 from collections.abc import Collection
@@ -51,40 +51,42 @@ def param_groups(
         if not parameter.requires_grad:
             continue
         simple = (parameter.ndim <= 1 or name.endswith(".bias")) and policy != "all" and name not in more
-        (plain if simple or any(fnmatchcase(name, one) for one in spared) or not weight_decay else decayed).append(parameter)
+        (plain if simple or any(fnmatchcase(name, pattern) for pattern in spared) or not weight_decay else decayed).append(
+            parameter
+        )
     groups = [{"params": plain, "weight_decay": 0.0}, {"params": decayed, "weight_decay": weight_decay}]
     return [group for group in groups if group["params"]]
 
 
 def _decayed_norms(net: nn.Module | Specimen, recipe: Any) -> frozenset[str]:
     """The names of scales and shifts of norms that decay is for."""
-    told = _network_roles(net, recipe)
-    scales = {f"{path}.weight" for path, role in told.items() if role in DECAYED_ROLES}
-    return frozenset(scales | {f"{path}.bias" for path, role in told.items() if role == "internal"})
+    roles = _network_roles(net, recipe)
+    scales = {f"{path}.weight" for path, role in roles.items() if role in DECAYED_ROLES}
+    return frozenset(scales | {f"{path}.bias" for path, role in roles.items() if role == "internal"})
 
 
 def _network_roles(net: nn.Module | Specimen, recipe: Any) -> dict[str, Role]:
-    """The role of each norm; raises SpecimenError that says which input was tried and how to name another."""
+    """The role of each norm; raises SpecimenError that names the input that was tried and how to give another."""
     specimen = net if isinstance(net, Specimen) else open_specimen(copy.deepcopy(net), recipe=recipe or _declared_input(net))
     try:
         return norm_roles(specimen, scale_invariance(specimen.net, specimen.recipe))
     except SpecimenError as error:
         rows, cols = specimen.recipe.size
         raise SpecimenError(
-            f"param_groups: the policy 'invariance' runs a copy of the network once, and it did not run on a picture of {rows} x {cols} px "
+            f"param_groups: the policy 'invariance' runs a copy of the network once, and it did not run on an image of {rows} x {cols} px "
             f"with {specimen.recipe.channels} channels. Say what it takes, as in param_groups(net, 0.05, recipe={{'size': 64, "
             f"'channels': 3}}); or take policy='timm', which runs nothing. ({error})"
         ) from error
 
 
 def _declared_input(net: nn.Module) -> dict[str, Any] | None:
-    """The input that a network built for one size says it takes (timm's patch embeddings, torchvision's ViT), and its channels."""
+    """The input that a network built for one size declares (timm's patch embeddings, torchvision's ViT), and its channels."""
     embedding: Any = getattr(net, "patch_embed", None)
     size: Any = getattr(embedding, "img_size", None) or getattr(net, "image_size", None)
     first = next((part for part in net.modules() if isinstance(part, nn.Conv2d)), None)
-    told: dict[str, Any] = {}
+    declared: dict[str, Any] = {}
     if isinstance(size, int) or (isinstance(size, tuple) and len(cast(tuple[Any, ...], size)) == 2):
-        told["size"] = size
+        declared["size"] = size
     if first is not None and first.groups == 1 and first.in_channels in (1, 3):
-        told["channels"] = first.in_channels
-    return told or None
+        declared["channels"] = first.in_channels
+    return declared or None

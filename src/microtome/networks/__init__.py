@@ -75,7 +75,7 @@ def build(name: str, num_classes: int | None = None, **options: Any) -> nn.Modul
 
 
 def factory_of(name: str) -> Callable[..., nn.Module]:
-    """The function that makes the network called `name`; its docstring and parameters say what can be chosen.
+    """The function that makes the network called `name`; its docstring and parameters describe the options.
 
     Raises: UnknownName.
     """
@@ -84,7 +84,7 @@ def factory_of(name: str) -> Callable[..., nn.Module]:
 
 
 def input_recipe(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """How a network wants its pictures: the name of a recipe, and its size where the options say one.
+    """The input recipe of a network: the name of a recipe, and its size if the options give one.
 
     Raises: UnknownName.
     """
@@ -111,7 +111,7 @@ def weights_card(name: str) -> dict[str, Any]:
 
 def _check_name(name: str) -> None:
     if name not in _FILES:
-        raise UnknownName(f"There is no network of ours called '{name}'.{did_you_mean(name, _FILES)}")
+        raise UnknownName(f"microtome has no network called '{name}'.{did_you_mean(name, _FILES)}")
 
 
 def _shipped_file(name: str, suffix: str) -> Path:

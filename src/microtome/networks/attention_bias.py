@@ -1,4 +1,4 @@
-"""A Gaussian hill over offsets that is added to the logits of self-attention, so that near tokens are looked at more.
+"""A Gaussian bias over offsets that is added to the logits of self-attention, so that near tokens get more attention.
 
 Source: Kim et al. 2023, arXiv:2305.04722: A² · exp(-d² / 2σ²) with d in patches, one A and one σ for each layer, shared over heads, no
 constant (softmax does not see one); prefix tokens get nothing, which is our choice. A without the square is ours.
@@ -14,7 +14,7 @@ LEAST = 1e-6  # cells²: keeps the hill defined should training drive σ through
 
 
 class GaussianBias(nn.Module):
-    """The bias (query, key) of a grid of cells, numbered row by row, after `prefix` tokens that have no place."""
+    """The bias (query, key) of a grid of positions, numbered row by row, after `prefix` tokens that have no place."""
 
     squared: Tensor
 

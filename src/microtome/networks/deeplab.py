@@ -1,8 +1,8 @@
-"""The mini DeepLab: a small residual backbone whose last stages are dilated, and parallel atrous branches that answer for every pixel.
+"""The mini DeepLab: a small residual backbone with dilated last stages, and parallel atrous branches that classify every pixel.
 
 The feature side is M = side / output stride: 16 for 64 px at the default stride of 4. Rates (2, 5, 7) are r_max · (1/3, 2/3, 1) with
 r_max = floor((M - 1) / 2) = 7, so that the widest branch, seen from the middle, just reaches the border. That rule is ours; DeepLab's
-own (6, 12, 18) at 513 px and stride 16 (M = 33) follow it within 12 %, but at M = 16 a rate of 18 would leave a branch nothing
+own (6, 12, 18) at 513 px and stride 16 (M = 33) follow it within 12%, but at M = 16 a rate of 18 would leave a branch nothing
 except its middle tap. Try it: `microtome:mini_deeplab(rates=(6,12,18))`.
 
 Source: Chen et al. 2017, arXiv:1706.05587, fig. 5 (atrous spatial pyramid pooling with a 1 x 1 and an image-pooling branch, batch

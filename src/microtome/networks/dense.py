@@ -1,7 +1,7 @@
 """DenseNets of any depth, growth rate, bottleneck and compression, for ImageNet and for CIFAR.
 
 Source: Huang et al. 2017, arXiv:1608.06993, sec. 3 and table 1: x_l = H_l([x_0 … x_{l-1}]) with H = BN-ReLU-Conv3x3(k); B puts
-BN-ReLU-Conv1x1(4k) before it; C lets a transition keep the share θ of the maps. Module names are timm's, so that weights of timm's or
+BN-ReLU-Conv1x1(4k) before it; C lets a transition keep the fraction θ of the maps. Module names are timm's, so that weights of timm's or
 torchvision's DenseNets fit the ImageNet forms. The 264 of the largest is the paper's name: its rule of counting gives 265.
 """
 
@@ -35,7 +35,7 @@ class PlainLayer(nn.Module):
 class DenseNet(nn.Module):
     """A stem, dense blocks of `blocks` layers with transitions between them, a pooled head.
 
-    `bottleneck` is the width of the 1 x 1 convolution in growth rates, 0 for none; `compression` the share of maps that a
+    `bottleneck` is the width of the 1 x 1 convolution in growth rates, 0 for none; `compression` the fraction of maps that a
     transition keeps; `cifar` a single 3 x 3 convolution as stem instead of 7 x 7 and pooling.
     """
 

@@ -53,7 +53,7 @@ class MiniHrnet(nn.Module):
         branches: list[Tensor] = self.stage2([x, self.transition1(x)])
         branches = self.stage3([*branches, self.transition2(branches[-1])])
         side = branches[0].shape[-2:]
-        coarse = [interpolate(one, side, mode="bilinear", align_corners=False) for one in branches[1:]]
+        coarse = [interpolate(branch, side, mode="bilinear", align_corners=False) for branch in branches[1:]]
         return self.final_layer(torch.cat([branches[0], *coarse], 1))
 
     def forward(self, x: Tensor) -> Tensor:

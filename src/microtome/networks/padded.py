@@ -10,7 +10,7 @@ from microtome.numerics.receptive.positions import as_pair
 
 
 class PaddedConv2d(nn.Conv2d):
-    """A convolution whose input (image, unit, row, col) is first padded: `margin` is (left, right, top, bottom) in cells.
+    """A convolution whose input (image, unit, row, col) is first padded: `margin` is (left, right, top, bottom) in positions.
 
     As an `nn.Conv2d` it has no padding of its own.
     """
@@ -46,7 +46,7 @@ class PaddedConv2d(nn.Conv2d):
 
 
 class PaddedMaxPool2d(nn.MaxPool2d):
-    """A max pool whose input is first padded with minus infinity: `margin` is (left, right, top, bottom) in cells."""
+    """A max pool whose input is first padded with minus infinity: `margin` is (left, right, top, bottom) in positions."""
 
     def __init__(self, kernel_size: Any, stride: Any, margin: tuple[int, int, int, int]) -> None:
         super().__init__(kernel_size, stride)
@@ -54,7 +54,7 @@ class PaddedMaxPool2d(nn.MaxPool2d):
 
     @classmethod
     def of(cls, pool: nn.MaxPool2d, kernel: tuple[int, int]) -> "PaddedMaxPool2d":
-        """`pool` with a larger window, as many cells as before."""
+        """`pool` with a larger window, as many positions as before."""
         old, (above, before) = as_pair(pool.kernel_size), as_pair(pool.padding)
         more = kernel[0] - old[0], kernel[1] - old[1]
         return cls(kernel, pool.stride, (before, before + more[1], above, above + more[0]))
@@ -72,8 +72,8 @@ def set_padding(conv: nn.Conv2d, padding: tuple[int, int] | None) -> None:
         conv.padding = padding
     if conv.padding == "same":
         total = [rate * (side - 1) for rate, side in zip(conv.dilation, conv.kernel_size, strict=True)]
-        both = [(one // 2, one - one // 2) for one in total]
+        both = [(total_px // 2, total_px - total_px // 2) for total_px in total]
     else:
-        both = [(0, 0) if conv.padding == "valid" else (int(one), int(one)) for one in conv.padding]
+        both = [(0, 0) if conv.padding == "valid" else (int(side), int(side)) for side in conv.padding]
     # what other modes than zeros pad by: columns first
     cast(Any, conv)._reversed_padding_repeated_twice = [*both[1], *both[0]]

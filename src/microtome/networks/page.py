@@ -35,12 +35,12 @@ _SEGMENTING = """
 One class for every pixel: 0 is the background, 1 to 10 are the objects above. It is there to be asked what can be asked of networks
 that answer with maps, and for atrous rates; `microtome demo` leaves it out. Its rates, at 16 places a side, just reach the border
 from the middle, by [a rule of ours](experiments_rates.md). It learnt from the same scenes and their exact masks.
-Per cent on the {judged} unseen scenes, intervals of 95 % over scenes; background alone covers {background:.1f} % of the pixels.
+Per cent on the {judged} unseen scenes, intervals of 95% over scenes; background alone covers {background:.1f}% of the pixels.
 
 | network | parameters | multiply-adds (million) | mean IoU | pixels right | epochs x scenes | highest rate | date | command |
 |---|---:|---:|---|---|---|---|---|---|
 {rows}
-Mean IoU by the share of the image that the object covers:
+Mean IoU by the fraction of the image that the object covers:
 
 | network | {sizes} |
 |---|{lines}
@@ -52,7 +52,7 @@ Options are written into the name: `"microtome:mini_deeplab(rates=(6,12,18))"`.
 """
 _ACCURACY = """## What they get right
 
-Per cent of unseen scenes named rightly, with the 95 % Wilson interval: of all, then by the share of the image that the object
+Per cent of unseen scenes named rightly, with the 95% Wilson interval: of all, then by the fraction of the image that the object
 covers (how many scenes).
 
 """
@@ -114,8 +114,8 @@ def networks_page() -> str:
     classes = ", ".join(cards[0]["labels"])
     head = _HEAD.format(classes=classes, learn=scenes["learn_seed"], judge=scenes["judge_seed"], judged=cards[0]["judged"])
     what = "\n".join(
-        f"| `{one['name']}` | {one['family']} | {one['parameters']:,} | {one['macs'] / 1e6:.1f} | {_SIZE_CACHE[one['name']]} |"
-        for one in cards
+        f"| `{card['name']}` | {card['family']} | {card['parameters']:,} | {card['macs'] / 1e6:.1f} | {_SIZE_CACHE[card['name']]} |"
+        for card in cards
     )
     return f"{head}{what}\n\n{_accuracy_table(cards)}\n{_recipe_table(cards)}{_segmentation_section()}{_literature_section()}"
 
@@ -123,15 +123,13 @@ def networks_page() -> str:
 def _segmentation_section() -> str:
     cards = [networks.weights_card(name) for name in networks.SEGMENTING]
     rows, by_area = "", ""
-    for one in cards:
-        right = (
-            f"{_percent_text(one['mean_iou'], one['interval'])} | {_percent_text(one['pixel_accuracy'], one['pixel_interval'])}"
-        )
-        learnt = f"{one['recipe']['epochs']} x {one['recipe']['count']:,} | {one['recipe']['lr']}"
-        what = f"`{one['name']}` | {one['parameters']:,} | {one['macs'] / 1e6:.1f}"
-        rows += f"| {what} | {right} | {learnt} | {one['date']} | `{one['command']}` |\n"
-        by_area += f"| `{one['name']}` | "
-        by_area += " | ".join(_percent_text(size["mean_iou"], size["interval"]) for size in one["by_area"]) + " |\n"
+    for card in cards:
+        right = f"{_percent_text(card['mean_iou'], card['interval'])} | {_percent_text(card['pixel_accuracy'], card['pixel_interval'])}"
+        learnt = f"{card['recipe']['epochs']} x {card['recipe']['count']:,} | {card['recipe']['lr']}"
+        what = f"`{card['name']}` | {card['parameters']:,} | {card['macs'] / 1e6:.1f}"
+        rows += f"| {what} | {right} | {learnt} | {card['date']} | `{card['command']}` |\n"
+        by_area += f"| `{card['name']}` | "
+        by_area += " | ".join(_percent_text(size["mean_iou"], size["interval"]) for size in card["by_area"]) + " |\n"
     sizes = cards[0]["by_area"]
     text = _SEGMENTING.format(
         judged=cards[0]["judged"], background=100 * cards[0]["background"], rows=rows, by_area=by_area,
@@ -141,9 +139,9 @@ def _segmentation_section() -> str:
 
 
 def _area_headings(sizes: list[dict[str, Any]]) -> list[str]:
-    """Size bins as column heads: "0–4 % (821)"."""
-    spans = [(round(100 * low), round(100 * high)) for low, high in (one["area"] for one in sizes)]
-    return [f"{low}–{high} % ({one['count']})" for (low, high), one in zip(spans, sizes, strict=True)]
+    """Size bins as column heads: "0–4% (821)"."""
+    spans = [(round(100 * low), round(100 * high)) for low, high in (size["area"] for size in sizes)]
+    return [f"{low}–{high}% ({size['count']})" for (low, high), size in zip(spans, sizes, strict=True)]
 
 
 def _literature_section() -> str:
@@ -156,10 +154,14 @@ def _options_section(names: Iterable[str]) -> str:
     rows: list[str] = []
     for name in names:
         factory = networks.factory_of(name)
-        named = [one for one in inspect.signature(factory).parameters.values() if one.default is not one.empty]
-        options = ", ".join(f"`{one.name}={one.default!r}`" for one in named)
-        told = inspect.cleandoc(factory.__doc__ or "").splitlines()[0]
-        rows.append(f"| `{name}` | {_parameter_count(name):,} | {options} | {told} |\n")
+        named = [
+            parameter
+            for parameter in inspect.signature(factory).parameters.values()
+            if parameter.default is not parameter.empty
+        ]
+        options = ", ".join(f"`{parameter.name}={parameter.default!r}`" for parameter in named)
+        summary = inspect.cleandoc(factory.__doc__ or "").splitlines()[0]
+        rows.append(f"| `{name}` | {_parameter_count(name):,} | {options} | {summary} |\n")
     return "".join(rows)
 
 
@@ -173,10 +175,10 @@ def _parameter_count(name: str, **options: Any) -> int:
 def _accuracy_table(cards: list[dict[str, Any]]) -> str:
     names = _area_headings(cards[0]["by_area"])
     rows = [
-        f"| `{one['name']}` | {_percent_text(one['accuracy'], one['interval'])} | "
-        + " | ".join(_percent_text(size["right"] / size["count"], size["interval"]) for size in one["by_area"])
+        f"| `{card['name']}` | {_percent_text(card['accuracy'], card['interval'])} | "
+        + " | ".join(_percent_text(size["right"] / size["count"], size["interval"]) for size in card["by_area"])
         + " |\n"
-        for one in cards
+        for card in cards
     ]
     return f"{_ACCURACY}| network | all | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}\n{''.join(rows)}"
 
@@ -187,10 +189,10 @@ def _percent_text(share: float, span: list[float]) -> str:
 
 def _recipe_table(cards: list[dict[str, Any]]) -> str:
     rows: list[str] = []
-    for one in cards:
-        plan = one["recipe"]
+    for card in cards:
+        plan = card["recipe"]
         learnt = f"{plan['epochs']} x {plan['count']:,} | {plan['lr']} | {plan['teacher'] or 'none'}"
-        rows.append(f"| `{one['name']}` | {learnt} | {one['seed']} | {one['date']} | `{one['command']}` |\n")
+        rows.append(f"| `{card['name']}` | {learnt} | {card['seed']} | {card['date']} | `{card['command']}` |\n")
     return _TRAIN_AGAIN + "".join(rows)
 
 

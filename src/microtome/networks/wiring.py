@@ -62,7 +62,7 @@ class Projection(nn.Conv2d):
 
 
 class DenseSequential(nn.Sequential):
-    """A sequence that keeps the maps that later members read, and adds projections of them where it is told to.
+    """A sequence that keeps the maps that later members read, and adds projections of them where requested.
 
     `kept` names the maps: "name" is what a member gives, "<name" what enters it. `added` says for a member which kept maps are
     added to its input, each through a 1 x 1 convolution of its own in `projections`.
@@ -82,7 +82,9 @@ class DenseSequential(nn.Sequential):
         self.kept, self.shelf = frozenset(kept), shelf
         self.added = {name: tuple(sources) for name, sources in added.items()}
         if added:
-            named = {_projection_name(reader, one): conv for reader, sources in added.items() for one, conv in sources.items()}
+            named = {
+                _projection_name(reader, source): conv for reader, sources in added.items() for source, conv in sources.items()
+            }
             self.projections = nn.ModuleDict(named)
 
     def forward(self, input: Tensor) -> Tensor:

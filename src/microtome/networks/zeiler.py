@@ -1,4 +1,4 @@
-"""The networks of Zeiler & Fergus: their own, and the one of Krizhevsky that they looked into, for pictures of any size.
+"""The networks of Zeiler & Fergus: their own, and the network of Krizhevsky that they analysed, for images of any size.
 
 Five convolutions and three fully connected layers each. They differ in how they begin: 11 x 11 at stride 4, then 5 x 5 at stride 1;
 or 7 x 7 at stride 2, then 5 x 5 at stride 2, which halves the jump of everything below the second layer. Both are dense, without
@@ -106,7 +106,7 @@ def zfnet(
 ) -> nn.Module:
     """Zeiler & Fergus' network: 7 x 7 / 2 in front; receptive fields 7, 27, 75, 107, 139 px.
 
-    `size` is the side of the picture in px (47 or more; `alexnet_zf` 35), `norm` what follows the first two poolings, `hidden` the
+    `size` is the side of the image in px (47 or more; `alexnet_zf` 35), `norm` what follows the first two poolings, `hidden` the
     width of fc6 and fc7, `widths` those of the five convolutions (512, 1024, 512 for the last three is the paper's wider one), and
     `width` scales them all (for small runs; ours).
 
@@ -139,7 +139,7 @@ def _build(
         raise BadOption(f"{name} has no norm '{norm}'.{did_you_mean(str(norm), get_args(Normalisation))}")
     side = _last_side(FIRST_LAYERS[name], size)
     if side < 1 or width <= 0 or hidden < 1:
-        least = next(one for one in range(1, 1000) if _last_side(FIRST_LAYERS[name], one) > 0)
+        least = next(size for size in range(1, 1000) if _last_side(FIRST_LAYERS[name], size) > 0)
         raise BadOption(
             f"{name} takes size of {least} px or more, width above 0, hidden of 1 or more; given were {size}, {width}, {hidden}."
         )
@@ -150,7 +150,7 @@ def _build(
 
 
 def _last_side(begin: tuple[_FirstLayer, _FirstLayer], size: int) -> int:
-    """Cells a side after the last pooling; 0 or less where the picture is too small."""
+    """Positions a side after the last pooling; 0 or less where the image is too small."""
     for kernel, stride, padding in begin:
         size = (size + 2 * padding - kernel) // stride + 1
         size = -(-(size - 3) // 2) + 1

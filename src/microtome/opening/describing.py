@@ -1,7 +1,7 @@
-"""What a network says of itself while it is being opened: input recipe, labels, family; each with a note where nobody says."""
+"""The description of a network at opening: input recipe, labels and family, each with a note if it was assumed."""
 
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
@@ -11,7 +11,6 @@ from microtome.opening.factories import Factory
 from microtome.specimen import labels
 from microtome.specimen.families import Family
 from microtome.specimen.labels import Labels
-from microtome.specimen.layers import is_weight
 from microtome.specimen.recipe import NAMED_RECIPES, Recipe, from_timm, from_torchvision
 
 
@@ -32,12 +31,12 @@ class OpenedModel:
 
 def fill_description(opened: OpenedModel, recipe: Any, wanted: Any) -> None:
     """Fill in recipe and labels: what the caller gave, else what the network declares, else a default with a note."""
-    found, said = _own_recipe(opened)
+    own, source = _own_recipe(opened)
     if recipe is not None:
-        opened.recipe = Recipe.of(recipe, found)
+        opened.recipe = Recipe.of(recipe, own)
     else:
-        opened.recipe = found
-        opened.notes += said
+        opened.recipe = own
+        opened.notes += source
     if wanted is not None:
         opened.names = labels.given_labels(wanted)
         return
@@ -48,8 +47,8 @@ def fill_description(opened: OpenedModel, recipe: Any, wanted: Any) -> None:
 def _own_recipe(opened: OpenedModel) -> tuple[Recipe, list[str]]:
     source = opened.factory.source if opened.factory else ""
     if source == "microtome" and opened.factory is not None:
-        said = factories.own_recipe(opened.factory)
-        return Recipe.of(said["size"], NAMED_RECIPES[said["name"]]) if said["size"] else NAMED_RECIPES[said["name"]], []
+        recipe = factories.own_recipe(opened.factory)
+        return Recipe.of(recipe["size"], NAMED_RECIPES[recipe["name"]]) if recipe["size"] else NAMED_RECIPES[recipe["name"]], []
     if getattr(opened.net, "pretrained_cfg", None):
         library: Any = timm()
         return from_timm(library.data.resolve_model_data_config(opened.net))
@@ -60,8 +59,8 @@ def _own_recipe(opened: OpenedModel) -> tuple[Recipe, list[str]]:
         NAMED_RECIPES["imagenet"],
         "Nothing says how it wants its input; ImageNet's recipe at 224 px is used (recipe=… changes it).",
     )
-    first = next((module for module in opened.net.modules() if is_weight(module) and hasattr(module, "in_channels")), None)
-    if first is not None and int(cast(Any, first).in_channels) == 1:
+    first = next((module for module in opened.net.modules() if isinstance(module, nn.Conv2d)), None)
+    if first is not None and first.in_channels == 1:
         return Recipe(channels=1), [note]
     return default, [note]
 

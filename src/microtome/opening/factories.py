@@ -65,7 +65,7 @@ class Factory:
         return replace(self, options=without_trained_weights(self.call, self.options))
 
     def fresh(self, seed: int) -> nn.Module:
-        """The architecture with new weights under `seed`, residual branches not switched off where the factory can say so."""
+        """The architecture with new weights under `seed`, with residual branches not zero-initialised if the factory allows that."""
         factory = self.without_weights()
         if self.source in ("timm", "microtome"):
             try:
@@ -116,7 +116,7 @@ def own_weights(name: str) -> Path:
 
 @dataclass(frozen=True)
 class OwnFacts:
-    """What is known of one of microtome's own networks before it runs; `reason` says why the family."""
+    """What is known of one of microtome's own networks before it runs; `reason` is that of the family."""
 
     family: Family | None
     reason: str
@@ -197,7 +197,7 @@ def code_factory(what: str, options: dict[str, Any]) -> Factory:
     if isinstance(target, nn.Module):
         return Factory("code", what, lambda: target)
     if not callable(target):
-        raise SpecimenError(f"'{what}' is {type(target).__name__}, neither a network nor something that makes one.")
+        raise SpecimenError(f"'{what}' is {type(target).__name__}, neither a network nor a function that returns one.")
     return Factory("code", what, target, {**written, **options})
 
 

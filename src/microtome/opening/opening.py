@@ -60,12 +60,12 @@ def open(
 def _open_saved(
     what: str | Path, weights: Weights, seed: int, recipe: Any, labels: Any, family: str | None, options: dict[str, Any]
 ) -> Specimen:
-    """The specimen in a file that `Specimen.save` wrote, with what the caller says better."""
+    """The specimen in a file that `Specimen.save` wrote, with the caller's own values."""
     if options:
-        raise BadOption(f"'{what}' says itself how its network was built; leave out {', '.join(options)}.")
+        raise BadOption(f"'{what}' stores how its network was built; leave out {', '.join(options)}.")
     path = Path(what).expanduser().absolute()
-    said = saved.saved_architecture(path)
-    base = _open_named(said["what"], None, seed, said["recipe"], None, None, said["options"])
+    architecture = saved.saved_architecture(path)
+    base = _open_named(architecture["what"], None, seed, architecture["recipe"], None, None, architecture["options"])
     specimen = saved.reopen_specimen(path, base, None if _is_untrained(weights) else cast(str | Path, weights))
     return _with_overrides(specimen, recipe, labels, family, _request(path, weights, seed, labels, family, options))
 
@@ -73,7 +73,7 @@ def _open_saved(
 def _open_edited(
     what: str | Path, weights: str | Path, seed: int, recipe: Any, labels: Any, family: str | None, options: dict[str, Any]
 ) -> Specimen:
-    """The named architecture, edited as the file of weights says it was, with those weights."""
+    """The named architecture, with the edits recorded in the weights file, and those weights."""
     card = saved.read_header(weights)
     wanted = {**card["built"]["options"], **options}
     base = _open_named(what, None, seed, card["built"].get("recipe", card["recipe"]), None, None, wanted)
@@ -82,7 +82,7 @@ def _open_edited(
 
 
 def _with_overrides(specimen: Specimen, recipe: Any, labels: Any, family: str | None, asked: dict[str, Any]) -> Specimen:
-    """The specimen with what the caller says instead of what its file says."""
+    """The specimen with the caller's values instead of those in its file."""
     return replace(
         specimen,
         recipe=specimen.recipe if recipe is None else Recipe.of(recipe, specimen.recipe),
@@ -147,7 +147,7 @@ def _factory(what: str, options: dict[str, Any], notes: list[str]) -> Factory:
     """The factory `what` names. Raises UnknownName."""
     source, colon, name = what.partition(":")
     if not colon and what.endswith(".py"):
-        raise BadOption(f"'{what}' is a file; say which function in it makes the network: {what}:NAME.")
+        raise BadOption(f"'{what}' is a file; name the function in it that returns the network: {what}:NAME.")
     if not colon:
         return _bare_factory(what, options, notes)
     if not name:
@@ -224,7 +224,7 @@ def _build_network(factory: Factory, weights: Weights, seed: int) -> OpenedModel
         if factory.draws_from_seed:
             net = fresh.build(seed)
         else:
-            net, more = untrained_network(lambda one: fresh.build(one, alone=True), seed)
+            net, more = untrained_network(lambda build: fresh.build(build, alone=True), seed)
             notes += more
         return OpenedModel(net.eval(), factory.name, f"untrained (seed {seed})", False, factory, notes)
     if str(weights) == "pretrained":

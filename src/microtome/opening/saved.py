@@ -36,7 +36,7 @@ def is_file_name(what: object) -> bool:
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """What the header of a kept specimen says.
+    """The content of a saved specimen's header.
 
     Raises:
         CheckpointError: the file is missing, damaged, or holds weights without saying of which network.
@@ -77,8 +77,8 @@ def saved_architecture(path: str | Path) -> dict[str, Any]:
         CheckpointError: see `read_header`.
         SpecimenError: opening it would run somebody's own code, or read other files, because the file says so.
     """
-    said = read_header(path)
-    built = said["built"]
+    header = read_header(path)
+    built = header["built"]
     what, options = str(built["what"]), dict(built["options"])
     if what.partition(":")[0] not in LIBRARY_SOURCES:
         raise SpecimenError(
@@ -89,7 +89,7 @@ def saved_architecture(path: str | Path) -> dict[str, Any]:
         raise SpecimenError(
             f"'{path}' wants its network built with {refused[0]}={options[refused[0]]!r}, which a file cannot have."
         )
-    return {"what": what, "options": options, "recipe": built.get("recipe", said["recipe"])}
+    return {"what": what, "options": options, "recipe": built.get("recipe", header["recipe"])}
 
 
 def reopen_specimen(path: str | Path, base: Specimen, weights: str | Path | None = "pretrained") -> Specimen:
@@ -97,15 +97,15 @@ def reopen_specimen(path: str | Path, base: Specimen, weights: str | Path | None
 
     `weights` None leaves the edited architecture untrained, a file loads that instead. Raises CheckpointError where they do not fit.
     """
-    said = read_header(path)
-    specimen = rebuild(base, said["built"].get("edits", []))
-    changes = tuple(_read_change(one) for one in said["edits"])
+    header = read_header(path)
+    specimen = rebuild(base, header["built"].get("edits", []))
+    changes = tuple(_read_change(record) for record in header["edits"])
     lines = [f"Edited: {change.line}" for change in changes]
     specimen = replace(
         specimen,
         edits=changes,
-        name=str(said["name"]),
-        recipe=Recipe.of(said["recipe"]),
+        name=str(header["name"]),
+        recipe=Recipe.of(header["recipe"]),
         remarks=(*specimen.remarks, *lines),
     )
     if weights is None:
@@ -115,14 +115,14 @@ def reopen_specimen(path: str | Path, base: Specimen, weights: str | Path | None
     facts = replace(
         specimen,
         net=net,
-        weights=said["weights"] if own else f"file {Path(weights).name}",
-        trained=said["trained"] if own else True,
-        remarks=tuple(said["remarks"]),
-        names=given_labels(said["names"][0]) if said["names"] else None,
-        given_family=(said["family"][0], str(said["family"][1])),
+        weights=header["weights"] if own else f"file {Path(weights).name}",
+        trained=header["trained"] if own else True,
+        remarks=tuple(header["remarks"]),
+        names=given_labels(header["names"][0]) if header["names"] else None,
+        given_family=(header["family"][0], str(header["family"][1])),
     )
-    if facts.names is not None and said["names"][1]:
-        facts = replace(facts, names=(facts.names[0], tuple(said["names"][1])))
+    if facts.names is not None and header["names"][1]:
+        facts = replace(facts, names=(facts.names[0], tuple(header["names"][1])))
     return facts
 
 
@@ -135,7 +135,7 @@ def _fill_network(net: nn.Module, path: str | Path, name: str) -> nn.Module:
     return net.eval()
 
 
-def _read_change(said: dict[str, Any]) -> Change:
-    before, after = said["parameters"]
-    fewer, more = said["multiply_adds"]
-    return Change(said["edit"], said["options"], said["line"], said["preserves"], (before, after), (fewer, more))
+def _read_change(record: dict[str, Any]) -> Change:
+    before, after = record["parameters"]
+    fewer, more = record["multiply_adds"]
+    return Change(record["edit"], record["options"], record["line"], record["preserves"], (before, after), (fewer, more))

@@ -32,7 +32,7 @@ POLICY = (
 
 @dataclass(frozen=True)
 class FindingPlace:
-    """Where a finding lies below the result folder, and what its card says; `reason` is set when the card cannot be read."""
+    """Where a finding lies below the result folder, and the content of its card; `reason` is set when the card cannot be read."""
 
     folder: Path
     path: str  # relative to the result folder, with forward slashes
@@ -140,7 +140,7 @@ def page_asset(name: str) -> str:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What `run.json` says, or an empty dict where there is none.
+    """The content of `run.json`, or an empty dict if there is none.
 
     Raises:
         FindingError: the folder does not exist, or the file is not JSON.
@@ -151,10 +151,10 @@ def read_run(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        said = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     except (OSError, ValueError) as error:
         raise FindingError(f"{path} cannot be read: {error}. Remove it, or measure again: microtome analyze") from None
-    return said if isinstance(said, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def find_findings(folder: Path) -> Iterator[FindingPlace]:
@@ -165,8 +165,8 @@ def find_findings(folder: Path) -> Iterator[FindingPlace]:
             here = Path(root)
             path = here.relative_to(folder).as_posix()
             try:
-                said = card(here)
-                _ = said["analysis"], said["origin"]  # what the choice between keys needs; their lack is damage
+                content = card(here)
+                _ = content["analysis"], content["origin"]  # what the choice between keys needs; their lack is damage
             except FindingError as error:
                 yield FindingPlace(here, path, {}, str(error))
             except (AttributeError, KeyError, TypeError) as error:
@@ -177,12 +177,12 @@ def find_findings(folder: Path) -> Iterator[FindingPlace]:
                     f"{here / CARD} is not what microtome writes ({error!r}). Measure again: microtome rerun {here}",
                 )
             else:
-                yield FindingPlace(here, path, said)
+                yield FindingPlace(here, path, content)
 
 
 def shown_findings(folder: Path, run: dict[str, Any]) -> list[FindingPlace]:
     """One finding for each specimen and analysis: the one the run names, else the newest; unreadable ones are all kept."""
-    named = [str(one.get("folder", "")) if isinstance(one, dict) else str(one) for one in run.get("findings") or ()]
+    named = [str(entry.get("folder", "")) if isinstance(entry, dict) else str(entry) for entry in run.get("findings") or ()]
     rank = {path.strip("/"): place for place, path in enumerate(named)}
     chosen: dict[tuple[str, str], FindingPlace] = {}
     damaged: list[FindingPlace] = []
@@ -196,14 +196,14 @@ def shown_findings(folder: Path, run: dict[str, Any]) -> list[FindingPlace]:
             chosen[key] = place
     order = {str(name): at for at, name in enumerate(run.get("specimens") or ())}
     last = len(order)
-    return sorted(chosen.values(), key=lambda one: (order.get(_subject_name(one.card), last), one.path)) + damaged
+    return sorted(chosen.values(), key=lambda entry: (order.get(_subject_name(entry.card), last), entry.path)) + damaged
 
 
-def _subject_name(said: dict[str, Any]) -> str:
+def _subject_name(content: dict[str, Any]) -> str:
     """The specimen of a finding; several joined; empty for a comparison, of which only one is shown."""
-    origin = said.get("origin") or {}
+    origin = content.get("origin") or {}
     name = str((origin.get("specimen") or {}).get("name", ""))
-    if name or said.get("analysis") == "compare":
+    if name or content.get("analysis") == "compare":
         return name
     return " + ".join(map(str, origin.get("specimens") or ()))
 

@@ -26,7 +26,7 @@ Numbers = np.ndarray[Any, Any]
 
 
 def pack_array(array: xr.DataArray, facts: Mapping[str, Any], blocks: dict[str, Any], drawn: bool) -> dict[str, Any]:
-    """`facts` (what the card says about the array) with the name of the block, or blocks, of `blocks` that hold its values.
+    """`facts` (the card's entry of the array) with the name of the block, or blocks, of `blocks` that hold its values.
 
     An array too large for a page names no block and says so in `omitted`; one written with fewer digits says so in `rounded`.
     """
@@ -67,12 +67,12 @@ def _array_blocks(array: xr.DataArray) -> list[dict[str, Any]]:
     """The whole array as one block, or large images place by place of the first dimension: others may show some of them, too."""
     values, width = array.values, _picture_row_bytes(array)
     if width and values.ndim > 3 and len(values) > 1 and values[0].nbytes >= PART:
-        return [_shortest_block(one, width) for one in values]
+        return [_shortest_block(value, width) for value in values]
     return [_shortest_block(values, width)]
 
 
 def _picture_row_bytes(array: xr.DataArray) -> int:
-    """How many bytes make one picture row, for (…, row, col, rgb) of uint8; otherwise 0."""
+    """How many bytes make one image row, for (…, row, col, rgb) of uint8; otherwise 0."""
     dims = tuple(map(str, array.dims))
     return int(array.sizes["col"]) * 3 if dims[-3:] == ("row", "col", "rgb") and array.dtype == np.uint8 else 0
 

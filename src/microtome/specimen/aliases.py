@@ -13,17 +13,17 @@ ALIASES = ("convs", "stages", "blocks", "last", "last3", "shallow", "middle", "d
 
 
 def layer_aliases(
-    found: Trace, units: Sequence[Unit], blocks: Sequence[Block], layers: Sequence[Layer]
+    trace: Trace, units: Sequence[Unit], blocks: Sequence[Block], layers: Sequence[Layer]
 ) -> dict[str, tuple[str, ...]]:
     """Alias -> layer names. An alias that has no layers here (no convolution, no blocks) is missing."""
     several: dict[tuple[str, int], tuple[str, ...]] = {}
     for layer in layers:
         several[layer.path, layer.call or 0] = (*several.get((layer.path, layer.call or 0), ()), layer.name)
-    convolutions = {(call.path, call.index) for call in found.calls if kind_of(call.module) == "conv"}
+    convolutions = {(call.path, call.index) for call in trace.calls if kind_of(call.module) == "conv"}
     exits = [several[unit.exit.path, unit.exit.index] for unit in units]
-    ends = stage_ends(found, units, layers)
+    ends = stage_ends(trace, units, layers)
     stages = [several[path] for path, _ in ends]
-    views = [_evidence_layers(found, units, place, layers, names) for names, (_, place) in zip(stages, ends, strict=True)]
+    views = [_evidence_layers(trace, units, place, layers, names) for names, (_, place) in zip(stages, ends, strict=True)]
     count = len(stages)
     table: dict[str, list[tuple[str, ...]]] = {
         "convs": [(layer.name,) for layer in layers if (layer.path, layer.call or 0) in convolutions],
@@ -45,7 +45,7 @@ def layer_aliases(
     }
 
 
-def stage_ends(found: Trace, units: Sequence[Unit], layers: Sequence[Layer]) -> list[tuple[tuple[str, int], int]]:
+def stage_ends(trace: Trace, units: Sequence[Unit], layers: Sequence[Layer]) -> list[tuple[tuple[str, int], int]]:
     """For each stage the (path, call) whose output closes it, and the place of its last unit in `units`.
 
     The widest module that holds only this stage's blocks and gives back what the last of them gave is preferred (layer1), also
@@ -61,12 +61,12 @@ def stage_ends(found: Trace, units: Sequence[Unit], layers: Sequence[Layer]) -> 
         members = {place}
         while min(members) and keys[min(members) - 1] == keys[place]:
             members.add(min(members) - 1)
-        ends.append((_outermost_output(found, units, members, place), place))
+        ends.append((_outermost_output(trace, units, members, place), place))
     return ends
 
 
-def _outermost_output(found: Trace, units: Sequence[Unit], members: set[int], place: int) -> tuple[str, int]:
-    calls = {call.path: call for call in found.calls if call.index == 0}
+def _outermost_output(trace: Trace, units: Sequence[Unit], members: set[int], place: int) -> tuple[str, int]:
+    calls = {call.path: call for call in trace.calls if call.index == 0}
     unit = units[place]
     best, parent = (unit.exit.path, unit.exit.index), unit.path.rpartition(".")[0]
     while parent:
@@ -97,7 +97,7 @@ def _joins_outputs(call: Call, unit: Unit, count: int) -> bool:
 
 
 def _evidence_layers(
-    found: Trace, units: Sequence[Unit], place: int, layers: Sequence[Layer], names: tuple[str, ...]
+    trace: Trace, units: Sequence[Unit], place: int, layers: Sequence[Layer], names: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Where to look at a stage for class evidence: its end, or with class tokens the last place whose patches are still read.
 
@@ -126,15 +126,15 @@ def match_layers(pattern: str, layers: Sequence[Layer], table: dict[str, tuple[s
         return list(table[pattern])
     pattern = pattern.removeprefix("=")
     exact = [layer.name for layer in layers if layer.name == pattern]
-    found = exact or [layer.name for layer in layers if layer.path == pattern]
-    if not found and not any(sign in pattern for sign in "*?"):  # "stage4.1#0" of a module with branches: all of them
-        found = [layer.name for layer in layers if layer.name.partition("[")[0] == pattern]
-    if not found:
+    names = exact or [layer.name for layer in layers if layer.path == pattern]
+    if not names and not any(sign in pattern for sign in "*?"):  # "stage4.1#0" of a module with branches: all of them
+        names = [layer.name for layer in layers if layer.name.partition("[")[0] == pattern]
+    if not names:
         glob = re.sub(r"\[(\d+)\]", r"[[]\1]", pattern)  # a branch number, not a set of characters
-        found = [layer.name for layer in layers if fnmatch.fnmatchcase(layer.name, glob)]
-    if not found:
+        names = [layer.name for layer in layers if fnmatch.fnmatchcase(layer.name, glob)]
+    if not names:
         if pattern in ALIASES:
-            raise UnknownName(f"This network has nothing that '{pattern}' could mean; name a layer instead.")
+            raise UnknownName(f"The alias '{pattern}' matches no layer of this network; name a layer instead.")
         raise UnknownName(
             f"No layer is called '{pattern}'."
             + (
@@ -142,4 +142,4 @@ def match_layers(pattern: str, layers: Sequence[Layer], table: dict[str, tuple[s
                 or " List them: microtome layers SPECIMEN"
             )
         )
-    return found
+    return names

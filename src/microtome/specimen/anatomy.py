@@ -14,9 +14,9 @@ from microtome.specimen.tracing import Trace
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What one traced forward pass told: layers, blocks, aliases."""
+    """The result of one traced forward pass: layers, blocks, aliases."""
 
-    found: Trace
+    trace: Trace
     units: list[Unit]
     layers: tuple[Layer, ...]
     blocks: tuple[Block, ...]
@@ -40,4 +40,4 @@ class OpenedNetwork(Protocol):
 
 def first_convolution(specimen: OpenedNetwork) -> str:
     """The path of the first two-dimensional convolution to run, or an empty text."""
-    return next((call.path for call in specimen.anatomy.found.calls if isinstance(call.module, nn.Conv2d)), "")
+    return next((call.path for call in specimen.anatomy.trace.calls if isinstance(call.module, nn.Conv2d)), "")

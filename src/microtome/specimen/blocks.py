@@ -65,20 +65,20 @@ class Unit:
 class _Structure:
     """The module tree of a trace: children in execution order, composites, stages."""
 
-    def __init__(self, found: Trace, net: nn.Module) -> None:
+    def __init__(self, trace: Trace, net: nn.Module) -> None:
         self.modules = dict(net.named_modules())
         self.calls: dict[str, Call] = {}
-        for call in found.calls:
+        for call in trace.calls:
             self.calls.setdefault(call.path, call)
         self.content: dict[str, list[str]] = {}
-        for call in found.calls:
+        for call in trace.calls:
             parent = call.path.rpartition(".")[0]
             while parent and parent not in self.calls:
                 parent = parent.rpartition(".")[0]
             children = self.content.setdefault(parent, [])
             if call.index == 0:
                 children.append(call.path)
-        self.branch_marks = {mark for call in found.calls if len(call.gives) > 1 for mark in call.gives}
+        self.branch_marks = {mark for call in trace.calls if len(call.gives) > 1 for mark in call.gives}
         self.stage_classes: set[type[nn.Module]] = set()
         self.depths: dict[type[nn.Module], set[int]] = {}
 
@@ -99,13 +99,13 @@ class _Structure:
 
     def composites(self, path: str) -> list[str]:
         """The composites in a module's content, looking through containers but not into composites."""
-        found: list[str] = []
+        composites: list[str] = []
         for child in self.content.get(path, []):
             if self.is_composite(child):
-                found.append(child)
+                composites.append(child)
             elif self.is_container(child):
-                found += self.composites(child)
-        return found
+                composites += self.composites(child)
+        return composites
 
     def is_stage(self, path: str) -> bool:
         """Whether a composite is a chain of smaller composites rather than a block."""
@@ -130,7 +130,7 @@ class _Structure:
         )
 
     def learn_stages(self) -> None:
-        """Remember the classes of stages, by what most or the long ones of a class are: a single block in one is told by its siblings."""
+        """Remember the classes of stages, by what most or the long ones of a class are: a single block is recognised by its siblings."""
         composites = [path for path in self.calls if self.is_composite(path)]
         for path in composites:
             self.depths.setdefault(type(self.modules[path]), set()).add(len(self.composites(path)))
@@ -140,22 +140,22 @@ class _Structure:
                 votes.setdefault(type(self.modules[path]), []).append(self.is_stage(path))
             if len(self.composites(path)) > 3 and self.is_stage(path):
                 self.stage_classes.add(type(self.modules[path]))
-        self.stage_classes |= {kind for kind, found in votes.items() if sum(found) >= len(found) / 2}
+        self.stage_classes |= {kind for kind, ballots in votes.items() if sum(ballots) >= len(ballots) / 2}
 
     def blocks(self, path: str) -> list[str]:
-        found: list[str] = []
+        blocks: list[str] = []
         children = self.content.get(path, [])
         for child in children:
             if not self.is_composite(child):
                 if self.is_container(child):
-                    found += self.blocks(child)
+                    blocks += self.blocks(child)
             elif set(self.calls[child].reads) <= self.branch_marks and len(self.calls[child].reads) == 1:
                 continue  # reads one branch of several: part of a head that merges them
             elif self.is_wrapper(child, children) or self.is_stage_by_class(child):
-                found += self.blocks(child)
+                blocks += self.blocks(child)
             else:
-                found.append(child)
-        return found
+                blocks.append(child)
+        return blocks
 
     def is_stage_by_class(self, path: str) -> bool:
         """Whether a composite is of a class that is a stage somewhere in this network."""
@@ -179,11 +179,11 @@ def is_stem_or_head(path: str) -> bool:
 
 def _same_places(inner: Call, outer: Call) -> bool:
     """Whether a part works on the same places as the whole: the same batch and grid, or as many tokens."""
-    one, whole = inner.outputs[0], outer.outputs[0]
-    if len(one) == len(whole) == 4:
-        return one[0] == whole[0] and bool({one[2:], one[1:3]} & {whole[2:], whole[1:3]})
+    inside, whole = inner.outputs[0], outer.outputs[0]
+    if len(inside) == len(whole) == 4:
+        return inside[0] == whole[0] and bool({inside[2:], inside[1:3]} & {whole[2:], whole[1:3]})
     places = whole[2] * whole[3] if len(whole) == 4 else whole[1] if len(whole) > 1 else 0
-    return len(one) == 3 and one[:2] == (*whole[:1], places)
+    return len(inside) == 3 and inside[:2] == (*whole[:1], places)
 
 
 def _hidden_weights(module: nn.Module) -> int:
@@ -191,13 +191,13 @@ def _hidden_weights(module: nn.Module) -> int:
     return sum(isinstance(part, nn.MultiheadAttention) for part in module.modules())
 
 
-def removable_units(found: Trace, net: nn.Module) -> list[Unit]:
+def removable_units(trace: Trace, net: nn.Module) -> list[Unit]:
     """The removable units in execution order."""
-    structure = _Structure(found, net)
+    structure = _Structure(trace, net)
     structure.learn_stages()
     paths = structure.blocks("")
     covered = sum(map(structure.parameters, paths))
-    groups = plain_units(found)
+    groups = plain_units(trace)
     trunk = covered + sum(unit.parameters for unit in groups if not unit.path.startswith(tuple(path + "." for path in paths)))
     if not paths or covered < 0.25 * trunk:
         return groups
@@ -205,9 +205,9 @@ def removable_units(found: Trace, net: nn.Module) -> list[Unit]:
     return [Unit(path, structure.calls[path], structure.calls[path], structure.parameters(path)) for path in paths]
 
 
-def plain_units(found: Trace) -> list[Unit]:
+def plain_units(trace: Trace) -> list[Unit]:
     """Groups of a convolution and the normalisation and activation that directly follow it; heads are left out."""
-    leaves = [call for call in found.calls if next(call.module.children(), None) is None or is_norm(call.module)]
+    leaves = [call for call in trace.calls if next(call.module.children(), None) is None or is_norm(call.module)]
     groups: list[Unit] = []
     for place, call in enumerate(leaves):
         if (
@@ -224,18 +224,18 @@ def plain_units(found: Trace) -> list[Unit]:
             members.append(following)
         counted = {id(parameter): parameter.numel() for member in members for parameter in member.module.parameters()}
         groups.append(Unit(call.path, call, members[-1], sum(counted.values())))
-    head = head_path(found)
+    head = head_path(trace)
     return [group for group in groups if group.path != head]
 
 
-def named_blocks(found: Sequence[Unit], layers: Sequence[Layer]) -> tuple[Block, ...]:
+def named_blocks(units: Sequence[Unit], layers: Sequence[Layer]) -> tuple[Block, ...]:
     """The units as blocks, with the names of their layers and their stages."""
     named: dict[tuple[str, int], list[Layer]] = {}
     for layer in layers:
         named.setdefault((layer.path, layer.call or 0), []).append(layer)
     blocks: list[Block] = []
     stage, before = -1, None
-    for unit, grids in zip(found, stage_keys(found, layers), strict=True):
+    for unit, grids in zip(units, stage_keys(units, layers), strict=True):
         if grids != before:
             stage, before = stage + 1, grids
         entry, leave = named[unit.entry.path, unit.entry.index][0].name, named[unit.exit.path, unit.exit.index][0].name
@@ -244,7 +244,7 @@ def named_blocks(found: Sequence[Unit], layers: Sequence[Layer]) -> tuple[Block,
     return tuple(blocks)
 
 
-def stage_keys(found: Sequence[Unit], layers: Sequence[Layer]) -> list[Key]:
+def stage_keys(units: Sequence[Unit], layers: Sequence[Layer]) -> list[Key]:
     """One key per unit; neighbours with the same key are one stage: the grids of all branches.
 
     Where there are fewer than three grids, the modules that hold the blocks divide them, or else they are cut into thirds.
@@ -252,11 +252,11 @@ def stage_keys(found: Sequence[Unit], layers: Sequence[Layer]) -> list[Key]:
     named: dict[tuple[str, int], list[Layer]] = {}
     for layer in layers:
         named.setdefault((layer.path, layer.call or 0), []).append(layer)
-    keys: list[Key] = [tuple(layer.grid for layer in named[unit.exit.path, unit.exit.index]) for unit in found]
+    keys: list[Key] = [tuple(layer.grid for layer in named[unit.exit.path, unit.exit.index]) for unit in units]
     gridded = [place for place, key in enumerate(keys) if key[0] is not None]
     if len(gridded) < 3 or _count_runs(keys[place] for place in gridded) >= 3:
         return keys
-    homes = [(found[place].path.rpartition(".")[0], *keys[place]) for place in gridded]
+    homes = [(units[place].path.rpartition(".")[0], *keys[place]) for place in gridded]
     if 3 <= _count_runs(homes) < len(gridded):  # stages that share a grid
         for place, home in zip(gridded, homes, strict=True):
             keys[place] = home

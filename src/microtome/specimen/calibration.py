@@ -86,12 +86,12 @@ def estimate_statistics(net: nn.Module, inputs: Iterable[Tensor]) -> int:
         mean, spread = (cast(Tensor, getattr(module, name)) for name in ("running_mean", "running_var"))
         if not isinstance(x, Tensor) or x.dim() < 2 or x.shape[1] != mean.numel():
             return
-        found = _moments(module, x)
-        if found is None:
+        moments = _moments(module, x)
+        if moments is None:
             return
-        sums.setdefault(module, []).append(torch.stack([found[0], found[2]]).double())
-        mean.copy_(found[0])
-        spread.copy_(found[1])
+        sums.setdefault(module, []).append(torch.stack([moments[0], moments[2]]).double())
+        mean.copy_(moments[0])
+        spread.copy_(moments[1])
 
     handles = [module.register_forward_pre_hook(look) for module in net.modules() if _keeps_statistics(module)]
     try:

@@ -34,10 +34,10 @@ KNOWN_NAMES: tuple[tuple[Family, str], ...] = (
 )
 
 
-def network_family(name: str, found: Trace, units: list[Unit], net: nn.Module) -> tuple[Family, str]:
+def network_family(name: str, trace: Trace, units: list[Unit], net: nn.Module) -> tuple[Family, str]:
     """(family, why) of a network: by its name, else by gates, self-attention and parallel branches in its blocks."""
     known = known_family(name)
-    return known if known is not None else structural_family(found, units, net)
+    return known if known is not None else structural_family(trace, units, net)
 
 
 def known_family(name: str) -> tuple[Family, str] | None:
@@ -52,23 +52,23 @@ def known_family(name: str) -> tuple[Family, str] | None:
     return None
 
 
-def structural_family(found: Trace, units: list[Unit], net: nn.Module) -> tuple[Family, str]:
+def structural_family(trace: Trace, units: list[Unit], net: nn.Module) -> tuple[Family, str]:
     """(family, why) from what the network is made of."""
     attentions = sum(kind_of(module) == "attention" for module in net.modules())
-    gates = len(gate_paths(found))
+    gates = len(gate_paths(trace))
     if attentions or gates:
         what = f"{attentions} attention modules" if attentions else f"{gates} channel gates"
         return "attention", f"it has {what}"
-    forked = [unit for unit in units if _has_branches(found, unit)]
+    forked = [unit for unit in units if _has_branches(trace, unit)]
     if units and len(forked) >= len(units) / 2:
         return "wider", f"{len(forked)} of its {len(units)} blocks work in parallel branches"
     return "deeper", "it has neither attention, nor gates, nor parallel branches in most of its blocks"
 
 
-def gate_paths(found: Trace) -> list[str]:
+def gate_paths(trace: Trace) -> list[str]:
     """Paths of channel gates: modules that give back the shape they took, and whose weights all work on pooled values."""
     paths: list[str] = []
-    for call in found.calls:
+    for call in trace.calls:
         if (
             is_weight(call.module)
             or not weight_layers(call.module)
@@ -79,18 +79,18 @@ def gate_paths(found: Trace) -> list[str]:
         shape = call.outputs[0]
         if len(shape) != 4 or shape[2] * shape[3] == 1:
             continue
-        inner = [other for other in found.calls if other.path.startswith(call.path + ".") and is_weight(other.module)]
+        inner = [other for other in trace.calls if other.path.startswith(call.path + ".") and is_weight(other.module)]
         if inner and all(len(o.outputs[0]) < 4 or o.outputs[0][2] * o.outputs[0][3] == 1 for o in inner):
             paths.append(call.path)
     return paths
 
 
-def _has_branches(found: Trace, unit: Unit) -> bool:
+def _has_branches(trace: Trace, unit: Unit) -> bool:
     """Whether a block has parallel branches: several outputs, three readers of one tensor, or two beside the shortcut."""
     if len(unit.exit.gives) > 1:
         return True
     readers: Counter[Mark] = Counter()
-    for call in found.calls:
+    for call in trace.calls:
         if call.path.startswith(unit.path + ".") and is_weight(call.module):
             readers.update(set(call.reads))
             weight = call.module

@@ -45,7 +45,7 @@ class Layer:
     call: int | None = None
 
     def maps(self, value: Tensor) -> Tensor:
-        """The layer's output as maps (image, unit, row, col): tokens without the prefix, a vector as one cell.
+        """The layer's output as maps (image, unit, row, col): tokens without the prefix, a vector as one position.
 
         `value` may come from another input size than the recipe's. Raises SpecimenError for layout "other".
         """
@@ -59,11 +59,13 @@ class Layer:
             tokens = value[:, self.prefix :]
             rows, cols = fitted_grid(tokens.shape[1], self.grid)
             return tokens.transpose(1, 2).reshape(len(value), -1, rows, cols)
-        raise SpecimenError(f"The layer '{self.name}' gives shape {self.shape}, in which rows and columns cannot be told.")
+        raise SpecimenError(
+            f"The layer '{self.name}' gives shape {self.shape}, in which rows and columns cannot be identified."
+        )
 
 
 def fitted_grid(count: int, like: Grid) -> Grid:
-    """(rows, cols) that hold `count` cells in about the proportion of `like`. Raises SpecimenError where none does."""
+    """(rows, cols) that hold `count` positions in about the proportion of `like`. Raises SpecimenError where none does."""
     if like[0] * like[1] == count:
         return like
     rows = round((count * like[0] / like[1]) ** 0.5)
@@ -72,23 +74,23 @@ def fitted_grid(count: int, like: Grid) -> Grid:
     raise SpecimenError(f"{count} tokens do not fill a grid in the proportion {like[0]} x {like[1]}.")
 
 
-def named_layers(found: Trace, net: nn.Module, blocks: frozenset[str]) -> tuple[Layer, ...]:
+def named_layers(trace: Trace, net: nn.Module, blocks: frozenset[str]) -> tuple[Layer, ...]:
     """The layers of a trace in execution order; `blocks` are the module paths that are removable units."""
-    by_path = found.by_path()
+    by_path = trace.by_path()
     headed = (
         tuple(  # within self-attention on tokens the heads are an axis: (head, token, feature) only looks like (unit, row, col)
             call.path + "."
-            for call in found.calls
+            for call in trace.calls
             if kind_of(call.module) == "attention" and any(len(s) == 3 for s in call.outputs)
         )
     )
-    reader = LayoutReader(found.grid, getattr(net, "num_prefix_tokens", None), headed)
-    for call in sorted(found.calls, key=lambda call: call.begun)[:1]:
+    reader = LayoutReader(trace.grid, getattr(net, "num_prefix_tokens", None), headed)
+    for call in sorted(trace.calls, key=lambda call: call.begun)[:1]:
         reader.enter(call.inputs[0] if call.inputs else ())
-    head = head_path(found)
+    head = head_path(trace)
     sizes = {path: sum(parameter.numel() for parameter in calls[0].module.parameters()) for path, calls in by_path.items()}
     layers: list[Layer] = []
-    for call in found.calls:
+    for call in trace.calls:
         several, many = len(by_path[call.path]) > 1, len(call.outputs) > 1
         kind: Kind = "head" if call.path == head else "block" if call.path in blocks else kind_of(call.module)
         for branch in range(len(call.outputs)):
@@ -155,17 +157,17 @@ def weight_layers(module: nn.Module) -> list[nn.Module]:
     return [part for part in module.modules() if is_weight(part)]
 
 
-def output_count(found: Trace) -> int | None:
+def output_count(trace: Trace) -> int | None:
     """How many numbers the network gives for one image, None where its first output is not a vector."""
-    shape = found.outputs[0] if found.outputs else ()
+    shape = trace.outputs[0] if trace.outputs else ()
     shape = shape[: max((axis + 1 for axis, side in enumerate(shape) if axis < 2 or side != 1), default=0)]
     return int(shape[1]) if len(shape) == 2 and shape[0] == BATCH else None
 
 
-def head_path(found: Trace) -> str | None:
+def head_path(trace: Trace) -> str | None:
     """The path of the last weight layer, if it has as many units as the network has outputs."""
-    outputs = output_count(found)
-    last = next((call for call in reversed(found.calls) if is_weight(call.module)), None)
+    outputs = output_count(trace)
+    last = next((call for call in reversed(trace.calls) if is_weight(call.module)), None)
     if last is None or outputs is None or not last.outputs:
         return None
     weight: Any = last.module.weight
@@ -174,10 +176,10 @@ def head_path(found: Trace) -> str | None:
 
 def module_layers(layers: Sequence[Layer]) -> dict[str, list[Layer]]:
     """Module path -> its layers: one, or one for each call and branch."""
-    found: dict[str, list[Layer]] = {}
+    by_path: dict[str, list[Layer]] = {}
     for layer in layers:
-        found.setdefault(layer.path, []).append(layer)
-    return found
+        by_path.setdefault(layer.path, []).append(layer)
+    return by_path
 
 
 def device_of(net: nn.Module) -> torch.device:

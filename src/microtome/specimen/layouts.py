@@ -1,4 +1,4 @@
-"""Where rows, columns, units and tokens sit in the output of a module, told from one traced forward pass.
+"""The layout of a module's output: which axes are rows, columns, units and tokens, found from one traced forward pass.
 
 Convolutions, batch norms and pools say it themselves. What they gave is followed from tensor to tensor and, where functions lie
 between the modules, by its shape; only where nothing is known of a tensor the proportion of the input decides, which a stride of
@@ -25,7 +25,7 @@ UNITS_FIRST = (
 
 
 class LayoutReader:
-    """Tells which axes of an output are rows, columns, units and tokens; remembers what it told as the trace is read in order.
+    """Finds which axes of an output are rows, columns, units and tokens; remembers its results as the trace is read in order.
 
     `size` is (rows, cols) of the input, `prefix` how many class and register tokens the network says it has, `headed` the paths
     (with a dot) of attention modules, within which an axis may hold heads.
@@ -90,7 +90,7 @@ class LayoutReader:
         return "nchw" if first <= last else "nhwc"
 
     def _by_input(self, call: Call, own: tuple[int, ...]) -> Layout | None:
-        """That of a tensor that went in, where what came out has as many units or its grid; None where that does not tell."""
+        """That of a tensor that went in, where what came out has as many units or its grid; None if that is not enough."""
         for mark, shape in zip(call.reads, call.inputs, strict=True):
             before = without_batch(shape)
             if len(before) != 3:
@@ -105,7 +105,7 @@ class LayoutReader:
         return None
 
     def _misfit(self, rows: int, cols: int) -> float | None:
-        """By how many cells the grid is off the proportion of the input, None where that is too many to be a grid."""
+        """By how many positions the grid is off the proportion of the input, None where that is too many to be a grid."""
         off = abs(rows - cols * self.size[0] / self.size[1])
         fits = rows <= self.size[0] + 8 and cols <= self.size[1] + 8 and off <= max(3.0, 0.15 * rows)
         square = self.size[0] == self.size[1]

@@ -13,21 +13,27 @@ SAMPLED = 1 << 16  # values, evenly spread, that tell the correlation of larger 
 
 def learnt_tensors(net: nn.Module) -> dict[str, Tensor]:
     """Every tensor that training changes, by name: parameters, statistics of norms, and parameters kept outside the registry."""
-    found: dict[str, Tensor] = dict(net.named_parameters())
-    known = {id(value) for value in found.values()}
+    tensors: dict[str, Tensor] = dict(net.named_parameters())
+    known = {id(value) for value in tensors.values()}
     for path, module in net.named_modules():
         prefix = f"{path}." if path else ""
         if "running_var" in module._buffers:
-            found |= {f"{prefix}{name}": one for name, one in module._buffers.items() if one is not None and is_number(one)}
+            tensors |= {
+                f"{prefix}{name}": buffer
+                for name, buffer in module._buffers.items()
+                if buffer is not None and is_number(buffer)
+            }
         packed = {
-            name: one for name, one in module._buffers.items() if one is not None and one.dtype in (torch.int8, torch.uint8)
+            name: buffer
+            for name, buffer in module._buffers.items()
+            if buffer is not None and buffer.dtype in (torch.int8, torch.uint8)
         }
-        found |= {f"{prefix}{name}": one for name, one in packed.items() if one.numel() >= ENOUGH}
+        tensors |= {f"{prefix}{name}": tensor for name, tensor in packed.items() if tensor.numel() >= ENOUGH}
         for name, value in vars(module).items():
             if not name.startswith("_"):
                 loose = _loose(f"{prefix}{name}", value)
-                found |= {key: one for key, one in loose.items() if id(one) not in known}
-    return found
+                tensors |= {key: tensor for key, tensor in loose.items() if id(tensor) not in known}
+    return tensors
 
 
 def _loose(name: str, value: Any) -> dict[str, Tensor]:
@@ -40,7 +46,7 @@ def _loose(name: str, value: Any) -> dict[str, Tensor]:
         members = cast(Mapping[Any, Any], value).items()
     else:
         return {}
-    return {f"{name}[{key}]": one for key, one in members if isinstance(one, nn.Parameter)}
+    return {f"{name}[{key}]": member for key, member in members if isinstance(member, nn.Parameter)}
 
 
 def unchanged_tensors(original: nn.Module, fresh: nn.Module) -> list[str]:

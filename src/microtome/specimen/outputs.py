@@ -17,9 +17,9 @@ def first_tensor(value: Any) -> Tensor | None:
         return first_tensor(mapping["logits"]) if "logits" in mapping else first_tensor(list(mapping.values()))
     if isinstance(value, list | tuple):
         for part in cast(Sequence[Any], value):
-            found = first_tensor(part)
-            if found is not None:
-                return found
+            tensor = first_tensor(part)
+            if tensor is not None:
+                return tensor
         return None
     return first_tensor(getattr(value, "logits", None)) if hasattr(value, "logits") else None
 
@@ -27,7 +27,7 @@ def first_tensor(value: Any) -> Tensor | None:
 def output_tensors(value: Any) -> list[Tensor]:
     """The tensors a module returned, in order: one for a tensor or dictionary, one for each element of a list or tuple."""
     if isinstance(value, list | tuple) and not hasattr(value, "logits"):
-        found = [first_tensor(part) for part in cast(Sequence[Any], value)]
-        return [tensor for tensor in found if tensor is not None]
+        tensors = [first_tensor(part) for part in cast(Sequence[Any], value)]
+        return [tensor for tensor in tensors if tensor is not None]
     tensor = first_tensor(value)
     return [] if tensor is None else [tensor]

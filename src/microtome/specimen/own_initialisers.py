@@ -127,14 +127,14 @@ def _is_of_timm(module: nn.Module) -> bool:
 
 def _of_model_file(module: nn.Module) -> Callable[..., Any] | None:
     source = sys.modules[type(module).__module__]
-    return next((found for name in FUNCTIONS if callable(found := getattr(source, name, None))), None)
+    return next((function for name in FUNCTIONS if callable(function := getattr(source, name, None))), None)
 
 
 def _another(module: nn.Module) -> nn.Module | None:
-    """Another network of the same architecture, freshly drawn; None where nobody knows how to build one."""
+    """Another network of the same architecture, freshly drawn; None if no way to build one is known."""
     library = type(module).__module__.partition(".")[0]
     if library == "torchvision":
-        return next((found for build in _torchvision_builders(module) if (found := _built(module, build)) is not None), None)
+        return next((fresh for build in _torchvision_builders(module) if (fresh := _built(module, build)) is not None), None)
     if _is_of_timm(module):
         name = str(dict(getattr(module, "pretrained_cfg", None) or {}).get("architecture", ""))
         known = cast(Any, timm())

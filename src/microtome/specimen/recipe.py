@@ -1,4 +1,4 @@
-"""How a network wants its pictures: size, crop, interpolation, mean and standard deviation, and the same geometry for masks.
+"""The preprocessing of a network's input: size, crop, interpolation, mean and standard deviation, with the same geometry for masks.
 
 Source: the evaluation transform of timm (`create_transform(is_training=False, crop_mode="center")`), done with Pillow.
 """
@@ -33,7 +33,7 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 class Recipe:
     """The input recipe of one network.
 
-    `size` is (rows, cols) in pixels; `mean` and `std` are on the scale 0 to 1; `crop` is the share of the short side that the
+    `size` is (rows, cols) in pixels; `mean` and `std` are on the scale 0 to 1; `crop` is the fraction of the short side that the
     centre crop keeps (timm's crop_pct); `channels` is 3 (red, green, blue) or 1 (luminance, with the first mean and std).
     """
 
@@ -58,16 +58,16 @@ class Recipe:
                 + did_you_mean(str(self.interpolation), RESAMPLING)
             )
         if not 0 < self.crop <= 2:
-            raise BadOption(f"The recipe's crop {self.crop!r} is not a share of the short side (above 0, at most 2).")
+            raise BadOption(f"The recipe's crop {self.crop!r} is not a fraction of the short side (above 0, at most 2).")
         if self.channels not in (1, 3):
-            raise BadOption(f"The recipe has {self.channels} channels; pictures can be given with 3 (RGB) or 1 (luminance).")
+            raise BadOption(f"The recipe has {self.channels} channels; images can be given with 3 (RGB) or 1 (luminance).")
 
     def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
-        """The picture as the network sees it before normalisation: uint8 (row, col, rgb)."""
+        """The image as the network sees it before normalisation: uint8 (row, col, rgb)."""
         return np.array(self._frame(picture.convert("RGB"), RESAMPLING[self.interpolation]), dtype=np.uint8)
 
     def tensor(self, picture: Image.Image) -> Tensor:
-        """The normalised picture: float32 (rgb, row, col), or (1, row, col) where the recipe has one channel."""
+        """The normalised image: float32 (rgb, row, col), or (1, row, col) where the recipe has one channel."""
         return self.normalise(torch.from_numpy(self.pixels(picture))[None])[0]
 
     def normalise(self, pixels: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
@@ -80,7 +80,8 @@ class Recipe:
             values = (values * torch.tensor((0.299, 0.587, 0.114), device=values.device)).sum(-1, keepdim=True)
         # one row of pixels at a time: three values at a time would be slow
         mean, std = (
-            torch.tensor(one[: values.shape[3]], device=values.device).repeat(values.shape[2]) for one in (self.mean, self.std)
+            torch.tensor(statistic[: values.shape[3]], device=values.device).repeat(values.shape[2])
+            for statistic in (self.mean, self.std)
         )
         even = values.flatten(2).sub_(mean).div_(std).view(values.shape)
         return even.permute(0, 3, 1, 2).contiguous(memory_format=layout)
@@ -91,9 +92,9 @@ class Recipe:
         return np.array(self._frame(picture, Image.Resampling.NEAREST)) > 127
 
     def box(self, box: Sequence[float], shape: tuple[int, int]) -> tuple[float, float, float, float]:
-        """The box (top, left, bottom, right) of a picture of `shape` (rows, cols), in pixels of the network's input, clipped.
+        """The box (top, left, bottom, right) of an image of `shape` (rows, cols), in pixels of the network's input, clipped.
 
-        Edges, not pixel centres: the whole picture is (0, 0, rows, cols). A box outside the crop comes back with no area.
+        Edges, not pixel centres: the whole image is (0, 0, rows, cols). A box outside the crop comes back with no area.
         """
         (rows, cols), (top, left) = self.geometry(*shape)
         scale = (rows / shape[0], cols / shape[1])
@@ -104,7 +105,7 @@ class Recipe:
         )
 
     def geometry(self, rows: int, cols: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """((rows, cols) after resizing, (top, left) of the centre crop) for a picture of `rows` x `cols` pixels."""
+        """((rows, cols) after resizing, (top, left) of the centre crop) for an image of `rows` x `cols` pixels."""
         # timm rounds down; the small addend keeps 224 / (224 / 232) from becoming 231
         wanted = [math.floor(side / self.crop + 1e-9) for side in self.size]
         if wanted[0] == wanted[1]:
@@ -182,7 +183,7 @@ class Recipe:
 
 
 def _crop_start(side: int, kept: int) -> int:
-    """Where the centre crop starts along one axis; negative where the picture is smaller and gets black rims (crop above 1)."""
+    """Where the centre crop starts along one axis; negative where the image is smaller and gets black rims (crop above 1)."""
     return round((side - kept) / 2.0) if side >= kept else -((kept - side) // 2)
 
 
@@ -198,7 +199,7 @@ NAMED_RECIPES: dict[str, Recipe] = {
 
 
 def from_timm(config: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
-    """The recipe of a timm data configuration (`resolve_model_data_config`), and notes about what it cannot say."""
+    """The recipe of a timm data configuration (`resolve_model_data_config`), and notes about what it does not contain."""
     channels, rows, cols = (int(value) for value in config["input_size"])
     notes: list[str] = []
     interpolation = str(config.get("interpolation", "bilinear"))
@@ -222,7 +223,7 @@ def from_timm(config: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
 
 
 def from_torchvision(preset: Any) -> tuple[Recipe, list[str]]:
-    """The recipe of a torchvision preset (`weights.transforms()`), and notes about what it cannot say."""
+    """The recipe of a torchvision preset (`weights.transforms()`), and notes about what it does not contain."""
     notes: list[str] = []
     resize = list(getattr(preset, "resize_size", None) or [224])
     crop = list(getattr(preset, "crop_size", None) or resize)

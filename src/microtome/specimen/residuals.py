@@ -42,19 +42,19 @@ class Residual:
 
 def residual_blocks(specimen: OpenedNetwork) -> tuple[Residual, ...]:
     """The residual blocks of a specimen in execution order; empty where there are none."""
-    found: list[Residual] = []
-    calls = specimen.anatomy.found.by_path()
+    residuals: list[Residual] = []
+    calls = specimen.anatomy.trace.by_path()
     for block in specimen.blocks:
         own = calls.get(block.name, [])
         if block.entry != block.exit or len(own) != 1 or not _is_map_call(own[0]):
             continue
         inside = [call for path, many in calls.items() if path.startswith(block.name + ".") for call in many]
-        told = _read_block(specimen.net.get_submodule(block.name), own[0], sorted(inside, key=lambda call: call.begun))
-        if told is not None:
-            start, end, spatial, shortcut, inner = told
+        parts = _read_block(specimen.net.get_submodule(block.name), own[0], sorted(inside, key=lambda call: call.begun))
+        if parts is not None:
+            start, end, spatial, shortcut, inner = parts
             inputs, units = own[0].inputs[0][1], own[0].outputs[0][1]
-            found.append(Residual(block.name, start, end, spatial, shortcut, inputs, units, inner, block.stage))
-    return tuple(found)
+            residuals.append(Residual(block.name, start, end, spatial, shortcut, inputs, units, inner, block.stage))
+    return tuple(residuals)
 
 
 def branch_ends(specimen: OpenedNetwork) -> dict[str, str | None]:
@@ -62,9 +62,9 @@ def branch_ends(specimen: OpenedNetwork) -> dict[str, str | None]:
 
     Those of HRNet are no removable blocks of the network, so `residual_blocks` has none of them.
     """
-    found: dict[str, str | None] = {block.end: block.shortcut for block in specimen.residuals}
+    ends: dict[str, str | None] = {block.end: block.shortcut for block in specimen.residuals}
     known = [block.block for block in specimen.residuals]
-    calls = specimen.anatomy.found.by_path()
+    calls = specimen.anatomy.trace.by_path()
     for path, many in sorted(calls.items(), key=lambda item: (-item[0].count("."), item[0])):
         module = many[0].module
         if any(f"{block}.".startswith(f"{path}.") or path.startswith(f"{block}.") for block in known):
@@ -77,11 +77,11 @@ def branch_ends(specimen: OpenedNetwork) -> dict[str, str | None]:
         ):
             continue
         inside = [call for other, some in calls.items() if other.startswith(path + ".") for call in some]
-        told = _read_block(module, many[0], sorted(inside, key=lambda call: call.begun))
-        if told is not None:
-            found[told[1]] = told[3]
+        parts = _read_block(module, many[0], sorted(inside, key=lambda call: call.begun))
+        if parts is not None:
+            ends[parts[1]] = parts[3]
             known.append(path)
-    return found
+    return ends
 
 
 def _is_map_call(call: Call) -> bool:
@@ -132,15 +132,15 @@ def _is_within(path: str, shortcut: str | None) -> bool:
 def _shortcut_modules(inside: list[Call], whole: Call) -> list[Call]:
     """The modules that turn what enters, or what norms and activations make of it, into something of the output's shape."""
     early = set(whole.reads)
-    found: list[Call] = []
+    calls: list[Call] = []
     for call in inside:
         if call.index or not set(call.reads) <= early:
             continue
         if not weight_layers(call.module):
             early |= set(call.gives)
         if call.outputs == whole.outputs:
-            found.append(call)
-    return found
+            calls.append(call)
+    return calls
 
 
 def _run_without(block: nn.Module, end: str, x: Tensor, names: list[str]) -> tuple[Tensor | None, dict[str, Tensor]]:
@@ -177,6 +177,6 @@ def _is_shortcut(given: Tensor, shortcut: Tensor) -> bool:
     if given.shape != shortcut.shape or not bool(shortcut.any()):
         return False
     functions = (nn.functional.silu, nn.functional.gelu, nn.functional.leaky_relu, nn.functional.hardswish, nn.functional.relu6)
-    if any(torch.allclose(given, one, rtol=0, atol=0, equal_nan=True) for one in (shortcut, shortcut.relu())):
+    if any(torch.allclose(given, candidate, rtol=0, atol=0, equal_nan=True) for candidate in (shortcut, shortcut.relu())):
         return True
-    return any(torch.allclose(given, one(shortcut), atol=1e-6, equal_nan=True) for one in functions)
+    return any(torch.allclose(given, function(shortcut), atol=1e-6, equal_nan=True) for function in functions)

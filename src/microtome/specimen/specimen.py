@@ -66,7 +66,7 @@ class Specimen:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """The names of the outputs, None where nobody knows them."""
+        """The names of the outputs; None if unknown."""
         return self.names[0] if self.names else None
 
     @property
@@ -76,13 +76,13 @@ class Specimen:
 
     @cached_property
     def anatomy(self) -> Anatomy:
-        """Everything that one traced forward pass tells. Raises SpecimenError where the network does not run."""
-        found = trace(self.net, self.recipe)
-        members = removable_units(found, self.net)
+        """The result of one traced forward pass. Raises SpecimenError if the network does not run."""
+        forward_trace = trace(self.net, self.recipe)
+        members = removable_units(forward_trace, self.net)
         inner = frozenset(unit.path for unit in members if unit.entry is unit.exit)
-        layers = named_layers(found, self.net, inner)
+        layers = named_layers(forward_trace, self.net, inner)
         blocks = named_blocks(members, layers)
-        return Anatomy(found, members, layers, blocks, naming.layer_aliases(found, members, blocks, layers))
+        return Anatomy(forward_trace, members, layers, blocks, naming.layer_aliases(forward_trace, members, blocks, layers))
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -107,12 +107,12 @@ class Specimen:
     @cached_property
     def outputs(self) -> int | None:
         """How many numbers come out for one image, None for maps (segmentation)."""
-        return output_count(self.anatomy.found)
+        return output_count(self.anatomy.trace)
 
     @cached_property
     def head(self) -> str | None:
         """The path of the layer that gives the class scores, None where there is none."""
-        return head_path(self.anatomy.found)
+        return head_path(self.anatomy.trace)
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ class Specimen:
             anatomy = self.anatomy
         except SpecimenError as error:
             return (*notes, str(error))
-        silent = _outermost_paths(anatomy.found.silent)
+        silent = _outermost_paths(anatomy.trace.silent)
         if silent:
             notes.append(f"{len(silent)} modules never run in a forward pass and cannot be watched: {_group_paths(silent)}.")
         if not anatomy.layers:
@@ -136,7 +136,7 @@ class Specimen:
         if self.given_family is not None:
             return self.given_family
         known = known_family(self.name)
-        return known if known is not None else network_family(self.name, self.anatomy.found, self.anatomy.units, self.net)
+        return known if known is not None else network_family(self.name, self.anatomy.trace, self.anatomy.units, self.net)
 
     @property
     def family(self) -> Family:
@@ -166,8 +166,8 @@ class Specimen:
         parts = [part.strip() for each in patterns for part in each.split(",") if part.strip()]
         if not parts:
             raise UnknownName(f"No layer is named in {pattern!r}; try one of {', '.join(self.aliases)}.")
-        found = {name for part in parts for name in naming.match_layers(part, self.layers, self.aliases)}
-        return sorted(found, key=lambda name: self._by_name[name].order)
+        names = {name for part in parts for name in naming.match_layers(part, self.layers, self.aliases)}
+        return sorted(names, key=lambda name: self._by_name[name].order)
 
     def distinct(self, pattern: str | Sequence[str]) -> list[str]:
         """As `find`, but where modules give back the very same tensor (a stage, and the last block in it) only the outermost stays.
@@ -176,9 +176,9 @@ class Specimen:
         """
         patterns = [pattern] if isinstance(pattern, str) else list(pattern)
         named = {part.strip() for each in patterns for part in each.split(",")}
-        first = same_values(self, found := self.find(pattern))
-        outermost = {first[name]: name for name in found}
-        return [name for name in found if name in named or outermost[first[name]] == name]
+        first = same_values(self, names := self.find(pattern))
+        outermost = {first[name]: name for name in names}
+        return [name for name in names if name in named or outermost[first[name]] == name]
 
     def layer(self, name: str) -> Layer:
         """The layer of that name; a module path stands for its only or first output. Raises UnknownName."""
@@ -267,7 +267,7 @@ class Specimen:
         return worker
 
     def json(self) -> dict[str, Any]:
-        """What a finding says of the specimen it was measured on, as plain JSON values."""
+        """The record of the specimen in a finding, as plain JSON values."""
         return {
             "name": self.name,
             "weights": self.weights,

@@ -1,6 +1,6 @@
 """One traced forward pass: what every module call took in and gave out, in order of completion.
 
-Tensors are told apart by the object itself and its version, so that "this container gives back the very tensor its last
+Tensors are distinguished by the object itself and its version, so that "this container gives back the very tensor its last
 block gave" is a fact and not a guess from shapes. A batch of two shows which axis is the batch.
 """
 
@@ -45,10 +45,10 @@ class Trace:
 
     def by_path(self) -> dict[str, list[Call]]:
         """Module path -> its calls."""
-        found: dict[str, list[Call]] = {}
+        calls: dict[str, list[Call]] = {}
         for call in self.calls:
-            found.setdefault(call.path, []).append(call)
-        return found
+            calls.setdefault(call.path, []).append(call)
+        return calls
 
 
 class _Marks:
@@ -73,8 +73,8 @@ def deep_tensors(value: Any) -> list[Tensor]:
         return [value]
     if isinstance(value, list | tuple):
         return [tensor for part in value for tensor in deep_tensors(part)]
-    found = first_tensor(value)
-    return [] if found is None else [found]
+    first = first_tensor(value)
+    return [] if first is None else [first]
 
 
 def example_input(net: nn.Module, recipe: Recipe) -> Tensor:
@@ -99,7 +99,7 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
 
     Raises SpecimenError where the network does not run on an input of the recipe's size.
     """
-    found, marks = Trace(grid=recipe.size), _Marks()
+    trace_record, marks = Trace(grid=recipe.size), _Marks()
     counts: dict[str, int] = {}
     begun: list[tuple[int, tuple[tuple[int, ...], ...], tuple[Mark, ...]]] = []
     started = 0
@@ -118,7 +118,7 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
             counts[path] = index + 1
             given = tuple(tuple(each.shape) for each in tensors)
             done = tuple(marks.of(each) for each in tensors)
-            found.calls.append(Call(path, module, index, len(found.calls), start, shapes, given, reads, done))
+            trace_record.calls.append(Call(path, module, index, len(trace_record.calls), start, shapes, given, reads, done))
 
         return hook
 
@@ -133,18 +133,18 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
     except Exception as error:
         rows, cols = recipe.size
         raise SpecimenError(
-            f"The network does not run on a {rows} x {cols} picture with {recipe.channels} channels "
+            f"The network does not run on a {rows} x {cols} image with {recipe.channels} channels "
             f"({type(error).__name__}: {_first_line(error)}); say what it wants, for example recipe={{'size': 32}}."
         ) from error
     finally:
         for handle in handles:
             handle.remove()
-    found.outputs = tuple(tuple(each.shape) for each in output_tensors(output))
+    trace_record.outputs = tuple(tuple(each.shape) for each in output_tensors(output))
     heard = {path[:place] for path in counts for place in (*(i for i, sign in enumerate(path) if sign == "."), len(path))}
-    found.silent = tuple(
+    trace_record.silent = tuple(
         path for path, module in net.named_modules() if path not in heard and path and _is_callable_module(module)
     )
-    return found
+    return trace_record
 
 
 def _is_callable_module(module: nn.Module) -> bool:

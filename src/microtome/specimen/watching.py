@@ -71,7 +71,9 @@ class Taps:
         """Raise WatchError if the last gradient of some layer was zero everywhere."""
         silent = [name for name, slope in self._last.items() if not bool(slope.any())]
         if silent:
-            raise WatchError(f"The gradient is zero everywhere at {', '.join(silent)}: nothing after it reads those values.")
+            raise WatchError(
+                f"The gradient is zero everywhere at {', '.join(silent)}: nothing after it depends on those values."
+            )
 
 
 @contextmanager
@@ -104,11 +106,11 @@ def tap(specimen: OpenedNetwork, names: str | Sequence[str]) -> Generator[Taps]:
 
 def watched_names(specimen: OpenedNetwork, names: str | Sequence[str]) -> tuple[str, ...]:
     """The layer names that `names` stand for; a name that begins with "<" asks for the layer's input."""
-    found: list[str] = []
+    watched: list[str] = []
     for name in [names] if isinstance(names, str) else names:
         mark = "<" if name.startswith("<") else ""
-        found += [mark + layer for layer in specimen.find(name.removeprefix("<"))]
-    return tuple(dict.fromkeys(found))
+        watched += [mark + layer for layer in specimen.find(name.removeprefix("<"))]
+    return tuple(dict.fromkeys(watched))
 
 
 def _exchange(value: Any, old: Tensor, new: Tensor) -> Any:
@@ -130,7 +132,7 @@ def _exchange(value: Any, old: Tensor, new: Tensor) -> Any:
 def _arguments(inputs: Any) -> list[Tensor]:
     """The tensors that go into a module: those of the first argument that has any."""
     parts: list[Any] = list(inputs.values()) if isinstance(inputs, dict) else list(inputs)
-    return next((found for found in map(output_tensors, parts) if found), [])
+    return next((tensors for tensors in map(output_tensors, parts) if tensors), [])
 
 
 def _never_ran_text(name: str) -> str:
@@ -190,13 +192,13 @@ class _Hooks:
         for name, branch in self._due_names(path, names):
             inward = name.startswith("<")
             tensors = _arguments(value) if inward else output_tensors(value)
-            found = tensors[branch or 0] if len(tensors) > (branch or 0) else tensors[0] if tensors and inward else None
-            if found is None:
+            tensor = tensors[branch or 0] if len(tensors) > (branch or 0) else tensors[0] if tensors and inward else None
+            if tensor is None:
                 continue
             self.fired.add(name)
-            new = self.exchange(name, found)
+            new = self.exchange(name, tensor)
             if new is not None:
-                value, changed = _exchange(value, found, new), True
+                value, changed = _exchange(value, tensor, new), True
         return value, changed
 
     def _before(self, path: str, names: list[str]) -> Callable[..., Any]:

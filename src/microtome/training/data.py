@@ -24,7 +24,7 @@ _CHUNK = 500
 
 @dataclass(frozen=True)
 class SceneSeries:
-    """The first scenes of one seed at 64 px: pixels uint8 (image, row, col, rgb), labels (image), object shares (image).
+    """The first scenes of one seed at 64 px: pixels uint8 (image, row, col, rgb), labels (image), object fractions (image).
 
     Where pixels have classes of their own, `targets` uint8 (image, row, col): 0 for background, label + 1 on the object.
     """
@@ -58,21 +58,23 @@ def scene_series(count: int, seed: int, *, masks: bool = False, cache: Path | No
             parts = list(pool.map(_draw_chunk, jobs))
     else:
         parts = [_draw_chunk(job) for job in jobs]
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    series = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=kept.parent, suffix=".npz", delete=False) as file:
-            np.savez(file, allow_pickle=False, **found)
+            np.savez(file, allow_pickle=False, **series)
         os.replace(file.name, kept)
-    return SceneSeries(**found)
+    return SceneSeries(**series)
 
 
 def _draw_chunk(job: tuple[int, int, int, bool]) -> dict[str, Any]:
     start, stop, seed, masks = job
     scenes = [scene(index, seed=seed) for index in range(start, stop)]
-    found = {
-        "pixels": np.stack([one.pixels for one in scenes]),
-        "labels": np.array([one.label for one in scenes], dtype=np.int64),
-        "areas": np.array([one.facts["area"] for one in scenes]),
+    columns = {
+        "pixels": np.stack([scene.pixels for scene in scenes]),
+        "labels": np.array([scene.label for scene in scenes], dtype=np.int64),
+        "areas": np.array([scene.facts["area"] for scene in scenes]),
     }
-    return found | ({"targets": np.stack([(one.label + 1) * one.mask.astype(np.uint8) for one in scenes])} if masks else {})
+    return columns | (
+        {"targets": np.stack([(scene.label + 1) * scene.mask.astype(np.uint8) for scene in scenes])} if masks else {}
+    )

@@ -1,6 +1,6 @@
-"""What a trained network can do on scenes it has never seen, and the card that says so.
+"""The accuracy of a trained network on unseen scenes, and its card.
 
-Source: Wilson 1927, J. Am. Stat. Assoc. 22, for the interval of a share; overlaps as in `numerics.segmentation`.
+Source: Wilson 1927, J. Am. Stat. Assoc. 22, for the interval of a fraction; overlaps as in `numerics.segmentation`.
 """
 
 import itertools
@@ -29,7 +29,7 @@ from microtome.training.recipes import TrainingRecipe
 
 TEST_COUNT = 4_000
 BACKGROUND = "background"
-AREAS = (0.0, 0.04, 0.08, 0.16, 0.32, 1.0)  # edges of the size bins: shares of the image
+AREAS = (0.0, 0.04, 0.08, 0.16, 0.32, 1.0)  # edges of the size bins: fractions of the image
 
 
 def predict_classes(net: nn.Module, data: SceneSeries, batch: int = 250) -> NDArray[np.int64]:
@@ -44,7 +44,7 @@ def predict_classes(net: nn.Module, data: SceneSeries, batch: int = 250) -> NDAr
 
 
 def accuracy_interval(right: int, count: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of the share `right` / `count`; (0, 1) when nothing was counted."""
+    """The 95% Wilson interval of the fraction `right` / `count`; (0, 1) when nothing was counted."""
     if count == 0:
         return 0.0, 1.0
     z = 1.959963984540054
@@ -94,7 +94,7 @@ def make_card(path: Path, recipe: TrainingRecipe, *, cache: Path | None = None) 
 
 
 def image_accuracy(net: nn.Module, data: SceneSeries) -> dict[str, Any]:
-    """Which share of the scenes is named rightly, with its interval, and by the object's size."""
+    """Which fraction of the scenes is named rightly, with its interval, and by the object's size."""
     right = predict_classes(net, data) == data.labels
     low, high = accuracy_interval(int(right.sum()), len(data))
     sizes = []
@@ -133,7 +133,7 @@ def pixel_scores(net: nn.Module, data: SceneSeries) -> dict[str, Any]:
         "pixel_interval": list(pixel[1:]),
         "mean_iou": mean.value,
         "interval": list(mean[1:]),
-        "iou": [None if np.isnan(one) else float(one) for one in class_iou(counts.sum(0))],
+        "iou": [None if np.isnan(value) else float(value) for value in class_iou(counts.sum(0))],
         "background": float((data.targets == 0).mean()),
         "judged": len(data),
         "by_area": sizes,
@@ -142,10 +142,10 @@ def pixel_scores(net: nn.Module, data: SceneSeries) -> dict[str, Any]:
 
 def write_card(path: Path, recipe: TrainingRecipe, *, cache: Path | None = None) -> dict[str, Any]:
     """The card of the weights in `path`, also written beside them as JSON."""
-    found = make_card(path, recipe, cache=cache)
+    card = make_card(path, recipe, cache=cache)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as file:
-        json.dump(found, file, indent=2)
+        json.dump(card, file, indent=2)
         file.write("\n")
     os.chmod(file.name, 0o644)
     os.replace(file.name, path.with_suffix(".json"))
-    return found
+    return card

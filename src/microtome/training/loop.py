@@ -146,31 +146,35 @@ def _fabric(recipe: TrainingRecipe) -> Any:
 def _optimizers(net: nn.Module, recipe: TrainingRecipe) -> list[torch.optim.Optimizer]:
     """AdamW, its decay only on kernels (not on norms, biases, tokens, positions); before it Muon, if the recipe wants it."""
     named = dict(net.named_parameters())
-    matrices = [name for name, one in named.items() if recipe.muon is not None and one.ndim == 2 and ".blocks." in f".{name}"]
-    decayed = [name for name, one in named.items() if one.ndim >= 2 and not name.endswith(("token", "pos_embed"))]
+    matrices = [
+        name
+        for name, parameter in named.items()
+        if recipe.muon is not None and parameter.ndim == 2 and ".blocks." in f".{name}"
+    ]
+    decayed = [name for name, parameter in named.items() if parameter.ndim >= 2 and not name.endswith(("token", "pos_embed"))]
     groups = [
         {"params": [named[name] for name in decayed if name not in matrices], "weight_decay": recipe.weight_decay},
-        {"params": [one for name, one in named.items() if name not in decayed], "weight_decay": 0.0},
+        {"params": [parameter for name, parameter in named.items() if name not in decayed], "weight_decay": 0.0},
     ]
-    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))]
     if recipe.muon is not None:
         if not hasattr(torch.optim, "Muon"):
             raise MissingExtra(
                 "This recipe trains with Muon, which torch has since 2.9; install it with: pip install 'torch>=2.9'."
             )
         kernels = [named[name] for name in matrices]
-        found.insert(0, torch.optim.Muon(kernels, recipe.muon, recipe.weight_decay, adjust_lr_fn="match_rms_adamw"))
-    for group in _all_groups(found):
+        optimizers.insert(0, torch.optim.Muon(kernels, recipe.muon, recipe.weight_decay, adjust_lr_fn="match_rms_adamw"))
+    for group in _all_groups(optimizers):
         group["peak"] = group["lr"]
-    return found
+    return optimizers
 
 
 def _all_groups(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, Any]]:
-    return [group for one in optimizers for group in one.param_groups]
+    return [group for optimizer in optimizers for group in optimizer.param_groups]
 
 
 def _learning_rate(recipe: TrainingRecipe, share: float) -> float:
-    """The learning rate after that share of all steps, 1 at its peak: a straight rise, then half a cosine down to nothing."""
+    """The learning rate after that fraction of all steps, 1 at its peak: a straight rise, then half a cosine down to nothing."""
     if share < recipe.warmup:
         return 0.02 + 0.98 * share / recipe.warmup
     return 0.5 * (1 + math.cos(math.pi * (share - recipe.warmup) / (1 - recipe.warmup)))
@@ -250,7 +254,7 @@ def _resume(path: Path, recipe: TrainingRecipe, net: nn.Module, optimizers: list
 def _save_state(
     path: Path, recipe: TrainingRecipe, net: nn.Module, optimizers: list[torch.optim.Optimizer], epoch: int
 ) -> None:
-    kept = [one.state_dict() for one in optimizers]
+    kept = [optimizer.state_dict() for optimizer in optimizers]
     state = {"recipe": recipe.json(), "net": net.state_dict(), "optimizers": kept, "epoch": epoch}
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".pt", delete=False) as file:
         torch.save(state, file)
@@ -259,7 +263,7 @@ def _save_state(
 
 def _save_weights(net: nn.Module, path: Path, recipe: TrainingRecipe) -> Path:
     """`path`, holding the weights in float32 with the recipe as metadata; there whole or not at all."""
-    tensors = {name: one.detach().contiguous() for name, one in net.state_dict().items()}
+    tensors = {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
     # One key only: safetensors writes several in no fixed order, and equal runs must give equal bytes.
     payload = save(tensors, metadata={"recipe": json.dumps(recipe.json(), sort_keys=True)})
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:

@@ -15,11 +15,11 @@ class TrainingRecipe:
     network: str  # one of networks.SHIPPED
     epochs: int
     lr: float = 3e-3  # highest learning rate of the one cycle
-    warmup: float = 0.15  # share of all steps on which the learning rate rises
+    warmup: float = 0.15  # fraction of all steps on which the learning rate rises
     batch: int = 64
-    halved: float = 0.5  # share of all steps, from the first, seen at half the side: a quarter of the work
+    halved: float = 0.5  # fraction of all steps, from the first, seen at half the side: a quarter of the work
     weight_decay: float = 0.05  # not on norms and biases
-    smoothing: float = 0.05  # share of each label spread over all classes
+    smoothing: float = 0.05  # fraction of each label spread over all classes
     count: int = 40_000  # scenes to learn from
     seed: int = 0  # first weights, order and augmentation
     muon: float | None = None  # highest rate of Muon on the matrices of the blocks; AdamW keeps all the rest
@@ -40,15 +40,17 @@ class TrainingRecipe:
     def json(self) -> dict[str, Any]:
         """All fields as plain values; those of `_LATER_RECIPES` only where set, so that older runs and cards stay what they were."""
         options = {name: list(value) if isinstance(value, tuple) else value for name, value in self.options.items()}
-        said = asdict(self) | {"without": list(self.without), "edits": list(self.edits), "options": options}
-        return {name: value for name, value in said.items() if name not in _LATER_RECIPES or value not in (None, [], {}, False)}
+        fields = asdict(self) | {"without": list(self.without), "edits": list(self.edits), "options": options}
+        return {
+            name: value for name, value in fields.items() if name not in _LATER_RECIPES or value not in (None, [], {}, False)
+        }
 
 
 _LATER_RECIPES = ("radius", "without", "edits", "decorrelated", "options")
 
 RECIPES: dict[str, TrainingRecipe] = {
-    one.network: one
-    for one in (
+    recipe.network: recipe
+    for recipe in (
         TrainingRecipe(network="mini_vgg", epochs=3),
         TrainingRecipe(network="mini_resnet", epochs=3),
         TrainingRecipe(network="mini_densenet", epochs=3),

@@ -1,4 +1,4 @@
-"""Layers made anew for what they now get, after something before them was taken out of a network that is trained from scratch.
+"""Layers rebuilt for their new input, after an earlier layer was removed from a network that is trained from scratch.
 
 Convolutions, fully connected layers and batch norms that meet another number of units than they were made for are replaced by new
 ones. Their first weights are drawn from a normal distribution with the spread that the old ones had, by fan-in: a layer with twice as
@@ -29,13 +29,13 @@ def remake_layers(net: nn.Module, example: Tensor, generator: torch.Generator) -
     Raises:
         Uneditable: a grouped convolution meets another number of units, or what does not fit are two things to be joined.
     """
-    found: list[str] = []
+    layers: list[str] = []
     while (misfit := _first_misfit(net, example)) is not None:
-        if misfit.path in found:
+        if misfit.path in layers:
             raise Uneditable(f"'{misfit.path}' is called with several numbers of units, so that no new layer fits all.")
         replace_module(net, misfit.path, _with_inputs(net.get_submodule(misfit.path), misfit, generator))
-        found.append(misfit.path)
-    return found
+        layers.append(misfit.path)
+    return layers
 
 
 def _first_misfit(net: nn.Module, example: Tensor) -> _Misfit | None:
@@ -47,7 +47,11 @@ def _first_misfit(net: nn.Module, example: Tensor) -> _Misfit | None:
 
         return hook
 
-    held = [one.register_forward_pre_hook(check(path)) for path, one in net.named_modules() if isinstance(one, UNIT_MODULES)]
+    held = [
+        module.register_forward_pre_hook(check(path))
+        for path, module in net.named_modules()
+        if isinstance(module, UNIT_MODULES)
+    ]
     training = net.training
     try:
         with torch.no_grad():
@@ -56,12 +60,12 @@ def _first_misfit(net: nn.Module, example: Tensor) -> _Misfit | None:
         return misfit
     except RuntimeError as error:
         raise Uneditable(
-            "What is left does not fit together: something adds or joins what was taken out to what was not, as residual networks "
+            "The remaining layers do not fit together: a removed layer was added or concatenated to one that remains, as residual networks "
             f"do where the number of units changes ({str(error).splitlines()[0]})."
         ) from error
     finally:
-        for one in held:
-            one.remove()
+        for handle in held:
+            handle.remove()
         net.train(training)
     return None
 

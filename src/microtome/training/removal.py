@@ -1,4 +1,4 @@
-"""A network with some of its layers taken out: each replaced by the identity, and what follows made anew where the units change."""
+"""A network with some of its layers removed: each is replaced by the identity, and later layers are rebuilt where the units change."""
 
 from collections.abc import Sequence
 
@@ -60,9 +60,11 @@ def _removable_unit(specimen: Specimen, name: str) -> Unit:
         )
     unit = units[name]
     if unit not in connected and unit.entry.inputs[0][2:] != unit.exit.outputs[0][2:]:
-        can = [one for one, held in units.items() if held in connected or held.entry.inputs[0][2:] == held.exit.outputs[0][2:]]
+        can = [
+            path for path, held in units.items() if held in connected or held.entry.inputs[0][2:] == held.exit.outputs[0][2:]
+        ]
         raise Uneditable(
-            f"'{name}' cannot be taken out: it changes the sides of the maps, so that all after it would see larger ones; "
+            f"'{name}' cannot be removed: it changes the sides of the maps, so that all after it would see larger ones; "
             f"{', '.join(can) if can else 'no layer'} of this network can."
         )
     return unit
@@ -70,20 +72,20 @@ def _removable_unit(specimen: Specimen, name: str) -> Unit:
 
 def _fully_connected(specimen: Specimen) -> list[Unit]:
     """Fully connected layers before the one that answers, each with the activation and dropout that follow it."""
-    found = specimen.anatomy.found
-    leaves = [call for call in found.calls if next(call.module.children(), None) is None]
-    head = head_path(found)
+    trace = specimen.anatomy.trace
+    leaves = [call for call in trace.calls if next(call.module.children(), None) is None]
+    head = head_path(trace)
     inside = tuple(f"{unit.path}." for unit in specimen.anatomy.units if unit.entry is unit.exit)
     units: list[Unit] = []
     for place, call in enumerate(leaves):
         if not isinstance(call.module, nn.Linear) or call.path == head or call.path.startswith(inside):
             continue
-        if len(call.inputs[0]) != 2:  # of tokens, not of whole pictures
+        if len(call.inputs[0]) != 2:  # of tokens, not of whole images
             continue
         last = place
         while last + 1 < len(leaves) and _is_activation(leaves[last + 1]):
             last += 1
-        units.append(Unit(call.path, call, leaves[last], sum(one.numel() for one in call.module.parameters())))
+        units.append(Unit(call.path, call, leaves[last], sum(parameter.numel() for parameter in call.module.parameters())))
     return units
 
 
@@ -95,6 +97,6 @@ def _unit_paths(specimen: Specimen, unit: Unit) -> list[str]:
     """The paths of the modules that make up a block: one, or those from the first layer to the last that follows it."""
     if unit.entry is unit.exit:
         return [unit.path]
-    calls = specimen.anatomy.found.calls
+    calls = specimen.anatomy.trace.calls
     inside = [call.path for call in calls if unit.entry.order <= call.order <= unit.exit.order]
     return [path for path in inside if not any(path.startswith(f"{other}.") for other in inside)]

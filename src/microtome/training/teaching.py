@@ -1,4 +1,4 @@
-"""A convolutional network of ours as the teacher of a vision transformer: answers for the class token, maps for the patches.
+"""Distillation from a mini convolutional network to a vision transformer: logits for the class token, maps for the patches.
 
 Source: Touvron et al. 2021, arXiv:2012.12877 (a convolutional teacher for a transformer); Hinton et al. 2015, arXiv:1503.02531
 (its probabilities as target); Romero et al. 2015, arXiv:1412.6550 (its inner maps as hints); Beyer et al. 2022,
@@ -26,10 +26,10 @@ class Teacher:
         self.net.load_state_dict(load_file(networks.weights_file(name)))
         self.net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.levels = _LEVELS[name]
-        self.units = [one.shape[-1] for one in self(torch.zeros(2, 3, *networks.SIZE))[1]]
+        self.units = [features.shape[-1] for features in self(torch.zeros(2, 3, *networks.SIZE))[1]]
 
     def __call__(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """What the teacher says of the images (image, rgb, row, col)."""
+        """The teacher's outputs for the images (image, rgb, row, col)."""
         hints: list[Tensor] = []
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             maps = x.contiguous(memory_format=torch.channels_last)
@@ -52,13 +52,13 @@ class TaughtNetwork(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.guesses = nn.ModuleList(
-                nn.Sequential(nn.LayerNorm(net.num_features), nn.Linear(net.num_features, one)) for one in units
+                nn.Sequential(nn.LayerNorm(net.num_features), nn.Linear(net.num_features, unit)) for unit in units
             )
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Logits (image, class) and the guessed hints (image, token, unit)."""
         last, inner = self.net.forward_intermediates(x, indices=self.depths, output_fmt="NLC", return_prefix_tokens=False)
-        return self.net.forward_head(last), [guess(one) for guess, one in zip(self.guesses, inner, strict=True)]
+        return self.net.forward_head(last), [guess(features) for guess, features in zip(self.guesses, inner, strict=True)]
 
 
 def prepare_student(net: Any, images: Tensor) -> Any:

@@ -64,12 +64,12 @@ def test_none_is_found_where_none_is() -> None:
     [
         ("slot", "MT301", ("slot",), "with slot (p = 0.5) the variance at norm2"),
         ("early", "MT301", ("slot",), "with dropout called as a function behind slot (p = 0.5) the variance at norm2"),
-        ("drop", "MT302", ("drop",), "drop (p = 0.5) follows the mean over the 64 cells of"),
+        ("drop", "MT302", ("drop",), "drop (p = 0.5) follows the mean over the 64 positions of"),
         (
             "late",
             "MT302",
             ("drop",),
-            "dropout called as a function behind drop (p = 0.5) follows the mean over the 64 cells of",
+            "dropout called as a function behind drop (p = 0.5) follows the mean over the 64 positions of",
         ),
     ],
 )
@@ -104,7 +104,7 @@ def test_dropout_that_evaluation_does_not_switch_off() -> None:
 def test_timms_drop_rate_is_found_and_moved() -> None:
     """timm's ResNet calls dropout as a function of its `drop_rate` behind the pooling."""
     net = mt.open("timm:resnet10t", weights=None, recipe={"size": 64}, drop_rate=0.2)
-    assert "dropout called as a function behind global_pool (p = 0.2) follows the mean over the 4 cells" in evidence(
+    assert "dropout called as a function behind global_pool (p = 0.2) follows the mean over the 4 positions" in evidence(
         net, "MT302"
     )
     edited = HeadDropout()(net)
@@ -142,17 +142,6 @@ def test_dropout_inside_attention_is_found(fused: bool) -> None:
     assert said.startswith(f"with the attention dropout of {'conv' if fused else 'attn'} (p = 0.9) the variance at norm")
 
 
-def test_a_vision_transformers_dropouts_are_all_seen() -> None:
-    """timm's: attention, its projection, two in the MLP, the head's; the share of each as it was asked for."""
-    net = mt.open("timm:vit_tiny_patch16_224", weights=None, recipe={"size": 32}, img_size=32, depth=1, drop_rate=0.1,
-                  attn_drop_rate=0.3, proj_drop_rate=0.2)  # fmt: skip
-    told = [(site.path, site.form, site.p) for site in find_dropouts(net.net, net.recipe).sites]
-    assert told == [
-        ("blocks.0.attn", "attention", 0.3), ("blocks.0.attn.proj_drop", "module", 0.2), ("blocks.0.mlp.drop1", "module", 0.2),
-        ("blocks.0.mlp.drop2", "module", 0.2), ("head_drop", "module", 0.1),
-    ]  # fmt: skip
-
-
 class Called(nn.Module):
     """A pre-activation block that drops by a function, with a share that one number decides, or none."""
 
@@ -184,16 +173,8 @@ def test_the_edit_takes_the_function_out_of_the_branch_or_says_that_it_cannot() 
     edited = Dropout(p=0.5)(net)
     assert [site.path for site in find_dropouts(edited.net, edited.recipe).sites] == ["1.conv2.0"]
     assert "took 1 others out" in edited.edits[-1].line
-    with pytest.raises(Uneditable, match="called as a function in 1 .*cannot be taken out from outside"):
+    with pytest.raises(Uneditable, match="called as a function in 1 .*cannot be removed from outside"):
         Dropout(p=0.5)(residual(number=False))
-
-
-def test_looking_leaves_the_network_and_the_random_state_alone() -> None:
-    net = made(slot=0.5, early=0.5, late=0.5)
-    before, state = net.digest(), torch.random.get_rng_state()
-    assert len(find_dropouts(net.net, net.recipe).sites) == 3
-    assert net.digest() == before and torch.equal(torch.random.get_rng_state(), state)
-    assert not any(part.training for part in net.net.modules())
 
 
 class Averaged(Plain):
@@ -211,7 +192,7 @@ def test_a_mean_without_a_module_is_seen_and_no_edit_is_named() -> None:
         module = made(late=0.3)
     fault, other = found(net)["MT302"].fault, found(module)["MT302"].fault
     assert fault is not None and other is not None
-    assert "follows the mean over the 64 cells of what is averaged behind norm2" in fault.evidence
+    assert "follows the mean over the 64 positions of what is averaged behind norm2" in fault.evidence
     assert fault.edit == "" and other.edit == "head_dropout"
     assert fault.evidence.split("would be")[1] == other.evidence.split("would be")[1]  # the same weights, the same ratio
 
@@ -234,6 +215,6 @@ def test_a_network_that_answers_by_chance_is_edited_under_the_same_chance() -> N
         other.conv1.weight.mul_(2)
         other.norm1.weight.mul_(2)
     kept = Preservation("exactly", "")
-    assert "answers by chance" in _broken(kept, opened, opened.with_net(other, name="other"))
+    assert "the outputs of the network are random" in _broken(kept, opened, opened.with_net(other, name="other"))
     assert _broken(kept, opened, opened) == ""
     assert "a fault of this edit" in _broken(kept, made(), made().with_net(Plain().eval(), name="other"))

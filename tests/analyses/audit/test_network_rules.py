@@ -87,8 +87,8 @@ class Gated(Maps):
 
 @pytest.mark.parametrize(("plant", "id", "said"), [
     ("", "", ""),
-    ("stuck", "MT402", "2 of 16 gates without a change over 8 pictures"),
-    ("saturated", "MT403", "1 of 16 gates always below 0.001 and 2 always above 0.999 for 8 pictures"),
+    ("stuck", "MT402", "2 of 16 gates without a change over 8 images"),
+    ("saturated", "MT403", "1 of 16 gates always below 0.001 and 2 always above 0.999 for 8 images"),
 ])  # fmt: skip
 def test_gates_that_are_stuck_or_saturated(plant: str, id: str, said: str) -> None:
     """Biases of 8 and -8: sigmoids of 0.9997 and 0.0003 that still move; weights of 1e-13 move nothing."""

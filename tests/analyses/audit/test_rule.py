@@ -9,10 +9,8 @@ from torch import Tensor, nn
 
 import microtome as mt
 from microtome.analyses.audit.dropout import check_dropout_before_norm
-from microtome.analyses.audit.normalisation import check_few_channels
 from microtome.analyses.audit.rule import Subject
 from microtome.analyses.audit.run import RULES, RuleOutcome, run_audit
-from microtome.edits.prelayernorm import Prelayernorm
 from microtome.errors import UnknownName
 from microtome.prose import plural
 
@@ -197,56 +195,6 @@ def faults_all(net: nn.Module) -> dict[str, RuleOutcome]:
     return {one.rule.id: one for one in run_audit(opened(net)) if one.fault}
 
 
-@pytest.mark.parametrize(
-    ("beta", "act", "reaches"),
-    [(0.0, "relu", 0), (-0.5, "relu", 0), (0.5, "relu", 1), (-0.5, "identity", 1), (-0.5, "gelu", 1)],
-)
-@pytest.mark.parametrize("module", [True, False])
-def test_a_dead_unit_is_removable_only_where_its_constant_does_not_survive(
-    beta: float, act: str, reaches: int, module: bool
-) -> None:
-    """A zero kernel under a norm gives the norm's shift: nothing after a ReLU where it is negative, a constant where it is not.
-
-    The oracle removes the unit: conv1 without output 3 and conv2 without the input that reads it.
-    """
-    work = {"relu": nn.ReLU(), "identity": nn.Identity(), "gelu": nn.GELU()}[act]
-
-    class Net(nn.Module):
-        def __init__(self, units: int = 8) -> None:
-            super().__init__()
-            self.conv1, self.norm = nn.Conv2d(3, units, 4, 2, 1, bias=False), nn.BatchNorm2d(units)
-            self.conv2, self.head = nn.Conv2d(units, 8, 3, 1, 1, bias=False), nn.Linear(8, 4)
-            if module:
-                self.act = work
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.norm(self.conv1(x))
-            return self.head(self.conv2(self.act(x) if module else work(x)).mean((2, 3)))
-
-    torch.manual_seed(0)
-    net, without = Net().eval(), Net(7).eval()
-    with torch.no_grad():
-        net.conv1.weight[3] = 0
-        net.norm.bias[3] = beta
-    kept = [unit for unit in range(8) if unit != 3]
-    state = net.state_dict()
-    for name in ("conv1.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"):
-        state[name] = state[name][kept]
-    state["conv2.weight"] = state["conv2.weight"][:, kept]
-    without.load_state_dict(state)
-    x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        assert torch.allclose(net(x), without(x), atol=1e-6) == (reaches == 0)
-    fault = faults_all(net)["MT002"].fault
-    assert fault is not None
-    if reaches:
-        assert fault.evidence.endswith("; 1 of them hands on a constant that reaches the outputs, most, 1, in conv1")
-        assert "or removal changes the outputs" in fault.fix
-    else:
-        assert fault.evidence.endswith("; without them the outputs stay what they are")
-        assert not fault.fix
-
-
 def test_a_norm_that_multiplies_by_zero_may_hand_on_its_shift() -> None:
     """In `off` three scales are zero with shifts of zero; with one positive shift one constant survives the ReLU."""
     assert faults_of("MT004", off).endswith("without them the outputs stay what they are")
@@ -316,15 +264,6 @@ def test_the_edit_mends_what_is_said_of_rates(plant: Callable[[nn.Module], None]
     assert not [one.rule.id for one in run_audit(apply_edits(net, [found.edit])) if one.fault]
 
 
-def test_border_layers_begin_where_the_field_holds_the_picture() -> None:
-    """Field before conv3 in the clean network: 1 + 3 + 3 · 2 = 10 px; so for pictures of at most 10 px it has nothing new."""
-    assert "MT103" not in faults(clean(), size=16)
-    assert set(faults_all_at(clean(), 8)) == {"MT103"}
-    found = faults_all_at(clean(), 8)["MT103"].fault
-    assert found is not None and found.layers == ("conv3",)
-    assert "beyond 10 px" in found.evidence
-
-
 def faults_all_at(net: nn.Module, size: int) -> dict[str, RuleOutcome]:
     return {one.rule.id: one for one in run_audit(opened(net, size=size)) if one.fault}
 
@@ -381,53 +320,6 @@ def test_the_dilution_is_pi_over_the_number_of_cells() -> None:
     assert fault is not None
     told = float(fault.evidence.split("would be ")[1].split(" times")[0])
     assert told == pytest.approx(torch.pi / 1024, abs=0.0006)
-
-
-@pytest.mark.parametrize(("groups", "said"), [(4, "2 times"), (2, ""), (8, "nothing or only a sign")])
-def test_group_norms_on_vectors_follow_the_closed_form(groups: int, said: str) -> None:
-    """(c − 2) / (c − 3): 2 for four values a group; nothing to say from eight on."""
-
-    def put(net: nn.Module) -> None:
-        net.drop = nn.GroupNorm(groups, 16)
-
-    fault = check_few_channels(Subject(opened(planted(put))))
-    assert (fault is None) == (not said)
-    assert fault is None or said in fault.evidence
-
-
-def test_scales_of_a_residual_network_by_role() -> None:
-    fault = {o.rule.id: o for o in run_audit(mt.open("timm:resnet18", weights=None, recipe={"size": 64}))}["MT202"].fault
-    assert fault is not None
-    assert "of 20 norms 8 are internal" in fault.evidence
-    assert "8 end a branch" in fault.evidence and "3 lie on a shortcut and 1 scale" in fault.evidence
-    assert fault.layers == ("bn1", "layer2.0.downsample.1", "layer3.0.downsample.1", "layer4.0.downsample.1")
-
-
-def test_the_colour_scale_of_a_patch_embedding_and_its_cure() -> None:
-    plain = mt.open("timm:vit_tiny_patch16_224", weights=None, recipe={"size": 64}, img_size=64, depth=2)
-    assert {o.rule.id for o in run_audit(plain) if o.fault} == {"MT401"}
-    fault = {o.rule.id: o.fault for o in run_audit(plain)}["MT401"]
-    assert fault is not None and fault.layers == ("patch_embed",) and fault.edit == "prelayernorm"
-    assert {o.rule.id: o.fault for o in run_audit(Prelayernorm()(plain))}["MT401"] is None
-    cured = mt.open("timm:vit_tiny_patch16_224", weights=None, recipe={"size": 64}, img_size=64, depth=2,
-                    embed_norm_layer=nn.LayerNorm)  # fmt: skip
-    with torch.no_grad():
-        cured.net.patch_embed.proj.bias.zero_()
-    assert {o.rule.id: o.fault for o in run_audit(cured)}["MT401"] is None
-    with torch.no_grad():  # with a bias the norm alone does not help: the methods' own trap
-        cured.net.patch_embed.proj.bias.normal_(generator=torch.Generator().manual_seed(0))
-    fault = {o.rule.id: o.fault for o in run_audit(mt.open(cured.net, recipe={"size": 64}))}["MT401"]
-    assert fault is not None and not fault.edit and "patch_embed.proj has a bias, which spoils it" in fault.fix
-
-
-def test_a_gate_without_weights_is_stuck() -> None:
-    net = mt.open("microtome:mini_seresnet")
-    assert {o.rule.id: o.fault for o in run_audit(net)}["MT402"] is None
-    gate = next(path for path, part in net.net.named_modules() if isinstance(part, nn.Conv2d | nn.Linear) and "fc2" in path)
-    with torch.no_grad():
-        net.net.get_submodule(gate).weight[:2] = 0
-    fault = {o.rule.id: o.fault for o in run_audit(net)}["MT402"]
-    assert fault is not None and fault.evidence.startswith("2 of ")
 
 
 def test_what_is_ignored_is_not_told() -> None:

@@ -8,7 +8,7 @@ from torch import nn
 import microtome as mt
 from microtome import testing
 from microtome.analyses.correspondence.correspondence import Correspondence
-from microtome.errors import BadOption, UnknownName, Unmeasurable
+from microtome.errors import UnknownName, Unmeasurable
 
 PLAIN = {"size": 16, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
 
@@ -95,28 +95,6 @@ def test_parts_of_scenes_correspond_in_a_trained_network_and_not_in_its_twin():
     assert beyond.value == pytest.approx(own - elsewhere)
     assert beyond.baseline == pytest.approx(twin - null)
     assert "features more alike" in found.headline
-
-
-def test_marks_by_hand_are_boxes_and_points(net):
-    bare = mt.Images.tensors(torch.rand(4, 3, 64, 32, generator=torch.Generator().manual_seed(0)))
-    marks = [f"{i}:nose:{20 + i}:10" for i in range(4)] + [f"{i}:ear:8:4:16:8" for i in range(4)]
-    specimen = mt.open(net.net, recipe={"size": (32, 16), "crop": 1.0, "mean": (0.5,) * 3, "std": (0.25,) * 3})
-    found = Correspondence(at="blocks", marks=marks, size=4)(specimen, bare)
-    assert found["delta"].coords["part"].values.tolist() == ["nose", "ear"]
-    shown = (found["examples"].values == 128).all(-1)
-    rows, cols = np.nonzero(shown[1, 0])
-    assert (rows.min(), rows.max() + 1, cols.min(), cols.max() + 1) == (4, 12, 2, 6)  # half of 8:24 and 4:12
-    assert shown[0].sum((1, 2)).max() <= 25  # a square of about 4 px
-    with pytest.raises(BadOption, match="is not image:part:row:col"):
-        Correspondence(marks=("0:nose:1",))(specimen, bare)
-    with pytest.raises(UnknownName, match="no image 'tensor'"):
-        Correspondence(marks=("tensor:nose:1:1",))(specimen, bare)
-    with pytest.raises(BadOption, match="2 pictures have every part"):
-        Correspondence(marks=("0:nose:9:9", "1:nose:9:9"))(specimen, bare)
-    with pytest.raises(BadOption, match="outside of what the network sees"):
-        Correspondence(marks=("0:nose:900:9",))(specimen, bare)
-    with pytest.raises(Unmeasurable, match="masks"):
-        Correspondence()(specimen, bare)
 
 
 def test_bad_input_is_refused(net, pics):

@@ -11,7 +11,6 @@ from torch import nn
 import microtome as mt
 from microtome import testing
 from microtome.analyses.frontend.frontend import Frontend
-from microtome.analyses.frontend.wording import judge_filters, smaller_kernel
 from microtome.errors import Unmeasurable
 
 
@@ -183,17 +182,6 @@ def test_a_layer_of_nothing_but_zeros() -> None:
     assert found.key("dead filters").value == 1
     assert "8 of 8 filters are dead" in found["verdict"].sel(criterion="dead filters").item()
     assert "nan" not in found.headline
-
-
-def test_the_verdict_needs_more_than_the_twin_shows() -> None:
-    even = dict.fromkeys(("dead filters", "largest filter", "above Nyquist", "above, natural images"), 0.5)
-    even |= dict.fromkeys(("above at half the stride", "middle to extremes", "inner kernel", "grey filters"), 0.5)
-    told = judge_filters(even, even, even, [1, 2], 4, 11, 4, True)
-    assert not any(flagged for flagged, _ in told.values())
-    better = even | {"dead filters": 0.1, "largest filter": 0.1}
-    assert judge_filters(even, even, better, [1, 2], 4, 11, 4, True)["dead filters"][0], "more than in the worst of the twins"
-    assert not judge_filters(even, better, even, [1, 2], 4, 11, 4, True)["dead filters"][0], "one twin has as many"
-    assert [smaller_kernel(side) for side in (11, 7, 5, 3, 1)] == [7, 5, 3, 1, 1]
 
 
 def test_common_suite(tmp_path: Path) -> None:

@@ -106,48 +106,6 @@ def test_a_symmetric_kernel_does_not_see_a_mirror_image(pics: mt.Images) -> None
     assert found["distance/flip"].sel(layer="3", amount="left and right").item() > 0.05  # the maps are mirrored, not the same
 
 
-def test_against_plain_loops(net: mt.Specimen, pics: mt.Images) -> None:
-    few = pics.take(pics.take(range(5)).content_order())
-    found = Invariance(at=("stem", "blocks.1"), warps=("col_shift",), shifts=("-2", "5"), count=5)(net, few, PACE)
-    x = net.recipe.normalise(torch.from_numpy(few.pixels(net.recipe)))
-    padded = torch.nn.functional.pad(x, (8, 8, 0, 0), mode="reflect")
-    inner: Any = net.net
-
-    def layers(pictures: torch.Tensor) -> dict[str, torch.Tensor]:
-        with torch.no_grad():
-            stem = inner.stem(pictures)
-            second = inner.blocks[1](inner.blocks[0](torch.relu(stem)))
-            return {"stem": stem, "blocks.1": second, "output": inner(pictures)}
-
-    still = layers(x)
-    labels = np.asarray(few.labels)
-    for amount in (-2, 5):
-        moved = layers(padded[:, :, :, 8 - amount : 40 - amount])
-        for name, value in moved.items():
-            gaps = [float((value[i] - still[name][i]).norm() / still[name][i].norm()) for i in range(5)]
-            assert found["distance/col_shift"].sel(layer=name, amount=amount).item() == pytest.approx(np.mean(gaps), rel=1e-4)
-            told = {"stem": "shallow", "blocks.1": "deep"}.get(name)
-            if told:  # picture by picture: five of five
-                np.testing.assert_allclose(found[f"each_{told}/col_shift"].sel(amount=amount), gaps, rtol=1e-4)
-                assert found[f"mean_{told}/col_shift"].sel(amount=amount).item() == pytest.approx(np.mean(gaps), rel=1e-4)
-        each = moved["output"].softmax(1)[range(5), labels]
-        np.testing.assert_allclose(found["each_probability/col_shift"].sel(amount=amount), each, rtol=1e-4)
-        chance = each.mean().item()
-        assert found["probability/col_shift"].sel(amount=amount).item() == pytest.approx(chance, rel=1e-4)
-    assert found["probability/col_shift"].sel(amount=0).item() == pytest.approx(
-        still["output"].softmax(1)[range(5), labels].mean().item(), rel=1e-5
-    )
-    # by index: the amounts in ascending order, and what they are
-    assert found["amount_value"].sel(warp="col_shift").values.tolist() == [-2, 0, 5]
-    assert found["distance"].sel(warp="col_shift", layer="stem").values[1] == 0
-    apart = [
-        np.mean([float((still["stem"][i] - still["stem"][j]).norm() / still["stem"][i].norm()) for j in range(5) if j != i])
-        for i in range(5)
-    ]
-    gaps = found["distance/col_shift"].sel(layer="stem", amount=[-2, 5]).values.mean()
-    assert found["change"].sel(layer="stem").item() == pytest.approx(gaps / np.mean(apart), rel=1e-4)
-
-
 def test_pictures_are_followed_one_by_one(net: mt.Specimen, pics: mt.Images) -> None:
     asked = Invariance(at=("stem", "blocks"), warps=("row_shift", "rotation", "flip"), shifts=("0:8:2",), count=8)
     found = asked(net, pics, PACE)

@@ -12,7 +12,7 @@ MODES = {"reflect": "mirror", "wrap": "grid-wrap", "mean": "grid-constant"}  # w
 
 @pytest.fixture
 def x() -> torch.Tensor:
-    """Two random pictures of 9 x 9 px."""
+    """Two random images of 9 x 9 px."""
     return torch.randn(2, 3, 9, 9, generator=torch.Generator().manual_seed(0))
 
 
@@ -86,14 +86,14 @@ def test_crops_are_cut_from_the_larger_picture() -> None:
     large = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     assert torch.equal(warp_images(large, "row_shift", 0, "crop", (12, 12)), large[:, :, 2:14, 2:14])
     assert torch.equal(warp_images(large, "crop_shift", 2, "crop", (12, 12)), large[:, :, 4:16, 4:16])  # the window moves
-    assert torch.equal(warp_images(large, "row_shift", 2, "crop", (12, 12)), large[:, :, 0:12, 2:14])  # the picture moves
+    assert torch.equal(warp_images(large, "row_shift", 2, "crop", (12, 12)), large[:, :, 0:12, 2:14])  # the image moves
 
 
 @pytest.mark.parametrize(
     ("warp", "amount"), [("row_shift", -5.0), ("crop_shift", 3.0), ("scale", 0.6), ("scale", 1.7), ("rotation", 45.0)]
 )
 def test_reach_is_enough(warp: str, amount: float) -> None:
-    """No pixel of the border may be asked for: a larger picture of ones with a rim of NaN beyond the reach stays finite."""
+    """No pixel of the border may be asked for: a larger image of ones with a rim of NaN beyond the reach stays finite."""
     margin = warp_margin(warp, amount, (12, 10))
     x = torch.full((1, 3, 12 + 2 * margin + 2, 10 + 2 * margin + 2), torch.nan)
     x[:, :, 1:-1, 1:-1] = 1

@@ -1,7 +1,5 @@
 """Occlusion: numbers by hand on a network that adds pixels up, captum's and a plain loop's maps, the laws."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -10,14 +8,14 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.occlusion.arrays import COLOURS
 from microtome.analyses.occlusion.occlusion import Occlusion
 from microtome.errors import BadOption, Unmeasurable
 from microtome.numerics.maps.occluders import blur
 from microtome.panels import Overlay
 
-PLAIN = {"size": 8, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
 GREY = 128 / 255
+
+PLAIN = {"size": 8, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
 
 
 class Sums(nn.Module):
@@ -132,48 +130,6 @@ def test_equals_captum_where_squares_do_not_overlap(net, pics):
     assert ours == pytest.approx(drop[0, 0, ::8, ::8].detach().numpy(), abs=1e-5)
 
 
-def test_the_legend_names_every_colour_of_the_label_maps(net, pics):
-    found = Occlusion(size=16, stride=8, count=3)(net, pics)
-    shades = {name: COLOURS[name] for name in found["legend_colour"].values}
-    names = {shades[colour]: text for colour, text in zip(found["legend_colour"].values, found["legend"].values, strict=True)}
-    for place in np.ndindex(*found["label"].shape):
-        assert names[tuple(found["label_colour"].values[place])] == f"output {int(found['label'].values[place])}"
-    assert float(found["legend_share"].sum()) == pytest.approx(1)
-
-
-def test_more_labels_than_colours_are_gathered():
-    """100 outputs that follow the brightness of one pixel each: every position has a label of its own."""
-
-    class Each(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.pool = nn.AvgPool2d(2)
-
-        def forward(self, x):
-            return -self.pool(x)[:, 0].flatten(1)  # the darkest cell wins
-
-    net = mt.open(Each(), recipe=PLAIN, labels=[f"cell {i}" for i in range(16)])
-    bright = mt.Images.tensors(torch.ones(1, 3, 8, 8))
-    found = Occlusion(at="pool", size=2, stride=2)(net, bright)
-    assert found["label"].values[0].reshape(-1).tolist() == list(range(16))
-    assert found["legend"].values[-1] == "7 others" and found["legend_colour"].values[-1] == "light grey"
-    assert float(found["changed"][0]) == pytest.approx(15 / 16)  # uncovered, the first of equals wins
-
-
-def test_unlabelled_images_are_asked_about_the_predicted_class_and_it_is_said(net):
-    bare = mt.Images.scenes(3, size=32)
-    found = Occlusion(count=2, size=16)(net, bare.take([0, 1]))
-    named = mt.open(net.net, recipe=net.recipe, labels=list(bare.classes))
-    labelled = Occlusion(count=2, size=16)(named, bare.take([0, 1]))
-    assert set(labelled["target_from"].values) == {"label"}
-    assert labelled["target"].values.tolist() == [bare.classes[bare.labels[i]] for i in range(2)]
-    guessed = Occlusion(count=2, size=16, target="predicted")(named, bare.take([0, 1]))
-    assert guessed["target"].values.tolist() == guessed["clean_label"].values.tolist()
-    assert any("In 2 of 2 images the target is the predicted class" in one for one in guessed.caveats)
-    assert not any("the predicted class" in one for one in labelled.caveats)
-    assert found["target_from"].values.tolist()
-
-
 def test_bad_input_is_refused(net, pics):
     with pytest.raises(BadOption, match="size is 40 px, but the network sees 32 x 32 px"):
         Occlusion(size=40)(net, pics)
@@ -194,14 +150,3 @@ def test_a_trained_network_loses_more_on_the_object_than_its_twin():
     assert float(found["inside"].sel(measure="probability")) > 3 * float(found["outside"].sel(measure="probability"))
     assert float(found["gain_low"].sel(measure="probability")) > 0
     assert abs(float(found["twin_inside"].sel(measure="probability"))) < 0.02
-
-
-def test_maps_of_next_to_nothing_are_said(net, pics):
-    quiet = mt.open(copy.deepcopy(net.net), recipe=net.recipe)
-    with torch.no_grad():
-        quiet.net.head.weight.mul_(1e-4)
-    found = Occlusion(count=2, size=16)(quiet, pics)
-    assert any("In 2 of 2 images no position costs 1 point" in one for one in found.caveats)
-    loud = Occlusion(count=2, size=12)(mt.open("microtome:mini_inception"), mt.Images.scenes(8, seed=3))
-    all_cost = bool((loud["clean_probability"] - loud["lowest"] >= 0.01).all())
-    assert all_cost != any("no position costs" in one for one in loud.caveats)

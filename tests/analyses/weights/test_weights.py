@@ -118,7 +118,7 @@ def test_equal_layers_are_at_no_distance_and_scaling_leaves_the_shape() -> None:
 
 def test_only_norms_that_read_the_very_output_are_folded() -> None:
     specimen = opened(seeded(Normed))
-    assert norms_after(specimen.anatomy.found.calls) == {"conv1": "bn1"} | {"conv4": "bn5"}
+    assert norms_after(specimen.anatomy.trace.calls) == {"conv1": "bn1"} | {"conv4": "bn5"}
 
 
 def test_a_norm_shared_by_two_layers_or_a_layer_used_twice_is_not_folded() -> None:
@@ -132,7 +132,7 @@ def test_a_norm_shared_by_two_layers_or_a_layer_used_twice_is_not_folded() -> No
             x = self.bn(self.two(self.bn(self.one(x))))
             return self.second(self.three(self.first(self.three(x))))
 
-    assert norms_after(opened(Shared()).anatomy.found.calls) == {}
+    assert norms_after(opened(Shared()).anatomy.trace.calls) == {}
 
 
 def test_folding_is_the_kernel_times_gamma_over_sigma() -> None:
@@ -304,12 +304,6 @@ def test_the_8_bit_origin_of_a_real_network_is_found() -> None:
     # MANIFEST.json: uint8 weights dequantised, batch norm folded (identity and bias)
     assert (health.sel(measure="on an 8-bit lattice").values > 0).mean() > 0.9
     assert (health.sel(measure="placeholder norm").values[found["norm"].values != ""] == 1).all()
-
-
-def test_a_layer_inside_another_chosen_one_is_not_compared_with_itself(net: mt.Specimen) -> None:
-    found = Weights(at=("blocks.*",))(net)
-    assert found.facts["groups"] == ["blocks.0", "blocks.1", "blocks.2"]
-    assert (found["w1_over_sigma"].values > 0).all()
 
 
 def test_common_suite(net: mt.Specimen, tmp_path: Path) -> None:

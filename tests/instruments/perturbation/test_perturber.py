@@ -45,7 +45,7 @@ def given(specimen, size, images=2, seed=0):
 
 
 def patches(x, seed=0, count=14):
-    """Boxes of many sizes at random places, at every corner, of one pixel and of half the picture."""
+    """Boxes of many sizes at random places, at every corner, of one pixel and of half the image."""
     drawn = np.random.default_rng(seed)
     images, _, rows, cols = x.shape
     found = []
@@ -254,7 +254,7 @@ def test_one_pass_tells_that_nothing_can_be_left_out(net, monkeypatch):
     engine = Perturber(worker, given(worker, 32, images=1), count=100)
     engine.responses([Patch(0, 0, 0, torch.zeros(3, 31, 31))] * 9)
     hook.remove()
-    assert passed[0] == 1 and sum(passed[1:]) == 9  # the picture itself, then the plain loop: no second recording
+    assert passed[0] == 1 and sum(passed[1:]) == 9  # the image itself, then the plain loop: no second recording
 
 
 def test_what_comes_after_a_layer_norm_is_never_cut_so_nothing_is_written_down(monkeypatch):

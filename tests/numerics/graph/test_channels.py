@@ -13,7 +13,7 @@ WEIGHT = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
 
 
 def followed(work: Callable[[Tensor], Tensor], layout: torch.memory_format = torch.contiguous_format) -> ChannelStream | None:
-    """What the result of `work` on a picture of three channels and 6×6 px holds. The picture is source 0."""
+    """What the result of `work` on an image of three channels and 6×6 px holds. The image is source 0."""
     x = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(1)).to(memory_format=layout)
     mode = Channels(x)
     with torch.no_grad(), mode:

@@ -21,7 +21,7 @@ def found(work: Callable[[Tensor, Tensor], Tensor]) -> tuple[list[GateFactor], T
         mode.label(squeezed, "fc")
         kept = squeezed.clone()
         work(x, squeezed)
-    return mode.found, kept
+    return mode.factors, kept
 
 
 WRITTEN = {

@@ -54,7 +54,7 @@ def test_the_rule_gives_the_table(side, rates) -> None:
 
 
 def test_the_rule_scales_with_the_side() -> None:
-    """Twice the picture, or half the output stride, is twice the side of the map: twice the rate, up to the rounding down of it."""
+    """Twice the image, or half the output stride, is twice the side of the map: twice the rate, up to the rounding down of it."""
     for side in range(8, 200):
         assert 2 * border_rate(side) <= border_rate(2 * side) <= 2 * border_rate(side) + 1
     assert border_rate(65, 5) == 16  # two steps of 16 from the middle

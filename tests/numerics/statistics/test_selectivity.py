@@ -20,7 +20,7 @@ def test_agreement_by_counting_pairs() -> None:
     found = class_agreement(images, labels)
     assert found[0] == pytest.approx(pairs_that_agree([0, 0, 1]))  # image 2 counts once
     assert found[1] == 1.0
-    assert np.isnan(found[2])  # one picture without a label
+    assert np.isnan(found[2])  # one image without a label
     assert chance_class_agreement(labels) == pytest.approx(pairs_that_agree([0, 0, 1, 1, 1]))
 
 

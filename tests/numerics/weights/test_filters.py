@@ -70,7 +70,7 @@ def test_gratings_lie_above_or_below_what_a_stride_carries() -> None:
     assert filters.energy_above_nyquist(fine, (2, 2)).min() > 0.9  # 0.375 is above 0.25
     assert filters.energy_above_nyquist(coarse, (2, 2)).max() < 0.1
     assert filters.energy_above_nyquist(fine, (2, 1)).max() < 0.1  # rows are coarser, the wave runs across
-    # pictures hold less of what is fine, so that less of the answer to them is folded
+    # images hold less of what is fine, so that less of the answer to them is folded
     both = filters.power_spectrum(grating(16, 0.0, 0.375) + grating(16, 0.0, 0.0625))
     assert (filters.energy_above_nyquist(both, (2, 2), natural=True) < 0.5 * filters.energy_above_nyquist(both, (2, 2))).all()
 

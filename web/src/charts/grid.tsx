@@ -71,6 +71,12 @@ export function gridLayout(panel: Panel, finding: Finding, fixed: Record<string,
   return { t, kind, span, across, down: two ? labels(t.a, String(panel.down)) : [""], two, scale, title: axisTitle(raw), crowded, ...(group ? partsOf(group) : {}) };
 }
 
+/** How much smaller tiles of that width become so that a line of them fits into the room; 1 where they would become too small to read. */
+function fitting(width: number, count: number, room: number): number {
+  const factor = (Math.floor((room + GAP) / count) - GAP) / width;
+  return factor >= 0.6 && factor < 1 ? factor : 1;
+}
+
 export function Grid({ panel, finding, fixed }: ChartProps) {
   const [ref, measured] = useWidth();
   const printing = useContext(Printing);
@@ -78,9 +84,10 @@ export function Grid({ panel, finding, fixed }: ChartProps) {
   const [zoom, magnify] = useState(1);
   const layout = useMemo(() => gridLayout(panel, finding, fixed), [panel, finding, JSON.stringify(fixed)]);
   const { t, across, down, two, parts } = layout;
-  const [w, h] = [Math.round(t.cols * layout.scale * zoom), Math.round(t.rows * layout.scale * zoom)];
   const side = parts ? (width > 460 ? 96 : 0) : two && width > 460 ? Math.min(150, 14 + Math.max(...down.map((d) => Math.min(d.length, 18))) * 7) : 0;
   const room = width - side - 14;
+  const scale = layout.scale * zoom * (two && !printing && zoom === 1 ? fitting(t.cols * layout.scale, across.length, room) : 1);
+  const [w, h] = [Math.round(t.cols * scale), Math.round(t.rows * scale)];
   // On the screen a line of a matrix of tiles scrolls sideways; paper cannot, so there it is folded.
   const per = two && !printing ? across.length : Math.max(1, Math.floor((room + GAP) / (w + GAP)));
   const rows = gridRows(layout, per);

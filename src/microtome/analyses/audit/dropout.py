@@ -56,7 +56,7 @@ def check_dropout_after_pooling(subject: Subject) -> Fault | None:
             ratio, source, cells = told
             return Fault(
                 (site.layer,),
-                f"{site.description} follows the mean over the {cells} cells of {source}; before it the variance of the logits "
+                f"{site.description} follows the mean over the {cells} positions of {source}; before it the variance of the logits "
                 f"would be {ratio:.3f} times as large, on noise",
                 edit="" if source.startswith(AVERAGE_LABEL) else "head_dropout",
             )
@@ -70,7 +70,7 @@ def check_dropout_in_evaluation(subject: Subject) -> Fault | None:
         return None
     return Fault(
         tuple(dict.fromkeys(site.layer for site in hit)),
-        f"{plural(len(hit), 'dropout drops', 'dropouts drop')} in evaluation too, so that the same picture gets another answer each time: "
+        f"{plural(len(hit), 'dropout drops', 'dropouts drop')} in evaluation too, so that the same image gets another answer each time: "
         f"{name_list([site.description for site in hit])}",
     )
 
@@ -110,7 +110,7 @@ def _dropout_slot(specimen: Specimen, sites: Collection[DropoutSite]) -> str:
 
 
 def _noise_dilution(specimen: Specimen, site: DropoutSite) -> tuple[float, str, int] | None:
-    """(variance before pooling / after, the layer that is pooled, its cells), or None where the dropout's input is no mean of a map."""
+    """(variance before pooling / after, the layer that is pooled, its positions), or None where the dropout's input is no mean of a map."""
     units = site.shape[1]
     maps: dict[str, Tensor] = {}
     entered: list[Tensor] = []
@@ -146,7 +146,7 @@ def _noise_dilution(specimen: Specimen, site: DropoutSite) -> tuple[float, str, 
 
 
 def _token_map(value: Tensor, units: int) -> Tensor | None:
-    """A map as (image, cell, unit) where it has so many units, in any of the usual layouts."""
+    """A map as (image, position, unit) where it has so many units, in any of the usual layouts."""
     if value.ndim == 4 and value.shape[1] == units:
         return value.flatten(2).transpose(1, 2).clone()
     if value.ndim >= 3 and value.shape[-1] == units:

@@ -19,7 +19,7 @@ PREFIX = 8  # class and register tokens at most
 
 
 def check_colour_scale(subject: Subject) -> Fault | None:
-    """A learnt position added to patches whose size follows the contrast: its share of the tokens' power follows it too."""
+    """A learnt position added to patches whose size follows the contrast: its fraction of the tokens' power follows it too."""
     found = _find_embedding(subject)
     if found is None:
         return None
@@ -34,8 +34,8 @@ def check_colour_scale(subject: Subject) -> Fault | None:
     cure = _embedding_fix(subject.specimen, conv)
     return Fault(
         (path,),
-        f"the position's share of the tokens' power at contrast 0.25 / 1 / 4 is {told} on noise; the embedding changes by "
-        f"{100 * gap:.0f} % when contrast is multiplied by 4",
+        f"the position's fraction of the tokens' power at contrast 0.25 / 1 / 4 is {told} on noise; the embedding changes by "
+        f"{100 * gap:.0f}% when contrast is multiplied by 4",
         fix=cure[0],
         edit=cure[1],
     )
@@ -52,7 +52,7 @@ def _embedding_fix(specimen: Specimen, path: str) -> tuple[str, str]:
 
 
 def check_stuck_gates(subject: Subject) -> Fault | str | None:
-    """Gates that are the same, to the last bit, for pictures that have nothing in common."""
+    """Gates that are the same, to the last bit, for images that have nothing in common."""
     values = _gate_values(subject)
     if isinstance(values, str):
         return values
@@ -61,13 +61,13 @@ def check_stuck_gates(subject: Subject) -> Fault | str | None:
         return None
     return Fault(
         tuple(stuck),
-        f"{sum(stuck.values())} of {_product(values)} gates without a change over {PROBE_IMAGES} pictures of noise and flat colour, "
+        f"{sum(stuck.values())} of {_product(values)} gates without a change over {PROBE_IMAGES} images of noise and flat colour, "
         f"in {name_list(list(stuck))}",
     )
 
 
 def check_saturated_gates(subject: Subject) -> Fault | str | None:
-    """Gates between 0 and 1 that move, but stay at one end for pictures that have nothing in common."""
+    """Gates between 0 and 1 that move, but stay at one end for images that have nothing in common."""
     values = _gate_values(subject)
     if isinstance(values, str):
         return values
@@ -80,12 +80,12 @@ def check_saturated_gates(subject: Subject) -> Fault | str | None:
     return Fault(
         tuple(hit),
         f"{sum(shut.values())} of {_product(values)} gates always below {SATURATION_MARGIN} and {sum(open_.values())} always above "
-        f"{1 - SATURATION_MARGIN} for {PROBE_IMAGES} pictures of noise and flat colour, in {name_list(hit)}",
+        f"{1 - SATURATION_MARGIN} for {PROBE_IMAGES} images of noise and flat colour, in {name_list(hit)}",
     )
 
 
 def _gate_values(subject: Subject) -> dict[str, Tensor] | str:
-    """The gates (picture, unit) of pictures that have nothing in common, by name; or why they cannot be told."""
+    """The gates (image, unit) of images that have nothing in common, by name; or why they cannot be told."""
     specimen = subject.specimen
     if specimen.trained is False:
         return "the weights are untrained, and branches that begin at zero hold their gates still"
@@ -107,7 +107,7 @@ def _gate_values(subject: Subject) -> dict[str, Tensor] | str:
 
 
 def _constant_gates(values: Tensor) -> Tensor:
-    """Which gates (unit) give one number for all pictures."""
+    """Which gates (unit) give one number for all images."""
     return (values == values[:1]).all(0)
 
 
@@ -182,7 +182,7 @@ RULES = (
             "Positions are added to embedded patches whose size is that of the contrast: strong contrast drowns "
             "them, weak contrast leaves little else."
         ),
-        source="Kim et al. 2023, arXiv:2111.08413; the share of power is our measure.",
+        source="Kim et al. 2023, arXiv:2111.08413; the fraction of power is our measure.",
         cost="Another function: it has to be trained.",
         fix=(
             "Normalise the embedded patches before positions are added, with a projection without bias: the edit prelayernorm, then "
@@ -194,17 +194,17 @@ RULES = (
         title="Gates that are stuck",
         severity="warning",
         check=check_stuck_gates,
-        reason="A gate that does not depend on the picture is a constant factor; its weights and its time are wasted.",
+        reason="A gate that does not depend on the image is a constant factor; its weights and its time are wasted.",
         source="Hu et al. 2018, arXiv:1709.01507v4, section 7.2, see such gates in the last stage; the test is ours.",
         cost="None for gates that are stuck on all images.",
-        fix="Fold the factor into the next weights and remove the gate; `microtome excitation` looks at real images.",
+        fix="Fold the factor into the next weights and remove the gate; `microtome excitation` measures it on real images.",
     ),
     Rule(
         id="MT403",
         title="Gates that are saturated",
         severity="note",
         check=check_saturated_gates,
-        reason="At the end of a sigmoid hardly any gradient passes: a gate that is there for all pictures is a factor of 0 or 1.",
+        reason="At the end of a sigmoid hardly any gradient passes: a gate that is there for all images is a factor of 0 or 1.",
         source="Hu et al. 2018, arXiv:1709.01507v4, section 7.2, see the last stage's gates near 1; threshold and test are ours.",
         cost="Little: answers change by about a thousandth of these units.",
         fix="See whether real images move them (`microtome excitation`); if not, leave the gate out there, or train it less hard.",

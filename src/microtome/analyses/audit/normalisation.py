@@ -142,7 +142,7 @@ RULES = (
         severity="warning",
         check=check_few_channels,
         reason=(
-            "On single cells the backward pass of a group of c values multiplies the gradient's power by (c − 2) / "
+            "On single positions the backward pass of a group of c values multiplies the gradient's power by (c − 2) / "
             "(c − 3): it diverges at three; a group of one gives zero."
         ),
         source="Our closed form, checked by simulation; not the formula of Kim et al. 2023, arXiv:2302.03193.",

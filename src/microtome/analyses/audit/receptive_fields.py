@@ -18,7 +18,7 @@ PERIODS = range(2, 9)  # px over which unevenness is folded; longer ones leave t
 EVEN_RATIO, WEAK_RATIO = (
     0.98,
     0.5,
-)  # share of the weakest phase from which on all pixels count alike, and below which some count little
+)  # fraction of the weakest phase from which on all pixels count alike, and below which some count little
 NARROW_REACH = 0.25  # reach of the widest parallel branch over the side of its map: half the way to the border
 
 
@@ -35,7 +35,7 @@ def check_unread(subject: Subject) -> Fault | None:
     return Fault(
         tuple(hit),
         f"{plural(len(hit), 'convolution')} ({pointwise} of 1 x 1) with positions never read; "
-        f"{worst} reads {100 * hit[worst]:.0f} % of them",
+        f"{worst} reads {100 * hit[worst]:.0f}% of them",
         edit="kernel_padding",
     )
 
@@ -59,7 +59,7 @@ def check_uneven(subject: Subject) -> Fault | str | None:
     worst = min(
         phase_ratio(fold_phases(shares, period, min(rows, cols) // 8)) for period in PERIODS if 4 * period <= min(rows, cols)
     )
-    if not worst < EVEN_RATIO:  # NaN where the picture is too small to fold
+    if not worst < EVEN_RATIO:  # NaN where the image is too small to fold
         return None
     pools = sum(one.pool for one in readers)
     first = readers[0]
@@ -74,7 +74,7 @@ def check_uneven(subject: Subject) -> Fault | str | None:
 
 
 def check_border(subject: Subject) -> Fault | str | None:
-    """Layers that enlarge a field which already holds the whole picture."""
+    """Layers that enlarge a field which already holds the whole image."""
     size = subject.specimen.recipe.size
     found = subject.fields
     if any(not field.exact for field in found.values()):
@@ -88,9 +88,9 @@ def check_border(subject: Subject) -> Fault | str | None:
     matters = f"{rows:.0f}" if rows == cols else f"{rows:.0f} x {cols:.0f}"
     return Fault(
         paths,
-        f"{plural(len(hit), 'convolution')} given the whole picture of {size[0]} x {size[1]} px before they begin, from {first} on; "
+        f"{plural(len(hit), 'convolution')} given the whole image of {size[0]} x {size[1]} px before they begin, from {first} on; "
         f"that one has something new to see beyond {matters} px",
-        fix=f"Feed pictures beyond {matters} px, leave these layers out, or take strides out of earlier ones.",
+        fix=f"Feed images beyond {matters} px, leave these layers out, or take strides out of earlier ones.",
     )
 
 
@@ -107,18 +107,18 @@ def check_atrous(subject: Subject) -> Fault | None:
         axis = first.dead[0]
         said.append(
             f"{plural(len(dead), 'dilated convolution reads', 'dilated convolutions read')} only one tap along an "
-            f"axis: {first.path} has rate {first.rate[axis]} on {first.side[axis]} cells, {100 * first.valid:.0f} % of its taps read it"
+            f"axis: {first.path} has rate {first.rate[axis]} on {first.side[axis]} positions, {100 * first.valid:.0f}% of its taps read it"
         )
     if wide:
         first = min(wide, key=lambda one: one.valid)
         said.append(
             f"{plural(len(wide), 'never has', 'never have')} all taps on the map: {first.path} has rate {first.main} on "
-            f"{min(first.side)} cells, {100 * first.valid:.0f} % of its taps read it"
+            f"{min(first.side)} positions, {100 * first.valid:.0f}% of its taps read it"
         )
     layers = dict.fromkeys(one.path for one in found if one in dead or one in wide)
     return Fault(
         tuple(layers), "; ".join(said), severity="warning" if dead else "note",
-        fix=f"{_suggested_rates(subject, [*dead, *wide])} The edit atrous_rates, then train; or a larger picture.", edit="atrous_rates",
+        fix=f"{_suggested_rates(subject, [*dead, *wide])} The edit atrous_rates, then train; or a larger image.", edit="atrous_rates",
     )  # fmt: skip
 
 
@@ -133,8 +133,8 @@ def check_narrow(subject: Subject) -> Fault | None:
     return Fault(
         tuple(dict.fromkeys(one.path for one in members)),
         f"{plural(len(hit), 'group')} of parallel branches; the widest of {group.title}, {widest.path}, has rate {widest.main} on "
-        f"{min(widest.side)} cells: it reaches {widest.reach:.2f} of the side from the middle, where 0.5 is the border",
-        fix=f"{_suggested_rates(subject, members)} The edit atrous_rates, then train; or a smaller picture.",
+        f"{min(widest.side)} positions: it reaches {widest.reach:.2f} of the side from the middle, where 0.5 is the border",
+        fix=f"{_suggested_rates(subject, members)} The edit atrous_rates, then train; or a smaller image.",
         edit="atrous_rates",
     )
 
@@ -144,7 +144,7 @@ def _suggested_rates(subject: Subject, found: list[DilatedConv]) -> str:
     best = suggested_rates(subject.dilated_convs, subject.branch_groups)
     group = next((each.members for each in subject.branch_groups if found[0] in each.members), (found[0],))
     rates = ", ".join(map(str, sorted({best[one.name] for one in group})))
-    return f"Rates that reach the border and no further on {min(found[0].side)} cells: {rates} (rule: (cells − 1) / 2, ours)."
+    return f"Rates that reach the border and no further on {min(found[0].side)} positions: {rates} (rule: (positions − 1) / 2, ours)."
 
 
 def _convolution_calls(subject: Subject) -> list[Call]:
@@ -156,7 +156,7 @@ def _convolution_calls(subject: Subject) -> list[Call]:
 
 
 def _read_fraction(call: Call) -> float:
-    """The share of positions that at least one window reads, far from the edges; 1 for a map of one cell."""
+    """The fraction of positions that at least one window reads, far from the edges; 1 for a map of one position."""
     conv = cast(nn.Conv2d, call.module)
     share = 1.0
     for axis in (0, 1):
@@ -205,12 +205,12 @@ RULES = (
         severity="note",
         check=check_border,
         reason=(
-            "A layer whose input already sees the whole picture on its shortest path cannot add context; such "
+            "A layer whose input already sees the whole image on its shortest path cannot add context; such "
             "layers often add little."
         ),
         source="Richter et al. 2021, arXiv:2106.12307.",
         cost="None, or more pixels.",
-        fix="Larger pictures, or a shallower network.",
+        fix="Larger images, or a shallower network.",
     ),
     Rule(
         id="MT104",
@@ -234,7 +234,7 @@ RULES = (
             "Rates that were chosen for smaller maps leave the widest branch far from the border, so that only pooling, if there "
             "is any, knows what lies there."
         ),
-        source="Kim et al. 2023, arXiv:2307.14179 (rates by the size of the picture); the rule and its threshold are ours.",
+        source="Kim et al. 2023, arXiv:2307.14179 (rates by the size of the image); the rule and its threshold are ours.",
         cost="Other rates want training.",
         fix="Choose rates by the size of the map: the edit atrous_rates.",
     ),

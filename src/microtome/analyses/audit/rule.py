@@ -45,7 +45,7 @@ class Subject:
     @cached_property
     def calls(self) -> list[Call]:
         """Every call of every module in one forward pass."""
-        return self.specimen.anatomy.found.calls
+        return self.specimen.anatomy.trace.calls
 
     @cached_property
     def leaves(self) -> list[Call]:

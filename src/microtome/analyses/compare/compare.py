@@ -1,4 +1,4 @@
-"""Networks side by side: one table, the Pareto front, and a recommendation with its evidence.
+"""Networks side by side: one table, the Pareto front, and a recommendation.
 
 The recommendation is a rule. Among trained networks measured on the same images, a cheaper one is recommended only where the interval
 of its loss shows it at most `margin` less accurate than every other network (paired differences, simultaneous over all pairs); of

@@ -1,4 +1,4 @@
-"""Which pictures are compared, and what of each is masked: parts of masks or boxes, or what was marked by hand."""
+"""Which images are compared, and what of each is masked: parts of masks or boxes, or what was marked by hand."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from microtome.numerics.maps.parts import PART_NAMES, part_of
 from microtome.specimen import Specimen
 
 GROUPS = 3  # classes looked at where none is named
-MAX_PART_AREA = 0.4  # of the picture: a larger part has no other place to go
-MIN_IMAGES = 3  # pictures of a class with the part
+MAX_PART_AREA = 0.4  # of the image: a larger part has no other place to go
+MIN_IMAGES = 3  # images of a class with the part
 Values = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class ClassGroup:
-    """Pictures of one class, with the masks of each part (image, row, col)."""
+    """Images of one class, with the masks of each part (image, row, col)."""
 
     title: str
     places: Values
@@ -35,12 +35,12 @@ def class_groups(
     classes: Sequence[str],
     count: int,
 ) -> list[ClassGroup]:
-    """`count` pictures of each class with the masks of each part: halves of their masks, or what is marked by hand.
+    """`count` images of each class with the masks of each part: halves of their masks, or what is marked by hand.
 
     Raises:
         UnknownName: a part, class or image that is not there.
         BadOption: marks that cannot be read, lie outside, or are too few.
-        Unmeasurable: no class has enough pictures whose mask is small enough to go elsewhere.
+        Unmeasurable: no class has enough images whose mask is small enough to go elsewhere.
     """
     if marks:
         return [_marked_group(specimen, images, marks, size)]
@@ -61,14 +61,14 @@ def class_groups(
             break
     if not found:
         raise Unmeasurable(
-            f"No class has {MIN_IMAGES} pictures whose mask covers at most {MAX_PART_AREA:.0%} of what the network sees; "
+            f"No class has {MIN_IMAGES} images whose mask covers at most {MAX_PART_AREA:.0%} of what the network sees; "
             "name parts by hand (--marks), or other images."
         )
     return found
 
 
 def _positions_by_class(images: Images, wanted: Sequence[str]) -> list[tuple[str, Values]]:
-    """Name and places of the masked pictures of each class: those wanted, or all, the most frequent first."""
+    """Name and places of the masked images of each class: those wanted, or all, the most frequent first."""
     masked = np.flatnonzero(images.has_mask)
     if images.labels is None or images.classes is None or not (images.labels[masked] >= 0).any():
         if wanted:
@@ -86,7 +86,7 @@ def _positions_by_class(images: Images, wanted: Sequence[str]) -> list[tuple[str
 
 
 def _marked_group(specimen: Specimen, images: Images, marks: Sequence[str], size: int) -> ClassGroup:
-    """The pictures that have every part marked, with boxes as masks."""
+    """The images that have every part marked, with boxes as masks."""
     boxes: dict[str, dict[int, Values]] = {}
     names = list(images.names)
     for mark in marks:
@@ -99,7 +99,7 @@ def _marked_group(specimen: Specimen, images: Images, marks: Sequence[str], size
         boxes.setdefault(words[1], {})[place] = _box_mask(specimen, images, place, mark, [int(one) for one in words[2:]], size)
     places = sorted(set.intersection(*(set(one) for one in boxes.values())))
     if len(places) < MIN_IMAGES:
-        raise BadOption(f"correspondence: {len(places)} pictures have every part marked; at least {MIN_IMAGES} are needed.")
+        raise BadOption(f"correspondence: {len(places)} images have every part marked; at least {MIN_IMAGES} are needed.")
     return ClassGroup(
         "the marked", np.array(places), {part: np.stack([one[at] for at in places]) for part, one in boxes.items()}
     )
@@ -119,6 +119,6 @@ def _box_mask(specimen: Specimen, images: Images, place: int, mark: str, numbers
     made = np.asarray(specimen.recipe.mask(mask), dtype=bool)
     if not made.any():
         raise BadOption(
-            f"correspondence: the mark '{mark}' lies outside of what the network sees of the picture ({rows} x {cols} px)."
+            f"correspondence: the mark '{mark}' lies outside of what the network sees of the image ({rows} x {cols} px)."
         )
     return made

@@ -50,7 +50,7 @@ def distance_arrays(
     step: Sequence[Sequence[Interval]],
     null: Sequence[Sequence[float]],
 ) -> dict[str, Any]:
-    """What lies between checkpoints, layer by layer; shares are of the untrained twins' mean distance to the end."""
+    """What lies between checkpoints, layer by layer; fractions are of the untrained twins' mean distance to the end."""
     ends, steps = np.array(to_end).transpose(2, 1, 0), np.array(step).transpose(2, 1, 0)
     twin, nearest, farthest = twin_range(np.array(null))
     share = ends[0] / np.where(twin >= MIN_DISTANCE, twin, np.nan)[:, None]
@@ -82,7 +82,7 @@ def distance_arrays(
 
 
 def jump_arrays(names: Sequence[str], moments: Sequence[Checkpoint], told: Sequence[CheckpointTallies]) -> dict[str, Any]:
-    """The share of units whose strongest image is another one at the next checkpoint, and chance."""
+    """The fraction of units whose strongest image is another one at the next checkpoint, and chance."""
     image = [[nonzero_peaks(top, name)[1][0] for top, _ in told] for name in names]
     both = np.array([[jump_rate(*pair) for pair in pairwise(row)] for row in image])
     layers = {"layer": list(names)}

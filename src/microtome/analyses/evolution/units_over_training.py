@@ -28,7 +28,7 @@ from microtome.instruments.strongest_patches import (
 from microtome.specimen import Specimen
 from microtome.tally import Top
 
-MAX_LAYERS = 4  # layers with pictures; all have values and places
+MAX_LAYERS = 4  # layers with images; all have values and places
 AXES = {"axis": ["image", "row", "col"]}
 Values = np.ndarray[Any, Any]
 
@@ -42,7 +42,7 @@ def units_over_training(
     units: int,
     size: int,
 ) -> dict[str, Any]:
-    """Arrays of every layer's strongest values and places (checkpoint, unit), and pictures of `units` of up to `MAX_LAYERS` layers.
+    """Arrays of every layer's strongest values and places (checkpoint, unit), and images of `units` of up to `MAX_LAYERS` layers.
 
     `tops` hold one place for each unit, one for each moment. The units are spread evenly over those that fire at the end. Patches and
     projections have sides of at most `size` px; projections are made under the deconvnet rule by the network of their moment.
@@ -59,7 +59,7 @@ def units_over_training(
         every = moment | {"unit": np.arange(value.shape[1])}
         place = np.stack([image, *grid_position(seats[name], cell)], 2)
         found[f"value/{name}"] = array(value, ("checkpoint", "unit"), "activation", every)
-        found[f"place/{name}"] = array(place, ("checkpoint", "unit", "axis"), "place among the images, cell", every | AXES)
+        found[f"place/{name}"] = array(place, ("checkpoint", "unit", "axis"), "place among the images, position", every | AXES)
         if name in drawn:
             shown = choose_units("spread", units, value[-1:], image[-1:], None)
             wanted[name] = shown, image[:, shown], cell[:, shown]
@@ -116,7 +116,7 @@ def _project_units(
 
 
 def _crop_window(pixels: torch.Tensor, window: PatchWindow, at: int, size: tuple[int, int]) -> Values:
-    """The window of a cell cut out of `pixels` (rgb, row, col) and averaged down to `size`, as (row, col, rgb)."""
+    """The window of a position cut out of `pixels` (rgb, row, col) and averaged down to `size`, as (row, col, rgb)."""
     row, col = grid_position(window, np.array(at))
     shown = pixels.expand(3, -1, -1).permute(1, 2, 0).numpy()  # a network of one channel is shown in grey
     part = torch.from_numpy(crop_patch(shown, window, int(row), int(col), (0, 0, 0)))

@@ -190,7 +190,7 @@ def _first_layer(specimen: Specimen, at: str) -> _Stem:
     weight = module.weight.detach().cpu().float()
     for axis, step in enumerate(module.dilation):
         weight = _dilate_kernel(weight, axis + 2, step)
-    norms = norms_after(specimen.anatomy.found.calls)
+    norms = norms_after(specimen.anatomy.trace.calls)
     norm = norm_of(specimen.net.get_submodule(norms[path])) if path in norms else None
     return _Stem(path, weight, (module.stride[0], module.stride[1]), None if norm is None else norm.scale().abs())
 

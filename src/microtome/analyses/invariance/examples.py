@@ -1,4 +1,4 @@
-"""The warped pictures themselves, and a few of them one by one beside their mean, as figure 5 of Zeiler & Fergus has them."""
+"""The warped images themselves, and a few of them one by one beside their mean, as figure 5 of Zeiler & Fergus has them."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -25,18 +25,18 @@ PAPER_LAYERS = ("shallow", "deep")  # its layers 1 and 7: here the first that is
 
 
 def followed_warps(plan: WarpPlan) -> list[Warp]:
-    """The warps that pictures are followed through one by one: those of the paper's figure, or all where none of them is asked for."""
+    """The warps that images are followed through one by one: those of the paper's figure, or all where none of them is asked for."""
     asked: list[Warp] = [warp for warp in plan.amounts if warp != "flip"]
     return [warp for warp in asked if warp in PAPER_WARPS] or asked
 
 
 def example_indices(count: int) -> list[int]:
-    """Which of `count` pictures are told one by one: `EXAMPLE_IMAGES`, evenly spaced."""
+    """Which of `count` images are told one by one: `EXAMPLE_IMAGES`, evenly spaced."""
     return np.unique(np.linspace(0, count - 1, min(EXAMPLE_IMAGES, count)).round().astype(int)).tolist()
 
 
 def example_arrays(plan: WarpPlan, rows: Rows, images: Images) -> dict[str, xr.DataArray]:
-    """Distances of the first and the last layer and the probability of each of a few pictures, and the means over all."""
+    """Distances of the first and the last layer and the probability of each of a few images, and the means over all."""
     some = example_indices(len(images))
     told = {"image": [images.names[one] for one in some]}
     deep = max(len(plan.names) - 2, 0)
@@ -47,9 +47,9 @@ def example_arrays(plan: WarpPlan, rows: Rows, images: Images) -> dict[str, xr.D
     for warp in followed_warps(plan):
         amounts = {"amount": list(plan.amounts[warp])}
         for name, column in columns.items():
-            # A distance to the unmoved picture is 0 for what moves nothing; the probability of the unmoved one has a column.
+            # A distance to the unmoved image is 0 for what moves nothing; the probability of the unmoved one has a column.
             every = np.stack([_column_values(plan, column, warp, amount, name) for amount in plan.amounts[warp]], axis=1)
-            unit, title = ("1", "probability") if name == "probability" else ("share of the norm", "distance")
+            unit, title = ("1", "probability") if name == "probability" else ("fraction of the norm", "distance")
             found[f"each_{name}/{warp}"] = array(every[some], ("image", "amount"), unit, told | amounts, title)
             over = nan_mean(np.where(np.isfinite(every), every, np.nan).T)
             found[f"mean_{name}/{warp}"] = array(over, ("amount",), unit, amounts, f"mean of {len(every)}")
@@ -68,9 +68,9 @@ def _column_values(plan: WarpPlan, column: Any, warp: Warp, amount: float, name:
 def thumbnails(
     plan: WarpPlan, recipe: Recipe, larger: Recipe, images: Images, warp: Warp, border: Border, some: Sequence[int]
 ) -> Any:
-    """The pictures at `some` places under a few amounts of one warp, small: uint8 (image, amount, row, col, rgb).
+    """The images at `some` places under a few amounts of one warp, small: uint8 (image, amount, row, col, rgb).
 
-    `larger` is the recipe of the pictures that what comes in at the border is cut from, `recipe` the network's own.
+    `larger` is the recipe of the images that what comes in at the border is cut from, `recipe` the network's own.
     """
     x = torch.from_numpy(images.pixels(larger, list(some))).permute(0, 3, 1, 2).float()
     grey = 255 * torch.tensor(recipe.mean)[None, :, None, None]

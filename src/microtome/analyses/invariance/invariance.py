@@ -1,4 +1,4 @@
-"""How far each layer's features move when the image is shifted, scaled, rotated, flipped or re-cropped.
+"""How far features move when the image is shifted, scaled, rotated, flipped or re-cropped.
 
 For every layer ‖f(x) - f(Tx)‖ / ‖f(x)‖, and the probability of the true class, over the amounts of each warp. A random network hardly
 separates any two images and so looks invariant to everything; the distance is therefore also given as a fraction of the distance

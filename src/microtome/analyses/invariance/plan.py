@@ -22,7 +22,7 @@ MAX_AMOUNTS = 200  # amounts of one warp
 class WarpPlan:
     """What is measured. `views` is every warp and amount that changes something; `amounts` also holds what changes nothing.
 
-    `strides` is how many px apart the cells of each layer lie (0: no grid, or none with a whole stride below half the side).
+    `strides` is how many px apart the positions of each layer lie (0: no grid, or none with a whole stride below half the side).
     `target` (image,) is the output whose probability is told, -1 the predicted one; `said` says which that is.
     """
 
@@ -41,9 +41,9 @@ class WarpPlan:
 
 
 def grid_stride(where: Where | None, side: int) -> int:
-    """How many px apart the cells of a grid lie; 0 where that is no whole number, or half of the side and more.
+    """How many px apart the positions of a grid lie; 0 where that is no whole number, or half of the side and more.
 
-    Where an operation on the way is not followed, cells that divide the side evenly are taken to tile it.
+    Where an operation on the way is not followed, positions that divide the side evenly are taken to tile it.
     """
     if where is None:
         return 0
@@ -64,7 +64,7 @@ def target_outputs(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, 
 
 
 def is_comparable(specimen: Specimen, name: str) -> bool:
-    """Whether the layer gives one map, row of tokens, or vector for each picture."""
+    """Whether the layer gives one map, row of tokens, or vector for each image."""
     layer = specimen.layer(name)
     return layer.layout in ("nchw", "nhwc", "vector") or (layer.layout == "tokens" and layer.grid is not None)
 

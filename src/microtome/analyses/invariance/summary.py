@@ -22,9 +22,9 @@ NEGLIGIBLE_DISTANCE = 16  # shifts up to this part of the side count as small
 
 
 def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows], between: Mapping[str, Any]) -> dict[str, xr.DataArray]:
-    """Distances by warp, amount and layer, raw and as shares of the distance between different pictures.
+    """Distances by warp, amount and layer, raw and as fractions of the distance between different images.
 
-    `between` (image, layer) are the distances of each picture to the others.
+    `between` (image, layer) are the distances of each image to the others.
     """
     warps, layers = list(plan.amounts), list(plan.names)
     longest = max(map(len, plan.amounts.values()))
@@ -45,7 +45,7 @@ def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows], between: Mapping[s
             found[f"{prefix}distance/{warp}"] = array(
                 means.T[:, drawn],
                 ("layer", "amount"),
-                "share of the norm",
+                "fraction of the norm",
                 {"layer": layers, "amount": amounts},
                 f"{twin}distance",
             )
@@ -55,19 +55,19 @@ def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows], between: Mapping[s
             apart = _finite_values(between[prefix])
             change.append([_distance_ratio(moving[:, layer], apart[:, layer]) for layer in range(len(layers))])
         found[f"{prefix}distance"] = array(
-            every, ("warp", "amount", "layer"), "share of the norm", {"warp": warps, "layer": layers}, f"{twin}distance"
+            every, ("warp", "amount", "layer"), "fraction of the norm", {"warp": warps, "layer": layers}, f"{twin}distance"
         )
         both = {"warp": warps, "layer": layers}
         for at, name in enumerate(("change", "change_low", "change_high")):
             values = [[one[at] for one in row] for row in change]
             title = "" if at else "twin's distance" if prefix else "distance"
-            found[prefix + name] = array(values, ("warp", "layer"), "1: another picture", both, title)
+            found[prefix + name] = array(values, ("warp", "layer"), "1: another image", both, title)
         found[f"{prefix}apart"] = array(
             _mean(_finite_values(between[prefix])),
             ("layer",),
-            "share of the norm",
+            "fraction of the norm",
             {"layer": layers},
-            f"{twin}between pictures",
+            f"{twin}between images",
         )
     return found
 
@@ -106,7 +106,7 @@ def answer_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.Data
             ]
             for at, name in enumerate(("consistency", "consistency_low", "consistency_high")):
                 title = "" if at else f"{'untrained twin: ' if prefix else ''}same answer"
-                found[prefix + name] = array([one[at] for one in stay], ("warp",), "share of pairs", coords, title)
+                found[prefix + name] = array([one[at] for one in stay], ("warp",), "fraction of pairs", coords, title)
         largest = [max(map(abs, some)) for some in small.values()]
         found["small"] = array(largest, ("warp",), "px", coords, "shifts up to")
     kinds = [len(np.unique(rows.column("answer")[:, -2:][rows.column("answer")[:, -2:] >= 0])) for rows in runs.values()]
@@ -126,7 +126,7 @@ def stride_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.Data
         twin = "untrained twin: " if prefix else ""
         for name, column in (("pooled", "pooled"), ("equivariance", "misfit")):
             values = _mean(_finite_values(rows.column(column)))[kept]
-            found[prefix + name] = array(values, ("layer", "measure"), "share of the norm", both, f"{twin}distance")
+            found[prefix + name] = array(values, ("layer", "measure"), "fraction of the norm", both, f"{twin}distance")
         pooled = found[f"{prefix}pooled"].values
         wide = (found["stride"].values > 1) & (pooled[:, 2] > 0)
         ratio = np.divide(pooled[:, :2].max(1), pooled[:, 2], out=np.full(len(kept), np.nan), where=wide)
@@ -135,14 +135,14 @@ def stride_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.Data
 
 
 def view_column(plan: WarpPlan, column: Any, warp: Warp, amount: float) -> Any:
-    """One view's part of a column (image, view, …); where nothing is changed, that of the unmoved pictures, or no distance."""
+    """One view's part of a column (image, view, …); where nothing is changed, that of the unmoved images, or no distance."""
     if amount != identity_amount(warp):
         return column[:, plan.views.index((warp, amount))]
     return column[:, -1 if warp == "crop_shift" else -2] if column.ndim == 2 else np.zeros_like(column[:, 0])
 
 
 def _distance_ratio(moving: Any, apart: Any) -> Interval:
-    """Mean distance over mean distance between pictures, with its bootstrap interval over images; NaN where they do not differ."""
+    """Mean distance over mean distance between images, with its bootstrap interval over images; NaN where they do not differ."""
     known = np.isfinite(moving) & np.isfinite(apart)
     if not known.any() or not apart[known].any():
         return Interval(np.nan, np.nan, np.nan)

@@ -1,6 +1,6 @@
-"""One network looking at warped pictures: what each view does to each layer.
+"""One network looking at warped images: what each view does to each layer.
 
-The maps of the unmoved pictures are kept, those of the moved ones compared inside the hook and let go.
+The maps of the unmoved images are kept, those of the moved ones compared inside the hook and let go.
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ from microtome.errors import Unmeasurable
 from microtome.numerics.statistics.equivariance import equivariance_error, relative_distance
 from microtome.specimen import Specimen, first_tensor, watch
 
-BATCH = 32  # pictures in one forward pass
-WARP_CHUNK = 8  # pictures warped at a time: their maps are kept for comparison
-REFERENCE_BYTES = 256 << 20  # features of the pictures that every other one is compared with
+BATCH = 32  # images in one forward pass
+WARP_CHUNK = 8  # images warped at a time: their maps are kept for comparison
+REFERENCE_BYTES = 256 << 20  # features of the images that every other one is compared with
 MAX_REFERENCES = 512
 
 
 def reference_count(specimen: Specimen, plan: WarpPlan) -> int:
-    """How many pictures' features are kept to compare every picture with: at least one chunk."""
+    """How many images' features are kept to compare every image with: at least one chunk."""
     features = sum(prod(specimen.layer(name).shape) for name in plan.names[:-1]) + prod(specimen.layers[-1].shape)
     return min(MAX_REFERENCES, max(WARP_CHUNK, REFERENCE_BYTES // (4 * features)))
 
 
 class ViewRunner:
-    """What the views of some pictures did: filled by `look`, given as one row for each picture by `columns`."""
+    """What the views of some images did: filled by `look`, given as one row for each image by `columns`."""
 
     def __init__(self, specimen: Specimen, plan: WarpPlan, count: int) -> None:
         self.specimen, self.plan = specimen, plan
@@ -38,11 +38,11 @@ class ViewRunner:
         self.distance = np.full((count, views, layers), np.nan)
         self.pooled = np.full((count, layers, 3), np.nan)
         self.misfit = np.full((count, layers, 3), np.nan)
-        self.scores: list[Tensor | None] = [None] * (views + 2)  # of every view, then of the unmoved pictures, then crops
+        self.scores: list[Tensor | None] = [None] * (views + 2)  # of every view, then of the unmoved images, then crops
         self._still: dict[str, Tensor] = {}
 
     def look(self, x: Tensor, views: Sequence[int], border: Border, crops: bool) -> None:
-        """Show the pictures `x` unmoved, then under the views at those places; `crops` says that they belong to the crops."""
+        """Show the images `x` unmoved, then under the views at those places; `crops` says that they belong to the crops."""
         layers = self.plan.names[:-1]
         group = max(1, BATCH // len(self.distance))
         with watch(self.specimen, layers, each=self._keep):
@@ -71,15 +71,13 @@ class ViewRunner:
     def _run(self, x: Tensor) -> Tensor:
         answered = first_tensor(self.specimen.run(x))
         if answered is None or answered.shape[0] != len(x):
-            raise Unmeasurable(
-                f"{self.specimen.name} gives no tensor with one row for each picture, so nothing can be compared."
-            )
+            raise Unmeasurable(f"{self.specimen.name} gives no tensor with one row for each image, so nothing can be compared.")
         return answered if answered.ndim > 1 else answered[:, None]
 
     def _keep(self, name: str, value: Tensor) -> None:
         if name != CLASS_SCORES and value.shape[0] != len(self.distance):
             raise Unmeasurable(
-                f"{name} gives {tuple(value.shape)} for {len(self.distance)} pictures, not one row for each; leave it out of --at."
+                f"{name} gives {tuple(value.shape)} for {len(self.distance)} images, not one row for each; leave it out of --at."
             )
         self._still[name] = value.detach().clone()
 
@@ -98,9 +96,9 @@ class ViewRunner:
                 self.misfit[:, place, step] = equivariance_error(after, before, amount / steps[2]).cpu().numpy()
 
     def columns(self, index: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        """Rows (image, …) of everything seen; `index` are the pictures' places in the plan's target.
+        """Rows (image, …) of everything seen; `index` are the images' places in the plan's target.
 
-        `chance` and `answer` are (image, view): probability of the target and the predicted class, the unmoved pictures last but
+        `chance` and `answer` are (image, view): probability of the target and the predicted class, the unmoved images last but
         one, the unmoved crops last; NaN and -1 where the network gives no class scores or a view was not shown.
         """
         rows = {"distance": self.distance, "pooled": self.pooled, "misfit": self.misfit}
@@ -122,5 +120,5 @@ class ViewRunner:
 
 
 def _crop_centre(x: Tensor, plan: WarpPlan, border: Border) -> Tensor:
-    """The unmoved pictures: the middle of what was given."""
+    """The unmoved images: the middle of what was given."""
     return warp_images(x, "row_shift", 0.0, border, plan.size)

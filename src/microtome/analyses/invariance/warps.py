@@ -1,8 +1,8 @@
-"""Pictures moved: shifted, scaled, turned, mirrored, on tensors; whole pixels are copied exactly, all else is bilinear.
+"""Images moved: shifted, scaled, turned, mirrored, on tensors; whole pixels are copied exactly, all else is bilinear.
 
-A picture grows and turns about its middle, ((rows - 1) / 2, (cols - 1) / 2) counted in pixel centres, so that a quarter turn of a
+An image grows and turns about its middle, ((rows - 1) / 2, (cols - 1) / 2) counted in pixel centres, so that a quarter turn of a
 square and a mirror image are exact copies too. What comes in at the border is made up: mirrored without repeating the edge pixel
-(reflect), the recipe's mean colour (mean), the far side (wrap); or it is real, where a larger picture is given (crop).
+(reflect), the recipe's mean colour (mean), the far side (wrap); or it is real, where a larger image is given (crop).
 
 Source: the transformations of Zeiler & Fergus 2014, arXiv:1311.2901, fig. 5, which does not say what it does at the border.
 """
@@ -26,7 +26,7 @@ DIGITS = 9  # of a pixel: nearer to a whole one than this is a whole one
 def shift(
     x: Float[Tensor, "image rgb row col"], rows: float, cols: float, border: Border, size: tuple[int, int] | None = None
 ) -> Float[Tensor, "image rgb row_ col_"]:
-    """The pictures moved down by `rows` and to the right by `cols` pixels; whole numbers give exact copies.
+    """The images moved down by `rows` and to the right by `cols` pixels; whole numbers give exact copies.
 
     `size`: (rows, cols) of what comes back, cut from the middle of `x` (default: its own).
     """
@@ -36,14 +36,14 @@ def shift(
 def scale_images(
     x: Float[Tensor, "image rgb row col"], factor: float, border: Border, size: tuple[int, int] | None = None
 ) -> Float[Tensor, "image rgb row_ col_"]:
-    """The pictures enlarged `factor` times about their middle; below 1 they shrink, without a filter against aliasing."""
+    """The images enlarged `factor` times about their middle; below 1 they shrink, without a filter against aliasing."""
     return resample(x, ((1 / factor, 0.0), (0.0, 1 / factor)), (0.0, 0.0), border, size)
 
 
 def rotate(
     x: Float[Tensor, "image rgb row col"], degrees: float, border: Border, size: tuple[int, int] | None = None
 ) -> Float[Tensor, "image rgb row_ col_"]:
-    """The pictures turned counter-clockwise about their middle; quarter turns of a square are exact copies."""
+    """The images turned counter-clockwise about their middle; quarter turns of a square are exact copies."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return resample(x, ((cosine, sine), (-sine, cosine)), (0.0, 0.0), border, size)
 
@@ -51,7 +51,7 @@ def rotate(
 def flip(
     x: Float[Tensor, "image rgb row col"], *, rows: bool = False, cols: bool = False
 ) -> Float[Tensor, "image rgb row col"]:
-    """The pictures mirrored: `cols` swaps left and right, `rows` top and bottom."""
+    """The images mirrored: `cols` swaps left and right, `rows` top and bottom."""
     return x.flip([dim for dim, wanted in ((2, rows), (3, cols)) if wanted])
 
 
@@ -62,9 +62,9 @@ def resample(
     border: Border,
     size: tuple[int, int] | None = None,
 ) -> Float[Tensor, "image rgb row_ col_"]:
-    """Pixel p of the result is the picture at `matrix` (p - its middle) - `shift` + the picture's middle, as (row, col).
+    """Pixel p of the result is the image at `matrix` (p - its middle) - `shift` + the image's middle, as (row, col).
 
-    Zero, which stands for the recipe's mean colour in normalised pictures, comes in where the border is "mean". "crop" expects
+    Zero, which stands for the recipe's mean colour in normalised images, comes in where the border is "mean". "crop" expects
     an `x` larger than `size`, so large that nothing outside it is asked for; were it asked for, it would be mirrored.
     """
     high, wide = (int(x.shape[2]), int(x.shape[3]))
@@ -75,7 +75,7 @@ def resample(
         made = _sample_axis(
             _sample_axis(x, matrix[0][0] * down + middle[0], 2, border), matrix[1][1] * across + middle[1], 3, border
         )
-        return made.clone() if made is x else made  # what is done to the copy must not reach the picture
+        return made.clone() if made is x else made  # what is done to the copy must not reach the image
     rows = matrix[0][0] * down[:, None] + matrix[0][1] * across + middle[0]
     cols = matrix[1][0] * down[:, None] + matrix[1][1] * across + middle[1]
     made = torch.zeros((*x.shape[:2], *out), dtype=x.dtype, device=x.device)
@@ -107,7 +107,7 @@ def _sample_axis(x: Tensor, at: Float64[Array, " place"], dim: int, border: Bord
 def _neighbour_pixels(
     at: Float64[Array, "*place"], count: int, border: Border
 ) -> list[tuple[Int64[Array, "*place"], Float64[Array, "*place"]]]:
-    """The two pixels beside each place along a side of `count` px, folded back into the picture, and the share of each."""
+    """The two pixels beside each place along a side of `count` px, folded back into the image, and the fraction of each."""
     at = np.round(at, DIGITS)
     low = np.floor(at).astype(np.int64)
     found: list[tuple[Array, Array]] = []
@@ -142,7 +142,7 @@ WARPS: dict[Warp, tuple[str, float]] = {
 def warp_images(
     x: Float[Tensor, "image rgb row col"], warp: Warp, amount: float, border: Border, size: tuple[int, int] | None = None
 ) -> Float[Tensor, "image rgb row_ col_"]:
-    """The pictures under one warp, its amount in the unit of `WARPS`; `crop_shift` moves the window, so the content goes up."""
+    """The images under one warp, its amount in the unit of `WARPS`; `crop_shift` moves the window, so the content goes up."""
     if warp == "scale":
         return scale_images(x, amount, border, size)
     if warp == "rotation":
@@ -154,7 +154,7 @@ def warp_images(
 
 
 def warp_margin(warp: Warp, amount: float, size: tuple[int, int]) -> int:
-    """How many pixels beyond the sides of a picture of `size` the warp asks for, at most; even, and enough for both sides."""
+    """How many pixels beyond the sides of an image of `size` the warp asks for, at most; even, and enough for both sides."""
     if warp == "flip":
         return 0
     if warp == "scale":

@@ -66,7 +66,7 @@ class Weights(Analysis):
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         own, dtypes = ordered_weights(specimen)
-        norms = {name: path for name, path in norms_after(specimen.anatomy.found.calls).items() if name in own}
+        norms = {name: path for name, path in norms_after(specimen.anatomy.trace.calls).items() if name in own}
         pairing = pair_weights(specimen, own, self.at)
         twin_distances: list[Any] = []
         arrays: dict[str, Any] = {}

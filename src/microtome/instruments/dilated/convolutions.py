@@ -22,9 +22,9 @@ Pair = tuple[int, int]
 class DilatedConv:
     """One call of a dilated convolution; pairs are (rows, cols).
 
-    `cells` are (first, end) of what is map in its input, padding put on before left out; `before` is the padding in cells on top and
+    `cells` are (first, end) of what is map in its input, padding put on before left out; `before` is the padding in positions on top and
     at the left, None where it is not known; `edges` is what that padding holds. `jump` and `behind` are px: the distance of the
-    input's cells, and what one of them sees of the picture (infinite where it sees all, NaN where that is not known).
+    input's positions, and what one of them sees of the image (infinite where it sees all, NaN where that is not known).
     """
 
     call: Call
@@ -45,7 +45,7 @@ class DilatedConv:
 
     @property
     def side(self) -> Pair:
-        """(rows, cols) of cells of the map it reads: M."""
+        """(rows, cols) of positions of the map it reads: M."""
         return self.cells[0][1] - self.cells[0][0], self.cells[1][1] - self.cells[1][0]
 
     @property
@@ -76,17 +76,17 @@ class DilatedConv:
 
     @property
     def valid(self) -> float:
-        """The share of pairs of a position and a tap that lie on the map; NaN where that is not known."""
+        """The fraction of pairs of a position and a tap that lie on the map; NaN where that is not known."""
         return self._share("valid")
 
     @property
     def whole(self) -> float:
-        """The share of positions that have all taps on the map; NaN where that is not known."""
+        """The fraction of positions that have all taps on the map; NaN where that is not known."""
         return self._share("whole")
 
     @property
     def alive(self) -> float:
-        """The share of taps that lie on the map at one position at least; NaN where that is not known."""
+        """The fraction of taps that lie on the map at one position at least; NaN where that is not known."""
         return self._share("alive")
 
     def _share(self, name: str) -> float:
@@ -94,7 +94,7 @@ class DilatedConv:
 
     @property
     def dead(self) -> tuple[int, ...]:
-        """The dilated axes along which no more than one tap ever reads the map: there the kernel is one cell long."""
+        """The dilated axes along which no more than one tap ever reads the map: there the kernel is one position long."""
         return tuple(a for a in self.axes if self.readings and self.readings[a].alive * self.kernel[a] < 1.5)
 
     @property
@@ -109,12 +109,12 @@ class DilatedConv:
 
     @property
     def view(self) -> Pair:
-        """(rows, cols) of cells from its first tap to its last: its own field of view."""
+        """(rows, cols) of positions from its first tap to its last: its own field of view."""
         return (self.kernel[0] - 1) * self.rate[0] + 1, (self.kernel[1] - 1) * self.rate[1] + 1
 
     @property
     def field_of_view(self) -> tuple[float, float]:
-        """(rows, cols) of px that one cell of its output can depend on: its field of view behind what stands before it."""
+        """(rows, cols) of px that one position of its output can depend on: its field of view behind what stands before it."""
         rows, cols = ((view - 1) * jump + behind for view, jump, behind in zip(self.view, self.jump, self.behind, strict=True))
         return rows, cols
 
@@ -139,10 +139,10 @@ class DilatedConv:
 
 
 def with_image_size(specimen: Specimen, size: int, asker: str) -> Specimen:
-    """The specimen as it is for pictures of `size` x `size` px, itself where `size` is 0.
+    """The specimen as it is for images of `size` x `size` px, itself where `size` is 0.
 
     Raises:
-        BadOption: it does not run on such pictures; `asker` is the analysis or edit whose option that was.
+        BadOption: it does not run on such images; `asker` is the analysis or edit whose option that was.
     """
     if not size or specimen.recipe.size == (size, size):
         return specimen
@@ -158,22 +158,22 @@ def with_image_size(specimen: Specimen, size: int, asker: str) -> Specimen:
 
 
 def dilated_convolutions(specimen: Specimen, counted: DilationMode | None = None) -> list[DilatedConv]:
-    """Every call of a dilated two-dimensional convolution, in execution order, as it reads its map for pictures of the recipe's size.
+    """Every call of a dilated two-dimensional convolution, in execution order, as it reads its map for images of the recipe's size.
 
     `counted` counts in the one forward pass how many dilated convolutions run: more, where some are no modules of that kind.
     """
-    calls = [call for call in specimen.anatomy.found.calls if is_dilated(call)]
+    calls = [call for call in specimen.anatomy.trace.calls if is_dilated(call)]
     if not calls:
         return []
     names = {(layer.path, layer.call or 0): layer.name for layer in reversed(specimen.layers)}
     asked = [names[call.path, call.index] for call in calls]
     with counted or nullcontext():
         fields = input_fields(specimen, asked)
-    found = [_read_call(call, name, fields.get(name)) for name, call in zip(asked, calls, strict=True)]
+    convs = [_read_call(call, name, fields.get(name)) for name, call in zip(asked, calls, strict=True)]
     # what does not pad by itself may get a map that a module before it has padded
-    bare = [one.name for one in found if one.before and any(one.before[axis] == 0 for axis in one.axes)]
+    bare = [conv.name for conv in convs if conv.before and any(conv.before[axis] == 0 for axis in conv.axes)]
     maps = inner_extents(specimen, bare) if bare else {}
-    return [replace(one, cells=maps[one.name]) if one.name in maps else one for one in found]
+    return [replace(conv, cells=maps[conv.name]) if conv.name in maps else conv for conv in convs]
 
 
 def is_dilated(call: Call) -> bool:
@@ -186,7 +186,7 @@ def is_dilated(call: Call) -> bool:
 
 def _read_call(call: Call, name: str, field: Field | None) -> DilatedConv:
     conv = cast(nn.Conv2d, call.module)
-    kernel, rate, stride = (cast(Pair, tuple(one)) for one in (conv.kernel_size, conv.dilation, conv.stride))
+    kernel, rate, stride = (cast(Pair, tuple(pair)) for pair in (conv.kernel_size, conv.dilation, conv.stride))
     sides, positions = call.inputs[0][2:], call.outputs[0][2:]
     before = [_padding_before(conv, axis, sides[axis], positions[axis]) for axis in (0, 1)]
     return DilatedConv(
@@ -201,8 +201,8 @@ def _padding_before(conv: nn.Conv2d, axis: int, side: int, positions: int) -> in
     span = (kernel - 1) * rate
     if conv.padding == "same":
         return span // 2
-    told = 0 if conv.padding == "valid" else int(conv.padding[axis])
-    if (side + 2 * told - span - 1) // stride + 1 == positions:
-        return told
+    padding = 0 if conv.padding == "valid" else int(conv.padding[axis])
+    if (side + 2 * padding - span - 1) // stride + 1 == positions:
+        return padding
     total = (positions - 1) * stride + span + 1 - side  # padding by the input's size, inside the module
     return total // 2 if total >= 0 and positions == -(-side // stride) else None

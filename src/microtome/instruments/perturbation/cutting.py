@@ -23,7 +23,7 @@ from microtome.numerics.arrays import Array
 
 
 class CleanValues:
-    """The clean maps of the pictures at every value that windows read around themselves or are laid into."""
+    """The clean maps of the images at every value that windows read around themselves or are laid into."""
 
     def __init__(self, tape: Tape, cut: int, x: Tensor) -> None:
         wanted = set(living_values(tape, cut)) | set(tape.watched.values())
@@ -65,7 +65,7 @@ def cut_windows(
 
     `first` holds the windows of the input, the changed pixels in them.
     """
-    found = {INPUT: first}
+    windows = {INPUT: first}
     change: Tensor | None = None
     last = {value: place for place, node in enumerate(tape.nodes[:cut]) for value in node.reads}
     alive = set(living_values(tape, cut))
@@ -74,19 +74,19 @@ def cut_windows(
         own = group.boxes[value]
         same = own.size == target.size and (own.rows == target.rows).all() and (own.cols == target.cols).all()
         if same:
-            return found[value]
+            return windows[value]
         made = clean.maps(value, pad).around(images, target.rows, target.cols, target.size)
-        return paste_windows(made, found[value], own, target.rows, target.cols).permute(0, 3, 1, 2)
+        return paste_windows(made, windows[value], own, target.rows, target.cols).permute(0, 3, 1, 2)
 
     for place, node in enumerate(tape.nodes[:cut]):
         value = node.gives[0]
-        found[value] = _node_window(node, group.boxes[value], around)
+        windows[value] = _node_window(node, group.boxes[value], around)
         if sums is not None and sums.value == value:
-            change = _window_change(found[value], clean, value, group.boxes[value], images, sums.units)
+            change = _window_change(windows[value], clean, value, group.boxes[value], images, sums.units)
         for read in node.reads:
             if last[read] == place and read not in alive:
-                found.pop(read, None)
-    return {value: found[value] for value in alive}, change
+                windows.pop(read, None)
+    return {value: windows[value] for value in alive}, change
 
 
 def _node_window(node: Node, target: Box, around: Callable[[int, Box, float], Tensor]) -> Tensor:
@@ -94,7 +94,7 @@ def _node_window(node: Node, target: Box, around: Callable[[int, Box, float], Te
     if slide is not None:
         assert origin is not None
         (rows, high), (cols, wide) = (
-            slide.input_span(one, target.size[axis], axis) for axis, one in enumerate((target.rows, target.cols))
+            slide.input_span(span, target.size[axis], axis) for axis, span in enumerate((target.rows, target.cols))
         )
         pooled = name.startswith("max_pool")
         inner = around(origin, Box(rows, cols, (high, wide)), -torch.inf if pooled else 0.0)

@@ -22,7 +22,7 @@ ADD_FUNCTIONS = ("add", "add_")
 class FusedConvolution:
     """A convolution by constant weights, with a sum and a ReLU behind it; called like the operation itself, and the two.
 
-    Kernels of 1 × 1 run as a matrix product: torch's own choice for few pictures is several times slower.
+    Kernels of 1 × 1 run as a matrix product: torch's own choice for few images is several times slower.
     """
 
     def __init__(self, weight: Tensor, stride: Sequence[int], dilation: Sequence[int], groups: int) -> None:
@@ -65,7 +65,7 @@ def fuse_nodes(nodes: Sequence[Node], shapes: Any, kept: set[int]) -> list[Node]
     for place, node in enumerate(nodes):
         for value in node.reads:
             readers.setdefault(value, []).append(place)
-    found: list[Node | None] = [_prepare_node(node) for node in nodes]
+    fused: list[Node | None] = [_prepare_node(node) for node in nodes]
 
     def next_place(node: Node) -> int:
         """Where the one operation stands that alone reads the node's output, -1 where there is none."""
@@ -73,21 +73,21 @@ def fuse_nodes(nodes: Sequence[Node], shapes: Any, kept: set[int]) -> list[Node]
         return readers[value][0] if len(readers.get(value, [])) == 1 and value not in kept else -1
 
     for place in range(len(nodes)):
-        node, at = found[place], place
+        node, at = fused[place], place
         if node is None or not isinstance(node.func, FusedConvolution) or len(node.args) > 9:  # of those that moved here, too
             continue
         then = next_place(node)
-        plus = _added_value(nodes, at, then, node.gives[0], shapes) if found[then] is nodes[then] else None
+        plus = _added_value(nodes, at, then, node.gives[0], shapes) if fused[then] is nodes[then] else None
         if plus is not None:
             node = replace(node, args=(*node.args[:9], plus, False), gives=nodes[then].gives)
-            found[at], at = None, then
+            fused[at], at = None, then
             then = next_place(node)
-        if then > at and found[then] is nodes[then] and nodes[then].name in RELU_FUNCTIONS and not nodes[then].aliased:
+        if then > at and fused[then] is nodes[then] and nodes[then].name in RELU_FUNCTIONS and not nodes[then].aliased:
             before = node.args[9] if len(node.args) > 9 else None
             node = replace(node, args=(*node.args[:9], before, True), gives=nodes[then].gives)
-            found[then] = None
-        found[at] = node
-    return [node for node in found if node is not None]
+            fused[then] = None
+        fused[at] = node
+    return [node for node in fused if node is not None]
 
 
 def _prepare_node(node: Node) -> Node:
@@ -105,9 +105,9 @@ def _added_value(nodes: Sequence[Node], place: int, then: int, value: int, shape
     if then < 0 or nodes[then].name not in ADD_FUNCTIONS or nodes[then].aliased:
         return None
     node = nodes[then]
-    if len(node.args) != 2 or node.kwargs.get("alpha", 1) != 1 or not all(isinstance(one, ValueRef) for one in node.args):
+    if len(node.args) != 2 or node.kwargs.get("alpha", 1) != 1 or not all(isinstance(arg, ValueRef) for arg in node.args):
         return None
-    if any(one.overwrites for one in nodes[place + 1 : then]):
+    if any(node.overwrites for node in nodes[place + 1 : then]):
         return None
-    other = [one for one in node.args if one.value != value]
+    other = [arg for arg in node.args if arg.value != value]
     return other[0] if len(other) == 1 and shapes[other[0].value] == shapes[value] else None

@@ -1,4 +1,4 @@
-"""Boxes of pixels that are replaced, the pictures with them, and what a network says of those."""
+"""Replaced boxes of pixels, the images that contain them, and the response of a network to those images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from microtome.instruments.perturbation.windows import Spans
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A box whose pixels are replaced: in which picture, its upper left corner, and what stands there instead.
+    """A box whose pixels are replaced: in which image, its upper left corner, and what stands there instead.
 
     `pixels` is (rgb, row, col), normalised as the network wants its input; a mask is the box around it with old and new pixels
-    mixed. The box lies inside the picture.
+    mixed. The box lies inside the image.
     """
 
     image: int
@@ -29,7 +29,7 @@ class Patch:
 class Response:
     """What the network gave: `scores` (image, class), and of the watched layer the sum over rows and cols of each map.
 
-    `activity` is (image, unit) float64 for whole pictures, (patch,) of one chosen map for patches, None where nothing was watched.
+    `activity` is (image, unit) float64 for whole images, (patch,) of one chosen map for patches, None where nothing was watched.
     """
 
     scores: Tensor
@@ -42,21 +42,21 @@ def flat_scores(scores: Tensor) -> Tensor:
 
 
 def paste_patches(x: Tensor, patches: Sequence[Patch]) -> Tensor:
-    """The pictures (patch, rgb, row, col) with one patch each, in the memory layout of `x`."""
-    made = x[[one.image for one in patches]]
-    for place, one in enumerate(patches):
-        rows, cols = one.pixels.shape[1:]
-        made[place, :, one.top : one.top + rows, one.left : one.left + cols] = one.pixels
+    """The images (patch, rgb, row, col) with one patch each, in the memory layout of `x`."""
+    made = x[[patch.image for patch in patches]]
+    for place, patch in enumerate(patches):
+        rows, cols = patch.pixels.shape[1:]
+        made[place, :, patch.top : patch.top + rows, patch.left : patch.left + cols] = patch.pixels
     return made.contiguous(memory_format=memory_layout(x))
 
 
 def patch_spans(patches: Sequence[Patch]) -> tuple[Spans, Spans]:
     """Rows and cols that each patch covers (patch, side)."""
-    rows = np.array([(one.top, one.top + one.pixels.shape[1]) for one in patches])
-    cols = np.array([(one.left, one.left + one.pixels.shape[2]) for one in patches])
+    rows = np.array([(patch.top, patch.top + patch.pixels.shape[1]) for patch in patches])
+    cols = np.array([(patch.left, patch.left + patch.pixels.shape[2]) for patch in patches])
     return rows, cols
 
 
 def concatenate_responses(parts: Sequence[Response]) -> Response:
-    sums = [one.activity for one in parts if one.activity is not None]
-    return Response(torch.cat([one.scores for one in parts]), torch.cat(sums) if sums else None)
+    sums = [part.activity for part in parts if part.activity is not None]
+    return Response(torch.cat([part.scores for part in parts]), torch.cat(sums) if sums else None)

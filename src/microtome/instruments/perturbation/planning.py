@@ -1,7 +1,7 @@
 """Which part of a network to compute in windows: the plan by operation counts.
 
 The first nodes of a tape are computed for the windows alone; there the windows are laid into copies of the clean maps, and the
-rest runs on whole maps. Where to cut is decided by counting multiply-adds, cells moved and calls, before anything is computed.
+rest runs on whole maps. Where to cut is decided by counting multiply-adds, positions moved and calls, before anything is computed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class JobGroup:
 
     def part(self, start: int, stop: int) -> "JobGroup":
         """The jobs at those places of the group."""
-        boxes = {value: Box(one.rows[start:stop], one.cols[start:stop], one.size) for value, one in self.boxes.items()}
+        boxes = {value: Box(box.rows[start:stop], box.cols[start:stop], box.size) for value, box in self.boxes.items()}
         return JobGroup(self.jobs[start:stop], boxes)
 
 
@@ -58,7 +58,7 @@ class SweepPlan:
 
 
 def node_operations(node: Node, shapes: Mapping[int, tuple[int, ...]]) -> float:
-    """Multiply-adds of one operation for one picture."""
+    """Multiply-adds of one operation for one image."""
     if not node.gives:
         return 0.0
     made = float(np.prod(shapes[node.gives[0]]))
@@ -88,15 +88,15 @@ def cheapest_plan(
     rest = np.append(np.cumsum(full[::-1])[::-1], 0.0)
     reached = _reached_spans(tape, stop, spans)
     alive = np.array([sum(float(np.prod(tape.shapes[value])) for value in living_values(tape, cut)) for cut in range(stop + 1)])
-    best, found = count * rest[0], (0, 1, 1.0)
+    best, cheapest = count * rest[0], (0, 1, 1.0)
     for many in parts if cut is None else (1,):
         spent, used = _cumulative_cost(tape, stop, reached, _row_col_classes(reached, many))
         total = spent + count * (rest[: stop + 1] + 2 * MOVE_COST * alive)
         least = cut if cut is not None else 1 + int(total[1:].argmin()) if stop else 0
         if least and (total[least] < best or cut is not None):
             saved = count * flops.sum() / max(used[least] + count * flops[least:].sum(), 1.0)
-            best, found = total[least], (least, many, float(saved))
-    where, many, saved = found
+            best, cheapest = total[least], (least, many, float(saved))
+    where, many, saved = cheapest
     groups = _group_jobs(tape, where, reached, _row_col_classes(reached, many)) if where else ()
     return SweepPlan(
         where, groups, _batch_size(tape, where), saved, float(count * rest[0] / best), _flop_limit(tape, stop, reached, flops)
@@ -145,9 +145,9 @@ def _cumulative_cost(
 
 def _largest_spans(spans: Spans, classes: Any, count: int) -> Any:
     """The longest span of each class."""
-    found = np.zeros(count)
-    np.maximum.at(found, classes, (spans[:, 1] - spans[:, 0]).astype(float))
-    return found
+    largest = np.zeros(count)
+    np.maximum.at(largest, classes, (spans[:, 1] - spans[:, 0]).astype(float))
+    return largest
 
 
 def living_values(tape: Tape, cut: int) -> list[int]:
@@ -157,15 +157,15 @@ def living_values(tape: Tape, cut: int) -> list[int]:
 
 
 def _reached_spans(tape: Tape, stop: int, spans: tuple[Spans, Spans]) -> dict[int, tuple[Spans, Spans]]:
-    found = {INPUT: spans}
+    reached = {INPUT: spans}
     for node in tape.nodes[:stop]:
-        found[node.gives[0]] = spans_after(node, found, tape.shapes[node.gives[0]])
-    return found
+        reached[node.gives[0]] = spans_after(node, reached, tape.shapes[node.gives[0]])
+    return reached
 
 
 def _row_col_classes(reached: Mapping[int, tuple[Spans, Spans]], parts: int) -> tuple[Any, Any]:
     """Classes of the jobs along rows and cols, in which windows are about equally large: at most `parts` each."""
-    sizes = [sum(np.log1p((one[axis][:, 1] - one[axis][:, 0]).astype(float)) for one in reached.values()) for axis in (0, 1)]
+    sizes = [sum(np.log1p((span[axis][:, 1] - span[axis][:, 0]).astype(float)) for span in reached.values()) for axis in (0, 1)]
     return _size_classes(np.asarray(sizes[0]), parts), _size_classes(np.asarray(sizes[1]), parts)
 
 
@@ -174,18 +174,18 @@ def _group_jobs(
 ) -> tuple[JobGroup, ...]:
     """The jobs of each pair of classes, and where their windows lie in the values up to the cut; no more than memory allows."""
     values = [INPUT, *(node.gives[0] for node in tape.nodes[:cut])]
-    found: list[JobGroup] = []
-    for pair in product(*(np.unique(one) for one in classes)):
+    groups: list[JobGroup] = []
+    for pair in product(*(np.unique(labels) for labels in classes)):
         members = np.flatnonzero((classes[0] == pair[0]) & (classes[1] == pair[1]))
         if not len(members):
             continue
-        sizes = {value: [int((one[members, 1] - one[members, 0]).max()) for one in reached[value]] for value in values}
+        sizes = {value: [int((span[members, 1] - span[members, 0]).max()) for span in reached[value]] for value in values}
         largest = max(4 * tape.shapes[value][1] * (size[0] + 2) * (size[1] + 2) for value, size in sizes.items())
         most = int(np.clip(BATCH_VALUES // largest, 1, MAX_JOBS))
         for jobs in np.array_split(members, -(-len(members) // most)):
             inner = {value: (reached[value][0][jobs], reached[value][1][jobs]) for value in values}
-            found.append(JobGroup(jobs, {value: window_box(one, tape.shapes[value]) for value, one in inner.items()}))
-    return tuple(found)
+            groups.append(JobGroup(jobs, {value: window_box(span, tape.shapes[value]) for value, span in inner.items()}))
+    return tuple(groups)
 
 
 def _size_classes(sizes: Any, parts: int) -> Int[Array, " job"]:

@@ -1,4 +1,4 @@
-"""Writing a forward pass down: two passes, of one picture and of two, become a tape; norms are folded, what nothing reads left out.
+"""Writing a forward pass down: two passes, of one image and of two, become a tape; norms are folded, what nothing reads left out.
 
 What ran is seen below modules and functions, so it does not matter how a network is written. A tape knows nothing of branches that
 depend on the data, of random numbers or of anything else it did not see: whoever uses one compares it with the network first.
@@ -57,42 +57,42 @@ class _Recorder(Dispatching):
         named = dict(kwargs or {})
         if self.paused:
             return func(*args, **named)
-        said = (map_leaves(tuple(args), self._note_node), map_leaves(named, self._note_node))
+        call = (map_leaves(tuple(args), self._note_node), map_leaves(named, self._note_node))
         written = _overwritten_tensors(func, args, named)
         value = self._light(func, args) if self.light is not None else None
         value = func(*args, **named) if value is None else value
-        if any(id(one) not in self.numbers for one in written):
+        if any(id(tensor) not in self.numbers for tensor in written):
             raise RecordingFailed("it changes its own parameters or buffers")
-        overwrites = tuple(self.numbers[id(one)] for one in written)
-        aliased = any(len(self.storages.get(_storage_id(one), set())) > 1 for one in written)
-        gives = tuple(self._new(one) for one in iterate_tensors(value))
-        self.nodes.append(Node(func, said[0], said[1], gives, overwrites, aliased))
+        overwrites = tuple(self.numbers[id(tensor)] for tensor in written)
+        aliased = any(len(self.storages.get(_storage_id(tensor), set())) > 1 for tensor in written)
+        gives = tuple(self._new(tensor) for tensor in iterate_tensors(value))
+        self.nodes.append(Node(func, call[0], call[1], gives, overwrites, aliased))
         return value
 
     def _light(self, func: Any, args: Sequence[Any]) -> Any:
-        """Something of the right sizes, None where only the operation itself can tell them."""
+        """Something of the right sizes, None if only the operation itself determines them."""
         place = len(self.nodes)
         if self.light is None or self.known is None or place >= len(self.light):
             return None
         name = func.overloadpacket.__name__
-        if name == "addmm":  # rows are pictures, or tokens of them: as many times more as there are pictures
+        if name == "addmm":  # rows are images, or tokens of them: as many times more as there are images
             return args[1].new_zeros((len(args[1]), args[2].shape[1]))
         if name in ("relu_", "add_"):
             return args[0]
         if name in ("relu", "native_batch_norm") or (name == "add" and _same_structure(*args[:2])):
-            one = torch.ops.aten.alias(args[0])
-            return (one, one.new_empty(0), one.new_empty(0)) if name == "native_batch_norm" else one
+            light = torch.ops.aten.alias(args[0])
+            return (light, light.new_empty(0), light.new_empty(0)) if name == "native_batch_norm" else light
         if name != "convolution":
             return None
         shape = self.known[self.light[place].gives[0]]
         made = args[0].new_zeros((2 * shape[0], *shape[1:]))
-        wide = any(one.dim() == 4 and memory_layout(one) is torch.channels_last for one in args[:2])  # as kernels choose
+        wide = any(arg.dim() == 4 and memory_layout(arg) is torch.channels_last for arg in args[:2])  # as kernels choose
         return made.contiguous(memory_format=torch.channels_last) if wide and made.dim() == 4 else made
 
-    def _note_node(self, one: Any) -> Any:
-        if isinstance(one, Tensor) and id(one) in self.numbers:
-            return ValueRef(self.numbers[id(one)])
-        return one
+    def _note_node(self, node: Any) -> Any:
+        if isinstance(node, Tensor) and id(node) in self.numbers:
+            return ValueRef(self.numbers[id(node)])
+        return node
 
     def _new(self, tensor: Tensor) -> int:
         number = len(self.shapes)
@@ -111,12 +111,12 @@ Watching = Callable[[Each], AbstractContextManager[Any]]  # a context in which t
 
 
 class Recording:
-    """The pass of `net` on one picture `x` (1, rgb, row, col) written down; `each` sees the watched values on the way.
+    """The pass of `net` on one image `x` (1, rgb, row, col) written down; `each` sees the watched values on the way.
 
-    `output` is what the network gave, `draft` a tape that runs for one picture only.
+    `output` is what the network gave, `draft` a tape that runs for one image only.
 
     Raises:
-        Unrecorded: a value wanted is not among what was seen, or the network changes its own parameters or buffers.
+        RecordingFailed: a value wanted is not among what was seen, or the network changes its own parameters or buffers.
     """
 
     def __init__(self, net: Callable[[Tensor], Tensor], x: Tensor, watching: Watching, each: Each) -> None:
@@ -129,10 +129,10 @@ class Recording:
         self.draft = self._record_tape(_used_nodes(self.first.nodes, self.kept))
 
     def tape(self) -> Tape:
-        """The tape for any number of pictures, told by a second pass, of two; norms are folded, sums and ReLUs joined.
+        """The tape for any number of images, from a second pass with two images; norms are folded, sums and ReLUs joined.
 
         Raises:
-            Unrecorded: the two passes differ in more than sizes.
+            RecordingFailed: the two passes differ in more than sizes.
         """
         twice = torch.cat([self.x, self.x]).contiguous(memory_format=memory_layout(self.x))
         second, _, _ = _record_pass(self.net, twice, self.watching, lambda *_: None, self.first)
@@ -167,37 +167,37 @@ def _record_pass(
 
 
 def _with_growing_numbers(first: Sequence[Node], second: Sequence[Node]) -> list[Node]:
-    """The nodes of the first pass (of one picture), whole numbers that differ in the second (of two) growing with the batch."""
+    """The nodes of the first pass (of one image), whole numbers that differ in the second (of two) growing with the batch."""
     if len(first) != len(second):
         raise RecordingFailed("the number of operations depends on the batch")
-    found: list[Node] = []
+    nodes: list[Node] = []
     for one, two in zip(first, second, strict=True):
         if one.func is not two.func or one.gives != two.gives:
             raise RecordingFailed("the operations depend on the batch")
-        found.append(replace(one, args=_pair_values(one.args, two.args), kwargs=_pair_values(one.kwargs, two.kwargs)))
-    return found
+        nodes.append(replace(one, args=_pair_values(one.args, two.args), kwargs=_pair_values(one.kwargs, two.kwargs)))
+    return nodes
 
 
-def _pair_values(one: Any, two: Any) -> Any:
-    if isinstance(one, ValueRef | Tensor):
-        same = one == two if isinstance(one, ValueRef) else one is two
+def _pair_values(values: Any, two: Any) -> Any:
+    if isinstance(values, ValueRef | Tensor):
+        same = values == two if isinstance(values, ValueRef) else values is two
         if not same:
             raise RecordingFailed("a constant depends on the batch")
-        return one
-    if isinstance(one, Mapping):
+        return values
+    if isinstance(values, Mapping):
         other = cast(Mapping[str, Any], two)
-        return {key: _pair_values(value, other[key]) for key, value in cast(Mapping[str, Any], one).items()}
-    if isinstance(one, list | tuple):
-        parts, others = cast(Sequence[Any], one), cast(Sequence[Any], two)
+        return {key: _pair_values(value, other[key]) for key, value in cast(Mapping[str, Any], values).items()}
+    if isinstance(values, list | tuple):
+        parts, others = cast(Sequence[Any], values), cast(Sequence[Any], two)
         if len(parts) != len(others):
             raise RecordingFailed("the number of arguments depends on the batch")
         made = [_pair_values(*pair) for pair in zip(parts, others, strict=True)]
-        return tuple(made) if isinstance(one, tuple) else made
-    if type(one) is int and type(two) is int and one != two:
-        return GrowingNumber(2 * one - two, two - one)
-    if one is not two and one != two:
+        return tuple(made) if isinstance(values, tuple) else made
+    if type(values) is int and type(two) is int and values != two:
+        return GrowingNumber(2 * values - two, two - values)
+    if values is not two and values != two:
         raise RecordingFailed("an argument depends on the batch")
-    return one
+    return values
 
 
 def _with_folded_norms(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
@@ -229,21 +229,21 @@ def _with_folded_norms(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
 
 def _used_nodes(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
     """The nodes without those that nothing reads."""
-    wanted, found = set(kept), list[Node]()
+    wanted, used = set(kept), list[Node]()
     for node in reversed(nodes):
         if node.overwrites or wanted & set(node.gives):
             wanted |= set(node.reads)
-            found.append(node)
-    return found[::-1]
+            used.append(node)
+    return used[::-1]
 
 
 def _overwritten_tensors(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
     """The tensors that the operation overwrites."""
-    found: list[Tensor] = []
-    for place, one in enumerate(func._schema.arguments):
-        if one.alias_info is not None and one.alias_info.is_write:
-            found += iterate_tensors(args[place] if place < len(args) else kwargs.get(one.name))
-    return found
+    overwritten: list[Tensor] = []
+    for place, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            overwritten += iterate_tensors(args[place] if place < len(args) else kwargs.get(argument.name))
+    return overwritten
 
 
 def _same_structure(one: Any, other: Any) -> bool:

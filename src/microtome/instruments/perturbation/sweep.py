@@ -19,7 +19,7 @@ ResponseCheck = Callable[[int, Response], bool]
 
 
 class Sweep:
-    """The responses to `patches` in the pictures `x` by that plan.
+    """The responses to `patches` in the images `x` by that plan.
 
     `units` (image,) chooses the map of the watched layer that `summed` sums.
     """
@@ -27,7 +27,7 @@ class Sweep:
     def __init__(
         self, tape: Tape, plan: SweepPlan, patches: Sequence[Patch], x: Tensor, units: Tensor | None, summed: UnitSumFunction
     ) -> None:
-        images, at = np.unique([one.image for one in patches], return_inverse=True)
+        images, at = np.unique([patch.image for patch in patches], return_inverse=True)
         self.tape, self.plan, self.patches, self.sum_units = tape, plan, patches, summed
         self.images = at.reshape(-1)  # of each patch, among those of `x` that have any
         self.x = x[torch.from_numpy(images)].contiguous(memory_format=memory_layout(x))
@@ -85,7 +85,7 @@ class Sweep:
         return sorted(parts, key=lambda part: self.middle not in part.jobs)
 
     def _first(self, group: JobGroup) -> Tensor:
-        """The windows of the pictures, the patches' pixels in them."""
+        """The windows of the images, the patches' pixels in them."""
         own = group.boxes[INPUT]
         made = self.clean.maps(INPUT).around(self.images[group.jobs], own.rows, own.cols, own.size).permute(0, 3, 1, 2)
         for place, job in enumerate(group.jobs):

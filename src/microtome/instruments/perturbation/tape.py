@@ -47,14 +47,14 @@ class Node:
     @cached_property
     def reads(self) -> list[int]:
         """The values it reads."""
-        return [one.value for one in iterate_leaves((self.args, self.kwargs)) if isinstance(one, ValueRef)]
+        return [leaf.value for leaf in iterate_leaves((self.args, self.kwargs)) if isinstance(leaf, ValueRef)]
 
     @cached_property
     def flat(self) -> bool:
         """Whether the values it reads are arguments themselves, not parts of lists, and nothing grows with the batch."""
-        whole = sum(isinstance(one, ValueRef) for one in self.args)
+        whole = sum(isinstance(arg, ValueRef) for arg in self.args)
         return whole == len(self.reads) and not any(
-            isinstance(one, GrowingNumber) for one in iterate_leaves((self.args, self.kwargs))
+            isinstance(leaf, GrowingNumber) for leaf in iterate_leaves((self.args, self.kwargs))
         )
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
@@ -76,11 +76,11 @@ class Tape:
     @cached_property
     def moving(self) -> frozenset[int]:
         """The values that depend on the input."""
-        found = {INPUT}
+        moving_values = {INPUT}
         for node in self.nodes:
-            if found & set(node.reads):
-                found |= set(node.gives)
-        return frozenset(found)
+            if moving_values & set(node.reads):
+                moving_values |= set(node.gives)
+        return frozenset(moving_values)
 
     def run(
         self, known: Mapping[int, Tensor], start: int, batch: int, each: Callable[[str, Tensor], None] | None = None
@@ -103,13 +103,13 @@ class Tape:
 def run_node(node: Node, values: Mapping[int, Tensor], batch: int) -> list[Tensor]:
     """What one operation gives for that batch."""
     if node.flat:
-        made = node.func(*(values[one.value] if isinstance(one, ValueRef) else one for one in node.args), **node.kwargs)
+        made = node.func(*(values[arg.value] if isinstance(arg, ValueRef) else arg for arg in node.args), **node.kwargs)
         return [made] if isinstance(made, Tensor) else list(iterate_tensors(made))
 
-    def filled(one: Any) -> Any:
-        if isinstance(one, ValueRef):
-            return values[one.value]
-        return one.base + one.step * batch if isinstance(one, GrowingNumber) else one
+    def filled(argument: Any) -> Any:
+        if isinstance(argument, ValueRef):
+            return values[argument.value]
+        return argument.base + argument.step * batch if isinstance(argument, GrowingNumber) else argument
 
     args, kwargs = map_leaves(node.args, filled), map_leaves(node.kwargs, filled)
     if node.name in ("view", "_unsafe_view"):  # another batch may lie differently in memory
@@ -131,7 +131,7 @@ def out_of_place_function(node: Node) -> Any:
 
 
 def memory_layout(x: Tensor) -> torch.memory_format:
-    """The memory layout of pictures: channels last or first."""
+    """The memory layout of images: channels last or first."""
     wide = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if wide and x.shape[1] > 1 else torch.contiguous_format
 
@@ -147,7 +147,7 @@ def norm_terms(node: Node) -> tuple[Any, Any, Any, Any, float] | None:
     if not quiet and node.args[5] is not False:
         return None
     terms = node.args[1:5]
-    if any(isinstance(one, ValueRef) for one in terms) or terms[2] is None or terms[3] is None:
+    if any(isinstance(term, ValueRef) for term in terms) or terms[2] is None or terms[3] is None:
         return None
     return (*terms, float(node.args[-1]))
 
@@ -179,4 +179,4 @@ def map_leaves(value: Any, made: Callable[[Any], Any]) -> Any:
 
 def iterate_tensors(value: Any) -> Iterator[Tensor]:
     """The tensors among the leaves."""
-    return (one for one in iterate_leaves(value) if isinstance(one, Tensor))
+    return (leaf for leaf in iterate_leaves(value) if isinstance(leaf, Tensor))

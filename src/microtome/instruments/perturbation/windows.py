@@ -1,7 +1,7 @@
 """What a change inside a box can touch, operation by operation, and those parts alone computed again.
 
-A window is a box of cells at each of a layer's outputs that holds every cell which the changed pixels can reach. Jobs (one change
-each) of a group have windows of one size, each at its own place, so that a group runs as one batch. Cells around a window come
+A window is a box of positions at each of a layer's outputs that holds every position which the changed pixels can reach. Jobs (one change
+each) of a group have windows of one size, each at its own place, so that a group runs as one batch. Positions around a window come
 from the clean maps. Nothing is approximated: a window is never smaller than what changed.
 
 Source: receptive-field arithmetic as in Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks"
@@ -25,7 +25,7 @@ POINTWISE = frozenset((
     "clamp", "clamp_min", "clamp_max", "neg", "abs", "exp", "sqrt", "rsqrt", "pow", "clone", "alias", "detach", "lift_fresh",
 ))  # fmt: skip
 ELEMENTWISE = frozenset(("add", "sub", "mul", "div", "maximum", "minimum"))
-Spans = Int[Array, "job side"]  # first cell, and one past the last
+Spans = Int[Array, "job side"]  # first position, and one past the last
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SlidingWindow:
     dilation: tuple[int, int]
 
     def output_span(self, spans: Spans, axis: int, count: int) -> Spans:
-        """The output cells, of `count`, that read any of the input cells; one of them where none does."""
+        """The output positions, of `count`, that read any of the input positions; one of them where none does."""
         kernel, stride, padding = self.kernel[axis], self.stride[axis], self.padding[axis]
         reach = (kernel - 1) * self.dilation[axis]
         first = -(-(spans[:, 0] + padding - reach) // stride)
@@ -46,12 +46,12 @@ class SlidingWindow:
         return _clip_spans(first, past, count)
 
     def input_span(self, first: Int[Array, " job"], size: int, axis: int) -> tuple[Int[Array, " job"], int]:
-        """The first input cell, and how many, that `size` output cells from `first` on read."""
+        """The first input position, and how many, that `size` output positions from `first` on read."""
         start = first * self.stride[axis] - self.padding[axis]
         return start, self.extent(size, axis)
 
     def extent(self, size: Any, axis: int) -> Any:
-        """How many input cells `size` output cells side by side read."""
+        """How many input positions `size` output positions side by side read."""
         return (size - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + 1
 
 
@@ -78,7 +78,7 @@ def sliding_window(node: Node) -> SlidingWindow | None:
 
 
 def _as_pair(value: Any) -> tuple[int, int]:
-    given = [int(one) for one in value] if isinstance(value, list | tuple) else [int(value)]
+    given = [int(number) for number in value] if isinstance(value, list | tuple) else [int(value)]
     return given[0], given[-1]
 
 
@@ -108,26 +108,26 @@ def _is_local(node: Node, name: str, shapes: Mapping[int, tuple[int, ...]]) -> b
     if name == "cat":
         grids = {shapes[value][2:] for value in node.reads}
         return (
-            node.argument(1, "dim", 0) in (1, -3) and len(grids) == 1 and all(isinstance(one, ValueRef) for one in node.args[0])
+            node.argument(1, "dim", 0) in (1, -3) and len(grids) == 1 and all(isinstance(arg, ValueRef) for arg in node.args[0])
         )
     if name == "slice":
         return node.argument(1, "dim", 0) in (1, -3)
     if name == "constant_pad_nd":
         return len(node.args[1]) <= 4 and len(node.reads) == 1
-    found = sliding_window(node)
-    return found is not None and (name != "avg_pool2d" or _is_plain_mean(node, found, shapes))
+    slide = sliding_window(node)
+    return slide is not None and (name != "avg_pool2d" or _is_plain_mean(node, slide, shapes))
 
 
-def _is_plain_mean(node: Node, found: SlidingWindow, shapes: Mapping[int, tuple[int, ...]]) -> bool:
-    """Whether every mean is over as many cells: padding counts, or there is none, and no window hangs over the edge."""
+def _is_plain_mean(node: Node, window: SlidingWindow, shapes: Mapping[int, tuple[int, ...]]) -> bool:
+    """Whether every mean is over as many positions: padding counts, or there is none, and no window hangs over the edge."""
     origin = source_value(node)
     assert origin is not None
     over = any(
-        (shapes[node.gives[0]][2 + axis] - 1) * found.stride[axis] + found.kernel[axis]
-        > shapes[origin][2 + axis] + 2 * found.padding[axis]
+        (shapes[node.gives[0]][2 + axis] - 1) * window.stride[axis] + window.kernel[axis]
+        > shapes[origin][2 + axis] + 2 * window.padding[axis]
         for axis in (0, 1)
     )
-    counted = found.padding == (0, 0) or node.argument(5, "count_include_pad", True) is True
+    counted = window.padding == (0, 0) or node.argument(5, "count_include_pad", True) is True
     return counted and not over and node.argument(6, "divisor_override") is None
 
 
@@ -158,7 +158,7 @@ def spans_after(node: Node, spans: Mapping[int, tuple[Spans, Spans]], shape: tup
         elif node.name == "constant_pad_nd":
             shift = padding_before(node)[axis]
             read[0] = _clip_spans(read[0][:, 0] + shift, read[0][:, 1] + shift, shape[2 + axis])
-        first, past = np.min([one[:, 0] for one in read], axis=0), np.max([one[:, 1] for one in read], axis=0)
+        first, past = np.min([span[:, 0] for span in read], axis=0), np.max([span[:, 1] for span in read], axis=0)
         made.append(np.stack([first, past], 1))
     return made[0], made[1]
 
@@ -180,13 +180,13 @@ class Box:
 
 def window_box(spans: tuple[Spans, Spans], shape: tuple[int, ...]) -> Box:
     """Windows of one size for all jobs of a group, moved inside the map where they would leave it."""
-    sizes = tuple(int((one[:, 1] - one[:, 0]).max()) for one in spans)
-    rows, cols = (np.minimum(one[:, 0], shape[2 + axis] - sizes[axis]) for axis, one in enumerate(spans))
+    sizes = tuple(int((span[:, 1] - span[:, 0]).max()) for span in spans)
+    rows, cols = (np.minimum(span[:, 0], shape[2 + axis] - sizes[axis]) for axis, span in enumerate(spans))
     return Box(rows, cols, (sizes[0], sizes[1]))
 
 
 class MapWindows:
-    """Clean maps of one value (image, unit, row, col), as rows of units, one for each cell, and one of padding at the end."""
+    """Clean maps of one value (image, unit, row, col), as rows of units, one for each position, and one of padding at the end."""
 
     def __init__(self, value: Tensor, pad: float) -> None:
         self.rows, self.cols, units = value.shape[2], value.shape[3], value.shape[1]
@@ -194,7 +194,7 @@ class MapWindows:
         self.table = torch.cat([flat, flat.new_full((1, units), pad)])
 
     def around(self, images: Int[Array, " job"], rows: Any, cols: Any, size: tuple[int, int]) -> Tensor:
-        """The clean cells (job, row, col, unit) from `rows`, `cols` on; padding beyond the edge."""
+        """The clean positions (job, row, col, unit) from `rows`, `cols` on; padding beyond the edge."""
         down, across = rows[:, None] + np.arange(size[0]), cols[:, None] + np.arange(size[1])
         there = ((down >= 0) & (down < self.rows))[:, :, None] & ((across >= 0) & (across < self.cols))[:, None, :]
         at = (images[:, None, None] * self.rows + down[:, :, None]) * self.cols + across[:, None, :]

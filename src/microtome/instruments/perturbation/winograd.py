@@ -12,15 +12,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 MIN_UNITS = 384  # read and given, at least: with fewer, the transforms cost more than they save
-MAX_WASTE = 1.4  # cells computed for each one wanted, at most
+MAX_WASTE = 1.4  # positions computed for each one wanted, at most
 TILES = 96  # worked on together: so many that their transforms stay in the cache
 KERNELS = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 
 
 def transform_kernels(weight: Float[Tensor, "unit unit_ 3 3"]) -> Float[Tensor, "16 unit unit_"]:
     """The kernels as `convolve` wants them: by place in the 4 × 4 tile, units given, units read."""
-    one = weight.new_tensor(KERNELS)
-    both = torch.einsum("ai,bj->abij", one, one).reshape(16, 9)
+    transform = weight.new_tensor(KERNELS)
+    both = torch.einsum("ai,bj->abij", transform, transform).reshape(16, 9)
     flat = weight.permute(2, 3, 0, 1).reshape(9, -1)
     return (both @ flat).view(16, *weight.shape[:2])
 
@@ -65,7 +65,7 @@ def _convolve_tiles(x: Tensor, kernels: Tensor, bias: Tensor | None, made: Tenso
 
 
 def _input_transform(parts: list[Tensor], out: list[Tensor]) -> None:
-    """The input transform along one axis, from four slices two cells apart."""
+    """The input transform along one axis, from four slices two positions apart."""
     torch.sub(parts[0], parts[2], out=out[0])
     torch.add(parts[1], parts[2], out=out[1])
     torch.sub(parts[2], parts[1], out=out[2])
@@ -73,7 +73,7 @@ def _input_transform(parts: list[Tensor], out: list[Tensor]) -> None:
 
 
 def _output_transform(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """The output transform along one axis: the first and the second of two cells."""
+    """The output transform along one axis: the first and the second of two positions."""
     return (parts[1] + parts[2]).add_(parts[0]), (parts[1] - parts[2]).sub_(parts[3])
 
 

@@ -1,4 +1,4 @@
-"""Attention as geometry: how far tokens on a grid look, and whether a bias over offsets is a Gaussian hill.
+"""Attention on a grid of tokens: mean attention distances, and Gaussian fits of biases over offsets.
 
 Source: mean attention distance, Dosovitskiy et al. 2021, arXiv:2010.11929, fig. 7; the Gaussian, Kim et al. 2023,
 arXiv:2305.04722, who fit learned relative biases; the free constant of the fit is ours (softmax does not see it).
@@ -18,7 +18,7 @@ MIN_OFFSETS = 25  # offsets: the fit has four numbers, and over fewer than 5 x 5
 
 
 class GaussianHill(NamedTuple):
-    """The Gaussian nearest to a bias: height (negative for a pit), sigma in cells, and the share of variance explained."""
+    """The Gaussian nearest to a bias: height (negative for a pit), sigma in positions, and the fraction of variance explained."""
 
     height: float
     sigma: float
@@ -26,7 +26,7 @@ class GaussianHill(NamedTuple):
 
 
 def cell_distances(grid: tuple[int, int], cell: tuple[float, float] = (1.0, 1.0)) -> Float64[Tensor, "token token"]:
-    """Distances between the centres of all cells of a grid (rows, cols), numbered row by row; `cell` is the size of one."""
+    """Distances between the centres of all positions of a grid (rows, cols), numbered row by row; `cell` is the size of one."""
     rows, cols = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
     places = torch.stack([rows.flatten() * cell[0], cols.flatten() * cell[1]], 1)
     apart = places[:, None] - places[None]
@@ -50,7 +50,7 @@ def attention_distances(
 
 
 def grid_attention(attention: Float[Tensor, "window head query key"], grid: int) -> Float64[Tensor, "window head"]:
-    """The share of the attention of the grid's tokens (the last `grid`) that stays among them."""
+    """The fraction of the attention of the grid's tokens (the last `grid`) that stays among them."""
     return attention[..., -grid:, -grid:].double().sum(-1).mean(-1)
 
 
@@ -71,7 +71,7 @@ def offset_table(bias: Float[Tensor, "head token token"], grid: tuple[int, int])
 def fit_hill(table: Float64[Array, "row col"]) -> GaussianHill:
     """The Gaussian around offset zero, plus a constant, with the least squared error; NaN where the table is flat or too small.
 
-    Sigma is sought between 0.3 cells and the table's longer side; a sigma at that end is a slope that never levels off.
+    Sigma is sought between 0.3 positions and the table's longer side; a sigma at that end is a slope that never levels off.
     """
     spread = float(((table - table.mean()) ** 2).sum())
     if table.size < MIN_OFFSETS or not np.isfinite(table).all() or spread <= 1e-24 * max(1.0, float((table**2).sum())):

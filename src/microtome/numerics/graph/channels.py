@@ -43,10 +43,10 @@ class ChannelStream(NamedTuple):
 
 
 class Channels(Dispatching):
-    """While this is entered, `of(tensor)` says whose channels lie along axis 1 of any tensor computed from `picture`.
+    """While this is entered, `of(tensor)` gives the sources of the channels along axis 1 of any tensor computed from `picture`.
 
     A tensor computed by anything else than pointwise operations, norms, pools, cuts and concatenations is a source of its own,
-    numbered from 0 (the picture) in order of execution; `declare` makes one of a tensor by hand. `parents` are the sources that
+    numbered from 0 (the image) in order of execution; `declare` makes one of a tensor by hand. `parents` are the sources that
     a source was computed from. Use it under `torch.no_grad` and ask while the tensor lives, that is inside a hook.
     """
 
@@ -57,7 +57,7 @@ class Channels(Dispatching):
         self.declare(picture, frozenset())
 
     def of(self, tensor: Tensor) -> ChannelStream | None:
-        """Whose channels the tensor holds, or None where it does not descend from the picture."""
+        """Whose channels the tensor holds, or None where it does not descend from the image."""
         return self._known.get(tensor)
 
     def declare(self, tensor: Tensor, parents: frozenset[int]) -> int:
@@ -73,9 +73,9 @@ class Channels(Dispatching):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         value = func(*args, **(kwargs or {}))
-        given = [one for one in tensors_in((args, kwargs or {})) if one in self._known]
+        given = [tensor for tensor in tensors_in((args, kwargs or {})) if tensor in self._known]
         if given:
-            before = frozenset(run.source for one in given for run in self._known[one].runs)
+            before = frozenset(run.source for tensor in given for run in self._known[tensor].runs)
             for made in tensors_in(value):
                 stream = self._follow(func, args, kwargs or {}, given, made)
                 if stream is None:
@@ -95,7 +95,7 @@ class Channels(Dispatching):
         if name in ("slice", "narrow", "split", "split_with_sizes", "chunk"):
             return self._cut(name, args, kwargs, given[0], made)
         if name == "as_strided_" and made is given[0] and made.shape[1:2] == (_total_width(whole.runs),):
-            return whole  # pooling to one cell in channels-last memory renames the strides of sides of length 1
+            return whole  # pooling to one position in channels-last memory renames the strides of sides of length 1
         if name in RESHAPES:
             return _reshape_stream(whole, given[0], made)
         if name in NORMS:
@@ -110,19 +110,21 @@ class Channels(Dispatching):
         return self._main(given, made)
 
     def _main(self, given: list[Tensor], made: Tensor) -> ChannelStream | None:
-        """The stream of the largest operand: a gate of one cell leaves the map's channels what they are; a sum of two does not."""
-        most = max(one.numel() for one in given)
-        streams = [self._known[one] for one in given if one.numel() == most]
+        """The stream of the largest operand: a gate of one position leaves the map's channels what they are; a sum of two does not."""
+        most = max(tensor.numel() for tensor in given)
+        streams = [self._known[tensor] for tensor in given if tensor.numel() == most]
         fits = made.dim() > 1 and made.shape[1] == _total_width(streams[0].runs)
-        alike = all(one.runs == streams[0].runs for one in streams)
+        alike = all(stream.runs == streams[0].runs for stream in streams)
         return streams[0] if fits and alike else None
 
     def _join(self, parts: Sequence[Tensor], axis: int) -> ChannelStream | None:
         streams = [self._known.get(part) for part in parts]
-        if axis != 1 or any(one is None for one in streams):
+        if axis != 1 or any(stream is None for stream in streams):
             return None
-        known = [one for one in streams if one is not None]
-        return ChannelStream(_merge_runs([run for one in known for run in one.runs]), torch.cat([one.gain for one in known]))
+        known = [stream for stream in streams if stream is not None]
+        return ChannelStream(
+            _merge_runs([run for stream in known for run in stream.runs]), torch.cat([stream.gain for stream in known])
+        )
 
     def _cut(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], whole: Tensor, made: Tensor
@@ -138,7 +140,7 @@ class Channels(Dispatching):
         return _slice_stream(stream, start + whole.shape[1] if start < 0 else start, made.shape[1])
 
     def _part(self, stream: ChannelStream, whole: Tensor, made: Tensor) -> ChannelStream | None:
-        """The part of `stream` that a view of `whole` shows, told from where the view begins in memory."""
+        """The part of `stream` that a view of `whole` shows, found from where the view begins in memory."""
         if made.dim() != whole.dim() or made.untyped_storage().data_ptr() != whole.untyped_storage().data_ptr():
             return None
         return _slice_stream(stream, (made.storage_offset() - whole.storage_offset()) // whole.stride(1), made.shape[1])
@@ -173,18 +175,18 @@ def _total_width(runs: Sequence[ChannelRun]) -> int:
 
 def _merge_runs(runs: Sequence[ChannelRun]) -> tuple[ChannelRun, ...]:
     """Runs where neighbours that continue each other are one."""
-    told: list[ChannelRun] = []
+    merged: list[ChannelRun] = []
     for run in runs:
-        last = told[-1] if told else None
+        last = merged[-1] if merged else None
         if last and (last.source, last.start + last.width, last.cells) == (run.source, run.start, run.cells):
-            told[-1] = ChannelRun(last.source, last.start, last.width + run.width, last.cells)
+            merged[-1] = ChannelRun(last.source, last.start, last.width + run.width, last.cells)
         else:
-            told.append(run)
-    return tuple(told)
+            merged.append(run)
+    return tuple(merged)
 
 
 def _slice_stream(stream: ChannelStream, start: int, count: int) -> ChannelStream | None:
-    """The part of a stream from place `start` on; None where the cut goes through the cells of one channel."""
+    """The part of a stream from place `start` on; None where the cut goes through the positions of one channel."""
     kept: list[ChannelRun] = []
     place = 0
     for run in stream.runs:

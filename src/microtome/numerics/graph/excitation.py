@@ -35,7 +35,7 @@ class ExplainedVariance(NamedTuple):
 
     `share` is the sum of squares between classes over the total, both summed over units: η². `chance` is what it is on average when
     the labels are shuffled, (K-1)/(N-1) exactly for K classes and N images. `beyond` is (share - chance)/(1 - chance): ε², 0 at
-    chance and 1 where the class explains all. `telling` is the share of the units that vary whose F test has p < `MAX_P`.
+    chance and 1 where the class explains all. `telling` is the fraction of the units that vary whose F test has p < `MAX_P`.
     """
 
     share: float
@@ -71,7 +71,7 @@ def explained_variance(totals: Float[Array, "class kind unit"], counts: Float[Ar
 
 class GateSummary(NamedTuple):
     """A layer's gates over all images: mean, standard deviation of the units' means, root mean variance of a unit over images;
-    the share above `OPEN_ABOVE` and below `SHUT_BELOW`; how many units always are; the share outside of 0 to 1; how many units never vary.
+    the fraction above `OPEN_ABOVE` and below `SHUT_BELOW`, how many units always are; the fraction outside 0–1; how many units never vary.
     """
 
     mean: float

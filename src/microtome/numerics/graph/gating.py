@@ -50,7 +50,7 @@ class _FactorTrail(NamedTuple):
 
 
 class FactorMode(Dispatching):
-    """While this is entered, `found` gathers every factor that multiplies maps computed from `picture` (image, rgb, row, col).
+    """While this is entered, `factors` collects every factor that multiplies maps computed from `picture` (image, rgb, row, col).
 
     `label(tensor, name)` names tensors that can be looked at later; `at` is written down with what is found.
     """
@@ -58,7 +58,7 @@ class FactorMode(Dispatching):
     def __init__(self, picture: Tensor) -> None:
         super().__init__()
         self.at = ""
-        self.found: list[GateFactor] = []
+        self.factors: list[GateFactor] = []
         self._count = len(picture)
         self._known = cast("dict[Tensor, _FactorTrail]", WeakTensorKeyDictionary())
         self._known[picture] = _FactorTrail(None, ())
@@ -76,7 +76,7 @@ class FactorMode(Dispatching):
         if name == "mul" and isinstance(args[0], Tensor) and isinstance(args[1], Tensor):
             self._multiply(args[0], args[1])
             self._multiply(args[1], args[0])
-        given = [one for one in tensors_in((args, kwargs or {})) if one in self._known]
+        given = [tensor for tensor in tensors_in((args, kwargs or {})) if tensor in self._known]
         trail = self._known[given[0]] if len(given) == 1 else _FactorTrail(None, ())
         value = func(*args, **(kwargs or {}))
         if given:
@@ -93,18 +93,18 @@ class FactorMode(Dispatching):
         if name in RESHAPES or func.overloadpacket.__name__ in RESHAPES:
             return trail
         if torch.Tag.pointwise in func.tags and args and args[0] is given[0]:
-            rest = tuple(one.detach().clone() if isinstance(one, Tensor) else one for one in args[1:])
+            rest = tuple(arg.detach().clone() if isinstance(arg, Tensor) else arg for arg in args[1:])
             return _FactorTrail(trail.origin, (*trail.steps, GateStep(_out_of_place(func), rest, dict(kwargs))))
         return _FactorTrail(None, ())
 
     def _multiply(self, thing: Tensor, factor: Tensor) -> None:
-        """Note `factor` if it is one number per channel for a map of more than one cell."""
+        """Note `factor` if it is one number per channel for a map of more than one position."""
         trail = self._known.get(factor)
         if trail is None or thing not in self._known or thing.dim() != 4 or factor.dim() != 4 or len(factor) != self._count:
             return
         flat = all(side == 1 or stride == 0 for side, stride in zip(factor.shape[2:], factor.stride()[2:], strict=True))
         if flat and factor.shape[:2] == thing.shape[:2] and thing.shape[2] * thing.shape[3] > 1 and not _is_flat(thing):
-            self.found.append(GateFactor(self.at, trail.origin, trail.steps, factor.shape[1], len(self.found)))
+            self.factors.append(GateFactor(self.at, trail.origin, trail.steps, factor.shape[1], len(self.factors)))
 
 
 def _is_flat(thing: Tensor) -> bool:
@@ -125,6 +125,6 @@ def replay_factor(value: Float[Tensor, "image *channel"], factor: GateFactor) ->
     if flat.shape[1] != factor.channels:
         return None
     for step in factor.steps:
-        rest = [one.flatten() if isinstance(one, Tensor) and one.numel() > 1 else one for one in step.rest]
+        rest = [value.flatten() if isinstance(value, Tensor) and value.numel() > 1 else value for value in step.rest]
         flat = step.function(flat, *rest, **step.named)
     return flat

@@ -5,7 +5,7 @@ that are normal noise: 1 keeps the size, value by value. For rectified normal in
 
     (n_out / n_in) / (1 - G / (pi n_out)) / stride²
 
-with G groups, and for vectors (one cell) with c = n_out / G units in a group (n_out / n_in) (c - 2) / (c - 3). Instance norm of equal
+with G groups, and for vectors (one position) with c = n_out / G units in a group (n_out / n_in) (c - 2) / (c - 3). Instance norm of equal
 widths gives pi / (pi - 1).
 
 Source: ours: the backward pass of group norm has the variance (1 - 2/m) / s² for m values in a group of spread s. It is not the formula
@@ -25,8 +25,8 @@ DRAWS = 64  # at most
 
 
 def group_divisors(units: int, cells: int, least: int = MIN_GROUP_VALUES) -> list[int]:
-    """The numbers of groups that divide `units` and leave `least` values in each on `cells` cells, ascending; at least [1]."""
-    return [one for one in range(1, units + 1) if units % one == 0 and (units // one * cells >= least or one == 1)]
+    """The numbers of groups that divide `units` and leave `least` values in each on `cells` positions, ascending; at least [1]."""
+    return [count for count in range(1, units + 1) if units % count == 0 and (units // count * cells >= least or count == 1)]
 
 
 def gradient_gains(
@@ -50,18 +50,18 @@ def gradient_gains(
         weighed = weigh(entered)
         draws = min(DRAWS, max(1, -(-MIN_VALUES // weighed.numel())))
         noise = [torch.randn(weighed.shape, generator=generator).to(weighed) for _ in range(draws)]
-        power = sum(float(one.double().square().mean()) for one in noise) / draws
-        found: list[float] = []
+        power = sum(float(block.double().square().mean()) for block in noise) / draws
+        gains: list[float] = []
         for number in groups:
             inner = weighed.detach().requires_grad_()
             given = activate(group_norm(inner, number, scale, shift, eps))
             total = 0.0
-            for one in noise:
-                (slope,) = torch.autograd.grad(given, inner, one, retain_graph=True)
+            for block in noise:
+                (slope,) = torch.autograd.grad(given, inner, block, retain_graph=True)
                 (back,) = torch.autograd.grad(weighed, entered, slope, retain_graph=True)
                 total += float(back.double().square().mean())
-            found.append(total / draws / power)
-    return found
+            gains.append(total / draws / power)
+    return gains
 
 
 def gain_distance(gain: float) -> float:
@@ -69,6 +69,6 @@ def gain_distance(gain: float) -> float:
     return abs(log(gain)) if 0 < gain < inf else inf
 
 
-def best_groups(groups: Sequence[int], found: Sequence[float]) -> int:
+def best_groups(groups: Sequence[int], gains: Sequence[float]) -> int:
     """The number of groups whose gain is nearest to 1 by ratio; ties go to fewer groups."""
-    return min(zip(groups, found, strict=True), key=lambda pair: (gain_distance(pair[1]), pair[0]))[0]
+    return min(zip(groups, gains, strict=True), key=lambda pair: (gain_distance(pair[1]), pair[0]))[0]

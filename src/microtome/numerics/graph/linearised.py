@@ -30,7 +30,7 @@ GATES = frozenset({"sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_"})
 class LineariseMode(TorchFunctionMode):
     """While it is entered, rectifying activations of any spelling give back what they got, and maximum pools average.
 
-    Padding does not count in the averages; gates (sigmoids) give one half everywhere. Softmax, norms over the picture and products
+    Padding does not count in the averages; gates (sigmoids) give one half everywhere. Softmax, norms over the image and products
     of activations stay what they are. `removed`, `averaged` and `held` count the rectifiers, pools and gates.
     """
 
@@ -79,7 +79,7 @@ def average_pool(
 
 
 def central_crop(weights: Tensor, grid: int) -> tuple[Tensor, float]:
-    """The last two axes cropped to at most `grid` cells about the middle of what is not zero, and the share of energy inside."""
+    """The last two axes cropped to at most `grid` positions about the middle of what is not zero, and the fraction of energy inside."""
     strength = weights.double().square().flatten(0, -3).sum(0)
     total = float(strength.sum())
     if not total > 0:

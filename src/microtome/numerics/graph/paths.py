@@ -37,23 +37,23 @@ def path_lengths(loss: Tensor, picture: Tensor) -> Callable[[Tensor | Any], Path
     root: Any = loss.grad_fn
     order = _topological_order(root)
     seen = _ancestry(order, picture)
-    told: dict[Any, tuple[int, int, int]] = {root: (0, 0, 1)}  # shortest, sum over paths, number of paths
+    lengths: dict[Any, tuple[int, int, int]] = {root: (0, 0, 1)}  # shortest, sum over paths, number of paths
     for node in order:
         if not seen[node][0]:
             continue  # the weights' own side
-        shortest, total, paths = told[node]
+        shortest, total, paths = lengths[node]
         step = int(_is_layer(node, seen))
         for child, _ in node.next_functions:
             if child is None or not seen[child][0]:
                 continue
-            before = told.get(child, (shortest + step, 0, 0))
-            told[child] = (min(before[0], shortest + step), before[1] + total + step * paths, before[2] + paths)
+            before = lengths.get(child, (shortest + step, 0, 0))
+            lengths[child] = (min(before[0], shortest + step), before[1] + total + step * paths, before[2] + paths)
 
     def length(tensor: Tensor | Any) -> PathLength | None:
         node: Any = tensor.grad_fn if isinstance(tensor, Tensor) else tensor
-        if node not in told:
+        if node not in lengths:
             return None
-        shortest, total, paths = told[node]
+        shortest, total, paths = lengths[node]
         return PathLength(shortest, float(total / paths), math.log10(paths))
 
     return length
@@ -76,20 +76,20 @@ def _topological_order(root: Any) -> list[Any]:
 
 
 def _ancestry(order: Sequence[Any], picture: Tensor) -> Mapping[Any, tuple[bool, bool]]:
-    """For every node whether it was computed from the picture, and whether from a parameter of two axes or more."""
+    """For every node whether it was computed from the image, and whether from a parameter of two axes or more."""
     seen: dict[Any, tuple[bool, bool]] = {}
     for node in reversed(order):
         leaf = cast(Tensor | None, getattr(node, "variable", None))
         below = [seen[child] for child, _ in node.next_functions if child is not None]
-        from_picture = leaf is picture or any(one for one, _ in below)
-        from_weight = (leaf is not None and leaf is not picture and leaf.dim() > 1) or any(one for _, one in below)
+        from_picture = leaf is picture or any(seen for seen, _ in below)
+        from_weight = (leaf is not None and leaf is not picture and leaf.dim() > 1) or any(seen for _, seen in below)
         seen[node] = (from_picture, from_weight)
     return seen
 
 
 def _is_layer(node: Any, seen: Mapping[Any, tuple[bool, bool]]) -> bool:
     name = str(node.name()).removesuffix("0").removesuffix("Backward")
-    if not any(name == one or (one in ("Convolution", "Linear") and one in name) for one in PRODUCTS):
+    if not any(name == product or (product in ("Convolution", "Linear") and product in name) for product in PRODUCTS):
         return False
     return any(child is not None and not seen[child][0] and seen[child][1] for child, _ in node.next_functions)
 

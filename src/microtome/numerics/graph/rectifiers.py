@@ -2,7 +2,7 @@
 
 The operations of the backward pass are seen as they run, so a rectifier is one whether it is a module, a function or a method, in
 place or not, used once or many times. `RewriteMode` stands over the forward pass for what leaves no trace of its own in the backward
-pass: lower clamps at zero become rectifiers of the same values, and a gate (a number for each channel or cell multiplied onto a
+pass: lower clamps at zero become rectifiers of the same values, and a gate (a number for each channel or position multiplied onto a
 map, as in squeeze-and-excitation) is held constant, as is the divisor of local response normalisation.
 
 With x the rectifier's input, a its output and g the signal from above, the rules are
@@ -120,7 +120,7 @@ class RewriteMode(TorchFunctionMode):
             gate = _gate_operand(args[0], args[1])
             if gate is not None:
                 self.gates += 1
-                args = tuple(one.detach() if place == gate else one for place, one in enumerate(args))
+                args = tuple(arg.detach() if place == gate else arg for place, arg in enumerate(args))
         if name == "local_response_norm":
             self.gates += 1
             return _normalise_constant(*args, **named)
@@ -159,7 +159,7 @@ def _normalise_constant(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
 
 
 def _gate_operand(a: Any, b: Any) -> int | None:
-    """Which of two factors (0 or 1) is a gate on the other: computed from the picture, too, and spread over it."""
+    """Which of two factors (0 or 1) is a gate on the other: computed from the image, too, and spread over it."""
     if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.requires_grad and b.requires_grad):
         return None
     sizes = (_distinct_elements(a), _distinct_elements(b))

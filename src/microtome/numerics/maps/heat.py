@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-Extent: TypeAlias = tuple[float, float, float, float]  # top, bottom, left, right edge of the map, as shares of the picture
+Extent: TypeAlias = tuple[float, float, float, float]  # top, bottom, left, right edge of the map, as fractions of the image
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
@@ -33,8 +33,8 @@ def area_resample(
 ) -> Float64[Tensor, "image row_ col_"]:
     """The map on a grid of `size` (rows, cols): each cell's heat goes to the cells it overlaps, by area, so the sum stays.
 
-    `extent` says where the map's outer edges lie in the picture (default: on the picture's own). The heat of a cell that
-    reaches over the picture's edge goes to its part inside; a cell wholly outside is lost.
+    `extent` says where the map's outer edges lie in the image (default: on the image's own). The heat of a cell that
+    reaches over the image's edge goes to its part inside; a cell wholly outside is lost.
     """
     top, bottom, left, right = extent or (0.0, 1.0, 0.0, 1.0)
     down = _cell_overlaps(heat.shape[1], size[0], top, bottom).to(heat.device)
@@ -45,7 +45,7 @@ def area_resample(
 def energy_inside(
     heat: Float[Tensor, "image row col"], mask: Bool[Tensor, "image row_ col_"], extent: Extent | None = None
 ) -> tuple[Float64[Tensor, " image"], Float64[Tensor, " image"]]:
-    """The share of the heat inside the mask, and the share of the picture that the mask covers.
+    """The fraction of the heat inside the mask, and the fraction of the image that the mask covers.
 
     The first grows with the object even for a map that knows nothing: `energy_lift` is the difference.
     """
@@ -60,7 +60,7 @@ def energy_lift(energy: Float[Tensor, " image"], area: Float[Tensor, " image"]) 
 
 
 def heat_coverage(heat: Float[Tensor, "image row col"], share: float) -> Float64[Tensor, " image"]:
-    """The smallest share of the picture that holds `share` of the heat; the last cell counts in part.
+    """The smallest fraction of the image that holds `share` of the heat; the last cell counts in part.
 
     Cells in part make the value the same on a finer grid of repeated cells, and `share` itself for an even map.
     """
@@ -74,7 +74,7 @@ def heat_coverage(heat: Float[Tensor, "image row col"], share: float) -> Float64
 
 
 def heat_entropy(heat: Float[Tensor, "image row col"]) -> Float64[Tensor, " image"]:
-    """Shannon entropy of the heat, in bits: 0 for one hot cell, log2(rows · cols) for an even map."""
+    """Shannon entropy of the heat, in bits: 0 for one hot position, log2(rows · cols) for an even map."""
     cells = heat.relu().double().flatten(1)
     total = cells.sum(1)
     chance = cells / total[:, None]
@@ -82,7 +82,7 @@ def heat_entropy(heat: Float[Tensor, "image row col"]) -> Float64[Tensor, " imag
 
 
 def centre_prior(rows: int, cols: int, sigma: float = 0.25) -> Float64[Tensor, "row col"]:
-    """A Gaussian blob in the middle, as a map to beat: photographers centre things. `sigma` is a share of each side; sum 1."""
+    """A Gaussian blob in the middle, as a map to beat: photographers centre things. `sigma` is a fraction of each side; sum 1."""
     down, across = (((torch.arange(count, dtype=torch.float64) + 0.5) / count - 0.5) / sigma for count in (rows, cols))
     blob = torch.exp(-(down[:, None] ** 2 + across[None, :] ** 2) / 2)
     return blob / blob.sum()
@@ -91,13 +91,13 @@ def centre_prior(rows: int, cols: int, sigma: float = 0.25) -> Float64[Tensor, "
 def pointing_game(
     heat: Float[Tensor, "image row col"], mask: Bool[Tensor, "image row_ col_"], tolerance: float = 15.0
 ) -> Float64[Tensor, " image"]:
-    """1 where the middle of the hottest cell lies within `tolerance` px of the mask, else 0; NaN without heat or mask."""
+    """1 where the middle of the hottest position lies within `tolerance` px of the mask, else 0; NaN without heat or mask."""
     hits = torch.full((len(heat),), torch.nan, dtype=torch.float64)
-    for place, (one, wanted) in enumerate(zip(heat.relu().cpu(), mask.cpu().numpy(), strict=True)):
-        if not (one.max() > 0 and wanted.any()):
+    for place, (heat_map, wanted) in enumerate(zip(heat.relu().cpu(), mask.cpu().numpy(), strict=True)):
+        if not (heat_map.max() > 0 and wanted.any()):
             continue
-        row, col = divmod(int(one.argmax()), one.shape[1])
-        spot = int((row + 0.5) * wanted.shape[0] / one.shape[0]), int((col + 0.5) * wanted.shape[1] / one.shape[1])
+        row, col = divmod(int(heat_map.argmax()), heat_map.shape[1])
+        spot = int((row + 0.5) * wanted.shape[0] / heat_map.shape[0]), int((col + 0.5) * wanted.shape[1] / heat_map.shape[1])
         rows, cols = np.nonzero(wanted)
         hits[place] = float(np.hypot(rows - spot[0], cols - spot[1]).min() <= tolerance)
     return hits
@@ -109,7 +109,7 @@ def iou_best_threshold(
     thresholds: tuple[float, ...] = THRESHOLDS,
     extent: Extent | None = None,
 ) -> tuple[float, Float64[Tensor, " image"]]:
-    """The threshold (share of each map's largest value) with the best mean overlap, and each image's overlap there.
+    """The threshold (fraction of each map's largest value) with the best mean overlap, and each image's overlap there.
 
     One threshold serves all images: it belongs to the network and the method. Overlap is intersection over union of
     {heat >= threshold · largest} and the mask; not a number for maps without heat. The threshold is NaN if all are.
@@ -119,7 +119,7 @@ def iou_best_threshold(
     wanted = mask.flatten(1)
     overlaps = []
     for threshold in thresholds:
-        hot = fine >= threshold * largest * (1 - 1e-9)  # rounding of equal cells must not split a plateau
+        hot = fine >= threshold * largest * (1 - 1e-9)  # rounding of equal positions must not split a plateau
         overlaps.append((hot & wanted).sum(1).double() / (hot | wanted).sum(1))
     ious = torch.stack(overlaps).where(largest[:, 0] > 0, torch.nan)
     means = ious.nanmean(1)
@@ -157,8 +157,8 @@ def _pearson(first: Tensor, second: Tensor) -> Tensor:
     return (first * second).sum(-1) / (first.square().sum(-1) * second.square().sum(-1)).sqrt()
 
 
-def _cell_overlaps(cells: int, bins: int, low: float, high: float) -> Float64[Tensor, "bin cell"]:
-    """The share of each of `cells` equal cells between `low` and `high` that lies in each of `bins` equal bins of [0, 1]."""
+def _cell_overlaps(cells: int, bins: int, low: float, high: float) -> Float64[Tensor, "bin position"]:
+    """The fraction of each of `cells` equal cells between `low` and `high` that lies in each of `bins` equal bins of [0, 1]."""
     if not high > low:
         raise ValueError(f"a map's far edge ({high}) must lie beyond its near edge ({low})")
     # In units of one bin over `cells`, default edges are whole numbers: equal cells share their heat exactly.

@@ -16,8 +16,8 @@ def localisation_scores(
 ) -> dict[str, Tensor]:
     """`ebpg`, `centre_ebpg`, `pointing_game`, `coverage50`, `coverage90`, `area`, `peak` (image) and `iou` (image, threshold).
 
-    `ebpg` is the share of the heat in the mask, `centre_ebpg` that of a blob in the middle; `area` is the
-    mask's part of the picture; thresholds are those of `maps.THRESHOLDS`; `tolerance` of the pointing game is in pixels of the
+    `ebpg` is the fraction of the heat in the mask, `centre_ebpg` that of a blob in the middle; `area` is the
+    mask's part of the image; thresholds are those of `maps.THRESHOLDS`; `tolerance` of the pointing game is in pixels of the
     mask. Scores are not numbers for an empty map or mask.
     """
     seen = masks.flatten(1).any(1)
@@ -31,24 +31,24 @@ def localisation_scores(
         "coverage90": heat_coverage(heat, 0.9),
         "iou": threshold_iou(heat, masks),
     }
-    known = {name: one.where(seen.reshape(-1, *[1] * (one.dim() - 1)), torch.nan) for name, one in scores.items()}
+    known = {name: score.where(seen.reshape(-1, *[1] * (score.dim() - 1)), torch.nan) for name, score in scores.items()}
     return known | {"area": area, "peak": heat.amax((1, 2))}
 
 
 def threshold_iou(
     heat: Float[Tensor, "image row col"], masks: Bool[Tensor, "image row_ col_"], thresholds: tuple[float, ...] = THRESHOLDS
 ) -> Float64[Tensor, "image threshold"]:
-    """Intersection over union of the mask and the cells at or above each share of the map's largest value.
+    """Intersection over union of the mask and the positions at or above each fraction of the map's largest value.
 
-    Counted by cell with the mask's share in it, which is what painting every cell on the pixels gives.
+    Counted by position with the mask's share in it, which is what painting every position on the pixels gives.
     """
     cells = heat.shape[1] * heat.shape[2]
     share = area_resample(masks.double(), (heat.shape[1], heat.shape[2])).flatten(1) * cells / masks[0].numel()
     flat = heat.flatten(1)
     largest = flat.max(1, keepdim=True).values
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     for threshold in thresholds:
-        hot = (flat >= threshold * largest * (1 - 1e-9)).double()  # rounding of equal cells must not split a plateau
+        hot = (flat >= threshold * largest * (1 - 1e-9)).double()  # rounding of equal positions must not split a plateau
         both = (hot * share).sum(1)
-        found.append(both / (hot.sum(1) + share.sum(1) - both))
-    return torch.stack(found, 1).where(largest > 0, torch.nan)
+        tensors.append(both / (hot.sum(1) + share.sum(1) - both))
+    return torch.stack(tensors, 1).where(largest > 0, torch.nan)

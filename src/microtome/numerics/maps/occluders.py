@@ -15,19 +15,19 @@ from microtome.numerics.arrays import Array
 def occluder_starts(side: int, size: int, stride: int) -> Int[Array, " place"]:
     """First pixels of the occluder's places along a side: every `stride` px, until the edge is reached.
 
-    The last occluder is cut at the picture's edge where it does not fit. A stride above the size leaves gaps.
+    The last occluder is cut at the image's edge where it does not fit. A stride above the size leaves gaps.
     """
     first = stride * np.arange(-(-max(side - size, 0) // stride) + 1)
     return first[first < side]
 
 
 def centres(first: Int[Array, " place"], size: int, side: int) -> Float64[Array, " place"]:
-    """The pixel on which each occluder is centred: of what lies in the picture, where it is cut at the edge."""
+    """The pixel on which each occluder is centred: of what lies in the image, where it is cut at the edge."""
     return (first + np.minimum(first + size, side) - 1) / 2
 
 
 def blur(x: Float[Tensor, "image rgb row col"], sigma: float) -> Float[Tensor, "image rgb row col"]:
-    """The pictures under a Gaussian blur of that standard deviation in px, their edges continued by the last pixel."""
+    """The images under a Gaussian blur of that standard deviation in px, their edges continued by the last pixel."""
     reach = max(1, int(np.ceil(3 * sigma)))
     at = torch.arange(-reach, reach + 1, dtype=torch.float64)
     kernel = torch.exp(-(at**2) / (2 * sigma**2))
@@ -41,7 +41,7 @@ def blur(x: Float[Tensor, "image rgb row col"], sigma: float) -> Float[Tensor, "
 def mask_coverage(
     mask: Bool[Tensor, "image row col"], rows: Int[Array, " row_"], cols: Int[Array, " col_"], size: int
 ) -> Float64[Tensor, "image row_ col_"]:
-    """The share of the occluder at each place that lies on the mask."""
+    """The fraction of the occluder at each place that lies on the mask."""
     sums = F.pad(mask.double().cumsum(1).cumsum(2), (1, 0, 1, 0))
     top, left = torch.from_numpy(rows), torch.from_numpy(cols)
     bottom, right = (top + size).clamp_max(mask.shape[1]), (left + size).clamp_max(mask.shape[2])
@@ -55,7 +55,7 @@ def object_contrast(
     """How what was lost lies to an object: `inside`, `outside`, `energy`, `area`, `lift`.
 
     `share` says how much of each occluder covers the object. `inside` and `outside` are means of the loss, each place weighted by
-    the part of its occluder on and off the object; `energy` is the share of the positive loss on the object, `area` what an even
+    the part of its occluder on and off the object; `energy` is the fraction of the positive loss on the object, `area` what an even
     map would put there, `lift` their difference. Not numbers where nothing (or everything) is covered, or nothing is lost.
     """
     loss, share = loss.double().flatten(1), share.double().flatten(1)

@@ -27,7 +27,7 @@ def mask_bounds(mask: Bool[Array, "row col"]) -> tuple[int, int, int, int]:
 
 
 def random_position(mask: Bool[Array, "row col"], draws: np.random.Generator) -> Bool[Array, "row col"]:
-    """The same shape at a random place wholly inside the picture."""
+    """The same shape at a random place wholly inside the image."""
     top, bottom, left, right = mask_bounds(mask)
     shape = mask[top:bottom, left:right]
     row = int(draws.integers(0, mask.shape[0] - shape.shape[0] + 1))

@@ -39,14 +39,14 @@ def mean_iou(counts: Shaped[Array, "*batch class class_"]) -> Float64[Array, "*b
 
 
 def pixel_accuracy(counts: Shaped[Array, "*batch class class_"]) -> Float64[Array, "*batch"]:
-    """The share of pixels given the class wanted."""
+    """The fraction of pixels given the class wanted."""
     return np.asarray(np.trace(counts, axis1=-2, axis2=-1) / np.maximum(counts.sum((-2, -1)), 1), dtype=np.float64)
 
 
 def bootstrap_statistic(
     counts: Int64[Array, "image class class_"], statistic: Callable[[Array], Array], draws: int = 1000, seed: int = 0
 ) -> Interval:
-    """The statistic of the sum over images, with its 95 % percentile interval over resampled images.
+    """The statistic of the sum over images, with its 95% percentile interval over resampled images.
 
     Pixels of one image are not independent, so whole images are drawn.
     """

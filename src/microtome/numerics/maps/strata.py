@@ -1,4 +1,4 @@
-"""Spreading a few pictures over many: how cluttered a background is, and a choice that shows every size and clutter.
+"""Spreading a few images over many: how cluttered a background is, and a choice that shows every size and clutter.
 
 Source: edge density as a measure of clutter, Rosenholtz, Li & Nakano 2007, "Measuring visual clutter", sec. 2.
 """
@@ -21,7 +21,7 @@ def edge_strength(pixels: UInt8[Array, "image row col rgb"]) -> Float32[Array, "
 
 
 def clutter_fraction(pixels: UInt8[Array, "image row col rgb"], masks: Bool[Array, "image row col"]) -> Float[Array, " image"]:
-    """The share of the pixels outside the mask that lie on an edge; not a number where the mask covers all."""
+    """The fraction of the pixels outside the mask that lie on an edge; not a number where the mask covers all."""
     outside = ~masks
     count = outside.sum((1, 2))
     hits = ((edge_strength(pixels) > EDGE_STEP) & outside).sum((1, 2))
@@ -51,4 +51,4 @@ def spread_over(size: Float[Array, " image"], clutter: Float[Array, " image"], c
 
 def _middle_first(places: Int[Array, " image"]) -> list[int]:
     away = np.abs(np.arange(len(places)) - (len(places) - 1) / 2)
-    return [int(one) for one in places[np.argsort(away, kind="stable")]]
+    return [int(place) for place in places[np.argsort(away, kind="stable")]]

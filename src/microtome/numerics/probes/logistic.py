@@ -1,4 +1,4 @@
-"""How well multinomial logistic regression on features tells the classes apart: ridge penalty, cross-validated.
+"""Accuracy of multinomial logistic regression on features: ridge penalty, cross-validated.
 
 Source: Cox 1958, J. R. Stat. Soc. B 20; fitted by scikit-learn's `LogisticRegression`. The softmax on frozen features of
 Zeiler & Fergus 2014, arXiv:1311.2901, table 7.
@@ -40,7 +40,7 @@ def logistic_probe(
     """
 
     def fitted(train: Array, coded: Array, classes: int) -> tuple[Array, float]:
-        tried = [one * int(train.sum()) for one in PENALTIES] if penalties is None else sorted(penalties, reverse=True)
+        tried = [penalty * int(train.sum()) for penalty in PENALTIES] if penalties is None else sorted(penalties, reverse=True)
         penalty = tried[0] if len(tried) == 1 else _choose_penalty(features[train], coded[train], classes, tried, seed)
         narrow, shown = _reduce_width(*standardise(features[train], features[~train]))
         return _class_scores(shown, logistic_weights(narrow, coded[train], classes, penalty)), penalty

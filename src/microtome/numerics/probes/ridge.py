@@ -1,4 +1,4 @@
-"""How well a linear read-out of features tells the classes apart: ridge regression in closed form, cross-validated.
+"""Accuracy of a linear probe on features: ridge regression in closed form, cross-validated.
 
 Source: Hoerl & Kennard 1970; generalised cross-validation, Golub, Heath & Wahba 1979, eq. 1.4.
 """
@@ -14,7 +14,7 @@ from microtome.errors import Unmeasurable
 from microtome.numerics.arrays import Array
 
 # Penalties tried, as multiples of the mean eigenvalue: the same range for any number of images, features and any scale.
-PENALTIES = tuple(float(one) for one in np.logspace(-5, 4, 19))
+PENALTIES = tuple(float(penalty) for penalty in np.logspace(-5, 4, 19))
 
 
 # Scores (image, class) of the images that are not in the training part (image,), and the penalty chosen; from the part, the
@@ -27,12 +27,12 @@ class ProbeResult(NamedTuple):
 
     correct: Bool[Array, " image"]
     predicted: Int[Array, " image"]
-    chance: float  # the share of the largest class: what always naming it would score
+    chance: float  # the fraction of the largest class: what always naming it would score
     penalties: Float64[Array, " fold"]  # chosen on each training part
 
     @property
     def accuracy(self) -> float:
-        """The share of images answered right."""
+        """The fraction of images answered right."""
         return float(self.correct.mean())
 
 
@@ -87,9 +87,9 @@ def cross_validate(features: Array, labels: Array, folds: int, seed: int, fitted
     fold = stratified_folds(labels, folds, seed)
     predicted = np.empty(len(labels), dtype=np.int64)
     chosen = np.empty(folds)
-    for one in range(folds):
-        scores, chosen[one] = fitted(fold != one, coded, len(classes))
-        predicted[fold == one] = scores.argmax(axis=1)
+    for number in range(folds):
+        scores, chosen[number] = fitted(fold != number, coded, len(classes))
+        predicted[fold == number] = scores.argmax(axis=1)
     chance = float(np.bincount(coded).max() / len(labels))
     return ProbeResult(predicted == coded, classes[predicted], chance, chosen)
 
@@ -97,7 +97,7 @@ def cross_validate(features: Array, labels: Array, folds: int, seed: int, fitted
 def smallest_class(labels: Int[Array, " image"], folds: int = 5, seed: int = 0) -> int:
     """How many images of its rarest class the poorest training part of the cross-validation has."""
     coded, fold = np.unique(labels, return_inverse=True)[1], stratified_folds(labels, folds, seed)
-    return min(int(np.bincount(coded[fold != one], minlength=coded.max() + 1).min()) for one in range(folds))
+    return min(int(np.bincount(coded[fold != fold_], minlength=coded.max() + 1).min()) for fold_ in range(folds))
 
 
 def learning_curve(
@@ -124,7 +124,7 @@ def learning_curve(
     def correct(size: int) -> Array:
         def fitted(train: Array, coded: Array, classes: int) -> tuple[Array, float]:
             shuffled = order[train[order]]
-            some = np.concatenate([shuffled[coded[shuffled] == one][:size] for one in range(classes)])
+            some = np.concatenate([shuffled[coded[shuffled] == label][:size] for label in range(classes)])
             return ridge_scores(features[some], _signed_targets(coded[some], classes), features[~train])
 
         return cross_validate(features, labels, folds, seed, fitted).correct
@@ -167,7 +167,7 @@ def ridge_scores(
     # In both forms: rotated = U^T y for train = U S V^T.
     rotated = vectors.T @ targets if dual else (vectors.T @ (train.T @ targets)) / np.sqrt(values)[:, None]
     tried = np.asarray(penalties if penalties is not None else np.multiply(PENALTIES, values.mean()), dtype=np.float64)
-    best = float(tried[np.argmin([_validation_error(values, rotated, targets, one) for one in tried])])
+    best = float(tried[np.argmin([_validation_error(values, rotated, targets, penalty) for penalty in tried])])
     # w = V S/(S²+λ) U^T y, and V = X^T U S^-1 in the dual form.
     if dual:
         weights = vectors @ (rotated / (values + best)[:, None])

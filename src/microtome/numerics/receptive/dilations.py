@@ -8,7 +8,7 @@ The rule for rates: from the middle of the map the outermost tap of the largest 
 r_max = floor((M - 1) / (k - 1)), that is floor((M - 1) / 2) for 3 x 3; n branches share it evenly, r_max · (1/n, 2/n, …, 1).
 
 Source: taps beyond the map, Chen et al. 2017, arXiv:1706.05587, sec. 3.3 and fig. 4; counts, closed forms, the rule and the star are
-ours. That rates should follow the size of the picture says Kim et al. 2023, arXiv:2307.14179, whose formula is not known to us.
+ours. That rates should follow the size of the image says Kim et al. 2023, arXiv:2307.14179, whose formula is not known to us.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from microtome.numerics.arrays import Array
 
 
 class TapReading(NamedTuple):
-    """How a kernel reads one side of its map: shares of 1.
+    """How a kernel reads one side of its map: fractions of 1.
 
     `valid` of all pairs of a position and a tap lie on the map; `whole` of the positions have all their taps on it; `alive` of the
     taps lie on it at one position at least.
@@ -34,16 +34,16 @@ class TapReading(NamedTuple):
 
 
 def read_side(kernel: int, rate: int, stride: int, before: int, positions: int, cells: tuple[int, int]) -> TapReading:
-    """How `kernel` taps, `rate` apart, read one side, counted over all `positions` (cells of the output).
+    """How `kernel` taps, `rate` apart, read one side, counted over all `positions` (positions of the output).
 
-    `before` cells of padding stand before the side; `cells` (first, end) is what of the side is map and no padding.
+    `before` positions of padding stand before the side; `cells` (first, end) is what of the side is map and no padding.
     """
     on = on_map(tap_positions(kernel, rate, stride, before, np.arange(positions)), cells)
     return TapReading(float(on.mean()), float(on.all(1).mean()), float(on.any(0).mean()))
 
 
 def tap_positions(kernel: int, rate: int, stride: int, before: int, at: Sequence[int] | Array) -> Array:
-    """The cell that each tap reads, (position, tap), for the positions `at` of the output; outside the side where that is so."""
+    """The position that each tap reads, (position, tap), for the positions `at` of the output; outside the side where that is so."""
     return np.asarray(at)[:, None] * stride - before + np.arange(kernel)[None] * rate
 
 
@@ -53,7 +53,7 @@ def on_map(places: Array, cells: tuple[int, int]) -> Array:
 
 
 def border_rate(side: int, kernel: int = 3) -> int:
-    """The rate at which the outermost tap, seen from the middle of `side` cells, reaches the border and no further; 1 at least."""
+    """The rate at which the outermost tap, seen from the middle of `side` positions, reaches the border and no further; 1 at least."""
     return max(1, (side - 1) // (kernel - 1)) if kernel > 1 else 1
 
 
@@ -66,25 +66,27 @@ def star_points(
     shape: tuple[int, int], points: Sequence[tuple[Sequence[int] | Array, Sequence[int] | Array]]
 ) -> Bool[Array, "row col"]:
     """Where parallel branches read a map of `shape`: for each the rows and columns of its taps; what lies outside is left out."""
-    found = np.zeros(shape, dtype=bool)
+    mask = np.zeros(shape, dtype=bool)
     for rows, cols in points:
-        inside = [[int(one) for one in places if 0 <= one < side] for places, side in zip((rows, cols), shape, strict=True)]
-        found[np.ix_(*inside)] = True
-    return found
+        inside = [
+            [int(place) for place in places if 0 <= place < side] for places, side in zip((rows, cols), shape, strict=True)
+        ]
+        mask[np.ix_(*inside)] = True
+    return mask
 
 
 def dilate_mask(on: Bool[Array, "row col"], by: int) -> Bool[Array, "row col"]:
-    """`on` with every point as a square that goes `by` cells further on all sides, cut at the border."""
-    found = np.zeros_like(on)
+    """`on` with every point as a square that goes `by` positions further on all sides, cut at the border."""
+    mask = np.zeros_like(on)
     for row, col in np.argwhere(on):
-        found[max(0, row - by) : row + by + 1, max(0, col - by) : col + by + 1] = True
-    return found
+        mask[max(0, row - by) : row + by + 1, max(0, col - by) : col + by + 1] = True
+    return mask
 
 
 class StarMass(NamedTuple):
-    """Where a field lies, as shares of its sum; NaN for a field of zeros.
+    """Where a field lies, as fractions of its sum; NaN for a field of zeros.
 
-    `floor` is what the whole map would hold if it were as high everywhere as the median cell off the star, `above` what the star
+    `floor` is what the whole map would hold if it were as high everywhere as the median position off the star, `above` what the star
     holds above that.
     """
 
@@ -94,7 +96,7 @@ class StarMass(NamedTuple):
 
 
 def star_mass(field: Float64[Array, "row col"], on: Bool[Array, "row col"]) -> StarMass:
-    """How much of `field` lies on the star `on`, in an even floor under all cells, and on the star above that floor."""
+    """How much of `field` lies on the star `on`, in an even floor under all positions, and on the star above that floor."""
     total = float(field.sum())
     if not total:
         return StarMass(float("nan"), float("nan"), float("nan"))
@@ -103,7 +105,7 @@ def star_mass(field: Float64[Array, "row col"], on: Bool[Array, "row col"]) -> S
 
 
 class DilationMode(TorchFunctionMode):
-    """While this is entered, `count` says how many dilated convolutions ran, of one to three dimensions, as modules or not."""
+    """While this is entered, `count` is the number of dilated convolutions ran, of one to three dimensions, as modules or not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,8 +118,8 @@ class DilationMode(TorchFunctionMode):
         place = _DILATION_ARGUMENT.get(getattr(func, "__name__", ""))
         if place is not None:
             weight = args[1] if len(args) > 1 else named["weight"]
-            told = args[place] if len(args) > place else named.get("dilation", 1)
-            rates = list(told) if isinstance(told, list | tuple) else [told]
+            dilation = args[place] if len(args) > place else named.get("dilation", 1)
+            rates = list(dilation) if isinstance(dilation, list | tuple) else [dilation]
             rates = rates * (weight.dim() - 2) if len(rates) == 1 else rates
             self.count += any(rate > 1 and side > 1 for rate, side in zip(rates, weight.shape[2:], strict=True))
         return func(*args, **named)

@@ -61,7 +61,7 @@ def center_of_mass(field: Float64[Array, "row col"]) -> tuple[float, float]:
 def mass_within_radius(
     field: Float64[Array, "row col"], center: tuple[float, float], radii: Sequence[float]
 ) -> Float64[Array, " radius"]:
-    """The share of the absolute mass whose pixels lie within each radius (px) of `center`."""
+    """The fraction of the absolute mass whose pixels lie within each radius (px) of `center`."""
     weight = np.abs(field)
     rows, cols = np.ogrid[: field.shape[0], : field.shape[1]]
     away = (rows - center[0]) ** 2 + (cols - center[1]) ** 2
@@ -70,9 +70,9 @@ def mass_within_radius(
 
 
 def area_ratio(field: Float64[Array, "row col"], center: tuple[int, int], shares: Sequence[float]) -> Float64[Array, " share"]:
-    """The area, as a share of the picture, of the smallest square around `center` that holds more than each share of the mass.
+    """The area, as a fraction of the image, of the smallest square around `center` that holds more than each fraction of the mass.
 
-    Squares have odd sides and are cut at the picture's edge.
+    Squares have odd sides and are cut at the image's edge.
     """
     sums = np.zeros((field.shape[0] + 1, field.shape[1] + 1))
     sums[1:, 1:] = np.abs(field).cumsum(0).cumsum(1)
@@ -95,7 +95,7 @@ def replknet_scale(field: Float64[Array, "row col"]) -> Float64[Array, "row col"
 
 
 def fraction_holding(field: Float64[Array, "row col"], share: float) -> float:
-    """The smallest share of all pixels that together hold `share` of the absolute mass; NaN for a field of zeros."""
+    """The smallest fraction of all pixels that together hold `share` of the absolute mass; NaN for a field of zeros."""
     ranked = np.sort(np.abs(field).ravel())[::-1].cumsum()
     if ranked[-1] == 0:
         return float("nan")
@@ -127,14 +127,14 @@ def fit_gaussian(field: Float64[Array, "row col"], offset: bool = False) -> Gaus
             np.outer(down, across), p[0] * np.outer(down * r, across), p[0] * np.outer(down, across * c),
             p[0] * np.outer(down * r**2 * p[3], across), p[0] * np.outer(down, across * c**2 * p[4]),
         ]  # fmt: skip
-        return np.stack([one.ravel() for one in [*made, *([np.ones_like(scaled)] if offset else [])]], 1)
+        return np.stack([column.ravel() for column in [*made, *([np.ones_like(scaled)] if offset else [])]], 1)
 
     fits: list[GaussianFit] = []
     for center, sigma in _starts(field):
         start = np.array([1.0, *center, *sigma, *([0.0] if offset else [])])
-        found = least_squares(residual, start, jac=slope, method="lm", max_nfev=60)  # pyright: ignore[reportArgumentType]
-        fits.append(judge(field, residual(found.x), [float(one) for one in found.x]))
-    return max((one for one in fits if np.isfinite(one.r2)), key=lambda one: one.r2, default=fits[0])
+        optimum = least_squares(residual, start, jac=slope, method="lm", max_nfev=60)  # pyright: ignore[reportArgumentType]
+        fits.append(judge(field, residual(optimum.x), [float(parameter) for parameter in optimum.x]))
+    return max((fit for fit in fits if np.isfinite(fit.r2)), key=lambda fit: fit.r2, default=fits[0])
 
 
 def judge(field: Float64[Array, "row col"], left: Float64[Array, " pixel"], p: Sequence[float]) -> GaussianFit:

@@ -2,8 +2,8 @@
 
 A kernel of k taps at stride s reads pixels unequally often unless s divides k. What whole networks make of that is the gradient
 of the surrogate in which every kernel is even, every maximum a mean, every activation and norm left out. Each tap of a kernel passes on
-1 / k² of a cell's share. For a chain of layers that is, up to a factor, the expected squared input gradient whatever the variance of
-its independent random weights. Where branches join, their shares depend on those variances: the surrogate gives all the same, as He
+1 / k² of a position's share. For a chain of layers that is, up to a factor, the expected squared input gradient whatever the variance of
+its independent random weights. Where branches join, their fractions depend on those variances: the surrogate gives all the same, as He
 initialisation does (2 / fan-in before each ReLU); torch's own default (1 / 3 fan-in) weakens a branch by six with each layer.
 
 Source: Kim et al. 2021, arXiv:2108.13576, sec. 3 (smoothness, eq. 3-4); coverage, forecast and folding are derived by us.
@@ -39,7 +39,7 @@ def even_kernel(kernel: int, stride: int) -> int:
 def fold_phases(field: Float64[Array, "row col"], period: int, margin: int) -> Float64[Array, "phase phase_"]:
     """The mean of `field` over equal places modulo `period`, relative to its mean, without `margin` px at each edge.
 
-    Rows and columns are counted from pixel 0 of the picture, so that phase (0, 0) is where its corner lies.
+    Rows and columns are counted from pixel 0 of the image, so that phase (0, 0) is where its corner lies.
     """
     sides: list[tuple[int, int]] = []
     for side in field.shape:
@@ -55,7 +55,7 @@ def fold_phases(field: Float64[Array, "row col"], period: int, margin: int) -> F
 
 
 def phase_ratio(phases: Float64[Array, "phase phase_"]) -> float:
-    """The weakest phase as a share of the strongest: 1 where all pixels count alike, 0 where some do not count at all."""
+    """The weakest phase as a fraction of the strongest: 1 where all pixels count alike, 0 where some do not count at all."""
     top = float(phases.max())
     return float(phases.min()) / top if top > 0 else float("nan")
 
@@ -70,7 +70,7 @@ def roughness(field: Float64[Array, "row col"]) -> tuple[float, float]:
 class SurrogateMode(TorchFunctionMode):
     """While this is entered, a network runs with even kernels, means for maxima, and no activation, norm or gate.
 
-    Its output is then linear and positive in a positive picture, whatever its weights; nothing of it is changed.
+    Its output is then linear and positive in a positive image, whatever its weights; nothing of it is changed.
     """
 
     def __torch_function__(
@@ -82,7 +82,7 @@ class SurrogateMode(TorchFunctionMode):
 
 
 def _even_weight(weight: Tensor, outputs: int, groups: int = 1) -> Tensor:
-    """A kernel whose every tap passes 1 / (taps of the window) of a cell's share back to each input unit."""
+    """A kernel whose every tap passes 1 / (taps of the window) of a position's share back to each input unit."""
     taps = math.prod(weight.shape[2:]) if weight.dim() > 2 else 1
     return torch.full_like(weight, 1.0 / (taps * max(1, outputs // groups)))
 
@@ -153,7 +153,7 @@ _SURROGATES: dict[str, Callable[[Any, Sequence[Any], dict[str, Any]], Any]] = {
 
 
 def forecast_phases(run: Callable[[Tensor], Tensor], picture: Tensor) -> Float64[Array, "row col"]:
-    """The share of each pixel in the sum of `run`'s outputs under the surrogate, relative to the mean over pixels.
+    """The fraction of each pixel in the sum of `run`'s outputs under the surrogate, relative to the mean over pixels.
 
     `picture` (1, rgb, row, col) gives the size; `run` maps it to the network's output.
     """

@@ -1,16 +1,16 @@
-"""Which input pixels every cell of every tensor in a network can depend on: theoretical receptive fields by interval arithmetic.
+"""Which input pixels every position of every tensor in a network can depend on: theoretical receptive fields by interval arithmetic.
 
 Nothing is attached to the network: its operations are seen as they run, functional or not, on any path, and each is applied to
 the first and last pixels that its operands see. Moving data about (views, windows, rolls, joins) moves those numbers with it; a
 window takes the extremes under it; a matrix product, softmax or mean takes the extremes over what it sums. What sums over all
-cells of the picture (global pooling, attention over all tokens) sees the whole picture, and what follows it too.
+positions of the image (global pooling, attention over all tokens) sees the whole image, and what follows it too.
 
-Two conventions of the literature are kept apart from the truth and told beside it. A *gate* (one number for the whole picture
+Two conventions of the literature are kept apart from the truth and told beside it. A *gate* (one number for the whole image
 and channel, multiplied in: squeeze-excitation) and the statistics of group norms depend on every pixel, but are not counted:
 `gated` says that they were passed. `smallest` is the field along the shortest path, for networks with branches.
 
 Source: Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks" (Distill), eq. 1-5; smallest
-path, Richter et al. 2021, arXiv:2106.12307; intervals carried cell by cell, and the rule on gates, are ours.
+path, Richter et al. 2021, arXiv:2106.12307; intervals carried position by position, and the rule on gates, are ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,15 +35,15 @@ from microtome.numerics.receptive.views import FACTORIES, base_tensor
 
 @dataclass(frozen=True)
 class Span:
-    """What the cells along one side of the picture see: cell j the pixels `first[j]` to `last[j]`, both counted in, unclipped.
+    """What the positions along one side of the image see: position j the pixels `first[j]` to `last[j]`, both counted in, unclipped.
 
-    `jump` is the distance of neighbouring cells and `start` the pixel on which cell 0 is centred (mean over paths); `smallest`
+    `jump` is the distance of neighbouring positions and `start` the pixel on which position 0 is centred (mean over paths); `smallest`
     the length in px of the shortest path's field; `spread` how far apart, in px, the centres of joined paths lie (0: aligned).
-    `whole` cells see every pixel of the side, whatever its length.
+    `whole` positions see every pixel of the side, whatever its length.
     """
 
-    first: Int[Array, " cell"]
-    last: Int[Array, " cell"]
+    first: Int[Array, " position"]
+    last: Int[Array, " position"]
     whole: bool
     jump: float
     start: float
@@ -57,13 +57,13 @@ class Span:
         return float("inf") if self.whole else float((self.last - self.first).max() + 1)
 
     def pixels(self, cell: int) -> tuple[int, int]:
-        """The first and the last pixel that a cell sees, beyond the picture's edge where the field reaches there."""
+        """The first and the last pixel that a position sees, beyond the image's edge where the field reaches there."""
         return (0, self.side - 1) if self.whole else (int(self.first[cell]), int(self.last[cell]))
 
 
 @dataclass(frozen=True)
 class Field:
-    """The theoretical receptive field of every cell of one layer.
+    """The theoretical receptive field of every position of one layer.
 
     `gated`: a gate or group statistics on the way depend on every pixel and are not counted in. `exact` is False where an
     operation was met that is not followed; then the fields are taken as large as they could be. `unfollowed` names those.
@@ -78,16 +78,16 @@ class Field:
     entering: tuple[float, float] = (1.0, 1.0)
 
     def rows(self, cell: int) -> tuple[int, int]:
-        """First and last row that the cells in row `cell` of the grid see, unclipped."""
+        """First and last row that the positions in row `cell` of the grid see, unclipped."""
         return self.row.pixels(cell)
 
     def cols(self, cell: int) -> tuple[int, int]:
-        """First and last column that the cells in column `cell` of the grid see, unclipped."""
+        """First and last column that the positions in column `cell` of the grid see, unclipped."""
         return self.col.pixels(cell)
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(rows, cols) of cells."""
+        """(rows, cols) of positions."""
         return len(self.row.first), len(self.col.first)
 
     @property
@@ -102,17 +102,17 @@ class Field:
 
     @property
     def jump(self) -> tuple[float, float]:
-        """Distance in px of neighbouring cells, (rows, cols)."""
+        """Distance in px of neighbouring positions, (rows, cols)."""
         return self.row.jump, self.col.jump
 
     @property
     def center(self) -> tuple[float, float]:
-        """The (row, col) pixel on which cell (0, 0) is centred; cell j lies `jump · j` further."""
+        """The (row, col) pixel on which position (0, 0) is centred; position j lies `jump · j` further."""
         return self.row.start, self.col.start
 
     @property
     def whole(self) -> bool:
-        """Whether each cell sees the whole picture by construction (attention, global pooling)."""
+        """Whether each position sees the whole image by construction (attention, global pooling)."""
         return self.row.whole and self.col.whole
 
     def is_border(self, size: tuple[int, int]) -> bool:
@@ -143,7 +143,7 @@ class ReachMode(Dispatching):
         self._known[picture] = Reach((-down, down, -across, across))
 
     def of(self, tensor: Tensor) -> tuple[Reach, Where] | None:
-        """What the elements of `tensor` see and where its cells lie, or None where it does not descend from the picture."""
+        """What the elements of `tensor` see and where its positions lie, or None where it does not descend from the image."""
         shade, where = self._known.get(tensor), self.places.of(tensor)
         return None if shade is None or where is None else (shade, where)
 
@@ -151,19 +151,19 @@ class ReachMode(Dispatching):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         named = kwargs or {}
-        given = [one for one in tensors_in((args, named)) if one in self._known]
+        given = [tensor for tensor in tensors_in((args, named)) if tensor in self._known]
         # an in-place operation changes its first operand's entry, so both are read before it runs
-        before = [(one, self._known[one], self.places.of(one)) for one in given]
+        before = [(tensor, self._known[tensor], self.places.of(tensor)) for tensor in given]
         value = self.places.__torch_dispatch__(func, types, args, named)
         made = list(tensors_in(value))
         name = func.overloadpacket.__name__
-        if name == "copy_" and any(one is args[1] for one, _, _ in before):
+        if name == "copy_" and any(tensor is args[1] for tensor, _, _ in before):
             before = [part for part in before if part[0] is not args[0] or args[0] is args[1]]  # what was there is gone
         if before and made and name not in FACTORIES:
             context = OpContext(func, name, args, named, before, made, self.size)
             rule = RULES.get(name) or RULES.get(name.rstrip("_")) or elementwise
-            for one, shade in zip(made, rule(context), strict=True):
-                self._known[one] = shade
+            for tensor, shade in zip(made, rule(context), strict=True):
+                self._known[tensor] = shade
             base = base_tensor(args[0]) if name.endswith("_") and args and isinstance(args[0], Tensor) else None
             if base is not None and args[0] in self._known:
                 self._known[base] = write_view(self._known.get(base), base, args[0], self._known[args[0]])
@@ -171,15 +171,15 @@ class ReachMode(Dispatching):
 
 
 def field_of(maps: Sequence[Tensor], shade: Reach, where: Where, size: tuple[int, int]) -> Field:
-    """The field that `maps`, the four parts of `shade` as (image, unit, row, col), amount to in a picture of `size` px."""
+    """The field that `maps`, the four parts of `shade` as (image, unit, row, col), amount to in an image of `size` px."""
     spans: list[Span] = []
     for place, axis in enumerate((where.row, where.col)):
         low, high = maps[2 * place], maps[2 * place + 1]
         over = (0, 1, 3 - place)
         first, last = -low.amax(over), high.amax(over)
-        every = first < -WHOLE_IMAGE / 2  # of some cells only, for example of those in windows that hold all others
+        every = first < -WHOLE_IMAGE / 2  # of some positions only, for example of those in windows that hold all others
         first, last = torch.where(every, 0.0, first), torch.where(every, float(size[place] - 1), last)
-        seen = first <= last  # cells that are constant see nothing; told as a field of no pixel
+        seen = first <= last  # positions that are constant see nothing; told as a field of no pixel
         begin = torch.where(seen, first, 0.0).round().long()
         end = torch.where(seen, last, -1.0).round().long()
         pair, whole = (np.asarray(begin), np.asarray(end)), bool(every.all())

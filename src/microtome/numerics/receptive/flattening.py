@@ -45,18 +45,18 @@ class Flattening(Dispatching):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         given = list(tensors_in((args, kwargs or {})))
-        before = next((self._known[one] for one in given if one in self._known), None)
+        before = next((self._known[tensor] for tensor in given if tensor in self._known), None)
         value = self.places.__torch_dispatch__(func, types, args, kwargs)
         name = func.overloadpacket.__name__
         for made in tensors_in(value):
             if made.dim() != 2:
                 continue
-            found = self._flattened(args[0], made) if name in RESHAPED and before is None else None
+            flat = self._flattened(args[0], made) if name in RESHAPED and before is None else None
             pointwise = torch.Tag.pointwise in func.tags or name in RESHAPED | {"clone", "alias", "detach", "native_dropout"}
             if before is not None and pointwise and made.shape[1] == before.units * before.rows * before.cols:
-                found = before
-            if found is not None:
-                self._known[made] = found
+                flat = before
+            if flat is not None:
+                self._known[made] = flat
         return value
 
     def _flattened(self, map_: Tensor, made: Tensor) -> FlatMap | None:

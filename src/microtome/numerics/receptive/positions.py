@@ -1,4 +1,4 @@
-"""Following the cells of a grid through the operations of a network: where each tensor's cells lie in the picture.
+"""Following the positions of a grid through the operations of a network: where each tensor's positions lie in the image.
 
 Nothing is attached to the network: the operations themselves are seen as they run, functional or not, on any path.
 
@@ -22,7 +22,7 @@ MAX_PATHS = 1e150  # paths double with every shortcut; beyond this only their ra
 
 
 class PositionMode(Dispatching):
-    """While this is entered, `of(tensor)` says where the cells of any tensor computed from `picture` lie.
+    """While this is entered, `of(tensor)` gives where the positions of any tensor computed from `picture` lie.
 
     Use it under `torch.no_grad` (in inference mode composite operations are not taken apart) and ask while the tensor lives,
     that is inside a hook. `picture` is (image, channel, row, col). What is written into a part of a tensor in place is followed
@@ -37,14 +37,14 @@ class PositionMode(Dispatching):
         self._written = cast("dict[Tensor, int]", WeakTensorKeyDictionary())  # elements of the write that its place is from
 
     def of(self, tensor: Tensor) -> Where | None:
-        """Where the tensor's cells lie, or None where it does not descend from the picture."""
+        """Where the tensor's positions lie, or None where it does not descend from the image."""
         return self._known.get(tensor)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         value = func(*args, **(kwargs or {}))
-        parents = [self._known[one] for one in tensors_in((args, kwargs or {})) if one in self._known]
+        parents = [self._known[tensor] for tensor in tensors_in((args, kwargs or {})) if tensor in self._known]
         name = func.overloadpacket.__name__
         if parents and name not in FACTORIES:
             joined = _merge_parents(parents)
@@ -61,7 +61,7 @@ class PositionMode(Dispatching):
     def _write(self, target: Tensor, where: Where | None, source: Tensor | None = None) -> None:
         """What lies at `where` is written into `target`, which may be a part of a larger tensor.
 
-        That tensor's cells then lie as the largest part says; where another part lies elsewhere, they have no one place. A part
+        That tensor's positions then lie as the largest part says; where another part lies elsewhere, they have no one place. A part
         copied within one tensor (as circular padding does) continues what is there and moves nothing.
         """
         base = base_tensor(target)
@@ -83,28 +83,28 @@ class PositionMode(Dispatching):
 
 
 def _merge_parents(parents: list[Where]) -> Where:
-    """The mean of the finest parents over paths: where a gate of one cell meets a map, the map's cells are meant."""
-    finest = max(one.row.count * one.col.count for one in parents)
-    same = [one for one in parents if one.row.count * one.col.count == finest]
-    if len(same) == 1 or any(one.counts != same[0].counts for one in same):
+    """The mean of the finest parents over paths: where a gate of one position meets a map, the map's positions are meant."""
+    finest = max(parent.row.count * parent.col.count for parent in parents)
+    same = [parent for parent in parents if parent.row.count * parent.col.count == finest]
+    if len(same) == 1 or any(where.counts != same[0].counts for where in same):
         return same[0]
-    weights = [one.paths for one in same]
-    rows, cols = _mean_axis([one.row for one in same], weights), _mean_axis([one.col for one in same], weights)
+    weights = [where.paths for where in same]
+    rows, cols = _mean_axis([where.row for where in same], weights), _mean_axis([where.col for where in same], weights)
     return Where(rows, cols, same[0].dims, min(sum(weights), MAX_PATHS))
 
 
 def _mean_axis(axes: list[Axis], weights: list[float]) -> Axis:
     first = axes[0]
-    if all(one == first for one in axes):
+    if all(axis == first for axis in axes):
         return first  # no rounding where nothing differs
     shares = [weight / sum(weights) for weight in weights]
-    apart = max(float(np.abs(one.centres - first.centres).max()) for one in axes)
+    apart = max(float(np.abs(axis.centres - first.centres).max()) for axis in axes)
     return Axis(
-        sum(one.start * share for one, share in zip(axes, shares, strict=True)),
-        sum(one.jump * share for one, share in zip(axes, shares, strict=True)),
+        sum(axis.start * share for axis, share in zip(axes, shares, strict=True)),
+        sum(axis.jump * share for axis, share in zip(axes, shares, strict=True)),
         first.count,
-        max(apart, *(one.spread for one in axes)),
-        all(one.exact for one in axes),
+        max(apart, *(axis.spread for axis in axes)),
+        all(axis.exact for axis in axes),
     )
 
 
@@ -118,7 +118,7 @@ def _fit_dims(where: Where, made: Tensor) -> Where:
 
 
 def _extend_to_base(where: Where, part: Tensor, base: Tensor) -> Where | None:
-    """Where the cells of `base` lie if those of its `part` lie at `where`; None where that is not known."""
+    """Where the positions of `base` lie if those of its `part` lie at `where`; None where that is not known."""
     spot = view_region(part, base)
     if spot is None or where.dims is None:
         return None
@@ -143,18 +143,18 @@ def argument(args: Sequence[Any], kwargs: Mapping[str, Any], place: int, name: s
 
 def as_pair(value: Any) -> tuple[int, int]:
     """(rows, cols) of an argument that is one number or two."""
-    given = [int(one) for one in value] if isinstance(value, list | tuple) else [int(value)]
+    given = [int(number) for number in value] if isinstance(value, list | tuple) else [int(value)]
     return given[0], given[-1]
 
 
 def _entering_grid(where: Where, args: Sequence[Any]) -> Where:
-    """`where` on the grid that the operation really gets: reshaping may have merged or split cells before it."""
+    """`where` on the grid that the operation really gets: reshaping may have merged or split positions before it."""
     shape = cast(Tensor, args[0]).shape
     return where.regrid((int(shape[-2]), int(shape[-1])))
 
 
 def _window_positions(where: Where, made: Tensor, windows: tuple[tuple[int, int], ...]) -> Where:
-    """Cells after a sliding window; `windows` holds (kernel, stride, padding, dilation), each (rows, cols)."""
+    """Positions after a sliding window; `windows` holds (kernel, stride, padding, dilation), each (rows, cols)."""
     kernel, stride, padding, dilation = windows
     axes: list[Axis] = []
     for i, axis in enumerate((where.row, where.col)):
@@ -207,13 +207,13 @@ def _adaptive(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made
 
 
 def _resize(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
-    """Cell j of the result lies at (j + ½) · step - ½ of the given grid, or at j · step where corners are aligned.
+    """Position j of the result lies at (j + ½) · step - ½ of the given grid, or at j · step where corners are aligned.
 
-    The step is one over the factor where one was given: 32 cells by 0.37 are 11, but 2.70 apart and not 2.91.
+    The step is one over the factor where one was given: 32 positions by 0.37 are 11, but 2.70 apart and not 2.91.
     """
     where = _entering_grid(where, args)
     corners = len(args) > 2 and args[2] is True  # upsample_bilinear2d(x, size, align_corners, …); nearest has a number there
-    factors = [one for one in args[2:] if not isinstance(one, bool)]
+    factors = [arg for arg in args[2:] if not isinstance(arg, bool)]
     axes: list[Axis] = []
     for place, (axis, count) in enumerate(zip((where.row, where.col), made.shape[-2:], strict=True)):
         if corners and count > 1:
@@ -236,7 +236,7 @@ def _unfold(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: 
 
 def _pad(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
     """Padding is listed from the last dimension backwards: (left, right, top, bottom, …)."""
-    amounts = [int(one) for one in args[1]]
+    amounts = [int(arg) for arg in args[1]]
     if where.dims is None:
         return where
     axes: list[Axis] = []
@@ -262,7 +262,7 @@ def _slice(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: T
 def _flip_or_turn(where: Where, args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Where:
     if where.dims is None:
         return where
-    order = [int(one) % made.dim() for one in args[1]]
+    order = [int(arg) % made.dim() for arg in args[1]]
     return replace(where, dims=(order.index(where.dims[0]), order.index(where.dims[1])))
 
 

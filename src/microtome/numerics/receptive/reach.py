@@ -16,7 +16,7 @@ from microtome.numerics.receptive.positions import argument
 from microtome.numerics.receptive.sliding import NOT_SEEN
 from microtome.numerics.receptive.views import view_region
 
-WHOLE_IMAGE = float(2**22)  # the end of a field that is the whole picture by construction; far beyond any real pixel
+WHOLE_IMAGE = float(2**22)  # the end of a field that is the whole image by construction; far beyond any real pixel
 MASKED_LOGIT = -50.0  # logits at or below this are never attended to (Swin masks with -100, others with minus infinity)
 NEVER_SEEN = float("-inf")  # the ends of a masked element: not even its partner in a product is seen
 
@@ -25,7 +25,7 @@ NEVER_SEEN = float("-inf")  # the ends of a masked element: not even its partner
 class Reach:
     """What each element of a tensor sees. `parts` have the tensor's axes, each of its length or of length 1 (all alike).
 
-    `small`: (rows, cols) px along the shortest path. `single`: one value for the whole picture (and unit), as gates are made of.
+    `small`: (rows, cols) px along the shortest path. `single`: one value for the whole image (and unit), as gates are made of.
     """
 
     parts: tuple[Tensor, ...]
@@ -42,7 +42,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class OpContext:
-    """One operation that ran: its operands with what they see, its results, and the picture's size."""
+    """One operation that ran: its operands with what they see, its results, and the image's size."""
 
     func: Any
     name: str
@@ -54,12 +54,12 @@ class OpContext:
 
     def shade(self, tensor: Any) -> Reach | None:
         """What an operand sees, None for a constant."""
-        return next((shade for one, shade, _ in self.before if one is tensor), None)
+        return next((shade for operand, shade, _ in self.before if operand is tensor), None)
 
     def where(self, tensor: Any) -> Where:
-        """Where the cells of an operand lie; one cell where that is not known."""
-        found = next((where for one, _, where in self.before if one is tensor), None)
-        return found or Where(Axis(0.0, float(self.size[0]), 1), Axis(0.0, float(self.size[1]), 1))
+        """Where the positions of an operand lie; one position where that is not known."""
+        position = next((where for operand, _, where in self.before if operand is tensor), None)
+        return position or Where(Axis(0.0, float(self.size[0]), 1), Axis(0.0, float(self.size[1]), 1))
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
         """An argument by place or name."""
@@ -83,7 +83,7 @@ def elementwise(context: OpContext) -> list[Reach]:
     """Each element sees what the elements at its place in all operands see."""
     first = context.made[0]
     shades = [shade for _, shade, _ in context.before]
-    if any(not _is_broadcastable(one.shape, first.shape) for one, _, _ in context.before):
+    if any(not _is_broadcastable(tensor.shape, first.shape) for tensor, _, _ in context.before):
         return unknown_reach(context)
     if context.name.rstrip("_") in ("mul", "div") and len({shade.single for shade in shades}) == 2:
         kept = next(shade for shade in shades if not shade.single)  # a gate: what it sees is not counted, but told
@@ -101,20 +101,22 @@ def unknown_reach(context: OpContext) -> list[Reach]:
     shade = join_parts(context, parts)
     name = f"{context.name}"
     return [
-        replace(shade, parts=tuple(part.reshape([1] * one.dim()) for part in parts), unfollowed=(*shade.unfollowed, name))
-        for one in context.made
+        replace(shade, parts=tuple(part.reshape([1] * tensor.dim()) for part in parts), unfollowed=(*shade.unfollowed, name))
+        for tensor in context.made
     ]
 
 
 def write_view(known: Reach | None, base: Tensor, part: Tensor, shade: Reach) -> Reach:
     """What the elements of `base` see after those of its `part`, a view, have been set to what sees `shade`; `known` before that."""
     shades = [shade] if known is None else [known, shade]
-    small = min(one.small[0] for one in shades), min(one.small[1] for one in shades)
-    missed = tuple(dict.fromkeys(name for one in shades for name in one.unfollowed))
-    gated, single = any(one.gated for one in shades), all(one.single for one in shades)
+    small = min(shade.small[0] for shade in shades), min(shade.small[1] for shade in shades)
+    missed = tuple(dict.fromkeys(name for shade in shades for name in shade.unfollowed))
+    gated, single = any(shade.gated for shade in shades), all(shade.single for shade in shades)
     spot = view_region(part, base)
     if spot is None:  # every element may be one of those
-        parts = [elementwise_max([one.parts[place].amax() for one in shades]).reshape([1] * base.dim()) for place in range(4)]
+        parts = [
+            elementwise_max([shade.parts[place].amax() for shade in shades]).reshape([1] * base.dim()) for place in range(4)
+        ]
         return Reach(tuple(parts), small, gated, single, (*missed, "writing into a part"))
     index = tuple(
         slice(first, first + (length - 1) * step + 1, step)
@@ -154,8 +156,8 @@ def _blocked_elements(context: OpContext, made: Tensor) -> Tensor | None:
         return None if context.args[1].device.type == "meta" else context.args[1].cpu()
     if name != "add" or made.dim() < 3:
         return None
-    for one in context.args[:2]:
-        if isinstance(one, Tensor) and context.shade(one) is None and one.is_floating_point() and one.device.type != "meta":
-            low = one.detach() <= MASKED_LOGIT
-            return low.cpu() if one.dim() >= 2 and bool(low.any()) else None
+    for arg in context.args[:2]:
+        if isinstance(arg, Tensor) and context.shade(arg) is None and arg.is_floating_point() and arg.device.type != "meta":
+            low = arg.detach() <= MASKED_LOGIT
+            return low.cpu() if arg.dim() >= 2 and bool(low.any()) else None
     return None

@@ -23,7 +23,7 @@ def _layer_norm(context: OpContext) -> list[Reach]:
 
 
 def _instance_norm(context: OpContext) -> list[Reach]:
-    """Norms by the statistics of the picture itself: told as a gate."""
+    """Norms by the statistics of the image itself: treated as a gate."""
     shade = cast(Reach, context.shade(context.args[0]))
     several = context.where(context.args[0]).counts != (1, 1)
     return [replace(shade, gated=shade.gated or several)] * len(context.made)
@@ -36,13 +36,13 @@ def _batch_norm(context: OpContext) -> list[Reach]:
 
 
 def _over_units(context: OpContext) -> list[Reach]:
-    """Pooling over neighbouring units alone, as in local response normalisation: the extremes over those units, cell by cell."""
+    """Pooling over neighbouring units alone, as in local response normalisation: the extremes over those units, position by position."""
     kernel, stride = context.args[1], context.argument(2, "stride") or context.args[1]
     shade = cast(Reach, context.shade(context.args[0]))
     if list(kernel[1:]) != [1, 1] or set(stride) != {1} or any(context.argument(3, "padding", [0])):
         return unknown_reach(context)
     dim = context.made[0].dim() - 3
-    parts = [one if one.shape[dim] == 1 else one.unfold(dim, int(kernel[0]), 1).amax(-1) for one in shade.parts]
+    parts = [part if part.shape[dim] == 1 else part.unfold(dim, int(kernel[0]), 1).amax(-1) for part in shade.parts]
     return [replace(shade, parts=tuple(parts))] * len(context.made)
 
 
@@ -52,17 +52,17 @@ def _apply_to_parts(context: OpContext) -> list[Reach]:
     results: list[list[Tensor]] = []
     for place in range(4):
         if listed:
-            first: Any = [_full_parts(one, context.shade(one), place) for one in context.args[0]]
+            first: Any = [_full_parts(arg, context.shade(arg), place) for arg in context.args[0]]
         else:
             first = _full_parts(context.args[0], context.shade(context.args[0]), place)
-        rest = [_to_cpu(one) for one in context.args[1:]]
+        rest = [_to_cpu(arg) for arg in context.args[1:]]
         if context.name in ("view", "_unsafe_view", "reshape", "_reshape_alias"):
             value: Any = first.reshape(rest[0])
         else:
             value = context.func(first, *rest, **context.kwargs)
-        results.append([_squeeze_constant(one) for one in tensors_in(value)])
+        results.append([_squeeze_constant(result) for result in tensors_in(value)])
     shade = join_parts(context, ())
-    return [replace(shade, parts=tuple(one[number] for one in results)) for number in range(len(context.made))]
+    return [replace(shade, parts=tuple(result[number] for result in results)) for number in range(len(context.made))]
 
 
 def _halved(context: OpContext) -> list[Reach]:
@@ -71,8 +71,8 @@ def _halved(context: OpContext) -> list[Reach]:
     shade, dim = cast(Reach, context.shade(x)), int(context.argument(1, "dim", -1)) % x.dim()
     side = int(made.shape[dim])
     parts = [
-        one if one.shape[dim] == 1 else torch.maximum(one.narrow(dim, 0, side), one.narrow(dim, side, side))
-        for one in shade.parts
+        part if part.shape[dim] == 1 else torch.maximum(part.narrow(dim, 0, side), part.narrow(dim, side, side))
+        for part in shade.parts
     ]
     return [replace(shade, parts=tuple(parts))]
 
@@ -86,7 +86,11 @@ def _to_cpu(value: Any) -> Any:
     """Indices on the CPU, where the fields are."""
     if isinstance(value, Tensor):
         return value.cpu()
-    return [_to_cpu(one) for one in value] if isinstance(value, list) and any(isinstance(v, Tensor) for v in value) else value
+    return (
+        [_to_cpu(tensor) for tensor in value]
+        if isinstance(value, list) and any(isinstance(v, Tensor) for v in value)
+        else value
+    )
 
 
 def _squeeze_constant(part: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """The largest value under a sliding window, along one axis, with the axis continued beyond its ends in equal steps.
 
 This is what a convolution, a pooling or an interpolation does to the ends of receptive fields: the last pixel that an output
-cell sees is the largest of the last pixels that the cells under its window see. Cells in the padding are given the pixels that
-they would see if the picture went on, so that fields are told unclipped.
+position sees is the largest of the last pixels that the positions under its window see. Positions in the padding are given the pixels that
+they would see if the image went on, so that fields are told unclipped.
 
-Source: Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks" (Distill), eq. 1-5, cell by cell.
+Source: Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks" (Distill), eq. 1-5, position by position.
 """
 
 import math
@@ -13,17 +13,17 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-NOT_SEEN = -1e9  # the "last pixel" of what does not depend on the picture at all
-MOST_PERIOD = 64  # cells after which a pattern is looked for again: six doublings of the grid
+NOT_SEEN = -1e9  # the "last pixel" of what does not depend on the image at all
+MOST_PERIOD = 64  # positions after which a pattern is looked for again: six doublings of the grid
 TINY = 1e-5  # a weight of interpolation below this is rounding
 
 
 def extend_ends(ends: Float[Tensor, "..."], dim: int, before: int, after: int, step: float) -> Float[Tensor, "..."]:
-    """`ends` with `before` and `after` more cells along `dim`, `step` pixels apart; negative numbers cut cells off.
+    """`ends` with `before` and `after` more positions along `dim`, `step` pixels apart; negative numbers cut positions off.
 
-    Cells repeat what the middle of the axis repeats, `step` pixels further for each cell: behind transposed convolutions and
-    interpolation neighbours differ by more or less than `step`, and only every second or fourth cell is alike. Where nothing is
-    repeated, the outermost cell is moved on. Fractions of a pixel are rounded down, so that no field grows by more than is seen.
+    Positions repeat what the middle of the axis repeats, `step` pixels further for each position: behind transposed convolutions and
+    interpolation neighbours differ by more or less than `step`, and only every second or fourth position is alike. Where nothing is
+    repeated, the outermost position is moved on. Fractions of a pixel are rounded down, so that no field grows by more than is seen.
     """
     count = ends.shape[dim]
     cut = ends.narrow(dim, max(0, -before), count - max(0, -before) - max(0, -after))
@@ -39,7 +39,7 @@ def extend_ends(ends: Float[Tensor, "..."], dim: int, before: int, after: int, s
 
 
 def _beyond(ends: Tensor, dim: int, cells: range, period: int, step: float) -> Tensor:
-    """The ends of cells outside the axis; `period` 0: those of the outermost cell, moved on."""
+    """The ends of positions outside the axis; `period` 0: those of the outermost position, moved on."""
     count = ends.shape[dim]
     begin = (count - period) // 2
     like = [begin + (cell - begin) % period if period else min(max(cell, 0), count - 1) for cell in cells]
@@ -51,7 +51,7 @@ def _beyond(ends: Tensor, dim: int, cells: range, period: int, step: float) -> T
 
 
 def _period(ends: Tensor, dim: int, step: float) -> int:
-    """After how many cells the ends repeat, `step` pixels further for each: in the middle half of the axis, or all over it; 0: never."""
+    """After how many positions the ends repeat, `step` pixels further for each, in the middle half of the axis or all over it; 0: never."""
     count = ends.shape[dim]
     for margin in (count // 4, 0):
         middle = ends.narrow(dim, margin, count - 2 * margin)
@@ -66,7 +66,7 @@ def _period(ends: Tensor, dim: int, step: float) -> int:
 def slide_windows(
     ends: Float[Tensor, "..."], dim: int, out: int, *, kernel: int, stride: int, before: int, dilation: int, step: float
 ) -> Float[Tensor, "..."]:
-    """The largest end under each of `out` windows of `kernel` cells, the first of which begins `before` cells early."""
+    """The largest end under each of `out` windows of `kernel` positions, the first of which begins `before` positions early."""
     span = (kernel - 1) * dilation + 1
     after = (out - 1) * stride + span - before - ends.shape[dim]
     wide = extend_ends(ends, dim, before, after, step)
@@ -76,9 +76,9 @@ def slide_windows(
 def slide_transposed(
     ends: Float[Tensor, "..."], dim: int, out: int, *, kernel: int, stride: int, before: int, dilation: int, step: float
 ) -> Float[Tensor, "..."]:
-    """The largest end among the cells that reach each of `out` cells of a transposed window; NOTHING where none does.
+    """The largest end among the positions that reach each of `out` positions of a transposed window; NOTHING where none does.
 
-    Input cell i reaches the output cells i · stride - before + t · dilation, t = 0 … kernel - 1.
+    Input position i reaches the output positions i · stride - before + t · dilation, t = 0 … kernel - 1.
     """
     span = (kernel - 1) * dilation + 1
     more = math.ceil(span / stride) + 1
@@ -93,12 +93,12 @@ def slide_transposed(
 
 
 def interpolation_taps(ends: Float[Tensor, "..."], dim: int, taps: Int64[Tensor, "out tap"]) -> Float[Tensor, "..."]:
-    """The largest end among the cells from which each output cell is mixed: `taps` holds their numbers, row by row."""
+    """The largest end among the positions from which each output position is mixed: `taps` holds their numbers, row by row."""
     return torch.stack([ends.index_select(dim, column) for column in taps.unbind(1)]).amax(0)
 
 
-def read_by(weights: Float[Tensor, "out cell"]) -> Int64[Tensor, "out tap"]:
-    """The cells that have a weight in each row, the last of them repeated so that all rows are as long; rows of zeros read cell 0."""
+def read_by(weights: Float[Tensor, "out position"]) -> Int64[Tensor, "out tap"]:
+    """The positions that have a weight in each row, the last repeated so that all rows are as long; rows of zeros read position 0."""
     used = weights.abs() > TINY
     many = max(1, int(used.sum(1).max()))
     order = torch.argsort((~used).to(torch.uint8), dim=1, stable=True)[:, :many]
@@ -107,7 +107,7 @@ def read_by(weights: Float[Tensor, "out cell"]) -> Int64[Tensor, "out tap"]:
 
 
 def adaptive_bins(ends: Float[Tensor, "..."], dim: int, out: int) -> Float[Tensor, "..."]:
-    """The largest end in each of `out` bins of an adaptive pooling, which overlap where the cells do not divide evenly."""
+    """The largest end in each of `out` bins of an adaptive pooling, which overlap where the positions do not divide evenly."""
     count = ends.shape[dim]
     bins = [(place * count // out, -(-(place + 1) * count // out)) for place in range(out)]
     return torch.cat([ends.narrow(dim, first, last - first).amax(dim, keepdim=True) for first, last in bins], dim)

@@ -1,6 +1,6 @@
 """Receptive fields after sums over many elements: means, products of matrices, softmax, attention.
 
-What sums over all cells of the picture sees the whole picture by construction, however large the picture is.
+What sums over all positions of the image sees the whole image by construction, however large the image is.
 """
 
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ from microtome.numerics.receptive.sliding import NOT_SEEN
 def grow_whole(
     context: OpContext, x: Tensor, before: Reach, after: Reach, every: tuple[bool, bool] = (False, False), mixing: bool = True
 ) -> Reach:
-    """`after` with the fields that hold all cells of `x` made whole; `every`: all rows or columns were summed, whatever their number.
+    """`after` with the fields that hold all positions of `x` made whole; `every`: all rows or columns were summed, whatever their number.
 
-    Several cells must have been there to tell: a sum over units leaves a cell what it was.
+    Several positions must have been there to tell: a sum over units leaves a position what it was.
     """
     where = context.where(x)
     parts, small = list(after.parts), list(after.small)
@@ -45,7 +45,7 @@ def grow_whole(
         if mixing and axis.count > 1 and bool(real.min() < real.max()):
             reaches = (low >= -axis.jump) & (high >= context.size[place] - 1 - axis.jump)
             every_other = reaches & (low >= top_low - axis.jump) & (high >= top_high - axis.jump)
-            # tokens of every other cell, as in MobileViT, are as good as all, if that holds everywhere; windows leave cells out
+            # tokens of every other position, as in MobileViT, are as good as all, if that holds everywhere; windows leave positions out
             loose = axis.count > 3 and bool((every_other | (high < NOT_SEEN / 2)).all())
             near = near | (every_other if loose else reaches & (low >= top_low) & (high >= top_high))
         if bool(near.any()):
@@ -55,7 +55,7 @@ def grow_whole(
 
 
 def _longer_path(before: Reach, parts: Sequence[Tensor]) -> tuple[float, float]:
-    """The shortest path after a sum over cells: as much longer as the longest field became."""
+    """The shortest path after a sum over positions: as much longer as the longest field became."""
     grown = [
         max(0.0, _field_length(parts[2 * place : 2 * place + 2]) - _field_length(before.parts[2 * place : 2 * place + 2]))
         for place in (0, 1)
@@ -79,7 +79,9 @@ def reduction(context: OpContext) -> list[Reach]:
     given = named if named is not None else context.args[place] if len(context.args) > place else None
     if isinstance(given, Tensor):  # maximum(x, y) under the name of the reduction
         return elementwise(context)
-    dims = list(range(x.dim())) if given is None else [int(given)] if isinstance(given, int) else [int(one) for one in given]
+    dims = (
+        list(range(x.dim())) if given is None else [int(given)] if isinstance(given, int) else [int(number) for number in given]
+    )
     dims = sorted({dim % max(1, x.dim()) for dim in dims}) or list(range(x.dim()))
     seats = context.where(x).dims
     every = (False, False) if seats is None else (seats[0] in dims, seats[1] in dims)
@@ -91,7 +93,7 @@ def reduction(context: OpContext) -> list[Reach]:
 
 
 def _sees_everything(shade: Reach) -> bool:
-    """Whether every element sees the whole picture."""
+    """Whether every element sees the whole image."""
     return all(bool((part > WHOLE_IMAGE / 2).all()) for part in shade.parts)
 
 
@@ -127,15 +129,15 @@ def matrix_product(context: OpContext) -> list[Reach]:
             longer = _longer_path(shade, parts)
             made = replace(made, small=longer if one is None or other is None else made.small)
             made = grow_whole(context, tensor, shade, made)
-    # a linear map over the units of one value for the whole picture leaves it one value
+    # a linear map over the units of one value for the whole image leaves it one value
     return [replace(made, single=all(shade.single for shade in (one, other) if shade is not None))]
 
 
 def attention(context: OpContext) -> list[Reach]:
-    q, k, v = (cast(Tensor, one) for one in context.args[:3])
+    q, k, v = (cast(Tensor, arg) for arg in context.args[:3])
     mask = next(
-        (one for one in (context.kwargs.get("attn_mask"), context.kwargs.get("attn_bias"), *context.args[3:])
-         if isinstance(one, Tensor)), None,
+        (mask for mask in (context.kwargs.get("attn_mask"), context.kwargs.get("attn_bias"), *context.args[3:])
+         if isinstance(mask, Tensor)), None,
     )  # fmt: skip
     blocked = None
     if mask is not None and mask.device.type != "meta":
@@ -155,7 +157,7 @@ def attention(context: OpContext) -> list[Reach]:
         part = keys.amax(-1, keepdim=True)
         parts.append(part if asks is None else torch.maximum(part, asks.parts[place].amax(-1, keepdim=True)))
     made = join_parts(context, parts)
-    source = next(one for one in (k, v, q) if context.shade(one) is not None)
+    source = next(tensor for tensor in (k, v, q) if context.shade(tensor) is not None)
     shade = cast(Reach, context.shade(source))
     made = grow_whole(context, source, shade, replace(made, small=_longer_path(shade, parts), single=False))
     return [made] * len(context.made)

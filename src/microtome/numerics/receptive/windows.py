@@ -69,7 +69,7 @@ def convolution(context: OpContext) -> list[Reach]:
     parts = [_max_over_group(part, groups, outputs) for part in shade.parts]
     stride, padding, dilation = (context.argument(3 + i, name, 1) for i, name in enumerate(("stride", "padding", "dilation")))
     if x.dim() == 3:  # along a sequence, such as the units of a gate
-        how = [int(one[0]) for one in (stride, padding, dilation)]
+        how = [int(pair[0]) for pair in (stride, padding, dilation)]
         side = int(context.made[0].shape[2])
         parts = [
             slide_windows(part, 2, side, kernel=int(weight.shape[2]), stride=how[0], before=how[1], dilation=how[2], step=0.0)
@@ -79,7 +79,7 @@ def convolution(context: OpContext) -> list[Reach]:
     else:
         kernel = (int(weight.shape[2]), int(weight.shape[3]))
         made = _slide_parts(context, parts, (kernel, as_pair(stride), as_pair(padding), as_pair(dilation)), back=transposed)
-    dynamic = context.shade(weight) is not None  # kernels mixed by the picture itself act like gates
+    dynamic = context.shade(weight) is not None  # kernels mixed by the image itself act like gates
     return [replace(made, gated=made.gated or dynamic, single=shade.single)]
 
 
@@ -115,21 +115,21 @@ def adaptive_pooling(context: OpContext) -> list[Reach]:
 
 
 def resizing(context: OpContext) -> list[Reach]:
-    """Interpolation of any kind: which cells are mixed is read off the operation itself."""
+    """Interpolation of any kind: which positions are mixed is read off the operation itself."""
     x, made = cast(Tensor, context.args[0]), context.made[0]
     shade, where = cast(Reach, context.shade(x)), context.where(x)
     taps = [_mixed_cells(context, int(x.shape[axis - 2]), int(made.shape[axis - 2]), axis) for axis in (0, 1)]
     parts = _map_sides(shade.parts, where, lambda part, dim, axis, step: interpolation_taps(part, dim, taps[axis]), (0, 0))
     jumps = where.regrid((int(x.shape[-2]), int(x.shape[-1])))
-    reach = [float((one.amax(1) - one.amin(1)).max()) for one in taps]
+    reach = [float((tap.amax(1) - tap.amin(1)).max()) for tap in taps]
     small = (shade.small[0] + reach[0] * jumps.row.jump, shade.small[1] + reach[1] * jumps.col.jump)
     return [replace(shade, parts=tuple(parts), small=small)]
 
 
 def _mixed_cells(context: OpContext, count: int, out: int, axis: int) -> Tensor:
-    """(output cell, tap): the cells of `count` from which the operation mixes each of `out` cells, by what it makes of one-hot rows."""
-    rest = [one for one in context.args[2:] if isinstance(one, bool)]  # align_corners, where the operation has it
-    scales = [one for one in context.args[2:] if not isinstance(one, bool)]
+    """(output position, tap): the positions of `count` that the operation mixes into each of `out`, found with one-hot rows."""
+    rest = [arg for arg in context.args[2:] if isinstance(arg, bool)]  # align_corners, where the operation has it
+    scales = [arg for arg in context.args[2:] if not isinstance(arg, bool)]
     scale = scales[axis] if len(scales) == 2 else None
     # two columns: torch's antialiased kernels misread one alone
     one_hot = torch.eye(count)[None, :, :, None].repeat(1, 1, 1, 2)
@@ -137,7 +137,7 @@ def _mixed_cells(context: OpContext, count: int, out: int, axis: int) -> Tensor:
 
 
 def unfolding(context: OpContext) -> list[Reach]:
-    """im2col: every window as a column of its cells, unit by unit; the map goes on in the padding."""
+    """im2col: every window as a column of its positions, unit by unit; the map goes on in the padding."""
     x = cast(Tensor, context.args[0])
     shade = cast(Reach, context.shade(x))
     where = context.where(x).regrid((int(x.shape[-2]), int(x.shape[-1])))
@@ -147,16 +147,14 @@ def unfolding(context: OpContext) -> list[Reach]:
         lambda part, dim, axis, step: extend_ends(part, dim, padding[axis], padding[axis], step), (1, 1),
     )  # fmt: skip
     parts = tuple(context.func(part, *context.args[1:3], [0, 0], *context.args[4:]) for part in wide)
-    taps = [(int(side) - 1) * int(gap) for side, gap in zip(as_pair(context.args[1]), as_pair(context.args[2]), strict=True)]
-    small = (shade.small[0] + taps[0] * where.row.jump, shade.small[1] + taps[1] * where.col.jump)
-    return [replace(shade, parts=parts, small=small)]
+    return [replace(shade, parts=parts)]  # each element is one cell: the sum over units that follows makes the path longer
 
 
 def padding(context: OpContext) -> list[Reach]:
-    """Padding continues the picture along rows and columns, and is nothing elsewhere; listed from the last axis backwards."""
+    """Padding continues the image along rows and columns, and is nothing elsewhere; listed from the last axis backwards."""
     x = cast(Tensor, context.args[0])
     shade, where = cast(Reach, context.shade(x)), context.where(x)
-    amounts = [int(one) for one in context.args[1]]
+    amounts = [int(arg) for arg in context.args[1]]
     jumps = (where.row.jump, where.col.jump)
     parts: list[Tensor] = []
     for place, part in enumerate(shade.parts):

@@ -20,7 +20,7 @@ class Contest(NamedTuple):
     behind: Float64[Array, " candidate"]  # the best one's score minus this one's
     behind_low: Float64[Array, " candidate"]
     behind_high: Float64[Array, " candidate"]
-    wins: Float64[Array, " candidate"]  # share of draws in which this one scored highest, ties shared
+    wins: Float64[Array, " candidate"]  # fraction of draws in which this one scored highest, ties shared
     equal: Bool[Array, " candidate"]  # the interval of `behind` reaches 0: not told apart from the best
 
 

@@ -59,7 +59,7 @@ def kolmogorov_smirnov(a: Float[Array, " a"], b: Float[Array, " b"]) -> float:
 def jensen_shannon(a: Float[Array, " a"], b: Float[Array, " b"], bins: int = BINS) -> float:
     """The Jensen-Shannon divergence of the two samples on a common binning, in bits: 0 for equal, 1 for disjoint.
 
-    The bins hold equal shares of the merged sample, so that a few outliers do not decide the resolution.
+    The bins hold equal fractions of the merged sample, so that a few outliers do not decide the resolution.
 
     Raises:
         Unmeasurable: a sample is empty or holds values that are not finite.

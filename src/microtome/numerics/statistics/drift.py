@@ -1,7 +1,7 @@
-"""How a network's features settle over training: distance to the end, change from step to step, jumps of the strongest picture.
+"""How a network's features settle over training: distance to the end, change from step to step, jumps of the strongest image.
 
 Source: CKA as in Kornblith et al. 2019, arXiv:1905.00414; beyond memory summed over batches, Nguyen et al. 2021, arXiv:2010.15327, eq. 3;
-jumps of the strongest image, Zeiler & Fergus 2014, arXiv:1311.2901, fig. 4 (the share of units and its null are ours).
+jumps of the strongest image, Zeiler & Fergus 2014, arXiv:1311.2901, fig. 4 (the fraction of units and its null are ours).
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def cka_drift(
 
 
 def jump_rate(before: Int[Array, " unit"], after: Int[Array, " unit"]) -> tuple[float, float]:
-    """The share of units whose strongest image is another one, and what that share were if units were paired by chance.
+    """The fraction of units whose strongest image is another one, and what that fraction were if units were paired by chance.
 
     Units without an image on either side (−1) are left out; not numbers where none remains. Chance is not 1 − 1/images: where
     many units share a strongest image, it stays the strongest for many whatever the units are.

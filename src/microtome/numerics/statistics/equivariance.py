@@ -1,7 +1,7 @@
-"""How far a representation moves when its picture does: relative distances, and maps against their own shifted copies.
+"""How far a representation moves when its image does: relative distances, and maps against their own shifted copies.
 
 Source: the distance of Zeiler & Fergus 2014, arXiv:1311.2901, fig. 5; division by the norm, and by the distance between
-different pictures, are ours. Shifts by whole and by broken strides: Zhang 2019, arXiv:1904.11486, sec. 4.
+different images, are ours. Shifts by whole and by broken strides: Zhang 2019, arXiv:1904.11486, sec. 4.
 """
 
 from itertools import combinations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from microtome.numerics.arrays import Array
 
-EDGE_CELLS = 1  # cells left out on every side: they see the padding first
+EDGE_CELLS = 1  # positions left out on every side: they see the padding first
 
 
 def relative_distance(
@@ -52,9 +52,9 @@ def distance_to_others(
 def equivariance_error(
     moved: Float[Tensor, "image unit row col"], still: Float[Tensor, "image unit row col"], cells: float
 ) -> Float64[Tensor, " image"]:
-    """‖moved - S still‖ / ‖S still‖, where S moves maps down by `cells` (≥ 0), between cells linearly.
+    """‖moved - S still‖ / ‖S still‖, where S moves maps down by `cells` (≥ 0), between positions linearly.
 
-    Only cells that S fills from inside, `EDGE_CELLS` cells away from every side, are compared; not numbers where fewer than two rows
+    Only positions that S fills from inside, `EDGE_CELLS` positions away from every side, are compared; NaN where fewer than two rows
     or columns are left.
     """
     whole = int(np.floor(cells))
@@ -70,7 +70,7 @@ def equivariance_error(
 
 
 def view_agreement(classes: Int64[Array, "image view"]) -> Float64[Array, " image"]:
-    """For each image the share of pairs of views that are given the same class; not numbers for a single view."""
+    """For each image the fraction of pairs of views that are given the same class; not numbers for a single view."""
     pairs = list(combinations(range(classes.shape[1]), 2))
     if not pairs:
         return np.full(len(classes), np.nan)

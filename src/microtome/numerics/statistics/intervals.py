@@ -1,4 +1,4 @@
-"""How sure a number is: Wilson intervals of shares, bootstrap intervals over images, Student's over repetitions.
+"""How sure a number is: Wilson intervals of fractions, bootstrap intervals over images, Student's over repetitions.
 
 Source: Wilson 1927, "Probable inference"; Efron 1979 (percentile bootstrap); Student 1908.
 """
@@ -32,14 +32,14 @@ def nan_mean(values: Float[Array, "... image"]) -> Float64[Array, "..."]:
 
 
 def wilson_interval(successes: int, count: int, level: float = 0.95) -> Interval:
-    """The share of successes with Wilson's score interval; not numbers for a count of 0."""
+    """The fraction of successes with Wilson's score interval; not numbers for a count of 0."""
     if count == 0:
         return Interval(float("nan"), float("nan"), float("nan"))
     z = float(norm.ppf((1 + level) / 2))
     share = successes / count
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    # At 0 and at all successes the bound is exactly the share; rounding must not push it past.
+    # At 0 and at all successes the bound is exactly the fraction; rounding must not push it past.
     low = 0.0 if successes == 0 else float(middle - half)
     high = 1.0 if successes == count else float(middle + half)
     return Interval(share, low, high)

@@ -18,8 +18,8 @@ class FiringRates(NamedTuple):
 
     energy: Float64[Tensor, " unit"]  # mean squares over positions
     fired: Float64[Tensor, " unit"]  # images with a value other than zero somewhere
-    zero: float  # shares of all values that are exactly zero
-    negative: float  # shares of all values below zero
+    zero: float  # fractions of all values that are exactly zero
+    negative: float  # fractions of all values below zero
 
 
 def iterate_pieces(images: int, positions: int, units: int, device: torch.device) -> Iterator[tuple[slice, slice]]:

@@ -1,4 +1,4 @@
-"""How particular the strongest pictures of units are: whether they share a class, and whether different units share pictures.
+"""How particular the strongest images of units are: whether they share a class, and whether different units share images.
 
 Source: both are Simpson's index of concentration, Simpson 1949, "Measurement of diversity", Nature 163, in its unbiased form:
 the probability that two members drawn without replacement are of the same kind.

@@ -1,6 +1,6 @@
-"""Which way features move when part of a picture is masked, and whether they move the same way in several pictures.
+"""Which way features move when part of an image is masked, and whether they move the same way in several images.
 
-Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4.3: Δ = Σ H(sign ε_i, sign ε_j) over pairs of pictures. The sign has three
+Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4.3: Δ = Σ H(sign ε_i, sign ε_j) over pairs of images. The sign has three
 values, and the numbers of their table 1 are below 0.11, so they must be means over dimensions and pairs; that reading is taken. The
 correction for chance is Cohen's 1960 ("A coefficient of agreement for nominal scales", eq. 1), which is ours here.
 """
@@ -15,13 +15,13 @@ NOISE_LEVEL = 1e-5  # of the features' root mean square: less is no change, only
 def change_signs(
     change: Float[Tensor, "*look image feature"], whole: Float[Tensor, "image feature"]
 ) -> Int8[Tensor, "*look image feature"]:
-    """-1, 0 or 1 for each feature of each picture; `whole` are the features of the pictures as they are."""
+    """-1, 0 or 1 for each feature of each image; `whole` are the features of the images as they are."""
     floor = NOISE_LEVEL * whole.double().square().mean(1, keepdim=True).sqrt()
     return (change > floor).to(torch.int8) - (change < -floor).to(torch.int8)
 
 
 def sign_disagreement(found: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
-    """The share of features whose signs differ, for each pair of pictures."""
+    """The fraction of features whose signs differ, for each pair of images."""
     first, second = _image_pairs(found)
     return (found[..., first, :] != found[..., second, :]).count_nonzero(-1).double() / found.shape[-1]
 
@@ -45,11 +45,11 @@ def sign_kappa(found: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*
 def change_strength(
     change: Float[Tensor, "*look image feature"], whole: Float[Tensor, "image feature"]
 ) -> Float64[Tensor, "*look image"]:
-    """How far the features moved, as a share of their length."""
+    """How far the features moved, as a fraction of their length."""
     return change.double().norm(dim=-1) / whole.double().norm(dim=-1)
 
 
 def _image_pairs(found: Int8[Tensor, "*look image feature"]) -> tuple[Int64[Tensor, " pair"], Int64[Tensor, " pair"]]:
-    """The first and the second picture of each pair."""
+    """The first and the second image of each pair."""
     first, second = torch.triu_indices(found.shape[-2], found.shape[-2], 1)
     return first, second

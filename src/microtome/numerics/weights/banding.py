@@ -1,6 +1,6 @@
 """How much of a kernel is stripes along the rows or along the columns, and what chance gives.
 
-A unit's kernel X, centred over space in each channel, has the energy T = Σ X². The share that the means over each row keep is
+A unit's kernel X, centred over space in each channel, has the energy T = Σ X². The fraction that the means over each row keep is
 η_row = kw Σ mean_col(X)² / T; for the columns likewise. D = η_row - η_col is 1 for horizontal stripes, -1 for vertical ones, near 0
 for noise and for anything that looks the same turned by 90°; the mean of D over the units of a layer is its index A.
 
@@ -26,7 +26,7 @@ BANDED_A = 0.52  # |A| of NMF maps from which the published layers look banded; 
 
 
 class Bands(NamedTuple):
-    """For each unit the shares of energy in row means and in column means, and their difference; NaN where nothing varies."""
+    """For each unit the fractions of energy in row means and in column means, and their difference; NaN where nothing varies."""
 
     rows: Float64[Array, " unit"]
     cols: Float64[Array, " unit"]
@@ -50,7 +50,7 @@ class Orientation(NamedTuple):
 def band_indices(kernels: Float[Tensor, "unit channel row col"]) -> Bands:
     """η_row, η_col and D of every unit; units whose channels are all constant over space, or not finite, get NaN."""
     units, channels, rows, cols = kernels.shape
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     for part in kernels.split(max(1, CHUNK // max(1, channels * rows * cols))):
         values = part.double()
         values = values - values.mean((2, 3), keepdim=True)
@@ -58,8 +58,8 @@ def band_indices(kernels: Float[Tensor, "unit channel row col"]) -> Bands:
         along = [side * values.mean(axis).square().sum((1, 2)) for axis, side in ((3, cols), (2, rows))]
         noise = (torch.finfo(torch.float32).eps * part.double().abs().amax((1, 2, 3))) ** 2 * channels * rows * cols
         whole = torch.where(total > noise, total, torch.nan)
-        found.append(torch.stack([each / whole for each in along]))
-    row, col = torch.cat(found, 1).numpy() if found else np.empty((2, units))
+        tensors.append(torch.stack([each / whole for each in along]))
+    row, col = torch.cat(tensors, 1).numpy() if tensors else np.empty((2, units))
     return Bands(row, col, row - col)
 
 
@@ -80,7 +80,7 @@ def banding_index(direction: Float[Array, " unit"]) -> float:
 
 
 def strong_share(direction: Float[Array, " unit"]) -> float:
-    """The share of the units with a known D whose |D| is above `STRONG_D`."""
+    """The fraction of the units with a known D whose |D| is above `STRONG_D`."""
     known = direction[~np.isnan(direction)]
     return float((np.abs(known) > STRONG_D).mean()) if len(known) else math.nan
 
@@ -94,7 +94,7 @@ def structure_test(kernels: Float[Tensor, "unit channel row col"]) -> StructureT
     channels, rows, cols = kernels.shape[1:]
     place = torch.arange(rows * cols)
     row, col = place // cols, place % cols
-    one = (row[:, None] == row) / cols + (col[:, None] == col) / rows
+    layout = (row[:, None] == row) / cols + (col[:, None] == col) / rows
     sums = np.zeros(3)
     for part in kernels.split(max(1, CHUNK // max(1, channels * rows * cols))):
         values = part.double().flatten(2)
@@ -104,7 +104,7 @@ def structure_test(kernels: Float[Tensor, "unit channel row col"]) -> StructureT
         known = band_indices(part).direction
         keep = torch.from_numpy(~np.isnan(known))
         grams = grams[keep] / total[keep, None, None]
-        seen, mean, variance = _mantel_moments(one.double(), grams)
+        seen, mean, variance = _mantel_moments(layout.double(), grams)
         sums += [float(each.sum()) for each in (seen, mean, variance)]
     if not sums[2] > 0:
         return StructureTest(math.nan, math.nan)

@@ -51,25 +51,25 @@ def dense_blocks(readers: Sequence[ReaderLike], parents: Sequence[frozenset[int]
     for place, reader in enumerate(readers):
         byset.setdefault(frozenset(reader.runs), []).append(place)
     before: dict[frozenset[ChannelRun], frozenset[ChannelRun]] = {}
-    for one in byset:
+    for runs in byset:
         smaller = [
             other
             for other in byset
-            if other < one
+            if other < runs
             and all(
-                _derives_from(run.source, {readers[place].source for place in byset[other]}, parents) for run in one - other
+                _derives_from(run.source, {readers[place].source for place in byset[other]}, parents) for run in runs - other
             )
         ]
         if smaller:
-            before[one] = max(smaller, key=len)
+            before[runs] = max(smaller, key=len)
     chains: dict[frozenset[ChannelRun], list[frozenset[ChannelRun]]] = {}
-    for one in byset:
-        root = one
+    for runs in byset:
+        root = runs
         while root in before:
             root = before[root]
-        chains.setdefault(root, []).append(one)
-    found = [_make_block(sets, byset, before) for sets in chains.values() if len({len(one) for one in sets}) > MIN_GROWTHS]
-    return sorted(found, key=lambda block: block.targets[0])
+        chains.setdefault(root, []).append(runs)
+    blocks = [_make_block(sets, byset, before) for sets in chains.values() if len({len(runs) for runs in sets}) > MIN_GROWTHS]
+    return sorted(blocks, key=lambda block: block.targets[0])
 
 
 def _derives_from(source: int, wanted: set[int], parents: Sequence[frozenset[int]]) -> bool:
@@ -94,10 +94,10 @@ def _make_block(
     byset: Mapping[frozenset[ChannelRun], list[int]],
     before: Mapping[frozenset[ChannelRun], frozenset[ChannelRun]],
 ) -> DenseBlock:
-    targets = sorted(place for one in sets for place in byset[one])
-    followed = {before[one] for one in sets if one in before}
-    inner = {place for one in sets if one in followed for place in byset[one]}
-    sources = sorted({run for one in sets for run in one}, key=lambda run: (run.source, run.start))
+    targets = sorted(place for runs in sets for place in byset[runs])
+    followed = {before[runs] for runs in sets if runs in before}
+    inner = {place for runs in sets if runs in followed for place in byset[runs]}
+    sources = sorted({run for runs in sets for run in runs}, key=lambda run: (run.source, run.start))
     return DenseBlock(tuple(targets), tuple(sources), tuple(place in inner for place in targets))
 
 
@@ -111,38 +111,38 @@ def channel_strength(module: nn.Module, width: int) -> Float[Array, " channel"]:
     if isinstance(module, nn.modules.conv._ConvTransposeNd) or type(module).__name__ == "Conv1D":  # pyright: ignore[reportPrivateUsage]
         return weight.flatten(1).mean(1).numpy()
     split = weight.unflatten(0, (groups, -1)).flatten(3) if weight.dim() > 2 else weight.unflatten(0, (groups, -1))[..., None]
-    told = split.mean(dim=(1, 3)).flatten()
-    assert len(told) == width
-    return told.numpy()
+    strength = split.mean(dim=(1, 3)).flatten()
+    assert len(strength) == width
+    return strength.numpy()
 
 
 def source_row(
     values: Float[Array, " channel"], runs: Sequence[ChannelRun], sources: Sequence[ChannelRun]
 ) -> Float[Array, " source"]:
     """The mean of `values` over each source's channels; NaN for a source that is not read."""
-    told = np.full(len(sources), np.nan)
+    row = np.full(len(sources), np.nan)
     place = 0
     for run in runs:
         width = run.width * run.cells
-        told[sources.index(run)] = values[place : place + width].mean()
+        row[sources.index(run)] = values[place : place + width].mean()
         place += width
-    return told
+    return row
 
 
 def scale_matrices(matrices: Mapping[str, Float[Array, "_ _"]], scaling: str) -> dict[str, Float[Array, "_ _"]]:
     """The matrices as they are ("none"), each row by its largest value ("target"), or all by the largest of all ("global")."""
     if scaling == "none":
         return dict(matrices)
-    peak = max((float(np.nanmax(one)) for one in matrices.values()), default=0.0)
+    peak = max((float(np.nanmax(matrix)) for matrix in matrices.values()), default=0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
-            name: one / (np.nanmax(one, axis=1, keepdims=True) if scaling == "target" else peak)
-            for name, one in matrices.items()
+            name: matrix / (np.nanmax(matrix, axis=1, keepdims=True) if scaling == "target" else peak)
+            for name, matrix in matrices.items()
         }
 
 
 def source_evenness(weights: Float[Array, " source"]) -> float:
-    """How many of the sources a layer uses, as a share of them: exp(entropy)/n, 1 where all are read alike, 1/n for a single one.
+    """How many of the sources a layer uses, as a fraction of them: exp(entropy)/n, 1 where all are read alike, 1/n for a single one.
 
     NaN for fewer than two sources, and where all weights are zero.
     """
@@ -184,8 +184,8 @@ def late_lean(weights: Float[Array, " source"]) -> LateLean:
     ratio = float(known[-third:].mean() / known[:third].mean())
     if np.ptp(known) <= 1e-12 * np.abs(known).max():
         return LateLean(ratio, math.nan, math.nan)
-    told = spearmanr(np.arange(len(known)), known, alternative="greater")
-    return LateLean(ratio, float(told.statistic), float(told.pvalue))  # type: ignore[union-attr]
+    test = spearmanr(np.arange(len(known)), known, alternative="greater")
+    return LateLean(ratio, float(test.statistic), float(test.pvalue))  # type: ignore[union-attr]
 
 
 class Observations(NamedTuple):
@@ -202,7 +202,7 @@ class Observations(NamedTuple):
 
 
 def observe_blocks(blocks: Sequence[DenseBlock], rows: Sequence[Float[Array, "_ _"]], head: int | None) -> Observations:
-    """What `rows` (one matrix for each block) say of the four observations; `head` is the reader that gives the class scores."""
+    """The four observations in `rows` (one matrix per block); `head` is the reader that gives the class scores."""
     even: list[tuple[float, float]] = []
     across: list[tuple[float, float]] = []
     least: list[tuple[bool, float]] = []
@@ -229,5 +229,5 @@ def observe_blocks(blocks: Sequence[DenseBlock], rows: Sequence[Float[Array, "_ 
 
 def _reduce_columns(pairs: Sequence[tuple[float, float]], of: Callable[[Array], Any]) -> tuple[float, float]:
     """`of` each column of the pairs that are numbers; NaN where there are none."""
-    known = [one for one in pairs if not math.isnan(one[0])]
+    known = [pair for pair in pairs if not math.isnan(pair[0])]
     return (float(of(np.array(known)[:, 0])), float(of(np.array(known)[:, 1]))) if known else (math.nan, math.nan)

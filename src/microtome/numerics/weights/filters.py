@@ -21,7 +21,7 @@ RING_COUNT = 12  # from 0 to 1/2 cycle per pixel
 
 
 class FrequencyRings(NamedTuple):
-    """Rings of equal width about frequency zero: which one each frequency lies in, their middles, their shares of the plane."""
+    """Rings of equal width about frequency zero: which one each frequency lies in, their middles, their fractions of the plane."""
 
     ring: Int64[Array, "row col"]
     middle: Float64[Array, " frequency"]
@@ -50,9 +50,9 @@ def frequency_rings(size: int) -> FrequencyRings:
 
 
 def radial_spectrum(power: Float64[Tensor, "unit row col"]) -> Float64[Array, "unit frequency"]:
-    """The share of each filter's energy in each ring; not numbers for a filter of zeros."""
-    found = frequency_rings(power.shape[1])
-    chosen = np.eye(len(found.middle))[found.ring.ravel()]
+    """The fraction of each filter's energy in each ring; not numbers for a filter of zeros."""
+    rings = frequency_rings(power.shape[1])
+    chosen = np.eye(len(rings.middle))[rings.ring.ravel()]
     energy = power.flatten(1).numpy() @ chosen
     with np.errstate(invalid="ignore"):
         return energy / energy.sum(1, keepdims=True)
@@ -61,10 +61,10 @@ def radial_spectrum(power: Float64[Tensor, "unit row col"]) -> Float64[Array, "u
 def energy_above_nyquist(
     power: Float64[Tensor, "unit row col"], stride: tuple[int, int], natural: bool = False
 ) -> Float64[Array, " unit"]:
-    """The share of each filter's energy at frequencies that a grid of that stride cannot carry, and so folds into lower ones.
+    """The fraction of each filter's energy at frequencies that a grid of that stride cannot carry, and so folds into lower ones.
 
-    `natural`: the energy of its response to pictures whose power falls with 1/f² (without the mean, f = 0). Each frequency
-    stands for the cell about it, so that a filter that passes all alike gives 1 - 1 / (row stride · col stride).
+    `natural`: the energy of its response to images whose power falls with 1/f² (without the mean, f = 0). Each frequency
+    stands for the bin about it, so that a filter that passes all alike gives 1 - 1 / (row stride · col stride).
     """
     size = power.shape[1]
     kept = np.outer(*(_carried_fraction(size, step) for step in stride))
@@ -78,9 +78,9 @@ def energy_above_nyquist(
 
 
 def _carried_fraction(size: int, stride: int) -> Float64[Array, " frequency"]:
-    """How much of the cell about each frequency of one side lies below the Nyquist frequency 1 / (2 stride)."""
+    """How much of the bin about each frequency of one side lies below the Nyquist frequency 1 / (2 stride)."""
     at = size * np.abs(np.fft.fftfreq(size))
-    low, high = at - 0.5, np.minimum(at + 0.5, size / 2)  # the last cell is folded at 1/2: both its halves lie below
+    low, high = at - 0.5, np.minimum(at + 0.5, size / 2)  # the last bin is folded at 1/2: both its halves lie below
     return ((np.minimum(high, size / (2 * stride)) - low) / (high - low)).clip(0.0, 1.0)
 
 
@@ -98,7 +98,7 @@ def peak_frequency(power: Float64[Tensor, "unit row col"]) -> Float64[Array, " u
 
 
 def grey_energy(weight: Float[Tensor, "unit rgb row col"]) -> Float64[Array, " unit"]:
-    """The share of each filter's energy that sees all colours alike: 1 for a grey filter, 1/3 on average for random ones."""
+    """The fraction of each filter's energy that sees all colours alike: 1 for a grey filter, 1/3 on average for random ones."""
     values = weight.detach().cpu().double()
     grey = values.mean(1).square().sum((1, 2)) * values.shape[1]
     return (grey / values.square().sum((1, 2, 3))).numpy()  # 0 / 0 is not a number: a filter of zeros has no colour
@@ -107,7 +107,7 @@ def grey_energy(weight: Float[Tensor, "unit rgb row col"]) -> Float64[Array, " u
 def band_energy(
     power: Float64[Tensor, "unit row col"], low: float, high: float
 ) -> tuple[Float64[Array, "unit part"], Float64[Array, " part"]]:
-    """The share of each filter's energy up to `low`, up to `high` and above (cycles per pixel), and of the plane of frequencies."""
+    """The fraction of each filter's energy up to `low`, up to `high` and above (cycles per pixel), and of the plane of frequencies."""
     where = np.digitize(frequency_grid(power.shape[1]).ravel() - 1e-9, [low, high])
     chosen = np.eye(3)[where]
     energy = power.flatten(1).numpy() @ chosen
@@ -116,7 +116,7 @@ def band_energy(
 
 
 def inner_energy(weight: Float[Tensor, "unit rgb row col"], side: int) -> float:
-    """The share of all energy in the middle `side` x `side` weights; an even filter has side² / (rows · cols)."""
+    """The fraction of all energy in the middle `side` x `side` weights; an even filter has side² / (rows · cols)."""
     rows, cols = weight.shape[2:]
     top, left = (rows - side) // 2, (cols - side) // 2
     values = weight.detach().cpu().double().square()

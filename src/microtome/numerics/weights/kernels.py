@@ -1,4 +1,4 @@
-"""The spatial kernels of weight layers: (unit, channel, row, col), or why a layer has none that rows and columns can be told of."""
+"""The spatial kernels of weight layers (unit, channel, row, col), or the reason why a layer has none with rows and columns."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -12,7 +12,7 @@ from microtome.numerics.weights.tensors import weight_tensors
 
 
 class Kernel(NamedTuple):
-    """A layer's kernel, float32 on the CPU and units first; `reason` says why it is not judged, empty where it is."""
+    """A layer's kernel, float32 on the CPU and units first; `reason` states why it is not judged; empty if it is."""
 
     values: Float[Tensor, "unit channel row col"]
     reason: str = ""
@@ -32,19 +32,19 @@ def find_kernels(net: nn.Module, layers: Iterable[LayerLike], maps: Mapping[str,
     `maps` are the maps that fully connected layers see, by path.
     """
     weights = weight_tensors(net)
-    found: dict[str, Kernel] = {}
+    kernels: dict[str, Kernel] = {}
     for layer in layers:
         module = net.get_submodule(layer.path)
         convolution = isinstance(module, nn.modules.conv._ConvNd)  # pyright: ignore[reportPrivateUsage]
         values = weights[layer.path].values if layer.path in weights else packed_weights(module)
-        if values is None or layer.path in found or not (convolution or isinstance(module, nn.Linear) or values.dim() > 2):
+        if values is None or layer.path in kernels or not (convolution or isinstance(module, nn.Linear) or values.dim() > 2):
             continue
         if convolution:
             values = values.reshape(module.out_channels, -1, *module.kernel_size)  # also where there is one unit
-        one = kernel_of(module, values, maps.get(layer.path))
-        if one is not None:
-            found[layer.path] = one
-    return found
+        kernel = kernel_of(module, values, maps.get(layer.path))
+        if kernel is not None:
+            kernels[layer.path] = kernel
+    return kernels
 
 
 def kernel_of(module: nn.Module, values: Float[Tensor, "unit *inputs"], sees: FlatMap | None = None) -> Kernel | None:
@@ -71,8 +71,8 @@ def packed_weights(module: nn.Module) -> Tensor | None:
     held: Any = getattr(module, "weight", None)
     if isinstance(held, Tensor) or not callable(held):
         return None
-    told = held()
-    return told.dequantize().float() if isinstance(told, Tensor) and told.is_quantized else None
+    weight = held()
+    return weight.dequantize().float() if isinstance(weight, Tensor) and weight.is_quantized else None
 
 
 def _no_kernel_reason(values: Float[Tensor, "unit channel row col"], module: nn.Module) -> str:
@@ -80,7 +80,7 @@ def _no_kernel_reason(values: Float[Tensor, "unit channel row col"], module: nn.
     if rows == cols == 1:
         return "1×1: there is one position"
     if rows != cols:
-        return f"{rows}×{cols}: rows and columns are not alike, so their shares cannot be compared"
+        return f"{rows}×{cols}: rows and columns are not alike, so their fractions of energy cannot be compared"
     if channels == 1:
         deep = "depthwise" if int(getattr(module, "groups", 1)) > 1 else "one input channel"
         return f"{deep}: with one channel for each unit chance alone gives large indices"

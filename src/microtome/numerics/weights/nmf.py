@@ -80,12 +80,12 @@ def _alternate(
         apart = _sweep(apart, ahead @ values, ahead @ ahead.mT)
         apart = torch.lerp(loadings, apart, 1 + reach[:, None, None]).clamp_(min=0)
         inner, squares = apart @ values.mT, apart @ apart.mT
-        found = _sweep(ahead, inner, squares)
-        now = total - 2 * (found * inner).sum((1, 2)) + ((found @ found.mT) * squares).sum((1, 2))
+        step = _sweep(ahead, inner, squares)
+        now = total - 2 * (step * inner).sum((1, 2)) + ((step @ step.mT) * squares).sum((1, 2))
         worse = now > error
         back = worse[:, None, None]
-        ahead = torch.where(back, maps, torch.lerp(maps, found, 1 + reach[:, None, None]).clamp_(min=0))
-        maps = torch.where(back, maps, found)
+        ahead = torch.where(back, maps, torch.lerp(maps, step, 1 + reach[:, None, None]).clamp_(min=0))
+        maps = torch.where(back, maps, step)
         if bool(worse.any()):
             apart = torch.where(back, loadings, apart)
         loadings = apart

@@ -1,4 +1,4 @@
-"""Which batch norm may be folded into which weight, told from a traced forward pass, and the folding."""
+"""Batch norms that can be folded into weights, found from a traced forward pass, and the folding."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -12,7 +12,7 @@ from microtome.numerics.weights.folding import fold_norm
 
 @runtime_checkable  # whatever checks types under test must be able to ask
 class CallLike(Protocol):
-    """One call of one module: marks tell tensor objects (and their in-place versions) apart."""
+    """One call of one module: marks distinguish tensor objects (and their in-place versions)."""
 
     @property
     def path(self) -> str: ...
@@ -48,7 +48,7 @@ def norm_of(module: nn.Module) -> BatchNormTerms | None:
     if not isinstance(mean, Tensor) or not isinstance(var, Tensor):
         return None
     gamma, beta = (
-        one.detach().to("cpu", torch.float32) if isinstance(one := getattr(module, name, None), Tensor) else None
+        parameter.detach().to("cpu", torch.float32) if isinstance(parameter := getattr(module, name, None), Tensor) else None
         for name in ("weight", "bias")
     )
     return BatchNormTerms(
@@ -93,10 +93,10 @@ def merge_norms(net: nn.Module, weights: Mapping[str, Tensor], norms: Mapping[st
 
 def _only_norm(readers: Sequence[CallLike], norms: Mapping[str, set[str]]) -> str:
     """The one norm among the readers of a tensor, if all others are modules around it; else an empty text."""
-    found = {call.path for call in readers if call.path in norms}
-    if len(found) != 1:
+    norms_read = {call.path for call in readers if call.path in norms}
+    if len(norms_read) != 1:
         return ""
-    (norm,) = found
+    (norm,) = norms_read
     return norm if all(call.path == norm or norm.startswith(call.path + ".") for call in readers) else ""
 
 

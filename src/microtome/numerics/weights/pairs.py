@@ -1,4 +1,4 @@
-"""Which weight tensors of two neighbouring blocks play the same role, told from their names and shapes."""
+"""Pairs of weight tensors with the same role in two neighbouring blocks, matched by name and shape."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from microtome.numerics.weights.tensors import sorted_quantiles
 
 Shape = tuple[int, ...]
 LIKE_ROLE = "same role, same shape"
-MIN_NAME_LIKENESS = 0.6  # share of letters two names must have in common to be called near
+MIN_NAME_LIKENESS = 0.6  # fraction of letters two names must have in common to be called near
 
 DISTANCES = {"w1": "W1", "w1_over_sigma": "W1/σ", "w1_shape": "shape-only W1", "ks": "KS", "js": "JS"}
 
@@ -48,7 +48,7 @@ def match_roles(
     Roles of the same name go together. Of the rest, kernels of the same size with the nearest names do (Inception modules of
     different design), greedily and the nearest first.
     """
-    found = [
+    pairs = [
         TensorPair(
             name,
             second[role],
@@ -58,7 +58,7 @@ def match_roles(
         for role, name in first.items()
         if role in second
     ]
-    left, right = ([role for role in one if role not in other] for one, other in ((first, second), (second, first)))
+    left, right = ([role for role in roles if role not in other] for roles, other in ((first, second), (second, first)))
     near = sorted(
         (-_name_likeness(a, b), a, b)
         for a in left
@@ -67,10 +67,10 @@ def match_roles(
     )
     for score, a, b in near:
         if -score >= MIN_NAME_LIKENESS and a in left and b in right:
-            found.append(TensorPair(first[a], second[b], f"{a} | {b}", "nearest name"))
+            pairs.append(TensorPair(first[a], second[b], f"{a} | {b}", "nearest name"))
             left.remove(a)
             right.remove(b)
-    return found, [*(first[role] for role in left), *(second[role] for role in right)]
+    return pairs, [*(first[role] for role in left), *(second[role] for role in right)]
 
 
 def outermost_groups(groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -92,12 +92,12 @@ def pair_distances(weights: Mapping[str, Tensor], pairs: Sequence[TensorPair]) -
     names = {name for pair in pairs for name in (pair.first, pair.second) if name in weights}
     ordered = {name: sorted_quantiles(weights[name]) for name in names}
     usable = {name for name, values in ordered.items() if np.isfinite(values).all()}
-    found = np.full((len(pairs), len(DISTANCES)), np.nan)
+    distances = np.full((len(pairs), len(DISTANCES)), np.nan)
     for place, pair in enumerate(pairs):
         if pair.first in usable and pair.second in usable:
-            told = all_distances(ordered[pair.first], ordered[pair.second])
-            found[place] = [told[name] for name in DISTANCES]
-    return found
+            measured = all_distances(ordered[pair.first], ordered[pair.second])
+            distances[place] = [measured[name] for name in DISTANCES]
+    return distances
 
 
 def largest_roles(

@@ -1,4 +1,4 @@
-"""What one weight tensor looks like: singular values, moments, histogram, and the comb left by int8 storage."""
+"""Statistics of one weight tensor: singular values, moments, histogram, and the comb left by int8 storage."""
 
 import math
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def weight_statistics(weight: Float[Tensor, "*weight"]) -> dict[str, float]:
     """Moments of all values: `mean`, `std`, `skew`, `kurtosis` (excess: a Gaussian has 0), `sparsity`, `minimum`,
     `maximum`.
 
-    Sparsity is the share of values below a thousandth of the standard deviation. Skew and kurtosis of a constant are NaN.
+    Sparsity is the fraction of values below a thousandth of the standard deviation. Skew and kurtosis of a constant are NaN.
 
     Raises:
         Unmeasurable: the weight is empty or holds values that are not finite.
@@ -109,7 +109,7 @@ def histogram(
 ) -> tuple[Float64[Array, " bin"], Float64[Array, " bin"]]:
     """Density and bin centres over `limits` (default: smallest to largest value).
 
-    The density is a share of *all* values, so it integrates to the share that lies within the limits.
+    The density is a fraction of *all* values, so it integrates to the fraction that lies within the limits.
 
     Raises:
         Unmeasurable: the weight is empty or holds values that are not finite.
@@ -165,11 +165,11 @@ def _smallest_lattice(values: Float64[Array, "channel value"]) -> Array:
     likely = np.concatenate(
         [_on_lattice(few[:, None] * _LADDER, 1) for few in np.array_split(relative[:, picks], max(1, -(-len(values) // 64)))]
     )
-    found = np.zeros(len(values), dtype=np.int64)
+    lattice = np.zeros(len(values), dtype=np.int64)
     for k in (np.flatnonzero(likely.any(0)) + 1).tolist():
-        left = np.flatnonzero((found == 0) & likely[:, k - 1])
-        found[left[_on_lattice(relative[left], k)]] = k
-    return found
+        left = np.flatnonzero((lattice == 0) & likely[:, k - 1])
+        lattice[left[_on_lattice(relative[left], k)]] = k
+    return lattice
 
 
 def _on_lattice(relative: Array, k: int) -> Bool[Array, "*channel"]:

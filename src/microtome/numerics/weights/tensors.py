@@ -59,7 +59,7 @@ def weight_tensors(net: nn.Module) -> dict[str, StoredTensor]:
     ("attn.in_proj_weight", "pos_embed"). Units are the first axis, also of transposed convolutions. Under a parametrisation
     it is the weight that the module computes with; a tensor shared by several modules is told once; complex ones are left out.
     """
-    found: dict[str, StoredTensor] = {}
+    tensors: dict[str, StoredTensor] = {}
     seen: set[int] = set()
     for path, module in net.named_modules():
         if ".parametrizations" in f".{path}":
@@ -74,8 +74,8 @@ def weight_tensors(net: nn.Module) -> dict[str, StoredTensor]:
             seen.add(id(value))
             name = path if leaf == "weight" and path else f"{path}.{leaf}".lstrip(".")
             plainly = _units_first(module, leaf, value.detach()).contiguous()  # once: channels-last kernels are read many times
-            found[name] = StoredTensor(plainly, str(value.dtype).removeprefix("torch."))
-    return found
+            tensors[name] = StoredTensor(plainly, str(value.dtype).removeprefix("torch."))
+    return tensors
 
 
 def execution_order(names: Iterable[str], orders: Mapping[str, int], modules: frozenset[str]) -> list[str]:
@@ -115,21 +115,24 @@ def describe_values(values: Float[Tensor, "unit *inputs"]) -> dict[str, float]:
     norms over their mean.
     """
     read = sample_values(values)
-    told = dict.fromkeys(STATISTICS, float("nan")) | {"weights": float(values.numel()), "weights read": float(read.numel())}
+    statistics = dict.fromkeys(STATISTICS, float("nan")) | {
+        "weights": float(values.numel()),
+        "weights read": float(read.numel()),
+    }
     if not is_finite(values):
-        return told
-    told |= {MOMENTS[name]: value for name, value in weight_statistics(read).items()}
+        return statistics
+    statistics |= {MOMENTS[name]: value for name, value in weight_statistics(read).items()}
     flat = weight_matrix(values)
     norms = torch.linalg.vector_norm(flat, dim=1).double().numpy()
     if norms.any():
-        told["spectral norm"], told["stable rank"] = _matrix_spectrum(flat, float(norms @ norms))
-    told["unit norm, median"] = float(np.median(norms))
-    told["unit norm, spread"] = float(norms.std() / norms.mean()) if norms.any() else float("nan")
-    return told
+        statistics["spectral norm"], statistics["stable rank"] = _matrix_spectrum(flat, float(norms @ norms))
+    statistics["unit norm, median"] = float(np.median(norms))
+    statistics["unit norm, spread"] = float(norms.std() / norms.mean()) if norms.any() else float("nan")
+    return statistics
 
 
 def value_density(values: Float[Tensor, "*weight"], bins: int) -> tuple[Float[Array, " bin"], Float[Array, " bin"]]:
-    """Density (a share of all values per unit) and bin centres, to `HISTOGRAM_STDS` standard deviations around the mean; NaN for NaN."""
+    """Density (a fraction of all values per unit) and bin centres, to `HISTOGRAM_STDS` standard deviations around the mean; NaN for NaN."""
     read = sample_values(values)
     if not is_finite(read):
         return np.full(bins, np.nan), np.full(bins, np.nan)
@@ -153,9 +156,9 @@ def sample_values(values: Float[Tensor, "*weight"], most: int = MAX_VALUES) -> F
 
 
 def sorted_quantiles(values: Float[Tensor, "*weight"], most: int = QUANTILES) -> Float[Array, " value"]:
-    """The values in ascending order, or of more than `most` the evenly spaced quantiles, each the middle of an equal share.
+    """The values in ascending order, or of more than `most` the evenly spaced quantiles, each the middle of an equal part.
 
-    Distances between such quantiles differ from those of all values by less than the width of a share, 2 / `most` of a
+    Distances between such quantiles differ from those of all values by less than the width of a part, 2 / `most` of a
     distribution function. Not numbers where a value is not finite.
     """
     read = np.sort(sample_values(values).numpy())

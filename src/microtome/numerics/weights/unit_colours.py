@@ -68,20 +68,20 @@ def cluster_units(
     Nothing is drawn at random. There are fewer groups than `count` only where units are equal.
     """
     points = _unit_length(maps)
-    found = fcluster(tree, count, "maxclust").astype(np.int64) - 1
+    groups = fcluster(tree, count, "maxclust").astype(np.int64) - 1
     squares = (points**2).sum(1)
     for _ in range(rounds):
-        sizes = np.bincount(found)
+        sizes = np.bincount(groups)
         alive = np.flatnonzero(sizes)
-        means = np.stack([points[found == group].mean(0) for group in alive])
+        means = np.stack([points[groups == group].mean(0) for group in alive])
         new = np.argmin(squares[:, None] - 2 * points @ means.T + (means**2).sum(1), axis=1)
-        if np.array_equal(new, found):
+        if np.array_equal(new, groups):
             break
-        found = new
-    sizes = np.bincount(found)
+        groups = new
+    sizes = np.bincount(groups)
     ranks = np.empty(len(sizes), dtype=np.int64)
     ranks[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-    return ranks[found]
+    return ranks[groups]
 
 
 def _map_centres(maps: Float[Array, "unit place factor"], place: Float[Array, " place"]) -> Float[Array, "unit factor"]:

@@ -1,0 +1,103 @@
+"""One traced forward pass: calls in order, tensors told apart, and everything left as it was."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from microtome.errors import SpecimenError
+from microtome.opening.opening import open as open_specimen
+from microtome.specimen import Recipe, Specimen
+from microtome.specimen.tracing import deep_tensors, noise_images, trace
+
+
+class Odd(nn.Module):
+    """A module called three times, one that gives a list, one that gives a dictionary, one never called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        self.split = Split()
+        self.table = Table()
+        self.unused = nn.Conv2d(3, 3, 1)
+        self.many = nn.ModuleList([nn.Conv2d(4, 4, 1) for _ in range(2)])
+        self.head = nn.Linear(4, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.stem(x))
+        for conv in self.many:
+            x = self.relu(conv(x))
+        fine, coarse = self.split(x)
+        return self.head(self.table(fine)["maps"].mean((2, 3)) + coarse.mean((2, 3)))
+
+
+class Split(nn.Module):
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [x, x[:, :, ::2, ::2]]
+
+
+class Table(nn.Module):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"maps": x * 2}
+
+
+@pytest.fixture(scope="module")
+def odd() -> Specimen:
+    return open_specimen(Odd().eval(), recipe={"size": (12, 20), "crop": 1.0})
+
+
+def test_modules_that_never_run_are_noted(odd: Specimen) -> None:
+    assert any("unused" in note and "never run" in note for note in odd.notes)
+
+
+def test_a_network_that_does_not_run_says_what_to_do(tiny: Callable[..., nn.Module]) -> None:
+    net = open_specimen(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval())
+    with pytest.raises(SpecimenError, match="recipe="):
+        _ = net.layers
+    assert any("does not run" in note for note in net.notes)
+    assert len(open_specimen(net.net, recipe=2).layers) == 2
+
+
+def test_calls_come_in_order_of_completion_with_their_shapes(odd: Specimen) -> None:
+    found = trace(odd.net, odd.recipe)
+    assert [(call.path, call.index) for call in found.calls] == [
+        ("stem", 0), ("relu", 0), ("many.0", 0), ("relu", 1), ("many.1", 0), ("relu", 2), ("split", 0), ("table", 0), ("head", 0)
+    ]  # fmt: skip
+    assert [call.order for call in found.calls] == list(range(9))
+    assert found.by_path()["split"][0].outputs == ((2, 4, 12, 20), (2, 4, 6, 10))
+    assert (found.outputs, found.grid, found.silent) == (((2, 7),), (12, 20), ("unused",))
+
+
+def test_a_container_begins_before_and_ends_after_its_content_and_gives_the_same_tensor() -> None:
+    calls = trace(nn.Sequential(nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(inplace=True))), Recipe(size=(4, 4))).calls
+    assert [(call.path, call.begun) for call in calls] == [("0.0", 1), ("0.1", 2), ("0", 0)]
+    conv, relu, whole = calls
+    assert relu.reads == conv.gives != relu.gives == whole.gives  # an operation in place raises the version
+    assert relu.gives[0][0] == conv.gives[0][0]
+
+
+def test_hooks_parameters_and_random_state_are_as_before(odd: Specimen) -> None:
+    before, state = odd.digest(), torch.get_rng_state()
+    with pytest.raises(SpecimenError, match=r"does not run on a 2 x 3 picture with 1 channels"):
+        trace(odd.net, Recipe(size=(2, 3), channels=1))
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in odd.net.modules())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert open_specimen(odd.net, recipe=odd.recipe).digest() == before
+
+
+def test_noise_is_seeded_and_no_larger_than_asked_for(odd: Specimen) -> None:
+    half = copy.deepcopy(odd.net).double()
+    one, two, other = (noise_images(half, odd.recipe, 3, seed=seed) for seed in (1, 1, 2))
+    assert (one.shape, one.dtype) == ((3, 3, 12, 20), torch.float64)
+    assert torch.equal(one, two) and not torch.equal(one, other)
+    assert noise_images(half, odd.recipe, 1, side=16).shape == (1, 3, 12, 16)
+    assert float(noise_images(half, Recipe(size=(64, 64)), 8).std()) == pytest.approx(1, abs=0.02)
+
+
+def test_tensors_are_found_in_nested_inputs_in_order() -> None:
+    one, two, three = (torch.tensor(float(n)) for n in range(3))
+    assert [float(each) for each in deep_tensors([one, (two, [three]), None])] == [0.0, 1.0, 2.0]
+    assert deep_tensors("words") == []
