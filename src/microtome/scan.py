@@ -72,8 +72,8 @@ class Pace:
     memory: float | None = None
 
     def __post_init__(self) -> None:
-        if self.batch < 4:
-            raise BadOption(f"batch is {self.batch}; debiased similarity needs at least 4 images a batch. Try --batch 32.")
+        if self.batch < 1:
+            raise BadOption(f"batch is {self.batch}; it is a number of images, at least 1. Try --batch 32.")
         place, parts = self.shard
         if not 0 <= place < parts:
             raise BadOption(f"shard {place}/{parts} does not exist; with {parts} parts they are 0 to {parts - 1}.")

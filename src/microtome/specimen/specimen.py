@@ -257,14 +257,21 @@ class Specimen:
     def on(self, device: str | torch.device) -> "Specimen":
         """The working copy that analyses run: on `device`, in channels-last memory where convolutions do most of the work.
 
-        The layout changes speed (1.3 to 1.4 times on CPUs), not results (2e-7 relative). The same name, digest and anatomy.
+        The layout changes speed (1.3 to 1.4 times on CPUs), not results (2e-7 relative). The same name, digest and anatomy. A working
+        copy on that device is given back as it is.
         """
+        if self.__dict__.get("_works_on") == str(device):
+            return self
         worker = _to_working_layout(self.to(device))
-        for known in ("anatomy", "_digest"):
-            if known in self.__dict__:
-                worker.__dict__[known] = self.__dict__[known]
-        worker.__dict__["_digest"] = self.digest()
+        self._hand_on(worker)
+        worker.__dict__.update({"_digest": self.digest(), "_works_on": str(device)})
         return worker
+
+    def _hand_on(self, other: "Specimen") -> None:
+        """Give another specimen of the same network what is known of it, so that nothing is traced or measured twice."""
+        for known in ("anatomy", "_digest", "_image_bytes"):
+            if known in self.__dict__:
+                other.__dict__[known] = self.__dict__[known]
 
     def json(self) -> dict[str, Any]:
         """The record of the specimen in a finding, as plain JSON values."""
@@ -344,9 +351,7 @@ class Specimen:
         """
         check_twins(count)
         made = replace(self, twin_count=count)
-        for known in ("anatomy", "_digest"):
-            if known in self.__dict__:
-                made.__dict__[known] = self.__dict__[known]
+        self._hand_on(made)
         return made
 
     @property

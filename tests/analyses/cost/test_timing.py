@@ -141,7 +141,7 @@ def test_a_network_that_fails_does_not_cost_the_others_theirs(
     outcome = analyze(pair, None, tmp_path, only=["cost"], pace=Pace(device="cpu"))
     assert list(outcome.findings) == [("a", "cost")]
     assert [one["specimen"] for one in outcome.failed] == ["b"]
-    monkeypatch.setattr("microtome.runner.MAX_BYTES_IN_TURN", 1)
+    monkeypatch.setattr("microtome.runner.run.MAX_BYTES_IN_TURN", 1)
     monkeypatch.setattr(Cost, "measure_in_turn", original)
     large = analyze(pair, None, tmp_path / "large", only=["cost"], pace=Pace(device="cpu")).of("cost")
     assert len(large) == 2 and all("session" not in one.facts for one in large), "too large to be kept, each is timed alone"

@@ -99,7 +99,7 @@ def test_kill_minus_nine(tmp_path: Path) -> None:
         "only=['similarity', 'cost'], pace=Pace(batch=4, device='cpu', every=0.0))"
     )
     words = [sys.executable, "-W", "ignore", "-c", program]
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1])
     running = subprocess.Popen([*words, str(tmp_path / "cut"), here], env=os.environ)
     deadline = time.monotonic() + 240
     while not list(tmp_path.glob("cut/.unfinished/*.safetensors")) and time.monotonic() < deadline and running.poll() is None:

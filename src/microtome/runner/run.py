@@ -1,22 +1,19 @@
-"""Plan → reuse, run or skip with the reason → save: many specimens, many analyses, one folder of findings.
+"""One run under way: reuse, measure or skip with the reason, and save each finding as soon as it exists.
 
-Analyses that only watch share one scan; each finding is saved as soon as it exists; a finding that already answers (same
-analysis, revision, weights, images, options, numeric mode) is reused; a failure is named and the rest goes on. Times of several
-networks are taken last, in turn.
+Analyses that only watch share one scan; a finding that already answers (same analysis, revision, weights, images, options, numeric
+mode) is reused; a failure is named and the rest goes on. Where memory runs out, batches are halved.
 """
 
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
 import torch
 
-from microtome import catalog
 from microtome._version import __version__
 from microtome.analysis import (
     Analysis,
@@ -25,164 +22,26 @@ from microtome.analysis import (
     Census,
     Collation,
     Measurement,
-    build,
     collation_key,
     origin,
     survey,
     survey_keys,
 )
-from microtome.errors import BadOption, MicrotomeError, Unmeasurable, UsageError
+from microtome.errors import MicrotomeError, Unmeasurable, UsageError
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.plugins import describe_error
+from microtome.runner.outcome import LOG, Event, Outcome, whose
 from microtome.scan import Pace, discard_tally, resolve_device
 from microtome.specimen import Specimen
-from microtome.specimen.twins import TWIN_COUNT, check_twins
 from microtome.store import Store
 
-
-@dataclass
-class Outcome:
-    """What a run came to: its findings by (specimen, analysis), and what was skipped, failed or reused, each with the reason."""
-
-    root: Path
-    findings: dict[tuple[str, str], Finding] = field(default_factory=dict[tuple[str, str], Finding])
-    skipped: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
-    failed: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
-    reused: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-
-    def of(self, analysis: str) -> list[Finding]:
-        """The findings of one analysis, in the order of the specimens."""
-        return [finding for (_, name), finding in self.findings.items() if name == analysis]
-
-
-@dataclass(frozen=True)
-class Event:
-    """An event for a listener: a finding was saved, reused, skipped or failed."""
-
-    kind: str  # "measured" | "reused" | "skipped" | "failed"
-    specimen: str
-    analysis: str
-    text: str
-
-
 MAX_BYTES_IN_TURN = 2 << 30  # of weights of the networks that are kept to be timed in turn; larger ones are timed alone
-LOG = "run.log"  # tracebacks, in the folder of the findings
-
-
-def whose(analysis: str) -> str:
-    """The package that a fault of an analysis should be reported to."""
-    if analysis not in catalog.plugin_names():
-        return "a fault of microtome; please report it"
-    package = catalog.analysis_entry(analysis).module.partition(".")[0]
-    return f"a fault of the plug-in {package}; report it there, or leave it out: --skip {analysis}"
-
-
-def ignore(event: Event) -> None:
-    """The listener that does nothing."""
-
-
-def plan(
-    only: Sequence[str], skip: Sequence[str], settings: Mapping[str, Mapping[str, Any]]
-) -> tuple[list[Analysis], list[tuple[str, Exception]]]:
-    """The analyses to make, with their options; and the plug-ins whose code cannot be loaded, each with its exception.
-
-    Raises:
-        UnknownName: an analysis or option that does not exist.
-        BadOption: an option's value is out of range.
-    """
-    names = [catalog.analysis_entry(name).name for name in only] if only else list(catalog.analysis_entries())
-    left_out = {catalog.analysis_entry(name).name for name in skip}
-    for name in settings:
-        catalog.analysis_entry(name)
-    analyses: list[Analysis] = []
-    failed: list[tuple[str, Exception]] = []
-    for name in names:
-        if name in left_out:
-            continue
-        try:
-            analyses.append(build(catalog.analysis_entry(name).load(), settings.get(name, {})))
-        except MicrotomeError:
-            raise
-        except Exception as error:
-            failed.append((name, error))
-    return analyses, failed
-
-
-def analyze(
-    specimens: Specimen | Sequence[Specimen | Callable[[], Specimen]],
-    images: Images | None,
-    out: str | Path,
-    *,
-    only: Sequence[str] = (),
-    skip: Sequence[str] = (),
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
-    pace: Pace | None = None,
-    listener: Callable[[Event], None] = ignore,
-    said: Mapping[str, Any] | None = None,
-    twins: int = TWIN_COUNT,
-) -> Outcome:
-    """Measure everything that fits on every specimen, then compare; findings and run.json lie in `out` afterwards.
-
-    A specimen may be given as a function that opens it: it is called when its turn comes and forgotten afterwards, so that many
-    large networks never stand in memory together. One alone need not be in a list. `settings` holds options by analysis and name;
-    `said` goes into run.json; `twins` is the number of untrained twins that findings are compared with.
-
-    Raises:
-        UnknownName, BadOption: an analysis, option or specimen that does not exist, or something else in its place, before anything
-            is measured.
-        FindingError: `out` cannot be written.
-    """
-    specimens = _specimens(specimens)
-    if not isinstance(out, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise BadOption(
-            f"analyze writes into a folder and was given {_shown(out)} for it: mt.analyze(specimens, images, 'results')."
-        )
-    analyses, unloaded = plan(only, skip, settings or {})
-    check_twins(twins)
-    store = Store.create(out)
-    run = _Run(
-        store, replace(pace or Pace(), keep=store.tally_folder), listener, Outcome(store.root), images, len(specimens) > 1
-    )
-    for name, error in unloaded:
-        run.crashed("", name, error)
-    began = time.monotonic()
-    names: list[str] = []
-    for opener in specimens:
-        specimen = opener if isinstance(opener, Specimen) else run.opened(opener)
-        if specimen is None:
-            continue
-        if alike := sum(name.split(" (")[0] == specimen.name for name in names):
-            specimen = replace(specimen, name=f"{specimen.name} ({alike + 1})")
-        names.append(specimen.name)
-        specimen = specimen if specimen.twin_count == twins else specimen.with_twins(twins)
-        run.specimen(specimen, analyses)
-        run.write(names, began, said or {})
-    run.take_turns()
-    run.collations(analyses)
-    run.write(names, began, said or {})
-    return run.outcome
-
-
-def _specimens(given: Any) -> list[Specimen | Callable[[], Specimen]]:
-    """What `analyze` was given for its specimens, as a list. Raises BadOption where something else is in it."""
-    several = isinstance(given, Iterable) and not (isinstance(given, Specimen | str) or callable(given))
-    listed: list[Any] = list(cast("Iterable[Any]", given)) if several else [given]
-    for entry in listed:
-        if not isinstance(entry, Specimen) and (not callable(entry) or isinstance(entry, torch.nn.Module)):
-            raise BadOption(
-                f"analyze takes specimens, or functions that open one, and was given {_shown(entry)}; open it: mt.open(…)."
-            )
-    return listed
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) < 60 and "\n" not in text else f"a {type(value).__name__}"
+FULL = ("out of memory", "not enough memory", "can't allocate memory")  # how torch says that memory ran out
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """One run under way: where findings go, how images are gone through, who hears of it, what it came to so far."""
 
     store: Store
@@ -204,7 +63,7 @@ class _Run:
             return None
 
     def specimen(self, specimen: Specimen, analyses: Sequence[Analysis]) -> None:
-        """Every analysis of one specimen: reuse what is fresh, share one scan among the censuses, measure the rest one by one."""
+        """These analyses of one specimen: reuse what is fresh, share one scan among the censuses, measure the rest one by one."""
         device = resolve_device(self.pace.device)
         waiting = [
             analysis
@@ -215,22 +74,17 @@ class _Run:
         ]
         worker = specimen.on(device) if waiting else specimen
         alone = [analysis for analysis in waiting if not isinstance(analysis, Census)]
-        bare = [analysis for analysis in alone if analysis.needs == "weights"]
-        for analysis in bare:  # what needs no images is there soonest
-            self.keep(analysis, worker, lambda task=analysis: task.measure(worker, self.images, self.pace))
         self.scan(worker, [cast(AnyCensus, analysis) for analysis in waiting if isinstance(analysis, Census)])
-        for analysis in alone:
-            if analysis not in bare:
-                self.keep(analysis, worker, lambda task=analysis: task.measure(worker, self.images, self.pace))
+        for analysis in sorted(alone, key=lambda each: each.rank):
+            self.measure(analysis, worker)
 
     def has_to_wait(self, analysis: Analysis, specimen: Specimen) -> bool:
         """Whether an analysis is measured at the end, on all networks in turn; it is not where they are too large to stay in memory."""
         if not (self.several and analysis.in_turn):
             return False
         others = self.waiting.setdefault(analysis, [])
-        fits = (
-            sum(p.numel() * p.element_size() for one in (*others, specimen) for p in one.net.parameters()) <= MAX_BYTES_IN_TURN
-        )
+        weights = (p for one in (*others, specimen) for p in one.net.parameters())
+        fits = sum(p.numel() * p.element_size() for p in weights) <= MAX_BYTES_IN_TURN
         if fits:
             others.append(specimen)
         return fits
@@ -238,7 +92,9 @@ class _Run:
     def take_turns(self) -> None:
         """Measure what waited for all networks; findings are reused where all of them come from one such session."""
         device = resolve_device(self.pace.device)
-        for analysis, specimens in self.waiting.items():
+        waiting = dict(self.waiting)
+        self.waiting.clear()
+        for analysis, specimens in waiting.items():
             known = [self.saved(analysis, specimen, device) for specimen in specimens]
             sessions = {str(finding.facts.get("session", "")) if finding else "" for finding in known}
             if len(specimens) == 1 or (len(sessions) == 1 and "" not in sessions):
@@ -255,11 +111,23 @@ class _Run:
             measured = analysis.measure_in_turn(workers, self.images, self.pace)
         except Exception:
             for worker in workers:
-                self.keep(analysis, worker, lambda one=worker: analysis.measure(one, self.images, self.pace))
+                self.measure(analysis, worker)
             return
         session = {"session": uuid4().hex[:16], "in_turn": len(workers)}
         for worker, each in zip(workers, measured, strict=True):
             self.keep(analysis, worker, lambda one=each: replace(one, facts={**one.facts, **session}), began)
+
+    def due_quietly(self, analyses: Sequence[Analysis], specimen: Specimen, device: str) -> list[Analysis]:
+        """Those that would be measured on a network, found without writing anything down."""
+        due: list[Analysis] = []
+        for analysis in analyses:
+            try:
+                waits = isinstance(analysis, Collation) or bool(analysis.refusal(specimen, self.images))
+            except Exception:  # it will be said when its turn comes
+                continue
+            if not waits and self.saved(analysis, specimen, device) is None:
+                due.append(analysis)
+        return due
 
     def saved(self, analysis: Analysis, specimen: Specimen, device: str) -> Finding | None:
         """The saved finding that answers already, if any; None as well where asking raises."""
@@ -295,24 +163,47 @@ class _Run:
             self.listener(Event("reused", specimen.name, name, finding.headline))
         return finding is None
 
-    def scan(self, worker: Specimen, censuses: Sequence[AnyCensus]) -> None:
+    def measure(self, analysis: Analysis, worker: Specimen, pace: Pace | None = None) -> None:
+        """Measure and save one finding; where memory runs out, again with half as many images at once."""
+        began = time.monotonic()
+        try:
+            backwards = analysis.workload(worker, self.images).backward > 0
+            pace = pace or self.pace.fitted(worker, gradients=backwards)
+            measured = analysis.measure(worker, self.images, pace)
+        except Exception as error:
+            if pace is not None and is_memory_error(error) and pace.batch > 1:
+                self.listener(
+                    Event("smaller", worker.name, analysis.name(), f"memory ran out with {pace.batch} images at once")
+                )
+                self.measure(analysis, worker, replace(pace, batch=pace.batch // 2))
+            else:
+                self.refused(worker.name, analysis.name(), error)
+            return
+        self.keep(analysis, worker, lambda: measured, began)
+
+    def scan(self, worker: Specimen, censuses: Sequence[AnyCensus], pace: Pace | None = None) -> None:
         """The shared scan; where one census is at fault, each is scanned alone and only that one fails."""
         if not censuses or self.images is None:
             return
         began = time.monotonic()
         try:
-            conclusions = survey(worker, self.images, censuses, self.pace)
+            pace = pace or self.pace.fitted(worker)
+            conclusions = survey(worker, self.images, censuses, pace)
         except Exception as error:
+            if pace is not None and is_memory_error(error) and pace.batch > 1:
+                self.listener(Event("smaller", worker.name, "scan", f"memory ran out with {pace.batch} images at once"))
+                self.scan(worker, censuses, replace(pace, batch=pace.batch // 2))
+                return
             if len(censuses) == 1:
                 self.refused(worker.name, censuses[0].name(), error)
                 return
             for census in censuses:
-                self.scan(worker, [census])
+                self.scan(worker, [census], pace)
             return
-        for census, conclusion in conclusions.items():
-            self.keep(census, worker, conclusion, began)
+        for census in sorted(conclusions, key=lambda one: one.rank):
+            self.keep(census, worker, conclusions[census], began)
         for key in survey_keys(worker, self.images, censuses):
-            discard_tally(self.pace, key)
+            discard_tally(pace, key)
 
     def keep(
         self,
@@ -336,7 +227,7 @@ class _Run:
 
     def collations(self, analyses: Sequence[Analysis]) -> None:
         """Collations over all findings; they read findings, so they are cheap and made last."""
-        findings = list(self.outcome.findings.values())
+        findings = [finding for (specimen, _), finding in self.outcome.findings.items() if specimen]
         for analysis in analyses:
             if not isinstance(analysis, Collation) or not findings:
                 continue
@@ -352,7 +243,10 @@ class _Run:
             except Exception as error:
                 self.crashed("", analysis.name(), error)
                 continue
+            before = self.outcome.findings.get(("", analysis.name()))
             self.outcome.findings["", analysis.name()] = finding
+            if before is not None and before.headline == finding.headline:
+                continue  # said already, over fewer findings
             if kind == "reused":
                 self.outcome.reused.append(("", analysis.name()))
             self.listener(Event(kind, "", analysis.name(), finding.headline))
@@ -384,6 +278,12 @@ class _Run:
         self.outcome.skipped.append({"specimen": specimen, "analysis": analysis, "reason": reason})
         self.listener(Event("skipped", specimen, analysis, reason))
 
+    def left_out(self, reasons: Mapping[str, str], why: str) -> None:
+        """Write down what the effort or the budget leaves out, and say it in one line."""
+        self.outcome.skipped.extend({"specimen": "", "analysis": name, "reason": reason} for name, reason in reasons.items())
+        if reasons:
+            self.listener(Event("skipped", "", ", ".join(reasons), why))
+
     def failed(self, specimen: str, analysis: str, reason: str) -> None:
         """Write down a failure, and go on."""
         self.outcome.failed.append({"specimen": specimen, "analysis": analysis, "reason": reason})
@@ -409,3 +309,8 @@ class _Run:
                 "versions": {"microtome": __version__, "torch": torch.__version__},
             }
         )
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Whether memory ran out, on the CPU or on an accelerator."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error).lower() for words in FULL)
