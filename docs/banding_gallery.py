@@ -106,7 +106,7 @@ REAL_TITLE = """## A trained GoogLeNet
 
 The BVLC weights of the network of 2014 (ImageNet, true 5 × 5 kernels, no batch norm, average pooling before the classifier), measured on
 2026-11-25 with `microtome banding archs.py:bvlc_googlenet --weights googlenet_bvlc.safetensors`; the weights are no part of this
-project. All units of every layer; intervals are over units (bootstrap, 1000 draws); untrained twins are the same architecture with
+project. All units of every layer; intervals are over units (bootstrap, 1000 draws); the untrained twin is the same architecture with
 fresh weights (seed 1), its maps are of at most 128 units of a layer.
 """
 
