@@ -27,7 +27,7 @@ def test_latency_decides_within_a_session_only() -> None:
     assert prices.difference(0, 2) == (0.5, "fewer parameters"), "timed in another session"
     assert prices.difference(0, 3) == prices.difference(3, 0) == (1.0, ""), "not measured"
     assert prices.cheaper().tolist() == [[False, True, True, False], [False, False, True, False], [False] * 4, [False] * 4]
-    assert prices.take([1, 0]).difference(1, 0).ratio == pytest.approx(0.5)
+    assert prices.take(np.array([1, 0])).difference(1, 0).ratio == pytest.approx(0.5)
     assert price_label(byname, "time") == ("latency per image, batch 16", "ms")
 
 

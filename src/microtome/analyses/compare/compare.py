@@ -64,11 +64,11 @@ class Compare(Collation):
         columns = side.criterion_columns(byname)
         evidence, correct = side.gather_evidence(byname, trained)
         judged = np.flatnonzero(trained & evidence.known)
-        classes = evidence.labels if evidence.balanced else None
+        classes = evidence.labels if evidence.by_class else None
         contest = run_contest(correct[judged], seed=self.seed, classes=classes) if evidence.kind else None
         paired = compare_paired(correct[judged], seed=self.seed, classes=classes) if evidence.kind else None
         prices, (price_name, unit) = gather_prices(byname, self.price), price_label(byname, self.price)
-        decision = decide(names, judged, paired, prices, trained, self.margin, "balanced " if evidence.balanced else "")
+        decision = decide(names, judged, paired, prices, trained, self.margin, "balanced " if evidence.by_class else "")
         spread = {name: np.full(len(names), np.nan) for name in ("score", "behind", "behind_low", "behind_high", "wins")}
         if contest is not None and paired is not None and (best := decision.best) is not None:
             values = {"score": paired.accuracy, "wins": contest.wins, "behind": paired.loss[:, best],
@@ -77,7 +77,7 @@ class Compare(Collation):
                 spread[name][judged] = value
         front = pareto_front(np.stack([spread["score"], prices.values], axis=1), [True, False])
         table = np.stack(list(columns.values()), 1)
-        score_name = f"{'balanced, ' if evidence.balanced else ''}{evidence.kind or 'accuracy'}"
+        score_name = f"{'balanced, ' if evidence.by_class else ''}{evidence.kind or 'accuracy'}"
         arrays: dict[str, xr.DataArray] = {
             "table": array(table, ("specimen", "criterion"), "see criterion", coords | {"criterion": list(columns)}),
             "rank": array(decision.rank, ("specimen",), "1", coords, "rank"),
@@ -101,7 +101,7 @@ class Compare(Collation):
             "images": paired.images if paired is not None else 0,
             "not judged": [name for place, name in enumerate(names) if place not in judged],
         }
-        facts |= {"imbalance": evidence.imbalance if evidence.balanced else 1.0, "in_turn": _timed_in_turn(prices, judged)}
+        facts |= {"imbalance": evidence.imbalance if evidence.by_class else 1.0, "in_turn": _timed_in_turn(prices, judged)}
         arrays |= (
             _latency_arrays(prices, names, judged, decision.best) | side.size_arrays(byname) | side.attention_arrays(byname)
         )

@@ -53,7 +53,8 @@ class Evidence(NamedTuple):
     imbalance: float = 1.0
 
     @property
-    def balanced(self) -> bool:
+    def by_class(self) -> bool:
+        """Whether balanced accuracy is compared."""
         return self.labels is not None and self.imbalance > MAX_IMBALANCE
 
 
@@ -140,7 +141,7 @@ def _chance(finding: Finding, number: KeyNumber) -> float:
 def accuracy_bounds(byname: Mapping[str, Mapping[str, Finding]], evidence: Evidence, end: str) -> Values:
     """The lower ("low") or upper ("high") end of each specimen's accuracy; NaN where it is not known."""
     analysis, plain, by_class = EVIDENCE.get(evidence.kind, ("", "", ""))
-    name = by_class if evidence.balanced else plain
+    name = by_class if evidence.by_class else plain
     numbers = [find_number(findings.get(analysis), name) if name else None for findings in byname.values()]
     return np.array([nan if number is None else getattr(number, end) for number in numbers])
 

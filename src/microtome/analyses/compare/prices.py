@@ -36,7 +36,7 @@ class Prices(NamedTuple):
     exact: Mapping[str, Values]
     latency: PairedRatios | None = None
 
-    def take(self, indices: Sequence[int] | Values) -> "Prices":
+    def take(self, indices: Values) -> "Prices":
         """The prices of some of the networks."""
         ratios = self.latency and PairedRatios(*(values[np.ix_(indices, indices)] for values in self.latency))
         return Prices(self.kind, self.values[indices], {name: values[indices] for name, values in self.exact.items()}, ratios)
