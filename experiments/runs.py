@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from microtome.errors import BadOption
-from microtome.numerics.statistics.intervals import bootstrap_interval, wilson_interval
+from microtome.numerics.statistics.intervals import mean_interval, wilson_interval
 from microtome.training.data import SceneSeries
 from microtome.training.loop import fresh_network, train
 from microtome.training.recipes import TrainingRecipe
@@ -53,7 +53,7 @@ def train_network(recipe: TrainingRecipe, folder: Path, learn: SceneSeries) -> n
 
 def accuracy_loss(whole: NDArray[Any], cut: NDArray[Any]) -> list[float]:
     """How much accuracy (seed, image) the cut network lost: the mean over seeds, and its 95 % interval over the scenes."""
-    return [float(one) for one in bootstrap_interval((whole.astype(float) - cut.astype(float)).mean(axis=0))]
+    return [float(one) for one in mean_interval((whole.astype(float) - cut.astype(float)).mean(axis=0))]
 
 
 def loss_text(told: list[float]) -> str:

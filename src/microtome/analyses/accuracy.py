@@ -3,7 +3,7 @@
 The head is scored only where its outputs are the classes of the images: matched by WordNet id, by name or, when the network does not
 name its outputs, by order (a caveat then says so). Where they do not match, the analysis is skipped; use `probe` instead.
 
-Source: top-1 and top-5 accuracy, Russakovsky et al. 2015, arXiv:1409.0575, sec. 4.1; interval: Wilson 1927.
+Source: top-1 and top-5 accuracy, Russakovsky et al. 2015, arXiv:1409.0575, sec. 4.1; interval: Clopper & Pearson 1934.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import match_classes
 from microtome.key_numbers import FRACTION, KeyNumber
-from microtome.numerics.statistics.intervals import wilson_interval
+from microtome.numerics.statistics.proportions import proportion_interval
 from microtome.panels import Bars, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
@@ -35,6 +35,7 @@ class Accuracy(Census[Rows]):
     needs = "labels"
     question = "choose"
     title = "Accuracy"
+    revision = 2  # 2: exact intervals
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         single = "it gives no single score for each class (a segmentation or detection network), so no image is right or wrong"
@@ -67,11 +68,11 @@ class Accuracy(Census[Rows]):
         classes = [c for c in range(len(images.classes)) if (labels == c).any()]
         chance = np.bincount(labels).max() / len(labels)
         overall = [
-            wilson_interval(int(first.sum()), len(first)),
-            wilson_interval(int(five.sum()), len(five)),
+            proportion_interval(int(first.sum()), len(first)),
+            proportion_interval(int(five.sum()), len(five)),
             (chance, np.nan, np.nan),
         ]
-        by_class = [wilson_interval(int(first[labels == c].sum()), int((labels == c).sum())) for c in classes]
+        by_class = [proportion_interval(int(first[labels == c].sum()), int((labels == c).sum())) for c in classes]
         names = [images.classes[c] for c in classes]
         correct = np.full(len(images), np.nan)
         correct[tally.index[known]] = first
@@ -97,6 +98,7 @@ class Accuracy(Census[Rows]):
             at = {"measure": measure}
             return KeyNumber(
                 name=f"{measure} accuracy", value=float(value.sel(at)), unit=FRACTION, low=float(low.sel(at)), high=float(high.sel(at)),
+                has_interval=True,
                 baseline=chance if measure == "top-1" else nan, baseline_name="most frequent class", better="higher",
             )  # fmt: skip
 

@@ -34,7 +34,7 @@ from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.numerics.statistics.distances import w1_over_sigma
 from microtome.numerics.statistics.influence import influence_and_angle
-from microtome.numerics.statistics.intervals import bootstrap_interval, nan_mean
+from microtome.numerics.statistics.intervals import mean_interval, nan_mean
 from microtome.panels import Bars, Panel, Scatter, Table
 from microtome.prose import name_list
 from microtome.scan import Batch
@@ -57,7 +57,7 @@ class Redundancy(Census[Bundle]):
     needs = "images"
     question = "slim"
     title = "Blocks that change little"
-    revision = 2
+    revision = 3
     with_twin = True
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
@@ -104,7 +104,7 @@ class Redundancy(Census[Bundle]):
             "weight_distance": _weight_distances(specimen, blocks),
             "parameters": np.array([block.parameters for block in blocks]),
         }
-        intervals = [bootstrap_interval(each) for each in tally.rows("rows").column("influence").T]
+        intervals = [mean_interval(each) for each in tally.rows("rows").column("influence").T]
         values |= {f"influence_{end}": np.array([getattr(each, end) for each in intervals]) for end in ("low", "high")}
         distances = [_weight_distances(twin, _comparable_blocks(twin)) for twin in untrained_twins(specimen, images)]
         null = [_means(twin) | {"weight_distance": distance} for twin, distance in zip(twins, distances, strict=True)]
@@ -136,7 +136,7 @@ class Redundancy(Census[Bundle]):
         return [
             KeyNumber(
                 name="smallest block influence", value=of("influence"), low=of("influence_low"), high=of("influence_high"),
-                baseline=of("twin_influence"), baseline_name="untrained twins", at=first,
+                has_interval=True, baseline=of("twin_influence"), baseline_name="untrained twins", at=first,
             ),
             KeyNumber(name="blocks below all untrained twins", value=below / blocks if judged else nan, unit=FRACTION),
             KeyNumber(name="angular distance", value=of("angle"), baseline=of("twin_angle"), baseline_name="untrained twins", at=first),

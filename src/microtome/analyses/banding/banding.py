@@ -25,7 +25,7 @@ from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.flattened_maps import flattened_maps
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
-from microtome.numerics.statistics.intervals import bootstrap_interval
+from microtome.numerics.statistics.intervals import MIN_VALUES, mean_interval
 from microtome.numerics.weights import banding as bands_of
 from microtome.numerics.weights.banding import BANDED_A, Bands
 from microtome.numerics.weights.kernels import Kernel, find_kernels
@@ -66,7 +66,7 @@ class Banding(Analysis):
     needs = "weights"
     question = "understand"
     title = "Weight banding"
-    revision = 3
+    revision = 4
 
     at: tuple[str, ...] = option(("last3",), "layers whose kernels are shown; last3: the last three that can be measured")
     groups: int = option(19, "largest number of groups of units", low=1, high=64)
@@ -133,9 +133,7 @@ class Banding(Analysis):
 
     def _interval(self, direction: Any) -> tuple[float, float]:
         known = direction[~np.isnan(direction)]
-        if len(known) < 2:  # no interval from a single unit
-            return float("nan"), float("nan")
-        interval = bootstrap_interval(known, seed=self.seed)
+        interval = mean_interval(known, seed=self.seed)
         return interval.low, interval.high
 
     def _tiles(self, name: str, maps: Tensor, index: float) -> dict[str, Any]:
@@ -165,7 +163,16 @@ class Banding(Analysis):
             low, high = nan, nan
             if f"{column}_low" in finding:
                 low, high = (float(finding[f"{column}_{end}"].values[index]) for end in ("low", "high"))
-            return KeyNumber(name=name, value=value, unit=unit, low=low, high=high, baseline=baseline, at=layers[index])
+            return KeyNumber(
+                name=name,
+                value=value,
+                unit=unit,
+                low=low,
+                high=high,
+                has_interval=f"{column}_low" in finding,
+                baseline=baseline,
+                at=layers[index],
+            )
 
         last = len(layers) - 1
         return [
@@ -227,7 +234,8 @@ class Banding(Analysis):
             "Colours are sorted from top to bottom or left to right, so red is often above even in random weights; A decides.",
             "p for random transposition shows whether a layer has a common axis, not how strong it is.",
             "Oblique stripes and smooth kernels also differ from shuffled positions.",
-            f"Intervals are over units (bootstrap, 95%). The twin is one draw; its maps are of at most {TWIN_UNITS} units.",
+            f"Intervals are over units (studentised bootstrap, 95%), from {MIN_VALUES} units on.",
+            f"The twin is one draw; its maps are of at most {TWIN_UNITS} units.",
         ]  # fmt: skip
         if few:
             lines.append(f"Fewer than {FEW_UNITS} units, so the index is uncertain: {name_list(few, 4)}.")

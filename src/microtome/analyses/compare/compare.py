@@ -6,8 +6,9 @@ where several cost about the least (within a quarter of it), the most accurate o
 significantly better, or with the statement that the evidence is not enough and the number of images that would decide. Without
 accuracy or probe, or with no trained network, there is no recommendation.
 
-Source: simultaneous intervals, Hsu 1996, "Multiple Comparisons", ch. 5; the rule is ours. The study that asks these questions of six
-backbones: Wu & Lee 2022, "Weight Distribution of Neural Networks in Computer Vision".
+Source: score intervals of paired differences, Tango 1998, held together by the studentised range, Hsu 1996, "Multiple Comparisons",
+ch. 5; the rule is ours. The study that asks these questions of six backbones: Wu & Lee 2022, "Weight Distribution of Neural Networks in
+Computer Vision".
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from microtome.analysis import Collation, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
-from microtome.numerics.statistics.choice import run_contest
+from microtome.numerics.statistics.choice import first_rank_rate
 from microtome.numerics.statistics.equivalence import compare_paired
 from microtome.numerics.statistics.pareto import pareto_front
 from microtome.panels import Curve, Overlay, Panel, Scatter, Table
@@ -37,7 +38,7 @@ class Compare(Collation):
     needs = "findings"
     question = "choose"
     title = "Which network to choose"
-    revision = 2
+    revision = 3
 
     price: Literal["time", "size", "operations"] = option("time", "cost that decides between networks of similar accuracy")
     margin: float = option(0.01, "largest loss of accuracy accepted for a cheaper network, fraction", low=0.0, high=0.5)
@@ -57,13 +58,13 @@ class Compare(Collation):
         columns = side.criterion_columns(byname)
         evidence, correct = side.gather_evidence(byname, trained)
         judged = np.flatnonzero(trained & evidence.known)
-        contest = run_contest(correct[judged], seed=self.seed) if evidence.kind else None
-        paired = compare_paired(correct[judged], seed=self.seed) if evidence.kind else None
+        wins = first_rank_rate(correct[judged], seed=self.seed) if evidence.kind else None
+        paired = compare_paired(correct[judged]) if evidence.kind else None
         price, price_name, unit = side.costs(byname, self.price)
         decision = decide(names, judged, paired, price, trained, self.margin)
         spread = {name: np.full(len(names), np.nan) for name in ("score", "behind", "behind_low", "behind_high", "wins")}
-        if contest is not None and paired is not None and (best := decision.best) is not None:
-            values = {"score": paired.accuracy, "wins": contest.wins, "behind": paired.loss[:, best],
+        if wins is not None and paired is not None and (best := decision.best) is not None:
+            values = {"score": paired.accuracy, "wins": wins, "behind": paired.loss[:, best],
                       "behind_low": paired.low[:, best], "behind_high": paired.high[:, best]}  # fmt: skip
             for name, value in values.items():
                 spread[name][judged] = value
@@ -105,9 +106,9 @@ class Compare(Collation):
 
         return [
             KeyNumber(name="accuracy of the choice", value=value("score"), low=value("score_low"), high=value("score_high"),
-                      unit=FRACTION, better="higher", at=choice),
+                      has_interval=True, unit=FRACTION, better="higher", at=choice),
             KeyNumber(name="loss against the most accurate", value=value("behind"), low=value("behind_low"), high=value("behind_high"),
-                      unit=FRACTION, better="lower", at=choice),
+                      has_interval=True, unit=FRACTION, better="lower", at=choice),
             KeyNumber(name="ranked first in bootstrap resamples", value=value("wins"), unit=FRACTION, better="higher", at=choice),
             KeyNumber(name="images", value=finding.facts["images"]),
             KeyNumber(name="networks compared", value=int(np.isfinite(scores.values).sum())),
