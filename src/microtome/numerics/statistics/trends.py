@@ -43,10 +43,8 @@ def slope_interval(values: Float[Array, " image"], against: Float[Array, " image
         across, up = weights @ x / count, weights @ rest / count
         spread, shared = weights @ (x * x) - count * across**2, weights @ (x * rest) - count * across * up
         moved = np.divide(shared, spread, out=np.full(len(weights), np.nan), where=~level)
-        squares = np.empty(len(weights))
-        for place, row in enumerate(weights):
-            at = x - across[place]
-            squares[place] = row @ (at * (rest - up[place] - moved[place] * at)) ** 2
+        away = x - across[:, None]
+        squares = (weights * (away * (rest - up[:, None] - moved[:, None] * away)) ** 2).sum(1)
         error = np.sqrt(count / (count - 2) * squares)
         return moved, np.divide(error, spread, out=np.full(len(weights), np.nan), where=~level)
 
