@@ -145,7 +145,7 @@ def _means() -> Iterator[Case]:
     for name, (truth, sample) in shapes.items():
 
         def mean(random: np.random.Generator, n: int, sample: Callable[..., Array] = sample) -> Interval:
-            return mean_interval(sample(random, n), draws=1000, seed=int(random.integers(1 << 30)))
+            return mean_interval(sample(random, n))
 
         yield Case("mean, studentised", analyses, name, truth, mean, (3, 8, 10, 20, 50, 200))
 
@@ -155,7 +155,7 @@ def _ratios_and_trends() -> Iterator[Case]:
         """Distances under a warp, over those to other images, which share images and so are not independent."""
         features = random.normal(size=(n, 20)) * np.linspace(2, 0.2, 20)
         gaps = np.linalg.norm(features[:, None] - features[None], axis=2).sum(1) / (n - 1)
-        return ratio_interval(random.lognormal(-1, 0.5, n), gaps, draws=1000, seed=int(random.integers(1 << 30)))
+        return ratio_interval(random.lognormal(-1, 0.5, n), gaps)
 
     far = np.random.default_rng(0).normal(size=(2, 400_000, 20)) * np.linspace(2, 0.2, 20)
     apart = float(np.linalg.norm(far[0] - far[1], axis=1).mean())
@@ -170,11 +170,11 @@ def _ratios_and_trends() -> Iterator[Case]:
 
     def slope(random: np.random.Generator, n: int) -> Interval:
         x = random.uniform(-6, 0, n)
-        return slope_interval(0.1 * x + random.normal(size=n) * (0.1 - 0.05 * x), x, seed=int(random.integers(1 << 30)))
+        return slope_interval(0.1 * x + random.normal(size=n) * (0.1 - 0.05 * x), x)
 
     def answers(random: np.random.Generator, n: int) -> Interval:
         x = random.uniform(-6, 0, n)
-        return slope_interval((random.random(n) < 0.9 + 0.05 * x).astype(float), x, seed=int(random.integers(1 << 30)))
+        return slope_interval((random.random(n) < 0.9 + 0.05 * x).astype(float), x)
 
     yield Case("slope, studentised", "objects", "error grows along the line", 0.1, slope, (8, 10, 20, 50, 200))
     yield Case("slope, studentised", "objects", "right or wrong, 60 to 90%", 0.05, answers, (8, 20, 50, 200))
@@ -182,12 +182,12 @@ def _ratios_and_trends() -> Iterator[Case]:
     def loss(random: np.random.Generator, n: int) -> Interval:
         last = np.arange(n) % 2 == 1
         values = random.gamma(2, size=n) * np.where(last, 0.7, 1.0)
-        return relative_loss(values, ~last, last, seed=int(random.integers(1 << 30)))
+        return relative_loss(values, ~last, last)
 
     def lost_answers(random: np.random.Generator, n: int) -> Interval:
         last = np.arange(n) % 2 == 1
         values = (random.random(n) < np.where(last, 0.72, 0.9)).astype(float)
-        return relative_loss(values, ~last, last, seed=int(random.integers(1 << 30)))
+        return relative_loss(values, ~last, last)
 
     yield Case("relative loss, studentised", "objects", "gamma, half on each side", 0.3, loss, (8, 20, 50, 200))
     yield Case("relative loss, studentised", "objects", "right or wrong, 90 and 72%", 0.2, lost_answers, (8, 20, 50, 200))
@@ -214,7 +214,7 @@ def _others() -> Iterator[Case]:
     yield Case("mean of repeated trainings, Student's", "page of atrous rates", "normal", 0.0, student, (2, 3, 8))
 
     def overlap(random: np.random.Generator, n: int) -> Interval:
-        return bootstrap_statistic(_scenes(random, n), mean_iou, draws=500, seed=int(random.integers(1 << 30)))
+        return bootstrap_statistic(_scenes(random, n), mean_iou, draws=500)
 
     whole = float(mean_iou(_scenes(np.random.default_rng(1), 200_000).sum(0)))
     yield Case(

@@ -8,7 +8,8 @@ comparison of bootstrap confidence intervals"; standard error of a ratio, Cochra
 Wilson 1927, "Probable inference". That the bootstrap may only widen Student's interval, and the two minima, are ours.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -127,7 +128,7 @@ def studentised_interval(
     quantile is of draws that do not vary.
     """
     value, error = (float(part[0]) for part in measure(np.ones((1, images))))
-    parts = [measure(batch.astype(np.float64)) for batch in _weight_blocks(images, draws, seed)]
+    parts = [measure(batch) for batch in _float_blocks(images, draws, seed)]
     drawn, errors = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         off = (drawn - value) / errors
@@ -147,6 +148,20 @@ def bootstrap_weights(images: int, draws: int = 1000, seed: int = 0) -> Int[Arra
     The same seed draws the same images, so that specimens measured on the same images are compared pair by pair.
     """
     return np.concatenate(list(_weight_blocks(images, draws, seed)))
+
+
+def _float_blocks(images: int, draws: int, seed: int) -> Iterable[Array]:
+    """The rows of `bootstrap_weights` as floating point, block by block; few of them are kept for the next interval over such images."""
+    if images * draws <= BLOCK:
+        return [_kept_weights(images, draws, seed)]
+    return (batch.astype(np.float64) for batch in _weight_blocks(images, draws, seed))
+
+
+@lru_cache(maxsize=2)
+def _kept_weights(images: int, draws: int, seed: int) -> Array:
+    weights = bootstrap_weights(images, draws, seed).astype(np.float64)
+    weights.flags.writeable = False
+    return weights
 
 
 def _weight_blocks(images: int, draws: int, seed: int) -> Iterator[Array]:
