@@ -68,7 +68,7 @@ def _row_of_cka(told: Mapping[str, Any]) -> Row:
 
 def page(found: Sequence[Row], draws: int) -> str:
     """The whole page as Markdown."""
-    lines = [INTRODUCTION.format(draws=draws)]
+    lines = [INTRODUCTION.format(draws=draws).rstrip("\n")]
     for interval in dict.fromkeys(row.interval for row in found):
         own = [row for row in found if row.interval == interval]
         lines += [
