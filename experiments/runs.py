@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
@@ -51,14 +52,17 @@ def train_network(recipe: TrainingRecipe, folder: Path, learn: SceneSeries) -> n
     return net
 
 
-def accuracy_loss(whole: NDArray[Any], cut: NDArray[Any]) -> list[float]:
-    """How much accuracy (seed, image) the cut network lost: the mean over seeds, and its 95 % interval over the scenes."""
-    return [float(one) for one in mean_interval((whole.astype(float) - cut.astype(float)).mean(axis=0))]
+def accuracy_loss(whole: NDArray[Any], cut: NDArray[Any]) -> list[float | None]:
+    """How much accuracy (seed, image) the cut network lost: the mean over seeds, and its 95 % interval over the scenes, None if unknown."""
+    return [
+        None if np.isnan(one) else float(one) for one in mean_interval((whole.astype(float) - cut.astype(float)).mean(axis=0))
+    ]
 
 
-def loss_text(told: list[float]) -> str:
+def loss_text(told: list[float | None]) -> str:
     """What was lost in points, with its interval."""
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * one for one in told))
+    known = [100 * one for one in told if one is not None]
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*known) if len(known) == 3 else f"{known[0]:+.1f} (interval unknown)"
 
 
 def accuracy_text(right: int, judged: int) -> str:
