@@ -25,6 +25,8 @@ from microtome.finding import Finding, plain
 from microtome.images import Images
 from microtome.instruments.untrained_twins import TWIN_COUNT, TWIN_IMAGES, doubts_about_twins, facts_of_twins, untrained_twins
 from microtome.key_numbers import KeyNumber
+from microtome.numerics.statistics.intervals import MIN_DIFFERENT, MIN_VALUES
+from microtome.numerics.statistics.medians import MIN_RUNS
 from microtome.options import option
 from microtome.panels import Panel, Question
 from microtome.scan import Batch, BatchValues, Pace, discard_tally, resolve_device, scan_batches
@@ -171,7 +173,7 @@ class Analysis(ABC):
             numbered,
             panels=tuple(self.panels(numbered)),
             headline=self.headline(numbered),
-            caveats=(*doubts, *self.caveats(numbered), *_not_measured(numbered.facts)),
+            caveats=(*doubts, *self.caveats(numbered), *_unknown_intervals(numbered), *_not_measured(numbered.facts)),
         )
 
 
@@ -357,6 +359,17 @@ def collation_key(analysis: Collation, findings: Sequence[Finding]) -> str:
     keys = sorted(f"{finding.origin.get('key', '')}{finding.facts.get('session', '')}" for finding in findings)
     parts = [analysis.name(), analysis.revision, analysis.options(), keys]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _unknown_intervals(finding: Finding) -> list[str]:
+    """A caveat that names the key numbers whose interval is not known, and what an interval takes."""
+    names = list(dict.fromkeys(number.name for number in finding.key_numbers if number.interval_unknown))
+    if not names:
+        return []
+    return [
+        f"Interval unknown: {prose.name_list(names, NAMED)}. The interval of a mean takes {MIN_VALUES} values, {MIN_DIFFERENT} of them "
+        f"unlike the commonest one; that of a median takes {MIN_RUNS}."
+    ]
 
 
 def _not_measured(facts: Mapping[str, Any]) -> list[str]:

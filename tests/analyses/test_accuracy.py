@@ -36,13 +36,13 @@ def bands(labels: list[int], bright: list[int], classes: tuple[str, ...]) -> mt.
 
 
 def test_counts_by_hand() -> None:
-    """Six images, four answered right; Wilson's interval for 4 of 6 from the formula: 0.3000 to 0.9032."""
+    """Six images, four answered right; Clopper and Pearson's interval for 4 of 6 from tables: 0.2228 to 0.9567."""
     images = bands([0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 2, 0], ("a", "b", "c"))
     net = mt.open(Brightest().eval(), recipe={"size": 12, "crop": 1.0})
     found = Accuracy()(net, images, PACE)
     assert found["overall"].sel(measure="top-1").item() == pytest.approx(4 / 6)
-    assert found["overall_low"].sel(measure="top-1").item() == pytest.approx(0.3000, abs=5e-4)
-    assert found["overall_high"].sel(measure="top-1").item() == pytest.approx(0.9032, abs=5e-4)
+    assert found["overall_low"].sel(measure="top-1").item() == pytest.approx(0.2228, abs=5e-5)
+    assert found["overall_high"].sel(measure="top-1").item() == pytest.approx(0.9567, abs=5e-5)
     assert found["overall"].sel(measure="chance").item() == pytest.approx(1 / 3)
     assert found["correct"].values.tolist() == [1, 0, 1, 1, 1, 0]
     assert found["by_class"].sel({"class": "b"}).item() == 1.0

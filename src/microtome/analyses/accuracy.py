@@ -6,7 +6,7 @@ name its outputs, by order (a caveat then says so). Where they do not match, the
 Where the largest class has more than 1.5 times the images of the smallest, balanced accuracy leads: the mean over the classes of the
 fraction of their images that is right, so that a network gains nothing by predicting the frequent classes.
 
-Source: top-1 and top-5 accuracy, Russakovsky et al. 2015, arXiv:1409.0575, sec. 4.1, interval: Wilson 1927; balanced accuracy,
+Source: top-1 and top-5 accuracy, Russakovsky et al. 2015, arXiv:1409.0575, sec. 4.1, interval: Clopper & Pearson 1934; balanced accuracy,
 Brodersen et al. 2010, interval: Price & Bonett 2004.
 """
 
@@ -24,7 +24,7 @@ from microtome.images import Images
 from microtome.instruments.class_matching import match_classes
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.statistics.balanced import MAX_IMBALANCE, balanced_accuracy, class_imbalance
-from microtome.numerics.statistics.intervals import wilson_interval
+from microtome.numerics.statistics.proportions import proportion_interval
 from microtome.panels import Bars, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
@@ -42,7 +42,7 @@ class Accuracy(Census[Rows]):
     title = "Accuracy"
     rank = 1
     effort = "quick"
-    revision = 2  # 2: balanced accuracy
+    revision = 2  # 2: balanced accuracy, exact intervals
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         single = "it gives no single score for each class (a segmentation or detection network), so no image is right or wrong"
@@ -75,12 +75,12 @@ class Accuracy(Census[Rows]):
         classes = [c for c in range(len(images.classes)) if (labels == c).any()]
         chance = np.bincount(labels).max() / len(labels)
         overall = [
-            wilson_interval(int(first.sum()), len(first)),
-            wilson_interval(int(five.sum()), len(five)),
+            proportion_interval(int(first.sum()), len(first)),
+            proportion_interval(int(five.sum()), len(five)),
             balanced_accuracy(first, labels),
             (chance, np.nan, np.nan),
         ]
-        by_class = [wilson_interval(int(first[labels == c].sum()), int((labels == c).sum())) for c in classes]
+        by_class = [proportion_interval(int(first[labels == c].sum()), int((labels == c).sum())) for c in classes]
         names = [images.classes[c] for c in classes]
         correct = np.full(len(images), np.nan)
         correct[tally.index[known]] = first
@@ -112,6 +112,7 @@ class Accuracy(Census[Rows]):
             at = {"measure": measure}
             return KeyNumber(
                 name=f"{measure} accuracy", value=float(value.sel(at)), unit=FRACTION, low=float(low.sel(at)), high=float(high.sel(at)),
+                has_interval=True,
                 baseline=baselines.get(measure, nan), baseline_name="most frequent class", better="higher",
             )  # fmt: skip
 

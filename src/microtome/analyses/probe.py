@@ -28,8 +28,9 @@ from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.probes.logistic import logistic_probe
 from microtome.numerics.probes.ridge import learning_curve, ridge_probe, smallest_class
 from microtome.numerics.statistics.balanced import MAX_IMBALANCE, balanced_accuracy, class_imbalance
-from microtome.numerics.statistics.intervals import Interval, wilson_interval
+from microtome.numerics.statistics.intervals import Interval
 from microtome.numerics.statistics.positions import position_means
+from microtome.numerics.statistics.proportions import proportion_interval
 from microtome.panels import Curve, Panel, Table
 from microtome.prose import plural
 from microtome.scan import Batch
@@ -52,7 +53,7 @@ class Probe(Census[Bundle]):
     title = "Linear probes"
     rank = 2
     effort = "quick"
-    revision = 7  # 7: balanced accuracy; which images its twins see rests on their contents
+    revision = 8  # 8: exact intervals; balanced accuracy; which images its twins see rests on their contents
     with_twin = True
 
     at: tuple[str, ...] = option(("stages", "last"), "layers to probe: names, globs or aliases")
@@ -137,7 +138,7 @@ class Probe(Census[Bundle]):
     ) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
         """Right or wrong (layer, image) of one kind of probe, and its accuracies with intervals, beside the untrained twins'."""
         correct = np.stack([self._correct(probe, own, name) for name in names])
-        intervals = [wilson_interval(int(row.sum()), len(row)) for row in correct]
+        intervals = [proportion_interval(int(row.sum()), len(row)) for row in correct]
         coords = {"layer": list(names)}
         few = [self._interval(probe, some, name) for name in names]
         twin_title = "untrained twins" if word == "accuracy" else f"{title}, untrained twins"
@@ -167,7 +168,7 @@ class Probe(Census[Bundle]):
         if not part[1].any():
             return Interval(np.nan, np.nan, np.nan)
         correct = self._correct(probe, part, name)
-        return wilson_interval(int(correct.sum()), len(correct))
+        return proportion_interval(int(correct.sum()), len(correct))
 
     def _heads(self, name: str, own: ImageFraction, twins: Sequence[ImageFraction]) -> dict[str, Any]:
         """A new head on the frozen features of the last layer, by the number of training images per class."""
@@ -175,7 +176,7 @@ class Probe(Census[Bundle]):
         most = smallest_class(labels, self.folds, self.seed)
         sizes = sorted(set(self.per_class)) or [2**power for power in range(most.bit_length())][-4:]
         correct = learning_curve(features, labels, sizes, self.folds, self.seed)
-        intervals = [wilson_interval(int(row.sum()), len(row)) for row in correct]
+        intervals = [proportion_interval(int(row.sum()), len(row)) for row in correct]
         coords = {"amount": sizes}
         null = [
             {"twin_head": array(self._curve(name, twin, sizes), ("amount",), FRACTION, coords, "untrained twins")}
@@ -230,7 +231,8 @@ class Probe(Census[Bundle]):
         def accuracy_of(name: str, array_name: str, baseline: float, baseline_name: str) -> KeyNumber:
             low, high = (at_best(f"{array_name}_{end}") for end in ("low", "high"))
             return KeyNumber(
-                name=name, value=at_best(array_name), unit=FRACTION, low=low, high=high, baseline=baseline, baseline_name=baseline_name,
+                name=name, value=at_best(array_name), unit=FRACTION, low=low, high=high, has_interval=True, baseline=baseline,
+                baseline_name=baseline_name,
                 better="higher", at=layer,
             )  # fmt: skip
 
@@ -249,7 +251,8 @@ class Probe(Census[Bundle]):
         further = [
             KeyNumber(
                 name="new head accuracy", value=float(finding["head"][0]), unit=FRACTION, low=float(finding["head_low"][0]),
-                high=float(finding["head_high"][0]), baseline=float(finding["twin_head"][0]), baseline_name=twins, better="higher",
+                high=float(finding["head_high"][0]), has_interval=True,
+                baseline=float(finding["twin_head"][0]), baseline_name=twins, better="higher",
                 at=f"{plural(amount, 'image')} per class",
             ),
             KeyNumber(
@@ -306,7 +309,7 @@ class Probe(Census[Bundle]):
             ),
             Table(
                 title="Probe accuracy by layer", rows="layer", columns=(*columns, "width"),
-                note="95% Wilson intervals over images. Compare the twins with the column of their own images.",
+                note="95% exact intervals over images (Clopper-Pearson). Compare the twins with the column of their own images.",
             ),
             Curve(
                 title="A new head on the frozen last layer", y=("head",), x="amount", low="head_low", high="head_high",

@@ -36,7 +36,7 @@ from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.numerics.statistics.distances import w1_over_sigma
 from microtome.numerics.statistics.influence import influence_and_angle
-from microtome.numerics.statistics.intervals import bootstrap_interval, nan_mean
+from microtome.numerics.statistics.intervals import mean_interval, nan_mean
 from microtome.panels import Bars, Panel, Scatter, Table
 from microtome.prose import name_list
 from microtome.scan import Batch
@@ -66,7 +66,7 @@ class Redundancy(Census[Bundle]):
     title = "Blocks that change little"
     rank = 9
     effort = "quick"
-    revision = 3
+    revision = 4  # 4: studentised intervals; all pairs of images
     with_twin = True
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
@@ -127,7 +127,7 @@ class Redundancy(Census[Bundle]):
             "parameters": np.array([block.parameters for block in blocks]),
         }
         order = images.content_order()  # so that the draws do not depend on the names of the files
-        intervals = [bootstrap_interval(each) for each in tally.rows("rows").column("influence")[order].T]
+        intervals = [mean_interval(each) for each in tally.rows("rows").column("influence")[order].T]
         values |= {f"influence_{end}": np.array([getattr(each, end) for each in intervals]) for end in ("low", "high")}
         distances = [_weight_distances(twin, _comparable_blocks(twin)) for twin in untrained_twins(specimen, images)]
         null = [_means(twin, blocks) | {"weight_distance": distance} for twin, distance in zip(twins, distances, strict=True)]
@@ -160,7 +160,7 @@ class Redundancy(Census[Bundle]):
         return [
             KeyNumber(
                 name="smallest block influence", value=of("influence"), low=of("influence_low"), high=of("influence_high"),
-                baseline=of("twin_influence"), baseline_name="untrained twins", at=first,
+                has_interval=True, baseline=of("twin_influence"), baseline_name="untrained twins", at=first,
             ),
             KeyNumber(name="blocks below all untrained twins", value=below / blocks if judged else nan, unit=FRACTION),
             KeyNumber(name="angular distance", value=of("angle"), baseline=of("twin_angle"), baseline_name="untrained twins", at=first),

@@ -258,7 +258,9 @@ class Run:
         elif isinstance(error, MicrotomeError):
             self.failed(specimen, analysis, str(error))
         elif is_memory_error(error):
-            self.failed(specimen, analysis, "memory ran out with one image at once; give more, or a smaller input: --recipe size=224")
+            self.failed(
+                specimen, analysis, "memory ran out with one image at once; give more, or a smaller input: --recipe size=224"
+            )
         else:
             self.crashed(specimen, analysis, error)
 

@@ -26,7 +26,7 @@ from microtome.images import Images
 from microtome.instruments.flattened_maps import flattened_maps
 from microtome.instruments.untrained_twins import TWINS, over_twins, twin_count, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
-from microtome.numerics.statistics.intervals import bootstrap_interval
+from microtome.numerics.statistics.intervals import MIN_VALUES, mean_interval
 from microtome.numerics.weights import banding as bands_of
 from microtome.numerics.weights.banding import BANDED_A, Bands
 from microtome.numerics.weights.kernels import Kernel, find_kernels
@@ -143,9 +143,7 @@ class Banding(Analysis):
 
     def _interval(self, direction: Any) -> tuple[float, float]:
         known = direction[~np.isnan(direction)]
-        if len(known) < 2:  # no interval from a single unit
-            return float("nan"), float("nan")
-        interval = bootstrap_interval(known, seed=self.seed)
+        interval = mean_interval(known, seed=self.seed)
         return interval.low, interval.high
 
     def _tiles(self, name: str, maps: Tensor, index: float) -> dict[str, Any]:
@@ -176,7 +174,15 @@ class Banding(Analysis):
             if f"{column}_low" in finding:
                 low, high = (float(finding[f"{column}_{end}"].values[index]) for end in ("low", "high"))
             return KeyNumber(
-                name=name, value=value, unit=unit, low=low, high=high, baseline=baseline, baseline_name=TWINS, at=layers[index]
+                name=name,
+                value=value,
+                unit=unit,
+                low=low,
+                high=high,
+                has_interval=f"{column}_low" in finding,
+                baseline=baseline,
+                baseline_name=TWINS,
+                at=layers[index],
             )
 
         last = len(layers) - 1
@@ -239,9 +245,8 @@ class Banding(Analysis):
             "Colours are sorted from top to bottom or left to right, so red is often above even in random weights; A decides.",
             "p for random transposition shows whether a layer has a common axis, not how strong it is.",
             "Oblique stripes and smooth kernels also differ from shuffled positions.",
-            f"Intervals are over units (bootstrap, 95%). Of {twin_count(finding.origin)} twins the mean is shown; their maps are of at "
-            "most "
-            f"{TWIN_UNITS} units.",
+            f"Intervals are over units (studentised bootstrap, 95%), from {MIN_VALUES} units on. Of {twin_count(finding.origin)} twins the "
+            f"mean is shown; their maps are of at most {TWIN_UNITS} units.",
         ]  # fmt: skip
         if few:
             lines.append(f"Fewer than {FEW_UNITS} units, so the index is uncertain: {name_list(few, 4)}.")

@@ -10,8 +10,9 @@ By latency a network is cheaper only where both were timed in turn in one run an
 fewer parameters decide, then fewer operations, and the sentence says which. Where the largest class has more than 1.5 times the images
 of the smallest, balanced accuracy (the mean over classes) is compared instead of top-1 accuracy.
 
-Source: simultaneous intervals, Hsu 1996, "Multiple Comparisons", ch. 5; balanced accuracy, Brodersen et al. 2010; the rule is ours. The
-study that asks these questions of six backbones: Wu & Lee 2022, "Weight Distribution of Neural Networks in Computer Vision".
+Source: balanced accuracy, Brodersen et al. 2010; score intervals of paired differences, Tango 1998, held together by the studentised
+range, Hsu 1996, "Multiple Comparisons", ch. 5; the rule is ours. The study that asks these questions of six backbones: Wu & Lee 2022,
+"Weight Distribution of Neural Networks in Computer Vision".
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,8 @@ from microtome.analysis import Collation, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
-from microtome.numerics.statistics.choice import run_contest
+from microtome.numerics.statistics.balanced_pairs import compare_balanced
+from microtome.numerics.statistics.choice import first_rank_rate
 from microtome.numerics.statistics.equivalence import compare_paired
 from microtome.numerics.statistics.pareto import pareto_front
 from microtome.panels import Curve, Overlay, Panel, Scatter, Table
@@ -44,7 +46,7 @@ class Compare(Collation):
     title = "Which network to choose"
     rank = 10
     effort = "quick"
-    revision = 3  # 3: latencies compared in turn, balanced accuracy for imbalanced classes
+    revision = 3  # 3: latencies compared in turn, balanced accuracy for imbalanced classes, score intervals
 
     price: Literal["time", "size", "operations"] = option("time", "cost that decides between networks of similar accuracy")
     margin: float = option(0.01, "largest loss of accuracy accepted for a cheaper network, fraction", low=0.0, high=0.5)
@@ -65,13 +67,16 @@ class Compare(Collation):
         evidence, correct = side.gather_evidence(byname, trained)
         judged = np.flatnonzero(trained & evidence.known)
         classes = evidence.labels if evidence.by_class else None
-        contest = run_contest(correct[judged], seed=self.seed, classes=classes) if evidence.kind else None
-        paired = compare_paired(correct[judged], seed=self.seed, classes=classes) if evidence.kind else None
+        wins = first_rank_rate(correct[judged], seed=self.seed, classes=classes) if evidence.kind else None
+        paired = None
+        if evidence.kind:
+            own = correct[judged]
+            paired = compare_paired(own) if classes is None else compare_balanced(own, classes, seed=self.seed)
         prices, (price_name, unit) = gather_prices(byname, self.price), price_label(byname, self.price)
         decision = decide(names, judged, paired, prices, trained, self.margin, "balanced " if evidence.by_class else "")
         spread = {name: np.full(len(names), np.nan) for name in ("score", "behind", "behind_low", "behind_high", "wins")}
-        if contest is not None and paired is not None and (best := decision.best) is not None:
-            values = {"score": paired.accuracy, "wins": contest.wins, "behind": paired.loss[:, best],
+        if wins is not None and paired is not None and (best := decision.best) is not None:
+            values = {"score": paired.accuracy, "wins": wins, "behind": paired.loss[:, best],
                       "behind_low": paired.low[:, best], "behind_high": paired.high[:, best]}  # fmt: skip
             for name, value in values.items():
                 spread[name][judged] = value
@@ -117,9 +122,9 @@ class Compare(Collation):
 
         return [
             KeyNumber(name="accuracy of the choice", value=value("score"), low=value("score_low"), high=value("score_high"),
-                      unit=FRACTION, better="higher", at=choice),
+                      has_interval=True, unit=FRACTION, better="higher", at=choice),
             KeyNumber(name="loss against the most accurate", value=value("behind"), low=value("behind_low"), high=value("behind_high"),
-                      unit=FRACTION, better="lower", at=choice),
+                      has_interval=True, unit=FRACTION, better="lower", at=choice),
             KeyNumber(name="ranked first in bootstrap resamples", value=value("wins"), unit=FRACTION, better="higher", at=choice),
             KeyNumber(name="images", value=finding.facts["images"]),
             *([KeyNumber(name="latency over that of the most accurate", value=value("latency_over_best"),

@@ -96,9 +96,12 @@ class Cost(Analysis):
         return [
             KeyNumber(name="parameters", value=parameters, better="lower"),
             KeyNumber(name="multiply-adds", value=1e6 * operations, unit="per image", better="lower"),
-            KeyNumber(name="latency, batch 1", value=single.value, low=single.low, high=single.high, unit="ms", better="lower"),
             KeyNumber(
-                name=f"latency per image, batch {batch}", value=batched.value, low=batched.low, high=batched.high, unit="ms", better="lower"
+                name="latency, batch 1", value=single.value, low=single.low, high=single.high, has_interval=True, unit="ms", better="lower",
+            ),
+            KeyNumber(
+                name=f"latency per image, batch {batch}", value=batched.value, low=batched.low, high=batched.high, has_interval=True,
+                unit="ms", better="lower",
             ),
             KeyNumber(name="live memory", value=live, unit="MB per image", better="lower"),
         ]  # fmt: skip

@@ -68,7 +68,7 @@ class Evolution(Analysis):
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Features over training"
     rank: ClassVar[int] = 38
-    revision: ClassVar[int] = 5
+    revision: ClassVar[int] = 6
     with_twin: ClassVar[bool] = True
 
     checkpoints: str = option("", "weight files of one training: their folder, or a glob in quotes")
@@ -189,7 +189,8 @@ class Evolution(Analysis):
                 float(finding[name].values[-1]) for name in ("accuracy", "accuracy_low", "accuracy_high", "chance")
             )
             numbers.append(
-                KeyNumber(name="top-1 accuracy at the end", value=value, unit=FRACTION, low=low, high=high, baseline=chance,
+                KeyNumber(name="top-1 accuracy at the end", value=value, unit=FRACTION, low=low, high=high, has_interval=True,
+                          baseline=chance,
                           baseline_name="most frequent class", better="higher")
             )  # fmt: skip
         return [*numbers, KeyNumber(name="checkpoints", value=finding["drift"].sizes["checkpoint"])]
@@ -230,7 +231,7 @@ class Evolution(Analysis):
         if "accuracy" in finding:
             panels.append(
                 Curve(title="Accuracy of the head", y=("accuracy",), x="checkpoint", low="accuracy_low", high="accuracy_high",
-                      null=("chance",), note="95% Wilson interval. Dashed: always predicting the most frequent class.")
+                      null=("chance",), note="95% exact interval (Clopper-Pearson). Dashed: always predicting the most frequent class.")
             )  # fmt: skip
         for rule in finding["rectifiers"]:
             layer = str(rule.part.values)

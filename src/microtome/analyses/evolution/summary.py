@@ -16,7 +16,8 @@ from microtome.images import Images
 from microtome.instruments.image_pairs import ImagePairs
 from microtome.instruments.strongest_patches import nonzero_peaks
 from microtome.numerics.statistics.drift import cka_drift, jump_rate, settling_point
-from microtome.numerics.statistics.intervals import Interval, nan_mean, wilson_interval
+from microtome.numerics.statistics.intervals import Interval, nan_mean
+from microtome.numerics.statistics.proportions import proportion_interval
 from microtome.numerics.statistics.twins import twin_range
 from microtome.tally import Bundle, Top
 
@@ -101,7 +102,7 @@ def accuracy_arrays(
     """Accuracy by checkpoint with its interval; nothing where the head does not name the images' classes."""
     if answers is None or not (answers >= 0).any():
         return {}
-    scores = [wilson_interval(int(np.nansum(right)), int((~np.isnan(right)).sum())) for _, right in told]
+    scores = [proportion_interval(int(np.nansum(right)), int((~np.isnan(right)).sum())) for _, right in told]
     chance = np.bincount(answers[answers >= 0]).max() / (answers >= 0).sum()
     said = {"checkpoint": [one.name for one in moments]}
     return {

@@ -72,7 +72,7 @@ class Invariance(Analysis):
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Invariance"
     rank: ClassVar[int] = 37
-    revision: ClassVar[int] = 5
+    revision: ClassVar[int] = 6  # 6: all pairs of images; studentised intervals
 
     at: tuple[str, ...] = option(("stages",), "layers to measure: names, globs or aliases; the output is always measured")
     warps: tuple[Literal["row_shift", "col_shift", "crop_shift", "scale", "rotation", "flip"], ...] = option(
@@ -245,8 +245,8 @@ class Invariance(Analysis):
                 for name in ("consistency", "consistency_low", "consistency_high", "twin_consistency")
             )
             at = f"shifts up to {float(finding['small'].values[0]):g} px"
-            numbers.append(KeyNumber(name="shift consistency", value=value, low=low, high=high, unit=FRACTION, baseline=twin_value,
-                                     better="higher", at=at))  # fmt: skip
+            numbers.append(KeyNumber(name="shift consistency", value=value, low=low, high=high, has_interval=True, unit=FRACTION,
+                                     baseline=twin_value, better="higher", at=at))  # fmt: skip
         known = np.flatnonzero(np.isfinite(change))
         for name, index in (("largest change", np.argmax), ("smallest change", np.argmin)):
             place = int(known[index(change[known])]) if len(known) else 0

@@ -14,10 +14,9 @@ from microtome.images import Images
 from microtome.instruments.shown_images import image_arrays, output_name
 from microtome.numerics.maps.heat import rank_correlation
 from microtome.numerics.maps.occluders import centres, mask_coverage, object_contrast
-from microtome.numerics.statistics.intervals import Interval, bootstrap_interval
+from microtome.numerics.statistics.intervals import mean_interval
 from microtome.specimen import Specimen
 
-MIN_IMAGES = 10  # images: with fewer there is no interval
 # Okabe & Ito's colours, which most colour-blind people tell apart, and two more; the last is for all labels beyond
 COLOURS = {
     "orange": (230, 159, 0), "sky blue": (86, 180, 233), "green": (0, 158, 115), "yellow": (240, 228, 66), "blue": (0, 114, 178),
@@ -148,7 +147,7 @@ def _object_arrays(
         title = titles.get(name.removeprefix("twin_"), name) + (" (untrained twin)" if name.startswith("twin_") else "")
         arrays[name] = array([_mean(row) for row in values], ("measure",), "fraction", measures, title)
     gain = each["lift"] - each["twin_lift"]
-    intervals = [_mean_interval(row) for row in gain]
+    intervals = [mean_interval(row) for row in gain]
     for part, suffix in enumerate(("", "_low", "_high")):
         arrays[f"gain{suffix}"] = array([interval[part] for interval in intervals], ("measure",), "fraction", measures)
     arrays["wins"] = array((gain > 0).sum(1), ("measure",), "images", measures)
@@ -160,8 +159,3 @@ def _object_arrays(
 def _mean(values: np.ndarray[Any, Any]) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def _mean_interval(values: np.ndarray[Any, Any]) -> Interval:
-    known = values[~np.isnan(values)]
-    return bootstrap_interval(known) if len(known) >= MIN_IMAGES else Interval(_mean(values), float("nan"), float("nan"))

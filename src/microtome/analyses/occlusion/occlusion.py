@@ -45,7 +45,9 @@ class Occlusion(Analysis):
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Occlusion"
     rank: ClassVar[int] = 34
-    revision: ClassVar[int] = 5  # 5: a cut square is drawn cut; which images the twins see rests on their contents
+    revision: ClassVar[int] = (
+        6  # 6: studentised interval; a cut square is drawn cut; which images the twins see rests on their contents
+    )
 
     at: str = option("deep", "layer whose strongest map is measured; the coarsest of several")
     size: int = option(0, "occluder side, px; 0: a seventh of the image's shorter side", low=0)
