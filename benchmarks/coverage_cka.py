@@ -109,7 +109,7 @@ def scene_populations() -> list[Population]:
         with watch(specimen, names) as seen:
             specimen.run(specimen.recipe.normalise(torch.from_numpy(part.pixels)))
         for name in names:
-            parts[name].append(flat_features(seen[name].mean((2, 3))))
+            parts[name].append(flat_features(seen[name].mean((2, 3))).values)
     features = {name: np.concatenate(one).astype(np.float64) for name, one in parts.items()}
 
     def maker(first: str, second: str) -> Callable[[np.random.Generator, int], tuple[Values, Values]]:

@@ -6,14 +6,14 @@ import torch
 
 import microtome as mt
 from microtome.instruments import image_pairs
-from microtome.instruments.image_pairs import ImagePairs, all_pairs_fit, flat_features
+from microtome.instruments.image_pairs import BatchFeatures, ImagePairs, all_pairs_fit, flat_features
 from microtome.numerics.statistics.cka import u_centered
 
 
 def filled(features: np.ndarray, *batches: list[int]) -> ImagePairs:
     tally = ImagePairs()
     for batch in batches:
-        tally.add(batch, len(features), {"a": features[batch], "b": features[batch] ** 2})
+        tally.add(batch, len(features), {"a": BatchFeatures(features[batch]), "b": BatchFeatures(features[batch] ** 2)})
     return tally
 
 
@@ -38,7 +38,7 @@ def test_saved_and_restored_half_way_ends_with_the_same_bytes() -> None:
         kept.restore(filled(features, *cut).state())
         for batch in ([0, 1, 2, 3], [4, 5, 6, 7, 8]):
             if batch not in cut:
-                kept.add(batch, 9, {"a": features[batch], "b": features[batch] ** 2})
+                kept.add(batch, 9, {"a": BatchFeatures(features[batch]), "b": BatchFeatures(features[batch] ** 2)})
         whole = filled(features, [0, 1, 2, 3], [4, 5, 6, 7, 8])
         assert kept.grams(["b"]).numpy().tobytes() == whole.grams(["b"]).numpy().tobytes()
 
@@ -49,11 +49,11 @@ def test_too_few_images_have_no_gram_and_raise_nothing_while_scanning() -> None:
 
 def test_features_are_a_copy_with_one_row_for_each_image() -> None:
     value = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
-    flat = flat_features(value)
+    flat = flat_features(value).values
     np.testing.assert_array_equal(flat, value.flatten(1).numpy())
     value.zero_()
-    assert flat.any() and flat_features(torch.ones(3)).shape == (3, 1)
-    assert flat_features(torch.ones(2, 3, dtype=torch.float16)).dtype == np.float32
+    assert flat.any() and flat_features(torch.ones(3)).values.shape == (3, 1)
+    assert flat_features(torch.ones(2, 3, dtype=torch.float16)).values.dtype == np.float32
 
 
 def test_whether_they_fit_rests_on_shapes_and_count(net: mt.Specimen, monkeypatch: pytest.MonkeyPatch) -> None:

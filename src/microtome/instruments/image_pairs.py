@@ -4,7 +4,7 @@ A statistic of pairs that is taken within batches depends on which images share 
 memory, and every pair is compared; elsewhere batches are compared, and `scan_batches` makes them random samples.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any, final
 
@@ -31,11 +31,19 @@ def all_pairs_fit(specimen: Specimen, names: Iterable[str], count: int) -> bool:
     return features <= FEATURE_BYTES and 8 * count * count * len(shapes) <= GRAM_BYTES
 
 
-def flat_features(value: Tensor) -> np.ndarray[Any, Any]:
+class BatchFeatures:
+    """Features (image, feature) of one batch. Several analyses may hold the same object; what is made of it is made once."""
+
+    def __init__(self, values: np.ndarray[Any, Any]) -> None:
+        self.values = values
+        self.grams: dict[tuple[int, ...], np.ndarray[Any, Any]] = {}  # by the objects of all batches of which this is the first
+
+
+def flat_features(value: Tensor) -> BatchFeatures:
     """A copy of a layer's output as float32 (image, feature) on the CPU; float64 stays float64."""
     flat = value.detach().flatten(1) if value.dim() > 1 else value.detach()[:, None]
     kind = torch.float64 if flat.dtype == torch.float64 else torch.float32
-    return flat.to("cpu", kind, copy=True).contiguous().numpy()
+    return BatchFeatures(flat.to("cpu", kind, copy=True).contiguous().numpy())
 
 
 @final
@@ -44,7 +52,7 @@ class ImagePairs(Tally):
 
     def __init__(self) -> None:
         self._rank: list[np.ndarray[Any, Any]] = []
-        self._features: dict[str, list[np.ndarray[Any, Any]]] = {}
+        self._features: dict[str, list[BatchFeatures]] = {}
         self._grams: dict[str, np.ndarray[Any, Any]] = {}
         self._total = 0
 
@@ -53,8 +61,8 @@ class ImagePairs(Tally):
         """How many images it has seen."""
         return len(next(iter(self._grams.values()))) if self._grams else sum(map(len, self._rank))
 
-    def add(self, rank: Any, total: int, features: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Add one batch: `rank` (image,) are its images' places in the scan of `total` images, each array is (image, feature)."""
+    def add(self, rank: Any, total: int, features: Mapping[str, BatchFeatures]) -> None:
+        """Add one batch: `rank` (image,) are its images' places in the scan of `total` images."""
         self._total = total
         self._rank.append(np.asarray(rank, dtype=np.int64))
         for name, values in features.items():
@@ -70,7 +78,7 @@ class ImagePairs(Tally):
             return {f"gram.{name}": one for name, one in self._grams.items()}
         if not self._rank:
             return {}
-        features = {f"feature.{name}": np.concatenate(parts) for name, parts in self._features.items()}
+        features = {f"feature.{name}": _stack_rows(parts) for name, parts in self._features.items()}
         return {"rank": np.concatenate(self._rank), "total": np.array([self._total], dtype=np.int64)} | features
 
     def restore(self, state: State) -> None:
@@ -78,7 +86,9 @@ class ImagePairs(Tally):
         self._rank = [state["rank"].copy()] if "rank" in state else []
         self._total = int(state["total"][0]) if "total" in state else 0
         self._features = {
-            name.removeprefix("feature."): [one.copy()] for name, one in state.items() if name.startswith("feature.")
+            name.removeprefix("feature."): [BatchFeatures(one.copy())]
+            for name, one in state.items()
+            if name.startswith("feature.")
         }
 
     def merge(self, other: Tally) -> None:
@@ -96,13 +106,20 @@ class ImagePairs(Tally):
     def _reduce(self) -> None:
         """Once every image is there, keep the Gram matrices in place of the features."""
         if self._total >= MIN_COUNT and sum(map(len, self._rank)) == self._total:
-            for name in list(self._features):
+            for name in self._features:  # names may stand for the same features, so they go together
                 self._grams[name] = self._gram(name)
-                del self._features[name]
-            self._rank = []
+            self._features, self._rank = {}, []
 
     def _gram(self, name: str) -> np.ndarray[Any, Any]:
-        rank, features = np.concatenate(self._rank), np.concatenate(self._features[name])
-        if (np.diff(rank) < 0).any():  # shards
-            features = features[np.argsort(rank, kind="stable")]
-        return u_centered(gram_matrix(torch.from_numpy(features))).numpy()
+        parts = self._features[name]
+        grams, key = parts[0].grams, tuple(map(id, parts))  # all of them are held here, so no other object has their ids
+        if key not in grams:
+            rank, features = np.concatenate(self._rank), _stack_rows(parts)
+            if (np.diff(rank) < 0).any():  # shards
+                features = features[np.argsort(rank, kind="stable")]
+            grams[key] = u_centered(gram_matrix(torch.from_numpy(features))).numpy()
+        return grams[key]
+
+
+def _stack_rows(parts: Sequence[BatchFeatures]) -> np.ndarray[Any, Any]:
+    return np.concatenate([part.values for part in parts])

@@ -43,7 +43,7 @@ from microtome.errors import CheckpointError, Unmeasurable
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.class_matching import match_classes
-from microtome.instruments.image_pairs import MIN_COUNT, ImagePairs, all_pairs_fit, flat_features
+from microtome.instruments.image_pairs import MIN_COUNT, BatchFeatures, ImagePairs, all_pairs_fit, flat_features
 from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
 from microtome.instruments.strongest_patches import strongest_activations
 from microtome.instruments.untrained_twins import untrained_twins
@@ -140,12 +140,16 @@ class Evolution(Analysis):
         every = all_pairs_fit(specimen, names, len(images))
 
         def visit(batch: Batch) -> None:
+            features: dict[str, BatchFeatures] = {}
             columns: dict[str, Values] = {}
 
             def look(name: str, value: Any) -> None:
-                if name in columns:  # of a layer that runs more than once the first is its own
+                if name in features or name in columns:  # of a layer that runs more than once the first is its own
                     return
-                columns[name] = flat_features(value) if every else _padded_gram(value, pace.batch)
+                if every:
+                    features[name] = flat_features(value)
+                else:
+                    columns[name] = _padded_gram(value, pace.batch)
                 top.add(name, batch.index, *strongest_activations(specimen.layer(name), value, 1))
 
             with watch(specimen, names, each=look):
@@ -155,9 +159,8 @@ class Evolution(Analysis):
                 wanted = answers[batch.index]
                 right = np.where(wanted >= 0, scores.flatten(1).argmax(1).cpu().numpy() == wanted, np.nan)
             if every:
-                pairs.add(batch.rank, batch.total, columns)
-            own = {} if every else columns | {"batch": np.full(len(batch.index), batch.number)}
-            rows.add(batch.index, own | {"right": right})
+                pairs.add(batch.rank, batch.total, features)
+            rows.add(batch.index, columns | {"batch": np.full(len(batch.index), batch.number), "right": right})
 
         tally = Bundle({"rows": rows, "top": top, "pairs": pairs})
         scan_batches(specimen, images, tally, pace, visit, what=specimen.name, key=self._key(specimen, images, place))

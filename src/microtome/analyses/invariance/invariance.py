@@ -38,7 +38,7 @@ from microtome.analyses.invariance.plan import (
     with_identity,
 )
 from microtome.analyses.invariance.summary import answer_arrays, distance_arrays, identity_amount, stride_arrays
-from microtome.analyses.invariance.views import WARP_CHUNK, ViewRunner, reference_count
+from microtome.analyses.invariance.views import WARP_CHUNK, ViewRunner, distances_between, reference_count
 from microtome.analyses.invariance.warps import WARPS, Border, Warp, warp_margin
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import BadOption
@@ -47,7 +47,6 @@ from microtome.images import Images
 from microtome.instruments.attribution import cell_positions
 from microtome.instruments.layer_choice import reasons_not_measured
 from microtome.key_numbers import FRACTION, KeyNumber
-from microtome.numerics.statistics.equivariance import distance_to_others
 from microtome.panels import Bars, Curve, Grid, Panel, Question, Table
 from microtome.prose import plural
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
@@ -199,24 +198,10 @@ class Invariance(Analysis):
         return rows
 
     def _apart(self, specimen: Specimen, images: Images, plan: WarpPlan) -> np.ndarray[Any, Any]:
-        """Mean distance (image, layer) of every unmoved image to the others, or to as many of them as fit into memory."""
+        """Mean distance (image, layer) of every unmoved image to the others."""
         crops = all(warp == "crop_shift" for warp, _ in plan.views)
-        recipe, border = self._larger(specimen.recipe, plan, crops)[0], "crop" if crops else self.border
-
-        def features(index: np.ndarray[Any, Any]) -> list[torch.Tensor]:
-            x = recipe.normalise(torch.from_numpy(images.pixels(recipe, index)).to(specimen.device))
-            return ViewRunner(specimen, plan, len(index)).features(x, border)
-
-        chunks = [np.arange(start, min(start + WARP_CHUNK, len(images))) for start in range(0, len(images), WARP_CHUNK)]
-        count = reference_count(specimen, plan)
-        parts = [features(chunk) for chunk in chunks if chunk[0] < count]
-        references = [torch.cat(layer)[:count] for layer in zip(*parts, strict=True)]
-        apart = np.full((len(images), len(plan.names)), np.nan)
-        for number, chunk in enumerate(chunks):
-            own = parts[number] if number < len(parts) else features(chunk)
-            for place, (values, others) in enumerate(zip(own, references, strict=True)):
-                apart[chunk, place] = distance_to_others(values, others, torch.from_numpy(chunk)).cpu().numpy()
-        return apart
+        recipe, _ = self._larger(specimen.recipe, plan, crops)
+        return distances_between(specimen, plan, images, recipe, "crop" if crops else self.border)
 
     def _example_images(self, specimen: Specimen, images: Images, plan: WarpPlan) -> dict[str, xr.DataArray]:
         """The first image under some amounts of every warp, and a few images under those that they are followed through."""

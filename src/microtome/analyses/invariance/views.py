@@ -14,8 +14,9 @@ from torch import Tensor
 from microtome.analyses.invariance.plan import CLASS_SCORES, WarpPlan
 from microtome.analyses.invariance.warps import Border, warp_images
 from microtome.errors import Unmeasurable
-from microtome.numerics.statistics.equivariance import equivariance_error, relative_distance
-from microtome.specimen import Specimen, first_tensor, watch
+from microtome.images import Images
+from microtome.numerics.statistics.equivariance import distance_to_others, equivariance_error, relative_distance
+from microtome.specimen import Recipe, Specimen, first_tensor, watch
 
 BATCH = 32  # images in one forward pass
 WARP_CHUNK = 8  # images warped at a time: their maps are kept for comparison
@@ -122,3 +123,24 @@ class ViewRunner:
 def _crop_centre(x: Tensor, plan: WarpPlan, border: Border) -> Tensor:
     """The unmoved images: the middle of what was given."""
     return warp_images(x, "row_shift", 0.0, border, plan.size)
+
+
+def distances_between(
+    specimen: Specimen, plan: WarpPlan, images: Images, recipe: Recipe, border: Border
+) -> np.ndarray[Any, Any]:
+    """Mean distance (image, layer) of every unmoved picture to the others, or to the first `reference_count` of them."""
+
+    def features(index: np.ndarray[Any, Any]) -> list[Tensor]:
+        x = recipe.normalise(torch.from_numpy(images.pixels(recipe, index)).to(specimen.device))
+        return ViewRunner(specimen, plan, len(index)).features(x, border)
+
+    chunks = [np.arange(start, min(start + WARP_CHUNK, len(images))) for start in range(0, len(images), WARP_CHUNK)]
+    count = reference_count(specimen, plan)
+    parts = [features(chunk) for chunk in chunks if chunk[0] < count]
+    references = [torch.cat(layer)[:count] for layer in zip(*parts, strict=True)]
+    apart = np.full((len(images), len(plan.names)), np.nan)
+    for number, chunk in enumerate(chunks):
+        own = parts[number] if number < len(parts) else features(chunk)
+        for place, (values, others) in enumerate(zip(own, references, strict=True)):
+            apart[chunk, place] = distance_to_others(values, others, torch.from_numpy(chunk)).cpu().numpy()
+    return apart
