@@ -6,7 +6,6 @@ import pytest
 from microtome.numerics.statistics.balanced_pairs import compare_balanced
 from microtome.numerics.statistics.equivalence import compare_paired
 
-
 CLASSES = np.repeat([0, 1, 2], [120, 20, 20])
 
 
