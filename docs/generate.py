@@ -250,6 +250,8 @@ def _options(entry: Entry, command: click.Command) -> str:
         return "It has no options of its own."
     flags = {parameter.name: parameter.opts[0] for parameter in command.params}
     rows = ["| option | on the command line | type | default | takes | what it says |", "|---|---|---|---|---|---|"]
+    efforts = [f"`{option.name}` {text}" for option in entry.options if (text := _at_other_efforts(option))]
+    note = f"\n\nWith [`--effort`](../effort.md) {'; '.join(efforts)}." if efforts else ""
     for option in entry.options:
         flag = flags.get(f"own_{option.name}", f"--set {entry.name}.{option.name}=…")
         kind = (
@@ -260,7 +262,13 @@ def _options(entry: Entry, command: click.Command) -> str:
             )
         )
         rows.append(f"| `{option.name}` | `{flag}` | {kind} | {_default(option)} | {_range(option)} | {option.help} |")
-    return "\n".join(rows)
+    return "\n".join(rows) + note
+
+
+def _at_other_efforts(card: OptionCard) -> str:
+    """What an option is at the quick and the full effort, where that is not its default."""
+    values = {effort: getattr(card, effort) for effort in ("quick", "full")}
+    return ", ".join(f"is {value} at {effort}" for effort, value in values.items() if value is not None)
 
 
 def _default(card: OptionCard) -> str:
