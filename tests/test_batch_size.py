@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 import microtome as mt
-from microtome import batch_size
-from microtome.batch_size import SPARE, fitting_batch, free_bytes, image_bytes, parse_bytes
+from microtome.batch_size import SPARE, fitting_batch, image_bytes, parse_bytes
 from microtome.errors import BadOption
 from microtome.scan import Pace
 
@@ -45,19 +44,6 @@ def test_batches_are_halved_until_they_fit() -> None:
     assert [fitting_batch(specimen, 32, each * count) for count in (32.5, 31, 9, 1.5, 0.1)] == [32, 16, 8, 1, 1]
     assert fitting_batch(specimen, 32, each * 16.5, gradients=True) < 16
     assert Pace(batch=32, memory=each * 9).fitted(specimen).batch == 8
-
-
-def test_a_container_s_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: "object") -> None:
-    from pathlib import Path
-
-    folder = Path(str(tmp_path))
-    (folder / "max").write_text("3000000\n")
-    (folder / "now").write_text("1000000\n")
-    monkeypatch.setattr(batch_size, "CGROUP_LIMIT", folder / "max")
-    monkeypatch.setattr(batch_size, "CGROUP_USE", folder / "now")
-    assert free_bytes() == 2_000_000
-    (folder / "max").write_text("max\n")
-    assert free_bytes() > 2_000_000
 
 
 def test_gradients_do_not_stay_behind() -> None:

@@ -1,16 +1,13 @@
 """How many images go through a network at once: as many as were asked for, or fewer where their tensors would not fit in memory."""
 
-from pathlib import Path
-
-import psutil
 import torch
 
 from microtome.errors import BadOption
+from microtome.free_memory import free_bytes
 from microtome.specimen import Specimen, first_tensor
 from microtome.specimen.live_memory import peak_live_bytes
 from microtome.specimen.tracing import noise_images
 
-CGROUP_LIMIT, CGROUP_USE = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
 SPARE = 1.5  # kernels need scratch space beside the tensors that are counted
 ROUGH = 3.0  # the tensors of a pass with gradients hold at most this many times what the named layers give
 UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
@@ -31,16 +28,6 @@ def parse_bytes(text: str) -> float:
     if not 0 < size < float("inf"):
         raise BadOption(f"'{text}' is not an amount of memory; write for instance 4G or 512M.")
     return size
-
-
-def free_bytes() -> float:
-    """Memory that this process can still take: what the machine has available, or less where a container limits it."""
-    free = float(psutil.virtual_memory().available)
-    try:
-        limit, used = (path.read_text().strip() for path in (CGROUP_LIMIT, CGROUP_USE))
-        return free if limit == "max" else min(free, float(limit) - float(used))
-    except (OSError, ValueError):  # no container, or one of another kind
-        return free
 
 
 def image_bytes(specimen: Specimen, *, gradients: bool) -> int:

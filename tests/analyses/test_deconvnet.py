@@ -73,7 +73,7 @@ def test_projections_are_those_of_single_activations_cut_to_the_window(net: mt.S
 
 
 def test_the_same_activations_as_patches_shows(net: mt.Specimen, pics: mt.Images) -> None:
-    found, patches = (kind(at=("blocks.1",), k=4)(net, pics, BATCH) for kind in (Deconvnet, Patches))
+    found, patches = (kind(at=("blocks.1",), k=4, units=3)(net, pics, BATCH) for kind in (Deconvnet, Patches))
     assert found["value/blocks.1"].unit.values.tolist() == patches["crop/blocks.1"].unit.values.tolist()
     np.testing.assert_array_equal(found["pair/blocks.1"].values[0::2], patches["crop/blocks.1"].values)
 

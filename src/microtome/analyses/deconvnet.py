@@ -75,7 +75,7 @@ class Deconvnet(Census[Top]):
         "deconvnet", "what rectifiers pass on the backward pass"
     )
     k: int = option(9, "number of strongest activations of each unit", low=2, high=100, quick=3)
-    units: int = option(3, "units shown of each layer", low=1, high=4096)
+    units: int = option(2, "units shown of each layer", low=1, high=4096)
     sort: Literal["spread", "first", "strong", "selective"] = option(
         "spread", "units shown: evenly from the active ones, the first, the strongest, those whose images share a class"
     )

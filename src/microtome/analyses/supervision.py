@@ -63,7 +63,7 @@ class Supervision(Analysis):
     with_twin = True
 
     count: int = option(
-        32, "number of images that the gradient is averaged over, evenly spread", low=1, high=10_000, quick=8, full=64
+        16, "number of images that the gradient is averaged over, evenly spread", low=1, high=10_000, quick=8, full=64
     )
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import BadOption, SpecimenError, UnknownName, did_you_mean
+from microtome.free_memory import free_bytes
 from microtome.specimen import aliases as naming
 from microtome.specimen.anatomy import Anatomy
 from microtome.specimen.blocks import Block, named_blocks, removable_units
@@ -27,7 +28,8 @@ from microtome.specimen.saving import save_network
 from microtome.specimen.tracing import trace
 from microtome.specimen.twins import TWIN_COUNT, Maker, check_twins, fresh_network
 
-TWIN_BYTES = 1 << 30  # weights of untrained twins that a specimen keeps at most; the oldest give way
+TWIN_BYTES = 4 << 30  # weights of untrained twins that a specimen keeps at most; the oldest give way
+TWIN_FRACTION = 0.25  # of the memory that is free, if that is less
 
 
 @dataclass(frozen=True)
@@ -367,14 +369,17 @@ class Specimen:
     def working_twin(self, images: ImageSet | None, seed: int = 1) -> "Specimen":
         """The twin of that seed and these images as analyses run it: on this device, laid out as by `on`.
 
-        Twins are kept, up to `TWIN_BYTES`, since most analyses of one run ask for the same ones; they must be left as they are.
+        Twins are kept, up to `TWIN_BYTES` and a quarter of the free memory, since most analyses of one run ask for the same ones; they
+        must be left as they are.
         """
         known: dict[tuple[int, str], Specimen] = self.__dict__.setdefault("_twins", {})
         estimated = images is not None and has_statistics(self.net) and not self._wants_bare_twins
         key = seed, images.digest() if images is not None and estimated else ""
         if key not in known:
             made = _to_working_layout(self.twin(seed, images))
-            room = max(1, TWIN_BYTES // max(1, sum(p.numel() * p.element_size() for p in self.net.parameters())))
+            kept = sum(p.numel() * p.element_size() for twin in known.values() for p in twin.net.parameters())
+            limit = min(TWIN_BYTES, TWIN_FRACTION * (free_bytes() + kept))
+            room = int(max(1, limit // max(1, sum(p.numel() * p.element_size() for p in self.net.parameters()))))
             for old in list(known)[: max(0, len(known) + 1 - room)]:
                 del known[old]
             known[key] = made

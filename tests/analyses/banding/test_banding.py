@@ -211,8 +211,11 @@ def test_one_unit_says_nothing_about_others() -> None:
 
 def test_four_thousand_units() -> None:
     net = seeded(lambda: plain(nn.Conv2d(3, 4096, 3, stride=4)))
-    found = Banding(groups=5)(opened(net))
+    found = Banding(groups=5, units=4096)(opened(net))
     assert found["factors/0"].sizes["unit"] == 4096
+    some = Banding(groups=5, units=512)(opened(net))
+    assert some["factors/0"].sizes["unit"] == 512
+    assert any("At most 512 units are measured" in line and "0" in line for line in some.caveats)
     assert abs(found["index"].item()) < 0.03
     assert found["index_high"].item() - found["index_low"].item() < 0.03
 

@@ -69,11 +69,19 @@ class Banding(Analysis):
     question = "understand"
     title = "Weight banding"
     rank = 32
-    revision = 4  # 4: several untrained twins
+    revision = 5  # 5: of layers with many units a part; studentised intervals; several untrained twins
     with_twin = True
 
     at: tuple[str, ...] = option(("last3",), "layers whose kernels are shown; last3: the last three that can be measured")
     groups: int = option(19, "largest number of groups of units", low=1, high=64)
+    units: int = option(
+        1024,
+        "largest number of units of a layer that are measured, evenly spread",
+        low=2,
+        high=1_000_000,
+        quick=256,
+        full=1_000_000,
+    )
     seed: int = option(0, "seed of the untrained twins, of the bootstrap and of random transpositions", low=0)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
@@ -92,7 +100,7 @@ class Banding(Analysis):
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         every = _spatial_kernels(specimen)
-        own = {name: kernel.values for name, kernel in every.items() if not kernel.reason}
+        own = {name: _spread_units(kernel.values, self.units) for name, kernel in every.items() if not kernel.reason}
         if not own:
             raise Unmeasurable(f"banding() of {specimen.name}: {self.refusal(specimen, images)}")
         refused = {name: kernel.reason for name, kernel in every.items() if kernel.reason}
@@ -236,7 +244,7 @@ class Banding(Analysis):
         return shown
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        units = zip(finding["units"].layer.values, finding["units"].values, strict=True)
+        units = list(zip(finding["units"].layer.values, finding["units"].values, strict=True))
         few = [str(name) for name, count in units if count < FEW_UNITS]
         lines = [
             f"Bands means |A| ≥ {BANDED_A} of the maps, a threshold chosen on 18 large trained layers, none held out.",
@@ -248,6 +256,9 @@ class Banding(Analysis):
             f"Intervals are over units (studentised bootstrap, 95%), from {MIN_VALUES} units on. Of {twin_count(finding.origin)} twins the "
             f"mean is shown; their maps are of at most {TWIN_UNITS} units.",
         ]  # fmt: skip
+        sampled = [str(name) for name, count in units if count == finding.options["units"]]
+        if sampled:
+            lines.append(f"At most {finding.options['units']} units are measured, evenly spread: {name_list(sampled, 4)}.")
         if few:
             lines.append(f"Fewer than {FEW_UNITS} units, so the index is uncertain: {name_list(few, 4)}.")
         if finding.trained is not True:
@@ -258,6 +269,13 @@ class Banding(Analysis):
 
 def _spatial_kernels(specimen: Specimen) -> dict[str, Kernel]:
     return find_kernels(specimen.net, specimen.layers, flattened_maps(specimen))
+
+
+def _spread_units(kernels: Tensor, most: int) -> Tensor:
+    """The kernels of all units, or of `most` units evenly spread over them."""
+    if len(kernels) <= most:
+        return kernels
+    return kernels[torch.linspace(0, len(kernels) - 1, most).round().long()]
 
 
 def _nmf_maps(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -280,7 +298,7 @@ def _adjusted_pair(values: Tensor, bands: Bands) -> tuple[Any, Any]:
 
 def _twin_arrays(own: Mapping[str, Tensor], kernels: Mapping[str, Kernel]) -> dict[str, Any]:
     """Both indices and the banded units of a twin, whose maps are of evenly spaced units."""
-    twin = {name: kernel.values for name, kernel in kernels.items() if name in own}
+    twin = {name: _spread_units(kernel.values, len(own[name])) for name, kernel in kernels.items() if name in own}
     few = {name: values[:: -(-len(values) // TWIN_UNITS)] for name, values in twin.items()}
     maps = _nmf_maps(few)
     rows = []

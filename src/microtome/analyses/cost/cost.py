@@ -54,7 +54,7 @@ class Cost(Analysis):
     revision = 4  # 4: several networks are timed in turn; recurrent and bilinear layers are counted
     in_turn = True
 
-    batch: int = option(16, "images in the timed batch", low=1, high=1024, quick=4)
+    batch: int = option(8, "images in the timed batch", low=1, high=1024, quick=4)
     repeats: int = option(9, "timed runs, at least; their median is reported", low=3, high=1000, quick=5, full=15)
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:

@@ -76,7 +76,7 @@ class Erf(Analysis):
     )
     channels: tuple[int, ...] = option((), "units to average, by number; empty: all")
     offset: bool = option(False, "whether to fit a constant under the Gaussian")
-    count: int = option(20, "number of images, evenly spaced", low=1, high=100000, quick=4, full=50)
+    count: int = option(12, "number of images, evenly spaced", low=1, high=100000, quick=4, full=50)
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = min(self.count, len(images or ()))

@@ -87,7 +87,7 @@ class Invariance(Analysis):
         "reflect", "fill outside the image: mirrored, mean colour, the opposite side, or a larger crop"
     )
     count: int = option(
-        8, "images measured, of each class in proportion, chosen by content", low=1, high=100_000, quick=2, full=16
+        6, "images measured, of each class in proportion, chosen by content", low=1, high=100_000, quick=2, full=16
     )
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:

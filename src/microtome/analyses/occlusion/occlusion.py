@@ -59,7 +59,7 @@ class Occlusion(Analysis):
     only: tuple[str, ...] = option(
         (), "images to show, by name or index; empty: spread over object size and clutter, or evenly"
     )
-    count: int = option(3, "number of images shown", low=1, high=1000, quick=1, full=6)
+    count: int = option(2, "number of images shown", low=1, high=1000, quick=1, full=6)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         return Analysis.refusal(self, specimen, images) or why_no_scores(specimen)
