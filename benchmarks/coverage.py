@@ -1,15 +1,12 @@
 """How often the printed intervals hold the true value: `python -m benchmarks coverage` writes docs/coverage.md."""
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import coverage_cka, machine
 from benchmarks.coverage_cases import Row, cases, simulate, simultaneous_rows, twin_rows
 
 PAGE = machine.ROOT / "docs" / "coverage.md"
-CKA = "benchmarks.coverage_cka"
 DRAWS = 1000
 INTRODUCTION = """# Coverage of the intervals
 
@@ -55,8 +52,7 @@ def rows(draws: int) -> Iterator[Row]:
             yield simulate(case, n, draws)
     yield from simultaneous_rows(draws)
     yield from twin_rows(draws)
-    if find_spec(CKA):
-        yield from map(_row_of_cka, importlib.import_module(CKA).rows(draws))
+    yield from map(_row_of_cka, coverage_cka.rows(draws))
 
 
 def _row_of_cka(told: Mapping[str, Any]) -> Row:
