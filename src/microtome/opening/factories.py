@@ -26,10 +26,13 @@ SOURCES = ("microtome", "timm", "torchvision")
 
 @dataclass(frozen=True)
 class Factory:
-    """A named way to build one architecture. `source` is one of SOURCES or "code"; `call` takes keyword options."""
+    """A named way to build one architecture. `source` is one of SOURCES or "code"; `call` takes keyword options.
+
+    The name is not compared: it may be a path, and whatever it decides is in `call`.
+    """
 
     source: str
-    name: str
+    name: str = field(compare=False)
     call: Callable[..., Any] = field(repr=False)
     options: dict[str, Any] = field(default_factory=dict[str, Any])
 

@@ -54,7 +54,10 @@ def open(
         specimen = _open_named(what, weights, seed, recipe, labels, family, options)
     if edits:
         specimen = apply_edits(specimen, edits)
-    return specimen if device == "cpu" else specimen.to(device)
+    code = specimen.code  # as it was opened: running it may change attributes
+    moved = specimen if device == "cpu" else specimen.to(device)
+    moved.__dict__["code"] = code
+    return moved
 
 
 def _open_saved(
