@@ -5,6 +5,7 @@ the place of a library's, carries the library's name and the user's code.
 """
 
 import functools
+import hashlib
 import importlib.metadata
 import sys
 import sysconfig
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
-# Import name -> name of the package that has the version. Other installed packages are read like the user's own code.
+# Import name -> name of the package that has the version. Other installed packages count by the contents of their files.
 LIBRARIES = {
     "torch": "torch",
     "functorch": "torch",
@@ -57,19 +58,32 @@ def is_library_name(module: str) -> bool:
     return top in LIBRARIES or top in sys.stdlib_module_names
 
 
+def is_installed_name(module: str) -> bool:
+    """Whether a module of that name, which is loaded, lies in a folder of installed packages."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return bool(file) and _site_of(Path(cast(str, file))) is not None
+
+
+@functools.cache
+def installed_file_digest(file: str) -> str:
+    """A digest over the contents of a file of an installed package; empty for other files, and for those of the libraries above."""
+    path = Path(file)
+    site = _site_of(path)
+    if site is None or is_library_name(_dotted(path, site)) or not path.is_file():
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @functools.cache
 def is_library_file(file: str) -> bool:
-    """Whether code compiled from this file is a library's or Python's own."""
+    """Whether code compiled from this file is an installed package's or Python's own, microtome's networks left out."""
     path = Path(file)
     if not path.is_absolute():  # "<string>", "<eval_with_key>.0": code made while the program runs
         return file.startswith("<frozen ")
-    for site in _site_folders():
-        if path.is_relative_to(site):
-            return is_library_name(_dotted(path, site))
     home = Path(__file__).parents[1]
     if path.is_relative_to(home):
         return is_library_name(_dotted(path, home.parent))
-    return any(path.is_relative_to(folder) for folder in _folders_of_libraries())
+    return _site_of(path) is not None or any(path.is_relative_to(folder) for folder in _folders_of_libraries())
 
 
 def is_library_function(function: FunctionType | CodeType) -> bool:
@@ -78,8 +92,9 @@ def is_library_function(function: FunctionType | CodeType) -> bool:
 
 
 def is_library_class(kind: type) -> bool:
-    """Whether a class is a library's."""
-    return is_library_name(str(kind.__module__))
+    """Whether a class is a library's, or an installed package's."""
+    module = str(kind.__module__)
+    return is_library_name(module) or (not module.startswith("microtome.") and is_installed_name(module))
 
 
 def replaced_members(owner: type | ModuleType) -> Iterator[tuple[str, Any]]:
@@ -91,6 +106,11 @@ def replaced_members(owner: type | ModuleType) -> Iterator[tuple[str, Any]]:
         elif isinstance(bare, property) and isinstance(bare.fget, FunctionType) and not is_library_function(bare.fget):
             if Path(bare.fget.__code__.co_filename).is_absolute():
                 yield name, bare.fget
+
+
+def _site_of(path: Path) -> Path | None:
+    """The folder of installed packages that a file lies in."""
+    return next((site for site in _site_folders() if path.is_relative_to(site)), None)
 
 
 def _dotted(path: Path, root: Path) -> str:

@@ -27,6 +27,8 @@ from torch import Tensor, nn
 
 from microtome.specimen.code_names import imports_in, imports_of, looks_up_any_name, names_of
 from microtome.specimen.library_code import (
+    installed_file_digest,
+    is_installed_name,
     is_library_class,
     is_library_function,
     is_library_name,
@@ -55,11 +57,17 @@ class ValueDigest:
         self._total = hashlib.sha256()
         self._weighed = weighed or {}
         self._seen: dict[int, int] = {}
-        self._alive: list[Any] = []  # so that no id is given twice
+        self._alive: list[Any] = []  # so that no id is given twice; those from `_done` on wait to be described
+        self._done = 0
         self._files: set[str] = set()
 
     def hexdigest(self) -> str:
         """The digest of everything added so far."""
+        while self._done < len(self._alive):  # a queue, since code leads to code deeper than Python may call itself
+            value = self._alive[self._done]
+            self.write("value", self._done)
+            self._done += 1
+            self._describe(value)
         return self._total.hexdigest()
 
     def write(self, *words: object) -> None:
@@ -67,18 +75,16 @@ class ValueDigest:
         self._total.update("\x1f".join(map(str, words)).encode("utf-8", "surrogateescape") + b"\x1e")
 
     def add(self, value: Any) -> None:
-        """Add a value with all that it is made of; one that was there before by its number."""
+        """Add a value: a plain one as it is, any other by its number, to be described once."""
         if isinstance(value, PLAIN) and not isinstance(value, enum.Enum):
             self.write(type(value).__name__, repr(value))
             return
-        if id(value) in self._seen:
-            self.write("again", self._seen[id(value)])
-            return
-        self._seen[id(value)] = len(self._seen)
-        self._alive.append(value)
-        self._add_new(value)
+        if id(value) not in self._seen:
+            self._seen[id(value)] = len(self._seen)
+            self._alive.append(value)
+        self.write("see", self._seen[id(value)])
 
-    def _add_new(self, value: Any) -> None:
+    def _describe(self, value: Any) -> None:
         for kinds, add in _WAYS:
             if isinstance(value, kinds):
                 add(self, value)
@@ -133,6 +139,8 @@ class ValueDigest:
         self.write("function", function.__qualname__ if not library else f"{function.__module__}.{function.__qualname__}")
         if not library:
             self.add_code(function.__code__)
+        else:
+            self.write(installed_file_digest(function.__code__.co_filename))
         self.add(function.__defaults__)
         self.add(function.__kwdefaults__)
         for cell in function.__closure__ or ():
@@ -172,7 +180,8 @@ class ValueDigest:
     def _add_named_parts(self, module: types.ModuleType, names: Set[str], every: bool, depth: int = 0) -> None:
         """The parts of a module that code can mean: those it names; of a library, those that somebody replaced."""
         self.write("module", module.__name__)
-        if is_library_name(module.__name__):
+        if is_library_name(module.__name__) or is_installed_name(module.__name__):
+            self.write(installed_file_digest(str(module.__file__ or "")) if is_installed_name(module.__name__) else "")
             for name, value in replaced_members(module):
                 if name in names:
                     self.write("replaced", name)
@@ -214,6 +223,7 @@ class ValueDigest:
         """A class: a library's by name with what was put into it, else its bases and all that is in it."""
         self.write("class", kind.__module__ if is_library_class(kind) else "", kind.__qualname__)
         if is_library_class(kind):
+            self.write(installed_file_digest(str(getattr(sys.modules.get(kind.__module__), "__file__", ""))))
             for name, value in replaced_members(kind):
                 self.write("replaced", name)
                 self.add(value)
