@@ -124,7 +124,7 @@ def test_factories(folder: Path) -> None:
         ("my_nets:text", SpecimenError, "str"),
         ("my_nets:small(3)", BadOption, "key=value"),
         ("my_nets:small(width=)", BadOption, "cannot be read"),
-        ("my_nets:small(width=print('x'))", BadOption, "cannot be read"),
+        ("my_nets:small(width=print('x'))", BadOption, "not a plain value"),
         ("my_nets:small(depth=3)", BadOption, "depth"),
         ("my_nets:small(bad=True)", SpecimenError, "bad was asked for"),
         ("broken_nets:small", SpecimenError, "no_such_library"),

@@ -15,6 +15,30 @@ if TYPE_CHECKING:
     from microtome.specimen import Specimen
 
 
+OPENING = (
+    click.option(
+        "--weights",
+        multiple=True,
+        help="pretrained, none, or a file; once for all, or once for each specimen.  [default: pretrained]",
+    ),
+    click.option("--state", multiple=True, help="State dict of a weights file that holds several: ema, teacher, ..."),
+    click.option(
+        "--recipe",
+        multiple=True,
+        help="Input recipe: imagenet, cifar, or size=224,mean=.5/.5/.5,std=.5/.5/.5,crop=1; for all, or once for each.",
+    ),
+    click.option("--outputs", default="", help="What the outputs mean: imagenet, or a file with one name a line."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of untrained weights and of --limit."),
+)
+
+
+def opening_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every verb that opens a network: the same ones everywhere."""
+    for one in reversed(OPENING):
+        command = one(command)
+    return command
+
+
 def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that every measuring verb has."""
     for one in reversed(
@@ -22,17 +46,7 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--out", default="microtome-results", show_default=True, help="Folder for the findings and the report."
             ),
-            click.option(
-                "--weights",
-                multiple=True,
-                help="pretrained (default), none, or a file; once for all, or once for each specimen.",
-            ),
-            click.option(
-                "--recipe",
-                multiple=True,
-                help="Input recipe: imagenet, cifar, or size=224,mean=.5/.5/.5,std=.5/.5/.5,crop=1; for all, or once for each.",
-            ),
-            click.option("--outputs", default="", help="What the outputs mean: imagenet, or a file with one name a line."),
+            *OPENING[:-1],
             click.option(
                 "--labels", default="auto", show_default=True, help="Labels of the images: auto, none, or a labels file."
             ),
@@ -47,7 +61,7 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps."),
             click.option("--batch", type=click.IntRange(min=4), default=32, show_default=True, help="Images at a time."),
             click.option("--threads", type=click.IntRange(min=1), help="CPU threads for torch (its own choice by default)."),
-            click.option("--seed", type=int, default=0, show_default=True, help="Seed of untrained weights and of --limit."),
+            OPENING[-1],
             click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of text."),
             click.option("--quiet", is_flag=True, help="No progress, results only."),
         ]
@@ -108,11 +122,15 @@ def specimen_openers(names: Sequence[str], said: dict[str, Any]) -> "list[Callab
     """One function for each specimen that opens it when called; names are checked for files at once.
 
     Raises:
-        UsageError: a number of --weights or --recipe that fits neither one nor all specimens.
+        UsageError: a number of --weights, --state or --recipe that fits neither one nor all specimens.
     """
     weights = _one_for_each("--weights", list(said["weights"]) or ["pretrained"], names)
     recipes = _one_for_each("--recipe", list(said["recipe"]) or [""], names)
-    return [_specimen_opener(name, one, wanted, said) for name, one, wanted in zip(names, weights, recipes, strict=True)]
+    states = _one_for_each("--state", list(said.get("state", ())) or [""], names)
+    for wanted in recipes:
+        parse_recipe(wanted)
+    every = zip(names, weights, states, recipes, strict=True)
+    return [_specimen_opener(name, one, state, wanted, said) for name, one, state, wanted in every]
 
 
 def _one_for_each(flag: str, given: list[str], names: Sequence[str]) -> list[str]:
@@ -124,19 +142,21 @@ def _one_for_each(flag: str, given: list[str], names: Sequence[str]) -> list[str
     return given * len(names) if len(given) == 1 else given
 
 
-def _specimen_opener(name: str, weights: str, wanted: str, said: dict[str, Any]) -> "Callable[[], Specimen]":
+def _specimen_opener(name: str, weights: str, state: str, wanted: str, said: dict[str, Any]) -> "Callable[[], Specimen]":
     def opened() -> "Specimen":
         from microtome.opening.opening import open as open_specimen
 
         return open_specimen(
             name,
             weights=None if weights.lower() == "none" else weights,
+            state=state or None,
             seed=said["seed"],
             recipe=parse_recipe(wanted),
             labels=said.get("outputs") or None,
         )
 
     opened.label = name  # type: ignore[attr-defined]  # the runner names it when opening fails
+    opened.asked = {"weights": weights, "state": state, "recipe": wanted}  # type: ignore[attr-defined]  # tells equal names apart
     return opened
 
 

@@ -153,7 +153,7 @@ def _few_layers(layers: Sequence[str]) -> str:
 
 def _asked_words(specimen: str, said: dict[str, Any]) -> str:
     """The network as it was asked for, as words of another command."""
-    more = [f"--{name} {shlex.quote(one)}" for name in ("weights", "recipe") for one in said[name]]
+    more = [f"--{name} {shlex.quote(one)}" for name in ("weights", "state", "recipe") for one in said.get(name, ())]
     return " ".join([shlex.quote(specimen), *more])
 
 

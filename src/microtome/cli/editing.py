@@ -27,19 +27,18 @@ The edits and their options:
 def edit_command() -> click.Command:
     """The command, its help made from the catalog of edits."""
     short = "Change a network and write the changed copy to a file that opens by its name."
-    return click.Command(
+    command = click.Command(
         "edit", callback=_edit_specimen, params=list(_parameters()), help=EDIT_HELP + _edits_help(), short_help=short
     )
+    for one in arguments.OPENING:
+        one(command)
+    return command
 
 
 def _parameters() -> Iterator[click.Parameter]:
     yield click.Argument(["specimen"])
     yield click.Argument(["edits"], nargs=-1, required=True, metavar="EDIT…")
     yield click.Option(["--out"], required=True, metavar="FILE", help="The file to write; its name ends in .safetensors.")
-    yield click.Option(["--weights"], default="pretrained", show_default=True, help="pretrained, none, or a file.")
-    yield click.Option(["--recipe"], default="", help="Input recipe, as for analyze.")
-    yield click.Option(["--outputs"], default="", help="What the outputs mean: imagenet, or a file with one name a line.")
-    yield click.Option(["--seed"], type=int, default=0, show_default=True, help="Seed of untrained weights.")
 
 
 def _edits_help() -> str:
@@ -61,8 +60,7 @@ def _edit_specimen(specimen: str, edits: Sequence[str], out: str, **said: Any) -
 
     weights_path(out)
     wanted = [parse(word) for word in edits]
-    told = {**said, "weights": [said["weights"]], "recipe": [said["recipe"]]}
-    (opened,) = [one() for one in arguments.specimen_openers([specimen], told)]
+    (opened,) = [one() for one in arguments.specimen_openers([specimen], said)]
     for one in wanted:
         opened = apply_edits(opened, [one])
         click.echo(opened.edits[-1].line)

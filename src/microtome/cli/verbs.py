@@ -82,7 +82,7 @@ def demo(out: str, count: int) -> int:
     from microtome import networks
 
     given: dict[str, Any] = {"out": out, "device": "cpu", "batch": 32, "seed": 0, "title": "The mini zoo on generated scenes"}
-    left: dict[str, Any] = {"limit": None, "threads": None, "recipe": (), "outputs": ""}
+    left: dict[str, Any] = {"limit": None, "threads": None, "recipe": (), "state": (), "outputs": ""}
     left |= dict.fromkeys(("labels", "masks", "boxes"), "auto") | dict.fromkeys(("as_json", "quiet"), False) | {"weights": ()}
     said = left | given
     names = [f"microtome:{name}" for name in networks.NAMES if name.startswith("mini_")]
@@ -132,12 +132,15 @@ def list_() -> None:
 @click.command()
 @click.argument("specimen")
 @click.argument("pattern", default="*")
-@click.option("--weights", default="none", show_default=True, help="pretrained, none, or a file; layer names need no weights.")
 @click.option("--all", "every", is_flag=True, help="Every module, not only those that matter for analyses.")
-def layers(specimen: str, pattern: str, weights: str, every: bool) -> None:
-    """The layers of a specimen in execution order, with shapes; PATTERN is a name, a glob or an alias such as blocks."""
-    said = {"weights": [weights], "seed": 0, "recipe": ()}
-    (opened,) = [one() for one in arguments.specimen_openers([specimen], said)]
+@arguments.opening_options
+def layers(specimen: str, pattern: str, every: bool, **said: Any) -> None:
+    """The layers of a specimen in execution order, with shapes; PATTERN is a name, a glob or an alias such as blocks.
+
+    Without --weights the network is built with random weights: layer names need no others.
+    """
+    told = said | {"weights": said["weights"] or (() if specimen.endswith(".safetensors") else ("none",))}
+    (opened,) = [one() for one in arguments.specimen_openers([specimen], told)]
     from microtome.cli.tables import layer_table
 
     click.echo(layer_table(opened, pattern, every))

@@ -52,7 +52,9 @@ def _own_recipe(opened: OpenedModel) -> tuple[Recipe, list[str]]:
         return Recipe.of(said["size"], NAMED_RECIPES[said["name"]]) if said["size"] else NAMED_RECIPES[said["name"]], []
     if getattr(opened.net, "pretrained_cfg", None):
         library: Any = timm()
-        return from_timm(library.data.resolve_model_data_config(opened.net))
+        built = opened.factory.options if opened.factory is not None else {}
+        said = {name: built[name] for name in ("in_chans", "img_size") if name in built}
+        return from_timm(library.data.resolve_model_data_config(opened.net, args=said))
     if source == "torchvision" and opened.factory is not None:
         models: Any = torchvision().models
         return from_torchvision(models.get_model_weights(opened.factory.name.partition(":")[2]).DEFAULT.transforms())
