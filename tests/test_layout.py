@@ -81,7 +81,6 @@ NOT_YET = {
     "images/feeding.py": "imported by images/test_collection.py",
     "images/sources.py": "no test imports it",
     "instruments/attribution.py": "imported by analyses/test_cam.py",
-    "instruments/class_matching.py": "imported by analyses/test_accuracy.py",
     "instruments/dropouts.py": "imported by analyses/audit/test_dropout.py",
     "instruments/embedded_patches.py": "no test imports it",
     "instruments/flattened_maps.py": "no test imports it",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 import microtome as mt
@@ -181,3 +182,19 @@ def test_one_alone_is_measured_and_what_is_no_specimen_is_refused(
 def test_two_of_the_same_name_are_kept_apart(tiny: Callable[..., nn.Module], tmp_path: Path) -> None:
     outcome = analyze([opened(tiny), opened(tiny, seed=4)], None, tmp_path, only=["cost"], pace=Pace(device="cpu"))
     assert [specimen for specimen, _ in outcome.findings] == ["Tiny", "Tiny (2)"]
+
+
+def test_one_network_with_two_files_is_named_by_them(tmp_path: Path, tiny: Callable[..., nn.Module]) -> None:
+    for run in ("runA", "runB"):
+        (tmp_path / run).mkdir()
+        torch.save(tiny(seed=len(run) + ord(run[-1])).state_dict(), tmp_path / run / "best.pth")
+
+    def opener(run: str) -> Callable[[], mt.Specimen]:
+        def opened() -> mt.Specimen:
+            return mt.open(tiny(), weights=tmp_path / run / "best.pth", recipe=32)
+
+        opened.label, opened.asked = "Tiny", {"weights": str(tmp_path / run / "best.pth")}  # type: ignore[attr-defined]
+        return opened
+
+    outcome = mt.analyze([opener("runA"), opener("runB")], None, tmp_path / "out", only=["weights"])
+    assert [name for name, _ in outcome.findings] == ["Tiny (runA/best)", "Tiny (runB/best)"]

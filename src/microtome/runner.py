@@ -35,6 +35,7 @@ from microtome.images import Images
 from microtome.plugins import describe_error
 from microtome.scan import Pace, discard_tally, resolve_device
 from microtome.specimen import Specimen
+from microtome.specimen.distinct_names import distinguishing_words
 from microtome.store import Store
 
 
@@ -140,18 +141,30 @@ def analyze(
         run.crashed("", name, error)
     began = time.monotonic()
     names: list[str] = []
-    for one in specimens:
+    for one, words in zip(specimens, distinguishing_words([_asked(one) for one in specimens]), strict=True):
         specimen = one if isinstance(one, Specimen) else run.opened(one)
         if specimen is None:
             continue
-        if alike := sum(name.split(" (")[0] == specimen.name for name in names):
-            specimen = replace(specimen, name=f"{specimen.name} ({alike + 1})")
+        if words:
+            specimen = specimen.renamed(f"{specimen.name} ({words})")
+        if specimen.name in names:
+            free = next(number for number in range(2, len(specimens) + 2) if f"{specimen.name} ({number})" not in names)
+            specimen = specimen.renamed(f"{specimen.name} ({free})")
         names.append(specimen.name)
         run.specimen(specimen, analyses)
         run.write(names, began, said or {})
     run.collations(analyses)
     run.write(names, began, said or {})
     return run.outcome
+
+
+def _asked(one: Specimen | Callable[[], Specimen]) -> tuple[str, Mapping[str, Any]]:
+    """The name of a specimen, opened or still to be opened, and what it was or will be opened with."""
+    if isinstance(one, Specimen):
+        said = one.opened_as or {}
+        return one.name, {name: said.get(name) for name in ("weights", "state", "options", "seed")} | {"recipe": None}
+    name, _, options = str(getattr(one, "label", id(one))).partition("(")
+    return name, {**getattr(one, "asked", {}), "options": options.rstrip(")")}
 
 
 def _specimens(given: Any) -> list[Specimen | Callable[[], Specimen]]:

@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
-from microtome.errors import MicrotomeError, UsageError
+from microtome.errors import MicrotomeError, UsageError, speak_to_shell
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; no deliberate error ever shows a traceback."""
     from microtome.cli.verbs import build_group
 
+    speak_to_shell()
     # `microtome doctor` says it; in front of every other answer it would only be noise.
     warnings.filterwarnings("ignore", message="torchvision's compiled operators")
     try:

@@ -79,9 +79,19 @@ def split_words(words: Sequence[str], images: str | None) -> tuple[list[str], st
     names = list(words)
     if images is None and names and means_images(names[-1]):
         images = names.pop()
+    for name in names:
+        refuse_images(name, [*(one for one in names if one != name), *([images] if images else [])])
     if not names:
         raise UsageError("name at least one specimen, for instance: microtome analyze timm:resnet50 torchvision:vgg19 photos/")
     return names, images
+
+
+def refuse_images(word: str, others: Sequence[str]) -> None:
+    """Raise UsageError where a word means images and stands before what can only be networks, with the words in their right order."""
+    if means_images(word) and others and not any(map(means_images, others)):
+        raise UsageError(
+            f"'{word}' is a place of images and stands where a network is expected; networks come first: {' '.join([*others, word])}"
+        )
 
 
 def means_images(word: str) -> bool:
@@ -173,7 +183,7 @@ def parse_recipe(word: str) -> Any:
     told: dict[str, Any] = {}
     for part in word.split(","):
         name, _, value = part.partition("=")
-        known = ("size", "mean", "std", "interpolation", "crop")
+        known = ("size", "mean", "std", "interpolation", "crop", "channels")
         if name not in known:
             raise BadOption(f"a recipe has no '{name}'.{did_you_mean(name, known)}")
         try:
@@ -182,6 +192,8 @@ def parse_recipe(word: str) -> Any:
             raise BadOption(f"'{part}' in the recipe is not a number; write for instance size=224 or mean=.5/.5/.5.") from None
         if name == "interpolation":
             told[name] = value
+        elif name == "channels":
+            told[name] = int(numbers[0])
         elif name == "size":
             told[name] = tuple(int(one) for one in numbers * 2)[:2]
         else:

@@ -213,6 +213,7 @@ def _analysis_command(name: str, entry: catalog.Entry) -> click.Command:
     """The command of one analysis, made from its catalog entry."""
 
     def run(specimen: str, images: str | None, wanted: bool, **said: Any) -> int:
+        arguments.refuse_images(specimen, [images] if images else [])
         own = {one.name: said.pop(f"own_{one.name}") for one in entry.options}
         told = {key: value for key, value in own.items() if value is not None}
         return measure([specimen], images, [name], [], {name: told}, wanted, said)

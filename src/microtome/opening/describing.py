@@ -6,6 +6,7 @@ from typing import Any, cast
 from torch import nn
 
 from microtome._torchvision import timm, torchvision
+from microtome.errors import hint
 from microtome.opening import factories
 from microtome.opening.factories import Factory
 from microtome.specimen import labels
@@ -60,7 +61,9 @@ def _own_recipe(opened: OpenedModel) -> tuple[Recipe, list[str]]:
         return from_torchvision(models.get_model_weights(opened.factory.name.partition(":")[2]).DEFAULT.transforms())
     default, note = (
         NAMED_RECIPES["imagenet"],
-        "Nothing says how it wants its input; ImageNet's recipe at 224 px is used (recipe=… changes it).",
+        "Nothing says how it wants its input; ImageNet's recipe at 224 px is used ("
+        + hint("--recipe size=224,mean=…,std=…", "recipe=…")
+        + " changes it).",
     )
     first = next((module for module in opened.net.modules() if is_weight(module) and hasattr(module, "in_channels")), None)
     if first is not None and int(cast(Any, first).in_channels) == 1:

@@ -253,6 +253,15 @@ class Specimen:
             opened_as=None,
         )
 
+    def renamed(self, name: str) -> "Specimen":
+        """The same specimen, its network shared, under another name."""
+        other = replace(self, name=name)
+        other.__dict__["code"] = self.code
+        for known in ("anatomy", "_digest"):
+            if known in self.__dict__:
+                other.__dict__[known] = self.__dict__[known]
+        return other
+
     def to(self, device: str | torch.device) -> "Specimen":
         """A copy of the specimen on `device`; this one stays where it is. Raises BadOption for a device that is not there."""
         try:
