@@ -4,6 +4,7 @@ A new analysis is one file under `analyses/` with one final class. Its fields, d
 CLI verb, the form in the app, the docs page and the cache key.
 """
 
+import functools
 import hashlib
 import json
 import sys
@@ -31,6 +32,7 @@ from microtome.options import option
 from microtome.panels import Panel, Question
 from microtome.scan import Batch, BatchValues, Pace, discard_tally, resolve_device, scan_batches
 from microtome.specimen import Specimen, first_tensor, same_values, watch
+from microtome.specimen.value_digest import digest_of
 from microtome.tally import Bundle, Tally
 from microtome.workload import Effort, Workload
 
@@ -122,11 +124,15 @@ class Analysis(ABC):
         return options.values(self)
 
     def key(self, specimen: Specimen, images: Images | None, device: str) -> str:
-        """What decides whether a saved finding still answers: 16 hex digits over analysis, weights, images, options, numeric mode."""
-        data = images.digest() if images is not None and self.needs != "weights" else ""
-        parts = [self.name(), self.revision, specimen.digest(), specimen.recipe.json(), data, self.options(), device, "float32"]
+        """What decides whether a saved finding still answers: 16 hex digits over all that can change a number (docs/opening.md)."""
+        data = [images.digest(), images.titles] if images is not None and self.needs != "weights" else ""
+        parts: list[Any] = [self.name(), self.revision, specimen.identity(), data, self.options(), device, "float32"]
         if self.with_twin and specimen.twin_count != TWIN_COUNT:
             parts.append(f"{specimen.twin_count} twins")
+        if not self.reproducible:  # times depend on the machine's settings
+            parts.append(torch.get_num_threads())
+        if not type(self).__module__.startswith("microtome."):  # a plug-in's revision may lag behind its code
+            parts.append(_code_of_analysis(type(self)))
         parts += [further] if (further := self.extra_key()) else []  # so that keys without it stay what they were
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -215,6 +221,11 @@ class Census(Analysis, Generic[T]):
 
 
 AnyCensus = Census[Any]
+
+
+@functools.cache
+def _code_of_analysis(kind: type[Analysis]) -> str:
+    return digest_of([kind])
 
 
 class Collation(Analysis):

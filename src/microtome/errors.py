@@ -74,6 +74,20 @@ class WatchError(MicrotomeError):
     """A watched layer was never reached, or no gradient reaches it."""
 
 
+_in_shell = False
+
+
+def speak_to_shell(yes: bool = True) -> None:
+    """Hints are commands from now on (the command line), or Python again."""
+    global _in_shell
+    _in_shell = yes
+
+
+def hint(shell: str, python: str) -> str:
+    """The hint in the language of whoever called: the shell's on the command line, else Python's."""
+    return shell if _in_shell else python
+
+
 def nearest_names(given: str, choices: Iterable[str], count: int = 3) -> list[str]:
     """The `count` choices spelt most like `given`, best first; empty where nothing comes near."""
     pool = list(dict.fromkeys(choices))

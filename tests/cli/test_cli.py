@@ -284,3 +284,24 @@ def test_train_by_its_recipe_in_small(tmp_path: Path) -> None:
     assert "epoch 1/1" in said.stdout
     assert (tmp_path / "t" / "mini_vgg.safetensors").is_file()
     assert call("train", "mini_vg", "--out", str(tmp_path / "t")).returncode == 2
+
+
+@pytest.mark.parametrize("verb", ["analyze", "cam", "accuracy"])
+def test_images_before_the_network_are_recognised(work: Path, verb: str) -> None:
+    (work / "some").mkdir()
+    said = call(verb, "some", "timm:resnet18", cwd=work)
+    assert said.returncode == 2
+    assert "networks come first: timm:resnet18 some" in said.stderr
+
+
+def test_layers_takes_what_every_verb_takes_to_open_a_network(work: Path) -> None:
+    (work / "lenet.py").write_text(
+        "import torch.nn as nn\ndef make(): return nn.Sequential(nn.Conv2d(3, 6, 5), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1176, 5))\n"
+    )
+    refused = call("layers", "lenet.py:make", cwd=work)
+    assert refused.returncode == 1
+    assert "--recipe size=32" in refused.stderr
+    assert call("layers", "lenet.py:make", "--recipe", "size=32", cwd=work).returncode == 0
+    assert call("layers", "lenet.py:make", "--recipe", "siz=32", cwd=work).returncode == 2
+    assert call("layers", "lenet.py:make", "--state", "ema", cwd=work).returncode == 2
+    assert call("layers", "timm:resnet18(num_clases=10)", cwd=work).returncode == 2

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from microtome.errors import ImagesError
 from microtome.images import Images, SkippedFile
+from microtome.images.listing import list_images, top_folders
 
 Write = Callable[..., Path]
 
@@ -173,3 +176,25 @@ def test_the_digest_follows_content_and_nothing_else(written: Write, tmp_path: P
     assert changed != before
     file.rename(file.with_name("3.png"))
     assert Images.folder(tmp_path / "moved").digest() not in (before, changed)
+
+
+@pytest.mark.parametrize(
+    "junk", [".git", "__MACOSX", ".ipynb_checkpoints", "@eaDir", "$RECYCLE.BIN", "lost+found", "#recycle", "__pycache__"]
+)
+def test_what_systems_leave_is_no_class(written: Callable[..., Path], tmp_path: Path, junk: str) -> None:
+    for name in ("a/1.png", "b/1.png", f"{junk}/1.png", f"a/{junk}/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        written(name)
+    (tmp_path / "Thumbs.db").write_bytes(b"x")
+    found = list_images(tmp_path)
+    assert found.names == ("a/1.png", "b/1.png")
+    assert top_folders(found.names, found.base) == ["a", "b"]
+    assert list_images(f"{tmp_path}/**/*.png").names == ("a/1.png", "b/1.png")
+
+
+@given(st.sets(st.integers(0, 10**6), min_size=2), st.booleans())
+def test_numbered_folders_are_in_numeric_order(numbers: set[int], padded: bool) -> None:
+    width = 7 if padded else 0
+    names = [f"{one:0{width}d}" for one in sorted(numbers)]
+    assert top_folders([f"{name}/x.png" for name in reversed(names)], "") == names
+    assert top_folders([f"{name}/x.png" for name in [*names, "other"]], "") == sorted([*names, "other"])

@@ -11,7 +11,8 @@ from PIL import Image
 
 from microtome.errors import ImagesError
 from microtome.images import Images
-from microtome.images.decoding import ORIENTATION
+from microtome.images.decoding import ORIENTATION, Header
+from microtome.images.masks import MaskFile
 
 Write = Callable[..., Path]
 SPOT = np.zeros((4, 6), np.uint8)
@@ -197,3 +198,34 @@ def test_a_mask_file_wins_over_a_box_and_both_count_for_the_digest(written: Writ
     digests.append(Images.folder(tmp_path).digest())
     assert (boxed.mask_kind, masked.mask_kind) == ("box", "mask")
     assert len(set(digests)) == 4
+
+
+VOC_PALETTE = [0, 0, 0] + [128, 64, 32] * 254 + [224, 224, 192]
+
+
+@pytest.mark.parametrize(
+    ("values", "mode", "palette", "expected"),
+    [
+        ([0, 15, 255], "P", VOC_PALETTE, [0, 1, 0]),
+        ([0, 0, 255], "P", VOC_PALETTE, [0, 0, 0]),
+        ([0, 0, 255], "P", [0, 0, 0] + [255, 255, 255] * 255, [0, 0, 1]),
+        ([0, 3, 255], "P", [0, 0, 0] + [255, 255, 255] * 255, [0, 1, 0]),
+        ([0, 3, 3, 7, 255], "L", None, [0, 1, 1, 1, 0]),
+        ([0, 255, 255], "L", None, [0, 1, 1]),
+        ([0, 60, 128, 200, 255], "L", None, [0, 1, 1, 1, 1]),
+        ([0, 1, 255, 255], "L", None, [0, 1, 1, 1]),
+        ([0, 128, 128], "L", None, [0, 1, 1]),
+    ],
+)
+def test_void_is_no_object(
+    tmp_path: Path, values: list[int], mode: str, palette: list[int] | None, expected: list[int]
+) -> None:
+    picture = Image.fromarray(np.array([values], np.uint8), "L")
+    if mode == "P":
+        picture = Image.frombytes("P", picture.size, picture.tobytes())
+        picture.putpalette(palette)
+    picture.save(tmp_path / "m.png")
+    header = Header((1, len(values)), (1, len(values)), 1, ())
+    assert MaskFile(tmp_path / "m.png").mask(header).astype(int).tolist() == [expected]
+    ids = frozenset({255})
+    assert MaskFile(tmp_path / "m.png", ids).mask(header).astype(int).tolist() == [[int(one == 255) for one in values]]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 import microtome as mt
@@ -198,3 +199,19 @@ def test_the_number_of_twins_is_an_option_of_the_run(tiny: Callable[..., nn.Modu
     assert analyze(opened(tiny), pics, tmp_path, only=["similarity"], pace=pace, twins=2).reused
     with pytest.raises(BadOption, match="twins is 1; a verdict takes 2 to 100"):
         analyze(opened(tiny), pics, tmp_path, only=["similarity"], pace=pace, twins=1)
+
+
+def test_one_network_with_two_files_is_named_by_them(tmp_path: Path, tiny: Callable[..., nn.Module]) -> None:
+    for run in ("runA", "runB"):
+        (tmp_path / run).mkdir()
+        torch.save(tiny(seed=len(run) + ord(run[-1])).state_dict(), tmp_path / run / "best.pth")
+
+    def opener(run: str) -> Callable[[], mt.Specimen]:
+        def opened() -> mt.Specimen:
+            return mt.open(tiny(), weights=tmp_path / run / "best.pth", recipe=32)
+
+        opened.label, opened.asked = "Tiny", {"weights": str(tmp_path / run / "best.pth")}  # type: ignore[attr-defined]
+        return opened
+
+    outcome = mt.analyze([opener("runA"), opener("runB")], None, tmp_path / "out", only=["weights"])
+    assert [name for name, _ in outcome.findings] == ["Tiny (runA/best)", "Tiny (runB/best)"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from microtome.errors import MicrotomeError, UsageError
+from microtome.errors import MicrotomeError, UsageError, speak_to_shell
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -19,6 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from microtome.cli.verbs import build_group
 
+    speak_to_shell()
     # `microtome doctor` says it; in front of every other answer it would only be noise.
     warnings.filterwarnings("ignore", message="torchvision's compiled operators")
     try:

@@ -16,6 +16,30 @@ if TYPE_CHECKING:
     from microtome.specimen import Specimen
 
 
+OPENING = (
+    click.option(
+        "--weights",
+        multiple=True,
+        help="pretrained, none, or a file; once for all, or once for each specimen.  [default: pretrained]",
+    ),
+    click.option("--state", multiple=True, help="State dict of a weights file that holds several: ema, teacher, ..."),
+    click.option(
+        "--recipe",
+        multiple=True,
+        help="Input recipe: imagenet, cifar, or size=224,mean=.5/.5/.5,std=.5/.5/.5,crop=1; for all, or once for each.",
+    ),
+    click.option("--outputs", default="", help="What the outputs mean: imagenet, or a file with one name a line."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of untrained weights and of --limit."),
+)
+
+
+def opening_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every verb that opens a network: the same ones everywhere."""
+    for one in reversed(OPENING):
+        command = one(command)
+    return command
+
+
 def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that every measuring verb has."""
     for decorate in reversed(
@@ -23,17 +47,7 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--out", default="microtome-results", show_default=True, help="Folder for the findings and the report."
             ),
-            click.option(
-                "--weights",
-                multiple=True,
-                help="pretrained (default), none, or a file; once for all specimens or once for each.",
-            ),
-            click.option(
-                "--recipe",
-                multiple=True,
-                help="Input recipe: imagenet, cifar, or size=224,mean=.5/.5/.5,std=.5/.5/.5,crop=1; for all specimens or for each.",
-            ),
-            click.option("--outputs", default="", help="Meaning of the outputs: imagenet, or a file with one name per line."),
+            *OPENING[:-1],
             click.option(
                 "--labels", default="auto", show_default=True, help="Labels of the images: auto, none, or a labels file."
             ),
@@ -54,7 +68,7 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Images per forward pass, at most; fewer where --memory asks for it.",
             ),
             click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch; its own choice by default."),
-            click.option("--seed", type=int, default=0, show_default=True, help="Seed of untrained weights and of --limit."),
+            OPENING[-1],
             click.option(
                 "--twins",
                 type=click.IntRange(min=2, max=100),
@@ -85,11 +99,21 @@ def split_words(words: Sequence[str], images: str | None) -> tuple[list[str], st
     names = list(words)
     if images is None and names and means_images(names[-1]):
         images = names.pop()
+    for name in names:
+        refuse_images(name, [*(one for one in names if one != name), *([images] if images else [])])
     if not names:
         raise UsageError(
             "No specimen is given; name at least one, for example: microtome analyze timm:resnet50 torchvision:vgg19 photos/"
         )
     return names, images
+
+
+def refuse_images(word: str, others: Sequence[str]) -> None:
+    """Raise UsageError where a word means images and stands before what can only be networks, with the words in their right order."""
+    if means_images(word) and others and not any(map(means_images, others)):
+        raise UsageError(
+            f"'{word}' is a place of images and stands where a network is expected; networks come first: {' '.join([*others, word])}"
+        )
 
 
 def means_images(word: str) -> bool:
@@ -130,11 +154,15 @@ def specimen_openers(names: Sequence[str], given: dict[str, Any]) -> "list[Calla
     """One function for each specimen that opens it when called; names are checked for files at once.
 
     Raises:
-        UsageError: the number of --weights or --recipe is neither one nor that of the specimens.
+        UsageError: a number of --weights, --state or --recipe that fits neither one nor all specimens.
     """
     weights = _one_for_each("--weights", list(given["weights"]) or ["pretrained"], names)
     recipes = _one_for_each("--recipe", list(given["recipe"]) or [""], names)
-    return [_specimen_opener(name, choice, wanted, given) for name, choice, wanted in zip(names, weights, recipes, strict=True)]
+    states = _one_for_each("--state", list(given.get("state", ())) or [""], names)
+    for wanted in recipes:
+        parse_recipe(wanted)
+    every = zip(names, weights, states, recipes, strict=True)
+    return [_specimen_opener(name, choice, state, wanted, given) for name, choice, state, wanted in every]
 
 
 def _one_for_each(flag: str, given: list[str], names: Sequence[str]) -> list[str]:
@@ -146,19 +174,21 @@ def _one_for_each(flag: str, given: list[str], names: Sequence[str]) -> list[str
     return given * len(names) if len(given) == 1 else given
 
 
-def _specimen_opener(name: str, weights: str, wanted: str, given: dict[str, Any]) -> "Callable[[], Specimen]":
+def _specimen_opener(name: str, weights: str, state: str, wanted: str, given: dict[str, Any]) -> "Callable[[], Specimen]":
     def opened() -> "Specimen":
         from microtome.opening.opening import open as open_specimen
 
         return open_specimen(
             name,
             weights=None if weights.lower() == "none" else weights,
+            state=state or None,
             seed=given["seed"],
             recipe=parse_recipe(wanted),
             labels=given.get("outputs") or None,
         )
 
     opened.label = name  # type: ignore[attr-defined]  # the runner names it when opening fails
+    opened.asked = {"weights": weights, "state": state, "recipe": wanted}  # type: ignore[attr-defined]  # tells equal names apart
     return opened
 
 
@@ -175,7 +205,7 @@ def parse_recipe(word: str) -> Any:
     recipe: dict[str, Any] = {}
     for part in word.split(","):
         name, _, value = part.partition("=")
-        known = ("size", "mean", "std", "interpolation", "crop")
+        known = ("size", "mean", "std", "interpolation", "crop", "channels")
         if name not in known:
             raise BadOption(f"A recipe has no '{name}'.{did_you_mean(name, known)}")
         try:
@@ -184,6 +214,8 @@ def parse_recipe(word: str) -> Any:
             raise BadOption(f"'{part}' in the recipe is not a number; write for example size=224 or mean=.5/.5/.5.") from None
         if name == "interpolation":
             recipe[name] = value
+        elif name == "channels":
+            recipe[name] = int(numbers[0])
         elif name == "size":
             recipe[name] = tuple(int(number) for number in numbers * 2)[:2]
         else:

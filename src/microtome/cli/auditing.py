@@ -153,7 +153,7 @@ def _few_layers(layers: Sequence[str]) -> str:
 
 def _asked_words(specimen: str, given: dict[str, Any]) -> str:
     """The network as given on the command line, as words of another command."""
-    more = [f"--{name} {shlex.quote(value)}" for name in ("weights", "recipe") for value in given[name]]
+    more = [f"--{name} {shlex.quote(value)}" for name in ("weights", "state", "recipe") for value in given.get(name, ())]
     return " ".join([shlex.quote(specimen), *more])
 
 

@@ -27,19 +27,18 @@ The edits and their options:
 def edit_command() -> click.Command:
     """The command, with help from the catalog of edits."""
     short = "Change a network and write the changed copy to a file that opens by its name."
-    return click.Command(
+    command = click.Command(
         "edit", callback=_edit_specimen, params=list(_parameters()), help=EDIT_HELP + _edits_help(), short_help=short
     )
+    for one in arguments.OPENING:
+        one(command)
+    return command
 
 
 def _parameters() -> Iterator[click.Parameter]:
     yield click.Argument(["specimen"])
     yield click.Argument(["edits"], nargs=-1, required=True, metavar="EDIT…")
     yield click.Option(["--out"], required=True, metavar="FILE", help="File to write; its name must end in .safetensors.")
-    yield click.Option(["--weights"], default="pretrained", show_default=True, help="pretrained, none, or a file.")
-    yield click.Option(["--recipe"], default="", help="Input recipe, as for analyze.")
-    yield click.Option(["--outputs"], default="", help="Meaning of the outputs: imagenet, or a file with one name per line.")
-    yield click.Option(["--seed"], type=int, default=0, show_default=True, help="Seed of untrained weights.")
 
 
 def _edits_help() -> str:
@@ -61,8 +60,7 @@ def _edit_specimen(specimen: str, edits: Sequence[str], out: str, **given: Any) 
 
     weights_path(out)
     wanted = [parse(word) for word in edits]
-    settings = {**given, "weights": [given["weights"]], "recipe": [given["recipe"]]}
-    (opened,) = [opener() for opener in arguments.specimen_openers([specimen], settings)]
+    (opened,) = [opener() for opener in arguments.specimen_openers([specimen], given)]
     for edit in wanted:
         opened = apply_edits(opened, [edit])
         click.echo(opened.edits[-1].line)

@@ -83,7 +83,7 @@ def demo(out: str, count: int) -> int:
     from microtome import networks
 
     given: dict[str, Any] = {"out": out, "device": "cpu", "batch": 32, "seed": 0, "title": "The mini zoo on generated scenes"}
-    left: dict[str, Any] = {"limit": None, "threads": None, "recipe": (), "outputs": ""}
+    left: dict[str, Any] = {"limit": None, "threads": None, "recipe": (), "state": (), "outputs": ""}
     left |= dict.fromkeys(("labels", "masks", "boxes"), "auto") | dict.fromkeys(("as_json", "quiet"), False) | {"weights": ()}
     all_given = left | given | {"planned": True}
     names = [f"microtome:{name}" for name in networks.NAMES if name.startswith("mini_")]
@@ -133,15 +133,16 @@ def list_() -> None:
 @click.command()
 @click.argument("specimen")
 @click.argument("pattern", default="*")
-@click.option("--weights", default="none", show_default=True, help="pretrained, none, or a file. Layer names need no weights.")
 @click.option("--all", "every", is_flag=True, help="List every module, not only those that analyses measure.")
-def layers(specimen: str, pattern: str, weights: str, every: bool) -> None:
+@arguments.opening_options
+def layers(specimen: str, pattern: str, every: bool, **given: Any) -> None:
     """List the layers of a specimen in execution order, with shapes.
 
-    PATTERN is a layer name, a glob, or an alias such as blocks.
+    PATTERN is a layer name, a glob, or an alias such as blocks. Without --weights the network is built with random weights: layer
+    names need no others.
     """
-    given = {"weights": [weights], "seed": 0, "recipe": ()}
-    (opened,) = [opener() for opener in arguments.specimen_openers([specimen], given)]
+    wanted = given | {"weights": given["weights"] or (() if specimen.endswith(".safetensors") else ("none",))}
+    (opened,) = [opener() for opener in arguments.specimen_openers([specimen], wanted)]
     from microtome.cli.tables import layer_table
 
     click.echo(layer_table(opened, pattern, every))
@@ -221,6 +222,7 @@ def _analysis_command(name: str, entry: catalog.Entry) -> click.Command:
     """The command of one analysis, made from its catalog entry."""
 
     def run(specimen: str, images: str | None, wanted: bool, **given: Any) -> int:
+        arguments.refuse_images(specimen, [images] if images else [])
         own = {option.name: given.pop(f"own_{option.name}") for option in entry.options}
         settings = {key: value for key, value in own.items() if value is not None}
         return measure([specimen], images, [name], [], {name: settings}, wanted, given)

@@ -7,6 +7,7 @@ to folders too, unless what they lead to is read anyway or holds the folder itse
 
 import glob
 import os
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,6 +39,14 @@ MASK_FOLDERS = frozenset(
 )
 MASK_SUFFIXES = ("_mask", "-mask")
 PLAIN_MASK_FOLDERS = ("_mask", "-mask", "_label", "_gt", "_seg", "_L", "_segmentation")
+# Folders and files that operating systems, file servers and tools leave among pictures; hidden ones (.git) are known by their dot.
+SYSTEM_NAMES = frozenset(
+    (
+        *("__macosx", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "$recycle.bin", "recycler"),
+        *("system volume information", "lost+found", "network trash folder", "temporary items", "__pycache__", "_gsdata_"),
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+    )
+)
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "trainval"])
 
 
@@ -87,6 +96,17 @@ def name_key(name: str) -> tuple[str, str]:
     return unicodedata.normalize("NFC", name), name
 
 
+def is_system_path(name: str) -> bool:
+    """Whether a path below a folder leads through something hidden or left by the system."""
+    return any(part.startswith(".") or part.lower() in SYSTEM_NAMES for part in PurePosixPath(name).parts)
+
+
+def number_key(names: Iterable[str]) -> dict[str, int] | None:
+    """Name -> number, where every name is a whole number and no two are the same one; else None."""
+    found = {name: int(name) for name in names if re.fullmatch(r"\d{1,9}", name, re.ASCII)}
+    return found if found and len(found) == len(set(names)) == len(set(found.values())) else None
+
+
 def is_image(name: str) -> bool:
     """Whether a file's suffix is one of an image that is read here."""
     return PurePosixPath(name).suffix.lower() in SUFFIXES
@@ -130,7 +150,7 @@ def _list_glob(pattern: str, text: str) -> Listing:
     fixed = pattern[: next(at for at, letter in enumerate(pattern) if letter in "*?[")]
     root = Path(os.path.dirname(fixed) or ".")
     names = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
-    kept = _without_masks(names)
+    kept = _without_masks(name for name in names if not is_system_path(name.removeprefix("../")))
     if not kept:
         raise ImagesError(f"The glob '{text}' matches no image; try '{(root / '**' / '*.jpg').as_posix()}'.")
     return Listing(root, "glob", tuple(sorted(kept, key=name_key)))
@@ -171,7 +191,7 @@ def _walk_folder(root: Path) -> tuple[list[str], list[SkippedFile]]:
             continue
         for entry in entries:
             name = f"{inner}/{entry.name}" if inner else entry.name
-            if entry.name.startswith(".") or entry.name == "__MACOSX":
+            if is_system_path(entry.name):
                 continue
             if not entry.is_dir():
                 _sort_entry(entry, name, names, skipped)
@@ -266,9 +286,11 @@ def _base_folder(names: list[str]) -> str:
 
 
 def top_folders(names: Iterable[str], base: str) -> list[str]:
-    """The folders right below `base` that hold images, sorted."""
+    """The folders right below `base` that hold images, sorted; by number where all are whole numbers (2 before 10)."""
     inner = (name[len(base) :] for name in names)
-    return sorted({name.split("/", 1)[0] for name in inner if "/" in name}, key=name_key)
+    found = {name.split("/", 1)[0] for name in inner if "/" in name}
+    numbers = number_key(found)
+    return sorted(found, key=numbers.__getitem__) if numbers else sorted(found, key=name_key)
 
 
 def _no_images_text(text: str, names: list[str], skipped: list[SkippedFile]) -> str:

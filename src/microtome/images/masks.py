@@ -27,10 +27,14 @@ from microtome.images.listing import (
     PLAIN_MASK_FOLDERS,
     SUFFIXES,
     Listing,
+    is_system_path,
     name_key,
 )
 
 Mask = npt.NDArray[np.bool_]
+VOID = 255  # the number that PASCAL VOC and most label maps give to pixels that belong to no class
+VOC_VOID_COLOUR = (224, 224, 192)
+MOST_CLASSES = 150  # the largest class number of a grey label map (ADE20K has 150); a soft mask has values above
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class MaskFile:
             return np.isin(values // 255 if picture.mode == "1" else values, sorted(self.ids))
         if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
             return np.asarray(picture) != 0
+        if picture.mode == "L" and picture.format not in ("JPEG", "MPO"):
+            return _grey_mask(np.asarray(picture))
         if picture.mode == "RGB" or picture.mode in ("L", "1") or picture.mode == "CMYK":
             values: npt.NDArray[np.uint8] = np.asarray(picture.convert("RGB") if picture.mode == "CMYK" else picture)
             bright = values >= 128 if picture.format in ("JPEG", "MPO") else values != 0
@@ -86,12 +92,23 @@ class MaskFile:
 
 
 def _palette_mask(picture: Image.Image) -> Mask:
-    """All but index 0; where the palette paints index 0 bright, all that is not nearly black."""
+    """All but index 0 and VOC's void; where the palette paints index 0 bright, all that is not nearly black."""
     indices = np.asarray(picture)
     palette = np.array(picture.getpalette() or [], np.uint8).reshape(-1, 3)
+    void = indices == VOID
+    if not (len(palette) > VOID and tuple(palette[VOID]) == VOC_VOID_COLOUR) and not ((indices > 0) & ~void).any():
+        void = np.zeros_like(void)  # 0 and 255 alone: a mask of two values
     if len(palette) == 0 or palette[0].max() < 128:
-        return indices != 0
-    return (palette.max(axis=1) >= 16)[indices]
+        return (indices != 0) & ~void
+    return np.asarray((palette.max(axis=1) >= 16)[indices] & ~void)
+
+
+def _grey_mask(values: npt.NDArray[np.uint8]) -> Mask:
+    """All but 0; in a map of class numbers (small numbers, and 255 on fewer pixels than they) also all but 255, which is void."""
+    counts = np.bincount(values.ravel(), minlength=256)
+    classes = int(counts[1 : MOST_CLASSES + 1].sum())
+    is_map = classes > counts[VOID] > 0 and not counts[MOST_CLASSES + 1 : VOID].any()
+    return (values != 0) & (values != VOID) if is_map else values != 0
 
 
 def orient_mask(mask: Mask, header: Header, what: str) -> Mask:
@@ -160,7 +177,7 @@ def _masks_beside(place: Listing) -> list[Path | None]:
 
 def _images_by_stem(folder: Path) -> dict[str, Path]:
     files = sorted((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=lambda path: name_key(path.name))
-    return {file.stem: file for file in reversed(files)}
+    return {file.stem: file for file in reversed(files) if not is_system_path(file.name)}
 
 
 def _automatic_masks(place: Listing) -> list[Path | None]:
@@ -193,7 +210,12 @@ def _masks_at(place: Listing, where: str) -> list[Path | None]:
 def _masks_from_folder(place: Listing, folder: Path, parent: Path, *, loose: bool) -> list[Path | None]:
     """For each image the file of a mask folder: same path below it, then same name; `loose`: then same first word (01_…)."""
     files = sorted(
-        (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES), key=lambda path: name_key(path.as_posix())
+        (
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in SUFFIXES and not is_system_path(path.relative_to(folder).as_posix())
+        ),
+        key=lambda path: name_key(path.as_posix()),
     )
     by_path: dict[str, Path] = {}
     by_stem: dict[str, Path] = {}

@@ -137,7 +137,7 @@ class FileSource(Source):
         content = content_hash(self.path(place))
         mark = self._marks[place]
         if isinstance(mark, MaskFile):
-            return f"{content} mask {content_hash(mark.path)} {sorted(mark.ids) if mark.ids is not None else 'all'}"
+            return f"{content} mask {content_hash(mark.path)} {sorted(mark.ids) if mark.ids is not None else 'all but void'}"
         return f"{content} {mark}" if mark else content
 
     def facts(self, place: int) -> dict[str, float]:

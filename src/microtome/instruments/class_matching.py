@@ -1,6 +1,7 @@
 """Matching of a network's outputs to the classes of the images: by WordNet id, by name, or by order, never by guess."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from microtome.errors import Unmeasurable
 from microtome.images import Images
+from microtome.images.listing import number_key
 from microtome.specimen import Specimen
 from microtome.specimen.labels import imagenet_labels
 
@@ -55,6 +57,8 @@ def match_classes(specimen: Specimen, images: Images, outputs: int) -> ClassMatc
         and (matching := _match_positions(images.classes, imagenet_labels()[1] or ())) is not None
     ):
         return ClassMatch(matching, "by order: its 1,000 outputs are taken for ImageNet-1k's classes in their usual order")
+    if (numbered := _match_numbers(images.classes, outputs)) is not None:
+        return numbered
     if len(images.classes) == outputs:
         return ClassMatch(
             np.arange(outputs, dtype=np.int64), f"by order: output 0 is taken for '{images.classes[0]}', and so on"
@@ -63,6 +67,26 @@ def match_classes(specimen: Specimen, images: Images, outputs: int) -> ClassMatc
         f"{specimen.name} has {outputs} outputs of unknown meaning and the images have {len(images.classes)} classes, "
         "so its own answers cannot be scored; the probe can. Name the outputs: --outputs imagenet, or --outputs FILE."
     )
+
+
+def _match_numbers(classes: Sequence[str], outputs: int) -> ClassMatch | None:
+    """The match of classes that are whole numbers: class k is output k, or output k - 1 where they go from 1 to the number of outputs.
+
+    None where they are no numbers, or where neither 0 nor the largest number shows at which one they begin.
+    """
+    numbers = number_key(classes)
+    if numbers is None:
+        return None
+    values = np.array([numbers[name] for name in classes], np.int64)
+    if (values.min() != 0 and values.max() != outputs) or values.max() - (values.min() != 0) >= outputs:
+        return None
+    output = values - (values.min() != 0)
+    how = f"by number: class '{classes[0]}' is taken for output {output[0]}, and so on"
+    if values.max() >= 10:
+        how += (
+            " in numeric order (torchvision's ImageFolder sorts 10 before 2: name outputs that are sorted so, --outputs FILE)"
+        )
+    return ClassMatch(output, how)
 
 
 @lru_cache(maxsize=4096)

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from microtome.errors import CheckpointError, did_you_mean
+from microtome.opening import shards
 
 State = dict[str, Tensor]
 NESTED_KEYS = (
@@ -36,12 +37,22 @@ NESTED_KEYS = (
     "params",
 )
 WRAPPER_PREFIXES = ("module.", "model.", "backbone.", "_orig_mod.", "net.", "encoder.")
+NO_WEIGHTS = ("optim", "sched", "scaler", "lr_", "criterion", "loss")  # keys of what training needs besides
 MAX_NAMES = 5
 
 
 def read_checkpoint(path: str | Path) -> State:
-    """The tensors of a weights file by name. Raises CheckpointError with one sentence where that cannot be done safely."""
+    """The tensors of a weights file by name, the first state dict of several. Raises CheckpointError as `read_file` does."""
+    return find_state_dict(read_file(path), str(path))
+
+
+def read_file(path: str | Path) -> Any:
+    """What a weights file holds, or a folder or index of shards. Raises CheckpointError where that cannot be read safely."""
     file = Path(path).expanduser()
+    if (index := shards.index_file(file)) is not None:
+        return shards.read_shards(index, read_file)
+    if file.is_dir() and (inside := shards.weights_in_folder(file)) is not None:
+        return read_file(inside)
     if not file.exists():
         folder = file.parent if file.parent.is_dir() else Path()
         near = did_you_mean(file.name, [each.name for each in folder.iterdir() if each.is_file()])
@@ -56,7 +67,7 @@ def read_checkpoint(path: str | Path) -> State:
     _refuse_impostors(str(path), start, size)
     if file.suffix == ".safetensors" or start[8:9] == b"{":
         return _read_safetensors(file)
-    return find_state_dict(_read_pickle(file, start), str(path))
+    return _read_pickle(file, start)
 
 
 def _refuse_impostors(path: str, start: bytes, size: int) -> None:
@@ -149,22 +160,44 @@ def _unsafe_globals(file: Path, error: Exception) -> list[str]:
 
 
 def find_state_dict(loaded: Any, path: str) -> State:
-    """The state dict inside what a training script saved. Raises CheckpointError where there is none."""
+    """The first state dict inside what a training script saved. Raises CheckpointError where there is none."""
+    states = named_states(loaded, path)
+    order = ("", *NESTED_KEYS)
+    return min(states, key=lambda pair: order.index(top) if (top := pair[0].partition(".")[0]) in order else len(order))[1]
+
+
+def named_states(loaded: Any, path: str) -> list[tuple[str, State]]:
+    """Every state dict inside what a training script saved, by the keys that lead to it ("ema.state_dict"; "" for the whole file).
+
+    Raises:
+        CheckpointError: there is none.
+    """
     if isinstance(loaded, nn.Module):
         raise CheckpointError(f"'{path}' holds a whole module; save its state_dict().")
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"'{path}' holds {type(loaded).__name__}, not a dictionary of tensors.")
     table = cast(Mapping[str, Any], loaded)
-    tensors = {str(name): value for name, value in table.items() if isinstance(value, Tensor)}
+    found = _states_inside(table, "", 0)
+    if not found:
+        raise CheckpointError(
+            f"'{path}' has no tensors by name; its entries are {', '.join(list(map(str, table))[:MAX_NAMES])}."
+        )
+    return found
+
+
+def _states_inside(table: Mapping[str, Any], name: str, depth: int) -> list[tuple[str, State]]:
+    tensors = {str(key): value for key, value in table.items() if isinstance(value, Tensor)}
     if tensors and len(tensors) >= len(table) / 2:
-        return tensors
-    for nest in (*NESTED_KEYS, *(str(name) for name in table)):
-        inner = table.get(nest)
-        if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in cast(Mapping[str, Any], inner).values()):
-            return find_state_dict(inner, path)
-        if isinstance(inner, Mapping) and nest in NESTED_KEYS:
-            return find_state_dict(inner, path)
-    raise CheckpointError(f"'{path}' has no tensors by name; its entries are {', '.join(list(map(str, table))[:MAX_NAMES])}.")
+        return [(name, tensors)]
+    if depth > 4:
+        return []
+    found: list[tuple[str, State]] = []
+    spare: list[tuple[str, State]] = []
+    for key, inner in table.items():
+        if isinstance(inner, Mapping):
+            inside = _states_inside(cast(Mapping[str, Any], inner), f"{name}.{key}" if name else str(key), depth + 1)
+            (spare if str(key).lower().startswith(NO_WEIGHTS) else found).extend(inside)
+    return found or spare
 
 
 @dataclass(frozen=True)
@@ -200,7 +233,7 @@ class CheckpointFit:
 def fit_checkpoint(state: State, net: nn.Module) -> CheckpointFit:
     """The best match of a file's tensors to a network, over the usual prefixes that wrappers leave on names."""
     own = net.state_dict()
-    best = _match_tensors(state, own, "")
+    best = fit_tensors(state, own, "")
     pending = [(state, "")]
     for _ in range(3):  # prefixes can be nested: module._orig_mod.
         longer: list[tuple[State, str]] = []
@@ -210,18 +243,19 @@ def fit_checkpoint(state: State, net: nn.Module) -> CheckpointFit:
                     cut = {name[len(prefix) :]: value for name, value in table.items() if name.startswith(prefix)}
                     longer.append((cut, stripped + prefix))
         for table, stripped in longer:
-            match = _match_tensors(table, own, stripped)
+            match = fit_tensors(table, own, stripped)
             if len(match.missing) + len(match.reshaped) < len(best.missing) + len(best.reshaped):
                 best = match
         pending = longer
     for prefix in WRAPPER_PREFIXES:  # or the network is the wrapped one
-        match = _match_tensors({prefix + name: value for name, value in state.items()}, own, "")
+        match = fit_tensors({prefix + name: value for name, value in state.items()}, own, "")
         if len(match.missing) < len(best.missing):
             best = match
     return best
 
 
-def _match_tensors(state: State, own: Mapping[str, Tensor], stripped: str) -> CheckpointFit:
+def fit_tensors(state: State, own: Mapping[str, Tensor], stripped: str) -> CheckpointFit:
+    """How tensors fit a network's own, name by name; `stripped` is the prefix that was taken off."""
     filled = dict(state)
     for name, value in own.items():  # files older than PyTorch 0.4.1 lack this counter, which nothing here reads
         if name.endswith("num_batches_tracked") and name not in filled:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from microtome._torchvision import timm, torchvision
+from microtome.errors import hint
 from microtome.opening import factories
 from microtome.opening.factories import Factory
 from microtome.specimen import labels
@@ -51,13 +52,17 @@ def _own_recipe(opened: OpenedModel) -> tuple[Recipe, list[str]]:
         return Recipe.of(recipe["size"], NAMED_RECIPES[recipe["name"]]) if recipe["size"] else NAMED_RECIPES[recipe["name"]], []
     if getattr(opened.net, "pretrained_cfg", None):
         library: Any = timm()
-        return from_timm(library.data.resolve_model_data_config(opened.net))
+        built = opened.factory.options if opened.factory is not None else {}
+        said = {name: built[name] for name in ("in_chans", "img_size") if name in built}
+        return from_timm(library.data.resolve_model_data_config(opened.net, args=said))
     if source == "torchvision" and opened.factory is not None:
         models: Any = torchvision().models
         return from_torchvision(models.get_model_weights(opened.factory.name.partition(":")[2]).DEFAULT.transforms())
     default, note = (
         NAMED_RECIPES["imagenet"],
-        "Nothing says how it wants its input; ImageNet's recipe at 224 px is used (recipe=… changes it).",
+        "Nothing says how it wants its input; ImageNet's recipe at 224 px is used ("
+        + hint("--recipe size=224,mean=…,std=…", "recipe=…")
+        + " changes it).",
     )
     first = next((module for module in opened.net.modules() if isinstance(module, nn.Conv2d)), None)
     if first is not None and first.in_channels == 1:

@@ -1,6 +1,5 @@
 """Who can build a network: timm, torchvision, microtome's own, or a function of the user's."""
 
-import ast
 import importlib
 import importlib.util
 import inspect
@@ -17,6 +16,7 @@ from torch import nn
 from microtome import networks
 from microtome._torchvision import timm, torchvision
 from microtome.errors import BadOption, CheckpointError, SpecimenError, UnknownName, did_you_mean
+from microtome.opening.call_arguments import call_arguments, unknown_option
 from microtome.specimen.families import Family
 from microtome.specimen.own_initialisers import without_trained_weights
 from microtome.specimen.seeding import seed_generators
@@ -26,10 +26,13 @@ SOURCES = ("microtome", "timm", "torchvision")
 
 @dataclass(frozen=True)
 class Factory:
-    """A named way to build one architecture. `source` is one of SOURCES or "code"; `call` takes keyword options."""
+    """A named way to build one architecture. `source` is one of SOURCES or "code"; `call` takes keyword options.
+
+    The name is not compared: it may be a path, and whatever it decides is in `call`.
+    """
 
     source: str
-    name: str
+    name: str = field(compare=False)
     call: Callable[..., Any] = field(repr=False)
     options: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -46,7 +49,8 @@ class Factory:
         except TypeError as error:
             if "argument" not in str(error):
                 raise SpecimenError(f"{self.name} could not be built ({_first_line(error)}).") from error
-            raise BadOption(f"{self.name} does not take these options ({_first_line(error)}).") from error
+            near = unknown_option(error, self.call)
+            raise BadOption(near or f"{self.name} does not take these options ({_first_line(error)}).") from error
         except (SpecimenError, BadOption):
             raise
         except Exception as error:  # user code and libraries raise anything
@@ -146,13 +150,26 @@ def own_factory(name: str, options: dict[str, Any]) -> Factory:
     bare = name.partition("(")[0]
     if bare not in own_names():
         raise UnknownName(f"microtome has no network '{bare}'." + did_you_mean(bare, own_names()))
-    written = _parse_arguments(name, f"microtome:{name}")[1] if bare != name else {}
+    written = call_arguments(name, f"microtome:{name}")[1] if bare != name else {}
     return Factory("microtome", f"microtome:{name}", lambda **opts: networks.build(bare, **opts), {**written, **options})
 
 
+def _library_options(source: str, name: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name, and the options of "name(key=value)" with those that were given; weights are no option there."""
+    bare, written = call_arguments(name, f"{source}:{name}")
+    options = {**written, **given}
+    for word in ("pretrained", "weights", "checkpoint_path"):
+        if word in options:
+            raise BadOption(
+                f"{source}:{bare} takes its weights from --weights (Python: weights=…), not from {word}={options[word]!r}."
+            )
+    return bare, options
+
+
 def timm_factory(name: str, options: dict[str, Any]) -> Factory:
-    """The factory of a timm architecture, with or without a tag. Raises UnknownName for architecture or tag."""
+    """The factory of a timm architecture, "name", "name.tag" or "name(num_classes=10)". Raises UnknownName or BadOption."""
     library: Any = timm()
+    name, options = _library_options("timm", name, options)
     arch, _, tag = name.partition(".")
     if not name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
         if not library.is_model(arch):
@@ -164,8 +181,9 @@ def timm_factory(name: str, options: dict[str, Any]) -> Factory:
 
 
 def torchvision_factory(name: str, options: dict[str, Any]) -> Factory:
-    """The factory of a torchvision architecture. Raises UnknownName."""
+    """The factory of a torchvision architecture, "name" or "name(num_classes=10)". Raises UnknownName or BadOption."""
     models: Any = torchvision().models
+    name, options = _library_options("torchvision", name, options)
     if name not in models.list_models():
         raise UnknownName(f"torchvision has no architecture '{name}'." + did_you_mean(name, models.list_models()))
     settings = dict(options)
@@ -185,7 +203,7 @@ def code_factory(what: str, options: dict[str, Any]) -> Factory:
     The working directory is on the import path only while the module is imported. Raises UnknownName, BadOption, SpecimenError.
     """
     place, _, rest = _split_address(what)
-    name, written = _parse_arguments(rest, what)
+    name, written = call_arguments(rest, what)
     torchvision()  # user code imports it directly, which only works once the door has been opened
     module = _import_target(place, what)
     target: Any = module
@@ -206,23 +224,6 @@ def _split_address(what: str) -> tuple[str, str, str]:
     head, bracket, tail = what.partition("(")
     place, colon, name = head.rpartition(":")
     return place, colon, name + bracket + tail
-
-
-def _parse_arguments(text: str, what: str) -> tuple[str, dict[str, Any]]:
-    """The name and the keyword arguments of "name" or "name(key=value, …)", values being Python literals."""
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        if isinstance(tree, ast.Call):
-            if tree.args or any(word.arg is None for word in tree.keywords):
-                raise BadOption(f"'{what}' has arguments without a name; write them as key=value.")
-            return ast.unparse(tree.func), {str(word.arg): ast.literal_eval(word.value) for word in tree.keywords}
-        if isinstance(tree, ast.Name | ast.Attribute):
-            return ast.unparse(tree), {}
-    except (SyntaxError, ValueError) as error:
-        raise BadOption(
-            f"'{what}' cannot be read; write pkg.mod:factory or pkg.mod:factory(depth=20, option='A'), texts in quotes."
-        ) from error
-    raise BadOption(f"'{what}' cannot be read; write pkg.mod:factory or pkg.mod:factory(depth=20, option='A').")
 
 
 @contextmanager

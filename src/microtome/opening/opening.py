@@ -11,7 +11,7 @@ from torch import nn
 from microtome._torchvision import timm, torchvision
 from microtome.edit import apply_edits
 from microtome.errors import BadOption, CheckpointError, UnknownName, did_you_mean
-from microtome.opening import checkpoints, factories, saved
+from microtome.opening import checkpoints, factories, saved, state_choice
 from microtome.opening.describing import OpenedModel, fill_description
 from microtome.opening.factories import SOURCES, Factory
 from microtome.opening.hub import load_from_hub
@@ -28,6 +28,7 @@ def open(
     what: str | Path | nn.Module,
     weights: Weights = "pretrained",
     *,
+    state: str | None = None,
     seed: int = 0,
     recipe: Any = None,
     labels: Any = None,
@@ -40,25 +41,38 @@ def open(
 
     `what`: "timm:NAME[.TAG]", "torchvision:NAME", "microtome:NAME", "microtome:NAME(depth=40)", a bare name (the mini zoo, timm,
     torchvision, microtome's others), "pkg.mod:factory", "file.py:factory(depth=20)", a file that `Specimen.save` wrote, or an `nn.Module`.
-    `weights`: "pretrained", None or "none" for untrained weights drawn under `seed`, or a file. `recipe`, `labels` and `family`
-    replace what the network says of itself; `edits` are made in a row afterwards ("squeeze_excitation:ratio=8");
-    `options` go to the factory. Raises UnknownName, BadOption, CheckpointError, NoNetwork, SpecimenError or Uneditable.
+    `weights`: "pretrained", None or "none" for untrained weights drawn under `seed`, or a file; `state` names the state dict of a file
+    that holds several ("ema", "teacher"). `recipe`, `labels` and `family` replace what the network says of itself; `edits` are made
+    in a row afterwards ("squeeze_excitation:ratio=8"); `options` go to the factory. Raises UnknownName, BadOption, CheckpointError,
+    NoNetwork, SpecimenError or Uneditable.
     """
     if family is not None and family not in FAMILIES:
         raise UnknownName(f"There is no family '{family}'." + did_you_mean(family, FAMILIES))
+    if _is_untrained(weights) or str(weights) == "pretrained":
+        state_choice.refuse_state(state, weights)
     if saved.is_file_name(what):
-        specimen = _open_saved(cast(str | Path, what), weights, seed, recipe, labels, family, options)
+        specimen = _open_saved(cast(str | Path, what), weights, seed, recipe, labels, family, options, state)
     elif saved.is_edited(weights) and not isinstance(what, nn.Module):
-        specimen = _open_edited(what, cast(str | Path, weights), seed, recipe, labels, family, options)
+        specimen = _open_edited(what, cast(str | Path, weights), seed, recipe, labels, family, options, state)
     else:
-        specimen = _open_named(what, weights, seed, recipe, labels, family, options)
+        specimen = _open_named(what, weights, seed, recipe, labels, family, options, state)
     if edits:
         specimen = apply_edits(specimen, edits)
-    return specimen if device == "cpu" else specimen.to(device)
+    code = specimen.code  # as it was opened: running it may change attributes
+    moved = specimen if device == "cpu" else specimen.to(device)
+    moved.__dict__["code"] = code
+    return moved
 
 
 def _open_saved(
-    what: str | Path, weights: Weights, seed: int, recipe: Any, labels: Any, family: str | None, options: dict[str, Any]
+    what: str | Path,
+    weights: Weights,
+    seed: int,
+    recipe: Any,
+    labels: Any,
+    family: str | None,
+    options: dict[str, Any],
+    state: str | None,
 ) -> Specimen:
     """The specimen in a file that `Specimen.save` wrote, with the caller's own values."""
     if options:
@@ -66,19 +80,26 @@ def _open_saved(
     path = Path(what).expanduser().absolute()
     architecture = saved.saved_architecture(path)
     base = _open_named(architecture["what"], None, seed, architecture["recipe"], None, None, architecture["options"])
-    specimen = saved.reopen_specimen(path, base, None if _is_untrained(weights) else cast(str | Path, weights))
-    return _with_overrides(specimen, recipe, labels, family, _request(path, weights, seed, labels, family, options))
+    specimen = saved.reopen_specimen(path, base, None if _is_untrained(weights) else cast(str | Path, weights), state)
+    return _with_overrides(specimen, recipe, labels, family, _request(path, weights, seed, labels, family, options, state))
 
 
 def _open_edited(
-    what: str | Path, weights: str | Path, seed: int, recipe: Any, labels: Any, family: str | None, options: dict[str, Any]
+    what: str | Path,
+    weights: str | Path,
+    seed: int,
+    recipe: Any,
+    labels: Any,
+    family: str | None,
+    options: dict[str, Any],
+    state: str | None,
 ) -> Specimen:
     """The named architecture, with the edits recorded in the weights file, and those weights."""
     card = saved.read_header(weights)
     wanted = {**card["built"]["options"], **options}
     base = _open_named(what, None, seed, card["built"].get("recipe", card["recipe"]), None, None, wanted)
-    specimen = saved.reopen_specimen(weights, base)
-    return _with_overrides(specimen, recipe, labels, family, _request(what, weights, seed, labels, family, options))
+    specimen = saved.reopen_specimen(weights, base, state=state)
+    return _with_overrides(specimen, recipe, labels, family, _request(what, weights, seed, labels, family, options, state))
 
 
 def _with_overrides(specimen: Specimen, recipe: Any, labels: Any, family: str | None, asked: dict[str, Any]) -> Specimen:
@@ -100,14 +121,15 @@ def _open_named(
     labels: Any,
     family: Any,
     options: dict[str, Any],
+    state: str | None = None,
 ) -> Specimen:
     """The specimen that a name, a factory or a module gives."""
     if isinstance(what, nn.Module):
-        opened = _from_module(what, weights, options)
+        opened = _from_module(what, weights, options, state)
     else:
         notes: list[str] = []
         factory = _factory(str(what), options, notes)
-        opened = _build_network(factory, weights, seed)
+        opened = _build_network(factory, weights, seed, state)
         opened.notes = [*notes, *opened.notes]
     fill_description(opened, recipe, labels)
     opened.notes += silent_branches_notes(opened.net) + [
@@ -123,19 +145,26 @@ def _open_named(
         remarks=tuple(opened.notes),
         given_family=(family, "as given") if family is not None else opened.family,
         maker=opened.factory,
-        opened_as=None if isinstance(what, nn.Module) else _request(what, weights, seed, labels, family, options),
+        opened_as=None if isinstance(what, nn.Module) else _request(what, weights, seed, labels, family, options, state),
     )
 
 
 def _request(
-    what: str | Path, weights: Weights, seed: int, labels: Any, family: str | None, options: dict[str, Any]
+    what: str | Path,
+    weights: Weights,
+    seed: int,
+    labels: Any,
+    family: str | None,
+    options: dict[str, Any],
+    state: str | None,
 ) -> dict[str, Any]:
     """How the specimen was asked for, as plain JSON values: enough to ask for it again (files by their full paths)."""
     path = None if weights is None else Path(weights).expanduser()
-    asked = None if weights is None else str(path.absolute()) if path is not None and path.is_file() else str(weights)
+    asked = None if weights is None else str(path.absolute()) if path is not None and path.exists() else str(weights)
     return {
         "what": str(what),
         "weights": asked,
+        "state": state,
         "seed": seed,
         "labels": labels if labels is None or isinstance(labels, str) else [str(label) for label in labels],
         "family": family,
@@ -190,7 +219,7 @@ def _is_untrained(weights: Weights) -> bool:
     return weights is None or str(weights).lower() in ("none", "untrained")
 
 
-def _from_module(given: nn.Module, weights: Weights, options: Mapping[str, Any]) -> OpenedModel:
+def _from_module(given: nn.Module, weights: Weights, options: Mapping[str, Any], state: str | None) -> OpenedModel:
     """The user's own module: itself if it is in eval mode and keeps its weights, else a copy; never changed."""
     if options:
         raise BadOption(f"A module takes no options; leave out {', '.join(options)}.")
@@ -211,13 +240,13 @@ def _from_module(given: nn.Module, weights: Weights, options: Mapping[str, Any])
         notes.append("The module was in training mode; a copy in eval mode is used.")
     opened = OpenedModel(net, name, "as given", None, None, notes)
     if str(weights) != "pretrained":
-        state = checkpoints.read_checkpoint(cast(str | Path, weights))
+        content = checkpoints.read_file(cast(str | Path, weights))
         opened.net = copy.deepcopy(net) if net is given or net not in (given,) else net
-        _load_state(opened, state, cast(str | Path, weights))
+        _load_state(opened, content, cast(str | Path, weights), wanted=state)
     return opened
 
 
-def _build_network(factory: Factory, weights: Weights, seed: int) -> OpenedModel:
+def _build_network(factory: Factory, weights: Weights, seed: int, state: str | None) -> OpenedModel:
     """A network from its factory with the wanted weights."""
     if _is_untrained(weights):
         fresh, notes = factory.without_weights(), [f"Its weights are random (seed {seed})."]
@@ -229,12 +258,13 @@ def _build_network(factory: Factory, weights: Weights, seed: int) -> OpenedModel
         return OpenedModel(net.eval(), factory.name, f"untrained (seed {seed})", False, factory, notes)
     if str(weights) == "pretrained":
         return _load_pretrained(factory, seed)
-    state = checkpoints.read_checkpoint(cast(str | Path, weights))
+    content = checkpoints.read_file(cast(str | Path, weights))
     if factory.source == "torchvision" and factory.name.endswith(("googlenet", "inception_v3")):
-        if "aux_logits" not in factory.options and not any(key.startswith(("aux", "AuxLogits")) for key in state):
+        first = checkpoints.find_state_dict(content, str(weights))
+        if "aux_logits" not in factory.options and not any(key.startswith(("aux", "AuxLogits")) for key in first):
             factory = factory.with_options(aux_logits=False)
     opened = OpenedModel(factory.build(seed).eval(), factory.name, "", None, factory)
-    _load_state(opened, state, cast(str | Path, weights), seed)
+    _load_state(opened, content, cast(str | Path, weights), seed, state)
     return opened
 
 
@@ -246,7 +276,7 @@ def _load_pretrained(factory: Factory, seed: int) -> OpenedModel:
         name = factory.name.partition(":")[2]
         path = factories.own_weights(name)
         opened = OpenedModel(factory.build(seed).eval(), factory.name, "", None, factory)
-        _load_state(opened, checkpoints.read_checkpoint(path), path, seed)
+        _load_state(opened, checkpoints.read_file(path), path, seed)
         opened.weights, opened.trained = f"pretrained {name}", True
         return opened
     if factory.source == "timm":
@@ -275,15 +305,22 @@ def _load_pretrained_timm(factory: Factory) -> OpenedModel:
     return OpenedModel(net, full, f"pretrained {tag}".strip(), True, factory)
 
 
-def _load_state(opened: OpenedModel, state: checkpoints.State, path: str | Path, seed: int = 0) -> None:
-    """Fit a file's tensors to the network, with another number of classes where only that differs. Raises CheckpointError."""
+def _load_state(opened: OpenedModel, content: Any, path: str | Path, seed: int = 0, wanted: str | None = None) -> None:
+    """Fit a file's tensors to the network, with another number of classes where only that differs.
+
+    Raises:
+        CheckpointError: they do not fit.
+        UnknownName: the file has no state dict of the wanted name.
+    """
     file = Path(path)
-    match = checkpoints.fit_checkpoint(state, opened.net)
+    choice = state_choice.choose_state(content, opened.net, str(path), wanted)
+    match = choice.fit
     classes = match.head_classes(opened.net)
     if classes is not None and opened.factory is not None and opened.factory.accepts("num_classes"):
         opened.factory = opened.factory.with_options(num_classes=classes)
         opened.net = opened.factory.build(seed).eval()
-        match = checkpoints.fit_checkpoint(state, opened.net)
+        choice = state_choice.choose_state(content, opened.net, str(path), wanted)
+        match = choice.fit
         opened.notes.append(f"The file has {classes} classes; the network was built with as many.")
     if match.missing or match.unexpected or match.reshaped:
         raise CheckpointError(match.complaint(str(path), opened.name))
@@ -292,4 +329,5 @@ def _load_state(opened: OpenedModel, state: checkpoints.State, path: str | Path,
     opened.net.eval()
     if match.stripped:
         opened.notes.append(f"The names in the file begin with '{match.stripped}', which was taken off.")
-    opened.weights, opened.trained = f"file {file.name}", True
+    opened.notes += choice.notes
+    opened.weights, opened.trained = f"file {file.name}" + (f" ({choice.name})" if choice.name else ""), True

@@ -15,7 +15,7 @@ from torch import nn
 
 from microtome.edit import rebuild
 from microtome.errors import CheckpointError, SpecimenError, did_you_mean
-from microtome.opening import checkpoints
+from microtome.opening import checkpoints, state_choice
 from microtome.specimen.labels import given_labels
 from microtome.specimen.recipe import Recipe
 from microtome.specimen.saving import HEADER_KEY, SUFFIX
@@ -92,7 +92,9 @@ def saved_architecture(path: str | Path) -> dict[str, Any]:
     return {"what": what, "options": options, "recipe": built.get("recipe", header["recipe"])}
 
 
-def reopen_specimen(path: str | Path, base: Specimen, weights: str | Path | None = "pretrained") -> Specimen:
+def reopen_specimen(
+    path: str | Path, base: Specimen, weights: str | Path | None = "pretrained", state: str | None = None
+) -> Specimen:
     """The specimen that a file holds: the edits made again on `base`, its untrained architecture, and the weights loaded.
 
     `weights` None leaves the edited architecture untrained, a file loads that instead. Raises CheckpointError where they do not fit.
@@ -111,7 +113,7 @@ def reopen_specimen(path: str | Path, base: Specimen, weights: str | Path | None
     if weights is None:
         return specimen
     own = str(weights) == "pretrained"
-    net = _fill_network(specimen.net, path if own else weights, specimen.name)
+    net = _fill_network(specimen.net, path if own else weights, specimen.name, state)
     facts = replace(
         specimen,
         net=net,
@@ -126,9 +128,9 @@ def reopen_specimen(path: str | Path, base: Specimen, weights: str | Path | None
     return facts
 
 
-def _fill_network(net: nn.Module, path: str | Path, name: str) -> nn.Module:
+def _fill_network(net: nn.Module, path: str | Path, name: str, state: str | None) -> nn.Module:
     """The network with the tensors of a file, every one of which has to fit."""
-    match = checkpoints.fit_checkpoint(checkpoints.read_checkpoint(path), net)
+    match = state_choice.choose_state(checkpoints.read_file(path), net, str(path), state).fit
     if match.missing or match.unexpected or match.reshaped:
         raise CheckpointError(match.complaint(str(path), name))
     net.load_state_dict(match.state)

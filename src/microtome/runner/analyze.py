@@ -23,6 +23,7 @@ from microtome.runner.outcome import Event, Outcome, ignore
 from microtome.runner.run import MAX_BYTES_IN_TURN, Run
 from microtome.scan import Pace, resolve_device
 from microtome.specimen import Specimen
+from microtome.specimen.distinct_names import distinguishing_words
 from microtome.specimen.twins import check_twins
 from microtome.store import Store
 
@@ -87,6 +88,7 @@ class _Crew:
     def __init__(self, run: Run, given: Sequence[Specimen | Opener], twins: int, device: str) -> None:
         self.run, self.given, self.twins, self.device = run, given, twins, device
         self.names: dict[int, str] = {}
+        self.words = distinguishing_words([_asked(one) for one in given])
         self._kept: dict[int, Specimen] = {}
         self._failed: set[int] = set()
 
@@ -104,15 +106,30 @@ class _Crew:
             self._failed.add(place)
             return None
         if place not in self.names:
-            alike = sum(name.split(" (")[0] == specimen.name for name in self.names.values())
-            self.names[place] = f"{specimen.name} ({alike + 1})" if alike else specimen.name
+            self.names[place] = self._name(specimen, self.words[place])
         if specimen.name != self.names[place]:
-            specimen = replace(specimen, name=self.names[place])
+            specimen = specimen.renamed(self.names[place])
         specimen = specimen if specimen.twin_count == self.twins else specimen.with_twins(self.twins)
         worker = specimen.on(self.device)
         if sum(weight_bytes(kept) for kept in (*self._kept.values(), worker)) <= MAX_BYTES_IN_TURN:
             self._kept[place] = worker
         return worker
+
+    def _name(self, specimen: Specimen, words: str) -> str:
+        """The name of a network in this run: with what tells it from others of its name, or with a number."""
+        name = f"{specimen.name} ({words})" if words else specimen.name
+        taken = set(self.names.values())
+        numbered = (f"{name} ({number})" for number in range(2, len(self.given) + 2))
+        return name if name not in taken else next(other for other in numbered if other not in taken)
+
+
+def _asked(one: Specimen | Opener) -> tuple[str, Mapping[str, Any]]:
+    """The name of a specimen, opened or still to be opened, and what it was or will be opened with."""
+    if isinstance(one, Specimen):
+        opened = one.opened_as or {}
+        return one.name, {name: opened.get(name) for name in ("weights", "state", "options", "seed")} | {"recipe": None}
+    name, _, options = str(getattr(one, "label", id(one))).partition("(")
+    return name, {**getattr(one, "asked", {}), "options": options.rstrip(")")}
 
 
 @dataclass(frozen=True)

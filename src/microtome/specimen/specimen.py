@@ -17,6 +17,7 @@ from microtome.specimen import aliases as naming
 from microtome.specimen.anatomy import Anatomy
 from microtome.specimen.blocks import Block, named_blocks, removable_units
 from microtome.specimen.calibration import ImageSet, calibrate, has_statistics, saw_no_image
+from microtome.specimen.code_digest import code_digest
 from microtome.specimen.families import Family, known_family, network_family
 from microtome.specimen.labels import Labels
 from microtome.specimen.layers import Layer, device_of, head_path, module_layers, named_layers, output_count
@@ -233,6 +234,15 @@ class Specimen:
                 total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return total.hexdigest()
 
+    @cached_property
+    def code(self) -> str:
+        """SHA-256 hex digest over the code that runs in the network and all it uses, as it was when first asked for (`open` asks)."""
+        return code_digest(self.net, self.maker)
+
+    def identity(self) -> list[Any]:
+        """All of the specimen that can change a number or a word of a finding, as plain values for its key."""
+        return [self.name, self.digest(), self.code, self.recipe.json(), self.names, self.trained, self._family]
+
     def with_net(self, net: nn.Module, *, name: str, weights: str | None = None, remarks: Sequence[str] = ()) -> "Specimen":
         """A specimen of a changed network with this one's recipe, labels and family; `net` is put in eval mode."""
         return replace(
@@ -245,6 +255,15 @@ class Specimen:
             maker=None,
             opened_as=None,
         )
+
+    def renamed(self, name: str) -> "Specimen":
+        """The same specimen, its network shared, under another name."""
+        other = replace(self, name=name)
+        other.__dict__["code"] = self.code
+        for known in ("anatomy", "_digest"):
+            if known in self.__dict__:
+                other.__dict__[known] = self.__dict__[known]
+        return other
 
     def to(self, device: str | torch.device) -> "Specimen":
         """A copy of the specimen on `device`; this one stays where it is. Raises BadOption for a device that is not there."""
@@ -267,6 +286,7 @@ class Specimen:
         worker = _to_working_layout(self.to(device))
         self._hand_on(worker)
         worker.__dict__.update({"_digest": self.digest(), "_works_on": str(device)})
+        worker.__dict__["code"] = self.code  # a run may have changed attributes since
         return worker
 
     def _hand_on(self, other: "Specimen") -> None:
@@ -285,6 +305,7 @@ class Specimen:
             "family_reason": self.family_reason,
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "digest": self.digest(),
+            "code": self.code,
             "recipe": self.recipe.json(),
             "opened_as": self.opened_as,
             "notes": list(self.notes),

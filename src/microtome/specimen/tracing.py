@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from microtome.errors import SpecimenError
 from microtome.specimen.outputs import first_tensor, output_tensors, slow_attention
 from microtome.specimen.recipe import Recipe
+from microtome.specimen.run_failures import why_it_fails
 
 BATCH = 2
 Mark = tuple[int, int]  # which tensor object, and its version (in-place operations raise it)
@@ -123,6 +124,8 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
         return hook
 
     handles: list[Any] = []
+    output: Any = None
+    failure: Exception | None = None
     try:
         for path, module in net.named_modules():
             if path:
@@ -130,15 +133,13 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
                 handles.append(module.register_forward_hook(after(path)))
         with torch.no_grad(), slow_attention():
             output = net(example_input(net, recipe))
-    except Exception as error:
-        rows, cols = recipe.size
-        raise SpecimenError(
-            f"The network does not run on a {rows} x {cols} image with {recipe.channels} channels "
-            f"({type(error).__name__}: {_first_line(error)}); say what it wants, for example recipe={{'size': 32}}."
-        ) from error
+    except Exception as error:  # noqa: BLE001  # raised again below, when the hooks are gone
+        failure = error
     finally:
         for handle in handles:
             handle.remove()
+    if failure is not None:
+        raise SpecimenError(why_it_fails(net, recipe, failure)) from failure
     trace_record.outputs = tuple(tuple(each.shape) for each in output_tensors(output))
     heard = {path[:place] for path in counts for place in (*(i for i, sign in enumerate(path) if sign == "."), len(path))}
     trace_record.silent = tuple(
@@ -150,8 +151,3 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
 def _is_callable_module(module: nn.Module) -> bool:
     """Whether the module could be called at all: lists and dictionaries of modules cannot."""
     return not isinstance(module, nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else "no message")[:200]

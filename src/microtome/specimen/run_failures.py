@@ -1,0 +1,89 @@
+"""Why a network does not run on its recipe's images, by trying one image, other channels, other sizes; nothing is advised untried."""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from microtome.errors import hint
+from microtome.specimen.recipe import Recipe
+
+SIZES = (32, 28, 64, 48, 96, 112, 128, 160, 192, 224, 227, 240, 256, 288, 299, 320, 384, 448, 512)  # px; the usual ones
+
+
+def why_it_fails(net: nn.Module, recipe: Recipe, error: Exception) -> str:
+    """One sentence: what was tried, what went wrong, and a remedy where one was found to work; the cause alone where none was."""
+    rows, cols = recipe.size
+    said = f"{type(error).__name__}: {first_line(error)}"
+    start = f"The network does not run on two images of {rows} x {cols} px with {_channels(recipe.channels)} ({said})"
+    if missing := _missing_arguments(net):
+        verb = "is an argument" if len(missing) == 1 else "are arguments"
+        names = ", ".join(f"'{name}'" for name in missing)
+        return f"{start}: {names} {verb} of its forward besides the image; wrap it in a module whose forward takes the image alone."
+    if _runs(net, recipe, count=1):
+        return (
+            f"{start}: it runs on one image at a time, not on two, so its forward fixes the number of images; write "
+            "x.flatten(1) or x.shape[0] where it says 1."
+        )
+    for channels in _other_channels(net, recipe):
+        if _runs(net, replace(recipe, channels=channels) if channels in (1, 3) else None, channels=channels, size=recipe.size):
+            if channels in (1, 3):
+                return f"{start}: it runs on {_channels(channels)}; {_recipe_hint('channels', channels)}."
+            return f"{start}: it wants {_channels(channels)}, and images are given with 3 (RGB) or 1 (grey)."
+    for side in SIZES:
+        if recipe.size != (side, side) and _runs(net, replace(recipe, size=(side, side))):
+            return f"{start}: it runs on {side} x {side} px; {_recipe_hint('size', side)}."
+    return f"{start}; no other usual size and no other number of channels helps, so the cause lies in its forward."
+
+
+def _recipe_hint(name: str, value: int) -> str:
+    return hint(f"give --recipe {name}={value}", f"give recipe={{'{name}': {value}}}")
+
+
+def _channels(count: int) -> str:
+    return f"{count} channel{'s' if count != 1 else ''}"
+
+
+def _missing_arguments(net: nn.Module) -> list[str]:
+    """Arguments of forward, after the first, that have no default."""
+    try:
+        given = list(inspect.signature(net.forward).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    wanted = [one for one in given if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    positional = [one for one in given if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    return [one.name for one in wanted if one is not (positional[0] if positional else None)]
+
+
+def _other_channels(net: nn.Module, recipe: Recipe) -> Iterator[int]:
+    first = next((one for one in net.modules() if isinstance(one, nn.Conv1d | nn.Conv2d | nn.Conv3d)), None)
+    if first is not None and first.in_channels != recipe.channels:
+        yield first.in_channels
+    for count in (1, 3):
+        if count != recipe.channels and (first is None or first.in_channels != count):
+            yield count
+
+
+def _runs(
+    net: nn.Module, recipe: Recipe | None, count: int = 2, channels: int | None = None, size: tuple[int, int] | None = None
+) -> bool:
+    """Whether a forward pass of noise ends."""
+    side = size or (recipe.size if recipe is not None else (0, 0))
+    depth = channels or (recipe.channels if recipe is not None else 3)
+    first: Any = next((p for p in net.parameters() if p.is_floating_point()), None)
+    noise: Tensor = torch.randn(count, depth, *side, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            net(noise if first is None else noise.to(first.device, first.dtype))
+    except Exception:  # noqa: BLE001  # whatever it raises, it does not run
+        return False
+    return True
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an exception's message."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else "no message")[:200]
