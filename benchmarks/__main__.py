@@ -1,4 +1,7 @@
-"""Run the benchmarks, print their table, keep results: `python -m benchmarks [--only NAME] [--device cpu|cuda] [--rounds N]`."""
+"""Run the benchmarks, print their table, keep results: `python -m benchmarks [--only NAME] [--device cpu|cuda] [--rounds N]`.
+
+`python -m benchmarks coverage [--draws N]` simulates how often the intervals hold the true value and writes docs/coverage.md.
+"""
 
 import argparse
 import importlib
@@ -10,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import machine
+from benchmarks import coverage, machine
 from benchmarks.timing import Disagreement, Plan
 
 NAMES = ("gradcam", "cka", "occlusion", "occlusion_loop", "whole", "banding", "erf")
@@ -24,12 +27,19 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Speed against named peers, as ratios in one run."
     )
+    parser.add_argument("command", nargs="?", choices=("speed", "coverage"), default="speed", help="what is measured")
+    parser.add_argument("--draws", type=int, default=coverage.DRAWS, help="samples for each row of coverage, at least 100")
     parser.add_argument("--only", choices=NAMES, action="append", help="this benchmark (may be given several times)")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=9, help="of Grad-CAM; a third of it for the longer ones, at least 3")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and images; nothing is written")
     parser.add_argument("--page", action="store_true", help="only write the tables again from the results that are there")
     given = parser.parse_args(words)
+    if given.command == "coverage":
+        if given.draws < 100:
+            parser.error(f"--draws is {given.draws}; give 100 or more")
+        coverage.write_page(given.draws)
+        return 0
     if given.page:
         _pages()
         return 0

@@ -30,7 +30,7 @@ REAL = ("conv1.conv", "conv3.0.conv", "inception3a.branch2.1.conv", "inception3a
 def told(finding: mt.Finding, layers: list[str]) -> str:
     """A table of these layers: kernel, units, A of maps with its interval, of the raw weights with its own, of the twin, banded units."""
     rows = ["| layer | channels, kernel | units | A of maps (95% interval) | A of raw weights (95% interval) | "
-            "maps of the twin | units beyond ±0.5 |",
+            "maps of the twins, mean | units beyond ±0.5 |",
             "|---|---|---:|---|---|---:|---:|"]  # fmt: skip
     for name in layers:
 
@@ -70,7 +70,8 @@ def verdict(name: str, finding: mt.Finding) -> str:
     index = int(np.abs(maps).argmax())
     layer = str(finding["index"].layer.values[index])
     banded = int((np.abs(maps) >= BANDED_A).sum())
-    twin = float(np.abs(np.nan_to_num(finding["twin_index_nmf"].values)).max())
+    ends = [finding[f"twin_index_nmf_{end}"].values for end in ("low", "high")]
+    twin = float(np.abs(np.nan_to_num(np.stack(ends))).max())
     word = "none" if not banded else f"{banded} layers"
     return f"| [`{name}`](#{name}) | {format_value(maps[-1])} | {format_value(maps[index])} in `{layer}` | {format_value(twin)} | {word} |"
 
@@ -89,15 +90,15 @@ Written by `python docs/banding_gallery.py`; a test measures the headlines again
 Every tile is one unit: its kernel, factorised into three maps, as red, green and blue; red is the map that lies on top (or left), blue
 the one below (or right). Horizontal stripes in most tiles are weight banding as [Petrov et al. 2021](https://distill.pub/2020/circuits/weight-banding)
 describe it. A is +1 for horizontal stripes, -1 for vertical ones and 0 for neither; published layers look banded from ±{BANDED_A} on.
-Colours are sorted, so red is often above in random weights too: look for stripes, and compare A with the untrained twin.
+Colours are sorted, so red is often above in random weights too: look for stripes, and compare A with the untrained twins.
 
 ## In short
 
 **None of the mini networks is banded.** They are small (mostly 3 × 3 kernels, at most 56 units), and see 64 px scenes in which
-objects lie anywhere. Some have an index above that of any layer of their untrained twin, far below that of banded layers.
+objects lie anywhere. Some have an index above that of any layer of their untrained twins, far below that of banded layers.
 The GoogLeNet below is banded.
 
-| network | A of maps, last layer | strongest | largest in the untrained twin | banded |
+| network | A of maps, last layer | strongest | largest in the untrained twins | banded |
 |---|---:|---|---:|---|
 """
 

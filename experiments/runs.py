@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
 from microtome.errors import BadOption
-from microtome.numerics.statistics.intervals import bootstrap_interval, wilson_interval
+from microtome.numerics.statistics.intervals import mean_interval, wilson_interval
 from microtome.training.data import SceneSeries
 from microtome.training.loop import fresh_network, train
 from microtome.training.recipes import TrainingRecipe
@@ -51,14 +52,18 @@ def train_network(recipe: TrainingRecipe, folder: Path, learn: SceneSeries) -> n
     return net
 
 
-def accuracy_loss(whole: NDArray[Any], cut: NDArray[Any]) -> list[float]:
-    """How much accuracy (seed, image) the cut network lost: the mean over seeds, and its 95% interval over the scenes."""
-    return [float(bound) for bound in bootstrap_interval((whole.astype(float) - cut.astype(float)).mean(axis=0))]
+def accuracy_loss(whole: NDArray[Any], cut: NDArray[Any]) -> list[float | None]:
+    """How much accuracy (seed, image) the cut network lost: the mean over seeds, and its 95% interval over the scenes, None if unknown."""
+    return [
+        None if np.isnan(bound) else float(bound)
+        for bound in mean_interval((whole.astype(float) - cut.astype(float)).mean(axis=0))
+    ]
 
 
-def loss_text(interval: list[float]) -> str:
+def loss_text(interval: list[float | None]) -> str:
     """What was lost in points, with its interval."""
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * part for part in interval))
+    known = [100 * bound for bound in interval if bound is not None]
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*known) if len(known) == 3 else f"{known[0]:+.1f} (interval unknown)"
 
 
 def accuracy_text(right: int, judged: int) -> str:

@@ -11,7 +11,9 @@ import microtome as mt
 from microtome.analyses.redundancy import Redundancy
 from microtome.analyses.similarity import Similarity
 from microtome.analysis import survey
+from microtome.instruments import image_pairs
 from microtome.instruments.untrained_twins import TWIN_COUNT
+from microtome.numerics.statistics import cka
 from microtome.scan import Pace
 
 PACE = Pace(batch=20, device="cpu")
@@ -36,8 +38,6 @@ class InPlace(nn.Module):
 @pytest.fixture
 def grams(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every Gram matrix that is made."""
-    from microtome.numerics.statistics import cka
-
     made: list[int] = []
     plain = cka.gram_matrix
 
@@ -45,25 +45,36 @@ def grams(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made.append(len(features))
         return plain(features)
 
-    monkeypatch.setattr(cka, "gram_matrix", counted)
+    for module in (cka, image_pairs):
+        monkeypatch.setattr(module, "gram_matrix", counted)
     return made
 
 
-def test_a_tensor_seen_by_several_has_one_gram_matrix(net: mt.Specimen, pics: mt.Images, grams: list[int]) -> None:
-    survey(net, pics, [Similarity(), Redundancy()], PACE)
-    # three blocks in a row have four values; two batches; the network and its untrained twins
-    assert len(grams) == 4 * 2 * (1 + TWIN_COUNT)
+@pytest.fixture(params=[512 << 20, 0], ids=["all pairs", "batches"])
+def times(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many Gram matrices a value has: one over all pairs, or one for each of two batches."""
+    monkeypatch.setattr(image_pairs, "FEATURE_BYTES", request.param)
+    return 1 if request.param else 2
+
+
+def test_a_tensor_seen_by_several_has_one_gram_matrix(net: mt.Specimen, pics: mt.Images, grams: list[int], times: int) -> None:
+    for settle in survey(net, pics, [Similarity(), Redundancy()], PACE).values():
+        settle()
+    # three blocks in a row have four values; the network and its untrained twins
+    assert len(grams) == 4 * times * (1 + TWIN_COUNT)
 
 
 @pytest.mark.parametrize("kind", ["tiny", "in place"])
-def test_together_as_alone_to_the_bit(tiny: Callable[..., nn.Module], pics: mt.Images, kind: str, grams: list[int]) -> None:
+def test_together_as_alone_to_the_bit(
+    tiny: Callable[..., nn.Module], pics: mt.Images, kind: str, grams: list[int], times: int
+) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         specimen = mt.open(tiny() if kind == "tiny" else InPlace().eval(), recipe={"size": 32})
     censuses = [Similarity(), Redundancy()]
     together = {census: settle() for census, settle in survey(specimen, pics, censuses, PACE).items()}
     # overwritten in between: what three blocks take in and what they give are six values
-    assert len(grams) == (4 if kind == "tiny" else 6) * 2 * (1 + TWIN_COUNT)
+    assert len(grams) == (4 if kind == "tiny" else 6) * times * (1 + TWIN_COUNT)
     for census, measured in together.items():
         arrays, alone = (getattr(one, "arrays", one) for one in (measured, census.measure(specimen, pics, PACE)))
         assert arrays.keys() == alone.keys()

@@ -42,3 +42,14 @@ def test_a_key_number_survives_json_with_what_is_not_known() -> None:
     again = KeyNumber.from_json(said)
     assert math.isnan(again.baseline) and again.json() == number.json()
     assert said["text"] == "50.0% [40.0%, 60.0%]" and said["baseline"] is None and said["baseline_text"] == ""
+
+
+def test_a_missing_interval_is_called_unknown_only_where_there_is_one() -> None:
+    number = KeyNumber(name="lift", value=0.5, has_interval=True)
+    assert number.text == "0.500 [interval unknown]"
+    assert KeyNumber.from_json(number.json()) == number
+    assert KeyNumber(name="parameters", value=0.5).text == "0.500"
+    assert KeyNumber(name="lift", value=0.5, low=0.4, high=0.6, has_interval=True).text == "0.500 [0.400, 0.600]"
+    assert KeyNumber(name="lift", value=math.nan, has_interval=True).text == "unknown"
+    older = {key: value for key, value in number.json().items() if key != "has_interval"}
+    assert not KeyNumber.from_json(older).has_interval

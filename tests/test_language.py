@@ -43,7 +43,7 @@ CELL_MODULES = {
 VAGUE = {"one", "found", "told", "said"}
 # Scopes that keep a vague name, and why: public parameters, or the first of a pair (one, other).
 VAGUE_KEPT = {
-    ("runner.py", "said"): "public parameter of mt.analyze",
+    ("runner/analyze.py", "said"): "public parameter of mt.analyze",
     ("edit.py", "one"): "pair (one, two)",
     ("instruments/attribution.py", "one"): "pair (one, other)",
     ("instruments/perturbation/perturber.py", "one"): "pair (one, other)",

@@ -43,6 +43,7 @@ WHOLE = {
     "networks/test_literature.py": "counts and names across the networks of the literature",
     "networks/test_mini.py": "the shipped weights of all small networks",
     "numerics/receptive/test_generated.py": "generated networks against gradients",
+    "numerics/statistics/test_coverage.py": "the levels of all intervals, by simulation",
     "specimen/test_real_networks.py": "trained networks, where they are",
     "test_example_package.py": "the example package, installed",
     "test_families.py": "every analysis on every family",

@@ -41,6 +41,22 @@ def test_batches_are_the_images_in_order(net: mt.Specimen, pics: mt.Images) -> N
     assert first.labels.tolist() == pics.labels[:16].tolist()  # type: ignore[index]
 
 
+def test_the_loop_goes_by_content_so_that_batches_do_not_depend_on_order(net: mt.Specimen, pics: mt.Images) -> None:
+    seen: list[list[list[int]]] = []
+    for order in (np.arange(40), np.random.default_rng(1).permutation(40)):
+        parts: list[Batch] = []
+        scan_batches(net, pics.take(order), Rows(), Pace(batch=16), parts.append, what="test", key=["k"])
+        assert np.concatenate([part.rank for part in parts]).tolist() == list(range(40))
+        for part in parts:  # each image is what its place says
+            np.testing.assert_array_equal(part.pixels, pics.take(order).pixels(net.recipe, part.index))
+        seen.append([order[part.index].tolist() for part in parts])
+    assert (
+        seen[0] == seen[1]
+        and sorted(place for part in seen[0] for place in part) == list(range(40))
+        and seen[0][0] != list(range(16))
+    )
+
+
 def test_resumed_is_the_same_to_the_bit(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None:
     pace = Pace(batch=8, keep=tmp_path, every=0.0)
     with pytest.raises(Killed):

@@ -25,11 +25,14 @@ from microtome.finding import Finding, plain
 from microtome.images import Images
 from microtome.instruments.untrained_twins import TWIN_COUNT, TWIN_IMAGES, doubts_about_twins, facts_of_twins, untrained_twins
 from microtome.key_numbers import KeyNumber
+from microtome.numerics.statistics.intervals import MIN_DIFFERENT, MIN_VALUES
+from microtome.numerics.statistics.medians import MIN_RUNS
 from microtome.options import option
 from microtome.panels import Panel, Question
 from microtome.scan import Batch, BatchValues, Pace, discard_tally, resolve_device, scan_batches
 from microtome.specimen import Specimen, first_tensor, same_values, watch
 from microtome.tally import Bundle, Tally
+from microtome.workload import Effort, Workload
 
 Arrays = Mapping[str, xr.DataArray]
 T = TypeVar("T", bound=Tally)
@@ -57,6 +60,12 @@ class Analysis(ABC):
         ""  # "module:function" that changes the command of this analysis, where it has more than its options
     )
     reproducible: ClassVar[bool] = True  # False where the numbers are times, which differ from run to run
+    with_twin: ClassVar[bool] = (
+        False  # True where the numbers are compared with several untrained twins (`Specimen.twin_count`)
+    )
+    rank: ClassVar[int] = 100  # the place in a run: the most telling analyses have the lowest
+    effort: ClassVar[Effort] = "standard"  # the least effort of a run that measures it
+    in_turn: ClassVar[bool] = False  # True where a run measures all its networks together (`measure_in_turn`)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -73,6 +82,11 @@ class Analysis(ABC):
     @abstractmethod
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> "Arrays | Measurement":
         """Measure: named arrays, or a `Measurement` that holds facts beside them."""
+
+    def measure_in_turn(self, specimens: Sequence[Specimen], images: Images | None, pace: Pace) -> "list[Measurement]":
+        """Measure all networks of a run together, so that what disturbs the machine hits all alike; for analyses that are `in_turn`."""
+        measured = [self.measure(specimen, images, pace) for specimen in specimens]
+        return [each if isinstance(each, Measurement) else Measurement(each) for each in measured]
 
     @abstractmethod
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
@@ -94,6 +108,11 @@ class Analysis(ABC):
         """Why this analysis cannot be run on these, or an empty text."""
         return _lacking(self.needs, images)
 
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        """What measuring costs, in passes through the network beside the shared scan; an estimate, made before anything is measured."""
+        count = len(images) if images is not None and self.needs != "weights" else 0
+        return Workload(forward=count, twins=specimen.twin_count if self.with_twin else 0, seconds=0.3)
+
     def extra_key(self) -> str:
         """A digest of what else the finding rests on, such as files that an option names; empty where there is nothing else."""
         return ""
@@ -106,11 +125,15 @@ class Analysis(ABC):
         """What decides whether a saved finding still answers: 16 hex digits over analysis, weights, images, options, numeric mode."""
         data = images.digest() if images is not None and self.needs != "weights" else ""
         parts = [self.name(), self.revision, specimen.digest(), specimen.recipe.json(), data, self.options(), device, "float32"]
+        if self.with_twin and specimen.twin_count != TWIN_COUNT:
+            parts.append(f"{specimen.twin_count} twins")
         parts += [further] if (further := self.extra_key()) else []  # so that keys without it stay what they were
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
-    def __call__(self, specimen: Specimen, images: Images | None = None, pace: Pace | None = None) -> Finding:
-        """Measure and conclude.
+    def __call__(
+        self, specimen: Specimen, images: Images | None = None, pace: Pace | None = None, twins: int = TWIN_COUNT
+    ) -> Finding:
+        """Measure and conclude; `twins` is the number of untrained twins to compare with.
 
         Raises:
             Unmeasurable: the specimen or the images lack what the analysis needs.
@@ -124,6 +147,7 @@ class Analysis(ABC):
         if reason := self.refusal(specimen, images):
             raise Unmeasurable(f"{self.name()} of {specimen.name}: {reason}")
         pace = pace or Pace()
+        specimen = specimen if twins == specimen.twin_count else specimen.with_twins(twins)
         device = resolve_device(pace.device)
         began = time.monotonic()
         worker = specimen.on(device)
@@ -149,18 +173,20 @@ class Analysis(ABC):
             numbered,
             panels=tuple(self.panels(numbered)),
             headline=self.headline(numbered),
-            caveats=(*doubts, *self.caveats(numbered), *_not_measured(numbered.facts)),
+            caveats=(*doubts, *self.caveats(numbered), *_unknown_intervals(numbered), *_not_measured(numbered.facts)),
         )
 
 
 class Census(Analysis, Generic[T]):
     """An analysis that only observes: many censuses share one forward pass over the images. `T` is the kind of its tally.
 
-    `with_twin` asks for the same watching on `TWIN_COUNT` untrained twins (at most `TWIN_IMAGES` images each), so that a finding which
+    `with_twin` asks for the same watching on the specimen's untrained twins (at most `TWIN_IMAGES` images each), so that a finding which
     random weights give as well can be told from one that training made.
     """
 
-    with_twin: ClassVar[bool] = False
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        """As `Analysis.workload`; the passes of the shared scan do not count."""
+        return Workload(seconds=0.3)
 
     @abstractmethod
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
@@ -225,9 +251,9 @@ def survey(
     doubted = [census for census in censuses if census.with_twin]
     twins: list[Bundle] = []
     if doubted:
-        some = images.take(twin_indices(len(images)))
+        some = images.take(twin_indices(images))
         for number, twin in enumerate(untrained_twins(specimen, images), 1):
-            what = f"scan of untrained twin {number} of {TWIN_COUNT}"
+            what = f"scan of untrained twin {number} of {specimen.twin_count}"
             twins.append(collect_tallies(twin, some, doubted, pace, what))
 
     def conclusion(census: AnyCensus) -> "Callable[[], Arrays | Measurement]":
@@ -242,16 +268,14 @@ def survey_keys(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus
     doubted = [census for census in censuses if census.with_twin]
     keys = [_survey_key(specimen, images, censuses)]
     if doubted:
-        some = images.take(twin_indices(len(images)))
+        some = images.take(twin_indices(images))
         keys += [_survey_key(twin, some, doubted) for twin in untrained_twins(specimen, images)]
     return keys
 
 
-def twin_indices(count: int) -> list[int]:
-    """The places of the images that every untrained twin sees: all, or `TWIN_IMAGES` of them spread evenly."""
-    if count <= TWIN_IMAGES:
-        return list(range(count))
-    return [place * count // TWIN_IMAGES for place in range(TWIN_IMAGES)]
+def twin_indices(images: Images) -> list[int]:
+    """The places of the images that every untrained twin sees: all, or `TWIN_IMAGES` of them, of each class in proportion."""
+    return images.sample(TWIN_IMAGES).tolist()
 
 
 def _survey_key(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus]) -> list[str]:
@@ -275,7 +299,7 @@ def collect_tallies(specimen: Specimen, images: Images, censuses: Sequence[AnyCe
             started.append(hooks.enter_context(watch(specimen, union, each=arrived)))
         made: dict[Any, Any] = {}
         for census in censuses:
-            seen[census] = BatchValues(same, made)
+            seen[census] = BatchValues(same, made, batch.index, batch.total)
         logits = first_tensor(specimen.run(batch.x))
         if logits is None:
             raise Unmeasurable(f"{specimen.name} gives no tensor, so its forward pass cannot be measured.")
@@ -332,9 +356,20 @@ def collation_origin(analysis: Collation, findings: Sequence[Finding], began: fl
 
 def collation_key(analysis: Collation, findings: Sequence[Finding]) -> str:
     """What decides whether a saved collation still answers: 16 hex digits over its options and the keys of what it read."""
-    keys = sorted(str(finding.origin.get("key", "")) for finding in findings)
+    keys = sorted(f"{finding.origin.get('key', '')}{finding.facts.get('session', '')}" for finding in findings)
     parts = [analysis.name(), analysis.revision, analysis.options(), keys]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _unknown_intervals(finding: Finding) -> list[str]:
+    """A caveat that names the key numbers whose interval is not known, and what an interval takes."""
+    names = list(dict.fromkeys(number.name for number in finding.key_numbers if number.interval_unknown))
+    if not names:
+        return []
+    return [
+        f"Interval unknown: {prose.name_list(names, NAMED)}. The interval of a mean takes {MIN_VALUES} values, {MIN_DIFFERENT} of them "
+        f"unlike the commonest one; that of a median takes {MIN_RUNS}."
+    ]
 
 
 def _not_measured(facts: Mapping[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ AnyEntry = TypeVar("AnyEntry")
 
 @dataclass(frozen=True)
 class OptionCard:
-    """One option of an analysis or edit: its name, type as written, default, help, range and choices."""
+    """One option of an analysis or edit: its name, type as written, default, help, range, choices, values at other efforts."""
 
     name: str
     type: str
@@ -33,6 +33,8 @@ class OptionCard:
     low: float | None
     high: float | None
     choices: tuple[str, ...]
+    quick: Any = None
+    full: Any = None
 
 
 @dataclass(frozen=True)
@@ -236,11 +238,9 @@ def _option_cards(node: ast.ClassDef, constants: dict[str, Any]) -> list[OptionC
         default = values[0] if values else words.get("default")
         help_ = values[1] if len(values) > 1 else words.get("help", "")
         written = ast.unparse(line.annotation)
-        cards.append(
-            OptionCard(
-                line.target.id, written, default, help_, words.get("low"), words.get("high"), _literal_choices(line.annotation)
-            )
-        )
+        rest = (words.get(word) for word in ("quick", "full"))
+        choices = _literal_choices(line.annotation)
+        cards.append(OptionCard(line.target.id, written, default, help_, words.get("low"), words.get("high"), choices, *rest))
     return cards
 
 

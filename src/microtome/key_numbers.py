@@ -18,7 +18,8 @@ class KeyNumber:
     """One quantity of a finding.
 
     `value`, `low`, `high` and `baseline` are in `unit` ("fraction" is written in per cent, "1" is a pure number); NaN stands for
-    what is not known. `low` and `high` are a 95% interval. `baseline` is what the untrained twin or chance gives, as
+    what is not known. `low` and `high` are a 95% interval; `has_interval` is set for a quantity that has one, known or not, so that a
+    missing one is called unknown. `baseline` is what the untrained twin or chance gives, as
     `baseline_name` says. `better` says which direction a user wants, "" where there is none. `at` is where the number was taken.
     """
 
@@ -27,6 +28,7 @@ class KeyNumber:
     unit: str = "1"
     low: float = math.nan
     high: float = math.nan
+    has_interval: bool = False
     baseline: float = math.nan
     baseline_name: str = "untrained twin"
     better: Literal["higher", "lower", ""] = ""
@@ -35,7 +37,13 @@ class KeyNumber:
     @property
     def text(self) -> str:
         """The value with its unit and, where there is one, its interval."""
-        return format_interval(self.value, self.low, self.high, self.unit)
+        text = format_interval(self.value, self.low, self.high, self.unit)
+        return f"{text} [interval unknown]" if self.interval_unknown else text
+
+    @property
+    def interval_unknown(self) -> bool:
+        """Whether there is a value whose interval should be known and is not."""
+        return self.has_interval and not math.isnan(self.value) and (math.isnan(self.low) or math.isnan(self.high))
 
     @property
     def baseline_text(self) -> str:
@@ -44,7 +52,7 @@ class KeyNumber:
 
     def json(self) -> dict[str, Any]:
         """The key number as plain JSON values, not-a-number as null, with its texts."""
-        values = {key: _finite(value) if isinstance(value, float | int) else value for key, value in asdict(self).items()}
+        values = {key: _finite(value) if isinstance(value, float) else value for key, value in asdict(self).items()}
         return values | {"text": self.text, "baseline_text": self.baseline_text}
 
     @classmethod
@@ -52,7 +60,7 @@ class KeyNumber:
         """The key number that `json` wrote."""
         numbers = {name: math.nan if fields[name] is None else fields[name] for name in ("value", "low", "high", "baseline")}
         values: dict[str, Any] = numbers | {name: fields[name] for name in ("name", "unit", "baseline_name", "better", "at")}
-        return cls(**values)
+        return cls(**values, has_interval=bool(fields.get("has_interval", False)))  # findings before it was written have none
 
 
 def format_value(value: float, unit: str = "1") -> str:

@@ -13,11 +13,29 @@ from microtome.errors import BadOption, UnknownName, did_you_mean
 T = TypeVar("T")
 
 
-def option(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
-    """A field of an analysis or edit: its default, one line of help, and the range of a number (both ends allowed)."""
+def option(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    quick: Any = None,
+    full: Any = None,
+) -> Any:
+    """A field of an analysis or edit: its default, one line of help, and the range of a number (both ends allowed).
+
+    `quick` and `full` are the values that a run of less or more effort takes where the user names none; without them, the default.
+    """
     if isinstance(default, list):
         default = tuple(default)
-    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
+    metadata = {"help": help, "low": low, "high": high, "quick": quick, "full": full}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def values_for(kind: type[Any], effort: str) -> dict[str, Any]:
+    """The options, by name, whose values at this effort ("quick", "standard" or "full") are not their defaults."""
+    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(kind)
+    return {field.name: field.metadata[effort] for field in fields if field.metadata.get(effort) is not None}
 
 
 def check(owner: Any, name: str) -> None:

@@ -1,5 +1,8 @@
 """The one loop over images: batches in a fixed order, tallies saved on the way, resumed where a killed run stopped.
 
+`scan_batches` goes through the images in the order of `Images.content_order`, so that a batch is a random sample of the set whatever
+the files are called: sorted by path, a folder of class folders would give batches of one or two classes.
+
 A batch holds the same images whatever happened before, so a resumed run adds the same numbers in the same order as one that was
 never interrupted: the results are identical to the bit (same machine, same number of threads).
 """
@@ -9,7 +12,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,12 +22,15 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from microtome.batch_size import fitting_batch
 from microtome.errors import BadOption
 from microtome.images import Images
 from microtome.specimen import Specimen
 from microtome.tally import Tally
 
 Made = TypeVar("Made")
+NO_IMAGES = np.zeros(0, dtype=np.int64)
+ORDER = "content"  # in which the loop goes through the images; part of the name of a kept tally, for it says what was counted
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,9 @@ def ignore(step: Step) -> None:
 class Pace:
     """How to go through the images: where, how many at once, who hears of progress, where unfinished sums are kept.
 
-    `keep=None` keeps nothing: an interrupted loop starts again. `shard=(i, n)` takes every n-th batch, from the i-th.
+    `keep=None` keeps nothing: an interrupted loop starts again. `shard=(i, n)` takes every n-th batch, from the i-th. `memory` says
+    how many bytes the tensors of one batch may take (None: half of what is free); `fitted` makes the batches smaller where they would
+    take more.
     """
 
     device: str = "auto"
@@ -61,10 +69,11 @@ class Pace:
     keep: Path | None = None
     every: float = 15.0  # seconds between two savings
     shard: tuple[int, int] = (0, 1)
+    memory: float | None = None
 
     def __post_init__(self) -> None:
-        if self.batch < 4:
-            raise BadOption(f"batch is {self.batch}; debiased similarity needs at least 4 images a batch. Try --batch 32.")
+        if self.batch < 1:
+            raise BadOption(f"batch is {self.batch}; it is a number of images, at least 1. Try --batch 32.")
         place, parts = self.shard
         if not 0 <= place < parts:
             raise BadOption(f"shard {place}/{parts} does not exist; with {parts} parts they are 0 to {parts - 1}.")
@@ -73,6 +82,10 @@ class Pace:
         """The same pace on another device."""
         return replace(self, device=device)
 
+    def fitted(self, specimen: Specimen, *, gradients: bool = False) -> "Pace":
+        """The same pace, with batches that fit into memory as they go through this specimen, forwards or forwards and back."""
+        return replace(self, batch=fitting_batch(specimen, self.batch, self.memory, gradients=gradients))
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -80,27 +93,43 @@ class Batch:
 
     number: int  # of the batch, counted from 0 over the whole of the images
     index: np.ndarray[Any, Any]  # (image,) int64: places in the Images
+    rank: np.ndarray[Any, Any]  # (image,) int64: places in the order in which the loop goes through them, ascending
     x: torch.Tensor  # (image, rgb, row, col) float32, normalised, on the device
     pixels: np.ndarray[Any, Any]  # (image, row, col, rgb) uint8, as the network sees them before normalisation
     labels: np.ndarray[Any, Any] | None  # (image,) int64, -1 unknown
-    total: int  # images in the whole set
+    images: Images  # the whole set, which `index` points into
+
+    @property
+    def total(self) -> int:
+        """How many images the whole set has."""
+        return len(self.images)
 
 
 class BatchValues(dict[str, Any]):
     """What one analysis kept of a batch so far, by layer name; `once` shares with the others what is made of the same value.
 
-    `same` says which names stand for the same tensor; `made` is one for all analyses of a batch.
+    `same` says which names stand for the same tensor; `made` is one for all analyses of a batch; `index` are the
+    places of its images, `total` is how many the whole set has.
     """
 
-    def __init__(self, same: Mapping[str, str], made: dict[tuple[Callable[..., Any], str], Any]) -> None:
+    def __init__(
+        self, same: Mapping[str, str], made: dict[tuple[Any, str], Any], index: np.ndarray[Any, Any] = NO_IMAGES, total: int = 0
+    ) -> None:
         super().__init__()
-        self._same, self._made = same, made
+        self._same, self._made, self.index, self.total = same, made, index, total
 
     def once(self, make: Callable[[torch.Tensor], Made], name: str, value: torch.Tensor) -> Made:
         """`make(value)`, the value of layer `name`, computed at the first call for this tensor in this batch."""
         key = make, self._same.get(name, name)
         if key not in self._made:
             self._made[key] = make(value)
+        return self._made[key]
+
+    def once_a_batch(self, owner: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` gives, computed at the first call of this owner in this batch."""
+        key = owner, ""
+        if key not in self._made:
+            self._made[key] = make()
         return self._made[key]
 
 
@@ -123,14 +152,21 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def batches(specimen: Specimen, images: Images, pace: Pace, start: int = 0) -> Iterator[Batch]:
-    """The batches of `images` in the specimen's own geometry from batch number `start` on, ready on the specimen's device."""
+def batches(
+    specimen: Specimen, images: Images, pace: Pace, start: int = 0, order: np.ndarray[Any, Any] | None = None
+) -> Iterator[Batch]:
+    """The batches of `images` in the specimen's own geometry from batch number `start` on, ready on the specimen's device.
+
+    `order` (image,) are the places in the order to go through them; without, as they are.
+    """
     wide = any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in specimen.net.parameters())
     layout = torch.channels_last if wide else torch.contiguous_format
-    for part in images.batches(specimen.recipe, pace.batch, start=start * pace.batch, shard=pace.shard):
+    ordered = images if order is None else images.take(order)
+    for part in ordered.batches(specimen.recipe, pace.batch, start=start * pace.batch, shard=pace.shard):
         number = int(part.index[0]) // pace.batch
         x = specimen.recipe.normalise(torch.from_numpy(part.pixels).to(specimen.device), layout)
-        yield Batch(number, np.asarray(part.index), x, part.pixels, part.labels, len(images))
+        rank = np.asarray(part.index)
+        yield Batch(number, rank if order is None else order[rank], rank, x, part.pixels, part.labels, images)
 
 
 def scan_batches(
@@ -145,6 +181,8 @@ def scan_batches(
 ) -> None:
     """Call `visit` with every batch that `tally` has not counted yet; save the tally every few seconds when the pace keeps.
 
+    The images come in their `content_order`, so a batch is a random sample and does not depend on names.
+
     `key` names the work: a kept tally of another key is never resumed. The kept file goes away by `forget`, once the caller has
     saved what it made of the tally.
     """
@@ -154,9 +192,9 @@ def scan_batches(
     total = len(images)
     resumed = min(done * pace.batch, total)
     pace.listener(Step(what, resumed, total, 0.0, resumed))
-    for batch in batches(specimen, images, pace, start=done):
+    for batch in batches(specimen, images, pace, start=done, order=images.content_order()):
         visit(batch)
-        done = int(batch.index[0]) // pace.batch + 1
+        done = batch.number + 1
         now = time.monotonic()
         pace.listener(Step(what, min(done * pace.batch, total), total, now - began, resumed))
         if kept and now - saved >= pace.every:
@@ -170,7 +208,9 @@ def kept_file(pace: Pace, key: Sequence[Any]) -> Path | None:
     """Where the unfinished tally of that work is kept, or None when the pace keeps nothing."""
     if pace.keep is None:
         return None
-    name = hashlib.sha256(json.dumps([*key, pace.batch, *pace.shard], sort_keys=True, default=str).encode()).hexdigest()[:16]
+    name = hashlib.sha256(json.dumps([*key, ORDER, pace.batch, *pace.shard], sort_keys=True, default=str).encode()).hexdigest()[
+        :16
+    ]
     return pace.keep / f"{name}.{pace.shard[0]}-of-{pace.shard[1]}.safetensors"
 
 

@@ -36,13 +36,13 @@ def bands(labels: list[int], bright: list[int], classes: tuple[str, ...]) -> mt.
 
 
 def test_counts_by_hand() -> None:
-    """Six images, four answered right; Wilson's interval for 4 of 6 from the formula: 0.3000 to 0.9032."""
+    """Six images, four answered right; Clopper and Pearson's interval for 4 of 6 from tables: 0.2228 to 0.9567."""
     images = bands([0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 2, 0], ("a", "b", "c"))
     net = mt.open(Brightest().eval(), recipe={"size": 12, "crop": 1.0})
     found = Accuracy()(net, images, PACE)
     assert found["overall"].sel(measure="top-1").item() == pytest.approx(4 / 6)
-    assert found["overall_low"].sel(measure="top-1").item() == pytest.approx(0.3000, abs=5e-4)
-    assert found["overall_high"].sel(measure="top-1").item() == pytest.approx(0.9032, abs=5e-4)
+    assert found["overall_low"].sel(measure="top-1").item() == pytest.approx(0.2228, abs=5e-5)
+    assert found["overall_high"].sel(measure="top-1").item() == pytest.approx(0.9567, abs=5e-5)
     assert found["overall"].sel(measure="chance").item() == pytest.approx(1 / 3)
     assert found["correct"].values.tolist() == [1, 0, 1, 1, 1, 0]
     assert found["by_class"].sel({"class": "b"}).item() == 1.0
@@ -96,3 +96,21 @@ def test_common_suite(tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path:
     assert pics.classes is not None
     named = mt.open(tiny(), recipe={"size": 32}, labels=list(pics.classes))
     testing.check(Accuracy(), named, pics, tmp_path)
+
+
+def test_imbalanced_classes_lead_with_balanced_accuracy() -> None:
+    """24 of the first class all right, 4 and 4 of the others of which 1 and 2 are: 27 of 32, but (1 + 1/4 + 2/4) / 3 by class."""
+    from sklearn.metrics import balanced_accuracy_score
+
+    labels = [0] * 24 + [1] * 4 + [2] * 4
+    answers = [0] * 24 + [1, 0, 0, 0] + [2, 2, 0, 0]
+    net = mt.open(Brightest().eval(), recipe={"size": 12, "crop": 1.0})
+    found = Accuracy()(net, bands(labels, answers, ("top", "middle", "bottom")), PACE)
+    leading = found.key_numbers[0]
+    assert (leading.name, leading.baseline) == ("balanced accuracy", pytest.approx(1 / 3))
+    assert leading.value == pytest.approx(balanced_accuracy_score(labels, answers)) == pytest.approx(7 / 12)
+    assert found.key("top-1 accuracy").value == pytest.approx(27 / 32)
+    assert found.headline.startswith("Balanced accuracy 58.3%") and "largest class 6 times the smallest" in found.headline
+    assert found["label"].values.tolist() == labels
+    even = Accuracy()(net, bands([0, 1, 2] * 4, [0, 1, 2] * 4, ("top", "middle", "bottom")), PACE)
+    assert even.key_numbers[0].name == "top-1 accuracy" and even.headline.startswith("Top-1")

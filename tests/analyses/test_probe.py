@@ -104,7 +104,7 @@ def test_common_suite(net: mt.Specimen, tmp_path: Path) -> None:
 
 
 def test_twin_sees_few_images_of_all_classes(tiny: Callable[..., nn.Module]) -> None:
-    """Beyond 64 images each twin sees 64 spread evenly, and the network's own probe on those stands beside it."""
+    """Beyond 64 images each twin sees 64, of each class in proportion, and the network's own probe on those stands beside it."""
     many = mt.Images.scenes(140, seed=1, size=32)
     found = Probe(at=("blocks.2",))(mt.open(tiny(), recipe={"size": 32}), many, Pace(batch=32, device="cpu"))
     assert found["count"].values.tolist() == [140, 64]
@@ -150,3 +150,28 @@ def test_where_the_twin_has_too_few_images_its_head_is_unknown(tiny: Callable[..
     head = found.key("new head accuracy")
     assert (head.value, head.at) == (found["head"][0].item(), "2 images per class")
     assert "nan" not in found.headline
+
+
+def test_imbalanced_classes_lead_with_balanced_accuracy(tmp_path: Path) -> None:
+    """40 images of one class and 10 of each other, read from noisy colours: scikit-learn's score of the very same answers."""
+    from sklearn.metrics import recall_score
+
+    random = np.random.default_rng(1)
+    labels = np.repeat([0, 1, 2], [40, 10, 10])
+    x = random.uniform(0, 0.6, (60, 3, 8, 8)).mean((2, 3), keepdims=True) + random.normal(0, 0.1, (60, 3, 1, 1))
+    x[np.arange(60), labels] += 0.12
+    images = mt.Images.tensors(
+        np.broadcast_to(x, (60, 3, 8, 8)).clip(0, 1).astype(np.float32), labels=labels, classes=("r", "g", "b")
+    )
+    net = mt.open(Colours().eval(), recipe={"size": 8, "crop": 1.0})
+    found = Probe(at=("same", "blind"))(net, images, PACE)
+    testing.check_finding(found, tmp_path)
+    leading = found.key_numbers[0]
+    assert (leading.name, leading.at, leading.baseline) == ("best balanced probe accuracy", "same", pytest.approx(1 / 3))
+    right = found["correct"].sel(layer="same").values.astype(int)
+    assert leading.value == pytest.approx(
+        np.mean([recall_score(np.ones(n), right[labels == c]) for c, n in ((0, 40), (1, 10), (2, 10))])
+    )
+    assert leading.value < found.key("best probe accuracy").value
+    assert "balanced accuracy" in found.headline
+    assert found["label"].values.tolist() == labels.tolist()

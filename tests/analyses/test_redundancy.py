@@ -12,6 +12,8 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.redundancy import Redundancy
 from microtome.errors import Unmeasurable
+from microtome.instruments import image_pairs
+from microtome.numerics.statistics.cka import debiased_cka
 from microtome.scan import Pace
 from tests.conftest import Tiny
 
@@ -83,7 +85,9 @@ def test_common_suite(net: mt.Specimen, pics: mt.Images, tmp_path: Path) -> None
     assert any("proves that it is not needed" in line for line in finding.caveats)
 
 
-def test_shards_merge(net: mt.Specimen, pics: mt.Images) -> None:
+@pytest.mark.parametrize("memory", [512 << 20, 0])
+def test_shards_merge(net: mt.Specimen, pics: mt.Images, memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_pairs, "FEATURE_BYTES", memory)
     whole = Redundancy().measure(net.on("cpu"), pics, Pace(batch=8, device="cpu")).arrays
     merged = testing.merge_shards(Redundancy(), net, pics)
     for name in ("influence", "angle", "cka"):
@@ -147,3 +151,25 @@ def test_no_verdict_where_the_twins_keep_trained_weights(pics: mt.Images) -> Non
     assert np.isnan(found.key("blocks below all untrained twins").value)
     assert set(found["verdict"].values) == {"no verdict"}
     assert found.caveats[0].startswith("90% of the untrained twins' weights could not be drawn anew and are the network's own")
+
+
+def test_cka_is_over_all_pairs_in_any_order_and_batch(
+    net: mt.Specimen, pics: mt.Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Redundancy()(net, pics, PACE)
+    x = net.recipe.normalise(torch.from_numpy(pics.pixels(net.recipe)))
+    with torch.no_grad():
+        value = torch.relu(net.net.stem(x))
+        for block in net.net.blocks:
+            before, value = value, block(value)
+            place = found["cka"].sel(block=f"blocks.{list(net.net.blocks).index(block)}")
+            assert place.item() == pytest.approx(float(debiased_cka(before.double(), value.double())), abs=1e-5)
+    backwards = pics.take(np.arange(40)[::-1])
+    other = Redundancy()(net, backwards, Pace(batch=7, device="cpu"))
+    for name in ("influence", "influence_low", "influence_high", "angle", "cka", "twin_influence", "twin_cka"):
+        np.testing.assert_allclose(other[name].values, found[name].values, rtol=1e-5, atol=1e-9)
+    monkeypatch.setattr(image_pairs, "FEATURE_BYTES", 0)
+    batched, again = Redundancy()(net, pics, PACE), Redundancy()(net, backwards, PACE)
+    np.testing.assert_array_equal(again["cka"].values, batched["cka"].values)
+    np.testing.assert_allclose(batched["cka"].values, found["cka"].values, atol=0.01)
+    assert any("random samples" in line for line in batched.caveats)

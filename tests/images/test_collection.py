@@ -145,3 +145,18 @@ def test_a_copy_in_another_process_is_the_same_set(written: Write, tmp_path: Pat
         copy = pickle.loads(pickle.dumps(found))
         assert copy.digest() == found.digest()
         assert np.array_equal(copy.pixels(recipe), found.pixels(recipe))
+
+
+def test_order_and_sample_rest_on_contents_alone(tmp_path: Path) -> None:
+    """Renamed and shuffled, the same pictures come in the same order; a sample takes of each class in proportion."""
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    labels = np.repeat([0, 1, 2], [40, 15, 5])
+    images = Images.tensors(pixels, labels=labels.tolist(), classes=["a", "b", "c"])
+    assert sorted(images.content_order().tolist()) == list(range(60)) and images.content_order().tolist() != list(range(60))
+    turn = np.random.default_rng(1).permutation(60)
+    shuffled = images.take(turn)
+    np.testing.assert_array_equal(turn[shuffled.content_order()], images.content_order())
+    sample = images.sample(12)
+    assert np.bincount(labels[sample]).tolist() == [8, 3, 1] and (np.diff(sample) > 0).all()
+    assert sorted(turn[shuffled.sample(12)].tolist()) == sample.tolist()
+    assert images.sample(100).tolist() == list(range(60))

@@ -99,7 +99,7 @@ def test_a_twin_is_calibrated_on_the_images_and_says_so(pics: mt.Images) -> None
     assert any(f"4 norm layers were estimated on {CALIBRATION_IMAGES} images, without labels" in note for note in twin.notes)
     for name, value in twin.net.named_parameters():
         assert torch.equal(value, plain.net.get_parameter(name))
-    chosen = [place * len(pics) // CALIBRATION_IMAGES for place in range(CALIBRATION_IMAGES)]
+    chosen = pics.sample(CALIBRATION_IMAGES).tolist()
     values = twin.net.conv1(torch.stack([specimen.recipe.tensor(pics[place].picture) for place in chosen])).detach()
     torch.testing.assert_close(twin.net.bn1.running_mean, values.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(twin.net.bn1.running_var, values.var((0, 2, 3)), rtol=1e-4, atol=1e-5)

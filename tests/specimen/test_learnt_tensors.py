@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from microtome.opening.opening import open as open_specimen
-from microtome.specimen.learnt_tensors import learnt_tensors, unchanged_tensors
+from microtome.specimen.learnt_tensors import alike, learnt_tensors, unchanged_tensors
 from microtome.testing import fingerprint
 
 RECIPE = {"size": 16, "mean": 0.5, "std": 0.5, "crop": 1}
@@ -218,3 +218,22 @@ def test_twins_of_factories_that_bring_weights_or_seed_themselves(factory: str, 
         assert not any(torch.equal(one, trained[name]) for one in tensors[1:]), name
     if factory in ("by_option", "self_seeded"):  # the class's own initialiser, σ 0.25 over 216 values: four standard errors
         assert twins[0].conv.weight.std().item() == pytest.approx(0.25, abs=4 * 0.25 / np.sqrt(2 * 216))
+
+
+@pytest.mark.parametrize("size", [100, 1 << 20])
+def test_alike_is_decided_by_correlation_whatever_the_size(size: int) -> None:
+    one, noise = torch.randn(2, size, generator=torch.Generator().manual_seed(0))
+    mixed = lambda r: r * one + (1 - r * r) ** 0.5 * noise  # noqa: E731  # correlation r with `one`
+    assert alike(one, one.clone())
+    assert alike(one, mixed(0.97))
+    assert not alike(one, mixed(0.7))
+    assert not alike(one, noise)
+
+
+def test_alike_sees_a_single_value_outside_the_sample() -> None:
+    """A tensor of zeros but for one value is not constant, so finding it again means that it was not drawn anew."""
+    lonely = torch.zeros(1 << 20)
+    lonely[12_345] = 1.0
+    assert alike(lonely, lonely.clone())
+    assert not alike(lonely, torch.zeros(1 << 20))
+    assert not alike(torch.zeros(1 << 20), torch.zeros(1 << 20))

@@ -1,9 +1,13 @@
-"""Top-1 and top-5 accuracy of the network's own head, overall and by class.
+"""Top-1, top-5 and balanced accuracy of the network's own head, overall and by class.
 
 The head is scored only where its outputs are the classes of the images: matched by WordNet id, by name or, when the network does not
 name its outputs, by order (a caveat then says so). Where they do not match, the analysis is skipped; use `probe` instead.
 
-Source: top-1 and top-5 accuracy, Russakovsky et al. 2015, arXiv:1409.0575, sec. 4.1; interval: Wilson 1927.
+Where the largest class has more than 1.5 times the images of the smallest, balanced accuracy leads: the mean over the classes of the
+fraction of their images that is right, so that a network gains nothing by predicting the frequent classes.
+
+Source: top-1 and top-5 accuracy, Russakovsky et al. 2015, arXiv:1409.0575, sec. 4.1, interval: Clopper & Pearson 1934; balanced accuracy,
+Brodersen et al. 2010, interval: Price & Bonett 2004.
 """
 
 from collections.abc import Sequence
@@ -18,23 +22,27 @@ from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import match_classes
-from microtome.key_numbers import FRACTION, KeyNumber
-from microtome.numerics.statistics.intervals import wilson_interval
+from microtome.key_numbers import FRACTION, KeyNumber, format_value
+from microtome.numerics.statistics.balanced import MAX_IMBALANCE, balanced_accuracy, class_imbalance
+from microtome.numerics.statistics.proportions import proportion_interval
 from microtome.panels import Bars, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Rows
 
-MEASURES = ("top-1", "top-5", "chance")
+MEASURES = ("top-1", "top-5", "balanced", "chance")
 
 
 @final
 class Accuracy(Census[Rows]):
-    """Top-1 and top-5 accuracy with intervals."""
+    """Top-1, top-5 and balanced accuracy with intervals."""
 
     needs = "labels"
     question = "choose"
     title = "Accuracy"
+    rank = 1
+    effort = "quick"
+    revision = 2  # 2: balanced accuracy, exact intervals
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         single = "it gives no single score for each class (a segmentation or detection network), so no image is right or wrong"
@@ -67,14 +75,17 @@ class Accuracy(Census[Rows]):
         classes = [c for c in range(len(images.classes)) if (labels == c).any()]
         chance = np.bincount(labels).max() / len(labels)
         overall = [
-            wilson_interval(int(first.sum()), len(first)),
-            wilson_interval(int(five.sum()), len(five)),
+            proportion_interval(int(first.sum()), len(first)),
+            proportion_interval(int(five.sum()), len(five)),
+            balanced_accuracy(first, labels),
             (chance, np.nan, np.nan),
         ]
-        by_class = [wilson_interval(int(first[labels == c].sum()), int((labels == c).sum())) for c in classes]
+        by_class = [proportion_interval(int(first[labels == c].sum()), int((labels == c).sum())) for c in classes]
         names = [images.classes[c] for c in classes]
         correct = np.full(len(images), np.nan)
         correct[tally.index[known]] = first
+        label = np.full(len(images), -1, dtype=np.int64)
+        label[tally.index[known]] = labels
         measures, by_name = {"measure": list(MEASURES)}, {"class": names}
         arrays = {
             "overall": array([each[0] for each in overall], ("measure",), "fraction", measures, "fraction of images"),
@@ -85,24 +96,29 @@ class Accuracy(Census[Rows]):
             "by_class_high": array([each.high for each in by_class], ("class",), "fraction", by_name),
             "count": array([int((labels == c).sum()) for c in classes], ("class",), "images", by_name, "images"),
             "correct": array(correct, ("image",), "1", title="right (1) or wrong (0)"),
+            "label": array(label, ("image",), "class number", title="class, -1 unknown"),
             "confidence": array(tally.column("sure"), ("image",), "probability", title="largest probability"),
         }
-        return Measurement(arrays, {"matched": answers.how})
+        return Measurement(arrays, {"matched": answers.how, "imbalance": class_imbalance(labels)})
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         value, low, high = (finding[name] for name in ("overall", "overall_low", "overall_high"))
         chance = float(value.sel(measure="chance"))
 
+        by_class = finding["by_class"]
+        baselines = {"top-1": chance, "balanced": 1 / by_class.sizes["class"]}
+
         def top(measure: str) -> KeyNumber:
             at = {"measure": measure}
             return KeyNumber(
                 name=f"{measure} accuracy", value=float(value.sel(at)), unit=FRACTION, low=float(low.sel(at)), high=float(high.sel(at)),
-                baseline=chance if measure == "top-1" else nan, baseline_name="most frequent class", better="higher",
+                has_interval=True,
+                baseline=baselines.get(measure, nan), baseline_name="most frequent class", better="higher",
             )  # fmt: skip
 
-        by_class = finding["by_class"]
         worst = by_class.isel({"class": int(np.argmin(by_class.values))})
         return [
+            *([top("balanced")] if finding.facts["imbalance"] > MAX_IMBALANCE else []),
             top("top-1"),
             *([top("top-5")] if by_class.sizes["class"] > 5 else []),
             KeyNumber(name="worst class", value=float(worst), unit=FRACTION, better="higher", at=str(worst["class"].values)),
@@ -112,6 +128,12 @@ class Accuracy(Census[Rows]):
     def headline(self, finding: Finding) -> str:
         top = finding.key("top-1 accuracy")
         count = int(finding["count"].sum())
+        if finding.facts["imbalance"] > MAX_IMBALANCE:
+            fair, times = finding.key("balanced accuracy"), format_value(finding.facts["imbalance"])
+            return (
+                f"Balanced accuracy {fair.text} on {count} images, chance {fair.baseline_text}; "
+                f"largest class {times} times the smallest."
+            )
         return f"Top-1 accuracy {top.text} on {count} images; the most frequent class alone gives {top.baseline_text}."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
@@ -125,7 +147,12 @@ class Accuracy(Census[Rows]):
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         few = ["With five classes or fewer, top-5 accuracy is always 100%."] if finding["by_class"].sizes["class"] <= 5 else []
+        uneven = [
+            f"Top-1 accuracy, {finding.key('top-1 accuracy').text}, follows the frequent classes; balanced accuracy "
+            "weighs all classes alike."
+        ]
         return [
+            *(uneven if finding.facts["imbalance"] > MAX_IMBALANCE else []),
             f"Outputs were matched to the classes {finding.facts['matched']}.",
             *few,
             "Accuracy is too high on images the network was trained on; microtome cannot detect those.",

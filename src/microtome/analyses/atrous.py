@@ -37,6 +37,7 @@ from microtome.panels import Bars, Overlay, Panel, Question, Table
 from microtome.prose import plural
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen
+from microtome.workload import Workload
 
 AXES = ["row", "col"]
 MAX_STARS = 3  # figures, of networks with many groups of branches
@@ -51,11 +52,12 @@ class Atrous(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Atrous rates"
-    revision: ClassVar[int] = 3  # 3: another reader of a map does not break up its branches; receptive fields
+    rank: ClassVar[int] = 33
+    revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
 
     size: int = option(0, "image side, px; 0: the size of the recipe", low=0, high=8192)
     rule: Literal["relu", "abs", "square"] = option("abs", "rule by which gradients of different sign are summed")
-    count: int = option(8, "number of generated scenes for the star", low=1, high=10000)
+    count: int = option(8, "number of generated scenes for the star", low=1, high=10000, quick=2, full=32)
     seed: int = option(0, "seed of the scenes", low=0, high=1000000)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
@@ -64,6 +66,9 @@ class Atrous(Analysis):
         except SpecimenError as error:
             return str(error)
         return "" if any(is_dilated(call) for call in calls) else "none of its convolutions is dilated"
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(backward=4.0 * self.count, seconds=0.5)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         specimen = with_image_size(specimen, self.size, self.name())

@@ -41,6 +41,7 @@ from microtome.panels import Bars, Overlay, Panel, Question, Table
 from microtome.prose import plural
 from microtome.scan import Batch, Pace, Step, batches
 from microtome.specimen import Specimen
+from microtome.workload import Effort, Workload
 
 OVERLAY_GRID = 56  # positions, longest side of the interpolated maps
 
@@ -65,7 +66,9 @@ class Cam(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Class activation maps"
-    revision: ClassVar[int] = 3
+    rank: ClassVar[int] = 4
+    effort: ClassVar[Effort] = "quick"
+    revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
 
     at: tuple[str, ...] = option("shallow,middle,deep,last3", "layers to map: names, globs or aliases")
     kind: Literal["gradcam"] = option("gradcam", "attribution method")
@@ -77,11 +80,15 @@ class Cam(Analysis):
     place: Literal["arithmetic", "even"] = option(
         "arithmetic", "location of map positions: from kernels, strides and padding, or evenly tiled"
     )
-    count: int = option(6, "number of images shown", low=1, high=200)
+    count: int = option(6, "number of images shown", low=1, high=200, quick=3, full=12)
     grid: int = option(7, "side of the common grid on which layers are compared, positions", low=2, high=64)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         return Analysis.refusal(self, specimen, images) or why_no_scores(specimen)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = min(self.count, len(images or ()))
+        return Workload(forward=8.0, backward=4.0 * shown, twins=1, seconds=0.5)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before

@@ -40,6 +40,7 @@ from microtome.panels import Bars, Grid, Panel, Question, Scatter, Table
 from microtome.prose import name_list, plural
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen, first_tensor
+from microtome.workload import Workload
 
 MAX_PERIOD = 8  # px, the longest period; longer ones leave too few pixels of equal phase to average over
 PERTURBATION = 0.1  # of the perturbation, in normalised units
@@ -54,10 +55,15 @@ class DeadPixels(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Dead pixels"
-    revision: ClassVar[int] = 2
+    rank: ClassVar[int] = 25
+    revision: ClassVar[int] = 3  # 3: which images its twins see rests on their contents
 
-    count: int = option(16, "images whose gradients are summed", low=1, high=100000)
-    probes: int = option(4, "images in which single pixels are changed; 0: skip", low=0, high=1000)
+    count: int = option(16, "images whose gradients are summed", low=1, high=100000, quick=4, full=64)
+    probes: int = option(4, "images in which single pixels are changed; 0: skip", low=0, high=1000, quick=1, full=8)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = min(self.count, len(images or ()))
+        return Workload(forward=6.0 * shown, backward=(2.0 + specimen.twin_count / 4) * shown, twins=specimen.twin_count)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before

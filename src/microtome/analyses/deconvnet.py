@@ -51,6 +51,7 @@ from microtome.prose import name_list, plural
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Top
+from microtome.workload import Workload
 
 DEFAULT = ("shallow", "middle", "deep")
 MAX_LAYERS = 12  # layers with a figure
@@ -66,13 +67,14 @@ class Deconvnet(Census[Top]):
     needs = "images"
     question = "understand"
     title = "Projections to the pixels"
-    revision = 4
+    rank = 35
+    revision = 5  # 5: which images its twins see rests on their contents
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "layers to project: names, globs or aliases")
     rule: Literal["deconvnet", "guided", "gradient", "rectgrad"] = option(
         "deconvnet", "what rectifiers pass on the backward pass"
     )
-    k: int = option(9, "number of strongest activations of each unit", low=2, high=100)
+    k: int = option(9, "number of strongest activations of each unit", low=2, high=100, quick=3)
     units: int = option(3, "units shown of each layer", low=1, high=4096)
     sort: Literal["spread", "first", "strong", "selective"] = option(
         "spread", "units shown: evenly from the active ones, the first, the strongest, those whose images share a class"
@@ -80,6 +82,10 @@ class Deconvnet(Census[Top]):
     numbers: tuple[int, ...] = option((), "units shown, by number from 0; empty: by sort")
     size: int = option(112, "longest side of a stored projection, px", low=8, high=2048)
     quantile: float = option(0.98, "rectgrad: fraction of a rectifier's signals set to zero", low=0.0, high=1.0)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = 3.0 * self.units * self.k * len(self.at)
+        return Workload(forward=0.5 * shown, backward=0.3 * shown, twins=1)
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
         return layers_with_maps(specimen, self._asked(specimen))

@@ -53,7 +53,9 @@ class Excitation(Census[Bundle]):
     needs = "labels"
     question = "understand"
     title = "Channel gates"
-    revision = 3
+    rank = 26
+    effort = "quick"
+    revision = 4  # 4: which images its twins see rests on their contents
     with_twin = True
 
     at: tuple[str, ...] = option(("stages",), "layers up to each of which the last gate gets curves: names, globs or aliases")

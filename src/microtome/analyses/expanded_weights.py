@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +22,7 @@ from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.untrained_twins import TWINS, over_twins, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.graph.linearised import LineariseMode, central_crop
 from microtome.numerics.weights.kernels import find_kernels
@@ -30,6 +30,7 @@ from microtome.panels import Grid, Panel, Table
 from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen, tap
+from microtome.workload import Workload
 
 TARGET_GRID = 15  # that the target's map should have along its shorter side, so that its middle lies far from the border
 AFFINE_TOLERANCE = 1e-3  # relative difference of slopes at two images up to which the way between two layers counts as affine
@@ -63,7 +64,9 @@ class ExpandedWeights(Analysis):
     needs = "weights"
     question = "understand"
     title = "Weights in context"
-    revision = 2
+    rank = 31
+    revision = 3  # 3: several untrained twins
+    with_twin = True
 
     at: tuple[str, ...] = option(("last",), "layer whose units are shown; of several the last convolution in them")
     source: str = option("", "layer that the expanded weights start from; none: `steps` convolutions before")
@@ -79,22 +82,19 @@ class ExpandedWeights(Analysis):
             return f"it takes two spatial convolutions with whole, varying weights one after the other, and it has {len(found)}"
         return ""
 
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(forward=20.0, backward=5.0 * (1 + specimen.twin_count), twins=specimen.twin_count)
+
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         found = _convolution_kernels(specimen)
         target = self._target(specimen, list(found))
         kernel = found[target]
         order = torch.argsort(kernel.flatten(1).norm(dim=1), descending=True, stable=True)[: self.units]
         own = _expand_kernel(specimen, target, order.tolist(), list(found), self.source, self.steps)
-        twin = specimen.working_twin(None)
-        other = _convolution_kernels(twin)[target]
-        strongest = torch.argsort(other.flatten(1).norm(dim=1), descending=True, stable=True)[: self.units]
-        random = _expand_kernel(twin, target, strongest.tolist(), list(found), own.source, 1)
         near, far = _strongest_slices(kernel[order], self.k), _strongest_slices(own.weights, self.k)
         cropped, inside = central_crop(far.slices, self.grid)
         units = {"unit": [f"unit {int(one)}" for one in order]}
         ranks = [{"rank": [f"strongest {rank + 1}" for rank in range(one.channels.shape[1])]} for one in (near, far)]
-        shares = np.array([[float(one.shares.sum(1).mean()) for one in pair] for pair in (
-            (near, far), (_strongest_slices(other[strongest], self.k), _strongest_slices(random.weights, self.k)))])  # fmt: skip
         both = {"measure": ["own inputs", "expanded"]}
         arrays = {
             "slice": array(near.slices, ("unit", "rank", "row", "col"), "weight", units | ranks[0], "weight"),
@@ -111,9 +111,8 @@ class ExpandedWeights(Analysis):
             "expanded_strength": array(
                 far.shares.numpy(), ("unit", "rank"), "fraction of squared weights", units | ranks[1], "fraction"
             ),
-            "share": array(shares[0], ("measure",), "fraction of squared weights", both, "in the strongest channels"),
-            "twin_share": array(
-                shares[1], ("measure",), "fraction of squared weights", both, "in the strongest channels, untrained twin"
+            "share": array(
+                _mean_shares(near, far), ("measure",), "fraction of squared weights", both, "in the strongest channels"
             ),
             "inputs": array([kernel.shape[1], own.weights.shape[1]], ("measure",), "channels", both, "channels"),
             "inside": array([inside], ("target",), "fraction of squared weights", {"target": [target]}, "inside the crop"),
@@ -121,12 +120,24 @@ class ExpandedWeights(Analysis):
                 [own.bend], ("target",), "fraction of the gradient", {"target": [target]}, "change between two images"
             ),
         }
+        nulls = [self._twin_shares(twin, target, own.source, list(found)) for twin in untrained_twins(specimen, None)]
+        title = "in the strongest channels, untrained twins"
+        arrays |= over_twins(
+            [{"twin_share": array(each, ("measure",), "fraction of squared weights", both, title)} for each in nulls]
+        )
         facts = {
             "target": target,
             "source": own.source,
             "left out": dict(zip(("rectifiers", "maximum pools", "gates"), own.left_out, strict=True)),
         }
         return Measurement(arrays, facts)
+
+    def _twin_shares(self, twin: Specimen, target: str, source: str, convolutions: list[str]) -> list[float]:
+        """The fractions in the strongest channels of an untrained twin, for its own strongest units."""
+        kernel = _convolution_kernels(twin)[target]
+        strongest = torch.argsort(kernel.flatten(1).norm(dim=1), descending=True, stable=True)[: self.units]
+        expanded = _expand_kernel(twin, target, strongest.tolist(), convolutions, source, 1)
+        return _mean_shares(_strongest_slices(kernel[strongest], self.k), _strongest_slices(expanded.weights, self.k))
 
     def _target(self, specimen: Specimen, found: list[str]) -> str:
         if self.at == ("last",):
@@ -149,7 +160,8 @@ class ExpandedWeights(Analysis):
             numbers.append(
                 KeyNumber(
                     name=f"weights in {count} of {inputs} {'expanded ' if prefix else ''}channels",
-                    value=float(finding["share"].values[place]), baseline=float(finding["twin_share"].values[place]), unit=FRACTION, at=at,
+                    value=float(finding["share"].values[place]), baseline=float(finding["twin_share"].values[place]),
+                    baseline_name=TWINS, unit=FRACTION, at=at,
                 )
             )  # fmt: skip
         return [*numbers, KeyNumber(name="inside the crop", value=float(finding["inside"].values[0]), unit=FRACTION, at=own)]
@@ -159,7 +171,7 @@ class ExpandedWeights(Analysis):
         count = finding["expanded_channel"].sizes["rank"]
         return (
             f"{count} channels of {finding.facts['source']} hold {expanded.text} of the expanded weights of {finding.facts['target']} "
-            f"(untrained twin {expanded.baseline_text})."
+            f"(untrained twins {expanded.baseline_text})."
         )
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
@@ -198,6 +210,11 @@ def _convolution_kernels(specimen: Specimen) -> dict[str, Tensor]:
     conv = nn.modules.conv._ConvNd  # pyright: ignore[reportPrivateUsage]
     told = find_kernels(specimen.net, specimen.layers, {})
     return {name: one.values for name, one in told.items() if not one.reason and isinstance(modules[name], conv)}
+
+
+def _mean_shares(near: _StrongestSlices, far: _StrongestSlices) -> list[float]:
+    """The fraction of the energy in the strongest channels, mean over units: of the own inputs, and expanded."""
+    return [float(slices.shares.sum(1).mean()) for slices in (near, far)]
 
 
 def _strongest_slices(weights: Tensor, k: int) -> _StrongestSlices:

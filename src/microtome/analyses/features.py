@@ -42,7 +42,9 @@ class Features(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Feature maps"
-    revision = 3
+    rank = 23
+    effort = "quick"
+    revision = 4  # 4: which images its twins see rests on their contents
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep", "last3"), "layers to show: names, globs or aliases")
@@ -62,17 +64,17 @@ class Features(Census[Bundle]):
     def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
         maps = specimen.layer(name).maps(value.detach())
         sums = firing_rates(maps.flatten(2))
-        return sums, _shrink_maps(maps[: self.count].float()).cpu().numpy()
+        return sums, _shrink_maps(maps[torch.from_numpy(np.flatnonzero(seen.index < self.count))].float()).cpu().numpy()
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         sums, shown = tally.total("sums"), tally.rows("shown")
         values = {name: seen[name] for name in self.layers_to_watch(specimen)}
         parts = {f"{key}/{name}": part for name, (rates, _) in values.items() for key, part in rates._asdict().items()}
         sums.add(len(batch.index), parts)
-        first = int((batch.index < self.count).sum())  # indices ascend, so the images to show come first in their batch
-        if first:
-            maps = {f"map/{name}": part[:first] for name, (_, part) in values.items()}
-            shown.add(batch.index[:first], maps | {"picture": batch.pixels[:first]})
+        first = batch.index < self.count
+        if first.any():
+            maps = {f"map/{name}": part for name, (_, part) in values.items()}
+            shown.add(batch.index[first], maps | {"picture": batch.pixels[first]})
 
     def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twins: Sequence[Bundle]) -> Measurement:
         names = self.layers_to_watch(specimen)

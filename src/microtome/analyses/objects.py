@@ -8,7 +8,7 @@ Source: energy-based pointing game, Wang et al. 2020, arXiv:1910.01279, sec. 4.3
 arXiv:1608.00507; best threshold, Choe et al. 2020, arXiv:2001.07437; maps, Selvaraju et al. 2017, arXiv:1610.02391, eq. 1-2.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, TypedDict, final
 
@@ -28,12 +28,15 @@ from microtome.numerics.maps.heat import THRESHOLDS
 from microtome.numerics.maps.localisation import localisation_scores
 from microtome.numerics.maps.strata import clutter_fraction
 from microtome.numerics.receptive.geometry import resample_area
-from microtome.numerics.statistics.intervals import Interval, bootstrap_interval, wilson_interval
-from microtome.numerics.statistics.trends import median_interval, relative_loss, relative_ranks, slope_interval
+from microtome.numerics.statistics.intervals import UNKNOWN_INTERVAL, Interval, mean_interval
+from microtome.numerics.statistics.medians import median_interval
+from microtome.numerics.statistics.proportions import proportion_interval
+from microtome.numerics.statistics.trends import relative_loss, relative_ranks, slope_interval
 from microtome.panels import Bars, Heat, Panel, Question, Table
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen
 from microtome.tally import Rows
+from microtome.workload import Effort, Workload
 
 SIZES = (0.01, 0.04, 0.16, 0.36, 1.0)  # borders of the size bins, as fractions of the image
 CLUTTERS: tuple[str, ...] = ("plain", "middle", "cluttered")  # thirds of the images
@@ -73,6 +76,7 @@ class _Ends(TypedDict):
 
     low: float
     high: float
+    has_interval: bool
 
 
 @final
@@ -82,7 +86,9 @@ class Objects(Analysis):
     needs: ClassVar[Needs] = "masks"
     question: ClassVar[Question] = "choose"
     title: ClassVar[str] = "Objects: size and clutter"
-    revision: ClassVar[int] = 2
+    rank: ClassVar[int] = 5
+    effort: ClassVar[Effort] = "quick"
+    revision: ClassVar[int] = 4  # 4: exact and studentised intervals; which images its twins see rests on their contents
 
     at: str = option("deep", "layer whose maps are scored; the coarsest of several")
     kind: Literal["gradcam"] = option("gradcam", "attribution method")
@@ -96,6 +102,9 @@ class Objects(Analysis):
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         return Analysis.refusal(self, specimen, images) or why_no_scores(specimen)
 
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(forward=8.0, backward=2.0 * len(images or ()), twins=1)
+
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
         marked = images.take(np.flatnonzero(images.has_mask))
@@ -105,10 +114,11 @@ class Objects(Analysis):
         shown = place_cells(shown, self.place, specimen.recipe.size)
         name = min(reversed(shown.names), key=lambda one: shown.where[one].row.count * shown.where[one].col.count)
         own = self._rows(specimen, marked, answers, shown, name, pace, "own")
-        some = marked.take(twin_indices(len(marked)))
+        watched = twin_indices(marked)
+        some = marked.take(watched)
         twin = specimen.working_twin(images)
-        null = self._rows(twin, some, answers[twin_indices(len(marked))], shown, name, pace, "twin")
-        columns = _merge_columns(own, null, np.asarray(twin_indices(len(marked))))
+        null = self._rows(twin, some, answers[watched], shown, name, pace, "twin")
+        columns = _merge_columns(own, null, np.asarray(watched))
         known = marked.facts("clutter")
         if known is not None and not np.isnan(known).any():
             columns["clutter"] = known
@@ -166,7 +176,11 @@ class Objects(Analysis):
             return float(value.sel(measure=measure))
 
         def ends(measure: str, factor: float = 1.0) -> _Ends:
-            return {"low": factor * float(low.sel(measure=measure)), "high": factor * float(high.sel(measure=measure))}
+            return {
+                "low": factor * float(low.sel(measure=measure)),
+                "high": factor * float(high.sel(measure=measure)),
+                "has_interval": True,
+            }
 
         numbers = [
             KeyNumber(
@@ -207,7 +221,7 @@ class Objects(Analysis):
             if scored:
                 panels.append(Bars(
                     title=f"Accuracy by {dim}", y=(f"accuracy_by_{dim}",), x=dim, low=f"accuracy_by_{dim}_low",
-                    high=f"accuracy_by_{dim}_high", note="Bars: 95% Wilson interval.",
+                    high=f"accuracy_by_{dim}_high", note="Bars: 95% exact interval (Clopper-Pearson).",
                 ))  # fmt: skip
         panels.append(Heat(title="Localisation by size and clutter", z="lift", scale="diverging"))
         if scored:
@@ -315,9 +329,9 @@ def _mean(values: np.ndarray[Any, Any], chosen: np.ndarray[Any, Any]) -> float:
 
 
 def _marginal_arrays(columns: Columns, dim: str, bins: list[Any], names: list[str], seed: int) -> dict[str, xr.DataArray]:
-    """Accuracy with Wilson intervals, lift with bootstrap intervals, and the two baselines, in each bin of one dimension."""
+    """Accuracy with exact intervals, lift with studentised ones, and the two baselines, in each bin of one dimension."""
     accuracy = [_accuracy_interval(columns["correct"][chosen]) for chosen in bins]
-    lift = [_bootstrap_interval(columns["lift"][chosen], seed) for chosen in bins]
+    lift = [_mean_interval(columns["lift"][chosen], seed) for chosen in bins]
     coords = {dim: names}
     arrays: dict[str, xr.DataArray] = {}
     for name, rows in (("accuracy", accuracy), ("lift", lift)):
@@ -332,12 +346,16 @@ def _marginal_arrays(columns: Columns, dim: str, bins: list[Any], names: list[st
 
 def _accuracy_interval(right: np.ndarray[Any, Any]) -> Interval:
     known = right[~np.isnan(right)]
-    return wilson_interval(int(known.sum()), len(known)) if len(known) >= MIN_IMAGES else Interval(*[float("nan")] * 3)
+    return proportion_interval(int(known.sum()), len(known)) if len(known) >= MIN_IMAGES else UNKNOWN_INTERVAL
 
 
-def _bootstrap_interval(values: np.ndarray[Any, Any], seed: int, of: Callable[..., Interval] = bootstrap_interval) -> Interval:
+def _mean_interval(values: np.ndarray[Any, Any], seed: int) -> Interval:
+    return mean_interval(values, seed=seed) if (~np.isnan(values)).sum() >= MIN_IMAGES else UNKNOWN_INTERVAL
+
+
+def _median_interval(values: np.ndarray[Any, Any]) -> Interval:
     known = values[~np.isnan(values)]
-    return of(known, seed=seed) if len(known) >= MIN_IMAGES else Interval(*[float("nan")] * 3)
+    return median_interval(known) if len(known) >= MIN_IMAGES else UNKNOWN_INTERVAL
 
 
 def _overall_arrays(columns: Columns, seed: int) -> dict[str, xr.DataArray]:
@@ -349,9 +367,9 @@ def _overall_arrays(columns: Columns, seed: int) -> dict[str, xr.DataArray]:
         if name == "accuracy":
             rows.append(_accuracy_interval(columns["correct"][columns["seen"]]))
         elif name.startswith("coverage"):
-            rows.append(_bootstrap_interval(columns[name][kept], seed, median_interval))
+            rows.append(_median_interval(columns[name][kept]))
         else:
-            rows.append(_bootstrap_interval(columns[name], seed))
+            rows.append(_mean_interval(columns[name], seed))
     coords = {"measure": list(OVERALL_MEASURES)}
     titles = ("value", "from", "to")
     return {
@@ -361,7 +379,7 @@ def _overall_arrays(columns: Columns, seed: int) -> dict[str, xr.DataArray]:
 
 
 def _trend_arrays(columns: Columns, clutter_bin: Any, seed: int) -> dict[str, xr.DataArray]:
-    """Straight-line trends and relative losses with bootstrap intervals over images."""
+    """Straight-line trends and relative losses with studentised intervals over images."""
     against = {"area": np.log2(columns["area"]), "clutter": relative_ranks(columns["clutter"])}
     rows = [slope_interval(columns[name], against[axis], MIN_IMAGES, seed) for name, axis, _ in TREND_MEASURES.values()]
     ends = clutter_bin == 0, clutter_bin == len(CLUTTERS) - 1
@@ -388,7 +406,7 @@ def _smallest_objects(finding: Finding) -> list[KeyNumber]:
     return [
         KeyNumber(
             name="accuracy on the smallest objects", value=float(value[first]), unit=FRACTION, low=float(low[first]),
-            high=float(high[first]), baseline=float(value[last]), baseline_name=f"objects of {sizes[last]} of the image",
+            high=float(high[first]), has_interval=True, baseline=float(value[last]), baseline_name=f"objects of {sizes[last]} of the image",
             better="higher", at=str(sizes[first]),
         )
     ]  # fmt: skip
@@ -397,7 +415,9 @@ def _smallest_objects(finding: Finding) -> list[KeyNumber]:
 def _sizes_below_centre(finding: Finding) -> list[str]:
     """The sizes at which the network's lift is not above that of a blob in the centre of the image."""
     lift, blob = finding["lift_by_size_low"], finding["centre_lift_by_size"]
-    sizes = [str(size) for size in lift.coords["size"].values if float(lift.sel(size=size)) <= float(blob.sel(size=size))]
+    known = finding["lift_by_size"].notnull()
+    above = lift > blob  # false where the interval is unknown
+    sizes = [str(size) for size in lift.coords["size"].values if bool(known.sel(size=size)) and not bool(above.sel(size=size))]
     return (
         [f"At object sizes of {', '.join(sizes)} the lift is not significantly above that of a blob in the centre."]
         if sizes

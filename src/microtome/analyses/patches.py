@@ -42,6 +42,7 @@ from microtome.prose import plural
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Bundle, Top
+from microtome.workload import Workload
 
 DEFAULT = ("shallow", "middle", "deep")
 MAX_LAYERS = 12  # layers with a figure; all have values and positions
@@ -55,7 +56,9 @@ class Patches(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Strongest patches"
-    revision = 3
+    rank = 24
+    effort = "quick"
+    revision = 4  # 4: which images its twins see rests on their contents
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "layers to show: names, globs or aliases")
@@ -67,6 +70,9 @@ class Patches(Census[Bundle]):
     numbers: tuple[int, ...] = option((), "units shown, by number from 0; empty: by sort")
     per_image: int = option(1, "most patches of a unit from one image", low=1, high=100)
     size: int = option(112, "longest side of a stored patch, px", low=8, high=2048)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(forward=0.1 * self.units * self.k * len(self.at), seconds=0.5)
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
         return layers_with_maps(specimen, self._asked(specimen))
@@ -83,7 +89,7 @@ class Patches(Census[Bundle]):
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         every, some = tally.top("all"), tally.top("few")
         index = np.tile(batch.index, len(next(iter(seen.values()))[0]) // len(batch.index))
-        known = np.isin(index, twin_indices(batch.total))  # the images that the untrained twin sees too
+        known = np.isin(index, twin_indices(batch.images))  # the images that the untrained twin sees too
         for name, (values, cells) in seen.items():
             every.add(name, index, values, cells)
             if batch.total > TWIN_IMAGES and known.any():
@@ -96,7 +102,7 @@ class Patches(Census[Bundle]):
         arrays: dict[str, Any] = {}
         for name in names:
             arrays |= self._layer(specimen, images, name, top, windows[name])
-        watched = twin_indices(len(images))
+        watched = twin_indices(images)
         labels = None if images.labels is None else np.asarray(images.labels)
         own = [nonzero_peaks(some if len(images) > TWIN_IMAGES else top, name)[1] for name in names]
         local = [

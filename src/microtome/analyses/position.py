@@ -3,7 +3,7 @@
 Three measurements of position in transformers. Positional power: the fraction of the power of a patch token, right after positions
 were added, that comes from the position, when the colours of the (normalised) input are scaled: high contrast lowers it. The mean
 attention distance of every head in px, beside that of uniform attention. And, where there are learned relative biases (Swin windows,
-BEiT, timm's `rel_pos`), the best Gaussian for each head's. All compared with the untrained twin, whose attention is nearly uniform.
+BEiT, timm's `rel_pos`), the best Gaussian for each head's. All compared with untrained twins, whose attention is nearly uniform.
 
 The first two need images, so the analysis does; the bias is read from the weights alone.
 
@@ -33,6 +33,7 @@ from microtome.instruments.attention import (
     watch_attention,
 )
 from microtome.instruments.embedded_patches import embedded_patches
+from microtome.instruments.untrained_twins import TWINS, over_twins, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.graph.attention import (
     GaussianHill,
@@ -48,6 +49,7 @@ from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen
 from microtome.specimen.layers import kind_of
 from microtome.tally import Rows
+from microtome.workload import Workload
 
 MIN_GAUSSIAN_R2 = 0.7  # the R² above which the paper calls a bias Gaussian
 
@@ -59,10 +61,12 @@ class Position(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Positions and attention"
-    revision: ClassVar[int] = 3  # 3: patches are taken where the positions are added to them
+    rank: ClassVar[int] = 29
+    revision: ClassVar[int] = 5  # 5: several untrained twins, whose images are chosen by content
+    with_twin: ClassVar[bool] = True
 
     scales: tuple[float, ...] = option((0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "factors of the normalised colours")
-    count: int = option(16, "number of images, evenly spaced", low=1, high=100_000)
+    count: int = option(16, "number of images, evenly spaced", low=1, high=100_000, quick=4, full=64)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if not attention_paths(specimen.net):
@@ -73,23 +77,32 @@ class Position(Analysis):
             return "it has no attention over positions"
         return Analysis.refusal(self, specimen, images)
 
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = min(self.count, len(images or ()))
+        return Workload(forward=shown * (1.0 + specimen.twin_count), twins=specimen.twin_count, seconds=0.5)
+
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
         if not self.scales or min(self.scales) <= 0 or not np.isfinite(self.scales).all():
             raise BadOption(f"position: option scales is {self.scales}; it takes numbers above 0, as 0.25,1,4.")
         indices = np.unique(np.linspace(0, len(images) - 1, min(self.count, len(images))).round().astype(int))
         chosen = images.take(indices)
-        twin = specimen.working_twin(images)
         tokens, uniform = _token_grids(specimen)
         own = self._rows(specimen, chosen, pace, tokens, "attention")
-        other = self._rows(twin, chosen, pace, tokens, "attention of the untrained twin")
-        arrays = _attention_arrays(tokens, uniform, own, other)
-        if "content" in own and "content" in other:
-            arrays |= self._positional_power(specimen, own, "") | self._positional_power(twin, other, "twin_")
-        arrays |= _bias_arrays(specimen, twin)
+        arrays = _attention_arrays(tokens, uniform, own) | _bias_arrays(specimen)
+        if "content" in own:
+            arrays |= self._positional_power(specimen, own, "")
+        nulls: list[dict[str, Any]] = []
+        for number, twin in enumerate(untrained_twins(specimen, images), 1):
+            run = f"attention of untrained twin {number}"
+            other = self._rows(twin, chosen, pace, tokens, run)
+            nulls.append(_twin_attention_arrays(tokens, other) | _twin_bias_arrays(twin))
+            if "content" in own:
+                nulls[-1] |= self._positional_power(twin, other, "twin_")
+            discard_tally(pace, self._key(twin, chosen, run))
+        arrays |= over_twins(nulls)
         left_out = [path for path in attention_paths(specimen.net) if path not in tokens]
-        for each, run in ((specimen, "attention"), (twin, "attention of the untrained twin")):
-            discard_tally(pace, self._key(each, chosen, run))
+        discard_tally(pace, self._key(specimen, chosen, "attention"))
         embedding = position_embedding(specimen)
         unseen = embedding.name if embedding is not None and "share" not in arrays else ""
         return Measurement(arrays, {"images": len(chosen), "left_out": left_out, "positions_not_added": unseen})
@@ -138,7 +151,7 @@ class Position(Analysis):
         assert embedding is not None
         power = float(embedding.values.double().square().sum(1).mean())
         fraction = power / (power + rows.column("content").mean(0))
-        title = "untrained twin" if prefix else "positional power"
+        title = TWINS if prefix else "positional power"
         return {f"{prefix}share": array(fraction, ("scale",), "fraction", {"scale": list(self.scales)}, title)}
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
@@ -147,7 +160,14 @@ class Position(Analysis):
         nearest = int(np.nanargmin(ratio)) if not np.isnan(ratio).all() else 0
         at = str(finding["mean_distance"].layer.values[nearest])
         numbers = [
-            KeyNumber(name="attention distance", value=float(mean[nearest]), unit="px", baseline=float(twin[nearest]), at=at),
+            KeyNumber(
+                name="attention distance",
+                value=float(mean[nearest]),
+                unit="px",
+                baseline=float(twin[nearest]),
+                baseline_name=TWINS,
+                at=at,
+            ),
             KeyNumber(name="attention distance, uniform attention", value=float(uniform[nearest]), unit="px", at=at),
         ]
         if "share" in finding:
@@ -156,16 +176,24 @@ class Position(Analysis):
             for scale in dict.fromkeys((min(scales, key=lambda scale: abs(np.log(scale))), max(scales))):
                 value, baseline = (float(values.sel(scale=scale)) for values in (power, twin_power))
                 name = "positional power" if len(numbers) == 2 else "positional power, highest contrast"
-                numbers.append(KeyNumber(name=name, value=value, unit=FRACTION, baseline=baseline, at=f"scale {scale:g}"))
+                numbers.append(
+                    KeyNumber(
+                        name=name, value=value, unit=FRACTION, baseline=baseline, baseline_name=TWINS, at=f"scale {scale:g}"
+                    )
+                )
         if "bias_r2_by_head" in finding:
             fraction, baseline = (_good_fits(finding[name].values) for name in ("bias_r2_by_head", "twin_bias_r2_by_head"))
-            numbers.append(KeyNumber(name="heads with a Gaussian bias", value=fraction, unit=FRACTION, baseline=baseline))
+            numbers.append(
+                KeyNumber(
+                    name="heads with a Gaussian bias", value=fraction, unit=FRACTION, baseline=baseline, baseline_name=TWINS
+                )
+            )
         return numbers
 
     def headline(self, finding: Finding) -> str:
         distance, uniform = finding.key_numbers[:2]
         start = "Untrained weights, most" if finding.trained is False else "Most"
-        compared = f"uniform attention {uniform.text}, untrained twin {distance.baseline_text}"
+        compared = f"uniform attention {uniform.text}, untrained twins {distance.baseline_text}"
         return f"{start} local layer {distance.at}: mean attention distance {distance.text} ({compared})."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
@@ -174,7 +202,7 @@ class Position(Analysis):
             shown.append(
                 Curve(title="Mean attention distance by depth", y=("mean_distance",), x="layer", low="nearest_head",
                       high="farthest_head", null=("twin_mean_distance",),
-                      note="In px; band: from the most local head to the most global. Dashed: the untrained twin.")
+                      note="In px; band: from the most local head to the most global. Dashed: the mean of the untrained twins.")
             )  # fmt: skip
         shown.append(
             Table(title="Attention distance by layer", rows="layer",
@@ -262,17 +290,27 @@ def _mean_by_image(values: Tensor, images: int) -> np.ndarray[Any, Any]:
     return values.reshape(images, -1, values.shape[-1]).mean(1).cpu().numpy()
 
 
-def _attention_arrays(tokens: dict[str, TokenGrid], uniform: dict[str, float], own: Rows, other: Rows) -> dict[str, Any]:
-    heads = max(own.column(f"distance/{path}").shape[1] for path in tokens)
+def _by_head(tokens: dict[str, TokenGrid], rows: Rows, kind: str) -> np.ndarray[Any, Any]:
+    """A mean over images (layer, head), NaN where a layer has fewer heads than others."""
+    heads = max(rows.column(f"{kind}/{path}").shape[1] for path in tokens)
+    by_layer = np.full((len(tokens), heads), np.nan)
+    for index, path in enumerate(tokens):
+        mean = rows.column(f"{kind}/{path}").mean(0)
+        by_layer[index, : len(mean)] = mean
+    return by_layer
 
-    def table(rows: Rows, kind: str) -> np.ndarray[Any, Any]:
-        by_layer = np.full((len(tokens), heads), np.nan)
-        for index, path in enumerate(tokens):
-            mean = rows.column(f"{kind}/{path}").mean(0)
-            by_layer[index, : len(mean)] = mean
-        return by_layer
 
-    distance, twin, kept = table(own, "distance"), table(other, "distance"), table(own, "kept")
+def _twin_attention_arrays(tokens: dict[str, TokenGrid], other: Rows) -> dict[str, Any]:
+    """The attention distances of an untrained twin, by head and by layer."""
+    distance, layers = _by_head(tokens, other, "distance"), {"layer": list(tokens)}
+    return {
+        "twin_attention_distance": array(distance, ("layer", "head"), "px", layers, TWINS),
+        "twin_mean_distance": array(np.nanmean(distance, 1), ("layer",), "px", layers, TWINS),
+    }
+
+
+def _attention_arrays(tokens: dict[str, TokenGrid], uniform: dict[str, float], own: Rows) -> dict[str, Any]:
+    distance, kept = _by_head(tokens, own, "distance"), _by_head(tokens, own, "kept")
     if np.isnan(distance).all(1).any():
         bad = list(tokens)[int(np.isnan(distance).all(1).argmax())]
         raise Unmeasurable(
@@ -281,11 +319,9 @@ def _attention_arrays(tokens: dict[str, TokenGrid], uniform: dict[str, float], o
     layers = {"layer": list(tokens)}
     return {
         "attention_distance": array(distance, ("layer", "head"), "px", layers, "mean attention distance"),
-        "twin_attention_distance": array(twin, ("layer", "head"), "px", layers, "untrained twin"),
         "mean_distance": array(np.nanmean(distance, 1), ("layer",), "px", layers, "mean attention distance"),
         "nearest_head": array(np.nanmin(distance, 1), ("layer",), "px", layers, "most local head"),
         "farthest_head": array(np.nanmax(distance, 1), ("layer",), "px", layers, "most global head"),
-        "twin_mean_distance": array(np.nanmean(twin, 1), ("layer",), "px", layers, "untrained twin"),
         "uniform_distance": array([uniform[path] for path in tokens], ("layer",), "px", layers, "uniform attention"),
         "to_the_grid": array(np.nanmean(kept, 1), ("layer",), "fraction", layers, "attention to the grid"),
         "grid": array([f"{each.grid[0]} x {each.grid[1]}" for each in tokens.values()], ("layer",), "text", layers, "grid"),
@@ -293,13 +329,25 @@ def _attention_arrays(tokens: dict[str, TokenGrid], uniform: dict[str, float], o
     }
 
 
-def _bias_arrays(specimen: Specimen, twin: Specimen) -> dict[str, Any]:
-    """Learned relative biases over offsets and their Gaussians, beside the twin's."""
-    tables, others = _bias_tables(specimen), _bias_tables(twin)
+def _twin_bias_arrays(twin: Specimen) -> dict[str, Any]:
+    """How well Gaussians fit the biases of an untrained twin."""
+    fits = {name: [fit_hill(bias) for bias in heads] for name, heads in _bias_tables(twin).items()}
+    if not fits:
+        return {}
+    layers = {"layer": list(fits)}
+    return {
+        "twin_bias_r2_by_head": _pad_tables(fits, layers, TWINS),
+        "twin_bias_r2": array([_median_fit(heads).r2 for heads in fits.values()], ("layer",), "1", layers, TWINS),
+    }
+
+
+def _bias_arrays(specimen: Specimen) -> dict[str, Any]:
+    """Learned relative biases over offsets and their Gaussians."""
+    tables = _bias_tables(specimen)
     if not tables:
         return {}
     layers = {"layer": list(tables)}
-    fits, twins = ({name: [fit_hill(bias) for bias in heads] for name, heads in group.items()} for group in (tables, others))
+    fits = {name: [fit_hill(bias) for bias in heads] for name, heads in tables.items()}
     widest = max(table.shape[1:] for table in tables.values())
     shown_layers = [name for name, table in tables.items() if table.shape[1:] == widest]
     shown = np.stack([tables[name].mean(0) - tables[name].mean() for name in shown_layers])
@@ -307,9 +355,7 @@ def _bias_arrays(specimen: Specimen, twin: Specimen) -> dict[str, Any]:
     return {
         "bias": array(shown, ("layer", "row", "col"), "logits", {"layer": shown_layers}, "learned bias, about its mean"),
         "bias_r2_by_head": _pad_tables(fits, layers, "R² by head"),
-        "twin_bias_r2_by_head": _pad_tables(twins, layers, "untrained twin"),
         "bias_r2": array([fit.r2 for fit in median], ("layer",), "1", layers, "R²"),
-        "twin_bias_r2": array([_median_fit(heads).r2 for heads in twins.values()], ("layer",), "1", layers, "untrained twin"),
         "bias_sigma": array([fit.sigma for fit in median], ("layer",), "positions", layers, "σ"),
         "bias_height": array([fit.height for fit in median], ("layer",), "logits", layers, "height"),
     }

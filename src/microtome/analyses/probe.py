@@ -4,7 +4,8 @@ Each layer's features are averaged over positions (class and register tokens inc
 regression in closed form, and by logistic regression if asked; every image is classified by a probe that was not fitted to it. A probe
 needs only labels, not a head with the right classes, so it compares backbones on a task that none was trained for. Transfer by
 training only a new head is measured too: ridge regression on the frozen features of the last layer, by the number of training images
-per class, beside the untrained twins and chance.
+per class, beside the untrained twins and chance. Where the largest class has more than 1.5 times the images of the smallest, balanced
+accuracy (the mean over the classes) leads.
 
 Source: probes, Alain & Bengio 2016, arXiv:1610.01644; layer by layer as in Zeiler & Fergus 2013, arXiv:1311.2901, table 7, and new
 heads as in their sec. 5.2; ridge, Hoerl & Kennard 1970; logistic regression, Cox 1958. Closed-form ridge in place of their linear SVM,
@@ -23,11 +24,13 @@ from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.untrained_twins import VERDICTS, over_twins, reason_for_no_verdict, stack_twins, verdicts
-from microtome.key_numbers import FRACTION, KeyNumber
+from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.probes.logistic import logistic_probe
 from microtome.numerics.probes.ridge import learning_curve, ridge_probe, smallest_class
-from microtome.numerics.statistics.intervals import Interval, wilson_interval
+from microtome.numerics.statistics.balanced import MAX_IMBALANCE, balanced_accuracy, class_imbalance
+from microtome.numerics.statistics.intervals import Interval
 from microtome.numerics.statistics.positions import position_means
+from microtome.numerics.statistics.proportions import proportion_interval
 from microtome.panels import Curve, Panel, Table
 from microtome.prose import plural
 from microtome.scan import Batch
@@ -38,6 +41,7 @@ ImageFraction = tuple[Rows, np.ndarray[Any, Any]]  # features and labels of imag
 
 
 BEST, ON_TWIN_IMAGES = "best probe accuracy", "probe accuracy on the twins' images"
+BALANCED = "best balanced probe accuracy"
 
 
 @final
@@ -47,7 +51,9 @@ class Probe(Census[Bundle]):
     needs = "labels"
     question = "choose"
     title = "Linear probes"
-    revision = 5
+    rank = 2
+    effort = "quick"
+    revision = 8  # 8: exact intervals; balanced accuracy; which images its twins see rests on their contents
     with_twin = True
 
     at: tuple[str, ...] = option(("stages", "last"), "layers to probe: names, globs or aliases")
@@ -84,7 +90,7 @@ class Probe(Census[Bundle]):
                 f"each class; here the largest class has {np.bincount(labels[labels >= 0], minlength=1).max()}."
             )
         shared = np.zeros(len(images), dtype=bool)
-        shared[twin_indices(len(images))] = True
+        shared[twin_indices(images)] = True
         both = known & shared[rows.index]
         both[both] = _frequent_labels(labels[both], self.folds)
         correct, arrays = self._classifier(
@@ -97,15 +103,27 @@ class Probe(Census[Bundle]):
         coords = {"layer": names}
         everywhere = np.full((len(names), len(images)), np.nan, dtype=np.float32)
         everywhere[:, rows.index[known]] = correct
+        label = np.full(len(images), -1, dtype=np.int64)
+        label[rows.index[known]] = labels[known]
+        by_class = [balanced_accuracy(row, labels[known]) for row in correct]
         count, sources = [int(known.sum()), int(nulls[0][1].sum())], {"source": ["network", "untrained twin"]}
         arrays |= {
             "width": array([rows.column(name).shape[1] for name in names], ("layer",), "features", coords, "features"),
             "correct": array(everywhere, ("layer", "image"), "1", coords),
+            "label": array(label, ("image",), "class number", title="class, -1 not used"),
+            "balanced": array([each.value for each in by_class], ("layer",), FRACTION, coords, "balanced accuracy"),
+            "balanced_low": array([each.low for each in by_class], ("layer",), FRACTION, coords),
+            "balanced_high": array([each.high for each in by_class], ("layer",), FRACTION, coords),
             "chance": array([np.bincount(labels[known]).max() / known.sum()], ("measure",), FRACTION),
             "count": array(count, ("source",), "images", sources),
             **self._heads(names[-1], (rows, known), nulls),
         }
-        return Measurement(arrays, {"left_out": int((labels >= 0).sum() - known.sum()), "no_verdict": reason})
+        facts = {
+            "left_out": int((labels >= 0).sum() - known.sum()),
+            "no_verdict": reason,
+            "imbalance": class_imbalance(labels[known]),
+        }
+        return Measurement(arrays, facts | {"classes": len(np.unique(labels[known]))})
 
     def _classifier(
         self,
@@ -120,7 +138,7 @@ class Probe(Census[Bundle]):
     ) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
         """Right or wrong (layer, image) of one kind of probe, and its accuracies with intervals, beside the untrained twins'."""
         correct = np.stack([self._correct(probe, own, name) for name in names])
-        intervals = [wilson_interval(int(row.sum()), len(row)) for row in correct]
+        intervals = [proportion_interval(int(row.sum()), len(row)) for row in correct]
         coords = {"layer": list(names)}
         few = [self._interval(probe, some, name) for name in names]
         twin_title = "untrained twins" if word == "accuracy" else f"{title}, untrained twins"
@@ -150,7 +168,7 @@ class Probe(Census[Bundle]):
         if not part[1].any():
             return Interval(np.nan, np.nan, np.nan)
         correct = self._correct(probe, part, name)
-        return wilson_interval(int(correct.sum()), len(correct))
+        return proportion_interval(int(correct.sum()), len(correct))
 
     def _heads(self, name: str, own: ImageFraction, twins: Sequence[ImageFraction]) -> dict[str, Any]:
         """A new head on the frozen features of the last layer, by the number of training images per class."""
@@ -158,7 +176,7 @@ class Probe(Census[Bundle]):
         most = smallest_class(labels, self.folds, self.seed)
         sizes = sorted(set(self.per_class)) or [2**power for power in range(most.bit_length())][-4:]
         correct = learning_curve(features, labels, sizes, self.folds, self.seed)
-        intervals = [wilson_interval(int(row.sum()), len(row)) for row in correct]
+        intervals = [proportion_interval(int(row.sum()), len(row)) for row in correct]
         coords = {"amount": sizes}
         null = [
             {"twin_head": array(self._curve(name, twin, sizes), ("amount",), FRACTION, coords, "untrained twins")}
@@ -213,7 +231,8 @@ class Probe(Census[Bundle]):
         def accuracy_of(name: str, array_name: str, baseline: float, baseline_name: str) -> KeyNumber:
             low, high = (at_best(f"{array_name}_{end}") for end in ("low", "high"))
             return KeyNumber(
-                name=name, value=at_best(array_name), unit=FRACTION, low=low, high=high, baseline=baseline, baseline_name=baseline_name,
+                name=name, value=at_best(array_name), unit=FRACTION, low=low, high=high, has_interval=True, baseline=baseline,
+                baseline_name=baseline_name,
                 better="higher", at=layer,
             )  # fmt: skip
 
@@ -223,16 +242,17 @@ class Probe(Census[Bundle]):
             accuracy_of(BEST, "accuracy", float(finding["chance"][0]), "most frequent class"),
             accuracy_of(ON_TWIN_IMAGES, "accuracy_few", at_best("twin_accuracy"), twins),
         ]
+        numbers = self._balanced_numbers(finding) + numbers
         if "logistic" in finding:
             same_images = len(set(finding["count"].values.tolist())) == 1
             baseline = at_best("twin_logistic") if same_images else nan
             numbers.append(accuracy_of("logistic probe accuracy", "logistic", baseline, twins))
         above = finding["accuracy_against_twins"].values == VERDICTS[1]
-        return [
-            *numbers,
+        further = [
             KeyNumber(
                 name="new head accuracy", value=float(finding["head"][0]), unit=FRACTION, low=float(finding["head_low"][0]),
-                high=float(finding["head_high"][0]), baseline=float(finding["twin_head"][0]), baseline_name=twins, better="higher",
+                high=float(finding["head_high"][0]), has_interval=True,
+                baseline=float(finding["twin_head"][0]), baseline_name=twins, better="higher",
                 at=f"{plural(amount, 'image')} per class",
             ),
             KeyNumber(
@@ -241,11 +261,31 @@ class Probe(Census[Bundle]):
             ),
             KeyNumber(name="images", value=int(finding["count"][0])),
         ]  # fmt: skip
+        return [*numbers, *further][:6]
+
+    def _balanced_numbers(self, finding: Finding) -> list[KeyNumber]:
+        """The best layer by balanced accuracy, where classes are imbalanced."""
+        if finding.facts["imbalance"] <= MAX_IMBALANCE:
+            return []
+        best = int(np.argmax(finding["balanced"].values))
+        value, low, high = (float(finding[f"balanced{end}"][best]) for end in ("", "_low", "_high"))
+        return [
+            KeyNumber(
+                name=BALANCED, value=value, unit=FRACTION, low=low, high=high, baseline=1 / finding.facts["classes"],
+                baseline_name="most frequent class", better="higher", at=str(finding["balanced"].layer.values[best]),
+            )
+        ]  # fmt: skip
 
     def headline(self, finding: Finding) -> str:
         best, fair = finding.key(BEST), finding.key(ON_TWIN_IMAGES)
         count, twin_count = (int(number) for number in finding["count"].values)
         start = f"Best linear probe: {best.text} at {best.at}"
+        if finding.facts["imbalance"] > MAX_IMBALANCE:
+            fair, times = finding.key(BALANCED), format_value(finding.facts["imbalance"])
+            return (
+                f"Best linear probe: balanced accuracy {fair.text} at {fair.at}, chance {fair.baseline_text} "
+                f"(largest class {times} times the smallest)."
+            )
         if not fair.baseline_text:
             return f"{start}; the most frequent class alone gives {best.baseline_text}."
         fewer = f" on {twin_count} of the {count} images" if twin_count < count else ""
@@ -253,7 +293,8 @@ class Probe(Census[Bundle]):
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         columns = [
-            "accuracy", "accuracy_low", "accuracy_high", "accuracy_few", "twin_accuracy", "twin_accuracy_low", "twin_accuracy_high",
+            "accuracy", "accuracy_low", "accuracy_high", "balanced", "accuracy_few", "twin_accuracy", "twin_accuracy_low",
+            "twin_accuracy_high",
             "accuracy_against_twins",
         ]  # fmt: skip
         curves, nulls, both = ("accuracy",), ("twin_accuracy",), ""
@@ -268,7 +309,7 @@ class Probe(Census[Bundle]):
             ),
             Table(
                 title="Probe accuracy by layer", rows="layer", columns=(*columns, "width"),
-                note="95% Wilson intervals over images. Compare the twins with the column of their own images.",
+                note="95% exact intervals over images (Clopper-Pearson). Compare the twins with the column of their own images.",
             ),
             Curve(
                 title="A new head on the frozen last layer", y=("head",), x="amount", low="head_low", high="head_high",
@@ -291,6 +332,11 @@ class Probe(Census[Bundle]):
             caveats.append(f"No verdict against the untrained twins: {reason}.")
         if number := finding.facts["left_out"]:
             caveats.append(f"{plural(number, 'image')} left out: their classes have fewer images than there are folds.")
+        if finding.facts["imbalance"] > MAX_IMBALANCE:
+            caveats.append(
+                "The largest class has more than 1.5 times the images of the smallest, so balanced accuracy leads; the comparison with the "
+                "untrained twins is of plain accuracy."
+            )
         if twin_count < count:
             caveats.append(
                 f"The twins' probes were fitted on {twin_count} of the {count} images: compare them with the network on those images "

@@ -29,6 +29,7 @@ from microtome.panels import Curve, Panel, Question, Table
 from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
+from microtome.workload import Effort, Workload
 
 DEFAULT = ("convs", "blocks")
 MAX_MEASURED = 6  # layers behind operations that are not followed, measured by NaN; each costs some 30 forward passes
@@ -42,12 +43,17 @@ class ReceptiveField(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Theoretical receptive fields"
+    rank: ClassVar[int] = 7
+    effort: ClassVar[Effort] = "quick"
     revision: ClassVar[int] = (
         3  # 3: the shortest path through unfold is counted once; 2: interpolation, unfold, patterns; rows and columns apart
     )
 
     at: tuple[str, ...] = option(("convs", "blocks"), "layers to report: names, globs or aliases")
     size: int = option(0, "image side, px; 0: the size of the recipe", low=0, high=8192)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(forward=4.0, seconds=0.2)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         size = (self.size, self.size) if self.size else specimen.recipe.size

@@ -3,7 +3,8 @@
 For every block whose output has the shape of its input: block influence (one minus the cosine between input and output), angular
 distance, and the debiased CKA between the two; for neighbours with kernels of the same shape, the distance between their weight
 distributions. Random networks of the same architecture can look just as redundant, so every number stands beside those of untrained
-twins. The ranking lists candidates for removal; it is no verdict.
+twins. The ranking lists candidates for removal; it is no verdict. CKA is over all pairs of images while their features take at most
+512 MB; beyond, over the pairs within batches, which are random samples.
 
 Source: block influence, Men et al. 2024, arXiv:2403.03853, eq. 1; angular distance, Gromov et al. 2024, arXiv:2403.17887; debiased
 CKA, Nguyen et al. 2021, arXiv:2010.15327; weight distance W1/σ and the comparison with the twins are ours.
@@ -21,12 +22,13 @@ from microtome.analysis import BatchValues, Census, Measurement
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.image_pairs import MIN_COUNT, ImagePairs, all_pairs_fit, flat_features
 from microtome.instruments.untrained_twins import (
-    TWIN_COUNT,
     VERDICTS,
     over_twins,
     reason_for_no_verdict,
     stack_twins,
+    twin_count,
     untrained_twins,
     verdicts,
 )
@@ -34,14 +36,19 @@ from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.numerics.statistics.distances import w1_over_sigma
 from microtome.numerics.statistics.influence import influence_and_angle
-from microtome.numerics.statistics.intervals import bootstrap_interval, nan_mean
+from microtome.numerics.statistics.intervals import mean_interval, nan_mean
 from microtome.panels import Bars, Panel, Scatter, Table
 from microtome.prose import name_list
 from microtome.scan import Batch
 from microtome.specimen import Block, Specimen
 from microtome.tally import Bundle, Rows, Total
+from microtome.workload import Workload
 
 BELOW = VERDICTS[-1]
+IN_BATCHES = (
+    "CKA compares only images of one batch, since the features of all do not fit into memory: batches are random samples, but another "
+    "size of batch gives slightly other values."
+)
 TITLES = {
     "influence": "block influence",
     "angle": "angular distance",
@@ -57,8 +64,13 @@ class Redundancy(Census[Bundle]):
     needs = "images"
     question = "slim"
     title = "Blocks that change little"
-    revision = 2
+    rank = 9
+    effort = "quick"
+    revision = 4  # 4: studentised intervals; all pairs of images
     with_twin = True
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(seconds=0.5 + 2e-8 * sum(p.numel() for p in specimen.net.parameters()) * (1 + specimen.twin_count))
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
         blocks = _comparable_blocks(specimen)
@@ -69,22 +81,29 @@ class Redundancy(Census[Bundle]):
         return [name for block in blocks for name in (f"<{block.entry}", block.exit)]
 
     def empty_tally(self) -> Bundle:
-        return Bundle({"rows": Rows(), "sums": Total()})
+        return Bundle({"rows": Rows(), "pairs": ImagePairs(), "sums": Total()})
+
+    def _compares_all_pairs(self, specimen: Specimen, seen: BatchValues) -> bool:
+        exits = [block.exit for block in _comparable_blocks(specimen)]  # an input has the shape of its output
+        return seen.once_a_batch(self, lambda: all_pairs_fit(specimen, [*exits, *exits], seen.total))
 
     def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
+        of_images = flat_features if self._compares_all_pairs(specimen, seen) else centered_gram
         if name.startswith("<"):  # cloned, since a residual branch may begin with an in-place activation
-            return value.clone(), seen.once(centered_gram, name, value)
+            return value.clone(), seen.once(of_images, name, value)
         block = next(block for block in _comparable_blocks(specimen) if block.exit == name)
         entry = seen[f"<{block.entry}"]
         seen[f"<{block.entry}"] = None
         if entry is None or entry[0].shape != value.shape:
             raise Unmeasurable(f"{block.name} ran twice in one pass, so its input is not known.")
         before, after = (_positions(specimen, name, output) for output in (entry[0], value))
-        return *influence_and_angle(before, after), (entry[1], seen.once(centered_gram, name, value))
+        return *influence_and_angle(before, after), (entry[1], seen.once(of_images, name, value))
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
-        rows, sums = tally.rows("rows"), tally.total("sums")
-        reduced = [seen[block.exit] for block in _comparable_blocks(specimen)]
+        rows, sums, pairs = tally.rows("rows"), tally.total("sums"), tally["pairs"]
+        assert isinstance(pairs, ImagePairs)
+        blocks = _comparable_blocks(specimen)
+        reduced = [seen[block.exit] for block in blocks]
         rows.add(
             batch.index,
             {
@@ -92,22 +111,26 @@ class Redundancy(Census[Bundle]):
                 "angle": torch.stack([angle for _, angle, _ in reduced], 1).numpy(),
             },
         )
-        if len(batch.index) >= 4:
-            sums.add(
-                len(batch.index), {"hsic": torch.stack([hsic_matrix(torch.stack(grams)) for *_, grams in reduced]).numpy()}
-            )
+        if self._compares_all_pairs(specimen, seen):
+            ends = {f"{end}{block.name}": one for block, (*_, both) in zip(blocks, reduced, strict=True)
+                    for end, one in zip("<>", both, strict=True)}  # fmt: skip
+            pairs.add(batch.rank, batch.total, ends)
+        elif len(batch.index) >= MIN_COUNT:
+            matrices = torch.stack([hsic_matrix(torch.stack(grams)) for *_, grams in reduced])
+            sums.add(len(batch.index), {"hsic": len(batch.index) * matrices.numpy()})
 
     def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twins: Sequence[Bundle]) -> Measurement:
         blocks = _comparable_blocks(specimen)
         coords = {"block": [block.name for block in blocks]}
-        values = _means(tally) | {
+        values = _means(tally, blocks) | {
             "weight_distance": _weight_distances(specimen, blocks),
             "parameters": np.array([block.parameters for block in blocks]),
         }
-        intervals = [bootstrap_interval(each) for each in tally.rows("rows").column("influence").T]
+        order = images.content_order()  # so that the draws do not depend on the names of the files
+        intervals = [mean_interval(each) for each in tally.rows("rows").column("influence")[order].T]
         values |= {f"influence_{end}": np.array([getattr(each, end) for each in intervals]) for end in ("low", "high")}
         distances = [_weight_distances(twin, _comparable_blocks(twin)) for twin in untrained_twins(specimen, images)]
-        null = [_means(twin) | {"weight_distance": distance} for twin, distance in zip(twins, distances, strict=True)]
+        null = [_means(twin, blocks) | {"weight_distance": distance} for twin, distance in zip(twins, distances, strict=True)]
         reason = reason_for_no_verdict(specimen, images)
         against = verdicts(
             values["influence_low"], values["influence_high"], stack_twins(null, "influence"), reason, ratio=True
@@ -123,7 +146,8 @@ class Redundancy(Census[Bundle]):
             "exit": array([block.exit for block in blocks], ("block",), "text", coords, "compared at"),
         }
         not_judged = [f"{block.name}: {_shape_text(specimen, block)}" for block in specimen.blocks if not block.keeps_shape]
-        return Measurement(arrays, {"no_verdict": reason, "not_judged": not_judged})
+        every = "hsic" not in tally.total("sums")
+        return Measurement(arrays, {"no_verdict": reason, "not_judged": not_judged, "all_pairs": every})
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         first = str(finding["rank"].block.values[np.argmin(finding["rank"].values)])
@@ -136,7 +160,7 @@ class Redundancy(Census[Bundle]):
         return [
             KeyNumber(
                 name="smallest block influence", value=of("influence"), low=of("influence_low"), high=of("influence_high"),
-                baseline=of("twin_influence"), baseline_name="untrained twins", at=first,
+                has_interval=True, baseline=of("twin_influence"), baseline_name="untrained twins", at=first,
             ),
             KeyNumber(name="blocks below all untrained twins", value=below / blocks if judged else nan, unit=FRACTION),
             KeyNumber(name="angular distance", value=of("angle"), baseline=of("twin_angle"), baseline_name="untrained twins", at=first),
@@ -172,11 +196,13 @@ class Redundancy(Census[Bundle]):
         branched = [str(name) for name in finding["exit"].values if str(name).endswith("]")]
         return [
             *_verdict_caveats(finding),
+            *([] if finding.facts["all_pairs"] else [IN_BATCHES]),
             *([f"Of blocks with several branches the first is compared ({name_list(branched)})."] if branched else []),
             "Only removing a block and measuring the accuracy proves that it is not needed: a block can turn its input by a small angle "
             "and still be crucial.",
             "Residual networks tolerate the removal of a block far better than plain ones (Veit et al. 2016, arXiv:1605.06431).",
-            f"Below all {TWIN_COUNT} twins: the interval lies below the smallest twin and below Student's 95% prediction interval for one "
+            f"Below all {twin_count(finding.origin)} twins: the interval lies below the smallest twin and below Student's 95% prediction "
+            "interval for one "
             "more set of random weights.",
             "In the untrained twins the last norm of each residual branch is not set to zero where the network's recipe would do so: "
             "with zero, every block of an untrained network has influence 0.",
@@ -219,11 +245,15 @@ def _positions(specimen: Specimen, name: str, value: torch.Tensor) -> torch.Tens
     return value.flatten(1, -2) if value.dim() > 2 else value[:, None]
 
 
-def _means(tally: Bundle) -> dict[str, np.ndarray[Any, Any]]:
-    """Means over images, and CKA from the sums, each (block,)."""
-    rows, sums = tally.rows("rows"), tally.total("sums")
+def _means(tally: Bundle, blocks: Sequence[Block]) -> dict[str, np.ndarray[Any, Any]]:
+    """Means over images, and CKA over all pairs of images or those within batches, each (block,)."""
+    rows, sums, pairs = tally.rows("rows"), tally.total("sums"), tally["pairs"]
+    assert isinstance(pairs, ImagePairs)
     influence = nan_mean(rows.column("influence").T)
-    hsic = torch.from_numpy(sums["hsic"]) if "hsic" in sums else torch.full((len(influence), 2, 2), torch.nan).double()
+    if pairs.count >= MIN_COUNT:
+        hsic = torch.stack([hsic_matrix(pairs.grams([f"<{block.name}", f">{block.name}"])) for block in blocks])
+    else:
+        hsic = torch.from_numpy(sums["hsic"]) if "hsic" in sums else torch.full((len(blocks), 2, 2), torch.nan).double()
     return {
         "influence": influence,
         "angle": nan_mean(rows.column("angle").T),

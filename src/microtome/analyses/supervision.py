@@ -37,6 +37,7 @@ from microtome.specimen import Specimen, tap
 from microtome.specimen.layers import is_weight
 from microtome.specimen.outputs import slow_attention
 from microtome.specimen.tracing import example_input
+from microtome.workload import Workload
 
 BATCH = 8  # images at once: the outputs of all layers and their gradients are kept
 LEVEL_DECADES = 0.5  # between first and last third, below which a profile is called level: a factor of about 3
@@ -57,14 +58,22 @@ class Supervision(Analysis):
     needs = "images"
     question = "understand"
     title = "Implicit deep supervision"
-    revision = 2
+    rank = 28
+    revision = 3  # 3: which images its twins see rests on their contents
+    with_twin = True
 
-    count: int = option(32, "number of images that the gradient is averaged over, evenly spread", low=1, high=10_000)
+    count: int = option(
+        32, "number of images that the gradient is averaged over, evenly spread", low=1, high=10_000, quick=8, full=64
+    )
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if reason := Analysis.refusal(self, specimen, images) or why_no_scores(specimen):
             return reason
         return "" if len(_weight_layers(specimen)) > 1 else "it has fewer than two layers with weights, so there is no depth"
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = min(self.count, len(images or ()))
+        return Workload(backward=shown + specimen.twin_count * min(shown, BATCH), twins=specimen.twin_count)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
@@ -235,8 +244,7 @@ def _gradient_sums(specimen: Specimen, names: Sequence[str], x: Tensor, classes:
         pairs = taps.gradients(loss)
     norms: list[tuple[float, float]] = []
     for name in names:
-        value, slope = (_image_rows(tensor, len(x)) for tensor in pairs[name])
-        size, steep = value.norm(dim=1), slope.norm(dim=1)
+        size, steep = (_image_norms(tensor, len(x)) for tensor in pairs[name])
         if not bool(torch.isfinite(size * steep).all()):
             raise Unmeasurable(
                 f"{name} of {specimen.name} gives NaN or infinity, or its gradient does; `microtome weights` lists such layers."
@@ -245,9 +253,11 @@ def _gradient_sums(specimen: Specimen, names: Sequence[str], x: Tensor, classes:
     return np.array(norms).T, float(loss.detach())
 
 
-def _image_rows(value: Tensor, images: int) -> Tensor:
-    """One row for each image, float64; one for all where the images are not the first axis."""
-    return value.detach().cpu().double().reshape(images if len(value) == images else 1, -1)
+def _image_norms(value: Tensor, images: int) -> Tensor:
+    """The norm of each image's values, float64; one norm for all where the images are not the first axis."""
+    axes = tuple(range(1 if len(value) == images else 0, value.ndim))
+    values = value.detach() if axes else value.detach()[:, None]
+    return torch.linalg.vector_norm(values, dim=axes or 1, dtype=torch.float64).cpu().reshape(-1)
 
 
 def _to_arrays(

@@ -15,6 +15,8 @@ from microtome.errors import MicrotomeError, UsageError
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; no deliberate error ever shows a traceback."""
+    # Threads of torch that spin while they wait take the cores from whatever else runs, and lose a factor of four to it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from microtome.cli.verbs import build_group
 
     # `microtome doctor` says it; in front of every other answer it would only be noise.

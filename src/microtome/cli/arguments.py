@@ -9,6 +9,7 @@ import click
 
 from microtome import catalog
 from microtome.errors import BadOption, UsageError, did_you_mean
+from microtome.workload import EFFORTS
 
 if TYPE_CHECKING:
     from microtome.images import Images
@@ -45,9 +46,28 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--limit", type=click.IntRange(min=1), help="Largest number of images, spread over the classes."),
             click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or mps."),
-            click.option("--batch", type=click.IntRange(min=4), default=32, show_default=True, help="Images per forward pass."),
+            click.option(
+                "--batch",
+                type=click.IntRange(min=1),
+                default=32,
+                show_default=True,
+                help="Images per forward pass, at most; fewer where --memory asks for it.",
+            ),
             click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch; its own choice by default."),
             click.option("--seed", type=int, default=0, show_default=True, help="Seed of untrained weights and of --limit."),
+            click.option(
+                "--twins",
+                type=click.IntRange(min=2, max=100),
+                help="Untrained twins that each network is compared with; 5 by default, 3 with --effort quick.",
+            ),
+            click.option(
+                "--effort",
+                type=click.Choice(EFFORTS),
+                default="standard",
+                show_default=True,
+                help="How much is measured: quick takes fewer images and analyses, full takes more images.",
+            ),
+            click.option("--memory", default="", help="Memory for one batch, for example 4G; half of what is free by default."),
             click.option("--json", "as_json", is_flag=True, help="One JSON object per line instead of text."),
             click.option("--quiet", is_flag=True, help="Results only, no progress messages."),
         ]

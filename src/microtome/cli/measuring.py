@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 from microtome import catalog
 from microtome.cli import arguments
 from microtome.cli.progress import listeners
-from microtome.errors import UsageError
+from microtome.errors import MicrotomeError, UsageError
 
 if TYPE_CHECKING:
     from microtome.images import Images
@@ -32,11 +33,12 @@ def measure(
     """Open, measure, save and report; the exit code. Misspelt analyses and options are refused before anything is loaded."""
     for name in (*only, *skip, *settings):
         catalog.analysis_entry(name)
-    from microtome.runner import plan
+    from microtome.runner import choose_analyses
     from microtome.scan import resolve_device
 
     resolve_device(given["device"])
-    plan(only, skip, settings)
+    choose_analyses(only, skip, settings)
+    given = given | read_limits(given)
     return _measure_all(
         arguments.specimen_openers(names, given),
         arguments.open_images(where, given),
@@ -59,7 +61,8 @@ def _measure_all(
     given: dict[str, Any],
     names: Sequence[str],
 ) -> int:
-    from microtome.cli.telling import report_outcome
+    from microtome.cli.plan_table import announcer
+    from microtome.cli.telling import report_outcome, report_writer
     from microtome.runner import analyze
     from microtome.scan import Pace
 
@@ -69,15 +72,50 @@ def _measure_all(
 
         torch.set_num_threads(given["threads"])
     with listeners(given["as_json"], given["quiet"]) as (step, event):
-        pace = Pace(device=given["device"], batch=given["batch"], listener=step)
+        pace = Pace(device=given["device"], batch=given["batch"], listener=step, memory=given.get("memory"))
         record = {
             "command": " ".join(["microtome", *sys.argv[1:]]),
             "title": given.get("title") or _report_title(names, images),
         }
-        outcome = analyze(
-            specimens, images, given["out"], only=only, skip=skip, settings=settings, pace=pace, listener=event, said=record
-        )
+        try:
+            outcome = analyze(
+                specimens,
+                images,
+                given["out"],
+                only=only,
+                skip=skip,
+                settings=settings,
+                pace=pace,
+                listener=event,
+                said=record,
+                twins=given.get("twins"),
+                effort=given.get("effort", "standard"),
+                budget=given.get("budget"),
+                announce=announcer(given) if given.get("planned") else None,
+                finished=report_writer(given, "planned" in given and wanted),
+            )
+        except KeyboardInterrupt:
+            if wanted:
+                _leave_report(given["out"])
+            raise
     return report_outcome(outcome, images, wanted, given["as_json"], given["quiet"], time.monotonic() - began)
+
+
+def read_limits(given: dict[str, Any]) -> dict[str, float | None]:
+    """Bytes that --memory names and seconds that --budget names, None without them."""
+    from microtome.batch_size import parse_bytes
+    from microtome.planning.effort import parse_duration
+
+    memory, budget = given.get("memory"), given.get("budget")
+    return {"memory": parse_bytes(memory) if memory else None, "budget": parse_duration(budget) if budget else None}
+
+
+def _leave_report(root: str) -> None:
+    """Write the report of what an interrupted run has measured, if there is anything, and say where it lies."""
+    from microtome.report.html import write_report
+
+    with suppress(MicrotomeError):  # nothing was measured yet
+        click.echo(f"Report of what was measured: {write_report(root).resolve()}", err=True)
 
 
 def _report_title(names: Sequence[str], images: "Images | None") -> str:

@@ -1,7 +1,9 @@
 """The summary at the end of a measuring command: comparison, recommendation, failures, and the path of the report."""
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +12,23 @@ from microtome.cli.tables import comparison_table
 if TYPE_CHECKING:
     from microtome.images import Images
     from microtome.runner import Outcome
+
+
+def report_writer(given: dict[str, Any], wanted: bool) -> "Callable[[Path], None] | None":
+    """A function that writes the report of a folder whenever a stage of the run is done, and says so once; None if none is wanted."""
+    if not wanted:
+        return None
+    seen: list[Path] = []
+
+    def write(root: Path) -> None:
+        from microtome.report.html import write_report
+
+        page = write_report(root)
+        if not seen and not (given["quiet"] or given["as_json"]):
+            click.echo(f"First report: {page.resolve()} (it grows while the rest is measured; Ctrl-C leaves it whole)")
+        seen.append(page)
+
+    return write
 
 
 def report_outcome(

@@ -62,6 +62,9 @@ def build_group() -> click.Group:
 @click.option("--skip", default="", help="Analyses to leave out, comma-separated.")
 @click.option("--set", "pairs", multiple=True, metavar="ANALYSIS.OPTION=VALUE", help="Option of one analysis; repeatable.")
 @click.option("--config", help="TOML file with one table of options per analysis.")
+@click.option(
+    "--budget", default="", help="Time for the whole run, for example 2m; what does not fit is made smaller or left out."
+)
 @click.option("--report/--no-report", "wanted", default=True, help="Write DIR/report.html at the end.")
 @arguments.measuring_options
 def analyze(specimens: Sequence[str], images: str | None, only: str, skip: str, pairs: Sequence[str], config: str | None,
@@ -69,7 +72,7 @@ def analyze(specimens: Sequence[str], images: str | None, only: str, skip: str, 
     """Run every applicable analysis on every specimen, compare them, and write the report."""
     names, where = arguments.split_words(specimens, images)
     settings = arguments.parse_settings(pairs, config)
-    return measure(names, where, split_list(only), split_list(skip), settings, wanted, given)
+    return measure(names, where, split_list(only), split_list(skip), settings, wanted, given | {"planned": True})
 
 
 @click.command()
@@ -82,7 +85,7 @@ def demo(out: str, count: int) -> int:
     given: dict[str, Any] = {"out": out, "device": "cpu", "batch": 32, "seed": 0, "title": "The mini zoo on generated scenes"}
     left: dict[str, Any] = {"limit": None, "threads": None, "recipe": (), "outputs": ""}
     left |= dict.fromkeys(("labels", "masks", "boxes"), "auto") | dict.fromkeys(("as_json", "quiet"), False) | {"weights": ()}
-    all_given = left | given
+    all_given = left | given | {"planned": True}
     names = [f"microtome:{name}" for name in networks.NAMES if name.startswith("mini_")]
     return measure(names, f"scenes:{count},seed=2026", [], [], {}, True, all_given)
 

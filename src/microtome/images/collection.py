@@ -216,6 +216,20 @@ class Images:
         """sha256 over names, contents, labels and masks in order: the same on every machine, wherever the folder lies."""
         return self._digest
 
+    def content_order(self) -> npt.NDArray[np.int64]:
+        """All places, int64 (image,), shuffled in a way that rests on what the pictures hold, not on their names or order."""
+        return self._content_order
+
+    def sample(self, count: int) -> npt.NDArray[np.int64]:
+        """At most `count` places, int64, ascending: of each class in proportion, chosen by `content_order`."""
+        order = self._content_order
+        classes = np.zeros(len(self), dtype=np.int64) if self.labels is None else self.labels[order]
+        quantile = np.empty(len(self))
+        for one in np.unique(classes):
+            own = np.flatnonzero(classes == one)
+            quantile[own] = (np.arange(len(own)) + 0.5) / len(own)
+        return np.sort(order[np.argsort(quantile, kind="stable")[:count]])
+
     def take(self, indices: Places) -> "Images":
         """The images at those places, in that order; a bool array (image,) chooses where it is true.
 
@@ -325,10 +339,18 @@ class Images:
         }
 
     @cached_property
+    def _identities(self) -> tuple[str, ...]:
+        return tuple(map_in_threads(self.source.identity, [int(place) for place in self.places], self.source.most_threads))
+
+    @cached_property
+    def _content_order(self) -> npt.NDArray[np.int64]:
+        keys = [hashlib.sha256(identity.encode()).digest() for identity in self._identities]
+        return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
+
+    @cached_property
     def _digest(self) -> str:
         total = hashlib.sha256(json.dumps(["images", 1, self.classes]).encode())
-        identities = map_in_threads(self.source.identity, [int(place) for place in self.places], self.source.most_threads)
-        for at, identity in enumerate(identities):
+        for at, identity in enumerate(self._identities):
             label = None if self.labels is None else int(self.labels[at])
             total.update(json.dumps([self.source.name(int(self.places[at])), identity, label]).encode())
         return total.hexdigest()

@@ -5,7 +5,7 @@ If scaling a norm's scale and shift together never changes the output, the deriv
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from microtome.specimen.tracing import deep_tensors
 
 IMAGES = 4  # with fewer, statistics over a batch of single positions would be degenerate
 SIDE = 96  # px; structure does not depend on the size, and double precision is slow
+PLAIN_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # called as they are, so that a hook sees their outputs
 ZERO_TOLERANCE = 1e-7  # fraction below which a sum that cancels counts as zero; rounding leaves about 1e-12
 
 
@@ -42,8 +43,9 @@ def scale_invariance(net: nn.Module, recipe: Recipe) -> ScaleInvariance:
     """
     generator = torch.Generator().manual_seed(0)
     trial = prepare_trial(copy.deepcopy(net), generator)
+    moved = _follow_outputs(trial)
     whole = trial_output(trial, recipe, generator)
-    named = dict(trial.named_parameters())
+    named = {name: value for name, value in trial.named_parameters() if value.requires_grad}
     try:
         gradients = torch.autograd.grad(whole, list(named.values()), allow_unused=True)
     except RuntimeError as error:
@@ -55,11 +57,12 @@ def scale_invariance(net: nn.Module, recipe: Recipe) -> ScaleInvariance:
     scales: list[str] = []
     biases: list[str] = []
     for path, module in trial.named_modules():
-        slope = _products(module, pairs)
-        if slope is not None and is_norm(module):
-            norms.append(path)
-            scales += [path] if abs(float(slope.sum())) <= ZERO_TOLERANCE * float(slope.abs().sum()) else []
-        elif is_weight(module) and _is_idle(module, pairs):
+        if is_norm(module):
+            slope = _products(module, pairs)
+            norms += [] if slope is None else [path]
+            idle = slope is not None and abs(float(slope.sum())) <= ZERO_TOLERANCE * float(slope.abs().sum())
+            scales += [path] if idle else []
+        elif is_weight(module) and _is_idle(module, pairs, moved.get(module)):
             biases.append(path)
     return ScaleInvariance(tuple(norms), tuple(scales), tuple(biases))
 
@@ -82,13 +85,13 @@ def scramble(net: nn.Module, generator: torch.Generator) -> None:
     """Draw every parameter anew: kernels as He et al., scales around one, all the rest small; statistics are left alone."""
     for path, module in net.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
-            noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            parameter.normal_(generator=generator)
             if parameter.ndim >= 2 and is_weight(module):
-                parameter.copy_(noise * (2 / max(1, parameter[0].numel())) ** 0.5)
+                parameter.mul_((2 / max(1, parameter[0].numel())) ** 0.5)
             elif name in ("weight", "gamma", "scale") or "gamma" in path:
-                parameter.copy_(0.5 + torch.rand(parameter.shape, generator=generator, dtype=parameter.dtype))
+                parameter.uniform_(0.5, 1.5, generator=generator)
             else:
-                parameter.copy_(0.3 * noise)
+                parameter.mul_(0.3)
 
 
 def trial_output(trial: nn.Module, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -136,12 +139,38 @@ def _products(module: nn.Module, pairs: dict[int, Tensor | None]) -> Tensor | No
     return products if bool(products.any()) else None
 
 
-def _is_idle(module: nn.Module, pairs: dict[int, Tensor | None]) -> bool:
-    """Whether a layer's bias moves nothing while its weight does."""
-    weight, bias = pairs.get(id(getattr(module, "weight", None))), pairs.get(id(getattr(module, "bias", None)))
-    if weight is None or bias is None or not bool(weight.any()):
-        return False
-    return float(bias.abs().max()) <= ZERO_TOLERANCE * float(weight.abs().max())
+def _follow_outputs(trial: nn.Module) -> dict[nn.Module, list[float]]:
+    """By layer the sums of |gradient| of its outputs, filled on the way back.
+
+    These layers' weights take no gradient: it would be as large as they are, and tells no more than that the layer moves the output.
+    """
+    moved: dict[nn.Module, list[float]] = {}
+    for module in trial.modules():
+        weight, bias = (module._parameters.get(name) for name in ("weight", "bias"))
+        if type(module) in PLAIN_LAYERS and weight is not None and bias is not None:
+            weight.requires_grad_(False)
+            module.register_forward_hook(_note_slope(moved.setdefault(module, [])))
+    return moved
+
+
+def _note_slope(sums: list[float]) -> Callable[[nn.Module, Any, Tensor], None]:
+    """A hook that adds the sum of |gradient| of a layer's output to the list, when the gradient comes."""
+
+    def follow(module: nn.Module, given: Any, output: Tensor) -> None:
+        output.register_hook(lambda slope: sums.append(float(slope.abs().sum())))
+
+    return follow
+
+
+def _is_idle(module: nn.Module, pairs: dict[int, Tensor | None], moved: Sequence[float] | None) -> bool:
+    """Whether a layer's bias moves nothing while its output does (`moved`; else, while its weight does)."""
+    bias = pairs.get(id(getattr(module, "bias", None)))
+    if moved is None:
+        weight = pairs.get(id(getattr(module, "weight", None)))
+        reference = 0.0 if weight is None else float(weight.abs().max())
+    else:
+        reference = sum(moved)
+    return bias is not None and reference > 0 and float(bias.abs().max()) <= ZERO_TOLERANCE * reference
 
 
 def norm_paths(net: nn.Module) -> Iterator[str]:

@@ -10,16 +10,20 @@ from microtome.images import Images
 from microtome.numerics.statistics.twins import side_of_twins, twin_range
 from microtome.specimen import Specimen
 from microtome.specimen.learnt_tensors import fraction_of_weights
+from microtome.specimen.twins import TWIN_COUNT as TWIN_COUNT
 
-TWIN_COUNT = 5  # untrained twins that a verdict rests on
 TWIN_IMAGES = 64  # images that each of them sees in a scan: five times 64 cost about what two and a half times 128 did
+TWINS = "untrained twins"  # what a key number calls their mean, its baseline
 MAX_UNCHANGED = 0.05  # of a twin's weights may be trained ones before no verdict is given against it
 VERDICTS = {-1: "below all twins", 0: "within the twins' range", 1: "above all twins"}
 
 
-def untrained_twins(specimen: Specimen, images: Images | None, count: int = TWIN_COUNT) -> Iterator[Specimen]:
-    """The specimen's twins with seeds 1, 2, …, ready to run, calibrated on `images`; one after the other, so that they may be large."""
-    for seed in range(1, count + 1):
+def untrained_twins(specimen: Specimen, images: Images | None, first: int = 1) -> Iterator[Specimen]:
+    """The specimen's twins with seeds from `first` on, ready to run, calibrated on `images`; one by one, so that they may be large.
+
+    As many as the run asks for (`Specimen.twin_count`, 5 by default).
+    """
+    for seed in range(first, first + specimen.twin_count):
         yield specimen.working_twin(images, seed)
 
 
@@ -28,7 +32,16 @@ def facts_of_twins(specimen: Specimen) -> dict[str, Any]:
     twin = next(iter(specimen.known_twins), None)
     if twin is None:
         return {}
-    return {"notes": list(twin.remarks), "unchanged": fraction_of_weights(twin.net, twin.unchanged)}
+    return {
+        "count": specimen.twin_count,
+        "notes": list(twin.remarks),
+        "unchanged": fraction_of_weights(twin.net, twin.unchanged),
+    }
+
+
+def twin_count(origin: Mapping[str, Any]) -> int:
+    """How many twins the finding of that origin was compared with."""
+    return int((origin.get("twins") or {}).get("count", TWIN_COUNT))
 
 
 def doubts_about_twins(facts: Mapping[str, Any] | None) -> list[str]:

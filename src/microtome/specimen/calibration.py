@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from microtome.specimen.layers import device_of
 from microtome.specimen.recipe import Recipe
 
-CALIBRATION_IMAGES = 32  # whose statistics a twin's norms get, evenly spread over the images given
+CALIBRATION_IMAGES = 32  # whose statistics a twin's norms get, of each class in proportion
 PIXELS = 32 * 224 * 224  # in one batch; larger images come in several batches, whose statistics are averaged
 
 
@@ -27,11 +27,15 @@ class CalibrationBatch(Protocol):
 
 
 class ImageSet(Protocol):
-    """What is asked of a set of images here: its size, its digest, a part of it, and pixels in a recipe's geometry."""
+    """What is asked of a set of images here: size, digest, a sample, an order by content, a part, pixels in a recipe's geometry."""
 
     def __len__(self) -> int: ...
 
     def digest(self) -> str: ...
+
+    def sample(self, count: int) -> np.ndarray[Any, Any]: ...
+
+    def content_order(self) -> np.ndarray[Any, Any]: ...
 
     def take(self, indices: Sequence[int]) -> "ImageSet": ...
 
@@ -60,7 +64,8 @@ def calibrate(net: nn.Module, recipe: Recipe, images: ImageSet) -> str:
     if not has_statistics(net) or not len(images):
         return ""
     count = min(CALIBRATION_IMAGES, len(images))
-    chosen = images.take([place * len(images) // count for place in range(count)])
+    few = images.take(images.sample(count).tolist())
+    chosen = few.take(few.content_order().tolist())  # so that batches do not depend on names either
     size = max(1, min(count, PIXELS // (recipe.size[0] * recipe.size[1])))
     kinds = (parameter.dtype for parameter in net.parameters() if parameter.is_floating_point())
     dtype, device = next(kinds, torch.float32), device_of(net)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 ALIKE = 0.9  # correlation with the trained tensor from which on a tensor counts as not drawn anew
 ENOUGH = 64  # values that a correlation needs; smaller tensors only must not be equal
+SAMPLED = 1 << 16  # values, evenly spread, that tell the correlation of larger tensors: to 0.001 near ALIKE
 
 
 def learnt_tensors(net: nn.Module) -> dict[str, Tensor]:
@@ -61,26 +62,38 @@ def fraction_of_weights(net: nn.Module, names: Sequence[str]) -> float:
 
 
 def alike(trained: Tensor, fresh: Tensor) -> bool:
-    """Whether a tensor that is not constant is equal in both, or correlated by `ALIKE` and more."""
-    if trained.shape != fresh.shape or not trained.numel() or trained.is_meta:
+    """Whether a tensor that is not constant is equal in both, or correlated by `ALIKE` and more (large tensors: in a sample)."""
+    if trained.shape != fresh.shape or not trained.numel() or trained.is_meta or not _varies(trained):
         return False
-    one, two = (_flat(each) for each in (trained, fresh))
-    if not bool((one != one[0]).any()):
-        return False
-    if torch.equal(one, two):
+    one, two = (_sample(_flat(each)) for each in (trained, fresh))
+    if torch.equal(one, two) and torch.equal(_flat(trained), _flat(fresh)):
         return True
     if one.numel() < ENOUGH:
         return False
-    one, two = one - one.mean(), two - two.mean()
+    one, two = one.float() - one.float().mean(), two.float() - two.float().mean()
     scale = float(one.norm() * two.norm())
     return scale > 0 and abs(float(one @ two)) >= ALIKE * scale
+
+
+def _varies(value: Tensor) -> bool:
+    """Whether not all values are the same; large tensors answer from a sample unless that is constant."""
+    flat = _flat(value)
+    return any(bool((some != some[0]).any()) for some in (_sample(flat), flat))
+
+
+def _sample(flat: Tensor) -> Tensor:
+    """The values, or `SAMPLED` of them evenly spread."""
+    if flat.numel() <= SAMPLED:
+        return flat
+    return flat[torch.linspace(0, flat.numel() - 1, SAMPLED, dtype=torch.float64).long()]
 
 
 def _flat(value: Tensor) -> Tensor:
     """All values in a row, as floating point numbers on the CPU."""
     value = value.detach().cpu()
     value = value.dequantize() if value.is_quantized else value.to_dense() if value.layout is not torch.strided else value
-    return (torch.view_as_real(value.resolve_conj()) if value.is_complex() else value).float().flatten()
+    value = (torch.view_as_real(value.resolve_conj()) if value.is_complex() else value).flatten()
+    return value if value.is_floating_point() else value.float()
 
 
 def is_number(value: Tensor) -> bool:
@@ -89,9 +102,7 @@ def is_number(value: Tensor) -> bool:
 
 def varying(net: nn.Module) -> list[str]:
     """The names of the learnt tensors that are not constant."""
-    return [
-        name for name, value in learnt_tensors(net).items() if value.numel() and bool((_flat(value) != _flat(value)[0]).any())
-    ]
+    return [name for name, value in learnt_tensors(net).items() if value.numel() and _varies(value)]
 
 
 def fixed_tables(net: nn.Module, names: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import nn
 
+from microtome.errors import BadOption
 from microtome.specimen.layers import device_of, is_norm
 from microtome.specimen.learnt_tensors import (
     alike,
@@ -26,6 +27,17 @@ from microtome.specimen.learnt_tensors import (
 from microtome.specimen.own_initialisers import initialise
 from microtome.specimen.plain_weights import copy_network, plain_copy, take_from_plain
 from microtome.specimen.seeding import seed_generators
+
+TWIN_COUNT = 5  # untrained twins that a verdict rests on, unless a run asks for another number
+MIN_TWINS, MAX_TWINS = 2, 100  # nothing is concluded from one
+
+
+def check_twins(count: int) -> None:
+    """Raises BadOption for a number of twins that nothing can be concluded from, or that takes for ever."""
+    if not MIN_TWINS <= count <= MAX_TWINS:
+        raise BadOption(
+            f"twins is {count}; a verdict takes {MIN_TWINS} to {MAX_TWINS} untrained twins. Try --twins {TWIN_COUNT}, the default."
+        )
 
 
 class Maker(Protocol):

@@ -62,7 +62,7 @@ def test_stuck_and_saturated_gates_are_counted_channel_by_channel() -> None:
     gated = Gated([0.0, 0.0, 0.1, 0.1, 0.1, 1.0], [0.0, 9.0, -9.0, 9.0, 9.0, 0.0])
     subject = Subject(mt.open(gated.eval(), recipe={"size": 16}))
     stuck, saturated = check_stuck_gates(subject), check_saturated_gates(subject)
-    assert isinstance(stuck, Fault) and stuck.evidence.startswith("2 of 6 gates without a change over 8 pictures")
+    assert isinstance(stuck, Fault) and stuck.evidence.startswith("2 of 6 gates without a change over 8 images")
     assert isinstance(saturated, Fault) and saturated.evidence.startswith(
         "1 of 6 gates always below 0.001 and 2 always above 0.999"
     )
@@ -88,4 +88,4 @@ def test_the_share_of_positions_follows_the_contrast_by_arithmetic() -> None:
     assert found is not None and found.layers == ("project",)
     shares = [float(text) for text in re.findall(r"[0-9.]+(?= /| on)", found.evidence.partition(" is ")[2])]
     assert shares == pytest.approx([1 / (1 + 4 * c * c) for c in (1 / 4, 1, 4)], rel=0.06)
-    assert "changes by 300 % when contrast" in found.evidence
+    assert "changes by 300% when contrast" in found.evidence

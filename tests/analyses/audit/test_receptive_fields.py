@@ -70,14 +70,14 @@ def read_by_gradient(conv: nn.Conv2d) -> float:
 @pytest.mark.parametrize("kernel", [1, 2, 3, (1, 3)])
 @pytest.mark.parametrize("stride", [1, 2, 3, (2, 4)])
 @pytest.mark.parametrize("dilation", [1, 2, 3])
-def test_the_share_that_is_read_agrees_with_the_gradient(kernel, stride, dilation) -> None:
+def test_the_fraction_that_is_read_agrees_with_the_gradient(kernel, stride, dilation) -> None:
     conv = nn.Conv2d(3, 2, kernel, stride, dilation=dilation)
     with torch.no_grad():
         conv.weight.abs_().add_(0.1)
     wanted = read_by_gradient(conv)
     fault = check_unread(Subject(opened(nn.Sequential(conv, nn.Flatten()).eval(), size=40)))
     assert (fault is None) == (wanted == 1)
-    assert fault is None or fault.evidence.endswith(f"0 reads {100 * wanted:.0f} % of them")
+    assert fault is None or fault.evidence.endswith(f"0 reads {100 * wanted:.0f}% of them")
 
 
 def test_a_kernel_whose_stride_divides_it_reads_evenly_and_others_do_not() -> None:

@@ -96,6 +96,35 @@ def test_pairing_matters() -> None:
     assert "significantly" in found.headline
 
 
+def by_class(name: str, recalls: tuple[float, float, float]) -> Finding:
+    """340, 30 and 30 images of three classes."""
+    counts = (340, 30, 30)
+    labels = np.repeat([0, 1, 2], counts)
+    correct = np.concatenate([np.arange(n) < round(r * n) for n, r in zip(counts, recalls, strict=True)]).astype(np.float64)
+    plain, fair = float(correct.mean()), float(np.mean(recalls))
+    numbers = (
+        KeyNumber(name="balanced accuracy", value=fair, unit="fraction", low=fair - 0.05, high=fair + 0.05, baseline=1 / 3),
+        KeyNumber(name="top-1 accuracy", value=plain, unit="fraction", low=plain - 0.02, high=plain + 0.02, baseline=0.85),
+    )
+    arrays = {"correct": array(correct, ("image",), "1"), "label": array(labels, ("image",), "class number")}
+    return Finding(analysis="accuracy", arrays=arrays, key_numbers=numbers, origin=origin(name))
+
+
+def test_imbalanced_classes_are_compared_by_balanced_accuracy() -> None:
+    """a is right on more images, b on more of the rare classes: 96.6% against 90% of images, 80% against 90% by class."""
+    found = Compare().of([by_class("a", (1.0, 0.7, 0.7)), cost("a", 1.0), by_class("b", (0.9, 0.9, 0.9)), cost("b", 9.0)])
+    assert found["score"].values.tolist() == pytest.approx([0.8, 0.9])
+    assert found.headline == "Choose b: balanced 90.0% on 400 images, significantly more accurate than every cheaper network."
+    assert "the largest class has 11.3 times the images of the smallest" in found.caveats[0]
+    assert found.key("accuracy of the choice").low == pytest.approx(0.85)
+
+
+def test_latencies_of_different_sessions_do_not_decide() -> None:
+    found = Compare(margin=0.1).of([accuracy("a", 380), cost("a", 9.0), accuracy("b", 378, shift=50), cost("b", 1.0)])
+    assert "fewer parameters" in found.headline
+    assert any("not measured in turn" in line for line in found.caveats)
+
+
 def test_price_is_an_option() -> None:
     cheap_small = cost("a", 9.0)
     findings = [accuracy("a", 380), cheap_small, accuracy("b", 380), cost("b", 1.0)]

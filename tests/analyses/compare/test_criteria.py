@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from microtome.analyses.compare.criteria import (
+    Evidence,
     accuracy_bounds,
     attention_arrays,
-    costs,
     criterion_columns,
     find_number,
     gather_evidence,
@@ -58,10 +58,6 @@ def test_columns_in_their_order_with_units_and_gaps() -> None:
     assert list(columns) == ["parameters (1)", "blocks below all untrained twins (blocks)"]
     assert columns["parameters (1)"].tolist() == [5.0, 7.0]
     assert np.isnan(columns["blocks below all untrained twins (blocks)"]).tolist() == [True, False]
-    values, name, unit = costs(found, "size")
-    assert (values.tolist(), name, unit) == ([5.0, 7.0], "parameters", "1")
-    values, name, unit = costs(found, "time")
-    assert (np.isnan(values).all(), name, unit) == (True, "latency per image", "1")
     assert np.isnan(criterion_columns(group_by_specimen([made("a", "cam")]))["parameters (1)"]).all()
     with pytest.raises(Unmeasurable, match="compare needs findings of at least one specimen. Measure first: microtome analyze"):
         group_by_specimen([])
@@ -82,8 +78,8 @@ def test_evidence_is_what_most_trained_networks_have_and_beats_chance() -> None:
     assert answers[:2].tolist() == [right, right]  # the best layer's
     evidence, answers = gather_evidence(byname, np.zeros(3, bool))
     assert (evidence.kind, answers.shape) == ("", (3, 0))
-    assert accuracy_bounds(byname, "own head", "high").tolist() == pytest.approx([0.7, 0.4, 0.7])
-    assert np.isnan(accuracy_bounds(byname, "", "low")).all()
+    assert accuracy_bounds(byname, Evidence("own head", np.ones(3, bool)), "high").tolist() == pytest.approx([0.7, 0.4, 0.7])
+    assert np.isnan(accuracy_bounds(byname, Evidence("", np.zeros(3, bool)), "low")).all()
 
 
 def test_bins_and_images_are_joined_only_where_they_agree() -> None:

@@ -12,6 +12,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.evolution.evolution import Evolution
 from microtome.errors import CheckpointError, Unmeasurable
+from microtome.instruments import image_pairs
 from microtome.instruments.projection import project_units
 from microtome.numerics.statistics.cka import debiased_cka
 from microtome.runner import analyze
@@ -58,7 +59,7 @@ def test_distances_and_accuracy_are_what_each_file_gives_when_opened_alone(
     run: Path, vgg: mt.Specimen, scenes: mt.Images
 ) -> None:
     """The slow twin: open both files, take the features of all images at once, and ask debiased CKA."""
-    found = Evolution(checkpoints=str(run), at=AT)(vgg, scenes, Pace(batch=20, device="cpu"))
+    found = Evolution(checkpoints=str(run), at=AT)(vgg, scenes, PACE)
     x = vgg.recipe.normalise(torch.from_numpy(scenes.pixels(vgg.recipe)))
     files = [run / f"epoch-{epoch:03d}.safetensors" for epoch in (1, 4)]
     values, logits = [], []
@@ -161,3 +162,15 @@ def test_a_checkpoint_that_broke_is_said_and_does_not_spoil_the_rest(
     save_file(broken, tmp_path / "c4.safetensors")
     with pytest.raises(Unmeasurable, match="last checkpoint.*not finite"):
         Evolution(checkpoints=str(tmp_path), at=AT)(vgg, scenes, PACE)
+
+
+@pytest.mark.parametrize("memory", [512 << 20, 0])
+def test_distances_do_not_depend_on_order(
+    run: Path, vgg: mt.Specimen, scenes: mt.Images, memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_pairs, "FEATURE_BYTES", memory)
+    asked = Evolution(checkpoints=str(run), at=AT, units=1, size=16)
+    found, other = (asked(vgg, images, PACE) for images in (scenes, scenes.take(np.arange(20)[::-1])))
+    for name in ("drift", "step", "twin_drift", "twin_drift_low", "travel", "accuracy"):
+        np.testing.assert_allclose(other[name].values, found[name].values, rtol=1e-6, atol=1e-9)
+    assert any("only images of one batch" in line for line in found.caveats) == (memory == 0)

@@ -50,7 +50,7 @@ def test_planted_dead_filters_are_found() -> None:
     assert not found["twin_dead"].values.any()
     assert "3 of 12 filters are dead (2, 5, 9)" in found["verdict"].sel(criterion="dead filters").item()
     assert (found.key("dead filters").value, found.key("dead filters").baseline, found.key("faults").value) == (0.25, 0, 1)
-    assert found.headline == "0 has 1 fault (first: dead filters); 25.0% of its filters are dead (untrained twin 0%)."
+    assert found.headline == "0 has 1 fault (first: dead filters); 25.0% of its filters are dead (untrained twins 0%)."
     assert found["colour"].sel(unit=5).item() == "dead"
     assert found["spectrum"].unit.values[-1] == 5  # no frequency: shown last
     # half of the filters may be dead and the others still differ from them

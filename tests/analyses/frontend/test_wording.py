@@ -8,8 +8,11 @@ from microtome.analyses.frontend.wording import judge_filters, smaller_kernel
 def test_the_verdict_needs_more_than_the_twin_shows() -> None:
     even = dict.fromkeys(("dead filters", "largest filter", "above Nyquist", "above, natural images"), 0.5)
     even |= dict.fromkeys(("above at half the stride", "middle to extremes", "inner kernel", "grey filters"), 0.5)
-    told = judge_filters(even, even, [1, 2], 4, 11, 4, True)
+    told = judge_filters(even, even, even, [1, 2], 4, 11, 4, True)
     assert not any(flagged for flagged, _ in told.values())
+    better = even | {"dead filters": 0.1, "largest filter": 0.1}
+    assert judge_filters(even, even, better, [1, 2], 4, 11, 4, True)["dead filters"][0], "more than in the worst of the twins"
+    assert not judge_filters(even, better, even, [1, 2], 4, 11, 4, True)["dead filters"][0], "one twin has as many"
     assert [smaller_kernel(side) for side in (11, 7, 5, 3, 1)] == [7, 5, 3, 1, 1]
 
 
@@ -21,7 +24,7 @@ EVEN = {
 
 def faults(twin=EVEN, dead=(), side=7, stride=4, **changed):
     value = EVEN | {name.replace("_", " "): number for name, number in changed.items()}
-    told = judge_filters(value, dict(twin), list(dead), 8, side, stride, True)
+    told = judge_filters(value, dict(twin), dict(twin), list(dead), 8, side, stride, True)
     return [name for name, (fault, _) in told.items() if fault]
 
 
@@ -57,7 +60,7 @@ def test_small_kernels_have_no_rim_to_leave_out() -> None:
 
 
 def test_the_dead_are_listed_up_to_six_and_a_dead_layer_is_not_judged_further() -> None:
-    told = judge_filters(EVEN | {"dead filters": 1.0, "largest filter": 9.0}, EVEN, range(8), 8, 7, 2, True)
+    told = judge_filters(EVEN | {"dead filters": 1.0, "largest filter": 9.0}, EVEN, EVEN, range(8), 8, 7, 2, True)
     assert told["dead filters"][1].startswith("8 of 8 filters are dead (0, 1, 2, 3, 4, 5, …)")
     assert told["largest filter"] == (False, "")
-    assert set(judge_filters(EVEN, EVEN, [], 8, 7, 2, False).values()) == {(False, "untrained: not judged")}
+    assert set(judge_filters(EVEN, EVEN, EVEN, [], 8, 7, 2, False).values()) == {(False, "untrained: not judged")}

@@ -109,12 +109,14 @@ def test_a_symmetric_kernel_does_not_see_a_mirror_image(pics: mt.Images) -> None
 def test_pictures_are_followed_one_by_one(net: mt.Specimen, pics: mt.Images) -> None:
     asked = Invariance(at=("stem", "blocks"), warps=("row_shift", "rotation", "flip"), shifts=("0:8:2",), count=8)
     found = asked(net, pics, PACE)
-    # 8 of 40, evenly: 0, 6, 11, 17, 22, 28, 33, 39; five of those 8, evenly: the places 0, 2, 4 (3.5 to even), 5, 7
-    names = [pics.names[one] for one in (0, 11, 22, 28, 39)]
+    # 8 of 40 in content order; five of those 8, evenly: the places 0, 2, 4 (3.5 to even), 5, 7
+    chosen = [one for one in pics.content_order() if one in pics.sample(8)]
+    shown = [chosen[one] for one in (0, 2, 4, 5, 7)]
+    names = [pics.names[one] for one in shown]
     assert found["pictures/row_shift"].image.values.tolist() == names
     assert {name for name in found.arrays if name.startswith("pictures/")} == {"pictures/row_shift", "pictures/rotation"}
     assert found["followed"].values.tolist() == ["stem", "blocks.2"]
-    pixels = pics.pixels(net.recipe, [0, 11, 22, 28, 39])
+    pixels = pics.pixels(net.recipe, shown)
     tiles = found["pictures/row_shift"]
     assert tiles.amount.values.tolist() == [0, 2, 4, 6, 8]
     assert np.array_equal(tiles.sel(amount=0).values, pixels)  # 32 px: not made smaller
@@ -159,7 +161,7 @@ def test_unlabelled_pictures_are_asked_for_the_predicted_class(net: mt.Specimen,
     bare = replace(pics, labels=None, classes=None)
     found = Invariance(at=("stem",), warps=("scale",), scales=("1.5",))(net, bare, PACE)
     assert "predicted" in found.facts["class"]
-    x = net.recipe.normalise(torch.from_numpy(bare.pixels(net.recipe, np.linspace(0, 39, 8).round().astype(int))))
+    x = net.recipe.normalise(torch.from_numpy(bare.pixels(net.recipe, bare.sample(8))))
     best = net.run(x).softmax(1).max(1).values.mean().item()
     assert found["probability/scale"].sel(amount=1).item() == pytest.approx(best, rel=1e-4)
     lowest = found.key("lowest probability")
@@ -212,7 +214,7 @@ def test_shards_merge_to_the_whole(net: mt.Specimen, pics: mt.Images) -> None:
     plan = asked._plan(net, pics)
     whole, one, two = (asked._rows(net, pics, plan, replace(PACE, shard=shard), "warps") for shard in ((0, 1), (0, 2), (1, 2)))
     one.merge(two)
-    for name in ("distance", "pooled", "misfit", "apart", "chance", "answer"):
+    for name in ("distance", "pooled", "misfit", "chance", "answer"):
         np.testing.assert_array_equal(one.column(name), whole.column(name))
 
 
@@ -222,3 +224,28 @@ def test_untrained_networks_are_told_apart_by_their_twin(pics: mt.Images) -> Non
     # random weights of one architecture move alike: within the interval over images
     own, twin = (found[name].sel(warp="row_shift", layer="layer1").item() for name in ("change", "twin_change"))
     assert abs(own - twin) < 0.25
+
+
+def test_distance_between_images_is_over_all_pairs_in_any_order_and_batch(
+    net: mt.Specimen, pics: mt.Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 images, more than one chunk of 8: every pair by NumPy; the same from shuffled images and other batches."""
+    asked = Invariance(at=("stem",), warps=("row_shift",), shifts=("2",), count=20)
+    twenty = pics.take(range(20))
+    found = asked(net, twenty, Pace(batch=8, device="cpu"))
+    x = net.recipe.normalise(torch.from_numpy(twenty.pixels(net.recipe)))
+    inner: Any = net.net
+    with torch.no_grad():
+        flat = {"stem": inner.stem(x).flatten(1).double().numpy(), "output": inner(x).double().numpy()}
+    for name, values in flat.items():
+        gaps = np.linalg.norm(values[:, None] - values[None], axis=2).sum(1) / 19 / np.linalg.norm(values, axis=1)
+        assert found["apart"].sel(layer=name).item() == pytest.approx(gaps.mean(), rel=1e-5)
+    shuffled = asked(net, twenty.take(np.random.default_rng(0).permutation(20)), Pace(batch=5, device="cpu"))
+    for name in ("apart", "twin_apart", "change", "change_low", "change_high", "twin_change", "distance", "consistency_low"):
+        np.testing.assert_allclose(shuffled[name].values, found[name].values, rtol=1e-5, atol=1e-9)
+    monkeypatch.setattr("microtome.analyses.invariance.views.REFERENCE_BYTES", 0)
+    some = asked(net, twenty, PACE)  # each image against the first 8 in the order by content
+    values = flat["stem"][twenty.content_order()]
+    gaps = np.linalg.norm(values[:, None] - values[None, :8], axis=2).sum(1) / np.where(np.arange(20) < 8, 7, 8)
+    assert some["apart"].sel(layer="stem").item() == pytest.approx((gaps / np.linalg.norm(values, axis=1)).mean(), rel=1e-5)
+    assert any("that of each to 8 of them" in line for line in some.caveats)

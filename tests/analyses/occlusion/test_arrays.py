@@ -46,17 +46,19 @@ def test_more_labels_than_colours_are_gathered():
     ("first", "size", "side", "edges"),
     [
         ([0, 4], 4, 8, (0, 1)),
-        ([0, 2, 4, 6], 3, 8, (0.5 / 8, 8.5 / 8)),
+        ([0, 2, 4, 6], 3, 8, (0.5 / 8, 7.5 / 8)),  # the last one covers 6 to 8: a position of 1 px about 7
         ([0], 5, 8, (0, 5 / 8)),
         ([0, 2, 4], 4, 8, (1 / 8, 7 / 8)),
     ],
 )
-def test_the_extent_centres_each_position_on_its_whole_occluder(first, size, side, edges):
+def test_the_extent_centres_each_position_on_what_its_occluder_covers(first, size, side, edges):
     found = arrays._map_extent(OccluderGrid(np.array(first), np.array([0, 8]), size), (side, 16), 2)
     assert found[:, :2].tolist() == [pytest.approx(edges)] * 2
-    step = (edges[1] - edges[0]) * side / len(first)
-    centres = [edges[0] * side + step * (place + 0.5) for place in range(len(first))]
-    assert centres == pytest.approx([one + size / 2 for one in first])
+    near, far = (edge * side for edge in edges)
+    covered = [(start + min(start + size, side)) / 2 for start in first]  # the middle of what each occluder covers
+    step = 2 * (covered[0] - near)
+    assert [near + step * (place + 0.5) for place in range(len(first) - 1)] == pytest.approx(covered[:-1])
+    assert covered[-1] == pytest.approx((near + step * (len(first) - 1) + far) / 2)
 
 
 def maps(probability, clean):

@@ -11,6 +11,7 @@ from microtome import testing
 from microtome.analyses.occlusion.occlusion import Occlusion
 from microtome.errors import BadOption, Unmeasurable
 from microtome.numerics.maps.occluders import blur
+from microtome.panels import Overlay
 
 GREY = 128 / 255
 
@@ -75,7 +76,23 @@ def test_a_square_that_is_cut_has_its_own_centre():
     assert found["lost"].coords["row"].values.tolist() == [1.0, 3.0, 5.0, 6.5]
     assert found["lost"].coords["col"].values.tolist() == [1.0, 3.0, 5.0, 6.5]
     assert found["last_side"].values.tolist() == [2, 2]
-    assert any("The last occluder is cut by the edge of the image (2 px down, 2 px across)" in text for text in found.caveats)
+    assert any("cut by the edge of the image: it covers 2 px down and 2 px across" in text for text in found.caveats)
+
+
+def test_the_overlay_draws_a_cut_square_cut():
+    """Stride 2: whole squares take 2 px about their centres 1.5, 3.5 and 5.5 (edges counted), the cut one 1 px about 7: half a px is left
+    at either side."""
+    pics = mt.Images.tensors(red_corner(), labels=[0], classes=["red", "green"])
+    found = Occlusion(at="conv", size=3, stride=2)(mt.open(Sums(), recipe=PLAIN, labels=["red", "green"]), pics)
+    lost, drawn = found["lost"].values, found["covered"].values
+    assert found["extent"].values[0] == pytest.approx([0.5 / 8, 7.5 / 8, 0.5 / 8, 7.5 / 8])
+    assert drawn.shape[-2:] == (7, 7)
+    for px in range(7):
+        assert np.array_equal(drawn[..., px, :][..., [0, 2, 4, 6]], lost[..., px // 2, :])
+    overlays = [panel for panel in found.panels if isinstance(panel, Overlay)]
+    assert [panel.heat for panel in overlays] == ["covered", "twin_covered"]
+    whole = Occlusion(at="conv", size=4, stride=4)(mt.open(Sums(), recipe=PLAIN, labels=["red", "green"]), pics)
+    assert "covered" not in whole
 
 
 @torch.no_grad()

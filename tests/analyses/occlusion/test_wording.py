@@ -80,7 +80,7 @@ def test_numbers_are_in_points_and_of_the_median_image():
 @pytest.mark.parametrize(
     ("finding", "said", "there"),
     [
-        (by_hand(), "The last occluder is cut by the edge of the image (4 px down, 3 px across)", True),
+        (by_hand(), "The last occluder is cut by the edge of the image: it covers 4 px down and 3 px across", True),
         (by_hand(side_px=3), "is cut by the edge", False),
         (by_hand(), "In 1 of 2 images the target is the predicted class.", True),
         (by_hand(), "In 1 of 2 images no position costs 1 point", True),

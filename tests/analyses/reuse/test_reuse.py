@@ -164,7 +164,7 @@ def test_what_the_paper_saw_holds_and_what_it_did_not_see_does_not() -> None:
     net = made()
     planted(net, seen)
     found = Reuse()(opened(net))
-    assert found["verdict"].values.tolist() == ["holds, also in the untrained twin"] * 2 + ["holds", "holds"]
+    assert found["verdict"].values.tolist() == ["holds, also in untrained twins"] * 2 + ["holds", "holds"]
     planted(net, seen[:, ::-1].copy())
     found = Reuse()(opened(net))
     assert found["verdict"].values.tolist()[2:] == ["does not hold", "does not hold"]
@@ -178,7 +178,7 @@ def test_equal_weights_are_no_finding() -> None:
     found = Reuse()(opened(net))
     assert found["evenness"].values == pytest.approx(1.0)
     assert found["verdict"].values.tolist()[2:] == ["does not hold", "does not hold"]
-    assert found.key("observations beyond the untrained twin").value == 0
+    assert found.key("observations beyond all untrained twins").value == 0
     assert found.key("observations that hold in both").value == 2
     assert found.key("sources used by a layer").value == pytest.approx(1.0)
 
@@ -186,7 +186,7 @@ def test_equal_weights_are_no_finding() -> None:
 def test_an_untrained_network_says_nothing() -> None:
     found = Reuse()(mt.open("microtome:mini_densenet", weights=None))
     assert found.headline.startswith("Untrained weights: 0 of")
-    assert found.key("observations beyond the untrained twin").value == 0
+    assert found.key("observations beyond all untrained twins").value == 0
     assert "holds" not in found["verdict"].values
 
 

@@ -8,7 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from microtome._torchvision import timm
-from microtome.numerics.graph.counts import count_multiply_adds
+from microtome.numerics.graph.counts import count_multiply_adds, uncounted_operations
 
 TOKENS, WIDTH, HEADS = 10, 12, 3
 PRODUCTS = 2 * TOKENS * TOKENS * WIDTH
@@ -96,3 +96,49 @@ def test_window_attention_agrees_with_attention_spelt_out():
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         net(x)
     assert count_multiply_adds(net, x) == counter.get_total_flops() / 2
+
+
+STEPS, HIDDEN = TOKENS, 5
+OF_A_STEP = WIDTH + HIDDEN  # columns of the two matrices of a recurrent layer, by gate and hidden unit
+
+
+def recurrent(kind, **options):
+    module = kind(WIDTH, HIDDEN, batch_first=True, **options).eval()
+    return Calling(lambda x: module(x)[0], module)
+
+
+@pytest.mark.parametrize(
+    ("net", "by_hand"),
+    [
+        (recurrent(nn.RNN), STEPS * HIDDEN * OF_A_STEP),
+        (recurrent(nn.GRU), STEPS * 3 * HIDDEN * OF_A_STEP),
+        (recurrent(nn.LSTM), STEPS * 4 * HIDDEN * OF_A_STEP),
+        (recurrent(nn.LSTM, bias=False), STEPS * 4 * HIDDEN * OF_A_STEP),
+        # the second layer reads both directions of the first
+        (recurrent(nn.LSTM, num_layers=2, bidirectional=True), 2 * STEPS * 4 * HIDDEN * (OF_A_STEP + 3 * HIDDEN)),
+        (recurrent(nn.GRU, num_layers=2, bidirectional=True), 2 * STEPS * 3 * HIDDEN * (OF_A_STEP + 3 * HIDDEN)),
+        # a projection to 3: states of width 3, and a matrix of 3 by 5
+        (recurrent(nn.LSTM, proj_size=3), STEPS * (4 * HIDDEN * (WIDTH + 3) + 3 * HIDDEN)),
+    ],
+)  # fmt: skip
+def test_recurrent_layers_by_hand(net, by_hand):
+    for images in (1, 3):
+        assert count_multiply_adds(net, torch.rand(images, STEPS, WIDTH)) == images * by_hand
+
+
+def test_recurrent_cells_and_bilinear_layers_by_hand():
+    """Each of 7 outputs of a bilinear layer over widths 12 and 6: 12 · 6 for the matrix, 6 for the second input."""
+    cell, pair = nn.LSTMCell(WIDTH, HIDDEN), nn.Bilinear(WIDTH, 6, 7)
+    x = torch.rand(1, TOKENS, WIDTH)
+    assert count_multiply_adds(Calling(lambda x: cell(x[0])[0], cell), x) == TOKENS * 4 * HIDDEN * OF_A_STEP
+    assert count_multiply_adds(Calling(lambda x: pair(x, x[..., :6]), pair), x) == TOKENS * 7 * (WIDTH * 6 + 6)
+
+
+def test_what_is_not_counted_is_named():
+    """Views, copies and comparisons are nothing; a convolution and a linear layer are counted; the rest has a name."""
+    x = torch.rand(1, 3, 8, 8)
+    assert uncounted_operations(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2)), x) == []
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)).eval()
+    assert uncounted_operations(net, x) == ["activation", "normalisation", "pooling"]
+    assert uncounted_operations(Calling(lambda x: torch.cdist(x, x)), x) == ["the operation _cdist_forward"]
+    assert uncounted_operations(recurrent(nn.LSTM), torch.rand(1, STEPS, WIDTH)) == []

@@ -1,30 +1,35 @@
-"""A contest on the same images: by hand where it is certain, by the binomial distribution where it is not."""
+"""Who ranks first in bootstrap samples: by hand where it is certain."""
 
 import numpy as np
 import pytest
 
-from microtome.numerics.statistics.choice import run_contest
+from microtome.numerics.statistics.choice import first_rank_rate
 
 
-def test_equal_candidates_tie_and_a_clear_loser_is_behind() -> None:
+def test_equal_candidates_share_the_first_rank_and_a_clear_loser_never_has_it() -> None:
     right = np.ones((3, 40))
     right[2, :30] = 0
-    found = run_contest(right)
-    assert found.score.tolist() == [1, 1, 0.25]
-    assert found.behind.tolist() == [0, 0, 0.75]
-    assert found.wins.tolist() == [0.5, 0.5, 0]
-    assert found.equal.tolist() == [True, True, False]
-    # 30 of 40 resampled images are wrong: 0.75 with the standard error of a binomial fraction
-    error = 1.96 * np.sqrt(0.75 * 0.25 / 40)
-    assert found.behind_low[2] == pytest.approx(0.75 - error, abs=0.03)
-    assert found.behind_high[2] == pytest.approx(0.75 + error, abs=0.03)
+    assert first_rank_rate(right).tolist() == [0.5, 0.5, 0]
+
+
+def test_two_candidates_right_on_different_images_rank_first_equally_often() -> None:
+    """Right on 10 images each, none in common: the difference is symmetric, and 2000 draws leave an error of 1.1 points."""
+    right = np.zeros((2, 40))
+    right[0, :10] = right[1, 10:20] = 1
+    assert first_rank_rate(right)[0] == pytest.approx(0.5, abs=0.045)
 
 
 def test_images_without_an_answer_count_for_nobody() -> None:
-    right = np.array([[1.0, 0, 1, 1], [0, 1, np.nan, 1]])
-    assert run_contest(right).score.tolist() == pytest.approx([2 / 3, 2 / 3])
+    right = np.array([[1.0, 1, 0], [1, 1, np.nan]])
+    assert first_rank_rate(right).tolist() == [0.5, 0.5]
 
 
 def test_no_image_at_all_gives_no_number() -> None:
-    found = run_contest(np.full((2, 3), np.nan))
-    assert np.isnan([found.score, found.behind, found.wins]).all() and not found.equal.any()
+    assert np.isnan(first_rank_rate(np.full((2, 3), np.nan))).all()
+
+
+def test_by_class_the_rare_class_counts_as_much():
+    """One is right on the 18 images of a class, the other on the 2 of another and 10 of the first: 0.5 and 0.78."""
+    classes = np.repeat([0, 1], [18, 2])
+    right = np.stack([classes == 0, (np.arange(20) < 10) | (classes == 1)]).astype(float)
+    assert first_rank_rate(right, classes=classes)[1] > 0.95 > 0.05 > first_rank_rate(right)[1]

@@ -19,7 +19,9 @@ def centred(features: np.ndarray, batch: int) -> np.ndarray:
 
 def test_the_same_features_are_exactly_no_distance_apart():
     rows = centred(np.random.default_rng(0).normal(size=(22, 5)), 8)
-    assert cka_drift(rows, rows.copy(), np.arange(22) // 8) == (0.0, 0.0, 0.0)
+    assert cka_drift(rows, rows.copy(), np.arange(22) // 8).value == 0
+    rows = centred(np.random.default_rng(0).normal(size=(70, 5)), 70)
+    assert cka_drift(rows, rows.copy(), np.zeros(70, int)) == (0.0, 0.0, 0.0)
 
 
 def test_one_batch_is_debiased_cka():
@@ -33,21 +35,23 @@ def test_one_batch_is_debiased_cka():
 
 def test_several_batches_are_summed_and_left_out_one_by_one():
     random = np.random.default_rng(2)
-    one, batch = random.normal(size=(30, 6)), np.arange(30) // 8
-    two = one + 0.5 * random.normal(size=(30, 6))
+    one, batch = random.normal(size=(78, 6)), np.arange(78) // 8
+    two = one + 0.5 * random.normal(size=(78, 6))
     left, right = centred(one, 8), centred(two, 8)
 
     def value(kept):
         def hsic(x, y):
-            return sum((x[batch == b] * y[batch == b]).sum() / ((batch == b).sum() * ((batch == b).sum() - 3)) for b in kept)
+            return sum(
+                (x[batch == b] * y[batch == b]).sum() / ((batch == b).sum() - 3) for b in kept
+            )  # HSIC_1 times the images
 
         return 1 - hsic(left, right) / np.sqrt(hsic(left, left) * hsic(right, right))
 
     found = cka_drift(left, right, batch)
-    assert found.value == pytest.approx(value(range(4)), abs=1e-12)
-    without = np.array([value([b for b in range(4) if b != out]) for out in range(4)])
-    error = np.sqrt(3 / 4 * ((without - without.mean()) ** 2).sum())
-    assert found.high - found.value == pytest.approx(1.96 * error, rel=1e-9)
+    assert found.value == pytest.approx(value(range(10)), abs=1e-12)
+    without = np.array([value([b for b in range(10) if b != out]) for out in range(10)])
+    error = np.sqrt(9 / 10 * ((without - without.mean()) ** 2).sum())
+    assert found.high - found.value == pytest.approx(2.262157 * error, rel=1e-6)  # Student, 9 degrees of freedom
     shuffled = cka_drift(left, centred(random.permutation(two), 8), batch)
     assert shuffled.value > 0.5 > found.value
 

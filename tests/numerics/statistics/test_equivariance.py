@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from microtome.numerics.statistics.equivariance import distance_between, equivariance_error, relative_distance, view_agreement
+from microtome.numerics.statistics.equivariance import distance_to_others, equivariance_error, relative_distance, view_agreement
 
 
 def test_relative_distance_by_hand() -> None:
@@ -15,13 +15,17 @@ def test_relative_distance_by_hand() -> None:
     assert told.tolist() == [[0.0, 0.0], [pytest.approx(0.6), float("inf")]]
 
 
-def test_distance_between_is_the_mean_over_the_others() -> None:
-    x = torch.randn(5, 4, 3, 2, generator=torch.Generator().manual_seed(0))
-    told = distance_between(x)
+def test_distance_is_the_mean_over_the_others() -> None:
+    x = torch.randn(5, 24, generator=torch.Generator().manual_seed(0))
+    told = distance_to_others(x, x, torch.arange(5))
     for one in range(5):
         gaps = [float((x[one] - x[other]).double().norm() / x[one].double().norm()) for other in range(5) if other != one]
         assert told[one].item() == pytest.approx(np.mean(gaps), rel=1e-6)
-    assert torch.isnan(distance_between(x[:1])).all()
+    assert torch.isnan(distance_to_others(x[:1], x[:1], torch.arange(1))).all()
+    # an image that is none of the others is compared with all of them; features that are equal on all images are exactly 0 apart
+    expected = np.mean([float((x[4] - x[other]).double().norm() / x[4].double().norm()) for other in range(3)])
+    assert distance_to_others(x[4:], x[:3], torch.tensor([4])).item() == pytest.approx(expected, rel=1e-6)
+    assert distance_to_others(x[:1].expand(4, -1), x[:1].expand(4, -1), torch.arange(4)).tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("cells", [1, 2])

@@ -30,6 +30,7 @@ from microtome.panels import Bars, Curve, Panel, Question, Table
 from microtome.prose import name_list, plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
+from microtome.workload import Effort, Workload
 
 MAX_CURVES = 6  # in one figure
 TEXTS = ("severity", "evidence", "reason", "fix", "cost", "source", "edit")
@@ -42,10 +43,15 @@ class Audit(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Design audit"
+    rank: ClassVar[int] = 8
+    effort: ClassVar[Effort] = "quick"
     revision: ClassVar[int] = 3
     command: ClassVar[str] = "microtome.cli.auditing:with_audit_options"  # its command has outputs of its own
 
     ignore: tuple[str, ...] = option((), "rules to ignore, by id, or for some layers only: MT101:layer2.*")
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(forward=10.0, backward=4.0, seconds=1.0 + 3e-8 * sum(p.numel() for p in specimen.net.parameters()))
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         outcomes = run_audit(specimen, self.ignore)

@@ -24,8 +24,9 @@ from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.flattened_maps import flattened_maps
+from microtome.instruments.untrained_twins import TWINS, over_twins, twin_count, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
-from microtome.numerics.statistics.intervals import bootstrap_interval
+from microtome.numerics.statistics.intervals import MIN_VALUES, mean_interval
 from microtome.numerics.weights import banding as bands_of
 from microtome.numerics.weights.banding import BANDED_A, Bands
 from microtome.numerics.weights.kernels import Kernel, find_kernels
@@ -35,10 +36,11 @@ from microtome.panels import Curve, Grid, Panel, Table
 from microtome.prose import name_list, plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
+from microtome.workload import Workload
 
 DEFAULT = ("last3",)
 MIN_GROUPS = 4  # of the slider, as in the article
-TWIN_UNITS = 128  # units of each layer of the twin whose maps are computed: any are as good as others
+TWIN_UNITS = 32  # units of each layer of every twin whose maps are computed: any are as good as others
 FEW_UNITS = 16
 MEASURES = ("η row", "η col", "B row", "B col", "D", "D of maps")
 COLUMNS = {"index": "A, raw", "index_nmf": "A, maps", "share": "units with D beyond ±0.5, maps",
@@ -66,11 +68,13 @@ class Banding(Analysis):
     needs = "weights"
     question = "understand"
     title = "Weight banding"
-    revision = 3
+    rank = 32
+    revision = 4  # 4: several untrained twins
+    with_twin = True
 
     at: tuple[str, ...] = option(("last3",), "layers whose kernels are shown; last3: the last three that can be measured")
     groups: int = option(19, "largest number of groups of units", low=1, high=64)
-    seed: int = option(0, "seed of the untrained twin, of the bootstrap and of random transpositions", low=0)
+    seed: int = option(0, "seed of the untrained twins, of the bootstrap and of random transpositions", low=0)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         """Why no kernel of the network can be measured, or an empty text."""
@@ -82,6 +86,10 @@ class Banding(Analysis):
         first = next(iter(every))
         return f"none of its {plural(len(every), 'kernel')} can be measured ({first}: {every[first].reason})"
 
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        values = sum(p.numel() for p in specimen.net.parameters() if p.ndim > 1)
+        return Workload(twins=specimen.twin_count, seconds=1.0 + 2e-7 * min(values, 5e7))
+
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         every = _spatial_kernels(specimen)
         own = {name: kernel.values for name, kernel in every.items() if not kernel.reason}
@@ -89,10 +97,12 @@ class Banding(Analysis):
             raise Unmeasurable(f"banding() of {specimen.name}: {self.refusal(specimen, images)}")
         refused = {name: kernel.reason for name, kernel in every.items() if kernel.reason}
         shown = self._shown_layers(specimen, list(own), refused)
-        twin = {name: kernel.values for name, kernel in _spatial_kernels(specimen.twin(self.seed + 1)).items() if name in own}
         maps = _nmf_maps(own)
         results = {name: self._layer_bands(own[name], maps[name]) for name in own}
-        arrays = _layer_arrays(own, results) | _twin_arrays(own, twin)
+        arrays = _layer_arrays(own, results)
+        arrays |= over_twins(
+            [_twin_arrays(own, _spatial_kernels(each)) for each in untrained_twins(specimen, None, self.seed + 1)]
+        )
         if refused:
             arrays["unjudged"] = array(list(refused.values()), ("layer",), "text", {"layer": list(refused)}, "reason")
         for name, bands in results.items():
@@ -133,9 +143,7 @@ class Banding(Analysis):
 
     def _interval(self, direction: Any) -> tuple[float, float]:
         known = direction[~np.isnan(direction)]
-        if len(known) < 2:  # no interval from a single unit
-            return float("nan"), float("nan")
-        interval = bootstrap_interval(known, seed=self.seed)
+        interval = mean_interval(known, seed=self.seed)
         return interval.low, interval.high
 
     def _tiles(self, name: str, maps: Tensor, index: float) -> dict[str, Any]:
@@ -165,7 +173,17 @@ class Banding(Analysis):
             low, high = nan, nan
             if f"{column}_low" in finding:
                 low, high = (float(finding[f"{column}_{end}"].values[index]) for end in ("low", "high"))
-            return KeyNumber(name=name, value=value, unit=unit, low=low, high=high, baseline=baseline, at=layers[index])
+            return KeyNumber(
+                name=name,
+                value=value,
+                unit=unit,
+                low=low,
+                high=high,
+                has_interval=f"{column}_low" in finding,
+                baseline=baseline,
+                baseline_name=TWINS,
+                at=layers[index],
+            )
 
         last = len(layers) - 1
         return [
@@ -182,7 +200,7 @@ class Banding(Analysis):
         words = layer_verdict(finding, count - 1)
         if isnan(last.value):
             return f"No banding index for {last.at}, the last of {plural(count, 'kernel')}: its maps do not vary."
-        twin = "" if isnan(last.baseline) else f" (untrained twin {last.baseline_text})"
+        twin = "" if isnan(last.baseline) else f" (untrained twins {last.baseline_text})"
         start = f"Untrained weights: {words}" if finding.trained is False else words[0].upper() + words[1:]
         return f"{start} in {last.at}, the last kernel: banding index {format_value(last.value)}{twin}."
 
@@ -227,7 +245,8 @@ class Banding(Analysis):
             "Colours are sorted from top to bottom or left to right, so red is often above even in random weights; A decides.",
             "p for random transposition shows whether a layer has a common axis, not how strong it is.",
             "Oblique stripes and smooth kernels also differ from shuffled positions.",
-            f"Intervals are over units (bootstrap, 95%). The twin is one draw; its maps are of at most {TWIN_UNITS} units.",
+            f"Intervals are over units (studentised bootstrap, 95%), from {MIN_VALUES} units on. Of {twin_count(finding.origin)} twins the "
+            f"mean is shown; their maps are of at most {TWIN_UNITS} units.",
         ]  # fmt: skip
         if few:
             lines.append(f"Fewer than {FEW_UNITS} units, so the index is uncertain: {name_list(few, 4)}.")
@@ -259,8 +278,9 @@ def _adjusted_pair(values: Tensor, bands: Bands) -> tuple[Any, Any]:
     return bands_of.adjust_for_chance(bands.rows, rows), bands_of.adjust_for_chance(bands.cols, cols)
 
 
-def _twin_arrays(own: Mapping[str, Tensor], twin: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Both indices and the banded units of the twin, whose maps are of evenly spaced units."""
+def _twin_arrays(own: Mapping[str, Tensor], kernels: Mapping[str, Kernel]) -> dict[str, Any]:
+    """Both indices and the banded units of a twin, whose maps are of evenly spaced units."""
+    twin = {name: kernel.values for name, kernel in kernels.items() if name in own}
     few = {name: values[:: -(-len(values) // TWIN_UNITS)] for name, values in twin.items()}
     maps = _nmf_maps(few)
     rows = []
@@ -274,9 +294,9 @@ def _twin_arrays(own: Mapping[str, Tensor], twin: Mapping[str, Tensor]) -> dict[
             )
         )
     titles = {
-        "index": "A, raw, untrained twin",
-        "index_nmf": "A, maps, untrained twin",
-        "share": "units with D beyond ±0.5, untrained twin",
+        "index": "A, raw, untrained twins",
+        "index_nmf": "A, maps, untrained twins",
+        "share": "units with D beyond ±0.5, untrained twins",
     }
     columns = zip(titles.items(), np.array(rows).T, strict=True)
     layers = {"layer": list(own)}

@@ -11,9 +11,9 @@ from microtome.numerics.weights.banding import BANDED_A
 def verdict(maps: float, low: float, high: float, twin_maps: float, largest_twin: float) -> str:
     """ "horizontal bands", "no bands" and the like.
 
-    `maps` is the index of the maps, `low` and `high` the interval of that of the raw weights, `twin_maps` the index of the
-    untrained twin's maps and `largest_twin` the largest in any of its layers. Bands start at `BANDED_A`, unless the twin has them
-    too; a tendency needs an interval that excludes 0 and an index that no layer of the twin reaches.
+    `maps` is the index of the maps, `low` and `high` the interval of that of the raw weights, `twin_maps` the index farthest from 0
+    among the maps of the untrained twins and `largest_twin` the largest in any of their layers. Bands start at `BANDED_A`, unless a
+    twin has them too; a tendency needs an interval that excludes 0 and an index that no layer of any twin reaches.
     """
     if not math.isfinite(maps):
         return "no index, since the maps do not vary"
@@ -27,7 +27,7 @@ def verdict(maps: float, low: float, high: float, twin_maps: float, largest_twin
 
 def layer_verdict(finding: Finding, index: int) -> str:
     """The verdict on the layer at that index."""
-    maps, low, high, twin = (
-        float(finding[name].values[index]) for name in ("index_nmf", "index_low", "index_high", "twin_index_nmf")
-    )
-    return verdict(maps, low, high, twin, float(np.abs(np.nan_to_num(finding["twin_index_nmf"].values)).max()))
+    maps, low, high = (float(finding[name].values[index]) for name in ("index_nmf", "index_low", "index_high"))
+    ends = np.stack([finding[f"twin_index_nmf_{end}"].values for end in ("low", "high")])
+    farthest = np.abs(ends).max(axis=0)
+    return verdict(maps, low, high, float(farthest[index]), float(np.nan_to_num(farthest).max()))

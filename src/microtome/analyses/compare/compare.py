@@ -1,29 +1,36 @@
 """Networks side by side: one table, the Pareto front, and a recommendation.
 
 The recommendation is a rule. Among trained networks measured on the same images, a cheaper one is recommended only where the interval
-of its loss shows it at most `margin` less accurate than every other network (paired differences, simultaneous over all pairs);
-where several cost about the least (within a quarter of it), the most accurate of those. Otherwise the most accurate one is named: as
+of its loss shows it at most `margin` less accurate than every other network (paired differences, simultaneous over all pairs); of
+several that cost about the least (nobody saves a fifth of their cost), the most accurate. Otherwise the most accurate one is named: as
 significantly better, or with the statement that the evidence is not enough and the number of images that would decide. Without
 accuracy or probe, or with no trained network, there is no recommendation.
 
-Source: simultaneous intervals, Hsu 1996, "Multiple Comparisons", ch. 5; the rule is ours. The study that asks these questions of six
-backbones: Wu & Lee 2022, "Weight Distribution of Neural Networks in Computer Vision".
+By latency a network is cheaper only where both were timed in turn in one run and the interval of their ratio excludes 1; otherwise
+fewer parameters decide, then fewer operations, and the sentence says which. Where the largest class has more than 1.5 times the images
+of the smallest, balanced accuracy (the mean over classes) is compared instead of top-1 accuracy.
+
+Source: balanced accuracy, Brodersen et al. 2010; score intervals of paired differences, Tango 1998, held together by the studentised
+range, Hsu 1996, "Multiple Comparisons", ch. 5; the rule is ours. The study that asks these questions of six backbones: Wu & Lee 2022,
+"Weight Distribution of Neural Networks in Computer Vision".
 """
 
 from collections.abc import Mapping, Sequence
 from math import nan
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import xarray as xr
 
 from microtome.analyses.compare import criteria as side
 from microtome.analyses.compare.decision import decide
+from microtome.analyses.compare.prices import Prices, gather_prices, price_label
 from microtome.analysis import Collation, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
-from microtome.numerics.statistics.choice import run_contest
+from microtome.numerics.statistics.balanced_pairs import compare_balanced
+from microtome.numerics.statistics.choice import first_rank_rate
 from microtome.numerics.statistics.equivalence import compare_paired
 from microtome.numerics.statistics.pareto import pareto_front
 from microtome.panels import Curve, Overlay, Panel, Scatter, Table
@@ -37,7 +44,9 @@ class Compare(Collation):
     needs = "findings"
     question = "choose"
     title = "Which network to choose"
-    revision = 2
+    rank = 10
+    effort = "quick"
+    revision = 3  # 3: latencies compared in turn, balanced accuracy for imbalanced classes, score intervals
 
     price: Literal["time", "size", "operations"] = option("time", "cost that decides between networks of similar accuracy")
     margin: float = option(0.01, "largest loss of accuracy accepted for a cheaper network, fraction", low=0.0, high=0.5)
@@ -57,28 +66,33 @@ class Compare(Collation):
         columns = side.criterion_columns(byname)
         evidence, correct = side.gather_evidence(byname, trained)
         judged = np.flatnonzero(trained & evidence.known)
-        contest = run_contest(correct[judged], seed=self.seed) if evidence.kind else None
-        paired = compare_paired(correct[judged], seed=self.seed) if evidence.kind else None
-        price, price_name, unit = side.costs(byname, self.price)
-        decision = decide(names, judged, paired, price, trained, self.margin)
+        classes = evidence.labels if evidence.by_class else None
+        wins = first_rank_rate(correct[judged], seed=self.seed, classes=classes) if evidence.kind else None
+        paired = None
+        if evidence.kind:
+            own = correct[judged]
+            paired = compare_paired(own) if classes is None else compare_balanced(own, classes, seed=self.seed)
+        prices, (price_name, unit) = gather_prices(byname, self.price), price_label(byname, self.price)
+        decision = decide(names, judged, paired, prices, trained, self.margin, "balanced " if evidence.by_class else "")
         spread = {name: np.full(len(names), np.nan) for name in ("score", "behind", "behind_low", "behind_high", "wins")}
-        if contest is not None and paired is not None and (best := decision.best) is not None:
-            values = {"score": paired.accuracy, "wins": contest.wins, "behind": paired.loss[:, best],
+        if wins is not None and paired is not None and (best := decision.best) is not None:
+            values = {"score": paired.accuracy, "wins": wins, "behind": paired.loss[:, best],
                       "behind_low": paired.low[:, best], "behind_high": paired.high[:, best]}  # fmt: skip
             for name, value in values.items():
                 spread[name][judged] = value
-        front = pareto_front(np.stack([spread["score"], price], axis=1), [True, False])
+        front = pareto_front(np.stack([spread["score"], prices.values], axis=1), [True, False])
         table = np.stack(list(columns.values()), 1)
+        score_name = f"{'balanced, ' if evidence.by_class else ''}{evidence.kind or 'accuracy'}"
         arrays: dict[str, xr.DataArray] = {
             "table": array(table, ("specimen", "criterion"), "see criterion", coords | {"criterion": list(columns)}),
             "rank": array(decision.rank, ("specimen",), "1", coords, "rank"),
             "family": array([str(origin.get("family", "")) for origin in origins], ("specimen",), "text", coords, "family"),
             "weights": array([str(origin.get("weights", "")) for origin in origins], ("specimen",), "text", coords, "weights"),
-            "price": array(price, ("specimen",), unit, coords, price_name),
+            "price": array(prices.values, ("specimen",), unit, coords, price_name),
             "front": array(front, ("specimen",), "1", coords, "on the Pareto front"),
-            "score": array(spread["score"], ("specimen",), "fraction", coords, evidence.kind or "accuracy"),
-            "score_low": array(side.accuracy_bounds(byname, evidence.kind, "low"), ("specimen",), "fraction", coords),
-            "score_high": array(side.accuracy_bounds(byname, evidence.kind, "high"), ("specimen",), "fraction", coords),
+            "score": array(spread["score"], ("specimen",), "fraction", coords, score_name),
+            "score_low": array(side.accuracy_bounds(byname, evidence, "low"), ("specimen",), "fraction", coords),
+            "score_high": array(side.accuracy_bounds(byname, evidence, "high"), ("specimen",), "fraction", coords),
             "behind": array(spread["behind"], ("specimen",), "fraction", coords, "loss against the most accurate"),
             "behind_low": array(spread["behind_low"], ("specimen",), "fraction", coords),
             "behind_high": array(spread["behind_high"], ("specimen",), "fraction", coords),
@@ -92,7 +106,10 @@ class Compare(Collation):
             "images": paired.images if paired is not None else 0,
             "not judged": [name for place, name in enumerate(names) if place not in judged],
         }
-        arrays |= side.size_arrays(byname) | side.attention_arrays(byname)
+        facts |= {"imbalance": evidence.imbalance if evidence.by_class else 1.0, "in_turn": _timed_in_turn(prices, judged)}
+        arrays |= (
+            _latency_arrays(prices, names, judged, decision.best) | side.size_arrays(byname) | side.attention_arrays(byname)
+        )
         return Measurement(arrays, facts)
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
@@ -105,11 +122,14 @@ class Compare(Collation):
 
         return [
             KeyNumber(name="accuracy of the choice", value=value("score"), low=value("score_low"), high=value("score_high"),
-                      unit=FRACTION, better="higher", at=choice),
+                      has_interval=True, unit=FRACTION, better="higher", at=choice),
             KeyNumber(name="loss against the most accurate", value=value("behind"), low=value("behind_low"), high=value("behind_high"),
-                      unit=FRACTION, better="lower", at=choice),
+                      has_interval=True, unit=FRACTION, better="lower", at=choice),
             KeyNumber(name="ranked first in bootstrap resamples", value=value("wins"), unit=FRACTION, better="higher", at=choice),
             KeyNumber(name="images", value=finding.facts["images"]),
+            *([KeyNumber(name="latency over that of the most accurate", value=value("latency_over_best"),
+                         low=value("latency_over_best_low"), high=value("latency_over_best_high"), better="lower", at=choice)]
+              if "latency_over_best" in finding else []),
             KeyNumber(name="networks compared", value=int(np.isfinite(scores.values).sum())),
         ]  # fmt: skip
 
@@ -149,11 +169,41 @@ class Compare(Collation):
             "Differences are between these networks on these images; two networks of a family make no law about the family.",
             "The order can change with the task: measure on images of the task.",
         ]
+        if (imbalance := finding.facts["imbalance"]) > 1:
+            lines.insert(0, "Balanced accuracy, the mean over the classes, is compared instead of top-1 accuracy: the largest class has "
+                            f"{format_value(imbalance)} times the images of the smallest.")  # fmt: skip
+        if finding.options["price"] == "time" and not finding.facts["in_turn"]:
+            lines.append(
+                "These latencies were not measured in turn, so they do not decide which network is cheaper; analyze all networks in "
+                "one run."
+            )
         if cut := finding.facts["cut"]:
             lines.append(cut)
         if left := finding.facts["not judged"]:
             lines.append(f"Not compared, being untrained or without an accuracy above chance: {name_list(left, 6)}.")
         return lines
+
+
+def _timed_in_turn(prices: Prices, judged: np.ndarray[Any, Any]) -> bool:
+    """Whether all networks that were judged were timed in one session."""
+    return prices.latency is not None and bool(np.isfinite(prices.latency.ratio[np.ix_(judged, judged)]).all())
+
+
+def _latency_arrays(
+    prices: Prices, names: list[str], judged: np.ndarray[Any, Any], best: int | None
+) -> dict[str, xr.DataArray]:
+    """Ratios of the latencies of all pairs, and those to the most accurate network; nothing where none was timed in turn."""
+    if prices.latency is None or np.isfinite(prices.latency.ratio).sum() <= len(names):
+        return {}
+    pairs, title = {"specimen": names, "specimen_": names}, "latency over that of the other"
+    arrays: dict[str, xr.DataArray] = {}
+    for end, values in zip(("", "_low", "_high"), prices.latency, strict=True):
+        arrays[f"latency_ratio{end}"] = array(values, ("specimen", "specimen_"), "1", pairs, title)
+        if best is not None:
+            arrays[f"latency_over_best{end}"] = array(
+                values[:, judged[best]], ("specimen",), "1", {"specimen": names}, "latency over that of the most accurate"
+            )
+    return arrays
 
 
 def _cut_advice(findings: Mapping[str, Finding]) -> str:

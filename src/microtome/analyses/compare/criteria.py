@@ -5,7 +5,7 @@ Only reads findings; what it cannot find is not a number, never a guess.
 
 from collections.abc import Mapping, Sequence
 from math import nan
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -13,11 +13,17 @@ import xarray as xr
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.key_numbers import KeyNumber
+from microtome.numerics.statistics.balanced import MAX_IMBALANCE, class_imbalance
 
+Values = np.ndarray[Any, Any]
+
+BALANCED, BALANCED_PROBE = "balanced accuracy", "best balanced probe accuracy"
 # (analysis, key number or the words it begins with): the columns of the comparison, in this order
 CRITERIA = (
     ("accuracy", "top-1 accuracy"),
+    ("accuracy", BALANCED),
     ("probe", "best probe accuracy"),
+    ("probe", BALANCED_PROBE),
     ("objects", "localisation lift"),
     ("objects", "accuracy on the smallest objects"),
     ("objects", "accuracy in the most clutter"),
@@ -28,18 +34,28 @@ CRITERIA = (
     ("cost", "live memory"),
     ("redundancy", "blocks below all untrained twins"),
 )
-COSTS = {"time": "latency per image", "size": "parameters", "operations": "multiply-adds"}
 
 
-EVIDENCE = {"own head": ("accuracy", "top-1 accuracy"), "probe": ("probe", "best probe accuracy")}
+EVIDENCE = {"own head": ("accuracy", "top-1 accuracy", BALANCED), "probe": ("probe", "best probe accuracy", BALANCED_PROBE)}
 
 
-class Evidence:
-    """Which answers are compared: `kind` ("own head" or "probe", empty without any) and for which specimens they are known."""
+class Evidence(NamedTuple):
+    """Which answers are compared.
 
-    def __init__(self, kind: str, known: np.ndarray[Any, Any]) -> None:
-        self.kind = kind
-        self.known = known
+    `kind` is "own head" or "probe", empty without any; `known` says for which specimens (specimen,) there are answers. `labels` are
+    the classes of the images (image,), -1 where unknown, and `imbalance` the images of the largest class over the smallest: where that
+    is above `MAX_IMBALANCE`, balanced accuracy is compared.
+    """
+
+    kind: str
+    known: Values
+    labels: Values | None = None
+    imbalance: float = 1.0
+
+    @property
+    def by_class(self) -> bool:
+        """Whether balanced accuracy is compared."""
+        return self.labels is not None and self.imbalance > MAX_IMBALANCE
 
 
 def group_by_specimen(findings: Sequence[Finding]) -> dict[str, dict[str, Finding]]:
@@ -66,14 +82,6 @@ def criterion_columns(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, 
     return columns or {"parameters (1)": np.full(len(byname), nan)}
 
 
-def costs(byname: Mapping[str, Mapping[str, Finding]], price: str) -> tuple[np.ndarray[Any, Any], str, str]:
-    """What each specimen costs (specimen,), the name of that key number, and its unit."""
-    numbers = [find_number(findings.get("cost"), COSTS[price]) for findings in byname.values()]
-    known = next((number for number in numbers if number is not None), None)
-    values = np.array([nan if number is None else number.value for number in numbers])
-    return values, known.name if known else COSTS[price], known.unit if known else "1"
-
-
 def find_number(finding: Finding | None, name: str) -> KeyNumber | None:
     """The key number of that name, or whose name begins with it; None where there is none."""
     if finding is None:
@@ -86,48 +94,55 @@ def below_twins(finding: Finding) -> np.ndarray[Any, Any]:
     return finding["verdict"].values == "below all twins"
 
 
-def gather_evidence(
-    byname: Mapping[str, Mapping[str, Finding]], trained: np.ndarray[Any, Any]
-) -> tuple[Evidence, np.ndarray[Any, Any]]:
+def gather_evidence(byname: Mapping[str, Mapping[str, Finding]], trained: Values) -> tuple[Evidence, Values]:
     """The kind of answers that most trained specimens have, own head before probe, and the answers (specimen, image)."""
-    best: tuple[Evidence, np.ndarray[Any, Any]] = (
-        Evidence("", np.zeros(len(byname), dtype=bool)),
-        np.zeros((len(byname), 0)),
-    )
+    best: tuple[Evidence, Values] = Evidence("", np.zeros(len(byname), dtype=bool)), np.zeros((len(byname), 0))
     most = 0
     for kind in ("own head", "probe"):
-        rows = [_correct_answers(found, kind) for found in byname.values()]
+        labels = _labels(byname, kind)
+        imbalance = 1.0 if labels is None else class_imbalance(labels)
+        rows = [_correct_answers(found, kind, imbalance > MAX_IMBALANCE) for found in byname.values()]
         known = np.array([row is not None for row in rows])
         if (known & trained).sum() > most:
             most = int((known & trained).sum())
             width = next(len(row) for row in rows if row is not None)
-            best = Evidence(kind, known), np.stack([row if row is not None else np.full(width, np.nan) for row in rows])
+            answers = np.stack([row if row is not None else np.full(width, np.nan) for row in rows])
+            best = Evidence(kind, known, labels, imbalance), answers
     return best
 
 
-def _correct_answers(findings: Mapping[str, Finding], kind: str) -> np.ndarray[Any, Any] | None:
-    """Right or wrong for each image (image,), or None where they were not measured or are no better than the most frequent class."""
-    analysis, name = EVIDENCE[kind]
-    number = find_number(findings.get(analysis), name)
-    if number is None or number.low <= _chance(findings[analysis]):
+def _labels(byname: Mapping[str, Mapping[str, Finding]], kind: str) -> Values | None:
+    """The classes of the images (image,), -1 where a finding does not use them; None where no finding says them."""
+    analysis = EVIDENCE[kind][0]
+    columns = [found[analysis]["label"].values for found in byname.values() if analysis in found and "label" in found[analysis]]
+    return np.min(columns, axis=0) if columns else None
+
+
+def _correct_answers(findings: Mapping[str, Finding], kind: str, balanced: bool) -> Values | None:
+    """Right or wrong for each image (image,), or None where they were not measured or are no better than always saying one class."""
+    analysis, plain, by_class = EVIDENCE[kind]
+    number = find_number(findings.get(analysis), by_class if balanced else plain)
+    if number is None or number.low <= _chance(findings[analysis], number):
         return None
     correct = findings[analysis]["correct"]
     if kind == "own head":
         return correct.values
-    return correct.values[int(np.nanargmax(findings[analysis]["accuracy"].values))].astype(np.float64)
+    accuracy = findings[analysis]["balanced" if balanced else "accuracy"].values
+    return correct.values[int(np.nanargmax(accuracy))].astype(np.float64)
 
 
-def _chance(finding: Finding) -> float:
+def _chance(finding: Finding, number: KeyNumber) -> float:
     """The accuracy of always predicting the most frequent class."""
-    if finding.analysis == "probe":
+    if finding.analysis == "probe" and not number.name.startswith(BALANCED_PROBE):
         return float(finding["chance"].values[0])
-    return finding.key("top-1 accuracy").baseline
+    return number.baseline
 
 
-def accuracy_bounds(byname: Mapping[str, Mapping[str, Finding]], kind: str, end: str) -> np.ndarray[Any, Any]:
+def accuracy_bounds(byname: Mapping[str, Mapping[str, Finding]], evidence: Evidence, end: str) -> Values:
     """The lower ("low") or upper ("high") end of each specimen's accuracy; NaN where it is not known."""
-    analysis, name = EVIDENCE.get(kind, ("", ""))
-    numbers = [find_number(findings.get(analysis), name) for findings in byname.values()]
+    analysis, plain, by_class = EVIDENCE.get(evidence.kind, ("", "", ""))
+    name = by_class if evidence.by_class else plain
+    numbers = [find_number(findings.get(analysis), name) if name else None for findings in byname.values()]
     return np.array([nan if number is None else getattr(number, end) for number in numbers])
 
 

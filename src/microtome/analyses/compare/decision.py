@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from microtome.analyses.compare.prices import CLEARLY_CHEAPER, Prices
 from microtome.key_numbers import FRACTION, format_value
 from microtome.numerics.statistics.equivalence import PairedComparison
 
-EQUAL_COST_RATIO = 1.25  # costs within a quarter count as equal: latencies differ by that from run to run
 Values = np.ndarray[Any, Any]
 
 
@@ -24,37 +24,73 @@ class Decision(NamedTuple):
 
 
 def decide(
-    names: list[str], judged: Values, paired: PairedComparison | None, price: Values, trained: Values, margin: float
+    names: list[str],
+    judged: Values,
+    paired: PairedComparison | None,
+    prices: Prices,
+    trained: Values,
+    margin: float,
+    measure: str = "",
 ) -> Decision:
-    """The recommendation among the networks at the indices `judged`, whose answers `paired` compares."""
+    """The recommendation among the networks at the indices `judged`, whose answers `paired` compares.
+
+    `measure` says what kind of accuracy that is, in the sentence: "balanced " or nothing.
+    """
     rank = np.full(len(names), np.nan)
     if not trained.any():
         return Decision(rank, "", "No recommendation: 0 of these networks are trained.")
     if paired is None or not paired.images:
         return Decision(rank, "", "No recommendation: 0 networks have an accuracy or a probe above chance on labelled images.")
-    cost = np.nan_to_num(price[judged], nan=np.inf)
-    best = int(np.lexsort((cost, -paired.accuracy))[0])
-    shown = paired.within(margin) & (cost <= cost[best])
-    shown[best] = True
-    near = shown & (cost <= EQUAL_COST_RATIO * cost[shown].min())
+    known = prices.take(judged)
+    best = _cheapest_of_the_best(paired.accuracy, known)
+    shown, near = _candidates(paired, known, best, margin)
     order = np.lexsort((-paired.accuracy, ~near, ~shown))
+    if near[best]:  # nobody costs clearly less, so the most accurate comes first, and of equal ones the cheapest
+        order = np.array([best, *(place for place in order if place != best)])
     rank[judged[order]] = np.arange(1, len(order) + 1)
     if len(judged) < 2:
         return Decision(
             rank, "", f"No recommendation: only 1 network could be judged, {names[judged[0]]}; a choice needs two.", best
         )
     first = int(order[0])
-    reason = _reason([names[place] for place in judged], paired, cost, first, best, margin)
+    reason = _reason([names[place] for place in judged], paired, known, first, best, margin, measure)
     return Decision(rank, names[judged[first]], reason, best)
 
 
-def _reason(names: list[str], paired: PairedComparison, cost: Values, first: int, best: int, margin: float) -> str:
+def _cheapest_of_the_best(accuracy: Values, prices: Prices) -> int:
+    """The most accurate network; of several the one that the fewest of them undercut, then by the exact costs."""
+    equal = np.flatnonzero(accuracy == accuracy.max())
+    undercut = prices.cheaper()[np.ix_(equal, equal)].sum(axis=0)
+    exact = [np.nan_to_num(prices.exact[kind][equal], nan=np.inf) for kind in ("operations", "size")]
+    return int(equal[np.lexsort((*exact, undercut))[0]])
+
+
+def _candidates(paired: PairedComparison, prices: Prices, best: int, margin: float) -> tuple[Values, Values]:
+    """Which networks may be recommended, and which of these cost about the least.
+
+    Whatever is recommended instead of the most accurate one is cheaper than it: costs that differ by different kinds (latency for one
+    pair, parameters for another) need not form an order.
+    """
+    cheaper, clearly = prices.cheaper(), prices.cheaper(CLEARLY_CHEAPER)
+    shown = paired.within(margin) & ~cheaper[best]
+    shown[best] = True
+    near = shown & ~(clearly & shown[:, None]).any(axis=0)
+    if not near[best]:
+        undercuts = shown & clearly[:, best]
+        near = near & cheaper[:, best] if (near & cheaper[:, best]).any() else undercuts
+    return shown, near
+
+
+def _reason(
+    names: list[str], paired: PairedComparison, prices: Prices, first: int, best: int, margin: float, measure: str
+) -> str:
     """One sentence with the accuracy, the number of images, and what was shown."""
-    accuracy = f"{format_value(float(paired.accuracy[first]), FRACTION)} on {paired.images} images"
+    accuracy = f"{measure}{format_value(float(paired.accuracy[first]), FRACTION)} on {paired.images} images"
     if first != best:
         loss = format_value(float(paired.high[first, best]), FRACTION)
-        return f"Choose {names[first]}: {accuracy}, cheaper and at most {loss} less accurate than {names[best]}."
-    cheaper = cost * EQUAL_COST_RATIO < cost[best]
+        why = prices.difference(first, best).reason
+        return f"Choose {names[first]}: {accuracy}, {why} and at most {loss} less accurate than {names[best]}."
+    cheaper = prices.cheaper(CLEARLY_CHEAPER)[:, best]
     rivals = np.flatnonzero(cheaper & ~(paired.low[:, best] > 0))
     if len(rivals):
         rival = int(rivals[np.argmin(paired.loss[rivals, best])])
@@ -63,4 +99,4 @@ def _reason(names: list[str], paired: PairedComparison, cost: Values, first: int
         return f"Not enough evidence for a cheaper network than {names[best]} ({accuracy}); for {names[rival]}, {more}."
     if cheaper.any():
         return f"Choose {names[best]}: {accuracy}, significantly more accurate than every cheaper network."
-    return f"Choose {names[best]}: {accuracy}, the most accurate, and none is more than a quarter cheaper."
+    return f"Choose {names[best]}: {accuracy}, the most accurate, and none is clearly cheaper."

@@ -33,6 +33,7 @@ from microtome.panels import Bars, Grid, Panel, Question, Table
 from microtome.prose import plural
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen, watch
+from microtome.workload import Workload
 
 BATCH = 64  # masked images in one forward pass
 SHAPES = ("nchw", "nhwc", "tokens", "vector")
@@ -44,7 +45,8 @@ class Correspondence(Analysis):
     needs: ClassVar[Needs] = "masks"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Correspondence of parts"
-    revision: ClassVar[int] = 3
+    rank: ClassVar[int] = 36
+    revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
 
     at: tuple[str, ...] = option("shallow,middle,deep", "layers to measure: names, globs or aliases")
     parts: tuple[str, ...] = option("object,upper,lower", "parts of each mask: object, upper, lower, left, right (halves)")
@@ -62,8 +64,8 @@ class Correspondence(Analysis):
         "mean", "features: the mean of each map, or every position of it (for aligned images)"
     )
     classes: tuple[str, ...] = option((), "classes by name; empty: the three with most masks")
-    count: int = option(5, "images of each class", low=3, high=100)
-    repeats: int = option(5, "random positions for each part of each image", low=2, high=100)
+    count: int = option(5, "images of each class", low=3, high=100, quick=2, full=10)
+    repeats: int = option(5, "random positions for each part of each image", low=2, high=100, quick=2, full=10)
     seed: int = option(0, "seed of the random positions", low=0)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
@@ -73,6 +75,10 @@ class Correspondence(Analysis):
         if reason and images is not None and not images.has_masks:
             reason += ", or parts marked by hand: --marks IMAGE:nose:ROW:COL,…"
         return reason
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = self.count * (1 + len(self.parts) * (1 + self.repeats))
+        return Workload(forward=2.0 * shown * len(self.classes or (0, 1)), twins=1)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before

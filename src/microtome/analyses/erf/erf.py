@@ -40,12 +40,14 @@ from microtome.images import Images
 from microtome.instruments.input_gradients import Target, input_gradients, mean_over_units, middle_cell
 from microtome.instruments.layer_choice import reasons_not_measured
 from microtome.instruments.receptive_fields import receptive_fields
+from microtome.instruments.untrained_twins import TWINS, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.receptive.effective import sum_gradients
 from microtome.numerics.receptive.field import Field
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.scan import Batch, Pace, Step, batches
 from microtome.specimen import Specimen
+from microtome.workload import Workload
 
 MIN_R2 = 0.5  # 1 - SSE / SST below which a Gaussian describes little of the field
 MIN_INSIDE = 0.5  # fraction of the mass within 3 σ below which it describes a small part of the field
@@ -58,7 +60,9 @@ class Erf(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Effective receptive fields"
-    revision: ClassVar[int] = 3  # 3: the fit is chosen and judged by 1 - SSE / SST
+    rank: ClassVar[int] = 30
+    revision: ClassVar[int] = 5  # 5: several untrained twins, whose images are chosen by content
+    with_twin: ClassVar[bool] = True
 
     at: tuple[str, ...] = option(("stages",), "layers to differentiate: names, globs or aliases")
     kind: Literal["mean", "logit", "segmentation"] = option(
@@ -72,7 +76,11 @@ class Erf(Analysis):
     )
     channels: tuple[int, ...] = option((), "units to average, by number; empty: all")
     offset: bool = option(False, "whether to fit a constant under the Gaussian")
-    count: int = option(20, "number of images, evenly spaced", low=1, high=100000)
+    count: int = option(20, "number of images, evenly spaced", low=1, high=100000, quick=4, full=50)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = min(self.count, len(images or ()))
+        return Workload(backward=2.5 * shown * (1 + specimen.twin_count / 4), twins=specimen.twin_count, seconds=1.0)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
@@ -93,10 +101,14 @@ class Erf(Analysis):
                 f"erf: the gradient of {', '.join(without_gradient)} is zero everywhere in all {len(chosen)} images: "
                 "nothing in them depends on the input."
             )
-        twin = specimen.working_twin(images)
-        null = self._maps(twin, chosen, pace, cells, "gradients of the untrained twin")
+        nulls = [
+            self._maps(
+                twin, _fifth(chosen, number, specimen.twin_count), pace, cells, f"gradients of untrained twin {number + 1}"
+            )
+            for number, twin in enumerate(untrained_twins(specimen, images))
+        ]
         names = [name for name in own if name not in without_gradient]
-        arrays = field_arrays(specimen, names, own, null, theory, cells, self.rule, self.offset)
+        arrays = field_arrays(specimen, names, own, nulls, theory, cells, self.rule, self.offset)
         facts: dict[str, Any] = {"images": len(chosen), "without_gradient": without_gradient}
         if self.kind == "mean":
             facts["unmeasured"] = reasons_not_measured(specimen, self._asked(specimen), [*names, *without_gradient])
@@ -176,19 +188,27 @@ class Erf(Analysis):
         at = str(finding["field"].coords["layer"].values[-1])
         own, null, theory = (finding[name].sel(layer=at).values for name in ("sigma", "twin_sigma", "theory"))
         sigma = [
-            KeyNumber(name=f"Gaussian σ, {axis}", value=float(own[index]), unit="px", baseline=finite(null[index]), at=at)
+            KeyNumber(
+                name=f"Gaussian σ, {axis}",
+                value=float(own[index]),
+                unit="px",
+                baseline=finite(null[index]),
+                baseline_name=TWINS,
+                at=at,
+            )
             for index, axis in enumerate(("rows", "columns"))
         ]
         limited = bool(np.isfinite(theory).all())
         r2, twin_r2 = (float(finding[name].sel(layer=at)) for name in ("r2", "twin_r2"))
         return [
             *sigma,
-            KeyNumber(name="R² of the Gaussian fit", value=r2, baseline=finite(twin_r2), at=at),
+            KeyNumber(name="R² of the Gaussian fit", value=r2, baseline=finite(twin_r2), baseline_name=TWINS, at=at),
             KeyNumber(
                 name="mass within 3 σ",
                 value=float(finding["inside"].sel(layer=at)),
                 unit=FRACTION,
                 baseline=finite(float(finding["twin_inside"].sel(layer=at))),
+                baseline_name=TWINS,
                 at=at,
             ),
             KeyNumber(
@@ -204,17 +224,18 @@ class Erf(Analysis):
             return f"{start} receptive field of {rows.at} is not Gaussian: R² {r2.text}, {inside.text} of the mass within 3 σ."
         twin = ""
         if rows.baseline_text and columns.baseline_text:
-            twin = f" (untrained twin {format_value(rows.baseline)} × {columns.baseline_text})"
+            twin = f" (untrained twins {format_value(rows.baseline)} × {columns.baseline_text})"
         return f"{start} receptive field of {rows.at}: σ {format_value(rows.value)} × {columns.text}{twin}."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
-        note = "Square root of the field, each tile on its own scale; below, the untrained twin on the same images."
+        note = "Square root of the field, each tile on its own scale; below, the mean of the untrained twins, each on a part of the images."
         shown: list[Panel] = [Grid(title="Effective receptive fields", z="shown", across="layer", down="specimen", note=note)]
         if finding["field"].sizes["layer"] > 1:
             shown.append(
                 Curve(
                     title="Width of the field by depth", y=("sigma_row", "sigma_col"), x="layer",
-                    null=("twin_sigma_row", "twin_sigma_col"), log="y", note="σ of the fitted Gaussian; grey: the untrained twin.",
+                    null=("twin_sigma_row", "twin_sigma_col"), log="y",
+                    note="σ of the fitted Gaussian; grey: the mean of the untrained twins.",
                 )
             )  # fmt: skip
             shown.append(Curve(title="Mass within a radius of the centre", y=("mass",), x="scale", by="layer"))
@@ -261,8 +282,13 @@ class Erf(Analysis):
             )  # fmt: skip
         twin = finding["twin_sigma"]
         if lost := [str(name) for name in twin.coords["layer"].values if not np.isfinite(twin.sel(layer=name)).all()]:
-            lines.append(f"The untrained twin has no field to fit at {', '.join(lost)}.")
+            lines.append(f"An untrained twin has no field to fit at {', '.join(lost)}.")
         return lines
+
+
+def _fifth(images: Images, number: int, parts: int) -> Images:
+    """Every `parts`-th image from the `number`-th on: together the twins see about as many images as the network; one at least."""
+    return images.take(list(range(number, len(images), parts)) or [number % len(images)])
 
 
 def is_gaussian(r2: float, inside: float) -> bool:

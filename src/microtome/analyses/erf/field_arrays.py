@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from microtome.finding import array
+from microtome.instruments.untrained_twins import TWINS, over_twins
 from microtome.key_numbers import FRACTION, format_value
 from microtome.numerics.receptive.effective import (
     area_ratio,
@@ -32,20 +33,20 @@ def field_arrays(
     specimen: Specimen,
     names: Sequence[str],
     own: Mapping[str, np.ndarray[Any, Any]],
-    null: Mapping[str, np.ndarray[Any, Any]],
+    nulls: Sequence[Mapping[str, np.ndarray[Any, Any]]],
     theory: Mapping[str, Field],
     cells: Mapping[str, tuple[int, int]],
     rule: str,
     offset: bool,
 ) -> dict[str, Any]:
-    """The arrays of the fields `own` of the network and `null` of its untrained twin, by layer."""
+    """The arrays of the fields `own` of the network and `nulls` of its untrained twins, by layer."""
     size = specimen.recipe.size
     layers, axes = {"layer": list(names)}, {"axis": ["row", "col"]}
     both = layers | axes
     half = ((size[0] - 1) / 2, (size[1] - 1) / 2)
     centers = {name: _center_px(theory[name], cells[name]) if name in theory else half for name in names}
     center = np.array([centers[name] for name in names])
-    fits, twin_fits = ([fit_gaussian(fields[name], offset) for name in names] for fields in (own, null))
+    fits = [fit_gaussian(own[name], offset) for name in names]
     whole = (float("inf"), float("inf"))
     radii = [radius for radius in RADII if radius <= max(size) / 2] or [RADII[0]]
     scales = {"scale": [f"{radius} px" for radius in radii]}
@@ -53,26 +54,21 @@ def field_arrays(
     mass = np.array([mass_within_radius(own[name], centers[name], radii) for name in names])
     used = np.array([fraction_holding(own[name], 0.95) for name in names])
     ratios = np.array([_area_ratios(own[name], size, rule) for name in names])
-    field, twin_field = (np.stack([_normalised(fields[name]) for name in names]) for fields in (own, null))
+    field = np.stack([_normalised(own[name]) for name in names])
+    twins = over_twins([_twin_arrays(null, names, offset) for null in nulls])
+    twin_field = twins["twin_field"].values
     shown = np.stack([np.sqrt(np.abs(field)), np.sqrt(np.abs(twin_field))])
-    specimens = {"specimen": ["trained" if specimen.trained else "this network", "untrained twin"]} | layers
+    specimens = {"specimen": ["trained" if specimen.trained else "this network", TWINS]} | layers
     dims = ("layer", "row", "col")
     arrays = {
         "field": array(field.astype(np.float32), dims, "fraction of the sum", layers),
-        "twin_field": array(twin_field.astype(np.float32), dims, "fraction of the sum", layers),
         "shown": array(shown.astype(np.float32), ("specimen", *dims), "square root of the fraction", specimens),
         "sigma": array(np.array([fit.sigma for fit in fits]), ("layer", "axis"), "px", both, "σ"),
-        "twin_sigma": array(np.array([fit.sigma for fit in twin_fits]), ("layer", "axis"), "px", both, "σ, untrained"),
         "r2": array(np.array([fit.r2 for fit in fits]), ("layer",), "1", layers, "R²"),
-        "twin_r2": array(np.array([fit.r2 for fit in twin_fits]), ("layer",), "1", layers, "R², untrained"),
         "r2_published": array(np.array([fit.published_r2 for fit in fits]), ("layer",), "1", layers, "R² as published"),
         "inside": array(np.array([fit.inside for fit in fits]), ("layer",), "fraction of the field", layers, "within 3 σ"),
-        "twin_inside": array(
-            np.array([fit.inside for fit in twin_fits]), ("layer",), "fraction of the field", layers, "within 3 σ, untrained"
-        ),
         "center_fit": array(np.array([fit.center for fit in fits]), ("layer", "axis"), "px", both, "fitted centre"),
         "center_mass": array(np.array([center_of_mass(own[name]) for name in names]), ("layer", "axis"), "px", both),
-        "twin_center_mass": array(np.array([center_of_mass(null[name]) for name in names]), ("layer", "axis"), "px", both),
         "center": array(center, ("layer", "axis"), "px", both, "computed centre"),
         "jump": array(np.array([theory[n].jump if n in theory else size for n in names], dtype=float), ("layer", "axis"), "px", both),
         "theory": array(np.array([theory[n].size if n in theory else whole for n in names]), ("layer", "axis"), "px", both, "theory"),
@@ -81,7 +77,7 @@ def field_arrays(
         "used": array(used, ("layer",), "fraction of the image", layers, "pixels with 95%"),
         "zero": array(np.array([float((own[n] == 0).mean()) for n in names]), ("layer",), "fraction of the image", layers),
         "total": array(np.array([float(np.abs(own[n]).sum()) for n in names]), ("layer",), "target per input", layers),
-    }  # fmt: skip
+    } | twins  # fmt: skip
     if offset:
         arrays["offset"] = array(
             np.array([fit.offset for fit in fits]), ("layer",), "fraction of the maximum", layers, "constant"
@@ -93,6 +89,21 @@ def field_arrays(
                 values, ("layer",), "px", layers, f"{'untrained ' if mark else ''}σ along {axis}s"
             )
     return arrays
+
+
+def _twin_arrays(null: Mapping[str, np.ndarray[Any, Any]], names: Sequence[str], offset: bool) -> dict[str, Any]:
+    """The fields of one untrained twin and their Gaussians."""
+    layers = {"layer": list(names)}
+    both, axes = layers | {"axis": ["row", "col"]}, ("layer", "axis")
+    fits = [fit_gaussian(null[name], offset) for name in names]
+    field = np.stack([_normalised(null[name]) for name in names])
+    return {
+        "twin_field": array(field.astype(np.float32), ("layer", "row", "col"), "fraction of the sum", layers),
+        "twin_sigma": array(np.array([fit.sigma for fit in fits]), axes, "px", both, "σ, untrained"),
+        "twin_r2": array(np.array([fit.r2 for fit in fits]), ("layer",), "1", layers, "R², untrained"),
+        "twin_inside": array(np.array([fit.inside for fit in fits]), ("layer",), "fraction of the field", layers, "within 3 σ, untrained"),
+        "twin_center_mass": array(np.array([center_of_mass(null[name]) for name in names]), axes, "px", both),
+    }  # fmt: skip
 
 
 def _center_px(field: Field, cell: tuple[int, int]) -> tuple[float, float]:

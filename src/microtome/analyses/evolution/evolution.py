@@ -1,10 +1,12 @@
 """How features settle during training, layer by layer, over checkpoints of one run.
 
-For every layer: the distance of its features at each checkpoint to those of the last one (one minus debiased CKA), the distance from
-one checkpoint to the next, the fraction of its units whose strongest image changes at the next checkpoint, and that image's patch
-with its projection back to the pixels. Every distance to the end falls to zero there by construction, and early layers of random
-networks are similar anyway, so each is compared with the distance of an untrained twin to the same end: a layer has settled once it
-stays within half of that. Where the head names the classes of the images, its accuracy is shown as well.
+For every layer: the distance of its features at each checkpoint to those of the last one (one minus debiased CKA), the distance
+from one checkpoint to the next, the fraction of its units whose strongest image changes at the next checkpoint, and that image's
+patch with its projection back to the pixels. Every distance to the end falls to zero there by construction, and early layers of
+random networks are similar anyway, so each is compared with the distance of an untrained twin to the same end: a layer has settled
+once it stays within half of that. CKA is over all pairs of images while the features of one network take at most 512 MB; beyond,
+over the pairs within batches, which are random samples that do not depend on the names of the files. Where the head names the
+classes of the images, its accuracy is shown as well.
 
 The checkpoints are files of the specimen's architecture: a folder that `python -m microtome.training … --checkpoints` filled, or your
 own. Only the architecture of the specimen is used.
@@ -32,6 +34,7 @@ from microtome.analyses.evolution.summary import (
     accuracy_arrays,
     cka_distance,
     distance_arrays,
+    gram_rows,
     jump_arrays,
 )
 from microtome.analyses.evolution.units_over_training import units_over_training
@@ -40,17 +43,20 @@ from microtome.errors import CheckpointError, Unmeasurable
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.class_matching import match_classes
+from microtome.instruments.image_pairs import MIN_COUNT, BatchFeatures, ImagePairs, all_pairs_fit, flat_features
 from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
 from microtome.instruments.strongest_patches import strongest_activations
-from microtome.instruments.untrained_twins import TWIN_COUNT, untrained_twins
+from microtome.instruments.untrained_twins import untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.cka import gram_matrix, u_centered
+from microtome.numerics.statistics.cka_intervals import MIN_IMAGES
 from microtome.numerics.statistics.intervals import Interval
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.prose import plural
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen, first_tensor, watch
 from microtome.tally import Bundle, Rows, Top
+from microtome.workload import Workload
 
 Values = np.ndarray[Any, Any]
 
@@ -61,7 +67,9 @@ class Evolution(Analysis):
 
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Features over training"
-    revision: ClassVar[int] = 4
+    rank: ClassVar[int] = 38
+    revision: ClassVar[int] = 6
+    with_twin: ClassVar[bool] = True
 
     checkpoints: str = option("", "weight files of one training: their folder, or a glob in quotes")
     at: tuple[str, ...] = option(("blocks",), "layers to follow: names, globs or aliases")
@@ -80,22 +88,25 @@ class Evolution(Analysis):
     def extra_key(self) -> str:
         return series_digest(list_checkpoints(self.checkpoints)) if self.checkpoints else ""
 
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(forward=10.0 * len(images or ()), twins=specimen.twin_count)
+
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
-        if len(images) < 4:
-            raise Unmeasurable(f"evolution needs at least 4 images and was given {len(images)}.")
+        if len(images) < MIN_COUNT:
+            raise Unmeasurable(f"evolution needs at least {MIN_COUNT} images and was given {len(images)}.")
         moments = list_checkpoints(self.checkpoints)
         names = layers_with_maps(specimen, self.at)
         answers = _target_outputs(specimen, images)
         last = self._see_checkpoint(load_checkpoint(specimen, moments[-1]), images, names, answers, pace, len(moments) - 1)
-        if not any(np.isfinite(last.rows("rows").column(name)).all() for name in names):
+        if not any(np.isfinite(gram_rows(last, name)[0]).all() for name in names):
             raise Unmeasurable(
                 f"the features of the last checkpoint, {moments[-1].path}, are not finite, so nothing leads there."
             )
         null: list[list[float]] = []
         for number, twin in enumerate(untrained_twins(specimen, images), 1):
             seen = self._see_checkpoint(twin, images, names, answers, pace, -number)
-            null.append([cka_distance(seen.rows("rows"), last.rows("rows"), name, pace.batch).value for name in names])
+            null.append([cka_distance(seen, last, name).value for name in names])
         told: list[CheckpointTallies] = []
         to_end: list[list[Interval]] = []
         step: list[list[Interval]] = []
@@ -105,17 +116,18 @@ class Evolution(Analysis):
             now = (
                 last if ended else self._see_checkpoint(load_checkpoint(specimen, moment), images, names, answers, pace, place)
             )
-            to_end.append([cka_distance(now.rows("rows"), last.rows("rows"), name, pace.batch) for name in names])
+            to_end.append([cka_distance(now, last, name) for name in names])
             if before is not None:
-                step.append([cka_distance(before.rows("rows"), now.rows("rows"), name, pace.batch) for name in names])
+                step.append([cka_distance(before, now, name) for name in names])
             told.append((now.top("top"), now.rows("rows").column("right")))  # without the rows, which are long
             before = now
         found = distance_arrays(names, moments, to_end, step, null)
         found |= jump_arrays(names, moments, told) | accuracy_arrays(moments, told, answers, images)
         found |= units_over_training(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
-        for place in range(-TWIN_COUNT, len(moments)):
+        for place in range(-specimen.twin_count, len(moments)):
             discard_tally(pace, self._key(specimen, images, place))
-        return Measurement(found, {"unmeasured": reasons_not_measured(specimen, self.at, names)})
+        every = all_pairs_fit(specimen, names, len(images))
+        return Measurement(found, {"unmeasured": reasons_not_measured(specimen, self.at, names), "all_pairs": every})
 
     def _key(self, specimen: Specimen, images: Images, place: int) -> list[str]:
         return [self.key(specimen, images, str(specimen.device)), str(place)]
@@ -123,21 +135,21 @@ class Evolution(Analysis):
     def _see_checkpoint(
         self, specimen: Specimen, images: Images, names: Sequence[str], answers: Values | None, pace: Pace, place: int
     ) -> Bundle:
-        """Per layer the rows of U-centred Gram matrices (image, image of the batch) and the strongest place of every unit."""
-        rows, top = Rows(), Top(1)
+        """Per layer U-centred Gram matrices (over all images, or rows of those of a batch) and the strongest place of every unit."""
+        rows, top, pairs = Rows(), Top(1), ImagePairs()
+        every = all_pairs_fit(specimen, names, len(images))
 
         def visit(batch: Batch) -> None:
+            features: dict[str, BatchFeatures] = {}
             columns: dict[str, Values] = {}
 
             def look(name: str, value: Any) -> None:
-                if name in columns:  # of a layer that runs more than once the first is its own
+                if name in features or name in columns:  # of a layer that runs more than once the first is its own
                     return
-                centred = np.zeros((len(batch.index), pace.batch))
-                if len(batch.index) >= 4:  # the unbiased estimate does not exist for fewer
-                    centred[:, : len(batch.index)] = u_centered(
-                        gram_matrix(value.flatten(1) if value.dim() < 4 else value)
-                    ).numpy()
-                columns[name] = centred
+                if every:
+                    features[name] = flat_features(value)
+                else:
+                    columns[name] = _padded_gram(value, pace.batch)
                 top.add(name, batch.index, *strongest_activations(specimen.layer(name), value, 1))
 
             with watch(specimen, names, each=look):
@@ -146,9 +158,11 @@ class Evolution(Analysis):
             if answers is not None and scores is not None:
                 wanted = answers[batch.index]
                 right = np.where(wanted >= 0, scores.flatten(1).argmax(1).cpu().numpy() == wanted, np.nan)
-            rows.add(batch.index, columns | {"right": right})
+            if every:
+                pairs.add(batch.rank, batch.total, features)
+            rows.add(batch.index, columns | {"batch": np.full(len(batch.index), batch.number), "right": right})
 
-        tally = Bundle({"rows": rows, "top": top})
+        tally = Bundle({"rows": rows, "top": top, "pairs": pairs})
         scan_batches(specimen, images, tally, pace, visit, what=specimen.name, key=self._key(specimen, images, place))
         return tally
 
@@ -178,7 +192,8 @@ class Evolution(Analysis):
                 float(finding[name].values[-1]) for name in ("accuracy", "accuracy_low", "accuracy_high", "chance")
             )
             numbers.append(
-                KeyNumber(name="top-1 accuracy at the end", value=value, unit=FRACTION, low=low, high=high, baseline=chance,
+                KeyNumber(name="top-1 accuracy at the end", value=value, unit=FRACTION, low=low, high=high, has_interval=True,
+                          baseline=chance,
                           baseline_name="most frequent class", better="higher")
             )  # fmt: skip
         return [*numbers, KeyNumber(name="checkpoints", value=finding["drift"].sizes["checkpoint"])]
@@ -219,7 +234,7 @@ class Evolution(Analysis):
         if "accuracy" in finding:
             panels.append(
                 Curve(title="Accuracy of the head", y=("accuracy",), x="checkpoint", low="accuracy_low", high="accuracy_high",
-                      null=("chance",), note="95% Wilson interval. Dashed: always predicting the most frequent class.")
+                      null=("chance",), note="95% exact interval (Clopper-Pearson). Dashed: always predicting the most frequent class.")
             )  # fmt: skip
         for rule in finding["rectifiers"]:
             layer = str(rule.part.values)
@@ -252,12 +267,24 @@ class Evolution(Analysis):
             )
         if layers < 6:
             lines.append(f"A rank correlation over {plural(layers, 'layer')} is easily large by chance.")
-        if count < 64:
-            lines.append(f"Only {plural(count, 'image')}: distances are uncertain, and the strongest image rarely changes.")
+        if count < MIN_IMAGES:
+            lines.append(
+                f"Only {plural(count, 'image')}: distances have no interval below {MIN_IMAGES}, and the strongest image rarely changes."
+            )
+        if not finding.facts["all_pairs"]:
+            lines.append("CKA compares only images of one batch, since the features of all do not fit into memory.")
         broken = [str(name) for name in finding["drift"].checkpoint.values[np.isnan(finding["drift"].values).all(axis=0)]]
         if broken:
             lines.append(f"At {', '.join(broken)} no layer has finite features that vary, so nothing is known there.")
         return lines
+
+
+def _padded_gram(value: Any, size: int) -> Values:
+    """Rows of the U-centred Gram matrix of a batch, with zeros up to `size`; all zero for too few images to have one."""
+    centered = np.zeros((len(value), size))
+    if len(value) >= MIN_COUNT:
+        centered[:, : len(value)] = u_centered(gram_matrix(value)).numpy()
+    return centered
 
 
 def _target_outputs(specimen: Specimen, images: Images) -> Values | None:

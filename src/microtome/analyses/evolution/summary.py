@@ -13,11 +13,13 @@ from scipy.stats import rankdata
 from microtome.analyses.evolution.checkpoints import Checkpoint
 from microtome.finding import array
 from microtome.images import Images
+from microtome.instruments.image_pairs import ImagePairs
 from microtome.instruments.strongest_patches import nonzero_peaks
 from microtome.numerics.statistics.drift import cka_drift, jump_rate, settling_point
-from microtome.numerics.statistics.intervals import Interval, nan_mean, wilson_interval
+from microtome.numerics.statistics.intervals import Interval, nan_mean
+from microtome.numerics.statistics.proportions import proportion_interval
 from microtome.numerics.statistics.twins import twin_range
-from microtome.tally import Rows, Top
+from microtome.tally import Bundle, Top
 
 SETTLED_FRACTION = 0.5  # of the untrained twin's distance to the end: what counts as settled, more than half way
 MIN_DISTANCE = 0.25  # 1 − CKA: where the untrained twin is nearer to the end than this, there is hardly anything to settle
@@ -27,9 +29,19 @@ CheckpointTallies = tuple[
 ]  # of one checkpoint: every unit's strongest place, and which images are named rightly (NaN: unknown)
 
 
-def cka_distance(first: Rows, second: Rows, name: str, batch: int) -> Interval:
-    """1 − CKA of one layer's features in two networks, from rows of Gram matrices that were made in batches of `batch` images."""
-    return cka_drift(first.column(name), second.column(name), first.index // batch)
+def gram_rows(tally: Bundle, name: str) -> tuple[Values, Values]:
+    """Rows of a layer's U-centred Gram matrix (image, other), and the batch (image,) within which each was made."""
+    pairs, rows = tally["pairs"], tally.rows("rows")
+    assert isinstance(pairs, ImagePairs)
+    if pairs.count:
+        return pairs.grams([name])[0].numpy(), np.zeros(pairs.count, dtype=np.int64)
+    return rows.column(name), rows.column("batch")
+
+
+def cka_distance(first: Bundle, second: Bundle, name: str) -> Interval:
+    """1 − CKA of one layer's features in two networks that saw the same images."""
+    (own, batch), (other, _) = gram_rows(first, name), gram_rows(second, name)
+    return cka_drift(own, other, batch)
 
 
 def distance_arrays(
@@ -90,7 +102,7 @@ def accuracy_arrays(
     """Accuracy by checkpoint with its interval; nothing where the head does not name the images' classes."""
     if answers is None or not (answers >= 0).any():
         return {}
-    scores = [wilson_interval(int(np.nansum(right)), int((~np.isnan(right)).sum())) for _, right in told]
+    scores = [proportion_interval(int(np.nansum(right)), int((~np.isnan(right)).sum())) for _, right in told]
     chance = np.bincount(answers[answers >= 0]).max() / (answers >= 0).sum()
     said = {"checkpoint": [one.name for one in moments]}
     return {

@@ -3,7 +3,8 @@
 The power of every filter by spatial frequency shows how much of it lies above the Nyquist frequency of the output, 1 / (2 stride), and
 aliases to a lower one; whether the middle frequencies are missing between very low and very high ones; which filters are
 dead, and whether a few dominate; and how much of the kernel is used. Random filters have a flat spectrum, most of which any stride
-aliases: each number is compared with the untrained twin's, and what the twin shows as well is not reported.
+aliases: each number is compared with those of several untrained
+twins, and what one of them shows as well is not reported.
 
 Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4.1, who saw extremes of frequency without the middle, dead filters and aliasing
 in an 11 x 11 / 4 first layer and went to 7 x 7 / 2. They judged by eye; the measures and thresholds are ours.
@@ -32,6 +33,7 @@ from microtome.analysis import Analysis, Arrays, Measurement, Needs, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.untrained_twins import TWINS, over_twins, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.weights import filters
 from microtome.numerics.weights.norms import norm_of, norms_after
@@ -40,6 +42,7 @@ from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 from microtome.specimen.anatomy import first_convolution
+from microtome.workload import Effort, Workload
 
 LOW_FREQUENCY, HIGH_FREQUENCY = 1 / 8, 1 / 4  # cycles per pixel: below is low, above is high, between is the middle
 RMS_QUANTILE = 0.75  # the quantile of all filters' RMS that counts as usual: with many dead filters the median is none
@@ -62,7 +65,10 @@ class Frontend(Analysis):
     needs: ClassVar[Needs] = "weights"
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "First layer"
-    revision: ClassVar[int] = 2
+    rank: ClassVar[int] = 22
+    effort: ClassVar[Effort] = "quick"
+    revision: ClassVar[int] = 3  # 3: several untrained twins
+    with_twin: ClassVar[bool] = True
 
     at: str = option("", "convolution to analyse; empty: the first")
     below: float = option(0.05, "fraction of the usual RMS below which a filter is dead", low=0.0, high=1.0)
@@ -71,14 +77,18 @@ class Frontend(Analysis):
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         return "" if self.at or first_convolution(specimen) else "it has no convolution, so there are no filters on the image"
 
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(twins=specimen.twin_count, seconds=0.2)
+
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         own = _first_layer(specimen, self.at)
-        null = _first_layer(specimen.working_twin(None), own.name)
         if not bool(torch.isfinite(own.weight).all()):
             raise Unmeasurable(
                 f"{own.name} of {specimen.name} has weights that are NaN or infinite. See which: microtome weights {specimen.name}"
             )
-        arrays = _filter_arrays("", own, self.below) | _filter_arrays("twin_", null, self.below)
+        nulls = [_filter_arrays("twin_", _first_layer(twin, own.name), self.below) for twin in untrained_twins(specimen, None)]
+        arrays = _filter_arrays("", own, self.below) | nulls[0]  # of single filters, those of the first twin
+        arrays |= over_twins([{name: each[name] for name in ("twin_value", "twin_density")} for each in nulls])
         order = self._order(arrays)
         for name, values in arrays.items():
             arrays[name] = values.isel(unit=order).assign_coords(unit=order) if "unit" in values.dims else values
@@ -92,8 +102,9 @@ class Frontend(Analysis):
         }
         dead = [int(unit) for unit in arrays["dead"].unit.values[arrays["dead"].values]]
         side = min(own.weight.shape[2], own.weight.shape[3])
-        value, twin = by_criterion["value"], by_criterion["twin_value"]
-        verdicts = judge_filters(value, twin, sorted(dead), len(own.weight), side, max(own.stride), specimen.trained)
+        value = by_criterion["value"]
+        low, high = by_criterion["twin_value_low"], by_criterion["twin_value_high"]
+        verdicts = judge_filters(value, low, high, sorted(dead), len(own.weight), side, max(own.stride), specimen.trained)
         criteria = {"criterion": list(verdicts)}
         texts, flags = [text for _, text in verdicts.values()], [flag for flag, _ in verdicts.values()]
         arrays["verdict"] = array(texts, ("criterion",), "text", criteria, "meaning")
@@ -112,7 +123,7 @@ class Frontend(Analysis):
 
         def number(name: str, criterion: str, unit: str, better: Literal["higher", "lower", ""]) -> KeyNumber:
             value, twin = (float(finding[name].sel(criterion=criterion)) for name in ("value", "twin_value"))
-            return KeyNumber(name=name, value=value, unit=unit, baseline=twin, better=better, at=at)
+            return KeyNumber(name=name, value=value, unit=unit, baseline=twin, baseline_name=TWINS, better=better, at=at)
 
         return [
             number("dead filters", DEAD_FILTERS, FRACTION, "lower"),
@@ -127,7 +138,7 @@ class Frontend(Analysis):
         dead, faults = finding.key("dead filters"), finding.key("faults")
         flagged = [str(name) for name in finding["finding"].criterion.values[finding["finding"].values]]
         first = f" (first: {flagged[0]})" if flagged else ""
-        twin = f"(untrained twin {dead.baseline_text})"
+        twin = f"(untrained twins {dead.baseline_text})"
         if finding.trained is False:
             return f"Untrained weights, not judged: {dead.text} of the filters of {dead.at} are dead {twin}."
         return f"{dead.at} has {plural(int(faults.value), 'fault')}{first}; {dead.text} of its filters are dead {twin}."
@@ -145,7 +156,8 @@ class Frontend(Analysis):
                   note=f"Mean over live filters; 1 is a flat spectrum. The Nyquist frequency of the output is {nyquist}."),
             Heat(title="Spectrum by filter", z="spectrum", note="Each row is one filter; its fractions sum to 1."),
             Scatter(title="Frequency and RMS by filter", x="centre", y="relative", group="colour", log="y"),
-            Table(title="Diagnosis", rows="criterion", columns=("value", "twin_value", "flat", "verdict")),
+            Table(title="Diagnosis", rows="criterion",
+                  columns=("value", "twin_value", "twin_value_low", "twin_value_high", "flat", "verdict")),
         ]  # fmt: skip
 
     def caveats(self, finding: Finding) -> Sequence[str]:
@@ -208,7 +220,7 @@ def _filter_arrays(prefix: str, stem: _Stem, below: float) -> dict[str, Any]:
     frequency = {"frequency": rings.middle.round(3)}
     unit = ("unit",)
     density = _mean(spectrum[alive]) / rings.share
-    twin = "untrained twin" if prefix else ""
+    twin = TWINS if prefix else ""
     values, flat = _diagnose(stem, power, alive, strength, grey)
     criteria = {"criterion": list(values)}
     arrays = {

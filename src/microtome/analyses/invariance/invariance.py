@@ -2,7 +2,8 @@
 
 For every layer ‖f(x) - f(Tx)‖ / ‖f(x)‖, and the probability of the true class, over the amounts of each warp. A random network hardly
 separates any two images and so looks invariant to everything; the distance is therefore also given as a fraction of the distance
-between different images, beside the untrained twin's. Small shifts measure how often the predicted class stays (shift consistency)
+between different images, over all pairs (of each image to as many others as 256 MB of features hold, where there are more), beside the
+untrained twin's. Small shifts measure how often the predicted class stays (shift consistency)
 and what strides do to the maps: shifted by a whole stride they should move by one position; shifted by half a stride, the means of
 the units should not change more than that.
 
@@ -37,7 +38,7 @@ from microtome.analyses.invariance.plan import (
     with_identity,
 )
 from microtome.analyses.invariance.summary import answer_arrays, distance_arrays, identity_amount, stride_arrays
-from microtome.analyses.invariance.views import WARP_CHUNK, ViewRunner
+from microtome.analyses.invariance.views import WARP_CHUNK, ViewRunner, distances_between, reference_count
 from microtome.analyses.invariance.warps import WARPS, Border, Warp, warp_margin
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import BadOption
@@ -51,6 +52,7 @@ from microtome.prose import plural
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Recipe, Specimen
 from microtome.tally import Rows
+from microtome.workload import Workload
 
 OPTIONS = {"row_shift": "shifts", "col_shift": "shifts", "crop_shift": "crops", "scale": "scales", "rotation": "rotations"}
 BORDERS = {
@@ -68,7 +70,8 @@ class Invariance(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Invariance"
-    revision: ClassVar[int] = 4
+    rank: ClassVar[int] = 37
+    revision: ClassVar[int] = 6  # 6: all pairs of images; studentised intervals
 
     at: tuple[str, ...] = option(("stages",), "layers to measure: names, globs or aliases; the output is always measured")
     warps: tuple[Literal["row_shift", "col_shift", "crop_shift", "scale", "rotation", "flip"], ...] = option(
@@ -83,12 +86,21 @@ class Invariance(Analysis):
     border: Literal["reflect", "mean", "wrap", "crop"] = option(
         "reflect", "fill outside the image: mirrored, mean colour, the opposite side, or a larger crop"
     )
-    count: int = option(8, "images measured, evenly spread over the set", low=1, high=100_000)
+    count: int = option(
+        8, "images measured, of each class in proportion, chosen by content", low=1, high=100_000, quick=2, full=16
+    )
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = min(self.count, len(images or ()))
+        views = sum(len(self._amounts(warp, specimen.recipe)) for warp in self.warps)
+        return Workload(forward=0.7 * (views + 6.0) * shown, twins=1)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
-        evenly = np.unique(np.linspace(0, len(images) - 1, min(self.count, len(images))).round().astype(int))
-        taken = images.take(evenly)
+        chosen = images.sample(self.count)
+        taken = images.take(
+            [place for place in images.content_order() if place in chosen]
+        )  # draws and examples do not hang on names
         plan = self._plan(specimen, taken)
         twin = specimen.working_twin(images)
         runs = {
@@ -97,11 +109,13 @@ class Invariance(Analysis):
                 twin, taken, replace(plan, target=np.full(len(taken), -1)), pace, "warps of the untrained twin"
             ),
         }
-        found = distance_arrays(plan, runs) | answer_arrays(plan, runs) | stride_arrays(plan, runs)
+        apart = {"": self._apart(specimen, taken, plan), "twin_": self._apart(twin, taken, plan)}
+        found = distance_arrays(plan, runs, apart) | answer_arrays(plan, runs) | stride_arrays(plan, runs)
         found |= example_arrays(plan, runs[""], taken) | self._example_images(specimen, taken, plan)
         larger = {name: self._larger(specimen.recipe, plan, crops)[1] for name, crops in (("border", False), ("crop", True))}
         facts = {
             "images": len(taken),
+            "references": min(len(taken), reference_count(specimen, plan)),
             "class": plan.description,
             "enlarged": {name: factor for name, factor in larger.items() if factor > 1},
             "unmeasured": reasons_not_measured(specimen, self._layer_patterns(specimen), plan.names),
@@ -183,6 +197,12 @@ class Invariance(Analysis):
         scan_batches(specimen, images, rows, pace, visit, what=what, key=self._key(specimen, images, run))
         return rows
 
+    def _apart(self, specimen: Specimen, images: Images, plan: WarpPlan) -> np.ndarray[Any, Any]:
+        """Mean distance (image, layer) of every unmoved image to the others."""
+        crops = all(warp == "crop_shift" for warp, _ in plan.views)
+        recipe, _ = self._larger(specimen.recipe, plan, crops)
+        return distances_between(specimen, plan, images, recipe, "crop" if crops else self.border)
+
     def _example_images(self, specimen: Specimen, images: Images, plan: WarpPlan) -> dict[str, xr.DataArray]:
         """The first image under some amounts of every warp, and a few images under those that they are followed through."""
         first: list[Any] = []
@@ -210,8 +230,8 @@ class Invariance(Analysis):
                 for name in ("consistency", "consistency_low", "consistency_high", "twin_consistency")
             )
             at = f"shifts up to {float(finding['small'].values[0]):g} px"
-            numbers.append(KeyNumber(name="shift consistency", value=value, low=low, high=high, unit=FRACTION, baseline=twin_value,
-                                     better="higher", at=at))  # fmt: skip
+            numbers.append(KeyNumber(name="shift consistency", value=value, low=low, high=high, has_interval=True, unit=FRACTION,
+                                     baseline=twin_value, better="higher", at=at))  # fmt: skip
         known = np.flatnonzero(np.isfinite(change))
         for name, index in (("largest change", np.argmax), ("smallest change", np.argmin)):
             place = int(known[index(change[known])]) if len(known) else 0
@@ -263,6 +283,10 @@ class Invariance(Analysis):
         for name, factor in finding.facts["enlarged"].items():
             what = "crops" if name == "crop" else "all other warps"
             lines.append(f"To make room for {what}, the image was enlarged {factor:.2f} times: only its middle is visible.")
+        if (held := finding.facts["references"]) < finding.facts["images"]:
+            lines.append(
+                f"The distance between images is that of each to {held} of them, chosen by content: all do not fit into memory."
+            )
         if (note := _distinct_predictions(finding)) and "consistency" in finding:
             lines.append(note)
         lines.append("More accurate networks are also more consistent (Zhang 2019): compare those of similar accuracy.")

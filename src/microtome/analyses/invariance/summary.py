@@ -13,7 +13,8 @@ from microtome.analyses.invariance.plan import WarpPlan
 from microtome.analyses.invariance.warps import WARPS, Warp
 from microtome.finding import array
 from microtome.numerics.statistics.equivariance import view_agreement
-from microtome.numerics.statistics.intervals import Interval, bootstrap_interval, bootstrap_weights, nan_mean
+from microtome.numerics.statistics.intervals import Interval, nan_mean, ratio_interval
+from microtome.numerics.statistics.proportions import bounded_mean_interval
 from microtome.tally import Rows
 
 STRIDE_MEASURES = ("1 px", "half a stride", "one stride")
@@ -21,8 +22,11 @@ FLIP_WARPS = {0: "none", 1: "left and right", 2: "top and bottom"}
 NEGLIGIBLE_DISTANCE = 16  # shifts up to this part of the side count as small
 
 
-def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
-    """Distances by warp, amount and layer, raw and as fractions of the distance between different images."""
+def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows], between: Mapping[str, Any]) -> dict[str, xr.DataArray]:
+    """Distances by warp, amount and layer, raw and as fractions of the distance between different images.
+
+    `between` (image, layer) are the distances of each image to the others.
+    """
     warps, layers = list(plan.amounts), list(plan.names)
     longest = max(map(len, plan.amounts.values()))
     value = np.full((len(warps), longest), np.nan)
@@ -49,8 +53,8 @@ def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.Da
             moving = np.mean(
                 [one for one, amount in zip(own, plan.amounts[warp], strict=True) if amount != identity_amount(warp)], axis=0
             )
-            apart = _finite_values(rows.column("apart"))
-            change.append([_distance_ratio(moving[:, layer], apart[:, layer]) for layer in range(len(layers))])
+            apart = _finite_values(between[prefix])
+            change.append([ratio_interval(moving[:, layer], apart[:, layer]) for layer in range(len(layers))])
         found[f"{prefix}distance"] = array(
             every, ("warp", "amount", "layer"), "fraction of the norm", {"warp": warps, "layer": layers}, f"{twin}distance"
         )
@@ -60,7 +64,7 @@ def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.Da
             title = "" if at else "twin's distance" if prefix else "distance"
             found[prefix + name] = array(values, ("warp", "layer"), "1: another image", both, title)
         found[f"{prefix}apart"] = array(
-            _mean(_finite_values(rows.column("apart"))),
+            _mean(_finite_values(between[prefix])),
             ("layer",),
             "fraction of the norm",
             {"layer": layers},
@@ -76,7 +80,7 @@ def answer_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.Data
     warps = list(plan.amounts)
     found: dict[str, xr.DataArray] = {}
     chance = runs[""].column("chance")
-    told = [[bootstrap_interval(view_column(plan, chance, warp, amount)) for amount in plan.amounts[warp]] for warp in warps]
+    told = [[bounded_mean_interval(view_column(plan, chance, warp, amount)) for amount in plan.amounts[warp]] for warp in warps]
     longest = max(map(len, told))
     for at, name in enumerate(("probability", "probability_low", "probability_high")):
         padded = np.array([[*(one[at] for one in row), *[np.nan] * (longest - len(row))] for row in told])
@@ -98,7 +102,7 @@ def answer_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.Data
         for prefix, rows in runs.items():
             answer = rows.column("answer")
             stay = [
-                bootstrap_interval(view_agreement(np.stack([view_column(plan, answer, warp, one) for one in some], axis=1)))
+                bounded_mean_interval(view_agreement(np.stack([view_column(plan, answer, warp, one) for one in some], axis=1)))
                 for warp, some in small.items()
             ]
             for at, name in enumerate(("consistency", "consistency_low", "consistency_high")):
@@ -136,18 +140,6 @@ def view_column(plan: WarpPlan, column: Any, warp: Warp, amount: float) -> Any:
     if amount != identity_amount(warp):
         return column[:, plan.views.index((warp, amount))]
     return column[:, -1 if warp == "crop_shift" else -2] if column.ndim == 2 else np.zeros_like(column[:, 0])
-
-
-def _distance_ratio(moving: Any, apart: Any) -> Interval:
-    """Mean distance over mean distance between images, with its bootstrap interval over images; NaN where they do not differ."""
-    known = np.isfinite(moving) & np.isfinite(apart)
-    if not known.any() or not apart[known].any():
-        return Interval(np.nan, np.nan, np.nan)
-    pairs = np.stack([moving, apart], axis=1)[known]
-    weights = bootstrap_weights(len(pairs))
-    drawn = weights @ pairs
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
-    return Interval(float(pairs[:, 0].mean() / pairs[:, 1].mean()), float(low), float(high))
 
 
 def _finite_values(values: Any) -> Any:

@@ -4,6 +4,7 @@ The maps of the unmoved images are kept, those of the moved ones compared inside
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,20 @@ from torch import Tensor
 from microtome.analyses.invariance.plan import CLASS_SCORES, WarpPlan
 from microtome.analyses.invariance.warps import Border, warp_images
 from microtome.errors import Unmeasurable
-from microtome.numerics.statistics.equivariance import distance_between, equivariance_error, relative_distance
-from microtome.specimen import Specimen, first_tensor, watch
+from microtome.images import Images
+from microtome.numerics.statistics.equivariance import distance_to_others, equivariance_error, relative_distance
+from microtome.specimen import Recipe, Specimen, first_tensor, watch
 
 BATCH = 32  # images in one forward pass
 WARP_CHUNK = 8  # images warped at a time: their maps are kept for comparison
+REFERENCE_BYTES = 256 << 20  # features of the images that every other one is compared with
+MAX_REFERENCES = 512
+
+
+def reference_count(specimen: Specimen, plan: WarpPlan) -> int:
+    """How many images' features are kept to compare every image with: at least one chunk."""
+    features = sum(prod(specimen.layer(name).shape) for name in plan.names[:-1]) + prod(specimen.layers[-1].shape)
+    return min(MAX_REFERENCES, max(WARP_CHUNK, REFERENCE_BYTES // (4 * features)))
 
 
 class ViewRunner:
@@ -29,7 +39,6 @@ class ViewRunner:
         self.distance = np.full((count, views, layers), np.nan)
         self.pooled = np.full((count, layers, 3), np.nan)
         self.misfit = np.full((count, layers, 3), np.nan)
-        self.apart = np.full((count, layers), np.nan)
         self.scores: list[Tensor | None] = [None] * (views + 2)  # of every view, then of the unmoved images, then crops
         self._still: dict[str, Tensor] = {}
 
@@ -41,9 +50,6 @@ class ViewRunner:
             still = self._run(_crop_centre(x, self.plan, border))
         self.scores[-1 if crops else -2] = still
         self._keep(CLASS_SCORES, still)
-        if not crops or not np.isfinite(self.apart).any():
-            for place, name in enumerate(self.plan.names):
-                self.apart[:, place] = distance_between(self._still[name]).cpu().numpy()
         for start in range(0, len(views), group):
             some = views[start : start + group]
             turned = torch.cat([warp_images(x, *self.plan.views[one], border, self.plan.size) for one in some])
@@ -56,6 +62,12 @@ class ViewRunner:
             self._compare(CLASS_SCORES, answered, some)
             for one, part in zip(some, answered.chunk(len(some)), strict=True):
                 self.scores[one] = part
+
+    def features(self, x: Tensor, border: Border) -> list[Tensor]:
+        """What the unmoved pictures give, of every layer and the output, flat (image, feature)."""
+        with watch(self.specimen, self.plan.names[:-1], each=self._keep):
+            self._keep(CLASS_SCORES, self._run(_crop_centre(x, self.plan, border)))
+        return [self._still[name].flatten(1) for name in self.plan.names]
 
     def _run(self, x: Tensor) -> Tensor:
         answered = first_tensor(self.specimen.run(x))
@@ -90,7 +102,7 @@ class ViewRunner:
         `chance` and `answer` are (image, view): probability of the target and the predicted class, the unmoved images last but
         one, the unmoved crops last; NaN and -1 where the network gives no class scores or a view was not shown.
         """
-        rows = {"distance": self.distance, "pooled": self.pooled, "misfit": self.misfit, "apart": self.apart}
+        rows = {"distance": self.distance, "pooled": self.pooled, "misfit": self.misfit}
         chance = np.full((len(index), len(self.scores)), np.nan)
         answer = np.full(chance.shape, -1, dtype=np.int64)
         for place, scores in enumerate(self.scores):
@@ -111,3 +123,24 @@ class ViewRunner:
 def _crop_centre(x: Tensor, plan: WarpPlan, border: Border) -> Tensor:
     """The unmoved images: the middle of what was given."""
     return warp_images(x, "row_shift", 0.0, border, plan.size)
+
+
+def distances_between(
+    specimen: Specimen, plan: WarpPlan, images: Images, recipe: Recipe, border: Border
+) -> np.ndarray[Any, Any]:
+    """Mean distance (image, layer) of every unmoved picture to the others, or to the first `reference_count` of them."""
+
+    def features(index: np.ndarray[Any, Any]) -> list[Tensor]:
+        x = recipe.normalise(torch.from_numpy(images.pixels(recipe, index)).to(specimen.device))
+        return ViewRunner(specimen, plan, len(index)).features(x, border)
+
+    chunks = [np.arange(start, min(start + WARP_CHUNK, len(images))) for start in range(0, len(images), WARP_CHUNK)]
+    count = reference_count(specimen, plan)
+    parts = [features(chunk) for chunk in chunks if chunk[0] < count]
+    references = [torch.cat(layer)[:count] for layer in zip(*parts, strict=True)]
+    apart = np.full((len(images), len(plan.names)), np.nan)
+    for number, chunk in enumerate(chunks):
+        own = parts[number] if number < len(parts) else features(chunk)
+        for place, (values, others) in enumerate(zip(own, references, strict=True)):
+            apart[chunk, place] = distance_to_others(values, others, torch.from_numpy(chunk)).cpu().numpy()
+    return apart

@@ -1,5 +1,6 @@
 """The arrays of an occlusion finding: losses, labels in colours, loss on the object and elsewhere."""
 
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,9 @@ from microtome.images import Images
 from microtome.instruments.shown_images import image_arrays, output_name
 from microtome.numerics.maps.heat import rank_correlation
 from microtome.numerics.maps.occluders import centres, mask_coverage, object_contrast
-from microtome.numerics.statistics.intervals import Interval, bootstrap_interval
+from microtome.numerics.statistics.intervals import mean_interval
 from microtome.specimen import Specimen
 
-MIN_IMAGES = 10  # images: with fewer there is no interval
 # Okabe & Ito's colours, which most colour-blind people tell apart, and two more; the last is for all labels beyond
 COLOURS = {
     "orange": (230, 159, 0), "sky blue": (86, 180, 233), "green": (0, 158, 115), "yellow": (240, 228, 66), "blue": (0, 114, 178),
@@ -45,6 +45,10 @@ def to_arrays(
     for prefix, maps in (("", own), ("twin_", null)):
         lost = maps.losses()
         arrays[f"{prefix}lost"] = array(lost.float().numpy(), ("image", "measure", "row", "col"), "fraction", at | measures)
+        cells = overlay_cells(lost.float().numpy(), places, shape)
+        if cells is not None:
+            title = "loss, each position as far as its occluder reaches"
+            arrays[f"{prefix}covered"] = array(cells, ("image", "measure", "row", "col"), "fraction", images | measures, title)
         changed = (maps.label != maps.clean_label[:, None, None]).double().mean((1, 2))
         title = "label changes" + (" (untrained twin)" if prefix else "")
         arrays[f"{prefix}changed"] = array(changed.numpy(), ("image",), "fraction of positions", images, title)
@@ -67,14 +71,36 @@ def to_arrays(
     return arrays if masks is None else arrays | _object_arrays(own, null, places, torch.from_numpy(masks), images | measures)
 
 
+def _cell_sides(first: np.ndarray[Any, Any], size: int, side: int) -> tuple[int, int]:
+    """Px that a position takes in the overlay, and that the last one takes: centred on what the occluder covers, cut or whole."""
+    step = int(first[1] - first[0]) if len(first) > 1 else size
+    return step, step - max(0, int(first[-1]) + size - side)
+
+
 def _map_extent(places: OccluderGrid, shape: tuple[int, int], count: int) -> np.ndarray[Any, Any]:
-    """Outer edges of the maps, whose equal positions are centred on the whole occluders, as fractions of the image (image, axis)."""
+    """Outer edges of the maps as fractions of the image (image, axis): each position is centred on what its occluder covers."""
     edges: list[float] = []
     for first, side in ((places.rows, shape[0]), (places.cols, shape[1])):
-        step = float(first[1] - first[0]) if len(first) > 1 else float(places.size)
+        step, last = _cell_sides(first, places.size, side)
         near = (places.size - step) / 2
-        edges += [near / side, (near + step * len(first)) / side]
+        edges += [near / side, (near + step * (len(first) - 1) + last) / side]
     return np.tile(np.array(edges), (count, 1))
+
+
+def overlay_cells(values: np.ndarray[Any, Any], places: OccluderGrid, shape: tuple[int, int]) -> np.ndarray[Any, Any] | None:
+    """Maps (…, row, col) by position, drawn out into equal cells (…, row, col) among which a cut occluder has a smaller part.
+
+    None where no occluder is cut: then positions themselves are equal cells.
+    """
+    sides = [_cell_sides(first, places.size, side) for first, side in zip((places.rows, places.cols), shape, strict=True)]
+    if all(step == last for step, last in sides):
+        return None
+    for axis, (first, (step, last)) in enumerate(zip((places.rows, places.cols), sides, strict=True)):
+        unit = gcd(step, last)
+        repeats = np.full(len(first), step // unit)
+        repeats[-1] = last // unit
+        values = np.repeat(values, repeats, axis=values.ndim - 2 + axis)
+    return values
 
 
 def _label_arrays(label: Tensor, at: dict[str, Any], specimen: Specimen) -> dict[str, xr.DataArray]:
@@ -121,7 +147,7 @@ def _object_arrays(
         title = titles.get(name.removeprefix("twin_"), name) + (" (untrained twin)" if name.startswith("twin_") else "")
         arrays[name] = array([_mean(row) for row in values], ("measure",), "fraction", measures, title)
     gain = each["lift"] - each["twin_lift"]
-    intervals = [_mean_interval(row) for row in gain]
+    intervals = [mean_interval(row) for row in gain]
     for part, suffix in enumerate(("", "_low", "_high")):
         arrays[f"gain{suffix}"] = array([interval[part] for interval in intervals], ("measure",), "fraction", measures)
     arrays["wins"] = array((gain > 0).sum(1), ("measure",), "images", measures)
@@ -133,8 +159,3 @@ def _object_arrays(
 def _mean(values: np.ndarray[Any, Any]) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def _mean_interval(values: np.ndarray[Any, Any]) -> Interval:
-    known = values[~np.isnan(values)]
-    return bootstrap_interval(known) if len(known) >= MIN_IMAGES else Interval(_mean(values), float("nan"), float("nan"))

@@ -34,6 +34,7 @@ from microtome.numerics.maps.occluders import occluder_starts
 from microtome.panels import Bars, Grid, Overlay, Panel, Question, Table
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen
+from microtome.workload import Workload
 
 
 @final
@@ -43,7 +44,10 @@ class Occlusion(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Occlusion"
-    revision: ClassVar[int] = 3  # 3: a cut square has its own centre
+    rank: ClassVar[int] = 34
+    revision: ClassVar[int] = (
+        6  # 6: studentised interval; a cut square is drawn cut; which images the twins see rests on their contents
+    )
 
     at: str = option("deep", "layer whose strongest map is measured; the coarsest of several")
     size: int = option(0, "occluder side, px; 0: a seventh of the image's shorter side", low=0)
@@ -55,10 +59,15 @@ class Occlusion(Analysis):
     only: tuple[str, ...] = option(
         (), "images to show, by name or index; empty: spread over object size and clutter, or evenly"
     )
-    count: int = option(3, "number of images shown", low=1, high=1000)
+    count: int = option(3, "number of images shown", low=1, high=1000, quick=1, full=6)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         return Analysis.refusal(self, specimen, images) or why_no_scores(specimen)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = min(self.count, len(images or ()))
+        places = self._places(specimen.recipe.size).count
+        return Workload(forward=0.4 * places * 2 * shown, twins=1)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
@@ -118,7 +127,8 @@ class Occlusion(Analysis):
     def panels(self, finding: Finding) -> Sequence[Panel]:
         mask = "mask" if "mask" in finding else ""
         own = Overlay(
-            title="Loss by occluder position", base="image", heat="lost", across="measure", mask=mask, extent="extent",
+            title="Loss by occluder position", base="image",
+            heat="covered" if "covered" in finding else "lost", across="measure", mask=mask, extent="extent",
             note="Each map has its own colour scale." + (" The outline is the object's mask." if mask else ""),
         )  # fmt: skip
         panels: list[Panel] = [
@@ -137,7 +147,7 @@ class Occlusion(Analysis):
         panels.append(Table(title="By image", rows="image", columns=columns))
         most = format_value(100 * float(finding["twin_lost"].sel(measure="probability").max()), "points")
         note = f"Random weights under the same occluders; each map has its own scale. Largest loss of probability: {most}."
-        return [*panels, replace(own, title="Loss in the untrained twin", heat="twin_lost", note=note)]
+        return [*panels, replace(own, title="Loss in the untrained twin", heat=f"twin_{own.heat}", note=note)]
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         return wording.list_caveats(finding)

@@ -2,11 +2,9 @@
 
 from math import isnan
 
-import numpy as np
-
-from microtome.analyses.occlusion.arrays import MIN_IMAGES
 from microtome.finding import Finding
 from microtome.key_numbers import FRACTION, KeyNumber
+from microtome.numerics.statistics.intervals import MIN_VALUES
 
 NEGLIGIBLE_LOSS = 0.01  # of probability: below this the map shows next to nothing
 
@@ -51,7 +49,7 @@ def _object_numbers(finding: Finding) -> list[KeyNumber]:
         KeyNumber(name="probability lost elsewhere", value=points("outside"), unit="points", baseline=points("twin_outside")),
         KeyNumber(
             name="localisation lift above the untrained twin", value=points("gain"), unit="points", low=points("gain_low"),
-            high=points("gain_high"), baseline=0.0, baseline_name="no difference", better="higher",
+            high=points("gain_high"), has_interval=True, baseline=0.0, baseline_name="no difference", better="higher",
         ),
     ]  # fmt: skip
 
@@ -76,10 +74,7 @@ def list_caveats(finding: Finding) -> list[str]:
     ]
     cut = [int(side) for side in finding["last_side"].values]
     if min(cut) < facts["side_px"]:
-        caveats.append(
-            f"The last occluder is cut by the edge of the image ({cut[0]} px down, {cut[1]} px across); its own centre is given, but the "
-            "overlay draws it where a whole one would be."
-        )
+        caveats.append(f"The last occluder is cut by the edge of the image: it covers {cut[0]} px down and {cut[1]} px across.")
     if predicted := int((finding["target_from"] == "predicted").sum()):
         caveats.append(f"In {predicted} of {count} images the target is the predicted class.")
     if facts["labels"].startswith("by order"):
@@ -91,11 +86,11 @@ def list_caveats(finding: Finding) -> list[str]:
         )
     if "lift" in finding:
         low = float(finding["gain_low"].sel(measure="probability"))
-        if np.isnan(low):
-            caveats.append(f"Fewer than {MIN_IMAGES} images with masks: an illustration; for intervals set --count 50.")
-        elif low <= 0:
+        if int(finding["known"].sel(measure="probability")) < MIN_VALUES:
+            caveats.append(f"Fewer than {MIN_VALUES} images with masks: an illustration; for intervals set --count 50.")
+        elif not low > 0:
             caveats.append(
-                "The localisation lift is not significantly above the untrained twin's (paired 95% bootstrap interval over images)."
+                "The localisation lift is not significantly above the untrained twin's (paired 95% studentised interval over images)."
             )
     if finding.trained is False:
         caveats.append("These weights are untrained: the maps show the architecture, not what was learnt.")

@@ -4,8 +4,7 @@ For every dense block the mean absolute weight between each source (the input of
 layers, the transition, the classifier), as stored and multiplied by the |γ| of the last norm in between: a norm before a layer may
 undo any scale of its weights, so both are shown. Norms before that one do not count: its statistics divide their scale out. Sources
 are found by following the channels through a forward pass, whatever the modules are called; with bottlenecks the 1×1 convolution is
-what reads. Then the four observations of the paper are tested, each beside the untrained twin: random weights read all sources
-alike.
+what reads. Then the four observations of the paper are tested, each beside untrained twins: random weights read all sources alike.
 
 Source: Huang et al. 2017, arXiv:1608.06993, section 5 and figure 5. The paper gives no numbers for its observations and
 does not say how its colours were scaled: thresholds, scalings and |γ| are ours.
@@ -23,7 +22,9 @@ from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import SpecimenError, Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.untrained_twins import TWINS, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
+from microtome.numerics.statistics.twins import twin_range
 from microtome.numerics.weights.dense_reuse import (
     DenseBlock,
     Observations,
@@ -37,6 +38,7 @@ from microtome.numerics.weights.dense_reuse import (
 from microtome.panels import Curve, Heat, Panel, Table
 from microtome.scan import Pace
 from microtome.specimen import Specimen
+from microtome.workload import Workload
 
 OBSERVATIONS = (
     "1. layers use all earlier ones of their block",
@@ -46,7 +48,7 @@ OBSERVATIONS = (
 )
 SPREAD_EVENNESS = 0.5  # of its sources, by entropy: a layer that uses more uses all of them (observations 1 and 2)
 CONSISTENT_FRACTION = 2 / 3  # of the layers: "consistently" in observation 3
-HOLDS, HOLDS_IN_BOTH = "holds", "holds, also in the untrained twin"
+HOLDS, HOLDS_IN_BOTH = "holds", "holds, also in untrained twins"
 MAX_P = 0.05  # p of the rank correlation in observation 4
 
 
@@ -67,7 +69,9 @@ class Reuse(Analysis):
     needs = "weights"
     question = "understand"
     title = "Feature reuse"
-    revision = 3  # 3: the last norm before a reader counts, not all norms on the way
+    rank = 27
+    revision = 4  # 4: several untrained twins
+    with_twin = True
 
     scaling: Literal["none", "target", "global"] = option(
         "none", "scaling of the maps: none, each target by its largest weight, or all by the largest of the network"
@@ -84,23 +88,28 @@ class Reuse(Analysis):
             "it has no dense block: no sequence of layers each of which reads the concatenated outputs of all layers before it"
         )
 
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(twins=specimen.twin_count, seconds=0.5)
+
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         inputs = network_inputs(specimen)
         blocks = dense_blocks(inputs.calls, inputs.parents)
-        own, twin = _block_weights(specimen, blocks), _block_weights(specimen.working_twin(None), blocks)
+        own = _block_weights(specimen, blocks)
+        twins = [_block_weights(each, blocks) for each in untrained_twins(specimen, None)]
         head = next((place for place, call in enumerate(inputs.calls) if call.path == specimen.head), None)
-        observations = [
-            observe_blocks(blocks, rows, head)
-            for rows in ([block.raw for block in own], [block.effective for block in own], [block.raw for block in twin])
-        ]
+        mean = [_mean_weights(versions) for versions in zip(*twins, strict=True)]
+        raw, effective = (
+            observe_blocks(blocks, [getattr(block, part) for block in own], head) for part in ("raw", "effective")
+        )
+        untrained = [observe_blocks(blocks, [block.raw for block in each], head) for each in twins]
         arrays: dict[str, Any] = {}
         unit = "weight units" if self.scaling == "none" else "1"
-        for prefix, part, maps in (("reuse", "raw", own), ("effective", "effective", own), ("twin_reuse", "raw", twin)):
+        for prefix, part, maps in (("reuse", "raw", own), ("effective", "effective", own), ("twin_reuse", "raw", mean)):
             scaled = scale_matrices({block.name: getattr(block, part) for block in maps}, self.scaling)
             for block, values in zip(maps, scaled.values(), strict=True):
                 names = {"target": block.targets, "source": block.sources}
                 arrays[f"{prefix}/{block.name}"] = array(values, ("target", "source"), unit, names, "mean |weight|")
-        arrays |= _evenness_arrays(inputs, blocks, own, twin) | _observation_arrays(observations)
+        arrays |= _evenness_arrays(inputs, blocks, own, mean) | _observation_arrays(raw, effective, untrained)
         normless = all(bool((inputs.calls[target].gain == 1).all()) for block in blocks for target in block.targets)
         return Measurement(arrays, {"dense_blocks": [block.name for block in own], "normless": normless})
 
@@ -110,10 +119,10 @@ class Reuse(Analysis):
 
         def observed(index: int, name: str, unit: str = FRACTION) -> KeyNumber:
             value, twin = (float(rows[name][index]) for name in rows)
-            return KeyNumber(name=name, value=value, unit=unit, baseline=twin)
+            return KeyNumber(name=name, value=value, unit=unit, baseline=twin, baseline_name=TWINS)
 
         return [
-            KeyNumber(name="observations beyond the untrained twin", value=verdicts.count(HOLDS)),
+            KeyNumber(name="observations beyond all untrained twins", value=verdicts.count(HOLDS)),
             KeyNumber(name="observations that hold in both", value=verdicts.count(HOLDS_IN_BOTH)),
             observed(0, "sources used by a layer"),
             observed(1, "sources used by a transition"),
@@ -122,11 +131,11 @@ class Reuse(Analysis):
         ]
 
     def headline(self, finding: Finding) -> str:
-        beyond, both = (finding.key(f"observations {which}") for which in ("beyond the untrained twin", "that hold in both"))
+        beyond, both = (finding.key(f"observations {which}") for which in ("beyond all untrained twins", "that hold in both"))
         start = "Untrained weights: " if finding.trained is False else ""
         verb = "holds" if beyond.value == 1 else "hold"
         return (
-            f"{start}{beyond.text} of the paper's {len(OBSERVATIONS)} observations on feature reuse {verb} beyond the untrained twin, "
+            f"{start}{beyond.text} of the paper's {len(OBSERVATIONS)} observations on feature reuse {verb} beyond all untrained twins, "
             f"{both.text} in both."
         )
 
@@ -153,7 +162,7 @@ class Reuse(Analysis):
             )
         panels.append(
             Curve(title="Fraction of its sources that each layer uses", y=("evenness", "evenness_effective"), x="layer",
-                  null=("twin_evenness",), note="By entropy: 1 where all sources are read alike. Dashed: the untrained twin.")
+                  null=("twin_evenness",), note="By entropy: 1 where all sources are read alike. Dashed: the mean of the untrained twins.")
         )  # fmt: skip
         return panels
 
@@ -258,7 +267,7 @@ def _evenness_arrays(
     coords = {"layer": [name for _, _, name in layers]}
     maps = {"evenness": [block.raw for block in own], "evenness_effective": [block.effective for block in own],
             "twin_evenness": [block.raw for block in twin]}  # fmt: skip
-    titles = {"evenness": "as stored", "evenness_effective": "times |γ|", "twin_evenness": "untrained twin"}
+    titles = {"evenness": "as stored", "evenness_effective": "times |γ|", "twin_evenness": "untrained twins"}
     return {
         name: array(
             [source_evenness(rows[number][place]) for number, place, _ in layers], ("layer",), FRACTION, coords, titles[name]
@@ -267,21 +276,36 @@ def _evenness_arrays(
     }
 
 
-def _observation_arrays(observations: Sequence[Observations]) -> dict[str, Any]:
-    """The observations as words and numbers: as stored, times |γ|, untrained."""
-    own, effective, twin = observations
+def _mean_weights(versions: Sequence[_BlockWeights]) -> _BlockWeights:
+    """One block's weights, mean over the untrained twins."""
+    means = {part: np.mean([getattr(each, part) for each in versions], axis=0) for part in ("raw", "effective")}
+    return versions[0]._replace(**means)
+
+
+def _observation_arrays(own: Observations, effective: Observations, twins: Sequence[Observations]) -> dict[str, Any]:
+    """The observations as words and numbers: as stored, times |γ|, in untrained twins. One twin in which one holds is enough."""
     names = {"criterion": list(OBSERVATIONS)}
-    numbers = {"measured": own, "measured_effective": effective, "measured_untrained": twin}
-    untrained = _observations_hold(twin)
+    holds = [_observations_hold(twin) for twin in twins]
+    untrained = [any(each) for each in zip(*holds, strict=True)]
+    counts = [sum(bool(one) for one in each) for each in zip(*holds, strict=True)]
+    texts_of_first = _observation_texts(twins[0])
+    numbers = {"measured": _observation_numbers(own), "measured_effective": _observation_numbers(effective),
+               "measured_untrained": twin_range(np.array([_observation_numbers(twin) for twin in twins])).mean}  # fmt: skip
     texts = {
         "verdict": ("as stored", _verdict_texts(_observations_hold(own), untrained)),
         "seen": ("measured", _observation_texts(own)),
         "verdict_effective": ("with |γ|", _verdict_texts(_observations_hold(effective), untrained)),
         "seen_effective": ("measured with |γ|", _observation_texts(effective)),
-        "untrained": ("untrained twin", _observation_texts(twin)),
+        "untrained": (
+            "untrained twins",
+            [
+                text if text == "–" else f"holds in {count} of {len(twins)}; the first: {text}"
+                for count, text in zip(counts, texts_of_first, strict=True)
+            ],
+        ),
     }
     arrays = {name: array(values, ("criterion",), "text", names, title) for name, (title, values) in texts.items()}
-    return arrays | {name: array(_observation_numbers(each), ("criterion",), "1", names) for name, each in numbers.items()}
+    return arrays | {name: array(values, ("criterion",), "1", names) for name, values in numbers.items()}
 
 
 def _observation_numbers(observations: Observations) -> list[float]:

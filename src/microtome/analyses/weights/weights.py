@@ -22,7 +22,7 @@ from microtome.analyses.weights.wording import distance_key_numbers, distance_pa
 from microtome.analysis import Analysis, Measurement, option
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.untrained_twins import TWIN_COUNT, reason_for_no_verdict, verdicts
+from microtome.instruments.untrained_twins import reason_for_no_verdict, untrained_twins, verdicts
 from microtome.key_numbers import KeyNumber
 from microtome.numerics.weights.norms import merge_norms, norm_of, norms_after
 from microtome.numerics.weights.pairs import DISTANCES, TensorPair, largest_roles, pair_distances
@@ -38,6 +38,7 @@ from microtome.panels import Curve, Hist, Panel, Table
 from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
+from microtome.workload import Workload
 
 MAX_HISTOGRAMS = 12  # in one figure
 
@@ -49,12 +50,19 @@ class Weights(Analysis):
     needs = "weights"
     question = "slim"
     title = "Weight distributions"
+    rank = 6
+    effort = "quick"
     revision = 4
+    with_twin = True
 
     at: tuple[str, ...] = option(("last3",), "layers whose neighbours are compared: names, globs or aliases")
     bins: int = option(64, "bins of each histogram", low=4, high=1024)
     fold: bool = option(True, "also compare the kernels with their batch norm folded in")
     seed: int = option(1, "seed of the first untrained twin", low=0)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        values = sum(p.numel() for p in specimen.net.parameters())
+        return Workload(twins=specimen.twin_count, seconds=0.5 + 3e-8 * values * (1 + specimen.twin_count))
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         own, dtypes = ordered_weights(specimen)
@@ -62,8 +70,7 @@ class Weights(Analysis):
         pairing = pair_weights(specimen, own, self.at)
         twin_distances: list[Any] = []
         arrays: dict[str, Any] = {}
-        for number in range(TWIN_COUNT):
-            twin = specimen.working_twin(None, self.seed + number)
+        for number, twin in enumerate(untrained_twins(specimen, None, self.seed)):
             weights = {name: stored.values for name, stored in weight_tensors(twin.net).items()}
             twin_distances.append(pair_distances(weights, pairing.pairs))
             if number == 0:

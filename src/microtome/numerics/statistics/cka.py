@@ -11,6 +11,8 @@ from torch import Tensor
 from microtome.errors import Unmeasurable
 
 CHUNK = 1 << 18  # values centred and multiplied at a time: 1 MB of float32 stays in the cache of one core meanwhile
+CHUNK_IMAGES = 256  # beyond, a chunk grows with the images: products of few features are slow
+ROWS = 64  # of images multiplied with all later ones at a time
 
 
 def gram_matrix(features: Float[Tensor, "image *feature"]) -> Float64[Tensor, "image image"]:
@@ -22,12 +24,14 @@ def gram_matrix(features: Float[Tensor, "image *feature"]) -> Float64[Tensor, "i
     """
     flat = _flatten(features)
     total = torch.zeros(len(flat), len(flat), dtype=torch.float64)
-    for part in flat.split(max(1, CHUNK // max(1, len(flat))), dim=1):
+    rows = len(flat) if len(flat) <= 2 * ROWS else ROWS
+    for part in flat.split(max(1, CHUNK // max(1, min(len(flat), CHUNK_IMAGES))), dim=1):
         part = part.float() if part.dtype in (torch.float16, torch.bfloat16) else part
         part = part - part[:1]  # first, so that features equal on all images become exact zeros
         part -= part.mean(0)
-        total += (part @ part.T).cpu().double()
-    return total
+        for start in range(0, len(flat), rows):  # the rest follows from symmetry
+            total[start : start + rows, start:] += (part[start : start + rows] @ part[start:].T).cpu()
+    return total.triu() + total.triu(1).T
 
 
 def u_centered(gram: Float64[Tensor, "image image"]) -> Float64[Tensor, "image image"]:

@@ -1,6 +1,6 @@
 """How a network's features settle over training: distance to the end, change from step to step, jumps of the strongest image.
 
-Source: CKA as in Kornblith et al. 2019, arXiv:1905.00414, summed over batches as in Nguyen et al. 2021, arXiv:2010.15327, eq. 3;
+Source: CKA as in Kornblith et al. 2019, arXiv:1905.00414; beyond memory summed over batches, Nguyen et al. 2021, arXiv:2010.15327, eq. 3;
 jumps of the strongest image, Zeiler & Fergus 2014, arXiv:1311.2901, fig. 4 (the fraction of units and its null are ours).
 """
 
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from microtome.numerics.arrays import Array
+from microtome.numerics.statistics.cka_intervals import all_pairs_cka, grouped_cka
 from microtome.numerics.statistics.intervals import Interval
 
 
@@ -17,30 +18,17 @@ def cka_drift(
     """1 − debiased CKA of two sets of features, from the rows of their U-centred Gram matrices batch by batch.
 
     0 for the same features, about 1 for unrelated ones. Row i holds the products of image i with the images of its own batch;
-    `batch` says which that is (rows are padded with zeros). The interval is ±1.96 errors of a jackknife that leaves out one
-    batch at a time; not a number for one batch, or where features do not vary.
+    `batch` says which that is (rows are padded with zeros). The 95% interval is that of `all_pairs_cka` for one batch, else that of
+    `grouped_cka`; not a number where it is not known, or where features do not vary.
     """
-    sums = np.stack([_batch_hsic(first, second, batch), _batch_hsic(first, first, batch), _batch_hsic(second, second, batch)])
-    value = 1 - _cka_ratio(sums.sum(axis=1))
-    count = sums.shape[1]
-    if count < 2:
-        return Interval(value, float("nan"), float("nan"))
-    left = np.array([1 - _cka_ratio(sums.sum(axis=1) - sums[:, one]) for one in range(count)])
-    error = float(np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum()))
-    return Interval(value, value - 1.96 * error, value + 1.96 * error)
-
-
-def _batch_hsic(first: Array, second: Array, batch: Array) -> Array:
-    """HSIC_1 of every batch (batch,), each divided by how many pairs it has."""
+    products = [np.einsum("ij,ij->i", *pair) for pair in ((first, second), (first, first), (second, second))]
     _, places, counts = np.unique(batch, return_inverse=True, return_counts=True)
-    pairs = np.bincount(places, weights=np.einsum("ij,ij->i", first, second))
-    return pairs / np.maximum(counts * (counts - 3.0), 1.0)
-
-
-def _cka_ratio(sums: Array) -> float:
-    cross, one, two = (float(value) for value in sums)
-    scale = np.sqrt(max(one, 0.0) * max(two, 0.0))
-    return cross / scale if scale > 0 else float("nan")
+    if len(counts) == 1:
+        found = all_pairs_cka(*products)
+    else:  # of each batch its HSIC_1 times its images
+        sums = [np.bincount(places, weights=each) / np.maximum(counts - 3.0, 1.0) for each in products]
+        found = grouped_cka(*sums, images=len(batch))
+    return Interval(1 - float(found.value), 1 - float(found.high), 1 - float(found.low))
 
 
 def jump_rate(before: Int[Array, " unit"], after: Int[Array, " unit"]) -> tuple[float, float]:

@@ -1,11 +1,11 @@
 """Which of several candidates is worse than another, and which is at most a margin worse: paired answers on the same images.
 
-All pairs are compared at once: the half-width of every interval is the same multiple of its standard error, taken from the largest
-standardised difference over all pairs in a bootstrap over images, so that the 95% holds for all intervals together. The standard
-error adds half an answer to each cell of the two-by-two table of a pair: candidates that agree on 20 images are not equal.
+All pairs are compared at once: each interval is a score interval of a paired difference at the level that the studentised range of that
+many candidates leaves for all pairs together. A pair that agrees on 20 images is not equal: its interval then reaches from -16% to 16%.
 
-Source: simultaneous intervals, Hsu 1996, "Multiple Comparisons", ch. 5, with the Gaussian multiplier bootstrap, Chernozhukov et al. 2013,
-arXiv:1212.6906; standard error of a paired difference, Agresti & Min 2005; the margin rule and the number of images are ours.
+Source: score interval of a paired difference, Tango 1998, "Equivalence test and confidence interval for the difference in proportions
+for the paired-sample design"; all pairs at once, Tukey 1953, as in Hsu 1996, "Multiple Comparisons", ch. 5; variance for the number of
+images, Agresti & Min 2005; the margin rule and the number of images are ours.
 """
 
 from math import ceil
@@ -13,8 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
+from scipy.stats import norm, studentized_range
 
 from microtome.numerics.arrays import Array
+
+HALVINGS = 45  # of a difference between -1 and 1: to 1e-13
 
 
 class PairedComparison(NamedTuple):
@@ -25,7 +28,7 @@ class PairedComparison(NamedTuple):
     low: Float64[Array, "candidate other"]
     high: Float64[Array, "candidate other"]
     variance: Float64[Array, "candidate other"]  # of one image's difference
-    critical: float  # half-width in standard errors
+    critical: float  # standard errors of the score from the estimate to either end
     images: int
 
     def worse(self) -> Bool[Array, " candidate"]:
@@ -44,37 +47,58 @@ class PairedComparison(NamedTuple):
         return max(self.images + 1, ceil(self.critical**2 * float(self.variance[candidate, other]) / gap**2))
 
 
-def compare_paired(
-    correct: Float[Array, "candidate image"], draws: int = 2000, seed: int = 0, level: float = 0.95
-) -> PairedComparison:
+def compare_paired(correct: Float[Array, "candidate image"], level: float = 0.95) -> PairedComparison:
     """Compare candidates whose answers (1 right, 0 wrong, NaN unknown) on the same images are given.
 
     Images that any candidate has no answer for are left out for all of them.
     """
     right = correct[:, ~np.isnan(correct).any(axis=0)].astype(np.float64)
     count, images = right.shape
-    loss = right.mean(axis=1)[None, :] - right.mean(axis=1)[:, None] if images else np.full((count, count), np.nan)
-    more = (right[:, None] < right[None, :]).sum(axis=2)  # images that only the other has right
+    critical = critical_value(count, level)
+    if not images:
+        unknown = np.full((count, count), np.nan)
+        return PairedComparison(np.full(count, np.nan), unknown, unknown, unknown, unknown, critical, 0)
+    loss = right.mean(axis=1)[None, :] - right.mean(axis=1)[:, None]
+    more = (1 - right) @ right.T  # images that only the other has right
     fewer = more.T
-    adjusted = (more - fewer) / (images + 2)
-    variance = (more + fewer + 1) / (images + 2) - adjusted**2
-    error = np.sqrt(variance / (images + 2))
-    upper = np.triu_indices(count, 1)
-    critical = _critical_value(right, upper, error[upper], draws, seed, level)
-    low, high = adjusted - critical * error, adjusted + critical * error
+    variance = (more + fewer + 1) / (images + 2) - ((more - fewer) / (images + 2)) ** 2
+    low, high = score_interval(more, fewer, images, critical)
     for array in (low, high):
         np.fill_diagonal(array, 0.0)
     return PairedComparison(right.mean(axis=1), loss, low, high, variance, critical, images)
 
 
-def _critical_value(right: Array, pairs: tuple[Array, Array], error: Array, draws: int, seed: int, level: float) -> float:
-    """The quantile of the largest standardised difference over all pairs, at least that of a single one."""
-    single = 1.959963984540054  # the normal quantile for 95%, a floor that no bootstrap may fall below
-    images = right.shape[1]
-    if images < 2 or not len(pairs[0]):
-        return single
-    differences = right[pairs[1]] - right[pairs[0]]
-    differences -= differences.mean(axis=1, keepdims=True)
-    signs = np.random.default_rng(seed).standard_normal((images, draws))
-    largest = (np.abs(differences @ signs) / images / error[:, None]).max(axis=0)
-    return max(single, float(np.quantile(largest, level)))
+def critical_value(candidates: int, level: float = 0.95) -> float:
+    """How many standard errors hold all pairs of so many candidates together; for a single one as for a pair."""
+    if candidates <= 2:
+        return float(norm.ppf((1 + level) / 2))
+    return float(studentized_range.ppf(level, candidates, np.inf) / np.sqrt(2))
+
+
+def score_interval(
+    more: Float[Array, "*pair"], fewer: Float[Array, "*pair"], images: int, critical: float
+) -> tuple[Float64[Array, "*pair"], Float64[Array, "*pair"]]:
+    """The differences of two paired fractions that the score test does not reject, from the images that only one of both has right."""
+    more, fewer = np.asarray(more, dtype=np.float64), np.asarray(fewer, dtype=np.float64)
+    estimate = (more - fewer) / images
+
+    def end(low: Array, high: Array, score: float) -> Array:
+        """Where the falling score passes `score`."""
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            above = _score(more, fewer, images, middle) > score
+            low, high = np.where(above, middle, low), np.where(above, high, middle)
+        return (low + high) / 2
+
+    return end(np.full_like(estimate, -1.0), estimate, critical), end(estimate, np.full_like(estimate, 1.0), -critical)
+
+
+def _score(more: Array, fewer: Array, images: int, difference: Array) -> Array:
+    """Tango's score of a supposed difference: what was seen beyond it, in standard errors under it."""
+    linear = (2 * images - more + fewer) * difference - more - fewer
+    root = np.sqrt(np.maximum(linear**2 + 8 * images * fewer * difference * (1 - difference), 0.0))
+    only_first = (root - linear) / (4 * images)  # its probability, most likely under the difference
+    variance = images * (2 * only_first + difference * (1 - difference))
+    beyond = more - fewer - images * difference
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(variance > 1e-12, beyond / np.sqrt(np.maximum(variance, 1e-300)), np.sign(beyond) * np.inf)

@@ -32,12 +32,21 @@ def _norm(value: Tensor, first: int) -> Tensor:
     return torch.linalg.vector_norm(value, dim=tuple(range(first, value.ndim)), dtype=torch.float64)
 
 
-def distance_between(still: Float[Tensor, "image *rest"]) -> Float64[Tensor, " image"]:
-    """The mean of ‖f(x) - f(y)‖ / ‖f(x)‖ over the other images y of the batch; not a number for a single image."""
-    flat = still.flatten(1).double()
-    gaps = torch.cdist(flat[None], flat[None], compute_mode="donot_use_mm_for_euclid_dist")[0]
-    others = len(flat) - 1
-    return gaps.sum(1) / others / flat.norm(dim=1) if others else torch.full((1,), torch.nan, dtype=torch.float64)
+def distance_to_others(
+    values: Float[Tensor, "image feature"], others: Float[Tensor, "other feature"], itself: Int64[Tensor, " image"]
+) -> Float64[Tensor, " image"]:
+    """The mean of ‖f(x) - f(y)‖ / ‖f(x)‖ over the other images y; not a number where there is none.
+
+    `itself` says at which place of `others` each image stands, or is past the last.
+    """
+    start = others[:1].double()  # taken off first, so that features equal on all images are exactly no distance apart
+    own, rest = values.double() - start, others.double() - start
+    squares = own.square().sum(1)[:, None] + rest.square().sum(1)[None, :] - 2 * own @ rest.T
+    gaps = squares.clamp_min(0).sqrt()
+    same = itself.to(gaps.device)[:, None] == torch.arange(len(others), device=gaps.device)[None, :]
+    count = (~same).sum(1)
+    mean = torch.where(same, 0.0, gaps).sum(1) / count
+    return torch.where(count > 0, mean / _norm(values, 1), torch.nan)
 
 
 def equivariance_error(

@@ -1,9 +1,15 @@
-"""How sure a number is: Wilson intervals of fractions, bootstrap intervals over images, Student's over repetitions.
+"""How sure a mean, a ratio or a fraction is: studentised bootstrap over images, Student's over repetitions, Wilson's score.
 
-Source: Wilson 1927, "Probable inference"; Efron 1979 (percentile bootstrap); Student 1908.
+The measured coverage of every interval is in docs/coverage.md (`python -m benchmarks coverage`). Fractions and means of bounded values
+have exact forms in `proportions`.
+
+Source: bootstrap-t, Efron 1982, "The jackknife, the bootstrap and other resampling plans", sec. 10.10, and Hall 1988, "Theoretical
+comparison of bootstrap confidence intervals"; standard error of a ratio, Cochran 1977, "Sampling techniques", sec. 6.4; Student 1908;
+Wilson 1927, "Probable inference". That the bootstrap may only widen Student's interval, and the two minima, are ours.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +19,10 @@ from scipy.stats import norm, t
 from microtome.numerics.arrays import Array
 
 BLOCK = 1 << 22  # drawn places held at a time
+MIN_VALUES = 10  # below, no interval of a mean holds its level for skewed values (docs/coverage.md)
+FAR = 1e6  # standard errors: so far lie only draws whose values hardly vary
+MIN_DIFFERENT = 10  # values that differ from the commonest one; with fewer, the rare values decide and are hardly known
+Measure = Callable[[Float64[Array, "draw image"]], tuple[Float64[Array, " draw"], Float64[Array, " draw"]]]
 
 
 class Interval(NamedTuple):
@@ -21,6 +31,9 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+
+
+UNKNOWN_INTERVAL = Interval(float("nan"), float("nan"), float("nan"))
 
 
 def nan_mean(values: Float[Array, "... image"]) -> Float64[Array, "..."]:
@@ -32,9 +45,12 @@ def nan_mean(values: Float[Array, "... image"]) -> Float64[Array, "..."]:
 
 
 def wilson_interval(successes: int, count: int, level: float = 0.95) -> Interval:
-    """The fraction of successes with Wilson's score interval; not numbers for a count of 0."""
+    """The fraction of successes with Wilson's score interval; not numbers for a count of 0.
+
+    It covers less than `level` where few successes or few failures are expected; `proportion_interval` does not.
+    """
     if count == 0:
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return UNKNOWN_INTERVAL
     z = float(norm.ppf((1 + level) / 2))
     share = successes / count
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
@@ -55,6 +71,77 @@ def student_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     return Interval(value, value - half, value + half)
 
 
+def enough_values(values: Shaped[Array, " image"]) -> bool:
+    """Whether the mean of these has an interval: at least `MIN_VALUES`, `MIN_DIFFERENT` of them unlike the commonest one."""
+    if len(values) < MIN_VALUES:
+        return False
+    return len(values) - int(np.unique(values, return_counts=True)[1].max()) >= min(MIN_DIFFERENT, len(values) - 1)
+
+
+def mean_interval(values: Shaped[Array, " image"], draws: int = 2000, seed: int = 0, level: float = 0.95) -> Interval:
+    """The mean without missing values (NaN), and its studentised interval; no bounds where `enough_values` is false.
+
+    Not numbers where no value is known.
+    """
+    known = np.asarray(values, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    return ratio_interval(known, np.ones(len(known)), draws, seed, level)
+
+
+def ratio_interval(
+    values: Float[Array, " image"], over: Float[Array, " image"], draws: int = 2000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """The mean of `values` divided by the mean of `over`, image by image, and its studentised interval.
+
+    Images of which either is missing (NaN) are left out. Not numbers where none is left, or where `over` is 0 on average; no bounds
+    where `enough_values` is false.
+    """
+    known = ~(np.isnan(values) | np.isnan(over))
+    upper, lower = np.asarray(values, dtype=np.float64)[known], np.asarray(over, dtype=np.float64)[known]
+    if not len(upper) or lower.mean() == 0:
+        return UNKNOWN_INTERVAL
+    value = float(upper.mean() / lower.mean())
+    if not enough_values(upper):
+        return Interval(value, float("nan"), float("nan"))
+    rest = upper - value * lower  # 0 on average, so that squares keep their digits
+    count = len(upper)
+
+    def measure(weights: Array) -> tuple[Array, Array]:
+        below = weights @ lower / count
+        with np.errstate(divide="ignore", invalid="ignore"):
+            moved = weights @ rest / count / below  # the ratio of the draw minus `value`
+            spread = weights @ (rest * rest) - 2 * moved * (weights @ (rest * lower)) + moved**2 * (weights @ (lower * lower))
+            return moved, np.sqrt(np.maximum(spread, 0.0) / (count * (count - 1))) / np.abs(below)
+
+    found = studentised_interval(count, measure, count - 1, draws, seed, level)
+    return Interval(value, value + found.low, value + found.high)
+
+
+def studentised_interval(
+    images: int, measure: Measure, freedom: int, draws: int = 2000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """The interval of a statistic from how far it lies off, in standard errors, in bootstrap samples of the images.
+
+    `measure` gives the statistic and its standard error for each row of weights, which say how often each image is drawn. The
+    quantiles of (statistic of the draw - statistic) / error of the draw take the place of Student's with `freedom` degrees, where
+    they are further out. Draws without a number are left out. No bounds where most are, where the error is not positive, or where a
+    quantile is of draws that do not vary.
+    """
+    value, error = (float(part[0]) for part in measure(np.ones((1, images))))
+    parts = [measure(batch) for batch in _float_blocks(images, draws, seed)]
+    drawn, errors = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        off = (drawn - value) / errors
+    known = ~np.isnan(off)
+    if not np.isfinite(error) or error <= 0 or known.sum() < draws / 2:
+        return Interval(value, float("nan"), float("nan"))
+    least, most = np.quantile(off[known].clip(-FAR, FAR), [(1 - level) / 2, (1 + level) / 2])
+    if max(-least, most) >= FAR / 2:
+        return Interval(value, float("nan"), float("nan"))
+    student = float(t.ppf((1 + level) / 2, freedom))
+    return Interval(value, value - max(float(most), student) * error, value - min(float(least), -student) * error)
+
+
 def bootstrap_weights(images: int, draws: int = 1000, seed: int = 0) -> Int[Array, "draw image"]:
     """How often each image is drawn in each bootstrap sample; every row sums to `images`.
 
@@ -63,51 +150,18 @@ def bootstrap_weights(images: int, draws: int = 1000, seed: int = 0) -> Int[Arra
     return np.concatenate(list(_weight_blocks(images, draws, seed)))
 
 
-def bootstrap_interval(
-    values: Shaped[Array, " image"],
-    statistic: Callable[[Array], float] | None = None,
-    count: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """The statistic (default: the mean without missing values) and its percentile interval over resampled images.
-
-    Draws are those of `bootstrap_weights` with the same seed. Not numbers where no value is known.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if not (~np.isnan(values)).any():
-        return Interval(float("nan"), float("nan"), float("nan"))
-    batches = _weight_blocks(len(values), count, seed)
-    if statistic is None:
-        known = ~np.isnan(values)
-        filled = np.where(known, values, 0.0)
-        value = float(nan_mean(values))
-        with np.errstate(invalid="ignore"):  # a draw of only missing values says nothing
-            draws = np.concatenate([(batch @ filled) / (batch @ known) for batch in batches])
-    else:
-        places = np.arange(len(values))
-        value = float(statistic(values))
-        draws = np.array([statistic(values[np.repeat(places, row)]) for batch in batches for row in batch])
-    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high))
+def _float_blocks(images: int, draws: int, seed: int) -> Iterable[Array]:
+    """The rows of `bootstrap_weights` as floating point, block by block; few of them are kept for the next interval over such images."""
+    if images * draws <= BLOCK:
+        return [_kept_weights(images, draws, seed)]
+    return (batch.astype(np.float64) for batch in _weight_blocks(images, draws, seed))
 
 
-def weighted_bootstrap(
-    images: int,
-    statistic: Callable[[Float64[Array, "draw image"]], Float64[Array, " draw"]],
-    count: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """The statistic and its percentile interval over resampled images, all samples at once.
-
-    `statistic` gives a value for each row of weights, which say how often each image is drawn; the rows are those of
-    `bootstrap_weights`. Draws whose value is not a number are left out.
-    """
-    value = float(statistic(np.ones((1, images)))[0])
-    draws = np.concatenate([statistic(batch.astype(np.float64)) for batch in _weight_blocks(images, count, seed)])
-    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high))
+@lru_cache(maxsize=2)
+def _kept_weights(images: int, draws: int, seed: int) -> Array:
+    weights = bootstrap_weights(images, draws, seed).astype(np.float64)
+    weights.flags.writeable = False
+    return weights
 
 
 def _weight_blocks(images: int, draws: int, seed: int) -> Iterator[Array]:

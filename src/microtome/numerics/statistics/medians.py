@@ -8,6 +8,7 @@ from jaxtyping import Float
 from microtome.numerics.statistics.intervals import Interval
 
 Array = np.ndarray
+MIN_RUNS = 6  # values: with fewer no order statistics enclose the median in 95%
 
 
 def median_interval(values: Float[Array, " run"], level: float = 0.95) -> Interval:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,7 @@ def test_kill_minus_nine(tmp_path: Path) -> None:
         "only=['similarity', 'cost'], pace=Pace(batch=4, device='cpu', every=0.0))"
     )
     words = [sys.executable, "-W", "ignore", "-c", program]
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1])
     running = subprocess.Popen([*words, str(tmp_path / "cut"), here], env=os.environ)
     deadline = time.monotonic() + 240
     while not list(tmp_path.glob("cut/.unfinished/*.safetensors")) and time.monotonic() < deadline and running.poll() is None:
@@ -181,3 +182,19 @@ def test_one_alone_is_measured_and_what_is_no_specimen_is_refused(
 def test_two_of_the_same_name_are_kept_apart(tiny: Callable[..., nn.Module], tmp_path: Path) -> None:
     outcome = analyze([opened(tiny), opened(tiny, seed=4)], None, tmp_path, only=["cost"], pace=Pace(device="cpu"))
     assert [specimen for specimen, _ in outcome.findings] == ["Tiny", "Tiny (2)"]
+
+
+def test_the_number_of_twins_is_an_option_of_the_run(tiny: Callable[..., nn.Module], tmp_path: Path) -> None:
+    """Similarity against two twins is another finding than against five; what has no twins is reused."""
+    pics, pace = mt.Images.scenes(12, seed=5, size=32), Pace(batch=12, device="cpu")
+    heard: list[str] = []
+    told = replace(pace, listener=lambda step: heard.append(step.what))
+    two = analyze(opened(tiny), pics, tmp_path, only=["similarity", "cost"], pace=told, twins=2)
+    assert sum("twin 2 of 2" in what for what in heard) and not any("twin 3" in what for what in heard)
+    (finding,) = two.of("similarity")
+    assert finding.origin["twins"]["count"] == 2
+    five = analyze(opened(tiny), pics, tmp_path, only=["similarity", "cost"], pace=pace)
+    assert [analysis for _, analysis in five.reused] == ["cost"]
+    assert analyze(opened(tiny), pics, tmp_path, only=["similarity"], pace=pace, twins=2).reused
+    with pytest.raises(BadOption, match="twins is 1; a verdict takes 2 to 100"):
+        analyze(opened(tiny), pics, tmp_path, only=["similarity"], pace=pace, twins=1)

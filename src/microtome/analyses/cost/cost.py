@@ -1,0 +1,152 @@
+"""Parameters, multiply-adds, latency on this machine, and memory.
+
+Parameters and multiply-adds are exact. Latency is the median of several runs after warm-up, measured here and now; it says nothing
+about other machines. When several networks are analyzed in one run they are timed in turn, one round after the other, so that other
+load on the machine hits all of them alike; `compare` then reads the ratios by round. Live memory is the most that the tensors of one
+forward pass hold at once, weights not counted.
+
+Source: operations counted by torch's FlopCounterMode, halved to multiply-adds, with fused attention, recurrent and bilinear layers,
+which it misses on the CPU; interval of the median: Conover 1999, sec. 3.2.
+"""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from microtome.analyses.cost.timing import times_in_turn
+from microtome.analysis import Analysis, Measurement, option
+from microtome.finding import Finding, array
+from microtome.images import Images
+from microtome.key_numbers import KeyNumber, format_value
+from microtome.numerics.graph.counts import count_multiply_adds, uncounted_operations
+from microtome.numerics.statistics.medians import median_interval
+from microtome.numerics.statistics.paired_ratios import rounds_needed
+from microtome.panels import Bars, Panel, Table
+from microtome.prose import plural
+from microtome.scan import Pace
+from microtome.specimen import Specimen
+from microtome.specimen.live_memory import peak_live_bytes
+from microtome.specimen.tracing import noise_images
+from microtome.workload import Workload
+
+MEASURES = {
+    "parameters": "1",
+    "weights": "MB",
+    "multiply-adds": "M per image",
+    "time": "ms per image",
+    "time of a batch": "ms per image",
+    "live memory": "MB per image",
+}
+
+
+@final
+class Cost(Analysis):
+    """Parameters, multiply-adds, latency, memory."""
+
+    needs = "weights"
+    question = "choose"
+    reproducible = False  # times differ from run to run
+    title = "Cost"
+    rank = 3
+    effort = "quick"
+    revision = 4  # 4: several networks are timed in turn; recurrent and bilinear layers are counted
+    in_turn = True
+
+    batch: int = option(16, "images in the timed batch", low=1, high=1024, quick=4)
+    repeats: int = option(9, "timed runs, at least; their median is reported", low=3, high=1000, quick=5, full=15)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        return Workload(forward=(1 + self.batch) * (self.repeats + 2) + 4.0, seconds=0.3)
+
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
+        return self.measure_in_turn([specimen], images, pace)[0]
+
+    def measure_in_turn(self, specimens: Sequence[Specimen], images: Images | None, pace: Pace) -> list[Measurement]:
+        inputs = [[_noise_images(specimen, count) for count in (1, self.batch)] for specimen in specimens]
+        rounds = self.repeats if len(specimens) == 1 else max(self.repeats, rounds_needed(len(specimens)))
+        times = times_in_turn(specimens, inputs, rounds) / np.array([1, self.batch])[:, None]
+        return [self._measurement(specimen, x[0], runs) for specimen, x, runs in zip(specimens, inputs, times, strict=True)]
+
+    def _measurement(self, specimen: Specimen, one: torch.Tensor, runs: np.ndarray[Any, Any]) -> Measurement:
+        """All costs of one network, with its times (measure, round) in ms per image."""
+        stored = sum(t.numel() * t.element_size() for t in (*specimen.net.parameters(), *specimen.net.buffers()))
+        values = [
+            sum(p.numel() for p in specimen.net.parameters()),
+            stored / 1e6,
+            count_multiply_adds(specimen.net, one) / 1e6,
+            *(float(np.median(row)) for row in runs),
+            _forward_bytes(specimen, one) / 1e6,
+        ]
+        stages = _parameters_by_stage(specimen)
+        measures, kinds = [f"{name} ({unit})" for name, unit in MEASURES.items()], ["one image", "in a batch"]
+        arrays = {
+            "cost": array(values, ("measure",), "see measure", {"measure": measures}, "cost"),
+            "runs": array(runs, ("measure", "rank"), "ms per image", {"measure": kinds}, "latency by round"),
+            "parameters": array(list(stages.values()), ("stage",), "parameters", {"stage": list(stages)}, "parameters"),
+        }
+        uncounted = uncounted_operations(specimen.net, one)
+        return Measurement(arrays, {"batch": self.batch, "threads": torch.get_num_threads(), "uncounted": uncounted})
+
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        parameters, _, operations, _, _, live = (float(value) for value in finding["cost"].values)
+        single, batched = (median_interval(runs) for runs in finding["runs"].values)
+        batch = finding.facts["batch"]
+        return [
+            KeyNumber(name="parameters", value=parameters, better="lower"),
+            KeyNumber(name="multiply-adds", value=1e6 * operations, unit="per image", better="lower"),
+            KeyNumber(
+                name="latency, batch 1", value=single.value, low=single.low, high=single.high, has_interval=True, unit="ms", better="lower",
+            ),
+            KeyNumber(
+                name=f"latency per image, batch {batch}", value=batched.value, low=batched.low, high=batched.high, has_interval=True,
+                unit="ms", better="lower",
+            ),
+            KeyNumber(name="live memory", value=live, unit="MB per image", better="lower"),
+        ]  # fmt: skip
+
+    def headline(self, finding: Finding) -> str:
+        parameters, operations, latency = finding.key_numbers[:3]
+        time = format_value(latency.value, "ms")
+        return f"{parameters.text} parameters, {format_value(operations.value)} multiply-adds, {time} for one image on this machine."
+
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        return [
+            Table(title="Costs", columns=("cost",), rows="measure"),
+            Bars(title="Parameters by stage", y=("parameters",), x="stage"),
+        ]
+
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        facts = finding.facts
+        turn = f"; timed in turn with {plural(facts['in_turn'] - 1, 'other network')}" if facts.get("in_turn", 0) > 1 else ""
+        uncounted = f"Not counted in the multiply-adds: {', '.join(facts['uncounted'])}."
+        return [
+            f"Latency holds for this machine with {plural(facts['threads'], 'thread')} in float32; other load on it during the "
+            f"measurement is included{turn}.",
+            *([uncounted] if facts["uncounted"] else []),
+            "Attention counts all pairs of tokens, masked or not.",
+        ]
+
+
+def _noise_images(specimen: Specimen, count: int) -> torch.Tensor:
+    """Random images of the specimen's size, seeded: time does not depend on what is in them."""
+    x = noise_images(specimen.net, specimen.recipe, count)
+    wide = any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in specimen.net.parameters())
+    return x.contiguous(memory_format=torch.channels_last) if wide else x
+
+
+def _forward_bytes(specimen: Specimen, x: torch.Tensor) -> float:
+    """The most bytes that the tensors made in one forward pass hold at once; weights and the input do not count."""
+    with torch.inference_mode(False), torch.no_grad():
+        return float(peak_live_bytes(lambda: specimen.net(x)))
+
+
+def _parameters_by_stage(specimen: Specimen) -> dict[str, int]:
+    """Parameters under each top-level module, in order; a single wrapper is opened."""
+    module = specimen.net
+    while len(children := [c for c in module.named_children() if any(True for _ in c[1].parameters())]) == 1:
+        module = children[0][1]
+    if not children:
+        return {specimen.name: sum(p.numel() for p in specimen.net.parameters())}
+    return {name: sum(p.numel() for p in child.parameters()) for name, child in children}

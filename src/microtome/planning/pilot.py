@@ -1,0 +1,77 @@
+"""A pilot pass: what one image costs a network on this machine, in seconds and bytes, forwards and back."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from microtome.batch_size import image_bytes
+from microtome.scan import Pace
+from microtome.specimen import Specimen, first_tensor
+from microtome.specimen.calibration import CALIBRATION_IMAGES, has_statistics
+from microtome.specimen.tracing import noise_images
+from microtome.workload import Workload
+
+TIMED = 0.4  # seconds that a timed pass is meant to take, within 1 to 8 images
+DRAWN = 6e7  # random weights drawn per second
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """Seconds for one image forwards and for one forwards and back; bytes of an image's tensors, of the weights; seconds of a twin."""
+
+    forward: float
+    backward: float
+    twin: float
+    image: float
+    graph: float
+    weights: float
+
+    def seconds(self, work: Workload) -> float:
+        """How long that work takes on this machine."""
+        passes = work.forward * self.forward + work.backward * self.backward
+        return passes + work.twins * self.twin + work.seconds
+
+    def bytes(self, work: Workload, pace: Pace) -> float:
+        """Memory that the tensors of that work take at once, beside the weights of the network itself."""
+        at_once = self.graph if work.backward else self.image if work.forward else 0.0
+        return pace.batch * at_once + (self.weights if work.twins else 0.0)
+
+
+def take_pilot(specimen: Specimen) -> Pilot:
+    """Measure a few images of noise on a specimen that is ready to run; what is in an image does not change its cost."""
+    x = noise_images(specimen.net, specimen.recipe, 8)
+    specimen.run(x[:1])  # the first pass prepares kernels
+    one = _timed(lambda: specimen.run(x[:1]))
+    many = int(min(8, max(1, TIMED / max(one, 1e-4))))
+    forward = _timed(lambda: specimen.run(x[:many])) / many
+    some = max(1, many // 2)
+    backward = max(_timed(lambda: _pass_back(specimen, x[:some])) / some, forward)
+    parameters = sum(p.numel() for p in specimen.net.parameters())
+    calibrated = CALIBRATION_IMAGES * forward if has_statistics(specimen.net) else 0.0
+    return Pilot(
+        forward=forward,
+        backward=backward,
+        twin=parameters / DRAWN + calibrated,
+        image=image_bytes(specimen, gradients=False),
+        graph=image_bytes(specimen, gradients=True),
+        weights=float(sum(p.numel() * p.element_size() for p in specimen.net.parameters())),
+    )
+
+
+def _timed(run: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    run()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _pass_back(specimen: Specimen, x: torch.Tensor) -> None:
+    with torch.enable_grad():
+        pixels = x.clone().requires_grad_()
+        scores = first_tensor(specimen.net(pixels))
+        if scores is not None and scores.requires_grad:
+            torch.autograd.grad(scores.sum(), pixels)

@@ -1,0 +1,143 @@
+"""The plan of a run: what will be measured on which network, how long each part takes, and what a time budget leaves out.
+
+Analyses of the first stage tell most and come first; the report is written after them. Under a budget the last ones are measured
+with the sizes of the quick effort, and left out if that is not enough; an analysis is treated alike on all networks, so that they
+stay comparable.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from microtome.analysis import TWIN_IMAGES, Analysis, Census, Collation
+from microtome.images import Images
+from microtome.planning.effort import format_duration
+from microtome.planning.pilot import Pilot
+from microtome.scan import Pace
+from microtome.specimen import Specimen
+from microtome.workload import Workload
+
+FIRST_RANK = 20  # analyses of a lower rank, and those that only watch, come before the first report
+OPENING = 6.0  # seconds until the first pass: libraries, images, the first trace
+WRITING = 3.0  # seconds for the report
+SCAN = "one scan"  # the name of the pass that all analyses which only watch share
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One part of the work on one network: seconds and bytes that it is estimated to take."""
+
+    specimen: str
+    analysis: str
+    seconds: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run will measure. `left_out` says of each analysis that does not fit into the budget why; `quick` were made smaller."""
+
+    rows: tuple[PlanRow, ...]
+    left_out: Mapping[str, str]
+    quick: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long the whole run takes, opening and report included."""
+        return OPENING + WRITING + sum(row.seconds for row in self.rows)
+
+    @property
+    def bytes(self) -> float:
+        """The most memory that a part takes beside the weights of the networks."""
+        return max((row.bytes for row in self.rows), default=0.0)
+
+    def of(self, analysis: str) -> float:
+        """Seconds of one analysis over all networks."""
+        return sum(row.seconds for row in self.rows if row.analysis == analysis)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network with its pilot, and the analyses that are due on it."""
+
+    specimen: Specimen
+    pilot: Pilot
+    due: tuple[Analysis, ...]
+
+
+def is_first(analysis: Analysis) -> bool:
+    """Whether an analysis is measured before the first report is written."""
+    return analysis.rank < FIRST_RANK or isinstance(analysis, Census)
+
+
+def network_rows(candidate: Candidate, images: Images | None, pace: Pace) -> list[PlanRow]:
+    """The parts of the work on one network, those that only watch together in one scan."""
+    name, pilot = candidate.specimen.name, candidate.pilot
+    works = {analysis.name(): analysis.workload(candidate.specimen, images) for analysis in candidate.due}
+    watching = [analysis for analysis in candidate.due if isinstance(analysis, Census)]
+    rows: list[PlanRow] = []
+    if watching:
+        scan = _scan_work(candidate.specimen, images, any(analysis.with_twin for analysis in watching))
+        rows.append(PlanRow(name, SCAN, pilot.seconds(scan), pilot.bytes(scan, pace)))
+    made = bool(watching)  # the twins of the scan are kept for those after it
+    for analysis in candidate.due:
+        work = works[analysis.name()]
+        if made and work.twins:
+            work = Workload(forward=work.forward, backward=work.backward, seconds=work.seconds)
+        made = made or work.twins > 0
+        rows.append(PlanRow(name, analysis.name(), pilot.seconds(work), pilot.bytes(work, pace)))
+    return rows
+
+
+def _scan_work(specimen: Specimen, images: Images | None, with_twins: bool) -> Workload:
+    count = len(images) if images is not None else 0
+    twins = specimen.twin_count if with_twins else 0
+    return Workload(forward=count + twins * min(count, TWIN_IMAGES), twins=twins)
+
+
+def make_plan(
+    candidates: Sequence[Candidate],
+    images: Images | None,
+    pace: Pace,
+    budget: float | None = None,
+    smaller: Callable[[Analysis], Analysis | None] = lambda analysis: None,
+) -> RunPlan:
+    """The plan for these networks within `budget` seconds (None: whatever it takes).
+
+    `smaller` gives the analysis as the quick effort measures it, or None where it is that already.
+    """
+    chosen = list(candidates)
+    quick: list[str] = []
+    left_out: dict[str, str] = {}
+
+    def plan() -> RunPlan:
+        rows = [row for candidate in chosen for row in network_rows(candidate, images, pace)]
+        return RunPlan(tuple(rows), dict(left_out), tuple(quick))
+
+    def replaced(name: str, by: Callable[[Analysis], Analysis | None]) -> list[Candidate]:
+        return [
+            Candidate(
+                each.specimen, each.pilot, tuple(new for one in each.due if (new := by(one) if one.name() == name else one))
+            )
+            for each in chosen
+        ]
+
+    current = plan()
+    if budget is None:
+        return current
+    order = sorted({one.name(): one.rank for each in candidates for one in each.due}.items(), key=lambda pair: -pair[1])
+    for name, _ in order:
+        if current.seconds <= budget:
+            return current
+        some = next(one for each in chosen for one in each.due if one.name() == name)
+        if not isinstance(some, Collation) and smaller(some) is not None:
+            chosen = replaced(name, smaller)
+            quick.append(name)
+            current = plan()
+    for name, _ in order[:-1]:  # the most telling one stays, whatever it takes
+        if current.seconds <= budget:
+            return current
+        takes = current.of(name)
+        chosen = replaced(name, lambda one: None)
+        left_out[name] = f"it would take about {format_duration(takes)} and the budget is {format_duration(budget)}"
+        current = plan()
+    return current

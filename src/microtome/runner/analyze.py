@@ -1,0 +1,199 @@
+"""Open, plan, measure in two stages, compare: many networks, many analyses, one folder of findings.
+
+The analyses that tell most are measured first on every network and compared; `finished` hears of it and can write the report, which
+grows while the rest is measured. Times of several networks are taken in turn.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from microtome.analysis import Analysis
+from microtome.errors import BadOption
+from microtome.images import Images
+from microtome.planning.effort import TWINS, check_effort
+from microtome.planning.pilot import take_pilot
+from microtome.planning.plan import Candidate, RunPlan, is_first, make_plan
+from microtome.runner.choosing import Settings, choose_analyses, quick_version
+from microtome.runner.outcome import Event, Outcome, ignore
+from microtome.runner.run import MAX_BYTES_IN_TURN, Run
+from microtome.scan import Pace, resolve_device
+from microtome.specimen import Specimen
+from microtome.specimen.twins import check_twins
+from microtome.store import Store
+
+Opener = Callable[[], Specimen]
+
+
+def analyze(
+    specimens: Specimen | Sequence[Specimen | Opener],
+    images: Images | None,
+    out: str | Path,
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    settings: Settings | None = None,
+    pace: Pace | None = None,
+    listener: Callable[[Event], None] = ignore,
+    said: Mapping[str, Any] | None = None,
+    twins: int | None = None,
+    effort: str = "standard",
+    budget: float | None = None,
+    announce: Callable[[RunPlan], None] | None = None,
+    finished: Callable[[Path], Any] | None = None,
+) -> Outcome:
+    """Measure everything that fits on every specimen, then compare; findings and run.json lie in `out` afterwards.
+
+    A specimen may be given as a function that opens it: large networks are opened when their turn comes and forgotten afterwards.
+    One alone need not be in a list. `settings` holds options by analysis and name; `said` goes into run.json; `twins` is the number of
+    untrained twins that findings are compared with (by default 5, at quick effort 3). `effort` is "quick", "standard" or "full";
+    `budget` is a number of seconds: what is not expected to fit is made smaller or left out. `announce` is given the plan before
+    anything is measured, `finished` the folder whenever a stage is done.
+
+    Raises:
+        UnknownName, BadOption: an analysis, option or specimen that does not exist, or something else in its place, before anything
+            is measured.
+        FindingError: `out` cannot be written.
+    """
+    given = _specimens(specimens)
+    if not isinstance(out, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise BadOption(
+            f"analyze writes into a folder and was given {_shown(out)} for it: mt.analyze(specimens, images, 'results')."
+        )
+    level = check_effort(effort)
+    twins = TWINS[level] if twins is None else twins
+    check_twins(twins)
+    analyses, unloaded, later = choose_analyses(only, skip, settings or {}, level)
+    store = Store.create(out)
+    run = Run(store, replace(pace or Pace(), keep=store.tally_folder), listener, Outcome(store.root), images, len(given) > 1)
+    for name, error in unloaded:
+        run.crashed("", name, error)
+    run.left_out(later, f"the {level} effort leaves them out; measure one with --only NAME, all with --effort standard")
+    crew = _Crew(run, given, twins, resolve_device(run.pace.device))
+    session = _Session(run, crew, time.monotonic(), {"effort": level, **(said or {})}, finished)
+    if announce is not None or budget is not None:
+        analyses = session.plan(analyses, settings or {}, budget, announce)
+    session.measure(analyses)
+    return run.outcome
+
+
+class _Crew:
+    """The networks of a run, each opened when it is first needed; kept ready to run while there is room for their weights."""
+
+    def __init__(self, run: Run, given: Sequence[Specimen | Opener], twins: int, device: str) -> None:
+        self.run, self.given, self.twins, self.device = run, given, twins, device
+        self.names: dict[int, str] = {}
+        self._kept: dict[int, Specimen] = {}
+        self._failed: set[int] = set()
+
+    def members(self) -> Iterable[Specimen]:
+        """The networks one after the other, ready to run; those that cannot be opened are written down once and left out."""
+        for place in range(len(self.given)):
+            member = self._kept.get(place) or self._open(place)
+            if member is not None:
+                yield member
+
+    def _open(self, place: int) -> Specimen | None:
+        one = self.given[place]
+        specimen = one if isinstance(one, Specimen) else None if place in self._failed else self.run.opened(one)
+        if specimen is None:
+            self._failed.add(place)
+            return None
+        if place not in self.names:
+            alike = sum(name.split(" (")[0] == specimen.name for name in self.names.values())
+            self.names[place] = f"{specimen.name} ({alike + 1})" if alike else specimen.name
+        if specimen.name != self.names[place]:
+            specimen = replace(specimen, name=self.names[place])
+        specimen = specimen if specimen.twin_count == self.twins else specimen.with_twins(self.twins)
+        worker = specimen.on(self.device)
+        if sum(weight_bytes(kept) for kept in (*self._kept.values(), worker)) <= MAX_BYTES_IN_TURN:
+            self._kept[place] = worker
+        return worker
+
+
+@dataclass(frozen=True)
+class _Session:
+    """The stages of one call of `analyze`."""
+
+    run: Run
+    crew: _Crew
+    began: float
+    record: Mapping[str, Any]
+    finished: Callable[[Path], Any] | None
+
+    def plan(
+        self,
+        analyses: list[Analysis],
+        settings: Settings,
+        budget: float | None,
+        announce: Callable[[RunPlan], None] | None,
+    ) -> list[Analysis]:
+        """The analyses that the plan keeps, as it wants them; the plan is announced."""
+        candidates: list[Candidate] = []
+        for member in self.crew.members():
+            due = tuple(self.run.due_quietly(analyses, member, self.crew.device))
+            if due:
+                candidates.append(Candidate(member, take_pilot(member), due))
+        left = None if budget is None else max(1.0, budget - (time.monotonic() - self.began))
+        plan = make_plan(candidates, self.run.images, self.run.pace, left, lambda one: quick_version(one, settings))
+        if announce is not None and candidates:
+            announce(plan)
+        self.run.left_out(plan.left_out, "they do not fit into the budget; measure one with --only NAME")
+        kept = [one for one in analyses if one.name() not in plan.left_out]
+        return [(quick_version(one, settings) or one) if one.name() in plan.quick else one for one in kept]
+
+    def measure(self, analyses: Sequence[Analysis]) -> None:
+        """What tells most on every network, then the rest; run.json is true whenever this ends, by an interrupt too."""
+        stages = [[one for one in analyses if is_first(one)], [one for one in analyses if not is_first(one)]]
+        try:
+            for number, stage in enumerate(stages):
+                if not stage and number:
+                    continue
+                for member in self.crew.members():
+                    self.run.specimen(member, stage)
+                    self._write()
+                    if number:
+                        self.run.collations(analyses)
+                        self._finish()
+                self.run.take_turns()
+                self.run.collations(analyses)
+                self._finish()
+        except KeyboardInterrupt:
+            self.run.collations(analyses)
+            self._write()
+            raise
+
+    def _write(self) -> None:
+        names = [self.crew.names[place] for place in sorted(self.crew.names)]
+        self.run.write(names, self.began, self.record)
+
+    def _finish(self) -> None:
+        self._write()
+        if self.finished is not None and self.run.outcome.findings:
+            self.finished(self.run.store.root)
+
+
+def weight_bytes(specimen: Specimen) -> int:
+    """Bytes of a network's parameters."""
+    return sum(p.numel() * p.element_size() for p in specimen.net.parameters())
+
+
+def _specimens(given: Any) -> list[Specimen | Opener]:
+    """What `analyze` was given for its specimens, as a list. Raises BadOption where something else is in it."""
+    several = isinstance(given, Iterable) and not (isinstance(given, Specimen | str) or callable(given))
+    listed: list[Any] = list(cast("Iterable[Any]", given)) if several else [given]
+    for one in listed:
+        if not isinstance(one, Specimen) and (not callable(one) or isinstance(one, torch.nn.Module)):
+            raise BadOption(
+                f"analyze takes specimens, or functions that open one, and was given {_shown(one)}; open it: mt.open(…)."
+            )
+    return listed
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 60 and "\n" not in text else f"a {type(value).__name__}"

@@ -1,0 +1,34 @@
+"""docs/truth.md: a row for every analysis, and tests that exist."""
+
+import ast
+import re
+
+import pytest
+from docs_reading import DOCS, ROOT
+
+from microtome import catalog
+
+PAGE = DOCS / "truth.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+OURS = sorted(entry.name for entry in catalog.analysis_entries().values() if entry.module.startswith("microtome."))
+NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)))
+ROWS = {match[1]: line for line in TEXT.splitlines() if (match := re.match(r"\| \[`(\w+)`\]", line))}
+
+
+def test_every_analysis_has_one_row_with_all_columns() -> None:
+    assert sorted(ROWS) == OURS
+    for name, line in ROWS.items():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert len(cells) == 5 and all(cells), name
+        assert "`tests/" in cells[1], f"{name} names no test"
+
+
+@pytest.mark.parametrize(("path", "test"), NAMED)
+def test_every_test_named_exists(path: str, test: str) -> None:
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_intervals_named_are_in_the_page_of_coverage() -> None:
+    assert re.findall(r"coverage\.md#", TEXT)
+    assert (DOCS / "coverage.md").is_file()
