@@ -97,7 +97,7 @@ def test_an_error_in_the_thread_reaches_the_caller(written: Write, tmp_path: Pat
     (tmp_path / "3.png").write_bytes(b"words")
     stream = found.batches(recipe, 2)
     assert next(stream).index.tolist() == [0, 1]
-    with pytest.raises(ImagesError, match=r"3.png' cannot be read: text, not a picture"):
+    with pytest.raises(ImagesError, match=r"3.png' cannot be read: text, not an image"):
         next(stream)
 
 

@@ -96,7 +96,7 @@ class Head(nn.Module):
     ("module", "said"),
     [
         (Head(nn.Linear(4, 5)), ""),
-        (Head(nn.Linear(4, 1)), "it has only one output, so there is no class to tell from another"),
+        (Head(nn.Linear(4, 1)), "it has only one output, so there are no classes to distinguish"),
         (Head(nn.Linear(4, 5), nn.LayerNorm(5)), "it has no head: its outputs are features"),
         (Head(), "it has no head: its outputs are features"),
         (nn.Conv2d(3, 5, 3), "it gives no single score for each class"),

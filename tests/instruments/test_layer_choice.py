@@ -47,7 +47,7 @@ def test_each_layer_that_is_not_measured_has_its_reason(mixed: mt.Specimen) -> N
         mixed, ("stage.*", "pairs", "head", "stage"), ["stage.0", "stage.1"], {"head": "too small"}
     ) == {
         "stage": "it gives the very tensor of stage.1",  # named, so it is said
-        "pairs": "rows and columns cannot be told in its output of shape 7 x 2",
+        "pairs": "rows and columns cannot be identified in its output of shape 7 x 2",
         "head": "too small",
     }
     assert reasons_not_measured(mixed, ("stag*",), ["stage.1"]) == {"stage.0": "it does not come from the image alone"}

@@ -68,7 +68,7 @@ def test_factories(folder: Path) -> None:
     [
         ("my_nets:smal", UnknownName, "Did you mean 'small'"),
         ("my_net:small", UnknownName, "Did you mean 'my_nets'"),
-        ("my_nets.py", BadOption, "which function"),
+        ("my_nets.py", BadOption, "name the function in it"),
         ("gone.py:small", UnknownName, "There is no file"),
         ("my_nets:wrong", SpecimenError, "int, not an nn.Module"),
         ("my_nets:text", SpecimenError, "str"),

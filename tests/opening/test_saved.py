@@ -51,7 +51,7 @@ def test_files_open_with_other_weights_or_none(tmp_path: Path, resnet: Specimen)
     assert bare.digest() == mt.open(file, weights=None, seed=5).digest() != mt.open(file, weights=None, seed=6).digest()
     other = bare.save(tmp_path / "other.safetensors")
     assert mt.open(file, weights=other).digest() == bare.digest()
-    with pytest.raises(BadOption, match="says itself how its network was built; leave out num_classes"):
+    with pytest.raises(BadOption, match="stores how its network was built; leave out num_classes"):
         mt.open(file, num_classes=3)
     assert mt.open(file, recipe={"size": 32}, family="wider").recipe.size == (32, 32)
 

@@ -81,7 +81,7 @@ def test_a_container_begins_before_and_ends_after_its_content_and_gives_the_same
 
 def test_hooks_parameters_and_random_state_are_as_before(odd: Specimen) -> None:
     before, state = odd.digest(), torch.get_rng_state()
-    with pytest.raises(SpecimenError, match=r"does not run on a 2 x 3 picture with 1 channels"):
+    with pytest.raises(SpecimenError, match=r"does not run on a 2 x 3 image with 1 channels"):
         trace(odd.net, Recipe(size=(2, 3), channels=1))
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in odd.net.modules())
     assert torch.equal(torch.get_rng_state(), state)
