@@ -37,8 +37,9 @@ CELL_MODULES = {
     "figures/tables.py": "cells of a table",
     "numerics/maps/heat.py": "grid cells with an area, which resampling divides",
     "numerics/maps/strata.py": "cells of the size by clutter grid",
-    "numerics/statistics/equivalence.py": "cells of a two-by-two table",
+    "numerics/statistics/balanced_pairs.py": "cells of a two-by-two table",
     "numerics/weights/banding.py": "cells of oriented gradients",
+    "specimen/value_digest.py": "cells of a closure",
 }
 VAGUE = {"one", "found", "told", "said"}
 # Scopes that keep a vague name, and why: public parameters, or the first of a pair (one, other).

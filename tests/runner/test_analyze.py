@@ -96,8 +96,9 @@ def test_kill_minus_nine(tmp_path: Path) -> None:
     program = (
         "import sys, torch; torch.set_num_threads(1); sys.path.insert(0, sys.argv[2]);"
         "import microtome as mt; from conftest import tiny_net; from microtome.scan import Pace;"
-        "mt.analyze([mt.open(tiny_net(), recipe={'size': 32})], mt.Images.scenes(480, seed=5, size=32), sys.argv[1],"
-        "only=['similarity', 'cost'], pace=Pace(batch=4, device='cpu', every=0.0))"
+        "net, pics = mt.open(tiny_net(), recipe={'size': 32}), mt.Images.scenes(480, seed=5, size=32);"
+        "run = lambda *only: mt.analyze(net, pics, sys.argv[1], only=only, pace=Pace(batch=4, device='cpu', every=0.0));"
+        "run('cost'); run('similarity', 'cost')"
     )
     words = [sys.executable, "-W", "ignore", "-c", program]
     here = str(Path(__file__).parents[1])

@@ -35,8 +35,8 @@ OPENING = (
 
 def opening_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every verb that opens a network: the same ones everywhere."""
-    for one in reversed(OPENING):
-        command = one(command)
+    for item in reversed(OPENING):
+        command = item(command)
     return command
 
 
@@ -100,7 +100,7 @@ def split_words(words: Sequence[str], images: str | None) -> tuple[list[str], st
     if images is None and names and means_images(names[-1]):
         images = names.pop()
     for name in names:
-        refuse_images(name, [*(one for one in names if one != name), *([images] if images else [])])
+        refuse_images(name, [*(item for item in names if item != name), *([images] if images else [])])
     if not names:
         raise UsageError(
             "No specimen is given; name at least one, for example: microtome analyze timm:resnet50 torchvision:vgg19 photos/"

@@ -30,8 +30,8 @@ def edit_command() -> click.Command:
     command = click.Command(
         "edit", callback=_edit_specimen, params=list(_parameters()), help=EDIT_HELP + _edits_help(), short_help=short
     )
-    for one in arguments.OPENING:
-        one(command)
+    for each in arguments.OPENING:
+        each(command)
     return command
 
 

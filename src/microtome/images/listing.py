@@ -39,7 +39,7 @@ MASK_FOLDERS = frozenset(
 )
 MASK_SUFFIXES = ("_mask", "-mask")
 PLAIN_MASK_FOLDERS = ("_mask", "-mask", "_label", "_gt", "_seg", "_L", "_segmentation")
-# Folders and files that operating systems, file servers and tools leave among pictures; hidden ones (.git) are known by their dot.
+# Folders and files that operating systems, file servers and tools leave among images; hidden ones (.git) are known by their dot.
 SYSTEM_NAMES = frozenset(
     (
         *("__macosx", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "$recycle.bin", "recycler"),
@@ -103,8 +103,8 @@ def is_system_path(name: str) -> bool:
 
 def number_key(names: Iterable[str]) -> dict[str, int] | None:
     """Name -> number, where every name is a whole number and no two are the same one; else None."""
-    found = {name: int(name) for name in names if re.fullmatch(r"\d{1,9}", name, re.ASCII)}
-    return found if found and len(found) == len(set(names)) == len(set(found.values())) else None
+    result = {name: int(name) for name in names if re.fullmatch(r"\d{1,9}", name, re.ASCII)}
+    return result if result and len(result) == len(set(names)) == len(set(result.values())) else None
 
 
 def is_image(name: str) -> bool:
@@ -288,9 +288,9 @@ def _base_folder(names: list[str]) -> str:
 def top_folders(names: Iterable[str], base: str) -> list[str]:
     """The folders right below `base` that hold images, sorted; by number where all are whole numbers (2 before 10)."""
     inner = (name[len(base) :] for name in names)
-    found = {name.split("/", 1)[0] for name in inner if "/" in name}
-    numbers = number_key(found)
-    return sorted(found, key=numbers.__getitem__) if numbers else sorted(found, key=name_key)
+    result = {name.split("/", 1)[0] for name in inner if "/" in name}
+    numbers = number_key(result)
+    return sorted(result, key=numbers.__getitem__) if numbers else sorted(result, key=name_key)
 
 
 def _no_images_text(text: str, names: list[str], skipped: list[SkippedFile]) -> str:

@@ -74,28 +74,30 @@ def unknown_option(error: TypeError, call: Callable[..., Any]) -> str:
 
 def _parameters(target: Any) -> list[str]:
     try:
-        found = inspect.signature(target).parameters.values()
+        result = inspect.signature(target).parameters.values()
     except (TypeError, ValueError):
         return []
-    return [one.name for one in found if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) and one.name != "self"]
+    return [
+        each.name for each in result if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY) and each.name != "self"
+    ]
 
 
 def _frames(trace: TracebackType | None) -> list[TracebackType]:
-    found: list[TracebackType] = []
+    result: list[TracebackType] = []
     while trace is not None:
-        found.append(trace)
+        result.append(trace)
         trace = trace.tb_next
-    return found
+    return result
 
 
 def _traceback_modules(trace: TracebackType | None) -> set[str]:
-    return {str(one.tb_frame.f_globals.get("__name__", "")).partition(".")[0] for one in _frames(trace)}
+    return {str(each.tb_frame.f_globals.get("__name__", "")).partition(".")[0] for each in _frames(trace)}
 
 
 def _named_in(trace: TracebackType | None, name: str) -> list[Any]:
     """What that name stands for where the error was raised, innermost first."""
-    found: list[Any] = []
-    for one in reversed(_frames(trace)):
-        places = [*one.tb_frame.f_locals.values(), *one.tb_frame.f_globals.values()]
-        found += [value for value in places if callable(value) and cast(Any, getattr(value, "__name__", "")) == name]
-    return found[:4]
+    result: list[Any] = []
+    for each in reversed(_frames(trace)):
+        places = [*each.tb_frame.f_locals.values(), *each.tb_frame.f_globals.values()]
+        result += [value for value in places if callable(value) and cast(Any, getattr(value, "__name__", "")) == name]
+    return result[:4]

@@ -177,12 +177,12 @@ def named_states(loaded: Any, path: str) -> list[tuple[str, State]]:
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"'{path}' holds {type(loaded).__name__}, not a dictionary of tensors.")
     table = cast(Mapping[str, Any], loaded)
-    found = _states_inside(table, "", 0)
-    if not found:
+    result = _states_inside(table, "", 0)
+    if not result:
         raise CheckpointError(
             f"'{path}' has no tensors by name; its entries are {', '.join(list(map(str, table))[:MAX_NAMES])}."
         )
-    return found
+    return result
 
 
 def _states_inside(table: Mapping[str, Any], name: str, depth: int) -> list[tuple[str, State]]:
@@ -191,13 +191,13 @@ def _states_inside(table: Mapping[str, Any], name: str, depth: int) -> list[tupl
         return [(name, tensors)]
     if depth > 4:
         return []
-    found: list[tuple[str, State]] = []
+    result: list[tuple[str, State]] = []
     spare: list[tuple[str, State]] = []
     for key, inner in table.items():
         if isinstance(inner, Mapping):
             inside = _states_inside(cast(Mapping[str, Any], inner), f"{name}.{key}" if name else str(key), depth + 1)
-            (spare if str(key).lower().startswith(NO_WEIGHTS) else found).extend(inside)
-    return found or spare
+            (spare if str(key).lower().startswith(NO_WEIGHTS) else result).extend(inside)
+    return result or spare
 
 
 @dataclass(frozen=True)

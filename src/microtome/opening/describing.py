@@ -53,8 +53,8 @@ def _own_recipe(opened: OpenedModel) -> tuple[Recipe, list[str]]:
     if getattr(opened.net, "pretrained_cfg", None):
         library: Any = timm()
         built = opened.factory.options if opened.factory is not None else {}
-        said = {name: built[name] for name in ("in_chans", "img_size") if name in built}
-        return from_timm(library.data.resolve_model_data_config(opened.net, args=said))
+        words = {name: built[name] for name in ("in_chans", "img_size") if name in built}
+        return from_timm(library.data.resolve_model_data_config(opened.net, args=words))
     if source == "torchvision" and opened.factory is not None:
         models: Any = torchvision().models
         return from_torchvision(models.get_model_weights(opened.factory.name.partition(":")[2]).DEFAULT.transforms())

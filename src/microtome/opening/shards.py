@@ -31,8 +31,8 @@ def index_file(path: Path) -> Path | None:
     if path.name.endswith(ENDING):
         return path if path.is_file() else None
     if path.is_dir():
-        found = weights_in_folder(path)
-        return found if found is not None and found.name.endswith(ENDING) else None
+        result = weights_in_folder(path)
+        return result if result is not None and result.name.endswith(ENDING) else None
     return None
 
 
@@ -49,19 +49,19 @@ def read_shards(index: Path, read: Callable[[Path], Any]) -> dict[str, Any]:
         raise CheckpointError(
             f"The index of shards '{index}' is damaged ({type(error).__name__}: {error}); download it again."
         ) from error
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for file in dict.fromkeys(wanted.values()):
         shard = index.parent / file
         if Path(file).name != file:
             raise CheckpointError(f"The index of shards '{index}' names '{file}', which does not lie beside it.")
         if not shard.is_file():
-            missing = sum(one == file for one in wanted.values())
+            missing = sum(each == file for each in wanted.values())
             raise CheckpointError(
                 f"'{file}', which holds {missing} of the {len(wanted)} tensors of '{index}', is missing; download it into the same folder."
             )
         tensors = read(shard)
-        absent = [name for name, one in wanted.items() if one == file and name not in tensors]
+        absent = [name for name, each in wanted.items() if each == file and name not in tensors]
         if absent:
             raise CheckpointError(f"'{shard}' lacks '{absent[0]}', which '{index.name}' says is in it; download it again.")
-        found |= {name: tensors[name] for name, one in wanted.items() if one == file}
-    return found
+        result |= {name: tensors[name] for name, each in wanted.items() if each == file}
+    return result

@@ -52,13 +52,13 @@ def choose_state(loaded: Any, net: nn.Module, path: str, wanted: str | None = No
         UnknownName: there is none of the wanted name, or several.
     """
     states = named_states(loaded, path)
-    candidates = [one for name, state in states for one in _candidates(name, state, net)]
-    candidates.sort(key=lambda one: _rank(one.name))
+    candidates = [each for name, state in states for each in _candidates(name, state, net)]
+    candidates.sort(key=lambda each: _rank(each.name))
     if wanted is not None:
         chosen = _named_candidate(candidates, wanted, path)
     else:
-        chosen = next((one for one in candidates if one.usable), candidates[0])
-    others = [one.name for one in candidates if one is not chosen and one.usable]
+        chosen = next((each for each in candidates if each.usable), candidates[0])
+    others = [each.name for each in candidates if each is not chosen and each.usable]
     if not others and not any(word in chosen.name.lower() for word in SPECIAL_WORDS):
         return StateChoice(chosen.fit, "")
     note = f"The state dict {_shown(chosen.name)} of the file was loaded."
@@ -118,16 +118,18 @@ def _whole_prefixes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> l
 
 def _named_candidate(candidates: list[_Candidate], wanted: str, path: str) -> _Candidate:
     """The candidate of that name, or the only one that has the word in its name."""
-    alike = [one for one in candidates if one.name == wanted]
+    alike = [each for each in candidates if each.name == wanted]
     if not alike:
         words = wanted.lower()
-        alike = [one for one in candidates if words in one.name.lower().replace(".", "_").split("_")]
-        alike = alike or [one for one in candidates if words and words in one.name.lower()]
+        alike = [each for each in candidates if words in each.name.lower().replace(".", "_").split("_")]
+        alike = alike or [each for each in candidates if words and words in each.name.lower()]
     if len(alike) == 1:
         return alike[0]
     if alike:
-        raise UnknownName(f"'{path}' has several state dicts that '{wanted}' may mean: {', '.join(one.name for one in alike)}.")
-    names = list(dict.fromkeys(one.name for one in candidates if one.name))
+        raise UnknownName(
+            f"'{path}' has several state dicts that '{wanted}' may mean: {', '.join(each.name for each in alike)}."
+        )
+    names = list(dict.fromkeys(each.name for each in candidates if each.name))
     if not names:
         raise UnknownName(
             f"'{path}' holds one state dict, without a name, so there is no '{wanted}' in it; leave the state out."

@@ -72,8 +72,8 @@ def analyze(
     store = Store.create(out)
     run = Run(store, replace(pace or Pace(), keep=store.tally_folder), listener, Outcome(store.root), images, len(given) > 1)
     for name, error in unloaded:
-        run.crashed("", name, error)
-    run.left_out(later, f"the {level} effort leaves them out; measure one with --only NAME, all with --effort standard")
+        run.note_crash("", name, error)
+    run.note_omissions(later, f"the {level} effort leaves them out; measure one with --only NAME, all with --effort standard")
     crew = _Crew(run, given, twins, resolve_device(run.pace.device))
     session = _Session(run, crew, time.monotonic(), {"effort": level, **(said or {})}, finished)
     if announce is not None or budget is not None:
@@ -88,7 +88,7 @@ class _Crew:
     def __init__(self, run: Run, given: Sequence[Specimen | Opener], twins: int, device: str) -> None:
         self.run, self.given, self.twins, self.device = run, given, twins, device
         self.names: dict[int, str] = {}
-        self.words = distinguishing_words([_asked(one) for one in given])
+        self.words = distinguishing_words([_asked(each) for each in given])
         self._kept: dict[int, Specimen] = {}
         self._failed: set[int] = set()
 
@@ -100,15 +100,15 @@ class _Crew:
                 yield member
 
     def _open(self, place: int) -> Specimen | None:
-        one = self.given[place]
-        specimen = one if isinstance(one, Specimen) else None if place in self._failed else self.run.opened(one)
+        each = self.given[place]
+        specimen = each if isinstance(each, Specimen) else None if place in self._failed else self.run.open(each)
         if specimen is None:
             self._failed.add(place)
             return None
         if place not in self.names:
             self.names[place] = self._name(specimen, self.words[place])
         if specimen.name != self.names[place]:
-            specimen = specimen.renamed(self.names[place])
+            specimen = specimen.with_name(self.names[place])
         specimen = specimen if specimen.twin_count == self.twins else specimen.with_twins(self.twins)
         worker = specimen.on(self.device)
         if sum(weight_bytes(kept) for kept in (*self._kept.values(), worker)) <= MAX_BYTES_IN_TURN:
@@ -123,13 +123,13 @@ class _Crew:
         return name if name not in taken else next(other for other in numbered if other not in taken)
 
 
-def _asked(one: Specimen | Opener) -> tuple[str, Mapping[str, Any]]:
+def _asked(each: Specimen | Opener) -> tuple[str, Mapping[str, Any]]:
     """The name of a specimen, opened or still to be opened, and what it was or will be opened with."""
-    if isinstance(one, Specimen):
-        opened = one.opened_as or {}
-        return one.name, {name: opened.get(name) for name in ("weights", "state", "options", "seed")} | {"recipe": None}
-    name, _, options = str(getattr(one, "label", id(one))).partition("(")
-    return name, {**getattr(one, "asked", {}), "options": options.rstrip(")")}
+    if isinstance(each, Specimen):
+        opened = each.opened_as or {}
+        return each.name, {name: opened.get(name) for name in ("weights", "state", "options", "seed")} | {"recipe": None}
+    name, _, options = str(getattr(each, "label", id(each))).partition("(")
+    return name, {**getattr(each, "asked", {}), "options": options.rstrip(")")}
 
 
 @dataclass(frozen=True)
@@ -156,16 +156,16 @@ class _Session:
             if due:
                 candidates.append(Candidate(member, take_pilot(member), due))
         left = None if budget is None else max(1.0, budget - (time.monotonic() - self.began))
-        plan = make_plan(candidates, self.run.images, self.run.pace, left, lambda one: quick_version(one, settings))
+        plan = make_plan(candidates, self.run.images, self.run.pace, left, lambda each: quick_version(each, settings))
         if announce is not None and candidates:
             announce(plan)
-        self.run.left_out(plan.left_out, "they do not fit into the budget; measure one with --only NAME")
-        kept = [one for one in analyses if one.name() not in plan.left_out]
-        return [(quick_version(one, settings) or one) if one.name() in plan.quick else one for one in kept]
+        self.run.note_omissions(plan.left_out, "they do not fit into the budget; measure one with --only NAME")
+        kept = [each for each in analyses if each.name() not in plan.left_out]
+        return [(quick_version(each, settings) or each) if each.name() in plan.quick else each for each in kept]
 
     def measure(self, analyses: Sequence[Analysis]) -> None:
         """What tells most on every network, then the rest; run.json is true whenever this ends, by an interrupt too."""
-        stages = [[one for one in analyses if is_first(one)], [one for one in analyses if not is_first(one)]]
+        stages = [[each for each in analyses if is_first(each)], [each for each in analyses if not is_first(each)]]
         try:
             for number, stage in enumerate(stages):
                 if not stage and number:
@@ -203,10 +203,10 @@ def _specimens(given: Any) -> list[Specimen | Opener]:
     """What `analyze` was given for its specimens, as a list. Raises BadOption where something else is in it."""
     several = isinstance(given, Iterable) and not (isinstance(given, Specimen | str) or callable(given))
     listed: list[Any] = list(cast("Iterable[Any]", given)) if several else [given]
-    for one in listed:
-        if not isinstance(one, Specimen) and (not callable(one) or isinstance(one, torch.nn.Module)):
+    for each in listed:
+        if not isinstance(each, Specimen) and (not callable(each) or isinstance(each, torch.nn.Module)):
             raise BadOption(
-                f"analyze takes specimens, or functions that open one, and was given {_shown(one)}; open it: mt.open(…)."
+                f"analyze takes specimens, or functions that open one, and was given {_shown(each)}; open it: mt.open(…)."
             )
     return listed
 

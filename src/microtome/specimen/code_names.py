@@ -10,11 +10,11 @@ LOOKUPS = frozenset(("getattr", "globals", "vars", "eval", "exec", "locals"))  #
 
 def names_of(code: types.CodeType) -> set[str]:
     """The names that code, and code inside it, looks up."""
-    found = set(code.co_names)
-    for one in code.co_consts:
-        if isinstance(one, types.CodeType):
-            found |= names_of(one)
-    return found
+    result = set(code.co_names)
+    for each in code.co_consts:
+        if isinstance(each, types.CodeType):
+            result |= names_of(each)
+    return result
 
 
 def looks_up_any_name(code: types.CodeType) -> bool:
@@ -23,25 +23,25 @@ def looks_up_any_name(code: types.CodeType) -> bool:
         for step in dis.get_instructions(code):
             if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and step.argval in LOOKUPS:
                 return True
-    return any(isinstance(one, types.CodeType) and looks_up_any_name(one) for one in code.co_consts)
+    return any(isinstance(each, types.CodeType) and looks_up_any_name(each) for each in code.co_consts)
 
 
 def imports_of(code: types.CodeType, package: str) -> list[str]:
     """The full names of the modules that code imports while it runs."""
-    found: list[str] = []
+    result: list[str] = []
     level: Any = 0
     last: list[Any] = []
     for step in dis.get_instructions(code):
         if step.opname == "IMPORT_NAME":
             level = last[-2] if len(last) > 1 else 0
-            found += _absolute(str(step.argval), level if isinstance(level, int) else 0, package)
-        elif step.opname == "IMPORT_FROM" and found:
-            found.append(f"{found[-1]}.{step.argval}")
+            result += _absolute(str(step.argval), level if isinstance(level, int) else 0, package)
+        elif step.opname == "IMPORT_FROM" and result:
+            result.append(f"{result[-1]}.{step.argval}")
         last.append(step.argval)
-    for one in code.co_consts:
-        if isinstance(one, types.CodeType):
-            found += imports_of(one, package)
-    return found
+    for each in code.co_consts:
+        if isinstance(each, types.CodeType):
+            result += imports_of(each, package)
+    return result
 
 
 def imports_in(source: bytes, package: str) -> list[str]:
@@ -50,14 +50,14 @@ def imports_in(source: bytes, package: str) -> list[str]:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return []
-    found: list[str] = []
+    result: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [one.name for one in node.names]
+            result += [each.name for each in node.names]
         elif isinstance(node, ast.ImportFrom):
             home = _absolute(node.module or "", node.level, package)
-            found += home + [f"{one}.{part.name}" for one in home for part in node.names]
-    return found
+            result += home + [f"{each}.{part.name}" for each in home for part in node.names]
+    return result
 
 
 def _absolute(name: str, level: int, package: str) -> list[str]:

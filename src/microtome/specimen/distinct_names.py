@@ -19,8 +19,8 @@ def distinguishing_words(asked: Sequence[tuple[str, Mapping[str, Any]]]) -> list
         if len(places) < 2:
             continue
         facts = [asked[place][1] for place in places]
-        for key in dict.fromkeys(key for one in facts for key in one):
-            values = [one.get(key) for one in facts]
+        for key in dict.fromkeys(key for each in facts for key in each):
+            values = [each.get(key) for each in facts]
             if len({repr(value) for value in values}) == 1:
                 continue
             for place, text in zip(places, _texts(key, values), strict=True):
@@ -39,7 +39,7 @@ def _texts(key: str, values: Sequence[Any]) -> list[str]:
 
 def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={one}" for name, one in value.items())
+        return ", ".join(f"{name}={each}" for name, each in value.items())
     return str(value)
 
 
@@ -55,9 +55,9 @@ def _file_words(paths: Sequence[str]) -> list[str]:
     parts = [PurePath(path).parts for path in paths]
     most = max(map(len, parts))
     for kept in range(2, most + 1):
-        found = [part[-kept:] for part in parts]
-        if len(set(found)) == len(set(paths)):
-            return ["/".join(_without_shared(one, found)).lstrip("/") or "untrained" for one in found]
+        result = [part[-kept:] for part in parts]
+        if len(set(result)) == len(set(paths)):
+            return ["/".join(_without_shared(each, result)).lstrip("/") or "untrained" for each in result]
     return list(paths)
 
 
@@ -66,6 +66,6 @@ def _without_shared(path: tuple[str, ...], all_paths: Sequence[tuple[str, ...]])
     kept = [
         part
         for place, part in enumerate(path[:-1])
-        if len({one[place - len(path)] if len(one) >= len(path) - place else "" for one in all_paths}) > 1
+        if len({each[place - len(path)] if len(each) >= len(path) - place else "" for each in all_paths}) > 1
     ]
     return [*kept, PurePath(path[-1]).stem]

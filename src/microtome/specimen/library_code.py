@@ -41,13 +41,13 @@ READ_PARTS = ("microtome.networks", "microtome.edits")
 @functools.cache
 def library_versions() -> tuple[tuple[str, str], ...]:
     """The installed libraries whose code makes numbers, with their versions, and Python's own."""
-    found: list[tuple[str, str]] = [("python", f"{sys.version_info.major}.{sys.version_info.minor}")]
+    result: list[tuple[str, str]] = [("python", f"{sys.version_info.major}.{sys.version_info.minor}")]
     for name in NUMERIC:
         try:
-            found.append((name, importlib.metadata.version(name)))
+            result.append((name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
             continue
-    return tuple(found)
+    return tuple(result)
 
 
 def is_library_name(module: str) -> bool:
@@ -120,21 +120,21 @@ def _dotted(path: Path, root: Path) -> str:
 @functools.cache
 def _site_folders() -> tuple[Path, ...]:
     paths = sysconfig.get_paths()
-    found = [
+    result = [
         paths["purelib"],
         paths["platlib"],
         *(path for path in sys.path if path.endswith(("site-packages", "dist-packages"))),
     ]
-    return tuple(dict.fromkeys(Path(one) for one in found))
+    return tuple(dict.fromkeys(Path(each) for each in result))
 
 
 @functools.cache
 def _folders_of_libraries() -> tuple[Path, ...]:
     """Folders of Python's own modules, and of libraries that lie outside the site folders (source builds)."""
     paths = sysconfig.get_paths()
-    found = [Path(paths["stdlib"]), Path(paths["platstdlib"]), Path(sys.base_prefix) / "lib"]
+    result = [Path(paths["stdlib"]), Path(paths["platstdlib"]), Path(sys.base_prefix) / "lib"]
     for name in LIBRARIES:
         file = getattr(sys.modules.get(name), "__file__", None)
         if name != "microtome" and file and Path(cast(str, file)).name == "__init__.py":
-            found.append(Path(file).parent)
-    return tuple(dict.fromkeys(found))
+            result.append(Path(file).parent)
+    return tuple(dict.fromkeys(result))

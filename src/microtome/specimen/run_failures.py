@@ -17,8 +17,8 @@ SIZES = (32, 28, 64, 48, 96, 112, 128, 160, 192, 224, 227, 240, 256, 288, 299, 3
 def why_it_fails(net: nn.Module, recipe: Recipe, error: Exception) -> str:
     """One sentence: what was tried, what went wrong, and a remedy where one was found to work; the cause alone where none was."""
     rows, cols = recipe.size
-    said = f"{type(error).__name__}: {first_line(error)}"
-    start = f"The network does not run on two images of {rows} x {cols} px with {_channels(recipe.channels)} ({said})"
+    words = f"{type(error).__name__}: {first_line(error)}"
+    start = f"The network does not run on two images of {rows} x {cols} px with {_channels(recipe.channels)} ({words})"
     if missing := _missing_arguments(net):
         verb = "is an argument" if len(missing) == 1 else "are arguments"
         names = ", ".join(f"'{name}'" for name in missing)
@@ -53,13 +53,13 @@ def _missing_arguments(net: nn.Module) -> list[str]:
         given = list(inspect.signature(net.forward).parameters.values())
     except (TypeError, ValueError):
         return []
-    wanted = [one for one in given if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-    positional = [one for one in given if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
-    return [one.name for one in wanted if one is not (positional[0] if positional else None)]
+    wanted = [each for each in given if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    positional = [each for each in given if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    return [each.name for each in wanted if each is not (positional[0] if positional else None)]
 
 
 def _other_channels(net: nn.Module, recipe: Recipe) -> Iterator[int]:
-    first = next((one for one in net.modules() if isinstance(one, nn.Conv1d | nn.Conv2d | nn.Conv3d)), None)
+    first = next((each for each in net.modules() if isinstance(each, nn.Conv1d | nn.Conv2d | nn.Conv3d)), None)
     if first is not None and first.in_channels != recipe.channels:
         yield first.in_channels
     for count in (1, 3):

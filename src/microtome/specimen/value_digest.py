@@ -112,24 +112,24 @@ class ValueDigest:
     def add_sequence(self, value: Sequence[Any]) -> None:
         """A list or tuple, in order."""
         self.write(type(value).__name__, len(value))
-        for one in value:
-            self.add(one)
+        for each in value:
+            self.add(each)
 
     def add_mapping(self, value: Mapping[Any, Any]) -> None:
         """A mapping, in its order."""
         self.write(type(value).__name__, len(value))
-        for key, one in value.items():
+        for key, each in value.items():
             self.add(key)
-            self.add(one)
+            self.add(each)
         if isinstance(value, dict) and type(value) is not dict and (rest := getattr(value, "__dict__", None)):
             self._add_attributes(rest)
 
     def add_set(self, value: Set[Any]) -> None:
         """A set; its order differs from process to process and does not count."""
         alone: list[str] = []
-        for one in value:
+        for each in value:
             part = ValueDigest(self._weighed)
-            part.add(one)
+            part.add(each)
             alone.append(part.hexdigest())
         self.write(type(value).__name__, *sorted(alone))
 
