@@ -6,8 +6,6 @@ never interrupted: the results are identical to the bit (same machine, same numb
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +17,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from microtome.atomic_write import atomic_write
 from microtome.errors import BadOption
 from microtome.images import Images
 from microtome.specimen import Specimen
@@ -182,19 +181,10 @@ def discard_tally(pace: Pace, key: Sequence[Any]) -> None:
 
 
 def _keep(path: Path, tally: Tally, done: int, pace: Pace) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: np.ascontiguousarray(one).reshape(one.shape) for name, one in tally.state().items()}
     payload = save(arrays | {"__done__": np.array([done], dtype=np.int64)}, metadata={"batch": str(pace.batch)})
-    handle, scratch = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+    with atomic_write(path) as file:
+        file.write(payload)
 
 
 def _resume(path: Path, tally: Tally, pace: Pace) -> int:
