@@ -87,7 +87,6 @@ NOT_YET = {
     "instruments/flattened_maps.py": "no test imports it",
     "instruments/gates.py": "imported by analyses/test_excitation.py",
     "instruments/input_gradients.py": "no test imports it",
-    "instruments/layer_choice.py": "no test imports it",
     "instruments/norm_roles.py": "imported by instruments/test_weight_decay.py",
     "instruments/perturbation/cutting.py": "no test imports it; nearest: instruments/perturbation/test_perturber.py",
     "instruments/perturbation/planning.py": "imported by instruments/perturbation/test_perturber.py",

@@ -42,7 +42,7 @@ class Features(Census[Bundle]):
     needs = "images"
     question = "understand"
     title = "Feature maps"
-    revision = 3
+    revision = 4  # 4: of layers that give the same tensor the outermost is named
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep", "last3"), "layers to show: names, globs or aliases")

@@ -1,6 +1,9 @@
-"""Which watched names stand for the very same tensor: what one block gives and the next one takes in, a stage and its last block."""
+"""Which layers stand for the very same tensor: what one block gives and the next one takes in, a stage and its last block.
 
-from collections.abc import Sequence
+The one place that decides it: analyses that measure each tensor once ask here.
+"""
+
+from collections.abc import Collection, Sequence
 
 from microtome.specimen.anatomy import OpenedNetwork
 from microtome.specimen.tracing import Mark
@@ -22,3 +25,10 @@ def same_values(specimen: OpenedNetwork, names: Sequence[str]) -> dict[str, str]
         known = branch < len(marks) and not (inward and branch)  # which input belongs to a later branch is not told here
         found[name] = first.setdefault(marks[branch], name) if known else name
     return found
+
+
+def distinct_layers(specimen: OpenedNetwork, names: Sequence[str], named: Collection[str] = ()) -> list[str]:
+    """`names`, in execution order, without repetitions: of layers that give the same tensor the outermost stays, and all of `named`."""
+    first = same_values(specimen, names)
+    outermost = {first[name]: name for name in names}
+    return [name for name in names if name in named or outermost[first[name]] == name]

@@ -22,7 +22,7 @@ from microtome.specimen.layers import Layer, device_of, head_path, module_layers
 from microtome.specimen.outputs import first_tensor
 from microtome.specimen.recipe import Recipe
 from microtome.specimen.residuals import Residual, residual_blocks
-from microtome.specimen.sameness import same_values
+from microtome.specimen.sameness import distinct_layers
 from microtome.specimen.saving import save_network
 from microtome.specimen.tracing import trace
 from microtome.specimen.twins import Maker, fresh_network
@@ -175,9 +175,7 @@ class Specimen:
         """
         patterns = [pattern] if isinstance(pattern, str) else list(pattern)
         named = {part.strip() for each in patterns for part in each.split(",")}
-        first = same_values(self, found := self.find(pattern))
-        outermost = {first[name]: name for name in found}
-        return [name for name in found if name in named or outermost[first[name]] == name]
+        return distinct_layers(self, self.find(pattern), named)
 
     def layer(self, name: str) -> Layer:
         """The layer of that name; a module path stands for its only or first output. Raises UnknownName."""
