@@ -36,12 +36,6 @@ class Step:
     seconds: float
     resumed: int = 0
 
-    @property
-    def remaining(self) -> float:
-        """Seconds still to go at the pace so far; infinite while nothing has been done."""
-        fresh = self.done - self.resumed
-        return self.seconds / fresh * (self.total - self.done) if fresh > 0 else float("inf")
-
 
 def ignore(step: Step) -> None:
     """The listener that says nothing."""

@@ -5,7 +5,6 @@ If scaling a norm's scale and shift together never changes the output, the deriv
 """
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,10 +141,3 @@ def _is_idle(module: nn.Module, pairs: dict[int, Tensor | None]) -> bool:
     if weight is None or bias is None or not bool(weight.any()):
         return False
     return float(bias.abs().max()) <= ZERO_TOLERANCE * float(weight.abs().max())
-
-
-def norm_paths(net: nn.Module) -> Iterator[str]:
-    """The paths of all norms with a learnable scale, used or not."""
-    for path, module in net.named_modules():
-        if is_norm(module) and isinstance(getattr(module, "weight", None), nn.Parameter):
-            yield path

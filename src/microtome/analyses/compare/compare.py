@@ -23,7 +23,7 @@ from microtome.analysis import Collation, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
-from microtome.numerics.statistics.choice import run_contest
+from microtome.numerics.statistics.choice import win_fractions
 from microtome.numerics.statistics.equivalence import compare_paired
 from microtome.numerics.statistics.pareto import pareto_front
 from microtome.panels import Curve, Overlay, Panel, Scatter, Table
@@ -57,13 +57,12 @@ class Compare(Collation):
         columns = side.criterion_columns(byname)
         evidence, correct = side.gather_evidence(byname, trained)
         judged = np.flatnonzero(trained & evidence.known)
-        contest = run_contest(correct[judged], seed=self.seed) if evidence.kind else None
         paired = compare_paired(correct[judged], seed=self.seed) if evidence.kind else None
         price, price_name, unit = side.costs(byname, self.price)
         decision = decide(names, judged, paired, price, trained, self.margin)
         spread = {name: np.full(len(names), np.nan) for name in ("score", "behind", "behind_low", "behind_high", "wins")}
-        if contest is not None and paired is not None and (best := decision.best) is not None:
-            values = {"score": paired.accuracy, "wins": contest.wins, "behind": paired.loss[:, best],
+        if paired is not None and (best := decision.best) is not None:
+            values = {"score": paired.accuracy, "wins": win_fractions(correct[judged], seed=self.seed), "behind": paired.loss[:, best],
                       "behind_low": paired.low[:, best], "behind_high": paired.high[:, best]}  # fmt: skip
             for name, value in values.items():
                 spread[name][judged] = value
