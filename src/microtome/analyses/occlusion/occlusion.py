@@ -43,7 +43,7 @@ class Occlusion(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Occlusion"
-    revision: ClassVar[int] = 3  # 3: a cut square has its own centre
+    revision: ClassVar[int] = 4  # 4: 3 x 3 kernels by the ordinary convolution
 
     at: str = option("deep", "layer whose strongest map is measured; the coarsest of several")
     size: int = option(0, "occluder side, px; 0: a seventh of the image's shorter side", low=0)
