@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from microtome import catalog, options
 from microtome.errors import BadOption, SpecimenError, Uneditable
+from microtome.key_numbers import format_change
 from microtome.numerics.graph.counts import count_multiply_adds, count_parameters
 from microtome.options import option
 from microtome.specimen import Recipe, Specimen, first_tensor
@@ -320,8 +321,8 @@ def _line(edit: Edit, did: str, kept: Preservation, weights: tuple[int, int], ma
         "approximately": "the function is preserved approximately",
         "no": "the function is not preserved",
     }[kept.how]
-    more = f" ({100 * (weights[1] / weights[0] - 1):+.2f} %)" if weights[0] else ""
-    work = f" ({100 * (macs[1] / macs[0] - 1):+.2f} %)" if macs[0] else ""
+    more = f" ({format_change(*weights)})" if weights[0] else ""
+    work = f" ({format_change(*macs)})" if macs[0] else ""
     return (
         f"{edit.name()} {did}: {weights[0]:,} → {weights[1]:,} parameters{more}, {macs[0] / 1e6:,.2f} → {macs[1] / 1e6:,.2f} M "
         f"multiply-adds{work}; {how}: {kept.why}."

@@ -35,7 +35,7 @@ _SEGMENTING = """
 One class for every pixel: 0 is the background, 1 to 10 are the objects above. It is there to be asked what can be asked of networks
 that answer with maps, and for atrous rates; `microtome demo` leaves it out. Its rates, at 16 places a side, just reach the border
 from the middle, by [a rule of ours](experiments_rates.md). It learnt from the same scenes and their exact masks.
-Per cent on the {judged} unseen scenes, intervals of 95 % over scenes; background alone covers {background:.1f} % of the pixels.
+Per cent on the {judged} unseen scenes, intervals of 95% over scenes; background alone covers {background:.1f}% of the pixels.
 
 | network | parameters | multiply-adds (million) | mean IoU | pixels right | epochs x scenes | highest rate | date | command |
 |---|---:|---:|---|---|---|---|---|---|
@@ -52,7 +52,7 @@ Options are written into the name: `"microtome:mini_deeplab(rates=(6,12,18))"`.
 """
 _ACCURACY = """## What they get right
 
-Per cent of unseen scenes named rightly, with the 95 % Wilson interval: of all, then by the share of the image that the object
+Per cent of unseen scenes named rightly, with the 95% Wilson interval: of all, then by the share of the image that the object
 covers (how many scenes).
 
 """
@@ -141,9 +141,9 @@ def _segmentation_section() -> str:
 
 
 def _area_headings(sizes: list[dict[str, Any]]) -> list[str]:
-    """Size bins as column heads: "0–4 % (821)"."""
+    """Size bins as column heads: "0–4% (821)"."""
     spans = [(round(100 * low), round(100 * high)) for low, high in (one["area"] for one in sizes)]
-    return [f"{low}–{high} % ({one['count']})" for (low, high), one in zip(spans, sizes, strict=True)]
+    return [f"{low}–{high}% ({one['count']})" for (low, high), one in zip(spans, sizes, strict=True)]
 
 
 def _literature_section() -> str:

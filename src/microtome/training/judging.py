@@ -43,7 +43,7 @@ def predict_classes(net: nn.Module, data: SceneSeries, batch: int = 250) -> NDAr
 
 
 def accuracy_interval(right: int, count: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of the share `right` / `count`; (0, 1) when nothing was counted."""
+    """The 95% Wilson interval of the share `right` / `count`; (0, 1) when nothing was counted."""
     if count == 0:
         return 0.0, 1.0
     z = 1.959963984540054

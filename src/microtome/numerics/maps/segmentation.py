@@ -46,7 +46,7 @@ def pixel_accuracy(counts: Shaped[Array, "*batch class class_"]) -> Float64[Arra
 def bootstrap_statistic(
     counts: Int64[Array, "image class class_"], statistic: Callable[[Array], Array], draws: int = 1000, seed: int = 0
 ) -> Interval:
-    """The statistic of the sum over images, with its 95 % percentile interval over resampled images.
+    """The statistic of the sum over images, with its 95% percentile interval over resampled images.
 
     Pixels of one image are not independent, so whole images are drawn.
     """
