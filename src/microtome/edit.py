@@ -54,7 +54,7 @@ class Edit(ABC):
         dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
-        options.check(self, self.name())
+        options.validate_options(self, self.name())
 
     @classmethod
     def name(cls) -> str:
@@ -180,13 +180,13 @@ def parse(word: str) -> Edit:
             raise BadOption(f"'{part}' in '{word}' is not understood; write {entry.name}:option=value,option=value.")
         last, added = (key.strip().replace("-", "_"), value.strip()) if sign else (last, part)
         told[last] = f"{told[last]},{added}" if last in told else added
-    return build(entry.name, told)
+    return build_edit(entry.name, told)
 
 
-def build(name: str, said: Mapping[str, Any]) -> Edit:
+def build_edit(name: str, said: Mapping[str, Any]) -> Edit:
     """The edit of that name with these options, as texts or values. Raises UnknownName or BadOption."""
     kind = cast(type[Edit], catalog.edit_entry(name).load())
-    return options.build(kind, kind.name(), said)
+    return options.build_from_words(kind, kind.name(), said)
 
 
 def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
@@ -196,7 +196,7 @@ def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
         Uneditable, UnknownName, BadOption.
     """
     for one in edits:
-        edit = one if isinstance(one, Edit) else parse(one) if isinstance(one, str) else build(one["edit"], one["options"])
+        edit = one if isinstance(one, Edit) else parse(one) if isinstance(one, str) else build_edit(one["edit"], one["options"])
         specimen = edit.apply(specimen)
     return specimen
 
@@ -204,7 +204,7 @@ def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
 def rebuild(specimen: Specimen, records: Sequence[Mapping[str, Any]]) -> Specimen:
     """The specimen's architecture after edits that were made before, nothing counted or said: weights are yet to come."""
     for record in records:
-        edit = build(record["edit"], record["options"])
+        edit = build_edit(record["edit"], record["options"])
         specimen = _specimen(edit, specimen, _operated(edit, specimen, SEED)[0])
     return specimen
 
@@ -329,4 +329,4 @@ def _line(edit: Edit, did: str, kept: Preservation, weights: tuple[int, int], ma
     )
 
 
-__all__ = ["Edit", "EditedMaker", "Preservation", "apply_edits", "build", "option", "parse", "replace_module", "rebuild"]
+__all__ = ["Edit", "EditedMaker", "Preservation", "apply_edits", "build_edit", "option", "parse", "replace_module", "rebuild"]

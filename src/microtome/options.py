@@ -20,7 +20,7 @@ def option(default: Any, help: str, *, low: float | None = None, high: float | N
     return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
 
 
-def check(owner: Any, name: str) -> None:
+def validate_options(owner: Any, name: str) -> None:
     """Turn every field of a frozen dataclass into the type it declares, in place; called once, when it is made.
 
     Raises:
@@ -37,7 +37,7 @@ def values(owner: Any) -> dict[str, Any]:
     return {field.name: getattr(owner, field.name) for field in dataclasses.fields(owner)}
 
 
-def build(kind: type[T], name: str, said: Mapping[str, Any]) -> T:
+def build_from_words(kind: type[T], name: str, said: Mapping[str, Any]) -> T:
     """An analysis or edit of that kind from options by name, as texts or values.
 
     Raises:

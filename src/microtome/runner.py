@@ -23,7 +23,7 @@ from microtome.analysis import (
     Census,
     Collation,
     Measurement,
-    build,
+    build_analysis,
     collation_key,
     origin,
     survey,
@@ -74,7 +74,7 @@ def whose(analysis: str) -> str:
     return f"a fault of the plug-in {package}; report it there, or leave it out: --skip {analysis}"
 
 
-def ignore(event: Event) -> None:
+def ignore_event(event: Event) -> None:
     """The listener that says nothing."""
 
 
@@ -97,7 +97,7 @@ def plan(
         if name in left_out:
             continue
         try:
-            analyses.append(build(catalog.analysis_entry(name).load(), settings.get(name, {})))
+            analyses.append(build_analysis(catalog.analysis_entry(name).load(), settings.get(name, {})))
         except MicrotomeError:
             raise
         except Exception as error:
@@ -114,7 +114,7 @@ def analyze(
     skip: Sequence[str] = (),
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     pace: Pace | None = None,
-    listener: Callable[[Event], None] = ignore,
+    listener: Callable[[Event], None] = ignore_event,
     said: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Measure everything that fits on every specimen, then compare; findings and run.json lie in `out` afterwards.

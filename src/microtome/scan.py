@@ -37,7 +37,7 @@ class Step:
     resumed: int = 0
 
 
-def ignore(step: Step) -> None:
+def ignore_step(step: Step) -> None:
     """The listener that says nothing."""
 
 
@@ -50,7 +50,7 @@ class Pace:
 
     device: str = "auto"
     batch: int = 32
-    listener: Callable[[Step], None] = ignore
+    listener: Callable[[Step], None] = ignore_step
     keep: Path | None = None
     every: float = 15.0  # seconds between two savings
     shard: tuple[int, int] = (0, 1)

@@ -29,7 +29,7 @@ from microtome.numerics.maps.localisation import localisation_scores
 from microtome.numerics.maps.strata import clutter_fraction
 from microtome.numerics.receptive.geometry import resample_area
 from microtome.numerics.statistics.intervals import Interval, bootstrap_interval, wilson_interval
-from microtome.numerics.statistics.trends import median_interval, relative_loss, relative_ranks, slope_interval
+from microtome.numerics.statistics.trends import median_bootstrap_interval, relative_loss, relative_ranks, slope_interval
 from microtome.panels import Bars, Heat, Panel, Question, Table
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen
@@ -349,7 +349,7 @@ def _overall_arrays(columns: Columns, seed: int) -> dict[str, xr.DataArray]:
         if name == "accuracy":
             rows.append(_accuracy_interval(columns["correct"][columns["seen"]]))
         elif name.startswith("coverage"):
-            rows.append(_bootstrap_interval(columns[name][kept], seed, median_interval))
+            rows.append(_bootstrap_interval(columns[name][kept], seed, median_bootstrap_interval))
         else:
             rows.append(_bootstrap_interval(columns[name], seed))
     coords = {"measure": list(OVERALL_MEASURES)}

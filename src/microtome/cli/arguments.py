@@ -78,7 +78,7 @@ def means_images(word: str) -> bool:
     return looks or (Path(word).exists() and ":" not in word and Path(word).suffix not in (".py", ".safetensors"))
 
 
-def open_images(word: str | None, said: dict[str, Any]) -> "Images | None":
+def parse_images(word: str | None, said: dict[str, Any]) -> "Images | None":
     """The images that a word means, or None without one."""
     if word is None:
         return None

@@ -38,7 +38,7 @@ def measure(
     resolve_device(said["device"])
     plan(only, skip, settings)
     return _measure_all(
-        arguments.specimen_openers(names, said), arguments.open_images(where, said), only, skip, settings, wanted, said, names
+        arguments.specimen_openers(names, said), arguments.parse_images(where, said), only, skip, settings, wanted, said, names
     )
 
 

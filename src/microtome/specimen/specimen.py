@@ -25,7 +25,7 @@ from microtome.specimen.residuals import Residual, residual_blocks
 from microtome.specimen.sameness import distinct_layers
 from microtome.specimen.saving import save_network
 from microtome.specimen.tracing import trace
-from microtome.specimen.twins import Maker, fresh_network
+from microtome.specimen.twins import Maker, draw_network
 
 TWIN_BYTES = 1 << 30  # weights of untrained twins that a specimen keeps at most; the oldest give way
 
@@ -312,7 +312,7 @@ class Specimen:
         a network that never saw one (mean 0, variance 1), which is right for looking at weights only, and beside a network whose
         own norms never saw one.
         """
-        fresh = fresh_network(self.net, self.maker, seed)
+        fresh = draw_network(self.net, self.maker, seed)
         notes = [f"Untrained twin of {self.name}: the same architecture, fresh weights (seed {seed}).", *fresh.notes]
         if self._wants_bare_twins:
             notes.append("The network's own norms never saw an image, so its twin's are left as they were made.")

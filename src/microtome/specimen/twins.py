@@ -55,7 +55,7 @@ class Fresh:
     unchanged: tuple[str, ...] = ()
 
 
-def fresh_network(net: nn.Module, maker: Maker | None, seed: int) -> Fresh:
+def draw_network(net: nn.Module, maker: Maker | None, seed: int) -> Fresh:
     """The same architecture with fresh weights on the same device, verified: nothing that was learnt is left in it."""
     inner = twin_seed(seed)
     notes, fixed = list[str](), list[str]()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from microtome.numerics.statistics.intervals import bootstrap_interval
-from microtome.numerics.statistics.trends import median_interval, relative_loss, slope_interval
+from microtome.numerics.statistics.trends import median_bootstrap_interval, relative_loss, slope_interval
 
 
 def looped(count, statistic, seed):
@@ -53,4 +53,4 @@ def test_relative_loss_is_the_loop_over_samples():
 def test_median_is_the_loop_over_samples(count):
     values = np.random.default_rng(count).exponential(size=count)
     values[:3] = values[5]  # equal values
-    assert median_interval(values, seed=5) == bootstrap_interval(values, np.median, seed=5)
+    assert median_bootstrap_interval(values, seed=5) == bootstrap_interval(values, np.median, seed=5)

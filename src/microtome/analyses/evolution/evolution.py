@@ -31,7 +31,7 @@ from microtome.analyses.evolution.summary import (
     CheckpointTallies,
     accuracy_arrays,
     cka_distance,
-    distance_arrays,
+    drift_arrays,
     jump_arrays,
 )
 from microtome.analyses.evolution.units_over_training import units_over_training
@@ -110,7 +110,7 @@ class Evolution(Analysis):
                 step.append([cka_distance(before.rows("rows"), now.rows("rows"), name, pace.batch) for name in names])
             told.append((now.top("top"), now.rows("rows").column("right")))  # without the rows, which are long
             before = now
-        found = distance_arrays(names, moments, to_end, step, null)
+        found = drift_arrays(names, moments, to_end, step, null)
         found |= jump_arrays(names, moments, told) | accuracy_arrays(moments, told, answers, images)
         found |= units_over_training(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
         for place in range(-TWIN_COUNT, len(moments)):

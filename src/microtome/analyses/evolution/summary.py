@@ -32,7 +32,7 @@ def cka_distance(first: Rows, second: Rows, name: str, batch: int) -> Interval:
     return cka_drift(first.column(name), second.column(name), first.index // batch)
 
 
-def distance_arrays(
+def drift_arrays(
     names: Sequence[str],
     moments: Sequence[Checkpoint],
     to_end: Sequence[Sequence[Interval]],

@@ -21,7 +21,7 @@ FLIP_WARPS = {0: "none", 1: "left and right", 2: "top and bottom"}
 NEGLIGIBLE_DISTANCE = 16  # shifts up to this part of the side count as small
 
 
-def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
+def warp_distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows]) -> dict[str, xr.DataArray]:
     """Distances by warp, amount and layer, raw and as shares of the distance between different pictures."""
     warps, layers = list(plan.amounts), list(plan.names)
     longest = max(map(len, plan.amounts.values()))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from microtome.analyses.occlusion import wording
-from microtome.analyses.occlusion.arrays import to_arrays
+from microtome.analyses.occlusion.arrays import occlusion_arrays
 from microtome.analyses.occlusion.maps import OccluderGrid, OcclusionMaps, concatenate_maps, occlude_batch
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import BadOption, Unmeasurable
@@ -86,7 +86,7 @@ class Occlusion(Analysis):
             pixels.append(batch.pixels)
             targets.append(wanted.cpu())
         masks = taken.masks(specimen.recipe) if taken.has_masks else None
-        arrays = to_arrays(
+        arrays = occlusion_arrays(
             concatenate_maps(own), concatenate_maps(null), places, masks, specimen, taken, np.concatenate(pixels)
         )
         names = {"image": list(taken.names)}

@@ -63,7 +63,7 @@ def relative_loss(
     return weighted_bootstrap(len(y), loss, seed=seed)
 
 
-def median_interval(values: Float[Array, " image"], seed: int = 0) -> Interval:
+def median_bootstrap_interval(values: Float[Array, " image"], seed: int = 0) -> Interval:
     """The median of values without NaN, and its interval."""
     order = np.argsort(values)
     ordered = np.asarray(values, dtype=np.float64)[order]
