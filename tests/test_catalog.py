@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from microtome import catalog
-from microtome.analysis import build
-from microtome.edit import build as made_edit
+from microtome.analysis import build_analysis
+from microtome.edit import build_edit
 from microtome.errors import BadOption, UnknownName
 
 NAMES = list(catalog.analysis_entries())
@@ -26,7 +26,7 @@ def test_read_is_what_is_imported(name: str) -> None:
     for one in entry.options:
         assert one.help
         read = tuple(one.default) if isinstance(one.default, list) else one.default
-        assert build(kind, {one.name: read}) == plain
+        assert build_analysis(kind, {one.name: read}) == plain
         assert (one.low, one.high) == (fields[one.name].metadata["low"], fields[one.name].metadata["high"])
 
 
@@ -59,7 +59,7 @@ def test_an_edit_read_is_the_edit_imported(name: str) -> None:
     for one in entry.options:
         assert one.help
         read = tuple(one.default) if isinstance(one.default, list) else one.default
-        assert made_edit(name, {one.name: read}) == kind()
+        assert build_edit(name, {one.name: read}) == kind()
         assert (one.low, one.high) == (fields[one.name].metadata["low"], fields[one.name].metadata["high"])
 
 
@@ -76,7 +76,7 @@ def test_unknown_names() -> None:
     with pytest.raises(UnknownName, match="no edit 'squeeze'.*'squeeze_excitation'.*microtome list"):
         catalog.edit_entry("squeeze")
     with pytest.raises(UnknownName, match="no option 'att'.*'at'"):
-        build(catalog.analysis_entry("similarity").load(), {"att": "x"})
+        build_analysis(catalog.analysis_entry("similarity").load(), {"att": "x"})
 
 
 def test_options_are_checked_and_coerced() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microtome.errors import FindingError
+from microtome.errors import FindingError, WriteError
 from microtome.finding import Finding, array
 from microtome.panels import PANEL_KINDS, Table
 from microtome.report.html import page_asset, report_bundle, write_report
@@ -188,7 +188,7 @@ def test_the_page_is_small() -> None:
 
 def test_an_unwritable_place_is_one_clear_sentence(results: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(FindingError, match="cannot be written"):
+    with pytest.raises(WriteError, match="cannot be written.*microtome report .* --out FILE"):
         write_report(results, tmp_path / "file" / "r.html")
 
 

@@ -19,7 +19,7 @@ from microtome.planning.effort import TWINS, check_effort
 from microtome.planning.pilot import take_pilot
 from microtome.planning.plan import Candidate, RunPlan, is_first, make_plan
 from microtome.runner.choosing import Settings, choose_analyses, quick_version
-from microtome.runner.outcome import Event, Outcome, ignore
+from microtome.runner.outcome import Event, Outcome, ignore_event
 from microtome.runner.run import MAX_BYTES_IN_TURN, Run
 from microtome.scan import Pace, resolve_device
 from microtome.specimen import Specimen
@@ -38,7 +38,7 @@ def analyze(
     skip: Sequence[str] = (),
     settings: Settings | None = None,
     pace: Pace | None = None,
-    listener: Callable[[Event], None] = ignore,
+    listener: Callable[[Event], None] = ignore_event,
     said: Mapping[str, Any] | None = None,
     twins: int | None = None,
     effort: str = "standard",

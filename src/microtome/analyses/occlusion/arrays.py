@@ -24,7 +24,7 @@ COLOURS = {
 }  # fmt: skip
 
 
-def to_arrays(
+def occlusion_arrays(
     own: OcclusionMaps, null: OcclusionMaps, places: OccluderGrid, masks: Any, specimen: Specimen, taken: Images, pixels: Any
 ) -> dict[str, xr.DataArray]:
     """The maps of the network and of its untrained twin, and what they lose on the object and elsewhere."""
