@@ -44,6 +44,7 @@ def test_agrees_with_the_formula_on_the_same_features(net: mt.Specimen, pics: mt
         for place, block in enumerate(net.net.blocks):
             value = block(value)
             seen[f"blocks.{place}"] = value.flatten(1).numpy()
+    assert list(seen) == ["blocks.0", "blocks.1", "blocks.2"]
     for one, left in seen.items():
         for other, right in seen.items():
             assert found["cka"].sel(layer=one, layer_=other).item() == pytest.approx(explicit_cka(left, right), abs=1e-5)
