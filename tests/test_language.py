@@ -37,7 +37,7 @@ CELL_MODULES = {
     "figures/tables.py": "cells of a table",
     "numerics/maps/heat.py": "grid cells with an area, which resampling divides",
     "numerics/maps/strata.py": "cells of the size by clutter grid",
-    "numerics/statistics/equivalence.py": "cells of a two-by-two table",
+    "numerics/statistics/balanced_pairs.py": "cells of a two-by-two table",
     "numerics/weights/banding.py": "cells of oriented gradients",
 }
 VAGUE = {"one", "found", "told", "said"}

@@ -52,7 +52,7 @@ class Pace:
     """How to go through the images: where, how many at once, who hears of progress, where unfinished sums are kept.
 
     `keep=None` keeps nothing: an interrupted loop starts again. `shard=(i, n)` takes every n-th batch, from the i-th. `memory` says
-    how many bytes the tensors of one batch may take (None: half of what is free); `fitted` makes the batches smaller where they would
+    how many bytes the tensors of one batch may take (None: half of what is free); `fit_to` makes the batches smaller where they would
     take more.
     """
 
@@ -75,7 +75,7 @@ class Pace:
         """The same pace on another device."""
         return replace(self, device=device)
 
-    def fitted(self, specimen: Specimen, *, gradients: bool = False) -> "Pace":
+    def fit_to(self, specimen: Specimen, *, gradients: bool = False) -> "Pace":
         """The same pace, with batches that fit into memory as they go through this specimen, forwards or forwards and back."""
         return replace(self, batch=fitting_batch(specimen, self.batch, self.memory, gradients=gradients))
 

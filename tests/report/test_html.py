@@ -177,6 +177,7 @@ NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml", "htt
 def test_no_address_outside_in_the_page_or_the_report(results: Path, tmp_path: Path) -> None:
     texts = [page_asset(name) for name in ("page.js", "page.css", "index.html")]
     texts.append(write_report(results, tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert [len(text) > 100 for text in texts] == [True] * 4 and "http://www.w3.org/2000/svg" in texts[-1]
     for text in texts:
         assert set(re.findall(r"""https?://[^\s"'`<>)\\]+""", text)) <= NAMESPACES
         assert not re.findall(r"""(?:src|href)=["']//""", text)

@@ -217,7 +217,7 @@ class Images:
         return self._digest
 
     def content_order(self) -> npt.NDArray[np.int64]:
-        """All places, int64 (image,), shuffled in a way that rests on what the pictures hold, not on their names or order."""
+        """All places, int64 (image,), shuffled in a way that rests on what the images hold, not on their names or order."""
         return self._content_order
 
     def sample(self, count: int) -> npt.NDArray[np.int64]:
@@ -225,8 +225,8 @@ class Images:
         order = self._content_order
         classes = np.zeros(len(self), dtype=np.int64) if self.labels is None else self.labels[order]
         quantile = np.empty(len(self))
-        for one in np.unique(classes):
-            own = np.flatnonzero(classes == one)
+        for label in np.unique(classes):
+            own = np.flatnonzero(classes == label)
             quantile[own] = (np.arange(len(own)) + 0.5) / len(own)
         return np.sort(order[np.argsort(quantile, kind="stable")[:count]])
 

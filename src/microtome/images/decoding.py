@@ -140,7 +140,7 @@ def read_plane(path: Path) -> Image.Image:
 
 
 def turn_upright(picture: Image.Image, orientation: int) -> Image.Image:
-    """The picture as displayed, by Pillow's `exif_transpose`; it loses its EXIF and XMP blocks, which may be damaged, if it is turned."""
+    """The image as displayed, by Pillow's `exif_transpose`; it loses its EXIF and XMP blocks, which may be damaged, if it is turned."""
     if orientation == 1:
         return picture
     for name in METADATA:

@@ -71,8 +71,8 @@ def analyze(
     store = Store.create(out)
     run = Run(store, replace(pace or Pace(), keep=store.tally_folder), listener, Outcome(store.root), images, len(given) > 1)
     for name, error in unloaded:
-        run.crashed("", name, error)
-    run.left_out(later, f"the {level} effort leaves them out; measure one with --only NAME, all with --effort standard")
+        run.record_crash("", name, error)
+    run.record_left_out(later, f"the {level} effort leaves them out; measure one with --only NAME, all with --effort standard")
     crew = _Crew(run, given, twins, resolve_device(run.pace.device))
     session = _Session(run, crew, time.monotonic(), {"effort": level, **(said or {})}, finished)
     if announce is not None or budget is not None:
@@ -98,8 +98,8 @@ class _Crew:
                 yield member
 
     def _open(self, place: int) -> Specimen | None:
-        one = self.given[place]
-        specimen = one if isinstance(one, Specimen) else None if place in self._failed else self.run.opened(one)
+        given = self.given[place]
+        specimen = given if isinstance(given, Specimen) else None if place in self._failed else self.run.open_specimen(given)
         if specimen is None:
             self._failed.add(place)
             return None
@@ -139,16 +139,16 @@ class _Session:
             if due:
                 candidates.append(Candidate(member, take_pilot(member), due))
         left = None if budget is None else max(1.0, budget - (time.monotonic() - self.began))
-        plan = make_plan(candidates, self.run.images, self.run.pace, left, lambda one: quick_version(one, settings))
+        plan = make_plan(candidates, self.run.images, self.run.pace, left, lambda analysis: quick_version(analysis, settings))
         if announce is not None and candidates:
             announce(plan)
-        self.run.left_out(plan.left_out, "they do not fit into the budget; measure one with --only NAME")
-        kept = [one for one in analyses if one.name() not in plan.left_out]
-        return [(quick_version(one, settings) or one) if one.name() in plan.quick else one for one in kept]
+        self.run.record_left_out(plan.left_out, "they do not fit into the budget; measure one with --only NAME")
+        kept = [analysis for analysis in analyses if analysis.name() not in plan.left_out]
+        return [(quick_version(each, settings) or each) if each.name() in plan.quick else each for each in kept]
 
     def measure(self, analyses: Sequence[Analysis]) -> None:
         """What tells most on every network, then the rest; run.json is true whenever this ends, by an interrupt too."""
-        stages = [[one for one in analyses if is_first(one)], [one for one in analyses if not is_first(one)]]
+        stages = [[each for each in analyses if is_first(each)], [each for each in analyses if not is_first(each)]]
         try:
             for number, stage in enumerate(stages):
                 if not stage and number:
@@ -186,10 +186,10 @@ def _specimens(given: Any) -> list[Specimen | Opener]:
     """What `analyze` was given for its specimens, as a list. Raises BadOption where something else is in it."""
     several = isinstance(given, Iterable) and not (isinstance(given, Specimen | str) or callable(given))
     listed: list[Any] = list(cast("Iterable[Any]", given)) if several else [given]
-    for one in listed:
-        if not isinstance(one, Specimen) and (not callable(one) or isinstance(one, torch.nn.Module)):
+    for each in listed:
+        if not isinstance(each, Specimen) and (not callable(each) or isinstance(each, torch.nn.Module)):
             raise BadOption(
-                f"analyze takes specimens, or functions that open one, and was given {_shown(one)}; open it: mt.open(…)."
+                f"analyze takes specimens, or functions that open one, and was given {_shown(each)}; open it: mt.open(…)."
             )
     return listed
 

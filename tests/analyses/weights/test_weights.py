@@ -82,6 +82,7 @@ def test_density_integrates_to_the_fraction_it_shows() -> None:
     found = Weights(bins=16)(opened(seeded(plain)))
     width = np.diff(found["value"].values, axis=1)[:, :1]
     share = (found["density"].values * width).sum(1)
+    assert len(share) == len(weight_tensors(opened(seeded(plain)).net)) > 1
     for name, told in zip(found["density"].layer.values, share, strict=True):
         values = weight_tensors(opened(seeded(plain)).net)[str(name)].values.numpy().astype(float)
         inside = np.abs(values - values.mean()) <= 4 * values.std()

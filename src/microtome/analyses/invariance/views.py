@@ -64,7 +64,7 @@ class ViewRunner:
                 self.scores[one] = part
 
     def features(self, x: Tensor, border: Border) -> list[Tensor]:
-        """What the unmoved pictures give, of every layer and the output, flat (image, feature)."""
+        """What the unmoved images give, of every layer and the output, flat (image, feature)."""
         with watch(self.specimen, self.plan.names[:-1], each=self._keep):
             self._keep(CLASS_SCORES, self._run(_crop_centre(x, self.plan, border)))
         return [self._still[name].flatten(1) for name in self.plan.names]
@@ -128,7 +128,7 @@ def _crop_centre(x: Tensor, plan: WarpPlan, border: Border) -> Tensor:
 def distances_between(
     specimen: Specimen, plan: WarpPlan, images: Images, recipe: Recipe, border: Border
 ) -> np.ndarray[Any, Any]:
-    """Mean distance (image, layer) of every unmoved picture to the others, or to the first `reference_count` of them."""
+    """Mean distance (image, layer) of every unmoved image to the others, or to the first `reference_count` of them."""
 
     def features(index: np.ndarray[Any, Any]) -> list[Tensor]:
         x = recipe.normalise(torch.from_numpy(images.pixels(recipe, index)).to(specimen.device))

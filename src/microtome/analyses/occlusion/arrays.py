@@ -88,9 +88,9 @@ def _map_extent(places: OccluderGrid, shape: tuple[int, int], count: int) -> np.
 
 
 def overlay_cells(values: np.ndarray[Any, Any], places: OccluderGrid, shape: tuple[int, int]) -> np.ndarray[Any, Any] | None:
-    """Maps (…, row, col) by position, drawn out into equal cells (…, row, col) among which a cut occluder has a smaller part.
+    """Maps (…, row, col) by position, drawn out into a finer even grid (…, row, col) in which a cut occluder has a smaller part.
 
-    None where no occluder is cut: then positions themselves are equal cells.
+    None where no occluder is cut: then the positions themselves are an even grid.
     """
     sides = [_cell_sides(first, places.size, side) for first, side in zip((places.rows, places.cols), shape, strict=True)]
     if all(step == last for step, last in sides):

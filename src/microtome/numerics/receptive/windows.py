@@ -147,7 +147,7 @@ def unfolding(context: OpContext) -> list[Reach]:
         lambda part, dim, axis, step: extend_ends(part, dim, padding[axis], padding[axis], step), (1, 1),
     )  # fmt: skip
     parts = tuple(context.func(part, *context.args[1:3], [0, 0], *context.args[4:]) for part in wide)
-    return [replace(shade, parts=parts)]  # each element is one cell: the sum over units that follows makes the path longer
+    return [replace(shade, parts=parts)]  # each element is one position: the sum over units that follows makes the path longer
 
 
 def padding(context: OpContext) -> list[Reach]:
