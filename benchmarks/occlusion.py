@@ -88,7 +88,7 @@ def _case(case: Case, plan: Plan, result: Result) -> None:
     result.notes.append(
         f"{what}: with what can't have changed left out, {made.limit:.2f} times fewer multiply-adds would do (receptive-field "
         f"arithmetic, each position by itself); the plan, which groups positions, takes {made.saved:.2f} times fewer. Measured ratio: "
-        f"{ratios}. Norms folded, sums and ReLUs joined to convolutions, 3 x 3 kernels by fewer multiplications and the memory layout add "
+        f"{ratios}. Norms folded, sums and ReLUs joined to convolutions and the memory layout add "
         "to it; preparation (about three forward passes) takes from it."
     )
     result.details[f"{what}: seconds"] = taken

@@ -36,7 +36,7 @@ from microtome.analyses.frontend.wording import (
     HALVED_STRIDE,
     MIDDLE_TO_EXTREMES,
 )
-from microtome.analysis import build
+from microtome.analysis import build_analysis
 from microtome.errors import MicrotomeError
 from microtome.finding import Finding
 from microtome.images import Images
@@ -138,7 +138,7 @@ def run_stems(
 
 def run_analysis(name: str, specimen: Specimen, images: Images | None = None, **options: Any) -> Finding:
     """What the analysis of that name finds."""
-    return build(catalog.analysis_entry(name).load(), options)(specimen, images)
+    return build_analysis(catalog.analysis_entry(name).load(), options)(specimen, images)
 
 
 def plot_first(finding: Finding, path: Path) -> None:

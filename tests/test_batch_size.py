@@ -43,7 +43,7 @@ def test_batches_are_halved_until_they_fit() -> None:
     assert fitting_batch(specimen, 32, 1e12) == 32
     assert [fitting_batch(specimen, 32, each * count) for count in (32.5, 31, 9, 1.5, 0.1)] == [32, 16, 8, 1, 1]
     assert fitting_batch(specimen, 32, each * 16.5, gradients=True) < 16
-    assert Pace(batch=32, memory=each * 9).fit(specimen).batch == 8
+    assert Pace(batch=32, memory=each * 9).fit_to(specimen).batch == 8
 
 
 def test_gradients_do_not_stay_behind() -> None:

@@ -1,13 +1,14 @@
 """The catalog: what it reads without importing is what importing gives, and every analysis is tested by the common suite."""
 
+import ast
 import dataclasses
 from pathlib import Path
 
 import pytest
 
 from microtome import catalog
-from microtome.analysis import build
-from microtome.edit import build as made_edit
+from microtome.analysis import Collation, build_analysis
+from microtome.edit import build_edit
 from microtome.errors import BadOption, UnknownName
 
 NAMES = list(catalog.analysis_entries())
@@ -26,7 +27,7 @@ def test_read_is_what_is_imported(name: str) -> None:
     for one in entry.options:
         assert one.help
         read = tuple(one.default) if isinstance(one.default, list) else one.default
-        assert build(kind, {one.name: read}) == plain
+        assert build_analysis(kind, {one.name: read}) == plain
         assert (one.low, one.high) == (fields[one.name].metadata["low"], fields[one.name].metadata["high"])
 
 
@@ -43,7 +44,11 @@ def test_every_analysis_says_what_it_is(name: str) -> None:
 def test_every_analysis_has_a_test_that_runs_the_common_suite(name: str) -> None:
     folder = Path(__file__).parent / "analyses"
     path = next(path for path in (folder / f"test_{name}.py", folder / name / f"test_{name}.py") if path.is_file())
-    assert "testing.check" in path.read_text(encoding="utf-8")
+    kind = catalog.analysis_entry(name).load()
+    if issubclass(kind, Collation):  # takes findings, so it has no network to run on
+        assert "testing.check_finding(found, " in path.read_text(encoding="utf-8")
+    else:
+        assert kind.__name__ in checked_classes(path.read_text(encoding="utf-8"), "check")
 
 
 @pytest.mark.parametrize("name", catalog.edit_entries())
@@ -59,15 +64,34 @@ def test_an_edit_read_is_the_edit_imported(name: str) -> None:
     for one in entry.options:
         assert one.help
         read = tuple(one.default) if isinstance(one.default, list) else one.default
-        assert made_edit(name, {one.name: read}) == kind()
+        assert build_edit(name, {one.name: read}) == kind()
         assert (one.low, one.high) == (fields[one.name].metadata["low"], fields[one.name].metadata["high"])
 
 
 @pytest.mark.parametrize("name", catalog.edit_entries())
 def test_every_edit_has_a_test_that_runs_the_law_of_edits(name: str) -> None:
     path = Path(__file__).parent / "edits" / f"test_{name}.py"
-    assert path.is_file()
-    assert "testing.check_edit" in path.read_text(encoding="utf-8")
+    kind = catalog.edit_entry(name).load().__name__
+    assert kind in checked_classes(path.read_text(encoding="utf-8"), "check_edit")
+
+
+def checked_classes(text: str, suite: str) -> set[str]:
+    """The classes that are built in the first argument of `testing.SUITE(…)` within a test, by their own names."""
+    tree = ast.parse(text)
+    names = {one.asname or one.name: one.name for node in tree.body if isinstance(node, ast.ImportFrom) for one in node.names}
+    named = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute)]
+    names |= {ast.unparse(node.targets[0]): node.value.attr for node in named if isinstance(node.value, ast.Attribute)}
+    tests = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    calls = [node for test in tests for node in ast.walk(test) if isinstance(node, ast.Call) and node.args]
+    built = [call.args[0] for call in calls if ast.unparse(call.func) == f"testing.{suite}"]
+    called = [ast.unparse(one.func) for one in built if isinstance(one, ast.Call)]
+    return {names.get(name, name) for name in called}
+
+
+def test_a_call_of_the_suite_is_told_from_its_name() -> None:
+    text = "from m import Own as C\n# testing.check(A())\ndef helper():\n    testing.check(B())\n"
+    text += "def test_c():\n    x = testing.check(C(at=1), net)\n"
+    assert checked_classes(text, "check") == {"Own"} and checked_classes(text, "check_edit") == set()
 
 
 def test_unknown_names() -> None:
@@ -76,7 +100,7 @@ def test_unknown_names() -> None:
     with pytest.raises(UnknownName, match="no edit 'squeeze'.*'squeeze_excitation'.*microtome list"):
         catalog.edit_entry("squeeze")
     with pytest.raises(UnknownName, match="no option 'att'.*'at'"):
-        build(catalog.analysis_entry("similarity").load(), {"att": "x"})
+        build_analysis(catalog.analysis_entry("similarity").load(), {"att": "x"})
 
 
 def test_options_are_checked_and_coerced() -> None:

@@ -126,4 +126,4 @@ def test_edit_room() -> None:
     assert "squeeze_excitation" in dir(mt.edits)
     with pytest.raises(AttributeError, match="There is no edit 'squeeze'.*'squeeze_excitation'"):
         _ = mt.edits.squeeze
-    assert edit.build("squeeze_excitation", {"ratio": "4"}) == Gates(ratio=4)
+    assert edit.build_edit("squeeze_excitation", {"ratio": "4"}) == Gates(ratio=4)

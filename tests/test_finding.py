@@ -1,6 +1,7 @@
 """Findings: what is saved comes back, half-written ones do not count, damage is noticed."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microtome.errors import FindingError, UnknownName
+from microtome.errors import FindingError, UnknownName, WriteError
 from microtome.finding import ARRAYS, CARD, Finding, array, card
 from microtome.panels import Curve, Heat, Table
 
@@ -62,8 +63,8 @@ def test_a_failed_save_leaves_the_old_finding(tmp_path: Path, monkeypatch: pytes
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("microtome.finding._write", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WriteError, match="No space left"):
         example().save(tmp_path / "f")
     assert Finding.load(tmp_path / "f").headline == "CKA is 5."
     assert [path.name for path in tmp_path.iterdir()] == ["f"]

@@ -1,11 +1,17 @@
 """Every number is written in one way, and a key number survives JSON."""
 
+import ast
 import json
 import math
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from microtome.key_numbers import KeyNumber, format_difference, format_interval, format_value
+from microtome import key_numbers
+from microtome.key_numbers import KeyNumber, format_change, format_interval, format_value
+
+SOURCE = Path(key_numbers.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -29,11 +35,46 @@ def test_intervals_have_the_digits_of_their_finest_end_and_one_scale() -> None:
     assert format_interval(5, math.nan, 6, "px") == "5 px" and format_interval(math.nan, 1, 2) == "unknown"
 
 
-def test_differences_have_a_sign_unless_they_are_zero() -> None:
-    assert [format_difference(x, "fraction") for x in (0.012, -0.012, 0.0001, -0.0001)] == [
-        "+1.2 points", "-1.2 points", "0.0 points", "0.0 points",
-    ]  # fmt: skip
-    assert [format_difference(x, "px") for x in (2, -2, 0, math.nan)] == ["+2 px", "-2 px", "0 px", "unknown"]
+def test_changes_have_a_sign_unless_there_is_none() -> None:
+    assert [format_change(1000, after) for after in (1012, 988, 1000, 3000, 1000.4)] == [
+        "+1.2%",
+        "-1.2%",
+        "0%",
+        "+200.0%",
+        "+0.04%",
+    ]
+    assert format_change(0, 5) == "unknown"
+
+
+def percentages_by_hand(tree: ast.AST) -> list[str]:
+    """The parts of f-strings that write a value in per cent without the formatter: `{x:.0f} %`, `{x:.1%}`."""
+    found: list[str] = []
+    for text in (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)):
+        for part, after in pairwise([*text.values, ast.Constant("")]):
+            if isinstance(part, ast.FormattedValue):
+                spec = ast.unparse(part.format_spec) if part.format_spec else ""
+                sign = isinstance(after, ast.Constant) and str(after.value).lstrip()[:1] == "%"
+                if sign or "%" in spec:
+                    found.append(ast.unparse(part.value))
+    return found
+
+
+def test_percentages_by_hand_are_known() -> None:
+    text = 'f"{a:.0f} % of", f"{b:.1%}", f"{100 * c}%", f"{d} of 5%", f"{e:.2f}"'
+    assert percentages_by_hand(ast.parse(text)) == ["a", "b", "100 * c"]
+
+
+def test_percentages_are_written_by_the_formatter_alone() -> None:
+    by_hand = {
+        path.relative_to(SOURCE).as_posix(): found
+        for path in sorted(SOURCE.rglob("*.py"))
+        if (found := percentages_by_hand(ast.parse(path.read_text(encoding="utf-8"))))
+    }
+    assert by_hand.pop("key_numbers.py") == ["middle", "below", "above", "number"]
+    assert by_hand == {
+        "analyses/objects.py": ["low", "high"],  # a coordinate, "0%-5%"
+        "networks/page.py": ["high"],  # a page in per cent throughout
+    }
 
 
 def test_a_key_number_survives_json_with_what_is_not_known() -> None:

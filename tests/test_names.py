@@ -69,3 +69,18 @@ def test_no_docstring_begins_with_nothing(path: str) -> None:
     documented = [node for node in ast.walk(TREES[path]) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
     texts = [(ast.get_docstring(node) or "").lstrip() for node in documented]
     assert [text for text in texts if text.startswith("Nothing")] == []
+
+
+# Functions that a protocol calls by this very name, and what calls them.
+SAME_NAME = {"main": "the entry point `microtome` and `python -m microtome.training`"}
+
+
+def test_no_public_function_name_is_defined_in_two_modules() -> None:
+    homes: defaultdict[str, list[str]] = defaultdict(list)
+    for path, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+                homes[node.name].append(path)
+    assert len(homes) > 500
+    repeated = {name: paths for name, paths in homes.items() if len(paths) > 1}
+    assert repeated.keys() == SAME_NAME.keys(), repeated

@@ -7,7 +7,7 @@ import pytest
 
 from microtome import options
 from microtome.errors import BadOption, UnknownName
-from microtome.options import build, check, option
+from microtome.options import build_from_words, option, validate_options
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Owner:
     seed: int | None = option(None, "Seed.")
 
     def __post_init__(self) -> None:
-        check(self, "owner")
+        validate_options(self, "owner")
 
 
 def test_texts_become_the_declared_types() -> None:
-    made = build(Owner, "owner", {"count": "4", "rate": "1", "kind": "max", "at": "3, 4,", "on": "yes", "seed": "7"})
+    made = build_from_words(Owner, "owner", {"count": "4", "rate": "1", "kind": "max", "at": "3, 4,", "on": "yes", "seed": "7"})
     assert options.values(made) == {"count": 4, "rate": 1.0, "kind": "max", "at": (3, 4), "on": True, "seed": 7}
     assert isinstance(made.rate, float)
     assert Owner().at == (1, 2) and Owner(at=5).at == (5,) and Owner(seed=None).seed is None  # type: ignore[arg-type]
@@ -45,6 +45,6 @@ def test_texts_become_the_declared_types() -> None:
 )
 def test_one_sentence_for_what_does_not_fit(said: dict[str, Any], reason: str) -> None:
     with pytest.raises(BadOption, match=reason):
-        build(Owner, "owner", said)
+        build_from_words(Owner, "owner", said)
     with pytest.raises(UnknownName, match=r"owner has no option 'cuont'.*'count'"):
-        build(Owner, "owner", {"cuont": 1})
+        build_from_words(Owner, "owner", {"cuont": 1})

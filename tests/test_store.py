@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from microtome.errors import FindingError
+from microtome.errors import FindingError, WriteError
 from microtome.finding import ARRAYS, Finding, array
 from microtome.store import Store, slug
 
@@ -64,8 +64,8 @@ def test_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(*_: object, **__: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("microtome.finding._write", full)
-    with pytest.raises(FindingError, match="No space left on device.*earlier findings are safe"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WriteError, match="No space left on device.*Earlier findings are safe"):
         store.save(finding("k1"))
 
 

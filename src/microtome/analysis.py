@@ -74,7 +74,7 @@ class Analysis(ABC):
         dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
-        options.check(self, self.name())
+        options.validate_options(self, self.name())
 
     @classmethod
     def name(cls) -> str:
@@ -406,13 +406,13 @@ def _lacking(needs: Needs, images: Images | None) -> str:
     return ""
 
 
-def build(kind: type[Analysis], given: Mapping[str, Any]) -> Analysis:
+def build_analysis(kind: type[Analysis], given: Mapping[str, Any]) -> Analysis:
     """An analysis from options by name, as texts or values.
 
     Raises:
         UnknownName: an option that it does not have.
     """
-    return options.build(kind, kind.name(), given)
+    return options.build_from_words(kind, kind.name(), given)
 
 
 __all__ = [
@@ -425,7 +425,7 @@ __all__ = [
     "Measurement",
     "Needs",
     "TWIN_IMAGES",
-    "build",
+    "build_analysis",
     "discard_tally",
     "option",
     "origin",

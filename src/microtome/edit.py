@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from microtome import catalog, options
 from microtome.errors import BadOption, SpecimenError, Uneditable
+from microtome.key_numbers import format_change
 from microtome.numerics.graph.counts import count_multiply_adds, count_parameters
 from microtome.options import option
 from microtome.specimen import Recipe, Specimen, first_tensor
@@ -53,7 +54,7 @@ class Edit(ABC):
         dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
-        options.check(self, self.name())
+        options.validate_options(self, self.name())
 
     @classmethod
     def name(cls) -> str:
@@ -179,13 +180,13 @@ def parse(word: str) -> Edit:
             raise BadOption(f"'{part}' in '{word}' is not understood; write {entry.name}:option=value,option=value.")
         last, added = (key.strip().replace("-", "_"), value.strip()) if sign else (last, part)
         options[last] = f"{options[last]},{added}" if last in options else added
-    return build(entry.name, options)
+    return build_edit(entry.name, options)
 
 
-def build(name: str, given: Mapping[str, Any]) -> Edit:
+def build_edit(name: str, given: Mapping[str, Any]) -> Edit:
     """The edit of that name with these options, as texts or values. Raises UnknownName or BadOption."""
     kind = cast(type[Edit], catalog.edit_entry(name).load())
-    return options.build(kind, kind.name(), given)
+    return options.build_from_words(kind, kind.name(), given)
 
 
 def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
@@ -200,7 +201,7 @@ def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
             if isinstance(change, Edit)
             else parse(change)
             if isinstance(change, str)
-            else build(change["edit"], change["options"])
+            else build_edit(change["edit"], change["options"])
         )
         specimen = edit.apply(specimen)
     return specimen
@@ -209,7 +210,7 @@ def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
 def rebuild(specimen: Specimen, records: Sequence[Mapping[str, Any]]) -> Specimen:
     """The specimen's architecture after earlier edits, without counts or descriptions; weights are loaded later."""
     for record in records:
-        edit = build(record["edit"], record["options"])
+        edit = build_edit(record["edit"], record["options"])
         specimen = _specimen(edit, specimen, _operated(edit, specimen, SEED)[0])
     return specimen
 
@@ -324,12 +325,12 @@ def _line(edit: Edit, did: str, kept: Preservation, weights: tuple[int, int], ma
         "approximately": "the function is preserved approximately",
         "no": "the function is not preserved",
     }[kept.how]
-    more = f" ({100 * (weights[1] / weights[0] - 1):+.2f}%)" if weights[0] else ""
-    work = f" ({100 * (macs[1] / macs[0] - 1):+.2f}%)" if macs[0] else ""
+    more = f" ({format_change(*weights)})" if weights[0] else ""
+    work = f" ({format_change(*macs)})" if macs[0] else ""
     return (
         f"{edit.name()} {did}: {weights[0]:,} → {weights[1]:,} parameters{more}, {macs[0] / 1e6:,.2f} → {macs[1] / 1e6:,.2f} M "
         f"multiply-adds{work}; {how}: {kept.why}."
     )
 
 
-__all__ = ["Edit", "EditedMaker", "Preservation", "apply_edits", "build", "option", "parse", "replace_module", "rebuild"]
+__all__ = ["Edit", "EditedMaker", "Preservation", "apply_edits", "build_edit", "option", "parse", "replace_module", "rebuild"]

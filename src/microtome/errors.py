@@ -10,6 +10,7 @@
     │   └── NoNetwork         weights would have to be downloaded, and nothing answered
     ├── ImagesError           images, masks or boxes could not be used
     ├── FindingError          a saved finding is missing, incomplete or damaged
+    ├── WriteError            a file or folder cannot be written: full disk, read-only folder
     ├── Unmeasurable          this analysis cannot give a true answer here, and says why
     ├── Uneditable            this edit cannot be made of this network, and says why
     └── WatchError            a layer was never reached, or its gradient is zero everywhere
@@ -60,6 +61,10 @@ class ImagesError(MicrotomeError):
 
 class FindingError(MicrotomeError):
     """A saved finding is missing, incomplete or damaged."""
+
+
+class WriteError(MicrotomeError):
+    """A file or folder could not be written; what was there before is untouched."""
 
 
 class Unmeasurable(MicrotomeError):

@@ -7,8 +7,6 @@ written last and renamed into place: a folder without it does not count. Reading
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 import xarray as xr
 from safetensors.numpy import load_file, save
 
+from microtome.atomic_write import atomic_folder
 from microtome.errors import FindingError, UnknownName, did_you_mean
 from microtome.key_numbers import KeyNumber
 from microtome.panels import Panel, panel_from_json, panel_to_json
@@ -196,20 +195,19 @@ class Finding:
         return {panel.title: self.figure(place) for place, panel in enumerate(self.panels)}
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the finding as `folder`, atomically: either the whole of it is there afterwards or the old one still is."""
+        """Write the finding as `folder`, atomically: either the whole of it is there afterwards or the old one still is.
+
+        Raises:
+            WriteError: the disk is full or the folder is not writable.
+        """
         folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
         numbers = {name: _numeric(array) for name, array in self.arrays.items() if array.dtype.kind not in "UO"}
         payload = save(numbers)
         card = self._card() | {"files": {ARRAYS: {"sha256": hashlib.sha256(payload).hexdigest(), "bytes": len(payload)}}}
-        scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
-        try:
-            _write(scratch / ARRAYS, payload)
-            _write(scratch / CARD, (json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
-            _replace(scratch, folder)
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
+        text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        with atomic_folder(folder, "Earlier findings are safe. Free some space, or name another --out.") as scratch:
+            (scratch / ARRAYS).write_bytes(payload)
+            (scratch / CARD).write_text(text, encoding="utf-8", newline="\n")
         return folder
 
     def _card(self) -> dict[str, Any]:
@@ -343,22 +341,3 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return str(value)
-
-
-def _write(path: Path, payload: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(payload)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _replace(scratch: Path, folder: Path) -> None:
-    """Put `scratch` where `folder` is; an older folder steps aside first and is removed last."""
-    os.chmod(scratch, 0o755)
-    aside = None
-    if folder.exists():
-        aside = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
-        os.rename(folder, aside / "was")
-    os.rename(scratch, folder)
-    if aside is not None:
-        shutil.rmtree(aside, ignore_errors=True)

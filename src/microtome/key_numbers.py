@@ -81,15 +81,12 @@ def format_interval(value: float, low: float, high: float, unit: str = "1") -> s
     return f"{_with_unit(middle, scale[1], unit)} [{below}, {above}]"
 
 
-def format_difference(value: float, unit: str = "1") -> str:
-    """A difference with its sign; of two fractions in percentage points: `+1.2 points`."""
-    if math.isnan(value):
+def format_change(before: float, after: float) -> str:
+    """The relative change in per cent, with its sign: `+1.2%`; "unknown" where there was nothing before."""
+    if not before:
         return UNKNOWN
-    if unit == FRACTION:
-        number = _plain_zero(f"{100 * value:+.1f}")
-        return f"{number} points"
-    text = format_value(value, unit)
-    return text if text.startswith("-") or value == 0 else f"+{text}"
+    text = format_value(after / before - 1, FRACTION)
+    return text if text[0] == "-" or after == before else f"+{text}"
 
 
 def _digits(value: float, unit: str, decimals: int | None, scale: tuple[float, str] | None = None) -> tuple[str, str]:

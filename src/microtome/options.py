@@ -38,7 +38,7 @@ def values_for(kind: type[Any], effort: str) -> dict[str, Any]:
     return {field.name: field.metadata[effort] for field in fields if field.metadata.get(effort) is not None}
 
 
-def check(owner: Any, name: str) -> None:
+def validate_options(owner: Any, name: str) -> None:
     """Turn every field of a frozen dataclass into the type it declares, in place; called once, when it is made.
 
     Raises:
@@ -55,7 +55,7 @@ def values(owner: Any) -> dict[str, Any]:
     return {field.name: getattr(owner, field.name) for field in dataclasses.fields(owner)}
 
 
-def build(kind: type[T], name: str, options: Mapping[str, Any]) -> T:
+def build_from_words(kind: type[T], name: str, options: Mapping[str, Any]) -> T:
     """An analysis or edit of that kind from options by name, as texts or values.
 
     Raises:

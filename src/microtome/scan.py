@@ -9,8 +9,6 @@ never interrupted: the results are identical to the bit (same machine, same numb
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +20,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from microtome.atomic_write import atomic_write
 from microtome.batch_size import fitting_batch
 from microtome.errors import BadOption
 from microtome.images import Images
@@ -43,14 +42,8 @@ class Step:
     seconds: float
     resumed: int = 0
 
-    @property
-    def remaining(self) -> float:
-        """Seconds still to go at the pace so far; infinite while nothing has been done."""
-        fresh = self.done - self.resumed
-        return self.seconds / fresh * (self.total - self.done) if fresh > 0 else float("inf")
 
-
-def ignore(step: Step) -> None:
+def ignore_step(step: Step) -> None:
     """The listener that does nothing."""
 
 
@@ -59,13 +52,13 @@ class Pace:
     """How to go through the images: where, how many at once, who hears of progress, where unfinished sums are kept.
 
     `keep=None` keeps nothing: an interrupted loop starts again. `shard=(i, n)` takes every n-th batch, from the i-th. `memory` says
-    how many bytes the tensors of one batch may take (None: half of what is free); `fit` makes the batches smaller where they would
+    how many bytes the tensors of one batch may take (None: half of what is free); `fit_to` makes the batches smaller where they would
     take more.
     """
 
     device: str = "auto"
     batch: int = 32
-    listener: Callable[[Step], None] = ignore
+    listener: Callable[[Step], None] = ignore_step
     keep: Path | None = None
     every: float = 15.0  # seconds between two savings
     shard: tuple[int, int] = (0, 1)
@@ -82,7 +75,7 @@ class Pace:
         """The same pace on another device."""
         return replace(self, device=device)
 
-    def fit(self, specimen: Specimen, *, gradients: bool = False) -> "Pace":
+    def fit_to(self, specimen: Specimen, *, gradients: bool = False) -> "Pace":
         """The same pace, with batches that fit into memory as they go through this specimen, forwards or forwards and back."""
         return replace(self, batch=fitting_batch(specimen, self.batch, self.memory, gradients=gradients))
 
@@ -222,19 +215,10 @@ def discard_tally(pace: Pace, key: Sequence[Any]) -> None:
 
 
 def _keep(path: Path, tally: Tally, done: int, pace: Pace) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tally.state().items()}
     payload = save(arrays | {"__done__": np.array([done], dtype=np.int64)}, metadata={"batch": str(pace.batch)})
-    handle, scratch = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+    with atomic_write(path) as file:
+        file.write(payload)
 
 
 def _resume(path: Path, tally: Tally, pace: Pace) -> int:

@@ -7,12 +7,12 @@ folders are the truth, and whatever a killed run left half-written is swept away
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from microtome.atomic_write import atomic_write, sweep_leftovers
 from microtome.errors import FindingError
 from microtome.finding import CARD, Finding, card
 
@@ -41,8 +41,7 @@ class Store:
         store = cls(root)
         try:
             store.root.mkdir(parents=True, exist_ok=True)
-            for leftover in [*store.root.rglob(".writing-*"), *store.root.rglob(".old-*")]:
-                shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+            sweep_leftovers(store.root)
             with tempfile.TemporaryFile(dir=store.root):
                 pass
         except OSError as error:
@@ -67,15 +66,9 @@ class Store:
         """Save under the finding's own specimen, analysis and key.
 
         Raises:
-            FindingError: the disk is full or the folder is not writable; what was saved before is untouched.
+            WriteError: the disk is full or the folder is not writable; what was saved before is untouched.
         """
-        folder = self.place(finding.specimen, finding.analysis, str(finding.origin["key"]))
-        try:
-            return finding.save(folder)
-        except OSError as error:
-            raise FindingError(
-                f"{folder} could not be written ({error.strerror}); earlier findings are safe. Free some space or name another --out."
-            ) from None
+        return finding.save(self.place(finding.specimen, finding.analysis, str(finding.origin["key"])))
 
     @property
     def tally_folder(self) -> Path:
@@ -118,9 +111,5 @@ class Store:
 
     def write_run(self, content: Mapping[str, Any]) -> None:
         """Write run.json, atomically."""
-        handle, scratch = tempfile.mkstemp(prefix=".writing-", dir=self.root)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False, default=str)
-            file.write("\n")
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, self.root / RUN_FILE)
+        with atomic_write(self.root / RUN_FILE) as file:
+            file.write((json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n").encode())

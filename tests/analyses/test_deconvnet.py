@@ -58,6 +58,7 @@ def test_projections_are_those_of_single_activations_cut_to_the_window(net: mt.S
     found = Deconvnet(at=("blocks.0",), k=3, units=2, rule=rule, quantile=0.9)(net, pics, BATCH)
     x = net.recipe.normalise(torch.from_numpy(np.asarray(pics.pixels(net.recipe))))
     window = 11  # stem 3 px with stride 2, then two 3 × 3 convolutions at jump 2: 3 + 4 + 4
+    assert found["projection/blocks.0"].sizes["unit"] == 2
     for unit in found["projection/blocks.0"].unit.values:
         for rank in (1, 3):
             image, row, col = found["place/blocks.0"].sel(unit=unit, rank=rank).values.tolist()

@@ -10,8 +10,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.objects import CLUTTERS, Objects
 from microtome.errors import Unmeasurable
-from microtome.numerics.maps.heat import iou_best_threshold
-from microtome.numerics.maps.localisation import localisation_scores, threshold_iou
+from microtome.numerics.maps.localisation import localisation_scores
 from microtome.numerics.maps.strata import clutter_fraction, spread_over
 from microtome.numerics.statistics.trends import relative_loss, relative_ranks, slope_interval
 from microtome.scan import Pace
@@ -158,15 +157,6 @@ def test_law(net, pics, tmp_path):
 def test_the_kept_rows_go_away_when_done(net, pics, tmp_path):
     Objects(at="blocks.1")(net, pics, Pace(batch=8, keep=tmp_path, every=0.0))
     assert list(tmp_path.glob("*.safetensors")) == []
-
-
-def test_overlaps_are_those_of_the_painted_cells():
-    generator = torch.Generator().manual_seed(0)
-    heat = torch.rand(5, 7, 7, generator=generator)
-    mask = torch.rand(5, 28, 28, generator=generator) > 0.7
-    for threshold in (0.2, 0.5, 0.9):
-        _, painted = iou_best_threshold(heat, mask, (threshold,))
-        assert threshold_iou(heat, mask, (threshold,))[:, 0].tolist() == pytest.approx(painted.tolist())
 
 
 def test_scores_of_an_empty_map_or_mask_are_unknown():

@@ -40,6 +40,7 @@ def test_agrees_with_the_formula_on_the_same_features(net: mt.Specimen, pics: mt
     twenty = pics.take(range(20))
     found = Similarity()(net, twenty, PACE)
     seen = features_by_layer(net, twenty)
+    assert list(seen) == ["blocks.0", "blocks.1", "blocks.2"]
     for one, left in seen.items():
         for other, right in seen.items():
             assert found["cka"].sel(layer=one, layer_=other).item() == pytest.approx(explicit_cka(left, right), abs=1e-5)

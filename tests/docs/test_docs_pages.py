@@ -89,6 +89,7 @@ def test_generating_imports_no_torch() -> None:
 
 @pytest.mark.parametrize("path", files(), ids=shown)
 def test_every_link_leads_somewhere(path) -> None:
+    assert len(links(path)) == len(re.findall(r"\]\((?![a-z]+:)", prose(path))), "a link that is not understood"
     for target in links(path):
         place, _, anchor = target.partition("#")
         file = (path.parent / place).resolve() if place else path
@@ -99,6 +100,7 @@ def test_every_link_leads_somewhere(path) -> None:
 def test_every_verb_and_analysis_is_documented() -> None:
     help_page = (DOCS / "cli.md").read_text(encoding="utf-8")
     overview = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(OURS) > 20 and {"analyze", "compare", "table"} <= build_group().commands.keys()
     for name in build_group().commands:
         assert f"## microtome {name}\n" in help_page
     for entry in OURS:
@@ -109,6 +111,7 @@ def test_every_verb_and_analysis_is_documented() -> None:
 
 def test_every_edit_is_documented() -> None:
     overview, help_page = (path.read_text(encoding="utf-8") for path in (ROOT / "README.md", DOCS / "cli.md"))
+    assert len(EDITS) > 8
     for entry in EDITS:
         assert f"(docs/edits/{entry.name}.md)" in overview
         page = (DOCS / "edits" / f"{entry.name}.md").read_text(encoding="utf-8")
@@ -118,16 +121,20 @@ def test_every_edit_is_documented() -> None:
 
 def test_verbs_named_in_prose_exist() -> None:
     known = {*build_group().commands, "VERB", "NAME"}
-    for path in files():
-        for word in re.findall(r"`microtome (\S+?)[ `]", prose(path)):
-            assert word in known or word.startswith("-"), f"{shown(path)} names the verb '{word}'"
+    named = {word: shown(path) for path in files() for word in re.findall(r"`microtome (\S+?)[ `]", prose(path))}
+    assert {"analyze", "view", "rerun"} <= named.keys()
+    assert {word: path for word, path in named.items() if word not in known and not word.startswith("-")} == {}
 
 
 def test_targets_of_make_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    for path in files():
-        for word in re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
-            assert word in targets, f"{shown(path)} names make {word}"
+    named = {
+        word: shown(path)
+        for path in files()
+        for word in re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert {"test", "demo"} <= named.keys()
+    assert {word: path for word, path in named.items() if word not in targets} == {}
 
 
 def test_glossary_has_every_option_and_no_other() -> None:

@@ -66,6 +66,56 @@ def test_exif_orientation(tmp_path: Path, orientation: int, suffix: str) -> None
     assert read_header(path).stored == (32, 48)
 
 
+# The same table for whole arrays: the stored picture as numpy turns it.
+TURNED = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: np.rot90(x),
+}
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "1"])
+def test_every_pixel_is_where_the_orientation_puts_it(tmp_path: Path, orientation: int, mode: str) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    picture = Image.fromarray(drawn).convert(mode)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    picture.save(tmp_path / "a.png", exif=exif)
+    picture.save(tmp_path / "plain.png")
+    plain = np.asarray(read_rgb(tmp_path / "plain.png"))
+    assert np.array_equal(read_rgb(tmp_path / "a.png"), TURNED[orientation](plain))
+    plane = read_plane(tmp_path / "a.png")
+    assert plane.mode == mode and plane.format == "PNG"
+    assert np.array_equal(plane, TURNED[orientation](np.asarray(read_plane(tmp_path / "plain.png"))))
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+def test_a_picture_that_is_shrunk_is_turned_afterwards(
+    tmp_path: Path, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "SHRINK_FROM", 100)
+    drawn = np.random.default_rng(0).integers(0, 256, (23, 31, 3), np.uint8)  # no whole number of boxes
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(drawn).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_rgb(tmp_path / "a.png", 5), TURNED[orientation](np.asarray(Image.fromarray(drawn).reduce(4))))
+
+
+def test_an_exif_block_that_cannot_be_written_anew_is_no_reason_to_lose_the_picture(tmp_path: Path) -> None:
+    """Orientation 6, and an entry whose value has no bytes behind it: Pillow reads the first and could not copy the second."""
+    entries = struct.pack("<HHIHH", ORIENTATION, 3, 1, 6, 0) + struct.pack("<HHII", 0x8769, 4, 1, 0xFFFF)
+    block = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4)
+    Image.fromarray(quadrants()).save(tmp_path / "a.jpg", exif=block, quality=95)
+    assert corners(read_rgb(tmp_path / "a.jpg")) == SHOWN[6]
+    assert read_header(tmp_path / "a.jpg").size == (48, 32)
+
+
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_a_damaged_or_absurd_exif_block_is_no_reason_to_lose_the_picture(tmp_path: Path) -> None:
     Image.fromarray(quadrants()).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")

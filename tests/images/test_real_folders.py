@@ -30,6 +30,7 @@ def test_labels_and_boxes_of_a_table() -> None:
     found = Images.folder(DATA / "tiny_imagenet_val2000", check="header").limit(100)
     with (DATA / "tiny_imagenet_val2000" / "annotations.tsv").open() as stream:
         rows = {row[0]: row for row in csv.reader(stream, delimiter="\t")}
+    assert len(found) == 100
     for item in found:
         _, wnid, left, top, right, bottom = rows[item.name]
         expected = np.zeros((64, 64), bool)

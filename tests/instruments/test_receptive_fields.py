@@ -95,7 +95,9 @@ def interior(found):
 )
 def test_arithmetic_agrees_with_nan(name, size, layers):
     net = mt.open(name, weights=None, recipe={"size": size})
-    for layer, found in receptive_fields(net, layers).items():
+    fields = receptive_fields(net, layers)
+    assert not all(found.gated for found in fields.values())
+    for layer, found in fields.items():
         if found.gated:  # NaN passes gates
             continue
         cell = interior(found)
@@ -105,7 +107,9 @@ def test_arithmetic_agrees_with_nan(name, size, layers):
 
 def test_centres_are_the_middle_of_fields_and_those_of_overlays():
     net = mt.open("microtome:mini_resnet", weights=None)
-    for name, found in receptive_fields(net, "stages").items():
+    fields = receptive_fields(net, "stages")
+    assert list(fields) == ["layer1", "layer2", "layer3", "layer4"]
+    for name, found in fields.items():
         assert found.center[0] == (found.row.first[0] + found.row.last[0]) / 2
         axis = cell_positions(net, [name], torch.zeros(1, 3, 64, 64))[name].row
         assert np.array_equal(axis.centres, (found.row.first + found.row.last) / 2)

@@ -35,6 +35,7 @@ def test_the_slow_twin_agrees() -> None:
     net = mt.open("microtome:mini_resnet")
     found = scale_readers(net)
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert len(found) > 5 and all(found.values())
     for path, readers in found.items():
         for forgotten in (None, readers[0]):
             trial = copy.deepcopy(net.net).double()

@@ -27,4 +27,4 @@ def test_arrays_over_twins_are_mean_smallest_and_largest() -> None:
 
 def test_a_doubt_begins_above_five_per_cent() -> None:
     assert doubts_about_twins(None) == doubts_about_twins({"unchanged": 0.05}) == []
-    assert doubts_about_twins({"unchanged": 0.25})[0].startswith("25% of the untrained twins' weights")
+    assert doubts_about_twins({"unchanged": 0.25})[0].startswith("25.0% of the untrained twins' weights")

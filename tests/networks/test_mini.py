@@ -65,7 +65,9 @@ def test_the_card_agrees_with_the_file_and_with_itself(name: str) -> None:
 
 @pytest.mark.parametrize("name", networks.NAMES)
 def test_weights_are_float32_and_finite(name: str) -> None:
-    for tensor in load_network(name, networks.weights_file(name)).state_dict().values():
+    tensors = load_network(name, networks.weights_file(name)).state_dict()
+    assert len(tensors) > 10
+    for tensor in tensors.values():
         assert tensor.dtype in (torch.float32, torch.int64)
         assert torch.isfinite(tensor).all()
 
@@ -76,6 +78,7 @@ def test_the_same_seed_builds_the_same_network() -> None:
         with torch.random.fork_rng():
             torch.manual_seed(4)
             nets.append(networks.build("mini_resnet").state_dict())
+    assert nets[0].keys() == nets[1].keys() and len(nets[0]) > 10
     assert all(torch.equal(nets[0][key], nets[1][key]) for key in nets[0])
 
 

@@ -105,7 +105,7 @@ def test_a_forged_header_is_refused(built, tmp_path: Path, monkeypatch: pytest.M
     from microtome.opening import saved as keeping
 
     monkeypatch.chdir(tmp_path)
-    said = keeping.read_header(resnet.save("whole.safetensors"))
+    said = keeping.read_network_header(resnet.save("whole.safetensors"))
     forged = {"format": "pt", keeping.HEADER_KEY: json.dumps({**said, "built": built})}
     save_file(load_file("whole.safetensors"), "forged.safetensors", metadata=forged)
     with pytest.raises(SpecimenError, match="a file cannot have"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microtome.errors import FindingError
+from microtome.errors import FindingError, WriteError
 from microtome.finding import Finding, array
 from microtome.panels import PANEL_KINDS, Table
 from microtome.report.html import page_asset, report_bundle, write_report
@@ -177,6 +177,7 @@ NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml", "htt
 def test_no_address_outside_in_the_page_or_the_report(results: Path, tmp_path: Path) -> None:
     texts = [page_asset(name) for name in ("page.js", "page.css", "index.html")]
     texts.append(write_report(results, tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert [len(text) > 100 for text in texts] == [True] * 4 and "http://www.w3.org/2000/svg" in texts[-1]
     for text in texts:
         assert set(re.findall(r"""https?://[^\s"'`<>)\\]+""", text)) <= NAMESPACES
         assert not re.findall(r"""(?:src|href)=["']//""", text)
@@ -188,7 +189,7 @@ def test_the_page_is_small() -> None:
 
 def test_an_unwritable_place_is_one_clear_sentence(results: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(FindingError, match="cannot be written"):
+    with pytest.raises(WriteError, match="cannot be written.*microtome report .* --out FILE"):
         write_report(results, tmp_path / "file" / "r.html")
 
 

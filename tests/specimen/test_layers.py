@@ -82,6 +82,7 @@ def test_a_path_stands_for_all_its_calls_and_branches(odd: Specimen) -> None:
 def test_containers_come_after_their_content(opened: Callable[..., Specimen]) -> None:
     net = opened("timm:resnet50", (64, 64))
     place = {layer.name: layer.order for layer in net.layers}
+    assert {"layer1", "layer1.0", "layer1.0.conv1"} <= place.keys()
     for layer in net.layers:
         parent = layer.path.rpartition(".")[0]
         if parent in place:

@@ -48,9 +48,9 @@ def test_tensor_is_what_timm_makes(shape: tuple[int, int], size: tuple[int, int]
 
 
 def test_resized_side_is_timms_for_every_configuration_it_ships() -> None:
-    for config in {
-        (c.input_size[1:], c.crop_pct) for c in map(timm().models.get_pretrained_cfg, timm().list_pretrained()) if c
-    }:
+    configs = {(c.input_size[1:], c.crop_pct) for c in map(timm().models.get_pretrained_cfg, timm().list_pretrained()) if c}
+    assert len(configs) > 20
+    for config in configs:
         (rows, cols), crop = config
         expected = [math.floor(side / crop) for side in (rows, cols)]  # timm.data.transforms_factory, scale_size
         if rows == cols:

@@ -83,7 +83,9 @@ def test_twins_of_other_libraries(opened: Callable[..., Specimen]) -> None:
 def test_the_specimen_is_not_changed_by_having_a_twin(net: Specimen) -> None:
     before = {name: value.clone() for name, value in net.net.state_dict().items()}
     net.twin(5)
-    assert all(torch.equal(before[name], value) for name, value in net.net.state_dict().items())
+    after = net.net.state_dict()
+    assert before.keys() == after.keys() and len(after) > 3
+    assert all(torch.equal(before[name], value) for name, value in after.items())
 
 
 def test_code_that_seeds_itself_draws_under_our_seed() -> None:

@@ -44,7 +44,9 @@ class Features(Census[Bundle]):
     title = "Feature maps"
     rank = 23
     effort = "quick"
-    revision = 4  # 4: which images its twins see rests on their contents
+    revision = (
+        5  # 5: which images its twins see rests on their contents; of layers that give the same tensor the outermost is named
+    )
     with_twin = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep", "last3"), "layers to show: names, globs or aliases")

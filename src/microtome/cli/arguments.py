@@ -124,7 +124,7 @@ def means_images(word: str) -> bool:
     return looks or (Path(word).exists() and ":" not in word and Path(word).suffix not in (".py", ".safetensors"))
 
 
-def open_images(word: str | None, given: dict[str, Any]) -> "Images | None":
+def parse_images(word: str | None, given: dict[str, Any]) -> "Images | None":
     """The images that a word names; None without a word."""
     if word is None:
         return None

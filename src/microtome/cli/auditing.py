@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microtome._version import __version__
+from microtome.atomic_write import atomic_write
 from microtome.cli import arguments
 from microtome.errors import BadOption, Uneditable
 
@@ -71,7 +72,8 @@ def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: s
         value = sarif.audit_json(finding, known) if form == "json" else sarif.sarif_log(finding, __version__, known)
         text = json.dumps(value, indent=1, ensure_ascii=False)
     if output:
-        Path(output).write_text(text + "\n", encoding="utf-8")
+        with atomic_write(output) as file:
+            file.write(f"{text}\n".encode())
     else:
         click.echo(text)
     if write_baseline:

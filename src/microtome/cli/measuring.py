@@ -41,7 +41,7 @@ def measure(
     given = given | read_limits(given)
     return _measure_all(
         arguments.specimen_openers(names, given),
-        arguments.open_images(where, given),
+        arguments.parse_images(where, given),
         only,
         skip,
         settings,

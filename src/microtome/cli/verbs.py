@@ -47,7 +47,20 @@ def build_group() -> click.Group:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     click.version_option(__version__, prog_name="microtome")(root)
-    for command in (analyze, demo, report, view, list_, layers, edit_command(), compare, table, rerun, train, doctor):
+    for command in (
+        analyze_command,
+        demo,
+        report,
+        view,
+        list_,
+        layers,
+        edit_command(),
+        compare,
+        table,
+        rerun,
+        train_command,
+        doctor,
+    ):
         root.add_command(command)
     for name, entry in catalog.analysis_entries().items():
         if entry.kind != "Collation":
@@ -55,7 +68,7 @@ def build_group() -> click.Group:
     return root
 
 
-@click.command()
+@click.command("analyze")
 @click.argument("specimens", nargs=-1, required=True, metavar="SPECIMEN… [IMAGES]")
 @click.option("--images", help="Images, if they are not the last argument: a folder, a glob, a file, or scenes:200.")
 @click.option("--only", default="", help="Analyses to run, comma-separated; all by default.")
@@ -67,8 +80,8 @@ def build_group() -> click.Group:
 )
 @click.option("--report/--no-report", "wanted", default=True, help="Write DIR/report.html at the end.")
 @arguments.measuring_options
-def analyze(specimens: Sequence[str], images: str | None, only: str, skip: str, pairs: Sequence[str], config: str | None,
-            wanted: bool, **given: Any) -> int:  # fmt: skip
+def analyze_command(specimens: Sequence[str], images: str | None, only: str, skip: str, pairs: Sequence[str],
+            config: str | None, wanted: bool, **given: Any) -> int:  # fmt: skip
     """Run every applicable analysis on every specimen, compare them, and write the report."""
     names, where = arguments.split_words(specimens, images)
     settings = arguments.parse_settings(pairs, config)
@@ -153,7 +166,7 @@ def layers(specimen: str, pattern: str, every: bool, **given: Any) -> None:
 @click.option("--set", "pairs", multiple=True, metavar="compare.OPTION=VALUE", help="Option of compare; repeatable.")
 def compare(folder: str, pairs: Sequence[str]) -> None:
     """Compare the specimens in a folder of findings again."""
-    from microtome.analysis import Collation, build
+    from microtome.analysis import Collation, build_analysis
     from microtome.cli.tables import comparison_table
     from microtome.finding import Finding
     from microtome.store import Store
@@ -164,7 +177,9 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
         )
     store = Store.create(folder)
     findings = [Finding.load(path) for path in store.current()]
-    analysis = build(catalog.analysis_entry("compare").load(), arguments.parse_settings(pairs, None).get("compare", {}))
+    analysis = build_analysis(
+        catalog.analysis_entry("compare").load(), arguments.parse_settings(pairs, None).get("compare", {})
+    )
     assert isinstance(analysis, Collation)
     finding = analysis.of([finding for finding in findings if finding.specimen])
     place = str(store.save(finding).relative_to(store.root))
@@ -176,7 +191,7 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
     click.echo(comparison_table(finding))
 
 
-@click.command()
+@click.command("train")
 @click.argument("network")
 @click.option("--out", default="training", show_default=True, help="Folder for the weights, the card and the state of the run.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs; the recipe's by default.")
@@ -188,7 +203,7 @@ def compare(folder: str, pairs: Sequence[str]) -> None:
     show_default=True,
     help="CPU threads; the shipped weights were trained with 1.",
 )
-def train(network: str, out: str, epochs: int | None, count: int | None, threads: int) -> int:
+def train_command(network: str, out: str, epochs: int | None, count: int | None, threads: int) -> int:
     """Train a shipped network again by its recipe and evaluate it.
 
     An interrupted training resumes.

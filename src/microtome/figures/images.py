@@ -22,6 +22,7 @@ from microtome.figures.paper import (
     new_sheet,
     shorten,
 )
+from microtome.key_numbers import FRACTION, format_value
 from microtome.panels import Grid, Heat, Overlay
 
 Values = np.ndarray[Any, Any]
@@ -151,7 +152,9 @@ def _grouped_tiles(arrays: Arrays, panel: Grid) -> tuple[Values, list[str], list
         members = np.flatnonzero(number == group)
         for start in range(0, len(members), wide):
             lines.append(np.pad(members[start : start + wide], (0, max(0, wide - len(members[start:]))), constant_values=-1))
-            side.append("" if start else f"group {group + 1}: {100 * len(members) / len(values):.0f}% ({len(members)})")
+            side.append(
+                "" if start else f"group {group + 1}: {format_value(len(members) / len(values), FRACTION)} ({len(members)})"
+            )
     places = np.concatenate(lines)
     wall = np.full((len(places), *values.shape[1:]), np.nan)
     wall[places >= 0] = values[places[places >= 0]]

@@ -225,8 +225,8 @@ class Images:
         order = self._content_order
         classes = np.zeros(len(self), dtype=np.int64) if self.labels is None else self.labels[order]
         quantile = np.empty(len(self))
-        for item in np.unique(classes):
-            own = np.flatnonzero(classes == item)
+        for label in np.unique(classes):
+            own = np.flatnonzero(classes == label)
             quantile[own] = (np.arange(len(own)) + 0.5) / len(own)
         return np.sort(order[np.argsort(quantile, kind="stable")[:count]])
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 
 from microtome.errors import ImagesError
 from microtome.images.colours import has_transparency, to_rgb
@@ -39,16 +39,8 @@ SUFFIXES = frozenset(
         *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".tga", ".pcx", ".qoi", ".sgi"),
     )
 )
-ROTATIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 ORIENTATION = 0x0112
+METADATA = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # where Pillow looks for an orientation
 
 # What Pillow's readers raise on damaged bytes, beside its own errors (which are OSError and SyntaxError).
 DECODING_ERRORS: tuple[type[Exception], ...] = (
@@ -117,7 +109,7 @@ def read_rgb(path: Path, least: int | None = None) -> Image.Image:
             shown = to_rgb(picture, max(factor, 1))
         except Exception as error:
             raise ImagesError(f"cannot be turned into RGB ({short_error(error)})") from error
-    return shown.transpose(ROTATIONS[orientation]) if orientation in ROTATIONS else shown
+    return turn_upright(shown, orientation)
 
 
 def verify_whole(path: Path) -> None:
@@ -141,12 +133,20 @@ def read_plane(path: Path) -> Image.Image:
         _load(path, picture)
         orientation = _orientation(picture, decoded=True)
         stored = picture.copy()
-        stored.format = picture.format
-    if orientation not in ROTATIONS:
-        return stored
-    turned = stored.transpose(ROTATIONS[orientation])
-    turned.format = stored.format
+        kind = picture.format
+    turned = turn_upright(stored, orientation)
+    turned.format = kind
     return turned
+
+
+def turn_upright(picture: Image.Image, orientation: int) -> Image.Image:
+    """The image as displayed, by Pillow's `exif_transpose`; it loses its EXIF and XMP blocks, which may be damaged, if it is turned."""
+    if orientation == 1:
+        return picture
+    for name in METADATA:
+        picture.info.pop(name, None)
+    picture.getexif()[ORIENTATION] = orientation
+    return ImageOps.exif_transpose(picture)
 
 
 @contextmanager
@@ -212,7 +212,7 @@ def _orientation(picture: ImageFile.ImageFile, *, decoded: bool) -> int:
         given = picture.getexif().get(ORIENTATION, 1)
     except DECODING_ERRORS:
         return 1
-    return given if isinstance(given, int) and given in ROTATIONS else 1
+    return given if isinstance(given, int) and 1 <= given <= 8 else 1
 
 
 def _header_notes(picture: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:

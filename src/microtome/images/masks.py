@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from microtome.errors import ImagesError, did_you_mean
-from microtome.images.decoding import ROTATIONS, Header, read_plane
+from microtome.images.decoding import Header, read_plane, turn_upright
 from microtome.images.decoding import read_header as read_header
 from microtome.images.listing import (
     MASK_FOLDERS,
@@ -120,7 +120,7 @@ def orient_mask(mask: Mask, header: Header, what: str) -> Mask:
     if mask.shape == header.size:
         return mask
     if mask.shape == header.stored:
-        return np.asarray(Image.fromarray(mask.astype(np.uint8)).transpose(ROTATIONS[header.orientation])).astype(bool)
+        return np.asarray(turn_upright(Image.fromarray(mask.astype(np.uint8)), header.orientation)).astype(bool)
     raise _misfit_error((mask.shape[0], mask.shape[1]), header, what)
 
 

@@ -81,7 +81,7 @@ def cell_positions(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[
 def visible_layers(specimen: Specimen, at: Sequence[str], x: Tensor) -> VisibleLayers:
     """The layers of the patterns `at` where the class gradient of `x` (image, rgb, row, col) is not zero everywhere.
 
-    A layer that repeats an earlier one's values (a stage and its last block) is left out without a word.
+    Of layers that give the same tensor (a stage and its last block) the outermost is taken, without a word; those named stay.
 
     Raises:
         WatchError: the gradient is zero at all of them; the layer to use instead is named.
@@ -103,7 +103,7 @@ def visible_layers(specimen: Specimen, at: Sequence[str], x: Tensor) -> VisibleL
         )
     if len(silent) == len(spatial):
         raise WatchError("; ".join(f"{name}: {dropped[name]}" for name in silent) + ".")
-    kept = _distinct_names([name for name in spatial if name not in silent], pairs)
+    kept = [name for name in specimen.distinct(at) if name in spatial and name not in silent]
     return VisibleLayers(tuple(kept), cell_positions(specimen, kept, x), dropped)
 
 
@@ -149,22 +149,6 @@ def _layer_gradients(specimen: Specimen, names: Sequence[str], x: Tensor) -> dic
         pairs = taps.gradients(scores.max(1).values.sum())
     # as maps: a class token's gradient says nothing of the patches
     return {name: (specimen.layer(name).maps(a), specimen.layer(name).maps(b)) for name, (a, b) in pairs.items()}
-
-
-def _distinct_names(names: Sequence[str], pairs: Mapping[str, tuple[Tensor, Tensor]]) -> list[str]:
-    """`names` without those whose activation and gradient are another's; of such a pair the shorter name stays."""
-    kept: list[str] = []
-    for name in names:
-        same = next((earlier_name for earlier_name in kept if all(map(_equal, pairs[earlier_name], pairs[name]))), None)
-        if same is None:
-            kept.append(name)
-        elif len(name) < len(same):
-            kept[kept.index(same)] = name
-    return kept
-
-
-def _equal(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.equal(a, b)
 
 
 def _fallback_advice(specimen: Specimen, name: str, x: Tensor) -> str:

@@ -75,19 +75,19 @@ class ImagePairs(Tally):
 
     def state(self) -> State:
         if self._grams:
-            return {f"gram.{name}": each for name, each in self._grams.items()}
+            return {f"gram.{name}": gram for name, gram in self._grams.items()}
         if not self._rank:
             return {}
         features = {f"feature.{name}": _stack_rows(parts) for name, parts in self._features.items()}
         return {"rank": np.concatenate(self._rank), "total": np.array([self._total], dtype=np.int64)} | features
 
     def restore(self, state: State) -> None:
-        self._grams = {name.removeprefix("gram."): each.copy() for name, each in state.items() if name.startswith("gram.")}
+        self._grams = {name.removeprefix("gram."): value.copy() for name, value in state.items() if name.startswith("gram.")}
         self._rank = [state["rank"].copy()] if "rank" in state else []
         self._total = int(state["total"][0]) if "total" in state else 0
         self._features = {
-            name.removeprefix("feature."): [BatchFeatures(each.copy())]
-            for name, each in state.items()
+            name.removeprefix("feature."): [BatchFeatures(value.copy())]
+            for name, value in state.items()
             if name.startswith("feature.")
         }
 

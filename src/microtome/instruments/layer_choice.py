@@ -3,24 +3,23 @@
 What is asked for and not measured is named, with the reason: `reasons_not_measured` gives both, for a finding's facts.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 from microtome.errors import Unmeasurable
-from microtome.specimen import Specimen
+from microtome.specimen import Specimen, same_values
 
 
 def layers_with_maps(specimen: Specimen, at: Sequence[str]) -> list[str]:
     """The layers of the patterns `at` whose output can be laid out as (image, unit, row, col), in execution order.
 
-    A layer that only hands on the very tensor of one before (a stage and its last block) is left out.
+    Of layers that give the very same tensor (a stage and its last block) the outermost is taken; layers named one by one stay.
 
     Raises:
         Unmeasurable: there is none.
         UnknownName: a pattern matches nothing.
     """
     names = specimen.find(at) if at else []
-    shown = _distinct_layers(specimen, [name for name in names if has_map(specimen, name)])
+    shown = [name for name in specimen.distinct(at) if has_map(specimen, name)] if at else []
     if not shown:
         raise Unmeasurable(
             f"None of the layers {', '.join(names[:3] or at)} of {specimen.name} gives maps, tokens or a "
@@ -34,20 +33,18 @@ def reasons_not_measured(
 ) -> dict[str, str]:
     """Layer -> why it is not measured, for the layers of the patterns `at` that are not among `measured`.
 
-    `reasons` are known already. A layer that hands on the very tensor of a measured one counts as measured, unless it was named itself.
+    `reasons` are known already. A layer that hands on the very tensor of a measured one counts as measured.
     """
-    given = _given(specimen)
-    twins = {given(name): name for name in measured if name in _names(specimen)}
+    asked = specimen.find(at) if at else []
+    layers = [name for name in measured if name in _names(specimen)]
+    first = same_values(specimen, [*layers, *asked])
     missing: dict[str, str] = {}
-    for name in specimen.find(at) if at else []:
+    for name in asked:
         if name in measured:
             continue
         if reasons and name in reasons:
             missing[name] = reasons[name]
-        elif given(name) in twins:
-            if name in at:
-                missing[name] = f"it gives the very tensor of {twins[given(name)]}"
-        else:
+        elif first[name] not in layers:
             missing[name] = why_no_maps(specimen, name)
     return missing
 
@@ -67,25 +64,6 @@ def has_map(specimen: Specimen, name: str) -> bool:
     """Whether the layer gives one map, row of tokens on a grid, or vector for each image."""
     layer = specimen.layer(name)
     return layer.layout in ("nchw", "nhwc", "vector") or (layer.layout == "tokens" and layer.grid is not None)
-
-
-def _distinct_layers(specimen: Specimen, names: Sequence[str]) -> list[str]:
-    given = _given(specimen)
-    kept: dict[Any, str] = {}
-    for name in names:
-        kept.setdefault(given(name), name)
-    return list(kept.values())
-
-
-def _given(specimen: Specimen) -> Callable[[str], Any]:
-    """Layer name -> a mark of the tensor that it gives."""
-    gives = {(call.path, call.index): call.gives for call in specimen.anatomy.trace.calls}
-
-    def mark(name: str) -> Any:
-        layer = specimen.layer(name)
-        return gives[layer.path, layer.call or 0][layer.branch or 0]
-
-    return mark
 
 
 def _names(specimen: Specimen) -> frozenset[str]:

@@ -5,7 +5,7 @@ If scaling a norm's scale and shift together never changes the output, the deriv
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,10 +171,3 @@ def _is_idle(module: nn.Module, pairs: dict[int, Tensor | None], moved: Sequence
     else:
         reference = sum(moved)
     return bias is not None and reference > 0 and float(bias.abs().max()) <= ZERO_TOLERANCE * reference
-
-
-def norm_paths(net: nn.Module) -> Iterator[str]:
-    """The paths of all norms with a learnable scale, used or not."""
-    for path, module in net.named_modules():
-        if is_norm(module) and isinstance(getattr(module, "weight", None), nn.Parameter):
-            yield path

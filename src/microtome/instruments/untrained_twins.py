@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from microtome.images import Images
+from microtome.key_numbers import FRACTION, format_value
 from microtome.numerics.statistics.twins import side_of_twins, twin_range
 from microtome.specimen import Specimen
 from microtome.specimen.learnt_tensors import fraction_of_weights
@@ -50,8 +51,8 @@ def doubts_about_twins(facts: Mapping[str, Any] | None) -> list[str]:
     if held <= MAX_UNCHANGED:
         return []
     return [
-        f"{100 * held:.2g}% of the untrained twins' weights could not be drawn anew and are the network's own, so what is set against "
-        "the twins here is no evidence."
+        f"{format_value(held, FRACTION)} of the untrained twins' weights could not be drawn anew and are the network's own, so what is "
+        "set against the twins here is no evidence."
     ]
 
 
@@ -61,7 +62,7 @@ def reason_for_no_verdict(specimen: Specimen, images: Images | None) -> str:
     held = fraction_of_weights(twin.net, twin.unchanged)
     if held <= MAX_UNCHANGED:
         return ""
-    return f"{100 * held:.2g}% of the untrained twins' weights could not be drawn anew ({', '.join(twin.unchanged[:3])})"
+    return f"{format_value(held, FRACTION)} of the untrained twins' weights could not be drawn anew ({', '.join(twin.unchanged[:3])})"
 
 
 def over_twins(runs: Sequence[Mapping[str, xr.DataArray]], same: Sequence[str] = ()) -> dict[str, xr.DataArray]:

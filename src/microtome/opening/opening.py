@@ -95,7 +95,7 @@ def _open_edited(
     state: str | None,
 ) -> Specimen:
     """The named architecture, with the edits recorded in the weights file, and those weights."""
-    card = saved.read_header(weights)
+    card = saved.read_network_header(weights)
     wanted = {**card["built"]["options"], **options}
     base = _open_named(what, None, seed, card["built"].get("recipe", card["recipe"]), None, None, wanted)
     specimen = saved.reopen_specimen(weights, base, state=state)

@@ -35,7 +35,7 @@ def is_file_name(what: object) -> bool:
     return isinstance(what, str | Path) and str(what).endswith(SUFFIX)
 
 
-def read_header(path: str | Path) -> dict[str, Any]:
+def read_network_header(path: str | Path) -> dict[str, Any]:
     """The content of a saved specimen's header.
 
     Raises:
@@ -65,7 +65,7 @@ def is_edited(weights: object) -> bool:
     if not is_file_name(weights) or not Path(str(weights)).expanduser().is_file():
         return False
     try:
-        return bool(read_header(Path(str(weights)))["edits"])
+        return bool(read_network_header(Path(str(weights)))["edits"])
     except CheckpointError:  # plain weights; what is damaged is said where they are read
         return False
 
@@ -74,10 +74,10 @@ def saved_architecture(path: str | Path) -> dict[str, Any]:
     """What to open for the network in a file, and how: {"what", "options", "recipe"}.
 
     Raises:
-        CheckpointError: see `read_header`.
+        CheckpointError: see `read_network_header`.
         SpecimenError: opening it would run somebody's own code, or read other files, because the file says so.
     """
-    header = read_header(path)
+    header = read_network_header(path)
     built = header["built"]
     what, options = str(built["what"]), dict(built["options"])
     if what.partition(":")[0] not in LIBRARY_SOURCES:
@@ -99,7 +99,7 @@ def reopen_specimen(
 
     `weights` None leaves the edited architecture untrained, a file loads that instead. Raises CheckpointError where they do not fit.
     """
-    header = read_header(path)
+    header = read_network_header(path)
     specimen = rebuild(base, header["built"].get("edits", []))
     changes = tuple(_read_change(record) for record in header["edits"])
     lines = [f"Edited: {change.line}" for change in changes]

@@ -44,8 +44,8 @@ def take_pilot(specimen: Specimen) -> Pilot:
     """Measure a few images of noise on a specimen that is ready to run; what is in an image does not change its cost."""
     x = noise_images(specimen.net, specimen.recipe, 8)
     specimen.run(x[:1])  # the first pass prepares kernels
-    each = _timed(lambda: specimen.run(x[:1]))
-    many = int(min(8, max(1, TIMED / max(each, 1e-4))))
+    single = _timed(lambda: specimen.run(x[:1]))
+    many = int(min(8, max(1, TIMED / max(single, 1e-4))))
     forward = _timed(lambda: specimen.run(x[:many])) / many
     some = max(1, many // 2)
     backward = max(_timed(lambda: _pass_back(specimen, x[:some])) / some, forward)

@@ -116,7 +116,9 @@ def make_plan(
     def replaced(name: str, by: Callable[[Analysis], Analysis | None]) -> list[Candidate]:
         return [
             Candidate(
-                each.specimen, each.pilot, tuple(new for item in each.due if (new := by(item) if item.name() == name else item))
+                each.specimen,
+                each.pilot,
+                tuple(new for due in each.due if (new := by(due) if due.name() == name else due)),
             )
             for each in chosen
         ]
@@ -124,11 +126,13 @@ def make_plan(
     current = plan()
     if budget is None:
         return current
-    order = sorted({item.name(): item.rank for each in candidates for item in each.due}.items(), key=lambda pair: -pair[1])
+    order = sorted(
+        {analysis.name(): analysis.rank for each in candidates for analysis in each.due}.items(), key=lambda pair: -pair[1]
+    )
     for name, _ in order:
         if current.seconds <= budget:
             return current
-        some = next(item for each in chosen for item in each.due if item.name() == name)
+        some = next(analysis for each in chosen for analysis in each.due if analysis.name() == name)
         if not isinstance(some, Collation) and smaller(some) is not None:
             chosen = replaced(name, smaller)
             quick.append(name)
@@ -137,7 +141,7 @@ def make_plan(
         if current.seconds <= budget:
             return current
         takes = current.of(name)
-        chosen = replaced(name, lambda item: None)
+        chosen = replaced(name, lambda analysis: None)
         left_out[name] = f"it would take about {format_duration(takes)} and the budget is {format_duration(budget)}"
         current = plan()
     return current

@@ -6,7 +6,6 @@
 import html
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from microtome.atomic_write import atomic_write
 from microtome.errors import FindingError
 from microtome.finding import CARD, Finding, card
 from microtome.report.packing import pack_array, share_coordinates
@@ -80,28 +80,14 @@ def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str] | N
     """Write the page with all findings below `folder` inside it, atomically, and return its path (`folder/report.html`).
 
     Raises:
-        FindingError: nothing to show, or the file cannot be written.
+        FindingError: nothing to show.
+        WriteError: the file cannot be written.
     """
     folder = Path(folder)
     page = render_page(report_bundle(folder, title))
     out = Path(out) if out is not None else folder / "report.html"
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=".writing-", suffix=".html", dir=out.parent)
-    except OSError as error:
-        raise FindingError(
-            f"{out} cannot be written: {error.strerror}. Name another file: microtome report {folder} --out FILE"
-        ) from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, out)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+    with atomic_write(out, f"Free some space, or name another file: microtome report {folder} --out FILE") as file:
+        file.write(page.encode())
     return out
 
 

@@ -19,7 +19,7 @@ from microtome.planning.effort import TWINS, check_effort
 from microtome.planning.pilot import take_pilot
 from microtome.planning.plan import Candidate, RunPlan, is_first, make_plan
 from microtome.runner.choosing import Settings, choose_analyses, quick_version
-from microtome.runner.outcome import Event, Outcome, ignore
+from microtome.runner.outcome import Event, Outcome, ignore_event
 from microtome.runner.run import MAX_BYTES_IN_TURN, Run
 from microtome.scan import Pace, resolve_device
 from microtome.specimen import Specimen
@@ -39,7 +39,7 @@ def analyze(
     skip: Sequence[str] = (),
     settings: Settings | None = None,
     pace: Pace | None = None,
-    listener: Callable[[Event], None] = ignore,
+    listener: Callable[[Event], None] = ignore_event,
     said: Mapping[str, Any] | None = None,
     twins: int | None = None,
     effort: str = "standard",
@@ -72,8 +72,8 @@ def analyze(
     store = Store.create(out)
     run = Run(store, replace(pace or Pace(), keep=store.tally_folder), listener, Outcome(store.root), images, len(given) > 1)
     for name, error in unloaded:
-        run.note_crash("", name, error)
-    run.note_omissions(later, f"the {level} effort leaves them out; measure one with --only NAME, all with --effort standard")
+        run.record_crash("", name, error)
+    run.record_left_out(later, f"the {level} effort leaves them out; measure one with --only NAME, all with --effort standard")
     crew = _Crew(run, given, twins, resolve_device(run.pace.device))
     session = _Session(run, crew, time.monotonic(), {"effort": level, **(said or {})}, finished)
     if announce is not None or budget is not None:
@@ -100,8 +100,8 @@ class _Crew:
                 yield member
 
     def _open(self, place: int) -> Specimen | None:
-        each = self.given[place]
-        specimen = each if isinstance(each, Specimen) else None if place in self._failed else self.run.open(each)
+        given = self.given[place]
+        specimen = given if isinstance(given, Specimen) else None if place in self._failed else self.run.open_specimen(given)
         if specimen is None:
             self._failed.add(place)
             return None
@@ -156,11 +156,11 @@ class _Session:
             if due:
                 candidates.append(Candidate(member, take_pilot(member), due))
         left = None if budget is None else max(1.0, budget - (time.monotonic() - self.began))
-        plan = make_plan(candidates, self.run.images, self.run.pace, left, lambda each: quick_version(each, settings))
+        plan = make_plan(candidates, self.run.images, self.run.pace, left, lambda analysis: quick_version(analysis, settings))
         if announce is not None and candidates:
             announce(plan)
-        self.run.note_omissions(plan.left_out, "they do not fit into the budget; measure one with --only NAME")
-        kept = [each for each in analyses if each.name() not in plan.left_out]
+        self.run.record_left_out(plan.left_out, "they do not fit into the budget; measure one with --only NAME")
+        kept = [analysis for analysis in analyses if analysis.name() not in plan.left_out]
         return [(quick_version(each, settings) or each) if each.name() in plan.quick else each for each in kept]
 
     def measure(self, analyses: Sequence[Analysis]) -> None:

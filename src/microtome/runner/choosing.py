@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from microtome import catalog, options
-from microtome.analysis import Analysis, build
+from microtome.analysis import Analysis, build_analysis
 from microtome.errors import MicrotomeError
 from microtome.workload import EFFORTS, Effort
 
@@ -35,7 +35,7 @@ def choose_analyses(
             if not only and EFFORTS.index(kind.effort) > EFFORTS.index(effort):
                 later[name] = f"the {effort} effort leaves it out; measure it with --effort {kind.effort}, or --only {name}"
                 continue
-            analyses.append(build(kind, options.values_for(kind, effort) | dict(settings.get(name, {}))))
+            analyses.append(build_analysis(kind, options.values_for(kind, effort) | dict(settings.get(name, {}))))
         except MicrotomeError:
             raise
         except Exception as error:
@@ -48,5 +48,5 @@ def quick_version(analysis: Analysis, settings: Settings) -> Analysis | None:
     name = analysis.name()
     quick = options.values_for(type(analysis), "quick")
     smaller = {key: value for key, value in quick.items() if key not in settings.get(name, {})}
-    made = build(type(analysis), analysis.options() | smaller)
+    made = build_analysis(type(analysis), analysis.options() | smaller)
     return None if made == analysis else made

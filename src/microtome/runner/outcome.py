@@ -43,5 +43,5 @@ def whose(analysis: str) -> str:
     return f"a fault of the plug-in {package}; report it there, or leave it out: --skip {analysis}"
 
 
-def ignore(event: Event) -> None:
+def ignore_event(event: Event) -> None:
     """The listener that does nothing."""

@@ -52,14 +52,14 @@ class Run:
     several: bool = False  # networks; then some analyses wait for all of them
     waiting: "dict[Analysis, list[Specimen]]" = field(default_factory=dict["Analysis", "list[Specimen]"])
 
-    def open(self, opener: Callable[[], Specimen]) -> Specimen | None:
+    def open_specimen(self, opener: Callable[[], Specimen]) -> Specimen | None:
         """The specimen that a function opens, or None after writing down why it could not be opened."""
         try:
             return opener()
         except UsageError:
             raise  # a misspelt name is the caller's to correct before anything runs long
         except MicrotomeError as error:
-            self.note_failure(str(getattr(opener, "label", "")), "open", str(error))
+            self.record_failure(str(getattr(opener, "label", "")), "open", str(error))
             return None
 
     def specimen(self, specimen: Specimen, analyses: Sequence[Analysis]) -> None:
@@ -83,7 +83,7 @@ class Run:
         if not (self.several and analysis.in_turn):
             return False
         others = self.waiting.setdefault(analysis, [])
-        weights = (p for item in (*others, specimen) for p in item.net.parameters())
+        weights = (p for each in (*others, specimen) for p in each.net.parameters())
         fits = sum(p.numel() * p.element_size() for p in weights) <= MAX_BYTES_IN_TURN
         if fits:
             others.append(specimen)
@@ -95,7 +95,7 @@ class Run:
         waiting = dict(self.waiting)
         self.waiting.clear()
         for analysis, specimens in waiting.items():
-            known = [self.saved_finding(analysis, specimen, device) for specimen in specimens]
+            known = [self.find_saved(analysis, specimen, device) for specimen in specimens]
             sessions = {str(finding.facts.get("session", "")) if finding else "" for finding in known}
             if len(specimens) == 1 or (len(sessions) == 1 and "" not in sessions):
                 due = [specimen for specimen in specimens if self.is_due(analysis, specimen, device)]
@@ -115,7 +115,7 @@ class Run:
             return
         session = {"session": uuid4().hex[:16], "in_turn": len(workers)}
         for worker, each in zip(workers, measured, strict=True):
-            self.keep(analysis, worker, lambda item=each: replace(item, facts={**item.facts, **session}), began)
+            self.keep(analysis, worker, lambda finding=each: replace(finding, facts={**finding.facts, **session}), began)
 
     def due_quietly(self, analyses: Sequence[Analysis], specimen: Specimen, device: str) -> list[Analysis]:
         """Those that would be measured on a network, found without writing anything down."""
@@ -125,11 +125,11 @@ class Run:
                 waits = isinstance(analysis, Collation) or bool(analysis.refusal(specimen, self.images))
             except Exception:  # it will be said when its turn comes
                 continue
-            if not waits and self.saved_finding(analysis, specimen, device) is None:
+            if not waits and self.find_saved(analysis, specimen, device) is None:
                 due.append(analysis)
         return due
 
-    def saved_finding(self, analysis: Analysis, specimen: Specimen, device: str) -> Finding | None:
+    def find_saved(self, analysis: Analysis, specimen: Specimen, device: str) -> Finding | None:
         """The saved finding that answers already, if any; None as well where asking raises."""
         try:
             return self.store.fresh(specimen.name, analysis.name(), analysis.key(specimen, self.images, device))
@@ -141,10 +141,10 @@ class Run:
         try:
             reason = analysis.refusal(specimen, self.images)
         except Exception as error:
-            self.note_refusal(specimen.name, analysis.name(), error)
+            self.record_refusal(specimen.name, analysis.name(), error)
             return False
         if reason:
-            self.note_skip(specimen.name, analysis.name(), reason)
+            self.record_skip(specimen.name, analysis.name(), reason)
         return not reason
 
     def is_due(self, analysis: Analysis, specimen: Specimen, device: str) -> bool:
@@ -155,7 +155,7 @@ class Run:
         try:
             finding = self.store.fresh(specimen.name, name, analysis.key(specimen, self.images, device))
         except Exception as error:
-            self.note_refusal(specimen.name, name, error)
+            self.record_refusal(specimen.name, name, error)
             return False
         if finding:
             self.outcome.findings[specimen.name, name] = finding
@@ -168,7 +168,7 @@ class Run:
         began = time.monotonic()
         try:
             backwards = analysis.workload(worker, self.images).backward > 0
-            pace = pace or self.pace.fit(worker, gradients=backwards)
+            pace = pace or self.pace.fit_to(worker, gradients=backwards)
             measured = analysis.measure(worker, self.images, pace)
         except Exception as error:
             if pace is not None and is_memory_error(error) and pace.batch > 1:
@@ -177,7 +177,7 @@ class Run:
                 )
                 self.measure(analysis, worker, replace(pace, batch=pace.batch // 2))
             else:
-                self.note_refusal(worker.name, analysis.name(), error)
+                self.record_refusal(worker.name, analysis.name(), error)
             return
         self.keep(analysis, worker, lambda: measured, began)
 
@@ -187,7 +187,7 @@ class Run:
             return
         began = time.monotonic()
         try:
-            pace = pace or self.pace.fit(worker)
+            pace = pace or self.pace.fit_to(worker)
             conclusions = survey(worker, self.images, censuses, pace)
         except Exception as error:
             if pace is not None and is_memory_error(error) and pace.batch > 1:
@@ -195,12 +195,12 @@ class Run:
                 self.scan(worker, censuses, replace(pace, batch=pace.batch // 2))
                 return
             if len(censuses) == 1:
-                self.note_refusal(worker.name, censuses[0].name(), error)
+                self.record_refusal(worker.name, censuses[0].name(), error)
                 return
             for census in censuses:
                 self.scan(worker, [census], pace)
             return
-        for census in sorted(conclusions, key=lambda item: item.rank):
+        for census in sorted(conclusions, key=lambda census: census.rank):
             self.keep(census, worker, conclusions[census], began)
         for key in survey_keys(worker, self.images, censuses):
             discard_tally(pace, key)
@@ -220,7 +220,7 @@ class Run:
             finding = analysis.conclude(measured, source)
             self.store.save(finding)
         except Exception as error:
-            self.note_refusal(worker.name, analysis.name(), error)
+            self.record_refusal(worker.name, analysis.name(), error)
             return
         self.outcome.findings[worker.name, analysis.name()] = finding
         self.listener(Event("measured", worker.name, analysis.name(), finding.headline))
@@ -238,10 +238,10 @@ class Run:
                     finding = analysis.of(findings)
                     self.store.save(finding)
             except MicrotomeError as error:
-                self.note_failure("", analysis.name(), str(error))
+                self.record_failure("", analysis.name(), str(error))
                 continue
             except Exception as error:
-                self.note_crash("", analysis.name(), error)
+                self.record_crash("", analysis.name(), error)
                 continue
             before = self.outcome.findings.get(("", analysis.name()))
             self.outcome.findings["", analysis.name()] = finding
@@ -251,20 +251,20 @@ class Run:
                 self.outcome.reused.append(("", analysis.name()))
             self.listener(Event(kind, "", analysis.name(), finding.headline))
 
-    def note_refusal(self, specimen: str, analysis: str, error: Exception) -> None:
+    def record_refusal(self, specimen: str, analysis: str, error: Exception) -> None:
         """Write down an analysis that gave no finding: skipped where it cannot be known here, failed otherwise."""
         if isinstance(error, Unmeasurable):
-            self.note_skip(specimen, analysis, str(error))
+            self.record_skip(specimen, analysis, str(error))
         elif isinstance(error, MicrotomeError):
-            self.note_failure(specimen, analysis, str(error))
+            self.record_failure(specimen, analysis, str(error))
         elif is_memory_error(error):
-            self.note_failure(
+            self.record_failure(
                 specimen, analysis, "memory ran out with one image at once; give more, or a smaller input: --recipe size=224"
             )
         else:
-            self.note_crash(specimen, analysis, error)
+            self.record_crash(specimen, analysis, error)
 
-    def note_crash(self, specimen: str, analysis: str, error: Exception) -> None:
+    def record_crash(self, specimen: str, analysis: str, error: Exception) -> None:
         """Write down an exception that no analysis should raise; its traceback goes into the log of the run."""
         log = self.store.root / LOG
         moment = datetime.now(UTC).isoformat(timespec="seconds")
@@ -275,20 +275,20 @@ class Run:
                 file.write(f"{moment} {analysis} of {specimen or 'all specimens'}\n{trace}\n")
         except OSError as refusal:  # a full disk must not end the run with what is there already
             where = f"the traceback could not be written to {log}: {refusal.strerror}"
-        self.note_failure(specimen, analysis, f"{describe_error(error)} ({whose(analysis)}; {where})")
+        self.record_failure(specimen, analysis, f"{describe_error(error)} ({whose(analysis)}; {where})")
 
-    def note_skip(self, specimen: str, analysis: str, reason: str) -> None:
+    def record_skip(self, specimen: str, analysis: str, reason: str) -> None:
         """Write down what cannot be known here, and go on."""
         self.outcome.skipped.append({"specimen": specimen, "analysis": analysis, "reason": reason})
         self.listener(Event("skipped", specimen, analysis, reason))
 
-    def note_omissions(self, reasons: Mapping[str, str], why: str) -> None:
+    def record_left_out(self, reasons: Mapping[str, str], why: str) -> None:
         """Write down what the effort or the budget leaves out, and say it in one line."""
         self.outcome.skipped.extend({"specimen": "", "analysis": name, "reason": reason} for name, reason in reasons.items())
         if reasons:
             self.listener(Event("skipped", "", ", ".join(reasons), why))
 
-    def note_failure(self, specimen: str, analysis: str, reason: str) -> None:
+    def record_failure(self, specimen: str, analysis: str, reason: str) -> None:
         """Write down a failure, and go on."""
         self.outcome.failed.append({"specimen": specimen, "analysis": analysis, "reason": reason})
         self.listener(Event("failed", specimen, analysis, reason))

@@ -1,6 +1,9 @@
-"""Watched names that refer to the same tensor, such as the output of a block and the input of the next one."""
+"""Watched names that refer to the same tensor, such as the output of a block and the input of the next one.
 
-from collections.abc import Sequence
+The one place that decides it: analyses that measure each tensor once ask here.
+"""
+
+from collections.abc import Collection, Sequence
 
 from microtome.specimen.anatomy import OpenedNetwork
 from microtome.specimen.tracing import Mark
@@ -22,3 +25,10 @@ def same_values(specimen: OpenedNetwork, names: Sequence[str]) -> dict[str, str]
         known = branch < len(marks) and not (inward and branch)  # which input belongs to a later branch is not told here
         origins[name] = first.setdefault(marks[branch], name) if known else name
     return origins
+
+
+def distinct_layers(specimen: OpenedNetwork, names: Sequence[str], named: Collection[str] = ()) -> list[str]:
+    """`names`, in execution order, without repetitions: of layers that give the same tensor the outermost stays, and all of `named`."""
+    first = same_values(specimen, names)
+    outermost = {first[name]: name for name in names}
+    return [name for name in names if name in named or outermost[first[name]] == name]

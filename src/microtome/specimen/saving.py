@@ -4,14 +4,15 @@ Nothing in the file is code; `microtome.opening.saved` reads it back.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from microtome.atomic_write import atomic_write
 from microtome.errors import BadOption, SpecimenError
 
 HEADER_KEY = "microtome"
@@ -24,8 +25,9 @@ def save_network(net: nn.Module, header: Mapping[str, Any], path: str | Path) ->
     Raises:
         BadOption: a name that does not end in .safetensors.
         SpecimenError: the header holds values that JSON cannot hold.
+        WriteError: the disk is full or the folder is not writable.
     """
-    file = weights_path(path)
+    path_to_write = weights_path(path)
     try:
         text = json.dumps(header, ensure_ascii=False, sort_keys=True)
     except (TypeError, ValueError) as error:
@@ -34,11 +36,12 @@ def save_network(net: nn.Module, header: Mapping[str, Any], path: str | Path) ->
         ) from error
     state = {name: value for name, value in net.state_dict().items() if isinstance(value, Tensor)}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.part")
-    save_file(tensors, str(part), metadata={"format": "pt", HEADER_KEY: text})
-    os.replace(part, file)
-    return file
+    with atomic_write(path_to_write) as file:
+        try:
+            save_file(tensors, file.name, metadata={"format": "pt", HEADER_KEY: text})
+        except SafetensorError as error:  # how it reports a full disk
+            raise OSError(str(error)) from error
+    return path_to_write
 
 
 def weights_path(path: str | Path) -> Path:

@@ -24,10 +24,10 @@ from microtome.specimen.layers import Layer, device_of, head_path, module_layers
 from microtome.specimen.outputs import first_tensor
 from microtome.specimen.recipe import Recipe
 from microtome.specimen.residuals import Residual, residual_blocks
-from microtome.specimen.sameness import same_values
+from microtome.specimen.sameness import distinct_layers
 from microtome.specimen.saving import save_network
 from microtome.specimen.tracing import trace
-from microtome.specimen.twins import TWIN_COUNT, Maker, check_twins, fresh_network
+from microtome.specimen.twins import TWIN_COUNT, Maker, check_twins, draw_network
 
 TWIN_BYTES = 4 << 30  # weights of untrained twins that a specimen keeps at most; the oldest give way
 TWIN_FRACTION = 0.25  # of the memory that is free, if that is less
@@ -179,9 +179,7 @@ class Specimen:
         """
         patterns = [pattern] if isinstance(pattern, str) else list(pattern)
         named = {part.strip() for each in patterns for part in each.split(",")}
-        first = same_values(self, names := self.find(pattern))
-        outermost = {first[name]: name for name in names}
-        return [name for name in names if name in named or outermost[first[name]] == name]
+        return distinct_layers(self, self.find(pattern), named)
 
     def layer(self, name: str) -> Layer:
         """The layer of that name; a module path stands for its only or first output. Raises UnknownName."""
@@ -345,7 +343,7 @@ class Specimen:
         a network that never saw one (mean 0, variance 1), which is right for looking at weights only, and beside a network whose
         own norms never saw one.
         """
-        fresh = fresh_network(self.net, self.maker, seed)
+        fresh = draw_network(self.net, self.maker, seed)
         notes = [f"Untrained twin of {self.name}: the same architecture, fresh weights (seed {seed}).", *fresh.notes]
         if self._wants_bare_twins:
             notes.append("The network's own norms never saw an image, so its twin's are left as they were made.")

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from microtome.errors import BadOption
+from microtome.key_numbers import FRACTION, format_value
 from microtome.specimen.layers import device_of, is_norm
 from microtome.specimen.learnt_tensors import (
     alike,
@@ -66,7 +67,7 @@ class Fresh:
     unchanged: tuple[str, ...] = ()
 
 
-def fresh_network(net: nn.Module, maker: Maker | None, seed: int) -> Fresh:
+def draw_network(net: nn.Module, maker: Maker | None, seed: int) -> Fresh:
     """The same architecture with fresh weights on the same device, verified: nothing that was learnt is left in it."""
     inner = twin_seed(seed)
     notes, fixed = list[str](), list[str]()
@@ -88,7 +89,7 @@ def fresh_network(net: nn.Module, maker: Maker | None, seed: int) -> Fresh:
     if stale:
         notes.append(
             f"{len(stale)} tensors could not be drawn anew and are as in the original: {_some(stale)} "
-            f"({100 * fraction_of_weights(net, stale):.2g}% of the weights)."
+            f"({format_value(fraction_of_weights(net, stale), FRACTION)} of the weights)."
         )
     return Fresh(fresh, (*notes, *silent_branches_notes(fresh)), tuple(stale))
 

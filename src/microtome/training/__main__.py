@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from microtome.errors import MicrotomeError
+from microtome.key_numbers import FRACTION, format_interval, format_value
 from microtome.training.judging import write_card
 from microtome.training.loop import train
 from microtome.training.recipes import training_recipe
@@ -45,10 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _result_text(card: dict[str, Any]) -> str:
     low, high = card["interval"]
     if "accuracy" in card:
-        return f"{card['accuracy']:.1%} of {card['judged']} unseen scenes ({low:.1%} to {high:.1%})"
+        return f"{format_interval(card['accuracy'], low, high, FRACTION)} of {card['judged']} unseen scenes"
     return (
-        f"mean IoU {card['mean_iou']:.1%} ({low:.1%} to {high:.1%}) over {card['judged']} unseen scenes; "
-        f"{card['pixel_accuracy']:.1%} of their pixels, of which {card['background']:.1%} are background"
+        f"mean IoU {format_interval(card['mean_iou'], low, high, FRACTION)} over {card['judged']} unseen scenes; "
+        f"{format_value(card['pixel_accuracy'], FRACTION)} of their pixels, of which {format_value(card['background'], FRACTION)} are "
+        "background"
     )
 
 

@@ -4,8 +4,6 @@ The series that networks learn from and the one they are judged on have seeds of
 `Images.scenes(200, seed=0)` shows no network of ours anything that it learnt from.
 """
 
-import os
-import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from microtome.atomic_write import atomic_write
 from microtome.images.scenes import scene
 
 TRAINING_SEED = 2_000_003  # seed of the scenes that networks learn from
@@ -60,10 +59,8 @@ def scene_series(count: int, seed: int, *, masks: bool = False, cache: Path | No
         parts = [_draw_chunk(job) for job in jobs]
     series = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=kept.parent, suffix=".npz", delete=False) as file:
+        with atomic_write(kept) as file:
             np.savez(file, allow_pickle=False, **series)
-        os.replace(file.name, kept)
     return SceneSeries(**series)
 
 

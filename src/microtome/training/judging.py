@@ -6,8 +6,6 @@ Source: Wilson 1927, J. Am. Stat. Assoc. 22, for the interval of a fraction; ove
 import itertools
 import json
 import math
-import os
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from microtome import networks
+from microtome.atomic_write import atomic_write
 from microtome.errors import BadOption, CheckpointError
 from microtome.images.scenes import CLASSES
 from microtome.numerics.graph.counts import count_operations, count_parameters
@@ -143,9 +142,6 @@ def pixel_scores(net: nn.Module, data: SceneSeries) -> dict[str, Any]:
 def write_card(path: Path, recipe: TrainingRecipe, *, cache: Path | None = None) -> dict[str, Any]:
     """The card of the weights in `path`, also written beside them as JSON."""
     card = make_card(path, recipe, cache=cache)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as file:
-        json.dump(card, file, indent=2)
-        file.write("\n")
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path.with_suffix(".json"))
+    with atomic_write(path.with_suffix(".json")) as file:
+        file.write((json.dumps(card, indent=2) + "\n").encode())
     return card

@@ -7,10 +7,9 @@ Source: Loshchilov & Hutter 2019, arXiv:1711.05101 (AdamW); Smith & Topin 2018, 
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from microtome import networks
+from microtome.atomic_write import atomic_write
 from microtome.edit import apply_edits
 from microtome.errors import BadOption, CheckpointError, MissingExtra
 from microtome.opening.opening import open as open_specimen
@@ -256,9 +256,10 @@ def _save_state(
 ) -> None:
     kept = [optimizer.state_dict() for optimizer in optimizers]
     state = {"recipe": recipe.json(), "net": net.state_dict(), "optimizers": kept, "epoch": epoch}
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".pt", delete=False) as file:
-        torch.save(state, file)
-    os.replace(file.name, path)
+    payload = BytesIO()  # torch.save reports a full disk as an error of its own
+    torch.save(state, payload)
+    with atomic_write(path) as file:
+        file.write(payload.getvalue())
 
 
 def _save_weights(net: nn.Module, path: Path, recipe: TrainingRecipe) -> Path:
@@ -266,8 +267,6 @@ def _save_weights(net: nn.Module, path: Path, recipe: TrainingRecipe) -> Path:
     tensors = {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
     # One key only: safetensors writes several in no fixed order, and equal runs must give equal bytes.
     payload = save(tensors, metadata={"recipe": json.dumps(recipe.json(), sort_keys=True)})
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+    with atomic_write(path) as file:
         file.write(payload)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
     return path

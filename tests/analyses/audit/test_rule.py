@@ -179,7 +179,7 @@ def test_every_rule_is_planted_somewhere() -> None:
 def test_counts_in_the_evidence() -> None:
     assert faults_of("MT001", nan).startswith("2 values")
     assert faults_of("MT002", dead).startswith("2 units in 1 layer with only zero weights")
-    assert "reads 25% of them" in faults_of("MT101", skipped)
+    assert "reads 25.0% of them" in faults_of("MT101", skipped)
     assert "16 bias values of 1 layer" in faults_of("MT201", biased)
     assert "3 units are multiplied by zero" in faults_of("MT004", off)
     assert "rate 9 on 8 positions" in faults_of("MT104", rates)
@@ -208,14 +208,16 @@ def test_a_norm_that_multiplies_by_zero_may_hand_on_its_shift() -> None:
 
 def test_a_dilation_that_meets_the_stride_reads_a_quarter() -> None:
     """3 x 3 at stride 2 and dilation 2 reads every second row and column: coverage 3, 0, 3, 0."""
-    assert "conv2 reads 25% of them" in faults_of("MT101", met)
+    assert "conv2 reads 25.0% of them" in faults_of("MT101", met)
 
 
 def test_dilated_kernels_that_never_lie_on_the_map_whole() -> None:
     """Rate 5 on 8 cells: ((1 + 2 · 3/8) / 3)² = 34 % of the taps, 10 of 8 cells from the first to the last; a note, no warning."""
     outcome = faults(planted(wide))["MT104"]
     assert outcome.severity == "note" and outcome.fault is not None and outcome.fault.edit == "atrous_rates"
-    assert "1 never has all taps on the map: conv3 has rate 5 on 8 positions, 34% of its taps read it" in outcome.fault.evidence
+    assert (
+        "1 never has all taps on the map: conv3 has rate 5 on 8 positions, 34.0% of its taps read it" in outcome.fault.evidence
+    )
 
 
 def test_dead_taps_are_counted_not_guessed() -> None:
@@ -233,7 +235,7 @@ def test_dead_taps_are_counted_not_guessed() -> None:
 
     assert faults(planted(mirrored)) == faults(planted(whole)) == {}
     fault = faults(planted(along_rows))["MT104"].fault
-    assert fault is not None and "reads only one tap along an axis: conv3 has rate 9 on 8 positions, 31% of" in fault.evidence
+    assert fault is not None and "reads only one tap along an axis: conv3 has rate 9 on 8 positions, 30.6% of" in fault.evidence
 
 
 @pytest.mark.parametrize("rates", [(5, 10, 15), (7, 15), (8,)])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import cohen_kappa_score
 
-from microtome.analyses.correspondence.summary import ClassRow, add_class, to_arrays
+from microtome.analyses.correspondence.summary import ClassRow, add_class, correspondence_arrays
 
 
 def looks(seed: int, images: int, draws: int = 3, features: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,7 +29,7 @@ def test_each_number_is_that_of_a_loop_over_pairs_and_classes() -> None:
         add_class(row, masked, clean)
     own = [numbers(masked[0], clean) for masked, clean in classes]
     random = [[numbers(masked[draw], clean) for masked, clean in classes] for draw in (1, 2, 3)]
-    found = to_arrays({("a", "object"): row}, {("a", "object"): row}, ["a"], ["object"])
+    found = correspondence_arrays({("a", "object"): row}, {("a", "object"): row}, ["a"], ["object"])
 
     def flat(parts, which):
         return [number for part in parts for number in part[which]]
@@ -61,7 +61,7 @@ def test_the_table_has_a_row_for_every_part_and_place_and_last_is_the_last_layer
     rows = {(layer, part): ClassRow() for layer in ("a", "b") for part in ("upper", "lower")}
     for number, row in enumerate(rows.values()):
         add_class(row, *looks(number, 3))
-    found = to_arrays(rows, rows, ["a", "b"], ["upper", "lower"])
+    found = correspondence_arrays(rows, rows, ["a", "b"], ["upper", "lower"])
     assert found["table"].part_.values.tolist() == [
         f"{part}{suffix}" for part in ("upper", "lower") for suffix in ("", ", elsewhere", ", elsewhere, as strong")
     ]

@@ -124,7 +124,9 @@ def test_zero_outside_theory_and_the_same_for_repeated_images(pics: mt.Images) -
     net = mt.open("microtome:mini_vgg", weights=None)
     names = ("features.2", "features.6", "features.13")
     found = Erf(at=names, count=4, rule="abs")(net, pics)
-    for name, theory in receptive_fields(net, names).items():
+    theories = receptive_fields(net, names)
+    assert tuple(theories) == names
+    for name, theory in theories.items():
         cell = [(side - 1) // 2 for side in theory.grid]
         (top, bottom), (left, right) = theory.rows(cell[0]), theory.cols(cell[1])
         field = found["field"].sel(layer=name).values.copy()

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import microtome as mt
+from cka_oracle import debiased_cka
 from microtome import testing
 from microtome.analyses.evolution.evolution import Evolution
 from microtome.errors import CheckpointError, Unmeasurable
 from microtome.instruments import image_pairs
 from microtome.instruments.projection import project_units
-from microtome.numerics.statistics.cka import debiased_cka
 from microtome.runner import analyze
 from microtome.scan import Pace
 from microtome.specimen import watch

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 import microtome as mt
 from microtome.analyses.evolution.checkpoints import Checkpoint
-from microtome.analyses.evolution.summary import accuracy_arrays, distance_arrays, jump_arrays
+from microtome.analyses.evolution.summary import accuracy_arrays, drift_arrays, jump_arrays
 from microtome.numerics.statistics.intervals import Interval
 
 MOMENTS = [Checkpoint(name, Path(name)) for name in ("1", "2", "4", "8")]
@@ -25,7 +25,7 @@ def test_distances_are_shares_of_the_twins_and_settle_by_hand() -> None:
     to_end = [[0.8, 0.2, 0.05, 0.9], [0.5, 0.2, 0.05, 0.1], [0.2, 0.3, 0.02, 0.6], [0, 0, 0, 0]]
     step = [[0.4, 0.1, 0, 0.5], [0.3, 0.2, 0, 0.6], [0.2, 0.3, 0, 0.6]]
     names = ["a", "b", "c", "d"]
-    found = distance_arrays(names, MOMENTS, intervals(to_end), intervals(step), [[0.7, 0.4, 0.1, 1.2], [0.9, 0.6, 0.1, 0.8]])
+    found = drift_arrays(names, MOMENTS, intervals(to_end), intervals(step), [[0.7, 0.4, 0.1, 1.2], [0.9, 0.6, 0.1, 0.8]])
     assert found["drift"].sel(layer="d").values.tolist() == [0.9, 0.1, 0.6, 0]
     assert found["drift_high"].sel(layer="a", checkpoint="2").item() == pytest.approx(0.6)
     assert found["step"].sel(pair="2 → 4").values.tolist() == [0.3, 0.2, 0, 0.6]
@@ -40,7 +40,7 @@ def test_distances_are_shares_of_the_twins_and_settle_by_hand() -> None:
 
 
 def test_the_rank_of_two_layers_is_not_known() -> None:
-    found = distance_arrays(["a", "b"], MOMENTS[:2], intervals([[0.5, 0.6], [0, 0]]), intervals([[0.1, 0.2]]), [[0.8, 0.9]])
+    found = drift_arrays(["a", "b"], MOMENTS[:2], intervals([[0.5, 0.6], [0, 0]]), intervals([[0.1, 0.2]]), [[0.8, 0.9]])
     assert np.isnan(found["depth_rank"].item())
 
 

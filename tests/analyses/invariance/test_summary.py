@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from microtome.analyses.invariance.plan import WarpPlan
-from microtome.analyses.invariance.summary import answer_arrays, distance_arrays, identity_amount, stride_arrays, view_column
+from microtome.analyses.invariance.summary import (
+    answer_arrays,
+    identity_amount,
+    stride_arrays,
+    view_column,
+    warp_distance_arrays,
+)
 from microtome.tally import Rows
 
 PLAN = WarpPlan(
@@ -38,7 +44,7 @@ def test_a_view_that_changes_nothing_is_the_unmoved_image() -> None:
 
 
 def test_distances_are_means_over_images_and_shares_of_the_distance_between_images() -> None:
-    found = distance_arrays(PLAN, {"": rows()})
+    found = warp_distance_arrays(PLAN, {"": rows()})
     assert found["distance"].sel(warp="row_shift", layer="a").values == pytest.approx([0.3, 0, 0.7])
     assert found["distance"].sel(warp="flip", layer="a").values == pytest.approx([0, 0.5, np.nan], nan_ok=True)
     assert found["amount_value"].sel(warp="flip").values == pytest.approx([0, 1, np.nan], nan_ok=True)
@@ -48,7 +54,7 @@ def test_distances_are_means_over_images_and_shares_of_the_distance_between_imag
     assert found["change_high"].sel(warp="row_shift", layer="a").item() == pytest.approx(0.6)
     assert found["change"].sel(warp="flip", layer="a").item() == pytest.approx(0.5)  # of the image that has one
     assert found["distance/flip"].amount.values.tolist() == ["left and right"]
-    assert np.isnan(distance_arrays(PLAN, {"": rows(apart=np.zeros((2, 2)))})["change"].values).all()
+    assert np.isnan(warp_distance_arrays(PLAN, {"": rows(apart=np.zeros((2, 2)))})["change"].values).all()
 
 
 def test_probabilities_and_how_often_the_answer_stays() -> None:

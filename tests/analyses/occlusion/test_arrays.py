@@ -79,7 +79,7 @@ def test_losses_on_the_object_with_an_interval_from_ten_images_on(net, count):
     masks[:, :4, :4] = True
     places = OccluderGrid(np.array([0, 4]), np.array([0, 4]), 4)
     images = mt.Images.tensors(np.zeros((count, 8, 8, 3), np.uint8))
-    found = arrays.to_arrays(own, null, places, masks, net, images, np.zeros((count, 8, 8, 3), np.uint8))
+    found = arrays.occlusion_arrays(own, null, places, masks, net, images, np.zeros((count, 8, 8, 3), np.uint8))
     inside = found["inside"].sel(measure="probability").item()
     assert inside == pytest.approx(np.mean(lost)) and found["outside"].sel(measure="probability").item() == pytest.approx(0)
     assert found["twin_inside"].sel(measure="probability").item() == pytest.approx(0.1)

@@ -24,7 +24,8 @@ def test_unlabelled_images_are_asked_about_the_predicted_class_and_it_is_said(ne
     assert guessed["target"].values.tolist() == guessed["clean_label"].values.tolist()
     assert any("In 2 of 2 images the target is the predicted class" in one for one in guessed.caveats)
     assert not any("the predicted class" in one for one in labelled.caveats)
-    assert found["target_from"].values.tolist()
+    assert found["target_from"].values.tolist() == ["label"] * 2  # ten outputs for ten classes: matched by order
+    assert found["target"].values.tolist() == [f"output {bare.labels[i]}" for i in range(2)]
 
 
 def test_maps_of_next_to_nothing_are_said(net, pics):

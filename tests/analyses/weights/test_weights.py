@@ -16,7 +16,7 @@ from microtome.analyses.weights.weights import Weights
 from microtome.errors import Unmeasurable
 from microtome.numerics.weights.norms import norms_after
 from microtome.numerics.weights.pairs import match_roles, tensor_roles
-from microtome.numerics.weights.tensors import sample_values, sorted_quantiles, spectral_measures, weight_tensors
+from microtome.numerics.weights.tensors import describe_values, sample_values, sorted_quantiles, weight_tensors
 
 DATA = Path(os.environ.get("MICROTOME_DATA", Path(__file__).parents[3] / "shared" / "data"))
 RECIPE = {"size": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
@@ -82,6 +82,7 @@ def test_density_integrates_to_the_fraction_it_shows() -> None:
     found = Weights(bins=16)(opened(seeded(plain)))
     width = np.diff(found["value"].values, axis=1)[:, :1]
     share = (found["density"].values * width).sum(1)
+    assert len(share) == len(weight_tensors(opened(seeded(plain)).net)) > 1
     for name, told in zip(found["density"].layer.values, share, strict=True):
         values = weight_tensors(opened(seeded(plain)).net)[str(name)].values.numpy().astype(float)
         inside = np.abs(values - values.mean()) <= 4 * values.std()
@@ -291,7 +292,8 @@ def test_quantiles_of_what_occurs_often_and_of_what_is_not_a_number() -> None:
 def test_the_top_singular_value_of_a_large_weight_is_that_of_the_full_decomposition(rows: int, cols: int, scale: float) -> None:
     weight = torch.randn(rows, cols, generator=torch.Generator().manual_seed(0)) * scale
     exact = torch.linalg.svdvals(weight.double())
-    norm, rank = spectral_measures(weight)
+    found = describe_values(weight)
+    norm, rank = found["spectral norm"], found["stable rank"]
     assert norm == pytest.approx(float(exact[0]), rel=1e-4)
     assert rank == pytest.approx(float((exact**2).sum() / exact[0] ** 2), rel=2e-4)
 

@@ -15,7 +15,6 @@ from microtome.instruments.perturbation.patches import Patch, patch_spans
 from microtome.instruments.perturbation.perturber import Perturber
 from microtome.instruments.perturbation.planning import cheapest_plan
 from microtome.instruments.perturbation.windows import reachable_nodes
-from microtome.instruments.perturbation.winograd import MIN_UNITS
 
 NETS = {
     "microtome:mini_vgg": (64, {}, "windows"),
@@ -149,32 +148,6 @@ def test_every_cut_of_an_awkward_network():
         equal(engine._sweep(engine.tape, plan, asked, units), known)
     again = engine.responses(asked, units)
     assert torch.equal(again.scores, engine.responses(asked, units).scores)
-
-
-class Wide(nn.Module):
-    """Enough units for kernels by fewer multiplications, with a shortcut around them, at even and odd sizes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, MIN_UNITS, 3, padding=1)
-        self.one, self.two = nn.Conv2d(MIN_UNITS, MIN_UNITS, 3, padding=1), nn.Conv2d(MIN_UNITS, MIN_UNITS, 3)
-        self.head = nn.Linear(MIN_UNITS, 5)
-
-    def forward(self, x):
-        x = F.relu(self.stem(x))
-        x = F.relu(self.one(x) + x)
-        return self.head(F.relu(self.two(x)).mean((2, 3)))
-
-
-def test_kernels_by_fewer_multiplications_give_the_same():
-    specimen = mt.open(Wide(), recipe={"size": (19, 22)}).on("cpu")
-    x = given(specimen, (19, 22))
-    asked, units = patches(x, count=10), torch.tensor([3, 300])
-    loop, engine = Perturber(specimen, x, "one", count=0), Perturber(specimen, x, "one", count=100)
-    equal(engine.responses(asked, units), loop.responses(asked, units))
-    assert engine.plan is not None and engine.plan.cut > 0
-    tiled = [node.func.tiled is not None for node in engine.tape.nodes if node.name == "convolution"]
-    assert tiled == [False, True, True]
 
 
 def test_little_that_changes_saves_operations_and_the_limit_is_never_below():

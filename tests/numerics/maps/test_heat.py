@@ -12,11 +12,8 @@ from microtome.numerics.maps.heat import (
     area_resample,
     centre_prior,
     energy_inside,
-    energy_lift,
     grad_cam,
     heat_coverage,
-    heat_entropy,
-    iou_best_threshold,
     partial_rank_correlation,
     pointing_game,
     rank_correlation,
@@ -81,26 +78,21 @@ def test_energy_in_a_mask_by_hand():
     mask[0, :2, :1] = True  # half of the first cell
     inside, area = energy_inside(heat, mask)
     assert (inside.item(), area.item()) == pytest.approx((1.5 / 4, 2 / 16))
-    assert energy_lift(inside, area).item() == pytest.approx(1.5 / 4 - 2 / 16)
 
 
 def test_an_even_map_has_no_lift_and_a_perfect_one_all():
     mask = random(5, 9, 11) > 0.6
     inside, area = energy_inside(torch.ones(5, 7, 7), mask)
-    assert torch.allclose(energy_lift(inside, area), torch.zeros(5, dtype=torch.float64))
+    assert torch.allclose(inside, area)
     assert torch.allclose(energy_inside(mask.float(), mask)[0], torch.ones(5, dtype=torch.float64))
 
 
 def test_empty_maps_are_not_a_number():
     heat, mask = torch.zeros(1, 4, 4), torch.ones(1, 4, 4, dtype=torch.bool)
-    threshold, ious = iou_best_threshold(heat, mask)
     values = [
         energy_inside(heat, mask)[0],
         heat_coverage(heat, 0.5),
-        heat_entropy(heat),
-        ious,
         pointing_game(heat, mask),
-        torch.tensor([threshold]),
     ]
     assert all(math.isnan(value.item()) for value in values)
     assert math.isnan(heat_coverage(-torch.ones(1, 2, 2), 0.5).item())
@@ -124,11 +116,6 @@ def test_coverage_is_the_same_on_a_finer_grid_and_even_for_an_even_map():
         assert torch.allclose(heat_coverage(8 * heat, share), heat_coverage(heat, share))
 
 
-def test_entropy_by_hand():
-    heat = torch.tensor([[[1.0, 1], [1, 1]], [[0, 9], [0, 0]], [[2, 1], [1, 0]]])
-    assert heat_entropy(heat).tolist() == pytest.approx([2, 0, 1.5])
-
-
 def test_centre_prior_is_a_symmetric_unit_blob():
     blob = centre_prior(6, 9, 0.25)
     assert blob.sum().item() == pytest.approx(1)
@@ -147,15 +134,6 @@ def test_pointing_allows_the_tolerance():
     assert pointing_game(heat, mask).tolist() == [1, 0]
     assert pointing_game(heat, mask, tolerance=16).tolist() == [1, 1]
     assert math.isnan(pointing_game(heat, torch.zeros(2, 40, 40, dtype=torch.bool))[0].item())
-
-
-def test_best_threshold_by_hand_and_shared_by_all_images():
-    heat = torch.tensor([[[10.0, 6, 3, 0]], [[1.0, 0.6, 0.6, 0.1]]])
-    mask = torch.tensor([[[1, 1, 0, 0]], [[1, 1, 1, 0]]], dtype=torch.bool)
-    threshold, ious = iou_best_threshold(heat, mask, (0.2, 0.5, 0.8))
-    assert (threshold, ious.tolist()) == (0.5, [1, 1])
-    low, ious = iou_best_threshold(heat, mask, (0.2, 0.8))
-    assert (low, ious.tolist()) == (0.2, pytest.approx([2 / 3, 1]))
 
 
 @settings(max_examples=60, deadline=None)

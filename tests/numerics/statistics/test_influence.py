@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 
-from microtome.numerics.statistics.influence import angular_distance, block_influence
+from microtome.numerics.statistics.influence import influence_and_angle
+
+
+def block_influence(x_in, x_out):
+    return influence_and_angle(x_in, x_out)[0]
+
+
+def angular_distance(x_in, x_out):
+    return influence_and_angle(x_in, x_out)[1]
 
 
 def random(*shape, seed=0):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from microtome.analyses.audit.sarif import RuleLocation, fault_locations
+from microtome.atomic_write import atomic_write
 from microtome.errors import BadOption
 from microtome.finding import Finding
 
@@ -36,5 +37,6 @@ def write_baseline(path: str | Path, finding: Finding) -> Path:
         "known": [{"rule": rule, "layer": layer} for rule, layer in fault_locations(finding)],
     }
     path = Path(path)
-    path.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    with atomic_write(path) as file:
+        file.write((json.dumps(said, indent=1) + "\n").encode())
     return path

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.errors import SpecimenError
 from microtome.instruments.gates import find_gates
+from microtome.key_numbers import FRACTION, format_value
 from microtome.prose import name_list
 from microtome.specimen import Specimen, watch
 from microtome.specimen.tracing import Call, noise_images, to_network
@@ -35,7 +36,7 @@ def check_colour_scale(subject: Subject) -> Fault | None:
     return Fault(
         (path,),
         f"the position's fraction of the tokens' power at contrast 0.25 / 1 / 4 is {told} on noise; the embedding changes by "
-        f"{100 * gap:.0f}% when contrast is multiplied by 4",
+        f"{format_value(gap, FRACTION)} when contrast is multiplied by 4",
         fix=cure[0],
         edit=cure[1],
     )

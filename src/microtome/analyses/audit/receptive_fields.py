@@ -9,6 +9,7 @@ from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.instruments.dilated.branches import suggested_rates
 from microtome.instruments.dilated.convolutions import DilatedConv
 from microtome.instruments.strides import uneven_readers
+from microtome.key_numbers import FRACTION, format_value
 from microtome.numerics.receptive.evenness import fold_phases, forecast_phases, phase_ratio
 from microtome.prose import plural
 from microtome.specimen import first_tensor
@@ -35,7 +36,7 @@ def check_unread(subject: Subject) -> Fault | None:
     return Fault(
         tuple(hit),
         f"{plural(len(hit), 'convolution')} ({pointwise} of 1 x 1) with positions never read; "
-        f"{worst} reads {100 * hit[worst]:.0f}% of them",
+        f"{worst} reads {format_value(hit[worst], FRACTION)} of them",
         edit="kernel_padding",
     )
 
@@ -107,13 +108,14 @@ def check_atrous(subject: Subject) -> Fault | None:
         axis = first.dead[0]
         said.append(
             f"{plural(len(dead), 'dilated convolution reads', 'dilated convolutions read')} only one tap along an "
-            f"axis: {first.path} has rate {first.rate[axis]} on {first.side[axis]} positions, {100 * first.valid:.0f}% of its taps read it"
+            f"axis: {first.path} has rate {first.rate[axis]} on {first.side[axis]} positions, "
+            f"{format_value(first.valid, FRACTION)} of its taps read it"
         )
     if wide:
         first = min(wide, key=lambda one: one.valid)
         said.append(
             f"{plural(len(wide), 'never has', 'never have')} all taps on the map: {first.path} has rate {first.main} on "
-            f"{min(first.side)} positions, {100 * first.valid:.0f}% of its taps read it"
+            f"{min(first.side)} positions, {format_value(first.valid, FRACTION)} of its taps read it"
         )
     layers = dict.fromkeys(one.path for one in found if one in dead or one in wide)
     return Fault(

@@ -17,7 +17,6 @@ from microtome.specimen import Specimen
 from microtome.specimen.tracing import Call
 
 Severity = Literal["note", "warning", "error"]
-SEVERITIES: tuple[Severity, ...] = ("note", "warning", "error")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from microtome.analyses.audit import broken_weights, dropout, heads, normalisation, receptive_fields
 from microtome.analyses.audit.gains import regroup_edit
-from microtome.analyses.audit.rule import SEVERITIES, Fault, Rule, Severity, Subject
+from microtome.analyses.audit.rule import Fault, Rule, Severity, Subject
 from microtome.errors import UnknownName, did_you_mean
 from microtome.specimen import Specimen
 
@@ -55,11 +55,6 @@ def run_audit(specimen: Specimen, ignore: Sequence[str] = ()) -> tuple[RuleOutco
 def parse_ignored(words: Sequence[str]) -> list[tuple[str, str]]:
     """Rule and glob of layers of each word, such as MT101 or MT101:layer2.*; raises UnknownName for a rule that there is not."""
     return [_parse_word(word) for word in words]
-
-
-def severity_rank(severity: Severity) -> int:
-    """How bad a severity is: 0 for a note."""
-    return SEVERITIES.index(severity)
 
 
 def _mute(rule: Rule, answer: Fault | str | None, globs: Sequence[str]) -> RuleOutcome:

@@ -19,7 +19,7 @@ import xarray as xr
 from torch import Tensor
 
 from microtome.analyses.correspondence.groups import ClassGroup, class_groups
-from microtome.analyses.correspondence.summary import ClassRow, add_class, to_arrays
+from microtome.analyses.correspondence.summary import ClassRow, add_class, correspondence_arrays
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
@@ -102,7 +102,7 @@ class Correspondence(Analysis):
                         add_class(table[layer, part], torch.stack(looks), clean)
             pace.listener(Step(f"{specimen.name}: correspondence", number + 1, len(chosen), 0.0))
             shown.append((pixels, group))
-        arrays = to_arrays(rows, null, layers, names) | _example_arrays(shown, names, images)
+        arrays = correspondence_arrays(rows, null, layers, names) | _example_arrays(shown, names, images)
         facts = {
             "images": sum(len(group.places) for group in chosen),
             "classes": [group.title for group in chosen],

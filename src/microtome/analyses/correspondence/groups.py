@@ -8,6 +8,7 @@ import numpy as np
 
 from microtome.errors import BadOption, UnknownName, Unmeasurable, did_you_mean
 from microtome.images import Images
+from microtome.key_numbers import FRACTION, format_value
 from microtome.numerics.maps.parts import PART_NAMES, part_of
 from microtome.specimen import Specimen
 
@@ -61,8 +62,8 @@ def class_groups(
             break
     if not found:
         raise Unmeasurable(
-            f"No class has {MIN_IMAGES} images whose mask covers at most {MAX_PART_AREA:.0%} of what the network sees; "
-            "name parts by hand (--marks), or other images."
+            f"No class has {MIN_IMAGES} images whose mask covers at most {format_value(MAX_PART_AREA, FRACTION)} of what the "
+            "network sees; name parts by hand (--marks), or other images."
         )
     return found
 

@@ -46,7 +46,7 @@ def add_class(row: ClassRow, masked: Tensor, clean: Tensor) -> None:
     row.matched.append(sign_disagreement(found[1 + nearest, torch.arange(len(nearest))]).numpy())
 
 
-def to_arrays(
+def correspondence_arrays(
     own: dict[tuple[str, str], ClassRow], null: dict[tuple[str, str], ClassRow], layers: list[str], parts: list[str]
 ) -> dict[str, xr.DataArray]:
     coords = {"layer": layers, "part": parts}

@@ -33,7 +33,7 @@ from microtome.analyses.evolution.summary import (
     CheckpointTallies,
     accuracy_arrays,
     cka_distance,
-    distance_arrays,
+    drift_arrays,
     gram_rows,
     jump_arrays,
 )
@@ -121,7 +121,7 @@ class Evolution(Analysis):
                 step.append([cka_distance(before, now, name) for name in names])
             told.append((now.top("top"), now.rows("rows").column("right")))  # without the rows, which are long
             before = now
-        found = distance_arrays(names, moments, to_end, step, null)
+        found = drift_arrays(names, moments, to_end, step, null)
         found |= jump_arrays(names, moments, told) | accuracy_arrays(moments, told, answers, images)
         found |= units_over_training(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
         for place in range(-specimen.twin_count, len(moments)):

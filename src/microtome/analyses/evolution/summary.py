@@ -44,7 +44,7 @@ def cka_distance(first: Bundle, second: Bundle, name: str) -> Interval:
     return cka_drift(own, other, batch)
 
 
-def distance_arrays(
+def drift_arrays(
     names: Sequence[str],
     moments: Sequence[Checkpoint],
     to_end: Sequence[Sequence[Interval]],

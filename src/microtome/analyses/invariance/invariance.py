@@ -37,7 +37,7 @@ from microtome.analyses.invariance.plan import (
     target_outputs,
     with_identity,
 )
-from microtome.analyses.invariance.summary import answer_arrays, distance_arrays, identity_amount, stride_arrays
+from microtome.analyses.invariance.summary import answer_arrays, identity_amount, stride_arrays, warp_distance_arrays
 from microtome.analyses.invariance.views import WARP_CHUNK, ViewRunner, distances_between, reference_count
 from microtome.analyses.invariance.warps import WARPS, Border, Warp, warp_margin
 from microtome.analysis import Analysis, Measurement, Needs, option
@@ -110,7 +110,7 @@ class Invariance(Analysis):
             ),
         }
         apart = {"": self._apart(specimen, taken, plan), "twin_": self._apart(twin, taken, plan)}
-        found = distance_arrays(plan, runs, apart) | answer_arrays(plan, runs) | stride_arrays(plan, runs)
+        found = warp_distance_arrays(plan, runs, apart) | answer_arrays(plan, runs) | stride_arrays(plan, runs)
         found |= example_arrays(plan, runs[""], taken) | self._example_images(specimen, taken, plan)
         larger = {name: self._larger(specimen.recipe, plan, crops)[1] for name, crops in (("border", False), ("crop", True))}
         facts = {

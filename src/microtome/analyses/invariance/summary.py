@@ -22,7 +22,7 @@ FLIP_WARPS = {0: "none", 1: "left and right", 2: "top and bottom"}
 NEGLIGIBLE_DISTANCE = 16  # shifts up to this part of the side count as small
 
 
-def distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows], between: Mapping[str, Any]) -> dict[str, xr.DataArray]:
+def warp_distance_arrays(plan: WarpPlan, runs: Mapping[str, Rows], between: Mapping[str, Any]) -> dict[str, xr.DataArray]:
     """Distances by warp, amount and layer, raw and as fractions of the distance between different images.
 
     `between` (image, layer) are the distances of each image to the others.

@@ -24,7 +24,7 @@ COLOURS = {
 }  # fmt: skip
 
 
-def to_arrays(
+def occlusion_arrays(
     own: OcclusionMaps, null: OcclusionMaps, places: OccluderGrid, masks: Any, specimen: Specimen, taken: Images, pixels: Any
 ) -> dict[str, xr.DataArray]:
     """The maps of the network and of its untrained twin, and what they lose on the object and elsewhere."""
@@ -88,9 +88,9 @@ def _map_extent(places: OccluderGrid, shape: tuple[int, int], count: int) -> np.
 
 
 def overlay_cells(values: np.ndarray[Any, Any], places: OccluderGrid, shape: tuple[int, int]) -> np.ndarray[Any, Any] | None:
-    """Maps (…, row, col) by position, drawn out into equal positions (…, row, col) among which a cut occluder has a smaller part.
+    """Maps (…, row, col) by position, drawn out into a finer even grid (…, row, col) in which a cut occluder has a smaller part.
 
-    None where no occluder is cut: then positions themselves are equal positions.
+    None where no occluder is cut: then the positions themselves are an even grid.
     """
     sides = [_cell_sides(first, places.size, side) for first, side in zip((places.rows, places.cols), shape, strict=True)]
     if all(step == last for step, last in sides):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from microtome.analyses.occlusion import wording
-from microtome.analyses.occlusion.arrays import to_arrays
+from microtome.analyses.occlusion.arrays import occlusion_arrays
 from microtome.analyses.occlusion.maps import OccluderGrid, OcclusionMaps, concatenate_maps, occlude_batch
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import BadOption, Unmeasurable
@@ -45,9 +45,9 @@ class Occlusion(Analysis):
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Occlusion"
     rank: ClassVar[int] = 34
-    revision: ClassVar[int] = (
-        6  # 6: studentised interval; a cut square is drawn cut; which images the twins see rests on their contents
-    )
+    # 7: studentised interval; a cut square is drawn cut; the twins' images rest on their contents; 3 x 3 kernels by the ordinary
+    # convolution
+    revision: ClassVar[int] = 7
 
     at: str = option("deep", "layer whose strongest map is measured; the coarsest of several")
     size: int = option(0, "occluder side, px; 0: a seventh of the image's shorter side", low=0)
@@ -95,7 +95,7 @@ class Occlusion(Analysis):
             pixels.append(batch.pixels)
             targets.append(wanted.cpu())
         masks = taken.masks(specimen.recipe) if taken.has_masks else None
-        arrays = to_arrays(
+        arrays = occlusion_arrays(
             concatenate_maps(own), concatenate_maps(null), places, masks, specimen, taken, np.concatenate(pixels)
         )
         names = {"image": list(taken.names)}

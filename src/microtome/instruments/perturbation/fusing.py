@@ -1,7 +1,6 @@
 """Convolutions of a tape joined with what follows them: a sum with a shortcut and a ReLU become part of the call.
 
-Kernels of 1 × 1 run as matrix products, those of 3 × 3 for many units as in `winograd`. What a tape gives stays the same but for
-rounding.
+Kernels of 1 × 1 run as matrix products. What a tape gives stays the same but for rounding.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from microtome.instruments.perturbation import winograd
 from microtome.instruments.perturbation.tape import Node, ValueRef, memory_layout
 
 RELU_FUNCTIONS = ("relu", "relu_")
@@ -27,33 +25,20 @@ class FusedConvolution:
 
     def __init__(self, weight: Tensor, stride: Sequence[int], dilation: Sequence[int], groups: int) -> None:
         self.weight = weight
-        self.tiled: Tensor | None = None
-        dense = (*stride, *dilation, groups) == (1, 1, 1, 1, 1)
-        self.kernel = tuple(weight.shape[2:]) if dense else (0, 0)
+        self.pointwise = (*stride, *dilation, groups, *weight.shape[2:]) == (1,) * 7
 
     def __call__(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Sequence[int], *rest: Any
     ) -> Tensor:
         # rest: dilation, transposed, output padding, groups, then what is added and whether a ReLU follows
-        made = self._across(x, bias, padding) if memory_layout(x) is torch.channels_last else None
-        if made is None:
+        if self.pointwise and max(padding) == 0 and memory_layout(x) is torch.channels_last:
+            made = F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), bias).permute(0, 3, 1, 2)
+        else:
             made = torch.ops.aten.convolution(x, weight, bias, stride, padding, *rest[:4])
         if len(rest) > 4:
             made = made if rest[4] is None else made.add_(rest[4])
             made = made.relu_() if rest[5] else made
         return made
-
-    def _across(self, x: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor | None:
-        """The output of maps whose units lie side by side, None where the ordinary operation is faster."""
-        if self.kernel == (1, 1) and max(padding) == 0:
-            return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), bias).permute(0, 3, 1, 2)
-        rows, cols = (x.shape[2 + axis] + 2 * padding[axis] - 2 for axis in (0, 1))
-        if self.kernel != (3, 3) or not winograd.is_faster(rows, cols, *self.weight.shape[:2]):
-            return None
-        if self.tiled is None:
-            self.tiled = winograd.transform_kernels(self.weight)
-        made = winograd.convolve(x.permute(0, 2, 3, 1), self.tiled, bias, (padding[0], padding[1]))
-        return made.permute(0, 3, 1, 2)
 
 
 def fuse_nodes(nodes: Sequence[Node], shapes: Any, kept: set[int]) -> list[Node]:

@@ -14,12 +14,11 @@ from microtome.numerics.arrays import Array
 
 OPEN_ABOVE, SHUT_BELOW = 0.9, 0.1  # a gate above is open, one below is shut
 CONSTANT_STD = 1e-6  # standard deviation below which a gate counts as never varying: ten float32 steps at 1
-KINDS = ("sum", "squares", "open", "shut", "outside")
 MAX_P = 0.01  # p of the F test for a unit that tells classes apart
 
 
 def gate_sums(gates: Float[Array, "image unit"]) -> Float[Array, "kind unit"]:
-    """What is added up for each unit over the images of one class, float64, in the order of `KINDS`.
+    """What is added up for each unit over the images of one class, float64, five rows.
 
     Sum and sum of squares, how many are above `OPEN_ABOVE`, below `SHUT_BELOW`, and outside of 0 to 1.
     """

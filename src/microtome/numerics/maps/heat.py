@@ -47,16 +47,11 @@ def energy_inside(
 ) -> tuple[Float64[Tensor, " image"], Float64[Tensor, " image"]]:
     """The fraction of the heat inside the mask, and the fraction of the image that the mask covers.
 
-    The first grows with the object even for a map that knows nothing: `energy_lift` is the difference.
+    The first grows with the object even for a map that knows nothing: compare it with the second.
     """
     fine = area_resample(heat.relu(), (mask.shape[1], mask.shape[2]), extent)
     inside = (fine * mask).sum((1, 2)) / fine.sum((1, 2))  # 0 / 0 is not a number: the map is empty
     return inside, mask.double().mean((1, 2))
-
-
-def energy_lift(energy: Float[Tensor, " image"], area: Float[Tensor, " image"]) -> Float[Tensor, " image"]:
-    """How much more of the heat lies in the mask than an even map would put there; 0 means it knows nothing."""
-    return energy - area
 
 
 def heat_coverage(heat: Float[Tensor, "image row col"], share: float) -> Float64[Tensor, " image"]:
@@ -71,14 +66,6 @@ def heat_coverage(heat: Float[Tensor, "image row col"], share: float) -> Float64
     before = sums.gather(1, last) - cells.gather(1, last)
     part = (wanted - before) / cells.gather(1, last)
     return ((last + part) / cells.shape[1])[:, 0].where(sums[:, -1] > 0, torch.nan)
-
-
-def heat_entropy(heat: Float[Tensor, "image row col"]) -> Float64[Tensor, " image"]:
-    """Shannon entropy of the heat, in bits: 0 for one hot position, log2(rows · cols) for an even map."""
-    cells = heat.relu().double().flatten(1)
-    total = cells.sum(1)
-    chance = cells / total[:, None]
-    return -torch.special.xlogy(chance, chance).sum(1).div(np.log(2)).where(total > 0, torch.nan)
 
 
 def centre_prior(rows: int, cols: int, sigma: float = 0.25) -> Float64[Tensor, "row col"]:
@@ -101,30 +88,6 @@ def pointing_game(
         rows, cols = np.nonzero(wanted)
         hits[place] = float(np.hypot(rows - spot[0], cols - spot[1]).min() <= tolerance)
     return hits
-
-
-def iou_best_threshold(
-    heat: Float[Tensor, "image row col"],
-    mask: Bool[Tensor, "image row_ col_"],
-    thresholds: tuple[float, ...] = THRESHOLDS,
-    extent: Extent | None = None,
-) -> tuple[float, Float64[Tensor, " image"]]:
-    """The threshold (fraction of each map's largest value) with the best mean overlap, and each image's overlap there.
-
-    One threshold serves all images: it belongs to the network and the method. Overlap is intersection over union of
-    {heat >= threshold · largest} and the mask; not a number for maps without heat. The threshold is NaN if all are.
-    """
-    fine = area_resample(heat.relu(), (mask.shape[1], mask.shape[2]), extent).flatten(1)
-    largest = fine.max(1, keepdim=True).values
-    wanted = mask.flatten(1)
-    overlaps = []
-    for threshold in thresholds:
-        hot = fine >= threshold * largest * (1 - 1e-9)  # rounding of equal positions must not split a plateau
-        overlaps.append((hot & wanted).sum(1).double() / (hot | wanted).sum(1))
-    ious = torch.stack(overlaps).where(largest[:, 0] > 0, torch.nan)
-    means = ious.nanmean(1)
-    best = int(means.nan_to_num(-1.0).argmax())
-    return (float("nan") if means[best].isnan() else thresholds[best]), ious[best]
 
 
 def rank_correlation(a: Float[Tensor, "*batch n"], b: Float[Tensor, "*batch n"]) -> Float64[Tensor, "*batch"]:

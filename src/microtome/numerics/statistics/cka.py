@@ -55,16 +55,6 @@ def centered_gram(features: Float[Tensor, "image *feature"]) -> Float64[Tensor, 
     return u_centered(gram_matrix(features)) if len(features) >= 4 else None
 
 
-def hsic1(first: Float64[Tensor, "image image"], second: Float64[Tensor, "image image"]) -> Float64[Tensor, ""]:
-    """The unbiased Hilbert-Schmidt independence criterion of two Gram matrices; about zero for independent features.
-
-    Raises:
-        Unmeasurable: fewer than 4 images.
-    """
-    count = len(first)
-    return (u_centered(first) * u_centered(second)).sum() / (count * (count - 3))
-
-
 def hsic_matrix(
     first: Float64[Tensor, "layer image image"], second: Float64[Tensor, "layer_ image image"] | None = None
 ) -> Float64[Tensor, "layer layer_"]:
@@ -86,29 +76,6 @@ def cka(
     """
     scale = (first.clamp_min(0)[:, None] * second.clamp_min(0)[None, :]).sqrt()
     return torch.where(scale > 0, cross / scale, torch.nan)
-
-
-def debiased_cka(first: Float[Tensor, "image *feature"], second: Float[Tensor, "image *feature_"]) -> Float64[Tensor, ""]:
-    """Debiased linear CKA of two sets of features of the same images: 1 for equal, about 0 for unrelated.
-
-    Raises:
-        Unmeasurable: fewer than 4 images.
-    """
-    centered = torch.stack([u_centered(gram_matrix(first)), u_centered(gram_matrix(second))])
-    sums = hsic_matrix(centered)
-    return cka(sums, sums.diagonal(), sums.diagonal())[0, 1]
-
-
-def remove_top_components(gram: Float64[Tensor, "image image"], count: int = 1) -> Float64[Tensor, "image image"]:
-    """The Gram matrix after its `count` strongest principal components are taken out.
-
-    CKA follows the strongest directions and can be moved by a few outliers (Davari et al. 2022, arXiv:2210.16156); a value that
-    survives this does not hang on one direction.
-    """
-    middle = gram - gram.mean(0) - gram.mean(1, keepdim=True) + gram.mean()
-    values, vectors = torch.linalg.eigh(middle)
-    kept, axes = values[: len(values) - count], vectors[:, : len(values) - count]
-    return (axes * kept) @ axes.T
 
 
 def _flatten(features: Tensor) -> Tensor:

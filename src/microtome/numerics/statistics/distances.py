@@ -47,27 +47,6 @@ def w1_shape(a: Float[Array, " a"], b: Float[Array, " b"]) -> float:
     return _shape_distance(_sorted_sample(a), _sorted_sample(b))
 
 
-def kolmogorov_smirnov(a: Float[Array, " a"], b: Float[Array, " b"]) -> float:
-    """The largest difference of the two distribution functions, in [0, 1].
-
-    Raises:
-        Unmeasurable: a sample is empty or holds values that are not finite.
-    """
-    return _largest_gap(*_merge_samples(_sorted_sample(a), _sorted_sample(b)))
-
-
-def jensen_shannon(a: Float[Array, " a"], b: Float[Array, " b"], bins: int = BINS) -> float:
-    """The Jensen-Shannon divergence of the two samples on a common binning, in bits: 0 for equal, 1 for disjoint.
-
-    The bins hold equal fractions of the merged sample, so that a few outliers do not decide the resolution.
-
-    Raises:
-        Unmeasurable: a sample is empty or holds values that are not finite.
-    """
-    first, second = _sorted_sample(a), _sorted_sample(b)
-    return _divergence(first, second, _merge_samples(first, second)[0], bins)
-
-
 def all_distances(a: Float[Array, " a"], b: Float[Array, " b"], bins: int = BINS) -> dict[str, float]:
     """Every distance of this file by name (`w1`, `w1_over_sigma`, `w1_shape`, `ks`, `js`), with one sort of each sample.
 

@@ -17,30 +17,15 @@ from microtome.numerics.statistics.positions import at_least_float, iterate_piec
 OPPOSED_CHORD = 1.9  # chord between unit vectors from which on the other chord is too short to follow from it
 
 
-def block_influence(
-    x_in: Float[Tensor, "image position unit"], x_out: Float[Tensor, "image position unit"]
-) -> Float64[Tensor, " image"]:
-    """1 - cosine between input and output, averaged over positions; 0 where the block only rescales, 1 where it turns by 90°.
-
-    Positions where either side is all zeros have no direction and are left out; an image of only such is not a number.
-    """
-    return influence_and_angle(x_in, x_out)[0]
-
-
-def angular_distance(
-    x_in: Float[Tensor, "image position unit"], x_out: Float[Tensor, "image position unit"]
-) -> Float64[Tensor, " image"]:
-    """arccos(cosine) / π, averaged over positions: 0 for the same direction, 1/2 for a right angle, 1 for opposite.
-
-    Positions where either side is all zeros have no direction and are left out; an image of only such is not a number.
-    """
-    return influence_and_angle(x_in, x_out)[1]
-
-
 def influence_and_angle(
     x_in: Float[Tensor, "image position unit"], x_out: Float[Tensor, "image position unit"]
 ) -> tuple[Float64[Tensor, " image"], Float64[Tensor, " image"]]:
-    """Block influence and angular distance from one look at the features."""
+    """Block influence and angular distance, each averaged over positions, from one look at the features.
+
+    Block influence is 1 - cosine between input and output: 0 where the block only rescales, 1 where it turns by 90°. Angular distance
+    is arccos(cosine) / π: 0 for the same direction, 1/2 for a right angle, 1 for opposite. Positions where either side is all zeros
+    have no direction and are left out; an image of only such is not a number.
+    """
     apart, across = _chords(x_in, x_out)
     return (apart.square() / 2).nanmean(1), (2 / math.pi * torch.atan2(apart, across)).nanmean(1)
 

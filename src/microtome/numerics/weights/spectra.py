@@ -44,11 +44,6 @@ def singular_values(weight: Float[Tensor, "unit *inputs"]) -> Float64[Tensor, " 
     return torch.linalg.eigvalsh(product).clamp_min(0).sqrt().flip(0)
 
 
-def spectral_norm(weight: Float[Tensor, "unit *inputs"]) -> float:
-    """The largest singular value: the most that the weight can stretch an input."""
-    return float(singular_values(weight)[0])
-
-
 def stable_rank(weight: Float[Tensor, "unit *inputs"]) -> float:
     """Squared Frobenius norm over squared spectral norm, between 1 and the rank; not a number for a weight of zeros."""
     squares = singular_values(weight) ** 2

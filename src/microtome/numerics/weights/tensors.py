@@ -178,16 +178,6 @@ def thin_matrix(values: Float[Tensor, "unit *inputs"], rows: int = 32, columns: 
     return flat[units][:, inputs]
 
 
-def spectral_measures(values: Float[Tensor, "unit *inputs"]) -> tuple[float, float]:
-    """Spectral norm and stable rank of a weight as a matrix; not numbers where a value is not finite or all are zero.
-
-    From all singular values where the smaller side is at most `EXACT_RANK`, else by Lanczos to a relative `TOLERANCE`.
-    """
-    flat = weight_matrix(values)
-    total = float(torch.linalg.vector_norm(flat, dim=1).double().square().sum())
-    return _matrix_spectrum(flat, total) if 0 < total < math.inf else (float("nan"), float("nan"))
-
-
 def _matrix_spectrum(flat: Float[Tensor, "unit input"], total: float) -> tuple[float, float]:
     """Spectral norm and stable rank of finite values whose squares add up to `total`."""
     if min(flat.shape) <= EXACT_RANK:
