@@ -146,10 +146,10 @@ def analyze(
         if specimen is None:
             continue
         if words:
-            specimen = specimen.renamed(f"{specimen.name} ({words})")
+            specimen = specimen.with_name(f"{specimen.name} ({words})")
         if specimen.name in names:
             free = next(number for number in range(2, len(specimens) + 2) if f"{specimen.name} ({number})" not in names)
-            specimen = specimen.renamed(f"{specimen.name} ({free})")
+            specimen = specimen.with_name(f"{specimen.name} ({free})")
         names.append(specimen.name)
         run.specimen(specimen, analyses)
         run.write(names, began, said or {})

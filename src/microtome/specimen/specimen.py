@@ -253,7 +253,7 @@ class Specimen:
             opened_as=None,
         )
 
-    def renamed(self, name: str) -> "Specimen":
+    def with_name(self, name: str) -> "Specimen":
         """The same specimen, its network shared, under another name."""
         other = replace(self, name=name)
         other.__dict__["code"] = self.code
