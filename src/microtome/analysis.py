@@ -28,7 +28,7 @@ from microtome.key_numbers import KeyNumber
 from microtome.options import option
 from microtome.panels import Panel, Question
 from microtome.scan import Batch, BatchValues, Pace, discard_tally, resolve_device, scan_batches
-from microtome.specimen import Specimen, first_tensor, same_values, watch
+from microtome.specimen import Specimen, same_values, watch
 from microtome.tally import Bundle, Tally
 from microtome.workload import Effort, Workload
 
@@ -125,6 +125,7 @@ class Analysis(ABC):
         parts = [self.name(), self.revision, specimen.digest(), specimen.recipe.json(), data, self.options(), device, "float32"]
         if self.with_twin and specimen.twin_count != TWIN_COUNT:
             parts.append(f"{specimen.twin_count} twins")
+        parts += [f"output {name}"] if (name := specimen.output_name) else []
         parts += [further] if (further := self.extra_key()) else []  # so that keys without it stay what they were
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -298,9 +299,7 @@ def collect_tallies(specimen: Specimen, images: Images, censuses: Sequence[AnyCe
         made: dict[Any, Any] = {}
         for census in censuses:
             seen[census] = BatchValues(same, made, batch.index, batch.total)
-        logits = first_tensor(specimen.run(batch.x))
-        if logits is None:
-            raise Unmeasurable(f"{specimen.name} gives no tensor, so its forward pass cannot be measured.")
+        logits = specimen.pick(specimen.run(batch.x))
         for census in censuses:
             census.add(specimen, tallies[census.name()], batch, seen[census], logits)
         seen.clear()

@@ -6,7 +6,7 @@ import psutil
 import torch
 
 from microtome.errors import BadOption
-from microtome.specimen import Specimen, first_tensor
+from microtome.specimen import Specimen
 from microtome.specimen.live_memory import peak_live_bytes
 from microtome.specimen.tracing import noise_images
 
@@ -84,8 +84,8 @@ def _pass_back(specimen: Specimen, x: torch.Tensor) -> None:
     try:
         with torch.inference_mode(False), torch.enable_grad():
             pixels = x.clone().requires_grad_()
-            scores = first_tensor(specimen.net(pixels))
-            if scores is not None and scores.requires_grad:
+            scores = specimen.answer(pixels)
+            if scores.requires_grad:
                 torch.autograd.grad(scores.sum(), pixels)
     finally:
         for parameter in wanted:

@@ -19,7 +19,7 @@ from microtome import catalog, options
 from microtome.errors import BadOption, SpecimenError, Uneditable
 from microtome.numerics.graph.counts import count_multiply_adds, count_parameters
 from microtome.options import option
-from microtome.specimen import Recipe, Specimen, first_tensor
+from microtome.specimen import Recipe, Specimen
 from microtome.specimen.families import structural_family
 from microtome.specimen.seeding import seed_generators
 from microtome.specimen.specimen import Change
@@ -314,7 +314,7 @@ def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
 def _predicted_score(specimen: Specimen, x: Tensor, seed: int) -> Tensor | None:
     """What the network gives, with chance under a seed: some drop in evaluation as well."""
     with seed_generators(seed):
-        return first_tensor(specimen.run(x))
+        return specimen.pick(specimen.run(x))
 
 
 def _line(edit: Edit, did: str, kept: Preservation, weights: tuple[int, int], macs: tuple[float, float]) -> str:

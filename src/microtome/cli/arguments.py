@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from microtome.images import Images
     from microtome.specimen import Specimen
 
+OUTPUT_HELP = "Output to measure where a network gives several: index, key or attribute name; for all specimens or for each."
+
 
 def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that every measuring verb has."""
@@ -33,6 +35,7 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 multiple=True,
                 help="Input recipe: imagenet, cifar, or size=224,mean=.5/.5/.5,std=.5/.5/.5,crop=1; for all specimens or for each.",
             ),
+            click.option("--output", multiple=True, help=OUTPUT_HELP),
             click.option("--outputs", default="", help="Meaning of the outputs: imagenet, or a file with one name per line."),
             click.option(
                 "--labels", default="auto", show_default=True, help="Labels of the images: auto, none, or a labels file."
@@ -130,11 +133,13 @@ def specimen_openers(names: Sequence[str], given: dict[str, Any]) -> "list[Calla
     """One function for each specimen that opens it when called; names are checked for files at once.
 
     Raises:
-        UsageError: the number of --weights or --recipe is neither one nor that of the specimens.
+        UsageError: the number of --weights, --recipe or --output is neither one nor that of the specimens.
     """
     weights = _one_for_each("--weights", list(given["weights"]) or ["pretrained"], names)
     recipes = _one_for_each("--recipe", list(given["recipe"]) or [""], names)
-    return [_specimen_opener(name, choice, wanted, given) for name, choice, wanted in zip(names, weights, recipes, strict=True)]
+    outputs = _one_for_each("--output", list(given.get("output", ())) or [""], names)
+    every = zip(names, weights, recipes, outputs, strict=True)
+    return [_specimen_opener(name, choice, wanted, output, given) for name, choice, wanted, output in every]
 
 
 def _one_for_each(flag: str, given: list[str], names: Sequence[str]) -> list[str]:
@@ -146,7 +151,7 @@ def _one_for_each(flag: str, given: list[str], names: Sequence[str]) -> list[str
     return given * len(names) if len(given) == 1 else given
 
 
-def _specimen_opener(name: str, weights: str, wanted: str, given: dict[str, Any]) -> "Callable[[], Specimen]":
+def _specimen_opener(name: str, weights: str, wanted: str, output: str, given: dict[str, Any]) -> "Callable[[], Specimen]":
     def opened() -> "Specimen":
         from microtome.opening.opening import open as open_specimen
 
@@ -156,6 +161,7 @@ def _specimen_opener(name: str, weights: str, wanted: str, given: dict[str, Any]
             seed=given["seed"],
             recipe=parse_recipe(wanted),
             labels=given.get("outputs") or None,
+            output=output or None,
         )
 
     opened.label = name  # type: ignore[attr-defined]  # the runner names it when opening fails

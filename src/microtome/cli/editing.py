@@ -38,6 +38,7 @@ def _parameters() -> Iterator[click.Parameter]:
     yield click.Option(["--out"], required=True, metavar="FILE", help="File to write; its name must end in .safetensors.")
     yield click.Option(["--weights"], default="pretrained", show_default=True, help="pretrained, none, or a file.")
     yield click.Option(["--recipe"], default="", help="Input recipe, as for analyze.")
+    yield click.Option(["--output"], default="", help="Output to measure where the network gives several, as for analyze.")
     yield click.Option(["--outputs"], default="", help="Meaning of the outputs: imagenet, or a file with one name per line.")
     yield click.Option(["--seed"], type=int, default=0, show_default=True, help="Seed of untrained weights.")
 
@@ -61,7 +62,7 @@ def _edit_specimen(specimen: str, edits: Sequence[str], out: str, **given: Any) 
 
     weights_path(out)
     wanted = [parse(word) for word in edits]
-    settings = {**given, "weights": [given["weights"]], "recipe": [given["recipe"]]}
+    settings = {**given, "weights": [given["weights"]], "recipe": [given["recipe"]], "output": [given["output"]]}
     (opened,) = [opener() for opener in arguments.specimen_openers([specimen], settings)]
     for edit in wanted:
         opened = apply_edits(opened, [edit])

@@ -134,13 +134,14 @@ def list_() -> None:
 @click.argument("specimen")
 @click.argument("pattern", default="*")
 @click.option("--weights", default="none", show_default=True, help="pretrained, none, or a file. Layer names need no weights.")
+@click.option("--output", multiple=True, help=arguments.OUTPUT_HELP)
 @click.option("--all", "every", is_flag=True, help="List every module, not only those that analyses measure.")
-def layers(specimen: str, pattern: str, weights: str, every: bool) -> None:
+def layers(specimen: str, pattern: str, weights: str, output: tuple[str, ...], every: bool) -> None:
     """List the layers of a specimen in execution order, with shapes.
 
     PATTERN is a layer name, a glob, or an alias such as blocks.
     """
-    given = {"weights": [weights], "seed": 0, "recipe": ()}
+    given = {"weights": [weights], "seed": 0, "recipe": (), "output": output}
     (opened,) = [opener() for opener in arguments.specimen_openers([specimen], given)]
     from microtome.cli.tables import layer_table
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from microtome.specimen.outputs import first_tensor
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.watching import watch
 
@@ -49,9 +48,9 @@ def input_gradients(
     with freeze_parameters(specimen):
         x = x.clone().requires_grad_()  # inside: a tensor made in inference mode has no gradient
         with watch(specimen, list(targets), each=look):
-            given = first_tensor(specimen.net(x))
-        if answer is not None and given is not None:
-            kept["answer"] = answer(given).sum()
+            given = specimen.net(x)
+        if answer is not None:
+            kept["answer"] = answer(specimen.pick(given)).sum()
         names = list(kept)
         for place, name in enumerate(names):
             (slope,) = torch.autograd.grad(kept[name], x, retain_graph=place + 1 < len(names), allow_unused=True)

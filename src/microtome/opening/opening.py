@@ -34,6 +34,7 @@ def open(
     family: str | None = None,
     device: str = "cpu",
     edits: Sequence[Any] = (),
+    output: str | int | None = None,
     **options: Any,
 ) -> Specimen:
     """The specimen that `what` names.
@@ -41,7 +42,8 @@ def open(
     `what`: "timm:NAME[.TAG]", "torchvision:NAME", "microtome:NAME", "microtome:NAME(depth=40)", a bare name (the mini zoo, timm,
     torchvision, microtome's others), "pkg.mod:factory", "file.py:factory(depth=20)", a file that `Specimen.save` wrote, or an `nn.Module`.
     `weights`: "pretrained", None or "none" for untrained weights drawn under `seed`, or a file. `recipe`, `labels` and `family`
-    replace what the network says of itself; `edits` are made in a row afterwards ("squeeze_excitation:ratio=8");
+    replace what the network says of itself; `output` is the output to measure where the network gives several, by index, key or
+    attribute name; `edits` are made in a row afterwards ("squeeze_excitation:ratio=8");
     `options` go to the factory. Raises UnknownName, BadOption, CheckpointError, NoNetwork, SpecimenError or Uneditable.
     """
     if family is not None and family not in FAMILIES:
@@ -52,9 +54,19 @@ def open(
         specimen = _open_edited(what, cast(str | Path, weights), seed, recipe, labels, family, options)
     else:
         specimen = _open_named(what, weights, seed, recipe, labels, family, options)
+    if output is not None:
+        specimen = _with_output(specimen, str(output))
     if edits:
         specimen = apply_edits(specimen, edits)
     return specimen if device == "cpu" else specimen.to(device)
+
+
+def _with_output(specimen: Specimen, output: str) -> Specimen:
+    """The specimen with that output to measure. Raises UnknownName where it has no such output."""
+    asked = specimen.opened_as and {**specimen.opened_as, "output": output}
+    chosen = replace(specimen, output=output, opened_as=asked)
+    _ = chosen.anatomy  # a wrong name is refused now
+    return chosen
 
 
 def _open_saved(

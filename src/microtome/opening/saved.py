@@ -104,6 +104,7 @@ def reopen_specimen(path: str | Path, base: Specimen, weights: str | Path | None
     specimen = replace(
         specimen,
         edits=changes,
+        output=header.get("output"),
         name=str(header["name"]),
         recipe=Recipe.of(header["recipe"]),
         remarks=(*specimen.remarks, *lines),
