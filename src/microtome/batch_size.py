@@ -7,6 +7,7 @@ import torch
 
 from microtome.errors import BadOption
 from microtome.specimen import Specimen
+from microtome.specimen.full_gradients import full_gradients
 from microtome.specimen.live_memory import peak_live_bytes
 from microtome.specimen.tracing import noise_images
 
@@ -82,7 +83,7 @@ def _pass_back(specimen: Specimen, x: torch.Tensor) -> None:
     for parameter in wanted:
         parameter.requires_grad_(False)
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), full_gradients(specimen.net):
             pixels = x.clone().requires_grad_()
             scores = specimen.answer(pixels)
             if scores.requires_grad:

@@ -5,7 +5,6 @@ A new edit is one file under `edits/` with one final class. Its fields, declared
 held true by `microtome.testing.check_edit`.
 """
 
-import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -222,7 +221,7 @@ def replace_module(net: nn.Module, path: str, module: nn.Module) -> None:
 
 def _operated(edit: Edit, specimen: Specimen, seed: int) -> tuple[nn.Module, str]:
     """A changed copy of the specimen's network, in eval mode, and what was done."""
-    net = copy.deepcopy(specimen.net)
+    net = copy_network(specimen.net)
     with seed_generators(seed):
         did = edit.operate(net, specimen)
     kinds = {parameter.dtype for parameter in specimen.net.parameters() if parameter.is_floating_point()}

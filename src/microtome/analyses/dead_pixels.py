@@ -40,6 +40,7 @@ from microtome.panels import Bars, Grid, Panel, Question, Scatter, Table
 from microtome.prose import name_list, plural
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen
+from microtome.specimen.full_gradients import full_gradients
 from microtome.workload import Workload
 
 MAX_PERIOD = 8  # px, the longest period; longer ones leave too few pixels of equal phase to average over
@@ -72,8 +73,10 @@ class DeadPixels(Analysis):
         rows, cols = specimen.recipe.size
         period, margin = _phase_period(specimen), min(rows, cols) // 8
         blank = next(iter(batches(specimen, chosen.take([0]), pace))).x
+        with full_gradients(specimen.net):
+            forecast = forecast_phases(specimen.answer, blank)
         maps = {
-            "forecast": forecast_phases(specimen.answer, blank),
+            "forecast": forecast,
             "output": self._field(specimen, chosen, pace, "gradients"),
             "twin": self._field(twin, chosen, pace, "gradients of the untrained twin"),
         }

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from microtome.specimen.full_gradients import full_gradients
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.watching import watch
 
@@ -20,7 +21,7 @@ def freeze_parameters(specimen: Specimen) -> Generator[None]:
     for parameter in thawed:
         parameter.requires_grad_(False)
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), full_gradients(specimen.net):
             yield
     finally:
         for parameter in thawed:

@@ -1,6 +1,5 @@
 """`open`: a network by name, by file, by factory or as a module, with its weights, recipe, labels and family."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,14 @@ from microtome.opening import checkpoints, factories, saved
 from microtome.opening.describing import OpenedModel, fill_description
 from microtome.opening.factories import SOURCES, Factory
 from microtome.opening.hub import load_from_hub
+from microtome.opening.ready import (
+    give_lazy_parts_their_shape,
+    has_lazy_parts,
+    other_precisions,
+    refuse_unmeasurable,
+    to_float32,
+)
+from microtome.specimen.copying import copy_network
 from microtome.specimen.families import FAMILIES, Family
 from microtome.specimen.labels import given_labels as given_labels
 from microtome.specimen.recipe import NAMED_RECIPES, Recipe
@@ -115,12 +122,17 @@ def _open_named(
 ) -> Specimen:
     """The specimen that a name, a factory or a module gives."""
     if isinstance(what, nn.Module):
-        opened = _from_module(what, weights, options)
+        opened = _from_module(what, weights, options, _pass_recipe(recipe))
     else:
         notes: list[str] = []
         factory = _factory(str(what), options, notes)
+        factory = replace(factory, input=_pass_recipe(recipe))
         opened = _build_network(factory, weights, seed)
         opened.notes = [*notes, *opened.notes]
+    refuse_unmeasurable(opened.net)
+    if other_precisions(opened.net):
+        opened.net = copy_network(opened.net)
+        opened.notes.append(to_float32(opened.net))
     fill_description(opened, recipe, labels)
     opened.notes += silent_branches_notes(opened.net) + [
         note for note in checkpoints.state_warnings(opened.net.state_dict()) if note not in opened.notes
@@ -137,6 +149,12 @@ def _open_named(
         maker=opened.factory,
         opened_as=None if isinstance(what, nn.Module) else _request(what, weights, seed, labels, family, options),
     )
+
+
+def _pass_recipe(recipe: Any) -> Recipe:
+    """The input that lazy modules are run on: the caller's recipe, else ImageNet's."""
+    default = NAMED_RECIPES["imagenet"]
+    return default if recipe is None else Recipe.of(recipe, default)
 
 
 def _request(
@@ -202,7 +220,7 @@ def _is_untrained(weights: Weights) -> bool:
     return weights is None or str(weights).lower() in ("none", "untrained")
 
 
-def _from_module(given: nn.Module, weights: Weights, options: Mapping[str, Any]) -> OpenedModel:
+def _from_module(given: nn.Module, weights: Weights, options: Mapping[str, Any], recipe: Recipe) -> OpenedModel:
     """The user's own module: itself if it is in eval mode and keeps its weights, else a copy; never changed."""
     if options:
         raise BadOption(f"A module takes no options; leave out {', '.join(options)}.")
@@ -218,13 +236,16 @@ def _from_module(given: nn.Module, weights: Weights, options: Mapping[str, Any])
     name = type(net).__name__
     if _is_untrained(weights):
         raise BadOption("weights=None would have to redraw your module; open it as it is and take its .twin(seed) instead.")
+    if has_lazy_parts(net):
+        net = copy_network(net)
+        notes.append(give_lazy_parts_their_shape(net, recipe))
     if any(module.training for module in net.modules()):
-        net = copy.deepcopy(net).eval()
+        net = copy_network(net).eval()
         notes.append("The module was in training mode; a copy in eval mode is used.")
     opened = OpenedModel(net, name, "as given", None, None, notes)
     if str(weights) != "pretrained":
         state = checkpoints.read_checkpoint(cast(str | Path, weights))
-        opened.net = copy.deepcopy(net) if net is given or net not in (given,) else net
+        opened.net = copy_network(net)
         _load_state(opened, state, cast(str | Path, weights))
     return opened
 
@@ -299,7 +320,9 @@ def _load_state(opened: OpenedModel, state: checkpoints.State, path: str | Path,
         opened.notes.append(f"The file has {classes} classes; the network was built with as many.")
     if match.missing or match.unexpected or match.reshaped:
         raise CheckpointError(match.complaint(str(path), opened.name))
-    opened.notes += checkpoints.state_warnings({name: value for name, value in match.state.items() if value.dtype.itemsize < 4})
+    opened.notes += checkpoints.state_warnings(
+        {name: value for name, value in match.state.items() if getattr(value, "itemsize", 4) < 4}
+    )
     opened.net.load_state_dict(match.state)
     opened.net.eval()
     if match.stripped:

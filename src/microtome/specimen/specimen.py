@@ -1,7 +1,7 @@
 """An opened network: module, layer names in execution order, input recipe, labels, and where its weights come from."""
 
-import copy
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -16,6 +16,7 @@ from microtome.specimen import aliases as naming
 from microtome.specimen.anatomy import Anatomy
 from microtome.specimen.blocks import Block, named_blocks, removable_units
 from microtome.specimen.calibration import ImageSet, calibrate, has_statistics, saw_no_image
+from microtome.specimen.copying import copy_network
 from microtome.specimen.families import Family, known_family, network_family
 from microtome.specimen.labels import Labels
 from microtome.specimen.layers import (
@@ -255,7 +256,9 @@ class Specimen:
             own = type(module).__name__ + ("" if next(module.children(), None) else module.extra_repr())
             total.update(f"{path}:{own}\n".encode())
         for name, value in sorted(self.net.state_dict().items()):
-            if isinstance(value, Tensor):
+            if not isinstance(value, Tensor):  # extra state
+                total.update(f"{name}:{_plain_text(value)}\n".encode())
+            else:
                 total.update(f"{name}:{value.dtype}:{tuple(value.shape)}\n".encode())
                 total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return total.hexdigest()
@@ -275,8 +278,9 @@ class Specimen:
 
     def to(self, device: str | torch.device) -> "Specimen":
         """A copy of the specimen on `device`; this one stays where it is. Raises BadOption for a device that is not there."""
+        net = copy_network(self.net)
         try:
-            net = copy.deepcopy(self.net).to(device)
+            net = net.to(device)
         except (RuntimeError, AssertionError) as error:
             raise BadOption(
                 f"The device '{device}' cannot be used here ({str(error).splitlines()[0][:120]}); try 'cpu'."
@@ -418,6 +422,14 @@ def _to_working_layout(specimen: Specimen) -> Specimen:
     if len(kernels) > 1:  # a plain transformer has one, its patch embedding
         specimen.net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return specimen
+
+
+def _plain_text(value: Any) -> str:
+    """Extra state of a module as text; what is no plain value counts by its type."""
+    try:
+        return json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError):
+        return type(value).__name__
 
 
 def _outermost_paths(paths: Sequence[str]) -> list[str]:

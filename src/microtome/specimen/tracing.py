@@ -66,7 +66,8 @@ class _Marks:
             self.next += 1
             entry = (weakref.ref(tensor), self.next)
             self.known[id(tensor)] = entry
-        return entry[1], int(tensor._version)  # pyright: ignore[reportPrivateUsage]
+        # a tensor of inference mode keeps no count of its changes
+        return entry[1], 0 if tensor.is_inference() else int(tensor._version)  # pyright: ignore[reportPrivateUsage]
 
 
 def deep_tensors(value: Any) -> list[Tensor]:

@@ -11,6 +11,7 @@ from microtome.instruments.dilated.convolutions import DilatedConv
 from microtome.instruments.strides import uneven_readers
 from microtome.numerics.receptive.evenness import fold_phases, forecast_phases, phase_ratio
 from microtome.prose import plural
+from microtome.specimen.full_gradients import full_gradients
 from microtome.specimen.tracing import Call
 
 PERIODS = range(2, 9)  # px over which unevenness is folded; longer ones leave too few places
@@ -48,7 +49,8 @@ def check_uneven(subject: Subject) -> Fault | str | None:
         return None
     rows, cols = specimen.recipe.size
     picture = torch.ones(1, specimen.recipe.channels, rows, cols, device=specimen.device)
-    shares = forecast_phases(specimen.answer, picture)
+    with full_gradients(specimen.net):
+        shares = forecast_phases(specimen.answer, picture)
     worst = min(
         phase_ratio(fold_phases(shares, period, min(rows, cols) // 8)) for period in PERIODS if 4 * period <= min(rows, cols)
     )

@@ -1,6 +1,5 @@
 """A series of checkpoints of one training: which files they are, in which order, and the network with the weights of each."""
 
-import copy
 import glob
 import hashlib
 import re
@@ -64,7 +63,7 @@ def load_checkpoint(specimen: Specimen, moment: Checkpoint) -> Specimen:
     match = fit_checkpoint(read_checkpoint(moment.path), specimen.net)
     if match.missing or match.unexpected or match.reshaped:
         raise CheckpointError(match.complaint(str(moment.path), specimen.name))
-    net = copy.deepcopy(specimen.net)
+    net = copy_network(specimen.net)
     net.load_state_dict(match.state)
     made = replace(
         specimen,
