@@ -31,7 +31,7 @@ from microtome.numerics.statistics.medians import MIN_RUNS
 from microtome.options import option
 from microtome.panels import Panel, Question
 from microtome.scan import Batch, BatchValues, Pace, discard_tally, resolve_device, scan_batches
-from microtome.specimen import Specimen, first_tensor, same_values, watch
+from microtome.specimen import Specimen, same_values, watch
 from microtome.specimen.value_digest import digest_of
 from microtome.tally import Bundle, Tally
 from microtome.workload import Effort, Workload
@@ -133,6 +133,7 @@ class Analysis(ABC):
             parts.append(torch.get_num_threads())
         if not type(self).__module__.startswith("microtome."):  # a plug-in's revision may lag behind its code
             parts.append(_code_of_analysis(type(self)))
+        parts += [f"output {name}"] if (name := specimen.output_name) else []
         parts += [further] if (further := self.extra_key()) else []  # so that keys without it stay what they were
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -311,9 +312,7 @@ def collect_tallies(specimen: Specimen, images: Images, censuses: Sequence[AnyCe
         made: dict[Any, Any] = {}
         for census in censuses:
             seen[census] = BatchValues(same, made, batch.index, batch.total)
-        logits = first_tensor(specimen.run(batch.x))
-        if logits is None:
-            raise Unmeasurable(f"{specimen.name} gives no tensor, so its forward pass cannot be measured.")
+        logits = specimen.pick(specimen.run(batch.x))
         for census in censuses:
             census.add(specimen, tallies[census.name()], batch, seen[census], logits)
         seen.clear()

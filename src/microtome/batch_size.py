@@ -4,7 +4,8 @@ import torch
 
 from microtome.errors import BadOption
 from microtome.free_memory import free_bytes
-from microtome.specimen import Specimen, first_tensor
+from microtome.specimen import Specimen
+from microtome.specimen.full_gradients import full_gradients
 from microtome.specimen.live_memory import peak_live_bytes
 from microtome.specimen.tracing import noise_images
 
@@ -69,10 +70,10 @@ def _pass_back(specimen: Specimen, x: torch.Tensor) -> None:
     for parameter in wanted:
         parameter.requires_grad_(False)
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), full_gradients(specimen.net):
             pixels = x.clone().requires_grad_()
-            scores = first_tensor(specimen.net(pixels))
-            if scores is not None and scores.requires_grad:
+            scores = specimen.answer(pixels)
+            if scores.requires_grad:
                 torch.autograd.grad(scores.sum(), pixels)
     finally:
         for parameter in wanted:

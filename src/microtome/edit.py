@@ -5,7 +5,6 @@ A new edit is one file under `edits/` with one final class. Its fields, declared
 held true by `microtome.testing.check_edit`.
 """
 
-import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,8 @@ from microtome.errors import BadOption, SpecimenError, Uneditable
 from microtome.key_numbers import format_change
 from microtome.numerics.graph.counts import count_multiply_adds, count_parameters
 from microtome.options import option
-from microtome.specimen import Recipe, Specimen, first_tensor
+from microtome.specimen import Recipe, Specimen
+from microtome.specimen.copying import copy_network
 from microtome.specimen.families import structural_family
 from microtome.specimen.seeding import seed_generators
 from microtome.specimen.specimen import Change
@@ -223,7 +223,7 @@ def replace_module(net: nn.Module, path: str, module: nn.Module) -> None:
 
 def _operated(edit: Edit, specimen: Specimen, seed: int) -> tuple[nn.Module, str]:
     """A changed copy of the specimen's network, in eval mode, and what was done."""
-    net = copy.deepcopy(specimen.net)
+    net = copy_network(specimen.net)
     with seed_generators(seed):
         did = edit.operate(net, specimen)
     kinds = {parameter.dtype for parameter in specimen.net.parameters() if parameter.is_floating_point()}
@@ -315,7 +315,7 @@ def _broken(kept: Preservation, specimen: Specimen, edited: Specimen) -> str:
 def _predicted_score(specimen: Specimen, x: Tensor, seed: int) -> Tensor | None:
     """What the network gives, with chance under a seed: some drop in evaluation as well."""
     with seed_generators(seed):
-        return first_tensor(specimen.run(x))
+        return specimen.pick(specimen.run(x))
 
 
 def _line(edit: Edit, did: str, kept: Preservation, weights: tuple[int, int], macs: tuple[float, float]) -> str:

@@ -31,7 +31,7 @@ from microtome.numerics.graph.dispatching import slow_attention
 from microtome.opening.opening import open as open_specimen
 from microtome.panels import panel_from_json, panel_to_json
 from microtome.scan import Pace, Step
-from microtome.specimen import Specimen, first_tensor
+from microtome.specimen import Specimen
 
 MAX_WORDS = 20  # of a headline
 NEGATIVE_ZERO = re.compile(r"(?<![\w.])-0(\.0+)?(?!\.?\d)")  # -0.004 is a value of its own
@@ -271,8 +271,7 @@ def _trained_text(edit: Edit, specimen: Specimen, edited: Specimen, x: torch.Ten
     new = {name for name, parameter in net.named_parameters() if old.get(name) != tuple(parameter.shape)}
     reached: set[str] = set()
     for step in range(steps):
-        scores = first_tensor(net(x))
-        assert scores is not None
+        scores = edited.pick(net(x))
         wanted = torch.arange(len(x)).add(step).remainder(scores.shape[1])
         each = wanted.reshape(-1, *[1] * (scores.dim() - 2)).expand(
             -1, *scores.shape[2:]

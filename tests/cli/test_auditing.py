@@ -51,7 +51,7 @@ def test_json_and_sarif_are_all_that_is_written(capsys: pytest.CaptureFixture[st
         "MT001"
     ] == "nothing found"
     file = tmp_path / "audit.sarif"
-    _, text, _ = run(capsys, tmp_path, "--format", "sarif", "--output", str(file))
+    _, text, _ = run(capsys, tmp_path, "--format", "sarif", "--write", str(file))
     assert text == ""
     assert json.loads(file.read_text())["runs"][0]["results"][0]["ruleId"] == "MT101"
 
@@ -102,7 +102,7 @@ def test_of_untrained_weights_nothing_is_lost_so_it_is_made(capsys: pytest.Captu
 
 
 def test_wrong_calls_are_told_before_anything_is_measured(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    for option in ("--output", "--write-baseline"):
+    for option in ("--write", "--write-baseline"):
         code, _, said = run(capsys, tmp_path, option, str(tmp_path))
         assert code == 2 and "cannot be written: it is a folder" in said
         (tmp_path / "file").write_text("")
@@ -111,5 +111,5 @@ def test_wrong_calls_are_told_before_anything_is_measured(capsys: pytest.Capture
     code, _, said = run(capsys, tmp_path, "--ignore", "MT101,MT9")
     assert code == 2 and "there is no rule 'MT9'" in said
     assert not list((tmp_path / "out").rglob("finding.json"))
-    assert run(capsys, tmp_path, "--output", str(tmp_path / "new" / "folder" / "audit.txt"))[0] == 0
+    assert run(capsys, tmp_path, "--write", str(tmp_path / "new" / "folder" / "audit.txt"))[0] == 0
     assert (tmp_path / "new" / "folder" / "audit.txt").read_text().startswith("warning MT101")

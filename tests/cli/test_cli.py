@@ -305,3 +305,55 @@ def test_layers_takes_what_every_verb_takes_to_open_a_network(work: Path) -> Non
     assert call("layers", "lenet.py:make", "--recipe", "siz=32", cwd=work).returncode == 2
     assert call("layers", "lenet.py:make", "--state", "ema", cwd=work).returncode == 2
     assert call("layers", "timm:resnet18(num_clases=10)", cwd=work).returncode == 2
+
+
+TWO_OUTPUTS = """
+import torch
+from torch import nn
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 8, 3, 2, 1), nn.Linear(8, 2)
+
+    def forward(self, x):
+        features = torch.relu(self.stem(x)).mean((2, 3))
+        return {"features": features, "scores": self.head(features)}
+
+def make():
+    torch.manual_seed(0)
+    return Two()
+"""
+
+
+def test_the_measured_output_is_chosen_by_name_kept_with_the_finding_and_measured_again(work: Path) -> None:
+    (work / "two.py").write_text(TWO_OUTPUTS)
+    words = ["two.py:make", "photos", "--recipe", "size=32", "--device", "cpu", "--quiet"]
+    for name, more in (("by_rule", []), ("named", ["--output", "scores"]), ("other", ["--output", "features"])):
+        said = call("analyze", *words, "--only", "accuracy,cost", "--no-report", *more, "--out", name, cwd=work)
+        assert said.returncode in (0, 1), said.stderr
+    cards = {
+        name: [json.loads(path.read_text()) for path in sorted((work / name).rglob("finding.json"))]
+        for name in ("by_rule", "named", "other")
+    }
+    outputs = {
+        name: {(card["analysis"], card["origin"]["specimen"]["output"]) for card in found} for name, found in cards.items()
+    }
+    assert outputs["by_rule"] == outputs["named"] == {("accuracy", "scores"), ("cost", "scores")}
+    assert outputs["other"] == {("cost", "features")}  # features are no class scores
+    assert cards["other"][0]["origin"]["key"] not in [card["origin"]["key"] for card in cards["named"]]
+    assert cards["named"][0]["origin"]["specimen"]["opened_as"]["output"] == "scores"
+    (folder,) = (path.parent for path in (work / "other").rglob("finding.json"))
+    assert call("rerun", str(folder), "--out", "again", "--device", "cpu", cwd=work).returncode == 0
+    (again,) = (work / "again").rglob("finding.json")
+    assert json.loads(again.read_text())["origin"]["specimen"]["output"] == "features"
+
+
+def test_an_output_that_is_not_there_is_a_wrong_call(work: Path) -> None:
+    (work / "two.py").write_text(TWO_OUTPUTS)
+    for words in (["layers", "two.py:make"], ["accuracy", "two.py:make", "photos"], ["analyze", "two.py:make", "photos"]):
+        said = call(*words, "--output", "score", cwd=work)
+        assert said.returncode == 2 and "Did you mean 'scores'? It gives features (8), scores (2)" in said.stderr, said.stderr
+    assert (
+        "Output 'features' is measured, as asked for" in call("layers", "two.py:make", "stem", "--output", "0", cwd=work).stdout
+    )

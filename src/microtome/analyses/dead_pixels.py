@@ -39,7 +39,8 @@ from microtome.numerics.receptive.evenness import even_kernel, fold_phases, fore
 from microtome.panels import Bars, Grid, Panel, Question, Scatter, Table
 from microtome.prose import name_list, plural
 from microtome.scan import Pace, Step, batches
-from microtome.specimen import Specimen, first_tensor
+from microtome.specimen import Specimen
+from microtome.specimen.full_gradients import full_gradients
 from microtome.workload import Workload
 
 MAX_PERIOD = 8  # px, the longest period; longer ones leave too few pixels of equal phase to average over
@@ -72,8 +73,10 @@ class DeadPixels(Analysis):
         rows, cols = specimen.recipe.size
         period, margin = _phase_period(specimen), min(rows, cols) // 8
         blank = next(iter(batches(specimen, chosen.take([0]), pace))).x
+        with full_gradients(specimen.net):
+            forecast = forecast_phases(specimen.answer, blank)
         maps = {
-            "forecast": forecast_phases(lambda x: _output(specimen, x), blank),
+            "forecast": forecast,
             "output": self._field(specimen, chosen, pace, "gradients"),
             "twin": self._field(twin, chosen, pace, "gradients of the untrained twin"),
         }
@@ -173,12 +176,6 @@ class DeadPixels(Analysis):
         return lines
 
 
-def _output(specimen: Specimen, x: Tensor) -> Tensor:
-    out = first_tensor(specimen.net(x))
-    assert out is not None  # tracing has refused such networks before
-    return out
-
-
 def _gives_maps(output: Tensor) -> bool:
     """Whether the network gives maps (image, class, row, col) instead of one score for each class."""
     return output.dim() > 2 and output[0].numel() != output.shape[1]
@@ -262,7 +259,7 @@ def _perturbation_arrays(
             for index, (row, col) in enumerate(pixels):
                 raised[index + 1, :, row, col] += PERTURBATION
             with torch.no_grad():
-                output = _output(specimen, raised)
+                output = specimen.answer(raised)
             score = "mean score" if _gives_maps(output) else "logit"
             scores = _scores_of_first(output).double().cpu().numpy()
             change += np.abs(scores[1:] - scores[0])

@@ -34,6 +34,7 @@ from microtome.panels import Curve, Panel, Table
 from microtome.prose import plural
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen, tap
+from microtome.specimen.full_gradients import full_gradients
 from microtome.specimen.layers import is_weight
 from microtome.specimen.outputs import slow_attention
 from microtome.specimen.tracing import example_input
@@ -209,7 +210,13 @@ def _path_lengths(specimen: Specimen, names: Sequence[str]) -> list[PathLength |
 
     handles = [module.register_forward_hook(hook(path)) for path, module in specimen.net.named_modules() if is_weight(module)]
     try:
-        with torch.inference_mode(False), torch.enable_grad(), slow_attention(), _require_gradients(specimen.net):
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            slow_attention(),
+            full_gradients(specimen.net),
+            _require_gradients(specimen.net),
+        ):
             x = example_input(specimen.net, specimen.recipe).requires_grad_()
             length = path_lengths(specimen.logits(x).sum(), x)
             return [length(nodes[name]) if nodes.get(name) is not None else None for name in names]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from microtome.images import Images
     from microtome.specimen import Specimen
 
+OUTPUT_HELP = "Output to measure where a network gives several: index, key or attribute name; for all specimens or for each."
+
 
 OPENING = (
     click.option(
@@ -28,6 +30,7 @@ OPENING = (
         multiple=True,
         help="Input recipe: imagenet, cifar, or size=224,mean=.5/.5/.5,std=.5/.5/.5,crop=1; for all, or once for each.",
     ),
+    click.option("--output", multiple=True, help=OUTPUT_HELP),
     click.option("--outputs", default="", help="What the outputs mean: imagenet, or a file with one name a line."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of untrained weights and of --limit."),
 )
@@ -154,15 +157,16 @@ def specimen_openers(names: Sequence[str], given: dict[str, Any]) -> "list[Calla
     """One function for each specimen that opens it when called; names are checked for files at once.
 
     Raises:
-        UsageError: a number of --weights, --state or --recipe that fits neither one nor all specimens.
+        UsageError: a number of --weights, --state, --recipe or --output that fits neither one nor all specimens.
     """
     weights = _one_for_each("--weights", list(given["weights"]) or ["pretrained"], names)
     recipes = _one_for_each("--recipe", list(given["recipe"]) or [""], names)
     states = _one_for_each("--state", list(given.get("state", ())) or [""], names)
+    outputs = _one_for_each("--output", list(given.get("output", ())) or [""], names)
     for wanted in recipes:
         parse_recipe(wanted)
-    every = zip(names, weights, states, recipes, strict=True)
-    return [_specimen_opener(name, choice, state, wanted, given) for name, choice, state, wanted in every]
+    every = zip(names, weights, states, recipes, outputs, strict=True)
+    return [_specimen_opener(name, choice, state, wanted, output, given) for name, choice, state, wanted, output in every]
 
 
 def _one_for_each(flag: str, given: list[str], names: Sequence[str]) -> list[str]:
@@ -174,7 +178,9 @@ def _one_for_each(flag: str, given: list[str], names: Sequence[str]) -> list[str
     return given * len(names) if len(given) == 1 else given
 
 
-def _specimen_opener(name: str, weights: str, state: str, wanted: str, given: dict[str, Any]) -> "Callable[[], Specimen]":
+def _specimen_opener(
+    name: str, weights: str, state: str, wanted: str, output: str, given: dict[str, Any]
+) -> "Callable[[], Specimen]":
     def opened() -> "Specimen":
         from microtome.opening.opening import open as open_specimen
 
@@ -185,10 +191,11 @@ def _specimen_opener(name: str, weights: str, state: str, wanted: str, given: di
             seed=given["seed"],
             recipe=parse_recipe(wanted),
             labels=given.get("outputs") or None,
+            output=output or None,
         )
 
     opened.label = name  # type: ignore[attr-defined]  # the runner names it when opening fails
-    opened.asked = {"weights": weights, "state": state, "recipe": wanted}  # type: ignore[attr-defined]  # tells equal names apart
+    opened.asked = {"weights": weights, "state": state, "recipe": wanted, "output": output}  # type: ignore[attr-defined]  # tells equal names apart
     return opened
 
 

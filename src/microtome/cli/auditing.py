@@ -34,7 +34,7 @@ def with_audit_options(command: click.Command) -> click.Command:
     command.params += [
         click.Option(["--format", "form"], type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True,
                      help="Output format: text, json for scripts, or sarif (2.1.0) for code scanning."),
-        click.Option(["--output"], metavar="FILE", help="File to write instead of the terminal."),
+        click.Option(["--write"], metavar="FILE", help="File to write instead of the terminal."),
         click.Option(["--fail-on"], type=click.Choice(["never", *FAIL_LEVELS]), default="error", show_default=True,
                      help="Lowest severity at which a new fault gives exit code 1."),
         click.Option(["--baseline"], metavar="FILE", help="File of known faults, which do not count as new."),
@@ -45,13 +45,13 @@ def with_audit_options(command: click.Command) -> click.Command:
     return command
 
 
-def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: str | None, fail_on: str, baseline: str | None,
+def _audit(specimen: str, images: str | None, wanted: bool, form: str, write: str | None, fail_on: str, baseline: str | None,
            write_baseline: str | None, fix: str | None, own_ignore: str | None, **given: Any) -> int:  # fmt: skip
     from microtome.analyses.audit import baseline as lists
     from microtome.analyses.audit import sarif
 
     known = lists.read_baseline(baseline) if baseline else frozenset[sarif.RuleLocation]()
-    for path in filter(None, (output, write_baseline)):
+    for path in filter(None, (write, write_baseline)):
         _make_folder(path)
     if own_ignore:
         from microtome.analyses.audit.run import parse_ignored
@@ -71,8 +71,8 @@ def _audit(specimen: str, images: str | None, wanted: bool, form: str, output: s
     else:
         value = sarif.audit_json(finding, known) if form == "json" else sarif.sarif_log(finding, __version__, known)
         text = json.dumps(value, indent=1, ensure_ascii=False)
-    if output:
-        with atomic_write(output) as file:
+    if write:
+        with atomic_write(write) as file:
             file.write(f"{text}\n".encode())
     else:
         click.echo(text)
@@ -155,7 +155,9 @@ def _few_layers(layers: Sequence[str]) -> str:
 
 def _asked_words(specimen: str, given: dict[str, Any]) -> str:
     """The network as given on the command line, as words of another command."""
-    more = [f"--{name} {shlex.quote(value)}" for name in ("weights", "state", "recipe") for value in given.get(name, ())]
+    more = [
+        f"--{name} {shlex.quote(value)}" for name in ("weights", "state", "recipe", "output") for value in given.get(name, ())
+    ]
     return " ".join([shlex.quote(specimen), *more])
 
 

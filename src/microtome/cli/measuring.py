@@ -149,6 +149,7 @@ def rerun(folder: str, out: str | None, device: str) -> int:
         words = {name: asked[name] for name in ("seed", "labels", "family")}
         words["edits"] = asked.get("edits", [])
         words["state"] = asked.get("state")
+        words["output"] = asked.get("output")
         return open_specimen(asked["what"], asked["weights"], recipe=facts["recipe"], **words, **asked["options"])
 
     given = {"out": out or str(Path(folder).resolve().parents[2]), "device": device, "batch": 32, "threads": None,

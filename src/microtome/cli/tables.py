@@ -50,7 +50,8 @@ def layer_table(specimen: "Specimen", pattern: str, every: bool) -> str:
             shown += 1
     text_lines = [_render_table(table), f"{shown} of {len(specimen.layers)} layers."]
     for alias in ("shallow", "middle", "deep", "last3"):
-        text_lines.append(f"{alias:>8}: {', '.join(specimen.find(alias))}")
+        if alias in specimen.aliases:  # a network without blocks has no shallow layers
+            text_lines.append(f"{alias:>8}: {', '.join(specimen.find(alias))}")
     return "\n".join([*text_lines, *(f"Note: {note}" for note in specimen.notes)])
 
 

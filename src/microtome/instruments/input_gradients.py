@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from microtome.specimen.outputs import first_tensor
+from microtome.specimen.full_gradients import full_gradients
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.watching import watch
 
@@ -21,7 +21,7 @@ def freeze_parameters(specimen: Specimen) -> Generator[None]:
     for parameter in thawed:
         parameter.requires_grad_(False)
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), full_gradients(specimen.net):
             yield
     finally:
         for parameter in thawed:
@@ -49,9 +49,9 @@ def input_gradients(
     with freeze_parameters(specimen):
         x = x.clone().requires_grad_()  # inside: a tensor made in inference mode has no gradient
         with watch(specimen, list(targets), each=look):
-            given = first_tensor(specimen.net(x))
-        if answer is not None and given is not None:
-            kept["answer"] = answer(given).sum()
+            given = specimen.net(x)
+        if answer is not None:
+            kept["answer"] = answer(specimen.pick(given)).sum()
         names = list(kept)
         for place, name in enumerate(names):
             (slope,) = torch.autograd.grad(kept[name], x, retain_graph=place + 1 < len(names), allow_unused=True)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
 from microtome.specimen import Recipe
+from microtome.specimen.full_gradients import full_gradients
 from microtome.specimen.layers import is_norm, is_weight
 from microtome.specimen.outputs import slow_attention
 from microtome.specimen.tracing import deep_tensors
@@ -104,7 +105,7 @@ def trial_output(trial: nn.Module, recipe: Recipe, generator: torch.Generator) -
     for size in dict.fromkeys(sizes):
         x = torch.randn(IMAGES, recipe.channels, *size, generator=generator, dtype=torch.float64)
         try:
-            with torch.enable_grad(), slow_attention():
+            with torch.enable_grad(), slow_attention(), full_gradients(trial):
                 outputs = [
                     out for out in deep_tensors(_plain_tensor(trial(x))) if out.is_floating_point() and out.requires_grad
                 ]

@@ -257,12 +257,16 @@ def fit_checkpoint(state: State, net: nn.Module) -> CheckpointFit:
 def fit_tensors(state: State, own: Mapping[str, Tensor], stripped: str) -> CheckpointFit:
     """How tensors fit a network's own, name by name; `stripped` is the prefix that was taken off."""
     filled = dict(state)
+    filled |= {
+        name: value for name, value in own.items() if not isinstance(value, Tensor)
+    }  # extra state: the network keeps its own
     for name, value in own.items():  # files older than PyTorch 0.4.1 lack this counter, which nothing here reads
         if name.endswith("num_batches_tracked") and name not in filled:
             filled[name] = value
     missing = tuple(name for name in own if name not in filled)
     unexpected = tuple(name for name in filled if name not in own and not name.endswith(("total_ops", "total_params")))
-    reshaped = tuple(name for name in own if name in filled and filled[name].shape != own[name].shape)
+    tensors = [name for name, value in own.items() if isinstance(value, Tensor)]
+    reshaped = tuple(name for name in tensors if name in filled and filled[name].shape != own[name].shape)
     return CheckpointFit(
         {name: value for name, value in filled.items() if name in own}, missing, unexpected, reshaped, stripped
     )
@@ -271,6 +275,7 @@ def fit_tensors(state: State, own: Mapping[str, Tensor], stripped: str) -> Check
 def state_warnings(state: Mapping[str, Tensor]) -> list[str]:
     """Sentences about values that are not numbers, and about reduced precision."""
     notes: list[str] = []
+    state = {name: value for name, value in state.items() if isinstance(value, Tensor)}  # extra state may be anything
     broken = [name for name, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
     if broken:
         shown = ", ".join(broken[:MAX_NAMES]) + (", …" if len(broken) > MAX_NAMES else "")

@@ -17,8 +17,11 @@ from microtome import networks
 from microtome._torchvision import timm, torchvision
 from microtome.errors import BadOption, CheckpointError, SpecimenError, UnknownName, did_you_mean
 from microtome.opening.call_arguments import call_arguments, unknown_option
+from microtome.opening.ready import give_lazy_parts_their_shape, has_lazy_parts
+from microtome.specimen.copying import copy_network
 from microtome.specimen.families import Family
 from microtome.specimen.own_initialisers import without_trained_weights
+from microtome.specimen.recipe import NAMED_RECIPES, Recipe
 from microtome.specimen.seeding import seed_generators
 
 SOURCES = ("microtome", "timm", "torchvision")
@@ -35,6 +38,7 @@ class Factory:
     name: str = field(compare=False)
     call: Callable[..., Any] = field(repr=False)
     options: dict[str, Any] = field(default_factory=dict[str, Any])
+    input: Recipe = field(default=NAMED_RECIPES["imagenet"], repr=False)  # of the pass that lazy modules get their shapes from
 
     def build(self, seed: int = 0, alone: bool = False, **more: Any) -> nn.Module:
         """A network under `seed` (`alone`: whatever seeds the code sets), with the factory's options and `more`.
@@ -57,6 +61,10 @@ class Factory:
             raise SpecimenError(f"{self.name} could not be built ({type(error).__name__}: {_first_line(error)}).") from error
         if not isinstance(made, nn.Module):
             raise SpecimenError(f"{self.name} gave {type(made).__name__}, not an nn.Module.")
+        if self.source == "code":  # which may keep it, or give the same one to others
+            made = copy_network(made)
+            if has_lazy_parts(made):
+                give_lazy_parts_their_shape(made, self.input, seed)
         return made
 
     @property

@@ -1,6 +1,5 @@
 """`open`: a network by name, by file, by factory or as a module, with its weights, recipe, labels and family."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,14 @@ from microtome.opening import checkpoints, factories, saved, state_choice
 from microtome.opening.describing import OpenedModel, fill_description
 from microtome.opening.factories import SOURCES, Factory
 from microtome.opening.hub import load_from_hub
+from microtome.opening.ready import (
+    give_lazy_parts_their_shape,
+    has_lazy_parts,
+    other_precisions,
+    refuse_unmeasurable,
+    to_float32,
+)
+from microtome.specimen.copying import copy_network
 from microtome.specimen.families import FAMILIES, Family
 from microtome.specimen.labels import given_labels as given_labels
 from microtome.specimen.recipe import NAMED_RECIPES, Recipe
@@ -35,6 +42,7 @@ def open(
     family: str | None = None,
     device: str = "cpu",
     edits: Sequence[Any] = (),
+    output: str | int | None = None,
     **options: Any,
 ) -> Specimen:
     """The specimen that `what` names.
@@ -42,9 +50,10 @@ def open(
     `what`: "timm:NAME[.TAG]", "torchvision:NAME", "microtome:NAME", "microtome:NAME(depth=40)", a bare name (the mini zoo, timm,
     torchvision, microtome's others), "pkg.mod:factory", "file.py:factory(depth=20)", a file that `Specimen.save` wrote, or an `nn.Module`.
     `weights`: "pretrained", None or "none" for untrained weights drawn under `seed`, or a file; `state` names the state dict of a file
-    that holds several ("ema", "teacher"). `recipe`, `labels` and `family` replace what the network says of itself; `edits` are made
-    in a row afterwards ("squeeze_excitation:ratio=8"); `options` go to the factory. Raises UnknownName, BadOption, CheckpointError,
-    NoNetwork, SpecimenError or Uneditable.
+    that holds several ("ema", "teacher"). `recipe`, `labels` and `family` replace what the network says of itself; `output` is the
+    output to measure where the network gives several, by index, key or attribute name; `edits` are made in a row afterwards
+    ("squeeze_excitation:ratio=8"); `options` go to the factory. Raises UnknownName, BadOption, CheckpointError, NoNetwork,
+    SpecimenError or Uneditable.
     """
     if family is not None and family not in FAMILIES:
         raise UnknownName(f"There is no family '{family}'." + did_you_mean(family, FAMILIES))
@@ -56,12 +65,22 @@ def open(
         specimen = _open_edited(what, cast(str | Path, weights), seed, recipe, labels, family, options, state)
     else:
         specimen = _open_named(what, weights, seed, recipe, labels, family, options, state)
+    if output is not None:
+        specimen = _with_output(specimen, str(output))
     if edits:
         specimen = apply_edits(specimen, edits)
     code = specimen.code  # as it was opened: running it may change attributes
     moved = specimen if device == "cpu" else specimen.to(device)
     moved.__dict__["code"] = code
     return moved
+
+
+def _with_output(specimen: Specimen, output: str) -> Specimen:
+    """The specimen with that output to measure. Raises UnknownName where it has no such output."""
+    asked = specimen.opened_as and {**specimen.opened_as, "output": output}
+    chosen = replace(specimen, output=output, opened_as=asked)
+    _ = chosen.anatomy  # a wrong name is refused now
+    return chosen
 
 
 def _open_saved(
@@ -125,12 +144,17 @@ def _open_named(
 ) -> Specimen:
     """The specimen that a name, a factory or a module gives."""
     if isinstance(what, nn.Module):
-        opened = _from_module(what, weights, options, state)
+        opened = _from_module(what, weights, options, _pass_recipe(recipe), state)
     else:
         notes: list[str] = []
         factory = _factory(str(what), options, notes)
+        factory = replace(factory, input=_pass_recipe(recipe))
         opened = _build_network(factory, weights, seed, state)
         opened.notes = [*notes, *opened.notes]
+    refuse_unmeasurable(opened.net)
+    if other_precisions(opened.net):
+        opened.net = copy_network(opened.net)
+        opened.notes.append(to_float32(opened.net))
     fill_description(opened, recipe, labels)
     opened.notes += silent_branches_notes(opened.net) + [
         note for note in checkpoints.state_warnings(opened.net.state_dict()) if note not in opened.notes
@@ -147,6 +171,12 @@ def _open_named(
         maker=opened.factory,
         opened_as=None if isinstance(what, nn.Module) else _request(what, weights, seed, labels, family, options, state),
     )
+
+
+def _pass_recipe(recipe: Any) -> Recipe:
+    """The input that lazy modules are run on: the caller's recipe, else ImageNet's."""
+    default = NAMED_RECIPES["imagenet"]
+    return default if recipe is None else Recipe.of(recipe, default)
 
 
 def _request(
@@ -219,7 +249,9 @@ def _is_untrained(weights: Weights) -> bool:
     return weights is None or str(weights).lower() in ("none", "untrained")
 
 
-def _from_module(given: nn.Module, weights: Weights, options: Mapping[str, Any], state: str | None) -> OpenedModel:
+def _from_module(
+    given: nn.Module, weights: Weights, options: Mapping[str, Any], recipe: Recipe, state: str | None
+) -> OpenedModel:
     """The user's own module: itself if it is in eval mode and keeps its weights, else a copy; never changed."""
     if options:
         raise BadOption(f"A module takes no options; leave out {', '.join(options)}.")
@@ -235,13 +267,16 @@ def _from_module(given: nn.Module, weights: Weights, options: Mapping[str, Any],
     name = type(net).__name__
     if _is_untrained(weights):
         raise BadOption("weights=None would have to redraw your module; open it as it is and take its .twin(seed) instead.")
+    if has_lazy_parts(net):
+        net = copy_network(net)
+        notes.append(give_lazy_parts_their_shape(net, recipe))
     if any(module.training for module in net.modules()):
-        net = copy.deepcopy(net).eval()
+        net = copy_network(net).eval()
         notes.append("The module was in training mode; a copy in eval mode is used.")
     opened = OpenedModel(net, name, "as given", None, None, notes)
     if str(weights) != "pretrained":
         content = checkpoints.read_file(cast(str | Path, weights))
-        opened.net = copy.deepcopy(net) if net is given or net not in (given,) else net
+        opened.net = copy_network(net)
         _load_state(opened, content, cast(str | Path, weights), wanted=state)
     return opened
 
@@ -324,7 +359,9 @@ def _load_state(opened: OpenedModel, content: Any, path: str | Path, seed: int =
         opened.notes.append(f"The file has {classes} classes; the network was built with as many.")
     if match.missing or match.unexpected or match.reshaped:
         raise CheckpointError(match.complaint(str(path), opened.name))
-    opened.notes += checkpoints.state_warnings({name: value for name, value in match.state.items() if value.dtype.itemsize < 4})
+    opened.notes += checkpoints.state_warnings(
+        {name: value for name, value in match.state.items() if getattr(value, "itemsize", 4) < 4}
+    )
     opened.net.load_state_dict(match.state)
     opened.net.eval()
     if match.stripped:

@@ -106,6 +106,7 @@ def reopen_specimen(
     specimen = replace(
         specimen,
         edits=changes,
+        output=header.get("output"),
         name=str(header["name"]),
         recipe=Recipe.of(header["recipe"]),
         remarks=(*specimen.remarks, *lines),

@@ -9,8 +9,9 @@ import torch
 
 from microtome.batch_size import image_bytes
 from microtome.scan import Pace
-from microtome.specimen import Specimen, first_tensor
+from microtome.specimen import Specimen
 from microtome.specimen.calibration import CALIBRATION_IMAGES, has_statistics
+from microtome.specimen.full_gradients import full_gradients
 from microtome.specimen.tracing import noise_images
 from microtome.workload import Workload
 
@@ -70,8 +71,8 @@ def _timed(run: Callable[[], Any]) -> float:
 
 
 def _pass_back(specimen: Specimen, x: torch.Tensor) -> None:
-    with torch.enable_grad():
+    with torch.enable_grad(), full_gradients(specimen.net):
         pixels = x.clone().requires_grad_()
-        scores = first_tensor(specimen.net(pixels))
-        if scores is not None and scores.requires_grad:
+        scores = specimen.answer(pixels)
+        if scores.requires_grad:
             torch.autograd.grad(scores.sum(), pixels)

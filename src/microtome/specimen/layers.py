@@ -158,20 +158,30 @@ def weight_layers(module: nn.Module) -> list[nn.Module]:
 
 
 def output_count(trace: Trace) -> int | None:
-    """How many numbers the network gives for one image, None where its first output is not a vector."""
-    shape = trace.outputs[0] if trace.outputs else ()
+    """How many numbers the measured output has for one image, None where it is not a vector of floating-point numbers."""
+    if trace.choice is None or not trace.choice.chosen.dtype.is_floating_point:
+        return None
+    shape = trace.choice.chosen.shape
     shape = shape[: max((axis + 1 for axis, side in enumerate(shape) if axis < 2 or side != 1), default=0)]
+    if shape == (BATCH,):
+        return 1
     return int(shape[1]) if len(shape) == 2 and shape[0] == BATCH else None
 
 
 def head_path(trace: Trace) -> str | None:
-    """The path of the last weight layer, if it has as many units as the network has outputs."""
+    """The path of the weight layer that gives the measured output, else of the last one, if it has as many units as that output."""
     outputs = output_count(trace)
-    last = next((call for call in reversed(trace.calls) if is_weight(call.module)), None)
-    if last is None or outputs is None or not last.outputs:
+    weights = [call for call in trace.calls if is_weight(call.module)]
+    if not weights or outputs is None or trace.choice is None:
         return None
+    last = next((call for call in reversed(weights) if trace.choice.chosen.mark in call.gives), weights[-1])
     weight: Any = last.module.weight
-    return last.path if isinstance(weight, Tensor) and outputs in weight.shape[:2] else None
+    return last.path if last.outputs and isinstance(weight, Tensor) and outputs in weight.shape[:2] else None
+
+
+def given_by_weights(trace: Trace) -> dict[tuple[int, int], str]:
+    """The tensors that weight layers gave, as marks, with the layers' paths."""
+    return {mark: call.path for call in trace.calls if is_weight(call.module) for mark in call.gives}
 
 
 def module_layers(layers: Sequence[Layer]) -> dict[str, list[Layer]]:

@@ -4,7 +4,6 @@ Initialisers write into `module.weight`. Where that is computed from other tenso
 are drawn in a plain copy, and taken from there into the network as it is made.
 """
 
-import copy
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -12,18 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from microtome.specimen.copying import copy_network
+
 ITERATIONS = 30  # of the power method, for the singular vectors that a spectral norm keeps
-
-
-def copy_network(net: nn.Module) -> nn.Module:
-    """A deep copy that shares no memory, also where a module holds tensors that came out of a computation (pruned weights)."""
-    memo: dict[int, Any] = {}
-    for module in net.modules():
-        for value in vars(module).values():
-            if isinstance(value, Tensor) and not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
-    with torch.inference_mode(False):
-        return copy.deepcopy(net, memo)
 
 
 def plain_copy(net: nn.Module) -> nn.Module:

@@ -1,7 +1,7 @@
 """An opened network: module, layer names in execution order, input recipe, labels, and where its weights come from."""
 
-import copy
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -18,15 +18,24 @@ from microtome.specimen.anatomy import Anatomy
 from microtome.specimen.blocks import Block, named_blocks, removable_units
 from microtome.specimen.calibration import ImageSet, calibrate, has_statistics, saw_no_image
 from microtome.specimen.code_digest import code_digest
+from microtome.specimen.copying import copy_network
 from microtome.specimen.families import Family, known_family, network_family
 from microtome.specimen.labels import Labels
-from microtome.specimen.layers import Layer, device_of, head_path, module_layers, named_layers, output_count
-from microtome.specimen.outputs import first_tensor
+from microtome.specimen.layers import (
+    Layer,
+    device_of,
+    given_by_weights,
+    head_path,
+    module_layers,
+    named_layers,
+    output_count,
+)
+from microtome.specimen.output_choice import choose_output, pick_output
 from microtome.specimen.recipe import Recipe
 from microtome.specimen.residuals import Residual, residual_blocks
 from microtome.specimen.sameness import distinct_layers
 from microtome.specimen.saving import save_network
-from microtome.specimen.tracing import trace
+from microtome.specimen.tracing import BATCH, trace
 from microtome.specimen.twins import TWIN_COUNT, Maker, check_twins, draw_network
 
 TWIN_BYTES = 4 << 30  # weights of untrained twins that a specimen keeps at most; the oldest give way
@@ -66,6 +75,7 @@ class Specimen:
     edits: tuple[Change, ...] = field(default=(), repr=False)
     twin_count: int = field(default=TWIN_COUNT, repr=False)  # untrained twins that analyses compare it with
     unchanged: tuple[str, ...] = field(default=(), repr=False)  # of a twin: the learnt tensors that could not be drawn anew
+    output: str | None = field(default=None, repr=False)  # which output was asked for, by index, key or name; None: by rule
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -81,6 +91,9 @@ class Specimen:
     def anatomy(self) -> Anatomy:
         """The result of one traced forward pass. Raises SpecimenError if the network does not run."""
         forward_trace = trace(self.net, self.recipe)
+        classes = len(self.labels) if self.labels else None
+        heads = given_by_weights(forward_trace)
+        forward_trace.choice = choose_output(forward_trace.outputs, self.output, heads, classes, BATCH)
         members = removable_units(forward_trace, self.net)
         inner = frozenset(unit.path for unit in members if unit.entry is unit.exit)
         layers = named_layers(forward_trace, self.net, inner)
@@ -109,7 +122,7 @@ class Specimen:
 
     @cached_property
     def outputs(self) -> int | None:
-        """How many numbers come out for one image, None for maps (segmentation)."""
+        """How many numbers the measured output has for one image, None for maps (segmentation)."""
         return output_count(self.anatomy.trace)
 
     @cached_property
@@ -125,6 +138,8 @@ class Specimen:
             anatomy = self.anatomy
         except SpecimenError as error:
             return (*notes, str(error))
+        if anatomy.trace.choice is not None and (note := anatomy.trace.choice.note()):
+            notes.append(note)
         silent = _outermost_paths(anatomy.trace.silent)
         if silent:
             notes.append(f"{len(silent)} modules never run in a forward pass and cannot be watched: {_group_paths(silent)}.")
@@ -202,14 +217,29 @@ class Specimen:
         with torch.inference_mode():
             return self.net(x)
 
+    @property
+    def output_name(self) -> str:
+        """The name of the measured output where the network gives several, else empty; part of every finding's key."""
+        try:
+            choice = self.anatomy.trace.choice
+        except SpecimenError:  # then only its weights can be measured
+            return self.output or ""
+        return choice.name if choice is not None else ""
+
+    def pick(self, value: Any) -> Tensor:
+        """The measured output in what the network gave. Raises SpecimenError where it is not there."""
+        return value if isinstance(value, Tensor) else pick_output(value, self.anatomy.trace.choice, self.name)
+
+    def answer(self, x: Tensor) -> Tensor:
+        """The measured output for `x`, with gradients if `x` or a tap wants them."""
+        return self.pick(self.net(x))
+
     def logits(self, x: Tensor) -> Tensor:
         """Class scores (image, class) for inputs (image, rgb, row, col), with gradients if `x` or a tap wants them.
 
         Raises SpecimenError where the network gives maps or nothing that is a tensor.
         """
-        scores = first_tensor(self.net(x))
-        if scores is None:
-            raise SpecimenError(f"{self.name} gives no tensor, so there are no class scores.")
+        scores = self.answer(x)
         if scores.ndim > 2 and scores[0].numel() == scores.shape[1]:
             scores = scores.flatten(1)
         if scores.ndim != 2:
@@ -227,7 +257,9 @@ class Specimen:
             own = type(module).__name__ + ("" if next(module.children(), None) else module.extra_repr())
             total.update(f"{path}:{own}\n".encode())
         for name, value in sorted(self.net.state_dict().items()):
-            if isinstance(value, Tensor):
+            if not isinstance(value, Tensor):  # extra state
+                total.update(f"{name}:{_plain_text(value)}\n".encode())
+            else:
                 total.update(f"{name}:{value.dtype}:{tuple(value.shape)}\n".encode())
                 total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return total.hexdigest()
@@ -265,8 +297,9 @@ class Specimen:
 
     def to(self, device: str | torch.device) -> "Specimen":
         """A copy of the specimen on `device`; this one stays where it is. Raises BadOption for a device that is not there."""
+        net = copy_network(self.net)
         try:
-            net = copy.deepcopy(self.net).to(device)
+            net = net.to(device)
         except (RuntimeError, AssertionError) as error:
             raise BadOption(
                 f"The device '{device}' cannot be used here ({str(error).splitlines()[0][:120]}); try 'cpu'."
@@ -306,6 +339,7 @@ class Specimen:
             "code": self.code,
             "recipe": self.recipe.json(),
             "opened_as": self.opened_as,
+            "output": self.output_name,
             "notes": list(self.notes),
             "edits": [asdict(change) for change in self.edits],
         }
@@ -333,6 +367,7 @@ class Specimen:
             "names": self.names,
             "family": [self.family, self.family_reason],
             "remarks": self.remarks,
+            "output": self.output,
             "edits": [asdict(change) for change in self.edits],
         }
 
@@ -411,6 +446,14 @@ def _to_working_layout(specimen: Specimen) -> Specimen:
     if len(kernels) > 1:  # a plain transformer has one, its patch embedding
         specimen.net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return specimen
+
+
+def _plain_text(value: Any) -> str:
+    """Extra state of a module as text; what is no plain value counts by its type."""
+    try:
+        return json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError):
+        return type(value).__name__
 
 
 def _outermost_paths(paths: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
+from microtome.specimen.output_choice import Output, OutputChoice, choose_output, named_tensors
 from microtome.specimen.outputs import first_tensor, output_tensors, slow_attention
 from microtome.specimen.recipe import Recipe
 from microtome.specimen.run_failures import why_it_fails
@@ -37,10 +38,11 @@ class Call:
 
 @dataclass(eq=False)
 class Trace:
-    """All calls of one forward pass in order of completion, the shapes of the final outputs, and the modules never called."""
+    """All calls of one forward pass in order of completion, what came out, which output is measured, and the modules never called."""
 
     calls: list[Call] = field(default_factory=list[Call])
-    outputs: tuple[tuple[int, ...], ...] = ()
+    outputs: tuple[Output, ...] = ()
+    choice: OutputChoice | None = None
     silent: tuple[str, ...] = ()
     grid: tuple[int, int] = (1, 1)
 
@@ -65,7 +67,8 @@ class _Marks:
             self.next += 1
             entry = (weakref.ref(tensor), self.next)
             self.known[id(tensor)] = entry
-        return entry[1], int(tensor._version)  # pyright: ignore[reportPrivateUsage]
+        # a tensor of inference mode keeps no count of its changes
+        return entry[1], 0 if tensor.is_inference() else int(tensor._version)  # pyright: ignore[reportPrivateUsage]
 
 
 def deep_tensors(value: Any) -> list[Tensor]:
@@ -140,7 +143,10 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
             handle.remove()
     if failure is not None:
         raise SpecimenError(why_it_fails(net, recipe, failure)) from failure
-    trace_record.outputs = tuple(tuple(each.shape) for each in output_tensors(output))
+    trace_record.outputs = tuple(
+        Output(name, tuple(each.shape), marks.of(each), each.dtype) for name, each in named_tensors(output).items()
+    )
+    trace_record.choice = choose_output(trace_record.outputs, None, {}, None, BATCH)
     heard = {path[:place] for path in counts for place in (*(i for i, sign in enumerate(path) if sign == "."), len(path))}
     trace_record.silent = tuple(
         path for path, module in net.named_modules() if path not in heard and path and _is_callable_module(module)

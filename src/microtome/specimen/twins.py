@@ -15,6 +15,7 @@ from torch import nn
 
 from microtome.errors import BadOption
 from microtome.key_numbers import FRACTION, format_value
+from microtome.specimen.copying import copy_network
 from microtome.specimen.layers import device_of, is_norm
 from microtome.specimen.learnt_tensors import (
     alike,
@@ -26,7 +27,7 @@ from microtome.specimen.learnt_tensors import (
     varying,
 )
 from microtome.specimen.own_initialisers import initialise
-from microtome.specimen.plain_weights import copy_network, plain_copy, take_from_plain
+from microtome.specimen.plain_weights import plain_copy, take_from_plain
 from microtome.specimen.seeding import seed_generators
 
 TWIN_COUNT = 5  # untrained twins that a verdict rests on, unless a run asks for another number

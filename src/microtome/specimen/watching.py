@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from microtome.errors import WatchError
 from microtome.specimen.anatomy import OpenedNetwork
+from microtome.specimen.full_gradients import full_gradients
 from microtome.specimen.outputs import first_tensor, output_tensors, slow_attention
 
 Each = Callable[[str, Tensor], None]
@@ -97,7 +98,13 @@ def tap(specimen: OpenedNetwork, names: str | Sequence[str]) -> Generator[Taps]:
     for parameter in thawed:
         parameter.requires_grad_(False)
     try:
-        with torch.inference_mode(False), torch.enable_grad(), slow_attention(), _Hooks(specimen, listed, cut):
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            slow_attention(),
+            full_gradients(specimen.net),
+            _Hooks(specimen, listed, cut),
+        ):
             yield taps
     finally:
         for parameter in thawed:

@@ -3,7 +3,7 @@
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.instruments.dilated.branches import suggested_rates
@@ -12,7 +12,7 @@ from microtome.instruments.strides import uneven_readers
 from microtome.key_numbers import FRACTION, format_value
 from microtome.numerics.receptive.evenness import fold_phases, forecast_phases, phase_ratio
 from microtome.prose import plural
-from microtome.specimen import first_tensor
+from microtome.specimen.full_gradients import full_gradients
 from microtome.specimen.tracing import Call
 
 PERIODS = range(2, 9)  # px over which unevenness is folded; longer ones leave too few places
@@ -50,13 +50,8 @@ def check_uneven(subject: Subject) -> Fault | str | None:
         return None
     rows, cols = specimen.recipe.size
     picture = torch.ones(1, specimen.recipe.channels, rows, cols, device=specimen.device)
-
-    def given(x: Tensor) -> Tensor:
-        out = first_tensor(specimen.net(x))
-        assert out is not None  # tracing has refused such networks before
-        return out
-
-    shares = forecast_phases(given, picture)
+    with full_gradients(specimen.net):
+        shares = forecast_phases(specimen.answer, picture)
     worst = min(
         phase_ratio(fold_phases(shares, period, min(rows, cols) // 8)) for period in PERIODS if 4 * period <= min(rows, cols)
     )

@@ -1,6 +1,5 @@
 """A series of checkpoints of one training: which files they are, in which order, and the network with the weights of each."""
 
-import copy
 import glob
 import hashlib
 import re
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from microtome.errors import CheckpointError
 from microtome.opening.checkpoints import fit_checkpoint, read_checkpoint
+from microtome.specimen.copying import copy_network
 from microtome.specimen.specimen import Specimen
 
 WEIGHT_SUFFIXES = frozenset((".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar"))
@@ -64,7 +64,7 @@ def load_checkpoint(specimen: Specimen, moment: Checkpoint) -> Specimen:
     match = fit_checkpoint(read_checkpoint(moment.path), specimen.net)
     if match.missing or match.unexpected or match.reshaped:
         raise CheckpointError(match.complaint(str(moment.path), specimen.name))
-    net = copy.deepcopy(specimen.net)
+    net = copy_network(specimen.net)
     net.load_state_dict(match.state)
     made = replace(
         specimen,

@@ -54,7 +54,7 @@ from microtome.numerics.statistics.intervals import Interval
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.prose import plural
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
-from microtome.specimen import Specimen, first_tensor, watch
+from microtome.specimen import Specimen, watch
 from microtome.tally import Bundle, Rows, Top
 from microtome.workload import Workload
 
@@ -153,9 +153,9 @@ class Evolution(Analysis):
                 top.add(name, batch.index, *strongest_activations(specimen.layer(name), value, 1))
 
             with watch(specimen, names, each=look):
-                scores = first_tensor(specimen.run(batch.x))
+                scores = specimen.pick(specimen.run(batch.x))
             right = np.full(len(batch.index), np.nan)
-            if answers is not None and scores is not None:
+            if answers is not None:
                 wanted = answers[batch.index]
                 right = np.where(wanted >= 0, scores.flatten(1).argmax(1).cpu().numpy() == wanted, np.nan)
             if every:

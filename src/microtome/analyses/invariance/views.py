@@ -16,7 +16,7 @@ from microtome.analyses.invariance.warps import Border, warp_images
 from microtome.errors import Unmeasurable
 from microtome.images import Images
 from microtome.numerics.statistics.equivariance import distance_to_others, equivariance_error, relative_distance
-from microtome.specimen import Recipe, Specimen, first_tensor, watch
+from microtome.specimen import Recipe, Specimen, watch
 
 BATCH = 32  # images in one forward pass
 WARP_CHUNK = 8  # images warped at a time: their maps are kept for comparison
@@ -70,8 +70,8 @@ class ViewRunner:
         return [self._still[name].flatten(1) for name in self.plan.names]
 
     def _run(self, x: Tensor) -> Tensor:
-        answered = first_tensor(self.specimen.run(x))
-        if answered is None or answered.shape[0] != len(x):
+        answered = self.specimen.pick(self.specimen.run(x))
+        if answered.shape[:1] != (len(x),):
             raise Unmeasurable(f"{self.specimen.name} gives no tensor with one row for each image, so nothing can be compared.")
         return answered if answered.ndim > 1 else answered[:, None]
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from microtome.errors import SpecimenError
 from microtome.instruments.perturbation.patches import (
     Patch,
     Response,
@@ -28,7 +27,7 @@ from microtome.instruments.perturbation.recording import Each, Recording, Record
 from microtome.instruments.perturbation.sweep import Sweep
 from microtome.instruments.perturbation.tape import Tape
 from microtome.instruments.perturbation.windows import reachable_nodes
-from microtome.specimen import Specimen, first_tensor, watch
+from microtome.specimen import Specimen, watch
 
 BATCH = (4, 64)  # perturbed images in one forward pass of the plain loop, at least and at most
 MAX_MAP_BYTES = (
@@ -181,10 +180,7 @@ class Perturber:
         return maps[at, units.to(maps.device)].sum((1, 2), dtype=torch.float64)
 
     def _scores(self, x: Tensor) -> Tensor:
-        scores = first_tensor(self.specimen.net(x))
-        if scores is None:
-            raise SpecimenError(f"{self.specimen.name} gives no tensor, so there are no class scores.")
-        return scores
+        return self.specimen.logits(x)
 
     def _watching(self, each: Each) -> AbstractContextManager[Any]:
         return watch(self.specimen, [self.at] if self.at else [], each=each)
