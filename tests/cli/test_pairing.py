@@ -31,7 +31,16 @@ def finding(work: Path, folder: str = "out") -> dict[str, object]:
 
 @pytest.mark.parametrize("verb", ["similarity", "cross_similarity"])
 def test_two_checkpoints_in_one_line_and_again(work: Path, verb: str) -> None:
-    words = [verb, "nets.py:make", "nets.py:make", "scenes:12,size=32", "--weights", "1.safetensors", "--weights", "2.safetensors"]
+    words = [
+        verb,
+        "nets.py:make",
+        "nets.py:make",
+        "scenes:12,size=32",
+        "--weights",
+        "1.safetensors",
+        "--weights",
+        "2.safetensors",
+    ]
     said = call(*words, *SMALL, cwd=work)
     assert said.returncode == 0, said.stderr
     assert "is most similar to" in said.stdout and "CKA" in said.stdout
@@ -47,7 +56,9 @@ def test_two_checkpoints_in_one_line_and_again(work: Path, verb: str) -> None:
 
 
 def test_the_same_with_to(work: Path) -> None:
-    said = call("similarity", "nets.py:make", "scenes:8,size=32", "--to", "microtome:mini_vgg", "--at", "layers*", *SMALL, cwd=work)
+    said = call(
+        "similarity", "nets.py:make", "scenes:8,size=32", "--to", "microtome:mini_vgg", "--at", "layers*", *SMALL, cwd=work
+    )
     assert said.returncode == 1 and "microtome:mini_vgg: No layer is called 'layers*'" in said.stdout + said.stderr
     words = ("--to", "microtome:mini_vgg", "--weights", "none")
     assert call("cross_similarity", "nets.py:make", "scenes:8,size=32", *words, *SMALL, cwd=work).returncode == 0

@@ -28,7 +28,9 @@ def _opener(to: str, names: Sequence[str], given: dict[str, Any]) -> Callable[[]
     openers = arguments.specimen_openers(names, given)
     if to.isdigit():
         if not 1 <= int(to) <= len(names):
-            raise UsageError(f"{PAIRED}.to={to}: there is no network number {to} among the {len(names)} of this run; give a name.")
+            raise UsageError(
+                f"{PAIRED}.to={to}: there is no network number {to} among the {len(names)} of this run; give a name."
+            )
         return openers[int(to) - 1]
     if names.count(to) > 1:
         places = " or ".join(str(place) for place, name in enumerate(names, 1) if name == to)

@@ -72,7 +72,11 @@ def reason_for_no_interval(count: int, all_pairs: bool) -> str:
     """Why CKA over `count` images has no interval, as a clause, where it has none."""
     if count < MIN_IMAGES:
         return f"fewer than {MIN_IMAGES} images, for which the interval of CKA is not known well enough"
-    return "" if all_pairs else f"fewer than {MIN_GROUPS} batches, so the interval of CKA is not known; take smaller ones (--batch)"
+    return (
+        ""
+        if all_pairs
+        else f"fewer than {MIN_GROUPS} batches, so the interval of CKA is not known; take smaller ones (--batch)"
+    )
 
 
 def cka_caveats(facts: Mapping[str, Any]) -> list[str]:

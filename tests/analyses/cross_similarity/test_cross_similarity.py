@@ -12,7 +12,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.cross_similarity import CrossSimilarity
 from microtome.analyses.similarity import Similarity
-from microtome.errors import SpecimenError, Unmeasurable, UnknownName
+from microtome.errors import SpecimenError, UnknownName, Unmeasurable
 from microtome.instruments import image_pairs
 from microtome.scan import Pace
 
@@ -174,7 +174,7 @@ def test_the_key_follows_the_second_network(net: mt.Specimen, plain: mt.Specimen
     other = mt.open(Plain(), recipe=plain.recipe.json())
     keys = {CrossSimilarity(to=second).key(net, pics, "cpu") for second in (plain, other, plain)}
     assert len(keys) == 2
-    assert CrossSimilarity(to=plain) .options()["to"] == plain.name
+    assert CrossSimilarity(to=plain).options()["to"] == plain.name
 
 
 def test_beyond_memory_pairs_within_batches(net: mt.Specimen, plain: mt.Specimen, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,9 @@ class Recorder(nn.Module):
 
 
 @pytest.mark.parametrize("recipe", [{"size": 32, "mean": (0.1,) * 3}, {"size": 24, "crop": 0.7, "std": (0.4,) * 3}])
-def test_each_network_sees_the_images_in_its_own_preprocessing(net: mt.Specimen, pics: mt.Images, recipe: dict[str, object]) -> None:
+def test_each_network_sees_the_images_in_its_own_preprocessing(
+    net: mt.Specimen, pics: mt.Images, recipe: dict[str, object]
+) -> None:
     second = mt.open(Recorder(), recipe=recipe)
     second.layer("keep")
     second.net.inputs.clear()
@@ -38,7 +40,9 @@ def test_each_network_sees_the_images_in_its_own_preprocessing(net: mt.Specimen,
     assert pair.count == 40 and pair.all_pairs and pair.cka.value.shape == (1, 1)
 
 
-def test_an_interrupted_scan_goes_on_with_both(net: mt.Specimen, tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path: Path) -> None:
+def test_an_interrupted_scan_goes_on_with_both(
+    net: mt.Specimen, tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path: Path
+) -> None:
     both = (net, mt.open(tiny(seed=1), recipe=net.recipe.json()))
     layers = (["blocks.0", "blocks.2"], ["blocks.1"])
     pace = Pace(batch=10, device="cpu", keep=tmp_path, every=0.0)

@@ -33,7 +33,14 @@ from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.image_pairs import MIN_COUNT
 from microtome.instruments.layer_cka import cka_caveats, reason_for_no_interval
-from microtome.instruments.untrained_twins import TWINS, VERDICTS, over_twins, reason_for_no_verdict, twin_count, untrained_twins
+from microtome.instruments.untrained_twins import (
+    TWINS,
+    VERDICTS,
+    over_twins,
+    reason_for_no_verdict,
+    twin_count,
+    untrained_twins,
+)
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.opening.opening import open as open_specimen
 from microtome.panels import Curve, Heat, Panel, Question, Table
@@ -184,7 +191,8 @@ class CrossSimilarity(Analysis):
             "(Davari et al. 2022, arXiv:2210.16156).",
             "A best match is the largest of several values on the same images, so it is slightly too high; so are those of the twins.",
         ]
-        untrained = [name for name, trained in ((finding.specimen, finding.trained), (second["name"], second["trained"])) if trained is False]
+        both = {finding.specimen: finding.trained, str(second["name"]): second["trained"]}
+        untrained = [name for name, trained in both.items() if trained is False]
         if untrained:
             caveats.insert(0, f"The weights of {' and of '.join(untrained)} are untrained.")
         elif reason := facts["no_verdict"]:
