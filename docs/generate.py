@@ -36,7 +36,10 @@ FIGURES = DOCS / "figures"
 WIDTH = 100  # characters of a help text
 LARGEST = 120_000  # bytes of a figure
 RESOLUTIONS = (140, 110, 90, 70, 50, 35)  # dots per inch, the first that is small enough
-STAND_INS = {"checkpoints": "runs/mini_resnet"}  # in the example of an analysis that needs this option
+STAND_INS = {  # in the example of an analysis that needs this option
+    "checkpoints": "runs/mini_resnet",
+    "to": "microtome:mini_vgg",
+}
 EXAMPLES = {  # whose network the example opens, where mini_resnet has not what is asked about
     "atrous": "microtome:mini_deeplab",
     "atrous_rates": "microtome:mini_deeplab",

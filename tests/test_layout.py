@@ -16,6 +16,8 @@ ELSEWHERE = {
     "analyses/__init__.py": ("test_lazy_names.py", "names imported on demand"),
     "edits/__init__.py": ("test_lazy_names.py", "names imported on demand"),
     "analyses/audit/run.py": ("analyses/audit/test_network_rules.py", "runs the rules, one planted fault each"),
+    "analyses/cam/arrays.py": ("analyses/cam/test_cam.py", "every array, against captum and by hand"),
+    "analyses/cam/questions.py": ("analyses/cam/test_targets.py", "options and the targets they ask for, together"),
     "analyses/evolution/units_over_training.py": (
         "analyses/evolution/test_evolution.py",
         "reads the checkpoints of a training made there",

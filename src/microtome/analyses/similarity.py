@@ -3,7 +3,8 @@
 Features are compared whole (every unit at every position) with the unbiased HSIC, so small samples give no upward bias. All pairs of
 images are compared while the features of all take at most 512 MB and the Gram matrices 256 MB; beyond, the pairs within batches, which
 are random samples that do not depend on the names of the files. Untrained twins are measured too: random networks of this kind are often
-more similar from block to block than trained ones, and such similarity does not show that a block could be removed.
+more similar from block to block than trained ones, and such similarity does not show that a block could be removed. The layers of two
+networks are compared by `cross_similarity`.
 
 The 95% interval is Student's on a jackknife over images (over batches beyond that memory). From 64 images on it held the true value in
 93 to 97 of 100 simulated sets of images (92 where a few images have far larger features than the rest); below, or for fewer than 3
@@ -25,25 +26,25 @@ from microtome.analysis import BatchValues, Census, Measurement, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.image_pairs import MIN_COUNT, ImagePairs, all_pairs_fit, flat_features
+from microtome.instruments.image_pairs import MIN_COUNT, all_pairs_fit, flat_features
+from microtome.instruments.layer_cka import (
+    add_cka_batch,
+    cka_caveats,
+    compares_all_pairs,
+    empty_cka_tally,
+    estimate_cka,
+    reason_for_no_interval,
+)
 from microtome.instruments.untrained_twins import VERDICTS, over_twins, reason_for_no_verdict, stack_twins, twin_count, verdicts
 from microtome.key_numbers import FRACTION, KeyNumber
-from microtome.numerics.statistics.cka import centered_gram, hsic_matrix
-from microtome.numerics.statistics.cka_intervals import (
-    MIN_GROUPS,
-    MIN_IMAGES,
-    CkaEstimate,
-    all_pairs_cka,
-    grouped_cka,
-    row_products,
-)
+from microtome.numerics.statistics.cka import centered_gram
+from microtome.numerics.statistics.cka_intervals import CkaEstimate
 from microtome.panels import Curve, Heat, Panel
 from microtome.prose import plural
 from microtome.scan import Batch
 from microtome.specimen import Specimen
-from microtome.tally import Bundle, Total
+from microtome.tally import Bundle
 
-GROUPS = 20  # of batches, for the jackknife
 SMALLEST = "smallest CKA of neighbouring layers"
 
 
@@ -58,6 +59,7 @@ class Similarity(Census[Bundle]):
     effort = "quick"
     revision = 3
     with_twin = True
+    command = "microtome.cli.pairing:with_second_network"
 
     at: tuple[str, ...] = option(("blocks",), "layers to compare: names, globs or aliases")
 
@@ -70,7 +72,7 @@ class Similarity(Census[Bundle]):
         return names
 
     def empty_tally(self) -> Bundle:
-        return Bundle({"pairs": ImagePairs(), "sums": Total()})
+        return empty_cka_tally()
 
     def _compares_all_pairs(self, specimen: Specimen, seen: BatchValues) -> bool:
         return seen.once_a_batch(self, lambda: all_pairs_fit(specimen, self.layers_to_watch(specimen), seen.total))
@@ -79,20 +81,11 @@ class Similarity(Census[Bundle]):
         return seen.once(flat_features if self._compares_all_pairs(specimen, seen) else centered_gram, name, value)
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
-        if self._compares_all_pairs(specimen, seen):
-            pairs = tally["pairs"]
-            assert isinstance(pairs, ImagePairs)
-            pairs.add(batch.rank, batch.total, seen)
-        elif len(batch.index) >= MIN_COUNT:
-            names = self._names(specimen)
-            matrix = hsic_matrix(torch.stack([seen[name] for name in names])).numpy()
-            sums = np.zeros((GROUPS, *matrix.shape))
-            sums[batch.number % GROUPS] = len(batch.index) * matrix
-            tally.total("sums").add(len(batch.index), {"hsic": sums, "batches": np.eye(GROUPS)[batch.number % GROUPS]})
+        add_cka_batch(tally, batch, seen, self._names(specimen), self._compares_all_pairs(specimen, seen))
 
     def estimate(self, specimen: Specimen, tally: Bundle) -> tuple[CkaEstimate, int]:
         """CKA (layer, layer_) in execution order with its interval, and how many images it rests on."""
-        return _estimate(tally, self._names(specimen))
+        return estimate_cka(tally, self._names(specimen))
 
     def _names(self, specimen: Specimen) -> list[str]:
         return sorted(self.layers_to_watch(specimen), key=lambda name: specimen.layer(name).order)
@@ -107,8 +100,8 @@ class Similarity(Census[Bundle]):
         steps = {"pair": [f"{before} → {after}" for before, after in pairwise(names)]}
         step, low, high = (np.diagonal(values, 1) for values in (estimate.value, estimate.low, estimate.high))
         twin_arrays = [_twin_arrays(twin.value, square, steps) for twin, _ in null]
-        every = count == len(images) and "hsic" not in tally.total("sums")
-        unknown = "" if np.isfinite(low).any() or not np.isfinite(step).any() else _why_no_interval(count, every)
+        every = count == len(images) and compares_all_pairs(tally)
+        unknown = "" if np.isfinite(low).any() or not np.isfinite(step).any() else reason_for_no_interval(count, every)
         reason = reason_for_no_verdict(specimen, images) or unknown
         against = verdicts(low, high, stack_twins(twin_arrays, "twin_step"), reason)
         counts = [count, null[0][1]]
@@ -184,16 +177,7 @@ class Similarity(Census[Bundle]):
         count, twin_count = (int(number) for number in finding["count"].values)
         if twin_count < count:
             caveats.append(f"Each untrained twin saw {twin_count} of the {count} images, of each class in proportion.")
-        if reason := finding.facts["no_interval"]:
-            caveats.append(f"No interval: {reason}.")
-        if not finding.facts["all_pairs"]:
-            caveats.append(
-                "Only images of one batch were compared, since the features of all do not fit into memory: batches are random samples, "
-                "but another size of batch gives slightly other values."
-            )
-        if left_out := finding.facts["left_out"]:
-            caveats.append(f"{plural(left_out, 'image')} of the last batch left out: the unbiased estimate needs {MIN_COUNT}.")
-        return caveats
+        return [*caveats, *cka_caveats(finding.facts)]
 
 
 def _twin_arrays(value: np.ndarray[Any, Any], square: dict[str, Any], steps: dict[str, Any]) -> dict[str, Any]:
@@ -202,23 +186,3 @@ def _twin_arrays(value: np.ndarray[Any, Any], square: dict[str, Any], steps: dic
         "twin_cka": array(value, ("layer", "layer_"), "1", square, "CKA of the untrained twins"),
         "twin_step": array(np.diagonal(value, 1), ("pair",), "1", steps, "untrained twins"),
     }
-
-
-def _estimate(tally: Bundle, names: Sequence[str]) -> tuple[CkaEstimate, int]:
-    """CKA (layer, layer_) with its interval, and how many images it rests on."""
-    pairs, sums = tally["pairs"], tally.total("sums")
-    assert isinstance(pairs, ImagePairs)
-    if pairs.count:
-        grams = pairs.grams(names)
-        products = row_products(grams, grams).numpy()
-        own = np.einsum("aai->ai", products)
-        return all_pairs_cka(products, own[:, None], own[None, :]), pairs.count
-    groups = sums["hsic"][sums["batches"] > 0]
-    own = np.einsum("gaa->ga", groups)
-    return grouped_cka(groups, own[:, :, None], own[:, None, :], sums.count), sums.count
-
-
-def _why_no_interval(count: int, every: bool) -> str:
-    if count < MIN_IMAGES:
-        return f"fewer than {MIN_IMAGES} images, for which the interval of CKA is not known well enough"
-    return "" if every else f"fewer than {MIN_GROUPS} batches, so the interval of CKA is not known; take smaller ones (--batch)"

@@ -12,6 +12,7 @@ import click
 from microtome import catalog
 from microtome.cli import arguments
 from microtome.cli.progress import listeners
+from microtome.cli.second_network import open_second
 from microtome.errors import MicrotomeError, UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def measure(
     from microtome.scan import resolve_device
 
     resolve_device(given["device"])
+    settings = open_second(names, only, settings, given)
     choose_analyses(only, skip, settings)
     given = given | read_limits(given)
     return _measure_all(
@@ -135,9 +137,32 @@ def rerun(folder: str, out: str | None, device: str) -> int:
     origin = card(folder)["origin"]
     analysis = card(folder)["analysis"]
     facts = origin.get("specimen", {})
-    asked = facts.get("opened_as")
     if not facts:
         raise UsageError(f"{folder} covers several specimens; to compute it again: microtome compare {Path(folder).parents[2]}")
+    options = origin["options"]
+    if second := origin.get("facts", {}).get("second"):
+        options = options | {"to": _opener_again(folder, second)()}
+    given = {"out": out or str(Path(folder).resolve().parents[2]), "device": device, "batch": 32, "threads": None,
+            "as_json": False, "quiet": False}  # fmt: skip
+    return _measure_all(
+        [_opener_again(folder, facts)],
+        _finding_images(origin.get("images", {})),
+        [analysis],
+        [],
+        {analysis: options},
+        False,
+        given,
+        [facts["name"]],
+    )
+
+
+def _opener_again(folder: str, facts: dict[str, Any]) -> "Callable[[], Specimen]":
+    """A function that opens again the network that a finding recorded.
+
+    Raises:
+        UsageError: it was handed over in Python, so nothing says how to open it.
+    """
+    asked = facts.get("opened_as")
     if not asked:
         raise UsageError(
             f"{folder} was measured on a network handed over in Python, so microtome cannot open it again; call the analysis there."
@@ -152,18 +177,7 @@ def rerun(folder: str, out: str | None, device: str) -> int:
         words["output"] = asked.get("output")
         return open_specimen(asked["what"], asked["weights"], recipe=facts["recipe"], **words, **asked["options"])
 
-    given = {"out": out or str(Path(folder).resolve().parents[2]), "device": device, "batch": 32, "threads": None,
-            "as_json": False, "quiet": False}  # fmt: skip
-    return _measure_all(
-        [opened],
-        _finding_images(origin.get("images", {})),
-        [analysis],
-        [],
-        {analysis: origin["options"]},
-        False,
-        given,
-        [facts["name"]],
-    )
+    return opened
 
 
 def _finding_images(record: dict[str, Any]) -> "Images | None":

@@ -41,15 +41,32 @@ def attribution_maps(
     specimen: Specimen, names: Sequence[str], x: Tensor, targets: Callable[[Tensor], Sequence[Tensor]], method: Method
 ) -> tuple[Tensor, list[dict[str, Tensor]]]:
     """The class scores (image, class), and for each of `targets(scores)` (image,) the maps (image, row, col) of every layer."""
+    kept: list[Tensor] = []
+
+    def values(scores: Tensor) -> list[Tensor]:
+        kept.append(scores.detach())
+        return [scores.gather(1, classes.to(scores.device)[:, None])[:, 0] for classes in targets(scores.detach())]
+
+    maps = target_maps(specimen, names, x, Specimen.logits, values, method)
+    return kept[0], maps
+
+
+def target_maps(
+    specimen: Specimen,
+    names: Sequence[str],
+    x: Tensor,
+    read: Callable[[Specimen, Tensor], Tensor],
+    values: Callable[[Tensor], Sequence[Tensor]],
+    method: Method,
+) -> list[dict[str, Tensor]]:
+    """For each of `values(read(specimen, x))`, one number for each image, the maps (image, row, col) of every layer."""
     maps: list[dict[str, Tensor]] = []
     with tap(specimen, names) as taps:
-        scores = specimen.logits(x)
-        wanted = list(targets(scores.detach()))
-        for number, classes in enumerate(wanted):
-            chosen = scores.gather(1, classes.to(scores.device)[:, None])
-            pairs = taps.gradients(chosen.sum(), retain=number + 1 < len(wanted))
+        wanted = values(read(specimen, x))
+        for number, value in enumerate(wanted):
+            pairs = taps.gradients(value.sum(), retain=number + 1 < len(wanted))
             maps.append({name: _method_map(specimen.layer(name), pair, method) for name, pair in pairs.items()})
-    return scores.detach(), maps
+    return maps
 
 
 def _method_map(layer: Layer, pair: tuple[Tensor, Tensor], method: Method) -> Tensor:
@@ -78,8 +95,15 @@ def cell_positions(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[
     return seated
 
 
-def visible_layers(specimen: Specimen, at: Sequence[str], x: Tensor) -> VisibleLayers:
-    """The layers of the patterns `at` where the class gradient of `x` (image, rgb, row, col) is not zero everywhere.
+def best_score(specimen: Specimen, x: Tensor) -> Tensor:
+    """The highest class score of each image (image,)."""
+    return specimen.logits(x).max(1).values
+
+
+def visible_layers(
+    specimen: Specimen, at: Sequence[str], x: Tensor, score: Callable[[Specimen, Tensor], Tensor] = best_score
+) -> VisibleLayers:
+    """The layers of the patterns `at` where the gradient of the score of `x` (image, rgb, row, col) is not zero everywhere.
 
     Of layers that give the same tensor (a stage and its last block) the outermost is taken, without a word; those named stay.
 
@@ -95,11 +119,12 @@ def visible_layers(specimen: Specimen, at: Sequence[str], x: Tensor) -> VisibleL
             f"None of {', '.join(layer.name for layer in layers)} has rows and columns. "
             f"List layers that do: microtome layers {specimen.name}"
         )
-    pairs = _layer_gradients(specimen, spatial, x)
+    pairs = _layer_gradients(specimen, spatial, x, score)
     silent = [name for name in spatial if not bool(pairs[name][1].any())]
     for name in silent:
         dropped[name] = (
-            f"the class gradient is zero everywhere, because nothing after it depends on its positions{_fallback_advice(specimen, name, x)}"
+            "the class gradient is zero everywhere, because nothing after it depends on its positions"
+            + _fallback_advice(specimen, name, x, score)
         )
     if len(silent) == len(spatial):
         raise WatchError("; ".join(f"{name}: {dropped[name]}" for name in silent) + ".")
@@ -143,15 +168,16 @@ def offset_px(where: Where, size: tuple[int, int]) -> float:
     return max(abs(float((one.centres - other.centres).mean())) for one, other in pairs)
 
 
-def _layer_gradients(specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+def _layer_gradients(
+    specimen: Specimen, names: Sequence[str], x: Tensor, score: Callable[[Specimen, Tensor], Tensor]
+) -> dict[str, tuple[Tensor, Tensor]]:
     with tap(specimen, names) as taps:
-        scores = specimen.logits(x)
-        pairs = taps.gradients(scores.max(1).values.sum())
+        pairs = taps.gradients(score(specimen, x).sum())
     # as maps: a class token's gradient says nothing of the patches
     return {name: (specimen.layer(name).maps(a), specimen.layer(name).maps(b)) for name, (a, b) in pairs.items()}
 
 
-def _fallback_advice(specimen: Specimen, name: str, x: Tensor) -> str:
+def _fallback_advice(specimen: Specimen, name: str, x: Tensor, score: Callable[[Specimen, Tensor], Tensor]) -> str:
     """The layer before `name` that is read, as the end of a sentence; empty where there is none near."""
     order = specimen.layer(name).order
     kinds = ("norm", "block", "conv", "container")
@@ -161,7 +187,7 @@ def _fallback_advice(specimen: Specimen, name: str, x: Tensor) -> str:
         if layer.order < order and layer.grid and layer.kind in kinds and layer.grid != (1, 1)
     ]
     earlier = earlier[-MAX_FALLBACK_LAYERS:]
-    pairs = _layer_gradients(specimen, earlier, x[:1]) if earlier else {}
+    pairs = _layer_gradients(specimen, earlier, x[:1], score) if earlier else {}
     read = [name for name in earlier if bool(pairs[name][1].any())]
     return f": take {read[-1]} instead" if read else ""
 
@@ -172,9 +198,11 @@ __all__ = [
     "VisibleLayers",
     "mean_rank_correlation",
     "attribution_maps",
+    "best_score",
     "offset_px",
     "cell_positions",
     "place_cells",
     "visible_layers",
+    "target_maps",
     "signed_grad_cam",
 ]

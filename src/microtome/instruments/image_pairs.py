@@ -26,7 +26,11 @@ def all_pairs_fit(specimen: Specimen, names: Iterable[str], count: int) -> bool:
 
     The same for every batch and shard of a set of images, since it rests on shapes and on how many images there are.
     """
-    shapes = [specimen.layer(name).shape for name in names]
+    return shapes_fit([specimen.layer(name).shape for name in names], count)
+
+
+def shapes_fit(shapes: Sequence[Sequence[int]], count: int) -> bool:
+    """As `all_pairs_fit`, for layers whose outputs for one image have these shapes."""
     features = 4 * count * sum(prod(shape) for shape in shapes)
     return features <= FEATURE_BYTES and 8 * count * count * len(shapes) <= GRAM_BYTES
 

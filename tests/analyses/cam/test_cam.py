@@ -181,7 +181,7 @@ def test_what_has_no_class_scores_is_refused():
     trunk = mt.open(nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), recipe=PLAIN)
     with pytest.raises(Unmeasurable, match="no head"):
         Cam()(trunk, mt.Images.tensors(colours()))
-    dense = mt.open(nn.Sequential(nn.Conv2d(3, 4, 3)), recipe=PLAIN)
+    dense = mt.open(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), recipe=PLAIN)  # features: scores would not be rectified
     with pytest.raises(Unmeasurable, match="no single score"):
         Cam()(dense, mt.Images.tensors(colours()))
 

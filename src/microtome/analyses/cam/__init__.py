@@ -1,0 +1,3 @@
+"""Class activation maps."""
+
+from microtome.analyses.cam.cam import Cam as Cam

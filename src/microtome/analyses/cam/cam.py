@@ -1,0 +1,240 @@
+"""Grad-CAM maps from shallow to deep layers, checked against an untrained twin.
+
+Grad-CAM weights each unit's map by the mean gradient of the class score and keeps the positive part. Maps are raw (not rescaled to
+0..1), and their positions are drawn where they lie in the image. Two checks come with them: does the map change with the class, and
+does the untrained twin, or an edge detector, give the same map? If so, the map shows nothing that was learnt.
+
+Three kinds of network can be asked. A classifier: for the predicted class, the label's, or any of `classes`. A segmentation network:
+for the sum of a class's scores over the region where that class is predicted (`target` label: over the object's mask); without
+`classes` the class predicted at most positions, the background last. A network of features, or any other: with `target` embedding, for the
+cosine similarity between the embedding of the image and a `reference`, which is an image, or the mean embedding of several or of a class
+(an image is left out of its own reference). The embedding is the output, or the input of the head where the outputs are known classes; of
+maps the mean over positions.
+
+Source: Selvaraju et al. 2017, arXiv:1610.02391, eq. 1-2; sanity checks, Adebayo et al. 2018, arXiv:1810.03292; energy in the
+mask, Wang et al. 2020, arXiv:1910.01279, sec. 4.3; scores over a region, Vinogradova et al. 2020, arXiv:2002.11434; similarity of
+embeddings, Chen et al. 2020, arXiv:2001.06538. Which rival each is compared with is ours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import nan
+from typing import ClassVar, Literal, final
+
+import numpy as np
+from torch import Tensor
+
+from microtome.analyses.cam.arrays import BatchMaps, place_remark, to_arrays
+from microtome.analyses.cam.questions import class_targets, embedding_target, file_digest, reason_for_no_target
+from microtome.analyses.cam.targets import BatchAnswer, EmbeddingSimilarity, MapTarget
+from microtome.analysis import Analysis, Measurement, Needs, option
+from microtome.finding import Finding
+from microtome.images import Images
+from microtome.instruments.attribution import METHODS, VisibleLayers, place_cells, target_maps, visible_layers
+from microtome.instruments.shown_images import choose_images
+from microtome.key_numbers import FRACTION, KeyNumber
+from microtome.panels import Bars, Overlay, Panel, Question, Table
+from microtome.prose import plural
+from microtome.scan import Batch, Pace, Step, batches
+from microtome.specimen import Specimen
+from microtome.workload import Effort, Workload
+
+TABLE = ("label", "predicted", "similarity", "probability", "region", "target")  # columns, where they exist
+
+
+@final
+class Cam(Analysis):
+    """Class activation maps of several layers, with two sanity checks."""
+
+    needs: ClassVar[Needs] = "images"
+    question: ClassVar[Question] = "understand"
+    title: ClassVar[str] = "Class activation maps"
+    rank: ClassVar[int] = 4
+    effort: ClassVar[Effort] = "quick"
+    revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
+
+    at: tuple[str, ...] = option("shallow,middle,deep,last3", "layers to map: names, globs or aliases")
+    kind: Literal["gradcam"] = option("gradcam", "attribution method")
+    target: Literal["predicted", "label", "embedding"] = option(
+        "predicted", "what the maps are for: the class of each image (or `classes`), or similarity to `reference`"
+    )
+    reference: tuple[str, ...] = option(
+        (), "for target embedding: images by file, name or index, averaged; or class:NAME, the mean of a class"
+    )
+    classes: tuple[str, ...] = option((), "target classes, by name or output number; empty: the `target` of each image")
+    only: tuple[str, ...] = option(
+        (), "images to show, by name or index; empty: spread over object size and clutter, or evenly"
+    )
+    place: Literal["arithmetic", "even"] = option(
+        "arithmetic", "location of map positions: from kernels, strides and padding, or evenly tiled"
+    )
+    count: int = option(6, "number of images shown", low=1, high=200, quick=3, full=12)
+    grid: int = option(7, "side of the common grid on which layers are compared, positions", low=2, high=64)
+
+    def refusal(self, specimen: Specimen, images: Images | None) -> str:
+        if reason := Analysis.refusal(self, specimen, images):
+            return reason
+        assert images is not None  # or it was lacking
+        return reason_for_no_target(specimen, images, self.target, self.classes, self.reference)
+
+    def extra_key(self) -> str:
+        return file_digest(self.reference)
+
+    def workload(self, specimen: Specimen, images: Images | None) -> Workload:
+        shown = min(self.count, len(images or ()))
+        return Workload(forward=8.0, backward=4.0 * shown, twins=1, seconds=0.5)
+
+    def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
+        assert images is not None  # `refusal` has refused before
+        places = choose_images(self.name(), specimen, images, self.only, self.count)
+        taken = images.take(places)
+        twin = specimen.working_twin(images)
+        if self.target == "embedding":
+            targets: list[MapTarget] = [embedding_target(specimen, twin, images, places, self.reference, pace)]
+        else:
+            targets = class_targets(specimen, taken, self.target, self.classes)
+        parts: list[BatchMaps] = []
+        shown: VisibleLayers | None = None
+        for batch in batches(specimen, taken, pace):
+            shown = shown or place_cells(
+                visible_layers(specimen, self.at, batch.x[:4], targets[0].score), self.place, specimen.recipe.size
+            )
+            parts += [_attribute_batch(specimen, twin, shown.names, batch, target, self.kind) for target in targets]
+            pace.listener(Step(f"{specimen.name}: maps", int(batch.index[-1]) + 1, len(taken), 0.0))
+        assert shown is not None  # `take` refuses an empty choice
+        remarks = {name: remark for name in shown.names if (remark := place_remark(shown, name, specimen.recipe.size))}
+        arrays = to_arrays(specimen, taken, shown, parts, self.grid, targets[0].rival)
+        facts = {"dropped": dict(shown.dropped), "placing": remarks, "rival": targets[0].rival, "noun": targets[0].noun}
+        if isinstance(targets[0], EmbeddingSimilarity):
+            facts["embedding"] = f"input of {targets[0].head}" if targets[0].head else "output"
+        return Measurement(arrays, facts)
+
+    def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
+        deep = str(finding["heat"].coords["layer"].values[-1])
+
+        def of(name: str) -> float:
+            return float(finding[name].sel(layer=deep))
+
+        half = finding["coverage50"].sel(layer=deep).values
+        median = nan if np.isnan(half).all() else float(np.nanmedian(half))
+        numbers = [
+            KeyNumber(
+                name="area of half the evidence",
+                value=median,
+                unit=FRACTION,
+                baseline=0.5,
+                baseline_name="an even map",
+                at=deep,
+            ),
+            KeyNumber(
+                name=f"rank correlation with the {finding.facts['rival']}",
+                value=of("class_correlation"),
+                better="lower",
+                at=deep,
+            ),
+            KeyNumber(name="rank correlation with the untrained twin", value=of("twin_correlation"), better="lower", at=deep),
+            KeyNumber(name="maps", value=finding["image"].sizes["image"]),
+        ]
+        if "energy" not in finding:
+            return numbers
+        inside = KeyNumber(
+            name="energy-based pointing game",
+            value=of("energy"),
+            unit=FRACTION,
+            baseline=of("twin_energy"),
+            better="higher",
+            at=deep,
+        )
+        return [inside, KeyNumber(name="object area", value=of("mean_area"), unit=FRACTION), *numbers]
+
+    def headline(self, finding: Finding) -> str:
+        half, count = finding.key("area of half the evidence"), finding["image"].sizes["image"]
+        if np.isnan(half.value):
+            return f"At {half.at} no evidence for {finding.facts['noun']} in any of {plural(count, 'map')}."
+        if "energy" in finding and not np.isnan(finding.key("energy-based pointing game").value):
+            inside, area = finding.key("energy-based pointing game"), finding.key("object area")
+            twin = f"untrained twin {inside.baseline_text}" if inside.baseline_text else "the untrained twin's maps are empty"
+            return (
+                f"At {inside.at} {inside.text} of Grad-CAM energy lies on objects covering {area.text} of the image ({twin})."
+            )
+        return f"At {half.at} half of the Grad-CAM energy covers {half.text} of the image (median; an even map 50%)."
+
+    def panels(self, finding: Finding) -> Sequence[Panel]:
+        mask = "mask" if "mask" in finding else ""
+        own = "Each map has its own colour scale." + (" The outline is the object's mask." if mask else "")
+        panels: list[Panel] = [
+            Overlay(title="Where the evidence lies", note=own, base="image", heat="smooth", across="layer", mask=mask)
+        ]
+        if mask:
+            energy = Bars(title="Energy on the object", y=("energy",), x="layer", null=("twin_energy", "mean_area"))
+            panels.append(replace(energy, note="Grey: the untrained twin, and an even map."))
+        columns = tuple(name for name in TABLE if name in finding)
+        title = "Similarity to the reference" if "similarity" in finding else "Target classes"
+        panels.append(Table(title=title, rows="image", columns=columns))
+        panels.append(
+            Bars(
+                title=f"Does the map depend on {finding.facts['noun'].replace('target ', '')} and on training?",
+                note=f"Rank correlation with the map of the {finding.facts['rival']}, with the untrained twin's map and with edges; near "
+                "1 the map depends on neither.",
+                y=("class_correlation", "twin_correlation", "edge_correlation"),
+                x="layer",
+            )
+        )
+        for layer in finding["heat"].coords["layer"].values:
+            note = "The network's own grid, its positions where they lie in the image."
+            heat, extent = f"heat/{layer}", f"extent/{layer}"
+            panels.append(
+                Overlay(title=f"{layer} on its own grid", note=note, base="image", heat=heat, mask=mask, extent=extent)
+            )
+        return panels
+
+    def caveats(self, finding: Finding) -> Sequence[str]:
+        caveats = [f"Left out {name}: {reason}." for name, reason in finding.facts["dropped"].items()]
+        caveats += [f"{name}: {remark}" for name, remark in finding.facts["placing"].items()]
+        empty = finding["empty"]
+        for layer in empty.coords["layer"].values:
+            if number := int(empty.sel(layer=layer).sum()):
+                caveats.append(
+                    f"{layer}: {number} of {empty.sizes['image']} maps are empty: all evidence is against {finding.facts['noun']}, or "
+                    "nothing was asked of the image."
+                )
+        caveats += _target_caveats(finding)
+        if finding.trained is False:
+            caveats.append("These weights are untrained: the maps show the architecture, not what was learnt.")
+        return caveats
+
+
+def _attribute_batch(
+    specimen: Specimen, twin: Specimen, names: Sequence[str], batch: Batch, target: MapTarget, kind: str
+) -> BatchMaps:
+    """Maps of the target, of its rival, and of the twin for the same target."""
+    answers: list[BatchAnswer] = []
+
+    def values(output: Tensor) -> Sequence[Tensor]:
+        answers.append(target.ask(output, batch))
+        return answers[0].values
+
+    maps, other = target_maps(specimen, names, batch.x, target.read, values, METHODS[kind])
+    (null,) = target_maps(twin, names, batch.x, target.read, lambda output: [answers[0].of_twin(output)], METHODS[kind])
+    host = [{name: value.cpu() for name, value in one.items()} for one in (maps, other, null)]
+    return BatchMaps(batch.index, batch.pixels, answers[0].columns, *host)
+
+
+def _target_caveats(finding: Finding) -> list[str]:
+    """What limits the targets: unlikely classes, regions without a position, images that are their own reference."""
+    if "similarity" in finding:
+        itself = int(np.isnan(finding["similarity"].values).sum())
+        own = [f"{plural(itself, 'image')} shown has no map: it is the whole reference."] if itself else []
+        return [
+            *own,
+            f"The embedding is the {finding.facts['embedding']}; similarity names no class: what the images share may be their background.",
+        ]
+    probability = finding["probability"].values
+    caveats: list[str] = []
+    if absent := int(np.isnan(probability).sum()):
+        caveats.append(
+            f"In {absent} of {len(probability)} maps the region of the target class has no position, so the map is empty."
+        )
+    if low := int((probability < 0.5).sum()):
+        caveats.append(f"In {low} of {len(probability)} maps the target class has a probability below one half.")
+    return caveats
