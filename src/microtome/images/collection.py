@@ -107,7 +107,7 @@ class Images:
         )
 
     @classmethod
-    def item(cls, path: str | os.PathLike[str]) -> "Images":
+    def one(cls, path: str | os.PathLike[str]) -> "Images":
         """A single image file.
 
         Raises:

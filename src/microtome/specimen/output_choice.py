@@ -110,16 +110,16 @@ def choose_output(
         return OutputChoice(_named_output(asked, every), every, "as asked for")
     if not every:
         return None
-    numbers = [one for one in every if one.dtype.is_floating_point]
-    fit = [one for one in numbers if one.shape[:1] == (batch,)] or numbers or list(every)
-    vectors = [one for one in fit if one.shape[:1] == (batch,) and len(one.shape) == 2]
-    if classes is not None and len(known := [one for one in vectors if one.shape[1] == classes]) == 1:
+    numbers = [each for each in every if each.dtype.is_floating_point]
+    fit = [each for each in numbers if each.shape[:1] == (batch,)] or numbers or list(every)
+    vectors = [each for each in fit if each.shape[:1] == (batch,) and len(each.shape) == 2]
+    if classes is not None and len(known := [each for each in vectors if each.shape[1] == classes]) == 1:
         return OutputChoice(known[0], every, f"the only one with a number for each of the {classes} labels")
     for name in ANSWER_NAMES:
-        called = [one for one in fit if one.name.rpartition(".")[2].lower() == name]
+        called = [each for each in fit if each.name.rpartition(".")[2].lower() == name]
         if called:
             return OutputChoice(called[0], every, "by its name")
-    given = [one for one in vectors if one.mark in heads]
+    given = [each for each in vectors if each.mark in heads]
     if given:
         which = "the only one" if len(given) == 1 else "the first"
         return OutputChoice(given[0], every, f"{which} that a linear layer gives ('{heads[given[0].mark]}')")
@@ -128,15 +128,15 @@ def choose_output(
 
 def _named_output(asked: str, every: Sequence[Output]) -> Output:
     """The output of that name, or at that place. Raises UnknownName."""
-    by_name = {one.name: one for one in every}
+    by_name = {each.name: each for each in every}
     if asked in by_name:
         return by_name[asked]
     tops = list(dict.fromkeys(name.partition(".")[0] for name in by_name))
     if asked.lstrip("-").isdigit() and -len(tops) <= int(asked) < len(tops):
         asked_top = tops[int(asked)]
-        inside = [one for one in every if one.name == asked_top or one.name.startswith(asked_top + ".")]
+        inside = [each for each in every if each.name == asked_top or each.name.startswith(asked_top + ".")]
     else:
-        inside = [one for one in every if one.name.startswith(asked + ".")]
+        inside = [each for each in every if each.name.startswith(asked + ".")]
     if len(inside) == 1:
         return inside[0]
     if inside:
@@ -169,4 +169,4 @@ def pick_output(value: Any, choice: OutputChoice | None, network: str) -> Tensor
 
 def listed(outputs: Sequence[Output]) -> str:
     """Names and shapes as words."""
-    return ", ".join(one.text for one in outputs[:MAX_LISTED]) + (", …" if len(outputs) > MAX_LISTED else "")
+    return ", ".join(each.text for each in outputs[:MAX_LISTED]) + (", …" if len(outputs) > MAX_LISTED else "")

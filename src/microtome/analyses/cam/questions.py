@@ -31,9 +31,10 @@ def gives_class_map(specimen: Specimen) -> bool:
     Maps that a norm or a rectifier has passed are features.
     """
     trace = specimen.anatomy.trace
-    if specimen.outputs is not None or not trace.outputs or len(trace.outputs[0]) != 4:
+    shape = _output_shape(specimen)
+    if specimen.outputs is not None or len(shape) != 4:
         return False
-    units = trace.outputs[0][1]
+    units = shape[1]
     if specimen.labels is not None and len(specimen.labels) == units:
         return True
     last = max((number for number, call in enumerate(trace.calls) if kind_of(call.module) in ("conv", "linear")), default=None)
@@ -165,8 +166,14 @@ def _unit_embeddings(network: Specimen, images: Images, head: str, pace: Pace) -
     return rows
 
 
+def _output_shape(specimen: Specimen) -> tuple[int, ...]:
+    """The shape of the measured output for the traced batch; empty where there is none."""
+    choice = specimen.anatomy.trace.choice
+    return choice.chosen.shape if choice is not None else ()
+
+
 def _output_count(specimen: Specimen) -> int:
-    return int(specimen.outputs or (specimen.anatomy.trace.outputs[0][1] if gives_class_map(specimen) else 0))
+    return int(specimen.outputs or (_output_shape(specimen)[1] if gives_class_map(specimen) else 0))
 
 
 def class_indices(specimen: Specimen, classes: Sequence[str]) -> list[int]:

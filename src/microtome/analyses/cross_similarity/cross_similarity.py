@@ -69,7 +69,7 @@ class CrossSimilarity(Analysis):
 
     def __post_init__(self) -> None:
         if isinstance(self.to, Specimen):
-            self.__dict__["second"] = self.to
+            vars(self)["second"] = self.to
             object.__setattr__(self, "to", self.to.name)
         super().__post_init__()
 
@@ -106,7 +106,7 @@ class CrossSimilarity(Analysis):
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
         second = self.second.with_twins(specimen.twin_count).on(specimen.device)
-        pace = pace.fitted(second)
+        pace = pace.fit_to(second)
         layers = _layer_names(specimen, self.at), _layer_names(second, self.to_at or self.at)
         pair = compare_layers(
             (specimen, second), layers, images, pace, f"{specimen.name} and {second.name}", self._key(specimen, images, 0)
