@@ -162,7 +162,7 @@ def test_what_was_asked_for_and_not_measured_is_named(pics: mt.Images) -> None:
     }
     assert (
         found.caveats[-1]
-        == "Not measured: volume, since rows and columns cannot be told in its output of shape 4 x 3 x 16 x 16."
+        == "Not measured: volume, since rows and columns cannot be identified in its output of shape 4 x 3 x 16 x 16."
     )
     found = Features(at=("stem*",), count=2)(net, pics)
     assert found["dead_share"].layer.values.tolist() == ["stem.0", "stem"]  # stem.1 gives the very tensor of stem

@@ -8,6 +8,7 @@ import microtome as mt
 from microtome.analyses.audit.receptive_fields import check_uneven, check_unread
 from microtome.analyses.audit.rule import Fault, Subject
 from microtome.analyses.audit.run import RuleOutcome, run_audit
+from microtome.key_numbers import FRACTION, format_value
 
 RECIPE = {"size": 32, "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
 
@@ -77,7 +78,7 @@ def test_the_fraction_that_is_read_agrees_with_the_gradient(kernel, stride, dila
     wanted = read_by_gradient(conv)
     fault = check_unread(Subject(opened(nn.Sequential(conv, nn.Flatten()).eval(), size=40)))
     assert (fault is None) == (wanted == 1)
-    assert fault is None or fault.evidence.endswith(f"0 reads {100 * wanted:.0f}% of them")
+    assert fault is None or fault.evidence.endswith(f"0 reads {format_value(wanted, FRACTION)} of them")
 
 
 def test_a_kernel_whose_stride_divides_it_reads_evenly_and_others_do_not() -> None:

@@ -102,7 +102,7 @@ def test_bad_input_is_refused(net, pics):
         Correspondence(parts="uper")(net, pics)
     with pytest.raises(UnknownName, match="no class"):
         Correspondence(classes="discs")(net, pics)
-    with pytest.raises(Unmeasurable, match="No class has 3 pictures"):
+    with pytest.raises(Unmeasurable, match="No class has 3 images"):
         Correspondence()(net, pics.take([0, 1]))
 
 

@@ -25,7 +25,7 @@ def test_marks_by_hand_are_boxes_and_points(net):
         Correspondence(marks=("0:nose:1",))(specimen, bare)
     with pytest.raises(UnknownName, match="no image 'tensor'"):
         Correspondence(marks=("tensor:nose:1:1",))(specimen, bare)
-    with pytest.raises(BadOption, match="2 pictures have every part"):
+    with pytest.raises(BadOption, match="2 images have every part"):
         Correspondence(marks=("0:nose:9:9", "1:nose:9:9"))(specimen, bare)
     with pytest.raises(BadOption, match="outside of what the network sees"):
         Correspondence(marks=("0:nose:900:9",))(specimen, bare)
@@ -69,7 +69,7 @@ def test_what_is_not_there_is_refused_by_name(square_net):
         groups(images, ("uper",), net=square_net)
     with pytest.raises(UnknownName, match="no class 'e'"):
         groups(images, classes=("e",), net=square_net)
-    with pytest.raises(Unmeasurable, match="No class has 3 pictures whose mask covers at most 40%"):
+    with pytest.raises(Unmeasurable, match="No class has 3 images whose mask covers at most 40.0%"):
         groups(squares([12] * 4, [0] * 4), net=square_net)
     bare = mt.Images.tensors(np.zeros((3, 16, 16, 3), np.uint8), masks=squares([4] * 3, [0] * 3).masks(square_net.recipe))
     assert [one.title for one in groups(bare, net=square_net)] == ["no class known"]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import binom, spearmanr
 
 import microtome as mt
 from microtome.analyses.evolution.checkpoints import Checkpoint
@@ -58,13 +58,14 @@ def test_jumps_are_counted_over_units_that_fire_on_both_sides() -> None:
     assert found["last_jump"].item() == found["jump"].item()
 
 
-def test_accuracy_is_wilsons_and_chance_the_most_frequent_class() -> None:
+def test_accuracy_is_exact_and_chance_the_most_frequent_class() -> None:
     answers = np.array([0, 0, 0, 1, 2, -1] * 2)
     right = np.array([1, 1, 1, 1, 0, np.nan] * 2)
     images = mt.Images.tensors(np.zeros((12, 4, 4, 3), np.uint8))
     found = accuracy_arrays(MOMENTS[:1], [(SimpleNamespace(), right)], answers, images)
-    # 8 of 10, z = 1.96: centre (0.8 + 0.19207) / 1.38415, half width 1.41603 · √(0.016 + 0.0096036)
+    # 8 of 10: the ends at which 8 or more, and 8 or fewer, have a probability of 2.5%
     ends = [found[name].item() for name in ("accuracy", "accuracy_low", "accuracy_high")]
-    assert ends == pytest.approx([0.8, 0.49016, 0.94331], abs=2e-4)
+    assert ends[0] == 0.8
+    assert [binom.sf(7, 10, ends[1]), binom.cdf(8, 10, ends[2])] == pytest.approx([0.025, 0.025])
     assert found["chance"].item() == 0.6
     assert accuracy_arrays(MOMENTS[:1], [(SimpleNamespace(), right)], np.full(12, -1), images) == {}

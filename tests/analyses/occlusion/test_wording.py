@@ -57,6 +57,7 @@ def by_hand(gain_low=0.1, masks=True, **facts):
         for name, value in {"inside": 0.4, "outside": 0.05, "twin_inside": 0.1, "twin_outside": 0.1, "gain": 0.3, "gain_low": gain_low,
                             "gain_high": 0.5, "lift": 0.2}.items():  # fmt: skip
             arrays[name] = array([0.0, value], ("measure",), "fraction", measures)
+    arrays["known"] = array([0, 9 if np.isnan(gain_low) else 12], ("measure",), "images", measures)
     told = {"side_px": 4, "stride_px": 4, "labels": "by class name"} | facts
     origin = {"specimen": {"name": "n", "trained": True}, "facts": told, "options": {"colour": "grey"}}
     return replace(Finding(analysis="occlusion", arrays=arrays, origin=origin), key_numbers=())
