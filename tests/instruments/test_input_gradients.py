@@ -14,7 +14,9 @@ def specimen() -> mt.Specimen:
         net = nn.Sequential(
             nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Conv2d(4, 2, 2), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(18, 5)
         )
-    return mt.open(net.double().eval(), recipe={"size": 6})
+    opened = mt.open(net.eval(), recipe={"size": 6})
+    opened.net.double()  # so that finite differences tell; a network is opened in float32
+    return opened
 
 
 def gradients(net: mt.Specimen, x: Tensor, **options) -> dict[str, Tensor]:

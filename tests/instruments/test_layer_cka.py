@@ -1,9 +1,12 @@
 """CKA of layers from batches: the same from all pairs and from one batch that holds all images."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from microtome.instruments.image_pairs import BatchFeatures
 from microtome.instruments.layer_cka import (
     add_cka_batch,
     cka_caveats,
@@ -23,7 +26,13 @@ def filled(features: dict[str, np.ndarray], size: int, all_pairs: bool) -> Bundl
     for number, start in enumerate(range(0, total, size)):
         index = np.arange(start, min(start + size, total))
         part = {name: values[index] for name, values in features.items()}
-        values = part if all_pairs else {name: centered_gram(torch.from_numpy(one)) for name, one in part.items()}
+        whole: dict[str, Any] = {name: BatchFeatures(each) for name, each in part.items()}
+        grams: dict[str, Any] = {name: centered_gram(torch.from_numpy(each)) for name, each in part.items()}
+        values = whole if all_pairs else grams
+            {name: BatchFeatures(each) for name, each in part.items()}
+            if all_pairs
+            else {name: centered_gram(torch.from_numpy(one)) for name, one in part.items()}
+        )
         images = range(total)  # only their number counts here
         batch = Batch(number, index, index, torch.empty(0), np.empty(0), None, images)  # type: ignore[arg-type]
         add_cka_batch(tally, batch, values, ["a", "b"], all_pairs)

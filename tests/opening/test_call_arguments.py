@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from microtome.errors import BadOption, UsageError
@@ -13,7 +13,7 @@ from microtome.opening.opening import open as open_specimen
 LITERALS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
-    max_leaves=8,
+    max_leaves=4,
 )
 WORDS = st.text(string.ascii_lowercase, min_size=1, max_size=8).map(lambda word: f"o_{word}")
 NAMES = st.sampled_from(
@@ -21,7 +21,8 @@ NAMES = st.sampled_from(
 )
 
 
-@given(NAMES, st.dictionaries(WORDS, LITERALS, max_size=4))
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+@given(NAMES, st.dictionaries(WORDS, LITERALS, max_size=3))
 def test_what_is_written_comes_back(name, options):
     text = f"{name}({', '.join(f'{key}={value!r}' for key, value in options.items())})"
     assert call_arguments(text, text) == (name, options)

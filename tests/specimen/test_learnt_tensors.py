@@ -119,7 +119,7 @@ def test_every_learnt_tensor_differs_and_the_original_is_untouched(
     assert twin.unchanged == other.unchanged == ()
     for name, value in values.items():
         new = learnt_tensors(twin.net)[name].detach()
-        assert new.dtype == value.dtype and new.shape == value.shape
+        assert new.dtype == learnt_tensors(specimen.net)[name].dtype and new.shape == value.shape
         if bool((value != value.flatten()[0]).any()):
             assert not torch.equal(new, value), name
     assert unchanged_tensors(net, twin.net) == []
