@@ -32,6 +32,7 @@ from microtome.options import option
 from microtome.panels import Panel, Question
 from microtome.scan import Batch, BatchValues, Pace, discard_tally, resolve_device, scan_batches
 from microtome.specimen import Specimen, same_values, watch
+from microtome.specimen.finiteness import finite_rows, where_broken
 from microtome.specimen.value_digest import digest_of
 from microtome.tally import Bundle, Tally
 from microtome.workload import Effort, Workload
@@ -195,6 +196,8 @@ class Census(Analysis, Generic[T]):
         """As `Analysis.workload`; the passes of the shared scan do not count."""
         return Workload(seconds=0.3)
 
+    counts_broken: ClassVar[bool] = False  # True where images whose output is not finite are counted as such
+
     @abstractmethod
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
         """The layers whose values are wanted ("<name" for a layer's input)."""
@@ -302,6 +305,8 @@ def collect_tallies(specimen: Specimen, images: Images, censuses: Sequence[AnyCe
     seen: dict[AnyCensus, BatchValues] = {}
 
     def arrived(name: str, value: torch.Tensor) -> None:
+        if not seen:  # a further pass, in search of the layer where values break
+            return
         for census, names in wanted.items():
             if name in names:
                 seen[census][name] = census.reduce(specimen, name, value, seen[census])
@@ -313,9 +318,12 @@ def collect_tallies(specimen: Specimen, images: Images, censuses: Sequence[AnyCe
         for census in censuses:
             seen[census] = BatchValues(same, made, batch.index, batch.total)
         logits = specimen.pick(specimen.run(batch.x))
-        for census in censuses:
-            census.add(specimen, tallies[census.name()], batch, seen[census], logits)
+        complete = dict(seen)
         seen.clear()
+        if not bool((sound := finite_rows(logits)).all()):
+            _refuse_broken(specimen, [census for census in censuses if not census.counts_broken], batch, sound)
+        for census in censuses:
+            census.add(specimen, tallies[census.name()], batch, complete[census], logits)
 
     union = list(dict.fromkeys(name for names in wanted.values() for name in names))
     same = same_values(specimen, union)
@@ -325,6 +333,16 @@ def collect_tallies(specimen: Specimen, images: Images, censuses: Sequence[AnyCe
             specimen, images, tallies, pace, visit, what=f"{specimen.name}: {what}", key=_survey_key(specimen, images, censuses)
         )
     return tallies
+
+
+def _refuse_broken(specimen: Specimen, censuses: Sequence[AnyCensus], batch: Batch, sound: torch.Tensor) -> None:
+    """Raises Unmeasurable where the network's output is not finite and an analysis would take it for an answer."""
+    if censuses:
+        place = where_broken(specimen.net, batch.x[~sound])
+        raise Unmeasurable(
+            f"{specimen.name} gives NaN or infinity for {int((~sound).sum())} of {len(sound)} images at once; {place}. "
+            f"Nothing that follows from it is measured ({', '.join(census.name() for census in censuses)})."
+        )
 
 
 def origin(analysis: Analysis, specimen: Specimen, images: Images | None, device: str, began: float) -> dict[str, Any]:

@@ -124,10 +124,10 @@ def test_every_learnt_tensor_differs_and_the_original_is_untouched(
             assert not torch.equal(new, value), name
     assert unchanged_tensors(net, twin.net) == []
     assert not torch.equal(
-        twin.net.conv2(torch.ones(1, width, 4, 4).to(net.token)), net.conv2(torch.ones(1, width, 4, 4).to(net.token))
+        twin.net.conv2(torch.ones(1, width, 4, 4)), net.conv2(torch.ones(1, width, 4, 4).to(net.token)).float()
     )
     assert not torch.equal(twin.net.token, other.net.token)
-    assert bool(torch.isfinite(twin.run(torch.rand(2, 3, 16, 16).to(net.token))).all())
+    assert bool(torch.isfinite(twin.run(torch.rand(2, 3, 16, 16).to(twin.net.token))).all())
 
     assert fingerprint(net) == before
     assert all(torch.equal(one, values[name]) for name, one in learnt_tensors(net).items())

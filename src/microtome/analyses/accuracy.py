@@ -21,15 +21,18 @@ from microtome.analysis import Analysis, BatchValues, Census, Measurement
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.class_matching import match_classes
+from microtome.instruments.class_matching import match_classes, why_no_scores
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.statistics.balanced import MAX_IMBALANCE, balanced_accuracy, class_imbalance
 from microtome.numerics.statistics.proportions import proportion_interval
 from microtome.panels import Bars, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
+from microtome.specimen.finiteness import finite_rows, where_broken
 from microtome.tally import Rows
 
+NO_ANSWER = -2  # in place of a class where the output is not finite
+PLACE_BYTES = 200  # kept of the words that say where such values begin
 MEASURES = ("top-1", "top-5", "balanced", "chance")
 
 
@@ -42,11 +45,13 @@ class Accuracy(Census[Rows]):
     title = "Accuracy"
     rank = 1
     effort = "quick"
-    revision = 2  # 2: balanced accuracy, exact intervals
+    counts_broken = True
+    revision = 3  # 2: balanced accuracy, exact intervals; 3: outputs that are not finite count as wrong
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         single = "it gives no single score for each class (a segmentation or detection network), so no image is right or wrong"
-        return Analysis.refusal(self, specimen, images) or ("" if specimen.outputs is not None else single)
+        reason = single if specimen.outputs is None else why_no_scores(specimen)
+        return Analysis.refusal(self, specimen, images) or reason
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
         return []
@@ -60,10 +65,14 @@ class Accuracy(Census[Rows]):
     def add(self, specimen: Specimen, tally: Rows, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         if logits.dim() != 2:
             raise Unmeasurable(f"{specimen.name} gives {tuple(logits.shape[1:])} for one image, not one score per class.")
+        sound = finite_rows(logits)
+        broken = "" if bool(sound.all()) else where_broken(specimen.net, batch.x[~sound])
         top = logits.topk(min(5, logits.shape[1]), dim=1).indices.cpu().numpy()
         sure = torch.softmax(logits.double(), dim=1).amax(dim=1).cpu().numpy()
+        top[~sound.cpu().numpy()] = NO_ANSWER
         outputs = np.full(len(top), logits.shape[1], dtype=np.int64)
-        tally.add(batch.index, {"top": top.astype(np.int64), "sure": sure, "outputs": outputs})
+        where = np.array([broken.encode()[:PLACE_BYTES].ljust(PLACE_BYTES)] * len(top)).view(np.uint8).reshape(len(top), -1)
+        tally.add(batch.index, {"top": top.astype(np.int64), "sure": sure, "outputs": outputs, "where": where})
 
     def to_arrays(self, specimen: Specimen, images: Images, tally: Rows, twins: Sequence[Rows]) -> Measurement:
         assert images.labels is not None and images.classes is not None
@@ -99,7 +108,11 @@ class Accuracy(Census[Rows]):
             "label": array(label, ("image",), "class number", title="class, -1 unknown"),
             "confidence": array(tally.column("sure"), ("image",), "probability", title="largest probability"),
         }
-        return Measurement(arrays, {"matched": answers.how, "imbalance": class_imbalance(labels)})
+        facts: dict[str, Any] = {"matched": answers.how, "imbalance": class_imbalance(labels)}
+        if lost := int((top[:, 0] == NO_ANSWER).sum()):
+            place = bytes(tally.column("where")[int((top[:, 0] == NO_ANSWER).argmax())]).decode("utf-8", "ignore").strip()
+            facts |= {"broken": lost, "where_broken": place}
+        return Measurement(arrays, facts)
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         value, low, high = (finding[name] for name in ("overall", "overall_low", "overall_high"))
@@ -151,7 +164,13 @@ class Accuracy(Census[Rows]):
             f"Top-1 accuracy, {finding.key('top-1 accuracy').text}, follows the frequent classes; balanced accuracy "
             "weighs all classes alike."
         ]
+        lost = finding.facts.get("broken", 0)
+        broken = (
+            f"For {lost} of {finding['correct'].sizes['image']} images the output is not a number (NaN or infinity); they count as "
+            f"wrong; {finding.facts.get('where_broken')}."
+        )
         return [
+            *([broken] if lost else []),
             *(uneven if finding.facts["imbalance"] > MAX_IMBALANCE else []),
             f"Outputs were matched to the classes {finding.facts['matched']}.",
             *few,

@@ -15,11 +15,13 @@ from microtome.errors import BadOption, SpecimenError, UnknownName, did_you_mean
 from microtome.free_memory import free_bytes
 from microtome.specimen import aliases as naming
 from microtome.specimen.anatomy import Anatomy
+from microtome.specimen.batch_dependence import batch_note
 from microtome.specimen.blocks import Block, named_blocks, removable_units
 from microtome.specimen.calibration import ImageSet, calibrate, has_statistics, saw_no_image
 from microtome.specimen.code_digest import code_digest
 from microtome.specimen.copying import copy_network
 from microtome.specimen.families import Family, known_family, network_family
+from microtome.specimen.finiteness import finite_rows, where_broken
 from microtome.specimen.labels import Labels
 from microtome.specimen.layers import (
     Layer,
@@ -35,7 +37,7 @@ from microtome.specimen.recipe import Recipe
 from microtome.specimen.residuals import Residual, residual_blocks
 from microtome.specimen.sameness import distinct_layers
 from microtome.specimen.saving import save_network
-from microtome.specimen.tracing import BATCH, trace
+from microtome.specimen.tracing import BATCH, example_input, trace
 from microtome.specimen.twins import TWIN_COUNT, Maker, check_twins, draw_network
 
 TWIN_BYTES = 4 << 30  # weights of untrained twins that a specimen keeps at most; the oldest give way
@@ -139,6 +141,10 @@ class Specimen:
         except SpecimenError as error:
             return (*notes, str(error))
         if anatomy.trace.choice is not None and (note := anatomy.trace.choice.note()):
+            notes.append(note)
+        if anatomy.trace.choice is not None and (
+            note := batch_note(self.net, example_input(self.net, self.recipe), self.answer)
+        ):
             notes.append(note)
         silent = _outermost_paths(anatomy.trace.silent)
         if silent:
@@ -244,6 +250,11 @@ class Specimen:
             scores = scores.flatten(1)
         if scores.ndim != 2:
             raise SpecimenError(f"{self.name} gives {tuple(scores.shape[1:])} for one image, not one score per class.")
+        if not bool((sound := finite_rows(scores.detach())).all()):
+            raise SpecimenError(
+                f"{self.name} gives NaN or infinity for {int((~sound).sum())} of {len(sound)} images at once, so no class scores; "
+                f"{where_broken(self.net, x.detach()[~sound])}."
+            )
         return scores
 
     def digest(self) -> str:

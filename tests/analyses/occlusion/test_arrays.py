@@ -82,7 +82,9 @@ def test_losses_on_the_object_with_an_interval_from_ten_images_on(net, count):
     images = mt.Images.tensors(np.zeros((count, 8, 8, 3), np.uint8))
     found = arrays.occlusion_arrays(own, null, places, masks, net, images, np.zeros((count, 8, 8, 3), np.uint8))
     inside = found["inside"].sel(measure="probability").item()
-    assert inside == pytest.approx(np.mean(lost)) and found["outside"].sel(measure="probability").item() == pytest.approx(np.mean(other) / 3)
+    assert inside == pytest.approx(np.mean(lost)) and found["outside"].sel(measure="probability").item() == pytest.approx(
+        np.mean(other) / 3
+    )
     assert found["twin_inside"].sel(measure="probability").item() == pytest.approx(0.1)
     assert found["gain"].sel(measure="probability").item() == pytest.approx(
         np.mean(np.divide(lost, np.add(lost, other))) - 0.25

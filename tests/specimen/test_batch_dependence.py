@@ -1,0 +1,41 @@
+"""Networks whose answer depends on the other images of the batch say so."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from microtome.opening.opening import open as open_specimen
+
+
+class MeanOff(nn.Module):
+    """Takes the mean over the batch off, without being a norm."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean(0, keepdim=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(["running", "batch", "instance", "group", "mean", "none"]), min_size=1, max_size=3))
+def test_the_note_is_there_if_and_only_if_the_company_counts(kinds: list[str]) -> None:
+    torch.manual_seed(len(kinds))
+    makers = {
+        "running": lambda: nn.BatchNorm2d(4), "batch": lambda: nn.BatchNorm2d(4, track_running_stats=False),
+        "instance": lambda: nn.InstanceNorm2d(4), "group": lambda: nn.GroupNorm(2, 4), "mean": MeanOff, "none": nn.Identity,
+    }  # fmt: skip
+    parts = [part for kind in kinds for part in (nn.Conv2d(4, 4, 3), makers[kind](), nn.ReLU())]
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)).eval()
+    net = open_specimen(module, recipe={"size": 24})
+    said = [note for note in net.notes if "other images of the batch" in note]
+    assert len(said) == any(kind in ("batch", "mean") for kind in kinds)
+    if "batch" in kinds:
+        assert "normalises by the batch" in said[0]
+
+
+def test_random_outputs_are_said() -> None:
+    class Noise(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.dropout(x, 0.5, True)
+
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), Noise(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)).eval()
+    assert any("random in evaluation" in note for note in open_specimen(module, recipe={"size": 16}).notes)
