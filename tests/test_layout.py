@@ -26,8 +26,6 @@ ELSEWHERE = {
     "cli/arguments.py": ("cli/test_cli.py", "glue"),
     "cli/doctor.py": ("cli/test_cli.py", "glue"),
     "cli/editing.py": ("cli/test_cli.py", "glue"),
-    "runner/choosing.py": ("planning/test_plan.py", "quick sizes; efforts in runner/test_run.py"),
-    "runner/outcome.py": ("runner/test_analyze.py", "what a run came to"),
     "cli/measuring.py": ("cli/test_cli.py", "glue"),
     "cli/telling.py": ("cli/test_cli.py", "glue"),
     "cli/verbs.py": ("cli/test_cli.py", "glue"),

@@ -145,7 +145,7 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def memory_layout(specimen: Specimen) -> torch.memory_format:
+def input_layout(specimen: Specimen) -> torch.memory_format:
     """The layout in which this network takes its images with no copy: channels-last where its kernels lie so."""
     wide = any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in specimen.net.parameters())
     return torch.channels_last if wide else torch.contiguous_format
@@ -158,7 +158,7 @@ def batches(
 
     `order` (image,) are the places in the order to go through them; without, as they are.
     """
-    layout = memory_layout(specimen)
+    layout = input_layout(specimen)
     ordered = images if order is None else images.take(order)
     for part in ordered.batches(specimen.recipe, pace.batch, start=start * pace.batch, shard=pace.shard):
         number = int(part.index[0]) // pace.batch

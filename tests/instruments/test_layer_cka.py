@@ -29,10 +29,6 @@ def filled(features: dict[str, np.ndarray], size: int, all_pairs: bool) -> Bundl
         whole: dict[str, Any] = {name: BatchFeatures(each) for name, each in part.items()}
         grams: dict[str, Any] = {name: centered_gram(torch.from_numpy(each)) for name, each in part.items()}
         values = whole if all_pairs else grams
-            {name: BatchFeatures(each) for name, each in part.items()}
-            if all_pairs
-            else {name: centered_gram(torch.from_numpy(one)) for name, one in part.items()}
-        )
         images = range(total)  # only their number counts here
         batch = Batch(number, index, index, torch.empty(0), np.empty(0), None, images)  # type: ignore[arg-type]
         add_cka_batch(tally, batch, values, ["a", "b"], all_pairs)

@@ -56,7 +56,7 @@ class OutputChoice:
         if len(self.every) < 2:
             return ""
         return (
-            f"It gives {len(self.every)} outputs: {listed(self.every)}. Output '{self.chosen.name}' is measured, {self.why}; "
+            f"It gives {len(self.every)} outputs: {list_outputs(self.every)}. Output '{self.chosen.name}' is measured, {self.why}; "
             "--output NAME (output=… in Python) chooses another."
         )
 
@@ -140,14 +140,16 @@ def _named_output(asked: str, every: Sequence[Output]) -> Output:
     if len(inside) == 1:
         return inside[0]
     if inside:
-        raise UnknownName(f"Output '{asked}' holds {len(inside)} tensors: {listed(inside)}. Try --output {inside[0].name}")
+        raise UnknownName(
+            f"Output '{asked}' holds {len(inside)} tensors: {list_outputs(inside)}. Try --output {inside[0].name}"
+        )
     if not every:
         raise UnknownName(f"There is no output '{asked}', for the network gives no tensor.")
     if len(every) == 1 and not every[0].name:
         raise UnknownName(f"There is no output '{asked}': the network gives {every[0].text} alone; leave --output out.")
     near = did_you_mean(asked, by_name) if len(by_name) > 1 else ""
     raise UnknownName(
-        f"There is no output '{asked}'.{near if 'Did you mean' in near else ''} It gives {listed(every)}. "
+        f"There is no output '{asked}'.{near if 'Did you mean' in near else ''} It gives {list_outputs(every)}. "
         f"Try --output {every[0].name}"
     )
 
@@ -167,6 +169,6 @@ def pick_output(value: Any, choice: OutputChoice | None, network: str) -> Tensor
     return tensors[choice.chosen.name]
 
 
-def listed(outputs: Sequence[Output]) -> str:
+def list_outputs(outputs: Sequence[Output]) -> str:
     """Names and shapes as words."""
     return ", ".join(each.text for each in outputs[:MAX_LISTED]) + (", …" if len(outputs) > MAX_LISTED else "")

@@ -1,4 +1,4 @@
-"""Debiased CKA between the layers of two networks on the same images, compared with untrained twins of both.
+"""Debiased CKA between the layers of two networks, beside untrained twins of both.
 
 Two architectures, or two checkpoints of one: every layer of the first network is compared with every layer of the second, and the
 best match is named for each, in both directions. Every network sees the images in its own preprocessing. CKA ignores rotation and
