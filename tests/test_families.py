@@ -27,8 +27,8 @@ FAMILIES = {
     "torchvision:squeezenet1_1": {},
 }
 # What is skipped, and nothing else may be: no second network is named, an ImageNet head does not answer the scenes' classes, dense
-# layers keep no shape, and
-# only they reuse features; gates are where the list of the gated says so; a class for every pixel is no score for the image.
+# layers keep no shape, and only they reuse features; gates are where the list of the gated says so; a class for every pixel is no score
+# for the image.
 SKIPPED = {name: {"accuracy", "cross_similarity", "evolution", "reuse"} for name in FAMILIES} | {
     "microtome:mini_vgg": {"cross_similarity", "evolution", "reuse"},
     "microtome:mini_deeplab": {"accuracy", "cross_similarity", "evolution", "objects", "occlusion", "reuse", "supervision"},

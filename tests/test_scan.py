@@ -116,8 +116,8 @@ def test_a_shard_alone_is_no_finding(net: mt.Specimen, pics: mt.Images) -> None:
 
 
 def test_bad_paces() -> None:
-    with pytest.raises(BadOption, match="at least 4"):
-        Pace(batch=2)
+    with pytest.raises(BadOption, match="at least 1"):
+        Pace(batch=0)
     with pytest.raises(BadOption, match="shard 3/2"):
         Pace(shard=(3, 2))
 

@@ -212,7 +212,7 @@ def test_a_verb_that_found_nothing_to_measure_says_why_once(work: Path, quiet: t
 def test_interrupted_keeps_its_work_and_goes_on(work: Path) -> None:
     """Ctrl-C in the middle of a run: exit code 130, one sentence; the same command then reuses what was finished."""
     words = ["analyze", "nets.py:make", "timm:resnet50", "scenes:2000,size=64", "--weights", "none", "--recipe", "size=64",
-             "--only", "cost,similarity", "--out", "out", "--no-report"]  # fmt: skip
+             "--only", "weights,similarity", "--out", "out", "--no-report"]  # fmt: skip
     command = [sys.executable, "-c", "from microtome.cli import main; main()", *words]
     running = subprocess.Popen(
         command,
@@ -224,14 +224,14 @@ def test_interrupted_keeps_its_work_and_goes_on(work: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background is started deaf to it
     )
     deadline = time.monotonic() + 120
-    while not list(work.glob("out/*/cost/*/finding.json")) and time.monotonic() < deadline and running.poll() is None:
+    while not list(work.glob("out/*/weights/*/finding.json")) and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.2)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 130, out + err
     assert "Traceback" not in out + err
     assert "interrupted" in err
-    again = call("cost", "nets.py:make", "--weights", "none", "--recipe", "size=64", "--out", "out", cwd=work)
+    again = call("weights", "nets.py:make", "--weights", "none", "--recipe", "size=64", "--out", "out", cwd=work)
     assert "(1 reused)" in again.stdout, again.stdout + again.stderr
 
 
@@ -241,7 +241,7 @@ def test_bad_weights_for_one_specimen_do_not_stop_the_others(work: Path) -> None
                 "--only", "cost", "--out", "out", "--no-report", cwd=work)  # fmt: skip
     assert said.returncode == 1
     assert "broken.pth" in said.stderr
-    assert len(list(work.glob("out/*/cost/*/finding.json"))) == 1
+    assert len(list(work.glob("out/*/weights/*/finding.json"))) == 1
 
 
 def test_doctor_runs() -> None:

@@ -101,6 +101,6 @@ def test_the_first_stage_is_what_tells_most_and_what_only_watches() -> None:
 def test_quick_versions_leave_what_the_user_named() -> None:
     quick = quick_version(Occlusion(), {})
     assert quick is not None
-    assert (Occlusion().options()["count"], quick.options()["count"]) == (3, 1)
+    assert (Occlusion().options()["count"], quick.options()["count"]) == (2, 1)
     assert quick_version(quick, {}) is None
     assert quick_version(Occlusion(count=5), {"occlusion": {"count": 5}}) is None

@@ -38,8 +38,8 @@ def test_sizes_are_those_of_the_effort_unless_the_settings_name_one() -> None:
     def count(effort: Any, **settings: Any) -> int:
         return choose_analyses(("occlusion",), (), {"occlusion": settings}, effort)[0][0].options()["count"]
 
-    assert [count(effort) for effort in EFFORTS] == [1, 3, 6]
-    assert count("full", count="2") == 2
+    assert [count(effort) for effort in EFFORTS] == [1, 2, 6]
+    assert count("full", count="4") == 4
 
 
 def test_the_quick_version_of_an_analysis_that_has_none_is_nothing() -> None:

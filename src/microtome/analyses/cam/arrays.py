@@ -51,7 +51,7 @@ def to_arrays(
         {name: torch.cat([getattr(part, kind)[name] for part in parts])[order] for name in shown.names}
         for kind in ("maps", "other", "twin")
     )
-    images = {"image": _map_names(taken, index, list(columns["target"]))}
+    images = {"image": _map_names(taken, index, columns["target"].tolist())}
     both = images | {"layer": list(shown.names)}
     heats = {name: value.relu() for name, value in maps.items()}
     masks = taken.masks(specimen.recipe, index) if taken.has_masks else None

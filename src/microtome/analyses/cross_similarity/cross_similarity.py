@@ -69,7 +69,7 @@ class CrossSimilarity(Analysis):
 
     def __post_init__(self) -> None:
         if isinstance(self.to, Specimen):
-            vars(self)["second"] = self.to
+            object.__setattr__(self, "second", self.to)  # where the cached property looks
             object.__setattr__(self, "to", self.to.name)
         super().__post_init__()
 
