@@ -241,7 +241,7 @@ def test_bad_weights_for_one_specimen_do_not_stop_the_others(work: Path) -> None
                 "--only", "cost", "--out", "out", "--no-report", cwd=work)  # fmt: skip
     assert said.returncode == 1
     assert "broken.pth" in said.stderr
-    assert len(list(work.glob("out/*/weights/*/finding.json"))) == 1
+    assert len(list(work.glob("out/*/cost/*/finding.json"))) == 1
 
 
 def test_doctor_runs() -> None:

@@ -59,7 +59,7 @@ class Twice(nn.Module):
 def test_what_no_new_layer_can_join_is_refused_in_one_sentence() -> None:
     with pytest.raises(Uneditable, match="'two' is called with several numbers of units, so that no new layer fits all"):
         remake_layers(Twice(False), torch.zeros(1, 3, 2, 2), torch.Generator())
-    with pytest.raises(Uneditable, match="something adds or joins what was taken out"):
+    with pytest.raises(Uneditable, match="a removed layer was added or concatenated to one that remains"):
         remake_layers(Twice(True), torch.zeros(1, 3, 2, 2), torch.Generator())
     grouped = nn.Sequential(nn.Conv2d(3, 6, 1), nn.Conv2d(4, 4, 1, groups=2))
     with pytest.raises(Uneditable, match="2 groups of units, and would get 6 units instead of 4"):

@@ -43,6 +43,7 @@ class Features(Census[Bundle]):
     question = "understand"
     title = "Feature maps"
     rank = 23
+    counts_broken = True
     effort = "quick"
     revision = (
         5  # 5: which images its twins see rests on their contents; of layers that give the same tensor the outermost is named
