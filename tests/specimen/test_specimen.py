@@ -108,6 +108,16 @@ def test_twins_are_kept_until_there_is_no_room(tiny: Callable[..., nn.Module], m
     assert len({one.digest() for one in (net, first, second, third)}) == 4
 
 
+def test_every_other_specimen_of_the_network_has_the_code_it_was_opened_with(tiny: Callable[..., nn.Module]) -> None:
+    specimen = open_specimen(tiny(), recipe={"size": 32})
+    known = specimen.code, specimen.digest(), specimen.anatomy
+    block: Any = specimen.net.get_submodule("blocks.0")
+    block.scale = 7.0  # a run that changes its network on the way
+    assert open_specimen(specimen.net, recipe={"size": 32}).code != known[0]
+    for other in (specimen.with_twins(3), specimen.with_name("other"), specimen.on("cpu")):
+        assert (other.code, other.digest(), other.anatomy) == known
+
+
 def test_modules_that_never_run_are_grouped_by_their_last_name() -> None:
     paths = ["drop", "blocks.0.drop", "blocks.1.drop", "head.0"]
     assert specimen_module._group_paths(paths) == "drop (3, first drop), head.0"

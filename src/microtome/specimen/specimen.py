@@ -300,10 +300,7 @@ class Specimen:
     def with_name(self, name: str) -> "Specimen":
         """The same specimen, its network shared, under another name."""
         other = replace(self, name=name)
-        other.__dict__["code"] = self.code
-        for known in ("anatomy", "_digest"):
-            if known in self.__dict__:
-                other.__dict__[known] = self.__dict__[known]
+        self._hand_on(other)
         return other
 
     def to(self, device: str | torch.device) -> "Specimen":
@@ -326,13 +323,17 @@ class Specimen:
         if self.__dict__.get("_works_on") == str(device):
             return self
         worker = _to_working_layout(self.to(device))
+        self.digest()
         self._hand_on(worker)
-        worker.__dict__.update({"_digest": self.digest(), "_works_on": str(device)})
-        worker.__dict__["code"] = self.code  # a run may have changed attributes since
+        worker.__dict__["_works_on"] = str(device)
         return worker
 
     def _hand_on(self, other: "Specimen") -> None:
-        """Give another specimen of the same network what is known of it, so that nothing is traced or measured twice."""
+        """Give another specimen of the same network what is known of it, so that nothing is traced or measured twice.
+
+        Its code is that of the moment at which this one was opened: a run may have changed attributes since.
+        """
+        other.__dict__["code"] = self.code
         for known in ("anatomy", "_digest", "_image_bytes"):
             if known in self.__dict__:
                 other.__dict__[known] = self.__dict__[known]
