@@ -1,13 +1,14 @@
 """How many images go through a network at once: as many as were asked for, or fewer where their tensors would not fit in memory."""
 
+from math import prod
+
 import torch
 
 from microtome.errors import BadOption
 from microtome.free_memory import free_bytes
 from microtome.specimen import Specimen
-from microtome.specimen.full_gradients import full_gradients
+from microtome.specimen.full_gradients import freeze_parameters
 from microtome.specimen.live_memory import peak_live_bytes
-from microtome.specimen.tracing import noise_images
 
 SPARE = 1.5  # kernels need scratch space beside the tensors that are counted
 ROUGH = 3.0  # the tensors of a pass with gradients hold at most this many times what the named layers give
@@ -35,15 +36,15 @@ def image_bytes(specimen: Specimen, *, gradients: bool) -> int:
     """Bytes that the tensors of one image's pass through the network hold at most, forwards, or forwards and back; measured once."""
     known: dict[bool, int] = specimen.__dict__.setdefault("_image_bytes", {})
     if gradients not in known:
-        x = noise_images(specimen.net, specimen.recipe, 1)
-        known[gradients] = peak_live_bytes(lambda: _pass_back(specimen, x) if gradients else _pass_forward(specimen, x))
+        x = specimen.noise(1)
+        known[gradients] = peak_live_bytes(lambda: pass_back(specimen, x) if gradients else _pass_forward(specimen, x))
     return known[gradients]
 
 
 def fitting_batch(specimen: Specimen, most: int, memory: float | None, *, gradients: bool = False) -> int:
     """`most`, halved until the tensors of so many images fit into `memory` bytes (None: half of what is free); at least 1."""
     room = free_bytes() / 2 if memory is None else memory
-    rough = 4.0 * ROUGH * sum(_count(layer.shape) for layer in specimen.layers)
+    rough = 4.0 * ROUGH * sum(prod(layer.shape) for layer in specimen.layers)
     if most * rough <= room:  # far from the limit: nothing needs measuring
         return most
     each = SPARE * image_bytes(specimen, gradients=gradients)
@@ -52,29 +53,15 @@ def fitting_batch(specimen: Specimen, most: int, memory: float | None, *, gradie
     return most
 
 
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
-
-
 def _pass_forward(specimen: Specimen, x: torch.Tensor) -> None:
     with torch.inference_mode(False), torch.no_grad():
         specimen.net(x)
 
 
-def _pass_back(specimen: Specimen, x: torch.Tensor) -> None:
+def pass_back(specimen: Specimen, x: torch.Tensor) -> None:
     """One pass and back to the pixels, as attributions take it: parameters get no gradients."""
-    wanted = [parameter for parameter in specimen.net.parameters() if parameter.requires_grad]
-    for parameter in wanted:
-        parameter.requires_grad_(False)
-    try:
-        with torch.inference_mode(False), torch.enable_grad(), full_gradients(specimen.net):
-            pixels = x.clone().requires_grad_()
-            scores = specimen.answer(pixels)
-            if scores.requires_grad:
-                torch.autograd.grad(scores.sum(), pixels)
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad_(True)
+    with freeze_parameters(specimen.net):
+        pixels = x.clone().requires_grad_()
+        scores = specimen.answer(pixels)
+        if scores.requires_grad:
+            torch.autograd.grad(scores.sum(), pixels)

@@ -25,6 +25,7 @@ from microtome.batch_size import fitting_batch
 from microtome.errors import BadOption
 from microtome.images import Images
 from microtome.specimen import Specimen
+from microtome.specimen.tracing import input_layout
 from microtome.tally import Tally
 
 Made = TypeVar("Made")
@@ -145,12 +146,6 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def input_layout(specimen: Specimen) -> torch.memory_format:
-    """The layout in which this network takes its images with no copy: channels-last where its kernels lie so."""
-    wide = any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in specimen.net.parameters())
-    return torch.channels_last if wide else torch.contiguous_format
-
-
 def batches(
     specimen: Specimen, images: Images, pace: Pace, start: int = 0, order: np.ndarray[Any, Any] | None = None
 ) -> Iterator[Batch]:
@@ -158,7 +153,7 @@ def batches(
 
     `order` (image,) are the places in the order to go through them; without, as they are.
     """
-    layout = input_layout(specimen)
+    layout = input_layout(specimen.net)
     ordered = images if order is None else images.take(order)
     for part in ordered.batches(specimen.recipe, pace.batch, start=start * pace.batch, shard=pace.shard):
         number = int(part.index[0]) // pace.batch

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 import microtome as mt
-from microtome.instruments.input_gradients import freeze_parameters, input_gradients, mean_over_units, middle_cell
+from microtome.instruments.input_gradients import input_gradients, mean_over_units, middle_cell
+from microtome.specimen.full_gradients import freeze_parameters
 
 
 def specimen() -> mt.Specimen:
@@ -61,7 +62,7 @@ def test_parameters_are_thawed_after_an_error() -> None:
     net = specimen()
 
     def fail() -> None:
-        with freeze_parameters(net):
+        with freeze_parameters(net.net):
             assert not any(parameter.requires_grad for parameter in net.net.parameters())
             raise ZeroDivisionError
 

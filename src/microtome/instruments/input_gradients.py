@@ -1,31 +1,16 @@
 """Gradients of chosen positions by the input: one forward pass of a batch, one backward pass for each layer."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from microtome.specimen.full_gradients import full_gradients
+from microtome.specimen.full_gradients import freeze_parameters
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.watching import watch
 
 ROUNDING_ERROR = 1e-5  # of a mean over units, as a fraction of their mean size
 Target = Callable[[Tensor], Tensor]  # what a layer gave (as maps image, unit, row, col) -> one number for each image
-
-
-@contextmanager
-def freeze_parameters(specimen: Specimen) -> Generator[None]:
-    """Inside, no parameter requires a gradient, and gradients are recorded whatever was set outside."""
-    thawed = [parameter for parameter in specimen.net.parameters() if parameter.requires_grad]
-    for parameter in thawed:
-        parameter.requires_grad_(False)
-    try:
-        with torch.inference_mode(False), torch.enable_grad(), full_gradients(specimen.net):
-            yield
-    finally:
-        for parameter in thawed:
-            parameter.requires_grad_(True)
 
 
 def input_gradients(
@@ -46,7 +31,7 @@ def input_gradients(
         # taken inside the hook, before an operation in place can change the value
         kept[name] = targets[name](specimen.layer(name).maps(value)).sum()
 
-    with freeze_parameters(specimen):
+    with freeze_parameters(specimen.net):
         x = x.clone().requires_grad_()  # inside: a tensor made in inference mode has no gradient
         with watch(specimen, list(targets), each=look):
             given = specimen.net(x)

@@ -7,12 +7,10 @@ from typing import Any
 
 import torch
 
-from microtome.batch_size import image_bytes
+from microtome.batch_size import image_bytes, pass_back
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 from microtome.specimen.calibration import CALIBRATION_IMAGES, has_statistics
-from microtome.specimen.full_gradients import full_gradients
-from microtome.specimen.tracing import noise_images
 from microtome.workload import Workload
 
 TIMED = 0.4  # seconds that a timed pass is meant to take, within 1 to 8 images
@@ -43,13 +41,13 @@ class Pilot:
 
 def take_pilot(specimen: Specimen) -> Pilot:
     """Measure a few images of noise on a specimen that is ready to run; what is in an image does not change its cost."""
-    x = noise_images(specimen.net, specimen.recipe, 8)
+    x = specimen.noise(8)
     specimen.run(x[:1])  # the first pass prepares kernels
     single = _timed(lambda: specimen.run(x[:1]))
     many = int(min(8, max(1, TIMED / max(single, 1e-4))))
     forward = _timed(lambda: specimen.run(x[:many])) / many
     some = max(1, many // 2)
-    backward = max(_timed(lambda: _pass_back(specimen, x[:some])) / some, forward)
+    backward = max(_timed(lambda: pass_back(specimen, x[:some])) / some, forward)
     parameters = sum(p.numel() for p in specimen.net.parameters())
     calibrated = CALIBRATION_IMAGES * forward if has_statistics(specimen.net) else 0.0
     return Pilot(
@@ -58,7 +56,7 @@ def take_pilot(specimen: Specimen) -> Pilot:
         twin=parameters / DRAWN + calibrated,
         image=image_bytes(specimen, gradients=False),
         graph=image_bytes(specimen, gradients=True),
-        weights=float(sum(p.numel() * p.element_size() for p in specimen.net.parameters())),
+        weights=float(specimen.weight_bytes),
     )
 
 
@@ -68,11 +66,3 @@ def _timed(run: Callable[[], Any]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - began
-
-
-def _pass_back(specimen: Specimen, x: torch.Tensor) -> None:
-    with torch.enable_grad(), full_gradients(specimen.net):
-        pixels = x.clone().requires_grad_()
-        scores = specimen.answer(pixels)
-        if scores.requires_grad:
-            torch.autograd.grad(scores.sum(), pixels)

@@ -111,7 +111,7 @@ class _Crew:
             specimen = specimen.with_name(self.names[place])
         specimen = specimen if specimen.twin_count == self.twins else specimen.with_twins(self.twins)
         worker = specimen.on(self.device)
-        if sum(weight_bytes(kept) for kept in (*self._kept.values(), worker)) <= MAX_BYTES_IN_TURN:
+        if sum(kept.weight_bytes for kept in (*self._kept.values(), worker)) <= MAX_BYTES_IN_TURN:
             self._kept[place] = worker
         return worker
 
@@ -192,11 +192,6 @@ class _Session:
         self._write()
         if self.finished is not None and self.run.outcome.findings:
             self.finished(self.run.store.root)
-
-
-def weight_bytes(specimen: Specimen) -> int:
-    """Bytes of a network's parameters."""
-    return sum(p.numel() * p.element_size() for p in specimen.net.parameters())
 
 
 def _specimens(given: Any) -> list[Specimen | Opener]:

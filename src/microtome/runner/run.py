@@ -63,7 +63,7 @@ class Run:
             return None
 
     def specimen(self, specimen: Specimen, analyses: Sequence[Analysis]) -> None:
-        """These analyses of one specimen: reuse what is fresh, share one scan among the censuses, measure the rest one by one."""
+        """These analyses of one specimen, in this order: reuse what is fresh, share one scan among the censuses, measure the rest."""
         device = resolve_device(self.pace.device)
         waiting = [
             analysis
@@ -75,7 +75,7 @@ class Run:
         worker = specimen.on(device) if waiting else specimen
         alone = [analysis for analysis in waiting if not isinstance(analysis, Census)]
         self.scan(worker, [cast(AnyCensus, analysis) for analysis in waiting if isinstance(analysis, Census)])
-        for analysis in sorted(alone, key=lambda each: each.rank):
+        for analysis in alone:
             self.measure(analysis, worker)
 
     def has_to_wait(self, analysis: Analysis, specimen: Specimen) -> bool:
@@ -83,8 +83,7 @@ class Run:
         if not (self.several and analysis.in_turn):
             return False
         others = self.waiting.setdefault(analysis, [])
-        weights = (p for each in (*others, specimen) for p in each.net.parameters())
-        fits = sum(p.numel() * p.element_size() for p in weights) <= MAX_BYTES_IN_TURN
+        fits = sum(each.weight_bytes for each in (*others, specimen)) <= MAX_BYTES_IN_TURN
         if fits:
             others.append(specimen)
         return fits
@@ -200,8 +199,8 @@ class Run:
             for census in censuses:
                 self.scan(worker, [census], pace)
             return
-        for census in sorted(conclusions, key=lambda census: census.rank):
-            self.keep(census, worker, conclusions[census], began)
+        for census, conclusion in conclusions.items():
+            self.keep(census, worker, conclusion, began)
         for key in survey_keys(worker, self.images, censuses):
             discard_tally(pace, key)
 

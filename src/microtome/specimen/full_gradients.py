@@ -55,6 +55,20 @@ def full_gradients(net: nn.Module) -> Generator[None]:
             handle.remove()
 
 
+@contextmanager
+def freeze_parameters(net: nn.Module) -> Generator[None]:
+    """Inside, no parameter requires a gradient, and all others are recorded, whatever was set outside; flags are as before afterwards."""
+    thawed = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    for parameter in thawed:
+        parameter.requires_grad_(False)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), full_gradients(net):
+            yield
+    finally:
+        for parameter in thawed:
+            parameter.requires_grad_(True)
+
+
 def _substitutes() -> list[tuple[Any, str, Any]]:
     """What is replaced while a network runs: owner, name, and what stands there meanwhile."""
     core: Any = torch._C  # pyright: ignore[reportPrivateUsage]

@@ -37,7 +37,7 @@ from microtome.specimen.recipe import Recipe
 from microtome.specimen.residuals import Residual, residual_blocks
 from microtome.specimen.sameness import distinct_layers
 from microtome.specimen.saving import save_network
-from microtome.specimen.tracing import BATCH, example_input, trace
+from microtome.specimen.tracing import BATCH, example_input, input_layout, noise_images, trace
 from microtome.specimen.twins import TWIN_COUNT, Maker, check_twins, draw_network
 
 TWIN_BYTES = 4 << 30  # weights of untrained twins that a specimen keeps at most; the oldest give way
@@ -218,6 +218,10 @@ class Specimen:
                 return block
         raise UnknownName(f"No block is called '{name}'." + did_you_mean(name, [block.name for block in self.blocks]))
 
+    def noise(self, count: int) -> Tensor:
+        """Seeded noise images, laid out as a scan lays out its images: what is in an image changes neither its time nor its memory."""
+        return noise_images(self.net, self.recipe, count).contiguous(memory_format=input_layout(self.net))
+
     def run(self, x: Tensor) -> Any:
         """What the network gives for `x`, without gradients."""
         with torch.inference_mode():
@@ -256,6 +260,11 @@ class Specimen:
                 f"{where_broken(self.net, x.detach()[~sound])}."
             )
         return scores
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of its parameters."""
+        return sum(parameter.numel() * parameter.element_size() for parameter in self.net.parameters())
 
     def digest(self) -> str:
         """SHA-256 hex digest over structure (paths and classes), parameters and buffers; computed once."""
@@ -443,9 +452,9 @@ class Specimen:
         key = seed, images.digest() if images is not None and estimated else ""
         if key not in known:
             made = _to_working_layout(self.twin(seed, images))
-            kept = sum(p.numel() * p.element_size() for twin in known.values() for p in twin.net.parameters())
+            kept = sum(twin.weight_bytes for twin in known.values())
             limit = min(TWIN_BYTES, TWIN_FRACTION * (free_bytes() + kept))
-            room = int(max(1, limit // max(1, sum(p.numel() * p.element_size() for p in self.net.parameters()))))
+            room = int(max(1, limit // max(1, self.weight_bytes)))
             for old in list(known)[: max(0, len(known) + 1 - room)]:
                 del known[old]
             known[key] = made

@@ -92,6 +92,12 @@ def noise_images(net: nn.Module, recipe: Recipe, count: int, *, seed: int = 0, s
     return to_network(net, torch.randn(count, recipe.channels, *size, generator=torch.Generator().manual_seed(seed)))
 
 
+def input_layout(net: nn.Module) -> torch.memory_format:
+    """The layout in which this network takes its images with no copy: channels-last where its kernels lie so."""
+    wide = any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in net.parameters())
+    return torch.channels_last if wide else torch.contiguous_format
+
+
 def to_network(net: nn.Module, x: Tensor) -> Tensor:
     """The same values on the network's device and in its dtype."""
     first = next((p for p in net.parameters() if p.is_floating_point()), None)

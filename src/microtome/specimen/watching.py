@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from microtome.errors import WatchError
 from microtome.specimen.anatomy import OpenedNetwork
-from microtome.specimen.full_gradients import full_gradients
+from microtome.specimen.full_gradients import freeze_parameters
 from microtome.specimen.outputs import first_tensor, output_tensors, slow_attention
 
 Each = Callable[[str, Tensor], None]
@@ -94,21 +94,8 @@ def tap(specimen: OpenedNetwork, names: str | Sequence[str]) -> Generator[Taps]:
         taps.activations[name] = kept
         return kept.clone()  # an in-place operation downstream then changes the clone, not what was recorded
 
-    thawed = [parameter for parameter in specimen.net.parameters() if parameter.requires_grad]
-    for parameter in thawed:
-        parameter.requires_grad_(False)
-    try:
-        with (
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            slow_attention(),
-            full_gradients(specimen.net),
-            _Hooks(specimen, listed, cut),
-        ):
-            yield taps
-    finally:
-        for parameter in thawed:
-            parameter.requires_grad_(True)
+    with freeze_parameters(specimen.net), slow_attention(), _Hooks(specimen, listed, cut):
+        yield taps
 
 
 def watched_names(specimen: OpenedNetwork, names: str | Sequence[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import torch
 
 from microtome.analyses.cost.timing import times_in_turn
 from microtome.analysis import Analysis, Measurement, option
+from microtome.batch_size import image_bytes
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.key_numbers import KeyNumber, format_value
@@ -27,8 +28,6 @@ from microtome.panels import Bars, Panel, Table
 from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
-from microtome.specimen.live_memory import peak_live_bytes
-from microtome.specimen.tracing import noise_images
 from microtome.workload import Workload
 
 MEASURES = {
@@ -64,7 +63,7 @@ class Cost(Analysis):
         return self.measure_in_turn([specimen], images, pace)[0]
 
     def measure_in_turn(self, specimens: Sequence[Specimen], images: Images | None, pace: Pace) -> list[Measurement]:
-        inputs = [[_noise_images(specimen, count) for count in (1, self.batch)] for specimen in specimens]
+        inputs = [[specimen.noise(count) for count in (1, self.batch)] for specimen in specimens]
         rounds = self.repeats if len(specimens) == 1 else max(self.repeats, rounds_needed(len(specimens)))
         times = times_in_turn(specimens, inputs, rounds) / np.array([1, self.batch])[:, None]
         return [self._measurement(specimen, x[0], runs) for specimen, x, runs in zip(specimens, inputs, times, strict=True)]
@@ -77,7 +76,7 @@ class Cost(Analysis):
             stored / 1e6,
             count_multiply_adds(specimen.net, one) / 1e6,
             *(float(np.median(row)) for row in runs),
-            _forward_bytes(specimen, one) / 1e6,
+            image_bytes(specimen, gradients=False) / 1e6,
         ]
         stages = _parameters_by_stage(specimen)
         measures, kinds = [f"{name} ({unit})" for name, unit in MEASURES.items()], ["one image", "in a batch"]
@@ -127,19 +126,6 @@ class Cost(Analysis):
             *([uncounted] if facts["uncounted"] else []),
             "Attention counts all pairs of tokens, masked or not.",
         ]
-
-
-def _noise_images(specimen: Specimen, count: int) -> torch.Tensor:
-    """Random images of the specimen's size, seeded: time does not depend on what is in them."""
-    x = noise_images(specimen.net, specimen.recipe, count)
-    wide = any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in specimen.net.parameters())
-    return x.contiguous(memory_format=torch.channels_last) if wide else x
-
-
-def _forward_bytes(specimen: Specimen, x: torch.Tensor) -> float:
-    """The most bytes that the tensors made in one forward pass hold at once; weights and the input do not count."""
-    with torch.inference_mode(False), torch.no_grad():
-        return float(peak_live_bytes(lambda: specimen.net(x)))
 
 
 def _parameters_by_stage(specimen: Specimen) -> dict[str, int]:

@@ -13,8 +13,9 @@ from microtome.instruments.image_pairs import flat_features, shapes_fit
 from microtome.instruments.layer_cka import add_cka_batch, compares_all_pairs, empty_cka_tally, estimate_cka
 from microtome.numerics.statistics.cka import centered_gram
 from microtome.numerics.statistics.cka_intervals import CkaEstimate
-from microtome.scan import Batch, Pace, input_layout, scan_batches
+from microtome.scan import Batch, Pace, scan_batches
 from microtome.specimen import Specimen, first_tensor, watch
+from microtome.specimen.tracing import input_layout
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _second_input(networks: tuple[Specimen, Specimen], batch: Batch) -> Tensor:
     first, second = (network.recipe for network in networks)
     alike = (first.size, first.crop, first.interpolation) == (second.size, second.crop, second.interpolation)
     pixels = batch.pixels if alike else batch.images.pixels(second, batch.index)
-    return second.normalise(torch.from_numpy(pixels).to(networks[1].device), input_layout(networks[1]))
+    return second.normalise(torch.from_numpy(pixels).to(networks[1].device), input_layout(networks[1].net))
 
 
 def _layer_values(network: Specimen, names: Sequence[str], x: Tensor, every: bool) -> dict[str, Any]:
