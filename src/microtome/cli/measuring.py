@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from microtome import catalog
 from microtome.cli import arguments
 from microtome.cli.progress import listeners
 from microtome.cli.second_network import open_second
-from microtome.errors import MicrotomeError, UsageError
+from microtome.errors import UsageError
 
 if TYPE_CHECKING:
     from microtome.images import Images
@@ -63,12 +62,14 @@ def _measure_all(
     given: dict[str, Any],
     names: Sequence[str],
 ) -> int:
+    from microtome.cli.growing_report import GrowingReport
     from microtome.cli.plan_table import announcer
-    from microtome.cli.telling import report_outcome, report_writer
+    from microtome.cli.telling import report_outcome
     from microtome.runner import analyze
     from microtome.scan import Pace
 
     began = time.monotonic()
+    report = GrowingReport(given["quiet"] or given["as_json"])
     if given["threads"] is not None:
         import torch
 
@@ -94,13 +95,14 @@ def _measure_all(
                 effort=given.get("effort", "standard"),
                 budget=given.get("budget"),
                 announce=announcer(given) if given.get("planned") else None,
-                finished=report_writer(given, "planned" in given and wanted),
+                finished=report.grow if wanted and given.get("planned") else None,
             )
         except KeyboardInterrupt:
             if wanted:
-                _leave_report(given["out"])
+                report.leave(Path(given["out"]))
             raise
-    return report_outcome(outcome, images, wanted, given["as_json"], given["quiet"], time.monotonic() - began)
+    page = report.finish(outcome.root) if wanted and outcome.findings else None
+    return report_outcome(outcome, images, page, given["as_json"], given["quiet"], time.monotonic() - began)
 
 
 def read_limits(given: dict[str, Any]) -> dict[str, float | None]:
@@ -110,14 +112,6 @@ def read_limits(given: dict[str, Any]) -> dict[str, float | None]:
 
     memory, budget = given.get("memory"), given.get("budget")
     return {"memory": parse_bytes(memory) if memory else None, "budget": parse_duration(budget) if budget else None}
-
-
-def _leave_report(root: str) -> None:
-    """Write the report of what an interrupted run has measured, if there is anything, and say where it lies."""
-    from microtome.report.html import write_report
-
-    with suppress(MicrotomeError):  # nothing was measured yet
-        click.echo(f"Report of what was measured: {write_report(root).resolve()}", err=True)
 
 
 def _report_title(names: Sequence[str], images: "Images | None") -> str:

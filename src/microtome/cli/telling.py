@@ -1,9 +1,8 @@
 """The summary at the end of a measuring command: comparison, recommendation, failures, and the path of the report."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,32 +13,10 @@ if TYPE_CHECKING:
     from microtome.runner import Outcome
 
 
-def report_writer(given: dict[str, Any], wanted: bool) -> "Callable[[Path], None] | None":
-    """A function that writes the report of a folder whenever a stage of the run is done, and says so once; None if none is wanted."""
-    if not wanted:
-        return None
-    seen: list[Path] = []
-
-    def write(root: Path) -> None:
-        from microtome.report.html import write_report
-
-        page = write_report(root)
-        if not seen and not (given["quiet"] or given["as_json"]):
-            click.echo(f"First report: {page.resolve()} (it grows while the rest is measured; Ctrl-C leaves it whole)")
-        seen.append(page)
-
-    return write
-
-
 def report_outcome(
-    outcome: "Outcome", images: "Images | None", wanted: bool, as_json: bool, quiet: bool, seconds: float
+    outcome: "Outcome", images: "Images | None", page: Path | None, as_json: bool, quiet: bool, seconds: float
 ) -> int:
-    """Print the outcome of the run and return its exit code: 0, or 1 if anything failed."""
-    page = None
-    if wanted and outcome.findings:
-        from microtome.report.html import write_report
-
-        page = write_report(outcome.root)
+    """Print the outcome of the run and return its exit code: 0, or 1 if anything failed; `page` is its report."""
     code = 1 if outcome.failed else 0
     if as_json:
         summary = {"event": "end", "out": str(outcome.root), "report": str(page) if page else None, "failed": outcome.failed,
