@@ -188,3 +188,28 @@ def test_a_network_is_opened_once_where_it_fits_and_failures_are_told_once(
     assert opened == ["good", "bad"]
     assert [each["reason"] for each in outcome.failed] == ["the file is damaged"]
     assert len(Store.create(tmp_path).current()) == 2
+
+
+def test_each_analysis_is_asked_once_whether_it_applies(
+    tiny: Callable[..., nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    refusal = Invariance.refusal
+
+    def counted(self: Any, specimen: Any, images: Any) -> str:
+        asked.append(specimen.name)
+        return refusal(self, specimen, images)
+
+    monkeypatch.setattr(Invariance, "refusal", counted)
+    outcome = analyze(
+        [net(tiny), net(tiny, 1)], pics(), tmp_path, only=["invariance"], pace=PACE, settings={"invariance": {"count": 2}},
+        announce=lambda plan: None,
+    )  # fmt: skip
+    assert not outcome.failed
+    assert asked == ["Tiny", "Tiny (2)"]
+
+
+def test_one_comparison_is_kept_for_each_stage(tiny: Callable[..., nn.Module], tmp_path: Path) -> None:
+    only = ["weights", "erf", "compare"]
+    analyze([net(tiny), net(tiny, 1), net(tiny, 2)], pics(), tmp_path, only=only, pace=PACE, settings={"erf": {"count": 2}})
+    assert len(list(tmp_path.glob("*/compare/*/finding.json"))) == 2

@@ -172,10 +172,7 @@ class _Session:
                     continue
                 for member in self.crew.members():
                     self.run.specimen(member, stage)
-                    self._write()
-                    if number:
-                        self.run.collations(analyses)
-                        self._finish()
+                    (self._finish if number else self._write)()
                 self.run.take_turns()
                 self.run.collations(analyses)
                 self._finish()

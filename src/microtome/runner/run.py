@@ -50,6 +50,7 @@ class Run:
     outcome: Outcome
     images: Images | None
     several: bool = False  # networks; then some analyses wait for all of them
+    reasons: dict[tuple[str, ...], str] = field(default_factory=dict[tuple[str, ...], str])  # to refuse, once known
     waiting: "dict[Analysis, list[Specimen]]" = field(default_factory=dict["Analysis", "list[Specimen]"])
 
     def open_specimen(self, opener: Callable[[], Specimen]) -> Specimen | None:
@@ -121,7 +122,7 @@ class Run:
         due: list[Analysis] = []
         for analysis in analyses:
             try:
-                waits = isinstance(analysis, Collation) or bool(analysis.refusal(specimen, self.images))
+                waits = isinstance(analysis, Collation) or bool(self.refusal(analysis, specimen))
             except Exception:  # it will be said when its turn comes
                 continue
             if not waits and self.find_saved(analysis, specimen, device) is None:
@@ -135,10 +136,17 @@ class Run:
         except Exception:  # `is_due` or `applies` will say so
             return None
 
+    def refusal(self, analysis: Analysis, specimen: Specimen) -> str:
+        """Why an analysis cannot be run on a network of this run, or an empty text; asked once, since some look at all weights."""
+        key = analysis.name(), repr(analysis.options()), specimen.name
+        if key not in self.reasons:
+            self.reasons[key] = analysis.refusal(specimen, self.images)
+        return self.reasons[key]
+
     def applies(self, analysis: Analysis, specimen: Specimen) -> bool:
         """Whether an analysis can be measured here; written down where not."""
         try:
-            reason = analysis.refusal(specimen, self.images)
+            reason = self.refusal(analysis, specimen)
         except Exception as error:
             self.record_refusal(specimen.name, analysis.name(), error)
             return False
