@@ -61,7 +61,7 @@ def test_images_without_an_answer_are_wrong_and_all_else_is_refused(bright: int)
         with pytest.raises(SpecimenError, match=rf"NaN or infinity for {bright} of 6 .* layer '1'"):
             net.logits(x)
         with pytest.raises(Unmeasurable, match="NaN or infinity .* layer '1'"):
-            mt.analyses.features.Features(at=("0",))(net, images)
+            mt.analyses.similarity.Similarity()(net, images)
 
 
 def test_arithmetic_outside_layers_and_broken_weights_are_said() -> None:

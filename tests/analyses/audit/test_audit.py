@@ -1,10 +1,8 @@
 """The analysis `audit`: the common suite, arrays that say the same as the rules, formats, baseline, ten families without a crash."""
 
-import copy
 from pathlib import Path
 
 import pytest
-import torch
 
 import microtome as mt
 from microtome import testing
@@ -25,21 +23,6 @@ FAMILIES = {
     "timm:ghostnet_050": {},
     "torchvision:squeezenet1_1": {},
 }
-
-
-@pytest.fixture(scope="module")
-def net() -> mt.Specimen:
-    return mt.open("microtome:mini_resnet")
-
-
-@pytest.fixture(scope="module")
-def broken(net: mt.Specimen) -> mt.Specimen:
-    """A ResNet with a dead unit in two layers."""
-    other = copy.deepcopy(net.net)
-    with torch.no_grad():
-        other.layer1[0].conv1.weight[0] = 0
-        other.layer3[0].conv1.weight[:2] = 0
-    return net.with_net(other, name="broken")
 
 
 def test_the_common_suite(net: mt.Specimen, tmp_path: Path) -> None:

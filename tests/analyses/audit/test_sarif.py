@@ -1,34 +1,16 @@
 """What an audit found as SARIF and as JSON: the standard, the entries by hand, and what is known already."""
 
-import copy
 import json
 import re
 from pathlib import Path
 
 import numpy as np
-import pytest
-import torch
 
 import microtome as mt
 from microtome.analyses.audit import sarif
 from microtome.analyses.audit.audit import Audit
 from microtome.analyses.audit.run import RULES
 from microtome.finding import Finding, array
-
-
-@pytest.fixture(scope="module")
-def net() -> mt.Specimen:
-    return mt.open("microtome:mini_resnet")
-
-
-@pytest.fixture(scope="module")
-def broken(net: mt.Specimen) -> mt.Specimen:
-    """A ResNet with a dead unit in two layers."""
-    other = copy.deepcopy(net.net)
-    with torch.no_grad():
-        other.layer1[0].conv1.weight[0] = 0
-        other.layer3[0].conv1.weight[:2] = 0
-    return net.with_net(other, name="broken")
 
 
 def test_sarif_is_what_the_standard_wants(broken: mt.Specimen, tmp_path: Path) -> None:
