@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import microtome as mt
-from microtome.planning.pilot import take_pilot
+from microtome.planning.pilot import reference_pilot, take_pilot
 
 
 class Slow(nn.Module):
@@ -30,3 +30,14 @@ def test_seconds_per_image_and_bytes_of_the_weights() -> None:
     assert pilot.weights == 4 * 4
     assert pilot.image >= 4  # at least the mean
     assert pilot.graph >= 3 * 16 * 16 * 4  # the gradient of the pixels
+
+
+def test_the_reference_pilot_is_arithmetic_and_the_same_every_time() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 10, 3, padding=1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(10, 2))
+    specimen = mt.open(net.eval(), recipe={"size": 16}).on("cpu")
+    forward = (16 * 16 * 10 * 3 * 9 + 10 * 2) / 3e10  # multiply-adds by hand, 30 thousand million in a second
+    pilot = reference_pilot(specimen)
+    assert pilot.forward == pytest.approx(forward)
+    assert pilot.backward == pytest.approx(3 * forward)
+    assert pilot.twin == pytest.approx((270 + 20 + 2) / 6e7)  # no statistics to estimate
+    assert pilot == reference_pilot(specimen)

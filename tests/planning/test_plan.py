@@ -13,7 +13,7 @@ from microtome.analyses.similarity import Similarity
 from microtome.analyses.weights.weights import Weights
 from microtome.analysis import Analysis
 from microtome.planning.pilot import Pilot
-from microtome.planning.plan import OPENING, SCAN, WRITING, Candidate, is_first, make_plan
+from microtome.planning.plan import OPENING, SCAN, WRITING, Candidate, is_first, large_analyses, make_plan
 from microtome.runner.choosing import quick_version
 from microtome.scan import Pace
 from microtome.workload import Workload
@@ -104,3 +104,15 @@ def test_quick_versions_leave_what_the_user_named() -> None:
     assert (Occlusion().options()["count"], quick.options()["count"]) == (2, 1)
     assert quick_version(quick, {}) is None
     assert quick_version(Occlusion(count=5), {"occlusion": {"count": 5}}) is None
+
+
+def test_large_networks_take_quick_sizes_but_lose_no_analysis() -> None:
+    def smaller(analysis: Any) -> Any:
+        return None if analysis.name() == "first" else Fixed(analysis.name(), analysis.rank, Workload(seconds=4))
+
+    due = [Fixed("first", 1, Workload(seconds=10)), Fixed("second", 30, Workload(seconds=20))]
+    third = Fixed("third", 40, Workload(seconds=30))
+    fixed = OPENING + WRITING
+    assert large_analyses([candidate(*due, third)], None, fixed + 60, smaller) == ()
+    assert large_analyses([candidate(*due, third)], None, fixed + 59, smaller) == ("third",)
+    assert large_analyses([candidate(*due, third)], None, 1.0, smaller) == ("third", "second")

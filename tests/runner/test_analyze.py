@@ -1,5 +1,6 @@
 """The runner: reuse, isolation of failures, resumption after a kill, to the bit."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,9 +15,10 @@ import torch
 from torch import nn
 
 import microtome as mt
+from microtome import catalog
 from microtome.errors import BadOption, CheckpointError, UnknownName
 from microtome.finding import Finding
-from microtome.runner import Event, analyze
+from microtome.runner import Event, Outcome, analyze
 from microtome.scan import Pace, Step
 from microtome.store import Store
 
@@ -216,3 +218,23 @@ def test_one_network_with_two_files_is_named_by_them(tmp_path: Path, tiny: Calla
 
     outcome = mt.analyze([opener("runA"), opener("runB")], None, tmp_path / "out", only=["weights"])
     assert [name for name, _ in outcome.findings] == ["Tiny (runA/best)", "Tiny (runB/best)"]
+
+
+def test_large_networks_take_quick_sizes_the_same_when_run_again(
+    tiny: Callable[..., nn.Module], pics: mt.Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [name for name in catalog.analysis_entries() if name not in ("similarity", "occlusion")]
+
+    def run() -> Outcome:
+        return analyze([opened(tiny)], pics.take(range(6)), tmp_path, skip=others, pace=Pace(batch=12, device="cpu"))
+
+    whole = run()
+    assert {finding.origin["options"]["count"] for (_, name), finding in whole.findings.items() if name == "occlusion"} == {2}
+    assert json.loads((tmp_path / "run.json").read_text())["notes"] == []
+    monkeypatch.setattr(sys.modules["microtome.runner.analyze"], "STANDARD_LIMIT", 0.0)
+    less = run()
+    (occlusion,) = [finding for (_, name), finding in less.findings.items() if name == "occlusion"]
+    assert occlusion.origin["options"]["count"] == 1
+    (note,) = json.loads((tmp_path / "run.json").read_text())["notes"]
+    assert note.startswith("Large networks: occlusion took quick sizes")
+    assert len(run().reused) == 2

@@ -6,6 +6,7 @@ from microtome.errors import BadOption, did_you_mean
 from microtome.workload import EFFORTS, Effort
 
 TWINS: dict[Effort, int] = {"quick": 3, "standard": 5, "full": 5}  # untrained twins, where the user names no number
+STANDARD_LIMIT = 80.0  # seconds for each network on the reference machine, beyond which the standard effort takes quick sizes
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 

@@ -1,4 +1,4 @@
-"""A pilot pass: what one image costs a network on this machine, in seconds and bytes, forwards and back."""
+"""What one image costs a network, in seconds and bytes, forwards and back: measured by a pilot pass, or by its arithmetic alone."""
 
 import time
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from microtome.batch_size import image_bytes, pass_back
+from microtome.numerics.graph.counts import count_multiply_adds
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 from microtome.specimen.calibration import CALIBRATION_IMAGES, has_statistics
@@ -15,6 +16,8 @@ from microtome.workload import Workload
 
 TIMED = 0.4  # seconds that a timed pass is meant to take, within 1 to 8 images
 DRAWN = 6e7  # random weights drawn per second
+REFERENCE_RATE = 3e10  # multiply-adds per second on the reference machine, two cores of 2.5 GHz
+BACKWARD = 3.0  # a pass forwards and back, in passes forwards
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,26 @@ def take_pilot(specimen: Specimen) -> Pilot:
     forward = _timed(lambda: specimen.run(x[:many])) / many
     some = max(1, many // 2)
     backward = max(_timed(lambda: pass_back(specimen, x[:some])) / some, forward)
-    parameters = sum(p.numel() for p in specimen.net.parameters())
-    calibrated = CALIBRATION_IMAGES * forward if has_statistics(specimen.net) else 0.0
     return Pilot(
         forward=forward,
         backward=backward,
-        twin=parameters / DRAWN + calibrated,
+        twin=_twin_seconds(specimen, forward),
         image=image_bytes(specimen, gradients=False),
         graph=image_bytes(specimen, gradients=True),
         weights=float(specimen.weight_bytes),
     )
+
+
+def reference_pilot(specimen: Specimen) -> Pilot:
+    """What one image costs by its multiply-adds on the reference machine: the same on every machine, and without bytes."""
+    forward = count_multiply_adds(specimen.net, specimen.noise(1)) / REFERENCE_RATE
+    return Pilot(forward, BACKWARD * forward, _twin_seconds(specimen, forward), image=0.0, graph=0.0, weights=0.0)
+
+
+def _twin_seconds(specimen: Specimen, forward: float) -> float:
+    """Seconds to make an untrained twin: its weights are drawn, and its statistics estimated on a few images."""
+    parameters = sum(p.numel() for p in specimen.net.parameters())
+    return parameters / DRAWN + (CALIBRATION_IMAGES * forward if has_statistics(specimen.net) else 0.0)
 
 
 def _timed(run: Callable[[], Any]) -> float:

@@ -2,7 +2,7 @@
 
 Analyses of the first stage tell most and come first; the report is written after them. Under a budget the last ones are measured
 with the sizes of the quick effort, and left out if that is not enough; an analysis is treated alike on all networks, so that they
-stay comparable.
+stay comparable. The standard effort takes quick sizes too where the networks are large, by their arithmetic and never by the clock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -105,43 +105,66 @@ def make_plan(
 
     `smaller` gives the analysis as the quick effort measures it, or None where it is that already.
     """
-    chosen = list(candidates)
-    quick: list[str] = []
-    left_out: dict[str, str] = {}
+    draft = _Draft(list(candidates), images, pace)
+    if budget is None:
+        return draft.plan()
+    draft.shrink(budget, smaller)
+    draft.leave_out(budget)
+    return draft.plan()
 
-    def plan() -> RunPlan:
-        rows = [row for candidate in chosen for row in network_rows(candidate, images, pace)]
-        return RunPlan(tuple(rows), dict(left_out), tuple(quick))
 
-    def replaced(name: str, by: Callable[[Analysis], Analysis | None]) -> list[Candidate]:
-        return [
+def large_analyses(
+    candidates: Sequence[Candidate],
+    images: Images | None,
+    limit: float,
+    smaller: Callable[[Analysis], Analysis | None],
+) -> tuple[str, ...]:
+    """Analyses that take their quick sizes so that the run takes `limit` seconds, or comes near it; those that tell least first."""
+    draft = _Draft(list(candidates), images, Pace())
+    draft.shrink(limit, smaller)
+    return tuple(draft.quick)
+
+
+class _Draft:
+    """A plan in the making: the candidates as they are now, what was made smaller, what was left out."""
+
+    def __init__(self, candidates: list[Candidate], images: Images | None, pace: Pace) -> None:
+        self.candidates, self.images, self.pace = candidates, images, pace
+        self.quick: list[str] = []
+        self.left_out: dict[str, str] = {}
+        ranks = {analysis.name(): analysis.rank for each in candidates for analysis in each.due}
+        self.order = [name for name, _ in sorted(ranks.items(), key=lambda pair: -pair[1])]  # what tells least comes first
+
+    def plan(self) -> RunPlan:
+        rows = [row for candidate in self.candidates for row in network_rows(candidate, self.images, self.pace)]
+        return RunPlan(tuple(rows), dict(self.left_out), tuple(self.quick))
+
+    def shrink(self, budget: float, smaller: Callable[[Analysis], Analysis | None]) -> None:
+        """Give analyses their quick sizes until the plan fits or all have them."""
+        for name in self.order:
+            if self.plan().seconds <= budget:
+                return
+            some = next(analysis for each in self.candidates for analysis in each.due if analysis.name() == name)
+            if not isinstance(some, Collation) and smaller(some) is not None:
+                self._replace(name, smaller)
+                self.quick.append(name)
+
+    def leave_out(self, budget: float) -> None:
+        """Drop analyses until the plan fits; the most telling one stays, whatever it takes."""
+        for name in self.order[:-1]:
+            current = self.plan()
+            if current.seconds <= budget:
+                return
+            takes = current.of(name)
+            self._replace(name, lambda analysis: None)
+            self.left_out[name] = f"it would take about {format_duration(takes)} and the budget is {format_duration(budget)}"
+
+    def _replace(self, name: str, by: Callable[[Analysis], Analysis | None]) -> None:
+        self.candidates = [
             Candidate(
                 each.specimen,
                 each.pilot,
                 tuple(new for due in each.due if (new := by(due) if due.name() == name else due)),
             )
-            for each in chosen
+            for each in self.candidates
         ]
-
-    current = plan()
-    if budget is None:
-        return current
-    order = sorted(
-        {analysis.name(): analysis.rank for each in candidates for analysis in each.due}.items(), key=lambda pair: -pair[1]
-    )
-    for name, _ in order:
-        if current.seconds <= budget:
-            return current
-        some = next(analysis for each in chosen for analysis in each.due if analysis.name() == name)
-        if not isinstance(some, Collation) and smaller(some) is not None:
-            chosen = replaced(name, smaller)
-            quick.append(name)
-            current = plan()
-    for name, _ in order[:-1]:  # the most telling one stays, whatever it takes
-        if current.seconds <= budget:
-            return current
-        takes = current.of(name)
-        chosen = replaced(name, lambda analysis: None)
-        left_out[name] = f"it would take about {format_duration(takes)} and the budget is {format_duration(budget)}"
-        current = plan()
-    return current

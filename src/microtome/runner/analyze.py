@@ -15,9 +15,10 @@ import torch
 from microtome.analysis import Analysis
 from microtome.errors import BadOption
 from microtome.images import Images
-from microtome.planning.effort import TWINS, check_effort
-from microtome.planning.pilot import take_pilot
-from microtome.planning.plan import Candidate, RunPlan, is_first, make_plan
+from microtome.planning.effort import STANDARD_LIMIT, TWINS, check_effort
+from microtome.planning.pilot import reference_pilot, take_pilot
+from microtome.planning.plan import OPENING, WRITING, Candidate, RunPlan, is_first, large_analyses, make_plan
+from microtome.prose import name_list
 from microtome.runner.choosing import Settings, choose_analyses, quick_version
 from microtome.runner.outcome import Event, Outcome, ignore_event
 from microtome.runner.run import MAX_BYTES_IN_TURN, Run
@@ -75,7 +76,9 @@ def analyze(
         run.record_crash("", name, error)
     run.record_left_out(later, f"the {level} effort leaves them out; measure one with --only NAME, all with --effort standard")
     crew = _Crew(run, given, twins, resolve_device(run.pace.device))
-    session = _Session(run, crew, time.monotonic(), {"effort": level, **(said or {})}, finished)
+    session = _Session(run, crew, time.monotonic(), {"effort": level, "notes": [], **(said or {})}, finished)
+    if level == "standard" and not only:
+        analyses = session.fit(analyses, settings or {})
     if announce is not None or budget is not None:
         analyses = session.plan(analyses, settings or {}, budget, announce)
     session.measure(analyses)
@@ -141,6 +144,23 @@ class _Session:
     began: float
     record: Mapping[str, Any]
     finished: Callable[[Path], Any] | None
+
+    def fit(self, analyses: list[Analysis], settings: Settings) -> list[Analysis]:
+        """The analyses with quick sizes where the networks are too large for the standard ones, by their arithmetic.
+
+        What is measured already counts as well, so that the same command takes the same sizes again.
+        """
+        candidates = [
+            Candidate(member, reference_pilot(member), tuple(self.run.applicable(analyses, member)))
+            for member in self.crew.members()
+        ]
+        limit = OPENING + WRITING + STANDARD_LIMIT * len(candidates)
+        large = large_analyses(candidates, self.run.images, limit, lambda analysis: quick_version(analysis, settings))
+        if large:
+            self.record["notes"].append(
+                f"Large networks: {name_list(large, 40)} took quick sizes; --effort full measures them with more images."
+            )
+        return [(quick_version(each, settings) or each) if each.name() in large else each for each in analyses]
 
     def plan(
         self,

@@ -119,15 +119,20 @@ class Run:
 
     def due_quietly(self, analyses: Sequence[Analysis], specimen: Specimen, device: str) -> list[Analysis]:
         """Those that would be measured on a network, found without writing anything down."""
-        due: list[Analysis] = []
+        fitting = self.applicable(analyses, specimen)
+        return [analysis for analysis in fitting if self.find_saved(analysis, specimen, device) is None]
+
+    def applicable(self, analyses: Sequence[Analysis], specimen: Specimen) -> list[Analysis]:
+        """Those that apply to a network by itself, measured already or not."""
+        fitting: list[Analysis] = []
         for analysis in analyses:
             try:
                 waits = isinstance(analysis, Collation) or bool(self.refusal(analysis, specimen))
             except Exception:  # it will be said when its turn comes
                 continue
-            if not waits and self.find_saved(analysis, specimen, device) is None:
-                due.append(analysis)
-        return due
+            if not waits:
+                fitting.append(analysis)
+        return fitting
 
     def find_saved(self, analysis: Analysis, specimen: Specimen, device: str) -> Finding | None:
         """The saved finding that answers already, if any; None as well where asking raises."""
