@@ -16,8 +16,8 @@ from microtome.workload import Workload
 
 TIMED = 0.4  # seconds that a timed pass is meant to take, within 1 to 8 images
 DRAWN = 6e7  # random weights drawn per second
-REFERENCE_RATE = 3e10  # multiply-adds per second on the reference machine, two cores of 2.5 GHz
-BACKWARD = 3.0  # a pass forwards and back, in passes forwards
+REFERENCE_RATE = 4.5e10  # multiply-adds per second on the reference machine, two cores of 2.5 GHz
+BACKWARD = 2.2  # a pass forwards and back, in passes forwards
 
 
 @dataclass(frozen=True)
