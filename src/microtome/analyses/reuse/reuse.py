@@ -287,7 +287,7 @@ def _observation_arrays(own: Observations, effective: Observations, twins: Seque
     names = {"criterion": list(OBSERVATIONS)}
     holds = [_observations_hold(twin) for twin in twins]
     untrained = [any(each) for each in zip(*holds, strict=True)]
-    counts = [sum(bool(one) for one in each) for each in zip(*holds, strict=True)]
+    counts = [sum(bool(hold) for hold in each) for each in zip(*holds, strict=True)]
     texts_of_first = _observation_texts(twins[0])
     numbers = {"measured": _observation_numbers(own), "measured_effective": _observation_numbers(effective),
                "measured_untrained": twin_range(np.array([_observation_numbers(twin) for twin in twins])).mean}  # fmt: skip
