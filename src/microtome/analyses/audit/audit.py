@@ -45,7 +45,7 @@ class Audit(Analysis):
     title: ClassVar[str] = "Design audit"
     rank: ClassVar[int] = 8
     effort: ClassVar[Effort] = "quick"
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4  # 4: fractions in per cent, three significant digits
     command: ClassVar[str] = "microtome.cli.auditing:with_audit_options"  # its command has outputs of its own
 
     ignore: tuple[str, ...] = option((), "rules to ignore, by id, or for some layers only: MT101:layer2.*")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.instruments.dropouts import DropoutMode, DropoutSite, InputHook, Key, run_with_dropout
+from microtome.key_numbers import format_value
 from microtome.prose import name_list, plural
 from microtome.specimen import Specimen
 from microtome.specimen.layers import is_weight
@@ -39,7 +40,8 @@ def check_dropout_before_norm(subject: Subject) -> Fault | None:
     norm = min(ratios[worst.key], key=lambda path: ratios[worst.key][path])
     return Fault(
         tuple(dict.fromkeys(site.layer for site in hit)),
-        f"with {worst.description} the variance at {norm} in evaluation is {ratios[worst.key][norm]:.2f} times that in training, on noise; "
+        f"with {worst.description} the variance at {norm} in evaluation is {format_value(ratios[worst.key][norm])} times that in training, "
+        "on noise; "
         f"{plural(len(hit), 'dropout shifts', 'dropouts shift')} some batch norm below {VARIANCE_RATIO_LIMIT}",
         fix=(fix := _dropout_slot(specimen, hit)),
         edit=f"dropout:p={worst.p:g}" if fix.startswith("One") else "",
@@ -57,7 +59,7 @@ def check_dropout_after_pooling(subject: Subject) -> Fault | None:
             return Fault(
                 (site.layer,),
                 f"{site.description} follows the mean over the {cells} positions of {source}; before it the variance of the logits "
-                f"would be {ratio:.3f} times as large, on noise",
+                f"would be {format_value(ratio)} times as large, on noise",
                 edit="" if source.startswith(AVERAGE_LABEL) else "head_dropout",
             )
     return None

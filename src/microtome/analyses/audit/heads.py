@@ -31,7 +31,7 @@ def check_colour_scale(subject: Subject) -> Fault | None:
     if gap < 1e-3 or still == 0:
         return None
     shares = [still / (still + float(power.square().mean())) for power in powers]
-    fractions = " / ".join(f"{share:.2g}" for share in shares)
+    fractions = " / ".join(format_value(share, FRACTION) for share in shares)
     cure = _embedding_fix(subject.specimen, conv)
     return Fault(
         (path,),

@@ -7,6 +7,7 @@ from torch import nn
 from microtome.analyses.audit.gains import gain_curves, regroup_edit
 from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.instruments.norm_roles import ROLES, norm_roles
+from microtome.key_numbers import format_value
 from microtome.prose import name_list, plural
 
 MIN_GAIN_IMPROVEMENT = 1.1  # by what ratio another number of groups has to be nearer to a gain of 1
@@ -69,7 +70,7 @@ def check_few_channels(subject: Subject) -> Fault | None:
         )
     if steep:
         path, gain = next(iter(steep.items()))
-        grows = "without bound" if gain == float("inf") else f"{gain:.3g} times"
+        grows = "without bound" if gain == float("inf") else f"{format_value(gain)} times"
         evidence.append(f"{plural(len(steep), 'sees', 'see')} fewer than eight: {path} multiplies the gradient's power {grows}")
     return Fault((*void, *steep), "; ".join(evidence), severity="error" if void else "warning")
 
@@ -92,9 +93,9 @@ def check_uneven_gradient(subject: Subject) -> Fault | str | None:
     return Fault(
         tuple(curve.layer for curve in hit),
         f"{len(hit)} of {len(curves)} group norms that follow a layer could be nearer to a gain of 1, on noise; most, {worst.layer}: "
-        f"the gradient's power is multiplied by {worst.gains[worst.now]:.3g} with {_groups_text(worst.now)}, with "
+        f"the gradient's power is multiplied by {format_value(worst.gains[worst.now])} with {_groups_text(worst.now)}, with "
         f"{_groups_text(worst.best)} by "
-        f"{worst.gains[worst.best]:.3g}{left}",
+        f"{format_value(worst.gains[worst.best])}{left}",
         edit=regroup_edit(hit),
         gains=tuple(hit),
     )

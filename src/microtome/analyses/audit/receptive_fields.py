@@ -61,7 +61,7 @@ def check_uneven(subject: Subject) -> Fault | str | None:
     first = readers[0]
     return Fault(
         tuple(dict.fromkeys(specimen.layer(reader.name).path for reader in readers)),
-        f"by kernels and strides alone the weakest pixels count {worst:.2f} of the strongest; "
+        f"by kernels and strides alone the weakest pixels count {format_value(worst, FRACTION)} of the strongest; "
         f"{plural(len(readers), 'layer reads', 'layers read')} unevenly ({plural(pools, 'pool')}), first "
         f"{first.name}: {first.kernel[0]} x {first.kernel[1]} at stride {first.stride[0]}",
         severity="warning" if worst < WEAK_RATIO else "note",
@@ -81,7 +81,7 @@ def check_border(subject: Subject) -> Fault | str | None:
     paths = tuple(subject.specimen.layer(name).path for name in hit)
     first = next(iter(hit))
     rows, cols = hit[first].entering
-    matters = f"{rows:.0f}" if rows == cols else f"{rows:.0f} x {cols:.0f}"
+    matters = format_value(rows) if rows == cols else f"{format_value(rows)} x {format_value(cols)}"
     return Fault(
         paths,
         f"{plural(len(hit), 'convolution')} given the whole image of {size[0]} x {size[1]} px before they begin, from {first} on; "
@@ -130,7 +130,8 @@ def check_narrow(subject: Subject) -> Fault | None:
     return Fault(
         tuple(dict.fromkeys(conv.path for conv in members)),
         f"{plural(len(hit), 'group')} of parallel branches; the widest of {group.title}, {widest.path}, has rate {widest.main} on "
-        f"{min(widest.side)} positions: it reaches {widest.reach:.2f} of the side from the middle, where 0.5 is the border",
+        f"{min(widest.side)} positions: it reaches {format_value(widest.reach, FRACTION)} of the side from the middle, "
+        "where 50% is the border",
         fix=f"{_suggested_rates(subject, members)} The edit atrous_rates, then train; or a smaller image.",
         edit="atrous_rates",
     )
