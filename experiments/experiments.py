@@ -193,12 +193,12 @@ number of units, it is made anew for them.
 
 *This page is written from [experiments.json](experiments.json) by `python -m experiments.experiments --page`; a test compares.*"""
 
-_TAIL = """## What this says, and what not
+_TAIL = """## Interpretation and limits
 
 - The budget is small: these networks are far from what they reach with ten times the scenes. A shallower network may learn faster
   and still end lower; only a full training would tell.
 - Intervals are over the judged scenes. A few seeds say little about other first weights: where the seeds of one row lie further
-  apart than two rows do, the rows are not told apart, whatever the last column says.
+  apart than two rows do, the rows do not differ significantly, whatever the last column says.
 - The rows here are blocks whose output has the shape of their input. Those that change the number of units can go too
   (`--without`), unless a shortcut goes around them or they change the sides of the maps: then all after them would see larger ones.
 - Zeiler & Fergus saw 40.5% top-1 error with all layers (validation), 45.4% without layers 3 and 4, 44.8% without 6 and 7, 71.3%

@@ -89,7 +89,7 @@ def docs_page(results: dict[str, Any]) -> str:
 
 _HEAD = """# Experiments: how far atrous branches should reach
 
-An atrous pyramid looks at a map of M x M places through 3 x 3 kernels with holes. Our rule sets the widest rate to
+An atrous pyramid covers a map of M x M positions with 3 x 3 kernels with holes. Our rule sets the widest rate to
 r_max = floor((M - 1) / 2), so that it reaches the border from the middle, and the others to a third and two thirds of it. That rule is
 derived, not measured; the hypothesis is that what networks can learn peaks near r_max / M = 1/2. Here networks with rates
 r_max · (1/3, 2/3, 1) are trained **from scratch** with the same budget, for r_max / M from 1/16 to 1. At 1 the widest branch reads
@@ -111,7 +111,7 @@ _DESCRIPTIONS = {
     "cues_seen": "The same images and the same pyramid behind a backbone with one dilated block more, which sees 39 px.",
 }
 
-_TAIL = """## What this says, and what not
+_TAIL = """## Interpretation and limits
 
 - Where what decides lies half an image away, the hypothesis holds within what was tried: no network with r_max / M up to 1/4 finds it
   (they guess), all with 7/16, 1/2 and 3/4 do, and at 1 it is lost again. At 3/8 it depends on the seed.
@@ -124,7 +124,7 @@ _TAIL = """## What this says, and what not
 - A backbone that could see that far by itself (39 px) did not replace the branch in this budget: the networks guess with narrow rates all
   the same. A theoretical field of view is not what is learnt from; with more training it may be.
 - On scenes the reach makes no difference: the eight rows lie between 91.4 and 92.1% and inside each other's intervals; neither the
-  narrowest pyramid (1, 1, 1) nor one whose widest branch is dead is told apart from the rest. From 1/4 on the networks lean on the
+  narrowest pyramid (1, 1, 1) nor one whose widest branch is dead differs significantly from the rest. From 1/4 on the networks lean on the
   narrowest branch (without it 78 to 87% of the objects' pixels stay right) and hardly on the widest (91 to 96%). The backbone can see
   the whole image (119 px) and the pooling branch sees its mean, so what reach could bring is there without it: a flat curve here
   says nothing against the rule, and nothing for it.

@@ -216,12 +216,12 @@ Behind 7 x 7 / 2:
 
 ![Patches and projections of the second layer behind 7 x 7 / 2](figures/stems_zfnet_2.png)"""
 
-_TAIL = """## What this says, and what not
+_TAIL = """## Interpretation and limits
 
 - **Aliasing** is what the paper saw, and it is there: of an 11 x 11 / 4 filter half the energy lies above what the next grid carries,
   of a 7 x 7 / 2 filter a fifth; of the answer to natural images 20% and 5%. At half the stride the large filters would fold 11%.
 - 7 x 7 / 2 is right on 9 to 10 points more of the scenes, for 0.7 million multiply-adds more in the whole network. Kernel and stride
-  changed together, as in the paper, so which of the two it is is not told.
+  changed together, as in the paper, so the effect of either alone is unknown.
 - **Dead filters** there are none, and the middle frequencies are not missing: both first layers hold far more energy there than in the
   lesser of the two ends. What the paper saw of these it saw on photographs, in wider layers after longer training.
 - Whether one sees filters or first weights is decided by the decay: at 0.05, the usual, most of what is drawn is noise left from the

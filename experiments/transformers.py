@@ -217,7 +217,7 @@ are trained **from scratch** with the same first weights, scenes, order and budg
 *This page is written from [experiments_transformers.json](experiments_transformers.json) by `python -m experiments.transformers
 --page`; a test compares.*"""
 
-_TAIL = """## What this says, and what not
+_TAIL = """## Interpretation and limits
 
 - **The invariance is real, and exact.** With a layer norm on the tokens or on the pixels, a row of the second table is one number (but for
   the norm's epsilon at a quarter of the contrast): an identity, not something learnt. The plain network, and the one with the hill, keep

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import microtome as mt
+from key_number_names import NAMES, SOMETIMES, strange_names, varying_digits
 from microtome import catalog, networks, testing
 from microtome.runner import analyze
 from microtome.scan import Pace
@@ -70,6 +71,7 @@ def test_every_analysis_finds_or_says_why_not(name: str, few: mt.Images, tmp_pat
     assert not outcome.failed
     assert {one["analysis"] for one in outcome.skipped} == SKIPPED[name], outcome.skipped
     for finding in outcome.findings.values():
+        assert strange_names(finding) == [], finding.analysis
         assert "nan" not in finding.headline.lower().replace("finance", ""), finding.headline
         if finding.analysis != "compare":
             testing.check_finding(finding, tmp_path / "checked" / finding.analysis)
@@ -85,5 +87,14 @@ def test_headlines_of_the_mini_networks_are_short_sentences(name: str, tmp_path:
     run = analyze([lambda: mt.open(f"microtome:{name}")], None, tmp_path, only=alone, pace=Pace(device="cpu"))
     assert run.failed == [] and len(run.findings) >= 5
     for (_, analysis), finding in run.findings.items():
+        assert strange_names(finding) == [], analysis
         assert len(finding.headline.split()) <= 20, (analysis, finding.headline)
         assert not testing.NEGATIVE_ZERO.search(finding.headline), (analysis, finding.headline)
+
+
+def test_names_of_key_numbers_hold_no_number_of_what_was_measured() -> None:
+    """The same names for every network, so that tables line up; the numbers of one network stand beside its value."""
+    assert sorted(NAMES) == sorted(catalog.analysis_entries())
+    names = [name for analysis in NAMES for name in (*NAMES[analysis], *SOMETIMES.get(analysis, ()))]
+    assert [name for name in names if varying_digits(name)] == []
+    assert varying_digits("weights in 6 of 48 channels") == "648" and varying_digits("top-1 accuracy") == ""

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import microtome as mt
+from key_number_names import NAMES
 from microtome import testing
 from microtome.analyses.similarity import Similarity
 from microtome.errors import Unmeasurable
@@ -121,6 +122,7 @@ def test_layers_that_never_vary_have_no_number(tiny: Callable[..., nn.Module], p
         nn.init.zeros_(parameter)
     found = Similarity()(mt.open(still, recipe={"size": 32}), pics, PACE)
     assert np.isnan(found.key("smallest CKA of neighbouring layers").value)
+    assert [number.name for number in found.key_numbers] == list(NAMES["similarity"])
     assert found.headline == "No layer varies between these 40 images, so there is nothing to compare."
 
 

@@ -89,14 +89,14 @@ class Excitation(Census[Bundle]):
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         total, first = _split_tally(tally)
         labels = batch.labels if batch.labels is not None else np.full(len(batch.index), -1)
-        values = {name: one for each in seen.values() for name, one in each.items()}
+        values = {name: value for each in seen.values() for name, value in each.items()}
         for label in sorted(set(labels[labels >= 0].tolist())):
             mine = labels == label
             sums = {f"{name}|{label}": gate_sums(gate[mine]) for name, gate in values.items()}
             total.add(int(mine.sum()), sums | {f"count|{label}": [float(mine.sum())]})
         early = batch.index < MAX_IMAGES
         if early.any():
-            first.add(batch.index[early], {name: one[early] for name, one in values.items()})
+            first.add(batch.index[early], {name: value[early] for name, value in values.items()})
 
     def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twins: Sequence[Bundle]) -> Measurement:
         assert images.classes is not None
@@ -148,11 +148,11 @@ class Excitation(Census[Bundle]):
             units = np.unique(np.linspace(0, gate.units - 1, min(self.units, gate.units)).round().astype(int))
             mean, deviation = class_means(totals[gate.name], counts)
             whole = totals[gate.name][:, 0].sum(0) / counts.sum()
-            coords = {"class": [*(names[one] for one in chosen), ALL_CLASSES], "unit": units}
+            coords = {"class": [*(names[label] for label in chosen), ALL_CLASSES], "unit": units}
             curve = np.concatenate([mean[chosen], whole[None]])[:, units]
             arrays[f"curve/{gate.name}"] = array(curve, ("class", "unit"), "gate", coords, "mean gate")
             pair = [chosen[0], chosen[-1]] if len(chosen) > 1 else chosen[:1]
-            coords = {"class": [names[one] for one in pair], "unit": units}
+            coords = {"class": [names[label] for label in pair], "unit": units}
             for prefix, sign in (("within", 0), ("within_low", -1), ("within_high", 1)):
                 values = (mean[pair] + sign * deviation[pair])[:, units]
                 arrays[f"{prefix}/{gate.name}"] = array(values, ("class", "unit"), "gate", coords, "mean gate")
@@ -257,19 +257,19 @@ def _layer_arrays(gates: Sequence[Gate], totals: dict[str, Any], counts: np.ndar
     summaries: list[GateSummary] = [summarise_gates(totals[gate.name], counts) for gate in gates]
     explained: list[ExplainedVariance] = [explained_variance(totals[gate.name], counts) for gate in gates]
     columns = {
-        "mean": ("gate", "mean", [one.mean for one in summaries]),
-        "across_units": ("gate", "spread over channels", [one.across_units for one in summaries]),
-        "across_images": ("gate", "spread over images", [one.across_images for one in summaries]),
-        "open": ("fraction", f"above {OPEN_ABOVE}", [one.open for one in summaries]),
-        "shut": ("fraction", f"below {SHUT_BELOW}", [one.shut for one in summaries]),
-        "always_open": ("channels", "always open", [one.always_open for one in summaries]),
-        "never_open": ("channels", "never open", [one.never_open for one in summaries]),
-        "outside": ("fraction", "outside 0 to 1", [one.outside for one in summaries]),
-        "still": ("channels", "never vary", [one.still for one in summaries]),
-        "between_class": ("fraction", "between classes (η²)", [one.share for one in explained]),
-        "chance": ("fraction", "shuffled labels", [one.chance for one in explained]),
-        "beyond_chance": ("fraction", "beyond chance (ε²)", [one.beyond for one in explained]),
-        "telling": ("fraction", "channels with p < 0.01", [one.telling for one in explained]),
+        "mean": ("gate", "mean", [summary.mean for summary in summaries]),
+        "across_units": ("gate", "spread over channels", [summary.across_units for summary in summaries]),
+        "across_images": ("gate", "spread over images", [summary.across_images for summary in summaries]),
+        "open": ("fraction", f"above {OPEN_ABOVE}", [summary.open for summary in summaries]),
+        "shut": ("fraction", f"below {SHUT_BELOW}", [summary.shut for summary in summaries]),
+        "always_open": ("channels", "always open", [summary.always_open for summary in summaries]),
+        "never_open": ("channels", "never open", [summary.never_open for summary in summaries]),
+        "outside": ("fraction", "outside 0 to 1", [summary.outside for summary in summaries]),
+        "still": ("channels", "never vary", [summary.still for summary in summaries]),
+        "between_class": ("fraction", "between classes (η²)", [variance.share for variance in explained]),
+        "chance": ("fraction", "shuffled labels", [variance.chance for variance in explained]),
+        "beyond_chance": ("fraction", "beyond chance (ε²)", [variance.beyond for variance in explained]),
+        "telling": ("fraction", "channels with p < 0.01", [variance.telling for variance in explained]),
         "width": ("channels", "channels", [gate.units for gate in gates]),
         "form": ("text", "activation", [gate.form for gate in gates]),
     }

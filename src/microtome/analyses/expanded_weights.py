@@ -65,7 +65,7 @@ class ExpandedWeights(Analysis):
     question = "understand"
     title = "Weights in context"
     rank = 31
-    revision = 3  # 3: several untrained twins
+    revision = 4  # 4: names of key numbers without the number of channels
     with_twin = True
 
     at: tuple[str, ...] = option(("last",), "layer whose units are shown; of several the last convolution in them")
@@ -77,24 +77,26 @@ class ExpandedWeights(Analysis):
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         """Why there are no two convolutions to look between, or an empty text."""
-        found = _convolution_kernels(specimen)
-        if len(found) < 2:
-            return f"it takes two spatial convolutions with whole, varying weights one after the other, and it has {len(found)}"
+        kernels = _convolution_kernels(specimen)
+        if len(kernels) < 2:
+            return (
+                f"it takes two spatial convolutions with whole, varying weights one after the other, and it has {len(kernels)}"
+            )
         return ""
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         return Workload(forward=20.0, backward=5.0 * (1 + specimen.twin_count), twins=specimen.twin_count)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
-        found = _convolution_kernels(specimen)
-        target = self._target(specimen, list(found))
-        kernel = found[target]
+        kernels = _convolution_kernels(specimen)
+        target = self._target(specimen, list(kernels))
+        kernel = kernels[target]
         order = torch.argsort(kernel.flatten(1).norm(dim=1), descending=True, stable=True)[: self.units]
-        own = _expand_kernel(specimen, target, order.tolist(), list(found), self.source, self.steps)
+        own = _expand_kernel(specimen, target, order.tolist(), list(kernels), self.source, self.steps)
         near, far = _strongest_slices(kernel[order], self.k), _strongest_slices(own.weights, self.k)
         cropped, inside = central_crop(far.slices, self.grid)
-        units = {"unit": [f"unit {int(one)}" for one in order]}
-        ranks = [{"rank": [f"strongest {rank + 1}" for rank in range(one.channels.shape[1])]} for one in (near, far)]
+        units = {"unit": [f"unit {int(unit)}" for unit in order]}
+        ranks = [{"rank": [f"strongest {rank + 1}" for rank in range(slices.channels.shape[1])]} for slices in (near, far)]
         both = {"measure": ["own inputs", "expanded"]}
         arrays = {
             "slice": array(near.slices, ("unit", "rank", "row", "col"), "weight", units | ranks[0], "weight"),
@@ -120,7 +122,7 @@ class ExpandedWeights(Analysis):
                 [own.bend], ("target",), "fraction of the gradient", {"target": [target]}, "change between two images"
             ),
         }
-        nulls = [self._twin_shares(twin, target, own.source, list(found)) for twin in untrained_twins(specimen, None)]
+        nulls = [self._twin_shares(twin, target, own.source, list(kernels)) for twin in untrained_twins(specimen, None)]
         title = "in the strongest channels, untrained twins"
         arrays |= over_twins(
             [{"twin_share": array(each, ("measure",), "fraction of squared weights", both, title)} for each in nulls]
@@ -139,29 +141,28 @@ class ExpandedWeights(Analysis):
         expanded = _expand_kernel(twin, target, strongest.tolist(), convolutions, source, 1)
         return _mean_shares(_strongest_slices(kernel[strongest], self.k), _strongest_slices(expanded.weights, self.k))
 
-    def _target(self, specimen: Specimen, found: list[str]) -> str:
+    def _target(self, specimen: Specimen, paths_of_kernels: list[str]) -> str:
         if self.at == ("last",):
-            return found[-1]
+            return paths_of_kernels[-1]
         paths = [specimen.layer(name).path for name in specimen.find(self.at)]
-        inside = [name for name in found if any(name == path or name.startswith(path + ".") for path in paths)]
+        inside = [name for name in paths_of_kernels if any(name == path or name.startswith(path + ".") for path in paths)]
         if not inside:
             raise Unmeasurable(
                 f"expanded_weights() of {specimen.name}: none of {', '.join(self.at)} holds a spatial convolution with whole, varying "
-                f"weights; those that are: {', '.join(found[:4])}{', …' if len(found) > 4 else ''}."
+                f"weights; those that are: {', '.join(paths_of_kernels[:4])}{', …' if len(paths_of_kernels) > 4 else ''}."
             )
         return inside[-1]
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         expanded, own = finding.facts["source"], finding.facts["target"]
         numbers: list[KeyNumber] = []
-        for place, name, at in ((1, "expanded", f"{expanded} to {own}"), (0, "channel", own)):
-            prefix = "expanded_" if name == "expanded" else ""
-            count, inputs = finding[f"{prefix}channel"].sizes["rank"], int(finding["inputs"].values[place])
+        for index, prefix, at in ((1, "expanded_", f"{expanded} to {own}"), (0, "", own)):
+            count, inputs = finding[f"{prefix}channel"].sizes["rank"], int(finding["inputs"].values[index])
             numbers.append(
                 KeyNumber(
-                    name=f"weights in {count} of {inputs} {'expanded ' if prefix else ''}channels",
-                    value=float(finding["share"].values[place]), baseline=float(finding["twin_share"].values[place]),
-                    baseline_name=TWINS, unit=FRACTION, at=at,
+                    name="expanded weights in the strongest channels" if prefix else "weights in the strongest channels",
+                    value=float(finding["share"].values[index]), baseline=float(finding["twin_share"].values[index]),
+                    baseline_name=TWINS, unit=FRACTION, at=f"{at}, {count} of {plural(inputs, 'channel')}",
                 )
             )  # fmt: skip
         return [*numbers, KeyNumber(name="inside the crop", value=float(finding["inside"].values[0]), unit=FRACTION, at=own)]
@@ -208,8 +209,8 @@ def _convolution_kernels(specimen: Specimen) -> dict[str, Tensor]:
     """The kernels of spatial convolutions with weights that are finite and vary, by path in order of execution."""
     modules = dict(specimen.net.named_modules())
     conv = nn.modules.conv._ConvNd  # pyright: ignore[reportPrivateUsage]
-    told = find_kernels(specimen.net, specimen.layers, {})
-    return {name: one.values for name, one in told.items() if not one.reason and isinstance(modules[name], conv)}
+    kernels = find_kernels(specimen.net, specimen.layers, {})
+    return {name: kernel.values for name, kernel in kernels.items() if not kernel.reason and isinstance(modules[name], conv)}
 
 
 def _mean_shares(near: _StrongestSlices, far: _StrongestSlices) -> list[float]:
@@ -292,8 +293,8 @@ def _target_gradients(
                     "with --source."
                 )
             place = reached[max(0, len(reached) - steps)]
-            found = [torch.autograd.grad(middle[unit], values[place], retain_graph=True)[0] for unit in units]
+            gradients = [torch.autograd.grad(middle[unit], values[place], retain_graph=True)[0] for unit in units]
     finally:
         handle.remove()
-    maps = specimen.layer(known[place]).maps(torch.cat(found))
+    maps = specimen.layer(known[place]).maps(torch.cat(gradients))
     return maps.float().cpu(), known[place]

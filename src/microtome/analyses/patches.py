@@ -290,7 +290,9 @@ def _twin_selectivity(names: Sequence[str], own: Sequence[Any], twin: Sequence[A
     if labels is not None:
         mine, null = ([class_agreement(index, labels) for index in by_layer] for by_layer in (own, twin))
         above = [_fraction_above(agreement, other) for agreement, other in zip(mine, null, strict=True)]
-        arrays |= _layer_row(names, "twin_agreement", [_mean(one) for one in null], "probability", "untrained twins")
+        arrays |= _layer_row(
+            names, "twin_agreement", [_mean(agreement) for agreement in null], "probability", "untrained twins"
+        )
         arrays |= _layer_row(names, "above_twin", above, "fraction of units", "units above 95% of a twin's")
     return arrays
 

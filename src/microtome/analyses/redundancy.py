@@ -112,8 +112,8 @@ class Redundancy(Census[Bundle]):
             },
         )
         if self._compares_all_pairs(specimen, seen):
-            ends = {f"{end}{block.name}": one for block, (*_, both) in zip(blocks, reduced, strict=True)
-                    for end, one in zip("<>", both, strict=True)}  # fmt: skip
+            ends = {f"{end}{block.name}": features for block, (*_, both) in zip(blocks, reduced, strict=True)
+                    for end, features in zip("<>", both, strict=True)}  # fmt: skip
             pairs.add(batch.rank, batch.total, ends)
         elif len(batch.index) >= MIN_COUNT:
             matrices = torch.stack([hsic_matrix(torch.stack(grams)) for *_, grams in reduced])

@@ -45,7 +45,8 @@ from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Bundle
 
-SMALLEST = "smallest CKA of neighbouring layers"
+SMALLEST, MEAN = "smallest CKA of neighbouring layers", "mean CKA of neighbouring layers"
+ENDS, ABOVE_TWINS = "CKA of the first and the last layer", "neighbours more similar than in all untrained twins"
 
 
 @final
@@ -125,7 +126,8 @@ class Similarity(Census[Bundle]):
         step, twin = finding["step"], finding["twin_step"]
         count = KeyNumber(name="images", value=int(finding["count"][0]))
         if np.isnan(step.values).all():
-            return [KeyNumber(name=SMALLEST, value=nan), count]
+            unknown = [KeyNumber(name=name, value=nan) for name in (SMALLEST, MEAN, ENDS)]
+            return [*unknown, KeyNumber(name=ABOVE_TWINS, value=nan, unit=FRACTION), count]
         low = int(np.nanargmin(step.values))
         ends = [float(finding[name][0, -1]) for name in ("cka", "cka_low", "cka_high", "twin_cka")]
         above = nan if finding.facts["no_verdict"] else float((finding["against_twins"].values == VERDICTS[1]).mean())
@@ -135,14 +137,14 @@ class Similarity(Census[Bundle]):
                 baseline=float(twin[low]), baseline_name="untrained twins", at=str(step.pair.values[low]),
             ),
             KeyNumber(
-                name="mean CKA of neighbouring layers", value=float(np.nanmean(step.values)), baseline=float(np.nanmean(twin.values)),
+                name=MEAN, value=float(np.nanmean(step.values)), baseline=float(np.nanmean(twin.values)),
                 baseline_name="untrained twins",
             ),
             KeyNumber(
-                name="CKA of the first and the last layer", value=ends[0], low=ends[1], high=ends[2], baseline=ends[3],
+                name=ENDS, value=ends[0], low=ends[1], high=ends[2], baseline=ends[3],
                 baseline_name="untrained twins",
             ),
-            KeyNumber(name="neighbours more similar than in all untrained twins", value=above, unit=FRACTION),
+            KeyNumber(name=ABOVE_TWINS, value=above, unit=FRACTION),
             count,
         ]  # fmt: skip
 

@@ -86,6 +86,6 @@ def test_the_share_of_positions_follows_the_contrast_by_arithmetic() -> None:
 
     found = check_colour_scale(Subject(mt.open(Plain().eval(), recipe={"size": 64})))
     assert found is not None and found.layers == ("project",)
-    shares = [float(text) for text in re.findall(r"[0-9.]+(?= /| on)", found.evidence.partition(" is ")[2])]
-    assert shares == pytest.approx([1 / (1 + 4 * c * c) for c in (1 / 4, 1, 4)], rel=0.06)
+    shares = [float(text) / 100 for text in re.findall(r"[0-9.]+(?=% /|% on)", found.evidence.partition(" is ")[2])]
+    assert shares == pytest.approx([1 / (1 + 4 * c * c) for c in (1 / 4, 1, 4)], rel=0.03)
     assert "changes by 300.0% when contrast" in found.evidence

@@ -58,4 +58,4 @@ def test_a_kernel_whose_stride_divides_it_reads_evenly_and_others_do_not() -> No
     fault = judged(3)
     assert isinstance(fault, Fault) and fault.layers == ("0",)
     # along one axis every second position is read by two windows, the others by one: 1 / 2 in each, 1 / 4 for both
-    assert "weakest pixels count 0.25 of the strongest" in fault.evidence and fault.severity == "warning"
+    assert "weakest pixels count 25.0% of the strongest" in fault.evidence and fault.severity == "warning"

@@ -39,7 +39,7 @@ def cost(name: str, milliseconds: float, **said: object) -> Finding:
     numbers = (
         KeyNumber(name="parameters", value=1e6 * milliseconds),
         KeyNumber(name="multiply-adds", value=1e7, unit="per image"),
-        KeyNumber(name="latency per image, batch 16", value=milliseconds, unit="ms"),
+        KeyNumber(name="latency per image in a batch", value=milliseconds, unit="ms"),
     )
     arrays = {"runs": array([1.0], ("rank",), "ms")}
     return Finding(analysis="cost", arrays=arrays, key_numbers=numbers, origin=origin(name, **said))  # type: ignore[arg-type]

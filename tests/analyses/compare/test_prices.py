@@ -12,7 +12,7 @@ def cost(name: str, runs: list[float], session: str = "s", parameters: float = 1
     numbers = (
         KeyNumber(name="parameters", value=parameters),
         KeyNumber(name="multiply-adds", value=1e7, unit="per image"),
-        KeyNumber(name="latency per image, batch 16", value=float(np.median(runs)), unit="ms"),
+        KeyNumber(name="latency per image in a batch", value=float(np.median(runs)), unit="ms"),
     )
     arrays = {"runs": array(np.array([runs, runs]), ("measure", "rank"), "ms")}
     origin = {"specimen": {"name": name}, "facts": {"session": session}}
@@ -28,7 +28,7 @@ def test_latency_decides_within_a_session_only() -> None:
     assert prices.difference(0, 3) == prices.difference(3, 0) == (1.0, ""), "not measured"
     assert prices.cheaper().tolist() == [[False, True, True, False], [False, False, True, False], [False] * 4, [False] * 4]
     assert prices.take(np.array([1, 0])).difference(1, 0).ratio == pytest.approx(0.5)
-    assert price_label(byname, "time") == ("latency per image, batch 16", "ms")
+    assert price_label(byname, "time") == ("latency per image in a batch", "ms")
 
 
 def test_without_a_session_latencies_say_nothing() -> None:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 import microtome as mt
 from microtome import testing
 from microtome._torchvision import timm, torchvision
+from microtome.analyses.reuse.observations import OBSERVATIONS
 from microtome.analyses.reuse.reading import network_inputs
-from microtome.analyses.reuse.reuse import OBSERVATIONS, Reuse
+from microtome.analyses.reuse.reuse import Reuse
 from microtome.errors import Unmeasurable
 from microtome.scan import Pace
 

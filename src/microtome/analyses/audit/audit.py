@@ -45,7 +45,7 @@ class Audit(Analysis):
     title: ClassVar[str] = "Design audit"
     rank: ClassVar[int] = 8
     effort: ClassVar[Effort] = "quick"
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4  # 4: fractions in per cent, three significant digits
     command: ClassVar[str] = "microtome.cli.auditing:with_audit_options"  # its command has outputs of its own
 
     ignore: tuple[str, ...] = option((), "rules to ignore, by id, or for some layers only: MT101:layer2.*")
@@ -55,29 +55,36 @@ class Audit(Analysis):
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Arrays:
         outcomes = run_audit(specimen, self.ignore)
-        found = sorted(
-            (one for one in outcomes if one.fault), key=lambda one: -["note", "warning", "error"].index(one.severity)
+        faulty = sorted(
+            (outcome for outcome in outcomes if outcome.fault),
+            key=lambda outcome: -["note", "warning", "error"].index(outcome.severity),
         )
-        told = {"finding": [f"{one.rule.id} {one.rule.title}" for one in found]}
-        arrays = {"rule": array(_text_array([one.rule.id for one in found]), ("finding",), "text", told, "rule")}
+        by_finding = {"finding": [f"{outcome.rule.id} {outcome.rule.title}" for outcome in faulty]}
+        arrays = {"rule": array(_text_array([outcome.rule.id for outcome in faulty]), ("finding",), "text", by_finding, "rule")}
         for name in TEXTS:
-            arrays[name] = array(_text_array([_text(one, name) for one in found]), ("finding",), "text", told, name)
-        layers = [one.fault.layers if one.fault else () for one in found]
-        arrays["layers"] = array(_text_array([name_list(one) for one in layers]), ("finding",), "text", told, "layers")
-        arrays["count"] = array(
-            np.array([len(one) for one in layers], dtype=int), ("finding",), "layers", told, "number of layers"
+            arrays[name] = array(
+                _text_array([_text(outcome, name) for outcome in faulty]), ("finding",), "text", by_finding, name
+            )
+        layers = [outcome.fault.layers if outcome.fault else () for outcome in faulty]
+        arrays["layers"] = array(
+            _text_array([name_list(names) for names in layers]), ("finding",), "text", by_finding, "layers"
         )
-        places = [(one.rule.id, layer) for one, many in zip(found, layers, strict=True) for layer in many]
+        arrays["count"] = array(
+            np.array([len(names) for names in layers], dtype=int), ("finding",), "layers", by_finding, "number of layers"
+        )
+        places = [(outcome.rule.id, layer) for outcome, many in zip(faulty, layers, strict=True) for layer in many]
         arrays["place"] = array(_text_array([layer for _, layer in places]), ("part",), "text", title="layer")
         arrays["place_rule"] = array(_text_array([id for id, _ in places]), ("part",), "text", title="rule")
-        ids = {"criterion": [one.rule.id for one in outcomes]}
-        arrays["about"] = array(_text_array([one.rule.title for one in outcomes]), ("criterion",), "text", ids, "rule")
-        arrays["outcome"] = array(_text_array([_outcome_text(one) for one in outcomes]), ("criterion",), "text", ids, "outcome")
-        arrays["checked"] = array([not one.unchecked for one in outcomes], ("criterion",), "yes or no", ids, "checked")
-        arrays["muted"] = array(
-            np.array([one.muted for one in outcomes], dtype=int), ("criterion",), "layers", ids, "muted layers"
+        ids = {"criterion": [outcome.rule.id for outcome in outcomes]}
+        arrays["about"] = array(_text_array([outcome.rule.title for outcome in outcomes]), ("criterion",), "text", ids, "rule")
+        arrays["outcome"] = array(
+            _text_array([_outcome_text(outcome) for outcome in outcomes]), ("criterion",), "text", ids, "outcome"
         )
-        curves = [curve for one in outcomes if one.fault for curve in one.fault.gains]
+        arrays["checked"] = array([not outcome.unchecked for outcome in outcomes], ("criterion",), "yes or no", ids, "checked")
+        arrays["muted"] = array(
+            np.array([outcome.muted for outcome in outcomes], dtype=int), ("criterion",), "layers", ids, "muted layers"
+        )
+        curves = [curve for outcome in outcomes if outcome.fault for curve in outcome.fault.gains]
         return arrays | (_gains(curves) if curves else {})
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
@@ -137,19 +144,19 @@ class Audit(Analysis):
 
 def _gains(curves: Sequence[GainCurve]) -> dict[str, Any]:
     """The gain over the number of groups, of the worst layer and others with as many units; now and at best of all of them."""
-    ranked = sorted(curves, key=lambda one: one.gap, reverse=True)
+    ranked = sorted(curves, key=lambda curve: curve.gap, reverse=True)
     amounts = sorted(ranked[0].gains)
-    worst = [one for one in ranked if sorted(one.gains) == amounts][
+    worst = [curve for curve in ranked if sorted(curve.gains) == amounts][
         :MAX_CURVES
     ]  # the same divisors, so that lines have no holes
-    values = np.array([[one.gains[groups] for groups in amounts] for one in worst])
-    coords = {"layer": [one.layer for one in worst], "amount": amounts}
-    layers = {"layer": [one.layer for one in curves]}
-    pairs = {"now": [one.now for one in curves], "best": [one.best for one in curves]}
+    values = np.array([[curve.gains[groups] for groups in amounts] for curve in worst])
+    coords = {"layer": [curve.layer for curve in worst], "amount": amounts}
+    layers = {"layer": [curve.layer for curve in curves]}
+    pairs = {"now": [curve.now for curve in curves], "best": [curve.best for curve in curves]}
     arrays = {"gain": array(values, ("layer", "amount"), "1", coords, "gradient gain")}
     for when, groups in pairs.items():
         arrays[f"groups_{when}"] = array(np.array(groups, dtype=int), ("layer",), "groups", layers, f"groups {when}")
-        gains = np.array([one.gains[count] for one, count in zip(curves, groups, strict=True)])
+        gains = np.array([curve.gains[count] for curve, count in zip(curves, groups, strict=True)])
         arrays[f"gain_{when}"] = array(gains, ("layer",), "1", layers, f"gain {when}")
     return arrays
 
@@ -158,17 +165,17 @@ def _text_array(values: Sequence[str]) -> Any:
     return np.array(values, dtype=object)
 
 
-def _text(one: RuleOutcome, name: str) -> str:
-    assert one.fault is not None
+def _text(outcome: RuleOutcome, name: str) -> str:
+    assert outcome.fault is not None
     if name == "severity":
-        return one.severity
-    own = str(getattr(one.fault, name, ""))
-    return own or str(getattr(one.rule, name, ""))
+        return outcome.severity
+    own = str(getattr(outcome.fault, name, ""))
+    return own or str(getattr(outcome.rule, name, ""))
 
 
-def _outcome_text(one: RuleOutcome) -> str:
-    if one.unchecked:
-        return f"not checked: {one.unchecked}"
-    if one.fault is None:
-        return "nothing found" if not one.muted else "nothing but what is ignored"
-    return f"{one.severity}, {len(one.fault.layers)} layers"
+def _outcome_text(outcome: RuleOutcome) -> str:
+    if outcome.unchecked:
+        return f"not checked: {outcome.unchecked}"
+    if outcome.fault is None:
+        return "nothing found" if not outcome.muted else "nothing but what is ignored"
+    return f"{outcome.severity}, {len(outcome.fault.layers)} layers"

@@ -19,10 +19,10 @@ def read_baseline(path: str | Path) -> frozenset[RuleLocation]:
         BadOption: it cannot be read, or is no baseline file.
     """
     try:
-        said: Any = json.loads(Path(path).read_text(encoding="utf-8"))
-        if said["format"] != FORMAT:
-            raise BadOption(f"--baseline {path} has format {said['format']}; this microtome reads {FORMAT}.")
-        return frozenset((str(one["rule"]), str(one["layer"])) for one in said["known"])
+        content: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise BadOption(f"--baseline {path} has format {content['format']}; this microtome reads {FORMAT}.")
+        return frozenset((str(entry["rule"]), str(entry["layer"])) for entry in content["known"])
     except OSError as error:
         raise BadOption(f"--baseline {path} cannot be read ({error.strerror}). Write one: --write-baseline {path}") from None
     except (ValueError, KeyError, TypeError):
@@ -31,12 +31,12 @@ def read_baseline(path: str | Path) -> frozenset[RuleLocation]:
 
 def write_baseline(path: str | Path, finding: Finding) -> Path:
     """The file written, with all that the audit found."""
-    said = {
+    content = {
         "format": FORMAT,
         "specimen": finding.specimen,
         "known": [{"rule": rule, "layer": layer} for rule, layer in fault_locations(finding)],
     }
     path = Path(path)
     with atomic_write(path) as file:
-        file.write((json.dumps(said, indent=1) + "\n").encode())
+        file.write((json.dumps(content, indent=1) + "\n").encode())
     return path

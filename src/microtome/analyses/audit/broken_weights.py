@@ -41,29 +41,31 @@ def check_constant_units(subject: Subject) -> Fault | str | None:
     """Units whose weights all have one value other than zero."""
     if subject.specimen.trained is False:
         return "the weights are untrained, and some begin as constants"
-    found = {
+    counts = {
         path: int(((rows.amin(1) == rows.amax(1)) & (rows[:, 0] != 0)).sum())
         for path, rows in _rows(subject)
         if rows.shape[1] > 1
     }
-    return _unit_fault(subject, found, "with one value for all their weights, which compute a plain sum")
+    return _unit_fault(subject, counts, "with one value for all their weights, which compute a plain sum")
 
 
 def check_switched_off(subject: Subject) -> Fault | str | None:
     """Norms that multiply units by exactly zero."""
     if subject.specimen.trained is False:
         return "the weights are untrained, and norms at the end of branches often begin at zero"
-    found: dict[str, list[int]] = {}
+    zero_units: dict[str, list[int]] = {}
     for path, module in subject.specimen.net.named_modules():
         scale = getattr(module, "weight", None)
         if is_norm(module) and isinstance(scale, Tensor) and bool((scale == 0).any()):
-            found[path] = (scale == 0).nonzero().flatten().tolist()
-    if not found:
+            zero_units[path] = (scale == 0).nonzero().flatten().tolist()
+    if not zero_units:
         return None
-    count = sum(map(len, found.values()))
-    fault = Fault(tuple(found), f"{plural(count, 'unit is', 'units are')} multiplied by zero, in {name_list(list(found))}")
+    count = sum(map(len, zero_units.values()))
+    fault = Fault(
+        tuple(zero_units), f"{plural(count, 'unit is', 'units are')} multiplied by zero, in {name_list(list(zero_units))}"
+    )
     ran = {call.path for call in subject.calls}
-    return _with_constants(subject, fault, {path: units for path, units in found.items() if path in ran})
+    return _with_constants(subject, fault, {path: units for path, units in zero_units.items() if path in ran})
 
 
 def _with_constants(subject: Subject, fault: Fault, units: Mapping[str, Sequence[int]]) -> Fault:
@@ -85,19 +87,19 @@ def _with_constants(subject: Subject, fault: Fault, units: Mapping[str, Sequence
 def _rows(subject: Subject) -> list[tuple[str, Tensor]]:
     """Path and weights (unit, inputs) of every convolution and linear map that runs and is finite."""
     ran = {call.path for call in subject.calls}
-    found: list[tuple[str, Tensor]] = []
+    rows_by_path: list[tuple[str, Tensor]] = []
     for path, module in subject.specimen.net.named_modules():
         weight = getattr(module, "weight", None)
         if path in ran and is_weight(module) and isinstance(weight, Tensor) and weight.ndim >= 2 and weight.is_floating_point():
             turned = isinstance(module, nn.modules.conv._ConvTransposeNd) and module.groups == 1  # pyright: ignore[reportPrivateUsage]
             rows = (weight.transpose(0, 1) if turned else weight).detach().flatten(1)
             if bool(torch.isfinite(rows).all()):
-                found.append((path, rows))
-    return found
+                rows_by_path.append((path, rows))
+    return rows_by_path
 
 
-def _unit_fault(subject: Subject, found: dict[str, int], what: str) -> Fault | None:
-    hit = {path: count for path, count in found.items() if count}
+def _unit_fault(subject: Subject, counts: dict[str, int], what: str) -> Fault | None:
+    hit = {path: count for path, count in counts.items() if count}
     if not hit:
         return None
     worst = max(hit, key=lambda path: hit[path])

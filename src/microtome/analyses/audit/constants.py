@@ -49,7 +49,7 @@ def _changes(subject: Subject, path: str, units: Sequence[int]) -> bool:
 
 def _end(subject: Subject, call: Call) -> Call:
     """The last of the norms and activations that directly follow a layer; the layer itself where none does."""
-    leaves = [one for one in subject.calls if next(one.module.children(), None) is None or is_norm(one.module)]
+    leaves = [each for each in subject.calls if next(each.module.children(), None) is None or is_norm(each.module)]
     last = call
     for following in leaves[leaves.index(call) + 1 :]:
         if kind_of(following.module) not in ("norm", "act") or not set(last.gives) & set(following.reads):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.instruments.dropouts import DropoutMode, DropoutSite, InputHook, Key, run_with_dropout
+from microtome.key_numbers import format_value
 from microtome.prose import name_list, plural
 from microtome.specimen import Specimen
 from microtome.specimen.layers import is_weight
@@ -24,10 +25,10 @@ NOISE_RATIO_LIMIT = 0.5  # a head's dropout whose noise before pooling would be 
 
 def check_dropout_before_norm(subject: Subject) -> Fault | None:
     """Dropout before batch norms: the variance that they learn in training is not the one they meet in evaluation."""
-    specimen, told = subject.specimen, subject.dropouts
+    specimen, dropouts = subject.specimen, subject.dropouts
     norms = [path for path, part in specimen.net.named_modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]  # pyright: ignore[reportPrivateUsage]
-    last = max((told.begun.get(path, -1) for path in norms), default=-1)
-    early = [site for site in told.sites if site.begun <= last]
+    last = max((dropouts.begun.get(path, -1) for path in norms), default=-1)
+    early = [site for site in dropouts.sites if site.begun <= last]
     if not early:
         return None
     off = norm_input_variances(specimen, early, ())
@@ -39,7 +40,8 @@ def check_dropout_before_norm(subject: Subject) -> Fault | None:
     norm = min(ratios[worst.key], key=lambda path: ratios[worst.key][path])
     return Fault(
         tuple(dict.fromkeys(site.layer for site in hit)),
-        f"with {worst.description} the variance at {norm} in evaluation is {ratios[worst.key][norm]:.2f} times that in training, on noise; "
+        f"with {worst.description} the variance at {norm} in evaluation is {format_value(ratios[worst.key][norm])} times that in training, "
+        "on noise; "
         f"{plural(len(hit), 'dropout shifts', 'dropouts shift')} some batch norm below {VARIANCE_RATIO_LIMIT}",
         fix=(fix := _dropout_slot(specimen, hit)),
         edit=f"dropout:p={worst.p:g}" if fix.startswith("One") else "",
@@ -51,13 +53,13 @@ def check_dropout_after_pooling(subject: Subject) -> Fault | None:
     for site in subject.dropouts.sites:
         if site.form == "attention" or len(site.shape) < 2 or prod(site.shape[2:]) != 1:
             continue
-        told = _noise_dilution(subject.specimen, site)
-        if told is not None and told[0] < NOISE_RATIO_LIMIT:
-            ratio, source, cells = told
+        dilution = _noise_dilution(subject.specimen, site)
+        if dilution is not None and dilution[0] < NOISE_RATIO_LIMIT:
+            ratio, source, cells = dilution
             return Fault(
                 (site.layer,),
                 f"{site.description} follows the mean over the {cells} positions of {source}; before it the variance of the logits "
-                f"would be {ratio:.3f} times as large, on noise",
+                f"would be {format_value(ratio)} times as large, on noise",
                 edit="" if source.startswith(AVERAGE_LABEL) else "head_dropout",
             )
     return None
@@ -77,14 +79,14 @@ def check_dropout_in_evaluation(subject: Subject) -> Fault | None:
 
 def norm_input_variances(specimen: Specimen, sites: Collection[DropoutSite], on: Collection[Key]) -> dict[str, float]:
     """Mean variance of what enters every batch norm on noise, with the dropouts `on` at work of the `sites`."""
-    found: dict[str, float] = {}
+    variances: dict[str, float] = {}
 
     def look(way: str, path: str, x: Tensor) -> None:
         if way == "in" and isinstance(specimen.net.get_submodule(path), nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
-            found.setdefault(path, float(x.double().transpose(0, 1).flatten(1).var(1).mean()))
+            variances.setdefault(path, float(x.double().transpose(0, 1).flatten(1).var(1).mean()))
 
     _run_noise(specimen, sites, DropoutMode(on), look, IMAGES)
-    return found
+    return variances
 
 
 def variance_shifts(off: dict[str, float], on: dict[str, float]) -> dict[str, float]:
@@ -130,7 +132,7 @@ def _noise_dilution(specimen: Specimen, site: DropoutSite) -> tuple[float, str, 
             maps.setdefault(f"{AVERAGE_LABEL} {layer}", cells)
 
     _run_noise(specimen, [site], DropoutMode(dropped=dropped, averaged=averaged), look, 4)
-    named = [one for one in reversed(maps.items()) if not one[0].startswith(AVERAGE_LABEL)]
+    named = [item for item in reversed(maps.items()) if not item[0].startswith(AVERAGE_LABEL)]
     for path, cells in [*named, *maps.items()]:  # windows are no images, so they may be more
         if (
             entered

@@ -45,8 +45,8 @@ class GainCurve:
 
 def regroup_edit(curves: Sequence[GainCurve]) -> str:
     """The edit that gives each of these norms its best number of groups, as for `microtome edit`."""
-    groups = ",".join(str(one.best) for one in curves)
-    return f"group_norm:at={','.join(one.layer for one in curves)},groups={groups},least=1"
+    groups = ",".join(str(curve.best) for curve in curves)
+    return f"group_norm:at={','.join(curve.layer for curve in curves)},groups={groups},least=1"
 
 
 @dataclass
@@ -91,23 +91,23 @@ def gain_curves(specimen: Specimen) -> tuple[list[GainCurve], list[str]]:
     norms = {path: part for path, part in specimen.net.named_modules() if isinstance(part, nn.GroupNorm)}
     if not norms:
         return [], []
-    told: dict[str, GainCurve] = {}
-    for one in _trace_norms(specimen):
-        norm = norms.get(one.path)
-        if norm is None or one.path in told:
+    curves: dict[str, GainCurve] = {}
+    for traced in _trace_norms(specimen):
+        norm = norms.get(traced.path)
+        if norm is None or traced.path in curves:
             continue
-        groups = sorted({*group_divisors(one.units, one.cells), norm.num_groups})
-        found = gradient_gains(
-            one.entered,
-            one.weigh,
-            one.activate or _identity,
+        groups = sorted({*group_divisors(traced.units, traced.cells), norm.num_groups})
+        gains = gradient_gains(
+            traced.entered,
+            traced.weigh,
+            traced.activate or _identity,
             groups,
             scale=_detach(norm.weight),
             shift=_detach(norm.bias),
             eps=norm.eps,
         )
-        told[one.path] = GainCurve(one.path, norm.num_groups, dict(zip(groups, found, strict=True)))
-    return list(told.values()), [path for path in norms if path not in told]
+        curves[traced.path] = GainCurve(traced.path, norm.num_groups, dict(zip(groups, gains, strict=True)))
+    return list(curves.values()), [path for path in norms if path not in curves]
 
 
 def _trace_norms(specimen: Specimen) -> list[_Norm]:

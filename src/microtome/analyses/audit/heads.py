@@ -21,21 +21,21 @@ PREFIX = 8  # class and register tokens at most
 
 def check_colour_scale(subject: Subject) -> Fault | None:
     """A learnt position added to patches whose size follows the contrast: its fraction of the tokens' power follows it too."""
-    found = _find_embedding(subject)
-    if found is None:
+    embedding = _find_embedding(subject)
+    if embedding is None:
         return None
-    conv, path, position = found
+    conv, path, position = embedding
     powers = [_scaled_output(subject.specimen, path, factor).double() for factor in FACTORS]
     gap = float((powers[2] - powers[1]).norm() / powers[1].norm())
     still = float(position.double().square().mean())
     if gap < 1e-3 or still == 0:
         return None
     shares = [still / (still + float(power.square().mean())) for power in powers]
-    told = " / ".join(f"{share:.2g}" for share in shares)
+    fractions = " / ".join(format_value(share, FRACTION) for share in shares)
     cure = _embedding_fix(subject.specimen, conv)
     return Fault(
         (path,),
-        f"the position's fraction of the tokens' power at contrast 0.25 / 1 / 4 is {told} on noise; the embedding changes by "
+        f"the position's fraction of the tokens' power at contrast 0.25 / 1 / 4 is {fractions} on noise; the embedding changes by "
         f"{format_value(gap, FRACTION)} when contrast is multiplied by 4",
         fix=cure[0],
         edit=cure[1],
@@ -57,7 +57,7 @@ def check_stuck_gates(subject: Subject) -> Fault | str | None:
     values = _gate_values(subject)
     if isinstance(values, str):
         return values
-    stuck = {name: count for name, one in values.items() if (count := int(_constant_gates(one).sum()))}
+    stuck = {name: count for name, gate in values.items() if (count := int(_constant_gates(gate).sum()))}
     if not stuck:
         return None
     return Fault(
@@ -72,9 +72,11 @@ def check_saturated_gates(subject: Subject) -> Fault | str | None:
     values = _gate_values(subject)
     if isinstance(values, str):
         return values
-    values = {name: one for name, one in values.items() if bool(((one >= 0) & (one <= 1)).all())}
-    shut = {name: int(((one.amax(0) < SATURATION_MARGIN) & ~_constant_gates(one)).sum()) for name, one in values.items()}
-    open_ = {name: int(((one.amin(0) > 1 - SATURATION_MARGIN) & ~_constant_gates(one)).sum()) for name, one in values.items()}
+    values = {name: gate for name, gate in values.items() if bool(((gate >= 0) & (gate <= 1)).all())}
+    shut = {name: int(((gate.amax(0) < SATURATION_MARGIN) & ~_constant_gates(gate)).sum()) for name, gate in values.items()}
+    open_ = {
+        name: int(((gate.amin(0) > 1 - SATURATION_MARGIN) & ~_constant_gates(gate)).sum()) for name, gate in values.items()
+    }
     hit = [name for name in values if shut[name] + open_[name]]
     if not hit:
         return None
@@ -91,20 +93,20 @@ def _gate_values(subject: Subject) -> dict[str, Tensor] | str:
     if specimen.trained is False:
         return "the weights are untrained, and branches that begin at zero hold their gates still"
     try:
-        found, _ = find_gates(specimen)
+        gates, _ = find_gates(specimen)
     except SpecimenError as error:
         return str(error)
     values: dict[str, Tensor] = {}
 
     def look(name: str, value: Tensor) -> None:
-        for gate in found:
+        for gate in gates:
             if gate.watch == name:
                 values[gate.name] = gate.values(value.detach().clone()).double()
 
-    if found:
-        with torch.no_grad(), watch(specimen, list(dict.fromkeys(gate.watch for gate in found)), each=look):
+    if gates:
+        with torch.no_grad(), watch(specimen, list(dict.fromkeys(gate.watch for gate in gates)), each=look):
             specimen.net(_contrast_images(specimen))
-    return {name: one for name, one in values.items() if one.ndim == 2}
+    return {name: gate for name, gate in values.items() if gate.ndim == 2}
 
 
 def _constant_gates(values: Tensor) -> Tensor:
@@ -113,7 +115,7 @@ def _constant_gates(values: Tensor) -> Tensor:
 
 
 def _product(values: dict[str, Tensor]) -> int:
-    return sum(one.shape[1] for one in values.values())
+    return sum(gate.shape[1] for gate in values.values())
 
 
 def _contrast_images(specimen: Specimen) -> Tensor:

@@ -7,6 +7,7 @@ from torch import nn
 from microtome.analyses.audit.gains import gain_curves, regroup_edit
 from microtome.analyses.audit.rule import Fault, Rule, Subject
 from microtome.instruments.norm_roles import ROLES, norm_roles
+from microtome.key_numbers import format_value
 from microtome.prose import name_list, plural
 
 MIN_GAIN_IMPROVEMENT = 1.1  # by what ratio another number of groups has to be nearer to a gain of 1
@@ -14,30 +15,30 @@ MIN_GAIN_IMPROVEMENT = 1.1  # by what ratio another number of groups has to be n
 
 def check_idle_biases(subject: Subject) -> Fault | str | None:
     """Biases that a norm, or a softmax over keys, takes out again."""
-    told = subject.invariance
-    if isinstance(told, str):
-        return told
-    if not told.biases:
+    invariance = subject.invariance
+    if isinstance(invariance, str):
+        return invariance
+    if not invariance.biases:
         return None
     net = subject.specimen.net
-    count = sum(_bias_size(net.get_submodule(path)) for path in told.biases)
-    said = f"{plural(count, 'bias value')} of {plural(len(told.biases), 'layer')}"
-    return Fault(told.biases, f"{said} without an effect on any output: {name_list(told.biases)}")
+    count = sum(_bias_size(net.get_submodule(path)) for path in invariance.biases)
+    amount = f"{plural(count, 'bias value')} of {plural(len(invariance.biases), 'layer')}"
+    return Fault(invariance.biases, f"{amount} without an effect on any output: {name_list(invariance.biases)}")
 
 
 def check_decayed_scales(subject: Subject) -> Fault | str | None:
     """Norm scales for which one weight decay for all is wrong: some pull a branch towards identity, some a shortcut to zero."""
-    told = subject.invariance
-    if isinstance(told, str):
-        return told
-    found = norm_roles(subject.specimen, told)
-    counts = {role: sum(one == role for one in found.values()) for role in ROLES}
+    invariance = subject.invariance
+    if isinstance(invariance, str):
+        return invariance
+    roles = norm_roles(subject.specimen, invariance)
+    counts = {role: sum(other == role for other in roles.values()) for role in ROLES}
     if not counts["branch end"] or not counts["shortcut"] + counts["free"]:
         return None
-    against = tuple(path for path, role in found.items() if role in ("shortcut", "free"))
+    against = tuple(path for path, role in roles.items() if role in ("shortcut", "free"))
     return Fault(
         against,
-        f"of {len(found)} norms {counts['internal']} are internal (decay changes no function), {counts['branch end']} end a branch "
+        f"of {len(roles)} norms {counts['internal']} are internal (decay changes no function), {counts['branch end']} end a branch "
         f"(decay draws the block towards identity), {counts['shortcut']} lie on a shortcut and {counts['free']} scale the stream, the "
         "logits or the input of an activation that is no plain rectifier",
     )
@@ -61,28 +62,28 @@ def check_few_channels(subject: Subject) -> Fault | None:
             steep[call.path] = float("inf") if group <= 3 else (group - 2) / (group - 3)
     if not void and not steep:
         return None
-    said: list[str] = []
+    evidence: list[str] = []
     if void:
-        said.append(
+        evidence.append(
             f"{plural(len(void), 'group norm sees', 'group norms see')} one or two values a group, so that nothing or only a sign "
             f"is left: {name_list(void)}"
         )
     if steep:
         path, gain = next(iter(steep.items()))
-        grows = "without bound" if gain == float("inf") else f"{gain:.3g} times"
-        said.append(f"{plural(len(steep), 'sees', 'see')} fewer than eight: {path} multiplies the gradient's power {grows}")
-    return Fault((*void, *steep), "; ".join(said), severity="error" if void else "warning")
+        grows = "without bound" if gain == float("inf") else f"{format_value(gain)} times"
+        evidence.append(f"{plural(len(steep), 'sees', 'see')} fewer than eight: {path} multiplies the gradient's power {grows}")
+    return Fault((*void, *steep), "; ".join(evidence), severity="error" if void else "warning")
 
 
 def check_uneven_gradient(subject: Subject) -> Fault | str | None:
     """Group norms for which another number of groups keeps the gradient's size better."""
-    found, others = gain_curves(subject.specimen)
-    if others and not found:
+    curves, others = gain_curves(subject.specimen)
+    if others and not curves:
         return f"no group norm reads a layer's output ({name_list(others)}): the gain is that of a layer, its norm and its activation"
-    hit = [one for one in found if one.gap > log(MIN_GAIN_IMPROVEMENT)]
+    hit = [curve for curve in curves if curve.gap > log(MIN_GAIN_IMPROVEMENT)]
     if not hit:
         return None
-    worst = max(hit, key=lambda one: one.gap)
+    worst = max(hit, key=lambda curve: curve.gap)
     more = plural(len(others), "more reads", "more read")
     left = (
         f"; {more} no layer's output but a sum, a norm or the like, so there is no gain of a layer and no edit"
@@ -90,11 +91,11 @@ def check_uneven_gradient(subject: Subject) -> Fault | str | None:
         else ""
     )
     return Fault(
-        tuple(one.layer for one in hit),
-        f"{len(hit)} of {len(found)} group norms that follow a layer could be nearer to a gain of 1, on noise; most, {worst.layer}: "
-        f"the gradient's power is multiplied by {worst.gains[worst.now]:.3g} with {_groups_text(worst.now)}, with "
+        tuple(curve.layer for curve in hit),
+        f"{len(hit)} of {len(curves)} group norms that follow a layer could be nearer to a gain of 1, on noise; most, {worst.layer}: "
+        f"the gradient's power is multiplied by {format_value(worst.gains[worst.now])} with {_groups_text(worst.now)}, with "
         f"{_groups_text(worst.best)} by "
-        f"{worst.gains[worst.best]:.3g}{left}",
+        f"{format_value(worst.gains[worst.best])}{left}",
         edit=regroup_edit(hit),
         gains=tuple(hit),
     )

@@ -45,7 +45,7 @@ def check_uneven(subject: Subject) -> Fault | str | None:
     """Kernels that read some pixels more often than others, without leaving any out: the forecast through the whole stack."""
     specimen = subject.specimen
     left_out = set((check_unread(subject) or Fault((), "")).layers)
-    readers = [one for one in uneven_readers(specimen) if specimen.layer(one.name).path not in left_out]
+    readers = [reader for reader in uneven_readers(specimen) if specimen.layer(reader.name).path not in left_out]
     if not readers:
         return None
     rows, cols = specimen.recipe.size
@@ -57,11 +57,11 @@ def check_uneven(subject: Subject) -> Fault | str | None:
     )
     if not worst < EVEN_RATIO:  # NaN where the image is too small to fold
         return None
-    pools = sum(one.pool for one in readers)
+    pools = sum(reader.pool for reader in readers)
     first = readers[0]
     return Fault(
-        tuple(dict.fromkeys(specimen.layer(one.name).path for one in readers)),
-        f"by kernels and strides alone the weakest pixels count {worst:.2f} of the strongest; "
+        tuple(dict.fromkeys(specimen.layer(reader.name).path for reader in readers)),
+        f"by kernels and strides alone the weakest pixels count {format_value(worst, FRACTION)} of the strongest; "
         f"{plural(len(readers), 'layer reads', 'layers read')} unevenly ({plural(pools, 'pool')}), first "
         f"{first.name}: {first.kernel[0]} x {first.kernel[1]} at stride {first.stride[0]}",
         severity="warning" if worst < WEAK_RATIO else "note",
@@ -72,16 +72,16 @@ def check_uneven(subject: Subject) -> Fault | str | None:
 def check_border(subject: Subject) -> Fault | str | None:
     """Layers that enlarge a field which already holds the whole image."""
     size = subject.specimen.recipe.size
-    found = subject.fields
-    if any(not field.exact for field in found.values()):
+    fields = subject.fields
+    if any(not field.exact for field in fields.values()):
         return "some operations on the way are not followed, so fields are not exact"
-    hit = {name: field for name, field in found.items() if field.is_border(size)}
+    hit = {name: field for name, field in fields.items() if field.is_border(size)}
     if not hit:
         return None
     paths = tuple(subject.specimen.layer(name).path for name in hit)
     first = next(iter(hit))
     rows, cols = hit[first].entering
-    matters = f"{rows:.0f}" if rows == cols else f"{rows:.0f} x {cols:.0f}"
+    matters = format_value(rows) if rows == cols else f"{format_value(rows)} x {format_value(cols)}"
     return Fault(
         paths,
         f"{plural(len(hit), 'convolution')} given the whole image of {size[0]} x {size[1]} px before they begin, from {first} on; "
@@ -92,56 +92,57 @@ def check_border(subject: Subject) -> Fault | str | None:
 
 def check_atrous(subject: Subject) -> Fault | None:
     """Dilated kernels whose outer taps read padding only (rate at least the side), or never all at once."""
-    found = [one for one in subject.dilated_convs if one.readings and one.edges == "zeros"]
-    dead = [one for one in found if one.dead]
-    wide = [one for one in found if not one.dead and one.whole == 0]
+    dilated = [conv for conv in subject.dilated_convs if conv.readings and conv.edges == "zeros"]
+    dead = [conv for conv in dilated if conv.dead]
+    wide = [conv for conv in dilated if not conv.dead and conv.whole == 0]
     if not dead and not wide:
         return None
-    said: list[str] = []
+    evidence: list[str] = []
     if dead:
         first = dead[0]
         axis = first.dead[0]
-        said.append(
+        evidence.append(
             f"{plural(len(dead), 'dilated convolution reads', 'dilated convolutions read')} only one tap along an "
             f"axis: {first.path} has rate {first.rate[axis]} on {first.side[axis]} positions, "
             f"{format_value(first.valid, FRACTION)} of its taps read it"
         )
     if wide:
-        first = min(wide, key=lambda one: one.valid)
-        said.append(
+        first = min(wide, key=lambda conv: conv.valid)
+        evidence.append(
             f"{plural(len(wide), 'never has', 'never have')} all taps on the map: {first.path} has rate {first.main} on "
             f"{min(first.side)} positions, {format_value(first.valid, FRACTION)} of its taps read it"
         )
-    layers = dict.fromkeys(one.path for one in found if one in dead or one in wide)
+    layers = dict.fromkeys(conv.path for conv in dilated if conv in dead or conv in wide)
     return Fault(
-        tuple(layers), "; ".join(said), severity="warning" if dead else "note",
+        tuple(layers), "; ".join(evidence), severity="warning" if dead else "note",
         fix=f"{_suggested_rates(subject, [*dead, *wide])} The edit atrous_rates, then train; or a larger image.", edit="atrous_rates",
     )  # fmt: skip
 
 
 def check_narrow(subject: Subject) -> Fault | None:
     """Parallel dilated branches whose widest, seen from the middle, ends well before the border."""
-    hit = [group for group in subject.branch_groups if max(one.reach for one in group.members) < NARROW_REACH]
+    hit = [group for group in subject.branch_groups if max(conv.reach for conv in group.members) < NARROW_REACH]
     if not hit:
         return None
     group = hit[0]
-    widest = max(group.members, key=lambda one: one.reach)
-    members = [one for each in hit for one in each.members]
+    widest = max(group.members, key=lambda conv: conv.reach)
+    members = [conv for each in hit for conv in each.members]
     return Fault(
-        tuple(dict.fromkeys(one.path for one in members)),
+        tuple(dict.fromkeys(conv.path for conv in members)),
         f"{plural(len(hit), 'group')} of parallel branches; the widest of {group.title}, {widest.path}, has rate {widest.main} on "
-        f"{min(widest.side)} positions: it reaches {widest.reach:.2f} of the side from the middle, where 0.5 is the border",
+        f"{min(widest.side)} positions: it reaches {format_value(widest.reach, FRACTION)} of the side from the middle, "
+        "where 50% is the border",
         fix=f"{_suggested_rates(subject, members)} The edit atrous_rates, then train; or a smaller image.",
         edit="atrous_rates",
     )
 
 
-def _suggested_rates(subject: Subject, found: list[DilatedConv]) -> str:
+def _suggested_rates(subject: Subject, convs: list[DilatedConv]) -> str:
     """The rates by the rule of the groups in which these lie, or of the first of them."""
     best = suggested_rates(subject.dilated_convs, subject.branch_groups)
-    group = next((each.members for each in subject.branch_groups if found[0] in each.members), (found[0],))
-    rates = ", ".join(map(str, sorted({best[one.name] for one in group})))
-    return f"Rates that reach the border and no further on {min(found[0].side)} positions: {rates} (rule: (positions − 1) / 2, ours)."
+    group = next((each.members for each in subject.branch_groups if convs[0] in each.members), (convs[0],))
+    rates = ", ".join(map(str, sorted({best[conv.name] for conv in group})))
+    return f"Rates that reach the border and no further on {min(convs[0].side)} positions: {rates} (rule: (positions − 1) / 2, ours)."
 
 
 def _convolution_calls(subject: Subject) -> list[Call]:

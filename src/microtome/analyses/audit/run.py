@@ -37,19 +37,23 @@ def run_audit(specimen: Specimen, ignore: Sequence[str] = ()) -> tuple[RuleOutco
         UnknownName: `ignore` names a rule that there is not.
         SpecimenError: the network does not run.
     """
-    told = parse_ignored(ignore)
+    ignored = parse_ignored(ignore)
     subject = Subject(specimen)
-    found: list[RuleOutcome] = []
+    outcomes: list[RuleOutcome] = []
     for rule in sorted(RULES, key=lambda rule: rule.id):
-        globs = [glob for id, glob in told if id == rule.id]
-        broken = bool(found) and found[0].rule.id == BROKEN_WEIGHTS_RULE and (found[0].fault is not None or found[0].muted > 0)
+        globs = [glob for id, glob in ignored if id == rule.id]
+        broken = (
+            bool(outcomes)
+            and outcomes[0].rule.id == BROKEN_WEIGHTS_RULE
+            and (outcomes[0].fault is not None or outcomes[0].muted > 0)
+        )
         if "*" in globs:
-            found.append(RuleOutcome(rule, unchecked="left out as asked"))
+            outcomes.append(RuleOutcome(rule, unchecked="left out as asked"))
         elif broken and rule.id[2] in "34":
-            found.append(RuleOutcome(rule, unchecked="some weights are not finite, so nothing can be measured"))
+            outcomes.append(RuleOutcome(rule, unchecked="some weights are not finite, so nothing can be measured"))
         else:
-            found.append(_mute(rule, rule.check(subject), globs))
-    return tuple(found)
+            outcomes.append(_mute(rule, rule.check(subject), globs))
+    return tuple(outcomes)
 
 
 def parse_ignored(words: Sequence[str]) -> list[tuple[str, str]]:
@@ -64,7 +68,7 @@ def _mute(rule: Rule, answer: Fault | str | None, globs: Sequence[str]) -> RuleO
         return RuleOutcome(rule, unchecked=answer)
     kept = tuple(layer for layer in answer.layers if not any(fnmatchcase(layer, glob) for glob in globs))
     left = len(answer.layers) - len(kept)
-    gains = tuple(one for one in answer.gains if one.layer in kept)
+    gains = tuple(curve for curve in answer.gains if curve.layer in kept)
     edit = regroup_edit(gains) if left and gains else answer.edit
     return RuleOutcome(rule, replace(answer, layers=kept, gains=gains, edit=edit) if kept else None, left)
 

@@ -19,14 +19,14 @@ def fault_locations(finding: Finding) -> list[RuleLocation]:
 def fault_entries(finding: Finding, known: Collection[RuleLocation] = ()) -> list[dict[str, Any]]:
     """One dictionary for each rule that found something; `new` says whether any of its layers is not among the `known`."""
     names = ("rule", "severity", "evidence", "reason", "fix", "cost", "source", "edit")
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for place, head in enumerate(finding["rule"].coords["finding"].values):
-        said = {name: str(finding[name].values[place]) for name in names}
-        layers = [layer for rule, layer in fault_locations(finding) if rule == said["rule"]]
-        fresh = [layer for layer in layers if (said["rule"], layer) not in known]
+        texts = {name: str(finding[name].values[place]) for name in names}
+        layers = [layer for rule, layer in fault_locations(finding) if rule == texts["rule"]]
+        fresh = [layer for layer in layers if (texts["rule"], layer) not in known]
         title = str(head).partition(" ")[2]
-        found.append({**said, "title": title, "layers": layers, "new_layers": fresh, "new": bool(fresh)})
-    return found
+        entries.append({**texts, "title": title, "layers": layers, "new_layers": fresh, "new": bool(fresh)})
+    return entries
 
 
 def audit_json(finding: Finding, known: Collection[RuleLocation] = ()) -> dict[str, Any]:
@@ -40,35 +40,35 @@ def audit_json(finding: Finding, known: Collection[RuleLocation] = ()) -> dict[s
 
 def sarif_log(finding: Finding, version: str, known: Collection[RuleLocation] = ()) -> dict[str, Any]:
     """The audit as a SARIF log of one run; layers are logical locations, the network stands for the file."""
-    found = fault_entries(finding, known)
+    entries = fault_entries(finding, known)
     rules = [
         {
-            "id": one["rule"],
-            "name": "".join(word.capitalize() for word in one["title"].split()),
-            "shortDescription": {"text": one["title"]},
-            "fullDescription": {"text": f"{one['reason']} Source: {one['source']}"},
-            "help": {"text": f"{one['fix']} Cost: {one['cost']}"},
-            "defaultConfiguration": {"level": one["severity"]},
+            "id": entry["rule"],
+            "name": "".join(word.capitalize() for word in entry["title"].split()),
+            "shortDescription": {"text": entry["title"]},
+            "fullDescription": {"text": f"{entry['reason']} Source: {entry['source']}"},
+            "help": {"text": f"{entry['fix']} Cost: {entry['cost']}"},
+            "defaultConfiguration": {"level": entry["severity"]},
         }
-        for one in found
+        for entry in entries
     ]
-    results = [_sarif_result(one, index, finding.specimen) for index, one in enumerate(found)]
+    results = [_sarif_result(entry, index, finding.specimen) for index, entry in enumerate(entries)]
     driver = {"name": "microtome audit", "version": version, "rules": rules}
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
 
 
-def _sarif_result(one: dict[str, Any], index: int, specimen: str) -> dict[str, Any]:
+def _sarif_result(entry: dict[str, Any], index: int, specimen: str) -> dict[str, Any]:
     physical = {"artifactLocation": {"uri": quote(specimen, safe="/.-_")}}
     locations = [
         {"physicalLocation": physical, "logicalLocations": [{"fullyQualifiedName": layer, "kind": "module"}]}
-        for layer in one["layers"]
+        for layer in entry["layers"]
     ]
     return {
-        "ruleId": one["rule"],
+        "ruleId": entry["rule"],
         "ruleIndex": index,
-        "level": one["severity"],
-        "message": {"text": f"{one['title']}: {one['evidence']}. {one['fix']}"},
+        "level": entry["severity"],
+        "message": {"text": f"{entry['title']}: {entry['evidence']}. {entry['fix']}"},
         "locations": locations,
-        "partialFingerprints": {"ruleAndLayers/v1": f"{one['rule']}:{','.join(one['layers'])}"},
-        "baselineState": "new" if one["new"] else "unchanged",
+        "partialFingerprints": {"ruleAndLayers/v1": f"{entry['rule']}:{','.join(entry['layers'])}"},
+        "baselineState": "new" if entry["new"] else "unchanged",
     }

@@ -18,7 +18,7 @@ from microtome.numerics.statistics.balanced import MAX_IMBALANCE, class_imbalanc
 Values = np.ndarray[Any, Any]
 
 BALANCED, BALANCED_PROBE = "balanced accuracy", "best balanced probe accuracy"
-# (analysis, key number or the words it begins with): the columns of the comparison, in this order
+# (analysis, key number): the columns of the comparison, in this order
 CRITERIA = (
     ("accuracy", "top-1 accuracy"),
     ("accuracy", BALANCED),
@@ -29,8 +29,8 @@ CRITERIA = (
     ("objects", "accuracy in the most clutter"),
     ("cost", "parameters"),
     ("cost", "multiply-adds"),
-    ("cost", "latency, batch 1"),
-    ("cost", "latency per image"),
+    ("cost", "latency of one image"),
+    ("cost", "latency per image in a batch"),
     ("cost", "live memory"),
     ("redundancy", "blocks below all untrained twins"),
 )
@@ -83,10 +83,10 @@ def criterion_columns(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, 
 
 
 def find_number(finding: Finding | None, name: str) -> KeyNumber | None:
-    """The key number of that name, or whose name begins with it; None where there is none."""
+    """The key number of that name; None where there is none."""
     if finding is None:
         return None
-    return next((number for number in finding.key_numbers if number.name.startswith(name)), None)
+    return next((number for number in finding.key_numbers if number.name == name), None)
 
 
 def below_twins(finding: Finding) -> np.ndarray[Any, Any]:
@@ -101,7 +101,7 @@ def gather_evidence(byname: Mapping[str, Mapping[str, Finding]], trained: Values
     for kind in ("own head", "probe"):
         labels = _labels(byname, kind)
         imbalance = 1.0 if labels is None else class_imbalance(labels)
-        rows = [_correct_answers(found, kind, imbalance > MAX_IMBALANCE) for found in byname.values()]
+        rows = [_correct_answers(findings, kind, imbalance > MAX_IMBALANCE) for findings in byname.values()]
         known = np.array([row is not None for row in rows])
         if (known & trained).sum() > most:
             most = int((known & trained).sum())
@@ -114,7 +114,11 @@ def gather_evidence(byname: Mapping[str, Mapping[str, Finding]], trained: Values
 def _labels(byname: Mapping[str, Mapping[str, Finding]], kind: str) -> Values | None:
     """The classes of the images (image,), -1 where a finding does not use them; None where no finding says them."""
     analysis = EVIDENCE[kind][0]
-    columns = [found[analysis]["label"].values for found in byname.values() if analysis in found and "label" in found[analysis]]
+    columns = [
+        findings[analysis]["label"].values
+        for findings in byname.values()
+        if analysis in findings and "label" in findings[analysis]
+    ]
     return np.min(columns, axis=0) if columns else None
 
 
@@ -133,7 +137,7 @@ def _correct_answers(findings: Mapping[str, Finding], kind: str, balanced: bool)
 
 def _chance(finding: Finding, number: KeyNumber) -> float:
     """The accuracy of always predicting the most frequent class."""
-    if finding.analysis == "probe" and not number.name.startswith(BALANCED_PROBE):
+    if finding.analysis == "probe" and number.name != BALANCED_PROBE:
         return float(finding["chance"].values[0])
     return number.baseline
 
@@ -149,7 +153,7 @@ def accuracy_bounds(byname: Mapping[str, Mapping[str, Finding]], evidence: Evide
 def size_arrays(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, xr.DataArray]:
     """Accuracy and lift by size and by clutter of all specimens that have them, when their bins agree."""
     arrays: dict[str, xr.DataArray] = {}
-    having = {name: found["objects"] for name, found in byname.items() if "objects" in found}
+    having = {name: findings["objects"] for name, findings in byname.items() if "objects" in findings}
     for name, dim in (("accuracy_by_size", "size"), ("lift_by_size", "size"), ("accuracy_by_clutter", "clutter")):
         bins = {tuple(finding[name].coords[dim].values) for finding in having.values() if name in finding.arrays}
         if len(bins) == 1 and all(name in finding.arrays for finding in having.values()):
@@ -164,7 +168,7 @@ def size_arrays(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, xr.Dat
 
 def attention_arrays(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, xr.DataArray]:
     """Class activation maps of all specimens at their deepest layer, on one grid, when they show the same images alike."""
-    having = {name: found["cam"] for name, found in byname.items() if "cam" in found}
+    having = {name: findings["cam"] for name, findings in byname.items() if "cam" in findings}
     if len(having) < 2:
         return {}
     first = next(iter(having.values()))
@@ -173,12 +177,12 @@ def attention_arrays(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, x
     if len(same) < len(having):
         return {}  # differently cropped images cannot share one base
     heat = np.stack([finding["heat"].values[:, -1] for finding in having.values()], axis=1)
-    images = [str(one) for one in first["image"].coords["image"].values] if "image" in first["image"].coords else None
-    told = {"image": images} if images else {}
+    images = [str(name) for name in first["image"].coords["image"].values] if "image" in first["image"].coords else None
+    coords = {"image": images} if images else {}
     arrays = {
-        "heat": array(heat, ("image", "specimen", "row", "col"), "1", told | {"specimen": list(having)}, "Grad-CAM"),
-        "picture": array(first["image"].values, ("image", "row", "col", "rgb"), "1", told),
+        "heat": array(heat, ("image", "specimen", "row", "col"), "1", coords | {"specimen": list(having)}, "Grad-CAM"),
+        "picture": array(first["image"].values, ("image", "row", "col", "rgb"), "1", coords),
     }
     if "mask" in first.arrays:
-        arrays["mask"] = array(first["mask"].values, ("image", "row", "col"), "1", told)
+        arrays["mask"] = array(first["mask"].values, ("image", "row", "col"), "1", coords)
     return arrays

@@ -13,7 +13,7 @@ from microtome.analyses.compare.criteria import find_number
 from microtome.finding import Finding
 from microtome.numerics.statistics.paired_ratios import PairedRatios, paired_ratios
 
-COSTS = {"time": "latency per image", "size": "parameters", "operations": "multiply-adds"}
+COSTS = {"time": "latency per image in a batch", "size": "parameters", "operations": "multiply-adds"}
 ORDERS = {"time": ("size", "operations"), "size": ("size", "operations"), "operations": ("operations", "size")}
 REASONS = {"time": "lower latency", "size": "fewer parameters", "operations": "fewer operations"}
 CLEARLY_CHEAPER = 1 / 1.25  # a network that saves less than a fifth costs about the same
@@ -41,20 +41,20 @@ class Prices(NamedTuple):
         ratios = self.latency and PairedRatios(*(values[np.ix_(indices, indices)] for values in self.latency))
         return Prices(self.kind, self.values[indices], {name: values[indices] for name, values in self.exact.items()}, ratios)
 
-    def difference(self, one: int, other: int) -> Difference:
+    def difference(self, first: int, second: int) -> Difference:
         """How two networks differ in cost; a ratio of 1 and no reason where they do not, or nobody knows."""
-        if self.latency is not None and (self.latency.high[one, other] < 1 or self.latency.low[one, other] > 1):
-            return Difference(float(self.latency.ratio[one, other]), REASONS["time"])
+        if self.latency is not None and (self.latency.high[first, second] < 1 or self.latency.low[first, second] > 1):
+            return Difference(float(self.latency.ratio[first, second]), REASONS["time"])
         for kind in ORDERS[self.kind]:
             values = self.exact[kind]
-            if np.isfinite(values[[one, other]]).all() and values[one] != values[other]:
-                return Difference(float(values[one] / values[other]) if values[other] else np.inf, REASONS[kind])
+            if np.isfinite(values[[first, second]]).all() and values[first] != values[second]:
+                return Difference(float(values[first] / values[second]) if values[second] else np.inf, REASONS[kind])
         return Difference(1.0, "")
 
     def cheaper(self, limit: float = 1.0) -> Values:
         """Whether each costs less than `limit` times each other (network, other)."""
         count = len(self.values)
-        table = [[self.difference(one, other).ratio < limit for other in range(count)] for one in range(count)]
+        table = [[self.difference(first, second).ratio < limit for second in range(count)] for first in range(count)]
         return np.array(table, dtype=bool).reshape(count, count)
 
 
@@ -85,7 +85,7 @@ def _latency_ratios(findings: Sequence[Finding | None]) -> PairedRatios:
     ratios = PairedRatios(*(np.where(np.eye(count, dtype=bool), 1.0, np.nan) for _ in range(3)))
     for session in dict.fromkeys(filter(None, sessions)):
         members = [place for place, name in enumerate(sessions) if name == session]
-        times = np.stack([found["runs"].values[-1] for place in members if (found := findings[place])])
+        times = np.stack([finding["runs"].values[-1] for index in members if (finding := findings[index])])
         for whole, part in zip(ratios, paired_ratios(times), strict=True):
             whole[np.ix_(members, members)] = part
     return ratios

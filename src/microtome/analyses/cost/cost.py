@@ -50,7 +50,7 @@ class Cost(Analysis):
     title = "Cost"
     rank = 3
     effort = "quick"
-    revision = 4  # 4: several networks are timed in turn; recurrent and bilinear layers are counted
+    revision = 5  # 5: names of key numbers without the batch size
     in_turn = True
 
     batch: int = option(8, "images in the timed batch", low=1, high=1024, quick=4)
@@ -68,13 +68,13 @@ class Cost(Analysis):
         times = times_in_turn(specimens, inputs, rounds) / np.array([1, self.batch])[:, None]
         return [self._measurement(specimen, x[0], runs) for specimen, x, runs in zip(specimens, inputs, times, strict=True)]
 
-    def _measurement(self, specimen: Specimen, one: torch.Tensor, runs: np.ndarray[Any, Any]) -> Measurement:
+    def _measurement(self, specimen: Specimen, image: torch.Tensor, runs: np.ndarray[Any, Any]) -> Measurement:
         """All costs of one network, with its times (measure, round) in ms per image."""
         stored = sum(t.numel() * t.element_size() for t in (*specimen.net.parameters(), *specimen.net.buffers()))
         values = [
             sum(p.numel() for p in specimen.net.parameters()),
             stored / 1e6,
-            count_multiply_adds(specimen.net, one) / 1e6,
+            count_multiply_adds(specimen.net, image) / 1e6,
             *(float(np.median(row)) for row in runs),
             image_bytes(specimen, gradients=False) / 1e6,
         ]
@@ -85,7 +85,7 @@ class Cost(Analysis):
             "runs": array(runs, ("measure", "rank"), "ms per image", {"measure": kinds}, "latency by round"),
             "parameters": array(list(stages.values()), ("stage",), "parameters", {"stage": list(stages)}, "parameters"),
         }
-        uncounted = uncounted_operations(specimen.net, one)
+        uncounted = uncounted_operations(specimen.net, image)
         return Measurement(arrays, {"batch": self.batch, "threads": torch.get_num_threads(), "uncounted": uncounted})
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
@@ -96,11 +96,12 @@ class Cost(Analysis):
             KeyNumber(name="parameters", value=parameters, better="lower"),
             KeyNumber(name="multiply-adds", value=1e6 * operations, unit="per image", better="lower"),
             KeyNumber(
-                name="latency, batch 1", value=single.value, low=single.low, high=single.high, has_interval=True, unit="ms", better="lower",
+                name="latency of one image", value=single.value, low=single.low, high=single.high, has_interval=True, unit="ms",
+                better="lower",
             ),
             KeyNumber(
-                name=f"latency per image, batch {batch}", value=batched.value, low=batched.low, high=batched.high, has_interval=True,
-                unit="ms", better="lower",
+                name="latency per image in a batch", value=batched.value, low=batched.low, high=batched.high, has_interval=True,
+                unit="ms", better="lower", at=f"batch {batch}",
             ),
             KeyNumber(name="live memory", value=live, unit="MB per image", better="lower"),
         ]  # fmt: skip

@@ -48,7 +48,7 @@ def _one_way(
 
     low, high = _chosen(cka.low, place), _chosen(cka.high, place)
     twin = f"twin_{word}_cka"
-    runs = [{twin: of(_chosen(one, best_columns(one)), "untrained twins")} for one in twins]
+    runs = [{twin: of(_chosen(twin_cka, best_columns(twin_cka)), "untrained twins")} for twin_cka in twins]
     against = verdicts(low, high, stack_twins(runs, twin), reason)
     names = np.array([columns[column] if column >= 0 else "" for column in place], dtype=object)
     return {

@@ -48,7 +48,7 @@ def compare_layers(
         values: dict[str, Any] = {}
         for side, (network, own) in enumerate(zip(networks, layers, strict=True)):
             x = batch.x if side == 0 else _second_input(networks, batch)
-            values |= {_row_name(side, name): one for name, one in _layer_values(network, own, x, every).items()}
+            values |= {_row_name(side, name): value for name, value in _layer_values(network, own, x, every).items()}
         add_cka_batch(tally, batch, values, names, every)
 
     scan_batches(networks[0], images, tally, pace, visit, what=what, key=key)

@@ -36,7 +36,7 @@ def list_checkpoints(what: str) -> tuple[Checkpoint, ...]:
     elif place.is_file():
         raise CheckpointError(f"'{what}' is one file, and one checkpoint has no evolution; name the folder: {place.parent}.")
     else:
-        paths = [Path(one) for one in glob.glob(str(place), recursive=True) if Path(one).is_file()]
+        paths = [Path(path) for path in glob.glob(str(place), recursive=True) if Path(path).is_file()]
     if len(paths) < 2:
         raise CheckpointError(
             f"'{what}' names {len(paths)} checkpoints and an evolution needs two; name a folder whose weight files are numbered "
@@ -108,6 +108,6 @@ def _natural_key(text: str) -> list[tuple[int, str]]:
 def _common_folders(parts: list[tuple[str, ...]]) -> tuple[str, ...]:
     """The folders that all paths begin with."""
     same = 0
-    while len({one[same] for one in parts}) == 1:
+    while len({path[same] for path in parts}) == 1:
         same += 1
     return parts[0][:same]

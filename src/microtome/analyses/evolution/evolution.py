@@ -107,7 +107,7 @@ class Evolution(Analysis):
         for number, twin in enumerate(untrained_twins(specimen, images), 1):
             seen = self._see_checkpoint(twin, images, names, answers, pace, -number)
             null.append([cka_distance(seen, last, name).value for name in names])
-        told: list[CheckpointTallies] = []
+        tallies: list[CheckpointTallies] = []
         to_end: list[list[Interval]] = []
         step: list[list[Interval]] = []
         before: Bundle | None = None
@@ -119,15 +119,15 @@ class Evolution(Analysis):
             to_end.append([cka_distance(now, last, name) for name in names])
             if before is not None:
                 step.append([cka_distance(before, now, name) for name in names])
-            told.append((now.top("top"), now.rows("rows").column("right")))  # without the rows, which are long
+            tallies.append((now.top("top"), now.rows("rows").column("right")))  # without the rows, which are long
             before = now
-        found = drift_arrays(names, moments, to_end, step, null)
-        found |= jump_arrays(names, moments, told) | accuracy_arrays(moments, told, answers, images)
-        found |= units_over_training(specimen, images, names, moments, [top for top, _ in told], self.units, self.size)
+        arrays = drift_arrays(names, moments, to_end, step, null)
+        arrays |= jump_arrays(names, moments, tallies) | accuracy_arrays(moments, tallies, answers, images)
+        arrays |= units_over_training(specimen, images, names, moments, [top for top, _ in tallies], self.units, self.size)
         for place in range(-specimen.twin_count, len(moments)):
             discard_tally(pace, self._key(specimen, images, place))
         every = all_pairs_fit(specimen, names, len(images))
-        return Measurement(found, {"unmeasured": reasons_not_measured(specimen, self.at, names), "all_pairs": every})
+        return Measurement(arrays, {"unmeasured": reasons_not_measured(specimen, self.at, names), "all_pairs": every})
 
     def _key(self, specimen: Specimen, images: Images, place: int) -> list[str]:
         return [self.key(specimen, images, str(specimen.device)), str(place)]

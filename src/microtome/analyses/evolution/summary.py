@@ -60,18 +60,18 @@ def drift_arrays(
     where = np.where(known, [settling_point(row, SETTLED_FRACTION) for row in share], -1)
     enough = int(known.sum()) > 2 and np.ptp(travel[known]) > 0
     rank = float(np.corrcoef(np.arange(int(known.sum())), rankdata(travel[known]))[0, 1]) if enough else float("nan")
-    layers, at_all = {"layer": list(names)}, {"checkpoint": [one.name for one in moments]}
+    layers, at_all = {"layer": list(names)}, {"checkpoint": [moment.name for moment in moments]}
     ended, between = ("layer", "checkpoint"), ("layer", "pair")
-    told, stepped = layers | at_all, layers | {"pair": _consecutive_names(moments)}
+    by_checkpoint, stepped = layers | at_all, layers | {"pair": _consecutive_names(moments)}
     at = np.array([moments[place].name if place >= 0 else "unknown" for place in where], dtype=object)
     return {
-        "drift": array(ends[0], ended, "1 − CKA", told, "distance to the last checkpoint"),
-        "drift_low": array(ends[1], ended, "1 − CKA", told),
-        "drift_high": array(ends[2], ended, "1 − CKA", told),
+        "drift": array(ends[0], ended, "1 − CKA", by_checkpoint, "distance to the last checkpoint"),
+        "drift_low": array(ends[1], ended, "1 − CKA", by_checkpoint),
+        "drift_high": array(ends[2], ended, "1 − CKA", by_checkpoint),
         "twin_drift": array(twin, ("layer",), "1 − CKA", layers, "untrained twins to the last checkpoint"),
         "twin_drift_low": array(nearest, ("layer",), "1 − CKA", layers, "nearest untrained twin"),
         "twin_drift_high": array(farthest, ("layer",), "1 − CKA", layers, "farthest untrained twin"),
-        "share": array(share, ended, "fraction of the twin's", told, "distance to the end"),
+        "share": array(share, ended, "fraction of the twin's", by_checkpoint, "distance to the end"),
         "travel": array(travel, ("layer",), "fraction of the twin's", layers, "mean distance to the end before it"),
         "settled_at": array(where, ("layer",), "place among the checkpoints", layers),
         "settled": array(at, ("layer",), "text", layers, "settled at"),
@@ -82,36 +82,36 @@ def drift_arrays(
     }
 
 
-def jump_arrays(names: Sequence[str], moments: Sequence[Checkpoint], told: Sequence[CheckpointTallies]) -> dict[str, Any]:
+def jump_arrays(names: Sequence[str], moments: Sequence[Checkpoint], tallies: Sequence[CheckpointTallies]) -> dict[str, Any]:
     """The fraction of units whose strongest image is another one at the next checkpoint, and chance."""
-    image = [[nonzero_peaks(top, name)[1][0] for top, _ in told] for name in names]
+    image = [[nonzero_peaks(top, name)[1][0] for top, _ in tallies] for name in names]
     both = np.array([[jump_rate(*pair) for pair in pairwise(row)] for row in image])
     layers = {"layer": list(names)}
-    said = layers | {"pair": _consecutive_names(moments)}
+    by_pair = layers | {"pair": _consecutive_names(moments)}
     return {
-        "jump": array(both[:, :, 0], ("layer", "pair"), "fraction of units", said, "another image"),
-        "chance_jump": array(both[:, :, 1], ("layer", "pair"), "fraction of units", said, "units paired by chance"),
+        "jump": array(both[:, :, 0], ("layer", "pair"), "fraction of units", by_pair, "another image"),
+        "chance_jump": array(both[:, :, 1], ("layer", "pair"), "fraction of units", by_pair, "units paired by chance"),
         "last_jump": array(both[:, -1, 0], ("layer",), "fraction of units", layers, "jump in the last step"),
         "chance_last_jump": array(both[:, -1, 1], ("layer",), "fraction of units", layers, "by chance"),
     }
 
 
 def accuracy_arrays(
-    moments: Sequence[Checkpoint], told: Sequence[CheckpointTallies], answers: Values | None, images: Images
+    moments: Sequence[Checkpoint], tallies: Sequence[CheckpointTallies], answers: Values | None, images: Images
 ) -> dict[str, Any]:
     """Accuracy by checkpoint with its interval; nothing where the head does not name the images' classes."""
     if answers is None or not (answers >= 0).any():
         return {}
-    scores = [proportion_interval(int(np.nansum(right)), int((~np.isnan(right)).sum())) for _, right in told]
+    scores = [proportion_interval(int(np.nansum(right)), int((~np.isnan(right)).sum())) for _, right in tallies]
     chance = np.bincount(answers[answers >= 0]).max() / (answers >= 0).sum()
-    said = {"checkpoint": [one.name for one in moments]}
+    coords = {"checkpoint": [moment.name for moment in moments]}
     return {
-        "accuracy": array([one.value for one in scores], ("checkpoint",), "fraction", said, "accuracy"),
-        "accuracy_low": array([one.low for one in scores], ("checkpoint",), "fraction", said),
-        "accuracy_high": array([one.high for one in scores], ("checkpoint",), "fraction", said),
-        "chance": array([chance] * len(moments), ("checkpoint",), "fraction", said, "most frequent class"),
+        "accuracy": array([score.value for score in scores], ("checkpoint",), "fraction", coords, "accuracy"),
+        "accuracy_low": array([score.low for score in scores], ("checkpoint",), "fraction", coords),
+        "accuracy_high": array([score.high for score in scores], ("checkpoint",), "fraction", coords),
+        "chance": array([chance] * len(moments), ("checkpoint",), "fraction", coords, "most frequent class"),
     }
 
 
 def _consecutive_names(moments: Sequence[Checkpoint]) -> list[str]:
-    return [f"{one.name} → {two.name}" for one, two in pairwise(moments)]
+    return [f"{before.name} → {after.name}" for before, after in pairwise(moments)]

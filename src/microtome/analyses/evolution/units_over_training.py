@@ -51,15 +51,15 @@ def units_over_training(
     drawn = [
         names[place] for place in np.unique(np.linspace(0, len(names) - 1, min(MAX_LAYERS, len(names))).round().astype(int))
     ]
-    moment = {"checkpoint": [one.name for one in moments]}
-    found: dict[str, Any] = {}
+    moment = {"checkpoint": [checkpoint.name for checkpoint in moments]}
+    arrays: dict[str, Any] = {}
     wanted: dict[str, tuple[Values, Values, Values]] = {}
     for name in names:
         value, image, cell = (np.concatenate(each) for each in zip(*(nonzero_peaks(top, name) for top in tops), strict=True))
         every = moment | {"unit": np.arange(value.shape[1])}
         place = np.stack([image, *grid_position(seats[name], cell)], 2)
-        found[f"value/{name}"] = array(value, ("checkpoint", "unit"), "activation", every)
-        found[f"place/{name}"] = array(place, ("checkpoint", "unit", "axis"), "place among the images, position", every | AXES)
+        arrays[f"value/{name}"] = array(value, ("checkpoint", "unit"), "activation", every)
+        arrays[f"place/{name}"] = array(place, ("checkpoint", "unit", "axis"), "place among the images, position", every | AXES)
         if name in drawn:
             shown = choose_units("spread", units, value[-1:], image[-1:], None)
             wanted[name] = shown, image[:, shown], cell[:, shown]
@@ -67,16 +67,16 @@ def units_over_training(
     for name, (shown, image, cell) in wanted.items():
         patches = crop_patches(images, specimen.recipe, seats[name], image, cell, size)
         both = np.stack([patches, projection_colours(back[name])], 1).reshape(-1, *patches.shape[1:])
-        rows = {"unit": [f"{one} {what}" for one in shown for what in ("patch", "projection")]}
+        rows = {"unit": [f"{unit} {what}" for unit in shown for what in ("patch", "projection")]}
         dims = ("unit", "checkpoint", "row", "col", "rgb")
-        found[f"pair/{name}"] = array(both, dims, "8-bit grey levels", rows | moment, "patch, and its projection")
-        found[f"projection/{name}"] = array(
+        arrays[f"pair/{name}"] = array(both, dims, "8-bit grey levels", rows | moment, "patch, and its projection")
+        arrays[f"projection/{name}"] = array(
             back[name], dims, "activation · slope by normalised pixel", {"unit": shown} | moment
         )
-    found["rectifiers"] = array(
+    arrays["rectifiers"] = array(
         [rectifiers[name] for name in wanted], ("part",), "rectifiers on the way", {"part": list(wanted)}, "rectifiers"
     )
-    return found
+    return arrays
 
 
 def _project_units(
@@ -92,7 +92,7 @@ def _project_units(
     The number is not a number where rectifiers could not be followed, and zero where the projection is the plain gradient.
     """
     sides = {name: shrunk_size(seats[name].size, size) for name in wanted}
-    found = {
+    projections = {
         name: np.full((len(shown), len(moments), *sides[name], 3), np.nan, np.float32) for name, (shown, _, _) in wanted.items()
     }
     rectifiers = {name: float("nan") for name in wanted}
@@ -110,9 +110,9 @@ def _project_units(
             except Unmeasurable:  # rectifiers that cannot be followed: the caller says so by the missing number
                 continue
             rectifiers[name] = float(made.passage.rectifiers)
-            for unit, one, at in zip(there, made.pixels, cells, strict=True):
-                found[name][unit, place] = _crop_window(one, seats[name], int(at), sides[name])
-    return found, rectifiers
+            for unit, projected, at in zip(there, made.pixels, cells, strict=True):
+                projections[name][unit, place] = _crop_window(projected, seats[name], int(at), sides[name])
+    return projections, rectifiers
 
 
 def _crop_window(pixels: torch.Tensor, window: PatchWindow, at: int, size: tuple[int, int]) -> Values:

@@ -52,7 +52,7 @@ def pair_weights(specimen: Specimen, weights: Mapping[str, Tensor], at: tuple[st
         return Pairing(groups, pair_neighbours(list(groups)), [], empty)
     shapes = {name: tuple(values.shape) for name, values in weights.items()}
     by_role = [tensor_roles(inside, name) for name, inside in groups.items()]
-    neighbouring = [match_roles(one, two, shapes) for one, two in pairwise(by_role)]
+    neighbouring = [match_roles(first, second, shapes) for first, second in pairwise(by_role)]
     pairs = [pair for matched, _ in neighbouring for pair in matched]
     partners = {name for pair in pairs for name in (pair.first, pair.second)}
     alone = [name for _, unmatched in neighbouring for name in unmatched if name not in partners]

@@ -111,7 +111,7 @@ def _shape_distance(first: Array, second: Array) -> float:
     # A constant has no spread; the rounding of its mean must not pass for one.
     if first[0] == first[-1] or second[0] == second[-1]:
         return float("nan")
-    scaled = (one.astype(np.float64) / one.std(dtype=np.float64) for one in (first, second))
+    scaled = (values.astype(np.float64) / values.std(dtype=np.float64) for values in (first, second))
     return _quantile_distance(*scaled)
 
 
@@ -122,11 +122,11 @@ def _divide(distance: float, sigma: float) -> float:
 def _divergence(first: Array, second: Array, merged: Array, bins: int) -> float:
     edges = np.unique(merged[np.arange(1, bins) * len(merged) // bins])
     shares = [
-        np.diff(np.searchsorted(one, edges.astype(one.dtype), side="left"), prepend=0, append=len(one)) / len(one)
-        for one in (first, second)
+        np.diff(np.searchsorted(values, edges.astype(values.dtype), side="left"), prepend=0, append=len(values)) / len(values)
+        for values in (first, second)
     ]
     middle = (shares[0] + shares[1]) / 2
-    return float(np.clip(sum(_relative_entropy(one, middle) for one in shares) / 2, 0.0, 1.0))
+    return float(np.clip(sum(_relative_entropy(fractions, middle) for fractions in shares) / 2, 0.0, 1.0))
 
 
 def _relative_entropy(share: Array, reference: Array) -> float:

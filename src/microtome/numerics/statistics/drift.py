@@ -24,11 +24,11 @@ def cka_drift(
     products = [np.einsum("ij,ij->i", *pair) for pair in ((first, second), (first, first), (second, second))]
     _, places, counts = np.unique(batch, return_inverse=True, return_counts=True)
     if len(counts) == 1:
-        found = all_pairs_cka(*products)
+        cka = all_pairs_cka(*products)
     else:  # of each batch its HSIC_1 times its images
         sums = [np.bincount(places, weights=each) / np.maximum(counts - 3.0, 1.0) for each in products]
-        found = grouped_cka(*sums, images=len(batch))
-    return Interval(1 - float(found.value), 1 - float(found.high), 1 - float(found.low))
+        cka = grouped_cka(*sums, images=len(batch))
+    return Interval(1 - float(cka.value), 1 - float(cka.high), 1 - float(cka.low))
 
 
 def jump_rate(before: Int[Array, " unit"], after: Int[Array, " unit"]) -> tuple[float, float]:
@@ -40,10 +40,10 @@ def jump_rate(before: Int[Array, " unit"], after: Int[Array, " unit"]) -> tuple[
     known = (before >= 0) & (after >= 0)
     if not known.any():
         return float("nan"), float("nan")
-    one, two = before[known], after[known]
-    size = int(max(one.max(), two.max())) + 1
-    alike = (np.bincount(one, minlength=size) / len(one)) @ (np.bincount(two, minlength=size) / len(two))
-    return float((one != two).mean()), float(1 - alike)
+    first, second = before[known], after[known]
+    size = int(max(first.max(), second.max())) + 1
+    alike = (np.bincount(first, minlength=size) / len(first)) @ (np.bincount(second, minlength=size) / len(second))
+    return float((first != second).mean()), float(1 - alike)
 
 
 def settling_point(curve: Float[Array, " checkpoint"], within: float) -> int:

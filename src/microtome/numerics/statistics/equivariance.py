@@ -74,4 +74,4 @@ def view_agreement(classes: Int64[Array, "image view"]) -> Float64[Array, " imag
     pairs = list(combinations(range(classes.shape[1]), 2))
     if not pairs:
         return np.full(len(classes), np.nan)
-    return np.mean([classes[:, one] == classes[:, two] for one, two in pairs], axis=0)
+    return np.mean([classes[:, first] == classes[:, second] for first, second in pairs], axis=0)

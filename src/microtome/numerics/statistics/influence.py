@@ -41,7 +41,7 @@ def _chords(x_in: Tensor, x_out: Tensor) -> tuple[Tensor, Tensor]:
     apart = torch.empty(images, positions, dtype=kind, device=x_in.device)
     across = torch.empty_like(apart)
     for at in iterate_pieces(images, positions, units, x_in.device):
-        first, second = (at_least_float(one[at]) for one in (x_in, x_out))
+        first, second = (at_least_float(features[at]) for features in (x_in, x_out))
         length = first.norm(dim=-1)
         scale = (length / second.norm(dim=-1)).unsqueeze(-1)  # makes the output as long as the input
         apart[at] = torch.addcmul(first, second, scale, value=-1).norm(dim=-1) / length

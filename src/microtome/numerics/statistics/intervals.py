@@ -113,8 +113,8 @@ def ratio_interval(
             spread = weights @ (rest * rest) - 2 * moved * (weights @ (rest * lower)) + moved**2 * (weights @ (lower * lower))
             return moved, np.sqrt(np.maximum(spread, 0.0) / (count * (count - 1))) / np.abs(below)
 
-    found = studentised_interval(count, measure, count - 1, draws, seed, level)
-    return Interval(value, value + found.low, value + found.high)
+    moved_interval = studentised_interval(count, measure, count - 1, draws, seed, level)
+    return Interval(value, value + moved_interval.low, value + moved_interval.high)
 
 
 def studentised_interval(

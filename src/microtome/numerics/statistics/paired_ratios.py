@@ -47,11 +47,11 @@ def paired_ratios(times: Float[Array, "candidate round"], level: float = 0.95) -
     ratio, low, high = (np.full(shape, np.nan) for _ in range(3))
     for array in (ratio, low, high):
         np.fill_diagonal(array, 1.0)
-    for one, other in combinations(range(count), 2):
-        steps = np.log(times[one]) - np.log(times[other])
+    for first, second in combinations(range(count), 2):
+        steps = np.log(times[first]) - np.log(times[second])
         if np.isnan(steps).any():
             continue
         middle = median_interval(steps, 1 - (1 - level) / pairs)
-        ratio[one, other], low[one, other], high[one, other] = np.exp(middle)
-        ratio[other, one], low[other, one], high[other, one] = np.exp([-middle.value, -middle.high, -middle.low])
+        ratio[first, second], low[first, second], high[first, second] = np.exp(middle)
+        ratio[second, first], low[second, first], high[second, first] = np.exp([-middle.value, -middle.high, -middle.low])
     return PairedRatios(ratio, low, high)

@@ -51,13 +51,13 @@ def bounded_mean_interval(
         raise ValueError(f"values from {known.min():g} to {known.max():g} leave the range {least:g} to {most:g}")
     inside = (known - least) / (most - least)
     if np.isin(inside, (0.0, 1.0)).all():
-        found = proportion_interval(int(inside.sum()), len(inside), level)
+        interval = proportion_interval(int(inside.sum()), len(inside), level)
     else:
         tail = (1 - level) / 2
         known_part, added = _random_means(inside, draws, seed)
         low, high = np.quantile(known_part, tail), np.quantile(known_part + added, 1 - tail)
-        found = Interval(float(inside.mean()), float(low), float(high))
-    return Interval(*(least + (most - least) * part for part in found))
+        interval = Interval(float(inside.mean()), float(low), float(high))
+    return Interval(*(least + (most - least) * part for part in interval))
 
 
 def _random_means(values: Array, draws: int, seed: int) -> tuple[Array, Array]:

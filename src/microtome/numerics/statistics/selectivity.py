@@ -16,11 +16,11 @@ def class_agreement(images: Int64[Array, "rank unit"], labels: Int64[Array, " im
     `images` holds places into `labels`, -1 for none; a label of -1 is unknown and does not count. Not a number for a unit with
     fewer than two labelled images. Images drawn at random give `chance_class_agreement` on average, whatever their number.
     """
-    found = np.full(images.shape[1], np.nan)
+    agreement = np.full(images.shape[1], np.nan)
     for unit, column in enumerate(images.T):
         known = labels[np.unique(column[column >= 0])]
-        found[unit] = chance_class_agreement(known)
-    return found
+        agreement[unit] = chance_class_agreement(known)
+    return agreement
 
 
 def chance_class_agreement(labels: Int64[Array, " image"]) -> float:
@@ -39,7 +39,7 @@ def shared_image_rate(images: Int64[Array, "rank unit"]) -> float:
     two units have any image.
     """
     own = [np.unique(column[column >= 0]) for column in images.T]
-    sizes = np.array([len(one) for one in own], dtype=np.float64)
+    sizes = np.array([len(images_of_unit) for images_of_unit in own], dtype=np.float64)
     pairs = sizes.sum() ** 2 - (sizes**2).sum()
     if pairs == 0:
         return float("nan")

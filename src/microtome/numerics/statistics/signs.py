@@ -20,26 +20,26 @@ def change_signs(
     return (change > floor).to(torch.int8) - (change < -floor).to(torch.int8)
 
 
-def sign_disagreement(found: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
+def sign_disagreement(signs: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
     """The fraction of features whose signs differ, for each pair of images."""
-    first, second = _image_pairs(found)
-    return (found[..., first, :] != found[..., second, :]).count_nonzero(-1).double() / found.shape[-1]
+    first, second = _image_pairs(signs)
+    return (signs[..., first, :] != signs[..., second, :]).count_nonzero(-1).double() / signs.shape[-1]
 
 
-def expected_disagreement(found: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
+def expected_disagreement(signs: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
     """The disagreement of each pair if each kept its number of -1, 0 and 1 but had them at features drawn at random."""
-    share = torch.stack([(found == sign).count_nonzero(-1) for sign in (-1, 0, 1)], -1).double() / found.shape[-1]
-    first, second = _image_pairs(found)
+    share = torch.stack([(signs == sign).count_nonzero(-1) for sign in (-1, 0, 1)], -1).double() / signs.shape[-1]
+    first, second = _image_pairs(signs)
     return 1 - (share[..., first, :] * share[..., second, :]).sum(-1)
 
 
-def sign_kappa(found: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
+def sign_kappa(signs: Int8[Tensor, "*look image feature"]) -> Float64[Tensor, "*look pair"]:
     """Cohen's kappa of each pair: 1 where all signs are equal, 0 where they agree as by chance; NaN where none could differ.
 
     A weak change leaves many features at zero, which lowers the disagreement by itself, but not this.
     """
-    chance = expected_disagreement(found)
-    return (1 - sign_disagreement(found) / chance).where(chance > 0, torch.nan)
+    chance = expected_disagreement(signs)
+    return (1 - sign_disagreement(signs) / chance).where(chance > 0, torch.nan)
 
 
 def change_strength(
@@ -49,7 +49,7 @@ def change_strength(
     return change.double().norm(dim=-1) / whole.double().norm(dim=-1)
 
 
-def _image_pairs(found: Int8[Tensor, "*look image feature"]) -> tuple[Int64[Tensor, " pair"], Int64[Tensor, " pair"]]:
+def _image_pairs(signs: Int8[Tensor, "*look image feature"]) -> tuple[Int64[Tensor, " pair"], Int64[Tensor, " pair"]]:
     """The first and the second image of each pair."""
-    first, second = torch.triu_indices(found.shape[-2], found.shape[-2], 1)
+    first, second = torch.triu_indices(signs.shape[-2], signs.shape[-2], 1)
     return first, second

@@ -14,10 +14,10 @@ from microtome.numerics.statistics.intervals import UNKNOWN_INTERVAL, Interval, 
 def relative_ranks(values: Float[Array, " image"]) -> Float64[Array, " image"]:
     """Ranks from 0 (smallest) to 1 (largest), equal values sharing the lowest of theirs; NaN where a value is."""
     known = ~np.isnan(values)
-    found = np.full(len(values), np.nan)
+    ranks = np.full(len(values), np.nan)
     order = np.searchsorted(np.sort(values[known]), values[known], side="left")
-    found[known] = order / max(1, int(known.sum()) - 1)
-    return found
+    ranks[known] = order / max(1, int(known.sum()) - 1)
+    return ranks
 
 
 def slope_interval(values: Float[Array, " image"], against: Float[Array, " image"], least: int = 10, seed: int = 0) -> Interval:
@@ -48,8 +48,8 @@ def slope_interval(values: Float[Array, " image"], against: Float[Array, " image
         error = np.sqrt(count / (count - 2) * squares)
         return moved, np.divide(error, spread, out=np.full(len(weights), np.nan), where=~level)
 
-    found = studentised_interval(count, measure, count - 2, seed=seed)
-    return Interval(slope, slope + found.low, slope + found.high)
+    off = studentised_interval(count, measure, count - 2, seed=seed)
+    return Interval(slope, slope + off.low, slope + off.high)
 
 
 def relative_loss(

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from microtome.analyses.position.biases import bias_arrays, twin_bias_arrays
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import Finding, array
@@ -28,7 +29,6 @@ from microtome.instruments.attention import (
     allowed_pairs,
     attention_paths,
     position_embedding,
-    relative_bias,
     token_grid,
     watch_attention,
 )
@@ -36,12 +36,9 @@ from microtome.instruments.embedded_patches import embedded_patches
 from microtome.instruments.untrained_twins import TWINS, over_twins, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.graph.attention import (
-    GaussianHill,
     attention_distances,
     cell_distances,
-    fit_hill,
     grid_attention,
-    offset_table,
 )
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.prose import name_list
@@ -89,14 +86,14 @@ class Position(Analysis):
         chosen = images.take(indices)
         tokens, uniform = _token_grids(specimen)
         own = self._rows(specimen, chosen, pace, tokens, "attention")
-        arrays = _attention_arrays(tokens, uniform, own) | _bias_arrays(specimen)
+        arrays = _attention_arrays(tokens, uniform, own) | bias_arrays(specimen)
         if "content" in own:
             arrays |= self._positional_power(specimen, own, "")
         nulls: list[dict[str, Any]] = []
         for number, twin in enumerate(untrained_twins(specimen, images), 1):
             run = f"attention of untrained twin {number}"
             other = self._rows(twin, chosen, pace, tokens, run)
-            nulls.append(_twin_attention_arrays(tokens, other) | _twin_bias_arrays(twin))
+            nulls.append(_twin_attention_arrays(tokens, other) | twin_bias_arrays(twin))
             if "content" in own:
                 nulls[-1] |= self._positional_power(twin, other, "twin_")
             discard_tally(pace, self._key(twin, chosen, run))
@@ -327,54 +324,3 @@ def _attention_arrays(tokens: dict[str, TokenGrid], uniform: dict[str, float], o
         "grid": array([f"{each.grid[0]} x {each.grid[1]}" for each in tokens.values()], ("layer",), "text", layers, "grid"),
         "windows": array([each.windows for each in tokens.values()], ("layer",), "yes or no", layers),
     }
-
-
-def _twin_bias_arrays(twin: Specimen) -> dict[str, Any]:
-    """How well Gaussians fit the biases of an untrained twin."""
-    fits = {name: [fit_hill(bias) for bias in heads] for name, heads in _bias_tables(twin).items()}
-    if not fits:
-        return {}
-    layers = {"layer": list(fits)}
-    return {
-        "twin_bias_r2_by_head": _pad_tables(fits, layers, TWINS),
-        "twin_bias_r2": array([_median_fit(heads).r2 for heads in fits.values()], ("layer",), "1", layers, TWINS),
-    }
-
-
-def _bias_arrays(specimen: Specimen) -> dict[str, Any]:
-    """Learned relative biases over offsets and their Gaussians."""
-    tables = _bias_tables(specimen)
-    if not tables:
-        return {}
-    layers = {"layer": list(tables)}
-    fits = {name: [fit_hill(bias) for bias in heads] for name, heads in tables.items()}
-    widest = max(table.shape[1:] for table in tables.values())
-    shown_layers = [name for name, table in tables.items() if table.shape[1:] == widest]
-    shown = np.stack([tables[name].mean(0) - tables[name].mean() for name in shown_layers])
-    median = [_median_fit(heads) for heads in fits.values()]
-    return {
-        "bias": array(shown, ("layer", "row", "col"), "logits", {"layer": shown_layers}, "learned bias, about its mean"),
-        "bias_r2_by_head": _pad_tables(fits, layers, "R² by head"),
-        "bias_r2": array([fit.r2 for fit in median], ("layer",), "1", layers, "R²"),
-        "bias_sigma": array([fit.sigma for fit in median], ("layer",), "positions", layers, "σ"),
-        "bias_height": array([fit.height for fit in median], ("layer",), "logits", layers, "height"),
-    }
-
-
-def _bias_tables(specimen: Specimen) -> dict[str, np.ndarray[Any, Any]]:
-    """By path, the learned bias of an attention module over offsets (head, row, col)."""
-    biases = {path: relative_bias(specimen.net.get_submodule(path)) for path in attention_paths(specimen.net)}
-    return {path: offset_table(*bias) for path, bias in biases.items() if bias is not None}
-
-
-def _pad_tables(fits: dict[str, list[GaussianHill]], layers: dict[str, Any], title: str) -> Any:
-    r2 = np.full((len(fits), max(len(heads) for heads in fits.values())), np.nan)
-    for index, heads in enumerate(fits.values()):
-        r2[index, : len(heads)] = [fit.r2 for fit in heads]
-    return array(r2, ("layer", "head"), "1", layers, title)
-
-
-def _median_fit(fits: Sequence[GaussianHill]) -> GaussianHill:
-    """The fit with the (lower) median R²; an undefined one where none was fitted."""
-    known = sorted((fit for fit in fits if not np.isnan(fit.r2)), key=lambda fit: fit.r2)
-    return known[(len(known) - 1) // 2] if known else fits[0]
