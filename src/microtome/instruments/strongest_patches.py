@@ -151,8 +151,10 @@ def shrunk_size(size: tuple[int, int], most: int) -> tuple[int, int]:
 
 
 def mean_colour(recipe: Recipe) -> list[int]:
-    """The colour that is zero after normalisation, as uint8 rgb."""
-    return [int(np.clip(round(255 * level), 0, 255)) for level in recipe.mean]
+    """The colour that is zero after normalisation, as uint8 rgb; middle grey where images are shown by some of their bands."""
+    if recipe.channels not in (1, 3):  # bands have no colour of their own
+        return [128] * 3
+    return [int(np.clip(round(255 * level), 0, 255)) for level in (recipe.mean * 3)[:3]]
 
 
 def crop_patches(images: Images, recipe: Recipe, window: PatchWindow, image: Values, cell: Values, most: int) -> Values:
