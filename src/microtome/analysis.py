@@ -414,7 +414,7 @@ def _about_channels(finding: Finding) -> list[str]:
     images, recipe = finding.origin.get("images", {}), finding.origin.get("specimen", {}).get("recipe", {})
     lines: list[str] = []
     if images.get("channels") == 3 and recipe.get("channels") == 1:
-        lines.append("The network takes one channel: colours were converted to luminance (ITU-R BT.601).")
+        lines.append("The network takes one channel: it was given the luminance (ITU-R BT.601) of each image.")
     if images.get("channels") == 1 and recipe.get("channels") == 3:
         lines.append("The images have one channel and the network takes three: it was repeated.")
     if images.get("shown_bands") and images["channels"] > 1:

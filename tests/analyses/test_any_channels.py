@@ -23,8 +23,8 @@ REASONS = (
     "it needs a second network",
     "it needs checkpoints of one training",
     "it has no gate",
-    "dense",
-    "concatenate",
+    "it has no attention over positions",
+    "it has no dense block",
 )
 
 
@@ -60,10 +60,10 @@ def specimen(channels: int) -> Specimen:
 
 @cache
 def images(channels: int) -> Images:
-    masks = torch.zeros(12, SIDE, SIDE)
+    masks = torch.zeros(15, SIDE, SIDE)
     masks[:, 8:20, 8:20] = 1
-    x = torch.rand(12, channels, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    return Images.tensors(x, labels=[0, 1, 2] * 4, classes=["a", "b", "c"], masks=masks)
+    x = torch.rand(15, channels, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    return Images.tensors(x, labels=[0, 1, 2] * 5, classes=["a", "b", "c"], masks=masks)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
@@ -77,7 +77,7 @@ def test_the_number_of_channels_is_found(channels: int) -> None:
 def test_an_analysis_measures_any_number_of_channels_or_says_why_not(name: str, channels: int) -> None:
     analysis = catalog.analysis_entry(name).load()()
     try:
-        finding = analysis(specimen(channels), images(channels), Pace(batch=12, device="cpu"), twins=2)
+        finding = analysis(specimen(channels), images(channels), Pace(batch=15, device="cpu"), twins=2)
     except Unmeasurable as error:
         refused = str(error)
     else:
@@ -89,7 +89,7 @@ def test_an_analysis_measures_any_number_of_channels_or_says_why_not(name: str, 
         assert figure.axes
         plt.close(figure)
     shown = "figures show bands 1, 2 and 3 as red, green and blue"
-    luminance = "colours were converted to luminance"
+    luminance = "it was given the luminance (ITU-R BT.601) of each image"
     caveats = " ".join(finding.caveats)
     assert (shown in caveats) == (channels == 5 and analysis.needs != "weights")
     assert (luminance in caveats) == (channels == 1 and analysis.needs != "weights")

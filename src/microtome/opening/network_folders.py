@@ -200,7 +200,7 @@ def _sides(size: Any) -> tuple[int, int]:
         table = cast(Mapping[str, Any], size)
         if "height" in table:
             return int(table["height"]), int(table["width"])
-        return (int(table["shortest_edge"]),) * 2
+        return int(table["shortest_edge"]), int(table["shortest_edge"])
     return (int(size), int(size)) if isinstance(size, int) else (int(size[0]), int(size[-1]))
 
 
