@@ -21,9 +21,10 @@ import xarray as xr
 
 from microtome import options, prose
 from microtome._version import __version__
-from microtome.errors import BadOption, Unmeasurable
+from microtome.errors import BadOption, ImagesError, Unmeasurable
 from microtome.finding import Finding, plain
 from microtome.images import Images
+from microtome.images.bands import describe_shown
 from microtome.instruments.untrained_twins import TWIN_COUNT, TWIN_IMAGES, doubts_about_twins, facts_of_twins, untrained_twins
 from microtome.key_numbers import KeyNumber
 from microtome.numerics.statistics.intervals import MIN_DIFFERENT, MIN_VALUES
@@ -154,6 +155,8 @@ class Analysis(ABC):
             )
         if reason := self.refusal(specimen, images):
             raise Unmeasurable(f"{self.name()} of {specimen.name}: {reason}")
+        if images is not None and self.needs != "weights" and (misfit := images.misfit(specimen.recipe.channels)):
+            raise ImagesError(f"{self.name()} of {specimen.name}: {misfit}.")
         pace = pace or Pace()
         specimen = specimen if twins == specimen.twin_count else specimen.with_twins(twins)
         device = resolve_device(pace.device)
@@ -181,7 +184,13 @@ class Analysis(ABC):
             numbered,
             panels=tuple(self.panels(numbered)),
             headline=self.headline(numbered),
-            caveats=(*doubts, *self.caveats(numbered), *_unknown_intervals(numbered), *_not_measured(numbered.facts)),
+            caveats=(
+                *doubts,
+                *self.caveats(numbered),
+                *_unknown_intervals(numbered),
+                *_not_measured(numbered.facts),
+                *_about_channels(numbered),
+            ),
         )
 
 
@@ -398,6 +407,19 @@ def _unknown_intervals(finding: Finding) -> list[str]:
         f"Interval unknown: {prose.name_list(names, NAMED)}. The interval of a mean takes {MIN_VALUES} values, {MIN_DIFFERENT} of them "
         f"unlike the commonest one; that of a median takes {MIN_RUNS}."
     ]
+
+
+def _about_channels(finding: Finding) -> list[str]:
+    """Caveats where colours became luminance for the network, and where figures show some bands of the images."""
+    images, recipe = finding.origin.get("images", {}), finding.origin.get("specimen", {}).get("recipe", {})
+    lines: list[str] = []
+    if images.get("channels") == 3 and recipe.get("channels") == 1:
+        lines.append("The network takes one channel: it was given the luminance (ITU-R BT.601) of each image.")
+    if images.get("channels") == 1 and recipe.get("channels") == 3:
+        lines.append("The images have one channel and the network takes three: it was repeated.")
+    if images.get("shown_bands") and images["channels"] > 1:
+        lines.append(describe_shown(images["channels"], images["shown_bands"]))
+    return lines
 
 
 def _not_measured(facts: Mapping[str, Any]) -> list[str]:

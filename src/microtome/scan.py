@@ -88,8 +88,8 @@ class Batch:
     number: int  # of the batch, counted from 0 over the whole of the images
     index: np.ndarray[Any, Any]  # (image,) int64: places in the Images
     rank: np.ndarray[Any, Any]  # (image,) int64: places in the order in which the loop goes through them, ascending
-    x: torch.Tensor  # (image, rgb, row, col) float32, normalised, on the device
-    pixels: np.ndarray[Any, Any]  # (image, row, col, rgb) uint8, as the network sees them before normalisation
+    x: torch.Tensor  # (image, channel, row, col) float32, normalised, on the device
+    pixels: np.ndarray[Any, Any]  # (image, row, col, rgb) uint8, as figures show them; of RGB images what is normalised
     labels: np.ndarray[Any, Any] | None  # (image,) int64, -1 unknown
     images: Images  # the whole set, which `index` points into
 
@@ -157,7 +157,7 @@ def batches(
     ordered = images if order is None else images.take(order)
     for part in ordered.batches(specimen.recipe, pace.batch, start=start * pace.batch, shard=pace.shard):
         number = int(part.index[0]) // pace.batch
-        x = specimen.recipe.normalise(torch.from_numpy(part.pixels).to(specimen.device), layout)
+        x = specimen.recipe.normalise(torch.from_numpy(part.inputs).to(specimen.device), layout)
         rank = np.asarray(part.index)
         yield Batch(number, rank if order is None else order[rank], rank, x, part.pixels, part.labels, images)
 

@@ -202,7 +202,7 @@ def check_edit(edit: Edit, specimen: Specimen, images: Images, folder: Path, ste
         raise BrokenContract(f"{edit.name()}: the digest is that of the original.")
     if edit(specimen).digest() != edited.digest():
         raise BrokenContract(f"{edit.name()}: made twice, it gives different networks.")
-    x = torch.stack([edited.recipe.tensor(images[place].picture) for place in range(min(len(images), 8))])
+    x = edited.recipe.normalise(torch.from_numpy(images.inputs(edited.recipe, range(min(len(images), 8)))))
     _counted(edit, specimen, edited)
     _preserved(edit, specimen, edited, images)
     _kept(edit, edited, x, folder)
@@ -245,8 +245,9 @@ def _preserved(edit: Edit, specimen: Specimen, edited: Specimen, images: Images)
         raise BrokenContract(f"{edit.name()} does not state why the function is, or is not, preserved.")
     if promise.how == "no":
         return
-    pictures = [images[place].picture for place in range(min(len(images), 8))]
-    one, two = (each.run(torch.stack([each.recipe.tensor(p) for p in pictures])) for each in (specimen, edited))
+    some = range(min(len(images), 8))
+    inputs = (each.recipe.normalise(torch.from_numpy(images.inputs(each.recipe, some))) for each in (specimen, edited))
+    one, two = (each.run(x) for each, x in zip((specimen, edited), inputs, strict=True))
     gap, spread = float((one - two).abs().max()), float(one.std())
     if not gap <= promise.within * spread:
         raise BrokenContract(

@@ -16,6 +16,12 @@ class Plain:
 
     size: tuple[int, int] = (8, 8)
     flip: bool = False
+    channels: int = 3
+
+    def bands(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.stack(
+            [np.asarray(Image.fromarray(plane).resize(self.size[::-1], 0)) for plane in values.transpose(2, 0, 1)], 2
+        )
 
     def pixels(self, picture: Image.Image) -> np.ndarray[Any, Any]:
         assert picture.mode == "RGB"

@@ -64,7 +64,7 @@ def test_tensors_keep_no_hold_on_what_was_given(recipe) -> None:
         (np.full((1, 3, 8, 8), 254.0), "looks like 0..255: divide by 255"),
         (np.full((1, 3, 8, 8), -2.0), "looks normalised"),
         (np.zeros((1, 3, 8, 8), np.int64), "holds int64"),
-        (np.zeros((1, 5, 8, 8), np.uint8), "second dimension should be 3"),
+        (np.zeros((1, 5, 8, 8), complex), "holds complex128, not numbers"),
     ],
 )
 def test_tensors_that_will_not_do(x: np.ndarray, said: str) -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from microtome.opening.opening import open as open_specimen
+from microtome.specimen.batch_dependence import batch_note
 
 
 class MeanOff(nn.Module):
@@ -39,3 +40,9 @@ def test_random_outputs_are_said() -> None:
 
     module = nn.Sequential(nn.Conv2d(3, 4, 3), Noise(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)).eval()
     assert any("random in evaluation" in note for note in open_specimen(module, recipe={"size": 16}).notes)
+
+
+def test_outputs_that_are_nan_in_every_pass_are_not_called_random() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()).eval()
+    net[0].weight.data.fill_(float("nan"))
+    assert batch_note(net, torch.randn(2, 3, 8, 8), net) == ""

@@ -65,7 +65,8 @@ def test_the_size_advised_is_one_that_works(side, wrong):
 
 def test_channels():
     assert "recipe={'channels': 1}" in said(Body(channels=1), {"size": 48, "channels": 3})
-    assert "wants 13 channels" in said(Body(channels=13))
+    assert "it runs on 13 channels; give recipe={'channels': 13}" in said(Body(channels=13), {"size": 48, "channels": 3})
+    assert mt.open(Body(channels=13).eval(), recipe={"size": 48}).recipe.channels == 13
 
 
 def test_hints_are_commands_on_the_command_line():

@@ -41,6 +41,7 @@ from microtome.prose import name_list, plural
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen
 from microtome.specimen.full_gradients import full_gradients
+from microtome.specimen.gradient_cuts import gradient_cut
 from microtome.workload import Workload
 
 MAX_PERIOD = 8  # px, the longest period; longer ones leave too few pixels of equal phase to average over
@@ -73,6 +74,8 @@ class DeadPixels(Analysis):
         rows, cols = specimen.recipe.size
         period, margin = _phase_period(specimen), min(rows, cols) // 8
         blank = next(iter(batches(specimen, chosen.take([0]), pace))).x
+        if cut := gradient_cut(specimen.net, blank):
+            raise Unmeasurable(f"dead_pixels: {cut}.")
         with full_gradients(specimen.net):
             forecast = forecast_phases(specimen.answer, blank)
         maps = {

@@ -31,7 +31,14 @@ from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
-from microtome.instruments.projection import BATCH, BackwardTrace, project_units, projection_colours, unruled_layers
+from microtome.instruments.projection import (
+    BATCH,
+    BackwardTrace,
+    project_units,
+    projection_colours,
+    shown_channels,
+    unruled_layers,
+)
 from microtome.instruments.strongest_patches import (
     PatchWindow,
     choose_units,
@@ -252,7 +259,8 @@ class _ProjectionMaker:
     def _chunk(self, projections: Any, slots: Any, units: Any, image: Any, cell: Any, compared: bool) -> None:
         indices, ranks = slots.T
         pixels = self.images.pixels(self.specimen.recipe, image[ranks, indices])
-        x = self.specimen.recipe.normalise(torch.from_numpy(pixels).to(self.specimen.device))
+        inputs = self.images.inputs(self.specimen.recipe, image[ranks, indices])
+        x = self.specimen.recipe.normalise(torch.from_numpy(inputs).to(self.specimen.device))
         unit, cells = torch.from_numpy(units[indices]), torch.from_numpy(cell[ranks, indices])
         own = project_units(
             self.specimen, self.name, x, unit, cells, self.options.rule, quantile=self.options.quantile, rival=compared
@@ -261,23 +269,23 @@ class _ProjectionMaker:
         cut_out = [self._crop(pixels, int(at)) for pixels, at in zip(own.pixels, cells, strict=True)]
         size = projections.shape[2:4]
         for (index, rank), crop in zip(slots, cut_out, strict=True):
-            small = F.interpolate(crop.permute(2, 0, 1)[None], size=size, mode="area")[0]
+            shown = shown_channels(crop.permute(2, 0, 1), self.images)
+            small = F.interpolate(shown[None], size=size, mode="area")[0]
             projections[index, rank] = small.permute(1, 2, 0).numpy()
         if compared:
             random = project_units(
                 self.null, self.name, x, unit, cells, self.options.rule, quantile=self.options.quantile, even=True
             ).pixels  # fmt: skip
             assert own.other is not None
-            edges = torch.from_numpy(edge_strength(pixels))[:, None].expand(-1, 3, -1, -1)
+            edges = torch.from_numpy(edge_strength(pixels))[:, None].expand(-1, x.shape[1], -1, -1)
             for index, at in enumerate(cells):
                 controls = [self._crop(values, int(at)) for values in (own.other[index], random[index], edges[index])]
                 self._compare(cut_out[index], controls, self._distances(int(at)))
 
     def _crop(self, pixels: torch.Tensor, at: int) -> torch.Tensor:
-        """The window of a position cut out of `pixels` (rgb, row, col), as (row, col, rgb); zero outside the image."""
+        """The window of a position cut out of `pixels` (channel, row, col), as (row, col, channel); zero outside the image."""
         row, col = grid_position(self.window, np.array(at))
-        shown = pixels if len(pixels) == 3 else pixels.expand(3, -1, -1)  # a network of one channel
-        return torch.from_numpy(crop_patch(shown.permute(1, 2, 0).numpy(), self.window, int(row), int(col), (0, 0, 0)))
+        return torch.from_numpy(crop_patch(pixels.permute(1, 2, 0).numpy(), self.window, int(row), int(col), (0,)))
 
     def _distances(self, at: int) -> torch.Tensor:
         """The distance of each pixel of a window from its centre, px (row, col); NaN outside the image."""

@@ -109,7 +109,7 @@ class Objects(Analysis):
         assert images is not None  # `refusal` has refused before
         marked = images.take(np.flatnonzero(images.has_mask))
         answers, how = _target_outputs(specimen, marked)
-        first = torch.from_numpy(marked.pixels(specimen.recipe, range(min(4, len(marked)))))
+        first = torch.from_numpy(marked.inputs(specimen.recipe, range(min(4, len(marked)))))
         shown = visible_layers(specimen, [self.at], specimen.recipe.normalise(first).to(specimen.device))
         shown = place_cells(shown, self.place, specimen.recipe.size)
         name = min(reversed(shown.names), key=lambda one: shown.where[one].row.count * shown.where[one].col.count)

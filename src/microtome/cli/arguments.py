@@ -61,6 +61,12 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 show_default=True,
                 help="Boxes: auto, none, or a COCO JSON file, VOC folder or table.",
             ),
+            click.option(
+                "--bands",
+                default="",
+                help="Channels of multi-band images that the network gets, in order: 4,3,2; all by default.",
+            ),
+            click.option("--shown", default="", help="Of these channels the three, or the one, that figures show: 3,2,1."),
             click.option("--limit", type=click.IntRange(min=1), help="Largest number of images, spread over the classes."),
             click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or mps."),
             click.option(
@@ -123,7 +129,11 @@ def means_images(word: str) -> bool:
     """Whether a word names images rather than a specimen."""
     if word.startswith("scenes:") or word == "scenes":
         return True
-    looks = any(sign in word for sign in "*?") or word.endswith(("/", ".jpg", ".jpeg", ".png", ".JPEG", ".JPG", ".PNG"))
+    if (Path(word) / "config.json").is_file():  # a network in Hugging Face's form
+        return False
+    looks = any(sign in word for sign in "*?") or word.endswith(
+        ("/", ".jpg", ".jpeg", ".png", ".npy", ".npz", ".JPEG", ".JPG", ".PNG")
+    )
     return looks or (Path(word).exists() and ":" not in word and Path(word).suffix not in (".py", ".safetensors"))
 
 
@@ -136,8 +146,25 @@ def parse_images(word: str | None, given: dict[str, Any]) -> "Images | None":
     if word == "scenes" or word.startswith("scenes:"):
         return Images.scenes(**_scene_words(word))
     return Images.folder(
-        word, labels=given["labels"], masks=given["masks"], boxes=given["boxes"], limit=given["limit"], seed=given["seed"]
+        word,
+        labels=given["labels"],
+        masks=given["masks"],
+        boxes=given["boxes"],
+        limit=given["limit"],
+        seed=given["seed"],
+        bands=_band_numbers("--bands", given.get("bands", "")),
+        shown=_band_numbers("--shown", given.get("shown", "")),
     )
+
+
+def _band_numbers(option: str, text: str) -> list[int] | None:
+    """Band numbers "4,3,2" counted from 1; None for an empty text. Raises BadOption for anything else."""
+    parts = [part.strip() for part in text.split(",")]
+    if not text:
+        return None
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise BadOption(f"{option} '{text}' is not a list of band numbers, counted from 1; write for example {option} 4,3,2.")
+    return [int(part) for part in parts]
 
 
 def _scene_words(word: str) -> dict[str, Any]:
@@ -226,7 +253,7 @@ def parse_recipe(word: str) -> Any:
         elif name == "size":
             recipe[name] = tuple(int(number) for number in numbers * 2)[:2]
         else:
-            recipe[name] = numbers[0] if name == "crop" else tuple(numbers * 3)[:3]
+            recipe[name] = numbers[0] if name == "crop" else tuple(numbers)
     return recipe
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from microtome.errors import ImagesError
+from microtome.errors import BadOption, ImagesError
+from microtome.images.bands import Values, display_bands, scale_bands, shown_bands
 from microtome.images.masks import Mask
 from microtome.images.sources import Source
 
@@ -18,7 +19,7 @@ class ArraySource(Source):
 
     kind = "tensors"
 
-    def __init__(self, pixels: npt.NDArray[np.uint8], masks: Mask | None) -> None:
+    def __init__(self, pixels: npt.NDArray[Any], masks: Mask | None) -> None:
         self._pixels = pixels
         self._masks = masks
 
@@ -47,8 +48,28 @@ class ArraySource(Source):
         return {"rows": float(self._pixels.shape[1]), "cols": float(self._pixels.shape[2])}
 
 
-def array_source(x: Any, masks: Any = None) -> ArraySource:
+class BandSource(ArraySource):
+    """Numbers (image, row, col, channel) in memory, of any number of channels, with masks bool (image, row, col) or None."""
+
+    def __init__(self, numbers: npt.NDArray[Any], masks: Mask | None, shown: Sequence[int] | None) -> None:
+        self.channels = numbers.shape[3]
+        self.shown = shown_bands(numbers.shape[3], shown)
+        super().__init__(numbers, masks)
+
+    def picture(self, place: int, least: int | None = None) -> Image.Image:
+        return display_bands(self._pixels[place], self.shown)
+
+    def values(self, place: int) -> Values:
+        return scale_bands(self._pixels[place])
+
+    def identity(self, place: int) -> str:
+        return f"{self._pixels.dtype} {super().identity(place)} shown {self.shown}"
+
+
+def array_source(x: Any, masks: Any = None, shown: Sequence[int] | None = None) -> ArraySource:
     """Pixels in memory from an array or tensor: floats 0..1 or uint8 (image, 3 | 1, row, col), or uint8 (image, row, col, 3).
+
+    Of another number of channels, (image, channel, row, col): uint8, uint16, or other numbers, which stay as they are.
 
     Raises:
         ImagesError: other dimensions, other values, or masks that do not fit.
@@ -58,6 +79,10 @@ def array_source(x: Any, masks: Any = None) -> ArraySource:
         raise ImagesError(
             f"The tensor has the shape {values.shape}; give (image, 3, row, col) with at least one image (x[None] for one)."
         )
+    if values.shape[1] not in (1, 3) and values.shape[3] not in (1, 3):
+        return _band_source(values, masks, shown)
+    if shown is not None:
+        raise BadOption("shown chooses bands to show; images of one channel or three are shown as they are.")
     if values.dtype == np.uint8:
         pixels = values if values.shape[3] == 3 else _channels_last(values)
     elif values.dtype.kind == "f":
@@ -66,6 +91,16 @@ def array_source(x: Any, masks: Any = None) -> ArraySource:
         raise ImagesError(f"The tensor holds {values.dtype}; give floats in 0..1 or uint8 in 0..255.")
     pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:3], 3)))
     return ArraySource(pixels.copy() if pixels is values or pixels.base is not None else pixels, _masks_for(pixels, masks))
+
+
+def _band_source(values: npt.NDArray[Any], masks: Any, shown: Sequence[int] | None) -> BandSource:
+    """Images of any number of channels from numbers (image, channel, row, col)."""
+    if values.dtype.kind not in "uifb":
+        raise ImagesError(f"The tensor holds {values.dtype}, not numbers; give uint8, uint16 or floats.")
+    if values.dtype.kind == "f" and (broken := int((~np.isfinite(values)).sum())):
+        raise ImagesError(f"The tensor holds {broken} values that are not finite (NaN or infinite).")
+    numbers = np.array(values.transpose(0, 2, 3, 1), order="C")
+    return BandSource(numbers, _masks_for(numbers, masks), shown)
 
 
 def _numpy(x: Any) -> npt.NDArray[Any]:
@@ -96,7 +131,7 @@ def _from_floats(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
 
 
-def _masks_for(pixels: npt.NDArray[np.uint8], masks: Any) -> Mask | None:
+def _masks_for(pixels: npt.NDArray[Any], masks: Any) -> Mask | None:
     if masks is None:
         return None
     given = _numpy(masks)

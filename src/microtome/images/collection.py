@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from microtome.errors import BadOption, ImagesError
+from microtome.errors import BadOption, ImagesError, hint
 from microtome.images.arrays import array_source, check_labels
+from microtome.images.bands import describe_shown
 from microtome.images.feeding import (
     Framing,
     PixelBatch,
@@ -77,6 +78,8 @@ class Images:
         limit: int | None = None,
         seed: int = 0,
         check: str = "auto",
+        bands: Sequence[int] | None = None,
+        shown: Sequence[int] | None = None,
     ) -> "Images":
         """The images of a folder (or a glob, or one file), sorted by their path below it.
 
@@ -84,15 +87,19 @@ class Images:
         `masks`: "auto" (NAME_mask.png beside, a masks/ or label/ folder), "none", or a folder, with class numbers after a colon
         for label maps ("label:8,9"). `boxes`: "auto" (COCO JSON, VOC XML, a table), "none", or a path. `limit`: at most so
         many, evenly from the classes, drawn by `seed`. `check`: "full" decodes every file now, "header" only looks at it,
-        "none" does neither.
+        "none" does neither. `bands`: of images in bands (.npy, .npz, multi-band TIFF) those that networks get, in this order,
+        counted from 1; `shown`: of these the three, or the one, that figures show.
 
         Raises:
             ImagesError: nothing usable is there, or a table, mask folder or annotation asked for is not.
             BadOption: an option outside its range.
         """
         given = {"labels": str(labels), "masks": str(masks), "boxes": str(boxes)}
-        images = open_images(Path(path) if not isinstance(path, str) else path, **given, limit=limit, seed=seed, check=check)
+        images = open_images(Path(path) if not isinstance(path, str) else path, **given, limit=limit, seed=seed, check=check,
+            bands=bands, shown=shown,
+        )  # fmt: skip
         text = os.fspath(path)
+        chosen = {name: list(value) for name, value in (("bands", bands), ("shown", shown)) if value is not None}
         return cls(
             name=Path(text).expanduser().absolute().name or text,
             source=images.files,
@@ -102,7 +109,7 @@ class Images:
             titles=images.labels.titles if images.labels else None,
             skipped=images.skipped,
             notes=images.notes,
-            options={"path": str(Path(text).expanduser().absolute()), **given, "limit": limit, "seed": seed},
+            options={"path": str(Path(text).expanduser().absolute()), **given, "limit": limit, "seed": seed, **chosen},
             cache=PixelCache(),
         )
 
@@ -118,8 +125,18 @@ class Images:
         return cls.folder(path, check="full")
 
     @classmethod
-    def tensors(cls, x: Any, labels: Any = None, classes: Sequence[str] | None = None, masks: Any = None) -> "Images":
+    def tensors(
+        cls,
+        x: Any,
+        labels: Any = None,
+        classes: Sequence[str] | None = None,
+        masks: Any = None,
+        shown: Sequence[int] | None = None,
+    ) -> "Images":
         """Images in memory: floats 0..1 (image, 3 | 1, row, col), kept at 8 bits, or uint8 so or (image, row, col, 3).
+
+        Of another number of channels: (image, channel, row, col), uint8 (divided by 255), uint16 (by 65535) or numbers that stay as
+        they are; `shown` are the three bands, or the one, that figures show, counted from 1.
 
         `labels`: (image,) whole numbers, -1 unknown. `classes`: a name for each number. `masks`: (image, row, col), non-zero:
         object.
@@ -127,7 +144,7 @@ class Images:
         Raises:
             ImagesError: other shapes, values that are not finite or outside the range, labels or masks that do not fit.
         """
-        source = array_source(x, masks)
+        source = array_source(x, masks, shown)
         values, names = check_labels(len(source), labels, classes)
         return cls(
             name="tensors",
@@ -135,6 +152,7 @@ class Images:
             places=np.arange(len(source)),
             labels=values,
             classes=names,
+            notes=() if source.channels is None else (describe_shown(source.channels, source.shown),),
             options={},
             cache=PixelCache(),
         )
@@ -264,6 +282,36 @@ class Images:
         """
         return self._pixels(recipe, self._check_mask(indices), threading.Event())
 
+    @property
+    def channels(self) -> int:
+        """How many channels the images have: 3 for RGB images, grey ones among them; of images in bands as many as are read."""
+        return self.source.channels or 3
+
+    def misfit(self, channels: int) -> str:
+        """Why a network with so many input channels cannot be given these images, and what would do; empty where it can.
+
+        One channel and three go together: grey is repeated, colours become luminance.
+        """
+        have = self.channels
+        if channels == have or {channels, have} == {1, 3}:
+            return ""
+        start = f"the network takes {_channels(channels)} and '{self.name}' holds images of {have}"
+        if have > channels and self.kind != "tensors":
+            some = ",".join(map(str, range(1, channels + 1)))
+            return f"{start}; choose those to give it, for example " + hint(
+                f"--bands {some}", f"bands=({some}{',' if channels == 1 else ''})"
+            )
+        return f"{start}; give .npy, .npz or TIFF files of {_channels(channels)}, or a network built for {have} (in_chans={have} in timm)"
+
+    def inputs(self, recipe: Framing, indices: Places | None = None) -> npt.NDArray[Any]:
+        """What `recipe.normalise` takes: `pixels`, or of images in bands their numbers float32 (image, row, col, channel).
+
+        Raises:
+            ImagesError: a file cannot be read now, or the recipe asks for another number of channels (`misfit`).
+            BadOption: a place that does not exist.
+        """
+        return self._inputs(recipe, self._check_mask(indices), threading.Event())
+
     def masks(self, recipe: Framing, indices: Places | None = None) -> Mask:
         """Masks bool (image, row, col) in the recipe's geometry; all False for an image without one (see `masked`).
 
@@ -303,7 +351,9 @@ class Images:
 
         def made(index: npt.NDArray[np.int64], stop: threading.Event) -> PixelBatch:
             labels = None if self.labels is None else self.labels[index]
-            return PixelBatch(index, self._pixels(recipe, index, stop), labels)
+            pixels = self._pixels(recipe, index, stop)
+            plain = self.source.channels is None and recipe.channels in (1, 3)
+            return PixelBatch(index, pixels, labels, pixels if plain else self._inputs(recipe, index, stop))
 
         return prefetch(made, spans)
 
@@ -332,6 +382,8 @@ class Images:
             "classes": list(self.classes) if self.classes is not None else None,
             "has_masks": self.has_masks,
             "mask_kind": self.mask_kind,
+            "channels": self.channels,
+            "shown_bands": list(self.source.shown),
             "skipped": [{"path": file.path, "reason": file.reason} for file in self.skipped[:100]],
             "skipped_count": len(self.skipped),
             "notes": list(self.notes),
@@ -392,6 +444,26 @@ class Images:
             batch_pixels[at] = pixels
         return batch_pixels
 
+    def _inputs(self, recipe: Framing, index: npt.NDArray[np.int64], stop: threading.Event) -> npt.NDArray[Any]:
+        if reason := self.misfit(recipe.channels):
+            raise ImagesError(f"{reason[0].upper()}{reason[1:]}.")
+        if self.source.channels is None:
+            return self._pixels(recipe, index, stop)
+        which, depth = recipe_key(recipe) + " bands", self.source.channels
+
+        def made(place: int) -> npt.NDArray[Any]:
+            cached = self.cache.find(which, place)
+            if cached is None and not stop.is_set():
+                cached = np.asarray(recipe.bands(self.source.values(place)), np.float32)
+                self.cache.keep(which, place, cached)
+            return np.zeros((*recipe.size, depth), np.float32) if cached is None else cached
+
+        numbers = np.empty((len(index), *recipe.size, depth), np.float32)
+        places = [int(self.places[at]) for at in index]
+        for at, values in enumerate(map_in_threads(made, places, self.source.most_threads)):
+            numbers[at] = values
+        return np.repeat(numbers, 3, axis=3) if depth == 1 and recipe.channels == 3 else numbers
+
     def _mask(self, recipe: Framing, which: str, place: int) -> Mask:
         cached = self.cache.find(which, place)
         if cached is None:
@@ -399,3 +471,7 @@ class Images:
             cached = np.zeros(recipe.size, bool) if mask is None else np.asarray(recipe.mask(mask), bool)
             self.cache.keep(which, place, cached)
         return cached
+
+
+def _channels(count: int) -> str:
+    return f"{count} channel" + "s" * (count != 1)

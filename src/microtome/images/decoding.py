@@ -36,7 +36,7 @@ FORMATS = ["JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "P
 SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".avif"),
-        *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".tga", ".pcx", ".qoi", ".sgi"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".tga", ".pcx", ".qoi", ".sgi", ".npy", ".npz"),
     )
 )
 ORIENTATION = 0x0112
@@ -64,12 +64,13 @@ _huge_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Header:
-    """The header of an image file: displayed and stored (rows, cols), EXIF orientation 1..8, and notes."""
+    """The header of an image file: displayed and stored (rows, cols), EXIF orientation 1..8, notes, and the number of bands."""
 
     size: tuple[int, int]
     stored: tuple[int, int]
     orientation: int
     notes: tuple[str, ...]
+    bands: int = 0  # of a file that holds bands instead of colours
 
 
 def read_header(path: Path) -> Header:

@@ -26,7 +26,12 @@ class Framing(Protocol):
     @property
     def size(self) -> tuple[int, int]: ...
 
+    @property
+    def channels(self) -> int: ...
+
     def pixels(self, picture: Image.Image) -> Pixels: ...
+
+    def bands(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
 
     def mask(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]: ...
 
@@ -35,11 +40,15 @@ class Framing(Protocol):
 
 @dataclass(frozen=True)
 class PixelBatch:
-    """Consecutive images: their places (image,), pixels uint8 (image, row, col, rgb), and labels (image,) or None."""
+    """Consecutive images: their places (image,), pixels uint8 (image, row, col, rgb), and labels (image,) or None.
+
+    `inputs` are what a recipe normalises: the pixels themselves, or float32 (image, row, col, channel) of images in bands.
+    """
 
     index: npt.NDArray[np.int64]
     pixels: Pixels
     labels: npt.NDArray[np.int64] | None
+    inputs: npt.NDArray[Any]
 
 
 def thread_count() -> int:

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from microtome.errors import BadOption, ImagesError, did_you_mean
-from microtome.images import decoding
+from microtome.images import reading
+from microtome.images.bands import describe_shown
 from microtome.images.boxes import read_regions
 from microtome.images.decoding import Header
 from microtome.images.feeding import map_in_threads
@@ -44,9 +45,18 @@ class OpenedImages:
 
 
 def open_images(
-    path: str | Path, *, labels: str, masks: str, boxes: str, limit: int | None, seed: int, check: str
+    path: str | Path,
+    *,
+    labels: str,
+    masks: str,
+    boxes: str,
+    limit: int | None,
+    seed: int,
+    check: str,
+    bands: Sequence[int] | None = None,
+    shown: Sequence[int] | None = None,
 ) -> OpenedImages:
-    """The usable images at a path, at most `limit` of them, drawn evenly from the classes.
+    """The usable images at a path, at most `limit` of them, drawn evenly from the classes; of bands those of `bands`.
 
     Raises:
         ImagesError: nothing usable is there, or a table, mask folder or annotation that was asked for is not.
@@ -62,6 +72,8 @@ def open_images(
     order = spread_order(known.values if known else None, len(place.names), limit, seed)
     depth = _check_depth(place, order[: limit or len(order)], check)
     headers, broken = _check_headers(place, marks, order, limit, depth)
+    headers, others = _of_one_depth(headers, place)
+    broken += others
     kept = sorted(headers)
     if not kept:
         first = broken[0]
@@ -69,11 +81,39 @@ def open_images(
             f"None of the {len(broken)} images at '{path}' can be read; the first is {first.path}: {first.reason}."
         )
     files = FileSource(
-        place.kind, place.root, [place.names[at] for at in kept], [marks[at] for at in kept], [headers[at] for at in kept]
+        place.kind,
+        place.root,
+        [place.names[at] for at in kept],
+        [marks[at] for at in kept],
+        [headers[at] for at in kept],
+        bands,
+        shown,
     )
     chosen = ImageLabels(known.classes, known.values[kept], known.titles, known.origin) if known else None
     skipped = tuple(sorted((*place.skipped, *broken), key=lambda file: name_key(file.path)))
-    return OpenedImages(files, chosen, skipped, _header_notes([headers[at] for at in kept]))
+    notes = _header_notes([headers[at] for at in kept])
+    if files.channels is not None:
+        notes += (describe_shown(files.channels, files.shown),)
+    return OpenedImages(files, chosen, skipped, notes)
+
+
+def _of_one_depth(headers: dict[int, Header | None], place: Listing) -> tuple[dict[int, Header | None], list[SkippedFile]]:
+    """The images with the commonest number of bands (0: colours; of equally common ones the first), and the others with the reason."""
+    counted = Counter(header.bands if header else 0 for _, header in sorted(headers.items()))
+    if len(counted) < 2:
+        return headers, []
+    common = counted.most_common(1)[0][0]
+    word = {0: "ordinary images", 1: "arrays of one channel"}
+    kept = {at: header for at, header in headers.items() if (header.bands if header else 0) == common}
+    others = [
+        SkippedFile(
+            place.names[at],
+            f"{word.get(bands, f'{bands} channels')}, where most files here are {word.get(common, f'of {common} channels')}",
+        )
+        for at, header in sorted(headers.items())
+        if (bands := header.bands if header else 0) != common
+    ]
+    return kept, others
 
 
 def spread_order(labels: npt.NDArray[np.int64] | None, count: int, limit: int | None, seed: int) -> npt.NDArray[np.int64]:
@@ -162,9 +202,9 @@ def _cached_verdict(path: Path, depth: str) -> Header | str:
         if known in _verdict_cache:
             return _verdict_cache[known]
     try:
-        verdict: Header | str = decoding.read_header(path)
+        verdict: Header | str = reading.read_header(path)
         if depth == "full":
-            decoding.verify_whole(path)
+            reading.verify_whole(path, verdict)
     except ImagesError as error:
         verdict = str(error)
     with _verdict_lock:

@@ -5,6 +5,7 @@ import inspect
 import json
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +16,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from microtome.errors import BadOption, ImagesError, UnknownName, did_you_mean
-from microtome.images import decoding, scenes
+from microtome.images import decoding, reading, scenes
+from microtome.images.bands import ARRAY_SUFFIXES, Values, check_bands, shown_bands
 from microtome.images.decoding import Header
 from microtome.images.masks import Mask, MaskFile
 from microtome.images.shapes import Regions
+from microtome.images.tiff_bands import SUFFIXES as TIFF_SUFFIXES
 
 MASK_CACHE_SIZE = 64_000_000  # bytes for masks and facts of scenes that were drawn: 10,000 scenes of 224 px
+BAND_SUFFIXES = (*ARRAY_SUFFIXES, *TIFF_SUFFIXES)
 FACTS_BYTES = 1_000  # one scene's facts, about
 SHARED_CACHE = 128 * 128  # pixels of a scene up to which threads that draw cost more in waiting for each other than they gain
 
@@ -56,6 +60,8 @@ class Source(ABC):
 
     kind: str
     most_threads: int | None = None  # that are worth having for its images; None for as many as there are
+    channels: int | None = None  # of images that are numbers in bands; None for 8-bit RGB
+    shown: tuple[int, ...] = ()  # the bands that figures show, counted from 1
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -67,6 +73,10 @@ class Source(ABC):
     @abstractmethod
     def picture(self, place: int, least: int | None = None) -> Image.Image:
         """The RGB image; `least` pixels of the short side suffice."""
+
+    def values(self, place: int) -> Values:
+        """The numbers float32 (row, col, channel) of an image in bands."""
+        raise NotImplementedError  # of a source with `channels` alone
 
     @abstractmethod
     def mark_kind(self, place: int) -> str | None:
@@ -89,13 +99,28 @@ class FileSource(Source):
     """Image files below a root, with the mask file or the marked regions of each."""
 
     def __init__(
-        self, kind: str, root: Path, names: list[str], marks: list[MaskFile | Regions | None], headers: list[Header | None]
+        self,
+        kind: str,
+        root: Path,
+        names: list[str],
+        marks: list[MaskFile | Regions | None],
+        headers: list[Header | None],
+        chosen: Sequence[int] | None = None,
+        shown: Sequence[int] | None = None,
     ):
+        """`chosen` are the bands that are read, counted from 1; `shown` those of them that figures show, counted so too."""
         self.kind = kind
         self.root = root
         self._names = names
         self._marks = marks
         self._headers = headers
+        bands = self.header(0).bands if names and any(Path(name).suffix.lower() in BAND_SUFFIXES for name in names[:1]) else 0
+        if (chosen is not None or shown is not None) and not bands:
+            raise BadOption(f"bands are those of .npy, .npz and multi-band TIFF files; '{names[0]}' is an ordinary image.")
+        self._chosen = None if chosen is None else check_bands("bands", chosen, bands)
+        if bands:
+            self.channels = len(self._chosen) if self._chosen is not None else bands
+            self.shown = shown_bands(self.channels, shown)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -112,12 +137,18 @@ class FileSource(Source):
         header = self._headers[place]
         if header is None:
             with _BlamedFile(self, place):
-                header = self._headers[place] = decoding.read_header(self.path(place))
+                header = self._headers[place] = reading.read_header(self.path(place))
         return header
 
     def picture(self, place: int, least: int | None = None) -> Image.Image:
         with _BlamedFile(self, place):
-            return decoding.read_rgb(self.path(place), least)
+            if self.channels is None:
+                return decoding.read_rgb(self.path(place), least)
+            return reading.read_shown(self.path(place), self._chosen, self.shown)
+
+    def values(self, place: int) -> Values:
+        with _BlamedFile(self, place):
+            return reading.read_values(self.path(place), self._chosen)
 
     def mark_kind(self, place: int) -> str | None:
         mark = self._marks[place]
@@ -135,6 +166,8 @@ class FileSource(Source):
 
     def identity(self, place: int) -> str:
         content = content_hash(self.path(place))
+        if self.channels is not None:
+            content += f" bands {self._chosen or 'all'} shown {self.shown}"
         mark = self._marks[place]
         if isinstance(mark, MaskFile):
             return f"{content} mask {content_hash(mark.path)} {sorted(mark.ids) if mark.ids is not None else 'all but void'}"

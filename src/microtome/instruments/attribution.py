@@ -15,6 +15,7 @@ from microtome.numerics.maps.heat import grad_cam, rank_correlation
 from microtome.numerics.receptive.geometry import Where, even_tiling, resample_area
 from microtome.numerics.receptive.positions import PositionMode
 from microtome.specimen import Layer, Specimen, tap, watch
+from microtome.specimen.gradient_cuts import gradient_cut
 
 Method = Callable[[Tensor, Tensor], Tensor]  # activation and gradient (image, unit, row, col) -> map (image, row, col)
 MAX_FALLBACK_LAYERS = 24  # layers before a silent one that are tried for the advice in its message
@@ -119,8 +120,15 @@ def visible_layers(
             f"None of {', '.join(layer.name for layer in layers)} has rows and columns. "
             f"List layers that do: microtome layers {specimen.name}"
         )
-    pairs = _layer_gradients(specimen, spatial, x, score)
+    try:
+        pairs = _layer_gradients(specimen, spatial, x, score)
+    except WatchError as error:
+        if cut := gradient_cut(specimen.net, x[:1]):
+            raise Unmeasurable(f"the class gradient does not reach {', '.join(spatial)}: {cut}.") from error
+        raise
     silent = [name for name in spatial if not bool(pairs[name][1].any())]
+    if silent and (cut := gradient_cut(specimen.net, x[:1])):
+        raise Unmeasurable(f"the class gradient does not reach {', '.join(silent)}: {cut}.")
     for name in silent:
         dropped[name] = (
             "the class gradient is zero everywhere, because nothing after it depends on its positions"

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from microtome.errors import Unmeasurable
 from microtome.specimen.full_gradients import freeze_parameters
+from microtome.specimen.gradient_cuts import why_no_gradient
 from microtome.specimen.specimen import Specimen
 from microtome.specimen.watching import watch
 
@@ -21,6 +23,8 @@ def input_gradients(
     answer: Target | None = None,
 ) -> None:
     """Calls `each(layer, gradient (image, rgb, row, col) of its target by x)`; "answer" is the target of what the network gives.
+
+    Raises Unmeasurable where the network cuts the gradient before one of them, with the module that does so.
 
     In eval mode no image touches another, so the gradient of the sum over images is each image's own. A gradient that is zero
     everywhere is given as such.
@@ -38,6 +42,9 @@ def input_gradients(
         if answer is not None:
             kept["answer"] = answer(specimen.pick(given)).sum()
         names = list(kept)
+        if cut_off := [name for name in names if not kept[name].requires_grad]:
+            where = "" if cut_off == ["answer"] else f" at {', '.join(name for name in cut_off if name != 'answer')}"
+            raise Unmeasurable(f"{specimen.name} has no gradient by the image{where}: {why_no_gradient(specimen.net, x[:1])}.")
         for place, name in enumerate(names):
             (slope,) = torch.autograd.grad(kept[name], x, retain_graph=place + 1 < len(names), allow_unused=True)
             each(name, torch.zeros_like(x) if slope is None else slope)

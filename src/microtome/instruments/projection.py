@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from microtome.errors import Unmeasurable
+from microtome.images import Images
+from microtome.images.bands import shown_bands
 from microtome.numerics.graph.rectifiers import RectifierMode, RewriteMode, Rule
 from microtome.specimen import Specimen, tap, watch
 
@@ -149,6 +151,13 @@ def _check_all_seen(specimen: Specimen, name: str, expected: int, opaque: Mappin
 def unruled_layers(passages: Sequence[BackwardTrace]) -> list[str]:
     """What the signal of each layer passed that no rule is defined for, in words; empty where there is none."""
     return [", ".join(f"{count} {name}" for name, count in sorted(trace.curved.items())) for trace in passages]
+
+
+def shown_channels(pixels: Tensor, images: Images) -> Tensor:
+    """The channels of `pixels` (channel, row, col) that figures show of these images, as (rgb, row, col); one channel in grey."""
+    known = images.source.shown if images.channels == len(pixels) else ()
+    shown = known or shown_bands(len(pixels), None)
+    return pixels[[number - 1 for number in shown]].expand(3, -1, -1)
 
 
 def projection_colours(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

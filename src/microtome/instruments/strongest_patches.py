@@ -150,9 +150,14 @@ def shrunk_size(size: tuple[int, int], most: int) -> tuple[int, int]:
     return max(1, round(size[0] * share)), max(1, round(size[1] * share))
 
 
+def mean_levels(recipe: Recipe) -> list[float]:
+    """The rgb levels 0 to 255 that are zero after normalisation; middle grey where images are shown by some of their bands."""
+    return [128.0] * 3 if recipe.channels not in (1, 3) else [255 * level for level in (recipe.mean * 3)[:3]]
+
+
 def mean_colour(recipe: Recipe) -> list[int]:
-    """The colour that is zero after normalisation, as uint8 rgb."""
-    return [int(np.clip(round(255 * level), 0, 255)) for level in recipe.mean]
+    """`mean_levels` as uint8."""
+    return [int(np.clip(round(level), 0, 255)) for level in mean_levels(recipe)]
 
 
 def crop_patches(images: Images, recipe: Recipe, window: PatchWindow, image: Values, cell: Values, most: int) -> Values:

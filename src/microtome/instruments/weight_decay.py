@@ -87,6 +87,6 @@ def _declared_input(net: nn.Module) -> dict[str, Any] | None:
     declared: dict[str, Any] = {}
     if isinstance(size, int) or (isinstance(size, tuple) and len(cast(tuple[Any, ...], size)) == 2):
         declared["size"] = size
-    if first is not None and first.groups == 1 and first.in_channels in (1, 3):
+    if first is not None and first.groups == 1:
         declared["channels"] = first.in_channels
     return declared or None

@@ -8,6 +8,7 @@ import argparse
 import collections
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -108,7 +109,8 @@ def _read_pickle(file: Path, start: bytes) -> Any:
     elif start[:6] == b"\x93NUMPY":
         raise CheckpointError(f"'{file}' is a NumPy array, not a state dict; save the weights by name as safetensors.")
     try:
-        with torch.serialization.safe_globals(_safe_types()):
+        with torch.serialization.safe_globals(_safe_types()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about other protocols of pickle
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # what a damaged pickle raises is not one type
         unsafe = _unsafe_globals(file, error)
@@ -154,9 +156,11 @@ def _unsafe_globals(file: Path, error: Exception) -> list[str]:
         try:
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
         except (ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError):  # the old format has no such list
-            # but torch's own refusal names the first one
+            # but torch's own refusal names the first one, or the instruction that it does not carry out
             words = str(error).split("GLOBAL ")
-            return [words[1].split()[0].strip("`'\"")] if len(words) > 1 else []
+            if len(words) > 1:
+                return [words[1].split()[0].strip("`'\"")]
+            return ["objects of its own"] if "weights only load failed" in str(error).lower() else []
 
 
 def find_state_dict(loaded: Any, path: str) -> State:

@@ -7,12 +7,14 @@ from torch import nn
 
 from microtome._torchvision import timm, torchvision
 from microtome.errors import hint
-from microtome.opening import factories
+from microtome.opening import factories, network_folders
 from microtome.opening.factories import Factory
+from microtome.opening.ready import has_lazy_parts
 from microtome.specimen import labels
 from microtome.specimen.families import Family
+from microtome.specimen.input_channels import input_channels
 from microtome.specimen.labels import Labels
-from microtome.specimen.recipe import NAMED_RECIPES, Recipe, from_timm, from_torchvision
+from microtome.specimen.recipe import NAMED_RECIPES, Recipe, from_timm, from_torchvision, with_channels
 
 
 @dataclass
@@ -33,6 +35,8 @@ class OpenedModel:
 def fill_description(opened: OpenedModel, recipe: Any, wanted: Any) -> None:
     """Fill in recipe and labels: what the caller gave, else what the network declares, else a default with a note."""
     own, source = _own_recipe(opened)
+    own, more = _with_own_channels(opened.net, own)
+    source += more
     if recipe is not None:
         opened.recipe = Recipe.of(recipe, own)
     else:
@@ -50,7 +54,11 @@ def _own_recipe(opened: OpenedModel) -> tuple[Recipe, list[str]]:
     if source == "microtome" and opened.factory is not None:
         recipe = factories.own_recipe(opened.factory)
         return Recipe.of(recipe["size"], NAMED_RECIPES[recipe["name"]]) if recipe["size"] else NAMED_RECIPES[recipe["name"]], []
-    if getattr(opened.net, "pretrained_cfg", None):
+    if source == "transformers" and opened.factory is not None and opened.factory.folder is not None:
+        declared = network_folders.folder_recipe(opened.factory.folder)
+        if declared is not None:
+            return declared
+    elif getattr(opened.net, "pretrained_cfg", None):
         library: Any = timm()
         built = opened.factory.options if opened.factory is not None else {}
         words = {name: built[name] for name in ("in_chans", "img_size") if name in built}
@@ -64,10 +72,28 @@ def _own_recipe(opened: OpenedModel) -> tuple[Recipe, list[str]]:
         + hint("--recipe size=224,mean=…,std=…", "recipe=…")
         + " changes it).",
     )
-    first = next((module for module in opened.net.modules() if isinstance(module, nn.Conv2d)), None)
-    if first is not None and first.in_channels == 1:
-        return Recipe(channels=1), [note]
     return default, [note]
+
+
+def _with_own_channels(net: nn.Module, recipe: Recipe) -> tuple[Recipe, list[str]]:
+    """The recipe with as many channels as the layer that reads the image takes, and a note where they are neither one nor three.
+
+    The image is followed only where the first convolution by name does not take the recipe's channels.
+    """
+    first = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
+    if first is None or first.in_channels == recipe.channels or has_lazy_parts(net):
+        return recipe, []
+    channels = input_channels(net, recipe)
+    if channels is None or channels == recipe.channels:
+        return recipe, []
+    if channels in (1, 3):
+        return with_channels(recipe, channels), []
+    note = (
+        f"It takes {channels} channels, and nothing says their mean and std; 0 and 1 are used ("
+        + hint(f"--recipe channels={channels},mean=…,std=…", f"recipe={{'channels': {channels}, 'mean': …}}")
+        + " changes them)."
+    )
+    return with_channels(recipe, channels), [note]
 
 
 def _own_labels(opened: OpenedModel) -> tuple[Labels | None, list[str]]:
@@ -77,6 +103,8 @@ def _own_labels(opened: OpenedModel) -> tuple[Labels | None, list[str]]:
         names = facts.labels
         opened.family = (facts.family, facts.reason) if facts.family else None
         return ((names, None) if names and not _has_other_classes(opened) else None), []
+    if source == "transformers" and opened.factory is not None and opened.factory.folder is not None:
+        return network_folders.folder_labels(opened.factory.folder), []
     if getattr(opened.net, "pretrained_cfg", None):
         return labels.timm_labels(opened.net)
     if source == "torchvision" and opened.factory is not None:

@@ -38,6 +38,7 @@ class Factory:
     name: str = field(compare=False)
     call: Callable[..., Any] = field(repr=False)
     options: dict[str, Any] = field(default_factory=dict[str, Any])
+    folder: Path | None = field(default=None, repr=False)  # that says which network, and holds its weights
     input: Recipe = field(default=NAMED_RECIPES["imagenet"], repr=False)  # of the pass that lazy modules get their shapes from
 
     def build(self, seed: int = 0, alone: bool = False, **more: Any) -> nn.Module:
@@ -96,6 +97,8 @@ class Factory:
 
     def accepts(self, option: str) -> bool:
         """Whether the factory takes a keyword option of that name."""
+        if self.source == "transformers":
+            return False
         if self.source != "code":
             return True
         parameters = inspect.signature(self.call).parameters

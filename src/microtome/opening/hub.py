@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from microtome.errors import BadOption, MicrotomeError, NoNetwork
+from microtome.errors import BadOption, MicrotomeError, NoNetwork, SpecimenError
 
 CONNECT_TIMEOUT_S = 5.0  # seconds until a silent server counts as absent
 Result = TypeVar("Result")
@@ -44,9 +44,29 @@ def load_from_hub(name: str, make: Callable[[], Result], address: str | None = N
         raise NoNetwork(_offline_advice(name, host)) from error
 
 
+def hub_call(name: str, call: Callable[..., Result]) -> Callable[..., Result]:
+    """The same call of a factory whose configuration lies on a hub, with one sentence where no server answers."""
+
+    def through_hub(**options: Any) -> Result:
+        def make() -> Result:
+            try:
+                return call(**options)
+            except OSError as error:
+                raise SpecimenError(str(error)) from error
+
+        return load_from_hub(name, make)
+
+    return through_hub
+
+
 def _offline_advice(name: str, host: str) -> str:
     from huggingface_hub.constants import HF_HUB_CACHE
 
+    if ":hf-hub:" in name:
+        return (
+            f"{name.removeprefix('timm:')} is not on this machine, configuration and weights, and {host} does not answer; give its folder "
+            f"with config.json and the weights (microtome layers FOLDER), or copy it into the cache ({HF_HUB_CACHE})."
+        )
     return (
         f"The pretrained weights of {name} are not on this machine and {host} does not answer; "
         "use --weights none for an untrained network, --weights FILE for a file you have, "

@@ -9,11 +9,11 @@ from torch import nn
 
 from microtome._torchvision import timm, torchvision
 from microtome.edit import apply_edits
-from microtome.errors import BadOption, CheckpointError, UnknownName, did_you_mean
-from microtome.opening import checkpoints, factories, saved, state_choice
+from microtome.errors import BadOption, CheckpointError, UnknownName, did_you_mean, hint
+from microtome.opening import checkpoints, factories, network_folders, saved, state_choice
 from microtome.opening.describing import OpenedModel, fill_description
 from microtome.opening.factories import SOURCES, Factory
-from microtome.opening.hub import load_from_hub
+from microtome.opening.hub import hub_call, load_from_hub
 from microtome.opening.ready import (
     give_lazy_parts_their_shape,
     has_lazy_parts,
@@ -29,6 +29,7 @@ from microtome.specimen.specimen import Specimen
 from microtome.specimen.twins import silent_branches_notes, untrained_network
 
 Weights = str | Path | None
+HUB_SOURCES = ("hf_hub", "hf-hub")  # timm's names for the Hugging Face hub
 
 
 def open(
@@ -48,7 +49,8 @@ def open(
     """The specimen that `what` names.
 
     `what`: "timm:NAME[.TAG]", "torchvision:NAME", "microtome:NAME", "microtome:NAME(depth=40)", a bare name (the mini zoo, timm,
-    torchvision, microtome's others), "pkg.mod:factory", "file.py:factory(depth=20)", a file that `Specimen.save` wrote, or an `nn.Module`.
+    torchvision, microtome's others), "hf_hub:NAME", a folder in Hugging Face's form (`config.json` and weights), "pkg.mod:factory",
+    "file.py:factory(depth=20)", a file that `Specimen.save` wrote, or an `nn.Module`.
     `weights`: "pretrained", None or "none" for untrained weights drawn under `seed`, or a file; `state` names the state dict of a file
     that holds several ("ema", "teacher"). `recipe`, `labels` and `family` replace what the network says of itself; `output` is the
     output to measure where the network gives several, by index, key or attribute name; `edits` are made in a row afterwards
@@ -204,7 +206,21 @@ def _request(
 
 def _factory(what: str, options: dict[str, Any], notes: list[str]) -> Factory:
     """The factory `what` names. Raises UnknownName."""
+    if network_folders.is_network_folder(what):
+        return network_folders.folder_factory(what, options)
     source, colon, name = what.partition(":")
+    if not what.strip():
+        raise UnknownName("The name of the network is empty; write for example timm:resnet50.")
+    if not colon and not what.endswith(".py") and Path(what).is_file():
+        raise UnknownName(
+            f"'{what}' is a file, and does not say of which network; if it holds weights, name the network and give it as its weights: "
+            + hint(f"timm:NAME --weights {what}", f"mt.open('timm:NAME', weights='{what}').")
+        )
+    if not colon and Path(what).is_dir():
+        raise UnknownName(
+            f"'{what}' is a folder without a {network_folders.CONFIG}, so nothing says which network it holds; name the network and give "
+            "the folder as its weights: " + hint(f"timm:NAME --weights {what}", f"mt.open('timm:NAME', weights='{what}').")
+        )
     if not colon and what.endswith(".py"):
         raise BadOption(f"'{what}' is a file; name the function in it that returns the network: {what}:NAME.")
     if not colon:
@@ -215,6 +231,8 @@ def _factory(what: str, options: dict[str, Any], notes: list[str]) -> Factory:
         return factories.own_factory(name, options)
     if source == "timm":
         return factories.timm_factory(name, options)
+    if source in HUB_SOURCES:
+        return factories.timm_factory(f"hf-hub:{name}", options)
     if source == "torchvision":
         return factories.torchvision_factory(name, options)
     return factories.code_factory(what, options)
@@ -283,6 +301,8 @@ def _from_module(
 
 def _build_network(factory: Factory, weights: Weights, seed: int, state: str | None) -> OpenedModel:
     """A network from its factory with the wanted weights."""
+    if factory.name.startswith("timm:hf-hub:") and str(weights) != "pretrained":  # its configuration lies on the hub, too
+        factory = replace(factory, call=hub_call(factory.name, factory.call))
     if _is_untrained(weights):
         fresh, notes = factory.without_weights(), [f"Its weights are random (seed {seed})."]
         if factory.draws_from_seed:
@@ -304,6 +324,8 @@ def _build_network(factory: Factory, weights: Weights, seed: int, state: str | N
 
 
 def _load_pretrained(factory: Factory, seed: int) -> OpenedModel:
+    if factory.folder is not None:
+        return _load_folder(factory, factory.folder, seed)
     if factory.source == "code":
         net = factory.build(seed)
         return OpenedModel(net.eval(), factory.name, "as the factory made it", None, factory)
@@ -321,6 +343,17 @@ def _load_pretrained(factory: Factory, seed: int) -> OpenedModel:
     best = models.get_model_weights(name).DEFAULT
     net = load_from_hub(factory.name, lambda: factory.build(weights=best, progress=False), str(best.url)).eval()
     return OpenedModel(net, factory.name, f"pretrained {best.name}", True, factory)
+
+
+def _load_folder(factory: Factory, folder: Path, seed: int) -> OpenedModel:
+    """The network of a Hugging Face folder with the weights in it."""
+    file = network_folders.weights_file(folder)
+    if factory.source == "transformers":
+        net = network_folders.load_transformers(folder)
+        return OpenedModel(net, factory.name, f"file {file.name}", True, factory)
+    opened = OpenedModel(factory.build(seed).eval(), factory.name, "", None, factory)
+    _load_state(opened, checkpoints.read_file(folder), file, seed)
+    return opened
 
 
 def _load_pretrained_timm(factory: Factory) -> OpenedModel:

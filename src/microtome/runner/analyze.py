@@ -108,6 +108,10 @@ class _Crew:
         if specimen is None:
             self._failed.add(place)
             return None
+        if self.run.images is not None and (misfit := self.run.images.misfit(specimen.recipe.channels)):
+            self.run.record_failure(specimen.name, "open", f"{misfit}.")
+            self._failed.add(place)
+            return None
         if place not in self.names:
             self.names[place] = self._name(specimen, self.words[place])
         if specimen.name != self.names[place]:

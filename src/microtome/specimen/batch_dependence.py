@@ -18,7 +18,7 @@ def batch_note(net: nn.Module, x: Tensor, answer: Any) -> str:
     company[1:] = 3 * company[1:] + 1  # noise resembles other noise, so its statistics have to be moved
     with torch.inference_mode():
         together, again = (answer(company)[:1] for _ in range(2))
-        if not torch.equal(together, again):
+        if not torch.allclose(together, again, rtol=0, atol=0, equal_nan=True):  # NaN is said elsewhere
             return "Its outputs are random in evaluation: the same images give other numbers in another pass."
         try:
             alone = answer(x[:1])

@@ -20,10 +20,10 @@ PIXELS = 32 * 224 * 224  # in one batch; larger images come in several batches, 
 
 
 class CalibrationBatch(Protocol):
-    """Pixels of a few images, uint8 (image, row, col, rgb)."""
+    """Inputs of a few images, as `Recipe.normalise` takes them."""
 
     @property
-    def pixels(self) -> np.ndarray[Any, Any]: ...
+    def inputs(self) -> np.ndarray[Any, Any]: ...
 
 
 class ImageSet(Protocol):
@@ -69,7 +69,7 @@ def calibrate(net: nn.Module, recipe: Recipe, images: ImageSet) -> str:
     size = max(1, min(count, PIXELS // (recipe.size[0] * recipe.size[1])))
     kinds = (parameter.dtype for parameter in net.parameters() if parameter.is_floating_point())
     dtype, device = next(kinds, torch.float32), device_of(net)
-    inputs = (recipe.normalise(torch.from_numpy(part.pixels).to(device)).to(dtype) for part in chosen.batches(recipe, size))
+    inputs = (recipe.normalise(torch.from_numpy(part.inputs).to(device)).to(dtype) for part in chosen.batches(recipe, size))
     reached = estimate_statistics(net, inputs)
     return f"The running statistics of its {reached} norm layers were estimated on {count} images, without labels."
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from microtome.errors import BadOption, UnknownName, did_you_mean
+from microtome.errors import BadOption, UnknownName, did_you_mean, hint
 
 Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
 Triple = tuple[float, float, float]
+Statistic = tuple[float, ...]  # one number for each channel
 RESAMPLING: dict[str, Image.Resampling] = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -34,12 +35,13 @@ class Recipe:
     """The input recipe of one network.
 
     `size` is (rows, cols) in pixels; `mean` and `std` are on the scale 0 to 1; `crop` is the fraction of the short side that the
-    centre crop keeps (timm's crop_pct); `channels` is 3 (red, green, blue) or 1 (luminance, with the first mean and std).
+    centre crop keeps (timm's crop_pct); `channels` is 3 (red, green, blue), 1 (luminance, or one band), or any other number of
+    bands. `mean` and `std` have one number for each channel: a single one stands for all, and of three one channel takes the first.
     """
 
     size: tuple[int, int] = (224, 224)
-    mean: Triple = IMAGENET_MEAN
-    std: Triple = IMAGENET_STD
+    mean: Statistic = IMAGENET_MEAN
+    std: Statistic = IMAGENET_STD
     interpolation: Interpolation = "bilinear"
     crop: float = 0.875
     channels: int = 3
@@ -47,9 +49,16 @@ class Recipe:
     def __post_init__(self) -> None:
         if len(self.size) != 2 or any(isinstance(side, bool) or int(side) != side or side < 1 for side in self.size):
             raise BadOption(f"The recipe's size {self.size!r} is not (rows, cols) in whole pixels, for example (224, 224).")
-        for name, triple in (("mean", self.mean), ("std", self.std)):
-            if len(triple) != 3 or not all(math.isfinite(value) for value in triple):
-                raise BadOption(f"The recipe's {name} {triple!r} is not three numbers, one each for red, green and blue.")
+        if isinstance(self.channels, bool) or int(self.channels) != self.channels or self.channels < 1:
+            raise BadOption(f"The recipe has {self.channels!r} channels; give a whole number from 1 on.")
+        for name, statistic in (("mean", self.mean), ("std", self.std)):
+            fitted = _for_channels(statistic, self.channels)
+            if len(fitted) != self.channels or not all(math.isfinite(value) for value in fitted):
+                wanted = "three numbers, one each for red, green and blue" if self.channels == 3 else f"{self.channels} numbers"
+                raise BadOption(
+                    f"The recipe's {name} {statistic!r} is not {wanted}; write {name}=a/b/…, or one number for all."
+                )
+            object.__setattr__(self, name, fitted)
         if min(self.std) <= 0:
             raise BadOption(f"The recipe's std {self.std!r} has a value that is not above 0.")
         if self.interpolation not in RESAMPLING:
@@ -59,8 +68,6 @@ class Recipe:
             )
         if not 0 < self.crop <= 2:
             raise BadOption(f"The recipe's crop {self.crop!r} is not a fraction of the short side (above 0, at most 2).")
-        if self.channels not in (1, 3):
-            raise BadOption(f"The recipe has {self.channels} channels; images can be given with 3 (RGB) or 1 (luminance).")
 
     def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """The image as the network sees it before normalisation: uint8 (row, col, rgb)."""
@@ -70,18 +77,29 @@ class Recipe:
         """The normalised image: float32 (rgb, row, col), or (1, row, col) where the recipe has one channel."""
         return self.normalise(torch.from_numpy(self.pixels(picture))[None])[0]
 
+    def bands(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Numbers (row, col, channel) in the geometry of `pixels`, each channel on its own; zero outside the image."""
+        planes = [
+            self._frame(Image.fromarray(plane), RESAMPLING[self.interpolation]) for plane in np.moveaxis(values, 2, 0).copy()
+        ]
+        return np.stack([np.asarray(plane, dtype=np.float32) for plane in planes], axis=2)
+
     def normalise(self, pixels: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
         """Pixels uint8 (image, row, col, rgb) as float32 (image, rgb, row, col), mean taken off and divided by std.
 
+        Numbers float32 (image, row, col, channel) are taken as they are, uint8 divided by 255; three channels become luminance where the
+        recipe has one.
+
         `layout` is that of the memory: of pixels that lie side by side, channels-last needs no copy.
         """
-        values = pixels.to(torch.float32).div(255.0)
-        if self.channels == 1:  # the luminance weights of ITU-R BT.601, which Pillow's convert("L") uses
+        values = pixels.clone() if pixels.is_floating_point() else pixels.to(torch.float32).div(255.0)
+        if (
+            self.channels == 1 and values.shape[3] == 3
+        ):  # the luminance weights of ITU-R BT.601, which Pillow's convert("L") uses
             values = (values * torch.tensor((0.299, 0.587, 0.114), device=values.device)).sum(-1, keepdim=True)
         # one row of pixels at a time: three values at a time would be slow
         mean, std = (
-            torch.tensor(statistic[: values.shape[3]], device=values.device).repeat(values.shape[2])
-            for statistic in (self.mean, self.std)
+            torch.tensor(statistic, device=values.device).repeat(values.shape[2]) for statistic in (self.mean, self.std)
         )
         even = values.flatten(2).sub_(mean).div_(std).view(values.shape)
         return even.permute(0, 3, 1, 2).contiguous(memory_format=layout)
@@ -172,14 +190,34 @@ class Recipe:
             for name in ("mean", "std"):
                 if name in changes:
                     value = changes[name]
-                    changes[name] = (
-                        (float(value),) * 3 if isinstance(value, int | float) else tuple(float(part) for part in value)
-                    )
+                    changes[name] = (float(value),) if isinstance(value, int | float) else tuple(float(part) for part in value)
+            if "channels" in changes and int(changes["channels"]) != start.channels:
+                changes = {**_without_statistics(start, int(changes["channels"])), **changes}
             if "crop" in changes:
                 changes["crop"] = float(changes["crop"])
         except (TypeError, ValueError) as error:
             raise BadOption(f"The recipe {dict(given)!r} cannot be read: {error}.") from error
         return replace(start, **changes)
+
+
+def _for_channels(statistic: Sequence[float], channels: int) -> Statistic:
+    """The numbers of a mean or std for so many channels: one stands for all, and of three one channel takes the first."""
+    given = tuple(float(value) for value in statistic)
+    if len(given) == 1:
+        return given * channels
+    return given[:1] if channels == 1 and len(given) == 3 else given
+
+
+def _without_statistics(start: Recipe, channels: int) -> dict[str, Any]:
+    """Mean and std for another number of channels than `start` has: its first ones between 1 and 3, else 0 and 1."""
+    if {channels, start.channels} == {1, 3}:
+        return {"mean": start.mean[:1], "std": start.std[:1]}
+    return {"mean": (0.0,), "std": (1.0,)}
+
+
+def with_channels(recipe: Recipe, channels: int) -> Recipe:
+    """The recipe for another number of channels, with mean 0 and std 1 where nothing is known of them."""
+    return recipe if channels == recipe.channels else Recipe.of({"channels": channels}, recipe)
 
 
 def _crop_start(side: int, kept: int) -> int:
@@ -210,11 +248,16 @@ def from_timm(config: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
     if mode != "center":
         notes.append(f"Its configuration asks for crop mode '{mode}'; a centre crop is used, which keeps the aspect ratio.")
     mean, std = (tuple(float(value) for value in config[name]) for name in ("mean", "std"))
-    mean, std = (part * 3 if len(part) == 1 else part for part in (mean, std))
+    if len(mean) == len(std) == 3 and channels not in (1, 3):  # as timm adapts the first convolution: colours in turn
+        mean, std = ((part * channels)[:channels] for part in (mean, std))
+        notes.append(
+            f"It takes {channels} channels, and its configuration knows mean and std of three; they are repeated in turn "
+            "(" + hint("--recipe mean=…,std=…", "recipe=…") + " changes them)."
+        )
     recipe = Recipe(
         size=(rows, cols),
-        mean=cast(Triple, mean),
-        std=cast(Triple, std),
+        mean=mean,
+        std=std,
         interpolation=cast(Interpolation, interpolation),
         crop=float(config.get("crop_pct") or 0.875),
         channels=channels,

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import hint
-from microtome.specimen.recipe import Recipe
+from microtome.specimen.input_channels import input_channels
+from microtome.specimen.recipe import Recipe, with_channels
 
 SIZES = (32, 28, 64, 48, 96, 112, 128, 160, 192, 224, 227, 240, 256, 288, 299, 320, 384, 448, 512)  # px; the usual ones
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def why_it_fails(net: nn.Module, recipe: Recipe, error: Exception) -> str:
@@ -19,6 +22,8 @@ def why_it_fails(net: nn.Module, recipe: Recipe, error: Exception) -> str:
     rows, cols = recipe.size
     words = f"{type(error).__name__}: {first_line(error)}"
     start = f"The network does not run on two images of {rows} x {cols} px with {_channels(recipe.channels)} ({words})"
+    if _takes_nothing(net):
+        return f"{start}: its forward takes no argument, so it reads no image; hand over the part that does."
     if missing := _missing_arguments(net):
         verb = "is an argument" if len(missing) == 1 else "are arguments"
         names = ", ".join(f"'{name}'" for name in missing)
@@ -29,10 +34,8 @@ def why_it_fails(net: nn.Module, recipe: Recipe, error: Exception) -> str:
             "x.flatten(1) or x.shape[0] where it says 1."
         )
     for channels in _other_channels(net, recipe):
-        if _runs(net, replace(recipe, channels=channels) if channels in (1, 3) else None, channels=channels, size=recipe.size):
-            if channels in (1, 3):
-                return f"{start}: it runs on {_channels(channels)}; {_recipe_hint('channels', channels)}."
-            return f"{start}: it wants {_channels(channels)}, and images are given with 3 (RGB) or 1 (grey)."
+        if _runs(net, with_channels(recipe, channels)):
+            return f"{start}: it runs on {_channels(channels)}; {_recipe_hint('channels', channels)}."
     for side in SIZES:
         if recipe.size != (side, side) and _runs(net, replace(recipe, size=(side, side))):
             return f"{start}: it runs on {side} x {side} px; {_recipe_hint('size', side)}."
@@ -47,6 +50,15 @@ def _channels(count: int) -> str:
     return f"{count} channel{'s' if count != 1 else ''}"
 
 
+def _takes_nothing(net: nn.Module) -> bool:
+    """Whether forward has no argument that an image could be."""
+    try:
+        given = inspect.signature(net.forward).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return not any(each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.VAR_POSITIONAL) for each in given)
+
+
 def _missing_arguments(net: nn.Module) -> list[str]:
     """Arguments of forward, after the first, that have no default."""
     try:
@@ -59,22 +71,14 @@ def _missing_arguments(net: nn.Module) -> list[str]:
 
 
 def _other_channels(net: nn.Module, recipe: Recipe) -> Iterator[int]:
-    first = next((each for each in net.modules() if isinstance(each, nn.Conv1d | nn.Conv2d | nn.Conv3d)), None)
-    if first is not None and first.in_channels != recipe.channels:
-        yield first.in_channels
-    for count in (1, 3):
-        if count != recipe.channels and (first is None or first.in_channels != count):
-            yield count
+    likely = [input_channels(net, recipe), *(each.in_channels for each in net.modules() if isinstance(each, _CONVOLUTIONS))]
+    yield from (count for count in dict.fromkeys([*likely[:3], 1, 3]) if count is not None and count != recipe.channels)
 
 
-def _runs(
-    net: nn.Module, recipe: Recipe | None, count: int = 2, channels: int | None = None, size: tuple[int, int] | None = None
-) -> bool:
+def _runs(net: nn.Module, recipe: Recipe, count: int = 2) -> bool:
     """Whether a forward pass of noise ends."""
-    side = size or (recipe.size if recipe is not None else (0, 0))
-    depth = channels or (recipe.channels if recipe is not None else 3)
     first: Any = next((p for p in net.parameters() if p.is_floating_point()), None)
-    noise: Tensor = torch.randn(count, depth, *side, generator=torch.Generator().manual_seed(0))
+    noise: Tensor = torch.randn(count, recipe.channels, *recipe.size, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
             net(noise if first is None else noise.to(first.device, first.dtype))

@@ -149,6 +149,11 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
             handle.remove()
     if failure is not None:
         raise SpecimenError(why_it_fails(net, recipe, failure)) from failure
+    if _alike(output) and _ignores_image(net, recipe, output):
+        raise SpecimenError(
+            f"The output of {type(net).__name__} is the same for every image, even for one filled with NaN: its forward does not read "
+            "the image, so there is nothing to measure; hand over the network that does."
+        )
     trace_record.outputs = tuple(
         Output(name, tuple(each.shape), marks.of(each), each.dtype) for name, each in named_tensors(output).items()
     )
@@ -158,6 +163,23 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
         path for path, module in net.named_modules() if path not in heard and path and _is_callable_module(module)
     )
     return trace_record
+
+
+def _alike(output: Any) -> bool:
+    """Whether no output differs between the images of the batch."""
+    given = [each for each in named_tensors(output).values() if each.ndim and each.shape[0] == BATCH]
+    return all(torch.equal(each[:1].expand_as(each), each) for each in given)
+
+
+def _ignores_image(net: nn.Module, recipe: Recipe, output: Any) -> bool:
+    """Whether images filled with NaN, which no arithmetic loses, change no output."""
+    with torch.no_grad():
+        try:
+            other = net(torch.full_like(example_input(net, recipe), torch.nan))
+        except Exception:  # noqa: BLE001  # it looked at the image, then
+            return False
+    before, after = named_tensors(output), named_tensors(other)
+    return before.keys() == after.keys() and all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 def _is_callable_module(module: nn.Module) -> bool:

@@ -67,7 +67,8 @@ def _second_input(networks: tuple[Specimen, Specimen], batch: Batch) -> Tensor:
     """The images of the batch as the second network takes them; decoded again where its size, crop or interpolation differs."""
     first, second = (network.recipe for network in networks)
     alike = (first.size, first.crop, first.interpolation) == (second.size, second.crop, second.interpolation)
-    pixels = batch.pixels if alike else batch.images.pixels(second, batch.index)
+    plain = alike and batch.images.source.channels is None and second.channels in (1, 3)
+    pixels = batch.pixels if plain else batch.images.inputs(second, batch.index)
     return second.normalise(torch.from_numpy(pixels).to(networks[1].device), input_layout(networks[1].net))
 
 

@@ -14,7 +14,7 @@ from microtome.analyses.evolution.checkpoints import Checkpoint, load_checkpoint
 from microtome.errors import Unmeasurable
 from microtome.finding import array
 from microtome.images import Images
-from microtome.instruments.projection import project_units, projection_colours
+from microtome.instruments.projection import project_units, projection_colours, shown_channels
 from microtome.instruments.strongest_patches import (
     PatchWindow,
     choose_units,
@@ -102,7 +102,7 @@ def _project_units(
             there = np.flatnonzero(image[place] >= 0)
             if not len(there):
                 continue
-            pixels = images.pixels(specimen.recipe, image[place, there])
+            pixels = images.inputs(specimen.recipe, image[place, there])
             x = specimen.recipe.normalise(torch.from_numpy(pixels).to(specimen.device))
             cells = torch.from_numpy(cell[place, there])
             try:
@@ -111,13 +111,13 @@ def _project_units(
                 continue
             rectifiers[name] = float(made.passage.rectifiers)
             for unit, projected, at in zip(there, made.pixels, cells, strict=True):
-                projections[name][unit, place] = _crop_window(projected, seats[name], int(at), sides[name])
+                projections[name][unit, place] = _crop_window(images, projected, seats[name], int(at), sides[name])
     return projections, rectifiers
 
 
-def _crop_window(pixels: torch.Tensor, window: PatchWindow, at: int, size: tuple[int, int]) -> Values:
+def _crop_window(images: Images, pixels: torch.Tensor, window: PatchWindow, at: int, size: tuple[int, int]) -> Values:
     """The window of a position cut out of `pixels` (rgb, row, col) and averaged down to `size`, as (row, col, rgb)."""
     row, col = grid_position(window, np.array(at))
-    shown = pixels.expand(3, -1, -1).permute(1, 2, 0).numpy()  # a network of one channel is shown in grey
+    shown = shown_channels(pixels, images).permute(1, 2, 0).numpy()
     part = torch.from_numpy(crop_patch(shown, window, int(row), int(col), (0, 0, 0)))
     return F.interpolate(part.permute(2, 0, 1)[None], size=size, mode="area")[0].permute(1, 2, 0).numpy()

@@ -13,6 +13,7 @@ from microtome.analyses.invariance.summary import identity_amount, view_column
 from microtome.analyses.invariance.warps import WARPS, Border, Warp, warp_images
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.strongest_patches import mean_levels
 from microtome.numerics.statistics.intervals import nan_mean
 from microtome.panels import Curve, Grid, Panel
 from microtome.specimen import Recipe
@@ -73,7 +74,7 @@ def thumbnails(
     `larger` is the recipe of the images that what comes in at the border is cut from, `recipe` the network's own.
     """
     x = torch.from_numpy(images.pixels(larger, list(some))).permute(0, 3, 1, 2).float()
-    grey = 255 * torch.tensor(recipe.mean)[None, :, None, None]
+    grey = torch.tensor(mean_levels(recipe))[None, :, None, None]
     share = min(1.0, THUMBNAIL_SIDE / max(plan.size))
     size = [max(1, round(side * share)) for side in plan.size]
     tiles = [

@@ -134,7 +134,7 @@ class Invariance(Analysis):
         if idle:
             raise BadOption(f"invariance: option {OPTIONS.get(idle, idle)} names nothing that changes an image.")
         gridded = [name for name in names if specimen.layer(name).grid not in (None, (1, 1))]
-        x = specimen.recipe.normalise(torch.from_numpy(images.pixels(specimen.recipe, [0])).to(specimen.device))
+        x = specimen.recipe.normalise(torch.from_numpy(images.inputs(specimen.recipe, [0])).to(specimen.device))
         where = cell_positions(specimen, gridded, x) if gridded else {}
         strides = [grid_stride(where.get(name), size[0]) for name in names]
         views: list[tuple[Warp, float]] = [
@@ -189,7 +189,7 @@ class Invariance(Analysis):
                     views = [place for place, (warp, _) in enumerate(plan.views) if (warp == "crop_shift") == crops]
                     if views:
                         recipe, _ = self._larger(specimen.recipe, plan, crops)
-                        pixels = torch.from_numpy(images.pixels(recipe, batch.index[part])).to(specimen.device)
+                        pixels = torch.from_numpy(images.inputs(recipe, batch.index[part])).to(specimen.device)
                         seen.look(recipe.normalise(pixels), views, border, crops)
                 rows.add(batch.index[part], seen.columns(batch.index[part]))
 

@@ -131,7 +131,7 @@ def distances_between(
     """Mean distance (image, layer) of every unmoved image to the others, or to the first `reference_count` of them."""
 
     def features(index: np.ndarray[Any, Any]) -> list[Tensor]:
-        x = recipe.normalise(torch.from_numpy(images.pixels(recipe, index)).to(specimen.device))
+        x = recipe.normalise(torch.from_numpy(images.inputs(recipe, index)).to(specimen.device))
         return ViewRunner(specimen, plan, len(index)).features(x, border)
 
     chunks = [np.arange(start, min(start + WARP_CHUNK, len(images))) for start in range(0, len(images), WARP_CHUNK)]
