@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
-from scipy.stats import spearmanr
 from torch import nn
 
 import microtome as mt
@@ -13,8 +12,6 @@ from microtome.instruments.attribution import (
     VisibleLayers,
     attribution_maps,
     map_kind,
-    mean_rank_correlation,
-    offset_px,
     place_cells,
     visible_layers,
 )
@@ -93,21 +90,8 @@ def test_signed_evidence_is_the_weighted_sum_of_maps():
     assert GRADCAM.signed_map(activation, gradient).numpy() == pytest.approx(wanted, abs=1e-6)
 
 
-def test_rank_correlation_of_maps_is_spearmans():
-    drawn = torch.Generator().manual_seed(1)
-    one, two = ({"a": torch.randn(3, 6, 6, generator=drawn)} for _ in range(2))
-    shown = VisibleLayers(("a",), {"a": even_tiling((12, 12), (6, 6))}, {})
-    pairs = zip(one["a"].flatten(1).numpy(), two["a"].flatten(1).numpy(), strict=True)
-    wanted = np.mean([spearmanr(*pair).statistic for pair in pairs])
-    assert mean_rank_correlation(one, two, shown, (12, 12), 6) == pytest.approx([wanted], abs=1e-6)
-    assert mean_rank_correlation(one, two["a"], shown, (12, 12), 6) == pytest.approx([wanted], abs=1e-6)
-    constant = {"a": torch.cat([one["a"][:1], torch.ones(1, 6, 6)])}
-    assert mean_rank_correlation(constant, one | {"a": one["a"][:2]}, shown, (12, 12), 6) == pytest.approx([1.0])
-
-
-def test_an_offset_is_the_mean_distance_to_an_even_tiling():
+def test_positions_may_be_tiled_evenly():
     where = Where(Axis(0.0, 32.0, 7), Axis(15.5, 32.0, 7))  # rows as in a ResNet, columns even
-    assert offset_px(where, (224, 224)) == pytest.approx(15.5)
     shown = VisibleLayers(("a",), {"a": where}, {})
     assert place_cells(shown, "arithmetic", (224, 224)) is shown
     assert place_cells(shown, "even", (224, 224)).where["a"] == even_tiling((224, 224), (7, 7))

@@ -1,4 +1,4 @@
-"""Grad-CAM++: eq. 19 in double precision at any scale of the scores, its closed form on a pooled head, and what it does without a weight."""
+"""Grad-CAM++: eq. 19 at any scale of the scores, its closed form on a pooled head, and positions without a weight."""
 
 import pytest
 import torch
