@@ -46,7 +46,6 @@ VAGUE = {"one", "found", "told", "said", "it"}
 VAGUE_KEPT = {
     ("runner/analyze.py", "said"): "public parameter of mt.analyze",
     ("edit.py", "one"): "pair (one, two)",
-    ("instruments/attribution.py", "one"): "pair (one, other)",
     ("instruments/perturbation/perturber.py", "one"): "pair (one, other)",
     ("instruments/perturbation/recording.py", "one"): "pair (one, two)",
     ("networks/deeplab.py", "one"): "pair (one, two)",

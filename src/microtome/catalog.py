@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from microtome import plugins, prose
+from microtome import map_kinds, plugins, prose
 from microtome.errors import UnknownName, did_you_mean
 
 ENTRY_POINT_GROUP = "microtome.analyses"
@@ -97,19 +97,20 @@ def broken_plugins() -> tuple[plugins.BrokenPlugin, ...]:
     """The plug-ins that cannot be read, each with its package, the reason and the remedy."""
     analyses = plugins.read_plugins(ENTRY_POINT_GROUP, _read_analysis_file, set(_own(ENTRY_POINT_GROUP, _read_analysis_file)))
     edits = plugins.read_plugins(EDIT_GROUP, _read_edit_file, set(_own(EDIT_GROUP, _read_edit_file)))
-    return (*analyses[1], *edits[1])
+    return (*analyses[1], *edits[1], *map_kinds.broken_kinds())
 
 
 def unusable_plugins() -> list[plugins.BrokenPlugin]:
     """The plug-ins that cannot be read, imported or made with their defaults; imports those of other packages."""
     listed = list(broken_plugins())
-    for name in plugin_names():
-        entry = analysis_entries().get(name) or edit_entries()[name]
+    foreign = [analysis_entries().get(name) or edit_entries()[name] for name in plugin_names()]
+    for entry in (*foreign, *map_kinds.foreign_entries()):
         try:
             entry.load()()
         except Exception as error:  # whatever a foreign module does when it is imported
-            package, reason = plugins.package_named(name), plugins.describe_error(error)
-            listed.append(plugins.BrokenPlugin(name, package, reason, f"Mend {entry.module}, or uninstall the package."))
+            package = plugins.package_named(entry.module.rpartition(".")[2])
+            reason = plugins.describe_error(error)
+            listed.append(plugins.BrokenPlugin(entry.name, package, reason, f"Mend {entry.module}, or uninstall the package."))
     return listed
 
 
@@ -239,7 +240,7 @@ def _option_cards(node: ast.ClassDef, constants: dict[str, Any]) -> list[OptionC
         help_ = values[1] if len(values) > 1 else words.get("help", "")
         written = ast.unparse(line.annotation)
         rest = (words.get(word) for word in ("quick", "full"))
-        choices = _literal_choices(line.annotation)
+        choices = map_kinds.map_kind_names() if words.get("map_kind") else _literal_choices(line.annotation)
         cards.append(OptionCard(line.target.id, written, default, help_, words.get("low"), words.get("high"), choices, *rest))
     return cards
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from microtome.errors import BadOption, UnknownName, did_you_mean
+from microtome.map_kinds import map_kind_names
 
 T = TypeVar("T")
 
@@ -21,14 +22,16 @@ def option(
     high: float | None = None,
     quick: Any = None,
     full: Any = None,
+    map_kind: bool = False,
 ) -> Any:
     """A field of an analysis or edit: its default, one line of help, and the range of a number (both ends allowed).
 
     `quick` and `full` are the values that a run of less or more effort takes where the user names none; without them, the default.
+    With `map_kind` it takes the name of a kind of class activation map, those of other packages included.
     """
     if isinstance(default, list):
         default = tuple(default)
-    metadata = {"help": help, "low": low, "high": high, "quick": quick, "full": full}
+    metadata = {"help": help, "low": low, "high": high, "quick": quick, "full": full, "map_kind": map_kind}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -71,8 +74,8 @@ def build_from_words(kind: type[T], name: str, options: Mapping[str, Any]) -> T:
 def _coerced(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
     """`value` as the option's type, checked against its choices or its range."""
     origin_ = get_origin(hint)
-    if origin_ is Literal:
-        choices = get_args(hint)
+    if origin_ is Literal or metadata.get("map_kind"):
+        choices = map_kind_names() if metadata.get("map_kind") else get_args(hint)
         if value not in choices:
             raise BadOption(
                 f"{where} is {value!r}; it takes {', '.join(map(str, choices))}.{did_you_mean(str(value), map(str, choices))}"

@@ -1,7 +1,7 @@
-"""Analyses and edits of other packages, each loaded in isolation: a broken plug-in affects nothing else.
+"""Analyses, edits and kinds of map of other packages, each loaded in isolation: a broken plug-in affects nothing else.
 
-A package announces an analysis with an entry point in the group `microtome.analyses`, an edit in `microtome.edits`, written
-`stem = "package.module:Class"`.
+A package announces an analysis with an entry point in the group `microtome.analyses`, an edit in `microtome.edits`, a kind of class
+activation map in `microtome.map_kinds`, written `stem = "package.module:Class"`.
 """
 
 import importlib.metadata
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 E = TypeVar("E")
-GROUPS = ("microtome.analyses", "microtome.edits")
+GROUPS = ("microtome.analyses", "microtome.edits", "microtome.map_kinds")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _read_point(point: importlib.metadata.EntryPoint, parse: Callable[[Path, str
     entry = parse(path, point.module)
     if entry is None:
         raise _Refused(
-            f"{path.name} holds no class that derives from Analysis, Census, Collation or Edit",
+            f"{path.name} holds no class that derives from Analysis, Census, Collation, Edit or MapKind",
             "Write the base class by that name, for example class Mine(Census[Rows]).",
         )
     return entry

@@ -21,7 +21,7 @@ from microtome.analysis import Analysis, Measurement, Needs, option, twin_indice
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.attribution import METHODS, VisibleLayers, attribution_maps, place_cells, visible_layers
+from microtome.instruments.attribution import VisibleLayers, attribution_maps, map_kind, place_cells, visible_layers
 from microtome.instruments.class_matching import match_classes, why_no_scores
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.maps.heat import THRESHOLDS
@@ -156,7 +156,7 @@ class Objects(Analysis):
                 best = scores.argmax(1)
                 return [torch.where(wanted >= 0, wanted, best) if by_label else best]
 
-            scores, (maps,) = attribution_maps(specimen, [name], batch.x, targets, METHODS[self.kind])
+            scores, (maps,) = attribution_maps(specimen, [name], batch.x, targets, map_kind(self.kind))
             size = (int(batch.x.shape[2]), int(batch.x.shape[3]))
             heat = resample_area(maps[name].relu(), shown.where[name], size, (self.grid, self.grid)).cpu()
             masks = images.masks(specimen.recipe, batch.index)

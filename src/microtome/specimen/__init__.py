@@ -6,6 +6,6 @@ from microtome.specimen.outputs import first_tensor
 from microtome.specimen.recipe import Recipe
 from microtome.specimen.sameness import same_values
 from microtome.specimen.specimen import Specimen
-from microtome.specimen.watching import Taps, tap, watch
+from microtome.specimen.watching import Taps, replace_values, tap, watch
 
-__all__ = ["Block", "Layer", "Recipe", "Specimen", "Taps", "first_tensor", "same_values", "tap", "watch"]
+__all__ = ["Block", "Layer", "Recipe", "Specimen", "Taps", "first_tensor", "replace_values", "same_values", "tap", "watch"]

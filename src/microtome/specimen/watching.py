@@ -98,6 +98,19 @@ def tap(specimen: OpenedNetwork, names: str | Sequence[str]) -> Generator[Taps]:
         yield taps
 
 
+@contextmanager
+def replace_values(
+    specimen: OpenedNetwork, names: str | Sequence[str], each: Callable[[str, Tensor], Tensor]
+) -> Generator[None]:
+    """The network hands on `each(name, tensor)` in place of what the named layers give, inside the block.
+
+    Raises WatchError on leaving if one of the layers never ran.
+    """
+    with slow_attention(), _Hooks(specimen, watched_names(specimen, names), each) as hooks:
+        yield
+        hooks.all_fired()
+
+
 def watched_names(specimen: OpenedNetwork, names: str | Sequence[str]) -> tuple[str, ...]:
     """The layer names that `names` stand for; a name that begins with "<" asks for the layer's input."""
     watched: list[str] = []

@@ -1,7 +1,7 @@
 """The arrays of a finding of `cam`, from the maps of its batches."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ from torch import Tensor
 from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.attribution import VisibleLayers, mean_rank_correlation, offset_px
+from microtome.instruments.attribution.drawing import draw_map, positive_part, resample_positive
 from microtome.instruments.shown_images import image_arrays
 from microtome.key_numbers import format_value
 from microtome.numerics.maps.heat import energy_inside, heat_coverage
 from microtome.numerics.maps.strata import edge_strength
-from microtome.numerics.receptive.geometry import interpolate, resample_area
 from microtome.specimen import Specimen
 
 OVERLAY_GRID = 56  # positions, longest side of the interpolated maps
@@ -37,6 +37,7 @@ class BatchMaps:
     maps: dict[str, Tensor]
     other: dict[str, Tensor]
     twin: dict[str, Tensor]
+    remarks: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def to_arrays(
@@ -53,13 +54,12 @@ def to_arrays(
     )
     images = {"image": _map_names(taken, index, columns["target"].tolist())}
     both = images | {"layer": list(shown.names)}
-    heats = {name: value.relu() for name, value in maps.items()}
     masks = taken.masks(specimen.recipe, index) if taken.has_masks else None
     arrays = image_arrays(pixels, masks, images) | _target_arrays(taken, index, columns, images)
-    arrays |= _map_arrays(heats, shown, pixels.shape[1:3], grid, images, both)
+    arrays |= _map_arrays(maps, shown, pixels.shape[1:3], grid, images, both)
     arrays |= _sanity_arrays(maps, other, twin, pixels, shown, grid, rival)
     if masks is not None:
-        arrays |= _mask_arrays(heats, {name: value.relu() for name, value in twin.items()}, shown, masks, both)
+        arrays |= _mask_arrays(maps, twin, shown, masks, both)
     return arrays
 
 
@@ -75,16 +75,23 @@ def _target_arrays(taken: Images, index: Any, columns: Mapping[str, Any], images
     return arrays
 
 
+def overlay_grid(size: tuple[int, int], longest: int = OVERLAY_GRID) -> tuple[int, int]:
+    """(rows, cols) in the proportion of an image of `size` px, the longer side with so many positions."""
+    return max(1, round(longest * size[0] / max(size))), max(1, round(longest * size[1] / max(size)))
+
+
 def _map_arrays(
-    heats: dict[str, Tensor], shown: VisibleLayers, size: Any, grid: int, images: Any, both: Any
+    maps: dict[str, Tensor], shown: VisibleLayers, size: Any, grid: int, images: Any, both: Any
 ) -> dict[str, xr.DataArray]:
     size = (int(size[0]), int(size[1]))
-    fine = min(OVERLAY_GRID, max(max(value.shape[1:]) for value in heats.values()))
-    side = max(size)
-    smooth_grid = (max(1, round(fine * size[0] / side)), max(1, round(fine * size[1] / side)))
-    common = torch.stack([resample_area(heats[name], shown.where[name], size, (grid, grid)) for name in shown.names], 1)
-    smooth = torch.stack([interpolate(heats[name], shown.where[name], size, smooth_grid) for name in shown.names], 1)
+    fine = OVERLAY_GRID if shown.sigma else min(OVERLAY_GRID, max(max(value.shape[1:]) for value in maps.values()))
+    smooth_grid = overlay_grid(size, fine)
+    heats = {name: value.relu() for name, value in maps.items()}
+    common = torch.stack([resample_positive(shown, name, maps[name], size, (grid, grid)) for name in shown.names], 1)
+    drawn = [draw_map(shown, name, positive_part(shown, name, maps[name]), size, smooth_grid).relu() for name in shown.names]
+    smooth = torch.stack(drawn, 1)
     peak = torch.stack([heats[name].amax((1, 2)) for name in shown.names], 1)
+    peak = torch.minimum(peak, smooth.amax((2, 3)).to(peak)) if shown.sigma else peak
     dims = ("image", "layer", "row", "col")
     arrays = {
         "heat": array(common.float().numpy(), dims, "score", both, "positive evidence, mean at each position of a common grid"),
@@ -130,16 +137,16 @@ def _sanity_arrays(
 
 
 def _mask_arrays(
-    heats: dict[str, Tensor], twin: dict[str, Tensor], shown: VisibleLayers, masks: Any, both: Any
+    maps: dict[str, Tensor], twin: dict[str, Tensor], shown: VisibleLayers, masks: Any, both: Any
 ) -> dict[str, xr.DataArray]:
     wanted = torch.from_numpy(masks)
     size = (int(wanted.shape[1]), int(wanted.shape[2]))
     area = wanted.double().mean((1, 2)).where(wanted.flatten(1).any(1), torch.nan)
     own, null = (
         torch.stack(
-            [energy_inside(resample_area(one[name], shown.where[name], size, size), wanted)[0] for name in shown.names], 1
+            [energy_inside(resample_positive(shown, name, signed[name], size, size), wanted)[0] for name in shown.names], 1
         )
-        for one in (heats, twin)
+        for signed in (maps, twin)
     )
     own, null = (one.where(~area.isnan()[:, None], torch.nan) for one in (own, null))
     layers = {"layer": both["layer"]}

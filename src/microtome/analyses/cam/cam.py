@@ -1,8 +1,9 @@
-"""Grad-CAM maps from shallow to deep layers, checked against an untrained twin.
+"""Class activation maps from shallow to deep layers, checked against an untrained twin.
 
-Grad-CAM weights each unit's map by the mean gradient of the class score and keeps the positive part. Maps are raw (not rescaled to
-0..1), and their positions are drawn where they lie in the image. Two checks come with them: does the map change with the class, and
-does the untrained twin, or an edge detector, give the same map? If so, the map shows nothing that was learnt.
+A map weights what each unit of a layer gives at each position by its importance for the class score, and shows the positive part;
+the kinds (`--kind`) differ in how that importance is found. Maps are raw (not rescaled to 0..1), and their positions are drawn where
+they lie in the image. Two checks come with them: does the map change with the class, and does the untrained twin, or an edge detector,
+give the same map? If so, the map shows nothing that was learnt.
 
 Three kinds of network can be asked. A classifier: for the predicted class, the label's, or any of `classes`. A segmentation network:
 for the sum of a class's scores over the region where that class is predicted (`target` label: over the object's mask); without
@@ -11,7 +12,7 @@ cosine similarity between the embedding of the image and a `reference`, which is
 (an image is left out of its own reference). The embedding is the output, or the input of the head where the outputs are known classes; of
 maps the mean over positions.
 
-Source: Selvaraju et al. 2017, arXiv:1610.02391, eq. 1-2; sanity checks, Adebayo et al. 2018, arXiv:1810.03292; energy in the
+Source: of each kind, see its own text; sanity checks, Adebayo et al. 2018, arXiv:1810.03292; energy in the
 mask, Wang et al. 2020, arXiv:1910.01279, sec. 4.3; scores over a region, Vinogradova et al. 2020, arXiv:2002.11434; similarity of
 embeddings, Chen et al. 2020, arXiv:2001.06538. Which rival each is compared with is ours.
 """
@@ -25,12 +26,14 @@ import numpy as np
 from torch import Tensor
 
 from microtome.analyses.cam.arrays import BatchMaps, place_remark, to_arrays
+from microtome.analyses.cam.kinds import fuse_parts, grid_note, kind_caveats, kind_digest, kind_facts, kind_refusal
 from microtome.analyses.cam.questions import class_targets, embedding_target, file_digest, reason_for_no_target
 from microtome.analyses.cam.targets import BatchAnswer, EmbeddingSimilarity, MapTarget
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.finding import Finding
 from microtome.images import Images
-from microtome.instruments.attribution import METHODS, VisibleLayers, place_cells, target_maps, visible_layers
+from microtome.instruments.attribution import MapKind, VisibleLayers, map_kind, place_cells, target_maps, visible_layers
+from microtome.instruments.attribution.gaussian_widths import with_gaussians
 from microtome.instruments.shown_images import choose_images
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.panels import Bars, Overlay, Panel, Question, Table
@@ -54,7 +57,7 @@ class Cam(Analysis):
     revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
 
     at: tuple[str, ...] = option("shallow,middle,deep,last3", "layers to map: names, globs or aliases")
-    kind: Literal["gradcam"] = option("gradcam", "attribution method")
+    kind: str = option("gradcam", "kind of class activation map", map_kind=True)
     target: Literal["predicted", "label", "embedding"] = option(
         "predicted", "what the maps are for: the class of each image (or `classes`), or similarity to `reference`"
     )
@@ -68,6 +71,8 @@ class Cam(Analysis):
     place: Literal["arithmetic", "even"] = option(
         "arithmetic", "location of map positions: from kernels, strides and padding, or evenly tiled"
     )
+    sigma: float = option(1.0, "width of Gaussians (kind gaussian), in effective receptive fields", low=0.05, high=4.0)
+    fuse: bool = option(False, "add the mean of the shallow, middle and deep maps, each with equal say")
     count: int = option(6, "number of images shown", low=1, high=200, quick=3, full=12)
     grid: int = option(7, "side of the common grid on which layers are compared, positions", low=2, high=64)
 
@@ -75,10 +80,12 @@ class Cam(Analysis):
         if reason := Analysis.refusal(self, specimen, images):
             return reason
         assert images is not None  # or it was lacking
+        if reason := kind_refusal(self.kind, self.target):
+            return reason
         return reason_for_no_target(specimen, images, self.target, self.classes, self.reference)
 
     def extra_key(self) -> str:
-        return file_digest(self.reference)
+        return file_digest(self.reference) + kind_digest(self.kind)
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = min(self.count, len(images or ()))
@@ -94,17 +101,24 @@ class Cam(Analysis):
         else:
             targets = class_targets(specimen, taken, self.target, self.classes)
         parts: list[BatchMaps] = []
+        kind = map_kind(self.kind)
         shown: VisibleLayers | None = None
+        widths: dict[str, str] = {}
         for batch in batches(specimen, taken, pace):
             shown = shown or place_cells(
-                visible_layers(specimen, self.at, batch.x[:4], targets[0].score), self.place, specimen.recipe.size
+                visible_layers(specimen, self.at, batch.x[:4], targets[0].score, kind), self.place, specimen.recipe.size
             )
-            parts += [_attribute_batch(specimen, twin, shown.names, batch, target, self.kind) for target in targets]
+            if kind.gaussian and not shown.sigma:
+                shown, widths = with_gaussians(specimen, shown, batch.x[:4], self.sigma)
+            parts += [_attribute_batch(specimen, twin, shown, batch, target, kind, pace) for target in targets]
             pace.listener(Step(f"{specimen.name}: maps", int(batch.index[-1]) + 1, len(taken), 0.0))
         assert shown is not None  # `take` refuses an empty choice
+        if self.fuse:
+            shown, parts = fuse_parts(specimen, shown, parts, specimen.recipe.size)
         remarks = {name: remark for name in shown.names if (remark := place_remark(shown, name, specimen.recipe.size))}
         arrays = to_arrays(specimen, taken, shown, parts, self.grid, targets[0].rival)
         facts = {"dropped": dict(shown.dropped), "placing": remarks, "rival": targets[0].rival, "noun": targets[0].noun}
+        facts |= kind_facts(specimen, kind, self.kind, parts, shown) | {"widths": widths}
         if isinstance(targets[0], EmbeddingSimilarity):
             facts["embedding"] = f"input of {targets[0].head}" if targets[0].head else "output"
         return Measurement(arrays, facts)
@@ -149,19 +163,19 @@ class Cam(Analysis):
 
     def headline(self, finding: Finding) -> str:
         half, count = finding.key("area of half the evidence"), finding["image"].sizes["image"]
+        kind = finding.facts["kind"]
         if np.isnan(half.value):
             return f"At {half.at} no evidence for {finding.facts['noun']} in any of {plural(count, 'map')}."
         if "energy" in finding and not np.isnan(finding.key("energy-based pointing game").value):
             inside, area = finding.key("energy-based pointing game"), finding.key("object area")
-            twin = f"untrained twin {inside.baseline_text}" if inside.baseline_text else "the untrained twin's maps are empty"
-            return (
-                f"At {inside.at} {inside.text} of Grad-CAM energy lies on objects covering {area.text} of the image ({twin})."
-            )
-        return f"At {half.at} half of the Grad-CAM energy covers {half.text} of the image (median; an even map 50%)."
+            twin = f"untrained twin {inside.baseline_text}" if inside.baseline_text else "untrained twin's maps are empty"
+            return f"At {inside.at} {inside.text} of {kind} energy lies on objects covering {area.text} of the image ({twin})."
+        return f"At {half.at} half of the {kind} energy covers {half.text} of the image (median; an even map 50%)."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         mask = "mask" if "mask" in finding else ""
         own = "Each map has its own colour scale." + (" The outline is the object's mask." if mask else "")
+        own = f"{finding.facts['kind_text']} {own}"
         panels: list[Panel] = [
             Overlay(title="Where the evidence lies", note=own, base="image", heat="smooth", across="layer", mask=mask)
         ]
@@ -181,7 +195,7 @@ class Cam(Analysis):
             )
         )
         for layer in finding["heat"].coords["layer"].values:
-            note = "The network's own grid, its positions where they lie in the image."
+            note = grid_note(finding, str(layer))
             heat, extent = f"heat/{layer}", f"extent/{layer}"
             panels.append(
                 Overlay(title=f"{layer} on its own grid", note=note, base="image", heat=heat, mask=mask, extent=extent)
@@ -190,6 +204,7 @@ class Cam(Analysis):
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         caveats = [f"Left out {name}: {reason}." for name, reason in finding.facts["dropped"].items()]
+        caveats += kind_caveats(finding)
         caveats += [f"{name}: {remark}" for name, remark in finding.facts["placing"].items()]
         empty = finding["empty"]
         for layer in empty.coords["layer"].values:
@@ -205,7 +220,7 @@ class Cam(Analysis):
 
 
 def _attribute_batch(
-    specimen: Specimen, twin: Specimen, names: Sequence[str], batch: Batch, target: MapTarget, kind: str
+    specimen: Specimen, twin: Specimen, shown: VisibleLayers, batch: Batch, target: MapTarget, kind: MapKind, pace: Pace
 ) -> BatchMaps:
     """Maps of the target, of its rival, and of the twin for the same target."""
     answers: list[BatchAnswer] = []
@@ -214,10 +229,17 @@ def _attribute_batch(
         answers.append(target.ask(output, batch))
         return answers[0].values
 
-    maps, other = target_maps(specimen, names, batch.x, target.read, values, METHODS[kind])
-    (null,) = target_maps(twin, names, batch.x, target.read, lambda output: [answers[0].of_twin(output)], METHODS[kind])
-    host = [{name: value.cpu() for name, value in one.items()} for one in (maps, other, null)]
-    return BatchMaps(batch.index, batch.pixels, answers[0].columns, *host)
+    def again(output: Tensor) -> Sequence[Tensor]:
+        return answers[0].again(output)
+
+    def of_twin(output: Tensor) -> Sequence[Tensor]:
+        return [answers[0].of_twin(output)]
+
+    names, where, memory = shown.names, shown.where, pace.memory
+    own = target_maps(specimen, names, batch.x, target.read, values, kind, again=again, where=where, memory=memory)
+    null = target_maps(twin, names, batch.x, target.read, of_twin, kind, where=where, memory=memory)
+    host = [{name: value.cpu() for name, value in one.items()} for one in (*own.maps, *null.maps)]
+    return BatchMaps(batch.index, batch.pixels, answers[0].columns, *host, own.remarks)
 
 
 def _target_caveats(finding: Finding) -> list[str]:

@@ -26,9 +26,13 @@ BACKGROUND = ("background", "__background__", "bg", "void", "unlabelled", "unlab
 
 @dataclass(frozen=True)
 class BatchAnswer:
-    """What one batch was asked: the target and its rival (image,), the same of the twin's output, and columns of the table."""
+    """What one batch was asked: the target and its rival (image,), and columns of the table.
+
+    `again` gives both of another output of the same images, `of_twin` the target of the twin's output.
+    """
 
     values: tuple[Tensor, Tensor]
+    again: Callable[[Tensor], tuple[Tensor, Tensor]]
     of_twin: Callable[[Tensor], Tensor]
     columns: Mapping[str, Any]
 
@@ -82,7 +86,11 @@ class ClassScore(MapTarget):
             "probability": probability.numpy(),
             "target": [output_name(self.specimen, int(each)) for each in first],
         }
-        return BatchAnswer((of(output, first), of(output, rival)), lambda given: of(given, first), columns)
+
+        def both(given: Tensor) -> tuple[Tensor, Tensor]:
+            return of(given, first), of(given, rival)
+
+        return BatchAnswer(both(output), both, lambda given: of(given, first), columns)
 
 
 @final
@@ -125,14 +133,16 @@ class RegionScore(MapTarget):
             one = given.gather(1, classes.to(given.device).view(-1, 1, 1, 1).expand(-1, 1, *given.shape[2:]))[:, 0]
             return (one * region.to(one)).sum((1, 2))
 
-        second = of(output, first) * 0.0 if single else of(output, rival)
+        def both(given: Tensor) -> tuple[Tensor, Tensor]:
+            return of(given, first), of(given, first) * 0.0 if single else of(given, rival)
+
         columns = {
             "predicted": [output_name(self.specimen, int(each)) for each in common],
             "probability": _mean_probability(scores, first, region),
             "region": region.double().mean((1, 2)).cpu().numpy(),
             "target": [output_name(self.specimen, int(each)) for each in first],
         }
-        return BatchAnswer((of(output, first), second), lambda given: of(given, first), columns)
+        return BatchAnswer(both(output), both, lambda given: of(given, first), columns)
 
     def _background(self) -> int:
         """The output that stands for the background, -1 where its names don't say."""
@@ -170,8 +180,13 @@ class EmbeddingSimilarity(MapTarget):
             "similarity": torch.where(known, value.detach().cpu().double(), nan).numpy(),
             "target": [self.name if one else "the reference itself" for one in known],
         }
-        rival = _cosine(output, self.means["network"].without(batch.index))
-        return BatchAnswer((value, rival), lambda given: _cosine(given, self.references["twin"].without(batch.index)), columns)
+        mean = self.means["network"].without(batch.index)
+        return BatchAnswer(
+            (value, _cosine(output, mean)),
+            lambda given: (_cosine(given, own), _cosine(given, mean)),
+            lambda given: _cosine(given, self.references["twin"].without(batch.index)),
+            columns,
+        )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
-from scipy.stats import spearmanr
 from torch import nn
 
 import microtome as mt
@@ -12,14 +11,14 @@ from microtome.errors import Unmeasurable, WatchError
 from microtome.instruments.attribution import (
     VisibleLayers,
     attribution_maps,
-    mean_rank_correlation,
-    offset_px,
+    map_kind,
     place_cells,
-    signed_grad_cam,
     visible_layers,
 )
 from microtome.numerics.receptive.geometry import Axis, Where, even_tiling
 from small_vgg import vgg
+
+GRADCAM = map_kind("gradcam")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +33,7 @@ def test_equals_captum(name, layers, options):
     specimen = mt.open(name(), recipe={"size": 96}) if callable(name) else mt.open(name, weights=None, num_classes=7, **options)
     x = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     target = torch.tensor([3, 5])
-    _, (found,) = attribution_maps(specimen.on("cpu"), layers, x, lambda _: [target], signed_grad_cam)
+    _, (found,) = attribution_maps(specimen.on("cpu"), layers, x, lambda _: [target], GRADCAM)
     for layer in layers:
         oracle = LayerGradCam(specimen.net, specimen.net.get_submodule(layer))
         wanted = oracle.attribute(x, target=target, relu_attributions=True)[:, 0].detach()
@@ -44,9 +43,9 @@ def test_equals_captum(name, layers, options):
 
 def test_one_pass_for_a_batch_is_the_same_as_one_for_each_image(net, pics):
     x = net.recipe.normalise(torch.from_numpy(pics.pixels(net.recipe, range(4))))
-    _, (batch,) = attribution_maps(net, ["blocks.1"], x, lambda scores: [scores.argmax(1)], signed_grad_cam)
+    _, (batch,) = attribution_maps(net, ["blocks.1"], x, lambda scores: [scores.argmax(1)], GRADCAM)
     for i in range(4):
-        _, (single,) = attribution_maps(net, ["blocks.1"], x[i : i + 1], lambda scores: [scores.argmax(1)], signed_grad_cam)
+        _, (single,) = attribution_maps(net, ["blocks.1"], x[i : i + 1], lambda scores: [scores.argmax(1)], GRADCAM)
         assert torch.allclose(batch["blocks.1"][i], single["blocks.1"][0], atol=1e-6)
 
 
@@ -88,24 +87,11 @@ def test_signed_evidence_is_the_weighted_sum_of_maps():
     drawn = torch.Generator().manual_seed(0)
     activation, gradient = (torch.randn(2, 3, 4, 5, generator=drawn) for _ in range(2))
     wanted = np.einsum("iurc,iu->irc", activation.numpy(), gradient.numpy().mean((2, 3)))
-    assert signed_grad_cam(activation, gradient).numpy() == pytest.approx(wanted, abs=1e-6)
+    assert GRADCAM.signed_map(activation, gradient).numpy() == pytest.approx(wanted, abs=1e-6)
 
 
-def test_rank_correlation_of_maps_is_spearmans():
-    drawn = torch.Generator().manual_seed(1)
-    one, two = ({"a": torch.randn(3, 6, 6, generator=drawn)} for _ in range(2))
-    shown = VisibleLayers(("a",), {"a": even_tiling((12, 12), (6, 6))}, {})
-    pairs = zip(one["a"].flatten(1).numpy(), two["a"].flatten(1).numpy(), strict=True)
-    wanted = np.mean([spearmanr(*pair).statistic for pair in pairs])
-    assert mean_rank_correlation(one, two, shown, (12, 12), 6) == pytest.approx([wanted], abs=1e-6)
-    assert mean_rank_correlation(one, two["a"], shown, (12, 12), 6) == pytest.approx([wanted], abs=1e-6)
-    constant = {"a": torch.cat([one["a"][:1], torch.ones(1, 6, 6)])}
-    assert mean_rank_correlation(constant, one | {"a": one["a"][:2]}, shown, (12, 12), 6) == pytest.approx([1.0])
-
-
-def test_an_offset_is_the_mean_distance_to_an_even_tiling():
+def test_positions_may_be_tiled_evenly():
     where = Where(Axis(0.0, 32.0, 7), Axis(15.5, 32.0, 7))  # rows as in a ResNet, columns even
-    assert offset_px(where, (224, 224)) == pytest.approx(15.5)
     shown = VisibleLayers(("a",), {"a": where}, {})
     assert place_cells(shown, "arithmetic", (224, 224)) is shown
     assert place_cells(shown, "even", (224, 224)).where["a"] == even_tiling((224, 224), (7, 7))

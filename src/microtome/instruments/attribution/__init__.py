@@ -1,0 +1,36 @@
+"""Class evidence in one network: at which layers it can be seen, where their positions lie, and the maps of one batch.
+
+A kind of map is one file under `kinds/`; `map_kind(name)` gives it.
+"""
+
+from microtome.instruments.attribution.comparison import mean_rank_correlation
+from microtome.instruments.attribution.map_kind import GradientKind, LayerValues, MapKind
+from microtome.instruments.attribution.positions import cell_positions, offset_px
+from microtome.instruments.attribution.target_maps import TargetMaps, attribution_maps, target_maps
+from microtome.instruments.attribution.visible_layers import VisibleLayers, best_score, place_cells, visible_layers
+from microtome.map_kinds import map_kind_entry
+
+
+def map_kind(name: str) -> MapKind:
+    """The kind of map of that name. Raises UnknownName where there is none."""
+    kind = map_kind_entry(name).load()()
+    assert isinstance(kind, MapKind)
+    return kind
+
+
+__all__ = [
+    "GradientKind",
+    "LayerValues",
+    "MapKind",
+    "TargetMaps",
+    "VisibleLayers",
+    "attribution_maps",
+    "best_score",
+    "cell_positions",
+    "map_kind",
+    "mean_rank_correlation",
+    "offset_px",
+    "place_cells",
+    "target_maps",
+    "visible_layers",
+]

@@ -1,0 +1,75 @@
+"""What a kind of map is: a class that turns the values of one layer into signed maps, and says where it does not apply.
+
+A new kind is one file under `kinds/` with one final class. The stem of the file is the kind's name (`gradcam_plus_plus.py` is
+gradcam++); a package adds one with an entry point in the group `microtome.map_kinds`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from microtome.instruments.attribution.reruns import Reruns
+from microtome.numerics.receptive.geometry import Where
+from microtome.specimen import Layer, Specimen
+
+MapNeeds = Literal["gradient", "head", "activation", "passes"]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerValues:
+    """What a kind may ask about one layer for a batch; maps are (image, unit, row, col), lists hold one entry for each target.
+
+    `gradients` are those of the targets by the activation (needs "gradient"), `head_weights` (image, unit) those by what goes into
+    the head (needs "head"), `reruns` gives the targets again with changed values or images (needs "passes").
+    """
+
+    layer: Layer
+    activation: Tensor
+    targets: int
+    gradients: Sequence[Tensor] = ()
+    head_weights: Sequence[Tensor] = ()
+    reruns: Reruns | None = None
+    where: Where | None = None
+
+
+class MapKind(ABC):
+    """A kind of class activation map. Subclasses are final, have no options, and never change what they are given."""
+
+    title: ClassVar[str]  # as the literature writes it
+    needs: ClassVar[MapNeeds] = "gradient"
+    complete: ClassVar[bool] = False  # True where the sum of the map is the sum of activation times gradient
+    depends_on_class: ClassVar[bool] = True
+    gaussian: ClassVar[bool] = False  # True where positions are drawn as Gaussians of the layer's receptive field
+    for_embeddings: ClassVar[bool] = True  # False where the target has to be a class score
+
+    @abstractmethod
+    def maps(self, values: LayerValues) -> list[Tensor]:
+        """One signed map (image, row, col) for each target: evidence for it is positive, against it negative."""
+
+    def refusals(self, specimen: Specimen, names: Sequence[str], x: Tensor) -> dict[str, str]:
+        """Layer -> why this kind does not apply to it, as a clause, for those of `names` where it does not."""
+        return {}
+
+    def remark(self, values: LayerValues) -> str:
+        """What to know about the maps of this layer, as a sentence; empty where there is nothing."""
+        return ""
+
+
+class GradientKind(MapKind):
+    """A kind whose map follows from the activation and its gradient alone."""
+
+    @abstractmethod
+    def signed_map(self, activation: Tensor, gradient: Tensor) -> Tensor:
+        """The map (image, row, col) of activation and gradient (image, unit, row, col)."""
+
+    def maps(self, values: LayerValues) -> list[Tensor]:
+        return [self.signed_map(values.activation, gradient) for gradient in values.gradients]
+
+
+def weighted_sum(activation: Tensor, weights: Tensor) -> Tensor:
+    """The sum of the maps (image, unit, row, col), each multiplied by its weight (image, unit)."""
+    return torch.einsum("iurc,iu->irc", activation, weights)
