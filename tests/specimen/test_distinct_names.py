@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from microtome.specimen.distinct_names import distinguishing_words
@@ -43,6 +43,7 @@ def test_names_that_differ_need_no_words():
 PARTS = st.text(string.ascii_lowercase, min_size=1, max_size=2)
 
 
+@example([([], "a", ".pth"), ([], "a", ".pt"), (["a"], "a", ".pth")])
 @given(
     st.lists(
         st.tuples(st.lists(PARTS, min_size=0, max_size=3), PARTS, st.sampled_from([".pth", ".pt"])), min_size=2, max_size=6

@@ -57,15 +57,19 @@ def _file_words(paths: Sequence[str]) -> list[str]:
     for kept in range(2, most + 1):
         result = [part[-kept:] for part in parts]
         if len(set(result)) == len(set(paths)):
-            return ["/".join(_without_shared(each, result)).lstrip("/") or "untrained" for each in result]
+            for with_ending in (False, True):
+                words = ["/".join(_without_shared(each, result, with_ending)).lstrip("/") or "untrained" for each in result]
+                if len(set(words)) == len(set(paths)):
+                    return words
     return list(paths)
 
 
-def _without_shared(path: tuple[str, ...], all_paths: Sequence[tuple[str, ...]]) -> list[str]:
-    """The parts of a path from the end that are not the same in all, and the file's name."""
+def _without_shared(path: tuple[str, ...], all_paths: Sequence[tuple[str, ...]], with_ending: bool) -> list[str]:
+    """The parts of a path from the end that are not the same in all, and the file's name, with its ending or without."""
     kept = [
         part
         for place, part in enumerate(path[:-1])
         if len({each[place - len(path)] if len(each) >= len(path) - place else "" for each in all_paths}) > 1
     ]
-    return [*kept, PurePath(path[-1]).stem]
+    file = PurePath(path[-1]) if path else PurePath()
+    return [*kept, file.name if with_ending else file.stem]
