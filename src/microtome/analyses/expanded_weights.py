@@ -85,7 +85,7 @@ class ExpandedWeights(Analysis):
         return ""
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
-        return Workload(forward=20.0, backward=5.0 * (1 + specimen.twin_count), twins=specimen.twin_count)
+        return Workload(forward=3.0 + specimen.twin_count, backward=3.0, twins=specimen.twin_count, seconds=1.0)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         kernels = _convolution_kernels(specimen)
@@ -138,7 +138,7 @@ class ExpandedWeights(Analysis):
         """The fractions in the strongest channels of an untrained twin, for its own strongest units."""
         kernel = _convolution_kernels(twin)[target]
         strongest = torch.argsort(kernel.flatten(1).norm(dim=1), descending=True, stable=True)[: self.units]
-        expanded = _expand_kernel(twin, target, strongest.tolist(), convolutions, source, 1)
+        expanded = _expand_kernel(twin, target, strongest.tolist(), convolutions, source, 1, with_bend=False)
         return _mean_shares(_strongest_slices(kernel[strongest], self.k), _strongest_slices(expanded.weights, self.k))
 
     def _target(self, specimen: Specimen, paths_of_kernels: list[str]) -> str:
@@ -228,9 +228,12 @@ def _strongest_slices(weights: Tensor, k: int) -> _StrongestSlices:
 
 
 def _expand_kernel(
-    specimen: Specimen, target: str, units: list[int], convolutions: list[str], source: str, steps: int
+    specimen: Specimen, target: str, units: list[int], convolutions: list[str], source: str, steps: int, with_bend: bool = True
 ) -> _ExpandedKernel:
-    """The slopes of the target's middle. Where the network does not take a larger image, at its own size."""
+    """The slopes of the target's middle, in a larger image where they reach the border and the network takes one.
+
+    `with_bend`: also how much they change with the image, else not a number.
+    """
     before = convolutions[: convolutions.index(target)]
     if source:
         before = specimen.find(source)[:1]
@@ -239,22 +242,30 @@ def _expand_kernel(
             f"expanded_weights() of {specimen.name}: no spatial convolution comes before {target}; name another with --at."
         )
     names = [specimen.layer(name).name for name in before]
-    size = -(-TARGET_GRID // min(specimen.layer(target).grid or (TARGET_GRID, TARGET_GRID)))
+    largest = -(-TARGET_GRID // min(specimen.layer(target).grid or (TARGET_GRID, TARGET_GRID)))
     with LineariseMode() as mode:
-        try:
-            slopes, name = _target_gradients(specimen, target, units, names, steps, size)
-        except (RuntimeError, AssertionError, ValueError):  # a network for one size of image only
-            slopes, name = _target_gradients(specimen, target, units, names, steps, 1)
-            size = 1
+        slopes, name = _target_gradients(specimen, target, units, names, steps, 1)
+        size = 1
+        if largest > 1 and _touches_border(slopes):
+            with suppress(RuntimeError, AssertionError, ValueError):  # a network for one size of image only
+                slopes, name = _target_gradients(specimen, target, units, names, steps, largest)
+                size = largest
         left_out = (mode.removed, mode.averaged, mode.held)
-        other, _ = _target_gradients(specimen, target, units[:1], [name], 1, size, seed=1)
+        bend = float("nan")
+        if with_bend:
+            other, _ = _target_gradients(specimen, target, units[:1], [name], 1, size, seed=1)
+            bend = float((other - slopes[:1]).norm() / slopes[:1].norm().clamp(min=1e-30))
     if not bool(torch.isfinite(slopes).all()):
         raise Unmeasurable(
             f"expanded_weights() of {specimen.name}: what leads from {name} to {target} is NaN or infinite, since weights between them "
             "are; name layers before or behind those with --source and --at (microtome weights lists them)."
         )
-    bend = float((other - slopes[:1]).norm() / slopes[:1].norm().clamp(min=1e-30))
     return _ExpandedKernel(slopes, name, bend, left_out)
+
+
+def _touches_border(slopes: Tensor) -> bool:
+    """Whether the middle depends on the outermost rows or columns, so that padding may have its share."""
+    return bool(slopes[:, :, [0, -1]].any() or slopes[..., [0, -1]].any())
 
 
 def _target_gradients(
