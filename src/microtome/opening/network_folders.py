@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from microtome._torchvision import timm
+from microtome._torchvision import timm, torchvision
 from microtome.errors import BadOption, CheckpointError, MissingExtra, SpecimenError, did_you_mean, hint
 from microtome.opening import shards
 from microtome.opening.factories import Factory
@@ -93,6 +93,7 @@ def folder_factory(what: str | Path, options: dict[str, Any]) -> Factory:
 
 
 def _transformers(folder: Path, config: Mapping[str, Any]) -> ModuleType:
+    torchvision()  # which transformers imports, and which only works once the door has been opened
     try:
         return importlib.import_module("transformers")
     except ImportError as error:
