@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from microtome._torchvision import timm
+from microtome._torchvision import timm, torchvision
 from microtome.errors import CheckpointError, MissingExtra, NoNetwork, SpecimenError, UnknownName
 from microtome.opening import hub
 from microtome.opening.network_folders import folder_labels, folder_recipe, is_network_folder
@@ -158,6 +158,7 @@ def test_a_name_on_the_hub_without_a_server_is_one_sentence(
 
 @pytest.mark.parametrize("name", ["ViTForImageClassification", "Dinov2Model"])
 def test_a_folder_of_transformers_opens_with_its_weights(tmp_path: Path, name: str) -> None:
+    torchvision()  # which transformers imports
     library = pytest.importorskip("transformers")
     sizes = {
         "hidden_size": 32,

@@ -347,7 +347,7 @@ def _load_pretrained(factory: Factory, seed: int) -> OpenedModel:
 
 def _load_folder(factory: Factory, folder: Path, seed: int) -> OpenedModel:
     """The network of a Hugging Face folder with the weights in it."""
-    file = network_folders.weights_file(folder)
+    file = network_folders.folder_weights(folder)
     if factory.source == "transformers":
         net = network_folders.load_transformers(folder)
         return OpenedModel(net, factory.name, f"file {file.name}", True, factory)
