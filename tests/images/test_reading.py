@@ -45,9 +45,9 @@ def test_damaged_and_crowded_archives_are_skipped(tmp_path: Path) -> None:
 
 
 def test_headers_say_how_many_bands_there_are(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.zeros((4, 6, 5)))
-    Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", np.zeros((8, 6, 5)))
+    Image.new("RGB", (6, 8)).save(tmp_path / "a.png")
     for name, bands in (("a.npy", 5), ("a.png", 0)):
         header = read_any_header(tmp_path / name)
-        assert (header.size, header.bands) == ((4, 6), bands)
+        assert (header.size, header.bands) == ((8, 6), bands)
         verify_any(tmp_path / name, header)

@@ -65,6 +65,7 @@ def test_a_folder_of_timm_opens_with_its_recipe_and_weights(tmp_path: Path, kind
     assert (recipe.channels, recipe.size, recipe.mean, recipe.interpolation) == (4, (96, 96), (0.1, 0.2, 0.3, 0.4), "bicubic")
     assert specimen.trained is True
     assert specimen.outputs == 7
+    assert specimen.name == "net"
 
 
 def test_weights_none_gives_the_architecture_of_the_folder_untrained(tmp_path: Path) -> None:
@@ -72,6 +73,7 @@ def test_weights_none_gives_the_architecture_of_the_folder_untrained(tmp_path: P
     specimen = open_specimen(str(tmp_path / "net"), weights=None)
     assert specimen.trained is False
     assert specimen.recipe.channels == 4
+    assert specimen.name == "net"
 
 
 def test_a_folder_without_weights_or_with_an_unknown_network_is_refused_in_a_sentence(tmp_path: Path) -> None:
