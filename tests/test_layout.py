@@ -39,6 +39,7 @@ WHOLE = {
     "docs/": "what the documentation says",
     "experiments/": "the experiments beside the package",
     "analyses/audit/test_network_rules.py": "rules of the audit together",
+    "analyses/test_any_channels.py": "every analysis on networks of other than three channels",
     "cli/test_cli.py": "the command line as a whole",
     "figures/test_figures.py": "what every kind of panel has in common",
     "images/test_real_folders.py": "photographs, where they are",

@@ -70,6 +70,8 @@ def images(channels: int) -> Images:
 def test_the_number_of_channels_is_found(channels: int) -> None:
     assert specimen(channels).recipe.channels == channels
     assert len(specimen(channels).recipe.mean) == len(specimen(channels).recipe.std) == channels
+    note = f"It takes {channels} channels, and nothing says their mean and std; 0 and 1 are used"
+    assert any(line.startswith(note) for line in specimen(channels).notes) == (channels not in (1, 3))
 
 
 @pytest.mark.parametrize("channels", [1, 5])

@@ -1,9 +1,6 @@
-"""Images in bands: what is read, how it is scaled, turned and shown; held over drawn arrays and TIFF files written here byte by byte."""
+"""Images in bands: how they are scaled, turned, chosen and shown; held over drawn arrays."""
 
-import struct
-import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +13,6 @@ from PIL import Image
 from microtome.errors import BadOption, ImagesError
 from microtome.images import Images
 from microtome.images.bands import arrange_axes, display_bands, scale_bands, shown_bands
-from microtome.images.tiff_bands import describe_bands, read_bands
 from microtome.specimen.recipe import Recipe
 
 SMALL = settings(max_examples=25, deadline=None)
@@ -34,68 +30,6 @@ NUMBERS = KINDS.flatmap(
 
 def plain(size: int, channels: int) -> Recipe:
     return Recipe.of({"size": size, "channels": channels, "mean": 0.0, "std": 1.0, "crop": 1.0})
-
-
-def write_tiff(
-    path: Path, values: np.ndarray, *, order: str, rows_per_strip: int, apart: bool, deflate: bool, predictor: int, tile: int
-) -> None:
-    """A baseline TIFF of bands: strips or tiles, bands side by side or apart, plain or deflated."""
-    rows, cols, bands = values.shape
-    kind = values.dtype.newbyteorder(order)
-    tall, wide = (tile, tile) if tile else (rows_per_strip, cols)
-    chunks: list[bytes] = []
-    for plane in [values[..., [at]] for at in range(bands)] if apart else [values]:
-        for top in range(0, rows, tall):
-            for left in range(0, cols, wide):
-                part = plane[top : top + tall, left : left + wide]
-                if tile:
-                    part = np.pad(part, ((0, tall - part.shape[0]), (0, wide - part.shape[1]), (0, 0)))
-                if predictor == 2:
-                    whole = part.view(f"u{part.itemsize}")
-                    part = np.diff(whole, axis=1, prepend=whole[:, :1] * 0).astype(whole.dtype).view(part.dtype)
-                data = part.astype(kind).tobytes()
-                chunks.append(zlib.compress(data) if deflate else data)
-    letters = {"u": 1, "i": 2, "f": 3}
-    tags: list[tuple[int, int, list[int]]] = [
-        (256, 4, [cols]), (257, 4, [rows]), (258, 3, [8 * values.itemsize] * bands), (259, 3, [8 if deflate else 1]),
-        (262, 3, [1]), (277, 3, [bands]), (284, 3, [2 if apart else 1]), (317, 3, [predictor]), (338, 3, [0] * (bands - 1)),
-        (339, 3, [letters[values.dtype.kind]] * bands),
-    ]  # fmt: skip
-    tags += [(322, 4, [wide]), (323, 4, [tall])] if tile else [(278, 4, [rows_per_strip])]
-    count = [0] * len(chunks)
-    places = [(324, 4, count), (325, 4, count)] if tile else [(273, 4, count), (279, 4, count)]
-    entries = sorted(tags + places)
-    code = {3: "H", 4: "I"}
-    further = 8 + 2 + 12 * len(entries) + 4
-    sizes = [struct.calcsize(order + code[sort] * len(numbers)) for _, sort, numbers in entries]
-    length = further + sum(size + -size % 4 for size in sizes if size > 4)
-    starts = np.cumsum([length, *map(len, chunks)])[:-1].tolist()
-    known = {273: starts, 324: starts, 279: list(map(len, chunks)), 325: list(map(len, chunks))}
-    head, tail = struct.pack(order + "H", len(entries)), b""
-    for tag, sort, numbers in entries:
-        data = struct.pack(order + code[sort] * len(numbers), *known.get(tag, numbers))
-        head += struct.pack(order + "HHI", tag, sort, len(numbers))
-        if len(data) <= 4:
-            head += data.ljust(4, b"\0")
-        else:
-            head += struct.pack(order + "I", further + len(tail))
-            tail += data + b"\0" * (-len(data) % 4)
-    magic = b"II*\0" if order == "<" else b"MM\0*"
-    path.write_bytes(magic + struct.pack(order + "I", 8) + head + b"\0\0\0\0" + tail + b"".join(chunks))
-
-
-@SMALL
-@given(NUMBERS, st.sampled_from("<>"), st.integers(1, 9), st.booleans(), st.booleans(), st.sampled_from([0, 16]), st.booleans())
-def test_tiff_bands_are_read_as_they_were_written(
-    tmp_path_factory: Any, values: np.ndarray, order: str, strip: int, apart: bool, deflate: bool, tile: int, differences: bool
-) -> None:
-    path = tmp_path_factory.mktemp("tiff") / "a.tif"
-    predictor = 2 if differences and deflate and values.dtype.kind != "f" else 1
-    write_tiff(path, values, order=order, rows_per_strip=strip, apart=apart, deflate=deflate, predictor=predictor, tile=tile)
-    layout = describe_bands(path)
-    assert layout is not None
-    assert layout.shape == values.shape
-    assert np.array_equal(read_bands(path, layout), values)
 
 
 @SMALL
@@ -116,40 +50,6 @@ def test_the_first_axis_is_the_channels_only_where_it_is_shorter_than_the_last(f
     else:
         assert turned is values
         assert not note
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        (np.zeros(5), "an array of 5"),
-        (np.zeros((2, 3, 4, 5)), "2×3×4×5"),
-        (np.zeros((0, 3)), "0×3"),
-        (np.array(["a"]), "not numbers"),
-        (np.zeros((4, 4, 2), complex), "not numbers"),
-        (np.full((4, 4, 2), np.nan), "32 of its 32 values are NaN or infinite"),
-        (np.array([[{}]], dtype=object), "Python objects"),
-    ],
-)
-def test_arrays_that_are_no_images_are_skipped_with_the_reason(tmp_path: Path, values: np.ndarray, said: str) -> None:
-    np.save(tmp_path / "a.npy", values, allow_pickle=True)
-    np.save(tmp_path / "b.npy", np.zeros((4, 4, 2)))
-    images = Images.folder(tmp_path)
-    assert images.names == ("b.npy",)
-    assert said in images.skipped[0].reason
-
-
-def test_damaged_and_crowded_archives_are_skipped(tmp_path: Path) -> None:
-    np.savez(tmp_path / "good.npz", np.zeros((4, 4, 2), np.float32))
-    np.savez(tmp_path / "two.npz", a=np.zeros((4, 4, 2)), b=np.zeros((4, 4, 2)))
-    (tmp_path / "cut.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:90])
-    np.save(tmp_path / "cut.npy", np.zeros((4, 4, 2)))
-    (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:200])
-    images = Images.folder(tmp_path)
-    assert images.names == ("good.npz",)
-    reasons = {file.path: file.reason for file in images.skipped}
-    assert "damaged or cut short" in reasons["cut.npz"]
-    assert "damaged or cut short" in reasons["cut.npy"]
-    assert "it holds 2 arrays" in reasons["two.npz"]
 
 
 def test_files_of_another_number_of_channels_are_skipped(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import argparse
 import collections
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,7 @@ def test_files_that_are_something_else(tmp_path: Path, tiny: Callable[..., nn.Mo
         "noise.bin": (bytes(range(1, 200)), "neither a safetensors nor a PyTorch file"),
         "arrays.pth": ((tmp_path / "a.npz").read_bytes(), "NumPy archive"),
         "pickled.pth": (b"\x80\x04garbage", "damaged or cut short"),
+        **{f"call{protocol}.pth": (pickle.dumps(print, protocol), "it asks for .*print") for protocol in (2, 3, 4, 5)},
     }
     for name, (content, message) in cases.items():
         (tmp_path / name).write_bytes(content)
@@ -177,3 +179,14 @@ def test_the_users_module_is_not_written_to(tmp_path: Path, tiny: Callable[..., 
     net = open_specimen(mine, weights=tmp_path / "w.safetensors", recipe=32)
     assert net.net is not mine
     assert same(dict(mine.state_dict()), before)
+
+
+def test_a_file_that_may_not_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "net.pth").write_bytes(b"x")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CheckpointError, match=r"net.pth' cannot be read \(Permission denied\); check its permissions"):
+        read_checkpoint(tmp_path / "net.pth")

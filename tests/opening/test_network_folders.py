@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from microtome._torchvision import timm
+from microtome._torchvision import timm, torchvision
 from microtome.errors import CheckpointError, MissingExtra, NoNetwork, SpecimenError, UnknownName
 from microtome.opening import hub
 from microtome.opening.network_folders import folder_labels, folder_recipe, is_network_folder
@@ -65,6 +65,7 @@ def test_a_folder_of_timm_opens_with_its_recipe_and_weights(tmp_path: Path, kind
     assert (recipe.channels, recipe.size, recipe.mean, recipe.interpolation) == (4, (96, 96), (0.1, 0.2, 0.3, 0.4), "bicubic")
     assert specimen.trained is True
     assert specimen.outputs == 7
+    assert specimen.name == "net"
 
 
 def test_weights_none_gives_the_architecture_of_the_folder_untrained(tmp_path: Path) -> None:
@@ -72,6 +73,7 @@ def test_weights_none_gives_the_architecture_of_the_folder_untrained(tmp_path: P
     specimen = open_specimen(str(tmp_path / "net"), weights=None)
     assert specimen.trained is False
     assert specimen.recipe.channels == 4
+    assert specimen.name == "net"
 
 
 def test_a_folder_without_weights_or_with_an_unknown_network_is_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -158,6 +160,7 @@ def test_a_name_on_the_hub_without_a_server_is_one_sentence(
 
 @pytest.mark.parametrize("name", ["ViTForImageClassification", "Dinov2Model"])
 def test_a_folder_of_transformers_opens_with_its_weights(tmp_path: Path, name: str) -> None:
+    torchvision()  # which transformers imports
     library = pytest.importorskip("transformers")
     sizes = {
         "hidden_size": 32,

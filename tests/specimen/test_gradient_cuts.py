@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from microtome.analyses.cam import Cam
+from microtome.analyses.dead_pixels import DeadPixels
 from microtome.analyses.erf import Erf
 from microtome.errors import Unmeasurable
 from microtome.images import Images
@@ -16,6 +17,7 @@ from microtome.opening.opening import open as open_specimen
 from microtome.scan import Pace
 from microtome.specimen.gradient_cuts import gradient_cut
 
+SMALL = {"size": 16, "crop": 1.0}
 CUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "detach": lambda x: x.detach(),
     "data": lambda x: x.data,
@@ -71,8 +73,18 @@ def test_networks_that_cut_nothing_are_not_blamed() -> None:
 
 
 def test_analyses_that_need_gradients_name_the_cut() -> None:
-    specimen = open_specimen(FrozenBackbone().eval(), recipe={"size": 16, "crop": 1.0}, labels=["a", "b", "c"])
+    specimen = open_specimen(FrozenBackbone().eval(), recipe=SMALL, labels=["a", "b", "c"])
     images = Images.tensors(torch.rand(4, 3, 16, 16))
-    for analysis in (Cam(at=("backbone.1",)), Erf()):
+    for analysis in (Cam(at=("backbone.1",)), DeadPixels()):
         with pytest.raises(Unmeasurable, match=r"The network's own forward \(FrozenBackbone\) cuts the gradient between"):
             analysis(specimen, images, Pace(batch=4, device="cpu"), twins=2)
+
+
+def test_layers_before_the_cut_are_measured_and_those_behind_it_are_refused_by_name() -> None:
+    specimen = open_specimen(Staged(0, 2, CUTS["detach"]).eval(), recipe=SMALL)
+    images, pace = Images.tensors(torch.rand(4, 3, 16, 16)), Pace(batch=4, device="cpu")
+    assert Erf(at=("stages.0.first",))(specimen, images, pace, twins=2).arrays
+    with pytest.raises(
+        Unmeasurable, match=r"no gradient by the image at stages.1.second: 'stages.0' \(Stage\) cuts the gradient"
+    ):
+        Erf(at=("stages.1.second",))(specimen, images, pace, twins=2)

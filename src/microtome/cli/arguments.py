@@ -144,6 +144,11 @@ def parse_images(word: str | None, given: dict[str, Any]) -> "Images | None":
     from microtome.images import Images
 
     if word == "scenes" or word.startswith("scenes:"):
+        for name in ("bands", "shown"):
+            if given.get(name):
+                raise BadOption(
+                    f"--{name} chooses channels of multi-band files, and '{word}' are generated RGB images; leave it out."
+                )
         return Images.scenes(**_scene_words(word))
     return Images.folder(
         word,

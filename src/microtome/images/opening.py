@@ -202,9 +202,9 @@ def _cached_verdict(path: Path, depth: str) -> Header | str:
         if known in _verdict_cache:
             return _verdict_cache[known]
     try:
-        verdict: Header | str = reading.read_header(path)
+        verdict: Header | str = reading.read_any_header(path)
         if depth == "full":
-            reading.verify_whole(path, verdict)
+            reading.verify_any(path, verdict)
     except ImagesError as error:
         verdict = str(error)
     with _verdict_lock:

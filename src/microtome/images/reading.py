@@ -9,7 +9,7 @@ from microtome.images import bands, decoding
 from microtome.images.decoding import Header
 
 
-def read_header(path: Path) -> Header:
+def read_any_header(path: Path) -> Header:
     """The header of one file; `bands` is 0 for colour and grey images.
 
     Raises:
@@ -21,7 +21,7 @@ def read_header(path: Path) -> Header:
     return Header(header.size, header.size, 1, header.notes, header.bands)
 
 
-def verify_whole(path: Path, header: Header) -> None:
+def verify_any(path: Path, header: Header) -> None:
     """Decode every byte of the file.
 
     Raises:

@@ -137,7 +137,7 @@ class FileSource(Source):
         header = self._headers[place]
         if header is None:
             with _BlamedFile(self, place):
-                header = self._headers[place] = reading.read_header(self.path(place))
+                header = self._headers[place] = reading.read_any_header(self.path(place))
         return header
 
     def picture(self, place: int, least: int | None = None) -> Image.Image:

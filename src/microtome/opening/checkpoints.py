@@ -8,6 +8,7 @@ import argparse
 import collections
 import json
 import pickle
+import pickletools
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -49,6 +50,15 @@ def read_checkpoint(path: str | Path) -> State:
 
 def read_file(path: str | Path) -> Any:
     """What a weights file holds, or a folder or index of shards. Raises CheckpointError where that cannot be read safely."""
+    try:
+        return _read_file(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"'{path}' cannot be read ({error.strerror or type(error).__name__}); check its permissions."
+        ) from error
+
+
+def _read_file(path: str | Path) -> Any:
     file = Path(path).expanduser()
     if (index := shards.index_file(file)) is not None:
         return shards.read_shards(index, read_file)
@@ -156,11 +166,29 @@ def _unsafe_globals(file: Path, error: Exception) -> list[str]:
         try:
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
         except (ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError):  # the old format has no such list
-            # but torch's own refusal names the first one, or the instruction that it does not carry out
+            # but torch's own refusal names the first one, unless the protocol is one that it does not know
             words = str(error).split("GLOBAL ")
             if len(words) > 1:
                 return [words[1].split()[0].strip("`'\"")]
-            return ["objects of its own"] if "weights only load failed" in str(error).lower() else []
+            return _pickled_names(file)
+
+
+def _pickled_names(file: Path) -> list[str]:
+    """What a plain pickle asks for, read from its instructions without carrying them out; none where they are damaged."""
+    texts: list[str] = []
+    names: set[str] = set()
+    try:
+        with file.open("rb") as stream:
+            for instruction, value, _ in pickletools.genops(stream):
+                if isinstance(value, str):
+                    texts.append(value)
+                if instruction.name == "GLOBAL":
+                    names.add(str(value).replace(" ", "."))
+                elif instruction.name == "STACK_GLOBAL" and len(texts) > 1:
+                    names.add(f"{texts[-2]}.{texts[-1]}")
+    except Exception:  # noqa: BLE001  # whatever damaged bytes raise
+        return []
+    return sorted(names)
 
 
 def find_state_dict(loaded: Any, path: str) -> State:

@@ -36,12 +36,13 @@ def fill_description(opened: OpenedModel, recipe: Any, wanted: Any) -> None:
     """Fill in recipe and labels: what the caller gave, else what the network declares, else a default with a note."""
     own, source = _own_recipe(opened)
     own, more = _with_own_channels(opened.net, own)
-    source += more
     if recipe is not None:
         opened.recipe = Recipe.of(recipe, own)
     else:
         opened.recipe = own
         opened.notes += source
+    if opened.recipe.mean == own.mean:
+        opened.notes += more
     if wanted is not None:
         opened.names = labels.given_labels(wanted)
         return

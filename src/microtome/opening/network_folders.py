@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from microtome._torchvision import timm
+from microtome._torchvision import timm, torchvision
 from microtome.errors import BadOption, CheckpointError, MissingExtra, SpecimenError, did_you_mean, hint
 from microtome.opening import shards
 from microtome.opening.factories import Factory
@@ -93,6 +93,7 @@ def folder_factory(what: str | Path, options: dict[str, Any]) -> Factory:
 
 
 def _transformers(folder: Path, config: Mapping[str, Any]) -> ModuleType:
+    torchvision()  # which transformers imports, and which only works once the door has been opened
     try:
         return importlib.import_module("transformers")
     except ImportError as error:
@@ -108,12 +109,12 @@ def _model_class(folder: Path, config: Mapping[str, Any]) -> Any:
     names = [str(name) for name in config.get("architectures") or []]
     if not names:
         return library.AutoModel
-    found = getattr(library, names[0], None)
-    if found is None:
+    kind = getattr(library, names[0], None)
+    if kind is None:
         raise SpecimenError(
             f"'{folder / CONFIG}' names {names[0]}, which this transformers ({library.__version__}) does not have; install another version."
         )
-    return found
+    return kind
 
 
 def _build_transformers(folder: Path, config: Mapping[str, Any]) -> nn.Module:
@@ -131,7 +132,7 @@ def load_transformers(folder: Path) -> nn.Module:
         CheckpointError: there are no weights, they are damaged, or some are missing or of another shape.
     """
     config = read_config(folder)
-    weights_file(folder)
+    folder_weights(folder)
     try:
         net, report = _model_class(folder, config).from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False, output_loading_info=True
@@ -148,7 +149,7 @@ def load_transformers(folder: Path) -> nn.Module:
     return net.eval()
 
 
-def weights_file(folder: Path) -> Path:
+def folder_weights(folder: Path) -> Path:
     """The weights, or the index of their shards, in a folder. Raises CheckpointError where it has none."""
     file = shards.weights_in_folder(folder)
     if file is None:

@@ -310,7 +310,8 @@ def _build_network(factory: Factory, weights: Weights, seed: int, state: str | N
         else:
             net, more = untrained_network(lambda build: fresh.build(build, alone=True), seed)
             notes += more
-        return OpenedModel(net.eval(), factory.name, f"untrained (seed {seed})", False, factory, notes)
+        name = factory.folder.name if factory.folder is not None else factory.name
+        return OpenedModel(net.eval(), name, f"untrained (seed {seed})", False, factory, notes)
     if str(weights) == "pretrained":
         return _load_pretrained(factory, seed)
     content = checkpoints.read_file(cast(str | Path, weights))
@@ -347,11 +348,11 @@ def _load_pretrained(factory: Factory, seed: int) -> OpenedModel:
 
 def _load_folder(factory: Factory, folder: Path, seed: int) -> OpenedModel:
     """The network of a Hugging Face folder with the weights in it."""
-    file = network_folders.weights_file(folder)
+    file = network_folders.folder_weights(folder)
     if factory.source == "transformers":
         net = network_folders.load_transformers(folder)
-        return OpenedModel(net, factory.name, f"file {file.name}", True, factory)
-    opened = OpenedModel(factory.build(seed).eval(), factory.name, "", None, factory)
+        return OpenedModel(net, folder.name, f"file {file.name}", True, factory)
+    opened = OpenedModel(factory.build(seed).eval(), folder.name, "", None, factory)
     _load_state(opened, checkpoints.read_file(folder), file, seed)
     return opened
 

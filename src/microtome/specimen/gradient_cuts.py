@@ -16,7 +16,7 @@ def gradient_cut(net: nn.Module, x: Tensor) -> str:
     That is the innermost module that is given values with a gradient, and hands on floating-point values without one. A network whose
     output has a gradient by the image on some other way cuts nothing.
     """
-    found: list[tuple[str, str]] = []
+    cuts: list[tuple[str, str]] = []
     steps: list[tuple[str, bool]] = []
     names = {module: path for path, module in net.named_modules()}
 
@@ -26,9 +26,9 @@ def gradient_cut(net: nn.Module, x: Tensor) -> str:
         if not given or not came:
             return
         flows = any(value.requires_grad for value in came)
-        if any(value.requires_grad for value in given) and not flows and not found:
-            found.append((names[module], type(module).__name__))
-        elif not found and next(module.children(), None) is None:
+        if any(value.requires_grad for value in given) and not flows and not cuts:
+            cuts.append((names[module], type(module).__name__))
+        elif not cuts and next(module.children(), None) is None:
             steps.append((names[module], flows))
 
     with freeze_parameters(net):
@@ -39,9 +39,9 @@ def gradient_cut(net: nn.Module, x: Tensor) -> str:
         finally:
             for handle in handles:
                 handle.remove()
-    if not found or any(value.requires_grad for value in named_tensors(output).values()):
+    if not cuts or any(value.requires_grad for value in named_tensors(output).values()):
         return ""
-    path, kind = found[0]
+    path, kind = cuts[0]
     inside = [step for step in steps if not path or step[0].startswith(path + ".")]
     last = next((name for name, flows in reversed(inside) if flows), "")
     first = next((name for name, flows in inside if not flows), "")

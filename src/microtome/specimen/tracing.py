@@ -167,8 +167,9 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
 
 def _alike(output: Any) -> bool:
     """Whether no output differs between the images of the batch."""
-    given = [each for each in named_tensors(output).values() if each.ndim and each.shape[0] == BATCH]
-    return all(torch.equal(each[:1].expand_as(each), each) for each in given)
+    every = list(named_tensors(output).values())
+    given = [each for each in every if each.ndim and each.shape[0] == BATCH]
+    return bool(every) and all(torch.equal(each[:1].expand_as(each), each) for each in given)
 
 
 def _ignores_image(net: nn.Module, recipe: Recipe, output: Any) -> bool:
