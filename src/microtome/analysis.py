@@ -181,7 +181,7 @@ class Analysis(ABC):
             numbered,
             panels=tuple(self.panels(numbered)),
             headline=self.headline(numbered),
-            caveats=(*doubts, *self.caveats(numbered), *_unknown_intervals(numbered), *_not_measured(numbered.facts)),
+            caveats=(*_recipe_doubt(source), *doubts, *self.caveats(numbered), *_unknown_intervals(numbered), *_not_measured(numbered.facts)),
         )
 
 
@@ -351,6 +351,7 @@ def origin(analysis: Analysis, specimen: Specimen, images: Images | None, device
         "specimen": specimen.json(),
         "twins": facts_of_twins(specimen),
         "images": images.json() if images is not None and analysis.needs != "weights" else {},
+        "recipe_doubt": specimen.recipe_doubt(images) if images is not None and analysis.needs == "labels" else "",
         "options": analysis.options(),
         "revision": analysis.revision,
         "key": analysis.key(specimen, images, device),
@@ -398,6 +399,11 @@ def _unknown_intervals(finding: Finding) -> list[str]:
         f"Interval unknown: {prose.name_list(names, NAMED)}. The interval of a mean takes {MIN_VALUES} values, {MIN_DIFFERENT} of them "
         f"unlike the commonest one; that of a median takes {MIN_RUNS}."
     ]
+
+
+def _recipe_doubt(source: Mapping[str, Any]) -> list[str]:
+    """The suspicion that the input recipe does not fit the weights, of analyses of labelled images."""
+    return [text] if (text := source.get("recipe_doubt")) else []
 
 
 def _not_measured(facts: Mapping[str, Any]) -> list[str]:

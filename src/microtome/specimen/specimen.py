@@ -34,6 +34,7 @@ from microtome.specimen.layers import (
 )
 from microtome.specimen.output_choice import choose_output, pick_output
 from microtome.specimen.recipe import Recipe
+from microtome.specimen.recipe_fit import recipe_doubt, scale_note
 from microtome.specimen.residuals import Residual, residual_blocks
 from microtome.specimen.sameness import distinct_layers
 from microtome.specimen.saving import save_network
@@ -146,6 +147,8 @@ class Specimen:
             note := batch_note(self.net, example_input(self.net, self.recipe), self.answer)
         ):
             notes.append(note)
+        if note := scale_note(self.net, self.recipe):
+            notes.append(note)
         silent = _outermost_paths(anatomy.trace.silent)
         if silent:
             notes.append(f"{len(silent)} modules never run in a forward pass and cannot be watched: {_group_paths(silent)}.")
@@ -154,6 +157,14 @@ class Specimen:
         if self.labels is not None and self.outputs is not None and len(self.labels) != self.outputs:
             notes.append(f"There are {len(self.labels)} labels for {self.outputs} outputs; labels beyond that mean nothing.")
         return tuple(notes)
+
+    def recipe_doubt(self, images: ImageSet) -> str:
+        """A sentence where another recipe fits what the first batch norm stored far better on these images; else empty."""
+        known: dict[str, str] = self.__dict__.setdefault("_recipe_doubts", {})
+        key = images.digest()
+        if key not in known:
+            known[key] = "" if self.trained is False else recipe_doubt(self.net, self.recipe, images)
+        return known[key]
 
     @cached_property
     def _family(self) -> tuple[Family, str]:
