@@ -181,7 +181,13 @@ class Analysis(ABC):
             numbered,
             panels=tuple(self.panels(numbered)),
             headline=self.headline(numbered),
-            caveats=(*_recipe_doubt(source), *doubts, *self.caveats(numbered), *_unknown_intervals(numbered), *_not_measured(numbered.facts)),
+            caveats=(
+                *_recipe_doubt(source),
+                *doubts,
+                *self.caveats(numbered),
+                *_unknown_intervals(numbered),
+                *_not_measured(numbered.facts),
+            ),
         )
 
 
@@ -340,7 +346,7 @@ def _refuse_broken(specimen: Specimen, censuses: Sequence[AnyCensus], batch: Bat
     if censuses:
         place = where_broken(specimen.net, batch.x[~sound])
         raise Unmeasurable(
-            f"{specimen.name} gives NaN or infinity for {int((~sound).sum())} of {len(sound)} images at once; {place}. "
+            f"{specimen.name} gives NaN or infinity for {int((~sound).sum())} of {prose.plural(len(sound), 'image')} at once; {place}. "
             f"Nothing that follows from it is measured ({', '.join(census.name() for census in censuses)})."
         )
 

@@ -115,13 +115,13 @@ def test_edit_writes_a_file_that_the_other_verbs_open(tmp_path: Path) -> None:
     assert said.returncode == 0, said.stderr
     lines = said.stdout.splitlines()
     assert lines[0].startswith(
-        "squeeze_excitation put 1 gates (ratio 16, sigmoid) at the end of the branches of stage 1: 208,706 →"
+        "squeeze_excitation put 1 gate (ratio 16, sigmoid) at the end of the branches of stage 1: 208,706 →"
     )
     assert lines[1].startswith("squeeze_excitation put 3 gates (ratio 4, sigmoid) at the end of the branches of stage 2, 3:")
     assert lines[2].startswith("Written: edited.safetensors")
     told = call("layers", "edited.safetensors", "layer2.0.*", cwd=tmp_path)
     assert "layer2.0.se.fc1" in told.stdout
-    assert "Note: Edited: squeeze_excitation put 1 gates" in told.stdout
+    assert "Note: Edited: squeeze_excitation put 1 gate" in told.stdout
     measured = call("cost", "edited.safetensors", "--out", "o", cwd=tmp_path)
     assert measured.returncode == 0, measured.stderr
     (finding,) = (tmp_path / "o").rglob("finding.json")

@@ -100,7 +100,7 @@ class Objects(Analysis):
     seed: int = option(0, "seed of the bootstrap over images", low=0)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
-        return Analysis.refusal(self, specimen, images) or why_no_scores(specimen)
+        return Analysis.refusal(self, specimen, images) or why_no_scores(specimen, images)
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         return Workload(forward=8.0, backward=2.0 * len(images or ()), twins=1)

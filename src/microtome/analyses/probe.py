@@ -86,7 +86,8 @@ class Probe(Census[Bundle]):
         labels, known = rows.column("labels"), self._judge_layer(rows)
         if not known.any():
             raise Unmeasurable(
-                f"a probe with {self.folds} folds needs two classes of at least {self.folds} images each, so that every fold holds "
+                f"a probe with {self.folds} folds needs two classes of at least {self.folds} images each, "
+                f"so that every fold holds "
                 f"each class; here the largest class has {np.bincount(labels[labels >= 0], minlength=1).max()}."
             )
         shared = np.zeros(len(images), dtype=bool)
@@ -288,7 +289,7 @@ class Probe(Census[Bundle]):
             )
         if not fair.baseline_text:
             return f"{start}; the most frequent class alone gives {best.baseline_text}."
-        fewer = f" on {twin_count} of the {count} images" if twin_count < count else ""
+        fewer = f" on {twin_count} of the {plural(count, 'image')}" if twin_count < count else ""
         return f"{start}; untrained twins reach {fair.baseline_text}{fewer}."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
@@ -339,7 +340,8 @@ class Probe(Census[Bundle]):
             )
         if twin_count < count:
             caveats.append(
-                f"The twins' probes were fitted on {twin_count} of the {count} images: compare them with the network on those images "
+                f"The twins' probes were fitted on {twin_count} of the {plural(count, 'image')}: compare them with "
+                f"the network on those images "
                 f"({finding.key(ON_TWIN_IMAGES).text})."
             )
         return caveats

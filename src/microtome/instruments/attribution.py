@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from microtome.errors import Unmeasurable, WatchError
+from microtome.errors import Unmeasurable, WatchError, layers_hint
 from microtome.numerics.maps.heat import grad_cam, rank_correlation
 from microtome.numerics.receptive.geometry import Where, even_tiling, resample_area
 from microtome.numerics.receptive.positions import PositionMode
@@ -117,7 +117,7 @@ def visible_layers(
     if not spatial:
         raise Unmeasurable(
             f"None of {', '.join(layer.name for layer in layers)} has rows and columns. "
-            f"List layers that do: microtome layers {specimen.name}"
+            f"List layers that do: {layers_hint(specimen.name)}"
         )
     pairs = _layer_gradients(specimen, spatial, x, score)
     silent = [name for name in spatial if not bool(pairs[name][1].any())]

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from microtome.errors import CheckpointError, UnknownName, did_you_mean
+from microtome.errors import CheckpointError, UnknownName, did_you_mean, hint
 
 _FOLDER = {
     "mini_vgg": "vgg",
@@ -118,7 +118,7 @@ def _shipped_file(name: str, suffix: str) -> Path:
     _check_name(name)
     if name in _LITERATURE:
         raise CheckpointError(
-            f"'{name}' ships without weights: take it untrained (weights=None, --weights none) or give a file of your own."
+            f"'{name}' ships without weights: take it untrained ({hint('--weights none', 'weights=None')}) or give a file of your own."
         )
     path = Path(__file__).parent / "weights" / f"{name}.{suffix}"
     if not path.exists():

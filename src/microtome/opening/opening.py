@@ -9,7 +9,7 @@ from torch import nn
 
 from microtome._torchvision import timm, torchvision
 from microtome.edit import apply_edits
-from microtome.errors import BadOption, CheckpointError, UnknownName, did_you_mean
+from microtome.errors import BadOption, CheckpointError, UnknownName, did_you_mean, hint
 from microtome.opening import checkpoints, factories, saved, state_choice
 from microtome.opening.describing import OpenedModel, fill_description
 from microtome.opening.factories import SOURCES, Factory
@@ -330,7 +330,7 @@ def _load_pretrained_timm(factory: Factory) -> OpenedModel:
     if config is not None and not (config.url or config.hf_hub_id or config.file):
         tags = list(library.list_pretrained(name.partition(".")[0] + "*"))[:3]
         raise UnknownName(
-            f"timm has no weights for '{name}'; use weights=None (--weights none) or a file."
+            f"timm has no weights for '{name}'; use {hint('--weights none', 'weights=None')} or a file."
             + (f" There are: {', '.join(tags)}." if tags else "")
         )
     address = None if config is None or config.hf_hub_id else config.url

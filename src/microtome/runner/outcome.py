@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from microtome import catalog
+from microtome.errors import hint
 from microtome.finding import Finding
 
 
@@ -40,7 +41,9 @@ def whose(analysis: str) -> str:
     if analysis not in catalog.plugin_names():
         return "a fault of microtome; please report it"
     package = catalog.analysis_entry(analysis).module.partition(".")[0]
-    return f"a fault of the plug-in {package}; report it there, or leave it out: --skip {analysis}"
+    return f"a fault of the plug-in {package}; report it there, or leave it out: " + hint(
+        f"--skip {analysis}", f"skip=['{analysis}']"
+    )
 
 
 def ignore_event(event: Event) -> None:

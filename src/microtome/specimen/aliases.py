@@ -4,7 +4,7 @@ import fnmatch
 import re
 from collections.abc import Sequence
 
-from microtome.errors import UnknownName, did_you_mean
+from microtome.errors import UnknownName, did_you_mean, layers_hint
 from microtome.specimen.blocks import Block, Unit, stage_keys
 from microtome.specimen.layers import Layer, kind_of
 from microtome.specimen.tracing import Call, Trace
@@ -137,9 +137,6 @@ def match_layers(pattern: str, layers: Sequence[Layer], table: dict[str, tuple[s
             raise UnknownName(f"The alias '{pattern}' matches no layer of this network; name a layer instead.")
         raise UnknownName(
             f"No layer is called '{pattern}'."
-            + (
-                did_you_mean(pattern, [layer.name for layer in layers] + list(ALIASES))
-                or " List them: microtome layers SPECIMEN"
-            )
+            + (did_you_mean(pattern, [layer.name for layer in layers] + list(ALIASES)) or f" List them: {layers_hint()}")
         )
     return names

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from microtome.errors import hint
+
 SAME = 1e-3  # of the largest output, up to which two answers are the same
 
 
@@ -32,7 +34,8 @@ def batch_note(net: nn.Module, x: Tensor, answer: Any) -> str:
     cause = f" ('{norms[0]}' normalises by the batch)" if norms else ""
     return (
         f"Its output for an image depends on the other images of the batch{cause}, so all results depend on --batch and on the images; "
-        "give its norms running statistics, or measure with --batch 1."
+        "give its norms running statistics, or measure with "
+        f"{hint('--batch 1', 'Pace(batch=1)')}."
     )
 
 

@@ -21,7 +21,9 @@ from microtome.specimen.layers import device_of
 from microtome.specimen.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe
 
 IMAGES = 32  # whose statistics are taken
-EXPLAINED = 0.1  # divergence up to which a recipe explains the statistics; right recipes gave 0.001 to 0.09 on training-like images
+EXPLAINED = (
+    0.1  # divergence up to which a recipe explains the statistics; right recipes gave 0.001 to 0.09 on training-like images
+)
 WORSE = 5.0  # times the divergence of another recipe, from which the given one is suspected
 SWAPPED = 2.5  # the same for red and blue exchanged, which changes little
 SMALLEST = 0.01  # divergence below which nothing is suspected

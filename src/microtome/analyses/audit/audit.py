@@ -171,4 +171,4 @@ def _outcome_text(one: RuleOutcome) -> str:
         return f"not checked: {one.unchecked}"
     if one.fault is None:
         return "nothing found" if not one.muted else "nothing but what is ignored"
-    return f"{one.severity}, {len(one.fault.layers)} layers"
+    return f"{one.severity}, {plural(len(one.fault.layers), 'layer')}"

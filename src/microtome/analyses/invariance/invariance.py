@@ -71,7 +71,7 @@ class Invariance(Analysis):
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Invariance"
     rank: ClassVar[int] = 37
-    revision: ClassVar[int] = 6  # 6: all pairs of images; studentised intervals
+    revision: ClassVar[int] = 7  # 7: values that are not finite are refused; features without a head have no probabilities
 
     at: tuple[str, ...] = option(("stages",), "layers to measure: names, globs or aliases; the output is always measured")
     warps: tuple[Literal["row_shift", "col_shift", "crop_shift", "scale", "rotation", "flip"], ...] = option(
