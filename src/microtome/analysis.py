@@ -182,7 +182,7 @@ class Analysis(ABC):
             panels=tuple(self.panels(numbered)),
             headline=self.headline(numbered),
             caveats=(
-                *_recipe_doubt(source),
+                *_doubts_about_input(source),
                 *doubts,
                 *self.caveats(numbered),
                 *_unknown_intervals(numbered),
@@ -357,6 +357,7 @@ def origin(analysis: Analysis, specimen: Specimen, images: Images | None, device
         "specimen": specimen.json(),
         "twins": facts_of_twins(specimen),
         "images": images.json() if images is not None and analysis.needs != "weights" else {},
+        "batch_dependence": specimen.batch_dependence if images is not None and analysis.needs != "weights" else "",
         "recipe_doubt": specimen.recipe_doubt(images) if images is not None and analysis.needs == "labels" else "",
         "options": analysis.options(),
         "revision": analysis.revision,
@@ -407,9 +408,9 @@ def _unknown_intervals(finding: Finding) -> list[str]:
     ]
 
 
-def _recipe_doubt(source: Mapping[str, Any]) -> list[str]:
-    """The suspicion that the input recipe does not fit the weights, of analyses of labelled images."""
-    return [text] if (text := source.get("recipe_doubt")) else []
+def _doubts_about_input(source: Mapping[str, Any]) -> list[str]:
+    """That answers depend on the batch; the suspicion, of analyses of labelled images, that the recipe does not fit the weights."""
+    return [text for name in ("batch_dependence", "recipe_doubt") if (text := source.get(name))]
 
 
 def _not_measured(facts: Mapping[str, Any]) -> list[str]:

@@ -158,6 +158,29 @@ def test_analyze_reuse_and_recompute(work: Path) -> None:
     assert "3 findings (1 reused)" in third.stdout, third.stdout  # cost stays; similarity and what reads it are made anew
 
 
+def test_quiet_prints_one_line_for_each_result_and_nothing_else(work: Path) -> None:
+    code = "from microtome.cli import main; main()"
+    words = [
+        "analyze",
+        "nets.py:make",
+        "photos",
+        "--only",
+        "cost,audit,objects",
+        "--recipe",
+        "size=32",
+        "--device",
+        "cpu",
+        "--quiet",
+    ]
+    said = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=work, env=ENVIRONMENT, check=False
+    )
+    assert (said.returncode, said.stderr) == (0, "")
+    assert sorted(line.split(": ")[:2] for line in said.stdout.splitlines()) == [["make", "audit"], ["make", "cost"]], (
+        said.stdout
+    )
+
+
 def test_one_analysis_as_a_verb_with_json(work: Path) -> None:
     said = call(
         "similarity", "nets.py:make", "photos", "--at", "convs", "--recipe", "size=32", "--out", "o", "--json", cwd=work
@@ -175,7 +198,7 @@ WRONG = {
     "a misspelt option": (["analyze", "nets.py:make", "photos", "--set", "similarity.att=x"], 2, "no option 'att'"),
     "a misspelt layer": (
         ["similarity", "nets.py:make", "photos", "--at", "layer.0", "--recipe", "size=32"],
-        1,
+        2,
         "No layer is called",
     ),
     "an unknown model": (["cost", "timm:resnet5O", "--weights", "none"], 2, "resnet50"),

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import microtome as mt
+from microtome.analyses.accuracy import NO_BETTER
+from microtome.analyses.probe import _best_far_from_last  # pyright: ignore[reportPrivateUsage]
+from microtome.finding import array
 from microtome.specimen.calibration import estimate_statistics
 from microtome.specimen.recipe import Recipe
 from microtome.specimen.recipe_fit import other_recipes, photograph_noise, recipe_fit
@@ -94,3 +97,23 @@ def test_layers_accuracy_and_probe_say_it() -> None:
         first = analysis(given_wrongly, images, twins=2).caveats[0]
         assert first.startswith("The recipe may not fit the weights: through it these images")
         assert "recipe may not fit" not in " ".join(analysis(right, images, twins=2).caveats)
+
+
+def test_trained_weights_at_chance_and_probes_best_early_are_caveats() -> None:
+    facts = {"specimen": {"name": "net", "trained": True}, "images": {"count": 40}, "facts": {}}
+    layers = {"layer": ["a", "b", "c", "d"]}
+
+    def found(values: list[float], trained: bool = True) -> mt.Finding:
+        rows = {"accuracy": values, "accuracy_low": [v - 0.05 for v in values], "accuracy_high": [v + 0.05 for v in values]}
+        arrays = {name: array(row, ("layer",), "fraction", layers) for name, row in rows.items()}
+        return mt.Finding(analysis="probe", arrays=arrays, origin=facts)
+
+    assert _best_far_from_last(found([0.9, 0.8, 0.7, 0.5])).startswith("The best probe lies 3 layers before the last")
+    assert _best_far_from_last(found([0.9, 0.8, 0.85, 0.85])) == ""  # not significantly better
+    assert _best_far_from_last(found([0.5, 0.6, 0.9, 0.7])) == ""  # near the end
+    net = mt.open("microtome:mini_resnet")
+    images = mt.Images.scenes(40)
+    shuffled = mt.open(net.net, labels=list(reversed(net.labels or ())), recipe=net.recipe)
+    object.__setattr__(shuffled, "trained", True)
+    assert NO_BETTER in mt.analyses.accuracy.Accuracy()(shuffled, images).caveats
+    assert NO_BETTER not in mt.analyses.accuracy.Accuracy()(net, images).caveats

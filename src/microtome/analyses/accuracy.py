@@ -34,6 +34,7 @@ from microtome.tally import Rows
 
 NO_ANSWER = -2  # in place of a class where the output is not finite
 PLACE_BYTES = 200  # kept of the words that say where such values begin
+NO_BETTER = "Trained weights that are no better than the most frequent class: the recipe, the order of the outputs or the weights may not fit."
 MEASURES = ("top-1", "top-5", "balanced", "chance")
 
 
@@ -173,8 +174,11 @@ class Accuracy(Census[Rows]):
             f"For {lost} of {finding['correct'].sizes['image']} images the output is not a number (NaN or infinity); they count as "
             f"wrong; {finding.facts.get('where_broken')}."
         )
+        top = finding.key("top-1 accuracy")
+        chance = finding.trained is True and top.low <= top.baseline
         return [
             *([broken] if lost else []),
+            *([NO_BETTER] if chance else []),
             *(uneven if finding.facts["imbalance"] > MAX_IMBALANCE else []),
             f"Outputs were matched to the classes {finding.facts['matched']}.",
             *few,

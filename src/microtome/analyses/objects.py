@@ -18,7 +18,7 @@ import xarray as xr
 from torch import Tensor
 
 from microtome.analysis import Analysis, Measurement, Needs, option, twin_indices
-from microtome.errors import Unmeasurable
+from microtome.errors import Unmeasurable, option_name
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.attribution import METHODS, VisibleLayers, attribution_maps, place_cells, visible_layers
@@ -251,7 +251,7 @@ class Objects(Analysis):
         if min(rows, cols) < common:
             caveats.append(
                 f"The map has {rows} × {cols} positions, coarser than the common grid of {common} × {common}: "
-                f"to compare with finer networks, measure all with --grid {min(rows, cols)}."
+                f"to compare with finer networks, measure all with {option_name('grid')} {min(rows, cols)}."
             )
         if finding.trained is False:
             caveats.append("These weights are untrained.")

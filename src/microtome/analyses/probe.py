@@ -329,6 +329,8 @@ class Probe(Census[Bundle]):
         ]
         if finding.trained is False:
             caveats.insert(0, "These weights are untrained.")
+        elif finding.trained and (far := _best_far_from_last(finding)):
+            caveats.insert(0, far)
         if reason := finding.facts["no_verdict"]:
             caveats.append(f"No verdict against the untrained twins: {reason}.")
         if number := finding.facts["left_out"]:
@@ -351,3 +353,16 @@ def _frequent_labels(labels: np.ndarray[Any, Any], folds: int) -> np.ndarray[Any
     """Which labels (image,) occur at least `folds` times; none where fewer than two classes do."""
     frequent = np.bincount(labels)[labels] >= folds if len(labels) else np.zeros(0, dtype=bool)
     return frequent if len(np.unique(labels[frequent])) > 1 else np.zeros(len(labels), dtype=bool)
+
+
+def _best_far_from_last(finding: Finding) -> str:
+    """A caveat where the best probe lies in the first half of the layers and is significantly better than the last one; else empty."""
+    accuracy = finding["accuracy"]
+    best = int(np.argmax(accuracy.values))
+    behind = accuracy.sizes["layer"] - 1 - best
+    if behind <= best or finding["accuracy_low"].values[best] <= finding["accuracy_high"].values[-1]:
+        return ""
+    return (
+        f"The best probe lies {plural(behind, 'layer')} before the last, and trained networks usually read out best near the end: the "
+        "input recipe may not fit the weights, or these classes are unlike those of the training."
+    )

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def report_outcome(
     outcome: "Outcome", images: "Images | None", page: Path | None, as_json: bool, quiet: bool, seconds: float
 ) -> int:
-    """Print the outcome of the run and return its exit code: 0, or 1 if anything failed; `page` is its report."""
-    code = 1 if outcome.failed else 0
+    """Print the outcome of the run and return its exit code: 0, 1 if anything failed, 2 for a wrong call; `page` is its report."""
+    code = 2 if outcome.misused else 1 if outcome.failed else 0
     if as_json:
         summary = {"event": "end", "out": str(outcome.root), "report": str(page) if page else None, "failed": outcome.failed,
                 "skipped": outcome.skipped, "reused": len(outcome.reused), "seconds": round(seconds, 1), "code": code}  # fmt: skip
@@ -35,7 +35,9 @@ def report_outcome(
             f"\n{plural(len(images.skipped), 'file')} were not used; the first: {images.skipped[0].path}: {images.skipped[0].reason}"
         )
     _report_failures(outcome)
-    click.echo(f"\n{plural(len(outcome.findings), 'finding')} ({len(outcome.reused)} reused) in {outcome.root}, {seconds:.0f} s.")
+    click.echo(
+        f"\n{plural(len(outcome.findings), 'finding')} ({len(outcome.reused)} reused) in {outcome.root}, {seconds:.0f} s."
+    )
     if page is not None:
         click.echo(f"Report: {page.resolve()}")
     return code

@@ -124,6 +124,6 @@ def _shipped_file(name: str, suffix: str) -> Path:
     if not path.exists():
         raise CheckpointError(
             f"The weights of '{name}' are not installed ({path} is missing); reinstall microtome, or train them: "
-            f"python -m microtome.training {name} --out DIR"
+            + hint(f"python -m microtome.training {name} --out DIR", "microtome.training.loop.train")
         )
     return path

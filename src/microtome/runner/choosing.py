@@ -33,8 +33,10 @@ def choose_analyses(
         try:
             kind = catalog.analysis_entry(name).load()
             if not only and EFFORTS.index(kind.effort) > EFFORTS.index(effort):
-                later[name] = f"the {effort} effort leaves it out; measure it with {option_hint('effort', kind.effort)}, "
-                +"or " + hint(f"--only {name}", f"only=['{name}']")
+                later[name] = (
+                    f"the {effort} effort leaves it out; measure it with {option_hint('effort', kind.effort)}, or "
+                    + hint(f"--only {name}", f"only=['{name}']")
+                )
                 continue
             analyses.append(build_analysis(kind, options.values_for(kind, effort) | dict(settings.get(name, {}))))
         except MicrotomeError:

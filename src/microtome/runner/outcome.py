@@ -17,6 +17,7 @@ class Outcome:
     skipped: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     failed: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     reused: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    misused: bool = False  # whether something failed since a name or an option of the call was wrong
 
     def of(self, analysis: str) -> list[Finding]:
         """The findings of one analysis, in the order of the specimens."""

@@ -263,6 +263,7 @@ class Run:
         if isinstance(error, Unmeasurable):
             self.record_skip(specimen, analysis, str(error))
         elif isinstance(error, MicrotomeError):
+            self.outcome.misused |= isinstance(error, UsageError)
             self.record_failure(specimen, analysis, str(error))
         elif is_memory_error(error):
             self.record_failure(

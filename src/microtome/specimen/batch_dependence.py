@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from microtome.errors import hint
+from microtome.errors import hint, option_name
 
 SAME = 1e-3  # of the largest output, up to which two answers are the same
 
@@ -13,8 +13,8 @@ SAME = 1e-3  # of the largest output, up to which two answers are the same
 def batch_note(net: nn.Module, x: Tensor, answer: Any) -> str:
     """A sentence where the answer for the first of `x` changes with its company, or from pass to pass; else empty.
 
-    `answer` maps inputs to the measured output (image, …). A network that takes no single image, or gives no row for each image, is
-    not judged.
+    `answer` maps inputs to the measured output (image, …). A network that takes no single image is compared in two companies; one that
+    gives no row for each image is not judged.
     """
     company = x.clone()
     company[1:] = 3 * company[1:] + 1  # noise resembles other noise, so its statistics have to be moved
@@ -25,7 +25,7 @@ def batch_note(net: nn.Module, x: Tensor, answer: Any) -> str:
         try:
             alone = answer(x[:1])
         except (RuntimeError, ValueError):  # such as a batch norm that wants more than one value
-            return ""
+            alone = answer(x)[:1]
     if alone.shape != together.shape or not bool(torch.isfinite(together).all()):
         return ""
     if float((alone - together).abs().max()) <= SAME * max(float(alone.abs().max()), float(together.abs().max())):
@@ -33,9 +33,8 @@ def batch_note(net: nn.Module, x: Tensor, answer: Any) -> str:
     norms = [path for path, module in net.named_modules() if _uses_the_batch(module)]
     cause = f" ('{norms[0]}' normalises by the batch)" if norms else ""
     return (
-        f"Its output for an image depends on the other images of the batch{cause}, so all results depend on --batch and on the images; "
-        "give its norms running statistics, or measure with "
-        f"{hint('--batch 1', 'Pace(batch=1)')}."
+        f"Its output for an image depends on the other images of the batch{cause}, so all results depend on {option_name('batch')} "
+        f"and on the images; give its norms running statistics, or measure with {hint('--batch 1', 'Pace(batch=1)')}."
     )
 
 

@@ -159,9 +159,7 @@ class Specimen:
             return (*notes, str(error))
         if anatomy.trace.choice is not None and (note := anatomy.trace.choice.note()):
             notes.append(note)
-        if anatomy.trace.choice is not None and (
-            note := batch_note(self.net, example_input(self.net, self.recipe), self.answer)
-        ):
+        if note := self.batch_dependence:
             notes.append(note)
         if note := scale_note(self.net, self.recipe):
             notes.append(note)
@@ -177,6 +175,13 @@ class Specimen:
             labels, outputs = plural(len(self.labels), "label"), plural(self.outputs, "output")
             notes.append(f"There are {labels} for {outputs}; labels beyond that mean nothing.")
         return tuple(notes)
+
+    @cached_property
+    def batch_dependence(self) -> str:
+        """A sentence where its answer for an image depends on the other images of the batch, or on chance; else empty."""
+        if self.anatomy.trace.choice is None:
+            return ""
+        return batch_note(self.net, example_input(self.net, self.recipe), self.answer)
 
     def recipe_doubt(self, images: ImageSet) -> str:
         """A sentence where another recipe fits what the first batch norm stored far better on these images; else empty."""
@@ -381,7 +386,7 @@ class Specimen:
         Its code is that of the moment at which this one was opened: a run may have changed attributes since.
         """
         other.__dict__["code"] = self.code
-        for known in ("anatomy", "_digest", "_image_bytes"):
+        for known in ("anatomy", "_digest", "_image_bytes", "batch_dependence"):
             if known in self.__dict__:
                 other.__dict__[known] = self.__dict__[known]
 
