@@ -119,7 +119,7 @@ WRONG: dict[str, Callable[[], object]] = {
     "checkpoints": lambda: mt.analyses.evolution.Evolution()(small(), images()),
     "marks": lambda: mt.analyses.correspondence.Correspondence()(small(), images()),
     "folds": lambda: mt.analyses.probe.Probe(folds=1),
-    "receptive field": lambda: mt.analyses.receptive_field.ReceptiveField(size=4000)(small(), None),
+    "dilated": lambda: mt.analyses.atrous.Atrous()(small(), images()),
     "position": lambda: mt.analyses.position.Position()(small(), images()),
     "masks": lambda: mt.analyses.objects.Objects()(small(), images()),
     "edit": lambda: mt.edits.squeeze_excitation.SqueezeExcitation()(small()),

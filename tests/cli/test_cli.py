@@ -176,9 +176,10 @@ def test_quiet_prints_one_line_for_each_result_and_nothing_else(work: Path) -> N
         [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=work, env=ENVIRONMENT, check=False
     )
     assert (said.returncode, said.stderr) == (0, "")
-    assert sorted(line.split(": ")[:2] for line in said.stdout.splitlines()) == [["make", "audit"], ["make", "cost"]], (
-        said.stdout
-    )
+    assert sorted(line.split(": ")[:2] for line in said.stdout.splitlines()) == [
+        ["nets.py:make", "audit"],
+        ["nets.py:make", "cost"],
+    ], said.stdout
 
 
 def test_one_analysis_as_a_verb_with_json(work: Path) -> None:

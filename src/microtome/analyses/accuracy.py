@@ -34,7 +34,10 @@ from microtome.tally import Rows
 
 NO_ANSWER = -2  # in place of a class where the output is not finite
 PLACE_BYTES = 200  # kept of the words that say where such values begin
-NO_BETTER = "Trained weights that are no better than the most frequent class: the recipe, the order of the outputs or the weights may not fit."
+NO_BETTER = (
+    "Trained weights that are no better than the most frequent class: the recipe, the order of the outputs or the weights may "
+    "not fit."
+)
 MEASURES = ("top-1", "top-5", "balanced", "chance")
 
 

@@ -101,9 +101,9 @@ def recipe_fit(net: nn.Module, recipe: Recipe, pixels: np.ndarray[Any, Any]) -> 
 
 def other_recipes(recipe: Recipe) -> list[Recipe]:
     """The given recipe first, then those that are taken for it by mistake: other scales and normalisations."""
-    zero, one, half = (0.0,) * 3, (1.0,) * 3, (0.5,) * 3
+    zero, unit, half = (0.0,) * 3, (1.0,) * 3, (0.5,) * 3
     pixel = (1 / 255,) * 3
-    every = [(IMAGENET_MEAN, IMAGENET_STD), (zero, one), (half, half), (zero, pixel), (IMAGENET_MEAN, pixel)]
+    every = [(IMAGENET_MEAN, IMAGENET_STD), (zero, unit), (half, half), (zero, pixel), (IMAGENET_MEAN, pixel)]
     return list(dict.fromkeys([recipe, *(replace(recipe, mean=mean, std=std) for mean, std in every)]))
 
 

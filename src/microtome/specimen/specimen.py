@@ -103,7 +103,7 @@ class Specimen:
         inner = frozenset(unit.path for unit in members if unit.entry is unit.exit)
         layers = named_layers(forward_trace, self.net, inner)
         blocks = named_blocks(members, layers)
-        one = output_count(forward_trace) == 1 and self._ends_in_sigmoid(forward_trace.choice)
+        probability = output_count(forward_trace) == 1 and self._ends_in_sigmoid(forward_trace.choice)
         return Anatomy(
             forward_trace, members, layers, blocks, naming.layer_aliases(forward_trace, members, blocks, layers), one
         )

@@ -147,7 +147,9 @@ class Invariance(Analysis):
         return WarpPlan((*names, CLASS_SCORES), (*strides, 0), tuple(dict.fromkeys(views)), amounts, size, target, said)
 
     def _layer_patterns(self, specimen: Specimen) -> Sequence[str]:
-        return ("last3",) if self.at == ("stages",) and "stages" not in specimen.aliases else self.at
+        if self.at != ("stages",) or "stages" in specimen.aliases:
+            return self.at
+        return ("last3",) if "last3" in specimen.aliases else ("*",)
 
     def _amounts(self, warp: Warp, recipe: Recipe) -> list[float]:
         if warp == "flip":
