@@ -105,7 +105,7 @@ class Specimen:
         blocks = named_blocks(members, layers)
         probability = output_count(forward_trace) == 1 and self._ends_in_sigmoid(forward_trace.choice)
         return Anatomy(
-            forward_trace, members, layers, blocks, naming.layer_aliases(forward_trace, members, blocks, layers), one
+            forward_trace, members, layers, blocks, naming.layer_aliases(forward_trace, members, blocks, layers), probability
         )
 
     def _ends_in_sigmoid(self, choice: OutputChoice | None) -> bool:
