@@ -128,7 +128,7 @@ class Excitation(Census[Bundle]):
         """The gates that get curves: the last one up to each of the layers asked for, or the last of all before them."""
         try:
             ends = [specimen.layer(name).order for name in specimen.find(self.at)]
-        except UnknownName:
+        except Unmeasurable:
             if self.at != ("stages",):
                 raise
             ends = [gate.order for gate in gates]  # a network without stages

@@ -220,7 +220,7 @@ class Specimen:
     def find(self, pattern: str | Sequence[str]) -> list[str]:
         """Layer names in execution order for globs, comma-separated lists, module paths and aliases (`aliases`).
 
-        Raises UnknownName for a pattern that matches nothing.
+        Raises UnknownName for a pattern that matches nothing, Unmeasurable for an alias that means nothing here.
         """
         patterns = [pattern] if isinstance(pattern, str) else list(pattern)
         parts = [part.strip() for each in patterns for part in each.split(",") if part.strip()]

@@ -28,7 +28,7 @@ import numpy as np
 from microtome.analyses.cross_similarity.matches import match_arrays
 from microtome.analyses.cross_similarity.paired_scan import LayerPair, compare_layers
 from microtome.analysis import TWIN_IMAGES, Analysis, Measurement, option, twin_indices
-from microtome.errors import UnknownName, hint
+from microtome.errors import UnknownName, Unmeasurable, hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.image_pairs import MIN_COUNT
@@ -210,6 +210,8 @@ def _layer_names(network: Specimen, patterns: Sequence[str]) -> list[str]:
         return network.find(patterns)
     except UnknownName as error:
         raise UnknownName(f"{network.name}: {error}") from None
+    except Unmeasurable as error:
+        raise Unmeasurable(f"{network.name}: {error}") from None
 
 
 def _facts(second: Specimen) -> dict[str, Any]:
