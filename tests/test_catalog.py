@@ -95,9 +95,9 @@ def test_a_call_of_the_suite_is_told_from_its_name() -> None:
 
 
 def test_unknown_names() -> None:
-    with pytest.raises(UnknownName, match="'similarity'.*microtome list"):
+    with pytest.raises(UnknownName, match="'similarity'.*dir.mt.analyses."):
         catalog.analysis_entry("similarty")
-    with pytest.raises(UnknownName, match="no edit 'squeeze'.*'squeeze_excitation'.*microtome list"):
+    with pytest.raises(UnknownName, match="no edit 'squeeze'.*'squeeze_excitation'.*dir.mt.analyses."):
         catalog.edit_entry("squeeze")
     with pytest.raises(UnknownName, match="no option 'att'.*'at'"):
         build_analysis(catalog.analysis_entry("similarity").load(), {"att": "x"})

@@ -7,6 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from microtome import key_numbers
 from microtome.key_numbers import KeyNumber, format_change, format_interval, format_value
@@ -94,3 +96,11 @@ def test_a_missing_interval_is_called_unknown_only_where_there_is_one() -> None:
     assert KeyNumber(name="lift", value=math.nan, has_interval=True).text == "unknown"
     older = {key: value for key, value in number.json().items() if key != "has_interval"}
     assert not KeyNumber.from_json(older).has_interval
+
+
+@given(*[st.floats(allow_nan=False, allow_infinity=True)] * 3)
+def test_infinite_values_survive_saving_and_loading(value: float, low: float, high: float) -> None:
+    number = KeyNumber(name="field", value=value, unit="px", low=low, high=high)
+    again = KeyNumber.from_json(json.loads(json.dumps(number.json(), allow_nan=False)))
+    assert (again.value, again.low, again.high, again.text) == (value, low, high, number.text)
+    assert "inf" not in number.text and "nan" not in number.text

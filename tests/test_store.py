@@ -54,7 +54,7 @@ def test_leftovers_are_swept_when_opened_for_writing(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(FindingError, match="cannot hold results.*--out DIR"):
+    with pytest.raises(FindingError, match="cannot hold results.*out=DIR"):
         Store.create(tmp_path / "file")
 
 

@@ -185,6 +185,7 @@ class Analysis(ABC):
             panels=tuple(self.panels(numbered)),
             headline=self.headline(numbered),
             caveats=(
+                *_doubts_about_input(source),
                 *doubts,
                 *self.caveats(numbered),
                 *_unknown_intervals(numbered),
@@ -349,7 +350,7 @@ def _refuse_broken(specimen: Specimen, censuses: Sequence[AnyCensus], batch: Bat
     if censuses:
         place = where_broken(specimen.net, batch.x[~sound])
         raise Unmeasurable(
-            f"{specimen.name} gives NaN or infinity for {int((~sound).sum())} of {len(sound)} images at once; {place}. "
+            f"{specimen.name} gives NaN or infinity for {int((~sound).sum())} of {prose.plural(len(sound), 'image')} at once; {place}. "
             f"Nothing that follows from it is measured ({', '.join(census.name() for census in censuses)})."
         )
 
@@ -360,6 +361,8 @@ def origin(analysis: Analysis, specimen: Specimen, images: Images | None, device
         "specimen": specimen.json(),
         "twins": facts_of_twins(specimen),
         "images": images.json() if images is not None and analysis.needs != "weights" else {},
+        "batch_dependence": specimen.batch_dependence if images is not None and analysis.needs != "weights" else "",
+        "recipe_doubt": specimen.recipe_doubt(images) if images is not None and analysis.needs == "labels" else "",
         "options": analysis.options(),
         "revision": analysis.revision,
         "key": analysis.key(specimen, images, device),
@@ -420,6 +423,11 @@ def _about_channels(finding: Finding) -> list[str]:
     if images.get("shown_bands") and images["channels"] > 1:
         lines.append(describe_shown(images["channels"], images["shown_bands"]))
     return lines
+
+
+def _doubts_about_input(source: Mapping[str, Any]) -> list[str]:
+    """That answers depend on the batch; the suspicion, of analyses of labelled images, that the recipe does not fit the weights."""
+    return [text for name in ("batch_dependence", "recipe_doubt") if (text := source.get(name))]
 
 
 def _not_measured(facts: Mapping[str, Any]) -> list[str]:

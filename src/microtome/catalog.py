@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from microtome import map_kinds, plugins, prose
-from microtome.errors import UnknownName, did_you_mean
+from microtome.errors import UnknownName, did_you_mean, hint
 
 ENTRY_POINT_GROUP = "microtome.analyses"
 EDIT_GROUP = "microtome.edits"
@@ -131,6 +131,10 @@ def _own(group: str, read: Callable[[Path, str], AnyEntry | None]) -> dict[str, 
     return {name: entry for name, place in sorted(files.items()) if (entry := read(*place))}
 
 
+def _list_hint() -> str:
+    return hint("microtome list", "dir(mt.analyses), dir(mt.edits)")
+
+
 def analysis_entry(name: str) -> Entry:
     """The analysis of that name.
 
@@ -140,7 +144,7 @@ def analysis_entry(name: str) -> Entry:
     known = analysis_entries()
     if name not in known:
         raise UnknownName(
-            f"There is no analysis '{name}'.{_refused(name)}{did_you_mean(name, known)} List them: microtome list"
+            f"There is no analysis '{name}'.{_refused(name)}{did_you_mean(name, known)} List them: {_list_hint()}"
         )
     return known[name]
 
@@ -153,7 +157,7 @@ def edit_entry(name: str) -> EditEntry:
     """
     known = edit_entries()
     if name not in known:
-        raise UnknownName(f"There is no edit '{name}'.{_refused(name)}{did_you_mean(name, known)} List them: microtome list")
+        raise UnknownName(f"There is no edit '{name}'.{_refused(name)}{did_you_mean(name, known)} List them: {_list_hint()}")
     return known[name]
 
 

@@ -93,6 +93,42 @@ def hint(shell: str, python: str) -> str:
     return shell if _in_shell else python
 
 
+def option_hint(name: str, value: object) -> str:
+    """An option with a value, as it is given: `--kind logit` in the shell, `kind='logit'` in Python."""
+    words = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return hint(f"{flag(name)} {words}", f"{name}={value!r}")
+
+
+def option_name(name: str) -> str:
+    """The name of an option: `--per-class` in the shell, `per_class` in Python."""
+    return hint(flag(name), name)
+
+
+def flag(name: str) -> str:
+    """The option of the command line for a name."""
+    return f"--{name.replace('_', '-')}"
+
+
+def layers_hint(specimen: str = "SPECIMEN") -> str:
+    """What lists the layers of a specimen."""
+    return hint(f"microtome layers {specimen}", "specimen.layers")
+
+
+def weights_hint(specimen: str = "SPECIMEN") -> str:
+    """What lists the weights that are NaN or infinite."""
+    return hint(f"microtome weights {specimen}", "mt.analyses.weights.Weights()(specimen)")
+
+
+def rerun_hint(folder: object) -> str:
+    """What measures a saved finding again."""
+    return hint(f"microtome rerun {folder}", "mt.analyze(specimens, images, folder)")
+
+
+def measure_hint(folder: object = "DIR") -> str:
+    """What measures into a folder."""
+    return hint(f"microtome analyze SPECIMEN… IMAGES --out {folder}", f"mt.analyze(specimens, images, '{folder}')")
+
+
 def nearest_names(given: str, choices: Iterable[str], count: int = 3) -> list[str]:
     """The `count` choices spelt most like `given`, best first; empty where nothing comes near."""
     pool = list(dict.fromkeys(choices))

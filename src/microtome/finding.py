@@ -17,7 +17,7 @@ import xarray as xr
 from safetensors.numpy import load_file, save
 
 from microtome.atomic_write import atomic_folder
-from microtome.errors import FindingError, UnknownName, did_you_mean
+from microtome.errors import FindingError, UnknownName, did_you_mean, hint, rerun_hint
 from microtome.key_numbers import KeyNumber
 from microtome.panels import Panel, panel_from_json, panel_to_json
 
@@ -205,7 +205,9 @@ class Finding:
         payload = save(numbers)
         card = self._card() | {"files": {ARRAYS: {"sha256": hashlib.sha256(payload).hexdigest(), "bytes": len(payload)}}}
         text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        with atomic_folder(folder, "Earlier findings are safe. Free some space, or name another --out.") as scratch:
+        with atomic_folder(
+            folder, f"Earlier findings are safe. Free some space, or name another {hint('--out', 'folder')}."
+        ) as scratch:
             (scratch / ARRAYS).write_bytes(payload)
             (scratch / CARD).write_text(text, encoding="utf-8", newline="\n")
         return folder
@@ -240,11 +242,9 @@ class Finding:
         try:
             payload = path.read_bytes()
         except OSError as error:
-            raise FindingError(f"{path} cannot be read ({error.strerror}). Measure again: microtome rerun {folder}") from None
+            raise FindingError(f"{path} cannot be read ({error.strerror}). Measure again: {rerun_hint(folder)}") from None
         if hashlib.sha256(payload).hexdigest() != content["files"][ARRAYS]["sha256"]:
-            raise FindingError(
-                f"{path} does not match its checksum: the file was damaged. Measure again: microtome rerun {folder}"
-            )
+            raise FindingError(f"{path} does not match its checksum: the file was damaged. Measure again: {rerun_hint(folder)}")
         for name in content.get("dimensions", ()):
             register_dimension(str(name))
         numbers = load_file(path)
@@ -282,9 +282,11 @@ def card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FindingError(f"{folder} holds no finding ({CARD} is missing). List what is there: microtome view DIR") from None
+        raise FindingError(
+            f"{folder} holds no finding ({CARD} is missing). List what is there: {hint('microtome view DIR', 'Path(DIR).iterdir()')}"
+        ) from None
     except (OSError, ValueError) as error:
-        raise FindingError(f"{path} cannot be read: {error}. Measure again: microtome rerun {folder}") from None
+        raise FindingError(f"{path} cannot be read: {error}. Measure again: {rerun_hint(folder)}") from None
     if content.get("format", 0) > FORMAT:
         raise FindingError(f"{path} was written by a newer microtome (format {content['format']}, this one reads {FORMAT}).")
     return content

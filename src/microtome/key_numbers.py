@@ -51,14 +51,16 @@ class KeyNumber:
         return "" if math.isnan(self.baseline) else format_value(self.baseline, self.unit)
 
     def json(self) -> dict[str, Any]:
-        """The key number as plain JSON values, not-a-number as null, with its texts."""
+        """The key number as plain JSON values, with its texts; not-a-number as null, and infinity too, with its sign in `infinite`."""
         values = {key: _finite(value) if isinstance(value, float) else value for key, value in asdict(self).items()}
-        return values | {"text": self.text, "baseline_text": self.baseline_text}
+        signs = {key: int(math.copysign(1, value)) for key, value in asdict(self).items() if _is_infinite(value)}
+        return values | {"text": self.text, "baseline_text": self.baseline_text} | ({"infinite": signs} if signs else {})
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "KeyNumber":
         """The key number that `json` wrote."""
         numbers = {name: math.nan if fields[name] is None else fields[name] for name in ("value", "low", "high", "baseline")}
+        numbers |= {name: sign * math.inf for name, sign in fields.get("infinite", {}).items()}
         values: dict[str, Any] = numbers | {name: fields[name] for name in ("name", "unit", "baseline_name", "better", "at")}
         return cls(**values, has_interval=bool(fields.get("has_interval", False)))  # findings before it was written have none
 
@@ -134,3 +136,7 @@ def _plain_zero(text: str) -> str:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _is_infinite(value: object) -> bool:
+    return isinstance(value, float) and math.isinf(value)

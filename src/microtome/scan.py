@@ -22,7 +22,7 @@ from safetensors.numpy import save
 
 from microtome.atomic_write import atomic_write
 from microtome.batch_size import fitting_batch
-from microtome.errors import BadOption
+from microtome.errors import BadOption, option_hint
 from microtome.images import Images
 from microtome.specimen import Specimen
 from microtome.specimen.tracing import input_layout
@@ -67,7 +67,7 @@ class Pace:
 
     def __post_init__(self) -> None:
         if self.batch < 1:
-            raise BadOption(f"batch is {self.batch}; it is a number of images, at least 1. Try --batch 32.")
+            raise BadOption(f"batch is {self.batch}; it is a number of images, at least 1. Try {option_hint('batch', 32)}.")
         place, parts = self.shard
         if not 0 <= place < parts:
             raise BadOption(f"shard {place}/{parts} does not exist; with {parts} parts they are 0 to {parts - 1}.")
@@ -142,7 +142,9 @@ def resolve_device(device: str) -> str:
     if kind not in there:
         raise BadOption(f"device '{device}' is not one of auto, cpu, cuda, mps.")
     if not there[kind]:
-        raise BadOption(f"device '{device}' is not available here (torch {torch.__version__}). Try --device cpu.")
+        raise BadOption(
+            f"device '{device}' is not available here (torch {torch.__version__}). Try {option_hint('device', 'cpu')}."
+        )
     return device
 
 

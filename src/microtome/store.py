@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from microtome.atomic_write import atomic_write, sweep_leftovers
-from microtome.errors import FindingError
+from microtome.errors import FindingError, hint
 from microtome.finding import CARD, Finding, card
 
 RUN_FILE = "run.json"
@@ -45,7 +45,9 @@ class Store:
             with tempfile.TemporaryFile(dir=store.root):
                 pass
         except OSError as error:
-            raise FindingError(f"{root} cannot hold results ({error.strerror}). Name another folder: --out DIR") from None
+            raise FindingError(
+                f"{root} cannot hold results ({error.strerror}). Name another folder: {hint('--out DIR', 'out=DIR')}"
+            ) from None
         return store
 
     def place(self, specimen: str, analysis: str, key: str) -> Path:

@@ -233,5 +233,5 @@ def test_bad_input() -> None:
     broken = deeplab()
     with torch.no_grad():
         broken.net.aspp.project.conv.weight[0, 0] = float("nan")
-    with pytest.raises(Unmeasurable, match=r"gradient of aspp .* not finite.*microtome weights"):
+    with pytest.raises(Unmeasurable, match=r"gradient of aspp .* not finite.*mt.analyses.weights"):
         Atrous(count=1)(mt.open(broken.net, recipe={"size": 64, **PLAIN}))

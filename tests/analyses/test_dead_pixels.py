@@ -122,7 +122,7 @@ def test_bad_input(pics: mt.Images, tiny: Callable[..., nn.Module]) -> None:
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
         dead.stem.weight.zero_()  # type: ignore[operator,union-attr]
-    with pytest.raises(Unmeasurable, match=r"not finite.*microtome weights"):
+    with pytest.raises(Unmeasurable, match=r"not finite.*mt.analyses.weights"):
         DeadPixels()(mt.open(broken, recipe={"size": 32, **PLAIN}), pics)
     with pytest.raises(WatchError, match="it does not depend on the image"):
         DeadPixels()(mt.open(dead, recipe={"size": 32, **PLAIN}), pics)

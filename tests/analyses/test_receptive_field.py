@@ -151,7 +151,7 @@ def test_bad_input(net: mt.Specimen, tiny: Callable[..., nn.Module]) -> None:
         ReceptiveField(at=("blok",))(net)
     with pytest.raises(Unmeasurable, match="has rows and columns that derive from the image"):
         ReceptiveField(at=("blocks.1.attn.q_norm",))(mt.open("microtome:mini_deit", weights=None))
-    with pytest.raises(BadOption, match="does not run on 30 x 30 px; --size 0 takes"):
+    with pytest.raises(BadOption, match="does not run on 30 x 30 px; size=0 takes"):
         ReceptiveField(size=30)(mt.open("microtome:mini_deit", weights=None))
     with torch.no_grad():
         broken = tiny()

@@ -131,7 +131,7 @@ def test_a_port_in_use_is_one_clear_sentence(results: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(MicrotomeError, match=rf"Port {port} is in use.*--port 0") as caught:
+        with pytest.raises(MicrotomeError, match=rf"Port {port} is in use.*port=0") as caught:
             serve(results, port)
         assert "\n" not in str(caught.value)
 

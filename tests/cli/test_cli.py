@@ -115,13 +115,13 @@ def test_edit_writes_a_file_that_the_other_verbs_open(tmp_path: Path) -> None:
     assert said.returncode == 0, said.stderr
     lines = said.stdout.splitlines()
     assert lines[0].startswith(
-        "squeeze_excitation put 1 gates (ratio 16, sigmoid) at the end of the branches of stage 1: 208,706 →"
+        "squeeze_excitation put 1 gate (ratio 16, sigmoid) at the end of the branches of stage 1: 208,706 →"
     )
     assert lines[1].startswith("squeeze_excitation put 3 gates (ratio 4, sigmoid) at the end of the branches of stage 2, 3:")
     assert lines[2].startswith("Written: edited.safetensors")
     told = call("layers", "edited.safetensors", "layer2.0.*", cwd=tmp_path)
     assert "layer2.0.se.fc1" in told.stdout
-    assert "Note: Edited: squeeze_excitation put 1 gates" in told.stdout
+    assert "Note: Edited: squeeze_excitation put 1 gate" in told.stdout
     measured = call("cost", "edited.safetensors", "--out", "o", cwd=tmp_path)
     assert measured.returncode == 0, measured.stderr
     (finding,) = (tmp_path / "o").rglob("finding.json")
@@ -158,6 +158,30 @@ def test_analyze_reuse_and_recompute(work: Path) -> None:
     assert "3 findings (1 reused)" in third.stdout, third.stdout  # cost stays; similarity and what reads it are made anew
 
 
+def test_quiet_prints_one_line_for_each_result_and_nothing_else(work: Path) -> None:
+    code = "from microtome.cli import main; main()"
+    words = [
+        "analyze",
+        "nets.py:make",
+        "photos",
+        "--only",
+        "cost,audit,objects",
+        "--recipe",
+        "size=32",
+        "--device",
+        "cpu",
+        "--quiet",
+    ]
+    said = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=work, env=ENVIRONMENT, check=False
+    )
+    assert (said.returncode, said.stderr) == (0, "")
+    assert sorted(line.split(": ")[:2] for line in said.stdout.splitlines()) == [
+        ["nets.py:make", "audit"],
+        ["nets.py:make", "cost"],
+    ], said.stdout
+
+
 def test_one_analysis_as_a_verb_with_json(work: Path) -> None:
     said = call(
         "similarity", "nets.py:make", "photos", "--at", "convs", "--recipe", "size=32", "--out", "o", "--json", cwd=work
@@ -175,7 +199,7 @@ WRONG = {
     "a misspelt option": (["analyze", "nets.py:make", "photos", "--set", "similarity.att=x"], 2, "no option 'att'"),
     "a misspelt layer": (
         ["similarity", "nets.py:make", "photos", "--at", "layer.0", "--recipe", "size=32"],
-        1,
+        2,
         "No layer is called",
     ),
     "an unknown model": (["cost", "timm:resnet5O", "--weights", "none"], 2, "resnet50"),

@@ -74,7 +74,7 @@ def test_by_order_only_where_the_numbers_of_classes_agree(net: mt.Specimen) -> N
     found = match_classes(net, images, 3)
     assert (found.output.tolist(), found.how) == ([0, 1, 2], "by order: output 0 is taken for 'a', and so on")
     with pytest.raises(
-        Unmeasurable, match=r"has 4 outputs of unknown meaning and the images have 3 classes.*--outputs imagenet"
+        Unmeasurable, match=r"has 4 outputs of unknown meaning and the images have 3 classes.*labels='imagenet'"
     ):
         match_classes(net, images, 4)
     with pytest.raises(Unmeasurable, match=r"no output for 2 of the 3 classes \(b, c\)"):
@@ -96,7 +96,7 @@ class Head(nn.Module):
     ("module", "said"),
     [
         (Head(nn.Linear(4, 5)), ""),
-        (Head(nn.Linear(4, 1)), "it has only one output, so there are no classes to distinguish"),
+        (Head(nn.Linear(4, 1)), "it has one output, which answers yes or no between two classes, and nothing says which"),
         (Head(nn.Linear(4, 5), nn.LayerNorm(5)), "it has no head: its outputs are features"),
         (Head(), "it has no head: its outputs are features"),
         (nn.Conv2d(3, 5, 3), "it gives no single score for each class"),
@@ -104,7 +104,7 @@ class Head(nn.Module):
 )
 def test_what_has_no_class_scores_says_why(module: nn.Module, said: str) -> None:
     specimen = mt.open(nn.Sequential(module).eval(), recipe={"size": 8})
-    found = why_no_scores(specimen)
+    found = why_no_scores(specimen, None)
     assert found.startswith(said) and bool(found) == bool(said)
 
 

@@ -107,7 +107,7 @@ def test_tensors_that_cannot_be_laid_out_have_a_reason_of_their_own() -> None:
         "head": "too small",
     }  # stage gives the tensor of stage.1
     assert reasons_not_measured(mixed, (), ["stage.1"]) == {}
-    with pytest.raises(Unmeasurable, match="None of the layers pairs of .* list the layers: microtome layers SPECIMEN"):
+    with pytest.raises(Unmeasurable, match="None of the layers pairs of .* list the layers: specimen.layers"):
         layers_with_maps(mixed, ("pairs",))
     with pytest.raises(UnknownName):
         layers_with_maps(mixed, ("stag",))

@@ -36,7 +36,7 @@ def test_they_open_by_name_with_their_options() -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="'densenet264' ships without weights: .*--weights none"):
+    with pytest.raises(CheckpointError, match="'densenet264' ships without weights: .*weights=None"):
         mt.open("microtome:densenet264")
     with pytest.raises(BadOption, match="has 4 \\+ 3n layers, which 41 is not; take 40 or 43"):
         mt.open("microtome:densenet_cifar(depth=41)", weights=None)

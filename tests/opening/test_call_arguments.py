@@ -72,5 +72,5 @@ def test_misspelt_options_are_told_the_nearest(what, near):
 
 @pytest.mark.parametrize("option", ["pretrained=True", "weights='DEFAULT'", "checkpoint_path='x.pth'"])
 def test_weights_are_no_option(option):
-    with pytest.raises(BadOption, match="--weights"):
+    with pytest.raises(BadOption, match="takes its weights from weights,"):
         open_specimen(f"timm:resnet18({option})")

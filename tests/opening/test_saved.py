@@ -62,7 +62,7 @@ def test_files_that_cannot_be_opened_or_written(tmp_path: Path, resnet: Specimen
     with pytest.raises(CheckpointError, match=r"There is no file '.*edted.safetensors'"):
         mt.open("edted.safetensors")
     save_file({"a": torch.zeros(2)}, str(tmp_path / "bare.safetensors"))
-    with pytest.raises(CheckpointError, match="does not say of which network.*--weights"):
+    with pytest.raises(CheckpointError, match="does not say of which network.*weights="):
         mt.open(tmp_path / "bare.safetensors")
     file = resnet.save(tmp_path / "whole.safetensors")
     assert mt.open(file).digest() == resnet.digest()
@@ -83,7 +83,7 @@ def test_a_file_never_runs_code_of_its_own(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     edited = Gates(ratio=4)(mt.open("nets.py:make(units=5)", weights=None, recipe={"size": 32}))
     edited.save("mine.safetensors")
-    with pytest.raises(SpecimenError, match=r"was made by .*nets.py:make.* Name it yourself, .* nets.py:make.* --weights "):
+    with pytest.raises(SpecimenError, match=r"was made by .*nets.py:make.* Name it yourself, .* nets.py:make.* weights="):
         mt.open("mine.safetensors")
     again = mt.open("nets.py:make", weights="mine.safetensors")  # named by the user: its edits and options are in the file
     assert (again.digest(), again.recipe, again.outputs, again.name) == (edited.digest(), edited.recipe, 5, edited.name)

@@ -98,9 +98,9 @@ def test_a_damaged_finding_is_named_and_the_rest_is_shown(tmp_path: Path, damage
 
 
 def test_a_missing_or_empty_folder_is_one_clear_sentence(tmp_path: Path) -> None:
-    with pytest.raises(FindingError, match=r"nowhere is not a folder.*microtome analyze"):
+    with pytest.raises(FindingError, match=r"nowhere is not a folder.*mt.analyze"):
         write_report(tmp_path / "nowhere")
-    with pytest.raises(FindingError, match=r"holds no finding.*microtome analyze"):
+    with pytest.raises(FindingError, match=r"holds no finding.*mt.analyze"):
         write_report(tmp_path)
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(FindingError, match=r"run\.json cannot be read"):
@@ -189,7 +189,7 @@ def test_the_page_is_small() -> None:
 
 def test_an_unwritable_place_is_one_clear_sentence(results: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(WriteError, match="cannot be written.*microtome report .* --out FILE"):
+    with pytest.raises(WriteError, match="cannot be written.*another file: out=FILE"):
         write_report(results, tmp_path / "file" / "r.html")
 
 

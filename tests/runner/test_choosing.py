@@ -25,7 +25,7 @@ def test_each_effort_makes_more_and_names_what_it_leaves_out() -> None:
         before = names
     assert before == every
     reason = choose_analyses((), (), {}, "quick")[2]["occlusion"]
-    assert reason.startswith("the quick effort leaves it out; measure it with --effort ") and "--only occlusion" in reason
+    assert reason.startswith("the quick effort leaves it out; measure it with effort='") and "only=['occlusion']" in reason
 
 
 def test_named_analyses_are_made_at_any_effort_the_most_telling_first() -> None:

@@ -20,7 +20,7 @@ def test_a_fault_is_reported_to_the_package_it_lies_in(monkeypatch: pytest.Monke
     entry = catalog.analysis_entry("cost")
     monkeypatch.setattr(catalog, "plugin_names", lambda: {"silence"})
     monkeypatch.setattr(catalog, "analysis_entry", lambda name: entry)
-    assert whose("silence") == "a fault of the plug-in microtome; report it there, or leave it out: --skip silence"
+    assert whose("silence") == "a fault of the plug-in microtome; report it there, or leave it out: skip=['silence']"
 
 
 def test_the_silent_listener_takes_any_event(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from torch import nn
 
-from microtome.errors import UnknownName
+from microtome.errors import UnknownName, Unmeasurable
+from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen
 
 SMALL = (64, 64)
@@ -77,3 +79,9 @@ def test_unknown_names_name_the_nearest(opened: Callable[..., Specimen]) -> None
         net.layer("layer9")
     with pytest.raises(UnknownName, match=r"layer1\.0"):
         net.block("layer1.O")
+
+
+def test_an_alias_without_layers_is_no_wrong_name() -> None:
+    net = open_specimen(nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(), recipe={"size": 8})
+    with pytest.raises(Unmeasurable, match="The alias 'blocks' matches no layer"):
+        net.find("blocks")

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import microtome as mt
 from microtome.opening.opening import open as open_specimen
 from microtome.specimen.batch_dependence import batch_note
 
@@ -46,3 +47,21 @@ def test_outputs_that_are_nan_in_every_pass_are_not_called_random() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()).eval()
     net[0].weight.data.fill_(float("nan"))
     assert batch_note(net, torch.randn(2, 3, 8, 8), net) == ""
+
+
+def test_findings_of_images_say_it_and_those_of_weights_do_not() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, track_running_stats=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    net = open_specimen(nn.Sequential(module, nn.Linear(8, 3)).eval(), recipe={"size": 16})
+    images = mt.Images.tensors(torch.rand(6, 3, 16, 16), labels=[0, 1, 2] * 2, classes=["a", "b", "c"])
+    assert "'0.1' normalises by the batch" in mt.analyses.accuracy.Accuracy()(net, images).caveats[0]
+    assert not any("of the batch" in caveat for caveat in mt.analyses.weights.Weights()(net, twins=2).caveats)
+
+
+def test_a_network_that_takes_no_single_image_is_compared_in_two_companies() -> None:
+    head = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 2))
+    net = open_specimen(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head).eval(), recipe={"size": 16}
+    )
+    assert any("'3.1' normalises by the batch" in note for note in net.notes)

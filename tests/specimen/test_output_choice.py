@@ -138,7 +138,7 @@ def test_without_a_word_the_one_that_a_linear_layer_gives_is_measured_and_said(
     (note,) = [note for note in net.notes if "outputs" in note]
     wanted = "logits" if "logits" in names else names[0]
     assert net.output_name == (f"k{wanted}" if keyed else str(names.index(wanted)))
-    assert f"'{net.output_name}'" in note and "--output" in note
+    assert f"'{net.output_name}'" in note and "output=NAME" in note
     assert ("'fc'" in note) == ("logits" in names)
     assert net.head == ("fc" if wanted == "logits" else net.head)
 
@@ -155,7 +155,7 @@ def test_names_and_labels_decide_before_layers() -> None:
 def test_one_tensor_is_no_choice() -> None:
     for pack in (lambda p: p.logits, lambda p: [p.logits], lambda p: {"anything": p.logits, "none": None}):
         net = opened(pack)
-        assert (net.output_name, net.outputs, net.head) == ("", 3, "fc") and not any("--output" in note for note in net.notes)
+        assert (net.output_name, net.outputs, net.head) == ("", 3, "fc") and not any("output=" in note for note in net.notes)
 
 
 def test_a_wrong_name_is_refused_with_names_and_shapes() -> None:
@@ -165,7 +165,7 @@ def test_a_wrong_name_is_refused_with_names_and_shapes() -> None:
         opened(lambda p: (p.maps, p.logits), output=2)
     with pytest.raises(UnknownName, match="holds 2 tensors: heads.a"):
         opened(lambda p: {"heads": {"a": p.logits, "b": p.side}}, output="heads")
-    with pytest.raises(UnknownName, match="alone; leave --output out"):
+    with pytest.raises(UnknownName, match="alone; leave output out"):
         opened(lambda p: p.logits, output="logits")
     assert opened(lambda p: {"heads": {"a": p.logits}, "x": p.maps}, output="heads").output_name == "heads.a"
 

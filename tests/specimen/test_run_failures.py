@@ -54,6 +54,33 @@ def test_what_is_no_matter_of_size_never_blames_the_size():
     assert "the cause lies in its forward" in said(Broken())
 
 
+class Failing(Body):
+    """A forward that fails in one of several ways at every size."""
+
+    def __init__(self, failure):
+        super().__init__()
+        self.failure, self.late = failure, nn.Linear(7, 2)
+
+    def forward(self, x):
+        if self.failure == "dtype":
+            return self.fc(self.pool(self.conv(x)).flatten(1).double())
+        if self.failure == "device":
+            return super().forward(x) + torch.zeros(5, device="meta")
+        if self.failure == "late shape":
+            return self.late(super().forward(x))
+        assert x.shape[1] == 4, "wants four channels"
+        return super().forward(x[:, :3])
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.sampled_from(["dtype", "device", "late shape", "assertion"]), st.sampled_from([16, 48, 224]))
+def test_a_failure_inside_is_not_blamed_on_size_or_channels(failure, size):
+    message = said(Failing(failure), {"size": size})
+    assert "recipe=" not in message and "it runs on" not in message
+    assert "the cause lies in its forward" in message
+    assert {"late shape": "cannot be multiplied", "assertion": "wants four channels"}.get(failure, "Error") in message
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.sampled_from([28, 32, 64, 96, 112, 128]), st.sampled_from([40, 50, 224]))
 def test_the_size_advised_is_one_that_works(side, wrong):

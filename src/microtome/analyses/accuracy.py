@@ -26,6 +26,7 @@ from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.statistics.balanced import MAX_IMBALANCE, balanced_accuracy, class_imbalance
 from microtome.numerics.statistics.proportions import proportion_interval
 from microtome.panels import Bars, Panel, Table
+from microtome.prose import plural
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.specimen.finiteness import finite_rows, where_broken
@@ -33,6 +34,10 @@ from microtome.tally import Rows
 
 NO_ANSWER = -2  # in place of a class where the output is not finite
 PLACE_BYTES = 200  # kept of the words that say where such values begin
+NO_BETTER = (
+    "Trained weights that are no better than the most frequent class: the recipe, the order of the outputs or the weights may "
+    "not fit."
+)
 MEASURES = ("top-1", "top-5", "balanced", "chance")
 
 
@@ -50,7 +55,7 @@ class Accuracy(Census[Rows]):
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         single = "it gives no single score for each class (a segmentation or detection network), so no image is right or wrong"
-        reason = single if specimen.outputs is None else why_no_scores(specimen)
+        reason = single if specimen.outputs is None else why_no_scores(specimen, images)
         return Analysis.refusal(self, specimen, images) or reason
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
@@ -63,6 +68,7 @@ class Accuracy(Census[Rows]):
         raise AssertionError("accuracy watches no layer")
 
     def add(self, specimen: Specimen, tally: Rows, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
+        logits = specimen.class_scores(logits)
         if logits.dim() != 2:
             raise Unmeasurable(f"{specimen.name} gives {tuple(logits.shape[1:])} for one image, not one score per class.")
         sound = finite_rows(logits)
@@ -76,7 +82,7 @@ class Accuracy(Census[Rows]):
 
     def to_arrays(self, specimen: Specimen, images: Images, tally: Rows, twins: Sequence[Rows]) -> Measurement:
         assert images.labels is not None and images.classes is not None
-        answers = match_classes(specimen, images, int(tally.column("outputs")[0]))
+        answers = match_classes(specimen, images, 1 if specimen.outputs == 1 else int(tally.column("outputs")[0]))
         top, wanted = tally.column("top"), answers.targets(images.labels[tally.index])
         known = wanted >= 0
         first, five = (top[:, 0] == wanted)[known], (top == wanted[:, None]).any(axis=1)[known]
@@ -144,10 +150,12 @@ class Accuracy(Census[Rows]):
         if finding.facts["imbalance"] > MAX_IMBALANCE:
             fair, times = finding.key("balanced accuracy"), format_value(finding.facts["imbalance"])
             return (
-                f"Balanced accuracy {fair.text} on {count} images, chance {fair.baseline_text}; "
+                f"Balanced accuracy {fair.text} on {plural(count, 'image')}, chance {fair.baseline_text}; "
                 f"largest class {times} times the smallest."
             )
-        return f"Top-1 accuracy {top.text} on {count} images; the most frequent class alone gives {top.baseline_text}."
+        return (
+            f"Top-1 accuracy {top.text} on {plural(count, 'image')}; the most frequent class alone gives {top.baseline_text}."
+        )
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         columns = ("by_class", "by_class_low", "by_class_high", "count")
@@ -169,8 +177,11 @@ class Accuracy(Census[Rows]):
             f"For {lost} of {finding['correct'].sizes['image']} images the output is not a number (NaN or infinity); they count as "
             f"wrong; {finding.facts.get('where_broken')}."
         )
+        top = finding.key("top-1 accuracy")
+        chance = finding.trained is True and top.low <= top.baseline
         return [
             *([broken] if lost else []),
+            *([NO_BETTER] if chance else []),
             *(uneven if finding.facts["imbalance"] > MAX_IMBALANCE else []),
             f"Outputs were matched to the classes {finding.facts['matched']}.",
             *few,

@@ -24,7 +24,7 @@ import numpy as np
 from torch import Tensor
 
 from microtome.analysis import Analysis, Measurement, Needs, option
-from microtome.errors import SpecimenError, Unmeasurable
+from microtome.errors import SpecimenError, Unmeasurable, hint, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.dilated.branches import BranchGroup, branch_groups, suggested_rates
@@ -117,7 +117,7 @@ class Atrous(Analysis):
         if not np.isfinite(field).all():
             raise Unmeasurable(
                 f"atrous: the gradient of {group.title} of {specimen.name} is not finite; some of its weights or values are NaN or "
-                f"infinite. See which: microtome weights {specimen.name}"
+                f"infinite. See which: {weights_hint(specimen.name)}"
             )
         return field
 
@@ -170,7 +170,8 @@ class Atrous(Analysis):
         lines = [
             "Rates, taps and fields of view are design: the untrained twin has the same.",
             "The suggested rates are a rule of ours, r_max = floor((M - 1) / 2), shared evenly; they promise no higher accuracy.",
-            "Other rates are other functions: train the network after changing them (microtome edit … atrous_rates).",
+            "Other rates are other functions: train the network after changing them "
+            + hint("(microtome edit … atrous_rates).", "(mt.edits.atrous_rates)."),
         ]
         if "points" in finding:
             lines += _star_caveats(finding)
@@ -191,7 +192,7 @@ class Atrous(Analysis):
 def _star_caveats(finding: Finding) -> list[str]:
     lines = [
         f"The star is measured on {plural(finding.facts['scenes'], 'generated scene')}, at the map that the branches read; for your "
-        "images use microtome erf SPECIMEN photos/ --at LAYER.",
+        "images use " + hint("microtome erf SPECIMEN photos/ --at LAYER.", "mt.analyses.erf.Erf(at=LAYER)."),
         "Gradient off the star comes through pooling or other convolutions between that map and the joined branches.",
     ]
     on_star = finding["on_star"]

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from microtome.analysis import Analysis, Measurement, Needs, option
-from microtome.errors import Unmeasurable, WatchError
+from microtome.errors import Unmeasurable, WatchError, hint, option_name, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.input_gradients import input_gradients
@@ -86,7 +86,7 @@ class DeadPixels(Analysis):
         if not np.isfinite(maps["output"]).all():
             raise Unmeasurable(
                 f"dead_pixels: the gradient of {specimen.name} is not finite; some of its weights or values are NaN or infinite. "
-                f"See which: microtome weights {specimen.name}"
+                f"See which: {weights_hint(specimen.name)}"
             )
         if not maps["output"].any():
             raise WatchError("dead_pixels: the gradient of the output is zero everywhere: it does not depend on the image.")
@@ -164,7 +164,7 @@ class DeadPixels(Analysis):
         lines = [
             f"Measured fields are noisy with {plural(finding.facts['images'], 'image')}: an even network has a weakest phase below "
             "100% too.",
-            "Compare with chance, the forecast and the twin, and raise --count before trusting a small difference.",
+            f"Compare with chance, the forecast and the twin, and raise {option_name('count')} before trusting a small difference.",
             "The forecast is the expected squared gradient at initialisation for chains of layers, and with branches for He "
             "initialisation only.",
             "Where kernels do not overlap (patch embeddings), the phases of a measured field are those of the learned kernel.",
@@ -172,7 +172,8 @@ class DeadPixels(Analysis):
         ]
         if "kernel" in finding:
             lines += [
-                "Kernel padding (microtome edit … kernel_padding) makes kernels even without changing the outputs; the weak pixels "
+                f"Kernel padding ({hint('microtome edit … kernel_padding', 'mt.edits.kernel_padding')}) makes kernels even "
+                "without changing the outputs; the weak pixels "
                 "recover only with further training.",
                 "In the paper, kernel padding reduced classification accuracy by about one point.",
             ]

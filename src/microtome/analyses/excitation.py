@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from microtome.analysis import BatchValues, Census, Measurement, option
-from microtome.errors import SpecimenError, UnknownName, Unmeasurable, did_you_mean
+from microtome.errors import SpecimenError, UnknownName, Unmeasurable, did_you_mean, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.gates import Gate, find_gates
@@ -108,7 +108,7 @@ class Excitation(Census[Bundle]):
         totals, counts = _stack_sums(total, gates, labels)
         for gate in gates:
             if not np.isfinite(totals[gate.name]).all():
-                raise Unmeasurable(f"the gates of {gate.name} are not finite; `microtome weights` lists layers with NaN.")
+                raise Unmeasurable(f"the gates of {gate.name} are not finite; {weights_hint()} lists layers with NaN.")
         names = [images.classes[label] for label in labels]
         arrays = _layer_arrays(gates, totals, counts)
         arrays |= over_twins([_twin_arrays(gates, _split_tally(twin)[0], len(images.classes)) for twin in twins])
@@ -128,7 +128,7 @@ class Excitation(Census[Bundle]):
         """The gates that get curves: the last one up to each of the layers asked for, or the last of all before them."""
         try:
             ends = [specimen.layer(name).order for name in specimen.find(self.at)]
-        except UnknownName:
+        except Unmeasurable:
             if self.at != ("stages",):
                 raise
             ends = [gate.order for gate in gates]  # a network without stages

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from microtome.analysis import Analysis, Measurement, option
-from microtome.errors import Unmeasurable
+from microtome.errors import Unmeasurable, option_name, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.untrained_twins import TWINS, over_twins, untrained_twins
@@ -171,7 +171,8 @@ class ExpandedWeights(Analysis):
         expanded = finding.key_numbers[0]
         count = finding["expanded_channel"].sizes["rank"]
         return (
-            f"{count} channels of {finding.facts['source']} hold {expanded.text} of the expanded weights of {finding.facts['target']} "
+            f"{plural(count, 'channel')} of {finding.facts['source']} hold {expanded.text} of the expanded weights of "
+            f"{finding.facts['target']} "
             f"(untrained twins {expanded.baseline_text})."
         )
 
@@ -239,7 +240,7 @@ def _expand_kernel(
         before = specimen.find(source)[:1]
     elif not before:
         raise Unmeasurable(
-            f"expanded_weights() of {specimen.name}: no spatial convolution comes before {target}; name another with --at."
+            f"expanded_weights() of {specimen.name}: no spatial convolution comes before {target}; name another with {option_name('at')}."
         )
     names = [specimen.layer(name).name for name in before]
     largest = -(-TARGET_GRID // min(specimen.layer(target).grid or (TARGET_GRID, TARGET_GRID)))
@@ -258,7 +259,7 @@ def _expand_kernel(
     if not bool(torch.isfinite(slopes).all()):
         raise Unmeasurable(
             f"expanded_weights() of {specimen.name}: what leads from {name} to {target} is NaN or infinite, since weights between them "
-            "are; name layers before or behind those with --source and --at (microtome weights lists them)."
+            f"are; name layers before or behind those with {option_name('source')} and {option_name('at')} ({weights_hint()} lists them)."
         )
     return _ExpandedKernel(slopes, name, bend, left_out)
 
@@ -301,7 +302,7 @@ def _target_gradients(
             if not reached:
                 raise Unmeasurable(
                     f"expanded_weights() of {specimen.name}: nothing leads from {names[-1]} to {target}; name a layer before it "
-                    "with --source."
+                    f"with {option_name('source')}."
                 )
             place = reached[max(0, len(reached) - steps)]
             gradients = [torch.autograd.grad(middle[unit], values[place], retain_graph=True)[0] for unit in units]

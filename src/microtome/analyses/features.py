@@ -172,7 +172,7 @@ class Features(Census[Bundle]):
             lines.append(f"These layers have values below zero, so dead units cannot be counted there: {', '.join(signed)}.")
         if twin_count < count:
             lines.append(
-                f"Each untrained twin saw {twin_count} of the {count} images, which makes more of their units look dead."
+                f"Each untrained twin saw {twin_count} of the {plural(count, 'image')}, which makes more of their units look dead."
             )
         if (layers := len(finding["dead_share"])) > MAX_LAYERS:
             lines.append(f"Figures show the first {MAX_LAYERS} of {layers} layers; the arrays hold all.")

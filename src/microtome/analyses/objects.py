@@ -18,7 +18,7 @@ import xarray as xr
 from torch import Tensor
 
 from microtome.analysis import Analysis, Measurement, Needs, option, twin_indices
-from microtome.errors import Unmeasurable
+from microtome.errors import Unmeasurable, option_name
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.attribution import VisibleLayers, attribution_maps, map_kind, place_cells, visible_layers
@@ -100,7 +100,7 @@ class Objects(Analysis):
     seed: int = option(0, "seed of the bootstrap over images", low=0)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
-        return Analysis.refusal(self, specimen, images) or why_no_scores(specimen)
+        return Analysis.refusal(self, specimen, images) or why_no_scores(specimen, images)
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         return Workload(forward=8.0, backward=2.0 * len(images or ()), twins=1)
@@ -251,7 +251,7 @@ class Objects(Analysis):
         if min(rows, cols) < common:
             caveats.append(
                 f"The map has {rows} × {cols} positions, coarser than the common grid of {common} × {common}: "
-                f"to compare with finer networks, measure all with --grid {min(rows, cols)}."
+                f"to compare with finer networks, measure all with {option_name('grid')} {min(rows, cols)}."
             )
         if finding.trained is False:
             caveats.append("These weights are untrained.")

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from microtome.analysis import TWIN_IMAGES, BatchValues, Census, Measurement, option, twin_indices
-from microtome.errors import BadOption
+from microtome.errors import BadOption, option_name
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
@@ -229,15 +229,18 @@ class Patches(Census[Bundle]):
         lines = [
             *_specificity(finding),
             "The strongest activations are the tail of a unit's responses: most responses are weaker and may look different.",
-            "The units shown are a choice (--sort, --numbers); the numbers are over all units of a layer.",
+            f"The units shown are a choice ({option_name('sort')}, {option_name('numbers')}); the numbers are over all units of a layer.",
         ]
         if watched < count:
-            lines.append(f"The comparison with the untrained twin is on {watched} of the {count} images, the same for both.")
+            lines.append(
+                f"The comparison with the untrained twin is on {watched} of the {plural(count, 'image')}, the same for both."
+            )
         for name in names:
             value = finding[f"value/{name}"].values
             if ties := int((value[0] == value[-1]).sum()):
                 lines.append(
-                    f"{name}: {ties} of {value.shape[1]} units reach the same largest value in {len(value)} images or more; "
+                    f"{name}: {ties} of {plural(value.shape[1], 'unit')} reach the same largest value in "
+                    f"{plural(len(value), 'image')} or more; "
                     "the order of the images decides which are shown."
                 )
             if silent := float(finding["silent"].sel(layer=name)):
@@ -246,7 +249,7 @@ class Patches(Census[Bundle]):
             if not float(finding["followed"].sel(layer=name)):
                 lines.append(f"{name}: the receptive field could not be followed to the pixels, so whole images are shown.")
         if len(names) > MAX_LAYERS:
-            lines.append(f"Patches of the first {MAX_LAYERS} of {len(names)} layers are shown; the arrays hold all.")
+            lines.append(f"Patches of the first {MAX_LAYERS} of {plural(len(names), 'layer')} are shown; the arrays hold all.")
         return lines
 
 

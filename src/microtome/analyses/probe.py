@@ -86,7 +86,8 @@ class Probe(Census[Bundle]):
         labels, known = rows.column("labels"), self._judge_layer(rows)
         if not known.any():
             raise Unmeasurable(
-                f"a probe with {self.folds} folds needs two classes of at least {self.folds} images each, so that every fold holds "
+                f"a probe with {self.folds} folds needs two classes of at least {self.folds} images each, "
+                f"so that every fold holds "
                 f"each class; here the largest class has {np.bincount(labels[labels >= 0], minlength=1).max()}."
             )
         shared = np.zeros(len(images), dtype=bool)
@@ -288,7 +289,7 @@ class Probe(Census[Bundle]):
             )
         if not fair.baseline_text:
             return f"{start}; the most frequent class alone gives {best.baseline_text}."
-        fewer = f" on {twin_count} of the {count} images" if twin_count < count else ""
+        fewer = f" on {twin_count} of the {plural(count, 'image')}" if twin_count < count else ""
         return f"{start}; untrained twins reach {fair.baseline_text}{fewer}."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
@@ -328,6 +329,8 @@ class Probe(Census[Bundle]):
         ]
         if finding.trained is False:
             caveats.insert(0, "These weights are untrained.")
+        elif finding.trained and (far := _best_far_from_last(finding)):
+            caveats.insert(0, far)
         if reason := finding.facts["no_verdict"]:
             caveats.append(f"No verdict against the untrained twins: {reason}.")
         if number := finding.facts["left_out"]:
@@ -339,7 +342,8 @@ class Probe(Census[Bundle]):
             )
         if twin_count < count:
             caveats.append(
-                f"The twins' probes were fitted on {twin_count} of the {count} images: compare them with the network on those images "
+                f"The twins' probes were fitted on {twin_count} of the {plural(count, 'image')}: compare them with "
+                f"the network on those images "
                 f"({finding.key(ON_TWIN_IMAGES).text})."
             )
         return caveats
@@ -349,3 +353,16 @@ def _frequent_labels(labels: np.ndarray[Any, Any], folds: int) -> np.ndarray[Any
     """Which labels (image,) occur at least `folds` times; none where fewer than two classes do."""
     frequent = np.bincount(labels)[labels] >= folds if len(labels) else np.zeros(0, dtype=bool)
     return frequent if len(np.unique(labels[frequent])) > 1 else np.zeros(len(labels), dtype=bool)
+
+
+def _best_far_from_last(finding: Finding) -> str:
+    """A caveat where the best probe lies in the first half of the layers and is significantly better than the last one; else empty."""
+    accuracy = finding["accuracy"]
+    best = int(np.argmax(accuracy.values))
+    behind = accuracy.sizes["layer"] - 1 - best
+    if behind <= best or finding["accuracy_low"].values[best] <= finding["accuracy_high"].values[-1]:
+        return ""
+    return (
+        f"The best probe lies {plural(behind, 'layer')} before the last, and trained networks usually read out best near the end: the "
+        "input recipe may not fit the weights, or these classes are unlike those of the training."
+    )

@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from microtome.analysis import Analysis, Measurement, Needs, option
-from microtome.errors import BadOption, Unmeasurable
+from microtome.errors import BadOption, Unmeasurable, layers_hint, option_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.layer_choice import reasons_not_measured
@@ -65,7 +65,8 @@ class ReceptiveField(Analysis):
             if size == specimen.recipe.size:
                 raise
             raise BadOption(
-                f"receptive_field: {specimen.name} does not run on {size[0]} x {size[1]} px; --size 0 takes {specimen.recipe.size}."
+                f"receptive_field: {specimen.name} does not run on {size[0]} x {size[1]} px; "
+                f"{option_hint('size', 0)} takes {specimen.recipe.size}."
             ) from error
         gated: dict[str, str] = {}
         if self.at == DEFAULT:  # without the layers inside gates
@@ -75,7 +76,7 @@ class ReceptiveField(Analysis):
         if not by_layer:
             raise Unmeasurable(
                 f"None of {', '.join(layers[:4])} of {specimen.name} has rows and columns that derive from the image. "
-                f"List layers that do: microtome layers {specimen.name}"
+                f"List layers that do: {layers_hint(specimen.name)}"
             )
         missing = reasons_not_measured(specimen, names or ["last"], by_layer, gated)
         return Measurement(_to_arrays(specimen, by_layer, size), {"unmeasured": missing})

@@ -178,7 +178,9 @@ class Similarity(Census[Bundle]):
             caveats.insert(0, f"No verdict: {reason}.")
         count, twin_count = (int(number) for number in finding["count"].values)
         if twin_count < count:
-            caveats.append(f"Each untrained twin saw {twin_count} of the {count} images, of each class in proportion.")
+            caveats.append(
+                f"Each untrained twin saw {twin_count} of the {plural(count, 'image')}, of each class in proportion."
+            )
         return [*caveats, *cka_caveats(finding.facts)]
 
 

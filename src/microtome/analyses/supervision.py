@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from microtome.analysis import Analysis, Measurement, option
-from microtome.errors import Unmeasurable
+from microtome.errors import Unmeasurable, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import match_classes, why_no_scores
@@ -68,7 +68,7 @@ class Supervision(Analysis):
     )
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
-        if reason := Analysis.refusal(self, specimen, images) or why_no_scores(specimen):
+        if reason := Analysis.refusal(self, specimen, images) or why_no_scores(specimen, images):
             return reason
         return "" if len(_weight_layers(specimen)) > 1 else "it has fewer than two layers with weights, so there is no depth"
 
@@ -235,7 +235,11 @@ def _target_outputs(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any,
     except Unmeasurable:  # an ImageNet head on other classes
         return predicted, "at the class that the network predicts, since the images' classes are not its own"
     known = int((wanted >= 0).sum())
-    rest = f" where it is known ({known} of {len(images)} images), else at the predicted one" if known < len(images) else ""
+    rest = (
+        f" where it is known ({known} of {plural(len(images), 'image')}), else at the predicted one"
+        if known < len(images)
+        else ""
+    )
     return wanted, "at the true class" + rest
 
 
@@ -254,7 +258,7 @@ def _gradient_sums(specimen: Specimen, names: Sequence[str], x: Tensor, classes:
         size, steep = (_image_norms(tensor, len(x)) for tensor in pairs[name])
         if not bool(torch.isfinite(size * steep).all()):
             raise Unmeasurable(
-                f"{name} of {specimen.name} gives NaN or infinity, or its gradient does; `microtome weights` lists such layers."
+                f"{name} of {specimen.name} gives NaN or infinity, or its gradient does; {weights_hint()} lists such layers."
             )
         norms.append((float((size * steep).sum()), float(steep.sum())))
     return np.array(norms).T, float(loss.detach())

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from microtome.errors import BadOption, FindingError
+from microtome.errors import BadOption, FindingError, hint
 from microtome.finding import ARRAYS, CARD
 from microtome.report.html import RUN, find_findings, page_asset, read_run, report_bundle
 
@@ -77,7 +77,7 @@ def serve(folder: str | os.PathLike[str], port: int = 0, open_browser: bool = Fa
 
 def _listening_socket(folder: str | os.PathLike[str], port: int) -> socket.socket:
     """A socket that already queues connections on 127.0.0.1."""
-    other = f"Take any free one: microtome view {folder} --port 0"
+    other = "Take any free one: " + hint(f"microtome view {folder} --port 0", "port=0")
     if not 0 <= port <= 65535:
         raise BadOption(f"Port {port} does not exist: ports go from 0 to 65535. {other}")
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

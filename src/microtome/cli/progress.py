@@ -1,4 +1,4 @@
-"""Progress of a running command: a bar in a terminal, JSON lines with --json, plain lines in a pipe."""
+"""Progress of a running command: a bar in a terminal, JSON lines with --json, plain lines in a pipe; results alone with --quiet."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ def listeners(as_json: bool, quiet: bool) -> Generator[Listeners]:
         )
         return
     if quiet or not sys.stderr.isatty():
-        yield (lambda step: None), (_print_event if not quiet else lambda event: None)
+        yield (lambda step: None), (_print_result if quiet else _print_event)
         return
     with _progress_bar() as both:
         yield both
@@ -32,6 +32,11 @@ def listeners(as_json: bool, quiet: bool) -> Generator[Listeners]:
 
 def _print_json(content: dict[str, Any]) -> None:
     print(json.dumps(content, ensure_ascii=False, default=str), flush=True)
+
+
+def _print_result(event: "Event") -> None:
+    if event.kind in ("measured", "reused"):
+        _print_event(event)
 
 
 def _print_event(event: "Event") -> None:

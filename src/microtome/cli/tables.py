@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from microtome.key_numbers import format_value
+from microtome.prose import plural
 
 if TYPE_CHECKING:
     from microtome.finding import Finding
@@ -48,7 +49,7 @@ def layer_table(specimen: "Specimen", pattern: str, every: bool) -> str:
                 layer.name, layer.kind, layer.module, "×".join(map(str, layer.shape)), layer.layout, f"{layer.parameters:,}"
             )
             shown += 1
-    text_lines = [_render_table(table), f"{shown} of {len(specimen.layers)} layers."]
+    text_lines = [_render_table(table), f"{shown} of {plural(len(specimen.layers), 'layer')}."]
     for alias in ("shallow", "middle", "deep", "last3"):
         if alias in specimen.aliases:  # a network without blocks has no shallow layers
             text_lines.append(f"{alias:>8}: {', '.join(specimen.find(alias))}")

@@ -21,7 +21,7 @@ from microtome.edit import Edit, Preservation, option
 from microtome.instruments.dilated.branches import BranchGroup, branch_groups, suggested_rates
 from microtome.instruments.dilated.convolutions import DilatedConv, dilated_convolutions, with_image_size
 from microtome.networks.padded import set_padding
-from microtome.prose import name_list
+from microtome.prose import name_list, plural
 from microtome.specimen import Specimen
 
 
@@ -76,7 +76,7 @@ class AtrousRates(Edit):
             conv.dilation = rate
             set_padding(conv, padding)
             changes.append(f"{dilated.path} {_rate_text(dilated.rate)} to {_rate_text(rate)}")
-        return f"set the rates of {len(changes)} convolutions ({name_list(changes, 6)})"
+        return f"set the rates of {plural(len(changes), 'convolution')} ({name_list(changes, 6)})"
 
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation("no", "the weights stay, but read other positions, except in branches whose rate stays")
@@ -120,7 +120,7 @@ def _misfit_reason(specimen: Specimen, chosen: list[DilatedConv], rates: tuple[i
     groups = branch_groups(specimen, chosen)
     near = f"; name one group of branches, as at={groups[0].title}" if groups and len(groups[0].members) == len(rates) else ""
     paths = name_list([conv.path for conv in chosen])
-    return f"{len(rates)} rates for {len(chosen)} convolutions ({paths}): give one for each, or one for all{near}"
+    return f"{plural(len(rates), 'rate')} for {plural(len(chosen), 'convolution')} ({paths}): give one for each, or one for all{near}"
 
 
 def _same_padding(dilated: DilatedConv, rate: tuple[int, int]) -> tuple[int, int] | None:

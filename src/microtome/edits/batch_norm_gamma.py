@@ -27,6 +27,7 @@ from microtome.errors import SpecimenError
 from microtome.instruments.norm_roles import norm_roles
 from microtome.instruments.scale_invariance import scale_invariance
 from microtome.instruments.scale_readers import move_scales, scale_readers
+from microtome.prose import plural
 from microtome.specimen import Specimen
 
 
@@ -56,7 +57,7 @@ class BatchNormGamma(Edit):
             )
         values = torch.cat([_norm_scale(specimen.net, path).abs() for path in chosen])
         if self.policy == "unit" and bool(((values == 1) | (values == 0)).all()):
-            return f"all {len(values)} scales that could be moved are 1, -1 or 0 already"
+            return f"all {plural(len(values), 'scale')} that could be moved are 1, -1 or 0 already"
         return ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
@@ -67,11 +68,14 @@ class BatchNormGamma(Edit):
                 for path in ends:
                     for parameter in net.get_submodule(path).parameters(recurse=False):
                         parameter.zero_()
-            return f"set γ and β of the {len(ends)} norms that end a residual branch to 0; {settings}"
+            return f"set γ and β of the {plural(len(ends), 'norm')} that end a residual branch to 0; {settings}"
         readers = scale_readers(specimen)
         count = move_scales(net, readers)
         norms = sum(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in net.modules())  # pyright: ignore[reportPrivateUsage]
-        return f"moved the scales of {count} units of {len(readers)} of {norms} batch norms into the weights that read them; {settings}"
+        return (
+            f"moved the scales of {plural(count, 'unit')} of {len(readers)} of {norms} batch norms into the "
+            f"weights that read them; {settings}"
+        )
 
     def preserves(self, specimen: Specimen) -> Preservation:
         if self.policy == "zero":

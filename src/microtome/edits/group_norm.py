@@ -18,6 +18,7 @@ from typing import Any, final
 from torch import nn
 
 from microtome.edit import Edit, Preservation, option, replace_module
+from microtome.prose import plural
 from microtome.specimen import Specimen
 
 
@@ -43,7 +44,8 @@ class GroupNorm(Edit):
             return f"there is no batch norm on maps{where} that runs"
         if len(self.groups) not in (1, len(chosen)):
             return (
-                f"{len(self.groups)} numbers of groups are given for {len(chosen)} norms; give one, or one for each layer of at"
+                f"{len(self.groups)} numbers of groups are given for {plural(len(chosen), 'norm')}; give one, or one for each layer "
+                "of at"
             )
         return "" if self.groups else "no number of groups is given; groups=32 is the default"
 

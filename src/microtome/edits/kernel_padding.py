@@ -23,6 +23,7 @@ from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.networks.padded import PaddedConv2d, PaddedMaxPool2d
 from microtome.numerics.receptive.evenness import even_kernel
 from microtome.numerics.receptive.positions import as_pair
+from microtome.prose import plural
 from microtome.specimen import Specimen
 
 
@@ -59,7 +60,7 @@ class KernelPadding(Edit):
             what = "max pool " if isinstance(module, nn.MaxPool2d) else ""
             words = f"{what}{kernel[0]} x {kernel[1]} to {larger[0]} x {larger[1]}"
             grown[words] = grown.get(words, 0) + 1
-        return f"padded {sum(grown.values())} kernels ({', '.join(f'{count} of {words}' for words, count in grown.items())})"
+        return f"padded {plural(sum(grown.values()), 'kernel')} ({', '.join(f'{count} of {words}' for words, count in grown.items())})"
 
     def preserves(self, specimen: Specimen) -> Preservation:
         if any(isinstance(specimen.net.get_submodule(path), nn.MaxPool2d) for path in self._target_modules(specimen)):

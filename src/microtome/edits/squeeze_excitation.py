@@ -27,6 +27,7 @@ from torch import nn
 
 from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.networks.gates import SqueezeExciteGate
+from microtome.prose import plural
 from microtome.specimen import Specimen
 from microtome.specimen.families import gate_paths
 from microtome.specimen.residuals import Residual
@@ -89,7 +90,7 @@ class SqueezeExcitation(Edit):
             "inside": "after the first wide convolutions of the branches",
         }[self.position]
         stages = f" of stage {', '.join(map(str, self.stages))}" if self.stages else ""
-        return f"put {len(chosen)} gates (ratio {self.ratio}, {self.excitation}) {where}{stages}"
+        return f"put {plural(len(chosen), 'gate')} (ratio {self.ratio}, {self.excitation}) {where}{stages}"
 
     def preserves(self, specimen: Specimen) -> Preservation:
         if self.start == "random":

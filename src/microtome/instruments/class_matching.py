@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from microtome.errors import Unmeasurable
+from microtome.errors import Unmeasurable, hint
 from microtome.images import Images
 from microtome.images.listing import number_key
+from microtome.prose import plural
 from microtome.specimen import Specimen
 from microtome.specimen.labels import imagenet_labels
 
@@ -29,11 +30,22 @@ class ClassMatch:
 
 
 def match_classes(specimen: Specimen, images: Images, outputs: int) -> ClassMatch:
-    """The match between the images' classes and the network's `outputs`.
+    """The match between the images' classes and the network's `outputs`; one output stands for two classes.
 
     Raises:
         Unmeasurable: the images have no labels, or their classes are not the network's; the message says which.
     """
+    if outputs != 1:
+        return _match(specimen, images, outputs)
+    if images.classes is not None and len(images.classes) != 2 and len(specimen.labels or ()) != 2:
+        raise Unmeasurable(f"{specimen.name} {_one_output(images)}.")
+    match = _match(specimen, images, 2)
+    assert images.classes is not None
+    yes = next((name for name, output in zip(images.classes, match.output, strict=True) if output == 1), "the other class")
+    return ClassMatch(match.output, f"{match.how}; it has one output, which above 0 (a probability above 50%) is '{yes}'")
+
+
+def _match(specimen: Specimen, images: Images, outputs: int) -> ClassMatch:
     if images.labels is None or images.classes is None:
         raise Unmeasurable(f"{images.name} has no labels; sort the images into one folder for each class.")
     if specimen.wordnet is not None and (matching := _match_positions(images.classes, specimen.wordnet)) is not None:
@@ -64,8 +76,9 @@ def match_classes(specimen: Specimen, images: Images, outputs: int) -> ClassMatc
             np.arange(outputs, dtype=np.int64), f"by order: output 0 is taken for '{images.classes[0]}', and so on"
         )
     raise Unmeasurable(
-        f"{specimen.name} has {outputs} outputs of unknown meaning and the images have {len(images.classes)} classes, "
-        "so its own answers cannot be scored; the probe can. Name the outputs: --outputs imagenet, or --outputs FILE."
+        f"{specimen.name} has {plural(outputs, 'output')} of unknown meaning and the images have {len(images.classes)} classes, "
+        "so its own answers cannot be scored; the probe can. Name the outputs: "
+        + hint("--outputs imagenet, or --outputs FILE.", "labels='imagenet', or labels=[…].")
     )
 
 
@@ -83,8 +96,8 @@ def _match_numbers(classes: Sequence[str], outputs: int) -> ClassMatch | None:
     output = values - (values.min() != 0)
     how = f"by number: class '{classes[0]}' is taken for output {output[0]}, and so on"
     if values.max() >= 10:
-        how += (
-            " in numeric order (torchvision's ImageFolder sorts 10 before 2: name outputs that are sorted so, --outputs FILE)"
+        how += " in numeric order (torchvision's ImageFolder sorts 10 before 2: name outputs that are sorted so, " + hint(
+            "--outputs FILE)", "labels=[…])"
         )
     return ClassMatch(output, how)
 
@@ -106,13 +119,32 @@ def _match_positions(wanted: Any, known: Any) -> np.ndarray[Any, Any] | None:
     return indices if len(set(indices.tolist())) == len(indices) else None
 
 
-def why_no_scores(specimen: Specimen) -> str:
-    """Why this network gives no class scores, or an empty text."""
+def why_no_scores(specimen: Specimen, images: Images | None) -> str:
+    """Why this network gives no class scores for these images, or an empty text."""
+    if reason := why_no_head(specimen):
+        return reason
+    if specimen.outputs == 1 and len(specimen.labels or ()) != 2 and (images is None or len(images.classes or ()) != 2):
+        return f"it {_one_output(images)}"
+    return ""
+
+
+def _one_output(images: Images | None) -> str:
+    """The clause that refuses a network of one output on images that are not of two classes."""
+    count = len(images.classes or ()) if images is not None else 0
+    known = f"the images have {plural(count, 'class', 'classes')}" if count else "nothing says which two those are"
+    remedy = hint("name both, --outputs FILE", "name both, labels=[…]")
+    return f"has one output, which answers yes or no between two classes, and {known}; give images of two classes, or {remedy}"
+
+
+def why_no_head(specimen: Specimen) -> str:
+    """Why this network's outputs are no class scores, whatever the images, or an empty text."""
     if specimen.outputs is None:
         return "it gives no single score for each class (a segmentation or detection network)"
     if specimen.labels is None and not _looks_like_classifier(specimen):
-        return "it has no head: its outputs are features, not class scores; give it one, or name its outputs (labels=…)"
-    return "it has only one output, so there are no classes to distinguish" if specimen.outputs < 2 else ""
+        return "it has no head: its outputs are features, not class scores; give it one, or name its outputs " + hint(
+            "(--outputs FILE)", "(labels=…)"
+        )
+    return ""
 
 
 def _looks_like_classifier(specimen: Specimen) -> bool:

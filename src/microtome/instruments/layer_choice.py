@@ -5,7 +5,7 @@ What is asked for and not measured is named, with the reason: `reasons_not_measu
 
 from collections.abc import Collection, Mapping, Sequence
 
-from microtome.errors import Unmeasurable
+from microtome.errors import Unmeasurable, layers_hint
 from microtome.specimen import Specimen, same_values
 
 
@@ -23,7 +23,7 @@ def layers_with_maps(specimen: Specimen, at: Sequence[str]) -> list[str]:
     if not shown:
         raise Unmeasurable(
             f"None of the layers {', '.join(names[:3] or at)} of {specimen.name} gives maps, tokens or a "
-            "vector; list the layers: microtome layers SPECIMEN"
+            f"vector; list the layers: {layers_hint()}"
         )
     return shown
 

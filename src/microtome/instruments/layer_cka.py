@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from microtome.errors import option_name
 from microtome.instruments.image_pairs import MIN_COUNT, ImagePairs
 from microtome.numerics.statistics.cka import hsic_matrix
 from microtome.numerics.statistics.cka_intervals import (
@@ -75,7 +76,7 @@ def reason_for_no_interval(count: int, all_pairs: bool) -> str:
     return (
         ""
         if all_pairs
-        else f"fewer than {MIN_GROUPS} batches, so the interval of CKA is not known; take smaller ones (--batch)"
+        else f"fewer than {MIN_GROUPS} batches, so the interval of CKA is not known; take smaller ones ({option_name('batch')})"
     )
 
 

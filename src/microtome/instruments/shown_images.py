@@ -13,6 +13,7 @@ from microtome.finding import array
 from microtome.images import Images
 from microtome.numerics.maps.strata import clutter_fraction, spread_over
 from microtome.specimen import Specimen
+from microtome.specimen.one_logit import SIDES
 
 SHOWN_SIDE = 128  # px, longest side of the images kept
 POOL_SIZE = 512  # images looked at when choosing by object size and clutter
@@ -57,4 +58,6 @@ def image_arrays(pixels: Any, masks: Any, images: dict[str, Any]) -> dict[str, x
 def output_name(specimen: Specimen, output: int) -> str:
     """The name of an output: its first synonym, or its number."""
     labels = specimen.labels
+    if specimen.outputs == 1 and len(labels or ()) != 2:
+        return SIDES[output]
     return labels[output].split(",")[0] if labels and output < len(labels) else f"output {output}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from microtome.errors import CheckpointError, UnknownName, did_you_mean
+from microtome.errors import CheckpointError, UnknownName, did_you_mean, hint
 
 _FOLDER = {
     "mini_vgg": "vgg",
@@ -118,12 +118,12 @@ def _shipped_file(name: str, suffix: str) -> Path:
     _check_name(name)
     if name in _LITERATURE:
         raise CheckpointError(
-            f"'{name}' ships without weights: take it untrained (weights=None, --weights none) or give a file of your own."
+            f"'{name}' ships without weights: take it untrained ({hint('--weights none', 'weights=None')}) or give a file of your own."
         )
     path = Path(__file__).parent / "weights" / f"{name}.{suffix}"
     if not path.exists():
         raise CheckpointError(
             f"The weights of '{name}' are not installed ({path} is missing); reinstall microtome, or train them: "
-            f"python -m microtome.training {name} --out DIR"
+            + hint(f"python -m microtome.training {name} --out DIR", "microtome.training.loop.train")
         )
     return path

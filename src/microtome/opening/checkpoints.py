@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from microtome.errors import CheckpointError, did_you_mean
 from microtome.opening import shards
+from microtome.prose import plural
 
 State = dict[str, Tensor]
 NESTED_KEYS = (
@@ -311,7 +312,7 @@ def state_warnings(state: Mapping[str, Tensor]) -> list[str]:
     broken = [name for name, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
     if broken:
         shown = ", ".join(broken[:MAX_NAMES]) + (", …" if len(broken) > MAX_NAMES else "")
-        notes.append(f"{len(broken)} of {len(state)} tensors hold NaN or infinity: {shown}.")
+        notes.append(f"{len(broken)} of {plural(len(state), 'tensor')} hold NaN or infinity: {shown}.")
     low = sorted(
         {str(value.dtype).removeprefix("torch.") for value in state.values() if value.dtype in (torch.float16, torch.bfloat16)}
     )

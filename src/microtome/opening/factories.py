@@ -15,7 +15,7 @@ from torch import nn
 
 from microtome import networks
 from microtome._torchvision import timm, torchvision
-from microtome.errors import BadOption, CheckpointError, SpecimenError, UnknownName, did_you_mean
+from microtome.errors import BadOption, CheckpointError, SpecimenError, UnknownName, did_you_mean, option_name
 from microtome.opening.call_arguments import call_arguments, unknown_option
 from microtome.opening.ready import give_lazy_parts_their_shape, has_lazy_parts
 from microtome.specimen.copying import copy_network
@@ -172,7 +172,7 @@ def _library_options(source: str, name: str, given: dict[str, Any]) -> tuple[str
     for word in ("pretrained", "weights", "checkpoint_path"):
         if word in options:
             raise BadOption(
-                f"{source}:{bare} takes its weights from --weights (Python: weights=…), not from {word}={options[word]!r}."
+                f"{source}:{bare} takes its weights from {option_name('weights')}, not from {word}={options[word]!r}."
             )
     return bare, options
 

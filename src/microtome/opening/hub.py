@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from microtome.errors import BadOption, MicrotomeError, NoNetwork, SpecimenError
+from microtome.errors import BadOption, MicrotomeError, NoNetwork, SpecimenError, hint
 
 CONNECT_TIMEOUT_S = 5.0  # seconds until a silent server counts as absent
 Result = TypeVar("Result")
@@ -69,7 +69,8 @@ def _offline_advice(name: str, host: str) -> str:
         )
     return (
         f"The pretrained weights of {name} are not on this machine and {host} does not answer; "
-        "use --weights none for an untrained network, --weights FILE for a file you have, "
+        f"use {hint('--weights none', 'weights=None')} for an untrained network, {hint('--weights FILE', 'weights=FILE')} for a file "
+        "you have, "
         f"or copy them into the cache ({HF_HUB_CACHE}, {torch.hub.get_dir()})."
     )
 

@@ -364,7 +364,7 @@ def _load_pretrained_timm(factory: Factory) -> OpenedModel:
     if config is not None and not (config.url or config.hf_hub_id or config.file):
         tags = list(library.list_pretrained(name.partition(".")[0] + "*"))[:3]
         raise UnknownName(
-            f"timm has no weights for '{name}'; use weights=None (--weights none) or a file."
+            f"timm has no weights for '{name}'; use {hint('--weights none', 'weights=None')} or a file."
             + (f" There are: {', '.join(tags)}." if tags else "")
         )
     address = None if config is None or config.hf_hub_id else config.url

@@ -14,7 +14,7 @@ import safetensors
 from torch import nn
 
 from microtome.edit import rebuild
-from microtome.errors import CheckpointError, SpecimenError, did_you_mean
+from microtome.errors import CheckpointError, SpecimenError, did_you_mean, hint, option_hint
 from microtome.opening import checkpoints, state_choice
 from microtome.specimen.labels import given_labels
 from microtome.specimen.recipe import Recipe
@@ -53,7 +53,7 @@ def read_network_header(path: str | Path) -> dict[str, Any]:
     except KeyError:
         raise CheckpointError(
             f"'{path}' holds weights, but does not say of which network; name the network and give the file as its weights: "
-            f"--weights {path}"
+            f"{option_hint('weights', str(path))}"
         ) from None
     except (safetensors.SafetensorError, ValueError, OSError, TypeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
@@ -81,9 +81,10 @@ def saved_architecture(path: str | Path) -> dict[str, Any]:
     built = header["built"]
     what, options = str(built["what"]), dict(built["options"])
     if what.partition(":")[0] not in LIBRARY_SOURCES:
+        own = Path(what).name if ".py:" in what else what
         raise SpecimenError(
             f"The network in '{path}' was made by {what}, which is code of its own; a file cannot have it run. Name it yourself, "
-            f"with the file as its weights: {Path(what).name if '.py:' in what else what} --weights {path}"
+            "with the file as its weights: " + hint(f"{own} --weights {path}", f"mt.open('{own}', weights='{path}')")
         )
     if refused := [name for name in options if name in REFUSED_OPTIONS]:
         raise SpecimenError(

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from microtome.errors import BadOption, UnknownName, nearest_names
+from microtome.errors import BadOption, UnknownName, hint, nearest_names, option_hint
 from microtome.opening.checkpoints import (
     NESTED_KEYS,
     CheckpointFit,
@@ -66,7 +66,7 @@ def choose_state(loaded: Any, net: nn.Module, path: str, wanted: str | None = No
         listed = ", ".join(map(_shown, others))
         note += f" The file also has {listed}, which {'fits' if len(others) == 1 else 'fit'} too"
         named = next((name for name in others if name), "")
-        note += f": --state {named}, or state='{named}' in Python." if named else "."
+        note += f": {option_hint('state', named)}." if named else "."
     return StateChoice(chosen.fit, chosen.name, (note,))
 
 
@@ -144,5 +144,5 @@ def refuse_state(wanted: str | None, weights: object) -> None:
     if wanted is not None:
         raise BadOption(
             f"state='{wanted}' chooses a state dict in a weights file, and the weights are '{weights}'; name the file too: "
-            f"--weights FILE --state {wanted} (Python: weights='FILE', state='{wanted}')."
+            + hint(f"--weights FILE --state {wanted}.", f"weights='FILE', state='{wanted}'.")
         )

@@ -17,7 +17,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from microtome.atomic_write import atomic_write
-from microtome.errors import FindingError
+from microtome.errors import FindingError, hint, measure_hint, rerun_hint
 from microtome.finding import CARD, Finding, card
 from microtome.report.packing import pack_array, share_coordinates
 
@@ -63,7 +63,7 @@ def report_bundle(folder: str | os.PathLike[str], title: str | None = None) -> d
         except FindingError as error:
             damaged.append({"folder": place.path, "analysis": str(place.card.get("analysis", "")), "reason": str(error)})
     if not findings:
-        reason = damaged[0]["reason"] if damaged else "Measure something first: microtome analyze SPECIMEN IMAGES --out DIR"
+        reason = damaged[0]["reason"] if damaged else f"Measure something first: {measure_hint()}"
         raise FindingError(f"{folder} holds no finding that can be shown. {reason}")
     return {
         "format": FORMAT,
@@ -86,7 +86,9 @@ def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str] | N
     folder = Path(folder)
     page = render_page(report_bundle(folder, title))
     out = Path(out) if out is not None else folder / "report.html"
-    with atomic_write(out, f"Free some space, or name another file: microtome report {folder} --out FILE") as file:
+    with atomic_write(
+        out, "Free some space, or name another file: " + hint(f"microtome report {folder} --out FILE", "out=FILE")
+    ) as file:
         file.write(page.encode())
     return out
 
@@ -132,14 +134,16 @@ def read_run(folder: Path) -> dict[str, Any]:
         FindingError: the folder does not exist, or the file is not JSON.
     """
     if not folder.is_dir():
-        raise FindingError(f"{folder} is not a folder. Give one with results: microtome analyze SPECIMEN IMAGES --out {folder}")
+        raise FindingError(f"{folder} is not a folder. Give one with results: {measure_hint(folder)}")
     path = folder / RUN
     if not path.exists():
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     except (OSError, ValueError) as error:
-        raise FindingError(f"{path} cannot be read: {error}. Remove it, or measure again: microtome analyze") from None
+        raise FindingError(
+            f"{path} cannot be read: {error}. Remove it, or measure again: {hint('microtome analyze', 'mt.analyze')}"
+        ) from None
     return content if isinstance(content, dict) else {}
 
 
@@ -160,7 +164,7 @@ def find_findings(folder: Path) -> Iterator[FindingPlace]:
                     here,
                     path,
                     {},
-                    f"{here / CARD} is not what microtome writes ({error!r}). Measure again: microtome rerun {here}",
+                    f"{here / CARD} is not what microtome writes ({error!r}). Measure again: {rerun_hint(here)}",
                 )
             else:
                 yield FindingPlace(here, path, content)
@@ -224,7 +228,7 @@ def _packed_card(place: FindingPlace, blocks: dict[str, Any], coords: dict[str, 
         }
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         raise FindingError(
-            f"{place.folder} is not a finding that can be read ({error!r}). Measure again: microtome rerun {place.folder}"
+            f"{place.folder} is not a finding that can be read ({error!r}). Measure again: {rerun_hint(place.folder)}"
         ) from None
     written = {name: value for name, value in place.card.items() if name not in ("files", "dimensions")}
     return written | {"id": place.id, "folder": place.path, "arrays": arrays}

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 
 from microtome.analysis import Analysis
-from microtome.errors import BadOption
+from microtome.errors import BadOption, hint, option_hint
 from microtome.images import Images
 from microtome.planning.effort import STANDARD_LIMIT, TWINS, check_effort
 from microtome.planning.pilot import reference_pilot, take_pilot
@@ -74,7 +74,11 @@ def analyze(
     run = Run(store, replace(pace or Pace(), keep=store.tally_folder), listener, Outcome(store.root), images, len(given) > 1)
     for name, error in unloaded:
         run.record_crash("", name, error)
-    run.record_left_out(later, f"the {level} effort leaves them out; measure one with --only NAME, all with --effort standard")
+    run.record_left_out(
+        later,
+        f"the {level} effort leaves them out; measure one with {hint('--only NAME', 'only=[NAME]')}, "
+        f"all with {option_hint('effort', 'standard')}",
+    )
     crew = _Crew(run, given, twins, resolve_device(run.pace.device))
     session = _Session(run, crew, time.monotonic(), {"effort": level, "notes": [], **(said or {})}, finished)
     if level == "standard" and not only:
@@ -183,7 +187,9 @@ class _Session:
         plan = make_plan(candidates, self.run.images, self.run.pace, left, lambda analysis: quick_version(analysis, settings))
         if announce is not None and candidates:
             announce(plan)
-        self.run.record_left_out(plan.left_out, "they do not fit into the budget; measure one with --only NAME")
+        self.run.record_left_out(
+            plan.left_out, f"they do not fit into the budget; measure one with {hint('--only NAME', 'only=[NAME]')}"
+        )
         kept = [analysis for analysis in analyses if analysis.name() not in plan.left_out]
         return [(quick_version(each, settings) or each) if each.name() in plan.quick else each for each in kept]
 

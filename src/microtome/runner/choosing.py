@@ -5,7 +5,7 @@ from typing import Any
 
 from microtome import catalog, options
 from microtome.analysis import Analysis, build_analysis
-from microtome.errors import MicrotomeError
+from microtome.errors import MicrotomeError, hint, option_hint
 from microtome.workload import EFFORTS, Effort
 
 Settings = Mapping[str, Mapping[str, Any]]
@@ -33,7 +33,10 @@ def choose_analyses(
         try:
             kind = catalog.analysis_entry(name).load()
             if not only and EFFORTS.index(kind.effort) > EFFORTS.index(effort):
-                later[name] = f"the {effort} effort leaves it out; measure it with --effort {kind.effort}, or --only {name}"
+                later[name] = (
+                    f"the {effort} effort leaves it out; measure it with {option_hint('effort', kind.effort)}, or "
+                    + hint(f"--only {name}", f"only=['{name}']")
+                )
                 continue
             analyses.append(build_analysis(kind, options.values_for(kind, effort) | dict(settings.get(name, {}))))
         except MicrotomeError:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from microtome import catalog
+from microtome.errors import hint
 from microtome.finding import Finding
 
 
@@ -16,6 +17,7 @@ class Outcome:
     skipped: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     failed: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     reused: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    misused: bool = False  # whether something failed since a name or an option of the call was wrong
 
     def of(self, analysis: str) -> list[Finding]:
         """The findings of one analysis, in the order of the specimens."""
@@ -40,7 +42,9 @@ def whose(analysis: str) -> str:
     if analysis not in catalog.plugin_names():
         return "a fault of microtome; please report it"
     package = catalog.analysis_entry(analysis).module.partition(".")[0]
-    return f"a fault of the plug-in {package}; report it there, or leave it out: --skip {analysis}"
+    return f"a fault of the plug-in {package}; report it there, or leave it out: " + hint(
+        f"--skip {analysis}", f"skip=['{analysis}']"
+    )
 
 
 def ignore_event(event: Event) -> None:

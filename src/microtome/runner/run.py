@@ -27,7 +27,7 @@ from microtome.analysis import (
     survey,
     survey_keys,
 )
-from microtome.errors import MicrotomeError, Unmeasurable, UsageError
+from microtome.errors import MicrotomeError, Unmeasurable, UsageError, hint
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.plugins import describe_error
@@ -268,10 +268,14 @@ class Run:
         if isinstance(error, Unmeasurable):
             self.record_skip(specimen, analysis, str(error))
         elif isinstance(error, MicrotomeError):
+            self.outcome.misused |= isinstance(error, UsageError)
             self.record_failure(specimen, analysis, str(error))
         elif is_memory_error(error):
             self.record_failure(
-                specimen, analysis, "memory ran out with one image at once; give more, or a smaller input: --recipe size=224"
+                specimen,
+                analysis,
+                "memory ran out with one image at once; give more, or a smaller input: "
+                + hint("--recipe size=224", "recipe={'size': 224}"),
             )
         else:
             self.record_crash(specimen, analysis, error)

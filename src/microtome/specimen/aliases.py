@@ -4,7 +4,7 @@ import fnmatch
 import re
 from collections.abc import Sequence
 
-from microtome.errors import UnknownName, did_you_mean
+from microtome.errors import UnknownName, Unmeasurable, did_you_mean, layers_hint
 from microtome.specimen.blocks import Block, Unit, stage_keys
 from microtome.specimen.layers import Layer, kind_of
 from microtome.specimen.tracing import Call, Trace
@@ -120,7 +120,7 @@ def match_layers(pattern: str, layers: Sequence[Layer], table: dict[str, tuple[s
 
     An alias means the same in every network, so it comes before a module of that name; "=blocks" is the module called blocks.
 
-    Raises UnknownName when nothing matches.
+    Raises UnknownName for a name that does not exist, Unmeasurable for an alias that this network has no layer for.
     """
     if pattern in table:
         return list(table[pattern])
@@ -134,12 +134,9 @@ def match_layers(pattern: str, layers: Sequence[Layer], table: dict[str, tuple[s
         names = [layer.name for layer in layers if fnmatch.fnmatchcase(layer.name, glob)]
     if not names:
         if pattern in ALIASES:
-            raise UnknownName(f"The alias '{pattern}' matches no layer of this network; name a layer instead.")
+            raise Unmeasurable(f"The alias '{pattern}' matches no layer of this network; name a layer instead.")
         raise UnknownName(
             f"No layer is called '{pattern}'."
-            + (
-                did_you_mean(pattern, [layer.name for layer in layers] + list(ALIASES))
-                or " List them: microtome layers SPECIMEN"
-            )
+            + (did_you_mean(pattern, [layer.name for layer in layers] + list(ALIASES)) or f" List them: {layers_hint()}")
         )
     return names

@@ -21,6 +21,7 @@ class Anatomy:
     layers: tuple[Layer, ...]
     blocks: tuple[Block, ...]
     aliases: dict[str, tuple[str, ...]]
+    gives_probability: bool = False  # whether the one output is what a sigmoid gave
 
 
 class OpenedNetwork(Protocol):

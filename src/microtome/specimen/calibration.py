@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from microtome.prose import plural
 from microtome.specimen.layers import device_of
 from microtome.specimen.recipe import Recipe
 
@@ -71,7 +72,7 @@ def calibrate(net: nn.Module, recipe: Recipe, images: ImageSet) -> str:
     dtype, device = next(kinds, torch.float32), device_of(net)
     inputs = (recipe.normalise(torch.from_numpy(part.inputs).to(device)).to(dtype) for part in chosen.batches(recipe, size))
     reached = estimate_statistics(net, inputs)
-    return f"The running statistics of its {reached} norm layers were estimated on {count} images, without labels."
+    return f"The running statistics of its {plural(reached, 'norm layer')} were estimated on {plural(count, 'image')}, without labels."
 
 
 def estimate_statistics(net: nn.Module, inputs: Iterable[Tensor]) -> int:

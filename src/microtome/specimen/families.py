@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import nn
 
+from microtome.prose import plural
 from microtome.specimen.blocks import Unit
 from microtome.specimen.layers import is_weight, kind_of, weight_layers
 from microtome.specimen.tracing import Mark, Trace
@@ -61,7 +62,7 @@ def structural_family(trace: Trace, units: list[Unit], net: nn.Module) -> tuple[
         return "attention", f"it has {what}"
     forked = [unit for unit in units if _has_branches(trace, unit)]
     if units and len(forked) >= len(units) / 2:
-        return "wider", f"{len(forked)} of its {len(units)} blocks work in parallel branches"
+        return "wider", f"{len(forked)} of its {plural(len(units), 'block')} work in parallel branches"
     return "deeper", "it has neither attention, nor gates, nor parallel branches in most of its blocks"
 
 

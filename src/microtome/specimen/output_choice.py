@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from microtome.errors import SpecimenError, UnknownName, did_you_mean
+from microtome.errors import SpecimenError, UnknownName, did_you_mean, hint, option_hint, option_name
 
 MAX_DEPTH = 5  # of nested containers that are looked into
 MAX_LISTED = 8  # outputs that a message lists
@@ -57,7 +57,7 @@ class OutputChoice:
             return ""
         return (
             f"It gives {len(self.every)} outputs: {list_outputs(self.every)}. Output '{self.chosen.name}' is measured, {self.why}; "
-            "--output NAME (output=… in Python) chooses another."
+            f"{hint('--output NAME', 'output=NAME')} chooses another."
         )
 
 
@@ -141,16 +141,18 @@ def _named_output(asked: str, every: Sequence[Output]) -> Output:
         return inside[0]
     if inside:
         raise UnknownName(
-            f"Output '{asked}' holds {len(inside)} tensors: {list_outputs(inside)}. Try --output {inside[0].name}"
+            f"Output '{asked}' holds {len(inside)} tensors: {list_outputs(inside)}. Try {option_hint('output', inside[0].name)}"
         )
     if not every:
         raise UnknownName(f"There is no output '{asked}', for the network gives no tensor.")
     if len(every) == 1 and not every[0].name:
-        raise UnknownName(f"There is no output '{asked}': the network gives {every[0].text} alone; leave --output out.")
+        raise UnknownName(
+            f"There is no output '{asked}': the network gives {every[0].text} alone; leave {option_name('output')} out."
+        )
     near = did_you_mean(asked, by_name) if len(by_name) > 1 else ""
     raise UnknownName(
         f"There is no output '{asked}'.{near if 'Did you mean' in near else ''} It gives {list_outputs(every)}. "
-        f"Try --output {every[0].name}"
+        f"Try {option_hint('output', every[0].name)}"
     )
 
 

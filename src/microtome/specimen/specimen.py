@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from microtome.errors import BadOption, SpecimenError, UnknownName, did_you_mean
 from microtome.free_memory import free_bytes
+from microtome.prose import plural
 from microtome.specimen import aliases as naming
 from microtome.specimen.anatomy import Anatomy
 from microtome.specimen.batch_dependence import batch_note
@@ -32,8 +33,10 @@ from microtome.specimen.layers import (
     named_layers,
     output_count,
 )
-from microtome.specimen.output_choice import choose_output, pick_output
+from microtome.specimen.one_logit import is_sigmoid, two_scores
+from microtome.specimen.output_choice import OutputChoice, choose_output, pick_output
 from microtome.specimen.recipe import Recipe
+from microtome.specimen.recipe_fit import recipe_doubt, scale_note
 from microtome.specimen.residuals import Residual, residual_blocks
 from microtome.specimen.sameness import distinct_layers
 from microtome.specimen.saving import save_network
@@ -100,7 +103,16 @@ class Specimen:
         inner = frozenset(unit.path for unit in members if unit.entry is unit.exit)
         layers = named_layers(forward_trace, self.net, inner)
         blocks = named_blocks(members, layers)
-        return Anatomy(forward_trace, members, layers, blocks, naming.layer_aliases(forward_trace, members, blocks, layers))
+        probability = output_count(forward_trace) == 1 and self._ends_in_sigmoid(forward_trace.choice)
+        return Anatomy(
+            forward_trace, members, layers, blocks, naming.layer_aliases(forward_trace, members, blocks, layers), probability
+        )
+
+    def _ends_in_sigmoid(self, choice: OutputChoice | None) -> bool:
+        """Whether the chosen output is what a sigmoid gave."""
+        with torch.inference_mode(False), torch.enable_grad():
+            given = self.net(example_input(self.net, self.recipe).clone().requires_grad_())
+        return is_sigmoid(pick_output(given, choice, self.name))
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -127,6 +139,11 @@ class Specimen:
         """How many numbers the measured output has for one image, None for maps (segmentation)."""
         return output_count(self.anatomy.trace)
 
+    @property
+    def classes(self) -> int | None:
+        """How many classes it has scores for: two where it has one output, a logit; None for maps."""
+        return 2 if self.outputs == 1 else self.outputs
+
     @cached_property
     def head(self) -> str | None:
         """The path of the layer that gives the class scores, None where there is none."""
@@ -142,18 +159,37 @@ class Specimen:
             return (*notes, str(error))
         if anatomy.trace.choice is not None and (note := anatomy.trace.choice.note()):
             notes.append(note)
-        if anatomy.trace.choice is not None and (
-            note := batch_note(self.net, example_input(self.net, self.recipe), self.answer)
-        ):
+        if note := self.batch_dependence:
+            notes.append(note)
+        if note := scale_note(self.net, self.recipe):
             notes.append(note)
         silent = _outermost_paths(anatomy.trace.silent)
         if silent:
-            notes.append(f"{len(silent)} modules never run in a forward pass and cannot be watched: {_group_paths(silent)}.")
+            verb = "never runs" if len(silent) == 1 else "never run"
+            notes.append(
+                f"{plural(len(silent), 'module')} {verb} in a forward pass and cannot be watched: {_group_paths(silent)}."
+            )
         if not anatomy.layers:
             notes.append("It has no submodules that run, so nothing inside it can be watched by name.")
-        if self.labels is not None and self.outputs is not None and len(self.labels) != self.outputs:
-            notes.append(f"There are {len(self.labels)} labels for {self.outputs} outputs; labels beyond that mean nothing.")
+        if self.labels is not None and self.outputs is not None and len(self.labels) not in (self.outputs, self.classes):
+            labels, outputs = plural(len(self.labels), "label"), plural(self.outputs, "output")
+            notes.append(f"There are {labels} for {outputs}; labels beyond that mean nothing.")
         return tuple(notes)
+
+    @cached_property
+    def batch_dependence(self) -> str:
+        """A sentence where its answer for an image depends on the other images of the batch, or on chance; else empty."""
+        if self.anatomy.trace.choice is None:
+            return ""
+        return batch_note(self.net, example_input(self.net, self.recipe), self.answer)
+
+    def recipe_doubt(self, images: ImageSet) -> str:
+        """A sentence where another recipe fits what the first batch norm stored far better on these images; else empty."""
+        known: dict[str, str] = self.__dict__.setdefault("_recipe_doubts", {})
+        key = images.digest()
+        if key not in known:
+            known[key] = "" if self.trained is False else recipe_doubt(self.net, self.recipe, images)
+        return known[key]
 
     @cached_property
     def _family(self) -> tuple[Family, str]:
@@ -184,7 +220,7 @@ class Specimen:
     def find(self, pattern: str | Sequence[str]) -> list[str]:
         """Layer names in execution order for globs, comma-separated lists, module paths and aliases (`aliases`).
 
-        Raises UnknownName for a pattern that matches nothing.
+        Raises UnknownName for a pattern that matches nothing, Unmeasurable for an alias that means nothing here.
         """
         patterns = [pattern] if isinstance(pattern, str) else list(pattern)
         parts = [part.strip() for each in patterns for part in each.split(",") if part.strip()]
@@ -244,19 +280,26 @@ class Specimen:
         """The measured output for `x`, with gradients if `x` or a tap wants them."""
         return self.pick(self.net(x))
 
+    def class_scores(self, output: Tensor) -> Tensor:
+        """The measured output as class scores (image, class), two of them for one logit; maps as they are."""
+        if output.ndim > 2 and output[0].numel() == output.shape[1]:
+            output = output.flatten(1)
+        if self.outputs != 1 or output.ndim > 2:
+            return output
+        return two_scores(output.reshape(-1, 1), self.anatomy.gives_probability)
+
     def logits(self, x: Tensor) -> Tensor:
         """Class scores (image, class) for inputs (image, rgb, row, col), with gradients if `x` or a tap wants them.
 
         Raises SpecimenError where the network gives maps or nothing that is a tensor.
         """
-        scores = self.answer(x)
-        if scores.ndim > 2 and scores[0].numel() == scores.shape[1]:
-            scores = scores.flatten(1)
+        scores = self.class_scores(self.answer(x))
         if scores.ndim != 2:
             raise SpecimenError(f"{self.name} gives {tuple(scores.shape[1:])} for one image, not one score per class.")
         if not bool((sound := finite_rows(scores.detach())).all()):
             raise SpecimenError(
-                f"{self.name} gives NaN or infinity for {int((~sound).sum())} of {len(sound)} images at once, so no class scores; "
+                f"{self.name} gives NaN or infinity for {int((~sound).sum())} of {plural(len(sound), 'image')} at "
+                f"once, so no class scores; "
                 f"{where_broken(self.net, x.detach()[~sound])}."
             )
         return scores
@@ -343,7 +386,7 @@ class Specimen:
         Its code is that of the moment at which this one was opened: a run may have changed attributes since.
         """
         other.__dict__["code"] = self.code
-        for known in ("anatomy", "_digest", "_image_bytes"):
+        for known in ("anatomy", "_digest", "_image_bytes", "batch_dependence"):
             if known in self.__dict__:
                 other.__dict__[known] = self.__dict__[known]
 

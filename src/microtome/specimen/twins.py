@@ -13,8 +13,9 @@ from typing import Any, Protocol, cast
 import torch
 from torch import nn
 
-from microtome.errors import BadOption
+from microtome.errors import BadOption, option_hint
 from microtome.key_numbers import FRACTION, format_value
+from microtome.prose import plural
 from microtome.specimen.copying import copy_network
 from microtome.specimen.layers import device_of, is_norm
 from microtome.specimen.learnt_tensors import (
@@ -38,7 +39,8 @@ def check_twins(count: int) -> None:
     """Raises BadOption for a number of twins that nothing can be concluded from, or that takes for ever."""
     if not MIN_TWINS <= count <= MAX_TWINS:
         raise BadOption(
-            f"twins is {count}; a verdict takes {MIN_TWINS} to {MAX_TWINS} untrained twins. Try --twins {TWIN_COUNT}, the default."
+            f"twins is {count}; a verdict takes {MIN_TWINS} to {MAX_TWINS} untrained twins. "
+            f"Try {option_hint('twins', TWIN_COUNT)}, the default."
         )
 
 
@@ -89,7 +91,7 @@ def draw_network(net: nn.Module, maker: Maker | None, seed: int) -> Fresh:
     fresh = _like(fresh, net)
     if stale:
         notes.append(
-            f"{len(stale)} tensors could not be drawn anew and are as in the original: {_some(stale)} "
+            f"{plural(len(stale), 'tensor')} could not be drawn anew and are as in the original: {_some(stale)} "
             f"({format_value(fraction_of_weights(net, stale), FRACTION)} of the weights)."
         )
     return Fresh(fresh, (*notes, *silent_branches_notes(fresh)), tuple(stale))
@@ -132,7 +134,8 @@ def _redraw_only(net: nn.Module, names: Sequence[str], seed: int) -> list[str]:
                 value.copy_(new[name])
     stale = [name for name in names if alike(before[name], learnt_tensors(net)[name])]
     return [
-        f"{len(names)} of {len(before)} tensors do not depend on the seed (the factory brings trained weights, or seeds itself), so "
+        f"{len(names)} of {plural(len(before), 'tensor')} do not depend on the seed (the factory brings trained "
+        f"weights, or seeds itself), so "
         f"they were drawn anew, module by module: {_some(names)}.",
         *_draw_from_spread(net, stale, seed),
     ]
@@ -147,7 +150,7 @@ def redraw(net: nn.Module, seed: int) -> list[str]:
         take_from_plain(net, plain)
         now = learnt_tensors(net)
         stale = [name for name, value in before.items() if alike(value, now[name])]
-    notes = [f"The initialiser of {len(failed)} modules failed: {_some(failed)}."] if failed else []
+    notes = [f"The initialiser of {plural(len(failed), 'module')} failed: {_some(failed)}."] if failed else []
     return notes + _draw_from_spread(net, stale, seed)
 
 
@@ -171,7 +174,8 @@ def _draw_from_spread(net: nn.Module, names: Sequence[str], seed: int) -> list[s
     if not drawn:
         return []
     return [
-        f"{len(drawn)} parameters without an initialisation of their own were drawn from their own mean and spread: {_some(drawn)}."
+        f"{plural(len(drawn), 'parameter')} without an initialisation of their own were drawn from their own mean and "
+        f"spread: {_some(drawn)}."
     ]
 
 
@@ -207,7 +211,7 @@ def silent_branches_notes(net: nn.Module) -> list[str]:
     notes: list[str] = []
     if zero:
         notes.append(
-            f"{len(zero)} of {len(norms)} norms have a weight that is zero everywhere (first: {zero[0]}): what ends in them "
+            f"{len(zero)} of {plural(len(norms), 'norm')} have a weight that is zero everywhere (first: {zero[0]}): what ends in them "
             "adds nothing, so of those blocks only the shortcuts pass."
         )
     scales = [

@@ -21,7 +21,7 @@ from torch.nn import functional
 from microtome import networks
 from microtome.atomic_write import atomic_write
 from microtome.edit import apply_edits
-from microtome.errors import BadOption, CheckpointError, MissingExtra
+from microtome.errors import BadOption, CheckpointError, MissingExtra, option_name
 from microtome.opening.opening import open as open_specimen
 from microtome.training.data import TRAINING_SEED, SceneSeries, scene_series
 from microtome.training.recipes import TrainingRecipe
@@ -244,7 +244,9 @@ def _resume(path: Path, recipe: TrainingRecipe, net: nn.Module, optimizers: list
         return 0
     state = torch.load(path, weights_only=True)
     if state["recipe"] != recipe.json():
-        raise CheckpointError(f"'{path}' belongs to another recipe; give another --out, or remove it to start again.")
+        raise CheckpointError(
+            f"'{path}' belongs to another recipe; give another {option_name('out')}, or remove it to start again."
+        )
     net.load_state_dict(state["net"])
     for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(kept)

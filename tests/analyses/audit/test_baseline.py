@@ -39,7 +39,7 @@ def test_a_baseline_makes_known_what_was_and_new_what_came(net: mt.Specimen, bro
 
 
 def test_a_baseline_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadOption, match="cannot be read.*--write-baseline"):
+    with pytest.raises(BadOption, match="cannot be read.*write_baseline"):
         baseline.read_baseline(tmp_path / "nowhere.json")
     for text in ("nonsense", "{}", '{"format": 1}', "[1]"):
         (tmp_path / "odd.json").write_text(text)

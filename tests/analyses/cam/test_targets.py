@@ -218,7 +218,7 @@ def test_what_is_missing_is_said_with_what_to_give(net: mt.Specimen, pics: mt.Im
     with pytest.raises(BadOption, match="it takes predicted, label, embedding"):
         Cam(target="embeding")  # type: ignore[arg-type]
     features = mt.open("timm:resnet18", weights=None, num_classes=0, recipe={"size": 64})
-    with pytest.raises(Unmeasurable, match=r"it has no head.*or map the similarity to a reference image: --target embedding"):
+    with pytest.raises(Unmeasurable, match=r"it has no head.*or map the similarity to a reference image: target='embedding'"):
         Cam()(features, pics)
 
 

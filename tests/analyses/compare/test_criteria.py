@@ -59,7 +59,7 @@ def test_columns_in_their_order_with_units_and_gaps() -> None:
     assert columns["parameters (1)"].tolist() == [5.0, 7.0]
     assert np.isnan(columns["blocks below all untrained twins (blocks)"]).tolist() == [True, False]
     assert np.isnan(criterion_columns(group_by_specimen([made("a", "cam")]))["parameters (1)"]).all()
-    with pytest.raises(Unmeasurable, match="compare needs findings of at least one specimen. Measure first: microtome analyze"):
+    with pytest.raises(Unmeasurable, match="compare needs findings of at least one specimen. Measure first: mt.analyze"):
         group_by_specimen([])
 
 

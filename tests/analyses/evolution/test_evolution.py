@@ -127,7 +127,7 @@ def test_without_checkpoints_it_is_skipped_and_with_wrong_ones_refused(
     run: Path, vgg: mt.Specimen, scenes: mt.Images, tmp_path: Path
 ) -> None:
     outcome = analyze([vgg], scenes, tmp_path, only=["evolution"], pace=PACE)
-    assert "--checkpoints" in outcome.skipped[0]["reason"]
+    assert "checkpoints=" in outcome.skipped[0]["reason"]
     with pytest.raises(Unmeasurable, match="names 0 checkpoints"):
         Evolution(checkpoints=str(tmp_path / "nothing"))(vgg, scenes, PACE)
     with pytest.raises(CheckpointError, match="do not fit"):

@@ -78,7 +78,7 @@ def test_layers_without_a_gradient_are_left_out_and_the_one_to_take_is_named():
     assert shown.dropped["ignored"].endswith(": take read instead")
     with pytest.raises(WatchError, match="^ignored: the class gradient is zero everywhere, .*: take read instead.$"):
         visible_layers(specimen, ["ignored"], x)
-    with pytest.raises(Unmeasurable, match="None of head has rows and columns. List layers that do: microtome layers"):
+    with pytest.raises(Unmeasurable, match="None of head has rows and columns. List layers that do: specimen.layers"):
         visible_layers(specimen, ["head"], x)
 
 

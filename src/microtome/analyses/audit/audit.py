@@ -178,4 +178,4 @@ def _outcome_text(outcome: RuleOutcome) -> str:
         return f"not checked: {outcome.unchecked}"
     if outcome.fault is None:
         return "nothing found" if not outcome.muted else "nothing but what is ignored"
-    return f"{outcome.severity}, {len(outcome.fault.layers)} layers"
+    return f"{outcome.severity}, {plural(len(outcome.fault.layers), 'layer')}"

@@ -199,6 +199,6 @@ RULES = (
         reason="Functions drop by default, also in evaluation: answers then hang on chance, and accuracy is that of a noisy network.",
         source="torch.nn.functional.dropout, whose training=True is the default; the test is ours.",
         cost="Evaluation changes, to what was meant; training stays.",
-        fix="Pass training=self.training, or use a module. For Monte Carlo dropout this is meant: --ignore MT303.",
+        fix="Pass training=self.training, or use a module. For Monte Carlo dropout this is meant: ignore MT303.",
     ),
 )

@@ -38,7 +38,8 @@ def check_decayed_scales(subject: Subject) -> Fault | str | None:
     against = tuple(path for path, role in roles.items() if role in ("shortcut", "free"))
     return Fault(
         against,
-        f"of {len(roles)} norms {counts['internal']} are internal (decay changes no function), {counts['branch end']} end a branch "
+        f"of {plural(len(roles), 'norm')} {counts['internal']} are internal (decay changes no function), "
+        f"{counts['branch end']} end a branch "
         f"(decay draws the block towards identity), {counts['shortcut']} lie on a shortcut and {counts['free']} scale the stream, the "
         "logits or the input of an activation that is no plain rectifier",
     )

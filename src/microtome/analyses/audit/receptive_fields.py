@@ -194,7 +194,7 @@ RULES = (
         ),
         fix=(
             "Kernels that their stride divides: the edit kernel_padding, then train. Gradients on your images: "
-            "microtome dead_pixels."
+            "the analysis dead_pixels."
         ),
     ),
     Rule(

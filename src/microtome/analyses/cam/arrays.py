@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from microtome.errors import option_hint
 from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.attribution import VisibleLayers, mean_rank_correlation, offset_px
@@ -177,5 +178,8 @@ def place_remark(shown: VisibleLayers, name: str, size: tuple[int, int]) -> str:
         return f"its paths differ by {format_value(apart, 'px')}; positions are drawn at their mean."
     if off > where.row.jump / 4:
         # measured on trained networks: what a position responds to lies between the arithmetic and an even tiling
-        return f"kernels and padding shift its positions {format_value(off, 'px')} off an even tiling; training may undo it (--place even)."
+        return (
+            f"kernels and padding shift its positions {format_value(off, 'px')} off an even tiling; "
+            f"training may undo it ({option_hint('place', 'even')})."
+        )
     return ""

@@ -255,8 +255,8 @@ def _target_caveats(finding: Finding) -> list[str]:
     caveats: list[str] = []
     if absent := int(np.isnan(probability).sum()):
         caveats.append(
-            f"In {absent} of {len(probability)} maps the region of the target class has no position, so the map is empty."
+            f"In {absent} of {plural(len(probability), 'map')} the region of the target class has no position, so the map is empty."
         )
     if low := int((probability < 0.5).sum()):
-        caveats.append(f"In {low} of {len(probability)} maps the target class has a probability below one half.")
+        caveats.append(f"In {low} of {plural(len(probability), 'map')} the target class has a probability below one half.")
     return caveats

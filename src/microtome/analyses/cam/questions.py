@@ -10,19 +10,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from microtome.analyses.cam.targets import ClassScore, EmbeddingSimilarity, MapTarget, Prototype, RegionScore, embedding
-from microtome.errors import BadOption, UnknownName, did_you_mean
+from microtome.errors import BadOption, UnknownName, did_you_mean, option_hint, option_name
 from microtome.images import Images
-from microtome.instruments.class_matching import match_classes, why_no_scores
+from microtome.instruments.class_matching import match_classes, why_no_head, why_no_scores
 from microtome.scan import Pace, batches
 from microtome.specimen import Specimen
 from microtome.specimen.layers import kind_of
 
 CLASS_PREFIX = "class:"
-HOW_TO_REFER = (
-    "give one: --reference IMAGE (a file, or the name or index of an image of the set; several are averaged), or "
-    "--reference class:NAME for the mean embedding of a class"
-)
 MAX_REFERENCES = 256  # images of a class whose embeddings are averaged
+
+
+def how_to_refer() -> str:
+    """How a reference is given."""
+    return (
+        f"give one: {option_hint('reference', 'IMAGE')} (a file, or the name or index of an image of the set; several are averaged), "
+        f"or {option_hint('reference', 'class:NAME')} for the mean embedding of a class"
+    )
 
 
 def gives_class_map(specimen: Specimen) -> bool:
@@ -46,7 +50,7 @@ def gives_class_map(specimen: Specimen) -> bool:
 def embedding_head(specimen: Specimen) -> str:
     """The layer whose input is the embedding: a head whose outputs are known to be classes; empty where the output is the embedding."""
     classes = specimen.labels is not None or int(getattr(specimen.net, "num_classes", 0) or 0) == specimen.outputs
-    if specimen.head is None or not classes or why_no_scores(specimen):
+    if specimen.head is None or not classes or why_no_head(specimen):
         return ""
     return specimen.layer(specimen.head).name
 
@@ -57,18 +61,26 @@ def reason_for_no_target(
     """Why nothing can be mapped with these options, as a clause; empty where it can."""
     if target == "embedding":
         if not reference:
-            return f"target embedding is the similarity to a reference; {HOW_TO_REFER}"
-        return "classes name class scores; with target embedding write --reference class:NAME" if classes else ""
+            return f"target embedding is the similarity to a reference; {how_to_refer()}"
+        return (
+            "classes name class scores; with target embedding write " + option_hint("reference", "class:NAME")
+            if classes
+            else ""
+        )
     if reference:
-        return "a reference is compared by embeddings; add --target embedding"
+        return "a reference is compared by embeddings; add " + option_hint("target", "embedding")
     if gives_class_map(specimen):
         if target == "label" and not images.has_masks:
-            return (
-                "target label of a segmentation network is the object's mask, and the images have none; try --target predicted"
+            return "target label of a segmentation network is the object's mask, and the images have none; try " + option_hint(
+                "target", "predicted"
             )
         return ""
-    reason = why_no_scores(specimen)
-    return f"{reason}; or map the similarity to a reference image: --target embedding --reference IMAGE" if reason else ""
+    reason = why_no_scores(specimen, images)
+    return (
+        f"{reason}; or map the similarity to a reference image: {option_hint('target', 'embedding')} {option_hint('reference', 'IMAGE')}"
+        if reason
+        else ""
+    )
 
 
 def class_targets(specimen: Specimen, taken: Images, target: str, classes: Sequence[str]) -> list[MapTarget]:
@@ -86,7 +98,11 @@ def class_targets(specimen: Specimen, taken: Images, target: str, classes: Seque
         answers = match_classes(specimen, taken, _output_count(specimen))  # refuses images without any label
         labels = answers.targets(np.asarray(taken.labels))
         if (labels < 0).any():
-            raise BadOption("cam: target is label, but some images have none. Try --target predicted, or name --classes.")
+            raise BadOption(
+                "cam: target is label, but some images have none. Try "
+                + option_hint("target", "predicted")
+                + f", or name {option_name('classes')}."
+            )
         asked = [labels]
     return [RegionScore(specimen, each, masks) if dense else ClassScore(specimen, each) for each in asked or [None]]
 
@@ -131,7 +147,7 @@ def reference_images(images: Images, reference: Sequence[str]) -> tuple[list[int
             outside.append(Images.one(word))
         else:
             raise UnknownName(
-                f"cam: the reference '{word}' is no file, and there is no such image among the {len(images)}; {HOW_TO_REFER}."
+                f"cam: the reference '{word}' is no file, and there is no such image among the {len(images)}; {how_to_refer()}."
                 f"{did_you_mean(word, names)}"
             )
     return list(dict.fromkeys(inside)), outside
@@ -173,7 +189,7 @@ def _output_shape(specimen: Specimen) -> tuple[int, ...]:
 
 
 def _output_count(specimen: Specimen) -> int:
-    return int(specimen.outputs or (_output_shape(specimen)[1] if gives_class_map(specimen) else 0))
+    return int(specimen.classes or (_output_shape(specimen)[1] if gives_class_map(specimen) else 0))
 
 
 def class_indices(specimen: Specimen, classes: Sequence[str]) -> list[int]:

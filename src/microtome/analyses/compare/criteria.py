@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from microtome.errors import Unmeasurable
+from microtome.errors import Unmeasurable, measure_hint
 from microtome.finding import Finding, array
 from microtome.key_numbers import KeyNumber
 from microtome.numerics.statistics.balanced import MAX_IMBALANCE, class_imbalance
@@ -64,9 +64,7 @@ def group_by_specimen(findings: Sequence[Finding]) -> dict[str, dict[str, Findin
         if finding.specimen:
             byname.setdefault(finding.specimen, {})[finding.analysis] = finding
     if not byname:
-        raise Unmeasurable(
-            "compare needs findings of at least one specimen. Measure first: microtome analyze SPECIMEN IMAGES --out DIR"
-        )
+        raise Unmeasurable("compare needs findings of at least one specimen. Measure first: " + measure_hint())
     return byname
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from microtome.analyses.correspondence.groups import ClassGroup, class_groups
 from microtome.analyses.correspondence.summary import ClassRow, add_class, correspondence_arrays
 from microtome.analysis import Analysis, Measurement, Needs, option
-from microtome.errors import Unmeasurable
+from microtome.errors import Unmeasurable, hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.fills import fill_images
@@ -73,7 +73,7 @@ class Correspondence(Analysis):
             return ""
         reason = Analysis.refusal(self, specimen, images)
         if reason and images is not None and not images.has_masks:
-            reason += ", or parts marked by hand: --marks IMAGE:nose:ROW:COL,…"
+            reason += ", or parts marked by hand: " + hint("--marks IMAGE:nose:ROW:COL,…", "marks=('IMAGE:nose:ROW:COL', …)")
         return reason
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:

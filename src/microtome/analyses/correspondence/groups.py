@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from microtome.errors import BadOption, UnknownName, Unmeasurable, did_you_mean
+from microtome.errors import BadOption, UnknownName, Unmeasurable, did_you_mean, option_name
 from microtome.images import Images
 from microtome.key_numbers import FRACTION, format_value
 from microtome.numerics.maps.parts import PART_NAMES, part_of
@@ -63,7 +63,7 @@ def class_groups(
     if not found:
         raise Unmeasurable(
             f"No class has {MIN_IMAGES} images whose mask covers at most {format_value(MAX_PART_AREA, FRACTION)} of what the "
-            "network sees; name parts by hand (--marks), or other images."
+            f"network sees; name parts by hand ({option_name('marks')}), or other images."
         )
     return found
 

@@ -28,7 +28,7 @@ import numpy as np
 from microtome.analyses.cross_similarity.matches import match_arrays
 from microtome.analyses.cross_similarity.paired_scan import LayerPair, compare_layers
 from microtome.analysis import TWIN_IMAGES, Analysis, Measurement, option, twin_indices
-from microtome.errors import UnknownName
+from microtome.errors import UnknownName, Unmeasurable, hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.image_pairs import MIN_COUNT
@@ -80,9 +80,8 @@ class CrossSimilarity(Analysis):
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if not self.to:
-            return (
-                "it needs a second network; name it: microtome cross_similarity FIRST SECOND IMAGES, or in analyze "
-                "--set cross_similarity.to=SECOND"
+            return "it needs a second network; name it: " + hint(
+                "microtome cross_similarity FIRST SECOND IMAGES, or in analyze --set cross_similarity.to=SECOND", "to=SECOND"
             )
         if reason := Analysis.refusal(self, specimen, images):
             return reason
@@ -199,7 +198,9 @@ class CrossSimilarity(Analysis):
             caveats.insert(0, f"No verdict: {reason}.")
         count, twins = (int(number) for number in finding["count"].values)
         if twins < count:
-            caveats.append(f"Each pair of untrained twins saw {twins} of the {count} images, of each class in proportion.")
+            caveats.append(
+                f"Each pair of untrained twins saw {twins} of the {plural(count, 'image')}, of each class in proportion."
+            )
         return [*caveats, *cka_caveats(facts)]
 
 
@@ -209,6 +210,8 @@ def _layer_names(network: Specimen, patterns: Sequence[str]) -> list[str]:
         return network.find(patterns)
     except UnknownName as error:
         raise UnknownName(f"{network.name}: {error}") from None
+    except Unmeasurable as error:
+        raise Unmeasurable(f"{network.name}: {error}") from None
 
 
 def _facts(second: Specimen) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from microtome.analyses.erf.published_fields import (
     published_row,
 )
 from microtome.analysis import Analysis, Measurement, Needs, option
-from microtome.errors import BadOption, Unmeasurable, WatchError
+from microtome.errors import BadOption, Unmeasurable, WatchError, layers_hint, option_hint, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.input_gradients import Target, input_gradients, mean_over_units, middle_cell
@@ -45,6 +45,7 @@ from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.receptive.effective import sum_gradients
 from microtome.numerics.receptive.field import Field
 from microtome.panels import Curve, Grid, Panel, Question, Table
+from microtome.prose import plural
 from microtome.scan import Batch, Pace, Step, batches
 from microtome.specimen import Specimen
 from microtome.workload import Workload
@@ -93,12 +94,12 @@ class Erf(Analysis):
         if broken:
             raise Unmeasurable(
                 f"erf: the gradient of {broken[0]} of {specimen.name} is not finite; some of its weights or values are NaN or "
-                f"infinite. See which: microtome weights {specimen.name}"
+                f"infinite. See which: {weights_hint(specimen.name)}"
             )
         without_gradient = [name for name, field in own.items() if not np.abs(field).any()]
         if len(without_gradient) == len(own):
             raise WatchError(
-                f"erf: the gradient of {', '.join(without_gradient)} is zero everywhere in all {len(chosen)} images: "
+                f"erf: the gradient of {', '.join(without_gradient)} is zero everywhere in all {plural(len(chosen), 'image')}: "
                 "nothing in them depends on the input."
             )
         nulls = [
@@ -123,18 +124,22 @@ class Erf(Analysis):
         """The theoretical field of each layer; empty where the target is the network's output."""
         if self.kind == "logit":
             if specimen.outputs is None:
-                raise Unmeasurable(f"erf: {specimen.name} gives maps, not one score per class; try --kind segmentation.")
+                raise Unmeasurable(
+                    f"erf: {specimen.name} gives maps, not one score per class; try {option_hint('kind', 'segmentation')}."
+                )
             return {}
         if self.kind == "segmentation":
             if specimen.outputs is not None:
-                raise Unmeasurable(f"erf: {specimen.name} gives one score per class, not maps; try --kind logit.")
+                raise Unmeasurable(
+                    f"erf: {specimen.name} gives one score per class, not maps; try {option_hint('kind', 'logit')}."
+                )
             return {}
         layers = specimen.find(self._asked(specimen))
         theory = receptive_fields(specimen, layers)
         theory = {name: field for name, field in theory.items() if field.grid != (1, 1) or specimen.layer(name).grid}
         if not theory:
             raise Unmeasurable(
-                f"erf: none of {', '.join(layers[:4])} has rows and columns. List layers that do: microtome layers {specimen.name}"
+                f"erf: none of {', '.join(layers[:4])} has rows and columns. List layers that do: {layers_hint(specimen.name)}"
             )
         return theory
 
@@ -144,7 +149,7 @@ class Erf(Analysis):
         if len(self.cell) != 2 or not all(0 <= at < side for at, side in zip(self.cell, grid, strict=True)):
             raise BadOption(
                 f"erf: cell is {','.join(map(str, self.cell))}; {name} has {grid[0]} rows and {grid[1]} columns, "
-                f"counted from 0. Try --cell {grid[0] // 2},{grid[1] // 2}"
+                f"counted from 0. Try {option_hint('cell', (grid[0] // 2, grid[1] // 2))}"
             )
         return self.cell[0], self.cell[1]
 

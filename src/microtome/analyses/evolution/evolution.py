@@ -27,7 +27,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from microtome.analyses.evolution.checkpoints import list_checkpoints, load_checkpoint, series_digest
+from microtome.analyses.evolution.checkpoints import Checkpoint, list_checkpoints, load_checkpoint, series_digest
 from microtome.analyses.evolution.summary import (
     MIN_DISTANCE,
     CheckpointTallies,
@@ -39,10 +39,10 @@ from microtome.analyses.evolution.summary import (
 )
 from microtome.analyses.evolution.units_over_training import units_over_training
 from microtome.analysis import Analysis, Measurement, option
-from microtome.errors import CheckpointError, Unmeasurable
+from microtome.errors import CheckpointError, Unmeasurable, option_hint
 from microtome.finding import Finding
 from microtome.images import Images
-from microtome.instruments.class_matching import match_classes
+from microtome.instruments.class_matching import match_classes, why_no_head
 from microtome.instruments.image_pairs import MIN_COUNT, BatchFeatures, ImagePairs, all_pairs_fit, flat_features
 from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
 from microtome.instruments.strongest_patches import strongest_activations
@@ -53,8 +53,9 @@ from microtome.numerics.statistics.cka_intervals import MIN_IMAGES
 from microtome.numerics.statistics.intervals import Interval
 from microtome.panels import Curve, Grid, Panel, Question, Table
 from microtome.prose import plural
-from microtome.scan import Batch, Pace, discard_tally, scan_batches
+from microtome.scan import Batch, Pace, batches, discard_tally, scan_batches
 from microtome.specimen import Specimen, watch
+from microtome.specimen.finiteness import finite_rows, where_broken
 from microtome.tally import Bundle, Rows, Top
 from microtome.workload import Workload
 
@@ -68,7 +69,7 @@ class Evolution(Analysis):
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Features over training"
     rank: ClassVar[int] = 38
-    revision: ClassVar[int] = 6
+    revision: ClassVar[int] = 7  # 7: images whose output is not finite count as wrong, and are counted
     with_twin: ClassVar[bool] = True
 
     checkpoints: str = option("", "weight files of one training: their folder, or a glob in quotes")
@@ -78,7 +79,9 @@ class Evolution(Analysis):
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if not self.checkpoints:
-            return "it needs checkpoints of one training; name their folder, for example --checkpoints runs/mini_vgg"
+            return "it needs checkpoints of one training; name their folder, for example " + option_hint(
+                "checkpoints", "runs/mini_vgg"
+            )
         try:
             list_checkpoints(self.checkpoints)
         except CheckpointError as error:
@@ -111,6 +114,7 @@ class Evolution(Analysis):
         to_end: list[list[Interval]] = []
         step: list[list[Interval]] = []
         before: Bundle | None = None
+        broken: dict[str, str] = {}
         for place, moment in enumerate(moments):
             ended = place == len(moments) - 1
             now = (
@@ -119,6 +123,8 @@ class Evolution(Analysis):
             to_end.append([cka_distance(now, last, name) for name in names])
             if before is not None:
                 step.append([cka_distance(before, now, name) for name in names])
+            if lost := int((~now.rows("rows").column("sound")).sum()):
+                broken[moment.name] = f"{plural(lost, 'image')}, {self._where_broken(specimen, moment, images)}"
             tallies.append((now.top("top"), now.rows("rows").column("right")))  # without the rows, which are long
             before = now
         arrays = drift_arrays(names, moments, to_end, step, null)
@@ -127,7 +133,18 @@ class Evolution(Analysis):
         for place in range(-specimen.twin_count, len(moments)):
             discard_tally(pace, self._key(specimen, images, place))
         every = all_pairs_fit(specimen, names, len(images))
-        return Measurement(arrays, {"unmeasured": reasons_not_measured(specimen, self.at, names), "all_pairs": every})
+        return Measurement(
+            arrays, {"unmeasured": reasons_not_measured(specimen, self.at, names), "all_pairs": every, "broken": broken}
+        )
+
+    def _where_broken(self, specimen: Specimen, moment: Checkpoint, images: Images) -> str:
+        """Where values that are not finite begin at a checkpoint, on the first images that show it."""
+        network = load_checkpoint(specimen, moment)
+        for batch in batches(network, images, Pace()):
+            lost = ~finite_rows(network.pick(network.run(batch.x)))
+            if bool(lost.any()):
+                return where_broken(network.net, batch.x[lost])
+        return "in some batches only"
 
     def _key(self, specimen: Specimen, images: Images, place: int) -> list[str]:
         return [self.key(specimen, images, str(specimen.device)), str(place)]
@@ -154,13 +171,15 @@ class Evolution(Analysis):
 
             with watch(specimen, names, each=look):
                 scores = specimen.pick(specimen.run(batch.x))
+            sound = finite_rows(scores).cpu().numpy()
             right = np.full(len(batch.index), np.nan)
             if answers is not None:
                 wanted = answers[batch.index]
-                right = np.where(wanted >= 0, scores.flatten(1).argmax(1).cpu().numpy() == wanted, np.nan)
+                predicted = specimen.class_scores(scores).flatten(1).argmax(1).cpu().numpy()
+                right = np.where(wanted >= 0, (predicted == wanted) & sound, np.nan)
             if every:
                 pairs.add(batch.rank, batch.total, features)
-            rows.add(batch.index, columns | {"batch": np.full(len(batch.index), batch.number), "right": right})
+            rows.add(batch.index, columns | {"batch": np.full(len(batch.index), batch.number), "right": right, "sound": sound})
 
         tally = Bundle({"rows": rows, "top": top, "pairs": pairs})
         scan_batches(specimen, images, tally, pace, visit, what=specimen.name, key=self._key(specimen, images, place))
@@ -273,6 +292,10 @@ class Evolution(Analysis):
             )
         if not finding.facts["all_pairs"]:
             lines.append("CKA compares only images of one batch, since the features of all do not fit into memory.")
+        lines += [
+            f"At {moment} the output is NaN or infinite for {text}; such images count as wrong."
+            for moment, text in finding.facts["broken"].items()
+        ]
         broken = [str(name) for name in finding["drift"].checkpoint.values[np.isnan(finding["drift"].values).all(axis=0)]]
         if broken:
             lines.append(f"At {', '.join(broken)} no layer has finite features that vary, so nothing is known there.")
@@ -289,7 +312,7 @@ def _padded_gram(value: Any, size: int) -> Values:
 
 def _target_outputs(specimen: Specimen, images: Images) -> Values | None:
     """The right output for each image (image,), -1 where unknown; None where the head does not name the images' classes."""
-    if images.labels is None or specimen.outputs is None:
+    if images.labels is None or specimen.outputs is None or why_no_head(specimen):
         return None
     try:
         return match_classes(specimen, images, specimen.outputs).targets(np.asarray(images.labels))

@@ -30,7 +30,7 @@ from microtome.analyses.frontend.wording import (
     smaller_kernel,
 )
 from microtome.analysis import Analysis, Arrays, Measurement, Needs, option
-from microtome.errors import Unmeasurable
+from microtome.errors import Unmeasurable, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.untrained_twins import TWINS, over_twins, untrained_twins
@@ -84,7 +84,7 @@ class Frontend(Analysis):
         own = _first_layer(specimen, self.at)
         if not bool(torch.isfinite(own.weight).all()):
             raise Unmeasurable(
-                f"{own.name} of {specimen.name} has weights that are NaN or infinite. See which: microtome weights {specimen.name}"
+                f"{own.name} of {specimen.name} has weights that are NaN or infinite. See which: {weights_hint(specimen.name)}"
             )
         nulls = [_filter_arrays("twin_", _first_layer(twin, own.name), self.below) for twin in untrained_twins(specimen, None)]
         arrays = _filter_arrays("", own, self.below) | nulls[0]  # of single filters, those of the first twin

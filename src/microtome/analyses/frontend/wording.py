@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from microtome.errors import hint
 from microtome.key_numbers import FRACTION, format_value
 
 DEAD_FILTERS, LARGEST_ENERGY, ABOVE_NYQUIST, ABOVE_NYQUIST_NATURAL = (
@@ -80,8 +81,9 @@ def _judge_aliasing(value: Numbers, low: Numbers, side: int, stride: int) -> Ver
     half = -(-stride // 2)
     return True, (
         f"Stride {stride} aliases {format_value(value[ABOVE_NYQUIST], FRACTION)} of a filter's energy, stride {half} would alias "
-        f"{format_value(value[HALVED_STRIDE], FRACTION)}: halve the stride and retrain (microtome edit SPECIMEN "
-        f"front_end:stride={half}), or blur before it."
+        f"{format_value(value[HALVED_STRIDE], FRACTION)}: halve the stride and retrain ("
+        + hint(f"microtome edit SPECIMEN front_end:stride={half}", f"mt.edits.front_end.FrontEnd(stride={half})")
+        + "), or blur before it."
     )
 
 

@@ -71,7 +71,7 @@ class Invariance(Analysis):
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Invariance"
     rank: ClassVar[int] = 37
-    revision: ClassVar[int] = 6  # 6: all pairs of images; studentised intervals
+    revision: ClassVar[int] = 7  # 7: values that are not finite are refused; features without a head have no probabilities
 
     at: tuple[str, ...] = option(("stages",), "layers to measure: names, globs or aliases; the output is always measured")
     warps: tuple[Literal["row_shift", "col_shift", "crop_shift", "scale", "rotation", "flip"], ...] = option(
@@ -147,7 +147,9 @@ class Invariance(Analysis):
         return WarpPlan((*names, CLASS_SCORES), (*strides, 0), tuple(dict.fromkeys(views)), amounts, size, target, said)
 
     def _layer_patterns(self, specimen: Specimen) -> Sequence[str]:
-        return ("last3",) if self.at == ("stages",) and "stages" not in specimen.aliases else self.at
+        if self.at != ("stages",) or "stages" in specimen.aliases:
+            return self.at
+        return ("last3",) if "last3" in specimen.aliases else ("*",)
 
     def _amounts(self, warp: Warp, recipe: Recipe) -> list[float]:
         if warp == "flip":

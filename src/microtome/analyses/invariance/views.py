@@ -13,10 +13,13 @@ from torch import Tensor
 
 from microtome.analyses.invariance.plan import CLASS_SCORES, WarpPlan
 from microtome.analyses.invariance.warps import Border, warp_images
-from microtome.errors import Unmeasurable
+from microtome.errors import Unmeasurable, hint
 from microtome.images import Images
+from microtome.instruments.class_matching import why_no_head
 from microtome.numerics.statistics.equivariance import distance_to_others, equivariance_error, relative_distance
+from microtome.prose import plural
 from microtome.specimen import Recipe, Specimen, watch
+from microtome.specimen.finiteness import finite_rows, where_broken
 
 BATCH = 32  # images in one forward pass
 WARP_CHUNK = 8  # images warped at a time: their maps are kept for comparison
@@ -48,6 +51,7 @@ class ViewRunner:
         group = max(1, BATCH // len(self.distance))
         with watch(self.specimen, layers, each=self._keep):
             still = self._run(_crop_centre(x, self.plan, border))
+        self._refuse_broken(_crop_centre(x, self.plan, border), still)
         self.scores[-1 if crops else -2] = still
         self._keep(CLASS_SCORES, still)
         for start in range(0, len(views), group):
@@ -59,6 +63,7 @@ class ViewRunner:
 
             with watch(self.specimen, layers, each=compare):
                 answered = self._run(turned)
+            self._refuse_broken(turned, answered)
             self._compare(CLASS_SCORES, answered, some)
             for one, part in zip(some, answered.chunk(len(some)), strict=True):
                 self.scores[one] = part
@@ -75,10 +80,24 @@ class ViewRunner:
             raise Unmeasurable(f"{self.specimen.name} gives no tensor with one row for each image, so nothing can be compared.")
         return answered if answered.ndim > 1 else answered[:, None]
 
+    def _refuse_broken(self, x: Tensor, answered: Tensor) -> None:
+        """Raises Unmeasurable where an answer is not finite; called when nothing is watched, since it runs the network again."""
+        if not bool((sound := finite_rows(answered)).all()):
+            raise Unmeasurable(
+                f"{self.specimen.name} gives NaN or infinity for {int((~sound).sum())} of "
+                f"{plural(len(sound), 'image')} or warped images at once; "
+                f"{where_broken(self.specimen.net, x[~sound])}."
+            )
+
     def _keep(self, name: str, value: Tensor) -> None:
         if name != CLASS_SCORES and value.shape[0] != len(self.distance):
             raise Unmeasurable(
-                f"{name} gives {tuple(value.shape)} for {len(self.distance)} images, not one row for each; leave it out of --at."
+                f"{name} gives {tuple(value.shape)} for {plural(len(self.distance), 'image')}, not one row for each; "
+                f"{hint('leave it out of --at', 'leave it out of at')}."
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise Unmeasurable(
+                f"{name} holds NaN or infinity for some image; {hint('leave it out of --at', 'leave it out of at')}."
             )
         self._still[name] = value.detach().clone()
 
@@ -105,11 +124,12 @@ class ViewRunner:
         rows = {"distance": self.distance, "pooled": self.pooled, "misfit": self.misfit}
         chance = np.full((len(index), len(self.scores)), np.nan)
         answer = np.full(chance.shape, -1, dtype=np.int64)
-        for place, scores in enumerate(self.scores):
-            flat = None if scores is None else scores.flatten(1)
+        for place, scores in enumerate(self.scores if not why_no_head(self.specimen) else ()):
+            flat = None if scores is None else self.specimen.class_scores(scores).flatten(1)
             own = self.scores[-1 if place == len(self.scores) - 1 or self._crop(place) else -2]
             if flat is None or own is None or self.specimen.outputs is None or flat.shape[1] < 2:
                 continue
+            own = self.specimen.class_scores(own)
             asked = torch.from_numpy(self.plan.target[index]).to(flat.device)
             target = torch.where(asked >= 0, asked, own.flatten(1).argmax(1))
             chance[:, place] = flat.double().softmax(1).gather(1, target[:, None])[:, 0].cpu().numpy()

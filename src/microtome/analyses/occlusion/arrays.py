@@ -15,6 +15,7 @@ from microtome.instruments.shown_images import image_arrays, output_name
 from microtome.numerics.maps.heat import rank_correlation
 from microtome.numerics.maps.occluders import centres, mask_coverage, object_contrast
 from microtome.numerics.statistics.intervals import mean_interval
+from microtome.prose import plural
 from microtome.specimen import Specimen
 
 # Okabe & Ito's colours, which most colour-blind people tell apart, and two more; the last is for all labels beyond
@@ -114,7 +115,7 @@ def _label_arrays(label: Tensor, at: dict[str, Any], specimen: Specimen) -> dict
     texts = [output_name(specimen, int(values[place])) for place in order]
     fractions = [float((colour == rank).double().mean()) for rank in range(len(texts))]
     if len(values) > len(texts):
-        texts.append(f"{len(values) - len(texts)} others")
+        texts.append(f"{plural(len(values) - len(texts), 'other')}")
         fractions.append(float((colour == len(COLOURS) - 1).double().mean()))
         shown = [*names[: len(texts) - 1], names[-1]]
     else:

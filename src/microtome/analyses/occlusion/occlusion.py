@@ -22,7 +22,7 @@ from microtome.analyses.occlusion import wording
 from microtome.analyses.occlusion.arrays import occlusion_arrays
 from microtome.analyses.occlusion.maps import OccluderGrid, OcclusionMaps, concatenate_maps, occlude_batch
 from microtome.analysis import Analysis, Measurement, Needs, option
-from microtome.errors import BadOption, Unmeasurable
+from microtome.errors import BadOption, Unmeasurable, layers_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import match_classes, why_no_scores
@@ -62,7 +62,7 @@ class Occlusion(Analysis):
     count: int = option(2, "number of images shown", low=1, high=1000, quick=1, full=6)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
-        return Analysis.refusal(self, specimen, images) or why_no_scores(specimen)
+        return Analysis.refusal(self, specimen, images) or why_no_scores(specimen, images)
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = min(self.count, len(images or ()))
@@ -161,7 +161,7 @@ def _coarsest_layer(specimen: Specimen, at: str) -> str:
     if not spatial:
         raise Unmeasurable(
             f"None of {', '.join(layer.name for layer in layers)} has rows and columns. "
-            f"List layers that do: microtome layers {specimen.name}"
+            f"List layers that do: {layers_hint(specimen.name)}"
         )
     return min(reversed(spatial), key=lambda layer: (layer.grid or (0, 0))[0] * (layer.grid or (0, 0))[1]).name
 

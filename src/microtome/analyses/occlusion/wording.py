@@ -2,9 +2,11 @@
 
 from math import isnan
 
+from microtome.errors import option_hint
 from microtome.finding import Finding
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.intervals import MIN_VALUES
+from microtome.prose import plural
 
 NEGLIGIBLE_LOSS = 0.01  # of probability: below this the map shows next to nothing
 
@@ -76,18 +78,21 @@ def list_caveats(finding: Finding) -> list[str]:
     if min(cut) < facts["side_px"]:
         caveats.append(f"The last occluder is cut by the edge of the image: it covers {cut[0]} px down and {cut[1]} px across.")
     if predicted := int((finding["target_from"] == "predicted").sum()):
-        caveats.append(f"In {predicted} of {count} images the target is the predicted class.")
+        caveats.append(f"In {predicted} of {plural(count, 'image')} the target is the predicted class.")
     if facts["labels"].startswith("by order"):
         caveats.append(f"Outputs were matched to classes {facts['labels']}.")
     if quiet := int((finding["clean_probability"] - finding["lowest"] < NEGLIGIBLE_LOSS).sum()):
         caveats.append(
-            f"In {quiet} of {count} images no position costs 1 point of probability: their probability maps, each on its own scale, "
+            f"In {quiet} of {plural(count, 'image')} no position costs 1 point of probability: their probability "
+            f"maps, each on its own scale, "
             "show next to nothing."
         )
     if "lift" in finding:
         low = float(finding["gain_low"].sel(measure="probability"))
         if int(finding["known"].sel(measure="probability")) < MIN_VALUES:
-            caveats.append(f"Fewer than {MIN_VALUES} images with masks: an illustration; for intervals set --count 50.")
+            caveats.append(
+                f"Fewer than {MIN_VALUES} images with masks: an illustration; for intervals set {option_hint('count', 50)}."
+            )
         elif not low > 0:
             caveats.append(
                 "The localisation lift is not significantly above the untrained twin's (paired 95% studentised interval over images)."

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from microtome.analyses.position.biases import bias_arrays, twin_bias_arrays
 from microtome.analysis import Analysis, Measurement, Needs, option
-from microtome.errors import BadOption, Unmeasurable
+from microtome.errors import BadOption, Unmeasurable, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.attention import (
@@ -311,7 +311,7 @@ def _attention_arrays(tokens: dict[str, TokenGrid], uniform: dict[str, float], o
     if np.isnan(distance).all(1).any():
         bad = list(tokens)[int(np.isnan(distance).all(1).argmax())]
         raise Unmeasurable(
-            f"the attention of {bad} is not finite, or goes to no patch; `microtome weights` lists layers with NaN."
+            f"the attention of {bad} is not finite, or goes to no patch; {weights_hint()} lists layers with NaN."
         )
     layers = {"layer": list(tokens)}
     return {

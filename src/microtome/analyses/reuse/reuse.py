@@ -19,7 +19,7 @@ import numpy as np
 from microtome.analyses.reuse.observations import HOLDS, HOLDS_IN_BOTH, MAX_P, OBSERVATIONS, SPREAD_EVENNESS, observation_arrays
 from microtome.analyses.reuse.reading import NetworkInputs, network_inputs
 from microtome.analysis import Analysis, Measurement, option
-from microtome.errors import SpecimenError, Unmeasurable
+from microtome.errors import SpecimenError, Unmeasurable, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.untrained_twins import TWINS, untrained_twins
@@ -199,7 +199,7 @@ def _target_row(
     for what, values in ((f"the weights of {call.path}", weights), (f"the norm before {call.path}", gain)):
         if not np.isfinite(values).all():
             raise Unmeasurable(
-                f"{what} hold NaN or infinity, so feature reuse cannot be measured; `microtome weights` lists such layers."
+                f"{what} hold NaN or infinity, so feature reuse cannot be measured; {weights_hint()} lists such layers."
             )
     return source_row(weights, call.runs, block.sources), source_row(weights * gain, call.runs, block.sources)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from microtome.errors import Unmeasurable, WatchError
+from microtome.errors import Unmeasurable, WatchError, layers_hint
 from microtome.instruments.attribution.map_kind import MapKind
 from microtome.instruments.attribution.positions import cell_positions
 from microtome.numerics.receptive.geometry import Where, even_tiling
@@ -56,7 +56,7 @@ def visible_layers(
     if not spatial:
         raise Unmeasurable(
             f"None of {', '.join(layer.name for layer in layers)} has rows and columns. "
-            f"List layers that do: microtome layers {specimen.name}"
+            f"List layers that do: {layers_hint(specimen.name)}"
         )
     try:
         pairs = _layer_gradients(specimen, spatial, x, score)

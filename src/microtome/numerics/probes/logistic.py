@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 from scipy.special import log_softmax, softmax
 
-from microtome.errors import Unmeasurable
+from microtome.errors import Unmeasurable, option_name
 from microtome.numerics.arrays import Array
 from microtome.numerics.probes.ridge import ProbeResult, cross_validate, standardise, stratified_folds
 
@@ -78,7 +78,7 @@ def logistic_weights(
     if not slope <= LARGEST_SLOPE:
         raise Unmeasurable(
             f"The logistic probe found no minimum in {int(model.n_iter_.max())} steps (slope {slope:.2g}); "
-            "leave --logistic out, the ridge probe needs no search."
+            f"leave {option_name('logistic')} out, the ridge probe needs no search."
         )
     return weights
 
