@@ -101,16 +101,18 @@ def recipe_fit(net: nn.Module, recipe: Recipe, pixels: np.ndarray[Any, Any]) -> 
 
 def other_recipes(recipe: Recipe) -> list[Recipe]:
     """The given recipe first, then those that are taken for it by mistake: other scales and normalisations."""
-    zero, unit, half = (0.0,) * 3, (1.0,) * 3, (0.5,) * 3
-    pixel = (1 / 255,) * 3
-    every = [(IMAGENET_MEAN, IMAGENET_STD), (zero, unit), (half, half), (zero, pixel), (IMAGENET_MEAN, pixel)]
+    count = len(recipe.mean)
+    zero, unit, half, pixel = ((value,) * count for value in (0.0, 1.0, 0.5, 1 / 255))
+    every = [(zero, unit), (half, half), (zero, pixel)]
+    if count == 3:
+        every = [(IMAGENET_MEAN, IMAGENET_STD), *every, (IMAGENET_MEAN, pixel)]
     return list(dict.fromkeys([recipe, *(replace(recipe, mean=mean, std=std) for mean, std in every)]))
 
 
 def recipe_doubt(net: nn.Module, recipe: Recipe, images: ImageSet) -> str:
     """A sentence where another recipe fits the stored statistics far better on some of the images; else empty."""
     chosen = images.take(images.sample(min(IMAGES, len(images))).tolist())
-    pixels = np.concatenate([np.asarray(part.pixels) for part in chosen.batches(recipe, IMAGES)])
+    pixels = np.concatenate([np.asarray(part.inputs) for part in chosen.batches(recipe, IMAGES)])
     fit = recipe_fit(net, recipe, pixels)
     return fit.text("these images") if fit is not None and fit.suspect else ""
 
