@@ -14,18 +14,50 @@ from microtome.specimen.learnt_tensors import fraction_of_weights
 from microtome.specimen.twins import TWIN_COUNT as TWIN_COUNT
 
 TWIN_IMAGES = 64  # images that each of them sees in a scan: five times 64 cost about what two and a half times 128 did
+FIRST_SEED = 1  # of the first twin
 TWINS = "untrained twins"  # what a key number calls their mean, its baseline
 MAX_UNCHANGED = 0.05  # of a twin's weights may be trained ones before no verdict is given against it
 VERDICTS = {-1: "below all twins", 0: "within the twins' range", 1: "above all twins"}
+NO_VERDICT = "no verdict"
 
 
-def untrained_twins(specimen: Specimen, images: Images | None, first: int = 1) -> Iterator[Specimen]:
+def untrained_twins(specimen: Specimen, images: Images | None, first: int = FIRST_SEED) -> Iterator[Specimen]:
     """The specimen's twins with seeds from `first` on, ready to run, calibrated on `images`; one by one, so that they may be large.
 
     As many as the run asks for (`Specimen.twin_count`, 5 by default).
     """
     for seed in range(first, first + specimen.twin_count):
         yield specimen.working_twin(images, seed)
+
+
+def twins_in_turn(
+    specimen: Specimen, images: Images | None, count: int, index: np.ndarray[Any, Any] | None = None
+) -> Iterator[tuple[int, Specimen, np.ndarray[Any, Any]]]:
+    """Number, untrained twin and the rows that it is shown, of the images at `index` among `count` (of all by default).
+
+    Every image is shown to one twin, in turn, so that several cost no more than one that is shown all; not more twins than images.
+    """
+    parts = turn_count(specimen, count)
+    places = np.arange(count) if index is None else index
+    for number in range(parts):
+        rows = np.flatnonzero(places % parts == number)
+        if len(rows):
+            yield number, specimen.working_twin(images, FIRST_SEED + number), rows
+
+
+def turn_count(specimen: Specimen, count: int) -> int:
+    """How many twins `twins_in_turn` gives for that many images."""
+    return min(specimen.twin_count, count)
+
+
+def split_turns(values: np.ndarray[Any, Any], parts: int) -> list[np.ndarray[Any, Any]]:
+    """The rows that each of `parts` twins gave, where image after image was shown to them in turn."""
+    return [values[number::parts] for number in range(parts)]
+
+
+def twins_text(count: int) -> str:
+    """What to call that many twins: nothing may be concluded from one, so it is called one."""
+    return "one untrained twin" if count == 1 else TWINS
 
 
 def facts_of_twins(specimen: Specimen) -> dict[str, Any]:
@@ -89,9 +121,15 @@ def stack_twins(runs: Sequence[Mapping[str, Any]], name: str) -> np.ndarray[Any,
 
 
 def verdicts(low: Any, high: Any, twins: Any, withheld: str = "", *, ratio: bool = False) -> list[str]:
-    """For each value, given by its interval, one of `VERDICTS` against `twins` (twin, …); "no verdict" where it is `withheld`.
+    """For each value, given by its interval, one of `VERDICTS` against `twins` (twin, …); `NO_VERDICT` where it is `withheld`.
 
-    `ratio`: the values are positive and differ by factors.
+    Nor is there one where the interval is not known, or fewer than two twins have a value. `ratio`: the values are positive and differ
+    by factors.
     """
-    sides = np.atleast_1d(side_of_twins(np.asarray(low, dtype=float), np.asarray(high, dtype=float), np.asarray(twins), ratio))
-    return ["no verdict" if withheld else VERDICTS[int(side)] for side in sides]
+    ends = np.atleast_1d(np.asarray(low, dtype=float)), np.atleast_1d(np.asarray(high, dtype=float))
+    if len(twins) < 2:
+        return [NO_VERDICT] * len(ends[0])
+    values = np.asarray(twins, dtype=float).reshape(len(twins), *ends[0].shape)
+    sides = side_of_twins(*ends, values, ratio)
+    known = np.isfinite(ends[0]) & np.isfinite(ends[1]) & (np.isfinite(values).sum(0) > 1)
+    return [VERDICTS[int(side)] if sure and not withheld else NO_VERDICT for side, sure in zip(sides, known, strict=True)]

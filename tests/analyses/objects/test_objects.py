@@ -8,7 +8,8 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.objects import CLUTTERS, Objects
+from microtome.analyses.objects import Objects
+from microtome.analyses.objects.arrays import CLUTTERS
 from microtome.errors import Unmeasurable
 from microtome.numerics.maps.localisation import localisation_scores
 from microtome.numerics.maps.strata import clutter_fraction, spread_over
