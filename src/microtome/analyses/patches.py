@@ -193,7 +193,7 @@ class Patches(Census[Bundle]):
                 f"At {leading.at}, {silent.text} of the units have no patch, too many for a comparison with the untrained twin."
             )
         start = f"Untrained weights, {leading.at}:" if finding.trained is False else f"At {leading.at},"
-        compared = f"(untrained twin {format_value(leading.baseline, FRACTION)}, chance {chance.text})"
+        compared = f"(untrained twin {leading.baseline_text or 'unknown'}, chance {chance.text})"
         if leading.name == "class agreement":
             return f"{start} {leading.text} of pairs of a unit's strongest images share a class {compared}."
         return f"{start} strongest images of two different units coincide with probability {leading.text} {compared}."
@@ -256,7 +256,7 @@ def _specificity(finding: Finding) -> list[str]:
     Units of a layer are not independent: 5% above the twin's 95% is chance, 12% was seen in an untrained network.
     """
     shared, chance = finding.key("images shared by units"), finding.key("images shared by units, chance").value
-    if finding.key("units without a patch").value == 1:
+    if finding.key("units without a patch").value == 1 or shared.baseline_missing:
         return []
     if _has_class_pairs(finding):
         agreement, above = finding.key("class agreement"), finding.key("units above 95% of the twin's").value

@@ -57,7 +57,7 @@ class Similarity(Census[Bundle]):
     title = "Similarity between layers"
     rank = 21
     effort = "quick"
-    revision = 3
+    revision = 4  # 4: verdicts of positive values in both scales
     with_twin = True
     command = "microtome.cli.pairing:with_second_network"
 

@@ -1,8 +1,9 @@
-"""Grad-CAM maps from shallow to deep layers, checked against an untrained twin.
+"""Grad-CAM maps from shallow to deep layers, checked against untrained twins.
 
 Grad-CAM weights each unit's map by the mean gradient of the class score and keeps the positive part. Maps are raw (not rescaled to
 0..1), and their positions are drawn where they lie in the image. Two checks come with them: does the map change with the class, and
-does the untrained twin, or an edge detector, give the same map? If so, the map shows nothing that was learnt.
+do untrained twins, or an edge detector, give the same map? If so, the map shows nothing that was learnt. Each image is shown to one twin,
+in turn.
 
 Three kinds of network can be asked. A classifier: for the predicted class, the label's, or any of `classes`. A segmentation network:
 for the sum of a class's scores over the region where that class is predicted (`target` label: over the object's mask); without
@@ -16,12 +17,13 @@ mask, Wang et al. 2020, arXiv:1910.01279, sec. 4.3; scores over a region, Vinogr
 embeddings, Chen et al. 2020, arXiv:2001.06538. Which rival each is compared with is ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import nan
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from microtome.analyses.cam.arrays import BatchMaps, place_remark, to_arrays
@@ -32,6 +34,7 @@ from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.attribution import METHODS, VisibleLayers, place_cells, target_maps, visible_layers
 from microtome.instruments.shown_images import choose_images
+from microtome.instruments.untrained_twins import turn_count, twins_in_turn, twins_text
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.panels import Bars, Overlay, Panel, Question, Table
 from microtome.prose import plural
@@ -51,7 +54,8 @@ class Cam(Analysis):
     title: ClassVar[str] = "Class activation maps"
     rank: ClassVar[int] = 4
     effort: ClassVar[Effort] = "quick"
-    revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
+    revision: ClassVar[int] = 5  # 5: several untrained twins
+    with_twin: ClassVar[bool] = True
 
     at: tuple[str, ...] = option("shallow,middle,deep,last3", "layers to map: names, globs or aliases")
     kind: Literal["gradcam"] = option("gradcam", "attribution method")
@@ -82,15 +86,16 @@ class Cam(Analysis):
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = min(self.count, len(images or ()))
-        return Workload(forward=8.0, backward=4.0 * shown, twins=1, seconds=0.5)
+        return Workload(forward=8.0, backward=4.0 * shown, twins=min(specimen.twin_count, shown), seconds=0.5)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
         places = choose_images(self.name(), specimen, images, self.only, self.count)
         taken = images.take(places)
-        twin = specimen.working_twin(images)
+        twins = turn_count(specimen, len(taken))
         if self.target == "embedding":
-            targets: list[MapTarget] = [embedding_target(specimen, twin, images, places, self.reference, pace)]
+            networks = [specimen, *(twin for _, twin, _ in twins_in_turn(specimen, images, len(taken)))]
+            targets: list[MapTarget] = [embedding_target(networks, images, places, self.reference, pace)]
         else:
             targets = class_targets(specimen, taken, self.target, self.classes)
         parts: list[BatchMaps] = []
@@ -99,12 +104,20 @@ class Cam(Analysis):
             shown = shown or place_cells(
                 visible_layers(specimen, self.at, batch.x[:4], targets[0].score), self.place, specimen.recipe.size
             )
-            parts += [_attribute_batch(specimen, twin, shown.names, batch, target, self.kind) for target in targets]
+            for target in targets:
+                turns = twins_in_turn(specimen, images, len(taken), batch.index)
+                parts.append(_attribute_batch(specimen, turns, shown.names, batch, target, self.kind))
             pace.listener(Step(f"{specimen.name}: maps", int(batch.index[-1]) + 1, len(taken), 0.0))
         assert shown is not None  # `take` refuses an empty choice
         remarks = {name: remark for name in shown.names if (remark := place_remark(shown, name, specimen.recipe.size))}
-        arrays = to_arrays(specimen, taken, shown, parts, self.grid, targets[0].rival)
-        facts = {"dropped": dict(shown.dropped), "placing": remarks, "rival": targets[0].rival, "noun": targets[0].noun}
+        arrays = to_arrays(specimen, taken, shown, parts, self.grid, targets[0].rival, twins)
+        facts = {
+            "dropped": dict(shown.dropped),
+            "placing": remarks,
+            "rival": targets[0].rival,
+            "noun": targets[0].noun,
+            "twins": twins,
+        }
         if isinstance(targets[0], EmbeddingSimilarity):
             facts["embedding"] = f"input of {targets[0].head}" if targets[0].head else "output"
         return Measurement(arrays, facts)
@@ -132,7 +145,7 @@ class Cam(Analysis):
                 better="lower",
                 at=deep,
             ),
-            KeyNumber(name="rank correlation with the untrained twin", value=of("twin_correlation"), better="lower", at=deep),
+            KeyNumber(name="rank correlation with random weights", value=of("twin_correlation"), better="lower", at=deep),
             KeyNumber(name="maps", value=finding["image"].sizes["image"]),
         ]
         if "energy" not in finding:
@@ -142,6 +155,7 @@ class Cam(Analysis):
             value=of("energy"),
             unit=FRACTION,
             baseline=of("twin_energy"),
+            baseline_name=twins_text(finding.facts["twins"]),
             better="higher",
             at=deep,
         )
@@ -153,7 +167,9 @@ class Cam(Analysis):
             return f"At {half.at} no evidence for {finding.facts['noun']} in any of {plural(count, 'map')}."
         if "energy" in finding and not np.isnan(finding.key("energy-based pointing game").value):
             inside, area = finding.key("energy-based pointing game"), finding.key("object area")
-            twin = f"untrained twin {inside.baseline_text}" if inside.baseline_text else "the untrained twin's maps are empty"
+            twin = (
+                f"{inside.baseline_name} {inside.baseline_text}" if inside.baseline_text else "maps of random weights are empty"
+            )
             return (
                 f"At {inside.at} {inside.text} of Grad-CAM energy lies on objects covering {area.text} of the image ({twin})."
             )
@@ -167,14 +183,14 @@ class Cam(Analysis):
         ]
         if mask:
             energy = Bars(title="Energy on the object", y=("energy",), x="layer", null=("twin_energy", "mean_area"))
-            panels.append(replace(energy, note="Grey: the untrained twin, and an even map."))
+            panels.append(replace(energy, note="Grey: the untrained twins, and an even map."))
         columns = tuple(name for name in TABLE if name in finding)
         title = "Similarity to the reference" if "similarity" in finding else "Target classes"
         panels.append(Table(title=title, rows="image", columns=columns))
         panels.append(
             Bars(
                 title=f"Does the map depend on {finding.facts['noun'].replace('target ', '')} and on training?",
-                note=f"Rank correlation with the map of the {finding.facts['rival']}, with the untrained twin's map and with edges; near "
+                note=f"Rank correlation with the map of the {finding.facts['rival']}, with the map of random weights and with edges; near "
                 "1 the map depends on neither.",
                 y=("class_correlation", "twin_correlation", "edge_correlation"),
                 x="layer",
@@ -205,19 +221,35 @@ class Cam(Analysis):
 
 
 def _attribute_batch(
-    specimen: Specimen, twin: Specimen, names: Sequence[str], batch: Batch, target: MapTarget, kind: str
+    specimen: Specimen,
+    turns: Iterable[tuple[int, Specimen, np.ndarray[Any, Any]]],
+    names: Sequence[str],
+    batch: Batch,
+    target: MapTarget,
+    kind: str,
 ) -> BatchMaps:
-    """Maps of the target, of its rival, and of the twin for the same target."""
+    """Maps of the target, of its rival, and for the same target of the untrained twins, each for the rows of its turn."""
     answers: list[BatchAnswer] = []
 
     def values(output: Tensor) -> Sequence[Tensor]:
         answers.append(target.ask(output, batch))
         return answers[0].values
 
-    maps, other = target_maps(specimen, names, batch.x, target.read, values, METHODS[kind])
-    (null,) = target_maps(twin, names, batch.x, target.read, lambda output: [answers[0].of_twin(output)], METHODS[kind])
-    host = [{name: value.cpu() for name, value in one.items()} for one in (maps, other, null)]
-    return BatchMaps(batch.index, batch.pixels, answers[0].columns, *host)
+    maps, other = ({name: value.cpu() for name, value in each.items()}
+                   for each in target_maps(specimen, names, batch.x, target.read, values, METHODS[kind]))  # fmt: skip
+    null = dict(maps)  # a stand-in where there are no twins: `Analysis.conclude` takes out what bears their name
+    for number, twin, rows in turns:
+        if null[names[0]] is maps[names[0]]:
+            null = {name: torch.full_like(value, torch.nan) for name, value in maps.items()}
+        index = torch.from_numpy(rows)
+
+        def of_twin(output: Tensor, index: Tensor = index, number: int = number) -> Sequence[Tensor]:
+            return [answers[0].of_twin(output, index, number)]
+
+        (own,) = target_maps(twin, names, batch.x[index], target.read, of_twin, METHODS[kind])
+        for name, value in own.items():
+            null[name][index] = value.cpu()
+    return BatchMaps(batch.index, batch.pixels, answers[0].columns, maps, other, null)
 
 
 def _target_caveats(finding: Finding) -> list[str]:

@@ -1,7 +1,7 @@
 """What a map is made for: a class score, the scores of a class over a region, or the similarity of embeddings.
 
 Every target reads something from the network's output, asks a number of each image that can be differentiated, and a second one, its
-rival, which the map is compared with; of the twin it asks the same.
+rival, which the map is compared with; of an untrained twin it asks the same.
 """
 
 from abc import ABC, abstractmethod
@@ -26,10 +26,13 @@ BACKGROUND = ("background", "__background__", "bg", "void", "unlabelled", "unlab
 
 @dataclass(frozen=True)
 class BatchAnswer:
-    """What one batch was asked: the target and its rival (image,), the same of the twin's output, and columns of the table."""
+    """What one batch was asked: the target and its rival (image,), and columns of the table.
+
+    `of_twin` asks the target of the output that an untrained twin gives for some rows of the batch; with it go the rows and its number.
+    """
 
     values: tuple[Tensor, Tensor]
-    of_twin: Callable[[Tensor], Tensor]
+    of_twin: Callable[[Tensor, Tensor, int], Tensor]
     columns: Mapping[str, Any]
 
 
@@ -82,7 +85,9 @@ class ClassScore(MapTarget):
             "probability": probability.numpy(),
             "target": [output_name(self.specimen, int(each)) for each in first],
         }
-        return BatchAnswer((of(output, first), of(output, rival)), lambda given: of(given, first), columns)
+        return BatchAnswer(
+            (of(output, first), of(output, rival)), lambda given, rows, _: of(given, first[rows.to(first.device)]), columns
+        )
 
 
 @final
@@ -111,7 +116,7 @@ class RegionScore(MapTarget):
         asked = None if self.asked is None else torch.from_numpy(self.asked[batch.index]).to(scores.device)
         single = scores.shape[1] == 1  # a class and its absence: it is predicted where its score is positive
         predicted = (scores[:, 0] <= 0).long() if single else scores.argmax(1)
-        common = torch.stack([_commonest(one, self._background()) for one in predicted]) * (not single)
+        common = torch.stack([_commonest(labels, self._background()) for labels in predicted]) * (not single)
         first = common if asked is None else asked
         if self.masks is None:
             region = predicted == first[:, None, None]
@@ -121,9 +126,13 @@ class RegionScore(MapTarget):
         means = (scores * region[:, None]).sum((2, 3)).scatter(1, first[:, None], -torch.inf)
         rival = means.argmax(1)
 
-        def of(given: Tensor, classes: Tensor) -> Tensor:
-            one = given.gather(1, classes.to(given.device).view(-1, 1, 1, 1).expand(-1, 1, *given.shape[2:]))[:, 0]
-            return (one * region.to(one)).sum((1, 2))
+        def of(given: Tensor, classes: Tensor, part: Tensor = region) -> Tensor:
+            scored = given.gather(1, classes.to(given.device).view(-1, 1, 1, 1).expand(-1, 1, *given.shape[2:]))[:, 0]
+            return (scored * part.to(scored)).sum((1, 2))
+
+        def of_twin(given: Tensor, rows: Tensor, _: int) -> Tensor:
+            at = rows.to(first.device)
+            return of(given, first[at], region[at])
 
         second = of(output, first) * 0.0 if single else of(output, rival)
         columns = {
@@ -132,7 +141,7 @@ class RegionScore(MapTarget):
             "region": region.double().mean((1, 2)).cpu().numpy(),
             "target": [output_name(self.specimen, int(each)) for each in first],
         }
-        return BatchAnswer((of(output, first), second), lambda given: of(given, first), columns)
+        return BatchAnswer((of(output, first), second), of_twin, columns)
 
     def _background(self) -> int:
         """The output that stands for the background, -1 where its names don't say."""
@@ -145,16 +154,17 @@ class RegionScore(MapTarget):
 class EmbeddingSimilarity(MapTarget):
     """The cosine similarity between the embedding of each image and a reference, each network's own.
 
-    `references` and `means` are sums of unit vectors, for the network and for its twin; an image that is part of one is taken out of it,
-    so that none is compared with itself.
+    `reference` and `mean` are sums of unit vectors of the network, `of_twins` the reference of each untrained twin; an image that is part
+    of one is taken out of it, so that none is compared with itself.
     """
 
     rival: ClassVar[str] = "mean of the images shown"
     noun: ClassVar[str] = "the reference"
     name: str
     head: str  # the classifier whose input is the embedding; empty: the output is
-    references: "dict[str, Prototype]" = field(repr=False)  # by "network" and "twin"
-    means: "dict[str, Prototype]" = field(repr=False)
+    reference: "Prototype" = field(repr=False)
+    mean: "Prototype" = field(repr=False)
+    of_twins: "tuple[Prototype, ...]" = field(repr=False)
 
     def read(self, network: Specimen, x: Tensor) -> Tensor:
         return embedding(network, x, self.head)
@@ -163,15 +173,19 @@ class EmbeddingSimilarity(MapTarget):
         return embedding(network, x, self.head).abs().sum(1)
 
     def ask(self, output: Tensor, batch: Batch) -> BatchAnswer:
-        own = self.references["network"].without(batch.index)
+        own = self.reference.without(batch.index)
         value = _cosine(output, own)
         known = (own.any(1) & (value.detach() < SAME)).cpu()
         columns = {
             "similarity": torch.where(known, value.detach().cpu().double(), nan).numpy(),
-            "target": [self.name if one else "the reference itself" for one in known],
+            "target": [self.name if other else "the reference itself" for other in known],
         }
-        rival = _cosine(output, self.means["network"].without(batch.index))
-        return BatchAnswer((value, rival), lambda given: _cosine(given, self.references["twin"].without(batch.index)), columns)
+        rival = _cosine(output, self.mean.without(batch.index))
+
+        def of_twin(given: Tensor, rows: Tensor, number: int) -> Tensor:
+            return _cosine(given, self.of_twins[number].without(batch.index[rows.numpy()]))
+
+        return BatchAnswer((value, rival), of_twin, columns)
 
 
 @dataclass(frozen=True)
@@ -213,7 +227,7 @@ def embedding(network: Specimen, x: Tensor, head: str = "") -> Tensor:
     """
     kept: list[Tensor] = []
     if head:
-        with watch(network, f"<{head}", each=lambda _, one: kept.append(one)):
+        with watch(network, f"<{head}", each=lambda _, vector: kept.append(vector)):
             network.net(x)
     value = kept[0] if head else first_tensor(network.net(x))
     if value is None:
@@ -233,5 +247,5 @@ def _mean_probability(scores: Tensor, classes: Tensor, region: Tensor) -> np.nda
     """The mean probability of each image's class over its region; NaN where that is empty."""
     every = scores.double()
     chance = every.sigmoid() if every.shape[1] == 1 else every.softmax(1)
-    one = chance.gather(1, classes.view(-1, 1, 1, 1).expand(-1, 1, *every.shape[2:]))[:, 0]
-    return ((one * region).sum((1, 2)) / region.sum((1, 2))).cpu().numpy()  # 0 / 0 is not a number
+    asked = chance.gather(1, classes.view(-1, 1, 1, 1).expand(-1, 1, *every.shape[2:]))[:, 0]
+    return ((asked * region).sum((1, 2)) / region.sum((1, 2))).cpu().numpy()  # 0 / 0 is not a number

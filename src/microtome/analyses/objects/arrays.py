@@ -167,7 +167,7 @@ def _twin_arrays(columns: Columns, low: xr.DataArray, high: xr.DataArray, withhe
     runs = [{"twin_lift": array(mean, (), FRACTION, title="lift of the untrained twins")} for mean in means]
     ends = (float(end.sel(measure="lift")) for end in (low, high))
     against = verdicts(*ends, stack_twins(runs, "twin_lift"), withheld)[0]
-    return {**over_twins(runs), "lift_against_twins": array(np.array(against, dtype=object), (), "text")}
+    return {**over_twins(runs, least=1), "lift_against_twins": array(np.array(against, dtype=object), (), "text")}
 
 
 def _trend_arrays(columns: Columns, clutter_bin: Any, seed: int) -> dict[str, xr.DataArray]:

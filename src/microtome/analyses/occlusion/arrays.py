@@ -55,23 +55,7 @@ def occlusion_arrays(
     }
     arrays["last_side"] = array(left, ("axis",), "px", {"axis": ["row", "col"]}, "side of the last occluder")
     arrays |= image_arrays(pixels, masks, images)
-    for prefix, maps in (("", own), ("twin_", null)):
-        lost = maps.losses()
-        arrays[f"{prefix}lost"] = array(lost.float().numpy(), ("image", "measure", "row", "col"), "fraction", at | measures)
-        cells = overlay_cells(lost.float().numpy(), places, shape)
-        if cells is not None:
-            title = "loss, each position as far as its occluder reaches"
-            arrays[f"{prefix}covered"] = array(cells, ("image", "measure", "row", "col"), "fraction", images | measures, title)
-        changed = (maps.label != maps.clean_label[:, None, None]).double().mean((1, 2))
-        title = "label changes" + (" (untrained twins)" if prefix else "")
-        arrays[f"{prefix}changed"] = array(changed.numpy(), ("image",), "fraction of positions", images, title)
-    correlations = [
-        float(rank_correlation(own.losses()[:, m].flatten(1), null.losses()[:, m].flatten(1)).nanmean())
-        for m in range(len(MEASURES))
-    ]
-    arrays["twin_correlation"] = array(
-        correlations, ("measure",), "rank correlation", measures, "with the map of random weights"
-    )
+    arrays |= _loss_arrays(own, null, places, shape, at, images | measures)
     words = np.array([output_name(specimen, int(output)) for output in own.clean_label], dtype=object)
     arrays["clean_label"] = array(words, ("image",), "text", images, "without occluder: most probable")
     arrays["clean_probability"] = array(own.clean_probability.numpy(), ("image",), "1", images, "without occluder: probability")
@@ -94,6 +78,38 @@ def occlusion_arrays(
             withheld,
         )
     )
+
+
+def _loss_arrays(
+    own: OcclusionMaps,
+    null: OcclusionMaps,
+    places: OccluderGrid,
+    shape: tuple[int, int],
+    at: dict[str, Any],
+    coords: dict[str, Any],
+) -> dict[str, xr.DataArray]:
+    """What each occluder position costs the network and its twins, how often the label changes, and how alike both maps are."""
+    arrays: dict[str, xr.DataArray] = {}
+    for prefix, maps in (("", own), ("twin_", null)):
+        lost = maps.losses()
+        arrays[f"{prefix}lost"] = array(lost.float().numpy(), ("image", "measure", "row", "col"), "fraction", at | coords)
+        cells = overlay_cells(lost.float().numpy(), places, shape)
+        if cells is not None:
+            title = "loss, each position as far as its occluder reaches"
+            arrays[f"{prefix}covered"] = array(cells, ("image", "measure", "row", "col"), "fraction", coords, title)
+        changed = (maps.label != maps.clean_label[:, None, None]).double().mean((1, 2))
+        title = "label changes" + (" (untrained twins)" if prefix else "")
+        arrays[f"{prefix}changed"] = array(
+            changed.numpy(), ("image",), "fraction of positions", {"image": coords["image"]}, title
+        )
+    correlations = [
+        float(rank_correlation(own.losses()[:, m].flatten(1), null.losses()[:, m].flatten(1)).nanmean())
+        for m in range(len(MEASURES))
+    ]
+    arrays["twin_correlation"] = array(
+        correlations, ("measure",), "rank correlation", {"measure": coords["measure"]}, "with the map of random weights"
+    )
+    return arrays
 
 
 def _cell_sides(first: np.ndarray[Any, Any], size: int, side: int) -> tuple[int, int]:
@@ -179,7 +195,7 @@ def _object_arrays(
     ]
     against = [NO_VERDICT] * len(MEASURES)
     if runs:
-        arrays |= over_twins(runs)
+        arrays |= over_twins(runs, least=1)
         against = verdicts(arrays["lift_low"], arrays["lift_high"], stack_twins(runs, "twin_lift"), withheld)
     arrays["lift_against_twins"] = array(np.array(against, dtype=object), ("measure",), "text", measures)
     arrays["known"] = array((~np.isnan(each["lift"])).sum(1), ("measure",), "images", measures)
