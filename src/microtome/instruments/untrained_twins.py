@@ -16,12 +16,14 @@ from microtome.specimen.twins import TWIN_COUNT as TWIN_COUNT
 
 TWIN_IMAGES = 64  # images that each of them sees in a scan: five times 64 cost about what two and a half times 128 did
 FIRST_SEED = 1  # of the first twin
+ONE_TWIN = "one untrained twin"  # where there is no more
 TWINS = "untrained twins"  # what a key number calls their mean, its baseline
 MAX_UNCHANGED = 0.05  # of a twin's weights may be trained ones before no verdict is given against it
 VERDICTS = {-1: "below all twins", 0: "within the twins' range", 1: "above all twins"}
 NO_VERDICT = "no verdict"
 NOT_MEASURED = "not measured"
 WITHOUT_TWINS = "No untrained twin was measured (--twins 0), so nothing is compared with random weights."
+TWIN_LABELS = ("twin", "untrained twin", TWINS)  # coordinates at which an array holds their numbers
 LEAST = 2  # twins: nothing is said of one, but of those that are shown the images in turn
 
 
@@ -64,7 +66,7 @@ def split_turns(values: np.ndarray[Any, Any], parts: int) -> list[np.ndarray[Any
 
 def twins_text(count: int) -> str:
     """What to call that many twins: nothing may be concluded from one, so it is called one."""
-    return "one untrained twin" if count == 1 else TWINS
+    return ONE_TWIN if count == 1 else TWINS
 
 
 def range_text(low: float, high: float, missing: str = "") -> str:
@@ -152,9 +154,9 @@ def without_twins(arrays: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]
 
 
 def _without_twin(name: str, values: xr.DataArray) -> xr.DataArray:
-    whole = "twin" in name
+    whole = "twin" in name.partition("/")[0]  # behind it stands a layer or a class
     places = {
-        dim: np.array(["twin" in label for label in map(str, values.coords[dim].values)])
+        dim: np.isin(values.coords[dim].values.astype(str), TWIN_LABELS)
         for dim in values.dims
         if dim in values.coords and values.coords[dim].dtype.kind in "UO"
     }
@@ -168,7 +170,8 @@ def _without_twin(name: str, values: xr.DataArray) -> xr.DataArray:
     elif "rgb" in values.dims:
         blank = np.array(128, dtype=data.dtype)  # grey
     else:
-        blank, data = np.array(np.nan), data.astype(data.dtype if data.dtype.kind == "f" else np.float64)
+        data = data.astype(data.dtype if data.dtype.kind == "f" else np.float64)
+        blank = np.array(np.nan, dtype=data.dtype)
     marked = xr.DataArray(np.full(data.shape, whole), dims=values.dims)
     for dim, labels in places.items():
         marked = marked | xr.DataArray(labels, dims=(dim,))
@@ -176,12 +179,12 @@ def _without_twin(name: str, values: xr.DataArray) -> xr.DataArray:
 
 
 def name_missing(numbers: Sequence[KeyNumber]) -> list[KeyNumber]:
-    """Key numbers of a measurement without twins: what would be a twin's is called not measured."""
+    """Key numbers of a measurement without twins: what would be a twin's is called not measured, where its baseline is named so."""
     return [
         replace(
             number,
             missing=NOT_MEASURED if "twin" in number.name or "random weights" in number.name else number.missing,
-            baseline_missing=NOT_MEASURED if "twin" in number.baseline_name else number.baseline_missing,
+            baseline_missing=NOT_MEASURED if number.baseline_name in (TWINS, ONE_TWIN) else number.baseline_missing,
         )
         for number in numbers
     ]

@@ -142,12 +142,12 @@ def test_law(net, pics, tmp_path):
     found = testing.check(Occlusion(count=3, size=8), net, pics, tmp_path)
     assert found["activity"].dims == found["probability"].dims == found["label"].dims == ("image", "row", "col")
     assert any("illustration" in one for one in found.caveats)
-    many = Occlusion(count=10, size=16, stride=16)(net, pics)
+    many = Occlusion(count=20, size=16, stride=16)(net, pics)
     assert not np.isnan(float(many["lift_low"].sel(measure="activity")))
 
 
 def test_a_trained_network_loses_more_on_the_object_than_its_twin():
-    found = Occlusion(count=12, size=12)(mt.open("microtome:mini_inception"), mt.Images.scenes(20, seed=3))
+    found = Occlusion(count=24, size=12)(mt.open("microtome:mini_inception"), mt.Images.scenes(40, seed=3))
     assert float(found["inside"].sel(measure="probability")) > 3 * float(found["outside"].sel(measure="probability"))
     assert found["lift_against_twins"].sel(measure="probability").item() == "above all twins"
     assert found.facts["twins"] == 5

@@ -39,7 +39,7 @@ def test_maps_of_next_to_nothing_are_said(net, pics):
     assert all_cost != any("no position costs" in one for one in loud.caveats)
 
 
-def by_hand(against="above all twins", masks=True, known=12, **facts):
+def by_hand(against="above all twins", masks=True, known=24, **facts):
     """Two images of 2 x 2 positions; the first loses 0.5 at worst, the second 0.3, the twin 0.1."""
     measures = {"measure": ["activity", "probability"]}
     lost = np.zeros((2, 2, 2, 2))
@@ -96,8 +96,8 @@ def test_numbers_are_in_points_and_of_the_median_image():
         (by_hand("no verdict"), "localisation lift", False),
         (by_hand("within the twins' range"), "The localisation lift is within the twins' range: it is not shown", True),
         (by_hand("below all twins"), "The localisation lift is below all twins", True),
-        (by_hand("within the twins' range", known=9), "The localisation lift", False),
-        (by_hand(known=9), "Fewer than 10 images with masks", True),
+        (by_hand("within the twins' range", known=19), "The localisation lift", False),
+        (by_hand(known=19), "Fewer than 20 images with masks", True),
     ],
 )
 def test_caveats_are_said_where_they_hold(finding, said, there):

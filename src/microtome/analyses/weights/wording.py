@@ -6,7 +6,7 @@ from math import nan
 import numpy as np
 
 from microtome.finding import Finding
-from microtome.instruments.untrained_twins import NO_VERDICT, VERDICTS
+from microtome.instruments.untrained_twins import NO_VERDICT, TWINS, VERDICTS
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.weights.pairs import LIKE_ROLE
 from microtome.panels import Bars, Panel, Table
@@ -29,7 +29,10 @@ def distance_key_numbers(finding: Finding) -> list[KeyNumber]:
     above = finding["against_twins"].values[chosen] == VERDICTS[1]
     judged = bool((finding["against_twins"].values[chosen] != NO_VERDICT).any())
     numbers = [
-        KeyNumber(name="W1/σ between neighbours", value=float(np.median(own[chosen])), baseline=float(np.median(twin)), at=at),
+        KeyNumber(
+            name="W1/σ between neighbours", value=float(np.median(own[chosen])), baseline=float(np.median(twin)),
+            baseline_name=TWINS, at=at,
+        ),
         KeyNumber(name="pairs further apart than in every twin", value=float(above.mean()) if judged else nan, unit=FRACTION, at=at),
     ]  # fmt: skip
     if "folded_distance" in finding:
@@ -38,7 +41,9 @@ def distance_key_numbers(finding: Finding) -> list[KeyNumber]:
         )
         if np.isfinite(folded).any():
             value, baseline = float(np.nanmedian(folded)), _median(twin_folded)
-            numbers.append(KeyNumber(name="W1/σ, batch norm folded in", value=value, baseline=baseline, at=at))
+            numbers.append(
+                KeyNumber(name="W1/σ, batch norm folded in", value=value, baseline=baseline, baseline_name=TWINS, at=at)
+            )
     return numbers
 
 
