@@ -1,9 +1,11 @@
 """`--twins 0` in every analysis: no number bears a twin's name, no verdict is given against twins, and it is said so."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 import microtome as mt
 from microtome import testing
@@ -68,8 +70,8 @@ def test_no_analysis_compares_with_a_twin_that_is_not_there(name: str, tmp_path:
     assert again.reused and not again.failed
 
 
-def test_two_networks_without_twins(net: mt.Specimen, pics: mt.Images) -> None:
-    finding = CrossSimilarity(to=net)(net.with_name("other"), pics, PACE, twins=0)
+def test_two_networks_without_twins(net: mt.Specimen, tiny: Callable[..., nn.Module], pics: mt.Images) -> None:
+    finding = CrossSimilarity(to=mt.open(tiny(seed=1), recipe=net.recipe))(net, pics, Pace(batch=64, device="cpu"), twins=0)
     check_without_twins(finding)
     assert "untrained twins not measured" in finding.headline
 
