@@ -20,19 +20,20 @@ samples, as the key number then says ("interval unknown").
 NOTES = """
 ## Reading it
 
-- **Minimum.** The mean of unbounded values has an interval from 10 values on (`MIN_VALUES`), 10 of which must differ from the commonest
-  one (`MIN_DIFFERENT`; of ten values all must differ). With fewer, none of those tried keeps its level on skewed values: Student's, BCa,
-  Hall's transformation and the studentised bootstrap; the percentile bootstrap covers 73% of 3 normal values and 88% of 8. The median
-  has an interval from 6 values on (`MIN_RUNS`).
+- **Minimum.** The mean of unbounded values has an interval from 20 values on (`MIN_VALUES`), 10 of which must differ from the commonest
+  one (`MIN_DIFFERENT`). With fewer, none of those tried keeps its level on skewed values: Student's, BCa, Hall's transformation and the
+  studentised bootstrap, which covers 91% of 10 log-normal values; the percentile bootstrap covers
+  73% of 3 normal values and 88% of 8. The median has an interval from 6 values on (`MIN_RUNS`), the mean IoU from 50 scenes (`MIN_SCENES`;
+  of 20 it covered 89%).
 - **Conservative by construction.** Clopper and Pearson's interval, the interval of a mean between 0 and 1, and order statistics promise at
   least 95% for every distribution. Where values are discrete, or lie far inside their range, that is more than 95%. Wilson's interval,
   used before, has no such promise: at 98% of 50 images right it covers 92%.
-- **Flat and two-peaked values** are covered by more than 97% at n = 10 to 20, since the bootstrap may only widen Student's interval, as
+- **Flat and two-peaked values** are covered by more than 97% at n = 20, since the bootstrap may only widen Student's interval, as
   heavy tails need.
-- **Too low.** Values as skewed as a log-normal with σ = 1 (skewness 6) are covered too rarely by 10 to 20 of them, and so are rare large
-  values that a small sample misses; no data can show what was not drawn. The mean IoU of shipped networks needs 50 scenes, and theirs
-  have hundreds. Of one more set of random weights whose values are that skewed, 9% lie outside the range of five twins unless values are
-  compared by their factors, as influences and distances are.
+- **Skewed values.** Of values as skewed as a log-normal with σ = 1 (skewness 6), 20 are the fewest whose interval holds; rarer large values
+  that a small sample misses are covered less, since no data can show what was not drawn. Of one more set of random weights whose values
+  are that skewed, 9% would lie outside the range of five twins: so positive values must lie beyond it by their differences and by their
+  factors, and influences and distances are compared by their factors alone.
 - **All at once.** `compare` holds all differences between K networks together. With few images or answers that are nearly all right,
   the score interval is conservative.
 - **Not covered.** An interval at the layer that came out best or smallest does not pay for the choice. The probe's interval

@@ -44,7 +44,7 @@ SKIPPED = {name: skipped | {"expanded_weights"} if name in SINGLE else skipped f
 
 ATTENTIVE = ("timm:deit_tiny_patch16_224", "timm:swin_tiny_patch4_window7_224", "timm:vit_tiny_patch16_224")  # tokens on a grid
 SKIPPED = {name: skipped if name in ATTENTIVE else skipped | {"position"} for name, skipped in SKIPPED.items()}
-# One of them is dilated; tests/analyses/test_atrous.py looks at more families that are.
+# One of them is dilated; tests/analyses/atrous/test_atrous.py looks at more families that are.
 SKIPPED = {name: skipped if name == "microtome:mini_deeplab" else skipped | {"atrous"} for name, skipped in SKIPPED.items()}
 
 

@@ -56,6 +56,7 @@ WHOLE = {
     "test_layout.py": "this file",
     "test_lazy_names.py": "names that packages import on demand",
     "test_names.py": "names of the whole package",
+    "test_without_twins.py": "every analysis without untrained twins",
     "training/test_command.py": "the training command",
     "training/test_segmenting.py": "learning masks: targets, loop and judging together",
 }

@@ -25,7 +25,17 @@ from microtome.errors import BadOption, ImagesError, Unmeasurable
 from microtome.finding import Finding, plain
 from microtome.images import Images
 from microtome.images.bands import describe_shown
-from microtome.instruments.untrained_twins import TWIN_COUNT, TWIN_IMAGES, doubts_about_twins, facts_of_twins, untrained_twins
+from microtome.instruments.untrained_twins import (
+    TWIN_COUNT,
+    TWIN_IMAGES,
+    WITHOUT_TWINS,
+    doubts_about_twins,
+    facts_of_twins,
+    name_missing,
+    twin_count,
+    untrained_twins,
+    without_twins,
+)
 from microtome.key_numbers import KeyNumber
 from microtome.numerics.statistics.intervals import MIN_DIFFERENT, MIN_VALUES
 from microtome.numerics.statistics.medians import MIN_RUNS
@@ -67,6 +77,7 @@ class Analysis(ABC):
     with_twin: ClassVar[bool] = (
         False  # True where the numbers are compared with several untrained twins (`Specimen.twin_count`)
     )
+    draws_twins: ClassVar[bool] = False  # True where it draws them itself, so that the shared scan is not run on them
     rank: ClassVar[int] = 100  # the place in a run: the most telling analyses have the lowest
     effort: ClassVar[Effort] = "standard"  # the least effort of a run that measures it
     in_turn: ClassVar[bool] = False  # True where a run measures all its networks together (`measure_in_turn`)
@@ -129,8 +140,9 @@ class Analysis(ABC):
         """What decides whether a saved finding still answers: 16 hex digits over all that can change a number (docs/opening.md)."""
         data = [images.digest(), images.titles] if images is not None and self.needs != "weights" else ""
         parts: list[Any] = [self.name(), self.revision, specimen.identity(), data, self.options(), device, "float32"]
-        if self.with_twin and specimen.twin_count != TWIN_COUNT:
-            parts.append(f"{specimen.twin_count} twins")
+        twins = specimen.twin_count
+        if twins != TWIN_COUNT and (self.with_twin or self.draws_twins or not twins):
+            parts.append(f"{twins} twins")
         if not self.reproducible:  # times depend on the machine's settings
             parts.append(torch.get_num_threads())
         if not type(self).__module__.startswith("microtome."):  # a plug-in's revision may lag behind its code
@@ -169,9 +181,11 @@ class Analysis(ABC):
         """The finding of a measurement, with its key numbers, headline, panels and caveats; `source` is its origin."""
         measurement = measured if isinstance(measured, Measurement) else Measurement(measured)
         text = prose.read_docstring(sys.modules[type(self).__module__].__doc__)
+        compared = self.with_twin or self.draws_twins or any("twin" in name for name in measurement.arrays)
+        alone = compared and twin_count(source) == 0
         bare = Finding(
             analysis=self.name(),
-            arrays=dict(measurement.arrays),
+            arrays=without_twins(measurement.arrays) if alone else dict(measurement.arrays),
             title=self.title or self.name().replace("_", " ").capitalize(),
             summary=text.summary,
             source=text.source,
@@ -179,7 +193,9 @@ class Analysis(ABC):
             origin={**source, "facts": plain(measurement.facts)},
         )
         doubts = doubts_about_twins(source.get("twins")) if any("twin" in name for name in measurement.arrays) else []
-        numbered = replace(bare, key_numbers=tuple(self.key_numbers(bare)))
+        numbers = name_missing(self.key_numbers(bare)) if alone else self.key_numbers(bare)
+        numbered = replace(bare, key_numbers=tuple(numbers))
+        doubts = [WITHOUT_TWINS] if alone else doubts
         return replace(
             numbered,
             panels=tuple(self.panels(numbered)),
@@ -275,7 +291,9 @@ def survey(
     tallies = collect_tallies(specimen, images, censuses, pace, "scan")
     doubted = [census for census in censuses if census.with_twin]
     twins: list[Bundle] = []
-    if doubted:
+    if doubted and not specimen.twin_count:
+        twins.append(tallies)  # a stand-in, as in `untrained_twins`, without a scan
+    elif doubted:
         some = images.take(twin_indices(images))
         for number, twin in enumerate(untrained_twins(specimen, images), 1):
             what = f"scan of untrained twin {number} of {specimen.twin_count}"
@@ -292,7 +310,7 @@ def survey_keys(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus
     """The keys under which a survey keeps its unfinished tallies (for `scan.forget`)."""
     doubted = [census for census in censuses if census.with_twin]
     keys = [_survey_key(specimen, images, censuses)]
-    if doubted:
+    if doubted and specimen.twin_count:
         some = images.take(twin_indices(images))
         keys += [_survey_key(twin, some, doubted) for twin in untrained_twins(specimen, images)]
     return keys

@@ -200,7 +200,7 @@ def _read_analysis_file(path: Path, module: str) -> Entry | None:
                 source=summary_parts.source,
                 needs=str(values.get("needs", "findings" if kind == "Collation" else "images")),
                 question=str(values.get("question", "understand")),
-                with_twin=bool(values.get("with_twin", False)),
+                with_twin=bool(values.get("with_twin", False) or values.get("draws_twins", False)),
                 command=str(values.get("command", "")),
                 options=tuple(_option_cards(node, constants)),
             )

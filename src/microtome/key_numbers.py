@@ -21,6 +21,7 @@ class KeyNumber:
     what is not known. `low` and `high` are a 95% interval; `has_interval` is set for a quantity that has one, known or not, so that a
     missing one is called unknown. `baseline` is what the untrained twin or chance gives, as
     `baseline_name` says. `better` says which direction a user wants, "" where there is none. `at` is where the number was taken.
+    `missing` and `baseline_missing` are written in place of a value or a baseline that is not known; empty: "unknown" and nothing.
     """
 
     name: str
@@ -33,10 +34,14 @@ class KeyNumber:
     baseline_name: str = "untrained twin"
     better: Literal["higher", "lower", ""] = ""
     at: str = ""
+    missing: str = ""
+    baseline_missing: str = ""
 
     @property
     def text(self) -> str:
         """The value with its unit and, where there is one, its interval."""
+        if self.missing and math.isnan(self.value):
+            return self.missing
         text = format_interval(self.value, self.low, self.high, self.unit)
         return f"{text} [interval unknown]" if self.interval_unknown else text
 
@@ -47,8 +52,8 @@ class KeyNumber:
 
     @property
     def baseline_text(self) -> str:
-        """The baseline in the same unit, or an empty text."""
-        return "" if math.isnan(self.baseline) else format_value(self.baseline, self.unit)
+        """The baseline in the same unit; where it is not known, why, or an empty text."""
+        return self.baseline_missing if math.isnan(self.baseline) else format_value(self.baseline, self.unit)
 
     def json(self) -> dict[str, Any]:
         """The key number as plain JSON values, with its texts; not-a-number as null, and infinity too, with its sign in `infinite`."""
@@ -62,7 +67,8 @@ class KeyNumber:
         numbers = {name: math.nan if fields[name] is None else fields[name] for name in ("value", "low", "high", "baseline")}
         numbers |= {name: sign * math.inf for name, sign in fields.get("infinite", {}).items()}
         values: dict[str, Any] = numbers | {name: fields[name] for name in ("name", "unit", "baseline_name", "better", "at")}
-        return cls(**values, has_interval=bool(fields.get("has_interval", False)))  # findings before it was written have none
+        values |= {name: str(fields.get(name, "")) for name in ("missing", "baseline_missing")}
+        return cls(**values, has_interval=bool(fields.get("has_interval", False)))  # older findings have none of the three
 
 
 def format_value(value: float, unit: str = "1") -> str:

@@ -129,7 +129,7 @@ def test_units_that_know_a_class_are_told_from_random_ones(pics: mt.Images) -> N
         1, found["twin_agreement"].item(), found["chance_agreement"].item(),
     )  # fmt: skip
     assert agreement.baseline < 1
-    assert found.headline.startswith("At 1, 100% of pairs of a unit's strongest images share a class (untrained twin ")
+    assert found.headline.startswith("At 1, 100% of pairs of a unit's strongest images share a class (untrained twins ")
 
 
 def test_an_untrained_network_is_no_finding(pics: mt.Images) -> None:

@@ -22,7 +22,7 @@ from microtome.errors import SpecimenError, UnknownName, Unmeasurable, did_you_m
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.gates import Gate, find_gates
-from microtome.instruments.untrained_twins import over_twins
+from microtome.instruments.untrained_twins import TWINS, over_twins
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.graph.excitation import (
     CONSTANT_STD,
@@ -166,11 +166,12 @@ class Excitation(Census[Bundle]):
         width = float(finding["width"].sum())
         return [
             KeyNumber(name="variance explained by the class, most", value=float(beyond[most]), baseline=float(twin[most]),
-                      unit=FRACTION, better="higher", at=layers[most]),
+                      baseline_name=TWINS, unit=FRACTION, better="higher", at=layers[most]),
             KeyNumber(name="variance explained at the first gate", value=float(beyond[0]), baseline=float(twin[0]), unit=FRACTION,
-                      at=layers[0]),
+                      baseline_name=TWINS, at=layers[0]),
             KeyNumber(name=f"gates above {OPEN_ABOVE}", value=float(finding["open"].mean()), unit=FRACTION,
-                      baseline=float(np.nanmean(finding["twin_open"].values)) if np.isfinite(finding["twin_open"].values).any() else nan),
+                      baseline=float(np.nanmean(finding["twin_open"].values)) if np.isfinite(finding["twin_open"].values).any() else nan,
+                      baseline_name=TWINS),
             KeyNumber(name=f"gates below {SHUT_BELOW}", value=float(finding["shut"].mean()), unit=FRACTION),
             KeyNumber(name="channels always open", value=float(finding["always_open"].sum()) / width, unit=FRACTION, better="lower"),
             KeyNumber(name="channels never open", value=float(finding["never_open"].sum()) / width, unit=FRACTION, better="lower"),
@@ -185,7 +186,7 @@ class Excitation(Census[Bundle]):
             return f"Nothing is known of the classes on {images}: gates never vary, or images are too few."
         return (
             f"The class explains {explained.text} of the variance of the gates of {explained.at} "
-            f"(untrained twin {explained.baseline_text or 'unknown'})."
+            f"(untrained twins {explained.baseline_text or 'unknown'})."
         )
 
     def panels(self, finding: Finding) -> Sequence[Panel]:

@@ -21,7 +21,7 @@ from microtome.analysis import BatchValues, Census, Measurement, option
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
-from microtome.instruments.untrained_twins import over_twins
+from microtome.instruments.untrained_twins import TWINS, over_twins
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.positions import firing_rates
 from microtome.panels import Bars, Grid, Panel
@@ -114,13 +114,14 @@ class Features(Census[Bundle]):
                 name="dead units, worst layer",
                 value=float(dead[worst]) if len(known) else nan,
                 baseline=float(twin[worst]) if len(known) else nan,
+                baseline_name=TWINS,
                 unit=FRACTION,
                 better="lower",
                 at=layers[worst] if len(known) else "no layer without negative values",
             ),
             KeyNumber(
                 name="zeros, most", value=float(zeros.max()), baseline=float(twin_zeros[zeros.argmax()]), unit=FRACTION,
-                at=layers[int(zeros.argmax())],
+                baseline_name=TWINS, at=layers[int(zeros.argmax())],
             ),
             KeyNumber(name="layers without negative values", value=len(known)),
         ]  # fmt: skip
@@ -140,7 +141,7 @@ class Features(Census[Bundle]):
             return f"Every unit of {plural(rectified, 'rectified layer')} is nonzero on some of {images}."
         units = finding[f"strength/{dead.at}"].size
         count = round(dead.value * units)
-        return f"{count} of {units} units of {dead.at} are zero on all {images}: {dead.text} (untrained twin {dead.baseline_text})."
+        return f"{count} of {units} units of {dead.at} are zero on all {images}: {dead.text} (untrained twins {dead.baseline_text})."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         panels: list[Panel] = [Grid(title="The images", z="picture", across="image", each=False)]

@@ -34,7 +34,7 @@ from microtome.instruments.strongest_patches import (
     patch_windows,
     strongest_activations,
 )
-from microtome.instruments.untrained_twins import over_twins
+from microtome.instruments.untrained_twins import TWINS, over_twins
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.statistics.selectivity import chance_class_agreement, class_agreement, shared_image_rate
 from microtome.panels import Bars, Grid, Panel, Table
@@ -170,7 +170,7 @@ class Patches(Census[Bundle]):
         def pair(name: str, column: str, better: Literal["higher", "lower"]) -> list[KeyNumber]:
             value, twin, chance = (at_end(f"{prefix}{column}") for prefix in ("", "twin_", "chance_"))
             return [
-                KeyNumber(name=name, value=value, unit=FRACTION, baseline=twin, better=better, at=at),
+                KeyNumber(name=name, value=value, unit=FRACTION, baseline=twin, baseline_name=TWINS, better=better, at=at),
                 KeyNumber(name=f"{name}, chance", value=chance, unit=FRACTION, at=at),
             ]
 
@@ -193,7 +193,7 @@ class Patches(Census[Bundle]):
                 f"At {leading.at}, {silent.text} of the units have no patch, too many for a comparison with the untrained twin."
             )
         start = f"Untrained weights, {leading.at}:" if finding.trained is False else f"At {leading.at},"
-        compared = f"(untrained twin {format_value(leading.baseline, FRACTION)}, chance {chance.text})"
+        compared = f"(untrained twins {leading.baseline_text or 'unknown'}, chance {chance.text})"
         if leading.name == "class agreement":
             return f"{start} {leading.text} of pairs of a unit's strongest images share a class {compared}."
         return f"{start} strongest images of two different units coincide with probability {leading.text} {compared}."
@@ -259,7 +259,7 @@ def _specificity(finding: Finding) -> list[str]:
     Units of a layer are not independent: 5% above the twin's 95% is chance, 12% was seen in an untrained network.
     """
     shared, chance = finding.key("images shared by units"), finding.key("images shared by units, chance").value
-    if finding.key("units without a patch").value == 1:
+    if finding.key("units without a patch").value == 1 or shared.baseline_missing:
         return []
     if _has_class_pairs(finding):
         agreement, above = finding.key("class agreement"), finding.key("units above 95% of the twin's").value

@@ -53,7 +53,7 @@ class Probe(Census[Bundle]):
     title = "Linear probes"
     rank = 2
     effort = "quick"
-    revision = 8  # 8: exact intervals; balanced accuracy; which images its twins see rests on their contents
+    revision = 9  # 9: verdicts of positive values in both scales
     with_twin = True
 
     at: tuple[str, ...] = option(("stages", "last"), "layers to probe: names, globs or aliases")
@@ -287,7 +287,7 @@ class Probe(Census[Bundle]):
                 f"Best linear probe: balanced accuracy {fair.text} at {fair.at}, chance {fair.baseline_text} "
                 f"(largest class {times} times the smallest)."
             )
-        if not fair.baseline_text:
+        if np.isnan(fair.baseline):
             return f"{start}; the most frequent class alone gives {best.baseline_text}."
         fewer = f" on {twin_count} of the {plural(count, 'image')}" if twin_count < count else ""
         return f"{start}; untrained twins reach {fair.baseline_text}{fewer}."

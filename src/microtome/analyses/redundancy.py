@@ -26,13 +26,14 @@ from microtome.instruments.image_pairs import MIN_COUNT, ImagePairs, all_pairs_f
 from microtome.instruments.untrained_twins import (
     VERDICTS,
     over_twins,
+    range_text,
     reason_for_no_verdict,
     stack_twins,
     twin_count,
     untrained_twins,
     verdicts,
 )
-from microtome.key_numbers import FRACTION, KeyNumber, format_value
+from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.numerics.statistics.distances import w1_over_sigma
 from microtome.numerics.statistics.influence import influence_and_angle
@@ -66,7 +67,7 @@ class Redundancy(Census[Bundle]):
     title = "Blocks that change little"
     rank = 9
     effort = "quick"
-    revision = 4  # 4: studentised intervals; all pairs of images
+    revision = 5  # 5: an interval takes 20 images
     with_twin = True
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
@@ -171,9 +172,10 @@ class Redundancy(Census[Bundle]):
 
     def headline(self, finding: Finding) -> str:
         influence = finding.key("smallest block influence")
-        least, most = (format_value(float(finding[f"twin_influence_{end}"].sel(block=influence.at))) for end in ("low", "high"))
+        least, most = (float(finding[f"twin_influence_{end}"].sel(block=influence.at)) for end in ("low", "high"))
+        twins = range_text(least, most, influence.baseline_missing)
         start = "Untrained weights: " if finding.trained is False else ""
-        return f"{start}{influence.at} changes least, block influence {influence.text}; untrained twins {least} to {most}."
+        return f"{start}{influence.at} changes least, block influence {influence.text}; untrained twins {twins}."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         return [

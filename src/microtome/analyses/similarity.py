@@ -39,6 +39,7 @@ from microtome.instruments.untrained_twins import VERDICTS, over_twins, reason_f
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.cka import centered_gram
 from microtome.numerics.statistics.cka_intervals import CkaEstimate
+from microtome.numerics.statistics.intervals import nan_mean
 from microtome.panels import Curve, Heat, Panel
 from microtome.prose import plural
 from microtome.scan import Batch
@@ -58,7 +59,7 @@ class Similarity(Census[Bundle]):
     title = "Similarity between layers"
     rank = 21
     effort = "quick"
-    revision = 3
+    revision = 4  # 4: verdicts of positive values in both scales
     with_twin = True
     command = "microtome.cli.pairing:with_second_network"
 
@@ -137,7 +138,7 @@ class Similarity(Census[Bundle]):
                 baseline=float(twin[low]), baseline_name="untrained twins", at=str(step.pair.values[low]),
             ),
             KeyNumber(
-                name=MEAN, value=float(np.nanmean(step.values)), baseline=float(np.nanmean(twin.values)),
+                name=MEAN, value=float(np.nanmean(step.values)), baseline=float(nan_mean(twin.values)),
                 baseline_name="untrained twins",
             ),
             KeyNumber(

@@ -27,7 +27,14 @@ from microtome.errors import Unmeasurable, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import match_classes, why_no_scores
-from microtome.instruments.untrained_twins import over_twins, reason_for_no_verdict, stack_twins, untrained_twins, verdicts
+from microtome.instruments.untrained_twins import (
+    over_twins,
+    range_text,
+    reason_for_no_verdict,
+    stack_twins,
+    untrained_twins,
+    verdicts,
+)
 from microtome.key_numbers import KeyNumber, format_value
 from microtome.numerics.graph.paths import PathLength, centre_profile, depth_profile, path_lengths
 from microtome.panels import Curve, Panel, Table
@@ -60,7 +67,7 @@ class Supervision(Analysis):
     question = "understand"
     title = "Implicit deep supervision"
     rank = 28
-    revision = 3  # 3: which images its twins see rests on their contents
+    revision = 4  # 4: verdicts of positive values in both scales
     with_twin = True
 
     count: int = option(
@@ -168,11 +175,11 @@ def _change_text(finding: Finding) -> str:
     decades = float(finding["decades"].sel(source="network"))
     if np.isnan(decades):
         return "The gradient over depth is unknown: it is zero, as where a network is certain of its answers."
-    low, high = (format_value(10 ** float(finding[f"twin_decades_{end}"])) for end in ("low", "high"))
+    low, high = (10 ** float(finding[f"twin_decades_{end}"]) for end in ("low", "high"))
     level = f" (level: less than a factor of {format_value(10**LEVEL_DECADES)})" if abs(decades) < LEVEL_DECADES else ""
-    change = finding.key("gradient, first third over last third").text
-    twins = f"untrained twins {low} to {high}"
-    return f"From the last third of the layers to the first the gradient changes by a factor of {change}{level}; {twins}."
+    change = finding.key("gradient, first third over last third")
+    twins = f"untrained twins {range_text(low, high, change.baseline_missing)}"
+    return f"From the last third of the layers to the first the gradient changes by a factor of {change.text}{level}; {twins}."
 
 
 def _weight_layers(specimen: Specimen) -> list[str]:

@@ -80,8 +80,8 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
             OPENING[-1],
             click.option(
                 "--twins",
-                type=click.IntRange(min=2, max=100),
-                help="Untrained twins that each network is compared with; 5 by default, 3 with --effort quick.",
+                type=click.IntRange(min=0, max=100),
+                help="Untrained twins that each network is compared with; 5 by default, 3 with --effort quick; 0: none.",
             ),
             click.option(
                 "--effort",

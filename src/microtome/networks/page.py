@@ -1,7 +1,7 @@
 """The documentation page of our networks, written from cards and factories: `python -m microtome.networks.page > docs/networks.md`."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -183,7 +183,10 @@ def _accuracy_table(cards: list[dict[str, Any]]) -> str:
     return f"{_ACCURACY}| network | all | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}\n{''.join(rows)}"
 
 
-def _percent_text(share: float, span: list[float]) -> str:
+def _percent_text(share: float, span: Sequence[float | None]) -> str:
+    """Per cent with the interval; without where there were too few scenes for one."""
+    if span[0] is None or span[1] is None:
+        return f"{100 * share:.1f}"
     return f"{100 * share:.1f} ({100 * span[0]:.1f}–{100 * span[1]:.1f})"
 
 

@@ -464,10 +464,10 @@ class Specimen:
         return made
 
     def with_twins(self, count: int) -> "Specimen":
-        """The same specimen, compared by analyses with `count` untrained twins instead of 5.
+        """The same specimen, compared by analyses with `count` untrained twins instead of 5; with none where it is 0.
 
         Raises:
-            BadOption: fewer than 2, from which nothing can be concluded, or more than 100.
+            BadOption: 1, from which nothing can be concluded, fewer than 0, or more than 100.
         """
         check_twins(count)
         made = replace(self, twin_count=count)

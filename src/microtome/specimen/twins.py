@@ -32,14 +32,14 @@ from microtome.specimen.plain_weights import plain_copy, take_from_plain
 from microtome.specimen.seeding import seed_generators
 
 TWIN_COUNT = 5  # untrained twins that a verdict rests on, unless a run asks for another number
-MIN_TWINS, MAX_TWINS = 2, 100  # nothing is concluded from one
+MIN_TWINS, MAX_TWINS = 2, 100  # nothing is concluded from one; 0 asks for none
 
 
 def check_twins(count: int) -> None:
-    """Raises BadOption for a number of twins that nothing can be concluded from, or that takes for ever."""
-    if not MIN_TWINS <= count <= MAX_TWINS:
+    """Raises BadOption for a number of twins that nothing can be concluded from, or that takes for ever; 0 is none."""
+    if count and not MIN_TWINS <= count <= MAX_TWINS:
         raise BadOption(
-            f"twins is {count}; a verdict takes {MIN_TWINS} to {MAX_TWINS} untrained twins. "
+            f"twins is {count}; a verdict takes {MIN_TWINS} to {MAX_TWINS} untrained twins, and 0 compares with none. "
             f"Try {option_hint('twins', TWIN_COUNT)}, the default."
         )
 

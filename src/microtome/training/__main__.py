@@ -3,6 +3,7 @@
 import argparse
 import sys
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _result_text(card: dict[str, Any]) -> str:
-    low, high = card["interval"]
+    low, high = (nan if end is None else end for end in card["interval"])  # None: too few scenes
     if "accuracy" in card:
         return f"{format_interval(card['accuracy'], low, high, FRACTION)} of {card['judged']} unseen scenes"
     return (

@@ -22,6 +22,7 @@ from microtome.errors import BadOption, CheckpointError
 from microtome.images.scenes import CLASSES
 from microtome.numerics.graph.counts import count_operations, count_parameters
 from microtome.numerics.maps.segmentation import bootstrap_statistic, class_iou, confusion_matrices, mean_iou, pixel_accuracy
+from microtome.numerics.statistics.intervals import UNKNOWN_INTERVAL, Interval
 from microtome.training.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
 from microtome.training.loop import normalise
 from microtome.training.recipes import TrainingRecipe
@@ -113,8 +114,8 @@ def image_accuracy(net: nn.Module, data: SceneSeries) -> dict[str, Any]:
 def pixel_scores(net: nn.Module, data: SceneSeries) -> dict[str, Any]:
     """Mean intersection over union and pixel accuracy, each with its interval over scenes, and the overlap by class and by size.
 
-    The overlap is None of a class that is nowhere, and of a size that no scene has. `background` is the accuracy of an answer that
-    never sees an object.
+    Bounds are None for fewer than `MIN_SCENES` scenes. The overlap is None of a class that is nowhere, and of a size that no scene has.
+    `background` is the accuracy of an answer that never sees an object.
 
     Raises: BadOption for scenes without targets.
     """
@@ -125,18 +126,27 @@ def pixel_scores(net: nn.Module, data: SceneSeries) -> dict[str, Any]:
     sizes = []
     for least, most in itertools.pairwise(AREAS):
         some = counts[(data.areas >= least) & (data.areas < most)]
-        inside = bootstrap_statistic(some, mean_iou) if len(some) else (None, 0.0, 1.0)
-        sizes.append({"area": [least, most], "count": len(some), "mean_iou": inside[0], "interval": list(inside[1:])})
+        inside = bootstrap_statistic(some, mean_iou) if len(some) else UNKNOWN_INTERVAL
+        sizes.append({"area": [least, most], "count": len(some), "mean_iou": _known(inside.value), "interval": _bounds(inside)})
     return {
         "pixel_accuracy": pixel.value,
-        "pixel_interval": list(pixel[1:]),
+        "pixel_interval": _bounds(pixel),
         "mean_iou": mean.value,
-        "interval": list(mean[1:]),
+        "interval": _bounds(mean),
         "iou": [None if np.isnan(value) else float(value) for value in class_iou(counts.sum(0))],
         "background": float((data.targets == 0).mean()),
         "judged": len(data),
         "by_area": sizes,
     }
+
+
+def _bounds(interval: Interval) -> list[float | None]:
+    """Both ends as JSON values; None where they are not known."""
+    return [_known(interval.low), _known(interval.high)]
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def write_card(path: Path, recipe: TrainingRecipe, *, cache: Path | None = None) -> dict[str, Any]:

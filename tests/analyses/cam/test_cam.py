@@ -188,8 +188,8 @@ def test_maps_of_the_twin_without_positive_evidence_are_put_in_words(net, pics):
     bare = replace(found, arrays=emptied)
     again = replace(bare, key_numbers=tuple(Cam().key_numbers(bare)))
     assert again.key("energy-based pointing game").baseline_text == ""
-    assert again.key("rank correlation with the untrained twin").text == "unknown"
-    assert Cam().headline(again).endswith("(untrained twin's maps are empty).")
+    assert again.key("rank correlation with random weights").text == "unknown"
+    assert Cam().headline(again).endswith("(maps of random weights are empty).")
 
 
 def test_key_numbers_are_those_of_the_deepest_layer(net, pics):
@@ -201,3 +201,16 @@ def test_key_numbers_are_those_of_the_deepest_layer(net, pics):
     assert found.key("object area").value == float(found["mean_area"].sel(layer=deep))
     assert found.key("area of half the evidence").value == float(np.median(found["coverage50"].sel(layer=deep)))
     assert found.key("maps").value == 4
+
+
+@pytest.mark.parametrize("options", [{"classes": "3"}, {"target": "embedding", "reference": ("0", "1", "2")}])
+def test_each_image_is_shown_to_one_twin_in_turn(net, pics, options):
+    """Two twins, three images, batches of two: the energy of each twin is that of its own finding, over images 0 and 2, or over 1."""
+    cam, pace = Cam(at="deep", only=("3", "5", "6"), **options), Pace(batch=2, device="cpu")
+    found = cam(net, pics, pace, twins=2)
+    alone = [cam(net.working_twin(pics, seed), pics, pace, twins=2)["energy_in_mask"].values[:, 0] for seed in (1, 2)]
+    each = [np.nanmean(alone[0][[0, 2]]), alone[1][1]]
+    assert float(found["twin_energy"][0]) == pytest.approx(np.mean(each), abs=1e-6)
+    ends = [float(found[f"twin_energy_{end}"][0]) for end in ("low", "high")]
+    assert ends == pytest.approx(sorted(each), abs=1e-6)
+    assert found.facts["twins"] == 2 and found.key("energy-based pointing game").baseline_name == "untrained twins"

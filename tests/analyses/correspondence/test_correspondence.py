@@ -95,6 +95,9 @@ def test_parts_of_scenes_correspond_in_a_trained_network_and_not_in_its_twin():
     assert beyond.value == pytest.approx(own - elsewhere)
     assert beyond.baseline == pytest.approx(twin - null)
     assert "features more alike" in found.headline
+    assert found.facts["twins"] == 5 and beyond.baseline_name == "untrained twins"
+    assert found["agreement_against_twins"].item() == "above all twins"
+    assert not any("not shown to be due to training" in line for line in found.caveats)
 
 
 def test_bad_input_is_refused(net, pics):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import cohen_kappa_score
 
-from microtome.analyses.correspondence.summary import ClassRow, add_class, correspondence_arrays
+from microtome.analyses.correspondence.summary import ClassRow, add_class, agreement_arrays, correspondence_arrays
 
 
 def looks(seed: int, images: int, draws: int = 3, features: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,3 +68,20 @@ def test_the_table_has_a_row_for_every_part_and_place_and_last_is_the_last_layer
     cell = found["table"].sel(part_="lower, elsewhere", layer="b").item()
     assert cell == f"{found['random'].sel(part='lower', layer='b'):.3f} ± {found['random_sd'].sel(part='lower', layer='b'):.3f}"
     assert found["kappa_last"].sel(part="upper").item() == found["kappa"].sel(part="upper", layer="b").item()
+
+
+def test_each_twin_answers_for_its_own_parts_in_turn() -> None:
+    """Two classes and two parts: the first twin saw class 0 upper and class 1 upper, the second the lower parts."""
+    tables = [{("a", part): ClassRow() for part in ("upper", "lower")} for _ in range(2)]
+    for number, row in enumerate([*tables[0].values(), *tables[1].values()]):
+        for group in range(2):
+            add_class(row, *looks(10 * number + group, 4))
+    own, null = tables
+    cells = [(group, part) for group in range(2) for part in ("upper", "lower")]
+    found = agreement_arrays(own, null, "a", cells, 2, "")
+    beyond = [np.mean([np.nanmean(row.kappa[g]) - np.nanmean(row.random_kappa[g]) for g in range(2)]) for row in null.values()]
+    ends = [found[f"twin_agreement{end}"].item() for end in ("_low", "", "_high")]
+    assert ends == pytest.approx([min(beyond), np.mean(beyond), max(beyond)])
+    assert found["agreement_against_twins"].item() == "within the twins' range"
+    assert agreement_arrays(own, null, "a", cells, 2, "trained")["agreement_against_twins"].item() == "no verdict"
+    assert list(agreement_arrays(own, null, "a", cells, 0, "")) == ["agreement_against_twins"]

@@ -46,7 +46,7 @@ def test_a_view_that_changes_nothing_is_the_unmoved_image() -> None:
 
 
 def test_distances_are_means_over_images_and_fractions_of_the_distance_between_images() -> None:
-    found = warp_distance_arrays(PLAN, {"": rows()}, {"": APART})
+    found = warp_distance_arrays(PLAN, {"": rows()}, {"": APART}, 0)
     assert found["distance"].sel(warp="row_shift", layer="a").values == pytest.approx([0.3, 0, 0.7])
     assert found["distance"].sel(warp="flip", layer="a").values == pytest.approx([0, 0.5, np.nan], nan_ok=True)
     assert found["amount_value"].sel(warp="flip").values == pytest.approx([0, 1, np.nan], nan_ok=True)
@@ -55,18 +55,31 @@ def test_distances_are_means_over_images_and_fractions_of_the_distance_between_i
     assert np.isnan(found["change_low"].values).all(), "two images are too few for an interval"
     assert found["change"].sel(warp="flip", layer="a").item() == pytest.approx(0.5)  # of the image that has one
     assert found["distance/flip"].amount.values.tolist() == ["left and right"]
-    assert np.isnan(warp_distance_arrays(PLAN, {"": rows()}, {"": np.zeros((2, 2))})["change"].values).all()
+    assert np.isnan(warp_distance_arrays(PLAN, {"": rows()}, {"": np.zeros((2, 2))}, 0)["change"].values).all()
+
+
+def test_ends_of_the_twins_are_those_of_one_twin() -> None:
+    """Image 0 is of the first twin, image 1 of the second: row shifts move layer a by 0.4 and by 0.6, of 1 and of 2."""
+    apart = np.array([[1.0, 2.0], [2.0, 2.0]])
+    found = warp_distance_arrays(PLAN, {"": rows(), "twin_": rows()}, {"": apart, "twin_": apart}, 2)
+    ends = [found[f"twin_change{end}"].sel(warp="row_shift", layer="a").item() for end in ("_low", "", "_high")]
+    assert ends == pytest.approx([0.3, 0.35, 0.4])
+    flip = [found[f"twin_change{end}"].sel(warp="flip", layer="a").item() for end in ("_low", "", "_high")]
+    assert flip == pytest.approx([0.5] * 3)  # the second twin's distance is not known
 
 
 def test_probabilities_and_how_often_the_answer_stays() -> None:
     """Answers under -2, 0 and 2: (1, 1, 1) and (0, 0, 3): all three pairs agree, and one of three."""
-    found = answer_arrays(PLAN, {"": rows(), "twin_": rows()})
+    found = answer_arrays(PLAN, {"": rows(), "twin_": rows()}, 2, 3.0)
     assert found["probability"].sel(warp="row_shift").values == pytest.approx([0.3, 0.6, 0.5])
     assert found["probability/flip"].values == pytest.approx([0.6, 0.7])
     assert found["consistency"].item() == found["twin_consistency"].item() == pytest.approx((1 + 1 / 3) / 2)
     assert found["small"].item() == 2  # 32 px / 16
-    assert found["answers"].values.tolist() == [2, 2]
-    assert answer_arrays(PLAN, {"": rows(answer=np.full((2, 5), -1))}) == {}
+    assert [found[f"twin_consistency_{end}"].item() for end in ("low", "high")] == pytest.approx(
+        [1 / 3, 1]
+    )  # one image, one twin
+    assert found["answers"].values.tolist() == [2, 3]
+    assert answer_arrays(PLAN, {"": rows(answer=np.full((2, 5), -1))}, 0, np.nan) == {}
 
 
 def test_strides_alias_what_a_whole_stride_does_not() -> None:

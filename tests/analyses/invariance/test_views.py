@@ -10,9 +10,10 @@ from torch import nn
 import microtome as mt
 from microtome.analyses.invariance.invariance import Invariance
 from microtome.analyses.invariance.plan import CLASS_SCORES, WarpPlan
-from microtome.analyses.invariance.views import ViewRunner
+from microtome.analyses.invariance.views import VIEW_COLUMNS, ViewRunner, join_rows
 from microtome.errors import SpecimenError, Unmeasurable
 from microtome.scan import Pace
+from microtome.tally import Rows
 
 PACE = Pace(batch=8, device="cpu")
 
@@ -99,3 +100,31 @@ def test_one_row_for_each_image_is_needed() -> None:
     for rule in (lambda maps: maps.mean((0, 2, 3)), lambda maps: "words"):
         with pytest.raises((Unmeasurable, SpecimenError), match="gives no tensor"):
             runner(rule)[0].look(x, [0], "reflect", crops=False)
+
+
+def test_rows_of_the_twins_are_joined_in_the_order_of_the_images() -> None:
+    parts = []
+    for values in ([10.0, 12.0], [11.0]):
+        parts.append(Rows())
+        parts[-1].add(range(len(values)), {name: np.array(values) for name in VIEW_COLUMNS})
+    whole = join_rows(parts, [np.array([0, 2]), np.array([1])])
+    assert whole.index.tolist() == [0, 1, 2] and whole.column("answer").tolist() == [10, 11, 12]
+
+
+def test_each_image_is_shown_to_one_twin_in_turn(net: mt.Specimen, pics: mt.Images) -> None:
+    """Three images, two twins: the distance of the twins is that of images 0 and 2 in the first and 1 in the second."""
+    few = pics.take(pics.take(range(3)).content_order())
+    asked = Invariance(at=("stem",), warps=("row_shift",), shifts=("3",), count=3)
+    found = asked(net, few, PACE, twins=2)
+    by_image = np.empty((3, 1))
+    apart = np.empty(3)
+    for seed in (1, 2):
+        twin: Any = net.working_twin(few, seed)
+        alone = asked._rows(twin, few, asked._plan(net, few), PACE, "alone").column("distance")[:, 0, 0]
+        gaps = asked._apart(twin, few, asked._plan(net, few)).distance[:, 0]
+        for place in range(seed - 1, 3, 2):
+            by_image[place], apart[place] = alone[place], gaps[place]
+    assert found["twin_distance/row_shift"].sel(layer="stem", amount=3).item() == pytest.approx(by_image.mean(), rel=1e-5)
+    each = [by_image[turn::2].mean() / apart[turn::2].mean() for turn in (0, 1)]
+    values = [found[f"twin_change{end}"].sel(layer="stem").item() for end in ("_low", "", "_high")]
+    assert values == pytest.approx([min(each), np.mean(each), max(each)], rel=1e-5)

@@ -69,8 +69,8 @@ def maps(probability, clean):
     return OcclusionMaps(values * 10, values, label, whole * 10, whole, torch.zeros(len(whole), dtype=torch.long))
 
 
-@pytest.mark.parametrize("count", [9, 10])
-def test_losses_on_the_object_with_an_interval_from_ten_images_on(net, count):
+@pytest.mark.parametrize("count", [19, 20])
+def test_losses_on_the_object_with_an_interval_from_twenty_images_on(net, count):
     """The object is the upper left quarter, which costs 0.4 and 0.2 in turn; elsewhere nothing, in the twin 0.1 everywhere."""
     lost = [0.4 if place % 2 == 0 else 0.2 for place in range(count)]
     other = [0.02 + 0.001 * place for place in range(count)]  # a little elsewhere, so that no two images are the same
@@ -80,18 +80,40 @@ def test_losses_on_the_object_with_an_interval_from_ten_images_on(net, count):
     masks[:, :4, :4] = True
     places = OccluderGrid(np.array([0, 4]), np.array([0, 4]), 4)
     images = mt.Images.tensors(np.zeros((count, 8, 8, 3), np.uint8))
-    found = arrays.occlusion_arrays(own, null, places, masks, net, images, np.zeros((count, 8, 8, 3), np.uint8))
+    found = arrays.occlusion_arrays(own, null, places, masks, net, images, np.zeros((count, 8, 8, 3), np.uint8), 2, "")
     inside = found["inside"].sel(measure="probability").item()
     assert inside == pytest.approx(np.mean(lost)) and found["outside"].sel(measure="probability").item() == pytest.approx(
         np.mean(other) / 3
     )
     assert found["twin_inside"].sel(measure="probability").item() == pytest.approx(0.1)
-    assert found["gain"].sel(measure="probability").item() == pytest.approx(
-        np.mean(np.divide(lost, np.add(lost, other))) - 0.25
-    )
-    assert np.isnan(found["gain_low"].sel(measure="probability").item()) == (count < 10)
-    assert found["wins"].values.tolist() == found["known"].values.tolist() == [count, count]
+    lift = found["lift"].sel(measure="probability").item()
+    assert lift == pytest.approx(np.mean(np.divide(lost, np.add(lost, other))) - 0.25)
+    assert np.isnan(found["lift_low"].sel(measure="probability").item()) == (count < 20)
+    for name in ("twin_lift", "twin_lift_low", "twin_lift_high"):  # an even loss has no lift, in either twin
+        assert found[name].values.tolist() == pytest.approx([0, 0])
+    verdict = "no verdict" if count < 20 else "above all twins"
+    assert found["lift_against_twins"].values.tolist() == [verdict] * 2
+    assert found["known"].values.tolist() == [count, count]
     assert found["changed"].values.tolist() == [0.0 if one < 0.4 else 0.0 if 0.9 - one >= 0.5 else 0.25 for one in lost]
     assert found["lowest"].values.tolist() == pytest.approx([0.9 - one for one in lost])
     assert np.isnan(found["twin_correlation"].values).all()  # the twin's map is constant
     assert found["last_side"].values.tolist() == [4, 4]
+
+
+def test_each_twin_answers_for_its_own_images_in_turn(net):
+    """Twins that lose all on and all off the object: lifts of 0.75 and -0.25, and a network between them is within their range."""
+    count, masks = 20, np.zeros((20, 8, 8), bool)
+    masks[:, :4, :4] = True
+    lost = 0.2 + 0.01 * np.arange(count)
+    own = maps([[[0.9 - each, 0.9 - each], [0.9, 0.9]] for each in lost], [0.9] * count)
+    null = maps(
+        [[[0.1, 0.5], [0.5, 0.5]] if place % 2 == 0 else [[0.5, 0.1], [0.5, 0.5]] for place in range(count)], [0.5] * count
+    )
+    places = OccluderGrid(np.array([0, 4]), np.array([0, 4]), 4)
+    images, pixels = mt.Images.tensors(np.zeros((count, 8, 8, 3), np.uint8)), np.zeros((count, 8, 8, 3), np.uint8)
+    found = arrays.occlusion_arrays(own, null, places, masks, net, images, pixels, 2, "")
+    ends = [found[f"twin_lift{end}"].sel(measure="probability").item() for end in ("_low", "", "_high")]
+    assert ends == pytest.approx([-0.25, 0.25, 0.75])
+    assert found["lift_against_twins"].sel(measure="probability").item() == "no verdict"  # twenty equal lifts have no interval
+    withheld = arrays.occlusion_arrays(own, null, places, masks, net, images, pixels, 2, "trained")
+    assert withheld["lift_against_twins"].values.tolist() == ["no verdict"] * 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from microtome.analyses.occlusion.maps import OccluderGrid, OcclusionMaps, concatenate_maps, occlude_batch
+from microtome.analyses.occlusion.maps import OccluderGrid, OcclusionMaps, concatenate_maps, occlude_batch, take_maps
 from microtome.instruments.perturbation.patches import Response
 
 
@@ -55,3 +55,12 @@ def test_losses_are_shares_of_the_activity_and_differences_of_the_probability() 
     assert lost[:, 1, 0].flatten().tolist() == pytest.approx([0.6, -0.1, 0, 0, 0.5, -0.5])
     both = concatenate_maps([maps, maps])
     assert torch.equal(both.activity, torch.cat([activity, activity])) and len(both.clean_label) == 6
+
+
+def test_maps_are_taken_row_by_row():
+    values = torch.arange(3.0)
+    maps = OcclusionMaps(
+        values[:, None, None], values[:, None, None], values.long()[:, None, None], values, values, values.long()
+    )
+    taken = take_maps(maps, np.array([2, 0]))
+    assert taken.activity.flatten().tolist() == taken.clean_label.tolist() == [2, 0]

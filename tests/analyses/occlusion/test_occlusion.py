@@ -12,6 +12,7 @@ from microtome.analyses.occlusion.occlusion import Occlusion
 from microtome.errors import BadOption, Unmeasurable
 from microtome.numerics.maps.occluders import blur
 from microtome.panels import Overlay
+from microtome.scan import Pace
 
 GREY = 128 / 255
 
@@ -141,12 +142,28 @@ def test_law(net, pics, tmp_path):
     found = testing.check(Occlusion(count=3, size=8), net, pics, tmp_path)
     assert found["activity"].dims == found["probability"].dims == found["label"].dims == ("image", "row", "col")
     assert any("illustration" in one for one in found.caveats)
-    many = Occlusion(count=10, size=16, stride=16)(net, pics)
-    assert not np.isnan(float(many["gain_low"].sel(measure="activity")))
+    many = Occlusion(count=20, size=16, stride=16)(net, pics)
+    assert not np.isnan(float(many["lift_low"].sel(measure="activity")))
 
 
 def test_a_trained_network_loses_more_on_the_object_than_its_twin():
-    found = Occlusion(count=12, size=12)(mt.open("microtome:mini_inception"), mt.Images.scenes(20, seed=3))
+    found = Occlusion(count=24, size=12)(mt.open("microtome:mini_inception"), mt.Images.scenes(40, seed=3))
     assert float(found["inside"].sel(measure="probability")) > 3 * float(found["outside"].sel(measure="probability"))
-    assert float(found["gain_low"].sel(measure="probability")) > 0
+    assert found["lift_against_twins"].sel(measure="probability").item() == "above all twins"
+    assert found.facts["twins"] == 5
     assert abs(float(found["twin_inside"].sel(measure="probability"))) < 0.02
+
+
+def test_each_image_is_shown_to_one_twin_in_turn(net, pics):
+    """Three images in batches of two, two twins: the maps of the twins are those of each of them alone."""
+    two = net.with_twins(2)
+    options = {"count": 3, "size": 16, "only": ("1", "2", "3"), "target": "predicted"}
+    found = Occlusion(**options)(two, pics, Pace(batch=2, device="cpu"), twins=2)
+    for place, seed in enumerate((1, 2, 1)):
+        twin = two.working_twin(pics, seed)
+        x = net.recipe.normalise(torch.from_numpy(pics.pixels(net.recipe, [place + 1])))
+        target = int(net.net(x).argmax())
+        covered = x.clone()
+        covered[:, :, :16, :16] = net.recipe.normalise(torch.full((1, 1, 1, 3), 128, dtype=torch.uint8))
+        lost = (twin.net(x).softmax(1) - twin.net(covered).softmax(1))[0, target].item()
+        assert float(found["twin_lost"].sel(measure="probability")[place, 0, 0]) == pytest.approx(lost, abs=1e-6)

@@ -39,7 +39,7 @@ def test_maps_of_next_to_nothing_are_said(net, pics):
     assert all_cost != any("no position costs" in one for one in loud.caveats)
 
 
-def by_hand(gain_low=0.1, masks=True, **facts):
+def by_hand(against="above all twins", masks=True, known=24, **facts):
     """Two images of 2 x 2 positions; the first loses 0.5 at worst, the second 0.3, the twin 0.1."""
     measures = {"measure": ["activity", "probability"]}
     lost = np.zeros((2, 2, 2, 2))
@@ -54,11 +54,12 @@ def by_hand(gain_low=0.1, masks=True, **facts):
         "clean_probability": array([0.9, 0.305], ("image",), "1"), "lowest": array([0.4, 0.3], ("image",), "1"),
     }  # fmt: skip
     if masks:
-        for name, value in {"inside": 0.4, "outside": 0.05, "twin_inside": 0.1, "twin_outside": 0.1, "gain": 0.3, "gain_low": gain_low,
-                            "gain_high": 0.5, "lift": 0.2}.items():  # fmt: skip
+        for name, value in {"inside": 0.4, "outside": 0.05, "twin_inside": 0.1, "twin_outside": 0.1, "lift": 0.3, "lift_low": 0.1,
+                            "lift_high": 0.5, "twin_lift": 0.02}.items():  # fmt: skip
             arrays[name] = array([0.0, value], ("measure",), "fraction", measures)
-    arrays["known"] = array([0, 9 if np.isnan(gain_low) else 12], ("measure",), "images", measures)
-    told = {"side_px": 4, "stride_px": 4, "labels": "by class name"} | facts
+        arrays["lift_against_twins"] = array(np.array(["no verdict", against], dtype=object), ("measure",), "text", measures)
+    arrays["known"] = array([0, known], ("measure",), "images", measures)
+    told = {"side_px": 4, "stride_px": 4, "labels": "by class name", "twins": 2} | facts
     origin = {"specimen": {"name": "n", "trained": True}, "facts": told, "options": {"colour": "grey"}}
     return replace(Finding(analysis="occlusion", arrays=arrays, origin=origin), key_numbers=())
 
@@ -68,15 +69,18 @@ def test_numbers_are_in_points_and_of_the_median_image():
     numbers = {one.name: one for one in list_key_numbers(finding)}
     assert len(numbers) == 6  # at most; the images are left out
     assert (numbers["probability lost on the object"].value, numbers["probability lost on the object"].baseline) == (40, 10)
-    lift, largest = numbers["localisation lift above the untrained twin"], numbers["largest loss of probability"]
-    assert (lift.value, lift.low, lift.high) == (30, 10, 50)
+    lift, largest = numbers["localisation lift"], numbers["largest loss of probability"]
+    assert (lift.value, lift.low, lift.high, lift.baseline) == (30, 10, 50, 2)
+    assert (
+        lift.baseline_name == "untrained twins" and list_key_numbers(by_hand(twins=1))[0].baseline_name == "one untrained twin"
+    )
     assert (largest.value, largest.baseline) == pytest.approx((40, 10))
     assert numbers["positions where the label changes"].value == 0.5
-    assert numbers["rank correlation with the untrained twin"].value == 0.2
+    assert numbers["rank correlation with random weights"].value == 0.2
     bare = list_key_numbers(by_hand(masks=False))
     assert [one.name for one in bare][0] == "largest loss of probability" and bare[-1].value == 2
     headline = write_headline(replace(finding, key_numbers=tuple(numbers.values())))
-    assert headline.startswith("Occluding the object costs 40 points of class probability (untrained twin 10")
+    assert headline.startswith("Occluding the object costs 40 points of class probability (untrained twins 10")
 
 
 @pytest.mark.parametrize(
@@ -89,8 +93,11 @@ def test_numbers_are_in_points_and_of_the_median_image():
         (by_hand(labels="by order: output 0"), "Outputs were matched to classes by order", True),
         (by_hand(), "Outputs were matched", False),
         (by_hand(), "localisation lift", False),
-        (by_hand(gain_low=0.0), "not significantly above the untrained twin's", True),
-        (by_hand(gain_low=float("nan")), "Fewer than 10 images with masks", True),
+        (by_hand("no verdict"), "localisation lift", False),
+        (by_hand("within the twins' range"), "The localisation lift is within the twins' range: it is not shown", True),
+        (by_hand("below all twins"), "The localisation lift is below all twins", True),
+        (by_hand("within the twins' range", known=19), "The localisation lift", False),
+        (by_hand(known=19), "Fewer than 20 images with masks", True),
     ],
 )
 def test_caveats_are_said_where_they_hold(finding, said, there):

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from microtome.numerics.maps.segmentation import bootstrap_statistic, class_iou, confusion_matrices, mean_iou, pixel_accuracy
+from microtome.numerics.maps.segmentation import (
+    MIN_SCENES,
+    bootstrap_statistic,
+    class_iou,
+    confusion_matrices,
+    mean_iou,
+    pixel_accuracy,
+)
 
 #          wanted              given
 #          0 0 1               0 1 1
@@ -41,13 +48,13 @@ def test_overlap_is_of_all_images_together_not_a_mean_of_images() -> None:
 
 def test_intervals_are_those_of_resampling_images_one_by_one() -> None:
     random = np.random.default_rng(3)
-    wanted = random.integers(0, 3, (12, 5, 5))
+    wanted = random.integers(0, 3, (MIN_SCENES, 5, 5))
     given = np.where(random.random(wanted.shape) < 0.7, wanted, random.integers(0, 3, wanted.shape))
     counts = confusion_matrices(wanted, given, 3)
     found = bootstrap_statistic(counts, mean_iou, draws=50, seed=5)
     again = np.random.default_rng(5)  # the draws of `bootstrap_weights`
     slow = []
-    for places in again.integers(0, 12, size=(50, 12)):
+    for places in again.integers(0, MIN_SCENES, size=(50, MIN_SCENES)):
         whole = np.zeros((3, 3))
         for w, g in zip(wanted[places].ravel(), given[places].ravel(), strict=True):
             whole[w, g] += 1
@@ -56,3 +63,5 @@ def test_intervals_are_those_of_resampling_images_one_by_one() -> None:
     assert found.high == pytest.approx(np.quantile(slow, 0.975))
     assert found.value == pytest.approx(float(mean_iou(counts.sum(0))))
     assert found.low < found.value < found.high
+    few = bootstrap_statistic(counts[1:], mean_iou, draws=50)
+    assert few.value == pytest.approx(float(mean_iou(counts[1:].sum(0)))) and np.isnan(few[1:]).all()

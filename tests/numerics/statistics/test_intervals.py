@@ -89,7 +89,7 @@ def test_missing_values_are_left_out():
     assert nan_mean(values) == 2
     assert np.isnan(nan_mean(np.array([np.nan])))
     assert nan_mean(np.array([[1.0, np.nan], [np.nan, np.nan]])) == pytest.approx([1, np.nan], nan_ok=True)
-    known = np.arange(12.0)
+    known = np.arange(24.0)
     assert mean_interval(np.append(known, np.nan)) == mean_interval(known)
     assert np.isnan(mean_interval(np.array([np.nan, np.nan]))).all()
     assert np.isnan(mean_interval(np.array([]))).all()
@@ -99,7 +99,7 @@ def test_too_few_or_equal_values_have_a_mean_without_an_interval():
     few, same = mean_interval(np.arange(MIN_VALUES - 1.0)), mean_interval(np.ones(50))
     rare = np.zeros(50)
     rare[: MIN_DIFFERENT - 1] = 1
-    assert (few.value, same.value, mean_interval(rare).value) == (4, 1, (MIN_DIFFERENT - 1) / 50)
+    assert (few.value, same.value, mean_interval(rare).value) == (MIN_VALUES / 2 - 1, 1, (MIN_DIFFERENT - 1) / 50)
     assert np.isnan([few[1:], same[1:], mean_interval(rare)[1:]]).all()
     rare[MIN_DIFFERENT - 1] = 1
     assert np.isfinite(mean_interval(rare)).all()

@@ -15,13 +15,26 @@ def test_mean_and_range_leave_out_missing_twins() -> None:
 
 
 def test_sides_by_hand() -> None:
-    """Twins 1 to 5: mean 3, standard deviation √2.5; the bound for a sixth is 3 − 2.776·√2.5·√1.2 = −1.81."""
-    twins = np.arange(1.0, 6.0)[:, None]
-    bound = 3 - t.ppf(0.975, 4) * np.sqrt(2.5) * np.sqrt(1.2)
-    assert bound == pytest.approx(-1.81, abs=0.005)
-    values = np.array([bound - 0.01, bound + 0.01, 0.9, 3.0, 6 - bound - 0.01, 6 - bound + 0.01])
+    """Twins -2 to 2: mean 0, standard deviation √2.5; the bound for a sixth is 2.776·√2.5·√1.2 = 4.81 on either side."""
+    twins = np.arange(-2.0, 3.0)[:, None]
+    bound = -t.ppf(0.975, 4) * np.sqrt(2.5) * np.sqrt(1.2)
+    assert bound == pytest.approx(-4.81, abs=0.005)
+    values = np.array([bound - 0.01, bound + 0.01, -2.1, 0.0, -bound - 0.01, -bound + 0.01])
     assert side_of_twins(values, values, np.repeat(twins, 6, 1)).tolist() == [-1, 0, 0, 0, 0, 1]
     assert side_of_twins(values - 1, values + 1, np.repeat(twins, 6, 1)).tolist() == [0] * 6  # the interval reaches in
+
+
+def test_positive_values_lie_beyond_in_both_scales() -> None:
+    """Twins 1 to 5: 7.81 bounds a sixth by differences, exp(0.957 + 2.776·0.635·√1.2) = 18.0 by factors: above is above both. Below,
+    no positive value lies beyond the bound of the differences, -1.81; of twins 11 to 15 it is 8.19, by factors 8.9: below is below both."""
+    twins = np.arange(1.0, 6.0)
+    logs = np.log(twins)
+    most = np.exp(logs.mean() + t.ppf(0.975, 4) * logs.std(ddof=1) * np.sqrt(1.2))
+    assert most == pytest.approx(18.0, abs=0.1)
+    values = np.array([0.01, 7.9, most - 0.1, most + 0.1])
+    assert side_of_twins(values, values, np.repeat(twins[:, None], 4, 1)).tolist() == [0, 0, 0, 1]
+    near = np.array([8.1, 8.3])
+    assert side_of_twins(near, near, np.repeat(10 + twins[:, None], 2, 1)).tolist() == [-1, 0]
 
 
 def test_ratios_are_judged_by_their_logarithms() -> None:

@@ -69,7 +69,7 @@ class Banding(Analysis):
     question = "understand"
     title = "Weight banding"
     rank = 32
-    revision = 5  # 5: of layers with many units a part; studentised intervals; several untrained twins
+    revision = 6  # 6: an interval takes 20 units
     with_twin = True
 
     at: tuple[str, ...] = option(("last3",), "layers whose kernels are shown; last3: the last three that can be measured")
@@ -253,8 +253,8 @@ class Banding(Analysis):
             "Colours are sorted from top to bottom or left to right, so red is often above even in random weights; A decides.",
             "p for random transposition shows whether a layer has a common axis, not how strong it is.",
             "Oblique stripes and smooth kernels also differ from shuffled positions.",
-            f"Intervals are over units (studentised bootstrap, 95%), from {MIN_VALUES} units on. Of {twin_count(finding.origin)} twins the "
-            f"mean is shown; their maps are of at most {TWIN_UNITS} units.",
+            f"Intervals are over units (studentised bootstrap, 95%), from {MIN_VALUES} units on. "
+            f"{_twins_text(finding)}",
         ]  # fmt: skip
         sampled = [str(name) for name, count in units if count == finding.options["units"]]
         if sampled:
@@ -294,6 +294,12 @@ def _nmf_maps(kernels: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _adjusted_pair(values: Tensor, bands: Bands) -> tuple[Any, Any]:
     rows, cols = bands_of.chance_bands(values.shape[2], values.shape[3])
     return bands_of.adjust_for_chance(bands.rows, rows), bands_of.adjust_for_chance(bands.cols, cols)
+
+
+def _twins_text(finding: Finding) -> str:
+    """What of the twins is shown; empty where there are none."""
+    count = twin_count(finding.origin)
+    return f"Of {count} twins the mean is shown; their maps are of at most {TWIN_UNITS} units." if count else ""
 
 
 def _twin_arrays(own: Mapping[str, Tensor], kernels: Mapping[str, Kernel]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a layer's banding index amounts to, in words that never call chance a result."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +26,15 @@ def verdict(maps: float, low: float, high: float, twin_maps: float, largest_twin
     return f"no bands but a {kind} tendency" if tendency else "no bands"
 
 
+def _largest(values: np.ndarray[Any, Any]) -> float:
+    """The largest known value; without bound where none is, so that nothing exceeds it."""
+    known = values[np.isfinite(values)]
+    return float(known.max()) if len(known) else math.inf
+
+
 def layer_verdict(finding: Finding, index: int) -> str:
     """The verdict on the layer at that index."""
     maps, low, high = (float(finding[name].values[index]) for name in ("index_nmf", "index_low", "index_high"))
     ends = np.stack([finding[f"twin_index_nmf_{end}"].values for end in ("low", "high")])
     farthest = np.abs(ends).max(axis=0)
-    return verdict(maps, low, high, float(farthest[index]), float(np.nan_to_num(farthest).max()))
+    return verdict(maps, low, high, float(farthest[index]), _largest(farthest))

@@ -15,9 +15,11 @@ from microtome.images import Images
 from microtome.instruments.attribution import VisibleLayers, mean_rank_correlation, offset_px
 from microtome.instruments.attribution.drawing import draw_map, positive_part, resample_positive
 from microtome.instruments.shown_images import image_arrays
+from microtome.instruments.untrained_twins import TWINS, over_twins
 from microtome.key_numbers import format_value
 from microtome.numerics.maps.heat import energy_inside, heat_coverage
 from microtome.numerics.maps.strata import edge_strength
+from microtome.numerics.statistics.intervals import nan_mean
 from microtome.specimen import Specimen
 
 OVERLAY_GRID = 56  # positions, longest side of the interpolated maps
@@ -42,9 +44,9 @@ class BatchMaps:
 
 
 def to_arrays(
-    specimen: Specimen, taken: Images, shown: VisibleLayers, parts: list[BatchMaps], grid: int, rival: str
+    specimen: Specimen, taken: Images, shown: VisibleLayers, parts: list[BatchMaps], grid: int, rival: str, twins: int
 ) -> dict[str, xr.DataArray]:
-    """All arrays; `rival` says with whose maps those of the target are compared."""
+    """All arrays; `rival` says with whose maps those of the target are compared, `twins` how many the images were shown to in turn."""
     order = np.argsort(np.concatenate([part.index for part in parts]), kind="stable")  # the classes of an image side by side
     index = np.concatenate([part.index for part in parts])[order]
     columns = {name: np.concatenate([np.asarray(part.columns[name]) for part in parts])[order] for name in parts[0].columns}
@@ -61,6 +63,7 @@ def to_arrays(
     arrays |= _sanity_arrays(maps, other, twin, pixels, shown, grid, rival)
     if masks is not None:
         arrays |= _mask_arrays(maps, twin, shown, masks, both)
+        arrays |= _twin_energy_arrays(arrays.pop("twin_energy_in_mask"), index, twins)
     return arrays
 
 
@@ -125,12 +128,13 @@ def _sanity_arrays(
     rivals = {"class_correlation": other, "twin_correlation": twin, "edge_correlation": edges}
     titles = {
         "class_correlation": rival,
-        "twin_correlation": "untrained twin",
+        "twin_correlation": "random weights",
         "edge_correlation": "edges of the image",
     }
     coords = {"layer": list(shown.names)}
     rows = {
-        name: mean_rank_correlation(maps, one, shown, (pixels.shape[1], pixels.shape[2]), grid) for name, one in rivals.items()
+        name: mean_rank_correlation(maps, rival_maps, shown, (pixels.shape[1], pixels.shape[2]), grid)
+        for name, rival_maps in rivals.items()
     }
     arrays = {name: array(row, ("layer",), "rank correlation", coords, titles[name]) for name, row in rows.items()}
     opposite = 1 - np.array(rows["class_correlation"])
@@ -149,23 +153,33 @@ def _mask_arrays(
         )
         for signed in (maps, twin)
     )
-    own, null = (one.where(~area.isnan()[:, None], torch.nan) for one in (own, null))
+    own, null = (energy.where(~area.isnan()[:, None], torch.nan) for energy in (own, null))
     layers = {"layer": both["layer"]}
     even = np.full(len(shown.names), float(area.nanmean()))
     return {
         "energy_in_mask": array(own.numpy(), ("image", "layer"), "fraction of the energy", both),
         "area": array(area.numpy(), ("image",), "fraction of the image", {"image": both["image"]}),
         "energy": array(own.nanmean(0).numpy(), ("layer",), "fraction of the energy", layers, title="energy on the object"),
-        "twin_energy": array(null.nanmean(0).numpy(), ("layer",), "fraction of the energy", layers, title="untrained twin"),
+        "twin_energy_in_mask": array(null.numpy(), ("image", "layer"), "fraction of the energy", both),
         "mean_area": array(even, ("layer",), "fraction of the energy", layers, title="an even map"),
     }
+
+
+def _twin_energy_arrays(energy: xr.DataArray, index: np.ndarray[Any, Any], twins: int) -> dict[str, xr.DataArray]:
+    """The energy on the object, mean over the untrained twins, with the smallest and the largest; each twin's is over its own images."""
+    layers = {"layer": energy.coords["layer"].values}
+    turns = [energy.values[index % twins == number] for number in range(twins)] or [energy.values]
+    runs = [
+        {"twin_energy": array(nan_mean(turn.T), ("layer",), "fraction of the energy", layers, title=TWINS)} for turn in turns
+    ]
+    return over_twins(runs, least=1)
 
 
 def _map_names(images: Images, index: Any, classes: Sequence[str]) -> list[str]:
     """One name for each map: the image's, with the class where an image is shown more than once."""
     names = images.names
     several = len(set(index.tolist())) < len(index)
-    return [f"{names[at]} · {one}" if several else names[at] for at, one in zip(index, classes, strict=True)]
+    return [f"{names[at]} · {title}" if several else names[at] for at, title in zip(index, classes, strict=True)]
 
 
 def place_remark(shown: VisibleLayers, name: str, size: tuple[int, int]) -> str:

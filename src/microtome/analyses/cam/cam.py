@@ -1,9 +1,9 @@
-"""Class activation maps from shallow to deep layers, checked against an untrained twin.
+"""Class activation maps from shallow to deep layers, checked against untrained twins.
 
 A map weights what each unit of a layer gives at each position by its importance for the class score, and shows the positive part;
 the kinds (`--kind`) differ in how that importance is found. Maps are raw (not rescaled to 0..1), and their positions are drawn where
-they lie in the image. Two checks come with them: does the map change with the class, and does the untrained twin, or an edge detector,
-give the same map? If so, the map shows nothing that was learnt.
+they lie in the image. Two checks come with them: does the map change with the class, and do untrained twins, or an edge detector,
+give the same map? If so, the map shows nothing that was learnt. Each image is shown to one twin, in turn.
 
 Three kinds of network can be asked. A classifier: for the predicted class, the label's, or any of `classes`. A segmentation network:
 for the sum of a class's scores over the region where that class is predicted (`target` label: over the object's mask); without
@@ -17,12 +17,13 @@ mask, Wang et al. 2020, arXiv:1910.01279, sec. 4.3; scores over a region, Vinogr
 embeddings, Chen et al. 2020, arXiv:2001.06538. Which rival each is compared with is ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import nan
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from microtome.analyses.cam.arrays import BatchMaps, place_remark, to_arrays
@@ -35,6 +36,7 @@ from microtome.images import Images
 from microtome.instruments.attribution import MapKind, VisibleLayers, map_kind, place_cells, target_maps, visible_layers
 from microtome.instruments.attribution.gaussian_widths import with_gaussians
 from microtome.instruments.shown_images import choose_images
+from microtome.instruments.untrained_twins import turn_count, twins_in_turn, twins_text
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.panels import Bars, Overlay, Panel, Question, Table
 from microtome.prose import plural
@@ -54,7 +56,8 @@ class Cam(Analysis):
     title: ClassVar[str] = "Class activation maps"
     rank: ClassVar[int] = 4
     effort: ClassVar[Effort] = "quick"
-    revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
+    revision: ClassVar[int] = 5  # 5: several untrained twins
+    with_twin: ClassVar[bool] = True
 
     at: tuple[str, ...] = option("shallow,middle,deep,last3", "layers to map: names, globs or aliases")
     kind: str = option("gradcam", "kind of class activation map", map_kind=True)
@@ -89,15 +92,16 @@ class Cam(Analysis):
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = min(self.count, len(images or ()))
-        return Workload(forward=8.0, backward=4.0 * shown, twins=1, seconds=0.5)
+        return Workload(forward=8.0, backward=4.0 * shown, twins=min(specimen.twin_count, shown), seconds=0.5)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
         places = choose_images(self.name(), specimen, images, self.only, self.count)
         taken = images.take(places)
-        twin = specimen.working_twin(images)
+        twins = turn_count(specimen, len(taken))
         if self.target == "embedding":
-            targets: list[MapTarget] = [embedding_target(specimen, twin, images, places, self.reference, pace)]
+            networks = [specimen, *(twin for _, twin, _ in twins_in_turn(specimen, images, len(taken)))]
+            targets: list[MapTarget] = [embedding_target(networks, images, places, self.reference, pace)]
         else:
             targets = class_targets(specimen, taken, self.target, self.classes)
         parts: list[BatchMaps] = []
@@ -110,14 +114,22 @@ class Cam(Analysis):
             )
             if kind.gaussian and not shown.sigma:
                 shown, widths = with_gaussians(specimen, shown, batch.x[:4], self.sigma)
-            parts += [_attribute_batch(specimen, twin, shown, batch, target, kind, pace) for target in targets]
+            for target in targets:
+                turns = twins_in_turn(specimen, images, len(taken), batch.index)
+                parts.append(_attribute_batch(specimen, turns, shown, batch, target, kind, pace))
             pace.listener(Step(f"{specimen.name}: maps", int(batch.index[-1]) + 1, len(taken), 0.0))
         assert shown is not None  # `take` refuses an empty choice
         if self.fuse:
             shown, parts = fuse_parts(specimen, shown, parts, specimen.recipe.size)
         remarks = {name: remark for name in shown.names if (remark := place_remark(shown, name, specimen.recipe.size))}
-        arrays = to_arrays(specimen, taken, shown, parts, self.grid, targets[0].rival)
-        facts = {"dropped": dict(shown.dropped), "placing": remarks, "rival": targets[0].rival, "noun": targets[0].noun}
+        arrays = to_arrays(specimen, taken, shown, parts, self.grid, targets[0].rival, twins)
+        facts = {
+            "dropped": dict(shown.dropped),
+            "placing": remarks,
+            "rival": targets[0].rival,
+            "noun": targets[0].noun,
+            "twins": twins,
+        }
         facts |= kind_facts(specimen, kind, self.kind, parts, shown) | {"widths": widths}
         if isinstance(targets[0], EmbeddingSimilarity):
             facts["embedding"] = f"input of {targets[0].head}" if targets[0].head else "output"
@@ -146,7 +158,7 @@ class Cam(Analysis):
                 better="lower",
                 at=deep,
             ),
-            KeyNumber(name="rank correlation with the untrained twin", value=of("twin_correlation"), better="lower", at=deep),
+            KeyNumber(name="rank correlation with random weights", value=of("twin_correlation"), better="lower", at=deep),
             KeyNumber(name="maps", value=finding["image"].sizes["image"]),
         ]
         if "energy" not in finding:
@@ -156,6 +168,7 @@ class Cam(Analysis):
             value=of("energy"),
             unit=FRACTION,
             baseline=of("twin_energy"),
+            baseline_name=twins_text(finding.facts["twins"]),
             better="higher",
             at=deep,
         )
@@ -168,7 +181,9 @@ class Cam(Analysis):
             return f"At {half.at} no evidence for {finding.facts['noun']} in any of {plural(count, 'map')}."
         if "energy" in finding and not np.isnan(finding.key("energy-based pointing game").value):
             inside, area = finding.key("energy-based pointing game"), finding.key("object area")
-            twin = f"untrained twin {inside.baseline_text}" if inside.baseline_text else "untrained twin's maps are empty"
+            twin = (
+                f"{inside.baseline_name} {inside.baseline_text}" if inside.baseline_text else "maps of random weights are empty"
+            )
             return f"At {inside.at} {inside.text} of {kind} energy lies on objects covering {area.text} of the image ({twin})."
         return f"At {half.at} half of the {kind} energy covers {half.text} of the image (median; an even map 50%)."
 
@@ -181,14 +196,14 @@ class Cam(Analysis):
         ]
         if mask:
             energy = Bars(title="Energy on the object", y=("energy",), x="layer", null=("twin_energy", "mean_area"))
-            panels.append(replace(energy, note="Grey: the untrained twin, and an even map."))
+            panels.append(replace(energy, note="Grey: the untrained twins, and an even map."))
         columns = tuple(name for name in TABLE if name in finding)
         title = "Similarity to the reference" if "similarity" in finding else "Target classes"
         panels.append(Table(title=title, rows="image", columns=columns))
         panels.append(
             Bars(
                 title=f"Does the map depend on {finding.facts['noun'].replace('target ', '')} and on training?",
-                note=f"Rank correlation with the map of the {finding.facts['rival']}, with the untrained twin's map and with edges; near "
+                note=f"Rank correlation with the map of the {finding.facts['rival']}, with the map of random weights and with edges; near "
                 "1 the map depends on neither.",
                 y=("class_correlation", "twin_correlation", "edge_correlation"),
                 x="layer",
@@ -220,9 +235,15 @@ class Cam(Analysis):
 
 
 def _attribute_batch(
-    specimen: Specimen, twin: Specimen, shown: VisibleLayers, batch: Batch, target: MapTarget, kind: MapKind, pace: Pace
+    specimen: Specimen,
+    turns: Iterable[tuple[int, Specimen, np.ndarray[Any, Any]]],
+    shown: VisibleLayers,
+    batch: Batch,
+    target: MapTarget,
+    kind: MapKind,
+    pace: Pace,
 ) -> BatchMaps:
-    """Maps of the target, of its rival, and of the twin for the same target."""
+    """Maps of the target, of its rival, and for the same target of the untrained twins, each for the rows of its turn."""
     answers: list[BatchAnswer] = []
 
     def values(output: Tensor) -> Sequence[Tensor]:
@@ -232,14 +253,22 @@ def _attribute_batch(
     def again(output: Tensor) -> Sequence[Tensor]:
         return answers[0].again(output)
 
-    def of_twin(output: Tensor) -> Sequence[Tensor]:
-        return [answers[0].of_twin(output)]
-
     names, where, memory = shown.names, shown.where, pace.memory
     own = target_maps(specimen, names, batch.x, target.read, values, kind, again=again, where=where, memory=memory)
-    null = target_maps(twin, names, batch.x, target.read, of_twin, kind, where=where, memory=memory)
-    host = [{name: value.cpu() for name, value in one.items()} for one in (*own.maps, *null.maps)]
-    return BatchMaps(batch.index, batch.pixels, answers[0].columns, *host, remarks=own.remarks)
+    maps, other = ({name: value.cpu() for name, value in each.items()} for each in own.maps)
+    null = dict(maps)  # a stand-in where there are no twins: `Analysis.conclude` takes out what bears their name
+    for number, twin, rows in turns:
+        if null[names[0]] is maps[names[0]]:
+            null = {name: torch.full_like(value, torch.nan) for name, value in maps.items()}
+        index = torch.from_numpy(rows)
+
+        def of_twin(output: Tensor, index: Tensor = index, number: int = number) -> Sequence[Tensor]:
+            return [answers[0].of_twin(output, index, number)]
+
+        (random,) = target_maps(twin, names, batch.x[index], target.read, of_twin, kind, where=where, memory=memory).maps
+        for name, value in random.items():
+            null[name][index] = value.cpu()
+    return BatchMaps(batch.index, batch.pixels, answers[0].columns, maps, other, null, remarks=own.remarks)
 
 
 def _target_caveats(finding: Finding) -> list[str]:

@@ -18,6 +18,7 @@ from microtome.specimen import Specimen
 from microtome.specimen.layers import kind_of
 
 CLASS_PREFIX = "class:"
+TWIN_REFERENCES = 16  # images of a reference that an untrained twin is shown at least, where there are as many
 MAX_REFERENCES = 256  # images of a class whose embeddings are averaged
 
 
@@ -108,27 +109,35 @@ def class_targets(specimen: Specimen, taken: Images, target: str, classes: Seque
 
 
 def embedding_target(
-    specimen: Specimen, twin: Specimen, images: Images, places: Sequence[int], reference: Sequence[str], pace: Pace
+    networks: Sequence[Specimen], images: Images, places: Sequence[int], reference: Sequence[str], pace: Pace
 ) -> EmbeddingSimilarity:
     """The similarity to the mean unit embedding of the reference images, for the images of the set at `places`.
+
+    `networks` are the network and its untrained twins; of many reference images each twin is shown a part.
 
     Raises:
         UnknownName: a reference that is no image of the set, no file and no class.
     """
     inside, outside = reference_images(images, reference)
+    specimen, *twins = networks
     head = embedding_head(specimen)
-    sides = {"network": specimen, "twin": twin}
-    references: dict[str, Prototype] = {}
-    means: dict[str, Prototype] = {}
     place_of = {place: index for index, place in enumerate(places)}  # in the images shown
-    for side, network in sides.items():
-        own = _unit_embeddings(network, images.take(inside), head, pace) if inside else []
-        more = [vector for one in outside for vector in _unit_embeddings(network, one, head, pace)]
-        members = {place_of[place]: vector for place, vector in zip(inside, own, strict=True) if place in place_of}
-        references[side] = Prototype(torch.stack([*own, *more]).sum(0), members)
-        shown = _unit_embeddings(network, images.take(places), head, pace)
-        means[side] = Prototype(torch.stack(shown).sum(0), dict(enumerate(shown)))
-    return EmbeddingSimilarity(", ".join(reference), head, references, means)
+
+    def prototype(network: Specimen, some: Sequence[int]) -> Prototype:
+        own = _unit_embeddings(network, images.take(some), head, pace) if some else []
+        more = [vector for file in outside for vector in _unit_embeddings(network, file, head, pace)]
+        members = {place_of[place]: vector for place, vector in zip(some, own, strict=True) if place in place_of}
+        return Prototype(torch.stack([*own, *more]).sum(0), members)
+
+    shown = _unit_embeddings(specimen, images.take(places), head, pace)
+    parts = len(twins) if len(inside) > len(twins) * TWIN_REFERENCES else 1
+    return EmbeddingSimilarity(
+        ", ".join(reference),
+        head,
+        prototype(specimen, inside),
+        Prototype(torch.stack(shown).sum(0), dict(enumerate(shown))),
+        tuple(prototype(twin, inside[number % parts :: parts]) for number, twin in enumerate(twins)),
+    )
 
 
 def reference_images(images: Images, reference: Sequence[str]) -> tuple[list[int], list[Images]]:
@@ -199,12 +208,12 @@ def class_indices(specimen: Specimen, classes: Sequence[str]) -> list[int]:
     for place, name in reversed(list(enumerate((specimen.labels or ())[:outputs]))):
         known |= {part.strip().lower(): place for part in (*name.split(","), name)}
     known |= {name: place for place, name in enumerate(specimen.wordnet or ()) if name}
-    for one in classes:
-        if one.lower() not in known:
+    for name in classes:
+        if name.lower() not in known:
             hint = (
-                did_you_mean(one, specimen.labels)
+                did_you_mean(name, specimen.labels)
                 if specimen.labels
                 else f" Its classes have no names; give 0 to {outputs - 1}."
             )
-            raise UnknownName(f"cam: {specimen.name} has no class '{one}'.{hint}")
-    return [known[one.lower()] for one in classes]
+            raise UnknownName(f"cam: {specimen.name} has no class '{name}'.{hint}")
+    return [known[name.lower()] for name in classes]

@@ -1,7 +1,7 @@
 """What a map is made for: a class score, the scores of a class over a region, or the similarity of embeddings.
 
 Every target reads something from the network's output, asks a number of each image that can be differentiated, and a second one, its
-rival, which the map is compared with; of the twin it asks the same.
+rival, which the map is compared with; of an untrained twin it asks the same.
 """
 
 from abc import ABC, abstractmethod
@@ -28,12 +28,13 @@ BACKGROUND = ("background", "__background__", "bg", "void", "unlabelled", "unlab
 class BatchAnswer:
     """What one batch was asked: the target and its rival (image,), and columns of the table.
 
-    `again` gives both of another output of the same images, `of_twin` the target of the twin's output.
+    `again` gives both of another output of the same images; `of_twin` asks the target of the output that an untrained twin gives for some
+    rows of the batch; with it go the rows and its number.
     """
 
     values: tuple[Tensor, Tensor]
     again: Callable[[Tensor], tuple[Tensor, Tensor]]
-    of_twin: Callable[[Tensor], Tensor]
+    of_twin: Callable[[Tensor, Tensor, int], Tensor]
     columns: Mapping[str, Any]
 
 
@@ -90,7 +91,7 @@ class ClassScore(MapTarget):
         def both(given: Tensor) -> tuple[Tensor, Tensor]:
             return of(given, first), of(given, rival)
 
-        return BatchAnswer(both(output), both, lambda given: of(given, first), columns)
+        return BatchAnswer(both(output), both, lambda given, rows, _: of(given, first[rows.to(first.device)]), columns)
 
 
 @final
@@ -119,7 +120,7 @@ class RegionScore(MapTarget):
         asked = None if self.asked is None else torch.from_numpy(self.asked[batch.index]).to(scores.device)
         single = scores.shape[1] == 1  # a class and its absence: it is predicted where its score is positive
         predicted = (scores[:, 0] <= 0).long() if single else scores.argmax(1)
-        common = torch.stack([_commonest(one, self._background()) for one in predicted]) * (not single)
+        common = torch.stack([_commonest(labels, self._background()) for labels in predicted]) * (not single)
         first = common if asked is None else asked
         if self.masks is None:
             region = predicted == first[:, None, None]
@@ -129,9 +130,13 @@ class RegionScore(MapTarget):
         means = (scores * region[:, None]).sum((2, 3)).scatter(1, first[:, None], -torch.inf)
         rival = means.argmax(1)
 
-        def of(given: Tensor, classes: Tensor) -> Tensor:
-            one = given.gather(1, classes.to(given.device).view(-1, 1, 1, 1).expand(-1, 1, *given.shape[2:]))[:, 0]
-            return (one * region.to(one)).sum((1, 2))
+        def of(given: Tensor, classes: Tensor, part: Tensor = region) -> Tensor:
+            scored = given.gather(1, classes.to(given.device).view(-1, 1, 1, 1).expand(-1, 1, *given.shape[2:]))[:, 0]
+            return (scored * part.to(scored)).sum((1, 2))
+
+        def of_twin(given: Tensor, rows: Tensor, _: int) -> Tensor:
+            at = rows.to(first.device)
+            return of(given, first[at], region[at])
 
         def both(given: Tensor) -> tuple[Tensor, Tensor]:
             return of(given, first), of(given, first) * 0.0 if single else of(given, rival)
@@ -142,7 +147,7 @@ class RegionScore(MapTarget):
             "region": region.double().mean((1, 2)).cpu().numpy(),
             "target": [output_name(self.specimen, int(each)) for each in first],
         }
-        return BatchAnswer(both(output), both, lambda given: of(given, first), columns)
+        return BatchAnswer(both(output), both, of_twin, columns)
 
     def _background(self) -> int:
         """The output that stands for the background, -1 where its names don't say."""
@@ -155,16 +160,17 @@ class RegionScore(MapTarget):
 class EmbeddingSimilarity(MapTarget):
     """The cosine similarity between the embedding of each image and a reference, each network's own.
 
-    `references` and `means` are sums of unit vectors, for the network and for its twin; an image that is part of one is taken out of it,
-    so that none is compared with itself.
+    `reference` and `mean` are sums of unit vectors of the network, `of_twins` the reference of each untrained twin; an image that is part
+    of one is taken out of it, so that none is compared with itself.
     """
 
     rival: ClassVar[str] = "mean of the images shown"
     noun: ClassVar[str] = "the reference"
     name: str
     head: str  # the classifier whose input is the embedding; empty: the output is
-    references: "dict[str, Prototype]" = field(repr=False)  # by "network" and "twin"
-    means: "dict[str, Prototype]" = field(repr=False)
+    reference: "Prototype" = field(repr=False)
+    mean: "Prototype" = field(repr=False)
+    of_twins: "tuple[Prototype, ...]" = field(repr=False)
 
     def read(self, network: Specimen, x: Tensor) -> Tensor:
         return embedding(network, x, self.head)
@@ -173,20 +179,22 @@ class EmbeddingSimilarity(MapTarget):
         return embedding(network, x, self.head).abs().sum(1)
 
     def ask(self, output: Tensor, batch: Batch) -> BatchAnswer:
-        own = self.references["network"].without(batch.index)
+        own = self.reference.without(batch.index)
         value = _cosine(output, own)
         known = (own.any(1) & (value.detach() < SAME)).cpu()
         columns = {
             "similarity": torch.where(known, value.detach().cpu().double(), nan).numpy(),
-            "target": [self.name if one else "the reference itself" for one in known],
+            "target": [self.name if other else "the reference itself" for other in known],
         }
-        mean = self.means["network"].without(batch.index)
-        return BatchAnswer(
-            (value, _cosine(output, mean)),
-            lambda given: (_cosine(given, own), _cosine(given, mean)),
-            lambda given: _cosine(given, self.references["twin"].without(batch.index)),
-            columns,
-        )
+        mean = self.mean.without(batch.index)
+
+        def both(given: Tensor) -> tuple[Tensor, Tensor]:
+            return _cosine(given, own), _cosine(given, mean)
+
+        def of_twin(given: Tensor, rows: Tensor, number: int) -> Tensor:
+            return _cosine(given, self.of_twins[number].without(batch.index[rows.numpy()]))
+
+        return BatchAnswer((value, _cosine(output, mean)), both, of_twin, columns)
 
 
 @dataclass(frozen=True)
@@ -228,7 +236,7 @@ def embedding(network: Specimen, x: Tensor, head: str = "") -> Tensor:
     """
     kept: list[Tensor] = []
     if head:
-        with watch(network, f"<{head}", each=lambda _, one: kept.append(one)):
+        with watch(network, f"<{head}", each=lambda _, vector: kept.append(vector)):
             network.net(x)
     value = kept[0] if head else first_tensor(network.net(x))
     if value is None:
@@ -248,5 +256,5 @@ def _mean_probability(scores: Tensor, classes: Tensor, region: Tensor) -> np.nda
     """The mean probability of each image's class over its region; NaN where that is empty."""
     every = scores.double()
     chance = every.sigmoid() if every.shape[1] == 1 else every.softmax(1)
-    one = chance.gather(1, classes.view(-1, 1, 1, 1).expand(-1, 1, *every.shape[2:]))[:, 0]
-    return ((one * region).sum((1, 2)) / region.sum((1, 2))).cpu().numpy()  # 0 / 0 is not a number
+    asked = chance.gather(1, classes.view(-1, 1, 1, 1).expand(-1, 1, *every.shape[2:]))[:, 0]
+    return ((asked * region).sum((1, 2)) / region.sum((1, 2))).cpu().numpy()  # 0 / 0 is not a number

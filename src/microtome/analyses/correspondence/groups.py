@@ -50,22 +50,22 @@ def class_groups(
             raise UnknownName(
                 f"correspondence: there is no part '{part}'; masks have {', '.join(PART_NAMES)}.{did_you_mean(part, PART_NAMES)}"
             )
-    found: list[ClassGroup] = []
+    groups: list[ClassGroup] = []
     for title, places in _positions_by_class(images, classes):
         masks = images.masks(specimen.recipe, places)
         area = masks.mean((1, 2))
         fit = np.flatnonzero((area > 0) & (area <= MAX_PART_AREA) & (masks.sum((1, 2)) >= 8))[:count]
         if len(fit) >= MIN_IMAGES:
             halves = {part: np.stack([part_of(mask, part) for mask in masks[fit]]) for part in parts}
-            found.append(ClassGroup(title, places[fit], halves))
-        if len(found) == GROUPS and not classes:
+            groups.append(ClassGroup(title, places[fit], halves))
+        if len(groups) == GROUPS and not classes:
             break
-    if not found:
+    if not groups:
         raise Unmeasurable(
             f"No class has {MIN_IMAGES} images whose mask covers at most {format_value(MAX_PART_AREA, FRACTION)} of what the "
             f"network sees; name parts by hand ({option_name('marks')}), or other images."
         )
-    return found
+    return groups
 
 
 def _positions_by_class(images: Images, wanted: Sequence[str]) -> list[tuple[str, Values]]:
@@ -75,15 +75,15 @@ def _positions_by_class(images: Images, wanted: Sequence[str]) -> list[tuple[str
         if wanted:
             raise BadOption("correspondence: classes are named, but the images have no labels.")
         return [("no class known", masked)]
-    for one in wanted:
-        if one not in images.classes:
-            raise UnknownName(f"correspondence: the images have no class '{one}'.{did_you_mean(one, images.classes)}")
+    for name in wanted:
+        if name not in images.classes:
+            raise UnknownName(f"correspondence: the images have no class '{name}'.{did_you_mean(name, images.classes)}")
     labels = images.labels[masked]
-    numbers = [images.classes.index(one) for one in wanted] or list(
+    numbers = [images.classes.index(name) for name in wanted] or list(
         np.argsort(-np.bincount(labels[labels >= 0]), kind="stable")
     )
     words = images.titles or images.classes
-    return [(words[int(one)], masked[labels == one]) for one in numbers]
+    return [(words[int(number)], masked[labels == number]) for number in numbers]
 
 
 def _marked_group(specimen: Specimen, images: Images, marks: Sequence[str], size: int) -> ClassGroup:
@@ -92,17 +92,19 @@ def _marked_group(specimen: Specimen, images: Images, marks: Sequence[str], size
     names = list(images.names)
     for mark in marks:
         words = mark.split(":")
-        if len(words) not in (4, 6) or not all(one.lstrip("-").isdigit() for one in words[2:]):
+        if len(words) not in (4, 6) or not all(word.lstrip("-").isdigit() for word in words[2:]):
             raise BadOption(f"correspondence: the mark '{mark}' is not image:part:row:col or image:part:row:col:height:width.")
         if words[0] not in names and not (words[0].isdigit() and int(words[0]) < len(images)):
             raise UnknownName(f"correspondence: there is no image '{words[0]}'.{did_you_mean(words[0], names)}")
         place = names.index(words[0]) if words[0] in names else int(words[0])
-        boxes.setdefault(words[1], {})[place] = _box_mask(specimen, images, place, mark, [int(one) for one in words[2:]], size)
-    places = sorted(set.intersection(*(set(one) for one in boxes.values())))
+        boxes.setdefault(words[1], {})[place] = _box_mask(
+            specimen, images, place, mark, [int(word) for word in words[2:]], size
+        )
+    places = sorted(set.intersection(*(set(by_place) for by_place in boxes.values())))
     if len(places) < MIN_IMAGES:
         raise BadOption(f"correspondence: {len(places)} images have every part marked; at least {MIN_IMAGES} are needed.")
     return ClassGroup(
-        "the marked", np.array(places), {part: np.stack([one[at] for at in places]) for part, one in boxes.items()}
+        "the marked", np.array(places), {part: np.stack([by_place[at] for at in places]) for part, by_place in boxes.items()}
     )
 
 

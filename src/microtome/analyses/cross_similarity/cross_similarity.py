@@ -60,6 +60,7 @@ class CrossSimilarity(Analysis):
     title: ClassVar[str] = "Similarity between two networks"
     rank: ClassVar[int] = 22
     effort: ClassVar[Effort] = "quick"
+    revision: ClassVar[int] = 2  # 2: verdicts of positive values in both scales
     with_twin: ClassVar[bool] = True
     command: ClassVar[str] = "microtome.cli.pairing:with_second_network"
 

@@ -40,7 +40,7 @@ from microtome.images import Images
 from microtome.instruments.input_gradients import Target, input_gradients, mean_over_units, middle_cell
 from microtome.instruments.layer_choice import reasons_not_measured
 from microtome.instruments.receptive_fields import receptive_fields
-from microtome.instruments.untrained_twins import TWINS, untrained_twins
+from microtome.instruments.untrained_twins import TWINS, twin_count, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.receptive.effective import sum_gradients
 from microtome.numerics.receptive.field import Field
@@ -228,7 +228,7 @@ class Erf(Analysis):
         if not is_gaussian(r2.value, inside.value):
             return f"{start} receptive field of {rows.at} is not Gaussian: R² {r2.text}, {inside.text} of the mass within 3 σ."
         twin = ""
-        if rows.baseline_text and columns.baseline_text:
+        if np.isfinite(rows.baseline) and np.isfinite(columns.baseline):
             twin = f" (untrained twins {format_value(rows.baseline)} × {columns.baseline_text})"
         return f"{start} receptive field of {rows.at}: σ {format_value(rows.value)} × {columns.text}{twin}."
 
@@ -286,14 +286,15 @@ class Erf(Analysis):
                 )
             )  # fmt: skip
         twin = finding["twin_sigma"]
-        if lost := [str(name) for name in twin.coords["layer"].values if not np.isfinite(twin.sel(layer=name)).all()]:
+        lost = [str(name) for name in twin.coords["layer"].values if not np.isfinite(twin.sel(layer=name)).all()]
+        if lost and twin_count(finding.origin):
             lines.append(f"An untrained twin has no field to fit at {', '.join(lost)}.")
         return lines
 
 
 def _fifth(images: Images, number: int, parts: int) -> Images:
     """Every `parts`-th image from the `number`-th on: together the twins see about as many images as the network; one at least."""
-    return images.take(list(range(number, len(images), parts)) or [number % len(images)])
+    return images.take(list(range(number, len(images), parts or len(images))) or [number % len(images)])
 
 
 def is_gaussian(r2: float, inside: float) -> bool:

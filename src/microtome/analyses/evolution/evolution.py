@@ -23,6 +23,7 @@ strongest image); CKA, Kornblith et al. 2019, arXiv:1905.00414. Measuring both, 
 """
 
 from collections.abc import Sequence
+from math import nan
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -46,7 +47,7 @@ from microtome.instruments.class_matching import match_classes, why_no_head
 from microtome.instruments.image_pairs import MIN_COUNT, BatchFeatures, ImagePairs, all_pairs_fit, flat_features
 from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
 from microtome.instruments.strongest_patches import strongest_activations
-from microtome.instruments.untrained_twins import untrained_twins
+from microtome.instruments.untrained_twins import twin_count, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.cka import gram_matrix, u_centered
 from microtome.numerics.statistics.cka_intervals import MIN_IMAGES
@@ -109,7 +110,8 @@ class Evolution(Analysis):
         null: list[list[float]] = []
         for number, twin in enumerate(untrained_twins(specimen, images), 1):
             seen = self._see_checkpoint(twin, images, names, answers, pace, -number)
-            null.append([cka_distance(seen, last, name).value for name in names])
+            distances = [cka_distance(seen, last, name).value for name in names]
+            null.append(distances if specimen.twin_count else [nan] * len(names))
         tallies: list[CheckpointTallies] = []
         to_end: list[list[Interval]] = []
         step: list[list[Interval]] = []
@@ -130,7 +132,7 @@ class Evolution(Analysis):
         arrays = drift_arrays(names, moments, to_end, step, null)
         arrays |= jump_arrays(names, moments, tallies) | accuracy_arrays(moments, tallies, answers, images)
         arrays |= units_over_training(specimen, images, names, moments, [top for top, _ in tallies], self.units, self.size)
-        for place in range(-specimen.twin_count, len(moments)):
+        for place in range(-max(specimen.twin_count, 1), len(moments)):
             discard_tally(pace, self._key(specimen, images, place))
         every = all_pairs_fit(specimen, names, len(images))
         return Measurement(
@@ -223,6 +225,8 @@ class Evolution(Analysis):
         known = np.flatnonzero(settled_at >= 0)
         if not (finding["drift"].values > 0).any():
             return f"No layer changes over {len(moments)} checkpoints."
+        if not len(known) and not twin_count(finding.origin):
+            return f"Over {len(moments)} checkpoints, no layer has a known time: untrained twins were not measured."
         if not len(known):
             return f"Over {len(moments)} checkpoints, every layer stays as close to the end as an untrained twin."
         first, last = known[np.argmin(settled_at[known])], known[len(known) - 1 - np.argmax(settled_at[known][::-1])]

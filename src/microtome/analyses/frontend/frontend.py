@@ -11,6 +11,7 @@ in an 11 x 11 / 4 first layer and went to 7 x 7 / 2. They judged by eye; the mea
 """
 
 from collections.abc import Sequence
+from math import nan
 from typing import Any, ClassVar, Literal, NamedTuple, final
 
 import numpy as np
@@ -33,7 +34,7 @@ from microtome.analysis import Analysis, Arrays, Measurement, Needs, option
 from microtome.errors import Unmeasurable, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.untrained_twins import TWINS, over_twins, untrained_twins
+from microtome.instruments.untrained_twins import NOT_MEASURED, TWINS, over_twins, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.weights import filters
 from microtome.numerics.weights.norms import norm_of, norms_after
@@ -56,6 +57,9 @@ class _Stem(NamedTuple):
     weight: Tensor
     stride: tuple[int, int]
     scale: Tensor | None
+
+
+NOT_JUDGED = f"untrained twins {NOT_MEASURED}: not judged"
 
 
 @final
@@ -105,6 +109,8 @@ class Frontend(Analysis):
         value = by_criterion["value"]
         low, high = by_criterion["twin_value_low"], by_criterion["twin_value_high"]
         verdicts = judge_filters(value, low, high, sorted(dead), len(own.weight), side, max(own.stride), specimen.trained)
+        if not specimen.twin_count:
+            verdicts = dict.fromkeys(verdicts, (False, NOT_JUDGED))
         criteria = {"criterion": list(verdicts)}
         texts, flags = [text for _, text in verdicts.values()], [flag for flag, _ in verdicts.values()]
         arrays["verdict"] = array(texts, ("criterion",), "text", criteria, "meaning")
@@ -130,7 +136,7 @@ class Frontend(Analysis):
             number("energy above Nyquist", ABOVE_NYQUIST, FRACTION, "lower"),
             number("energy above Nyquist, natural images", ABOVE_NYQUIST_NATURAL, FRACTION, "lower"),
             number("middle over extremes", MIDDLE_TO_EXTREMES, "1", "higher"),
-            KeyNumber(name="faults", value=int(finding["finding"].sum()), better="lower", at=at),
+            KeyNumber(name="faults", value=_fault_count(finding), better="lower", at=at, missing="not judged"),
             KeyNumber(name="filters", value=finding["dead"].size, at=at),
         ]
 
@@ -141,6 +147,8 @@ class Frontend(Analysis):
         twin = f"(untrained twins {dead.baseline_text})"
         if finding.trained is False:
             return f"Untrained weights, not judged: {dead.text} of the filters of {dead.at} are dead {twin}."
+        if np.isnan(faults.value):
+            return f"Not judged without untrained twins: {dead.text} of the filters of {dead.at} are dead."
         return f"{dead.at} has {plural(int(faults.value), 'fault')}{first}; {dead.text} of its filters are dead {twin}."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
@@ -178,6 +186,13 @@ class Frontend(Analysis):
 
 
 _SHAPE = ("filters", "channels", "kernel rows", "kernel cols", "row stride", "col stride")
+
+
+def _fault_count(finding: Finding) -> float:
+    """How many numbers are faults; not a number where nothing was judged, for want of untrained twins."""
+    if (finding["verdict"].values == NOT_JUDGED).all():
+        return nan
+    return int(finding["finding"].sum())
 
 
 def _first_layer(specimen: Specimen, at: str) -> _Stem:

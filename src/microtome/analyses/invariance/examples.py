@@ -20,7 +20,7 @@ from microtome.specimen import Recipe
 from microtome.tally import Rows
 
 SHOWN_AMOUNTS, THUMBNAIL_SIDE = 5, 64  # amounts shown of each warp, px of the longest side
-EXAMPLE_IMAGES = 5  # told one by one
+EXAMPLE_IMAGES = 5  # shown one by one
 PAPER_WARPS: tuple[Warp, ...] = ("row_shift", "scale", "rotation")  # the rows of the paper's figure
 PAPER_LAYERS = ("shallow", "deep")  # its layers 1 and 7: here the first that is measured, and the last before the output
 
@@ -32,32 +32,32 @@ def followed_warps(plan: WarpPlan) -> list[Warp]:
 
 
 def example_indices(count: int) -> list[int]:
-    """Which of `count` images are told one by one: `EXAMPLE_IMAGES`, evenly spaced."""
+    """Which of `count` images are shown one by one: `EXAMPLE_IMAGES`, evenly spaced."""
     return np.unique(np.linspace(0, count - 1, min(EXAMPLE_IMAGES, count)).round().astype(int)).tolist()
 
 
 def example_arrays(plan: WarpPlan, rows: Rows, images: Images) -> dict[str, xr.DataArray]:
     """Distances of the first and the last layer and the probability of each of a few images, and the means over all."""
     some = example_indices(len(images))
-    told = {"image": [images.names[one] for one in some]}
+    coords = {"image": [images.names[place] for place in some]}
     deep = max(len(plan.names) - 2, 0)
     columns: dict[str, Any] = {"shallow": rows.column("distance")[:, :, 0], "deep": rows.column("distance")[:, :, deep]}
     if (rows.column("answer") >= 0).any():
         columns["probability"] = rows.column("chance")
-    found: dict[str, xr.DataArray] = {}
+    arrays: dict[str, xr.DataArray] = {}
     for warp in followed_warps(plan):
         amounts = {"amount": list(plan.amounts[warp])}
         for name, column in columns.items():
             # A distance to the unmoved image is 0 for what moves nothing; the probability of the unmoved one has a column.
             every = np.stack([_column_values(plan, column, warp, amount, name) for amount in plan.amounts[warp]], axis=1)
             unit, title = ("1", "probability") if name == "probability" else ("fraction of the norm", "distance")
-            found[f"each_{name}/{warp}"] = array(every[some], ("image", "amount"), unit, told | amounts, title)
+            arrays[f"each_{name}/{warp}"] = array(every[some], ("image", "amount"), unit, coords | amounts, title)
             over = nan_mean(np.where(np.isfinite(every), every, np.nan).T)
-            found[f"mean_{name}/{warp}"] = array(over, ("amount",), unit, amounts, f"mean of {len(every)}")
-    found["followed"] = array(
+            arrays[f"mean_{name}/{warp}"] = array(over, ("amount",), unit, amounts, f"mean of {len(every)}")
+    arrays["followed"] = array(
         np.array([plan.names[0], plan.names[deep]], dtype=object), ("part",), "text", {"part": list(PAPER_LAYERS)}
     )
-    return found
+    return arrays
 
 
 def _column_values(plan: WarpPlan, column: Any, warp: Warp, amount: float, name: str) -> Any:
@@ -87,7 +87,7 @@ def thumbnails(
 def shown_amounts(plan: WarpPlan, warp: Warp) -> list[float]:
     """A few of the amounts of a warp, from the smallest to the largest."""
     amounts = plan.amounts[warp]
-    return [amounts[one] for one in np.linspace(0, len(amounts) - 1, SHOWN_AMOUNTS).round().astype(int)]
+    return [amounts[place] for place in np.linspace(0, len(amounts) - 1, SHOWN_AMOUNTS).round().astype(int)]
 
 
 def image_panels(finding: Finding) -> list[Panel]:

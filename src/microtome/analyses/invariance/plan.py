@@ -1,4 +1,4 @@
-"""What of one network is looked at under warps: the layers, the views, the class whose probability is told, the amounts."""
+"""What of one network is looked at under warps: the layers, the views, the class whose probability is reported, the amounts."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ class WarpPlan:
     """What is measured. `views` is every warp and amount that changes something; `amounts` also holds what changes nothing.
 
     `strides` is how many px apart the positions of each layer lie (0: no grid, or none with a whole stride below half the side).
-    `target` (image,) is the output whose probability is told, -1 the predicted one; `said` says which that is.
+    `target` (image,) is the output whose probability is reported, -1 the predicted one; `description` says which that is.
     """
 
     names: tuple[str, ...]
@@ -52,13 +52,13 @@ def grid_stride(where: Where | None, side: int) -> int:
 
 
 def target_outputs(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, Any], str]:
-    """The output whose probability is told for each image (-1: the predicted one), and in words which that is."""
+    """The output whose probability is reported for each image (-1: the predicted one), and in words which that is."""
     unknown = np.full(len(images), -1, dtype=np.int64)
     if images.labels is None or specimen.outputs is None:
         return unknown, "the predicted class"
     try:
         wanted = match_classes(specimen, images, specimen.outputs).targets(images.labels)
-    except Unmeasurable:  # said by the name of the class whose probability is told
+    except Unmeasurable:  # the name of the class says so
         return unknown, "the predicted class"
     return wanted, "the true class" + (" (the predicted one where there is no label)" if (wanted < 0).any() else "")
 
@@ -75,7 +75,7 @@ def parse_numbers(option: str, given: Iterable[str], low: float, high: float) ->
     Raises:
         BadOption: something is not a number, lies outside `low` to `high`, or there are too many.
     """
-    found: set[float] = set()
+    numbers: set[float] = set()
     for text in given:
         try:
             parts = [float(part) for part in text.split(":")]
@@ -89,10 +89,10 @@ def parse_numbers(option: str, given: Iterable[str], low: float, high: float) ->
                 f"invariance: option {option} has '{text}'; give numbers, or first:last:step such as -16:16:4 "
                 f"(at most {MAX_AMOUNTS} steps)."
             ) from None
-        found |= {round(first + one * step, 9) for one in range(int((last - first) / step + 1e-9) + 1)}
-    if outside := [one for one in sorted(found) if not low <= one <= high]:
+        numbers |= {round(first + place * step, 9) for place in range(int((last - first) / step + 1e-9) + 1)}
+    if outside := [number for number in sorted(numbers) if not low <= number <= high]:
         raise BadOption(f"invariance: option {option} has {outside[0]:g}; here it takes {low:g} to {high:g}.")
-    return sorted(found)
+    return sorted(numbers)
 
 
 def powers_of_two(most: float) -> list[float]:

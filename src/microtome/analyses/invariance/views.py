@@ -4,8 +4,8 @@ The maps of the unmoved images are kept, those of the moved ones compared inside
 """
 
 from collections.abc import Sequence
-from math import prod
-from typing import Any
+from math import nan, prod
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,11 +20,13 @@ from microtome.numerics.statistics.equivariance import distance_to_others, equiv
 from microtome.prose import plural
 from microtome.specimen import Recipe, Specimen, watch
 from microtome.specimen.finiteness import finite_rows, where_broken
+from microtome.tally import Rows
 
 BATCH = 32  # images in one forward pass
 WARP_CHUNK = 8  # images warped at a time: their maps are kept for comparison
 REFERENCE_BYTES = 256 << 20  # features of the images that every other one is compared with
 MAX_REFERENCES = 512
+VIEW_COLUMNS = ("distance", "pooled", "misfit", "chance", "answer")
 
 
 def reference_count(specimen: Specimen, plan: WarpPlan) -> int:
@@ -56,7 +58,7 @@ class ViewRunner:
         self._keep(CLASS_SCORES, still)
         for start in range(0, len(views), group):
             some = views[start : start + group]
-            turned = torch.cat([warp_images(x, *self.plan.views[one], border, self.plan.size) for one in some])
+            turned = torch.cat([warp_images(x, *self.plan.views[place], border, self.plan.size) for place in some])
 
             def compare(name: str, value: Tensor, some: Sequence[int] = some) -> None:
                 self._compare(name, value, some)
@@ -65,8 +67,8 @@ class ViewRunner:
                 answered = self._run(turned)
             self._refuse_broken(turned, answered)
             self._compare(CLASS_SCORES, answered, some)
-            for one, part in zip(some, answered.chunk(len(some)), strict=True):
-                self.scores[one] = part
+            for place, part in zip(some, answered.chunk(len(some)), strict=True):
+                self.scores[place] = part
 
     def features(self, x: Tensor, border: Border) -> list[Tensor]:
         """What the unmoved images give, of every layer and the output, flat (image, feature)."""
@@ -106,8 +108,8 @@ class ViewRunner:
         turned = value.reshape(len(some), *still.shape)
         self.distance[:, some, place] = relative_distance(turned, still).T.cpu().numpy()
         steps = self.plan.steps(place)
-        for number, one in enumerate(some):
-            warp, amount = self.plan.views[one]
+        for number, view in enumerate(some):
+            warp, amount = self.plan.views[view]
             for step in [step for step, px in enumerate(steps) if warp == "row_shift" and amount == px]:
                 layer = self.specimen.layer(name)
                 after, before = layer.maps(turned[number]), layer.maps(still)
@@ -145,10 +147,18 @@ def _crop_centre(x: Tensor, plan: WarpPlan, border: Border) -> Tensor:
     return warp_images(x, "row_shift", 0.0, border, plan.size)
 
 
-def distances_between(
-    specimen: Specimen, plan: WarpPlan, images: Images, recipe: Recipe, border: Border
-) -> np.ndarray[Any, Any]:
-    """Mean distance (image, layer) of every unmoved image to the others, or to the first `reference_count` of them."""
+class UnmovedImages(NamedTuple):
+    """Of images that nothing was done to: the mean distance (image, layer) of each to the others, and how many classes are predicted.
+
+    Not a number where the network gives no class scores.
+    """
+
+    distance: np.ndarray[Any, Any]
+    answers: float
+
+
+def compare_unmoved(specimen: Specimen, plan: WarpPlan, images: Images, recipe: Recipe, border: Border) -> UnmovedImages:
+    """The distances of every unmoved image to the others, or to the first `reference_count` of them, and the classes predicted."""
 
     def features(index: np.ndarray[Any, Any]) -> list[Tensor]:
         x = recipe.normalise(torch.from_numpy(images.inputs(recipe, index)).to(specimen.device))
@@ -159,8 +169,26 @@ def distances_between(
     parts = [features(chunk) for chunk in chunks if chunk[0] < count]
     references = [torch.cat(layer)[:count] for layer in zip(*parts, strict=True)]
     apart = np.full((len(images), len(plan.names)), np.nan)
+    answers: set[int] = set()
     for number, chunk in enumerate(chunks):
         own = parts[number] if number < len(parts) else features(chunk)
+        answers |= set(own[-1].argmax(1).tolist())
         for place, (values, others) in enumerate(zip(own, references, strict=True)):
             apart[chunk, place] = distance_to_others(values, others, torch.from_numpy(chunk)).cpu().numpy()
-    return apart
+    return UnmovedImages(apart, nan if specimen.outputs is None else len(answers))
+
+
+class TwinViews(NamedTuple):
+    """What the views did to each image in its own untrained twin: rows, distances between images, the most classes one twin predicts."""
+
+    rows: Rows | None  # None where there are no twins
+    apart: np.ndarray[Any, Any]
+    answers: float
+
+
+def join_rows(parts: Sequence[Rows], places: Sequence[np.ndarray[Any, Any]]) -> Rows:
+    """The rows of all parts as one table; `places` are where the images of each part stand in the whole."""
+    whole = Rows()
+    for part, at in zip(parts, places, strict=True):
+        whole.add(at[part.index], {name: part.column(name) for name in VIEW_COLUMNS})
+    return whole

@@ -110,13 +110,13 @@ def _neighbour_pixels(
     """The two pixels beside each place along a side of `count` px, folded back into the image, and the fraction of each."""
     at = np.round(at, DIGITS)
     low = np.floor(at).astype(np.int64)
-    found: list[tuple[Array, Array]] = []
+    samples: list[tuple[Array, Array]] = []
     for place, share in ((low, 1 - (at - low)), (low + 1, at - low)):
         if border == "mean":
-            found.append((place.clip(0, count - 1), share * ((place >= 0) & (place < count))))
+            samples.append((place.clip(0, count - 1), share * ((place >= 0) & (place < count))))
         else:
-            found.append((place % count if border == "wrap" else _reflect(place, count), share))
-    return found
+            samples.append((place % count if border == "wrap" else _reflect(place, count), share))
+    return samples
 
 
 def _reflect(at: Int64[Array, "*place"], count: int) -> Int64[Array, "*place"]:

@@ -12,9 +12,10 @@ from microtome.analyses.occlusion.maps import MEASURES, OccluderGrid, OcclusionM
 from microtome.finding import array
 from microtome.images import Images
 from microtome.instruments.shown_images import image_arrays, output_name
+from microtome.instruments.untrained_twins import NO_VERDICT, over_twins, split_turns, stack_twins, verdicts
 from microtome.numerics.maps.heat import rank_correlation
 from microtome.numerics.maps.occluders import centres, mask_coverage, object_contrast
-from microtome.numerics.statistics.intervals import mean_interval
+from microtome.numerics.statistics.intervals import mean_interval, nan_mean
 from microtome.prose import plural
 from microtome.specimen import Specimen
 
@@ -26,9 +27,21 @@ COLOURS = {
 
 
 def occlusion_arrays(
-    own: OcclusionMaps, null: OcclusionMaps, places: OccluderGrid, masks: Any, specimen: Specimen, taken: Images, pixels: Any
+    own: OcclusionMaps,
+    null: OcclusionMaps | None,
+    places: OccluderGrid,
+    masks: Any,
+    specimen: Specimen,
+    taken: Images,
+    pixels: Any,
+    twins: int,
+    withheld: str,
 ) -> dict[str, xr.DataArray]:
-    """The maps of the network and of its untrained twin, and what they lose on the object and elsewhere."""
+    """The maps of the network and of its untrained twins, and what they lose on the object and elsewhere.
+
+    Each image's map in `null` is of one of the `twins`, in turn; None where there are none. `withheld` is why no verdict is given.
+    """
+    null = null or own  # a stand-in: `Analysis.conclude` takes out what bears the twins' name where there are none
     images = {"image": list(taken.names)}
     shape = (int(pixels.shape[1]), int(pixels.shape[2]))
     middles = [centres(first, places.size, side) for first, side in zip((places.rows, places.cols), shape, strict=True)]
@@ -43,23 +56,7 @@ def occlusion_arrays(
     }
     arrays["last_side"] = array(left, ("axis",), "px", {"axis": ["row", "col"]}, "side of the last occluder")
     arrays |= image_arrays(pixels, masks, images)
-    for prefix, maps in (("", own), ("twin_", null)):
-        lost = maps.losses()
-        arrays[f"{prefix}lost"] = array(lost.float().numpy(), ("image", "measure", "row", "col"), "fraction", at | measures)
-        cells = overlay_cells(lost.float().numpy(), places, shape)
-        if cells is not None:
-            title = "loss, each position as far as its occluder reaches"
-            arrays[f"{prefix}covered"] = array(cells, ("image", "measure", "row", "col"), "fraction", images | measures, title)
-        changed = (maps.label != maps.clean_label[:, None, None]).double().mean((1, 2))
-        title = "label changes" + (" (untrained twin)" if prefix else "")
-        arrays[f"{prefix}changed"] = array(changed.numpy(), ("image",), "fraction of positions", images, title)
-    correlations = [
-        float(rank_correlation(own.losses()[:, m].flatten(1), null.losses()[:, m].flatten(1)).nanmean())
-        for m in range(len(MEASURES))
-    ]
-    arrays["twin_correlation"] = array(
-        correlations, ("measure",), "rank correlation", measures, "with the untrained twin's map"
-    )
+    arrays |= _loss_arrays(own, null, places, shape, at, images | measures)
     words = np.array([output_name(specimen, int(output)) for output in own.clean_label], dtype=object)
     arrays["clean_label"] = array(words, ("image",), "text", images, "without occluder: most probable")
     arrays["clean_probability"] = array(own.clean_probability.numpy(), ("image",), "1", images, "without occluder: probability")
@@ -69,7 +66,51 @@ def occlusion_arrays(
         "axis": ["top", "bottom", "left", "right"]
     })  # fmt: skip
     arrays |= _label_arrays(own.label, at, specimen)
-    return arrays if masks is None else arrays | _object_arrays(own, null, places, torch.from_numpy(masks), images | measures)
+    return (
+        arrays
+        if masks is None
+        else arrays
+        | _object_arrays(
+            own,
+            null,
+            mask_coverage(torch.from_numpy(masks), places.rows, places.cols, places.size),
+            images | measures,
+            twins,
+            withheld,
+        )
+    )
+
+
+def _loss_arrays(
+    own: OcclusionMaps,
+    null: OcclusionMaps,
+    places: OccluderGrid,
+    shape: tuple[int, int],
+    at: dict[str, Any],
+    coords: dict[str, Any],
+) -> dict[str, xr.DataArray]:
+    """What each occluder position costs the network and its twins, how often the label changes, and how alike both maps are."""
+    arrays: dict[str, xr.DataArray] = {}
+    for prefix, maps in (("", own), ("twin_", null)):
+        lost = maps.losses()
+        arrays[f"{prefix}lost"] = array(lost.float().numpy(), ("image", "measure", "row", "col"), "fraction", at | coords)
+        cells = overlay_cells(lost.float().numpy(), places, shape)
+        if cells is not None:
+            title = "loss, each position as far as its occluder reaches"
+            arrays[f"{prefix}covered"] = array(cells, ("image", "measure", "row", "col"), "fraction", coords, title)
+        changed = (maps.label != maps.clean_label[:, None, None]).double().mean((1, 2))
+        title = "label changes" + (" (untrained twins)" if prefix else "")
+        arrays[f"{prefix}changed"] = array(
+            changed.numpy(), ("image",), "fraction of positions", {"image": coords["image"]}, title
+        )
+    correlations = [
+        float(rank_correlation(own.losses()[:, m].flatten(1), null.losses()[:, m].flatten(1)).nanmean())
+        for m in range(len(MEASURES))
+    ]
+    arrays["twin_correlation"] = array(
+        correlations, ("measure",), "rank correlation", {"measure": coords["measure"]}, "with the map of random weights"
+    )
+    return arrays
 
 
 def _cell_sides(first: np.ndarray[Any, Any], size: int, side: int) -> tuple[int, int]:
@@ -130,10 +171,9 @@ def _label_arrays(label: Tensor, at: dict[str, Any], specimen: Specimen) -> dict
 
 
 def _object_arrays(
-    own: OcclusionMaps, null: OcclusionMaps, places: OccluderGrid, masks: Tensor, coords: dict[str, Any]
+    own: OcclusionMaps, null: OcclusionMaps, coverage: Tensor, coords: dict[str, Any], twins: int, withheld: str
 ) -> dict[str, xr.DataArray]:
-    """Means over images of the loss on the object and elsewhere, by measure; `gain` is the lift minus the twin's, paired."""
-    coverage = mask_coverage(masks, places.rows, places.cols, places.size)
+    """Means over images of the loss on the object and elsewhere, by measure; the lift has an interval and a verdict."""
     rows: dict[str, list[np.ndarray[Any, Any]]] = {}
     for prefix, maps in (("", own), ("twin_", null)):
         lost = maps.losses()
@@ -145,18 +185,20 @@ def _object_arrays(
     titles = {"inside": "on the object", "outside": "elsewhere"}
     arrays: dict[str, xr.DataArray] = {}
     for name, values in each.items():
-        title = titles.get(name.removeprefix("twin_"), name) + (" (untrained twin)" if name.startswith("twin_") else "")
-        arrays[name] = array([_mean(row) for row in values], ("measure",), "fraction", measures, title)
-    gain = each["lift"] - each["twin_lift"]
-    intervals = [mean_interval(row) for row in gain]
-    for part, suffix in enumerate(("", "_low", "_high")):
-        arrays[f"gain{suffix}"] = array([interval[part] for interval in intervals], ("measure",), "fraction", measures)
-    arrays["wins"] = array((gain > 0).sum(1), ("measure",), "images", measures)
-    arrays["known"] = array((~np.isnan(gain)).sum(1), ("measure",), "images", measures)
+        title = titles.get(name.removeprefix("twin_"), name) + (" (untrained twins)" if name.startswith("twin_") else "")
+        arrays[name] = array(nan_mean(values), ("measure",), "fraction", measures, title)
+    intervals = [mean_interval(row) for row in each["lift"]]
+    for end in ("low", "high"):
+        arrays[f"lift_{end}"] = array([getattr(each, end) for each in intervals], ("measure",), "fraction", measures)
+    runs = [
+        {"twin_lift": array(nan_mean(turn.T), ("measure",), "fraction", measures, "lift (untrained twins)")}
+        for turn in split_turns(each["twin_lift"].T, twins)
+    ]
+    against = [NO_VERDICT] * len(MEASURES)
+    if runs:
+        arrays |= over_twins(runs, least=1)
+        against = verdicts(arrays["lift_low"], arrays["lift_high"], stack_twins(runs, "twin_lift"), withheld)
+    arrays["lift_against_twins"] = array(np.array(against, dtype=object), ("measure",), "text", measures)
+    arrays["known"] = array((~np.isnan(each["lift"])).sum(1), ("measure",), "images", measures)
     arrays["each_lift"] = array(each["lift"].T, ("image", "measure"), "fraction", coords)
     return arrays
-
-
-def _mean(values: np.ndarray[Any, Any]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")

@@ -78,3 +78,9 @@ def occlude_batch(engine: Perturber, x: Tensor, filler: Tensor, places: Occluder
 
 def concatenate_maps(parts: Sequence[OcclusionMaps]) -> OcclusionMaps:
     return OcclusionMaps(*(torch.cat([getattr(part, name) for part in parts]) for name in OcclusionMaps.__dataclass_fields__))
+
+
+def take_maps(maps: OcclusionMaps, rows: np.ndarray[Any, Any]) -> OcclusionMaps:
+    """The maps of the images in these rows, in their order."""
+    index = torch.from_numpy(rows)
+    return OcclusionMaps(*(getattr(maps, name)[index] for name in OcclusionMaps.__dataclass_fields__))

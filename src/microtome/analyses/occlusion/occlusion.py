@@ -3,8 +3,9 @@
 Three maps by the position of a square occluder. The activity is the sum over all positions of one map of a layer: the map that is
 strongest in the image without occluder. The probability is that of the true class (of the predicted class when no label is known).
 The label is the most probable class. All three are raw: one value for each position of the occluder, not spread over the pixels that
-it covers. Where masks are known, the loss on the object is compared with the loss elsewhere, and both with the losses of the untrained
-twin under the same occluders.
+it covers. Where masks are known, the loss on the object is compared with the loss elsewhere, and both with the losses of untrained
+twins under the same occluders. Each image is shown to one twin, in turn. The localisation lift (the part of the loss that lies on the
+object, less the part of the occluders there) is above the twins where its interval lies above what each of them reaches.
 
 Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4.2 and fig. 7. They give neither the size of the occluder nor its stride;
 the comparison with masks and with random weights is ours.
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from microtome.analyses.occlusion import wording
 from microtome.analyses.occlusion.arrays import occlusion_arrays
-from microtome.analyses.occlusion.maps import OccluderGrid, OcclusionMaps, concatenate_maps, occlude_batch
+from microtome.analyses.occlusion.maps import OccluderGrid, OcclusionMaps, concatenate_maps, occlude_batch, take_maps
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import BadOption, Unmeasurable, layers_hint
 from microtome.finding import Finding, array
@@ -29,6 +30,7 @@ from microtome.instruments.class_matching import match_classes, why_no_scores
 from microtome.instruments.fills import fill_images
 from microtome.instruments.perturbation.perturber import Perturber
 from microtome.instruments.shown_images import choose_images, output_name
+from microtome.instruments.untrained_twins import reason_for_no_verdict, turn_count, twins_in_turn
 from microtome.key_numbers import KeyNumber, format_value
 from microtome.numerics.maps.occluders import occluder_starts
 from microtome.panels import Bars, Grid, Overlay, Panel, Question, Table
@@ -45,9 +47,8 @@ class Occlusion(Analysis):
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Occlusion"
     rank: ClassVar[int] = 34
-    # 7: studentised interval; a cut square is drawn cut; the twins' images rest on their contents; 3 x 3 kernels by the ordinary
-    # convolution
-    revision: ClassVar[int] = 7
+    revision: ClassVar[int] = 8  # 8: several untrained twins, and the lift's own interval
+    with_twin: ClassVar[bool] = True
 
     at: str = option("deep", "layer whose strongest map is measured; the coarsest of several")
     size: int = option(0, "occluder side, px; 0: a seventh of the image's shorter side", low=0)
@@ -67,7 +68,7 @@ class Occlusion(Analysis):
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = min(self.count, len(images or ()))
         places = self._places(specimen.recipe.size).count
-        return Workload(forward=0.4 * places * 2 * shown, twins=1)
+        return Workload(forward=0.4 * places * 2 * shown, twins=min(specimen.twin_count, shown))
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
@@ -75,11 +76,11 @@ class Occlusion(Analysis):
         places = self._places(specimen.recipe.size)
         taken = images.take(choose_images(self.name(), specimen, images, self.only, self.count))
         answers, how = _target_outputs(specimen, taken, self.target)
-        twin = specimen.working_twin(images)
         own: list[OcclusionMaps] = []
         null: list[OcclusionMaps] = []
         pixels: list[Any] = []
         targets: list[Tensor] = []
+        order: list[np.ndarray[Any, Any]] = []  # of the twins' images
         for batch in batches(specimen, taken, pace):
             wanted = torch.from_numpy(answers[batch.index]).to(batch.x.device)
             filler = fill_images(specimen, batch.x, self.colour, places.size)
@@ -87,23 +88,28 @@ class Occlusion(Analysis):
             wanted = torch.where(wanted >= 0, wanted, engine.clean.scores.argmax(1))
             own.append(occlude_batch(engine, batch.x, filler, places, wanted))
             pace.listener(Step(f"{specimen.name}: occlusion", int(batch.index[-1]) + 1, len(taken), 0.0))
-            null.append(
-                occlude_batch(
-                    Perturber(twin, batch.x, layer, count=places.count * len(batch.x)), batch.x, filler, places, wanted
-                )
-            )
+            parts = [np.arange(0)]
+            for _, twin, rows in twins_in_turn(specimen, images, len(taken), batch.index):
+                x = batch.x[rows]
+                engine = Perturber(twin, x, layer, count=places.count * len(rows))
+                null.append(occlude_batch(engine, x, filler[rows], places, wanted[rows]))
+                parts.append(batch.index[rows])
+            order.append(np.concatenate(parts))
             pixels.append(batch.pixels)
             targets.append(wanted.cpu())
         masks = taken.masks(specimen.recipe) if taken.has_masks else None
+        twins = turn_count(specimen, len(taken))
+        reason = reason_for_no_verdict(specimen, images)
+        twin_maps = take_maps(concatenate_maps(null), np.argsort(np.concatenate(order))) if twins else None
         arrays = occlusion_arrays(
-            concatenate_maps(own), concatenate_maps(null), places, masks, specimen, taken, np.concatenate(pixels)
+            concatenate_maps(own), twin_maps, places, masks, specimen, taken, np.concatenate(pixels), twins, reason
         )
         names = {"image": list(taken.names)}
         words = [output_name(specimen, int(output)) for output in torch.cat(targets)]
         arrays["target"] = array(np.array(words, dtype=object), ("image",), "text", names, "target class")
         known = np.where(answers >= 0, "label", "predicted")
         arrays["target_from"] = array(known.astype(object), ("image",), "text", names, "target taken from")
-        facts = {"layer": layer, "labels": how, "side_px": places.size, "stride_px": self._stride(places.size)}
+        facts = {"layer": layer, "labels": how, "side_px": places.size, "stride_px": self._stride(places.size), "twins": twins}
         return Measurement(arrays, facts)
 
     def _stride(self, size: int) -> int:
@@ -141,13 +147,15 @@ class Occlusion(Analysis):
         if mask:
             panels.append(Bars(
                 title="Loss on the object and elsewhere", y=("inside", "outside"), x="measure", null=("twin_inside", "twin_outside"),
-                note="Mean loss, each position weighted by the part of the occluder on or off the object. Grey: the untrained twin.",
+                note="Mean loss, each position weighted by the part of the occluder on or off the object. Grey: the untrained twins.",
             ))  # fmt: skip
         columns = ("target", "target_from", "clean_label", "clean_probability", "lowest", "changed", "twin_changed")
         panels.append(Table(title="By image", rows="image", columns=columns))
-        most = format_value(100 * float(finding["twin_lost"].sel(measure="probability").max()), "points")
-        note = f"Random weights under the same occluders; each map has its own scale. Largest loss of probability: {most}."
-        return [*panels, replace(own, title="Loss in the untrained twin", heat=f"twin_{own.heat}", note=note)]
+        if finding.facts["twins"]:
+            most = format_value(100 * float(finding["twin_lost"].sel(measure="probability").max()), "points")
+            note = f"Random weights under the same occluders; each map has its own scale. Largest loss of probability: {most}."
+            panels.append(replace(own, title="Loss in the untrained twins", heat=f"twin_{own.heat}", note=note))
+        return panels
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         return wording.list_caveats(finding)

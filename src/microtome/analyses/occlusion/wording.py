@@ -4,6 +4,7 @@ from math import isnan
 
 from microtome.errors import option_hint
 from microtome.finding import Finding
+from microtome.instruments.untrained_twins import NO_VERDICT, VERDICTS, twins_text
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.intervals import MIN_VALUES
 from microtome.prose import plural
@@ -13,16 +14,18 @@ NEGLIGIBLE_LOSS = 0.01  # of probability: below this the map shows next to nothi
 
 def list_key_numbers(finding: Finding) -> list[KeyNumber]:
     """The loss of probability on the object and elsewhere where masks are known, the largest loss, and changes of the label."""
+    twins = twins_text(finding.facts["twins"])
     numbers = [
         KeyNumber(
-            name="largest loss of probability", value=_largest_loss(finding, ""), unit="points", baseline=_largest_loss(finding, "twin_")
+            name="largest loss of probability", value=_largest_loss(finding, ""), unit="points", baseline=_largest_loss(finding, "twin_"),
+            baseline_name=twins,
         ),
         KeyNumber(
             name="positions where the label changes", value=float(finding["changed"].mean()), unit=FRACTION,
-            baseline=float(finding["twin_changed"].mean()),
+            baseline=float(finding["twin_changed"].mean()), baseline_name=twins,
         ),
         KeyNumber(
-            name="rank correlation with the untrained twin", better="lower",
+            name="rank correlation with random weights", better="lower",
             value=float(finding["twin_correlation"].sel(measure="probability")),
         ),
         KeyNumber(name="images", value=finding["image"].sizes["image"]),
@@ -44,14 +47,18 @@ def _object_numbers(finding: Finding) -> list[KeyNumber]:
     def points(name: str) -> float:
         return 100 * float(finding[name].sel(measure="probability"))
 
+    twins = twins_text(finding.facts["twins"])
     return [
         KeyNumber(
-            name="probability lost on the object", value=points("inside"), unit="points", baseline=points("twin_inside"), better="higher"
+            name="probability lost on the object", value=points("inside"), unit="points", baseline=points("twin_inside"),
+            baseline_name=twins, better="higher",
         ),
-        KeyNumber(name="probability lost elsewhere", value=points("outside"), unit="points", baseline=points("twin_outside")),
         KeyNumber(
-            name="localisation lift above the untrained twin", value=points("gain"), unit="points", low=points("gain_low"),
-            high=points("gain_high"), has_interval=True, baseline=0.0, baseline_name="no difference", better="higher",
+            name="probability lost elsewhere", value=points("outside"), unit="points", baseline=points("twin_outside"), baseline_name=twins,
+        ),
+        KeyNumber(
+            name="localisation lift", value=points("lift"), unit="points", low=points("lift_low"), high=points("lift_high"),
+            has_interval=True, baseline=points("twin_lift"), baseline_name=twins, better="higher",
         ),
     ]  # fmt: skip
 
@@ -59,12 +66,12 @@ def _object_numbers(finding: Finding) -> list[KeyNumber]:
 def write_headline(finding: Finding) -> str:
     if finding.key_numbers[0].name == "probability lost on the object":
         inside, outside = finding.key("probability lost on the object"), finding.key("probability lost elsewhere")
-        twin = f" (untrained twin {inside.baseline_text})" if inside.baseline_text else ""
+        twin = f" ({inside.baseline_name} {inside.baseline_text})" if inside.baseline_text else ""
         return f"Occluding the object costs {inside.text} of class probability{twin}, elsewhere {outside.text}."
     largest, images = finding.key("largest loss of probability"), finding.key("images")
     return (
         f"The worst occluder position costs {largest.text} of probability "
-        f"(median of {images.text} images; untrained twin {largest.baseline_text})."
+        f"(median of {images.text} images; {largest.baseline_name} {largest.baseline_text})."
     )
 
 
@@ -88,15 +95,13 @@ def list_caveats(finding: Finding) -> list[str]:
             "show next to nothing."
         )
     if "lift" in finding:
-        low = float(finding["gain_low"].sel(measure="probability"))
+        verdict = str(finding["lift_against_twins"].sel(measure="probability").item())
         if int(finding["known"].sel(measure="probability")) < MIN_VALUES:
             caveats.append(
                 f"Fewer than {MIN_VALUES} images with masks: an illustration; for intervals set {option_hint('count', 50)}."
             )
-        elif not low > 0:
-            caveats.append(
-                "The localisation lift is not significantly above the untrained twin's (paired 95% studentised interval over images)."
-            )
+        elif finding.trained is not False and verdict not in (NO_VERDICT, VERDICTS[1]):
+            caveats.append(f"The localisation lift is {verdict}: it is not shown to be due to training.")
     if finding.trained is False:
         caveats.append("These weights are untrained: the maps show the architecture, not what was learnt.")
     return caveats

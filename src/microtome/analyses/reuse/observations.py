@@ -26,12 +26,13 @@ MAX_P = 0.05  # p of the rank correlation in observation 4
 def observation_arrays(own: Observations, effective: Observations, twins: Sequence[Observations]) -> dict[str, Any]:
     """The observations as words and numbers: as stored, times |γ|, in untrained twins. One twin in which one holds is enough."""
     names = {"criterion": list(OBSERVATIONS)}
-    holds = [_observations_hold(twin) for twin in twins]
+    holds = [_observations_hold(twin) for twin in twins] or [[False] * len(OBSERVATIONS)]
     untrained = [any(each) for each in zip(*holds, strict=True)]
     counts = [sum(bool(hold) for hold in each) for each in zip(*holds, strict=True)]
-    texts_of_first = _observation_texts(twins[0])
+    texts_of_first = _observation_texts(twins[0]) if twins else ["–"] * len(OBSERVATIONS)
+    of_twins = [_observation_numbers(twin) for twin in twins] or [[nan] * len(OBSERVATIONS)]
     numbers = {"measured": _observation_numbers(own), "measured_effective": _observation_numbers(effective),
-               "measured_untrained": twin_range(np.array([_observation_numbers(twin) for twin in twins])).mean}  # fmt: skip
+               "measured_untrained": twin_range(np.array(of_twins)).mean}  # fmt: skip
     texts = {
         "verdict": ("as stored", _verdict_texts(_observations_hold(own), untrained)),
         "seen": ("measured", _observation_texts(own)),

@@ -12,6 +12,7 @@ does not say how its colours were scaled: thresholds, scalings and |γ| are ours
 
 from collections.abc import Sequence
 from itertools import takewhile
+from math import nan
 from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
@@ -22,7 +23,7 @@ from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import SpecimenError, Unmeasurable, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.untrained_twins import TWINS, untrained_twins
+from microtome.instruments.untrained_twins import NOT_MEASURED, TWINS, twin_count, untrained_twins
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.weights.dense_reuse import (
     DenseBlock,
@@ -96,21 +97,28 @@ class Reuse(Analysis):
             for block, values in zip(maps, scaled.values(), strict=True):
                 names = {"target": block.targets, "source": block.sources}
                 arrays[f"{prefix}/{block.name}"] = array(values, ("target", "source"), unit, names, "mean |weight|")
-        arrays |= _evenness_arrays(inputs, blocks, own, mean) | observation_arrays(raw, effective, untrained)
+        arrays |= _evenness_arrays(inputs, blocks, own, mean) | observation_arrays(
+            raw, effective, untrained if specimen.twin_count else []
+        )
         normless = all(bool((inputs.calls[target].gain == 1).all()) for block in blocks for target in block.targets)
         return Measurement(arrays, {"dense_blocks": [block.name for block in own], "normless": normless})
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         verdicts = [str(verdict) for verdict in finding["verdict"].values]
         rows = {name: finding[name].values for name in ("measured", "measured_untrained")}
+        compared = twin_count(finding.origin) > 0
 
         def observed(index: int, name: str, unit: str = FRACTION) -> KeyNumber:
             value, twin = (float(rows[name][index]) for name in rows)
             return KeyNumber(name=name, value=value, unit=unit, baseline=twin, baseline_name=TWINS)
 
         return [
-            KeyNumber(name="observations beyond all untrained twins", value=verdicts.count(HOLDS)),
-            KeyNumber(name="observations that hold in both", value=verdicts.count(HOLDS_IN_BOTH)),
+            KeyNumber(name="observations beyond all untrained twins", value=verdicts.count(HOLDS) if compared else nan),
+            KeyNumber(
+                name="observations that hold in both",
+                value=verdicts.count(HOLDS_IN_BOTH) if compared else nan,
+                missing=NOT_MEASURED,
+            ),
             observed(0, "sources used by a layer"),
             observed(1, "sources used by a transition"),
             observed(2, "layers that read the transition least"),
@@ -120,6 +128,9 @@ class Reuse(Analysis):
     def headline(self, finding: Finding) -> str:
         beyond, both = (finding.key(f"observations {which}") for which in ("beyond all untrained twins", "that hold in both"))
         start = "Untrained weights: " if finding.trained is False else ""
+        if np.isnan(beyond.value):
+            held = int((finding["verdict"].values == HOLDS).sum())
+            return f"{start}{held} of the paper's {len(OBSERVATIONS)} observations on feature reuse hold; untrained twins not measured."
         verb = "holds" if beyond.value == 1 else "hold"
         return (
             f"{start}{beyond.text} of the paper's {len(OBSERVATIONS)} observations on feature reuse {verb} beyond all untrained twins, "

@@ -6,6 +6,7 @@ from math import nan
 import numpy as np
 
 from microtome.finding import Finding
+from microtome.instruments.untrained_twins import NO_VERDICT, TWINS, VERDICTS
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.weights.pairs import LIKE_ROLE
 from microtome.panels import Bars, Panel, Table
@@ -25,10 +26,14 @@ def distance_key_numbers(finding: Finding) -> list[KeyNumber]:
     layers = [str(name) for name in finding.facts["groups"]]
     at = ", ".join(layers) if len(layers) <= 3 else f"{layers[0]} to {layers[-1]}"
     twin = finding["twin_distance"].sel(measure="W1/σ").values[chosen]
-    above = finding["against_twins"].values[chosen] == "above all twins"
+    above = finding["against_twins"].values[chosen] == VERDICTS[1]
+    judged = bool((finding["against_twins"].values[chosen] != NO_VERDICT).any())
     numbers = [
-        KeyNumber(name="W1/σ between neighbours", value=float(np.median(own[chosen])), baseline=float(np.median(twin)), at=at),
-        KeyNumber(name="pairs further apart than in every twin", value=float(above.mean()), unit=FRACTION, at=at),
+        KeyNumber(
+            name="W1/σ between neighbours", value=float(np.median(own[chosen])), baseline=float(np.median(twin)),
+            baseline_name=TWINS, at=at,
+        ),
+        KeyNumber(name="pairs further apart than in every twin", value=float(above.mean()) if judged else nan, unit=FRACTION, at=at),
     ]  # fmt: skip
     if "folded_distance" in finding:
         folded, twin_folded = (
@@ -36,7 +41,9 @@ def distance_key_numbers(finding: Finding) -> list[KeyNumber]:
         )
         if np.isfinite(folded).any():
             value, baseline = float(np.nanmedian(folded)), _median(twin_folded)
-            numbers.append(KeyNumber(name="W1/σ, batch norm folded in", value=value, baseline=baseline, at=at))
+            numbers.append(
+                KeyNumber(name="W1/σ, batch norm folded in", value=value, baseline=baseline, baseline_name=TWINS, at=at)
+            )
     return numbers
 
 

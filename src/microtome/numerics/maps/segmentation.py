@@ -12,6 +12,8 @@ from jaxtyping import Float64, Int, Int64, Shaped
 from microtome.numerics.arrays import Array
 from microtome.numerics.statistics.intervals import Interval, bootstrap_weights
 
+MIN_SCENES = 50  # images: with fewer the percentile interval covers less than it says (docs/coverage.md)
+
 
 def confusion_matrices(
     wanted: Int[Array, "image row col"], given: Int[Array, "image row col"], classes: int
@@ -48,9 +50,12 @@ def bootstrap_statistic(
 ) -> Interval:
     """The statistic of the sum over images, with its 95% percentile interval over resampled images.
 
-    Pixels of one image are not independent, so whole images are drawn.
+    Pixels of one image are not independent, so whole images are drawn. No bounds (not numbers) for fewer than `MIN_SCENES` images.
     """
+    value = float(statistic(counts.sum(0)))
+    if len(counts) < MIN_SCENES:
+        return Interval(value, float("nan"), float("nan"))
     weights = bootstrap_weights(len(counts), draws, seed).astype(np.float64)  # whole numbers below 2^53, and much faster
     drawn = (weights @ counts.reshape(len(counts), -1)).reshape(draws, *counts.shape[1:])
     low, high = np.quantile(statistic(drawn), [0.025, 0.975])
-    return Interval(float(statistic(counts.sum(0))), float(low), float(high))
+    return Interval(value, float(low), float(high))

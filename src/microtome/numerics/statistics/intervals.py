@@ -19,7 +19,7 @@ from scipy.stats import norm, t
 from microtome.numerics.arrays import Array
 
 BLOCK = 1 << 22  # drawn places held at a time
-MIN_VALUES = 10  # below, no interval of a mean holds its level for skewed values (docs/coverage.md)
+MIN_VALUES = 20  # below, no interval of a mean holds its level for skewed values (docs/coverage.md)
 FAR = 1e6  # standard errors: so far lie only draws whose values hardly vary
 MIN_DIFFERENT = 10  # values that differ from the commonest one; with fewer, the rare values decide and are hardly known
 Measure = Callable[[Float64[Array, "draw image"]], tuple[Float64[Array, " draw"], Float64[Array, " draw"]]]

@@ -46,11 +46,21 @@ def side_of_twins(
     """-1 where the interval from `low` to `high` is below all twins, 1 where it is above all, 0 elsewhere.
 
     0 as well where a number is missing or fewer than two twins have one: nothing is ever said from one twin. `ratio`: the values are
-    positive and differ by factors (distances, gains), so the prediction interval is that of their logarithms.
+    positive and differ by factors (distances, gains), so the prediction interval is that of their logarithms. Otherwise positive values
+    must lie beyond in both scales, since skewed ones lie beyond the interval of their differences too often.
     """
     values = np.asarray(twins, dtype=np.float64)
+    ends = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+    logarithms = [_logarithm(each) for each in (*ends, values)]
     if ratio:
-        low, high, values = _logarithm(low), _logarithm(high), _logarithm(values)
+        return _side(*logarithms)
+    positive = (ends[0] > 0) & ((values > 0) | ~np.isfinite(values)).all(0)
+    plain = _side(*ends, values)
+    return np.where(positive & (_side(*logarithms) != plain), 0, plain).astype(np.int8)
+
+
+def _side(low: Float[Array, "..."], high: Float[Array, "..."], values: Float[Array, "twin ..."]) -> Int8[Array, "..."]:
+    """The side of all twins in one scale."""
     known = np.isfinite(values)
     count = known.sum(0)
     mean, least, most = twin_range(values)

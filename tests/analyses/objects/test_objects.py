@@ -8,7 +8,8 @@ from torch import nn
 
 import microtome as mt
 from microtome import testing
-from microtome.analyses.objects import CLUTTERS, Objects
+from microtome.analyses.objects import Objects
+from microtome.analyses.objects.arrays import CLUTTERS
 from microtome.errors import Unmeasurable
 from microtome.numerics.maps.localisation import localisation_scores
 from microtome.numerics.maps.strata import clutter_fraction, spread_over
@@ -198,3 +199,12 @@ def test_a_choice_shows_every_size_plain_and_cluttered():
     assert clutter[chosen].tolist() == [0, 1] * 3
     assert (spread_over(size, clutter, 3) // 20).tolist() == [0, 1, 2]
     assert sorted(spread_over(size[:4], clutter[:4], 9).tolist()) == [0, 1, 2, 3]
+
+
+def test_twins_answer_the_same_in_any_order_of_the_files():
+    net, scenes = mt.open("microtome:mini_resnet"), mt.Images.scenes(30, seed=4)
+    found = Objects()(net, scenes)
+    shuffled = Objects()(net, scenes.take(np.random.default_rng(1).permutation(30)))
+    for name in ("twin_lift", "twin_lift_low", "twin_lift_high"):
+        assert float(found[name]) == pytest.approx(float(shuffled[name]), abs=1e-6)
+    assert float(found["twin_lift_low"]) < float(found["twin_lift_high"])

@@ -8,9 +8,10 @@ middle the outermost tap of the largest rate reaches the border and no further, 
 evenly, r_max · (1/n, …, 1); for other dilated convolutions only a rate above r_max is reported. At 513 px and an output stride of
 16 that gives 5, 11, 16, where DeepLab has 6, 12, 18.
 
-All this is design: the untrained twin has the same. The effect of training is measured on generated scenes: the gradient of the middle
+All this is design: an untrained twin has the same. The effect of training is measured on generated scenes: the gradient of the middle
 position of the joined branches by each position of the map they read. By design that is a star, the middle and eight points for each
-rate, over an even floor if a pooling branch covers the whole map; the fraction on the star is compared with the floor and the twin.
+rate, over an even floor if a pooling branch covers the whole map; the fraction on the star is compared with the floor and with untrained
+twins, each of which is shown a part of the scenes.
 
 Source: Chen et al. 2017, arXiv:1706.05587, sec. 3.3 (taps beyond the map); Kim et al. 2023, arXiv:2307.14179, propose rates that
 follow the size of the image; their formula is not known to us, and counts, star and rule here are ours.
@@ -23,26 +24,27 @@ from typing import Any, ClassVar, Literal, final
 import numpy as np
 from torch import Tensor
 
+from microtome.analyses.atrous.arrays import AXES, branch_arrays, overlay_arrays, pair_text, relative_field
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import SpecimenError, Unmeasurable, hint, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.dilated.branches import BranchGroup, branch_groups, suggested_rates
-from microtome.instruments.dilated.convolutions import DilatedConv, dilated_convolutions, is_dilated, with_image_size
+from microtome.instruments.dilated.branches import BranchGroup, branch_groups
+from microtome.instruments.dilated.convolutions import dilated_convolutions, is_dilated, with_image_size
 from microtome.instruments.dilated.star import star_gradient, star_mask
+from microtome.instruments.untrained_twins import TWINS, turn_count, twins_in_turn, twins_text
 from microtome.key_numbers import FRACTION, KeyNumber
-from microtome.numerics.receptive.dilations import DilationMode, StarMass, dilate_mask, star_mass
+from microtome.numerics.receptive.dilations import DilationMode, StarMass, star_mass
 from microtome.numerics.receptive.effective import sum_gradients
+from microtome.numerics.statistics.twins import TwinRange, twin_range
 from microtome.panels import Bars, Overlay, Panel, Question, Table
 from microtome.prose import plural
 from microtome.scan import Pace, Step, batches
 from microtome.specimen import Specimen
 from microtome.workload import Workload
 
-AXES = ["row", "col"]
 MAX_STARS = 3  # figures, of networks with many groups of branches
 MIN_SCENE = 8  # px
-OUTLINE = 6  # px for each position of the star's outline
 
 
 @final
@@ -53,7 +55,8 @@ class Atrous(Analysis):
     question: ClassVar[Question] = "repair"
     title: ClassVar[str] = "Atrous rates"
     rank: ClassVar[int] = 33
-    revision: ClassVar[int] = 4  # 4: which images its twins see rests on their contents
+    revision: ClassVar[int] = 5  # 5: several untrained twins
+    with_twin: ClassVar[bool] = True
 
     size: int = option(0, "image side, px; 0: the size of the recipe", low=0, high=8192)
     rule: Literal["relu", "abs", "square"] = option("abs", "rule by which gradients of different sign are summed")
@@ -68,37 +71,54 @@ class Atrous(Analysis):
         return "" if any(is_dilated(call) for call in calls) else "none of its convolutions is dilated"
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
-        return Workload(backward=4.0 * self.count, seconds=0.5)
+        return Workload(backward=4.0 * self.count, twins=min(specimen.twin_count, self.count), seconds=0.5)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         specimen = with_image_size(specimen, self.size, self.name())
         every = DilationMode()
         convolutions = dilated_convolutions(specimen, every)
         groups = branch_groups(specimen, convolutions)
-        arrays = _branch_arrays(convolutions, groups)
+        arrays = branch_arrays(convolutions, groups)
         arrays["picture"] = array(np.array(specimen.recipe.size), ("axis",), "px", {"axis": AXES}, "image side")
         if groups:
             arrays |= self._star_arrays_by_group(specimen, groups, pace)
-        return Measurement(arrays, {"not_listed": max(0, every.count - len(convolutions)), "scenes": self.count})
+        return Measurement(
+            arrays,
+            {
+                "not_listed": max(0, every.count - len(convolutions)),
+                "scenes": self.count,
+                "twins": turn_count(specimen, self.count),
+            },
+        )
 
     def _star_arrays_by_group(self, specimen: Specimen, groups: Sequence[BranchGroup], pace: Pace) -> dict[str, Any]:
-        """The field of each group's middle position, of the network and of its untrained twin, against the star."""
+        """The field of each group's middle position, of the network and of its untrained twins, against the star."""
         rows, cols = (max(MIN_SCENE, side) for side in specimen.recipe.size)
         scenes = Images.scenes(self.count, seed=self.seed, size=(rows, cols))
-        twin = specimen.working_twin(scenes)
-        specimens = {"specimen": ["trained" if specimen.trained else "this network", "untrained twin"]}
+        twins = list(twins_in_turn(specimen, scenes, self.count))
+        specimens = {"specimen": ["trained" if specimen.trained else "this network", TWINS]}
         parts = {"part": [group.title for group in groups]}
         arrays: dict[str, Any] = {}
         by_group: list[list[StarMass]] = []
+        on_star: list[TwinRange] = []
         stars = [star_mask(group) for group in groups]
         for group, shape in zip(groups, stars, strict=True):
-            fields = [self._star_field(each, group, scenes, pace) for each in (specimen, twin)]
-            arrays |= _overlay_arrays(group.title, np.stack(fields), shape, specimens)
-            by_group.append([star_mass(field, shape) for field in fields])
+            own = self._star_field(specimen, group, scenes, pace)
+            null = [self._star_field(twin, group, scenes.take(turn), pace) for _, twin, turn in twins]
+            masses_of_twins = np.array([star_mass(field, shape) for field in null] or [[np.nan] * len(StarMass._fields)])
+            twin_field = np.mean([relative_field(field) for field in null] or [np.full_like(own, np.nan)], axis=0)
+            arrays |= overlay_arrays(group.title, np.stack([relative_field(own), twin_field]), shape, specimens)
+            by_group.append([star_mass(own, shape), StarMass(*(float(each) for each in twin_range(masses_of_twins).mean))])
+            on_star.append(twin_range(masses_of_twins[:, 0]))
         masses = np.array(by_group)
         for index, title in enumerate(("on the star", "even floor", "on the star above the floor")):
             name = ("on_star", "floor", "above")[index]
             arrays[name] = array(masses[:, :, index], ("part", "specimen"), "fraction of the field", parts | specimens, title)
+        for end in ("low", "high"):
+            ends = [float(getattr(each, end)) for each in on_star]
+            arrays[f"twin_on_star_{end}"] = array(
+                ends, ("part",), "fraction of the field", parts, f"{end} of the untrained twins"
+            )
         arrays["points"] = array([int(shape.sum()) for shape in stars], ("part",), "positions", parts, "points of the star")
         even = [float(shape.mean()) for shape in stars]
         arrays["even"] = array(even, ("part",), "fraction of the map", parts, "star of an even field")
@@ -128,7 +148,16 @@ class Atrous(Analysis):
         if "points" in finding:
             own, twin = (float(value) for value in finding["on_star"].values[0])
             title = str(finding["points"].coords["part"].values[0])
-            star = [KeyNumber(name="gradient on the star", value=own, unit=FRACTION, baseline=twin, at=title)]
+            star = [
+                KeyNumber(
+                    name="gradient on the star",
+                    value=own,
+                    unit=FRACTION,
+                    baseline=twin,
+                    at=title,
+                    baseline_name=twins_text(finding.facts["twins"]),
+                )
+            ]
         return [
             KeyNumber(name="taps on the map", value=float(finding["valid"][index]), unit=FRACTION, better="higher", at=at),
             KeyNumber(name="rate over map side", value=float(finding["ratio"][index]), at=at),
@@ -141,7 +170,7 @@ class Atrous(Analysis):
     def headline(self, finding: Finding) -> str:
         index = _largest(finding)
         taps, suggestion = finding.key("taps on the map"), finding.key("suggested rate").text
-        rate, side = _pair_text(finding["rate"].values[index]), _pair_text(finding["side"].values[index], " x ")
+        rate, side = pair_text(finding["rate"].values[index]), pair_text(finding["side"].values[index], " x ")
         if isnan(taps.value):
             return f"{taps.at} has rate {rate} on a {side} map; suggested rate {suggestion}."
         return f"{taps.at} at rate {rate} has {taps.text} of its taps on the {side} map; suggested rate {suggestion}."
@@ -168,7 +197,7 @@ class Atrous(Analysis):
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         lines = [
-            "Rates, taps and fields of view are design: the untrained twin has the same.",
+            "Rates, taps and fields of view are design: an untrained twin has the same.",
             "The suggested rates are a rule of ours, r_max = floor((M - 1) / 2), shared evenly; they promise no higher accuracy.",
             "Other rates are other functions: train the network after changing them "
             + hint("(microtome edit … atrous_rates).", "(mt.edits.atrous_rates)."),
@@ -196,9 +225,10 @@ def _star_caveats(finding: Finding) -> list[str]:
         "Gradient off the star comes through pooling or other convolutions between that map and the joined branches.",
     ]
     on_star = finding["on_star"]
-    if missing := [str(part) for part in on_star.coords["part"].values if not on_star.sel(part=part).notnull().all()]:
+    measured = on_star if finding.facts["twins"] else on_star.isel(specimen=[0])
+    if missing := [str(part) for part in on_star.coords["part"].values if not measured.sel(part=part).notnull().all()]:
         lines.append(
-            f"No gradient reaches the map from {', '.join(missing)}, of the network or its twin: no star is given there."
+            f"No gradient reaches the map from {', '.join(missing)}, of the network or its twins: no star is given there."
         )
     return lines
 
@@ -209,95 +239,3 @@ def _largest(finding: Finding) -> int:
     if "points" in finding:
         ratio[finding["group"].values != str(finding["points"].coords["part"].values[0])] = -1
     return int(ratio.argmax())
-
-
-def _branch_arrays(convolutions: Sequence[DilatedConv], groups: Sequence[BranchGroup]) -> dict[str, Any]:
-    """The columns of each dilated convolution, from shapes alconv."""
-    group = {conv.name: each.title for each in groups for conv in each.members}
-    best = suggested_rates(convolutions, groups)
-    names = {"branch": [conv.name for conv in convolutions]}
-    both = names | {"axis": AXES}
-
-    def each(values: Sequence[Any], unit: str, title: str) -> Any:
-        texts = unit == "text"
-        return array(np.array(values, dtype=object if texts else None), ("branch",), unit, names, title)
-
-    def pairs(values: Sequence[Any], unit: str, title: str) -> Any:
-        return array(np.array(values), ("branch", "axis"), unit, both, title)
-
-    return {
-        "valid": each([conv.valid for conv in convolutions], "fraction of taps", "taps on the map"),
-        "whole": each([conv.whole for conv in convolutions], "fraction of positions", "positions with all taps"),
-        "alive": each([conv.alive for conv in convolutions], "fraction of taps", "taps that ever read"),
-        "dead": each([bool(conv.dead) for conv in convolutions], "yes or no", "one tap along an axis"),
-        "ratio": each([conv.ratio for conv in convolutions], "1", "rate / side"),
-        "suggested": each([best[conv.name] for conv in convolutions], "positions", "suggested"),
-        "most": each([conv.most for conv in convolutions], "positions", "r_max"),
-        "group": each([group.get(conv.name, "") for conv in convolutions], "text", "parallel branches of"),
-        "rate": pairs([conv.rate for conv in convolutions], "positions", "rate"),
-        "kernel": pairs([conv.kernel for conv in convolutions], "taps", "kernel"),
-        "side": pairs([conv.side for conv in convolutions], "positions", "side"),
-        "jump": pairs([conv.jump for conv in convolutions], "px", "output stride"),
-        "view": pairs([conv.view for conv in convolutions], "positions", "field of view"),
-        "view_px": pairs([np.multiply(conv.view, conv.jump) for conv in convolutions], "px", "field of view"),
-        "seen": pairs([conv.field_of_view for conv in convolutions], "px", "with the layers before"),
-        "reads": each(
-            [f"{_pair_text(conv.kernel, ' x ')} at rate {_pair_text(conv.rate)}" for conv in convolutions], "text", "kernel"
-        ),
-        "map": each(
-            [f"{_pair_text(conv.side, ' x ')} positions, stride {_pair_text(conv.jump)} px" for conv in convolutions],
-            "text",
-            "map",
-        ),
-        "sees": each(
-            [
-                f"{_pair_text(conv.view)} positions, {_pair_text(np.multiply(conv.view, conv.jump))} px; "
-                f"{_pair_text(conv.field_of_view)} px in all"
-                for conv in convolutions
-            ],
-            "text",
-            "field of view",
-        ),
-        "remark": each([_remark(conv, group.get(conv.name, "")) for conv in convolutions], "text", "remark"),
-    }
-
-
-def _remark(conv: DilatedConv, group: str) -> str:
-    remarks = [f"branch of {group}"] if group else []
-    if conv.readings is None:
-        remarks.append("padding not known")
-    elif conv.dead:
-        axes = "" if len(conv.dead) == len(conv.axes) else " along rows" if conv.dead == (0,) else " along columns"
-        remarks.append(f"dead: one tap{axes} remains")
-    elif conv.whole == 0:
-        remarks.append("no position has all taps on the map")
-    if conv.edges != "zeros" and conv.before != (0, 0):
-        remarks.append(f"beyond the map it reads {conv.edges} padding")
-    return "; ".join(remarks)
-
-
-def _overlay_arrays(
-    title: str, fields: np.ndarray[Any, Any], shape: np.ndarray[Any, Any], specimens: dict[str, list[str]]
-) -> dict[str, Any]:
-    """Both fields and their square roots, the star as an image and as an outline."""
-    totals = fields.sum((1, 2), keepdims=True)
-    relative = np.divide(fields, totals, out=np.zeros_like(fields), where=totals > 0)
-    image = {"image": [title]}
-    dims = ("image", "specimen", "row", "col")
-    base = np.where(shape[..., None], 200, 60).repeat(3, -1).astype(np.uint8)[None]
-    wide = max(shape.shape) // 32  # on large maps, so that the field is visible inside the outline
-    outline = np.kron(dilate_mask(shape, wide), np.ones((OUTLINE, OUTLINE), dtype=bool))[None]
-    return {
-        f"field/{title}": array(relative.astype(np.float32)[None], dims, "fraction of the sum", image | specimens),
-        f"shown/{title}": array(
-            np.sqrt(relative).astype(np.float32)[None], dims, "square root of the fraction", image | specimens
-        ),
-        f"base/{title}": array(base, ("image", "row", "col", "rgb"), "colour", image),
-        f"star/{title}": array(outline, ("image", "row", "col"), "yes or no", image, "star of taps"),
-    }
-
-
-def _pair_text(pair: Any, always: str = "") -> str:
-    """Rows and columns as one number where they are equal, unless `always` is the separator to use."""
-    rows, cols = ("?" if np.isnan(value) else "all" if np.isinf(value) else f"{value:.4g}" for value in pair)
-    return rows if rows == cols and not always else f"{rows}{always or ' x '}{cols}"

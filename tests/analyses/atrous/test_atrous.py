@@ -11,6 +11,10 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.atrous import Atrous
 from microtome.errors import BadOption, Unmeasurable
+from microtome.instruments.dilated.branches import branch_groups
+from microtome.instruments.dilated.convolutions import dilated_convolutions
+from microtome.instruments.dilated.star import star_mask
+from microtome.numerics.receptive.dilations import DilationMode, star_mass
 
 PLAIN = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "crop": 1.0}
 
@@ -161,7 +165,7 @@ def test_a_dilated_stage_without_branches() -> None:
     assert "points" not in found.arrays and [panel.kind for panel in found.panels] == ["Bars", "Table"]
     assert found.key("dilated convolutions").value == 7 and found["picture"].values.tolist() == [64, 64]
     assert found.headline == "layer4.0.conv2 at rate 4 has 44.4% of its taps on the 8 x 8 map; suggested rate 3."
-    assert "Rates, taps and fields of view are design: the untrained twin has the same." in found.caveats
+    assert "Rates, taps and fields of view are design: an untrained twin has the same." in found.caveats
     assert any("no parallel branches" in caveat for caveat in found.caveats)
 
 
@@ -235,3 +239,20 @@ def test_bad_input() -> None:
         broken.net.aspp.project.conv.weight[0, 0] = float("nan")
     with pytest.raises(Unmeasurable, match=r"gradient of aspp .* not finite.*mt.analyses.weights"):
         Atrous(count=1)(mt.open(broken.net, recipe={"size": 64, **PLAIN}))
+
+
+def test_each_scene_is_shown_to_one_twin_in_turn() -> None:
+    """Three scenes, two twins: the star of the first twin is that of its own two scenes, and the baseline is the mean of both."""
+    net = deeplab()
+    found = Atrous(count=3)(net, twins=2)
+    scenes = mt.Images.scenes(3, seed=0, size=net.recipe.size)
+    (group,) = branch_groups(net, dilated_convolutions(net, DilationMode()))
+    analysis, each = Atrous(count=3), []
+    for seed, places in ((1, [0, 2]), (2, [1])):
+        field = analysis._star_field(net.working_twin(scenes, seed), group, scenes.take(places), mt.Pace(device="cpu"))
+        each.append(star_mass(field, star_mask(group)).star)
+    assert found["on_star"].values[0, 1] == pytest.approx(np.mean(each))
+    ends = [found[f"twin_on_star_{end}"].item() for end in ("low", "high")]
+    assert ends == pytest.approx(sorted(each))
+    star = found.key("gradient on the star")
+    assert (star.baseline, star.baseline_name) == (pytest.approx(np.mean(each)), "untrained twins")

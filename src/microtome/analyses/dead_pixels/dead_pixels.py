@@ -18,7 +18,7 @@ padding), sec. 4; L1 and L2, eq. 3-4; perturbation, theorem 1 and sec. 4.3. Cove
 so is taking the sum of the outputs of a network without classes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan, nan
 from typing import Any, ClassVar, Literal, final
 
@@ -26,16 +26,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from microtome.analyses.dead_pixels.perturbation import PROBED_SIDE, class_score, perturbation_arrays
+from microtome.analyses.dead_pixels.uneven_layers import uneven_layer_arrays
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import Unmeasurable, WatchError, hint, option_name, weights_hint
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.input_gradients import input_gradients
 from microtome.instruments.receptive_fields import receptive_fields
-from microtome.instruments.strides import UnevenReader, uneven_readers
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.receptive.effective import sum_gradients
-from microtome.numerics.receptive.evenness import even_kernel, fold_phases, forecast_phases, phase_ratio, roughness
+from microtome.numerics.receptive.evenness import fold_phases, forecast_phases, phase_ratio, roughness
 from microtome.panels import Bars, Grid, Panel, Question, Scatter, Table
 from microtome.prose import name_list, plural
 from microtome.scan import Pace, Step, batches
@@ -45,8 +46,6 @@ from microtome.specimen.gradient_cuts import gradient_cut
 from microtome.workload import Workload
 
 MAX_PERIOD = 8  # px, the longest period; longer ones leave too few pixels of equal phase to average over
-PERTURBATION = 0.1  # of the perturbation, in normalised units
-PROBED_SIDE = 5  # of the square of pixels that are perturbed one by one, in the middle of the image
 METHODS = ("forecast", "output", "twin")
 
 
@@ -65,12 +64,12 @@ class DeadPixels(Analysis):
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = min(self.count, len(images or ()))
-        return Workload(forward=6.0 * shown, backward=(2.0 + specimen.twin_count / 4) * shown, twins=specimen.twin_count)
+        twins = min(specimen.twin_count, 1)
+        return Workload(forward=6.0 * shown, backward=(2.0 + twins) * shown, twins=twins)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
         chosen = images.take(np.unique(np.linspace(0, len(images) - 1, min(self.count, len(images))).round().astype(int)))
-        twin = specimen.working_twin(images)
         rows, cols = specimen.recipe.size
         period, margin = _phase_period(specimen), min(rows, cols) // 8
         blank = next(iter(batches(specimen, chosen.take([0]), pace))).x
@@ -81,8 +80,10 @@ class DeadPixels(Analysis):
         maps = {
             "forecast": forecast,
             "output": self._field(specimen, chosen, pace, "gradients"),
-            "twin": self._field(twin, chosen, pace, "gradients of the untrained twin"),
         }
+        maps["twin"] = maps["output"]  # a stand-in without a twin: `Analysis.conclude` takes out what bears its name
+        if specimen.twin_count:
+            maps["twin"] = self._field(specimen.working_twin(images), chosen, pace, "gradients of one untrained twin")
         if not np.isfinite(maps["output"]).all():
             raise Unmeasurable(
                 f"dead_pixels: the gradient of {specimen.name} is not finite; some of its weights or values are NaN or infinite. "
@@ -97,8 +98,8 @@ class DeadPixels(Analysis):
         if self.probes:
             few = chosen.take(range(min(self.probes, len(chosen))))
             slope = self._field(specimen, few, pace, "gradients at the changed pixels", "abs")
-            arrays |= _perturbation_arrays(specimen, few, pace, maps["output"], 3 * slope)  # a step of all three colours
-        return Measurement(arrays | _uneven_layers(specimen), {"images": len(chosen)})
+            arrays |= perturbation_arrays(specimen, few, pace, maps["output"], 3 * slope)  # a step of all three colours
+        return Measurement(arrays | uneven_layer_arrays(specimen), {"images": len(chosen)})
 
     def _field(
         self, specimen: Specimen, chosen: Images, pace: Pace, what: str, rule: Literal["relu", "abs"] = "relu"
@@ -106,7 +107,7 @@ class DeadPixels(Analysis):
         """The output field: positive parts (or sizes) of the colour means of the output's gradient, mean over images."""
         total: list[Tensor] = []
         for batch in batches(specimen, chosen, pace):
-            input_gradients(specimen, batch.x, {}, lambda _, slope: total.append(sum_gradients(slope, rule).cpu()), _score)
+            input_gradients(specimen, batch.x, {}, lambda _, slope: total.append(sum_gradients(slope, rule).cpu()), class_score)
             pace.listener(Step(f"{specimen.name}: {what}", int(batch.index[-1]) + 1, len(chosen), 0.0))
         return torch.stack(total).sum(0).numpy() / len(chosen)
 
@@ -120,7 +121,7 @@ class DeadPixels(Analysis):
         change = [KeyNumber(name="R² of gradient and change", value=float(finding["r2"]))] if "r2" in finding else []
         return [
             weakest("weakest phase", "output"),
-            weakest("weakest phase, untrained twin", "twin"),
+            weakest("weakest phase, one untrained twin", "twin"),
             weakest("weakest phase, forecast", "forecast"),
             *change,
             KeyNumber(name="layers with uneven strides", value=len(layers), better="lower", at=name_list(layers)),
@@ -164,7 +165,8 @@ class DeadPixels(Analysis):
         lines = [
             f"Measured fields are noisy with {plural(finding.facts['images'], 'image')}: an even network has a weakest phase below "
             "100% too.",
-            f"Compare with chance, the forecast and the twin, and raise {option_name('count')} before trusting a small difference.",
+            f"Compare with chance and the forecast, and raise {option_name('count')} before trusting a small difference. One untrained "
+            "twin shows one draw of random weights, so nothing is concluded from it.",
             "The forecast is the expected squared gradient at initialisation for chains of layers, and with branches for He "
             "initialisation only.",
             "Where kernels do not overlap (patch embeddings), the phases of a measured field are those of the learned kernel.",
@@ -178,19 +180,6 @@ class DeadPixels(Analysis):
                 "In the paper, kernel padding reduced classification accuracy by about one point.",
             ]
         return lines
-
-
-def _gives_maps(output: Tensor) -> bool:
-    """Whether the network gives maps (image, class, row, col) instead of one score for each class."""
-    return output.dim() > 2 and output[0].numel() != output.shape[1]
-
-
-def _score(output: Tensor) -> Tensor:
-    """The predicted class' logit, or for maps the mean of all scores."""
-    if _gives_maps(output):
-        return output.flatten(1).mean(1)
-    scores = output.flatten(1)
-    return scores.gather(1, scores.detach().argmax(1, keepdim=True))[:, 0]
 
 
 def _phase_period(specimen: Specimen) -> int:
@@ -243,84 +232,3 @@ def _central_square(field: np.ndarray[Any, Any], side: int) -> np.ndarray[Any, A
     part = field[rows : rows + side, cols : cols + side]
     square[: part.shape[0], : part.shape[1]] = part
     return square
-
-
-def _perturbation_arrays(
-    specimen: Specimen, images: Images, pace: Pace, field: np.ndarray[Any, Any], slope: np.ndarray[Any, Any]
-) -> dict[str, Any]:
-    """Theorem 1: the change of the logit when all colours of one pixel are raised by STEP, against STEP · `slope` there.
-
-    `slope` is the mean size of the gradient on these very images, `field` the output field on all.
-    """
-    rows, cols = field.shape
-    side = min(PROBED_SIDE, rows, cols)
-    top, left = (rows - side) // 2, (cols - side) // 2
-    pixels = [(top + row, left + col) for row in range(side) for col in range(side)]
-    change, score = np.zeros(len(pixels)), "logit"
-    for batch in batches(specimen, images, pace):
-        for x in batch.x:
-            raised = x[None].repeat(len(pixels) + 1, 1, 1, 1)
-            for index, (row, col) in enumerate(pixels):
-                raised[index + 1, :, row, col] += PERTURBATION
-            with torch.no_grad():
-                output = specimen.answer(raised)
-            score = "mean score" if _gives_maps(output) else "logit"
-            scores = _scores_of_first(output).double().cpu().numpy()
-            change += np.abs(scores[1:] - scores[0])
-        pace.listener(Step(f"{specimen.name}: changed pixels", int(batch.index[-1]) + 1, len(images), 0.0))
-    change /= len(images)
-    at = tuple(np.array(pixels).T)
-    expected = PERTURBATION * slope[at]
-    parts = {"part": [f"row {row}, col {col}" for row, col in pixels]}
-    return {
-        "expected": array(
-            expected, ("part",), score, parts, f"change expected from the gradient, {PERTURBATION} x its mean size"
-        ),
-        "moved": array(change, ("part",), score, parts, f"mean change of the {score} for a step of {PERTURBATION}"),
-        "r2": array(_r_squared(expected, change), (), "1", title="R² of gradient and change"),
-        "r2_field": array(_r_squared(field[at], change), (), "1", title="R² of output field and change"),
-    }
-
-
-def _r_squared(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
-    """The squared correlation; 0 where one of both is constant."""
-    spread = float(one.std() * other.std())
-    return float(((one - one.mean()) * (other - other.mean())).mean() / spread) ** 2 if spread > 0 else 0.0
-
-
-def _scores_of_first(output: Tensor) -> Tensor:
-    """The score of each changed image, of the class predicted for the unchanged one (the first)."""
-    if _gives_maps(output):
-        return output.flatten(1).mean(1)
-    scores = output.flatten(1)
-    return scores[:, int(scores[0].argmax())]
-
-
-def _uneven_layers(specimen: Specimen) -> dict[str, Any]:
-    """The modules with uneven strides, each with the kernel size that would be even; empty where there are none."""
-    readers = uneven_readers(specimen)
-    if not readers:
-        return {}
-    parts = {"part": [reader.name for reader in readers]}
-
-    def column(text: Callable[[UnevenReader], str], title: str) -> Any:
-        return array(np.array([text(reader) for reader in readers], dtype=object), ("part",), "text", parts, title)
-
-    def kernel(reader: UnevenReader) -> str:
-        return f"{'pool' if reader.pool else 'kernel'} {_times_text(reader.kernel)}, stride {_times_text(reader.stride)}"
-
-    return {
-        "uneven": column(lambda reader: reader.name, "layer"),
-        "kernel": column(kernel, "kernel and stride"),
-        "reads": column(lambda reader: " and ".join(f"{a} to {b}" for a, b in dict.fromkeys(reader.reads)), "reads per pixel"),
-        "remedy": column(_even_kernel, "even kernel"),
-    }
-
-
-def _even_kernel(reader: UnevenReader) -> str:
-    larger = even_kernel(reader.kernel[0], reader.stride[0]), even_kernel(reader.kernel[1], reader.stride[1])
-    return _times_text(larger) + (" (changes the function)" if reader.pool else "")
-
-
-def _times_text(pair: tuple[int, int]) -> str:
-    return f"{pair[0]} x {pair[1]}"

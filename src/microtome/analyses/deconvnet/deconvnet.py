@@ -12,47 +12,37 @@ rule is defined, are differentiated; where there are no others, the projection i
 
 Projections look like the objects in the image even for random weights: the rule and the local connections alone recover
 edges (Nie et al. 2018). So three controls are measured: the similarity of a projection to that of another unit
-at the same position, to that of the same unit with random weights, and to the edges of the image.
+at the same position, to that of the same unit with random weights (each of the compared activations in another untrained twin, in turn),
+and to the edges of the image.
 
 Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 2.1 and fig. 2; rules, Mahendran & Vedaldi 2016, ECCV, table 1, and Kim et al.
 2019, arXiv:1902.04893, eq. 3 (rectgrad; without the padding trick and the product with the image); image recovery, Nie, Zhang &
 Patel 2018, arXiv:1805.07039; sanity checks, Adebayo et al. 2018, arXiv:1810.03292. Gates and divisors held constant are our reading.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
+from microtome.analyses.deconvnet.projections import COMPARED_RANKS, CONTROLS, ProjectionMaker, control_arrays
 from microtome.analysis import BatchValues, Census, Measurement, option
 from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
-from microtome.instruments.projection import (
-    BATCH,
-    BackwardTrace,
-    project_units,
-    projection_colours,
-    shown_channels,
-    unruled_layers,
-)
+from microtome.instruments.projection import projection_colours
 from microtome.instruments.strongest_patches import (
     PatchWindow,
     choose_units,
-    crop_patch,
     crop_patches,
     grid_position,
     nonzero_peaks,
     patch_windows,
-    shrunk_size,
     strongest_activations,
 )
 from microtome.key_numbers import KeyNumber, format_value
-from microtome.numerics.maps.heat import partial_rank_correlation
-from microtome.numerics.maps.strata import edge_strength
 from microtome.panels import Bars, Grid, Panel, Table
 from microtome.prose import name_list, plural
 from microtome.scan import Batch
@@ -62,8 +52,6 @@ from microtome.workload import Workload
 
 DEFAULT = ("shallow", "middle", "deep")
 MAX_LAYERS = 12  # layers with a figure
-COMPARED_RANKS = 2  # strongest activations of each unit whose projections are compared with the controls
-CONTROLS = ("another unit", "random weights", "edges of the image")
 SAME_CORRELATION = 0.5  # rank correlation above which a projection is not specific to its unit
 
 
@@ -75,7 +63,8 @@ class Deconvnet(Census[Top]):
     question = "understand"
     title = "Projections to the pixels"
     rank = 35
-    revision = 5  # 5: which images its twins see rests on their contents
+    revision = 6  # 6: several untrained twins
+    draws_twins = True
 
     at: tuple[str, ...] = option(("shallow", "middle", "deep"), "layers to project: names, globs or aliases")
     rule: Literal["deconvnet", "guided", "gradient", "rectgrad"] = option(
@@ -92,7 +81,7 @@ class Deconvnet(Census[Top]):
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = 3.0 * self.units * self.k * len(self.at)
-        return Workload(forward=0.5 * shown, backward=0.3 * shown, twins=1)
+        return Workload(forward=0.5 * shown, backward=0.3 * shown, twins=min(specimen.twin_count, COMPARED_RANKS * self.units))
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
         return layers_with_maps(specimen, self._asked(specimen))
@@ -116,22 +105,22 @@ class Deconvnet(Census[Top]):
     def to_arrays(self, specimen: Specimen, images: Images, tally: Top, twins: Sequence[Top]) -> Measurement:
         names = self.layers_to_watch(specimen)
         windows = patch_windows(specimen, names)
-        null = specimen.working_twin(images)
         arrays: dict[str, Any] = {}
-        traces: list[BackwardTrace] = []
-        similarities: list[dict[str, float]] = []
+        makers: list[ProjectionMaker] = []
         for name in names:
-            of_layer, trace, similarity = self._layer(specimen, null, images, name, tally, windows[name])
+            of_layer, maker = self._layer(specimen, images, name, tally, windows[name])
             arrays |= of_layer
-            traces.append(trace)
-            similarities.append(similarity)
-        missing = reasons_not_measured(specimen, self._asked(specimen), names)
-        return Measurement(arrays | _control_arrays(names, traces, similarities), {"unmeasured": missing})
+            makers.append(maker)
+        facts = {
+            "unmeasured": reasons_not_measured(specimen, self._asked(specimen), names),
+            "twins": makers[-1].twins,  # of the layer that the key numbers are of
+        }
+        return Measurement(arrays | control_arrays(names, makers), facts)
 
     def _layer(
-        self, specimen: Specimen, null: Specimen, images: Images, name: str, top: Top, window: PatchWindow
-    ) -> tuple[dict[str, Any], BackwardTrace, dict[str, float]]:
-        """The arrays of one layer, the operations that its signal passed, and the similarity of its projections to the controls."""
+        self, specimen: Specimen, images: Images, name: str, top: Top, window: PatchWindow
+    ) -> tuple[dict[str, Any], ProjectionMaker]:
+        """The arrays of one layer, and what made its projections: it knows the operations passed and the similarity to the controls."""
         value, image, cell = nonzero_peaks(top, name)
         if wrong := [unit for unit in self.numbers if not 0 <= unit < value.shape[1]]:
             raise BadOption(
@@ -140,7 +129,7 @@ class Deconvnet(Census[Top]):
         labels = None if images.labels is None else np.asarray(images.labels)
         shown = np.array(self.numbers or choose_units(self.sort, self.units, value, image, labels))
         value, image, cell = value[:, shown], image[:, shown], cell[:, shown]
-        maker = _ProjectionMaker(specimen, null, images, name, window, self)
+        maker = ProjectionMaker(specimen, images, name, window, self.rule, self.quantile, self.size)
         pixels = maker.project(shown, image, cell)
         patches = crop_patches(images, specimen.recipe, window, image, cell, self.size)
         by_rank = {"unit": shown, "rank": np.arange(1, len(value) + 1)}
@@ -155,7 +144,7 @@ class Deconvnet(Census[Top]):
             f"value/{name}": array(value.T, ("unit", "rank"), "activation", by_rank),
             f"place/{name}": array(positions, ("unit", "rank", "axis"), "number of the image, position", by_rank | axes),
         }
-        return arrays, maker.trace, maker.control_similarity()
+        return arrays, maker
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         at = str(finding["rectifiers"].layer.values[-1])
@@ -176,7 +165,8 @@ class Deconvnet(Census[Top]):
             count = plural(finding[f"value/{unit.at}"].sizes["unit"], "unit")
             return f"No projection at {unit.at}: no activation of the {count} shown reaches the pixels."
         start = "Untrained weights: projections" if finding.trained is False else "Projections"
-        controls = f"random weights {random.text}, image edges {edges.text}"
+        weights = "one untrained twin" if finding.facts["twins"] == 1 else "random weights"
+        controls = f"{weights} {random.text}, image edges {edges.text}"
         return f"{start} of {unit.at} have rank correlation {unit.text} with those of another unit ({controls})."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
@@ -197,9 +187,12 @@ class Deconvnet(Census[Top]):
         return shown
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        unit, random = finding.key_numbers[:2]
+        unit = finding.key_numbers[0]
         lines = [f"At {unit.at}: {_rule_text(finding, unit.at)}."]
-        similar = [name for name, number in (("unit", unit), ("weights", random)) if number.value > SAME_CORRELATION]
+        least = (
+            float(finding["random_low"].sel(layer=unit.at)) if finding.facts["twins"] > 1 else np.nan
+        )  # nothing from one twin
+        similar = [name for name, value in (("unit", unit.value), ("weights", least)) if value > SAME_CORRELATION]
         if similar:
             lines.append(
                 f"Projections of {unit.at} are not specific to the {' or the '.join(similar)} (above {SAME_CORRELATION})."
@@ -212,8 +205,8 @@ class Deconvnet(Census[Top]):
         ]
         negative = [
             name.partition("/")[2]
-            for name, one in finding.arrays.items()
-            if name.startswith("value/") and bool((one.values < 0).any())
+            for name, values in finding.arrays.items()
+            if name.startswith("value/") and bool((values.values < 0).any())
         ]
         if negative:
             lines.append(
@@ -226,106 +219,6 @@ class Deconvnet(Census[Top]):
             if curved:
                 lines.append(f"{name}: no rule is defined for {curved} on the backward pass; their derivative was taken.")
         return lines
-
-
-class _ProjectionMaker:
-    """Makes the projections of one layer, chunk by chunk, and collects their similarity to the controls."""
-
-    def __init__(
-        self, specimen: Specimen, null: Specimen, images: Images, name: str, window: PatchWindow, options: Deconvnet
-    ) -> None:
-        self.specimen, self.null, self.images, self.name, self.window, self.options = (
-            specimen,
-            null,
-            images,
-            name,
-            window,
-            options,
-        )
-        self.trace = BackwardTrace()
-        self._similarities: dict[str, list[float]] = {name: [] for name in (*CONTROLS, "signed unit", "signed random")}
-
-    def project(self, units: Any, image: Any, cell: Any) -> Any:
-        """Projections float32 (unit, rank, row, col, rgb) of the activations (rank, unit); NaN where there is none."""
-        rows, cols = shrunk_size(self.window.size, self.options.size)
-        projections = np.full((image.shape[1], image.shape[0], rows, cols, 3), np.nan, np.float32)
-        slots = np.argwhere(image.T >= 0)  # (index of the unit, rank)
-        for compared in (True, False):
-            some = slots[(slots[:, 1] < COMPARED_RANKS) == compared]
-            for start in range(0, len(some), BATCH):
-                self._chunk(projections, some[start : start + BATCH], units, image, cell, compared)
-        return projections
-
-    def _chunk(self, projections: Any, slots: Any, units: Any, image: Any, cell: Any, compared: bool) -> None:
-        indices, ranks = slots.T
-        pixels = self.images.pixels(self.specimen.recipe, image[ranks, indices])
-        inputs = self.images.inputs(self.specimen.recipe, image[ranks, indices])
-        x = self.specimen.recipe.normalise(torch.from_numpy(inputs).to(self.specimen.device))
-        unit, cells = torch.from_numpy(units[indices]), torch.from_numpy(cell[ranks, indices])
-        own = project_units(
-            self.specimen, self.name, x, unit, cells, self.options.rule, quantile=self.options.quantile, rival=compared
-        )
-        self.trace = own.passage
-        cut_out = [self._crop(pixels, int(at)) for pixels, at in zip(own.pixels, cells, strict=True)]
-        size = projections.shape[2:4]
-        for (index, rank), crop in zip(slots, cut_out, strict=True):
-            shown = shown_channels(crop.permute(2, 0, 1), self.images)
-            small = F.interpolate(shown[None], size=size, mode="area")[0]
-            projections[index, rank] = small.permute(1, 2, 0).numpy()
-        if compared:
-            random = project_units(
-                self.null, self.name, x, unit, cells, self.options.rule, quantile=self.options.quantile, even=True
-            ).pixels  # fmt: skip
-            assert own.other is not None
-            edges = torch.from_numpy(edge_strength(pixels))[:, None].expand(-1, x.shape[1], -1, -1)
-            for index, at in enumerate(cells):
-                controls = [self._crop(values, int(at)) for values in (own.other[index], random[index], edges[index])]
-                self._compare(cut_out[index], controls, self._distances(int(at)))
-
-    def _crop(self, pixels: torch.Tensor, at: int) -> torch.Tensor:
-        """The window of a position cut out of `pixels` (channel, row, col), as (row, col, channel); zero outside the image."""
-        row, col = grid_position(self.window, np.array(at))
-        return torch.from_numpy(crop_patch(pixels.permute(1, 2, 0).numpy(), self.window, int(row), int(col), (0,)))
-
-    def _distances(self, at: int) -> torch.Tensor:
-        """The distance of each pixel of a window from its centre, px (row, col); NaN outside the image."""
-        row, col = grid_position(self.window, np.array(at))
-        down, across = self.window.centre(int(row), int(col))
-        rows, cols = self.window.picture
-        distance = np.hypot(np.arange(rows)[:, None] - down, np.arange(cols)[None] - across)
-        return torch.from_numpy(crop_patch(distance[..., None], self.window, int(row), int(col), (np.nan,)))[..., 0]
-
-    def _compare(self, own: torch.Tensor, controls: Sequence[torch.Tensor], distance: torch.Tensor) -> None:
-        inside = ~distance.isnan()
-        mine, *others = (values[inside].double() for values in (own, *controls))
-        sizes = [values.abs().sum(1) for values in (mine, *others)]
-        for name, size in zip(CONTROLS, sizes[1:], strict=True):
-            self._similarities[name].append(float(partial_rank_correlation(sizes[0], size, distance[inside])))
-        for name, other in zip(("signed unit", "signed random"), others, strict=False):
-            norms = mine.norm() * other.norm()
-            self._similarities[name].append(float((mine * other).sum() / norms) if norms > 0 else float("nan"))
-
-    def control_similarity(self) -> dict[str, float]:
-        """Mean similarity by control; NaN where nothing could be compared."""
-        known = {name: [value for value in values if np.isfinite(value)] for name, values in self._similarities.items()}
-        return {name: float(np.mean(values)) if values else float("nan") for name, values in known.items()}
-
-
-def _control_arrays(
-    names: Sequence[str], traces: Sequence[BackwardTrace], similarities: Sequence[Mapping[str, float]]
-) -> dict[str, Any]:
-    layers = {"layer": list(names)}
-    likeness = [[similarity[control] for control in CONTROLS] for similarity in similarities]
-    signed = [[similarity[control] for control in ("signed unit", "signed random")] for similarity in similarities]
-    return {
-        "likeness": array(np.array(likeness), ("layer", "measure"), "rank correlation", layers | {"measure": list(CONTROLS)}),
-        "signed_likeness": array(
-            np.array(signed), ("layer", "measure"), "cosine", layers | {"measure": list(CONTROLS[:2])}, "cosine with"
-        ),
-        "rectifiers": array([trace.rectifiers for trace in traces], ("layer",), "operations", layers, "rectifiers"),
-        "gates": array([trace.gates for trace in traces], ("layer",), "operations", layers, "gates and divisors held constant"),
-        "curved": array(np.array(unruled_layers(traces), dtype=object), ("layer",), "text", layers, "differentiated"),
-    }
 
 
 def _rule_text(finding: Finding, name: str) -> str:
