@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -18,7 +19,9 @@ import pytest
 from PIL import Image
 
 from microtome.cli import main
+from microtome.cli.arguments import means_images, parse_images
 from microtome.cli.verbs import build_group
+from microtome.errors import BadOption
 
 ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
 FACTORY = """
@@ -381,3 +384,22 @@ def test_an_output_that_is_not_there_is_a_wrong_call(work: Path) -> None:
     assert (
         "Output 'features' is measured, as asked for" in call("layers", "two.py:make", "stem", "--output", "0", cwd=work).stdout
     )
+
+
+def test_bands_are_numbers_of_files_and_not_of_scenes(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((6, 6, 5)))
+    given: dict[str, Any] = {"labels": "auto", "masks": "auto", "boxes": "auto", "limit": None, "seed": 0}
+    images = parse_images(str(tmp_path), given | {"bands": "4, 2", "shown": "2"})
+    assert images is not None
+    assert (images.channels, images.source.shown) == (2, (2,))
+    with pytest.raises(BadOption, match="--bands 'red' is not a list of band numbers"):
+        parse_images(str(tmp_path), given | {"bands": "red"})
+    with pytest.raises(BadOption, match="'scenes:3' are generated RGB images"):
+        parse_images("scenes:3", given | {"shown": "1"})
+
+
+def test_a_folder_with_a_configuration_is_a_network_and_others_are_images(tmp_path: Path) -> None:
+    assert means_images(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    assert not means_images(str(tmp_path))
+    assert not means_images(f"{tmp_path}/")
