@@ -50,7 +50,10 @@ def write_headline(finding: Finding) -> str:
     largest = finding.key("largest change")
     if not np.isfinite(largest.value):
         layer = largest.at.split(", ")[0]
-        return f"{layer} gives these {finding.facts['images']} images the same features, so nothing can be compared."
+        count = int(finding.facts["images"])
+        if count == 1:
+            return f"With one image nothing can be compared: distances at {layer} are in units of those between images."
+        return f"{layer} gives these {count} images the same features, so nothing can be compared."
     layer, warp = largest.at.split(", ")
     change, twins = largest.text, f"{largest.baseline_name} {largest.baseline_text or 'unknown'}"
     return f"{warp.capitalize()} moves {layer} most: {change} of the distance between images ({twins})."
