@@ -31,7 +31,7 @@ def class_score(output: Tensor) -> Tensor:
 def perturbation_arrays(
     specimen: Specimen, images: Images, pace: Pace, field: np.ndarray[Any, Any], slope: np.ndarray[Any, Any]
 ) -> dict[str, Any]:
-    """Theorem 1: the change of the logit when all colours of one pixel are raised by STEP, against STEP · `slope` there.
+    """Theorem 1: the change of the logit when all channels of one pixel are raised by STEP, against STEP · `slope` there.
 
     `slope` is the mean size of the gradient on these very images, `field` the output field on all.
     """
