@@ -1,6 +1,7 @@
 """Run the benchmarks, print their table, keep results: `python -m benchmarks [--only NAME] [--device cpu|cuda] [--rounds N]`.
 
 `python -m benchmarks coverage [--draws N]` simulates how often the intervals hold the true value and writes docs/coverage.md.
+`python -m benchmarks first_answer` times whole commands beside their plans and writes the table of docs/effort.md.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import coverage, machine
+from benchmarks import coverage, first_answer, machine
 from benchmarks.timing import Disagreement, Plan
 
 NAMES = ("gradcam", "cka", "occlusion", "occlusion_loop", "whole", "banding", "erf")
@@ -27,7 +28,9 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Speed against named peers, as ratios in one run."
     )
-    parser.add_argument("command", nargs="?", choices=("speed", "coverage"), default="speed", help="what is measured")
+    parser.add_argument(
+        "command", nargs="?", choices=("speed", "coverage", "first_answer"), default="speed", help="what is measured"
+    )
     parser.add_argument("--draws", type=int, default=coverage.DRAWS, help="samples for each row of coverage, at least 100")
     parser.add_argument("--only", choices=NAMES, action="append", help="this benchmark (may be given several times)")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -39,6 +42,9 @@ def main(words: list[str] | None = None) -> int:
         if given.draws < 100:
             parser.error(f"--draws is {given.draws}; give 100 or more")
         coverage.write_page(given.draws)
+        return 0
+    if given.command == "first_answer":
+        first_answer.write_page()
         return 0
     if given.page:
         _pages()

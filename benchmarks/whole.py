@@ -19,7 +19,7 @@ import microtome
 from benchmarks.timing import Plan, Result, Row, interleaved, row
 from microtome import catalog
 from microtome.images import Images
-from microtome.instruments import attribution
+from microtome.instruments.attribution import target_maps as attribution
 from microtome.runner import Event, analyze
 from microtome.scan import Pace
 from microtome.specimen import Specimen, tap

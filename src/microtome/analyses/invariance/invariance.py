@@ -85,14 +85,15 @@ class Invariance(Analysis):
         "reflect", "fill outside the image: mirrored, mean colour, the opposite side, or a larger crop"
     )
     count: int = option(
-        6, "images measured, of each class in proportion, chosen by content", low=1, high=100_000, quick=2, full=16
+        4, "images measured, of each class in proportion, chosen by content", low=1, high=100_000, quick=2, full=16
     )
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = min(self.count, len(images or ()))
-        views = sum(len(self._amounts(warp, specimen.recipe)) for warp in self.warps)
+        views = sum(len(self._amounts(warp, specimen.recipe)) for warp in self.warps) + 9.0  # and shifts by strides
         twins = min(specimen.twin_count, shown)
-        return Workload(forward=0.7 * (views + 6.0 + twins) * shown, twins=twins)
+        own_and_twin = 2.0 if twins else 1.0  # every image is shown to one twin
+        return Workload(forward=own_and_twin * views * shown + twins * shown, twins=twins)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
