@@ -1,6 +1,7 @@
 """`analyze` as a whole against the bare forward and backward passes that it makes."""
 
 import cProfile
+import importlib
 import io
 import pstats
 import statistics
@@ -19,10 +20,11 @@ import microtome
 from benchmarks.timing import Plan, Result, Row, interleaved, row
 from microtome import catalog
 from microtome.images import Images
-from microtome.instruments.attribution import target_maps as attribution
 from microtome.runner import Event, analyze
 from microtome.scan import Pace
 from microtome.specimen import Specimen, tap
+
+attribution: Any = importlib.import_module("microtome.instruments.attribution.target_maps")  # a function has its name
 
 TITLE = "analyze as a whole, one network"
 ANALYSES = ("weights", "features", "cam", "similarity", "redundancy", "objects", "accuracy", "cost", "probe", "compare")
