@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import microtome as mt
+from microtome._torchvision import timm
 
 
 def seeded(net: nn.Module, seed: int = 0) -> nn.Module:
@@ -40,6 +41,13 @@ def flattened(rows: int, cols: int, bias: bool = True, seed: int = 0) -> nn.Sequ
 def opened(net: nn.Module, rows: int = 12, cols: int = 12) -> mt.Specimen:
     """The network opened for images of that size, as they are."""
     return mt.open(net, recipe={"size": (rows, cols), "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0})
+
+
+def timm_specimen(name: str, size: tuple[int, int], **options: object) -> mt.Specimen:
+    """A network of timm with seeded weights, for images of that size, square or not."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return opened(timm().create_model(name, **options).eval(), *size)
 
 
 def noise(count: int = 2, rows: int = 12, cols: int = 12, seed: int = 1) -> torch.Tensor:

@@ -1,6 +1,6 @@
-"""Each unit's map weighted by how far the class score falls when that map is set to zero.
+"""Each unit's map weighted by how far the score falls without that unit.
 
-The weight is S - S_k with S_k the score without unit k. The paper divides it by S, which only scales the map of an image, but turns it over
+The weight is S - S_k with S_k the class score when the map of unit k is set to zero. The paper divides it by S, which only scales the map of an image, but turns it over
 where the score is negative, so it is left out. Class and register tokens keep their values. The part of the network after the layer is
 run once for each unit.
 
