@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import microtome
 from benchmarks.timing import INSTALL, Disagreement, Plan, Result, interleaved, row
-from microtome.instruments.attribution import METHODS, attribution_maps
+from microtome.instruments.attribution import attribution_maps, map_kind
 
 TITLE = "Grad-CAM, ResNet-50, layer4, 224 px, 8 images"
 TIMED = (
@@ -84,7 +84,7 @@ def checked(contenders: dict[str, Maps]) -> dict[str, float]:
 
 
 def ours(worker: microtome.Specimen, x: Tensor, classes: Tensor) -> Tensor:
-    _, (maps,) = attribution_maps(worker, ["layer4"], wide(x), lambda scores: [classes], METHODS["gradcam"])
+    _, (maps,) = attribution_maps(worker, ["layer4"], wide(x), lambda scores: [classes], map_kind("gradcam"))
     return enlarged(maps["layer4"].relu())
 
 

@@ -1,6 +1,7 @@
 """`analyze` as a whole against the bare forward and backward passes that it makes."""
 
 import cProfile
+import importlib
 import io
 import pstats
 import statistics
@@ -180,7 +181,8 @@ def _recording(kind: type[nn.Module]) -> Generator[list[Pass]]:
     """A list that fills with the passes through networks of that class."""
     made: list[Pass] = []
     tapped: list[tuple[str, ...]] = []
-    gradient, plain_tap = torch.autograd.grad, attribution.tap
+    gradient = torch.autograd.grad
+    taking: list[Any] = [importlib.import_module(f"{attribution.__name__}.{name}") for name in ("batch_maps", "visible_layers")]
 
     def entered(module: nn.Module, given: tuple[Any, ...]) -> None:
         if type(module) is kind and isinstance(given[0], Tensor):
@@ -201,11 +203,15 @@ def _recording(kind: type[nn.Module]) -> Generator[list[Pass]]:
         return gradient(*given, **named)
 
     hook = nn.modules.module.register_module_forward_pre_hook(entered)
-    torch.autograd.grad, attribution.tap = counted, noted_tap
+    torch.autograd.grad = counted
+    for module in taking:
+        module.tap = noted_tap
     try:
         yield made
     finally:
-        torch.autograd.grad, attribution.tap = gradient, plain_tap
+        torch.autograd.grad = gradient
+        for module in taking:
+            module.tap = tap
         hook.remove()
 
 

@@ -38,6 +38,19 @@ def flattened(rows: int, cols: int, bias: bool = True, seed: int = 0) -> nn.Sequ
     return seeded(net, seed)
 
 
+class Twice(nn.Module):
+    """One rectifier called twice, and a head that reads both calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.act = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()
+        self.head = nn.Linear(4, 3, bias=False)
+
+    def forward(self, x):
+        x = self.act(self.first(x))
+        return self.head(self.act(self.second(x)).mean((2, 3)))
+
+
 def opened(net: nn.Module, rows: int = 12, cols: int = 12) -> mt.Specimen:
     """The network opened for images of that size, as they are."""
     return mt.open(net, recipe={"size": (rows, cols), "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0})

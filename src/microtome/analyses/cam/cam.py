@@ -239,7 +239,7 @@ def _attribute_batch(
     own = target_maps(specimen, names, batch.x, target.read, values, kind, again=again, where=where, memory=memory)
     null = target_maps(twin, names, batch.x, target.read, of_twin, kind, where=where, memory=memory)
     host = [{name: value.cpu() for name, value in one.items()} for one in (*own.maps, *null.maps)]
-    return BatchMaps(batch.index, batch.pixels, answers[0].columns, *host, own.remarks)
+    return BatchMaps(batch.index, batch.pixels, answers[0].columns, *host, remarks=own.remarks)
 
 
 def _target_caveats(finding: Finding) -> list[str]:

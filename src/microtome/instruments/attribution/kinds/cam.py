@@ -12,7 +12,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from microtome.instruments.attribution.map_kind import LayerValues, MapKind, MapNeeds, weighted_sum
+from microtome.instruments.attribution.kind_contract import LayerValues, MapKind, MapNeeds, weighted_sum
 from microtome.specimen import Layer, Specimen, watch
 
 TOLERANCE = 1e-4  # of the mean over positions, as a fraction of what goes into the head

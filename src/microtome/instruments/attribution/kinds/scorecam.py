@@ -13,7 +13,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from microtome.instruments.attribution.map_kind import LayerValues, MapKind, MapNeeds, weighted_sum
+from microtome.instruments.attribution.kind_contract import LayerValues, MapKind, MapNeeds, weighted_sum
 from microtome.numerics.receptive.geometry import Where, interpolate
 
 

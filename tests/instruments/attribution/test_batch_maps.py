@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from map_networks import flattened, noise, opened, pooled, seeded, timm_specimen
+from map_networks import Twice, flattened, noise, opened, pooled, seeded, timm_specimen
 from microtome.instruments.attribution import attribution_maps, map_kind, target_maps, visible_layers
 from microtome.map_kinds import map_kind_names
 from microtome.specimen import Specimen
@@ -102,19 +102,6 @@ def test_a_target_may_be_any_function_of_the_output(kind):
         weights = net[2].weight.detach()[1, :, 0, 0]
         wanted = torch.einsum("iurc,u->irc", net[:2](x).detach(), weights)[:, :, :6]
         assert torch.allclose(heat[:, :, :6], wanted, atol=1e-5)
-
-
-class Twice(nn.Module):
-    """One rectifier called twice, and a head that reads both calls."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second, self.act = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()
-        self.head = nn.Linear(4, 3, bias=False)
-
-    def forward(self, x):
-        x = self.act(self.first(x))
-        return self.head(self.act(self.second(x)).mean((2, 3)))
 
 
 @pytest.mark.parametrize("kind", map_kind_names())
