@@ -51,7 +51,7 @@ def test_branches_have_a_map_each():
     specimen = mt.open("timm:hrnet_w18_small", weights=None, num_classes=5, recipe={"size": 64})
     shown = visible_layers(specimen, ["stage3"], noise(1, 64, 64))
     assert shown.names == ("stage3[0]", "stage3[1]", "stage3[2]")
-    assert layer_reason(specimen, "stage3[1]").startswith("one of the ends of stages (8 x 8")
+    assert layer_reason(specimen, "stage3[1]") == "container, named by hand (8 x 8 positions)"
 
 
 def test_calls_groups_and_layers_named_by_hand():
