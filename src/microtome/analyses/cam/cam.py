@@ -71,7 +71,7 @@ class Cam(Analysis):
     place: Literal["arithmetic", "even"] = option(
         "arithmetic", "location of map positions: from kernels, strides and padding, or evenly tiled"
     )
-    sigma: float = option(1.0, "width of Gaussians (kind gaussian), in effective receptive fields", low=0.05, high=4.0)
+    gaussian_width: float = option(1.0, "for kind gaussian: σ of a position, in effective receptive fields", low=0.05, high=4.0)
     fuse: bool = option(False, "add the mean of the shallow, middle and deep maps, each with equal say")
     count: int = option(6, "number of images shown", low=1, high=200, quick=3, full=12)
     grid: int = option(7, "side of the common grid on which layers are compared, positions", low=2, high=64)
@@ -109,7 +109,7 @@ class Cam(Analysis):
                 visible_layers(specimen, self.at, batch.x[:4], targets[0].score, kind), self.place, specimen.recipe.size
             )
             if kind.gaussian and not shown.sigma:
-                shown, widths = with_gaussians(specimen, shown, batch.x[:4], self.sigma)
+                shown, widths = with_gaussians(specimen, shown, batch.x[:4], self.gaussian_width)
             parts += [_attribute_batch(specimen, twin, shown, batch, target, kind, pace) for target in targets]
             pace.listener(Step(f"{specimen.name}: maps", int(batch.index[-1]) + 1, len(taken), 0.0))
         assert shown is not None  # `take` refuses an empty choice
