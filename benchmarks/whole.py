@@ -24,7 +24,7 @@ from microtome.runner import Event, analyze
 from microtome.scan import Pace
 from microtome.specimen import Specimen, tap
 
-attribution: Any = importlib.import_module("microtome.instruments.attribution.target_maps")  # a function has its name
+attribution: Any = importlib.import_module("microtome.instruments.attribution.batch_maps")  # a function has its name
 
 TITLE = "analyze as a whole, one network"
 ANALYSES = ("weights", "features", "cam", "similarity", "redundancy", "objects", "accuracy", "cost", "probe", "compare")
@@ -182,7 +182,8 @@ def _recording(kind: type[nn.Module]) -> Generator[list[Pass]]:
     """A list that fills with the passes through networks of that class."""
     made: list[Pass] = []
     tapped: list[tuple[str, ...]] = []
-    gradient, plain_tap = torch.autograd.grad, attribution.tap
+    gradient = torch.autograd.grad
+    taking: list[Any] = [importlib.import_module(f"{attribution.__name__}.{name}") for name in ("batch_maps", "visible_layers")]
 
     def entered(module: nn.Module, given: tuple[Any, ...]) -> None:
         if type(module) is kind and isinstance(given[0], Tensor):
@@ -203,11 +204,15 @@ def _recording(kind: type[nn.Module]) -> Generator[list[Pass]]:
         return gradient(*given, **named)
 
     hook = nn.modules.module.register_module_forward_pre_hook(entered)
-    torch.autograd.grad, attribution.tap = counted, noted_tap
+    torch.autograd.grad = counted
+    for module in taking:
+        module.tap = noted_tap
     try:
         yield made
     finally:
-        torch.autograd.grad, attribution.tap = gradient, plain_tap
+        torch.autograd.grad = gradient
+        for module in taking:
+            module.tap = tap
         hook.remove()
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import click
 
-from microtome import catalog, errors, panels
+from microtome import catalog, errors, map_kinds, panels
 from microtome.catalog import EditEntry, Entry, OptionCard
 from microtome.cli.verbs import build_group
 
@@ -127,6 +127,7 @@ def pages() -> dict[Path, str]:
         (ROOT / "README.md", "edits", edit_table("docs/edits/")),
         (DOCS / "errors.md", "tree", error_tree()),
         (DOCS / "report.md", "panels", panel_table()),
+        (DOCS / "class_maps.md", "kinds", kind_table()),
     ):
         made[path] = spliced(path, name, text, made.get(path))
     return made
@@ -148,6 +149,14 @@ def table(folder: str) -> str:
         for entry in entries():
             if entry.question == question:
                 rows.append(f"| {title} | [`{entry.name}`]({folder}{entry.name}.md) | {NEEDS[entry.needs]} | {entry.summary} |")
+    return "\n".join(rows) + "\n"
+
+
+def kind_table() -> str:
+    """Our own kinds of class activation map as a table."""
+    rows = ["| kind | name | weights | source |", "|---|---|---|---|"]
+    for name, entry in map_kinds.own_entries().items():
+        rows.append(f"| `{name}` | {entry.title} | {_cell(entry.summary)} | {_cell(entry.source)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -244,6 +253,8 @@ def _facts(entry: Entry) -> Iterator[str]:
         yield "- Measures the [untrained twin](../glossary.md#the-untrained-twin) too, and shows both."
     if entry.kind == "Census":
         yield "- Only watches the forward pass, so it shares one scan of the images with the others of this kind."
+    if any(option.choices == map_kinds.map_kind_names() for option in entry.options):
+        yield "- Kinds of map, and which to take: [class activation maps](../class_maps.md)."
     code = f"src/{entry.module.replace('.', '/')}.py"
     yield f"- Code: [`{code}`](../../{code})"
 

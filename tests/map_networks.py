@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import microtome as mt
+from microtome._torchvision import timm
 
 
 def seeded(net: nn.Module, seed: int = 0) -> nn.Module:
@@ -37,9 +38,29 @@ def flattened(rows: int, cols: int, bias: bool = True, seed: int = 0) -> nn.Sequ
     return seeded(net, seed)
 
 
+class Twice(nn.Module):
+    """One rectifier called twice, and a head that reads both calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.act = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()
+        self.head = nn.Linear(4, 3, bias=False)
+
+    def forward(self, x):
+        x = self.act(self.first(x))
+        return self.head(self.act(self.second(x)).mean((2, 3)))
+
+
 def opened(net: nn.Module, rows: int = 12, cols: int = 12) -> mt.Specimen:
     """The network opened for images of that size, as they are."""
     return mt.open(net, recipe={"size": (rows, cols), "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0})
+
+
+def timm_specimen(name: str, size: tuple[int, int], **options: object) -> mt.Specimen:
+    """A network of timm with seeded weights, for images of that size, square or not."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return opened(timm().create_model(name, **options).eval(), *size)
 
 
 def noise(count: int = 2, rows: int = 12, cols: int = 12, seed: int = 1) -> torch.Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from microtome.errors import UnknownName, WatchError
 from microtome.opening.opening import open as open_specimen
-from microtome.specimen import Specimen, tap, watch
+from microtome.specimen import Specimen, replace_values, tap, watch
 
 SMALL = (64, 64)
 
@@ -108,6 +108,21 @@ def test_hooks_go_away_however_the_block_ends(inplace: Specimen) -> None:
     assert (hooks(inplace.net), state(inplace.net)) == before[:2]
     assert hooks(inplace.net) == 0
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_values_are_replaced_and_hooks_go_away(inplace: Specimen) -> None:
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    name = next(layer.name for layer in inplace.layers if layer.layout == "nchw")
+    before = inplace.run(x)
+    with torch.no_grad(), replace_values(inplace, name, lambda _, value: torch.zeros_like(value)):
+        changed = inplace.net(x)
+    with torch.no_grad(), replace_values(inplace, name, lambda _, value: value):
+        same = inplace.net(x)
+    assert torch.equal(same, before) and not torch.allclose(changed, before)
+    with pytest.raises(KeyError), replace_values(inplace, name, lambda _, value: value):
+        raise KeyError
+    assert torch.equal(inplace.run(x), before)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in inplace.net.modules())
 
 
 def test_a_layer_that_never_runs_is_an_error(inplace: Specimen) -> None:

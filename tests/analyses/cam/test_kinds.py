@@ -56,7 +56,11 @@ def test_a_kind_without_a_class_says_so(findings):
 
 
 def test_gaussians_are_wide_as_asked_and_keep_constants(findings):
-    plain, narrow, wide = findings("hirescam"), findings("gaussian", sigma=0.25), findings("gaussian", sigma=4.0)
+    plain, narrow, wide = (
+        findings("hirescam"),
+        findings("gaussian", gaussian_width=0.25),
+        findings("gaussian", gaussian_width=4.0),
+    )
     assert torch.allclose(torch.tensor(plain["heat/blocks.2"].values), torch.tensor(narrow["heat/blocks.2"].values))
     assert any("positions are drawn as Gaussians of σ" in caveat for caveat in narrow.caveats)
     roughness = [float(abs(found["smooth"].diff("row")).sum() / found["smooth"].sum()) for found in (narrow, wide)]

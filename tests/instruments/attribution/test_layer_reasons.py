@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from test_target_maps import Twice
 
 import microtome as mt
-from map_networks import noise, opened
+from map_networks import Twice, noise, opened
 from microtome.instruments.attribution import visible_layers
 from microtome.instruments.attribution.layer_reasons import layer_reason
 
@@ -21,11 +20,11 @@ NETWORKS = {
     "convnext": ("timm:convnext_atto", {}, 64, ("stages.3",), "nchw", STAGE),
     "mobilenet": ("timm:mobilenetv3_small_050", {}, 64, None, "nchw", STAGE),
     "efficientformer": ("timm:efficientformer_l1", {}, 224, None, "", ""),
-    "hrnet": ("timm:hrnet_w18_small", {}, 64, None, "nchw", "deep: one of 4 branches at the end of the last stage"),
+    "hrnet": ("timm:hrnet_w18_small", {}, 64, ("final_layer",), "nchw", STAGE),  # after the branches have met
     "deit": ("timm:deit_tiny_patch16_224", {"depth": 3, "img_size": 64}, 64, ("blocks.2.norm1",), "tokens", TOKENS),
     "vit": ("timm:vit_tiny_patch16_224", {"depth": 3, "img_size": 64}, 64, ("blocks.2.norm1",), "tokens", TOKENS),
     "swin": ("timm:swin_tiny_patch4_window7_224", {"img_size": 64, "window_size": 2}, 64, ("layers.3",), "nhwc", STAGE),
-    "maxvit": ("timm:maxvit_pico_rw_256", {"img_size": 64}, 64, ("stages.3",), "nchw", STAGE),
+    "maxvit": ("timm:maxvit_pico_rw_256", {"img_size": 64}, 64, ("stages.3.blocks.1.attn_grid",), "nhwc", STAGE),
     "squeezenet": ("torchvision:squeezenet1_1", {}, 64, None, "nchw", STAGE),
 }
 
@@ -46,6 +45,13 @@ def test_the_deep_layer_has_positions_and_the_class_score_depends_on_them(name):
         assert layer_reason(specimen, layer).startswith(reason or "deep: ")
     rows, cols = specimen.layer(shown.names[0]).grid
     assert f"({rows} x {cols} positions" in layer_reason(specimen, shown.names[0])
+
+
+def test_branches_have_a_map_each():
+    specimen = mt.open("timm:hrnet_w18_small", weights=None, num_classes=5, recipe={"size": 64})
+    shown = visible_layers(specimen, ["stage3"], noise(1, 64, 64))
+    assert shown.names == ("stage3[0]", "stage3[1]", "stage3[2]")
+    assert layer_reason(specimen, "stage3[1]") == "container, named by hand (8 x 8 positions)"
 
 
 def test_calls_groups_and_layers_named_by_hand():

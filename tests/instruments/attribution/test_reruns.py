@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from map_networks import noise, opened, pooled, seeded
-from microtome.instruments.attribution.reruns import Reruns, unmapped
+from map_networks import noise, opened, pooled, seeded, timm_specimen
+from microtome.instruments.attribution.reruns import Reruns, to_layout
 from microtome.specimen import Specimen
 
 
@@ -83,19 +83,9 @@ def test_changed_images_run_through_the_whole_network():
 
 
 def test_maps_go_back_into_the_layers_own_layout():
-    import microtome as mt
-
-    specimen = mt.open(
-        "timm:vit_tiny_patch16_224",
-        weights=None,
-        num_classes=3,
-        depth=1,
-        img_size=(32, 48),
-        embed_dim=12,
-        recipe={"size": (32, 48)},
-    )
+    specimen = timm_specimen("vit_tiny_patch16_224", (32, 48), num_classes=3, depth=1, img_size=(32, 48), embed_dim=12)
     layer = specimen.layer("blocks.0")
     value = torch.randn(2, 7, 12, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(unmapped(layer, layer.maps(value), value), value)
-    halved = unmapped(layer, layer.maps(value) / 2, value)
+    assert torch.equal(to_layout(layer, layer.maps(value), value), value)
+    halved = to_layout(layer, layer.maps(value) / 2, value)
     assert torch.equal(halved[:, 0], value[:, 0]) and torch.equal(halved[:, 1:], value[:, 1:] / 2)

@@ -74,7 +74,7 @@ class Cam(Analysis):
     place: Literal["arithmetic", "even"] = option(
         "arithmetic", "location of map positions: from kernels, strides and padding, or evenly tiled"
     )
-    sigma: float = option(1.0, "width of Gaussians (kind gaussian), in effective receptive fields", low=0.05, high=4.0)
+    gaussian_width: float = option(1.0, "for kind gaussian: σ of a position, in effective receptive fields", low=0.05, high=4.0)
     fuse: bool = option(False, "add the mean of the shallow, middle and deep maps, each with equal say")
     count: int = option(6, "number of images shown", low=1, high=200, quick=3, full=12)
     grid: int = option(7, "side of the common grid on which layers are compared, positions", low=2, high=64)
@@ -113,7 +113,7 @@ class Cam(Analysis):
                 visible_layers(specimen, self.at, batch.x[:4], targets[0].score, kind), self.place, specimen.recipe.size
             )
             if kind.gaussian and not shown.sigma:
-                shown, widths = with_gaussians(specimen, shown, batch.x[:4], self.sigma)
+                shown, widths = with_gaussians(specimen, shown, batch.x[:4], self.gaussian_width)
             for target in targets:
                 turns = twins_in_turn(specimen, images, len(taken), batch.index)
                 parts.append(_attribute_batch(specimen, turns, shown, batch, target, kind, pace))

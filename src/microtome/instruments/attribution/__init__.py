@@ -3,20 +3,11 @@
 A kind of map is one file under `kinds/`; `map_kind(name)` gives it.
 """
 
+from microtome.instruments.attribution.batch_maps import TargetMaps, attribution_maps, target_maps
 from microtome.instruments.attribution.comparison import mean_rank_correlation
-from microtome.instruments.attribution.map_kind import GradientKind, LayerValues, MapKind
+from microtome.instruments.attribution.kind_contract import GradientKind, LayerValues, MapKind, map_kind
 from microtome.instruments.attribution.positions import cell_positions, offset_px
-from microtome.instruments.attribution.target_maps import TargetMaps, attribution_maps, target_maps
 from microtome.instruments.attribution.visible_layers import VisibleLayers, best_score, place_cells, visible_layers
-from microtome.map_kinds import map_kind_entry
-
-
-def map_kind(name: str) -> MapKind:
-    """The kind of map of that name. Raises UnknownName where there is none."""
-    kind = map_kind_entry(name).load()()
-    assert isinstance(kind, MapKind)
-    return kind
-
 
 __all__ = [
     "GradientKind",

@@ -66,7 +66,7 @@ class Reruns:
 
     def _laid_out(self, variants: Tensor) -> Tensor:
         """Values (variant · image, …) as the layer gives them, from maps (variant, image, unit, row, col)."""
-        return unmapped(self.layer, variants.flatten(0, 1), self.value.repeat(len(variants), *[1] * (self.value.dim() - 1)))
+        return to_layout(self.layer, variants.flatten(0, 1), self.value.repeat(len(variants), *[1] * (self.value.dim() - 1)))
 
     def _with_value(self, value: Tensor) -> Tensor:
         return self.later.run(value) if self.later is not None else self._whole(value)
@@ -141,7 +141,7 @@ class _LaterPart:
         return self.tape.run(known | {self.value: value.clone()}, self.start, len(value))
 
 
-def unmapped(layer: Layer, maps: Tensor, like: Tensor) -> Tensor:
+def to_layout(layer: Layer, maps: Tensor, like: Tensor) -> Tensor:
     """Maps (image, unit, row, col) in the layer's own layout; class and register tokens are those of `like`."""
     if layer.layout == "nhwc":
         return maps.permute(0, 2, 3, 1).contiguous()

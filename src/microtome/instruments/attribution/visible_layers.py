@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from microtome.errors import Unmeasurable, WatchError, layers_hint
-from microtome.instruments.attribution.map_kind import MapKind
+from microtome.instruments.attribution.kind_contract import MapKind
 from microtome.instruments.attribution.positions import cell_positions
 from microtome.numerics.receptive.geometry import Where, even_tiling
 from microtome.specimen import Specimen, tap

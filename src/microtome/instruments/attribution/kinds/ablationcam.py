@@ -1,8 +1,8 @@
-"""Each unit's map weighted by how far the class score falls when that map is set to zero.
+"""Each unit's map weighted by how far the score falls without that unit.
 
-The weight is S - S_k with S_k the score without unit k. The paper divides it by S, which only scales the map of an image, but turns it over
-where the score is negative, so it is left out. Class and register tokens keep their values. The part of the network after the layer is
-run once for each unit.
+The weight is S - S_k with S_k the class score when the map of unit k is set to zero. The paper divides it by S, which only scales the
+map of an image, but turns it over where the score is negative, so it is left out. Class and register tokens keep their values. The
+part of the network after the layer is run once for each unit.
 
 Source: Ramaswamy & Desai 2020, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization",
 WACV 2020.
@@ -13,7 +13,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from microtome.instruments.attribution.map_kind import LayerValues, MapKind, MapNeeds, weighted_sum
+from microtome.instruments.attribution.kind_contract import LayerValues, MapKind, MapNeeds, weighted_sum
 
 
 @final

@@ -11,7 +11,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from microtome.instruments.attribution.map_kind import LayerValues, MapKind, MapNeeds
+from microtome.instruments.attribution.kind_contract import LayerValues, MapKind, MapNeeds
 
 
 @final

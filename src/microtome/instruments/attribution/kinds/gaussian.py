@@ -2,7 +2,7 @@
 
 The map is complete, as in HiResCAM. A position does not stand for the square of pixels that a plain tiling gives it: it depends on a
 region around the centre of its receptive field, about as a Gaussian does. Position (i, j) is therefore spread by a Gaussian around that
-centre, whose standard deviation is that of the layer's own effective receptive field (`--sigma` is a multiple of it).
+centre, whose standard deviation is that of the layer's own effective receptive field (`--gaussian-width` is a multiple of it).
 
 Two normalisations: with *partition* the weights of all positions sum to 1 at every pixel, so that a constant map stays constant; with
 *mass* the pixels of every position sum to 1, so that the sum of the map stays. Analyses draw with *partition*, which does not
@@ -15,7 +15,7 @@ from typing import final
 
 from torch import Tensor
 
-from microtome.instruments.attribution.map_kind import GradientKind
+from microtome.instruments.attribution.kind_contract import GradientKind
 
 
 @final

@@ -14,7 +14,7 @@ from typing import final
 
 from torch import Tensor
 
-from microtome.instruments.attribution.map_kind import GradientKind, LayerValues, weighted_sum
+from microtome.instruments.attribution.kind_contract import GradientKind, LayerValues, weighted_sum
 
 
 @final

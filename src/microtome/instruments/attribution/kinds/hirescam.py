@@ -10,7 +10,7 @@ from typing import final
 
 from torch import Tensor
 
-from microtome.instruments.attribution.map_kind import GradientKind
+from microtome.instruments.attribution.kind_contract import GradientKind
 
 
 @final

@@ -1,4 +1,4 @@
-"""Each unit's map weighted by the class score of the image seen through that map.
+"""Each unit's map weighted by the score of the image seen through it.
 
 The map of a unit, enlarged to the image and stretched to 0..1, multiplies the normalised image (black stands for the mean colour); the
 weights are the softmax over units of the scores. A constant map shows no place and lets nothing through. The image
@@ -13,7 +13,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from microtome.instruments.attribution.map_kind import LayerValues, MapKind, MapNeeds, weighted_sum
+from microtome.instruments.attribution.kind_contract import LayerValues, MapKind, MapNeeds, weighted_sum
 from microtome.numerics.receptive.geometry import Where, interpolate
 
 

@@ -1,14 +1,11 @@
 """Maps of a batch: side effects of no kind, layouts, any target, and modules that are called twice."""
 
-import random
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-import microtome as mt
-from map_networks import flattened, noise, opened, pooled, seeded
+from map_networks import Twice, flattened, noise, opened, pooled, seeded, timm_specimen
 from microtome.instruments.attribution import attribution_maps, map_kind, target_maps, visible_layers
 from microtome.map_kinds import map_kind_names
 from microtome.specimen import Specimen
@@ -23,7 +20,7 @@ def state_of(net: nn.Module) -> dict[str, object]:
         "grads": [None if p.grad is None else p.grad.tolist() for p in net.parameters()],
         "flags": [p.requires_grad for p in net.parameters()],
         "values": [p.detach().tolist() for p in (*net.parameters(), *net.buffers())],
-        "random": (torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()),
+        "random": (torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()),  # beartype draws from Python's own
         "grad mode": torch.is_grad_enabled(),
     }
 
@@ -107,19 +104,6 @@ def test_a_target_may_be_any_function_of_the_output(kind):
         assert torch.allclose(heat[:, :, :6], wanted, atol=1e-5)
 
 
-class Twice(nn.Module):
-    """One rectifier called twice, and a head that reads both calls."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second, self.act = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()
-        self.head = nn.Linear(4, 3, bias=False)
-
-    def forward(self, x):
-        x = self.act(self.first(x))
-        return self.head(self.act(self.second(x)).mean((2, 3)))
-
-
 @pytest.mark.parametrize("kind", map_kind_names())
 def test_each_call_of_a_module_is_a_layer_of_its_own(kind):
     """`act#0` and `act#1` are the calls in order; the plain name stands for both."""
@@ -156,18 +140,18 @@ def test_maps_stay_raw():
 @pytest.mark.parametrize(
     ("name", "layer", "grid", "options"),
     [
-        ("timm:vit_tiny_patch16_224", "blocks.1.norm1", (4, 6), {"depth": 2, "img_size": (64, 96), "embed_dim": 12}),
+        ("vit_tiny_patch16_224", "blocks.1.norm1", (4, 6), {"depth": 2, "img_size": (64, 96), "embed_dim": 12}),
         (
-            "timm:vit_tiny_patch16_224",
+            "vit_tiny_patch16_224",
             "blocks.1.norm1",
             (4, 6),
             {"depth": 2, "img_size": (64, 96), "embed_dim": 12, "reg_tokens": 3, "class_token": False, "global_pool": "avg"},
         ),
-        ("timm:swin_tiny_patch4_window7_224", "layers.1", (8, 12), {"img_size": (64, 96), "window_size": 2, "embed_dim": 12}),
+        ("swin_tiny_patch4_window7_224", "layers.1", (8, 12), {"img_size": (64, 96), "window_size": 2, "embed_dim": 12}),
     ],
 )
 def test_tokens_and_channels_last_on_images_that_are_not_square(kind, name, layer, grid, options):
-    specimen = mt.open(name, weights=None, num_classes=4, recipe={"size": (64, 96)}, **options)
+    specimen = timm_specimen(name, (64, 96), num_classes=4, **options)
     x = noise(2, 64, 96)
     _, (maps,) = attribution_maps(specimen, [layer], x, lambda _: [torch.tensor([1, 3])], map_kind(kind))
     assert maps[layer].shape == (2, *grid)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from microtome.instruments.attribution.map_kind import LayerValues, MapKind
+from microtome.instruments.attribution.kind_contract import LayerValues, MapKind
 from microtome.instruments.attribution.positions import cell_positions
 from microtome.instruments.attribution.reruns import Ask, Read, Reruns
 from microtome.numerics.receptive.geometry import Where

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from microtome.instruments.attribution.reruns import Reruns
+from microtome.map_kinds import map_kind_entry
 from microtome.numerics.receptive.geometry import Where
 from microtome.specimen import Layer, Specimen
 
@@ -68,6 +69,13 @@ class GradientKind(MapKind):
 
     def maps(self, values: LayerValues) -> list[Tensor]:
         return [self.signed_map(values.activation, gradient) for gradient in values.gradients]
+
+
+def map_kind(name: str) -> MapKind:
+    """The kind of map of that name. Raises UnknownName where there is none."""
+    kind = map_kind_entry(name).load()()
+    assert isinstance(kind, MapKind)  # the file names MapKind as a base
+    return kind
 
 
 def weighted_sum(activation: Tensor, weights: Tensor) -> Tensor:
