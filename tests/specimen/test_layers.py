@@ -124,7 +124,7 @@ def test_sequence_first_attention_has_one_image_per_shape() -> None:
 
     net = open_specimen(First().eval(), recipe=16)
     assert net.layer("layer").shape == (16, 8)
-    assert net.layer("layer.norm1").layout == "other"
+    assert (net.layer("layer.norm1").layout, net.layer("layer.norm1").grid) == ("tokens", (4, 4))
 
 
 def test_a_network_without_submodules() -> None:

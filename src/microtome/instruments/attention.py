@@ -1,11 +1,12 @@
 """Attention maps: which modules have them, what grid their tokens lie on, and how to see them.
 
-A fused kernel never forms the map. While one looks, modules with a switch for it (timm's `fused_attn`) run it written out, and
-`nn.MultiheadAttention` is asked for its weights; afterwards everything is as it was.
+Attention is found by what it computes, a softmax over positions, whatever its class is called. A fused kernel never forms the map. While
+one looks, modules with a switch for it (timm's `fused_attn`) run it written out, `nn.MultiheadAttention` is asked for its weights, and
+for any other the map is computed from queries and keys; afterwards everything is as it was.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import prod
 from typing import Any, cast
@@ -13,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from microtome.numerics.graph.softmax_attention import AttentionMode, AttentionSize
 from microtome.specimen.anatomy import first_convolution
 from microtome.specimen.outputs import slow_attention
 from microtome.specimen.specimen import Specimen
@@ -44,11 +46,19 @@ class PositionEmbedding:
 
 def attention_paths(net: nn.Module) -> list[str]:
     """Paths of the modules whose attention maps can be seen, in the order they are registered."""
-    return [
-        name
-        for name, module in net.named_modules()
-        if isinstance(module, nn.MultiheadAttention) or _has_attention_dropout(module)
+    return [name for name, module in net.named_modules() if _shows_itself(module)]
+
+
+def all_attention_paths(specimen: Specimen) -> list[str]:
+    """As `attention_paths`, with the modules whose own code computes attention in whatever way, in the order they are registered."""
+    named = attention_paths(specimen.net)
+    computed = [
+        path
+        for path in specimen.anatomy.trace.attention
+        if path and not any(path == other or path.startswith(other + ".") for other in named)
     ]
+    every = {*named, *computed}
+    return [path for path, _ in specimen.net.named_modules() if path in every]
 
 
 def token_grid(specimen: Specimen, path: str, count: int) -> TokenGrid | None:
@@ -57,15 +67,26 @@ def token_grid(specimen: Specimen, path: str, count: int) -> TokenGrid | None:
     size = specimen.recipe.size
     window: Any = getattr(module, "window_size", None)
     if isinstance(window, tuple | list) and prod(cast(Sequence[int], window)) == count:
-        whole: Any = _from_parent(specimen.net, path, "input_resolution")
+        whole: Any = _from_parent(specimen.net, path, "input_resolution") or _own_grid(specimen, path)
         if whole is None:
             return None
         cell = (size[0] / whole[0], size[1] / whole[1])
         return TokenGrid((window[0], window[1]), cell, 0, tuple(window) != tuple(whole))
     grid = patch_grid(specimen)
-    if grid is None or not 0 <= count - prod(grid) <= PREFIX:
+    if grid is None or not 0 <= count - prod(grid) <= PREFIX or _is_out_of_order(specimen, path):
         return None
     return TokenGrid(grid, (size[0] / grid[0], size[1] / grid[1]), count - prod(grid), False)
+
+
+def _own_grid(specimen: Specimen, path: str) -> tuple[int, int] | None:
+    """The grid of what the module gives; None where it is not known."""
+    return next((layer.grid for layer in specimen.layers if layer.path == path and layer.layout in ("nchw", "nhwc")), None)
+
+
+def _is_out_of_order(specimen: Specimen, path: str) -> bool:
+    """Whether the module's tokens do not lie row by row behind their prefix."""
+    arrangement = next((layer.arrangement for layer in specimen.layers if layer.path == path), None)
+    return arrangement is not None and arrangement.order is not None
 
 
 def patch_grid(specimen: Specimen) -> tuple[int, int] | None:
@@ -125,7 +146,16 @@ def allowed_pairs(net: nn.Module, path: str, count: int) -> Tensor:
 def watch_attention(net: nn.Module, paths: Sequence[str], each: Callable[[str, Tensor], None]) -> Generator[None]:
     """Inside, `each(path, map)` is called with every attention map (image × window, head, query, key) as it is made."""
     modules = {path: net.get_submodule(path) for path in paths}
-    switched = [module for module in modules.values() if getattr(module, "fused_attn", False)]
+    switched = [
+        module for module in modules.values() if getattr(module, "fused_attn", False) and _has_attention_dropout(module)
+    ]
+    computed = {path: module for path, module in modules.items() if not _shows_itself(module)}
+    inside: list[str] = []
+
+    def visit(_size: AttentionSize, weights: Callable[[], Tensor]) -> None:
+        if inside and inside[-1] in computed:
+            each(inside[-1], weights())
+
     handles: list[Any] = []
     try:
         for module in switched:
@@ -133,16 +163,28 @@ def watch_attention(net: nn.Module, paths: Sequence[str], each: Callable[[str, T
         for path, module in modules.items():
             if isinstance(module, nn.MultiheadAttention):
                 handles += _weight_hooks(path, module, each)
-            else:
+            elif path not in computed:
                 drop = cast(nn.Module, module.attn_drop)
                 handles.append(drop.register_forward_pre_hook(_capture_hook(path, each)))
-        with slow_attention():
+        for path, module in net.named_modules() if computed else ():
+            handles.append(module.register_forward_pre_hook(lambda *_, path=path: inside.append(path)))
+            handles.append(module.register_forward_hook(lambda *_: _leave(inside), always_call=True))
+        with slow_attention(), AttentionMode(visit) if computed else nullcontext():
             yield
     finally:
         for handle in handles:
             handle.remove()
         for module in switched:
             cast(Any, module).fused_attn = True
+
+
+def _leave(inside: list[str]) -> None:
+    inside.pop()
+
+
+def _shows_itself(module: nn.Module) -> bool:
+    """Whether a module's map can be had from itself, by its dropout or as its second output."""
+    return isinstance(module, nn.MultiheadAttention) or _has_attention_dropout(module)
 
 
 def _from_parent(net: nn.Module, path: str, name: str) -> Any:

@@ -21,6 +21,7 @@ from microtome.opening.ready import (
     refuse_unmeasurable,
     to_float32,
 )
+from microtome.opening.unwrapping import refuse_outside_networks, unwrap
 from microtome.specimen.copying import copy_network
 from microtome.specimen.families import FAMILIES, Family
 from microtome.specimen.labels import given_labels as given_labels
@@ -153,6 +154,7 @@ def _open_named(
         factory = replace(factory, input=_pass_recipe(recipe))
         opened = _build_network(factory, weights, seed, state)
         opened.notes = [*notes, *opened.notes]
+        refuse_outside_networks(opened.net)
     refuse_unmeasurable(opened.net)
     if other_precisions(opened.net):
         opened.net = copy_network(opened.net)
@@ -273,15 +275,7 @@ def _from_module(
     """The user's own module: itself if it is in eval mode and keeps its weights, else a copy; never changed."""
     if options:
         raise BadOption(f"A module takes no options; leave out {', '.join(options)}.")
-    net, notes = given, list[str]()
-    while True:
-        inner = getattr(net, "_orig_mod", None) or (net.module if isinstance(net, nn.DataParallel) else None)
-        if not isinstance(inner, nn.Module):
-            break
-        notes.append(
-            f"It is wrapped in {type(net).__name__}; the network inside is used, because hooks on the wrapper never fire."
-        )
-        net = inner
+    net, notes = unwrap(given)
     name = type(net).__name__
     if _is_untrained(weights):
         raise BadOption("weights=None would have to redraw your module; open it as it is and take its .twin(seed) instead.")

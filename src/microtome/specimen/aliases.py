@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from microtome.errors import UnknownName, Unmeasurable, did_you_mean, layers_hint
-from microtome.specimen.blocks import Block, Unit, stage_keys
+from microtome.specimen.blocks import Block, Unit, main_layers, stage_keys
 from microtome.specimen.layers import Layer, kind_of
 from microtome.specimen.tracing import Call, Trace
 
@@ -16,9 +16,7 @@ def layer_aliases(
     trace: Trace, units: Sequence[Unit], blocks: Sequence[Block], layers: Sequence[Layer]
 ) -> dict[str, tuple[str, ...]]:
     """Alias -> layer names. An alias that has no layers here (no convolution, no blocks) is missing."""
-    several: dict[tuple[str, int], tuple[str, ...]] = {}
-    for layer in layers:
-        several[layer.path, layer.call or 0] = (*several.get((layer.path, layer.call or 0), ()), layer.name)
+    several = {key: tuple(layer.name for layer in main) for key, main in main_layers(trace, layers).items()}
     convolutions = {(call.path, call.index) for call in trace.calls if kind_of(call.module) == "conv"}
     exits = [several[unit.exit.path, unit.exit.index] for unit in units]
     ends = stage_ends(trace, units, layers)
@@ -51,8 +49,8 @@ def stage_ends(trace: Trace, units: Sequence[Unit], layers: Sequence[Layer]) -> 
     The widest module that holds only this stage's blocks and gives back what the last of them gave is preferred (layer1), also
     where it joins its blocks' outputs (a dense block).
     """
-    keys = stage_keys(units, layers)
-    grids = {(layer.path, layer.call or 0): layer.grid for layer in layers}
+    keys = stage_keys(trace, units, layers)
+    grids = {key: main[0].grid for key, main in main_layers(trace, layers).items()}
     ends: list[tuple[tuple[str, int], int]] = []
     for place, unit in enumerate(units):
         gridless = grids[unit.exit.path, unit.exit.index] is None

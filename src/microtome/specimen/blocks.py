@@ -8,6 +8,7 @@ normalisation and activation.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from math import prod
 
 from torch import nn
 
@@ -34,6 +35,7 @@ HEADS = frozenset(
 Key = tuple[Grid | int | str | None, ...]
 STEMS = frozenset(("stem", "patch_embed"))
 LISTS = (nn.ModuleList, nn.ModuleDict)
+MAX_PREFIX = 8  # class and register tokens at most, before those of the grid
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class _Structure:
     """The module tree of a trace: children in execution order, composites, stages."""
 
     def __init__(self, trace: Trace, net: nn.Module) -> None:
+        self.trace = trace
         self.modules = dict(net.named_modules())
         self.calls: dict[str, Call] = {}
         for call in trace.calls:
@@ -78,7 +81,9 @@ class _Structure:
             children = self.content.setdefault(parent, [])
             if call.index == 0:
                 children.append(call.path)
-        self.branch_marks = {mark for call in trace.calls if len(call.gives) > 1 for mark in call.gives}
+        self.branch_marks = {
+            mark for call in trace.calls if len(main_outputs(trace, call)) > 1 for mark in call.gives
+        }  # parallel branches, not what is given besides
         self.stage_classes: set[type[nn.Module]] = set()
         self.depths: dict[type[nn.Module], set[int]] = {}
 
@@ -113,7 +118,11 @@ class _Structure:
         if len(inner) < 2 or sum(map(self.parameters, inner)) < 0.5 * self.parameters(path):
             return False
         chain = [self.calls[child] for child in inner]
-        if chain[-1].gives != call.gives and (len(call.gives) > 1 or not _same_places(chain[-1], call)):
+        main = main_outputs(self.trace, call)
+        ends_with_last = bool(set(chain[-1].gives) & {call.gives[place] for place in main})
+        if len(main) == 1 and set(chain[-1].gives) & call.besides:
+            ends_with_last = True  # what is given besides is the chain's end, before it was made smaller
+        if not ends_with_last and (len(main) != 1 or not _same_places(chain[-1], call, main[0])):
             return False
         classes = [type(self.modules[child]) for child in inner]
         common = max(classes.count(each) for each in classes)
@@ -123,7 +132,7 @@ class _Structure:
         # a block that adds a shortcut after two or three parts of a kind is no stage: stages end with their last block, join
         # their blocks' outputs, hold blocks that are composed themselves, or come in several depths
         return (
-            chain[-1].gives == call.gives
+            ends_with_last
             or isinstance(self.modules[path], LISTS)
             or any(map(self.composites, inner))
             or (common > 2 and len(self.depths[type(self.modules[path])]) > 1)
@@ -160,16 +169,24 @@ class _Structure:
     def is_stage_by_class(self, path: str) -> bool:
         """Whether a composite is of a class that is a stage somewhere in this network."""
         inner, gives = self.composites(path), self.calls[path].gives
-        joined = len(gives) > 1 and bool(inner) and self.calls[inner[-1]].gives != gives
+        several = len(main_outputs(self.trace, self.calls[path])) > 1
+        joined = several and bool(inner) and self.calls[inner[-1]].gives != gives
         return type(self.modules[path]) in self.stage_classes and bool(inner) and not joined
 
     def is_wrapper(self, path: str, siblings: Sequence[str]) -> bool:
-        """Whether nearly everything is inside this one module: a network in a network."""
-        return (
-            "." not in path
-            and self.parameters(path) > 0.9 * sum(map(self.parameters, siblings))
-            and len(weight_layers(self.modules[path])) > 8
-        )
+        """Whether nearly everything is inside this one module, a network in a network: one that takes the image, or is large."""
+        body = [sibling for sibling in siblings if not is_stem_or_head(sibling)]
+        if self.parameters(path) <= 0.9 * sum(map(self.parameters, body)):
+            return False
+        if self.takes_image(path):
+            return True
+        every = sum(map(self.parameters, siblings))
+        return "." not in path and self.parameters(path) > 0.9 * every and len(weight_layers(self.modules[path])) > 8
+
+    def takes_image(self, path: str) -> bool:
+        """Whether a module takes what the network takes: the image itself, or one of its shape (normalised)."""
+        call = self.calls[path]
+        return bool(call.inputs) and call.inputs[0] == self.trace.image
 
 
 def is_stem_or_head(path: str) -> bool:
@@ -177,13 +194,41 @@ def is_stem_or_head(path: str) -> bool:
     return any(part in HEADS or part in STEMS for part in path.split("."))
 
 
-def _same_places(inner: Call, outer: Call) -> bool:
-    """Whether a part works on the same places as the whole: the same batch and grid, or as many tokens."""
-    inside, whole = inner.outputs[0], outer.outputs[0]
+def main_outputs(trace: Trace, call: Call) -> list[int]:
+    """Which of a call's outputs the network goes on with: those read by later modules, else given by the network, else the first.
+
+    A block may give more than its maps: attention weights, a class token, what it was before it was made smaller, sizes.
+    """
+    if len(call.gives) < 2:
+        return list(range(len(call.gives)))
+    read = [place for place, mark in enumerate(call.gives) if trace.is_read(mark, call)]
+    given = [place for place, mark in enumerate(call.gives) if any(output.mark == mark for output in trace.outputs)]
+    chosen = read or given or [0]
+    chosen = [place for place in chosen if call.gives.index(call.gives[place]) == place]  # one tensor may be given twice
+    return [place for place in chosen if prod(call.outputs[place][1:-1]) > 1] or chosen
+
+
+def main_layers(trace: Trace, layers: Sequence[Layer]) -> dict[tuple[str, int], list[Layer]]:
+    """The layers of the main outputs of every call, by (module path, call)."""
+    named: dict[tuple[str, int], list[Layer]] = {}
+    main = {(call.path, call.index): main_outputs(trace, call) for call in trace.calls if len(call.gives) > 1}
+    for layer in layers:
+        key = layer.path, layer.call or 0
+        if layer.branch is None or layer.branch in main[key]:
+            named.setdefault(key, []).append(layer)
+    return named
+
+
+def _same_places(inner: Call, outer: Call, place: int = 0) -> bool:
+    """Whether a part works on the same places as the whole: the same batch and grid, or as many tokens and class tokens."""
+    inside, whole = inner.outputs[0], outer.outputs[place]
     if len(inside) == len(whole) == 4:
         return inside[0] == whole[0] and bool({inside[2:], inside[1:3]} & {whole[2:], whole[1:3]})
-    places = whole[2] * whole[3] if len(whole) == 4 else whole[1] if len(whole) > 1 else 0
-    return len(inside) == 3 and inside[:2] == (*whole[:1], places)
+    if len(inside) != 3 or len(whole) < 2:
+        return False
+    places = whole[2] * whole[3] if len(whole) == 4 else whole[1]
+    more = inside[1] - places
+    return inside[0] == whole[0] and (more == 0 or (len(whole) == 4 and 0 < more <= MAX_PREFIX))
 
 
 def _hidden_weights(module: nn.Module) -> int:
@@ -228,14 +273,12 @@ def plain_units(trace: Trace) -> list[Unit]:
     return [group for group in groups if group.path != head]
 
 
-def named_blocks(units: Sequence[Unit], layers: Sequence[Layer]) -> tuple[Block, ...]:
+def named_blocks(trace: Trace, units: Sequence[Unit], layers: Sequence[Layer]) -> tuple[Block, ...]:
     """The units as blocks, with the names of their layers and their stages."""
-    named: dict[tuple[str, int], list[Layer]] = {}
-    for layer in layers:
-        named.setdefault((layer.path, layer.call or 0), []).append(layer)
+    named = main_layers(trace, layers)
     blocks: list[Block] = []
     stage, before = -1, None
-    for unit, grids in zip(units, stage_keys(units, layers), strict=True):
+    for unit, grids in zip(units, stage_keys(trace, units, layers), strict=True):
         if grids != before:
             stage, before = stage + 1, grids
         entry, leave = named[unit.entry.path, unit.entry.index][0].name, named[unit.exit.path, unit.exit.index][0].name
@@ -244,14 +287,12 @@ def named_blocks(units: Sequence[Unit], layers: Sequence[Layer]) -> tuple[Block,
     return tuple(blocks)
 
 
-def stage_keys(units: Sequence[Unit], layers: Sequence[Layer]) -> list[Key]:
+def stage_keys(trace: Trace, units: Sequence[Unit], layers: Sequence[Layer]) -> list[Key]:
     """One key per unit; neighbours with the same key are one stage: the grids of all branches.
 
     Where there are fewer than three grids, the modules that hold the blocks divide them, or else they are cut into thirds.
     """
-    named: dict[tuple[str, int], list[Layer]] = {}
-    for layer in layers:
-        named.setdefault((layer.path, layer.call or 0), []).append(layer)
+    named = main_layers(trace, layers)
     keys: list[Key] = [tuple(layer.grid for layer in named[unit.exit.path, unit.exit.index]) for unit in units]
     gridded = [place for place, key in enumerate(keys) if key[0] is not None]
     if len(gridded) < 3 or _count_runs(keys[place] for place in gridded) >= 3:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer
 
 from microtome.errors import SpecimenError
+from microtome.specimen.rebinding import rebind_functions
 
 SHARED = (type(threading.Lock()), type(threading.RLock()), io.IOBase, types.ModuleType, threading.local)
 REGISTERED = ("_parameters", "_buffers", "_modules")
@@ -25,8 +26,12 @@ MAX_DEPTH = 6  # of objects that are looked into for what does not copy
 
 
 def copy_network(net: nn.Module) -> nn.Module:
-    """A deep copy that shares no memory. Raises SpecimenError, naming module and attribute, for a network that cannot be copied."""
+    """A deep copy that shares no memory and no function that runs the original; parallel and compiled wrappers are left out.
+
+    Raises SpecimenError, naming module and attribute, for a network that cannot be copied.
+    """
     memo: dict[int, Any] = {}
+    _leave_out_wrappers(net, memo)
     for module in net.modules():
         for value in vars(module).values():
             if isinstance(value, Tensor) and not value.is_leaf:
@@ -36,18 +41,43 @@ def copy_network(net: nn.Module) -> nn.Module:
                 memo[id(buffer)] = cast(Any, UninitializedBuffer)(device=buffer.device, dtype=buffer.dtype)
     with torch.inference_mode(False):
         try:
-            return copy.deepcopy(net, dict(memo))
+            return _deep_copy(net, dict(memo))
         except Exception as error:
             refused = _share_what_does_not_copy(net, memo)
             if refused:
                 raise SpecimenError(_refusal_text(net, *refused)) from error
         try:
-            return copy.deepcopy(net, memo)
+            return _deep_copy(net, memo)
         except Exception as error:
             raise SpecimenError(
                 f"{type(net).__name__} cannot be copied ({type(error).__name__}: {_first_line(error)}), and measuring needs a copy; "
                 "give the class a __deepcopy__ method."
             ) from error
+
+
+def inner_network(module: nn.Module) -> nn.Module | None:
+    """The network in a compiled or parallel wrapper, on which hooks never fire; None for any other module."""
+    inner: Any = vars(module).get("_modules", {}).get("_orig_mod")
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        inner = module.module
+    return inner if isinstance(inner, nn.Module) else None
+
+
+def _leave_out_wrappers(net: nn.Module, memo: dict[int, Any]) -> None:
+    """Write into `memo` that the copy of a wrapper is the copy of what is inside."""
+    wrappers = [module for module in net.modules() if inner_network(module) is not None]
+    for wrapper in reversed(wrappers):  # the inner ones first
+        inner = inner_network(wrapper)
+        if inner is not None:
+            memo[id(wrapper)] = copy.deepcopy(inner, memo)
+
+
+def _deep_copy(net: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    made = copy.deepcopy(net, memo)
+    originals: dict[int, Any] = {id(module): module for module in net.modules()}
+    originals |= {id(value): value for value in (*net.parameters(), *net.buffers())}
+    rebind_functions(made, memo, originals)
+    return made
 
 
 def _share_what_does_not_copy(net: nn.Module, memo: dict[int, Any]) -> tuple[str, str, Any] | None:

@@ -55,7 +55,8 @@ def known_family(name: str) -> tuple[Family, str] | None:
 
 def structural_family(trace: Trace, units: list[Unit], net: nn.Module) -> tuple[Family, str]:
     """(family, why) from what the network is made of."""
-    attentions = sum(kind_of(module) == "attention" for module in net.modules())
+    named = {path for path, module in net.named_modules() if kind_of(module) == "attention"}
+    attentions = len(named | set(trace.attention))
     gates = len(gate_paths(trace))
     if attentions or gates:
         what = f"{attentions} attention modules" if attentions else f"{gates} channel gates"

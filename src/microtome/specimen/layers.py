@@ -9,11 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
+from microtome.specimen.arrangement import Arrangement
+from microtome.specimen.axes import AxisProbe, AxisReader, Key, Reading
 from microtome.specimen.layouts import Grid, Layout, LayoutReader
-from microtome.specimen.tracing import BATCH, Trace
+from microtome.specimen.recipe import Recipe
+from microtome.specimen.tracing import BATCH, Call, Mark, Trace
 
 Kind = Literal["conv", "linear", "norm", "act", "pool", "attention", "block", "container", "head", "other"]
 
+MORE_PASSES = 2  # at most, to follow places through attention
 ATTENTION = re.compile(
     r"attention|attn|squeezeexcit|^se(module|layer|block|gate)?$|(^|_)eca|ecamodule|ceca|cbam|gatherexcite|effectivese", re.I
 )
@@ -24,9 +28,11 @@ ACTIVATION = re.compile(r"relu|gelu|silu|swish|mish|sigmoid|tanh|softmax|softplu
 class Layer:
     """One output of one call of one module.
 
-    `shape` is for one image, without the batch axis. `layout` says which axes it has: "nchw" (unit, row, col), "nhwc" (row,
-    col, unit), "tokens" (token, unit; the first `prefix` tokens are class or register tokens, the rest fill `grid` row by row),
-    "vector" (unit), "other". `units` counts channels or features; `order` is the place in execution order, by first output.
+    `shape` is for one image, without the batch axis, as `watch` and `tap` give it: `arrangement` says how it comes from what the module
+    gives, where that is anything else (sequence first, windows, tokens in an order of their own). `layout` says which axes it has:
+    "nchw" (unit, row, col), "nhwc" (row, col, unit), "tokens" (token, unit; the first `prefix` tokens are class or register tokens, the
+    rest fill `grid` row by row), "vector" (unit), "other". `units` counts channels or features; `order` is the place in execution
+    order, by first output.
     """
 
     name: str
@@ -43,6 +49,7 @@ class Layer:
     path: str
     branch: int | None = None
     call: int | None = None
+    arrangement: Arrangement | None = None
 
     def maps(self, value: Tensor) -> Tensor:
         """The layer's output as maps (image, unit, row, col): tokens without the prefix, a vector as one position.
@@ -55,6 +62,11 @@ class Layer:
             return value.permute(0, 3, 1, 2)
         if self.layout == "vector":
             return value[:, :, None, None]
+        if self.layout == "tokens" and self.grid is None:
+            raise SpecimenError(
+                f"The layer '{self.name}' gives {self.shape[0]} tokens that respond to no one place of the image each, so they cannot be "
+                "laid out as a map; take an earlier layer."
+            )
         if self.layout == "tokens" and self.grid is not None:
             tokens = value[:, self.prefix :]
             rows, cols = fitted_grid(tokens.shape[1], self.grid)
@@ -74,9 +86,47 @@ def fitted_grid(count: int, like: Grid) -> Grid:
     raise SpecimenError(f"{count} tokens do not fill a grid in the proportion {like[0]} x {like[1]}.")
 
 
-def named_layers(trace: Trace, net: nn.Module, blocks: frozenset[str]) -> tuple[Layer, ...]:
-    """The layers of a trace in execution order; `blocks` are the module paths that are removable units."""
+def named_layers(trace: Trace, net: nn.Module, blocks: frozenset[str], recipe: Recipe) -> tuple[Layer, ...]:
+    """The layers of a trace in execution order; `blocks` are the module paths that are removable units.
+
+    The network is passed once more where the axes of some outputs are not certain.
+    """
     by_path = trace.by_path()
+    readings = read_axes(trace, net, recipe)
+    head = head_path(trace)
+    sizes = {path: sum(parameter.numel() for parameter in calls[0].module.parameters()) for path, calls in by_path.items()}
+    layers: list[Layer] = []
+    for call in trace.calls:
+        several, many = len(by_path[call.path]) > 1, len(call.outputs) > 1
+        kind: Kind = "head" if call.path == head else "block" if call.path in blocks else kind_of(call.module)
+        if kind == "container" and call.path in trace.attention:
+            kind = "attention"
+        for branch in range(len(call.outputs)):
+            reading = readings[call.path, call.index, branch]
+            layers.append(
+                Layer(
+                    name=call.path + (f"#{call.index}" if several else "") + (f"[{branch}]" if many else ""),
+                    kind=kind,
+                    module=type(call.module).__name__,
+                    shape=reading.shape,
+                    layout=reading.layout,
+                    grid=reading.grid,
+                    units=reading.units,
+                    prefix=reading.prefix,
+                    parameters=sizes[call.path],
+                    calls=len(by_path[call.path]),
+                    order=len(layers),
+                    path=call.path,
+                    branch=branch if many else None,
+                    call=call.index if several else None,
+                    arrangement=reading.arrangement,
+                )
+            )
+    return tuple(layers)
+
+
+def read_axes(trace: Trace, net: nn.Module, recipe: Recipe) -> dict[Key, Reading]:
+    """The axes of every output of a trace: by the kind of module where that is certain, else measured in one further pass."""
     headed = (
         tuple(  # within self-attention on tokens the heads are an axis: (head, token, feature) only looks like (unit, row, col)
             call.path + "."
@@ -87,33 +137,82 @@ def named_layers(trace: Trace, net: nn.Module, blocks: frozenset[str]) -> tuple[
     reader = LayoutReader(trace.grid, getattr(net, "num_prefix_tokens", None), headed)
     for call in sorted(trace.calls, key=lambda call: call.begun)[:1]:
         reader.enter(call.inputs[0] if call.inputs else ())
-    head = head_path(trace)
-    sizes = {path: sum(parameter.numel() for parameter in calls[0].module.parameters()) for path, calls in by_path.items()}
-    layers: list[Layer] = []
+    guesses: dict[Key, Reading] = {}
+    sources: dict[Key, Mark] = {}  # outputs that have the axes of a tensor that was seen before
+    wanted: dict[Key, tuple[int, ...]] = {}
+    steps: Grid | None = None
+    seen: set[Mark] = set()
     for call in trace.calls:
-        several, many = len(by_path[call.path]) > 1, len(call.outputs) > 1
-        kind: Kind = "head" if call.path == head else "block" if call.path in blocks else kind_of(call.module)
-        for branch in range(len(call.outputs)):
-            layout, own, grid, units, prefix = reader.read(call, branch)
-            layers.append(
-                Layer(
-                    name=call.path + (f"#{call.index}" if several else "") + (f"[{branch}]" if many else ""),
-                    kind=kind,
-                    module=type(call.module).__name__,
-                    shape=own,
-                    layout=layout,
-                    grid=grid,
-                    units=units,
-                    prefix=prefix,
-                    parameters=sizes[call.path],
-                    calls=len(by_path[call.path]),
-                    order=len(layers),
-                    path=call.path,
-                    branch=branch if many else None,
-                    call=call.index if several else None,
-                )
-            )
-    return tuple(layers)
+        for branch, mark in enumerate(call.gives):
+            key = call.path, call.index, branch
+            layout, shape, grid, units, prefix = reader.read(call, branch)
+            guesses[key] = Reading(layout, shape, grid, units, prefix)
+            source = mark if mark in seen else call.reads[0] if _keeps_axes(call) and call.reads[0] in seen else None
+            if source is not None:
+                sources[key] = source
+            elif not reader.is_certain(call, branch, guesses[key].layout):
+                wanted[key] = call.outputs[branch]
+                steps = steps or next(iter(reader.grids[-1:]), None)
+            seen.add(mark)
+    if not wanted:
+        return guesses
+    probe = AxisProbe(net, wanted, steps or trace.grid)
+    probe.run(recipe)
+    readings = _measured(trace, AxisReader(probe), guesses, sources)
+    used: set[Key] = set()
+    for _ in range(
+        MORE_PASSES
+    ):  # behind an attention that mixes everything: places are followed from the last output that has them
+        placeless = (key for key in wanted if readings[key].grid is None and len(readings[key].shape) == 2)
+        unplaced = [key for key in placeless if key in probe.responses]
+        start = _last_placed(trace, readings, unplaced[0]) if unplaced else None
+        if start is None or start in used:
+            break
+        used.add(start)
+        more = AxisProbe(net, {key: wanted[key] for key in unplaced}, probe.steps)
+        more.run(recipe, (start, readings[start]))
+        probe.responses |= more.responses
+        readings = _measured(trace, AxisReader(probe), guesses, sources)
+    return readings
+
+
+def _last_placed(trace: Trace, readings: dict[Key, Reading], key: Key) -> Key | None:
+    """The output with a grid that a module reads, else the last one before it; None where there is none."""
+    before: list[Key] = []
+    for call in trace.calls:
+        if (call.path, call.index) == key[:2]:
+            reads = set(call.reads)
+            direct = [each for each, mark in _with_marks(trace, before) if mark in reads]
+            return (direct or before or [None])[-1]
+        for branch in range(len(call.gives)):
+            reading = readings[call.path, call.index, branch]
+            if reading.grid not in (None, (1, 1)) and reading.layout != "vector":
+                before.append((call.path, call.index, branch))
+    return None
+
+
+def _with_marks(trace: Trace, keys: list[Key]) -> list[tuple[Key, Mark]]:
+    """Outputs with the tensors they are."""
+    marks = {(call.path, call.index, branch): mark for call in trace.calls for branch, mark in enumerate(call.gives)}
+    return [(key, marks[key]) for key in keys]
+
+
+def _measured(trace: Trace, reader: AxisReader, guesses: dict[Key, Reading], sources: dict[Key, Mark]) -> dict[Key, Reading]:
+    """The readings of one further pass, in the order of the trace; those of one tensor are the same."""
+    by_mark: dict[Mark, Reading] = {}
+    readings: dict[Key, Reading] = {}
+    for call in trace.calls:
+        for branch, mark in enumerate(call.gives):
+            key = call.path, call.index, branch
+            readings[key] = by_mark[sources[key]] if key in sources else reader.read(key, guesses[key])
+            by_mark[mark] = readings[key]
+    return readings
+
+
+def _keeps_axes(call: Call) -> bool:
+    """Whether a module works on every element, or normalises, and so leaves axes what they are."""
+    plain = kind_of(call.module) in ("act", "norm") or isinstance(call.module, nn.Identity | nn.modules.dropout._DropoutNd)  # pyright: ignore[reportPrivateUsage]
+    return plain and len(call.outputs) == 1 and call.inputs[:1] == call.outputs
 
 
 def kind_of(module: nn.Module) -> Kind:

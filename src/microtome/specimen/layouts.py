@@ -38,6 +38,7 @@ class LayoutReader:
         self.grids: list[Grid] = []
         self.by_tensor: dict[Mark, Layout] = {}
         self.by_shape: dict[tuple[int, ...], Layout] = {}
+        self.certain_shapes: set[tuple[int, ...]] = set()
 
     def enter(self, shape: Sequence[int]) -> None:
         """Remember the shape of a batch of images, (image, colour, row, col)."""
@@ -57,6 +58,19 @@ class LayoutReader:
                     self.grids.append(grid)
         units = own[0] if layout in ("nchw", "vector") else own[-1] if own else 0
         return layout, own, grid, int(units), prefix
+
+    def is_certain(self, call: Call, branch: int, layout: Layout) -> bool:
+        """Whether the axes need no measuring: vectors, what convolutions and pools give, and what only looks like one such map."""
+        shape = call.outputs[branch]
+        own = tuple(shape[1:])
+        if shape[:1] != (BATCH,) or len(shape) < 3:
+            return len(shape) < 2 or (shape[0] == BATCH and (own != (BATCH,) or isinstance(call.module, nn.Linear)))
+        if len(shape) != 4 or layout != "nchw" or call.path.startswith(self.headed):
+            return False
+        if isinstance(call.module, UNITS_FIRST):
+            self.certain_shapes.add(own)
+            return True
+        return own in self.certain_shapes and own[0] not in own[1:] and BATCH not in own
 
     def _layout(self, call: Call, own: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Layout, Grid | None, int]:
         if len(own) == 1 and shape[0] == BATCH:

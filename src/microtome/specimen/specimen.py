@@ -101,8 +101,8 @@ class Specimen:
         forward_trace.choice = choose_output(forward_trace.outputs, self.output, heads, classes, BATCH)
         members = removable_units(forward_trace, self.net)
         inner = frozenset(unit.path for unit in members if unit.entry is unit.exit)
-        layers = named_layers(forward_trace, self.net, inner)
-        blocks = named_blocks(members, layers)
+        layers = named_layers(forward_trace, self.net, inner, self.recipe)
+        blocks = named_blocks(forward_trace, members, layers)
         probability = output_count(forward_trace) == 1 and self._ends_in_sigmoid(forward_trace.choice)
         return Anatomy(
             forward_trace, members, layers, blocks, naming.layer_aliases(forward_trace, members, blocks, layers), probability
@@ -334,7 +334,20 @@ class Specimen:
 
     def identity(self) -> list[Any]:
         """All of the specimen that can change a number or a word of a finding, as plain values for its key."""
-        return [self.name, self.digest(), self.code, self.recipe.json(), self.names, self.trained, self._family]
+        known = [self.name, self.digest(), self.code, self.recipe.json(), self.names, self.trained, self._family]
+        return known + ([axes] if (axes := self._axes_digest) else [])  # so that keys without tokens stay what they were
+
+    @cached_property
+    def _axes_digest(self) -> str:
+        """A digest over what was measured of the layers' axes; empty where all of them are maps as convolutions give them."""
+        try:
+            layers = self.layers
+        except SpecimenError:  # then only its weights can be measured
+            return ""
+        if all(layer.layout != "tokens" and layer.arrangement is None for layer in layers):
+            return ""
+        axes = [(layer.name, layer.layout, layer.shape, layer.grid, layer.prefix, str(layer.arrangement)) for layer in layers]
+        return hashlib.sha256(json.dumps(axes).encode()).hexdigest()[:16]
 
     def with_net(self, net: nn.Module, *, name: str, weights: str | None = None, remarks: Sequence[str] = ()) -> "Specimen":
         """A specimen of a changed network with this one's recipe, labels and family; `net` is put in eval mode."""

@@ -6,12 +6,14 @@ block gave" is a fact and not a guess from shapes. A batch of two shows which ax
 
 import weakref
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
+from microtome.numerics.graph.softmax_attention import AttentionMode, AttentionSize
 from microtome.specimen.output_choice import Output, OutputChoice, choose_output, named_tensors
 from microtome.specimen.outputs import first_tensor, output_tensors, slow_attention
 from microtome.specimen.recipe import Recipe
@@ -34,6 +36,7 @@ class Call:
     outputs: tuple[tuple[int, ...], ...]
     reads: tuple[Mark, ...]
     gives: tuple[Mark, ...]
+    besides: frozenset[Mark] = frozenset()  # every tensor in what it gives, however nested
 
 
 @dataclass(eq=False)
@@ -45,6 +48,8 @@ class Trace:
     choice: OutputChoice | None = None
     silent: tuple[str, ...] = ()
     grid: tuple[int, int] = (1, 1)
+    image: tuple[int, ...] = ()  # the shape of the batch that went in
+    attention: dict[str, AttentionSize] = field(default_factory=dict[str, AttentionSize])  # by the innermost module's path
 
     def by_path(self) -> dict[str, list[Call]]:
         """Module path -> its calls."""
@@ -52,6 +57,22 @@ class Trace:
         for call in self.calls:
             calls.setdefault(call.path, []).append(call)
         return calls
+
+    @cached_property
+    def _readers(self) -> dict[Mark, list[Call]]:
+        readers: dict[Mark, list[Call]] = {}
+        for call in self.calls:
+            for mark in call.reads:
+                readers.setdefault(mark, []).append(call)
+        return readers
+
+    def is_read(self, mark: Mark, giver: Call) -> bool:
+        """Whether a module that began after `giver` had ended reads that tensor."""
+        return any(call.begun > giver.begun and not _is_inside(call, giver) for call in self._readers.get(mark, []))
+
+
+def _is_inside(call: Call, outer: Call) -> bool:
+    return call.path.startswith(outer.path + ".") and call.order < outer.order and call.begun > outer.begun
 
 
 class _Marks:
@@ -111,24 +132,35 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
     """
     trace_record, marks = Trace(grid=recipe.size), _Marks()
     counts: dict[str, int] = {}
+    inside: list[str] = []
     begun: list[tuple[int, tuple[tuple[int, ...], ...], tuple[Mark, ...]]] = []
     started = 0
 
-    def before(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        nonlocal started
-        tensors = deep_tensors(inputs) or deep_tensors(list(named.values()))
-        begun.append((started, tuple(tuple(each.shape) for each in tensors), tuple(marks.of(each) for each in tensors)))
-        started += 1
+    def before(path: str) -> Any:
+        def hook(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            nonlocal started
+            inside.append(path)
+            tensors = deep_tensors(inputs) or deep_tensors(list(named.values()))
+            begun.append((started, tuple(tuple(each.shape) for each in tensors), tuple(marks.of(each) for each in tensors)))
+            started += 1
+
+        return hook
+
+    def note_attention(size: AttentionSize, _weights: Any) -> None:
+        trace_record.attention.setdefault(inside[-1] if inside else "", size)
 
     def after(path: str) -> Any:
         def hook(module: nn.Module, _inputs: Any, output: Any) -> None:
             start, shapes, reads = begun.pop()
+            inside.pop()
             tensors = output_tensors(output)
             index = counts.get(path, 0)
             counts[path] = index + 1
             given = tuple(tuple(each.shape) for each in tensors)
             done = tuple(marks.of(each) for each in tensors)
-            trace_record.calls.append(Call(path, module, index, len(trace_record.calls), start, shapes, given, reads, done))
+            besides = frozenset() if isinstance(output, Tensor) else frozenset(map(marks.of, named_tensors(output).values()))
+            order = len(trace_record.calls)
+            trace_record.calls.append(Call(path, module, index, order, start, shapes, given, reads, done, besides))
 
         return hook
 
@@ -138,10 +170,12 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
     try:
         for path, module in net.named_modules():
             if path:
-                handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+                handles.append(module.register_forward_pre_hook(before(path), with_kwargs=True))
                 handles.append(module.register_forward_hook(after(path)))
-        with torch.no_grad(), slow_attention():
-            output = net(example_input(net, recipe))
+        with torch.no_grad(), slow_attention(), AttentionMode(note_attention):
+            x = example_input(net, recipe)
+            trace_record.image = tuple(x.shape)
+            output = net(x)
     except Exception as error:  # noqa: BLE001  # raised again below, when the hooks are gone
         failure = error
     finally:
@@ -157,6 +191,7 @@ def trace(net: nn.Module, recipe: Recipe) -> Trace:
     trace_record.outputs = tuple(
         Output(name, tuple(each.shape), marks.of(each), each.dtype) for name, each in named_tensors(output).items()
     )
+    trace_record.attention = _over_positions(trace_record)
     trace_record.choice = choose_output(trace_record.outputs, None, {}, None, BATCH)
     heard = {path[:place] for path in counts for place in (*(i for i, sign in enumerate(path) if sign == "."), len(path))}
     trace_record.silent = tuple(
@@ -181,6 +216,17 @@ def _ignores_image(net: nn.Module, recipe: Recipe, output: Any) -> bool:
             return False
     before, after = named_tensors(output), named_tensors(other)
     return before.keys() == after.keys() and all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def _over_positions(record: Trace) -> dict[str, AttentionSize]:
+    """The attention of which the keys are positions: not that over channels, whose heads times keys are the units that went in."""
+    calls = {call.path: call for call in record.calls if call.index == 0}
+
+    def over_channels(path: str, size: AttentionSize) -> bool:
+        shape = calls[path].inputs[0] if path in calls and calls[path].inputs else ()
+        return size.heads * size.keys in shape[1:] and size.heads * size.features not in shape[1:]
+
+    return {path: size for path, size in record.attention.items() if not over_channels(path, size)}
 
 
 def _is_callable_module(module: nn.Module) -> bool:

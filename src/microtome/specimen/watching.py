@@ -3,18 +3,19 @@
 `watch` reads values; `tap` cuts the graph below the tapped layers and gives gradients, with the parameters frozen meanwhile.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from microtome.errors import WatchError
 from microtome.specimen.anatomy import OpenedNetwork
+from microtome.specimen.arrangement import Arrangement
 from microtome.specimen.full_gradients import freeze_parameters
-from microtome.specimen.outputs import first_tensor, output_tensors, slow_attention
+from microtome.specimen.outputs import exchange_tensor, first_tensor, output_tensors, slow_attention
 
 Each = Callable[[str, Tensor], None]
 _Exchange = Callable[[str, Tensor], "Tensor | None"]  # sees a value and may hand on another in its place
@@ -23,6 +24,8 @@ _Exchange = Callable[[str, Tensor], "Tensor | None"]  # sees a value and may han
 @contextmanager
 def watch(specimen: OpenedNetwork, names: str | Sequence[str], each: Each | None = None) -> Generator[dict[str, Tensor]]:
     """A dictionary that fills as the network runs: layer name -> clone of its output, or nothing where `each` is given.
+
+    Outputs are (image, ...) in the layer's `shape`, however the module lays them out.
 
     `each(name, tensor)` is called inside the hook, before an in-place operation downstream can overwrite the tensor; the tensor
     is the network's own, so it must be cloned if kept. `names` are patterns as in `Specimen.find`, or "<name" for the first
@@ -120,20 +123,20 @@ def watched_names(specimen: OpenedNetwork, names: str | Sequence[str]) -> tuple[
     return tuple(dict.fromkeys(watched))
 
 
-def _exchange(value: Any, old: Tensor, new: Tensor) -> Any:
-    """`value` with `new` where `old` was; containers are rebuilt, tensors not."""
-    if value is old:
-        return new
-    if isinstance(value, Mapping):
-        mapping = cast(Mapping[str, Any], value)
-        changed = {key: _exchange(part, old, new) for key, part in mapping.items()}
-        return changed if type(mapping) is dict else cast(Any, type(mapping))(**changed)
-    if isinstance(value, list):
-        return [_exchange(part, old, new) for part in cast(list[Any], value)]
-    if isinstance(value, tuple):
-        parts = [_exchange(part, old, new) for part in cast(tuple[Any, ...], value)]
-        return cast(Any, type(value))(*parts) if hasattr(value, "_fields") else tuple(parts)
-    return value
+def arrangement_of(specimen: OpenedNetwork, name: str) -> Arrangement | None:
+    """How the raw tensor of a watched name becomes what is shown: the layer's own way, or for "<name" that of the tensor that goes in."""
+    layer = specimen.layer(name.removeprefix("<"))
+    if not name.startswith("<"):
+        return layer.arrangement
+    trace = specimen.anatomy.trace
+    call = next(call for call in trace.calls if call.path == layer.path and call.index == (layer.call or 0))
+    for other in trace.calls:
+        if call.reads[:1] and call.reads[0] in other.gives:
+            branch = other.gives.index(call.reads[0])
+            named = [each for each in specimen.anatomy.layers if (each.path, each.call or 0) == (other.path, other.index)]
+            return named[branch].arrangement
+    # computed by a function between two modules: the axes of what the module gives, if it gives that shape
+    return layer.arrangement if call.inputs[:1] == call.outputs[:1] else None
 
 
 def _arguments(inputs: Any) -> list[Tensor]:
@@ -152,6 +155,7 @@ class _Hooks:
 
     def __init__(self, specimen: OpenedNetwork, names: Sequence[str], exchange: _Exchange) -> None:
         self.specimen, self.names, self.exchange = specimen, names, exchange
+        self.arrangements = {name: arrangement_of(specimen, name) for name in names}
         self.fired: set[str] = set()
         self.counts: dict[str, int] = {}
         self.handles: list[Any] = []
@@ -203,9 +207,11 @@ class _Hooks:
             if tensor is None:
                 continue
             self.fired.add(name)
-            new = self.exchange(name, tensor)
+            arrangement = self.arrangements[name]
+            new = self.exchange(name, tensor if arrangement is None else arrangement.arrange(tensor))
             if new is not None:
-                value, changed = _exchange(value, tensor, new), True
+                raw = new if arrangement is None else arrangement.restore(new, tensor)
+                value, changed = exchange_tensor(value, tensor, raw), True
         return value, changed
 
     def _before(self, path: str, names: list[str]) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from microtome.finding import array
-from microtome.instruments.attention import attention_paths, relative_bias
+from microtome.instruments.attention import all_attention_paths, relative_bias
 from microtome.instruments.untrained_twins import TWINS
 from microtome.numerics.graph.attention import GaussianHill, fit_hill, offset_table
 from microtome.specimen import Specimen
@@ -46,7 +46,7 @@ def bias_arrays(specimen: Specimen) -> dict[str, Any]:
 
 def _bias_tables(specimen: Specimen) -> dict[str, np.ndarray[Any, Any]]:
     """By path, the learned bias of an attention module over offsets (head, row, col)."""
-    biases = {path: relative_bias(specimen.net.get_submodule(path)) for path in attention_paths(specimen.net)}
+    biases = {path: relative_bias(specimen.net.get_submodule(path)) for path in all_attention_paths(specimen)}
     return {path: offset_table(*bias) for path, bias in biases.items() if bias is not None}
 
 

@@ -26,8 +26,8 @@ from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.attention import (
     TokenGrid,
+    all_attention_paths,
     allowed_pairs,
-    attention_paths,
     position_embedding,
     token_grid,
     watch_attention,
@@ -59,14 +59,14 @@ class Position(Analysis):
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Positions and attention"
     rank: ClassVar[int] = 29
-    revision: ClassVar[int] = 5  # 5: several untrained twins, whose images are chosen by content
+    revision: ClassVar[int] = 6  # 6: attention is found by what it computes, not by its class
     with_twin: ClassVar[bool] = True
 
     scales: tuple[float, ...] = option((0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "factors of the normalised colours")
     count: int = option(16, "number of images, evenly spaced", low=1, high=100_000, quick=4, full=64)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
-        if not attention_paths(specimen.net):
+        if not all_attention_paths(specimen):
             parts = [part for part in specimen.net.modules() if hasattr(part, "num_heads")]
             hidden = [type(part).__name__ for part in parts if kind_of(part) == "attention"]
             if hidden:
@@ -98,7 +98,7 @@ class Position(Analysis):
                 nulls[-1] |= self._positional_power(twin, other, "twin_")
             discard_tally(pace, self._key(twin, chosen, run))
         arrays |= over_twins(nulls)
-        left_out = [path for path in attention_paths(specimen.net) if path not in tokens]
+        left_out = [path for path in all_attention_paths(specimen) if path not in tokens]
         discard_tally(pace, self._key(specimen, chosen, "attention"))
         embedding = position_embedding(specimen)
         unseen = embedding.name if embedding is not None and "share" not in arrays else ""
@@ -267,7 +267,7 @@ def _token_grids(specimen: Specimen) -> tuple[dict[str, TokenGrid], dict[str, fl
 
     like = next(specimen.net.parameters())
     x = torch.zeros(1, specimen.recipe.channels, *specimen.recipe.size, device=like.device, dtype=like.dtype)
-    with watch_attention(specimen.net, attention_paths(specimen.net), note):
+    with watch_attention(specimen.net, all_attention_paths(specimen), note):
         specimen.run(x)
     grids = {path: token_grid(specimen, path, count) for path, count in counts.items()}
     known = {path: tokens for path, tokens in grids.items() if tokens is not None}
