@@ -44,7 +44,7 @@ def test_no_network_is_said_in_one_sentence_with_the_ways_out(
     with pytest.raises(NoNetwork) as caught:
         open_specimen(what)
     message = str(caught.value)
-    for part in (what, host, "--weights none", "--weights FILE", "cache"):
+    for part in (what, host, "weights=None", "weights=FILE", "cache"):
         assert part in message
     assert cut_off.count(host) <= 2  # no retries
     assert capfd.readouterr() == ("", "")

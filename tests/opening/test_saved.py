@@ -83,7 +83,7 @@ def test_a_file_never_runs_code_of_its_own(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     edited = Gates(ratio=4)(mt.open("nets.py:make(units=5)", weights=None, recipe={"size": 32}))
     edited.save("mine.safetensors")
-    with pytest.raises(SpecimenError, match=r"was made by .*nets.py:make.* Name it yourself, .* nets.py:make.* weights="):
+    with pytest.raises(SpecimenError, match=r"was made by .*nets.py:make.* Name it yourself, .*nets.py:make.* weights="):
         mt.open("mine.safetensors")
     again = mt.open("nets.py:make", weights="mine.safetensors")  # named by the user: its edits and options are in the file
     assert (again.digest(), again.recipe, again.outputs, again.name) == (edited.digest(), edited.recipe, 5, edited.name)

@@ -208,10 +208,10 @@ def test_parallel_branches_that_reach_the_border_are_no_fault(rates: tuple[int, 
 
 
 def test_parallel_branches_for_smaller_maps() -> None:
-    """Rates 2 and 4 on 32 cells reach 4 / 32 = 0.12 of the side; r_max = 15, so 8 and 15. At 8 px the same rates are too large."""
+    """Rates 2 and 4 on 32 cells reach 4 / 32 = 12.5% of the side; r_max = 15, so 8 and 15. At 8 px the same rates are too large."""
     fault = faults(planted(parallel(2, 4)))["MT105"].fault
     assert fault is not None and fault.edit == "atrous_rates"
-    assert "widest of conv3, conv3.branches.1, has rate 4 on 32 positions: it reaches 0.12 of the side" in fault.evidence
+    assert "widest of conv3, conv3.branches.1, has rate 4 on 32 positions: it reaches 12.5% of the side" in fault.evidence
     assert "on 32 positions: 8, 15 (rule" in fault.fix
     assert set(faults(planted(parallel(2, 4)), size=16)) == set()  # 0.25 of the side
     small = faults(planted(parallel(2, 4)), size=8)["MT104"]

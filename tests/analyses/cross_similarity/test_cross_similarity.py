@@ -157,7 +157,7 @@ def test_checkpoints_of_one_network_and_their_twins(tiny: Callable[..., nn.Modul
 
 
 def test_options_name_what_is_wrong(net: mt.Specimen, plain: mt.Specimen, pics: mt.Images) -> None:
-    with pytest.raises(Unmeasurable, match="needs a second network; name it: microtome cross_similarity FIRST SECOND IMAGES"):
+    with pytest.raises(Unmeasurable, match="needs a second network; name it: to='SECOND'"):
         CrossSimilarity()(net, pics, PACE)
     with pytest.raises(Unmeasurable, match="at least 4 images and was given 3"):
         CrossSimilarity(to=plain)(net, pics.take(range(3)), PACE)

@@ -18,7 +18,7 @@ def gaussian(center, sigma, height=1.0):
 def made(own, null, theory=None, cells=None, **options):
     specimen = SimpleNamespace(recipe=mt.Recipe(size=(40, 60)), trained=True)
     given = {"rule": "relu", "offset": False} | options
-    return field_arrays(specimen, list(own), own, [null], theory or {}, cells or {}, **given)
+    return field_arrays(specimen, list(own), own, [null, null], theory or {}, cells or {}, **given)
 
 
 def test_planted_gaussians_come_back_for_the_network_and_its_twin() -> None:

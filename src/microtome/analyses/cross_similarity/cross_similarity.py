@@ -82,7 +82,7 @@ class CrossSimilarity(Analysis):
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if not self.to:
             return "it needs a second network; name it: " + hint(
-                "microtome cross_similarity FIRST SECOND IMAGES, or in analyze --set cross_similarity.to=SECOND", "to=SECOND"
+                "microtome cross_similarity FIRST SECOND IMAGES, or in analyze --set cross_similarity.to=SECOND", "to='SECOND'"
             )
         if reason := Analysis.refusal(self, specimen, images):
             return reason
