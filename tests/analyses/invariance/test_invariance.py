@@ -159,7 +159,7 @@ def test_a_border_cut_from_a_larger_picture_is_said(net: mt.Specimen, pics: mt.I
 
 def test_unlabelled_images_are_asked_for_the_predicted_class(net: mt.Specimen, pics: mt.Images) -> None:
     bare = replace(pics, labels=None, classes=None)
-    found = Invariance(at=("stem",), warps=("scale",), scales=("1.5",))(net, bare, PACE)
+    found = Invariance(at=("stem",), warps=("scale",), scales=("1.5",), count=6)(net, bare, PACE)
     assert "predicted" in found.facts["class"]
     x = net.recipe.normalise(torch.from_numpy(bare.pixels(net.recipe, bare.sample(6))))
     best = net.run(x).softmax(1).max(1).values.mean().item()

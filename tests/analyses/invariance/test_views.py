@@ -61,26 +61,26 @@ def test_against_plain_loops(net: mt.Specimen, pics: mt.Images) -> None:
 
 
 class Odd(nn.Module):
-    """Gives what `rule` makes of the maps."""
+    """Gives what `rule` makes of the maps, or class scores of it by `head`."""
 
-    def __init__(self, rule: Any) -> None:
+    def __init__(self, rule: Any, head: nn.Module | None = None) -> None:
         super().__init__()
-        self.conv, self.rule = nn.Conv2d(3, 4, 3), rule
+        self.conv, self.rule, self.head = nn.Conv2d(3, 4, 3), rule, head or nn.Identity()
 
     def forward(self, x: torch.Tensor) -> Any:
-        return self.rule(self.conv(x))
+        return self.head(self.rule(self.conv(x)))
 
 
 def runner(
-    rule: Any, views: Any = (("col_shift", 2.0),), names: Any = ("conv", CLASS_SCORES)
+    rule: Any, views: Any = (("col_shift", 2.0),), names: Any = ("conv", CLASS_SCORES), head: nn.Module | None = None
 ) -> tuple[ViewRunner, mt.Specimen]:
-    specimen = mt.open(Odd(rule).eval(), recipe={"size": 12})
+    specimen = mt.open(Odd(rule, head).eval(), recipe={"size": 12})
     plan = WarpPlan(names, (1, 0), views, {"col_shift": (0.0, 2.0)}, (12, 12), np.array([1, -1, 0]), "")
     return ViewRunner(specimen, plan, 3), specimen
 
 
 def test_probabilities_are_of_the_target_or_of_the_predicted_class() -> None:
-    made, specimen = runner(lambda maps: maps.mean((2, 3)))
+    made, specimen = runner(lambda maps: maps.mean((2, 3)), head=nn.Linear(4, 5))
     x = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     made.look(x, [0], "reflect", crops=False)
     columns = made.columns(np.arange(3))
