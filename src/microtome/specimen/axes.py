@@ -245,7 +245,7 @@ class AxisReader:
         order = self._order(energy, row, col, guess)
         if order is None or (response.positions[0] != 0 and misplacement(order, row, col) >= HALF):
             return None  # tokens that lie behind their units are believed only where every one fits
-        sides = tuple(response.shape[axis] for axis in response.positions)
+        sides = [response.shape[axis] for axis in response.positions]
         if len(sides) == 2 and order == row_by_row((sides[0], sides[1]), 0):  # a map after all, seen through much mixing
             return self._as_map(response, plain, response.positions, plain.batch == 0 and plain.outer == plain.inner == 1)
         return self._as_tokens(order, plain, response.positions, response.unit, response.shape)
