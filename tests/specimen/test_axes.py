@@ -155,6 +155,44 @@ def test_gradients_lie_as_in_the_image(way: str, order: list[int]) -> None:
     torch.testing.assert_close(net.layer("blocks.0").maps(pair[1]), slope, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 0, 3, 1)])
+def test_places_are_followed_through_mixing_that_leaves_none(order: tuple[int, ...]) -> None:
+    """As in LeViT: attention makes all tokens alike, then every second row and column is taken."""
+
+    class Called(nn.Module):
+        def __init__(self, work: Callable[[Tensor], Tensor]) -> None:
+            super().__init__()
+            self.work = work
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.work(x)
+
+    class Thinned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.fc = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 3)
+            self.start, self.mixed = Called(lambda x: x * 2), Called(lambda x: x.mean(1, keepdim=True).expand_as(x) * 1)
+            self.thin = Called(lambda x: square(x)[:, ::2, ::2].flatten(1, 2)[:, list(order)])
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(self.thin(self.mixed(self.start(self.embed(x).flatten(2).mT))).mean(1))
+
+    net = mt.open(Thinned().eval(), recipe=PLAIN)
+    assert net.layer("mixed").grid == (SIDE, SIDE)
+    layer = net.layer("thin")
+    assert layer.grid == (2, 2)
+    with watch(net, ["thin"]) as seen:
+        raw = torch.arange(4.0)[list(order)][None, :, None].expand(1, 4, 8)
+        assert layer.maps(raw if layer.arrangement is None else layer.arrangement.arrange(raw))[0, 0].flatten().tolist() == [
+            0,
+            1,
+            2,
+            3,
+        ]
+        net.run(net.noise(1))
+    assert seen["thin"].shape == (1, 4, 8)
+
+
 def test_tokens_that_cannot_be_placed_are_refused_with_a_sentence() -> None:
     class Mixed(nn.Module):
         """Every token is the same mixture of all patches, so none has a place."""

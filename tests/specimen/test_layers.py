@@ -136,7 +136,7 @@ def test_a_network_without_submodules() -> None:
     assert net.layers == ()
     assert net.blocks == ()
     assert any("no submodules" in note for note in net.notes)
-    with pytest.raises(UnknownName):
+    with pytest.raises(Unmeasurable, match="'last' matches no layer"):
         net.find("last")
 
 

@@ -50,6 +50,9 @@ class Reading:
     units: int
     prefix: int
     arrangement: Arrangement | None = None
+    hint: TokenOrder | None = (
+        None  # the order that the number of tokens suggests, if convolutions gave a grid of as many positions
+    )
 
 
 def probe_images(net: nn.Module, recipe: Recipe, steps: Grid) -> Tensor:
@@ -217,14 +220,19 @@ class AxisReader:
     def _maps(self, response: Response, plain: Arrangement, trivial: bool) -> Reading | None:
         """Rows along one axis and columns along another; None where they are not."""
         down, right = moving_axes(response)
-        rest, unit = response.shape, response.unit
-        if len(rest) != 3 or len(down) != 1 or len(right) != 1 or down == right:
+        if len(response.shape) != 3 or len(down) != 1 or len(right) != 1 or down == right:
             return None
-        axes = (unit, down[0], right[0]) if unit < min(down[0], right[0]) else (down[0], right[0], unit)
+        return self._as_map(response, plain, (down[0], right[0]), trivial)
+
+    @staticmethod
+    def _as_map(response: Response, plain: Arrangement, places: tuple[int, ...], trivial: bool) -> Reading:
+        """The reading of a map whose rows and columns lie along two axes."""
+        rest, unit = response.shape, response.unit
+        axes = (unit, *places) if unit < min(places) else (*places, unit)
         layout: Layout = "nchw" if axes[0] == unit else "nhwc"
         shape = tuple(rest[axis] for axis in axes)
-        grid = (rest[down[0]], rest[right[0]])
         same = trivial and axes == (0, 1, 2)
+        grid = rest[places[0]], rest[places[1]]
         return Reading(layout, shape, grid, rest[unit], 0, None if same else replace(plain, axes=axes))
 
     def _tokens(self, response: Response, guess: Reading, plain: Arrangement) -> Reading | None:
@@ -233,34 +241,31 @@ class AxisReader:
         idle = [axis for axis in response.positions if axis not in moving and response.shape[axis] > 1]
         if idle and len(response.positions) > 1:  # heads: a second axis that has nothing to do with places
             return None
-        order = self._order(response.energy.flatten(), response.row.flatten(), response.col.flatten(), guess)
-        return None if order is None else self._as_tokens(order, plain, response.positions, response.unit, response.shape)
+        energy, row, col = (values.flatten() for values in (response.energy, response.row, response.col))
+        order = self._order(energy, row, col, guess)
+        if order is None or (response.positions[0] != 0 and misplacement(order, row, col) >= HALF):
+            return None  # tokens that lie behind their units are believed only where every one fits
+        sides = [response.shape[axis] for axis in response.positions]
+        if len(sides) == 2 and order == row_by_row((sides[0], sides[1]), 0):  # a map after all, seen through much mixing
+            return self._as_map(response, plain, response.positions, plain.batch == 0 and plain.outer == plain.inner == 1)
+        return self._as_tokens(order, plain, response.positions, response.unit, response.shape)
 
     def _order(self, energy: Any, row: Any, col: Any, guess: Reading) -> TokenOrder | None:
         """The order of the tokens: one already known or suggested if every token fits, else a new one, else the likest that is known."""
         known = self.orders.get(len(energy), [])
-        suggested = [row_by_row(guess.grid, guess.prefix)] if guess.layout == "tokens" and guess.grid else []
-        candidates = [*known, *(order for order in suggested if len(order.order) == len(energy))]
+        suggested = [guess.hint] if guess.hint is not None and len(guess.hint.order) == len(energy) else []
+        candidates = [*known, *suggested]
         for order in candidates:
             if misplacement(order, row, col) < HALF:
                 self._remember(order)
                 return order
         likes = [likeness(each, row, col) for each in candidates]
-        order = find_order(energy, row, col)
-        if order is not None and self._is_sure(order, row, col, known, likes):
+        order = find_order(energy, row, col, _limit(len(row), likes), {each.prefix for each in known} or None)
+        if order is not None:
             self._remember(order)
             return order
         best = likes.index(max(likes)) if likes else 0
         return candidates[best] if known or (likes and likes[best] > LIKE) else None
-
-    def _is_sure(self, order: TokenOrder, row: Any, col: Any, known: Sequence[TokenOrder], likes: Sequence[float]) -> bool:
-        """Whether a new order is to be believed, where others are known that correlate so well with the places."""
-        off = misplacement(order, row, col)
-        if known and order.prefix not in {each.prefix for each in known}:
-            return False
-        if off < EXACT or len(row) < FEW:
-            return off < EXACT
-        return not likes or (max(likes) < LIKE and off < NEAR)
 
     def _remember(self, order: TokenOrder) -> None:
         """The latest first."""
@@ -285,3 +290,10 @@ class AxisReader:
 def _shape_by_image(shape: tuple[int, ...], batch: Arrangement) -> tuple[int, ...]:
     parts = [part for part in (batch.outer, batch.inner) if part > 1]
     return (*shape[: batch.batch], *parts, *shape[batch.batch + 1 :])
+
+
+def _limit(count: int, likes: Sequence[float]) -> float:
+    """How near to its place every token must be for a new order to be believed, where others correlate so well with the places."""
+    if count < FEW or (likes and max(likes) > LIKE):
+        return EXACT
+    return NEAR if likes else HALF

@@ -146,7 +146,7 @@ def read_axes(trace: Trace, net: nn.Module, recipe: Recipe) -> dict[Key, Reading
         for branch, mark in enumerate(call.gives):
             key = call.path, call.index, branch
             layout, shape, grid, units, prefix = reader.read(call, branch)
-            guesses[key] = Reading(layout, shape, grid, units, prefix)
+            guesses[key] = Reading(layout, shape, grid, units, prefix, hint=reader.suggest_order(shape))
             source = mark if mark in seen else call.reads[0] if _keeps_axes(call) and call.reads[0] in seen else None
             if source is not None:
                 sources[key] = source

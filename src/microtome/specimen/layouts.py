@@ -11,6 +11,7 @@ from typing import Literal
 from torch import nn
 from torch.nn.modules import batchnorm, conv, dropout, padding, pooling
 
+from microtome.numerics.graph.positions import TokenOrder, row_by_row
 from microtome.specimen.tracing import BATCH, Call, Mark
 
 Layout = Literal["nchw", "nhwc", "tokens", "vector", "other"]
@@ -70,7 +71,12 @@ class LayoutReader:
         if isinstance(call.module, UNITS_FIRST):
             self.certain_shapes.add(own)
             return True
-        return own in self.certain_shapes and own[0] not in own[1:] and BATCH not in own
+        return own in self.certain_shapes and own[0] not in own[1:]
+
+    def suggest_order(self, own: tuple[int, ...]) -> TokenOrder | None:
+        """The order that the number of tokens suggests, (token, unit) without the batch: row by row on a grid seen before."""
+        _, grid, prefix = self._tokens(own) if len(own) == 2 else ("other", None, 0)
+        return None if grid is None else row_by_row(grid, prefix)
 
     def _layout(self, call: Call, own: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Layout, Grid | None, int]:
         if len(own) == 1 and shape[0] == BATCH:

@@ -53,4 +53,4 @@ def test_calls_of_one_layer_are_numbered_and_hooks_are_gone() -> None:
     assert network_inputs(specimen) is found
     assert not any(one._forward_hooks or one._forward_pre_hooks for one in net.modules())
     with pytest.raises(SpecimenError, match="does not run on an image of 16 x 16 px"):
-        network_inputs(mt.open(nn.Sequential(nn.Conv2d(5, 3, 1)).eval(), recipe=RECIPE))
+        network_inputs(mt.open(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten(), nn.Linear(5, 2)).eval(), recipe=RECIPE))

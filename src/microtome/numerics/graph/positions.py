@@ -5,6 +5,7 @@ left to right. What looks at one place responds to the ramp in proportion to its
 position of a tensor at once, whatever its axes are called and in whatever order its tokens lie. The measure is ours.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -93,42 +94,68 @@ def _moving(response: Response, values: Array) -> list[int]:
     return moving
 
 
-def find_order(energy: Array, row: Array, col: Array) -> TokenOrder | None:
-    """The grid that tokens fill and their order on it, from energy and ratios (token,); None where no grid places every token.
+def find_order(
+    energy: Array, row: Array, col: Array, limit: float = HALF, prefix_counts: Collection[int] | None = None
+) -> TokenOrder | None:
+    """The grid that tokens fill and their order on it, from energy and ratios (token,).
 
-    Tokens that do not respond are the prefix, else as few as possible that respond less than half as much as any other.
+    None where no grid places every token nearer than `limit` positions.
+
+    Tokens that do not respond are the prefix, else as few as possible that respond less than half as much as any other; only so many as in
+    `prefix_counts`, where given.
     """
     count = len(energy)
     silent = int((energy <= SILENT * energy.max()).sum())
     ranks = np.argsort(energy, kind="stable")
     for left_out in [silent] if silent else range(min(MAX_PREFIX, count - 2) + 1):
+        if prefix_counts is not None and left_out not in prefix_counts:
+            continue
         if left_out and energy[ranks[left_out - 1]] > 0.5 * energy[ranks[left_out]]:
             continue
         prefix = tuple(sorted(int(place) for place in ranks[:left_out]))
-        order = _fill_grid(np.setdiff1d(np.arange(count), prefix), prefix, row, col)
+        order = _fill_grid(np.setdiff1d(np.arange(count), prefix), prefix, row, col, limit)
         if order is not None:
             return order
     return None
 
 
-def _fill_grid(places: Array, prefix: tuple[int, ...], row: Array, col: Array) -> TokenOrder | None:
-    """The grid that these places fill best, if every one is nearer than half a position to its place."""
+def _fill_grid(places: Array, prefix: tuple[int, ...], row: Array, col: Array, limit: float) -> TokenOrder | None:
+    """The grid that these places fill best, if every one is near enough to its place."""
     best: tuple[float, TokenOrder] | None = None
+    by_row = places[np.argsort(row[places], kind="stable")]
     for rows in range(1, len(places) + 1):
         if len(places) % rows or len(places) < 2:
             continue
-        down = places[np.argsort(row[places], kind="stable")].reshape(rows, len(places) // rows)
+        if rows > 1 and _off_line(row[by_row], np.repeat(np.arange(rows, dtype=float), len(places) // rows)) >= limit:
+            continue
+        down = by_row.reshape(rows, len(places) // rows)
         grid = np.stack([line[np.argsort(col[line], kind="stable")] for line in down])
         order = TokenOrder((rows, len(places) // rows), len(prefix), (*prefix, *(int(place) for place in grid.flatten())))
         worst = misplacement(order, row, col)
-        if worst < HALF and (best is None or worst < best[0]):
+        if worst < limit and (best is None or worst < best[0]):
             best = worst, order
     return None if best is None else best[1]
 
 
 def misplacement(order: TokenOrder, row: Array, col: Array) -> float:
     """By how many positions the token that fits worst is off its place in that order; infinite where places run backwards."""
-    return max(float(np.abs(off).max()) for off in _offsets(order, row, col))
+    places = np.array(order.order[order.prefix :])
+    both = row[places], col[places]
+    worst = 0.0
+    for axis, index in enumerate(_indices(order.grid)):
+        values, other = both[axis], both[1 - axis]
+        if index[-1] == 0:  # one row: the tokens must not lie apart the other way
+            worst = max(worst, float(np.ptp(values)) / max(float(np.ptp(other)), 1e-300))
+        else:
+            worst = max(worst, _off_line(values, index))
+    return worst
+
+
+def _off_line(values: Array, index: Array) -> float:
+    """By how many positions the value that fits worst is off the best straight line; infinite where that does not rise."""
+    centred = index - index.mean()
+    slope = float(centred @ values) / float(centred @ centred)
+    return float(np.abs((values - values.mean()) / slope - centred).max()) if slope > 0 else float("inf")
 
 
 def likeness(order: TokenOrder, row: Array, col: Array) -> float:
@@ -146,21 +173,6 @@ def likeness(order: TokenOrder, row: Array, col: Array) -> float:
 def _indices(grid: tuple[int, int]) -> tuple[Array, Array]:
     rows, cols = np.indices(grid)
     return rows.flatten().astype(float), cols.flatten().astype(float)
-
-
-def _offsets(order: TokenOrder, row: Array, col: Array) -> list[Array]:
-    """How far tokens are from their rows and columns, in positions, after the best straight line."""
-    places = np.array(order.order[order.prefix :])
-    offsets: list[Array] = []
-    both = row[places], col[places]
-    for axis, index in enumerate(_indices(order.grid)):
-        values, other = both[axis], both[1 - axis]
-        if index.max() == 0:  # one row: the tokens must not lie apart the other way
-            offsets.append(np.array([np.ptp(values) / max(float(np.ptp(other)), 1e-300)]))
-            continue
-        slope, start = np.polyfit(index, values, 1)
-        offsets.append((values - start) / slope - index if slope > 0 else np.full(len(index), np.inf))
-    return offsets
 
 
 def row_by_row(grid: tuple[int, int], prefix: int) -> TokenOrder:
