@@ -189,7 +189,7 @@ def test_maps_of_the_twin_without_positive_evidence_are_put_in_words(net, pics):
     again = replace(bare, key_numbers=tuple(Cam().key_numbers(bare)))
     assert again.key("energy-based pointing game").baseline_text == ""
     assert again.key("rank correlation with random weights").text == "unknown"
-    assert Cam().headline(again).endswith("(maps of random weights are empty).")
+    assert Cam().headline(again).endswith("(random weights: empty maps).")
 
 
 def test_key_numbers_are_those_of_the_deepest_layer(net, pics):

@@ -11,6 +11,8 @@ from microtome import testing
 from microtome.analyses.objects import Objects
 from microtome.analyses.objects.arrays import CLUTTERS
 from microtome.errors import Unmeasurable
+from microtome.instruments.attribution import map_kind
+from microtome.map_kinds import map_kind_names
 from microtome.numerics.maps.localisation import localisation_scores
 from microtome.numerics.maps.strata import clutter_fraction, spread_over
 from microtome.numerics.statistics.trends import relative_loss, relative_ranks, slope_interval
@@ -74,6 +76,21 @@ def test_a_network_that_sees_exactly_the_object():
     lift = found.key("localisation lift")
     assert (lift.value, lift.unit, lift.at) == (pytest.approx(100 * (1 - areas.mean())), "points", "conv")
     assert found.key("energy-based pointing game").baseline == pytest.approx(areas.mean())
+
+
+@pytest.mark.parametrize("kind", map_kind_names())
+def test_every_kind_finds_the_object_of_a_network_that_sees_exactly_it(kind):
+    """All kinds give a map in proportion to brightness here; Gaussians reach over the edges of the object."""
+    finding = measured(Bright(), kind=kind)
+    assert finding.facts["kind"] == map_kind(kind).title
+    assert finding.panels[0].note.startswith(f"{map_kind(kind).title}. Grey:")
+    areas = np.array([4, 16, 36, 100]) / SIZE**2
+    lift = finding["lift_by_size"].values
+    if kind == "gaussian":
+        assert (lift > 0.1).all() and (lift < 1 - areas).all()
+    else:
+        assert lift == pytest.approx(1 - areas, abs=1e-6)
+    assert any("does not depend on the class" in caveat for caveat in finding.caveats) == (kind == "eigencam")
 
 
 def test_an_even_map_has_no_lift_at_any_size():

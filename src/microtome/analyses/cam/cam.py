@@ -27,13 +27,21 @@ import torch
 from torch import Tensor
 
 from microtome.analyses.cam.arrays import BatchMaps, place_remark, to_arrays
-from microtome.analyses.cam.kinds import fuse_parts, grid_note, kind_caveats, kind_digest, kind_facts, kind_refusal
+from microtome.analyses.cam.kinds import fuse_parts, grid_note, kind_caveats, kind_facts, kind_refusal
 from microtome.analyses.cam.questions import class_targets, embedding_target, file_digest, reason_for_no_target
 from microtome.analyses.cam.targets import BatchAnswer, EmbeddingSimilarity, MapTarget
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.finding import Finding
 from microtome.images import Images
-from microtome.instruments.attribution import MapKind, VisibleLayers, map_kind, place_cells, target_maps, visible_layers
+from microtome.instruments.attribution import (
+    MapKind,
+    VisibleLayers,
+    kind_digest,
+    map_kind,
+    place_cells,
+    target_maps,
+    visible_layers,
+)
 from microtome.instruments.attribution.gaussian_widths import with_gaussians
 from microtome.instruments.shown_images import choose_images
 from microtome.instruments.untrained_twins import turn_count, twins_in_turn, twins_text
@@ -181,9 +189,7 @@ class Cam(Analysis):
             return f"At {half.at} no evidence for {finding.facts['noun']} in any of {plural(count, 'map')}."
         if "energy" in finding and not np.isnan(finding.key("energy-based pointing game").value):
             inside, area = finding.key("energy-based pointing game"), finding.key("object area")
-            twin = (
-                f"{inside.baseline_name} {inside.baseline_text}" if inside.baseline_text else "maps of random weights are empty"
-            )
+            twin = f"{inside.baseline_name} {inside.baseline_text}" if inside.baseline_text else "random weights: empty maps"
             return f"At {inside.at} {inside.text} of {kind} energy lies on objects covering {area.text} of the image ({twin})."
         return f"At {half.at} half of the {kind} energy covers {half.text} of the image (median; an even map 50%)."
 

@@ -6,14 +6,13 @@ from typing import Any
 
 from microtome.analyses.cam.arrays import BatchMaps, overlay_grid
 from microtome.finding import Finding
-from microtome.instruments.attribution import MapKind, VisibleLayers, map_kind
+from microtome.instruments.attribution import MapKind, VisibleLayers, kind_caveat, map_kind
 from microtome.instruments.attribution.drawing import bilinear_shift, fuse_maps
 from microtome.instruments.attribution.layer_reasons import layer_reason
 from microtome.key_numbers import format_value
 from microtome.map_kinds import map_kind_entry
 from microtome.numerics.receptive.geometry import even_tiling
 from microtome.specimen import Specimen
-from microtome.specimen.value_digest import digest_of
 
 FUSED = "fused"  # the name of the joined map among the layers
 MIN_SHIFT = 0.5  # px; a smaller shift is not worth a word
@@ -25,12 +24,6 @@ def kind_refusal(name: str, target: str) -> str:
     if target == "embedding" and not kind.for_embeddings:
         return f"{kind.title} rests on the weights of a class, and target embedding has no class; try --kind hirescam"
     return ""
-
-
-def kind_digest(name: str) -> str:
-    """A digest of the code of a kind of another package; empty for our own, whose code has a revision."""
-    kind = map_kind(name)
-    return "" if type(kind).__module__.startswith("microtome.") else digest_of([type(kind)])
 
 
 def kind_facts(
@@ -95,7 +88,5 @@ def kind_caveats(finding: Finding) -> list[str]:
     facts = finding.facts
     caveats = [f"{layer}: {remark}" for layer, remark in (*facts["widths"].items(), *facts["kind_remarks"].items())]
     if not facts["depends_on_class"]:
-        caveats.append(
-            f"{facts['kind']} does not depend on the class: its maps show what dominates a layer, not evidence for a class."
-        )
+        caveats.append(kind_caveat(str(facts["kind"])))
     return caveats

@@ -1,12 +1,13 @@
 """Accuracy and localisation by the size of the object and the clutter around it.
 
-The localisation lift is the fraction of the class evidence (Grad-CAM) on the object minus the fraction of the image that the object
-covers. An even map has a lift of 0 at every size, so a large object is no advantage by itself. All maps are compared on one common
-grid. A blob in the centre of the image and untrained twins are scored in the same way: what they reach is not due to training. Of 64
-images each is shown to one twin, in turn; the lift is above the twins where its interval is above what each of them reaches.
+The localisation lift is the fraction of the class evidence (a class activation map, `--kind`) on the object minus the fraction of the
+image that the object covers. An even map has a lift of 0 at every size, so a large object is no advantage by itself. All maps are
+compared on one common grid. A blob in the centre of the image and untrained twins are scored in the same way: what they reach is not due to
+training. Of 64 images each is shown to one twin, in turn; the lift is above the twins where its interval is above what each of them
+reaches.
 
 Source: energy-based pointing game, Wang et al. 2020, arXiv:1910.01279, sec. 4.3; pointing game, Zhang et al. 2016,
-arXiv:1608.00507; best threshold, Choe et al. 2020, arXiv:2001.07437; maps, Selvaraju et al. 2017, arXiv:1610.02391, eq. 1-2.
+arXiv:1608.00507; best threshold, Choe et al. 2020, arXiv:2001.07437; maps, docs/class_maps.md.
 """
 
 from collections.abc import Sequence
@@ -22,13 +23,22 @@ from microtome.analysis import Analysis, Measurement, Needs, option, twin_indice
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding
 from microtome.images import Images
-from microtome.instruments.attribution import VisibleLayers, attribution_maps, map_kind, place_cells, visible_layers
+from microtome.instruments.attribution import (
+    VisibleLayers,
+    attribution_maps,
+    kind_caveat,
+    kind_digest,
+    map_kind,
+    place_cells,
+    visible_layers,
+)
+from microtome.instruments.attribution.drawing import resample_positive
+from microtome.instruments.attribution.gaussian_widths import with_gaussians
 from microtome.instruments.class_matching import match_classes, why_no_scores
 from microtome.instruments.untrained_twins import reason_for_no_verdict, twins_in_turn
 from microtome.key_numbers import KeyNumber
 from microtome.numerics.maps.localisation import localisation_scores
 from microtome.numerics.maps.strata import clutter_fraction
-from microtome.numerics.receptive.geometry import resample_area
 from microtome.panels import Bars, Heat, Panel, Question, Table
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen
@@ -51,7 +61,7 @@ class Objects(Analysis):
     with_twin: ClassVar[bool] = True
 
     at: str = option("deep", "layer whose maps are scored; the coarsest of several")
-    kind: Literal["gradcam"] = option("gradcam", "attribution method")
+    kind: str = option("gradcam", "kind of class activation map", map_kind=True)
     target: Literal["label", "predicted"] = option("label", "class whose evidence is mapped")
     place: Literal["arithmetic", "even"] = option(
         "arithmetic", "location of map positions: from kernels, strides and padding, or evenly tiled"
@@ -62,6 +72,9 @@ class Objects(Analysis):
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         return Analysis.refusal(self, specimen, images) or why_no_scores(specimen, images)
 
+    def extra_key(self) -> str:
+        return kind_digest(self.kind)
+
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         return Workload(forward=8.0, backward=2.0 * len(images or ()), twins=specimen.twin_count)
 
@@ -70,8 +83,9 @@ class Objects(Analysis):
         marked = images.take(np.flatnonzero(images.has_mask))
         answers, how = _target_outputs(specimen, marked)
         first = torch.from_numpy(marked.inputs(specimen.recipe, range(min(4, len(marked)))))
-        shown = visible_layers(specimen, [self.at], specimen.recipe.normalise(first).to(specimen.device))
-        shown = place_cells(shown, self.place, specimen.recipe.size)
+        x, kind = specimen.recipe.normalise(first).to(specimen.device), map_kind(self.kind)
+        shown = place_cells(visible_layers(specimen, [self.at], x, kind=kind), self.place, specimen.recipe.size)
+        shown = with_gaussians(specimen, shown, x, 1.0)[0] if kind.gaussian else shown
         where = shown.where
         name = min(reversed(shown.names), key=lambda layer: where[layer].row.count * where[layer].col.count)
         own = self._rows(specimen, marked, answers, shown, name, pace, "own")
@@ -91,6 +105,7 @@ class Objects(Analysis):
         for network, seen, run in runs:
             discard_tally(pace, self._key(network, seen, run))
         facts = {"layer": name, "labels": how, "target": self._asked_class(how), "boxes": str(marked.mask_kind)}
+        facts |= {"kind": kind.title, "depends_on_class": kind.depends_on_class}
         counts |= {"unmarked": len(images) - len(marked), "twins": len(twins)}
         return Measurement(arrays, facts | counts | {"map_grid": list(shown.where[name].counts)})
 
@@ -113,6 +128,7 @@ class Objects(Analysis):
         """One row of numbers for each image, kept while unfinished."""
         rows = Rows()
         by_label = self.target == "label"
+        kind = map_kind(self.kind)
 
         def visit(batch: Batch) -> None:
             wanted = torch.from_numpy(answers[batch.index]).to(batch.x.device)
@@ -121,9 +137,9 @@ class Objects(Analysis):
                 best = scores.argmax(1)
                 return [torch.where(wanted >= 0, wanted, best) if by_label else best]
 
-            scores, (maps,) = attribution_maps(specimen, [name], batch.x, targets, map_kind(self.kind))
+            scores, (maps,) = attribution_maps(specimen, [name], batch.x, targets, kind, where=shown.where, memory=pace.memory)
             size = (int(batch.x.shape[2]), int(batch.x.shape[3]))
-            heat = resample_area(maps[name].relu(), shown.where[name], size, (self.grid, self.grid)).cpu()
+            heat = resample_positive(shown, name, maps[name], size, (self.grid, self.grid)).cpu()
             masks = images.masks(specimen.recipe, batch.index)
             scored = localisation_scores(heat, torch.from_numpy(masks), POINTING_TOLERANCE * min(size))
             judged = _judge_batch(scores.cpu(), answers[batch.index], batch.pixels, masks)
@@ -141,7 +157,7 @@ class Objects(Analysis):
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         scored = not np.isnan(finding["accuracy"].values).all()
-        note = "Grey: a blob in the centre of the image, and the untrained twins. An even map has a lift of 0."
+        note = f"{finding.facts['kind']}. Grey: a blob in the centre of the image, and the untrained twins. An even map has a lift of 0."
         panels: list[Panel] = []
         for dim in ("size", "clutter"):
             panels.append(Bars(
@@ -161,7 +177,8 @@ class Objects(Analysis):
         return panels
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        return list_caveats(finding)
+        own = [] if finding.facts["depends_on_class"] else [kind_caveat(str(finding.facts["kind"]))]
+        return [*own, *list_caveats(finding)]
 
 
 def _target_outputs(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, Any], str]:

@@ -5,7 +5,14 @@ A kind of map is one file under `kinds/`; `map_kind(name)` gives it.
 
 from microtome.instruments.attribution.batch_maps import TargetMaps, attribution_maps, target_maps
 from microtome.instruments.attribution.comparison import mean_rank_correlation
-from microtome.instruments.attribution.kind_contract import GradientKind, LayerValues, MapKind, map_kind
+from microtome.instruments.attribution.kind_contract import (
+    GradientKind,
+    LayerValues,
+    MapKind,
+    kind_caveat,
+    kind_digest,
+    map_kind,
+)
 from microtome.instruments.attribution.positions import cell_positions, offset_px
 from microtome.instruments.attribution.visible_layers import VisibleLayers, best_score, place_cells, visible_layers
 
@@ -18,6 +25,8 @@ __all__ = [
     "attribution_maps",
     "best_score",
     "cell_positions",
+    "kind_caveat",
+    "kind_digest",
     "map_kind",
     "mean_rank_correlation",
     "offset_px",

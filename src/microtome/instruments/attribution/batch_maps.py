@@ -26,7 +26,14 @@ class TargetMaps:
 
 
 def attribution_maps(
-    specimen: Specimen, names: Sequence[str], x: Tensor, targets: Callable[[Tensor], Sequence[Tensor]], kind: MapKind
+    specimen: Specimen,
+    names: Sequence[str],
+    x: Tensor,
+    targets: Callable[[Tensor], Sequence[Tensor]],
+    kind: MapKind,
+    *,
+    where: Mapping[str, Where] | None = None,
+    memory: float | None = None,
 ) -> tuple[Tensor, list[dict[str, Tensor]]]:
     """The class scores (image, class), and for each of `targets(scores)` (image,) the maps (image, row, col) of every layer."""
     kept: list[Tensor] = []
@@ -40,7 +47,7 @@ def attribution_maps(
         classes.extend(targets(scores.detach()))
         return again(scores)
 
-    made = target_maps(specimen, names, x, Specimen.logits, ask, kind, again=again)
+    made = target_maps(specimen, names, x, Specimen.logits, ask, kind, again=again, where=where, memory=memory)
     return kept[0], made.maps
 
 

@@ -16,6 +16,7 @@ from microtome.instruments.attribution.reruns import Reruns
 from microtome.map_kinds import map_kind_entry
 from microtome.numerics.receptive.geometry import Where
 from microtome.specimen import Layer, Specimen
+from microtome.specimen.value_digest import digest_of
 
 MapNeeds = Literal["gradient", "head", "activation", "passes"]
 
@@ -76,6 +77,17 @@ def map_kind(name: str) -> MapKind:
     kind = map_kind_entry(name).load()()
     assert isinstance(kind, MapKind)  # the file names MapKind as a base
     return kind
+
+
+def kind_digest(name: str) -> str:
+    """A digest of the code of a kind of another package; empty for our own, whose code has the revision of its analysis."""
+    kind = map_kind(name)
+    return "" if type(kind).__module__.startswith("microtome.") else digest_of([type(kind)])
+
+
+def kind_caveat(title: str) -> str:
+    """What to know about maps of a kind on which the class has no influence."""
+    return f"{title} does not depend on the class: its maps show what dominates a layer, not evidence for a class."
 
 
 def weighted_sum(activation: Tensor, weights: Tensor) -> Tensor:

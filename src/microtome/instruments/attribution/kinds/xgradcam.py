@@ -22,5 +22,5 @@ class XGradCam(GradientKind):
 
     def signed_map(self, activation: Tensor, gradient: Tensor) -> Tensor:
         mass = activation.sum((2, 3))
-        weights = ((activation * gradient).sum((2, 3)) / mass.where(mass != 0, 1.0)).where(mass != 0, 0.0)
+        weights = ((activation * gradient).sum((2, 3)) / mass).where(mass != 0, 0.0)
         return weighted_sum(activation, weights)
