@@ -13,7 +13,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "banding": (
         "banding index, maps", "banding index, raw weights", "banded units, maps", "strongest banding index, maps", "kernels measured",
     ),
-    "cam": ("area of half the evidence", "rank correlation with the untrained twin", "maps"),
+    "cam": ("area of half the evidence", "rank correlation with random weights", "maps"),
     "compare": (
         "accuracy of the choice", "loss against the most accurate", "ranked first in bootstrap resamples", "images", "networks compared",
     ),
@@ -23,7 +23,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "best match of the last layer", "CKA of the last layers", "mean CKA of best matches",
         "best matches more similar than in all untrained twins", "images",
     ),
-    "dead_pixels": ("weakest phase", "weakest phase, untrained twin", "weakest phase, forecast", "layers with uneven strides"),
+    "dead_pixels": ("weakest phase", "weakest phase, one untrained twin", "weakest phase, forecast", "layers with uneven strides"),
     "deconvnet": (
         "similarity to another unit", "similarity to random weights", "similarity to edges", "rectifiers", "units projected",
     ),
@@ -43,7 +43,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "invariance": ("largest change", "smallest change"),
     "objects": ("localisation lift", "lift of a centre blob", "energy-based pointing game", "images"),
     "occlusion": (
-        "largest loss of probability", "positions where the label changes", "rank correlation with the untrained twin",
+        "largest loss of probability", "positions where the label changes", "rank correlation with random weights",
     ),
     "patches": ("images shared by units", "images shared by units, chance", "units without a patch"),
     "position": ("attention distance", "attention distance, uniform attention"),

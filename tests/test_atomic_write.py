@@ -125,6 +125,10 @@ def test_a_link_still_points_where_it_pointed(tmp_path: Path) -> None:
 def test_a_device_is_written_and_not_replaced(tmp_path: Path) -> None:
     code = "from microtome.atomic_write import atomic_write\nwith atomic_write('/dev/stdout') as file: file.write(b'seen')"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"seen"
+    with (tmp_path / "into").open("wb") as into:
+        subprocess.run([sys.executable, "-c", code], stdout=into, check=True)
+        assert os.fstat(into.fileno()).st_ino == (tmp_path / "into").stat().st_ino  # written, not replaced
+    assert (tmp_path / "into").read_bytes() == b"seen" and Path("/dev/stdout").is_symlink()
     put(Path("/dev/null"), b"gone")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 

@@ -35,7 +35,7 @@ def atomic_write(path: str | os.PathLike[str], remedy: str = REMEDY) -> Generato
         WriteError: the disk is full, the folder is read-only, or `path` is a folder.
     """
     with _one_sentence(path, remedy):
-        if Path(path).exists() and not Path(path).is_file():  # a device; opening a folder says that it is one
+        if _is_device(Path(path)):  # opening a folder says that it is one
             with Path(path).open("wb") as file:
                 yield file
             return
@@ -53,6 +53,11 @@ def atomic_write(path: str | os.PathLike[str], remedy: str = REMEDY) -> Generato
         except BaseException:
             scratch.unlink(missing_ok=True)
             raise
+
+
+def _is_device(path: Path) -> bool:
+    """Whether a path is no ordinary file, or names an open one, as /dev/stdout does where the output goes into a file."""
+    return path.exists() and (not path.is_file() or path.absolute().parts[1:2] in (("dev",), ("proc",)))
 
 
 @contextmanager

@@ -121,7 +121,7 @@ def test_an_empty_folder_says_what_to_do_and_a_missing_one_is_refused(tmp_path: 
     with client(tmp_path) as web:
         answer = web.get("/api/bundle")
         assert answer.status_code == 404
-        assert "microtome analyze" in answer.json()["error"]
+        assert "Measure something first" in answer.json()["error"]
     with pytest.raises(FindingError, match="is not a folder"):
         build_application(tmp_path / "nowhere")
 

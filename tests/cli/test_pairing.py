@@ -59,7 +59,7 @@ def test_the_same_with_to(work: Path) -> None:
     said = call(
         "similarity", "nets.py:make", "scenes:8,size=32", "--to", "microtome:mini_vgg", "--at", "layers*", *SMALL, cwd=work
     )
-    assert said.returncode == 1 and "microtome:mini_vgg: No layer is called 'layers*'" in said.stdout + said.stderr
+    assert said.returncode == 2 and "microtome:mini_vgg: No layer is called 'layers*'" in said.stdout + said.stderr
     words = ("--to", "microtome:mini_vgg", "--weights", "none")
     assert call("cross_similarity", "nets.py:make", "scenes:8,size=32", *words, *SMALL, cwd=work).returncode == 0
 

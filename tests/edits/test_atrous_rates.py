@@ -72,7 +72,7 @@ def test_only_branches_whose_rate_stays_answer_as_before(wide) -> None:
     assert [one.shape for one in values[0]] == [one.shape for one in values[1]]
     assert [torch.equal(*pair) for pair in zip(*values, strict=True)] == [True, False, True]
     assert float((wide.run(x) - edited.run(x)).abs().max()) > 1e-3
-    assert "set the rates of 1 convolutions (aspp.branches.2.conv 12 to 5)" in edited.edits[-1].line
+    assert "set the rates of 1 convolution (aspp.branches.2.conv 12 to 5)" in edited.edits[-1].line
 
 
 def test_dead_taps_come_alive() -> None:

@@ -6,7 +6,7 @@ import torch
 from odd_network import Odd
 from torch import Tensor, nn
 
-from microtome.errors import SpecimenError, UnknownName
+from microtome.errors import SpecimenError, UnknownName, Unmeasurable
 from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen, watch
 

@@ -113,6 +113,7 @@ def test_every_learnt_tensor_differs_and_the_original_is_untouched(
         net = net if flags[1] or flags[2] else net.to(torch.bfloat16)
     specimen = open_specimen(net, recipe=RECIPE)
     before, values = fingerprint(net), {name: one.detach().clone() for name, one in learnt_tensors(net).items()}
+    assert specimen.layers  # traced before: the type checks of these tests draw from Python's generator
     states = generators()
     twin, other = specimen.twin(seed), specimen.twin(seed + 1)
 

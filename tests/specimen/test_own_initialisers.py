@@ -49,6 +49,5 @@ def test_what_cannot_be_drawn_anew_is_named() -> None:
     twin = open_specimen(Packed(32).eval(), recipe=RECIPE).twin()
     assert twin.unchanged == ("packed",)
     assert any(
-        "1 tensors could not be drawn anew and are as in the original: packed (59.3% of the weights)" in one
-        for one in twin.notes
+        "1 tensor could not be drawn anew and is as in the original: packed (59.3% of the weights)" in one for one in twin.notes
     )

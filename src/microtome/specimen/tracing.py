@@ -208,14 +208,17 @@ def _alike(output: Any) -> bool:
 
 
 def _ignores_image(net: nn.Module, recipe: Recipe, output: Any) -> bool:
-    """Whether images filled with NaN, which no arithmetic loses, change no output."""
-    with torch.no_grad():
-        try:
-            other = net(torch.full_like(example_input(net, recipe), torch.nan))
-        except Exception:  # noqa: BLE001  # it looked at the image, then
+    """Whether neither negative images change an output, nor those filled with NaN, which little arithmetic loses."""
+    x, before = example_input(net, recipe), named_tensors(output)
+    for image in (-x, torch.full_like(x, torch.nan)):
+        with torch.no_grad():
+            try:
+                after = named_tensors(net(image))
+            except Exception:  # noqa: BLE001  # it looked at the image, then
+                return False
+        if before.keys() != after.keys() or not all(torch.equal(value, after[name]) for name, value in before.items()):
             return False
-    before, after = named_tensors(output), named_tensors(other)
-    return before.keys() == after.keys() and all(torch.equal(value, after[name]) for name, value in before.items())
+    return True
 
 
 def _over_positions(record: Trace) -> dict[str, AttentionSize]:
