@@ -98,7 +98,9 @@ class DeadPixels(Analysis):
         if self.probes:
             few = chosen.take(range(min(self.probes, len(chosen))))
             slope = self._field(specimen, few, pace, "gradients at the changed pixels", "abs")
-            arrays |= perturbation_arrays(specimen, few, pace, maps["output"], specimen.recipe.channels * slope)  # a step of all
+            arrays |= perturbation_arrays(
+                specimen, few, pace, maps["output"], specimen.recipe.channels * slope
+            )  # a step of all
         return Measurement(arrays | uneven_layer_arrays(specimen), {"images": len(chosen)})
 
     def _field(
