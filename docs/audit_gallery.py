@@ -155,15 +155,16 @@ def page(path: Path) -> str:
     return "\n".join(
         [
             "# What the audit finds in famous networks", "",
-            "Written by `python docs/audit_gallery.py`. All weights are untrained: what is found is the design's,",
-            "and rules on weights say nothing.",
+            "Written by `python docs/audit_gallery.py`. All weights are untrained, so the findings concern the design,",
+            "and the rules on weights do not apply.",
             "The rules, their reasons and sources: `microtome audit NETWORK`, and [audit](analyses/audit.md).", "",
-            "## Famous networks", "", "At 224 px, or the size that the network is made for.", "",
+            "## Famous networks", "", "At 224 px, or at the network's own input size.", "",
             "| network | rule | severity | layers | evidence |", "|---|---|---|---|---|",
             *(line for row in famous for line in _lines(row)), "",
             "## One network of every timm family", "",
             f"{len(family)} of {FAMILIES} families: {len(well)} audited, {len(refused)} refused with a reason, {len(crashed)} crashed;",
-            f"{FAMILIES - len(family)} were not reached in the time there was. The network is the one that looks smallest by name.", "",
+            f"{FAMILIES - len(family)} were not reached within the time limit. Each family is represented by "
+            "the network whose name suggests the smallest size.", "",
             "| family | network | px | findings |", "|---|---|---|---|", *(_line(row) for row in family), "",
         ]
     )  # fmt: skip

@@ -90,7 +90,7 @@ Written by `python docs/banding_gallery.py`; a test measures the headlines again
 Every tile is one unit: its kernel, factorised into three maps, as red, green and blue; red is the map that lies on top (or left), blue
 the one below (or right). Horizontal stripes in most tiles are weight banding as [Petrov et al. 2021](https://distill.pub/2020/circuits/weight-banding)
 describe it. A is +1 for horizontal stripes, -1 for vertical ones and 0 for neither; published layers look banded from ±{BANDED_A} on.
-Colours are sorted, so red is often above in random weights too: look for stripes, and compare A with the untrained twins.
+Colours are sorted, so red is often on top with random weights too: look for stripes, and compare A with the untrained twins.
 
 ## In short
 
@@ -105,9 +105,9 @@ The GoogLeNet below is banded.
 REAL_TITLE = """## A trained GoogLeNet
 
 The BVLC weights of the network of 2014 (ImageNet, true 5 × 5 kernels, no batch norm, average pooling before the classifier), measured on
-2026-11-25 with `microtome banding archs.py:bvlc_googlenet --weights googlenet_bvlc.safetensors`; the weights are no part of this
-project. All units of every layer; intervals are over units (bootstrap, 1000 draws); the untrained twin is the same architecture with
-fresh weights (seed 1), its maps are of at most 128 units of a layer.
+2026-11-25 with `microtome banding archs.py:bvlc_googlenet --weights googlenet_bvlc.safetensors`; the weights are not distributed with
+microtome. All units of every layer; intervals are over units (bootstrap, 1000 draws); the untrained twin has the same architecture with
+new random weights (seed 1); its maps use at most 128 units of each layer.
 """
 
 REAL_WORDS = """The bands are horizontal: in the last block in every unit of the 3 × 3 branch and in most of the

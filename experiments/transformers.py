@@ -209,9 +209,10 @@ def _row_name(row: dict[str, Any]) -> str:
 
 _HEAD = """# Experiments: a transformer and two edits
 
-A transformer adds learnt positions to patches whose size follows the image's contrast. Does a layer norm in the patch embedding
-([prelayernorm](edits/prelayernorm.md)) make it robust, and what does it cost? And does a hill over near tokens
-([gaussian_attention_bias](edits/gaussian_attention_bias.md)) help when there is little to learn from? Each edited network and the plain one
+A transformer adds learned position embeddings to patch embeddings whose norm grows with the contrast of the image. Does a layer norm in
+the patch embedding
+([prelayernorm](edits/prelayernorm.md)) make it robust, and what does it cost? And does a Gaussian attention bias
+([gaussian_attention_bias](edits/gaussian_attention_bias.md)) help when there is little training data? Each edited network and the plain one
 are trained **from scratch** with the same first weights, scenes, order and budget, at ordinary contrast only.
 
 *This page is written from [experiments_transformers.json](experiments_transformers.json) by `python -m experiments.transformers
@@ -219,16 +220,17 @@ are trained **from scratch** with the same first weights, scenes, order and budg
 
 _TAIL = """## Interpretation and limits
 
-- **The invariance is real, and exact.** With a layer norm on the tokens or on the pixels, a row of the second table is one number (but for
-  the norm's epsilon at a quarter of the contrast): an identity, not something learnt. The plain network, and the one with the hill, keep
-  less than half of what they know at four times the contrast, and less than a quarter at a quarter of it.
-- **Clipped images have lost information,** which no norm gives back: there all fall, and at eight times they come close to one another.
-- **What the norm costs at ordinary contrast, two seeds do not tell.** Normed networks end anywhere between far below the plain one and far
-  above it, as the tables show; the schedule is so short that some seeds have hardly begun to learn. The norm of tokens takes the
-  projection's bias besides, by which these first weights subtract the mean patch.
-- **Nor do they tell whether the hill helps.** The seeds of the plain network lie further apart than the means of both do. Published gains
-  (0.03 to 3 points, of networks 80 times as large and more) are smaller than what this could show.
-- One small network, easy generated scenes, a short training: directions, not sizes."""
+- **The invariance is exact.** With a layer norm on the tokens or on the pixels, accuracy in the second table is the same at every contrast
+  (except for the norm's epsilon at a quarter of the contrast): this is an identity and is not learned. The plain network and the one with
+  the Gaussian bias keep less than half of their accuracy at four times the contrast, and less than a quarter at a quarter of it.
+- **Clipping loses information,** which no norm can restore: on clipped images all networks lose accuracy, and at eight times the contrast
+  they differ little.
+- **Two seeds are too few to measure the cost of the norm at ordinary contrast.** Networks with a norm range from far below the plain one to
+  far above it, as the tables show; the schedule is so short that some seeds have hardly begun to learn. The norm on tokens also removes
+  the projection's bias, which these initial weights use to subtract the mean patch.
+- **They are also too few to show whether the Gaussian bias helps.** The seeds of the plain network differ more than the two means do.
+  Published gains (0.03 to 3 points, for networks at least 80 times as large) are smaller than this experiment could detect.
+- One small network, easy generated scenes and a short training: the results show directions of effects, not their sizes."""
 
 
 if __name__ == "__main__":

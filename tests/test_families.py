@@ -76,7 +76,7 @@ def test_every_analysis_finds_or_says_why_not(name: str, few: mt.Images, tmp_pat
         if finding.analysis != "compare":
             testing.check_finding(finding, tmp_path / "checked" / finding.analysis)
         else:
-            assert finding.headline.startswith("No recommendation: 0 of these networks are trained.")
+            assert finding.headline.startswith("No recommendation: none of these networks is trained.")
     assert len(outcome.of("cam")) == ("cam" not in SKIPPED[name])
 
 
@@ -90,6 +90,7 @@ def test_headlines_of_the_mini_networks_are_short_sentences(name: str, tmp_path:
         assert strange_names(finding) == [], analysis
         assert len(finding.headline.split()) <= 20, (analysis, finding.headline)
         assert not testing.NEGATIVE_ZERO.search(finding.headline), (analysis, finding.headline)
+        assert not testing.STIFF_COUNT.search(finding.headline), (analysis, finding.headline)
 
 
 def test_names_of_key_numbers_hold_no_number_of_what_was_measured() -> None:

@@ -46,9 +46,11 @@ class Faulty(Analysis):
             "tells no number": "It is so.",
             "talks": f"{20 * 'So '}it is 1.",
             "tells negative zero": "It is 1, less than -0.0.",
+            "counts stiffly": "It holds in 0 of 3 layers.",
+            "counts in words": "None of the layers has it.",  # no fault
             "tells a small number": "It is -0.004 points.",  # no fault
         }
-        return faulty.get(self.fault, "It is 1 of 1.")
+        return faulty.get(self.fault, "It is 1 of 3.")
 
     def caveats(self, finding: Any) -> Any:
         return []
@@ -78,7 +80,8 @@ class _OnTheOriginal:
 
 
 def test_a_lawful_analysis_passes(tmp_path: Path) -> None:
-    assert checked("", tmp_path).headline == "It is 1 of 1."
+    assert checked("", tmp_path).headline == "It is 1 of 3."
+    assert checked("counts in words", tmp_path / "words").headline == "None of the layers has it."
     assert checked("tells a small number", tmp_path / "small").headline == "It is -0.004 points."
 
 
@@ -92,6 +95,7 @@ def test_a_lawful_analysis_passes(tmp_path: Path) -> None:
         ("is random", "value differs in 1 of 1 places"),
         ("shows nothing", "it has no panel"),
         ("tells negative zero", "a negative zero"),
+        ("counts stiffly", "the headline says '0 of 3'"),
         ("tells nan", "a value that is not a number"),
         ("tells no number", "no sentence with a number"),
     ],
@@ -99,3 +103,15 @@ def test_a_lawful_analysis_passes(tmp_path: Path) -> None:
 def test_each_fault_is_named(fault: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(BrokenContract, match=told):
         checked(fault, tmp_path)
+
+
+@pytest.mark.parametrize("stiff", ["0 of 12 layers", "0 of the 3 maps", "0 of these", "1 of 1 layer", "All 1 layer"])
+def test_stiff_counts_are_known(stiff: str) -> None:
+    assert testing.STIFF_COUNT.search(f"There {stiff} do.")
+
+
+@pytest.mark.parametrize(
+    "plain", ["10 of 12", "2.0 of 3", "1 of 12", "1 of 1.5 px", "all 12 layers", "0 of the strongest", "0%"]
+)
+def test_other_counts_are_not_taken_for_stiff_ones(plain: str) -> None:
+    assert not testing.STIFF_COUNT.search(f"There {plain} do.")

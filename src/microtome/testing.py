@@ -34,6 +34,11 @@ from microtome.scan import Pace, Step
 from microtome.specimen import Specimen
 
 MAX_WORDS = 20  # of a headline
+COUNT = re.compile(r"\d|\b(?:no|none|only)\b", re.IGNORECASE)  # a number, or a count in words
+# "none of", "the only" and "all" are written in words, see `prose.count_of`
+STIFF_COUNT = re.compile(
+    r"(?<![\d.,])0 of (?:these\b|(?:the )?\d)|(?<![\d.,])1 of (?:the )?1\b(?![.,]\d)|\b[Aa]ll 1\b(?![.,]\d)"
+)
 NEGATIVE_ZERO = re.compile(r"(?<![\w.])-0(\.0+)?(?!\.?\d)")  # -0.004 is a value of its own
 
 
@@ -100,7 +105,12 @@ def check_finding(finding: Finding, folder: Path) -> None:
         raise BrokenContract(f"{finding.analysis}: the headline has {words} words, more than {MAX_WORDS}: {finding.headline!r}")
     if NEGATIVE_ZERO.search(finding.headline):
         raise BrokenContract(f"{finding.analysis}: the headline shows a negative zero: {finding.headline!r}")
-    if not any(sign.isdigit() for sign in finding.headline) or not finding.headline.rstrip().endswith((".", "?")):
+    if stiff := STIFF_COUNT.search(finding.headline):
+        raise BrokenContract(
+            f"{finding.analysis}: the headline says '{stiff.group()}'; write it in words (microtome.prose.count_of): "
+            f"{finding.headline!r}"
+        )
+    if not COUNT.search(finding.headline) or not finding.headline.rstrip().endswith((".", "?")):
         raise BrokenContract(f"{finding.analysis}: the headline is no sentence with a number: {finding.headline!r}")
     if re.search(r"\bnan\b", finding.headline, re.IGNORECASE):
         raise BrokenContract(f"{finding.analysis}: the headline shows a value that is not a number: {finding.headline!r}")

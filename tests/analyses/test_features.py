@@ -64,7 +64,7 @@ def test_a_planted_dead_unit_is_found(pics: mt.Images) -> None:
     assert (np.delete(found["strength/1"].values, 3) > 0).all()
     assert np.isnan(found["dead_share"].sel(layer="0").item())  # below zero: silence is no sign there
     assert found["twin_dead_share"].sel(layer="1").item() == 0
-    assert found.headline.startswith("1 of 8 units of 1 are zero on all ")
+    assert found.headline.startswith("1 of 8 units of 1 is zero on all ")
     assert found.key("dead units, worst layer").value == 1 / 8
 
 

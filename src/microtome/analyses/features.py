@@ -25,7 +25,7 @@ from microtome.instruments.untrained_twins import TWINS, over_twins
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.positions import firing_rates
 from microtome.panels import Bars, Grid, Panel
-from microtome.prose import plural
+from microtome.prose import agree, capitalise, count_of, plural
 from microtome.scan import Batch
 from microtome.specimen import Specimen
 from microtome.tally import Bundle, Rows, Total
@@ -128,20 +128,25 @@ class Features(Census[Bundle]):
 
     def headline(self, finding: Finding) -> str:
         layers = [str(name) for name in finding["dead_share"].layer.values]
+        images = plural(finding.facts["images"], "image")
         broken = [name for name in layers if not np.isfinite(finding[f"strength/{name}"].values).all()]
         if broken:
-            where = f"{len(broken)} of {plural(len(layers), 'layer')}"
-            return f"{broken[0]} gives values that are not finite, as do {where} in all; look at its weights."
+            subject = capitalise(count_of(len(broken), len(layers), "layer"))
+            first = f"first {broken[0]}" if len(broken) > 1 else broken[0]
+            return f"{subject} {agree(len(broken), 'gives', 'give')} values that are not finite on {images}: {first}; look at its weights."
         dead = finding.key("dead units, worst layer")
-        images = plural(finding.facts["images"], "image")
         if np.isnan(dead.value):
-            return f"All {plural(len(layers), 'layer')} go below zero on {images}, so dead units cannot be counted."
+            subject = "The only layer goes" if len(layers) == 1 else f"All {len(layers)} layers go"
+            return f"{subject} below zero on {images}, so dead units cannot be counted."
         if not dead.value:
             rectified = int(finding.key("layers without negative values").value)
-            return f"Every unit of {plural(rectified, 'rectified layer')} is nonzero on some of {images}."
+            which = "the only rectified layer" if rectified == 1 else f"{rectified} rectified layers"
+            return f"Every unit of {which} is nonzero on some of {images}."
         units = finding[f"strength/{dead.at}"].size
         count = round(dead.value * units)
-        return f"{count} of {units} units of {dead.at} are zero on all {images}: {dead.text} (untrained twins {dead.baseline_text})."
+        subject = count_of(count, units, "unit")
+        start = f"{capitalise(subject)} of {dead.at} {agree(count, 'is', 'are')}"
+        return f"{start} zero on all {images}: {dead.text} (untrained twins {dead.baseline_text})."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         panels: list[Panel] = [Grid(title="The images", z="picture", across="image", each=False)]

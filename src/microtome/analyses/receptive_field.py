@@ -26,7 +26,7 @@ from microtome.instruments.receptive_fields import probe_pixels, receptive_field
 from microtome.key_numbers import KeyNumber, format_value
 from microtome.numerics.receptive.field import Field
 from microtome.panels import Curve, Panel, Question, Table
-from microtome.prose import plural
+from microtome.prose import agree, capitalise, count_of, plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 from microtome.workload import Effort, Workload
@@ -109,7 +109,11 @@ class ReceptiveField(Analysis):
     def headline(self, finding: Finding) -> str:
         leading = finding.key_numbers[0]
         if leading.name != "receptive field":
-            return f"{leading.text} of {finding.key('layers').text} layers cover the whole image by construction, first {leading.at}."
+            count, total = int(leading.value), int(finding.key("layers").value)
+            subject = count_of(count, total, "layer")
+            first = f", first {leading.at}" if count > 1 else f", {leading.at}" if count else ""
+            verb = agree(count, "covers", "cover")
+            return f"{capitalise(subject)} {verb} the whole image by construction{first}."
         border = finding.key("border layers")
         along = "" if leading.baseline_name == "image side" else f" {'high' if 'height' in leading.baseline_name else 'wide'}"
         start = f"The largest receptive field is {leading.text} ({leading.at}) in an image of {leading.baseline_text}{along}"

@@ -140,7 +140,8 @@ class Supervision(Analysis):
     def headline(self, finding: Finding) -> str:
         furthest, median = (finding.key(f"{which} distance from the loss") for which in ("largest", "median"))
         layers = finding.key("weight layers with a path").text
-        return f"None of {layers} weight layers is further than {furthest.text} from the loss (median {format_value(median.value)})."
+        start = "The only weight layer is no" if layers == "1" else f"None of {layers} weight layers is"
+        return f"{start} further than {furthest.text} from the loss (median {format_value(median.value)})."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         return [

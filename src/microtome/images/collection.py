@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from microtome.errors import BadOption, ImagesError, hint
+from microtome.errors import BadOption, ImagesError
 from microtome.images.arrays import array_source, check_labels
 from microtome.images.bands import describe_shown
+from microtome.images.channel_fit import channel_misfit
 from microtome.images.feeding import (
     Framing,
     PixelBatch,
@@ -24,16 +25,15 @@ from microtome.images.feeding import (
     Pixels,
     map_in_threads,
     prefetch,
-    recipe_key,
 )
+from microtome.images.framing import frame_bands, frame_masks, frame_pixels
+from microtome.images.indices import Places, resolve_indices
 from microtome.images.labels import WORDNET
 from microtome.images.listing import SkippedFile
 from microtome.images.masks import Mask
 from microtome.images.opening import open_images, spread_order
 from microtome.images.scenes import CLASSES
 from microtome.images.sources import Source, scene_source
-
-Places = Sequence[int] | npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ class Images:
         Raises:
             BadOption: a place that does not exist, or none at all.
         """
-        chosen = self._check_mask(indices)
+        chosen = resolve_indices(indices, len(self))
         if len(chosen) == 0:
             raise BadOption("take was given no place; name at least one image.")
         labels = None if self.labels is None else self.labels[chosen]
@@ -280,7 +280,9 @@ class Images:
             ImagesError: a file that passed the check cannot be read now.
             BadOption: a place that does not exist.
         """
-        return self._pixels(recipe, self._check_mask(indices), threading.Event())
+        return frame_pixels(
+            self.source, self.cache, recipe, self._places(resolve_indices(indices, len(self))), threading.Event()
+        )
 
     @property
     def channels(self) -> int:
@@ -292,16 +294,7 @@ class Images:
 
         One channel and three go together: grey is repeated, colours become luminance.
         """
-        have = self.channels
-        if channels == have or {channels, have} == {1, 3}:
-            return ""
-        start = f"the network takes {_channels(channels)} and '{self.name}' holds images of {have}"
-        if have > channels and self.kind != "tensors":
-            some = ",".join(map(str, range(1, channels + 1)))
-            return f"{start}; choose those to give it, for example " + hint(
-                f"--bands {some}", f"bands=({some}{',' if channels == 1 else ''})"
-            )
-        return f"{start}; give .npy, .npz or TIFF files of {_channels(channels)}, or a network built for {have} (in_chans={have} in timm)"
+        return channel_misfit(self.name, self.kind, self.channels, channels)
 
     def inputs(self, recipe: Framing, indices: Places | None = None) -> npt.NDArray[Any]:
         """What `recipe.normalise` takes: `pixels`, or of images in bands their numbers float32 (image, row, col, channel).
@@ -310,7 +303,7 @@ class Images:
             ImagesError: a file cannot be read now, or the recipe asks for another number of channels (`misfit`).
             BadOption: a place that does not exist.
         """
-        return self._inputs(recipe, self._check_mask(indices), threading.Event())
+        return self._inputs(recipe, resolve_indices(indices, len(self)), threading.Event())
 
     def masks(self, recipe: Framing, indices: Places | None = None) -> Mask:
         """Masks bool (image, row, col) in the recipe's geometry; all False for an image without one (see `masked`).
@@ -322,14 +315,7 @@ class Images:
             raise ImagesError(
                 f"'{self.name}' has no masks or boxes; put NAME_mask.png beside each, or use Images.scenes({len(self)})."
             )
-        which = recipe_key(recipe) + " masks"
-        places = [int(self.places[at]) for at in self._check_mask(indices)]
-        masks = np.zeros((len(places), *recipe.size), bool)
-        for at, mask in enumerate(
-            map_in_threads(lambda place: self._mask(recipe, which, place), places, self.source.most_threads)
-        ):
-            masks[at] = mask
-        return masks
+        return frame_masks(self.source, self.cache, recipe, self._places(resolve_indices(indices, len(self))))
 
     def batches(self, recipe: Framing, size: int, start: int = 0, shard: tuple[int, int] = (0, 1)) -> Iterator[PixelBatch]:
         """Batches of `size` consecutive images from place `start` on, the next decoded while the last is worked on.
@@ -351,7 +337,7 @@ class Images:
 
         def made(index: npt.NDArray[np.int64], stop: threading.Event) -> PixelBatch:
             labels = None if self.labels is None else self.labels[index]
-            pixels = self._pixels(recipe, index, stop)
+            pixels = frame_pixels(self.source, self.cache, recipe, self._places(index), stop)
             plain = self.source.channels is None and recipe.channels in (1, 3)
             return PixelBatch(index, pixels, labels, pixels if plain else self._inputs(recipe, index, stop))
 
@@ -390,6 +376,16 @@ class Images:
             "options": json.loads(json.dumps(dict(self.options), default=str)),
         }
 
+    def _inputs(self, recipe: Framing, index: npt.NDArray[np.int64], stop: threading.Event) -> npt.NDArray[Any]:
+        if reason := self.misfit(recipe.channels):
+            raise ImagesError(f"{reason[0].upper()}{reason[1:]}.")
+        frame = frame_pixels if self.source.channels is None else frame_bands
+        return frame(self.source, self.cache, recipe, self._places(index), stop)
+
+    def _places(self, index: npt.NDArray[np.int64]) -> list[int]:
+        """Places in the source of the images at those places of this set."""
+        return [int(place) for place in self.places[index]]
+
     @cached_property
     def _identities(self) -> tuple[str, ...]:
         return tuple(map_in_threads(self.source.identity, [int(place) for place in self.places], self.source.most_threads))
@@ -407,71 +403,8 @@ class Images:
             total.update(json.dumps([self.source.name(int(self.places[at])), identity, label]).encode())
         return total.hexdigest()
 
-    def _check_mask(self, indices: Places | None) -> npt.NDArray[np.int64]:
-        if indices is None:
-            return np.arange(len(self))
-        given = np.asarray(indices)
-        if given.dtype == bool and given.shape == (len(self),):
-            return np.flatnonzero(given)
-        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
-            raise BadOption(f"indices should be a list of whole numbers below {len(self)}, or {len(self)} truth values.")
-        if given.size and (given.min() < -len(self) or given.max() >= len(self)):
-            raise BadOption(
-                f"There is no image {given[np.abs(given).argmax()]}: there are {len(self)}, from 0 to {len(self) - 1}."
-            )
-        return given.astype(np.int64) % len(self)
-
     def _fact(self, place: int, name: str) -> float | None:
         facts = self.source.facts(place)
         if name == "area" and name not in facts and (mask := self.source.mask(place)) is not None:
             return float(mask.mean())
         return facts.get(name)
-
-    def _pixels(self, recipe: Framing, index: npt.NDArray[np.int64], stop: threading.Event) -> Pixels:
-        which = recipe_key(recipe)
-        least = -(-2 * max(recipe.size) // float(getattr(recipe, "crop", 0.5)))
-
-        def made(place: int) -> Pixels:
-            cached = self.cache.find(which, place)
-            if cached is None and not stop.is_set():
-                cached = np.asarray(recipe.pixels(self.source.picture(place, int(least))), np.uint8)
-                self.cache.keep(which, place, cached)
-            return np.zeros((*recipe.size, 3), np.uint8) if cached is None else cached
-
-        batch_pixels = np.empty((len(index), *recipe.size, 3), np.uint8)
-        places = [int(self.places[at]) for at in index]
-        for at, pixels in enumerate(map_in_threads(made, places, self.source.most_threads)):
-            batch_pixels[at] = pixels
-        return batch_pixels
-
-    def _inputs(self, recipe: Framing, index: npt.NDArray[np.int64], stop: threading.Event) -> npt.NDArray[Any]:
-        if reason := self.misfit(recipe.channels):
-            raise ImagesError(f"{reason[0].upper()}{reason[1:]}.")
-        if self.source.channels is None:
-            return self._pixels(recipe, index, stop)
-        which, depth = recipe_key(recipe) + " bands", self.source.channels
-
-        def made(place: int) -> npt.NDArray[Any]:
-            cached = self.cache.find(which, place)
-            if cached is None and not stop.is_set():
-                cached = np.asarray(recipe.bands(self.source.values(place)), np.float32)
-                self.cache.keep(which, place, cached)
-            return np.zeros((*recipe.size, depth), np.float32) if cached is None else cached
-
-        numbers = np.empty((len(index), *recipe.size, depth), np.float32)
-        places = [int(self.places[at]) for at in index]
-        for at, values in enumerate(map_in_threads(made, places, self.source.most_threads)):
-            numbers[at] = values
-        return np.repeat(numbers, 3, axis=3) if depth == 1 and recipe.channels == 3 else numbers
-
-    def _mask(self, recipe: Framing, which: str, place: int) -> Mask:
-        cached = self.cache.find(which, place)
-        if cached is None:
-            mask = self.source.mask(place)
-            cached = np.zeros(recipe.size, bool) if mask is None else np.asarray(recipe.mask(mask), bool)
-            self.cache.keep(which, place, cached)
-        return cached
-
-
-def _channels(count: int) -> str:
-    return f"{count} channel" + "s" * (count != 1)

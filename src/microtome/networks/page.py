@@ -11,31 +11,31 @@ from microtome.numerics.graph.counts import count_parameters
 
 _HEAD = """# Networks of our own
 
-Seven small networks that name what an image shows, and one that names every pixel, ship with microtome, weights included, so that
-every analysis has something trained to look at without downloading anything. Open one as `microtome:mini_vgg`;
-`microtome.networks.weights_card("mini_vgg")` is all of this page as a dictionary.
+microtome ships with seven small classification networks and one segmentation network, weights included, so that every analysis can be
+tried on a trained network without a download. Open one as `microtome:mini_vgg`. `microtome.networks.weights_card("mini_vgg")` returns
+its facts on this page as a dictionary.
 
-All take 64 x 64 px images (mean 0.5, standard deviation 0.25 per colour, bilinear, whole image) and know ten objects:
+All take 64 x 64 px images (mean 0.5, standard deviation 0.25 per colour, bilinear, whole image) and distinguish ten classes:
 {classes}.
 
-They learnt from generated scenes (`microtome.images.scenes`, default controls, seed {learn}) and were judged on {judged} scenes
-of another seed ({judge}) that none of them had seen. Seeds that people type (0, 1, 2 …) show scenes that no network has learnt
-from.
+They were trained on generated scenes (`microtome.images.scenes`, default controls, seed {learn}) and evaluated on {judged} scenes
+with another seed ({judge}), none of which was used in training. The seeds in common use
+(0, 1, 2 …) give scenes that no network was trained on.
 
 *This page is written from the cards of the weights by `python -m microtome.networks.page > docs/networks.md`; a test compares.*
 
-## What they are
+## Architectures
 
 | network | family | parameters | multiply-adds (million) | built from |
 |---|---|---:|---:|---|
 """
 _SEGMENTING = """
-## A network that segments
+## A segmentation network
 
-One class for every pixel: 0 is the background, 1 to 10 are the objects above. It is there to be asked what can be asked of networks
-that answer with maps, and for atrous rates; `microtome demo` leaves it out. Its rates, at 16 places a side, just reach the border
-from the middle, by [a rule of ours](experiments_rates.md). It learnt from the same scenes and their exact masks.
-Per cent on the {judged} unseen scenes, intervals of 95% over scenes; background alone covers {background:.1f}% of the pixels.
+One class for every pixel: 0 is the background, 1 to 10 are the objects above. It serves the analyses of dense outputs and of
+atrous rates; `microtome demo` does not include it. Its largest rate just reaches the border of the 16 x 16 map from the middle, by
+[our rule](experiments_rates.md). It was trained on the same scenes and their exact masks.
+Per cent on the {judged} unseen scenes, with 95% intervals over scenes; the background covers {background:.1f}% of the pixels.
 
 | network | parameters | multiply-adds (million) | mean IoU | pixels right | epochs x scenes | highest rate | date | command |
 |---|---:|---:|---|---|---|---|---|---|
@@ -50,18 +50,19 @@ Options are written into the name: `"microtome:mini_deeplab(rates=(6,12,18))"`.
 | network | parameters | options and their defaults | what it is |
 |---|---:|---|---|
 """
-_ACCURACY = """## What they get right
+_ACCURACY = """## Accuracy
 
-Per cent of unseen scenes named rightly, with the 95% Wilson interval: of all, then by the fraction of the image that the object
-covers (how many scenes).
+Top-1 accuracy on unseen scenes in per cent, with the 95% Wilson interval: over all scenes, then by the fraction of the image that the
+object covers (number of scenes in brackets).
 
 """
-_TRAIN_AGAIN = """## How to make them again
+_TRAIN_AGAIN = """## Reproducing the weights
 
-On one machine, with one thread and the same versions, the same command gives the same weights; a stopped run goes on where it was.
-No mask is ever shown to one of these seven in training. A network with a teacher learns half of its answer, and hints for the maps of
-its patches, from the teacher named: when it is compared with that teacher, some of the likeness is inherited. Its
-patches start decorrelated (from the first thousand scenes), and Muon trains the matrices of its blocks. `--radius R` scales every
+On one machine, with one thread and the same versions, the same command gives the same weights; an interrupted run resumes.
+Masks are not used in training these seven. A network with a teacher is trained by knowledge distillation: half of its cross-entropy,
+and targets for its patch features, come from the teacher. Part of its similarity to that teacher is therefore due to training. Its patch
+projection starts as a decorrelation of the patches of the first thousand scenes, and Muon trains the matrices of its blocks.
+`--radius R` scales every
 convolution's filter whose root mean square exceeds R back to it after each update (Zeiler & Fergus 2014); no shipped network needed it.
 
 | network | epochs x scenes | highest rate | teacher | seed | date | command |
@@ -70,9 +71,9 @@ convolution's filter whose root mean square exceeds R back to it after each upda
 _LITERATURE = """
 ## Networks of the literature, without weights
 
-For the forms that other libraries lack: any depth, growth rate, compression, reduction ratio or pooling that the papers try.
-They open untrained, or with a weights file of yours; asking for pretrained weights is refused in one sentence. Options are written
-into the name, in quotes on the command line:
+These cover variants that other libraries lack: the depths, growth rates, compressions, reduction ratios and poolings of the papers.
+They open untrained, or with your own weights file; no pretrained weights are available. Options are written in the name, which needs
+quotes on the command line:
 
 ```sh
 microtome layers "microtome:densenet_cifar(depth=40,growth=12)"
@@ -87,10 +88,11 @@ network of the same name, a bare `densenet121` means timm's, which has weights; 
 |---|---:|---|---|
 """
 _PAPERS = """
-Sources, readings and formulas stand in the files: [dense.py](../src/microtome/networks/dense.py) (Huang et al. 2017),
+Sources, interpretations and formulas are given in the files: [dense.py](../src/microtome/networks/dense.py) (Huang et al. 2017),
 [se.py](../src/microtome/networks/se.py) (Hu et al. 2018), [banding.py](../src/microtome/networks/banding.py) (Petrov et al. 2021),
 [zeiler.py](../src/microtome/networks/zeiler.py) (Zeiler & Fergus 2014).
-Counts of forms that the papers tell in millions: DenseNet-BC of depth 100 and growth 12 (`bottleneck=4, compression=0.5`) {bc:,};
+Exact parameter counts of variants whose papers give them in millions:
+DenseNet-BC of depth 100 and growth 12 (`bottleneck=4, compression=0.5`) {bc:,};
 SE-ResNet-50 at ratios 2, 4, 8, 16 and 32, with biases, {ratios}.
 """
 _SIZE_CACHE = {

@@ -134,7 +134,7 @@ def test_price_is_an_option() -> None:
 
 def test_untrained_is_never_chosen() -> None:
     found = Compare().of([accuracy("a", 380, trained=False), cost("a", 1.0, trained=False)])
-    assert found.headline == "No recommendation: 0 of these networks are trained."
+    assert found.headline == "No recommendation: none of these networks is trained."
     found = Compare().of(
         [accuracy("a", 380, trained=False), accuracy("b", 300), cost("b", 1.0), accuracy("c", 200), cost("c", 1.0)]
     )
@@ -144,7 +144,7 @@ def test_untrained_is_never_chosen() -> None:
 
 def test_no_evidence_no_choice() -> None:
     found = Compare().of([cost("a", 1.0), cost("b", 2.0)])
-    assert found.headline.startswith("No recommendation: 0 networks have an accuracy or a probe above chance")
+    assert found.headline.startswith("No recommendation: no network has an accuracy or a probe above chance")
     assert np.isnan(found["rank"].values).all()
 
 
@@ -152,7 +152,7 @@ def test_answers_no_better_than_chance_are_no_evidence() -> None:
     blind = [accuracy(name, 40, chance=0.1) for name in ("a", "b")]
     found = Compare().of([*blind, cost("a", 1.0), cost("b", 2.0)])
     assert found.facts["choice"] == ""
-    assert found.headline.startswith("No recommendation: 0 networks have")
+    assert found.headline.startswith("No recommendation: no network has")
 
 
 def test_one_alone_is_not_a_choice() -> None:

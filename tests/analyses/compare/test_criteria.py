@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from key_number_names import NAMES, SOMETIMES
 from microtome.analyses.compare.criteria import (
+    CRITERIA,
     Evidence,
     accuracy_bounds,
     attention_arrays,
@@ -97,3 +99,8 @@ def test_bins_and_images_are_joined_only_where_they_agree() -> None:
     assert maps["heat"].dims == ("image", "specimen", "row", "col") and maps["heat"][0, 1, 0, 0].item() == 0.9
     assert attention_arrays(group_by_specimen([cam("a", 4, 0.1), cam("b", 5, 0.9)])) == {}
     assert attention_arrays(group_by_specimen([cam("a", 4, 0.1)])) == {}
+
+
+def test_every_criterion_is_a_key_number_that_its_analysis_declares() -> None:
+    strange = [(analysis, name) for analysis, name in CRITERIA if name not in {*NAMES[analysis], *SOMETIMES.get(analysis, {})}]
+    assert strange == [] and len(set(CRITERIA)) == len(CRITERIA) > 10

@@ -53,8 +53,8 @@ def test_costs_within_a_quarter_are_equal() -> None:
 def test_nothing_trained_or_judged_or_only_one() -> None:
     paired, price = compare_paired(np.stack([answers(50, 5)])), sizes(1.0, 2.0)
     trained = np.array([True, True])
-    assert "0 of these networks are trained" in decide(NAMES, np.arange(2), paired, price, ~trained, 0.02).reason
-    assert "0 networks have an accuracy" in decide(NAMES, np.arange(0), None, price, trained, 0.02).reason
+    assert "none of these networks is trained" in decide(NAMES, np.arange(2), paired, price, ~trained, 0.02).reason
+    assert "no network has an accuracy" in decide(NAMES, np.arange(0), None, price, trained, 0.02).reason
     alone = decide(NAMES, np.array([1]), paired, price, trained, 0.02)
     assert alone.choice == "" and "only 1 network could be judged, dear" in alone.reason
     assert np.isnan(alone.rank[0]) and alone.rank[1] == 1

@@ -186,7 +186,7 @@ def test_equal_weights_are_no_finding() -> None:
 
 def test_an_untrained_network_says_nothing() -> None:
     found = Reuse()(mt.open("microtome:mini_densenet", weights=None))
-    assert found.headline.startswith("Untrained weights: 0 of")
+    assert found.headline.startswith("Untrained weights: none of")
     assert found.key("observations beyond all untrained twins").value == 0
     assert "holds" not in found["verdict"].values
 

@@ -222,7 +222,7 @@ def test_broken_weights_are_reported_and_never_averaged_away() -> None:
     assert found.key("weight tensors with problems").value == 3
     assert any(line.startswith("3 weight tensors with problems, the first being 2: ") for line in found.caveats)
     alone = Weights(at=("6",))(opened(net))
-    assert alone.headline == "3 of 5 weight tensors with problems; no two neighbouring tensors could be compared."
+    assert alone.headline == "3 of 5 weight tensors have problems; no two neighbouring tensors could be compared."
     assert any(panel.question == "repair" for panel in found.panels)
 
 

@@ -123,7 +123,7 @@ class Audit(Analysis):
     def headline(self, finding: Finding) -> str:
         count, checked = int(finding.key("findings").value), int(finding.key("rules checked").value)
         if not count:
-            return f"0 findings from {plural(checked, 'rule')} checked."
+            return f"No finding from {plural(checked, 'rule')} checked."
         worst, layers = finding["rule"].coords["finding"].values[0], int(finding["count"].values[0])
         return f"{plural(count, 'finding')} from {checked} rules; most severe: {worst} ({plural(layers, 'layer')})."
 

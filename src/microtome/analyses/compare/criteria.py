@@ -26,7 +26,6 @@ CRITERIA = (
     ("probe", BALANCED_PROBE),
     ("objects", "localisation lift"),
     ("objects", "accuracy on the smallest objects"),
-    ("objects", "accuracy in the most clutter"),
     ("cost", "parameters"),
     ("cost", "multiply-adds"),
     ("cost", "latency of one image"),

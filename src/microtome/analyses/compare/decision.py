@@ -38,9 +38,9 @@ def decide(
     """
     rank = np.full(len(names), np.nan)
     if not trained.any():
-        return Decision(rank, "", "No recommendation: 0 of these networks are trained.")
+        return Decision(rank, "", "No recommendation: none of these networks is trained.")
     if paired is None or not paired.images:
-        return Decision(rank, "", "No recommendation: 0 networks have an accuracy or a probe above chance on labelled images.")
+        return Decision(rank, "", "No recommendation: no network has an accuracy or a probe above chance on labelled images.")
     known = prices.take(judged)
     best = _cheapest_of_the_best(paired.accuracy, known)
     shown, near = _candidates(paired, known, best, margin)

@@ -53,7 +53,7 @@ from microtome.numerics.statistics.cka import gram_matrix, u_centered
 from microtome.numerics.statistics.cka_intervals import MIN_IMAGES
 from microtome.numerics.statistics.intervals import Interval
 from microtome.panels import Curve, Grid, Panel, Question, Table
-from microtome.prose import plural
+from microtome.prose import agree, plural
 from microtome.scan import Batch, Pace, batches, discard_tally, scan_batches
 from microtome.specimen import Specimen, watch
 from microtome.specimen.finiteness import finite_rows, where_broken
@@ -232,7 +232,9 @@ class Evolution(Analysis):
         first, last = known[np.argmin(settled_at[known])], known[len(known) - 1 - np.argmax(settled_at[known][::-1])]
         soonest, latest = moments[int(settled_at[first])], moments[int(settled_at[last])]
         if soonest == latest:
-            return f"All {plural(len(known), 'layer')} with a known time settle at {latest} of {len(moments)} checkpoints."
+            subject = "The only layer" if len(known) == 1 else f"All {len(known)} layers"
+            verb = agree(len(known), "settles", "settle")
+            return f"{subject} with a known time {verb} at {latest} of {len(moments)} checkpoints."
         return f"Over {len(moments)} checkpoints, {layers[first]} settles first ({soonest}) and {layers[last]} last ({latest})."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:

@@ -35,6 +35,7 @@ from microtome.numerics.weights.dense_reuse import (
     source_row,
 )
 from microtome.panels import Curve, Heat, Panel, Table
+from microtome.prose import agree, capitalise
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 from microtome.workload import Workload
@@ -130,12 +131,12 @@ class Reuse(Analysis):
         start = "Untrained weights: " if finding.trained is False else ""
         if np.isnan(beyond.value):
             held = int((finding["verdict"].values == HOLDS).sum())
-            return f"{start}{held} of the paper's {len(OBSERVATIONS)} observations on feature reuse hold; untrained twins not measured."
-        verb = "holds" if beyond.value == 1 else "hold"
-        return (
-            f"{start}{beyond.text} of the paper's {len(OBSERVATIONS)} observations on feature reuse {verb} beyond all untrained twins, "
-            f"{both.text} in both."
-        )
+            verb = agree(held, "holds", "hold")
+            words = f"{start}{held or 'none'} of the paper's {len(OBSERVATIONS)} observations on feature reuse {verb}"
+            return f"{capitalise(words)}; untrained twins not measured."
+        verb = agree(int(beyond.value), "holds", "hold")
+        words = f"{start}{beyond.text if beyond.value else 'none'} of the paper's {len(OBSERVATIONS)} observations on feature reuse {verb}"
+        return f"{capitalise(words)} beyond all untrained twins, {both.text if both.value else 'none'} in both."
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         panels: list[Panel] = [

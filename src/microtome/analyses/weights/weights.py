@@ -35,7 +35,7 @@ from microtome.numerics.weights.tensors import (
     weight_tensors,
 )
 from microtome.panels import Curve, Hist, Panel, Table
-from microtome.prose import plural
+from microtome.prose import agree, capitalise, count_of
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 from microtome.workload import Workload
@@ -117,8 +117,10 @@ class Weights(Analysis):
     def headline(self, finding: Finding) -> str:
         leading = finding.key_numbers[0]
         if leading.name == "weight tensors with problems":
-            total = plural(finding["density"].sizes["layer"], "weight tensor")
-            return f"{leading.text} of {total} with problems; no two neighbouring tensors could be compared."
+            count, total = int(leading.value), finding["density"].sizes["layer"]
+            subject = count_of(count, total, "weight tensor")
+            start = f"{capitalise(subject)} {agree(count, 'has', 'have')} problems"
+            return f"{start}; no two neighbouring tensors could be compared."
         start = "Untrained: neighbouring" if finding.trained is False else "Neighbouring"
         return (
             f"{start} weights differ by W1/σ {leading.text}, the median over pairs (untrained twins {leading.baseline_text})."
