@@ -19,13 +19,23 @@ if NAME not in sys.modules:
     sys.modules[NAME] = checker
     install_import_hook("microtome.numerics", f"{NAME}.checked")
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
 
 import microtome as mt
+from microtome.errors import speak_to_shell
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _hints_in_python() -> Iterator[None]:
+    """Commands called inside a test leave hints in the shell's language; the next test calls Python again."""
+    yield
+    speak_to_shell(False)
 
 
 class Residual(nn.Module):

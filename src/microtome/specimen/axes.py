@@ -243,7 +243,7 @@ class AxisReader:
             return None
         energy, row, col = (values.flatten() for values in (response.energy, response.row, response.col))
         order = self._order(energy, row, col, guess)
-        if order is None or (response.positions[0] != 0 and misplacement(order, row, col) >= HALF):
+        if order is None or (response.positions[:1] != (0,) and misplacement(order, row, col) >= HALF):
             return None  # tokens that lie behind their units are believed only where every one fits
         sides = [response.shape[axis] for axis in response.positions]
         if len(sides) == 2 and order == row_by_row((sides[0], sides[1]), 0):  # a map after all, seen through much mixing
