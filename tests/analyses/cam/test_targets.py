@@ -205,8 +205,8 @@ def test_what_is_missing_is_said_with_what_to_give(net: mt.Specimen, pics: mt.Im
     images = mt.Images.tensors(colours(3), labels=[0, 1, 0], classes=["cat", "dog"])
     for analysis, specimen, message in (
         (Cam(target="embedding"), embedder, "similarity to a reference; give one: reference='IMAGE'"),
-        (Cam(reference="0"), net, "add --target embedding"),
-        (Cam(target="embedding", reference="0", classes="cat"), embedder, "write --reference class:NAME"),
+        (Cam(reference="0"), net, "add target='embedding'"),
+        (Cam(target="embedding", reference="0", classes="cat"), embedder, "write reference='class:NAME'"),
         (Cam(target="label"), mt.open(Segmenter(), recipe=PLAIN), "is the object's mask, and the images have none"),
     ):
         with pytest.raises(Unmeasurable, match=message):
