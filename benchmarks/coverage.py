@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks import coverage_cka, machine
-from benchmarks.coverage_cases import Row, cases, simulate, simultaneous_rows, twin_rows
+from benchmarks.coverage_cases import Row, balanced_rows, cases, simulate, simultaneous_rows, twin_rows
 
 PAGE = machine.ROOT / "docs" / "coverage.md"
 DRAWS = 1000
@@ -52,6 +52,7 @@ def rows(draws: int) -> Iterator[Row]:
         for n in case.sizes:
             yield simulate(case, n, draws)
     yield from simultaneous_rows(draws)
+    yield from balanced_rows(draws)
     yield from twin_rows(draws)
     yield from map(_row_of_cka, coverage_cka.rows(draws))
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import norm
 
 from microtome.numerics.maps.segmentation import bootstrap_statistic, mean_iou
+from microtome.numerics.statistics.balanced_pairs import compare_balanced
 from microtome.numerics.statistics.equivalence import critical_value, score_interval
 from microtome.numerics.statistics.intervals import Interval, mean_interval, ratio_interval, student_interval, wilson_interval
 from microtome.numerics.statistics.medians import median_interval
@@ -264,6 +265,30 @@ def _simultaneous_row(name: str, truth: Array, shared: float, n: int, draws: int
     low, high = score_interval(more, fewer, n, critical_value(len(truth)))
     held = int(((low <= difference + 1e-9) & (difference <= high + 1e-9)).all(axis=1).sum())
     return Row("paired differences, all at once", "compare", name, n, 0.95, held, draws, draws)
+
+
+def balanced_rows(draws: int, seed: int = 0) -> Iterator[Row]:
+    """All differences in balanced accuracy between K networks, on classes of unequal size, held at once by the intervals of `compare`."""
+    settings = {"equal": (0.0, 0.0), "0 to 12 points apart": (0.0, 0.12)}
+    recall = np.array([0.95, 0.8, 0.7])
+    for count in (2, 5):
+        for name, ends in settings.items():
+            truth = recall - np.linspace(*ends, count)[:, None]
+            for sizes in ((30, 10, 10), (120, 20, 20), (300, 50, 50)):
+                title = f"{count} networks, {name}, {' + '.join(map(str, sizes))} images"
+                yield _balanced_row(title, truth, np.repeat(np.arange(3), sizes), draws, seed)
+
+
+def _balanced_row(name: str, recall: Array, classes: Array, draws: int, seed: int) -> Row:
+    random = np.random.default_rng([seed, *name.encode()])
+    balanced = recall.mean(axis=1)
+    difference = balanced[None, :] - balanced[:, None]
+    held = 0
+    for _ in range(draws):
+        right = (random.random((len(recall), len(classes))) < recall[:, classes]).astype(float)
+        found = compare_balanced(right, classes)
+        held += bool(((found.low - 1e-9 <= difference) & (difference <= found.high + 1e-9)).all())
+    return Row("paired differences in balanced accuracy", "compare", name, len(classes), 0.95, held, draws, draws)
 
 
 def twin_rows(draws: int, seed: int = 0) -> Iterator[Row]:
