@@ -83,7 +83,7 @@ SOMETIMES: dict[str, dict[str, str]] = {
     "objects": {"top-1 accuracy": "classes", "accuracy on the smallest objects": "classes"},
     "occlusion": {
         "probability lost on the object": "masks", "probability lost elsewhere": "masks",
-        "localisation lift above the untrained twin": "masks", "images": "at most six key numbers",
+        "localisation lift": "masks", "images": "at most six key numbers",
     },
     "patches": {
         "class agreement": "classes", "class agreement, chance": "classes", "units above 95% of the twin's": "classes",

@@ -15,7 +15,7 @@ from torch import nn
 
 from microtome.errors import BadOption, option_hint
 from microtome.key_numbers import FRACTION, format_value
-from microtome.prose import plural
+from microtome.prose import agree, plural
 from microtome.specimen.copying import copy_network
 from microtome.specimen.layers import device_of, is_norm
 from microtome.specimen.learnt_tensors import (
@@ -91,7 +91,7 @@ def draw_network(net: nn.Module, maker: Maker | None, seed: int) -> Fresh:
     fresh = _like(fresh, net)
     if stale:
         notes.append(
-            f"{plural(len(stale), 'tensor')} could not be drawn anew and are as in the original: {_some(stale)} "
+            f"{plural(len(stale), 'tensor')} could not be drawn anew and {agree(len(stale), 'is', 'are')} as in the original: {_some(stale)} "
             f"({format_value(fraction_of_weights(net, stale), FRACTION)} of the weights)."
         )
     return Fresh(fresh, (*notes, *silent_branches_notes(fresh)), tuple(stale))
