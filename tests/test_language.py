@@ -56,16 +56,6 @@ VAGUE_KEPT = {
     ("specimen/learnt_tensors.py", "one"): "pair (one, two)",
     ("testing.py", "one"): "pair (one, other)",
 }
-NOT_RENAMED = (  # modules whose names are not all renamed yet
-    "analyses/atrous.py",
-    "analyses/cam/",
-    "analyses/correspondence/",
-    "analyses/dead_pixels.py",
-    "analyses/deconvnet.py",
-    "analyses/invariance/",
-    "analyses/objects.py",
-    "analyses/occlusion/",
-)
 
 
 def prose(source: str) -> Iterator[tuple[int, str]]:
@@ -131,15 +121,9 @@ def test_every_exception_for_cells_is_still_needed() -> None:
 
 
 def test_variables_are_named_by_what_they_hold() -> None:
-    vague = {
-        (path, name)
-        for path, file in MODULES.items()
-        if not path.startswith(NOT_RENAMED)
-        for name in vague_names(file.read_text(encoding="utf-8"))
-    }
+    vague = {(path, name) for path, file in MODULES.items() for name in vague_names(file.read_text(encoding="utf-8"))}
     assert sorted(vague - set(VAGUE_KEPT)) == []
     assert sorted(set(VAGUE_KEPT) - vague) == []
-    assert all(any(path.startswith(part) for path in MODULES) for part in NOT_RENAMED)
 
 
 @pytest.mark.parametrize("name", [*catalog.analysis_entries(), *(f"edit {name}" for name in catalog.edit_entries())])

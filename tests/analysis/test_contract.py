@@ -24,7 +24,7 @@ class Sum(Analysis):
     times: int = option(1, "factor", low=1, high=9)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
-        total = sum(float(p.sum()) for p in specimen.net.parameters())
+        total = sum(float(p.detach().sum()) for p in specimen.net.parameters())
         return Measurement({"sum": array([self.times * total], ("source",), "1")}, {"chosen": np.int64(3)})
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
@@ -49,7 +49,7 @@ def unlabelled(channels: int = 3) -> mt.Images:
 
 def test_the_finding_holds_numbers_headline_caveats_and_facts(net: mt.Specimen, pics: mt.Images) -> None:
     finding = Sum(times=2)(net, pics, CPU)
-    total = sum(float(p.double().sum()) for p in net.net.parameters())
+    total = sum(float(p.detach().double().sum()) for p in net.net.parameters())
     assert finding.key("sum").value == pytest.approx(2 * total, rel=1e-4)
     assert finding.headline == f"The sum is {finding.key('sum').text}." and finding.caveats[-1] == "Of 3."
     assert finding.facts == {"chosen": 3} and finding.options == {"times": 2} and finding.title == "Test contract"

@@ -55,7 +55,7 @@ def test_only_intervals_that_should_be_known_are_called_unknown() -> None:
         ({"channels": 3}, 1, ["The network takes one channel"]),
         ({"channels": 1}, 3, ["The images have one channel"]),
         ({"channels": 3}, 3, []),
-        ({"channels": 4, "shown_bands": [3, 2, 1]}, 4, ["Figures show"]),
+        ({"channels": 4, "shown_bands": [3, 2, 1]}, 4, ["The images have 4 channels; figures show"]),
         ({}, 1, []),
     ],
 )

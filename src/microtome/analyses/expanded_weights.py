@@ -265,7 +265,7 @@ def _expand_kernel(
 
 
 def _touches_border(slopes: Tensor) -> bool:
-    """Whether the middle depends on the outermost rows or columns, so that padding may have its share."""
+    """Whether the middle depends on the outermost rows or columns, so that padding takes part."""
     return bool(slopes[:, :, [0, -1]].any() or slopes[..., [0, -1]].any())
 
 

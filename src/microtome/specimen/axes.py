@@ -18,7 +18,7 @@ from microtome.errors import SpecimenError
 from microtome.numerics.graph.positions import (
     HALF,
     LIKE,
-    Response,
+    NoiseResponse,
     TokenOrder,
     find_order,
     likeness,
@@ -78,7 +78,7 @@ class AxisProbe:
     def __init__(self, net: nn.Module, traced: Mapping[Key, tuple[int, ...]], steps: Grid) -> None:
         self.net, self.traced, self.steps = net, traced, steps
         self.batches: dict[Key, Arrangement] = {}
-        self.responses: dict[Key, Response] = {}
+        self.responses: dict[Key, NoiseResponse] = {}
         self.counts: dict[str, int] = {}
 
     def run(self, recipe: Recipe, at: tuple[Key, Reading] | None = None) -> None:
@@ -212,12 +212,12 @@ class AxisReader:
             return Reading("other", rest, None, rest[-1], 0, plain)
         return replace(guess, grid=None, prefix=0) if guess.layout == "tokens" else guess
 
-    def _measured(self, response: Response, guess: Reading, plain: Arrangement, trivial: bool) -> Reading | None:
+    def _measured(self, response: NoiseResponse, guess: Reading, plain: Arrangement, trivial: bool) -> Reading | None:
         """The reading that the response shows; None where it shows none."""
         maps = self._maps(response, plain, trivial)
         return maps if maps is not None else self._tokens(response, guess, plain)
 
-    def _maps(self, response: Response, plain: Arrangement, trivial: bool) -> Reading | None:
+    def _maps(self, response: NoiseResponse, plain: Arrangement, trivial: bool) -> Reading | None:
         """Rows along one axis and columns along another; None where they are not."""
         down, right = moving_axes(response)
         if len(response.shape) != 3 or len(down) != 1 or len(right) != 1 or down == right:
@@ -225,7 +225,7 @@ class AxisReader:
         return self._as_map(response, plain, (down[0], right[0]), trivial)
 
     @staticmethod
-    def _as_map(response: Response, plain: Arrangement, places: tuple[int, ...], trivial: bool) -> Reading:
+    def _as_map(response: NoiseResponse, plain: Arrangement, places: tuple[int, ...], trivial: bool) -> Reading:
         """The reading of a map whose rows and columns lie along two axes."""
         rest, unit = response.shape, response.unit
         axes = (unit, *places) if unit < min(places) else (*places, unit)
@@ -235,7 +235,7 @@ class AxisReader:
         grid = rest[places[0]], rest[places[1]]
         return Reading(layout, shape, grid, rest[unit], 0, None if same else replace(plain, axes=axes))
 
-    def _tokens(self, response: Response, guess: Reading, plain: Arrangement) -> Reading | None:
+    def _tokens(self, response: NoiseResponse, guess: Reading, plain: Arrangement) -> Reading | None:
         """All axes but the units' joined to tokens, in the order in which they lie in the image, as far as that can be known."""
         moving = {axis for axes in moving_axes(response) for axis in axes}
         idle = [axis for axis in response.positions if axis not in moving and response.shape[axis] > 1]

@@ -91,7 +91,8 @@ def draw_network(net: nn.Module, maker: Maker | None, seed: int) -> Fresh:
     fresh = _like(fresh, net)
     if stale:
         notes.append(
-            f"{plural(len(stale), 'tensor')} could not be drawn anew and {agree(len(stale), 'is', 'are')} as in the original: {_some(stale)} "
+            f"{plural(len(stale), 'tensor')} could not be drawn anew and {agree(len(stale), 'is', 'are')} as in the original: "
+            f"{_some(stale)} "
             f"({format_value(fraction_of_weights(net, stale), FRACTION)} of the weights)."
         )
     return Fresh(fresh, (*notes, *silent_branches_notes(fresh)), tuple(stale))

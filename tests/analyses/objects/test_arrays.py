@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microtome.analyses.objects.arrays import merge_columns, to_arrays
+from microtome.analyses.objects.arrays import merge_columns, object_arrays
 from microtome.tally import Rows
 
 COUNT = 30
@@ -26,7 +26,7 @@ def rows(energy, count: int) -> Rows:
 def arrays_of(energy, twins, withheld: str = ""):
     places = [np.arange(number, COUNT, len(twins)) for number in range(len(twins))]
     nulls = [(rows(each, len(at)), at) for each, at in zip(twins, places, strict=True)]
-    return to_arrays(merge_columns(rows(energy, COUNT), nulls), 0, withheld)[0]
+    return object_arrays(merge_columns(rows(energy, COUNT), nulls), 0, withheld)[0]
 
 
 def test_each_twin_gives_the_mean_over_its_own_images() -> None:

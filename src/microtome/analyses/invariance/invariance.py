@@ -42,7 +42,7 @@ from microtome.analyses.invariance.views import (
     reference_count,
 )
 from microtome.analyses.invariance.warps import WARPS, Border, Warp, warp_margin
-from microtome.analyses.invariance.wording import list_caveats, list_key_numbers, list_panels, write_headline
+from microtome.analyses.invariance.wording import list_panels, warp_caveats, warp_headline, warp_key_numbers
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import BadOption
 from microtome.finding import Finding, array
@@ -238,16 +238,16 @@ class Invariance(Analysis):
         return arrays | {"picture": array(np.stack(first), ("warp", "amount", "row", "col", "rgb"), "8-bit grey levels", warps)}
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
-        return list_key_numbers(finding)
+        return warp_key_numbers(finding)
 
     def headline(self, finding: Finding) -> str:
-        return write_headline(finding)
+        return warp_headline(finding)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         return list_panels(finding)
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        return list_caveats(finding)
+        return warp_caveats(finding)
 
 
 def _unique_warps(warps: Sequence[Warp]) -> list[Warp]:

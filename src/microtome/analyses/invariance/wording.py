@@ -21,7 +21,7 @@ BORDERS = {
 }
 
 
-def list_key_numbers(finding: Finding) -> list[KeyNumber]:
+def warp_key_numbers(finding: Finding) -> list[KeyNumber]:
     deepest = max(finding["change"].sizes["layer"] - 2, 0)  # the last layer before the output
     change, twin = finding["change"].values[:, deepest], finding["twin_change"].values[:, deepest]
     layer, warps = str(finding["change"].layer.values[deepest]), finding["change"].warp.values
@@ -46,7 +46,7 @@ def list_key_numbers(finding: Finding) -> list[KeyNumber]:
     return numbers
 
 
-def write_headline(finding: Finding) -> str:
+def warp_headline(finding: Finding) -> str:
     largest = finding.key("largest change")
     if not np.isfinite(largest.value):
         layer = largest.at.split(", ")[0]
@@ -83,7 +83,7 @@ def list_panels(finding: Finding) -> list[Panel]:
     return panels
 
 
-def list_caveats(finding: Finding) -> list[str]:
+def warp_caveats(finding: Finding) -> list[str]:
     lines = [
         f"The border is {BORDERS[finding.options['border']]}; what enters there changes the features as well.",
         "Scaling, rotations and fractional-pixel shifts are bilinear, which blurs; that is part of the distance.",

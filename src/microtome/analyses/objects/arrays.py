@@ -63,7 +63,7 @@ def merge_columns(own: Rows, twins: Sequence[tuple[Rows, np.ndarray[Any, Any]]])
     return columns
 
 
-def to_arrays(columns: Columns, seed: int, withheld: str) -> tuple[dict[str, xr.DataArray], dict[str, Any]]:
+def object_arrays(columns: Columns, seed: int, withheld: str) -> tuple[dict[str, xr.DataArray], dict[str, Any]]:
     """The arrays, and how many images went into them; `withheld` is why no verdict is given against the twins, or empty."""
     area, clutter, seen = columns["area"], columns["clutter"], columns["seen"]
     size_bin = np.where(area >= SIZES[0], np.searchsorted(SIZES[1:-1], np.nan_to_num(area), side="right"), -1)

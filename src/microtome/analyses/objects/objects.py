@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microtome.analyses.objects.arrays import merge_columns, to_arrays
-from microtome.analyses.objects.wording import list_caveats, list_key_numbers, write_headline
+from microtome.analyses.objects.arrays import merge_columns, object_arrays
+from microtome.analyses.objects.wording import object_caveats, object_headline, object_key_numbers
 from microtome.analysis import Analysis, Measurement, Needs, option, twin_indices
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding
@@ -101,7 +101,7 @@ class Objects(Analysis):
         known = marked.facts("clutter")
         if known is not None and not np.isnan(known).any():
             columns["clutter"] = known
-        arrays, counts = to_arrays(columns, self.seed, reason_for_no_verdict(specimen, images))
+        arrays, counts = object_arrays(columns, self.seed, reason_for_no_verdict(specimen, images))
         for network, seen, run in runs:
             discard_tally(pace, self._key(network, seen, run))
         facts = {"layer": name, "labels": how, "target": self._asked_class(how), "boxes": str(marked.mask_kind)}
@@ -150,10 +150,10 @@ class Objects(Analysis):
         return rows
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
-        return list_key_numbers(finding)
+        return object_key_numbers(finding)
 
     def headline(self, finding: Finding) -> str:
-        return write_headline(finding)
+        return object_headline(finding)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         scored = not np.isnan(finding["accuracy"].values).all()
@@ -178,7 +178,7 @@ class Objects(Analysis):
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         own = [] if finding.facts["depends_on_class"] else [kind_caveat(str(finding.facts["kind"]))]
-        return [*own, *list_caveats(finding)]
+        return [*own, *object_caveats(finding)]
 
 
 def _target_outputs(specimen: Specimen, images: Images) -> tuple[np.ndarray[Any, Any], str]:

@@ -26,7 +26,7 @@ class _Ends(TypedDict):
     has_interval: bool
 
 
-def list_key_numbers(finding: Finding) -> list[KeyNumber]:
+def object_key_numbers(finding: Finding) -> list[KeyNumber]:
     value, low, high = (finding[name] for name in ("overall", "overall_low", "overall_high"))
     layer = finding.facts["layer"]
 
@@ -61,7 +61,7 @@ def list_key_numbers(finding: Finding) -> list[KeyNumber]:
     return [*numbers, KeyNumber(name="images", value=finding.facts["images"], unit="1")]
 
 
-def write_headline(finding: Finding) -> str:
+def object_headline(finding: Finding) -> str:
     lift = finding.key("localisation lift")
     if np.isnan(lift.value):
         return f"The maps at {lift.at} have no localisation lift over {finding.facts['images']} images."
@@ -69,7 +69,7 @@ def write_headline(finding: Finding) -> str:
     return f"Localisation lift (evidence on the object minus its area) at {lift.at}: {lift.text}; {twins}."
 
 
-def list_caveats(finding: Finding) -> list[str]:
+def object_caveats(finding: Finding) -> list[str]:
     facts = finding.facts
     caveats = ["One network does not represent its family: compare at least two of each before blaming width or depth."]
     if facts["labels"].startswith("by order"):

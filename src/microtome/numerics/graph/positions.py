@@ -23,7 +23,7 @@ LIKE = 0.9  # correlation with an order, from which on the order is believed whe
 
 
 @dataclass(frozen=True)
-class Response:
+class NoiseResponse:
     """What is known of one tensor (without the batch): the axis of units, and by position the energy and both ratios.
 
     `positions` are the other axes, in order; `energy`, `row` and `col` have one axis for each. `clear` says that no other axis could
@@ -47,7 +47,7 @@ class TokenOrder(NamedTuple):
     order: tuple[int, ...]
 
 
-def respond(base: Tensor, even: Tensor, down: Tensor, right: Tensor) -> Response | None:
+def respond(base: Tensor, even: Tensor, down: Tensor, right: Tensor) -> NoiseResponse | None:
     """The response of a tensor: its value for the image, with even noise, and with noise that grows down and to the right.
 
     None where it does not respond, or has fewer than two axes longer than one.
@@ -71,15 +71,15 @@ def respond(base: Tensor, even: Tensor, down: Tensor, right: Tensor) -> Response
     with np.errstate(divide="ignore", invalid="ignore"):
         row, col = np.nan_to_num(down_part / power, nan=0.5), np.nan_to_num(right_part / power, nan=0.5)
     positions = tuple(axis for axis in range(len(shape)) if axis != unit)
-    return Response(shape, unit, positions, power, row, col, min(others) > CLEAR * losses[unit] + 1e-6)
+    return NoiseResponse(shape, unit, positions, power, row, col, min(others) > CLEAR * losses[unit] + 1e-6)
 
 
-def moving_axes(response: Response) -> tuple[list[int], list[int]]:
+def moving_axes(response: NoiseResponse) -> tuple[list[int], list[int]]:
     """The axes along which the places move from row to row, and from column to column."""
     return _moving(response, response.row), _moving(response, response.col)
 
 
-def _moving(response: Response, values: Array) -> list[int]:
+def _moving(response: NoiseResponse, values: Array) -> list[int]:
     """Those of the position axes without which the values are not explained."""
     weight = response.energy / response.energy.sum()
     centre = (weight * values).sum()
