@@ -74,7 +74,7 @@ def test_percentages_are_written_by_the_formatter_alone() -> None:
     }
     assert by_hand.pop("key_numbers.py") == ["middle", "below", "above", "number"]
     assert by_hand == {
-        "analyses/objects.py": ["low", "high"],  # a coordinate, "0%-5%"
+        "analyses/objects/arrays.py": ["low", "high"],  # a coordinate, "0%-5%"
         "networks/page.py": ["high"],  # a page in per cent throughout
     }
 

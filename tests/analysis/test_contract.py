@@ -1,7 +1,7 @@
 """The contract of an analysis: refusals before any measuring, keys that follow what can change a number, the finding concluded."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from microtome.specimen import Specimen
 class Sum(Analysis):
     """The sum of the weights."""
 
-    needs: Needs = "labels"  # type: ignore[misc]
+    needs: ClassVar[Needs] = "labels"
     times: int = option(1, "factor", low=1, high=9)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:

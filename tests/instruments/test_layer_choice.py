@@ -93,7 +93,7 @@ class Mixed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stage(x)
-        return self.head(x.mean((2, 3))) + self.pairs(x).mean((1, 2))
+        return self.head(x.mean((2, 3))) + self.pairs(x).mean((1, 2))[:, None]
 
 
 def test_tensors_that_cannot_be_laid_out_have_a_reason_of_their_own() -> None:

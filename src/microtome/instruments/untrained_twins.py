@@ -22,7 +22,7 @@ MAX_UNCHANGED = 0.05  # of a twin's weights may be trained ones before no verdic
 VERDICTS = {-1: "below all twins", 0: "within the twins' range", 1: "above all twins"}
 NO_VERDICT = "no verdict"
 NOT_MEASURED = "not measured"
-WITHOUT_TWINS = "No untrained twin was measured (--twins 0), so nothing is compared with random weights."
+WITHOUT_TWINS = "No untrained twin was measured (twins: 0), so nothing is compared with random weights."
 TWIN_LABELS = ("twin", "untrained twin", TWINS)  # coordinates at which an array holds their numbers
 LEAST = 2  # twins: nothing is said of one, but of those that are shown the images in turn
 
@@ -109,7 +109,7 @@ def doubts_about_twins(facts: Mapping[str, Any] | None) -> list[str]:
 def reason_for_no_verdict(specimen: Specimen, images: Images | None) -> str:
     """Why nothing may be concluded from the specimen's twins, as a clause; empty where it may."""
     if not specimen.twin_count:
-        return "no untrained twin was measured (--twins 0)"
+        return "no untrained twin was measured (twins: 0)"
     twin = specimen.working_twin(images)
     held = fraction_of_weights(twin.net, twin.unchanged)
     if held <= MAX_UNCHANGED:

@@ -63,9 +63,10 @@ def _offline_advice(name: str, host: str) -> str:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     if ":hf-hub:" in name:
+        how = hint("microtome layers FOLDER", "mt.open('FOLDER')")
         return (
             f"{name.removeprefix('timm:')} is not on this machine, configuration and weights, and {host} does not answer; give its folder "
-            f"with config.json and the weights (microtome layers FOLDER), or copy it into the cache ({HF_HUB_CACHE})."
+            f"with config.json and the weights ({how}), or copy it into the cache ({HF_HUB_CACHE})."
         )
     return (
         f"The pretrained weights of {name} are not on this machine and {host} does not answer; "

@@ -144,7 +144,7 @@ def load_transformers(folder: Path) -> nn.Module:
     if lacking:
         raise CheckpointError(
             f"The weights in '{folder}' lack {len(lacking)} tensors of {type(net).__name__} ({', '.join(sorted(lacking)[:5])}); "
-            "give the folder of this architecture, or leave them untrained: --weights none."
+            f"give the folder of this architecture, or leave them untrained: {hint('--weights none', 'weights=None')}."
         )
     return net.eval()
 
@@ -192,7 +192,7 @@ def folder_recipe(folder: Path) -> tuple[Recipe, list[str]] | None:
         ), []
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise SpecimenError(
-            f"'{declared}' cannot be read ({type(error).__name__}: {str(error)[:120]}); give --recipe."
+            f"'{declared}' cannot be read ({type(error).__name__}: {str(error)[:120]}); give {hint('--recipe', 'recipe=')} yourself."
         ) from error
 
 

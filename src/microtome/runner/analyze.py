@@ -166,7 +166,7 @@ class _Session:
         large = large_analyses(candidates, self.run.images, limit, lambda analysis: quick_version(analysis, settings))
         if large:
             self.record["notes"].append(
-                f"Large networks: {name_list(large, 40)} took quick sizes; --effort full measures them with more images."
+                f"Large networks: {name_list(large, 40)} took quick sizes; {option_hint('effort', 'full')} measures them with more images."
             )
         return [(quick_version(each, settings) or each) if each.name() in large else each for each in analyses]
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from microtome.analyses.cam.arrays import BatchMaps, overlay_grid
+from microtome.errors import option_hint
 from microtome.finding import Finding
 from microtome.instruments.attribution import MapKind, VisibleLayers, kind_caveat, map_kind
 from microtome.instruments.attribution.drawing import bilinear_shift, fuse_maps
@@ -22,7 +23,7 @@ def kind_refusal(name: str, target: str) -> str:
     """Why a kind cannot be asked for a target, as a clause; empty where it can."""
     kind = map_kind(name)
     if target == "embedding" and not kind.for_embeddings:
-        return f"{kind.title} rests on the weights of a class, and target embedding has no class; try --kind hirescam"
+        return f"{kind.title} rests on the weights of a class, and target embedding has no class; try {option_hint('kind', 'hirescam')}"
     return ""
 
 

@@ -15,6 +15,7 @@ from typing import final
 from torch import Tensor
 
 from microtome.instruments.attribution.kind_contract import GradientKind, LayerValues, weighted_sum
+from microtome.key_numbers import FRACTION, format_value
 
 
 @final
@@ -35,7 +36,8 @@ class GradCamPlusPlus(GradientKind):
             total += int((gradient > 0).sum())
         if not lost:
             return ""
-        return f"Grad-CAM++ has no weight at {lost / total:.1%} of the positive gradients (negative activations); they count as zero."
+        fraction = format_value(lost / total, FRACTION)
+        return f"Grad-CAM++ has no weight at {fraction} of the positive gradients (negative activations); they count as zero."
 
 
 def _denominator(activation: Tensor, gradient: Tensor) -> Tensor:
