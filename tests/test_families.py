@@ -62,12 +62,12 @@ def test_every_analysis_finds_or_says_why_not(name: str, few: mt.Images, tmp_pat
         "cost": {"repeats": 3, "batch": 2},
         "deconvnet": {"units": 2, "k": 2},
         "occlusion": {"count": 1, "stride": 16},
-        "invariance": {"count": 4},
+        "invariance": {"count": 2},
         "atrous": {"count": 2},
         "erf": {"count": 4},
         "dead_pixels": {"count": 4},
     }
-    outcome = analyze([net], few, tmp_path, pace=Pace(batch=20, device="cpu"), settings=settings)
+    outcome = analyze([net], few, tmp_path, pace=Pace(batch=20, device="cpu"), settings=settings, twins=2)
     assert not outcome.failed
     assert {one["analysis"] for one in outcome.skipped} == SKIPPED[name], outcome.skipped
     for finding in outcome.findings.values():
