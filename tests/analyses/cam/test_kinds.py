@@ -92,7 +92,7 @@ def test_the_shift_of_plain_upsampling_is_reported():
 
 
 def test_cam_has_no_map_for_similarity(net: mt.Specimen, pics: mt.Images):
-    with pytest.raises(Unmeasurable, match="CAM rests on the weights of a class, .* try --kind hirescam"):
+    with pytest.raises(Unmeasurable, match="CAM rests on the weights of a class, .* try kind='hirescam'"):
         Cam(kind="cam", target="embedding", reference=("0",))(net, pics)
 
 
