@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from microtome import map_kinds, plugins, prose
+from microtome.class_files import base_name, class_constants
 from microtome.errors import UnknownName, did_you_mean, hint
 
 ENTRY_POINT_GROUP = "microtome.analyses"
@@ -170,10 +171,10 @@ def _read_edit_file(path: Path, module: str) -> EditEntry | None:
     """The entry of one edit file, or None where the file holds no edit."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and any(_base_name(base) == "Edit" for base in node.bases):
+        if isinstance(node, ast.ClassDef) and any(base_name(base) == "Edit" for base in node.bases):
             summary_parts = prose.read_docstring(ast.get_docstring(tree, clean=False))
-            title = str(_class_constants(node).get("title") or path.stem.replace("_", " ").capitalize())
-            options = tuple(_option_cards(node, _class_constants(tree)))
+            title = str(class_constants(node).get("title") or path.stem.replace("_", " ").capitalize())
+            options = tuple(_option_cards(node, class_constants(tree)))
             return EditEntry(
                 path.stem, module, node.name, title, summary_parts.summary, summary_parts.body, summary_parts.source, options
             )
@@ -183,12 +184,12 @@ def _read_edit_file(path: Path, module: str) -> EditEntry | None:
 def _read_analysis_file(path: Path, module: str) -> Entry | None:
     """The entry of one analysis file, or None where the file holds no analysis."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    constants = _class_constants(tree)
+    constants = class_constants(tree)
     for node in tree.body:
-        kind = next((name for base in getattr(node, "bases", ()) if (name := _base_name(base)) in BASE_CLASSES), None)
+        kind = next((name for base in getattr(node, "bases", ()) if (name := base_name(base)) in BASE_CLASSES), None)
         if isinstance(node, ast.ClassDef) and kind:
             summary_parts = prose.read_docstring(ast.get_docstring(tree, clean=False))
-            values = _class_constants(node)
+            values = class_constants(node)
             return Entry(
                 name=path.stem,
                 module=module,
@@ -207,24 +208,6 @@ def _read_analysis_file(path: Path, module: str) -> Entry | None:
     return None
 
 
-def _base_name(base: ast.expr) -> str:
-    """The last word of a base class: `Census` for `Census`, `analysis.Census` and `Census[Rows]`."""
-    if isinstance(base, ast.Subscript):
-        return _base_name(base.value)
-    return base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
-
-
-def _class_constants(node: ast.ClassDef | ast.Module) -> dict[str, Any]:
-    """Variables of a class or module whose values are literals."""
-    constants: dict[str, Any] = {}
-    for line in node.body:
-        targets = [line.target] if isinstance(line, ast.AnnAssign) else line.targets if isinstance(line, ast.Assign) else []
-        value = getattr(line, "value", None)
-        if value is not None and targets and isinstance(targets[0], ast.Name) and isinstance(value, ast.Constant):
-            constants[targets[0].id] = value.value
-    return constants
-
-
 def _option_cards(node: ast.ClassDef, constants: dict[str, Any]) -> list[OptionCard]:
     """The fields declared by `option(default, help, low=…, high=…)`; `constants` are those of the module.
 
@@ -236,7 +219,7 @@ def _option_cards(node: ast.ClassDef, constants: dict[str, Any]) -> list[OptionC
         if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(line.value, ast.Call)):
             continue
         call = line.value
-        if _base_name(call.func) != "option":
+        if base_name(call.func) != "option":
             continue
         words = {word.arg: _literal(word.value, constants) for word in call.keywords if word.arg}
         values = [_literal(value, constants) for value in call.args]

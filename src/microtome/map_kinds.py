@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from microtome import plugins, prose
+from microtome.class_files import base_name, class_constants
 from microtome.errors import UnknownName, did_you_mean
 
 GROUP = "microtome.map_kinds"
@@ -96,18 +97,8 @@ def _read_kind_file(path: Path, module: str) -> MapKindEntry | None:
     """The entry of one file, or None where it holds no kind."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
-        bases = [ast.unparse(base).rpartition(".")[2] for base in getattr(node, "bases", ())]
-        if isinstance(node, ast.ClassDef) and any(base in BASE_CLASSES for base in bases):
+        if isinstance(node, ast.ClassDef) and any(base_name(base) in BASE_CLASSES for base in node.bases):
             parts = prose.read_docstring(ast.get_docstring(tree, clean=False))
-            title = _class_constant(node, "title") or kind_name(path.stem)
+            title = str(class_constants(node).get("title") or kind_name(path.stem))
             return MapKindEntry(kind_name(path.stem), module, node.name, title, parts.summary, parts.body, parts.source)
     return None
-
-
-def _class_constant(node: ast.ClassDef, name: str) -> str:
-    for line in node.body:
-        target = line.target if isinstance(line, ast.AnnAssign) else line.targets[0] if isinstance(line, ast.Assign) else None
-        value = getattr(line, "value", None)
-        if isinstance(target, ast.Name) and target.id == name and isinstance(value, ast.Constant):
-            return str(value.value)
-    return ""
