@@ -34,6 +34,7 @@ from microtome.images.masks import Mask
 from microtome.images.opening import open_images, spread_order
 from microtome.images.scenes import CLASSES
 from microtome.images.sources import Source, scene_source
+from microtome.prose import capitalise
 
 
 @dataclass(frozen=True)
@@ -378,7 +379,7 @@ class Images:
 
     def _inputs(self, recipe: Framing, index: npt.NDArray[np.int64], stop: threading.Event) -> npt.NDArray[Any]:
         if reason := self.misfit(recipe.channels):
-            raise ImagesError(f"{reason[0].upper()}{reason[1:]}.")
+            raise ImagesError(f"{capitalise(reason)}.")
         frame = frame_pixels if self.source.channels is None else frame_bands
         return frame(self.source, self.cache, recipe, self._places(index), stop)
 

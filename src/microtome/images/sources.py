@@ -76,7 +76,7 @@ class Source(ABC):
 
     def values(self, place: int) -> Values:
         """The numbers float32 (row, col, channel) of an image in bands."""
-        raise NotImplementedError  # of a source with `channels` alone
+        raise NotImplementedError(f"{type(self).__name__} holds 8-bit RGB images")  # asked only where `channels` is set
 
     @abstractmethod
     def mark_kind(self, place: int) -> str | None:
@@ -114,7 +114,7 @@ class FileSource(Source):
         self._names = names
         self._marks = marks
         self._headers = headers
-        bands = self.header(0).bands if names and any(Path(name).suffix.lower() in BAND_SUFFIXES for name in names[:1]) else 0
+        bands = self.header(0).bands if names and Path(names[0]).suffix.lower() in BAND_SUFFIXES else 0
         if (chosen is not None or shown is not None) and not bands:
             raise BadOption(f"bands are those of .npy, .npz and multi-band TIFF files; '{names[0]}' is an ordinary image.")
         self._chosen = None if chosen is None else check_bands("bands", chosen, bands)
