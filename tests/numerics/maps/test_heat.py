@@ -12,7 +12,6 @@ from microtome.numerics.maps.heat import (
     area_resample,
     centre_prior,
     energy_inside,
-    grad_cam,
     heat_coverage,
     partial_rank_correlation,
     pointing_game,
@@ -22,21 +21,6 @@ from microtome.numerics.maps.heat import (
 
 def random(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def test_grad_cam_by_hand():
-    activation = torch.tensor([[[[1.0, 2]], [[3, 1]]]])
-    gradient = torch.tensor([[[[1.0, 3]], [[-1, -1]]]])  # unit weights 2 and -1
-    assert grad_cam(activation, gradient).tolist() == [[[0.0, 3.0]]]  # 2·1 - 3 < 0; 2·2 - 1 = 3
-
-
-def test_grad_cam_of_a_linear_head_is_the_class_activation_map():
-    # y = sum_k w_k mean(A_k): the gradient is w_k / cells everywhere, so Grad-CAM is CAM over the number of cells.
-    activation, weights = random(2, 5, 3, 4) - 0.5, random(5, seed=1) - 0.5
-    activation.requires_grad_(True)
-    (gradient,) = torch.autograd.grad((activation.mean((2, 3)) @ weights).sum(), activation)
-    cam = torch.einsum("iurc,u->irc", activation, weights).relu() / 12
-    assert torch.allclose(grad_cam(activation, gradient), cam, atol=1e-6)
 
 
 def test_resampling_by_hand():
@@ -166,7 +150,7 @@ def test_partial_rank_correlation_is_that_of_what_a_line_through_the_ranks_leave
 
 def test_a_wrong_rank_is_refused():
     with pytest.raises(TypeCheckError):
-        grad_cam(torch.ones(2, 3, 4), torch.ones(2, 3, 4))
+        area_resample(torch.ones(2, 3, 4, 5), (2, 2))
 
 
 def test_dimensions_of_one_name_must_agree():

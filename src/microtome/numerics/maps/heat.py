@@ -1,9 +1,9 @@
-"""Arithmetic of heat maps: Grad-CAM, where its energy lies, how wide it spreads, how well it fits a mask.
+"""Arithmetic of heat maps: where their energy lies, how wide it spreads, how well it fits a mask.
 
 Maps are (image, row, col) and raw, never stretched to [0, 1]. Only positive heat counts as energy; an image whose map has none
 gives not-a-number, not zero.
 
-Source: Selvaraju et al. 2017, arXiv:1610.02391, eq. 1-2; energy-based pointing game, Wang et al. 2020 (Score-CAM),
+Source: energy-based pointing game, Wang et al. 2020 (Score-CAM),
 arXiv:1910.01279, sec. 4.3; pointing game, Zhang et al. 2016, arXiv:1608.00507; best threshold, Choe et al. 2020,
 arXiv:2001.07437.
 """
@@ -18,14 +18,6 @@ from torch import Tensor
 Extent: TypeAlias = tuple[float, float, float, float]  # top, bottom, left, right edge of the map, as fractions of the image
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
-
-
-def grad_cam(
-    activation: Float[Tensor, "image unit row col"], gradient: Float[Tensor, "image unit row col"]
-) -> Float[Tensor, "image row col"]:
-    """The positive part of the activations, each unit weighted by the mean of its gradient."""
-    weights = gradient.mean((2, 3))
-    return torch.einsum("iurc,iu->irc", activation, weights).relu()
 
 
 def area_resample(
