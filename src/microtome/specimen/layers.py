@@ -51,6 +51,11 @@ class Layer:
     call: int | None = None
     arrangement: Arrangement | None = None
 
+    @property
+    def has_positions(self) -> bool:
+        """Whether it gives a map of more than one position, or tokens on such a grid."""
+        return self.grid not in (None, (1, 1))
+
     def maps(self, value: Tensor) -> Tensor:
         """The layer's output as maps (image, unit, row, col): tokens without the prefix, a vector as one position.
 
@@ -178,23 +183,16 @@ def read_axes(trace: Trace, net: nn.Module, recipe: Recipe) -> dict[Key, Reading
 
 def _last_placed(trace: Trace, readings: dict[Key, Reading], key: Key) -> Key | None:
     """The output with a grid that a module reads, else the last one before it; None where there is none."""
-    before: list[Key] = []
+    before: list[tuple[Key, Mark]] = []
     for call in trace.calls:
         if (call.path, call.index) == key[:2]:
-            reads = set(call.reads)
-            direct = [each for each, mark in _with_marks(trace, before) if mark in reads]
-            return (direct or before or [None])[-1]
-        for branch in range(len(call.gives)):
+            direct = [each for each, mark in before if mark in call.reads]
+            return (direct or [each for each, _ in before] or [None])[-1]
+        for branch, mark in enumerate(call.gives):
             reading = readings[call.path, call.index, branch]
             if reading.grid not in (None, (1, 1)) and reading.layout != "vector":
-                before.append((call.path, call.index, branch))
+                before.append(((call.path, call.index, branch), mark))
     return None
-
-
-def _with_marks(trace: Trace, keys: list[Key]) -> list[tuple[Key, Mark]]:
-    """Outputs with the tensors they are."""
-    marks = {(call.path, call.index, branch): mark for call in trace.calls for branch, mark in enumerate(call.gives)}
-    return [(key, marks[key]) for key in keys]
 
 
 def _measured(trace: Trace, reader: AxisReader, guesses: dict[Key, Reading], sources: dict[Key, Mark]) -> dict[Key, Reading]:

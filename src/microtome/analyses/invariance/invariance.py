@@ -149,7 +149,7 @@ class Invariance(Analysis):
         idle = next((warp for warp, some in amounts.items() if len(some) < 2), "warps" if not amounts else "")
         if idle:
             raise BadOption(f"invariance: option {OPTIONS.get(idle, idle)} names nothing that changes an image.")
-        gridded = [name for name in names if specimen.layer(name).grid not in (None, (1, 1))]
+        gridded = [name for name in names if specimen.layer(name).has_positions]
         x = specimen.recipe.normalise(torch.from_numpy(images.inputs(specimen.recipe, [0])).to(specimen.device))
         where = cell_positions(specimen, gridded, x) if gridded else {}
         strides = [grid_stride(where.get(name), size[0]) for name in names]

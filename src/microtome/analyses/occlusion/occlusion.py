@@ -164,8 +164,7 @@ class Occlusion(Analysis):
 def _coarsest_layer(specimen: Specimen, at: str) -> str:
     """The layer to measure: the one with the fewest positions among those named that have rows and columns."""
     layers = [specimen.layer(name) for name in specimen.find(at)]
-    maps = ("nchw", "nhwc", "tokens")
-    spatial = [layer for layer in layers if layer.grid is not None and layer.grid != (1, 1) and layer.layout in maps]
+    spatial = [layer for layer in layers if layer.has_positions]
     if not spatial:
         raise Unmeasurable(
             f"None of {', '.join(layer.name for layer in layers)} has rows and columns. "

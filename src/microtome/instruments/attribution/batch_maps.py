@@ -5,7 +5,7 @@ summed, and in eval mode no image touches another. The graph is cut at the first
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -76,9 +76,7 @@ def target_maps(
         where = where or cell_positions(specimen, names, x)
         for name in names:
             reruns = Reruns(specimen, name, x, read, again or ask, memory)
-            values[name] = LayerValues(
-                values[name].layer, values[name].activation, values[name].targets, reruns=reruns, where=where[name]
-            )
+            values[name] = replace(values[name], reruns=reruns, where=where[name])
     with torch.no_grad():
         maps = {name: kind.maps(own) for name, own in values.items()}
         remarks = {name: remark for name, own in values.items() if (remark := kind.remark(own))}

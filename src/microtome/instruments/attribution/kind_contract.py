@@ -90,6 +90,11 @@ def kind_caveat(title: str) -> str:
     return f"{title} does not depend on the class: its maps show what dominates a layer, not evidence for a class."
 
 
+def complete_map(activation: Tensor, gradient: Tensor) -> Tensor:
+    """Activation times gradient (image, unit, row, col), summed over units: a map whose sum is that of all products."""
+    return (activation * gradient).sum(1)
+
+
 def weighted_sum(activation: Tensor, weights: Tensor) -> Tensor:
     """The sum of the maps (image, unit, row, col), each multiplied by its weight (image, unit)."""
     return torch.einsum("iurc,iu->irc", activation, weights)

@@ -51,7 +51,7 @@ def visible_layers(
         Unmeasurable: none of them has rows and columns, or `kind` applies to none.
     """
     layers = [specimen.layer(name) for name in specimen.find(at)]
-    spatial = [layer.name for layer in layers if layer.grid is not None and layer.grid != (1, 1) and layer.layout != "vector"]
+    spatial = [layer.name for layer in layers if layer.has_positions]
     dropped = {layer.name: "it has no rows and columns" for layer in layers if layer.name not in spatial}
     if not spatial:
         raise Unmeasurable(
@@ -104,11 +104,7 @@ def _fallback_advice(specimen: Specimen, name: str, x: Tensor, score: Callable[[
     """The layer before `name` that is read, as the end of a sentence; empty where there is none near."""
     order = specimen.layer(name).order
     kinds = ("norm", "block", "conv", "container")
-    earlier = [
-        layer.name
-        for layer in specimen.layers
-        if layer.order < order and layer.grid and layer.kind in kinds and layer.grid != (1, 1)
-    ]
+    earlier = [layer.name for layer in specimen.layers if layer.order < order and layer.has_positions and layer.kind in kinds]
     earlier = earlier[-MAX_FALLBACK_LAYERS:]
     pairs = _layer_gradients(specimen, earlier, x[:1], score) if earlier else {}
     read = [name for name in earlier if bool(pairs[name][1].any())]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from microtome.instruments.attribution.kind_contract import LayerValues, MapKind, MapNeeds, weighted_sum
-from microtome.specimen import Layer, Specimen, watch
+from microtome.specimen import Specimen, watch
 
 TOLERANCE = 1e-4  # of the mean over positions, as a fraction of what goes into the head
 
@@ -34,7 +34,7 @@ class ClassActivationMap(MapKind):
             return dict.fromkeys(names, "the network has no linear head that gives class scores, whose weights CAM takes")
         head = specimen.layer(specimen.head)
         kept: dict[str, Tensor] = {}
-        others = [layer.name for layer in specimen.layers if _has_positions(layer) and layer.name not in specimen.aliases]
+        others = [layer.name for layer in specimen.layers if layer.has_positions and layer.name not in specimen.aliases]
         watched = [*others, f"<{head.name}", head.name]
         means: dict[str, Tensor] = {}
 
@@ -53,10 +53,6 @@ class ClassActivationMap(MapKind):
         advice = f": take {fitting[-1]} instead" if fitting else ", and no layer's is"
         reason = f"its mean over positions is not what goes into the head {head.name}{advice}"
         return {name: reason for name in names if name not in fitting}
-
-
-def _has_positions(layer: Layer) -> bool:
-    return layer.layout in ("nchw", "nhwc", "tokens") and layer.grid not in (None, (1, 1))
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:

@@ -10,7 +10,7 @@ from typing import final
 
 from torch import Tensor
 
-from microtome.instruments.attribution.kind_contract import GradientKind
+from microtome.instruments.attribution.kind_contract import GradientKind, complete_map
 
 
 @final
@@ -21,4 +21,4 @@ class HiResCam(GradientKind):
     complete = True
 
     def signed_map(self, activation: Tensor, gradient: Tensor) -> Tensor:
-        return (activation * gradient).sum(1)
+        return complete_map(activation, gradient)
