@@ -1,6 +1,5 @@
 """One traced forward pass: calls in order, tensors told apart, and everything left as it was."""
 
-import copy
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +10,7 @@ from torch import nn
 from microtome.errors import SpecimenError
 from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Recipe, Specimen
-from microtome.specimen.tracing import deep_tensors, noise_images, trace
+from microtome.specimen.tracing import deep_tensors, trace
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +55,6 @@ def test_hooks_parameters_and_random_state_are_as_before(odd: Specimen) -> None:
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in odd.net.modules())
     assert torch.equal(torch.get_rng_state(), state)
     assert open_specimen(odd.net, recipe=odd.recipe).digest() == before
-
-
-def test_noise_is_seeded_and_no_larger_than_asked_for(odd: Specimen) -> None:
-    half = copy.deepcopy(odd.net).double()
-    one, two, other = (noise_images(half, odd.recipe, 3, seed=seed) for seed in (1, 1, 2))
-    assert (one.shape, one.dtype) == ((3, 3, 12, 20), torch.float64)
-    assert torch.equal(one, two) and not torch.equal(one, other)
-    assert noise_images(half, odd.recipe, 1, side=16).shape == (1, 3, 12, 16)
-    assert float(noise_images(half, Recipe(size=(64, 64)), 8).std()) == pytest.approx(1, abs=0.02)
 
 
 def test_tensors_are_found_in_nested_inputs_in_order() -> None:

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from microtome.specimen.layers import is_norm
+from microtome.specimen.noise_images import noise_images
 from microtome.specimen.outputs import first_tensor, slow_attention
 from microtome.specimen.recipe import Recipe
 from microtome.specimen.seeding import seed_generators
-from microtome.specimen.tracing import noise_images
 
 Form = Literal["module", "function", "attention"]
 Key = tuple[str, int]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from microtome.numerics.receptive.flattening import FlatMap, Flattening
 from microtome.specimen import Specimen, watch
-from microtome.specimen.tracing import noise_images
+from microtome.specimen.noise_images import noise_images
 
 
 def flattened_maps(specimen: Specimen) -> dict[str, FlatMap]:

@@ -25,6 +25,11 @@ class Arrangement:
     merged: int = 0
     order: tuple[int, ...] | None = None
 
+    @property
+    def images_first(self) -> bool:
+        """Whether the raw value has the images in front already, and nothing else in their axis."""
+        return self.batch == 0 and self.outer == self.inner == 1
+
     @cached_property
     def _index(self) -> Tensor:
         return torch.tensor(self.order)

@@ -29,9 +29,10 @@ from microtome.numerics.graph.positions import (
 )
 from microtome.specimen.arrangement import Arrangement
 from microtome.specimen.layouts import Grid, Layout
+from microtome.specimen.noise_images import noise_images
 from microtome.specimen.outputs import exchange_tensor, output_tensors, slow_attention
 from microtome.specimen.recipe import Recipe
-from microtome.specimen.tracing import BATCH, noise_images
+from microtome.specimen.tracing import BATCH
 
 COUNT = 4  # images of the pass
 FEW = 16  # tokens: any numbers look like places of so few, so a new order of them must fit better
@@ -191,14 +192,13 @@ class AxisReader:
         response = self.probe.responses.get(key)
         rest = _shape_by_image(self.probe.traced[key], batch)
         plain = replace(batch, axes=tuple(range(len(rest))))
-        trivial = batch.batch == 0 and batch.outer == batch.inner == 1
         if len(rest) < 2 or response is None:
-            if trivial:
+            if batch.images_first:
                 return guess
             layout: Layout = "vector" if len(rest) == 1 else "other"
             return Reading(layout, rest, None, rest[-1] if rest else 0, 0, plain)
         shape = self.probe.traced[key]
-        reading = self._measured(response, guess, plain, trivial) if response.clear else None
+        reading = self._measured(response, guess, plain) if response.clear else None
         if reading is not None:
             self.measured[shape, batch] = reading
             return reading
@@ -208,30 +208,30 @@ class AxisReader:
         known = self.orders.get(rest[0], [])
         if len(rest) == 2 and known:
             return self._as_tokens(known[0], plain, (0,), 1, rest)
-        if not trivial:
+        if not batch.images_first:
             return Reading("other", rest, None, rest[-1], 0, plain)
         return replace(guess, grid=None, prefix=0) if guess.layout == "tokens" else guess
 
-    def _measured(self, response: NoiseResponse, guess: Reading, plain: Arrangement, trivial: bool) -> Reading | None:
+    def _measured(self, response: NoiseResponse, guess: Reading, plain: Arrangement) -> Reading | None:
         """The reading that the response shows; None where it shows none."""
-        maps = self._maps(response, plain, trivial)
+        maps = self._maps(response, plain)
         return maps if maps is not None else self._tokens(response, guess, plain)
 
-    def _maps(self, response: NoiseResponse, plain: Arrangement, trivial: bool) -> Reading | None:
+    def _maps(self, response: NoiseResponse, plain: Arrangement) -> Reading | None:
         """Rows along one axis and columns along another; None where they are not."""
         down, right = moving_axes(response)
         if len(response.shape) != 3 or len(down) != 1 or len(right) != 1 or down == right:
             return None
-        return self._as_map(response, plain, (down[0], right[0]), trivial)
+        return self._as_map(response, plain, (down[0], right[0]))
 
     @staticmethod
-    def _as_map(response: NoiseResponse, plain: Arrangement, places: tuple[int, ...], trivial: bool) -> Reading:
+    def _as_map(response: NoiseResponse, plain: Arrangement, places: tuple[int, ...]) -> Reading:
         """The reading of a map whose rows and columns lie along two axes."""
         rest, unit = response.shape, response.unit
         axes = (unit, *places) if unit < min(places) else (*places, unit)
         layout: Layout = "nchw" if axes[0] == unit else "nhwc"
         shape = tuple(rest[axis] for axis in axes)
-        same = trivial and axes == (0, 1, 2)
+        same = plain.images_first and axes == (0, 1, 2)
         grid = rest[places[0]], rest[places[1]]
         return Reading(layout, shape, grid, rest[unit], 0, None if same else replace(plain, axes=axes))
 
@@ -247,7 +247,7 @@ class AxisReader:
             return None  # tokens that lie behind their units are believed only where every one fits
         sides = [response.shape[axis] for axis in response.positions]
         if len(sides) == 2 and order == row_by_row((sides[0], sides[1]), 0):  # a map after all, seen through much mixing
-            return self._as_map(response, plain, response.positions, plain.batch == 0 and plain.outer == plain.inner == 1)
+            return self._as_map(response, plain, response.positions)
         return self._as_tokens(order, plain, response.positions, response.unit, response.shape)
 
     def _order(self, energy: Any, row: Any, col: Any, guess: Reading) -> TokenOrder | None:
@@ -281,7 +281,7 @@ class AxisReader:
         axes = (*positions, unit)
         listed = None if order.order == tuple(range(count)) else order.order
         arrangement = replace(plain, axes=axes, merged=len(positions), order=listed)
-        if axes == (0, 1) and listed is None and plain.batch == 0 and plain.outer == plain.inner == 1:
+        if axes == (0, 1) and listed is None and plain.images_first:
             arrangement = None
         shape = (count, rest[unit])
         return Reading("tokens", shape, order.grid, rest[unit], order.prefix, arrangement)

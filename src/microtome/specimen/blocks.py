@@ -13,6 +13,7 @@ from math import prod
 from torch import nn
 
 from microtome.networks.wiring import DenseSequential, Projection
+from microtome.numerics.graph.positions import MAX_PREFIX
 from microtome.specimen.layers import Grid, Layer, head_path, is_norm, kind_of, weight_layers
 from microtome.specimen.tracing import Call, Trace
 
@@ -35,7 +36,6 @@ HEADS = frozenset(
 Key = tuple[Grid | int | str | None, ...]
 STEMS = frozenset(("stem", "patch_embed"))
 LISTS = (nn.ModuleList, nn.ModuleDict)
-MAX_PREFIX = 8  # class and register tokens at most, before those of the grid
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from microtome.specimen.noise_images import noise_images
 from microtome.specimen.outputs import first_tensor
 from microtome.specimen.recipe import Recipe
 
@@ -40,7 +41,7 @@ def input_channels(net: nn.Module, recipe: Recipe) -> int | None:
     ]
     try:
         with torch.no_grad():
-            net(_noise(net, recipe))
+            net(noise_images(net, recipe, 1))
     except _ReachedReader as reached:
         channels, rest = divmod(reached.wanted * recipe.channels, reached.given)
         return channels if channels and not rest else None
@@ -50,9 +51,3 @@ def input_channels(net: nn.Module, recipe: Recipe) -> int | None:
         for handle in handles:
             handle.remove()
     return None
-
-
-def _noise(net: nn.Module, recipe: Recipe) -> Tensor:
-    first = next((each for each in net.parameters() if each.is_floating_point()), None)
-    noise = torch.randn(1, recipe.channels, *recipe.size, generator=torch.Generator().manual_seed(0))
-    return noise if first is None else noise.to(first.device, first.dtype)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from microtome.errors import hint
 from microtome.specimen.calibration import ImageSet
-from microtome.specimen.layers import device_of
+from microtome.specimen.noise_images import to_network
 from microtome.specimen.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe
 
 IMAGES = 32  # whose statistics are taken
@@ -84,7 +84,7 @@ def recipe_fit(net: nn.Module, recipe: Recipe, pixels: np.ndarray[Any, Any]) -> 
 
     None where there is no such norm that saw an image, or where the recipe is not for three channels.
     """
-    if recipe.channels != 3 or not len(pixels):
+    if not can_judge(net, recipe) or not len(pixels):
         return None
     scores: dict[tuple[Recipe, bool], float] = {}
     layer = ""
@@ -99,18 +99,22 @@ def recipe_fit(net: nn.Module, recipe: Recipe, pixels: np.ndarray[Any, Any]) -> 
     return RecipeFit(layer, given, scores[other, swapped], other, swapped, swapped and other == recipe)
 
 
+def can_judge(net: nn.Module, recipe: Recipe) -> bool:
+    """Whether there is a norm to compare with, and a recipe of three channels; asked before any image is read or passed."""
+    return recipe.channels == 3 and any(_saw_images(module) for module in net.modules())
+
+
 def other_recipes(recipe: Recipe) -> list[Recipe]:
     """The given recipe first, then those that are taken for it by mistake: other scales and normalisations."""
-    count = len(recipe.mean)
-    zero, unit, half, pixel = ((value,) * count for value in (0.0, 1.0, 0.5, 1 / 255))
-    every = [(zero, unit), (half, half), (zero, pixel)]
-    if count == 3:
-        every = [(IMAGENET_MEAN, IMAGENET_STD), *every, (IMAGENET_MEAN, pixel)]
+    zero, unit, half, pixel = ((value,) * 3 for value in (0.0, 1.0, 0.5, 1 / 255))
+    every = [(IMAGENET_MEAN, IMAGENET_STD), (zero, unit), (half, half), (zero, pixel), (IMAGENET_MEAN, pixel)]
     return list(dict.fromkeys([recipe, *(replace(recipe, mean=mean, std=std) for mean, std in every)]))
 
 
 def recipe_doubt(net: nn.Module, recipe: Recipe, images: ImageSet) -> str:
     """A sentence where another recipe fits the stored statistics far better on some of the images; else empty."""
+    if not can_judge(net, recipe):
+        return ""
     chosen = images.take(images.sample(min(IMAGES, len(images))).tolist())
     pixels = np.concatenate([np.asarray(part.inputs) for part in chosen.batches(recipe, IMAGES)])
     fit = recipe_fit(net, recipe, pixels)
@@ -119,7 +123,7 @@ def recipe_doubt(net: nn.Module, recipe: Recipe, images: ImageSet) -> str:
 
 def scale_note(net: nn.Module, recipe: Recipe) -> str:
     """A sentence where values are so far off scale that no image is needed to see it; else empty."""
-    fit = recipe_fit(net, recipe, photograph_noise(recipe.size))
+    fit = recipe_fit(net, recipe, photograph_noise(recipe.size)) if can_judge(net, recipe) else None
     return fit.text("images of any kind") if fit is not None and fit.wrong_scale else ""
 
 
@@ -137,9 +141,7 @@ def photograph_noise(size: tuple[int, int], count: int = 4) -> np.ndarray[Any, A
 
 
 def _input(net: nn.Module, recipe: Recipe, pixels: np.ndarray[Any, Any], swapped: bool) -> Tensor:
-    kinds = (parameter.dtype for parameter in net.parameters() if parameter.is_floating_point())
-    x = recipe.normalise(torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1] if swapped else pixels)))
-    return x.to(device_of(net), next(kinds, torch.float32))
+    return to_network(net, recipe.normalise(torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1] if swapped else pixels))))
 
 
 def _first_norm(net: nn.Module, x: Tensor) -> tuple[str, float] | None:

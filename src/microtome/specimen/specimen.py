@@ -33,6 +33,7 @@ from microtome.specimen.layers import (
     named_layers,
     output_count,
 )
+from microtome.specimen.noise_images import noise_images
 from microtome.specimen.one_logit import is_sigmoid, two_scores
 from microtome.specimen.output_choice import OutputChoice, choose_output, pick_output
 from microtome.specimen.recipe import Recipe
@@ -40,7 +41,7 @@ from microtome.specimen.recipe_fit import recipe_doubt, scale_note
 from microtome.specimen.residuals import Residual, residual_blocks
 from microtome.specimen.sameness import distinct_layers
 from microtome.specimen.saving import save_network
-from microtome.specimen.tracing import BATCH, example_input, input_layout, noise_images, trace
+from microtome.specimen.tracing import BATCH, example_input, input_layout, trace
 from microtome.specimen.twins import TWIN_COUNT, Maker, check_twins, draw_network
 
 TWIN_BYTES = 4 << 30  # weights of untrained twins that a specimen keeps at most; the oldest give way
@@ -177,19 +178,24 @@ class Specimen:
         return tuple(notes)
 
     @cached_property
+    def _sentences(self) -> dict[str, str]:
+        """What passes found out about it, in words; one dictionary for all specimens of one network, so that it is found out once."""
+        return {}
+
+    @property
     def batch_dependence(self) -> str:
         """A sentence where its answer for an image depends on the other images of the batch, or on chance; else empty."""
-        if self.anatomy.trace.choice is None:
-            return ""
-        return batch_note(self.net, example_input(self.net, self.recipe), self.answer)
+        if "batch" not in self._sentences:
+            judged = self.anatomy.trace.choice is not None
+            self._sentences["batch"] = batch_note(self.net, example_input(self.net, self.recipe), self.answer) if judged else ""
+        return self._sentences["batch"]
 
     def recipe_doubt(self, images: ImageSet) -> str:
         """A sentence where another recipe fits what the first batch norm stored far better on these images; else empty."""
-        known: dict[str, str] = self.__dict__.setdefault("_recipe_doubts", {})
-        key = images.digest()
-        if key not in known:
-            known[key] = "" if self.trained is False else recipe_doubt(self.net, self.recipe, images)
-        return known[key]
+        key = f"recipe for {images.digest()}"
+        if key not in self._sentences:
+            self._sentences[key] = "" if self.trained is False else recipe_doubt(self.net, self.recipe, images)
+        return self._sentences[key]
 
     @cached_property
     def _family(self) -> tuple[Family, str]:
@@ -398,8 +404,8 @@ class Specimen:
 
         Its code is that of the moment at which this one was opened: a run may have changed attributes since.
         """
-        other.__dict__["code"] = self.code
-        for known in ("anatomy", "_digest", "_image_bytes", "batch_dependence"):
+        other.__dict__["code"], other.__dict__["_sentences"] = self.code, self._sentences
+        for known in ("anatomy", "_digest", "_image_bytes"):
             if known in self.__dict__:
                 other.__dict__[known] = self.__dict__[known]
 

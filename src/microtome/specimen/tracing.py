@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from microtome.errors import SpecimenError
 from microtome.numerics.graph.softmax_attention import AttentionMode, AttentionSize
+from microtome.specimen.noise_images import noise_images
 from microtome.specimen.output_choice import Output, OutputChoice, choose_output, named_tensors
 from microtome.specimen.outputs import first_tensor, output_tensors, slow_attention
 from microtome.specimen.recipe import Recipe
@@ -107,22 +108,10 @@ def example_input(net: nn.Module, recipe: Recipe) -> Tensor:
     return noise_images(net, recipe, BATCH)
 
 
-def noise_images(net: nn.Module, recipe: Recipe, count: int, *, seed: int = 0, side: int | None = None) -> Tensor:
-    """Seeded noise for `count` images of at most `side` px, on the network's device and in its dtype."""
-    size = recipe.size if side is None else (min(side, recipe.size[0]), min(side, recipe.size[1]))
-    return to_network(net, torch.randn(count, recipe.channels, *size, generator=torch.Generator().manual_seed(seed)))
-
-
 def input_layout(net: nn.Module) -> torch.memory_format:
     """The layout in which this network takes its images with no copy: channels-last where its kernels lie so."""
     wide = any(p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in net.parameters())
     return torch.channels_last if wide else torch.contiguous_format
-
-
-def to_network(net: nn.Module, x: Tensor) -> Tensor:
-    """The same values on the network's device and in its dtype."""
-    first = next((p for p in net.parameters() if p.is_floating_point()), None)
-    return x if first is None else x.to(first.device, first.dtype)
 
 
 def trace(net: nn.Module, recipe: Recipe) -> Trace:

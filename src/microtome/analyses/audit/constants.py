@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from microtome.analyses.audit.rule import Subject
 from microtome.specimen import watch
 from microtome.specimen.layers import is_norm, kind_of
-from microtome.specimen.tracing import Call, noise_images
+from microtome.specimen.noise_images import noise_images
+from microtome.specimen.tracing import Call
 
 SAME = 1e-6  # a change of the outputs below this fraction of their largest value is rounding
 MOST = 64  # units of a layer that are tried one by one

@@ -15,7 +15,7 @@ from microtome.key_numbers import format_value
 from microtome.prose import name_list, plural
 from microtome.specimen import Specimen
 from microtome.specimen.layers import is_weight
-from microtome.specimen.tracing import noise_images
+from microtome.specimen.noise_images import noise_images
 
 IMAGES = 16
 VARIANCE_RATIO_LIMIT = 0.9  # ratio of variances below which a batch norm counts as deceived; sampling leaves about 0.98

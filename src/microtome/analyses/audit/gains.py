@@ -17,8 +17,8 @@ from microtome.numerics.graph.gradient_gain import best_groups, gain_distance, g
 from microtome.numerics.graph.linearised import GATES, RECTIFIERS
 from microtome.specimen import Specimen
 from microtome.specimen.layers import is_weight
+from microtome.specimen.noise_images import noise_images
 from microtome.specimen.outputs import first_tensor, slow_attention
-from microtome.specimen.tracing import noise_images
 
 IMAGES = 2
 ACTIVATIONS = RECTIFIERS | GATES | {"tanh", "tanh_"}

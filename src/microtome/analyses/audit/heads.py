@@ -11,7 +11,8 @@ from microtome.instruments.gates import find_gates
 from microtome.key_numbers import FRACTION, format_value
 from microtome.prose import name_list
 from microtome.specimen import Specimen, watch
-from microtome.specimen.tracing import Call, noise_images, to_network
+from microtome.specimen.noise_images import noise_images, to_network
+from microtome.specimen.tracing import Call
 
 FACTORS = (0.25, 1.0, 4.0)  # contrast, as factors on the normalised input
 PROBE_IMAGES = 8  # of noise and flat colour
