@@ -21,12 +21,13 @@ import numpy as np
 import torch
 
 from microtome.analysis import TWIN_IMAGES, BatchValues, Census, Measurement, option, twin_indices
-from microtome.errors import BadOption, option_name
+from microtome.errors import option_name
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
 from microtome.instruments.strongest_patches import (
     PatchWindow,
+    check_numbers,
     choose_units,
     crop_patches,
     grid_position,
@@ -153,10 +154,8 @@ class Patches(Census[Bundle]):
         return arrays
 
     def _units_to_show(self, specimen: Specimen, name: str, value: Any, image: Any, labels: Any) -> Any:
-        count = value.shape[1]
         if self.numbers:
-            if wrong := [unit for unit in self.numbers if not 0 <= unit < count]:
-                raise BadOption(f"patches: {name} of {specimen.name} has no unit {wrong[0]}; its units are 0 to {count - 1}.")
+            check_numbers(self.name(), specimen, name, self.numbers, value.shape[1])
             return np.array(self.numbers)
         usable = labels is not None and np.isfinite(chance_class_agreement(labels))
         return choose_units(self.sort, self.units, value, image, labels if usable else None)

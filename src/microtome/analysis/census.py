@@ -11,10 +11,7 @@ from microtome import prose
 from microtome.analysis.contract import Analysis, Arrays, Measurement
 from microtome.errors import Unmeasurable
 from microtome.images import Images
-from microtome.instruments.untrained_twins import (
-    TWIN_IMAGES,
-    untrained_twins,
-)
+from microtome.instruments.untrained_twins import TWIN_IMAGES, untrained_twins
 from microtome.scan import Batch, BatchValues, Pace, scan_batches
 from microtome.specimen import Specimen, same_values, watch
 from microtome.specimen.finiteness import finite_rows, where_broken

@@ -5,13 +5,9 @@ import json
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-import torch
-
-from microtome._version import __version__
-from microtome.analysis.contract import Analysis, Arrays, Measurement, Needs
+from microtome.analysis.contract import Analysis, Arrays, Measurement, Needs, time_and_versions
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding
 from microtome.images import Images
@@ -57,10 +53,7 @@ def collation_origin(analysis: Collation, findings: Sequence[Finding], began: fl
         "revision": analysis.revision,
         "key": collation_key(analysis, findings),
         "findings": sorted(str(finding.origin.get("key", "")) for finding in findings),
-        "seconds": round(time.monotonic() - began, 3),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "microtome": __version__,
-        "torch": torch.__version__,
+        **time_and_versions(began),
     }
 
 

@@ -172,8 +172,8 @@ class Analysis(ABC):
         """The finding of a measurement, with its key numbers, headline, panels and caveats; `source` is its origin."""
         measurement = measured if isinstance(measured, Measurement) else Measurement(measured)
         text = prose.read_docstring(sys.modules[type(self).__module__].__doc__)
-        compared = self.with_twin or self.draws_twins or any("twin" in name for name in measurement.arrays)
-        alone = compared and twin_count(source) == 0
+        shows_twins = any("twin" in name for name in measurement.arrays)
+        alone = (self.with_twin or self.draws_twins or shows_twins) and twin_count(source) == 0
         bare = Finding(
             analysis=self.name(),
             arrays=without_twins(measurement.arrays) if alone else dict(measurement.arrays),
@@ -183,10 +183,9 @@ class Analysis(ABC):
             question=self.question,
             origin={**source, "facts": plain(measurement.facts)},
         )
-        doubts = doubts_about_twins(source.get("twins")) if any("twin" in name for name in measurement.arrays) else []
         numbers = name_missing(self.key_numbers(bare)) if alone else self.key_numbers(bare)
         numbered = replace(bare, key_numbers=tuple(numbers))
-        doubts = [WITHOUT_TWINS] if alone else doubts
+        doubts = [WITHOUT_TWINS] if alone else doubts_about_twins(source.get("twins")) if shows_twins else []
         return replace(
             numbered,
             panels=tuple(self.panels(numbered)),
@@ -221,6 +220,13 @@ def origin(analysis: Analysis, specimen: Specimen, images: Images | None, device
         "device": device,
         "dtype": "float32",
         "threads": torch.get_num_threads(),
+        **time_and_versions(began),
+    }
+
+
+def time_and_versions(began: float) -> dict[str, Any]:
+    """How long and when something was measured, and by what: the end of every origin."""
+    return {
         "seconds": round(time.monotonic() - began, 3),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "microtome": __version__,

@@ -42,7 +42,7 @@ def doubts_about_input(source: Mapping[str, Any]) -> list[str]:
 
 
 def not_measured(facts: Mapping[str, Any]) -> list[str]:
-    """One caveat for each reason in the fact `reasonsnot_measured` (layer -> reason): what was asked for and is not in the finding."""
+    """One caveat for each reason in the fact `unmeasured` (layer -> reason): what was asked for and is not in the finding."""
     reasons: dict[str, list[str]] = {}
     for name, reason in facts.get("unmeasured", {}).items():
         reasons.setdefault(str(reason), []).append(str(name))

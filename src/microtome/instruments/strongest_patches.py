@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from microtome.errors import BadOption
 from microtome.images import Images
 from microtome.instruments.receptive_fields import receptive_fields
 from microtome.numerics.receptive.field import Field
@@ -50,6 +51,12 @@ def nonzero_peaks(top: Top, name: str) -> tuple[Values, Values, Values]:
     value, image, cell = top.values(name), top.images(name), top.positions(name)
     silent = value == 0
     return np.where(silent, np.float32(np.nan), value), np.where(silent, -1, image), np.where(silent, -1, cell)
+
+
+def check_numbers(analysis: str, specimen: Specimen, name: str, numbers: Sequence[int], units: int) -> None:
+    """Raises BadOption where a unit that was asked for by number is not among the `units` of a layer."""
+    if wrong := [unit for unit in numbers if not 0 <= unit < units]:
+        raise BadOption(f"{analysis}: {name} of {specimen.name} has no unit {wrong[0]}; its units are 0 to {units - 1}.")
 
 
 def choose_units(sort: str, count: int, value: Values, image: Values, labels: Values | None) -> Values:

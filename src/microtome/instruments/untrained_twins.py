@@ -193,13 +193,13 @@ def name_missing(numbers: Sequence[KeyNumber]) -> list[KeyNumber]:
 def verdicts(low: Any, high: Any, twins: Any, withheld: str = "", *, ratio: bool = False) -> list[str]:
     """For each value, given by its interval, one of `VERDICTS` against `twins` (twin, …); `NO_VERDICT` where it is `withheld`.
 
-    Nor is there one where the interval is not known, or fewer than two twins have a value. `ratio`: the values are positive and differ
+    Nor is there one where the interval is not known, or fewer than `LEAST` twins have a value. `ratio`: the values are positive and differ
     by factors.
     """
     ends = np.atleast_1d(np.asarray(low, dtype=float)), np.atleast_1d(np.asarray(high, dtype=float))
-    if len(twins) < 2:
+    if len(twins) < LEAST:
         return [NO_VERDICT] * len(ends[0])
     values = np.asarray(twins, dtype=float).reshape(len(twins), *ends[0].shape)
     sides = side_of_twins(*ends, values, ratio)
-    known = np.isfinite(ends[0]) & np.isfinite(ends[1]) & (np.isfinite(values).sum(0) > 1)
+    known = np.isfinite(ends[0]) & np.isfinite(ends[1]) & (np.isfinite(values).sum(0) >= LEAST)
     return [VERDICTS[int(side)] if sure and not withheld else NO_VERDICT for side, sure in zip(sides, known, strict=True)]

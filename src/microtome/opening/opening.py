@@ -216,12 +216,12 @@ def _factory(what: str, options: dict[str, Any], notes: list[str]) -> Factory:
     if not colon and not what.endswith(".py") and Path(what).is_file():
         raise UnknownName(
             f"'{what}' is a file, and does not say of which network; if it holds weights, name the network and give it as its weights: "
-            + hint(f"timm:NAME --weights {what}", f"mt.open('timm:NAME', weights='{what}').")
+            + _as_weights(what)
         )
     if not colon and Path(what).is_dir():
         raise UnknownName(
             f"'{what}' is a folder without a {network_folders.CONFIG}, so nothing says which network it holds; name the network and give "
-            "the folder as its weights: " + hint(f"timm:NAME --weights {what}", f"mt.open('timm:NAME', weights='{what}').")
+            "the folder as its weights: " + _as_weights(what)
         )
     if not colon and what.endswith(".py"):
         raise BadOption(f"'{what}' is a file; name the function in it that returns the network: {what}:NAME.")
@@ -338,6 +338,11 @@ def _load_pretrained(factory: Factory, seed: int) -> OpenedModel:
     best = models.get_model_weights(name).DEFAULT
     net = load_from_hub(factory.name, lambda: factory.build(weights=best, progress=False), str(best.url)).eval()
     return OpenedModel(net, factory.name, f"pretrained {best.name}", True, factory)
+
+
+def _as_weights(what: str) -> str:
+    """How to give a file or folder as the weights of a network."""
+    return hint(f"timm:NAME --weights {what}", f"mt.open('timm:NAME', weights='{what}').")
 
 
 def _load_folder(factory: Factory, folder: Path, seed: int) -> OpenedModel:

@@ -76,10 +76,14 @@ def _has_forward(net: nn.Module) -> bool:
 
 def refuse_outside_networks(net: nn.Module) -> None:
     """Raises SpecimenError where the code of a class uses weights that are not its module's own: a copy would use them too."""
+    seen: set[type] = set()
     for path, module in net.named_modules():
         for kind in type(module).__mro__:
             if is_library_class(kind) or kind is object:
                 break
+            if kind in seen:  # as in every other block of that class
+                continue
+            seen.add(kind)
             for function in vars(kind).values():
                 if not isinstance(function, FunctionType) or is_library_function(function) or function.__name__ == "__init__":
                     continue

@@ -28,13 +28,13 @@ import torch
 
 from microtome.analyses.deconvnet.projections import COMPARED_RANKS, CONTROLS, ProjectionMaker, control_arrays
 from microtome.analysis import BatchValues, Census, Measurement, option
-from microtome.errors import BadOption
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.layer_choice import layers_with_maps, reasons_not_measured
 from microtome.instruments.projection import projection_colours
 from microtome.instruments.strongest_patches import (
     PatchWindow,
+    check_numbers,
     choose_units,
     crop_patches,
     grid_position,
@@ -122,10 +122,7 @@ class Deconvnet(Census[Top]):
     ) -> tuple[dict[str, Any], ProjectionMaker]:
         """The arrays of one layer, and what made its projections: it knows the operations passed and the similarity to the controls."""
         value, image, cell = nonzero_peaks(top, name)
-        if wrong := [unit for unit in self.numbers if not 0 <= unit < value.shape[1]]:
-            raise BadOption(
-                f"deconvnet: {name} of {specimen.name} has no unit {wrong[0]}; its units are 0 to {value.shape[1] - 1}."
-            )
+        check_numbers(self.name(), specimen, name, self.numbers, value.shape[1])
         labels = None if images.labels is None else np.asarray(images.labels)
         shown = np.array(self.numbers or choose_units(self.sort, self.units, value, image, labels))
         value, image, cell = value[:, shown], image[:, shown], cell[:, shown]
