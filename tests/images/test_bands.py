@@ -5,27 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from drawn_bands import NUMBERS, SMALL
 from microtome.errors import BadOption, ImagesError
 from microtome.images import Images
 from microtome.images.bands import arrange_axes, display_bands, scale_bands, shown_bands
 from microtome.specimen.recipe import Recipe
-
-SMALL = settings(max_examples=25, deadline=None)
-KINDS = st.sampled_from([np.uint8, np.uint16, np.int16, np.float32, np.float64])
-NUMBERS = KINDS.flatmap(
-    lambda kind: st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(2, 7)).flatmap(
-        lambda shape: arrays(
-            kind,
-            shape,
-            elements=st.integers(0, 255) if np.dtype(kind).kind in "ui" else st.floats(-1e3, 1e3, width=32, allow_nan=False),
-        )
-    )
-)
 
 
 def plain(size: int, channels: int) -> Recipe:

@@ -7,25 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from drawn_bands import NUMBERS, SMALL
 from microtome.errors import ImagesError
 from microtome.images.tiff_bands import describe_bands, read_bands
-
-SMALL = settings(max_examples=25, deadline=None)
-KINDS = st.sampled_from([np.uint8, np.uint16, np.int16, np.float32, np.float64])
-NUMBERS = KINDS.flatmap(
-    lambda kind: st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(2, 7)).flatmap(
-        lambda shape: arrays(
-            kind,
-            shape,
-            elements=st.integers(0, 255) if np.dtype(kind).kind in "ui" else st.floats(-1e3, 1e3, width=32, allow_nan=False),
-        )
-    )
-)
 
 
 def write_tiff(

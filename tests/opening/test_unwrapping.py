@@ -13,19 +13,9 @@ from torch.optim.swa_utils import AveragedModel
 import microtome as mt
 from microtome._torchvision import timm
 from microtome.errors import SpecimenError
+from two_convolutions import Small
 
 RECIPE = {"size": 32, "crop": 1.0}
-
-
-class Small(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.act1 = nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU()
-        self.conv2, self.act2 = nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU()
-        self.fc = nn.Linear(8, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.act2(self.conv2(self.act1(self.conv1(x)))).mean((2, 3)))
 
 
 class Training(nn.Module):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import microtome as mt
+from two_convolutions import Small
 
 RECIPE = {"size": 32, "crop": 1.0}
 
@@ -90,17 +91,6 @@ class Net(nn.Module):
         return self.classifier(self.norm(x).mean(1))
 
 
-class Plain(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.act1 = nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU()
-        self.conv2, self.act2 = nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU()
-        self.fc = nn.Linear(8, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.act2(self.conv2(self.act1(self.conv1(x)))).mean((2, 3)))
-
-
 class Holder(nn.Module):
     """A module that holds one network, under a name, and may normalise its images or give more than its answer."""
 
@@ -134,7 +124,7 @@ def without(prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:
 @given(WRAPPERS, st.sampled_from(["plain", "stages"]), st.booleans())
 def test_a_wrapped_network_has_the_structure_it_has_alone(wrappers: list[tuple[str, str]], kind: str, head: bool) -> None:
     torch.manual_seed(0)
-    inner = Plain() if kind == "plain" else Net()
+    inner = Small() if kind == "plain" else Net()
     alone = mt.open(inner.eval(), recipe=RECIPE)
     net: nn.Module = inner
     prefix = ""

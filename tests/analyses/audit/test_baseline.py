@@ -1,30 +1,13 @@
 """The baseline file: what is known of a network, written and read again, and files that are none."""
 
-import copy
 from pathlib import Path
 
 import pytest
-import torch
 
 import microtome as mt
 from microtome.analyses.audit import baseline, sarif
 from microtome.analyses.audit.audit import Audit
 from microtome.errors import BadOption
-
-
-@pytest.fixture(scope="module")
-def net() -> mt.Specimen:
-    return mt.open("microtome:mini_resnet")
-
-
-@pytest.fixture(scope="module")
-def broken(net: mt.Specimen) -> mt.Specimen:
-    """A ResNet with a dead unit in two layers."""
-    other = copy.deepcopy(net.net)
-    with torch.no_grad():
-        other.layer1[0].conv1.weight[0] = 0
-        other.layer3[0].conv1.weight[:2] = 0
-    return net.with_net(other, name="broken")
 
 
 def test_a_baseline_makes_known_what_was_and_new_what_came(net: mt.Specimen, broken: mt.Specimen, tmp_path: Path) -> None:
