@@ -70,10 +70,11 @@ def scale_invariance(net: nn.Module, recipe: Recipe) -> ScaleInvariance:
 
 def prepare_trial(trial: nn.Module, generator: torch.Generator) -> nn.Module:
     """`trial` itself in double precision with random weights, its batch norms in training mode, all norms without their epsilon."""
-    trial = trial.cpu().double().requires_grad_(True)
+    trial = trial.cpu().requires_grad_(True)
     trial.eval()
     with torch.no_grad():
-        scramble(trial, generator)
+        scramble(trial, generator)  # before the cast: numbers in double precision take twice as long to draw
+    trial = trial.double()
     for module in trial.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
             module.training = True

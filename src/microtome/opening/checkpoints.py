@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from microtome.errors import CheckpointError, did_you_mean
+from microtome.numerics.weights.spectra import is_finite
 from microtome.opening import shards
 from microtome.prose import plural
 
@@ -309,7 +310,7 @@ def state_warnings(state: Mapping[str, Tensor]) -> list[str]:
     """Sentences about values that are not numbers, and about reduced precision."""
     notes: list[str] = []
     state = {name: value for name, value in state.items() if isinstance(value, Tensor)}  # extra state may be anything
-    broken = [name for name, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+    broken = [name for name, value in state.items() if value.is_floating_point() and not is_finite(value)]
     if broken:
         shown = ", ".join(broken[:MAX_NAMES]) + (", …" if len(broken) > MAX_NAMES else "")
         notes.append(f"{len(broken)} of {plural(len(state), 'tensor')} hold NaN or infinity: {shown}.")

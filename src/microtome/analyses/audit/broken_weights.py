@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from microtome.analyses.audit.constants import nonzero_effects
 from microtome.analyses.audit.rule import Fault, Rule, Subject
+from microtome.numerics.weights.spectra import is_finite
 from microtome.prose import name_list, plural
 from microtome.specimen.layers import is_norm, is_weight
 
@@ -17,9 +18,9 @@ def check_not_finite(subject: Subject) -> Fault | None:
     counts: dict[str, int] = {}
     state: dict[str, Tensor] = dict(subject.specimen.net.state_dict())
     for name, value in state.items():
-        if value.is_floating_point() and (bad := int((~torch.isfinite(value)).sum())):
+        if value.is_floating_point() and not is_finite(value):
             path = name.rpartition(".")[0] or name
-            counts[path] = counts.get(path, 0) + bad
+            counts[path] = counts.get(path, 0) + int((~torch.isfinite(value)).sum())
     if not counts:
         return None
     return Fault(

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import f as fisher
 
 from microtome.numerics.arrays import Array
+from microtome.numerics.statistics.quantiles import fisher_tail
 
 OPEN_ABOVE, SHUT_BELOW = 0.9, 0.1  # a gate above is open, one below is shut
 CONSTANT_STD = 1e-6  # standard deviation below which a gate counts as never varying: ten float32 steps at 1
@@ -64,7 +64,7 @@ def explained_variance(totals: Float[Array, "class kind unit"], counts: Float[Ar
     within = np.maximum(whole - between, 0.0)
     with np.errstate(divide="ignore"):
         ratio = (between / (classes - 1)) / (within / (images - classes))
-    p = fisher.sf(ratio, classes - 1, images - classes)
+    p = fisher_tail(ratio, classes - 1, images - classes)
     return ExplainedVariance(share, chance, (share - chance) / (1 - chance), float((p < MAX_P).mean()))
 
 

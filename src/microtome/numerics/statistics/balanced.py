@@ -9,10 +9,10 @@ imbalance is ours.
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Shaped
-from scipy.stats import norm
 
 from microtome.numerics.arrays import Array
 from microtome.numerics.statistics.intervals import Interval, bootstrap_weights
+from microtome.numerics.statistics.quantiles import normal_quantile
 
 MAX_IMBALANCE = 1.5  # images of the largest class over those of the smallest, above which classes count as imbalanced
 
@@ -38,7 +38,7 @@ def balanced_accuracy(correct: Shaped[Array, " image"], classes: Int[Array, " im
     value, added = float((right / counts).mean()), 4 / len(present)
     recalls = (right + added / 2) / (counts + added)
     error = np.sqrt((recalls * (1 - recalls) / (counts + added)).sum()) / len(present)
-    half = float(norm.ppf((1 + level) / 2) * error)
+    half = float(normal_quantile((1 + level) / 2) * error)
     middle = float(recalls.mean())
     return Interval(value, max(0.0, min(value, middle - half)), min(1.0, max(value, middle + half)))
 

@@ -9,11 +9,11 @@ Source: Gaussian multiplier bootstrap, Chernozhukov et al. 2013, arXiv:1212.6906
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import t
 
 from microtome.numerics.arrays import Array
 from microtome.numerics.statistics.balanced import class_weights
 from microtome.numerics.statistics.equivalence import PairedComparison
+from microtome.numerics.statistics.quantiles import student_quantile
 
 NORMAL_QUANTILE = 1.959963984540054  # for 95%
 
@@ -47,7 +47,7 @@ def compare_balanced(
         squared += of_class
         fourth += of_class**2 / max(own.shape[1] - 1, 1)
     if len(present) > 1:  # the variance itself rests on few images: Student's quantile with Welch's degrees of freedom
-        squared *= (t.ppf(0.975, squared**2 / fourth) / NORMAL_QUANTILE) ** 2
+        squared *= (student_quantile(0.975, squared**2 / fourth) / NORMAL_QUANTILE) ** 2
     loss, error, variance = accuracy[None, :] - accuracy[:, None], np.sqrt(squared), squared * (images + 2)
     upper = np.triu_indices(count, 1)
     critical = _critical_value(right, labels, upper, error[upper], draws, seed, level)

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
-from scipy.stats import t
 from torch import Tensor
 
 from microtome.numerics.arrays import Array
+from microtome.numerics.statistics.quantiles import student_quantile
 
 MIN_IMAGES = 64  # below, the interval of all pairs covers up to 98% and of skewed features less than 93%
 MIN_GROUPS = 3  # of batches
@@ -80,7 +80,7 @@ def _with_interval(value: Array, left: Array, known: bool) -> CkaEstimate:
     """The interval from values with one image or group left out each, along the last axis; CKA never leaves -1 to 1."""
     count = left.shape[-1]
     error = np.asarray(np.sqrt((count - 1) / count * ((left - left.mean(-1, keepdims=True)) ** 2).sum(-1)))
-    half = error * (t.ppf(0.975, count - 1) if known else np.nan)
+    half = error * (student_quantile(0.975, count - 1) if known else np.nan)
     return CkaEstimate(value, error, np.asarray(np.maximum(value - half, -1.0)), np.asarray(np.minimum(value + half, 1.0)))
 
 

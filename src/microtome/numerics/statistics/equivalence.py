@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
-from scipy.stats import norm, studentized_range
 
 from microtome.numerics.arrays import Array
+from microtome.numerics.statistics.quantiles import normal_quantile
 
 HALVINGS = 45  # of a difference between -1 and 1: to 1e-13
 
@@ -71,7 +71,9 @@ def compare_paired(correct: Float[Array, "candidate image"], level: float = 0.95
 def critical_value(candidates: int, level: float = 0.95) -> float:
     """How many standard errors hold all pairs of so many candidates together; for a single one as for a pair."""
     if candidates <= 2:
-        return float(norm.ppf((1 + level) / 2))
+        return float(normal_quantile((1 + level) / 2))
+    from scipy.stats import studentized_range  # a second to import, and rarely needed
+
     return float(studentized_range.ppf(level, candidates, np.inf) / np.sqrt(2))
 
 

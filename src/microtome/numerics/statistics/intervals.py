@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Shaped
-from scipy.stats import norm, t
 
 from microtome.numerics.arrays import Array
+from microtome.numerics.statistics.quantiles import normal_quantile, student_quantile
 
 BLOCK = 1 << 22  # drawn places held at a time
 MIN_VALUES = 20  # below, no interval of a mean holds its level for skewed values (docs/coverage.md)
@@ -51,7 +51,7 @@ def wilson_interval(successes: int, count: int, level: float = 0.95) -> Interval
     """
     if count == 0:
         return UNKNOWN_INTERVAL
-    z = float(norm.ppf((1 + level) / 2))
+    z = float(normal_quantile((1 + level) / 2))
     share = successes / count
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
@@ -67,7 +67,7 @@ def student_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     value = float(few.mean())
     if len(few) < 2:
         return Interval(value, float("nan"), float("nan"))
-    half = float(t.ppf((1 + level) / 2, len(few) - 1) * few.std(ddof=1) / np.sqrt(len(few)))
+    half = float(student_quantile((1 + level) / 2, len(few) - 1) * few.std(ddof=1) / np.sqrt(len(few)))
     return Interval(value, value - half, value + half)
 
 
@@ -138,7 +138,7 @@ def studentised_interval(
     least, most = np.quantile(off[known].clip(-FAR, FAR), [(1 - level) / 2, (1 + level) / 2])
     if max(-least, most) >= FAR / 2:
         return Interval(value, float("nan"), float("nan"))
-    student = float(t.ppf((1 + level) / 2, freedom))
+    student = float(student_quantile((1 + level) / 2, freedom))
     return Interval(value, value - max(float(most), student) * error, value - min(float(least), -student) * error)
 
 

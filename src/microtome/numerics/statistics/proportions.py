@@ -9,10 +9,10 @@ one-sided hypothesis on the mean of a nonnegative variable", as in Learned-Mille
 
 import numpy as np
 from jaxtyping import Shaped
-from scipy.stats import beta
 
 from microtome.numerics.arrays import Array
 from microtome.numerics.statistics.intervals import UNKNOWN_INTERVAL, Interval
+from microtome.numerics.statistics.quantiles import beta_quantile
 
 BLOCK = 1 << 21  # random numbers held at a time
 
@@ -22,8 +22,8 @@ def proportion_interval(successes: int, count: int, level: float = 0.95) -> Inte
     if count == 0:
         return UNKNOWN_INTERVAL
     tail = (1 - level) / 2
-    low = float(beta.ppf(tail, successes, count - successes + 1)) if successes else 0.0
-    high = float(beta.ppf(1 - tail, successes + 1, count - successes)) if successes < count else 1.0
+    low = float(beta_quantile(tail, successes, count - successes + 1)) if successes else 0.0
+    high = float(beta_quantile(1 - tail, successes + 1, count - successes)) if successes < count else 1.0
     return Interval(successes / count, low, high)
 
 

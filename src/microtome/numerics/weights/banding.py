@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from scipy.stats import norm
 from torch import Tensor
 
 from microtome.numerics.arrays import Array
+from microtome.numerics.statistics.quantiles import normal_tail
 
 CHUNK = 1 << 22  # values worked on together, in float64
 STRONG_D = 0.5  # |D| from which a unit counts as banded
@@ -109,7 +109,7 @@ def structure_test(kernels: Float[Tensor, "unit channel row col"]) -> StructureT
     if not sums[2] > 0:
         return StructureTest(math.nan, math.nan)
     z = float((sums[0] - sums[1]) / math.sqrt(sums[2]))
-    return StructureTest(z, float(norm.sf(z)))
+    return StructureTest(z, float(normal_tail(z)))
 
 
 def _mantel_moments(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.sparse.linalg import eigsh, svds
+from scipy.sparse.linalg import LinearOperator, eigsh, svds
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -152,7 +152,7 @@ def sample_values(values: Float[Tensor, "*weight"], most: int = MAX_VALUES) -> F
     stride = math.ceil(flat.numel() / most)
     while any(math.gcd(stride, side) > 1 for side in values.shape):
         stride += 1
-    return flat[::stride]
+    return flat[::stride].contiguous()  # every later look at values far apart would fetch them from memory again
 
 
 def sorted_quantiles(values: Float[Tensor, "*weight"], most: int = QUANTILES) -> Float[Array, " value"]:
@@ -190,6 +190,17 @@ def _matrix_spectrum(flat: Float[Tensor, "unit input"], total: float) -> tuple[f
         square: Any = eigsh(product.numpy(), k=1, tol=TOLERANCE**2, v0=start, return_eigenvectors=False)  # type: ignore[arg-type]
         share = float(square[0])
     else:
-        top: Any = svds(scaled.numpy(), k=1, tol=TOLERANCE, v0=start, return_singular_vectors=False, solver="arpack")  # type: ignore[arg-type]
+        top: Any = svds(_as_operator(scaled), k=1, tol=TOLERANCE, v0=start, return_singular_vectors=False, solver="arpack")  # type: ignore[arg-type]
         share = float(top[0]) ** 2
     return math.sqrt(share * total), 1 / share
+
+
+def _as_operator(matrix: Float[Tensor, "unit input"]) -> Any:
+    """The matrix for iterations that only multiply with it."""
+    operator: Any = LinearOperator
+    return operator(
+        dtype=np.float32,
+        shape=matrix.shape,
+        matvec=lambda right: (matrix @ torch.from_numpy(right.reshape(-1))).numpy(),
+        rmatvec=lambda left: (torch.from_numpy(left.reshape(-1)) @ matrix).numpy(),
+    )
