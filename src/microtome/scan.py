@@ -30,7 +30,7 @@ from microtome.tally import Tally
 
 Made = TypeVar("Made")
 NO_IMAGES = np.zeros(0, dtype=np.int64)
-ORDER = "content"  # in which the loop goes through the images; part of the name of a kept tally, for it says what was counted
+ORDER = "content, positions first"  # of images and of features; part of the name of a kept tally, for it says what was counted
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Pace:
     """How to go through the images: where, how many at once, who hears of progress, where unfinished sums are kept.
 
     `keep=None` keeps nothing: an interrupted loop starts again. `shard=(i, n)` takes every n-th batch, from the i-th. `memory` says
-    how many bytes the tensors of one batch may take (None: half of what is free); `fit_to` makes the batches smaller where they would
-    take more.
+    how many bytes the tensors of one batch may take (None: half of what is free, at most 1.5 GiB); `fit_to` makes the batches smaller
+    where they would take more.
     """
 
     device: str = "auto"

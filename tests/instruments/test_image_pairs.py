@@ -48,9 +48,11 @@ def test_too_few_images_have_no_gram_and_raise_nothing_while_scanning() -> None:
 
 
 def test_features_are_a_copy_with_one_row_for_each_image() -> None:
-    value = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    plain = torch.randn(2, 3, 4, 5)
+    value = plain.to(memory_format=torch.channels_last)
     flat = flat_features(value).values
-    np.testing.assert_array_equal(flat, value.flatten(1).numpy())
+    np.testing.assert_array_equal(flat, plain.permute(0, 2, 3, 1).flatten(1).numpy())
+    np.testing.assert_array_equal(flat, flat_features(plain).values)  # whatever lies in memory how
     value.zero_()
     assert flat.any() and flat_features(torch.ones(3)).values.shape == (3, 1)
     assert flat_features(torch.ones(2, 3, dtype=torch.float16)).values.dtype == np.float32

@@ -44,8 +44,13 @@ class BatchFeatures:
 
 
 def flat_features(value: Tensor) -> BatchFeatures:
-    """A copy of a layer's output as float32 (image, feature) on the CPU; float64 stays float64."""
-    flat = value.detach().flatten(1) if value.dim() > 1 else value.detach()[:, None]
+    """A copy of a layer's output as float32 (image, feature) on the CPU; float64 stays float64.
+
+    The features of a map go by position, then by unit, in every batch alike: so most maps lie in memory.
+    """
+    value = value.detach()
+    ordered = value.permute(0, 2, 3, 1) if value.dim() == 4 else value
+    flat = ordered.flatten(1) if value.dim() > 1 else value[:, None]
     kind = torch.float64 if flat.dtype == torch.float64 else torch.float32
     return BatchFeatures(flat.to("cpu", kind, copy=True).contiguous().numpy())
 
@@ -126,4 +131,4 @@ class ImagePairs(Tally):
 
 
 def _stack_rows(parts: Sequence[BatchFeatures]) -> np.ndarray[Any, Any]:
-    return np.concatenate([part.values for part in parts])
+    return parts[0].values if len(parts) == 1 else np.concatenate([part.values for part in parts])
