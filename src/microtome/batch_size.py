@@ -10,6 +10,7 @@ from microtome.specimen import Specimen
 from microtome.specimen.full_gradients import freeze_parameters
 from microtome.specimen.live_memory import peak_live_bytes
 
+ENOUGH = 1.5 * 2**30  # bytes; larger batches are not faster on a CPU
 SPARE = 1.5  # kernels need scratch space beside the tensors that are counted
 ROUGH = 3.0  # the tensors of a pass with gradients hold at most this many times what the named layers give
 UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
@@ -42,8 +43,11 @@ def image_bytes(specimen: Specimen, *, gradients: bool) -> int:
 
 
 def fitting_batch(specimen: Specimen, most: int, memory: float | None, *, gradients: bool = False) -> int:
-    """`most`, halved until the tensors of so many images fit into `memory` bytes (None: half of what is free); at least 1."""
-    room = free_bytes() / 2 if memory is None else memory
+    """`most`, halved until the tensors of so many images fit into `memory` bytes; at least 1.
+
+    None stands for half of what is free, at most 1.5 GiB.
+    """
+    room = min(free_bytes() / 2, ENOUGH) if memory is None else memory
     rough = 4.0 * ROUGH * sum(prod(layer.shape) for layer in specimen.layers)
     if most * rough <= room:  # far from the limit: nothing needs measuring
         return most

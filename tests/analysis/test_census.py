@@ -81,3 +81,12 @@ def test_together_as_alone_to_the_bit(
         for name, values in arrays.items():
             if values.dtype != object:
                 np.testing.assert_array_equal(values.values, alone[name].values, err_msg=name)
+
+
+def test_twins_that_see_fewer_images_have_a_key_of_their_own(net: mt.Specimen, pics: mt.Images) -> None:
+    """Only where a scan's twins see fewer images than they could, and only for what is compared with them."""
+    few, patches, weights = net.with_twins(5, 8), mt.analyses.patches.Patches(), mt.analyses.weights.Weights()
+    assert len(pics) > 8
+    assert patches.key(few, pics, "cpu") != patches.key(net, pics, "cpu")
+    assert patches.key(few, pics.take(range(8)), "cpu") == patches.key(net, pics.take(range(8)), "cpu")
+    assert weights.key(few, None, "cpu") == weights.key(net, None, "cpu")

@@ -1,5 +1,6 @@
 """Plans by arithmetic: what is first, what a scan shares, what a budget makes smaller and leaves out."""
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,7 @@ from microtome.analyses.similarity import Similarity
 from microtome.analyses.weights.weights import Weights
 from microtome.analysis import Analysis
 from microtome.planning.pilot import Pilot
-from microtome.planning.plan import OPENING, SCAN, WRITING, Candidate, is_first, large_analyses, make_plan
+from microtome.planning.plan import OPENING, SCAN, WRITING, Candidate, Sizes, images_for_twins, is_first, large_sizes, make_plan
 from microtome.runner.choosing import quick_version
 from microtome.scan import Pace
 from microtome.workload import Workload
@@ -113,6 +114,40 @@ def test_large_networks_take_quick_sizes_but_lose_no_analysis() -> None:
     due = [Fixed("first", 1, Workload(seconds=10)), Fixed("second", 30, Workload(seconds=20))]
     third = Fixed("third", 40, Workload(seconds=30))
     fixed = OPENING + WRITING
-    assert large_analyses([candidate(*due, third)], None, fixed + 60, smaller) == ()
-    assert large_analyses([candidate(*due, third)], None, fixed + 59, smaller) == ("third",)
-    assert large_analyses([candidate(*due, third)], None, 1.0, smaller) == ("third", "second")
+
+    def sizes(limit: float, most: float = 1e9) -> Sizes:
+        return large_sizes([candidate(*due, third)], None, (limit, most), smaller, None)
+
+    assert sizes(fixed + 60) == Sizes(twin_images=60)
+    assert sizes(fixed + 59).quick == ("third",)
+    assert sizes(1.0).quick == ("third", "second")
+    assert not sizes(1.0).left_out
+
+
+def test_the_largest_networks_lose_twins_then_analyses() -> None:
+    """Ten analyses of 10 s and a scan of all twins: what is left fits the second limit, and the most telling one stays."""
+    due = [Fixed(f"number{rank}", rank, Workload(seconds=10)) for rank in range(1, 11)]
+    fixed = OPENING + WRITING
+    sizes = large_sizes([candidate(*due)], None, (1.0, fixed + 65), lambda analysis: None, 3)
+    assert sizes.twins == 3
+    assert list(sizes.left_out) == ["number10", "number9", "number8", "number7"]
+    assert "10 s for a network of this size" in sizes.left_out["number10"]
+    assert list(large_sizes([candidate(*due)], None, (1.0, 0.0), lambda analysis: None, 3).left_out) == [
+        f"number{rank}" for rank in range(10, 1, -1)
+    ]
+
+
+def test_fewer_twins_before_analyses_are_left_out() -> None:
+    """A scan with five twins of 64 images takes 0.1 · (100 + 5 · 60) s + 10 s; with three of 64 it fits."""
+    images = mt.Images.scenes(100)
+    watching = Redundancy()
+    seconds = {count: OPENING + WRITING + 0.1 * (100 + count * few) + 2.0 * count for count, few in ((5, 60), (3, 64))}
+    reach = seconds[3] + watching.workload(candidate().specimen, images).seconds + 0.5
+    sizes = large_sizes([candidate(watching)], images, (1.0, reach), lambda analysis: None, 3)
+    assert (sizes.twins, dict(sizes.left_out)) == (3, {})
+
+
+@pytest.mark.parametrize(("forward", "twins", "images"), [(0.001, 5, 64), (0.1, 5, 60), (0.5, 5, 12), (4.0, 3, 8)])
+def test_twins_of_large_networks_see_fewer_images(forward: float, twins: int, images: int) -> None:
+    """As many as take 30 s for all twins, from 8 to 64."""
+    assert images_for_twins([Pilot(0.001, 0.1, 1.0, 1.0, 1.0, 1.0), replace(PILOT, forward=forward)], twins) == images

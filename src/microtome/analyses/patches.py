@@ -20,7 +20,7 @@ from typing import Any, Literal, final
 import numpy as np
 import torch
 
-from microtome.analysis import TWIN_IMAGES, BatchValues, Census, Measurement, option, twin_indices
+from microtome.analysis import BatchValues, Census, Measurement, option, twin_indices
 from microtome.errors import option_name
 from microtome.finding import Finding, array
 from microtome.images import Images
@@ -91,10 +91,10 @@ class Patches(Census[Bundle]):
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         every, some = tally.top("all"), tally.top("few")
         index = np.tile(batch.index, len(next(iter(seen.values()))[0]) // len(batch.index))
-        known = np.isin(index, twin_indices(batch.images))  # the images that the untrained twin sees too
+        known = np.isin(index, twin_indices(specimen, batch.images))  # the images that the untrained twin sees too
         for name, (values, cells) in seen.items():
             every.add(name, index, values, cells)
-            if batch.total > TWIN_IMAGES and known.any():
+            if batch.total > specimen.twin_images and known.any():
                 some.add(name, index[known], values[known], cells[known])
 
     def to_arrays(self, specimen: Specimen, images: Images, tally: Bundle, twins: Sequence[Bundle]) -> Measurement:
@@ -104,9 +104,9 @@ class Patches(Census[Bundle]):
         arrays: dict[str, Any] = {}
         for name in names:
             arrays |= self._layer(specimen, images, name, top, windows[name])
-        watched = twin_indices(images)
+        watched = twin_indices(specimen, images)
         labels = None if images.labels is None else np.asarray(images.labels)
-        own = [nonzero_peaks(some if len(images) > TWIN_IMAGES else top, name)[1] for name in names]
+        own = [nonzero_peaks(some if len(images) > specimen.twin_images else top, name)[1] for name in names]
         local = [
             np.searchsorted(watched, index) * (index >= 0) - (index < 0) for index in own
         ]  # indices among the watched images

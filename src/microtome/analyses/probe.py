@@ -91,7 +91,7 @@ class Probe(Census[Bundle]):
                 f"each class; here the largest class has {np.bincount(labels[labels >= 0], minlength=1).max()}."
             )
         shared = np.zeros(len(images), dtype=bool)
-        shared[twin_indices(images)] = True
+        shared[twin_indices(specimen, images)] = True
         both = known & shared[rows.index]
         both[both] = _frequent_labels(labels[both], self.folds)
         correct, arrays = self._classifier(

@@ -71,7 +71,7 @@ class Redundancy(Census[Bundle]):
     with_twin = True
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
-        return Workload(seconds=0.5 + 2e-8 * sum(p.numel() for p in specimen.net.parameters()) * (1 + specimen.twin_count))
+        return Workload(seconds=0.5 + 3e-9 * sum(p.numel() for p in specimen.net.parameters()) * (1 + specimen.twin_count))
 
     def layers_to_watch(self, specimen: Specimen) -> list[str]:
         blocks = _comparable_blocks(specimen)

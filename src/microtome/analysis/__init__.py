@@ -3,9 +3,9 @@
 from microtome.analysis.census import AnyCensus, Census, collect_tallies, survey, survey_keys, twin_indices
 from microtome.analysis.collation import Collation, collation_key, collation_origin
 from microtome.analysis.contract import Analysis, Arrays, Measurement, Needs, build_analysis, origin
-from microtome.instruments.untrained_twins import TWIN_IMAGES
 from microtome.options import option
 from microtome.scan import BatchValues, discard_tally
+from microtome.specimen.twins import TWIN_IMAGES
 
 __all__ = [
     "Analysis",

@@ -11,7 +11,7 @@ from microtome import prose
 from microtome.analysis.contract import Analysis, Arrays, Measurement
 from microtome.errors import Unmeasurable
 from microtome.images import Images
-from microtome.instruments.untrained_twins import TWIN_IMAGES, untrained_twins
+from microtome.instruments.untrained_twins import untrained_twins
 from microtome.scan import Batch, BatchValues, Pace, scan_batches
 from microtome.specimen import Specimen, same_values, watch
 from microtome.specimen.finiteness import finite_rows, where_broken
@@ -24,7 +24,7 @@ T = TypeVar("T", bound=Tally)
 class Census(Analysis, Generic[T]):
     """An analysis that only observes: many censuses share one forward pass over the images. `T` is the kind of its tally.
 
-    `with_twin` asks for the same watching on the specimen's untrained twins (at most `TWIN_IMAGES` images each), so that a finding which
+    `with_twin` asks for the same watching on the specimen's untrained twins (at most `twin_images` images each), so that a finding which
     random weights give as well can be told from one that training made.
     """
 
@@ -70,16 +70,17 @@ def survey(
 
     Concluding is left to the caller, so that one census which finds nothing to measure does not take the others' work with it.
     """
-    tallies = collect_tallies(specimen, images, censuses, pace, "scan")
+    key, *twin_keys = survey_keys(specimen, images, censuses)
+    tallies = collect_tallies(specimen, images, censuses, pace, "scan", key)
     doubted = [census for census in censuses if census.with_twin]
     twins: list[Bundle] = []
     if doubted and not specimen.twin_count:
         twins.append(tallies)  # a stand-in, as in `untrained_twins`, without a scan
     elif doubted:
-        some = images.take(twin_indices(images))
+        some = images.take(twin_indices(specimen, images))
         for number, twin in enumerate(untrained_twins(specimen, images), 1):
             what = f"scan of untrained twin {number} of {specimen.twin_count}"
-            twins.append(collect_tallies(twin, some, doubted, pace, what))
+            twins.append(collect_tallies(twin, some, doubted, pace, what, twin_keys[number - 1]))
 
     def conclusion(census: AnyCensus) -> "Callable[[], Arrays | Measurement]":
         own = [tallied[census.name()] for tallied in twins] if census.with_twin else []
@@ -89,18 +90,21 @@ def survey(
 
 
 def survey_keys(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus]) -> list[list[str]]:
-    """The keys under which a survey keeps its unfinished tallies (for `scan.forget`)."""
+    """The keys under which a survey keeps its unfinished tallies: the network's, then one for each twin (for `discard_tally`).
+
+    A twin follows from its network, its number and the images, so that no twin is made and read for its key.
+    """
     doubted = [census for census in censuses if census.with_twin]
-    keys = [_survey_key(specimen, images, censuses)]
-    if doubted and specimen.twin_count:
-        some = images.take(twin_indices(images))
-        keys += [_survey_key(twin, some, doubted) for twin in untrained_twins(specimen, images)]
-    return keys
+    key = _survey_key(specimen, images, censuses)
+    if not doubted or not specimen.twin_count:
+        return [key]
+    own = _survey_key(specimen, images, doubted)
+    return [key, *([*own, f"untrained twin {number + 1}"] for number in range(specimen.twin_count))]
 
 
-def twin_indices(images: Images) -> list[int]:
-    """The places of the images that every untrained twin sees: all, or `TWIN_IMAGES` of them, of each class in proportion."""
-    return images.sample(TWIN_IMAGES).tolist()
+def twin_indices(specimen: Specimen, images: Images) -> list[int]:
+    """The places of the images that every untrained twin sees: all, or `Specimen.twin_images` of them, of each class in proportion."""
+    return images.sample(specimen.twin_images).tolist()
 
 
 def _survey_key(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus]) -> list[str]:
@@ -108,8 +112,19 @@ def _survey_key(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus
     return [census.key(specimen, images, device) for census in censuses]
 
 
-def collect_tallies(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus], pace: Pace, what: str) -> Bundle:
-    """Each census' tally, by name, after one forward pass over the images (or the pace's shard of them)."""
+def collect_tallies(
+    specimen: Specimen,
+    images: Images,
+    censuses: Sequence[AnyCensus],
+    pace: Pace,
+    what: str,
+    key: Sequence[str] = (),
+) -> Bundle:
+    """Each census' tally, by name, after one forward pass over the images (or the pace's shard of them).
+
+    `key` names the unfinished tallies where the pace keeps them.
+    """
+    assert key or pace.keep is None, "unfinished tallies need a name of their own"
     wanted = {census: census.layers_to_watch(specimen) for census in censuses}
     tallies = Bundle({census.name(): census.empty_tally() for census in censuses})
     seen: dict[AnyCensus, BatchValues] = {}
@@ -139,9 +154,7 @@ def collect_tallies(specimen: Specimen, images: Images, censuses: Sequence[AnyCe
     same = same_values(specimen, union)
     started: list[object] = []
     with ExitStack() as hooks:
-        scan_batches(
-            specimen, images, tallies, pace, visit, what=f"{specimen.name}: {what}", key=_survey_key(specimen, images, censuses)
-        )
+        scan_batches(specimen, images, tallies, pace, visit, what=f"{specimen.name}: {what}", key=key)
     return tallies
 
 

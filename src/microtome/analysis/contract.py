@@ -26,6 +26,7 @@ from microtome.finding import Finding, plain
 from microtome.images import Images
 from microtome.instruments.untrained_twins import (
     TWIN_COUNT,
+    TWIN_IMAGES,
     WITHOUT_TWINS,
     doubts_about_twins,
     facts_of_twins,
@@ -134,6 +135,8 @@ class Analysis(ABC):
         twins = specimen.twin_count
         if twins != TWIN_COUNT and (self.with_twin or self.draws_twins or not twins):
             parts.append(f"{twins} twins")
+        if self.with_twin and images is not None and specimen.twin_images < min(TWIN_IMAGES, len(images)):
+            parts.append(f"{specimen.twin_images} images for each twin")
         if not self.reproducible:  # times depend on the machine's settings
             parts.append(torch.get_num_threads())
         if not type(self).__module__.startswith("microtome."):  # a plug-in's revision may lag behind its code

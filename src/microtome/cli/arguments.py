@@ -90,7 +90,11 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 show_default=True,
                 help="How much is measured: quick takes fewer images and analyses, full takes more images.",
             ),
-            click.option("--memory", default="", help="Memory for one batch, for example 4G; half of what is free by default."),
+            click.option(
+                "--memory",
+                default="",
+                help="Memory for one batch, for example 4G; by default half of what is free, at most 1.5 GiB.",
+            ),
             click.option("--json", "as_json", is_flag=True, help="One JSON object per line instead of text."),
             click.option("--quiet", is_flag=True, help="Results only, no progress messages."),
         ]

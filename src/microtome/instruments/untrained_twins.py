@@ -13,8 +13,8 @@ from microtome.numerics.statistics.twins import side_of_twins, twin_range
 from microtome.specimen import Specimen
 from microtome.specimen.learnt_tensors import fraction_of_weights
 from microtome.specimen.twins import TWIN_COUNT as TWIN_COUNT
+from microtome.specimen.twins import TWIN_IMAGES as TWIN_IMAGES
 
-TWIN_IMAGES = 64  # images that each of them sees in a scan: five times 64 cost about what two and a half times 128 did
 FIRST_SEED = 1  # of the first twin
 ONE_TWIN = "one untrained twin"  # where there is no more
 TWINS = "untrained twins"  # what a key number calls their mean, its baseline

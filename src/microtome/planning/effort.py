@@ -7,6 +7,9 @@ from microtome.workload import EFFORTS, Effort
 
 TWINS: dict[Effort, int] = {"quick": 3, "standard": 5, "full": 5}  # untrained twins, where the user names no number
 STANDARD_LIMIT = 80.0  # seconds for each network on the reference machine, beyond which the standard effort takes quick sizes
+LARGEST_LIMIT = 800.0  # seconds for each network there, beyond which it leaves analyses out
+TWIN_LIMIT = 30.0  # seconds there that the scan of all twins of a network takes; fewer images beyond, but not fewer than
+LEAST_TWIN_IMAGES = 8
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 
 from microtome.batch_size import image_bytes, pass_back
-from microtome.numerics.graph.counts import count_multiply_adds
 from microtome.scan import Pace
 from microtome.specimen import Specimen
-from microtome.specimen.calibration import CALIBRATION_IMAGES, has_statistics
+from microtome.specimen.calibration import calibration_count, has_statistics
 from microtome.workload import Workload
 
 TIMED = 0.4  # seconds that a timed pass is meant to take, within 1 to 8 images
@@ -63,14 +62,14 @@ def take_pilot(specimen: Specimen) -> Pilot:
 
 def reference_pilot(specimen: Specimen) -> Pilot:
     """What one image costs by its multiply-adds on the reference machine: the same on every machine, and without bytes."""
-    forward = count_multiply_adds(specimen.net, specimen.noise(1)) / REFERENCE_RATE
+    forward = specimen.multiply_adds / REFERENCE_RATE
     return Pilot(forward, BACKWARD * forward, _twin_seconds(specimen, forward), image=0.0, graph=0.0, weights=0.0)
 
 
 def _twin_seconds(specimen: Specimen, forward: float) -> float:
     """Seconds to make an untrained twin: its weights are drawn, and its statistics estimated on a few images."""
     parameters = sum(p.numel() for p in specimen.net.parameters())
-    return parameters / DRAWN + (CALIBRATION_IMAGES * forward if has_statistics(specimen.net) else 0.0)
+    return parameters / DRAWN + (calibration_count(specimen.recipe) * forward if has_statistics(specimen.net) else 0.0)
 
 
 def _timed(run: Callable[[], Any]) -> float:

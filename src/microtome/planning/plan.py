@@ -6,14 +6,17 @@ stay comparable. The standard effort takes quick sizes too where the networks ar
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
-from microtome.analysis import TWIN_IMAGES, Analysis, Census, Collation
+from microtome.analysis import Analysis, Census, Collation
 from microtome.images import Images
-from microtome.planning.effort import format_duration
+from microtome.planning.effort import LEAST_TWIN_IMAGES, TWIN_LIMIT, format_duration
 from microtome.planning.pilot import Pilot
 from microtome.scan import Pace
 from microtome.specimen import Specimen
+from microtome.specimen.twins import TWIN_IMAGES
 from microtome.workload import Workload
 
 FIRST_RANK = 20  # analyses of a lower rank, and those that only watch, come before the first report
@@ -91,7 +94,7 @@ def network_rows(candidate: Candidate, images: Images | None, pace: Pace) -> lis
 def _scan_work(specimen: Specimen, images: Images | None, with_twins: bool) -> Workload:
     count = len(images) if images is not None else 0
     twins = specimen.twin_count if with_twins else 0
-    return Workload(forward=count + twins * min(count, TWIN_IMAGES), twins=twins)
+    return Workload(forward=count + twins * min(count, specimen.twin_images), twins=twins)
 
 
 def make_plan(
@@ -113,16 +116,40 @@ def make_plan(
     return draft.plan()
 
 
-def large_analyses(
+class Sizes(NamedTuple):
+    """How a run of large networks keeps within its limits."""
+
+    quick: tuple[str, ...] = ()  # analyses that take their quick sizes
+    left_out: Mapping[str, str] = MappingProxyType({})  # analysis -> why
+    twins: int | None = None  # of each network; None: as many as without a limit
+    twin_images: int = TWIN_IMAGES  # that each of them sees in a scan, at most
+
+
+def images_for_twins(pilots: Sequence[Pilot], twins: int) -> int:
+    """How many images each twin sees in a scan, so that those of the largest network take `TWIN_LIMIT` seconds, within bounds."""
+    most = TWIN_LIMIT / max(1e-9, max(1, twins) * max((pilot.forward for pilot in pilots), default=0.0))
+    return int(min(TWIN_IMAGES, max(LEAST_TWIN_IMAGES, most)))
+
+
+def large_sizes(
     candidates: Sequence[Candidate],
     images: Images | None,
-    limit: float,
+    limits: tuple[float, float],
     smaller: Callable[[Analysis], Analysis | None],
-) -> tuple[str, ...]:
-    """Analyses that take their quick sizes so that the run takes `limit` seconds, or comes near it; those that tell least first."""
+    fewer_twins: int | None,
+) -> Sizes:
+    """The sizes with which the run takes `limits[0]` seconds or comes near it; beyond `limits[1]` analyses are left out.
+
+    First those that tell least take their quick sizes, from the last one up; then networks have `fewer_twins` (None: as many as they
+    have); then those that tell least are left out.
+    """
     draft = _Draft(list(candidates), images, Pace())
-    draft.shrink(limit, smaller)
-    return tuple(draft.quick)
+    draft.shrink(limits[0], smaller)
+    twins = draft.lower_twins(fewer_twins) if fewer_twins is not None and draft.plan().seconds > limits[1] else None
+    draft.leave_out(limits[1], "for a network of this size on the reference machine")
+    count = candidates[0].specimen.twin_count if twins is None and candidates else twins
+    few = images_for_twins([each.pilot for each in candidates], count or 0)
+    return Sizes(tuple(name for name in draft.quick if name not in draft.left_out), draft.left_out, twins, few)
 
 
 class _Draft:
@@ -149,15 +176,22 @@ class _Draft:
                 self._replace(name, smaller)
                 self.quick.append(name)
 
-    def leave_out(self, budget: float) -> None:
-        """Drop analyses until the plan fits; the most telling one stays, whatever it takes."""
+    def lower_twins(self, count: int) -> int:
+        """Give every network fewer twins, and each as few images as that allows; how many there are now."""
+        few = images_for_twins([each.pilot for each in self.candidates], count)
+        self.candidates = [replace(each, specimen=each.specimen.with_twins(count, few)) for each in self.candidates]
+        return count
+
+    def leave_out(self, budget: float, where: str = "") -> None:
+        """Drop analyses until the plan fits; the most telling one stays, whatever it takes. `where` names what sets the limit."""
         for name in self.order[:-1]:
             current = self.plan()
             if current.seconds <= budget:
                 return
             takes = current.of(name)
             self._replace(name, lambda analysis: None)
-            self.left_out[name] = f"it would take about {format_duration(takes)} and the budget is {format_duration(budget)}"
+            limit = f" {where}" if where else f" and the budget is {format_duration(budget)}"
+            self.left_out[name] = f"it would take about {format_duration(takes)}{limit}"
 
     def _replace(self, name: str, by: Callable[[Analysis], Analysis | None]) -> None:
         self.candidates = [

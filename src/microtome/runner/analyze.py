@@ -15,18 +15,29 @@ import torch
 from microtome.analysis import Analysis
 from microtome.errors import BadOption, hint, option_hint
 from microtome.images import Images
-from microtome.planning.effort import STANDARD_LIMIT, TWINS, check_effort
+from microtome.planning.effort import LARGEST_LIMIT, STANDARD_LIMIT, TWINS, check_effort
 from microtome.planning.pilot import reference_pilot, take_pilot
-from microtome.planning.plan import OPENING, WRITING, Candidate, RunPlan, is_first, large_analyses, make_plan
-from microtome.prose import name_list
+from microtome.planning.plan import (
+    OPENING,
+    WRITING,
+    Candidate,
+    RunPlan,
+    Sizes,
+    images_for_twins,
+    is_first,
+    large_sizes,
+    make_plan,
+)
+from microtome.prose import name_list, plural
 from microtome.runner.choosing import Settings, choose_analyses, quick_version
 from microtome.runner.outcome import Event, Outcome, ignore_event
 from microtome.runner.run import MAX_BYTES_IN_TURN, Run
 from microtome.scan import Pace, resolve_device
 from microtome.specimen import Specimen
 from microtome.specimen.distinct_names import distinguishing_words
-from microtome.specimen.twins import check_twins
+from microtome.specimen.twins import TWIN_IMAGES, check_twins
 from microtome.store import Store
+from microtome.workload import Effort
 
 Opener = Callable[[], Specimen]
 
@@ -67,8 +78,8 @@ def analyze(
             f"analyze writes into a folder and was given {_shown(out)} for it: mt.analyze(specimens, images, 'results')."
         )
     level = check_effort(effort)
-    twins = TWINS[level] if twins is None else twins
-    check_twins(twins)
+    count = TWINS[level] if twins is None else twins
+    check_twins(count)
     analyses, unloaded, later = choose_analyses(only, skip, settings or {}, level)
     store = Store.create(out)
     run = Run(store, replace(pace or Pace(), keep=store.tally_folder), listener, Outcome(store.root), images, len(given) > 1)
@@ -79,10 +90,10 @@ def analyze(
         f"the {level} effort leaves them out; measure one with {hint('--only NAME', 'only=[NAME]')}, "
         f"all with {option_hint('effort', 'standard')}",
     )
-    crew = _Crew(run, given, twins, resolve_device(run.pace.device))
+    crew = _Crew(run, given, count, resolve_device(run.pace.device))
     session = _Session(run, crew, time.monotonic(), {"effort": level, "notes": [], **(said or {})}, finished)
-    if level == "standard" and not only:
-        analyses = session.fit(analyses, settings or {})
+    if level != "full" and not only:
+        analyses = session.fit(analyses, settings or {}, level, twins is not None)
     if announce is not None or budget is not None:
         analyses = session.plan(analyses, settings or {}, budget, announce)
     session.measure(analyses)
@@ -93,7 +104,7 @@ class _Crew:
     """The networks of a run, each opened when it is first needed; kept ready to run while there is room for their weights."""
 
     def __init__(self, run: Run, given: Sequence[Specimen | Opener], twins: int, device: str) -> None:
-        self.run, self.given, self.twins, self.device = run, given, twins, device
+        self.run, self.given, self.twins, self.twin_images, self.device = run, given, twins, TWIN_IMAGES, device
         self.names: dict[int, str] = {}
         self.words = distinguishing_words([_asked(each) for each in given])
         self._kept: dict[int, Specimen] = {}
@@ -120,11 +131,19 @@ class _Crew:
             self.names[place] = self._name(specimen, self.words[place])
         if specimen.name != self.names[place]:
             specimen = specimen.with_name(self.names[place])
-        specimen = specimen if specimen.twin_count == self.twins else specimen.with_twins(self.twins)
-        worker = specimen.on(self.device)
+        worker = self._with_twins(specimen).on(self.device)
         if sum(kept.weight_bytes for kept in (*self._kept.values(), worker)) <= MAX_BYTES_IN_TURN:
             self._kept[place] = worker
         return worker
+
+    def set_twins(self, count: int, images: int) -> None:
+        """From now on compare every network with so many twins, each of which sees at most so many images."""
+        self.twins, self.twin_images = count, images
+        self._kept = {place: self._with_twins(member) for place, member in self._kept.items()}
+
+    def _with_twins(self, specimen: Specimen) -> Specimen:
+        same = (specimen.twin_count, specimen.twin_images) == (self.twins, self.twin_images)
+        return specimen if same else specimen.with_twins(self.twins, self.twin_images)
 
     def _name(self, specimen: Specimen, words: str) -> str:
         """The name of a network in this run: with what tells it from others of its name, or with a number."""
@@ -153,8 +172,8 @@ class _Session:
     record: Mapping[str, Any]
     finished: Callable[[Path], Any] | None
 
-    def fit(self, analyses: list[Analysis], settings: Settings) -> list[Analysis]:
-        """The analyses with quick sizes where the networks are too large for the standard ones, by their arithmetic.
+    def fit(self, analyses: list[Analysis], settings: Settings, level: Effort, fixed_twins: bool) -> list[Analysis]:
+        """The analyses with quick sizes where the networks are too large for the standard ones, by their arithmetic; twins likewise.
 
         What is measured already counts as well, so that the same command takes the same sizes again.
         """
@@ -162,13 +181,36 @@ class _Session:
             Candidate(member, reference_pilot(member), tuple(self.run.applicable(analyses, member)))
             for member in self.crew.members()
         ]
-        limit = OPENING + WRITING + STANDARD_LIMIT * len(candidates)
-        large = large_analyses(candidates, self.run.images, limit, lambda analysis: quick_version(analysis, settings))
-        if large:
+        if level == "quick":
+            few = images_for_twins([each.pilot for each in candidates], self.crew.twins)
+            self.crew.set_twins(self.crew.twins, few)
+            return analyses
+        limits = tuple(OPENING + WRITING + each * len(candidates) for each in (STANDARD_LIMIT, LARGEST_LIMIT))
+        fewer = None if fixed_twins else TWINS["quick"]
+        sizes = large_sizes(
+            candidates, self.run.images, (limits[0], limits[1]), lambda each: quick_version(each, settings), fewer
+        )
+        self.crew.set_twins(self.crew.twins if sizes.twins is None else sizes.twins, sizes.twin_images)
+        self._tell_sizes(sizes)
+        return [
+            (quick_version(each, settings) or each) if each.name() in sizes.quick else each
+            for each in analyses
+            if each.name() not in sizes.left_out
+        ]
+
+    def _tell_sizes(self, sizes: Sizes) -> None:
+        """Write down what large networks had smaller, fewer, or not at all."""
+        full = option_hint("effort", "full")
+        if sizes.quick:
             self.record["notes"].append(
-                f"Large networks: {name_list(large, 40)} took quick sizes; {option_hint('effort', 'full')} measures them with more images."
+                f"Large networks: {name_list(sizes.quick, 40)} took quick sizes; {full} measures them with more images."
             )
-        return [(quick_version(each, settings) or each) if each.name() in large else each for each in analyses]
+        if sizes.twins is not None:
+            self.record["notes"].append(f"Large networks: each is compared with {plural(sizes.twins, 'untrained twin')}.")
+        self.run.record_left_out(
+            sizes.left_out,
+            f"they take too long on a network of this size; measure one with {hint('--only NAME', 'only=[NAME]')}, all with {full}",
+        )
 
     def plan(
         self,

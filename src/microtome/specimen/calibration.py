@@ -17,6 +17,7 @@ from microtome.specimen.layers import device_of
 from microtome.specimen.recipe import Recipe
 
 CALIBRATION_IMAGES = 32  # whose statistics a twin's norms get, of each class in proportion
+LEAST_IMAGES = 8  # of images so large that fewer hold as many pixels as 32 of 224 px
 PIXELS = 32 * 224 * 224  # in one batch; larger images come in several batches, whose statistics are averaged
 
 
@@ -60,11 +61,16 @@ def saw_no_image(net: nn.Module) -> bool:
     )
 
 
+def calibration_count(recipe: Recipe) -> int:
+    """On how many images of that size the statistics are estimated: on 32, or on fewer larger ones with as many pixels."""
+    return min(CALIBRATION_IMAGES, max(LEAST_IMAGES, PIXELS // (recipe.size[0] * recipe.size[1])))
+
+
 def calibrate(net: nn.Module, recipe: Recipe, images: ImageSet) -> str:
     """Estimate the running statistics of all norms on some of the images, in place; what was done, as a note, or an empty text."""
     if not has_statistics(net) or not len(images):
         return ""
-    count = min(CALIBRATION_IMAGES, len(images))
+    count = min(calibration_count(recipe), len(images))
     few = images.take(images.sample(count).tolist())
     chosen = few.take(few.content_order().tolist())  # so that batches do not depend on names either
     size = max(1, min(count, PIXELS // (recipe.size[0] * recipe.size[1])))

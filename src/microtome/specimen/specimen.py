@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from microtome.errors import BadOption, SpecimenError, UnknownName, did_you_mean
 from microtome.free_memory import free_bytes
+from microtome.numerics.graph.counts import count_multiply_adds
 from microtome.prose import plural
 from microtome.specimen import aliases as naming
 from microtome.specimen.anatomy import Anatomy
@@ -42,7 +43,7 @@ from microtome.specimen.residuals import Residual, residual_blocks
 from microtome.specimen.sameness import distinct_layers
 from microtome.specimen.saving import save_network
 from microtome.specimen.tracing import BATCH, example_input, input_layout, trace
-from microtome.specimen.twins import TWIN_COUNT, Maker, check_twins, draw_network
+from microtome.specimen.twins import TWIN_COUNT, TWIN_IMAGES, Maker, check_twins, draw_network
 
 TWIN_BYTES = 4 << 30  # weights of untrained twins that a specimen keeps at most; the oldest give way
 TWIN_FRACTION = 0.25  # of the memory that is free, if that is less
@@ -80,6 +81,7 @@ class Specimen:
     maker: Maker | None = field(default=None, repr=False)
     edits: tuple[Change, ...] = field(default=(), repr=False)
     twin_count: int = field(default=TWIN_COUNT, repr=False)  # untrained twins that analyses compare it with
+    twin_images: int = field(default=TWIN_IMAGES, repr=False)  # images that each of them sees in a scan, at most
     unchanged: tuple[str, ...] = field(default=(), repr=False)  # of a twin: the learnt tensors that could not be drawn anew
     output: str | None = field(default=None, repr=False)  # which output was asked for, by index, key or name; None: by rule
 
@@ -315,6 +317,11 @@ class Specimen:
         """Bytes of its parameters."""
         return sum(parameter.numel() * parameter.element_size() for parameter in self.net.parameters())
 
+    @cached_property
+    def multiply_adds(self) -> float:
+        """Multiply-adds of one image in the recipe's geometry."""
+        return count_multiply_adds(self.net, self.noise(1))
+
     def digest(self) -> str:
         """SHA-256 hex digest over structure (paths and classes), parameters and buffers; computed once."""
         return self._digest
@@ -330,7 +337,7 @@ class Specimen:
                 total.update(f"{name}:{_plain_text(value)}\n".encode())
             else:
                 total.update(f"{name}:{value.dtype}:{tuple(value.shape)}\n".encode())
-                total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+                total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return total.hexdigest()
 
     @cached_property
@@ -405,7 +412,7 @@ class Specimen:
         Its code is that of the moment at which this one was opened: a run may have changed attributes since.
         """
         other.__dict__["code"], other.__dict__["_sentences"] = self.code, self._sentences
-        for known in ("anatomy", "_digest", "_image_bytes"):
+        for known in ("anatomy", "_digest", "_image_bytes", "multiply_adds"):
             if known in self.__dict__:
                 other.__dict__[known] = self.__dict__[known]
 
@@ -482,15 +489,19 @@ class Specimen:
             made.__dict__["anatomy"] = self.anatomy
         return made
 
-    def with_twins(self, count: int) -> "Specimen":
+    def with_twins(self, count: int, images: int = TWIN_IMAGES) -> "Specimen":
         """The same specimen, compared by analyses with `count` untrained twins instead of 5; with none where it is 0.
+
+        Each twin sees at most that many `images` in a scan.
 
         Raises:
             BadOption: 1, from which nothing can be concluded, fewer than 0, or more than 100.
         """
         check_twins(count)
-        made = replace(self, twin_count=count)
+        made = replace(self, twin_count=count, twin_images=images)
         self._hand_on(made)
+        if (device := self.__dict__.get("_works_on")) is not None:  # the same network, so it is ready there
+            made.__dict__["_works_on"] = device
         return made
 
     @property

@@ -31,6 +31,7 @@ from microtome.specimen.own_initialisers import initialise
 from microtome.specimen.plain_weights import plain_copy, take_from_plain
 from microtome.specimen.seeding import seed_generators
 
+TWIN_IMAGES = 64  # that each of them sees in a scan: five times 64 cost about what two and a half times 128 did
 TWIN_COUNT = 5  # untrained twins that a verdict rests on, unless a run asks for another number
 MIN_TWINS, MAX_TWINS = 2, 100  # nothing is concluded from one; 0 asks for none
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 import microtome as mt
 from microtome import testing
 from microtome.analyses.cost import Cost
+from microtome.analyses.cost import cost as cost_module
 
 
 def told(found: mt.Finding, name: str) -> float:
@@ -65,3 +67,13 @@ def test_times_are_positive_and_the_suite_holds(net: mt.Specimen, tmp_path: Path
     finding = testing.check(Cost(repeats=3, batch=2), net, None, tmp_path)
     assert (finding["runs"].values > 0).all()
     assert np.isfinite(finding["cost"].values).all()
+
+
+def test_large_networks_are_timed_in_smaller_batches(net: mt.Specimen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch has as many images as keep its multiply-adds below the limit; a batch of one is timed once."""
+    monkeypatch.setattr(cost_module, "BATCH_WORK", 3.5 * net.multiply_adds)
+    assert Cost(repeats=3)(net).facts["batch"] == 3
+    monkeypatch.setattr(cost_module, "BATCH_WORK", 0.0)
+    found = Cost(repeats=3)(net)
+    assert found.facts["batch"] == 1
+    np.testing.assert_array_equal(found["runs"][0], found["runs"][1])

@@ -21,7 +21,7 @@ from microtome.batch_size import image_bytes
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.key_numbers import KeyNumber, format_value
-from microtome.numerics.graph.counts import count_multiply_adds, uncounted_operations
+from microtome.numerics.graph.counts import uncounted_operations
 from microtome.numerics.statistics.medians import median_interval
 from microtome.numerics.statistics.paired_ratios import rounds_needed
 from microtome.panels import Bars, Panel, Table
@@ -30,6 +30,7 @@ from microtome.scan import Pace
 from microtome.specimen import Specimen
 from microtome.workload import Workload
 
+BATCH_WORK = 2e11  # multiply-adds of the timed batch, at most, but for one image of a larger network
 MEASURES = {
     "parameters": "1",
     "weights": "MB",
@@ -50,31 +51,41 @@ class Cost(Analysis):
     title = "Cost"
     rank = 3
     effort = "quick"
-    revision = 5  # 5: names of key numbers without the batch size
+    revision = 6  # 6: smaller batches of large networks
     in_turn = True
 
-    batch: int = option(8, "images in the timed batch", low=1, high=1024, quick=4)
+    batch: int = option(8, "images in the timed batch, at most: fewer of large networks", low=1, high=1024, quick=4)
     repeats: int = option(9, "timed runs, at least; their median is reported", low=3, high=1000, quick=5, full=15)
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
-        return Workload(forward=(1 + self.batch) * (self.repeats + 2) + 4.0, seconds=0.3)
+        batch = self._timed_batch(specimen)
+        return Workload(forward=(batch if batch == 1 else 1 + batch) * (self.repeats + 2) + 4.0, seconds=0.3)
+
+    def _timed_batch(self, specimen: Specimen) -> int:
+        """How many images the timed batch has: `batch`, or as many as keep its multiply-adds below `BATCH_WORK`; at least one."""
+        return max(1, min(self.batch, int(BATCH_WORK // max(1, specimen.multiply_adds))))
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         return self.measure_in_turn([specimen], images, pace)[0]
 
     def measure_in_turn(self, specimens: Sequence[Specimen], images: Images | None, pace: Pace) -> list[Measurement]:
-        inputs = [[specimen.noise(count) for count in (1, self.batch)] for specimen in specimens]
+        batch = min(self._timed_batch(specimen) for specimen in specimens)  # one for all, so that they can be compared
+        counts = sorted({1, batch})
+        inputs = [[specimen.noise(count) for count in counts] for specimen in specimens]
         rounds = self.repeats if len(specimens) == 1 else max(self.repeats, rounds_needed(len(specimens)))
-        times = times_in_turn(specimens, inputs, rounds) / np.array([1, self.batch])[:, None]
-        return [self._measurement(specimen, x[0], runs) for specimen, x, runs in zip(specimens, inputs, times, strict=True)]
+        times = times_in_turn(specimens, inputs, rounds) / np.array(counts)[:, None]
+        times = times[:, [0, -1]]  # a batch of one image is timed once
+        return [
+            self._measurement(specimen, x[0], runs, batch) for specimen, x, runs in zip(specimens, inputs, times, strict=True)
+        ]
 
-    def _measurement(self, specimen: Specimen, image: torch.Tensor, runs: np.ndarray[Any, Any]) -> Measurement:
+    def _measurement(self, specimen: Specimen, image: torch.Tensor, runs: np.ndarray[Any, Any], batch: int) -> Measurement:
         """All costs of one network, with its times (measure, round) in ms per image."""
         stored = sum(t.numel() * t.element_size() for t in (*specimen.net.parameters(), *specimen.net.buffers()))
         values = [
             sum(p.numel() for p in specimen.net.parameters()),
             stored / 1e6,
-            count_multiply_adds(specimen.net, image) / 1e6,
+            specimen.multiply_adds / 1e6,
             *(float(np.median(row)) for row in runs),
             image_bytes(specimen, gradients=False) / 1e6,
         ]
@@ -86,7 +97,7 @@ class Cost(Analysis):
             "parameters": array(list(stages.values()), ("stage",), "parameters", {"stage": list(stages)}, "parameters"),
         }
         uncounted = uncounted_operations(specimen.net, image)
-        return Measurement(arrays, {"batch": self.batch, "threads": torch.get_num_threads(), "uncounted": uncounted})
+        return Measurement(arrays, {"batch": batch, "threads": torch.get_num_threads(), "uncounted": uncounted})
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         parameters, _, operations, _, _, live = (float(value) for value in finding["cost"].values)

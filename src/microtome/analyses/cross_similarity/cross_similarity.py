@@ -27,7 +27,7 @@ import numpy as np
 
 from microtome.analyses.cross_similarity.matches import match_arrays
 from microtome.analyses.cross_similarity.paired_scan import LayerPair, compare_layers
-from microtome.analysis import TWIN_IMAGES, Analysis, Measurement, option, twin_indices
+from microtome.analysis import Analysis, Measurement, option, twin_indices
 from microtome.errors import UnknownName, Unmeasurable, hint
 from microtome.finding import Finding, array
 from microtome.images import Images
@@ -100,7 +100,7 @@ class CrossSimilarity(Analysis):
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         count = len(images or ())
-        twins = specimen.twin_count * min(count, TWIN_IMAGES)
+        twins = specimen.twin_count * min(count, specimen.twin_images)
         return Workload(forward=2.0 * (count + twins), twins=2 * specimen.twin_count, seconds=1.0)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
@@ -111,7 +111,7 @@ class CrossSimilarity(Analysis):
         pair = compare_layers(
             (specimen, second), layers, images, pace, f"{specimen.name} and {second.name}", self._key(specimen, images, 0)
         )
-        some = images.take(twin_indices(images))
+        some = images.take(twin_indices(specimen, images))
         twins: list[LayerPair] = []
         others = untrained_twins(second, images, specimen.twin_count + 1)  # two checkpoints have the same twin under one seed
         for number, both in enumerate(zip(untrained_twins(specimen, images), others, strict=True), 1):

@@ -1,11 +1,13 @@
 """The direct test: the change of a network's score when single pixels change, against what the gradient promises."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from microtome.batch_size import fitting_batch
 from microtome.finding import array
 from microtome.images import Images
 from microtome.scan import Pace, Step, batches
@@ -40,15 +42,16 @@ def perturbation_arrays(
     top, left = (rows - side) // 2, (cols - side) // 2
     pixels = [(top + row, left + col) for row in range(side) for col in range(side)]
     change, score = np.zeros(len(pixels)), "logit"
+    at_once = fitting_batch(specimen, len(pixels) + 1, pace.memory)
     for batch in batches(specimen, images, pace):
         for x in batch.x:
             raised = x[None].repeat(len(pixels) + 1, 1, 1, 1)
             for index, (row, col) in enumerate(pixels):
                 raised[index + 1, :, row, col] += PERTURBATION
             with torch.no_grad():
-                output = specimen.answer(raised)
-            score = "mean score" if gives_maps(output) else "logit"
-            scores = _scores_of_first(output).double().cpu().numpy()
+                answers = [specimen.answer(some) for some in raised.split(at_once)]
+            score = "mean score" if gives_maps(answers[0]) else "logit"
+            scores = _scores_of_first(answers).double().cpu().numpy()
             change += np.abs(scores[1:] - scores[0])
         pace.listener(Step(f"{specimen.name}: changed pixels", int(batch.index[-1]) + 1, len(images), 0.0))
     change /= len(images)
@@ -71,9 +74,9 @@ def _r_squared(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> flo
     return float(((first - first.mean()) * (second - second.mean())).mean() / spread) ** 2 if spread > 0 else 0.0
 
 
-def _scores_of_first(output: Tensor) -> Tensor:
-    """The score of each changed image, of the class predicted for the unchanged one (the first)."""
-    if gives_maps(output):
-        return output.flatten(1).mean(1)
-    scores = output.flatten(1)
+def _scores_of_first(answers: Sequence[Tensor]) -> Tensor:
+    """The score of each changed image, of the class predicted for the unchanged one (the first); `answers` are of all, in parts."""
+    if gives_maps(answers[0]):
+        return torch.cat([answer.flatten(1).mean(1) for answer in answers])
+    scores = torch.cat([answer.flatten(1) for answer in answers])
     return scores[:, int(scores[0].argmax())]

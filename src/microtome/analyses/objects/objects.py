@@ -89,7 +89,7 @@ class Objects(Analysis):
         where = shown.where
         name = min(reversed(shown.names), key=lambda layer: where[layer].row.count * where[layer].col.count)
         own = self._rows(specimen, marked, answers, shown, name, pace, "own")
-        shown_to_twins = set(twin_indices(marked))
+        shown_to_twins = set(twin_indices(specimen, marked))
         watched = np.array([place for place in marked.content_order() if place in shown_to_twins])  # turns do not hang on names
         twins: list[tuple[Rows, np.ndarray[Any, Any]]] = []
         runs = [(specimen, marked, "own")]

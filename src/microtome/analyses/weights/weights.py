@@ -62,7 +62,7 @@ class Weights(Analysis):
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         values = sum(p.numel() for p in specimen.net.parameters())
-        return Workload(twins=specimen.twin_count, seconds=0.5 + 3e-8 * values * (1 + specimen.twin_count))
+        return Workload(twins=specimen.twin_count, seconds=0.5 + values * (4.4e-8 + 2e-9 * specimen.twin_count))
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         own, dtypes = ordered_weights(specimen)
