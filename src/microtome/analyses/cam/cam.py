@@ -55,7 +55,7 @@ from microtome.specimen import Specimen
 from microtome.workload import Effort, Workload
 
 LAYERS = "shallow,middle,deep,last3"
-TABLE = ("label", "predicted", "similarity", "probability", "region", "target")  # columns, where they exist
+TABLE = ("label", "predicted", "similarity", "probability", "region", "target", "gap")  # columns, where they exist
 
 
 @final
@@ -104,7 +104,9 @@ class Cam(Analysis):
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = min(self.count, len(images or ()))
-        return Workload(forward=8.0, backward=4.0 * shown, twins=min(specimen.twin_count, shown), seconds=0.5)
+        return Workload(
+            forward=8.0, backward=4.0 * shown * map_kind(self.kind).copies, twins=min(specimen.twin_count, shown), seconds=0.5
+        )
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
@@ -280,7 +282,8 @@ def _attribute_batch(
         (random,) = target_maps(twin, names, batch.x[index], target.read, of_twin, kind, where=where, memory=memory).maps
         for name, value in random.items():
             null[name][index] = value.cpu()
-    return BatchMaps(batch.index, batch.pixels, answers[0].columns, maps, other, null, remarks=own.remarks)
+    columns = answers[0].columns | ({} if own.gaps is None else {"gap": own.gaps[0].cpu().numpy()})
+    return BatchMaps(batch.index, batch.pixels, columns, maps, other, null, remarks=own.remarks)
 
 
 def _target_caveats(finding: Finding) -> list[str]:

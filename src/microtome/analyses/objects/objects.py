@@ -83,7 +83,8 @@ class Objects(Analysis):
         return kind_digest(self.kind)
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
-        return Workload(forward=8.0, backward=2.0 * len(images or ()), twins=specimen.twin_count)
+        backward = 2.0 * len(images or ()) * map_kind(self.kind).copies
+        return Workload(forward=8.0, backward=backward, twins=specimen.twin_count)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
