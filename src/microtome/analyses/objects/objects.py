@@ -63,7 +63,7 @@ class Objects(Analysis):
     with_twin: ClassVar[bool] = True
 
     at: str = option(LAYER, "layer whose maps are scored; the coarsest of several")
-    kind: str = option("gradcam", "kind of class activation map", map_kind=True)
+    kind: str = option("gradcam", "kind of map, of layers or of the pixels", map_kind=True)
     target: Literal["label", "predicted"] = option("label", "class whose evidence is mapped")
     place: Literal["arithmetic", "even"] = option(
         "arithmetic", "location of map positions: from kernels, strides and padding, or evenly tiled"
