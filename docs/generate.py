@@ -127,7 +127,8 @@ def pages() -> dict[Path, str]:
         (ROOT / "README.md", "edits", edit_table("docs/edits/")),
         (DOCS / "errors.md", "tree", error_tree()),
         (DOCS / "report.md", "panels", panel_table()),
-        (DOCS / "class_maps.md", "kinds", kind_table()),
+        (DOCS / "class_maps.md", "kinds", kind_table(on_input=False)),
+        (DOCS / "class_maps.md", "pixel kinds", kind_table(on_input=True)),
     ):
         made[path] = spliced(path, name, text, made.get(path))
     return made
@@ -152,11 +153,12 @@ def table(folder: str) -> str:
     return "\n".join(rows) + "\n"
 
 
-def kind_table() -> str:
-    """Our own kinds of class activation map as a table."""
-    rows = ["| kind | name | weights | source |", "|---|---|---|---|"]
+def kind_table(on_input: bool) -> str:
+    """Our own kinds of map, of layers or of the pixels, as a table."""
+    rows = [f"| kind | name | {'map' if on_input else 'weights'} | source |", "|---|---|---|---|"]
     for name, entry in map_kinds.own_entries().items():
-        rows.append(f"| `{name}` | {entry.title} | {_cell(entry.summary)} | {_cell(entry.source)} |")
+        if entry.on_input == on_input:
+            rows.append(f"| `{name}` | {entry.title} | {_cell(entry.summary)} | {_cell(entry.source)} |")
     return "\n".join(rows) + "\n"
 
 

@@ -1,9 +1,10 @@
 """Class activation maps from shallow to deep layers, checked against untrained twins.
 
-A map weights what each unit of a layer gives at each position by its importance for the class score, and shows the positive part;
-the kinds (`--kind`) differ in how that importance is found. Maps are raw (not rescaled to 0..1), and their positions are drawn where
-they lie in the image. Two checks come with them: does the map change with the class, and do untrained twins, or an edge detector,
-give the same map? If so, the map shows nothing that was learnt. Each image is shown to one twin, in turn.
+A map weights what each unit of a layer gives at each position by its importance for the class score, and shows the positive part; the
+kinds (`--kind`) differ in how that importance is found. Some map the pixels instead; their one layer is called `input`. Maps are raw
+(not rescaled to 0..1), and their positions are drawn where they lie in the image. Two checks come with them: does the map change with
+the class, and do untrained twins, or an edge detector, give the same map? If so, the map shows nothing that was learnt. Each image is
+shown to one twin, in turn.
 
 Three kinds of network can be asked. A classifier: for the predicted class, the label's, or any of `classes`. A segmentation network:
 for the sum of a class's scores over the region where that class is predicted (`target` label: over the object's mask); without
@@ -27,16 +28,18 @@ import torch
 from torch import Tensor
 
 from microtome.analyses.cam.arrays import BatchMaps, place_remark, to_arrays
-from microtome.analyses.cam.kinds import fuse_parts, grid_note, kind_caveats, kind_facts, kind_refusal
+from microtome.analyses.cam.kinds import fuse_parts, grid_note, kind_facts, map_caveats
 from microtome.analyses.cam.questions import class_targets, embedding_target, file_digest, reason_for_no_target
 from microtome.analyses.cam.targets import BatchAnswer, EmbeddingSimilarity, MapTarget
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.attribution import (
+    INPUT,
     MapKind,
     VisibleLayers,
     kind_digest,
+    kind_refusal,
     map_kind,
     place_cells,
     target_maps,
@@ -52,7 +55,8 @@ from microtome.scan import Batch, Pace, Step, batches
 from microtome.specimen import Specimen
 from microtome.workload import Effort, Workload
 
-TABLE = ("label", "predicted", "similarity", "probability", "region", "target")  # columns, where they exist
+LAYERS = "shallow,middle,deep,last3"
+TABLE = ("label", "predicted", "similarity", "probability", "region", "target", "gap")  # columns, where they exist
 
 
 @final
@@ -67,8 +71,8 @@ class Cam(Analysis):
     revision: ClassVar[int] = 5  # 5: several untrained twins
     with_twin: ClassVar[bool] = True
 
-    at: tuple[str, ...] = option("shallow,middle,deep,last3", "layers to map: names, globs or aliases")
-    kind: str = option("gradcam", "kind of class activation map", map_kind=True)
+    at: tuple[str, ...] = option(LAYERS, "layers to map: names, globs or aliases")
+    kind: str = option("gradcam", "kind of map, of layers or of the pixels", map_kind=True)
     target: Literal["predicted", "label", "embedding"] = option(
         "predicted", "what the maps are for: the class of each image (or `classes`), or similarity to `reference`"
     )
@@ -91,7 +95,8 @@ class Cam(Analysis):
         if reason := Analysis.refusal(self, specimen, images):
             return reason
         assert images is not None  # or it was lacking
-        if reason := kind_refusal(self.kind, self.target):
+        layers = ",".join(self.at)
+        if reason := kind_refusal(self.kind, layers="" if layers == LAYERS else layers, target=self.target, fuse=self.fuse):
             return reason
         return reason_for_no_target(specimen, images, self.target, self.classes, self.reference)
 
@@ -100,7 +105,9 @@ class Cam(Analysis):
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = min(self.count, len(images or ()))
-        return Workload(forward=8.0, backward=4.0 * shown, twins=min(specimen.twin_count, shown), seconds=0.5)
+        return Workload(
+            forward=8.0, backward=4.0 * shown * map_kind(self.kind).copies, twins=min(specimen.twin_count, shown), seconds=0.5
+        )
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
@@ -216,6 +223,8 @@ class Cam(Analysis):
             )
         )
         for layer in finding["heat"].coords["layer"].values:
+            if layer == INPUT:  # the first panel shows every pixel
+                continue
             note = grid_note(finding, str(layer))
             heat, extent = f"heat/{layer}", f"extent/{layer}"
             panels.append(
@@ -225,7 +234,7 @@ class Cam(Analysis):
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         caveats = [f"Left out {name}: {reason}." for name, reason in finding.facts["dropped"].items()]
-        caveats += kind_caveats(finding)
+        caveats += map_caveats(finding)
         caveats += [f"{name}: {remark}" for name, remark in finding.facts["placing"].items()]
         empty = finding["empty"]
         for layer in empty.coords["layer"].values:
@@ -274,7 +283,8 @@ def _attribute_batch(
         (random,) = target_maps(twin, names, batch.x[index], target.read, of_twin, kind, where=where, memory=memory).maps
         for name, value in random.items():
             null[name][index] = value.cpu()
-    return BatchMaps(batch.index, batch.pixels, answers[0].columns, maps, other, null, remarks=own.remarks)
+    gaps = {} if own.gaps is None else {"gap": own.gaps[0].cpu().numpy()}
+    return BatchMaps(batch.index, batch.pixels, {**answers[0].columns, **gaps}, maps, other, null, remarks=own.remarks)
 
 
 def _target_caveats(finding: Finding) -> list[str]:
