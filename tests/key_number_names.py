@@ -65,6 +65,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "largest distance from the loss", "median distance from the loss", "mean path to the first layer",
         "gradient, first third over last third", "weight layers with a path", "images",
     ),
+    "transfer": ("LogME", "LogME on the twins' images", "GBC", "ridge probe accuracy", "k-NN accuracy"),
     "weights": ("weight tensors with problems", "weight tensors"),
 }  # fmt: skip
 # Names that need something more: what it is.
@@ -100,6 +101,7 @@ SOMETIMES: dict[str, dict[str, str]] = {
         "receptive field": "a field with a border", "receptive field, shortest path": "a field with a border",
         "stride": "a field with a border",
     },
+    "transfer": {"LEEP": "classes of its own"},
     "weights": {
         "W1/σ between neighbours": "two like tensors", "pairs further apart than in every twin": "two like tensors",
         "W1/σ, batch norm folded in": "batch norms",

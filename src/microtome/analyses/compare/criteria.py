@@ -24,6 +24,7 @@ CRITERIA = (
     ("accuracy", BALANCED),
     ("probe", "best probe accuracy"),
     ("probe", BALANCED_PROBE),
+    ("transfer", "LogME"),
     ("objects", "localisation lift"),
     ("objects", "accuracy on the smallest objects"),
     ("cost", "parameters"),
