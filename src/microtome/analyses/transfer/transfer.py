@@ -38,10 +38,10 @@ from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import why_no_head
+from microtome.instruments.pooled_features import pool_positions
 from microtome.instruments.untrained_twins import TWINS, over_twins, reason_for_no_verdict, stack_twins, verdicts
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.intervals import UNKNOWN_INTERVAL, Interval
-from microtome.numerics.statistics.positions import position_means
 from microtome.panels import Curve, Panel, Table
 from microtome.scan import Batch
 from microtome.specimen import Specimen
@@ -80,10 +80,7 @@ class Transfer(Census[Bundle]):
         return Bundle({"rows": Rows()})
 
     def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
-        if value.dim() < 3:
-            return value.float().cpu().numpy().copy()
-        units_first = specimen.layer(name).layout == "nchw"
-        return position_means(value.flatten(2) if units_first else value.flatten(1, -2).transpose(1, 2)).float().numpy()
+        return pool_positions(specimen, name, value)
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         labels = batch.labels if batch.labels is not None else np.full(len(batch.index), -1)
