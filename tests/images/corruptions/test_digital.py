@@ -10,7 +10,15 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from corrupted_photographs import photographs
-from microtome.images.corruptions.digital import ELASTIC, SATURATION, contrast, elastic_transform, jpeg_compression, pixelate, saturate
+from microtome.images.corruptions.digital import (
+    ELASTIC,
+    SATURATION,
+    contrast,
+    elastic_transform,
+    jpeg_compression,
+    pixelate,
+    saturate,
+)
 
 
 def as_tensor(images: np.ndarray) -> torch.Tensor:

@@ -40,7 +40,7 @@ def test_convolution_with_a_kernel_for_each_image(mode: str, scipys: str) -> Non
 def test_motion_along_a_row_by_hand() -> None:
     """At 0 degrees half a Gaussian of 2·2+1 steps leads to the left of the centre."""
     (kernel,) = motion_kernels(2, 1.0, [0.0], torch.device("cpu")).numpy()
-    weights = np.exp(-np.arange(5) ** 2 / 2)
+    weights = np.exp(-(np.arange(5) ** 2) / 2)
     expected = np.zeros((11, 11))
     expected[5, 5 - np.arange(5)] = weights / weights.sum()
     assert kernel == pytest.approx(expected, abs=1e-6)

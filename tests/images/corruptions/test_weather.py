@@ -54,4 +54,4 @@ def test_mud_covers_and_water_brightens() -> None:
     assert 0.02 < covered.float().mean() < 0.6 and clean.float().mean() > 0.2
     wet = spatter(GREY, 3, draws())
     assert (wet >= GREY - 1e-6).all() and (wet > GREY + 0.1).any() and (wet == GREY).all(1).any()
-    assert torch.equal(spatter(GREY[:, :, :3, :3] * 0, 1, draws()), torch.zeros(1, 3, 3, 3))  # no rim, no light
+    assert torch.isfinite(spatter(GREY[:, :, :1, :1], 1, draws())).all()  # one drop or none: no rim

@@ -25,6 +25,7 @@ CRITERIA = (
     ("probe", "best probe accuracy"),
     ("probe", BALANCED_PROBE),
     ("transfer", "LogME"),
+    ("robustness", "accuracy under corruption"),
     ("objects", "localisation lift"),
     ("objects", "accuracy on the smallest objects"),
     ("cost", "parameters"),

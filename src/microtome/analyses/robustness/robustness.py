@@ -38,12 +38,6 @@ from microtome.tally import Rows
 from microtome.workload import Workload
 
 SECONDS_PER_VIEW = 2e-7  # for each pixel of an image, to corrupt it on the reference machine
-STANDARD = ("gaussian_noise", "defocus_blur", "fog", "contrast", "jpeg_compression")
-QUICK = ("gaussian_noise", "defocus_blur", "contrast")
-ALL = (
-    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow", "frost", "fog",
-    "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression", "speckle_noise", "gaussian_blur", "spatter", "saturate",
-)  # fmt: skip
 
 
 @final
@@ -64,7 +58,15 @@ class Robustness(Analysis):
             "spatter", "saturate",
         ],
         ...,
-    ] = option(STANDARD, "corruptions of the images", quick=QUICK, full=ALL)  # fmt: skip
+    ] = option(
+        ("gaussian_noise", "defocus_blur", "fog", "contrast", "jpeg_compression"), "corruptions of the images",
+        quick=("gaussian_noise", "defocus_blur", "contrast"),
+        full=(
+            "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow", "frost",
+            "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression", "speckle_noise", "gaussian_blur",
+            "spatter", "saturate",
+        ),
+    )  # fmt: skip
     severities: tuple[int, ...] = option((1, 3, 5), "severities of each corruption, 1 to 5", quick=(3,), full=(1, 2, 3, 4, 5))
     sweeps: tuple[Literal["contrast", "brightness", "colour_scale", "size"], ...] = option(
         ("contrast", "colour_scale"),

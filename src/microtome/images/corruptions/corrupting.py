@@ -57,7 +57,7 @@ def corrupt(pixels: Pixels, name: str, severity: int, seed: int = 0, device: str
             f"{pixels.shape}."
         )
     draws = [random_of(image, name, seed) for image in pixels]
-    x = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float().div(255)
+    x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).float().div(255)
     corrupted = CORRUPTIONS[name](x, severity, draws).clamp(0, 1)
     return corrupted.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 

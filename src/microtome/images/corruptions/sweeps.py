@@ -30,7 +30,7 @@ def sweep_pixels(pixels: Pixels, name: str, amount: float) -> Pixels:
     Raises:
         UnknownName: there is no such sweep of pixels; the nearest is named.
     """
-    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
+    x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div(255)
     if name == "contrast":
         means = x.mean((1, 2, 3), keepdim=True)
         x = means + amount * (x - means)
