@@ -65,7 +65,8 @@ def main(folder: str) -> None:
     photographs = [Image.open(path).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR) for path in files]
     images, module = np.stack([np.asarray(photograph) for photograph in photographs]), published()
     lines = [
-        "| corruption | severity | mean difference | largest | effect, published | ours | spread, published | ours | ms, published | ours |",
+        "| corruption | severity | mean difference | largest | effect, published | ours | spread, published | ours | ms, published | "
+        "ours |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [measure(name, severity, images, getattr(module, name)) for name in CORRUPTIONS for severity in SEVERITIES]

@@ -141,6 +141,16 @@ def test_an_untrained_network_is_within_its_twins(tiny: Callable[..., nn.Module]
     assert 0.2 < drift.value / drift.baseline < 5
 
 
+def test_a_norm_in_the_patch_embedding_keeps_every_answer_at_any_colour_scale() -> None:
+    """The published repair, an identity: beside it the same network without the norm changes its answers."""
+    images = mt.Images.scenes(12, seed=3)
+    measure = Robustness(corruptions=(), sweeps=("colour_scale",), at=("last",), count=12)
+    plain = measure(mt.open("microtome:mini_deit"), images, PACE, twins=0)["agreement/colour_scale"]
+    normed = measure(mt.open("microtome:mini_deit", edits=["prelayernorm"]), images, PACE, twins=0)["agreement/colour_scale"]
+    assert (normed.sel(amount=[0.5, 1.0, 2.0, 4.0, 8.0]).values == 1.0).all()
+    assert plain.sel(amount=8.0).item() < 1.0
+
+
 def test_bad_options_and_images() -> None:
     with pytest.raises(BadOption, match="option severities is 7; it takes 1 to 5"):
         Robustness(severities=(7,))(opened(), coloured(), PACE)

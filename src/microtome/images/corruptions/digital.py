@@ -57,7 +57,7 @@ def pixelate(x: Tensor, severity: int, draws: Draws) -> Tensor:
     """Fewer pixels, each the mean of what it covers."""
 
     def coarse(image: Image.Image) -> Image.Image:
-        size = tuple(max(1, int(side * PIXELS[severity - 1])) for side in image.size)
+        size = [max(1, int(side * PIXELS[severity - 1])) for side in image.size]
         return image.resize(size, Image.Resampling.BOX).resize(image.size, Image.Resampling.NEAREST)
 
     return _by_pillow(x, coarse)

@@ -109,7 +109,7 @@ def _light(drops: NDArray[np.float64]) -> NDArray[np.float64]:
     wet = drops > 0
     if not wet.any() or wet.all():
         return wet.astype(np.float64)
-    inside, outside = distance_transform_edt(wet), distance_transform_edt(~wet)
+    inside, outside = (np.asarray(distance_transform_edt(part), dtype=np.float64) for part in (wet, ~wet))
     far = np.minimum(np.where(wet, inside, outside), REACH)
     smooth = np.floor(uniform_filter(far, 3))
     values, ranks = np.unique(smooth, return_inverse=True)
