@@ -57,7 +57,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "observations beyond all untrained twins", "observations that hold in both", "sources used by a layer",
         "sources used by a transition", "layers that read the transition least", "classifier weight, late over early third",
     ),
-    "robustness": ("drift of the last layer",),
+    "robustness": (),
     "similarity": (
         "smallest CKA of neighbouring layers", "mean CKA of neighbouring layers", "CKA of the first and the last layer",
         "neighbours more similar than in all untrained twins", "images",
@@ -106,7 +106,7 @@ SOMETIMES: dict[str, dict[str, str]] = {
         "accuracy under corruption": "classes", "accuracy under the worst corruption": "classes",
         "agreement under corruption": "no classes", "agreement under the worst corruption": "no classes",
         "mCE": "all five severities", "relative mCE": "all five severities",
-        "calibration error under corruption": "classes",
+        "calibration error under corruption": "classes", "drift of the last layer": "corruptions", "images": "fewer than two others",
         "lowest accuracy, contrast": "a sweep", "lowest accuracy, brightness": "a sweep", "lowest accuracy, colour scale": "a sweep",
         "lowest accuracy, size": "a sweep", "lowest agreement, contrast": "a sweep", "lowest agreement, brightness": "a sweep",
         "lowest agreement, colour scale": "a sweep", "lowest agreement, size": "a sweep",

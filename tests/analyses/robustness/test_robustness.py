@@ -118,8 +118,10 @@ def test_without_a_head_drift_is_left() -> None:
     found = Robustness(at=("same",), corruptions=("fog",), severities=(5,), sweeps=("contrast",))(
         mt.open(Headless().eval(), recipe=recipe), coloured(), PACE
     )
-    assert [number.name for number in found.key_numbers] == ["drift of the last layer"]
+    assert [number.name for number in found.key_numbers] == ["drift of the last layer", "images"]
     assert found.headline.startswith("Corruption moves")
+    with pytest.raises(Unmeasurable, match="drift is measured under corruptions: name one"):
+        Robustness(corruptions=())(mt.open(Headless().eval(), recipe=recipe), coloured(), PACE)
 
 
 def test_mce_takes_all_five_severities() -> None:

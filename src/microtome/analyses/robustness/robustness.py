@@ -78,6 +78,8 @@ class Robustness(Analysis):
     seed: int = option(0, "seed of what is random in a corruption", low=0)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
+        if not self.corruptions and (reason := why_no_head(specimen)):
+            return f"{reason}, and drift is measured under corruptions: name one"
         if images is not None and images.source.channels not in (None, 3):
             return "corruptions are defined on 8-bit images, and these are numbers in bands"
         return Analysis.refusal(self, specimen, images)

@@ -12,6 +12,7 @@ from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.panels import Curve, Grid, Heat, Panel, Table
 from microtome.prose import plural
 
+LEAST, MOST = 2, 6  # key numbers
 FEW = 100  # images; below, a calibration error is mostly chance
 
 
@@ -48,7 +49,10 @@ def robustness_key_numbers(finding: Finding) -> list[KeyNumber]:
         numbers.append(KeyNumber(name="calibration error under corruption", value=float(finding["calibration"].mean()), unit=FRACTION,
                                  baseline=float(finding["clean"].sel(measure="calibration error")), baseline_name="clean images",
                                  better="lower", at=count))  # fmt: skip
-    return [*numbers, *_sweep_numbers(finding, name)][:6]
+    numbers += _sweep_numbers(finding, name)
+    if len(numbers) < LEAST:
+        numbers.append(KeyNumber(name="images", value=int(finding.facts["images"])))
+    return numbers[:MOST]
 
 
 def _reference_numbers(finding: Finding) -> list[KeyNumber]:
