@@ -22,7 +22,12 @@ from microtome.analyses.robustness.conditions import Condition, list_conditions
 from microtome.analyses.robustness.examples import example_images
 from microtome.analyses.robustness.summary import Views, mean_over, read_views, view_arrays
 from microtome.analyses.robustness.viewing import Viewer, typical_distances
-from microtome.analyses.robustness.wording import list_panels, robustness_caveats, robustness_headline, robustness_key_numbers
+from microtome.analyses.robustness.wording import (
+    robustness_caveats,
+    robustness_headline,
+    robustness_key_numbers,
+    robustness_panels,
+)
 from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import Finding, array
@@ -203,7 +208,7 @@ class Robustness(Analysis):
         return robustness_headline(finding)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
-        return list_panels(finding)
+        return robustness_panels(finding)
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         return robustness_caveats(finding)

@@ -112,7 +112,7 @@ def _baseline(number: KeyNumber) -> str:
     return f"{number.baseline_name} {number.baseline_text or 'unknown'}"
 
 
-def list_panels(finding: Finding) -> list[Panel]:
+def robustness_panels(finding: Finding) -> list[Panel]:
     """Curves by severity, then tables, drift by layer, sweeps and the first image."""
     panels, name = list[Panel](), measured_name(finding)
     corrupted = bool(finding["accuracy"].size)
