@@ -99,7 +99,7 @@ def spatter(x: Tensor, severity: int, draws: Draws) -> Tensor:
         cover = cover.masked_fill(cover < 0.8, 0.0)
         return x * (1 - cover) + colour * cover
     drops = drops.masked_fill(drops < threshold, 0.0)
-    light = torch.from_numpy(np.stack([_light(one) for one in drops[:, 0].cpu().double().numpy()])).float()
+    light = torch.from_numpy(np.stack([_light(drop) for drop in drops[:, 0].cpu().double().numpy()])).float()
     light = drops * light[:, None].to(x.device)
     return x + strength * light / light.amax((1, 2, 3), keepdim=True).clamp(min=1e-12) * colour
 
