@@ -57,6 +57,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "observations beyond all untrained twins", "observations that hold in both", "sources used by a layer",
         "sources used by a transition", "layers that read the transition least", "classifier weight, late over early third",
     ),
+    "robustness": (),
     "similarity": (
         "smallest CKA of neighbouring layers", "mean CKA of neighbouring layers", "CKA of the first and the last layer",
         "neighbours more similar than in all untrained twins", "images",
@@ -65,6 +66,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "largest distance from the loss", "median distance from the loss", "mean path to the first layer",
         "gradient, first third over last third", "weight layers with a path", "images",
     ),
+    "transfer": ("LogME", "LogME on the twins' images", "GBC", "ridge probe accuracy", "k-NN accuracy"),
     "weights": ("weight tensors with problems", "weight tensors"),
 }  # fmt: skip
 # Names that need something more: what it is.
@@ -100,6 +102,16 @@ SOMETIMES: dict[str, dict[str, str]] = {
         "receptive field": "a field with a border", "receptive field, shortest path": "a field with a border",
         "stride": "a field with a border",
     },
+    "robustness": {
+        "accuracy under corruption": "classes", "accuracy under the worst corruption": "classes",
+        "agreement under corruption": "no classes", "agreement under the worst corruption": "no classes",
+        "mCE": "all five severities", "relative mCE": "all five severities",
+        "calibration error under corruption": "classes", "drift of the last layer": "corruptions", "images": "fewer than two others",
+        "lowest accuracy, contrast": "a sweep", "lowest accuracy, brightness": "a sweep", "lowest accuracy, colour scale": "a sweep",
+        "lowest accuracy, size": "a sweep", "lowest agreement, contrast": "a sweep", "lowest agreement, brightness": "a sweep",
+        "lowest agreement, colour scale": "a sweep", "lowest agreement, size": "a sweep",
+    },
+    "transfer": {"LEEP": "classes of its own"},
     "weights": {
         "W1/σ between neighbours": "two like tensors", "pairs further apart than in every twin": "two like tensors",
         "W1/σ, batch norm folded in": "batch norms",

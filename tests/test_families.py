@@ -66,6 +66,7 @@ def test_every_analysis_finds_or_says_why_not(name: str, few: mt.Images, tmp_pat
         "atrous": {"count": 2},
         "erf": {"count": 4},
         "dead_pixels": {"count": 4},
+        "robustness": {"count": 3, "corruptions": ("fog",), "severities": (3,)},
     }
     outcome = analyze([net], few, tmp_path, pace=Pace(batch=20, device="cpu"), settings=settings, twins=2)
     assert not outcome.failed

@@ -30,6 +30,7 @@ ELSEWHERE = {
     "cli/telling.py": ("cli/test_cli.py", "glue"),
     "cli/verbs.py": ("cli/test_cli.py", "glue"),
     "networks/__init__.py": ("networks/test_mini.py", "the registry"),
+    "numerics/__init__.py": ("numerics/transferability/test_evidence.py", "the one public name"),
     "training/__main__.py": ("training/test_command.py", "the command"),
 }
 

@@ -21,6 +21,7 @@ SETTINGS = {
     "cost": {"repeats": 3, "batch": 2}, "deconvnet": {"units": 2, "k": 2}, "occlusion": {"count": 2, "stride": 16},
     "invariance": {"count": 3}, "atrous": {"count": 2}, "erf": {"count": 3}, "dead_pixels": {"count": 3, "probes": 1},
     "position": {"count": 3}, "supervision": {"count": 4},
+    "robustness": {"count": 3, "corruptions": ("fog",), "severities": (3,)},
 }  # fmt: skip
 
 

@@ -17,8 +17,9 @@ from microtome.specimen import Specimen
 
 SIDE = 32
 NAMES = [name for name, entry in catalog.analysis_entries().items() if not issubclass(entry.load(), Collation)]
-# Reasons that hold for this network with three channels as well: nothing about channels is among them.
+# Reasons that hold for this network with three channels as well; only corruptions are defined on 8-bit images alone.
 REASONS = (
+    "corruptions are defined on 8-bit images",
     "none of its convolutions is dilated",
     "it needs a second network",
     "it needs checkpoints of one training",

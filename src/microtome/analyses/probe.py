@@ -23,13 +23,13 @@ from microtome.analysis import BatchValues, Census, Measurement, option, twin_in
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.pooled_features import pool_positions
 from microtome.instruments.untrained_twins import VERDICTS, over_twins, reason_for_no_verdict, stack_twins, verdicts
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.probes.logistic import logistic_probe
 from microtome.numerics.probes.ridge import learning_curve, ridge_probe, smallest_class
 from microtome.numerics.statistics.balanced import MAX_IMBALANCE, balanced_accuracy, class_imbalance
 from microtome.numerics.statistics.intervals import Interval
-from microtome.numerics.statistics.positions import position_means
 from microtome.numerics.statistics.proportions import proportion_interval
 from microtome.panels import Curve, Panel, Table
 from microtome.prose import plural
@@ -69,10 +69,7 @@ class Probe(Census[Bundle]):
         return Bundle({"rows": Rows()})
 
     def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
-        if value.dim() < 3:
-            return value.float().cpu().numpy().copy()
-        units_first = specimen.layer(name).layout == "nchw"
-        return position_means(value.flatten(2) if units_first else value.flatten(1, -2).transpose(1, 2)).float().numpy()
+        return pool_positions(specimen, name, value)
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         rows = tally.rows("rows")

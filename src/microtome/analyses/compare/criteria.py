@@ -24,6 +24,8 @@ CRITERIA = (
     ("accuracy", BALANCED),
     ("probe", "best probe accuracy"),
     ("probe", BALANCED_PROBE),
+    ("transfer", "LogME"),
+    ("robustness", "accuracy under corruption"),
     ("objects", "localisation lift"),
     ("objects", "accuracy on the smallest objects"),
     ("cost", "parameters"),

@@ -1,0 +1,1 @@
+"""Scores that predict from features and labels how well a backbone will serve a task, without training it."""
