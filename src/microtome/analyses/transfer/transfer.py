@@ -98,7 +98,7 @@ class Transfer(Census[Bundle]):
         scored = [self._layer(rows, known, name) for name in names]
         arrays = self._columns(names, scored)
         shared = np.zeros(len(images), dtype=bool)
-        shared[twin_indices(images)] = True
+        shared[twin_indices(specimen, images)] = True
         both = known & shared[rows.index]
         both[both] = _repeated_labels(rows.column("labels")[both])
         few = [self._evidence(rows, both, name) for name in names]
