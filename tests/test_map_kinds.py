@@ -58,13 +58,15 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 def test_every_kind_is_a_file_with_a_title_a_summary_and_a_source() -> None:
     entries = map_kinds.map_kind_entries()
     wanted = {
-        "ablationcam", "cam", "eigencam", "gaussian", "gradcam", "gradcam++", "hirescam", "layercam", "scorecam", "xgradcam"
+        "ablationcam", "cam", "eigencam", "gaussian", "gradcam", "gradcam++", "hirescam", "layercam", "scorecam", "xgradcam",
+        "inputgradient",
     }  # fmt: skip
     assert set(entries) == wanted
     for name, entry in entries.items():
         kind = map_kind(name)
         assert isinstance(kind, MapKind) and kind.title == entry.title
         assert entry.source and entry.summary.endswith(".") and len(entry.summary.split()) <= 14
+    assert all(entry.on_input == map_kind(name).on_input for name, entry in entries.items())
     assert len({entry.title for entry in entries.values()}) == len(entries)
 
 

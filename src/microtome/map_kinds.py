@@ -1,6 +1,7 @@
 """The kinds of class activation map that exist, read without importing them: our own files, and those of other packages.
 
-A kind is one file with one class that derives from `MapKind` or `GradientKind`; the stem of the file is its name, `_plus_plus` written ++.
+A kind is one file with one class that derives from `MapKind`, `GradientKind` or `PixelKind`. The stem of the file is its name, with
+`_plus_plus` written ++.
 """
 
 import ast
@@ -15,7 +16,8 @@ from microtome.class_files import base_name, class_constants
 from microtome.errors import UnknownName, did_you_mean
 
 GROUP = "microtome.map_kinds"
-BASE_CLASSES = ("MapKind", "GradientKind")
+BASE_CLASSES = ("MapKind", "GradientKind", "PixelKind")
+PIXEL_CLASS = "PixelKind"
 PACKAGE = "microtome.instruments.attribution.kinds"
 
 
@@ -30,6 +32,7 @@ class MapKindEntry:
     summary: str
     body: str
     source: str
+    on_input: bool  # whether it maps the pixels
 
     def load(self) -> Any:
         """The class itself (imports torch)."""
@@ -68,6 +71,16 @@ def map_kind_names() -> tuple[str, ...]:
     return tuple(map_kind_entries())
 
 
+def layer_kind_names() -> tuple[str, ...]:
+    """The names of the kinds that map a layer."""
+    return tuple(name for name, entry in map_kind_entries().items() if not entry.on_input)
+
+
+def pixel_kind_names() -> tuple[str, ...]:
+    """The names of the kinds that map the pixels."""
+    return tuple(name for name, entry in map_kind_entries().items() if entry.on_input)
+
+
 def map_kind_entry(name: str) -> MapKindEntry:
     """The kind of that name.
 
@@ -100,5 +113,7 @@ def _read_kind_file(path: Path, module: str) -> MapKindEntry | None:
         if isinstance(node, ast.ClassDef) and any(base_name(base) in BASE_CLASSES for base in node.bases):
             parts = prose.read_docstring(ast.get_docstring(tree, clean=False))
             title = str(class_constants(node).get("title") or kind_name(path.stem))
-            return MapKindEntry(kind_name(path.stem), module, node.name, title, parts.summary, parts.body, parts.source)
+            on_input = PIXEL_CLASS in map(base_name, node.bases)
+            name = kind_name(path.stem)
+            return MapKindEntry(name, module, node.name, title, parts.summary, parts.body, parts.source, on_input)
     return None

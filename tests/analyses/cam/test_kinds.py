@@ -9,8 +9,8 @@ from map_networks import seeded
 from microtome.analyses.cam import Cam
 from microtome.analyses.cam.kinds import FUSED
 from microtome.errors import Unmeasurable
-from microtome.instruments.attribution import map_kind
-from microtome.map_kinds import map_kind_names
+from microtome.instruments.attribution import INPUT, map_kind
+from microtome.map_kinds import map_kind_names, pixel_kind_names
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,8 @@ def findings(net: mt.Specimen, pics: mt.Images):
     def of(kind: str, **options: object):
         key = kind, tuple(options.items())
         if key not in made:
-            made[key] = Cam(kind=kind, count=2, at="blocks.0,blocks.2", **options)(net, pics)
+            layers = {} if kind in pixel_kind_names() else {"at": "blocks.0,blocks.2"}
+            made[key] = Cam(kind=kind, count=2, **layers, **options)(net, pics)
         return made[key]
 
     return of
@@ -103,3 +104,24 @@ def test_maps_of_a_segmentation_network(kind):
     finding = Cam(kind=kind, at="1", count=2)(specimen, mt.Images.tensors(torch.rand(3, 3, 16, 24)))
     assert finding["heat/1"].shape == (2, 16, 24)
     assert map_kind(kind).title in finding.headline
+
+
+@pytest.mark.parametrize("kind", pixel_kind_names())
+def test_maps_of_pixels_are_drawn_as_they_are(findings, kind):
+    finding = findings(kind)
+    assert finding["heat"].coords["layer"].values.tolist() == [INPUT]
+    assert finding["heat/input"].shape == finding["image"].shape[:3]
+    assert finding["smooth"].sel(layer=INPUT).values == pytest.approx(finding["heat/input"].values)
+    assert finding["extent/input"].values.tolist() == [[0.0, 1.0, 0.0, 1.0]] * 2
+    assert [panel.title for panel in finding.panels if panel.kind == "Overlay"] == ["Where the evidence lies"]
+    assert any("has no sign" in caveat for caveat in finding.caveats) == (not map_kind(kind).signed)
+
+
+def test_a_layer_is_refused_where_the_pixels_are_mapped(net: mt.Specimen, pics: mt.Images):
+    for options, message in (
+        ({"at": "blocks.0"}, r"Input gradient maps the pixels, not a layer: leave out at \(blocks.0 given\)"),
+        ({"fuse": True}, "nothing to fuse: leave out fuse"),
+    ):
+        with pytest.raises(Unmeasurable, match=message):
+            Cam(kind="inputgradient", **options)(net, pics)
+    assert Cam(kind="inputgradient", at="input", count=2)(net, pics)["heat"].coords["layer"].values.tolist() == [INPUT]

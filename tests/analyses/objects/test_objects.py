@@ -11,8 +11,8 @@ from microtome import testing
 from microtome.analyses.objects import Objects
 from microtome.analyses.objects.arrays import CLUTTERS
 from microtome.errors import Unmeasurable
-from microtome.instruments.attribution import map_kind
-from microtome.map_kinds import map_kind_names
+from microtome.instruments.attribution import INPUT, map_kind
+from microtome.map_kinds import layer_kind_names, pixel_kind_names
 from microtome.numerics.maps.localisation import localisation_scores
 from microtome.numerics.maps.strata import clutter_fraction, spread_over
 from microtome.numerics.statistics.trends import relative_loss, relative_ranks, slope_interval
@@ -59,7 +59,7 @@ def measured(net, wrong=0, **options):
     labels[np.arange(len(labels)) % 12 >= 12 - wrong] = 1
     images = mt.Images.tensors(x, labels=labels, classes=["bright", "dark"], masks=masks)
     specimen = mt.open(net, recipe=PLAIN, labels=["bright", "dark"])
-    return Objects(at="conv", **options)(specimen, images)
+    return Objects(**{"at": "conv"} | options)(specimen, images)
 
 
 def test_a_network_that_sees_exactly_the_object():
@@ -78,7 +78,7 @@ def test_a_network_that_sees_exactly_the_object():
     assert found.key("energy-based pointing game").baseline == pytest.approx(areas.mean())
 
 
-@pytest.mark.parametrize("kind", map_kind_names())
+@pytest.mark.parametrize("kind", layer_kind_names())
 def test_every_kind_finds_the_object_of_a_network_that_sees_exactly_it(kind):
     """All kinds give a map in proportion to brightness here; Gaussians reach over the edges of the object."""
     finding = measured(Bright(), kind=kind)
@@ -91,6 +91,18 @@ def test_every_kind_finds_the_object_of_a_network_that_sees_exactly_it(kind):
     else:
         assert lift == pytest.approx(1 - areas, abs=1e-6)
     assert any("does not depend on the class" in caveat for caveat in finding.caveats) == (kind == "eigencam")
+
+
+@pytest.mark.parametrize("kind", pixel_kind_names())
+def test_every_kind_of_the_pixels_is_scored_without_a_layer(kind):
+    """The score is the mean brightness: what a pixel adds to it is its brightness, and its gradient is the same everywhere."""
+    finding = measured(Bright(), kind=kind, at="deep")
+    areas = np.array([4, 16, 36, 100]) / SIZE**2
+    assert finding.facts["layer"] == INPUT and finding.facts["map_grid"] == [SIZE, SIZE]
+    assert finding["lift_by_size"].values == pytest.approx(1 - areas if map_kind(kind).signed else 0 * areas, abs=1e-6)
+    assert any("has no sign" in caveat for caveat in finding.caveats) == (not map_kind(kind).signed)
+    with pytest.raises(Unmeasurable, match=r"maps the pixels, not a layer: leave out at \(conv given\)"):
+        measured(Bright(), kind=kind)
 
 
 def test_an_even_map_has_no_lift_at_any_size():

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from map_networks import Twice, flattened, noise, opened, pooled, seeded, timm_specimen
-from microtome.instruments.attribution import attribution_maps, map_kind, target_maps, visible_layers
-from microtome.map_kinds import map_kind_names
+from microtome.instruments.attribution import INPUT, attribution_maps, map_kind, target_maps, visible_layers
+from microtome.map_kinds import layer_kind_names, map_kind_names, pixel_kind_names
 from microtome.specimen import Specimen
 
 
@@ -25,6 +25,11 @@ def state_of(net: nn.Module) -> dict[str, object]:
     }
 
 
+def mapped(kind: str, layer: str) -> str:
+    """The name under which the map of a kind comes back where `layer` was asked for."""
+    return INPUT if kind in pixel_kind_names() else layer
+
+
 class Broken(Exception):
     """Raised by a target."""
 
@@ -40,14 +45,15 @@ def test_nothing_is_left_behind_after_success_or_an_exception(kind):
     specimen.layers  # noqa: B018  # traced before
     before, pixels = state_of(net), x.clone()
     _, (maps,) = attribution_maps(specimen, ["4"], x, lambda scores: [scores.argmax(1)], map_kind(kind))
-    assert bool(maps["4"].any()) and not maps["4"].requires_grad
+    heat = maps[mapped(kind, "4")]
+    assert bool(heat.any()) and not heat.requires_grad
     assert state_of(net) == before
     assert torch.equal(x, pixels)
     asked = []
 
     def broken(output):
         asked.append(output)
-        if len(asked) > 1 or kind not in ("scorecam", "ablationcam"):
+        if len(asked) > 1 or map_kind(kind).needs != "passes":
             raise Broken
         return [output[:, 0]]
 
@@ -63,10 +69,10 @@ def test_a_batch_of_any_size_gives_each_image_its_own_map(kind, rows):
     targets = torch.arange(5) % 4
 
     def maps_of(part):
-        return attribution_maps(specimen, ["3"], x[part], lambda _: [targets[part]], map_kind(kind))[1][0]["3"]
+        return attribution_maps(specimen, ["3"], x[part], lambda _: [targets[part]], map_kind(kind))[1][0][mapped(kind, "3")]
 
     whole = maps_of(slice(0, 5))
-    assert whole.shape == (5, rows // 2, 7)
+    assert whole.shape == ((5, rows, 14) if kind in pixel_kind_names() else (5, rows // 2, 7))
     single = torch.cat([maps_of(slice(number, number + 1)) for number in range(5)])
     assert torch.allclose(whole, single, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
 
@@ -75,14 +81,14 @@ def test_a_batch_of_any_size_gives_each_image_its_own_map(kind, rows):
 def test_several_layers_and_targets_come_in_their_own_order(kind):
     """Whatever order layers are named in, each has its own map, and the second target is not the first."""
     specimen, x = opened(pooled()), noise()
-    names = ["3"] if kind == "cam" else ["3", "1"]
+    names = [INPUT] if kind in pixel_kind_names() else ["3"] if kind == "cam" else ["3", "1"]
     classes = [torch.tensor([1, 1]), torch.tensor([2, 2])]
     _, both = attribution_maps(specimen, names, x, lambda _: classes, map_kind(kind))
     for place, wanted in enumerate(classes):
         for name in names:
             _, (alone,) = attribution_maps(specimen, [name], x, lambda _, wanted=wanted: [wanted], map_kind(kind))
             assert torch.allclose(both[place][name], alone[name], atol=1e-5 * float(alone[name].abs().max()))
-    same = torch.allclose(both[0]["3"], both[1]["3"])
+    same = torch.allclose(both[0][names[0]], both[1][names[0]])
     assert same == (not map_kind(kind).depends_on_class)
 
 
@@ -95,7 +101,8 @@ def test_a_target_may_be_any_function_of_the_output(kind):
     def ask(output):
         return [output[:, 1, :, :6].sum((1, 2))]
 
-    heat = target_maps(specimen, ["1"], x, lambda network, images: network.net(images), ask, map_kind(kind)).maps[0]["1"]
+    made = target_maps(specimen, ["1"], x, lambda network, images: network.net(images), ask, map_kind(kind))
+    heat = made.maps[0][mapped(kind, "1")]
     assert heat.shape == (2, 12, 12) and bool(heat.any())
     if kind in ("hirescam", "gaussian"):
         assert not bool(heat[:, :, 6:].any())
@@ -104,7 +111,7 @@ def test_a_target_may_be_any_function_of_the_output(kind):
         assert torch.allclose(heat[:, :, :6], wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", map_kind_names())
+@pytest.mark.parametrize("kind", layer_kind_names())
 def test_each_call_of_a_module_is_a_layer_of_its_own(kind):
     """`act#0` and `act#1` are the calls in order; the plain name stands for both."""
     net = seeded(Twice())
@@ -136,7 +143,7 @@ def test_maps_stay_raw():
         assert torch.allclose(other, -2 * own, rtol=1e-4, atol=1e-5 * float(own.abs().max()))
 
 
-@pytest.mark.parametrize("kind", [name for name in map_kind_names() if name != "cam"])
+@pytest.mark.parametrize("kind", [name for name in layer_kind_names() if name != "cam"])
 @pytest.mark.parametrize(
     ("name", "layer", "grid", "options"),
     [
@@ -156,3 +163,17 @@ def test_tokens_and_channels_last_on_images_that_are_not_square(kind, name, laye
     _, (maps,) = attribution_maps(specimen, [layer], x, lambda _: [torch.tensor([1, 3])], map_kind(kind))
     assert maps[layer].shape == (2, *grid)
     assert bool(maps[layer].isfinite().all()) and bool(maps[layer].flatten(1).any(1).all())
+
+
+@pytest.mark.parametrize("kind", pixel_kind_names())
+def test_maps_of_pixels_whatever_layer_is_named(kind):
+    """The layers' names are of no account, and what is read from the network may be any layout of values."""
+    specimen = timm_specimen(
+        "vit_tiny_patch16_224", (64, 96), num_classes=4, depth=2, img_size=(64, 96), embed_dim=12, reg_tokens=3
+    )
+    x = noise(2, 64, 96)
+    shown = visible_layers(specimen, ["blocks.0"], x, kind=map_kind(kind))
+    assert shown.names == (INPUT,) and shown.where[INPUT].counts == (64, 96)
+    _, (maps,) = attribution_maps(specimen, shown.names, x, lambda _: [torch.tensor([1, 3])], map_kind(kind))
+    assert list(maps) == [INPUT] and maps[INPUT].shape == (2, 64, 96)
+    assert bool(maps[INPUT].isfinite().all()) and bool(maps[INPUT].flatten(1).any(1).all())

@@ -12,7 +12,7 @@ from torch import Tensor
 from microtome.errors import option_hint
 from microtome.finding import array
 from microtome.images import Images
-from microtome.instruments.attribution import VisibleLayers, mean_rank_correlation, offset_px
+from microtome.instruments.attribution import INPUT, VisibleLayers, mean_rank_correlation, offset_px
 from microtome.instruments.attribution.drawing import draw_map, positive_part, resample_positive
 from microtome.instruments.shown_images import image_arrays
 from microtome.instruments.untrained_twins import TWINS, over_twins
@@ -89,7 +89,7 @@ def _map_arrays(
 ) -> dict[str, xr.DataArray]:
     size = (int(size[0]), int(size[1]))
     fine = OVERLAY_GRID if shown.sigma else min(OVERLAY_GRID, max(max(value.shape[1:]) for value in maps.values()))
-    smooth_grid = overlay_grid(size, fine)
+    smooth_grid = size if INPUT in shown.names else overlay_grid(size, fine)
     heats = {name: value.relu() for name, value in maps.items()}
     common = torch.stack([resample_positive(shown, name, maps[name], size, (grid, grid)) for name in shown.names], 1)
     drawn = [draw_map(shown, name, positive_part(shown, name, maps[name]), size, smooth_grid).relu() for name in shown.names]

@@ -27,16 +27,18 @@ import torch
 from torch import Tensor
 
 from microtome.analyses.cam.arrays import BatchMaps, place_remark, to_arrays
-from microtome.analyses.cam.kinds import fuse_parts, grid_note, kind_caveats, kind_facts, kind_refusal
+from microtome.analyses.cam.kinds import fuse_parts, grid_note, kind_facts, map_caveats
 from microtome.analyses.cam.questions import class_targets, embedding_target, file_digest, reason_for_no_target
 from microtome.analyses.cam.targets import BatchAnswer, EmbeddingSimilarity, MapTarget
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.attribution import (
+    INPUT,
     MapKind,
     VisibleLayers,
     kind_digest,
+    kind_refusal,
     map_kind,
     place_cells,
     target_maps,
@@ -52,6 +54,7 @@ from microtome.scan import Batch, Pace, Step, batches
 from microtome.specimen import Specimen
 from microtome.workload import Effort, Workload
 
+LAYERS = "shallow,middle,deep,last3"
 TABLE = ("label", "predicted", "similarity", "probability", "region", "target")  # columns, where they exist
 
 
@@ -67,7 +70,7 @@ class Cam(Analysis):
     revision: ClassVar[int] = 5  # 5: several untrained twins
     with_twin: ClassVar[bool] = True
 
-    at: tuple[str, ...] = option("shallow,middle,deep,last3", "layers to map: names, globs or aliases")
+    at: tuple[str, ...] = option(LAYERS, "layers to map: names, globs or aliases")
     kind: str = option("gradcam", "kind of class activation map", map_kind=True)
     target: Literal["predicted", "label", "embedding"] = option(
         "predicted", "what the maps are for: the class of each image (or `classes`), or similarity to `reference`"
@@ -91,7 +94,8 @@ class Cam(Analysis):
         if reason := Analysis.refusal(self, specimen, images):
             return reason
         assert images is not None  # or it was lacking
-        if reason := kind_refusal(self.kind, self.target):
+        layers = ",".join(self.at)
+        if reason := kind_refusal(self.kind, layers="" if layers == LAYERS else layers, target=self.target, fuse=self.fuse):
             return reason
         return reason_for_no_target(specimen, images, self.target, self.classes, self.reference)
 
@@ -216,6 +220,8 @@ class Cam(Analysis):
             )
         )
         for layer in finding["heat"].coords["layer"].values:
+            if layer == INPUT:  # the first panel shows every pixel
+                continue
             note = grid_note(finding, str(layer))
             heat, extent = f"heat/{layer}", f"extent/{layer}"
             panels.append(
@@ -225,7 +231,7 @@ class Cam(Analysis):
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         caveats = [f"Left out {name}: {reason}." for name, reason in finding.facts["dropped"].items()]
-        caveats += kind_caveats(finding)
+        caveats += map_caveats(finding)
         caveats += [f"{name}: {remark}" for name, remark in finding.facts["placing"].items()]
         empty = finding["empty"]
         for layer in empty.coords["layer"].values:

@@ -5,9 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from microtome.analyses.cam.arrays import BatchMaps, overlay_grid
-from microtome.errors import option_hint
 from microtome.finding import Finding
-from microtome.instruments.attribution import MapKind, VisibleLayers, kind_caveat, map_kind
+from microtome.instruments.attribution import MapKind, VisibleLayers, kind_caveats
 from microtome.instruments.attribution.drawing import bilinear_shift, fuse_maps
 from microtome.instruments.attribution.layer_reasons import layer_reason
 from microtome.key_numbers import format_value
@@ -17,14 +16,6 @@ from microtome.specimen import Specimen
 
 FUSED = "fused"  # the name of the joined map among the layers
 MIN_SHIFT = 0.5  # px; a smaller shift is not worth a word
-
-
-def kind_refusal(name: str, target: str) -> str:
-    """Why a kind cannot be asked for a target, as a clause; empty where it can."""
-    kind = map_kind(name)
-    if target == "embedding" and not kind.for_embeddings:
-        return f"{kind.title} rests on the weights of a class, and target embedding has no class; try {option_hint('kind', 'hirescam')}"
-    return ""
 
 
 def kind_facts(
@@ -42,6 +33,7 @@ def kind_facts(
         "shifts": bilinear_shifts(shown, specimen.recipe.size),
         "reasons": {layer: layer_reason(specimen, layer) for layer in shown.names if layer != FUSED},
         "depends_on_class": kind.depends_on_class,
+        "signed": kind.signed,
     }
 
 
@@ -84,10 +76,8 @@ def fuse_parts(
     return replace(shown, names=(*shown.names, FUSED), where=where), joined
 
 
-def kind_caveats(finding: Finding) -> list[str]:
+def map_caveats(finding: Finding) -> list[str]:
     """What limits the maps of this kind."""
     facts = finding.facts
     caveats = [f"{layer}: {remark}" for layer, remark in (*facts["widths"].items(), *facts["kind_remarks"].items())]
-    if not facts["depends_on_class"]:
-        caveats.append(kind_caveat(str(facts["kind"])))
-    return caveats
+    return caveats + kind_caveats(str(facts["kind"]), depends_on_class=facts["depends_on_class"], signed=facts["signed"])

@@ -26,8 +26,9 @@ from microtome.images import Images
 from microtome.instruments.attribution import (
     VisibleLayers,
     attribution_maps,
-    kind_caveat,
+    kind_caveats,
     kind_digest,
+    kind_refusal,
     map_kind,
     place_cells,
     visible_layers,
@@ -45,6 +46,7 @@ from microtome.specimen import Specimen
 from microtome.tally import Rows
 from microtome.workload import Effort, Workload
 
+LAYER = "deep"
 POINTING_TOLERANCE = 15 / 224  # distance of the maximum from the object, as a fraction of the shorter side
 
 
@@ -60,7 +62,7 @@ class Objects(Analysis):
     revision: ClassVar[int] = 5  # 5: several untrained twins
     with_twin: ClassVar[bool] = True
 
-    at: str = option("deep", "layer whose maps are scored; the coarsest of several")
+    at: str = option(LAYER, "layer whose maps are scored; the coarsest of several")
     kind: str = option("gradcam", "kind of class activation map", map_kind=True)
     target: Literal["label", "predicted"] = option("label", "class whose evidence is mapped")
     place: Literal["arithmetic", "even"] = option(
@@ -70,7 +72,12 @@ class Objects(Analysis):
     seed: int = option(0, "seed of the bootstrap over images", low=0)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
-        return Analysis.refusal(self, specimen, images) or why_no_scores(specimen, images)
+        layers = "" if self.at == LAYER else self.at
+        return (
+            Analysis.refusal(self, specimen, images)
+            or kind_refusal(self.kind, layers=layers)
+            or why_no_scores(specimen, images)
+        )
 
     def extra_key(self) -> str:
         return kind_digest(self.kind)
@@ -105,7 +112,7 @@ class Objects(Analysis):
         for network, seen, run in runs:
             discard_tally(pace, self._key(network, seen, run))
         facts = {"layer": name, "labels": how, "target": self._asked_class(how), "boxes": str(marked.mask_kind)}
-        facts |= {"kind": kind.title, "depends_on_class": kind.depends_on_class}
+        facts |= {"kind": kind.title, "depends_on_class": kind.depends_on_class, "signed": kind.signed}
         counts |= {"unmarked": len(images) - len(marked), "twins": len(twins)}
         return Measurement(arrays, facts | counts | {"map_grid": list(shown.where[name].counts)})
 
@@ -177,7 +184,8 @@ class Objects(Analysis):
         return panels
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        own = [] if finding.facts["depends_on_class"] else [kind_caveat(str(finding.facts["kind"]))]
+        facts = finding.facts
+        own = kind_caveats(str(facts["kind"]), depends_on_class=facts["depends_on_class"], signed=facts["signed"])
         return [*own, *object_caveats(finding)]
 
 

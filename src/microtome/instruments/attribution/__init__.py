@@ -9,24 +9,31 @@ from microtome.instruments.attribution.kind_contract import (
     GradientKind,
     LayerValues,
     MapKind,
-    kind_caveat,
+    PixelKind,
+    kind_caveats,
     kind_digest,
     map_kind,
 )
+from microtome.instruments.attribution.kind_refusals import kind_refusal
+from microtome.instruments.attribution.pixel_targets import INPUT, PixelTargets
 from microtome.instruments.attribution.positions import cell_positions, offset_px
 from microtome.instruments.attribution.visible_layers import VisibleLayers, best_score, place_cells, visible_layers
 
 __all__ = [
+    "INPUT",
     "GradientKind",
     "LayerValues",
     "MapKind",
+    "PixelKind",
+    "PixelTargets",
     "TargetMaps",
     "VisibleLayers",
     "attribution_maps",
     "best_score",
     "cell_positions",
-    "kind_caveat",
+    "kind_caveats",
     "kind_digest",
+    "kind_refusal",
     "map_kind",
     "mean_rank_correlation",
     "offset_px",

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from microtome.instruments.attribution.kind_contract import LayerValues, MapKind
+from microtome.instruments.attribution.pixel_targets import INPUT, PixelTargets, input_layer, pixel_gradients
 from microtome.instruments.attribution.positions import cell_positions
 from microtome.instruments.attribution.reruns import Ask, Read, Reruns
 from microtome.numerics.receptive.geometry import Where
 from microtome.specimen import Specimen, tap, watch
+from microtome.specimen.full_gradients import freeze_parameters
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,15 @@ def target_maps(
 
     `again` gives the same targets from another output of the same images (default: `ask`); `where` are the places of the layers'
     positions (default: found here); passes that run again take at most `memory` bytes. The latter three matter to kinds that need passes.
+    A kind of the pixels has one layer, `input`, whatever `names` holds.
     """
-    if kind.needs in ("gradient", "head"):
+    if kind.on_input:
+        values = {INPUT: _of_pixels(specimen, x, read, ask, again or ask, kind, memory)}
+    elif kind.needs in ("gradient", "head"):
         values = _with_gradients(specimen, names, x, read, ask, kind)
     else:
         values = _without_gradients(specimen, names, x, read, ask)
-    if kind.needs == "passes":
+    if kind.needs == "passes" and not kind.on_input:
         where = where or cell_positions(specimen, names, x)
         for name in names:
             reruns = Reruns(specimen, name, x, read, again or ask, memory)
@@ -82,6 +87,22 @@ def target_maps(
         remarks = {name: remark for name, own in values.items() if (remark := kind.remark(own))}
     targets = next(iter(values.values())).targets
     return TargetMaps([{name: own[number] for name, own in maps.items()} for number in range(targets)], remarks)
+
+
+def _of_pixels(
+    specimen: Specimen, x: Tensor, read: Read, ask: Ask, again: Ask, kind: MapKind, memory: float | None
+) -> LayerValues:
+    """The images with the gradients of every target by the pixels, or with what gives the targets of changed images."""
+    if kind.needs == "gradient":
+        with freeze_parameters(specimen.net):
+            leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
+            wanted = list(ask(read(specimen, leaf.clone())))
+            gradients = pixel_gradients(specimen, wanted, leaf)
+        return LayerValues(input_layer(x), x, len(wanted), list(gradients))
+    with torch.no_grad():
+        wanted = ask(read(specimen, x.clone(memory_format=torch.preserve_format)))
+    pixels = PixelTargets(specimen, x, read, again, memory)
+    return LayerValues(input_layer(x), x, len(wanted), pixels=pixels)
 
 
 def _with_gradients(

@@ -1,5 +1,7 @@
 """What a kind of map is: a class that turns the values of one layer into signed maps, and says where it does not apply.
 
+A kind may map the pixels instead (`PixelKind`): its one layer is called `input`.
+
 A new kind is one file under `kinds/` with one final class. The stem of the file is the kind's name (`gradcam_plus_plus.py` is
 gradcam++); a package adds one with an entry point in the group `microtome.map_kinds`.
 """
@@ -12,6 +14,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from microtome.instruments.attribution.pixel_targets import PixelTargets
 from microtome.instruments.attribution.reruns import Reruns
 from microtome.map_kinds import map_kind_entry
 from microtome.numerics.receptive.geometry import Where
@@ -27,6 +30,9 @@ class LayerValues:
 
     `gradients` are those of the targets by the activation (needs "gradient"), `head_weights` (image, unit) those by what goes into
     the head (needs "head"), `reruns` gives the targets again with changed values or images (needs "passes").
+
+    Of a kind of the pixels `layer` stands for the pixels, `activation` are the normalised images (image, rgb, row, col), and `pixels` gives
+    the targets and their gradients again for changed images (needs "passes").
     """
 
     layer: Layer
@@ -36,6 +42,7 @@ class LayerValues:
     head_weights: Sequence[Tensor] = ()
     reruns: Reruns | None = None
     where: Where | None = None
+    pixels: PixelTargets | None = None
 
 
 class MapKind(ABC):
@@ -47,6 +54,9 @@ class MapKind(ABC):
     depends_on_class: ClassVar[bool] = True
     gaussian: ClassVar[bool] = False  # True where positions are drawn as Gaussians of the layer's receptive field
     for_embeddings: ClassVar[bool] = True  # False where the target has to be a class score
+    on_input: ClassVar[bool] = False  # True where the map is of the pixels, not of a layer
+    signed: ClassVar[bool] = True  # False where the map shows how much a position matters, not for or against what
+    package: ClassVar[str] = ""  # what has to be installed for it, beside microtome itself
 
     @abstractmethod
     def maps(self, values: LayerValues) -> list[Tensor]:
@@ -72,6 +82,13 @@ class GradientKind(MapKind):
         return [self.signed_map(values.activation, gradient) for gradient in values.gradients]
 
 
+class PixelKind(MapKind):
+    """A kind whose map is of the pixels. `needs` is "gradient" (that of the pixels) or "passes" (targets of changed images)."""
+
+    needs: ClassVar[MapNeeds] = "passes"
+    on_input: ClassVar[bool] = True
+
+
 def map_kind(name: str) -> MapKind:
     """The kind of map of that name. Raises UnknownName where there is none."""
     kind = map_kind_entry(name).load()()
@@ -85,9 +102,14 @@ def kind_digest(name: str) -> str:
     return "" if type(kind).__module__.startswith("microtome.") else digest_of([type(kind)])
 
 
-def kind_caveat(title: str) -> str:
-    """What to know about maps of a kind on which the class has no influence."""
-    return f"{title} does not depend on the class: its maps show what dominates a layer, not evidence for a class."
+def kind_caveats(title: str, *, depends_on_class: bool, signed: bool) -> list[str]:
+    """What to know about maps of a kind on which the class has no influence, or that are not for or against anything."""
+    caveats: list[str] = []
+    if not depends_on_class:
+        caveats.append(f"{title} does not depend on the class: its maps show what dominates a layer, not evidence for a class.")
+    if not signed:
+        caveats.append(f"{title} has no sign: its maps show which pixels matter, not whether they speak for the class.")
+    return caveats
 
 
 def complete_map(activation: Tensor, gradient: Tensor) -> Tensor:

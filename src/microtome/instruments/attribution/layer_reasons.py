@@ -1,5 +1,6 @@
 """Why a layer is among those that are mapped, in words: which alias stands for it, and what it is in its network."""
 
+from microtome.instruments.attribution.pixel_targets import INPUT
 from microtome.specimen import Specimen
 
 PLACES = {"deep": "last stage", "middle": "middle stage", "shallow": "early stage"}
@@ -8,6 +9,8 @@ GROUPS = {"last3": "last three blocks", "stages": "ends of stages", "blocks": "b
 
 def layer_reason(specimen: Specimen, name: str) -> str:
     """What the layer is, for the caption of its map; aliases of a place come before those of a group."""
+    if name == INPUT:
+        return f"the pixels ({specimen.recipe.size[0]} x {specimen.recipe.size[1]})"
     layer = specimen.layer(name)
     grid = f"{layer.grid[0]} x {layer.grid[1]} positions" if layer.grid else "no positions"
     call = f", call {layer.call + 1} of {layer.calls}" if layer.call is not None else ""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from microtome.errors import Unmeasurable, WatchError, layers_hint
 from microtome.instruments.attribution.kind_contract import MapKind
+from microtome.instruments.attribution.pixel_targets import INPUT
 from microtome.instruments.attribution.positions import cell_positions
 from microtome.numerics.receptive.geometry import Where, even_tiling
 from microtome.specimen import Specimen, tap
@@ -44,12 +45,14 @@ def visible_layers(
 
     Of layers that give the same tensor (a stage and its last block) the outermost is taken, without a word; those named stay.
 
-    Layers to which `kind` does not apply are left out too.
+    Layers to which `kind` does not apply are left out too. A kind of the pixels has the one layer `input`, whatever `at` holds.
 
     Raises:
         WatchError: the gradient is zero at all of them; the layer to use instead is named.
         Unmeasurable: none of them has rows and columns, or `kind` applies to none.
     """
+    if kind is not None and kind.on_input:
+        return _visible_pixels(specimen, x, kind)
     layers = [specimen.layer(name) for name in specimen.find(at)]
     spatial = [layer.name for layer in layers if layer.has_positions]
     dropped = {layer.name: "it has no rows and columns" for layer in layers if layer.name not in spatial}
@@ -82,6 +85,13 @@ def visible_layers(
     dropped |= refused
     kept = [name for name in kept if name not in refused]
     return VisibleLayers(tuple(kept), cell_positions(specimen, kept, x), dropped)
+
+
+def _visible_pixels(specimen: Specimen, x: Tensor, kind: MapKind) -> VisibleLayers:
+    if reason := kind.refusals(specimen, [INPUT], x).get(INPUT):
+        raise Unmeasurable(f"{kind.title} does not apply here: {reason}.")
+    size = int(x.shape[2]), int(x.shape[3])
+    return VisibleLayers((INPUT,), {INPUT: even_tiling(size, size)}, {})
 
 
 def place_cells(shown: VisibleLayers, place: str, size: tuple[int, int]) -> VisibleLayers:
