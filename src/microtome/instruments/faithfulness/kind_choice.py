@@ -1,0 +1,35 @@
+"""Which kinds of map are compared: names, or a word for several of them."""
+
+from collections.abc import Sequence
+
+from microtome.instruments.attribution import map_kind
+from microtome.instruments.attribution.kind_refusals import missing_package
+from microtome.map_kinds import map_kind_entry, map_kind_names
+
+CHEAP, ALL = "cheap", "all"
+
+
+def cheap_kinds() -> tuple[str, ...]:
+    """The kinds that need no package of their own, and no pass for each unit of a layer."""
+    return tuple(
+        name
+        for name in map_kind_names()
+        if not (kind := map_kind(name)).package and (kind.on_input or kind.needs != "passes")
+    )
+
+
+def named_kinds(words: Sequence[str]) -> tuple[str, ...]:
+    """The kinds that the words name, each once: names, `cheap` for those of `cheap_kinds`, `all` for all that are installed.
+
+    Raises:
+        UnknownName: there is no such kind; the nearest is named.
+    """
+    names: list[str] = []
+    for word in words:
+        if word == CHEAP:
+            names += cheap_kinds()
+        elif word == ALL:
+            names += [name for name in map_kind_names() if not missing_package(name)]
+        else:
+            names.append(map_kind_entry(word).name)
+    return tuple(dict.fromkeys(names))
