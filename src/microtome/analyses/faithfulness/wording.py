@@ -32,12 +32,12 @@ def baseline_title(finding: Finding) -> str:
 def list_key_numbers(finding: Finding) -> list[KeyNumber]:
     """The gain of the best method, how many methods beat all baselines, and the areas of the best."""
     best, baseline = best_title(finding), str(finding.facts["titles"][finding.facts["baseline"]])
-    gain, low, high = (100 * float(finding[name].sel(method=best)) for name in ("gain", "gain_low", "gain_high"))
+    gain, low, high = (100 * float(finding[name].sel({"method": best})) for name in ("gain", "gain_low", "gain_high"))
     twin = finding["twin_gain"].values
     known = twin[~np.isnan(twin)]
     areas = [
         KeyNumber(
-            name=f"{kind} area", value=float(finding[kind].sel(method=best)), baseline=float(finding[kind].sel(method=baseline)),
+            name=f"{kind} area", value=float(finding[kind].sel({"method": best})), baseline=float(finding[kind].sel({"method": baseline})),
             baseline_name=baseline.lower(), better=better, at=best,
         )
         for kind, better in (("deletion", "lower"), ("insertion", "higher"))
@@ -99,7 +99,7 @@ def list_caveats(finding: Finding) -> list[str]:
     kept = [
         str(facts["titles"][name])
         for name in facts["standings"]
-        if float(finding["randomised"].sel(method=facts["titles"][name])) > MAX_CORRELATION
+        if float(finding["randomised"].sel({"method": facts["titles"][name]})) > MAX_CORRELATION
     ]
     if kept:
         caveats.append(
