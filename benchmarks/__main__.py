@@ -30,7 +30,11 @@ def main(words: list[str] | None = None) -> int:
         prog="python -m benchmarks", description="Speed against named peers, as ratios in one run."
     )
     parser.add_argument(
-        "command", nargs="?", choices=("speed", "coverage", "first_answer", "attribution_truth"), default="speed", help="what is measured"
+        "command",
+        nargs="?",
+        choices=("speed", "coverage", "first_answer", "attribution_truth"),
+        default="speed",
+        help="what is measured",
     )
     parser.add_argument("--draws", type=int, default=coverage.DRAWS, help="samples for each row of coverage, at least 100")
     parser.add_argument("--only", choices=NAMES, action="append", help="this benchmark (may be given several times)")

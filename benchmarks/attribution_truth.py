@@ -1,4 +1,4 @@
-"""Which methods find what a network rests on, where that is known: `python -m benchmarks attribution_truth` writes docs/attribution_truth.md.
+"""Which methods find what a network rests on, where that is known: `python -m benchmarks attribution_truth` writes a page of docs.
 
 Two truths. On the shipped networks and plain scenes the class is that of one object, drawn independently of everything else: its
 mask. On networks that learnt a planted cue (`benchmarks.cued_networks`) it is a coloured square in a corner, and the object says nothing.
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 
 import microtome
 from benchmarks import cued_networks, machine
@@ -26,7 +27,6 @@ from microtome.numerics.maps.heat import ordering_auc, pointing_game
 from microtome.numerics.statistics.intervals import mean_interval
 from microtome.scan import Pace
 from microtome.specimen import Specimen
-from scipy.stats import spearmanr
 
 PAGE = machine.ROOT / "docs" / "attribution_truth.md"
 RESULTS = Path(__file__).parent / "results" / "attribution_truth.json"
@@ -65,7 +65,9 @@ def measure(setting: str, network: str, specimen: Specimen, images: Images) -> l
     x = worker.recipe.normalise(torch.from_numpy(images.inputs(worker.recipe, range(4))))
     methods, refused, layer = map_methods(worker, named_kinds(("all",)), "deep", x)
     plan = RemovalPlan(STEPS, patch_side(worker.recipe.size))
-    values: dict[str, dict[str, list[np.ndarray[Any, Any]]]] = {method.name: {key: [] for key in MEASURES} for method in methods}
+    values: dict[str, dict[str, list[np.ndarray[Any, Any]]]] = {
+        method.name: {key: [] for key in MEASURES} for method in methods
+    }
     seconds = dict.fromkeys(values, 0.0)
     for trial in prepare_trials(worker, images, plan, Pace(batch=COUNT)):
         masks = torch.from_numpy(images.masks(worker.recipe, trial.batch.index))
@@ -129,7 +131,8 @@ def _overall(rows: Sequence[Row], method: str) -> float:
 def _overview(rows: Sequence[Row], order: Sequence[str], titles: dict[str, str]) -> str:
     lines = [
         "## Over all networks\n",
-        "| method | networks | AUC, object | AUC, cue | worst network, cue | AUC, untrained | pointing, object | pointing, cue | score, object | score, cue |",
+        "| method | networks | AUC, object | AUC, cue | worst network, cue | AUC, untrained | pointing, object | pointing, cue | "
+        "score, object | score, cue |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for method in order:
@@ -205,8 +208,8 @@ def _percent(values: Sequence[float]) -> str:
 
 INTRODUCTION = """# Attribution methods where the truth is known
 
-Which method finds what a network rests on? On photographs nobody knows. Here it is known by construction, for all {networks} mini networks that
-classify, on {count} images each. Written by `python -m benchmarks attribution_truth`.
+Which method finds what a network rests on? On photographs nobody knows. Here it is known by construction, for all {networks} mini
+networks that classify, on {count} images each. Written by `python -m benchmarks attribution_truth`.
 
 - **Object**: the shipped networks on plain scenes. The class is that of one object, drawn independently of background, place and colour;
   the truth is its mask.
@@ -216,14 +219,14 @@ classify, on {count} images each. Written by `python -m benchmarks attribution_t
 
 *AUC*: the fraction of pairs of one pixel inside and one outside in which the one inside is hotter; 50% for a map that knows nothing, at any
 size. *Pointing*: the hottest pixel lies inside. *Score*: area under the insertion curve minus that under the deletion curve, as in
-[`faithfulness`](analyses/faithfulness.md), which sees no mask. Maps are of the predicted class, at the layer `deep` or of the pixels. Baselines
-in italics. Methods are ordered by the mean AUC over both truths.
+[`faithfulness`](analyses/faithfulness.md), which sees no mask. Maps are of the predicted class, at the layer `deep` or of the pixels.
+Baselines in italics. Methods are ordered by the mean AUC over both truths.
 """
 NOTES = """## Interpretation and limits
 
 - Intervals are 95%, over images of one network. Networks of one page share the scenes, and the means over networks have no interval.
-- The square is small and at the border; a coarse map cannot outline it, so its AUC and pointing are limited by its resolution, not only by its
-  formula. The rank of coarse against fine methods need not hold for large evidence.
+- The square is small and at the border; a coarse map cannot outline it, so its AUC and pointing are limited by its resolution, not
+  only by its formula. The rank of coarse against fine methods need not hold for large evidence.
 - Mini networks at 64 px. The page shows which methods can fail, and where; for a network of your own measure
   [`faithfulness`](analyses/faithfulness.md).
 """

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from map_networks import opened, pooled
 from torch import nn
 
 import microtome as mt
+from map_networks import opened, pooled
 from microtome.errors import Unmeasurable
 from microtome.instruments.attribution import attribution_maps, map_kind
 from microtome.instruments.faithfulness.methods import BASELINES, MapRequest, map_methods, random_map

@@ -61,7 +61,9 @@ def test_deletion_and_insertion_of_an_additive_network_by_hand() -> None:
     assert deletion == pytest.approx((blank[:, None] + sums[:, -1:] - sums).sigmoid().numpy(), abs=1e-5)
     areas = curve_areas(made, (deletion, insertion))
     by_hand = (insertion[:, 1:] + insertion[:, :-1]).sum(1) / 12
-    assert areas["insertion"] == pytest.approx(by_hand) and areas["score"] == pytest.approx(areas["insertion"] - areas["deletion"])
+    assert areas["insertion"] == pytest.approx(by_hand) and areas["score"] == pytest.approx(
+        areas["insertion"] - areas["deletion"]
+    )
 
 
 def test_no_order_scores_above_that_of_the_contributions() -> None:
@@ -84,7 +86,10 @@ def test_a_map_and_its_opposite_have_opposite_scores() -> None:
 def test_random_maps_score_nothing_on_average() -> None:
     made = canvas("grey")
     draw = torch.Generator().manual_seed(4)
-    scores = [curve_areas(made, removal_curves(made, made.order(torch.rand(2, SIDE, SIDE, generator=draw))))["score"] for _ in range(200)]
+    scores = [
+        curve_areas(made, removal_curves(made, made.order(torch.rand(2, SIDE, SIDE, generator=draw))))["score"]
+        for _ in range(200)
+    ]
     error = np.std(scores) / np.sqrt(len(scores) * 2)
     assert abs(np.mean(scores)) < 4 * error < 0.1
 
@@ -99,7 +104,8 @@ def test_road_by_explicit_imputation() -> None:
     wanted = np.zeros(2)
     for fraction in ROAD_FRACTIONS:
         most, least = (
-            noisy_linear_imputation(made.x, first_pixels(way, fraction, (SIDE, SIDE)), made.plan.seed) for way in (order, order.flip(1))
+            noisy_linear_imputation(made.x, first_pixels(way, fraction, (SIDE, SIDE)), made.plan.seed)
+            for way in (order, order.flip(1))
         )
         wanted += (probability(least) - probability(most)) / len(ROAD_FRACTIONS)
     road = road_scores(made, order)

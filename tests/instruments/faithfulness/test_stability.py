@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from map_networks import opened, pooled
 from scipy.stats import spearmanr
 
+from map_networks import opened, pooled
 from microtome.instruments.faithfulness.methods import MapMethod, MapRequest, map_methods
 from microtome.instruments.faithfulness.stability import RADIUS, map_correlation, max_sensitivity
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from map_networks import opened, pooled
 from torch import nn
 
 import microtome as mt
+from map_networks import opened, pooled
 from microtome.errors import Unmeasurable
 from microtome.instruments.faithfulness.weight_cascade import cascade_parts, randomised_networks
 from microtome.specimen.learnt_tensors import learnt_tensors
@@ -63,7 +63,9 @@ def test_equal_tensors_get_different_shuffles_and_another_seed_others() -> None:
     net = pooled()
     with torch.no_grad():
         net[2].weight[:5].copy_(net[2].weight[:1].expand(5, -1, -1, -1))
-    specimen = opened(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), nn.Flatten(), nn.Linear(576, 3)).eval())
+    specimen = opened(
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), nn.Flatten(), nn.Linear(576, 3)).eval()
+    )
     with torch.no_grad():
         specimen.net[2].weight.copy_(specimen.net[1].weight)
     parts, x = cascade_parts(specimen, 4), torch.rand(1, 3, 12, 12)

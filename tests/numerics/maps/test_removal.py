@@ -13,7 +13,12 @@ def heats() -> dict[str, torch.Tensor]:
     draw = torch.Generator().manual_seed(0)
     sparse = torch.zeros(2, *SIZE)
     sparse[:, 3:5, 4:9] = torch.rand(2, 2, 5, generator=draw)  # 97% zeros
-    return {"constant": torch.full((2, *SIZE), 0.3), "zero": torch.zeros(2, *SIZE), "sparse": sparse, "dense": torch.rand(2, *SIZE)}
+    return {
+        "constant": torch.full((2, *SIZE), 0.3),
+        "zero": torch.zeros(2, *SIZE),
+        "sparse": sparse,
+        "dense": torch.rand(2, *SIZE),
+    }
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])

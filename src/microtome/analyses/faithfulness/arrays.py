@@ -80,7 +80,8 @@ def _ranking_arrays(
     methods = {"method": [titles[name] for name in names]}
     standings = [ranking.of(name) for name in names]
     ends = {
-        part: [getattr(standing.gain, part) if standing else np.nan for standing in standings] for part in ("value", "low", "high")
+        part: [getattr(standing.gain, part) if standing else np.nan for standing in standings]
+        for part in ("value", "low", "high")
     }
     baseline = titles[ranking.baseline].lower()
     arrays = {

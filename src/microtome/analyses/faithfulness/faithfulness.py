@@ -8,7 +8,7 @@ remove regions of the same size.
 
 Three baselines go through the same code: a random map, a blob in the centre and an edge detector. Methods are ranked by the median over
 images of the gain over the best baseline. A method is better than the baselines where the interval of its gain over each of them lies above
-zero; else its maps carry a warning wherever they are shown.
+zero. Where its median gain over one of them is not positive, its maps carry a warning wherever they are shown.
 
 Further measures: ROAD (removed pixels are imputed from their neighbours), average drop and increase in confidence, max-sensitivity to
 tiny noise, the correlation with the map of the runner-up class, and with the maps of networks whose weights are drawn anew from
@@ -31,13 +31,12 @@ from microtome.analyses.faithfulness.arrays import faithfulness_arrays
 from microtome.analyses.faithfulness.cascade import add_cascade, cascade_correlations
 from microtome.analyses.faithfulness.measures import MethodRows, measure_maps
 from microtome.analysis import Analysis, Measurement, Needs, option
-from microtome.errors import Unmeasurable
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.attribution import kind_digest
 from microtome.instruments.class_matching import why_no_scores
 from microtome.instruments.faithfulness.kind_choice import named_kinds
-from microtome.instruments.faithfulness.methods import BASELINES, MapMethod, MapRequest, map_methods
+from microtome.instruments.faithfulness.methods import BASELINES, MapMethod, map_methods
 from microtome.instruments.faithfulness.ranking import Ranking, rank_methods
 from microtome.instruments.faithfulness.removal_trials import ROAD_FRACTIONS, Floats, RemovalPlan, patch_side
 from microtome.instruments.faithfulness.trials import prepare_trials, score_methods
@@ -46,6 +45,7 @@ from microtome.instruments.faithfulness.weight_cascade import CascadePart, casca
 from microtome.instruments.shown_images import choose_images
 from microtome.instruments.untrained_twins import turn_count, twins_in_turn
 from microtome.key_numbers import KeyNumber
+from microtome.map_kinds import layer_kind_names
 from microtome.panels import Panel, Question
 from microtome.scan import Pace, Step
 from microtome.specimen import Specimen
@@ -70,13 +70,15 @@ class Faithfulness(Analysis):
     fill: Literal["blur", "mean", "grey"] = option(
         "blur", "what replaces removed pixels: the blurred image (σ: a twelfth of the shorter side), its mean colour, mid-grey"
     )
-    patch: int = option(0, "side of the patches that are removed, px; 0: 28 patches along the shorter side, 1: single pixels", low=0)
+    patch: int = option(
+        0, "side of the patches that are removed, px; 0: 28 patches along the shorter side, 1: single pixels", low=0
+    )
     draws: int = option(3, "perturbed copies of each image for max-sensitivity", low=1, high=100, quick=2, full=10)
     stages: int = option(5, "parts in which the weights are drawn anew, the head first", low=2, high=50, quick=3, full=8)
     only: tuple[str, ...] = option(
         (), "images to measure, by name or index; empty: spread over object size and clutter, or evenly"
     )
-    count: int = option(9, "number of images; fewer than 6 give no verdict", low=1, high=1000, quick=6, full=24)
+    count: int = option(12, "number of images; fewer than 6 give no verdict", low=1, high=1000, quick=6, full=24)
     seed: int = option(0, "seed of ties, of noise and of the weights drawn anew", low=0)
 
     def __post_init__(self) -> None:
@@ -114,8 +116,9 @@ class Faithfulness(Analysis):
         ranking = rank_methods(scores, tuple(BASELINES), titles)
         twin_scores = self._twin_scores(specimen, images, taken, methods, ranking, plan, pace)
         arrays = faithfulness_arrays(rows, order, ranking, titles, list(taken.names), parts, plan, twin_scores)
+        layers = {name: layer for name in scores if name in layer_kind_names()}
         facts = {
-            "standings": standing_facts(ranking), "titles": titles, "best": ranking.best.name, "baseline": ranking.baseline,
+            "standings": standing_facts(ranking, layers), "titles": titles, "best": ranking.best.name, "baseline": ranking.baseline,
             "layer": layer, "patch_px": plan.patch, "unmeasured": refused, "twins": turn_count(specimen, len(taken)),
             "parts": {part.lowest: len(part.tensors) for part in parts},
         }  # fmt: skip

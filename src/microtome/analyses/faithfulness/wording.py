@@ -63,7 +63,8 @@ def write_headline(finding: Finding) -> str:
     winners = count_of(_winners(finding), count, "method")
     if np.isnan(gain.low):
         return f"{best} gains most over the {baseline_title(finding)}: {gain.text}; too few images for a verdict."
-    return f"{best} is most faithful, {gain.text} above the {baseline_title(finding)}; {winners} {agree(_winners(finding), 'beats', 'beat')} all baselines."
+    verb = agree(_winners(finding), "beats", "beat")
+    return f"{best} is most faithful, {gain.text} above the {baseline_title(finding)}; {winners} {verb} all baselines."
 
 
 def list_panels(finding: Finding) -> list[Panel]:
@@ -92,10 +93,10 @@ def list_caveats(finding: Finding) -> list[str]:
     facts, caveats = finding.facts, list[str]()
     images = finding["score_by_image"].sizes["image"]
     if images < MIN_RUNS:
-        caveats.append(f"{plural(images, 'image')} give no verdict; {MIN_RUNS} are needed: {option_hint('count', 9)}.")
+        caveats.append(f"{plural(images, 'image')} give no verdict; {MIN_RUNS} are needed: {option_hint('count', 12)}.")
     warned = [str(facts["titles"][name]) for name, standing in facts["standings"].items() if standing["warns"]]
     if warned:
-        caveats.append(f"Not shown to be better than all baselines, so their maps carry a warning: {name_list(warned, 20)}.")
+        caveats.append(f"In the median no better than a baseline, so their maps carry a warning: {name_list(warned, 20)}.")
     kept = [
         str(facts["titles"][name])
         for name in facts["standings"]

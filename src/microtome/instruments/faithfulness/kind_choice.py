@@ -12,9 +12,7 @@ CHEAP, ALL = "cheap", "all"
 def cheap_kinds() -> tuple[str, ...]:
     """The kinds that need no package of their own, and no pass for each unit of a layer."""
     return tuple(
-        name
-        for name in map_kind_names()
-        if not (kind := map_kind(name)).package and (kind.on_input or kind.needs != "passes")
+        name for name in map_kind_names() if not (kind := map_kind(name)).package and (kind.on_input or kind.needs != "passes")
     )
 
 

@@ -1,7 +1,7 @@
 """The methods that are put to the test on one network: kinds of map, and three maps that know nothing of the network.
 
-The baselines are a random map, a blob in the centre of the image and an edge detector. All methods give maps at the size of the image, drawn
-by the same code.
+The baselines are a random map, a blob in the centre of the image and an edge detector. All methods give maps at the size of the
+image, drawn by the same code.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +39,9 @@ class MapRequest:
         return int(self.x.shape[2]), int(self.x.shape[3])
 
 
-DrawMaps = Callable[[Specimen, MapRequest], list[Tensor]]  # for each of the classes (image, row, col), at the size of the images
+DrawMaps = Callable[
+    [Specimen, MapRequest], list[Tensor]
+]  # for each of the classes (image, row, col), at the size of the images
 
 
 @dataclass(frozen=True)
@@ -151,9 +153,7 @@ def _place(
 def _drawer(kind: MapKind, shown: VisibleLayers, layer: str, memory: float | None) -> DrawMaps:
     def draw(network: Specimen, request: MapRequest) -> list[Tensor]:
         classes = list(request.classes)
-        _, maps = attribution_maps(
-            network, [layer], request.x, lambda _: classes, kind, where=shown.where, memory=memory
-        )
+        _, maps = attribution_maps(network, [layer], request.x, lambda _: classes, kind, where=shown.where, memory=memory)
         return [draw_map(shown, layer, own[layer].detach(), request.size, request.size) for own in maps]
 
     return draw

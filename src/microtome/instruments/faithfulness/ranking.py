@@ -38,8 +38,8 @@ class Standing:
 
     @property
     def warns(self) -> bool:
-        """Whether its maps need a warning: it is not shown to be better than all baselines, though there were enough images."""
-        return self.verdict not in (BETTER, UNKNOWN)
+        """Whether its maps need a warning: in the median it is no better than some baseline."""
+        return self.verdict != UNKNOWN and min(interval.value for interval in self.over.values()) <= 0
 
     @property
     def is_worse(self) -> bool:

@@ -82,9 +82,7 @@ def pointing_game(
     return hits
 
 
-def ordering_auc(
-    heat: Float[Tensor, "image row col"], mask: Bool[Tensor, "image row col"]
-) -> Float64[Tensor, " image"]:
+def ordering_auc(heat: Float[Tensor, "image row col"], mask: Bool[Tensor, "image row col"]) -> Float64[Tensor, " image"]:
     """The fraction of pairs of a pixel in the mask and one outside in which the one inside is hotter, ties counting half.
 
     The area under the ROC curve: 0.5 for a map that knows nothing, whatever the size of the object. NaN where one side is empty.

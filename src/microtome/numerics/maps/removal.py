@@ -19,9 +19,7 @@ from microtome.numerics.arrays import Array
 DECIMALS = 6  # of a patch's heat over the hottest one: what differs by less is equal, so that rounding decides no order
 
 
-def removal_order(
-    heat: Float[Tensor, "image row col"], patch: int, seed: int = 0
-) -> Int[Tensor, "image pixel"]:
+def removal_order(heat: Float[Tensor, "image row col"], patch: int, seed: int = 0) -> Int[Tensor, "image pixel"]:
     """Every pixel of each image once, row by row in the patch with the highest mean heat, then in the next one."""
     rows, cols = int(heat.shape[1]), int(heat.shape[2])
     # windows at the far edges are cut, and averaged over what is in the image
@@ -38,17 +36,13 @@ def removal_order(
     return place[:, patch_of_pixel].argsort(dim=1, stable=True)
 
 
-def first_pixels(
-    order: Int[Tensor, "image pixel"], fraction: float, size: tuple[int, int]
-) -> Bool[Tensor, "image row col"]:
+def first_pixels(order: Int[Tensor, "image pixel"], fraction: float, size: tuple[int, int]) -> Bool[Tensor, "image row col"]:
     """The pixels that are removed when `fraction` of all are: the first of `order`, exactly so many."""
     count = round(fraction * order.shape[1])
     removed = torch.zeros(order.shape, dtype=torch.bool, device=order.device).scatter_(1, order[:, :count], True)
     return removed.unflatten(1, size)
 
 
-def area_under(
-    curve: Float[Array, "*batch step"], fractions: Float[Array, " step"]
-) -> Float64[Array, "*batch"]:
+def area_under(curve: Float[Array, "*batch step"], fractions: Float[Array, " step"]) -> Float64[Array, "*batch"]:
     """The area under a curve over fractions from 0 to 1, by trapezoids: its mean height."""
     return np.asarray(np.trapezoid(np.asarray(curve, dtype=np.float64), fractions, axis=-1))
