@@ -8,7 +8,7 @@ import xarray as xr
 
 from microtome.analyses.faithfulness.measures import CURVES, MASKED, MEASURES, MethodRows
 from microtome.finding import array
-from microtome.instruments.faithfulness.ranking import Ranking
+from microtome.instruments.faithfulness.ranking import Ranking, Standing
 from microtome.instruments.faithfulness.removal_trials import Floats, RemovalPlan
 from microtome.instruments.faithfulness.weight_cascade import CascadePart
 from microtome.key_numbers import FRACTION
@@ -95,13 +95,14 @@ def _ranking_arrays(
     )
     words = [standing.verdict if standing else BASELINE for standing in standings]
     arrays["verdict"] = array(np.array(words, dtype=object), ("method",), "text", methods, "verdict")
-    beside = [_beside_the_best(standing) if standing else "" for standing in standings]
+    beside = [beside_the_best(standing) if standing else "" for standing in standings]
     arrays["beside_best"] = array(np.array(beside, dtype=object), ("method",), "text", methods, "beside the best")
     arrays["twin_gain"] = array(twin_gains, ("image",), "1", {"image": list(images)}, "gain of the best in untrained twins")
     return arrays
 
 
-def _beside_the_best(standing: Any) -> str:
+def beside_the_best(standing: Standing) -> str:
+    """How a method stands against the best one, in words; empty where no interval is known."""
     if standing.loss.value == standing.loss.low == standing.loss.high == 0:
         return "the best, or the same map"
     if np.isnan(standing.loss.low):
