@@ -59,7 +59,7 @@ def test_every_kind_is_a_file_with_a_title_a_summary_and_a_source() -> None:
     entries = map_kinds.map_kind_entries()
     wanted = {
         "ablationcam", "cam", "eigencam", "gaussian", "gradcam", "gradcam++", "hirescam", "layercam", "scorecam", "xgradcam",
-        "inputgradient",
+        "deeplift", "inputgradient", "integratedgradients", "kernelshap", "lime", "smoothgrad",
     }  # fmt: skip
     assert set(entries) == wanted
     for name, entry in entries.items():

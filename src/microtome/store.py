@@ -64,7 +64,7 @@ class Store:
         except FindingError:
             return None
 
-    def saved(self, specimen: str, analysis: str) -> list[Finding]:
+    def history(self, specimen: str, analysis: str) -> list[Finding]:
         """The findings of that specimen and analysis under any key; damaged ones are left out."""
         folder = self.place(specimen, analysis, "")
         keys = sorted(path.parent.name for path in folder.glob(f"*/{CARD}"))

@@ -144,7 +144,7 @@ class Run:
     def earlier(self, specimen: Specimen, images: Images, analysis: str) -> Finding | None:
         """The finding of that analysis of the same weights on the same images: of this run, or the newest of the folder."""
         current = self.outcome.findings.get((specimen.name, analysis))
-        saved = [current] if current is not None else self.store.saved(specimen.name, analysis)
+        saved = [current] if current is not None else self.store.history(specimen.name, analysis)
         wanted = specimen.digest(), images.digest()
         fitting = [each for each in saved if _rests_on(each) == wanted]
         return max(fitting, key=lambda each: str(each.origin.get("started", "")), default=None)

@@ -8,14 +8,11 @@ from torch import nn
 import microtome as mt
 from microtome import testing
 from microtome.analyses.faithfulness import Faithfulness
-from microtome.analyses.faithfulness.measures import measure_maps
 from microtome.errors import UnknownName, Unmeasurable
-from microtome.instruments.faithfulness.methods import BASELINES, MapMethod
+from microtome.instruments.faithfulness.methods import BASELINES
 from microtome.instruments.faithfulness.ranking import BETTER
 from microtome.instruments.faithfulness.removal_trials import Canvas, RemovalPlan
-from microtome.instruments.faithfulness.trials import prepare_trials
 from microtome.numerics.maps.removal import area_under, removal_order
-from microtome.scan import Pace
 
 SIDE = 16
 PLAIN = {"size": SIDE, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": 1.0}
@@ -72,17 +69,6 @@ def test_the_map_that_is_the_evidence_beats_all_baselines(finding):
     assert finding["pointing"].sel({"method": "HiResCAM"}) == 1.0
     assert float(finding["lift"].sel({"method": "HiResCAM"})) > 0.9 - 16 / SIDE**2
     assert float(finding["deletion"].sel({"method": "HiResCAM"})) < float(finding["deletion"].sel({"method": "Random map"}))
-
-
-def test_a_map_drawn_from_the_mask_points_to_it(squares):
-    """The mask itself as a map: pointing game 100%, all energy on the object."""
-    images = red_squares()
-    (trial,) = prepare_trials(squares, images, RemovalPlan(4, 1), Pace())
-    masks = images.masks(squares.recipe, trial.batch.index)
-    perfect = MapMethod("mask", "Mask", lambda _, request: [torch.from_numpy(masks).double()] * len(request.classes))
-    row = measure_maps(squares, perfect, trial, perfect.draw(squares, trial.request), 2, 0, masks)
-    assert row["pointing"].tolist() == [1.0] * 12 and row["lift"] == pytest.approx(1 - masks.mean((1, 2)))
-    assert row["sensitivity"].tolist() == [0.0] * 12 and row["swap"] == pytest.approx(1.0)
 
 
 def test_curves_and_areas_are_those_of_a_plain_loop(squares, finding):

@@ -45,13 +45,19 @@ def test_targets_and_gradients_are_those_of_plain_passes(memory):
     assert torch.allclose(torch.cat([part.gradients for part in parts], 1), gradients, atol=1e-5)
 
 
-def test_variants_of_a_single_image_have_its_own_targets():
+@pytest.mark.parametrize("numbers", [[0], [1], [2], [1, 2], [2, 0], [0, 1, 2]])
+def test_some_images_have_their_own_targets_from_one_pass(numbers):
     net, x = flattened(12, 12), noise(3)
-    pixels = PixelTargets(opened(net), x, Specimen.logits, ask)
-    values, _ = by_hand(net, x, 4)
-    for image in range(3):
-        given = pixels.of_image(image)(torch.stack([x[image] * (1 - variant / 4) for variant in range(4)]))
-        assert torch.allclose(given, values[:, :, image], atol=1e-5)
+    part = PixelTargets(opened(net), x, Specimen.logits, ask).for_images(numbers)
+    values, gradients = by_hand(net, x, 4)
+    passes = []
+    handle = net.register_forward_hook(lambda *_: passes.append(1))
+    given = part.of_variants(fade(x[numbers], range(4)).flatten(0, 1)).detach()
+    handle.remove()
+    assert torch.allclose(given, values[:, :, numbers], atol=1e-5)
+    assert passes == [1]
+    (own,) = part.gradients(4, fade)
+    assert torch.allclose(own.gradients, gradients[:, :, numbers], atol=1e-5)
 
 
 def test_the_memory_layout_of_the_images_is_kept():

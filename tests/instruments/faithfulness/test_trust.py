@@ -90,4 +90,4 @@ def test_nothing_is_said_of_few_images_or_without_classes() -> None:
         specimen(), IMAGES.take([0])
     )
     assert "no single score for each class" in best_refusal(features, IMAGES) and best_refusal(specimen(), IMAGES) == ""
-    assert trust_forward(IMAGES.take([0, 1])) == 0 and trust_forward(IMAGES) == 8 * 4 * 10
+    assert trust_forward(IMAGES.take([0, 1]), ("gradcam",)) == 0 and trust_forward(IMAGES, ("gradcam",)) == 8 * (3 + 4 * 10)

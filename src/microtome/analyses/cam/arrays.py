@@ -27,6 +27,7 @@ TITLES = {
     "probability": ("1", "probability of the target"),
     "region": ("fraction of the image", "region whose scores were added"),
     "similarity": ("1", "cosine similarity to the reference"),
+    "gap": ("fraction of the difference", "what the sum of the map misses of the target's difference between image and grey"),
 }
 
 

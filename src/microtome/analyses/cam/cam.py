@@ -29,7 +29,13 @@ import torch
 from torch import Tensor
 
 from microtome.analyses.cam.arrays import BatchMaps, place_remark, to_arrays
-from microtome.analyses.cam.faithful_kind import best_kind_refusal, digest_of_kinds, kind_to_show, trust_caveats, write_headline
+from microtome.analyses.cam.faithful_kind import (
+    best_kind_refusal,
+    digest_of_kinds,
+    evidence_headline,
+    kind_to_show,
+    trust_caveats,
+)
 from microtome.analyses.cam.kinds import fuse_parts, grid_note, kind_facts, map_caveats
 from microtome.analyses.cam.questions import class_targets, embedding_target, file_digest, reason_for_no_target
 from microtome.analyses.cam.targets import BatchAnswer, EmbeddingSimilarity, MapTarget
@@ -47,8 +53,7 @@ from microtome.instruments.attribution import (
     visible_layers,
 )
 from microtome.instruments.attribution.gaussian_widths import with_gaussians
-from microtome.instruments.faithfulness.kind_choice import cheap_kinds
-from microtome.instruments.faithfulness.trust import BEST, trust_forward
+from microtome.instruments.faithfulness.trust import BEST, kinds_in_question, trust_forward
 from microtome.instruments.shown_images import choose_images
 from microtome.instruments.untrained_twins import turn_count, twins_in_turn, twins_text
 from microtome.key_numbers import FRACTION, KeyNumber
@@ -59,7 +64,7 @@ from microtome.specimen import Specimen
 from microtome.workload import Effort, Workload
 
 LAYERS = "shallow,middle,deep,last3"
-TABLE = ("label", "predicted", "similarity", "probability", "region", "target")  # columns, where they exist
+TABLE = ("label", "predicted", "similarity", "probability", "region", "target", "gap")  # columns, where they exist
 
 
 @final
@@ -114,8 +119,11 @@ class Cam(Analysis):
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = min(self.count, len(images or ()))
-        compared = trust_forward(images, len(cheap_kinds()) if self.kind == BEST else 1)
-        return Workload(forward=8.0 + compared, backward=4.0 * shown, twins=min(specimen.twin_count, shown), seconds=0.5)
+        kinds = kinds_in_question(self.kind)
+        backward = 4.0 * shown * max(map_kind(name).copies for name in kinds)
+        return Workload(
+            forward=8.0 + trust_forward(images, kinds), backward=backward, twins=min(specimen.twin_count, shown), seconds=0.5
+        )
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
@@ -204,7 +212,7 @@ class Cam(Analysis):
         return [inside, KeyNumber(name="object area", value=of("mean_area"), unit=FRACTION), *numbers]
 
     def headline(self, finding: Finding) -> str:
-        return write_headline(finding)
+        return evidence_headline(finding)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         mask = "mask" if "mask" in finding else ""
@@ -290,7 +298,8 @@ def _attribute_batch(
         (random,) = target_maps(twin, names, batch.x[index], target.read, of_twin, kind, where=where, memory=memory).maps
         for name, value in random.items():
             null[name][index] = value.cpu()
-    return BatchMaps(batch.index, batch.pixels, answers[0].columns, maps, other, null, remarks=own.remarks)
+    columns = answers[0].columns | ({} if own.gaps is None else {"gap": own.gaps[0].cpu().numpy()})
+    return BatchMaps(batch.index, batch.pixels, columns, maps, other, null, remarks=own.remarks)
 
 
 def _target_caveats(finding: Finding) -> list[str]:

@@ -8,8 +8,15 @@ from microtome.errors import option_hint
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.attribution import kind_digest
-from microtome.instruments.faithfulness.kind_choice import cheap_kinds
-from microtome.instruments.faithfulness.trust import BEST, NOT_TRIED, WARNING, best_refusal, most_faithful_kind, trust_facts
+from microtome.instruments.faithfulness.trust import (
+    BEST,
+    NOT_TRIED,
+    WARNING,
+    best_refusal,
+    kinds_in_question,
+    most_faithful_kind,
+    trust_facts,
+)
 from microtome.prose import plural
 from microtome.scan import Pace
 from microtome.specimen import Specimen
@@ -24,7 +31,7 @@ def best_kind_refusal(specimen: Specimen, images: Images, target: str) -> str:
 
 def digest_of_kinds(kind: str) -> str:
     """A digest of the code of a kind of another package, or of all that are compared; empty for our own."""
-    return "".join(kind_digest(name) for name in (cheap_kinds() if kind == BEST else (kind,)))
+    return "".join(map(kind_digest, kinds_in_question(kind)))
 
 
 def kind_to_show(
@@ -46,7 +53,7 @@ def trust_caveats(finding: Finding) -> list[str]:
     return [text for text in (facts["trust"]["doubt"], chosen) if text]
 
 
-def write_headline(finding: Finding) -> str:
+def evidence_headline(finding: Finding) -> str:
     """Where the evidence lies; it begins with a warning where the kind is not shown to beat the baselines."""
     half, count = finding.key("area of half the evidence"), finding["image"].sizes["image"]
     kind, warns = finding.facts["kind"], bool(finding.facts["trust"]["warning"])

@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from microtome.analyses.cam.arrays import BatchMaps, overlay_grid
 from microtome.finding import Finding
 from microtome.instruments.attribution import MapKind, VisibleLayers, kind_caveats
 from microtome.instruments.attribution.drawing import bilinear_shift, fuse_maps
+from microtome.instruments.attribution.grey_baseline import MAX_GAP
 from microtome.instruments.attribution.layer_reasons import layer_reason
-from microtome.key_numbers import format_value
+from microtome.key_numbers import FRACTION, format_value
 from microtome.map_kinds import map_kind_entry
 from microtome.numerics.receptive.geometry import even_tiling
+from microtome.prose import plural
 from microtome.specimen import Specimen
 
 FUSED = "fused"  # the name of the joined map among the layers
@@ -80,4 +84,23 @@ def map_caveats(finding: Finding) -> list[str]:
     """What limits the maps of this kind."""
     facts = finding.facts
     caveats = [f"{layer}: {remark}" for layer, remark in (*facts["widths"].items(), *facts["kind_remarks"].items())]
+    caveats += _completeness(finding)
     return caveats + kind_caveats(str(facts["kind"]), depends_on_class=facts["depends_on_class"], signed=facts["signed"])
+
+
+def _completeness(finding: Finding) -> list[str]:
+    """By how much the sums of the maps miss what they should sum to, where the kind promises a sum."""
+    if "gap" not in finding:
+        return []
+    gaps = finding["gap"].values
+    known = gaps[~np.isnan(gaps)]
+    if not len(known):
+        return ["The target is the same for image and grey image, so nothing is known of the completeness of the maps."]
+    worst = f"the largest gap is {format_value(float(known.max()), FRACTION)} of it"
+    wide = int((known > MAX_GAP).sum())
+    if not wide:
+        return [f"Each map sums to the target's difference between image and grey image; {worst}."]
+    return [
+        f"{wide} of {plural(len(gaps), 'map')} do not sum to the target's difference between image and grey image within "
+        f"{format_value(MAX_GAP, FRACTION)}; {worst}: such a map leaves out evidence, or invents it."
+    ]

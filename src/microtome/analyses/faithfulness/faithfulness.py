@@ -1,4 +1,4 @@
-"""Which maps can be trusted: deletion, insertion, ROAD and randomised weights, against maps that know nothing.
+"""Which maps can be trusted, against a random map, a centre blob and edges.
 
 Each method maps the predicted class of the same images. The pixels of an image are removed in the order of its map, and put back into a
 blurred image in that order. A map that shows what the network depends on makes the probability of the class fall early and
@@ -171,13 +171,13 @@ class Faithfulness(Analysis):
         return gains
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
-        return wording.list_key_numbers(finding)
+        return wording.faithfulness_key_numbers(finding)
 
     def headline(self, finding: Finding) -> str:
-        return wording.write_headline(finding)
+        return wording.faithfulness_headline(finding)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
-        return wording.list_panels(finding)
+        return wording.faithfulness_panels(finding)
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        return wording.list_caveats(finding)
+        return wording.faithfulness_caveats(finding)

@@ -29,7 +29,7 @@ def baseline_title(finding: Finding) -> str:
     return str(finding.facts["titles"][finding.facts["baseline"]]).lower()
 
 
-def list_key_numbers(finding: Finding) -> list[KeyNumber]:
+def faithfulness_key_numbers(finding: Finding) -> list[KeyNumber]:
     """The gain of the best method, how many methods beat all baselines, and the areas of the best."""
     best, baseline = best_title(finding), str(finding.facts["titles"][finding.facts["baseline"]])
     gain, low, high = (100 * float(finding[name].sel({"method": best})) for name in ("gain", "gain_low", "gain_high"))
@@ -58,7 +58,7 @@ def _winners(finding: Finding) -> int:
     return sum(standing["verdict"] == BETTER for standing in finding.facts["standings"].values())
 
 
-def write_headline(finding: Finding) -> str:
+def faithfulness_headline(finding: Finding) -> str:
     gain, best, count = finding.key(LEAD), best_title(finding), len(finding.facts["standings"])
     winners = count_of(_winners(finding), count, "method")
     if np.isnan(gain.low):
@@ -67,7 +67,7 @@ def write_headline(finding: Finding) -> str:
     return f"{best} is most faithful, {gain.text} above the {baseline_title(finding)}; {winners} {verb} all baselines."
 
 
-def list_panels(finding: Finding) -> list[Panel]:
+def faithfulness_panels(finding: Finding) -> list[Panel]:
     own = f"Median over images; bars: the order statistics that enclose it in 95% of samples. Baseline: the {baseline_title(finding)}."
     columns = tuple(name for name in COLUMNS if name in finding)
     return [
@@ -89,7 +89,7 @@ def list_panels(finding: Finding) -> list[Panel]:
     ]  # fmt: skip
 
 
-def list_caveats(finding: Finding) -> list[str]:
+def faithfulness_caveats(finding: Finding) -> list[str]:
     facts, caveats = finding.facts, list[str]()
     images = finding["score_by_image"].sizes["image"]
     if images < MIN_RUNS:

@@ -38,8 +38,14 @@ from microtome.instruments.attribution import (
 from microtome.instruments.attribution.drawing import resample_positive
 from microtome.instruments.attribution.gaussian_widths import with_gaussians
 from microtome.instruments.class_matching import match_classes, why_no_scores
-from microtome.instruments.faithfulness.kind_choice import cheap_kinds
-from microtome.instruments.faithfulness.trust import BEST, best_refusal, most_faithful_kind, trust_facts, trust_forward
+from microtome.instruments.faithfulness.trust import (
+    BEST,
+    best_refusal,
+    kinds_in_question,
+    most_faithful_kind,
+    trust_facts,
+    trust_forward,
+)
 from microtome.instruments.untrained_twins import reason_for_no_verdict, twins_in_turn
 from microtome.key_numbers import KeyNumber
 from microtome.numerics.maps.localisation import localisation_scores
@@ -86,11 +92,12 @@ class Objects(Analysis):
         )
 
     def extra_key(self) -> str:
-        return "".join(kind_digest(name) for name in (cheap_kinds() if self.kind == BEST else (self.kind,)))
+        return "".join(map(kind_digest, kinds_in_question(self.kind)))
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
-        compared = trust_forward(images, len(cheap_kinds()) if self.kind == BEST else 1)
-        return Workload(forward=8.0 + compared, backward=2.0 * len(images or ()), twins=specimen.twin_count)
+        kinds = kinds_in_question(self.kind)
+        backward = 2.0 * len(images or ()) * max(map_kind(name).copies for name in kinds)
+        return Workload(forward=8.0 + trust_forward(images, kinds), backward=backward, twins=specimen.twin_count)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before

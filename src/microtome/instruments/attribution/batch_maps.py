@@ -21,10 +21,15 @@ from microtome.specimen.full_gradients import freeze_parameters
 
 @dataclass(frozen=True)
 class TargetMaps:
-    """For each target the signed maps (image, row, col) of every layer, and remarks by layer."""
+    """For each target the signed maps (image, row, col) of every layer, remarks by layer, and how complete the maps are.
+
+    `gaps` (target, image) says by how much the sum of a map of the pixels misses the target's difference from its baseline, as a fraction of
+    it; None of kinds that do not promise that sum.
+    """
 
     maps: list[dict[str, Tensor]]
     remarks: dict[str, str] = field(default_factory=dict[str, str])
+    gaps: Tensor | None = None
 
 
 def attribution_maps(
@@ -85,8 +90,9 @@ def target_maps(
     with torch.no_grad():
         maps = {name: kind.maps(own) for name, own in values.items()}
         remarks = {name: remark for name, own in values.items() if (remark := kind.remark(own))}
+        gaps = kind.gaps(values[INPUT], maps[INPUT]) if kind.on_input else None
     targets = next(iter(values.values())).targets
-    return TargetMaps([{name: own[number] for name, own in maps.items()} for number in range(targets)], remarks)
+    return TargetMaps([{name: own[number] for name, own in maps.items()} for number in range(targets)], remarks, gaps)
 
 
 def _of_pixels(

@@ -56,6 +56,7 @@ class MapKind(ABC):
     for_embeddings: ClassVar[bool] = True  # False where the target has to be a class score
     on_input: ClassVar[bool] = False  # True where the map is of the pixels, not of a layer
     signed: ClassVar[bool] = True  # False where the map shows how much a position matters, not for or against what
+    copies: ClassVar[int] = 1  # changed images that run for one image, about
     package: ClassVar[str] = ""  # what has to be installed for it, beside microtome itself
 
     @abstractmethod
@@ -69,6 +70,10 @@ class MapKind(ABC):
     def remark(self, values: LayerValues) -> str:
         """What to know about the maps of this layer, as a sentence; empty where there is nothing."""
         return ""
+
+    def gaps(self, values: LayerValues, maps: Sequence[Tensor]) -> Tensor | None:
+        """By how much maps that should sum to the target's difference from a baseline miss it, as a fraction of it (target, image)."""
+        return None
 
 
 class GradientKind(MapKind):

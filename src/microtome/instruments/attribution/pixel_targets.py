@@ -1,6 +1,6 @@
 """The targets of a batch, and their gradients by the pixels, for the images as they are and for changed ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +40,7 @@ class PixelTargets:
         rows: list[Tensor] = []
         for part in self._parts(count, gradients=False):
             with torch.no_grad():
-                rows.append(self._asked(self.read(self.specimen, self._laid_out(change(self.x, part).flatten(0, 1)))))
+                rows.append(self.of_variants(change(self.x, part).flatten(0, 1)))
         return torch.cat(rows, 1)
 
     def gradients(self, count: int, change: Change) -> Iterator[PixelGradients]:
@@ -51,18 +51,25 @@ class PixelTargets:
             values, gradients = self._with_gradients(changed)
             yield PixelGradients(part, values, gradients.unflatten(1, (len(part), len(self.x))))
 
-    def of_image(self, number: int) -> Callable[[Tensor], Tensor]:
-        """What gives the targets (target, variant) of one image of the batch for variants (variant, rgb, row, col) of it."""
+    def of_variants(self, variants: Tensor) -> Tensor:
+        """The targets (target, variant, image) of variants (variant · image, rgb, row, col) of the batch, by one pass, with its graph."""
+        return self._asked(self.read(self.specimen, self._laid_out(variants)))
 
-        def targets(variants: Tensor) -> Tensor:
-            output = self.read(self.specimen, self._laid_out(variants))
-            rows = [torch.stack(list(self.ask(own.expand(len(self.x), *own.shape[1:])))) for own in output.split(1)]
-            return torch.stack([row[:, number] for row in rows], 1)
+    def for_images(self, numbers: Sequence[int]) -> "PixelTargets":
+        """The same for some images of the batch alone; the first stands in for those left out where all are asked together."""
+        places = [numbers.index(number) if number in numbers else 0 for number in range(len(self.x))]
 
-        return targets
+        def ask(output: Tensor) -> list[Tensor]:
+            return [values[list(numbers)] for values in self.ask(output[places])]
+
+        return PixelTargets(self.specimen, self.x[list(numbers)], self.read, ask, self.memory)
+
+    def at_once(self, *, gradients: bool) -> int:
+        """How many images fit into memory at once, forwards, or forwards and back."""
+        return fitting_batch(self.specimen, MAX_AT_ONCE, self.memory, gradients=gradients)
 
     def _parts(self, count: int, *, gradients: bool) -> Iterator[range]:
-        many = max(1, fitting_batch(self.specimen, MAX_AT_ONCE, self.memory, gradients=gradients) // len(self.x))
+        many = max(1, self.at_once(gradients=gradients) // len(self.x))
         return (range(start, min(start + many, count)) for start in range(0, count, many))
 
     def _laid_out(self, images: Tensor) -> Tensor:

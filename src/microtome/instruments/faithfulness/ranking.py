@@ -94,8 +94,8 @@ def _verdict(over: Mapping[str, Interval], titles: Mapping[str, str]) -> str:
     if not unbeaten:
         return BETTER
     worst = min(unbeaten, key=lambda name: unbeaten[name].value)
-    said = "worse than" if unbeaten[worst].high < 0 else "not distinguishable from"
-    return f"{said} the {titles[worst].lower()}"
+    relation = "worse than" if unbeaten[worst].high < 0 else "not distinguishable from"
+    return f"{relation} the {titles[worst].lower()}"
 
 
 def enough_images(count: int) -> bool:

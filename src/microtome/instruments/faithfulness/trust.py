@@ -72,10 +72,18 @@ def trust_facts(specimen: Specimen, images: Images, kind: str, pace: Pace) -> di
     return NOT_TRIED if trust is None else trust.facts()
 
 
-def trust_forward(images: Images | None, kinds: int = 1) -> float:
-    """About how many forward passes a comparison takes that is made here."""
+def kinds_in_question(kind: str) -> tuple[str, ...]:
+    """The kind itself, or for kind best all that are compared."""
+    return cheap_kinds() if kind == BEST else (kind,)
+
+
+def trust_forward(images: Images | None, kinds: Sequence[str]) -> float:
+    """About how many forward passes a comparison of these kinds takes that is made here."""
     count = min(IMAGES, len(images or ()))
-    return count * (kinds + len(BASELINES)) * 2.0 * STEPS if enough_images(count) else 0.0
+    if not enough_images(count):
+        return 0.0
+    drawn = sum(3.0 * map_kind(name).copies for name in kinds)  # a pass there and back takes about three
+    return count * (drawn + (len(kinds) + len(BASELINES)) * 2.0 * STEPS)
 
 
 def map_trust(specimen: Specimen, images: Images, kind: str, pace: Pace) -> MapTrust | None:
