@@ -67,7 +67,7 @@ def test_the_map_that_is_the_evidence_beats_all_baselines(finding):
     hires = finding["gain"].sel({"method": "HiResCAM"})
     assert float(hires) > 0.02 and float(finding["gain_low"].sel({"method": "HiResCAM"})) > 0
     assert finding["pointing"].sel({"method": "HiResCAM"}) == 1.0
-    assert float(finding["lift"].sel({"method": "HiResCAM"})) > 0.9 - 16 / SIDE**2
+    assert float(finding["lift"].sel({"method": "HiResCAM"})) > 0.7
     assert float(finding["deletion"].sel({"method": "HiResCAM"})) < float(finding["deletion"].sel({"method": "Random map"}))
 
 
@@ -80,8 +80,8 @@ def test_curves_and_areas_are_those_of_a_plain_loop(squares, finding):
     down = torch.exp(-((((torch.arange(SIDE) + 0.5) / SIDE - 0.5) / 0.25) ** 2) / 2).double()
     order = removal_order((down[:, None] * down[None]).expand(len(x), -1, -1), 1)
     curve = []
-    for step in range(11):
-        count = round(step / 10 * SIDE * SIDE)
+    for step in range(9):
+        count = round(step / 8 * SIDE * SIDE)
         image = x.clone()
         for place in range(len(x)):
             for pixel in order[place, :count].tolist():
@@ -89,7 +89,7 @@ def test_curves_and_areas_are_those_of_a_plain_loop(squares, finding):
         curve.append(squares.run(image).double().softmax(1).gather(1, classes[:, None])[:, 0].numpy())
     found = finding["deletion_curve"].sel({"method": "Centre blob"}).values
     assert found == pytest.approx(np.mean(curve, 1), abs=1e-5)
-    areas = area_under(np.stack(curve, 1), np.linspace(0, 1, 11))
+    areas = area_under(np.stack(curve, 1), np.linspace(0, 1, 9))
     assert finding["deletion_by_image"].sel({"method": "Centre blob"}).values == pytest.approx(areas, abs=1e-5)
 
 

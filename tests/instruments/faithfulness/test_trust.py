@@ -71,7 +71,7 @@ def test_without_a_finding_it_is_measured_once() -> None:
     found = map_trust(network, IMAGES, "hirescam", Pace())
     assert isinstance(found, MapTrust) and found.basis == "at 3, 8 of these images" and found.title == "HiResCAM"
     known = network.__dict__["_standings"]
-    assert list(known) == [(IMAGES.digest(), ("hirescam",))]
+    assert list(known) == [(IMAGES.digest(), ("hirescam",), 12)]
     assert map_trust(network, IMAGES, "hirescam", Pace()) == found
     choice = most_faithful_kind(network, IMAGES, Pace())
     assert choice.reason.endswith("on 8 of these images (measured here)") and len(known) == 2
@@ -90,4 +90,4 @@ def test_nothing_is_said_of_few_images_or_without_classes() -> None:
         specimen(), IMAGES.take([0])
     )
     assert "no single score for each class" in best_refusal(features, IMAGES) and best_refusal(specimen(), IMAGES) == ""
-    assert trust_forward(IMAGES.take([0, 1]), ("gradcam",)) == 0 and trust_forward(IMAGES, ("gradcam",)) == 8 * (3 + 4 * 10)
+    assert trust_forward(IMAGES.take([0, 1]), ("gradcam",)) == 0 and trust_forward(IMAGES, ("gradcam",)) == 8 * (3 + 4 * 6)

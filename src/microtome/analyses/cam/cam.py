@@ -53,7 +53,7 @@ from microtome.instruments.attribution import (
     visible_layers,
 )
 from microtome.instruments.attribution.gaussian_widths import with_gaussians
-from microtome.instruments.faithfulness.trust import BEST, kinds_in_question, trust_forward
+from microtome.instruments.faithfulness.trust import BEST, images_to_compare, kinds_in_question, trust_forward
 from microtome.instruments.shown_images import choose_images
 from microtome.instruments.untrained_twins import turn_count, twins_in_turn, twins_text
 from microtome.key_numbers import FRACTION, KeyNumber
@@ -122,7 +122,7 @@ class Cam(Analysis):
         kinds = kinds_in_question(self.kind)
         backward = 4.0 * shown * max(map_kind(name).copies for name in kinds)
         return Workload(
-            forward=8.0 + trust_forward(images, kinds), backward=backward, twins=min(specimen.twin_count, shown), seconds=0.5
+            forward=8.0 + trust_forward(images, kinds, images_to_compare(self.count)), backward=backward, twins=min(specimen.twin_count, shown), seconds=0.5
         )
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
@@ -136,7 +136,7 @@ class Cam(Analysis):
         else:
             targets = class_targets(specimen, taken, self.target, self.classes)
         parts: list[BatchMaps] = []
-        name, choice, trust = kind_to_show(specimen, images, self.kind, self.target, pace, of_layers=self._names_layers)
+        name, choice, trust = kind_to_show(specimen, images, self.kind, self.target, pace, of_layers=self._names_layers, count=images_to_compare(self.count))
         kind = map_kind(name)
         shown: VisibleLayers | None = None
         widths: dict[str, str] = {}

@@ -35,15 +35,18 @@ def digest_of_kinds(kind: str) -> str:
 
 
 def kind_to_show(
-    specimen: Specimen, images: Images, kind: str, target: str, pace: Pace, *, of_layers: bool
+    specimen: Specimen, images: Images, kind: str, target: str, pace: Pace, *, of_layers: bool, count: int
 ) -> tuple[str, str, dict[str, Any]]:
-    """The name of the kind, why it was chosen (empty where it was named), and what is known of its faithfulness."""
+    """The name of the kind, why it was chosen (empty where it was named), and what is known of its faithfulness.
+
+    Where that is measured here, on `count` images.
+    """
     reason = ""
     if kind == BEST:
         choice = most_faithful_kind(specimen, images, pace, of_layers=of_layers)
         kind, reason = choice.kind, choice.reason
     # the verdict is on maps of a class
-    return kind, reason, NOT_TRIED if target == "embedding" else trust_facts(specimen, images, kind, pace)
+    return kind, reason, NOT_TRIED if target == "embedding" else trust_facts(specimen, images, kind, pace, count)
 
 
 def trust_caveats(finding: Finding) -> list[str]:

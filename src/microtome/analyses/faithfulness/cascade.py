@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from microtome.analyses.faithfulness.measures import MethodRows
-from microtome.instruments.faithfulness.methods import MapMethod
+from microtome.analyses.faithfulness.measures import FEW, MethodRows, of_first
+from microtome.instruments.faithfulness.methods import MapMethod, MapRequest
 from microtome.instruments.faithfulness.removal_trials import Floats
 from microtome.instruments.faithfulness.stability import map_correlation
 from microtome.instruments.faithfulness.trials import Trial
@@ -23,12 +23,15 @@ def cascade_correlations(
     seed: int,
 ) -> dict[str, Floats]:
     """For each method the rank correlation (image, stage) of its maps with those of the whole network, which begins with 1."""
-    request = trial.request
-    rows: dict[str, list[Floats]] = {method.name: [np.ones(len(request.x))] for method in methods}
-    for network in randomised_networks(specimen, list(parts), request.x, seed):
+    asked = MapRequest(trial.request.x, trial.request.index, trial.request.classes[:1])
+    count = len(asked.x)
+    rows: dict[str, list[Floats]] = {method.name: [np.ones(count)] for method in methods}
+    for network in randomised_networks(specimen, list(parts), asked.x, seed):
         for method in methods:
-            (heat, *_) = method.draw(network, type(request)(request.x, request.index, request.classes[:1]))
-            rows[method.name].append(map_correlation(originals[method.name], heat, trial.canvas.plan.patch))
+            some = asked.first(FEW) if method.costly else asked
+            (heat,) = method.draw(network, some)
+            left = map_correlation(originals[method.name][: len(some.x)], heat, trial.canvas.plan.patch)
+            rows[method.name].append(of_first(left, count))
     return {name: np.stack(columns, 1) for name, columns in rows.items()}
 
 

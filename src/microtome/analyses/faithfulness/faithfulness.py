@@ -33,9 +33,9 @@ from microtome.analyses.faithfulness.measures import MethodRows, measure_maps
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.finding import Finding
 from microtome.images import Images
-from microtome.instruments.attribution import kind_digest
+from microtome.instruments.attribution import kind_digest, map_kind
 from microtome.instruments.class_matching import why_no_scores
-from microtome.instruments.faithfulness.kind_choice import named_kinds
+from microtome.instruments.faithfulness.kind_choice import is_cheap, named_kinds
 from microtome.instruments.faithfulness.methods import BASELINES, MapMethod, map_methods
 from microtome.instruments.faithfulness.ranking import Ranking, rank_methods
 from microtome.instruments.faithfulness.removal_trials import ROAD_FRACTIONS, Floats, RemovalPlan, patch_side
@@ -49,7 +49,7 @@ from microtome.map_kinds import layer_kind_names
 from microtome.panels import Panel, Question
 from microtome.scan import Pace, Step
 from microtome.specimen import Specimen
-from microtome.workload import Workload
+from microtome.workload import Effort, Workload
 
 
 @final
@@ -59,14 +59,15 @@ class Faithfulness(Analysis):
     needs: ClassVar[Needs] = "images"
     question: ClassVar[Question] = "understand"
     title: ClassVar[str] = "Faithfulness of maps"
-    rank: ClassVar[int] = 3
+    rank: ClassVar[int] = 3  # before the analyses that show maps
+    effort: ClassVar[Effort] = "full"  # those measure a small version themselves
     with_twin: ClassVar[bool] = True
 
     kinds: tuple[str, ...] = option(
-        ("cheap",), "kinds of map to compare: names, cheap (no pass for each unit), or all", full=("all",)
+        ("cheap",), "kinds of map to compare: names, cheap (few passes for a map), or all that are installed", full=("all",)
     )
     at: str = option("deep", "layer whose maps are compared; the coarsest of several")
-    steps: int = option(10, "steps in which the pixels are removed", low=2, high=200, quick=6, full=20)
+    steps: int = option(8, "steps in which the pixels are removed", low=2, high=200, quick=5, full=20)
     fill: Literal["blur", "mean", "grey"] = option(
         "blur", "what replaces removed pixels: the blurred image (σ: a twelfth of the shorter side), its mean colour, mid-grey"
     )
@@ -93,11 +94,13 @@ class Faithfulness(Analysis):
         return ",".join(kinds) + "".join(kind_digest(name) for name in kinds)
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
-        shown, kinds = min(self.count, len(images or ())), len(named_kinds(self.kinds))
+        shown, names = min(self.count, len(images or ())), named_kinds(self.kinds)
+        cheap = [is_cheap(map_kind(name)) for name in names]
+        kinds, drawn = len(names), sum(map_kind(name).copies for name in names)
         removals = 2 * (self.steps - 1) + 2 * len(ROAD_FRACTIONS) + 1
         return Workload(
             forward=shown * (removals * (kinds + len(BASELINES)) + 2 * self.steps * (1 + len(BASELINES))),
-            backward=shown * kinds * (2 + self.draws + self.stages),
+            backward=2.0 * shown * drawn + shown * sum(cheap) * (self.draws + self.stages),
             twins=min(specimen.twin_count, shown),
             seconds=0.1 * shown * (kinds + len(BASELINES)),
         )

@@ -23,6 +23,7 @@ from microtome.specimen import Specimen
 POINTING_TOLERANCE = 15 / 224  # distance of the maximum from the object, as a fraction of the shorter side
 CURVES = ("deletion_curve", "insertion_curve")
 MASKED = ("pointing", "lift")
+FEW = 2  # images of a batch on which costly methods are perturbed and given other weights
 MEASURES = ("score", "deletion", "insertion", "road", "drop", "increase", "sensitivity", "swap")
 
 
@@ -51,11 +52,18 @@ def measure_maps(
     row = curve_areas(canvas, curves) | confidence_through(canvas, heat)
     row |= dict(zip(CURVES, curves, strict=True))
     row["road"] = road_scores(canvas, order)
-    row["sensitivity"] = max_sensitivity(method, specimen, trial.request, heat, draws, seed)
+    few = trial.request.first(FEW) if method.costly else trial.request
+    changes = max_sensitivity(method, specimen, few, heat[: len(few.x)], draws, seed)
+    row["sensitivity"] = of_first(changes, len(heat))
     row["swap"] = map_correlation(heat, maps[1], canvas.plan.patch)
     if masks is not None:
         row |= _localisation(heat, torch.from_numpy(masks))
     return row
+
+
+def of_first(values: Floats, count: int) -> Floats:
+    """The values of the first images, and not a number for the rest of `count`."""
+    return np.concatenate([values, np.full((count - len(values), *values.shape[1:]), np.nan)])
 
 
 def _localisation(heat: Tensor, masks: Tensor) -> dict[str, Floats]:

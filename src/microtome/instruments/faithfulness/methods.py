@@ -17,6 +17,7 @@ from microtome.instruments.attribution import MapKind, VisibleLayers, attributio
 from microtome.instruments.attribution.drawing import draw_map
 from microtome.instruments.attribution.gaussian_widths import with_gaussians
 from microtome.instruments.attribution.kind_refusals import missing_package
+from microtome.instruments.faithfulness.kind_choice import is_cheap
 from microtome.numerics.maps.heat import centre_prior
 from microtome.numerics.maps.strata import edge_strength
 from microtome.numerics.receptive.geometry import Where, interpolate
@@ -32,6 +33,10 @@ class MapRequest:
     x: Tensor
     index: np.ndarray[Any, Any]
     classes: Sequence[Tensor]
+
+    def first(self, count: int) -> "MapRequest":
+        """The request for the first images alone."""
+        return MapRequest(self.x[:count], self.index[:count], [each[:count] for each in self.classes])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -52,7 +57,7 @@ class MapMethod:
     title: str
     draw: DrawMaps
     baseline: bool = False
-    needs_passes: bool = False  # many passes for each map
+    costly: bool = False  # takes many passes for each map
 
 
 def map_methods(
@@ -78,7 +83,7 @@ def map_methods(
         if own is None:
             refused[kind.title] = reason or why
         else:
-            methods.append(MapMethod(name, kind.title, _drawer(kind, own, place, memory), needs_passes=kind.needs == "passes"))
+            methods.append(MapMethod(name, kind.title, _drawer(kind, own, place, memory), costly=not is_cheap(kind)))
     if not methods:
         raise Unmeasurable("; ".join(f"{title}: {reason}" for title, reason in refused.items()) + ".")
     where = shown.where[layer] if shown is not None else None

@@ -28,7 +28,7 @@ from microtome.specimen import Specimen
 ANALYSIS = "faithfulness"
 BEST = "best"  # in place of a kind: the most faithful one
 LAYER = "deep"
-IMAGES, STEPS = 12, 5  # of a comparison that is made here: of twelve images two may disagree
+IMAGES, STEPS = 12, 4  # of a comparison that is made here: of twelve images two may disagree
 WARNING = "Warning: no better than a baseline."  # begins a headline
 
 
@@ -52,7 +52,11 @@ class MapTrust:
 
     def facts(self) -> dict[str, Any]:
         """The same as plain values for a finding; `warning` is empty where there is none, `doubt` where it is shown to be better."""
-        return {"verdict": self.verdict, "doubt": self.text if self.verdict != BETTER else "", "warning": self.text if self.warns else ""}
+        return {
+            "verdict": self.verdict,
+            "doubt": self.text if self.verdict != BETTER else "",
+            "warning": self.text if self.warns else "",
+        }
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,9 @@ class KindChoice:
 NOT_TRIED: dict[str, Any] = {"verdict": "not measured", "doubt": "", "warning": ""}  # the facts where nothing can be said
 
 
-def trust_facts(specimen: Specimen, images: Images, kind: str, pace: Pace) -> dict[str, Any]:
-    """What a finding with maps of this kind keeps of `map_trust`."""
-    trust = map_trust(specimen, images, kind, pace)
+def trust_facts(specimen: Specimen, images: Images, kind: str, pace: Pace, count: int = IMAGES) -> dict[str, Any]:
+    """What a finding with maps of this kind keeps of `map_trust`; what is measured here is measured on `count` images."""
+    trust = map_trust(specimen, images, kind, pace, count)
     return NOT_TRIED if trust is None else trust.facts()
 
 
@@ -77,20 +81,25 @@ def kinds_in_question(kind: str) -> tuple[str, ...]:
     return cheap_kinds() if kind == BEST else (kind,)
 
 
-def trust_forward(images: Images | None, kinds: Sequence[str]) -> float:
+def images_to_compare(shown: int) -> int:
+    """On how many images a comparison is made for an analysis that shows so many: twice as many, 6 to 12."""
+    return min(IMAGES, max(MIN_RUNS, 2 * shown))
+
+
+def trust_forward(images: Images | None, kinds: Sequence[str], count: int = IMAGES) -> float:
     """About how many forward passes a comparison of these kinds takes that is made here."""
-    count = min(IMAGES, len(images or ()))
+    count = min(count, len(images or ()))
     if not enough_images(count):
         return 0.0
     drawn = sum(3.0 * map_kind(name).copies for name in kinds)  # a pass there and back takes about three
-    return count * (drawn + (len(kinds) + len(BASELINES)) * 2.0 * STEPS)
+    return count * (drawn + (len(kinds) + len(BASELINES)) * 2.0 * (STEPS - 1))
 
 
-def map_trust(specimen: Specimen, images: Images, kind: str, pace: Pace) -> MapTrust | None:
+def map_trust(specimen: Specimen, images: Images, kind: str, pace: Pace, count: int = IMAGES) -> MapTrust | None:
     """What is known of this kind on this network and these images; None where nothing can be said."""
     standing = _known_standings(specimen, images, pace).get(kind)
     if standing is None and enough_images(len(images)) and not why_no_scores(specimen, images):
-        standing = _measured_standings(specimen, images, (kind,), pace).get(kind)
+        standing = _measured_standings(specimen, images, (kind,), pace, count).get(kind)
     if standing is None:
         return None
     where = f"at {standing['layer']}, " if standing["layer"] else ""
@@ -118,7 +127,7 @@ def most_faithful_kind(specimen: Specimen, images: Images, pace: Pace, *, of_lay
     """
     standings, source = _known_standings(specimen, images, pace), f"as {ANALYSIS} found"
     if not standings:
-        standings, source = _measured_standings(specimen, images, cheap_kinds(), pace), "measured here"
+        standings, source = _measured_standings(specimen, images, cheap_kinds(), pace, IMAGES), "measured here"
     fitting = [name for name in standings if not (of_layers and map_kind(name).on_input)]
     if not fitting:
         raise Unmeasurable(f"no kind of map could be compared on {specimen.name}.")
@@ -143,17 +152,19 @@ def _known_standings(specimen: Specimen, images: Images, pace: Pace) -> Mapping[
     return finding.facts.get("standings", {}) if finding is not None else {}
 
 
-def _measured_standings(specimen: Specimen, images: Images, kinds: Sequence[str], pace: Pace) -> dict[str, dict[str, Any]]:
+def _measured_standings(
+    specimen: Specimen, images: Images, kinds: Sequence[str], pace: Pace, count: int
+) -> dict[str, dict[str, Any]]:
     """The standings of these kinds on a few of the images, measured once for a network; nothing where no kind applies."""
     known: dict[Any, dict[str, dict[str, Any]]] = specimen.__dict__.setdefault("_standings", {})
-    key = images.digest(), tuple(kinds)
+    key = images.digest(), tuple(kinds), count
     if key not in known:
-        known[key] = _compare(specimen, images, kinds, pace)
+        known[key] = _compare(specimen, images, kinds, pace, count)
     return known[key]
 
 
-def _compare(specimen: Specimen, images: Images, kinds: Sequence[str], pace: Pace) -> dict[str, dict[str, Any]]:
-    taken = images.take(choose_images(ANALYSIS, specimen, images, (), IMAGES))
+def _compare(specimen: Specimen, images: Images, kinds: Sequence[str], pace: Pace, count: int) -> dict[str, dict[str, Any]]:
+    taken = images.take(choose_images(ANALYSIS, specimen, images, (), count))
     first = torch.from_numpy(taken.inputs(specimen.recipe, range(min(4, len(taken)))))
     x = specimen.recipe.normalise(first).to(specimen.device)
     try:
