@@ -56,7 +56,7 @@ def squares() -> mt.Specimen:
 
 @pytest.fixture(scope="module")
 def finding(squares):
-    return Faithfulness(kinds="hirescam,gradcam,eigencam", at="conv", draws=1, stages=2)(squares, red_squares())
+    return Faithfulness(kinds="hirescam,gradcam,eigencam", at="conv", repeats=1, cascade=2)(squares, red_squares())
 
 
 def test_the_map_that_is_the_evidence_beats_all_baselines(finding):
@@ -113,23 +113,23 @@ def test_baselines_do_not_depend_on_weights_or_class(finding):
 
 
 def test_on_untrained_twins_there_is_next_to_no_gain(net, pics):
-    finding = Faithfulness(kinds="gradcam,hirescam", at="blocks.1", draws=1, stages=2, count=8)(net, pics)
+    finding = Faithfulness(kinds="gradcam,hirescam", at="blocks.1", repeats=1, cascade=2, count=8)(net, pics)
     lead = finding.key("gain over the best baseline")
     assert lead.baseline_name == "untrained twins" and abs(lead.baseline) < 5.0
     assert finding["twin_gain"].sizes == {"image": 8}
-    alone = Faithfulness(kinds="gradcam", at="blocks.1", draws=1, stages=2, count=6)(net, pics, twins=0)
+    alone = Faithfulness(kinds="gradcam", at="blocks.1", repeats=1, cascade=2, count=6)(net, pics, twins=0)
     assert np.isnan(alone.key("gain over the best baseline").baseline)
 
 
 def test_few_images_give_no_verdict(net, pics):
-    finding = Faithfulness(kinds="gradcam", at="blocks.1", draws=1, stages=2, count=3)(net, pics)
+    finding = Faithfulness(kinds="gradcam", at="blocks.1", repeats=1, cascade=2, count=3)(net, pics)
     assert {standing["verdict"] for standing in finding.facts["standings"].values()} == {"no verdict"}
     assert "too few images for a verdict" in finding.headline
     assert any("3 images give no verdict; 6 are needed" in caveat for caveat in finding.caveats)
 
 
 def test_a_kind_that_does_not_apply_is_named_with_its_reason(net, pics):
-    finding = Faithfulness(kinds="gradcam,cam", at="blocks.0", draws=1, stages=2, count=6)(net, pics)
+    finding = Faithfulness(kinds="gradcam,cam", at="blocks.0", repeats=1, cascade=2, count=6)(net, pics)
     assert list(finding.facts["standings"]) == ["gradcam"]
     assert any(caveat.startswith("Not measured: CAM, since its mean over positions") for caveat in finding.caveats)
 
@@ -153,7 +153,7 @@ def test_refusals(net, pics):
 
 def test_law(net, pics, tmp_path):
     finding = testing.check(
-        Faithfulness(kinds="gradcam,inputgradient", at="blocks.1", draws=1, stages=2, count=6), net, pics, tmp_path
+        Faithfulness(kinds="gradcam,inputgradient", at="blocks.1", repeats=1, cascade=2, count=6), net, pics, tmp_path
     )
     assert finding.key_numbers[0].name == "gain over the best baseline"
     assert finding.facts["layer"] == "blocks.1"

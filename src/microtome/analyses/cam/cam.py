@@ -121,9 +121,8 @@ class Cam(Analysis):
         shown = min(self.count, len(images or ()))
         kinds = kinds_in_question(self.kind)
         backward = 4.0 * shown * max(map_kind(name).copies for name in kinds)
-        return Workload(
-            forward=8.0 + trust_forward(images, kinds, images_to_compare(self.count)), backward=backward, twins=min(specimen.twin_count, shown), seconds=0.5
-        )
+        compared = trust_forward(images, kinds, images_to_compare(self.count))
+        return Workload(forward=8.0 + compared, backward=backward, twins=min(specimen.twin_count, shown), seconds=0.5)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
@@ -136,7 +135,10 @@ class Cam(Analysis):
         else:
             targets = class_targets(specimen, taken, self.target, self.classes)
         parts: list[BatchMaps] = []
-        name, choice, trust = kind_to_show(specimen, images, self.kind, self.target, pace, of_layers=self._names_layers, count=images_to_compare(self.count))
+        compared = images_to_compare(self.count)
+        name, choice, trust = kind_to_show(
+            specimen, images, self.kind, self.target, pace, of_layers=self._names_layers, count=compared
+        )
         kind = map_kind(name)
         shown: VisibleLayers | None = None
         widths: dict[str, str] = {}

@@ -68,14 +68,14 @@ class Faithfulness(Analysis):
     )
     at: str = option("deep", "layer whose maps are compared; the coarsest of several")
     steps: int = option(8, "steps in which the pixels are removed", low=2, high=200, quick=5, full=20)
-    fill: Literal["blur", "mean", "grey"] = option(
+    colour: Literal["blur", "mean", "grey"] = option(
         "blur", "what replaces removed pixels: the blurred image (σ: a twelfth of the shorter side), its mean colour, mid-grey"
     )
     patch: int = option(
         0, "side of the patches that are removed, px; 0: 28 patches along the shorter side, 1: single pixels", low=0
     )
-    draws: int = option(3, "perturbed copies of each image for max-sensitivity", low=1, high=100, quick=2, full=10)
-    stages: int = option(5, "parts in which the weights are drawn anew, the head first", low=2, high=50, quick=3, full=8)
+    repeats: int = option(3, "perturbed copies of each image for max-sensitivity", low=1, high=100, quick=2, full=10)
+    cascade: int = option(5, "parts in which the weights are drawn anew, the head first", low=2, high=50, quick=3, full=8)
     only: tuple[str, ...] = option(
         (), "images to measure, by name or index; empty: spread over object size and clutter, or evenly"
     )
@@ -100,19 +100,19 @@ class Faithfulness(Analysis):
         removals = 2 * (self.steps - 1) + 2 * len(ROAD_FRACTIONS) + 1
         return Workload(
             forward=shown * (removals * (kinds + len(BASELINES)) + 2 * self.steps * (1 + len(BASELINES))),
-            backward=2.0 * shown * drawn + shown * sum(cheap) * (self.draws + self.stages),
+            backward=2.0 * shown * drawn + shown * sum(cheap) * (self.repeats + self.cascade),
             twins=min(specimen.twin_count, shown),
             seconds=0.1 * shown * (kinds + len(BASELINES)),
         )
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
-        parts = cascade_parts(specimen, self.stages)
+        parts = cascade_parts(specimen, self.cascade)
         taken = images.take(choose_images(self.name(), specimen, images, self.only, self.count))
         first = torch.from_numpy(taken.inputs(specimen.recipe, range(min(4, len(taken)))))
         x = specimen.recipe.normalise(first).to(specimen.device)
         methods, refused, layer = map_methods(specimen, named_kinds(self.kinds), self.at, x, pace.memory)
-        plan = RemovalPlan(self.steps, patch_side(specimen.recipe.size, self.patch), self.fill, self.seed, pace.memory)
+        plan = RemovalPlan(self.steps, patch_side(specimen.recipe.size, self.patch), self.colour, self.seed, pace.memory)
         rows, order = self._rows(specimen, taken, methods, parts, plan, pace)
         titles = {method.name: method.title for method in methods}
         scores = {name: own.column("score", order) for name, own in rows.items()}
@@ -146,7 +146,7 @@ class Faithfulness(Analysis):
             for method in methods:
                 maps = method.draw(specimen, trial.request)
                 originals[method.name] = maps[0]
-                rows[method.name].add(measure_maps(specimen, method, trial, maps, self.draws, self.seed, masks))
+                rows[method.name].add(measure_maps(specimen, method, trial, maps, self.repeats, self.seed, masks))
                 done += len(trial.batch.index)
                 pace.listener(Step(f"{specimen.name}: faithfulness", done, total, 0.0))
             add_cascade(rows, cascade_correlations(specimen, parts, methods, trial, originals, self.seed))

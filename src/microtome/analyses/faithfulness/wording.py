@@ -107,7 +107,7 @@ def faithfulness_caveats(finding: Finding) -> list[str]:
             f"Hardly changed by weights drawn anew (rank correlation above {format_value(MAX_CORRELATION)}): {name_list(kept, 20)}."
         )
     caveats.append(
-        f"Removed pixels are replaced by {FILLS[finding.options['fill']]}, in patches of {facts['patch_px']} px; another fill can give "
+        f"Removed pixels are replaced by {FILLS[finding.options['colour']]}, in patches of {facts['patch_px']} px; another fill can give "
         "another order of close methods."
     )
     caveats.append("The interval of the best method does not pay for its choice among several.")
