@@ -64,7 +64,7 @@ FURTHER = {
         for warp in ("row shift", "scale", "rotation")
     ),
     "evolution": (("Strongest patch over training, *",),),
-    "faithfulness": (("Deletion", "Insertion", "Weights drawn anew from the head downwards"),),
+    "faithfulness": (("Deletion", "Insertion"), ("Weights drawn anew from the head downwards",)),
 }  # fmt: skip
 QUESTIONS = {
     "choose": "Choose a backbone",

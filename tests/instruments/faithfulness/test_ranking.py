@@ -21,6 +21,7 @@ def test_gains_and_verdicts_by_hand() -> None:
     ranking = rank_methods(scores(), BASES, TITLES)
     assert [standing.name for standing in ranking.standings] == ["good", "middling", "bad"]
     assert ranking.baseline == "centre" and ranking.images == 9
+    assert ranking.baseline_gains["random"] == pytest.approx((-0.2,) * 3) and ranking.baseline_gains["centre"] == (0, 0, 0)
     good, middling, bad = ranking.standings
     assert good.gain == pytest.approx((0.4, 0.4, 0.4)) and good.over["random"].value == pytest.approx(0.6)
     assert good.verdict == BETTER and good.beats_all and not good.warns and not good.is_worse

@@ -66,7 +66,7 @@ def _cascade_array(
 ) -> dict[str, xr.DataArray]:
     values = np.stack([nan_mean(np.concatenate(rows[name].values["cascade"]).T) for name in names])
     stages = {"stage": [WHOLE, *(part.lowest for part in parts)]}
-    title = "rank correlation with the map of the trained network"
+    title = "correlation with the trained map"
     left = array(values[:, -1], ("method",), "rank correlation", methods, "map of a network drawn anew")
     return {
         "cascade": array(values, ("method", "stage"), "rank correlation", dict(methods) | stages, title),
@@ -79,10 +79,8 @@ def _ranking_arrays(
 ) -> dict[str, xr.DataArray]:
     methods = {"method": [titles[name] for name in names]}
     standings = [ranking.of(name) for name in names]
-    ends = {
-        part: [getattr(standing.gain, part) if standing else np.nan for standing in standings]
-        for part in ("value", "low", "high")
-    }
+    gains = [standing.gain if (standing := ranking.of(name)) else ranking.baseline_gains[name] for name in names]
+    ends = {part: [getattr(gain, part) for gain in gains] for part in ("value", "low", "high")}
     baseline = titles[ranking.baseline].lower()
     arrays = {
         f"gain{end}": array(ends[part], ("method",), "1", methods, f"gain over the {baseline}{words}")

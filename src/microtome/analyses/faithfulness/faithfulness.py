@@ -74,8 +74,8 @@ class Faithfulness(Analysis):
     patch: int = option(
         0, "side of the patches that are removed, px; 0: 28 patches along the shorter side, 1: single pixels", low=0
     )
-    repeats: int = option(3, "perturbed copies of each image for max-sensitivity", low=1, high=100, quick=2, full=10)
-    cascade: int = option(5, "parts in which the weights are drawn anew, the head first", low=2, high=50, quick=3, full=8)
+    repeats: int = option(2, "perturbed copies of each image for max-sensitivity", low=1, high=100, quick=1, full=10)
+    cascade: int = option(4, "parts in which the weights are drawn anew, the head first", low=2, high=50, quick=3, full=8)
     only: tuple[str, ...] = option(
         (), "images to measure, by name or index; empty: spread over object size and clutter, or evenly"
     )

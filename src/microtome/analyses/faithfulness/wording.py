@@ -1,5 +1,7 @@
 """Key numbers, headline, panels and caveats of a finding of `faithfulness`."""
 
+from typing import Literal
+
 import numpy as np
 
 from microtome.errors import option_hint
@@ -35,13 +37,11 @@ def faithfulness_key_numbers(finding: Finding) -> list[KeyNumber]:
     gain, low, high = (100 * float(finding[name].sel({"method": best})) for name in ("gain", "gain_low", "gain_high"))
     twin = finding["twin_gain"].values
     known = twin[~np.isnan(twin)]
-    areas = [
-        KeyNumber(
-            name=f"{kind} area", value=float(finding[kind].sel({"method": best})), baseline=float(finding[kind].sel({"method": baseline})),
-            baseline_name=baseline.lower(), better=better, at=best,
-        )
-        for kind, better in (("deletion", "lower"), ("insertion", "higher"))
-    ]  # fmt: skip
+
+    def area(kind: str, better: Literal["higher", "lower"]) -> KeyNumber:
+        own, other = (float(finding[kind].sel({"method": title})) for title in (best, baseline))
+        return KeyNumber(name=f"{kind} area", value=own, baseline=other, baseline_name=baseline.lower(), better=better, at=best)
+
     return [
         KeyNumber(
             name=LEAD, value=gain, low=low, high=high, has_interval=True, unit="points", at=best, better="higher",
@@ -49,7 +49,8 @@ def faithfulness_key_numbers(finding: Finding) -> list[KeyNumber]:
         ),
         KeyNumber(name="methods better than all baselines", value=_winners(finding), better="higher"),
         KeyNumber(name="methods compared", value=len(finding.facts["standings"])),
-        *areas,
+        area("deletion", "lower"),
+        area("insertion", "higher"),
         KeyNumber(name="images", value=finding["score_by_image"].sizes["image"]),
     ]  # fmt: skip
 

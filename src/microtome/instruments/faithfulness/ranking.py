@@ -49,10 +49,11 @@ class Standing:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The standings of all methods, the best first, and the best baseline."""
+    """The standings of all methods, the best first, the best baseline, and the gain of each baseline over that one."""
 
     standings: tuple[Standing, ...]
     baseline: str
+    baseline_gains: Mapping[str, Interval]
     images: int
 
     @property
@@ -77,7 +78,8 @@ def rank_methods(scores: Mapping[str, Floats], baselines: Sequence[str], titles:
         over = {other: gain_interval(scores[name], scores[other]) for other in baselines}
         loss = gain_interval(scores[ordered[0]], scores[name])
         standings.append(Standing(name, gains[name], over, _verdict(over, titles), loss))
-    return Ranking(tuple(standings), best_baseline, len(scores[best_baseline]))
+    baseline_gains = {name: gain_interval(scores[name], scores[best_baseline]) for name in baselines}
+    return Ranking(tuple(standings), best_baseline, baseline_gains, len(scores[best_baseline]))
 
 
 def gain_interval(scores: Floats, others: Floats) -> Interval:
