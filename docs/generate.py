@@ -128,7 +128,8 @@ def pages() -> dict[Path, str]:
         (ROOT / "README.md", "edits", edit_table("docs/edits/")),
         (DOCS / "errors.md", "tree", error_tree()),
         (DOCS / "report.md", "panels", panel_table()),
-        (DOCS / "class_maps.md", "kinds", kind_table()),
+        (DOCS / "class_maps.md", "kinds", kind_table(on_input=False)),
+        (DOCS / "class_maps.md", "pixel kinds", kind_table(on_input=True)),
     ):
         made[path] = spliced(path, name, text, made.get(path))
     return made
@@ -153,11 +154,12 @@ def table(folder: str) -> str:
     return "\n".join(rows) + "\n"
 
 
-def kind_table() -> str:
-    """Our own kinds of class activation map as a table."""
-    rows = ["| kind | name | weights | source |", "|---|---|---|---|"]
+def kind_table(on_input: bool) -> str:
+    """Our own kinds of map, of layers or of the pixels, as a table."""
+    rows = [f"| kind | name | {'map' if on_input else 'weights'} | source |", "|---|---|---|---|"]
     for name, entry in map_kinds.own_entries().items():
-        rows.append(f"| `{name}` | {entry.title} | {_cell(entry.summary)} | {_cell(entry.source)} |")
+        if entry.on_input == on_input:
+            rows.append(f"| `{name}` | {entry.title} | {_cell(entry.summary)} | {_cell(entry.source)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -254,7 +256,7 @@ def _facts(entry: Entry) -> Iterator[str]:
         yield "- Measures the [untrained twin](../glossary.md#the-untrained-twin) too, and shows both."
     if entry.kind == "Census":
         yield "- Only watches the forward pass, so it shares one scan of the images with the others of this kind."
-    if any(option.choices == map_kinds.map_kind_names() for option in entry.options):
+    if any(set(map_kinds.map_kind_names()) <= set(option.choices) for option in entry.options):
         yield "- Kinds of map, and which to take: [class activation maps](../class_maps.md)."
     code = f"src/{entry.module.replace('.', '/')}.py"
     yield f"- Code: [`{code}`](../../{code})"

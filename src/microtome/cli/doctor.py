@@ -12,7 +12,7 @@ from microtome.errors import MicrotomeError
 
 EXTRAS = {
     "lightning-fabric": ("train", "microtome train"),
-    "captum": ("dev", "oracles of the tests"),
+    "captum": ("captum", "the kinds of map kernelshap and lime"),
 }
 
 

@@ -100,9 +100,8 @@ def test_every_kind_of_the_pixels_is_scored_without_a_layer(kind, monkeypatch):
     finding = measured(Bright(), kind=kind, at="deep")
     areas = np.array([4, 16, 36, 100]) / SIZE**2
     assert finding.facts["layer"] == INPUT and finding.facts["map_grid"] == [SIZE, SIZE]
-    assert finding["lift_by_size"].values == pytest.approx(
-        1 - areas if map_kind(kind).signed else 0 * areas, abs=0.1 if kind == "lime" else 1e-4
-    )
+    tolerance = {"kernelshap": 0.01, "lime": 0.3}.get(kind, 1e-4)  # few samples; the penalty of lime spreads small objects
+    assert finding["lift_by_size"].values == pytest.approx(1 - areas if map_kind(kind).signed else 0 * areas, abs=tolerance)
     assert any("has no sign" in caveat for caveat in finding.caveats) == (not map_kind(kind).signed)
     with pytest.raises(Unmeasurable, match=r"maps the pixels, not a layer: leave out at \(conv given\)"):
         measured(Bright(), kind=kind)

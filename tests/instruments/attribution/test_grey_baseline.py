@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from map_networks import flattened, noise, opened
-from microtome.instruments.attribution.grey_baseline import completeness_gaps, faded
+from microtome.instruments.attribution.grey_baseline import completeness_gaps, fade_images
 from microtome.instruments.attribution.pixel_targets import PixelTargets
 from microtome.specimen import Specimen
 
@@ -21,4 +21,4 @@ def test_a_gap_is_what_the_sum_misses_of_the_difference():
 
 def test_images_fade_to_grey():
     x = noise(2)
-    assert torch.equal(faded(x, [1.0, 0.25, 0.0]), torch.stack([x, x / 4, 0 * x]))
+    assert torch.equal(fade_images(x, [1.0, 0.25, 0.0]), torch.stack([x, x / 4, 0 * x]))

@@ -21,6 +21,7 @@ def test_further_targets_cost_no_passes(monkeypatch):
     monkeypatch.setattr(patch_effects, "SAMPLES", 70)
     net, x = flattened(12, 12), noise(1)
     specimen = opened(net)
+    specimen.layers  # noqa: B018  # traced before
     seen = []
     handle = net.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
     counts = []

@@ -48,7 +48,9 @@ def test_targets_and_gradients_are_those_of_plain_passes(memory):
 @pytest.mark.parametrize("numbers", [[0], [1], [2], [1, 2], [2, 0], [0, 1, 2]])
 def test_some_images_have_their_own_targets_from_one_pass(numbers):
     net, x = flattened(12, 12), noise(3)
-    part = PixelTargets(opened(net), x, Specimen.logits, ask).for_images(numbers)
+    specimen = opened(net)
+    specimen.layers  # noqa: B018  # traced before
+    part = PixelTargets(specimen, x, Specimen.logits, ask).for_images(numbers)
     values, gradients = by_hand(net, x, 4)
     passes = []
     handle = net.register_forward_hook(lambda *_: passes.append(1))

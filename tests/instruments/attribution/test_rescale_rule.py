@@ -7,10 +7,18 @@ from torch import nn
 
 from map_networks import noise, opened, seeded
 from microtome.instruments.attribution import map_kind, target_maps
+from microtome.instruments.attribution.captum_methods import isolated_call
 from microtome.instruments.attribution.rescale_rule import RescaleRule
 from microtome.specimen import Specimen
 
 KIND = map_kind("deeplift")
+
+
+def of_captum(net, x, classes):
+    """captum's map with signs and channels (image, rgb, row, col)."""
+    captum = pytest.importorskip("captum.attr")
+    with isolated_call(0):
+        return captum.DeepLift(net).attribute(x.clone(), target=classes).detach()
 
 
 def deeplift(net, x, classes):
@@ -71,7 +79,7 @@ def test_equals_the_rule_by_hand_and_sums_to_the_difference(pool):
     maps, gaps = deeplift(net, x, classes)
     wanted = by_hand(net, x, classes)
     assert torch.allclose(maps, wanted, atol=1e-5 * float(wanted.abs().max()))
-    assert float(gaps.max()) < 1e-4
+    assert float(gaps.max()) < 1e-3
 
 
 @pytest.mark.parametrize("rectify", RECTIFIERS)
@@ -98,29 +106,27 @@ ACTIVATIONS = [
 
 @pytest.mark.parametrize("act", ACTIVATIONS)
 def test_smooth_functions_are_complete_and_equal_captum_where_it_has_a_rule(act):
-    captum = pytest.importorskip("captum.attr")
     net = seeded(nn.Sequential(nn.Conv2d(3, 5, 3, 2), act, nn.Conv2d(5, 6, 3), nn.AvgPool2d(3), nn.Flatten(), nn.Linear(6, 4)))
     x, classes = noise(3), torch.tensor([1, 3, 0])
     maps, gaps = deeplift(net, x, classes)
     assert float(gaps.max()) < 1e-3
     if isinstance(act, nn.ELU | nn.LeakyReLU | nn.Sigmoid | nn.Tanh | nn.Softplus):
-        wanted = captum.DeepLift(net).attribute(x.clone(), target=classes).sum(1)
+        wanted = of_captum(net, x, classes).sum(1)
         assert torch.allclose(maps, wanted, atol=1e-5 * float(wanted.abs().max()))
 
 
-def test_a_pool_that_does_not_follow_a_rectifier_equals_captum():
-    captum = pytest.importorskip("captum.attr")
+def test_a_pool_beside_no_other_rule_equals_captum():
+    """Of two rules one after the other, captum's first one gets the plain gradient of the second."""
     net = seeded(
-        nn.Sequential(nn.Conv2d(3, 5, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(5, 6, 3), nn.Flatten(), nn.Linear(54, 4))
+        nn.Sequential(nn.Conv2d(3, 5, 3), nn.MaxPool2d(2), nn.Conv2d(5, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(54, 4))
     )
     x, classes = noise(3), torch.tensor([1, 3, 0])
-    wanted = captum.DeepLift(net).attribute(x.clone(), target=classes).sum(1)
+    wanted = of_captum(net, x, classes).sum(1)
     assert torch.allclose(deeplift(net, x, classes)[0], wanted, atol=1e-5 * float(wanted.abs().max()))
 
 
 def test_captum_loses_evidence_where_a_padded_pool_follows_a_rectifier():
     """Why the rule is ours: two convolutions and pools, and captum's map no longer sums to the difference."""
-    captum = pytest.importorskip("captum.attr")
     net = seeded(
         nn.Sequential(
             nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
@@ -130,7 +136,7 @@ def test_captum_loses_evidence_where_a_padded_pool_follows_a_rectifier():
     x, classes = noise(3), torch.tensor([1, 3, 0])
     rows = torch.arange(3)
     difference = (net(x) - net(0 * x))[rows, classes].detach()
-    theirs = captum.DeepLift(net).attribute(x.clone(), target=classes).detach().sum((1, 2, 3))
+    theirs = of_captum(net, x, classes).sum((1, 2, 3))
     assert float(((theirs - difference) / difference).abs().max()) > 0.02
     assert float(deeplift(net, x, classes)[1].max()) < 1e-4
 

@@ -1,11 +1,12 @@
 """Class activation maps from shallow to deep layers, checked against untrained twins.
 
-A map weights what each unit of a layer gives at each position by its importance for the class score, and shows the positive part;
-the kinds (`--kind`) differ in how that importance is found. Maps are raw (not rescaled to 0..1), and their positions are drawn where
-they lie in the image. Two checks come with them: does the map change with the class, and do untrained twins, or an edge detector,
-give the same map? If so, the map shows nothing that was learnt. Each image is shown to one twin, in turn. With six images or more the
-kind is also compared with maps that know nothing of the network (docs/analyses/faithfulness.md); where it is no better than one of them,
-the maps carry a warning. `--kind best` takes the most faithful kind.
+A map weights what each unit of a layer gives at each position by its importance for the class score, and shows the positive part; the
+kinds (`--kind`) differ in how that importance is found. Some map the pixels instead; their one layer is called `input`. Maps are raw
+(not rescaled to 0..1), and their positions are drawn where they lie in the image. Two checks come with them: does the map change with
+the class, and do untrained twins, or an edge detector, give the same map? If so, the map shows nothing that was learnt. Each image is
+shown to one twin, in turn. With six images or more the kind is also compared with maps that know nothing of the network
+(docs/analyses/faithfulness.md); where it is no better than one of them, the maps carry a warning. `--kind best` takes the most faithful
+kind.
 
 Three kinds of network can be asked. A classifier: for the predicted class, the label's, or any of `classes`. A segmentation network:
 for the sum of a class's scores over the region where that class is predicted (`target` label: over the object's mask); without
@@ -81,7 +82,7 @@ class Cam(Analysis):
 
     at: tuple[str, ...] = option(LAYERS, "layers to map: names, globs or aliases")
     kind: str = option(
-        "gradcam", "kind of class activation map; best: the most faithful one here", map_kind=True, further=("best",)
+        "gradcam", "kind of map, of layers or of the pixels; best: the most faithful one here", map_kind=True, further=("best",)
     )
     target: Literal["predicted", "label", "embedding"] = option(
         "predicted", "what the maps are for: the class of each image (or `classes`), or similarity to `reference`"
@@ -300,8 +301,8 @@ def _attribute_batch(
         (random,) = target_maps(twin, names, batch.x[index], target.read, of_twin, kind, where=where, memory=memory).maps
         for name, value in random.items():
             null[name][index] = value.cpu()
-    columns = answers[0].columns | ({} if own.gaps is None else {"gap": own.gaps[0].cpu().numpy()})
-    return BatchMaps(batch.index, batch.pixels, columns, maps, other, null, remarks=own.remarks)
+    gaps = {} if own.gaps is None else {"gap": own.gaps[0].cpu().numpy()}
+    return BatchMaps(batch.index, batch.pixels, {**answers[0].columns, **gaps}, maps, other, null, remarks=own.remarks)
 
 
 def _target_caveats(finding: Finding) -> list[str]:

@@ -74,7 +74,7 @@ class Objects(Analysis):
 
     at: str = option(LAYER, "layer whose maps are scored; the coarsest of several")
     kind: str = option(
-        "gradcam", "kind of class activation map; best: the most faithful one here", map_kind=True, further=("best",)
+        "gradcam", "kind of map, of layers or of the pixels; best: the most faithful one here", map_kind=True, further=("best",)
     )
     target: Literal["label", "predicted"] = option("label", "class whose evidence is mapped")
     place: Literal["arithmetic", "even"] = option(

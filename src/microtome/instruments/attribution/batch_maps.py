@@ -23,8 +23,8 @@ from microtome.specimen.full_gradients import freeze_parameters
 class TargetMaps:
     """For each target the signed maps (image, row, col) of every layer, remarks by layer, and how complete the maps are.
 
-    `gaps` (target, image) says by how much the sum of a map of the pixels misses the target's difference from its baseline, as a fraction of
-    it; None of kinds that do not promise that sum.
+    `gaps` (target, image) says by how much the sum of a map of the pixels misses the target's difference from its baseline, as a
+    fraction of it; None of kinds that do not promise that sum.
     """
 
     maps: list[dict[str, Tensor]]

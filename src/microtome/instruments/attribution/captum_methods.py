@@ -27,7 +27,7 @@ def captum_methods(title: str) -> Any:
 
 @contextmanager
 def isolated_call(seed: int) -> Generator[None]:
-    """Inside, random numbers on the CPU follow from `seed`, and captum's warnings are not shown; the random state is as before afterwards."""
+    """Inside, random numbers on the CPU follow from `seed`, and no warning is shown; the random state is as before afterwards."""
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed other devices too

@@ -14,7 +14,7 @@ ROUNDING = 1e-5  # a difference below that fraction of the targets themselves is
 MAX_GAP = 0.05  # of the difference; a map with a larger gap is reported as not complete
 
 
-def faded(x: Tensor, weights: Sequence[float]) -> Tensor:
+def fade_images(x: Tensor, weights: Sequence[float]) -> Tensor:
     """The images (variant, image, rgb, row, col) on the straight line from grey: 0 is grey, 1 the image itself."""
     return torch.stack([x * weight for weight in weights])
 
@@ -25,7 +25,7 @@ def completeness_gaps(pixels: PixelTargets, maps: Sequence[Tensor]) -> Tensor:
     NaN where the difference is rounding.
     """
     ends = (1.0, 0.0)
-    clean, grey = pixels.values(2, lambda x, part: faded(x, [ends[number] for number in part])).double().unbind(1)
+    clean, grey = pixels.values(2, lambda x, part: fade_images(x, [ends[number] for number in part])).double().unbind(1)
     difference = clean - grey
     sums = torch.stack([heat.double().sum((1, 2)) for heat in maps])
     known = difference.abs() > ROUNDING * torch.maximum(clean.abs(), grey.abs())

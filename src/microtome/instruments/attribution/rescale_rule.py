@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 from torch.overrides import TorchFunctionMode
 
 SMALL = 1e-5  # of the larger of both inputs: below that difference the slope is the mean of both gradients
@@ -66,14 +66,13 @@ class _ElementRule(torch.autograd.Function):
         return output.clone()
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         x, output, slope = ctx.saved_tensors
         change, given = _difference(x), _difference(output)
         near = change.abs() <= SMALL * torch.maximum(*(half.abs() for half in x.chunk(2)))
         mean = sum(slope.chunk(2)) / 2
         multiplier = torch.where(near, mean, given / change.where(~near, 1.0))
-        return gradients[0] * torch.cat([multiplier, multiplier]), None, None
+        return grad_outputs[0] * torch.cat([multiplier, multiplier]), None, None
 
 
 class _PoolRule(torch.autograd.Function):
@@ -85,11 +84,10 @@ class _PoolRule(torch.autograd.Function):
         return output.clone()
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         x, output, places = ctx.saved_tensors
         (of_image, of_reference), (own, other) = output.chunk(2), (half.flatten(2) for half in places.chunk(2))
-        gradient = gradients[0].chunk(2)[0]
+        gradient = grad_outputs[0].chunk(2)[0]
         larger = torch.maximum(of_image, of_reference)
         change = _difference(x).flatten(2)
         parts = torch.zeros_like(change)

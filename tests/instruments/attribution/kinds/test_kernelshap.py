@@ -19,7 +19,7 @@ def made_by(net, x, classes):
     def ask(scores):
         return [scores.gather(1, classes[:, None])[:, 0]]
 
-    return target_maps(opened(net), ["input"], x, Specimen.logits, ask, map_kind("kernelshap"))
+    return target_maps(opened(net, *x.shape[2:]), ["input"], x, Specimen.logits, ask, map_kind("kernelshap"))
 
 
 def test_of_a_linear_network_it_is_the_effect_of_each_patch():

@@ -1,8 +1,8 @@
-"""Image minus grey, times the gradient averaged on the straight line between both, summed over channels.
+"""Image minus grey, times the mean gradient on the line between both.
 
-Grey is the mean of the input recipe, zero after normalisation. The average is taken by Gauss-Legendre quadrature with 32 points, of images
-one of whose maps then misses the target's difference between image and grey by more than 5% with 128; what is missing in the end is
-reported for each image.
+The products are summed over channels. Grey is the mean of the input recipe, zero after normalisation. The mean is taken by
+Gauss-Legendre quadrature with 32 points, of images whose map then misses the target's difference between image and grey by more than 5%
+with 128; what is missing in the end is reported for each image.
 
 Source: Sundararajan et al. 2017, arXiv:1703.01365, eq. 1 and proposition 1.
 """
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microtome.instruments.attribution.grey_baseline import MAX_GAP, completeness_gaps, faded
+from microtome.instruments.attribution.grey_baseline import MAX_GAP, completeness_gaps, fade_images
 from microtome.instruments.attribution.kind_contract import LayerValues, PixelKind
 from microtome.instruments.attribution.pixel_targets import PixelTargets
 
@@ -32,9 +32,11 @@ class IntegratedGradients(PixelKind):
         assert values.pixels is not None  # a kind of the pixels gets them
         few, many = POINTS
         maps = integrated_gradients(values.pixels, few)
-        wide = (completeness_gaps(values.pixels, list(maps)) > MAX_GAP).any(0).nonzero()[:, 0].tolist()
-        if wide:
-            maps[:, wide] = integrated_gradients(values.pixels.for_images(wide), many)
+        wide = completeness_gaps(values.pixels, list(maps)) > MAX_GAP
+        again = wide.any(0).nonzero()[:, 0].tolist()
+        if again:
+            finer = integrated_gradients(values.pixels.for_images(again), many)
+            maps[:, again] = torch.where(wide[:, again, None, None], finer, maps[:, again])
         return list(maps)
 
     def gaps(self, values: LayerValues, maps: Sequence[Tensor]) -> Tensor | None:
@@ -47,7 +49,7 @@ def integrated_gradients(pixels: PixelTargets, points: int) -> Tensor:
     places, weights = np.polynomial.legendre.leggauss(points)
     line = ((places + 1) / 2).tolist()
     total: Tensor | None = None
-    for part in pixels.gradients(points, lambda x, numbers: faded(x, [line[number] for number in numbers])):
+    for part in pixels.gradients(points, lambda x, numbers: fade_images(x, [line[number] for number in numbers])):
         share = torch.from_numpy(weights / 2)[part.variants.start : part.variants.stop].to(part.gradients.device)
         mean = torch.einsum("v,tvicxy->ticxy", share, part.gradients.double())
         total = mean if total is None else total + mean

@@ -1,8 +1,8 @@
-"""What each patch of a 7 x 7 grid adds to the target, by the weights of Shapley values.
+"""What each patch adds to the target, by the weights of Shapley values.
 
-Patches are shown or grey (the mean of the input recipe) in 512 samples, drawn from a seed that follows from the image; a linear model
-weighted by Shapley's kernel gives the effects, and each is spread evenly over the pixels of its patch. The effects sum to the target's
-difference between image and grey.
+Patches of a 7 x 7 grid are shown or grey (the mean of the input recipe) in 512 samples, drawn from a seed that follows from the image;
+a linear model weighted by Shapley's kernel gives the effects, and each is spread evenly over the pixels of its patch. The effects sum
+to the target's difference between image and grey.
 
 Source: Lundberg & Lee 2017, arXiv:1705.07874, theorem 2; computed by captum.
 """

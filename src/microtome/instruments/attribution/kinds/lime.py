@@ -1,8 +1,9 @@
-"""The weight of each patch of a 7 x 7 grid in a linear model of the target near the image.
+"""The weight of each patch in a linear model near the image.
 
-Patches are shown or grey (the mean of the input recipe) in 512 samples, drawn from a seed that follows from the image. Ridge regression
-with a penalty of 1 is fitted to them, each weighted by exp(-d² / 2σ²), where d is the cosine distance between the patches shown and all of
-them, and σ 0.25, as in the authors' package. Weights are spread evenly over the pixels of their patch; they need not sum to the target.
+Patches of a 7 x 7 grid are shown or grey (the mean of the input recipe) in 512 samples, drawn from a seed that follows from the image.
+Ridge regression with a penalty of 1 is fitted to them, each weighted by exp(-d² / 2σ²), where d is the cosine distance between the
+patches shown and all of them, and σ 0.25, as in the authors' package. Weights are spread evenly over the pixels of their patch; they
+need not sum to the target.
 
 Source: Ribeiro et al. 2016, arXiv:1602.04938, sec. 3; computed by captum, whose own default (the lasso, with a penalty in the unit of the
 target) leaves an empty map where scores are small.

@@ -1,4 +1,4 @@
-"""The size of the gradient by each pixel, averaged over noisy copies of the image.
+"""The size of the gradient by each pixel, averaged over noisy copies.
 
 The mean gradient of 32 copies with normal noise, its standard deviation 0.15 of the image's own range of values; then the
 largest absolute value of the channels, as for the input gradient. The noise follows from the image itself, so that a map is the same in
