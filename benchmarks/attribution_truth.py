@@ -40,23 +40,36 @@ Row = dict[str, Any]
 
 
 def run(names: Sequence[str] = networks.NAMES, count: int = COUNT, folder: Path = FOLDER) -> dict[str, Any]:
-    """All measurements as plain values: for each setting, network and method the values of every image."""
+    """All measurements as plain values: for each setting, network and method the values of every image.
+
+    What is measured of a network is kept in `folder`, so that an interrupted run goes on with the next one.
+    """
     facts = machine.described("cpu")
-    began = time.monotonic()
     rows: list[Row] = []
     checks: dict[str, dict[str, float]] = {}
+    folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        scenes = Images.scenes(count, seed=SEED)
-        shipped = microtome.open(f"microtome:{name}")
-        rows += measure("object", name, shipped, scenes)
-        rows += measure("untrained", name, shipped.twin(1, scenes), scenes)
-        cued = cued_networks.cued_network(name, folder)
-        checks[name] = cued_networks.check_cue(cued)
-        planted = cued_networks.cued_scenes(count)
-        images = Images.tensors(planted.pixels, labels=planted.labels, classes=list(CLASSES), masks=planted.masks)
-        rows += measure("cue", name, cued, images)
-        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
-    return {"machine": facts, "count": count, "checks": checks, "rows": rows, "seconds": time.monotonic() - began}
+        kept = folder / f"{name}-{count}.json"
+        if not kept.is_file():
+            kept.write_text(json.dumps(measure_network(name, count, folder)), encoding="utf-8")
+        known = json.loads(kept.read_text(encoding="utf-8"))
+        rows += known["rows"]
+        checks[name] = known["check"]
+        print(f"{name}: {known['seconds']:.0f} s", flush=True)
+    return {"machine": facts, "count": count, "checks": checks, "rows": rows}
+
+
+def measure_network(name: str, count: int, folder: Path) -> dict[str, Any]:
+    """The rows of one network in every setting, and whether its cued form rests on the cue."""
+    began = time.monotonic()
+    scenes = Images.scenes(count, seed=SEED)
+    shipped = microtome.open(f"microtome:{name}")
+    rows = measure("object", name, shipped, scenes) + measure("untrained", name, shipped.twin(1, scenes), scenes)
+    cued = cued_networks.cued_network(name, folder)
+    planted = cued_networks.cued_scenes(count)
+    images = Images.tensors(planted.pixels, labels=planted.labels, classes=list(CLASSES), masks=planted.masks)
+    rows += measure("cue", name, cued, images)
+    return {"rows": rows, "check": cued_networks.check_cue(cued), "seconds": time.monotonic() - began}
 
 
 def measure(setting: str, network: str, specimen: Specimen, images: Images) -> list[Row]:
