@@ -2,6 +2,7 @@
 
 `python -m benchmarks coverage [--draws N]` simulates how often the intervals hold the true value and writes docs/coverage.md.
 `python -m benchmarks first_answer` times whole commands beside their plans and writes the table of docs/effort.md.
+`python -m benchmarks attribution_truth` ranks attribution methods where the truth is known and writes docs/attribution_truth.md.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import coverage, first_answer, machine
+from benchmarks import attribution_truth, coverage, first_answer, machine
 from benchmarks.timing import Disagreement, Plan
 
 NAMES = ("gradcam", "cam_kinds", "cka", "occlusion", "occlusion_loop", "whole", "banding", "erf", "logme")
@@ -29,7 +30,11 @@ def main(words: list[str] | None = None) -> int:
         prog="python -m benchmarks", description="Speed against named peers, as ratios in one run."
     )
     parser.add_argument(
-        "command", nargs="?", choices=("speed", "coverage", "first_answer"), default="speed", help="what is measured"
+        "command",
+        nargs="?",
+        choices=("speed", "coverage", "first_answer", "attribution_truth"),
+        default="speed",
+        help="what is measured",
     )
     parser.add_argument("--draws", type=int, default=coverage.DRAWS, help="samples for each row of coverage, at least 100")
     parser.add_argument("--only", choices=NAMES, action="append", help="this benchmark (may be given several times)")
@@ -45,6 +50,9 @@ def main(words: list[str] | None = None) -> int:
         return 0
     if given.command == "first_answer":
         first_answer.write_page()
+        return 0
+    if given.command == "attribution_truth":
+        attribution_truth.write_page()
         return 0
     if given.page:
         _pages()

@@ -202,11 +202,11 @@ def _others() -> Iterator[Case]:
 
         yield Case(
             "median, order statistics",
-            "cost, objects",
+            "cost, faithfulness, objects",
             name,
             1.0 if sigma else float(np.log(2)),
             median,
-            (3, 7, 8, 20, 50, 200),
+            (3, 6, 7, 8, 12, 20, 50, 200),
         )
 
     def student(random: np.random.Generator, n: int) -> Interval:

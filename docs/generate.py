@@ -64,6 +64,7 @@ FURTHER = {
         for warp in ("row shift", "scale", "rotation")
     ),
     "evolution": (("Strongest patch over training, *",),),
+    "faithfulness": (("Deletion", "Insertion"), ("Weights drawn anew from the head downwards",)),
 }  # fmt: skip
 QUESTIONS = {
     "choose": "Choose a backbone",
@@ -255,7 +256,7 @@ def _facts(entry: Entry) -> Iterator[str]:
         yield "- Measures the [untrained twin](../glossary.md#the-untrained-twin) too, and shows both."
     if entry.kind == "Census":
         yield "- Only watches the forward pass, so it shares one scan of the images with the others of this kind."
-    if any(option.choices == map_kinds.map_kind_names() for option in entry.options):
+    if any(set(map_kinds.map_kind_names()) <= set(option.choices) for option in entry.options):
         yield "- Kinds of map, and which to take: [class activation maps](../class_maps.md)."
     code = f"src/{entry.module.replace('.', '/')}.py"
     yield f"- Code: [`{code}`](../../{code})"

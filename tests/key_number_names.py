@@ -36,6 +36,9 @@ NAMES: dict[str, tuple[str, ...]] = {
         "channels always open", "channels never open",
     ),
     "expanded_weights": ("expanded weights in the strongest channels", "weights in the strongest channels", "inside the crop"),
+    "faithfulness": (
+        "gain over the best baseline", "methods better than all baselines", "methods compared", "deletion area", "insertion area", "images",
+    ),
     "features": ("dead units, worst layer", "zeros, most", "layers without negative values"),
     "frontend": (
         "dead filters", "energy above Nyquist", "energy above Nyquist, natural images", "middle over extremes", "faults", "filters",

@@ -227,7 +227,11 @@ def _option_cards(node: ast.ClassDef, constants: dict[str, Any]) -> list[OptionC
         help_ = values[1] if len(values) > 1 else words.get("help", "")
         written = ast.unparse(line.annotation)
         rest = (words.get(word) for word in ("quick", "full"))
-        choices = map_kinds.map_kind_names() if words.get("map_kind") else _literal_choices(line.annotation)
+        choices = (
+            (*map_kinds.map_kind_names(), *words.get("further", ()))
+            if words.get("map_kind")
+            else _literal_choices(line.annotation)
+        )
         cards.append(OptionCard(line.target.id, written, default, help_, words.get("low"), words.get("high"), choices, *rest))
     return cards
 

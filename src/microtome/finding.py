@@ -60,6 +60,7 @@ DIMENSIONS = frozenset(
         "stage",
         "groups",
         "finding",
+        "fraction",
     ]
 )  # docs/glossary.md says what each stands for
 _registered: set[str] = set()  # by plug-ins

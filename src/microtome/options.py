@@ -23,15 +23,16 @@ def option(
     quick: Any = None,
     full: Any = None,
     map_kind: bool = False,
+    further: tuple[str, ...] = (),
 ) -> Any:
     """A field of an analysis or edit: its default, one line of help, and the range of a number (both ends allowed).
 
     `quick` and `full` are the values that a run of less or more effort takes where the user names none; without them, the default.
-    With `map_kind` it takes the name of a kind of class activation map, those of other packages included.
+    With `map_kind` it takes the name of a kind of class activation map, those of other packages included, or one of the `further` words.
     """
     if isinstance(default, list):
         default = tuple(default)
-    metadata = {"help": help, "low": low, "high": high, "quick": quick, "full": full, "map_kind": map_kind}
+    metadata = {"help": help, "low": low, "high": high, "quick": quick, "full": full, "map_kind": map_kind, "further": further}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -75,7 +76,7 @@ def _coerced(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> 
     """`value` as the option's type, checked against its choices or its range."""
     origin_ = get_origin(hint)
     if origin_ is Literal or metadata.get("map_kind"):
-        choices = map_kind_names() if metadata.get("map_kind") else get_args(hint)
+        choices = (*map_kind_names(), *metadata["further"]) if metadata.get("map_kind") else get_args(hint)
         if value not in choices:
             raise BadOption(
                 f"{where} is {value!r}; it takes {', '.join(map(str, choices))}.{did_you_mean(str(value), map(str, choices))}"

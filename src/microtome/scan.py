@@ -23,6 +23,7 @@ from safetensors.numpy import save
 from microtome.atomic_write import atomic_write
 from microtome.batch_size import fitting_batch
 from microtome.errors import BadOption, option_hint
+from microtome.finding import Finding
 from microtome.images import Images
 from microtome.specimen import Specimen
 from microtome.specimen.tracing import input_layout
@@ -54,7 +55,8 @@ class Pace:
 
     `keep=None` keeps nothing: an interrupted loop starts again. `shard=(i, n)` takes every n-th batch, from the i-th. `memory` says
     how many bytes the tensors of one batch may take (None: half of what is free, at most 1.5 GiB); `fit_to` makes the batches smaller
-    where they would take more.
+    where they would take more. `earlier` gives the finding of another analysis of the same network on the same images, where a run has
+    one already.
     """
 
     device: str = "auto"
@@ -64,6 +66,7 @@ class Pace:
     every: float = 15.0  # seconds between two savings
     shard: tuple[int, int] = (0, 1)
     memory: float | None = None
+    earlier: "Callable[[Specimen, Images, str], Finding | None] | None" = None
 
     def __post_init__(self) -> None:
         if self.batch < 1:

@@ -64,6 +64,13 @@ class Store:
         except FindingError:
             return None
 
+    def history(self, specimen: str, analysis: str) -> list[Finding]:
+        """The findings of that specimen and analysis under any key; damaged ones are left out."""
+        folder = self.place(specimen, analysis, "")
+        keys = sorted(path.parent.name for path in folder.glob(f"*/{CARD}"))
+        findings = [self.fresh(specimen, analysis, key) for key in keys]
+        return [finding for finding in findings if finding is not None]
+
     def save(self, finding: Finding) -> Path:
         """Save under the finding's own specimen, analysis and key.
 

@@ -141,6 +141,14 @@ class Run:
         except Exception:  # `is_due` or `applies` will say so
             return None
 
+    def earlier(self, specimen: Specimen, images: Images, analysis: str) -> Finding | None:
+        """The finding of that analysis of the same weights on the same images: of this run, or the newest of the folder."""
+        current = self.outcome.findings.get((specimen.name, analysis))
+        saved = [current] if current is not None else self.store.history(specimen.name, analysis)
+        wanted = specimen.digest(), images.digest()
+        fitting = [each for each in saved if _rests_on(each) == wanted]
+        return max(fitting, key=lambda each: str(each.origin.get("started", "")), default=None)
+
     def refusal(self, analysis: Analysis, specimen: Specimen) -> str:
         """Why an analysis cannot be run on a network of this run, or an empty text; asked once, since some look at all weights."""
         key = analysis.name(), repr(analysis.options()), specimen.name
@@ -181,7 +189,7 @@ class Run:
         try:
             backwards = analysis.workload(worker, self.images).backward > 0
             pace = pace or self.pace.fit_to(worker, gradients=backwards)
-            measured = analysis.measure(worker, self.images, pace)
+            measured = analysis.measure(worker, self.images, replace(pace, earlier=self.earlier))
         except Exception as error:
             if pace is not None and is_memory_error(error) and pace.batch > 1:
                 self.listener(
@@ -329,6 +337,11 @@ class Run:
                 "versions": {"microtome": __version__, "torch": torch.__version__},
             }
         )
+
+
+def _rests_on(finding: Finding) -> tuple[str, str]:
+    """The digests of the weights and the images of a finding."""
+    return str(finding.origin.get("specimen", {}).get("digest", "")), str(finding.origin.get("images", {}).get("digest", ""))
 
 
 def is_memory_error(error: BaseException) -> bool:

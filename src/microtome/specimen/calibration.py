@@ -5,7 +5,7 @@ at mean 0 and variance 1, so activations grow or fade with depth and the network
 images, labels unused, gives them what training gives in its first step; the weights stay as they are.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -81,10 +81,11 @@ def calibrate(net: nn.Module, recipe: Recipe, images: ImageSet) -> str:
     return f"The running statistics of its {plural(reached, 'norm layer')} were estimated on {plural(count, 'image')}, without labels."
 
 
-def estimate_statistics(net: nn.Module, inputs: Iterable[Tensor]) -> int:
+def estimate_statistics(net: nn.Module, inputs: Iterable[Tensor], only: Collection[nn.Module] | None = None) -> int:
     """Set running statistics to the average over the batches of inputs, in place; how many norms were reached.
 
-    As in training with a cumulative average, each batch is normalised by its own statistics; all else stays in evaluation mode.
+    As in training with a cumulative average, each batch is normalised by its own statistics; all else stays in evaluation mode. With
+    `only`, the statistics of other norms stay as well.
     """
     sums: dict[nn.Module, list[Tensor]] = {}
 
@@ -100,7 +101,8 @@ def estimate_statistics(net: nn.Module, inputs: Iterable[Tensor]) -> int:
         mean.copy_(moments[0])
         spread.copy_(moments[1])
 
-    handles = [module.register_forward_pre_hook(look) for module in net.modules() if _keeps_statistics(module)]
+    norms = [module for module in net.modules() if _keeps_statistics(module) and (only is None or module in only)]
+    handles = [norm.register_forward_pre_hook(look) for norm in norms]
     try:
         with torch.inference_mode(False), torch.no_grad():
             for x in inputs:

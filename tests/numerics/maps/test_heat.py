@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from scipy.stats import rankdata, spearmanr
+from sklearn.metrics import roc_auc_score
 
 from microtome.numerics.maps.heat import (
     area_resample,
     centre_prior,
     energy_inside,
     heat_coverage,
+    ordering_auc,
     partial_rank_correlation,
     pointing_game,
     rank_correlation,
@@ -156,3 +158,12 @@ def test_a_wrong_rank_is_refused():
 def test_dimensions_of_one_name_must_agree():
     with pytest.raises(TypeCheckError):
         energy_inside(torch.ones(2, 7, 7), torch.ones(3, 14, 14, dtype=torch.bool))
+
+
+def test_ordering_auc_is_scikit_learns_and_a_half_for_ties():
+    heat, mask = random(3, 9, 7).mul(8).round(), random(3, 9, 7, seed=1) > 0.7
+    wanted = [roc_auc_score(one.flatten(), values.flatten()) for values, one in zip(heat, mask, strict=True)]
+    assert ordering_auc(heat, mask).tolist() == pytest.approx(wanted)
+    assert ordering_auc(torch.ones(1, 4, 4), torch.eye(4)[None].bool()).tolist() == [0.5]
+    assert ordering_auc(torch.eye(4)[None], torch.eye(4)[None].bool()).tolist() == [1.0]
+    assert ordering_auc(heat[:1], torch.zeros(1, 9, 7).bool()).isnan().all()

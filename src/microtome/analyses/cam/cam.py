@@ -4,7 +4,9 @@ A map weights what each unit of a layer gives at each position by its importance
 kinds (`--kind`) differ in how that importance is found. Some map the pixels instead; their one layer is called `input`. Maps are raw
 (not rescaled to 0..1), and their positions are drawn where they lie in the image. Two checks come with them: does the map change with
 the class, and do untrained twins, or an edge detector, give the same map? If so, the map shows nothing that was learnt. Each image is
-shown to one twin, in turn.
+shown to one twin, in turn. With six images or more the kind is also compared with maps that know nothing of the network
+(docs/analyses/faithfulness.md); where it is no better than one of them, the maps carry a warning. `--kind best` takes the most faithful
+kind.
 
 Three kinds of network can be asked. A classifier: for the predicted class, the label's, or any of `classes`. A segmentation network:
 for the sum of a class's scores over the region where that class is predicted (`target` label: over the object's mask); without
@@ -28,6 +30,13 @@ import torch
 from torch import Tensor
 
 from microtome.analyses.cam.arrays import BatchMaps, place_remark, to_arrays
+from microtome.analyses.cam.faithful_kind import (
+    best_kind_refusal,
+    digest_of_kinds,
+    evidence_headline,
+    kind_to_show,
+    trust_caveats,
+)
 from microtome.analyses.cam.kinds import fuse_parts, grid_note, kind_facts, map_caveats
 from microtome.analyses.cam.questions import class_targets, embedding_target, file_digest, reason_for_no_target
 from microtome.analyses.cam.targets import BatchAnswer, EmbeddingSimilarity, MapTarget
@@ -38,7 +47,6 @@ from microtome.instruments.attribution import (
     INPUT,
     MapKind,
     VisibleLayers,
-    kind_digest,
     kind_refusal,
     map_kind,
     place_cells,
@@ -46,6 +54,7 @@ from microtome.instruments.attribution import (
     visible_layers,
 )
 from microtome.instruments.attribution.gaussian_widths import with_gaussians
+from microtome.instruments.faithfulness.trust import BEST, images_to_compare, kinds_in_question, trust_forward
 from microtome.instruments.shown_images import choose_images
 from microtome.instruments.untrained_twins import turn_count, twins_in_turn, twins_text
 from microtome.key_numbers import FRACTION, KeyNumber
@@ -68,11 +77,13 @@ class Cam(Analysis):
     title: ClassVar[str] = "Class activation maps"
     rank: ClassVar[int] = 4
     effort: ClassVar[Effort] = "quick"
-    revision: ClassVar[int] = 5  # 5: several untrained twins
+    revision: ClassVar[int] = 6  # 6: the verdict on the kind
     with_twin: ClassVar[bool] = True
 
     at: tuple[str, ...] = option(LAYERS, "layers to map: names, globs or aliases")
-    kind: str = option("gradcam", "kind of map, of layers or of the pixels", map_kind=True)
+    kind: str = option(
+        "gradcam", "kind of map, of layers or of the pixels; best: the most faithful one here", map_kind=True, further=("best",)
+    )
     target: Literal["predicted", "label", "embedding"] = option(
         "predicted", "what the maps are for: the class of each image (or `classes`), or similarity to `reference`"
     )
@@ -96,18 +107,23 @@ class Cam(Analysis):
             return reason
         assert images is not None  # or it was lacking
         layers = ",".join(self.at)
-        if reason := kind_refusal(self.kind, layers="" if layers == LAYERS else layers, target=self.target, fuse=self.fuse):
+        if self.kind == BEST:
+            reason = best_kind_refusal(specimen, images, self.target)
+        else:
+            reason = kind_refusal(self.kind, layers="" if layers == LAYERS else layers, target=self.target, fuse=self.fuse)
+        if reason:
             return reason
         return reason_for_no_target(specimen, images, self.target, self.classes, self.reference)
 
     def extra_key(self) -> str:
-        return file_digest(self.reference) + kind_digest(self.kind)
+        return file_digest(self.reference) + digest_of_kinds(self.kind)
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = min(self.count, len(images or ()))
-        return Workload(
-            forward=8.0, backward=4.0 * shown * map_kind(self.kind).copies, twins=min(specimen.twin_count, shown), seconds=0.5
-        )
+        kinds = kinds_in_question(self.kind)
+        backward = 4.0 * shown * max(map_kind(name).copies for name in kinds)
+        compared = trust_forward(images, kinds, images_to_compare(self.count))
+        return Workload(forward=8.0 + compared, backward=backward, twins=min(specimen.twin_count, shown), seconds=0.5)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
@@ -120,7 +136,11 @@ class Cam(Analysis):
         else:
             targets = class_targets(specimen, taken, self.target, self.classes)
         parts: list[BatchMaps] = []
-        kind = map_kind(self.kind)
+        compared = images_to_compare(self.count)
+        name, choice, trust = kind_to_show(
+            specimen, images, self.kind, self.target, pace, of_layers=self._names_layers, count=compared
+        )
+        kind = map_kind(name)
         shown: VisibleLayers | None = None
         widths: dict[str, str] = {}
         for batch in batches(specimen, taken, pace):
@@ -145,10 +165,15 @@ class Cam(Analysis):
             "noun": targets[0].noun,
             "twins": twins,
         }
-        facts |= kind_facts(specimen, kind, self.kind, parts, shown) | {"widths": widths}
+        facts |= kind_facts(specimen, kind, name, parts, shown) | {"widths": widths, "choice": choice, "trust": trust}
         if isinstance(targets[0], EmbeddingSimilarity):
             facts["embedding"] = f"input of {targets[0].head}" if targets[0].head else "output"
         return Measurement(arrays, facts)
+
+    @property
+    def _names_layers(self) -> bool:
+        """Whether only maps of layers are wanted."""
+        return ",".join(self.at) != LAYERS or self.fuse
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         deep = str(finding["heat"].coords["layer"].values[-1])
@@ -190,20 +215,12 @@ class Cam(Analysis):
         return [inside, KeyNumber(name="object area", value=of("mean_area"), unit=FRACTION), *numbers]
 
     def headline(self, finding: Finding) -> str:
-        half, count = finding.key("area of half the evidence"), finding["image"].sizes["image"]
-        kind = finding.facts["kind"]
-        if np.isnan(half.value):
-            return f"At {half.at} no evidence for {finding.facts['noun']} in any of {plural(count, 'map')}."
-        if "energy" in finding and not np.isnan(finding.key("energy-based pointing game").value):
-            inside, area = finding.key("energy-based pointing game"), finding.key("object area")
-            twin = f"{inside.baseline_name} {inside.baseline_text}" if inside.baseline_text else "random weights: empty maps"
-            return f"At {inside.at} {inside.text} of {kind} energy lies on objects covering {area.text} of the image ({twin})."
-        return f"At {half.at} half of the {kind} energy covers {half.text} of the image (median; an even map 50%)."
+        return evidence_headline(finding)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         mask = "mask" if "mask" in finding else ""
         own = "Each map has its own colour scale." + (" The outline is the object's mask." if mask else "")
-        own = f"{finding.facts['kind_text']} {own}"
+        own = f"{finding.facts['kind_text']} {own} {finding.facts['trust']['warning']}".rstrip()
         panels: list[Panel] = [
             Overlay(title="Where the evidence lies", note=own, base="image", heat="smooth", across="layer", mask=mask)
         ]
@@ -233,7 +250,8 @@ class Cam(Analysis):
         return panels
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        caveats = [f"Left out {name}: {reason}." for name, reason in finding.facts["dropped"].items()]
+        caveats = trust_caveats(finding)
+        caveats += [f"Left out {name}: {reason}." for name, reason in finding.facts["dropped"].items()]
         caveats += map_caveats(finding)
         caveats += [f"{name}: {remark}" for name, remark in finding.facts["placing"].items()]
         empty = finding["empty"]

@@ -3,8 +3,9 @@
 The localisation lift is the fraction of the class evidence (a class activation map, `--kind`) on the object minus the fraction of the
 image that the object covers. An even map has a lift of 0 at every size, so a large object is no advantage by itself. All maps are
 compared on one common grid. A blob in the centre of the image and untrained twins are scored in the same way: what they reach is not due to
-training. Of 64 images each is shown to one twin, in turn; the lift is above the twins where its interval is above what each of them
-reaches.
+training. With six images or more the kind is also compared with maps that know nothing of the network
+(docs/analyses/faithfulness.md); where it is no better there is a warning, and `--kind best` takes the most faithful kind. Of 64 images
+each is shown to one twin, in turn; the lift is above the twins where its interval is above what each of them reaches.
 
 Source: energy-based pointing game, Wang et al. 2020, arXiv:1910.01279, sec. 4.3; pointing game, Zhang et al. 2016,
 arXiv:1608.00507; best threshold, Choe et al. 2020, arXiv:2001.07437; maps, docs/class_maps.md.
@@ -24,6 +25,7 @@ from microtome.errors import Unmeasurable
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.attribution import (
+    MapKind,
     VisibleLayers,
     attribution_maps,
     kind_caveats,
@@ -36,6 +38,14 @@ from microtome.instruments.attribution import (
 from microtome.instruments.attribution.drawing import resample_positive
 from microtome.instruments.attribution.gaussian_widths import with_gaussians
 from microtome.instruments.class_matching import match_classes, why_no_scores
+from microtome.instruments.faithfulness.trust import (
+    BEST,
+    best_refusal,
+    kinds_in_question,
+    most_faithful_kind,
+    trust_facts,
+    trust_forward,
+)
 from microtome.instruments.untrained_twins import reason_for_no_verdict, twins_in_turn
 from microtome.key_numbers import KeyNumber
 from microtome.numerics.maps.localisation import localisation_scores
@@ -59,11 +69,13 @@ class Objects(Analysis):
     title: ClassVar[str] = "Objects: size and clutter"
     rank: ClassVar[int] = 5
     effort: ClassVar[Effort] = "quick"
-    revision: ClassVar[int] = 5  # 5: several untrained twins
+    revision: ClassVar[int] = 6  # 6: the verdict on the kind
     with_twin: ClassVar[bool] = True
 
     at: str = option(LAYER, "layer whose maps are scored; the coarsest of several")
-    kind: str = option("gradcam", "kind of map, of layers or of the pixels", map_kind=True)
+    kind: str = option(
+        "gradcam", "kind of map, of layers or of the pixels; best: the most faithful one here", map_kind=True, further=("best",)
+    )
     target: Literal["label", "predicted"] = option("label", "class whose evidence is mapped")
     place: Literal["arithmetic", "even"] = option(
         "arithmetic", "location of map positions: from kernels, strides and padding, or evenly tiled"
@@ -75,28 +87,33 @@ class Objects(Analysis):
         layers = "" if self.at == LAYER else self.at
         return (
             Analysis.refusal(self, specimen, images)
-            or kind_refusal(self.kind, layers=layers)
             or why_no_scores(specimen, images)
+            or (best_refusal(specimen, images) if self.kind == BEST else kind_refusal(self.kind, layers=layers))
         )
 
     def extra_key(self) -> str:
-        return kind_digest(self.kind)
+        return "".join(map(kind_digest, kinds_in_question(self.kind)))
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
-        backward = 2.0 * len(images or ()) * map_kind(self.kind).copies
-        return Workload(forward=8.0, backward=backward, twins=specimen.twin_count)
+        kinds = kinds_in_question(self.kind)
+        backward = 2.0 * len(images or ()) * max(map_kind(name).copies for name in kinds)
+        return Workload(forward=8.0 + trust_forward(images, kinds), backward=backward, twins=specimen.twin_count)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
         marked = images.take(np.flatnonzero(images.has_mask))
         answers, how = _target_outputs(specimen, marked)
         first = torch.from_numpy(marked.inputs(specimen.recipe, range(min(4, len(marked)))))
-        x, kind = specimen.recipe.normalise(first).to(specimen.device), map_kind(self.kind)
+        asked, choice = self.kind, ""
+        if asked == BEST:
+            best = most_faithful_kind(specimen, images, pace, of_layers=self.at != LAYER)
+            asked, choice = best.kind, best.reason
+        x, kind = specimen.recipe.normalise(first).to(specimen.device), map_kind(asked)
         shown = place_cells(visible_layers(specimen, [self.at], x, kind=kind), self.place, specimen.recipe.size)
         shown = with_gaussians(specimen, shown, x, 1.0)[0] if kind.gaussian else shown
         where = shown.where
         name = min(reversed(shown.names), key=lambda layer: where[layer].row.count * where[layer].col.count)
-        own = self._rows(specimen, marked, answers, shown, name, pace, "own")
+        own = self._rows(specimen, marked, answers, shown, name, kind, pace, "own")
         shown_to_twins = set(twin_indices(specimen, marked))
         watched = np.array([place for place in marked.content_order() if place in shown_to_twins])  # turns do not hang on names
         twins: list[tuple[Rows, np.ndarray[Any, Any]]] = []
@@ -104,24 +121,25 @@ class Objects(Analysis):
         for _, twin, turn in twins_in_turn(specimen, images, len(watched)):
             places = watched[turn]
             runs.append((twin, marked.take(places), f"untrained twin {len(runs)}"))
-            twins.append((self._rows(*runs[-1][:2], answers[places], shown, name, pace, runs[-1][2]), places))
+            twins.append((self._rows(*runs[-1][:2], answers[places], shown, name, kind, pace, runs[-1][2]), places))
         columns = merge_columns(own, twins)
         known = marked.facts("clutter")
         if known is not None and not np.isnan(known).any():
             columns["clutter"] = known
         arrays, counts = object_arrays(columns, self.seed, reason_for_no_verdict(specimen, images))
         for network, seen, run in runs:
-            discard_tally(pace, self._key(network, seen, run))
+            discard_tally(pace, self._key(network, seen, kind, run))
         facts = {"layer": name, "labels": how, "target": self._asked_class(how), "boxes": str(marked.mask_kind)}
         facts |= {"kind": kind.title, "depends_on_class": kind.depends_on_class, "signed": kind.signed}
+        facts |= {"choice": choice, "trust": trust_facts(specimen, images, asked, pace)}
         counts |= {"unmarked": len(images) - len(marked), "twins": len(twins)}
         return Measurement(arrays, facts | counts | {"map_grid": list(shown.where[name].counts)})
 
     def _asked_class(self, how: str) -> str:
         return self.target if how or self.target == "predicted" else "predicted"
 
-    def _key(self, specimen: Specimen, images: Images, run: str) -> list[str]:
-        return [self.key(specimen, images, str(specimen.device)), run]
+    def _key(self, specimen: Specimen, images: Images, kind: MapKind, run: str) -> list[str]:
+        return [self.key(specimen, images, str(specimen.device)), kind.title, run]
 
     def _rows(
         self,
@@ -130,13 +148,13 @@ class Objects(Analysis):
         answers: np.ndarray[Any, Any],
         shown: VisibleLayers,
         name: str,
+        kind: MapKind,
         pace: Pace,
         run: str,
     ) -> Rows:
         """One row of numbers for each image, kept while unfinished."""
         rows = Rows()
         by_label = self.target == "label"
-        kind = map_kind(self.kind)
 
         def visit(batch: Batch) -> None:
             wanted = torch.from_numpy(answers[batch.index]).to(batch.x.device)
@@ -154,7 +172,7 @@ class Objects(Analysis):
             rows.add(batch.index, {name: values.numpy() for name, values in scored.items()} | judged)
 
         what = f"{specimen.name}: objects" + ("" if run == "own" else f" of {run}")
-        scan_batches(specimen, images, rows, pace, visit, what=what, key=self._key(specimen, images, run))
+        scan_batches(specimen, images, rows, pace, visit, what=what, key=self._key(specimen, images, kind, run))
         return rows
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
@@ -165,7 +183,9 @@ class Objects(Analysis):
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
         scored = not np.isnan(finding["accuracy"].values).all()
+        warning = f" {finding.facts['trust']['warning']}".rstrip()
         note = f"{finding.facts['kind']}. Grey: a blob in the centre of the image, and the untrained twins. An even map has a lift of 0."
+        note += warning
         panels: list[Panel] = []
         for dim in ("size", "clutter"):
             panels.append(Bars(
@@ -186,7 +206,9 @@ class Objects(Analysis):
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         facts = finding.facts
-        own = kind_caveats(str(facts["kind"]), depends_on_class=facts["depends_on_class"], signed=facts["signed"])
+        own = [facts["trust"]["doubt"]] if facts["trust"]["doubt"] else []
+        own += [f"Kind best: {facts['kind']}, {facts['choice']}."] if facts["choice"] else []
+        own += kind_caveats(str(facts["kind"]), depends_on_class=facts["depends_on_class"], signed=facts["signed"])
         return [*own, *object_caveats(finding)]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from microtome.analyses.objects.arrays import MIN_IMAGES
 from microtome.errors import option_name
 from microtome.finding import Finding
+from microtome.instruments.faithfulness.trust import WARNING
 from microtome.instruments.untrained_twins import NO_VERDICT, VERDICTS, twins_text
 from microtome.key_numbers import FRACTION, KeyNumber
 
@@ -66,6 +67,8 @@ def object_headline(finding: Finding) -> str:
     if np.isnan(lift.value):
         return f"The maps at {lift.at} have no localisation lift over {finding.facts['images']} images."
     twins = f"{lift.baseline_name} {lift.baseline_text or 'unknown'}"
+    if finding.facts["trust"]["warning"]:
+        return f"{WARNING} Localisation lift at {lift.at}: {lift.text}; {twins}."
     return f"Localisation lift (evidence on the object minus its area) at {lift.at}: {lift.text}; {twins}."
 
 

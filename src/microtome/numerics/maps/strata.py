@@ -12,8 +12,10 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 EDGE_STEP = 0.1  # brightness step per pixel (of 0..1) above which a pixel counts as an edge
 
 
-def edge_strength(pixels: UInt8[Array, "image row col rgb"]) -> Float32[Array, "image row col"]:
-    """The size of the brightness gradient at each pixel, per pixel of distance, for brightness 0..1."""
+def edge_strength(
+    pixels: UInt8[Array, "image row col rgb"] | Float32[Array, "image row col rgb"],
+) -> Float32[Array, "image row col"]:
+    """The size of the brightness gradient at each pixel (0 to 255), per pixel of distance, for brightness 0..1."""
     grey = pixels @ np.array(LUMA, dtype=np.float32) / np.float32(255)
     down = np.gradient(grey, axis=1) if grey.shape[1] > 1 else np.zeros_like(grey)
     across = np.gradient(grey, axis=2) if grey.shape[2] > 1 else np.zeros_like(grey)

@@ -1,0 +1,3 @@
+"""Faithfulness of maps."""
+
+from microtome.analyses.faithfulness.faithfulness import Faithfulness as Faithfulness
