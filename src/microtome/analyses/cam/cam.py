@@ -54,7 +54,7 @@ from microtome.instruments.attribution import (
     visible_layers,
 )
 from microtome.instruments.attribution.gaussian_widths import with_gaussians
-from microtome.instruments.faithfulness.trust import BEST, images_to_compare, kinds_in_question, trust_forward
+from microtome.instruments.faithfulness.trust import BEST, IMAGES, images_to_compare, kinds_in_question, trust_forward
 from microtome.instruments.shown_images import choose_images
 from microtome.instruments.untrained_twins import turn_count, twins_in_turn, twins_text
 from microtome.key_numbers import FRACTION, KeyNumber
@@ -122,7 +122,7 @@ class Cam(Analysis):
         shown = min(self.count, len(images or ()))
         kinds = kinds_in_question(self.kind)
         backward = 4.0 * shown * max(map_kind(name).copies for name in kinds)
-        compared = trust_forward(images, kinds, images_to_compare(self.count))
+        compared = trust_forward(images, kinds, IMAGES if self.kind == BEST else images_to_compare(self.count))
         return Workload(forward=8.0 + compared, backward=backward, twins=min(specimen.twin_count, shown), seconds=0.5)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:

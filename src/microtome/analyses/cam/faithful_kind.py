@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from microtome.errors import option_hint
+from microtome.errors import hint, option_hint
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.attribution import kind_digest
@@ -53,7 +53,13 @@ def trust_caveats(finding: Finding) -> list[str]:
     """What speaks against the kind, and how it was chosen."""
     facts = finding.facts
     chosen = f"Kind best: {facts['kind']}, {facts['choice']}." if facts["choice"] else ""
-    return [text for text in (facts["trust"]["doubt"], chosen) if text]
+    unknown = ""
+    if facts["trust"]["verdict"] == NOT_TRIED["verdict"] and "similarity" not in finding:
+        call = hint("microtome faithfulness SPECIMEN IMAGES", "mt.analyses.faithfulness.Faithfulness()(net, images)")
+        unknown = (
+            f"Whether {facts['kind']} does better than a random map, a blob in the centre and edges was not measured: {call}"
+        )
+    return [text for text in (facts["trust"]["doubt"], unknown, chosen) if text]
 
 
 def evidence_headline(finding: Finding) -> str:

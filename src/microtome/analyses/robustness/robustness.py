@@ -53,6 +53,7 @@ class Robustness(Analysis):
     question = "choose"
     title = "Robustness"
     rank = 38
+    effort = "full"  # many passes for one question
     with_twin = True
 
     at: tuple[str, ...] = option(("stages", "last"), "layers whose drift is measured: names, globs or aliases")

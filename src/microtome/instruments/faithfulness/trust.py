@@ -82,8 +82,11 @@ def kinds_in_question(kind: str) -> tuple[str, ...]:
 
 
 def images_to_compare(shown: int) -> int:
-    """On how many images a comparison is made for an analysis that shows so many: twice as many, 6 to 12."""
-    return min(IMAGES, max(MIN_RUNS, 2 * shown))
+    """On how many images a comparison is made for an analysis that shows so many: twice as many, at most 12; on none for fewer than 6.
+
+    Quick sizes are meant to answer at once, and a comparison takes many times as long as the maps.
+    """
+    return min(IMAGES, 2 * shown) if shown >= MIN_RUNS else 0
 
 
 def trust_forward(images: Images | None, kinds: Sequence[str], count: int = IMAGES) -> float:
@@ -98,7 +101,7 @@ def trust_forward(images: Images | None, kinds: Sequence[str], count: int = IMAG
 def map_trust(specimen: Specimen, images: Images, kind: str, pace: Pace, count: int = IMAGES) -> MapTrust | None:
     """What is known of this kind on this network and these images; None where nothing can be said."""
     standing = _known_standings(specimen, images, pace).get(kind)
-    if standing is None and enough_images(len(images)) and not why_no_scores(specimen, images):
+    if standing is None and enough_images(min(count, len(images))) and not why_no_scores(specimen, images):
         standing = _measured_standings(specimen, images, (kind,), pace, count).get(kind)
     if standing is None:
         return None
