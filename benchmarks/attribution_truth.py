@@ -242,8 +242,8 @@ NOTES = """## Interpretation and limits
 - AUC counts single pixels. The sign of integrated gradients and DeepLift alternates from pixel to pixel, so their AUC stays near 50% where
   their hottest pixel does lie inside: see *pointing*. Averaged over patches, as the score takes them, they do better.
 - CAM applies to four of the networks only, so its row is not a mean over the same ones as the others.
-- On `mini_deit` most kinds of the layer fail, at the last place where its class gradient is not zero (before the last attention). There maps
-  of the pixels, and Score-CAM, find the evidence.
+- On `mini_deit` most kinds of the layer fail, at the last place where its class gradient is not zero (before the last attention); maps
+  of the pixels, and Score-CAM, find the evidence there.
 - A correlation of 0.6 to 0.9 means that the score avoids the methods that fail, not that it finds the very best of close ones.
 - Mini networks at 64 px. The page shows which methods can fail, and where; for a network of your own measure
   [`faithfulness`](analyses/faithfulness.md).
