@@ -51,6 +51,7 @@ DIMENSIONS = frozenset(
         "specimen",
         "criterion",
         "method",
+        "target",
         "part",
         "scale",
         "frequency",
