@@ -33,7 +33,7 @@ export function MethodName({ method, width, open, toggle }: NameProps) {
   const { name, about, verdict } = method;
   const show = (event: MouseEvent) => tip(event, <div class="about"><b>{name}</b><p>{about}</p></div>);
   return (
-    <div class={width ? "method" : "method line"} style={width ? { width: `${width}px` } : undefined}>
+    <div class={width ? "method" : "method lone"} style={width ? { width: `${width}px` } : undefined}>
       <button type="button" class="name" aria-expanded={open} onClick={() => { tip(null); toggle(); }} onPointerMove={(e) => { if (e.pointerType === "mouse" && !open) show(e); }} onPointerLeave={() => tip(null)}>{name}</button>
       <span class={`verdict ${verdict.tone}`}><i aria-hidden="true">{verdict.mark}</i>{verdict.words}</span>
     </div>

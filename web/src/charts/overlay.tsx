@@ -10,11 +10,13 @@ import type { ChartProps } from "./curve";
 import { Lines, PAPER, Printing, Sheet } from "./lines";
 import { RampBar } from "./curve";
 import { type Method, MethodLine, MethodName, methodsOf } from "./methods";
-import { type Edges, type Tiles, canvasOf, heatCanvas, outline, range, tiles, valueAt } from "./tiles";
+import { type Edges, type Tiles, canvasOf, heatCanvas, outline, quantile, range, tiles, valueAt } from "./tiles";
 
 const GAP = 10, CAPTION = 20;
 /** Height of the name of a method with its verdict, and the narrowest tile that has room for both. */
 const NAMED = 46, ROOMY = 150;
+/** Methods beside each other: fraction of a map's values below the last colour, or a few pixels would leave all others dark. */
+const CAPPED = 0.99;
 
 export interface OverlayLayout { base: Tiles; heat: Tiles; mask?: Tiles; outlined: string; images: string[]; across: string[]; edges: (image: number, k: number) => Edges; signed: boolean; unit: string; over: string; methods: Method[]; captions: string[] }
 
@@ -122,7 +124,9 @@ export function paint(pen: CanvasRenderingContext2D, layout: OverlayLayout, imag
   if (base.size && base.a.values.length) pen.drawImage(canvasOf(base, within(base.a, "image", image), "sequential"), x, y, w, h);
   if (k >= 0) {
     pen.globalAlpha = opacity;
-    pen.drawImage(heatCanvas(heat, image * across.length + k, layout.edges(image, k), Math.round(w), Math.round(h)), x, y, w, h);
+    const at = image * across.length + k;
+    const top = layout.over === "method" ? quantile(heat, at, CAPPED) : NaN;
+    pen.drawImage(heatCanvas(heat, at, layout.edges(image, k), Math.round(w), Math.round(h), top), x, y, w, h);
     pen.globalAlpha = 1;
   }
   if (mask && lined && mask.a.values.length) outline(pen, mask, within(mask.a, "image", image), x, y, w, h);

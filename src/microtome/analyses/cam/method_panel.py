@@ -11,7 +11,7 @@ from microtome.analyses.cam.targets import MapTarget
 from microtome.errors import hint
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.attribution import map_kind
+from microtome.instruments.attribution import INPUT, map_kind
 from microtome.instruments.faithfulness.ranking import enough_images
 from microtome.instruments.faithfulness.trust import NOT_TRIED, standing_number
 from microtome.map_kinds import map_kind_entry
@@ -98,7 +98,9 @@ def methods_panel(finding: Finding) -> Overlay | None:
         return None
     own = {name: f"methods_{name}" if f"methods_{name}" in finding else name for name in ("image", "mask")}
     mask = own["mask"] if own["mask"] in finding else ""
-    note = "Positive evidence. Each map has its own colour scale. Maps of the pixels are the same at every layer."
+    note = "Positive evidence. Each map has its own colour scale, which ends where 99% of its values lie below."
+    if INPUT not in finding["methods"].coords["layer"].values:
+        note += " Maps of the pixels are the same at every layer."
     return Overlay(
         title=TITLE, note=note, base=own["image"], heat="methods", across="method", slide="layer", mask=mask, standing="standing",
         about="about", caption="methods_target",
