@@ -1,10 +1,11 @@
 """The figures of docs/class_maps.md: kinds of map side by side on real photographs.
 
-    python docs/class_maps_figures.py WEIGHTS_DIR PHOTOS
+    python docs/class_maps_figures.py WEIGHTS_DIR PHOTOS [FINDING]
 
 WEIGHTS_DIR holds GoogLeNet as its authors trained it: `loaders/archs.py`, `safetensors/googlenet_bvlc.safetensors` and
-`images/imagenet_labels.json`. PHOTOS is a folder of photographs; among them are chelsea.png, coffee.png and rocket.jpg of scikit-image (CC0 by
-Stefan van der Walt, CC0 by Rachel Michetti, public domain by SpaceX), the only ones that are drawn. The verdicts come from twelve of them.
+`images/imagenet_labels.json`. PHOTOS is a folder of photographs; among them are chelsea.png, coffee.png and rocket.jpg of scikit-image (CC0
+by Stefan van der Walt, CC0 by Rachel Michetti, public domain by SpaceX), the only ones that are drawn. The verdicts come from twelve of
+them. The finding is kept in FINDING.
 """
 
 import json
@@ -41,7 +42,7 @@ def draw(finding: mt.Finding, maps: xr.DataArray, rows: list[str], image: int | 
     arrays = {
         "image": xr.DataArray(base, dims=("image", "row", "col", "rgb"), coords={"image": rows}),
         "methods": maps.assign_coords(image=rows),
-        "standing": finding["standing"].sel(method=maps.coords["method"]),
+        "standing": finding["standing"].sel({"method": maps.coords["method"]}),
     }
     paper = draw_panel(arrays, Overlay(title="", base="image", heat="methods", across="method", standing="standing"))
     for dots in RESOLUTIONS:
@@ -52,13 +53,15 @@ def draw(finding: mt.Finding, maps: xr.DataArray, rows: list[str], image: int | 
 
 def main() -> None:
     finding = measure(Path(sys.argv[1]), Path(sys.argv[2]))
+    if len(sys.argv) > 3:
+        finding.save(sys.argv[3])
     maps, named = finding["methods"], finding["methods_target"].values
-    print(*finding.caveats, named, dict(zip(finding["standing"].coords["method"].values, finding["standing"].values, strict=True)), sep="\n")
+    print(*finding.caveats, named, finding["standing"].values, sep="\n")
     rows = [f"{photo.split('.')[0]}: {target}" for photo, target in zip(DRAWN, named[:, 0], strict=True)]
     draw(finding, maps.isel(target=0, layer=-1), rows, None, "class_maps_methods.png")
     both = maps.isel(image=1, layer=-1, drop=True).rename(target="image")
     draw(finding, both, [str(name) for name in named[1]], 1, "class_maps_classes.png")
-    depth = maps.isel(image=2, target=0, drop=True).sel(method=LAYERED).rename(layer="image")
+    depth = maps.isel(image=2, target=0, drop=True).sel({"method": LAYERED}).rename(layer="image")
     draw(finding, depth, [str(name) for name in maps.coords["layer"].values], 2, "class_maps_depth.png")
 
 
