@@ -51,7 +51,6 @@ DIMENSIONS = frozenset(
         "specimen",
         "criterion",
         "method",
-        "target",
         "part",
         "scale",
         "frequency",

@@ -76,7 +76,7 @@ def beside_arrays(
         if count > 1 and name in arrays:
             once = arrays[name][::count]
             made[f"methods_{name}"] = array(
-                once.values, once.dims, once.attrs["unit"], {"image": names}, once.attrs.get("title", "")
+                once.values, [str(dim) for dim in once.dims], once.attrs["unit"], {"image": names}, once.attrs.get("title", "")
             )
     return made
 
