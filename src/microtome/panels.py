@@ -133,15 +133,25 @@ class Overlay(Panel):
 
     `extent(image_or_across, axis=4)` is optional: where the heat map's outer edges lie in the image, as fractions
     (top, bottom, left, right) of its height and width; without it the map spans the whole image.
+
+    The page has a slider over `slide`, a dimension of the heat maps that begins at its last coordinate, and a list for every other that
+    is not laid out; on paper the last of `slide` and the first of the others are drawn.
+
+    `standing(method)` says whether a method beats the baselines of its faithfulness: 1 yes, 0 undecided, -1 no, NaN not measured. It is
+    written beside the name of each method, or once where methods are not laid out.
     """
 
     kind: ClassVar[str] = "Overlay"
-    _array_fields: ClassVar[tuple[str, ...]] = ("base", "heat", "mask", "extent")
+    _array_fields: ClassVar[tuple[str, ...]] = ("base", "heat", "mask", "extent", "standing", "about", "caption")
     base: str
     heat: str
     across: str = ""  # the dimension laid out from left to right, usually "layer" or "specimen"
     mask: str = ""
     extent: str = ""
+    slide: str = ""
+    standing: str = ""
+    about: str = ""  # text array (method): a line about each
+    caption: str = ""  # text array (image[, …]): what stands behind the name of each image
 
 
 PANEL_KINDS: dict[str, type[Panel]] = {kind.kind: kind for kind in (Curve, Bars, Hist, Heat, Grid, Scatter, Table, Overlay)}

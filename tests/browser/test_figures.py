@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from microtome.finding import Finding, array
-from microtome.panels import Table
+from microtome.panels import Overlay, Table
 from microtome.report.html import write_report
 from page_steps import Open, choose_all_networks, download, draw_all, press_tab, unfold_all, wait_until
 
@@ -238,3 +238,67 @@ def test_findings_of_before_groups_are_drawn_as_before(open_page: Open, tmp_path
     page.wait_for_selector("#banding .lines canvas")
     assert page.locator("#banding .caption").all_inner_texts() == [str(unit) for unit in range(10)]
     assert page.locator("#banding input[type=range]").count() == 0
+
+
+def side_by_side(folder: Path) -> str:
+    """A report with three methods at two layers for two targets of one image; the largest value of each map names its place."""
+    methods, layers, targets = ["Grad-CAM", "LayerCAM", "CAM"], ["layer1", "layer4"], ["target class", "runner-up class"]
+    maps = np.zeros((1, 2, 2, 3, 4, 4))
+    for target, layer, method in np.ndindex(2, 2, 3):
+        maps[0, target, layer, method, target * 2 + layer, method] = 1 + 4 * target + 2 * layer
+    maps[:, :, 0, 2] = np.nan  # CAM has no map of layer1
+    names = {"image": ["cat"], "target": targets, "layer": layers, "method": methods}
+    of_image = {"image": ["cat"], "target": targets}
+    arrays = {
+        "image": array(np.full((1, 8, 8, 3), 128, np.uint8), ("image", "row", "col", "rgb"), "level", {"image": ["cat"]}),
+        "methods": array(maps, ("image", "target", "layer", "method", "row", "col"), "score", names),
+        "caption": array(np.array([["tabby", "lynx"]], dtype=object), ("image", "target"), "text", of_image),
+        "standing": array([1.0, -1.0, np.nan], ("method",), "1", {"method": methods}),
+        "about": array(np.array(["first", "second", "third"], dtype=object), ("method",), "text", {"method": methods}),
+    }
+    panel = Overlay(
+        title="Methods", base="image", heat="methods", across="method", slide="layer", standing="standing", about="about",
+        caption="caption",
+    )  # fmt: skip
+    finding = Finding(analysis="cam", arrays=arrays, panels=(panel,), headline="It is 1.", origin={"specimen": {"name": "net"}})
+    finding.save(folder / "net" / "cam")
+    return write_report(folder).as_uri()
+
+
+def test_methods_side_by_side_have_a_class_chooser_a_depth_slider_and_verdicts(open_page: Open, tmp_path: Path) -> None:
+    page = open_page(side_by_side(tmp_path))
+    panel = page.locator("#cam .panel")
+    panel.locator(".verdict").first.wait_for()
+    heads = [" ".join(text.split()) for text in panel.locator(".method").all_inner_texts()]
+    assert heads[0] == "image"
+    for head, name, words in zip(
+        heads[1:],
+        ("Grad-CAM", "LayerCAM", "CAM"),
+        ("beats its baselines", "no better than its baselines", "faithfulness not measured"),
+        strict=True,
+    ):
+        assert head.startswith(name) and head.endswith(words)
+    captions = panel.locator(".tile .caption")
+    # the deepest layer and the first target at first
+    assert captions.all_inner_texts() == ["max 3"] * 3 and "for tabby" in panel.locator(".above").inner_text()
+    panel.locator("select").select_option("1")
+    wait_until(page, "document.querySelector('#cam .above').textContent.includes('for lynx')")
+    assert captions.all_inner_texts() == ["max 7"] * 3
+    panel.locator("label.slide input").fill("0")
+    wait_until(page, "document.querySelector('#cam .slide output').textContent === 'layer1'")
+    assert captions.all_inner_texts()[:2] == ["max 5"] * 2 and panel.locator(".empty").inner_text() == "no map of this layer"
+    panel.locator("button.name").nth(1).click()
+    assert panel.locator(".aboutline").inner_text() == "LayerCAM second"
+    assert panel.locator("button.name").nth(1).get_attribute("aria-expanded") == "true"
+    name, drawn = download(page, "#cam [aria-label^='Download'][aria-label$='SVG']")
+    assert name.endswith(".svg") and b"no better than its baselines" in drawn and b"no map of this layer" in drawn
+
+
+def test_methods_side_by_side_fold_on_a_narrow_screen(open_page: Open, tmp_path: Path) -> None:
+    page = open_page(side_by_side(tmp_path), width=400)
+    page.locator("#cam .verdict").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    tops = page.evaluate("[...document.querySelectorAll('#cam .tile')].map(t => Math.round(t.getBoundingClientRect().top))")
+    assert tops[0] == tops[1] < tops[2] == tops[3]
+    assert page.evaluate("""[...document.querySelectorAll('#cam .tile')].every(t =>
+        t.getBoundingClientRect().bottom <= document.querySelector('#cam .lines .line').getBoundingClientRect().bottom)""")

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useContext, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { type Finding, type Panel, arr, extent, length, names, spoken } from "./data";
+import { type Finding, type Panel, arr, extent, labels, length, names, spoken } from "./data";
 import { slug } from "./format";
 import { csvOfTable, figure, save, savePng } from "./save";
 import { DataTable } from "./table";
@@ -38,7 +38,7 @@ export function isWide(one: Shown): boolean {
   switch (panel.kind) {
     case "Table": return broad(one);
     case "Grid": { const { across, two, scale, t, parts } = gridLayout(panel, finding, {}); return Boolean(parts) || (two ? 110 : 0) + (two ? across.length : Math.ceil(across.length / 2)) * (t.cols * scale + 6) > 430; }
-    case "Overlay": return length(arr(finding, panel.heat), String(panel.across)) > 2;
+    case "Overlay": return length(arr(finding, panel.heat), String(panel.across)) > (panel.across === "method" ? 1 : 2);
     case "Hist": return length(arr(finding, panel.density), String(panel.by || "layer")) > 6;
     default: return false;
   }
@@ -103,7 +103,9 @@ function One({ finding, panel, name, label: shownName, range, few, ...marks }: S
   const [asTable, table] = useState(false);
   const offered = useMemo(() => choices(panel, finding), [panel, finding]);
   const groups = useMemo(() => (panel.kind === "Grid" ? groupings(panel, finding) : null), [panel, finding]);
-  const [fixed, fix] = useState<Record<string, number>>({});
+  const slide = panel.kind === "Overlay" ? String(panel.slide ?? "") : "";
+  const steps = useMemo(() => (slide && arr(finding, panel.heat).dims.includes(slide) ? labels(arr(finding, panel.heat), slide) : []), [panel, finding]);
+  const [fixed, fix] = useState<Record<string, number>>(steps.length ? { [slide]: steps.length - 1 } : {});
   const missing = names(panel[panel.kind === "Table" ? "columns" : panel.kind === "Overlay" ? "heat" : panel.kind === "Hist" ? "density" : panel.kind === "Curve" || panel.kind === "Bars" || panel.kind === "Scatter" ? "y" : "z"]).map((n) => finding.arrays[n]).find((a) => !a || a.omitted);
   if (missing !== undefined) return <p class="gone">Not drawn: the array {missing.name} is {missing.omitted}.</p>;
   const Chart = CHARTS[panel.kind];
@@ -116,6 +118,9 @@ function One({ finding, panel, name, label: shownName, range, few, ...marks }: S
       {offered.map(({ dim, names: list }) => (
         <label class="knobs">{spoken(dim)} <select value={fixed[dim] ?? 0} onChange={(e) => fix({ ...fixed, [dim]: Number(e.currentTarget.value) })}>{list.map((n, k) => <option value={k}>{n}</option>)}</select></label>
       ))}
+      {steps.length > 1 ? (
+        <label class="knobs slide">{spoken(slide)} <input type="range" min={0} max={steps.length - 1} step={1} value={fixed[slide]} aria-valuetext={steps[fixed[slide]]} onInput={(e) => fix({ ...fixed, [slide]: Number(e.currentTarget.value) })} /> <output>{steps[fixed[slide]]}</output> <span class="soft">{fixed[slide] + 1} of {steps.length}, shallow to deep</span></label>
+      ) : null}
       {groups && groups.names.length > 1 ? (
         <label class="knobs slide">{spoken(groups.dim)} <input type="range" min={0} max={groups.names.length - 1} step={1} value={fixed[groups.dim] ?? 0} aria-valuetext={`${groups.names[fixed[groups.dim] ?? 0]} ${spoken(groups.dim)}`} onInput={(e) => fix({ ...fixed, [groups.dim]: Number(e.currentTarget.value) })} /> <output>{groups.names[fixed[groups.dim] ?? 0]}</output></label>
       ) : null}

@@ -111,12 +111,14 @@ function overlaySheet(panel: Panel, finding: Finding, fixed: Record<string, numb
   const layout = overlayLayout(panel, finding, fixed);
   const w = 160, h = Math.round((160 * layout.base.rows) / layout.base.cols), fine = 2;
   const [columns, lines] = [layout.across.length + 1, layout.images.length];
+  const named = layout.over === "method" && layout.methods.length > 0, top = named ? 40 : 24;
   const step = [w + 10, h + 40];
   let inside = ["image", ...layout.across].map((name, k) => words(k * step[0] + w / 2, 14, shorten(name, 24), "middle")).join("");
+  if (named) inside += layout.methods.map((one, k) => words((k + 1) * step[0] + w / 2, 30, one.verdict.words, "middle")).join("");
   for (let i = 0; i < lines; i++) for (let k = -1; k < columns - 1; k++) {
-    const [x, y] = [(k + 1) * step[0], 24 + i * step[1]];
+    const [x, y] = [(k + 1) * step[0], top + i * step[1]];
     const reach = k >= 0 ? range(layout.heat, i * layout.across.length + k) : { low: 0, high: 0, empty: false };
-    if (reach.empty) { inside += words(x + w / 2, y + h / 2, "empty: no evidence", "middle"); continue; }
+    if (reach.empty) { inside += words(x + w / 2, y + h / 2, reach.high >= reach.low ? "empty: no evidence" : "no map of this layer", "middle"); continue; }
     const canvas = document.createElement("canvas");
     canvas.width = w * fine;
     canvas.height = h * fine;
@@ -126,7 +128,7 @@ function overlaySheet(panel: Panel, finding: Finding, fixed: Record<string, numb
     inside += `<image href="${canvas.toDataURL()}" x="${x}" y="${y}" width="${w}" height="${h}"/>`;
     inside += words(x + w / 2, y + h + 14, k < 0 ? shorten(layout.images[i], 26) : layout.signed ? `±${number(Math.max(-reach.low, reach.high))}` : `max ${number(reach.high)}`, "middle");
   }
-  return wrapped(columns * step[0], 24 + lines * step[1], inside);
+  return wrapped(columns * step[0], top + lines * step[1], inside);
 }
 
 /** The figure of a panel as SVG text; `place` holds the drawn chart. */

@@ -100,7 +100,7 @@ export function tabled(panel: Panel, f: Finding, fixed: Fixed = {}): Tabled {
 export function choices(panel: Panel, f: Finding): { dim: string; names: string[] }[] {
   const own: Record<string, string[]> = {
     Curve: [String(panel.x), String(panel.by)], Bars: [String(panel.x), String(panel.by)], Grid: [String(panel.across), String(panel.down), "row", "col", "rgb"],
-    Overlay: ["image", String(panel.across), "row", "col"], Scatter: [], Hist: [], Table: [], Heat: [],
+    Overlay: ["image", String(panel.across), String(panel.slide), "row", "col"], Scatter: [], Hist: [], Table: [], Heat: [],
   };
   const main = arr(f, panel.kind === "Grid" || panel.kind === "Heat" ? panel.z : panel.kind === "Overlay" ? panel.heat : panel.kind === "Hist" ? panel.density : panel.kind === "Table" ? panel.columns : panel.y);
   const drawn = panel.kind === "Heat" ? main.dims.slice(0, 2)

@@ -29,6 +29,9 @@ Values = np.ndarray[Any, Any]
 TILE_GAP = 0.08  # between tiles, of a tile
 MAX_DOWN, MAX_ACROSS = 24, 24  # tiles on one page; more are counted in the corner
 MAX_NAMED_TILES = 10  # tiles side by side that still leave room for a name above each
+METHOD = "method"  # methods beside each other bear their verdicts
+VERDICTS = {1: "beats baselines", 0: "undecided", -1: "no better than\nbaselines"}
+CAPPED = 0.99  # fraction of a map's values below its last colour there, or a few pixels would leave all others dark
 MAX_NUMBERED_CELLS = 120  # cells with their numbers in them
 
 
@@ -87,8 +90,11 @@ def plot_grid(arrays: Arrays, panel: Grid) -> Paper:
 
 def plot_overlay(arrays: Arrays, panel: Overlay) -> Paper:
     """One row for each image: the image, then the image under each heat map; the mask's outline in white."""
-    base, heats = arrays[panel.base], arrays[panel.heat]
+    base, heats = arrays[panel.base], _first_maps(arrays[panel.heat], panel)
     names = [shorten(coordinate, 22) for coordinate in coordinates(heats, panel.across)] if panel.across else [""]
+    methods = panel.across == METHOD
+    if methods and panel.standing:
+        names = [f"{name}\n{verdict_words(value)}" for name, value in zip(names, arrays[panel.standing].values, strict=True)]
     maps = (
         heats.transpose("image", panel.across, "row", "col").values
         if panel.across
@@ -104,7 +110,10 @@ def plot_overlay(arrays: Arrays, panel: Overlay) -> Paper:
         picture = pictures[row]
         if col:
             spread = _map_extent(arrays, panel, row, col - 1)
-            picture = _blend(picture, _upsample(maps[row, col - 1].astype(float), picture.shape[:2], spread))
+            heat = maps[row, col - 1].astype(float)
+            known = heat[np.isfinite(heat)]
+            heat = np.minimum(heat, np.quantile(known, CAPPED) or np.inf) if methods and known.size else heat
+            picture = _blend(picture, _upsample(heat, picture.shape[:2], spread))
         _draw_tile(axes, picture, row, col)
         if col and not (np.nan_to_num(maps[row, col - 1]) > 0).any():
             _draw_empty_tile(axes, row, col)
@@ -112,6 +121,17 @@ def plot_overlay(arrays: Arrays, panel: Overlay) -> Paper:
             _draw_outline(axes, arrays[panel.mask].transpose("image", "row", "col").values[row].astype(bool), row, col)
     _note_left_out(axes, rows, cols)
     return paper
+
+
+def verdict_words(standing: float) -> str:
+    """What the number of a method's standing means, as it stands beside its name."""
+    return VERDICTS[int(np.sign(standing))] if np.isfinite(standing) else "not measured"
+
+
+def _first_maps(heats: xr.DataArray, panel: Overlay) -> xr.DataArray:
+    """The maps that paper has room for: the last of the dimension with a slider, the first of others that are not laid out."""
+    laid = {"image", panel.across, "row", "col"}
+    return heats.isel({dim: -1 if dim == panel.slide else 0 for dim in heats.dims if str(dim) not in laid})
 
 
 def _tiles(array: xr.DataArray, panel: Grid) -> tuple[Values, list[str], list[str], list[str | None]]:
@@ -176,8 +196,9 @@ def _tile_sheet(
     """A sheet with one square of the axes for each tile, names at the side and on top."""
     each = float(np.clip(7.5 / cols, 0.42, 1.5))
     beside = 0.072 * min(22, max((len(label) for label in side), default=0)) + 0.2
-    narrow = max((len(label) for label in top), default=0) * 0.06 > each
-    above = 0.04 * min(22, max(map(len, top))) + 0.15 if narrow else (0.3 if top else 0.1)
+    lines = max((label.count("\n") + 1 for label in top), default=1)
+    narrow = max((len(line) for label in top for line in label.split("\n")), default=0) * 0.06 > each and lines == 1
+    above = 0.04 * min(22, max(map(len, top))) + 0.15 if narrow else (0.3 + 0.13 * (lines - 1) if top else 0.1)
     paper = new_sheet(panel, max(each * cols + beside, 2.8), max(each * rows * aspect, 0.8) + above + 0.1)
     axes = paper.add_subplot()
     axes.set_xlim(-TILE_GAP, cols)
@@ -193,8 +214,12 @@ def _tile_sheet(
     axes.xaxis.tick_top()
     turned: dict[str, Any] = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if narrow else {}
     axes.set_xticks(
-        [col + middle for col in range(min(cols, len(top)))], [shorten(label, 22) for label in top[:cols]], **turned
+        [col + middle for col in range(min(cols, len(top)))],
+        [label if "\n" in label else shorten(label, 22) for label in top[:cols]],
+        **turned,
     )
+    if lines > 1:
+        axes.tick_params(axis="x", labelsize=6.5)
     return paper, axes
 
 

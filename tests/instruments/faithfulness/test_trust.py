@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -47,7 +48,8 @@ KNOWN = {
 def test_a_finding_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trust, "_compare", lambda *_: pytest.fail("measured again"))
     of = {kind: trust_facts(specimen(), IMAGES, kind, pace_with(KNOWN)) for kind in KNOWN}
-    assert of["inputgradient"] == {"verdict": BETTER, "doubt": "", "warning": ""}
+    text = "Input gradient is better than all baselines (12 of these images)."
+    assert of["inputgradient"] == {"verdict": BETTER, "doubt": "", "warning": "", "text": text}
     assert of["hirescam"]["warning"] == "" and of["hirescam"]["doubt"] == (
         "HiResCAM is ahead of all baselines in the median, but not distinguishable from the centre blob (at layer4, 12 of these images)."
     )
@@ -91,3 +93,23 @@ def test_nothing_is_said_of_few_images_or_without_classes() -> None:
     )
     assert "no single score for each class" in best_refusal(features, IMAGES) and best_refusal(specimen(), IMAGES) == ""
     assert trust_forward(IMAGES.take([0, 1]), ("gradcam",)) == 0 and trust_forward(IMAGES, ("gradcam",)) == 8 * (3 + 4 * 6)
+
+
+def test_several_kinds_are_read_from_one_finding_and_costly_ones_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[tuple[str, ...]] = []
+    monkeypatch.setattr(trust, "_compare", lambda _, __, kinds, *___: measured.append(tuple(kinds)) or {})
+    of = trust.trust_of_kinds(specimen(), IMAGES, (*KNOWN, "xgradcam", "scorecam"), pace_with(KNOWN))
+    assert measured == [("xgradcam",)]
+    assert of["xgradcam"] == of["scorecam"] == trust.NOT_TRIED
+    assert of == {kind: trust_facts(specimen(), IMAGES, kind, pace_with(KNOWN)) for kind in KNOWN} | {
+        "xgradcam": trust.NOT_TRIED,
+        "scorecam": trust.NOT_TRIED,
+    }
+
+
+def test_a_standing_is_a_number() -> None:
+    facts = trust.NOT_TRIED
+    assert np.isnan(trust.standing_number(facts)) and np.isnan(trust.standing_number(facts | {"verdict": "no verdict"}))
+    assert trust.standing_number(facts | {"verdict": BETTER}) == 1
+    assert trust.standing_number(facts | {"verdict": "worse than the edge detector", "warning": "x"}) == -1
+    assert trust.standing_number(facts | {"verdict": "not distinguishable from the edge detector"}) == 0

@@ -62,13 +62,19 @@ function spanOfColour(t: Tiles, [low, high]: [number, number], kind: Ramp): [num
 /** Outer edges of a heat map in its image, as fractions: top, bottom, left, right. */
 export type Edges = [number, number, number, number];
 
-/** One heat map, `width` by `height` pixels: bilinear between the centres of its positions, transparent outside its edges. */
-export function heatCanvas(t: Tiles, at: number, edges: Edges, width: number, height: number): HTMLCanvasElement {
+/** The value that a fraction of a tile's numbers do not exceed. */
+export function quantile(t: Tiles, at: number, fraction: number): number {
+  const sorted = t.a.values.slice(at * t.size, (at + 1) * t.size).filter((v) => !Number.isNaN(v)).sort();
+  return sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(fraction * sorted.length))] : NaN;
+}
+
+/** One heat map, `width` by `height` pixels: bilinear between the centres of its positions, transparent outside its edges; values above `top` have the last colour. */
+export function heatCanvas(t: Tiles, at: number, edges: Edges, width: number, height: number, top = NaN): HTMLCanvasElement {
   const [canvas, pen] = blankCanvas(width, height);
   const image = pen.createImageData(width, height);
   const { low, high } = range(t, at);
   const kind: Ramp = low < 0 ? "diverging" : "sequential";
-  const [a, b] = low < 0 ? bounds("diverging", [low, high], null, null) : [0, high || 1];
+  const [a, b] = low < 0 ? bounds("diverging", [low, high], null, null) : [0, (top > 0 ? top : high) || 1];
   const colours = RAMPS[kind], values = t.a.values, from = at * t.size;
   const across = mixing(edges[2], edges[3], width, t.cols);
   const down = mixing(edges[0], edges[1], height, t.rows);

@@ -6,7 +6,8 @@ kinds (`--kind`) differ in how that importance is found. Some map the pixels ins
 the class, and do untrained twins, or an edge detector, give the same map? If so, the map shows nothing that was learnt. Each image is
 shown to one twin, in turn. With six images or more the kind is also compared with maps that know nothing of the network
 (docs/analyses/faithfulness.md); where it is no better than one of them, the maps carry a warning. `--kind best` takes the most faithful
-kind.
+kind. `--kinds` draws further kinds beside it, of the same images, layers and targets, with their verdicts; key numbers, checks and
+untrained twins are those of `--kind` alone.
 
 Three kinds of network can be asked. A classifier: for the predicted class, the label's, or any of `classes`. A segmentation network:
 for the sum of a class's scores over the region where that class is predicted (`target` label: over the object's mask); without
@@ -38,7 +39,16 @@ from microtome.analyses.cam.faithful_kind import (
     trust_caveats,
 )
 from microtome.analyses.cam.kinds import fuse_parts, grid_note, kind_facts, map_caveats
+from microtome.analyses.cam.method_panel import (
+    beside_arrays,
+    beside_caveats,
+    beside_facts,
+    methods_panel,
+    reason_unmeasured,
+    verdict_arrays,
+)
 from microtome.analyses.cam.questions import class_targets, embedding_target, file_digest, reason_for_no_target
+from microtome.analyses.cam.side_by_side import MapPlan, maps_beside, maps_of_first
 from microtome.analyses.cam.targets import BatchAnswer, EmbeddingSimilarity, MapTarget
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.finding import Finding
@@ -49,12 +59,18 @@ from microtome.instruments.attribution import (
     VisibleLayers,
     kind_refusal,
     map_kind,
-    place_cells,
     target_maps,
-    visible_layers,
 )
-from microtome.instruments.attribution.gaussian_widths import with_gaussians
-from microtome.instruments.faithfulness.trust import BEST, IMAGES, images_to_compare, kinds_in_question, trust_forward
+from microtome.instruments.faithfulness.kind_choice import is_cheap, named_kinds
+from microtome.instruments.faithfulness.trust import (
+    BEST,
+    IMAGES,
+    NOT_TRIED,
+    images_to_compare,
+    kinds_in_question,
+    trust_forward,
+    trust_of_kinds,
+)
 from microtome.instruments.shown_images import choose_images
 from microtome.instruments.untrained_twins import turn_count, twins_in_turn, twins_text
 from microtome.key_numbers import FRACTION, KeyNumber
@@ -65,7 +81,7 @@ from microtome.specimen import Specimen
 from microtome.workload import Effort, Workload
 
 LAYERS = "shallow,middle,deep,last3"
-TABLE = ("label", "predicted", "similarity", "probability", "region", "target", "gap")  # columns, where they exist
+TABLE = ("label", "predicted", "similarity", "probability", "region", "target", "runner_up", "gap")  # columns, where they exist
 
 
 @final
@@ -77,13 +93,14 @@ class Cam(Analysis):
     title: ClassVar[str] = "Class activation maps"
     rank: ClassVar[int] = 4
     effort: ClassVar[Effort] = "quick"
-    revision: ClassVar[int] = 6  # 6: the verdict on the kind
+    revision: ClassVar[int] = 7  # 7: several kinds side by side
     with_twin: ClassVar[bool] = True
 
     at: tuple[str, ...] = option(LAYERS, "layers to map: names, globs or aliases")
     kind: str = option(
         "gradcam", "kind of map, of layers or of the pixels; best: the most faithful one here", map_kind=True, further=("best",)
     )
+    kinds: tuple[str, ...] = option((), "further kinds, drawn beside it on the same images: names, cheap or all")
     target: Literal["predicted", "label", "embedding"] = option(
         "predicted", "what the maps are for: the class of each image (or `classes`), or similarity to `reference`"
     )
@@ -102,6 +119,10 @@ class Cam(Analysis):
     count: int = option(6, "number of images shown", low=1, high=200, quick=3, full=12)
     grid: int = option(7, "side of the common grid on which layers are compared, positions", low=2, high=64)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        named_kinds(self.kinds)
+
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if reason := Analysis.refusal(self, specimen, images):
             return reason
@@ -116,13 +137,18 @@ class Cam(Analysis):
         return reason_for_no_target(specimen, images, self.target, self.classes, self.reference)
 
     def extra_key(self) -> str:
-        return file_digest(self.reference) + digest_of_kinds(self.kind)
+        return file_digest(self.reference) + digest_of_kinds(self.kind, *named_kinds(self.kinds))
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown = min(self.count, len(images or ()))
         kinds = kinds_in_question(self.kind)
-        backward = 4.0 * shown * max(map_kind(name).copies for name in kinds)
+        further = self._further(self.kind)
+        drawn = max(1, len(self.classes)) * shown * sum(map_kind(name).copies for name in further)
+        backward = 4.0 * shown * max(map_kind(name).copies for name in kinds) + 2.0 * drawn
         compared = trust_forward(images, kinds, IMAGES if self.kind == BEST else images_to_compare(self.count))
+        if self.target != "embedding":
+            cheap = [name for name in further if is_cheap(map_kind(name))]
+            compared += trust_forward(images, cheap, images_to_compare(self.count)) if cheap else 0.0
         return Workload(forward=8.0 + compared, backward=backward, twins=min(specimen.twin_count, shown), seconds=0.5)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
@@ -140,15 +166,12 @@ class Cam(Analysis):
         name, choice, trust = kind_to_show(
             specimen, images, self.kind, self.target, pace, of_layers=self._names_layers, count=compared
         )
-        kind = map_kind(name)
+        kind, plan = map_kind(name), MapPlan(self.at, self.place, self.gaussian_width, self.fuse)
         shown: VisibleLayers | None = None
         widths: dict[str, str] = {}
         for batch in batches(specimen, taken, pace):
-            shown = shown or place_cells(
-                visible_layers(specimen, self.at, batch.x[:4], targets[0].score, kind), self.place, specimen.recipe.size
-            )
-            if kind.gaussian and not shown.sigma:
-                shown, widths = with_gaussians(specimen, shown, batch.x[:4], self.gaussian_width)
+            if shown is None:
+                shown, widths = plan.layers(specimen, batch, targets[0], kind)
             for target in targets:
                 turns = twins_in_turn(specimen, images, len(taken), batch.index)
                 parts.append(_attribute_batch(specimen, turns, shown, batch, target, kind, pace))
@@ -166,9 +189,25 @@ class Cam(Analysis):
             "twins": twins,
         }
         facts |= kind_facts(specimen, kind, name, parts, shown) | {"widths": widths, "choice": choice, "trust": trust}
+        first = maps_of_first(name, shown, parts, len(targets))
+        more, refused = maps_beside(specimen, taken, self._further(name), targets, plan, pace, target=self.target)
+        trusts = {name: trust} | self._trusts(specimen, images, [own.name for own in more], pace)
+        arrays |= verdict_arrays(trusts, reason_unmeasured(images, self.target))
+        arrays |= beside_arrays(specimen, taken, [first, *more], targets, arrays) if more else {}
+        facts |= beside_facts(specimen, [first, *more], refused, trusts)
         if isinstance(targets[0], EmbeddingSimilarity):
             facts["embedding"] = f"input of {targets[0].head}" if targets[0].head else "output"
         return Measurement(arrays, facts)
+
+    def _further(self, name: str) -> list[str]:
+        """The kinds beside that of this name."""
+        return [each for each in named_kinds(self.kinds) if each != name]
+
+    def _trusts(self, specimen: Specimen, images: Images, names: Sequence[str], pace: Pace) -> dict[str, dict[str, Any]]:
+        """What is known of the faithfulness of these kinds."""
+        if self.target == "embedding":
+            return dict.fromkeys(names, NOT_TRIED)
+        return trust_of_kinds(specimen, images, names, pace, images_to_compare(self.count))
 
     @property
     def _names_layers(self) -> bool:
@@ -221,9 +260,11 @@ class Cam(Analysis):
         mask = "mask" if "mask" in finding else ""
         own = "Each map has its own colour scale." + (" The outline is the object's mask." if mask else "")
         own = f"{finding.facts['kind_text']} {own} {finding.facts['trust']['warning']}".rstrip()
-        panels: list[Panel] = [
-            Overlay(title="Where the evidence lies", note=own, base="image", heat="smooth", across="layer", mask=mask)
-        ]
+        panels: list[Panel] = [beside] if (beside := methods_panel(finding)) else []
+        panels.append(Overlay(
+            title="Where the evidence lies", note=own, base="image", heat="smooth", across="layer", mask=mask, standing="standing",
+            about="about",
+        ))  # fmt: skip
         if mask:
             energy = Bars(title="Energy on the object", y=("energy",), x="layer", null=("twin_energy", "mean_area"))
             panels.append(replace(energy, note="Grey: the untrained twins, and an even map."))
@@ -244,13 +285,14 @@ class Cam(Analysis):
                 continue
             note = grid_note(finding, str(layer))
             heat, extent = f"heat/{layer}", f"extent/{layer}"
-            panels.append(
-                Overlay(title=f"{layer} on its own grid", note=note, base="image", heat=heat, mask=mask, extent=extent)
-            )
+            panels.append(Overlay(
+                title=f"{layer} on its own grid", note=note, base="image", heat=heat, mask=mask, extent=extent, standing="standing",
+                about="about",
+            ))  # fmt: skip
         return panels
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        caveats = trust_caveats(finding)
+        caveats = trust_caveats(finding) + beside_caveats(finding)
         caveats += [f"Left out {name}: {reason}." for name, reason in finding.facts["dropped"].items()]
         caveats += map_caveats(finding)
         caveats += [f"{name}: {remark}" for name, remark in finding.facts["placing"].items()]

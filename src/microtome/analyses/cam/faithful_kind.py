@@ -29,9 +29,9 @@ def best_kind_refusal(specimen: Specimen, images: Images, target: str) -> str:
     return best_refusal(specimen, images)
 
 
-def digest_of_kinds(kind: str) -> str:
-    """A digest of the code of a kind of another package, or of all that are compared; empty for our own."""
-    return "".join(map(kind_digest, kinds_in_question(kind)))
+def digest_of_kinds(kind: str, *further: str) -> str:
+    """A digest of the code of a kind of another package, or of all that are compared, and of further kinds; empty for our own."""
+    return "".join(map(kind_digest, (*kinds_in_question(kind), *further)))
 
 
 def kind_to_show(

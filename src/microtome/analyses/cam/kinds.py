@@ -63,10 +63,7 @@ def fuse_parts(
     specimen: Specimen, shown: VisibleLayers, parts: Sequence[BatchMaps], size: tuple[int, int]
 ) -> tuple[VisibleLayers, list[BatchMaps]]:
     """The layers and maps with one more, that joins those of shallow, middle and deep (of all layers where fewer than two are mapped)."""
-    named = [name for alias in ("shallow", "middle", "deep") for name in specimen.aliases.get(alias, ())]
-    names = tuple(name for name in shown.names if name in named)
-    names = names if len(names) > 1 else shown.names
-    grid = overlay_grid(size)
+    names, grid = fused_names(specimen, shown), overlay_grid(size)
     joined = [
         replace(
             part,
@@ -78,6 +75,13 @@ def fuse_parts(
     ]
     where = {**shown.where, FUSED: even_tiling(size, grid)}
     return replace(shown, names=(*shown.names, FUSED), where=where), joined
+
+
+def fused_names(specimen: Specimen, shown: VisibleLayers) -> tuple[str, ...]:
+    """The layers that are joined: shallow, middle and deep, or all where fewer than two of those are mapped."""
+    named = [name for alias in ("shallow", "middle", "deep") for name in specimen.aliases.get(alias, ())]
+    names = tuple(name for name in shown.names if name in named)
+    return names if len(names) > 1 else shown.names
 
 
 def map_caveats(finding: Finding) -> list[str]:

@@ -86,6 +86,7 @@ class ClassScore(MapTarget):
             "predicted": [output_name(self.specimen, int(each)) for each in scores.argmax(1)],
             "probability": probability.numpy(),
             "target": [output_name(self.specimen, int(each)) for each in first],
+            "runner_up": [output_name(self.specimen, int(each)) for each in rival],
         }
 
         def both(given: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,6 +147,7 @@ class RegionScore(MapTarget):
             "probability": _mean_probability(scores, first, region),
             "region": region.double().mean((1, 2)).cpu().numpy(),
             "target": [output_name(self.specimen, int(each)) for each in first],
+            "runner_up": ["none" if single else output_name(self.specimen, int(each)) for each in rival],
         }
         return BatchAnswer(both(output), both, of_twin, columns)
 

@@ -6,6 +6,7 @@ kinds in question and the baselines are compared on a few images; with fewer tha
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import torch
@@ -14,9 +15,9 @@ from microtome.errors import Unmeasurable, option_hint
 from microtome.images import Images
 from microtome.instruments.attribution import map_kind
 from microtome.instruments.class_matching import why_no_scores
-from microtome.instruments.faithfulness.kind_choice import cheap_kinds
+from microtome.instruments.faithfulness.kind_choice import cheap_kinds, is_cheap
 from microtome.instruments.faithfulness.methods import BASELINES, map_methods
-from microtome.instruments.faithfulness.ranking import BETTER, Ranking, enough_images, rank_methods
+from microtome.instruments.faithfulness.ranking import BETTER, UNKNOWN, Ranking, enough_images, rank_methods
 from microtome.instruments.faithfulness.removal_trials import RemovalPlan, patch_side
 from microtome.instruments.faithfulness.trials import score_methods
 from microtome.instruments.shown_images import choose_images
@@ -56,6 +57,7 @@ class MapTrust:
             "verdict": self.verdict,
             "doubt": self.text if self.verdict != BETTER else "",
             "warning": self.text if self.warns else "",
+            "text": self.text,
         }
 
 
@@ -67,13 +69,36 @@ class KindChoice:
     reason: str
 
 
-NOT_TRIED: dict[str, Any] = {"verdict": "not measured", "doubt": "", "warning": ""}  # the facts where nothing can be said
+NOT_TRIED: dict[str, Any] = {
+    "verdict": "not measured",
+    "doubt": "",
+    "warning": "",
+    "text": "",
+}  # the facts where nothing can be said
 
 
 def trust_facts(specimen: Specimen, images: Images, kind: str, pace: Pace, count: int = IMAGES) -> dict[str, Any]:
     """What a finding with maps of this kind keeps of `map_trust`; what is measured here is measured on `count` images."""
     trust = map_trust(specimen, images, kind, pace, count)
     return NOT_TRIED if trust is None else trust.facts()
+
+
+def trust_of_kinds(
+    specimen: Specimen, images: Images, kinds: Sequence[str], pace: Pace, count: int = IMAGES
+) -> dict[str, dict[str, Any]]:
+    """The facts of each of these kinds, as `trust_facts` gives them; what is not cheap is not measured here."""
+    standings = dict(_known_standings(specimen, images, pace))
+    lacking = tuple(name for name in kinds if name not in standings and is_cheap(map_kind(name)))
+    if lacking and enough_images(len(images)) and not why_no_scores(specimen, images):
+        standings |= _measured_standings(specimen, images, lacking, pace, count)
+    return {name: _trust(name, standings[name]).facts() if name in standings else NOT_TRIED for name in kinds}
+
+
+def standing_number(facts: Mapping[str, Any]) -> float:
+    """The verdict of `trust_facts` as a number: 1 better than all baselines, -1 with a warning, 0 neither, NaN not measured."""
+    if facts["verdict"] in (NOT_TRIED["verdict"], UNKNOWN):
+        return nan
+    return 1.0 if facts["verdict"] == BETTER else -1.0 if facts["warning"] else 0.0
 
 
 def kinds_in_question(kind: str) -> tuple[str, ...]:
@@ -103,8 +128,10 @@ def map_trust(specimen: Specimen, images: Images, kind: str, pace: Pace, count: 
     standing = _known_standings(specimen, images, pace).get(kind)
     if standing is None and enough_images(min(count, len(images))) and not why_no_scores(specimen, images):
         standing = _measured_standings(specimen, images, (kind,), pace, count).get(kind)
-    if standing is None:
-        return None
+    return None if standing is None else _trust(kind, standing)
+
+
+def _trust(kind: str, standing: Mapping[str, Any]) -> MapTrust:
     where = f"at {standing['layer']}, " if standing["layer"] else ""
     return MapTrust(
         map_kind(kind).title, standing["verdict"], bool(standing["warns"]), f"{where}{standing['images']} of these images"
