@@ -89,7 +89,7 @@ def trust_of_kinds(
     """The facts of each of these kinds, as `trust_facts` gives them; what is not cheap is not measured here."""
     standings = dict(_known_standings(specimen, images, pace))
     lacking = tuple(name for name in kinds if name not in standings and is_cheap(map_kind(name)))
-    if lacking and enough_images(len(images)) and not why_no_scores(specimen, images):
+    if lacking and enough_images(min(count, len(images))) and not why_no_scores(specimen, images):
         standings |= _measured_standings(specimen, images, lacking, pace, count)
     return {name: _trust(name, standings[name]).facts() if name in standings else NOT_TRIED for name in kinds}
 
