@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from microtome.errors import Unmeasurable, UnknownName, did_you_mean, hint
+from microtome.errors import UnknownName, Unmeasurable, did_you_mean, hint
 from microtome.images import Images
 from microtome.images.listing import number_key
 from microtome.prose import plural

@@ -115,7 +115,11 @@ def twin_arrays(rows: Mapping[str, Sequence[ConceptScores]], layers: Sequence[st
     units = {"score": FRACTION, "alignment": "cosine", "accuracy": FRACTION}
     return {
         f"twin_{name}": array(
-            [[float(getattr(each, name).mean()) for each in row] for row in rows.values()], DIMS, unit, coords, "untrained twins"
+            [[float(getattr(each, name).mean()) for each in row] for row in rows.values()],
+            DIMS,
+            unit,
+            coords,
+            "untrained twins",
         )
         for name, unit in units.items()
     }

@@ -28,7 +28,6 @@ from microtome.analyses.concepts import wording
 from microtome.analyses.concepts.arrays import ConceptResult, concept_arrays, twin_arrays
 from microtome.analyses.concepts.examples import (
     ConceptExamples,
-    concept_folder,
     counterpart_pool,
     find_examples,
     folder_digests,
@@ -61,7 +60,9 @@ class Concepts(Analysis):
     rank: ClassVar[int] = 36
     with_twin: ClassVar[bool] = True
 
-    concept: tuple[str, ...] = option((), "folders of example images, one for each concept, or class:NAME, a class of the images")
+    concept: tuple[str, ...] = option(
+        (), "folders of example images, one for each concept, or class:NAME, a class of the images"
+    )
     classes: tuple[str, ...] = option(
         (), "target classes, by name or output number; empty: the class predicted for most images"
     )
@@ -94,21 +95,26 @@ class Concepts(Analysis):
         shown, networks = len(images or ()), 1 + specimen.twin_count
         fits = len(self.concept) * 3 * self.counterparts * (self.randoms + networks) * max(1, len(self.classes))
         return Workload(
-            forward=shown + networks * shown, backward=networks * min(self.count, shown), twins=specimen.twin_count, seconds=0.01 * fits
+            forward=shown + networks * shown,
+            backward=networks * min(self.count, shown),
+            twins=specimen.twin_count,
+            seconds=0.01 * fits,
         )
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
         names = specimen.distinct(self.at)
         pace = pace.fit_to(specimen, gradients=True)
-        found = find_examples(self.concept, images)
+        concepts = find_examples(self.concept, images)
         members, how = self._members(specimen, images, pace)
-        sets, questions = self._questions(specimen, images, found, members)
+        sets, questions = self._questions(specimen, images, concepts, members)
         shown = {output: images.take(places[: self.count]) for output, places in members.items()}
         products = layer_products(specimen, names, sets, shown, pace)
         for name in names:
             if not any(lengths.any() for lengths in products[name].lengths.values()):
-                raise Unmeasurable(f"no class score depends on {name}, so no concept can be measured there; name another layer.")
+                raise Unmeasurable(
+                    f"no class score depends on {name}, so no concept can be measured there; name another layer."
+                )
         rows = {title: [self._result(products[name], question) for name in names] for title, question in questions.items()}
         runs = []
         for twin in untrained_twins(specimen, images):
@@ -118,7 +124,7 @@ class Concepts(Analysis):
             ))  # fmt: skip
         facts = {
             "labels": how, "pooled": [name for name in names if is_pooled(specimen, name)],
-            "examples": {examples.name: examples.count for examples in found},
+            "examples": {examples.name: examples.count for examples in concepts},
             "class_images": {output_name(specimen, output): len(some) for output, some in shown.items()},
             "pool": {title: len(question.pool) for title, question in questions.items()},
         }  # fmt: skip
@@ -156,19 +162,23 @@ class Concepts(Analysis):
         return members, how
 
     def _questions(
-        self, specimen: Specimen, images: Images, found: Sequence[ConceptExamples], members: Mapping[int, np.ndarray[Any, Any]]
+        self,
+        specimen: Specimen,
+        images: Images,
+        concepts: Sequence[ConceptExamples],
+        members: Mapping[int, np.ndarray[Any, Any]],
     ) -> tuple[list[Images], dict[str, ConceptQuestion]]:
         """The sets whose activations are needed, and each concept's question about each class, by rows of those sets."""
         pools = {
             (examples.name, output): counterpart_pool(images, examples, places, output_name(specimen, output))
-            for examples in found
+            for examples in concepts
             for output, places in members.items()
         }
-        own = in_content_order(images, np.concatenate([*pools.values(), *(examples.inside for examples in found)]))
+        own = in_content_order(images, np.concatenate([*pools.values(), *(examples.inside for examples in concepts)]))
         row = {int(place): number for number, place in enumerate(own)}
         sets, end = [images.take(own)], len(own)
         questions: dict[str, ConceptQuestion] = {}
-        for examples in found:
+        for examples in concepts:
             rows = np.array([row[int(place)] for place in examples.inside], dtype=np.int64)
             if examples.outside is not None:
                 sets.append(examples.outside)
@@ -181,13 +191,13 @@ class Concepts(Analysis):
         return sets, questions
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
-        return wording.list_key_numbers(finding)
+        return wording.concept_numbers(finding)
 
     def headline(self, finding: Finding) -> str:
-        return wording.write_headline(finding)
+        return wording.concept_headline(finding)
 
     def panels(self, finding: Finding) -> Sequence[Panel]:
-        return wording.list_panels()
+        return wording.concept_panels()
 
     def caveats(self, finding: Finding) -> Sequence[str]:
-        return wording.list_caveats(finding)
+        return wording.concept_caveats(finding)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from microtome.errors import Unmeasurable, UnknownName, did_you_mean, option_hint
+from microtome.errors import UnknownName, Unmeasurable, did_you_mean, option_hint
 from microtome.images import Images
 
 CLASS_PREFIX = "class:"
@@ -57,16 +57,16 @@ def find_examples(words: Sequence[str], images: Images) -> list[ConceptExamples]
         UnknownName: a class that the images have not.
         Unmeasurable: too few examples.
     """
-    found = [_examples(word, images) for word in words]
-    for examples in found:
+    concepts = [_examples(word, images) for word in words]
+    for examples in concepts:
         if examples.count < MIN_EXAMPLES:
             raise Unmeasurable(
                 f"the concept '{examples.name}' has {examples.count} example images, and a vector needs at least {MIN_EXAMPLES}."
             )
-    names = [examples.name for examples in found]
+    names = [examples.name for examples in concepts]
     if len(set(names)) < len(names):
         raise Unmeasurable(f"two concepts have the same name ({', '.join(names)}); give their folders different names.")
-    return found
+    return concepts
 
 
 def _examples(word: str, images: Images) -> ConceptExamples:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from microtome.errors import Unmeasurable
 from microtome.images import Images
 from microtome.instruments.pooled_features import pool_positions
 from microtome.scan import Pace, Step, batches
@@ -29,7 +30,7 @@ class LayerProducts:
 
 def is_pooled(specimen: Specimen, name: str) -> bool:
     """Whether the layer is too wide to be flattened."""
-    return prod(specimen.layer(name).shape[1:]) > MAX_FEATURES
+    return prod(specimen.layer(name).shape) > MAX_FEATURES
 
 
 def layer_products(
@@ -37,15 +38,24 @@ def layer_products(
 ) -> dict[str, LayerProducts]:
     """The products at each layer; images go in the order of `sets`, one after the other.
 
-    The gradient of a pooled layer is that of moving all its positions at once, up to the number of positions.
+    The gradient of a pooled layer is that of moving all its positions at once, divided by their number.
+
+    Raises:
+        Unmeasurable: activations are not finite.
     """
     rows: dict[str, list[Floats]] = {name: [] for name in names}
     for images in sets:
         for batch in batches(specimen, images, pace):
-            with torch.no_grad(), watch(specimen, list(names), lambda name, value: rows[name].append(_flat(specimen, name, value))):
+            with (
+                torch.no_grad(),
+                watch(specimen, list(names), lambda name, value: rows[name].append(_flat(specimen, name, value))),
+            ):
                 specimen.net(batch.x)
             pace.listener(Step(f"{specimen.name}: concepts", int(batch.index[-1]) + 1, len(images), 0.0))
     features = {name: np.concatenate(parts).astype(np.float64) for name, parts in rows.items()}
+    for name, values in features.items():
+        if not np.isfinite(values).all():
+            raise Unmeasurable(f"the features of {name} hold NaN or infinity, so no concept vector can be fitted there.")
     slopes = {index: class_gradients(specimen, names, images, index, pace) for index, images in members.items()}
     return {
         name: LayerProducts(

@@ -22,7 +22,7 @@ def clearest(finding: Finding) -> tuple[int, int]:
     return int(row), int(col)
 
 
-def list_key_numbers(finding: Finding) -> list[KeyNumber]:
+def concept_numbers(finding: Finding) -> list[KeyNumber]:
     """The numbers of the clearest concept and layer, and how many layers stand apart from random concepts."""
     at = clearest(finding)
     place = f"{finding['score'].concept.values[at[0]]}, {finding['score'].layer.values[at[1]]}"
@@ -52,7 +52,7 @@ def list_key_numbers(finding: Finding) -> list[KeyNumber]:
     ]  # fmt: skip
 
 
-def write_headline(finding: Finding) -> str:
+def concept_headline(finding: Finding) -> str:
     """One sentence: the clearest concept and layer, against random concepts."""
     row, col = clearest(finding)
     verdicts = finding["verdict"].values.astype(str)
@@ -68,7 +68,7 @@ def write_headline(finding: Finding) -> str:
     return f"No concept is distinguishable from random concepts; '{concept}' at {layer}: {numbers}."
 
 
-def list_panels() -> list[Panel]:
+def concept_panels() -> list[Panel]:
     """Scores and alignments with their intervals, and the table of verdicts."""
     note = "Interval: over counterpart sets. Grey: random concepts, untrained twins."
     return [
@@ -92,7 +92,7 @@ def list_panels() -> list[Panel]:
     ]  # fmt: skip
 
 
-def list_caveats(finding: Finding) -> list[str]:
+def concept_caveats(finding: Finding) -> list[str]:
     """What limits the interpretation: what is always so, then what is so of these images and layers."""
     facts = finding.facts
     lines = [
@@ -109,10 +109,16 @@ def list_caveats(finding: Finding) -> list[str]:
     verdicts = finding["verdict"].values.astype(str)
     if missing := int((verdicts == NO_VERDICT).sum()):
         many = count_of(missing, verdicts.size, "concept vector")
-        lines.append(f"No verdict for {many}: no better than random ones on images that they were not fitted to, or random ones do not vary.")
-    small = [f"{name} ({number})" for key in ("examples", "class_images") for name, number in facts[key].items() if number < FEW]
+        lines.append(
+            f"No verdict for {many}: no better than random ones on images that they were not fitted to, or random ones do not vary."
+        )
+    small = [
+        f"{name} ({number})" for key in ("examples", "class_images") for name, number in facts[key].items() if number < FEW
+    ]
     if small:
-        lines.append(f"Fewer than {plural(FEW, 'image')}, so little is distinguishable from random concepts: {name_list(small)}.")
+        lines.append(
+            f"Fewer than {plural(FEW, 'image')}, so little is distinguishable from random concepts: {name_list(small)}."
+        )
     for title, size in facts["pool"].items():
         own = facts["examples"].get(title) or facts["examples"].get(title.partition(" for ")[0], 0)
         if size < 4 * own:
