@@ -27,9 +27,9 @@ FAMILIES = {
     "timm:vit_tiny_patch16_224": {"img_size": 64},
     "torchvision:squeezenet1_1": {},
 }
-# What is skipped, and nothing else may be: no second network and no concept is named, an ImageNet head does not answer the scenes' classes,
-# dense layers keep no shape, and only they reuse features; gates are where the list of the gated says so; a class for every pixel is no score
-# for the image.
+# What is skipped, and nothing else may be: no second network and no concept is named, an ImageNet head does not answer the scenes'
+# classes, dense layers keep no shape, and only they reuse features; gates are where the list of the gated says so; a class for every
+# pixel is no score for the image.
 SKIPPED = {name: {"accuracy", "concepts", "cross_similarity", "evolution", "reuse"} for name in FAMILIES} | {
     "microtome:mini_vgg": {"concepts", "cross_similarity", "evolution", "reuse"},
     "microtome:mini_deeplab": {

@@ -68,7 +68,13 @@ def test_caveats_say_what_is_so():
             [NO_VERDICT, ABOVE], labels="", pooled=["a"], examples={"dots": 8}, class_images={"zebra": 3}, pool={"dots": 20}
         )
     )
-    for words in ("No verdict for 1 of the 2", "predicted as it", "too wide to be flattened: a", "dots (8)", "only 20 images"):
+    for words in (
+        "No verdict for 1 of 2 concept vectors",
+        "predicted as it",
+        "too wide to be flattened: a",
+        "dots (8)",
+        "only 20 images",
+    ):
         assert any(words in line for line in many), words
     untrained = replace(made_finding([ALIKE, ABOVE]), origin={"facts": FACTS, "specimen": {"trained": False}})
     assert concept_caveats(untrained)[0] == "These weights are untrained."

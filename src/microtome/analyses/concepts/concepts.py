@@ -144,14 +144,14 @@ class Concepts(Analysis):
             truth, how = match.targets(np.asarray(images.labels)), match.how
         except Unmeasurable:  # a caveat says so: the predicted class stands in
             pass
-        if (truth < 0).any() or not self.classes:
+        wanted = named_outputs(self.name(), specimen, self.classes, int(specimen.classes or 0))
+        if (truth < 0).any() or not wanted:
             predicted = np.full(len(images), -1, dtype=np.int64)
             with torch.no_grad():
                 for batch in batches(specimen, images, pace):
                     predicted[batch.index] = specimen.logits(batch.x).argmax(1).cpu().numpy()
             truth = np.where(truth < 0, predicted, truth)
-            default = int(np.bincount(predicted).argmax())
-        wanted = named_outputs(self.name(), specimen, self.classes, int(specimen.classes or 0)) or [default]
+            wanted = wanted or [int(np.bincount(predicted).argmax())]
         members = {output: in_content_order(images, np.flatnonzero(truth == output)) for output in wanted}
         for output, places in members.items():
             if not len(places):

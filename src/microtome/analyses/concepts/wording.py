@@ -73,8 +73,8 @@ def concept_panels() -> list[Panel]:
     note = "Interval: over counterpart sets. Grey: random concepts, untrained twins."
     return [
         Bars(
-            title="Alignment of gradient and concept", y=("alignment",), x="layer", by="concept", low="alignment_low", high="alignment_high",
-            null=("random_alignment", "twin_alignment"), note=note,
+            title="Alignment of gradient and concept", y=("alignment",), x="layer", by="concept", low="alignment_low",
+            high="alignment_high", null=("random_alignment", "twin_alignment"), note=note,
         ),
         Bars(
             title="TCAV score", y=("score",), x="layer", by="concept", low="score_low", high="score_high",
