@@ -10,7 +10,7 @@ and classes), and the TCAV score lies on the same side of theirs. There is no ve
 images that it was not fitted to no better than random concepts do.
 
 The test of the paper compares the scores against several counterpart sets with those of random sets. All of a concept's scores share
-its examples, so a random set of images is called significant far more often than in 5% of cases; its p value is
+its examples, so it called 38% to 57% of random sets of scenes significant at a level of 5% (docs/decisions/0027); its p value is
 shown, and decides nothing. Where the score is linear in the layer (at a pooled last layer) every concept scores 0% or 100%; the alignment
 tells them apart.
 
