@@ -38,6 +38,7 @@ LARGEST = 120_000  # bytes of a figure
 RESOLUTIONS = (140, 110, 90, 70, 50, 35)  # dots per inch, the first that is small enough
 STAND_INS = {  # in the example of an analysis that needs this option
     "checkpoints": "runs/mini_resnet",
+    "concept": "class:star",
     "to": "microtome:mini_vgg",
 }
 EXAMPLES = {  # whose network the example opens, where mini_resnet has not what is asked about

@@ -17,6 +17,10 @@ NAMES: dict[str, tuple[str, ...]] = {
     "compare": (
         "accuracy of the choice", "loss against the most accurate", "ranked first in bootstrap resamples", "images", "networks compared",
     ),
+    "concepts": (
+        "TCAV score", "TCAV score, random concepts", "alignment of gradient and concept", "accuracy of the concept vector",
+        "above random concepts", "below random concepts",
+    ),
     "correspondence": ("agreement beyond the control", "kappa", "Δ", "parts above every random position"),
     "cost": ("parameters", "multiply-adds", "latency of one image", "latency per image in a batch", "live memory"),
     "cross_similarity": (

@@ -27,13 +27,22 @@ FAMILIES = {
     "timm:vit_tiny_patch16_224": {"img_size": 64},
     "torchvision:squeezenet1_1": {},
 }
-# What is skipped, and nothing else may be: no second network is named, an ImageNet head does not answer the scenes' classes, dense
-# layers keep no shape, and only they reuse features; gates are where the list of the gated says so; a class for every pixel is no score
-# for the image.
-SKIPPED = {name: {"accuracy", "cross_similarity", "evolution", "reuse"} for name in FAMILIES} | {
-    "microtome:mini_vgg": {"cross_similarity", "evolution", "reuse"},
-    "microtome:mini_deeplab": {"accuracy", "cross_similarity", "evolution", "objects", "occlusion", "reuse", "supervision"},
-    "timm:densenet121": {"accuracy", "cross_similarity", "evolution", "redundancy"},
+# What is skipped, and nothing else may be: no second network and no concept is named, an ImageNet head does not answer the scenes'
+# classes, dense layers keep no shape, and only they reuse features; gates are where the list of the gated says so; a class for every
+# pixel is no score for the image.
+SKIPPED = {name: {"accuracy", "concepts", "cross_similarity", "evolution", "reuse"} for name in FAMILIES} | {
+    "microtome:mini_vgg": {"concepts", "cross_similarity", "evolution", "reuse"},
+    "microtome:mini_deeplab": {
+        "accuracy",
+        "concepts",
+        "cross_similarity",
+        "evolution",
+        "objects",
+        "occlusion",
+        "reuse",
+        "supervision",
+    },
+    "timm:densenet121": {"accuracy", "concepts", "cross_similarity", "evolution", "redundancy"},
 }
 GATED = {"timm:legacy_seresnet18", "timm:efficientnet_b0", "timm:mobilenetv3_small_050"}
 SKIPPED = {name: skipped if name in GATED else skipped | {"excitation"} for name, skipped in SKIPPED.items()}

@@ -40,6 +40,7 @@ DIMENSIONS = frozenset(
         "warp",
         "amount",
         "checkpoint",
+        "concept",
         "block",
         "pair",
         "measure",

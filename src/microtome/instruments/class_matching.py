@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from microtome.errors import Unmeasurable, hint
+from microtome.errors import UnknownName, Unmeasurable, did_you_mean, hint
 from microtome.images import Images
 from microtome.images.listing import number_key
 from microtome.prose import plural
@@ -117,6 +117,27 @@ def _match_positions(wanted: Any, known: Any) -> np.ndarray[Any, Any] | None:
         return None
     indices = np.array([place[name] for name in wanted], dtype=np.int64)
     return indices if len(set(indices.tolist())) == len(indices) else None
+
+
+def named_outputs(analysis: str, specimen: Specimen, classes: Sequence[str], outputs: int) -> list[int]:
+    """The outputs that `classes` name: by name (any of the synonyms), WordNet id, or number.
+
+    Raises:
+        UnknownName: a class that the network has not; the message begins with `analysis`.
+    """
+    known = {str(place): place for place in range(outputs)}
+    for place, name in reversed(list(enumerate((specimen.labels or ())[:outputs]))):
+        known |= {part.strip().lower(): place for part in (*name.split(","), name)}
+    known |= {name: place for place, name in enumerate(specimen.wordnet or ()) if name}
+    for name in classes:
+        if name.lower() not in known:
+            remedy = (
+                did_you_mean(name, specimen.labels)
+                if specimen.labels
+                else f" Its classes have no names; give 0 to {outputs - 1}."
+            )
+            raise UnknownName(f"{analysis}: {specimen.name} has no class '{name}'.{remedy}")
+    return [known[name.lower()] for name in classes]
 
 
 def why_no_scores(specimen: Specimen, images: Images | None) -> str:

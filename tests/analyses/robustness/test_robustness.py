@@ -85,8 +85,8 @@ def test_accuracy_of_an_answer_is_that_of_a_plain_loop(net: mt.Specimen) -> None
 
 
 def test_common_suite(net: mt.Specimen, tmp_path: Path) -> None:
-    analysis = Robustness(corruptions=("gaussian_noise", "fog"), severities=(1, 5), sweeps=("contrast", "size"), count=10)
-    testing.check(analysis, net, mt.Images.scenes(10, seed=5, size=32), tmp_path)
+    kept = {"corruptions": ("gaussian_noise", "fog"), "severities": (1, 5), "sweeps": ("contrast", "size")}
+    testing.check(Robustness(**kept, count=10), net, mt.Images.scenes(10, seed=5, size=32), tmp_path)
 
 
 def test_a_network_that_always_gives_one_answer_keeps_it_and_so_may_twins() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from microtome.analyses.cam.targets import ClassScore, EmbeddingSimilarity, MapTarget, Prototype, RegionScore, embedding
 from microtome.errors import BadOption, UnknownName, did_you_mean, option_hint, option_name
 from microtome.images import Images
-from microtome.instruments.class_matching import match_classes, why_no_head, why_no_scores
+from microtome.instruments.class_matching import match_classes, named_outputs, why_no_head, why_no_scores
 from microtome.scan import Pace, batches
 from microtome.specimen import Specimen
 from microtome.specimen.layers import kind_of
@@ -203,17 +203,4 @@ def _output_count(specimen: Specimen) -> int:
 
 def class_indices(specimen: Specimen, classes: Sequence[str]) -> list[int]:
     """The outputs that `classes` name: by name (any of the synonyms), WordNet id, or number."""
-    outputs = _output_count(specimen)
-    known = {str(place): place for place in range(outputs)}
-    for place, name in reversed(list(enumerate((specimen.labels or ())[:outputs]))):
-        known |= {part.strip().lower(): place for part in (*name.split(","), name)}
-    known |= {name: place for place, name in enumerate(specimen.wordnet or ()) if name}
-    for name in classes:
-        if name.lower() not in known:
-            hint = (
-                did_you_mean(name, specimen.labels)
-                if specimen.labels
-                else f" Its classes have no names; give 0 to {outputs - 1}."
-            )
-            raise UnknownName(f"cam: {specimen.name} has no class '{name}'.{hint}")
-    return [known[name.lower()] for name in classes]
+    return named_outputs("cam", specimen, classes, _output_count(specimen))

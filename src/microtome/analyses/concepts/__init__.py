@@ -1,0 +1,3 @@
+"""Concepts."""
+
+from microtome.analyses.concepts.concepts import Concepts as Concepts
