@@ -61,9 +61,9 @@ def test_a_finding_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     choice = most_faithful_kind(specimen(), IMAGES, pace_with(KNOWN))
     assert choice.kind == "inputgradient" and choice.reason.endswith("12 of these images (as faithfulness found)")
-    assert most_faithful_kind(specimen(), IMAGES, pace_with(KNOWN), of_layers=True).kind == "hirescam"
+    assert most_faithful_kind(specimen(), IMAGES, pace_with(KNOWN), at=("3",)).kind == "hirescam"
     with pytest.raises(Unmeasurable):
-        most_faithful_kind(specimen(), IMAGES, pace_with({"inputgradient": KNOWN["inputgradient"]}), of_layers=True)
+        most_faithful_kind(specimen(), IMAGES, pace_with({"inputgradient": KNOWN["inputgradient"]}), at=("3",))
 
 
 def test_without_a_finding_it_is_measured_once() -> None:
@@ -91,3 +91,9 @@ def test_nothing_is_said_of_few_images_or_without_classes() -> None:
     )
     assert "no single score for each class" in best_refusal(features, IMAGES) and best_refusal(specimen(), IMAGES) == ""
     assert trust_forward(IMAGES.take([0, 1]), ("gradcam",)) == 0 and trust_forward(IMAGES, ("gradcam",)) == 8 * (3 + 4 * 6)
+
+
+def test_best_at_a_layer_is_a_kind_that_applies_there() -> None:
+    standings = {"cam": standing(BETTER, False), "layercam": standing(BETTER, False)}
+    assert most_faithful_kind(specimen(), IMAGES, pace_with(standings), at=("3",)).kind == "cam"
+    assert most_faithful_kind(specimen(), IMAGES, pace_with(standings), at=("0",)).kind == "layercam"

@@ -138,7 +138,7 @@ class Cam(Analysis):
         parts: list[BatchMaps] = []
         compared = images_to_compare(self.count)
         name, choice, trust = kind_to_show(
-            specimen, images, self.kind, self.target, pace, of_layers=self._names_layers, count=compared
+            specimen, images, self.kind, self.target, pace, at=self._wanted_layers, count=compared
         )
         kind = map_kind(name)
         shown: VisibleLayers | None = None
@@ -171,9 +171,9 @@ class Cam(Analysis):
         return Measurement(arrays, facts)
 
     @property
-    def _names_layers(self) -> bool:
-        """Whether only maps of layers are wanted."""
-        return ",".join(self.at) != LAYERS or self.fuse
+    def _wanted_layers(self) -> tuple[str, ...]:
+        """The layers that kind best has to map; none where it may map anything."""
+        return self.at if ",".join(self.at) != LAYERS or self.fuse else ()
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         deep = str(finding["heat"].coords["layer"].values[-1])
