@@ -84,7 +84,7 @@ def test_a_name_that_is_none_is_refused_with_the_nearest() -> None:
 
 def test_the_command_line_and_the_forms_know_the_choices() -> None:
     (card,) = [option for option in catalog.analysis_entry("cam").options if option.name == "kind"]
-    assert card.choices == map_kinds.map_kind_names() and "gradcam++" in card.choices
+    assert card.choices == (*map_kinds.map_kind_names(), "best") and "gradcam++" in card.choices
 
 
 def test_another_package_adds_a_kind(install, net: mt.Specimen, pics: mt.Images) -> None:

@@ -74,3 +74,12 @@ def test_broken_run_json(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(FindingError, match="delete it"):
         store.run()
+
+
+def test_the_history_holds_every_key_but_damaged_findings(tmp_path: Path) -> None:
+    store = Store.create(tmp_path)
+    assert store.history("timm:net/1", "cost") == []
+    store.save(finding("k1"))
+    (store.save(finding("k2")) / ARRAYS).write_bytes(b"")
+    store.save(finding("k3", specimen="other"))
+    assert [each.origin["key"] for each in store.history("timm:net/1", "cost")] == ["k1"]

@@ -213,3 +213,17 @@ def test_one_comparison_is_kept_for_each_stage(tiny: Callable[..., nn.Module], t
     only = ["weights", "erf", "compare"]
     analyze([net(tiny), net(tiny, 1), net(tiny, 2)], pics(), tmp_path, only=only, pace=PACE, settings={"erf": {"count": 2}})
     assert len(list(tmp_path.glob("*/compare/*/finding.json"))) == 2
+
+
+def test_cam_takes_the_kind_that_faithfulness_found_on_the_same_images(tiny: Callable[..., nn.Module], tmp_path: Path) -> None:
+    few = {"kinds": "hirescam,layercam", "at": "blocks.1", "repeats": 1, "cascade": 2, "count": 6}
+    settings = {"faithfulness": few, "cam": {"kind": "best", "at": "blocks.1", "count": 2}}
+    first = mt.analyze([net(tiny)], pics(), tmp_path, only=["faithfulness"], settings=settings, twins=0)
+    (known,) = first.findings.values()
+    (shown,) = mt.analyze([net(tiny)], pics(), tmp_path, only=["cam"], settings=settings, twins=0).findings.values()
+    assert shown.facts["kind"] == known.facts["titles"][known.facts["best"]]
+    assert shown.facts["choice"] == "the most faithful of 2 kinds on 6 of these images (as faithfulness found)"
+    outcome = mt.analyze([net(tiny)], pics().take(list(range(8))), tmp_path, only=["cam"], settings=settings, twins=0)
+    assert outcome.failed == [] and outcome.skipped == []
+    others = outcome.findings
+    assert [finding.facts["choice"].endswith("(measured here)") for finding in others.values()] == [True]

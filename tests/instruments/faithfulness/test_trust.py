@@ -63,9 +63,9 @@ def test_a_finding_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     choice = most_faithful_kind(specimen(), IMAGES, pace_with(KNOWN))
     assert choice.kind == "inputgradient" and choice.reason.endswith("12 of these images (as faithfulness found)")
-    assert most_faithful_kind(specimen(), IMAGES, pace_with(KNOWN), of_layers=True).kind == "hirescam"
+    assert most_faithful_kind(specimen(), IMAGES, pace_with(KNOWN), at=("3",)).kind == "hirescam"
     with pytest.raises(Unmeasurable):
-        most_faithful_kind(specimen(), IMAGES, pace_with({"inputgradient": KNOWN["inputgradient"]}), of_layers=True)
+        most_faithful_kind(specimen(), IMAGES, pace_with({"inputgradient": KNOWN["inputgradient"]}), at=("3",))
 
 
 def test_without_a_finding_it_is_measured_once() -> None:
@@ -113,3 +113,9 @@ def test_a_standing_is_a_number() -> None:
     assert trust.standing_number(facts | {"verdict": BETTER}) == 1
     assert trust.standing_number(facts | {"verdict": "worse than the edge detector", "warning": "x"}) == -1
     assert trust.standing_number(facts | {"verdict": "not distinguishable from the edge detector"}) == 0
+
+
+def test_best_at_a_layer_is_a_kind_that_applies_there() -> None:
+    standings = {"cam": standing(BETTER, False), "layercam": standing(BETTER, False)}
+    assert most_faithful_kind(specimen(), IMAGES, pace_with(standings), at=("3",)).kind == "cam"
+    assert most_faithful_kind(specimen(), IMAGES, pace_with(standings), at=("0",)).kind == "layercam"

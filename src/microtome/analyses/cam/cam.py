@@ -164,7 +164,7 @@ class Cam(Analysis):
         parts: list[BatchMaps] = []
         compared = images_to_compare(self.count)
         name, choice, trust = kind_to_show(
-            specimen, images, self.kind, self.target, pace, of_layers=self._names_layers, count=compared
+            specimen, images, self.kind, self.target, pace, at=self._wanted_layers, count=compared
         )
         kind, plan = map_kind(name), MapPlan(self.at, self.place, self.gaussian_width, self.fuse)
         shown: VisibleLayers | None = None
@@ -210,9 +210,9 @@ class Cam(Analysis):
         return trust_of_kinds(specimen, images, names, pace, images_to_compare(self.count))
 
     @property
-    def _names_layers(self) -> bool:
-        """Whether only maps of layers are wanted."""
-        return ",".join(self.at) != LAYERS or self.fuse
+    def _wanted_layers(self) -> tuple[str, ...]:
+        """The layers that kind best has to map; none where it may map anything."""
+        return self.at if ",".join(self.at) != LAYERS or self.fuse else ()
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         deep = str(finding["heat"].coords["layer"].values[-1])

@@ -1,5 +1,6 @@
 """Which kind `cam` shows, what is known of its faithfulness, and the headline that says so."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,15 +36,15 @@ def digest_of_kinds(kind: str, *further: str) -> str:
 
 
 def kind_to_show(
-    specimen: Specimen, images: Images, kind: str, target: str, pace: Pace, *, of_layers: bool, count: int
+    specimen: Specimen, images: Images, kind: str, target: str, pace: Pace, *, at: Sequence[str], count: int
 ) -> tuple[str, str, dict[str, Any]]:
     """The name of the kind, why it was chosen (empty where it was named), and what is known of its faithfulness.
 
-    Where that is measured here, on `count` images.
+    Kind best maps one of the layers `at` where some are named; the verdict is measured on `count` images where none is known.
     """
     reason = ""
     if kind == BEST:
-        choice = most_faithful_kind(specimen, images, pace, of_layers=of_layers)
+        choice = most_faithful_kind(specimen, images, pace, at=at)
         kind, reason = choice.kind, choice.reason
     # the verdict is on maps of a class
     return kind, reason, NOT_TRIED if target == "embedding" else trust_facts(specimen, images, kind, pace, count)

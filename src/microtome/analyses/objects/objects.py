@@ -106,7 +106,7 @@ class Objects(Analysis):
         first = torch.from_numpy(marked.inputs(specimen.recipe, range(min(4, len(marked)))))
         asked, choice = self.kind, ""
         if asked == BEST:
-            best = most_faithful_kind(specimen, images, pace, of_layers=self.at != LAYER)
+            best = most_faithful_kind(specimen, images, pace, at=() if self.at == LAYER else (self.at,))
             asked, choice = best.kind, best.reason
         x, kind = specimen.recipe.normalise(first).to(specimen.device), map_kind(asked)
         shown = place_cells(visible_layers(specimen, [self.at], x, kind=kind), self.place, specimen.recipe.size)

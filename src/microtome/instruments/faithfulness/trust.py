@@ -10,10 +10,11 @@ from math import nan
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from microtome.errors import Unmeasurable, option_hint
 from microtome.images import Images
-from microtome.instruments.attribution import map_kind
+from microtome.instruments.attribution import map_kind, visible_layers
 from microtome.instruments.class_matching import why_no_scores
 from microtome.instruments.faithfulness.kind_choice import cheap_kinds, is_cheap
 from microtome.instruments.faithfulness.methods import BASELINES, map_methods
@@ -149,8 +150,8 @@ def best_refusal(specimen: Specimen, images: Images | None) -> str:
     return ""
 
 
-def most_faithful_kind(specimen: Specimen, images: Images, pace: Pace, *, of_layers: bool = False) -> KindChoice:
-    """The kind with the largest gain over the best baseline; with `of_layers` none of those that map the pixels.
+def most_faithful_kind(specimen: Specimen, images: Images, pace: Pace, *, at: Sequence[str] = ()) -> KindChoice:
+    """The kind with the largest gain over the best baseline; of those that map a layer of `at` where layers are named there.
 
     Raises:
         Unmeasurable: no kind applies to this network.
@@ -158,12 +159,30 @@ def most_faithful_kind(specimen: Specimen, images: Images, pace: Pace, *, of_lay
     standings, source = _known_standings(specimen, images, pace), f"as {ANALYSIS} found"
     if not standings:
         standings, source = _measured_standings(specimen, images, cheap_kinds(), pace, IMAGES), "measured here"
-    fitting = [name for name in standings if not (of_layers and map_kind(name).on_input)]
+    fitting = [name for name in standings if not at or _maps_a_layer(specimen, images, name, at)]
     if not fitting:
         raise Unmeasurable(f"no kind of map could be compared on {specimen.name}.")
     standing = standings[fitting[0]]
     count = plural(len(fitting), "kind")
     return KindChoice(fitting[0], f"the most faithful of {count} on {standing['images']} of these images ({source})")
+
+
+def _maps_a_layer(specimen: Specimen, images: Images, name: str, at: Sequence[str]) -> bool:
+    """Whether a kind maps one of these layers."""
+    kind = map_kind(name)
+    if kind.on_input:
+        return False
+    try:
+        visible_layers(specimen, at, _first_images(specimen, images), kind=kind)
+    except Unmeasurable:
+        return False
+    return True
+
+
+def _first_images(specimen: Specimen, images: Images) -> Tensor:
+    """A few of the images as the network takes them."""
+    few = torch.from_numpy(images.inputs(specimen.recipe, range(min(4, len(images)))))
+    return specimen.recipe.normalise(few).to(specimen.device)
 
 
 def standing_facts(ranking: Ranking, layers: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -195,10 +214,8 @@ def _measured_standings(
 
 def _compare(specimen: Specimen, images: Images, kinds: Sequence[str], pace: Pace, count: int) -> dict[str, dict[str, Any]]:
     taken = images.take(choose_images(ANALYSIS, specimen, images, (), count))
-    first = torch.from_numpy(taken.inputs(specimen.recipe, range(min(4, len(taken)))))
-    x = specimen.recipe.normalise(first).to(specimen.device)
     try:
-        methods, _, layer = map_methods(specimen, kinds, LAYER, x, pace.memory)
+        methods, _, layer = map_methods(specimen, kinds, LAYER, _first_images(specimen, taken), pace.memory)
     except Unmeasurable:  # the caller says what follows
         return {}
     plan = RemovalPlan(STEPS, patch_side(specimen.recipe.size), memory=pace.memory)
