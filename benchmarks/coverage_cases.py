@@ -119,12 +119,12 @@ def _bounded() -> Iterator[Case]:
         def bounded(random: np.random.Generator, n: int, up: float = up, down: float = down) -> Interval:
             return bounded_mean_interval(random.beta(up, down, n), draws=1000)
 
-        yield Case("mean between 0 and 1", "invariance", name, up / (up + down), bounded)
+        yield Case("mean between 0 and 1", "concepts, invariance", name, up / (up + down), bounded)
 
     def agreement(random: np.random.Generator, n: int) -> Interval:
         return bounded_mean_interval(np.where(random.random(n) < 0.9, 1.0, random.integers(0, 8, n) / 8), draws=1000)
 
-    yield Case("mean between 0 and 1", "invariance", "90% ones, else eighths", 0.9 + 0.1 * 3.5 / 8, agreement)
+    yield Case("mean between 0 and 1", "concepts, invariance", "90% ones, else eighths", 0.9 + 0.1 * 3.5 / 8, agreement)
 
 
 def _means() -> Iterator[Case]:
@@ -212,7 +212,7 @@ def _others() -> Iterator[Case]:
     def student(random: np.random.Generator, n: int) -> Interval:
         return student_interval(list(random.normal(size=n)))
 
-    yield Case("mean of repeated trainings, Student's", "page of atrous rates", "normal", 0.0, student, (2, 3, 8))
+    yield Case("mean of repeated trainings, Student's", "concepts, page of atrous rates", "normal", 0.0, student, (2, 3, 8))
 
     def overlap(random: np.random.Generator, n: int) -> Interval:
         return bootstrap_statistic(_scenes(random, n), mean_iou, draws=500)

@@ -15,6 +15,7 @@ from microtome.analyses.concepts.arrays import (
 from microtome.analyses.concepts.scores import ConceptScores
 from microtome.instruments.untrained_twins import NO_VERDICT
 from microtome.numerics.statistics.intervals import student_interval
+from microtome.numerics.statistics.proportions import bounded_mean_interval
 
 
 def made_scores(score: float, alignment: float, accuracy: float, sets: int = 4) -> ConceptScores:
@@ -28,10 +29,14 @@ def randoms() -> list[ConceptScores]:
 
 
 def test_numbers_by_hand(randoms):
-    numbers = ConceptResult(made_scores(0.995, 0.4, 0.9), randoms).numbers()
-    low, high = student_interval([0.985, 0.9917, 0.9983, 1.005])[1:]
-    assert numbers["score"] == pytest.approx(0.995) and numbers["score_low"] == pytest.approx(low, abs=1e-3)
-    assert high > 1 and numbers["score_high"] == 1.0  # no fraction is above 1
+    own = made_scores(0.9, 0.4, 0.9)
+    numbers = ConceptResult(own, randoms).numbers()
+    assert numbers["score"] == pytest.approx(0.9) and numbers["score_high"] <= 1.0
+    assert (numbers["score_low"], numbers["score_high"]) == pytest.approx(bounded_mean_interval(own.score)[1:])
+    low, high = student_interval(own.alignment.tolist())[1:]
+    assert (numbers["alignment_low"], numbers["alignment_high"]) == pytest.approx((low, high))
+    beyond = ConceptResult(ConceptScores(own.score, np.array([0.7, 0.99, 0.99]), own.accuracy), randoms).numbers()
+    assert beyond["alignment_high"] == 1.0  # no cosine is above 1
     assert numbers["random_score"] == pytest.approx(0.5) and numbers["random_alignment"] == pytest.approx(0.0)
     assert numbers["p"] < 0.01 and numbers["accuracy_p"] < 0.01
 

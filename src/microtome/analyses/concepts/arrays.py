@@ -12,6 +12,7 @@ from microtome.finding import array
 from microtome.instruments.untrained_twins import NO_VERDICT
 from microtome.key_numbers import FRACTION
 from microtome.numerics.statistics.intervals import student_interval
+from microtome.numerics.statistics.proportions import bounded_mean_interval
 from microtome.numerics.statistics.random_draws import (
     draw_range,
     draw_tail,
@@ -39,12 +40,12 @@ class ConceptResult:
     def numbers(self) -> dict[str, float]:
         """Every number of this concept at this layer, by the name of its array."""
         values: dict[str, float] = {}
-        for name, least, most in (("score", 0.0, 1.0), ("alignment", -1.0, 1.0)):
-            mean, *ends = student_interval(getattr(self.own, name).tolist())
-            low, high = (float(np.clip(end, least, most)) for end in ends)
+        scores, alignments = bounded_mean_interval(self.own.score), student_interval(self.own.alignment.tolist())
+        for name, interval, least in (("score", scores, 0.0), ("alignment", alignments, -1.0)):
+            low, high = (float(np.clip(end, least, 1.0)) for end in interval[1:])
             draws = self.means(name)
-            span = np.clip(draw_range(draws), least, most)
-            values |= {name: mean, f"{name}_low": low, f"{name}_high": high, f"random_{name}": float(draws.mean())}
+            span = np.clip(draw_range(draws), least, 1.0)
+            values |= {name: interval.value, f"{name}_low": low, f"{name}_high": high, f"random_{name}": float(draws.mean())}
             values |= {f"random_{name}_low": float(span[0]), f"random_{name}_high": float(span[1])}
         accuracies = self.means("accuracy")
         values |= {"accuracy": float(self.own.accuracy.mean()), "random_accuracy": float(accuracies.mean())}
