@@ -55,6 +55,8 @@ ATTENTIVE = ("timm:deit_tiny_patch16_224", "timm:swin_tiny_patch4_window7_224", 
 SKIPPED = {name: skipped if name in ATTENTIVE else skipped | {"position"} for name, skipped in SKIPPED.items()}
 # One of them is dilated; tests/analyses/atrous/test_atrous.py looks at more families that are.
 SKIPPED = {name: skipped if name == "microtome:mini_deeplab" else skipped | {"atrous"} for name, skipped in SKIPPED.items()}
+# What only the full effort takes.
+SKIPPED = {name: skipped | {"faithfulness", "robustness"} for name, skipped in SKIPPED.items()}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,6 @@ def test_every_analysis_finds_or_says_why_not(name: str, few: mt.Images, tmp_pat
         "atrous": {"count": 2},
         "erf": {"count": 4},
         "dead_pixels": {"count": 4},
-        "robustness": {"count": 3, "corruptions": ("fog",), "severities": (3,)},
     }
     outcome = analyze([net], few, tmp_path, pace=Pace(batch=20, device="cpu"), settings=settings, twins=2)
     assert not outcome.failed

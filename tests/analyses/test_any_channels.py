@@ -26,6 +26,7 @@ REASONS = (
     "it has no gate",
     "it has no attention over positions",
     "it has no dense block",
+    "it needs example images of a concept",
 )
 
 
