@@ -93,7 +93,7 @@ def test_a_process_of_its_own_exits_with_the_code(work: Path) -> None:
     command = [sys.executable, "-c", "from microtome.cli import main; main()", "analyse"]
     said = subprocess.run(command, capture_output=True, text=True, cwd=work, env=ENVIRONMENT, check=False)
     assert said.returncode == 2
-    assert said.stderr.startswith("microtome: There is no verb 'analyse'. Did you mean 'analyze' or 'table'?")
+    assert said.stderr.startswith("microtome: There is no verb 'analyse'. Did you mean 'analyze' or ")
     assert said.stderr.count("\n") == 1
 
 
