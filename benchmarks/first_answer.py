@@ -64,7 +64,8 @@ def measure(case: Case) -> Answer:
         write_photos(photos, case.images)
         words = [sys.executable, "-m", "microtome", "analyze", *case.specimens, str(photos), "--weights", "none", "--json"]
         began, planned, planned_bytes, first = time.perf_counter(), float("nan"), float("nan"), float("nan")
-        with subprocess.Popen([*words, *case.options, "--out", f"{folder}/out"], stdout=subprocess.PIPE, text=True) as process:
+        command = [*words, *case.options, "--out", f"{folder}/out"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment_of_users()) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 event = json.loads(line) if line.startswith("{") else {}
@@ -77,6 +78,11 @@ def measure(case: Case) -> Answer:
         if process.returncode:
             raise RuntimeError(f"{case.name}: the command ended with {process.returncode}")
         return Answer(planned, first, time.perf_counter() - began, planned_bytes, usage.ru_maxrss * 1024.0)
+
+
+def _environment_of_users() -> dict[str, str]:
+    """The environment without the one thread that comparisons with peers are held to: a user's command takes all cores."""
+    return {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
 
 
 def write_photos(folder: Path, count: int) -> None:
