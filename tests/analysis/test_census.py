@@ -10,7 +10,7 @@ from torch import nn
 import microtome as mt
 from microtome.analyses.redundancy import Redundancy
 from microtome.analyses.similarity import Similarity
-from microtome.analysis import survey
+from microtome.analysis import shown_to_twins, survey, twin_indices
 from microtome.instruments import image_pairs
 from microtome.instruments.untrained_twins import TWIN_COUNT
 from microtome.numerics.statistics import cka
@@ -90,3 +90,10 @@ def test_twins_that_see_fewer_images_have_a_key_of_their_own(net: mt.Specimen, p
     assert patches.key(few, pics, "cpu") != patches.key(net, pics, "cpu")
     assert patches.key(few, pics.take(range(8)), "cpu") == patches.key(net, pics.take(range(8)), "cpu")
     assert weights.key(few, None, "cpu") == weights.key(net, None, "cpu")
+
+
+def test_which_images_the_twins_see(net: mt.Specimen, pics: mt.Images) -> None:
+    few = net.with_twins(5, 8)
+    seen = shown_to_twins(few, pics, np.arange(len(pics)))
+    assert seen.sum() == 8 and np.flatnonzero(seen).tolist() == sorted(twin_indices(few, pics))
+    assert shown_to_twins(net, pics, np.array([3, 0, 3])).all()

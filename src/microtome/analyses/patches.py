@@ -20,7 +20,7 @@ from typing import Any, Literal, final
 import numpy as np
 import torch
 
-from microtome.analysis import BatchValues, Census, Measurement, option, twin_indices
+from microtome.analysis import BatchValues, Census, Measurement, option, shown_to_twins, twin_indices
 from microtome.errors import option_name
 from microtome.finding import Finding, array
 from microtome.images import Images
@@ -91,7 +91,7 @@ class Patches(Census[Bundle]):
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         every, some = tally.top("all"), tally.top("few")
         index = np.tile(batch.index, len(next(iter(seen.values()))[0]) // len(batch.index))
-        known = np.isin(index, twin_indices(specimen, batch.images))  # the images that the untrained twin sees too
+        known = shown_to_twins(specimen, batch.images, index)  # the images that the untrained twin sees too
         for name, (values, cells) in seen.items():
             every.add(name, index, values, cells)
             if batch.total > specimen.twin_images and known.any():

@@ -19,11 +19,11 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from microtome.analysis import BatchValues, Census, Measurement, option, twin_indices
+from microtome.analysis import BatchValues, Census, Measurement, option, shown_to_twins
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
-from microtome.instruments.pooled_features import pool_positions
+from microtome.instruments.pooled_features import pool_once
 from microtome.instruments.untrained_twins import VERDICTS, over_twins, reason_for_no_verdict, stack_twins, verdicts
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.numerics.probes.logistic import logistic_probe
@@ -69,7 +69,7 @@ class Probe(Census[Bundle]):
         return Bundle({"rows": Rows()})
 
     def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
-        return pool_positions(specimen, name, value)
+        return pool_once(specimen, name, value, seen)
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         rows = tally.rows("rows")
@@ -87,9 +87,7 @@ class Probe(Census[Bundle]):
                 f"so that every fold holds "
                 f"each class; here the largest class has {np.bincount(labels[labels >= 0], minlength=1).max()}."
             )
-        shared = np.zeros(len(images), dtype=bool)
-        shared[twin_indices(specimen, images)] = True
-        both = known & shared[rows.index]
+        both = known & shown_to_twins(specimen, images, rows.index)
         both[both] = _frequent_labels(labels[both], self.folds)
         correct, arrays = self._classifier(
             names, ridge_probe, (rows, known), (rows, both), nulls, "accuracy", "ridge regression", reason

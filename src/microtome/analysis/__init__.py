@@ -1,6 +1,14 @@
 """The contract of an analysis, the census that only observes, and the collation of findings."""
 
-from microtome.analysis.census import AnyCensus, Census, collect_tallies, survey, survey_keys, twin_indices
+from microtome.analysis.census import (
+    AnyCensus,
+    Census,
+    collect_tallies,
+    shown_to_twins,
+    survey,
+    survey_keys,
+    twin_indices,
+)
 from microtome.analysis.collation import Collation, collation_key, collation_origin
 from microtome.analysis.contract import Analysis, Arrays, Measurement, Needs, build_analysis, origin
 from microtome.options import option
@@ -24,6 +32,7 @@ __all__ = [
     "discard_tally",
     "option",
     "origin",
+    "shown_to_twins",
     "survey",
     "survey_keys",
     "twin_indices",

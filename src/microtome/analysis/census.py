@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar, Generic, TypeVar
 
+import numpy as np
 import torch
 
 from microtome import prose
@@ -105,6 +106,11 @@ def survey_keys(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus
 def twin_indices(specimen: Specimen, images: Images) -> list[int]:
     """The places of the images that every untrained twin sees: all, or `Specimen.twin_images` of them, of each class in proportion."""
     return images.sample(specimen.twin_images).tolist()
+
+
+def shown_to_twins(specimen: Specimen, images: Images, index: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which of the images at these places every untrained twin sees too (image,)."""
+    return np.isin(index, twin_indices(specimen, images))
 
 
 def _survey_key(specimen: Specimen, images: Images, censuses: Sequence[AnyCensus]) -> list[str]:

@@ -6,7 +6,13 @@ import numpy as np
 from torch import Tensor
 
 from microtome.numerics.statistics.positions import position_means
+from microtome.scan import BatchValues
 from microtome.specimen import Specimen
+
+
+def pool_once(specimen: Specimen, name: str, value: Tensor, seen: BatchValues) -> np.ndarray[Any, Any]:
+    """`pool_positions` for an analysis in a scan, computed once for all analyses that ask for this layer; not to be changed."""
+    return seen.once_a_batch(("pooled", name), lambda: pool_positions(specimen, name, value))
 
 
 def pool_positions(specimen: Specimen, name: str, value: Tensor) -> np.ndarray[Any, Any]:

@@ -33,12 +33,12 @@ from microtome.analyses.transfer.scoring import (
     probe_accuracies,
     source_scores,
 )
-from microtome.analysis import BatchValues, Census, Measurement, option, twin_indices
+from microtome.analysis import BatchValues, Census, Measurement, option, shown_to_twins
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.class_matching import why_no_head
-from microtome.instruments.pooled_features import pool_positions
+from microtome.instruments.pooled_features import pool_once
 from microtome.instruments.untrained_twins import TWINS, over_twins, reason_for_no_verdict, stack_twins, verdicts
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.intervals import UNKNOWN_INTERVAL, Interval
@@ -80,7 +80,7 @@ class Transfer(Census[Bundle]):
         return Bundle({"rows": Rows()})
 
     def reduce(self, specimen: Specimen, name: str, value: torch.Tensor, seen: BatchValues) -> Any:
-        return pool_positions(specimen, name, value)
+        return pool_once(specimen, name, value, seen)
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
         labels = batch.labels if batch.labels is not None else np.full(len(batch.index), -1)
@@ -97,9 +97,7 @@ class Transfer(Census[Bundle]):
         coords, reason = {"layer": names}, reason_for_no_verdict(specimen, images)
         scored = [self._layer(rows, known, name) for name in names]
         arrays = self._columns(names, scored)
-        shared = np.zeros(len(images), dtype=bool)
-        shared[twin_indices(specimen, images)] = True
-        both = known & shared[rows.index]
+        both = known & shown_to_twins(specimen, images, rows.index)
         both[both] = _repeated_labels(rows.column("labels")[both])
         few = [self._evidence(rows, both, name) for name in names]
         null = [self._twin(twin.rows("rows"), names) for twin in twins]
