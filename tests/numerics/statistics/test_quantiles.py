@@ -9,7 +9,9 @@ from microtome.numerics.statistics.quantiles import (
     fisher_tail,
     normal_quantile,
     normal_tail,
+    prediction_error,
     student_quantile,
+    student_tail,
 )
 
 PROBABILITIES = np.array([0.001, 0.025, 0.3, 0.5, 0.8, 0.975, 0.9999])
@@ -41,3 +43,15 @@ def test_beta_agrees(first: float, second: float) -> None:
 
 def test_fisher_agrees() -> None:
     np.testing.assert_allclose(fisher_tail([0.2, 1.0, 4.0], 3, 17), stats.f.sf([0.2, 1.0, 4.0], 3, 17), rtol=1e-12)
+
+
+def test_student_tail_agrees() -> None:
+    np.testing.assert_allclose(student_tail([-2.0, 0.0, 1.5, 40.0], 3), stats.t.sf([-2.0, 0.0, 1.5, 40.0], 3), rtol=1e-12)
+
+
+def test_one_further_value_of_four_lies_in_its_interval_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=(20_000, 5))
+    known, further = draws[:, :4], draws[:, 4]
+    reach = student_quantile(0.95, 3) * prediction_error(known.std(1, ddof=1), 4)
+    assert np.mean(np.abs(further - known.mean(1)) <= reach) == pytest.approx(0.9, abs=0.01)

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64
-from scipy.stats import t
 
 from microtome.numerics.arrays import Array
+from microtome.numerics.statistics.quantiles import student_quantile
 
 GROUPS = 10
 
@@ -40,5 +40,5 @@ def jackknife_intervals(
         spread = ((without - without.mean(0)) ** 2).sum(0)
     error = np.sqrt((groups - 1) / groups * spread)
     known = np.isfinite(value) & np.isfinite(error) & (error > 1e-12 * np.abs(value))
-    half = float(t.ppf((1 + level) / 2, groups - 1)) * np.where(known, error, np.nan)
+    half = float(student_quantile((1 + level) / 2, groups - 1)) * np.where(known, error, np.nan)
     return JackknifeIntervals(value, value - half, value + half)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy.special import betaincinv, fdtrc, ndtr, ndtri, stdtrit
+from scipy.special import betaincinv, fdtrc, ndtr, ndtri, stdtr, stdtrit
 
 
 def normal_quantile(probability: Any) -> Any:
@@ -22,6 +22,19 @@ def student_quantile(probability: Any, freedom: Any) -> Any:
     finite = np.where(np.isfinite(freedom) & (freedom > 0), freedom, 1.0)
     value = np.where(np.isposinf(freedom), ndtri(probability), stdtrit(finite, probability))
     return np.where(freedom > 0, value, np.nan)
+
+
+def student_tail(value: Any, freedom: Any) -> Any:
+    """The probability that Student's t with `freedom` degrees lies above `value`."""
+    return stdtr(freedom, -np.asarray(value))
+
+
+def prediction_error(spread: Any, count: Any) -> Any:
+    """The standard error of one further value about the mean of `count` values whose standard deviation is `spread`.
+
+    Source: Geisser 1993, "Predictive inference", sec. 2.1.
+    """
+    return spread * np.sqrt(1 + 1 / count)
 
 
 def beta_quantile(probability: Any, first: Any, second: Any) -> Any:

@@ -5,10 +5,9 @@ Source: Student's prediction of one further value, Geisser 1993, "Predictive inf
 
 import numpy as np
 from jaxtyping import Float, Float64
-from scipy.special import stdtr
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.statistics.quantiles import student_quantile
+from microtome.numerics.statistics.quantiles import prediction_error, student_quantile, student_tail
 
 
 def draw_tail(value: float, draws: Float[Array, " draw"]) -> float:
@@ -16,7 +15,7 @@ def draw_tail(value: float, draws: Float[Array, " draw"]) -> float:
     count = len(draws)
     if count < 2 or not (spread := draws.std(ddof=1)) > 0:
         return float("nan")
-    return float(stdtr(count - 1, -(value - draws.mean()) / (spread * np.sqrt(1 + 1 / count))))
+    return float(student_tail((value - draws.mean()) / prediction_error(spread, count), count - 1))
 
 
 def two_sided_draw_test(value: float, draws: Float[Array, " draw"]) -> float:
@@ -28,7 +27,7 @@ def two_sided_draw_test(value: float, draws: Float[Array, " draw"]) -> float:
 def draw_range(draws: Float[Array, " draw"], level: float = 0.95) -> tuple[float, float]:
     """The interval in which one further draw lies with that probability."""
     count = len(draws)
-    half = float(student_quantile((1 + level) / 2, count - 1) * draws.std(ddof=1) * np.sqrt(1 + 1 / count))
+    half = float(student_quantile((1 + level) / 2, count - 1) * prediction_error(draws.std(ddof=1), count))
     return float(draws.mean()) - half, float(draws.mean()) + half
 
 
@@ -38,7 +37,7 @@ def welch_test(first: Float[Array, " draw"], second: Float[Array, " draw_"]) -> 
     if not sum(parts) > 0:
         return float("nan")
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / (len(first) - 1) + parts[1] ** 2 / (len(second) - 1))
-    return float(2 * stdtr(freedom, -abs(first.mean() - second.mean()) / np.sqrt(sum(parts))))
+    return float(2 * student_tail(abs(first.mean() - second.mean()) / np.sqrt(sum(parts)), freedom))
 
 
 def holm_adjust(p: Float[Array, "..."]) -> Float64[Array, "..."]:

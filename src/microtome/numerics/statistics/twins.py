@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int8
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.statistics.quantiles import student_quantile
+from microtome.numerics.statistics.quantiles import prediction_error, student_quantile
 
 LEVEL = 0.95  # of the prediction interval
 
@@ -66,7 +66,7 @@ def _side(low: Float[Array, "..."], high: Float[Array, "..."], values: Float[Arr
     mean, least, most = twin_range(values)
     squares = np.where(known, (values - mean) ** 2, 0.0).sum(0)
     freedom = np.maximum(count - 1, 1)
-    half = student_quantile((1 + LEVEL) / 2, freedom) * np.sqrt(squares / freedom * (1 + 1 / np.maximum(count, 1)))
+    half = student_quantile((1 + LEVEL) / 2, freedom) * prediction_error(np.sqrt(squares / freedom), np.maximum(count, 1))
     enough = count > 1
     below = enough & (high < least) & (high < mean - half)
     above = enough & (low > most) & (low > mean + half)

@@ -4,10 +4,11 @@ Source: Bolya et al. 2021, arXiv:2111.06977, sec. 4: Spearman's correlation betw
 """
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float64, Int
-from scipy.stats import rankdata
 
 from microtome.numerics.arrays import Array
+from microtome.numerics.maps.heat import rank_correlation
 from microtome.numerics.transferability.samples import code_labels
 
 
@@ -35,8 +36,5 @@ def feature_correlations(features: Float[Array, "image feature"]) -> Float64[Arr
 def parc_of(correlations: Float[Array, "image image_"], coded: Int[Array, " image"]) -> float:
     """PARC from the correlations of all pairs of images; not a number where all pairs are alike."""
     pairs = np.triu_indices(len(coded), 1)
-    alike = rankdata(correlations[pairs])
-    same = (coded[pairs[0]] == coded[pairs[1]]).astype(np.float64)
-    alike, same = alike - alike.mean(), same - same.mean()
-    scale = float(np.sqrt((alike @ alike) * (same @ same)))
-    return float(alike @ same) / scale if scale > 0 else float("nan")
+    alike, same = correlations[pairs], (coded[pairs[0]] == coded[pairs[1]]).astype(np.float64)
+    return float(rank_correlation(torch.from_numpy(alike), torch.from_numpy(same)))
