@@ -113,7 +113,7 @@ def table(cases: Sequence[Case], answers: Sequence[Answer]) -> str:
 
 def write_page(cases: Sequence[Case] = CASES) -> None:
     """Measure all cases and write their table into the page."""
-    facts = machine.described("cpu")
+    facts = machine.described("cpu") | {"threads": os.cpu_count()}  # of the commands, not of this process
     text = table(cases, [measure(case) for case in cases])
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(MARKS[0])

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from microtome.prose import plural
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "timm", "numpy", "scipy", "captum", "torchcam", "grad-cam", "torch_cka")
 
@@ -34,7 +36,7 @@ def sentence(facts: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return (
         f"{facts['date'][:10]}, commit {facts['commit']}; {facts['device']}, {facts['cores']} cores, {facts['memory_gb']} GB, "
-        f"{facts['threads']} thread, load {facts['load']} at the start; Python {facts['python']}, {versions}."
+        f"{plural(facts['threads'], 'thread')}, load {facts['load']} at the start; Python {facts['python']}, {versions}."
     )
 
 

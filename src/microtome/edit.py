@@ -130,7 +130,7 @@ class Edit(ABC):
             raise Uneditable(f"{self.name()} of {specimen.name} {broken}")
         counts = (
             (count_parameters(specimen.net), count_parameters(net)),
-            (count_multiply_adds(specimen.net, _grey(specimen)), after),
+            (specimen.multiply_adds, after),
         )
         change = Change(chosen.name(), _plain(chosen), _line(chosen, did, preserved, *counts), preserved.how, *counts)
         return replace(edited, edits=(*specimen.edits, change), remarks=(*specimen.remarks, f"Edited: {change.line}"))

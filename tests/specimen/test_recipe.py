@@ -180,3 +180,10 @@ def test_normalising_by_the_plain_formula(channels: int) -> None:
         values = values @ torch.tensor([[0.299], [0.587], [0.114]], dtype=torch.float64)
     torch.testing.assert_close(recipe.normalise(pixels), ((values - mean) / std).permute(0, 3, 1, 2).float(), atol=1e-6, rtol=0)
     assert torch.equal(recipe.normalise(pixels.transpose(1, 2)), recipe.normalise(pixels).transpose(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "least", "images"), [(224, 32, 8, 32), (32, 32, 8, 32), (448, 32, 1, 8), (513, 32, 8, 8), (513, 16, 2, 3)]
+)
+def test_fewer_large_images_hold_as_many_pixels(size: int, count: int, least: int, images: int) -> None:
+    assert Recipe(size=(size, size)).equal_count(count, least) == images

@@ -18,7 +18,6 @@ from microtome.specimen.recipe import Recipe
 
 CALIBRATION_IMAGES = 32  # whose statistics a twin's norms get, of each class in proportion
 LEAST_IMAGES = 8  # of images so large that fewer hold as many pixels as 32 of 224 px
-PIXELS = 32 * 224 * 224  # in one batch; larger images come in several batches, whose statistics are averaged
 
 
 class CalibrationBatch(Protocol):
@@ -63,7 +62,7 @@ def saw_no_image(net: nn.Module) -> bool:
 
 def calibration_count(recipe: Recipe) -> int:
     """On how many images of that size the statistics are estimated: on 32, or on fewer larger ones with as many pixels."""
-    return min(CALIBRATION_IMAGES, max(LEAST_IMAGES, PIXELS // (recipe.size[0] * recipe.size[1])))
+    return recipe.equal_count(CALIBRATION_IMAGES, LEAST_IMAGES)
 
 
 def calibrate(net: nn.Module, recipe: Recipe, images: ImageSet) -> str:
@@ -73,7 +72,7 @@ def calibrate(net: nn.Module, recipe: Recipe, images: ImageSet) -> str:
     count = min(calibration_count(recipe), len(images))
     few = images.take(images.sample(count).tolist())
     chosen = few.take(few.content_order().tolist())  # so that batches do not depend on names either
-    size = max(1, min(count, PIXELS // (recipe.size[0] * recipe.size[1])))
+    size = min(count, recipe.equal_count(CALIBRATION_IMAGES, 1))  # larger images come in batches, whose statistics are averaged
     kinds = (parameter.dtype for parameter in net.parameters() if parameter.is_floating_point())
     dtype, device = next(kinds, torch.float32), device_of(net)
     inputs = (recipe.normalise(torch.from_numpy(part.inputs).to(device)).to(dtype) for part in chosen.batches(recipe, size))

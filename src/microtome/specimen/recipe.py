@@ -141,6 +141,10 @@ class Recipe:
             picture = picture.resize((cols, rows), resampling)
         return picture.crop((left, top, left + self.size[1], top + self.size[0]))
 
+    def equal_count(self, count: int, least: int) -> int:
+        """How many images of this size hold the pixels of `count` images of 224 px, but at most `count` and at least `least`."""
+        return min(count, max(least, count * 224 * 224 // (self.size[0] * self.size[1])))
+
     def json(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}

@@ -94,7 +94,7 @@ def _rows(subject: Subject) -> list[tuple[str, Tensor]]:
         if path in ran and is_weight(module) and isinstance(weight, Tensor) and weight.ndim >= 2 and weight.is_floating_point():
             turned = isinstance(module, nn.modules.conv._ConvTransposeNd) and module.groups == 1  # pyright: ignore[reportPrivateUsage]
             rows = (weight.transpose(0, 1) if turned else weight).detach().flatten(1)
-            if bool(torch.isfinite(rows).all()):
+            if is_finite(rows):
                 rows_by_path.append((path, rows))
     return rows_by_path
 

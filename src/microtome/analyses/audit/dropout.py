@@ -85,19 +85,13 @@ def norm_input_variances(specimen: Specimen, sites: Collection[DropoutSite], on:
         if way == "in" and isinstance(specimen.net.get_submodule(path), nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
             variances.setdefault(path, _mean_variance(x))
 
-    _run_noise(specimen, sites, DropoutMode(on), look, _noise_count(specimen))
+    _run_noise(specimen, sites, DropoutMode(on), look, specimen.recipe.equal_count(IMAGES, 2))
     return variances
 
 
 def _mean_variance(x: Tensor) -> float:
     """The mean over units of their variance over images and positions, without a copy."""
     return float(torch.var(x, dim=[0, *range(2, x.ndim)]).double().mean())
-
-
-def _noise_count(specimen: Specimen) -> int:
-    """How many images of noise: `IMAGES`, or fewer larger ones with as many pixels, but at least two."""
-    rows, cols = specimen.recipe.size
-    return min(IMAGES, max(2, IMAGES * 224 * 224 // (rows * cols)))
 
 
 def variance_shifts(off: dict[str, float], on: dict[str, float]) -> dict[str, float]:
