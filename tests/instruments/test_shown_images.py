@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import microtome as mt
 from microtome.errors import UnknownName
-from microtome.instruments.shown_images import choose_images, image_arrays, output_name
+from microtome.instruments.shown_images import choose_images, first_images, image_arrays, output_name
 
 
 def plain(count: int, **options) -> mt.Images:
@@ -67,3 +68,9 @@ def test_outputs_are_named_by_their_first_synonym_or_their_number(net: mt.Specim
     named = replace(net, names=(("tench, Tinca tinca", "goldfish"), None))
     assert [output_name(named, output) for output in range(3)] == ["tench", "goldfish", "output 2"]
     assert output_name(net, 0) == "output 0"
+
+
+def test_the_first_images_come_as_the_network_takes_them(net: mt.Specimen, pics: mt.Images) -> None:
+    assert len(first_images(net, pics)) == 4 and len(first_images(net, pics.take([2, 0]))) == 2
+    whole = net.recipe.normalise(torch.from_numpy(pics.inputs(net.recipe, range(4))))
+    assert torch.equal(first_images(net, pics), whole)

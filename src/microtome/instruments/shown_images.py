@@ -19,6 +19,12 @@ SHOWN_SIDE = 128  # px, longest side of the images kept
 POOL_SIZE = 512  # images looked at when choosing by object size and clutter
 
 
+def first_images(specimen: Specimen, images: Images, count: int = 4) -> torch.Tensor:
+    """The first few images as the network takes them (image, rgb, row, col), to try something on."""
+    few = torch.from_numpy(images.inputs(specimen.recipe, range(min(count, len(images)))))
+    return specimen.recipe.normalise(few).to(specimen.device)
+
+
 def choose_images(analysis: str, specimen: Specimen, images: Images, only: Sequence[str], count: int) -> list[int]:
     """Places of the images to show: those asked for, else spread over object size and clutter, else evenly spaced.
 

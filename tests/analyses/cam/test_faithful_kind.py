@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+import earlier_findings
 import microtome as mt
+from earlier_findings import standing
 from microtome import testing
 from microtome.analyses.cam import Cam
 from microtome.analyses.objects import Objects
 from microtome.errors import BadOption, Unmeasurable
-from microtome.finding import Finding
 from microtome.instruments.faithfulness.ranking import BETTER
 from microtome.map_kinds import layer_kind_names
 from microtome.scan import Pace
@@ -16,12 +17,7 @@ from microtome.scan import Pace
 
 def pace_with(**standings: tuple[str, bool]) -> Pace:
     """A run that has a finding of faithfulness with these verdicts and warnings, the best first."""
-    facts = {
-        name: {"verdict": verdict, "warns": warns, "images": 12, "layer": "blocks.2"}
-        for name, (verdict, warns) in standings.items()
-    }
-    finding = Finding(analysis="faithfulness", arrays={}, origin={"facts": {"standings": facts}})
-    return Pace(earlier=lambda *_: finding)
+    return earlier_findings.pace_with({name: standing(*words, "blocks.2") for name, words in standings.items()})
 
 
 def test_a_warning_stands_in_the_headline_the_caveats_and_the_figure(net, pics):

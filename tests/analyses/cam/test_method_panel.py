@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 import microtome as mt
+from earlier_findings import pace_with, standing
 from microtome.analyses.cam import Cam
 from microtome.figures import draw_panel
-from microtome.finding import Finding
 from microtome.instruments.faithfulness.ranking import BETTER
 from microtome.scan import Pace
 
@@ -18,12 +18,7 @@ VERDICTS = {
 
 
 def pace_with_verdicts() -> Pace:
-    facts = {
-        name: {"verdict": verdict, "warns": warns, "images": 12, "layer": "blocks.2"}
-        for name, (verdict, warns) in VERDICTS.items()
-    }
-    finding = Finding(analysis="faithfulness", arrays={}, origin={"facts": {"standings": facts}})
-    return Pace(earlier=lambda *_: finding)
+    return pace_with({name: standing(verdict, warns, "blocks.2") for name, (verdict, warns) in VERDICTS.items()})
 
 
 def test_verdicts_stand_beside_the_names(net, pics):

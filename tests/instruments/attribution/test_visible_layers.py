@@ -11,8 +11,10 @@ from microtome.errors import Unmeasurable, WatchError
 from microtome.instruments.attribution import (
     VisibleLayers,
     attribution_maps,
+    coarsest_layer,
     map_kind,
     place_cells,
+    runner_up,
     visible_layers,
 )
 from microtome.numerics.receptive.geometry import Axis, Where, even_tiling
@@ -95,3 +97,13 @@ def test_positions_may_be_tiled_evenly():
     shown = VisibleLayers(("a",), {"a": where}, {})
     assert place_cells(shown, "arithmetic", (224, 224)) is shown
     assert place_cells(shown, "even", (224, 224)).where["a"] == even_tiling((224, 224), (7, 7))
+
+
+def test_the_runner_up_is_the_best_beside_the_class_asked_for():
+    scores = torch.tensor([[3.0, 1.0, 2.0], [0.0, -5.0, -9.0], [4.0, 4.0, 1.0]])
+    assert runner_up(scores, torch.tensor([0, 2, 0])).tolist() == [2, 0, 1]
+
+
+def test_the_coarsest_layer_is_the_last_of_those_with_fewest_positions():
+    where = {name: even_tiling((16, 16), counts) for name, counts in (("a", (4, 4)), ("b", (2, 2)), ("c", (1, 4)))}
+    assert coarsest_layer(VisibleLayers(names=("a", "b", "c"), where=where, dropped={})) == "c"

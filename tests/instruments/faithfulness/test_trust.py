@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import microtome as mt
+from earlier_findings import pace_with, standing
 from map_networks import opened, pooled
 from microtome.errors import Unmeasurable
-from microtome.finding import Finding
 from microtome.instruments.faithfulness import trust
 from microtome.instruments.faithfulness.ranking import BETTER
 from microtome.instruments.faithfulness.trust import (
@@ -28,15 +28,6 @@ IMAGES = mt.Images.tensors(torch.rand(8, 3, 12, 12, generator=torch.Generator().
 
 def specimen() -> mt.Specimen:
     return replace(opened(pooled()), names=("a", "b", "c", "d"))
-
-
-def pace_with(standings: dict) -> Pace:
-    finding = Finding(analysis="faithfulness", arrays={}, origin={"facts": {"standings": standings}})
-    return Pace(earlier=lambda *asked: finding if asked[2] == "faithfulness" else None)
-
-
-def standing(verdict: str, warns: bool, layer: str = "layer4") -> dict:
-    return {"verdict": verdict, "warns": warns, "images": 12, "layer": layer}
 
 
 KNOWN = {

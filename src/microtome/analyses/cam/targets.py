@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from microtome.errors import SpecimenError
+from microtome.instruments.attribution import runner_up
 from microtome.instruments.shown_images import output_name
 from microtome.scan import Batch
 from microtome.specimen import Specimen, first_tensor, watch
@@ -76,7 +77,7 @@ class ClassScore(MapTarget):
     def ask(self, output: Tensor, batch: Batch) -> BatchAnswer:
         scores = output.detach()
         first = scores.argmax(1) if self.asked is None else torch.from_numpy(self.asked[batch.index]).to(scores.device)
-        rival = scores.scatter(1, first[:, None], -torch.inf).argmax(1)
+        rival = runner_up(scores, first)
 
         def of(given: Tensor, classes: Tensor) -> Tensor:
             return given.gather(1, classes.to(given.device)[:, None])[:, 0]

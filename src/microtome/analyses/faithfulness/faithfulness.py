@@ -42,7 +42,7 @@ from microtome.instruments.faithfulness.removal_trials import ROAD_FRACTIONS, Fl
 from microtome.instruments.faithfulness.trials import prepare_trials, score_methods
 from microtome.instruments.faithfulness.trust import standing_facts
 from microtome.instruments.faithfulness.weight_cascade import CascadePart, cascade_parts
-from microtome.instruments.shown_images import choose_images
+from microtome.instruments.shown_images import choose_images, first_images
 from microtome.instruments.untrained_twins import turn_count, twins_in_turn
 from microtome.key_numbers import KeyNumber
 from microtome.map_kinds import layer_kind_names
@@ -109,8 +109,7 @@ class Faithfulness(Analysis):
         assert images is not None  # `refusal` has refused before
         parts = cascade_parts(specimen, self.cascade)
         taken = images.take(choose_images(self.name(), specimen, images, self.only, self.count))
-        first = torch.from_numpy(taken.inputs(specimen.recipe, range(min(4, len(taken)))))
-        x = specimen.recipe.normalise(first).to(specimen.device)
+        x = first_images(specimen, taken)
         methods, refused, layer = map_methods(specimen, named_kinds(self.kinds), self.at, x, pace.memory)
         plan = RemovalPlan(self.steps, patch_side(specimen.recipe.size, self.patch), self.colour, self.seed, pace.memory)
         rows, order = self._rows(specimen, taken, methods, parts, plan, pace)

@@ -28,6 +28,7 @@ from microtome.instruments.attribution import (
     MapKind,
     VisibleLayers,
     attribution_maps,
+    coarsest_layer,
     kind_caveats,
     kind_digest,
     kind_refusal,
@@ -46,6 +47,7 @@ from microtome.instruments.faithfulness.trust import (
     trust_facts,
     trust_forward,
 )
+from microtome.instruments.shown_images import first_images
 from microtome.instruments.untrained_twins import reason_for_no_verdict, twins_in_turn
 from microtome.key_numbers import KeyNumber
 from microtome.numerics.maps.localisation import localisation_scores
@@ -103,16 +105,14 @@ class Objects(Analysis):
         assert images is not None  # `refusal` has refused before
         marked = images.take(np.flatnonzero(images.has_mask))
         answers, how = _target_outputs(specimen, marked)
-        first = torch.from_numpy(marked.inputs(specimen.recipe, range(min(4, len(marked)))))
         asked, choice = self.kind, ""
         if asked == BEST:
             best = most_faithful_kind(specimen, images, pace, at=() if self.at == LAYER else (self.at,))
             asked, choice = best.kind, best.reason
-        x, kind = specimen.recipe.normalise(first).to(specimen.device), map_kind(asked)
+        x, kind = first_images(specimen, marked), map_kind(asked)
         shown = place_cells(visible_layers(specimen, [self.at], x, kind=kind), self.place, specimen.recipe.size)
         shown = with_gaussians(specimen, shown, x, 1.0)[0] if kind.gaussian else shown
-        where = shown.where
-        name = min(reversed(shown.names), key=lambda layer: where[layer].row.count * where[layer].col.count)
+        name = coarsest_layer(shown)
         own = self._rows(specimen, marked, answers, shown, name, kind, pace, "own")
         shown_to_twins = set(twin_indices(specimen, marked))
         watched = np.array([place for place in marked.content_order() if place in shown_to_twins])  # turns do not hang on names

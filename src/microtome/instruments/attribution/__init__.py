@@ -17,7 +17,14 @@ from microtome.instruments.attribution.kind_contract import (
 from microtome.instruments.attribution.kind_refusals import kind_refusal
 from microtome.instruments.attribution.pixel_targets import INPUT, PixelTargets
 from microtome.instruments.attribution.positions import cell_positions, offset_px
-from microtome.instruments.attribution.visible_layers import VisibleLayers, best_score, place_cells, visible_layers
+from microtome.instruments.attribution.visible_layers import (
+    VisibleLayers,
+    best_score,
+    coarsest_layer,
+    place_cells,
+    runner_up,
+    visible_layers,
+)
 
 __all__ = [
     "INPUT",
@@ -31,6 +38,7 @@ __all__ = [
     "attribution_maps",
     "best_score",
     "cell_positions",
+    "coarsest_layer",
     "kind_caveats",
     "kind_digest",
     "kind_refusal",
@@ -38,6 +46,7 @@ __all__ = [
     "mean_rank_correlation",
     "offset_px",
     "place_cells",
+    "runner_up",
     "target_maps",
     "visible_layers",
 ]

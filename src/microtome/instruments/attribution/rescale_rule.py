@@ -57,13 +57,17 @@ def _rescale(func: Callable[..., Any], x: Tensor, rest: tuple[Any, ...], kwargs:
     return x.copy_(given) if in_place else given  # type: ignore[return-value]
 
 
-class _ElementRule(torch.autograd.Function):
-    """Gives the output that an elementwise function gave for x, and back the slope between image and reference."""
+class _KnownOutput(torch.autograd.Function):
+    """Gives an output that is known already, and keeps it with x and `what` the way back needs."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, output: Tensor, slope: Tensor) -> Tensor:
-        ctx.save_for_backward(x, output, slope)
+    def forward(ctx: FunctionCtx, x: Tensor, output: Tensor, what: Tensor) -> Tensor:
+        ctx.save_for_backward(x, output, what)
         return output.clone()
+
+
+class _ElementRule(_KnownOutput):
+    """Back goes the slope between image and reference of an elementwise function; `what` is its slope at both."""
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
@@ -75,13 +79,8 @@ class _ElementRule(torch.autograd.Function):
         return grad_outputs[0] * torch.cat([multiplier, multiplier]), None, None
 
 
-class _PoolRule(torch.autograd.Function):
-    """Gives the output of maximum pooling and back, for each position, its part of the differences of the windows it is in."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, output: Tensor, places: Tensor) -> Tensor:
-        ctx.save_for_backward(x, output, places)
-        return output.clone()
+class _PoolRule(_KnownOutput):
+    """Back goes, for each position, its part of the differences of the pooling windows it is in; `what` are the places of maxima."""
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:

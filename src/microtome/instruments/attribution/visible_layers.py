@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from microtome.errors import Unmeasurable, WatchError, layers_hint
@@ -126,3 +127,13 @@ def _names_by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
     for name, reason in reasons.items():
         by_reason.setdefault(reason, []).append(name)
     return by_reason
+
+
+def runner_up(scores: Tensor, best: Tensor) -> Tensor:
+    """The class (image,) with the highest score (image, class) beside `best` (image,)."""
+    return scores.scatter(1, best[:, None], -torch.inf).argmax(1)
+
+
+def coarsest_layer(shown: VisibleLayers) -> str:
+    """The layer with the fewest positions, the last of several."""
+    return min(reversed(shown.names), key=lambda name: shown.where[name].row.count * shown.where[name].col.count)

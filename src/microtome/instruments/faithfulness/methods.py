@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from microtome.errors import Unmeasurable, WatchError
-from microtome.instruments.attribution import MapKind, VisibleLayers, attribution_maps, map_kind, visible_layers
+from microtome.instruments.attribution import MapKind, VisibleLayers, attribution_maps, coarsest_layer, map_kind, visible_layers
 from microtome.instruments.attribution.drawing import draw_map
 from microtome.instruments.attribution.gaussian_widths import with_gaussians
 from microtome.instruments.attribution.kind_refusals import missing_package
@@ -88,11 +88,6 @@ def map_methods(
         raise Unmeasurable("; ".join(f"{title}: {reason}" for title, reason in refused.items()) + ".")
     where = shown.where[layer] if shown is not None else None
     return [*methods, *baseline_methods(specimen, where)], refused, layer
-
-
-def coarsest_layer(shown: VisibleLayers) -> str:
-    """The layer with the fewest positions, the last of several."""
-    return min(reversed(shown.names), key=lambda name: shown.where[name].row.count * shown.where[name].col.count)
 
 
 def baseline_methods(specimen: Specimen, where: Where | None) -> list[MapMethod]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from microtome.images import Images
+from microtome.instruments.attribution import runner_up
 from microtome.instruments.faithfulness.methods import MapMethod, MapRequest
 from microtome.instruments.faithfulness.removal_trials import Canvas, Floats, RemovalPlan, curve_areas, removal_curves
 from microtome.scan import Batch, Pace, Step, batches
@@ -28,8 +29,7 @@ def prepare_trials(specimen: Specimen, taken: Images, plan: RemovalPlan, pace: P
         with torch.no_grad():
             scores = specimen.logits(batch.x.clone(memory_format=torch.preserve_format))
         best = scores.argmax(1)
-        runner_up = scores.scatter(1, best[:, None], -torch.inf).argmax(1)
-        request = MapRequest(batch.x, batch.index, (best, runner_up))
+        request = MapRequest(batch.x, batch.index, (best, runner_up(scores, best)))
         yield Trial(batch, request, Canvas.prepare(specimen, batch.x, best, plan))
 
 

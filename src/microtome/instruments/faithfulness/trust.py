@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from microtome.errors import Unmeasurable, option_hint
 from microtome.images import Images
 from microtome.instruments.attribution import map_kind, visible_layers
@@ -21,7 +18,7 @@ from microtome.instruments.faithfulness.methods import BASELINES, map_methods
 from microtome.instruments.faithfulness.ranking import BETTER, UNKNOWN, Ranking, enough_images, rank_methods
 from microtome.instruments.faithfulness.removal_trials import RemovalPlan, patch_side
 from microtome.instruments.faithfulness.trials import score_methods
-from microtome.instruments.shown_images import choose_images
+from microtome.instruments.shown_images import choose_images, first_images
 from microtome.numerics.statistics.medians import MIN_RUNS
 from microtome.prose import plural
 from microtome.scan import Pace
@@ -88,10 +85,8 @@ def trust_of_kinds(
     specimen: Specimen, images: Images, kinds: Sequence[str], pace: Pace, count: int = IMAGES
 ) -> dict[str, dict[str, Any]]:
     """The facts of each of these kinds, as `trust_facts` gives them; what is not cheap is not measured here."""
-    standings = dict(_known_standings(specimen, images, pace))
-    lacking = tuple(name for name in kinds if name not in standings and is_cheap(map_kind(name)))
-    if lacking and enough_images(min(count, len(images))) and not why_no_scores(specimen, images):
-        standings |= _measured_standings(specimen, images, lacking, pace, count)
+    cheap = [name for name in kinds if is_cheap(map_kind(name))]
+    standings = _standings(specimen, images, cheap, pace, count)
     return {name: _trust(name, standings[name]).facts() if name in standings else NOT_TRIED for name in kinds}
 
 
@@ -126,10 +121,19 @@ def trust_forward(images: Images | None, kinds: Sequence[str], count: int = IMAG
 
 def map_trust(specimen: Specimen, images: Images, kind: str, pace: Pace, count: int = IMAGES) -> MapTrust | None:
     """What is known of this kind on this network and these images; None where nothing can be said."""
-    standing = _known_standings(specimen, images, pace).get(kind)
-    if standing is None and enough_images(min(count, len(images))) and not why_no_scores(specimen, images):
-        standing = _measured_standings(specimen, images, (kind,), pace, count).get(kind)
+    standing = _standings(specimen, images, (kind,), pace, count).get(kind)
     return None if standing is None else _trust(kind, standing)
+
+
+def _standings(
+    specimen: Specimen, images: Images, kinds: Sequence[str], pace: Pace, count: int
+) -> dict[str, Mapping[str, Any]]:
+    """The standings that a finding has, and of these kinds those that it lacks, measured where `count` of the images are enough."""
+    standings = dict(_known_standings(specimen, images, pace))
+    lacking = tuple(name for name in kinds if name not in standings)
+    if lacking and enough_images(min(count, len(images))) and not why_no_scores(specimen, images):
+        standings |= _measured_standings(specimen, images, lacking, pace, count)
+    return standings
 
 
 def _trust(kind: str, standing: Mapping[str, Any]) -> MapTrust:
@@ -173,16 +177,10 @@ def _maps_a_layer(specimen: Specimen, images: Images, name: str, at: Sequence[st
     if kind.on_input:
         return False
     try:
-        visible_layers(specimen, at, _first_images(specimen, images), kind=kind)
+        visible_layers(specimen, at, first_images(specimen, images), kind=kind)
     except Unmeasurable:
         return False
     return True
-
-
-def _first_images(specimen: Specimen, images: Images) -> Tensor:
-    """A few of the images as the network takes them."""
-    few = torch.from_numpy(images.inputs(specimen.recipe, range(min(4, len(images)))))
-    return specimen.recipe.normalise(few).to(specimen.device)
 
 
 def standing_facts(ranking: Ranking, layers: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -215,7 +213,7 @@ def _measured_standings(
 def _compare(specimen: Specimen, images: Images, kinds: Sequence[str], pace: Pace, count: int) -> dict[str, dict[str, Any]]:
     taken = images.take(choose_images(ANALYSIS, specimen, images, (), count))
     try:
-        methods, _, layer = map_methods(specimen, kinds, LAYER, _first_images(specimen, taken), pace.memory)
+        methods, _, layer = map_methods(specimen, kinds, LAYER, first_images(specimen, taken), pace.memory)
     except Unmeasurable:  # the caller says what follows
         return {}
     plan = RemovalPlan(STEPS, patch_side(specimen.recipe.size), memory=pace.memory)

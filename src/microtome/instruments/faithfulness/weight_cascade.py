@@ -57,7 +57,7 @@ def randomised_networks(specimen: Specimen, parts: list[CascadePart], x: Tensor,
     net = copy_network(specimen.net)
     worker = specimen.with_net(net, name=f"{specimen.name}, randomised")
     worker.__dict__["anatomy"] = specimen.anatomy  # the same structure
-    values = learnt_tensors(net)
+    values, modules = learnt_tensors(net), dict(net.named_modules())
     numbers = {name: number for number, name in enumerate(values)}
     reached: list[str] = []
     for part in parts:
@@ -65,13 +65,9 @@ def randomised_networks(specimen: Specimen, parts: list[CascadePart], x: Tensor,
             for name in part.tensors:
                 _shuffle(values[name], FIRST_SEED + seed * 1_000_003 + numbers[name])
         reached += [name.rpartition(".")[0] for name in part.tensors]
-        norms = [net.get_submodule(path) for path in dict.fromkeys(reached) if _is_module(net, path)]
+        norms = [modules[path] for path in dict.fromkeys(reached) if path in modules]
         estimate_statistics(net, [x.clone(memory_format=torch.preserve_format)], norms)
         yield worker
-
-
-def _is_module(net: torch.nn.Module, path: str) -> bool:
-    return path in dict(net.named_modules())
 
 
 def _shuffle(value: Tensor, seed: int) -> None:
