@@ -18,7 +18,7 @@ import torch
 from benchmarks import attribution_truth, coverage, first_answer, machine
 from benchmarks.timing import Disagreement, Plan
 
-NAMES = ("gradcam", "cam_kinds", "cka", "occlusion", "occlusion_loop", "whole", "banding", "erf", "logme")
+NAMES = ("gradcam", "cam_kinds", "cam_peers", "cka", "occlusion", "occlusion_loop", "whole", "banding", "erf", "logme")
 RESULTS = Path(__file__).parent / "results"
 PAGE = machine.ROOT / "docs" / "benchmarks.md"
 MARKS = ("<!-- generated: results -->", "<!-- end of generated: results -->")

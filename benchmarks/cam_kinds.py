@@ -40,16 +40,21 @@ def run(plan: Plan) -> Result:
     taken = interleaved(plan, contenders, 2 if plan.quick else plan.rounds)
     for name in contenders:
         if name != BARE:
-            target = MOST if "layers" not in name else None
+            target = MOST if _is_of_a_layer(name) else None
             result.rows.append(row(f"{name} in forward passes", taken, name, BARE, target, inverse=True))
     bytes_held = {name: peak_live_bytes(call) for name, call in contenders.items()}
     for name, held in bytes_held.items():
         ratio = held / bytes_held[BARE]
-        known = f"at most {MOST_MEMORY} wanted" if "layers" not in name else "no target"
+        known = f"at most {MOST_MEMORY} wanted" if _is_of_a_layer(name) or name == BARE else "no target"
         result.notes.append(f"Memory of {name}: {held / 2**20:.0f} MiB, {ratio:.2f} of a forward pass ({known}).")
     result.details = {"seconds": taken, "bytes": bytes_held}
     _add_ablation(plan, result)
     return result
+
+
+def _is_of_a_layer(name: str) -> bool:
+    """Whether a contender is a kind of one layer: several layers, and pixels, whose gradient runs through the whole network, are not."""
+    return "layers" not in name and name != BARE and not map_kind(name).on_input
 
 
 def _add_ablation(plan: Plan, result: Result) -> None:

@@ -24,7 +24,7 @@ LIMIT = 1e-4  # largest difference between two maps in 0..1
 OURS = "microtome"
 WIDE = "on a channels-last copy"
 MODULES = {"captum": "captum.attr", "torchcam": "torchcam.methods", "pytorch-grad-cam": "pytorch_grad_cam"}
-TARGETS = {"captum": 1.0, "torchcam": 1.0, "pytorch-grad-cam": 3.0}
+TARGETS = {"captum": 1.2, "torchcam": 1.2, "pytorch-grad-cam": 3.0}
 Maps = Callable[[], Tensor]
 
 
@@ -135,6 +135,6 @@ def stretched(maps: Tensor) -> Tensor:
     return (maps - low) / (maps.amax((1, 2), keepdim=True) - low).clamp_min(1e-7)
 
 
-def enlarged(maps: Tensor) -> Tensor:
-    """Maps (image, row, col) at 224 px, from 0 to 1."""
-    return stretched(F.interpolate(stretched(maps)[:, None], size=(224, 224), mode="bilinear")[:, 0])
+def enlarged(maps: Tensor, size: int = 224) -> Tensor:
+    """Maps (image, row, col) at `size` px, from 0 to 1."""
+    return stretched(F.interpolate(stretched(maps)[:, None], size=(size, size), mode="bilinear")[:, 0])

@@ -194,6 +194,25 @@ def test_numbers_are_written_as_python_writes_them(open_page: Open, tmp_path: Pa
         assert row.locator("td").all_inner_texts() == [format_value(value), format_value(value, "fraction")]
 
 
+def test_two_arrays_over_one_dimension_are_told_apart(open_page: Open, tmp_path: Path) -> None:
+    over = ("layer", "axis")
+    arrays = {
+        "shift": array([[1.0, 2.0]], over, "px", {"layer": ["a"], "axis": ["row", "col"]}, "shift"),
+        "spread": array([[3.0, 4.0]], over, "px", {"axis": ["row", "col"]}, "spread"),
+    }
+    Finding(
+        analysis="probe", arrays=arrays, headline="It is 1.", origin={"specimen": {"name": "net"}},
+        panels=(Table(title="t", rows="layer", columns=("shift", "spread")),),
+    ).save(tmp_path / "net" / "probe")  # fmt: skip
+    heads = open_page(write_report(tmp_path).as_uri()).locator("#probe .panel thead th").all_inner_texts()
+    assert [head.split("\n")[0].split(" [")[0] for head in heads][1:] == [
+        "shift, row",
+        "shift, col",
+        "spread, row",
+        "spread, col",
+    ]
+
+
 @pytest.mark.parametrize("width", [1280, 1000])
 def test_tables_of_text_need_no_scrolling(open_page: Open, tmp_path: Path, width: int) -> None:
     content = {

@@ -7,7 +7,7 @@ import pytest
 
 from microtome.figures.paper import GREY, shorten
 from microtome.finding import array
-from microtome.panels import Curve, Hist
+from microtome.panels import Bars, Curve, Hist
 from sample_findings import FAMILIES, LAYERS, NETS, finding, one
 
 FOUND = finding()
@@ -124,3 +124,18 @@ def test_scatter_places_points_names_and_rings():
     boxes = [text.get_window_extent() for text in axes.texts]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
     assert axes.get_xlabel() == "parameters [M]"
+
+
+@pytest.mark.parametrize("kind", [Bars, Curve])
+def test_two_baselines_of_one_series_have_looks_and_names_of_their_own(kind):
+    values = {name: array([place + 0.5, place + 1.5], ("layer",), "1", title=name) for place, name in enumerate("abc")}
+    paper = one(kind(title="t", y=("a",), x="layer", null=("b", "c")), **values)
+    (axes,) = paper.axes
+    legend = axes.get_legend() or paper.legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == ["b", "c"]
+    if kind is Curve:
+        assert [line.get_linestyle() for line in axes.lines] == ["-", "--", ":"]
+    else:
+        ticks = [collection.get_segments() for collection in axes.collections]
+        assert [[segment[0][1] for segment in segments] for segments in ticks] == [[1.5, 2.5], [2.5, 3.5]]
+        assert len({str(collection.get_linestyle()) for collection in axes.collections}) == 2

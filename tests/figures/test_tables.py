@@ -28,3 +28,12 @@ def test_table_says_what_is_missing_and_what_is_left_out():
     assert "69" not in written
     few = texts(one(Table(title="t", columns=("v",), rows="layer"), v=values[66:]))
     assert few[-4:] == ["66", "67", "68", "–"]
+
+
+def test_two_arrays_over_one_dimension_are_told_apart():
+    shift = array(np.array([[1.0, 2.0], [3.0, 4.0]]), ("layer", "axis"), "px", {"axis": ["row", "col"]}, title="shift")
+    spread = array(np.array([[5.0, 6.0], [7.0, 8.0]]), ("layer", "axis"), "px", {"axis": ["row", "col"]}, title="spread")
+    both = texts(one(Table(title="t", columns=("a", "b"), rows="layer"), a=shift, b=spread))
+    assert [text.replace("\n", " ") for text in both if "row" in text] == ["shift [px], row", "spread [px], row"]
+    alone = texts(one(Table(title="t", columns=("a",), rows="layer"), a=shift))
+    assert "row" in alone

@@ -166,7 +166,8 @@ def test_quick_effort_leaves_out_what_takes_long_and_takes_fewer(tiny: Callable[
     left = {each["analysis"] for each in outcome.skipped if "quick effort" in each["reason"]}
     assert {"invariance", "occlusion", "banding"} <= left
     assert not left & {name for _, name in outcome.findings}
-    assert sum("quick effort" in event.text for event in events) == 1
+    told = [event.text for event in events if "quick effort" in event.text]
+    assert len(told) == 1 and "all with --effort full" in told[0].replace("effort='full'", "--effort full")
     assert outcome.findings["Tiny", "cost"].options["batch"] == 4
     assert outcome.findings["Tiny", "weights"].origin["twins"]["count"] == 3
 

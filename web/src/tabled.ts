@@ -26,12 +26,15 @@ function table(panel: Panel, f: Finding, fixed: Fixed): Tabled {
   const columns: Column[] = [text(spoken(dim))];
   const cells: Coord[][] = [];
   let names: string[] = [];
-  for (const raw of arrs(f, panel.columns)) {
-    const other = raw.dims.find((d) => d !== dim);
+  const shown = arrs(f, panel.columns);
+  const over = shown.map((a) => a.dims.find((d) => d !== dim));
+  for (const [k, raw] of shown.entries()) {
+    const other = over[k];
+    const lead = other && over.filter((d) => d === other).length > 1 ? `${short(raw)}, ` : ""; // which of several arrays over one dimension
     const a = arrange(raw, other ? [other, dim] : [dim], fixed);
     if (!names.length || a.coords[dim]?.length) names = labels(a, dim);
     const n = length(a, dim);
-    (other ? labels(a, other) : [short(a)]).forEach((title, c) => {
+    (other ? labels(a, other).map((name) => lead + name) : [short(a)]).forEach((title, c) => {
       columns.push({ ...unitOf(title, a.unit), number: !a.text && a.dtype !== "bool" });
       cells.push(Array.from({ length: n }, (_, k) => cell(a, c * n + k)));
     });

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microtome import catalog
+from microtome.cli.choices import WordChoice
 from microtome.errors import BadOption, UsageError, did_you_mean
 from microtome.workload import EFFORTS
 
@@ -85,7 +86,7 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option(
                 "--effort",
-                type=click.Choice(EFFORTS),
+                type=WordChoice(EFFORTS),
                 default="standard",
                 show_default=True,
                 help="How much is measured: quick takes fewer images and analyses, full takes more images.",

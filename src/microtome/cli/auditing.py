@@ -13,6 +13,7 @@ import click
 from microtome._version import __version__
 from microtome.atomic_write import atomic_write
 from microtome.cli import arguments
+from microtome.cli.choices import WordChoice
 from microtome.errors import BadOption, Uneditable
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ def with_audit_options(command: click.Command) -> click.Command:
     command.callback = _audit
     command.help = (command.help or "") + EXIT_CODES
     command.params += [
-        click.Option(["--format", "form"], type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True,
+        click.Option(["--format", "form"], type=WordChoice(["text", "json", "sarif"]), default="text", show_default=True,
                      help="Output format: text, json for scripts, or sarif (2.1.0) for code scanning."),
         click.Option(["--write"], metavar="FILE", help="File to write instead of the terminal."),
-        click.Option(["--fail-on"], type=click.Choice(["never", *FAIL_LEVELS]), default="error", show_default=True,
+        click.Option(["--fail-on"], type=WordChoice(["never", *FAIL_LEVELS]), default="error", show_default=True,
                      help="Lowest severity at which a new fault gives exit code 1."),
         click.Option(["--baseline"], metavar="FILE", help="File of known faults, which do not count as new."),
         click.Option(["--write-baseline"], metavar="FILE", help="File to write the faults to, as a baseline."),

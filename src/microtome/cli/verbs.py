@@ -10,6 +10,7 @@ import click
 from microtome import catalog
 from microtome._version import __version__
 from microtome.cli import arguments
+from microtome.cli.choices import WordChoice
 from microtome.cli.editing import edit_command
 from microtome.cli.key_table import table
 from microtome.cli.measuring import measure, rerun, split_list
@@ -272,5 +273,5 @@ def _option_help(card: catalog.OptionCard) -> str:
 
 def _option_type(card: catalog.OptionCard) -> click.ParamType[Any] | None:
     if card.choices and not card.type.startswith("tuple"):
-        return click.Choice(card.choices)
+        return WordChoice(card.choices)
     return {"int": click.INT, "float": click.FLOAT, "bool": click.BOOL}.get(card.type)

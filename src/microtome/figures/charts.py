@@ -28,6 +28,8 @@ from microtome.figures.placing import place_labels
 from microtome.panels import Bars, Curve, Hist, Scatter
 
 Series = list[tuple[str, np.ndarray[Any, Any]]]
+Baselines = list[tuple[str, str, np.ndarray[Any, Any]]]  # name, line style, values
+BASELINE_LOOKS = ("--", ":", "-.")
 MULTIPLES_ACROSS = 6  # small multiples side by side
 
 
@@ -48,8 +50,8 @@ def plot_curve(arrays: Arrays, panel: Curve) -> Paper:
         axes.plot(places, values, marker=marker, label=name, **style)
     if panel.low and panel.high:
         _shade_interval(axes, places, arrays, panel, [style["color"] for style in styles])
-    for number, (name, values) in enumerate(_baseline_series(arrays, panel)):
-        axes.plot(places, values, color=GREY, linestyle="--", linewidth=1.1, label=name if number == 0 else "_")
+    for name, look, values in _baseline_series(arrays, panel):
+        axes.plot(places, values, color=GREY, linestyle=look, linewidth=1.1, label=name)
     axes.margins(x=0.02)
     axes.set_ylabel(_shared_label(arrays, panel.y))
     _set_log_scale(axes, panel.log, at)
@@ -69,7 +71,6 @@ def plot_bars(arrays: Arrays, panel: Bars) -> Paper:
     tints = [look["color"] for look in line_styles(len(lines), panel.by)]
     each = 0.8 / len(lines)
     lows, highs = (_named_series(arrays, (name,), panel.x, panel.by) if name else [] for name in (panel.low, panel.high))
-    nulls = _baseline_series(arrays, panel)
     for number, ((name, values), colour) in enumerate(zip(lines, tints, strict=True)):
         places = np.arange(len(at)) + (number - (len(lines) - 1) / 2) * each
         axes.bar(places, values, width=0.92 * each, color=colour, label=name)
@@ -82,11 +83,7 @@ def plot_bars(arrays: Arrays, panel: Bars) -> Paper:
                 ecolor="#333333",
                 elinewidth=0.8,
             )
-        if number < len(nulls):
-            label = nulls[0][0] if number == 0 else "_"
-            axes.hlines(
-                nulls[number][1], places - each / 2, places + each / 2, colors=GREY, linewidth=2.2, label=label, zorder=3
-            )
+    _draw_ticks(axes, _baseline_series(arrays, panel), len(lines), len(at))
     named_ticks(axes, "x", at, width - 0.7)
     axes.set_xlim(-0.6, len(at) - 0.4)
     axes.tick_params(axis="x", length=0)
@@ -183,15 +180,31 @@ def _named_series(arrays: Arrays, names: tuple[str, ...], x: str, by: str) -> Se
     return series
 
 
-def _baseline_series(arrays: Arrays, panel: Curve | Bars) -> Series:
-    series: Series = []
-    for name in panel.null:
+def _baseline_series(arrays: Arrays, panel: Curve | Bars) -> Baselines:
+    """Name, line style and values of each baseline; only the first of a look is named, so that the legend has it once."""
+    series: Baselines = []
+    several = len(panel.null) != len(panel.y)  # baselines of the same values, each with a look of its own
+    for place, name in enumerate(panel.null):
         label = escape_math(arrays[name].attrs.get("title") or "untrained twin")
         same = {arrays[name].attrs.get("title") for name in panel.y}
         # A twin's array often bears the title of what it is the twin of.
         label = "untrained twin" if label in same else label
-        series += [(label, values) for _, values in _named_series(arrays, (name,), panel.x, panel.by)]
+        look = BASELINE_LOOKS[place % len(BASELINE_LOOKS)] if several else BASELINE_LOOKS[0]
+        for _, values in _named_series(arrays, (name,), panel.x, panel.by):
+            series.append(("_" if any(look == other for _, other, _ in series) else label, look, values))
     return series
+
+
+def _draw_ticks(axes: Axes, baselines: Baselines, lines: int, count: int) -> None:
+    """Baselines as grey ticks: each across its own bar where there is one for every bar, else across all bars of a place."""
+    own = len(baselines) == lines
+    each = 0.8 / lines if own else 0.8
+    for number, (label, look, heights) in enumerate(baselines):
+        middle = np.arange(count) + ((number - (lines - 1) / 2) * each if own else 0.0)
+        style = "solid" if look == BASELINE_LOOKS[0] else look
+        axes.hlines(
+            heights, middle - each / 2, middle + each / 2, colors=GREY, linewidth=2.2, linestyles=style, label=label, zorder=3
+        )
 
 
 def _shade_interval(axes: Axes, places: np.ndarray[Any, Any], arrays: Arrays, panel: Curve, tints: list[Any]) -> None:

@@ -65,15 +65,17 @@ def plot_table(arrays: Arrays, panel: Table) -> Paper:
 def _table_columns(arrays: Arrays, panel: Table) -> list[Column]:
     names = coordinates(arrays[panel.columns[0]], panel.rows)
     columns = [Column([escape_math(panel.rows.rstrip("_"))], [shorten(name, 40) for name in names], numbers=False)]
-    for name in panel.columns:
+    over = [[str(dim) for dim in arrays[name].dims if str(dim) != panel.rows] for name in panel.columns]
+    for name, others in zip(panel.columns, over, strict=True):
         array = arrays[name]
-        others = [str(dim) for dim in array.dims if str(dim) != panel.rows]
         if not others:
             columns.append(_table_column(array_label(array, name), array.values))
             continue
         spread = array.transpose(panel.rows, *others)
+        several = sum(dims[:1] == others[:1] for dims in over) > 1
+        lead = f"{array_label(array, name)}, " if several else ""  # which of several arrays over one dimension
         for place, coordinate in enumerate(coordinates(array, others[0])):
-            columns.append(_table_column(escape_math(coordinate), spread.values[:, place]))
+            columns.append(_table_column(lead + escape_math(coordinate), spread.values[:, place]))
     return columns
 
 

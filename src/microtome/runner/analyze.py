@@ -37,7 +37,7 @@ from microtome.specimen import Specimen
 from microtome.specimen.distinct_names import distinguishing_words
 from microtome.specimen.twins import TWIN_IMAGES, check_twins
 from microtome.store import Store
-from microtome.workload import Effort
+from microtome.workload import EFFORTS, Effort
 
 Opener = Callable[[], Specimen]
 
@@ -88,7 +88,7 @@ def analyze(
     run.record_left_out(
         later,
         f"the {level} effort leaves them out; measure one with {hint('--only NAME', 'only=[NAME]')}, "
-        f"all with {option_hint('effort', 'standard')}",
+        f"all with {option_hint('effort', EFFORTS[-1])}",
     )
     crew = _Crew(run, given, count, resolve_device(run.pace.device))
     session = _Session(run, crew, time.monotonic(), {"effort": level, "notes": [], **(said or {})}, finished)

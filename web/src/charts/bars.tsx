@@ -70,7 +70,7 @@ function Upright(layout: Layout) {
         if (!Number.isFinite(v) || !Number.isFinite(y.at(v))) return null;
         const many = twins.length === own.length && own.length > 1;
         const x = many ? place(k) + (g - own.length / 2) * thick : place(k) - (own.length / 2) * thick;
-        return <line x1={x - 2} x2={x + (many ? thick : thick * own.length) + 2} y1={y.at(v)} y2={y.at(v)} class="twin-tick" />;
+        return <line x1={x - 2} x2={x + (many ? thick : thick * own.length) + 2} y1={y.at(v)} y2={y.at(v)} class="twin-tick" stroke-dasharray={s.dash === "5 4" ? undefined : s.dash} />;
       }))}
     </Drawing>
   );
@@ -117,7 +117,7 @@ function Lying(layout: Layout) {
         if (!Number.isFinite(v) || !Number.isFinite(x.at(v))) return null;
         const many = twins.length === own.length && own.length > 1;
         const y = top + k * step + 3.5 + (many ? g * thick : 0);
-        return <line x1={x.at(v)} x2={x.at(v)} y1={y - 2} y2={y + (many ? thick : thick * own.length) + 2} class="twin-tick" />;
+        return <line x1={x.at(v)} x2={x.at(v)} y1={y - 2} y2={y + (many ? thick : thick * own.length) + 2} class="twin-tick" stroke-dasharray={s.dash === "5 4" ? undefined : s.dash} />;
       }))}
     </Drawing>
   );

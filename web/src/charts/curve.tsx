@@ -36,7 +36,8 @@ function band(xs: number[], low: number[], high: number[]): string {
 /** What the legend says: every line by name, or for many ordered lines the first and the last with the colours between. */
 export function entries(p: Plot, swatch = false): Entry[] {
   const own = p.series.filter((s) => !s.twin), twins = p.series.filter((s) => s.twin);
-  const twin: Entry[] = twins.length ? [{ label: twins.length > 1 ? twins[0].label.split(":")[0] : twins[0].label, colour: "var(--twin)", dash: "5 4" }] : [];
+  const looks = twins.filter((s, k) => twins.findIndex((t) => t.dash === s.dash) === k);
+  const twin: Entry[] = looks.map((s) => ({ label: twins.length > looks.length ? s.label.split(":")[0] : s.label, colour: "var(--twin)", dash: s.dash }));
   if (own.length > 8) return [own[0], own[Math.floor(own.length / 2)], own[own.length - 1]].map((s, k) => ({ label: k === 1 ? `… ${s.label} …` : s.label, colour: s.colour, swatch })).concat(twin as never);
   if (own.length === 1 && !twin.length) return [];
   return [...own.map((s) => ({ label: s.label, colour: s.colour, dash: s.dash, swatch })), ...twin];

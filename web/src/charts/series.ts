@@ -27,11 +27,13 @@ export function plot(panel: Panel, finding: Finding, fixed: Record<string, numbe
       series.push({ label, values: row(a, k), low: own && bands[0] ? row(bands[0], k) : undefined, high: own && bands[1] ? row(bands[1], k) : undefined, colour, dash: lines.length && at ? ["6 3", "2 3", "8 3 2 3"][(at - 1) % 3] : undefined, twin: false, array: a });
     });
   });
-  for (const raw of arrs(finding, panel.null)) {
+  const nulls = arrs(finding, panel.null);
+  const several = nulls.length > 1 && nulls.length !== ys.length; // baselines of the same values, each with a look of its own
+  for (const [at, raw] of nulls.entries()) {
     const a = arrange(raw, raw.dims.includes(by) ? dims : [x], fixed);
     const named = a.title && !ys.some((y) => y.title === a.title) ? a.title : TWIN;
     const rows = a.dims.length === 2 ? labels(a, by) : [""];
-    rows.forEach((name, k) => series.push({ label: name ? `${named}: ${name}` : named, values: row(a, k), colour: "var(--twin)", dash: "5 4", twin: true, array: a }));
+    rows.forEach((name, k) => series.push({ label: name ? `${named}: ${name}` : named, values: row(a, k), colour: "var(--twin)", dash: several && at ? ["1 3.5", "8 3 2 3"][(at - 1) % 2] : "5 4", twin: true, array: a }));
   }
   const units = new Set(ys.map((a) => a.unit));
   const yTitle = ys.length === 1 ? axisTitle(first) : units.size === 1 ? unit(first) : "";
