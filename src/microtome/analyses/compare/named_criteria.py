@@ -32,6 +32,7 @@ SHORT: dict[str, tuple[str, str]] = {
     "transfer": ("transfer", "LogME"),
 }
 COSTS = ("latency", "batch_latency", "params", "operations", "memory")
+UNITS = {ACCURACY: FRACTION, "latency": "ms", "batch_latency": "ms", "memory": "MB"}  # where no finding says one
 PRICE_NAMES = {"time": "batch_latency", "size": "params", "operations": "operations"}
 
 
@@ -120,7 +121,7 @@ def criterion_column(
     )
     return Column(
         criterion=criterion,
-        unit=known.unit if known is not None else FRACTION if criterion.name == ACCURACY else "1",
+        unit=known.unit if known is not None else UNITS.get(criterion.name, "1"),
         larger_is_better=(better or ("lower" if criterion.name in COSTS else "higher")) == "higher",
         values=values,
         low=low,

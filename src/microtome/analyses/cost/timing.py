@@ -11,25 +11,51 @@ from microtome.numerics.statistics.paired_ratios import turn_order
 from microtome.specimen import Specimen
 
 WARM_UPS = 2  # forward passes of each input that are not timed
+SEARCH_RUNS = 2  # timed passes of each batch size tried; the faster counts
+Values = np.ndarray[Any, Any]
+Run = Callable[[torch.Tensor], Any]
 
 
-def times_in_turn(specimens: Sequence[Specimen], inputs: Sequence[Sequence[torch.Tensor]], rounds: int) -> np.ndarray[Any, Any]:
+def times_in_turn(specimens: Sequence[Specimen], inputs: Sequence[Sequence[torch.Tensor]], rounds: int) -> Values:
     """Milliseconds (specimen, input, round) of forward passes: in every round each specimen runs each of its inputs once."""
-    times = np.zeros((len(specimens), len(inputs[0]), rounds))
-    for specimen, own in zip(specimens, inputs, strict=True):
-        for x in [*own] * WARM_UPS:
-            specimen.run(x)
+    return time_calls([[(specimen.run, x) for x in own] for specimen, own in zip(specimens, inputs, strict=True)], rounds)
+
+
+def time_calls(calls: Sequence[Sequence[tuple[Run, torch.Tensor]]], rounds: int) -> Values:
+    """Milliseconds (network, call, round): in every round each network makes each of its calls once, after a warm-up of all.
+
+    Where networks have different numbers of calls, what is missing is not a number.
+    """
+    times = np.full((len(calls), max(map(len, calls)), rounds), np.nan)
+    for own in calls:
+        for run, x in [*own] * WARM_UPS:
+            run(x)
     for number in range(rounds):
-        for place in turn_order(len(specimens), number):
-            for which, x in enumerate(inputs[place]):
-                times[place, which, number] = 1e3 * _seconds(lambda place=place, x=x: specimens[place].run(x), x)
+        for place in turn_order(len(calls), number):
+            for which, (run, x) in enumerate(calls[place]):
+                times[place, which, number] = 1e3 * _seconds(run, x)
     return times
 
 
-def _seconds(run: Callable[[], Any], x: torch.Tensor) -> float:
+def batch_sizes(most: int) -> list[int]:
+    """The batch sizes that are tried: 1, 2, 4 … and the largest allowed."""
+    return sorted({*(2**power for power in range(most.bit_length()) if 2**power <= most), most})
+
+
+def times_by_batch(specimen: Specimen, sizes: Sequence[int]) -> Values:
+    """Milliseconds per image (size,) of batches of these sizes, each the faster of a few runs after one that is not timed."""
+    times: list[float] = []
+    for size in sizes:
+        x = specimen.noise(size)
+        specimen.run(x)
+        times.append(1e3 * min(_seconds(specimen.run, x) for _ in range(SEARCH_RUNS)) / size)
+    return np.array(times)
+
+
+def _seconds(run: Run, x: torch.Tensor) -> float:
     _synchronise(x)
     began = perf_counter()
-    run()
+    run(x)
     _synchronise(x)
     return perf_counter() - began
 
