@@ -21,7 +21,7 @@ from microtome.numerics.statistics.proportions import proportion_interval
 
 
 def column(name: str, values: list[float], half: float = np.nan, unit: str = "1", larger: bool = False) -> Column:
-    middle = np.array(values)
+    middle = np.array(values, dtype=float)
     return Column(parse_criterion(name, "limit"), unit, larger, middle, middle - half, middle + half, bool(np.isnan(half)), True, False)
 
 

@@ -52,18 +52,27 @@ class Weighing(NamedTuple):
 
 
 class UtilityGap(NamedTuple):
-    """How much more one candidate's sum is than another's, with its interval; the half-width that images and other noise leave below."""
+    """How much more one candidate's sum is than another's, with its interval; and how far each criterion may lie below its part."""
 
     gap: Interval
-    images_half: float
-    other_half: float
+    below: dict[str, float]
+    of_images: Values
+
+    @property
+    def least_certain(self) -> str:
+        """The criterion whose part is known least."""
+        return max(self.below, key=lambda name: self.below[name])
 
     def images_needed(self, images: int) -> int | None:
-        """About how many images would show the gap; None where no number does."""
-        room = self.gap.value**2 - self.other_half**2
-        if room <= SAME or not images:
+        """About how many images of the accuracy would show the gap, the rest staying as it is; None where no number does."""
+        parts = dict(zip(self.below, self.of_images, strict=True))
+        accuracy = self.below.get(ACCURACY, 0.0)
+        others = sum(half for name, half in self.below.items() if parts[name] and name != ACCURACY)
+        times = sum(half**2 for name, half in self.below.items() if not parts[name])
+        room = max(self.gap.value**2 - times, 0.0) ** 0.5 - others
+        if room <= SAME or not images or accuracy <= 0:
             return None
-        return max(images + 1, ceil(images * self.images_half**2 / room))
+        return max(images + 1, ceil(images * (accuracy / room) ** 2))
 
 
 def parse_preferences(words: Sequence[str], price: str) -> list[tuple[Criterion, float]]:
@@ -81,7 +90,7 @@ def parse_preferences(words: Sequence[str], price: str) -> list[tuple[Criterion,
             weight = float(number)
         except ValueError:
             weight = -1.0
-        if not sign or not isfinite(weight) or weight < 0:
+        if not sign or not name or not isfinite(weight) or weight < 0:
             raise BadOption(
                 f"compare: {option} '{word}' is not a criterion with a weight of 0 or more; write for example robustness=2."
             )
@@ -121,8 +130,7 @@ def utility_gap(weighing: Weighing, first: int, second: int, paired: PairedCompa
         parts.append(Interval(weight * gap, weight * (gap - wider * below), weight * (gap + wider * above)))
     of_images = np.array([column.of_images for column in weighing.columns])
     total = total_interval(*([part[end] for part in parts] for end in range(3)), same_images=of_images)
-    down = np.array([part.value - part.low for part in parts])
-    return UtilityGap(total, float(down[of_images].sum()), float(np.sqrt((down[~of_images] ** 2).sum())))
+    return UtilityGap(total, {name: part.value - part.low for name, part in zip(weighing.names, parts, strict=True)}, of_images)
 
 
 def first_rate_in_bootstrap(

@@ -10,7 +10,7 @@ from microtome.analyses.compare.domination import Dominated, describe_domination
 from microtome.analyses.compare.limits import KEPT, MISSED, UNDECIDED, UNMEASURED, Judgement, nearest_network
 from microtome.analyses.compare.named_criteria import ACCURACY, Column, how_to_measure
 from microtome.analyses.compare.prior import Prior
-from microtome.analyses.compare.weighing import Weighing, utility_gap
+from microtome.analyses.compare.weighing import UtilityGap, Weighing, utility_gap
 from microtome.errors import hint
 from microtome.finding import Finding
 from microtome.key_numbers import FRACTION, format_interval, format_value
@@ -115,16 +115,17 @@ def decide_by_weights(
     other = doubtful[0]
     images = paired.images if paired is not None else 0
     needed = gaps[other].images_needed(images)
-    more = label_more(needed, images, classes) if needed else _other_evidence(weighing, gaps[other].gap.value)
+    more = label_more(needed, images, classes) if needed else _other_evidence(weighing, gaps[other])
     rival = f"{names[judged[other]]} ({format_value(float(totals[other]))})"
     return Decision(rank, winner, f"Not enough evidence between {winner} (utility {own}) and {rival}: {more}.", best)
 
 
-def _other_evidence(weighing: Weighing, gap: float) -> str:
-    if gap < 1e-9:
+def _other_evidence(weighing: Weighing, gap: UtilityGap) -> str:
+    """What would decide where more images of the accuracy do not."""
+    if gap.gap.value < 1e-9:
         return "they are equal by your weights"
-    timed = any(column.criterion.analysis == "cost" and not column.exact for column in weighing.columns)
-    return "more timed runs are needed" if timed else "more images are needed"
+    column = next(column for column in weighing.columns if column.name == gap.least_certain)
+    return f"{column.name} is least certain; measure it {'on more images' if column.of_images else 'in more timed runs'}"
 
 
 def lacking_criteria(columns: Sequence[Column]) -> str:
@@ -139,6 +140,8 @@ def weight_lines(weighing: Weighing, regions: Mapping[str, Sequence[WeightRegion
     lines = ["Weights: " + ", ".join(f"{name} {format_value(float(weight), FRACTION)}" for name, weight in shown)
              + "; each criterion is scaled from 0 for the worst to 1 for the best of these networks, so another network can change it."]  # fmt: skip
     first = int(np.argmax(weighing.totals))
+    if always := [name for name, own in regions.items() if len(own) == 1]:
+        lines.append(f"{winners[first]} stays first at every weight of {name_list(always, 6)}.")
     for place, (name, own) in enumerate(regions.items()):
         inside = [region for region in own if region.winner == first]
         span = next((r for r in inside if r.start - 1e-9 <= weighing.weights[place] <= r.end + 1e-9), inside[0] if inside else None)

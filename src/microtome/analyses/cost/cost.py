@@ -71,7 +71,7 @@ class Cost(Analysis):
         sizes = batch_sizes(self._largest_batch(specimen))
         ways = 1 + self.compile + self.bf16
         timed = (1 + sizes[-1] if sizes[-1] > 1 else 1) * (self.repeats + WARM_UPS)
-        return Workload(forward=ways * timed + 3.0 * sum(sizes) + 5.0, seconds=0.5 + 30.0 * self.compile)
+        return Workload(forward=ways * timed + 3.0 * sum(sizes) + 5.0, seconds=0.8 + 30.0 * self.compile)
 
     def _largest_batch(self, specimen: Specimen) -> int:
         """How many images are tried at most: `batch`, or as many as keep the multiply-adds below `BATCH_WORK`; at least one."""

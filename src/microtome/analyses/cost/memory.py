@@ -1,8 +1,10 @@
 """The measured peak of the memory that one forward pass takes from torch's allocator."""
 
+import os
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from microtome.specimen import Specimen
 
@@ -41,8 +43,7 @@ def _on_cuda(specimen: Specimen, x: torch.Tensor) -> float:
 
 
 def _on_cpu(specimen: Specimen, x: torch.Tensor) -> float:
-    from torch.profiler import ProfilerActivity, profile
-
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its two lines about starting and stopping say nothing to a user
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorder:
         output = specimen.run(x)
     del output
