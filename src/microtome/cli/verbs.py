@@ -174,8 +174,11 @@ def compare(folder: str, pairs: Sequence[str], **given: Any) -> None:
     from microtome.finding import Finding
     from microtome.store import Store
 
-    own = {name.removeprefix("own_"): ",".join(value) if isinstance(value, tuple) else value for name, value in given.items()}
-    settings = arguments.parse_settings(pairs, None).get("compare", {}) | {name: value for name, value in own.items() if value not in (None, "")}
+    words = {name.removeprefix("own_"): value for name, value in given.items()}
+    own = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in words.items()}
+    settings = arguments.parse_settings(pairs, None).get("compare", {}) | {
+        name: value for name, value in own.items() if value not in (None, "")
+    }
     analysis = build_analysis(catalog.analysis_entry("compare").load(), settings)
     assert isinstance(analysis, Collation)
     if not Path(folder).is_dir():
@@ -264,7 +267,7 @@ def _analysis_command(name: str, entry: catalog.Entry) -> click.Command:
 
 
 def _with_own_options(command: click.Command) -> click.Command:
-    """The command of a collation with the options of its analysis; an option of several words may be repeated."""
+    """The command of a collation with the options of its analysis; one that takes several words may be repeated."""
     known = {param.name for param in command.params}
     for option in catalog.analysis_entry(str(command.name)).options:
         if f"own_{option.name}" not in known:

@@ -19,7 +19,11 @@ def test_three_criteria_by_hand() -> None:
     """b is worse than a on all three; c is best on memory, so nobody dominates it."""
     columns = [column("params", [1, 2, 3]), column("operations", [1, 2, 3]), column("memory", [5, 5, 4])]
     assert dominated_candidates(columns, None, np.arange(0)) == [Dominated(1, 0, ())]
-    assert dominated_candidates(columns[:2], None, np.arange(0)) == [Dominated(1, 0, ()), Dominated(2, 0, ()), Dominated(2, 1, ())]
+    assert dominated_candidates(columns[:2], None, np.arange(0)) == [
+        Dominated(1, 0, ()),
+        Dominated(2, 0, ()),
+        Dominated(2, 1, ()),
+    ]
 
 
 def test_overlapping_intervals_are_named() -> None:

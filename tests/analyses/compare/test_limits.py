@@ -1,4 +1,4 @@
-"""Limits: units by hand, verdicts by hand, who misses least, and how often a network that misses the limit is taken for one that keeps it."""
+"""Limits: units and verdicts by hand, who misses least, and how often one that misses the limit is taken for one that keeps it."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,9 @@ from microtome.numerics.statistics.proportions import proportion_interval
 
 def column(name: str, values: list[float], half: float = np.nan, unit: str = "1", larger: bool = False) -> Column:
     middle = np.array(values, dtype=float)
-    return Column(parse_criterion(name, "limit"), unit, larger, middle, middle - half, middle + half, bool(np.isnan(half)), True, False)
+    return Column(
+        parse_criterion(name, "limit"), unit, larger, middle, middle - half, middle + half, bool(np.isnan(half)), True, False
+    )
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_columns_by_hand() -> None:
     assert not column.larger_is_better and not column.exact and column.ratio and not column.of_images and column.unit == "ms"
     assert criterion_column(parse_criterion("params", "x"), byname, NO_EVIDENCE, "x").exact
     missing = criterion_column(parse_criterion("robustness", "x"), byname, NO_EVIDENCE, "x")
-    assert not missing.measured and missing.larger_is_better and "robustness" in how_to_measure(missing)
+    assert not missing.measured and missing.larger_is_better and "robustness" in how_to_measure(missing.criterion)
     assert column.take(np.array([1])).values.shape == (1,)
 
 
@@ -62,7 +62,9 @@ def test_accuracy_is_that_of_the_answers_that_are_compared() -> None:
 
 
 def test_unknown_key_numbers_and_those_without_a_direction_are_refused() -> None:
-    byname = {"a": {"cam": finding("cam", KeyNumber(name="maps", value=3.0), KeyNumber(name="object area", value=1, better="higher"))}}
+    byname = {
+        "a": {"cam": finding("cam", KeyNumber(name="maps", value=3.0), KeyNumber(name="object area", value=1, better="higher"))}
+    }
     with pytest.raises(UnknownName, match="have no key number 'map'. Did you mean 'maps'"):
         criterion_column(parse_criterion("cam.map", "x"), byname, NO_EVIDENCE, "x")
     with pytest.raises(BadOption, match=r"neither more nor less is better; there are for example cam\.object area"):

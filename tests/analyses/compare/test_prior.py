@@ -23,7 +23,13 @@ def file(tmp_path: Path) -> str:
 
 
 def test_joined_by_name(file: str) -> None:
-    names = ["timm:resnet50.a1_in1k", "timm:vgg19", "torchvision:resnet50", "timm:deit_small", "timm:vgg19.tv_in1k (weights none)"]
+    names = [
+        "timm:resnet50.a1_in1k",
+        "timm:vgg19",
+        "torchvision:resnet50",
+        "timm:deit_small",
+        "timm:vgg19.tv_in1k (weights none)",
+    ]
     prior = read_prior(file, names)
     assert prior.source == "results.csv" and list(prior.columns) == ["img_size", "top1", "top5", "param_count"]
     assert prior.columns["top1"].tolist() == pytest.approx([0.80216, 0.7237, np.nan, np.nan, 0.7237], nan_ok=True)
@@ -38,7 +44,8 @@ def test_no_network_in_it(file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("modle,top1\na,1\n", "no column 'model'. Did you mean 'modle'"), ("model,top1\na,x\n", "holds no numbers")]
+    ("text", "words"),
+    [("modle,top1\na,1\n", "no column 'model'. Did you mean 'modle'"), ("model,top1\na,x\n", "holds no numbers")],
 )
 def test_files_that_are_none(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "f.csv").write_text(text)

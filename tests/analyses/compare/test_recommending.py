@@ -41,12 +41,24 @@ def cost(name: str, milliseconds: float, parameters: float, classes: tuple[str, 
         time("latency per image in a batch"),
         KeyNumber(name="memory peak", value=100.0, unit="MB", better="lower"),
     )
-    return Finding(analysis="cost", arrays={"runs": array([1.0], ("rank",), "ms")}, key_numbers=numbers, origin=origin(name, classes=classes))
+    return Finding(
+        analysis="cost",
+        arrays={"runs": array([1.0], ("rank",), "ms")},
+        key_numbers=numbers,
+        origin=origin(name, classes=classes),
+    )
 
 
 def three() -> list[Finding]:
     """a: 95%, 30 ms, 9 M; b: 90%, 10 ms, 3 M; c: 80%, 9 ms, 4 M."""
-    return [accuracy("a", 380), cost("a", 30, 9e6), accuracy("b", 360), cost("b", 10, 3e6), accuracy("c", 320), cost("c", 9, 4e6)]
+    return [
+        accuracy("a", 380),
+        cost("a", 30, 9e6),
+        accuracy("b", 360),
+        cost("b", 10, 3e6),
+        accuracy("c", 320),
+        cost("c", 9, 4e6),
+    ]
 
 
 def lawful(found: Finding, folder: Path) -> Finding:
@@ -56,7 +68,7 @@ def lawful(found: Finding, folder: Path) -> Finding:
 
 def test_limits_leave_networks_out(tmp_path: Path) -> None:
     found = lawful(Compare(max_latency="20ms", min_accuracy="0.7").of(three()), tmp_path)
-    assert found.facts["choice"] == "b" and "significantly more accurate than every cheaper network" in found.headline
+    assert found.facts["choice"] == "b" and found.headline.endswith("the most accurate, and none is clearly cheaper.")
     assert np.isnan(found["rank"].sel(specimen="a").item()) and found["score"].sel(specimen="a").item() == 0.95
     assert found["limits"].sel(specimen="a").values.tolist()[0] == "missed: 30 ms [27, 33]"
     assert found["limits"].sel(specimen="b").values.tolist()[0] == "kept: 10 ms [9, 11]"
@@ -66,19 +78,23 @@ def test_limits_leave_networks_out(tmp_path: Path) -> None:
 
 
 def test_an_interval_over_the_limit_cannot_be_told(tmp_path: Path) -> None:
-    """380 of 400 have a lower end of 92.2% over three networks, so 94% cannot be told and 92% is kept."""
+    """380 of 400 have a lower end of 91.8% over three networks, so 94% cannot be told and 91.5% is kept."""
     found = lawful(Compare(min_accuracy="94%").of(three()), tmp_path)
     assert found.facts["choice"] == ""
     assert found.headline.startswith("No network is shown to keep accuracy 94.0%; for a (95.0%), label about ")
     assert found.headline.endswith(" more images per class.")
     assert str(found["limits"].sel(specimen="a").values[0]).startswith("cannot be told on 400 images: 95.0% [")
-    assert Compare(min_accuracy="92%").of(three()).facts["choice"] == "a"
+    assert Compare(min_accuracy="91.5%").of(three()).facts["choice"] == "a"
 
 
 def test_who_misses_least_is_named_with_by_how_much(tmp_path: Path) -> None:
     found = lawful(Compare(max_params="2M").of(three()), tmp_path)
     assert found.headline == "No network keeps all limits; b misses least: params 3 M, limit 2 M (50.0% above)."
-    assert Compare(max_latency="5ms", max_params="3.9M").of(three()).headline.startswith("No network keeps all limits; c misses least")
+    assert (
+        Compare(max_latency="5ms", max_params="3.9M")
+        .of(three())
+        .headline.startswith("No network keeps all limits; c misses least")
+    )
     lacking = lawful(Compare(max_latency="5ms").of([accuracy("a", 380), accuracy("b", 300)]), tmp_path)
     assert lacking.headline == "No recommendation: no network has all the limits measured, latency among them."
 
@@ -89,7 +105,7 @@ def test_weights_decide_and_their_regions_are_exact(tmp_path: Path) -> None:
     reach = np.log2(30 / 9)
     u, cheap = np.array([1, 2 / 3, 0]), np.array([0, np.log2(3) / reach, 1])
     np.testing.assert_allclose(found["utility"].values, (u + cheap) / 2)
-    assert found.facts["choice"] == "b" and found["rank"].values.tolist() == [3, 1, 2] or found.facts["choice"] == "b"
+    assert (found.facts["choice"] == "b" and found["rank"].values.tolist() == [3, 1, 2]) or found.facts["choice"] == "b"
     upper = cheap[1] / (cheap[1] + 1 - u[1])
     lower = (1 - cheap[1]) / (1 - cheap[1] + u[1])
     assert f"b stays first while accuracy weighs {lower:.1%} to {upper:.1%}; " in " ".join(found.caveats)
@@ -149,17 +165,24 @@ def test_images_that_no_accuracy_can_come_from(classes: tuple[str, ...] | None, 
 
 def transfer(name: str, logme: float) -> Finding:
     layers, measures = {"layer": ["z"]}, {"measure": ["LEEP", "NCE"]}
-    arrays = {f"logme{end}": array([logme + shift], ("layer",), "nats", layers) for end, shift in (("", 0), ("_low", -0.1), ("_high", 0.1))}
+    arrays = {
+        f"logme{end}": array([logme + shift], ("layer",), "nats", layers)
+        for end, shift in (("", 0), ("_low", -0.1), ("_high", 0.1))
+    }
     arrays |= {f"own_classes{end}": array([np.nan] * 2, ("measure",), "nats", measures) for end in ("", "_low", "_high")}
     return Finding(analysis="transfer", arrays=arrays, key_numbers=(KeyNumber(name="LogME", value=logme),), origin=origin(name))
 
 
 def benchmark(low: float) -> str:
     record = {"tau_mean": 0.5, "tau_low": low, "tau_high": 0.7, "regret_mean": 1.0, "tasks": 12}
-    return json.dumps({"source": "docs/choice.md", "tasks": {"generated": 12, "real": 0}, "candidates": 8, "scores": {"logme": record}})
+    return json.dumps(
+        {"source": "docs/choice.md", "tasks": {"generated": 12, "real": 0}, "candidates": 8, "scores": {"logme": record}}
+    )
 
 
-def test_without_answers_the_trusted_score_decides_and_is_named_with_its_tau(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_answers_the_trusted_score_decides_and_is_named_with_its_tau(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     findings = [transfer("a", 0.2), transfer("b", 0.9), cost("a", 1, 1), cost("b", 2, 2)]
     monkeypatch.setattr(compare_module, "benchmark_text", lambda: benchmark(0.2))
     found = lawful(Compare().of(findings), tmp_path)

@@ -1,6 +1,5 @@
 """A score decides only by an interval above all others, and published results only in name."""
 
-
 import numpy as np
 
 from microtome.analyses.compare.prior import Prior
@@ -23,7 +22,11 @@ def transfer(logme: list[float], gbc: list[float], leep: float = np.nan) -> Find
 
 
 def test_scores_are_taken_at_the_layer_of_the_best_logme() -> None:
-    byname = {"a": {"transfer": transfer([0.1, 0.5], [-1.0, -2.0], 0.3)}, "b": {"transfer": transfer([0.9, 0.2], [-3.0, -4.0])}, "c": {}}
+    byname = {
+        "a": {"transfer": transfer([0.1, 0.5], [-1.0, -2.0], 0.3)},
+        "b": {"transfer": transfer([0.9, 0.2], [-3.0, -4.0])},
+        "c": {},
+    }
     tables = transfer_scores(byname)
     assert list(tables) == ["logme", "gbc"], "LEEP is known for one network only"
     assert tables["logme"].values[:2].tolist() == [0.5, 0.9] and tables["gbc"].values[:2].tolist() == [-2, -3]
@@ -46,4 +49,7 @@ def test_a_prior_is_named() -> None:
     found = decide_by_prior(NAMES, np.arange(3), prior)
     assert found is not None and found.choice == "b" and len(found.reason.split()) <= 20
     assert found.reason == "Choose b by the prior r.csv alone (top1 80.0%): nothing was measured that ranks them."
-    assert decide_by_prior(NAMES, np.array([0, 2]), prior) is None and decide_by_prior(NAMES, np.arange(3), Prior("r", {}, [])) is None
+    assert (
+        decide_by_prior(NAMES, np.array([0, 2]), prior) is None
+        and decide_by_prior(NAMES, np.arange(3), Prior("r", {}, [])) is None
+    )

@@ -21,7 +21,9 @@ def accuracy(values: np.ndarray) -> Column:
 
 def cost(values: list[float], half: float = np.nan, name: str = "params") -> Column:
     middle = np.array(values, dtype=float)
-    return Column(parse_criterion(name, "x"), "1", False, middle, middle - half, middle + half, bool(np.isnan(half)), False, True)
+    return Column(
+        parse_criterion(name, "x"), "1", False, middle, middle - half, middle + half, bool(np.isnan(half)), False, True
+    )
 
 
 def words(*given: str, price: str = "time") -> dict[str, float]:
@@ -69,7 +71,9 @@ def test_the_gap_of_an_exact_cost_is_exact_and_that_of_accuracy_is_the_paired_in
     gap = utility_gap(made, 0, 1, paired).gap
     worth = 0.5 / (0.95 - 0.85)
     assert gap.value == pytest.approx(0.5 - 0.5)
-    assert gap.low == pytest.approx(worth * paired.low[1, 0] - 0.5) and gap.high == pytest.approx(worth * paired.high[1, 0] - 0.5)
+    assert gap.low == pytest.approx(worth * paired.low[1, 0] - 0.5) and gap.high == pytest.approx(
+        worth * paired.high[1, 0] - 0.5
+    )
 
 
 def test_the_gap_of_times_by_hand() -> None:

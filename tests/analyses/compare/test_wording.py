@@ -13,7 +13,9 @@ from microtome.numerics.statistics.weight_regions import WeightRegion
 def test_images_for_a_limit_are_enough_and_not_many_more() -> None:
     for bound in (0.86, 0.93):
         correct = np.array([[1.0] * 90 + [0.0] * 10])
-        column = Column(parse_criterion("accuracy", "x"), "fraction", True, np.array([0.9]), *(np.full((2, 1), np.nan)), False, True, False)
+        column = Column(
+            parse_criterion("accuracy", "x"), "fraction", True, np.array([0.9]), *(np.full((2, 1), np.nan)), False, True, False
+        )
         judged = judge_limit(parse_limit("min_accuracy", str(bound)), column, joint_accuracy_intervals(correct, None))
         needed = images_for_limit(judged, 0, 100)
         assert needed is not None
@@ -29,7 +31,9 @@ def test_images_for_a_limit_are_enough_and_not_many_more() -> None:
 
 def test_why_nothing_is_known() -> None:
     def alone(images: dict[str, object]) -> str:
-        return no_evidence({"a": {"cost": Finding(analysis="cost", arrays={"x": array([1.0], ("rank",), "1")}, origin={"images": images})}})
+        return no_evidence(
+            {"a": {"cost": Finding(analysis="cost", arrays={"x": array([1.0], ("rank",), "1")}, origin={"images": images})}}
+        )
 
     assert "2 images of 2 classes are too few" in alone({"classes": ["x", "y"], "count": 2})
     assert "no labels" in alone({"classes": None}) and "one class, x" in alone({"classes": ["x"]})

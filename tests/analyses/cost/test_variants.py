@@ -23,12 +23,16 @@ def test_bf16_is_the_same_network_with_fewer_digits(net: mt.Specimen) -> None:
 
 
 def test_columns_and_sentences(net: mt.Specimen, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = Variant(variants.COMPILED, None, "torch.compile did not work here; on a CPU it needs a C++ compiler such as g++ (none)")
+    broken = Variant(
+        variants.COMPILED, None, "torch.compile did not work here; on a CPU it needs a C++ compiler such as g++ (none)"
+    )
     monkeypatch.setattr(cost_module, "compiled_variant", lambda specimen, inputs: broken)
     monkeypatch.setattr(cost_module, "emulates_half", lambda device: True)
     found: Finding = Cost(repeats=6, batch=2, compile=True, bf16=True)(net)
     assert found["ways"].method.values.tolist() == ["float32", "bf16"] and (found["ways"].values > 0).all()
-    assert (found["ways_low"].values <= found["ways"].values).all() and (found["ways"].values <= found["ways_high"].values).all()
+    assert (found["ways_low"].values <= found["ways"].values).all() and (
+        found["ways"].values <= found["ways_high"].values
+    ).all()
     caveats = " ".join(found.caveats)
     assert "Not measured: torch.compile, since torch.compile did not work here; on a CPU it needs a C++ compiler" in caveats
     assert "no instructions for bf16" in caveats

@@ -1,5 +1,7 @@
 """Weighted sums: scaled by hand, breakpoints by hand and against a dense sweep, intervals of sums by hand and by simulation."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -56,7 +58,7 @@ def test_regions_are_those_of_a_dense_sweep(seed: int) -> None:
     for criterion in range(criteria):
         regions = regions_of_weight(utilities, weights, criterion)
         assert regions[0].start == 0 and regions[-1].end == 1
-        assert all(a.end == b.start and a.winner != b.winner for a, b in zip(regions, regions[1:], strict=False))
+        assert all(a.end == b.start and a.winner != b.winner for a, b in pairwise(regions))
         sums = utilities_by_weight(utilities, weights, criterion, grid)
         others = np.delete(weights, criterion) / np.delete(weights, criterion).sum()
         slow = [[w * u[criterion] + (1 - w) * (np.delete(u, criterion) @ others) for w in grid[::100]] for u in utilities]

@@ -46,7 +46,9 @@ def weight_arrays(made: Recommendation, names: Sequence[str]) -> dict[str, xr.Da
         "weight": array(weighing.weights, ("measure",), FRACTION, {"measure": weighing.names}, "weight"),
     }
     if made.stays is not None:
-        arrays["first_by_weights"] = array(made.stays, ("specimen",), FRACTION, coords, "first by the weights in bootstrap samples")
+        arrays["first_by_weights"] = array(
+            made.stays, ("specimen",), FRACTION, coords, "first by the weights in bootstrap samples"
+        )
     if len(weighing.names) < 2:
         return arrays
     rows, winners = list[str](), list[str]()

@@ -43,7 +43,7 @@ from microtome.analyses.compare.recommending import Networks, Wishes, recommend
 from microtome.analyses.compare.weighing import parse_preferences
 from microtome.analysis import Collation, Measurement, option
 from microtome.errors import Unmeasurable, option_name
-from microtome.finding import Finding, array
+from microtome.finding import Finding
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.panels import Curve, Overlay, Panel, Scatter, Table
 from microtome.prose import name_list
@@ -126,7 +126,9 @@ class Compare(Collation):
             "in_turn": _timed_in_turn(prices, nets.answered),
             "front criteria": front_names,
             "details": [*made.lines, *wording.domination_line(pairs, nets.names, front_names), *wording.prior_lines(prior)],
-            "sections": list(dict.fromkeys(name for own in nets.byname.values() for name in own if name in _used(front, wishes, nets))),
+            "sections": list(
+                dict.fromkeys(name for own in nets.byname.values() for name in own if name in _used(front, wishes, nets))
+            ),
         }
         arrays = (
             table_arrays(nets, prior, prices, price_label(nets.byname, self.price), made, score, on_front)
@@ -165,7 +167,7 @@ class Compare(Collation):
         panels: list[Panel] = [
             Table(title="All networks", rows="specimen", columns=("rank", "family", "table", "wins", "front")),
         ]
-        if not np.isnan(finding["score"].values).all():
+        if (np.isfinite(finding["score"].values) & np.isfinite(finding["price"].values)).any():
             panels.append(Scatter(
                 title="Accuracy against cost", x="price", y="score", front="front", group="family", low="score_low", high="score_high",
                 log="x", note="Ringed: no other network is both more accurate and cheaper. Bars: 95% intervals.",
@@ -221,9 +223,7 @@ def _gather_networks(findings: Sequence[Finding]) -> Networks:
         Unmeasurable: no network, or answers on different images.
     """
     byname = side.group_by_specimen(findings)
-    digests = {
-        f.origin["images"]["digest"] for f in findings if f.origin.get("images") and f.analysis in ("accuracy", "probe")
-    }
+    digests = {f.origin["images"]["digest"] for f in findings if f.origin.get("images") and f.analysis in ("accuracy", "probe")}
     if len(digests) > 1:
         raise Unmeasurable("compare needs networks measured on the same images; these findings come from different ones.")
     origins = [next(iter(own.values())).origin["specimen"] for own in byname.values()]

@@ -31,7 +31,9 @@ def dominated_candidates(columns: Sequence[Column], paired: PairedComparison | N
     position = {int(network): place for place, network in enumerate(judged)}
     return [
         Dominated(
-            int(low), int(high), tuple(each.name for each in columns if not _is_shown(each, int(high), int(low), paired, position))
+            int(low),
+            int(high),
+            tuple(each.name for each in columns if not _is_shown(each, int(high), int(low), paired, position)),
         )
         for low, high in np.argwhere(table)
     ]

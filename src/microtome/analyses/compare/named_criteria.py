@@ -117,7 +117,8 @@ def criterion_column(
             f"compare: {option} names '{criterion.name}', of which neither more nor less is better; {_choices(byname)}"
         )
     values, low, high = (
-        np.array([nan if number is None else getattr(number, end) for number in numbers]) for end in ("value", "low", "high")
+        np.array([nan if number is None else getattr(number, end) for number in numbers], dtype=np.float64)
+        for end in ("value", "low", "high")
     )
     return Column(
         criterion=criterion,
@@ -132,11 +133,12 @@ def criterion_column(
     )
 
 
-def how_to_measure(column: Column) -> str:
+def how_to_measure(criterion: Criterion) -> str:
     """What measures a criterion that no finding has."""
-    analysis = column.criterion.analysis or ACCURACY
+    analysis = criterion.analysis or ACCURACY
     return hint(
-        f"microtome analyze SPECIMEN… IMAGES --only {analysis}", f"mt.analyze(specimens, images, 'results', only=['{analysis}'])"
+        f"microtome analyze SPECIMEN… IMAGES --only {analysis}",
+        f"mt.analyze(specimens, images, 'results', only=['{analysis}'])",
     )
 
 

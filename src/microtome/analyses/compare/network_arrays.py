@@ -56,9 +56,7 @@ def spread_arrays(nets: Networks, made: Recommendation, seed: int) -> dict[str, 
     }
 
 
-def latency_arrays(
-    prices: Prices, names: list[str], judged: np.ndarray[Any, Any], best: int | None
-) -> dict[str, xr.DataArray]:
+def latency_arrays(prices: Prices, names: list[str], judged: np.ndarray[Any, Any], best: int | None) -> dict[str, xr.DataArray]:
     """Ratios of the latencies of all pairs, and those to the most accurate network; nothing where none was timed in turn."""
     if prices.latency is None or np.isfinite(prices.latency.ratio).sum() <= len(names):
         return {}

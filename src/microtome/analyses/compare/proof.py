@@ -66,7 +66,9 @@ def parse_benchmark(text: str) -> ChoiceBenchmark | None:
         tasks = sum(int(count) for count in content["tasks"].values())
         return ChoiceBenchmark(str(content["source"]), tasks, int(content["candidates"]), scores)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise FindingError(f"{FILE} of compare is not what the benchmark writes ({error!r}). Install microtome again.") from None
+        raise FindingError(
+            f"{FILE} of compare is not what the benchmark writes ({error!r}). Install microtome again."
+        ) from None
 
 
 def most_trusted(available: Iterable[str], benchmark: ChoiceBenchmark | None) -> str:
@@ -87,9 +89,9 @@ def describe_record(name: str, benchmark: ChoiceBenchmark | None) -> str:
         return f"The benchmark of {benchmark.source} did not measure how well the {name} chooses."
     doubt = "" if record.decides else "; the interval includes 0, so it cannot decide alone"
     return (
-        f"In the benchmark of {benchmark.source} ({plural(record.tasks, 'task')}, {plural(benchmark.candidates, 'candidate')}), the order by "
-        f"{name} agreed with the final one by a Kendall's tau of {tau_text(record)}, and its choice lost {format_value(record.regret)} points "
-        f"of accuracy{doubt}."
+        f"In the benchmark of {benchmark.source} ({plural(record.tasks, 'task')}, {plural(benchmark.candidates, 'candidate')}), the order "
+        f"by {name} agreed with the final one by a Kendall's tau of {tau_text(record)}, and its choice lost "
+        f"{format_value(record.regret)} points of accuracy{doubt}."
     )
 
 

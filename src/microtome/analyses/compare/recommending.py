@@ -84,7 +84,7 @@ class Recommendation(NamedTuple):
     judgements: list[Judgement]
     source: str
     weighing: Weighing | None = None
-    regions: Mapping[str, Sequence[WeightRegion]] = {}  # noqa: RUF012 # a default that nobody changes
+    regions: Mapping[str, Sequence[WeightRegion]] = {}  # a default that nobody changes
     stays: Values | None = None
     lines: Sequence[str] = ()
 
@@ -117,7 +117,9 @@ def recommend(nets: Networks, wishes: Wishes, prior: Prior | None, benchmark: Ch
         return Recommendation(decision, judged, nets.compare(judged, wishes.seed), judgements, source, lines=lines)
     if nets.evidence.kind and not source and benchmark is not None:
         reason = f"No recommendation: tau of the {nets.evidence.kind} includes 0 in the benchmark, so it cannot decide alone."
-        return Recommendation(Decision(nobody, "", reason), judged, nets.compare(judged, wishes.seed), judgements, "", lines=lines)
+        return Recommendation(
+            Decision(nobody, "", reason), judged, nets.compare(judged, wishes.seed), judgements, "", lines=lines
+        )
     if scores and len(trained):
         lines.append(f"Scores of transferability are shown and decide nothing: {_why_not(scores, benchmark)}.")
     elif len(trained) and prior is not None and (by_prior := decide_by_prior(nets.names, candidates, prior)):
@@ -144,17 +146,17 @@ def _deciding_source(kind: str, scores: Sequence[str], benchmark: ChoiceBenchmar
 
 
 def _why_not(scores: Mapping[str, Any], benchmark: ChoiceBenchmark | None) -> str:
-    return NO_BENCHMARK if benchmark is None else f"the benchmark shows none of {', '.join(scores)} to order networks better than chance"
+    return (
+        NO_BENCHMARK
+        if benchmark is None
+        else f"the benchmark shows none of {', '.join(scores)} to order networks better than chance"
+    )
 
 
-def _by_margin(
-    nets: Networks, wishes: Wishes, judged: Values, paired: PairedComparison | None, limited: bool
-) -> Decision:
+def _by_margin(nets: Networks, wishes: Wishes, judged: Values, paired: PairedComparison | None, limited: bool) -> Decision:
     """The rule of the margin; one network that alone keeps the limits is the choice."""
     measure = "balanced " if nets.evidence.by_class else ""
-    decision = decide(
-        nets.names, judged, paired, wishes.price, nets.trained, wishes.margin, measure, nets.class_count
-    )
+    decision = decide(nets.names, judged, paired, wishes.price, nets.trained, wishes.margin, measure, nets.class_count)
     if limited and len(judged) == 1 and len(nets.answered) > 1 and paired is not None:
         name = nets.names[judged[0]]
         reason = wording.only_network(name, float(paired.accuracy[0]), paired.images, measure)

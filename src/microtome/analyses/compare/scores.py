@@ -36,21 +36,23 @@ def transfer_scores(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, Sc
     return tables
 
 
-def decide_by_score(
-    names: Sequence[str], candidates: Values, score: ScoreTable, benchmark: ChoiceBenchmark
-) -> Decision:
+def decide_by_score(names: Sequence[str], candidates: Values, score: ScoreTable, benchmark: ChoiceBenchmark) -> Decision:
     """The network with the largest score, if its interval lies above all others'; `candidates` are indices."""
     rank, known = np.full(len(names), np.nan), candidates[~np.isnan(score.values[candidates])]
     record = f"Kendall's tau {tau_text(benchmark.scores[score.name])}"
     if len(known) < 2:
-        return Decision(rank, "", f"No recommendation: {score.name} ({record}) was measured for fewer than two of these networks.")
+        return Decision(
+            rank, "", f"No recommendation: {score.name} ({record}) was measured for fewer than two of these networks."
+        )
     order = known[np.argsort(-score.values[known], kind="stable")]
     rank[order] = np.arange(1, len(order) + 1)
     first, second = int(order[0]), int(order[1])
     value = format_value(float(score.values[first]))
     if not (score.low[first] > score.high[order[1:]]).all():
         return Decision(
-            rank, "", f"Not enough evidence by {score.name} ({record}): the intervals of {names[first]} and {names[second]} overlap."
+            rank,
+            "",
+            f"Not enough evidence by {score.name} ({record}): the intervals of {names[first]} and {names[second]} overlap.",
         )
     return Decision(rank, names[first], f"Choose {names[first]} by {score.name}, {value}; in the benchmark its {record}.")
 

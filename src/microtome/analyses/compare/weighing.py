@@ -108,10 +108,15 @@ def parse_preferences(words: Sequence[str], price: str) -> list[tuple[Criterion,
 
 def weigh(columns: Sequence[Column], weights: Sequence[float]) -> Weighing:
     """The utilities of candidates that have every criterion."""
-    scaled = [scale_criterion(column.values, column.larger_is_better, _least(column), _in_doublings(column)) for column in columns]
+    scaled = [
+        scale_criterion(column.values, column.larger_is_better, _least(column), _in_doublings(column)) for column in columns
+    ]
     given = np.array(weights, dtype=np.float64)
     return Weighing(
-        list(columns), given / given.sum(), np.stack([utility for utility, _ in scaled], 1), np.array([unit for _, unit in scaled])
+        list(columns),
+        given / given.sum(),
+        np.stack([utility for utility, _ in scaled], 1),
+        np.array([unit for _, unit in scaled]),
     )
 
 
@@ -124,7 +129,9 @@ def utility_gap(weighing: Weighing, first: int, second: int, paired: PairedCompa
         gap = float(weighing.utilities[first, place] - weighing.utilities[second, place])
         if column.name == ACCURACY and paired is not None:
             worth = weight * float(weighing.worth[place])
-            parts.append(Interval(weight * gap, worth * float(paired.low[second, first]), worth * float(paired.high[second, first])))
+            parts.append(
+                Interval(weight * gap, worth * float(paired.low[second, first]), worth * float(paired.high[second, first]))
+            )
             continue
         below, above = _half_widths(weighing, place, first, second)
         parts.append(Interval(weight * gap, weight * (gap - wider * below), weight * (gap + wider * above)))

@@ -11,7 +11,6 @@ from microtome.analyses.compare.limits import KEPT, MISSED, UNDECIDED, UNMEASURE
 from microtome.analyses.compare.named_criteria import ACCURACY, Column, how_to_measure
 from microtome.analyses.compare.prior import Prior
 from microtome.analyses.compare.weighing import UtilityGap, Weighing, utility_gap
-from microtome.errors import hint
 from microtome.finding import Finding
 from microtome.key_numbers import FRACTION, format_interval, format_value
 from microtome.numerics.statistics.equivalence import PairedComparison
@@ -38,22 +37,21 @@ def nobody_within(judgements: Sequence[Judgement], candidates: Values, names: Se
     bound = f"{judgement.limit.criterion.name} {format_value(judgement.limit.bound, judgement.unit)}"
     if judgement.limit.criterion.name == ACCURACY and (needed := images_for_limit(judgement, network, images)):
         return f"No network is shown to keep {bound}; for {names[network]} ({value}), {label_more(needed, images, classes)}."
-    more = "more timed runs would tell" if not judgement.limit.criterion.name == ACCURACY else "it lies on the limit"
+    more = "more timed runs would tell" if judgement.limit.criterion.name != ACCURACY else "it lies on the limit"
     return f"No network is shown to keep {bound}; for {names[network]} ({value}), {more}."
 
 
 def images_for_limit(judgement: Judgement, network: int, images: int) -> int | None:
     """About how many images would show on which side of the limit an accuracy lies; None where it lies on the limit."""
     value, bound = float(judgement.values[network]), judgement.limit.bound
-    half = value - float(judgement.low[network]) if value > bound else float(judgement.high[network]) - value
     if not images or abs(value - bound) < 1e-9:
         return None
-    count = max(images + 1, int(images * (half / (value - bound)) ** 2))
+    count = images + 1
     while count < MOST_IMAGES:  # the exact interval of so many images at the same accuracy
         interval = proportion_interval(round(count * value), count, _level_of(judgement))
         if interval.low >= bound or interval.high < bound:
             return count
-        count = int(count * 1.02) + 1
+        count = int(count * 1.01) + 1
     return None
 
 
@@ -87,13 +85,14 @@ def limit_lines(judgements: Sequence[Judgement], names: Sequence[str], images: i
         if out:
             lines.append(f"Limit {limit_title(each)}, not kept or not shown: {name_list(out, 4)}.")
         if each.limit.criterion.name != ACCURACY and (each.verdicts == UNMEASURED).all():
-            lines[-1] = f"Limit {limit_title(each)}: no network has it; measure it with {hint('--only cost', 'only=[' + repr('cost') + ']')}."
+            lines[-1] = f"Limit {limit_title(each)}: no network has it; measure it: {how_to_measure(each.limit.criterion)}."
     return lines
 
 
 def only_network(name: str, accuracy: float, images: int, measure: str) -> str:
     """The reason where one network alone keeps all limits."""
-    return f"Choose {name}: the only network shown to keep all limits, {measure}{format_value(accuracy, FRACTION)} on {plural(images, 'image')}."
+    text = f"{measure}{format_value(accuracy, FRACTION)} on {plural(images, 'image')}"
+    return f"Choose {name}: the only network shown to keep all limits, {text}."
 
 
 def decide_by_weights(
@@ -131,25 +130,36 @@ def _other_evidence(weighing: Weighing, gap: UtilityGap) -> str:
 def lacking_criteria(columns: Sequence[Column]) -> str:
     """The reason where a weighted criterion was measured for no network or for one alone."""
     lacking = next(column for column in columns if (~np.isnan(column.values)).sum() < 2)
-    return f"No recommendation by your weights: {lacking.name} is known for no two networks; {how_to_measure(lacking)}."
+    return (
+        f"No recommendation by your weights: {lacking.name} is known for no two networks; {how_to_measure(lacking.criterion)}."
+    )
 
 
-def weight_lines(weighing: Weighing, regions: Mapping[str, Sequence[WeightRegion]], winners: Sequence[str], stays: float) -> list[str]:
+def weight_lines(
+    weighing: Weighing, regions: Mapping[str, Sequence[WeightRegion]], winners: Sequence[str], stays: float
+) -> list[str]:
     """What the weights are, in which part of each the recommendation stays, and how often it stays in bootstrap samples."""
-    shown = zip(weighing.names, weighing.weights, strict=True)
-    lines = ["Weights: " + ", ".join(f"{name} {format_value(float(weight), FRACTION)}" for name, weight in shown)
-             + "; each criterion is scaled from 0 for the worst to 1 for the best of these networks, so another network can change it."]  # fmt: skip
+    pairs = zip(weighing.names, weighing.weights, strict=True)
+    shown = ", ".join(f"{name} {format_value(float(weight), FRACTION)}" for name, weight in pairs)
+    lines = [
+        f"Weights: {shown}; each criterion is scaled from 0 for the worst to 1 for the best of these networks, so another network can "
+        "change it."
+    ]
     first = int(np.argmax(weighing.totals))
     if always := [name for name, own in regions.items() if len(own) == 1]:
         lines.append(f"{winners[first]} stays first at every weight of {name_list(always, 6)}.")
     for place, (name, own) in enumerate(regions.items()):
         inside = [region for region in own if region.winner == first]
-        span = next((r for r in inside if r.start - 1e-9 <= weighing.weights[place] <= r.end + 1e-9), inside[0] if inside else None)
+        span = next(
+            (r for r in inside if r.start - 1e-9 <= weighing.weights[place] <= r.end + 1e-9), inside[0] if inside else None
+        )
         if span is not None and len(own) > 1:
             rivals = name_list([f"{winners[r.winner]} from {region_text(r)}" for r in own if r is not span], 3)
             lines.append(f"{winners[first]} stays first while {name} weighs {region_text(span)}; {rivals}.")
     if not np.isnan(stays):
-        lines.append(f"{winners[first]} is first by your weights in {format_value(stays, FRACTION)} of bootstrap samples of the images.")
+        lines.append(
+            f"{winners[first]} is first by your weights in {format_value(stays, FRACTION)} of bootstrap samples of the images."
+        )
     if unknown := [c.name for c in weighing.columns if not c.exact and np.isnan(c.low).any()]:
         lines.append(f"Taken as exact, having no interval: {name_list(unknown, 6)}.")
     return lines

@@ -84,7 +84,9 @@ class Cost(Analysis):
         sizes = batch_sizes(min(self._largest_batch(specimen) for specimen in specimens))  # the same for all: a fair comparison
         searched = [times_by_batch(specimen, sizes) for specimen in specimens]
         batches = [sizes[int(np.argmin(times))] for times in searched]
-        inputs = [[specimen.noise(count) for count in sorted({1, batch})] for specimen, batch in zip(specimens, batches, strict=True)]
+        inputs = [
+            [specimen.noise(count) for count in sorted({1, batch})] for specimen, batch in zip(specimens, batches, strict=True)
+        ]
         variants = [self._variants(specimen, x) for specimen, x in zip(specimens, inputs, strict=True)]
         calls = [[(run, x) for run in _runs(specimen, own) for x in xs]
                  for specimen, own, xs in zip(specimens, variants, inputs, strict=True)]  # fmt: skip
@@ -126,7 +128,9 @@ class Cost(Analysis):
         arrays = {
             "cost": array(values, ("measure",), "see measure", measures, "cost"),
             "runs": array(runs[PLAIN], ("measure", "rank"), "ms per image", {"measure": list(KINDS)}, "latency by round"),
-            "by_batch": array(list(by_batch.values()), ("size",), "ms per image", {"size": list(by_batch)}, "time by batch size"),
+            "by_batch": array(
+                list(by_batch.values()), ("size",), "ms per image", {"size": list(by_batch)}, "time by batch size"
+            ),
             "parameters": array(list(stages.values()), ("stage",), "parameters", {"stage": list(stages)}, "parameters"),
         }
         if len(runs) > 1:
@@ -171,7 +175,9 @@ class Cost(Analysis):
         panels: list[Panel] = [Table(title="Costs", columns=("cost",), rows="measure")]
         if "ways" in finding:
             note = "Medians over the same rounds, ms per image, with the order statistics that enclose them in 95%."
-            panels.append(Table(title="Latency by way of running", columns=("ways", "ways_low", "ways_high"), rows="method", note=note))
+            panels.append(
+                Table(title="Latency by way of running", columns=("ways", "ways_low", "ways_high"), rows="method", note=note)
+            )
         if finding["by_batch"].sizes["size"] > 1:
             note = "One of few runs for each size; the fastest size is then timed in every round."
             panels.append(Curve(title="Time per image by batch size", y=("by_batch",), x="size", log="x", note=note))
@@ -185,8 +191,8 @@ class Cost(Analysis):
         lines = [
             f"Latency holds for this machine with {plural(facts['threads'], 'thread')} in float32; other load on it during the "
             f"measurement is included{turn}.",
-            f"Median of {plural(rounds, 'run')} after a warm-up of {facts['warm_ups']}; its interval assumes no distribution, and that runs do "
-            f"not depend on each other. Batches tried: {', '.join(map(str, facts['batches']))}.",
+            f"Median of {plural(rounds, 'run')} after a warm-up of {facts['warm_ups']}; its interval assumes no distribution, and that "
+            f"runs do not depend on each other. Batches tried: {', '.join(map(str, facts['batches']))}.",
         ]
         if facts["memory_by"]:
             lines.append(
