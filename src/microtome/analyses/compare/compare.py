@@ -107,7 +107,7 @@ class Compare(Collation):
             exact[nets.answered] = everyone.accuracy
             front = [column._replace(values=exact) if column.name == ACCURACY else column for column in front]
         pairs = dominated_candidates(front, everyone, nets.answered)
-        on_front = ~np.isnan(np.stack([column.values for column in front])).any(axis=0)
+        on_front = np.asarray(~np.isnan(np.stack([column.values for column in front])).any(axis=0))
         on_front[[pair.candidate for pair in pairs]] = False
         score = np.full(len(nets.names), nan)
         if everyone is not None:
@@ -170,7 +170,7 @@ class Compare(Collation):
         if (np.isfinite(finding["score"].values) & np.isfinite(finding["price"].values)).any():
             panels.append(Scatter(
                 title="Accuracy against cost", x="price", y="score", front="front", group="family", low="score_low", high="score_high",
-                log="x", note="Ringed: no other network is both more accurate and cheaper. Bars: 95% intervals.",
+                log="x", note=f"Ringed: the Pareto front of {', '.join(finding.facts['front criteria'])}. Bars: 95% intervals.",
             ))  # fmt: skip
         panels += choice_panels(finding)
         for name, title in (

@@ -10,6 +10,7 @@ from microtome.analyses.compare.prior import Prior, column_unit
 from microtome.analyses.compare.proof import ChoiceBenchmark, tau_text
 from microtome.finding import Finding
 from microtome.key_numbers import format_value
+from microtome.numerics.statistics.intervals import UNKNOWN_INTERVAL, Interval
 
 Values = np.ndarray[Any, Any]
 LAYER_SCORES = ("logme", "gbc", "parc", "h_score", "transrate", "nearest", "ridge", "logistic")
@@ -74,16 +75,15 @@ def decide_by_prior(names: Sequence[str], candidates: Values, prior: Prior) -> D
                                         "measured that ranks them.")  # fmt: skip
 
 
-def _score(finding: Finding | None, name: str) -> tuple[float, float, float]:
-    """A score and its ends; not numbers where the finding has none."""
-    unknown = (float("nan"),) * 3
+def _score(finding: Finding | None, name: str) -> Interval:
+    """A score with its ends; not numbers where the finding has none."""
     if finding is None:
-        return unknown
+        return UNKNOWN_INTERVAL
     if name in SOURCE_NAMES:
         if "own_classes" not in finding or name not in finding["own_classes"].measure.values:
-            return unknown
-        return tuple(float(finding[f"own_classes{end}"].sel(measure=name)) for end in ("", "_low", "_high"))  # type: ignore[return-value]
+            return UNKNOWN_INTERVAL
+        return Interval(*(float(finding[f"own_classes{end}"].sel(measure=name)) for end in ("", "_low", "_high")))
     if name not in finding or np.isnan(finding["logme"].values).all():
-        return unknown
+        return UNKNOWN_INTERVAL
     layer = int(np.nanargmax(finding["logme"].values))
-    return tuple(float(finding[f"{name}{end}"].values[layer]) for end in ("", "_low", "_high"))  # type: ignore[return-value]
+    return Interval(*(float(finding[f"{name}{end}"].values[layer]) for end in ("", "_low", "_high")))

@@ -16,7 +16,7 @@ from microtome.key_numbers import FRACTION, format_interval, format_value
 from microtome.numerics.statistics.equivalence import PairedComparison
 from microtome.numerics.statistics.proportions import proportion_interval
 from microtome.numerics.statistics.weight_regions import WeightRegion
-from microtome.prose import name_list, plural
+from microtome.prose import agree, name_list, plural
 
 Values = np.ndarray[Any, Any]
 MOST_IMAGES = 10_000_000  # more are not named
@@ -106,16 +106,16 @@ def decide_by_weights(
     best = int(np.argmax(paired.accuracy)) if paired is not None and paired.images else None
     first, second = int(order[0]), int(order[1])
     gaps = {int(other): utility_gap(weighing, first, int(other), paired) for other in order[1:]}
-    winner, own = names[judged[first]], format_value(float(totals[first]))
+    winner, own = str(names[int(judged[first])]), format_value(float(totals[first]))
     doubtful = [other for other, gap in gaps.items() if not gap.gap.low > 0]
     if not doubtful:
-        rival = f"{names[judged[second]]} ({format_value(float(totals[second]))})"
+        rival = f"{names[int(judged[second])]} ({format_value(float(totals[second]))})"
         return Decision(rank, winner, f"Choose {winner} by your weights: utility {own}, significantly above {rival}.", best)
     other = doubtful[0]
     images = paired.images if paired is not None else 0
     needed = gaps[other].images_needed(images)
     more = label_more(needed, images, classes) if needed else _other_evidence(weighing, gaps[other])
-    rival = f"{names[judged[other]]} ({format_value(float(totals[other]))})"
+    rival = f"{names[int(judged[other])]} ({format_value(float(totals[other]))})"
     return Decision(rank, winner, f"Not enough evidence between {winner} (utility {own}) and {rival}: {more}.", best)
 
 
@@ -123,8 +123,10 @@ def _other_evidence(weighing: Weighing, gap: UtilityGap) -> str:
     """What would decide where more images of the accuracy do not."""
     if gap.gap.value < 1e-9:
         return "they are equal by your weights"
-    column = next(column for column in weighing.columns if column.name == gap.least_certain)
-    return f"{column.name} is least certain; measure it {'on more images' if column.of_images else 'in more timed runs'}"
+    if not next(column for column in weighing.columns if column.name == gap.least_certain).of_images:
+        return f"{gap.least_certain} needs more timed runs"
+    uncertain = [column.name for column in weighing.columns if column.of_images and gap.below[column.name] > 0]
+    return f"{' and '.join(uncertain)} {agree(len(uncertain), 'needs', 'need')} more images"
 
 
 def lacking_criteria(columns: Sequence[Column]) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from microtome.analyses.cost.memory import allocation_peak
-from microtome.analyses.cost.timing import WARM_UPS, Run, batch_sizes, time_calls, times_by_batch
+from microtome.analyses.cost.timing import WARM_UPS, Run, batch_sizes, fastest_size, time_calls, times_by_batch
 from microtome.analyses.cost.variants import HALF, Variant, compiled_variant, emulates_half, half_variant
 from microtome.analysis import Analysis, Measurement, option
 from microtome.batch_size import image_bytes
@@ -71,7 +71,7 @@ class Cost(Analysis):
         sizes = batch_sizes(self._largest_batch(specimen))
         ways = 1 + self.compile + self.bf16
         timed = (1 + sizes[-1] if sizes[-1] > 1 else 1) * (self.repeats + WARM_UPS)
-        return Workload(forward=ways * timed + 3.0 * sum(sizes) + 5.0, seconds=0.8 + 30.0 * self.compile)
+        return Workload(forward=ways * timed + 4.0 * sum(sizes) + 5.0, seconds=0.8 + 30.0 * self.compile)
 
     def _largest_batch(self, specimen: Specimen) -> int:
         """How many images are tried at most: `batch`, or as many as keep the multiply-adds below `BATCH_WORK`; at least one."""
@@ -83,7 +83,7 @@ class Cost(Analysis):
     def measure_in_turn(self, specimens: Sequence[Specimen], images: Images | None, pace: Pace) -> list[Measurement]:
         sizes = batch_sizes(min(self._largest_batch(specimen) for specimen in specimens))  # the same for all: a fair comparison
         searched = [times_by_batch(specimen, sizes) for specimen in specimens]
-        batches = [sizes[int(np.argmin(times))] for times in searched]
+        batches = [fastest_size(sizes, times) for times in searched]
         inputs = [
             [specimen.noise(count) for count in sorted({1, batch})] for specimen, batch in zip(specimens, batches, strict=True)
         ]
@@ -136,7 +136,7 @@ class Cost(Analysis):
         if len(runs) > 1:
             arrays |= _variant_arrays(runs)
         facts = {
-            "batch": min(by_batch, key=lambda size: by_batch[size]),
+            "batch": fastest_size(list(by_batch), np.array(list(by_batch.values()))),
             "batches": list(by_batch),
             "warm_ups": WARM_UPS,
             "threads": torch.get_num_threads(),
@@ -176,10 +176,10 @@ class Cost(Analysis):
         if "ways" in finding:
             note = "Medians over the same rounds, ms per image, with the order statistics that enclose them in 95%."
             panels.append(
-                Table(title="Latency by way of running", columns=("ways", "ways_low", "ways_high"), rows="method", note=note)
+                Table(title="Latency by way of running", columns=("ways",), rows="method", note=note)
             )
         if finding["by_batch"].sizes["size"] > 1:
-            note = "One of few runs for each size; the fastest size is then timed in every round."
+            note = "One of few runs for each size; the largest within a tenth of the fastest is then timed in every round."
             panels.append(Curve(title="Time per image by batch size", y=("by_batch",), x="size", log="x", note=note))
         return [*panels, Bars(title="Parameters by stage", y=("parameters",), x="stage")]
 
@@ -219,14 +219,10 @@ def _per_image(times: Values, inputs: Sequence[torch.Tensor], variants: Sequence
 
 
 def _variant_arrays(runs: Mapping[str, Values]) -> dict[str, Any]:
-    """Median latencies (method, measure) of every way of running, with their intervals."""
-    intervals = [[median_interval(row) for row in values] for values in runs.values()]
-    coords = {"method": list(runs), "measure": list(KINDS)}
-    return {
-        f"ways{suffix}": array([[getattr(each, end) for each in row] for row in intervals], ("method", "measure"), "ms per image",
-                               coords, "" if suffix else "latency")
-        for suffix, end in (("", "value"), ("_low", "low"), ("_high", "high"))
-    }  # fmt: skip
+    """Median latencies of every way of running (method, measure), each with the ends of its interval."""
+    rows = [[end for row in values for end in median_interval(row)] for values in runs.values()]
+    coords = {"method": list(runs), "measure": [f"{kind}{end}" for kind in KINDS for end in ("", ", low", ", high")]}
+    return {"ways": array(rows, ("method", "measure"), "ms per image", coords, "latency")}
 
 
 def _parameters_by_stage(specimen: Specimen) -> dict[str, int]:

@@ -11,7 +11,8 @@ from microtome.numerics.statistics.paired_ratios import turn_order
 from microtome.specimen import Specimen
 
 WARM_UPS = 2  # forward passes of each input that are not timed
-SEARCH_RUNS = 2  # timed passes of each batch size tried; the faster counts
+SEARCH_RUNS = 3  # timed passes of each batch size tried; the fastest counts
+NEAR = 0.1  # times per image that differ by less are taken for equal in the search
 Values = np.ndarray[Any, Any]
 Run = Callable[[torch.Tensor], Any]
 
@@ -43,13 +44,17 @@ def batch_sizes(most: int) -> list[int]:
 
 
 def times_by_batch(specimen: Specimen, sizes: Sequence[int]) -> Values:
-    """Milliseconds per image (size,) of batches of these sizes, each the faster of a few runs after one that is not timed."""
-    times: list[float] = []
-    for size in sizes:
-        x = specimen.noise(size)
+    """Milliseconds per image (size,) of batches of these sizes, each the fastest of a few runs in turn after one that is not timed."""
+    inputs = [specimen.noise(size) for size in sizes]
+    for x in inputs:
         specimen.run(x)
-        times.append(1e3 * min(_seconds(specimen.run, x) for _ in range(SEARCH_RUNS)) / size)
-    return np.array(times)
+    rounds = [[1e3 * _seconds(specimen.run, x) / len(x) for x in inputs] for _ in range(SEARCH_RUNS)]
+    return np.min(rounds, axis=0)
+
+
+def fastest_size(sizes: Sequence[int], times: Values) -> int:
+    """The largest batch size that takes at most a tenth longer per image than the fastest."""
+    return max(size for size, each in zip(sizes, times, strict=True) if each <= (1 + NEAR) * np.min(times))
 
 
 def _seconds(run: Run, x: torch.Tensor) -> float:

@@ -26,6 +26,6 @@ def domination_table(points: Float[Array, "n criterion"], larger_is_better: Sequ
         raise ValueError(f"{points.shape[1]} criteria need as many directions, not {len(larger_is_better)}")
     score = np.where(np.asarray(larger_is_better, dtype=bool), points, -points)
     own, other = score[:, None, :], score[None, :, :]
-    known = ~np.isnan(score).any(axis=1)
+    known = np.asarray(~np.isnan(score).any(axis=1))
     beaten = (other >= own).all(axis=2) & (other > own).any(axis=2)
     return np.asarray(beaten & known[:, None] & known[None, :])
