@@ -96,7 +96,10 @@ class Batched(nn.Module):
 def test_the_fastest_batch_is_found_and_timed(clock: Clock) -> None:
     assert timing.batch_sizes(1) == [1] and timing.batch_sizes(8) == [1, 2, 4, 8] and timing.batch_sizes(6) == [1, 2, 4, 6]
     specimen = mt.open(Batched().eval(), recipe={"size": 8})
-    assert timing.fastest_size([1, 2, 4], np.array([4.0, 1.0, 1.09])) == 4 and timing.fastest_size([1, 2, 4], np.array([4.0, 1.0, 1.2])) == 2
+    assert (
+        timing.fastest_size([1, 2, 4], np.array([4.0, 1.0, 1.09])) == 4
+        and timing.fastest_size([1, 2, 4], np.array([4.0, 1.0, 1.2])) == 2
+    )
     by_size = timing.times_by_batch(specimen, [1, 2, 4, 8])
     assert by_size == pytest.approx([4, 2.5, 1.75, 27 / 8])
     found = Cost(batch=8, repeats=7)(specimen)

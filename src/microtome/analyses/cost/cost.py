@@ -175,9 +175,7 @@ class Cost(Analysis):
         panels: list[Panel] = [Table(title="Costs", columns=("cost",), rows="measure")]
         if "ways" in finding:
             note = "Medians over the same rounds, ms per image, with the order statistics that enclose them in 95%."
-            panels.append(
-                Table(title="Latency by way of running", columns=("ways",), rows="method", note=note)
-            )
+            panels.append(Table(title="Latency by way of running", columns=("ways",), rows="method", note=note))
         if finding["by_batch"].sizes["size"] > 1:
             note = "One of few runs for each size; the largest within a tenth of the fastest is then timed in every round."
             panels.append(Curve(title="Time per image by batch size", y=("by_batch",), x="size", log="x", note=note))
