@@ -5,9 +5,9 @@ import pytest
 
 from microtome.analyses.compare.choice_arrays import choice_panels, domination_arrays, limit_arrays, weight_arrays
 from microtome.analyses.compare.decision import Decision
-from microtome.analyses.compare.domination import Dominated
+from microtome.analyses.compare.domination import DominatedPair
 from microtome.analyses.compare.limits import judge_limit, parse_limit
-from microtome.analyses.compare.named_criteria import Column, parse_criterion
+from microtome.analyses.compare.named_criteria import CriterionColumn, parse_criterion
 from microtome.analyses.compare.recommending import Recommendation
 from microtome.analyses.compare.weighing import weigh
 from microtome.finding import Finding
@@ -16,9 +16,9 @@ from microtome.numerics.statistics.weight_regions import regions_of_weight
 NOTHING = Recommendation(Decision(np.array([1.0, 2.0]), "a", "r."), np.arange(2), None, [], "")
 
 
-def column(name: str, values: list[float]) -> Column:
+def column(name: str, values: list[float]) -> CriterionColumn:
     unknown = np.full(2, np.nan)
-    return Column(parse_criterion(name, "x"), "1", False, np.array(values), unknown, unknown, True, False, True)
+    return CriterionColumn(parse_criterion(name, "x"), "1", False, np.array(values), unknown, unknown, True, False, True)
 
 
 def test_nothing_is_shown_that_nobody_asked_for() -> None:
@@ -40,7 +40,7 @@ def test_what_is_shown() -> None:
     assert curve.sel(specimen="a").values[[0, 50, 100]].tolist() == pytest.approx([0, 0.5, 1])
     limits = limit_arrays(whole, ["a", "b"], 10)["limits"]
     assert limits.measure.values.tolist() == ["params ≤ 2"] and limits.values.tolist() == [["kept: 1"], ["missed: 4"]]
-    beaten = domination_arrays([Dominated(1, 0, ("latency",))], ["a", "b"])["dominated_by"]
+    beaten = domination_arrays([DominatedPair(1, 0, ("latency",))], ["a", "b"])["dominated_by"]
     assert beaten.values.tolist() == ["no network", "a (not significant in latency)"]
     finding = Finding(analysis="compare", arrays=arrays | {"limits": limits, "dominated_by": beaten},
                       origin={"facts": {"front criteria": ["params", "operations"]}})  # fmt: skip

@@ -2,34 +2,36 @@
 
 import numpy as np
 
-from microtome.analyses.compare.domination import Dominated, describe_domination, dominated_candidates
-from microtome.analyses.compare.named_criteria import ACCURACY, Column, parse_criterion
+from microtome.analyses.compare.domination import DominatedPair, describe_domination, dominated_candidates
+from microtome.analyses.compare.named_criteria import ACCURACY, CriterionColumn, parse_criterion
 from microtome.numerics.statistics.equivalence import compare_paired
 
 NAMES = ["a", "b", "c"]
 
 
-def column(name: str, values: list[float], half: float = np.nan, larger: bool = False) -> Column:
+def column(name: str, values: list[float], half: float = np.nan, larger: bool = False) -> CriterionColumn:
     middle = np.array(values, dtype=float)
     exact = bool(np.isnan(half))
-    return Column(parse_criterion(name, "x"), "1", larger, middle, middle - half, middle + half, exact, not exact, False)
+    return CriterionColumn(
+        parse_criterion(name, "x"), "1", larger, middle, middle - half, middle + half, exact, not exact, False
+    )
 
 
 def test_three_criteria_by_hand() -> None:
     """b is worse than a on all three; c is best on memory, so nobody dominates it."""
     columns = [column("params", [1, 2, 3]), column("operations", [1, 2, 3]), column("memory", [5, 5, 4])]
-    assert dominated_candidates(columns, None, np.arange(0)) == [Dominated(1, 0, ())]
+    assert dominated_candidates(columns, None, np.arange(0)) == [DominatedPair(1, 0, ())]
     assert dominated_candidates(columns[:2], None, np.arange(0)) == [
-        Dominated(1, 0, ()),
-        Dominated(2, 0, ()),
-        Dominated(2, 1, ()),
+        DominatedPair(1, 0, ()),
+        DominatedPair(2, 0, ()),
+        DominatedPair(2, 1, ()),
     ]
 
 
 def test_overlapping_intervals_are_named() -> None:
     columns = [column("params", [1, 2]), column("latency", [1.0, 1.2], 0.2), column("robustness", [0.9, 0.5], 0.1, larger=True)]
     (pair,) = dominated_candidates(columns, None, np.arange(0))
-    assert pair == Dominated(1, 0, ("latency",))
+    assert pair == DominatedPair(1, 0, ("latency",))
     assert describe_domination(1, [pair], NAMES) == "a (not significant in latency)"
     assert describe_domination(0, [pair], NAMES) == "no network"
 

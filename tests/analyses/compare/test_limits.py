@@ -14,15 +14,15 @@ from microtome.analyses.compare.limits import (
     networks_within,
     parse_limit,
 )
-from microtome.analyses.compare.named_criteria import Column, parse_criterion
+from microtome.analyses.compare.named_criteria import CriterionColumn, parse_criterion
 from microtome.errors import BadOption
 from microtome.numerics.statistics.balanced import balanced_accuracy
 from microtome.numerics.statistics.proportions import proportion_interval
 
 
-def column(name: str, values: list[float], half: float = np.nan, unit: str = "1", larger: bool = False) -> Column:
+def column(name: str, values: list[float], half: float = np.nan, unit: str = "1", larger: bool = False) -> CriterionColumn:
     middle = np.array(values, dtype=float)
-    return Column(
+    return CriterionColumn(
         parse_criterion(name, "limit"), unit, larger, middle, middle - half, middle + half, bool(np.isnan(half)), True, False
     )
 

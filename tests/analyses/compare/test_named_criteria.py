@@ -47,7 +47,7 @@ def test_columns_by_hand() -> None:
     assert not column.larger_is_better and not column.exact and column.ratio and not column.of_images and column.unit == "ms"
     assert criterion_column(parse_criterion("params", "x"), byname, NO_EVIDENCE, "x").exact
     missing = criterion_column(parse_criterion("robustness", "x"), byname, NO_EVIDENCE, "x")
-    assert not missing.measured and missing.larger_is_better and "robustness" in how_to_measure(missing.criterion)
+    assert not missing.is_measured and missing.larger_is_better and "robustness" in how_to_measure(missing.criterion)
     assert column.take(np.array([1])).values.shape == (1,)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microtome.analyses.compare.prior import column_unit, file_digest, read_prior
+from microtome.analyses.compare.prior import column_unit, prior_digest, read_prior
 from microtome.errors import BadOption
 
 TEXT = """model,img_size,top1,top5,param_count,crop
@@ -59,4 +59,4 @@ def test_a_missing_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(BadOption, match="cannot be read as CSV"):
         read_prior(str(tmp_path / "b.csv"), ["a"])
-    assert file_digest(str(tmp_path / "none.csv")) == "" and len(file_digest(str(tmp_path / "b.csv"))) == 16
+    assert prior_digest(str(tmp_path / "none.csv")) == "" and len(prior_digest(str(tmp_path / "b.csv"))) == 16

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microtome.analyses.compare.named_criteria import ACCURACY, Column, parse_criterion
+from microtome.analyses.compare.named_criteria import ACCURACY, CriterionColumn, parse_criterion
 from microtome.analyses.compare.weighing import (
     first_rate_in_bootstrap,
     parse_preferences,
@@ -14,14 +14,14 @@ from microtome.errors import BadOption, UnknownName
 from microtome.numerics.statistics.equivalence import compare_paired
 
 
-def accuracy(values: np.ndarray) -> Column:
+def accuracy(values: np.ndarray) -> CriterionColumn:
     unknown = np.full(len(values), np.nan)
-    return Column(parse_criterion(ACCURACY, "x"), "fraction", True, values, unknown, unknown, False, True, False)
+    return CriterionColumn(parse_criterion(ACCURACY, "x"), "fraction", True, values, unknown, unknown, False, True, False)
 
 
-def cost(values: list[float], half: float = np.nan, name: str = "params") -> Column:
+def cost(values: list[float], half: float = np.nan, name: str = "params") -> CriterionColumn:
     middle = np.array(values, dtype=float)
-    return Column(
+    return CriterionColumn(
         parse_criterion(name, "x"), "1", False, middle, middle - half, middle + half, bool(np.isnan(half)), False, True
     )
 

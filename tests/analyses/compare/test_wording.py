@@ -3,7 +3,7 @@
 import numpy as np
 
 from microtome.analyses.compare.limits import joint_accuracy_intervals, judge_limit, parse_limit
-from microtome.analyses.compare.named_criteria import Column, parse_criterion
+from microtome.analyses.compare.named_criteria import CriterionColumn, parse_criterion
 from microtome.analyses.compare.wording import images_for_limit, no_evidence, region_text
 from microtome.finding import Finding, array
 from microtome.numerics.statistics.proportions import proportion_interval
@@ -13,7 +13,7 @@ from microtome.numerics.statistics.weight_regions import WeightRegion
 def test_images_for_a_limit_are_enough_and_not_many_more() -> None:
     for bound in (0.86, 0.93):
         correct = np.array([[1.0] * 90 + [0.0] * 10])
-        column = Column(
+        column = CriterionColumn(
             parse_criterion("accuracy", "x"), "fraction", True, np.array([0.9]), *(np.full((2, 1), np.nan)), False, True, False
         )
         judged = judge_limit(parse_limit("min_accuracy", str(bound)), column, joint_accuracy_intervals(correct, None))

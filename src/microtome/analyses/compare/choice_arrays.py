@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from microtome.analyses.compare import wording
-from microtome.analyses.compare.domination import Dominated, describe_domination
+from microtome.analyses.compare.domination import DominatedPair, describe_domination
 from microtome.analyses.compare.recommending import Recommendation
 from microtome.finding import Finding, array
 from microtome.key_numbers import FRACTION, format_value
@@ -25,7 +25,7 @@ def limit_arrays(made: Recommendation, names: Sequence[str], images: int) -> dic
     return {"limits": array(cells.astype(str), ("specimen", "measure"), "text", coords, "limit")}
 
 
-def domination_arrays(pairs: Sequence[Dominated], names: Sequence[str]) -> dict[str, xr.DataArray]:
+def domination_arrays(pairs: Sequence[DominatedPair], names: Sequence[str]) -> dict[str, xr.DataArray]:
     """Who dominates each network; nothing where nobody is dominated."""
     if not pairs:
         return {}

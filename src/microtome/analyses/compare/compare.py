@@ -37,7 +37,7 @@ from microtome.analyses.compare.limits import OPTIONS, parse_limit
 from microtome.analyses.compare.named_criteria import ACCURACY, PRICE_NAMES, criteria_names, parse_criterion
 from microtome.analyses.compare.network_arrays import latency_arrays, spread_arrays, table_arrays
 from microtome.analyses.compare.prices import Prices, gather_prices, price_label
-from microtome.analyses.compare.prior import file_digest, read_prior
+from microtome.analyses.compare.prior import prior_digest, read_prior
 from microtome.analyses.compare.proof import benchmark_text, parse_benchmark
 from microtome.analyses.compare.recommending import Networks, Wishes, recommend
 from microtome.analyses.compare.weighing import parse_preferences
@@ -79,7 +79,7 @@ class Compare(Collation):
         self._front_criteria()
 
     def extra_key(self) -> str:
-        parts = [file_digest(self.prior) if self.prior else "", benchmark_text()]
+        parts = [prior_digest(self.prior) if self.prior else "", benchmark_text()]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16] if any(parts) else ""
 
     def _limits(self) -> list[Any]:
@@ -98,20 +98,20 @@ class Compare(Collation):
         prices = gather_prices(nets.byname, self.price)
         wishes = Wishes(prices, self.margin, self._limits(), parse_preferences(self.prefer, self.price), self.seed)
         made = recommend(nets, wishes, prior, parse_benchmark(benchmark_text()))
-        everyone = nets.compare(nets.answered, self.seed)
+        everyone = nets.compare(nets.with_answers, self.seed)
         front = [nets.column(criterion, option_name("pareto")) for criterion in self._front_criteria()]
         eligible = nets.trained & (nets.evidence.known | all(column.name != ACCURACY for column in front))
         front = [column._replace(values=np.where(eligible, column.values, nan)) for column in front]
         if everyone is not None:
             exact = np.full(len(nets.names), nan)
-            exact[nets.answered] = everyone.accuracy
+            exact[nets.with_answers] = everyone.accuracy
             front = [column._replace(values=exact) if column.name == ACCURACY else column for column in front]
-        pairs = dominated_candidates(front, everyone, nets.answered)
+        pairs = dominated_candidates(front, everyone, nets.with_answers)
         on_front = np.asarray(~np.isnan(np.stack([column.values for column in front])).any(axis=0))
         on_front[[pair.candidate for pair in pairs]] = False
         score = np.full(len(nets.names), nan)
         if everyone is not None:
-            score[nets.answered] = everyone.accuracy
+            score[nets.with_answers] = everyone.accuracy
         images = everyone.images if everyone is not None else 0
         front_names = [column.name for column in front]
         facts: dict[str, Any] = {
@@ -121,9 +121,9 @@ class Compare(Collation):
             "evidence": nets.evidence.kind,
             "decided by": made.source,
             "images": made.paired.images if made.paired is not None else images,
-            "not judged": [name for place, name in enumerate(nets.names) if place not in nets.answered],
+            "not judged": [name for place, name in enumerate(nets.names) if place not in nets.with_answers],
             "imbalance": nets.evidence.imbalance if nets.evidence.by_class else 1.0,
-            "in_turn": _timed_in_turn(prices, nets.answered),
+            "in_turn": _timed_in_turn(prices, nets.with_answers),
             "front criteria": front_names,
             "details": [*made.lines, *wording.domination_line(pairs, nets.names, front_names), *wording.prior_lines(prior)],
             "sections": list(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microtome.analyses.compare.named_criteria import ACCURACY, Column
+from microtome.analyses.compare.named_criteria import ACCURACY, CriterionColumn
 from microtome.numerics.statistics.equivalence import PairedComparison
 from microtome.numerics.statistics.pareto import domination_table
 from microtome.prose import name_list
@@ -17,7 +17,7 @@ from microtome.prose import name_list
 Values = np.ndarray[Any, Any]
 
 
-class Dominated(NamedTuple):
+class DominatedPair(NamedTuple):
     """A candidate (index), one that dominates it, and the criteria on which that is not significant."""
 
     candidate: int
@@ -25,12 +25,14 @@ class Dominated(NamedTuple):
     doubtful: tuple[str, ...]
 
 
-def dominated_candidates(columns: Sequence[Column], paired: PairedComparison | None, judged: Values) -> list[Dominated]:
+def dominated_candidates(
+    columns: Sequence[CriterionColumn], paired: PairedComparison | None, judged: Values
+) -> list[DominatedPair]:
     """Every pair of a dominated candidate and one that dominates it, over all networks; `paired` compares those at `judged`."""
     table = domination_table(np.stack([column.values for column in columns], 1), [each.larger_is_better for each in columns])
     position = {int(network): place for place, network in enumerate(judged)}
     return [
-        Dominated(
+        DominatedPair(
             int(low),
             int(high),
             tuple(each.name for each in columns if not _is_shown(each, int(high), int(low), paired, position)),
@@ -39,7 +41,7 @@ def dominated_candidates(columns: Sequence[Column], paired: PairedComparison | N
     ]
 
 
-def describe_domination(candidate: int, pairs: Sequence[Dominated], names: Sequence[str]) -> str:
+def describe_domination(candidate: int, pairs: Sequence[DominatedPair], names: Sequence[str]) -> str:
     """Who dominates a candidate, significant ones first; "no network" where nobody does."""
     own = sorted((pair for pair in pairs if pair.candidate == candidate), key=lambda pair: len(pair.doubtful))
     texts = [
@@ -48,7 +50,9 @@ def describe_domination(candidate: int, pairs: Sequence[Dominated], names: Seque
     return name_list(texts, 2) if texts else "no network"
 
 
-def _is_shown(column: Column, better: int, worse: int, paired: PairedComparison | None, position: dict[int, int]) -> bool:
+def _is_shown(
+    column: CriterionColumn, better: int, worse: int, paired: PairedComparison | None, position: dict[int, int]
+) -> bool:
     """Whether the first network is shown to be at least as good as the second on a criterion."""
     if column.exact:
         return True

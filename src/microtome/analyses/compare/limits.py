@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microtome.analyses.compare.named_criteria import ACCURACY, Column, Criterion, parse_criterion
+from microtome.analyses.compare.named_criteria import ACCURACY, Criterion, CriterionColumn, parse_criterion
 from microtome.errors import BadOption, option_name
 from microtome.key_numbers import format_value
 from microtome.numerics.statistics.balanced import balanced_accuracy
@@ -81,7 +81,7 @@ def parse_limit(option: str, text: str) -> Limit:
     return Limit(parse_criterion(name, option_name(option)), bound, option.startswith("max"))
 
 
-def judge_limit(limit: Limit, column: Column, intervals: tuple[Values, Values] | None = None) -> Judgement:
+def judge_limit(limit: Limit, column: CriterionColumn, intervals: tuple[Values, Values] | None = None) -> Judgement:
     """How each network stands to the limit; `intervals` replaces the ends of the column, where all networks are judged together."""
     low, high = (column.low, column.high) if intervals is None else intervals
     if column.exact:

@@ -44,7 +44,7 @@ class Criterion(NamedTuple):
     number: str
 
 
-class Column(NamedTuple):
+class CriterionColumn(NamedTuple):
     """A criterion of all networks: values and interval ends (network,), NaN where unknown.
 
     `exact` says that the number has no uncertainty; `of_images` that it would be another on other images; `ratio` that it is a cost,
@@ -67,11 +67,11 @@ class Column(NamedTuple):
         return self.criterion.name
 
     @property
-    def measured(self) -> bool:
+    def is_measured(self) -> bool:
         """Whether any network has it."""
         return not np.isnan(self.values).all()
 
-    def take(self, indices: Values) -> "Column":
+    def take(self, indices: Values) -> "CriterionColumn":
         """The column of some of the networks."""
         return self._replace(values=self.values[indices], low=self.low[indices], high=self.high[indices])
 
@@ -99,7 +99,7 @@ def parse_criterion(word: str, option: str) -> Criterion:
 
 def criterion_column(
     criterion: Criterion, byname: Mapping[str, Mapping[str, Finding]], evidence: Evidence, option: str
-) -> Column:
+) -> CriterionColumn:
     """A criterion of all networks, from their findings.
 
     Raises:
@@ -120,7 +120,7 @@ def criterion_column(
         np.array([nan if number is None else getattr(number, end) for number in numbers], dtype=np.float64)
         for end in ("value", "low", "high")
     )
-    return Column(
+    return CriterionColumn(
         criterion=criterion,
         unit=known.unit if known is not None else UNITS.get(criterion.name, "1"),
         larger_is_better=(better or ("lower" if criterion.name in COSTS else "higher")) == "higher",

@@ -60,7 +60,7 @@ def read_prior(path: str, networks: Sequence[str]) -> Prior:
     return Prior(Path(path).name, columns, ambiguous)
 
 
-def file_digest(path: str) -> str:
+def prior_digest(path: str) -> str:
     """A digest of the file, for the key of the finding; empty where it cannot be read."""
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
@@ -99,7 +99,7 @@ def _match(network: str, byname: dict[str, dict[str, str]]) -> tuple[dict[str, s
 
 
 def _number(text: str | None) -> float:
-    """The number in a cell of the file, thousands separated by commas; NaN for anything else."""
+    """The number in a field of the file, thousands separated by commas; NaN for anything else."""
     try:
         return float((text or "").replace(",", "").strip())
     except ValueError:

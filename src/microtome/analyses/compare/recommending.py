@@ -9,7 +9,7 @@ from microtome.analyses.compare import wording
 from microtome.analyses.compare.criteria import Evidence
 from microtome.analyses.compare.decision import Decision, decide
 from microtome.analyses.compare.limits import Judgement, Limit, joint_accuracy_intervals, judge_limit, networks_within
-from microtome.analyses.compare.named_criteria import ACCURACY, Column, Criterion, criterion_column
+from microtome.analyses.compare.named_criteria import ACCURACY, Criterion, CriterionColumn, criterion_column
 from microtome.analyses.compare.prices import Prices
 from microtome.analyses.compare.prior import Prior
 from microtome.analyses.compare.proof import NO_BENCHMARK, ChoiceBenchmark, describe_record, most_trusted
@@ -34,7 +34,7 @@ class Networks(NamedTuple):
     correct: Values
 
     @property
-    def answered(self) -> Values:
+    def with_answers(self) -> Values:
         """Indices of the trained networks whose answers are better than chance."""
         return np.flatnonzero(self.trained & self.evidence.known)
 
@@ -49,7 +49,7 @@ class Networks(NamedTuple):
         labels = self.evidence.labels
         return 0 if labels is None else len(np.unique(labels[labels >= 0]))
 
-    def column(self, criterion: Criterion, option: str) -> Column:
+    def column(self, criterion: Criterion, option: str) -> CriterionColumn:
         """A criterion of all networks."""
         return criterion_column(criterion, self.byname, self.evidence, option)
 
@@ -95,7 +95,7 @@ def recommend(nets: Networks, wishes: Wishes, prior: Prior | None, benchmark: Ch
     within = networks_within(judgements, len(nets.names))
     scores = transfer_scores(nets.byname)
     source = _deciding_source(nets.evidence.kind, list(scores), benchmark)
-    images = int((~np.isnan(nets.correct[nets.answered])).all(axis=0).sum()) if len(nets.answered) else 0
+    images = int((~np.isnan(nets.correct[nets.with_answers])).all(axis=0).sum()) if len(nets.with_answers) else 0
     lines = wording.limit_lines(judgements, nets.names, images)
     named = source or nets.evidence.kind
     lines += [describe_record(named, benchmark)] if named else []
@@ -157,7 +157,7 @@ def _by_margin(nets: Networks, wishes: Wishes, judged: Values, paired: PairedCom
     """The rule of the margin; one network that alone keeps the limits is the choice."""
     measure = "balanced " if nets.evidence.by_class else ""
     decision = decide(nets.names, judged, paired, wishes.price, nets.trained, wishes.margin, measure, nets.class_count)
-    if limited and len(judged) == 1 and len(nets.answered) > 1 and paired is not None:
+    if limited and len(judged) == 1 and len(nets.with_answers) > 1 and paired is not None:
         name = nets.names[judged[0]]
         reason = wording.only_network(name, float(paired.accuracy[0]), paired.images, measure)
         return decision._replace(choice=name, reason=reason)

@@ -15,8 +15,8 @@ from microtome.analyses.compare.named_criteria import (
     ACCURACY,
     COSTS,
     PRICE_NAMES,
-    Column,
     Criterion,
+    CriterionColumn,
     criteria_names,
     parse_criterion,
 )
@@ -35,7 +35,7 @@ NORMAL_QUANTILE = 1.959963984540054  # of the 95% intervals of single networks
 class Weighing(NamedTuple):
     """Criteria of the candidates, weights that sum to 1, utilities (candidate, criterion), and one unit's worth of utility."""
 
-    columns: list[Column]
+    columns: list[CriterionColumn]
     weights: Values
     utilities: Values
     worth: Values
@@ -106,7 +106,7 @@ def parse_preferences(words: Sequence[str], price: str) -> list[tuple[Criterion,
     return [(criteria.get(name) or parse_criterion(name, option), weight) for name, weight in weights.items() if weight > 0]
 
 
-def weigh(columns: Sequence[Column], weights: Sequence[float]) -> Weighing:
+def weigh(columns: Sequence[CriterionColumn], weights: Sequence[float]) -> Weighing:
     """The utilities of candidates that have every criterion."""
     scaled = [
         scale_criterion(column.values, column.larger_is_better, _least(column), _in_doublings(column)) for column in columns
@@ -175,11 +175,11 @@ def _is_cost(criterion: Criterion) -> bool:
     return criterion.name in COSTS or criterion.analysis == "cost"
 
 
-def _in_doublings(column: Column) -> bool:
+def _in_doublings(column: CriterionColumn) -> bool:
     return column.ratio and bool((column.values[~np.isnan(column.values)] > 0).all())
 
 
-def _least(column: Column) -> float:
+def _least(column: CriterionColumn) -> float:
     return LEAST_DOUBLINGS if _in_doublings(column) else LEAST_FRACTION if column.unit == FRACTION else 0.0
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from microtome.analyses.compare.decision import Decision, label_more
-from microtome.analyses.compare.domination import Dominated, describe_domination
+from microtome.analyses.compare.domination import DominatedPair, describe_domination
 from microtome.analyses.compare.limits import KEPT, MISSED, UNDECIDED, UNMEASURED, Judgement, nearest_network
-from microtome.analyses.compare.named_criteria import ACCURACY, Column, how_to_measure
+from microtome.analyses.compare.named_criteria import ACCURACY, CriterionColumn, how_to_measure
 from microtome.analyses.compare.prior import Prior
 from microtome.analyses.compare.weighing import UtilityGap, Weighing, utility_gap
 from microtome.finding import Finding
@@ -129,7 +129,7 @@ def _other_evidence(weighing: Weighing, gap: UtilityGap) -> str:
     return f"{' and '.join(uncertain)} {agree(len(uncertain), 'needs', 'need')} more images"
 
 
-def lacking_criteria(columns: Sequence[Column]) -> str:
+def lacking_criteria(columns: Sequence[CriterionColumn]) -> str:
     """The reason where a weighted criterion was measured for no network or for one alone."""
     lacking = next(column for column in columns if (~np.isnan(column.values)).sum() < 2)
     return (
@@ -172,7 +172,7 @@ def region_text(region: WeightRegion) -> str:
     return f"{format_value(region.start, FRACTION)} to {format_value(region.end, FRACTION)}"
 
 
-def domination_line(pairs: Sequence[Dominated], names: Sequence[str], criteria: Sequence[str]) -> list[str]:
+def domination_line(pairs: Sequence[DominatedPair], names: Sequence[str], criteria: Sequence[str]) -> list[str]:
     """Who is dominated by whom; nothing where nobody is."""
     losers = list(dict.fromkeys(pair.candidate for pair in pairs))
     if not losers:
