@@ -317,7 +317,7 @@ def _calls(entry: Entry, command: click.Command) -> str:
             'run = mt.analyze(nets, mt.Images.scenes(200), "results")',
             f"found = {call}.of(list(run.findings.values()))",
         ]
-        words += ["results", *(f"--set {entry.name}.{option.name}={option.default}" for option in entry.options[:1])]
+        words += ["results", *(f"--{option.name.replace('_', '-')} {option.default}" for option in entry.options[:1])]
     else:
         given = "" if entry.needs == "weights" else ", pics"
         network = EXAMPLES.get(entry.name, "microtome:mini_resnet")

@@ -22,7 +22,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "above random concepts", "below random concepts",
     ),
     "correspondence": ("agreement beyond the control", "kappa", "Δ", "parts above every random position"),
-    "cost": ("parameters", "multiply-adds", "latency of one image", "latency per image in a batch", "live memory"),
+    "cost": ("parameters", "multiply-adds", "latency of one image", "latency per image in a batch", "live memory", "memory peak"),
     "cross_similarity": (
         "best match of the last layer", "CKA of the last layers", "mean CKA of best matches",
         "best matches more similar than in all untrained twins", "images",

@@ -403,3 +403,23 @@ def test_a_folder_with_a_configuration_is_a_network_and_others_are_images(tmp_pa
     (tmp_path / "config.json").write_text("{}")
     assert not means_images(str(tmp_path))
     assert not means_images(f"{tmp_path}/")
+
+
+def test_compare_takes_limits_and_preferences(tmp_path: Path) -> None:
+    """Options of the verb and of --set are the same; what was asked for stands in the answer; wrong words end with exit code 2."""
+    (tmp_path / "nets.py").write_text(FACTORY)
+    measured = call("analyze", "nets.py:make", "nets.py:make", "--weights", "none", "--recipe", "size=16", "--only", "cost,compare",
+                    "--out", "r", "--no-report", "--quiet", cwd=tmp_path)  # fmt: skip
+    assert measured.returncode == 0, measured.stderr
+    asked = call("compare", "r", "--max-params", "1K", "--prefer", "params=1", "--prefer", "accuracy=0", cwd=tmp_path)
+    assert asked.returncode == 0 and "none of these networks is trained" in asked.stdout
+    assert "Limit params ≤ 1,000, not kept or not shown" in asked.stdout
+    for words, sentence in (
+        (("--max-latency", "20"), "--max-latency is '20'; write for example 20ms or 0.5s. It needs a unit: ms, s"),
+        (("--prefer", "robustnes=2"), "--prefer names the criterion 'robustnes'. Did you mean 'robustness'"),
+        (("--prior", "none.csv"), "--prior none.csv cannot be read as CSV (No such file or directory)."),
+        (("--set", "compare.max_params=lots"), "--max-params is 'lots'; write for example 30M."),
+    ):
+        wrong = call("compare", "r", *words, cwd=tmp_path)
+        assert wrong.returncode == 2 and sentence in wrong.stderr, wrong.stderr
+    assert "--min-accuracy" in call("compare", "--help").stdout

@@ -32,9 +32,17 @@ function Compared({ model, finding }: { model: Model; finding: Finding }) {
       {lead ? <p class="lead">{prose(lead)}</p> : null}
       {more.map((s) => <p class="next">{prose(s)}</p>)}
       {model.table ? <PanelFigure level={3} shown={[{ finding, panel: model.table, name: "comparison", label: "comparison", untrained: false }]} bars marked={model.recommended && displayName(model.recommended)} badge={(name) => (untrained.has(name) ? "untrained" : "")} /> : null}
+      <Evidence model={model} finding={finding} />
       {home ? <p class="source"><a href="#compare">Figures, interpretation and limits of the comparison</a></p> : null}
     </>
   );
+}
+
+/** Links to the sections whose numbers the recommendation rests on. */
+function Evidence({ model, finding }: { model: Model; finding: Finding }) {
+  const named: unknown = finding.origin.facts?.sections;
+  const parts = Array.isArray(named) ? model.parts.filter((p) => p.main && named.includes(p.analysis)) : [];
+  return parts.length ? <p class="source">Evidence: {parts.map((part, k) => <>{k ? ", " : ""}<a href={`#${part.id}`}>{part.title}</a></>)}</p> : null;
 }
 
 /** Without a comparison: the headlines of what helps to choose. */

@@ -60,5 +60,6 @@ def collation_origin(analysis: Collation, findings: Sequence[Finding], began: fl
 def collation_key(analysis: Collation, findings: Sequence[Finding]) -> str:
     """What decides whether a saved collation still answers: 16 hex digits over its options and the keys of what it read."""
     keys = sorted(f"{finding.origin.get('key', '')}{finding.facts.get('session', '')}" for finding in findings)
-    parts = [analysis.name(), analysis.revision, analysis.options(), keys]
+    parts: list[Any] = [analysis.name(), analysis.revision, analysis.options(), keys]
+    parts += [further] if (further := analysis.extra_key()) else []  # so that keys without it stay what they were
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

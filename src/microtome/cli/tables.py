@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def comparison_table(finding: "Finding") -> str:
-    """The comparison as a table, best rank first, followed by the recommendation."""
+    """The comparison as a table, best rank first, followed by the recommendation and what it rests on."""
     table = Table(title="Comparison", title_justify="left")
     table.add_column("rank", justify="right")
     table.add_column("specimen", overflow="fold", min_width=14)
@@ -33,7 +33,7 @@ def comparison_table(finding: "Finding") -> str:
         ]
         rank = "–" if np.isnan(ranks[row]) else f"{ranks[row]:.0f}"
         table.add_row(rank, str(finding["rank"].specimen.values[row]), str(finding["family"].values[row]), *values)
-    return _render_table(table) + "\n" + finding.headline
+    return "\n".join([_render_table(table), finding.headline, *finding.facts.get("details", ())])
 
 
 def layer_table(specimen: "Specimen", pattern: str, every: bool) -> str:

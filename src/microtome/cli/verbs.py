@@ -56,7 +56,7 @@ def build_group() -> click.Group:
         list_,
         layers,
         edit_command(),
-        compare,
+        _with_own_options(compare),
         table,
         rerun,
         train_command,
@@ -165,23 +165,29 @@ def layers(specimen: str, pattern: str, every: bool, **given: Any) -> None:
 @click.command()
 @click.argument("folder", metavar="DIR")
 @click.option("--set", "pairs", multiple=True, metavar="compare.OPTION=VALUE", help="Option of compare; repeatable.")
-def compare(folder: str, pairs: Sequence[str]) -> None:
-    """Compare the specimens in a folder of findings again."""
+def compare(folder: str, pairs: Sequence[str], **given: Any) -> None:
+    """Compare the specimens in a folder of findings again, within limits and by preferences.
+
+    Example: microtome compare results --max-latency 20ms --max-params 30M --min-accuracy 0.8 --prefer robustness=2
+    """
     from microtome.analysis import Collation, build_analysis
     from microtome.cli.tables import comparison_table
     from microtome.finding import Finding
     from microtome.store import Store
 
+    words = {name.removeprefix("own_"): value for name, value in given.items()}
+    own = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in words.items()}
+    settings = arguments.parse_settings(pairs, None).get("compare", {}) | {
+        name: value for name, value in own.items() if value not in (None, "")
+    }
+    analysis = build_analysis(catalog.analysis_entry("compare").load(), settings)
+    assert isinstance(analysis, Collation)
     if not Path(folder).is_dir():
         raise UsageError(
             f"{folder} is not a folder of findings. Measure first: microtome analyze SPECIMEN… IMAGES --out {folder}"
         )
     store = Store.create(folder)
     findings = [Finding.load(path) for path in store.current()]
-    analysis = build_analysis(
-        catalog.analysis_entry("compare").load(), arguments.parse_settings(pairs, None).get("compare", {})
-    )
-    assert isinstance(analysis, Collation)
     finding = analysis.of([finding for finding in findings if finding.specimen])
     place = str(store.save(finding).relative_to(store.root))
     run = store.run()
@@ -258,6 +264,21 @@ def _analysis_command(name: str, entry: catalog.Entry) -> click.Command:
         command.params.append(
             click.Option([flag, f"own_{option.name}"], default=None, help=_option_help(option), type=_option_type(option))
         )
+    return command
+
+
+def _with_own_options(command: click.Command) -> click.Command:
+    """The command of a collation with the options of its analysis; one that takes several words may be repeated."""
+    known = {param.name for param in command.params}
+    for option in catalog.analysis_entry(str(command.name)).options:
+        if f"own_{option.name}" not in known:
+            several = option.type.startswith("tuple")
+            command.params.append(
+                click.Option(
+                    [f"--{option.name.replace('_', '-')}", f"own_{option.name}"], default=None, multiple=several,
+                    help=_option_help(option), type=_option_type(option),
+                )
+            )  # fmt: skip
     return command
 
 

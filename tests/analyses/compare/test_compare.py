@@ -58,7 +58,7 @@ def test_not_significant_is_not_equal() -> None:
     """380 and 378 right of 400, errors on different images: 0.5 points apart, and the interval reaches far beyond the margin of 1."""
     found = Compare().of([accuracy("a", 380), cost("a", 9.0), accuracy("b", 378, shift=50), cost("b", 1.0)])
     assert found.facts["choice"] == "a"
-    assert found.headline.startswith("Not enough evidence for a cheaper network than a (95.0% on 400 images); for b, about ")
+    assert found.headline.startswith("Not enough evidence between a (95.0% on 400 images) and cheaper b: label about ")
     assert found["behind_high"].sel(specimen="b").item() > 0.01
 
 
@@ -116,6 +116,7 @@ def test_imbalanced_classes_are_compared_by_balanced_accuracy() -> None:
     assert found["score"].values.tolist() == pytest.approx([0.8, 0.9])
     assert found.headline == "Choose b: balanced 90.0% on 400 images, significantly more accurate than every cheaper network."
     assert "the largest class has 11.3 times the images of the smallest" in found.caveats[0]
+    assert found.caveats[1] == "How well the own head chooses networks is not known here: no committed benchmark."
     assert found.key("accuracy of the choice").low == pytest.approx(0.85)
 
 

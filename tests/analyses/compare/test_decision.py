@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from microtome.analyses.compare.decision import Decision, decide
+from microtome.analyses.compare.decision import Decision, decide, label_more
 from microtome.analyses.compare.prices import Prices
 from microtome.numerics.statistics.equivalence import compare_paired
 from microtome.numerics.statistics.paired_ratios import paired_ratios
@@ -40,7 +40,7 @@ def test_equal_answers_on_many_images_choose_the_cheaper() -> None:
 
 def test_few_images_decide_nothing_and_a_clear_loss_the_other_way() -> None:
     few = decision(answers(20, 2), answers(20, 1))
-    assert few.choice == "dear" and few.reason.startswith("Not enough evidence for a cheaper network than dear")
+    assert few.choice == "dear" and few.reason.startswith("Not enough evidence between dear")
     clear = decision(answers(2000, 600), answers(2000, 100))
     assert clear.choice == "dear" and "significantly more accurate than every cheaper network" in clear.reason
 
@@ -90,3 +90,14 @@ def test_reasons_that_form_a_circle_still_name_a_cheaper_one() -> None:
     paired = compare_paired(np.stack([GOOD, GOOD, ALIKE]))
     found = decide(["a", "b", "c"], np.arange(3), paired, prices, np.array([True] * 3), 0.02)
     assert found.reason.startswith("Choose a: 90.0% on 2000 images, lower latency and at most ")
+
+
+def test_images_are_asked_for_by_class() -> None:
+    """60 more of 7 classes are 8.6 a class, so 9; of one class or an unknown number, 60."""
+    assert label_more(300, 240, 7) == "label about 9 more images per class"
+    assert label_more(300, 240, 0) == label_more(300, 240, 1) == "label about 60 more images"
+    paired = compare_paired(np.stack([answers(20, 2), answers(20, 1)]))
+    needed = paired.images_to_decide(0, 1, 0.02)
+    assert needed is not None
+    found = decide(NAMES, np.arange(2), paired, sizes(1.0, 4.0), np.array([True, True]), 0.02, classes=4)
+    assert found.reason.endswith(label_more(needed, 20, 4) + ".")

@@ -11,6 +11,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.cost import Cost
 from microtome.analyses.cost import cost as cost_module
+from microtome.analyses.cost.timing import fastest_size
 
 
 def told(found: mt.Finding, name: str) -> float:
@@ -70,9 +71,11 @@ def test_times_are_positive_and_the_suite_holds(net: mt.Specimen, tmp_path: Path
 
 
 def test_large_networks_are_timed_in_smaller_batches(net: mt.Specimen, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The batch has as many images as keep its multiply-adds below the limit; a batch of one is timed once."""
+    """Batches are tried up to as many images as keep the multiply-adds below the limit; a batch of one is timed once."""
     monkeypatch.setattr(cost_module, "BATCH_WORK", 3.5 * net.multiply_adds)
-    assert Cost(repeats=3)(net).facts["batch"] == 3
+    found = Cost(repeats=3)(net)
+    assert found.facts["batches"] == [1, 2, 3] and found["by_batch"].sizes["size"] == 3
+    assert found.facts["batch"] == fastest_size([1, 2, 3], found["by_batch"].values)
     monkeypatch.setattr(cost_module, "BATCH_WORK", 0.0)
     found = Cost(repeats=3)(net)
     assert found.facts["batch"] == 1

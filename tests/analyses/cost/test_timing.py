@@ -81,6 +81,34 @@ def test_on_a_quiet_machine_the_times_are_exact(clock: Clock) -> None:
     assert found[1] == pytest.approx(np.array([[3.0] * 5, [12.0] * 5]))
 
 
+class Batched(nn.Module):
+    """3 ms, and 1 ms for each image up to four, 5 ms for each above: four images at once take the least for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        CLOCK.work(0.003 + 0.001 * min(len(x), 4) + 0.005 * max(len(x) - 4, 0))
+        return self.conv(x).mean((2, 3))
+
+
+def test_the_fastest_batch_is_found_and_timed(clock: Clock) -> None:
+    assert timing.batch_sizes(1) == [1] and timing.batch_sizes(8) == [1, 2, 4, 8] and timing.batch_sizes(6) == [1, 2, 4, 6]
+    specimen = mt.open(Batched().eval(), recipe={"size": 8})
+    assert (
+        timing.fastest_size([1, 2, 4], np.array([4.0, 1.0, 1.09])) == 4
+        and timing.fastest_size([1, 2, 4], np.array([4.0, 1.0, 1.2])) == 2
+    )
+    by_size = timing.times_by_batch(specimen, [1, 2, 4, 8])
+    assert by_size == pytest.approx([4, 2.5, 1.75, 27 / 8])
+    found = Cost(batch=8, repeats=7)(specimen)
+    assert found.facts["batch"] == 4
+    single, batched = found.key("latency of one image"), found.key("latency per image in a batch")
+    assert (single.value, batched.value) == pytest.approx((4, 1.75)) and batched.at == "batch 4"
+    assert (single.low, single.high) == pytest.approx((4, 4))
+
+
 @pytest.mark.parametrize("period", [0.003, 0.01, 0.02, 0.05, 0.11, 0.3, 1.0])
 def test_load_that_comes_and_goes_does_not_turn_the_order(clock: Clock, period: float) -> None:
     """One after the other, a burst of 8 times the load would hit whichever is measured then; b takes 1.5 times as long as a."""

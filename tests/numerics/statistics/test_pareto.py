@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from microtome.numerics.statistics.pareto import pareto_front
+from microtome.numerics.statistics.pareto import domination_table, pareto_front
 
 
 def test_by_hand():
@@ -39,3 +39,12 @@ def test_turning_a_criterion_is_negating_it():
 def test_directions_must_match():
     with pytest.raises(ValueError, match="2 criteria"):
         pareto_front(np.ones((3, 2)), [True])
+
+
+def test_who_dominates_whom():
+    points = np.array([[0.8, 10.0], [0.9, 20.0], [0.7, 15.0], [0.8, 10.0], [np.nan, 1.0]])
+    table = domination_table(points, [True, False])
+    assert np.argwhere(table).tolist() == [[2, 0], [2, 3]]
+    assert (pareto_front(points, [True, False]) == (~table.any(axis=1) & ~np.isnan(points).any(axis=1))).all()
+    with pytest.raises(ValueError, match="2 criteria"):
+        domination_table(np.ones((3, 2)), [True])

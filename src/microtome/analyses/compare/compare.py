@@ -1,4 +1,4 @@
-"""Networks side by side: one table, the Pareto front, and a recommendation.
+"""Networks side by side: one table, limits, the Pareto front, and a recommendation.
 
 The recommendation is a rule. Among trained networks measured on the same images, a cheaper one is recommended only where the interval
 of its loss shows it at most `margin` less accurate than every other network (paired differences, simultaneous over all pairs); of
@@ -6,33 +6,45 @@ several that cost about the least (nobody saves a fifth of their cost), the most
 significantly better, or with the statement that the evidence is not enough and the number of images that would decide. Without
 accuracy or probe, or with no trained network, there is no recommendation.
 
+Limits (`max_latency`, `max_params`, `max_operations`, `max_memory`, `min_accuracy`) leave out networks first: one stays only where its
+whole interval keeps the limit. With `prefer` a weighted sum of scaled criteria decides instead of the rule, and the weights at which the
+recommendation changes are exact. `pareto` names the criteria of the front; dominated networks are listed. `prior` joins published
+results by model name, as columns; they decide only where nothing was measured. Which evidence decides where no network has a head for
+these classes follows from a committed benchmark.
+
 By latency a network is cheaper only where both were timed in turn in one run and the interval of their ratio excludes 1; otherwise
 fewer parameters decide, then fewer operations, and the sentence says which. Where the largest class has more than 1.5 times the images
 of the smallest, balanced accuracy (the mean over classes) is compared instead of top-1 accuracy.
 
 Source: balanced accuracy, Brodersen et al. 2010; score intervals of paired differences, Tango 1998, held together by the studentised
-range, Hsu 1996, "Multiple Comparisons", ch. 5; the rule is ours. The study that asks these questions of six backbones: Wu & Lee 2022,
-"Weight Distribution of Neural Networks in Computer Vision".
+range, Hsu 1996, "Multiple Comparisons", ch. 5; weighted sums, Keeney & Raiffa 1976, "Decisions with Multiple Objectives", ch. 3; the
+intervals of a sum from those of its parts, Zou & Donner 2008; the rule is ours. The study that asks these questions of six backbones:
+Wu & Lee 2022, "Weight Distribution of Neural Networks in Computer Vision".
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any, Literal, final
 
 import numpy as np
-import xarray as xr
 
 from microtome.analyses.compare import criteria as side
-from microtome.analyses.compare.decision import decide
+from microtome.analyses.compare import wording
+from microtome.analyses.compare.choice_arrays import choice_panels, domination_arrays, limit_arrays, weight_arrays
+from microtome.analyses.compare.domination import dominated_candidates
+from microtome.analyses.compare.limits import OPTIONS, parse_limit
+from microtome.analyses.compare.named_criteria import ACCURACY, PRICE_NAMES, criteria_names, parse_criterion
+from microtome.analyses.compare.network_arrays import latency_arrays, spread_arrays, table_arrays
 from microtome.analyses.compare.prices import Prices, gather_prices, price_label
+from microtome.analyses.compare.prior import prior_digest, read_prior
+from microtome.analyses.compare.proof import benchmark_text, parse_benchmark
+from microtome.analyses.compare.recommending import Networks, Wishes, recommend
+from microtome.analyses.compare.weighing import parse_preferences
 from microtome.analysis import Collation, Measurement, option
-from microtome.errors import Unmeasurable
-from microtome.finding import Finding, array
+from microtome.errors import Unmeasurable, option_name
+from microtome.finding import Finding
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
-from microtome.numerics.statistics.balanced_pairs import compare_balanced
-from microtome.numerics.statistics.choice import first_rank_rate
-from microtome.numerics.statistics.equivalence import compare_paired
-from microtome.numerics.statistics.pareto import pareto_front
 from microtome.panels import Curve, Overlay, Panel, Scatter, Table
 from microtome.prose import name_list
 
@@ -46,69 +58,87 @@ class Compare(Collation):
     title = "Which network to choose"
     rank = 10
     effort = "quick"
-    revision = 3  # 3: latencies compared in turn, balanced accuracy for imbalanced classes, score intervals
+    revision = 4  # 4: limits, preferences, dominated networks, images per class
 
     price: Literal["time", "size", "operations"] = option("time", "cost that decides between networks of similar accuracy")
     margin: float = option(0.01, "largest loss of accuracy accepted for a cheaper network, fraction", low=0.0, high=0.5)
+    max_latency: str = option("", "largest latency of one image, for example 20ms")
+    max_params: str = option("", "largest number of parameters, for example 30M")
+    max_operations: str = option("", "largest number of multiply-adds per image, for example 4G")
+    max_memory: str = option("", "largest memory peak of one image with the weights, for example 500MB")
+    min_accuracy: str = option("", "least accuracy, for example 0.8 or 80%")
+    prefer: tuple[str, ...] = option((), "weights of criteria, for example robustness=2,latency=1")
+    pareto: tuple[str, ...] = option((), "criteria of the Pareto front; by default accuracy and cost, or those of prefer")
+    prior: str = option("", "CSV file of published results with a column model, shown beside what was measured")
     seed: int = option(0, "seed of the bootstrap over images", low=0)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._limits()  # so that a wrong word is refused before anything is read
+        parse_preferences(self.prefer, self.price)
+        self._front_criteria()
+
+    def extra_key(self) -> str:
+        parts = [prior_digest(self.prior) if self.prior else "", benchmark_text()]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16] if any(parts) else ""
+
+    def _limits(self) -> list[Any]:
+        return [parse_limit(name, text) for name in OPTIONS if (text := str(getattr(self, name)))]
+
+    def _front_criteria(self) -> list[Any]:
+        """The criteria of the Pareto front: those named, else those with a weight, else accuracy and cost."""
+        if not self.pareto and self.prefer:
+            return [criterion for criterion, _ in parse_preferences(self.prefer, self.price)]
+        names = criteria_names(self.pareto) or [ACCURACY, PRICE_NAMES[self.price]]
+        return [parse_criterion(name, option_name("pareto")) for name in names]
+
     def collate(self, findings: Sequence[Finding]) -> Measurement:
-        byname = side.group_by_specimen(findings)
-        names = list(byname)
-        digests = {
-            f.origin["images"]["digest"] for f in findings if f.origin.get("images") and f.analysis in ("accuracy", "probe")
+        nets = _gather_networks(findings)
+        prior = read_prior(self.prior, nets.names) if self.prior else None
+        prices = gather_prices(nets.byname, self.price)
+        wishes = Wishes(prices, self.margin, self._limits(), parse_preferences(self.prefer, self.price), self.seed)
+        made = recommend(nets, wishes, prior, parse_benchmark(benchmark_text()))
+        everyone = nets.compare(nets.with_answers, self.seed)
+        front = [nets.column(criterion, option_name("pareto")) for criterion in self._front_criteria()]
+        eligible = nets.trained & (nets.evidence.known | all(column.name != ACCURACY for column in front))
+        front = [column._replace(values=np.where(eligible, column.values, nan)) for column in front]
+        if everyone is not None:
+            exact = np.full(len(nets.names), nan)
+            exact[nets.with_answers] = everyone.accuracy
+            front = [column._replace(values=exact) if column.name == ACCURACY else column for column in front]
+        pairs = dominated_candidates(front, everyone, nets.with_answers)
+        on_front = np.asarray(~np.isnan(np.stack([column.values for column in front])).any(axis=0))
+        on_front[[pair.candidate for pair in pairs]] = False
+        score = np.full(len(nets.names), nan)
+        if everyone is not None:
+            score[nets.with_answers] = everyone.accuracy
+        images = everyone.images if everyone is not None else 0
+        front_names = [column.name for column in front]
+        facts: dict[str, Any] = {
+            "choice": made.decision.choice,
+            "reason": made.decision.reason,
+            "cut": _cut_advice(nets.byname.get(made.decision.choice, {})),
+            "evidence": nets.evidence.kind,
+            "decided by": made.source,
+            "images": made.paired.images if made.paired is not None else images,
+            "not judged": [name for place, name in enumerate(nets.names) if place not in nets.with_answers],
+            "imbalance": nets.evidence.imbalance if nets.evidence.by_class else 1.0,
+            "in_turn": _timed_in_turn(prices, nets.with_answers),
+            "front criteria": front_names,
+            "details": [*made.lines, *wording.domination_line(pairs, nets.names, front_names), *wording.prior_lines(prior)],
+            "sections": list(
+                dict.fromkeys(name for own in nets.byname.values() for name in own if name in _used(front, wishes, nets))
+            ),
         }
-        if len(digests) > 1:
-            raise Unmeasurable("compare needs networks measured on the same images; these findings come from different ones.")
-        coords = {"specimen": names}
-        origins = [next(iter(own.values())).origin["specimen"] for own in byname.values()]
-        trained = np.array([origin.get("trained") is not False for origin in origins])
-        columns = side.criterion_columns(byname)
-        evidence, correct = side.gather_evidence(byname, trained)
-        judged = np.flatnonzero(trained & evidence.known)
-        classes = evidence.labels if evidence.by_class else None
-        wins = first_rank_rate(correct[judged], seed=self.seed, classes=classes) if evidence.kind else None
-        paired = None
-        if evidence.kind:
-            own = correct[judged]
-            paired = compare_paired(own) if classes is None else compare_balanced(own, classes, seed=self.seed)
-        prices, (price_name, unit) = gather_prices(byname, self.price), price_label(byname, self.price)
-        decision = decide(names, judged, paired, prices, trained, self.margin, "balanced " if evidence.by_class else "")
-        spread = {name: np.full(len(names), np.nan) for name in ("score", "behind", "behind_low", "behind_high", "wins")}
-        if wins is not None and paired is not None and (best := decision.best) is not None:
-            values = {"score": paired.accuracy, "wins": wins, "behind": paired.loss[:, best],
-                      "behind_low": paired.low[:, best], "behind_high": paired.high[:, best]}  # fmt: skip
-            for name, value in values.items():
-                spread[name][judged] = value
-        front = pareto_front(np.stack([spread["score"], prices.values], axis=1), [True, False])
-        table = np.stack(list(columns.values()), 1)
-        score_name = f"{'balanced, ' if evidence.by_class else ''}{evidence.kind or 'accuracy'}"
-        arrays: dict[str, xr.DataArray] = {
-            "table": array(table, ("specimen", "criterion"), "see criterion", coords | {"criterion": list(columns)}),
-            "rank": array(decision.rank, ("specimen",), "1", coords, "rank"),
-            "family": array([str(origin.get("family", "")) for origin in origins], ("specimen",), "text", coords, "family"),
-            "weights": array([str(origin.get("weights", "")) for origin in origins], ("specimen",), "text", coords, "weights"),
-            "price": array(prices.values, ("specimen",), unit, coords, price_name),
-            "front": array(front, ("specimen",), "1", coords, "on the Pareto front"),
-            "score": array(spread["score"], ("specimen",), "fraction", coords, score_name),
-            "score_low": array(side.accuracy_bounds(byname, evidence, "low"), ("specimen",), "fraction", coords),
-            "score_high": array(side.accuracy_bounds(byname, evidence, "high"), ("specimen",), "fraction", coords),
-            "behind": array(spread["behind"], ("specimen",), "fraction", coords, "loss against the most accurate"),
-            "behind_low": array(spread["behind_low"], ("specimen",), "fraction", coords),
-            "behind_high": array(spread["behind_high"], ("specimen",), "fraction", coords),
-            "wins": array(spread["wins"], ("specimen",), "fraction", coords, "ranked first in bootstrap resamples"),
-        }
-        facts = {
-            "choice": decision.choice,
-            "reason": decision.reason,
-            "cut": _cut_advice(byname.get(decision.choice, {})),
-            "evidence": evidence.kind,
-            "images": paired.images if paired is not None else 0,
-            "not judged": [name for place, name in enumerate(names) if place not in judged],
-        }
-        facts |= {"imbalance": evidence.imbalance if evidence.by_class else 1.0, "in_turn": _timed_in_turn(prices, judged)}
-        arrays |= (
-            _latency_arrays(prices, names, judged, decision.best) | side.size_arrays(byname) | side.attention_arrays(byname)
+        arrays = (
+            table_arrays(nets, prior, prices, price_label(nets.byname, self.price), made, score, on_front)
+            | spread_arrays(nets, made, self.seed)
+            | latency_arrays(prices, nets.names, made.judged, made.decision.best)
+            | limit_arrays(made, nets.names, images)
+            | domination_arrays(pairs, nets.names)
+            | weight_arrays(made, nets.names)
+            | side.size_arrays(nets.byname)
+            | side.attention_arrays(nets.byname)
         )
         return Measurement(arrays, facts)
 
@@ -137,11 +167,12 @@ class Compare(Collation):
         panels: list[Panel] = [
             Table(title="All networks", rows="specimen", columns=("rank", "family", "table", "wins", "front")),
         ]
-        if not np.isnan(finding["score"].values).all():
+        if (np.isfinite(finding["score"].values) & np.isfinite(finding["price"].values)).any():
             panels.append(Scatter(
                 title="Accuracy against cost", x="price", y="score", front="front", group="family", low="score_low", high="score_high",
-                log="x", note="Ringed: no other network is both more accurate and cheaper. Bars: 95% intervals.",
+                log="x", note=f"Ringed: the Pareto front of {', '.join(finding.facts['front criteria'])}. Bars: 95% intervals.",
             ))  # fmt: skip
+        panels += choice_panels(finding)
         for name, title in (
             ("accuracy_by_size", "Accuracy by object size"),
             ("lift_by_size", "Localisation lift by object size"),
@@ -166,6 +197,7 @@ class Compare(Collation):
 
     def caveats(self, finding: Finding) -> Sequence[str]:
         lines = [
+            *finding.facts["details"],
             "Differences are between these networks on these images; two networks of a family make no law about the family.",
             "The order can change with the task: measure on images of the task.",
         ]
@@ -184,26 +216,32 @@ class Compare(Collation):
         return lines
 
 
+def _gather_networks(findings: Sequence[Finding]) -> Networks:
+    """The networks of these findings.
+
+    Raises:
+        Unmeasurable: no network, or answers on different images.
+    """
+    byname = side.group_by_specimen(findings)
+    digests = {f.origin["images"]["digest"] for f in findings if f.origin.get("images") and f.analysis in ("accuracy", "probe")}
+    if len(digests) > 1:
+        raise Unmeasurable("compare needs networks measured on the same images; these findings come from different ones.")
+    origins = [next(iter(own.values())).origin["specimen"] for own in byname.values()]
+    trained = np.array([origin.get("trained") is not False for origin in origins])
+    return Networks(list(byname), byname, trained, *side.gather_evidence(byname, trained))
+
+
+def _used(front: Sequence[Any], wishes: Wishes, nets: Networks) -> set[str]:
+    """The analyses whose numbers the recommendation rests on."""
+    criteria = [column.criterion for column in front] + [limit.criterion for limit in wishes.limits]
+    criteria += [criterion for criterion, _ in wishes.preferences]
+    own = {"own head": "accuracy", "probe": "probe", "": "transfer"}[nets.evidence.kind]
+    return {criterion.analysis or own for criterion in criteria} | {own, "cost"}
+
+
 def _timed_in_turn(prices: Prices, judged: np.ndarray[Any, Any]) -> bool:
     """Whether all networks that were judged were timed in one session."""
     return prices.latency is not None and bool(np.isfinite(prices.latency.ratio[np.ix_(judged, judged)]).all())
-
-
-def _latency_arrays(
-    prices: Prices, names: list[str], judged: np.ndarray[Any, Any], best: int | None
-) -> dict[str, xr.DataArray]:
-    """Ratios of the latencies of all pairs, and those to the most accurate network; nothing where none was timed in turn."""
-    if prices.latency is None or np.isfinite(prices.latency.ratio).sum() <= len(names):
-        return {}
-    pairs, title = {"specimen": names, "specimen_": names}, "latency over that of the other"
-    arrays: dict[str, xr.DataArray] = {}
-    for end, values in zip(("", "_low", "_high"), prices.latency, strict=True):
-        arrays[f"latency_ratio{end}"] = array(values, ("specimen", "specimen_"), "1", pairs, title)
-        if best is not None:
-            arrays[f"latency_over_best{end}"] = array(
-                values[:, judged[best]], ("specimen",), "1", {"specimen": names}, "latency over that of the most accurate"
-            )
-    return arrays
 
 
 def _cut_advice(findings: Mapping[str, Finding]) -> str:

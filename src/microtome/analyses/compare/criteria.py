@@ -33,6 +33,7 @@ CRITERIA = (
     ("cost", "latency of one image"),
     ("cost", "latency per image in a batch"),
     ("cost", "live memory"),
+    ("cost", "memory peak"),
     ("redundancy", "blocks below all untrained twins"),
 )
 

@@ -1,5 +1,6 @@
 """Which network to recommend: a cheaper one only where it is shown to be at most a margin less accurate."""
 
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,10 +32,12 @@ def decide(
     trained: Values,
     margin: float,
     measure: str = "",
+    classes: int = 0,
 ) -> Decision:
     """The recommendation among the networks at the indices `judged`, whose answers `paired` compares.
 
-    `measure` says what kind of accuracy that is, in the sentence: "balanced " or nothing.
+    `measure` says what kind of accuracy that is, in the sentence: "balanced " or nothing; `classes` is the number of classes of the
+    images, 0 where unknown.
     """
     rank = np.full(len(names), np.nan)
     if not trained.any():
@@ -53,7 +56,7 @@ def decide(
             rank, "", f"No recommendation: only 1 network could be judged, {names[judged[0]]}; a choice needs two.", best
         )
     first = int(order[0])
-    reason = _reason([names[place] for place in judged], paired, known, first, best, margin, measure)
+    reason = _reason([names[place] for place in judged], paired, known, first, best, margin, measure, classes)
     return Decision(rank, names[judged[first]], reason, best)
 
 
@@ -81,8 +84,21 @@ def _candidates(paired: PairedComparison, prices: Prices, best: int, margin: flo
     return shown, near
 
 
+def label_more(needed: int, images: int, classes: int) -> str:
+    """What to do to have `needed` images of that many classes: `label about 12 more images per class`."""
+    more = needed - images
+    return f"label about {ceil(more / classes):,} more images per class" if classes > 1 else f"label about {more:,} more images"
+
+
 def _reason(
-    names: list[str], paired: PairedComparison, prices: Prices, first: int, best: int, margin: float, measure: str
+    names: list[str],
+    paired: PairedComparison,
+    prices: Prices,
+    first: int,
+    best: int,
+    margin: float,
+    measure: str,
+    classes: int,
 ) -> str:
     """One sentence with the accuracy, the number of images, and what was shown."""
     accuracy = f"{measure}{format_value(float(paired.accuracy[first]), FRACTION)} on {paired.images} images"
@@ -95,8 +111,8 @@ def _reason(
     if len(rivals):
         rival = int(rivals[np.argmin(paired.loss[rivals, best])])
         needed = paired.images_to_decide(rival, best, margin)
-        more = f"about {needed:,} images would decide" if needed else "no number of images decides on the margin"
-        return f"Not enough evidence for a cheaper network than {names[best]} ({accuracy}); for {names[rival]}, {more}."
+        more = label_more(needed, paired.images, classes) if needed else "no number of images decides on the margin"
+        return f"Not enough evidence between {names[best]} ({accuracy}) and cheaper {names[rival]}: {more}."
     if cheaper.any():
         return f"Choose {names[best]}: {accuracy}, significantly more accurate than every cheaper network."
     return f"Choose {names[best]}: {accuracy}, the most accurate, and none is clearly cheaper."

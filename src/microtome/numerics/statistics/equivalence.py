@@ -8,6 +8,7 @@ for the paired-sample design"; all pairs at once, Tukey 1953, as in Hsu 1996, "M
 images, Agresti & Min 2005; the margin rule and the number of images are ours.
 """
 
+from functools import cache
 from math import ceil
 from typing import NamedTuple
 
@@ -68,6 +69,7 @@ def compare_paired(correct: Float[Array, "candidate image"], level: float = 0.95
     return PairedComparison(right.mean(axis=1), loss, low, high, variance, critical, images)
 
 
+@cache
 def critical_value(candidates: int, level: float = 0.95) -> float:
     """How many standard errors hold all pairs of so many candidates together; for a single one as for a pair."""
     if candidates <= 2:

@@ -13,13 +13,19 @@ def pareto_front(points: Float[Array, "n criterion"], larger_is_better: Sequence
 
     Equal points are on the front together. A point with a missing value (NaN) is never on it and beats nobody.
     """
+    known = ~np.isnan(points).any(axis=1)
+    return np.asarray(known & ~domination_table(points, larger_is_better).any(axis=1))
+
+
+def domination_table(points: Float[Array, "n criterion"], larger_is_better: Sequence[bool]) -> Bool[Array, "n n"]:
+    """Whether point i is dominated by point j (i, j): j is at least as good everywhere and better somewhere.
+
+    A point with a missing value (NaN) dominates nobody and is dominated by nobody.
+    """
     if len(larger_is_better) != points.shape[1]:
         raise ValueError(f"{points.shape[1]} criteria need as many directions, not {len(larger_is_better)}")
     score = np.where(np.asarray(larger_is_better, dtype=bool), points, -points)
-    known = np.logical_not(np.isnan(score).any(axis=1, keepdims=True))[:, 0]
-    front = np.array(known)
-    for place in np.flatnonzero(known):
-        rivals = score[known]
-        beaten = (rivals >= score[place]).all(axis=1) & (rivals > score[place]).any(axis=1)
-        front[place] = not beaten.any()
-    return front
+    own, other = score[:, None, :], score[None, :, :]
+    known = np.asarray(~np.isnan(score).any(axis=1))
+    beaten = (other >= own).all(axis=2) & (other > own).any(axis=2)
+    return np.asarray(beaten & known[:, None] & known[None, :])
