@@ -25,7 +25,7 @@ import xarray as xr
 from microtome.analyses.compare import criteria as side
 from microtome.analyses.compare.decision import decide
 from microtome.analyses.compare.prices import Prices, gather_prices, price_label
-from microtome.analysis import Collation, Measurement, option
+from microtome.analysis import Collation, Measurement, group_by_specimen, option
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
@@ -53,7 +53,7 @@ class Compare(Collation):
     seed: int = option(0, "seed of the bootstrap over images", low=0)
 
     def collate(self, findings: Sequence[Finding]) -> Measurement:
-        byname = side.group_by_specimen(findings)
+        byname = group_by_specimen(findings, self.name())
         names = list(byname)
         digests = {
             f.origin["images"]["digest"] for f in findings if f.origin.get("images") and f.analysis in ("accuracy", "probe")
