@@ -144,7 +144,9 @@ def _blank(
         known = [(network.name, _evidence(network, claim.measure)) for network in networks]
         measured = [evidence.case for _, evidence in known if evidence.case is not None]
         reasons += [f"{name}: {evidence.reason}" for name, evidence in known if evidence.case is None]
-        if networks and not measured:
+        if not networks:
+            continue
+        if not measured:
             return judgement._replace(reason=reasons[-1]), [], []
         cases += measured
         weights += [sign / len(measured)] * len(measured)
