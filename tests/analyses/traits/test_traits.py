@@ -22,11 +22,6 @@ def verdicts(finding: Finding) -> dict[str, str]:
     return dict(zip(codes, map(str, finding["hypothesis_verdict"].values), strict=True))
 
 
-def claim(finding: Finding, start: str) -> str:
-    (place,) = [at for at, name in enumerate(finding["verdict"].coords["claim"].values) if str(name).startswith(start)]
-    return str(finding["verdict"].values[place])
-
-
 def as_claimed(sign: float = 1.0) -> list[Finding]:
     """Six networks of which everything that the study claims is true (sign 1), or the opposite (sign -1)."""
     findings: list[Finding] = []
@@ -35,11 +30,12 @@ def as_claimed(sign: float = 1.0) -> list[Finding]:
     for name, family in planted.FAMILY_OF.items():
         random = np.random.default_rng([7, *name.encode()])
         tilt = {"deeper": -0.03, "wider": 0.03, "attention": 0.0}[family] * sign
-        base = -0.15 * sign if family == "attention" else 0.0
+        base = -0.3 * sign if family == "attention" else 0.0
         keeps = 1 - (0.5 if (family == "attention") == (sign < 0) else 0.05) * clutter
+        answers = 1 - 0.6 * ((area < 0.04) & ((family == "attention") == (sign > 0)))
         findings += [
             planted.objects(name, random, coverage=0.25 + (0.05 * sign if family == "wider" else 0.0),
-                            lift=(0.4 + base * (area < 0.04) + tilt * trend) * keeps, correct=0.95 * keeps),
+                            lift=(0.4 + base * (area < 0.04) + tilt * trend) * keeps, correct=0.95 * keeps * answers),
             planted.weights(name, random, factor=3.0 ** (sign if family == "wider" else -sign), spread=0.05),
             planted.similarity(name, random, change=0.25 * (sign if family == "wider" else -sign)),
             planted.redundancy(name, random, factor=3.0 ** (sign if family == "wider" else -sign)),
@@ -121,7 +117,7 @@ def test_findings_of_objects_that_cannot_stand_side_by_side_are_refused_in_a_sen
     for kind, changed in other.items():
         finding = Traits().of([changed(f) if (f.specimen, f.analysis) == ("d1", "objects") else f for f in findings])
         assert verdicts(finding)["H1"] == NOT_MEASURABLE and verdicts(finding)["H5"] == "supports"
-        assert words[kind] in str(finding["hypothesis_verdict"].values) + str(finding["reason"].values[0])
+        assert words[kind] in str(finding["reason"].values[0])
 
 
 def test_few_images_give_no_verdict_but_the_number_that_is_missing() -> None:
@@ -137,7 +133,6 @@ def test_without_known_classes_coverage_is_over_all_images() -> None:
     finding = Traits().of(blind)
     assert verdicts(finding)["H1"] == "supports" and int(finding["hypothesis_n"].values[0]) == planted.COUNT
     assert "over all images" in str(finding["hypothesis_evidence"].values[0])
-    assert claim(finding, "H2: accuracy on small") if False else True
     accuracy = [str(name).startswith("H2: accuracy") for name in finding["verdict"].coords["claim"].values]
     assert set(finding["verdict"].values[accuracy]) == {NOT_MEASURABLE}
 

@@ -89,8 +89,9 @@ def _misfit(having: Mapping[str, Finding]) -> str:
         return f"no finding of objects, which needs images with masks or boxes: {again}"
     if len({str((finding.origin.get("images") or {}).get("digest", "")) for finding in having.values()}) > 1:
         return f"the networks were measured on different images; measure all on the same: {again}"
-    first = next(iter(having.values())).options
-    apart = [name for name, finding in having.items() if any(finding.options.get(key) != first.get(key) for key in SAME_OPTIONS)]
+    settings = {name: str([finding.options.get(key) for key in SAME_OPTIONS]) for name, finding in having.items()}
+    usual = max(settings.values(), key=list(settings.values()).count)
+    apart = [name for name, setting in settings.items() if setting != usual]
     if apart:
         return f"objects was measured with other options for {name_list(apart)}; measure all alike: {again}"
     if any("each_lift" not in finding for finding in having.values()) or len({f["each_lift"].size for f in having.values()}) > 1:
