@@ -7,7 +7,7 @@ from microtome.analyses.traits.claims import CONTRADICTS, IMAGE_CLAIMS, NOT_MEAS
 from microtome.analyses.traits.image_claims import Borders, judge_families, judge_pairs
 from microtome.analyses.traits.material import gather_study
 
-DRAWS = 200
+DRAWS = 120
 BORDERS = Borders(0.04, 0.16, 0)
 
 
