@@ -211,8 +211,12 @@ def _loss_differences() -> Iterator[Case]:
         )
         return loss_difference(values, other, ~last, last)
 
-    yield Case("difference of relative losses, studentised", "traits", "gamma, half on each side", 0.2, losses, (8, 20, 50, 200))
-    yield Case("difference of relative losses, studentised", "traits", "right or wrong, 90 to 54 and 72%", 0.2, answers, (20, 50, 200))
+    yield Case(
+        "difference of relative losses, studentised", "traits", "gamma, half on each side", 0.2, losses, (8, 20, 50, 200)
+    )
+    yield Case(
+        "difference of relative losses, studentised", "traits", "right or wrong, 90 to 54 and 72%", 0.2, answers, (20, 50, 200)
+    )
 
 
 def gap_rows(draws: int, seed: int = 0) -> Iterator[Row]:
@@ -222,7 +226,11 @@ def gap_rows(draws: int, seed: int = 0) -> Iterator[Row]:
             random = np.random.default_rng([seed, *f"{name}{title}".encode()])
             held = 0
             for _ in range(draws):
-                values = random.normal(size=(len(weights), 6)) if not spread else np.log(random.lognormal(0, spread, (len(weights), 6)))
+                values = (
+                    random.normal(size=(len(weights), 6))
+                    if not spread
+                    else np.log(random.lognormal(0, spread, (len(weights), 6)))
+                )
                 noise = random.normal(0, 0.3, len(weights))
                 cases = [TwinCase(float(own[0]) + shift, 0.3, 100.0, own[1:]) for own, shift in zip(values, noise, strict=True)]
                 found = twin_gap(cases, weights)

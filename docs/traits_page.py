@@ -36,7 +36,8 @@ def hypothesis_rows(finding: mt.Finding) -> str:
     of = {name: finding[name].values for name in finding.arrays if finding[name].dims == ("criterion",)}
     for place, name in enumerate(finding["hypothesis"].coords["criterion"].values):
         ends = [float(of[f"hypothesis_{end}"][place]) for end in ("effect", "low", "high")]
-        effect = "not known" if ends[0] != ends[0] else f"{format_interval(*ends)} {of['hypothesis_unit'][place]}"
+        shown = format_interval(ends[0], ends[1], ends[2])
+        effect = "not known" if ends[0] != ends[0] else f"{shown} {of['hypothesis_unit'][place]}"
         counts = f"{of['supporting'][place]:.0f}, {of['contradicting'][place]:.0f}"
         words = [str(name), of["hypothesis"][place], f"**{of['hypothesis_verdict'][place]}**", effect,
                  f"{of['hypothesis_n'][place]:.0f}", of["hypothesis_evidence"][place], counts]  # fmt: skip

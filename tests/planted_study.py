@@ -95,7 +95,12 @@ def probe(name: str, first: float, last: float, random: np.random.Generator) -> 
 
 def cost(name: str, parameters: float) -> Finding:
     arrays = {"runs": array([1.0], ("rank",), "ms")}
-    return Finding(analysis="cost", arrays=arrays, key_numbers=(KeyNumber(name="parameters", value=parameters),), origin=origin(name, "cost"))
+    return Finding(
+        analysis="cost",
+        arrays=arrays,
+        key_numbers=(KeyNumber(name="parameters", value=parameters),),
+        origin=origin(name, "cost"),
+    )
 
 
 def cam(name: str, layers: Sequence[str] = ("l1", "l2", "l3", "l4"), size: int = 16, value: int = 100) -> Finding:

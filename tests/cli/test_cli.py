@@ -162,7 +162,18 @@ def test_analyze_reuse_and_recompute(work: Path) -> None:
 
 
 def test_an_analysis_of_findings_is_made_again_from_their_folder(work: Path) -> None:
-    words = ["analyze", "nets.py:make", "photos", "--out", "out", "--only", "weights,traits", "--recipe", "size=32", "--no-report"]
+    words = [
+        "analyze",
+        "nets.py:make",
+        "photos",
+        "--out",
+        "out",
+        "--only",
+        "weights,traits",
+        "--recipe",
+        "size=32",
+        "--no-report",
+    ]
     assert call(*words, cwd=work).returncode == 0
     again = call("traits", "out", "--set", "traits.small=0.1", cwd=work)
     assert again.returncode == 0, again.stderr

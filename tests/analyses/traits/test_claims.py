@@ -19,7 +19,9 @@ from microtome.numerics.statistics.intervals import Interval
 
 
 def judged(expected: int, low: float, high: float, null: float = 0.0, reason: str = "") -> Judgement:
-    return Judgement("H1", "area", "wider", "deeper", expected, "points", "objects", Interval((low + high) / 2, low, high), 9, reason, null)
+    return Judgement(
+        "H1", "area", "wider", "deeper", expected, "points", "objects", Interval((low + high) / 2, low, high), 9, reason, null
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def test_the_gain_is_a_difference_of_gains_without_a_verdict() -> None:
     gain = 1 - findings["w1"]["probe"]["correct"].values[0].mean()
     assert judgement.interval.value == pytest.approx(100 * (1 + gain) / 2)
     assert judgement.interval.low < judgement.interval.value < judgement.interval.high
-    assert judgement.verdict == NOT_MEASURABLE and judgement.reason == NO_CLAIM and judgement.count == planted.COUNT
+    assert judgement.verdict == NOT_MEASURABLE and judgement.reason == NO_CLAIM and judgement.samples == planted.COUNT
 
 
 def test_without_probes_of_both_sides_only_the_reason_is_given() -> None:

@@ -42,7 +42,7 @@ def test_where_nothing_differs_a_hypothesis_is_supported_in_at_most_five_of_a_hu
 def test_small_and_large_images_and_correct_ones_are_chosen_by_hand() -> None:
     study = null_study(0)
     area = planted.images_of(0, 120)[0]
-    counts = {(each.quantity, each.first): each.count for each in judge_families(study, BORDERS)}
+    counts = {(each.quantity, each.first): each.samples for each in judge_families(study, BORDERS)}
     assert counts["localisation lift on large objects", "wider"] == (area >= 0.16).sum()
     small = int((area < 0.04).sum())
     assert counts["localisation lift on small objects", "deeper"] == small

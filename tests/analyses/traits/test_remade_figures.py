@@ -11,7 +11,9 @@ from microtome.panels import Hist
 
 def weights(name: str) -> Finding:
     layers = {"layer": ["l1", "l2", "l3"]}
-    arrays = {key: array(np.ones((3, 4)), ("layer", "bin"), "1", layers) for key in ("density", "value", "twin_density", "twin_value")}
+    arrays = {
+        key: array(np.ones((3, 4)), ("layer", "bin"), "1", layers) for key in ("density", "value", "twin_density", "twin_value")
+    }
     drawn = Hist(title="w", density="density", value="value", null="twin_density", null_value="twin_value", only=("l2", "l3"))
     return Finding(analysis="weights", arrays=arrays, panels=(drawn,), origin=planted.origin(name, "weights"))
 

@@ -4,7 +4,9 @@ from microtome.analyses.traits.claims import Judgement
 from microtome.analyses.traits.strengths import FamilyLine, effect_text, family_lines
 from microtome.numerics.statistics.intervals import Interval
 
-LIFT = Judgement("H2", "lift on small objects", "deeper", "wider", 1, "points", "objects", Interval(3.0, 1.0, 5.0), 50, better=1)
+LIFT = Judgement(
+    "H2", "lift on small objects", "deeper", "wider", 1, "points", "objects", Interval(3.0, 1.0, 5.0), 50, better=1
+)
 
 
 def test_a_strength_of_one_family_is_a_weakness_of_the_other() -> None:
@@ -22,7 +24,9 @@ def test_of_a_loss_less_is_better() -> None:
 
 def test_no_significance_is_never_called_equal() -> None:
     (line,) = family_lines([LIFT._replace(interval=Interval(1.0, -1.0, 3.0))], "wider")
-    assert line.kind == "undecided" and line.sentence.startswith("Lift on small objects: no significant difference from deeper networks (-1 [-3, 1]")
+    assert line.kind == "undecided" and line.sentence.startswith(
+        "Lift on small objects: no significant difference from deeper networks (-1 [-3, 1]"
+    )
     (line,) = family_lines([LIFT._replace(reason="too few images")], "wider")
     assert line == FamilyLine("H2", "not measured", "Lift on small objects, against deeper networks: too few images.")
 

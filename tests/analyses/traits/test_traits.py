@@ -95,7 +95,10 @@ def test_one_network_alone_still_gets_the_verdicts_against_its_twins(tmp_path: P
     assert verdicts(finding) | {"H5": "", "H6": ""} == dict.fromkeys(HYPOTHESES, NOT_MEASURABLE) | {"H5": "", "H6": ""}
     assert verdicts(finding)["H5"] == "supports"
     reasons = dict(zip(map(str, finding["reason"].coords["claim"].values), map(str, finding["reason"].values), strict=True))
-    assert reasons["H1: area of half the evidence, more in wider than in deeper"] == "no trained network of the wider family was measured"
+    assert (
+        reasons["H1: area of half the evidence, more in wider than in deeper"]
+        == "no trained network of the wider family was measured"
+    )
     testing.check_finding(finding, tmp_path)
 
 
@@ -128,7 +131,10 @@ def test_few_images_give_no_verdict_but_the_number_that_is_missing() -> None:
 
 
 def test_without_known_classes_coverage_is_over_all_images() -> None:
-    findings = [planted.objects(name, np.random.default_rng([3, n]), coverage=0.2 + 0.1 * (name[0] == "w")) for n, name in enumerate(NAMES)]
+    findings = [
+        planted.objects(name, np.random.default_rng([3, n]), coverage=0.2 + 0.1 * (name[0] == "w"))
+        for n, name in enumerate(NAMES)
+    ]
     blind = [replace(f, arrays=dict(f.arrays) | {"each_correct": f["each_correct"] * np.nan}) for f in findings]
     finding = Traits().of(blind)
     assert verdicts(finding)["H1"] == "supports" and int(finding["hypothesis_n"].values[0]) == planted.COUNT
@@ -152,9 +158,15 @@ def test_each_family_has_a_table_made_from_the_verdicts() -> None:
         kinds, sentences = finding[f"{family}_kind"].values, finding[f"{family}_sentence"].values
         assert len(kinds) == len(sentences) and all(str(line).endswith(".") for line in sentences)
     deeper = dict(zip(map(str, finding["deeper_sentence"].values), map(str, finding["deeper_kind"].values), strict=True))
-    small = [(line, kind) for line, kind in deeper.items() if line.startswith("Localisation lift on small objects: higher than in wider")]
+    small = [
+        (line, kind)
+        for line, kind in deeper.items()
+        if line.startswith("Localisation lift on small objects: higher than in wider")
+    ]
     assert [kind for _, kind in small] == ["strength"]
-    attention = [str(line) for line in finding["attention_sentence"].values if str(line).startswith("Localisation lift on small objects")]
+    attention = [
+        str(line) for line in finding["attention_sentence"].values if str(line).startswith("Localisation lift on small objects")
+    ]
     assert all("lower" in line for line in attention)
 
 

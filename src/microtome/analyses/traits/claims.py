@@ -60,7 +60,7 @@ class Judgement(NamedTuple):
     unit: str
     evidence: str
     interval: Interval = UNKNOWN_INTERVAL
-    count: int = 0
+    samples: int = 0
     reason: str = ""
     null: float = 0.0  # the effect where there is no difference: 1 for ratios
     better: int = 0

@@ -21,7 +21,9 @@ def describe_depth(study: Study) -> list[Judgement]:
         "H4", QUANTITY, " and ".join(CONVOLUTIONS), "attention", 0, "points", "probe", reason=NO_CLAIM, better=0,
         models=study.models(*CONVOLUTIONS, "attention"),
     )  # fmt: skip
-    gains = [[gain for family in side if (gain := _gains(study, family)) is not None] for side in (CONVOLUTIONS, ("attention",))]
+    gains = [
+        [gain for family in side if (gain := _gains(study, family)) is not None] for side in (CONVOLUTIONS, ("attention",))
+    ]
     if not all(gains):
         return [blank]
     rows = [np.concatenate(side) for side in gains]
@@ -30,7 +32,7 @@ def describe_depth(study: Study) -> list[Judgement]:
     difference = rows[0].mean(axis=0) - rows[1].mean(axis=0)
     interval = bounded_mean_interval(difference, -2.0, 2.0)
     known = int(np.isfinite(difference).sum())
-    return [blank._replace(interval=Interval(*(POINTS * end for end in interval)), count=known)]
+    return [blank._replace(interval=Interval(*(POINTS * end for end in interval)), samples=known)]
 
 
 def _gains(study: Study, family: str) -> np.ndarray[Any, Any] | None:

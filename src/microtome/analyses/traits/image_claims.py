@@ -80,7 +80,9 @@ def _judge_together(
         first, second = (family_mean(study, names, claim.measure) for names in group)
         interval = compare_columns(claim, first, second, chosen, study, level, borders.seed)
         judgements.append(
-            blank._replace(interval=Interval(*(POINTS * end for end in interval)), reason=_unknown(interval, first - second, chosen))
+            blank._replace(
+                interval=Interval(*(POINTS * end for end in interval)), reason=_unknown(interval, first - second, chosen)
+            )
         )
     return judgements
 
@@ -103,7 +105,7 @@ def _blank(
     if any(claim.measure not in study.columns[name] for name in names):
         return judgement._replace(reason="the findings of objects are of an older version without this measure"), nothing
     chosen, remark = _chosen_images(study, claim, names, borders)
-    judgement = judgement._replace(count=int(chosen.sum()), evidence=f"objects{remark}")
+    judgement = judgement._replace(samples=int(chosen.sum()), evidence=f"objects{remark}")
     if claim.measure == ACCURACY and not chosen.any():
         return judgement._replace(reason="it is not known which answers are right"), nothing
     if chosen.sum() < MIN_VALUES:
@@ -153,4 +155,6 @@ def _unknown(interval: Interval, difference: Values, chosen: Values) -> str:
         return "a mean of the plain images is not positive, or too few images are on either side"
     known = difference[chosen & np.isfinite(difference)]
     differing = len(known) - int(np.unique(known, return_counts=True)[1].max()) if len(known) else 0
-    return f"the networks differ on {differing} of {plural(len(known), 'image')}, and {MIN_DIFFERENT} are needed for an interval"
+    return (
+        f"the networks differ on {differing} of {plural(len(known), 'image')}, and {MIN_DIFFERENT} are needed for an interval"
+    )

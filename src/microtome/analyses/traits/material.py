@@ -69,7 +69,11 @@ def gather_study(byname: Mapping[str, Mapping[str, Finding]]) -> Study:
     if refusal:
         return Study(networks, left_out, {}, unknown, unknown, refusal)
     columns = {
-        name: {column: np.asarray(finding[f"each_{column}"].values, dtype=np.float64) for column in COLUMNS if f"each_{column}" in finding}
+        name: {
+            column: np.asarray(finding[f"each_{column}"].values, dtype=np.float64)
+            for column in COLUMNS
+            if f"each_{column}" in finding
+        }
         for name, finding in having.items()
     }
     area = nan_mean(np.stack([each["area"] for each in columns.values()]).T)
@@ -94,6 +98,9 @@ def _misfit(having: Mapping[str, Finding]) -> str:
     apart = [name for name, setting in settings.items() if setting != usual]
     if apart:
         return f"objects was measured with other options for {name_list(apart)}; measure all alike: {again}"
-    if any("each_lift" not in finding for finding in having.values()) or len({f["each_lift"].size for f in having.values()}) > 1:
+    if (
+        any("each_lift" not in finding for finding in having.values())
+        or len({f["each_lift"].size for f in having.values()}) > 1
+    ):
         return f"the findings of objects hold no common rows of images; measure them again: {again}"
     return ""

@@ -33,7 +33,9 @@ def remake_figures(networks: Sequence[StudiedNetwork]) -> tuple[Arrays, list[str
     if without := [network.name for network in networks if "cam" not in network.findings]:
         missing.append(f"Figures 3 and 4, and the maps of 5 to 10, are missing for {', '.join(without)}: no finding of cam.")
     if without := [network.name for network in networks if f"density/{network.name}" not in arrays]:
-        missing.append(f"The weights of figures 5 to 10 are missing for {', '.join(without)}: no compared layers in a finding of weights.")
+        missing.append(
+            f"The weights of figures 5 to 10 are missing for {', '.join(without)}: no compared layers in a finding of weights."
+        )
     return arrays, missing
 
 

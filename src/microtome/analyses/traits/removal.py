@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from microtome.analyses.traits.claims import Judgement
-from microtome.analyses.traits.material import Study, StudiedNetwork
+from microtome.analyses.traits.material import StudiedNetwork, Study
 from microtome.errors import hint
 from microtome.finding import Finding
 from microtome.numerics.statistics.intervals import Interval
@@ -37,13 +37,28 @@ def judge_removal(study: Study) -> list[Judgement]:
     """The claims of H7 and H8, for each network of the family that was slimmed; one row for the family where none was."""
     judgements: list[Judgement] = []
     for code, family, expected in CLAIMS:
-        blank = Judgement(code, QUANTITY, family, "", expected, "points", ANALYSIS, null=MARGIN, better=-1, models=study.models(family), reference=f"{MARGIN:g} point")
+        blank = Judgement(
+            code,
+            QUANTITY,
+            family,
+            "",
+            expected,
+            "points",
+            ANALYSIS,
+            null=MARGIN,
+            better=-1,
+            models=study.models(family),
+            reference=f"{MARGIN:g} point",
+        )
         members = study.members(family)
         known = [(network, evidence) for network in members if (evidence := _evidence(network)) is not None]
         if not known:
-            judgements.append(blank._replace(reason=study.lacking(family) or f"only removal decides; measure it: {command(members)}"))
+            judgements.append(
+                blank._replace(reason=study.lacking(family) or f"only removal decides; measure it: {command(members)}")
+            )
         judgements += [
-            blank._replace(first=network.name, interval=evidence.loss, count=evidence.images, models="1") for network, evidence in known
+            blank._replace(first=network.name, interval=evidence.loss, samples=evidence.images, models="1")
+            for network, evidence in known
         ]
     return judgements
 
@@ -51,7 +66,9 @@ def judge_removal(study: Study) -> list[Judgement]:
 def command(networks: Sequence[StudiedNetwork]) -> str:
     """What measures the removal."""
     names = " ".join(network.name for network in networks)
-    return hint(f"microtome analyze {names} IMAGES --only {ANALYSIS}", f"mt.analyze(specimens, images, out, only=['{ANALYSIS}'])")
+    return hint(
+        f"microtome analyze {names} IMAGES --only {ANALYSIS}", f"mt.analyze(specimens, images, out, only=['{ANALYSIS}'])"
+    )
 
 
 def _evidence(network: StudiedNetwork) -> RemovalEvidence | None:

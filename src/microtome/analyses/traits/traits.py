@@ -99,7 +99,10 @@ class Traits(Collation):
         ]
 
     def headline(self, finding: Finding) -> str:
-        counts = [f"{number.value:.0f} {number.name.removeprefix('hypotheses ')}" for number in finding.key_numbers[: len(VERDICT_WORDS)]]
+        counts = [
+            f"{number.value:.0f} {number.name.removeprefix('hypotheses ')}"
+            for number in finding.key_numbers[: len(VERDICT_WORDS)]
+        ]
         networks = plural(len(finding.facts["networks"]), "model")
         return f"Eight hypotheses on {networks}, not on families: {', '.join(counts)}."
 
@@ -138,9 +141,7 @@ def _word(verdict: str) -> str:
 def _claim_arrays(prefix: str, dim: str, judgements: Sequence[Judgement]) -> dict[str, xr.DataArray]:
     """The columns of a table of claims; `prefix` begins the name of each."""
     coords = {dim: _distinct([each.statement for each in judgements])}
-    return {
-        f"{prefix}{name}": array(values, (dim,), unit, coords, title) for name, values, unit, title in _columns(judgements)
-    }
+    return {f"{prefix}{name}": array(values, (dim,), unit, coords, title) for name, values, unit, title in _columns(judgements)}
 
 
 def _columns(judgements: Sequence[Judgement]) -> list[tuple[str, Any, str, str]]:
@@ -155,7 +156,7 @@ def _columns(judgements: Sequence[Judgement]) -> list[tuple[str, Any, str, str]]
         ("low", [each.interval.low for each in judgements], "see unit", "from"),
         ("high", [each.interval.high for each in judgements], "see unit", "to"),
         ("unit", text([each.unit for each in judgements]), "text", "unit"),
-        ("n", [each.count for each in judgements], "images or twins", "images or twins"),
+        ("n", [each.samples for each in judgements], "images or twins", "images or twins"),
         ("evidence", text([each.evidence for each in judgements]), "text", "finding of"),
         ("models", text([each.models for each in judgements]), "text", "models"),
         ("reason", text([each.reason for each in judgements]), "text", "why not measurable"),
@@ -170,7 +171,8 @@ def _hypothesis_arrays(judgements: Sequence[Judgement]) -> dict[str, xr.DataArra
     claims = np.array([each.statement.partition(": ")[2] for each in leading], dtype=object)
     arrays = {"hypothesis": array(claims, ("criterion",), "text", coords, "decided by")}
     arrays |= {
-        f"hypothesis_{name}": array(values, ("criterion",), unit, coords, title) for name, values, unit, title in _columns(leading)
+        f"hypothesis_{name}": array(values, ("criterion",), unit, coords, title)
+        for name, values, unit, title in _columns(leading)
     }
     for name, word in (("supporting", VERDICT_WORDS[0]), ("contradicting", VERDICT_WORDS[1])):
         counts = [sum(each.verdict == word for each in own) for own in of.values()]
@@ -191,4 +193,6 @@ def _family_arrays(judgements: Sequence[Judgement]) -> dict[str, xr.DataArray]:
 
 def _distinct(names: Sequence[str]) -> list[str]:
     """The names, with a number behind those that came before."""
-    return [name if name not in names[:place] else f"{name} ({names[:place].count(name) + 1})" for place, name in enumerate(names)]
+    return [
+        name if name not in names[:place] else f"{name} ({names[:place].count(name) + 1})" for place, name in enumerate(names)
+    ]

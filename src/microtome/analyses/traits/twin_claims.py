@@ -10,7 +10,7 @@ import numpy as np
 
 from microtome.analyses.traits.claims import TWIN_CLAIMS, Judgement, TwinClaim, Values
 from microtome.analyses.traits.image_claims import LEVEL
-from microtome.analyses.traits.material import Study, StudiedNetwork
+from microtome.analyses.traits.material import StudiedNetwork, Study
 from microtome.finding import Finding
 from microtome.instruments.untrained_twins import NO_VERDICT
 from microtome.numerics.statistics.intervals import Interval
@@ -100,7 +100,9 @@ def judge_networks(study: Study) -> list[Judgement]:
     for measure in EVIDENCE_OF:
         claims = [claim for claim in TWIN_CLAIMS if claim.measure == measure and not claim.second]
         chosen = [(claim, network) for claim in claims for network in study.members(claim.first)]
-        judgements += _judge_together(study, [claim for claim, _ in chosen], [([network], []) for _, network in chosen], families=False)
+        judgements += _judge_together(
+            study, [claim for claim, _ in chosen], [([network], []) for _, network in chosen], families=False
+        )
     return judgements
 
 
@@ -152,7 +154,7 @@ def _blank(
         weights += [sign / len(measured)] * len(measured)
     remark = f", without {'; '.join(reasons)}" if reasons else ""
     count = min(len(case.twins) for case in cases)
-    return judgement._replace(count=count, evidence=f"{claim.measure}{remark}"), cases, weights
+    return judgement._replace(samples=count, evidence=f"{claim.measure}{remark}"), cases, weights
 
 
 def _evidence(network: StudiedNetwork, measure: str) -> TwinEvidence:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from microtome.analyses.traits.material import Study, StudiedNetwork
+from microtome.analyses.traits.material import StudiedNetwork, Study
 from microtome.finding import Finding
 from microtome.key_numbers import FRACTION, format_value
 from microtome.prose import name_list

@@ -112,8 +112,13 @@ def loss_difference(
             means = [(above @ each[end] / counts[0], below @ each[~end] / counts[1]) for each in both]
             ratios = [np.where(start > 0, stop / start, np.nan) for stop, start in means]
             ends = both[1, end] / means[1][1][:, None] - both[0, end] / means[0][1][:, None]
-            middles = [ratio[:, None] * each[~end] / start[:, None] for each, ratio, (_, start) in zip(both, ratios, means, strict=True)]
-            variance = _weighted_variance(above, ends) / (counts[0] - 1) + _weighted_variance(below, middles[0] - middles[1]) / (counts[1] - 1)
+            middles = [
+                ratio[:, None] * each[~end] / start[:, None]
+                for each, ratio, (_, start) in zip(both, ratios, means, strict=True)
+            ]
+            variance = _weighted_variance(above, ends) / (counts[0] - 1) + _weighted_variance(
+                below, middles[0] - middles[1]
+            ) / (counts[1] - 1)
             return ratios[1] - ratios[0], np.sqrt(np.where(np.minimum(*counts) > 1, variance, np.nan))
 
     freedom = min(int((~end).sum()), int(end.sum())) - 1
