@@ -54,12 +54,12 @@ def _first_table(finding: "Finding") -> str:
         text = column.dtype.kind in "UO"
         table.add_column(str(column.attrs.get("title") or name), justify="left" if text else "right", overflow="fold")
     for row, label in enumerate(columns[0].coords[panel.rows].values):
-        table.add_row(str(label), *(_cell_text(column.values[row]) for column in columns))
+        table.add_row(str(label), *(_entry_text(column.values[row]) for column in columns))
     return _render_table(table) + "\n" + finding.headline
 
 
-def _cell_text(value: Any) -> str:
-    """A cell of a table: text as it is, a number as everywhere, a dash where it is not known."""
+def _entry_text(value: Any) -> str:
+    """An entry of a table: text as it is, a number as everywhere, a dash where it is not known."""
     if isinstance(value, str):
         return value
     return "–" if np.isnan(value) else format_value(float(value))

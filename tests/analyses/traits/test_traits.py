@@ -45,15 +45,15 @@ def as_claimed(sign: float = 1.0) -> list[Finding]:
 
 
 def test_everything_that_the_study_claims_is_supported_where_it_is_true(tmp_path: Path) -> None:
-    finding = Traits().of(as_claimed())
-    assert verdicts(finding) == dict.fromkeys(("H1", "H2", "H3", "H5", "H6"), "supports") | dict.fromkeys(
+    found = Traits().of(as_claimed())
+    assert verdicts(found) == dict.fromkeys(("H1", "H2", "H3", "H5", "H6"), "supports") | dict.fromkeys(
         ("H4", "H7", "H8"), NOT_MEASURABLE
     )
-    assert finding.headline == (
+    assert found.headline == (
         "Eight hypotheses on 6 models, not on families: 5 supported, 0 contradicted, 0 not significant, 3 not measurable."
     )
-    assert finding["contradicting"].values.sum() == 0
-    testing.check_finding(finding, tmp_path)
+    assert found["contradicting"].values.sum() == 0
+    testing.check_finding(found, tmp_path)
 
 
 def test_everything_that_the_study_claims_is_contradicted_where_the_opposite_is_true() -> None:
@@ -175,3 +175,11 @@ def test_no_findings_and_crossed_borders_are_refused() -> None:
         Traits().of([])
     with pytest.raises(BadOption, match="small objects end at 0.5"):
         Traits(small=0.5, large=0.2)
+
+
+def test_with_untrained_networks_alone_nothing_is_measured(tmp_path: Path) -> None:
+    findings = [replace(f, origin=f.origin | {"specimen": f.origin["specimen"] | {"trained": False}}) for f in as_claimed()]
+    finding = Traits().of(findings)
+    assert finding.headline == "None of the eight hypotheses can be measured: there is no trained network of a known family."
+    assert set(finding["verdict"].values) == {NOT_MEASURABLE}
+    testing.check_finding(finding, tmp_path)

@@ -1,4 +1,4 @@
-"""H4: what changes with depth. The study says it in pictures and makes no claim that a number decides, so there is no verdict."""
+"""H4: what changes with depth. The study shows it in figures and makes no claim that a number decides, so there is no verdict."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from microtome.analyses.traits.material import Study
 from microtome.numerics.statistics.intervals import Interval
 from microtome.numerics.statistics.proportions import bounded_mean_interval
 
-NO_CLAIM = "the study shows images and makes no claim that a number could decide; the effect is a description"
+NO_CLAIM = "the study shows figures and makes no claim that a number could decide; the effect is a description"
 QUANTITY = "probe accuracy gained from the first to the last probed layer"
 CONVOLUTIONS = ("deeper", "wider")
 

@@ -1,4 +1,4 @@
-"""Eight hypotheses on deeper, wider and attention networks, each with a verdict on your networks and images.
+"""Eight hypotheses on deeper, wider and attention networks, each with a verdict here.
 
 The study names what families of backbones are good at from images and histograms of six networks. Here each of its claims is one
 contrast with an effect, a 95% interval and a verdict: it supports the claim where the interval lies beyond the null on the claimed side,
@@ -103,6 +103,8 @@ class Traits(Collation):
             f"{number.value:.0f} {number.name.removeprefix('hypotheses ')}"
             for number in finding.key_numbers[: len(VERDICT_WORDS)]
         ]
+        if not finding.facts["networks"]:
+            return "None of the eight hypotheses can be measured: there is no trained network of a known family."
         networks = plural(len(finding.facts["networks"]), "model")
         return f"Eight hypotheses on {networks}, not on families: {', '.join(counts)}."
 
