@@ -168,7 +168,9 @@ def _histograms(network: StudiedNetwork) -> Arrays:
         return {}
     chosen = list(drawn[0].only)
     return {
-        f"{name}/{network.name}": finding[name].sel(layer=chosen).assign_attrs(title=name.removeprefix("twin_").replace("value", "weight"))
+        f"{name}/{network.name}": finding[name]
+        .sel(layer=chosen)
+        .assign_attrs(title=name.removeprefix("twin_").replace("value", "weight"))
         for name in ("density", "value", "twin_density", "twin_value")
         if name in finding
     }
