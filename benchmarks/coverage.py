@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks import coverage_cka, coverage_transfer, machine
-from benchmarks.coverage_cases import Row, balanced_rows, cases, simulate, simultaneous_rows, twin_rows
+from benchmarks.coverage_cases import Row, balanced_rows, cases, gap_rows, simulate, simultaneous_rows, twin_rows
 
 PAGE = machine.ROOT / "docs" / "coverage.md"
 DRAWS = 1000
@@ -58,6 +58,7 @@ def rows(draws: int) -> Iterator[Row]:
     yield from simultaneous_rows(draws)
     yield from balanced_rows(draws)
     yield from twin_rows(draws)
+    yield from gap_rows(draws)
     yield from map(_row_of_cka, coverage_cka.rows(draws))
     yield from coverage_transfer.rows(draws)
 

@@ -13,7 +13,8 @@ from microtome.numerics.statistics.equivalence import critical_value, score_inte
 from microtome.numerics.statistics.intervals import Interval, mean_interval, ratio_interval, student_interval, wilson_interval
 from microtome.numerics.statistics.medians import median_interval
 from microtome.numerics.statistics.proportions import bounded_mean_interval, proportion_interval
-from microtome.numerics.statistics.trends import relative_loss, slope_interval
+from microtome.numerics.statistics.trends import loss_difference, relative_loss, slope_interval
+from microtome.numerics.statistics.twin_gaps import TwinCase, twin_gap
 from microtome.numerics.statistics.twins import side_of_twins
 
 SIZES = (3, 8, 20, 50, 200)
@@ -119,16 +120,16 @@ def _bounded() -> Iterator[Case]:
         def bounded(random: np.random.Generator, n: int, up: float = up, down: float = down) -> Interval:
             return bounded_mean_interval(random.beta(up, down, n), draws=1000)
 
-        yield Case("mean between 0 and 1", "concepts, invariance", name, up / (up + down), bounded)
+        yield Case("mean between 0 and 1", "concepts, invariance, traits", name, up / (up + down), bounded)
 
     def agreement(random: np.random.Generator, n: int) -> Interval:
         return bounded_mean_interval(np.where(random.random(n) < 0.9, 1.0, random.integers(0, 8, n) / 8), draws=1000)
 
-    yield Case("mean between 0 and 1", "concepts, invariance", "90% ones, else eighths", 0.9 + 0.1 * 3.5 / 8, agreement)
+    yield Case("mean between 0 and 1", "concepts, invariance, traits", "90% ones, else eighths", 0.9 + 0.1 * 3.5 / 8, agreement)
 
 
 def _means() -> Iterator[Case]:
-    analyses = "redundancy, objects, occlusion, banding"
+    analyses = "redundancy, objects, occlusion, banding, traits"
     shapes: dict[str, tuple[float, Callable[[np.random.Generator, int], Array]]] = {
         "normal": (0.0, lambda random, n: random.normal(size=n)),
         "uniform": (0.5, lambda random, n: random.random(n)),
@@ -177,8 +178,8 @@ def _ratios_and_trends() -> Iterator[Case]:
         x = random.uniform(-6, 0, n)
         return slope_interval((random.random(n) < 0.9 + 0.05 * x).astype(float), x)
 
-    yield Case("slope, studentised", "objects", "error grows along the line", 0.1, slope, (8, 10, 20, 50, 200))
-    yield Case("slope, studentised", "objects", "right or wrong, 60 to 90%", 0.05, answers, (8, 20, 50, 200))
+    yield Case("slope, studentised", "objects, traits", "error grows along the line", 0.1, slope, (8, 10, 20, 50, 200))
+    yield Case("slope, studentised", "objects, traits", "right or wrong, 60 to 90%", 0.05, answers, (8, 20, 50, 200))
 
     def loss(random: np.random.Generator, n: int) -> Interval:
         last = np.arange(n) % 2 == 1
@@ -192,6 +193,49 @@ def _ratios_and_trends() -> Iterator[Case]:
 
     yield Case("relative loss, studentised", "objects", "gamma, half on each side", 0.3, loss, (8, 20, 50, 200))
     yield Case("relative loss, studentised", "objects", "right or wrong, 90 and 72%", 0.2, lost_answers, (8, 20, 50, 200))
+    yield from _loss_differences()
+
+
+def _loss_differences() -> Iterator[Case]:
+    def losses(random: np.random.Generator, n: int) -> Interval:
+        """Two networks on the same images, of which both find some hard."""
+        last, shared = np.arange(n) % 2 == 1, random.gamma(4, size=n)
+        values, other = (shared * random.gamma(4, size=n) * np.where(last, kept, 1.0) for kept in (0.6, 0.8))
+        return loss_difference(values, other, ~last, last)
+
+    def answers(random: np.random.Generator, n: int) -> Interval:
+        last, latent = np.arange(n) % 2 == 1, random.normal(size=n)
+        values, other = (
+            (0.7 * latent + 0.714 * random.normal(size=n) < np.where(last, norm.ppf(right), norm.ppf(0.9))).astype(float)
+            for right in (0.54, 0.72)
+        )
+        return loss_difference(values, other, ~last, last)
+
+    yield Case(
+        "difference of relative losses, studentised", "traits", "gamma, half on each side", 0.2, losses, (8, 20, 50, 200)
+    )
+    yield Case(
+        "difference of relative losses, studentised", "traits", "right or wrong, 90 to 54 and 72%", 0.2, answers, (20, 50, 200)
+    )
+
+
+def gap_rows(draws: int, seed: int = 0) -> Iterator[Row]:
+    """One more set of random weights whose gap to its five twins holds zero: of one network, and of two against three."""
+    for name, spread in (("normal", 0.0), ("log-normal, σ = ½, as factors", 0.5)):
+        for title, weights in (("one network", [1.0]), ("2 networks against 3", [1 / 2] * 2 + [-1 / 3] * 3)):
+            random = np.random.default_rng([seed, *f"{name}{title}".encode()])
+            held = 0
+            for _ in range(draws):
+                values = (
+                    random.normal(size=(len(weights), 6))
+                    if not spread
+                    else np.log(random.lognormal(0, spread, (len(weights), 6)))
+                )
+                noise = random.normal(0, 0.3, len(weights))
+                cases = [TwinCase(float(own[0]) + shift, 0.3, 100.0, own[1:]) for own, shift in zip(values, noise, strict=True)]
+                found = twin_gap(cases, weights)
+                held += found.low <= 0 <= found.high
+            yield Row("gap to the untrained twins", "traits", f"{name}, {title}", 5, 0.95, held, draws, draws)
 
 
 def _others() -> Iterator[Case]:

@@ -73,6 +73,10 @@ NAMES: dict[str, tuple[str, ...]] = {
         "largest distance from the loss", "median distance from the loss", "mean path to the first layer",
         "gradient, first third over last third", "weight layers with a path", "images",
     ),
+    "traits": (
+        "hypotheses supported", "hypotheses contradicted", "hypotheses not significant", "hypotheses not measurable", "networks studied",
+        "images",
+    ),
     "transfer": ("LogME", "LogME on the twins' images", "GBC", "ridge probe accuracy", "k-NN accuracy"),
     "weights": ("weight tensors with problems", "weight tensors"),
 }  # fmt: skip

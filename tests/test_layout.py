@@ -24,6 +24,7 @@ ELSEWHERE = {
     ),
     "cli/__init__.py": ("cli/test_cli.py", "glue: the command line is tested as a whole"),
     "cli/arguments.py": ("cli/test_cli.py", "glue"),
+    "cli/collating.py": ("cli/test_cli.py", "glue"),
     "cli/doctor.py": ("cli/test_cli.py", "glue"),
     "cli/editing.py": ("cli/test_cli.py", "glue"),
     "cli/measuring.py": ("cli/test_cli.py", "glue"),

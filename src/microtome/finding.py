@@ -40,6 +40,7 @@ DIMENSIONS = frozenset(
         "warp",
         "amount",
         "checkpoint",
+        "claim",
         "concept",
         "block",
         "pair",
@@ -62,6 +63,7 @@ DIMENSIONS = frozenset(
         "groups",
         "finding",
         "fraction",
+        "twin",
     ]
 )  # docs/glossary.md says what each stands for
 _registered: set[str] = set()  # by plug-ins

@@ -132,6 +132,7 @@ def test_twin_arrays_are_mean_and_range_over_five(net: mt.Specimen, pics: mt.Ima
     assert first[""] == pytest.approx(np.mean(influences), abs=1e-6)
     assert first["_low"] == pytest.approx(min(influences), abs=1e-6)
     assert first["_high"] == pytest.approx(max(influences), abs=1e-6)
+    assert found["each_twin_influence"].sel(block="blocks.0").values == pytest.approx(influences, abs=1e-6)
 
 
 def test_no_verdict_where_the_twins_keep_trained_weights(pics: mt.Images) -> None:

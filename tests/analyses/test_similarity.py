@@ -80,6 +80,8 @@ def test_all_pairs_in_any_order_and_batch(net: mt.Specimen, tmp_path: Path) -> N
     smallest = found.key("smallest CKA of neighbouring layers")
     assert smallest.value == found["step"].min().item() and smallest.low < smallest.value < smallest.high <= 1
     assert smallest.baseline == found["twin_step"].sel(pair=smallest.at).item()
+    np.testing.assert_allclose(found["each_twin_step"].mean("twin").values, found["twin_step"].values, rtol=1e-12)
+    assert found["each_twin_step"].sizes["twin"] == 5
     assert (
         found.key("CKA of the first and the last layer").value == found["cka"].sel(layer="blocks.0", layer_="blocks.2").item()
     )

@@ -80,7 +80,7 @@ def test_compare_is_listed_with_the_verbs_that_take_a_folder() -> None:
     root = build_group()
     verbs, _, analyses = root.get_help(click.Context(root)).partition("Analyses: microtome NAME SPECIMEN [IMAGES]")
     listed = [{line.split()[0] for line in part.splitlines() if re.match(r"  \w", line)} for part in (verbs, analyses)]
-    assert "compare" in listed[0] - listed[1] and "accuracy" in listed[1] - listed[0]
+    assert {"compare", "traits"} <= listed[0] - listed[1] and "accuracy" in listed[1] - listed[0]
 
 
 def test_help_imports_no_torch() -> None:
@@ -159,6 +159,29 @@ def test_analyze_reuse_and_recompute(work: Path) -> None:
     assert "3 findings (3 reused)" in second.stdout
     third = call(*words, "--set", "similarity.at=convs", cwd=work)
     assert "3 findings (1 reused)" in third.stdout, third.stdout  # cost stays; similarity and what reads it are made anew
+
+
+def test_an_analysis_of_findings_is_made_again_from_their_folder(work: Path) -> None:
+    words = [
+        "analyze",
+        "nets.py:make",
+        "photos",
+        "--out",
+        "out",
+        "--only",
+        "weights,traits",
+        "--recipe",
+        "size=32",
+        "--no-report",
+    ]
+    assert call(*words, cwd=work).returncode == 0
+    again = call("traits", "out", "--set", "traits.small=0.1", cwd=work)
+    assert again.returncode == 0, again.stderr
+    assert "H8: wider networks" in again.stdout and "Eight hypotheses on" in again.stdout
+    run = json.loads((work / "out" / "run.json").read_text(encoding="utf-8"))
+    assert sum("/traits/" in place for place in run["findings"]) == 1
+    missing = call("traits", "nowhere", cwd=work)
+    assert missing.returncode == 2 and "nowhere is not a folder of findings. Measure first: microtome analyze" in missing.stderr
 
 
 def test_quiet_prints_one_line_for_each_result_and_nothing_else(work: Path) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import microtome as mt
-from microtome.cli.tables import comparison_table, layer_table
+from microtome.cli.tables import collation_table, comparison_table, layer_table
 from microtome.finding import Finding, array
+from microtome.panels import Table
 
 
 def rows(text: str) -> list[list[str]]:
@@ -49,3 +50,17 @@ def test_layers_without_weights_are_left_out_of_a_bare_star_only(net: mt.Specime
     head = rows(some)[-1]
     assert head[1:] == ["head", "Linear", "10", "vector", "90"]  # 8 · 10 + 10
     assert "   last3: " + ", ".join(net.find("last3")) in bare.splitlines()
+
+
+def test_any_other_finding_over_findings_shows_its_first_table() -> None:
+    rows_of = {"claim": ["H1", "H2"]}
+    arrays = {
+        "verdict": array(np.array(["supports", "not measurable"], dtype=object), ("claim",), "text", rows_of, "verdict"),
+        "effect": array([1.234, np.nan], ("claim",), "points", rows_of, "effect"),
+    }
+    panel = Table(title="Claims", rows="claim", columns=("verdict", "effect"))
+    text = collation_table(Finding(analysis="traits", arrays=arrays, panels=(panel,), headline="One of two."))
+    assert [row for row in rows(text) if any(row)] == [
+        ["", "verdict", "effect"], ["H1", "supports", "1.23"], ["H2", "not measurable", "–"]
+    ]  # fmt: skip
+    assert text.splitlines()[-1] == "One of two."

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,15 @@ def test_specimens_come_in_the_order_of_the_run(tmp_path: Path) -> None:
         simple("", 1.0, name).save(tmp_path / name)
     (tmp_path / "run.json").write_text(json.dumps({"specimens": ["c", "a", "b"]}))
     assert [one["origin"]["specimen"]["name"] for one in report_bundle(tmp_path)["findings"]] == ["c", "a", "b"]
+
+
+def test_of_an_analysis_of_findings_only_the_newest_is_shown(tmp_path: Path) -> None:
+    """Over more networks it has other specimens, but is the same analysis of the same folder."""
+    for year, names in (("2024", ["a"]), ("2025", ["a", "b"])):
+        collation = simple(f"{year}-01-01T00:00:00+00:00", float(year))
+        origin = {**collation.origin, "specimen": {}, "specimens": names, "findings": ["k"] * len(names)}
+        replace(collation, origin=origin).save(tmp_path / year)
+    assert [one["headline"] for one in report_bundle(tmp_path)["findings"]] == ["It is 2025.0."]
 
 
 def test_scratch_folders_do_not_count(tmp_path: Path) -> None:

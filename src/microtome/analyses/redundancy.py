@@ -67,7 +67,7 @@ class Redundancy(Census[Bundle]):
     title = "Blocks that change little"
     rank = 9
     effort = "quick"
-    revision = 5  # 5: an interval takes 20 images
+    revision = 6  # 6: influence in each twin
     with_twin = True
 
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
@@ -132,16 +132,15 @@ class Redundancy(Census[Bundle]):
         values |= {f"influence_{end}": np.array([getattr(each, end) for each in intervals]) for end in ("low", "high")}
         distances = [_weight_distances(twin, _comparable_blocks(twin)) for twin in untrained_twins(specimen, images)]
         null = [_means(twin, blocks) | {"weight_distance": distance} for twin, distance in zip(twins, distances, strict=True)]
-        reason = reason_for_no_verdict(specimen, images)
-        against = verdicts(
-            values["influence_low"], values["influence_high"], stack_twins(null, "influence"), reason, ratio=True
-        )
+        reason, each_twin = reason_for_no_verdict(specimen, images), stack_twins(null, "influence")
+        against = verdicts(values["influence_low"], values["influence_high"], each_twin, reason, ratio=True)
         if specimen.trained is False:
             against = ["untrained"] * len(blocks)
         rank = np.empty(len(blocks), dtype=np.int64)
         rank[np.argsort(values["influence"], kind="stable")] = np.arange(1, len(blocks) + 1)
         arrays = {name: array(value, ("block",), "1", coords, TITLES.get(name, "")) for name, value in values.items()}
         arrays |= over_twins([_twin_arrays(twin, coords) for twin in null]) | {
+            "each_twin_influence": array(each_twin, ("twin", "block"), "1", coords, "block influence of each untrained twin"),
             "rank": array(rank, ("block",), "1", coords, "rank (1: changes least)"),
             "verdict": array(against, ("block",), "text", coords, "against the untrained twins"),
             "exit": array([block.exit for block in blocks], ("block",), "text", coords, "compared at"),

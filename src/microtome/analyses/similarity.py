@@ -59,7 +59,7 @@ class Similarity(Census[Bundle]):
     title = "Similarity between layers"
     rank = 21
     effort = "quick"
-    revision = 4  # 4: verdicts of positive values in both scales
+    revision = 5  # 5: neighbours in each twin
     with_twin = True
     command = "microtome.cli.pairing:with_second_network"
 
@@ -116,6 +116,9 @@ class Similarity(Census[Bundle]):
             "step_low": array(low, ("pair",), "1", steps),
             "step_high": array(high, ("pair",), "1", steps),
             **over_twins(twin_arrays),
+            "each_twin_step": array(
+                stack_twins(twin_arrays, "twin_step"), ("twin", "pair"), "1", steps, "CKA of each untrained twin"
+            ),
             "against_twins": array(against, ("pair",), "text", steps, "against the untrained twins"),
             "count": array(counts, ("source",), "images", {"source": ["network", "untrained twin"]}),
         }

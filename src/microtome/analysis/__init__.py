@@ -9,7 +9,7 @@ from microtome.analysis.census import (
     survey_keys,
     twin_indices,
 )
-from microtome.analysis.collation import Collation, collation_key, collation_origin
+from microtome.analysis.collation import Collation, collation_key, collation_origin, group_by_specimen
 from microtome.analysis.contract import Analysis, Arrays, Measurement, Needs, build_analysis, origin
 from microtome.options import option
 from microtome.scan import BatchValues, discard_tally
@@ -30,6 +30,7 @@ __all__ = [
     "collation_origin",
     "collect_tallies",
     "discard_tally",
+    "group_by_specimen",
     "option",
     "origin",
     "shown_to_twins",

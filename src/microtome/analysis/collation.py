@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from microtome.analysis.contract import Analysis, Arrays, Measurement, Needs, time_and_versions
-from microtome.errors import Unmeasurable
+from microtome.errors import Unmeasurable, measure_hint
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.scan import Pace
@@ -63,3 +63,18 @@ def collation_key(analysis: Collation, findings: Sequence[Finding]) -> str:
     parts: list[Any] = [analysis.name(), analysis.revision, analysis.options(), keys]
     parts += [further] if (further := analysis.extra_key()) else []  # so that keys without it stay what they were
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def group_by_specimen(findings: Sequence[Finding], analysis: str) -> dict[str, dict[str, Finding]]:
+    """The findings of each specimen by analysis, for the collation called `analysis`.
+
+    Raises:
+        Unmeasurable: none is of one specimen.
+    """
+    byname: dict[str, dict[str, Finding]] = {}
+    for finding in findings:
+        if finding.specimen:
+            byname.setdefault(finding.specimen, {})[finding.analysis] = finding
+    if not byname:
+        raise Unmeasurable(f"{analysis} needs findings of at least one specimen. Measure first: " + measure_hint())
+    return byname

@@ -132,7 +132,9 @@ def rerun(folder: str, out: str | None, device: str) -> int:
     analysis = card(folder)["analysis"]
     facts = origin.get("specimen", {})
     if not facts:
-        raise UsageError(f"{folder} covers several specimens; to compute it again: microtome compare {Path(folder).parents[2]}")
+        raise UsageError(
+            f"{folder} covers several specimens; to compute it again: microtome {analysis} {Path(folder).parents[2]}"
+        )
     options = origin["options"]
     if second := origin.get("facts", {}).get("second"):
         options = options | {"to": _opener_again(folder, second)()}

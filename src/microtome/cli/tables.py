@@ -2,18 +2,21 @@
 
 import io
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from microtome.key_numbers import format_value
+from microtome.panels import Table as TablePanel
 from microtome.prose import plural
 
 if TYPE_CHECKING:
     from microtome.finding import Finding
     from microtome.specimen import Specimen
+
+MAX_COLUMNS = 9  # of a table that no width was made for
 
 
 def comparison_table(finding: "Finding") -> str:
@@ -34,6 +37,32 @@ def comparison_table(finding: "Finding") -> str:
         rank = "–" if np.isnan(ranks[row]) else f"{ranks[row]:.0f}"
         table.add_row(rank, str(finding["rank"].specimen.values[row]), str(finding["family"].values[row]), *values)
     return "\n".join([_render_table(table), finding.headline, *finding.facts.get("details", ())])
+
+
+def collation_table(finding: "Finding") -> str:
+    """The leading table of a finding over findings, followed by its headline."""
+    return comparison_table(finding) if "rank" in finding else _first_table(finding)
+
+
+def _first_table(finding: "Finding") -> str:
+    """The first panel that is a table of columns, row by row."""
+    panel = next(panel for panel in finding.panels if isinstance(panel, TablePanel))
+    columns = [finding[name] for name in panel.columns if finding[name].dims == (panel.rows,)][:MAX_COLUMNS]
+    table = Table(title=panel.title, title_justify="left", show_lines=True)
+    table.add_column("", overflow="fold", min_width=20)
+    for name, column in zip(panel.columns, columns, strict=False):
+        text = column.dtype.kind in "UO"
+        table.add_column(str(column.attrs.get("title") or name), justify="left" if text else "right", overflow="fold")
+    for row, label in enumerate(columns[0].coords[panel.rows].values):
+        table.add_row(str(label), *(_entry_text(column.values[row]) for column in columns))
+    return _render_table(table) + "\n" + finding.headline
+
+
+def _entry_text(value: Any) -> str:
+    """An entry of a table: text as it is, a number as everywhere, a dash where it is not known."""
+    if isinstance(value, str):
+        return value
+    return "–" if np.isnan(value) else format_value(float(value))
 
 
 def layer_table(specimen: "Specimen", pattern: str, every: bool) -> str:

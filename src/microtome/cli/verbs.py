@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,10 +10,11 @@ from microtome import catalog
 from microtome._version import __version__
 from microtome.cli import arguments
 from microtome.cli.choices import WordChoice
+from microtome.cli.collating import collation_command
 from microtome.cli.editing import edit_command
 from microtome.cli.key_table import table
 from microtome.cli.measuring import measure, rerun, split_list
-from microtome.errors import UnknownName, UsageError, did_you_mean
+from microtome.errors import UnknownName, did_you_mean
 
 QUESTION_TITLES = {"choose": "Choose", "understand": "Understand", "slim": "Slim", "repair": "Repair"}
 
@@ -56,7 +56,11 @@ def build_group() -> click.Group:
         list_,
         layers,
         edit_command(),
-        _with_own_options(compare),
+        *(
+            _with_own_options(collation_command(name, entry))
+            for name, entry in catalog.analysis_entries().items()
+            if entry.kind == "Collation"
+        ),
         table,
         rerun,
         train_command,
@@ -160,42 +164,6 @@ def layers(specimen: str, pattern: str, every: bool, **given: Any) -> None:
     from microtome.cli.tables import layer_table
 
     click.echo(layer_table(opened, pattern, every))
-
-
-@click.command()
-@click.argument("folder", metavar="DIR")
-@click.option("--set", "pairs", multiple=True, metavar="compare.OPTION=VALUE", help="Option of compare; repeatable.")
-def compare(folder: str, pairs: Sequence[str], **given: Any) -> None:
-    """Compare the specimens in a folder of findings again, within limits and by preferences.
-
-    Example: microtome compare results --max-latency 20ms --max-params 30M --min-accuracy 0.8 --prefer robustness=2
-    """
-    from microtome.analysis import Collation, build_analysis
-    from microtome.cli.tables import comparison_table
-    from microtome.finding import Finding
-    from microtome.store import Store
-
-    words = {name.removeprefix("own_"): value for name, value in given.items()}
-    own = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in words.items()}
-    settings = arguments.parse_settings(pairs, None).get("compare", {}) | {
-        name: value for name, value in own.items() if value not in (None, "")
-    }
-    analysis = build_analysis(catalog.analysis_entry("compare").load(), settings)
-    assert isinstance(analysis, Collation)
-    if not Path(folder).is_dir():
-        raise UsageError(
-            f"{folder} is not a folder of findings. Measure first: microtome analyze SPECIMEN… IMAGES --out {folder}"
-        )
-    store = Store.create(folder)
-    findings = [Finding.load(path) for path in store.current()]
-    finding = analysis.of([finding for finding in findings if finding.specimen])
-    place = str(store.save(finding).relative_to(store.root))
-    run = store.run()
-    kept = [path for path in run.get("findings", []) if "/compare/" not in f"/{path}"]
-    store.write_run(
-        run | {"findings": [*kept, place]} if run else {"findings": [str(f.relative_to(store.root)) for f in store.current()]}
-    )
-    click.echo(comparison_table(finding))
 
 
 @click.command("train")

@@ -190,10 +190,10 @@ def shown_findings(folder: Path, run: dict[str, Any]) -> list[FindingPlace]:
 
 
 def _subject_name(content: dict[str, Any]) -> str:
-    """The specimen of a finding; several joined; empty for a comparison, of which only one is shown."""
+    """The specimen of a finding; several joined; empty for an analysis of findings, of which only one is shown."""
     origin = content.get("origin") or {}
     name = str((origin.get("specimen") or {}).get("name", ""))
-    if name or content.get("analysis") == "compare":
+    if name or "findings" in origin or content.get("analysis") == "compare":
         return name
     return " + ".join(map(str, origin.get("specimens") or ()))
 

@@ -12,9 +12,9 @@ from microtome.analyses.compare.criteria import (
     criterion_columns,
     find_number,
     gather_evidence,
-    group_by_specimen,
     size_arrays,
 )
+from microtome.analysis import group_by_specimen
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.key_numbers import KeyNumber
@@ -55,14 +55,14 @@ def test_columns_in_their_order_with_units_and_gaps() -> None:
     found = group_by_specimen([
         made("a", "cost", multiply_adds=(1.0, "per image"), parameters=(5.0, "1")), made("b", "cost", parameters=(7.0, "1")),
         made("b", "redundancy", blocks_below_all_untrained_twins=(2.0, "blocks")),
-    ])  # fmt: skip
+    ], "compare")  # fmt: skip
     columns = criterion_columns(found)
     assert list(columns) == ["parameters (1)", "blocks below all untrained twins (blocks)"]
     assert columns["parameters (1)"].tolist() == [5.0, 7.0]
     assert np.isnan(columns["blocks below all untrained twins (blocks)"]).tolist() == [True, False]
-    assert np.isnan(criterion_columns(group_by_specimen([made("a", "cam")]))["parameters (1)"]).all()
+    assert np.isnan(criterion_columns(group_by_specimen([made("a", "cam")], "compare"))["parameters (1)"]).all()
     with pytest.raises(Unmeasurable, match="compare needs findings of at least one specimen. Measure first: mt.analyze"):
-        group_by_specimen([])
+        group_by_specimen([], "compare")
 
 
 def test_evidence_is_what_most_trained_networks_have_and_beats_chance() -> None:
@@ -71,7 +71,7 @@ def test_evidence_is_what_most_trained_networks_have_and_beats_chance() -> None:
         own("a", right, 0.5), own("b", right, 0.2), own("c", right, 0.5),  # b is no better than its most frequent class
         probe("a", [wrong, right], 0.5), probe("b", [right, wrong], 0.5), probe("c", [right, wrong], 0.3),
     ]  # fmt: skip
-    byname = group_by_specimen(findings)
+    byname = group_by_specimen(findings, "compare")
     evidence, answers = gather_evidence(byname, np.array([True, True, True]))
     assert (evidence.kind, evidence.known.tolist()) == ("own head", [True, False, True])
     assert answers[[0, 2]].tolist() == [right, right] and np.isnan(answers[1]).all()
@@ -92,13 +92,13 @@ def test_bins_and_images_are_joined_only_where_they_agree() -> None:
         heat = array(np.full((2, 3, side, side), shade), ("image", "layer", "row", "col"), "1")
         return made(name, "cam", {"heat": heat, "image": array(np.full((2, 8, 8, 3), 7), ("image", "row", "col", "rgb"), "1")})
 
-    both = size_arrays(group_by_specimen([objects("a", [1.0, 4.0]), objects("b", [1.0, 4.0])]))
+    both = size_arrays(group_by_specimen([objects("a", [1.0, 4.0]), objects("b", [1.0, 4.0])], "compare"))
     assert list(both) == ["lift_by_size"] and both["lift_by_size"].sel(specimen="b", size=4.0).item() == 0.2
-    assert size_arrays(group_by_specimen([objects("a", [1.0, 4.0]), objects("b", [1.0, 9.0])])) == {}
-    maps = attention_arrays(group_by_specimen([cam("a", 4, 0.1), cam("b", 4, 0.9)]))
+    assert size_arrays(group_by_specimen([objects("a", [1.0, 4.0]), objects("b", [1.0, 9.0])], "compare")) == {}
+    maps = attention_arrays(group_by_specimen([cam("a", 4, 0.1), cam("b", 4, 0.9)], "compare"))
     assert maps["heat"].dims == ("image", "specimen", "row", "col") and maps["heat"][0, 1, 0, 0].item() == 0.9
-    assert attention_arrays(group_by_specimen([cam("a", 4, 0.1), cam("b", 5, 0.9)])) == {}
-    assert attention_arrays(group_by_specimen([cam("a", 4, 0.1)])) == {}
+    assert attention_arrays(group_by_specimen([cam("a", 4, 0.1), cam("b", 5, 0.9)], "compare")) == {}
+    assert attention_arrays(group_by_specimen([cam("a", 4, 0.1)], "compare")) == {}
 
 
 def test_every_criterion_is_a_key_number_that_its_analysis_declares() -> None:

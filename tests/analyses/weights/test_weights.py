@@ -186,6 +186,10 @@ def test_an_untrained_network_gets_no_verdict_of_redundancy() -> None:
     like = found["match"].values == "same role, same shape"
     assert (found["w1_over_sigma"].values[like] < 0.02).all()
     assert (found["twin_w1_over_sigma"].values[like] < 0.02).all()
+    np.testing.assert_allclose(
+        found["each_twin_w1_over_sigma"].mean("twin").values, found["twin_w1_over_sigma"].values, rtol=1e-12
+    )
+    assert found["each_twin_w1_over_sigma"].sizes["twin"] == 5
     assert found["norm"].sel(layer="layer4.1.conv2").item() == "layer4.1.bn2"
 
 

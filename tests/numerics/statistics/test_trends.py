@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import t
 
 from microtome.numerics.statistics.intervals import bootstrap_weights
-from microtome.numerics.statistics.trends import relative_loss, slope_interval
+from microtome.numerics.statistics.trends import loss_difference, relative_loss, slope_interval
 
 
 def looped(count, value_and_error, freedom, seed):
@@ -60,3 +60,39 @@ def test_relative_loss_is_the_loop_over_samples():
     found = relative_loss(values, first, last, seed=3)
     assert found == pytest.approx(looped(len(y), loss, 10, 3), rel=1e-9)
     assert found.low < found.value < found.high
+
+
+def test_a_difference_of_losses_is_that_of_the_two_losses() -> None:
+    random = np.random.default_rng(0)
+    first, last = np.arange(90) < 40, np.arange(90) >= 50
+    values, other = random.gamma(4, size=(2, 90)) * np.where(last, 0.5, 1.0)
+    found = loss_difference(values, other, first, last)
+    losses = [1 - each[last].mean() / each[first].mean() for each in (values, other)]
+    assert found.value == pytest.approx(losses[0] - losses[1])
+    assert found.low < found.value < found.high
+    turned = loss_difference(other, values, first, last)
+    assert turned.value == pytest.approx(-found.value)
+
+
+def test_pairing_makes_a_difference_of_losses_narrow() -> None:
+    random = np.random.default_rng(1)
+    first, last = np.arange(100) < 50, np.arange(100) >= 50
+    shared = random.gamma(2, size=100)
+    values, other = (shared * random.normal(1, 0.02, 100) for _ in range(2))
+    both, alone = loss_difference(values, other, first, last), relative_loss(values, first, last)
+    assert both.high - both.low < 0.2 * (alone.high - alone.low)
+
+
+def test_a_difference_of_losses_needs_differing_images_and_positive_means() -> None:
+    ones, first = np.ones(60), np.arange(60) < 30
+    assert np.isnan(loss_difference(ones, ones, first, ~first).low) and loss_difference(ones, ones, first, ~first).value == 0
+    assert np.isnan(loss_difference(-ones, ones, first, ~first).value)
+    assert np.isnan(loss_difference(ones[:9], ones[:9], first[:9], ~first[:9]).value)
+
+
+def test_a_higher_level_widens_the_slope() -> None:
+    random = np.random.default_rng(2)
+    x = random.random(80)
+    y = x + random.normal(size=80)
+    narrow, wide = slope_interval(y, x), slope_interval(y, x, level=0.99)
+    assert narrow.value == wide.value and wide.low < narrow.low and wide.high > narrow.high

@@ -41,7 +41,7 @@ from microtome.analyses.compare.prior import prior_digest, read_prior
 from microtome.analyses.compare.proof import benchmark_text, parse_benchmark
 from microtome.analyses.compare.recommending import Networks, Wishes, recommend
 from microtome.analyses.compare.weighing import parse_preferences
-from microtome.analysis import Collation, Measurement, option
+from microtome.analysis import Collation, Measurement, group_by_specimen, option
 from microtome.errors import Unmeasurable, option_name
 from microtome.finding import Finding
 from microtome.key_numbers import FRACTION, KeyNumber, format_value
@@ -222,7 +222,7 @@ def _gather_networks(findings: Sequence[Finding]) -> Networks:
     Raises:
         Unmeasurable: no network, or answers on different images.
     """
-    byname = side.group_by_specimen(findings)
+    byname = group_by_specimen(findings, Compare.name())
     digests = {f.origin["images"]["digest"] for f in findings if f.origin.get("images") and f.analysis in ("accuracy", "probe")}
     if len(digests) > 1:
         raise Unmeasurable("compare needs networks measured on the same images; these findings come from different ones.")

@@ -3,14 +3,13 @@
 Only reads findings; what it cannot find is not a number, never a guess.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from microtome.errors import Unmeasurable, measure_hint
 from microtome.finding import Finding, array
 from microtome.key_numbers import KeyNumber
 from microtome.numerics.statistics.balanced import MAX_IMBALANCE, class_imbalance
@@ -58,16 +57,6 @@ class Evidence(NamedTuple):
     def by_class(self) -> bool:
         """Whether balanced accuracy is compared."""
         return self.labels is not None and self.imbalance > MAX_IMBALANCE
-
-
-def group_by_specimen(findings: Sequence[Finding]) -> dict[str, dict[str, Finding]]:
-    byname: dict[str, dict[str, Finding]] = {}
-    for finding in findings:
-        if finding.specimen:
-            byname.setdefault(finding.specimen, {})[finding.analysis] = finding
-    if not byname:
-        raise Unmeasurable("compare needs findings of at least one specimen. Measure first: " + measure_hint())
-    return byname
 
 
 def criterion_columns(byname: Mapping[str, Mapping[str, Finding]]) -> dict[str, np.ndarray[Any, Any]]:

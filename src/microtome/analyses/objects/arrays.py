@@ -83,7 +83,7 @@ def object_arrays(columns: Columns, seed: int, withheld: str) -> tuple[dict[str,
         arrays |= _marginal_arrays(columns, dim, [index == place for place in range(len(names))], names, seed)
     arrays |= _overall_arrays(columns, seed) | _trend_arrays(columns, clutter_bin, seed)
     arrays |= _twin_arrays(columns, arrays["overall_low"], arrays["overall_high"], withheld)
-    for name in ("lift", "area", "clutter", "correct"):
+    for name in ("lift", "area", "clutter", "correct", "coverage50", "coverage90"):
         arrays[f"each_{name}"] = array(columns[name].astype(np.float64), ("image",), FRACTION)
     counts = {
         "images": int(seen.sum()),

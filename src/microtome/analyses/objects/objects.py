@@ -71,7 +71,7 @@ class Objects(Analysis):
     title: ClassVar[str] = "Objects: size and clutter"
     rank: ClassVar[int] = 5
     effort: ClassVar[Effort] = "quick"
-    revision: ClassVar[int] = 6  # 6: the verdict on the kind
+    revision: ClassVar[int] = 7  # 7: coverage of each image
     with_twin: ClassVar[bool] = True
 
     at: str = option(LAYER, "layer whose maps are scored; the coarsest of several")

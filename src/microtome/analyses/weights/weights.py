@@ -52,7 +52,7 @@ class Weights(Analysis):
     title = "Weight distributions"
     rank = 6
     effort = "quick"
-    revision = 4
+    revision = 5  # 5: W1/σ of each twin
     with_twin = True
 
     at: tuple[str, ...] = option(("last3",), "layers whose neighbours are compared: names, globs or aliases")
@@ -81,7 +81,7 @@ class Weights(Analysis):
         arrays |= self._distributions("", own) | _layer_arrays(specimen, own, dtypes, norms, pairing)
         distances = pair_distances(own, pairing.pairs)
         arrays |= _distance_arrays("", pairing.pairs, [distances])
-        arrays |= _distance_arrays("twin_", pairing.pairs, twin_distances)
+        arrays |= _distance_arrays("twin_", pairing.pairs, twin_distances) | _each_twin(pairing.pairs, twin_distances)
         reason = reason_for_no_verdict(specimen, None)
         arrays["against_twins"] = _against_twins(pairing.pairs, distances, twin_distances, reason)
         if self.fold and norms:
@@ -191,6 +191,14 @@ def _against_twins(pairs: Sequence[TensorPair], own: Any, twins: Sequence[Any], 
     sides = verdicts(own[:, index], own[:, index], [each[:, index] for each in twins], reason, ratio=True)
     names = {"pair": [f"{pair.first} → {pair.second}" for pair in pairs]}
     return array(sides[: len(pairs)], ("pair",), "text", names, "W1/σ against the untrained twins")
+
+
+def _each_twin(pairs: Sequence[TensorPair], twins: Sequence[Any]) -> dict[str, Any]:
+    """W1/σ of every pair in every twin."""
+    stacked = np.array(twins).reshape(len(twins), len(pairs), len(DISTANCES))[..., list(DISTANCES).index("w1_over_sigma")]
+    names = {"pair": [f"{pair.first} → {pair.second}" for pair in pairs]}
+    title = "W1/σ of each untrained twin"
+    return {"each_twin_w1_over_sigma": array(stacked, ("twin", "pair"), "standard deviations", names, title)}
 
 
 def _layer_arrays(

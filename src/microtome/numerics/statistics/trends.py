@@ -20,7 +20,9 @@ def relative_ranks(values: Float[Array, " image"]) -> Float64[Array, " image"]:
     return ranks
 
 
-def slope_interval(values: Float[Array, " image"], against: Float[Array, " image"], least: int = 10, seed: int = 0) -> Interval:
+def slope_interval(
+    values: Float[Array, " image"], against: Float[Array, " image"], least: int = 10, seed: int = 0, level: float = 0.95
+) -> Interval:
     """The least-squares slope of `values` over `against`; not numbers below `least` images or for a constant `against`.
 
     Without bounds where the values are too few or mostly the same (`enough_values`).
@@ -48,7 +50,7 @@ def slope_interval(values: Float[Array, " image"], against: Float[Array, " image
         error = np.sqrt(count / (count - 2) * squares)
         return moved, np.divide(error, spread, out=np.full(len(weights), np.nan), where=~level)
 
-    off = studentised_interval(count, measure, count - 2, seed=seed)
+    off = studentised_interval(count, measure, count - 2, seed=seed, level=level)
     return Interval(slope, slope + off.low, slope + off.high)
 
 
@@ -76,6 +78,58 @@ def relative_loss(
         return 1 - ratio, np.sqrt(variances[1] + ratio**2 * variances[0]) / np.where(positive, means[0], np.nan)
 
     return Interval(value, *studentised_interval(len(y), measure, min(int((~end).sum()), int(end.sum())) - 1, seed=seed)[1:])
+
+
+def loss_difference(
+    values: Float[Array, " image"],
+    other: Float[Array, " image"],
+    first: Bool[Array, " image"],
+    last: Bool[Array, " image"],
+    least: int = 10,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """The relative loss of `values` minus that of `other`, both from the images in `first` to those in `last`; paired by image.
+
+    Not numbers with fewer than `least` known images on either side, or where a first mean is not positive; without bounds where
+    the differences are too few or mostly the same (`enough_values`).
+    """
+    known = np.isfinite(values) & np.isfinite(other) & (first | last)
+    both, end = np.stack([values, other])[:, known].astype(np.float64), last[known]
+    starts = both[:, ~end].mean(1) if (~end).any() else np.zeros(2)
+    if min(int((~end).sum()), int(end.sum())) < max(1, least) or (starts <= 0).any():
+        return UNKNOWN_INTERVAL
+    losses = 1 - both[:, end].mean(1) / starts
+    value = float(losses[0] - losses[1])
+    if not enough_values(both[0] - both[1]):
+        return Interval(value, float("nan"), float("nan"))
+
+    def measure(weights: Array) -> tuple[Array, Array]:
+        """The difference of the losses and its standard error of each draw, by the first order of the two ratios."""
+        above, below = weights[:, end], weights[:, ~end]
+        counts = above.sum(1), below.sum(1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means = [(above @ each[end] / counts[0], below @ each[~end] / counts[1]) for each in both]
+            ratios = [np.where(start > 0, stop / start, np.nan) for stop, start in means]
+            ends = both[1, end] / means[1][1][:, None] - both[0, end] / means[0][1][:, None]
+            middles = [
+                ratio[:, None] * each[~end] / start[:, None]
+                for each, ratio, (_, start) in zip(both, ratios, means, strict=True)
+            ]
+            variance = _weighted_variance(above, ends) / (counts[0] - 1) + _weighted_variance(
+                below, middles[0] - middles[1]
+            ) / (counts[1] - 1)
+            return ratios[1] - ratios[0], np.sqrt(np.where(np.minimum(*counts) > 1, variance, np.nan))
+
+    freedom = min(int((~end).sum()), int(end.sum())) - 1
+    return Interval(value, *studentised_interval(len(end), measure, freedom, seed=seed, level=level)[1:])
+
+
+def _weighted_variance(weights: Array, values: Float[Array, "draw image"]) -> Array:
+    """The mean squared deviation of each row of values, each image counted as often as it is drawn."""
+    total = weights.sum(1)
+    mean = (weights * values).sum(1) / total
+    return (weights * (values - mean[:, None]) ** 2).sum(1) / total
 
 
 def _mean_and_variance(weights: Array, values: Array) -> tuple[Array, Array]:
