@@ -36,7 +36,7 @@ def _collate_again(name: str, folder: str, pairs: Sequence[str], own: Mapping[st
     from microtome.finding import Finding
     from microtome.store import Store
 
-    settings = arguments.parse_settings(pairs, None).get(name, {}) | own
+    settings = arguments.parse_settings(pairs, None).get(name, {}) | dict(own)
     analysis = build_analysis(catalog.analysis_entry(name).load(), settings)  # a wrong word is told before anything is read
     assert isinstance(analysis, Collation)
     if not Path(folder).is_dir():
