@@ -17,7 +17,7 @@ from microtome.analyses.traits.twin_claims import (
 )
 from microtome.finding import array
 
-DRAWS = 150
+DRAWS = 240
 
 
 def study_of(seed: int, twins: int = 5, **planted_change: float):

@@ -41,7 +41,7 @@ class Limit(NamedTuple):
     upper: bool
 
 
-class Judgement(NamedTuple):
+class LimitJudgement(NamedTuple):
     """How each network stands to one limit: verdicts (network,), and the interval ends (network,) that they rest on."""
 
     limit: Limit
@@ -81,7 +81,7 @@ def parse_limit(option: str, text: str) -> Limit:
     return Limit(parse_criterion(name, option_name(option)), bound, option.startswith("max"))
 
 
-def judge_limit(limit: Limit, column: CriterionColumn, intervals: tuple[Values, Values] | None = None) -> Judgement:
+def judge_limit(limit: Limit, column: CriterionColumn, intervals: tuple[Values, Values] | None = None) -> LimitJudgement:
     """How each network stands to the limit; `intervals` replaces the ends of the column, where all networks are judged together."""
     low, high = (column.low, column.high) if intervals is None else intervals
     if column.exact:
@@ -90,7 +90,7 @@ def judge_limit(limit: Limit, column: CriterionColumn, intervals: tuple[Values, 
     outside = low > limit.bound if limit.upper else high < limit.bound
     verdicts = np.where(inside, KEPT, np.where(outside, MISSED, UNDECIDED)).astype(object)
     verdicts[np.isnan(column.values)] = UNMEASURED
-    return Judgement(limit, column.unit, verdicts, column.values, np.asarray(low), np.asarray(high))
+    return LimitJudgement(limit, column.unit, verdicts, column.values, np.asarray(low), np.asarray(high))
 
 
 def joint_accuracy_intervals(correct: Values, classes: Values | None, level: float = 0.95) -> tuple[Values, Values]:
@@ -109,7 +109,7 @@ def joint_accuracy_intervals(correct: Values, classes: Values | None, level: flo
     return low, high
 
 
-def networks_within(judgements: Sequence[Judgement], count: int) -> Values:
+def networks_within(judgements: Sequence[LimitJudgement], count: int) -> Values:
     """Which networks (network,) keep every limit."""
     kept = np.ones(count, dtype=bool)
     for judgement in judgements:
@@ -117,12 +117,12 @@ def networks_within(judgements: Sequence[Judgement], count: int) -> Values:
     return kept
 
 
-def nearest_network(judgements: Sequence[Judgement], candidates: Values) -> tuple[int, Judgement] | None:
+def nearest_network(judgements: Sequence[LimitJudgement], candidates: Values) -> tuple[int, LimitJudgement] | None:
     """Of the candidates (indices) the one that comes nearest to keeping all limits, and the limit that it is furthest from keeping.
 
     A limit that it misses counts before one of which it cannot be told. None where each lacks a measurement.
     """
-    best: tuple[tuple[bool, float], int, Judgement] | None = None
+    best: tuple[tuple[bool, float], int, LimitJudgement] | None = None
     for network in candidates:
         open_limits = [each for each in judgements if each.verdicts[network] != KEPT]
         if not open_limits or any(each.verdicts[network] == UNMEASURED for each in open_limits):

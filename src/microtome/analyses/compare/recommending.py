@@ -8,7 +8,7 @@ import numpy as np
 from microtome.analyses.compare import wording
 from microtome.analyses.compare.criteria import Evidence
 from microtome.analyses.compare.decision import Decision, decide
-from microtome.analyses.compare.limits import Judgement, Limit, joint_accuracy_intervals, judge_limit, networks_within
+from microtome.analyses.compare.limits import Limit, LimitJudgement, joint_accuracy_intervals, judge_limit, networks_within
 from microtome.analyses.compare.named_criteria import ACCURACY, Criterion, CriterionColumn, criterion_column
 from microtome.analyses.compare.prices import Prices
 from microtome.analyses.compare.prior import Prior
@@ -81,7 +81,7 @@ class Recommendation(NamedTuple):
     decision: Decision
     judged: Values
     paired: PairedComparison | None
-    judgements: list[Judgement]
+    judgements: list[LimitJudgement]
     source: str
     weighing: Weighing | None = None
     regions: Mapping[str, Sequence[WeightRegion]] = {}  # a default that nobody changes
@@ -128,7 +128,7 @@ def recommend(nets: Networks, wishes: Wishes, prior: Prior | None, benchmark: Ch
     return Recommendation(Decision(nobody, "", reason), judged, None, judgements, "", lines=lines)
 
 
-def _judgement(nets: Networks, limit: Limit) -> Judgement:
+def _judgement(nets: Networks, limit: Limit) -> LimitJudgement:
     column = nets.column(limit.criterion, "a limit")
     if limit.criterion.name != ACCURACY or not nets.evidence.kind:
         return judge_limit(limit, column)
@@ -165,7 +165,7 @@ def _by_margin(nets: Networks, wishes: Wishes, judged: Values, paired: PairedCom
 
 
 def _by_weights(
-    nets: Networks, wishes: Wishes, candidates: Values, judgements: list[Judgement], source: str, lines: list[str]
+    nets: Networks, wishes: Wishes, candidates: Values, judgements: list[LimitJudgement], source: str, lines: list[str]
 ) -> Recommendation:
     """The recommendation by the weights of the user, among the candidates that have every criterion."""
     option = option_name("prefer")

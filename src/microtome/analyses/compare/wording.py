@@ -7,7 +7,7 @@ import numpy as np
 
 from microtome.analyses.compare.decision import Decision, label_more
 from microtome.analyses.compare.domination import DominatedPair, describe_domination
-from microtome.analyses.compare.limits import KEPT, MISSED, UNDECIDED, UNMEASURED, Judgement, nearest_network
+from microtome.analyses.compare.limits import KEPT, MISSED, UNDECIDED, UNMEASURED, LimitJudgement, nearest_network
 from microtome.analyses.compare.named_criteria import ACCURACY, CriterionColumn, how_to_measure
 from microtome.analyses.compare.prior import Prior
 from microtome.analyses.compare.weighing import UtilityGap, Weighing, utility_gap
@@ -22,7 +22,9 @@ Values = np.ndarray[Any, Any]
 MOST_IMAGES = 10_000_000  # more are not named
 
 
-def nobody_within(judgements: Sequence[Judgement], candidates: Values, names: Sequence[str], images: int, classes: int) -> str:
+def nobody_within(
+    judgements: Sequence[LimitJudgement], candidates: Values, names: Sequence[str], images: int, classes: int
+) -> str:
     """The reason where no network is shown to keep all limits: which one comes nearest, by how much."""
     nearest = nearest_network(judgements, candidates)
     if nearest is None:
@@ -41,7 +43,7 @@ def nobody_within(judgements: Sequence[Judgement], candidates: Values, names: Se
     return f"No network is shown to keep {bound}; for {names[network]} ({value}), {more}."
 
 
-def images_for_limit(judgement: Judgement, network: int, images: int) -> int | None:
+def images_for_limit(judgement: LimitJudgement, network: int, images: int) -> int | None:
     """About how many images would show on which side of the limit an accuracy lies; None where it lies on the limit."""
     value, bound = float(judgement.values[network]), judgement.limit.bound
     if not images or abs(value - bound) < 1e-9:
@@ -55,12 +57,12 @@ def images_for_limit(judgement: Judgement, network: int, images: int) -> int | N
     return None
 
 
-def _level_of(judgement: Judgement) -> float:
+def _level_of(judgement: LimitJudgement) -> float:
     """The level of each interval, so that all together hold 95%."""
     return 1 - 0.05 / max(1, int((judgement.verdicts != UNMEASURED).sum()))
 
 
-def limit_cells(judgement: Judgement, images: int) -> list[str]:
+def limit_cells(judgement: LimitJudgement, images: int) -> list[str]:
     """How each network stands to a limit, with the interval that says so."""
     cells: list[str] = []
     for verdict, value, low, high in zip(judgement.verdicts, judgement.values, judgement.low, judgement.high, strict=True):
@@ -70,13 +72,13 @@ def limit_cells(judgement: Judgement, images: int) -> list[str]:
     return cells
 
 
-def limit_title(judgement: Judgement) -> str:
+def limit_title(judgement: LimitJudgement) -> str:
     """The limit as the head of a column: `latency ≤ 20 ms`."""
     sign = "≤" if judgement.limit.upper else "≥"
     return f"{judgement.limit.criterion.name} {sign} {format_value(judgement.limit.bound, judgement.unit)}"
 
 
-def limit_lines(judgements: Sequence[Judgement], names: Sequence[str], images: int) -> list[str]:
+def limit_lines(judgements: Sequence[LimitJudgement], names: Sequence[str], images: int) -> list[str]:
     """One sentence for each limit that some network does not keep."""
     lines: list[str] = []
     for each in judgements:
