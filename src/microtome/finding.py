@@ -62,6 +62,7 @@ DIMENSIONS = frozenset(
         "groups",
         "finding",
         "fraction",
+        "candidate",
     ]
 )  # docs/glossary.md says what each stands for
 _registered: set[str] = set()  # by plug-ins

@@ -15,7 +15,7 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from microtome.analyses.cost.timing import times_in_turn
+from microtome.instruments.turn_timing import times_in_turn
 from microtome.analysis import Analysis, Measurement, option
 from microtome.batch_size import image_bytes
 from microtome.finding import Finding, array

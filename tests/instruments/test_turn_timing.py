@@ -11,7 +11,7 @@ from torch import nn
 
 import microtome as mt
 from microtome.analyses.compare.compare import Compare
-from microtome.analyses.cost import timing
+from microtome.instruments import turn_timing as timing
 from microtome.analyses.cost.cost import Cost
 from microtome.finding import Finding
 from microtome.numerics.statistics.paired_ratios import paired_ratios, rounds_needed
