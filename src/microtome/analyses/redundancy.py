@@ -23,6 +23,7 @@ from microtome.finding import Finding, array
 from microtome.images import Images
 from microtome.instruments.block_changes import neighbour_weight_distances, position_rows
 from microtome.instruments.image_pairs import MIN_COUNT, ImagePairs, all_pairs_fit, flat_features
+from microtome.instruments.removal_evidence import trust_sentence
 from microtome.instruments.untrained_twins import (
     VERDICTS,
     over_twins,
@@ -200,7 +201,8 @@ class Redundancy(Census[Bundle]):
             *([] if finding.facts["all_pairs"] else [IN_BATCHES]),
             *([f"Of blocks with several branches the first is compared ({name_list(branched)})."] if branched else []),
             "Only removing a block and measuring the accuracy proves that it is not needed: a block can turn its input by a small angle "
-            "and still be crucial.",
+            "and still be crucial. `microtome slimming` removes each.",
+            *filter(None, [trust_sentence("block influence")]),
             "Residual networks tolerate the removal of a block far better than plain ones (Veit et al. 2016, arXiv:1605.06431).",
             f"Below all {twin_count(finding.origin)} twins: the interval lies below the smallest twin and below Student's 95% prediction "
             "interval for one "

@@ -98,7 +98,7 @@ def predictor_arrays(
     pairs = np.zeros(len(PREDICTORS), dtype=np.int64)
     for col, name in enumerate(PREDICTORS):
         table[single, col] = predictors[name]
-        known = np.isfinite(table[:, col]) & single
+        known = np.isfinite(table[:, col]) & single & np.isfinite(loss)
         pairs[col] = int(known.sum())
         correlations[col] = rank_correlation_interval(table[known, col], loss[known])
     titles = list(PREDICTORS.values())
@@ -129,7 +129,9 @@ def study_arrays(arrays: Mapping[str, xr.DataArray], rows: Mapping[str, tuple[st
                 own.append(float(arrays["parameters_saved" if name == "parameters" else name].sel(candidate=candidate)))
     by = {"measure": list(rows)}
     titles = {"loss": "accuracy lost", "parameters": "parameters saved", "latency": "latency, of the full network's"}
-    blocks = [candidate if candidate in names else "cannot be removed" for candidate, _ in rows.values()]
+    blocks = [
+        candidate if np.isfinite(own) else f"{candidate}: cannot be removed" for (candidate, _), own in zip(rows.values(), values["loss"], strict=True)
+    ]
     return {
         "study_block": array(blocks, ("measure",), "text", by, "removed"),
         **{f"study_{name}": array(own, ("measure",), FRACTION, by, titles.get(name, "")) for name, own in values.items()},

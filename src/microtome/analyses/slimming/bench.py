@@ -69,7 +69,8 @@ class Bench:
         runs: tuple[PrefixRuns, PrefixRuns] | None = None
         rows: dict[str, dict[Repair, Answers]] = {}
         for candidate in sorted(candidates, key=lambda each: self.units(each)[0].entry.begun):
-            repairs = [r for r in self.repairs if r != "linear" or self.slimmer.can_be_linear(candidate)]
+            empty, linear = self.slimmer.can_be_empty(candidate), self.slimmer.can_be_linear(candidate)
+            repairs = [repair for repair in self.repairs if (linear if repair == "linear" else empty)]
             if not all(self.journal.knows(self._key(candidate, repair)) for repair in repairs):
                 runs = runs or self._runs(self.specimen.net)
                 for each in runs:

@@ -53,8 +53,9 @@ class Slimmer:
         return {name: plan.reason for name, plan in self.plans.items() if not plan.how}
 
     def singles(self) -> list[Candidate]:
-        """Every removable block alone."""
-        return [Candidate("block", name, (name,), from_end=self.from_end(name)) for name in self.removable]
+        """Every block alone that can be removed with nothing, or with a linear map, in its place."""
+        possible = [name for name in self.plans if self.plans[name].how or self.linear_plans[name].how == "linear"]
+        return [Candidate("block", name, (name,), from_end=self.from_end(name)) for name in possible]
 
     def cuts(self) -> list[Candidate]:
         """The network ended after every block but the last, in execution order; blocks that give several maps are left out."""
@@ -88,10 +89,14 @@ class Slimmer:
                 layer = self.specimen.layer(candidate.at)
                 cut_at(net, [layer], _plain_info(layer), example_input(net, self.specimen.recipe), classes)
         else:
-            plans = self.linear_plans if linear else self.plans
+            plans = self.linear_plans if linear or not self.can_be_empty(candidate) else self.plans
             apply_removals(net, self.specimen, [plans[name] for name in candidate.blocks])
         device = self.specimen.device
         return net.to(device).eval()
+
+    def can_be_empty(self, candidate: Candidate) -> bool:
+        """Whether nothing need take the place of its blocks."""
+        return all(self.plans[name].how for name in candidate.blocks)
 
     def can_be_linear(self, candidate: Candidate) -> bool:
         """Whether linear maps can take the place of all its blocks."""

@@ -94,7 +94,7 @@ class Slimming(Analysis):
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
         assert images is not None  # `refusal` has refused before
         slimmer = Slimmer.of(specimen)
-        if not slimmer.removable and not (self.cuts and slimmer.cuts()):
+        if not slimmer.singles() and not (self.cuts and slimmer.cuts()):
             reasons = "; ".join(f"{name}: {reason}" for name, reason in list(slimmer.refused.items())[:2])
             raise Unmeasurable(f"none of the {len(slimmer.plans)} blocks of {specimen.name} can be removed ({reasons}).")
         bench = self._bench(specimen, images, slimmer, pace)
@@ -133,8 +133,11 @@ class Slimming(Analysis):
     ) -> dict[str, tuple[str, str]]:
         """The rows of the short table: the last block, the last but one, the cheapest, and what the search came to."""
         names = list(slimmer.plans)
-        best = singles[int(np.argmin(loss[: len(singles)]))].name if singles else ""
+        alone = loss[: len(singles)]
+        best = singles[int(np.nanargmin(alone))].name if np.isfinite(alone).any() else ""
         rows = {"last block": (names[-1], "none"), "last but one block": (names[-2], "none"), "cheapest block": (best, "none")}
+        if not slimmer.plans[names[-2]].how and slimmer.linear_plans[names[-2]].how == "linear":
+            rows["last but one block, a linear map in its place"] = (names[-2], "linear")
         if search["chosen_set"]:
             rows[f"{search['search']} search"] = (" + ".join(search["chosen_set"]), search["search_repair"])
         return rows

@@ -48,7 +48,7 @@ def slimming_headline(finding: Finding) -> str:
     """The answer to the study's question: the last but one block against the block that is cheapest to remove."""
     penultimate, best = str(finding.facts["penultimate"]), finding.key(SMALLEST)
     if not best.at:
-        return f"None of the {len(finding.facts['blocks'])} blocks can be removed; the network can only be ended earlier."
+        return f"None of the {len(finding.facts['blocks'])} blocks can be removed with nothing in its place."
     least = format_value(best.value, FRACTION)
     if penultimate == best.at:
         return f"The last but one block, {penultimate}, costs least to remove: {least} of accuracy."
@@ -93,11 +93,11 @@ def slimming_caveats(finding: Finding) -> Sequence[str]:
     facts, images = finding.facts, finding.facts["images"]
     head = "the network's own head" if facts["by_head"] else "a linear probe on what the head reads, since its classes are others"
     refused = list(facts["refused"])
-    singles = int(_single(finding).sum())
+    singles = int((_single(finding) & np.isfinite(finding["plain_loss"].values)).sum())
     return [
         f"Accuracy is that of {head}, on {plural(images['reported'], 'image')}; {images['chosen']} others served to repair and to "
         "choose by.",
-        *([f"Not removed, since what follows would not fit: {name_list(refused, 8)}."] if refused else []),
+        *([f"Not removed with nothing in its place, since what follows would not fit: {name_list(refused, 8)}."] if refused else []),
         *([f"{plural(singles, 'block')} removed alone are not enough to say how well cheap measures predict the loss."]
           if singles < 6 else []),
         *([_search_text(finding)] if facts["search"] != "none" else []),
@@ -110,7 +110,7 @@ def slimming_caveats(finding: Finding) -> Sequence[str]:
 
 def best_block(finding: Finding) -> str:
     """The single block whose removal loses least without repair; empty where none can be removed."""
-    single = _single(finding)
+    single = _single(finding) & np.isfinite(finding["plain_loss"].values)
     if not single.any():
         return ""
     losses = np.where(single, finding["plain_loss"].values, np.inf)
