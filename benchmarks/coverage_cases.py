@@ -240,7 +240,12 @@ def _correlations() -> Iterator[Case]:
 
         truth = 6 / np.pi * np.arcsin(strength / 2)
         yield Case(
-            "rank correlation, Fisher's transform", "slimming", f"normal pairs, Pearson {strength:g}", truth, ranks, (5, 6, 8, 12, 27)
+            "rank correlation, Fisher's transform",
+            "slimming",
+            f"normal pairs, Pearson {strength:g}",
+            truth,
+            ranks,
+            (5, 6, 8, 12, 27),
         )
 
     def mean(random: np.random.Generator, n: int) -> Interval:
@@ -290,7 +295,7 @@ def _simultaneous_row(name: str, truth: Array, shared: float, n: int, draws: int
         more[draw], fewer[draw] = table[pairs], table.T[pairs]
     low, high = score_interval(more, fewer, n, critical_value(len(truth)))
     held = int(((low <= difference + 1e-9) & (difference <= high + 1e-9)).all(axis=1).sum())
-    return Row("paired differences, all at once", "compare", name, n, 0.95, held, draws, draws)
+    return Row("paired differences, all at once", "compare, slimming", name, n, 0.95, held, draws, draws)
 
 
 def balanced_rows(draws: int, seed: int = 0) -> Iterator[Row]:

@@ -30,7 +30,12 @@ SCENES = 1000
 REAL = {  # name -> how it is opened, its weights, its images, its family
     "CIFAR ResNet-20": ("CifarResNet(depth=20, opt='A')", "cifar10_resnet20", {"size": 32, "crop": 1.0}, "deeper"),
     "CIFAR ResNet-56": ("CifarResNet(depth=56, opt='A')", "cifar10_resnet56", {"size": 32, "crop": 1.0}, "deeper"),
-    "CIFAR ViT-64": ("vit_cifar_64", "cifar10_vit64", {"size": 32, "crop": 1.0, "mean": (0, 0, 0), "std": (1, 1, 1)}, "attention"),
+    "CIFAR ViT-64": (
+        "vit_cifar_64",
+        "cifar10_vit64",
+        {"size": 32, "crop": 1.0, "mean": (0, 0, 0), "std": (1, 1, 1)},
+        "attention",
+    ),
 }
 
 
@@ -81,7 +86,8 @@ def _row(name: str, family: str, finding: Finding, heal: int) -> dict[str, Any]:
         "shown": finding.key("blocks shown to cost no more than the budget alone").value,
         "candidates": {n: [None if np.isnan(v) else round(float(v), 5) for v in row] for n, row in zip(names, loss, strict=True)},
         "correlations": {
-            str(each): [float(finding[f"correlation{end}"].values[place]) for end in ("", "_low", "_high")] + [int(finding["pairs"].values[place])]
+            str(each): [*(float(finding[f"correlation{end}"].values[place]) for end in ("", "_low", "_high")),
+                        int(finding["pairs"].values[place])]
             for place, each in enumerate(finding["correlation"].measure.values)
         },
         "command": f"microtome slimming {finding.origin['specimen']['name']} IMAGES{f' --heal {heal}' if heal else ''}",
@@ -107,18 +113,24 @@ def _evidence(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         values = np.array([row["correlations"][name][0] for row in rows], dtype=np.float64)
         counts = np.array([row["correlations"][name][3] for row in rows], dtype=np.float64)
         pooled = mean_correlation(values, counts)
-        predictors[name] = {"mean": pooled.value, "low": pooled.low, "high": pooled.high, "networks": int(np.isfinite(values).sum())}
+        predictors[name] = {
+            "mean": pooled.value,
+            "low": pooled.low,
+            "high": pooled.high,
+            "networks": int(np.isfinite(values).sum()),
+        }
     return {"predictors": predictors, "networks": [row["name"] for row in rows]}
 
 
 def _tables(rows: Sequence[dict[str, Any]], evidence: dict[str, Any]) -> str:
     lines = [
-        "| network | family | blocks | last but one block: accuracy lost | cheapest block: accuracy lost | below 1 point, alone: no repair / "
-        "norms / linear | search: blocks removed, accuracy lost |",
+        "| network | family | blocks | last but one block: accuracy lost | cheapest block: accuracy lost | below 1 point, alone: no "
+        "repair / norms / linear | search: blocks removed, accuracy lost |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        counts = " / ".join(str(len(row["below_one_point"].get(each, []))) if each in row["below_one_point"] else "–" for each in ("none", "norms", "linear"))
+        free = row["below_one_point"]
+        counts = " / ".join(str(len(free[each])) if each in free else "–" for each in ("none", "norms", "linear"))
         removed = [name for name in row["chosen_set"] if name]
         lines.append(
             f"| {row['name']} | {row['family']} | {len(row['blocks'])} | {_number(row['penultimate'])} | {_number(row['smallest'])} | "

@@ -69,6 +69,11 @@ NAMES: dict[str, tuple[str, ...]] = {
         "smallest CKA of neighbouring layers", "mean CKA of neighbouring layers", "CKA of the first and the last layer",
         "neighbours more similar than in all untrained twins", "images",
     ),
+    "slimming": (
+        "loss without the last but one block", "smallest loss of one block", "blocks shown to cost no more than the budget alone",
+        "loss without the blocks of the search", "latency without the blocks of the search",
+        "rank correlation of block influence with the loss",
+    ),
     "supervision": (
         "largest distance from the loss", "median distance from the loss", "mean path to the first layer",
         "gradient, first third over last third", "weight layers with a path", "images",

@@ -46,7 +46,7 @@ def _through(path: str) -> Callable[[nn.Module], None]:
     """By hand: the module hands on its first argument."""
 
     def change(net: nn.Module) -> None:
-        net.get_submodule(path).register_forward_hook(lambda _module, inputs, _output: inputs[0])
+        net.get_submodule(path).forward = lambda x: x  # a module of an HRNet changes the list that it gets
 
     return change
 
@@ -98,10 +98,14 @@ def test_as_removed_by_hand(name: str, tmp_path) -> None:
     options = dict(options)
     size = options.pop("size", 64)
     net = mt.open(name, weights=None, recipe={"size": size}, **options)
+    for parameter_name, parameter in net.net.named_parameters():
+        if parameter_name.endswith(".gamma"):  # of a ConvNeXt, 1e-6 without training: its branches would count for nothing
+            parameter.data.fill_(0.5)
     before, digest = testing.fingerprint(net.net), net.digest()
     edited = Remove(at=(block,))(net)
     assert testing.fingerprint(net.net) == before
-    assert mt.open(name, weights=None, recipe={"size": size}, **options).digest() == digest == net.digest()
+    net.__dict__.pop("_digest")
+    assert net.digest() == digest
     other = mt.open(name, weights=None, recipe={"size": size}, **options)
     other.net.load_state_dict(net.net.state_dict())
     by_hand(other.net)

@@ -255,4 +255,3 @@ def _means(tally: Bundle, blocks: Sequence[Block]) -> dict[str, np.ndarray[Any, 
         "angle": nan_mean(rows.column("angle").T),
         "cka": np.array([cka(matrix, matrix.diagonal(), matrix.diagonal())[0, 1].item() for matrix in hsic]),
     }
-

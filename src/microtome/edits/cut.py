@@ -58,7 +58,9 @@ class Cut(Edit):
         info = cut_info(specimen, layers)
         cut_at(net, layers, info, example_input(net, specimen.recipe), self.head)
         told = "; ".join(_map_text(info, place) for place in range(len(layers)))
-        return f"ended the network at {layers[-1].name}{f', with a new head of {self.head} outputs' if self.head else ''} ({told})"
+        return (
+            f"ended the network at {layers[-1].name}{f', with a new head of {self.head} outputs' if self.head else ''} ({told})"
+        )
 
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation("no", "the output is another one; all layers up to the cut give what they gave")

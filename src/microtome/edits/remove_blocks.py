@@ -59,7 +59,9 @@ class RemoveBlocks(Edit):
         how = {
             "skip": "",
             "linear": ", a linear map in place of each" if len(chosen) > 1 else ", a linear map in its place",
-            "rewire": ", and made what read their channels narrower" if len(chosen) > 1 else ", and made what read its channels narrower",
+            "rewire": ", and made what read their channels narrower"
+            if len(chosen) > 1
+            else ", and made what read its channels narrower",
             "remake": ", and made the layers after it anew",
         }
         joins = "".join(dict.fromkeys(how[plan.how] for plan in chosen))

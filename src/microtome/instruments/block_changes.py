@@ -4,7 +4,7 @@ Source: block influence, Men et al. 2024, arXiv:2403.03853, eq. 1; angular dista
 Nguyen et al. 2021, arXiv:2010.15327; weight distance W1/σ, ours.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microtome.instruments.image_pairs import MIN_COUNT
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
 from microtome.numerics.statistics.distances import w1_over_sigma
 from microtome.numerics.statistics.influence import influence_and_angle
@@ -43,7 +42,7 @@ def neighbour_weight_distances(specimen: Specimen, blocks: Sequence[Block]) -> V
     return np.array(distances[: len(blocks)])
 
 
-def block_changes(specimen: Specimen, blocks: Sequence[Block], batches: Iterable[Tensor]) -> dict[str, Values]:
+def block_changes(specimen: Specimen, blocks: Sequence[Block], batches: Sequence[Tensor]) -> dict[str, Values]:
     """Block influence, angular distance and CKA of input and output, averaged over images, and W1/σ to the block before, (block,) each.
 
     The blocks keep the shape of their input. CKA is over pairs within batches. NaN where a block's input is not known.
@@ -51,7 +50,6 @@ def block_changes(specimen: Specimen, blocks: Sequence[Block], batches: Iterable
     names = [name for block in blocks for name in (f"<{block.entry}", block.exit)]
     parts: dict[str, list[list[float]]] = {"influence": [], "angle": []}
     hsic = torch.zeros(len(blocks), 2, 2, dtype=torch.float64)
-    images = 0
     for x in batches:
         with torch.no_grad(), watch(specimen, names) as seen:
             specimen.net(x)
@@ -64,9 +62,9 @@ def block_changes(specimen: Specimen, blocks: Sequence[Block], batches: Iterable
                 continue
             influence, angle = influence_and_angle(*(position_rows(specimen, block.exit, value) for value in (before, after)))
             rows.append((influence.tolist(), angle.tolist()))
-            if len(x) >= MIN_COUNT:
-                hsic[place] += len(x) * hsic_matrix(torch.stack([centered_gram(value) for value in (before, after)]))
-        images += len(x) if len(x) >= MIN_COUNT else 0
+            grams = [gram for value in (before, after) if (gram := centered_gram(value)) is not None]
+            if len(grams) == 2:
+                hsic[place] += len(x) * hsic_matrix(torch.stack(grams))
         for which, name in enumerate(parts):
             parts[name].append([float(np.mean(row[which])) * len(x) for row in rows])
     count = sum(len(x) for x in batches)

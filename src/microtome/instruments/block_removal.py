@@ -69,7 +69,9 @@ def named_blocks_of(specimen: Specimen, patterns: Sequence[str]) -> list[Block]:
             continue
         matched = [name for name in names if name == pattern] or fnmatch.filter(names, pattern)
         if not matched:
-            known = f" Its blocks are {', '.join(names[:6])}{', …' if len(names) > 6 else ''}." if names else " It has no blocks."
+            known = (
+                f" Its blocks are {', '.join(names[:6])}{', …' if len(names) > 6 else ''}." if names else " It has no blocks."
+            )
             raise UnknownName(f"No block is called '{pattern}'.{did_you_mean(pattern, names) or known}")
         chosen |= set(matched)
     return [block for block in specimen.blocks if block.name in chosen]
@@ -80,9 +82,13 @@ def removal_plans(specimen: Specimen, fill: Fill = "identity") -> dict[str, Remo
     x = example_input(specimen.net, specimen.recipe)
     units = {unit.path: unit for unit in specimen.anatomy.units}
     observed = _observe(specimen.net, x, units)
-    changing = [block.name for block in specimen.blocks if not block.keeps_shape and units[block.name].entry is units[block.name].exit]
+    changing = [
+        block.name for block in specimen.blocks if not block.keeps_shape and units[block.name].entry is units[block.name].exit
+    ]
     added = added_channels(specimen.net, x, changing) if changing else {}
-    return {block.name: _plan(specimen, block, observed.get(block.name), added.get(block.name), fill) for block in specimen.blocks}
+    return {
+        block.name: _plan(specimen, block, observed.get(block.name), added.get(block.name), fill) for block in specimen.blocks
+    }
 
 
 def _plan(specimen: Specimen, block: Block, seen: _Observed | None, added: AddedChannels | None, fill: Fill) -> RemovalPlan:
@@ -190,7 +196,9 @@ def _observe(net: nn.Module, x: Tensor, units: Mapping[str, Unit]) -> dict[str, 
         def hook(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
             values = [*inputs, *named.values()]
             unit = units[name]
-            observed.setdefault(name, _Observed(block_form(values, output), unit.entry.inputs[: len(unit.exit.outputs)], unit.exit.outputs))
+            observed.setdefault(
+                name, _Observed(block_form(values, output), unit.entry.inputs[: len(unit.exit.outputs)], unit.exit.outputs)
+            )
 
         return hook
 

@@ -57,7 +57,11 @@ def cut_at(net: nn.Module, layers: Sequence[Layer], info: CutInfo, example: Tens
         Uneditable: the network does not run without them, or one of the layers never runs.
     """
     begun = _begun_modules(net, layers, example)
-    later = [path for path, module in net.named_modules() if path and path not in begun and not _holds(path, begun) and _callable(module)]
+    later = [
+        path
+        for path, module in net.named_modules()
+        if path and path not in begun and not _holds(path, begun) and _callable(module)
+    ]
     later = [path for path in later if not any(path.startswith(f"{other}.") for other in later)]
     net.__class__ = _cut_class(type(net))
     cut = cast(Any, net)
@@ -113,7 +117,9 @@ def _watched_values(net: nn.Module, layers: Sequence[Layer], run: Any) -> list[T
 
         return hook
 
-    handles = [net.get_submodule(path).register_forward_hook(look(path)) for path in dict.fromkeys(layer.path for layer in layers)]
+    handles = [
+        net.get_submodule(path).register_forward_hook(look(path)) for path in dict.fromkeys(layer.path for layer in layers)
+    ]
     try:
         run()
     except _Reached:
@@ -168,6 +174,13 @@ def _runs(net: nn.Module, example: Tensor) -> bool:
     try:
         with torch.no_grad():
             net(example)
-    except (RuntimeError, AttributeError, IndexError, KeyError, TypeError, ValueError):  # whatever asks for a module that is gone
+    except (
+        RuntimeError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # whatever asks for a module that is gone
         return False
     return True

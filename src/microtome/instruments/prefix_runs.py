@@ -82,7 +82,7 @@ class PrefixRuns:
             wanted = output_tensors(self.net(few))
         with torch.no_grad():
             self.net(few.flip(0) / 2)  # what modules remember besides is then of other images
-        last = max(seen, key=lambda path: self._ends(path), default="")
+        last = max(seen, key=self._ends, default="")
         for needed in ({last}, self._read_later(paths, entrance), set(paths)):
             tried = {path: value if path in needed else _Blank(value) for path, value in seen.items()}
             with torch.no_grad(), recalled(self.net, tried):
@@ -136,7 +136,9 @@ class _Blank:
 
     def __init__(self, value: Any) -> None:
         self.form = value.form if isinstance(value, _Blank) else _mapped(value, lambda tensor: tensor.to("meta"))
-        self.device = value.device if isinstance(value, _Blank) else next((t.device for t in _tensors(value)), torch.device("cpu"))
+        self.device = (
+            value.device if isinstance(value, _Blank) else next((t.device for t in _tensors(value)), torch.device("cpu"))
+        )
 
     def filled(self) -> Any:
         """The value, all NaN (zeros of whole numbers)."""

@@ -28,9 +28,13 @@ def trust_sentence(predictor: str) -> str:
     known = isfinite(own["low"])
     number = format_interval(own["mean"], own["low"], own["high"]) if known else f"{own['mean']:.2f}, interval unknown"
     judged = (
-        "it predicts the loss" if known and own["low"] > 0 else "it is not shown to predict the loss" if known else "too few to judge"
+        "it predicts the loss"
+        if known and own["low"] > 0
+        else "it is not shown to predict the loss"
+        if known
+        else "too few to judge"
     )
     return (
-        f"Over {own['networks']} networks whose blocks were removed one by one (docs/slim.md), the rank correlation of {predictor} with the "
-        f"loss of accuracy was {number} on average: {judged}."
+        f"Over {own['networks']} networks whose blocks were removed one by one (docs/slim.md), the rank correlation of {predictor} "
+        f"with the loss of accuracy was {number} on average: {judged}."
     )

@@ -21,7 +21,8 @@ class SkippedBlock(nn.Module):
 
     def __init__(self, form: Form = "tensor", count: int = 1) -> None:
         super().__init__()
-        self.form, self.count = form, count
+        self.form: Form = form
+        self.count = count
 
     def forward(self, *given: Any, **named: Any) -> Any:
         """The block's input."""
@@ -39,10 +40,16 @@ class LinearBlock(nn.Module):
     """
 
     def __init__(
-        self, shapes: Sequence[tuple[int, int]], channels_first: bool, grids: Sequence[tuple[int, int] | None], form: Form, count: int
+        self,
+        shapes: Sequence[tuple[int, int]],
+        channels_first: bool,
+        grids: Sequence[tuple[int, int] | None],
+        form: Form,
+        count: int,
     ) -> None:
         super().__init__()
-        self.form, self.count, self.channels_first, self.grids = form, count, channels_first, tuple(grids)
+        self.form: Form = form
+        self.count, self.channels_first, self.grids = count, channels_first, tuple(grids)
         self.maps = nn.ModuleList(
             nn.Conv2d(inputs, outputs, 1) if channels_first else nn.Linear(inputs, outputs) for inputs, outputs in shapes
         )

@@ -92,4 +92,3 @@ def _fully_connected(specimen: Specimen) -> list[Unit]:
 
 def _is_activation(call: Call) -> bool:
     return kind_of(call.module) == "act" or isinstance(call.module, nn.Dropout)
-

@@ -1,6 +1,7 @@
 """Slimming: against a slow twin that removes by edits and runs whole networks, exact cases, refusals, kill and resume."""
 
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,9 @@ def test_rows_and_facts(finding: Finding, resnet: mt.Specimen) -> None:
 
 
 def test_repairs_help_where_removal_hurts(finding: Finding) -> None:
-    plain, norms, linear = (float(finding["loss"].sel(candidate="layer3.1", repair=each)) for each in ("none", "norms", "linear"))
+    plain, norms, linear = (
+        float(finding["loss"].sel(candidate="layer3.1", repair=each)) for each in ("none", "norms", "linear")
+    )
     assert plain > 0.05
     assert norms < plain
     assert linear < plain
@@ -126,7 +129,7 @@ def test_the_search_adds_one_block_at_a_time_and_keeps_the_budget(resnet: mt.Spe
     found = Slimming(repeats=3, cuts=False, max_drop="30%")(resnet, scenes)
     path = found.facts["path"]
     assert [len(each) for each in path] == [1, 2, 3]
-    assert all(set(one) < set(two) for one, two in zip(path, path[1:], strict=False))
+    assert all(set(one) < set(two) for one, two in pairwise(path))
     assert found.facts["ended"] == "every removable block is gone"
     name = " + ".join(found.facts["chosen_set"])
     edited = mt.edits.remove_blocks.RemoveBlocks(at=tuple(found.facts["chosen_set"]))(resnet)

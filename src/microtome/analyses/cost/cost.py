@@ -15,11 +15,11 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from microtome.instruments.turn_timing import times_in_turn
 from microtome.analysis import Analysis, Measurement, option
 from microtome.batch_size import image_bytes
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.turn_timing import times_in_turn
 from microtome.key_numbers import KeyNumber, format_value
 from microtome.numerics.graph.counts import uncounted_operations
 from microtome.numerics.statistics.medians import median_interval

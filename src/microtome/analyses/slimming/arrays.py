@@ -73,10 +73,18 @@ def candidate_arrays(
             [1 - each.parameters / whole.parameters for each in parts], ("candidate",), FRACTION, rows, "parameters saved"
         ),
         "operations_saved": array(
-            [1 - each.operations / max(whole.operations, 1) for each in parts], ("candidate",), FRACTION, rows, "multiply-adds saved"
+            [1 - each.operations / max(whole.operations, 1) for each in parts],
+            ("candidate",),
+            FRACTION,
+            rows,
+            "multiply-adds saved",
         ),
-        "memory_saved": array([1 - each.memory / whole.memory for each in parts], ("candidate",), FRACTION, rows, "live memory saved"),
-        "latency": array([each.latency.value for each in parts], ("candidate",), FRACTION, rows, "latency, of the full network's"),
+        "memory_saved": array(
+            [1 - each.memory / whole.memory for each in parts], ("candidate",), FRACTION, rows, "live memory saved"
+        ),
+        "latency": array(
+            [each.latency.value for each in parts], ("candidate",), FRACTION, rows, "latency, of the full network's"
+        ),
         "latency_low": array([each.latency.low for each in parts], ("candidate",), FRACTION, rows),
         "latency_high": array([each.latency.high for each in parts], ("candidate",), FRACTION, rows),
         **{name: array(value, ("candidate", "repair"), FRACTION, both, titles.get(name, "")) for name, value in values.items()},
@@ -130,7 +138,8 @@ def study_arrays(arrays: Mapping[str, xr.DataArray], rows: Mapping[str, tuple[st
     by = {"measure": list(rows)}
     titles = {"loss": "accuracy lost", "parameters": "parameters saved", "latency": "latency, of the full network's"}
     blocks = [
-        candidate if np.isfinite(own) else f"{candidate}: cannot be removed" for (candidate, _), own in zip(rows.values(), values["loss"], strict=True)
+        candidate if np.isfinite(own) else f"{candidate}: cannot be removed"
+        for (candidate, _), own in zip(rows.values(), values["loss"], strict=True)
     ]
     return {
         "study_block": array(blocks, ("measure",), "text", by, "removed"),

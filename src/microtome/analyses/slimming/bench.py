@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -46,10 +47,14 @@ class Bench:
     @property
     def repairs(self) -> tuple[Repair, ...]:
         """The repairs that are tried on this network."""
-        every: list[Repair] = ["none"]
-        every += ["norms"] if has_statistics(self.specimen.net) else []
-        every += ["linear"] if any(plan.how == "linear" for plan in self.slimmer.linear_plans.values()) else []
-        return (*every, "fine-tune") if self.heal else tuple(every)
+        linear = any(plan.how == "linear" for plan in self.slimmer.linear_plans.values())
+        tried: dict[Repair, bool] = {
+            "none": True,
+            "norms": has_statistics(self.specimen.net),
+            "linear": linear,
+            "fine-tune": self.heal > 0,
+        }
+        return tuple(repair for repair, wanted in tried.items() if wanted)
 
     def units(self, candidate: Candidate) -> list[Unit]:
         """The removed blocks of a candidate in execution order."""
@@ -70,13 +75,15 @@ class Bench:
         rows: dict[str, dict[Repair, Answers]] = {}
         for candidate in sorted(candidates, key=lambda each: self.units(each)[0].entry.begun):
             empty, linear = self.slimmer.can_be_empty(candidate), self.slimmer.can_be_linear(candidate)
-            repairs = [repair for repair in self.repairs if (linear if repair == "linear" else empty)]
+            repairs: list[Repair] = [repair for repair in self.repairs if (linear if repair == "linear" else empty)]
             if not all(self.journal.knows(self._key(candidate, repair)) for repair in repairs):
                 runs = runs or self._runs(self.specimen.net)
                 for each in runs:
                     each.advance(self.units(candidate)[0])
             rows[candidate.name] = {
-                repair: self._row(self._key(candidate, repair), lambda c=candidate, r=repair, both=runs: self._repaired(c, r, both))
+                repair: self._row(
+                    self._key(candidate, repair), partial(self._repaired, candidate, repair, runs)
+                )
                 for repair in repairs
             }
         return rows
@@ -133,7 +140,11 @@ class Bench:
         """What the head reads (image, feature), averaged over positions; what the network gives, where it has no head."""
         kept: list[Tensor] = []
         path = self.specimen.head
-        handle = net.get_submodule(path).register_forward_pre_hook(lambda _module, inputs: kept.append(inputs[0].clone())) if path else None
+        handle = (
+            net.get_submodule(path).register_forward_pre_hook(lambda _module, inputs: kept.append(inputs[0].clone()))
+            if path
+            else None
+        )
         try:
             outputs = [first_tensor(output) for output in runs.runs(net)]
         finally:
@@ -179,7 +190,9 @@ class Bench:
 
 def _pooled(value: Tensor) -> Tensor:
     """(image, feature): the mean over positions of maps (image, unit, row, col) or of tokens (image, token, unit)."""
-    return value.flatten(2).mean(2) if value.dim() == 4 else value.flatten(1, -2).mean(1) if value.dim() == 3 else value.flatten(1)
+    return (
+        value.flatten(2).mean(2) if value.dim() == 4 else value.flatten(1, -2).mean(1) if value.dim() == 3 else value.flatten(1)
+    )
 
 
 def _probe_answers(

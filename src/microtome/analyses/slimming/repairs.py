@@ -131,7 +131,9 @@ def _given(net: nn.Module, unit: Unit, x: Tensor) -> list[Tensor]:
 def _taken(net: nn.Module, stand_in: LinearBlock, x: Tensor) -> list[Tensor]:
     """What the linear maps of a stand-in get for one batch."""
     kept: list[Tensor] = []
-    handles = [layer.register_forward_pre_hook(lambda _module, inputs: kept.append(inputs[0].clone())) for layer in stand_in.maps]
+    handles = [
+        layer.register_forward_pre_hook(lambda _module, inputs: kept.append(inputs[0].clone())) for layer in stand_in.maps
+    ]
     try:
         net(x)
     finally:

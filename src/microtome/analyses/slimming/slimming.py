@@ -111,7 +111,9 @@ class Slimming(Analysis):
         if sets:
             counted = self._savings(slimmer, candidates, pace)
         baselines = {"block": full, "set": full, "cut": probe}
-        arrays = candidate_arrays(candidates, answers, baselines, bench.repairs, counted, parse_fraction("max_drop", self.max_drop))
+        arrays = candidate_arrays(
+            candidates, answers, baselines, bench.repairs, counted, parse_fraction("max_drop", self.max_drop)
+        )
         loss = arrays["loss"].values[:, 0]
         arrays |= predictor_arrays(candidates, loss, self._predictors(bench, slimmer, singles))
         arrays |= study_arrays(arrays, self._study_rows(slimmer, singles, loss, search_facts))
@@ -160,7 +162,9 @@ class Slimming(Analysis):
             rows += 1
             pace.listener(Step(f"{specimen.name}: slimming", rows, max(total, rows), 0.0))
 
-        return Bench(specimen, slimmer, parts[0], parts[1], by_head, self.heal, Journal(self._path(specimen, images, pace)), passed)
+        return Bench(
+            specimen, slimmer, parts[0], parts[1], by_head, self.heal, Journal(self._path(specimen, images, pace)), passed
+        )
 
     def _path(self, specimen: Specimen, images: Images, pace: Pace) -> Any:
         """Where the rows of this work are kept, or None where nothing is."""
@@ -246,5 +250,7 @@ def parse_fraction(name: str, text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise BadOption(f"slimming: option {name} is '{text}'; write a fraction of accuracy or latency, for example 1% or 0.01.")
+        raise BadOption(
+            f"slimming: option {name} is '{text}'; write a fraction of accuracy or latency, for example 1% or 0.01."
+        )
     return value

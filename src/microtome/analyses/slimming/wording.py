@@ -55,7 +55,9 @@ def slimming_headline(finding: Finding) -> str:
     loss = finding.key(PENULTIMATE).value
     if np.isnan(loss):
         return f"The last but one block cannot be removed; removing {best.at} costs least, {least} of accuracy."
-    return f"Removing the last but one block costs {format_value(loss, FRACTION)} of accuracy; removing {best.at} costs {least}."
+    return (
+        f"Removing the last but one block costs {format_value(loss, FRACTION)} of accuracy; removing {best.at} costs {least}."
+    )
 
 
 def slimming_panels(finding: Finding) -> Sequence[Panel]:
@@ -64,7 +66,7 @@ def slimming_panels(finding: Finding) -> Sequence[Panel]:
         Table(
             title="Is the last but one block the right one to remove?", rows="measure",
             columns=("study_block", "study_loss", "study_low", "study_high", "study_parameters", "study_latency"),
-            note="Loss of accuracy with a 95% interval, paired with the full network; the search with its own repair, the others with none.",
+            note="Accuracy lost against the full network, with a 95% interval; the search with its own repair, the others with none.",
         ),
         Scatter(
             title="Accuracy lost against latency", x="latency", y="plain_loss", low="plain_low", high="plain_high", group="kind",
@@ -91,7 +93,9 @@ def slimming_panels(finding: Finding) -> Sequence[Panel]:
 def slimming_caveats(finding: Finding) -> Sequence[str]:
     """What limits the interpretation."""
     facts, images = finding.facts, finding.facts["images"]
-    head = "the network's own head" if facts["by_head"] else "a linear probe on what the head reads, since its classes are others"
+    head = (
+        "the network's own head" if facts["by_head"] else "a linear probe on what the head reads, since its classes are others"
+    )
     refused = list(facts["refused"])
     singles = int((_single(finding) & np.isfinite(finding["plain_loss"].values)).sum())
     return [
