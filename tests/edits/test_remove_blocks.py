@@ -78,7 +78,7 @@ BY_HAND: dict[str, tuple[dict[str, Any], str, Callable[[nn.Module], None]]] = {
     "torchvision:resnet18": ({}, "layer4.1", _branch_off("layer4.1.bn2")),
     "timm:vit_tiny_patch16_224": ({"img_size": 64}, "blocks.10", _branch_off("blocks.10.attn", "blocks.10.mlp")),
     "timm:deit_tiny_patch16_224": ({"img_size": 64}, "blocks.3", _branch_off("blocks.3.attn", "blocks.3.mlp")),
-    "timm:convnext_atto": ({}, "stages.2.4", _branch_off("stages.2.4.mlp")),
+    "timm:convnext_atto": ({}, "stages.2.blocks.4", _branch_off("stages.2.blocks.4.mlp")),
     "timm:swin_tiny_patch4_window7_224": (
         {"img_size": 64}, "layers.2.blocks.4", _branch_off("layers.2.blocks.4.attn", "layers.2.blocks.4.mlp"),
     ),

@@ -1,10 +1,10 @@
 """Spearman's rank correlation of a few pairs of values, with an interval, and its mean over several sets.
 
-The interval is Fisher's transform with the standard error for ranks and Student's quantile; measured coverage is in docs/coverage.md. The
+The interval is Fisher's transform with the standard error for ranks; its measured coverage is in docs/coverage.md. The
 mean over sets (networks) takes Student's interval of the transformed values, so that it speaks of further sets, not of further pairs.
 
 Source: Spearman 1904; standard error for ranks, Bonett & Wright 2000, "Sample size requirements for estimating Pearson, Kendall and
-Spearman correlations", eq. 5; Student's quantile in place of the normal one, and the mean over sets, are ours.
+Spearman correlations", eq. 5; the mean over sets is ours.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from microtome.numerics.arrays import Array
 from microtome.numerics.maps.heat import rank_correlation
 from microtome.numerics.statistics.intervals import UNKNOWN_INTERVAL, Interval, student_interval
-from microtome.numerics.statistics.quantiles import student_quantile
+from microtome.numerics.statistics.quantiles import normal_quantile
 
 MIN_PAIRS = 6  # with fewer, the interval spans nearly everything
 MIN_SETS = 3
@@ -33,7 +33,7 @@ def rank_correlation_interval(a: Float[Array, " pair"], b: Float[Array, " pair"]
     value = float(rank_correlation(torch.from_numpy(first), torch.from_numpy(second)))
     middle = _transform(value, count)
     error = np.sqrt((1 + min(value * value, 1.0) / 2) / (count - 3))
-    half = float(student_quantile((1 + level) / 2, count - 2)) * error
+    half = float(normal_quantile((1 + level) / 2)) * error
     return Interval(value, float(np.tanh(middle - half)), float(np.tanh(middle + half)))
 
 
