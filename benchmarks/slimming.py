@@ -26,7 +26,7 @@ from microtome.scan import Pace
 RESULTS = Path(__file__).parent / "results" / "slimming"
 PAGE = ROOT / "docs" / "slim.md"
 MARKS = ("<!-- generated: removal -->", "<!-- end of generated: removal -->")
-SCENES = 1000
+SCENES = 500
 REAL = {  # name -> how it is opened, its weights, its images, its family
     "CIFAR ResNet-20": ("CifarResNet(depth=20, opt='A')", "cifar10_resnet20", {"size": 32, "crop": 1.0}, "deeper"),
     "CIFAR ResNet-56": ("CifarResNet(depth=56, opt='A')", "cifar10_resnet56", {"size": 32, "crop": 1.0}, "deeper"),
