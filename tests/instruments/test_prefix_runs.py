@@ -8,7 +8,7 @@ from torch import nn
 
 import microtome as mt
 from microtome.instruments import prefix_runs
-from microtome.instruments.prefix_runs import PrefixRuns, earlier_modules, recalled
+from microtome.instruments.prefix_runs import PrefixRuns, earlier_modules, recall_values
 from microtome.testing import fingerprint
 
 NETWORKS = {
@@ -115,7 +115,7 @@ def test_a_network_that_does_not_run_in_parts_runs_whole() -> None:
 def test_recalled_values_survive_an_overwriting_reader() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(inplace=True))
     kept = torch.tensor([[-1.0, 2.0]])
-    with recalled(net, {"0": kept}):
+    with recall_values(net, {"0": kept}):
         assert net(torch.zeros(1, 2)).tolist() == [[0.0, 2.0]]
     assert kept.tolist() == [[-1.0, 2.0]]
     assert prefix_runs.TOLERANCE < 1e-4

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from microtome.networks.stand_ins import LinearBlock, NoNewChannels, SkippedBlock, block_form, formed
+from microtome.networks.stand_ins import LinearBlock, NoNewChannels, SkippedBlock, block_form, to_form
 
 X, Y = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
 
@@ -27,7 +27,7 @@ def test_a_skipped_block_hands_on_its_input(form, count, given) -> None:
     first = output if form == "tensor" else output[0]
     assert first is X
     assert form != "arguments" or output[1] == [3, 3]
-    assert formed([[X, Y]], "list", 1)[1] is Y
+    assert to_form([[X, Y]], "list", 1)[1] is Y
     named = SkippedBlock()(hidden=X)
     assert named is X
 

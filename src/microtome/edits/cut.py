@@ -1,4 +1,4 @@
-"""Ends a network at an inner layer: a feature extractor, or a smaller classifier with a new head.
+"""Ends a network at an inner layer, as feature extractor or smaller classifier.
 
 `cut:layer3` gives the maps of layer3 as (image, channel, row, column), whatever their layout inside; several layers, `cut:layer2,layer3`,
 give a list of maps as timm's `features_only` does, and `feature_info` of the module names their channels and strides. Everything after
@@ -57,10 +57,8 @@ class Cut(Edit):
         layers = self._layers(specimen)
         info = cut_info(specimen, layers)
         cut_at(net, layers, info, example_input(net, specimen.recipe), self.head)
-        told = "; ".join(_map_text(info, place) for place in range(len(layers)))
-        return (
-            f"ended the network at {layers[-1].name}{f', with a new head of {self.head} outputs' if self.head else ''} ({told})"
-        )
+        maps_text = "; ".join(_map_text(info, place) for place in range(len(layers)))
+        return f"ended the network at {layers[-1].name}{f', with a new head of {self.head} outputs' if self.head else ''} ({maps_text})"
 
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation("no", "the output is another one; all layers up to the cut give what they gave")

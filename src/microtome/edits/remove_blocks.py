@@ -19,7 +19,7 @@ from torch import nn
 
 from microtome.edit import Edit, Preservation, option
 from microtome.errors import UnknownName
-from microtome.instruments.block_removal import RemovalPlan, apply_removals, named_blocks_of, removal_plans
+from microtome.instruments.block_removal import BlockRemoval, apply_removals, named_blocks_of, removal_plans
 from microtome.prose import name_list, plural
 from microtome.specimen import Specimen
 
@@ -71,6 +71,6 @@ class RemoveBlocks(Edit):
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation("no", "what the removed blocks computed is missing")
 
-    def _plans(self, specimen: Specimen) -> list[RemovalPlan]:
+    def _plans(self, specimen: Specimen) -> list[BlockRemoval]:
         plans = removal_plans(specimen, self.fill)
         return [plans[block.name] for block in named_blocks_of(specimen, self.at)]

@@ -27,7 +27,7 @@ How = Literal["skip", "rewire", "linear", "remake", ""]
 
 
 @dataclass(frozen=True)
-class RemovalPlan:
+class BlockRemoval:
     """How one block is removed; `how` is empty where it cannot be, and `reason` says why.
 
     `shapes` are the (inputs, outputs) channels of each of its maps, `grids` the sides of an output where they are not those of the input.
@@ -77,7 +77,7 @@ def named_blocks_of(specimen: Specimen, patterns: Sequence[str]) -> list[Block]:
     return [block for block in specimen.blocks if block.name in chosen]
 
 
-def removal_plans(specimen: Specimen, fill: Fill = "identity") -> dict[str, RemovalPlan]:
+def removal_plans(specimen: Specimen, fill: Fill = "identity") -> dict[str, BlockRemoval]:
     """How every block of the specimen would be removed, by name, in execution order."""
     x = example_input(specimen.net, specimen.recipe)
     units = {unit.path: unit for unit in specimen.anatomy.units}
@@ -91,44 +91,44 @@ def removal_plans(specimen: Specimen, fill: Fill = "identity") -> dict[str, Remo
     }
 
 
-def _plan(specimen: Specimen, block: Block, seen: _Observed | None, added: AddedChannels | None, fill: Fill) -> RemovalPlan:
+def _plan(specimen: Specimen, block: Block, seen: _Observed | None, added: AddedChannels | None, fill: Fill) -> BlockRemoval:
     if seen is not None and added is not None and _same_sides(seen):
         if reason := unreadable_reason(specimen.net, list(added.readers)):
-            return RemovalPlan(block, "", reason)
+            return BlockRemoval(block, "", reason)
         form, count = seen.form or ("tensor", 1)
-        return RemovalPlan(block, "rewire", form=form, count=count, added=added)
+        return BlockRemoval(block, "rewire", form=form, count=count, added=added)
     if seen is None or seen.form is None:
-        return RemovalPlan(block, "", "it takes or gives more than maps, in a form that its input cannot take the place of")
+        return BlockRemoval(block, "", "it takes or gives more than maps, in a form that its input cannot take the place of")
     form, count = seen.form
     first = all(len(shape) == 4 for shape in (*seen.taken, *seen.given)) and specimen.layer(block.exit).layout == "nchw"
     same = seen.taken == seen.given
     if fill != "linear":
         if same:
-            return RemovalPlan(block, "skip", form=form, count=count)
+            return BlockRemoval(block, "skip", form=form, count=count)
         return _changed_shape(block, seen, fill, first)
     if len(seen.taken) != len(seen.given):
-        return RemovalPlan(block, "", f"it turns {len(seen.taken)} maps into {len(seen.given)}")
+        return BlockRemoval(block, "", f"it turns {len(seen.taken)} maps into {len(seen.given)}")
     axis = 1 if first else -1
-    shapes = tuple((one[axis], two[axis]) for one, two in zip(seen.taken, seen.given, strict=True))
+    shapes = tuple((taken[axis], given[axis]) for taken, given in zip(seen.taken, seen.given, strict=True))
     if first:
         pairs = zip(seen.taken, seen.given, strict=True)
-        grids = tuple((two[2], two[3]) if one[2:] != two[2:] else None for one, two in pairs)
+        grids = tuple((given[2], given[3]) if taken[2:] != given[2:] else None for taken, given in pairs)
     else:
         grids = (None,) * len(shapes)
-        if any(one[1:-1] != two[1:-1] for one, two in zip(seen.taken, seen.given, strict=True)):
-            return RemovalPlan(block, "", "it changes the number of tokens, which no linear map of units does")
-    return RemovalPlan(block, "linear", "", form, count, shapes, grids, first)
+        if any(taken[1:-1] != given[1:-1] for taken, given in zip(seen.taken, seen.given, strict=True)):
+            return BlockRemoval(block, "", "it changes the number of tokens, which no linear map of units does")
+    return BlockRemoval(block, "linear", "", form, count, shapes, grids, first)
 
 
-def _changed_shape(block: Block, seen: _Observed, fill: Fill, first: bool) -> RemovalPlan:
+def _changed_shape(block: Block, seen: _Observed, fill: Fill, first: bool) -> BlockRemoval:
     """The plan of a block whose output has another shape than its input, without a linear map."""
     change = f"it turns {_shapes_text(seen.taken)} into {_shapes_text(seen.given)}"
     alone = len(seen.taken) == len(seen.given) == 1 and first
     if fill == "remake" and alone and _same_sides(seen):
-        return RemovalPlan(block, "remake")
+        return BlockRemoval(block, "remake")
     linear = "; take fill=linear, a 1 x 1 convolution in its place" if alone else ""
     remake = ", or fill=remake, which makes the next layers anew" if alone and fill == "identity" and _same_sides(seen) else ""
-    return RemovalPlan(block, "", f"{change}, so what follows would not fit{linear}{remake}")
+    return BlockRemoval(block, "", f"{change}, so what follows would not fit{linear}{remake}")
 
 
 def _same_sides(seen: _Observed) -> bool:
@@ -140,7 +140,7 @@ def _shapes_text(shapes: Sequence[tuple[int, ...]]) -> str:
     return " and ".join("×".join(map(str, shape[1:])) for shape in shapes)
 
 
-def apply_removals(net: nn.Module, specimen: Specimen, plans: Sequence[RemovalPlan], seed: int = 0) -> None:
+def apply_removals(net: nn.Module, specimen: Specimen, plans: Sequence[BlockRemoval], seed: int = 0) -> None:
     """Remove these blocks from `net`, a copy of the specimen's network, in place.
 
     Raises:
@@ -160,7 +160,7 @@ def apply_removals(net: nn.Module, specimen: Specimen, plans: Sequence[RemovalPl
         remake_layers(net, example_input(net, specimen.recipe), torch.Generator().manual_seed(seed))
 
 
-def _remove(net: nn.Module, specimen: Specimen, unit: Unit, plan: RemovalPlan) -> None:
+def _remove(net: nn.Module, specimen: Specimen, unit: Unit, plan: BlockRemoval) -> None:
     paths = unit_paths(specimen, unit)
     if plan.added is not None and plan.added.way == "new":
         parent, _, name = paths[0].rpartition(".")

@@ -63,13 +63,13 @@ class PrefixRuns:
     def inputs(self, net: nn.Module) -> Iterator[Tensor]:
         """The batches; while one is in use, the modules of `net` before the block give what was kept for it."""
         for x, kept in zip(self.batches, self.kept, strict=True):
-            with recalled(net, kept):
+            with recall_values(net, kept):
                 yield x
 
     def _moved(self, x: Tensor, kept: Values, paths: Sequence[str], needed: set[str], entrance: str) -> Values:
         """What the modules before the block gave for one batch; those that nothing reads any more are NaN of one image's size."""
         seen: Values = {}
-        with torch.no_grad(), recalled(self.net, kept), _recorded(self.net, paths, seen), _stopped(self.net, entrance):
+        with torch.no_grad(), recall_values(self.net, kept), _recorded(self.net, paths, seen), _stopped(self.net, entrance):
             self.net(x)
         return {path: value if path in needed else _Blank(value) for path, value in seen.items()}
 
@@ -78,14 +78,14 @@ class PrefixRuns:
         few = self.batches[0][:2]
         first = {path: _cut(value, len(few), len(self.batches[0])) for path, value in self.kept[0].items()}
         seen: Values = {}
-        with torch.no_grad(), recalled(self.net, first), _recorded(self.net, paths, seen):
+        with torch.no_grad(), recall_values(self.net, first), _recorded(self.net, paths, seen):
             wanted = output_tensors(self.net(few))
         with torch.no_grad():
             self.net(few.flip(0) / 2)  # what modules remember besides is then of other images
         last = max(seen, key=self._ends, default="")
         for needed in ({last}, self._read_later(paths, entrance), set(paths)):
             tried = {path: value if path in needed else _Blank(value) for path, value in seen.items()}
-            with torch.no_grad(), recalled(self.net, tried):
+            with torch.no_grad(), recall_values(self.net, tried):
                 try:
                     given = output_tensors(self.net(few))
                 except (RuntimeError, TypeError, ValueError, AttributeError):
@@ -115,7 +115,7 @@ def earlier_modules(trace: Trace, unit: Unit) -> list[str]:
 
 
 @contextmanager
-def recalled(net: nn.Module, values: Mapping[str, Any]) -> Generator[None]:
+def recall_values(net: nn.Module, values: Mapping[str, Any]) -> Generator[None]:
     """The modules at these paths give copies of the values in place of running, inside the block."""
     changed: list[nn.Module] = []
     try:
@@ -228,13 +228,14 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    _mapped(value, lambda tensor: (found.append(tensor), tensor)[1])
-    return found
+    tensors: list[Tensor] = []
+    _mapped(value, lambda tensor: (tensors.append(tensor), tensor)[1])
+    return tensors
 
 
 def _same_outputs(wanted: Sequence[Tensor], given: Sequence[Tensor]) -> bool:
     pairs = list(zip(wanted, given, strict=False))
     return len(wanted) == len(given) and all(
-        one.shape == two.shape and bool((one - two).abs().max() <= TOLERANCE * one.abs().max()) for one, two in pairs
+        first.shape == second.shape and bool((first - second).abs().max() <= TOLERANCE * first.abs().max())
+        for first, second in pairs
     )

@@ -26,7 +26,7 @@ class SkippedBlock(nn.Module):
 
     def forward(self, *given: Any, **named: Any) -> Any:
         """The block's input."""
-        return formed([*given, *named.values()], self.form, self.count)
+        return to_form([*given, *named.values()], self.form, self.count)
 
     def extra_repr(self) -> str:
         return self.form
@@ -65,10 +65,10 @@ class LinearBlock(nn.Module):
         values = [*given, *named.values()]
         several = self.form in ("list", "tuple")
         parts: list[Tensor] = list(values[0]) if several else [values[0]]
-        made = [layer(self.resized(part, place)) for place, (layer, part) in enumerate(zip(self.maps, parts, strict=True))]
-        return formed([made if several else made[0], *values[1:]], self.form, self.count)
+        made = [layer(self.resize(part, place)) for place, (layer, part) in enumerate(zip(self.maps, parts, strict=True))]
+        return to_form([made if several else made[0], *values[1:]], self.form, self.count)
 
-    def resized(self, part: Tensor, place: int) -> Tensor:
+    def resize(self, part: Tensor, place: int) -> Tensor:
         """The input of one of the maps, on the grid of its output."""
         grid = self.grids[place]
         return part if grid is None else nn.functional.adaptive_avg_pool2d(part, grid)
@@ -82,7 +82,7 @@ class NoNewChannels(nn.Module):
         return (x if isinstance(x, Tensor) else x[0])[:, :0]
 
 
-def formed(values: Sequence[Any], form: Form, count: int) -> Any:
+def to_form(values: Sequence[Any], form: Form, count: int) -> Any:
     """The first of `values`, in the form of a block's output."""
     if form == "list":
         return list(values[0])
@@ -109,14 +109,16 @@ def block_form(values: Sequence[Any], output: Any) -> tuple[Form, int] | None:
     if len(output) == 1:
         return "wrapped", 1
     rest = zip(output[1:], values[1:], strict=False)
-    same = len(values) >= len(output) and all(_same_value(one, other) for one, other in rest)
+    same = len(values) >= len(output) and all(_same_value(first, other) for first, other in rest)
     return ("arguments", len(output)) if same else None
 
 
-def _same_value(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) or isinstance(other, Tensor):
-        return isinstance(one, Tensor) and isinstance(other, Tensor) and one.shape == other.shape and torch.equal(one, other)
-    return type(one) is type(other) and bool(one == other)
+def _same_value(first: Any, other: Any) -> bool:
+    if isinstance(first, Tensor) or isinstance(other, Tensor):
+        return (
+            isinstance(first, Tensor) and isinstance(other, Tensor) and first.shape == other.shape and torch.equal(first, other)
+        )
+    return type(first) is type(other) and bool(first == other)
 
 
-__all__ = ["Form", "LinearBlock", "NoNewChannels", "SkippedBlock", "block_form", "formed"]
+__all__ = ["Form", "LinearBlock", "NoNewChannels", "SkippedBlock", "block_form", "to_form"]

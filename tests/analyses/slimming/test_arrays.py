@@ -6,13 +6,13 @@ import pytest
 from microtome.analyses.slimming.arrays import (
     PREDICTORS,
     VERDICTS,
+    budget_verdict,
     candidate_arrays,
     loss_interval,
     predictor_arrays,
     study_arrays,
-    verdict,
 )
-from microtome.analyses.slimming.candidates import Candidate
+from microtome.analyses.slimming.candidates import SmallerNetwork
 from microtome.analyses.slimming.savings import Savings
 from microtome.numerics.statistics.intervals import Interval
 
@@ -23,17 +23,17 @@ SAVINGS = [
     Savings(80, 700.0, 50, Interval(0.8, 0.7, 0.9)),
     Savings(50, 600.0, 40, Interval(0.5, 0.4, 0.6)),
 ]
-CANDIDATES = [Candidate("block", "a", ("a",), from_end=2), Candidate("cut", "end at b", at="b", from_end=3)]
+CANDIDATES = [SmallerNetwork("block", "a", ("a",), from_end=2), SmallerNetwork("cut", "end at b", at="b", from_end=3)]
 
 
 def test_losses_by_hand() -> None:
     found = loss_interval(WORSE, FULL)
     assert found.value == pytest.approx(0.1)
     assert 0 < found.low < 0.1 < found.high < 0.2
-    assert verdict(found, 0.2) == VERDICTS[0]
-    assert verdict(found, 0.1) == VERDICTS[1]
-    assert verdict(found, 0.01) == VERDICTS[2]
-    assert verdict(Interval(0.1, np.nan, np.nan), 0.5) == VERDICTS[1]
+    assert budget_verdict(found, 0.2) == VERDICTS[0]
+    assert budget_verdict(found, 0.1) == VERDICTS[1]
+    assert budget_verdict(found, 0.01) == VERDICTS[2]
+    assert budget_verdict(Interval(0.1, np.nan, np.nan), 0.5) == VERDICTS[1]
 
 
 def test_the_table() -> None:
@@ -50,7 +50,7 @@ def test_the_table() -> None:
 
 
 def test_correlations_over_single_blocks_only() -> None:
-    blocks = [Candidate("block", str(place), (str(place),)) for place in range(8)]
+    blocks = [SmallerNetwork("block", str(place), (str(place),)) for place in range(8)]
     values = {name: np.arange(8.0) for name in PREDICTORS}
     arrays = predictor_arrays([*blocks, CANDIDATES[1]], np.array([*np.arange(8.0)[::-1], 5.0]), values)
     np.testing.assert_allclose(arrays["correlation"].values, -1)

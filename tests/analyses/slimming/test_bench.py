@@ -15,7 +15,10 @@ from microtome.instruments.prefix_runs import PrefixRuns
 def make_bench(by_head: bool = True) -> Bench:
     net, images = mt.open("microtome:mini_resnet"), mt.Images.scenes(80)
     assert images.labels is not None
-    parts = [image_part(net, images, places, images.labels, mt.Pace(device="cpu", batch=16)) for places in split_places(images, 0.5, 80, 0)]
+    parts = [
+        image_part(net, images, places, images.labels, mt.Pace(device="cpu", batch=16))
+        for places in split_places(images, 0.5, 80, 0)
+    ]
     return Bench(net, Slimmer.of(net), parts[0], parts[1], by_head, 0, Journal(None), lambda: None)
 
 

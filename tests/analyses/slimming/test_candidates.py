@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import microtome as mt
-from microtome.analyses.slimming.candidates import Candidate, Slimmer, share_weights
+from microtome.analyses.slimming.candidates import Slimmer, SmallerNetwork, share_weights
 from microtome.specimen.copying import copy_network
 from microtome.testing import fingerprint
 
@@ -19,8 +19,8 @@ def test_blocks_cuts_and_sets(slimmer: Slimmer) -> None:
     assert [(c.name, c.from_end) for c in slimmer.singles()][-2:] == [("layer4.1", 2), ("layer4.2", 1)]
     assert [c.at for c in slimmer.cuts()] == ["layer1.0", "layer2.0", "layer3.0", "layer3.1", "layer4.0", "layer4.1"]
     assert slimmer.several(("layer4.2", "layer3.1")).blocks == ("layer3.1", "layer4.2")
-    assert not slimmer.can_be_empty(Candidate("block", "layer2.0", ("layer2.0",)))
-    assert slimmer.can_be_linear(Candidate("block", "layer2.0", ("layer2.0",)))
+    assert not slimmer.can_be_empty(SmallerNetwork("block", "layer2.0", ("layer2.0",)))
+    assert slimmer.can_be_linear(SmallerNetwork("block", "layer2.0", ("layer2.0",)))
     assert slimmer.cuts()[0].kind == "cut" and not slimmer.can_be_linear(slimmer.cuts()[0])
 
 

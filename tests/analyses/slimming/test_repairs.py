@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import microtome as mt
-from microtome.analyses.slimming.candidates import Candidate, Slimmer
+from microtome.analyses.slimming.candidates import Slimmer, SmallerNetwork
 from microtome.analyses.slimming.repairs import estimate_norms, fine_tune, fit_linear
 from microtome.instruments.prefix_runs import PrefixRuns
 from microtome.networks.stand_ins import LinearBlock
@@ -24,8 +24,8 @@ def batches() -> list[torch.Tensor]:
     return list(net.recipe.normalise(torch.from_numpy(images.inputs(net.recipe, range(48)))).split(20))
 
 
-def prepared(slimmer: Slimmer, block: str, batches: list[torch.Tensor]) -> tuple[Candidate, PrefixRuns, list]:
-    candidate = Candidate("block", block, (block,))
+def prepared(slimmer: Slimmer, block: str, batches: list[torch.Tensor]) -> tuple[SmallerNetwork, PrefixRuns, list]:
+    candidate = SmallerNetwork("block", block, (block,))
     units = [unit for unit in slimmer.specimen.anatomy.units if unit.path == block]
     runs = PrefixRuns(slimmer.specimen, slimmer.specimen.net, batches)
     runs.advance(units[0])

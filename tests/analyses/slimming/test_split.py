@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import microtome as mt
-from microtome.analyses.slimming.split import ImagePart, image_part, joined, split_places
+from microtome.analyses.slimming.split import ImagePart, concatenate_batches, image_part, split_places
 from microtome.errors import Unmeasurable
 
 
@@ -34,4 +34,4 @@ def test_batches_in_the_order_asked_for() -> None:
     assert part.wanted.tolist() == [7, 1, 4]
     assert [len(x) for x in part.batches] == [2, 1]
     wanted = net.recipe.normalise(torch.from_numpy(images.inputs(net.recipe, [7, 1, 4])))
-    torch.testing.assert_close(joined(list(part.batches)), wanted)
+    torch.testing.assert_close(concatenate_batches(list(part.batches)), wanted)

@@ -27,5 +27,8 @@ def test_the_last_but_one_against_the_cheapest(inception: Finding, tmp_path) -> 
 
 def test_where_the_last_but_one_cannot_be_removed() -> None:
     found = Slimming(**OPTIONS)(mt.open("timm:resnet10t", weights=None, recipe={"size": 64}), mt.Images.scenes(60))  # type: ignore[arg-type]
-    assert found.headline == "None of the 4 blocks can be removed with nothing in its place." or "cannot be removed" in found.headline
+    assert (
+        found.headline == "None of the 4 blocks can be removed with nothing in its place."
+        or "cannot be removed" in found.headline
+    )
     assert any("Not removed with nothing in its place" in caveat for caveat in found.caveats)

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from microtome.analyses.slimming.bench import Repair
-from microtome.analyses.slimming.candidates import Candidate
+from microtome.analyses.slimming.candidates import SmallerNetwork
 from microtome.analyses.slimming.savings import Savings
 from microtome.finding import array
 from microtome.key_numbers import FRACTION
@@ -32,7 +32,7 @@ def loss_interval(answers: Answers, full: Answers) -> Interval:
     return Interval(float(pair.loss[0, 1]), float(pair.low[0, 1]), float(pair.high[0, 1]))
 
 
-def verdict(interval: Interval, budget: float) -> str:
+def budget_verdict(interval: Interval, budget: float) -> str:
     """Whether an interval of a loss lies within the budget, beyond it, or on both sides."""
     if np.isnan(interval.high):
         return VERDICTS[1]
@@ -40,7 +40,7 @@ def verdict(interval: Interval, budget: float) -> str:
 
 
 def candidate_arrays(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[SmallerNetwork],
     answers: Mapping[str, Mapping[Repair, Answers]],
     baselines: Mapping[str, Answers],
     repairs: Sequence[Repair],
@@ -61,7 +61,7 @@ def candidate_arrays(
             values["accuracy"][row, col] = own.mean()
             for name, part in zip(("loss", "loss_low", "loss_high"), interval, strict=True):
                 values[name][row, col] = part
-            verdicts[row, col] = verdict(interval, budget)
+            verdicts[row, col] = budget_verdict(interval, budget)
     whole, parts = savings[0], savings[1:]
     removed = [len(candidate.blocks) for candidate in candidates]
     titles = {"accuracy": "accuracy", "loss": "accuracy lost"}
@@ -97,7 +97,7 @@ def candidate_arrays(
 
 
 def predictor_arrays(
-    candidates: Sequence[Candidate], loss: np.ndarray[Any, Any], predictors: Mapping[str, np.ndarray[Any, Any]]
+    candidates: Sequence[SmallerNetwork], loss: np.ndarray[Any, Any], predictors: Mapping[str, np.ndarray[Any, Any]]
 ) -> dict[str, xr.DataArray]:
     """What each predictor says of the single blocks, and its rank correlation with the measured loss; higher says more is lost."""
     single = np.array([candidate.kind == "block" for candidate in candidates])

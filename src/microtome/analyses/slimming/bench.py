@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from microtome.analyses.slimming.candidates import Candidate, Slimmer
+from microtome.analyses.slimming.candidates import Slimmer, SmallerNetwork
 from microtome.analyses.slimming.journal import Journal
 from microtome.analyses.slimming.repairs import estimate_norms, fine_tune, fit_linear
-from microtome.analyses.slimming.split import ImagePart, joined
+from microtome.analyses.slimming.split import ImagePart, concatenate_batches
 from microtome.instruments.feature_cut import pooled_map
 from microtome.instruments.prefix_runs import PrefixRuns
 from microtome.numerics.probes.ridge import ridge_scores
@@ -56,7 +56,7 @@ class Bench:
         }
         return tuple(repair for repair, wanted in tried.items() if wanted)
 
-    def units(self, candidate: Candidate) -> list[Unit]:
+    def units(self, candidate: SmallerNetwork) -> list[Unit]:
         """The removed blocks of a candidate in execution order."""
         return [unit for unit in self.specimen.anatomy.units if unit.path in candidate.blocks]
 
@@ -69,7 +69,7 @@ class Bench:
 
         return self._row([FULL, "none"], measure)
 
-    def removals(self, candidates: Sequence[Candidate]) -> dict[str, dict[Repair, Answers]]:
+    def removals(self, candidates: Sequence[SmallerNetwork]) -> dict[str, dict[Repair, Answers]]:
         """The answers of candidates without blocks, by name and repair; their order is that of their first blocks."""
         runs: tuple[PrefixRuns, PrefixRuns] | None = None
         rows: dict[str, dict[Repair, Answers]] = {}
@@ -81,14 +81,12 @@ class Bench:
                 for each in runs:
                     each.advance(self.units(candidate)[0])
             rows[candidate.name] = {
-                repair: self._row(
-                    self._key(candidate, repair), partial(self._repaired, candidate, repair, runs)
-                )
+                repair: self._row(self._key(candidate, repair), partial(self._repaired, candidate, repair, runs))
                 for repair in repairs
             }
         return rows
 
-    def _key(self, candidate: Candidate, repair: str) -> list[Any]:
+    def _key(self, candidate: SmallerNetwork, repair: str) -> list[Any]:
         return [candidate.kind, list(candidate.blocks) or candidate.at, repair, self.heal if repair == "fine-tune" else 0]
 
     def _row(self, key: Sequence[Any], measure: Callable[[], Answers]) -> Answers:
@@ -96,7 +94,7 @@ class Bench:
         self.passed()
         return answers
 
-    def _repaired(self, candidate: Candidate, repair: Repair, runs: "tuple[PrefixRuns, PrefixRuns] | None") -> Answers:
+    def _repaired(self, candidate: SmallerNetwork, repair: Repair, runs: "tuple[PrefixRuns, PrefixRuns] | None") -> Answers:
         """Measure one candidate after one repair."""
         assert runs is not None
         chosen, reported = runs
@@ -124,7 +122,7 @@ class Bench:
     def predictions(self, net: nn.Module, runs: PrefixRuns) -> np.ndarray[Any, Any]:
         """The class (image,) that the network's own head gives."""
         scores = [self.specimen.class_scores(self.specimen.pick(output)) for output in runs.runs(net)]
-        return joined([each.argmax(1) for each in scores]).long().numpy()
+        return concatenate_batches([each.argmax(1) for each in scores]).long().numpy()
 
     def selection(self, net: nn.Module, runs: PrefixRuns) -> Answers:
         """The answers on the images to choose by; a probe is cross-validated in two halves."""
@@ -151,12 +149,12 @@ class Bench:
             if handle is not None:
                 handle.remove()
         values = kept if kept else [each for each in outputs if each is not None]
-        return joined([_pooled(value) for value in values]).numpy().astype(np.float64)
+        return concatenate_batches([_pooled(value) for value in values]).numpy().astype(np.float64)
 
     def _probe(self, fitted: np.ndarray[Any, Any], shown: np.ndarray[Any, Any]) -> Answers:
         return _probe_answers(fitted, self.chosen.wanted, shown, self.reported.wanted)
 
-    def cuts(self, candidates: Sequence[Candidate]) -> tuple[dict[str, Answers], Answers]:
+    def cuts(self, candidates: Sequence[SmallerNetwork]) -> tuple[dict[str, Answers], Answers]:
         """The answers of a probe at each cut, by name, and of one on what the full network's head reads; features in one pass."""
         keys = {candidate.name: self._key(candidate, "none") for candidate in candidates}
         base = [FULL, "probe"]
@@ -185,7 +183,7 @@ class Bench:
             last = seen[f"<{head}"] if head else output
             assert last is not None
             rows.setdefault(FULL, []).append(_pooled(last))
-        return {name: joined(parts).numpy().astype(np.float64) for name, parts in rows.items()}
+        return {name: concatenate_batches(parts).numpy().astype(np.float64) for name, parts in rows.items()}
 
 
 def _pooled(value: Tensor) -> Tensor:

@@ -47,8 +47,8 @@ def fit_linear(net: nn.Module, specimen: Specimen, runs: PrefixRuns, units: Sequ
                 wanted.append(_given(specimen.net, unit, x))
             for x, targets in zip(runs.inputs(net), wanted, strict=True):
                 given = _taken(net, stand_in, x)
-                for total, one, two in zip(sums, given, targets, strict=True):
-                    total.add(_rows(one, stand_in.channels_first), _rows(two, stand_in.channels_first))
+                for total, x_in, x_out in zip(sums, given, targets, strict=True):
+                    total.add(_rows(x_in, stand_in.channels_first), _rows(x_out, stand_in.channels_first))
             for total, layer in zip(sums, stand_in.maps, strict=True):
                 _set_map(cast(Any, layer), *total.solution())
 

@@ -31,11 +31,11 @@ def measure_savings(
     workers = [replace(specimen, net=net, maker=None, opened_as=None) for net in (specimen.net, *networks)]
     x = [[specimen.noise(batch)] for _ in workers]
     times = times_in_turn(workers, x, rounds)[:, 0]
-    found: list[Savings] = []
+    savings: list[Savings] = []
     for worker, own in zip(workers, times, strict=True):
         logs = median_interval(np.log(own) - np.log(times[0]))
         count = sum(parameter.numel() for parameter in worker.net.parameters())
         operations = count_multiply_adds(worker.net, specimen.noise(1))
-        found.append(Savings(count, operations, image_bytes(worker, gradients=False), Interval(*map(float, np.exp(logs)))))
+        savings.append(Savings(count, operations, image_bytes(worker, gradients=False), Interval(*map(float, np.exp(logs)))))
         passed()
-    return found
+    return savings

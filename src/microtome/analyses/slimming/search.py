@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from microtome.analyses.slimming.bench import Bench
-from microtome.analyses.slimming.candidates import Candidate
+from microtome.analyses.slimming.candidates import SmallerNetwork
 from microtome.analyses.slimming.repairs import estimate_norms
 from microtome.instruments.prefix_runs import PrefixRuns
 
@@ -43,14 +43,14 @@ class Search:
 
     def step(self, sets: Sequence[SetScore], saved: dict[str, float]) -> list[SetScore]:
         """The best sets with one block more; `saved` (block) are the multiply-adds that its removal saves."""
-        found: dict[tuple[str, ...], SetScore] = {}
+        scores: dict[tuple[str, ...], SetScore] = {}
         for each in sets:
             for candidate, right in self._larger(each.blocks).items():
-                found[candidate.blocks] = SetScore(candidate.blocks, right)
-        ranked = sorted(found.values(), key=lambda each: (-each.right, -sum(saved[name] for name in each.blocks), each.blocks))
+                scores[candidate.blocks] = SetScore(candidate.blocks, right)
+        ranked = sorted(scores.values(), key=lambda each: (-each.right, -sum(saved[name] for name in each.blocks), each.blocks))
         return ranked[: self.width]
 
-    def _larger(self, blocks: tuple[str, ...]) -> dict[Candidate, int]:
+    def _larger(self, blocks: tuple[str, ...]) -> dict[SmallerNetwork, int]:
         """Every set with one block more, and how many images it has right."""
         bench = self.bench
         candidates = [bench.slimmer.several((*blocks, name)) for name in bench.slimmer.removable if name not in blocks]
@@ -58,7 +58,7 @@ class Search:
         candidates = [candidate for candidate in candidates if len(candidate.blocks) < total]
         runs: PrefixRuns | None = None
         base: nn.Module | None = None
-        right: dict[Candidate, int] = {}
+        right: dict[SmallerNetwork, int] = {}
         for candidate in candidates:
             key = ["choose", list(candidate.blocks), self.repair]
             if not bench.journal.knows(key):

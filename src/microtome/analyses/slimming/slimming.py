@@ -1,4 +1,4 @@
-"""What removing each block, or ending the network there, costs in accuracy and saves in time.
+"""Accuracy lost and time saved by removing blocks, measured with repairs.
 
 Every block whose output its input can take the place of is removed, alone, and the network is ended after every block. The accuracy of
 what is left is measured on the same images as the full network's, before any repair and after three: norms whose statistics are
@@ -27,7 +27,7 @@ import numpy as np
 from microtome.analyses.slimming import wording
 from microtome.analyses.slimming.arrays import candidate_arrays, predictor_arrays, study_arrays
 from microtome.analyses.slimming.bench import Answers, Bench, Repair
-from microtome.analyses.slimming.candidates import Candidate, Slimmer
+from microtome.analyses.slimming.candidates import Slimmer, SmallerNetwork
 from microtome.analyses.slimming.journal import Journal
 from microtome.analyses.slimming.savings import Savings, measure_savings
 from microtome.analyses.slimming.search import Search, SetScore
@@ -95,7 +95,7 @@ class Slimming(Analysis):
         assert images is not None  # `refusal` has refused before
         slimmer = Slimmer.of(specimen)
         if not slimmer.singles() and not (self.cuts and slimmer.cuts()):
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in list(slimmer.refused.items())[:2])
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in list(slimmer.refusal_reasons.items())[:2])
             raise Unmeasurable(f"none of the {len(slimmer.plans)} blocks of {specimen.name} can be removed ({reasons}).")
         bench = self._bench(specimen, images, slimmer, pace)
         full = bench.full()
@@ -124,14 +124,14 @@ class Slimming(Analysis):
             "full_probe": float(probe.mean()) if cuts else None,
             "blocks": list(slimmer.plans),
             "penultimate": list(slimmer.plans)[-2],
-            "refused": slimmer.refused,
+            "refused": slimmer.refusal_reasons,
             "whole_passes": sorted(bench.notes),
             **search_facts,
         }
         return Measurement(arrays, facts)
 
     def _study_rows(
-        self, slimmer: Slimmer, singles: Sequence[Candidate], loss: np.ndarray[Any, Any], search: dict[str, Any]
+        self, slimmer: Slimmer, singles: Sequence[SmallerNetwork], loss: np.ndarray[Any, Any], search: dict[str, Any]
     ) -> dict[str, tuple[str, str]]:
         """The rows of the short table: the last block, the last but one, the cheapest, and what the search came to."""
         names = list(slimmer.plans)
@@ -175,12 +175,12 @@ class Slimming(Analysis):
         word = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
         return pace.keep / f"slimming.{word}.jsonl"
 
-    def _savings(self, slimmer: Slimmer, candidates: Sequence[Candidate], pace: Pace) -> list[Savings]:
+    def _savings(self, slimmer: Slimmer, candidates: Sequence[SmallerNetwork], pace: Pace) -> list[Savings]:
         classes = slimmer.specimen.classes or 2
         networks = [slimmer.network(candidate, classes=classes) for candidate in candidates]
         return measure_savings(slimmer.specimen, networks, self.batch, self.repeats, lambda: None)
 
-    def _search(self, bench: Bench, saved: dict[str, float]) -> tuple[list[Candidate], dict[str, Any]]:
+    def _search(self, bench: Bench, saved: dict[str, float]) -> tuple[list[SmallerNetwork], dict[str, Any]]:
         """The best set of each size up to the end of the search, and how it ended."""
         if self.search == "none" or len(bench.slimmer.removable) < 2:
             return [], {"search": "none", "search_repair": "none", "chosen_set": []}
@@ -198,7 +198,7 @@ class Slimming(Analysis):
             if target and self._latency(bench, step[0]) <= target:
                 why = f"the latency is at most {target:.0%} of the full network's"
                 break
-        found = [bench.slimmer.several(each.blocks) for each in best if len(each.blocks) > 1]
+        several = [bench.slimmer.several(each.blocks) for each in best if len(each.blocks) > 1]
         facts = {
             "search": self.search,
             "search_repair": repair,
@@ -206,24 +206,27 @@ class Slimming(Analysis):
             "chosen_set": list(best[-1].blocks) if best else [],
             "path": [list(each.blocks) for each in best],
         }
-        return found, facts
+        return several, facts
 
-    def _latency(self, bench: Bench, found: SetScore) -> float:
+    def _latency(self, bench: Bench, score: SetScore) -> float:
         """The latency of a set, as a fraction of the full network's."""
-        net = bench.slimmer.network(bench.slimmer.several(found.blocks))
+        net = bench.slimmer.network(bench.slimmer.several(score.blocks))
         return measure_savings(bench.specimen, [net], self.batch, self.repeats, lambda: None)[1].latency.value
 
-    def _predictors(self, bench: Bench, slimmer: Slimmer, singles: Sequence[Candidate]) -> dict[str, np.ndarray[Any, Any]]:
+    def _predictors(self, bench: Bench, slimmer: Slimmer, singles: Sequence[SmallerNetwork]) -> dict[str, np.ndarray[Any, Any]]:
         """What cheap measures say of the single blocks; larger says that more is lost."""
         blocks = [slimmer.plans[candidate.name].block for candidate in singles]
         comparable = [block for block in blocks if block.keeps_shape]
         few = list(bench.chosen.batches)[: max(1, MAX_CHANGE_IMAGES // max(1, len(bench.chosen.batches[0])))]
         changes = block_changes(bench.specimen, comparable, few) if comparable else {}
         places = [block.keeps_shape for block in blocks]
-        found = {name: np.full(len(blocks), np.nan) for name in ("influence", "angle", "cka", "weight_distance")}
+        predictions = {name: np.full(len(blocks), np.nan) for name in ("influence", "angle", "cka", "weight_distance")}
         for name, values in changes.items():
-            found[name][places] = 1 - values if name == "cka" else values
-        return {**found, "penultimate": np.abs(np.array([candidate.from_end for candidate in singles], dtype=np.float64) - 2)}
+            predictions[name][places] = 1 - values if name == "cka" else values
+        return {
+            **predictions,
+            "penultimate": np.abs(np.array([candidate.from_end for candidate in singles], dtype=np.float64) - 2),
+        }
 
     def key_numbers(self, finding: Finding) -> Sequence[KeyNumber]:
         return wording.slimming_key_numbers(finding)

@@ -59,6 +59,6 @@ def image_part(specimen: Specimen, images: Images, places: Integers, wanted: Int
     return ImagePart(tuple(parts), wanted[places])
 
 
-def joined(parts: list[Tensor]) -> Tensor:
+def concatenate_batches(parts: list[Tensor]) -> Tensor:
     """Batches of values as one tensor on the CPU."""
     return torch.cat([part.detach().float().cpu() for part in parts])
