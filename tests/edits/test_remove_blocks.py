@@ -87,7 +87,7 @@ BY_HAND: dict[str, tuple[dict[str, Any], str, Callable[[nn.Module], None]]] = {
     "timm:vgg11": ({}, "features.18", _layers_off("features.18", "features.19")),
     "timm:vgg19": ({}, "features.32", _layers_off("features.32", "features.33")),
     "timm:mobilenetv3_small_050": ({}, "blocks.2.1", _branch_off("blocks.2.1.bn3")),
-    "timm:regnetx_002": ({}, "s4.b5", _branch_off("s4.b5.conv3.bn")),
+    "timm:regnetx_002": ({"zero_init_last": False}, "s4.b5", _branch_off("s4.b5.conv3.bn")),
     "timm:efficientnet_b0": ({}, "blocks.4.1", _branch_off("blocks.4.1.bn3")),
 }  # fmt: skip
 

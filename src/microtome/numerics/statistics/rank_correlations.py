@@ -8,11 +8,9 @@ Spearman correlations", eq. 5; the mean over sets is ours.
 """
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from microtome.numerics.arrays import Array
-from microtome.numerics.maps.heat import rank_correlation
 from microtome.numerics.statistics.intervals import UNKNOWN_INTERVAL, Interval, student_interval
 from microtome.numerics.statistics.quantiles import normal_quantile
 
@@ -30,7 +28,7 @@ def rank_correlation_interval(a: Float[Array, " pair"], b: Float[Array, " pair"]
     count = len(first)
     if count < MIN_PAIRS or np.ptp(first) == 0 or np.ptp(second) == 0:
         return UNKNOWN_INTERVAL
-    value = float(rank_correlation(torch.from_numpy(first), torch.from_numpy(second)))
+    value = float(np.corrcoef(_mean_ranks(first), _mean_ranks(second))[0, 1])
     middle = _transform(value, count)
     error = np.sqrt((1 + min(value * value, 1.0) / 2) / (count - 3))
     half = float(normal_quantile((1 + level) / 2)) * error
@@ -56,3 +54,9 @@ def _transform(value: float, count: int) -> float:
     """Fisher's transform; a correlation of 1 of a few pairs is finite."""
     most = 1 - 1 / count**2
     return float(np.arctanh(np.clip(value, -most, most)))
+
+
+def _mean_ranks(values: Array) -> Array:
+    """Ranks from 1, equal values sharing their mean rank."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
