@@ -92,7 +92,7 @@ class _Sums:
 
     def add(self, x: Tensor, y: Tensor) -> None:
         """Add rows (position, unit) of inputs and of what they should become."""
-        x, y = x.double(), y.double()
+        x, y = x.cpu().double(), y.cpu().double()
         parts = {"x": x.sum(0), "y": y.sum(0), "xx": x.T @ x, "xy": x.T @ y}
         self.count += len(x)
         for name, part in parts.items():
