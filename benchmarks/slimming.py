@@ -72,8 +72,12 @@ def _row(name: str, family: str, finding: Finding, heal: int) -> dict[str, Any]:
     names = list(map(str, finding["loss"].candidate.values))
 
     def number(key: str) -> list[Any]:
-        found = finding.key(key)
-        return [found.value, found.low, found.high, found.at]
+        numbers = {each.name: each for each in finding.key_numbers}
+        return (
+            [numbers[key].value, numbers[key].low, numbers[key].high, numbers[key].at]
+            if key in numbers
+            else [None, None, None, ""]
+        )
 
     free: dict[str, list[str]] = {}
     for place, each in enumerate(map(str, finding["loss"].repair.values)):
@@ -134,7 +138,7 @@ def _tables(rows: Sequence[dict[str, Any]], evidence: dict[str, Any]) -> str:
         removed = [name for name in row["chosen_set"] if name]
         lines.append(
             f"| {row['name']} | {row['family']} | {len(row['blocks'])} | {_number(row['penultimate'])} | {_number(row['smallest'])} | "
-            f"{counts} | {len(removed)}: {_number([*row['chosen'][:3], ''])} |"
+            f"{counts} | {f'{len(removed)}: ' + _number([*row['chosen'][:3], '']) if removed else 'none'} |"
         )
     lines += ["", "| predictor | mean rank correlation with the loss | networks |", "|---|---|---|"]
     for name, own in evidence["predictors"].items():

@@ -71,7 +71,6 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "slimming": (
         "loss without the last but one block", "smallest loss of one block", "blocks shown to cost no more than the budget alone",
-        "loss without the blocks of the search", "latency without the blocks of the search",
         "rank correlation of block influence with the loss",
     ),
     "supervision": (

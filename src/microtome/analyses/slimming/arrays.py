@@ -23,6 +23,8 @@ PREDICTORS = {
     "weight_distance": "W1/σ to the block before",
     "penultimate": "blocks away from the last but one",
 }
+CORRELATION_TITLES = ("rank correlation with the loss", "95% from", "95% to")
+PLAIN_TITLES = {"loss": "accuracy lost", "low": "95% from", "high": "95% to"}
 VERDICTS = ("within the budget", "undecided", "beyond the budget")
 
 
@@ -85,11 +87,11 @@ def candidate_arrays(
         "latency": array(
             [each.latency.value for each in parts], ("candidate",), FRACTION, rows, "latency, of the full network's"
         ),
-        "latency_low": array([each.latency.low for each in parts], ("candidate",), FRACTION, rows),
-        "latency_high": array([each.latency.high for each in parts], ("candidate",), FRACTION, rows),
+        "latency_low": array([each.latency.low for each in parts], ("candidate",), FRACTION, rows, "latency, from"),
+        "latency_high": array([each.latency.high for each in parts], ("candidate",), FRACTION, rows, "latency, to"),
         **{name: array(value, ("candidate", "repair"), FRACTION, both, titles.get(name, "")) for name, value in values.items()},
         **{
-            f"plain_{name}": array(values[key][:, 0], ("candidate",), FRACTION, rows, "accuracy lost" if name == "loss" else "")
+            f"plain_{name}": array(values[key][:, 0], ("candidate",), FRACTION, rows, PLAIN_TITLES[name])
             for name, key in (("loss", "loss"), ("low", "loss_low"), ("high", "loss_high"))
         },
         "verdict": array(verdicts.astype(str), ("candidate", "repair"), "text", both, "against the budget"),
@@ -116,7 +118,7 @@ def predictor_arrays(
         "predictor": array(
             table, ("candidate", "measure"), "1", {"candidate": [c.name for c in candidates], **by}, "predicted, larger loses more"
         ),
-        **{name: array(correlations[:, place], ("measure",), "1", by, "rank correlation with the loss" if not place else "")
+        **{name: array(correlations[:, place], ("measure",), "1", by, CORRELATION_TITLES[place])
            for place, name in enumerate(ends)},
         "pairs": array(pairs, ("measure",), "blocks", by, "blocks"),
     }  # fmt: skip
@@ -136,7 +138,13 @@ def study_arrays(arrays: Mapping[str, xr.DataArray], rows: Mapping[str, tuple[st
             else:
                 own.append(float(arrays["parameters_saved" if name == "parameters" else name].sel(candidate=candidate)))
     by = {"measure": list(rows)}
-    titles = {"loss": "accuracy lost", "parameters": "parameters saved", "latency": "latency, of the full network's"}
+    titles = {
+        "loss": "accuracy lost",
+        "low": "95% from",
+        "high": "95% to",
+        "parameters": "parameters saved",
+        "latency": "latency, of the full network's",
+    }
     blocks = [
         candidate if np.isfinite(own) else f"{candidate}: cannot be removed"
         for (candidate, _), own in zip(rows.values(), values["loss"], strict=True)

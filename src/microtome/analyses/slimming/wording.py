@@ -7,7 +7,7 @@ import numpy as np
 
 from microtome.analyses.slimming.arrays import VERDICTS
 from microtome.finding import Finding
-from microtome.key_numbers import FRACTION, KeyNumber, format_value
+from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.panels import Panel, Scatter, Table
 from microtome.prose import count_of, name_list, plural
 
@@ -27,16 +27,19 @@ def slimming_key_numbers(finding: Finding) -> Sequence[KeyNumber]:
     name, repair = chosen_candidate(finding)
     within = _single(finding) & (finding["verdict"].values[:, 0] == VERDICTS[0])
     correlation, low, high = (float(finding[f"correlation{end}"].values[0]) for end in ("", "_low", "_high"))
+    searched = [
+        _loss_number(finding, CHOSEN, name, repair),
+        KeyNumber(
+            name="latency without the blocks of the search", value=_at(finding, "latency", name), unit=FRACTION,
+            low=_at(finding, "latency_low", name), high=_at(finding, "latency_high", name), has_interval=True, better="lower",
+            at=_removed_text(finding, name),
+        ),
+    ]  # fmt: skip
     return [
         _loss_number(finding, PENULTIMATE, str(finding.facts["penultimate"])),
         _loss_number(finding, SMALLEST, best_block(finding)),
         KeyNumber(name="blocks shown to cost no more than the budget alone", value=int(within.sum()), better="higher"),
-        _loss_number(finding, CHOSEN, name, repair),
-        KeyNumber(
-            name="latency without the blocks of the search", value=_at(finding, "latency", name), unit=FRACTION,
-            low=_at(finding, "latency_low", name), high=_at(finding, "latency_high", name), has_interval=bool(name), better="lower",
-            at=_removed_text(finding, name),
-        ),
+        *(searched if name else []),
         KeyNumber(
             name="rank correlation of block influence with the loss", value=correlation, low=low, high=high,
             has_interval=bool(np.isfinite(correlation)), better="higher",
@@ -49,15 +52,13 @@ def slimming_headline(finding: Finding) -> str:
     penultimate, best = str(finding.facts["penultimate"]), finding.key(SMALLEST)
     if not best.at:
         return f"None of the {len(finding.facts['blocks'])} blocks can be removed with nothing in its place."
-    least = format_value(best.value, FRACTION)
+    least = _points(best.value)
     if penultimate == best.at:
         return f"The last but one block, {penultimate}, costs least to remove: {least} of accuracy."
     loss = finding.key(PENULTIMATE).value
     if np.isnan(loss):
         return f"The last but one block cannot be removed; removing {best.at} costs least, {least} of accuracy."
-    return (
-        f"Removing the last but one block costs {format_value(loss, FRACTION)} of accuracy; removing {best.at} costs {least}."
-    )
+    return f"Removing the last but one block costs {_points(loss)} of accuracy; removing {best.at} costs {least}."
 
 
 def slimming_panels(finding: Finding) -> Sequence[Panel]:
@@ -125,6 +126,12 @@ def chosen_candidate(finding: Finding) -> tuple[str, str]:
     """The candidate that the search came to and the repair it was chosen with; empty where the search removed nothing."""
     blocks = finding.facts["chosen_set"]
     return (" + ".join(blocks), str(finding.facts["search_repair"])) if blocks else ("", "none")
+
+
+def _points(loss: float) -> str:
+    """A loss of accuracy in percentage points."""
+    number = f"{100 * loss:.1f}".removeprefix("-") if abs(loss) < 0.0005 else f"{100 * loss:.1f}"
+    return f"{number} points"
 
 
 def _search_text(finding: Finding) -> str:
