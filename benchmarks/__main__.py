@@ -2,6 +2,7 @@
 
 `python -m benchmarks coverage [--draws N]` simulates how often the intervals hold the true value and writes docs/coverage.md.
 `python -m benchmarks first_answer` times whole commands beside their plans and writes the table of docs/effort.md.
+`python -m benchmarks slimming [--only NETWORK] [--heal N]` removes blocks and writes the tables of docs/slim.md.
 `python -m benchmarks attribution_truth` ranks attribution methods where the truth is known and writes docs/attribution_truth.md.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import attribution_truth, coverage, first_answer, machine
+from benchmarks import attribution_truth, coverage, first_answer, machine, slimming
 from benchmarks.timing import Disagreement, Plan
 
 NAMES = ("gradcam", "cam_kinds", "cam_peers", "cka", "occlusion", "occlusion_loop", "whole", "banding", "erf", "logme")
@@ -32,12 +33,13 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("speed", "coverage", "first_answer", "attribution_truth"),
+        choices=("speed", "coverage", "first_answer", "attribution_truth", "slimming"),
         default="speed",
         help="what is measured",
     )
     parser.add_argument("--draws", type=int, default=coverage.DRAWS, help="samples for each row of coverage, at least 100")
-    parser.add_argument("--only", choices=NAMES, action="append", help="this benchmark (may be given several times)")
+    parser.add_argument("--only", action="append", help="this benchmark, or network of slimming (may be given several times)")
+    parser.add_argument("--heal", type=int, default=0, help="steps of the fine-tune of slimming")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=9, help="of Grad-CAM; a third of it for the longer ones, at least 3")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and images; nothing is written")
@@ -54,6 +56,11 @@ def main(words: list[str] | None = None) -> int:
     if given.command == "attribution_truth":
         attribution_truth.write_page()
         return 0
+    if given.command == "slimming":
+        slimming.measure(given.only or (), given.heal, RESULTS / "slimming" / "kept")
+        return 0
+    if unknown := [name for name in given.only or () if name not in NAMES]:
+        parser.error(f"there is no benchmark '{unknown[0]}'; they are {', '.join(NAMES)}")
     if given.page:
         _pages()
         return 0

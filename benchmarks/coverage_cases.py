@@ -13,6 +13,7 @@ from microtome.numerics.statistics.equivalence import critical_value, score_inte
 from microtome.numerics.statistics.intervals import Interval, mean_interval, ratio_interval, student_interval, wilson_interval
 from microtome.numerics.statistics.medians import median_interval
 from microtome.numerics.statistics.proportions import bounded_mean_interval, proportion_interval
+from microtome.numerics.statistics.rank_correlations import mean_correlation, rank_correlation_interval
 from microtome.numerics.statistics.trends import loss_difference, relative_loss, slope_interval
 from microtome.numerics.statistics.twin_gaps import TwinCase, twin_gap
 from microtome.numerics.statistics.twins import side_of_twins
@@ -84,6 +85,7 @@ def cases() -> Iterator[Case]:
     yield from _means()
     yield from _ratios_and_trends()
     yield from _others()
+    yield from _correlations()
 
 
 def _fractions() -> Iterator[Case]:
@@ -246,7 +248,7 @@ def _others() -> Iterator[Case]:
 
         yield Case(
             "median, order statistics",
-            "cost, faithfulness, objects",
+            "cost, faithfulness, objects, slimming",
             name,
             1.0 if sigma else float(np.log(2)),
             median,
@@ -270,6 +272,35 @@ def _others() -> Iterator[Case]:
         overlap,
         (20, 50, 200, 1000),
     )
+
+
+def _correlations() -> Iterator[Case]:
+    """Spearman's correlation of normal pairs, and its mean over sets whose true correlations differ."""
+    for strength in (0.0, 0.5, 0.8):
+
+        def ranks(random: np.random.Generator, n: int, strength: float = strength) -> Interval:
+            first, second = random.standard_normal((2, n))
+            return rank_correlation_interval(first, strength * first + sqrt(1 - strength**2) * second)
+
+        truth = 6 / np.pi * np.arcsin(strength / 2)
+        yield Case(
+            "rank correlation, Fisher's transform",
+            "slimming",
+            f"normal pairs, Pearson {strength:g}",
+            truth,
+            ranks,
+            (5, 6, 8, 12, 27),
+        )
+
+    def mean(random: np.random.Generator, n: int) -> Interval:
+        counts = random.integers(8, 28, n)
+        drawn = np.tanh(random.normal(0.5, 0.3, n) + random.standard_normal(n) / np.sqrt(counts - 3))
+        return mean_correlation(drawn, counts.astype(np.float64))
+
+    yield Case(
+        "mean rank correlation over networks", "redundancy, page of removed blocks", "transformed correlations normal", float(np.tanh(0.5)),
+        mean, (2, 3, 5, 10),
+    )  # fmt: skip
 
 
 def _scenes(random: np.random.Generator, count: int) -> Array:
@@ -308,7 +339,7 @@ def _simultaneous_row(name: str, truth: Array, shared: float, n: int, draws: int
         more[draw], fewer[draw] = table[pairs], table.T[pairs]
     low, high = score_interval(more, fewer, n, critical_value(len(truth)))
     held = int(((low <= difference + 1e-9) & (difference <= high + 1e-9)).all(axis=1).sum())
-    return Row("paired differences, all at once", "compare", name, n, 0.95, held, draws, draws)
+    return Row("paired differences, all at once", "compare, slimming", name, n, 0.95, held, draws, draws)
 
 
 def balanced_rows(draws: int, seed: int = 0) -> Iterator[Row]:

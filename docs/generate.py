@@ -55,6 +55,8 @@ SPELT = {
     "atrous_rates": {"at": ("aspp",), "rates": (1, 3, 6)},
     "front_end": {"kernel": 7, "stride": 2},
     "head_dropout": {"p": 0.2},
+    "cut": {"at": ("layer3",)},
+    "remove_blocks": {"at": ("layer4.1",)},
 }  # options of an example whose defaults would change nothing
 FAVOURITES = ("microtome:mini_resnet", "microtome:mini_deit")  # whose finding illustrates a page, if it is there
 # Panels that a page shows beside the first, by title; of several in one tuple the first stands left of the others.

@@ -69,6 +69,10 @@ NAMES: dict[str, tuple[str, ...]] = {
         "smallest CKA of neighbouring layers", "mean CKA of neighbouring layers", "CKA of the first and the last layer",
         "neighbours more similar than in all untrained twins", "images",
     ),
+    "slimming": (
+        "loss without the last but one block", "smallest loss of one block", "blocks shown to cost no more than the budget alone",
+        "rank correlation of block influence with the loss",
+    ),
     "supervision": (
         "largest distance from the loss", "median distance from the loss", "mean path to the first layer",
         "gradient, first third over last third", "weight layers with a path", "images",
@@ -126,6 +130,10 @@ SOMETIMES: dict[str, dict[str, str]] = {
     "weights": {
         "W1/σ between neighbours": "two like tensors", "pairs further apart than in every twin": "two like tensors",
         "W1/σ, batch norm folded in": "batch norms",
+    },
+    "slimming": {
+        "loss without the blocks of the search": "a search that removes blocks",
+        "latency without the blocks of the search": "a search that removes blocks",
     },
 }  # fmt: skip
 

@@ -56,7 +56,7 @@ SKIPPED = {name: skipped if name in ATTENTIVE else skipped | {"position"} for na
 # One of them is dilated; tests/analyses/atrous/test_atrous.py looks at more families that are.
 SKIPPED = {name: skipped if name == "microtome:mini_deeplab" else skipped | {"atrous"} for name, skipped in SKIPPED.items()}
 # What only the full effort takes.
-SKIPPED = {name: skipped | {"faithfulness", "robustness"} for name, skipped in SKIPPED.items()}
+SKIPPED = {name: skipped | {"faithfulness", "robustness", "slimming"} for name, skipped in SKIPPED.items()}
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,7 @@ class Edit(ABC):
     """One surgery. Subclasses are final; the stem of their file is their name everywhere."""
 
     title: ClassVar[str] = ""
+    lead: ClassVar[str] = ""  # the option that takes words written without a name: cut:layer3
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -95,7 +96,8 @@ class Edit(ABC):
     def to_cli(self) -> str:
         """The edit as it is written on the command line: NAME, or NAME:key=value,… with what differs from the defaults."""
         own = [(field.name, getattr(self, field.name)) for field in fields(self) if getattr(self, field.name) != field.default]  # type: ignore[arg-type]
-        words = [f"{name}={_spelt(value)}" for name, value in own]
+        words = [_spelt(value) if name == self.lead else f"{name}={_spelt(value)}" for name, value in own]
+        words.sort(key=lambda word: "=" in word)
         return f"{self.name()}:{','.join(words)}" if words else self.name()
 
     @final
@@ -166,6 +168,8 @@ class EditedMaker:
 def parse(word: str) -> Edit:
     """The edit that NAME or NAME:key=value,key=value stands for; a part without "=" goes on with the list before it.
 
+    At the beginning, such parts belong to the edit's leading option, where it has one: cut:layer3,head=10.
+
     Raises:
         UnknownName: no such edit or option.
         BadOption: a value that it does not take.
@@ -173,7 +177,7 @@ def parse(word: str) -> Edit:
     name, _, rest = word.partition(":")
     entry = catalog.edit_entry(name.strip().replace("-", "_"))
     options: dict[str, str] = {}
-    last = ""
+    last = cast(type[Edit], entry.load()).lead if rest else ""
     for part in filter(None, (each.strip() for each in rest.split(","))):
         key, sign, value = part.partition("=")
         if not sign and not last:

@@ -64,6 +64,7 @@ DIMENSIONS = frozenset(
         "finding",
         "fraction",
         "twin",
+        "candidate",
     ]
 )  # docs/glossary.md says what each stands for
 _registered: set[str] = set()  # by plug-ins

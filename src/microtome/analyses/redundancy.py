@@ -11,7 +11,6 @@ CKA, Nguyen et al. 2021, arXiv:2010.15327; weight distance W1/σ and the compari
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import nan
 from typing import Any, final
 
@@ -22,7 +21,9 @@ from microtome.analysis import BatchValues, Census, Measurement
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.block_changes import neighbour_weight_distances, position_rows
 from microtome.instruments.image_pairs import MIN_COUNT, ImagePairs, all_pairs_fit, flat_features
+from microtome.instruments.removal_evidence import trust_sentence
 from microtome.instruments.untrained_twins import (
     VERDICTS,
     over_twins,
@@ -35,7 +36,6 @@ from microtome.instruments.untrained_twins import (
 )
 from microtome.key_numbers import FRACTION, KeyNumber
 from microtome.numerics.statistics.cka import centered_gram, cka, hsic_matrix
-from microtome.numerics.statistics.distances import w1_over_sigma
 from microtome.numerics.statistics.influence import influence_and_angle
 from microtome.numerics.statistics.intervals import mean_interval, nan_mean
 from microtome.panels import Bars, Panel, Scatter, Table
@@ -97,7 +97,7 @@ class Redundancy(Census[Bundle]):
         seen[f"<{block.entry}"] = None
         if entry is None or entry[0].shape != value.shape:
             raise Unmeasurable(f"{block.name} ran twice in one pass, so its input is not known.")
-        before, after = (_positions(specimen, name, output) for output in (entry[0], value))
+        before, after = (position_rows(specimen, name, output) for output in (entry[0], value))
         return *influence_and_angle(before, after), (entry[1], seen.once(of_images, name, value))
 
     def add(self, specimen: Specimen, tally: Bundle, batch: Batch, seen: BatchValues, logits: torch.Tensor) -> None:
@@ -124,13 +124,13 @@ class Redundancy(Census[Bundle]):
         blocks = _comparable_blocks(specimen)
         coords = {"block": [block.name for block in blocks]}
         values = _means(tally, blocks) | {
-            "weight_distance": _weight_distances(specimen, blocks),
+            "weight_distance": neighbour_weight_distances(specimen, blocks),
             "parameters": np.array([block.parameters for block in blocks]),
         }
         order = images.content_order()  # so that the draws do not depend on the names of the files
         intervals = [mean_interval(each) for each in tally.rows("rows").column("influence")[order].T]
         values |= {f"influence_{end}": np.array([getattr(each, end) for each in intervals]) for end in ("low", "high")}
-        distances = [_weight_distances(twin, _comparable_blocks(twin)) for twin in untrained_twins(specimen, images)]
+        distances = [neighbour_weight_distances(twin, _comparable_blocks(twin)) for twin in untrained_twins(specimen, images)]
         null = [_means(twin, blocks) | {"weight_distance": distance} for twin, distance in zip(twins, distances, strict=True)]
         reason, each_twin = reason_for_no_verdict(specimen, images), stack_twins(null, "influence")
         against = verdicts(values["influence_low"], values["influence_high"], each_twin, reason, ratio=True)
@@ -200,7 +200,8 @@ class Redundancy(Census[Bundle]):
             *([] if finding.facts["all_pairs"] else [IN_BATCHES]),
             *([f"Of blocks with several branches the first is compared ({name_list(branched)})."] if branched else []),
             "Only removing a block and measuring the accuracy proves that it is not needed: a block can turn its input by a small angle "
-            "and still be crucial.",
+            "and still be crucial. `microtome slimming` removes each.",
+            *filter(None, [trust_sentence("block influence")]),
             "Residual networks tolerate the removal of a block far better than plain ones (Veit et al. 2016, arXiv:1605.06431).",
             f"Below all {twin_count(finding.origin)} twins: the interval lies below the smallest twin and below Student's 95% prediction "
             "interval for one "
@@ -239,13 +240,6 @@ def _shape_text(specimen: Specimen, block: Block) -> str:
     return "×".join(map(str, specimen.layer(block.exit).shape))
 
 
-def _positions(specimen: Specimen, name: str, value: torch.Tensor) -> torch.Tensor:
-    """`value` as (image, position, unit)."""
-    if specimen.layer(name).layout == "nchw":
-        return value.flatten(2).transpose(1, 2)
-    return value.flatten(1, -2) if value.dim() > 2 else value[:, None]
-
-
 def _means(tally: Bundle, blocks: Sequence[Block]) -> dict[str, np.ndarray[Any, Any]]:
     """Means over images, and CKA over all pairs of images or those within batches, each (block,)."""
     rows, sums, pairs = tally.rows("rows"), tally.total("sums"), tally["pairs"]
@@ -260,18 +254,3 @@ def _means(tally: Bundle, blocks: Sequence[Block]) -> dict[str, np.ndarray[Any, 
         "angle": nan_mean(rows.column("angle").T),
         "cka": np.array([cka(matrix, matrix.diagonal(), matrix.diagonal())[0, 1].item() for matrix in hsic]),
     }
-
-
-def _weight_distances(specimen: Specimen, blocks: Sequence[Block]) -> np.ndarray[Any, Any]:
-    """Mean W1/σ between a block's kernels and those of the same name and shape in the block before it; NaN where there are none."""
-    kernels: list[dict[str, torch.Tensor]] = []
-    for block in blocks:
-        module = specimen.net.get_submodule(specimen.layer(block.entry).path)
-        kernels.append({name: p.detach() for name, p in module.named_parameters() if p.dim() > 1})
-    distances = [np.nan]
-    for pair in pairwise(kernels):
-        before, after = pair
-        shared = [name for name, weight in after.items() if name in before and before[name].shape == weight.shape]
-        pairs = [w1_over_sigma(*(block[name].flatten().float().cpu().numpy() for block in pair)) for name in shared]
-        distances.append(float(np.mean(pairs)) if pairs else np.nan)
-    return np.array(distances[: len(blocks)])

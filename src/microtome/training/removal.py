@@ -8,12 +8,13 @@ from torch import nn
 from microtome import networks
 from microtome.edit import replace_module
 from microtome.errors import Uneditable, UnknownName, did_you_mean
+from microtome.instruments.block_removal import unit_paths
+from microtome.instruments.remaking import remake_layers
 from microtome.opening.opening import open as open_specimen
 from microtome.specimen import Specimen
 from microtome.specimen.blocks import Unit
 from microtome.specimen.layers import head_path, kind_of
 from microtome.specimen.tracing import Call
-from microtome.training.remaking import remake_layers
 
 
 def removable_blocks(net: nn.Module) -> list[str]:
@@ -33,7 +34,7 @@ def remove_blocks(net: nn.Module, names: Sequence[str], seed: int = 0) -> nn.Mod
         Uneditable: it changes the sides of the maps, or what is left cannot be joined.
     """
     specimen = _open_network(net)
-    paths = [path for name in names for path in _unit_paths(specimen, _removable_unit(specimen, name))]
+    paths = [path for name in names for path in unit_paths(specimen, _removable_unit(specimen, name))]
     for path in dict.fromkeys(paths):
         replace_module(net, path, nn.Identity())
     if paths:
@@ -91,12 +92,3 @@ def _fully_connected(specimen: Specimen) -> list[Unit]:
 
 def _is_activation(call: Call) -> bool:
     return kind_of(call.module) == "act" or isinstance(call.module, nn.Dropout)
-
-
-def _unit_paths(specimen: Specimen, unit: Unit) -> list[str]:
-    """The paths of the modules that make up a block: one, or those from the first layer to the last that follows it."""
-    if unit.entry is unit.exit:
-        return [unit.path]
-    calls = specimen.anatomy.trace.calls
-    inside = [call.path for call in calls if unit.entry.order <= call.order <= unit.exit.order]
-    return [path for path in inside if not any(path.startswith(f"{other}.") for other in inside)]

@@ -11,7 +11,7 @@ import microtome as mt
 from microtome import testing
 from microtome.analyses.cost import Cost
 from microtome.analyses.cost import cost as cost_module
-from microtome.analyses.cost.timing import fastest_size
+from microtome.instruments.turn_timing import fastest_size
 
 
 def told(found: mt.Finding, name: str) -> float:

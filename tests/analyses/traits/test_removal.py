@@ -10,9 +10,11 @@ from microtome.finding import Finding, array
 
 
 def slimming(name: str, low: float, high: float) -> Finding:
-    values = {"": (low + high) / 2, "_low": low, "_high": high}
-    arrays = {f"penultimate_loss{end}": array(value, (), "fraction") for end, value in values.items()}
-    return Finding(analysis="slimming", arrays=arrays, origin=planted.origin(name, "slimming"))
+    values = {"loss": (low + high) / 2, "low": low, "high": high}
+    blocks = {"candidate": ["first", "middle", "last"]}
+    arrays = {f"plain_{end}": array([0.5, value, 0.5], ("candidate",), "fraction", blocks) for end, value in values.items()}
+    origin = planted.origin(name, "slimming") | {"facts": {"penultimate": "middle", "images": {"chosen": 40, "reported": 60}}}
+    return Finding(analysis="slimming", arrays=arrays, origin=origin)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,9 @@ def slimming(name: str, low: float, high: float) -> Finding:
 def test_a_loss_is_compared_with_one_point(name: str, low: float, high: float, verdict: str) -> None:
     judgements = judge_removal(gather_study({name: {"slimming": slimming(name, low, high)}}))
     assert [each.verdict for each in judgements if each.first == name] == [verdict]
+    (own,) = [each for each in judgements if each.first == name]
+    assert own.interval.value == pytest.approx(50 * (low + high))
+    assert own.samples == 60
     assert sum(each.verdict == NOT_MEASURABLE for each in judgements) == 2
 
 

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from microtome.analyses.cost.memory import allocation_peak
-from microtome.analyses.cost.timing import WARM_UPS, Run, batch_sizes, fastest_size, time_calls, times_by_batch
 from microtome.analyses.cost.variants import HALF, Variant, compiled_variant, emulates_half, half_variant
 from microtome.analysis import Analysis, Measurement, option
 from microtome.batch_size import image_bytes
 from microtome.finding import Finding, array
 from microtome.images import Images
+from microtome.instruments.turn_timing import WARM_UPS, Run, batch_sizes, fastest_size, time_calls, times_by_batch
 from microtome.key_numbers import KeyNumber, format_value
 from microtome.numerics.graph.counts import uncounted_operations
 from microtome.numerics.statistics.medians import median_interval

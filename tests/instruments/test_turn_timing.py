@@ -11,9 +11,9 @@ from torch import nn
 
 import microtome as mt
 from microtome.analyses.compare.compare import Compare
-from microtome.analyses.cost import timing
 from microtome.analyses.cost.cost import Cost
 from microtome.finding import Finding
+from microtome.instruments import turn_timing as timing
 from microtome.numerics.statistics.paired_ratios import paired_ratios, rounds_needed
 from microtome.runner import analyze
 from microtome.scan import Pace

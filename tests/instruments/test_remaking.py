@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from microtome.errors import Uneditable
-from microtome.training.remaking import remake_layers
+from microtome.instruments.remaking import remake_layers
 
 
 def test_a_norm_is_made_anew() -> None:

@@ -1,0 +1,66 @@
+"""A network that ends early: nothing after the cut runs, and modules that the forward pass still names become identities."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import microtome as mt
+from microtome.instruments.feature_cut import CutInfo, cut_at, pooled_map
+
+INFO = CutInfo(("a",), (8,), (2.0,), (3.0,))
+
+
+class Naming(nn.Module):
+    """Looks at its later modules before it runs the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.later = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        head, later = self.head, self.later
+        return head(later(self.first(x)).mean((2, 3)))
+
+
+def test_modules_that_are_named_but_never_run_become_identities() -> None:
+    net = mt.open(Naming().eval(), recipe={"size": 16})
+    cut = copy.deepcopy(net.net)
+    x = net.noise(2)
+    cut_at(cut, [net.layer("first")], INFO, x)
+    assert isinstance(cut.get_submodule("later"), nn.Identity)
+    assert [name for name, _ in cut.named_parameters()] == ["first.weight", "first.bias"]
+    with torch.no_grad():
+        assert torch.equal(cut(x), net.net.get_submodule("first")(x))
+
+
+def test_a_head_reads_the_mean_over_positions() -> None:
+    net = mt.open("microtome:mini_resnet")
+    cut, x = copy.deepcopy(net.net), net.noise(2)
+    cut_at(cut, [net.layer("layer2")], INFO, x, classes=3)
+    with torch.no_grad():
+        maps = net.net.get_submodule("layer2")(net.net.get_submodule("layer1")(_stem(net.net, x)))
+        torch.testing.assert_close(cut(x), cut.get_submodule("cut_head")(maps.mean((2, 3))))
+    torch.testing.assert_close(pooled_map(net.layer("layer2"), maps), maps.mean((2, 3)))
+
+
+def _stem(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    kept: list[torch.Tensor] = []
+    handle = net.get_submodule("layer1").register_forward_pre_hook(lambda _module, inputs: kept.append(inputs[0].clone()))
+    net(x)
+    handle.remove()
+    return kept[0]
+
+
+def test_errors_inside_the_network_are_not_swallowed() -> None:
+    net = mt.open("microtome:mini_resnet")
+    cut = copy.deepcopy(net.net)
+    cut_at(cut, [net.layer("layer2")], INFO, net.noise(1))
+    with pytest.raises(RuntimeError):
+        cut(torch.zeros(1, 5, 64, 64))
+
+
+def test_info_speaks_as_timm_does() -> None:
+    assert (INFO.channels(), INFO.reduction(), INFO.module_name()) == ([8], [2.0], ["a"])
