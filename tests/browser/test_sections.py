@@ -31,6 +31,19 @@ def test_the_answer_marks_its_choice_and_sorts(open_page: Open, address: str) ->
     assert rows.last.locator("th").inner_text().startswith("vgg16_bn")  # gaps stay last
 
 
+def test_a_network_that_is_first_without_enough_evidence_is_not_recommended(
+    open_page: Open, results: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results, tmp_path / "results")
+    (kept,) = [path for path in (tmp_path / "results").rglob("finding.json") if path.parent.parent.name == "compare"]
+    found = json.loads(kept.read_text())
+    found["origin"].setdefault("facts", {})["settled"] = False
+    kept.write_text(json.dumps(found))
+    page = open_page(write_report(tmp_path / "results", tmp_path / "report.html").as_uri())
+    text = page.locator("#answer tr.marked").inner_text()
+    assert "first, not decided" in text and "recommended" not in text
+
+
 def test_words_move_under_the_names_before_a_column_hides(open_page: Open, address: str) -> None:
     wide, narrow = (open_page(address, width=width) for width in (2560, 680))
     heads = "#answer .panel[data-kind=Table] thead th"
@@ -205,7 +218,7 @@ def test_two_arrays_over_one_dimension_are_told_apart(open_page: Open, tmp_path:
         panels=(Table(title="t", rows="layer", columns=("shift", "spread")),),
     ).save(tmp_path / "net" / "probe")  # fmt: skip
     heads = open_page(write_report(tmp_path).as_uri()).locator("#probe .panel thead th").all_inner_texts()
-    assert [head.split("\n")[0].split(" [")[0] for head in heads][1:] == [
+    assert [head.split("\n")[0].split(" [")[0].rstrip("↕") for head in heads][1:] == [
         "shift, row",
         "shift, col",
         "spread, row",

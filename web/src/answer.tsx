@@ -31,7 +31,7 @@ function Compared({ model, finding }: { model: Model; finding: Finding }) {
     <>
       {lead ? <p class="lead">{prose(lead)}</p> : null}
       {more.map((s) => <p class="next">{prose(s)}</p>)}
-      {model.table ? <PanelFigure level={3} shown={[{ finding, panel: model.table, name: "comparison", label: "comparison", untrained: false }]} bars marked={model.recommended && displayName(model.recommended)} badge={(name) => (untrained.has(name) ? "untrained" : "")} /> : null}
+      {model.table ? <PanelFigure level={3} shown={[{ finding, panel: model.table, name: "comparison", label: "comparison", untrained: false }]} bars marked={model.recommended && displayName(model.recommended)} mark={finding.origin.facts?.settled === false ? "first, not decided" : undefined} badge={(name) => (untrained.has(name) ? "untrained" : "")} /> : null}
       <Evidence model={model} finding={finding} />
       {home ? <p class="source"><a href="#compare">Figures, interpretation and limits of the comparison</a></p> : null}
     </>

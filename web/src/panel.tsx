@@ -69,7 +69,7 @@ function common(shown: Shown[]): [number, number] | undefined {
   return spans.every((s) => size(s) * 12 > size(whole)) ? whole : undefined;
 }
 
-interface Marks { marked?: string; badge?: (name: string) => string; bars?: boolean }
+interface Marks { marked?: string; mark?: string; badge?: (name: string) => string; bars?: boolean }
 
 export function PanelFigure({ shown, level = 4, bare, lone, ...marks }: { shown: Shown[]; level?: 3 | 4; bare?: boolean; lone?: boolean } & Marks) {
   const first = shown[0].panel;

@@ -41,10 +41,10 @@ function underName(value: Coord, title: string): string {
   return value === false || value === "no" || value === null ? "" : String(value);
 }
 
-interface Props { data: Tabled; label: string; marked?: string; badge?: (name: string) => string; most?: number; bars?: boolean }
+interface Props { data: Tabled; label: string; marked?: string; mark?: string; badge?: (name: string) => string; most?: number; bars?: boolean }
 
-/** `marked` is the name in the first column of a row to recommend; at most `most` rows show before a button is pressed. */
-export function DataTable({ data, label, marked, badge, most = 40, bars }: Props) {
+/** `marked` is the name in the first column of a row to recommend, `mark` what its badge says; at most `most` rows show before a button is pressed. */
+export function DataTable({ data, label, marked, mark = "recommended", badge, most = 40, bars }: Props) {
   const [sort, press] = useSorting();
   const [whole, open] = useState(false);
   const rows = useMemo(() => sorted(data.rows, sort, (row, column) => row[column]), [data, sort]);
@@ -65,7 +65,7 @@ export function DataTable({ data, label, marked, badge, most = 40, bars }: Props
           <tr class={marked !== undefined && row[0] === marked ? "marked" : ""}>{shown.map((k) => {
             const column = data.columns[k], span = spans[k], v = row[k];
             const under = fit.folded && k === 0 ? words.map((w) => underName(row[w], data.columns[w].title)).filter(Boolean) : [];
-            if (k === 0) return <th scope="row" class={breaks(v)}>{number(v)}{under.length ? <small>{under.join(" · ")}</small> : null}{marked !== undefined && v === marked ? <span class="badge pick">recommended</span> : null}{badge?.(String(v)) ? <span class="badge">{badge(String(v))}</span> : null}</th>;
+            if (k === 0) return <th scope="row" class={breaks(v)}>{number(v)}{under.length ? <small>{under.join(" · ")}</small> : null}{marked !== undefined && v === marked ? <span class="badge pick">{mark}</span> : null}{badge?.(String(v)) ? <span class="badge">{badge(String(v))}</span> : null}</th>;
             return <td class={column.number ? "number" : breaks(v)} title={typeof v === "number" ? exact(v) : undefined}>{number(v, column.unit)}{span && typeof v === "number" ? <Bar span={span} value={v} /> : null}</td>;
           })}</tr>
         ))}</tbody>

@@ -59,6 +59,7 @@ def test_not_significant_is_not_equal() -> None:
     found = Compare().of([accuracy("a", 380), cost("a", 9.0), accuracy("b", 378, shift=50), cost("b", 1.0)])
     assert found.facts["choice"] == "a"
     assert found.headline.startswith("Not enough evidence between a (95.0% on 400 images) and cheaper b: label about ")
+    assert found.facts["choice"] == "a" and not found.facts["settled"]
     assert found["behind_high"].sel(specimen="b").item() > 0.01
 
 

@@ -10,6 +10,7 @@ from microtome.key_numbers import FRACTION, format_value
 from microtome.numerics.statistics.equivalence import PairedComparison
 
 Values = np.ndarray[Any, Any]
+NOT_ENOUGH = "Not enough evidence"  # how the reason of a choice begins that is first, but not shown to be
 
 
 class Decision(NamedTuple):
@@ -22,6 +23,11 @@ class Decision(NamedTuple):
     choice: str
     reason: str
     best: int | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the evidence is enough to recommend the chosen network."""
+        return bool(self.choice) and not self.reason.startswith(NOT_ENOUGH)
 
 
 def decide(
@@ -112,7 +118,7 @@ def _reason(
         rival = int(rivals[np.argmin(paired.loss[rivals, best])])
         needed = paired.images_to_decide(rival, best, margin)
         more = label_more(needed, paired.images, classes) if needed else "no number of images decides on the margin"
-        return f"Not enough evidence between {names[best]} ({accuracy}) and cheaper {names[rival]}: {more}."
+        return f"{NOT_ENOUGH} between {names[best]} ({accuracy}) and cheaper {names[rival]}: {more}."
     if cheaper.any():
         return f"Choose {names[best]}: {accuracy}, significantly more accurate than every cheaper network."
     return f"Choose {names[best]}: {accuracy}, the most accurate, and none is clearly cheaper."

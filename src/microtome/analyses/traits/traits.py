@@ -112,7 +112,7 @@ class Traits(Collation):
         panels: list[Panel] = [Table(
             title="The eight hypotheses", rows="criterion",
             columns=("hypothesis", *(f"hypothesis_{name}" for name in COLUMNS[:6]), "supporting", "contradicting",
-                     *(f"hypothesis_{name}" for name in COLUMNS[6:])),
+                     *(f"hypothesis_{name}" for name in COLUMNS[6:7])),
             note="The first claim of each that can be measured; two columns count all of its claims.",
         )]  # fmt: skip
         panels += [
