@@ -3,6 +3,7 @@
 `python -m benchmarks coverage [--draws N]` simulates how often the intervals hold the true value and writes docs/coverage.md.
 `python -m benchmarks first_answer` times whole commands beside their plans and writes the table of docs/effort.md.
 `python -m benchmarks attribution_truth` ranks attribution methods where the truth is known and writes docs/attribution_truth.md.
+`python -m benchmarks choice [--page]` scores candidates, trains them on 12 tasks and writes docs/choice.md; a stopped run goes on.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import attribution_truth, coverage, first_answer, machine
+from benchmarks import attribution_truth, choice, coverage, first_answer, machine
 from benchmarks.timing import Disagreement, Plan
 
 NAMES = ("gradcam", "cam_kinds", "cka", "occlusion", "occlusion_loop", "whole", "banding", "erf", "logme")
@@ -32,11 +33,12 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("speed", "coverage", "first_answer", "attribution_truth"),
+        choices=("speed", "coverage", "first_answer", "attribution_truth", "choice"),
         default="speed",
         help="what is measured",
     )
     parser.add_argument("--draws", type=int, default=coverage.DRAWS, help="samples for each row of coverage, at least 100")
+    parser.add_argument("--repeats", type=int, default=1, help="of choice: draws of the training images of each task, at least 1")
     parser.add_argument("--only", choices=NAMES, action="append", help="this benchmark (may be given several times)")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=9, help="of Grad-CAM; a third of it for the longer ones, at least 3")
@@ -53,6 +55,11 @@ def main(words: list[str] | None = None) -> int:
         return 0
     if given.command == "attribution_truth":
         attribution_truth.write_page()
+        return 0
+    if given.command == "choice":
+        if given.repeats < 1:
+            parser.error(f"--repeats is {given.repeats}; give 1 or more")
+        choice.write_page(choice.Size(draws=given.repeats), given.page)
         return 0
     if given.page:
         _pages()
