@@ -4,6 +4,7 @@
 `python -m benchmarks first_answer` times whole commands beside their plans and writes the table of docs/effort.md.
 `python -m benchmarks attribution_truth` ranks attribution methods where the truth is known and writes docs/attribution_truth.md.
 `python -m benchmarks choice [--page]` scores candidates, trains them on 12 tasks and writes docs/choice.md; a stopped run goes on.
+`python -m benchmarks robustness [--page]` measures networks under corruptions and contrast and writes docs/robustness.md; it goes on too.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import attribution_truth, choice, coverage, first_answer, machine
+from benchmarks import attribution_truth, choice, coverage, first_answer, machine, robustness
 from benchmarks.timing import Disagreement, Plan
 
 NAMES = ("gradcam", "cam_kinds", "cka", "occlusion", "occlusion_loop", "whole", "banding", "erf", "logme")
@@ -33,12 +34,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("speed", "coverage", "first_answer", "attribution_truth", "choice"),
+        choices=("speed", "coverage", "first_answer", "attribution_truth", "choice", "robustness"),
         default="speed",
         help="what is measured",
     )
     parser.add_argument("--draws", type=int, default=coverage.DRAWS, help="samples for each row of coverage, at least 100")
-    parser.add_argument("--repeats", type=int, default=1, help="of choice: draws of the training images of each task, at least 1")
+    parser.add_argument(
+        "--repeats", type=int, default=1, help="of choice: draws of the training images of each task, at least 1"
+    )
     parser.add_argument("--only", choices=NAMES, action="append", help="this benchmark (may be given several times)")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=9, help="of Grad-CAM; a third of it for the longer ones, at least 3")
@@ -60,6 +63,9 @@ def main(words: list[str] | None = None) -> int:
         if given.repeats < 1:
             parser.error(f"--repeats is {given.repeats}; give 1 or more")
         choice.write_page(choice.Size(draws=given.repeats), given.page)
+        return 0
+    if given.command == "robustness":
+        robustness.write_page(page_only=given.page)
         return 0
     if given.page:
         _pages()

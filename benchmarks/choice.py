@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import choice_page, machine
+from benchmarks import choice_page, choice_training, machine
 from benchmarks.choice_candidates import Candidate, candidates
 from benchmarks.choice_real import real_tasks
 from benchmarks.choice_tasks import Split, Task, generated_tasks
@@ -39,7 +39,7 @@ Row = dict[str, Any]
 class Size:
     """How much is measured: images of each task, draws of training images, and the tasks and candidates by name (empty: all)."""
 
-    training: int = 180
+    training: int = 120
     test: int = 300
     draws: int = 1
     tasks: tuple[str, ...] = ()
@@ -50,9 +50,11 @@ def run(size: Size, folder: Path = FOLDER) -> dict[str, Any]:
     """All measurements as plain values; what is done is kept in `folder`."""
     facts = machine.described("cpu")
     real, reason = real_tasks(size.training, size.test)
-    generated = generated_tasks(size.training, size.test)
-    tasks = _named([*generated[:6], *real, *generated[6:]], size.tasks)  # those asked for first, should time run out
+    tasks = _named(interleaved(generated_tasks(size.training, size.test), real), size.tasks)
     contenders = _named(candidates(), size.candidates)
+    folder = (
+        folder / f"{size.training}-{size.test}-{choice_training.EPOCHS}-{choice_training.RATE:g}"
+    )  # rows of other sizes stay apart
     folder.mkdir(parents=True, exist_ok=True)
     for draw in range(size.draws):
         for task in tasks:
@@ -69,13 +71,26 @@ def run(size: Size, folder: Path = FOLDER) -> dict[str, Any]:
     }
 
 
+def interleaved(generated: Sequence[Task], real: Sequence[Task]) -> list[Task]:
+    """Generated and real tasks in turn, then what is left, so that a run that is stopped early has some of both."""
+    pairs = [task for pair in zip(generated, real, strict=False) for task in pair]
+    return [*pairs, *generated[len(real) :], *real[len(generated) :]]
+
+
 def _named(things: Iterable[Any], names: Sequence[str]) -> list[Any]:
     return [thing for thing in things if not names or thing.name in names]
 
 
 def _facts(task: Task) -> dict[str, Any]:
     sizes = {"training": len(task.training(0).labels), "test": len(task.test().labels)}
-    return {"name": task.name, "title": task.title, "classes": len(task.classes), "overlap": task.overlap, "real": task.real, **sizes}
+    return {
+        "name": task.name,
+        "title": task.title,
+        "classes": len(task.classes),
+        "overlap": task.overlap,
+        "real": task.real,
+        **sizes,
+    }
 
 
 def read_rows(path: Path) -> dict[tuple[str, int, str], Row]:
@@ -167,7 +182,10 @@ def recommend(folder: Path, task: str, draw: int, contenders: Sequence[Candidate
         finding = Compare().of([each for each in findings if each.specimen in names])
     except Unmeasurable as error:
         return {"task": task, "draw": draw, "choice": "", "reason": str(error), "rank": {}}
-    ranks = {str(name): _plain(float(value)) for name, value in zip(finding["rank"].specimen.values, finding["rank"].values, strict=True)}
+    ranks = {
+        str(name): _plain(float(value))
+        for name, value in zip(finding["rank"].specimen.values, finding["rank"].values, strict=True)
+    }
     return {"task": task, "draw": draw, "choice": finding.facts["choice"], "reason": finding.headline, "rank": ranks,
             "revision": finding.origin["revision"]}  # fmt: skip
 

@@ -36,7 +36,7 @@ class Candidate:
 
 
 def candidates() -> list[Candidate]:
-    """The mini networks, and the real ones where they are."""
+    """The mini networks, and the real ones where they are: those that one core can fine-tune on a task in seconds."""
     mini = [Candidate(name, "scenes", networks.SIZE[0], f"microtome:{name}") for name in networks.NAMES]
     if not _WEIGHTS.is_dir():
         return mini
@@ -44,14 +44,10 @@ def candidates() -> list[Candidate]:
     return [
         *mini,
         Candidate("resnet20", "CIFAR-10", CIFAR, f"{own}CifarResNet(depth=20, opt='A')", "cifar10_resnet20"),
-        Candidate("resnet56", "CIFAR-10", CIFAR, f"{own}CifarResNet(depth=56, opt='A')", "cifar10_resnet56"),
         Candidate("vit64", "CIFAR-10", CIFAR, f"{own}vit_cifar_64", "cifar10_vit64"),
         Candidate("vit128_postnorm", "CIFAR-10", CIFAR, f"{own}PostNormViT", "cifar10_vit128_postnorm"),
-        Candidate("mobilenetv3_small_se", "CIFAR-10", SMALL, f"{own}mobilenetv3_small_se_cifar", "cifar10_mobilenetv3_small_se"),
         Candidate("squeezenet1_1", "ImageNet", SMALL, "torchvision:squeezenet1_1", "squeezenet1_1_gluon"),
         Candidate("mobilenetv2", "ImageNet", SMALL, "timm:mobilenetv2_100(pad_type='same')", "mobilenetv2_100_tfquant"),
-        Candidate("googlenet", "ImageNet", SMALL, f"{own}bvlc_googlenet", "googlenet_bvlc"),
-        Candidate("resnet50v2_trunk", "ImageNet", SMALL, f"{own}gluon_resnet50v2_trunk", "resnet50v2_gluon_trunk3"),
     ]
 
 
@@ -60,7 +56,6 @@ def _statistics(weights: str) -> dict[str, Any]:
     known: Mapping[str, dict[str, Any]] = {
         "cifar10_vit64": {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)},
         "cifar10_vit128_postnorm": {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.201)},
-        "cifar10_mobilenetv3_small_se": {"mean": (0.4914, 0.4822, 0.4465), "std": (0.247, 0.2435, 0.2616)},
         "mobilenetv2_100_tfquant": {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
     }
     return known.get(weights, {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)})

@@ -18,7 +18,8 @@ TRUTHS = {"head": "new head", "finetuned": "fine-tuned"}
 TITLES = {
     "recommendation": "recommendation of `compare`", "logme": "LogME", "gbc": "GBC", "parc": "PARC", "h_score": "regularised H-score",
     "transrate": "TransRate", "LEEP": "LEEP", "NCE": "NCE", "nearest": "k-NN", "ridge": "ridge probe", "logistic": "logistic probe",
-    "probe": "best probe accuracy", "parameters": "more parameters", "fewer": "fewer parameters", "elsewhere": "accuracy on the other tasks",
+    "probe": "best probe accuracy", "parameters": "more parameters", "fewer": "fewer parameters",
+    "elsewhere": "accuracy on the other tasks",
 }  # fmt: skip
 BASELINES = ("parameters", "fewer", "elsewhere")
 OF_TRANSFER = ("logme", "gbc", "parc", "h_score", "transrate", "LEEP", "NCE", "nearest", "ridge", "logistic")
@@ -120,14 +121,18 @@ def _evidence_of(each: Measured) -> dict[str, Any]:
         "tau_mean": each.tau.value, "tau_low": each.tau.low, "tau_high": each.tau.high,
         "regret_mean": each.regret.value, "regret_low": each.regret.low, "regret_high": each.regret.high,
     }  # fmt: skip
-    return {name: round(value, 4) if np.isfinite(value) else None for name, value in numbers.items()} | {"tasks": int(known.sum())}
+    return {name: round(value, 4) if np.isfinite(value) else None for name, value in numbers.items()} | {
+        "tasks": int(known.sum())
+    }
 
 
 def page(results: Results, grid: Grid, measured: dict[str, Measured]) -> str:
     """The page as Markdown."""
     real = sum(task["real"] for task in results["tasks"])
     parts = [
-        HEAD.format(candidates=len(grid.names), generated=len(grid.tasks) - real, real=real, recipe=RECIPE, draws=len(grid.draws)),
+        HEAD.format(
+            candidates=len(grid.names), generated=len(grid.tasks) - real, real=real, recipe=RECIPE, draws=len(grid.draws)
+        ),
         _aim(measured),
         _overview(measured, grid),
         _by_task(results, grid, measured),
@@ -185,7 +190,9 @@ def _overview(measured: dict[str, Measured], grid: Grid) -> str:
         lines.append(f"| {title} | {int(np.isfinite(each.taus['head']).sum())} | {' | '.join(cells)} |")
     loss = 100 * (grid.truths().max(-1) - grid.truths().mean(-1)).mean(-1)
     whole = f"{float(loss.mean()):.1f}"
-    lines.append(f"| *a candidate at random* | {len(grid.tasks)} | 0 | 0 | 0 | {loss[0].mean():.1f} | {loss[1].mean():.1f} | {whole} |")
+    lines.append(
+        f"| *a candidate at random* | {len(grid.tasks)} | 0 | 0 | 0 | {loss[0].mean():.1f} | {loss[1].mean():.1f} | {whole} |"
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -249,7 +256,10 @@ def _deepest(grid: Grid, measured: dict[str, Measured]) -> str:
     for name in OF_TRANSFER:
         if name in ("LEEP", "NCE"):
             continue
-        cells = [_mean(task_values(scores[name], truths, "tau"), 2), _mean(100 * task_values(scores[name], truths, "regret"), 1)]
+        cells = [
+            _mean(task_values(scores[name], truths, "tau"), 2),
+            _mean(100 * task_values(scores[name], truths, "regret"), 1),
+        ]
         own = measured[name]
         lines.append(f"| {TITLES[name]} | {own.tau.value:.2f} | {cells[0]} | {own.regret.value:.1f} | {cells[1]} |")
     return "\n".join(lines) + "\n"
@@ -261,15 +271,23 @@ def _noise(grid: Grid) -> str:
     between = [kendall_tau(*pair) for task in truths.transpose(1, 2, 0, 3) for pair in task]
     lines = [
         "## How far the truth agrees with itself\n",
-        f"Tau between the accuracy of the new head and that of the fine-tuned network: {_mean(np.array(between), 2)} on average over tasks.",
+        f"Tau between the accuracy of the new head and that of the fine-tuned network: {_mean(np.array(between), 2)}, mean over tasks.",
     ]
     if len(grid.draws) > 1:
         repeated = [
-            [kendall_tau(task[first], task[second]) for task in truth for first in grid.draws for second in grid.draws if first < second]
+            [
+                kendall_tau(task[first], task[second])
+                for task in truth
+                for first in grid.draws
+                for second in grid.draws
+                if first < second
+            ]
             for truth in truths
         ]
         means = [_mean(np.array(values), 2) for values in repeated]
-        lines.append(f"Between draws of the training images (the test images stay): {means[0]} with the new head, {means[1]} fine-tuned.")
+        lines.append(
+            f"Between draws of the training images (the test images stay): {means[0]} with the new head, {means[1]} fine-tuned."
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -29,7 +29,7 @@ STREET_SIDE, RETINA_SIDE = 48, 64  # px of a patch
 PURE = 0.7  # fraction of a street patch that has its class
 
 
-def real_tasks(training: int = 180, test: int = 300) -> tuple[list[Task], str]:
+def real_tasks(training: int = 120, test: int = 300) -> tuple[list[Task], str]:
     """The real tasks and an empty reason, or no task and why; at most so many training and test images each."""
     if not (DATA / "images" / "cifar10_test").is_dir():
         return [], f"no real images at {DATA} (set MICROTOME_DATA)"
@@ -46,7 +46,13 @@ def real_tasks(training: int = 180, test: int = 300) -> tuple[list[Task], str]:
 
 
 def _real(
-    name: str, title: str, classes: tuple[str, ...], overlap: str, splits: Callable[[], tuple[Split, Split]], count: int, judged: int
+    name: str,
+    title: str,
+    classes: tuple[str, ...],
+    overlap: str,
+    splits: Callable[[], tuple[Split, Split]],
+    count: int,
+    judged: int,
 ) -> Task:
     def training(draw: int) -> Split:
         return balanced(splits()[0], count, draw)
@@ -129,7 +135,8 @@ def _street(name: str) -> Split:
 def _retina_patches() -> tuple[Split, Split]:
     """Patches of the training photographs, and of the test photographs."""
     parts = [
-        [_retina(path) for path in sorted((DATA / "images" / "drive" / part / "images").iterdir())] for part in ("training", "test")
+        [_retina(path) for path in sorted((DATA / "images" / "drive" / part / "images").iterdir())]
+        for part in ("training", "test")
     ]
     return _joined(parts[0]), _joined(parts[1])
 

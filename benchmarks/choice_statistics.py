@@ -1,7 +1,7 @@
 """Kendall's tau and the regret of a choice, and how sure their means over tasks are.
 
-Source: tau-b, Kendall 1945, "The treatment of ties in ranking problems"; bootstrap of two crossed factors (tasks and candidates), Owen 2007,
-"The pigeonhole bootstrap"; a pair of the same candidate drawn twice is no pair. That Student's quantile widens its normal interval is ours.
+Source: tau-b, Kendall 1945, "The treatment of ties in ranking problems"; bootstrap of two crossed factors (tasks and candidates), Owen
+2007, "The pigeonhole bootstrap"; a pair of the same candidate drawn twice is no pair. That Student's quantile widens its interval is ours.
 """
 
 from typing import Any

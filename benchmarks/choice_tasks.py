@@ -122,7 +122,9 @@ def letter_mask(letter: str, log_area: float, random: np.random.Generator) -> Pi
     """Coverage (row, col) in 0..1 of a letter of that area (log of a fraction of the image), turned by up to 20 degrees."""
     scale = min(float(np.sqrt(np.exp(log_area) * SIDE**2 / stroke_area(letter))), 0.42 * SIDE)
     centre = placed(1.1 * scale, random)
-    sheet = _letter_sheet(letter, scale * FINE, np.deg2rad(random.uniform(-20, 20)), (centre[0] * FINE, centre[1] * FINE), SIDE * FINE)
+    sheet = _letter_sheet(
+        letter, scale * FINE, np.deg2rad(random.uniform(-20, 20)), (centre[0] * FINE, centre[1] * FINE), SIDE * FINE
+    )
     return _coarse(sheet)
 
 
@@ -131,7 +133,9 @@ def _letter_sheet(letter: str, scale: float, turn: float, centre: tuple[float, f
     pen, width = ImageDraw.Draw(sheet), max(1, round(STROKE_WIDTH * scale))
     cos, sin = np.cos(turn), np.sin(turn)
     for x0, y0, x1, y1 in STROKES[letter]:
-        ends = [(centre[1] + scale * (x * cos - y * sin), centre[0] + scale * (x * sin + y * cos)) for x, y in ((x0, y0), (x1, y1))]
+        ends = [
+            (centre[1] + scale * (x * cos - y * sin), centre[0] + scale * (x * sin + y * cos)) for x, y in ((x0, y0), (x1, y1))
+        ]
         pen.line([*ends[0], *ends[1]], fill=1, width=width)
         for x, y in ends:
             pen.ellipse([x - width / 2, y - width / 2, x + width / 2, y + width / 2], fill=1)
@@ -213,7 +217,7 @@ def draw_split(painter: Painter, classes: int, count: int, seed: int, gains: Pix
     return Split((np.clip(stacked, 0, 1) * 255 + 0.5).astype(np.uint8), labels)
 
 
-def generated_tasks(training: int = 180, test: int = 300, few: int = 8) -> list[Task]:
+def generated_tasks(training: int = 120, test: int = 300, few: int = 8) -> list[Task]:
     """All generated tasks; `few` is the number of training images of each class in the task of few samples."""
     backgrounds = "backgrounds and clutter of the mini networks' training scenes, other objects and labels"
     table: tuple[tuple[str, str, tuple[str, ...], Painter, int, Pixels | None], ...] = (

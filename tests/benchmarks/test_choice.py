@@ -29,16 +29,17 @@ def without_times(row: dict) -> dict:
 def test_a_killed_run_goes_on_and_ends_with_the_same_rows(tmp_path, monkeypatch) -> None:
     """Killed in the middle of writing the fourth row: the cut line is measured again, the three before are not."""
     whole = choice.run(SIZE, tmp_path / "whole")
-    lines = (tmp_path / "whole" / "rows.jsonl").read_text().splitlines(keepends=True)
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    (tmp_path / "whole" / "findings").rename(broken / "findings")
-    (tmp_path / "whole" / "cost").rename(broken / "cost")
+    (kept,) = (tmp_path / "whole").iterdir()
+    lines = (kept / "rows.jsonl").read_text().splitlines(keepends=True)
+    broken = tmp_path / "broken" / kept.name
+    broken.mkdir(parents=True)
+    (kept / "findings").rename(broken / "findings")
+    (kept / "cost").rename(broken / "cost")
     (broken / "rows.jsonl").write_text("".join(lines[:3]) + lines[3][:40])
     measured = []
     original = choice.measure_row
     monkeypatch.setattr(choice, "measure_row", lambda *given: measured.append(given[0].name) or original(*given))
-    again = choice.run(SIZE, broken)
+    again = choice.run(SIZE, tmp_path / "broken")
     assert len(measured) == 6
     assert [without_times(row) for row in again["rows"]] == [without_times(row) for row in whole["rows"]]
     assert again["recommendations"] == whole["recommendations"] and len(whole["rows"]) == 9

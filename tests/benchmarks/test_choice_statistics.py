@@ -20,9 +20,7 @@ def test_unknown_scores_are_left_out_and_infinite_ones_come_first() -> None:
     truth = np.array([0.1, 0.9, 0.2, 0.3])
     assert kendall_tau(np.array([1.0, np.nan, 2.0, 3.0]), truth) == 1.0
     assert kendall_tau(np.array([-np.inf, np.inf, 2.0, 3.0]), truth) == 1.0
-    assert kendall_tau(np.array([np.inf, np.inf, 2.0, 3.0]), truth) == pytest.approx(
-        kendalltau([9, 9, 2, 3], truth).statistic
-    )
+    assert kendall_tau(np.array([np.inf, np.inf, 2.0, 3.0]), truth) == pytest.approx(kendalltau([9, 9, 2, 3], truth).statistic)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -62,7 +60,9 @@ def test_the_interval_widens_with_tasks_and_candidates() -> None:
     whole = crossed_interval(score, truth, draws=200)
     few = crossed_interval(score[:4], truth[:, :4], draws=200)
     assert -1 <= few.low < whole.low < whole.value < whole.high < few.high <= 1
-    assert np.isnan(crossed_interval(score[:2], truth[:, :2]).low) and np.isfinite(crossed_interval(score[:2], truth[:, :2]).value)
+    assert np.isnan(crossed_interval(score[:2], truth[:, :2]).low) and np.isfinite(
+        crossed_interval(score[:2], truth[:, :2]).value
+    )
     exact = crossed_interval(truth[0], truth, draws=200)
     assert exact.value == exact.high == 1.0
     assert crossed_interval(truth[0], truth, "regret", draws=200).value == 0.0

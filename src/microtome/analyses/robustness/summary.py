@@ -7,13 +7,13 @@ import numpy as np
 import xarray as xr
 
 from microtome.analyses.robustness.conditions import Condition
-from microtome.analyses.robustness.viewing import typical_distances
+from microtome.analyses.robustness.viewing import mean_distances, typical_distances
 from microtome.finding import array
 from microtome.images.corruptions.sweeps import SWEEPS
 from microtome.key_numbers import FRACTION
-from microtome.numerics.statistics.calibration import calibration_error
+from microtome.numerics.statistics.calibration import calibration_error, mean_calibration
 from microtome.numerics.statistics.corruption_error import corruption_errors, relative_corruption_errors
-from microtome.numerics.statistics.intervals import Interval
+from microtome.numerics.statistics.intervals import UNKNOWN_INTERVAL, Interval, ratio_interval
 from microtome.numerics.statistics.proportions import bounded_mean_interval
 from microtome.tally import Rows
 
@@ -47,6 +47,20 @@ def mean_over(values: Values) -> Interval:
     """The mean over images, each first averaged over its conditions, with the interval of a mean between 0 and 1."""
     known = values[~np.isnan(values).any(1)]
     return bounded_mean_interval(known.mean(1)) if len(known) and values.shape[1] else Interval(np.nan, np.nan, np.nan)
+
+
+def mean_drift(rows: Rows, layers: Sequence[str], corrupted: Sequence[int]) -> Interval:
+    """The drift of the last layer, averaged over the conditions `corrupted`, with its interval over images."""
+    if not layers or not len(corrupted) or not len(rows.index):
+        return UNKNOWN_INTERVAL
+    moved = rows.column("moved")[:, list(corrupted), -1].mean(1)
+    return ratio_interval(moved, mean_distances(rows.column(f"clean/{layers[-1]}")))
+
+
+def mean_gap(views: Views, corrupted: Sequence[int]) -> Interval:
+    """The calibration error averaged over the conditions `corrupted`, with its interval over images."""
+    columns = [1 + place for place in corrupted]
+    return mean_calibration(views.sure[:, columns], views.right[:, columns]) if columns else UNKNOWN_INTERVAL
 
 
 def view_arrays(
