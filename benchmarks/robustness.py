@@ -146,7 +146,10 @@ def measure_subject(subject: Subject) -> Row:
     numbered = list(enumerate(conditions, 1))
     sets = {
         "other": [place for place, each in numbered if not each.is_sweep and each.name in OTHER],
-        **{name: [place for place, each in numbered if each.is_sweep and each.name == name and each.amount > STRONGER] for name in SWEEPS},
+        **{
+            name: [place for place, each in numbered if each.is_sweep and each.name == name and each.amount > STRONGER]
+            for name in SWEEPS
+        },
     }
     counts = [[each.name, each.amount, each.is_sweep, int(right[:, place].sum())] for place, each in enumerate(conditions, 1)]
     return {

@@ -13,6 +13,7 @@ from benchmarks.choice_candidates import candidates, classifier_of, feature_read
 from benchmarks.choice_tasks import generated_tasks
 from benchmarks.choice_training import HeadLayer, learning_rate, measure_truth, train_head
 
+EVIDENCE = choice_page.EVIDENCE
 SIZE = choice.Size(training=36, test=24, tasks=("texture", "hue", "count"), candidates=("mini_vgg", "mini_resnet", "mini_deit"))
 
 
@@ -125,3 +126,18 @@ def test_the_rate_rises_and_falls() -> None:
     rates = [learning_rate(part / 100) for part in range(101)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0) and rates[100] == pytest.approx(0.0)
     assert rates.index(max(rates)) == 10
+
+
+def test_the_page_and_the_evidence_are_those_of_the_numbers_that_are_kept(tmp_path, monkeypatch) -> None:
+    kept = json.loads(choice.RESULTS.read_text(encoding="utf-8"))
+    monkeypatch.setattr(choice_page, "PAGE", tmp_path / "choice.md")
+    monkeypatch.setattr(choice_page, "EVIDENCE", tmp_path / "evidence.json")
+    published = [path.read_text(encoding="utf-8") for path in (choice.RESULTS.parent / "choice.md", EVIDENCE)]
+    choice_page.write_pages(kept)
+    assert [(tmp_path / name).read_text(encoding="utf-8") for name in ("choice.md", "evidence.json")] == published
+
+
+def test_generated_and_real_tasks_take_turns() -> None:
+    tasks = generated_tasks(6, 6)
+    names = [task.name for task in choice.interleaved(tasks[:3], tasks[5:7])]
+    assert names == ["small_objects", "colour_shift", "large_objects", "count", "clutter"]

@@ -39,9 +39,9 @@ def test_the_mean_over_views_is_that_of_their_errors() -> None:
 
 
 def test_the_interval_of_a_calibrated_network_reaches_nothing_and_that_of_another_does_not() -> None:
-    calibrated, confident = (mean_calibration(*views(400, gap)) for gap in (0.0, 0.3))
+    calibrated, confident = (mean_calibration(*views(400, gap, 1)) for gap in (0.0, 0.3))
     assert calibrated.low == 0.0 < calibrated.value < calibrated.high < 0.2
-    assert 0.1 < confident.low < 0.3 < confident.high and mean_calibration(*views(400, 0.3)) == confident
+    assert 0.1 < confident.low < 0.3 < confident.high and mean_calibration(*views(400, 0.3, 1)) == confident
 
 
 def test_missing_answers_are_left_out_view_by_view() -> None:

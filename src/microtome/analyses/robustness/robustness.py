@@ -20,7 +20,7 @@ import numpy as np
 
 from microtome.analyses.robustness.conditions import Condition, list_conditions
 from microtome.analyses.robustness.examples import example_images
-from microtome.analyses.robustness.summary import Views, mean_drift, mean_gap, mean_over, read_views, view_arrays
+from microtome.analyses.robustness.summary import Views, overall_arrays, read_views, view_arrays
 from microtome.analyses.robustness.viewing import Viewer, typical_distances
 from microtome.analyses.robustness.wording import (
     robustness_caveats,
@@ -30,12 +30,12 @@ from microtome.analyses.robustness.wording import (
 )
 from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import BadOption, Unmeasurable
-from microtome.finding import Finding, array
+from microtome.finding import Finding
 from microtome.images import Images
 from microtome.images.corruptions import SEVERITIES
 from microtome.instruments.class_matching import match_classes, why_no_head
 from microtome.instruments.untrained_twins import turn_count, twins_in_turn
-from microtome.key_numbers import FRACTION, KeyNumber
+from microtome.key_numbers import KeyNumber
 from microtome.panels import Panel
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen
@@ -125,18 +125,7 @@ class Robustness(Analysis):
         views = read_views(rows, layers, wanted)
         twin, twin_classes = self._twins(specimen, images, taken, conditions, layers, pace)
         arrays = view_arrays(views, twin, conditions, layers)
-        corrupted = [place for place, condition in enumerate(conditions) if not condition.is_sweep]
-        twin_views = twin or Views(*(np.full_like(part, np.nan) for part in views))
-        columns = [1 + place for place in corrupted]
-        overall = {
-            "right": mean_over(views.right[:, columns]),
-            "same": mean_over(views.same[:, columns]),
-            "twin_same": mean_over(twin_views.same[:, columns]),
-            "drift": mean_drift(rows, layers, corrupted),
-            "calibration": mean_gap(views, corrupted),
-        }
-        for name, interval in overall.items():
-            arrays[f"overall_{name}"] = array(list(interval), ("measure",), FRACTION, {"measure": ["mean", "low", "high"]})
+        arrays |= overall_arrays(views, twin, rows, conditions, layers)
         arrays |= example_images(specimen, taken, conditions, self.seed)
         facts = {
             "images": len(taken),

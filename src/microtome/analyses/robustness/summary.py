@@ -63,6 +63,23 @@ def mean_gap(views: Views, corrupted: Sequence[int]) -> Interval:
     return mean_calibration(views.sure[:, columns], views.right[:, columns]) if columns else UNKNOWN_INTERVAL
 
 
+def overall_arrays(
+    views: Views, twin: Views | None, rows: Rows, conditions: Sequence[Condition], layers: Sequence[str]
+) -> dict[str, xr.DataArray]:
+    """What is averaged over all corruptions, with intervals over images: answers, drift of the last layer, calibration error."""
+    corrupted = [place for place, condition in enumerate(conditions) if not condition.is_sweep]
+    columns = [1 + place for place in corrupted]
+    overall = {
+        "right": mean_over(views.right[:, columns]),
+        "same": mean_over(views.same[:, columns]),
+        "twin_same": mean_over((twin.same if twin else np.full_like(views.same, np.nan))[:, columns]),
+        "drift": mean_drift(rows, layers, corrupted),
+        "calibration": mean_gap(views, corrupted),
+    }
+    coords = {"measure": ["mean", "low", "high"]}
+    return {f"overall_{name}": array(list(interval), ("measure",), FRACTION, coords) for name, interval in overall.items()}
+
+
 def view_arrays(
     views: Views, twin: Views | None, conditions: Sequence[Condition], layers: Sequence[str]
 ) -> dict[str, xr.DataArray]:
