@@ -23,6 +23,7 @@ from microtome.analyses.compare import Compare
 from microtome.analyses.cost import Cost
 from microtome.analyses.probe import Probe
 from microtome.analyses.transfer import Transfer
+from microtome.analysis import build_analysis
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding
 from microtome.specimen import Specimen
@@ -31,7 +32,7 @@ from microtome.store import Store
 RESULTS = machine.ROOT / "docs" / "choice.json"
 FOLDER = machine.ROOT / "build" / "choice"
 LAYER_SCORES = ("logme", "gbc", "parc", "h_score", "transrate", "nearest", "ridge", "logistic")
-ANALYSES = (Transfer(logistic=True), Probe())
+ANALYSES = (build_analysis(Transfer, {"logistic": True}), build_analysis(Probe, {}))
 Row = dict[str, Any]
 
 
@@ -137,7 +138,7 @@ def measure_row(candidate: Candidate, task: Task, draw: int, training: Split, te
     for finding in findings.values():
         store.save(finding)
     if draw == 0 and not list((folder / "cost").glob(f"**/{candidate.name}*")):
-        Store.create(folder / "cost").save(Cost()(specimen, images, twins=0))
+        Store.create(folder / "cost").save(build_analysis(Cost, {})(specimen, images, twins=0))
     truth = measure_truth(specimen, training, test, seed=draw)
     return {
         "task": task.name,
@@ -179,7 +180,8 @@ def recommend(folder: Path, task: str, draw: int, contenders: Sequence[Candidate
     roots = (folder / "findings" / f"{task}-{draw}", folder / "cost")
     findings = [Finding.load(path) for root in roots for path in Store(root).current()]
     try:
-        finding = Compare().of([each for each in findings if each.specimen in names])
+        compare: Any = build_analysis(Compare, {})
+        finding = compare.of([each for each in findings if each.specimen in names])
     except Unmeasurable as error:
         return {"task": task, "draw": draw, "choice": "", "reason": str(error), "rank": {}}
     ranks = {

@@ -70,7 +70,7 @@ def subjects(budget: Budget, folder: Path) -> list[Subject]:
         return Images.scenes(budget.count, seed=SEED)
 
     def photographs() -> Images:
-        images = Images.open(DATA / "images" / "cifar10_test")
+        images = Images.folder(DATA / "images" / "cifar10_test")
         return images.take(images.sample(budget.count))
 
     real = [Subject(each.name, "CIFAR-10", each.open, photographs) for each in _cifar_networks()]

@@ -140,7 +140,7 @@ def _corruption_table(rows: Sequence[Row]) -> str:
         cells = [
             np.mean([count for each, _, is_sweep, count in row["right"] if each == name and not is_sweep]) for name in names
         ]
-        lines.append(f"| {row['network']} | {' | '.join(_percent(cell, row) for cell in cells)} |")
+        lines.append(f"| {row['network']} | {' | '.join(_percent(float(cell), row) for cell in cells)} |")
     return "\n".join(lines) + "\n"
 
 
