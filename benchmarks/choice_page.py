@@ -339,19 +339,20 @@ training images. Here the answer is checked: every network is trained on every t
 - **Recommendation**: the choice and the ranks of [`compare`](analyses/compare.md), given the findings of `probe`, `transfer` and `cost`. It
   prefers a cheaper network where its loss is shown to be at most one point.
 - **Truth, new head**: logistic regression on what the network's own classifier is given, standardised, strength by cross-validation.
-- **Truth, fine-tuned**: all weights, beginning with that head: {recipe}. One recipe for all networks.
+- **Truth, fine-tuned**: all weights, beginning with that head. One recipe for all networks: {recipe}.
 - **Kendall's tau** orders candidates by score and by truth: 1 same order, 0 unrelated, -1 reversed. **Regret** is the accuracy of the best
   candidate minus that of the one with the highest score, in points.
 """
 NOTES = """## Interpretation and limits
 
 - Intervals are 95%, over tasks and candidates drawn anew (tau) or over tasks (regret); their [coverage](coverage.md) is measured. They
-  hold for tasks and networks like these: small images, a few hundred training images, networks of at most 9 million parameters.
+  hold for tasks and networks like these: small images, about a hundred training images, networks of at most 4 million
+  parameters.
 - The best candidate is the best on a finite set of test images, so its accuracy is slightly too high and every regret slightly too large.
 - Several tasks share six letters, and all generated tasks share their backgrounds, so tasks are not independent; the intervals take them
   to be.
 - Real networks are shown 32 or 64 px, less than those of ImageNet were trained on. This changes which of them is best, not the question.
 - One learning rate serves all networks. A rate chosen for each network would change the order after fine-tuning.
-- LEEP and NCE need classes of the network's own; a network without a head has none and is left out of their tau.
+- LEEP and NCE compare only networks with many more classes than the task; ten of twelve networks here have ten.
 - *Accuracy on the other tasks* looks at test accuracies of other tasks, which a user does not have.
 """

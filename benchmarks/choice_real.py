@@ -37,7 +37,7 @@ def real_tasks(training: int = 120, test: int = 300) -> tuple[list[Task], str]:
     builders: tuple[tuple[str, str, tuple[str, ...], str, Callable[[], tuple[Split, Split]]], ...] = (
         ("cifar10", "CIFAR-10, its ten classes", tuple(sorted(path.name for path in _cifar_folders())),
          f"all of it for the CIFAR networks, trained on these classes (other images); {mini}", _cifar),
-        ("tiny_imagenet", "tiny-ImageNet, 71 classes in eight groups", tuple(GROUPS),
+        ("tiny_imagenet", f"tiny-ImageNet, {sum(len(text.split()) for text in GROUPS.values())} classes in eight groups", tuple(GROUPS),
          f"all of it for the ImageNet networks, trained on these classes; {mini}", _tiny_imagenet),
         ("camvid", "patches of street scenes, four classes", tuple(STREET), "none known", _street_patches),
         ("retina", "patches of retinal photographs by the fraction of vessels", tuple(VESSELS), "none known", _retina_patches),

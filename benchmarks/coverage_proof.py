@@ -10,7 +10,7 @@ from microtome.analyses.robustness.viewing import mean_distances
 from microtome.numerics.statistics.calibration import calibration_error, mean_calibration
 from microtome.numerics.statistics.intervals import Interval, ratio_interval
 
-VIEWS, TASKS, CANDIDATES = 15, (5, 8, 12), 12
+VIEWS, TASKS, CANDIDATES = 15, (5, 8, 12), 13
 BOOTSTRAP = 300  # draws of the bootstrap within a simulation of tau
 MOST = 300  # simulated benchmarks at most
 TRUE_DRAWS = 4000
