@@ -91,7 +91,8 @@ def measure_score(score: Values, truths: Values) -> Measured:
     """Tau and regret of one score, by truth and over both."""
     taus = {kind: task_values(score, truth[None], "tau") for kind, truth in zip(TRUTHS, truths, strict=True)}
     regrets = {kind: 100 * task_values(score, truth[None], "regret") for kind, truth in zip(TRUTHS, truths, strict=True)}
-    return Measured(taus, regrets, crossed_interval(score, truths, "tau"), crossed_interval(score, 100 * truths, "regret"))
+    points = Interval(*(100 * end for end in crossed_interval(score, truths, "regret")))
+    return Measured(taus, regrets, crossed_interval(score, truths, "tau"), points)
 
 
 def write_pages(results: Results) -> None:

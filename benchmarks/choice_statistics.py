@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from microtome.numerics.statistics.intervals import UNKNOWN_INTERVAL, Interval, nan_mean
+from microtome.numerics.statistics.proportions import bounded_mean_interval
 from microtome.numerics.statistics.quantiles import student_quantile
 
 Values = np.ndarray[Any, Any]
@@ -59,8 +60,9 @@ def crossed_interval(
 ) -> Interval:
     """The mean over tasks of `task_values`, with its interval over tasks and candidates.
 
-    Tasks and candidates are drawn anew; the interval is Student's, with the standard deviation over draws, widened by the root of
-    n / (n - 1). The regret is over tasks alone, since another set of candidates has another best one. No bounds below `MIN_TASKS`.
+    Tasks and candidates are drawn anew for tau; the interval is Student's, with the standard deviation over draws, widened by the root of
+    n / (n - 1). That of the regret (of accuracies between 0 and 1) is of a mean between 0 and 1 over tasks alone: few tasks with a large
+    regret decide, and a bootstrap of them covers too little. No bounds below `MIN_TASKS`.
     """
     values = task_values(score, truths, measure)
     known = np.flatnonzero(np.isfinite(values))
@@ -69,19 +71,17 @@ def crossed_interval(
     mean, tasks, count = float(values[known].mean()), len(known), score.shape[2]
     if tasks < MIN_TASKS:
         return Interval(mean, float("nan"), float("nan"))
+    if measure == "regret":
+        return bounded_mean_interval(values[known])
     random = np.random.default_rng(seed)
     drawn = np.empty(draws)
     for draw in range(draws):
         chosen = known[random.integers(0, tasks, tasks)]
-        if measure == "tau":
-            weights = np.bincount(random.integers(0, count, count), minlength=count)
-            different, places = np.unique(chosen, return_inverse=True)
-            drawn[draw] = nan_mean(task_values(score[different], truths[:, different], measure, weights)[places])
-        else:
-            drawn[draw] = values[chosen].mean()
+        weights = np.bincount(random.integers(0, count, count), minlength=count)
+        different, places = np.unique(chosen, return_inverse=True)
+        drawn[draw] = nan_mean(task_values(score[different], truths[:, different], measure, weights)[places])
     half = float(student_quantile((1 + level) / 2, tasks - 1)) * float(np.nanstd(drawn)) * np.sqrt(tasks / (tasks - 1))
-    least, most = (-1.0, 1.0) if measure == "tau" else (0.0, np.inf)
-    return Interval(mean, max(least, mean - half), min(most, mean + half))
+    return Interval(mean, max(-1.0, mean - half), min(1.0, mean + half))
 
 
 def _measure(measure: str, score: Values, truth: Values, weights: Values | None) -> float:

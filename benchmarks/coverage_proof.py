@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.special import expit
 
 from benchmarks.choice_statistics import crossed_interval
 from benchmarks.coverage_cases import Array, Case, Row, simulate
@@ -69,7 +70,7 @@ def _benchmark(random: np.random.Generator, tasks: int) -> tuple[Array, Array]:
     good = random.normal(size=(1, 1, CANDIDATES)) + 0.7 * random.normal(size=(tasks, 1, CANDIDATES))
     noise = random.gamma(2, 0.5, (tasks, 1, 1))  # the score misleads more in some tasks
     score = good + noise * random.normal(size=good.shape)
-    return score, good + 0.3 * random.normal(size=(2, *good.shape))
+    return score, expit(good + 0.3 * random.normal(size=(2, *good.shape)))
 
 
 def _benchmark_row(measure: str, tasks: int, draws: int) -> Row:
@@ -80,7 +81,8 @@ def _benchmark_row(measure: str, tasks: int, draws: int) -> Row:
     found = [crossed_interval(*_benchmark(random, tasks), measure, draws=BOOTSTRAP) for _ in range(draws)]
     held = sum(each.low <= truth <= each.high for each in found)
     title = f"{CANDIDATES} candidates, scores of unequal noise"
-    return Row(f"mean {measure} over tasks, crossed bootstrap", "page of choice", title, tasks, 0.95, held, draws, draws)
+    interval = "mean tau over tasks, crossed bootstrap" if measure == "tau" else "mean regret over tasks, mean between 0 and 1"
+    return Row(interval, "page of choice", title, tasks, 0.95, held, draws, draws)
 
 
 def _true_tau(random: np.random.Generator) -> float:
