@@ -104,7 +104,7 @@ def test_a_head_on_separated_classes_is_right_and_its_layer_agrees(classes: int)
 
 
 def test_truth_leaves_the_network_as_it_was_and_is_the_same_twice() -> None:
-    task, specimen = generated_tasks(24, 24)[3], mt.open("microtome:mini_resnet")
+    task, specimen = generated_tasks(36, 24)[3], mt.open("microtome:mini_resnet")
     before = {name: value.clone() for name, value in specimen.net.state_dict().items()}
     first = measure_truth(specimen, task.training(0), task.test())
     assert all(torch.equal(value, before[name]) for name, value in specimen.net.state_dict().items())

@@ -92,4 +92,4 @@ def test_real_tasks_share_no_image_between_training_and_test() -> None:
         training, test = task.training(0), task.test()
         assert np.unique(np.bincount(training.labels, minlength=len(task.classes))).size == 1
         assert not images_of(training) & images_of(test), task.name
-        assert np.bincount(test.labels, minlength=len(task.classes)).min() >= 20, task.name
+        assert np.bincount(test.labels, minlength=len(task.classes)).min() >= 12, task.name
