@@ -4,6 +4,8 @@
 `python -m benchmarks first_answer` times whole commands beside their plans and writes the table of docs/effort.md.
 `python -m benchmarks slimming [--only NETWORK] [--heal N]` removes blocks and writes the tables of docs/slim.md.
 `python -m benchmarks attribution_truth` ranks attribution methods where the truth is known and writes docs/attribution_truth.md.
+`python -m benchmarks choice [--page]` scores candidates, trains them on 12 tasks and writes docs/choice.md; a stopped run goes on.
+`python -m benchmarks robustness [--page]` measures networks under corruptions and contrast and writes docs/robustness.md; it goes on too.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import attribution_truth, coverage, first_answer, machine, slimming
+from benchmarks import attribution_truth, choice, coverage, first_answer, machine, robustness, slimming
 from benchmarks.timing import Disagreement, Plan
 
 NAMES = ("gradcam", "cam_kinds", "cam_peers", "cka", "occlusion", "occlusion_loop", "whole", "banding", "erf", "logme")
@@ -33,13 +35,16 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("speed", "coverage", "first_answer", "attribution_truth", "slimming"),
+        choices=("speed", "coverage", "first_answer", "attribution_truth", "choice", "robustness", "slimming"),
         default="speed",
         help="what is measured",
     )
     parser.add_argument("--draws", type=int, default=coverage.DRAWS, help="samples for each row of coverage, at least 100")
     parser.add_argument("--only", action="append", help="this benchmark, or network of slimming (may be given several times)")
     parser.add_argument("--heal", type=int, default=0, help="steps of the fine-tune of slimming")
+    parser.add_argument(
+        "--repeats", type=int, default=1, help="of choice: draws of the training images of each task, at least 1"
+    )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=9, help="of Grad-CAM; a third of it for the longer ones, at least 3")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and images; nothing is written")
@@ -55,6 +60,14 @@ def main(words: list[str] | None = None) -> int:
         return 0
     if given.command == "attribution_truth":
         attribution_truth.write_page()
+        return 0
+    if given.command == "choice":
+        if given.repeats < 1:
+            parser.error(f"--repeats is {given.repeats}; give 1 or more")
+        choice.write_page(choice.Size(draws=given.repeats), given.page)
+        return 0
+    if given.command == "robustness":
+        robustness.write_page(page_only=given.page)
         return 0
     if given.command == "slimming":
         slimming.measure(given.only or (), given.heal, RESULTS / "slimming" / "kept")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks import coverage_cka, coverage_transfer, machine
+from benchmarks import coverage_cka, coverage_proof, coverage_transfer, machine
 from benchmarks.coverage_cases import Row, balanced_rows, cases, gap_rows, simulate, simultaneous_rows, twin_rows
 
 PAGE = machine.ROOT / "docs" / "coverage.md"
@@ -40,6 +40,10 @@ NOTES = """
   evidence: the percentile interval of LogME held it in none of 100 draws (100 images, 64 features; `python -m
   benchmarks.coverage_transfer`). The jackknife over ten groups of images repeats none; the true value here is the score that sets of so
   many images have on average.
+- **Calibration error.** The error of a sample is too large, and percentile and reflected bootstrap do not undo that: of a calibrated
+  network over 15 corruptions their intervals held the true error in none of 150 draws at any n. The interval used takes off how far the
+  gaps of bootstrap samples lie from those of the sample, which is conservative.
+- **Mean tau and regret over tasks** are of tasks and candidates drawn independently; tasks of a benchmark that share images are not.
 - **Not covered.** An interval at the layer that came out best or smallest does not pay for the choice. The probe's interval
   is over images, not over other training images. Runs of a timer are not independent where the load of the machine drifts.
 """
@@ -61,6 +65,7 @@ def rows(draws: int) -> Iterator[Row]:
     yield from gap_rows(draws)
     yield from map(_row_of_cka, coverage_cka.rows(draws))
     yield from coverage_transfer.rows(draws)
+    yield from coverage_proof.rows(draws)
 
 
 def _row_of_cka(told: Mapping[str, Any]) -> Row:

@@ -37,6 +37,7 @@ ELSEWHERE = {
 
 # Tests that mirror no one module: a file, or a folder with its slash, and why.
 WHOLE = {
+    "benchmarks/": "the benchmarks beside the package",
     "browser/": "the page in Chromium",
     "docs/": "what the documentation says",
     "experiments/": "the experiments beside the package",

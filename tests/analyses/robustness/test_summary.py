@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from microtome.analyses.robustness.conditions import list_conditions
-from microtome.analyses.robustness.summary import mean_over, read_views, view_arrays
+from microtome.analyses.robustness.summary import mean_drift, mean_gap, mean_over, read_views, view_arrays
 from microtome.tally import Rows
 
 CONDITIONS = list_conditions(["fog"], [1, 5], ["brightness"])
@@ -51,3 +51,23 @@ def test_the_mean_is_over_images_first() -> None:
     interval = mean_over(np.array([[1.0, 0.0], [1.0, 1.0], [np.nan, 1.0]]))
     assert interval.value == 0.75 and 0 <= interval.low < 0.75 < interval.high <= 1
     assert np.isnan(mean_over(np.full((2, 1), np.nan)).value) and np.isnan(mean_over(np.zeros((3, 0))).value)
+
+
+def test_the_interval_of_drift_is_about_the_drift_that_the_arrays_hold() -> None:
+    random = np.random.default_rng(0)
+    held = Rows()
+    features, moved = random.normal(size=(40, 5)).astype(np.float32), random.lognormal(size=(40, 6, 1))
+    answers = np.zeros((40, 7), dtype=int)
+    held.add(np.arange(40), {"answer": answers, "sure": np.full((40, 7), 0.75), "moved": moved, "clean/a": features})
+    interval = mean_drift(held, ["a"], [0, 1])
+    views = read_views(held, ["a"], None)
+    assert interval.value == pytest.approx(views.drift[:2, 0].mean())
+    assert 0 < interval.low < interval.value < interval.high
+    assert np.isnan(mean_drift(held, [], [0]).value) and np.isnan(mean_drift(held, ["a"], []).value)
+
+
+def test_the_interval_of_the_calibration_error_is_of_the_corruptions_alone() -> None:
+    """Four images have no interval; the value is that of the table: gaps 0.75 - 2/3 and 0.75 - 1/3."""
+    interval = mean_gap(read_views(rows(), ["a"], np.array([0, 1, 1, -1])), [0, 1])
+    assert interval.value == pytest.approx(0.75 - 0.5) and np.isnan(interval.low)
+    assert np.isnan(mean_gap(read_views(rows(), ["a"], None), []).value)

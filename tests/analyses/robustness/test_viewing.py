@@ -6,7 +6,7 @@ import torch
 
 import microtome as mt
 from microtome.analyses.robustness.conditions import Condition
-from microtome.analyses.robustness.viewing import NO_ANSWER, Viewer, typical_distance, typical_distances
+from microtome.analyses.robustness.viewing import NO_ANSWER, Viewer, mean_distances, typical_distance, typical_distances
 from microtome.scan import Batch
 from microtome.tally import Rows
 
@@ -54,3 +54,9 @@ def test_distance_between_images_by_hand() -> None:
     rows = Rows()
     rows.add(np.arange(3), {"clean/a": features})
     assert typical_distances(rows, ["a"]) == pytest.approx([10 / 3])
+
+
+def test_mean_distances_by_hand() -> None:
+    """0, 1 and 3 on a line: 0 lies 1 and 3 away, 1 lies 1 and 2 away, 3 lies 3 and 2 away."""
+    assert mean_distances(np.array([[0.0], [1.0], [3.0]])).tolist() == [2.0, 1.5, 2.5]
+    assert np.isnan(mean_distances(np.zeros((1, 2)))).all() and np.isnan(typical_distance(np.zeros((0, 2))))

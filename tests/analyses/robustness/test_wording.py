@@ -4,18 +4,18 @@ import numpy as np
 
 from microtome.analyses.robustness.conditions import list_conditions
 from microtome.analyses.robustness.robustness import Robustness
-from microtome.analyses.robustness.summary import mean_over, read_views, view_arrays
-from microtome.analyses.robustness.wording import measured_name
+from microtome.analyses.robustness.summary import overall_arrays, read_views, view_arrays
+from microtome.analyses.robustness.wording import measured_name, robustness_key_numbers
 from microtome.analysis import Measurement
-from microtome.finding import Finding, array
+from microtome.finding import Finding
 from microtome.tally import Rows
 
 
 def finding(
-    labels: bool = True, corruptions: tuple[str, ...] = ("fog", "snow"), sweeps: tuple[str, ...] = ("contrast",)
+    labels: bool = True, corruptions: tuple[str, ...] = ("fog", "snow"), sweeps: tuple[str, ...] = ("contrast",), count: int = 6
 ) -> Finding:
     conditions = list_conditions(corruptions, [1, 2, 3, 4, 5], sweeps)
-    random, count = np.random.default_rng(0), 6
+    random = np.random.default_rng(0)
     answers = random.integers(0, 3, (count, 1 + len(conditions)))
     held = Rows()
     moved = random.random((count, len(conditions), 1))
@@ -23,10 +23,7 @@ def finding(
     held.add(np.arange(count), {"answer": answers, "sure": sure, "moved": moved, "clean/a": random.random((count, 2))})
     views = read_views(held, ["a"], answers[:, 0] if labels else None)
     arrays = view_arrays(views, views, conditions, ["a"])
-    corrupted = [1 + place for place, each in enumerate(conditions) if not each.is_sweep]
-    for name, values in (("right", views.right), ("same", views.same), ("twin_same", views.same)):
-        interval = list(mean_over(values[:, corrupted]))
-        arrays[f"overall_{name}"] = array(interval, ("measure",), "fraction", {"measure": ["mean", "low", "high"]})
+    arrays |= overall_arrays(views, views, held, conditions, ["a"])
     facts = {"images": count, "class": "by class name" if labels else "", "twins": 5, "twin_classes": 1, "unmeasured": {}}
     return Robustness().conclude(Measurement(arrays, facts), {"specimen": {"trained": True}, "images": {}})
 
@@ -57,3 +54,12 @@ def test_with_sweeps_alone() -> None:
     assert found.headline.startswith("Lowest accuracy, contrast: ")
     titles = [panel.title for panel in found.panels]
     assert "Accuracy by contrast" in titles and "Drift of each layer" not in titles
+
+
+def test_drift_and_calibration_error_have_intervals_where_there_are_enough_images() -> None:
+    names = ("drift of the last layer", "calibration error under corruption")
+    many, few = (robustness_key_numbers(finding(corruptions=("spatter",), sweeps=(), count=count)) for count in (40, 6))
+    for name in names:
+        large, small = (next(each for each in numbers if each.name == name) for numbers in (many, few))
+        assert large.low <= large.value <= large.high and large.low < large.high
+        assert np.isfinite(small.value) and "interval unknown" in small.text

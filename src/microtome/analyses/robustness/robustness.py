@@ -20,7 +20,7 @@ import numpy as np
 
 from microtome.analyses.robustness.conditions import Condition, list_conditions
 from microtome.analyses.robustness.examples import example_images
-from microtome.analyses.robustness.summary import Views, mean_over, read_views, view_arrays
+from microtome.analyses.robustness.summary import Views, overall_arrays, read_views, view_arrays
 from microtome.analyses.robustness.viewing import Viewer, typical_distances
 from microtome.analyses.robustness.wording import (
     robustness_caveats,
@@ -30,12 +30,12 @@ from microtome.analyses.robustness.wording import (
 )
 from microtome.analysis import Analysis, Measurement, option
 from microtome.errors import BadOption, Unmeasurable
-from microtome.finding import Finding, array
+from microtome.finding import Finding
 from microtome.images import Images
 from microtome.images.corruptions import SEVERITIES
 from microtome.instruments.class_matching import match_classes, why_no_head
 from microtome.instruments.untrained_twins import turn_count, twins_in_turn
-from microtome.key_numbers import FRACTION, KeyNumber
+from microtome.key_numbers import KeyNumber
 from microtome.panels import Panel
 from microtome.scan import Batch, Pace, discard_tally, scan_batches
 from microtome.specimen import Specimen
@@ -54,6 +54,7 @@ class Robustness(Analysis):
     title = "Robustness"
     rank = 38
     effort = "full"  # many passes for one question
+    revision = 2  # 2: intervals of drift and calibration error
     with_twin = True
 
     at: tuple[str, ...] = option(("stages", "last"), "layers whose drift is measured: names, globs or aliases")
@@ -80,7 +81,7 @@ class Robustness(Analysis):
         quick=(),
         full=("contrast", "brightness", "colour_scale", "size"),
     )
-    count: int = option(16, "images measured, of each class in proportion", low=1, high=100_000, quick=8, full=200)
+    count: int = option(20, "images measured, of each class in proportion", low=1, high=100_000, quick=8, full=200)
     seed: int = option(0, "seed of what is random in a corruption", low=0)
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
@@ -120,14 +121,11 @@ class Robustness(Analysis):
         chosen = images.sample(self.count)
         taken = images.take([place for place in images.content_order() if place in chosen])
         wanted, description, unmeasured = self._wanted(specimen, taken)
-        views = read_views(self._rows(specimen, taken, conditions, layers, pace, "corruptions"), layers, wanted)
+        rows = self._rows(specimen, taken, conditions, layers, pace, "corruptions")
+        views = read_views(rows, layers, wanted)
         twin, twin_classes = self._twins(specimen, images, taken, conditions, layers, pace)
         arrays = view_arrays(views, twin, conditions, layers)
-        corrupted = [1 + place for place, condition in enumerate(conditions) if not condition.is_sweep]
-        twin_views = twin or Views(*(np.full_like(part, np.nan) for part in views))
-        for name, values in (("right", views.right), ("same", views.same), ("twin_same", twin_views.same)):
-            interval = mean_over(values[:, corrupted])
-            arrays[f"overall_{name}"] = array(list(interval), ("measure",), FRACTION, {"measure": ["mean", "low", "high"]})
+        arrays |= overall_arrays(views, twin, rows, conditions, layers)
         arrays |= example_images(specimen, taken, conditions, self.seed)
         facts = {
             "images": len(taken),

@@ -7,13 +7,13 @@ import numpy as np
 import xarray as xr
 
 from microtome.analyses.robustness.conditions import Condition
-from microtome.analyses.robustness.viewing import typical_distances
+from microtome.analyses.robustness.viewing import mean_distances, typical_distances
 from microtome.finding import array
 from microtome.images.corruptions.sweeps import SWEEPS
 from microtome.key_numbers import FRACTION
-from microtome.numerics.statistics.calibration import calibration_error
+from microtome.numerics.statistics.calibration import calibration_error, mean_calibration
 from microtome.numerics.statistics.corruption_error import corruption_errors, relative_corruption_errors
-from microtome.numerics.statistics.intervals import Interval
+from microtome.numerics.statistics.intervals import UNKNOWN_INTERVAL, Interval, ratio_interval
 from microtome.numerics.statistics.proportions import bounded_mean_interval
 from microtome.tally import Rows
 
@@ -47,6 +47,37 @@ def mean_over(values: Values) -> Interval:
     """The mean over images, each first averaged over its conditions, with the interval of a mean between 0 and 1."""
     known = values[~np.isnan(values).any(1)]
     return bounded_mean_interval(known.mean(1)) if len(known) and values.shape[1] else Interval(np.nan, np.nan, np.nan)
+
+
+def mean_drift(rows: Rows, layers: Sequence[str], corrupted: Sequence[int]) -> Interval:
+    """The drift of the last layer, averaged over the conditions `corrupted`, with its interval over images."""
+    if not layers or not len(corrupted) or not len(rows.index):
+        return UNKNOWN_INTERVAL
+    moved = rows.column("moved")[:, list(corrupted), -1].mean(1)
+    return ratio_interval(moved, mean_distances(rows.column(f"clean/{layers[-1]}")))
+
+
+def mean_gap(views: Views, corrupted: Sequence[int]) -> Interval:
+    """The calibration error averaged over the conditions `corrupted`, with its interval over images."""
+    columns = [1 + place for place in corrupted]
+    return mean_calibration(views.sure[:, columns], views.right[:, columns]) if columns else UNKNOWN_INTERVAL
+
+
+def overall_arrays(
+    views: Views, twin: Views | None, rows: Rows, conditions: Sequence[Condition], layers: Sequence[str]
+) -> dict[str, xr.DataArray]:
+    """What is averaged over all corruptions, with intervals over images: answers, drift of the last layer, calibration error."""
+    corrupted = [place for place, condition in enumerate(conditions) if not condition.is_sweep]
+    columns = [1 + place for place in corrupted]
+    overall = {
+        "right": mean_over(views.right[:, columns]),
+        "same": mean_over(views.same[:, columns]),
+        "twin_same": mean_over((twin.same if twin else np.full_like(views.same, np.nan))[:, columns]),
+        "drift": mean_drift(rows, layers, corrupted),
+        "calibration": mean_gap(views, corrupted),
+    }
+    coords = {"measure": ["mean", "low", "high"]}
+    return {f"overall_{name}": array(list(interval), ("measure",), FRACTION, coords) for name, interval in overall.items()}
 
 
 def view_arrays(

@@ -63,13 +63,22 @@ class Viewer:
         return (answer_array, np.where(sound, sure.cpu().numpy(), np.nan)), features
 
 
-def typical_distance(features: Values) -> float:
-    """The mean distance between two different images, from features (image, unit); not a number for one image."""
+def mean_distances(features: Values) -> Values:
+    """The mean distance of each image to the others (image,), from features (image, unit); not numbers for one image."""
     data = features.astype(np.float64)
     if len(data) < 2:
-        return float("nan")
-    gaps = [np.linalg.norm(data[place + 1 :] - row, axis=1) for place, row in enumerate(data[:-1])]
-    return float(np.concatenate(gaps).mean())
+        return np.full(len(data), np.nan)
+    total = np.zeros(len(data))
+    for place, row in enumerate(data[:-1]):
+        gaps = np.linalg.norm(data[place + 1 :] - row, axis=1)
+        total[place] += gaps.sum()
+        total[place + 1 :] += gaps
+    return total / (len(data) - 1)
+
+
+def typical_distance(features: Values) -> float:
+    """The mean distance between two different images, from features (image, unit); not a number for one image."""
+    return float(mean_distances(features).mean()) if len(features) else float("nan")
 
 
 def typical_distances(rows: Rows, layers: Sequence[str]) -> Values:

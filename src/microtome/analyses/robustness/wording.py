@@ -46,9 +46,10 @@ def robustness_key_numbers(finding: Finding) -> list[KeyNumber]:
     numbers += _reference_numbers(finding) if name == "accuracy" else []
     numbers += _drift_numbers(finding, twins)
     if name == "accuracy" and finding["calibration"].size:
-        numbers.append(KeyNumber(name="calibration error under corruption", value=float(finding["calibration"].mean()), unit=FRACTION,
-                                 baseline=float(finding["clean"].sel(measure="calibration error")), baseline_name="clean images",
-                                 better="lower", at=count))  # fmt: skip
+        value, low, high = (float(part) for part in finding["overall_calibration"].values)
+        numbers.append(KeyNumber(name="calibration error under corruption", value=value, low=low, high=high, has_interval=True,
+                                 unit=FRACTION, baseline=float(finding["clean"].sel(measure="calibration error")),
+                                 baseline_name="clean images", better="lower", at=count))  # fmt: skip
     numbers += _sweep_numbers(finding, name)
     if len(numbers) < LEAST:
         numbers.append(KeyNumber(name="images", value=int(finding.facts["images"])))
@@ -70,8 +71,10 @@ def _drift_numbers(finding: Finding, twins: str) -> list[KeyNumber]:
     """The drift of the last layer under the corruptions measured."""
     if "drift" not in finding or not finding["drift"].size:
         return []
-    value, twin = (float(finding[name].values[-1].mean()) for name in ("drift", "twin_drift"))
-    return [KeyNumber(name="drift of the last layer", value=value, unit=FRACTION, baseline=twin, baseline_name=twins, better="lower",
+    twin = float(finding["twin_drift"].values[-1].mean())
+    value, low, high = (float(part) for part in finding["overall_drift"].values)
+    return [KeyNumber(name="drift of the last layer", value=value, low=low, high=high, has_interval=True, unit=FRACTION,
+                      baseline=twin, baseline_name=twins, better="lower",
                       at=str(finding["drift"].layer.values[-1]))]  # fmt: skip
 
 
