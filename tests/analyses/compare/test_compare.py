@@ -117,7 +117,7 @@ def test_imbalanced_classes_are_compared_by_balanced_accuracy() -> None:
     assert found["score"].values.tolist() == pytest.approx([0.8, 0.9])
     assert found.headline == "Choose b: balanced 90.0% on 400 images, significantly more accurate than every cheaper network."
     assert "the largest class has 11.3 times the images of the smallest" in found.caveats[0]
-    assert found.caveats[1] == "How well the own head chooses networks is not known here: no committed benchmark."
+    assert found.caveats[1] == "The benchmark of docs/choice.md did not measure how well the own head chooses."
     assert found.key("accuracy of the choice").low == pytest.approx(0.85)
 
 
