@@ -13,6 +13,7 @@ from microtome.cli import arguments
 from microtome.cli.editing import edit_command
 from microtome.cli.key_table import table
 from microtome.cli.measuring import measure, rerun, split_list
+from microtome.cli.taking_home import slim_command
 from microtome.errors import UnknownName, UsageError, did_you_mean
 
 QUESTION_TITLES = {"choose": "Choose", "understand": "Understand", "slim": "Slim", "repair": "Repair"}
@@ -55,6 +56,7 @@ def build_group() -> click.Group:
         list_,
         layers,
         edit_command(),
+        slim_command,
         compare,
         table,
         rerun,
