@@ -6,7 +6,7 @@ from typing import Any
 
 from microtome.analyses.slimming.arrays import Answers, budget_verdict, loss_interval
 from microtome.finding import Finding
-from microtome.key_numbers import FRACTION, format_change, format_interval
+from microtome.key_numbers import FRACTION, KeyNumber, format_change
 from microtome.numerics.statistics.intervals import Interval
 from microtome.numerics.statistics.proportions import proportion_interval
 
@@ -45,7 +45,7 @@ def compare_answers(before: Answers, after: Answers, budget: float, latency: Int
     own, other = (proportion_interval(int(each.sum()), len(each)) for each in (before, after))
     loss = loss_interval(after, before)
     gain = Interval(-loss.value, -loss.high, -loss.low)
-    rows = [BeforeAfter("accuracy", _percent(own), _percent(other), f"{_percent(gain)} paired")]
+    rows = [BeforeAfter("accuracy", _percent(own), _percent(other), f"{'+' if gain.value > 0 else ''}{_percent(gain)} paired")]
     for name in COSTS if costs else ():
         one, two = (costs[which].key(name) for which in ("before", "after"))
         change = f"{_percent(latency)} of before" if name == "latency of one image" else format_change(one.value, two.value)
@@ -54,4 +54,5 @@ def compare_answers(before: Answers, after: Answers, budget: float, latency: Int
 
 
 def _percent(interval: Interval) -> str:
-    return format_interval(interval.value, interval.low, interval.high, FRACTION)
+    number = KeyNumber(name="", value=interval.value, low=interval.low, high=interval.high, unit=FRACTION, has_interval=True)
+    return number.text

@@ -1,6 +1,7 @@
 """The files of a slimmed network that need no microtome: weights, a loader, ONNX; each loaded again and compared on real images."""
 
 import runpy
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,7 @@ def write_files(
     written = WrittenFiles()
     if not _write_by_architecture(folder, out, specimen, net, removed, x, title, written):
         _write_as_program(folder, out, slimmed, net, x, title, written)
+    (folder / WEIGHTS).chmod(stat.S_IMODE((folder / LOADER).stat().st_mode))  # safetensors lets nobody else read it
     if onnx:
         batch, difference = write_onnx(net, x, folder / ONNX_FILE)
         size = "any number of images" if batch is None else "one image"
