@@ -46,7 +46,9 @@ def test_children_are_renumbered_without_gaps() -> None:
     kept = kept_children(specimen, ("layer2.1",))
     assert kept is not None and kept["layer2"] == (["0", "1", "2"], ["0", "2"])
     names = renumbered_names(RemoveBlocks(at=("layer2.1",))(specimen).net, kept)
-    assert names["layer2.2.conv1.weight"] == "layer2.1.conv1.weight" and names["layer2.0.conv1.weight"] == "layer2.0.conv1.weight"
+    assert (
+        names["layer2.2.conv1.weight"] == "layer2.1.conv1.weight" and names["layer2.0.conv1.weight"] == "layer2.0.conv1.weight"
+    )
     assert names["fc.weight"] == "fc.weight"
 
 

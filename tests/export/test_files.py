@@ -11,6 +11,7 @@ import microtome as mt
 from microtome.edits.remove_blocks import RemoveBlocks
 from microtome.errors import Uneditable
 from microtome.export import files
+from microtome.export.architecture import find_architecture
 from microtome.export.files import write_files
 from outside import outputs_without_microtome
 
@@ -30,7 +31,9 @@ def write(folder: Path, name: str, block: str, size: int, onnx: bool = False, **
 def test_by_arguments_of_timm_and_onnx(tmp_path: Path) -> None:
     options = {"layers": (1, 3, 1, 1), "num_classes": 5, "zero_init_last": False}
     smaller, written = write(tmp_path / "slim", "timm:resnet18", "layer2.1", 32, onnx=True, **options)
-    assert "timm.create_model('resnet18'" in (tmp_path / "slim" / "load.py").read_text() and "layers=[1, 2, 1, 1]" in written.route
+    assert (
+        "timm.create_model('resnet18'" in (tmp_path / "slim" / "load.py").read_text() and "layers=[1, 2, 1, 1]" in written.route
+    )
     assert not (tmp_path / "slim" / "network.pt2").exists()
     x = noise(32, 4)
     with torch.no_grad():
@@ -68,7 +71,10 @@ def test_as_a_program_of_torch_export(name: str, block: str, tmp_path: Path) -> 
 def test_windows_that_alternate_are_found_by_their_outputs(tmp_path: Path) -> None:
     """Without an inner block, timm's Swin of that depth shifts other windows: the same tensors, other outputs."""
     sizes = {"embed_dim": 8, "depths": (4,), "num_heads": (2,), "window_size": 4, "img_size": 64, "num_classes": 5}
-    smaller, written = write(tmp_path / "slim", "timm:swin_tiny_patch4_window7_224", "layers.0.blocks.1", 64, **sizes)
+    name, block = "timm:swin_tiny_patch4_window7_224", "layers.0.blocks.1"
+    smaller, written = write(tmp_path / "slim", name, block, 64, **sizes)
+    full = mt.open(name, weights=None, recipe={"size": 64}, **sizes)
+    assert find_architecture(full, (block,), smaller.net) is not None
     assert written.route == "torch.export" and (tmp_path / "slim" / "network.pt2").exists()
 
 

@@ -12,7 +12,9 @@ def test_the_call_is_in_the_text() -> None:
     architecture = Architecture("timm.create_model", "'resnet18'", {"pretrained": False, "layers": [2, 1]})
     text = architecture_loader("a net", architecture)
     assert "net = timm.create_model('resnet18', pretrained=False, layers=[2, 1])" in text and "import timm\n" in text
-    assert "microtome" not in text and [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)] == ["load"]
+    assert "microtome" not in text and [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)] == [
+        "load"
+    ]
 
 
 @pytest.mark.parametrize(("batch", "words"), [(None, "any number of images"), (1, "one image"), (4, "4 images")])

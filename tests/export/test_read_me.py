@@ -31,5 +31,9 @@ def test_outputs_without_names() -> None:
 
 def test_the_budget_in_a_sentence() -> None:
     right = np.arange(100) < 90
-    for other, budget, words in ((right, 0.2, "within the budget of 20%"), (right, 0.001, "both sides"), (~right, 0.1, "beyond")):
+    for other, budget, words in (
+        (right, 0.2, "within the budget of 20%"),
+        (right, 0.001, "both sides"),
+        (~right, 0.1, "beyond"),
+    ):
         assert words in budget_text(compare_answers(right, other, budget, Interval(1.0, 1.0, 1.0), {}), budget)

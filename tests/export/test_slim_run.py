@@ -12,7 +12,7 @@ import microtome as mt
 from cancelling_blocks import cancelling
 from microtome.errors import BadOption, FindingError, MissingExtra, Unmeasurable
 from microtome.export import programs
-from microtome.export.slim_run import Slimmed, slim
+from microtome.export.slim_run import SlimResult, slim
 from microtome.finding import Finding
 from microtome.runner import Event
 from microtome.scan import Pace, Step
@@ -33,7 +33,7 @@ def resnet() -> mt.Specimen:
 
 
 @pytest.fixture(scope="module")
-def result(resnet: mt.Specimen, scenes: mt.Images, tmp_path_factory: pytest.TempPathFactory) -> Slimmed:
+def result(resnet: mt.Specimen, scenes: mt.Images, tmp_path_factory: pytest.TempPathFactory) -> SlimResult:
     return slim(resnet, scenes, out=tmp_path_factory.mktemp("home") / "slim", **QUICK)
 
 
@@ -48,7 +48,7 @@ def rows_of(folder: Path) -> list[str]:
     return [line for file in folder.rglob("slimming.*.jsonl") for line in file.read_text().splitlines()]
 
 
-def test_everything_is_there_and_nothing_beside(result: Slimmed) -> None:
+def test_everything_is_there_and_nothing_beside(result: SlimResult) -> None:
     names = {path.name for path in result.folder.iterdir()}
     assert names == {"weights.safetensors", "network.pt2", "load.py", "README.md", "report.html", "slim.json", "findings"}
     assert [path.name for path in result.folder.parent.iterdir()] == ["slim"]
@@ -58,7 +58,7 @@ def test_everything_is_there_and_nothing_beside(result: Slimmed) -> None:
 
 
 def test_numbers_are_those_of_the_loaded_network(
-    result: Slimmed, resnet: mt.Specimen, scenes: mt.Images, tmp_path: Path
+    result: SlimResult, resnet: mt.Specimen, scenes: mt.Images, tmp_path: Path
 ) -> None:
     """A slow twin: the files, loaded without microtome, on the images that were reported on."""
     finding = next(
@@ -81,7 +81,7 @@ def test_numbers_are_those_of_the_loaded_network(
     assert parameters.after == f"{sum(p.numel() for p in result.specimen.net.parameters()):,}"
 
 
-def test_the_same_call_again_measures_nothing(result: Slimmed, resnet: mt.Specimen, scenes: mt.Images) -> None:
+def test_the_same_call_again_measures_nothing(result: SlimResult, resnet: mt.Specimen, scenes: mt.Images) -> None:
     events: list[Event] = []
     again = slim(resnet, scenes, out=result.folder, listener=events.append, **QUICK)
     assert again.removed == result.removed and {event.kind for event in events} == {"reused"}
@@ -89,7 +89,7 @@ def test_the_same_call_again_measures_nothing(result: Slimmed, resnet: mt.Specim
 
 
 def test_an_interrupt_loses_no_row_and_leaves_no_folder(
-    result: Slimmed, resnet: mt.Specimen, scenes: mt.Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    result: SlimResult, resnet: mt.Specimen, scenes: mt.Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "slim"
 

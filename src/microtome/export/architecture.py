@@ -72,9 +72,7 @@ def kept_children(specimen: Specimen, blocks: Sequence[str]) -> dict[str, tuple[
     if not all(parents):
         return None
     children = {parent: [name for name, _ in specimen.net.get_submodule(parent).named_children()] for parent in parents}
-    return {
-        parent: (names, [name for name in names if f"{parent}.{name}" not in blocks]) for parent, names in children.items()
-    }
+    return {parent: (names, [name for name in names if f"{parent}.{name}" not in blocks]) for parent, names in children.items()}
 
 
 def renumbered_names(slimmed: nn.Module, kept: dict[str, tuple[list[str], list[str]]]) -> dict[str, str]:
@@ -121,7 +119,12 @@ def _torchvision_classes(net: Any, counts: list[int]) -> Iterator[Architecture]:
     kind = f"{type(net).__module__}.{type(net).__qualname__}"
     if kind == "torchvision.models.resnet.ResNet":
         block = f"torchvision.models.resnet.{type(net.layer1[0]).__qualname__}"
-        arguments = {"layers": counts, "num_classes": net.fc.out_features, "groups": net.groups, "width_per_group": net.base_width}
+        arguments = {
+            "layers": counts,
+            "num_classes": net.fc.out_features,
+            "groups": net.groups,
+            "width_per_group": net.base_width,
+        }
         yield Architecture(kind, block, arguments)
     if kind == "torchvision.models.vision_transformer.VisionTransformer":
         heads = next(iter(net.encoder.layers)).num_heads
@@ -139,7 +142,8 @@ def _is_plain(options: dict[str, Any]) -> bool:
 
 def _shapes(net: nn.Module, names: dict[str, str] | None = None) -> dict[str, tuple[int, ...]]:
     state = {name: value for name, value in net.state_dict().items() if isinstance(value, Tensor)}
-    return {(names or {}).get(name, name): tuple(value.shape) for name, value in state.items()}
+    renamed = names if names is not None else {}
+    return {renamed.get(name, name): tuple(value.shape) for name, value in state.items()}
 
 
 def _value(word: str) -> Any:

@@ -37,7 +37,9 @@ class Comparison:
         return {"rows": rows, "loss": list(self.loss), "against_budget": self.verdict}
 
 
-def compare_answers(before: Answers, after: Answers, budget: float, latency: Interval, costs: Mapping[str, Finding]) -> Comparison:
+def compare_answers(
+    before: Answers, after: Answers, budget: float, latency: Interval, costs: Mapping[str, Finding]
+) -> Comparison:
     """The comparison of answers (image,) on the same images; `costs` are findings of `cost`, "before" and "after".
 
     `latency` is the time of a pass after, as a fraction of that before, timed in turn.
@@ -47,9 +49,9 @@ def compare_answers(before: Answers, after: Answers, budget: float, latency: Int
     gain = Interval(-loss.value, -loss.high, -loss.low)
     rows = [BeforeAfter("accuracy", _percent(own), _percent(other), f"{'+' if gain.value > 0 else ''}{_percent(gain)} paired")]
     for name in COSTS if costs else ():
-        one, two = (costs[which].key(name) for which in ("before", "after"))
-        change = f"{_percent(latency)} of before" if name == "latency of one image" else format_change(one.value, two.value)
-        rows.append(BeforeAfter(name, one.text, two.text, change))
+        first, last = (costs[which].key(name) for which in ("before", "after"))
+        change = f"{_percent(latency)} of before" if name == "latency of one image" else format_change(first.value, last.value)
+        rows.append(BeforeAfter(name, first.text, last.text, change))
     return Comparison(tuple(rows), loss, budget_verdict(loss, budget))
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from microtome.errors import Uneditable
-from microtome.export.architecture import find_architecture
+from microtome.errors import Uneditable, hint
+from microtome.export.architecture import Architecture, find_architecture
 from microtome.export.loader import LOADER, PROGRAM, WEIGHTS, architecture_loader, program_loader, quotable
 from microtome.export.programs import write_onnx, write_program
 from microtome.export.sample import batch_parts, largest_difference
@@ -78,8 +78,7 @@ def _write_by_architecture(
         (LOADER, f"`load()`; needs {architecture.library}"),
     ]
     if architecture.library == "timm":
-        options = ",".join(f"{name}={value!r}" for name, value in architecture.arguments.items() if name != "pretrained")
-        written.opened_by = f'microtome analyze "timm:{architecture.first[1:-1]}({options})" IMAGES --weights {out.name}/{WEIGHTS}'
+        written.opened_by = _timm_hint(architecture, f"{out.name}/{WEIGHTS}")
     return True
 
 
@@ -91,22 +90,33 @@ def _write_as_program(
         _save_plain(net, folder / WEIGHTS)
     else:
         slimmed.save(folder / WEIGHTS)
-        written.opened_by = f"microtome analyze {out.name}/{WEIGHTS} IMAGES"
+        place = f"{out.name}/{WEIGHTS}"
+        written.opened_by = hint(f"microtome analyze {place} IMAGES", f"mt.open('{place}')")
     written.batch = write_program(net, x, folder / PROGRAM)
     (folder / LOADER).write_text(program_loader(title, written.batch), encoding="utf-8")
     difference = largest_difference(net, load_again(folder), batch_parts(x, written.batch))
     if not difference <= TOLERANCE:
         raise Uneditable(
-            f"Exported by torch.export, {slimmed.name} gives other outputs (difference {difference:.2g} of the largest); nothing is written."
+            f"Exported by torch.export, {slimmed.name} gives other outputs (difference {difference:.2g} of the largest); "
+            "nothing is written."
         )
     written.route, written.differences["loader"] = "torch.export", difference
     if written.batch is not None:
-        written.notes.append("The exported program takes one image at a time: torch.export could not leave the batch size open.")
+        written.notes.append(
+            "The exported program takes one image at a time: torch.export could not leave the batch size open."
+        )
     written.files += [
         (WEIGHTS, "the weights alone, named as in the full network"),
         (PROGRAM, "the network with its weights, a program of torch.export"),
         (LOADER, "`load()`; needs torch"),
     ]
+
+
+def _timm_hint(architecture: Architecture, place: str) -> str:
+    """What opens the network in microtome."""
+    options = ",".join(f"{name}={value!r}" for name, value in architecture.arguments.items() if name != "pretrained")
+    name = f"timm:{architecture.first[1:-1]}({options})"
+    return hint(f'microtome analyze "{name}" IMAGES --weights {place}', f"mt.open({name!r}, weights={place!r})")
 
 
 def load_again(folder: Path) -> Callable[[Tensor], Any]:

@@ -35,7 +35,9 @@ def write_program(net: nn.Module, x: Tensor, path: Path) -> int | None:
         Uneditable: torch.export cannot follow the network.
     """
     with _silence():
-        batch, program = first_that_works(lambda example, shapes: torch.export.export(net, (example,), dynamic_shapes=shapes), x)
+        batch, program = first_that_works(
+            lambda example, shapes: torch.export.export(net, (example,), dynamic_shapes=shapes), x
+        )
         torch.export.save(program, path)
     return batch
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from microtome.analyses.slimming.arrays import VERDICTS
 from microtome.export.comparison import Comparison
-from microtome.export.loader import WEIGHTS
 from microtome.prose import name_list, plural
 from microtome.specimen import Recipe
 
@@ -41,7 +40,7 @@ def read_me(facts: Facts, recipe: Recipe, comparison: Comparison) -> str:
         "## Output",
         _output_text(facts),
         "## Before and after",
-        comparison_table(comparison),
+        before_after_table(comparison),
         _method_text(facts, comparison),
         "## Files",
         "\n".join(f"- `{name}`: {what}" for name, what in facts.files),
@@ -50,7 +49,7 @@ def read_me(facts: Facts, recipe: Recipe, comparison: Comparison) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def comparison_table(comparison: Comparison) -> str:
+def before_after_table(comparison: Comparison) -> str:
     """The quantities before and after, as a Markdown table."""
     lines = ["| | before | after | change |", "|---|---|---|---|"]
     return "\n".join([*lines, *(f"| {row.name} | {row.before} | {row.after} | {row.change} |" for row in comparison.rows)])
@@ -95,7 +94,9 @@ def budget_text(comparison: Comparison, budget: float) -> str:
     limit = f"{100 * budget:g}%"
     return {
         VERDICTS[0]: f"The whole interval of the accuracy lost is within the budget of {limit}.",
-        VERDICTS[1]: f"The interval of the accuracy lost lies on both sides of the budget of {limit}: more images would decide.",
+        VERDICTS[
+            1
+        ]: f"The interval of the accuracy lost lies on both sides of the budget of {limit}: more images would decide.",
         VERDICTS[2]: f"The whole interval of the accuracy lost is beyond the budget of {limit}.",
     }[comparison.verdict]
 

@@ -35,7 +35,7 @@ REPAIR_TEXTS = {
 
 
 @dataclass(frozen=True)
-class Slimmed:
+class SlimResult:
     """What came of it: the folder written, the blocks removed (none: only a report was written), and one sentence.
 
     `specimen` is the smaller network and `comparison` what it costs beside the full one; None where nothing was removed.
@@ -65,7 +65,7 @@ def slim(
     pace: Pace | None = None,
     listener: Callable[[Event], None] = ignore_event,
     command: str = "",
-) -> Slimmed:
+) -> SlimResult:
     """Remove as many blocks as `max_drop` allows, and write the smaller network to the folder `out`.
 
     `max_drop` is the accuracy that may be lost, as 0.01 or "1%"; `search`, `beam`, `target_latency`, `count` and `repeats` are the
@@ -111,7 +111,7 @@ class _SlimRun:
             raise kind(f"{self.specimen.name} cannot be slimmed on these images: {'; '.join(reasons)}.")
         return finding
 
-    def report_nothing(self, finding: Finding) -> Slimmed:
+    def report_nothing(self, finding: Finding) -> SlimResult:
         """Write the report alone."""
         total = plural(len(finding.facts["blocks"]), "block")
         ended = str(finding.facts.get("ended", "no block can be removed with nothing in its place"))
@@ -119,9 +119,9 @@ class _SlimRun:
         self._note(text)
         card = {"command": self.command, "removed": [], "headline": text}
         out = self.folder.finish(card, f"{self.specimen.name}: nothing removed", lambda _: None)
-        return Slimmed(out, (), text)
+        return SlimResult(out, (), text)
 
-    def take_home(self, finding: Finding, heal: int, onnx: bool) -> Slimmed:
+    def take_home(self, finding: Finding, heal: int, onnx: bool) -> SlimResult:
         """Build the smaller network, measure it beside the full one, and write everything."""
         blocks = tuple(map(str, finding.facts["chosen_set"]))
         worker = self.specimen.on(resolve_device(self.pace.device))
@@ -130,7 +130,9 @@ class _SlimRun:
         smaller = self._smaller(repaired, blocks)
         before = self.folder.store.run()
         reported = self.images.take(repaired.reported.tolist())
-        outcome = self._analyze([self.specimen, smaller], reported, ["accuracy", "cost"], {"cost": {"repeats": self.slimming.repeats}})
+        outcome = self._analyze(
+            [self.specimen, smaller], reported, ["accuracy", "cost"], {"cost": {"repeats": self.slimming.repeats}}
+        )
         costs = _costs(outcome, self.specimen, smaller)
         comparison = compare_answers(repaired.before, repaired.after, self.budget, _latency(finding, blocks), costs)
         headline = _headline(finding, blocks, comparison, self.budget)
@@ -148,11 +150,11 @@ class _SlimRun:
             "images": finding.facts["images"], "headline": headline, **comparison.json(),
         }  # fmt: skip
         out = self.folder.finish(card, f"{removal_title(self.specimen.name, blocks)}: before and after", fill)
-        return Slimmed(out, blocks, headline, smaller, comparison, files[0])
+        return SlimResult(out, blocks, headline, smaller, comparison, files[0])
 
     def _smaller(self, repaired: RepairedNetwork, blocks: tuple[str, ...]) -> Specimen:
         """The smaller network as a specimen, with the repaired weights."""
-        edited = RemoveBlocks(at=blocks)(self.specimen)
+        edited = RemoveBlocks(at=blocks, fill="identity")(self.specimen)
         edited.net.load_state_dict(repaired.net.state_dict())
         note = f"Repair after the removal: {REPAIR_TEXTS[repaired.repair]}."
         return replace(edited, remarks=(*edited.remarks, note))
@@ -189,7 +191,11 @@ class _SlimRun:
             budget=self.budget,
             outputs=self._output_names(),
             output_count=self.specimen.outputs,
-            files=[*files.files, (REPORT, "the search, and both networks side by side"), ("findings/", "the data of the report")],
+            files=[
+                *files.files,
+                (REPORT, "the search, and both networks side by side"),
+                ("findings/", "the data of the report"),
+            ],
             notes=files.notes,
             opened_by=files.opened_by,
         )

@@ -28,7 +28,7 @@ FULL = "full network"
 
 @dataclass
 class Bench:
-    """A specimen's candidates on parts of the images: `chosen` to repair by, `judged` (or else `chosen`) to choose by, `reported`.
+    """A specimen's candidates on parts of the images: `chosen` to repair by, `judge_images` (or else `chosen`) to choose by, `reported`.
 
     `by_head` says whether the network's own head answers; otherwise a linear probe fitted on `chosen` does. `heal` is the number of steps
     of the fine-tune, 0 for none. `passed` hears of every row.
@@ -42,13 +42,13 @@ class Bench:
     heal: int
     journal: Journal
     passed: Callable[[], None]
-    judged: ImagePart | None = None
+    judge_images: ImagePart | None = None
     notes: set[str] = field(default_factory=set[str])
 
     @property
-    def searched(self) -> ImagePart:
+    def search_images(self) -> ImagePart:
         """The images that the search judges by."""
-        return self.chosen if self.judged is None else self.judged
+        return self.chosen if self.judge_images is None else self.judge_images
 
     @property
     def repairs(self) -> tuple[Repair, ...]:
@@ -136,8 +136,8 @@ class Bench:
     def selection(self, net: nn.Module, runs: PrefixRuns) -> Answers:
         """The answers on the images to choose by; a probe is cross-validated in two halves."""
         if self.by_head:
-            return self.predictions(net, runs) == self.searched.wanted
-        wanted = self.searched.wanted
+            return self.predictions(net, runs) == self.search_images.wanted
+        wanted = self.search_images.wanted
         features, half = self._head_inputs(net, runs), np.arange(len(wanted)) % 2 == 0
         right = np.zeros(len(wanted), dtype=bool)
         for part in (half, ~half):

@@ -54,7 +54,9 @@ def repair_set(
     if heal:
         tuned = copy_network(net)
         fine_tune(tuned, specimen, bench.chosen.batches, heal)
-        plain, better = (bench.selection(each, PrefixRuns(specimen, each, bench.searched.batches)) for each in (net, tuned))
+        plain, better = (
+            bench.selection(each, PrefixRuns(specimen, each, bench.search_images.batches)) for each in (net, tuned)
+        )
         if better.sum() > plain.sum():
             net, repair = tuned, "fine-tune"
     after = bench.answers_of(net)

@@ -38,7 +38,7 @@ class Search:
         """How many of the images to choose by the full network has right."""
         bench = self.bench
         key = ["choose", [], self.repair]
-        runs = PrefixRuns(bench.specimen, bench.specimen.net, bench.searched.batches)
+        runs = PrefixRuns(bench.specimen, bench.specimen.net, bench.search_images.batches)
         return int(bench.journal.answers(key, lambda: bench.selection(bench.specimen.net, runs)).sum())
 
     def step(self, sets: Sequence[SetScore], saved: dict[str, float]) -> list[SetScore]:
@@ -64,8 +64,8 @@ class Search:
             if not bench.journal.knows(key):
                 if base is None:
                     base = self._network(blocks)
-                    runs = {"judge": PrefixRuns(bench.specimen, base, bench.searched.batches)}
-                    repairs_apart = self.repair == "norms" and bench.judged is not None
+                    runs = {"judge": PrefixRuns(bench.specimen, base, bench.search_images.batches)}
+                    repairs_apart = self.repair == "norms" and bench.judge_images is not None
                     own = PrefixRuns(bench.specimen, base, bench.chosen.batches) if repairs_apart else runs["judge"]
                     runs["repair"] = own
                 (added,) = set(candidate.blocks) - set(blocks)

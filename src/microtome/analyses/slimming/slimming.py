@@ -65,7 +65,9 @@ class Slimming(Analysis):
     search: Literal["greedy", "beam", "none"] = option("greedy", "search for several blocks to remove together")
     beam: int = option(3, "sets that a beam search keeps", low=1, high=100)
     calibration: float = option(0.4, "fraction of the images used to repair and to choose by", low=0.05, high=0.9)
-    judging: float = option(0.0, "fraction of the images that the search chooses by, kept apart from repairs; 0: none", low=0.0, high=0.9)
+    judging: float = option(
+        0.0, "fraction of the images that the search chooses by, kept apart from repairs; 0: none", low=0.0, high=0.9
+    )
     count: int = option(2000, "images used, at most", low=2, high=1_000_000, quick=300)
     cuts: bool = option(True, "end the network after every block as well")
     batch: int = option(1, "images in the timed pass", low=1, high=1024)
@@ -125,7 +127,7 @@ class Slimming(Analysis):
         facts = {
             "images": {
                 "chosen": len(bench.chosen),
-                **({"judged": len(bench.judged)} if bench.judged is not None else {}),
+                **({"judged": len(bench.judge_images)} if bench.judge_images is not None else {}),
                 "reported": len(bench.reported),
             },
             "by_head": bench.by_head,
@@ -181,7 +183,15 @@ class Slimming(Analysis):
             pace.listener(Step(f"{specimen.name}: slimming", rows, max(total, rows), 0.0))
 
         return Bench(
-            specimen, slimmer, parts[0], parts[1], by_head, self.heal, Journal(self._path(specimen, images, pace)), passed, apart
+            specimen,
+            slimmer,
+            parts[0],
+            parts[1],
+            by_head,
+            self.heal,
+            Journal(self._path(specimen, images, pace)),
+            passed,
+            apart,
         )
 
     def _path(self, specimen: Specimen, images: Images, pace: Pace) -> Any:
@@ -208,7 +218,7 @@ class Slimming(Analysis):
         target = parse_fraction("target_latency", self.target_latency or "0")
         sets, best, why = [SetScore((), whole)], list[SetScore](), "every removable block is gone"
         while step := search.step(sets, saved):
-            sets, lost = step, (whole - step[0].right) / len(bench.searched)
+            sets, lost = step, (whole - step[0].right) / len(bench.search_images)
             if lost > budget:
                 why = f"one more block loses {lost:.1%} on the images to choose by"
                 break
