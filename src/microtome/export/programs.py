@@ -53,7 +53,7 @@ def write_onnx(net: nn.Module, x: Tensor, path: Path) -> tuple[int | None, float
     outside = sum(value.nbytes for value in net.state_dict().values()) > PROTOBUF_BYTES
 
     def export(example: Tensor, shapes: Any) -> Any:
-        options = {"dynamo": True, "verbose": False, "external_data": outside, "input_names": ["image"]}
+        options: dict[str, Any] = {"dynamo": True, "verbose": False, "external_data": outside, "input_names": ["image"]}
         return torch.onnx.export(net, (example,), dynamic_shapes=shapes, **options)
 
     with _silence():
