@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from microtome import networks as networks
     from microtome import numerics as numerics
     from microtome.errors import MicrotomeError as MicrotomeError
+    from microtome.export import slim as slim
     from microtome.finding import Finding as Finding
     from microtome.images import Images as Images
     from microtome.instruments.weight_decay import param_groups as param_groups
@@ -33,6 +34,7 @@ _HOMES = {
     "Pace": "microtome.scan",
     "MicrotomeError": "microtome.errors",
     "analyze": "microtome.runner",
+    "slim": "microtome.export",
     "param_groups": "microtome.instruments.weight_decay",
 }
 _SUBPACKAGES = ("analyses", "edits", "networks", "numerics")
@@ -50,6 +52,7 @@ __all__ = [
     "numerics",
     "open",
     "param_groups",
+    "slim",
 ]
 
 

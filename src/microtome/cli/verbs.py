@@ -14,6 +14,7 @@ from microtome.cli.collating import collation_command
 from microtome.cli.editing import edit_command
 from microtome.cli.key_table import table
 from microtome.cli.measuring import measure, rerun, split_list
+from microtome.cli.taking_home import slim_command
 from microtome.errors import UnknownName, did_you_mean
 
 QUESTION_TITLES = {"choose": "Choose", "understand": "Understand", "slim": "Slim", "repair": "Repair"}
@@ -56,6 +57,7 @@ def build_group() -> click.Group:
         list_,
         layers,
         edit_command(),
+        slim_command,
         *(
             _with_own_options(collation_command(name, entry))
             for name, entry in catalog.analysis_entries().items()

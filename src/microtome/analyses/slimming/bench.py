@@ -28,7 +28,7 @@ FULL = "full network"
 
 @dataclass
 class Bench:
-    """A specimen's candidates on two parts of the images: `chosen` to repair and choose by, `reported` to report on.
+    """A specimen's candidates on parts of the images: `chosen` to repair by, `judge_images` (or else `chosen`) to choose by, `reported`.
 
     `by_head` says whether the network's own head answers; otherwise a linear probe fitted on `chosen` does. `heal` is the number of steps
     of the fine-tune, 0 for none. `passed` hears of every row.
@@ -42,7 +42,13 @@ class Bench:
     heal: int
     journal: Journal
     passed: Callable[[], None]
+    judge_images: ImagePart | None = None
     notes: set[str] = field(default_factory=set[str])
+
+    @property
+    def search_images(self) -> ImagePart:
+        """The images that the search judges by."""
+        return self.chosen if self.judge_images is None else self.judge_images
 
     @property
     def repairs(self) -> tuple[Repair, ...]:
@@ -64,10 +70,13 @@ class Bench:
         """The answers of the full network on the reported images."""
 
         def measure() -> Answers:
-            runs = self._runs(self.specimen.net)
-            return self._answers(self.specimen.net, *runs)
+            return self.answers_of(self.specimen.net)
 
         return self._row([FULL, "none"], measure)
+
+    def answers_of(self, net: nn.Module) -> Answers:
+        """The answers of any network on the reported images, the whole of it run."""
+        return self._answers(net, *self._runs(net))
 
     def removals(self, candidates: Sequence[SmallerNetwork]) -> dict[str, dict[Repair, Answers]]:
         """The answers of candidates without blocks, by name and repair; their order is that of their first blocks."""
@@ -127,11 +136,12 @@ class Bench:
     def selection(self, net: nn.Module, runs: PrefixRuns) -> Answers:
         """The answers on the images to choose by; a probe is cross-validated in two halves."""
         if self.by_head:
-            return self.predictions(net, runs) == self.chosen.wanted
-        features, half = self._head_inputs(net, runs), np.arange(len(self.chosen)) % 2 == 0
-        right = np.zeros(len(self.chosen), dtype=bool)
+            return self.predictions(net, runs) == self.search_images.wanted
+        wanted = self.search_images.wanted
+        features, half = self._head_inputs(net, runs), np.arange(len(wanted)) % 2 == 0
+        right = np.zeros(len(wanted), dtype=bool)
         for part in (half, ~half):
-            right[part] = _probe_answers(features[~part], self.chosen.wanted[~part], features[part], self.chosen.wanted[part])
+            right[part] = _probe_answers(features[~part], wanted[~part], features[part], wanted[part])
         return right
 
     def _head_inputs(self, net: nn.Module, runs: PrefixRuns) -> np.ndarray[Any, Any]:

@@ -38,7 +38,7 @@ class Search:
         """How many of the images to choose by the full network has right."""
         bench = self.bench
         key = ["choose", [], self.repair]
-        runs = PrefixRuns(bench.specimen, bench.specimen.net, bench.chosen.batches)
+        runs = PrefixRuns(bench.specimen, bench.specimen.net, bench.search_images.batches)
         return int(bench.journal.answers(key, lambda: bench.selection(bench.specimen.net, runs)).sum())
 
     def step(self, sets: Sequence[SetScore], saved: dict[str, float]) -> list[SetScore]:
@@ -56,7 +56,7 @@ class Search:
         candidates = [bench.slimmer.several((*blocks, name)) for name in bench.slimmer.removable if name not in blocks]
         total = len(bench.slimmer.plans)
         candidates = [candidate for candidate in candidates if len(candidate.blocks) < total]
-        runs: PrefixRuns | None = None
+        runs: dict[str, PrefixRuns] = {}
         base: nn.Module | None = None
         right: dict[SmallerNetwork, int] = {}
         for candidate in candidates:
@@ -64,16 +64,19 @@ class Search:
             if not bench.journal.knows(key):
                 if base is None:
                     base = self._network(blocks)
-                    runs = PrefixRuns(bench.specimen, base, bench.chosen.batches)
-                assert runs is not None
+                    runs = {"judge": PrefixRuns(bench.specimen, base, bench.search_images.batches)}
+                    repairs_apart = self.repair == "norms" and bench.judge_images is not None
+                    own = PrefixRuns(bench.specimen, base, bench.chosen.batches) if repairs_apart else runs["judge"]
+                    runs["repair"] = own
                 (added,) = set(candidate.blocks) - set(blocks)
                 unit = next(unit for unit in bench.specimen.anatomy.units if unit.path == added)
-                runs.advance(unit)
+                for each in {id(part): part for part in runs.values()}.values():
+                    each.advance(unit)
                 net = bench.slimmer.network(candidate)
                 _take_statistics(net, base)
                 if self.repair == "norms":
-                    estimate_norms(net, runs, unit)
-                bench.journal.answers(key, lambda net=net, runs=runs: bench.selection(net, runs))
+                    estimate_norms(net, runs["repair"], unit)
+                bench.journal.answers(key, lambda net=net, runs=runs["judge"]: bench.selection(net, runs))
             right[candidate] = int(bench.journal.answers(key, _never).sum())
             bench.passed()
         return right

@@ -31,7 +31,7 @@ from microtome.analyses.slimming.candidates import Slimmer, SmallerNetwork
 from microtome.analyses.slimming.journal import Journal
 from microtome.analyses.slimming.savings import Savings, measure_savings
 from microtome.analyses.slimming.search import Search, SetScore
-from microtome.analyses.slimming.split import image_part, split_places
+from microtome.analyses.slimming.split import Integers, image_part, split_by_class, split_places
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import BadOption, Unmeasurable
 from microtome.finding import Finding
@@ -65,6 +65,9 @@ class Slimming(Analysis):
     search: Literal["greedy", "beam", "none"] = option("greedy", "search for several blocks to remove together")
     beam: int = option(3, "sets that a beam search keeps", low=1, high=100)
     calibration: float = option(0.4, "fraction of the images used to repair and to choose by", low=0.05, high=0.9)
+    judging: float = option(
+        0.0, "fraction of the images that the search chooses by, kept apart from repairs; 0: none", low=0.0, high=0.9
+    )
     count: int = option(2000, "images used, at most", low=2, high=1_000_000, quick=300)
     cuts: bool = option(True, "end the network after every block as well")
     batch: int = option(1, "images in the timed pass", low=1, high=1024)
@@ -75,6 +78,10 @@ class Slimming(Analysis):
         super().__post_init__()
         parse_fraction("max_drop", self.max_drop)
         parse_fraction("target_latency", self.target_latency or "0")
+        if self.calibration + self.judging > 0.95:
+            raise BadOption(
+                f"slimming: calibration {self.calibration:g} and judging {self.judging:g} leave fewer than 5% of the images to report on."
+            )
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if reason := Analysis.refusal(self, specimen, images):
@@ -97,7 +104,7 @@ class Slimming(Analysis):
         if not slimmer.singles() and not (self.cuts and slimmer.cuts()):
             reasons = "; ".join(f"{name}: {reason}" for name, reason in list(slimmer.refusal_reasons.items())[:2])
             raise Unmeasurable(f"none of the {len(slimmer.plans)} blocks of {specimen.name} can be removed ({reasons}).")
-        bench = self._bench(specimen, images, slimmer, pace)
+        bench = self.bench(specimen, images, slimmer, pace)
         full = bench.full()
         singles, cuts = slimmer.singles(), slimmer.cuts() if self.cuts else []
         answers: dict[str, dict[Repair, Answers]] = dict(bench.removals(singles))
@@ -118,7 +125,11 @@ class Slimming(Analysis):
         arrays |= predictor_arrays(candidates, loss, self._predictors(bench, slimmer, singles))
         arrays |= study_arrays(arrays, self._study_rows(slimmer, singles, loss, search_facts))
         facts = {
-            "images": {"chosen": len(bench.chosen), "reported": len(bench.reported)},
+            "images": {
+                "chosen": len(bench.chosen),
+                **({"judged": len(bench.judge_images)} if bench.judge_images is not None else {}),
+                "reported": len(bench.reported),
+            },
             "by_head": bench.by_head,
             "full": float(full.mean()),
             "full_probe": float(probe.mean()) if cuts else None,
@@ -144,16 +155,25 @@ class Slimming(Analysis):
             rows[f"{search['search']} search"] = (" + ".join(search["chosen_set"]), search["search_repair"])
         return rows
 
-    def _bench(self, specimen: Specimen, images: Images, slimmer: Slimmer, pace: Pace) -> Bench:
+    def places(self, images: Images) -> tuple[Integers, Integers, Integers]:
+        """Places of the images to repair by, to choose by (none where they are the same), and to report on."""
+        assert images.labels is not None
+        chosen, reported = split_places(images, self.calibration + self.judging, self.count, self.seed)
+        if not self.judging:
+            return chosen, chosen[:0], reported
+        return *split_by_class(chosen, images.labels, self.judging / (self.calibration + self.judging), self.seed), reported
+
+    def bench(self, specimen: Specimen, images: Images, slimmer: Slimmer, pace: Pace) -> Bench:
         """The bench on this split of the images, with the rows that a killed run left."""
         assert images.labels is not None
-        chosen, reported = split_places(images, self.calibration, self.count, self.seed)
+        chosen, judged, reported = self.places(images)
         wanted, by_head = images.labels, False
         try:
             wanted, by_head = match_classes(specimen, images, specimen.outputs or 0).targets(images.labels), True
         except Unmeasurable:
             by_head = False  # its own head does not answer these classes; a probe does
         parts = [image_part(specimen, images, places, wanted, pace) for places in (chosen, reported)]
+        apart = image_part(specimen, images, judged, wanted, pace) if len(judged) else None
         total = 4 * len(slimmer.plans) * (2 if self.heal else 1)
         rows = 0
 
@@ -163,14 +183,22 @@ class Slimming(Analysis):
             pace.listener(Step(f"{specimen.name}: slimming", rows, max(total, rows), 0.0))
 
         return Bench(
-            specimen, slimmer, parts[0], parts[1], by_head, self.heal, Journal(self._path(specimen, images, pace)), passed
+            specimen,
+            slimmer,
+            parts[0],
+            parts[1],
+            by_head,
+            self.heal,
+            Journal(self._path(specimen, images, pace)),
+            passed,
+            apart,
         )
 
     def _path(self, specimen: Specimen, images: Images, pace: Pace) -> Any:
         """Where the rows of this work are kept, or None where nothing is."""
         if pace.keep is None:
             return None
-        split = [self.calibration, self.count, self.seed]
+        split = [self.calibration, self.count, self.seed, *([self.judging] if self.judging else [])]
         parts = [self.name(), self.revision, specimen.identity(), images.digest(), images.titles, split, pace.batch]
         word = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
         return pace.keep / f"slimming.{word}.jsonl"
@@ -182,7 +210,7 @@ class Slimming(Analysis):
 
     def _search(self, bench: Bench, saved: dict[str, float]) -> tuple[list[SmallerNetwork], dict[str, Any]]:
         """The best set of each size up to the end of the search, and how it ended."""
-        if self.search == "none" or len(bench.slimmer.removable) < 2:
+        if self.search == "none" or not bench.slimmer.removable:
             return [], {"search": "none", "search_repair": "none", "chosen_set": []}
         repair = "norms" if has_statistics(bench.specimen.net) else "none"
         search = Search(bench, 1 if self.search == "greedy" else self.beam, repair)
@@ -190,7 +218,7 @@ class Slimming(Analysis):
         target = parse_fraction("target_latency", self.target_latency or "0")
         sets, best, why = [SetScore((), whole)], list[SetScore](), "every removable block is gone"
         while step := search.step(sets, saved):
-            sets, lost = step, (whole - step[0].right) / len(bench.chosen)
+            sets, lost = step, (whole - step[0].right) / len(bench.search_images)
             if lost > budget:
                 why = f"one more block loses {lost:.1%} on the images to choose by"
                 break

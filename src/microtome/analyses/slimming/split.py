@@ -52,6 +52,23 @@ def split_places(images: Images, calibration: float, count: int, seed: int) -> t
     return chosen, reported
 
 
+def split_by_class(places: Integers, labels: Integers, fraction: float, seed: int) -> tuple[Integers, Integers]:
+    """Two parts of these places, of which the second has that fraction; every class in proportion.
+
+    Raises:
+        Unmeasurable: a part would have fewer than `LEAST` images.
+    """
+    shuffled = places[np.random.default_rng([seed, 1]).permutation(len(places))]
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    marks = (np.arange(len(by_class)) * fraction) % 1 + fraction > 1 - 1e-9
+    first, second = np.sort(by_class[~marks]), np.sort(by_class[marks])
+    if min(len(first), len(second)) < LEAST:
+        raise Unmeasurable(
+            f"slimming needs {LEAST} labelled images to repair by and {LEAST} more to choose by; here are {len(first)} and {len(second)}."
+        )
+    return first, second
+
+
 def image_part(specimen: Specimen, images: Images, places: Integers, wanted: Integers, pace: Pace) -> ImagePart:
     """The images at these places, in this order; `wanted` (image,) is over all images."""
     layout = input_layout(specimen.net)

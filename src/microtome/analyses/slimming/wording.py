@@ -100,8 +100,7 @@ def slimming_caveats(finding: Finding) -> Sequence[str]:
     refused = list(facts["refused"])
     singles = int((_single(finding) & np.isfinite(finding["plain_loss"].values)).sum())
     return [
-        f"Accuracy is that of {head}, on {plural(images['reported'], 'image')}; {images['chosen']} others served to repair and to "
-        "choose by.",
+        f"Accuracy is that of {head}, on {plural(images['reported'], 'image')}; {_other_images(images)}.",
         *([f"Not removed with nothing in its place, since what follows would not fit: {name_list(refused, 8)}."] if refused else []),
         *([f"{plural(singles, 'block')} removed alone are not enough to say how well cheap measures predict the loss."]
           if singles < 6 else []),
@@ -111,6 +110,12 @@ def slimming_caveats(finding: Finding) -> Sequence[str]:
         *([f"The whole network ran for some candidates: {facts['whole_passes'][0]}."] if facts["whole_passes"] else []),
         "Latency holds for this machine; every network was timed once in each round, in turn.",
     ]  # fmt: skip
+
+
+def _other_images(images: dict[str, int]) -> str:
+    if judged := images.get("judged", 0):
+        return f"{images['chosen']} others served to repair by, and {judged} to choose by"
+    return f"{images['chosen']} others served to repair and to choose by"
 
 
 def best_block(finding: Finding) -> str:
