@@ -127,6 +127,10 @@ SOMETIMES: dict[str, dict[str, str]] = {
         "W1/σ between neighbours": "two like tensors", "pairs further apart than in every twin": "two like tensors",
         "W1/σ, batch norm folded in": "batch norms",
     },
+    "slimming": {
+        "loss without the blocks of the search": "a search that removes blocks",
+        "latency without the blocks of the search": "a search that removes blocks",
+    },
 }  # fmt: skip
 
 

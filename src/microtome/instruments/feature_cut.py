@@ -62,6 +62,7 @@ def cut_at(net: nn.Module, layers: Sequence[Layer], info: CutInfo, example: Tens
         for path, module in net.named_modules()
         if path and path not in begun and not _holds(path, begun) and _callable(module)
     ]
+    later = [path for path in later if any(True for _ in net.get_submodule(path).parameters())]  # others may only be asked for
     later = [path for path in later if not any(path.startswith(f"{other}.") for other in later)]
     net.__class__ = _cut_class(type(net))
     cut = cast(Any, net)
@@ -157,15 +158,18 @@ def _callable(module: nn.Module) -> bool:
 
 def _drop_modules(net: nn.Module, paths: Sequence[str], example: Tensor) -> None:
     """Take out modules that never run; each that the forward pass asks for all the same becomes an identity."""
-    kept = {path: net.get_submodule(path) for path in paths if path != HEAD}
-    for path in kept:
-        parent, _, name = path.rpartition(".")
-        del net.get_submodule(parent)._modules[name]
+    gone = [path for path in paths if path != HEAD]
+    homes = {path: net.get_submodule(path.rpartition(".")[0]) for path in gone}
+    before = {home: dict(home._modules) for home in homes.values()}
+    for path, home in homes.items():
+        del home._modules[path.rpartition(".")[2]]
     if _runs(net, example):
         return
-    for path in kept:
-        parent, _, name = path.rpartition(".")
-        net.get_submodule(parent).add_module(name, nn.Identity())
+    for home, modules in before.items():  # in their old order
+        home._modules.clear()
+        home._modules.update(modules)
+    for path, home in homes.items():
+        home._modules[path.rpartition(".")[2]] = nn.Identity()
     if not _runs(net, example):
         raise Uneditable("the network does not run without the modules after the cut.")
 

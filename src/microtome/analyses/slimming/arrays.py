@@ -145,10 +145,8 @@ def study_arrays(arrays: Mapping[str, xr.DataArray], rows: Mapping[str, tuple[st
         "parameters": "parameters saved",
         "latency": "latency, of the full network's",
     }
-    blocks = [
-        candidate if np.isfinite(own) else f"{candidate}: cannot be removed"
-        for (candidate, _), own in zip(rows.values(), values["loss"], strict=True)
-    ]
+    known = zip(rows.values(), values["loss"], strict=True)
+    blocks = [name if np.isfinite(loss) else f"{name}: cannot be removed" for (name, _), loss in known]
     return {
         "study_block": array(blocks, ("measure",), "text", by, "removed"),
         **{f"study_{name}": array(own, ("measure",), FRACTION, by, titles.get(name, "")) for name, own in values.items()},
