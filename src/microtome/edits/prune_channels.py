@@ -93,6 +93,7 @@ class PruneChannels(Edit):
         reached = 1 - after / max(specimen.multiply_adds, 1)
         text = f", {reached:.1%} fewer multiply-adds ({asked:.1%} if every layer became narrower by {format_value(self.ratio)}"
         text += ")" if attentive else " at both ends)"
+        text += ", no attention head removed" if self.heads and attentive and not self._cuts_heads() else ""
         images = self._images(specimen)
         if images is None:
             return text + (", without new statistics of its norms, since no images are given" if has_statistics(net) else "")
@@ -107,6 +108,10 @@ class PruneChannels(Edit):
 
     def preserves(self, specimen: Specimen) -> Preservation:
         return Preservation("no", "what the removed channels computed is missing")
+
+    def _cuts_heads(self) -> bool:
+        """Whether a number of heads is among those that the kept channels change."""
+        return any("head" in name for values in Widths.decode(self.kept).attributes.values() for name in values)
 
     def _images(self, specimen: Specimen) -> PruningImages | None:
         images = self.given or (open_images_word(self.images) if self.images else None)

@@ -65,6 +65,9 @@ def choose_widths(specimen: Specimen, plan: PruningPlan) -> Widths:
     raise Uneditable(reasons[0])
 
 
+_KeptHeads = tuple[dict[str, tuple[int, int]], tuple[int, ...]]  # the tensors cut along heads, and the heads kept, in order of removal
+
+
 @dataclass
 class _Trial:
     """One pruning of a copy; `wide` says how many numbers of attention modules are changed."""
@@ -73,9 +76,7 @@ class _Trial:
     plan: PruningPlan
     wide: bool
     heads: list[Heads] = field(default_factory=list[Heads])
-    history: list[tuple[int, dict[str, int], tuple[int, ...]]] = field(
-        default_factory=list[tuple[int, dict[str, int], tuple[int, ...]]]
-    )  # heads kept: after how many removals of channels, of which tensors, which
+    kept_heads: list[_KeptHeads] = field(default_factory=list[_KeptHeads])
 
     def run(self) -> Widths:
         """The widths that are left."""
@@ -83,8 +84,9 @@ class _Trial:
         original = _plain_copy(specimen)
         x = example_input(original, specimen.recipe)
         groups = channel_groups(original, x, [])
-        attentive = bool(all_attention_paths(specimen))
-        found = find_heads(original, groups) if attentive else []
+        attention = all_attention_paths(specimen)
+        attentive = bool(attention)
+        found = find_heads(original, groups, attention)
         self.heads = found if plan.heads else []
         protected = self._protected(groups, found, attentive)
         net = _plain_copy(specimen)
@@ -132,16 +134,17 @@ class _Trial:
         pruner.remove_heads(heads.reader, now, order[:gone])
         kept = tuple(sorted(order[gone:]))
         current = Heads(heads.path, now, heads.givers, heads.reader)
-        tensors = head_tensors(net, current)
+        width = units // heads.count * now
+        tensors = head_tensors(net, current, width)
         keep_heads(net, tensors, kept)
-        self.history.append((len(pruner.history), tensors, kept))
-        set_head_numbers(net, current, now - gone, units // heads.count * now, self.wide)
+        self.kept_heads.append((tensors, kept))
+        set_head_numbers(net, current, now - gone, width, self.wide)
 
     def _widths(self, original: nn.Module, net: nn.Module, x: Tensor, history: Sequence[object], found: Sequence[Heads]) -> Widths:
         """What is left of the original, read off a copy in which every entry is its own index."""
         indices = _plain_copy(self.specimen)
         replay(indices, x, history, _outside(indices, found), lambda: fill_with_indices(indices))
-        for _, tensors, kept in self.history:
+        for tensors, kept in self.kept_heads:
             keep_heads(indices, tensors, kept)
         return widths_between(original, indices, net)
 
@@ -153,7 +156,10 @@ def _plain_copy(specimen: Specimen) -> nn.Module:
 
 def _outside(net: nn.Module, heads: Sequence[Heads]) -> list[Tensor]:
     """Parameters of attention modules outside their layers, which are cut along their heads, not by Torch-Pruning."""
-    return [net.get_parameter(path) for each in heads for path in head_tensors(net, each) if path in dict(net.named_parameters())]
+    parameters = dict(net.named_parameters())
+    layers = [(each, net.get_submodule(each.reader)) for each in heads]
+    paths = [path for each, layer in layers for path in head_tensors(net, each, int(layer.in_features))]  # type: ignore[arg-type]
+    return [parameters[path] for path in paths if path in parameters]
 
 
 def _last_layer(specimen: Specimen) -> str:

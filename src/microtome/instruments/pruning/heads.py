@@ -1,11 +1,11 @@
 """Attention heads of a network as groups of channels, and the numbers of its modules that have to change with them, found by rule.
 
 Attention whose heads can be removed is a group of channels given by linear layers for queries, keys and values and read by a linear layer,
-below a module with a number of heads (a whole number named with "head", not a size) that divides those channels. Parameters of that
-module with an axis as long as the number of heads, as biases of relative positions have, are cut along it.
+below a module with a number of heads (a whole number named with "head", not a size) that divides those channels. Other tensors of that
+module that go by heads, as biases of relative positions do, are found by their shapes and cut along with them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -27,11 +27,14 @@ class Heads:
     reader: str
 
 
-def find_heads(net: nn.Module, groups: Sequence[ChannelGroup]) -> list[Heads]:
-    """The attention modules of `net` whose heads can be removed, in the order of the groups."""
+def find_heads(net: nn.Module, groups: Sequence[ChannelGroup], attention: Sequence[str]) -> list[Heads]:
+    """The attention modules of `net` whose heads can be removed, in the order of the groups; `attention` are the paths that attend."""
     heads: list[Heads] = []
+    inside = tuple(f"{path}." if path else "" for path in attention)
     for group in groups:
-        if len(group.readers) != 1 or not all(isinstance(net.get_submodule(path), nn.Linear) for path in group.producers):
+        if len(group.readers) != 1 or not group.producers or not all(path.startswith(inside) for path in group.producers):
+            continue
+        if not all(isinstance(net.get_submodule(path), nn.Linear) for path in group.producers):
             continue
         path, count = _owner_of_heads(net, group)
         if count > 1:
@@ -39,28 +42,44 @@ def find_heads(net: nn.Module, groups: Sequence[ChannelGroup]) -> list[Heads]:
     return heads
 
 
-def head_tensors(net: nn.Module, heads: Heads) -> dict[str, int]:
-    """Tensors of the attention module outside its linear layers that have one axis as long as the number of heads: path and axis."""
+def head_tensors(net: nn.Module, heads: Heads, units: int) -> dict[str, tuple[int, int]]:
+    """Tensors of the attention module that are cut along its heads: path, axis, and how many places of the axis belong to each head.
+
+    Those outside of its linear layers with one axis as long as the number of heads or, with one axis only, as the `units` of all heads; and
+    linear layers inside that give one number for each head.
+    """
     owner = net.get_submodule(heads.path)
-    inside = {id(tensor) for module in owner.modules() if isinstance(module, nn.Linear) for tensor in module.parameters()}
-    found: dict[str, int] = {}
+    prefix = f"{heads.path}." if heads.path else ""
+    cut: dict[str, tuple[int, int]] = {}
+    layers = {path: module for path, module in owner.named_modules() if isinstance(module, nn.Linear)}
+    inside = {id(tensor) for module in layers.values() for tensor in module.parameters()}
     for name, tensor in (*owner.named_parameters(), *owner.named_buffers()):
         axes = [axis for axis, side in enumerate(tensor.shape) if side == heads.count]
-        if id(tensor) not in inside and tensor.is_floating_point() and len(axes) == 1:
-            found[f"{heads.path}.{name}" if heads.path else name] = axes[0]
-    return found
+        if id(tensor) in inside or not tensor.is_floating_point():
+            continue
+        if len(axes) == 1:
+            cut[prefix + name] = (axes[0], 1)
+        elif tuple(tensor.shape) == (units,):
+            cut[prefix + name] = (0, units // heads.count)
+    for path, layer in layers.items():
+        if layer.out_features == heads.count and prefix + path not in (*heads.givers, heads.reader):
+            cut |= {f"{prefix}{path}.{name}": (0, 1) for name, _ in layer.named_parameters()}
+    return cut
 
 
-def keep_heads(net: nn.Module, tensors: dict[str, int], kept: Sequence[int]) -> None:
+def keep_heads(net: nn.Module, tensors: Mapping[str, tuple[int, int]], kept: Sequence[int]) -> None:
     """Cut these tensors of `net` to the kept heads, in place."""
-    for path, axis in tensors.items():
+    for path, (axis, each) in tensors.items():
         parent, _, name = path.rpartition(".")
         module = net.get_submodule(parent)
-        value = cast(Tensor, getattr(module, name)).detach().index_select(axis, torch.tensor(list(kept)))
+        places = [head * each + place for head in kept for place in range(each)]
+        value = cast(Tensor, getattr(module, name)).detach().index_select(axis, torch.tensor(places))
         if name in module._parameters:
             module._parameters[name] = nn.Parameter(value)
         else:
             module._buffers[name] = value
+        if isinstance(module, nn.Linear):
+            module.out_features = len(places)
 
 
 def set_head_numbers(net: nn.Module, heads: Heads, left: int, units: int, wide: bool) -> None:
