@@ -184,7 +184,7 @@ def test_a_killed_search_goes_on_where_it_stopped(resnet: mt.Specimen, scenes: m
     lines = len(journal.read_text().splitlines())
     assert 0 < lines < 15
     again = Slimming(**options).measure(resnet.on("cpu"), scenes, pace)
-    timed = ("latency", "latency_low", "latency_high", "study_latency")
+    timed = ("latency", "latency_low", "latency_high", "study_latency", "on_front", "front_kind")
     for name, values in whole.arrays.items():
         if name not in timed:
             np.testing.assert_array_equal(np.asarray(values.values), np.asarray(again.arrays[name].values), err_msg=name)

@@ -129,7 +129,8 @@ class _Trial:
         gone = now - max(1, round(heads.count * (1 - ratio)))
         if gone <= 0:
             return
-        scores = pruner.head_importance(heads.reader, now)
+        if (scores := pruner.head_importance(heads.reader, now)) is None:
+            return
         order = torch.argsort(scores, stable=True).tolist()
         pruner.remove_heads(heads.reader, now, order[:gone])
         kept = tuple(sorted(order[gone:]))

@@ -111,14 +111,13 @@ class ChannelPruner:
             for group in self.pruner.step(interactive=True):
                 group.prune()
 
-    def head_importance(self, reader: str, heads: int) -> Tensor:
-        """The importance (head,) of the heads whose outputs the linear layer `reader` reads."""
+    def head_importance(self, reader: str, heads: int) -> Tensor | None:
+        """The importance (head,) of the heads whose outputs the linear layer `reader` reads; None where the criterion has no say."""
         layer = self.net.get_submodule(reader)
         with tracing_allowed():
             group = self._read_by(layer, range(layer.in_features))  # type: ignore[arg-type]
             scores = self.importance(group)
-        assert scores is not None
-        return scores.detach().reshape(heads, -1).sum(1)
+        return None if scores is None else scores.detach().reshape(heads, -1).sum(1)
 
     def remove_heads(self, reader: str, heads: int, gone: Sequence[int]) -> None:
         """Remove these heads from the linear layer that reads them and from those that give queries, keys and values."""

@@ -39,7 +39,8 @@ def find_heads(net: nn.Module, groups: Sequence[ChannelGroup], attention: Sequen
         path, count = _owner_of_heads(net, group)
         if count > 1:
             heads.append(Heads(path, count, group.producers, group.readers[0]))
-    return heads
+    readers = {each.reader for each in heads}
+    return [each for each in heads if not readers & set(each.givers)]  # what reads the heads gives none
 
 
 def head_tensors(net: nn.Module, heads: Heads, units: int) -> dict[str, tuple[int, int]]:
