@@ -29,7 +29,6 @@ from microtome.instruments.pruning.choice import PruningPlan, choose_widths
 from microtome.instruments.pruning.dependencies import torch_pruning
 from microtome.instruments.pruning.labelled_images import PruningImages, open_images_word, split_images, top1_accuracy
 from microtome.instruments.pruning.widths import Widths
-from microtome.key_numbers import format_value
 from microtome.numerics.graph.counts import count_multiply_adds
 from microtome.prose import plural
 from microtome.specimen import Specimen
@@ -68,7 +67,9 @@ class PruneChannels(Edit):
         plan = PruningPlan(self.ratio, self.criterion, self.iterations, self.heads, self.mlp)
         if images := self._images(specimen):
             if self.criterion == "taylor" and images.chosen.targets is None:
-                raise Uneditable(f"prune_channels of {specimen.name}: taylor needs the right output of each image. {images.reason}")
+                raise Uneditable(
+                    f"prune_channels of {specimen.name}: taylor needs the right output of each image. {images.reason}"
+                )
             plan = replace(plan, batches=images.chosen.batches, targets=images.chosen.targets)
         try:
             widths = choose_widths(specimen, plan)
@@ -91,7 +92,7 @@ class PruneChannels(Edit):
         asked = self.ratio if attentive else 1 - (1 - self.ratio) ** 2
         after = count_multiply_adds(net, specimen.noise(1))
         reached = 1 - after / max(specimen.multiply_adds, 1)
-        text = f", {reached:.1%} fewer multiply-adds ({asked:.1%} if every layer became narrower by {format_value(self.ratio)}"
+        text = f", {reached:.1%} fewer multiply-adds ({asked:.1%} if every layer became narrower by {self.ratio:.0%}"
         text += ")" if attentive else " at both ends)"
         text += ", no attention head removed" if self.heads and attentive and not self._cuts_heads() else ""
         images = self._images(specimen)
@@ -140,5 +141,5 @@ def prune(
         Uneditable: nothing can be removed, or what is left does not run.
         MissingExtra: Torch-Pruning is not installed.
     """
-    edit = PruneChannels(ratio=ratio, criterion=criterion, iterations=iterations, heads=heads, mlp=mlp)
+    edit = PruneChannels(ratio=ratio, criterion=criterion, iterations=iterations, heads=heads, mlp=mlp, images="", kept="")
     return edit._with_images(images).apply(specimen)

@@ -63,6 +63,9 @@ def test_without_the_package_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
     with pytest.raises(MissingExtra) as error:
         torch_pruning()
-    assert str(error.value) == "prune_channels chooses channels with Torch-Pruning; install it with: pip install 'microtome[prune]'."
+    assert (
+        str(error.value)
+        == "prune_channels chooses channels with Torch-Pruning; install it with: pip install 'microtome[prune]'."
+    )
     monkeypatch.undo()
     assert torch_pruning() is importlib.import_module("torch_pruning")

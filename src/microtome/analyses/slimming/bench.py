@@ -91,7 +91,8 @@ class Bench:
         repairs: list[Repair] = [repair for repair in self.repairs if repair != "linear"]
         return {
             candidate.name: {
-                repair: self._row(self._key(candidate, repair), partial(self._narrowed, candidate, repair)) for repair in repairs
+                repair: self._row(self._key(candidate, repair), partial(self._narrowed, candidate, repair))
+                for repair in repairs
             }
             for candidate in candidates
         }

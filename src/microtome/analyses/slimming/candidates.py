@@ -117,7 +117,9 @@ class Slimmer:
 
     def can_be_linear(self, candidate: SmallerNetwork) -> bool:
         """Whether linear maps can take the place of all its blocks."""
-        return candidate.kind not in ("cut", "width") and all(self.linear_plans[name].how == "linear" for name in candidate.blocks)
+        return candidate.kind not in ("cut", "width") and all(
+            self.linear_plans[name].how == "linear" for name in candidate.blocks
+        )
 
 
 def share_weights(net: nn.Module, original: nn.Module) -> None:

@@ -10,7 +10,12 @@ from microtome.finding import array
 from microtome.key_numbers import FRACTION
 from microtome.numerics.statistics.pareto import pareto_front
 
-REPAIR_ORDER = ("fine-tune", "norms", "none", "linear")  # the first that was measured counts; chosen before its accuracy is known
+REPAIR_ORDER = (
+    "fine-tune",
+    "norms",
+    "none",
+    "linear",
+)  # the first that was measured counts; chosen before its accuracy is known
 
 
 def front_arrays(

@@ -81,7 +81,9 @@ class Slimming(Analysis):
         parse_fraction("max_drop", self.max_drop)
         parse_fraction("target_latency", self.target_latency or "0")
         if wrong := [ratio for ratio in self.widths if not 0.01 <= ratio <= 0.99]:
-            raise BadOption(f"slimming: option widths holds {wrong[0]:g}; write fractions of channels from 0.01 to 0.99: 0.25,0.5.")
+            raise BadOption(
+                f"slimming: option widths holds {wrong[0]:g}; write fractions of channels from 0.01 to 0.99: 0.25,0.5."
+            )
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
         if reason := Analysis.refusal(self, specimen, images):

@@ -75,7 +75,7 @@ def slimming_panels(finding: Finding) -> Sequence[Panel]:
         ),
         Scatter(
             title="Accuracy against latency: depth and width", x="latency", y="front_accuracy", group="front_kind",
-            note=f"The full network: {float(finding.facts['full']):.1%} at latency 1. On the front: no other, nor the full network, is as good in "
+            note=f"The full network: {float(finding.facts['full']):.1%} at latency 1. On the front: no other network here is as good in "
                  "accuracy, latency, parameters and memory and better in one. Accuracy after the most thorough repair.",
         ),
         Table(

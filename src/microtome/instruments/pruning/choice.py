@@ -65,7 +65,9 @@ def choose_widths(specimen: Specimen, plan: PruningPlan) -> Widths:
     raise Uneditable(reasons[0])
 
 
-_KeptHeads = tuple[dict[str, tuple[int, int]], tuple[int, ...]]  # the tensors cut along heads, and the heads kept, in order of removal
+_KeptHeads = tuple[
+    dict[str, tuple[int, int]], tuple[int, ...]
+]  # the tensors cut along heads, and the heads kept, in order of removal
 
 
 @dataclass
@@ -141,7 +143,9 @@ class _Trial:
         self.kept_heads.append((tensors, kept))
         set_head_numbers(net, current, now - gone, width, self.wide)
 
-    def _widths(self, original: nn.Module, net: nn.Module, x: Tensor, history: Sequence[object], found: Sequence[Heads]) -> Widths:
+    def _widths(
+        self, original: nn.Module, net: nn.Module, x: Tensor, history: Sequence[object], found: Sequence[Heads]
+    ) -> Widths:
         """What is left of the original, read off a copy in which every entry is its own index."""
         indices = _plain_copy(self.specimen)
         replay(indices, x, history, _outside(indices, found), lambda: fill_with_indices(indices))

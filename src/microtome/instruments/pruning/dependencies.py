@@ -5,13 +5,14 @@ import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from microtome.errors import MissingExtra
 
+BATCH_NORM = nn.modules.batchnorm._BatchNorm
 Criterion = Literal["magnitude", "bn_scale", "taylor"]
 
 
@@ -73,10 +74,8 @@ def _described(graph: Any, group: Any) -> ChannelGroup:
                     producers[names[module]] = None
             elif not depthwise:
                 readers[names[module]] = None
-        elif isinstance(module, nn.Parameter):
-            plain = False
-        elif next(module.parameters(), None) is not None and not isinstance(module, nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
-            plain = False
+        elif isinstance(module, nn.Parameter) or not isinstance(module, BATCH_NORM):
+            plain = plain and not isinstance(module, nn.Parameter) and next(module.parameters(), None) is None
     return ChannelGroup(tuple(producers), tuple(readers), plain)
 
 
@@ -113,16 +112,16 @@ class ChannelPruner:
 
     def head_importance(self, reader: str, heads: int) -> Tensor | None:
         """The importance (head,) of the heads whose outputs the linear layer `reader` reads; None where the criterion has no say."""
-        layer = self.net.get_submodule(reader)
+        layer = cast(nn.Linear, self.net.get_submodule(reader))
         with tracing_allowed():
-            group = self._read_by(layer, range(layer.in_features))  # type: ignore[arg-type]
+            group = self._read_by(layer, range(layer.in_features))
             scores = self.importance(group)
         return None if scores is None else scores.detach().reshape(heads, -1).sum(1)
 
     def remove_heads(self, reader: str, heads: int, gone: Sequence[int]) -> None:
         """Remove these heads from the linear layer that reads them and from those that give queries, keys and values."""
-        layer = self.net.get_submodule(reader)
-        each = layer.in_features // heads  # type: ignore[operator]
+        layer = cast(nn.Linear, self.net.get_submodule(reader))
+        each = layer.in_features // heads
         with tracing_allowed():
             self._read_by(layer, [head * each + unit for head in sorted(gone) for unit in range(each)]).prune()
 

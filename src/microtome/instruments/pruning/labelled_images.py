@@ -71,7 +71,9 @@ def split_images(specimen: Specimen, images: Images) -> PruningImages:
         order = order[wanted[order] >= 0]
     order = order[:MAX_IMAGES]
     if len(order) < LEAST:
-        raise Unmeasurable(f"prune_channels needs {LEAST} images at least, and {images.name} has {len(order)} that it could use.")
+        raise Unmeasurable(
+            f"prune_channels needs {LEAST} images at least, and {images.name} has {len(order)} that it could use."
+        )
     halves = [_half(specimen, images, order[start::2], wanted) for start in (0, 1)]
     return PruningImages(halves[0], halves[1], reason)
 
@@ -87,9 +89,7 @@ def top1_accuracy(specimen: Specimen, net: nn.Module, half: ImageHalf) -> float:
     return float((torch.cat(answers) == half.targets).double().mean())
 
 
-def _half(
-    specimen: Specimen, images: Images, places: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any] | None
-) -> ImageHalf:
+def _half(specimen: Specimen, images: Images, places: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any] | None) -> ImageHalf:
     pace = Pace(batch=BATCH, device="cpu")
     parts = tuple(batch.x.cpu().float() for batch in batches(specimen, images.take(places.tolist()), pace))
     return ImageHalf(parts, None if wanted is None else torch.from_numpy(wanted[places]).long())

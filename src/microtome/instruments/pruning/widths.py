@@ -111,7 +111,7 @@ class Widths:
 
 
 def widths_between(original: nn.Module, indices: nn.Module, narrow: nn.Module) -> Widths:
-    """The record that turns `original` into `narrow`; `indices` is as narrow and holds the flat index of every kept entry (`fill_with_indices`).
+    """The record that turns `original` into `narrow`; `indices`, as narrow, holds the index of every kept entry (`fill_with_indices`).
 
     Raises:
         Uneditable: what was kept of a tensor is not a choice along each of its axes.
