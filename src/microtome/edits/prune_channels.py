@@ -1,4 +1,4 @@
-"""Makes a network narrower: removes the least important channels, attention heads and hidden units, and reports what is left.
+"""Removes the least important channels, attention heads and hidden units of a network.
 
 `prune_channels:ratio=0.3` removes 30% of the channels of every group of layers that can only become narrower together (a residual stage and
 all that read it). The head keeps its outputs. In networks with attention the residual stream keeps its width: whole heads are removed,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from microtome.errors import BadOption, Uneditable
-from microtome.instruments.pruning.widths import Widths, fill_with_indices, is_number, widths_between
+from microtome.instruments.pruning.widths import Widths, fill_with_indices, is_whole_number, widths_between
 
 
 def network() -> nn.Sequential:
@@ -83,5 +83,11 @@ def test_what_is_no_choice_along_axes_is_refused() -> None:
         widths_between(net, indices, net)
 
 
-def test_is_number() -> None:
-    assert is_number(3) and is_number((3, 4)) and not is_number(True) and not is_number(()) and not is_number(0.5)
+def test_whole_numbers() -> None:
+    assert (
+        is_whole_number(3)
+        and is_whole_number((3, 4))
+        and not is_whole_number(True)
+        and not is_whole_number(())
+        and not is_whole_number(0.5)
+    )

@@ -88,11 +88,11 @@ class _Trial:
         groups = channel_groups(original, x, [])
         attention = all_attention_paths(specimen)
         attentive = bool(attention)
-        found = find_heads(original, groups, attention)
-        self.heads = found if plan.heads else []
-        protected = self._protected(groups, found, attentive)
+        all_heads = find_heads(original, groups, attention)
+        self.heads = all_heads if plan.heads else []
+        protected = self._protected(groups, all_heads, attentive)
         net = _plain_copy(specimen)
-        pruner = ChannelPruner(net, x, plan.ratio, plan.criterion, plan.steps, protected, _outside(net, found))
+        pruner = ChannelPruner(net, x, plan.ratio, plan.criterion, plan.steps, protected, _outside(net, all_heads))
         for step in range(1, plan.steps + 1):
             if plan.criterion == "taylor":
                 _set_gradients(specimen, net, plan)
@@ -101,19 +101,19 @@ class _Trial:
                 self._prune_heads(net, pruner, heads, plan.ratio * step / plan.steps)
             if step < plan.steps and plan.batches:
                 _try(net, lambda: estimate_statistics(net, plan.batches))
-        widths = self._widths(original, net, x, pruner.history, found)
+        widths = self._widths(original, net, x, pruner.history, all_heads)
         if not widths.tensors:
             raise Uneditable(_nothing_text(plan, attentive))
         _check(specimen, original, widths, x, exact=attentive)
         return widths
 
-    def _protected(self, groups: Sequence[ChannelGroup], found: Sequence[Heads], attentive: bool) -> list[str]:
+    def _protected(self, groups: Sequence[ChannelGroup], all_heads: Sequence[Heads], attentive: bool) -> list[str]:
         """The layers whose outputs keep their number: the head, and with attention all but hidden units."""
         head = self.specimen.head or _last_layer(self.specimen)
         protected = {head} if head else set[str]()
         if not attentive:
             return sorted(protected)
-        attention = {path for heads in found for path in heads.givers}
+        attention = {path for heads in all_heads for path in heads.givers}
         inside = tuple(f"{path}." for path in all_attention_paths(self.specimen))
         for group in groups:
             hidden = group.plain and len(group.producers) == 1 and not group.producers[0].startswith(inside)
@@ -144,11 +144,11 @@ class _Trial:
         set_head_numbers(net, current, now - gone, width, self.wide)
 
     def _widths(
-        self, original: nn.Module, net: nn.Module, x: Tensor, history: Sequence[object], found: Sequence[Heads]
+        self, original: nn.Module, net: nn.Module, x: Tensor, history: Sequence[object], all_heads: Sequence[Heads]
     ) -> Widths:
         """What is left of the original, read off a copy in which every entry is its own index."""
         indices = _plain_copy(self.specimen)
-        replay(indices, x, history, _outside(indices, found), lambda: fill_with_indices(indices))
+        replay(indices, x, history, _outside(indices, all_heads), lambda: fill_with_indices(indices))
         for tensors, kept in self.kept_heads:
             keep_heads(indices, tensors, kept)
         return widths_between(original, indices, net)
@@ -202,14 +202,14 @@ def _check(specimen: Specimen, original: nn.Module, widths: Widths, x: Tensor, e
     widths.apply(narrow)
     widths.mask(masked)
     with torch.no_grad():
-        found = first_tensor(_try(narrow, lambda: narrow(x)))
+        given = first_tensor(_try(narrow, lambda: narrow(x)))
         wanted, before = first_tensor(masked(x)), first_tensor(original(x))
     assert wanted is not None and before is not None
-    if found is None or found.shape != before.shape:
-        shape = "nothing" if found is None else "×".join(map(str, found.shape[1:]))
+    if given is None or given.shape != before.shape:
+        shape = "nothing" if given is None else "×".join(map(str, given.shape[1:]))
         raise Uneditable(f"its output would have another shape ({shape} instead of {'×'.join(map(str, before.shape[1:]))})")
     spread = max(float(before.std()), float(wanted.abs().max()))
-    if exact and not float((found - wanted).abs().max()) <= TOLERANCE * spread:
+    if exact and not float((given - wanted).abs().max()) <= TOLERANCE * spread:
         raise Uneditable(
             "the narrower network does not compute what its remaining heads and units computed; its code holds numbers that "
             "could not be found; take heads=false"

@@ -83,7 +83,7 @@ class Widths:
         for path, values in self.attributes.items():
             module = net.get_submodule(path)
             for name, value in values.items():
-                if not is_number(getattr(module, name, None)):
+                if not is_whole_number(getattr(module, name, None)):
                     raise Uneditable(f"the kept channels are those of another architecture: '{path}' has no number '{name}'.")
                 setattr(module, name, value)
 
@@ -127,7 +127,7 @@ def widths_between(original: nn.Module, indices: nn.Module, narrow: nn.Module) -
     for path, module in original.named_modules():
         new = vars(narrow.get_submodule(path))
         for name, value in vars(module).items():
-            if not name.startswith("_") and is_number(value) and is_number(new.get(name)) and new[name] != value:
+            if not name.startswith("_") and is_whole_number(value) and is_whole_number(new.get(name)) and new[name] != value:
                 attributes.setdefault(path, {})[name] = _plain_number(new[name])
     return Widths(tensors, attributes)
 
@@ -140,15 +140,15 @@ def fill_with_indices(net: nn.Module) -> None:
                 tensor.copy_(torch.arange(tensor.numel(), dtype=torch.int32).view(torch.float32).reshape(tensor.shape))
 
 
-def is_number(value: Any) -> bool:
+def is_whole_number(value: Any) -> bool:
     """Whether a value is a whole number, or a tuple or list of such."""
     if isinstance(value, tuple | list):
-        return bool(value) and all(is_number(each) for each in cast(Sequence[Any], value))
+        return bool(value) and all(is_whole_number(each) for each in cast(Sequence[Any], value))
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _plain_number(value: Any) -> Any:
-    if not is_number(value):
+    if not is_whole_number(value):
         raise TypeError(value)
     return tuple(map(_plain_number, value)) if isinstance(value, tuple | list) else int(value)
 
@@ -208,4 +208,4 @@ def _runs(kept: Kept) -> list[list[int]]:
     return runs
 
 
-__all__ = ["Widths", "fill_with_indices", "is_number", "widths_between"]
+__all__ = ["Widths", "fill_with_indices", "is_whole_number", "widths_between"]
