@@ -109,7 +109,7 @@ def slimming_caveats(finding: Finding) -> Sequence[str]:
         "choose by.",
         *([f"Not removed with nothing in its place, since what follows would not fit: {name_list(refused, 8)}."] if refused else []),
         *([f"Not pruned: {'; '.join(facts['widths_refused'])}."] if facts["widths_refused"] else []),
-        *(["Channels are pruned by magnitude, without training; pruned networks usually recover with fine-tuning."]
+        *(["Channels are pruned by magnitude, without training other than the repairs."]
           if (finding["kind"].values == "width").any() else []),
         "The Pareto front compares estimates; it does not show that its members differ.",
         *([f"{plural(singles, 'block')} removed alone are not enough to say how well cheap measures predict the loss."]
