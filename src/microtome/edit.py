@@ -75,6 +75,13 @@ class Edit(ABC):
     def preserves(self, specimen: Specimen) -> Preservation:
         """Whether the copy answers as the specimen does."""
 
+    def adjust(self, net: nn.Module, specimen: Specimen) -> str:
+        """Set values of tensors of the changed copy `net` that depend on data, in place; what was done, to go on with `operate`'s words.
+
+        It is called where the edit is applied, not where the architecture is made again: what is saved holds these values.
+        """
+        return ""
+
     def refusal(self, specimen: Specimen) -> str:
         """Why this edit cannot be made of the specimen, or an empty text."""
         return ""
@@ -94,8 +101,15 @@ class Edit(ABC):
 
     @final
     def to_cli(self) -> str:
-        """The edit as it is written on the command line: NAME, or NAME:key=value,… with what differs from the defaults."""
-        own = [(field.name, getattr(self, field.name)) for field in fields(self) if getattr(self, field.name) != field.default]  # type: ignore[arg-type]
+        """The edit as it is written on the command line: NAME, or NAME:key=value,… with what differs from the defaults.
+
+        Options that only records hold are left out.
+        """
+        own = [
+            (field.name, getattr(self, field.name))
+            for field in fields(self)  # type: ignore[arg-type]
+            if getattr(self, field.name) != field.default and not field.metadata["recorded"]
+        ]
         words = [_spelt(value) if name == self.lead else f"{name}={_spelt(value)}" for name, value in own]
         words.sort(key=lambda word: "=" in word)
         return f"{self.name()}:{','.join(words)}" if words else self.name()
@@ -118,6 +132,7 @@ class Edit(ABC):
         chosen = self.with_choices(specimen)
         preserved = chosen.preserves(specimen)
         net, did = _operated(chosen, specimen, SEED)
+        did += chosen.adjust(net, specimen)
         edited = _specimen(chosen, specimen, net)
         if edited.digest() == specimen.digest():
             raise Uneditable(f"{self.name()} of {specimen.name} changes nothing.")

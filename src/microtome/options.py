@@ -24,15 +24,18 @@ def option(
     full: Any = None,
     map_kind: bool = False,
     further: tuple[str, ...] = (),
+    recorded: bool = False,
 ) -> Any:
     """A field of an analysis or edit: its default, one line of help, and the range of a number (both ends allowed).
 
     `quick` and `full` are the values that a run of less or more effort takes where the user names none; without them, the default.
     With `map_kind` it takes the name of a kind of class activation map, those of other packages included, or one of the `further` words.
+    A `recorded` option of an edit is written into records and left out of its name: it is long, and the edit chooses it.
     """
     if isinstance(default, list):
         default = tuple(default)
     metadata = {"help": help, "low": low, "high": high, "quick": quick, "full": full, "map_kind": map_kind, "further": further}
+    metadata["recorded"] = recorded
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -13,6 +13,7 @@ from microtome.errors import MicrotomeError
 EXTRAS = {
     "lightning-fabric": ("train", "microtome train"),
     "captum": ("captum", "the kinds of map kernelshap and lime"),
+    "torch-pruning": ("prune", "the edit prune_channels"),
 }
 
 

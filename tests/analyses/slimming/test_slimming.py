@@ -184,7 +184,7 @@ def test_a_killed_search_goes_on_where_it_stopped(resnet: mt.Specimen, scenes: m
     lines = len(journal.read_text().splitlines())
     assert 0 < lines < 15
     again = Slimming(**options).measure(resnet.on("cpu"), scenes, pace)
-    timed = ("latency", "latency_low", "latency_high", "study_latency")
+    timed = ("latency", "latency_low", "latency_high", "study_latency", "on_front", "front_kind")
     for name, values in whole.arrays.items():
         if name not in timed:
             np.testing.assert_array_equal(np.asarray(values.values), np.asarray(again.arrays[name].values), err_msg=name)
@@ -209,3 +209,28 @@ def test_refusals_and_words(resnet: mt.Specimen) -> None:
         Slimming(max_drop="much")
     with pytest.raises(Unmeasurable, match="20 labelled images to repair"):
         Slimming(**QUICK)(resnet, mt.Images.scenes(30))
+
+
+def test_a_narrower_network_is_that_of_the_edit(resnet: mt.Specimen, scenes: mt.Images) -> None:
+    found = Slimming(**QUICK, widths=(0.25, 0.5), count=60)(resnet, scenes)
+    chosen, reported = split_places(scenes, 0.4, 60, 0)
+    x = resnet.recipe.normalise(torch.from_numpy(scenes.inputs(resnet.recipe, chosen.tolist())))
+    names = [name for name, kind in zip(found["kind"].candidate.values, found["kind"].values, strict=True) if kind == "width"]
+    assert names == ["25% of channels pruned", "50% of channels pruned"]
+    for name, ratio in zip(names, (0.25, 0.5), strict=True):
+        edited = mt.edits.prune_channels.PruneChannels(ratio=ratio)(resnet)
+        row = found["accuracy"].sel(candidate=name)
+        assert float(row.sel(repair="none")) == pytest.approx(right(edited.net, resnet, scenes, reported).mean())
+        estimate_statistics(edited.net, x.split(32))
+        repaired = right(edited.net, resnet, scenes, reported).mean()
+        assert float(row.sel(repair="norms")) == pytest.approx(repaired, abs=1.01 / len(reported))
+        saved = float(found["operations_saved"].sel(candidate=name))
+        assert saved == pytest.approx(1 - edited.multiply_adds / resnet.multiply_adds)
+        assert np.isnan(row.sel(repair="linear"))
+    assert "pruned by magnitude, without training" in " ".join(found.caveats)
+    assert found.headline == Slimming(**QUICK, count=60)(resnet, scenes).headline
+
+
+def test_widths_outside_their_range_are_refused() -> None:
+    with pytest.raises(BadOption, match="option widths holds 1; write fractions of channels from 0.01 to 0.99"):
+        Slimming(widths=(0.5, 1))

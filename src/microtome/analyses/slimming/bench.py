@@ -18,7 +18,7 @@ from microtome.instruments.prefix_runs import PrefixRuns
 from microtome.numerics.probes.ridge import ridge_scores
 from microtome.specimen import Specimen, watch
 from microtome.specimen.blocks import Unit
-from microtome.specimen.calibration import has_statistics
+from microtome.specimen.calibration import estimate_statistics, has_statistics
 from microtome.specimen.outputs import first_tensor
 
 Repair = Literal["none", "norms", "linear", "fine-tune"]
@@ -94,6 +94,26 @@ class Bench:
                 for repair in repairs
             }
         return rows
+
+    def widths(self, candidates: Sequence[SmallerNetwork]) -> dict[str, dict[Repair, Answers]]:
+        """The answers of narrower networks, by name and repair; the whole network runs, and all of its statistics are estimated."""
+        repairs: list[Repair] = [repair for repair in self.repairs if repair != "linear"]
+        return {
+            candidate.name: {
+                repair: self._row(self._key(candidate, repair), partial(self._narrowed, candidate, repair))
+                for repair in repairs
+            }
+            for candidate in candidates
+        }
+
+    def _narrowed(self, candidate: SmallerNetwork, repair: Repair) -> Answers:
+        """Measure one narrower network after one repair."""
+        net = self.slimmer.network(candidate, own_weights=repair == "fine-tune")
+        if repair in ("norms", "fine-tune"):
+            estimate_statistics(net, self.chosen.batches)
+        if repair == "fine-tune":
+            fine_tune(net, self.specimen, self.chosen.batches, self.heal)
+        return self._answers(net, *self._runs(net))
 
     def _key(self, candidate: SmallerNetwork, repair: str) -> list[Any]:
         return [candidate.kind, list(candidate.blocks) or candidate.at, repair, self.heal if repair == "fine-tune" else 0]

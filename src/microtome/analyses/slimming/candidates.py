@@ -1,4 +1,4 @@
-"""The networks to be measured: each block removed, the network ended after each block, and sets of blocks; weights shared, not copied."""
+"""The networks to be measured: without each block, ended after each block, without sets of blocks, and narrower; weights are shared."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,16 +8,18 @@ from torch import nn
 
 from microtome.instruments.block_removal import BlockRemoval, apply_removals, removal_plans
 from microtome.instruments.feature_cut import CutInfo, cut_at
+from microtome.instruments.pruning.choice import PruningPlan, choose_widths
+from microtome.instruments.pruning.widths import Widths
 from microtome.specimen import Layer, Specimen
 from microtome.specimen.copying import copy_network
 from microtome.specimen.tracing import example_input
 
-Kind = Literal["block", "cut", "set"]
+Kind = Literal["block", "cut", "set", "width"]
 
 
 @dataclass(frozen=True)
 class SmallerNetwork:
-    """One smaller network: without `blocks` (a block, or a set of them), or ended at the layer `at`.
+    """One smaller network: without `blocks` (a block, or a set of them), ended at the layer `at`, or narrowed to the `kept` channels.
 
     `from_end` counts blocks from the end, 1 the last: that of the one block, or of the last block that a cut keeps.
     """
@@ -27,6 +29,7 @@ class SmallerNetwork:
     blocks: tuple[str, ...] = ()
     at: str = ""
     from_end: int = 0
+    kept: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,16 @@ class Slimmer:
         ordered = tuple(name for name in self.plans if name in blocks)
         return SmallerNetwork("set", " + ".join(ordered), ordered)
 
+    def narrower(self, ratio: float) -> SmallerNetwork:
+        """The network without this fraction of its channels, the least in magnitude.
+
+        Raises:
+            Uneditable: they cannot be removed.
+            MissingExtra: Torch-Pruning is not installed.
+        """
+        kept = choose_widths(self.specimen, PruningPlan(ratio)).encode()
+        return SmallerNetwork("width", f"{ratio:.0%} of channels pruned", at=f"{ratio:g}", kept=kept)
+
     def from_end(self, name: str) -> int:
         """The place of a block from the end, 1 for the last."""
         return len(self.plans) - list(self.plans).index(name)
@@ -90,6 +103,8 @@ class Slimmer:
                 torch.manual_seed(0)
                 layer = self.specimen.layer(candidate.at)
                 cut_at(net, [layer], _plain_info(layer), example_input(net, self.specimen.recipe), classes)
+        elif candidate.kind == "width":
+            Widths.decode(candidate.kept).apply(net)
         else:
             plans = self.linear_plans if linear or not self.can_be_empty(candidate) else self.plans
             apply_removals(net, self.specimen, [plans[name] for name in candidate.blocks])
@@ -102,7 +117,9 @@ class Slimmer:
 
     def can_be_linear(self, candidate: SmallerNetwork) -> bool:
         """Whether linear maps can take the place of all its blocks."""
-        return candidate.kind != "cut" and all(self.linear_plans[name].how == "linear" for name in candidate.blocks)
+        return candidate.kind not in ("cut", "width") and all(
+            self.linear_plans[name].how == "linear" for name in candidate.blocks
+        )
 
 
 def share_weights(net: nn.Module, original: nn.Module) -> None:

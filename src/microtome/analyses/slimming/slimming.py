@@ -10,6 +10,9 @@ positions does, and its loss is against the same probe at the full network's end
 The search removes several blocks: each step the one, or the sets, that lose least on the images to choose by, until more than `max_drop` is
 lost or `target_latency` is reached. Of every network only the part after the first change runs.
 
+With `widths`, narrower networks stand beside them: the given fraction of the channels (heads and hidden units, in networks with attention)
+is pruned by magnitude. One Pareto front over accuracy, latency, parameters and memory holds depth and width together.
+
 The blocks are also ranked by cheap measures (block influence, angular distance, CKA, weight distance, distance from the last but one), and
 the rank correlation of each with the measured loss says how far it can be trusted here.
 
@@ -28,12 +31,13 @@ from microtome.analyses.slimming import wording
 from microtome.analyses.slimming.arrays import candidate_arrays, predictor_arrays, study_arrays
 from microtome.analyses.slimming.bench import Answers, Bench, Repair
 from microtome.analyses.slimming.candidates import Slimmer, SmallerNetwork
+from microtome.analyses.slimming.front import front_arrays
 from microtome.analyses.slimming.journal import Journal
 from microtome.analyses.slimming.savings import Savings, measure_savings
 from microtome.analyses.slimming.search import Search, SetScore
 from microtome.analyses.slimming.split import Integers, image_part, split_by_class, split_places
 from microtome.analysis import Analysis, Measurement, Needs, option
-from microtome.errors import BadOption, Unmeasurable
+from microtome.errors import BadOption, Uneditable, Unmeasurable
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.block_changes import block_changes
@@ -70,6 +74,7 @@ class Slimming(Analysis):
     )
     count: int = option(2000, "images used, at most", low=2, high=1_000_000, quick=300)
     cuts: bool = option(True, "end the network after every block as well")
+    widths: tuple[float, ...] = option((), "fractions of the channels to prune, each in a candidate of its own: 0.25,0.5")
     batch: int = option(1, "images in the timed pass", low=1, high=1024)
     repeats: int = option(9, "timed rounds; every network is timed once in each", low=3, high=1000)
     seed: int = option(0, "seed of the split and of the fine-tune", low=0)
@@ -81,6 +86,10 @@ class Slimming(Analysis):
         if self.calibration + self.judging > 0.95:
             raise BadOption(
                 f"slimming: calibration {self.calibration:g} and judging {self.judging:g} leave fewer than 5% of the images to report on."
+            )
+        if wrong := [ratio for ratio in self.widths if not 0.01 <= ratio <= 0.99]:
+            raise BadOption(
+                f"slimming: option widths holds {wrong[0]:g}; write fractions of channels from 0.01 to 0.99: 0.25,0.5."
             )
 
     def refusal(self, specimen: Specimen, images: Images | None) -> str:
@@ -95,7 +104,8 @@ class Slimming(Analysis):
     def workload(self, specimen: Specimen, images: Images | None) -> Workload:
         shown, blocks = min(self.count, len(images or ())), len(specimen.blocks)
         passes = 3.0 * blocks / 2 * shown + (blocks**2 / 4 * self.calibration * shown if self.search != "none" else 0.0)
-        tuned = 32.0 * self.heal * blocks
+        passes += 3.0 * len(self.widths) * shown
+        tuned = 32.0 * self.heal * (blocks + len(self.widths))
         return Workload(forward=passes + 11.0 * 2 * blocks * self.batch, backward=tuned, seconds=0.2 * blocks)
 
     def measure(self, specimen: Specimen, images: Images | None, pace: Pace) -> Measurement:
@@ -110,17 +120,20 @@ class Slimming(Analysis):
         answers: dict[str, dict[Repair, Answers]] = dict(bench.removals(singles))
         cut_answers, probe = bench.cuts(cuts)
         answers |= {name: {"none": own} for name, own in cut_answers.items()}
-        counted = self._savings(slimmer, [*singles, *cuts], pace)
+        narrower, width_reasons = self._narrower(slimmer)
+        answers |= bench.widths(narrower)
+        counted = self._savings(slimmer, [*singles, *cuts, *narrower], pace)
         saved = {c.name: counted[0].operations - each.operations for c, each in zip(singles, counted[1:], strict=False)}
         sets, search_facts = self._search(bench, saved)
-        candidates = [*singles, *cuts, *sets]
+        candidates = [*singles, *cuts, *narrower, *sets]
         answers |= bench.removals(sets)
         if sets:
             counted = self._savings(slimmer, candidates, pace)
-        baselines = {"block": full, "set": full, "cut": probe}
+        baselines = {"block": full, "set": full, "width": full, "cut": probe}
         arrays = candidate_arrays(
             candidates, answers, baselines, bench.repairs, counted, parse_fraction("max_drop", self.max_drop)
         )
+        arrays |= front_arrays(candidates, arrays, float(full.mean()))
         loss = arrays["loss"].values[:, 0]
         arrays |= predictor_arrays(candidates, loss, self._predictors(bench, slimmer, singles))
         arrays |= study_arrays(arrays, self._study_rows(slimmer, singles, loss, search_facts))
@@ -136,10 +149,22 @@ class Slimming(Analysis):
             "blocks": list(slimmer.plans),
             "penultimate": list(slimmer.plans)[-2],
             "refused": slimmer.refusal_reasons,
+            "widths_refused": width_reasons,
             "whole_passes": sorted(bench.notes),
             **search_facts,
         }
         return Measurement(arrays, facts)
+
+    def _narrower(self, slimmer: Slimmer) -> tuple[list[SmallerNetwork], list[str]]:
+        """The narrower networks, and why others could not be made."""
+        narrower: list[SmallerNetwork] = []
+        reasons: list[str] = []
+        for ratio in dict.fromkeys(self.widths):
+            try:
+                narrower.append(slimmer.narrower(ratio))
+            except Uneditable as error:
+                reasons.append(f"{ratio:.0%}: {error}")
+        return narrower, reasons
 
     def _study_rows(
         self, slimmer: Slimmer, singles: Sequence[SmallerNetwork], loss: np.ndarray[Any, Any], search: dict[str, Any]

@@ -73,10 +73,15 @@ def slimming_panels(finding: Finding) -> Sequence[Panel]:
             title="Accuracy lost against latency", x="latency", y="plain_loss", low="plain_low", high="plain_high", group="kind",
             note="No repair. Lower left is better. A cut is compared with a probe at the network's end.",
         ),
+        Scatter(
+            title="Accuracy against latency: depth and width", x="latency", y="front_accuracy", group="front_kind",
+            note=f"The full network: {float(finding.facts['full']):.1%} at latency 1. On the front: no other network here is as good in "
+                 "accuracy, latency, parameters and memory and better in one. Accuracy after the most thorough repair.",
+        ),
         Table(
-            title="Every block, every cut, and the sets of the search", rows="candidate",
+            title="Every smaller network", rows="candidate",
             columns=("kind", "from_end", "removed", "parameters_saved", "operations_saved", "memory_saved", "latency", "latency_low",
-                     "latency_high", "plain_loss", "plain_low", "plain_high"),
+                     "latency_high", "plain_loss", "plain_low", "plain_high", "front_accuracy", "front_repair", "on_front"),
         ),
         Table(title="Accuracy lost after each repair", rows="candidate", columns=("loss",),
               note="Columns: " + "; ".join(f"{name}: {REPAIRS[name]}" for name in map(str, finding["loss"].repair.values)) + "."),
@@ -102,6 +107,10 @@ def slimming_caveats(finding: Finding) -> Sequence[str]:
     return [
         f"Accuracy is that of {head}, on {plural(images['reported'], 'image')}; {_other_images(images)}.",
         *([f"Not removed with nothing in its place, since what follows would not fit: {name_list(refused, 8)}."] if refused else []),
+        *([f"Not pruned: {'; '.join(facts['widths_refused'])}."] if facts["widths_refused"] else []),
+        *(["Channels are pruned by magnitude, without training other than the repairs."]
+          if (finding["kind"].values == "width").any() else []),
+        "The Pareto front compares estimates; it does not show that its members differ.",
         *([f"{plural(singles, 'block')} removed alone are not enough to say how well cheap measures predict the loss."]
           if singles < 6 else []),
         *([_search_text(finding)] if facts["search"] != "none" else []),
