@@ -23,16 +23,21 @@ def kendall_tau(score: Values, truth: Values, weights: Values | None = None) -> 
 
     Not a number for fewer than `MIN_CANDIDATES` candidates, or where all scores or all truths are equal.
     """
+    return float(weighted_taus(score, truth, np.ones((1, len(score))) if weights is None else np.asarray(weights)[None])[0])
+
+
+def weighted_taus(score: Values, truth: Values, weights: Values) -> Values:
+    """`kendall_tau` for each row of `weights` (draw, candidate)."""
     known = np.isfinite(truth) & ~np.isnan(score)
     if known.sum() < MIN_CANDIDATES:
-        return float("nan")
+        return np.full(len(weights), np.nan)
     own, real = np.asarray(score, dtype=np.float64)[known], np.asarray(truth, dtype=np.float64)[known]
-    count = np.ones(len(own)) if weights is None else np.asarray(weights, dtype=np.float64)[known]
-    pair = np.triu(np.outer(count, count), 1)
-    left = (own[:, None] > own).astype(int) - (own[:, None] < own)  # no differences: infinite scores are ties
-    right = (real[:, None] > real).astype(int) - (real[:, None] < real)
-    ends = (pair * (left != 0)).sum() * (pair * (right != 0)).sum()
-    return float((pair * left * right).sum() / np.sqrt(ends)) if ends else float("nan")
+    count = np.asarray(weights, dtype=np.float64)[:, known]
+    left = (own[:, None] > own).astype(float) - (own[:, None] < own)  # no differences: infinite scores are ties
+    right = (real[:, None] > real).astype(float) - (real[:, None] < real)
+    agreeing, unequal, apart = ((count @ pairs * count).sum(1) for pairs in (left * right, np.abs(left), np.abs(right)))
+    ends = np.sqrt(unequal * apart)
+    return np.divide(agreeing, ends, out=np.full(len(count), np.nan), where=ends > 0)
 
 
 def regret(score: Values, truth: Values) -> float:
@@ -43,16 +48,23 @@ def regret(score: Values, truth: Values) -> float:
     return float(np.nanmax(truth) - np.nanmean(truth[first]))
 
 
-def task_values(score: Values, truths: Values, measure: str = "tau", weights: Values | None = None) -> Values:
+def task_values(score: Values, truths: Values, measure: str = "tau") -> Values:
     """Tau or regret of each task (task,): the mean over truths and draws that have one.
 
     `score` is (task, draw, candidate), `truths` (truth, task, draw, candidate).
     """
-    values = np.array([
-        [[_measure(measure, *pair, weights) for pair in zip(own, real, strict=True)] for own, real in zip(score, truth, strict=True)]
-        for truth in truths
-    ])  # fmt: skip
-    return nan_mean(values.transpose(1, 0, 2).reshape(len(score), -1))
+    if measure == "tau":
+        return _drawn_taus(score, truths, np.ones((1, score.shape[2])))[:, 0]
+    values = [[[regret(own, real) for own, real in zip(score[task], truth[task], strict=True)] for truth in truths]
+              for task in range(len(score))]  # fmt: skip
+    return nan_mean(np.array(values).reshape(len(score), -1))
+
+
+def _drawn_taus(score: Values, truths: Values, weights: Values) -> Values:
+    """The mean tau of each task (task, draw of the weights) over truths and draws of the training images."""
+    values = [[weighted_taus(own, real, weights) for truth in truths for own, real in zip(score[task], truth[task], strict=True)]
+              for task in range(len(score))]  # fmt: skip
+    return nan_mean(np.array(values).transpose(0, 2, 1))
 
 
 def crossed_interval(
@@ -74,15 +86,9 @@ def crossed_interval(
     if measure == "regret":
         return bounded_mean_interval(values[known])
     random = np.random.default_rng(seed)
-    drawn = np.empty(draws)
-    for draw in range(draws):
-        chosen = known[random.integers(0, tasks, tasks)]
-        weights = np.bincount(random.integers(0, count, count), minlength=count)
-        different, places = np.unique(chosen, return_inverse=True)
-        drawn[draw] = nan_mean(task_values(score[different], truths[:, different], measure, weights)[places])
+    chosen = known[random.integers(0, tasks, (draws, tasks))]
+    counted = random.integers(0, count, (draws, count)) + count * np.arange(draws)[:, None]
+    weights = np.bincount(counted.ravel(), minlength=draws * count).reshape(draws, count)
+    drawn = nan_mean(_drawn_taus(score, truths, weights)[chosen, np.arange(draws)[:, None]])
     half = float(student_quantile((1 + level) / 2, tasks - 1)) * float(np.nanstd(drawn)) * np.sqrt(tasks / (tasks - 1))
     return Interval(mean, max(-1.0, mean - half), min(1.0, mean + half))
-
-
-def _measure(measure: str, score: Values, truth: Values, weights: Values | None) -> float:
-    return kendall_tau(score, truth, weights) if measure == "tau" else regret(score, truth)
