@@ -18,9 +18,9 @@ def pics() -> mt.Images:
     return mt.Images.scenes(6)
 
 
-@pytest.mark.parametrize("word", ["cut:layer3.0", "cut:layer3,head=10", "cut:conv1"])
-def test_the_law_of_edits(word: str, pics: mt.Images, tmp_path) -> None:
-    testing.check_edit(parse(word), mt.open("microtome:mini_resnet"), pics, tmp_path)
+@pytest.mark.parametrize(("layer", "head"), [("layer3.0", 0), ("layer3", 10), ("conv1", 0)])
+def test_the_law_of_edits(layer: str, head: int, pics: mt.Images, tmp_path) -> None:
+    testing.check_edit(Cut(at=(layer,), head=head), mt.open("microtome:mini_resnet"), pics, tmp_path)
 
 
 @pytest.mark.parametrize(

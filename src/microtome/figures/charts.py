@@ -1,6 +1,6 @@
 """Panels of numbers over an axis: Curve, Bars, Hist, Scatter."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -28,8 +28,9 @@ from microtome.figures.placing import place_labels
 from microtome.panels import Bars, Curve, Hist, Scatter
 
 Series = list[tuple[str, np.ndarray[Any, Any]]]
-Baselines = list[tuple[str, str, np.ndarray[Any, Any]]]  # name, line style, values
-BASELINE_LOOKS = ("--", ":", "-.")
+Look = Literal["--", ":", "-."]
+Baselines = list[tuple[str, Look, np.ndarray[Any, Any]]]  # name, line style, values
+BASELINE_LOOKS: tuple[Look, ...] = ("--", ":", "-.")
 MULTIPLES_ACROSS = 6  # small multiples side by side
 
 

@@ -25,7 +25,7 @@ class Decision(NamedTuple):
     best: int | None = None
 
     @property
-    def settled(self) -> bool:
+    def has_evidence(self) -> bool:
         """Whether the evidence is enough to recommend the chosen network."""
         return bool(self.choice) and not self.reason.startswith(NOT_ENOUGH)
 

@@ -25,7 +25,7 @@ class RemovalEvidence(NamedTuple):
     images: int
 
 
-def removal_evidence(finding: Finding) -> RemovalEvidence | None:
+def removal_loss(finding: Finding) -> RemovalEvidence | None:
     """What a finding of slimming says of the penultimate block; None where it does not say it in a form known here."""
     wanted = ("plain_loss", "plain_low", "plain_high")
     name, images = finding.facts.get("penultimate"), finding.facts.get("images")
@@ -78,4 +78,4 @@ def command(networks: Sequence[StudiedNetwork]) -> str:
 
 def _evidence(network: StudiedNetwork) -> RemovalEvidence | None:
     finding = network.findings.get(ANALYSIS)
-    return removal_evidence(finding) if finding is not None else None
+    return removal_loss(finding) if finding is not None else None
