@@ -10,6 +10,7 @@ from benchmarks import machine
 from benchmarks.choice_statistics import crossed_interval, kendall_tau, task_values
 from benchmarks.choice_training import RECIPE
 from microtome.numerics.statistics.intervals import Interval
+from microtome.prose import name_list
 
 PAGE = machine.ROOT / "docs" / "choice.md"
 EVIDENCE = machine.ROOT / "src" / "microtome" / "analyses" / "compare" / "evidence.json"
@@ -135,6 +136,7 @@ def page(results: Results, grid: Grid, measured: dict[str, Measured]) -> str:
             candidates=len(grid.names), generated=len(grid.tasks) - real, real=real, recipe=RECIPE, draws=len(grid.draws)
         ),
         _aim(measured),
+        _shown(measured, grid),
         _overview(measured, grid),
         _by_task(results, grid, measured),
         _choices(results, grid),
@@ -163,6 +165,26 @@ def _aim(measured: dict[str, Measured]) -> str:
         f"- **Choice: {'met' if advice.regret.value <= AIM_REGRET else 'not met'}.** Following the recommendation costs "
         f"{_span(advice.regret, 1)} points on average; the smallest mean regret of any score is {_span(scores[least].regret, 1)} points "
         f"({TITLES[least]}).\n",
+    ]
+    return "\n".join(lines)
+
+
+def _shown(measured: dict[str, Measured], grid: Grid) -> str:
+    """What the intervals show and what they do not."""
+    scores = {name: each for name, each in measured.items() if name not in BASELINES and np.isfinite(each.tau.low)}
+    above = [TITLES[name] for name, each in scores.items() if each.tau.low > 0]
+    others = [TITLES[name] for name, each in scores.items() if each.tau.low <= 0]
+    best = max(scores.values(), key=lambda each: each.tau.value, default=None)
+    near = [TITLES[name] for name, each in scores.items() if best and each.tau.high >= best.tau.low]
+    loss = 100 * float((grid.truths().max(-1) - grid.truths().mean(-1)).mean())
+    lines = [
+        "## What it shows, and what not\n",
+        f"- Order significantly better than chance: {name_list(above, 20) or 'no score'}.",
+        f"- Order not shown to be better than chance: {name_list(others, 20) or 'no score'}.",
+        f"- No score is shown to be the best: the intervals of {name_list(near, 20)} overlap that of the highest.",
+        f"- A candidate taken at random would cost {loss:.1f} points on average; the recommendation costs "
+        f"{measured['recommendation'].regret.value:.1f}.",
+        "- Mean regrets are of few tasks, and a single task with a large one would change them: their upper ends are far away.\n",
     ]
     return "\n".join(lines)
 
