@@ -69,8 +69,9 @@ def balanced(pool: Split, count: int, draw: int) -> Split:
     return Split(pool.pixels[chosen], pool.labels[chosen])
 
 
-def _read(path: Path) -> Pixels:
-    return np.asarray(Image.open(path).convert("RGB"))
+def _read(path: Path, mode: str = "RGB") -> Pixels:
+    with Image.open(path) as image:
+        return np.asarray(image.convert(mode) if mode else image)
 
 
 def _cifar_folders() -> list[Path]:
@@ -123,7 +124,7 @@ def _street_patches() -> tuple[Split, Split]:
 
 def _street(name: str) -> Split:
     folder = DATA / "images" / "camvid_val"
-    image, classes = _read(folder / "image" / name), np.asarray(Image.open(folder / "label" / name))
+    image, classes = _read(folder / "image" / name), _read(folder / "label" / name, "")
 
     def label(window: tuple[slice, slice]) -> int:
         sizes = [float((classes[window] == number).mean()) for number in STREET.values()]
@@ -143,8 +144,8 @@ def _retina_patches() -> tuple[Split, Split]:
 
 def _retina(path: Path) -> Split:
     number, folder = path.name[:2], path.parent.parent
-    vessels = np.asarray(Image.open(folder / "1st_manual" / f"{number}_manual1.gif")) > 0
-    inside = np.asarray(Image.open(folder / "mask" / f"{path.stem}_mask.gif")) > 0
+    vessels = _read(folder / "1st_manual" / f"{number}_manual1.gif", "") > 0
+    inside = _read(folder / "mask" / f"{path.stem}_mask.gif", "") > 0
 
     def label(window: tuple[slice, slice]) -> int:
         fraction = float(vessels[window].mean())
