@@ -83,6 +83,17 @@ def atomic_folder(folder: str | os.PathLike[str], remedy: str = REMEDY) -> Gener
             raise
 
 
+def sweep_beside(folder: Path) -> None:
+    """Remove what a killed write of `folder` left beside it; an older one that it had put aside comes back."""
+    for aside in folder.parent.glob(f"{ASIDE}*"):
+        if (aside / folder.name).is_dir() and not folder.exists():
+            os.rename(aside / folder.name, folder)
+            aside.rmdir()
+    for scratch in folder.parent.glob(f"{SCRATCH}{folder.name}-*"):
+        if scratch.is_dir():
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
 def sweep_leftovers(root: Path) -> None:
     """Remove what killed writes left below `root`; a folder that was being replaced goes back where its successor never came."""
     for aside in root.rglob(f"{ASIDE}*"):

@@ -61,11 +61,11 @@ def specimen(channels: int) -> Specimen:
 
 
 @cache
-def images(channels: int) -> Images:
-    masks = torch.zeros(15, SIDE, SIDE)
+def images(channels: int, count: int = 15) -> Images:
+    masks = torch.zeros(count, SIDE, SIDE)
     masks[:, 8:20, 8:20] = 1
-    x = torch.rand(15, channels, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    return Images.tensors(x, labels=[0, 1, 2] * 5, classes=["a", "b", "c"], masks=masks)
+    x = torch.rand(count, channels, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    return Images.tensors(x, labels=[0, 1, 2] * (count // 3), classes=["a", "b", "c"], masks=masks)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
@@ -80,8 +80,9 @@ def test_the_number_of_channels_is_found(channels: int) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_analysis_measures_any_number_of_channels_or_says_why_not(name: str, channels: int) -> None:
     analysis = catalog.analysis_entry(name).load()()
+    shown = images(channels, 60 if name == "slimming" else 15)  # it reports on other images than it repairs by
     try:
-        finding = analysis(specimen(channels), images(channels), Pace(batch=15, device="cpu"), twins=2)
+        finding = analysis(specimen(channels), shown, Pace(batch=15, device="cpu"), twins=2)
     except Unmeasurable as error:
         refused = str(error)
     else:

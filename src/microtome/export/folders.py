@@ -1,14 +1,13 @@
 """The two folders of a slimmed network: the work that survives a kill, beside the result that is there whole or not at all."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from microtome._version import __version__
-from microtome.atomic_write import ASIDE, SCRATCH, atomic_folder, atomic_write
+from microtome.atomic_write import atomic_folder, atomic_write, sweep_beside
 from microtome.errors import BadOption, option_hint
 from microtome.report.html import write_report
 from microtome.store import Store
@@ -31,7 +30,7 @@ class ResultFolder:
         for folder in (self.out, self.work):
             _refuse_other(folder)
         self.store = Store.create(self.work)
-        _sweep_beside(self.out)
+        sweep_beside(self.out)
         if not (self.work / CARD_FILE).exists():
             if (self.out / FINDINGS).is_dir():  # an earlier result: what it measured need not be measured again
                 shutil.copytree(self.out / FINDINGS, self.work, dirs_exist_ok=True)
@@ -53,17 +52,6 @@ def _refuse_other(folder: Path) -> None:
         return
     what = "a folder with other things in it" if folder.is_dir() else "a file"
     raise BadOption(f"{folder} is {what}; name a new folder: {option_hint('out', f'{folder.name}-slim')}")
-
-
-def _sweep_beside(out: Path) -> None:
-    """Remove what a killed write of `out` left beside it; an older result that it had put aside comes back."""
-    for aside in out.parent.glob(f"{ASIDE}*"):
-        if (aside / out.name).is_dir() and not out.exists():
-            os.rename(aside / out.name, out)
-            aside.rmdir()
-    for scratch in out.parent.glob(f"{SCRATCH}{out.name}-*"):
-        if scratch.is_dir():
-            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def is_ours(folder: Path) -> bool:
