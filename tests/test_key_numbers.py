@@ -76,6 +76,13 @@ def test_percentages_are_written_by_the_formatter_alone() -> None:
     assert by_hand == {
         "analyses/objects/arrays.py": ["low", "high"],  # a coordinate, "0%-5%"
         "networks/page.py": ["high"],  # a page in per cent throughout
+        # what the user asked for, as it was written
+        "analyses/slimming/candidates.py": ["ratio"],
+        "analyses/slimming/slimming.py": ["target", "ratio"],
+        "analyses/traits/image_claims.py": ["borders.small", "borders.large"],
+        "edits/prune_channels.py": ["self.ratio"],
+        "export/read_me.py": ["100 * budget"],
+        "export/slim_run.py": ["100 * self.budget"],
     }
 
 

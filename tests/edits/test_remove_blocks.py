@@ -85,7 +85,6 @@ BY_HAND: dict[str, tuple[dict[str, Any], str, Callable[[nn.Module], None]]] = {
     "timm:hrnet_w18_small_v2": ({}, "stage4.1", _through("stage4.1")),
     "timm:inception_v3": ({"size": 128}, "Mixed_7c", _through("Mixed_7c")),
     "timm:vgg11": ({}, "features.18", _layers_off("features.18", "features.19")),
-    "timm:vgg19": ({}, "features.32", _layers_off("features.32", "features.33")),
     "timm:mobilenetv3_small_050": ({}, "blocks.2.1", _branch_off("blocks.2.1.bn3")),
     "timm:regnetx_002": ({"zero_init_last": False}, "s4.b5", _branch_off("s4.b5.conv3.bn")),
     "timm:efficientnet_b0": ({}, "blocks.4.1", _branch_off("blocks.4.1.bn3")),

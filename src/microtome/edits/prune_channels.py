@@ -29,6 +29,7 @@ from microtome.instruments.pruning.choice import PruningPlan, choose_widths
 from microtome.instruments.pruning.dependencies import torch_pruning
 from microtome.instruments.pruning.labelled_images import PruningImages, open_images_word, split_images, top1_accuracy
 from microtome.instruments.pruning.widths import Widths
+from microtome.key_numbers import FRACTION, format_value
 from microtome.numerics.graph.counts import count_multiply_adds
 from microtome.prose import plural
 from microtome.specimen import Specimen
@@ -92,7 +93,8 @@ class PruneChannels(Edit):
         asked = self.ratio if attentive else 1 - (1 - self.ratio) ** 2
         after = count_multiply_adds(net, specimen.noise(1))
         reached = 1 - after / max(specimen.multiply_adds, 1)
-        text = f", {reached:.1%} fewer multiply-adds ({asked:.1%} if every layer became narrower by {self.ratio:.0%}"
+        text = f", {format_value(reached, FRACTION)} fewer multiply-adds ({format_value(asked, FRACTION)} "
+                f"if every layer became narrower by {self.ratio:.0%}"
         text += ")" if attentive else " at both ends)"
         text += ", no attention head removed" if self.heads and attentive and not self._cuts_heads() else ""
         images = self._images(specimen)
@@ -104,7 +106,8 @@ class PruneChannels(Edit):
             text += f", estimated the statistics of {plural(reached, 'norm')} on {plural(len(images.chosen), 'image')}"
         if images.reported.targets is not None:
             before, now = (top1_accuracy(specimen, each, images.reported) for each in (specimen.net, net))
-            text += f", top-1 accuracy on {plural(len(images.reported), 'other image')} {before:.1%} → {now:.1%}"
+            text += f", top-1 accuracy on {plural(len(images.reported), 'other image')} "
+                f"{format_value(before, FRACTION)} → {format_value(now, FRACTION)}"
         return text
 
     def preserves(self, specimen: Specimen) -> Preservation:

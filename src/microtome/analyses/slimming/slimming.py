@@ -42,7 +42,7 @@ from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.block_changes import block_changes
 from microtome.instruments.class_matching import match_classes, why_no_head
-from microtome.key_numbers import KeyNumber
+from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.panels import Panel, Question
 from microtome.scan import Pace, Step
 from microtome.specimen import Specimen
@@ -245,7 +245,7 @@ class Slimming(Analysis):
         while step := search.step(sets, saved):
             sets, lost = step, (whole - step[0].right) / len(bench.search_images)
             if lost > budget:
-                why = f"one more block loses {lost:.1%} on the images to choose by"
+                why = f"one more block loses {format_value(lost, FRACTION)} on the images to choose by"
                 break
             best.append(step[0])
             if target and self._latency(bench, step[0]) <= target:

@@ -7,7 +7,7 @@ import numpy as np
 
 from microtome.analyses.slimming.arrays import VERDICTS
 from microtome.finding import Finding
-from microtome.key_numbers import FRACTION, KeyNumber
+from microtome.key_numbers import FRACTION, KeyNumber, format_value
 from microtome.panels import Panel, Scatter, Table
 from microtome.prose import count_of, name_list, plural
 
@@ -75,7 +75,8 @@ def slimming_panels(finding: Finding) -> Sequence[Panel]:
         ),
         Scatter(
             title="Accuracy against latency: depth and width", x="latency", y="front_accuracy", group="front_kind",
-            note=f"The full network: {float(finding.facts['full']):.1%} at latency 1. On the front: no other network here is as good in "
+            note=f"The full network: {format_value(float(finding.facts['full']), FRACTION)} "
+            "at latency 1. On the front: no other network here is as good in "
                  "accuracy, latency, parameters and memory and better in one. Accuracy after the most thorough repair.",
         ),
         Table(
