@@ -93,8 +93,8 @@ class PruneChannels(Edit):
         asked = self.ratio if attentive else 1 - (1 - self.ratio) ** 2
         after = count_multiply_adds(net, specimen.noise(1))
         reached = 1 - after / max(specimen.multiply_adds, 1)
-        text = f", {format_value(reached, FRACTION)} fewer multiply-adds ({format_value(asked, FRACTION)} "
-                f"if every layer became narrower by {self.ratio:.0%}"
+        fewer, nominal = format_value(reached, FRACTION), format_value(asked, FRACTION)
+        text = f", {fewer} fewer multiply-adds ({nominal} if every layer became narrower by {self.ratio:.0%}"
         text += ")" if attentive else " at both ends)"
         text += ", no attention head removed" if self.heads and attentive and not self._cuts_heads() else ""
         images = self._images(specimen)
@@ -106,8 +106,8 @@ class PruneChannels(Edit):
             text += f", estimated the statistics of {plural(reached, 'norm')} on {plural(len(images.chosen), 'image')}"
         if images.reported.targets is not None:
             before, now = (top1_accuracy(specimen, each, images.reported) for each in (specimen.net, net))
-            text += f", top-1 accuracy on {plural(len(images.reported), 'other image')} "
-                f"{format_value(before, FRACTION)} → {format_value(now, FRACTION)}"
+            change = f"{format_value(before, FRACTION)} → {format_value(now, FRACTION)}"
+            text += f", top-1 accuracy on {plural(len(images.reported), 'other image')} {change}"
         return text
 
     def preserves(self, specimen: Specimen) -> Preservation:
