@@ -11,6 +11,7 @@ from microtome.analysis.contract import Analysis, Arrays, Measurement, Needs, ti
 from microtome.errors import Unmeasurable, measure_hint
 from microtome.finding import Finding
 from microtome.images import Images
+from microtome.instruments.untrained_twins import twin_count
 from microtome.scan import Pace
 from microtome.specimen import Specimen
 
@@ -49,6 +50,7 @@ def collation_origin(analysis: Collation, findings: Sequence[Finding], began: fl
         "specimen": {},
         "specimens": list(dict.fromkeys(finding.specimen for finding in findings)),
         "images": next((facts for digest, facts in images.items() if digest), {}),
+        "twins": {"count": max((twin_count(finding.origin) for finding in findings), default=0)},
         "options": analysis.options(),
         "revision": analysis.revision,
         "key": collation_key(analysis, findings),

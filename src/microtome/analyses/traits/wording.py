@@ -6,7 +6,6 @@ import numpy as np
 
 from microtome.analyses.traits.material import StudiedNetwork, Study
 from microtome.finding import Finding
-from microtome.instruments.untrained_twins import WITHOUT_TWINS
 from microtome.key_numbers import FRACTION, format_value
 from microtome.prose import name_list
 from microtome.specimen.families import FAMILIES
@@ -46,9 +45,6 @@ def study_caveats(finding: Finding) -> list[str]:
         *facts["confounders"],
         "Similar weights or features are no proof that a layer can be removed; only H7 and H8, by removal, decide that.",
     ]
-    twins = [values for name, values in finding.arrays.items() if "twin" in name and values.dtype.kind == "f"]
-    if twins and not any(np.isfinite(values.values).any() for values in twins):
-        lines.append(WITHOUT_TWINS)
     if left := facts["left_out"]:
         lines.append(f"Left out, being untrained or of no known family: {name_list(list(left), MAX_NAMES)}.")
     return [*lines, *facts["missing_figures"]]
