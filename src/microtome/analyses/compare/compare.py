@@ -117,7 +117,7 @@ class Compare(Collation):
         facts: dict[str, Any] = {
             "choice": made.decision.choice,
             "reason": made.decision.reason,
-            "settled": made.decision.has_evidence,
+            "settled": bool(made.decision.choice) and made.decision.enough,
             "cut": _cut_advice(nets.byname.get(made.decision.choice, {})),
             "evidence": nets.evidence.kind,
             "decided by": made.source,

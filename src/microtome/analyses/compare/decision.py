@@ -10,24 +10,20 @@ from microtome.key_numbers import FRACTION, format_value
 from microtome.numerics.statistics.equivalence import PairedComparison
 
 Values = np.ndarray[Any, Any]
-NOT_ENOUGH = "Not enough evidence"  # how the reason of a choice begins that is first, but not shown to be
 
 
 class Decision(NamedTuple):
     """Ranks (NaN for networks that were not judged), the chosen name or "", the reason as one sentence, and who is most accurate.
 
-    `best` counts among the judged networks; of equally accurate ones it is the cheapest. None where nothing was compared.
+    `best` counts among the judged networks; of equally accurate ones it is the cheapest. None where nothing was compared. Without
+    `enough` evidence the chosen network is first, but not shown to be.
     """
 
     rank: Values
     choice: str
     reason: str
     best: int | None = None
-
-    @property
-    def has_evidence(self) -> bool:
-        """Whether the evidence is enough to recommend the chosen network."""
-        return bool(self.choice) and not self.reason.startswith(NOT_ENOUGH)
+    enough: bool = True
 
 
 def decide(
@@ -62,8 +58,8 @@ def decide(
             rank, "", f"No recommendation: only 1 network could be judged, {names[judged[0]]}; a choice needs two.", best
         )
     first = int(order[0])
-    reason = _reason([names[place] for place in judged], paired, known, first, best, margin, measure, classes)
-    return Decision(rank, names[judged[first]], reason, best)
+    reason, enough = _reason([names[place] for place in judged], paired, known, first, best, margin, measure, classes)
+    return Decision(rank, names[judged[first]], reason, best, enough)
 
 
 def _cheapest_of_the_best(accuracy: Values, prices: Prices) -> int:
@@ -105,20 +101,20 @@ def _reason(
     margin: float,
     measure: str,
     classes: int,
-) -> str:
-    """One sentence with the accuracy, the number of images, and what was shown."""
+) -> tuple[str, bool]:
+    """One sentence with the accuracy, the number of images, and what was shown; and whether that is enough to recommend it."""
     accuracy = f"{measure}{format_value(float(paired.accuracy[first]), FRACTION)} on {paired.images} images"
     if first != best:
         loss = format_value(float(paired.high[first, best]), FRACTION)
         why = prices.difference(first, best).reason
-        return f"Choose {names[first]}: {accuracy}, {why} and at most {loss} less accurate than {names[best]}."
+        return f"Choose {names[first]}: {accuracy}, {why} and at most {loss} less accurate than {names[best]}.", True
     cheaper = prices.cheaper(CLEARLY_CHEAPER)[:, best]
     rivals = np.flatnonzero(cheaper & ~(paired.low[:, best] > 0))
     if len(rivals):
         rival = int(rivals[np.argmin(paired.loss[rivals, best])])
         needed = paired.images_to_decide(rival, best, margin)
         more = label_more(needed, paired.images, classes) if needed else "no number of images decides on the margin"
-        return f"{NOT_ENOUGH} between {names[best]} ({accuracy}) and cheaper {names[rival]}: {more}."
+        return f"Not enough evidence between {names[best]} ({accuracy}) and cheaper {names[rival]}: {more}.", False
     if cheaper.any():
-        return f"Choose {names[best]}: {accuracy}, significantly more accurate than every cheaper network."
-    return f"Choose {names[best]}: {accuracy}, the most accurate, and none is clearly cheaper."
+        return f"Choose {names[best]}: {accuracy}, significantly more accurate than every cheaper network.", True
+    return f"Choose {names[best]}: {accuracy}, the most accurate, and none is clearly cheaper.", True

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from microtome.analyses.compare.decision import NOT_ENOUGH, Decision, label_more
+from microtome.analyses.compare.decision import Decision, label_more
 from microtome.analyses.compare.domination import DominatedPair, describe_domination
 from microtome.analyses.compare.limits import KEPT, MISSED, UNDECIDED, UNMEASURED, LimitJudgement, nearest_network
 from microtome.analyses.compare.named_criteria import ACCURACY, CriterionColumn, how_to_measure
@@ -118,7 +118,9 @@ def decide_by_weights(
     needed = gaps[other].images_needed(images)
     more = label_more(needed, images, classes) if needed else _other_evidence(weighing, gaps[other])
     rival = f"{names[int(judged[other])]} ({format_value(float(totals[other]))})"
-    return Decision(rank, winner, f"{NOT_ENOUGH} between {winner} (utility {own}) and {rival}: {more}.", best)
+    return Decision(
+        rank, winner, f"Not enough evidence between {winner} (utility {own}) and {rival}: {more}.", best, enough=False
+    )
 
 
 def _other_evidence(weighing: Weighing, gap: UtilityGap) -> str:
