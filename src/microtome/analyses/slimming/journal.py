@@ -20,6 +20,7 @@ class Journal:
         self.path = path
         self.rows: dict[str, np.ndarray[Any, Any]] = dict(_read_rows(path)) if path is not None else {}
         self.resumed = len(self.rows)
+        self._torn = path is not None and _ends_torn(path)
 
     def answers(self, parts: Sequence[Any], measure: Callable[[], np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
         """Right or wrong (image,) under that key, measured only where no row has them."""
@@ -39,11 +40,11 @@ class Journal:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        torn = self.path.exists() and self.path.stat().st_size > 0 and not self.path.read_bytes().endswith(b"\n")
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(("\n" if torn else "") + json.dumps(_to_row(key, right)) + "\n")
+            file.write(("\n" if self._torn else "") + json.dumps(_to_row(key, right)) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        self._torn = False
 
 
 def _to_row(key: str, right: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -54,6 +55,12 @@ def _to_row(key: str, right: np.ndarray[Any, Any]) -> dict[str, Any]:
 def _from_row(row: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     bits = np.unpackbits(np.frombuffer(base64.b64decode(row["answers"]), dtype=np.uint8))[: row["images"]]
     return bits.astype(bool)
+
+
+def _ends_torn(path: Path) -> bool:
+    """Whether the last line of the file was cut off."""
+    text = path.read_bytes() if path.exists() else b""
+    return bool(text) and not text.endswith(b"\n")
 
 
 def _read_rows(path: Path) -> list[tuple[str, np.ndarray[Any, Any]]]:

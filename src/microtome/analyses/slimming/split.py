@@ -39,10 +39,9 @@ def split_places(images: Images, calibration: float, count: int, seed: int) -> t
     assert labels is not None  # refused before
     order = images.content_order()  # so that the parts do not depend on the names of files
     known = order[labels[order] >= 0]
-    shuffled = known[np.random.default_rng(seed).permutation(len(known))]
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    by_class = _shuffled_classes(known, labels, np.random.default_rng(seed))
     taken = by_class if len(by_class) <= count else by_class[np.linspace(0, len(by_class) - 1, count).round().astype(int)]
-    marks = (np.arange(len(taken)) * calibration) % 1 + calibration > 1 - 1e-9  # every n-th, from class to class
+    marks = _marks(len(taken), calibration)
     chosen, reported = np.sort(taken[marks]), np.sort(taken[~marks])
     if min(len(chosen), len(reported)) < LEAST:
         raise Unmeasurable(
@@ -58,15 +57,25 @@ def split_by_class(places: Integers, labels: Integers, fraction: float, seed: in
     Raises:
         Unmeasurable: a part would have fewer than `LEAST` images.
     """
-    shuffled = places[np.random.default_rng([seed, 1]).permutation(len(places))]
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    marks = (np.arange(len(by_class)) * fraction) % 1 + fraction > 1 - 1e-9
+    by_class = _shuffled_classes(places, labels, np.random.default_rng([seed, 1]))
+    marks = _marks(len(by_class), fraction)
     first, second = np.sort(by_class[~marks]), np.sort(by_class[marks])
     if min(len(first), len(second)) < LEAST:
         raise Unmeasurable(
             f"slimming needs {LEAST} labelled images to repair by and {LEAST} more to choose by; here are {len(first)} and {len(second)}."
         )
     return first, second
+
+
+def _shuffled_classes(places: Integers, labels: Integers, random: np.random.Generator) -> Integers:
+    """The places class after class, in random order within each."""
+    shuffled = places[random.permutation(len(places))]
+    return shuffled[np.argsort(labels[shuffled], kind="stable")]
+
+
+def _marks(count: int, fraction: float) -> Integers:
+    """That fraction of so many in a row, evenly spread."""
+    return (np.arange(count) * fraction) % 1 + fraction > 1 - 1e-9
 
 
 def image_part(specimen: Specimen, images: Images, places: Integers, wanted: Integers, pace: Pace) -> ImagePart:
