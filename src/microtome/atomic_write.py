@@ -86,21 +86,17 @@ def atomic_folder(folder: str | os.PathLike[str], remedy: str = REMEDY) -> Gener
 def sweep_beside(folder: Path) -> None:
     """Remove what a killed write of `folder` left beside it; an older one that it had put aside comes back."""
     for aside in folder.parent.glob(f"{ASIDE}*"):
-        if (aside / folder.name).is_dir() and not folder.exists():
-            os.rename(aside / folder.name, folder)
-            aside.rmdir()
-    for scratch in folder.parent.glob(f"{SCRATCH}{folder.name}-*"):
-        if scratch.is_dir():
+        if (aside / folder.name).is_dir():
+            _put_back(aside)
+    for scratch in folder.parent.glob(f"{SCRATCH}*"):
+        if scratch.name.startswith(_scratch_prefix(folder)) and scratch.is_dir():
             shutil.rmtree(scratch, ignore_errors=True)
 
 
 def sweep_leftovers(root: Path) -> None:
     """Remove what killed writes left below `root`; a folder that was being replaced goes back where its successor never came."""
     for aside in root.rglob(f"{ASIDE}*"):
-        for older in aside.iterdir() if aside.is_dir() else ():
-            if not (aside.parent / older.name).exists():
-                os.rename(older, aside.parent / older.name)
-        shutil.rmtree(aside, ignore_errors=True)
+        _put_back(aside)
     for scratch in root.rglob(f"{SCRATCH}*"):
         shutil.rmtree(scratch, ignore_errors=True) if scratch.is_dir() else scratch.unlink(missing_ok=True)
 
@@ -111,6 +107,14 @@ def _one_sentence(path: str | os.PathLike[str], remedy: str) -> Generator[None]:
         yield
     except OSError as error:
         raise WriteError(f"{os.fspath(path)} cannot be written ({error.strerror or error}). {remedy}") from error
+
+
+def _put_back(aside: Path) -> None:
+    """What was put aside goes back where its successor never came; the place aside is gone."""
+    for older in aside.iterdir() if aside.is_dir() else ():
+        if not (aside.parent / older.name).exists():
+            os.rename(older, aside.parent / older.name)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _scratch_path(target: Path) -> Path:
