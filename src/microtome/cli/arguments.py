@@ -35,6 +35,14 @@ OPENING = (
     click.option("--outputs", default="", help="What the outputs mean: imagenet, or a file with one name a line."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of untrained weights and of --limit."),
 )
+LIMIT = click.option("--limit", type=click.IntRange(min=1), help="Largest number of images, spread over the classes.")
+DEVICE = click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or mps.")
+THREADS = click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch; its own choice by default.")
+MEMORY = click.option(
+    "--memory", default="", help="Memory for one batch, for example 4G; by default half of what is free, at most 1.5 GiB."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object per line instead of text.")
+QUIET = click.option("--quiet", is_flag=True, help="Results only, no progress messages.")
 
 
 def opening_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,8 +76,8 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Channels of multi-band images that the network gets, in order: 4,3,2; all by default.",
             ),
             click.option("--shown", default="", help="Of these channels the three, or the one, that figures show: 3,2,1."),
-            click.option("--limit", type=click.IntRange(min=1), help="Largest number of images, spread over the classes."),
-            click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or mps."),
+            LIMIT,
+            DEVICE,
             click.option(
                 "--batch",
                 type=click.IntRange(min=1),
@@ -77,7 +85,7 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 show_default=True,
                 help="Images per forward pass, at most; fewer where --memory asks for it.",
             ),
-            click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch; its own choice by default."),
+            THREADS,
             OPENING[-1],
             click.option(
                 "--twins",
@@ -91,13 +99,9 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 show_default=True,
                 help="How much is measured: quick takes fewer images and analyses, full takes more images.",
             ),
-            click.option(
-                "--memory",
-                default="",
-                help="Memory for one batch, for example 4G; by default half of what is free, at most 1.5 GiB.",
-            ),
-            click.option("--json", "as_json", is_flag=True, help="One JSON object per line instead of text."),
-            click.option("--quiet", is_flag=True, help="Results only, no progress messages."),
+            MEMORY,
+            JSON,
+            QUIET,
         ]
     ):
         command = decorate(command)

@@ -8,6 +8,7 @@ import click
 
 from microtome import catalog
 from microtome.cli import arguments
+from microtome.cli.own_options import own_option
 from microtome.errors import UsageError
 
 
@@ -25,6 +26,10 @@ def collation_command(name: str, entry: catalog.Entry) -> click.Command:
     command.params = [
         click.Argument(["folder"], metavar="DIR"),
         click.Option(["--set", "pairs"], multiple=True, metavar=f"{name}.OPTION=VALUE", help=f"Option of {name}; repeatable."),
+        *(
+            own_option(option, f"--{option.name.replace('_', '-')}", repeatable=option.type.startswith("tuple"))
+            for option in entry.options
+        ),
     ]
     return command
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from microtome.cli import arguments
+from microtome.cli.choices import WordChoice
 
 SLIM_HELP = """Remove blocks within a budget of accuracy, and write a folder that loads without microtome.
 
@@ -31,7 +32,7 @@ nothing can be removed, only the report is written, and the exit code is 1.
     "--onnx", is_flag=True, help="Write network.onnx as well, checked by onnxruntime (pip install 'microtome[export]')."
 )
 @click.option(
-    "--search", type=click.Choice(["greedy", "beam"]), default="greedy", show_default=True, help="Search over sets of blocks."
+    "--search", type=WordChoice(["greedy", "beam"]), default="greedy", show_default=True, help="Search over sets of blocks."
 )
 @click.option("--beam", type=click.IntRange(1, 100), default=3, show_default=True, help="Sets that a beam search keeps.")
 @click.option(
@@ -43,15 +44,13 @@ nothing can be removed, only the report is written, and the exit code is 1.
 @click.option("--count", type=click.IntRange(min=60), default=2000, show_default=True, help="Images used, at most.")
 @click.option("--repeats", type=click.IntRange(3, 1000), default=9, show_default=True, help="Timed rounds.")
 @click.option("--labels", default="auto", show_default=True, help="Labels of the images: auto, or a labels file.")
-@click.option("--limit", type=click.IntRange(min=1), help="Largest number of images, spread over the classes.")
-@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or mps.")
+@arguments.LIMIT
+@arguments.DEVICE
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, help="Images per forward pass, at most.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch; its own choice by default.")
-@click.option(
-    "--memory", default="", help="Memory for one batch, for example 4G; by default half of what is free, at most 1.5 GiB."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line instead of text.")
-@click.option("--quiet", is_flag=True, help="Results only, no progress messages.")
+@arguments.THREADS
+@arguments.MEMORY
+@arguments.JSON
+@arguments.QUIET
 @arguments.opening_options
 def slim_command(specimen: str, images: str, out: str, **given: Any) -> int:
     """Slim a network and print what came of it; the exit code."""

@@ -9,11 +9,11 @@ import click
 from microtome import catalog
 from microtome._version import __version__
 from microtome.cli import arguments
-from microtome.cli.choices import WordChoice
 from microtome.cli.collating import collation_command
 from microtome.cli.editing import edit_command
 from microtome.cli.key_table import table
 from microtome.cli.measuring import measure, rerun, split_list
+from microtome.cli.own_options import own_option
 from microtome.cli.taking_home import slim_command
 from microtome.errors import UnknownName, did_you_mean
 
@@ -58,11 +58,7 @@ def build_group() -> click.Group:
         layers,
         edit_command(),
         slim_command,
-        *(
-            _with_own_options(collation_command(name, entry))
-            for name, entry in catalog.analysis_entries().items()
-            if entry.kind == "Collation"
-        ),
+        *(collation_command(name, entry) for name, entry in catalog.analysis_entries().items() if entry.kind == "Collation"),
         table,
         rerun,
         train_command,
@@ -231,38 +227,5 @@ def _analysis_command(name: str, entry: catalog.Entry) -> click.Command:
     for option in entry.options:
         flag = f"--{option.name.replace('_', '-')}"
         flag = f"--{name}-{option.name}" if flag in taken else flag
-        command.params.append(
-            click.Option([flag, f"own_{option.name}"], default=None, help=_option_help(option), type=_option_type(option))
-        )
+        command.params.append(own_option(option, flag))
     return command
-
-
-def _with_own_options(command: click.Command) -> click.Command:
-    """The command of a collation with the options of its analysis; one that takes several words may be repeated."""
-    known = {param.name for param in command.params}
-    for option in catalog.analysis_entry(str(command.name)).options:
-        if f"own_{option.name}" not in known:
-            several = option.type.startswith("tuple")
-            command.params.append(
-                click.Option(
-                    [f"--{option.name.replace('_', '-')}", f"own_{option.name}"], default=None, multiple=several,
-                    help=_option_help(option), type=_option_type(option),
-                )
-            )  # fmt: skip
-    return command
-
-
-def _option_help(card: catalog.OptionCard) -> str:
-    shown = ",".join(map(str, card.default)) if isinstance(card.default, tuple | list) else str(card.default)
-    reach = (
-        ""
-        if card.low is None and card.high is None
-        else f", {'' if card.low is None else card.low} to {'' if card.high is None else card.high}"
-    )
-    return f"{card.help}  [default: {shown or 'none'}{reach}]"
-
-
-def _option_type(card: catalog.OptionCard) -> click.ParamType[Any] | None:
-    if card.choices and not card.type.startswith("tuple"):
-        return WordChoice(card.choices)
-    return {"int": click.INT, "float": click.FLOAT, "bool": click.BOOL}.get(card.type)
