@@ -231,17 +231,18 @@ def _by_task(results: Results, grid: Grid, measured: dict[str, Measured]) -> str
         ("Tau, mean of both truths", 2, lambda each: np.mean([each.taus[kind] for kind in TRUTHS], axis=0)),
         ("Regret in points, mean of both truths", 1, lambda each: np.mean([each.regrets[kind] for kind in TRUTHS], axis=0)),
     ):
-        parts += [
-            f"{title}:\n",
-            f"| task | {' | '.join(TITLES[name] for name in shown)} |",
-            f"|---|{'---:|' * len(shown)}",
-            *(
-                f"| `{task}` | {' | '.join(_cell(read(measured[name])[place], digits) for name in shown)} |"
-                for place, task in enumerate(grid.tasks)
-            ),
-            "",
+        rows = [
+            [f"`{task}`", *(_cell(read(measured[name])[place], digits) for name in shown)]
+            for place, task in enumerate(grid.tasks)
         ]
+        parts += [f"{title}:\n", *_table(["task", *(TITLES[name] for name in shown)], rows)]
     return "\n".join(parts)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table: names to the left, numbers to the right."""
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    return [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}", *lines, ""]
 
 
 def _cell(value: float, digits: int) -> str:
@@ -318,15 +319,10 @@ def _accuracies(grid: Grid) -> str:
     parts = ["## Accuracy of every candidate\n"]
     for kind, title in TRUTHS.items():
         values = grid.values(lambda row, kind=kind: row[kind]).mean(1)
+        rows = [[name, *(f"{100 * value:.1f}" for value in values[:, place])] for place, name in enumerate(grid.names)]
         parts += [
             f"{title.capitalize()}, per cent right on the test images:\n",
-            f"| candidate | {' | '.join(f'`{task}`' for task in grid.tasks)} |",
-            f"|---|{'---:|' * len(grid.tasks)}",
-            *(
-                f"| {name} | {' | '.join(f'{100 * value:.1f}' for value in values[:, place])} |"
-                for place, name in enumerate(grid.names)
-            ),
-            "",
+            *_table(["candidate", *(f"`{task}`" for task in grid.tasks)], rows),
         ]
     return "\n".join(parts)
 
