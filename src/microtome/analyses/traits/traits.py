@@ -122,7 +122,7 @@ class Traits(Collation):
         ]
         panels += figure_panels(finding, dict(finding.facts["networks"]))
         panels.append(Table(
-            title="All claims", rows="claim", columns=(*COLUMNS, "reason"), note="Intervals of one hypothesis hold together at 95%."
+            title="All claims", rows="claim", columns=(*COLUMNS[:6], "reason"), note="Intervals of one hypothesis hold together at 95%."
         ))  # fmt: skip
         if "pair_verdict" in finding:
             panels.append(Table(
