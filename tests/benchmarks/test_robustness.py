@@ -113,6 +113,4 @@ def test_training_on_is_the_same_twice_and_changes_the_network() -> None:
 
 
 def test_the_page_is_that_of_the_numbers_that_are_kept() -> None:
-    if not robustness.RESULTS.is_file():
-        pytest.skip("docs/robustness.json is not there; run python -m benchmarks robustness")
     assert page(json.loads(robustness.RESULTS.read_text(encoding="utf-8"))) == robustness_page.PAGE.read_text(encoding="utf-8")
