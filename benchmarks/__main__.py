@@ -5,6 +5,7 @@
 `python -m benchmarks slimming [--only NETWORK] [--heal N]` removes blocks and writes the tables of docs/slim.md.
 `python -m benchmarks attribution_truth` ranks attribution methods where the truth is known and writes docs/attribution_truth.md.
 `python -m benchmarks choice [--page]` scores candidates, trains them on 12 tasks and writes docs/choice.md; a stopped run goes on.
+`python -m benchmarks choice --advice` keeps the trained accuracies and measures only what `compare` recommends again.
 `python -m benchmarks robustness [--page]` measures networks under corruptions and contrast and writes docs/robustness.md; it goes on too.
 """
 
@@ -45,6 +46,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "--repeats", type=int, default=1, help="of choice: draws of the training images of each task, at least 1"
     )
+    parser.add_argument("--advice", action="store_true", help="of choice: measure only what compare recommends again")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=9, help="of Grad-CAM; a third of it for the longer ones, at least 3")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and images; nothing is written")
@@ -64,7 +66,7 @@ def main(words: list[str] | None = None) -> int:
     if given.command == "choice":
         if given.repeats < 1:
             parser.error(f"--repeats is {given.repeats}; give 1 or more")
-        choice.write_page(choice.Size(draws=given.repeats), given.page)
+        choice.write_page(choice.Size(draws=given.repeats), given.page, given.advice)
         return 0
     if given.command == "robustness":
         robustness.write_page(page_only=given.page)

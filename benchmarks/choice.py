@@ -26,6 +26,7 @@ from microtome.analyses.transfer import Transfer
 from microtome.analysis import build_analysis
 from microtome.errors import Unmeasurable
 from microtome.finding import Finding
+from microtome.images import Images
 from microtome.specimen import Specimen
 from microtome.store import Store
 
@@ -131,14 +132,7 @@ def measure_task(task: Task, draw: int, contenders: Sequence[Candidate], folder:
 def measure_row(candidate: Candidate, task: Task, draw: int, training: Split, test: Split, folder: Path) -> Row:
     """Scores, findings and truth of one candidate on one task."""
     began = time.monotonic()
-    specimen = _renamed(candidate.open().on("cpu"), candidate.name)
-    images = training.images(task.classes)
-    store = Store.create(folder / "findings" / f"{task.name}-{draw}")
-    findings = {analysis.name(): analysis(specimen, images, twins=0) for analysis in ANALYSES}
-    for finding in findings.values():
-        store.save(finding)
-    if draw == 0 and not list((folder / "cost").glob(f"**/{candidate.name}*")):
-        Store.create(folder / "cost").save(build_analysis(Cost, {})(specimen, images, twins=0))
+    specimen, findings = measure_findings(candidate, task.name, draw, training.images(task.classes), folder)
     truth = measure_truth(specimen, training, test, seed=draw)
     return {
         "task": task.name,
@@ -153,8 +147,51 @@ def measure_row(candidate: Candidate, task: Task, draw: int, training: Split, te
     }
 
 
-def _renamed(specimen: Specimen, name: str) -> Specimen:
-    return replace(specimen, name=name)
+def measure_findings(
+    candidate: Candidate, task: str, draw: int, images: Images, folder: Path
+) -> tuple[Specimen, dict[str, Finding]]:
+    """The opened candidate, and its findings by name of the analysis, saved in `folder` beside its cost (measured once)."""
+    specimen = replace(candidate.open().on("cpu"), name=candidate.name)
+    store = Store.create(folder / "findings" / f"{task}-{draw}")
+    findings = {analysis.name(): analysis(specimen, images, twins=0) for analysis in ANALYSES}
+    for finding in findings.values():
+        store.save(finding)
+    if draw == 0 and not list((folder / "cost").glob(f"**/{candidate.name}*")):
+        Store.create(folder / "cost").save(build_analysis(Cost, {})(specimen, images, twins=0))
+    return specimen, findings
+
+
+def renew_advice(results: dict[str, Any], folder: Path = FOLDER) -> dict[str, Any]:
+    """`results` with what `compare` recommends now: its findings are measured again, the trained networks' accuracies stay.
+
+    What is measured is kept in `folder`, so that a stopped run goes on. Raises: RuntimeError where a score is another one now.
+    """
+    size = results["tasks"][0]
+    real, _ = real_tasks(size["training"], size["test"])
+    tasks = {task.name: task for task in [*generated_tasks(size["training"], size["test"]), *real]}
+    contenders = _named(candidates(), [each["name"] for each in results["candidates"]])
+    known = {(row["task"], row["draw"], row["candidate"]): row for row in results["rows"]}
+    folder = folder / "advice"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "renewed.jsonl"
+    done = read_rows(path)
+    for row in results["recommendations"]:
+        task, draw = row["task"], row["draw"]
+        images = tasks[task].training(draw).images(tasks[task].classes)
+        for candidate in contenders:
+            key = (task, draw, candidate.name)
+            if key in done:
+                continue
+            _, findings = measure_findings(candidate, task, draw, images, folder)
+            probe = float(findings["probe"].key("best probe accuracy").value)
+            if abs(probe - known[key]["probe"]) > 0.02:
+                raise RuntimeError(
+                    f"{key}: the best probe accuracy is {probe:.3f} now, {known[key]['probe']:.3f} in the results"
+                )
+            append_row(path, {"task": task, "draw": draw, "candidate": candidate.name, "probe": probe})
+            print(f"{task} {draw} {candidate.name}: {probe:.3f}", flush=True)
+    advice = [recommend(folder, row["task"], row["draw"], contenders) for row in results["recommendations"]]
+    return results | {"recommendations": advice, "advice_machine": machine.described("cpu")}
 
 
 def layer_scores_of(finding: Finding) -> Row:
@@ -192,9 +229,15 @@ def recommend(folder: Path, task: str, draw: int, contenders: Sequence[Candidate
             "revision": finding.origin["revision"]}  # fmt: skip
 
 
-def write_page(size: Size, page_only: bool = False) -> None:
-    """Measure what is missing, keep the numbers, and write the page and the evidence; with `page_only` from the numbers kept."""
+def write_page(size: Size, page_only: bool = False, advice_only: bool = False) -> None:
+    """Measure what is missing, keep the numbers, and write the page and the evidence.
+
+    With `page_only` from the numbers kept; with `advice_only` only what `compare` recommends is measured again.
+    """
     torch.set_num_threads(1)
-    if not page_only:
+    if advice_only:
+        kept = json.loads(RESULTS.read_text(encoding="utf-8"))
+        RESULTS.write_text(json.dumps(renew_advice(kept), indent=0) + "\n", encoding="utf-8")
+    elif not page_only:
         RESULTS.write_text(json.dumps(run(size), indent=0) + "\n", encoding="utf-8")
     choice_page.write_pages(json.loads(RESULTS.read_text(encoding="utf-8")))

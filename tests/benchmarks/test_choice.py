@@ -141,3 +141,19 @@ def test_generated_and_real_tasks_take_turns() -> None:
     tasks = generated_tasks(6, 6)
     names = [task.name for task in choice.interleaved(tasks[:3], tasks[5:7])]
     assert names == ["small_objects", "colour_shift", "large_objects", "count", "clutter"]
+
+
+def test_advice_is_renewed_without_training(tmp_path, monkeypatch) -> None:
+    """The trained accuracies stay, the recommendation is made again; another score than the one kept stops it."""
+    monkeypatch.setattr(choice, "measure_truth", lambda *_, **__: choice_training.Truth(0.5, 0.25))
+    small = choice.Size(training=36, test=24, tasks=("texture",), candidates=("mini_vgg", "mini_resnet"))
+    kept = choice.run(small, tmp_path / "whole")
+    stale = kept | {"recommendations": [kept["recommendations"][0] | {"choice": "nobody", "rank": {}}]}
+    monkeypatch.delattr(choice, "measure_truth")
+    renewed = choice.renew_advice(stale, tmp_path)
+    assert renewed["rows"] == kept["rows"]
+    assert renewed["recommendations"][0]["choice"] in {"", *small.candidates}
+    assert set(renewed["recommendations"][0]["rank"]) == set(small.candidates)
+    kept["rows"][0]["probe"] += 0.1
+    with pytest.raises(RuntimeError, match="the best probe accuracy is"):
+        choice.renew_advice(stale, tmp_path / "again")
