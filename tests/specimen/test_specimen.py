@@ -11,8 +11,7 @@ from torch import nn
 
 from microtome.errors import BadOption, SpecimenError, UnknownName
 from microtome.opening.opening import open as open_specimen
-from microtome.specimen import Specimen
-from microtome.specimen import specimen as specimen_module
+from microtome.specimen import Specimen, kept_twins
 
 
 def test_digest_sees_values_buffers_and_structure(tiny: Callable[..., nn.Module]) -> None:
@@ -100,7 +99,7 @@ def test_scores_are_one_number_per_class_or_refused() -> None:
 def test_twins_are_kept_until_there_is_no_room(tiny: Callable[..., nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
     net = open_specimen(tiny(), recipe=32)
     size = sum(p.numel() * p.element_size() for p in net.net.parameters())
-    monkeypatch.setattr(specimen_module, "TWIN_BYTES", 2 * size)
+    monkeypatch.setattr(kept_twins, "TWIN_BYTES", 2 * size)
     first, second = net.working_twin(None, 1), net.working_twin(None, 2)
     assert net.working_twin(None, 1) is first and net.known_twins == (first, second)
     third = net.working_twin(None, 3)
@@ -116,13 +115,6 @@ def test_every_other_specimen_of_the_network_has_the_code_it_was_opened_with(tin
     assert open_specimen(specimen.net, recipe={"size": 32}).code != known[0]
     for other in (specimen.with_twins(3), specimen.with_name("other"), specimen.on("cpu")):
         assert (other.code, other.digest(), other.anatomy) == known
-
-
-def test_modules_that_never_run_are_grouped_by_their_last_name() -> None:
-    paths = ["drop", "blocks.0.drop", "blocks.1.drop", "head.0"]
-    assert specimen_module._group_paths(paths) == "drop (3, first drop), head.0"
-    assert specimen_module._outermost_paths(["a", "a.b", "ab", "c.d"]) == ["a", "ab", "c.d"]
-    assert specimen_module._group_paths([f"layer{n}" for n in range(7)]).endswith("layer5, …")
 
 
 def test_convolutions_run_in_channels_last_memory_with_the_same_numbers(net: Specimen) -> None:

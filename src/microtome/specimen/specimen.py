@@ -1,7 +1,5 @@
 """An opened network: module, layer names in execution order, input recipe, labels, and where its weights come from."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -12,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from microtome.errors import BadOption, SpecimenError, UnknownName, did_you_mean
-from microtome.free_memory import free_bytes
 from microtome.numerics.graph.counts import count_multiply_adds
 from microtome.prose import plural
 from microtome.specimen import aliases as naming
@@ -24,6 +21,7 @@ from microtome.specimen.code_digest import code_digest
 from microtome.specimen.copying import copy_network
 from microtome.specimen.families import Family, known_family, network_family
 from microtome.specimen.finiteness import finite_rows, where_broken
+from microtome.specimen.kept_twins import kept_twin, to_working_layout
 from microtome.specimen.labels import Labels
 from microtome.specimen.layers import (
     Layer,
@@ -34,6 +32,7 @@ from microtome.specimen.layers import (
     named_layers,
     output_count,
 )
+from microtome.specimen.network_digest import digest_axes, digest_network
 from microtome.specimen.noise_images import noise_images
 from microtome.specimen.one_logit import is_sigmoid, two_scores
 from microtome.specimen.output_choice import OutputChoice, choose_output, pick_output
@@ -42,11 +41,9 @@ from microtome.specimen.recipe_fit import recipe_doubt, scale_note
 from microtome.specimen.residuals import Residual, residual_blocks
 from microtome.specimen.sameness import distinct_layers
 from microtome.specimen.saving import save_network
+from microtome.specimen.structure_notes import label_note, structure_notes
 from microtome.specimen.tracing import BATCH, example_input, input_layout, trace
 from microtome.specimen.twins import TWIN_COUNT, TWIN_IMAGES, Maker, check_twins, draw_network
-
-TWIN_BYTES = 4 << 30  # weights of untrained twins that a specimen keeps at most; the oldest give way
-TWIN_FRACTION = 0.25  # of the memory that is free, if that is less
 
 
 @dataclass(frozen=True)
@@ -166,17 +163,9 @@ class Specimen:
             notes.append(note)
         if note := scale_note(self.net, self.recipe):
             notes.append(note)
-        silent = _outermost_paths(anatomy.trace.silent)
-        if silent:
-            verb = "never runs" if len(silent) == 1 else "never run"
-            notes.append(
-                f"{plural(len(silent), 'module')} {verb} in a forward pass and cannot be watched: {_group_paths(silent)}."
-            )
-        if not anatomy.layers:
-            notes.append("It has no submodules that run, so nothing inside it can be watched by name.")
-        if self.labels is not None and self.outputs is not None and len(self.labels) not in (self.outputs, self.classes):
-            labels, outputs = plural(len(self.labels), "label"), plural(self.outputs, "output")
-            notes.append(f"There are {labels} for {outputs}; labels beyond that mean nothing.")
+        notes += structure_notes(anatomy.trace.silent, anatomy.layers)
+        if (note := label_note(self.labels, self.outputs, self.classes)) is not None:
+            notes.append(note)
         return tuple(notes)
 
     @cached_property
@@ -328,17 +317,7 @@ class Specimen:
 
     @cached_property
     def _digest(self) -> str:
-        total = hashlib.sha256()
-        for path, module in self.net.named_modules():
-            own = type(module).__name__ + ("" if next(module.children(), None) else module.extra_repr())
-            total.update(f"{path}:{own}\n".encode())
-        for name, value in sorted(self.net.state_dict().items()):
-            if not isinstance(value, Tensor):  # extra state
-                total.update(f"{name}:{_plain_text(value)}\n".encode())
-            else:
-                total.update(f"{name}:{value.dtype}:{tuple(value.shape)}\n".encode())
-                total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        return total.hexdigest()
+        return digest_network(self.net)
 
     @cached_property
     def code(self) -> str:
@@ -357,10 +336,7 @@ class Specimen:
             layers = self.layers
         except SpecimenError:  # then only its weights can be measured
             return ""
-        if all(layer.layout != "tokens" and layer.arrangement is None for layer in layers):
-            return ""
-        axes = [(layer.name, layer.layout, layer.shape, layer.grid, layer.prefix, str(layer.arrangement)) for layer in layers]
-        return hashlib.sha256(json.dumps(axes).encode()).hexdigest()[:16]
+        return digest_axes(layers)
 
     def with_net(self, net: nn.Module, *, name: str, weights: str | None = None, remarks: Sequence[str] = ()) -> "Specimen":
         """A specimen of a changed network with this one's recipe, labels and family; `net` is put in eval mode."""
@@ -400,7 +376,8 @@ class Specimen:
         """
         if self.__dict__.get("_works_on") == str(device):
             return self
-        worker = _to_working_layout(self.to(device))
+        worker = self.to(device)
+        to_working_layout(worker.net)
         self.digest()
         self._hand_on(worker)
         worker.__dict__["_works_on"] = str(device)
@@ -517,54 +494,15 @@ class Specimen:
     def working_twin(self, images: ImageSet | None, seed: int = 1) -> "Specimen":
         """The twin of that seed and these images as analyses run it: on this device, laid out as by `on`.
 
-        Twins are kept, up to `TWIN_BYTES` and a quarter of the free memory, since most analyses of one run ask for the same ones; they
-        must be left as they are.
+        Twins are kept within a limit of memory, since most analyses of one run ask for the same ones; they must be left as they are.
         """
         known: dict[tuple[int, str], Specimen] = self.__dict__.setdefault("_twins", {})
         estimated = images is not None and has_statistics(self.net) and not self._wants_bare_twins
         key = seed, images.digest() if images is not None and estimated else ""
-        if key not in known:
-            made = _to_working_layout(self.twin(seed, images))
-            kept = sum(twin.weight_bytes for twin in known.values())
-            limit = min(TWIN_BYTES, TWIN_FRACTION * (free_bytes() + kept))
-            room = int(max(1, limit // max(1, self.weight_bytes)))
-            for old in list(known)[: max(0, len(known) + 1 - room)]:
-                del known[old]
-            known[key] = made
-        return known[key]
 
+        def build() -> "Specimen":
+            twin = self.twin(seed, images)
+            to_working_layout(twin.net)
+            return twin
 
-def _to_working_layout(specimen: Specimen) -> Specimen:
-    """The specimen itself, its network changed to channels-last memory where convolutions do most of the work."""
-    kernels = [p for p in specimen.net.parameters() if p.dim() == 4 and p.shape[-1] > 1]
-    if len(kernels) > 1:  # a plain transformer has one, its patch embedding
-        specimen.net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return specimen
-
-
-def _plain_text(value: Any) -> str:
-    """Extra state of a module as text; what is no plain value counts by its type."""
-    try:
-        return json.dumps(value, sort_keys=True)
-    except (TypeError, ValueError):
-        return type(value).__name__
-
-
-def _outermost_paths(paths: Sequence[str]) -> list[str]:
-    """Paths without those that lie inside another of them."""
-    every = set(paths)
-    return [path for path in paths if not any(path.startswith(other + ".") for other in every)]
-
-
-def _last_word(path: str) -> str:
-    """The last part of a path that is not a number."""
-    return next((part for part in reversed(path.split(".")) if not part.isdigit()), path)
-
-
-def _group_paths(paths: Sequence[str]) -> str:
-    """Paths listed by their last name: "attn_drop (12, first blocks.0.attn.attn_drop)"."""
-    alike: dict[str, list[str]] = {}
-    for path in paths:
-        alike.setdefault(_last_word(path), []).append(path)
-    words = [group[0] if len(group) == 1 else f"{name} ({len(group)}, first {group[0]})" for name, group in alike.items()]
-    return ", ".join(words[:6]) + (", …" if len(words) > 6 else "")
+        return kept_twin(known, key, self.weight_bytes, build)
