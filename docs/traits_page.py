@@ -1,6 +1,6 @@
 """The page of the study on six backbones, made again with the mini networks on scenes: docs/traits.md and its figures.
 
-    python docs/traits_page.py            measure the seven mini networks on 120 scenes, draw, write
+    python docs/traits_page.py            measure the seven mini networks on 300 scenes, draw, write
     python docs/traits_page.py DIR        keep the findings in DIR, and reuse what is there
 
 Everything between the marks of the page is written by this file; its introduction is by hand.
@@ -17,8 +17,8 @@ from microtome import networks
 from microtome.key_numbers import format_interval
 
 PAGE = Path(__file__).resolve().parent / "traits.md"
-ANALYSES = ("objects", "cam", "weights", "similarity", "redundancy", "probe", "accuracy", "cost", "traits")
-SCENES = 120
+ANALYSES = ("objects", "cam", "weights", "similarity", "redundancy", "probe", "accuracy", "cost", "slimming", "traits")
+SCENES = 300
 ZOO = "microtome:"
 
 
