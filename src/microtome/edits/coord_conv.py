@@ -1,8 +1,8 @@
-"""Adds two coordinate channels, row and col from -1 to 1, to the input of convolutions (CoordConv).
+"""Adds coordinate channels to the input of convolutions (CoordConv).
 
-By default of those wider than 1 x 1 in the last stage: all that give maps on the grid of the last one. The weights that read the
-coordinates start at zero, so the answers stay. Each convolution gets 2 · kernel area · outputs more weights. Grouped and depthwise
-convolutions are left alone.
+Two channels say where each position lies, by row and by col, from -1 to 1. By default they go to the convolutions wider than 1 x 1 of
+the last stage: all that give maps on the grid of the last one. The weights that read them start at zero, so the answers stay. Each
+convolution gets 2 · kernel area · outputs more weights. Grouped and depthwise convolutions are left alone.
 
 Source: Petrov et al. 2021, Weight Banding, distill.pub/2020/circuits/weight-banding, section "What affects banding" (before 5a and 5b);
 CoordConv, Liu et al. 2018, arXiv:1807.03247. Beginning at zero is ours.

@@ -1,4 +1,4 @@
-"""Puts another head between the last map and the layer that reads it: no pooling, means of rows or columns, masks, attention, and more.
+"""Puts another pooling, or none, between the last map and its reader.
 
 `kind` is one of the heads of the weight-banding study:
 `gap` (global average pooling, also where there is none), `fc` (no pooling: the layer reads every position, as many weights for each),

@@ -1,8 +1,8 @@
-"""Makes average poolings maximum poolings and the reverse, of the same window and stride: in the transitions of a DenseNet, for example.
+"""Makes average poolings maximum poolings, or the reverse, with the same windows.
 
-By default every pooling of another kind than `kind` that leaves more than one position; `at` names some. In a DenseNet `kind=max` so
-changes the transitions, whose poolings are means, and leaves the stem, which takes a maximum already. `l2` is the root of the mean
-square, which the weight-banding study's network pools by. Nothing is added or removed, and the answers change: train again.
+By default it changes every pooling of another kind than `kind` that leaves more than one position; `at` names some. In a DenseNet
+`kind=max` so changes the transitions, whose poolings are means, and leaves the stem, which takes a maximum already. `l2` is the root of
+the mean square, which the weight-banding study's network pools by. Nothing is added or removed, and the answers change: train again.
 
 Poolings that a forward method calls as a function, and those with gaps in their window (dilation), are left alone.
 
