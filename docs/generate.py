@@ -47,6 +47,7 @@ EXAMPLES = {  # whose network the example opens, where mini_resnet has not what 
     "dropout": "timm:resnetv2_50",
     "excitation": "microtome:mini_seresnet",
     "gaussian_attention_bias": "microtome:mini_deit",
+    "pooling_kind": "microtome:mini_densenet",
     "position": "microtome:mini_deit",
     "prelayernorm": "microtome:mini_deit",
     "reuse": "microtome:mini_densenet",

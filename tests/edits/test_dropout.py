@@ -50,6 +50,29 @@ def test_the_place_is_before_the_last_weights_and_only_there(net: mt.Specimen) -
     assert torch.equal(edited.run(x), net.run(x))
 
 
+@pytest.mark.parametrize(
+    ("position", "where"),
+    [(1, "norm1.0"), (2, "norm1.1"), (3, "conv1.0"), (4, "norm2.0"), (5, "norm2.1"), (6, "conv2.0"), (7, "conv2.1")],
+)
+def test_positions_along_the_branch(position: int, where: str, net: mt.Specimen) -> None:
+    """BN ReLU conv BN ReLU conv: P1 … P7 stand before and behind them in order; functional activations have no module of their own."""
+    edited = Dropout(p=0.5, position=position)(net)
+    assert [path for path, part in edited.net.named_modules() if isinstance(part, nn.Dropout)] == [f"1.{where}", f"2.{where}"]
+    assert f"at P{position} of 2 residual branches" in edited.edits[-1].line
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(edited.run(x), net.run(x))
+
+
+def test_positions_of_other_blocks(tmp_path) -> None:
+    post = mt.open("microtome:mini_resnet", weights=None)  # conv BN ReLU conv BN, added
+    edited = testing.check_edit(Dropout(position=7), post, mt.Images.scenes(4), tmp_path)
+    assert isinstance(edited.net.get_submodule("layer1.0.conv2")[1], nn.Dropout)  # type: ignore[index]
+    with pytest.raises(Uneditable, match=r"layer1\.0 has no position P1: no norm stands before its last but one weights"):
+        Dropout(position=1)(post)
+    fused = mt.open("timm:resnetv2_18", weights=None, recipe={"size": 32})  # norms that hold their activation
+    assert isinstance(Dropout(position=5)(fused).net.get_submodule("stages.0.blocks.0.norm2.act")[0], nn.Dropout)  # type: ignore[index]
+
+
 def test_no_norm_of_the_branch_is_deceived_any_more(net: mt.Specimen) -> None:
     """Before: norm2 sees Var / (Var + …) well below one. After: norm2 sees what it saw; the next block's norm1 is diluted only."""
 

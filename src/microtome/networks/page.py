@@ -89,7 +89,8 @@ network of the same name, a bare `densenet121` means timm's, which has weights; 
 """
 _PAPERS = """
 Sources, interpretations and formulas are given in the files: [dense.py](../src/microtome/networks/dense.py) (Huang et al. 2017),
-[se.py](../src/microtome/networks/se.py) (Hu et al. 2018), [banding.py](../src/microtome/networks/banding.py) (Petrov et al. 2021),
+[se.py](../src/microtome/networks/se.py) (Hu et al. 2018), [cifar_resnet.py](../src/microtome/networks/cifar_resnet.py) (He et al. 2016),
+[banding.py](../src/microtome/networks/banding.py) (Petrov et al. 2021),
 [zeiler.py](../src/microtome/networks/zeiler.py) (Zeiler & Fergus 2014).
 Exact parameter counts of variants whose papers give them in millions:
 DenseNet-BC of depth 100 and growth 12 (`bottleneck=4, compression=0.5`) {bc:,};
