@@ -87,7 +87,9 @@ def _filled(specimen: Specimen, given: Specimen) -> Specimen:
     fitting = {name: value for name, value in other.items() if name in state and state[name].shape == value.shape}
     strange = [name for name in state if name not in fitting]
     if len(strange) > max(4, len(state) // 4):
-        raise BadOption(f"Most of the given weights do not fit {specimen.name}: {', '.join(strange[:3])} and others have other shapes.")
+        raise BadOption(
+            f"Most of the given weights do not fit {specimen.name}: {', '.join(strange[:3])} and others have other shapes."
+        )
     specimen.net.load_state_dict({**state, **fitting})
     return replace(specimen, recipe=given.recipe, weights=given.weights, trained=given.trained)
 
