@@ -1,5 +1,6 @@
 """Networks ready to be trained: a head of the right size, first weights by seed, published weights where they fit, edits, sizes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,8 @@ def test_a_frozen_network_trains_its_head_alone() -> None:
 
 def test_a_file_is_opened_by_itself_or_by_the_name_of_its_network(tmp_path: Path) -> None:
     for name, size in (("mini_resnet", 32), ("tiny_trainables:conv_net", 16)):
-        specimen = open_network(NetworkChoice(name=name), 5, 0, size)
+        specimen = replace(open_network(NetworkChoice(name=name), 5, 0, size), names=(tuple('abcde'), None))
         path = specimen.save(tmp_path / "a.safetensors")
         again = reopen(NetworkChoice(name=name), {"num_classes": 5}, path)
         assert again.digest() == specimen.digest()
+        assert (again.recipe, again.labels) == (specimen.recipe, tuple("abcde"))

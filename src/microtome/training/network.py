@@ -119,10 +119,12 @@ def _output_count(specimen: Specimen) -> int:
 
 def reopen(choice: NetworkChoice, options: dict[str, Any], path: Path) -> Specimen:
     """The trained network of a recipe from its file."""
-    try:
+    header = saved.read_network_header(path)
+    if str(header["built"]["what"]).partition(":")[0] in saved.LIBRARY_SOURCES:
         return open_specimen(path)
-    except SpecimenError:  # made by code of the user's own, which only its name may run
-        return open_specimen(choice.name, path, **options)
+    # made by code of the user's own, which only its name may run
+    specimen = open_specimen(choice.name, path, recipe=header["recipe"], labels=header["names"][0], **options)
+    return replace(specimen, trained=header["trained"], weights=header["weights"])
 
 
 def train_mode(net: nn.Module, head: str | None) -> None:
