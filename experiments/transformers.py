@@ -47,9 +47,7 @@ class Budget:
 
     def recipe(self, edits: Edits, seed: int) -> ZooRecipe:
         """The transformer's recipe without its teacher, within this budget."""
-        plain = replace(
-            zoo_recipe("mini_deit"), teacher=None, batch=32, warmup=0.05, precision="32-true", decorrelated=True
-        )
+        plain = replace(zoo_recipe("mini_deit"), teacher=None, batch=32, warmup=0.05, precision="32-true", decorrelated=True)
         return replace(plain, epochs=self.epochs, count=self.count, seed=seed, edits=edits)
 
 

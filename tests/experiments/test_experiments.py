@@ -42,9 +42,7 @@ def test_every_variant_of_every_network_runs() -> None:
 
 def test_recipes_without_blocks_say_what_they_always_said() -> None:
     assert "without" not in zoo_recipe("mini_vgg").json()
-    assert all(
-        networks.weights_card(name)["recipe"].items() <= zoo_recipe(name).json().items() for name in networks.SHIPPED
-    )
+    assert all(networks.weights_card(name)["recipe"].items() <= zoo_recipe(name).json().items() for name in networks.SHIPPED)
     assert TINY.recipe("mini_vgg", ("features.11",), 0).json()["without"] == ["features.11"]
 
 
