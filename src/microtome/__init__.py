@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from microtome.scan import Pace as Pace
     from microtome.specimen import Recipe as Recipe
     from microtome.specimen import Specimen as Specimen
+    from microtome.training.recording import record as record
+    from microtome.training.train import train as train
 
 
 _HOMES = {
@@ -35,6 +37,8 @@ _HOMES = {
     "MicrotomeError": "microtome.errors",
     "analyze": "microtome.runner",
     "slim": "microtome.export",
+    "train": "microtome.training.train",
+    "record": "microtome.training.recording",
     "param_groups": "microtome.instruments.weight_decay",
 }
 _SUBPACKAGES = ("analyses", "edits", "networks", "numerics")
@@ -52,7 +56,9 @@ __all__ = [
     "numerics",
     "open",
     "param_groups",
+    "record",
     "slim",
+    "train",
 ]
 
 

@@ -65,6 +65,7 @@ DIMENSIONS = frozenset(
         "fraction",
         "twin",
         "candidate",
+        "epoch",
     ]
 )  # docs/glossary.md says what each stands for
 _registered: set[str] = set()  # by plug-ins

@@ -1,136 +1,114 @@
-"""The training loop: it learns, it resumes bit for bit, and it leaves torch's random state alone."""
+"""Updates: two steps of SGD by hand in numpy, accumulated batches equal to whole ones, and chance from (seed, epoch, step) alone."""
 
-import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import nn
 
-from microtome import networks
-from microtome.errors import CheckpointError
-from microtome.training.data import SceneSeries, scene_series
-from microtome.training.judging import accuracy_interval, load_network
-from microtome.training.loop import Motion, _optimizers, normalise, tint, train
-from microtome.training.recipes import RECIPES, TrainingRecipe
-from microtome.training.teaching import TaughtNetwork
+from microtome.errors import BadOption
+from microtome.training.data import open_training_data
+from microtome.training.loop import Clock, make_fabric, step_seed, update_count
+from microtome.training.network import open_network
+from microtome.training.recipe import RunChoice, TrainingRecipe, recipe_from
+from microtome.training.train import train
 
-SMALL = TrainingRecipe(
-    network="mini_inception", epochs=2, count=32, batch=16, warmup=0.0, lr=2e-3, precision="32-true", halved=0.0
-)
+STILL = {"flip": False, "shift": 0}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def linear_recipe(**run: Any) -> TrainingRecipe:
+    return recipe_from(
+        {
+            "network": {"name": "tiny_trainables:linear_net"},
+            "data": {"images": "scenes:32,size=16", "size": 16, "validation_fraction": 0.0},
+            "augmentation": STILL,
+            "optimiser": {
+                "name": "sgd",
+                "lr": 0.02,
+                "momentum": 0.9,
+                "weight_decay": 0.1,
+                "schedule": "constant",
+                "warmup": 0,
+                "clip": 0,
+            },
+            "run": {"epochs": 2, "batch": 32, **run},
+        }
+    )
 
 
-@pytest.fixture(scope="module")
-def few() -> SceneSeries:
-    return scene_series(32, seed=77)
+def test_two_updates_are_those_of_stochastic_gradient_descent_by_hand(tmp_path: Path) -> None:
+    recipe = linear_recipe()
+    run = train(recipe, tmp_path)
+    start, end = load_file(run.checkpoints[0]), load_file(run.weights)
+    data = open_training_data(recipe.data, 0).training
+    framing = open_network(recipe.network, 10, 0, 16).recipe
+    x = framing.normalise(torch.from_numpy(data.inputs(framing, np.arange(32)))).flatten(1).double().numpy()
+    weight, bias = (start[name].double().numpy() for name in ("1.weight", "1.bias"))
+    velocity = [np.zeros_like(weight), np.zeros_like(bias)]
+    losses = []
+    for _ in range(2):
+        scores = x @ weight.T + bias
+        exp = np.exp(scores - scores.max(1, keepdims=True))
+        fractions = exp / exp.sum(1, keepdims=True)
+        losses.append(-np.log(fractions[np.arange(32), data.labels]).mean())
+        error = (fractions - np.eye(10)[data.labels]) / 32
+        velocity[0] = 0.9 * velocity[0] + error.T @ x + 0.1 * weight  # decay on the kernel only
+        velocity[1] = 0.9 * velocity[1] + error.sum(0)
+        weight, bias = weight - 0.02 * velocity[0], bias - 0.02 * velocity[1]
+    assert np.abs(end["1.weight"].double().numpy() - weight).max() < 1e-6
+    assert np.abs(end["1.bias"].double().numpy() - bias).max() < 1e-6
+    assert [row["loss"] for row in run.curves] == pytest.approx(losses, rel=1e-5)
 
 
-def test_the_loss_falls_on_a_handful_of_scenes(few: SceneSeries, tmp_path: Path) -> None:
-    losses: list[float] = []
-    train(replace(SMALL, epochs=10, smoothing=0.0), tmp_path, data=few, progress=lambda event: losses.append(event["loss"]))
-    assert len(losses) == 10
-    assert losses[0] > 1.8  # ten classes: an answer without knowledge costs log 10 = 2.30
-    assert losses[-1] < 0.8 * losses[0]
+def test_two_parts_of_sixteen_are_a_batch_of_thirty_two(tmp_path: Path) -> None:
+    whole = load_file(train(linear_recipe(epochs=3), tmp_path / "whole").weights)
+    parts = load_file(train(linear_recipe(epochs=3, batch=16, accumulate=2), tmp_path / "parts").weights)
+    assert max(float((whole[name] - parts[name]).abs().max()) for name in whole) < 1e-6
+    apart = load_file(train(linear_recipe(epochs=3, batch=16), tmp_path / "apart").weights)
+    assert float((whole["1.weight"] - apart["1.weight"]).abs().max()) > 1e-4  # twice as many updates are another thing
 
 
-def test_a_stopped_run_resumes_bit_for_bit(few: SceneSeries, tmp_path: Path) -> None:
-    plan = replace(SMALL, halved=0.5, precision="bf16-mixed")
-    whole = train(plan, tmp_path / "whole", data=few)
-    train(plan, tmp_path / "parts", data=few, stop_after=1)
-    assert (tmp_path / "parts" / whole.name).read_bytes() != whole.read_bytes()
-    parts = train(plan, tmp_path / "parts", data=few)
-    assert parts.read_bytes() == whole.read_bytes()
+def test_a_batch_larger_than_the_images_is_all_of_them_also_in_uneven_parts(tmp_path: Path) -> None:
+    whole = load_file(train(linear_recipe(), tmp_path / "whole").weights)
+    for batch, accumulate in ((500, 1), (20, 2)):  # 32 images: 32 at once, or 20 and 12
+        run = train(linear_recipe(batch=batch, accumulate=accumulate), tmp_path / str(batch))
+        assert max(float((whole[name] - value).abs().max()) for name, value in load_file(run.weights).items()) < 1e-6
 
 
-def test_training_leaves_the_global_random_state_alone(few: SceneSeries, tmp_path: Path) -> None:
-    before = torch.random.get_rng_state()
-    train(replace(SMALL, epochs=1), tmp_path, data=few)
-    assert torch.equal(torch.random.get_rng_state(), before)
+def test_clipping_bounds_the_first_update_and_a_radius_the_filters(tmp_path: Path) -> None:
+    recipe = linear_recipe(epochs=1).with_changes({"optimiser.clip": 0.001, "optimiser.weight_decay": 0})
+    run = train(recipe, tmp_path / "clipped")
+    start, end = load_file(run.checkpoints[0]), load_file(run.weights)
+    norm = sum(float((end[name] - start[name]).square().sum()) for name in end) ** 0.5
+    assert norm == pytest.approx(0.02 * 0.001, rel=1e-2)  # rate times the norm that was left
+    conv = linear_recipe(epochs=1).with_changes({"network.name": "tiny_trainables:conv_net", "optimiser.radius": 0.05})
+    kernel = load_file(train(conv, tmp_path / "held").weights)["0.weight"]
+    assert float(kernel.square().mean((1, 2, 3)).sqrt().max()) == pytest.approx(0.05, rel=1e-5)
 
 
-def test_checkpoints_stand_at_powers_of_two_and_load(few: SceneSeries, tmp_path: Path) -> None:
-    path = train(replace(SMALL, epochs=4), tmp_path, data=few, checkpoints=True)
-    kept = sorted(one.name for one in tmp_path.glob("epoch-*.safetensors"))
-    assert kept == [f"epoch-{number:03d}.safetensors" for number in (0, 1, 2, 4)]
-    assert (tmp_path / "epoch-004.safetensors").read_bytes() == path.read_bytes()
-    assert load_network("mini_inception", path).training is False
-    with safe_open(path, "pt") as file:
-        assert json.loads(file.metadata()["recipe"])["network"] == "mini_inception"
-    with pytest.raises(CheckpointError, match="do not fit mini_vgg"):
-        load_network("mini_vgg", path)
+def test_updates_are_counted_in_whole_batches() -> None:
+    assert update_count(100, RunChoice(batch=32)) == 3
+    assert update_count(100, RunChoice(batch=16, accumulate=2, devices=2)) == 1
+    assert update_count(5, RunChoice(batch=32)) == 1
 
 
-def test_the_state_of_another_recipe_is_refused(few: SceneSeries, tmp_path: Path) -> None:
-    train(SMALL, tmp_path, data=few, stop_after=1)
-    with pytest.raises(CheckpointError, match="belongs to another recipe"):
-        train(replace(SMALL, lr=1e-3), tmp_path, data=few)
+def test_every_update_of_every_process_has_chance_of_its_own() -> None:
+    seeds = {step_seed(seed, epoch, step, rank) for seed in (0, 1) for epoch in (0, 1) for step in (0, 1) for rank in (0, 1)}
+    assert len(seeds) == 16
+    assert step_seed(0, 1, 2) == step_seed(0, 1, 2)
 
 
-def test_a_taught_transformer_is_saved_without_its_training_layer(few: SceneSeries, tmp_path: Path) -> None:
-    plan = replace(RECIPES["mini_deit"], epochs=1, count=32, batch=16)
-    path = train(plan, tmp_path, data=few)
-    assert set(load_file(path)) == set(networks.build("mini_deit").state_dict())
+def test_several_devices_need_torchrun() -> None:
+    with pytest.raises(BadOption, match=r"run.devices is 2, and 1 process run; start as many by torchrun --nproc-per-node 2"):
+        make_fabric(RunChoice(devices=2), "cpu")
 
 
-def test_norms_and_biases_do_not_decay() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
-    (adamw,) = _optimizers(net, replace(SMALL, weight_decay=0.1))
-    decayed, rest = adamw.param_groups
-    assert [one.ndim for one in decayed["params"]] == [4, 2]
-    assert [one.ndim for one in rest["params"]] == [1, 1, 1, 1]
-    assert (decayed["weight_decay"], rest["weight_decay"]) == (0.1, 0.0)
-
-
-def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
-    net = TaughtNetwork(networks.build("mini_deit"), [4], seed=0)
-    muon, adamw = _optimizers(net, RECIPES["mini_deit"])
-    assert len(muon.param_groups[0]["params"]) == 6 * 4  # six blocks of qkv, proj, fc1, fc2
-    taken = [one for group in (*muon.param_groups, *adamw.param_groups) for one in group["params"]]
-    assert len(taken) == len({id(one) for one in taken}) == len(list(net.parameters()))
-    still = {id(one) for one in adamw.param_groups[1]["params"]}
-    assert {id(net.net.cls_token), id(net.net.pos_embed)} <= still
-
-
-def test_augmentation_mirrors_about_half_and_keeps_shape_and_range() -> None:
-    ramp = torch.arange(64.0).expand(400, 8, 64)[..., None].expand(400, 8, 64, 3) * 2 + 60
-    generator = torch.Generator().manual_seed(3)
-    seen = tint(Motion.sample(400, generator)(ramp), generator)
-    assert seen.shape == ramp.shape
-    mirrored = (seen[:, 0, 10, 0] > seen[:, 0, 50, 0]).float().mean()
-    assert abs(float(mirrored) - 0.5) < 0.1  # 400 draws: standard deviation 0.025
-    assert seen.min() >= 0
-    assert seen.max() <= 255
-
-
-def test_normalised_puts_grey_at_nought_and_white_at_two() -> None:
-    pixels = torch.full((1, 2, 5, 3), 255, dtype=torch.uint8)
-    assert normalise(pixels).shape == (1, 3, 2, 5)
-    assert torch.equal(normalise(pixels), torch.full((1, 3, 2, 5), 2.0))  # (1 - 0.5) / 0.25
-
-
-def test_a_series_is_kept_and_read_again(tmp_path: Path) -> None:
-    drawn = scene_series(12, seed=9, cache=tmp_path)
-    again = scene_series(12, seed=9, cache=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 1
-    assert np.array_equal(drawn.pixels, again.pixels)
-    assert np.array_equal(drawn.areas, again.areas)
-    assert again.labels.tolist() == [index % 10 for index in range(12)]
-
-
-def test_the_wilson_interval_agrees_with_its_formula_by_hand() -> None:
-    # 8 of 10, z = 1.96: centre (0.8 + 0.19207) / 1.38415 = 0.71674, half width 1.41603 * sqrt(0.016 + 0.0096036) = 0.22657
-    assert accuracy_interval(8, 10) == pytest.approx((0.49016, 0.94331), abs=2e-4)
-    assert accuracy_interval(0, 0) == (0.0, 1.0)
+def test_a_clock_is_due_once_for_each_span() -> None:
+    assert Clock(0.0).due()
+    clock = Clock(1e9)
+    assert not clock.due()
+    clock.last -= 2e9
+    assert clock.due()
+    assert not clock.due()
